@@ -1,0 +1,39 @@
+// Plain JavaScript: jest on Node.js 20 cannot load a TypeScript configuration without one more dependency.
+const shared = {
+  testEnvironment: 'node',
+  transform: {
+    '^.+\\.ts$': [
+      '@swc/jest',
+      {
+        jsc: {
+          parser: { syntax: 'typescript', decorators: true },
+          transform: { legacyDecorator: true, decoratorMetadata: true },
+          target: 'es2023',
+        },
+        module: { type: 'commonjs' },
+      },
+    ],
+  },
+};
+
+/** Tests of data run once per database: the same files, another `TEST_DATABASE`. */
+const onDatabase = (database) => ({
+  ...shared,
+  displayName: database,
+  testMatch: ['<rootDir>/test/data/**/*.e2e-spec.ts'],
+  setupFiles: [`<rootDir>/test/support/database-${database}.ts`],
+});
+
+module.exports = {
+  projects: [
+    { ...shared, displayName: 'unit', testMatch: ['<rootDir>/src/**/*.spec.ts', '<rootDir>/test/unit/**/*.spec.ts'] },
+    onDatabase('sqlite'),
+    onDatabase('postgres'),
+    {
+      ...shared,
+      displayName: 'e2e',
+      testMatch: ['<rootDir>/test/e2e/**/*.e2e-spec.ts'],
+      setupFiles: ['<rootDir>/test/support/database-sqlite.ts'],
+    },
+  ],
+};

@@ -1,0 +1,34 @@
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type BetterSqlite3 from 'better-sqlite3';
+import { DataSource, DataSourceOptions } from 'typeorm';
+import { UserEntity } from './src/auth/user.entity';
+import { TokenEntity } from './src/auth/token.entity';
+import { loadConfig } from './src/config';
+import { ContainerEntity } from './src/containers/container.entity';
+import { DockerIdEntity } from './src/containers/docker-id.entity';
+import { SettingEntity } from './src/database/setting.entity';
+import { EventEntity } from './src/events/event.entity';
+import { InitialSchema1764000000000 } from './src/migrations/1764000000000-initial-schema';
+
+/** The schema and the connection, for the server, the command line and the tests alike. */
+export function dataSourceOptions(databaseUrl: string): DataSourceOptions {
+  const schema = {
+    entities: [UserEntity, TokenEntity, ContainerEntity, DockerIdEntity, EventEntity, SettingEntity],
+    migrations: [InitialSchema1764000000000],
+    synchronize: false,
+  };
+  if (!databaseUrl.startsWith('sqlite:')) return { type: 'postgres', url: databaseUrl, ...schema };
+  const database = databaseUrl.slice('sqlite:'.length);
+  if (database !== ':memory:') mkdirSync(dirname(database), { recursive: true });
+  return { type: 'better-sqlite3', database, prepareDatabase, ...schema };
+}
+
+/** WAL: readers never wait for the writer, and with NORMAL a killed process loses nothing that was committed. */
+function prepareDatabase(connection: BetterSqlite3.Database): void {
+  connection.pragma('journal_mode = WAL');
+  connection.pragma('synchronous = NORMAL');
+}
+
+/** What TypeORM's own command line reads. */
+export default new DataSource(dataSourceOptions(loadConfig().DATABASE_URL));

@@ -1,0 +1,87 @@
+/** Debian packages: installs those whose command is missing, and starts no service. */
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { CommandFailed, findCommand, run } from './command.mjs';
+import { Problem } from './problem.mjs';
+import { step } from './steps.mjs';
+
+const policyFile = '/usr/sbin/policy-rc.d';
+const policyMark = '# made by Berth: no service starts while its packages are installed';
+const listsFolder = '/var/lib/apt/lists';
+const LISTS_MAX_AGE_MS = 24 * 3600 * 1000;
+const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', NEEDRESTART_SUSPEND: '1', LC_ALL: 'C.UTF-8' };
+
+export function canInstallPackages() {
+  return process.getuid?.() === 0 && findCommand('apt-get') !== undefined;
+}
+
+// Whole: a package installation that is cut off half way leaves dpkg broken for everybody.
+const apt = (args, onLine) =>
+  run('apt-get', ['-o', 'DPkg::Lock::Timeout=120', '-y', ...args], { env: environment, onLine, whole: true });
+
+function listsAreOld() {
+  const lists = existsSync(listsFolder) ? readdirSync(listsFolder).filter((name) => /Packages/.test(name)) : [];
+  return lists.length === 0 || Date.now() - statSync(listsFolder).mtimeMs > LISTS_MAX_AGE_MS;
+}
+
+/** Debian starts a server when its package is installed, unless this file says no. */
+async function withoutServiceStarts(work) {
+  const mine = !existsSync(policyFile) || readFileSync(policyFile, 'utf8').includes(policyMark);
+  if (mine) writeFileSync(policyFile, `#!/bin/sh\n${policyMark}\nexit 101\n`, { mode: 0o755 });
+  try {
+    return await work();
+  } finally {
+    if (mine) rmSync(policyFile, { force: true });
+  }
+}
+
+/** Nor may they start at the next boot, because nobody asked for a server on the machine. */
+async function disableServices(services) {
+  if (!existsSync('/run/systemd/system') || services.length === 0) return;
+  await run('systemctl', ['disable', '--now', ...services]).catch(() => {});
+}
+
+async function install(packages, progress) {
+  if (listsAreOld()) await apt(['update'], progress);
+  try {
+    await apt(['install', '--no-install-recommends', ...packages], progress);
+  } catch (error) {
+    if (!(error instanceof CommandFailed)) throw error;
+    // Lists that are a little too old name versions that the mirror no longer has; a killed run leaves dpkg unfinished.
+    if (error.output.includes('dpkg --configure -a')) {
+      await run('dpkg', ['--configure', '-a'], { env: environment, onLine: progress, whole: true });
+    }
+    await apt(['update'], progress);
+    await apt(['install', '--no-install-recommends', ...packages], progress);
+  }
+}
+
+/** Debian's PostgreSQL package makes a database cluster of its own, unless this file, written before, says no. */
+function withoutMainCluster() {
+  const file = '/etc/postgresql-common/createcluster.conf';
+  if (existsSync(file)) return;
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, 'create_main_cluster = false\n');
+}
+
+/**
+ * @param {Record<string, string>} wanted package → a command (or a function that tells whether it is there)
+ * @param {{ services?: string[] }} [options] services that these packages bring and that must not run
+ * @throws Problem if something is missing and cannot be installed
+ */
+export async function ensurePackages(wanted, { services = [] } = {}) {
+  const isThere = (what) => (typeof what === 'function' ? what() : findCommand(what) !== undefined);
+  const missing = Object.keys(wanted).filter((name) => !isThere(wanted[name]));
+  if (missing.length === 0) return;
+  if (!canInstallPackages()) {
+    throw new Problem(`Not installed: ${missing.join(', ')}.`, [
+      `Install it: \`sudo apt-get install --no-install-recommends ${missing.join(' ')}\` (or your system's packages of that name),`,
+      'or run this command as root on a Debian system, where it does so itself.',
+    ]);
+  }
+  await step(`installing Debian packages: ${missing.join(', ')}`, async (progress) => {
+    if (missing.includes('postgresql')) withoutMainCluster();
+    await withoutServiceStarts(() => install(missing, progress));
+    await disableServices(services);
+  });
+}

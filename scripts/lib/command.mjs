@@ -1,0 +1,111 @@
+/** Runs other programs: output is collected, the newest line is told, a failure carries the output's end. */
+import { spawn } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { join } from 'node:path';
+import { Problem } from './problem.mjs';
+
+const TAIL_LINES = 15;
+const running = new Set();
+let stopping = false;
+
+/** Debian keeps daemons in sbin folders, which are not in every user's PATH. */
+export const searchPath = [...new Set(`${process.env.PATH ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`.split(':'))].join(
+  ':',
+);
+
+/** @returns {string | undefined} the program's path */
+export function findCommand(name) {
+  return searchPath
+    .split(':')
+    .map((folder) => join(folder, name))
+    .find((path) => {
+      try {
+        accessSync(path, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+}
+
+export class CommandFailed extends Problem {
+  /** @param {{ line: string, code: number | null, signal: string | null, output: string }} result */
+  constructor({ line, code, signal, output }) {
+    super(`\`${line}\` ended with ${signal ?? `code ${code}`}`, output.trim().split('\n').slice(-TAIL_LINES));
+    this.code = code;
+    this.output = output;
+  }
+}
+
+/**
+ * @param {string} command @param {string[]} args
+ * @param {{ env?: object, cwd?: string, onLine?: (line: string) => void, show?: boolean, whole?: boolean, cleanup?: boolean, uid?: number, gid?: number, onStart?: (pid: number) => void }} [options]
+ *   show: pass the output through as well; whole: never cut it off half way (a package installation);
+ *   cleanup: may run when everything else is being stopped
+ * @returns {Promise<string>} stdout and stderr, as they came
+ * @throws CommandFailed
+ */
+export function run(command, args, { env = process.env, cwd, onLine, show, whole, cleanup, uid, gid, onStart } = {}) {
+  if (stopping && !cleanup) return Promise.reject(new Problem(`${command} is not run: stopping`));
+  const line = [command, ...args].join(' ');
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, {
+      cwd,
+      uid,
+      gid,
+      env: { ...env, PATH: searchPath },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      // A group of its own: a terminal's Ctrl-C comes to us alone, and we pass it on to the whole group.
+      detached: true,
+    });
+    const entry = { child, whole, ended: undefined };
+    entry.ended = new Promise((ended) => child.once('close', ended));
+    running.add(entry);
+    if (child.pid) onStart?.(child.pid);
+    let output = '';
+    for (const [stream, through] of [
+      [child.stdout, process.stdout],
+      [child.stderr, process.stderr],
+    ]) {
+      stream.setEncoding('utf8').on('data', (text) => {
+        output += text;
+        if (show) through.write(text);
+        onLine?.(
+          text
+            .trimEnd()
+            .split(/[\r\n]+/)
+            .at(-1),
+        );
+      });
+    }
+    child.once('error', (error) => {
+      running.delete(entry);
+      reject(new Problem(`${command} cannot be run: ${error.message}`));
+    });
+    child.once('close', (code, signal) => {
+      running.delete(entry);
+      if (code === 0) resolve(output);
+      else reject(new CommandFailed({ line, code, signal, output }));
+    });
+  });
+}
+
+/** Stops what still runs, and lets nothing new begin; a program that must not be cut off is waited for. */
+export async function stopCommands() {
+  stopping = true;
+  await Promise.all(
+    [...running].map(async ({ child, whole, ended }) => {
+      const kill = (signal) => {
+        try {
+          process.kill(-child.pid, signal);
+        } catch {
+          // It has ended by itself.
+        }
+      };
+      if (!whole) kill('SIGTERM');
+      const late = whole ? undefined : setTimeout(() => kill('SIGKILL'), 5000);
+      await ended;
+      clearTimeout(late);
+    }),
+  );
+}

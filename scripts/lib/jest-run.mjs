@@ -1,0 +1,46 @@
+/** Runs jest: its own output is shown as it comes, its numbers are read from its JSON report. */
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { run } from './command.mjs';
+import { projectRoot } from './project.mjs';
+import { rememberGroup, temporaryFolder } from './test-remains.mjs';
+
+const jest = join('node_modules', 'jest', 'bin', 'jest.js');
+
+function readReport(path) {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * @param {{ projects: string[], args: string[], env: object }} options projects: of jest.config.js
+ * @returns {Promise<{ passed: number, failed: number, skipped: number }>}
+ */
+export async function runJest({ projects, args, env }) {
+  const report = join(temporaryFolder(), 'jest-report.json');
+  rmSync(report, { force: true });
+  const options = ['--ci', '--selectProjects', ...projects, '--json', `--outputFile=${report}`, ...args];
+  const color = process.stdout.isTTY ? { FORCE_COLOR: '1' } : {};
+  const succeeded = await run(process.execPath, [jest, ...options], {
+    cwd: projectRoot,
+    env: { ...env, ...color },
+    show: true,
+    onStart: rememberGroup,
+  }).then(
+    () => true,
+    () => false,
+  );
+  const result = readReport(report);
+  if (!result) return { passed: 0, failed: 1, skipped: 0 };
+  // A file that does not even load has no tests to count, but fails.
+  const failed = result.numFailedTests + result.numRuntimeErrorTestSuites;
+  const ran = result.numPassedTests + failed > 0;
+  return {
+    passed: result.numPassedTests,
+    failed: succeeded || failed > 0 || !ran ? failed : 1,
+    skipped: result.numPendingTests + result.numTodoTests,
+  };
+}

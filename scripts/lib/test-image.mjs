@@ -1,0 +1,52 @@
+/** `berth/test:latest`: a 2 MB image of a static busybox, imported in an instant, for tests that need no real Debian. */
+import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { canInstallPackages } from './apt.mjs';
+import { findCommand, run } from './command.mjs';
+import { Problem } from './problem.mjs';
+import { cacheFolder, makeDataFolder } from './project.mjs';
+import { importImage } from './sandbox-image.mjs';
+import { temporaryFolder } from './test-remains.mjs';
+
+export const testImage = 'berth/test:latest';
+const folders = ['bin', 'dev', 'etc', 'home/user', 'proc', 'root', 'sys', 'tmp'];
+
+/**
+ * The static busybox out of its package, which is not installed: it would replace the machine's own busybox.
+ * @returns {Promise<string>} its path
+ */
+async function staticBusybox(progress) {
+  const unpacked = makeDataFolder(join(cacheFolder, 'busybox'));
+  const places = [join(unpacked, 'usr/bin/busybox'), join(unpacked, 'bin/busybox')];
+  const found = () => places.find((path) => existsSync(path));
+  if (found()) return found();
+  if (!findCommand('apt-get')) {
+    throw new Problem('The test image needs a static busybox.', [`Put one at ${places[0]}.`]);
+  }
+  const download = () => run('apt-get', ['download', 'busybox-static'], { cwd: unpacked, onLine: progress });
+  await download().catch(async (error) => {
+    if (!canInstallPackages()) throw error;
+    await run('apt-get', ['update'], { onLine: progress });
+    await download();
+  });
+  const archive = readdirSync(unpacked).find((name) => name.endsWith('.deb'));
+  await run('dpkg-deb', ['--extract', join(unpacked, archive), unpacked]);
+  rmSync(join(unpacked, archive));
+  return found();
+}
+
+/** @param {import('./docker-api.mjs').DockerApi} api */
+export async function buildTestImage(api, progress) {
+  const busybox = await staticBusybox(progress);
+  const root = join(temporaryFolder(), 'test-image');
+  for (const folder of folders) mkdirSync(join(root, folder), { recursive: true });
+  copyFileSync(busybox, join(root, 'bin/busybox'));
+  for (const applet of (await run(busybox, ['--list'])).trim().split('\n')) {
+    if (applet !== 'busybox') symlinkSync('busybox', join(root, 'bin', applet));
+  }
+  writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n');
+  writeFileSync(join(root, 'etc/group'), 'root:x:0:\nuser:x:1000:\n');
+  const tar = join(temporaryFolder(), 'test-image.tar');
+  await run('tar', ['-C', root, '--owner=0', '--group=0', '-cf', tar, '.']);
+  await importImage(api, { tar, name: testImage, changes: ['ENV PATH=/bin', 'CMD ["/bin/sh"]'] });
+}

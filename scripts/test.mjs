@@ -1,0 +1,137 @@
+/**
+ * `npm test`: everything that CI checks, on a bare machine: checks, build, unit, data and end-to-end tests.
+ * `node scripts/test.mjs check|unit|data|e2e [jest arguments…]` runs one part of it.
+ * Its last line is always `N passed, N failed`.
+ */
+import { join } from 'node:path';
+import { build, ensureBuild } from './lib/build.mjs';
+import { CommandFailed, findCommand, run } from './lib/command.mjs';
+import { ensureDependencies } from './lib/dependencies.mjs';
+import { readSettings, settingNames } from './lib/environment-file.mjs';
+import { runtimeName } from './lib/gvisor.mjs';
+import { runJest } from './lib/jest-run.mjs';
+import { checkNodeVersion } from './lib/node-version.mjs';
+import { startPostgres } from './lib/postgres-server.mjs';
+import { printFailure, Problem } from './lib/problem.mjs';
+import { takeLock } from './lib/process-lock.mjs';
+import { dataFolder, makeDataFolder, projectRoot } from './lib/project.mjs';
+import { startRedis } from './lib/redis-server.mjs';
+import { sandboxImage } from './lib/sandbox-image.mjs';
+import { atEnd, isEnding, runEnd, runScript } from './lib/shutdown.mjs';
+import { say, step } from './lib/steps.mjs';
+import { Tally } from './lib/tally.mjs';
+import { startTestDocker } from './lib/test-docker.mjs';
+import { testImage } from './lib/test-image.mjs';
+import { clearEarlierRemains, clearRemains } from './lib/test-remains.mjs';
+
+const checks = { formatting: 'format:check', lint: 'lint', types: 'typecheck' };
+
+/** Jest projects by part, and what they need. */
+const suites = {
+  unit: { projects: ['unit'], services: [], args: [] },
+  data: { projects: ['sqlite', 'postgres'], services: ['databases'], args: ['--runInBand'] },
+  e2e: { projects: ['e2e'], services: ['databases', 'docker'], args: ['--runInBand'] },
+};
+
+const tally = new Tally();
+
+/** A check counts as a test, and its output is shown only if it fails. */
+async function check(name, work) {
+  try {
+    await step(name, work);
+    tally.check(name, true);
+  } catch (error) {
+    if (isEnding()) throw error;
+    say(`✗ ${name}`);
+    if (error instanceof CommandFailed) say(error.output.trim());
+    else printFailure(error);
+    tally.check(name, false);
+  }
+}
+
+async function runChecks() {
+  for (const [name, script] of Object.entries(checks)) {
+    await check(`${name} (npm run ${script})`, (progress) =>
+      run(findCommand('npm'), ['run', '-s', script], { cwd: projectRoot, onLine: progress }),
+    );
+  }
+}
+
+/** The person's own settings of a server must not reach the tests. */
+function cleanEnvironment() {
+  const own = ['DATABASE_URL', 'HOST', 'NODE_ENV', 'PORT', 'REDIS_URL', ...settingNames()];
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !own.includes(name)));
+}
+
+async function startServices(services) {
+  const env = cleanEnvironment();
+  if (services.includes('databases')) {
+    env.TEST_POSTGRES_URL = await step('starting PostgreSQL', startPostgres);
+    env.TEST_REDIS_URL = await step('starting Redis', startRedis);
+  }
+  if (services.includes('docker')) {
+    const { host } = await startTestDocker(readSettings());
+    Object.assign(env, { DOCKER_HOST: host, SANDBOX_RUNTIME: runtimeName });
+    Object.assign(env, { TEST_IMAGE: testImage, TEST_SANDBOX_IMAGE: sandboxImage });
+  }
+  return env;
+}
+
+async function runSuites(parts, jestArgs) {
+  if (parts.length === 0) return;
+  let env;
+  try {
+    env = await startServices(parts.flatMap((part) => suites[part].services));
+  } catch (error) {
+    if (isEnding()) throw error;
+    printFailure(error);
+    tally.check('test environment', false);
+    return;
+  }
+  for (const part of parts) {
+    say(`→ ${part} tests …`);
+    const { projects, args } = suites[part];
+    const result = await runJest({ projects, args: [...args, ...jestArgs], env });
+    if (isEnding()) return;
+    say(`${result.failed ? '✗' : '✓'} ${part} tests: ${result.passed} passed, ${result.failed} failed`);
+    tally.add({ name: `${part} tests`, ...result });
+  }
+}
+
+async function prepare() {
+  checkNodeVersion();
+  makeDataFolder();
+  const lock = takeLock(join(dataFolder, 'test.lock'), { what: 'A test run' });
+  atEnd('releasing the lock', () => lock.release());
+  await clearEarlierRemains();
+  atEnd('removing temporary files', clearRemains);
+  await ensureDependencies();
+}
+
+async function runTests([part, ...jestArgs]) {
+  const known = ['check', ...Object.keys(suites)];
+  if (part && !known.includes(part))
+    throw new Problem(`There is no part "${part}".`, [`One of: ${known.join(', ')}; none: all`]);
+  await prepare();
+  if (!part || part === 'check') await runChecks();
+  if (!part) await check('build (npm run build)', build);
+  else if (part === 'e2e') await ensureBuild();
+  await runSuites(part ? [part].filter((name) => name in suites) : Object.keys(suites), jestArgs);
+}
+
+async function main() {
+  try {
+    await runTests(process.argv.slice(2));
+  } catch (error) {
+    if (isEnding()) return 1;
+    printFailure(error);
+    tally.check('preparation', false);
+  }
+  // The clean-up comes first, so that its lines are not the last.
+  await runEnd();
+  if (tally.failures.length) say(`✗ failed: ${tally.failures.join(', ')}`);
+  say(tally.toString());
+  return tally.isGood ? 0 : 1;
+}
+
+void runScript(main);

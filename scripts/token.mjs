@@ -1,0 +1,29 @@
+/**
+ * `npm run -s token -- --user NAME --tier TIER [--scopes read,write] [--expires-in DAYS]`
+ * Prints a new token, and nothing else, on stdout.
+ */
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { ensureBuild } from './lib/build.mjs';
+import { ensureDependencies } from './lib/dependencies.mjs';
+import { defaultsFor, readSettings } from './lib/environment-file.mjs';
+import { checkNodeVersion } from './lib/node-version.mjs';
+import { makeDataFolder, projectRoot } from './lib/project.mjs';
+import { runScript } from './lib/shutdown.mjs';
+import { printStepsTo } from './lib/steps.mjs';
+
+async function main() {
+  printStepsTo(process.stderr);
+  checkNodeVersion();
+  makeDataFolder();
+  await ensureDependencies();
+  await ensureBuild();
+  const { status } = spawnSync(process.execPath, [join('dist', 'src', 'cli', 'token.js'), ...process.argv.slice(2)], {
+    cwd: projectRoot,
+    env: { ...process.env, ...defaultsFor(readSettings()) },
+    stdio: 'inherit',
+  });
+  return status ?? 1;
+}
+
+void runScript(main);

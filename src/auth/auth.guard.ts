@@ -1,0 +1,71 @@
+import { ExecutionContext, Inject, Injectable } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import { AuthGuard as PassportGuard } from '@nestjs/passport';
+import { FastifyRequest } from 'fastify';
+import { DomainError } from '../errors';
+import { LOGGER, requestContext } from '../logging';
+import type { Logger } from '../logging';
+import { BearerStrategy } from './bearer.strategy';
+import { PUBLIC } from './decorators/public.decorator';
+import { REQUIRED_SCOPES } from './decorators/scopes.decorator';
+import { holdsScope, Principal, RouteScope } from './principal';
+import './request-principal';
+
+/** Stands before every route. Closed by default: a route is open to whom its code names, and to nobody if it names none. */
+@Injectable()
+export class AuthGuard extends PassportGuard() {
+  constructor(
+    private readonly reflector: Reflector,
+    @Inject(LOGGER) private readonly logger: Logger,
+    strategy: BearerStrategy,
+  ) {
+    super({ defaultStrategy: strategy.registeredAs, session: false });
+  }
+
+  /** @throws DomainError `unauthorized`, `insufficient_permissions` */
+  override async canActivate(context: ExecutionContext): Promise<boolean> {
+    // A socket is authenticated before it exists, so its messages need no guard.
+    if (context.getType() !== 'http') return true;
+    if (this.declared<boolean>(PUBLIC, context)) return true;
+    await super.canActivate(context);
+    const principal = context.switchToHttp().getRequest<FastifyRequest>().principal;
+    const required = this.declared<readonly RouteScope[]>(REQUIRED_SCOPES, context);
+    if (!required) {
+      const route = `${context.getClass().name}.${context.getHandler().name}`;
+      this.logger.error({ route }, 'the route declares neither @Public() nor @Scopes(), so it is closed to everyone');
+    }
+    if (!principal || !required?.every((scope) => holdsScope(principal, scope))) {
+      throw new DomainError('insufficient_permissions');
+    }
+    return true;
+  }
+
+  /** Called by passport with its finding. */
+  override handleRequest<T = Principal>(
+    error: unknown,
+    principal: T | false | null,
+    _info: unknown,
+    context: ExecutionContext,
+  ): T {
+    if (error instanceof Error) throw error;
+    if (!principal) throw new DomainError('unauthorized');
+    const request = context.switchToHttp().getRequest<FastifyRequest>();
+    request.principal = principal as unknown as Principal;
+    const log = requestContext.getStore();
+    if (log) log.userId = request.principal.userId;
+    return principal;
+  }
+
+  /**
+   * Passport is shown the Authorization header alone. Its bearer strategy would take `?access_token=` and a field of the
+   * body too, and a token in a URL ends up in logs and histories.
+   */
+  override getRequest(context: ExecutionContext): { headers: { authorization: string | undefined } } {
+    const { authorization } = context.switchToHttp().getRequest<FastifyRequest>().headers;
+    return { headers: { authorization } };
+  }
+
+  private declared<T>(key: string, context: ExecutionContext): T | undefined {
+    return this.reflector.getAllAndOverride<T | undefined>(key, [context.getHandler(), context.getClass()]);
+  }
+}

@@ -1,0 +1,15 @@
+import { Module } from '@nestjs/common';
+import { APP_GUARD } from '@nestjs/core';
+import { AuthGuard } from './auth.guard';
+import { BearerStrategy } from './bearer.strategy';
+import { TokenService } from './token.service';
+import { TokensController } from './tokens.controller';
+import { UserService } from './user.service';
+
+/** Who is calling, and what they may; importing it closes every route of the application that does not open itself. */
+@Module({
+  controllers: [TokensController],
+  providers: [TokenService, UserService, BearerStrategy, { provide: APP_GUARD, useClass: AuthGuard }],
+  exports: [TokenService, UserService],
+})
+export class AuthModule {}

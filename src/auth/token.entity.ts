@@ -1,0 +1,37 @@
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { TIMESTAMP } from '../database/column-types';
+
+/** An API token. The token itself is never stored, only its SHA-256. */
+@Entity('tokens')
+export class TokenEntity {
+  @PrimaryColumn({ type: 'varchar', length: 36 })
+  id: string;
+
+  @Index('tokens_user_id')
+  @Column({ name: 'user_id', type: 'varchar', length: 36 })
+  userId: string;
+
+  @Column({ type: 'varchar', length: 64 })
+  name: string;
+
+  /** SHA-256 of the token, 64 hex. */
+  @Column({ type: 'varchar', length: 64, unique: true })
+  hash: string;
+
+  /** The token's first 12 characters, to recognise it by. */
+  @Column({ type: 'varchar', length: 12 })
+  prefix: string;
+
+  @Column({ type: 'simple-json' })
+  scopes: string[];
+
+  @Column({ name: 'created_at', type: TIMESTAMP })
+  createdAt: Date;
+
+  /** null: does not expire. */
+  @Column({ name: 'expires_at', type: TIMESTAMP, nullable: true })
+  expiresAt: Date | null;
+
+  @Column({ name: 'revoked_at', type: TIMESTAMP, nullable: true })
+  revokedAt: Date | null;
+}

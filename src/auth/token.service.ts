@@ -1,0 +1,95 @@
+import { randomUUID } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import { isUUID } from 'class-validator';
+import { IsNull } from 'typeorm';
+import { Database } from '../database';
+import { DomainError } from '../errors';
+import { Signals } from '../signals';
+import { Principal, Scope } from './principal';
+import { hashToken, isTokenFormat, mintToken } from './token-format';
+import { TokenLookup } from './token-lookup';
+import { TokenEntity } from './token.entity';
+
+export interface IssueToken {
+  readonly userId: string;
+  readonly name: string;
+  readonly scopes: readonly Scope[];
+  /** null: does not expire. */
+  readonly expiresAt: Date | null;
+}
+
+/** A new token. `text` is the token itself, which nobody can be shown again. */
+export interface IssuedToken {
+  readonly text: string;
+  readonly token: TokenEntity;
+}
+
+/** Tokens: made, verified, listed, revoked. */
+@Injectable()
+export class TokenService {
+  private readonly lookup: TokenLookup;
+
+  constructor(
+    private readonly database: Database,
+    private readonly signals: Signals,
+  ) {
+    this.lookup = new TokenLookup(database);
+  }
+
+  /**
+   * The one verification, for HTTP and for sockets.
+   *
+   * @returns null if the text is no token, or one that is unknown, revoked or expired
+   */
+  async verify(text: string): Promise<Principal | null> {
+    if (!isTokenFormat(text)) return null;
+    const found = await this.lookup.byHash(hashToken(text));
+    if (!found || found.revoked) return null;
+    const { tokenExpiresAt } = found.principal;
+    return tokenExpiresAt && tokenExpiresAt.getTime() <= Date.now() ? null : found.principal;
+  }
+
+  /** Makes a token for a user who exists. */
+  async issue(options: IssueToken): Promise<IssuedToken> {
+    const { text, hash, prefix } = mintToken();
+    const token: TokenEntity = {
+      id: randomUUID(),
+      userId: options.userId,
+      name: options.name,
+      hash,
+      prefix,
+      scopes: [...options.scopes],
+      createdAt: new Date(),
+      expiresAt: options.expiresAt,
+      revokedAt: null,
+    };
+    await this.database.manager.insert(TokenEntity, token);
+    return { text, token };
+  }
+
+  /** The user's tokens that are not revoked, oldest first; expired ones are among them. */
+  list(userId: string): Promise<TokenEntity[]> {
+    return this.database.manager.find(TokenEntity, {
+      where: { userId, revokedAt: IsNull() },
+      order: { createdAt: 'ASC', id: 'ASC' },
+    });
+  }
+
+  /**
+   * Revokes a token of this user: it is refused from now on, and its sockets are told to close.
+   *
+   * @throws DomainError `token_not_found` if it is unknown, someone else's, or revoked already
+   */
+  async revoke({ userId, tokenId }: { userId: string; tokenId: string }): Promise<void> {
+    if (!isUUID(tokenId)) throw new DomainError('token_not_found');
+    await this.database.runInTx(async () => {
+      const { affected } = await this.database.manager.update(
+        TokenEntity,
+        { id: tokenId, userId, revokedAt: IsNull() },
+        { revokedAt: new Date() },
+      );
+      if (affected !== 1) throw new DomainError('token_not_found');
+      this.database.afterCommit(() => this.signals.publish('token_revoked', { tokenId }));
+    });
+  }
+}

@@ -1,0 +1,50 @@
+import { Body, Controller, Delete, Get, Param, Post } from '@nestjs/common';
+import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { CurrentPrincipal } from './decorators/current-principal.decorator';
+import { Scopes } from './decorators/scopes.decorator';
+import { CreateTokenDto } from './dto/create-token.dto';
+import { CreatedTokenView, TokenListView, TokenRevokedView, viewToken } from './dto/token-view';
+import { grantedScopes } from './granted-scopes';
+import type { Principal } from './principal';
+import { TokenService } from './token.service';
+
+const DAY = 24 * 3_600_000;
+
+/** A user's own tokens. */
+@ApiTags('tokens')
+@Controller('tokens')
+export class TokensController {
+  constructor(private readonly tokens: TokenService) {}
+
+  @Post()
+  @Scopes('write')
+  @ApiOperation({ summary: 'Make a token', description: 'The answer is the only one that shows the token.' })
+  @ApiCreatedResponse({ type: CreatedTokenView })
+  async issue(@CurrentPrincipal() caller: Principal, @Body() body: CreateTokenDto): Promise<CreatedTokenView> {
+    const { text, token } = await this.tokens.issue({
+      userId: caller.userId,
+      name: body.name,
+      scopes: grantedScopes({ own: caller.scopes, asked: body.scopes }),
+      expiresAt: body.expires_in ? new Date(Date.now() + body.expires_in * DAY) : null,
+    });
+    return { ...viewToken(token), token: text };
+  }
+
+  @Get()
+  @Scopes('read')
+  @ApiOperation({ summary: 'List your tokens that are not revoked' })
+  @ApiOkResponse({ type: TokenListView })
+  async list(@CurrentPrincipal() caller: Principal): Promise<TokenListView> {
+    const tokens = await this.tokens.list(caller.userId);
+    return { tokens: tokens.map(viewToken), count: tokens.length };
+  }
+
+  @Delete(':id')
+  @Scopes('write')
+  @ApiOperation({ summary: 'Revoke a token', description: 'It is refused at once, and its sockets are closed.' })
+  @ApiOkResponse({ type: TokenRevokedView })
+  async revoke(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<TokenRevokedView> {
+    await this.tokens.revoke({ userId: caller.userId, tokenId: id });
+    return { message: 'token revoked', id };
+  }
+}

@@ -1,0 +1,27 @@
+import { Column, Entity, PrimaryColumn } from 'typeorm';
+import { TIMESTAMP } from '../database/column-types';
+
+/** A user of the platform. Their row is locked while events are appended, so it also guards their container count. */
+@Entity('users')
+export class UserEntity {
+  @PrimaryColumn({ type: 'varchar', length: 36 })
+  id: string;
+
+  @Column({ type: 'varchar', length: 64, unique: true })
+  username: string;
+
+  /** A key of the tier table. */
+  @Column({ type: 'varchar', length: 32 })
+  tier: string;
+
+  /** `seq` of the user's newest event; 0 before the first. */
+  @Column({ name: 'event_seq', type: 'integer', default: 0 })
+  eventSeq: number;
+
+  /** When a guest's session ends; null for users without one. */
+  @Column({ name: 'session_expires_at', type: TIMESTAMP, nullable: true })
+  sessionExpiresAt: Date | null;
+
+  @Column({ name: 'created_at', type: TIMESTAMP })
+  createdAt: Date;
+}

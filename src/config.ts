@@ -1,0 +1,124 @@
+import { existsSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { z } from 'zod';
+import { parseDuration } from './duration';
+
+const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+
+const duration = z.string().transform((text, context) => {
+  const milliseconds = parseDuration(text);
+  if (milliseconds === null) {
+    context.addIssue({ code: 'custom', message: 'expected a duration such as 30s, 15m, 50h or 7d' });
+    return z.NEVER;
+  }
+  return milliseconds;
+});
+
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== ''),
+);
+
+const databaseUrl = z
+  .string()
+  .regex(/^(sqlite:.+|postgres(ql)?:\/\/.+)$/, 'expected sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE');
+
+/**
+ * Every setting, by the name of its environment variable. `.env.example` lists the same names; a test keeps them equal.
+ */
+export const environmentSchema = z.object({
+  NODE_ENV: z.enum(['development', 'test', 'production']).default('development'),
+  HOST: z.string().min(1).default('127.0.0.1'),
+  PORT: integer(0, 65535).default(8080),
+  DATABASE_URL: databaseUrl.default('sqlite:.berth/berth.sqlite'),
+  REDIS_URL: z
+    .string()
+    .regex(/^rediss?:\/\/.+$/, 'expected redis://HOST:PORT or rediss://HOST:PORT')
+    .optional(),
+  DOCKER_HOST: z
+    .string()
+    .regex(/^(unix:\/\/\/.+|tcp:\/\/.+|https?:\/\/.+)$/, 'expected unix:///PATH or tcp://HOST:PORT')
+    .default('unix:///var/run/docker.sock'),
+  SANDBOX_RUNTIME: z.enum(['runsc', 'runc', 'auto']).optional(),
+  INSTANCE_ID: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/, 'expected 1 to 63 of letters, digits, "_", "." and "-"')
+    .optional(),
+  STOP_GRACE_SECONDS: integer(0, 300).default(10),
+  OPERATION_WAIT_SECONDS: integer(0, 600).default(15),
+  OPERATION_CLAIM_SECONDS: integer(2, 600).default(30),
+  SHUTDOWN_GRACE_SECONDS: integer(0, 600).default(30),
+  SWEEP_INTERVAL_SECONDS: integer(1, 3600).default(60),
+  ORPHAN_GRACE_SECONDS: integer(0, 86400).default(60),
+  DOCKER_TIMEOUT_SECONDS: integer(1, 600).default(60),
+  VOLUME_RETENTION: z.union([z.literal('forever').transform(() => null), duration]).default(7 * 24 * 3_600_000),
+  EVENT_RETENTION: duration.default(7 * 24 * 3_600_000),
+  DISK_QUOTA: z.enum(['required', 'preferred', 'off']).default('preferred'),
+  TIERS_FILE: z.string().min(1).optional(),
+  IMAGES_FILE: z.string().min(1).optional(),
+  CUSTOM_IMAGES: z.enum(['allow', 'deny']).default('allow'),
+  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  CORS_ORIGINS: list.default([]),
+});
+
+type Environment = z.output<typeof environmentSchema>;
+
+/** The settings as the code uses them: times in milliseconds, the runtime decided. */
+export type Config = Readonly<Omit<Environment, 'SANDBOX_RUNTIME'> & { SANDBOX_RUNTIME: 'runsc' | 'runc' | 'auto' }>;
+
+/** Injection token of the validated {@link Config}. */
+export const CONFIG = Symbol('CONFIG');
+
+/** The settings are wrong; `message` names every fault, one a line, and what to do about it. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+/**
+ * Validates the environment as a whole.
+ *
+ * @throws ConfigError that lists every fault at once
+ */
+export function parseConfig(environment: Readonly<Record<string, string | undefined>>): Config {
+  const known = Object.fromEntries(
+    Object.keys(environmentSchema.shape).map((name) => [name, environment[name] === '' ? undefined : environment[name]]),
+  );
+  const parsed = environmentSchema.safeParse(known);
+  if (!parsed.success) {
+    const faults = parsed.error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`);
+    throw new ConfigError(`the configuration is not valid:\n${faults.join('\n')}\nSee .env.example for every setting.`);
+  }
+  const production = parsed.data.NODE_ENV === 'production';
+  const runtime = parsed.data.SANDBOX_RUNTIME ?? (production ? 'runsc' : 'auto');
+  const faults = production ? insecureInProduction({ ...parsed.data, SANDBOX_RUNTIME: runtime }) : [];
+  if (faults.length > 0) throw new ConfigError(`refused with NODE_ENV=production:\n${faults.join('\n')}`);
+  return { ...parsed.data, SANDBOX_RUNTIME: runtime };
+}
+
+/** What is convenient on a developer's machine and must not slip into production by default. */
+function insecureInProduction(config: Config): string[] {
+  const faults: string[] = [];
+  if (config.SANDBOX_RUNTIME === 'auto') {
+    faults.push('  SANDBOX_RUNTIME: auto may run sandboxes without gVisor; choose runsc (or runc, by name)');
+  }
+  if (config.CORS_ORIGINS.includes('*')) {
+    faults.push('  CORS_ORIGINS: * lets every web site call the API; list the origins');
+  }
+  return faults;
+}
+
+/** Reads `.env` beside the project if there is one (variables that are set already win), then validates. */
+export function loadConfig(): Config {
+  loadEnvFile();
+  return parseConfig(process.env);
+}
+
+/** Loads `.env` into the environment, without overriding what is set. */
+export function loadEnvFile(): void {
+  if (existsSync('.env')) process.loadEnvFile('.env');
+}
+
+/** A name for this process in logs: host and process id. */
+export const processName = `${hostname()}:${String(process.pid)}`;

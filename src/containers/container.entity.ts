@@ -1,0 +1,112 @@
+import { Column, DeleteDateColumn, Entity, Index, PrimaryColumn } from 'typeorm';
+import { TIMESTAMP } from '../database/column-types';
+import type { ContainerStatus, Operation } from './container-state';
+
+/** The truth about a container: what is wanted, what was last seen, and which operation holds it. */
+@Entity('containers')
+@Index('containers_live_name', ['userId', 'name'], { unique: true, where: 'deleted_at IS NULL' })
+export class ContainerEntity {
+  @PrimaryColumn({ type: 'varchar', length: 36 })
+  id: string;
+
+  @Column({ name: 'user_id', type: 'varchar', length: 36 })
+  userId: string;
+
+  @Column({ type: 'varchar', length: 64 })
+  name: string;
+
+  /** The image reference that Docker is given. */
+  @Column({ type: 'varchar', length: 255 })
+  image: string;
+
+  @Column({ type: 'varchar', length: 64, nullable: true })
+  role: string | null;
+
+  @Column({ type: 'simple-json' })
+  env: Record<string, string>;
+
+  @Column({ name: 'memory_mb', type: 'integer' })
+  memoryMb: number;
+
+  /** Millicores: 1000 is one CPU. */
+  @Column({ name: 'cpu_shares', type: 'integer' })
+  cpuShares: number;
+
+  @Column({ name: 'disk_mb', type: 'integer' })
+  diskMb: number;
+
+  @Column({ type: 'varchar', length: 16 })
+  status: ContainerStatus;
+
+  /** A machine word: why the status is what it is, where that is not plain. */
+  @Column({ name: 'status_reason', type: 'varchar', length: 64, nullable: true })
+  statusReason: string | null;
+
+  /** The id of the container in Docker that is this one now; null until the first was made. */
+  @Column({ name: 'docker_id', type: 'varchar', length: 64, nullable: true })
+  dockerId: string | null;
+
+  /** Counts the Docker containers that this one has been; 0 before the first. Also their label `berth.generation`. */
+  @Column({ type: 'integer', default: 0 })
+  generation: number;
+
+  @Column({ name: 'volume_name', type: 'varchar', length: 128 })
+  volumeName: string;
+
+  /** The OCI runtime of the Docker container: `runsc` or `runc`. */
+  @Column({ type: 'varchar', length: 16, nullable: true })
+  runtime: string | null;
+
+  @Column({ name: 'ip_address', type: 'varchar', length: 45, nullable: true })
+  ipAddress: string | null;
+
+  /** Docker's own start time of the present run, as Docker writes it (nanoseconds, so text); tells one run from the next. */
+  @Column({ name: 'run_started_at', type: 'varchar', length: 35, nullable: true })
+  runStartedAt: string | null;
+
+  @Column({ name: 'expires_at', type: TIMESTAMP, nullable: true })
+  expiresAt: Date | null;
+
+  @Column({ name: 'last_used_at', type: TIMESTAMP })
+  lastUsedAt: Date;
+
+  /** The operation that holds the container; null when none does. */
+  @Column({ type: 'varchar', length: 16, nullable: true })
+  operation: Operation | null;
+
+  /** Made anew for each claim; every write of the operation carries it. */
+  @Column({ name: 'operation_id', type: 'varchar', length: 36, nullable: true })
+  operationId: string | null;
+
+  /** When the claim runs out unless it is renewed; after that anyone may take the container over. */
+  @Column({ name: 'operation_expires_at', type: TIMESTAMP, nullable: true })
+  operationExpiresAt: Date | null;
+
+  /** Asks the holder to give up at its next step; only a creation listens. */
+  @Column({ name: 'operation_cancelled', type: 'boolean', default: false })
+  operationCancelled: boolean;
+
+  /** Grows with every write; a write without a claim is conditional on it. */
+  @Column({ type: 'integer', default: 0 })
+  revision: number;
+
+  @Column({ name: 'created_at', type: TIMESTAMP })
+  createdAt: Date;
+
+  @Column({ name: 'updated_at', type: TIMESTAMP })
+  updatedAt: Date;
+
+  @DeleteDateColumn({ name: 'deleted_at', type: TIMESTAMP })
+  deletedAt: Date | null;
+
+  /** When the volume of a deleted container may be removed; null: never. */
+  @Column({ name: 'purge_at', type: TIMESTAMP, nullable: true })
+  purgeAt: Date | null;
+
+  /** When the volume of a deleted container was removed. */
+  @Column({ name: 'purged_at', type: TIMESTAMP, nullable: true })
+  purgedAt: Date | null;
+}
+
+/** A container's row as plain data: what is read, decided on and passed about. Only the repository writes rows. */
+export type ContainerRow = Readonly<ContainerEntity>;

@@ -1,0 +1,253 @@
+import { Injectable } from '@nestjs/common';
+import { IsNull, SelectQueryBuilder, UpdateQueryBuilder } from 'typeorm';
+import { Database, isUniqueViolation } from '../database';
+import { DomainError } from '../errors';
+import { EventDraft, EventLog } from '../events';
+import type { ContainerReference } from './container-reference';
+import { ContainerStatus, Operation, STATUS_TRANSITIONS } from './container-state';
+import { ContainerEntity, type ContainerRow } from './container.entity';
+import { DockerIdEntity } from './docker-id.entity';
+
+/** What a write may change. Claims have methods of their own. */
+export type ContainerPatch = Partial<
+  Omit<
+    ContainerEntity,
+    'id' | 'userId' | 'createdAt' | 'revision' | 'operation' | 'operationId' | 'operationExpiresAt' | 'operationCancelled'
+  >
+>;
+
+/** A change of one container and the events that tell of it: committed together or not at all. */
+export interface ContainerChange {
+  readonly row: ContainerRow;
+  readonly patch: ContainerPatch;
+  readonly events: readonly EventDraft[];
+}
+
+/** The claim was taken over, so this operation may write no more. */
+export class ClaimLostError extends Error {
+  override readonly name = 'ClaimLostError';
+}
+
+const FREE = { operation: null, operationId: null, operationExpiresAt: null, operationCancelled: false } as const;
+
+/** The sole writer of containers. Each write is conditional: on the claim, or without one on the revision that was read. */
+@Injectable()
+export class ContainerRepository {
+  constructor(
+    private readonly database: Database,
+    private readonly eventLog: EventLog,
+  ) {}
+
+  /** @returns null if there is none, or it is deleted */
+  async find(reference: ContainerReference): Promise<ContainerRow | null> {
+    if (reference.kind === 'agent') return null;
+    const query = this.live();
+    if (reference.kind === 'database_id') return query.andWhere('c.id = :id', { id: reference.id }).getOne();
+    const column = reference.kind === 'docker_id' ? 'd.dockerId' : 'd.shortId';
+    return query
+      .innerJoin(DockerIdEntity, 'd', 'd.containerId = c.id')
+      .andWhere(`${column} = :id`, { id: reference.id })
+      .orderBy('c.createdAt', 'DESC')
+      .getOne();
+  }
+
+  async findById(id: string): Promise<ContainerRow | null> {
+    return this.live().andWhere('c.id = :id', { id }).getOne();
+  }
+
+  /** One page of a user's containers, newest first, from behind `after`. */
+  async list(filter: {
+    userId: string;
+    status?: ContainerStatus;
+    name?: string;
+    after?: { createdAt: Date; id: string };
+    limit: number;
+  }): Promise<ContainerRow[]> {
+    const query = this.live().andWhere('c.userId = :userId', { userId: filter.userId });
+    if (filter.status !== undefined) query.andWhere('c.status = :status', { status: filter.status });
+    if (filter.name !== undefined) query.andWhere('c.name = :name', { name: filter.name });
+    if (filter.after) {
+      query.andWhere('(c.createdAt < :at OR (c.createdAt = :at AND c.id < :afterId))', {
+        at: this.database.timestamp(filter.after.createdAt),
+        afterId: filter.after.id,
+      });
+    }
+    return query.orderBy('c.createdAt', 'DESC').addOrderBy('c.id', 'DESC').limit(filter.limit).getMany();
+  }
+
+  async countLive(userId: string): Promise<number> {
+    return this.live().andWhere('c.userId = :userId', { userId }).getCount();
+  }
+
+  /** Every live row, for the comparison with Docker. */
+  async listAllLive(): Promise<ContainerRow[]> {
+    return this.live().getMany();
+  }
+
+  /** Deleted rows whose volume's time is over. */
+  async listPurgeable(now: Date): Promise<ContainerRow[]> {
+    return this.database.manager
+      .createQueryBuilder(ContainerEntity, 'c')
+      .withDeleted()
+      .where('c.deletedAt IS NOT NULL AND c.purgedAt IS NULL AND c.purgeAt <= :now', { now: this.database.timestamp(now) })
+      .getMany();
+  }
+
+  /** Notes that a deleted container's volume is gone. */
+  async markPurged(id: string, now: Date): Promise<void> {
+    await this.database.manager.update(ContainerEntity, { id, purgedAt: IsNull() }, { purgedAt: now });
+  }
+
+  /**
+   * Inserts a container that its creation holds already.
+   *
+   * @throws DomainError `container_limit_reached`, `name_taken`
+   */
+  async insert(row: ContainerRow, options: { limit: number; tier: string; event: EventDraft }): Promise<void> {
+    await this.database.runInTx(async () => {
+      // Appending locks the user's row, so the count below cannot change before the commit.
+      await this.eventLog.append({ userId: row.userId, drafts: [options.event] });
+      const current = await this.countLive(row.userId);
+      if (current >= options.limit) {
+        throw new DomainError('container_limit_reached', { fields: { current, limit: options.limit, tier: options.tier } });
+      }
+      await this.nameGuard(() => this.database.manager.insert(ContainerEntity, row));
+    });
+  }
+
+  /** Takes the container for `operation` if the row is still as it was read and nobody holds it. */
+  async claim(
+    row: ContainerRow,
+    claim: { operation: Operation; operationId: string; expiresAt: Date; now: Date },
+  ): Promise<boolean> {
+    const { operation, operationId, expiresAt, now } = claim;
+    const revision = row.revision + 1;
+    const result = await this.update(row.id)
+      .set({ operation, operationId, operationExpiresAt: expiresAt, operationCancelled: false, revision })
+      .andWhere('revision = :read', { read: row.revision })
+      .andWhere('(operation IS NULL OR operation_expires_at <= :now)', { now: this.database.timestamp(now) })
+      .execute();
+    return result.affected === 1;
+  }
+
+  /** @returns false if the claim is lost */
+  async renew(claim: { id: string; operationId: string; expiresAt: Date }): Promise<boolean> {
+    const result = await this.held(claim).set({ operationExpiresAt: claim.expiresAt }).execute();
+    return result.affected === 1;
+  }
+
+  /** Lets go of the container without having settled: it is for whoever claims it next to do what `as` says first. */
+  async abandon(claim: { id: string; operationId: string; as: Operation; now: Date }): Promise<void> {
+    await this.held(claim)
+      .set({ operation: claim.as, operationExpiresAt: claim.now, revision: () => 'revision + 1' })
+      .execute();
+  }
+
+  /** Asks the holder of a running creation to give up. @returns whether one is running */
+  async requestCancel(id: string): Promise<boolean> {
+    const result = await this.update(id)
+      .set({ operationCancelled: true })
+      .andWhere('operation = :operation', { operation: 'create' })
+      .execute();
+    return result.affected === 1;
+  }
+
+  /** Says something about a container that changes nothing in it. */
+  async tell(userId: string, event: EventDraft): Promise<void> {
+    await this.database.runInTx(() => this.eventLog.append({ userId, drafts: [event] }));
+  }
+
+  /** Ends the term of every claim: the process that held them is dead. */
+  async expireAllClaims(now: Date): Promise<void> {
+    await this.database.manager
+      .createQueryBuilder()
+      .update(ContainerEntity)
+      .set({ operationExpiresAt: now })
+      .where('operation IS NOT NULL AND deleted_at IS NULL')
+      .execute();
+  }
+
+  /** An early no, before Docker is asked for anything; the index decides at the commit. @throws DomainError `name_taken` */
+  async assertNameFree(wanted: { userId: string; name: string; except: string }): Promise<void> {
+    const taken = this.live().andWhere('c.userId = :userId AND c.name = :name AND c.id <> :except', wanted);
+    if ((await taken.getCount()) > 0) throw new DomainError('name_taken');
+  }
+
+  /** Whether the holder was asked to give up. */
+  async isCancelled(id: string): Promise<boolean> {
+    return (await this.live().andWhere('c.id = :id AND c.operationCancelled = true', { id }).getCount()) > 0;
+  }
+
+  /** Writes an operation's outcome and ends its claim. @throws ClaimLostError, DomainError `name_taken` */
+  async settle(change: ContainerChange): Promise<ContainerRow> {
+    return this.write({ ...change, patch: { ...change.patch, ...FREE } }, { underClaim: true });
+  }
+
+  /** Writes what an operation has found out on its way; the claim stays. @throws ClaimLostError */
+  async record(change: ContainerChange): Promise<ContainerRow> {
+    return this.write(change, { underClaim: true });
+  }
+
+  /** Lets the row follow what was seen in Docker, unless it changed or was claimed since it was read. */
+  async follow(change: ContainerChange): Promise<ContainerRow | null> {
+    try {
+      return await this.write(change, { underClaim: false });
+    } catch (error) {
+      if (error instanceof ClaimLostError) return null;
+      throw error;
+    }
+  }
+
+  private async write(
+    { row, patch, events }: { row: ContainerRow; patch: Partial<ContainerRow>; events: readonly EventDraft[] },
+    { underClaim }: { underClaim: boolean },
+  ): Promise<ContainerRow> {
+    assertTransition(row.status, patch.status ?? row.status);
+    const visible = events.length > 0 ? { updatedAt: new Date() } : {};
+    const changed: Partial<ContainerRow> = { ...patch, ...visible, revision: row.revision + 1 };
+    await this.database.runInTx(async () => {
+      if (events.length > 0) await this.eventLog.append({ userId: row.userId, drafts: [...events] });
+      const update = this.update(row.id).set(changed).andWhere('revision = :read', { read: row.revision });
+      if (underClaim) update.andWhere('operation_id = :operationId', { operationId: row.operationId });
+      else update.andWhere('operation IS NULL');
+      const result = await this.nameGuard(() => update.execute());
+      if (result.affected !== 1) throw new ClaimLostError(`container ${row.id} is no longer held by this operation`);
+      if (patch.dockerId != null && patch.dockerId !== row.dockerId) await this.addDockerId(row.id, patch.dockerId);
+    });
+    return { ...row, ...changed };
+  }
+
+  private async addDockerId(containerId: string, dockerId: string): Promise<void> {
+    await this.database.manager.insert(DockerIdEntity, { dockerId, shortId: dockerId.slice(0, 12), containerId });
+  }
+
+  private live(): SelectQueryBuilder<ContainerEntity> {
+    return this.database.manager.createQueryBuilder(ContainerEntity, 'c').where('c.deletedAt IS NULL');
+  }
+
+  private update(id: string): UpdateQueryBuilder<ContainerEntity> {
+    return this.database.manager
+      .createQueryBuilder()
+      .update(ContainerEntity)
+      .where('id = :id AND deleted_at IS NULL', { id });
+  }
+
+  private held(claim: { id: string; operationId: string }): UpdateQueryBuilder<ContainerEntity> {
+    return this.update(claim.id).andWhere('operation_id = :operationId', { operationId: claim.operationId });
+  }
+
+  private async nameGuard<T>(write: () => Promise<T>): Promise<T> {
+    try {
+      return await write();
+    } catch (error) {
+      if (isUniqueViolation(error)) throw new DomainError('name_taken', { cause: error });
+      throw error;
+    }
+  }
+}
+
+function assertTransition(from: ContainerStatus, to: ContainerStatus): void {
+  if (from !== to && !STATUS_TRANSITIONS[from].includes(to)) {
+    throw new Error(`a container cannot go from ${from} to ${to}`);
+  }
+}

@@ -1,0 +1,47 @@
+import { randomUUID } from 'node:crypto';
+import { Inject, Injectable } from '@nestjs/common';
+import { type Config, CONFIG } from '../config';
+import { Database, SettingEntity } from '../database';
+import type { OwnerLabels } from '../docker';
+import type { ContainerRow } from './container.entity';
+
+const KEY = 'instance_id';
+
+/**
+ * Which of a Docker's containers are this Berth's: those with its instance label. Without `INSTANCE_ID` the name is made
+ * once and kept in the database, so two Berths with databases of their own never touch each other's containers.
+ */
+@Injectable()
+export class Instance {
+  private known: string | null = null;
+
+  constructor(
+    private readonly database: Database,
+    @Inject(CONFIG) private readonly config: Config,
+  ) {}
+
+  /** Finds or makes the name; to be awaited before anything else. */
+  async load(): Promise<string> {
+    this.known = this.config.INSTANCE_ID ?? (await this.stored());
+    return this.known;
+  }
+
+  get id(): string {
+    if (this.known === null) throw new Error('Instance.load() comes first');
+    return this.known;
+  }
+
+  /** The labels of everything that is made for a container. */
+  owner(row: ContainerRow): OwnerLabels {
+    return { instance: this.id, containerId: row.id, userId: row.userId };
+  }
+
+  private async stored(): Promise<string> {
+    const { manager } = this.database;
+    const value = `berth-${randomUUID().slice(0, 13)}`;
+    // Two processes may start at once on a new database: the first insert decides, both read it.
+    await manager.createQueryBuilder().insert().into(SettingEntity).values({ key: KEY, value }).orIgnore().execute();
+    const setting = await manager.findOneByOrFail(SettingEntity, { key: KEY });
+    return setting.value;
+  }
+}

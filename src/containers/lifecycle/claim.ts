@@ -1,0 +1,113 @@
+import type { Signals } from '../../signals';
+import type { EventDraft } from '../../events';
+import type { ContainerRow } from '../container.entity';
+import { ClaimLostError, ContainerPatch, ContainerRepository } from '../container.repository';
+import type { Operation } from '../container-state';
+
+/** The creation's holder was asked to give up. */
+export class CancelledError extends Error {
+  override readonly name = 'CancelledError';
+}
+
+interface ClaimOptions {
+  readonly row: ContainerRow;
+  readonly interrupted: Operation | null;
+  readonly repository: ContainerRepository;
+  readonly signals: Signals;
+  readonly termMs: number;
+  readonly onEnd: () => void;
+}
+
+/** The right to operate on one container, renewed until it ends in `settle` or `abandon`. */
+export class Claim {
+  private current: ContainerRow;
+  private readonly abort = new AbortController();
+  private readonly renewal: NodeJS.Timeout;
+  private readonly stopListening: () => void;
+  private expiresAt: number;
+  private ended = false;
+
+  constructor(private readonly options: ClaimOptions) {
+    this.current = options.row;
+    this.expiresAt = Date.now() + options.termMs;
+    this.renewal = setInterval(() => void this.renew(), options.termMs / 3).unref();
+    this.stopListening = options.signals.on('operation_cancelled', ({ containerId }) => {
+      if (containerId === this.current.id) this.cancel();
+    });
+  }
+
+  /** The row as of the last write of this claim. */
+  get row(): ContainerRow {
+    return this.current;
+  }
+
+  /** The operation of a holder that died or gave up, whose traces must be dealt with first; null mostly. */
+  get interrupted(): Operation | null {
+    return this.options.interrupted;
+  }
+
+  /** Aborted when the operation should go no further; its reason says why. */
+  get signal(): AbortSignal {
+    return this.abort.signal;
+  }
+
+  /** @throws ClaimLostError, CancelledError: to be asked before each step that cannot be taken back */
+  assertHeld(): void {
+    if (this.expiresAt <= Date.now()) this.abort.abort(new ClaimLostError('the claim ran out'));
+    this.signal.throwIfAborted();
+  }
+
+  /** Writes the outcome with its events and ends the claim. @throws ClaimLostError, DomainError `name_taken` */
+  async settle(patch: ContainerPatch, events: readonly EventDraft[] = []): Promise<ContainerRow> {
+    this.current = await this.options.repository.settle({ row: this.current, patch, events });
+    this.end();
+    return this.current;
+  }
+
+  /** Writes what was found out on the way. @throws ClaimLostError */
+  async record(patch: ContainerPatch, events: readonly EventDraft[]): Promise<ContainerRow> {
+    this.current = await this.options.repository.record({ row: this.current, patch, events });
+    return this.current;
+  }
+
+  /** Ends the claim unsettled: whoever claims next first does what `as` says. */
+  async abandon(as: Operation): Promise<void> {
+    const { id, operationId } = this.current;
+    try {
+      if (operationId !== null) await this.options.repository.abandon({ id, operationId, as, now: new Date() });
+    } finally {
+      // Where not even the database answers, the claim runs out by itself.
+      this.end();
+    }
+  }
+
+  /** A lost claim ends without a write. */
+  end(): void {
+    if (this.ended) return;
+    this.ended = true;
+    clearInterval(this.renewal);
+    this.stopListening();
+    this.options.onEnd();
+    this.options.signals.publish('container_released', { containerId: this.current.id });
+  }
+
+  private cancel(): void {
+    if (this.current.operation === 'create') this.abort.abort(new CancelledError('the creation was cancelled'));
+  }
+
+  private async renew(): Promise<void> {
+    const { id, operationId } = this.current;
+    const expiresAt = Date.now() + this.options.termMs;
+    try {
+      if (operationId === null || this.ended) return;
+      if (await this.options.repository.renew({ id, operationId, expiresAt: new Date(expiresAt) })) {
+        this.expiresAt = expiresAt;
+        if (await this.options.repository.isCancelled(id)) this.cancel();
+      } else if (!this.ended) {
+        this.abort.abort(new ClaimLostError('another process took the container over'));
+      }
+    } catch {
+      // The database does not answer: try again at the next turn; assertHeld() notices when the term is over.
+    }
+  }
+}

@@ -1,0 +1,123 @@
+import { randomUUID } from 'node:crypto';
+import { Inject, Injectable } from '@nestjs/common';
+import { type Config, CONFIG } from '../../config';
+import { DomainError } from '../../errors';
+import { Signals } from '../../signals';
+import type { ContainerRow } from '../container.entity';
+import { ContainerRepository } from '../container.repository';
+import type { Operation } from '../container-state';
+import { Claim } from './claim';
+import { LocalQueue } from './local-queue';
+
+/** How often a waiter looks whether another process has let go; within this process it is told at once. */
+const POLL_MS = 100;
+
+/**
+ * Hands out the right to operate on a container: one holder at a time, across processes. The holder renews it; a process
+ * that dies stops renewing, and after `OPERATION_CLAIM_SECONDS` anyone may take over.
+ */
+@Injectable()
+export class ContainerClaims {
+  private readonly queue = new LocalQueue();
+
+  constructor(
+    private readonly repository: ContainerRepository,
+    private readonly signals: Signals,
+    @Inject(CONFIG) private readonly config: Config,
+  ) {}
+
+  /**
+   * Waits for the running operation, at most `waitMs`, then holds the container. The claim's row is as of the claim.
+   *
+   * @param row as it was just read; saves reading it again when nobody is in the way
+   * @throws DomainError `operation_in_progress`, `container_not_found`
+   */
+  async acquire(row: ContainerRow, operation: Operation, waitMs = this.config.OPERATION_WAIT_SECONDS * 1000): Promise<Claim> {
+    const deadline = Date.now() + waitMs;
+    const turn = await this.queue.enter(row.id, waitMs);
+    if (!turn) throw inProgress(await this.reread(row.id));
+    try {
+      return await this.claimBefore(deadline, turn.waited ? await this.reread(row.id) : row, operation, turn.leave);
+    } catch (error) {
+      turn.leave();
+      throw error;
+    }
+  }
+
+  /** A container that is inserted with its claim: nobody can be in its way. */
+  async adopt(row: ContainerRow): Promise<Claim> {
+    const turn = await this.queue.enter(row.id, 0);
+    if (!turn) throw inProgress(row);
+    return this.hold(row, null, turn.leave);
+  }
+
+  /** The columns of a claim on a row that is about to be inserted. */
+  newClaim(operation: Operation): Pick<ContainerRow, 'operation' | 'operationId' | 'operationExpiresAt' | 'operationCancelled'> {
+    return { operation, operationId: randomUUID(), operationExpiresAt: this.expiry(), operationCancelled: false };
+  }
+
+  /** Asks a running creation to give up; its holder does so at its next step. */
+  async cancelCreation(row: ContainerRow): Promise<void> {
+    if (row.operation !== 'create') return;
+    if (await this.repository.requestCancel(row.id)) {
+      this.signals.publish('operation_cancelled', { containerId: row.id });
+    }
+  }
+
+  private async claimBefore(deadline: number, first: ContainerRow, operation: Operation, leave: () => void): Promise<Claim> {
+    for (let row = first; ; row = await this.reread(row.id)) {
+      const now = new Date();
+      if (row.operationExpiresAt === null || row.operationExpiresAt <= now) {
+        const claim = { operation, operationId: randomUUID(), operationExpiresAt: this.expiry() };
+        const { operationId, operationExpiresAt: expiresAt } = claim;
+        if (await this.repository.claim(row, { operation, operationId, expiresAt, now })) {
+          const held = { ...row, ...claim, operationCancelled: false, revision: row.revision + 1 };
+          return this.hold(held, row.operation, leave);
+        }
+      } else if (now.getTime() >= deadline) {
+        throw inProgress(row);
+      } else {
+        await this.releasedOrTimeout(row.id, Math.min(POLL_MS, deadline - now.getTime()));
+      }
+    }
+  }
+
+  private hold(row: ContainerRow, interrupted: Operation | null, leave: () => void): Claim {
+    return new Claim({
+      row,
+      interrupted,
+      repository: this.repository,
+      signals: this.signals,
+      termMs: this.config.OPERATION_CLAIM_SECONDS * 1000,
+      onEnd: leave,
+    });
+  }
+
+  private async reread(id: string): Promise<ContainerRow> {
+    const row = await this.repository.findById(id);
+    if (!row) throw new DomainError('container_not_found');
+    return row;
+  }
+
+  private async releasedOrTimeout(containerId: string, ms: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        stopListening();
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      const stopListening = this.signals.on('container_released', (released) => {
+        if (released.containerId === containerId) done();
+      });
+    });
+  }
+
+  private expiry(): Date {
+    return new Date(Date.now() + this.config.OPERATION_CLAIM_SECONDS * 1000);
+  }
+}
+
+function inProgress(row: ContainerRow): DomainError {
+  return new DomainError('operation_in_progress', { fields: { operation: row.operation ?? 'unknown' }, retryAfter: 1 });
+}

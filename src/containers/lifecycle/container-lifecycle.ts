@@ -1,0 +1,275 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { type Config, CONFIG } from '../../config';
+import { ContainerEngine, EngineError } from '../../docker';
+import { DomainError, ErrorCode } from '../../errors';
+import { LOGGER } from '../../logging';
+import type { ContainerRow } from '../container.entity';
+import { ClaimLostError, ContainerRepository } from '../container.repository';
+import type { Verb } from '../container-state';
+import { CancelledError, Claim } from './claim';
+import { ContainerClaims } from './claims';
+import { Facts, StepExecutor } from './executor';
+import { InFlight } from './in-flight';
+import { Plan, PlanInput, planOperation, sameResources, Sighting } from './plan';
+import { ProgressReporter } from './progress';
+import { Recovery } from './recovery';
+import {
+  recreation,
+  settleDeleted,
+  settleFailedCreation,
+  settleStarted,
+  settleStopped,
+  settleUpdated,
+  Wanted,
+  wasRestarted,
+} from './settlement';
+
+/** What a start did; the optional parts only where the container was made anew. */
+export interface Started {
+  readonly row: ContainerRow;
+  readonly recreated?: true;
+  readonly old_id?: string;
+  readonly volume_kept?: boolean;
+}
+
+const FAILED: Readonly<Record<Verb, ErrorCode>> = {
+  create: 'create_failed',
+  start: 'start_failed',
+  stop: 'stop_failed',
+  delete: 'delete_failed',
+  update: 'update_failed',
+};
+
+/** How often a plan is made anew because Docker contradicted what it was made from. */
+const MAX_PLANS = 3;
+
+/**
+ * Carries out what is asked of a container: claim, plan, execute, settle, each operation alone on its container. Whatever
+ * fails on the way is taken back before the caller hears of it, or left to the next claim where Docker does not even let
+ * it be taken back.
+ */
+@Injectable()
+export class ContainerLifecycle {
+  constructor(
+    private readonly claims: ContainerClaims,
+    private readonly repository: ContainerRepository,
+    private readonly executor: StepExecutor,
+    private readonly recovery: Recovery,
+    private readonly engine: ContainerEngine,
+    private readonly inFlight: InFlight,
+    @Inject(CONFIG) private readonly config: Config,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /** @throws DomainError `start_failed`, `operation_in_progress`, `container_not_found` */
+  async start(row: ContainerRow): Promise<Started> {
+    return this.operate(row, 'start', async (claim) => {
+      const { facts } = await this.carryOut(claim, { verb: 'start' });
+      const before = claim.row;
+      const { patch, events } = settleStarted(before, facts, this.engine.capabilities.runtime);
+      return { row: await claim.settle(patch, events), ...recreation(before, facts) };
+    });
+  }
+
+  /** @throws DomainError `stop_failed`, `operation_in_progress`, `container_not_found` */
+  async stop(row: ContainerRow): Promise<ContainerRow> {
+    return this.operate(row, 'stop', async (claim) => {
+      const { facts } = await this.carryOut(claim, { verb: 'stop' });
+      // Docker had stopped it before us: an inspection knows why.
+      if (facts.stopFound !== 'running') await this.recovery.look(claim, claim.interrupted);
+      const { patch, events } = settleStopped(claim.row);
+      return claim.settle(patch, events);
+    });
+  }
+
+  /** @throws DomainError `delete_failed`, `operation_in_progress`, `container_not_found` */
+  async delete(row: ContainerRow): Promise<ContainerRow> {
+    await this.claims.cancelCreation(row);
+    return this.operate(row, 'delete', async (claim) => {
+      const retention = this.config.VOLUME_RETENTION;
+      const { plan, facts } = await this.carryOut(claim, { verb: 'delete', removeVolume: retention === 0 });
+      const before = claim.row;
+      const now = new Date();
+      const purgeAt = retention === null ? null : new Date(now.getTime() + retention);
+      const { patch, events } = settleDeleted(before, { now, purgeAt });
+      const after = await claim.settle(patch, events);
+      this.finishUp(plan, before, facts);
+      return after;
+    });
+  }
+
+  /** @throws DomainError `update_failed`, `name_taken`, `operation_in_progress`, `container_not_found` */
+  async update(row: ContainerRow, wanted: Wanted): Promise<{ row: ContainerRow; restarted: boolean }> {
+    return this.operate(row, 'update', async (claim) => {
+      if (!sameResources(claim.row, wanted)) await this.recovery.look(claim);
+      const before = claim.row;
+      if (before.name === wanted.name && sameResources(before, wanted)) {
+        return { row: await claim.settle({}), restarted: false };
+      }
+      await this.repository.assertNameFree({ userId: before.userId, name: wanted.name, except: before.id });
+      const { plan, facts } = await this.carryOut(claim, { verb: 'update', wanted });
+      const { patch, events } = settleUpdated(before, wanted, facts, this.engine.capabilities.runtime);
+      const after = await claim.settle(patch, events);
+      this.finishUp(plan, before, facts);
+      return { row: after, restarted: wasRestarted(before, facts) };
+    });
+  }
+
+  /** Makes the Docker container of a row that was inserted with its claim; goes on in the background and never throws. */
+  async create(row: ContainerRow): Promise<void> {
+    await this.inFlight.track(async () => this.runCreation(await this.claims.adopt(row)));
+  }
+
+  /** Finishes or takes back an operation whose claim ran out. @throws DomainError, EngineError when it fails again */
+  async finish(row: ContainerRow): Promise<void> {
+    switch (row.operation) {
+      case 'create':
+        return this.inFlight.track(async () => this.runCreation(await this.claims.acquire(row, 'create', 0)));
+      case 'start':
+        await this.start(row);
+        return;
+      case 'stop':
+        await this.stop(row);
+        return;
+      case 'delete':
+        await this.delete(row);
+        return;
+      default:
+        await this.reconcile(row);
+    }
+  }
+
+  /** Clears away what the row does not know and lets it follow Docker. @throws EngineError, DomainError */
+  async reconcile(row: ContainerRow): Promise<void> {
+    await this.inFlight.track(async () => {
+      const claim = await this.claims.acquire(row, 'reconcile', 0);
+      const way = claim.interrupted ?? 'reconcile';
+      try {
+        await this.recovery.recover(claim, way);
+        await claim.settle({});
+      } catch (error) {
+        await claim.abandon(way);
+        throw error;
+      }
+    });
+  }
+
+  private async operate<T>(row: ContainerRow, verb: Verb, work: (claim: Claim) => Promise<T>): Promise<T> {
+    return this.inFlight.track(async () => {
+      const claim = await this.claims.acquire(row, verb);
+      try {
+        await this.takeOver(claim);
+        return await work(claim);
+      } catch (error) {
+        await this.goBack(claim, verb, error);
+        throw this.failure(verb, error);
+      }
+    });
+  }
+
+  /** Deals with what a dead holder left. A creation that something else takes over from has failed. */
+  private async takeOver(claim: Claim): Promise<void> {
+    if (claim.interrupted === null) return;
+    await this.recovery.recover(claim, claim.interrupted);
+    if (claim.row.status !== 'creating') return;
+    const { patch, events } = settleFailedCreation(claim.row, 'interrupted');
+    await claim.record(patch, events);
+  }
+
+  private async carryOut(
+    claim: Claim,
+    input: Omit<PlanInput, 'row' | 'sighting'>,
+    reporter?: ProgressReporter,
+  ): Promise<{ plan: Plan; facts: Facts }> {
+    let sighting: Sighting = 'unseen';
+    for (let plans = 1; ; plans += 1) {
+      const plan = planOperation({ ...input, row: claim.row, sighting });
+      try {
+        const facts = await this.executor.execute(plan.steps, {
+          row: claim.row,
+          resources: input.wanted ?? claim.row,
+          assertHeld: () => claim.assertHeld(),
+          signal: claim.signal,
+          ...(reporter && { onStep: reporter.onStep, onPull: reporter.onPull }),
+        });
+        return { plan, facts };
+      } catch (error) {
+        const contradicted = plans < MAX_PLANS && error instanceof EngineError ? error.code : null;
+        if (contradicted === 'name_in_use') await this.recovery.recover(claim, 'reconcile');
+        else if (contradicted === 'container_not_found' && input.verb === 'start') sighting = 'missing';
+        else if (contradicted === 'container_paused' && input.verb === 'start') sighting = 'paused';
+        else throw error;
+      }
+    }
+  }
+
+  private async runCreation(claim: Claim): Promise<void> {
+    const reporter = new ProgressReporter(claim.row, (draft) => this.tellProgress(claim, draft));
+    try {
+      if (claim.interrupted) await this.recovery.recover(claim, claim.interrupted);
+      const { facts } = await this.carryOut(claim, { verb: 'create' }, reporter);
+      await reporter.flush();
+      const { patch, events } = settleStarted(claim.row, facts, this.engine.capabilities.runtime);
+      await claim.settle(patch, events);
+    } catch (error) {
+      await reporter.flush();
+      await this.goBack(claim, 'create', error);
+    }
+  }
+
+  private async tellProgress(claim: Claim, draft: Parameters<ContainerRepository['tell']>[1]): Promise<void> {
+    try {
+      await this.repository.tell(claim.row.userId, draft);
+    } catch (error) {
+      this.logger.warn({ err: error, container_id: claim.row.id }, 'progress could not be told');
+    }
+  }
+
+  /** Takes back what a failed operation did, or leaves that to the next claim. */
+  private async goBack(claim: Claim, verb: Verb, error: unknown): Promise<void> {
+    const { id } = claim.row;
+    this.logger.warn({ err: error, container_id: id, operation: verb }, `${verb} failed`);
+    if (error instanceof ClaimLostError) return claim.end();
+    const way = verb === 'update' || verb === 'delete' ? 'undo' : 'reconcile';
+    const unmade = verb === 'create' || (verb === 'start' && claim.row.status === 'error');
+    try {
+      // A creation is over even where Docker does not answer; the sweep removes what it may have left.
+      await this.recovery.recover(claim, way).catch((fault: unknown) => {
+        if (!unmade) throw fault;
+      });
+      const { patch, events } = unmade ? settleFailedCreation(claim.row, reasonOf(error)) : { patch: {}, events: [] };
+      await claim.settle(patch, events);
+    } catch (fault) {
+      this.logger.error({ err: fault, container_id: id, operation: verb }, `${verb} could not be taken back yet`);
+      await claim.abandon(verb === 'create' ? 'create' : way).catch(() => undefined);
+    }
+  }
+
+  private failure(verb: Verb, error: unknown): DomainError {
+    if (error instanceof DomainError) return error;
+    const code = error instanceof EngineError ? engineCode(error) : error instanceof ClaimLostError ? 'claim_lost' : FAILED[verb];
+    return new DomainError(FAILED[verb], { code, cause: error });
+  }
+
+  /** What a committed operation leaves to do on nobody's time. The sweep does it if this process does not get to it. */
+  private finishUp(plan: Plan, row: ContainerRow, facts: Facts): void {
+    if (plan.afterwards.length === 0) return;
+    const leftovers = row.dockerId === null ? plan.afterwards.filter((step) => step.do === 'remove_volume') : plan.afterwards;
+    void this.inFlight
+      .track(() => this.executor.execute(leftovers, { row, resources: row, assertHeld: () => undefined }, facts))
+      .catch((error: unknown) => this.logger.warn({ err: error, container_id: row.id }, 'the clean-up is left to the sweep'));
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof CancelledError) return 'cancelled';
+  if (!(error instanceof EngineError)) return 'docker_error';
+  return error.code === 'aborted' ? 'cancelled' : error.code;
+}
+
+/** Docker's own state of affairs, where it is one that a client can act on. */
+function engineCode(error: EngineError): string {
+  const told = ['docker_unavailable', 'image_not_found', 'image_unavailable', 'start_refused'];
+  return told.includes(error.code) ? error.code : 'docker_error';
+}

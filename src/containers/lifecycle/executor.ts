@@ -1,0 +1,133 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { type Config, CONFIG } from '../../config';
+import { ContainerEngine, ContainerSpec, EngineError, PullProgress } from '../../docker';
+import type { ContainerRow } from '../container.entity';
+import { Instance } from '../instance';
+import type { Resources, Step, Target } from './plan';
+
+/** What the steps found out, for the settlement. */
+export interface Facts {
+  /** The Docker id of the container that was made. */
+  replacementId?: string;
+  generation?: number;
+  /** Whether the data volume was there before. */
+  volumeExisted?: boolean;
+  /** Whether the container ran already when it was asked to start. */
+  wasRunning?: boolean;
+  /** What was found when the container was asked to stop. */
+  stopFound?: 'running' | 'stopped' | 'missing';
+}
+
+export interface Execution {
+  readonly row: ContainerRow;
+  /** What the container gets; the row's own unless an update wants others. */
+  readonly resources: Resources;
+  /** Called before each step; throws when the operation may go no further. */
+  readonly assertHeld: () => void;
+  readonly signal?: AbortSignal;
+  readonly onStep?: (step: Step) => void;
+  readonly onPull?: (progress: PullProgress) => void;
+}
+
+/** A replacement that was started does not run. */
+const NOT_UP = 'the container did not stay up';
+
+/** Does the steps of a plan, one engine call each, in order, and decides nothing. */
+@Injectable()
+export class StepExecutor {
+  constructor(
+    private readonly engine: ContainerEngine,
+    private readonly instance: Instance,
+    @Inject(CONFIG) private readonly config: Config,
+  ) {}
+
+  /** @returns what the steps found out. @throws EngineError of the first step that fails, and whatever `assertHeld` throws */
+  async execute(steps: readonly Step[], execution: Execution, facts: Facts = {}): Promise<Facts> {
+    for (const step of steps) {
+      execution.assertHeld();
+      execution.onStep?.(step);
+      await this.perform(step, execution, facts);
+    }
+    execution.assertHeld();
+    return facts;
+  }
+
+  private async perform(step: Step, execution: Execution, facts: Facts): Promise<void> {
+    const { row } = execution;
+    switch (step.do) {
+      case 'ensure_image':
+        await this.engine.ensureImage(row.image, {
+          ...(execution.onPull && { onProgress: execution.onPull }),
+          ...(execution.signal && { signal: execution.signal }),
+        });
+        return;
+      case 'ensure_volume': {
+        const owner = this.instance.owner(row);
+        const volume = { name: row.volumeName, diskMb: execution.resources.diskMb, owner };
+        facts.volumeExisted = (await this.engine.ensureVolume(volume)).existed;
+        return;
+      }
+      case 'create_container':
+        facts.replacementId = await this.engine.createContainer(this.spec(step, execution));
+        facts.generation = step.generation;
+        return;
+      case 'start_container':
+        facts.wasRunning = (await this.engine.startContainer(target(step.target, row, facts))) === 'already_running';
+        return;
+      case 'unpause_container':
+        await this.engine.unpauseContainer(target(step.target, row, facts));
+        facts.wasRunning = true;
+        return;
+      case 'stop_container':
+        facts.stopFound = await this.stop(target(step.target, row, facts));
+        return;
+      case 'confirm_running':
+        await this.confirmRunning(target(step.target, row, facts));
+        return;
+      case 'remove_container':
+        await this.engine.removeContainer(target(step.target, row, facts));
+        return;
+      case 'rename_container':
+        await this.engine.renameContainer(target(step.target, row, facts), step.name);
+        return;
+      case 'remove_volume':
+        await this.engine.removeVolume(row.volumeName);
+        return;
+    }
+  }
+
+  private spec(step: { name: string; generation: number }, { row, resources }: Execution): ContainerSpec {
+    return {
+      name: step.name,
+      generation: step.generation,
+      image: row.image,
+      env: row.env,
+      memoryMb: resources.memoryMb,
+      cpuShares: resources.cpuShares,
+      diskMb: resources.diskMb,
+      volumeName: row.volumeName,
+      owner: this.instance.owner(row),
+    };
+  }
+
+  private async stop(dockerId: string): Promise<'running' | 'stopped' | 'missing'> {
+    try {
+      const found = await this.engine.stopContainer(dockerId, this.config.STOP_GRACE_SECONDS);
+      return found === 'stopped' ? 'running' : 'stopped';
+    } catch (error) {
+      if (error instanceof EngineError && error.code === 'container_not_found') return 'missing';
+      throw error;
+    }
+  }
+
+  private async confirmRunning(dockerId: string): Promise<void> {
+    const observed = await this.engine.inspectContainer(dockerId);
+    if (observed?.state !== 'running') throw new EngineError('start_refused', NOT_UP);
+  }
+}
+
+function target(which: Target, row: ContainerRow, facts: Facts): string {
+  const dockerId = which === 'current' ? row.dockerId : facts.replacementId;
+  if (dockerId == null) throw new Error(`a plan names the ${which} container before there is one`);
+  return dockerId;
+}

@@ -1,0 +1,41 @@
+import { E_TIMEOUT, Mutex, withTimeout } from 'async-mutex';
+
+/** A turn in the queue of one key. */
+export interface Turn {
+  /** Whether somebody was before us, so that what was read earlier may be old. */
+  readonly waited: boolean;
+  /** Lets the next one in; further calls do nothing. */
+  readonly leave: () => void;
+}
+
+/** First come, first served, per key, within this process: so that ten requests do not poll the database for one row. */
+export class LocalQueue {
+  private readonly mutexes = new Map<string, { mutex: Mutex; users: number }>();
+
+  /** @returns null if the turn did not come within `waitMs` */
+  async enter(key: string, waitMs: number): Promise<Turn | null> {
+    const entry = this.mutexes.get(key) ?? { mutex: new Mutex(), users: 0 };
+    this.mutexes.set(key, entry);
+    entry.users += 1;
+    const forget = (): void => {
+      entry.users -= 1;
+      if (entry.users === 0) this.mutexes.delete(key);
+    };
+    const waited = entry.mutex.isLocked();
+    try {
+      const release = waited ? await withTimeout(entry.mutex, Math.max(1, waitMs)).acquire() : await entry.mutex.acquire();
+      let left = false;
+      const leave = (): void => {
+        if (left) return;
+        left = true;
+        release();
+        forget();
+      };
+      return { waited, leave };
+    } catch (error) {
+      forget();
+      if (error === E_TIMEOUT) return null;
+      throw error;
+    }
+  }
+}

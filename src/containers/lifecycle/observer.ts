@@ -1,0 +1,85 @@
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { ContainerEngine, EngineEvent } from '../../docker';
+import { LOGGER } from '../../logging';
+import { Signals } from '../../signals';
+import { ContainerRepository } from '../container.repository';
+import { DeathHint, followObservation } from './observation';
+
+/** A row that changes under every look is being worked on; its release brings the next one. */
+const MAX_LOOKS = 5;
+
+/**
+ * Lets rows follow what happens behind Berth's back. A hint only says "look at this container again"; what is written is
+ * what an inspection then says, and only if no operation holds the container and the row is as it was read.
+ */
+@Injectable()
+export class Observer implements OnModuleDestroy {
+  private readonly deaths = new Map<string, DeathHint>();
+  private readonly killedByOom = new Set<string>();
+  private readonly looking = new Map<string, { again: boolean }>();
+  /** Held by an operation when they were to be looked at. */
+  private readonly deferred = new Set<string>();
+  private readonly stopListening: () => void;
+
+  constructor(
+    private readonly engine: ContainerEngine,
+    private readonly repository: ContainerRepository,
+    signals: Signals,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    this.stopListening = signals.on('container_released', ({ containerId }) => {
+      if (this.deferred.delete(containerId)) void this.look(containerId);
+    });
+  }
+
+  onModuleDestroy(): void {
+    this.stopListening();
+  }
+
+  /** Takes in one of Docker's events. Resolves when the row has followed. */
+  async hint({ action, dockerId, containerId, exitCode }: EngineEvent): Promise<void> {
+    if (action === 'oom') {
+      this.killedByOom.add(dockerId);
+      return;
+    }
+    if (action === 'die') this.deaths.set(dockerId, { exitCode, oom: this.killedByOom.delete(dockerId) });
+    await this.look(containerId);
+  }
+
+  /** Looks at one container in Docker and lets its row follow. Never throws: the next sweep looks again. */
+  async look(containerId: string): Promise<void> {
+    const running = this.looking.get(containerId);
+    if (running) {
+      running.again = true;
+      return;
+    }
+    const state = { again: true };
+    this.looking.set(containerId, state);
+    try {
+      for (let looks = 0; state.again && looks < MAX_LOOKS; looks += 1) {
+        state.again = false;
+        if (!(await this.lookOnce(containerId))) state.again = true;
+      }
+    } catch (error) {
+      this.logger.warn({ err: error, container_id: containerId }, 'could not look at the container');
+    } finally {
+      this.looking.delete(containerId);
+    }
+  }
+
+  /** @returns false if the row changed meanwhile */
+  private async lookOnce(containerId: string): Promise<boolean> {
+    const row = await this.repository.findById(containerId);
+    if (!row?.dockerId) return true;
+    if (row.operation !== null) {
+      this.deferred.add(containerId);
+      return true;
+    }
+    const observed = await this.engine.inspectContainer(row.dockerId);
+    const followed = followObservation(row, observed, this.deaths.get(row.dockerId) ?? null);
+    if (followed && !(await this.repository.follow({ row, ...followed }))) return false;
+    this.deaths.delete(row.dockerId);
+    return true;
+  }
+}

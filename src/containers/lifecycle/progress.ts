@@ -1,0 +1,45 @@
+import type { PullProgress } from '../../docker';
+import type { EventDraft } from '../../events';
+import { containerFacts } from '../container-view';
+import type { ContainerRow } from '../container.entity';
+import type { Step } from './plan';
+
+/** Where each step of a creation lies between 0 and 100; the pull moves on from its own start to the next step's. */
+const STAGES: Partial<Record<Step['do'], { stage: string; message: string; progress: number }>> = {
+  ensure_image: { stage: 'image', message: 'preparing the image', progress: 5 },
+  ensure_volume: { stage: 'volume', message: 'preparing the data volume', progress: 60 },
+  create_container: { stage: 'create', message: 'creating the container', progress: 70 },
+  start_container: { stage: 'start', message: 'starting the container', progress: 80 },
+  confirm_running: { stage: 'confirm', message: 'checking that it runs', progress: 95 },
+};
+const PULL = { from: 5, to: 60 };
+
+/** Tells a creation's progress in events, in order and before its end; telling may fail without harm to the creation. */
+export class ProgressReporter {
+  private last: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly row: ContainerRow,
+    private readonly tell: (draft: EventDraft) => Promise<void>,
+  ) {}
+
+  readonly onStep = (step: Step): void => {
+    const stage = STAGES[step.do];
+    if (stage) this.report(stage);
+  };
+
+  readonly onPull = ({ percent, message }: PullProgress): void => {
+    const progress = Math.round(PULL.from + ((PULL.to - PULL.from) * percent) / 100);
+    this.report({ stage: 'image', message, progress });
+  };
+
+  /** Resolves when everything reported so far is told. */
+  async flush(): Promise<void> {
+    await this.last;
+  }
+
+  private report(stage: { stage: string; message: string; progress: number }): void {
+    const draft: EventDraft = { type: 'container_progress', data: { ...containerFacts(this.row), ...stage } };
+    this.last = this.last.then(() => this.tell(draft));
+  }
+}

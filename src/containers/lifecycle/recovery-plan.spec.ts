@@ -1,0 +1,71 @@
+import type { EngineState, ListedContainer } from '../../docker';
+import type { Operation } from '../container-state';
+import { planRecovery } from './recovery-plan';
+
+const ID = '11111111-2222-4333-8444-555555555555';
+const NAME = `berth-${ID}`;
+
+function listed(dockerId: string, state: EngineState, name = NAME): ListedContainer {
+  return { dockerId, name, state, createdAt: new Date(0), containerId: ID, generation: null };
+}
+
+function recover(
+  status: 'running' | 'stopped' | 'creating',
+  interrupted: Operation,
+  found: ListedContainer[],
+  dockerId: string | null = 'A',
+): string {
+  const steps = planRecovery({ row: { id: ID, status, dockerId }, interrupted, listed: found });
+  return steps.map((step) => `${step.do.replace('_container', '')} ${step.dockerId}`).join(', ');
+}
+
+describe('the way back from a resize that ended after', () => {
+  const replacement = (state: EngineState): ListedContainer => listed('B', state, `${NAME}-g2`);
+
+  it.each([
+    ['the claim', [listed('A', 'running')], ''],
+    ['the creation of the new container', [listed('A', 'running'), replacement('created')], 'remove B'],
+    ['the stop of the old one', [listed('A', 'exited'), replacement('created')], 'remove B, start A'],
+    ['the start of the new one', [listed('A', 'exited'), replacement('running')], 'remove B, start A'],
+    ['the crash of the new one', [listed('A', 'exited'), replacement('exited')], 'remove B, start A'],
+  ])('%s must end with the old one running alone', (_step, found, expected) => {
+    expect(recover('running', 'update', found)).toBe(expected);
+    expect(recover('running', 'undo', found)).toBe(expected);
+  });
+
+  it('its commit must remove the old one and give the new one its name', () => {
+    expect(recover('running', 'reconcile', [listed('A', 'exited'), replacement('running')], 'B')).toBe('remove A, rename B');
+  });
+
+  it('its commit and the removal must give the new one its name', () => {
+    expect(recover('running', 'reconcile', [replacement('running')], 'B')).toBe('rename B');
+  });
+
+  it('the creation of a new container for a stopped one must not start anything', () => {
+    expect(recover('stopped', 'update', [listed('A', 'exited'), replacement('created')])).toBe('remove B');
+  });
+});
+
+describe('the way back', () => {
+  it('must remove what a creation left, whatever its state', () => {
+    expect(recover('creating', 'create', [listed('B', 'running')], null)).toBe('remove B');
+    expect(recover('creating', 'create', [listed('B', 'created'), listed('C', 'dead')], null)).toBe('remove B, remove C');
+  });
+
+  it('must not start again what a stop was asked to stop, or what ended by itself', () => {
+    expect(recover('running', 'stop', [listed('A', 'exited')])).toBe('');
+    expect(recover('running', 'reconcile', [listed('A', 'exited')])).toBe('');
+  });
+
+  it('must start again what a delete that failed had stopped', () => {
+    expect(recover('running', 'undo', [listed('A', 'exited')])).toBe('start A');
+  });
+
+  it('must have nothing to do where Docker is as the row says', () => {
+    for (const operation of ['create', 'start', 'stop', 'delete', 'update', 'undo', 'reconcile'] as const) {
+      expect(recover('running', operation, [listed('A', 'running')])).toBe('');
+      expect(recover('stopped', operation, [listed('A', 'exited')])).toBe('');
+      expect(recover('stopped', operation, [])).toBe('');
+    }
+  });
+});

@@ -1,0 +1,39 @@
+import type { ListedContainer } from '../../docker';
+import type { ContainerRow } from '../container.entity';
+import type { Operation } from '../container-state';
+import { containerName } from './plan';
+
+/** One call to the engine on a container that was found in it, and why. */
+export type RecoveryStep = { readonly dockerId: string; readonly because: string } & (
+  { readonly do: 'remove_container' | 'start_container' } | { readonly do: 'rename_container'; readonly name: string }
+);
+
+/** Operations whose way back is the state before them; the others are followed where they got to. */
+const TAKEN_BACK: readonly (Operation | null)[] = ['update', 'undo'];
+
+/**
+ * The way back from an operation that failed or whose process died, at whatever step: decided from the row and from what
+ * Docker lists under the container's label alone. A container that the row does not know goes first, so that never two run
+ * on one volume; then the row's own runs again if it should.
+ */
+export function planRecovery(input: {
+  readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId'>;
+  readonly interrupted: Operation | null;
+  readonly listed: readonly ListedContainer[];
+}): RecoveryStep[] {
+  const { row, interrupted, listed } = input;
+  const steps: RecoveryStep[] = listed
+    .filter(({ dockerId }) => dockerId !== row.dockerId)
+    .map(({ dockerId }) => ({ do: 'remove_container', dockerId, because: 'the row does not know it' }));
+  const current = listed.find(({ dockerId }) => dockerId === row.dockerId);
+  if (!current) return steps;
+  const down = current.state === 'exited' || current.state === 'created';
+  if (down && row.status === 'running' && TAKEN_BACK.includes(interrupted)) {
+    steps.push({ do: 'start_container', dockerId: current.dockerId, because: 'it ran before the operation' });
+  }
+  const name = containerName(row.id);
+  if (current.name !== name) {
+    steps.push({ do: 'rename_container', dockerId: current.dockerId, name, because: 'it replaced another one' });
+  }
+  return steps;
+}

@@ -1,0 +1,95 @@
+import type { EventDraft } from '../../events';
+import type { ContainerRow } from '../container.entity';
+import type { ContainerPatch } from '../container.repository';
+import { containerFacts } from '../container-view';
+import type { Facts } from './executor';
+import type { Resources } from './plan';
+
+/** What a successful operation writes. */
+export interface Settlement {
+  readonly patch: ContainerPatch;
+  readonly events: readonly EventDraft[];
+}
+
+/** What an update wants; the name may be the old one. */
+export type Wanted = Resources & { readonly name: string };
+
+const NOTHING: Settlement = { patch: {}, events: [] };
+
+/** The new Docker container in the row. Its address and start time come with the first look. */
+function madeAnew(facts: Facts, runtime: string): ContainerPatch {
+  if (facts.replacementId === undefined || facts.generation === undefined) return {};
+  const { replacementId: dockerId, generation } = facts;
+  return { dockerId, generation, runtime, ipAddress: null, runStartedAt: null };
+}
+
+/** Of a creation or a start: running now, and told so unless it ran all along. */
+export function settleStarted(row: ContainerRow, facts: Facts, runtime: string): Settlement {
+  const anew = madeAnew(facts, runtime);
+  if (row.status === 'running' && anew.dockerId === undefined && facts.wasRunning === true) return NOTHING;
+  const patch: ContainerPatch = {
+    status: 'running',
+    statusReason: null,
+    lastUsedAt: new Date(),
+    runStartedAt: null,
+    ...anew,
+  };
+  const data = { ...containerFacts({ ...row, ...patch }), ...recreation(row, facts) };
+  return { patch, events: [{ type: 'container_started', data }] };
+}
+
+/** Present only where a container that had been there was made anew. */
+export function recreation(
+  row: ContainerRow,
+  facts: Facts,
+): { recreated?: true; old_id?: string; volume_kept?: boolean } {
+  if (facts.replacementId === undefined || row.dockerId === null) return {};
+  return { recreated: true, old_id: row.dockerId, volume_kept: facts.volumeExisted === true };
+}
+
+/** Of a stop that found the container running, whatever the row thought. */
+export function settleStopped(row: ContainerRow): Settlement {
+  if (row.status !== 'running') return NOTHING;
+  const patch: ContainerPatch = { status: 'stopped', statusReason: null, ipAddress: null, runStartedAt: null };
+  return { patch, events: [{ type: 'container_stopped', data: containerFacts({ ...row, ...patch }) }] };
+}
+
+/** @param purgeAt when the volume may go; null: never */
+export function settleDeleted(row: ContainerRow, options: { now: Date; purgeAt: Date | null }): Settlement {
+  const purge_at = options.purgeAt?.toISOString() ?? null;
+  const data = { ...containerFacts(row), status: 'deleted', purge_at };
+  return {
+    patch: { deletedAt: options.now, purgeAt: options.purgeAt },
+    events: [{ type: 'container_deleted', data }],
+  };
+}
+
+export function settleUpdated(row: ContainerRow, wanted: Wanted, facts: Facts, runtime: string): Settlement {
+  const { name, memoryMb, cpuShares, diskMb } = wanted;
+  const patch: ContainerPatch = { name, memoryMb, cpuShares, diskMb, ...madeAnew(facts, runtime) };
+  const replaced = facts.replacementId !== undefined && row.dockerId !== null ? { old_id: row.dockerId } : {};
+  const data = { ...containerFacts({ ...row, ...patch }), restarted: wasRestarted(row, facts), ...replaced };
+  return { patch, events: [{ type: 'container_updated', data }] };
+}
+
+/** Whether an update went through a restart: made anew, and running as before. */
+export function wasRestarted(row: ContainerRow, facts: Facts): boolean {
+  return row.status === 'running' && facts.replacementId !== undefined;
+}
+
+/** Of a creation that failed: the row stays, says why, and can be started (tried again) or deleted. */
+export function settleFailedCreation(row: ContainerRow, reason: string): Settlement {
+  const patch: ContainerPatch = { status: 'error', statusReason: reason };
+  const data = { ...containerFacts({ ...row, ...patch }), reason, message: CREATION_FAULTS[reason] ?? 'the creation failed' };
+  return { patch, events: [{ type: 'container_error', data }] };
+}
+
+const CREATION_FAULTS: Readonly<Record<string, string>> = {
+  image_not_found: 'the image does not exist, or may not be pulled without credentials',
+  image_unavailable: 'the image could not be pulled; its registry does not answer',
+  start_refused: 'the image cannot be run as a sandbox',
+  docker_unavailable: 'Docker cannot be reached',
+  docker_error: 'Docker refused',
+  cancelled: 'the creation was cancelled',
+  interrupted: 'the creation was cut off',
+};

@@ -1,0 +1,67 @@
+import type { EngineState, ListedContainer } from '../../docker';
+import type { ContainerStatus } from '../container-state';
+import { planSweep, SweptRow } from './sweep-plan';
+
+const NOW = new Date('2026-01-01T12:00:00.000Z');
+const GRACE = 60_000;
+const before = (ms: number): Date => new Date(NOW.getTime() - ms);
+
+function row(id: string, status: ContainerStatus, claim: Partial<SweptRow> = {}): SweptRow {
+  return { id, status, dockerId: `docker-${id}`, operation: null, operationExpiresAt: null, ...claim };
+}
+
+function listed(containerId: string | null, state: EngineState, more: Partial<ListedContainer> = {}): ListedContainer {
+  const id = containerId ?? 'x';
+  return {
+    ...{ dockerId: `docker-${id}`, name: `berth-${id}`, state, createdAt: before(GRACE), containerId, generation: 1 },
+    ...more,
+  };
+}
+
+function sweep(rows: SweptRow[], found: ListedContainer[]): string[] {
+  return planSweep({ rows, listed: found, now: NOW, orphanGraceMs: GRACE }).map((action) =>
+    action.do === 'remove_orphan' ? `remove_orphan ${action.dockerId}` : `${action.do} ${action.row.id}`,
+  );
+}
+
+describe('a sweep', () => {
+  it.each<[ContainerStatus, EngineState, string[]]>([
+    ['running', 'running', []],
+    ['running', 'paused', []],
+    ['running', 'exited', ['look a']],
+    ['running', 'restarting', ['look a']],
+    ['running', 'dead', ['look a']],
+    ['stopped', 'exited', []],
+    ['stopped', 'created', []],
+    ['stopped', 'running', ['look a']],
+    ['error', 'exited', []],
+  ])('of a row that is %s and a container that is %s must find %j', (status, state, actions) => {
+    expect(sweep([row('a', status)], [listed('a', state)])).toEqual(actions);
+  });
+
+  it('must look at a running row whose container is missing, and leave a stopped one alone', () => {
+    expect(sweep([row('a', 'running'), row('b', 'stopped')], [])).toEqual(['look a']);
+  });
+
+  it('must leave alone what an operation holds, and finish what a dead one held', () => {
+    const held = row('a', 'running', { operation: 'update', operationExpiresAt: new Date(NOW.getTime() + 1) });
+    const dead = row('b', 'running', { operation: 'update', operationExpiresAt: NOW });
+    const strays = ['a', 'b'].map((id) => listed(id, 'running', { dockerId: `stray-${id}` }));
+    expect(sweep([held, dead], strays)).toEqual(['finish b']);
+  });
+
+  it('must remove a container without a row only after the grace period', () => {
+    expect(sweep([], [listed('gone', 'running')])).toEqual(['remove_orphan docker-gone']);
+    expect(sweep([], [listed('new', 'running', { createdAt: before(GRACE - 1) })])).toEqual([]);
+  });
+
+  it('must do nothing to a container whose label cannot be read', () => {
+    expect(sweep([], [listed(null, 'running')])).toEqual([]);
+  });
+
+  it('must reconcile a row with a second container, or with one that still has a replacement name', () => {
+    const second = listed('a', 'exited', { dockerId: 'old' });
+    expect(sweep([row('a', 'running')], [listed('a', 'running'), second])).toEqual(['reconcile a']);
+    expect(sweep([row('a', 'running')], [listed('a', 'running', { name: 'berth-a-g2' })])).toEqual(['reconcile a']);
+  });
+});

@@ -1,0 +1,94 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { Injectable } from '@nestjs/common';
+import { InjectDataSource } from '@nestjs/typeorm';
+import { DataSource, EntityManager } from 'typeorm';
+import { DateUtils } from 'typeorm/util/DateUtils';
+import { gateQueries, QueryGate } from './query-gate';
+
+interface Transaction {
+  readonly manager: EntityManager;
+  readonly afterCommit: (() => void)[];
+  open: boolean;
+}
+
+/**
+ * The one way to the database. `manager` is the transaction's own inside {@link runInTx} and the pool's outside, so
+ * repositories need not pass managers about.
+ */
+@Injectable()
+export class Database {
+  private readonly current = new AsyncLocalStorage<Transaction>();
+  private readonly gate: QueryGate | null;
+
+  constructor(@InjectDataSource() private readonly dataSource: DataSource) {
+    this.gate = this.isSqlite ? gateQueries(dataSource, () => this.transaction !== undefined) : null;
+  }
+
+  /** Whether this is the embedded database, which exactly one server process uses. */
+  get isSqlite(): boolean {
+    return this.dataSource.options.type === 'better-sqlite3';
+  }
+
+  get manager(): EntityManager {
+    return this.transaction?.manager ?? this.dataSource.manager;
+  }
+
+  /** A time as a query's parameter: TypeORM converts entities' own columns, not parameters, and SQLite has no dates. */
+  timestamp(time: Date): Date | string {
+    return this.isSqlite ? (DateUtils.mixedDateToUtcDatetimeString(time) as string) : time;
+  }
+
+  /** A cheap round trip. @throws when the database does not answer */
+  async ping(): Promise<void> {
+    await this.dataSource.query('SELECT 1');
+  }
+
+  /**
+   * Runs several statements as one transaction. Await nothing but the database inside. Nested calls join the outer one.
+   * On SQLite it is the only writer from start to end; on PostgreSQL it is READ COMMITTED: lock what you decide on.
+   */
+  async runInTx<T>(work: () => Promise<T>): Promise<T> {
+    if (this.transaction) return work();
+    const afterCommit: (() => void)[] = [];
+    const run = async (manager: EntityManager): Promise<T> => {
+      const transaction: Transaction = { manager, afterCommit, open: true };
+      try {
+        return await this.current.run(transaction, work);
+      } finally {
+        transaction.open = false;
+      }
+    };
+    const result = this.gate
+      ? await this.gate.transaction((query) => this.immediate(query, () => run(this.dataSource.manager)))
+      : // eslint-disable-next-line no-restricted-syntax -- the one place that may
+        await this.dataSource.transaction(run);
+    // Outside the transaction's context: what listens may query the database itself.
+    this.current.exit(() => afterCommit.forEach((callback) => callback()));
+    return result;
+  }
+
+  /** Runs `callback` once the current transaction is committed, never if it is rolled back. Callbacks must not throw. */
+  afterCommit(callback: () => void): void {
+    if (!this.transaction) throw new Error('afterCommit() outside a transaction');
+    this.transaction.afterCommit.push(callback);
+  }
+
+  private get transaction(): Transaction | undefined {
+    const transaction = this.current.getStore();
+    // Work that outlives its transaction is outside of it.
+    return transaction?.open ? transaction : undefined;
+  }
+
+  /** IMMEDIATE: a deferred transaction that turns writer later fails with SQLITE_BUSY instead of waiting. */
+  private async immediate<T>(query: (sql: string) => Promise<unknown>, work: () => Promise<T>): Promise<T> {
+    await query('BEGIN IMMEDIATE');
+    try {
+      const result = await work();
+      await query('COMMIT');
+      return result;
+    } catch (error) {
+      await query('ROLLBACK');
+      throw error;
+    }
+  }
+}

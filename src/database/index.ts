@@ -1,0 +1,5 @@
+export { Database } from './database';
+export { DatabaseModule } from './database.module';
+export { TIMESTAMP } from './column-types';
+export { SettingEntity } from './setting.entity';
+export { isUniqueViolation } from './unique-violation';

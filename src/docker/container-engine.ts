@@ -1,0 +1,125 @@
+/** What a sandbox is made of, in Berth's words; `create-options.ts` turns it into Docker's. */
+export interface ContainerSpec {
+  /** Name in the engine: unique, and never the user's own. */
+  readonly name: string;
+  readonly image: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly memoryMb: number;
+  /** Millicores: 1000 is one CPU. */
+  readonly cpuShares: number;
+  readonly diskMb: number;
+  readonly volumeName: string;
+  readonly owner: OwnerLabels;
+  readonly generation: number;
+}
+
+/** Who an object of the engine belongs to. */
+export interface OwnerLabels {
+  readonly instance: string;
+  readonly containerId: string;
+  readonly userId: string;
+}
+
+/** `restarting`: the engine waits to start it again after a crash. `removing`: half gone, treat it as gone. */
+export type EngineState = 'created' | 'running' | 'paused' | 'restarting' | 'exited' | 'dead' | 'removing';
+
+/** What a list tells of a container. */
+export interface ListedContainer {
+  readonly dockerId: string;
+  readonly name: string;
+  readonly state: EngineState;
+  readonly createdAt: Date;
+  /** From the labels; null if they are not (or no longer) readable. */
+  readonly containerId: string | null;
+  readonly generation: number | null;
+}
+
+/** What an inspection tells of a container. */
+export interface ObservedContainer {
+  readonly dockerId: string;
+  readonly name: string;
+  readonly state: EngineState;
+  /** As the engine writes it; null if it never ran. */
+  readonly startedAt: string | null;
+  /** Of the last run; null while it runs or if it never ran. */
+  readonly exitCode: number | null;
+  readonly oomKilled: boolean;
+  readonly ipAddress: string | null;
+  readonly runtime: string;
+}
+
+/** A hint that something happened to a container; the truth is what an inspection says afterwards. */
+export interface EngineEvent {
+  readonly dockerId: string;
+  readonly containerId: string;
+  readonly action: 'start' | 'die' | 'oom' | 'destroy' | 'pause' | 'unpause';
+  /** With `die` only. */
+  readonly exitCode: number | null;
+  readonly at: Date;
+}
+
+/** `connected` comes first and after each reconnection: what happened before it may have been missed. */
+export type WatchMessage = { readonly kind: 'connected' } | { readonly kind: 'event'; readonly event: EngineEvent };
+
+export interface PullProgress {
+  /** 0 to 100, never falling. */
+  readonly percent: number;
+  /** A sentence for people, without the engine's own wording. */
+  readonly message: string;
+}
+
+/** What the engine behind the port can do; probed once at start. */
+export interface EngineCapabilities {
+  /** The OCI runtime that sandboxes get. */
+  readonly runtime: 'runsc' | 'runc';
+  /** Whether the kernel can hold volumes and writable layers to a size. */
+  readonly diskQuota: 'enforced' | 'unsupported' | 'off';
+}
+
+/**
+ * The port to whatever runs the containers. It knows no entity, tier or user; nothing outside this module may know that
+ * there is one daemon or that a volume is local. Ids are opaque. Every method is bounded in time, throws only
+ * {@link EngineError}, and is safe to repeat.
+ */
+export abstract class ContainerEngine {
+  /** Decides the runtime, makes the sandboxes' network, probes disk quotas. @throws EngineError, ConfigError */
+  abstract prepare(instance: string): Promise<EngineCapabilities>;
+  /** What {@link prepare} found. */
+  abstract get capabilities(): EngineCapabilities;
+  abstract ping(): Promise<void>;
+
+  /** @returns the new container's id; not started. @throws EngineError `image_not_found`, `name_in_use` */
+  abstract createContainer(spec: ContainerSpec): Promise<string>;
+  /** @throws EngineError `container_not_found`, `container_paused`, `start_refused` */
+  abstract startContainer(dockerId: string): Promise<'started' | 'already_running'>;
+  abstract unpauseContainer(dockerId: string): Promise<void>;
+  /** SIGTERM, then SIGKILL after `graceSeconds`. @throws EngineError `container_not_found` */
+  abstract stopContainer(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'>;
+  /** Kills it if it runs. Its data volume is kept. Gone already is success. */
+  abstract removeContainer(dockerId: string): Promise<void>;
+  /** Gone already, or named so already, is success. @throws EngineError `name_in_use` */
+  abstract renameContainer(dockerId: string, name: string): Promise<void>;
+  /** @returns null if there is no such container */
+  abstract inspectContainer(dockerId: string): Promise<ObservedContainer | null>;
+  /** Running or not, of one instance, or of one of its containers alone. */
+  abstract listContainers(filter: { instance: string; containerId?: string }): Promise<ListedContainer[]>;
+
+  /**
+   * Makes sure that the image is here, pulling it if it is missing; one pull for any number of callers.
+   * @throws EngineError `image_not_found`, `image_unavailable`, `aborted`
+   */
+  abstract ensureImage(
+    reference: string,
+    options?: { onProgress?: (progress: PullProgress) => void; signal?: AbortSignal },
+  ): Promise<void>;
+  /** @returns which of the references are here already */
+  abstract presentImages(references: readonly string[]): Promise<ReadonlySet<string>>;
+
+  /** @returns whether the volume was there before */
+  abstract ensureVolume(volume: { name: string; diskMb: number; owner: OwnerLabels }): Promise<{ existed: boolean }>;
+  /** Gone already is success. */
+  abstract removeVolume(name: string): Promise<void>;
+
+  /** Yields hints until `signal` aborts; reconnects by itself with backoff. */
+  abstract watch(instance: string, signal: AbortSignal): AsyncIterable<WatchMessage>;
+}

@@ -1,0 +1,68 @@
+import type { ContainerCreateOptions, HostConfig } from 'dockerode';
+import type { ContainerSpec, EngineCapabilities } from './container-engine';
+import { LABELS, ownerLabels } from './labels';
+
+/** Where the data volume is, and the home of whoever works in the sandbox. */
+export const DATA_PATH = '/home/user';
+
+const CPU_PERIOD_US = 100_000;
+const PIDS_LIMIT = 512;
+const BYTES_PER_MB = 1024 * 1024;
+
+/** What `apt`, `sudo`-less daemons and file ownership need; everything else is dropped. */
+const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'SETGID', 'SETUID', 'KILL', 'NET_BIND_SERVICE'];
+
+/** The body of Docker's create call: the whole of what a sandbox may do. What is not here is Docker's default, never more. */
+export function createOptions(
+  spec: ContainerSpec,
+  { capabilities, network }: { capabilities: EngineCapabilities; network: string },
+): ContainerCreateOptions {
+  return {
+    name: spec.name,
+    Image: spec.image,
+    // Any image idles under the init, whatever its own main process would be; work is done by exec.
+    Entrypoint: ['sleep', 'infinity'],
+    Cmd: [],
+    WorkingDir: DATA_PATH,
+    Env: Object.entries({ HOME: DATA_PATH, ...spec.env }).map(([name, value]) => `${name}=${value}`),
+    Labels: { ...ownerLabels(spec.owner), [LABELS.generation]: String(spec.generation) },
+    // The image's own stop signal and health check are meant for the main process that does not run here.
+    StopSignal: 'SIGTERM',
+    Healthcheck: { Test: ['NONE'] },
+    HostConfig: hostConfig(spec, { capabilities, network }),
+  };
+}
+
+function hostConfig(
+  spec: ContainerSpec,
+  { capabilities, network }: { capabilities: EngineCapabilities; network: string },
+): HostConfig {
+  const memory = spec.memoryMb * BYTES_PER_MB;
+  return {
+    Runtime: capabilities.runtime,
+    Init: true,
+    Memory: memory,
+    // Memory and swap together: the same number means no swap.
+    MemorySwap: memory,
+    // Not NanoCpus, which Docker refuses above the host's cores.
+    CpuPeriod: CPU_PERIOD_US,
+    CpuQuota: (spec.cpuShares * CPU_PERIOD_US) / 1000,
+    PidsLimit: PIDS_LIMIT,
+    CapDrop: ['ALL'],
+    CapAdd: CAPABILITIES,
+    SecurityOpt: ['no-new-privileges'],
+    // Written out, as a daemon's configuration can change the defaults to shared namespaces.
+    Privileged: false,
+    IpcMode: 'private',
+    NetworkMode: network,
+    Mounts: [{ Type: 'volume', Source: spec.volumeName, Target: DATA_PATH }],
+    RestartPolicy: { Name: 'unless-stopped' },
+    LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } },
+    ...(capabilities.diskQuota === 'enforced' ? { StorageOpt: { size: sizeOption(spec.diskMb) } } : {}),
+  };
+}
+
+/** A size as Docker's drivers read it; their `M` is 1024 × 1024. */
+export function sizeOption(megabytes: number): string {
+  return `${String(megabytes)}M`;
+}

@@ -1,0 +1,96 @@
+import { Agent as HttpAgent } from 'node:http';
+import type { AgentOptions, ClientRequest, ClientRequestArgs, IncomingMessage } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import { inspect } from 'node:util';
+import Docker from 'dockerode';
+
+/** Sockets for short calls; more calls than that wait for a free one. The daemon gains nothing from more at once. */
+const CALL_SOCKETS = 64;
+
+/** TCP keepalive finds a peer that went away without a word; it does nothing, and no harm, on a Unix socket. */
+const KEEP_ALIVE_MS = 15_000;
+
+/** Two clients of one daemon, so that what lasts long never holds the sockets that short calls need. */
+export interface DockerClients {
+  /** For calls that the daemon answers at once: bounded, kept alive. */
+  readonly calls: Docker;
+  /** For event streams, pulls and stops, which keep a socket for seconds to days: unbounded. */
+  readonly streams: Docker;
+  /** Drops every connection. */
+  close(): void;
+}
+
+/**
+ * @param dockerHost `unix:///PATH`, `tcp://HOST:PORT`, `http://…` or `https://…`; client certificates are read from
+ *   `DOCKER_CERT_PATH` by docker-modem, as Docker's own clients do
+ */
+export function connectDocker(dockerHost: string, { timeoutMs }: { timeoutMs: number }): DockerClients {
+  const endpoint = parseDockerHost(dockerHost);
+  const callAgent = agentFor(endpoint, { maxSockets: CALL_SOCKETS });
+  const streamAgent = agentFor(endpoint, {});
+  // Every call has a limit of its own; this one frees the socket of those that docker-modem cannot abort.
+  const calls: ModemOptions = { ...endpoint, agent: callAgent, timeout: timeoutMs + 1000 };
+  const streams: ModemOptions = { ...endpoint, agent: streamAgent };
+  return {
+    calls: new Docker(calls),
+    streams: new Docker(streams),
+    close: () => {
+      callAgent.destroy();
+      streamAgent.destroy();
+    },
+  };
+}
+
+/** docker-modem takes an agent; the types do not know. */
+type ModemOptions = Docker.DockerOptions & { agent: HttpAgent };
+
+/** dockerode passes the signal on from any options; the types know of some only. */
+export function abortable<T extends object>(signal: AbortSignal, options: T): T & { abortSignal: AbortSignal } {
+  return { ...options, abortSignal: signal };
+}
+
+/** Where docker-modem connects to. `undefined` is written out, or its own reading of `DOCKER_HOST` shines through. */
+export function parseDockerHost(dockerHost: string): Docker.DockerOptions {
+  const url = new URL(dockerHost);
+  if (url.protocol === 'unix:') {
+    return { socketPath: decodeURIComponent(url.pathname), host: undefined, port: undefined, protocol: 'http', timeout: undefined };
+  }
+  const tls = url.protocol === 'https:' || (url.protocol === 'tcp:' && url.port === '2376');
+  const protocol = tls ? 'https' : 'http';
+  // With its scheme, docker-modem parses the host itself, and so copes with IPv6 addresses.
+  const port = url.port === '' ? (tls ? 2376 : 2375) : Number(url.port);
+  return { host: `${protocol}://${url.hostname}`, port, protocol, socketPath: undefined, timeout: undefined };
+}
+
+function agentFor(endpoint: Docker.DockerOptions, limits: { maxSockets?: number }): HttpAgent {
+  const options: AgentOptions & { keepAliveInitialDelay: number } = {
+    ...limits,
+    keepAlive: true,
+    keepAliveInitialDelay: KEEP_ALIVE_MS,
+  };
+  const agent = endpoint.protocol === 'https' ? new HttpsAgent(options) : new HttpAgent(options);
+  // docker-modem 5.0.7 inspects the agent, to any depth, for a debug message at each request: 500 times slower without this.
+  Object.assign(agent, { [inspect.custom]: () => 'Agent' });
+  return failOnCutAnswers(agent);
+}
+
+/** What `http.Agent` calls for each request; documented by its use in other agents, absent from the types. */
+interface RequestingAgent extends HttpAgent {
+  addRequest(request: ClientRequest, options: ClientRequestArgs): void;
+}
+
+/**
+ * docker-modem 5.0.7 listens for the end of an answer but not for its failure: a connection cut in the middle of a body
+ * leaves the call hanging until its timeout. The failure is handed to the request, where docker-modem does listen.
+ */
+function failOnCutAnswers(agent: HttpAgent): HttpAgent {
+  const requesting = agent as RequestingAgent;
+  const addRequest = requesting.addRequest.bind(requesting);
+  requesting.addRequest = (request, options) => {
+    request.once('response', (response: IncomingMessage) => {
+      response.once('error', (error) => request.emit('error', error));
+    });
+    addRequest(request, options);
+  };
+  return requesting;
+}

@@ -1,0 +1,270 @@
+import type { Readable } from 'node:stream';
+import { Logger } from '@nestjs/common';
+import type { OnApplicationShutdown } from '@nestjs/common';
+import type Docker from 'dockerode';
+import { ConfigError } from '../config';
+import type { Config } from '../config';
+import { boundedCall } from './bounded-call';
+import { ContainerEngine } from './container-engine';
+import type {
+  ContainerSpec,
+  EngineCapabilities,
+  ListedContainer,
+  ObservedContainer,
+  OwnerLabels,
+  WatchMessage,
+} from './container-engine';
+import { createOptions, sizeOption } from './create-options';
+import { probeDiskQuota } from './disk-quota-probe';
+import { abortable, connectDocker } from './docker-client';
+import type { DockerClients } from './docker-client';
+import { refusalOf, toEngineError } from './docker-errors';
+import type { DockerCall } from './docker-errors';
+import { EngineError } from './engine-error';
+import { WATCHED_ACTIONS } from './engine-event';
+import { watchEvents } from './event-watch';
+import { ImagePulls } from './image-pull';
+import type { PullOptions } from './image-pull';
+import { parseImageReference } from './image-reference';
+import { LABELS, ownerLabels } from './labels';
+import { listedContainers, observedContainer } from './observed-container';
+import { chooseRuntime } from './runtime-probe';
+import { ensureSandboxNetwork, networkName, reattach } from './sandbox-network';
+
+export type DockerEngineSettings = Pick<Config, 'DOCKER_HOST' | 'DOCKER_TIMEOUT_SECONDS' | 'SANDBOX_RUNTIME' | 'DISK_QUOTA'>;
+
+/** Runs sandboxes on one Docker daemon. */
+export class DockerEngine extends ContainerEngine implements OnApplicationShutdown {
+  private readonly logger = new Logger(DockerEngine.name);
+  private readonly clients: DockerClients;
+  private readonly pulls: ImagePulls;
+  private readonly timeoutMs: number;
+  private prepared: { instance: string; capabilities: EngineCapabilities } | null = null;
+
+  constructor(private readonly settings: DockerEngineSettings) {
+    super();
+    this.timeoutMs = settings.DOCKER_TIMEOUT_SECONDS * 1000;
+    this.clients = connectDocker(settings.DOCKER_HOST, { timeoutMs: this.timeoutMs });
+    this.pulls = new ImagePulls((reference, signal) => this.openPull(reference, signal), this.timeoutMs);
+  }
+
+  /** Drops the connections to the daemon; after everything else that may still need them. */
+  onApplicationShutdown(): void {
+    this.clients.close();
+  }
+
+  override async prepare(instance: string): Promise<EngineCapabilities> {
+    const { SANDBOX_RUNTIME, DISK_QUOTA } = this.settings;
+    const info: unknown = await this.call('probe', (_signal, docker) => docker.info());
+    const { runtime, warning } = chooseRuntime(SANDBOX_RUNTIME, runtimesOf(info));
+    if (warning !== null) this.logger.warn(warning);
+    await this.call('network', (signal, docker) => ensureSandboxNetwork(docker, instance, signal));
+    const diskQuota = await this.call('probe', (signal, docker) =>
+      probeDiskQuota(docker, { wanted: DISK_QUOTA, instance, info, signal }),
+    );
+    const capabilities = { runtime, diskQuota };
+    this.prepared = { instance, capabilities };
+    return capabilities;
+  }
+
+  override get capabilities(): EngineCapabilities {
+    return this.ready().capabilities;
+  }
+
+  override async ping(): Promise<void> {
+    await this.call('ping', (signal, docker) => docker.ping.call(docker, ...pingArguments(signal)));
+  }
+
+  override async createContainer(spec: ContainerSpec): Promise<string> {
+    const { instance, capabilities } = this.ready();
+    const { name, ...body } = createOptions(spec, { capabilities, network: networkName(instance) });
+    const container = await this.call('create container', (signal, docker) =>
+      // Apart, or dockerode writes the whole body, users' secrets in `Env` included, into the URL as well.
+      docker.createContainer(abortable(signal, { _query: { name }, _body: body })),
+    );
+    return withId(container.id);
+  }
+
+  override async startContainer(dockerId: string): Promise<'started' | 'already_running'> {
+    return this.call('start container', async (signal, docker) => {
+      const start = (): Promise<unknown> => containerOf(docker, dockerId).start(abortable(signal, {}));
+      try {
+        await start();
+      } catch (error) {
+        if (hasStatus(error, 304)) return 'already_running';
+        if (!isNetworkMissing(error)) throw error;
+        this.logger.warn(`the sandboxes' network was removed behind Berth's back; making it anew`);
+        await reattach(docker, dockerId, { instance: this.ready().instance, signal });
+        await start();
+      }
+      return 'started';
+    });
+  }
+
+  override async unpauseContainer(dockerId: string): Promise<void> {
+    await this.call('unpause container', (signal, docker) => unpause(containerOf(docker, dockerId), signal));
+  }
+
+  override async stopContainer(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'> {
+    const observed = await this.inspectContainer(dockerId);
+    if (observed === null) throw new EngineError('container_not_found', `stop container: no such container ${dockerId}`);
+    // A stop of a paused gVisor container (20240729) takes 12 s, says 204, and leaves one that cannot be started again.
+    if (observed.state === 'paused') await this.unpauseContainer(dockerId);
+    const timeoutMs = graceSeconds * 1000 + this.timeoutMs;
+    // On the clients for streams, as a stop may take its grace period's time.
+    return this.call(
+      'stop container',
+      async (signal) => {
+        try {
+          await containerOf(this.clients.streams, dockerId).stop({ t: graceSeconds, abortSignal: signal });
+          return 'stopped';
+        } catch (error) {
+          if (hasStatus(error, 304)) return 'already_stopped';
+          throw error;
+        }
+      },
+      timeoutMs,
+    );
+  }
+
+  override async removeContainer(dockerId: string): Promise<void> {
+    await this.call('remove container', async (signal, docker) => {
+      const container = containerOf(docker, dockerId);
+      // `v` takes the anonymous volumes of the image with it; the data volume has a name and stays.
+      const remove = (force: boolean): Promise<unknown> => container.remove(abortable(signal, { v: true, force }));
+      try {
+        await remove(false);
+      } catch (error) {
+        if (isGoneOrGoing(error)) return;
+        if (!hasStatus(error, 409)) throw error;
+        // It is alive. Docker cannot kill a paused gVisor container (20240729): 500 after 10 s.
+        await ignoringGone(unpause(container, signal));
+        await ignoringGone(remove(true));
+      }
+    });
+  }
+
+  override async renameContainer(dockerId: string, name: string): Promise<void> {
+    await this.call('rename container', async (signal, docker) => {
+      try {
+        await containerOf(docker, dockerId).rename(abortable(signal, { name }));
+      } catch (error) {
+        const refusal = refusalOf(error);
+        const isNamedSo = refusal?.status === 400 && /same name/i.test(refusal.message);
+        if (!isNamedSo && refusal?.status !== 404) throw error;
+      }
+    });
+  }
+
+  override async inspectContainer(dockerId: string): Promise<ObservedContainer | null> {
+    const { instance } = this.ready();
+    return this.call('inspect container', async (signal, docker) => {
+      try {
+        const answer: unknown = await containerOf(docker, dockerId).inspect({ abortSignal: signal });
+        return observedContainer(answer, networkName(instance));
+      } catch (error) {
+        if (hasStatus(error, 404)) return null;
+        throw error;
+      }
+    });
+  }
+
+  override async listContainers(filter: { instance: string; containerId?: string }): Promise<ListedContainer[]> {
+    const label = [`${LABELS.instance}=${filter.instance}`];
+    if (filter.containerId !== undefined) label.push(`${LABELS.containerId}=${filter.containerId}`);
+    return this.call('list containers', async (signal, docker) => {
+      const answer: unknown = await docker.listContainers({ all: true, filters: { label }, abortSignal: signal });
+      return listedContainers(answer);
+    });
+  }
+
+  override async ensureImage(reference: string, options: PullOptions = {}): Promise<void> {
+    if (parseImageReference(reference) === null) {
+      throw new EngineError('image_not_found', `not an image reference: ${reference}`);
+    }
+    if (await this.isPresent(reference)) return;
+    await this.pulls.pull(reference, options);
+  }
+
+  override async presentImages(references: readonly string[]): Promise<ReadonlySet<string>> {
+    const present = await Promise.all(references.map((reference) => this.isPresent(reference)));
+    return new Set(references.filter((_reference, index) => present[index]));
+  }
+
+  override async ensureVolume(volume: { name: string; diskMb: number; owner: OwnerLabels }): Promise<{ existed: boolean }> {
+    const { capabilities } = this.ready();
+    return this.call('volume', async (signal, docker) => {
+      if (await exists(docker.getVolume(volume.name).inspect(abortable(signal, {})))) return { existed: true };
+      await docker.createVolume({
+        Name: volume.name,
+        Driver: 'local',
+        Labels: ownerLabels(volume.owner),
+        ...(capabilities.diskQuota === 'enforced' ? { DriverOpts: { size: sizeOption(volume.diskMb) } } : {}),
+        abortSignal: signal,
+      });
+      return { existed: false };
+    });
+  }
+
+  override async removeVolume(name: string): Promise<void> {
+    await this.call('volume', (signal, docker) => ignoringGone(docker.getVolume(name).remove(abortable(signal, {}))));
+  }
+
+  override watch(instance: string, signal: AbortSignal): AsyncIterable<WatchMessage> {
+    return watchEvents(
+      {
+        now: () => this.daemonSeconds(),
+        open: (since, abort) => this.openEvents({ instance, since, abort }),
+        ping: () => this.ping(),
+        onDisconnect: (error) => {
+          this.logger.warn(`Docker's event stream broke: ${error instanceof Error ? error.message : String(error)}`);
+        },
+      },
+      signal,
+    );
+  }
+
+  private async openEvents({ instance, since, abort }: { instance: string; since: number; abort: AbortSignal }): Promise<Readable> {
+    const filters = { type: ['container'], label: [`${LABELS.instance}=${instance}`], event: [...WATCHED_ACTIONS] };
+    return this.call('watch events', async (signal) => {
+      const answer = await this.clients.streams.getEvents({ since, filters, abortSignal: AbortSignal.any([signal, abort]) });
+      return answer as Readable;
+    });
+  }
+
+  private async openPull(reference: string, signal: AbortSignal): Promise<Readable> {
+    const { repository, tag, digest } = parseImageReference(reference) ?? { repository: reference, tag: null, digest: null };
+    // Without a tag Docker before 20.10 pulls them all.
+    const options = { fromImage: repository, tag: digest ?? tag ?? 'latest' };
+    return (await this.clients.streams.createImage(abortable(signal, options))) as Readable;
+  }
+
+  /** From Docker's own clock, which may differ from this machine's. */
+  private async daemonSeconds(): Promise<number> {
+    const info: unknown = await this.call('probe', (_signal, docker) => docker.info());
+    const time = Date.parse(String((info as { SystemTime?: unknown }).SystemTime));
+    return Math.floor((Number.isNaN(time) ? Date.now() : time) / 1000);
+  }
+
+  private async isPresent(reference: string): Promise<boolean> {
+    return this.call('inspect image', (_signal, docker) => exists(docker.getImage(reference).inspect()));
+  }
+
+  private ready(): { instance: string; capabilities: EngineCapabilities } {
+    if (this.prepared === null) throw new EngineError('docker_error', 'the engine is used before prepare()');
+    return this.prepared;
+  }
+
+  /** Every call passes here: bounded in time, its errors in the port's words. */
+  private async call<T>(
+    what: DockerCall,
+    run: (signal: AbortSignal, docker: Docker) => Promise<T>,
+    timeoutMs = this.timeoutMs,
+  ): Promise<T> {
+    try {
+      return await boundedCall(timeoutMs, (signal) => run(signal, this.clients.calls));
+    } catch (error) {
+      throw error instanceof ConfigError ? error : toEngineError(error, what);
+    }
+  }
+}

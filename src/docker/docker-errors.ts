@@ -1,0 +1,93 @@
+import { EngineError } from './engine-error';
+import type { EngineErrorCode } from './engine-error';
+
+/** What was asked for; the same status means different things. */
+export type DockerCall =
+  | 'create container'
+  | 'start container'
+  | 'unpause container'
+  | 'stop container'
+  | 'remove container'
+  | 'rename container'
+  | 'inspect container'
+  | 'list containers'
+  | 'inspect image'
+  | 'pull image'
+  | 'volume'
+  | 'network'
+  | 'probe'
+  | 'ping'
+  | 'watch events';
+
+/** What the daemon answered, as far as it is an answer. */
+export interface DockerRefusal {
+  readonly status: number;
+  readonly message: string;
+}
+
+/** @returns null if the error is no answer of the daemon's, such as a broken connection */
+export function refusalOf(error: unknown): DockerRefusal | null {
+  if (!(error instanceof Error) || !('statusCode' in error) || typeof error.statusCode !== 'number') return null;
+  return { status: error.statusCode, message: error.message };
+}
+
+/** Turns whatever a Docker call threw into the port's own error. */
+export function toEngineError(error: unknown, call: DockerCall): EngineError {
+  if (error instanceof EngineError) return error;
+  const refusal = refusalOf(error);
+  const message = `${call}: ${error instanceof Error ? error.message.trim() : String(error)}`;
+  const code = refusal === null ? codeOfFailure(error) : codeOfRefusal(refusal, call);
+  return new EngineError(code, message, { cause: error });
+}
+
+/** Every system error means that no (whole) answer came: refused, no socket, reset, aborted, not HTTP. */
+function codeOfFailure(error: unknown): EngineErrorCode {
+  const hasSystemCode = error instanceof Error && 'code' in error;
+  const saysSo = error instanceof Error && /socket hang up|aborted|premature close/i.test(error.message);
+  return hasSystemCode || saysSo ? 'docker_unavailable' : 'docker_error';
+}
+
+function codeOfRefusal({ status, message }: DockerRefusal, call: DockerCall): EngineErrorCode {
+  if (status >= 502 && status <= 504) return 'docker_unavailable';
+  // dockerd answers 500 when containerd behind it is gone or too slow (seen with 26.1).
+  if (status === 500 && CONTAINERD_UNAVAILABLE.test(message)) return 'docker_unavailable';
+  return MEANINGS[call]?.({ status, message }) ?? 'docker_error';
+}
+
+const CONTAINERD_UNAVAILABLE = /context (deadline exceeded|canceled)|containerd\.sock|code = Unavailable/i;
+
+const missingContainer = ({ status }: DockerRefusal): EngineErrorCode | null =>
+  status === 404 ? 'container_not_found' : null;
+
+const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErrorCode | null>> = {
+  'create container': ({ status, message }) => {
+    if (status === 404 && /no such image/i.test(message)) return 'image_not_found';
+    return status === 409 ? 'name_in_use' : null;
+  },
+  'start container': ({ status, message }) => {
+    if (status === 404 && /no such container/i.test(message)) return 'container_not_found';
+    if (status === 409 && /paused/i.test(message)) return 'container_paused';
+    if (status === 409 && /marked for removal|dead/i.test(message)) return 'container_not_found';
+    return RUNTIME_REFUSED.test(message) ? 'start_refused' : null;
+  },
+  'unpause container': missingContainer,
+  'stop container': missingContainer,
+  'inspect container': missingContainer,
+  'rename container': ({ status }) => (status === 409 ? 'name_in_use' : null),
+  'pull image': ({ status, message }) => codeOfPullFailure(message) ?? (status === 404 ? 'image_not_found' : 'image_unavailable'),
+};
+
+const RUNTIME_REFUSED = /OCI runtime|failed to create (shim )?task|executable file not found|no such file or directory|exec format error|permission denied/i;
+
+/**
+ * A pull fails in words: Docker Hub says "denied" of what does not exist, and most failures come inside the stream of a 200.
+ *
+ * @returns null if the words tell nothing
+ */
+export function codeOfPullFailure(message: string): EngineErrorCode | null {
+  if (/toomanyrequests|rate limit/i.test(message)) return 'image_unavailable';
+  if (/not found|manifest unknown|denied|unauthorized|no basic auth|does not exist|no matching manifest|invalid reference/i.test(message)) {
+    return 'image_not_found';
+  }
+  return /no space left/i.test(message) ? 'docker_error' : null;
+}

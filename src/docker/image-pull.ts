@@ -1,0 +1,139 @@
+import type { Readable } from 'node:stream';
+import type { PullProgress } from './container-engine';
+import { codeOfPullFailure, toEngineError } from './docker-errors';
+import { EngineError } from './engine-error';
+import { ndjsonLines } from './ndjson';
+import { PullMeter, pullLine } from './pull-progress';
+
+/** At most one report in this time for each waiter. */
+const REPORT_MS = 250;
+
+export interface PullOptions {
+  onProgress?: (progress: PullProgress) => void;
+  signal?: AbortSignal;
+}
+
+interface Waiter {
+  readonly onProgress: (progress: PullProgress) => void;
+  reportedAt: number;
+}
+
+interface RunningPull {
+  readonly waiters: Set<Waiter>;
+  readonly abort: AbortController;
+  readonly meter: PullMeter;
+  readonly done: Promise<void>;
+}
+
+/** Pulls images, each once for any number of callers; a pull that nobody waits for any more is broken off. */
+export class ImagePulls {
+  private readonly running = new Map<string, RunningPull>();
+
+  /**
+   * @param open starts a pull and gives Docker's stream about it
+   * @param stallMs a pull that is silent for longer has failed
+   */
+  constructor(
+    private readonly open: (reference: string, signal: AbortSignal) => Promise<Readable>,
+    private readonly stallMs: number,
+  ) {}
+
+  /** @throws EngineError `image_not_found`, `image_unavailable`, `docker_unavailable`, `aborted` */
+  async pull(reference: string, { onProgress = () => undefined, signal }: PullOptions = {}): Promise<void> {
+    if (signal?.aborted) throw aborted(reference);
+    const pull = this.running.get(reference) ?? this.start(reference);
+    const waiter: Waiter = { onProgress, reportedAt: 0 };
+    pull.waiters.add(waiter);
+    report(waiter, pull.meter.progress);
+    try {
+      await untilAborted(pull.done, signal, () => aborted(reference));
+      onProgress({ percent: 100, message: 'the image is here' });
+    } finally {
+      pull.waiters.delete(waiter);
+      if (pull.waiters.size === 0) this.end(reference, pull);
+    }
+  }
+
+  private start(reference: string): RunningPull {
+    const waiters = new Set<Waiter>();
+    const abort = new AbortController();
+    const meter = new PullMeter();
+    const done = this.run(reference, { waiters, abort, meter });
+    // Whoever waits sees it fail; nobody may be left to.
+    done.catch(() => undefined);
+    const pull = { waiters, abort, meter, done };
+    this.running.set(reference, pull);
+    return pull;
+  }
+
+  private end(reference: string, pull: RunningPull): void {
+    if (this.running.get(reference) === pull) this.running.delete(reference);
+    pull.abort.abort();
+  }
+
+  private async run(reference: string, { waiters, abort, meter }: Omit<RunningPull, 'done'>): Promise<void> {
+    let stalled = false;
+    const stall = setTimeout(() => {
+      stalled = true;
+      abort.abort();
+    }, this.stallMs);
+    try {
+      const stream = await this.open(reference, abort.signal);
+      abort.signal.addEventListener('abort', () => stream.destroy(), { once: true });
+      if (abort.signal.aborted) stream.destroy();
+      for await (const line of ndjsonLines(stream)) {
+        stall.refresh();
+        this.take(line, { waiters, meter });
+      }
+    } catch (error) {
+      if (stalled) throw new EngineError('docker_unavailable', `the pull of ${reference} stalled`, { cause: error });
+      throw toEngineError(error, 'pull image');
+    } finally {
+      clearTimeout(stall);
+    }
+  }
+
+  private take(text: string, { waiters, meter }: Pick<RunningPull, 'waiters' | 'meter'>): void {
+    const line = pullLine.safeParse(parseJson(text));
+    if (!line.success) throw new EngineError('docker_unavailable', "Docker's report of a pull cannot be read");
+    const failure = line.data.errorDetail?.message ?? line.data.error;
+    if (failure !== undefined) throw new EngineError(codeOfPullFailure(failure) ?? 'image_unavailable', failure);
+    meter.update(line.data);
+    for (const waiter of waiters) report(waiter, meter.progress);
+  }
+}
+
+function report(waiter: Waiter, progress: PullProgress): void {
+  const now = performance.now();
+  if (waiter.reportedAt !== 0 && now - waiter.reportedAt < REPORT_MS) return;
+  waiter.reportedAt = now;
+  waiter.onProgress(progress);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function aborted(reference: string): EngineError {
+  return new EngineError('aborted', `the pull of ${reference} was aborted`);
+}
+
+async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined, error: () => Error): Promise<T> {
+  if (!signal) return promise;
+  let onAbort: () => void = () => undefined;
+  const abortion = new Promise<never>((_resolve, reject) => {
+    onAbort = () => {
+      reject(error());
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([promise, abortion]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}

@@ -1,0 +1,28 @@
+/** A reference to an image, in its parts as written. */
+export interface ImageReference {
+  /** Registry and path, such as `ubuntu` or `ghcr.io/owner/image`. */
+  readonly repository: string;
+  readonly tag: string | null;
+  readonly digest: string | null;
+}
+
+/** Longer is refused, though the grammar has no end. */
+export const MAX_IMAGE_REFERENCE_LENGTH = 255;
+
+// The grammar of https://pkg.go.dev/github.com/distribution/reference, which Docker and the OCI specification share.
+const COMPONENT = '[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*';
+const PATH = `${COMPONENT}(?:/${COMPONENT})*`;
+const LABEL = '(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])';
+const DOMAIN = `(?:${LABEL}(?:\\.${LABEL})*|\\[[a-fA-F0-9:]+\\])(?::[0-9]{1,5})?`;
+const REFERENCE = new RegExp(
+  `^(?<repository>(?:${DOMAIN}/)?${PATH})(?::(?<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(?<digest>sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})))?$`,
+);
+const BARE_ID = /^[0-9a-f]{64}$/;
+
+/** @returns null if it is no reference; a bare image id is none, as it could name any image of the daemon's */
+export function parseImageReference(text: string): ImageReference | null {
+  if (text.length > MAX_IMAGE_REFERENCE_LENGTH || BARE_ID.test(text)) return null;
+  const groups = REFERENCE.exec(text)?.groups;
+  if (groups?.['repository'] === undefined) return null;
+  return { repository: groups['repository'], tag: groups['tag'] ?? null, digest: groups['digest'] ?? null };
+}

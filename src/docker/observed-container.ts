@@ -1,0 +1,84 @@
+import { z } from 'zod';
+import type { EngineState, ListedContainer, ObservedContainer } from './container-engine';
+import { EngineError } from './engine-error';
+import { LABELS } from './labels';
+
+const STATES = ['created', 'running', 'paused', 'restarting', 'exited', 'dead', 'removing'] as const;
+
+const inspection = z.object({
+  Id: z.string(),
+  Name: z.string(),
+  State: z.object({
+    Status: z.enum(STATES),
+    StartedAt: z.string(),
+    ExitCode: z.number(),
+    OOMKilled: z.boolean().optional(),
+  }),
+  HostConfig: z.object({ Runtime: z.string().optional() }),
+  NetworkSettings: z.object({ Networks: z.record(z.string(), z.object({ IPAddress: z.string().optional() })).nullish() }),
+});
+
+const listing = z.array(
+  z.object({
+    Id: z.string(),
+    // Null for a container that is half removed.
+    Names: z.array(z.string()).nullish(),
+    State: z.enum(STATES),
+    Created: z.number(),
+    Labels: z.record(z.string(), z.string()).nullish(),
+  }),
+);
+
+/** Docker's way to say never. */
+const ZERO_TIME = '0001-01-01T00:00:00Z';
+
+/**
+ * @param answer Docker's inspection
+ * @param network the network whose address is the container's
+ * @throws EngineError `docker_unavailable` if it is none
+ */
+export function observedContainer(answer: unknown, network: string): ObservedContainer {
+  const { Id, Name, State, HostConfig, NetworkSettings } = understood(inspection, answer);
+  const everRan = State.StartedAt !== ZERO_TIME;
+  return {
+    dockerId: Id,
+    name: withoutSlash(Name),
+    state: State.Status,
+    startedAt: everRan ? State.StartedAt : null,
+    exitCode: everRan && !isAlive(State.Status) ? State.ExitCode : null,
+    oomKilled: State.OOMKilled ?? false,
+    ipAddress: NetworkSettings.Networks?.[network]?.IPAddress || null,
+    runtime: HostConfig.Runtime ?? '',
+  };
+}
+
+/** @throws EngineError `docker_unavailable` if the answer is no list of containers */
+export function listedContainers(answer: unknown): ListedContainer[] {
+  return understood(listing, answer).map((entry) => ({
+    dockerId: entry.Id,
+    name: withoutSlash(entry.Names?.[0] ?? ''),
+    state: entry.State,
+    createdAt: new Date(entry.Created * 1000),
+    containerId: entry.Labels?.[LABELS.containerId] ?? null,
+    generation: generationOf(entry.Labels?.[LABELS.generation]),
+  }));
+}
+
+function isAlive(state: EngineState): boolean {
+  return state === 'running' || state === 'paused';
+}
+
+function withoutSlash(name: string): string {
+  return name.replace(/^\//, '');
+}
+
+function generationOf(label: string | undefined): number | null {
+  return label !== undefined && /^\d{1,9}$/.test(label) ? Number(label) : null;
+}
+
+/** An answer that cannot be read is no answer: docker-modem hands on bytes where it expected JSON and found none. */
+function understood<T>(schema: z.ZodType<T>, answer: unknown): T {
+  const parsed = schema.safeParse(answer);
+  if (parsed.success) return parsed.data;
+  throw new EngineError('docker_unavailable', `Docker's answer cannot be read: ${z.prettifyError(parsed.error)}`);
+}

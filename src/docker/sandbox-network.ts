@@ -1,0 +1,87 @@
+import type Docker from 'dockerode';
+import type { NetworkInspectInfo } from 'dockerode';
+import { abortable } from './docker-client';
+import { refusalOf } from './docker-errors';
+import { EngineError } from './engine-error';
+import { LABELS } from './labels';
+
+/** On a bridge, whether containers may talk to each other. */
+const INTER_CONTAINER_TRAFFIC = 'com.docker.network.bridge.enable_icc';
+
+/** @returns the name of the network that all sandboxes of an instance are in */
+export function networkName(instance: string): string {
+  return `berth-${instance}`;
+}
+
+/**
+ * Makes sure that the sandboxes' network is there, once, and isolates its containers from each other. Safe to run in
+ * several processes at the same time.
+ *
+ * @throws EngineError `docker_error` if a network of that name lets its containers talk to each other
+ */
+export async function ensureSandboxNetwork(docker: Docker, instance: string, signal: AbortSignal): Promise<void> {
+  const name = networkName(instance);
+  if ((await namesakes(docker, name, signal)).length === 0) await createNetwork(docker, instance, signal);
+  const [network, ...duplicates] = await namesakes(docker, name, signal);
+  if (network?.Driver !== 'bridge' || network.Options?.[INTER_CONTAINER_TRAFFIC] !== 'false') {
+    throw new EngineError(
+      'docker_error',
+      `the Docker network ${name} is not isolated (a bridge with ${INTER_CONTAINER_TRAFFIC}=false); remove it and start again`,
+    );
+  }
+  // Daemons before 25 let two processes make two networks of one name. Both keep the oldest, so both keep the same.
+  for (const duplicate of duplicates) await removeQuietly(docker, duplicate.Id);
+}
+
+/** Oldest first. The filter matches parts of names too. */
+async function namesakes(docker: Docker, name: string, signal: AbortSignal): Promise<NetworkInspectInfo[]> {
+  const networks: unknown = await docker.listNetworks({ filters: { name: [name] }, abortSignal: signal });
+  if (!Array.isArray(networks)) throw new EngineError('docker_unavailable', "Docker's list of networks cannot be read");
+  return (networks as NetworkInspectInfo[])
+    .filter((network) => network.Name === name)
+    .sort((a, b) => `${a.Created} ${a.Id}`.localeCompare(`${b.Created} ${b.Id}`));
+}
+
+async function createNetwork(docker: Docker, instance: string, signal: AbortSignal): Promise<void> {
+  try {
+    await docker.createNetwork({
+      Name: networkName(instance),
+      Driver: 'bridge',
+      CheckDuplicate: true,
+      Options: { [INTER_CONTAINER_TRAFFIC]: 'false' },
+      Labels: { [LABELS.managed]: 'true', [LABELS.instance]: instance },
+      abortSignal: signal,
+    });
+  } catch (error) {
+    // Another process was faster.
+    if (refusalOf(error)?.status !== 409) throw error;
+  }
+}
+
+/** Gone already, or in use (by a container that then has its address there): left alone. */
+async function removeQuietly(docker: Docker, id: string): Promise<void> {
+  await ignoringRefusal(docker.getNetwork(id).remove());
+}
+
+/**
+ * A stopped container remembers its network by id: once the network was removed (`docker network prune`) and made again,
+ * it does not start any more (Docker 26.1: 404 "network … not found"). Attaches it to the network that has the name now.
+ */
+export async function reattach(
+  docker: Docker,
+  dockerId: string,
+  { instance, signal }: { instance: string; signal: AbortSignal },
+): Promise<void> {
+  await ensureSandboxNetwork(docker, instance, signal);
+  const network = docker.getNetwork(networkName(instance));
+  await ignoringRefusal(network.disconnect(abortable(signal, { Container: dockerId, Force: true })));
+  await ignoringRefusal(network.connect(abortable(signal, { Container: dockerId })));
+}
+
+async function ignoringRefusal(call: Promise<unknown>): Promise<void> {
+  try {
+    await call;
+  } catch (error) {
+    if (refusalOf(error) === null) throw error;
+  }
+}

@@ -1,0 +1,72 @@
+/**
+ * Everything that can go wrong on purpose: the machine word, its stable sentence and its HTTP status. One table, so that a
+ * client never sees the same fault told in two ways.
+ */
+export const ERRORS = {
+  invalid_parameters: { status: 400, message: 'invalid parameters' },
+  unauthorized: { status: 401, message: 'unauthorized' },
+  not_authorized: { status: 403, message: 'not authorized' },
+  insufficient_permissions: { status: 403, message: 'insufficient permissions' },
+  guest_session_expired: { status: 403, message: 'guest session expired' },
+  container_limit_reached: { status: 403, message: 'container limit reached' },
+  container_not_found: { status: 404, message: 'container not found' },
+  agent_not_found: { status: 404, message: 'agent not found' },
+  token_not_found: { status: 404, message: 'token not found' },
+  route_not_found: { status: 404, message: 'route not found' },
+  status_not_reached: { status: 408, message: 'status not reached' },
+  name_taken: { status: 409, message: 'container with this name already exists' },
+  operation_in_progress: { status: 409, message: 'another operation is in progress' },
+  body_too_large: { status: 413, message: 'request body too large' },
+  unsupported_media_type: { status: 415, message: 'unsupported media type' },
+  start_failed: { status: 500, message: 'failed to start container' },
+  stop_failed: { status: 500, message: 'failed to stop container' },
+  delete_failed: { status: 500, message: 'failed to delete container' },
+  update_failed: { status: 500, message: 'failed to update settings' },
+  create_failed: { status: 500, message: 'failed to create container' },
+  internal_error: { status: 500, message: 'internal error' },
+  shutting_down: { status: 503, message: 'server is shutting down' },
+} as const satisfies Record<string, { status: number; message: string }>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+export interface DomainErrorOptions {
+  /** Fields that go into the response beside `error` and `code`, such as `limit` or `operation`. Never secrets or internals. */
+  readonly fields?: Readonly<Record<string, unknown>>;
+  /** The machine word in the response where the table's own is too coarse, such as `docker_unavailable`. */
+  readonly code?: string;
+  /** Seconds; sent as `Retry-After`. */
+  readonly retryAfter?: number;
+  /** Logged, never sent. */
+  readonly cause?: unknown;
+}
+
+/** A fault that the caller is told about. One filter turns it into HTTP; services never speak of status codes. */
+export class DomainError extends Error {
+  override readonly name = 'DomainError';
+
+  constructor(
+    readonly kind: ErrorCode,
+    readonly options: DomainErrorOptions = {},
+  ) {
+    super(ERRORS[kind].message, { cause: options.cause });
+  }
+
+  /** The machine word that the response carries. */
+  get code(): string {
+    return this.options.code ?? this.kind;
+  }
+}
+
+/** One entry of a validation error's `details`. */
+export interface FieldFault {
+  readonly field: string;
+  readonly message: string;
+  readonly min?: number;
+  readonly max?: number;
+  readonly tier?: string;
+}
+
+/** @returns a 400 that names every faulty field */
+export function invalidParameters(details: readonly FieldFault[]): DomainError {
+  return new DomainError('invalid_parameters', { fields: { details } });
+}

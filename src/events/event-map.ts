@@ -1,0 +1,33 @@
+/** A container as events and answers show it. */
+export interface ContainerFacts {
+  /** The Docker id; the database id while there is none. */
+  readonly id: string;
+  readonly db_id: string;
+  readonly name: string;
+  readonly status: string;
+  readonly image: string;
+  readonly role: string | null;
+  readonly resources: { readonly memory_mb: number; readonly cpu_shares: number; readonly disk_mb: number };
+}
+
+/** Every event's name and what its `data` holds beside the container's facts. */
+export interface EventMap {
+  container_created: ContainerFacts;
+  container_started: ContainerFacts & { recreated?: true; old_id?: string; volume_kept?: boolean };
+  /** `reason` (`exited`, `oom`, `missing`, …) only where nobody asked for the stop. */
+  container_stopped: ContainerFacts & { reason?: string; exit_code?: number };
+  container_deleted: ContainerFacts & { purge_at: string | null };
+  container_updated: ContainerFacts & { restarted: boolean; old_id?: string };
+  /** `progress` is 0 to 100 over the whole of the operation. */
+  container_progress: ContainerFacts & { stage: string; message: string; progress: number };
+  /** `reason` is a machine word, `message` a sentence for people. */
+  container_error: ContainerFacts & { reason: string; message: string };
+}
+
+export type EventType = keyof EventMap;
+
+/** An event that is not committed yet, so it has no `seq`. */
+export type EventDraft = { [T in EventType]: { readonly type: T; readonly data: EventMap[T] } }[EventType];
+
+/** An event as clients get it. */
+export type BerthEvent = EventDraft & { readonly seq: number; readonly timestamp: string };

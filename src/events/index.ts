@@ -1,0 +1,2 @@
+export { EventLog } from './event-log';
+export type { BerthEvent, ContainerFacts, EventDraft, EventMap, EventType } from './event-map';

@@ -1,0 +1,34 @@
+import { DestinationStream, pino, Logger as PinoLogger } from 'pino';
+import { Config } from '../config';
+import { errorForLog } from './error-for-log';
+import { requestContext } from './request-context';
+
+/** Injection token of the {@link Logger}. */
+export const LOGGER = Symbol('LOGGER');
+
+/** Structured logs: `logger.info({ container_id }, 'sentence')`. */
+export type Logger = PinoLogger;
+
+const SECRET_FIELDS = ['authorization', 'token', 'access_token', 'password', 'secret', 'env'];
+const TOKEN = /berth_[0-9a-f]{60,64}/g;
+
+/** Lines of JSON, by default on stdout. */
+export function createLogger(config: Pick<Config, 'LOG_LEVEL'>, destination?: DestinationStream): Logger {
+  const options = {
+    level: config.LOG_LEVEL,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+    serializers: { err: errorForLog },
+    mixin: contextFields,
+    redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]), censor: '[redacted]' },
+    // A token inside a sentence, a URL or a foreign error has no field of its own to be redacted by.
+    hooks: { streamWrite: (line: string) => line.replace(TOKEN, 'berth_[redacted]') },
+  };
+  return destination ? pino(options, destination) : pino(options);
+}
+
+function contextFields(): object {
+  const context = requestContext.getStore();
+  return context ? { request_id: context.requestId, user_id: context.userId, container_id: context.containerId } : {};
+}

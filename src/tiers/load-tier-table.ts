@@ -1,0 +1,96 @@
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+import { ConfigError } from '../config';
+import { parseDuration } from '../duration';
+import { RESOURCE_FIELDS } from './resources';
+import { DEFAULT_TIERS, Tier, TierTable } from './tier-table';
+
+const amount = z
+  .number()
+  .int()
+  .min(1)
+  .max(2 ** 31 - 1);
+const count = z.number().int().min(0).max(100_000);
+const resources = { memory_mb: amount, cpu_shares: amount, disk_mb: amount };
+
+const session = z
+  .string()
+  .transform((text) => parseDuration(text))
+  .pipe(z.number({ error: 'expected a duration such as 50h, or null' }).min(1000, 'must be a second or more'));
+
+const schema = z
+  .strictObject({
+    minimum: z.strictObject(resources),
+    tiers: z
+      .record(
+        z
+          .string()
+          .regex(/^[a-z][a-z0-9_-]{0,31}$/, 'expected 1 to 32 of a-z, 0-9, "_" and "-", beginning with a letter'),
+        z.strictObject({
+          containers: count,
+          ...resources,
+          session: session.nullable(),
+          session_once: z.boolean(),
+          agents: count,
+        }),
+      )
+      .refine((tiers) => Object.keys(tiers).length > 0, 'there must be a tier'),
+  })
+  .superRefine(({ minimum, tiers }, context) => {
+    for (const [name, tier] of Object.entries(tiers)) {
+      for (const field of RESOURCE_FIELDS) {
+        if (tier[field] >= minimum[field]) continue;
+        const message = `must be at least the minimum, ${String(minimum[field])}`;
+        context.addIssue({ code: 'custom', path: ['tiers', name, field], message });
+      }
+      if (tier.session_once && tier.session === null) {
+        context.addIssue({
+          code: 'custom',
+          path: ['tiers', name, 'session'],
+          message: 'must be given with session_once',
+        });
+      }
+    }
+  });
+
+/**
+ * The tiers of the operator's file, or the default ones.
+ *
+ * @throws ConfigError that lists every fault of the file
+ */
+export function loadTierTable(file: string | undefined): TierTable {
+  return file === undefined ? parseTierTable(DEFAULT_TIERS, 'the default tiers') : parseTierTable(readJson(file), file);
+}
+
+/** @throws ConfigError that lists every fault and names the `source` */
+export function parseTierTable(json: unknown, source: string): TierTable {
+  const parsed = schema.safeParse(json);
+  if (!parsed.success) {
+    const faults = parsed.error.issues.map((issue) => `  ${issue.path.join('.') || 'file'}: ${issue.message}`);
+    throw new ConfigError(`TIERS_FILE: the tiers in ${source} are not valid:\n${faults.join('\n')}`);
+  }
+  const { minimum, tiers } = parsed.data;
+  return new Map(
+    Object.entries(tiers).map(([name, { session, session_once, containers, agents, ...max }]): [string, Tier] => [
+      name,
+      {
+        name,
+        containers,
+        min: minimum,
+        max,
+        sessionSeconds: session === null ? null : session / 1000,
+        sessionOnce: session_once,
+        agents,
+      },
+    ]),
+  );
+}
+
+function readJson(file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ConfigError(`TIERS_FILE: ${file} cannot be read as JSON: ${reason}`);
+  }
+}

@@ -1,0 +1,33 @@
+import { Controller, Get } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { CurrentPrincipal, Scopes } from '../auth';
+import type { Principal } from '../auth';
+import { MeView } from './me-view';
+import { TierUsage } from './tier-usage';
+import { viewLimits } from './tier-view';
+import { TiersService } from './tiers.service';
+
+/** The caller, and what is left of their tier. */
+@ApiTags('me')
+@Controller('me')
+export class MeController {
+  constructor(
+    private readonly tiers: TiersService,
+    private readonly usage: TierUsage,
+  ) {}
+
+  @Get()
+  @Scopes('read')
+  @ApiOperation({ summary: 'Who you are, what you may use and what you use' })
+  @ApiOkResponse({ type: MeView })
+  async me(@CurrentPrincipal() caller: Principal): Promise<MeView> {
+    return {
+      user: { id: caller.userId, username: caller.username, tier: caller.tier },
+      tier: caller.tier,
+      limits: viewLimits(this.tiers.limitsOf(caller.tier)),
+      usage: { containers: await this.usage.containersOf(caller.userId) },
+      scopes: caller.scopes,
+      session: caller.sessionExpiresAt ? { expires_at: caller.sessionExpiresAt.toISOString() } : null,
+    };
+  }
+}

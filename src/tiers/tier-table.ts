@@ -1,0 +1,78 @@
+import { Resources } from './resources';
+
+/** What users of a tier may have. */
+export interface Tier {
+  readonly name: string;
+  /** How many containers at once. */
+  readonly containers: number;
+  readonly min: Resources;
+  readonly max: Resources;
+  /** How long a session or run may last; null: as long as it likes. */
+  readonly sessionSeconds: number | null;
+  /** true: the session begins with the user and happens once; false: each run of a container has its own. */
+  readonly sessionOnce: boolean;
+  /** How many agents. */
+  readonly agents: number;
+}
+
+export type TierTable = ReadonlyMap<string, Tier>;
+
+/** The table as an operator writes it in `TIERS_FILE`. */
+export interface TierFile {
+  readonly minimum: Resources;
+  readonly tiers: Readonly<
+    Record<
+      string,
+      Resources & {
+        readonly containers: number;
+        /** A duration such as `50h`. */
+        readonly session: string | null;
+        readonly session_once: boolean;
+        readonly agents: number;
+      }
+    >
+  >;
+}
+
+/** The tiers where the operator gives no file. */
+export const DEFAULT_TIERS: TierFile = {
+  minimum: { memory_mb: 256, cpu_shares: 250, disk_mb: 1024 },
+  tiers: {
+    guest: {
+      containers: 1,
+      memory_mb: 512,
+      cpu_shares: 500,
+      disk_mb: 2048,
+      session: '50h',
+      session_once: true,
+      agents: 0,
+    },
+    free: {
+      containers: 5,
+      memory_mb: 2048,
+      cpu_shares: 2000,
+      disk_mb: 10240,
+      session: '50h',
+      session_once: false,
+      agents: 5,
+    },
+    pro: {
+      containers: 10,
+      memory_mb: 4096,
+      cpu_shares: 4000,
+      disk_mb: 20480,
+      session: null,
+      session_once: false,
+      agents: 10,
+    },
+    enterprise: {
+      containers: 25,
+      memory_mb: 8192,
+      cpu_shares: 8000,
+      disk_mb: 51200,
+      session: null,
+      session_once: false,
+      agents: 25,
+    },
+  },
+};

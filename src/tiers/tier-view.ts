@@ -1,0 +1,41 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { Resources } from './resources';
+import type { Tier } from './tier-table';
+
+/** What a tier allows. */
+export class LimitsView {
+  @ApiProperty({ example: 5 })
+  readonly containers: number;
+  @ApiProperty({ type: Resources })
+  readonly min: Resources;
+  @ApiProperty({ type: Resources })
+  readonly max: Resources;
+  @ApiProperty({ type: Number, nullable: true, description: 'How long a session or run may last; null: no limit.' })
+  readonly session_seconds: number | null;
+  @ApiProperty({ description: 'Whether the session happens once, or each run of a container has its own.' })
+  readonly session_once: boolean;
+  @ApiProperty({ example: 5 })
+  readonly agents: number;
+}
+
+export class TierView extends LimitsView {
+  @ApiProperty({ example: 'free' })
+  readonly name: string;
+}
+
+/** What `GET /api/tiers` answers. */
+export class TierListView {
+  @ApiProperty({ type: [TierView] })
+  readonly tiers: TierView[];
+}
+
+export function viewLimits(tier: Tier): LimitsView {
+  return {
+    containers: tier.containers,
+    min: tier.min,
+    max: tier.max,
+    session_seconds: tier.sessionSeconds,
+    session_once: tier.sessionOnce,
+    agents: tier.agents,
+  };
+}

@@ -1,0 +1,57 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { FieldFault, invalidParameters } from '../errors';
+import { RequestedResources, RESOURCE_FIELDS, Resources } from './resources';
+import type { Tier, TierTable } from './tier-table';
+
+/** Injection token of the {@link TierTable}. */
+export const TIER_TABLE = Symbol('TIER_TABLE');
+
+/** What each tier allows. Nothing is ever clamped: what is over a limit is refused, and told. */
+@Injectable()
+export class TiersService {
+  constructor(@Inject(TIER_TABLE) private readonly table: TierTable) {}
+
+  /** Every tier, in the order of the table. */
+  all(): readonly Tier[] {
+    return [...this.table.values()];
+  }
+
+  has(name: string): boolean {
+    return this.table.has(name);
+  }
+
+  /** @throws Error if there is no such tier: a user's tier was checked when it was given */
+  limitsOf(name: string): Tier {
+    const tier = this.table.get(name);
+    if (!tier) throw new Error(`the tier "${name}" is not in the tier table; add it to TIERS_FILE or move its users`);
+    return tier;
+  }
+
+  /** When the session of a user who comes to this tier now ends; null for tiers without a session of the user's. */
+  sessionEnd(name: string, now = new Date()): Date | null {
+    const { sessionSeconds, sessionOnce } = this.limitsOf(name);
+    return sessionOnce && sessionSeconds !== null ? new Date(now.getTime() + sessionSeconds * 1000) : null;
+  }
+
+  /** What a request asks for, with the tier's maximum for what it leaves out. Not checked; see {@link assertWithin}. */
+  resolve(name: string, requested: RequestedResources): Resources {
+    const { max } = this.limitsOf(name);
+    return {
+      memory_mb: requested.memory_mb ?? max.memory_mb,
+      cpu_shares: requested.cpu_shares ?? max.cpu_shares,
+      disk_mb: requested.disk_mb ?? max.disk_mb,
+    };
+  }
+
+  /** @throws DomainError `invalid_parameters` with an entry for each field that is outside the tier's limits */
+  assertWithin(name: string, resources: Resources): void {
+    const { min, max } = this.limitsOf(name);
+    const faults = RESOURCE_FIELDS.flatMap((field): FieldFault[] => {
+      const value = resources[field];
+      if (Number.isInteger(value) && value >= min[field] && value <= max[field]) return [];
+      const message = `must be a whole number from ${String(min[field])} to ${String(max[field])} on the tier "${name}"`;
+      return [{ field, message, min: min[field], max: max[field], tier: name }];
+    });
+    if (faults.length > 0) throw invalidParameters(faults);
+  }
+}

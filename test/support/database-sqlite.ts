@@ -1,0 +1,2 @@
+process.env['TEST_DATABASE'] = 'sqlite';
+process.env['DATABASE_URL'] = 'sqlite::memory:';
