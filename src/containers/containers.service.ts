@@ -51,6 +51,7 @@ export class ContainersService {
     assertSession(caller);
     const image = this.images.resolve({ image: request.image, customImage: request.custom_image });
     const resources = this.tiers.resolve(caller.tier, request);
+    this.tiers.assertWithin(caller.tier, resources);
     const row = this.newRow(caller, { ...request, image, ...resources });
     await this.repository.insert(row, {
       limit: this.tiers.limitsOf(caller.tier).containers,

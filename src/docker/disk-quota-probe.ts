@@ -7,6 +7,7 @@ import type { EngineCapabilities } from './container-engine';
 import { sizeOption } from './create-options';
 import { abortable } from './docker-client';
 import { refusalOf } from './docker-errors';
+import { ignoringRefusal } from './docker-refusals';
 import { LABELS } from './labels';
 
 const PROBE_MB = 16;
@@ -30,7 +31,12 @@ const dockerInfo = (info: unknown): { driver: string; fileSystem: string } => {
  */
 export async function probeDiskQuota(
   docker: Docker,
-  { wanted, instance, info, signal }: { wanted: Config['DISK_QUOTA']; instance: string; info: unknown; signal: AbortSignal },
+  {
+    wanted,
+    instance,
+    info,
+    signal,
+  }: { wanted: Config['DISK_QUOTA']; instance: string; info: unknown; signal: AbortSignal },
 ): Promise<EngineCapabilities['diskQuota']> {
   if (wanted === 'off') return 'off';
   await removeProbes(docker, instance, signal);
@@ -85,16 +91,11 @@ async function removeProbes(docker: Docker, instance: string, signal: AbortSigna
   for (const { Id } of containers) {
     await ignoringRefusal(docker.getContainer(Id).remove(abortable(signal, { force: true })));
   }
-  const volumes = await docker.listVolumes({ filters: filters as never, abortSignal: signal } as never);
-  for (const { Name } of volumes.Volumes ?? []) await ignoringRefusal(docker.getVolume(Name).remove(abortable(signal, {})));
+  const { Volumes }: { Volumes: { Name: string }[] | null } = await docker.listVolumes({
+    filters,
+    abortSignal: signal,
+  });
+  for (const { Name } of Volumes ?? []) await ignoringRefusal(docker.getVolume(Name).remove(abortable(signal, {})));
   const { repo, tag } = PROBE_IMAGE;
   await ignoringRefusal(docker.getImage(`${repo}:${tag}`).remove(abortable(signal, {})));
-}
-
-async function ignoringRefusal(call: Promise<unknown>): Promise<void> {
-  try {
-    await call;
-  } catch (error) {
-    if (refusalOf(error) === null) throw error;
-  }
 }

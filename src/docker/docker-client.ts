@@ -53,7 +53,13 @@ export function abortable<T extends object>(signal: AbortSignal, options: T): T 
 export function parseDockerHost(dockerHost: string): Docker.DockerOptions {
   const url = new URL(dockerHost);
   if (url.protocol === 'unix:') {
-    return { socketPath: decodeURIComponent(url.pathname), host: undefined, port: undefined, protocol: 'http', timeout: undefined };
+    return {
+      socketPath: decodeURIComponent(url.pathname),
+      host: undefined,
+      port: undefined,
+      protocol: 'http',
+      timeout: undefined,
+    };
   }
   const tls = url.protocol === 'https:' || (url.protocol === 'tcp:' && url.port === '2376');
   const protocol = tls ? 'https' : 'http';

@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream';
 import { Logger } from '@nestjs/common';
 import type { OnApplicationShutdown } from '@nestjs/common';
 import type Docker from 'dockerode';
@@ -18,10 +17,11 @@ import { createOptions, sizeOption } from './create-options';
 import { probeDiskQuota } from './disk-quota-probe';
 import { abortable, connectDocker } from './docker-client';
 import type { DockerClients } from './docker-client';
+import { openEvents, openPull } from './docker-streams';
 import { refusalOf, toEngineError } from './docker-errors';
 import type { DockerCall } from './docker-errors';
+import { exists, hasStatus, ignoringGone, isGoneOrGoing, isNetworkMissing, isNotPaused } from './docker-refusals';
 import { EngineError } from './engine-error';
-import { WATCHED_ACTIONS } from './engine-event';
 import { watchEvents } from './event-watch';
 import { ImagePulls } from './image-pull';
 import type { PullOptions } from './image-pull';
@@ -31,7 +31,10 @@ import { listedContainers, observedContainer } from './observed-container';
 import { chooseRuntime } from './runtime-probe';
 import { ensureSandboxNetwork, networkName, reattach } from './sandbox-network';
 
-export type DockerEngineSettings = Pick<Config, 'DOCKER_HOST' | 'DOCKER_TIMEOUT_SECONDS' | 'SANDBOX_RUNTIME' | 'DISK_QUOTA'>;
+export type DockerEngineSettings = Pick<
+  Config,
+  'DOCKER_HOST' | 'DOCKER_TIMEOUT_SECONDS' | 'SANDBOX_RUNTIME' | 'DISK_QUOTA'
+>;
 
 /** Runs sandboxes on one Docker daemon. */
 export class DockerEngine extends ContainerEngine implements OnApplicationShutdown {
@@ -45,7 +48,10 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     super();
     this.timeoutMs = settings.DOCKER_TIMEOUT_SECONDS * 1000;
     this.clients = connectDocker(settings.DOCKER_HOST, { timeoutMs: this.timeoutMs });
-    this.pulls = new ImagePulls((reference, signal) => this.openPull(reference, signal), this.timeoutMs);
+    this.pulls = new ImagePulls(
+      (reference, signal) => openPull(this.clients.streams, reference, signal),
+      this.timeoutMs,
+    );
   }
 
   /** Drops the connections to the daemon; after everything else that may still need them. */
@@ -72,7 +78,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   }
 
   override async ping(): Promise<void> {
-    await this.call('ping', (signal, docker) => docker.ping.call(docker, ...pingArguments(signal)));
+    await this.call('ping', (_signal, docker) => docker.ping());
   }
 
   override async createContainer(spec: ContainerSpec): Promise<string> {
@@ -82,7 +88,10 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
       // Apart, or dockerode writes the whole body, users' secrets in `Env` included, into the URL as well.
       docker.createContainer(abortable(signal, { _query: { name }, _body: body })),
     );
-    return withId(container.id);
+    const id: unknown = container.id;
+    if (typeof id !== 'string')
+      throw new EngineError('docker_unavailable', "Docker's answer to a creation cannot be read");
+    return id;
   }
 
   override async startContainer(dockerId: string): Promise<'started' | 'already_running'> {
@@ -107,7 +116,8 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
 
   override async stopContainer(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'> {
     const observed = await this.inspectContainer(dockerId);
-    if (observed === null) throw new EngineError('container_not_found', `stop container: no such container ${dockerId}`);
+    if (observed === null)
+      throw new EngineError('container_not_found', `stop container: no such container ${dockerId}`);
     // A stop of a paused gVisor container (20240729) takes 12 s, says 204, and leaves one that cannot be started again.
     if (observed.state === 'paused') await this.unpauseContainer(dockerId);
     const timeoutMs = graceSeconds * 1000 + this.timeoutMs;
@@ -191,7 +201,11 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     return new Set(references.filter((_reference, index) => present[index]));
   }
 
-  override async ensureVolume(volume: { name: string; diskMb: number; owner: OwnerLabels }): Promise<{ existed: boolean }> {
+  override async ensureVolume(volume: {
+    name: string;
+    diskMb: number;
+    owner: OwnerLabels;
+  }): Promise<{ existed: boolean }> {
     const { capabilities } = this.ready();
     return this.call('volume', async (signal, docker) => {
       if (await exists(docker.getVolume(volume.name).inspect(abortable(signal, {})))) return { existed: true };
@@ -214,7 +228,10 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     return watchEvents(
       {
         now: () => this.daemonSeconds(),
-        open: (since, abort) => this.openEvents({ instance, since, abort }),
+        open: (since) =>
+          this.call('watch events', (timeout) =>
+            openEvents(this.clients.streams, { instance, since, signal: AbortSignal.any([timeout, signal]) }),
+          ),
         ping: () => this.ping(),
         onDisconnect: (error) => {
           this.logger.warn(`Docker's event stream broke: ${error instanceof Error ? error.message : String(error)}`);
@@ -222,21 +239,6 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
       },
       signal,
     );
-  }
-
-  private async openEvents({ instance, since, abort }: { instance: string; since: number; abort: AbortSignal }): Promise<Readable> {
-    const filters = { type: ['container'], label: [`${LABELS.instance}=${instance}`], event: [...WATCHED_ACTIONS] };
-    return this.call('watch events', async (signal) => {
-      const answer = await this.clients.streams.getEvents({ since, filters, abortSignal: AbortSignal.any([signal, abort]) });
-      return answer as Readable;
-    });
-  }
-
-  private async openPull(reference: string, signal: AbortSignal): Promise<Readable> {
-    const { repository, tag, digest } = parseImageReference(reference) ?? { repository: reference, tag: null, digest: null };
-    // Without a tag Docker before 20.10 pulls them all.
-    const options = { fromImage: repository, tag: digest ?? tag ?? 'latest' };
-    return (await this.clients.streams.createImage(abortable(signal, options))) as Readable;
   }
 
   /** From Docker's own clock, which may differ from this machine's. */
@@ -267,4 +269,24 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
       throw error instanceof ConfigError ? error : toEngineError(error, what);
     }
   }
+}
+
+function containerOf(docker: Docker, dockerId: string): Docker.Container {
+  return docker.getContainer(encodeURIComponent(dockerId));
+}
+
+async function unpause(container: Docker.Container, signal: AbortSignal): Promise<void> {
+  try {
+    await container.unpause(abortable(signal, {}));
+  } catch (error) {
+    if (!isNotPaused(error)) throw error;
+  }
+}
+
+function runtimesOf(info: unknown): string[] {
+  const runtimes = (info as { Runtimes?: unknown } | null)?.Runtimes;
+  if (typeof runtimes !== 'object' || runtimes === null) {
+    throw new EngineError('docker_unavailable', "Docker's description of itself cannot be read");
+  }
+  return Object.keys(runtimes);
 }

@@ -74,10 +74,12 @@ const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErr
   'stop container': missingContainer,
   'inspect container': missingContainer,
   'rename container': ({ status }) => (status === 409 ? 'name_in_use' : null),
-  'pull image': ({ status, message }) => codeOfPullFailure(message) ?? (status === 404 ? 'image_not_found' : 'image_unavailable'),
+  'pull image': ({ status, message }) =>
+    codeOfPullFailure(message) ?? (status === 404 ? 'image_not_found' : 'image_unavailable'),
 };
 
-const RUNTIME_REFUSED = /OCI runtime|failed to create (shim )?task|executable file not found|no such file or directory|exec format error|permission denied/i;
+const RUNTIME_REFUSED =
+  /OCI runtime|failed to create (shim )?task|executable file not found|no such file or directory|exec format error|permission denied/i;
 
 /**
  * A pull fails in words: Docker Hub says "denied" of what does not exist, and most failures come inside the stream of a 200.
@@ -86,7 +88,11 @@ const RUNTIME_REFUSED = /OCI runtime|failed to create (shim )?task|executable fi
  */
 export function codeOfPullFailure(message: string): EngineErrorCode | null {
   if (/toomanyrequests|rate limit/i.test(message)) return 'image_unavailable';
-  if (/not found|manifest unknown|denied|unauthorized|no basic auth|does not exist|no matching manifest|invalid reference/i.test(message)) {
+  if (
+    /not found|manifest unknown|denied|unauthorized|no basic auth|does not exist|no matching manifest|invalid reference/i.test(
+      message,
+    )
+  ) {
     return 'image_not_found';
   }
   return /no space left/i.test(message) ? 'docker_error' : null;

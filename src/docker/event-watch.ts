@@ -10,7 +10,7 @@ export interface EventSource {
   /** Seconds of the daemon's clock. */
   now(): Promise<number>;
   /** @param since seconds of the daemon's clock; Docker 26.1 keeps the last 256 events of all kinds to begin with */
-  open(since: number, signal: AbortSignal): Promise<Readable>;
+  open(since: number): Promise<Readable>;
   /** Whether the daemon still answers; a stream that is silent may be idle or dead. */
   ping(): Promise<void>;
   onDisconnect(error: unknown): void;
@@ -40,7 +40,7 @@ export async function* watchEvents(
     try {
       // From the time before the stream is open: dockerd 26.1 answers a moment before it begins to listen.
       filter ??= new ReplayFilter(await source.now());
-      const stream = await source.open(filter.since, signal);
+      const stream = await source.open(filter.since);
       connectedAt = Date.now();
       yield* readEvents(stream, { filter, source, signal, pingMs: timing.pingMs });
     } catch (error) {
@@ -58,7 +58,12 @@ const isAborted = (signal: AbortSignal): boolean => signal.aborted;
 
 async function* readEvents(
   stream: Readable,
-  { filter, source, signal, pingMs }: { filter: ReplayFilter; source: EventSource; signal: AbortSignal; pingMs: number },
+  {
+    filter,
+    source,
+    signal,
+    pingMs,
+  }: { filter: ReplayFilter; source: EventSource; signal: AbortSignal; pingMs: number },
 ): AsyncGenerator<WatchMessage, void> {
   const end = (): void => void stream.destroy();
   const pings = setInterval(() => {
@@ -79,7 +84,11 @@ async function* readEvents(
   }
 }
 
-async function backoff(failures: number, { minBackoffMs, maxBackoffMs }: WatchTiming, signal: AbortSignal): Promise<void> {
+async function backoff(
+  failures: number,
+  { minBackoffMs, maxBackoffMs }: WatchTiming,
+  signal: AbortSignal,
+): Promise<void> {
   const delay = Math.min(maxBackoffMs, minBackoffMs * 2 ** Math.max(0, failures - 1));
   // Jitter: several processes that lost one daemon do not come back as one.
   await pause(delay * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => undefined);

@@ -15,7 +15,9 @@ const inspection = z.object({
     OOMKilled: z.boolean().optional(),
   }),
   HostConfig: z.object({ Runtime: z.string().optional() }),
-  NetworkSettings: z.object({ Networks: z.record(z.string(), z.object({ IPAddress: z.string().optional() })).nullish() }),
+  NetworkSettings: z.object({
+    Networks: z.record(z.string(), z.object({ IPAddress: z.string().optional() })).nullish(),
+  }),
 });
 
 const listing = z.array(

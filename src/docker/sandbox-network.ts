@@ -2,6 +2,7 @@ import type Docker from 'dockerode';
 import type { NetworkInspectInfo } from 'dockerode';
 import { abortable } from './docker-client';
 import { refusalOf } from './docker-errors';
+import { ignoringRefusal } from './docker-refusals';
 import { EngineError } from './engine-error';
 import { LABELS } from './labels';
 
@@ -76,12 +77,4 @@ export async function reattach(
   const network = docker.getNetwork(networkName(instance));
   await ignoringRefusal(network.disconnect(abortable(signal, { Container: dockerId, Force: true })));
   await ignoringRefusal(network.connect(abortable(signal, { Container: dockerId })));
-}
-
-async function ignoringRefusal(call: Promise<unknown>): Promise<void> {
-  try {
-    await call;
-  } catch (error) {
-    if (refusalOf(error) === null) throw error;
-  }
 }

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { answerClientError } from './client-error';
 import { answerFrameworkError } from './framework-error';
@@ -12,7 +13,7 @@ export function createHttpAdapter(): FastifyAdapter {
     bodyLimit: BODY_LIMIT,
     // A request's head and body must be here within this time, whatever the speed at which they trickle in.
     requestTimeout: 30_000,
-    genReqId: (request) => requestIdOf(request.headers),
+    genReqId: (request: IncomingMessage) => requestIdOf(request.headers),
     frameworkErrors: answerFrameworkError,
     clientErrorHandler: answerClientError,
     // Fastify's own answer while closing has another shape; the first hook of each request says it in ours.

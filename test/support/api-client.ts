@@ -1,0 +1,75 @@
+/** An answer of the API, its body as plain JSON. */
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+export interface NewContainer {
+  readonly db_id: string;
+  readonly id: string;
+  readonly name: string;
+}
+
+export const SMALL = { memory_mb: 256, cpu_shares: 500, disk_mb: 1024 } as const;
+
+/** A frontend's view of the API: HTTP and JSON, nothing of the server's code. */
+export class ApiClient {
+  constructor(
+    readonly url: string,
+    readonly token: string,
+  ) {}
+
+  async call(method: string, path: string, body?: unknown): Promise<Answer> {
+    const response = await fetch(`${this.url}${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${this.token}`,
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    const parsed = text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
+    return { status: response.status, headers: response.headers, body: parsed };
+  }
+
+  get(id: string): Promise<Answer> {
+    return this.call('GET', `/api/containers/${id}`);
+  }
+
+  start(id: string): Promise<Answer> {
+    return this.call('POST', `/api/containers/${id}/start`);
+  }
+
+  stop(id: string): Promise<Answer> {
+    return this.call('POST', `/api/containers/${id}/stop`);
+  }
+
+  delete(id: string): Promise<Answer> {
+    return this.call('DELETE', `/api/containers/${id}`);
+  }
+
+  update(id: string, settings: Readonly<Record<string, unknown>>): Promise<Answer> {
+    return this.call('PATCH', `/api/containers/${id}`, settings);
+  }
+
+  create(body: Readonly<Record<string, unknown>> = {}): Promise<Answer> {
+    return this.call('POST', '/api/containers', { image: 'custom', custom_image: testImage(), ...SMALL, ...body });
+  }
+
+  /** Creates a container and waits until it runs. */
+  async running(body: Readonly<Record<string, unknown>> = {}): Promise<NewContainer> {
+    const created = await this.create(body);
+    if (created.status !== 202) throw new Error(`not created: ${JSON.stringify(created.body)}`);
+    const id = String(created.body['db_id']);
+    const waited = await this.call('GET', `/api/containers/${id}/wait?status=running&timeout=60`);
+    if (waited.status !== 200) throw new Error(`not running: ${JSON.stringify((await this.get(id)).body)}`);
+    return { db_id: id, id: String(waited.body['id']), name: String(waited.body['name']) };
+  }
+}
+
+/** The small image that tests use. */
+export function testImage(): string {
+  return process.env['TEST_IMAGE'] ?? 'berth/test:latest';
+}

@@ -1,0 +1,79 @@
+import { randomUUID } from 'node:crypto';
+import { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { io, Socket } from 'socket.io-client';
+import { startApp } from '../../src/app.setup';
+import { type Scope, TokenService, UserService } from '../../src/auth';
+import { parseConfig } from '../../src/config';
+import type { BerthEvent } from '../../src/events';
+import { ApiClient } from './api-client';
+import { EventRecorder } from './event-recorder';
+import { openTestDatabase, TestDatabase } from './test-database';
+
+/** What a test may set; the rest is as `npm start` would have it. */
+export interface BerthOptions {
+  /** Shared by servers of one Berth; a database of its own if absent. */
+  readonly database?: TestDatabase;
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** A user with a token, as a client of one server. */
+export interface TestUser {
+  readonly id: string;
+  readonly token: string;
+  readonly api: ApiClient;
+}
+
+/** A whole server on a free port, with real sockets. */
+export class Berth {
+  private readonly recorders: EventRecorder[] = [];
+
+  private constructor(
+    readonly app: NestFastifyApplication,
+    readonly url: string,
+    readonly database: TestDatabase,
+    private readonly ownsDatabase: boolean,
+  ) {}
+
+  static async start(options: BerthOptions = {}): Promise<Berth> {
+    const database = options.database ?? (await openTestDatabase());
+    const config = parseConfig({
+      ...{ NODE_ENV: 'test', PORT: '0', DATABASE_URL: database.url, LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent' },
+      ...{ DOCKER_HOST: process.env['DOCKER_HOST'], SANDBOX_RUNTIME: process.env['SANDBOX_RUNTIME'] ?? 'runsc' },
+      ...{ INSTANCE_ID: `test-${randomUUID()}`, ORPHAN_GRACE_SECONDS: '0' },
+      ...options.environment,
+    });
+    const app = await startApp(config);
+    return new Berth(app, await app.getUrl(), database, options.database === undefined);
+  }
+
+  /** A new user. */
+  async user(tier = 'pro', scopes: readonly Scope[] = ['read', 'write']): Promise<TestUser> {
+    const username = `user-${randomUUID().slice(0, 8)}`;
+    const { user } = await this.app.get(UserService).ensure({ username, tier });
+    const { text } = await this.app
+      .get(TokenService)
+      .issue({ userId: user.id, name: 'test', scopes: [...scopes], expiresAt: null });
+    return { id: user.id, token: text, api: new ApiClient(this.url, text) };
+  }
+
+  /** Records a user's events from `after` on (from now if absent) as a Socket.IO client gets them. */
+  async record(user: TestUser, after?: number): Promise<EventRecorder> {
+    const socket: Socket = io(this.url, {
+      auth: { token: user.token, ...(after !== undefined && { after }) },
+      transports: ['websocket'],
+      forceNew: true,
+    });
+    const recorder = new EventRecorder(socket);
+    this.recorders.push(recorder);
+    await recorder.connected();
+    return recorder;
+  }
+
+  async stop(): Promise<void> {
+    for (const recorder of this.recorders) recorder.close();
+    await this.app.close();
+    if (this.ownsDatabase) await this.database.drop();
+  }
+}
+
+export type { BerthEvent };

@@ -1,0 +1,267 @@
+import { randomBytes } from 'node:crypto';
+import { EngineError } from '../../src/docker';
+import type {
+  ContainerSpec,
+  EngineCapabilities,
+  EngineEvent,
+  EngineState,
+  ListedContainer,
+  ObservedContainer,
+  OwnerLabels,
+  WatchMessage,
+} from '../../src/docker';
+
+/** A container as the fake daemon keeps it; tests may read it, and change it behind Berth's back by the daemon's methods. */
+export interface FakeContainer {
+  readonly dockerId: string;
+  readonly spec: ContainerSpec;
+  readonly createdAt: Date;
+  readonly ipAddress: string;
+  name: string;
+  state: EngineState;
+  startedAt: string | null;
+  exitCode: number | null;
+  oomKilled: boolean;
+}
+
+/** How containers of an image take a start. */
+export type StartOutcome = 'runs' | 'refused' | 'crashes';
+
+interface Watcher {
+  readonly instance: string;
+  readonly send: (message: WatchMessage) => void;
+}
+
+/**
+ * Docker in memory: what survives the death of the processes that use it. One of it can serve many `FakeEngine`s, as one
+ * daemon serves many processes.
+ */
+export class FakeDaemon {
+  readonly containers = new Map<string, FakeContainer>();
+  readonly volumes = new Map<string, { diskMb: number; owner: OwnerLabels }>();
+  readonly images = new Set<string>(['berth/test:latest']);
+  /** What a pull finds. */
+  readonly registry = new Set<string>();
+  readonly startOutcomes = new Map<string, StartOutcome>();
+  /** Promises that were broken, such as two containers that ran on one volume; a test expects it to be empty. */
+  readonly violations: string[] = [];
+  capabilities: EngineCapabilities = { runtime: 'runsc', diskQuota: 'unsupported' };
+  /** As if nobody listened on the socket. */
+  down = false;
+
+  private readonly watchers = new Set<Watcher>();
+  private clock = Date.now();
+  private created = 0;
+
+  /** What runs, of one container of Berth's or of all. */
+  running(containerId?: string): FakeContainer[] {
+    return [...this.containers.values()].filter(
+      (container) =>
+        isUp(container.state) && (containerId === undefined || container.spec.owner.containerId === containerId),
+    );
+  }
+
+  create(spec: ContainerSpec): string {
+    if (!this.images.has(spec.image)) throw new EngineError('image_not_found', `no such image: ${spec.image}`);
+    if (this.named(spec.name)) throw new EngineError('name_in_use', `the name ${spec.name} is in use`);
+    // Docker makes a volume that is missing, without labels.
+    if (!this.volumes.has(spec.volumeName)) {
+      this.violations.push(`${spec.name} was created before its volume ${spec.volumeName}`);
+      this.volumes.set(spec.volumeName, { diskMb: spec.diskMb, owner: spec.owner });
+    }
+    this.created += 1;
+    const dockerId = randomBytes(32).toString('hex');
+    this.containers.set(dockerId, {
+      dockerId,
+      spec,
+      createdAt: new Date(this.tick()),
+      ipAddress: `172.30.${String(this.created >> 8)}.${String(this.created & 255)}`,
+      name: spec.name,
+      state: 'created',
+      startedAt: null,
+      exitCode: null,
+      oomKilled: false,
+    });
+    return dockerId;
+  }
+
+  start(dockerId: string): 'started' | 'already_running' {
+    const container = this.existing(dockerId, 'start');
+    if (container.state === 'paused') throw new EngineError('container_paused', 'cannot start a paused container');
+    if (isUp(container.state)) return 'already_running';
+    const outcome = this.startOutcomes.get(container.spec.image) ?? 'runs';
+    if (outcome === 'refused') throw new EngineError('start_refused', 'OCI runtime create failed');
+    this.run(container);
+    // Under an init, Docker says that a container started whose program is not even there.
+    if (outcome === 'crashes') {
+      container.state = 'restarting';
+      container.exitCode = 127;
+      this.tell(container, 'die', 127);
+    }
+    return 'started';
+  }
+
+  unpause(dockerId: string): void {
+    const container = this.existing(dockerId, 'unpause');
+    if (container.state !== 'paused') return;
+    container.state = 'running';
+    this.tell(container, 'unpause');
+  }
+
+  stop(dockerId: string): 'stopped' | 'already_stopped' {
+    const container = this.existing(dockerId, 'stop');
+    if (!isUp(container.state) && container.state !== 'restarting') return 'already_stopped';
+    this.exit(container, 143);
+    return 'stopped';
+  }
+
+  remove(dockerId: string): void {
+    const container = this.containers.get(dockerId);
+    if (!container) return;
+    if (isUp(container.state)) this.exit(container, 137);
+    this.containers.delete(dockerId);
+    this.tell(container, 'destroy');
+  }
+
+  rename(dockerId: string, name: string): void {
+    const container = this.containers.get(dockerId);
+    if (!container || container.name === name) return;
+    if (this.named(name)) throw new EngineError('name_in_use', `the name ${name} is in use`);
+    container.name = name;
+  }
+
+  inspect(dockerId: string): ObservedContainer | null {
+    const container = this.containers.get(dockerId);
+    if (!container) return null;
+    const { name, state, startedAt, exitCode, oomKilled } = container;
+    const ipAddress = isUp(state) ? container.ipAddress : null;
+    return { dockerId, name, state, startedAt, exitCode, oomKilled, ipAddress, runtime: this.capabilities.runtime };
+  }
+
+  list(filter: { instance: string; containerId?: string }): ListedContainer[] {
+    return [...this.containers.values()]
+      .filter(({ spec: { owner } }) => owner.instance === filter.instance)
+      .filter(({ spec: { owner } }) => filter.containerId === undefined || owner.containerId === filter.containerId)
+      .map(({ dockerId, name, state, createdAt, spec }) => ({
+        dockerId,
+        name,
+        state,
+        createdAt,
+        containerId: spec.owner.containerId,
+        generation: spec.generation,
+      }));
+  }
+
+  ensureVolume({ name, diskMb, owner }: { name: string; diskMb: number; owner: OwnerLabels }): { existed: boolean } {
+    const existed = this.volumes.has(name);
+    if (!existed) this.volumes.set(name, { diskMb, owner });
+    return { existed };
+  }
+
+  removeVolume(name: string): void {
+    const user = [...this.containers.values()].find(({ spec }) => spec.volumeName === name);
+    if (user) throw new EngineError('docker_error', `volume ${name} is in use by ${user.name}`);
+    this.volumes.delete(name);
+  }
+
+  pull(reference: string): void {
+    if (!this.registry.has(reference)) throw new EngineError('image_not_found', `manifest of ${reference} unknown`);
+    this.images.add(reference);
+  }
+
+  /** `docker kill`, which the restart policy takes for a wish. */
+  kill(dockerId: string): void {
+    this.exit(this.existing(dockerId, 'kill'), 137);
+  }
+
+  /** The main process ends by itself; Docker starts it again, as the restart policy says. */
+  crash(dockerId: string, exitCode = 1): void {
+    const container = this.existing(dockerId, 'crash');
+    this.exit(container, exitCode);
+    this.run(container);
+  }
+
+  /** The kernel kills it for its memory; Docker starts it again, as the restart policy says. */
+  oom(dockerId: string): void {
+    const container = this.existing(dockerId, 'oom');
+    container.oomKilled = true;
+    this.tell(container, 'oom');
+    this.crash(dockerId, 137);
+  }
+
+  pause(dockerId: string): void {
+    const container = this.existing(dockerId, 'pause');
+    container.state = 'paused';
+    this.tell(container, 'pause');
+  }
+
+  /** `docker rm -f`. */
+  vanish(dockerId: string): void {
+    this.remove(dockerId);
+  }
+
+  /** Opens a watcher; it is sent `connected` first. @returns the way to close it */
+  attach(instance: string, send: (message: WatchMessage) => void): () => void {
+    const watcher = { instance, send };
+    this.watchers.add(watcher);
+    send({ kind: 'connected' });
+    return () => {
+      this.watchers.delete(watcher);
+    };
+  }
+
+  /** Runs what happens while no watcher is connected, then connects them again: they have missed it. */
+  unwatched(happens: () => void): void {
+    const watchers = [...this.watchers];
+    this.watchers.clear();
+    happens();
+    for (const watcher of watchers) {
+      this.watchers.add(watcher);
+      watcher.send({ kind: 'connected' });
+    }
+  }
+
+  private run(container: FakeContainer): void {
+    const { volumeName } = container.spec;
+    const rival = this.running().find(({ spec }) => spec.volumeName === volumeName);
+    if (rival) this.violations.push(`${container.name} was started on ${volumeName} while ${rival.name} ran on it`);
+    container.state = 'running';
+    // Nanoseconds, as Docker writes them.
+    container.startedAt = new Date(this.tick()).toISOString().replace('Z', '000000Z');
+    container.exitCode = null;
+    container.oomKilled = false;
+    this.tell(container, 'start');
+  }
+
+  private exit(container: FakeContainer, exitCode: number): void {
+    container.state = 'exited';
+    container.exitCode = exitCode;
+    this.tell(container, 'die', exitCode);
+  }
+
+  private tell(container: FakeContainer, action: EngineEvent['action'], exitCode: number | null = null): void {
+    const { containerId, instance } = container.spec.owner;
+    const event = { dockerId: container.dockerId, containerId, action, exitCode, at: new Date(this.tick()) };
+    for (const watcher of this.watchers) if (watcher.instance === instance) watcher.send({ kind: 'event', event });
+  }
+
+  private existing(dockerId: string, verb: string): FakeContainer {
+    const container = this.containers.get(dockerId);
+    if (!container) throw new EngineError('container_not_found', `${verb}: no such container ${dockerId}`);
+    return container;
+  }
+
+  private named(name: string): boolean {
+    return [...this.containers.values()].some((container) => container.name === name);
+  }
+
+  /** No two things happen at the same time. */
+  private tick(): number {
+    this.clock = Math.max(this.clock + 1, Date.now());
+    return this.clock;
+  }
+}
+
+function isUp(state: EngineState): boolean {
+  return state === 'running' || state === 'paused';
+}

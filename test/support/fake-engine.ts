@@ -1,0 +1,267 @@
+import { setImmediate as soon } from 'node:timers/promises';
+import { ContainerEngine, EngineError } from '../../src/docker';
+import type {
+  ContainerSpec,
+  EngineCapabilities,
+  ListedContainer,
+  ObservedContainer,
+  OwnerLabels,
+  PullProgress,
+  WatchMessage,
+} from '../../src/docker';
+import { FakeDaemon } from './fake-daemon';
+
+export { FakeDaemon } from './fake-daemon';
+export type { FakeContainer, StartOutcome } from './fake-daemon';
+
+/** The port's methods that faults can be put on. */
+export type EngineMethod = Exclude<keyof ContainerEngine, 'capabilities' | 'watch'>;
+
+/** Which call of a method, and whether before or after it took effect. */
+export interface FaultPoint {
+  /** 1 is the next call from now on. */
+  readonly call?: number;
+  /** `after`: Docker did it, and the caller does not learn of it. */
+  readonly when?: 'before' | 'after';
+}
+
+/** A call that waits. */
+export interface Hold {
+  /** Settles when the call has come to the point. */
+  readonly reached: Promise<void>;
+  /** Lets it go on. */
+  release(): void;
+}
+
+/** What a call throws at the point where its process was killed. */
+export class ProcessDeath extends Error {
+  override readonly name = 'ProcessDeath';
+}
+
+interface Fault {
+  readonly method: EngineMethod;
+  readonly when: 'before' | 'after';
+  callsToGo: number;
+  times: number;
+  readonly strike: () => Promise<void> | void;
+}
+
+/**
+ * One process's way to a {@link FakeDaemon}, with faults at chosen calls. A second `FakeEngine` on the same daemon is a
+ * second process, or the same one after its death.
+ */
+export class FakeEngine extends ContainerEngine {
+  /** Every call, in order, with its arguments. */
+  readonly calls: { readonly method: EngineMethod; readonly arguments: readonly unknown[] }[] = [];
+
+  private faults: Fault[] = [];
+  private death: 'throw' | 'hang' | null = null;
+
+  constructor(readonly daemon: FakeDaemon = new FakeDaemon()) {
+    super();
+  }
+
+  /** Makes a call fail: `before` it took effect, or `after`, as a timeout does that nobody can tell from the first. */
+  failOn(method: EngineMethod, point: FaultPoint & { times?: number; error?: Error } = {}): void {
+    const error = point.error ?? new EngineError('docker_unavailable', `injected: ${method} did not answer`);
+    this.inject(method, point, () => {
+      throw error;
+    });
+  }
+
+  /** Makes a call wait until it is released. */
+  holdOn(method: EngineMethod, point: FaultPoint = {}): Hold {
+    const reached = deferred<void>();
+    const released = deferred<void>();
+    this.inject(method, point, () => {
+      reached.resolve();
+      return released.promise;
+    });
+    return { reached: reached.promise, release: released.resolve };
+  }
+
+  /**
+   * Kills the process at a call: neither it nor any later call of this engine returns (`hang`, as it is for a process that
+   * is no more), or all throw {@link ProcessDeath}.
+   *
+   * @returns settles when it has died
+   */
+  dieOn(method: EngineMethod, point: FaultPoint & { how?: 'hang' | 'throw' } = {}): Promise<void> {
+    const died = deferred<void>();
+    this.inject(method, point, () => {
+      this.death = point.how ?? 'hang';
+      died.resolve();
+      return this.pass();
+    });
+    return died.promise;
+  }
+
+  /** How often a method was called. */
+  callsOf(method: EngineMethod): number {
+    return this.calls.filter((call) => call.method === method).length;
+  }
+
+  override get capabilities(): EngineCapabilities {
+    return this.daemon.capabilities;
+  }
+
+  override prepare(instance: string): Promise<EngineCapabilities> {
+    return this.call('prepare', [instance], () => this.daemon.capabilities);
+  }
+
+  override ping(): Promise<void> {
+    return this.call('ping', [], () => undefined);
+  }
+
+  override createContainer(spec: ContainerSpec): Promise<string> {
+    return this.call('createContainer', [spec], () => this.daemon.create(spec));
+  }
+
+  override startContainer(dockerId: string): Promise<'started' | 'already_running'> {
+    return this.call('startContainer', [dockerId], () => this.daemon.start(dockerId));
+  }
+
+  override unpauseContainer(dockerId: string): Promise<void> {
+    return this.call('unpauseContainer', [dockerId], () => {
+      this.daemon.unpause(dockerId);
+    });
+  }
+
+  override stopContainer(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'> {
+    return this.call('stopContainer', [dockerId, graceSeconds], () => this.daemon.stop(dockerId));
+  }
+
+  override removeContainer(dockerId: string): Promise<void> {
+    return this.call('removeContainer', [dockerId], () => {
+      this.daemon.remove(dockerId);
+    });
+  }
+
+  override renameContainer(dockerId: string, name: string): Promise<void> {
+    return this.call('renameContainer', [dockerId, name], () => {
+      this.daemon.rename(dockerId, name);
+    });
+  }
+
+  override inspectContainer(dockerId: string): Promise<ObservedContainer | null> {
+    return this.call('inspectContainer', [dockerId], () => this.daemon.inspect(dockerId));
+  }
+
+  override listContainers(filter: { instance: string; containerId?: string }): Promise<ListedContainer[]> {
+    return this.call('listContainers', [filter], () => this.daemon.list(filter));
+  }
+
+  override async ensureImage(
+    reference: string,
+    options: { onProgress?: (progress: PullProgress) => void; signal?: AbortSignal } = {},
+  ): Promise<void> {
+    const aborted = deferred<never>();
+    const abort = (): void => {
+      aborted.reject(new EngineError('aborted', 'the pull was aborted'));
+    };
+    if (options.signal?.aborted) abort();
+    options.signal?.addEventListener('abort', abort, { once: true });
+    aborted.promise.catch(() => undefined);
+    const pull = this.call('ensureImage', [reference, options], () => {
+      if (this.daemon.images.has(reference)) return;
+      options.onProgress?.({ percent: 0, message: 'looking for the image' });
+      this.daemon.pull(reference);
+      options.onProgress?.({ percent: 100, message: 'the image is here' });
+    });
+    pull.catch(() => undefined);
+    await Promise.race([aborted.promise, pull]);
+  }
+
+  override presentImages(references: readonly string[]): Promise<ReadonlySet<string>> {
+    return this.call(
+      'presentImages',
+      [references],
+      () => new Set(references.filter((reference) => this.daemon.images.has(reference))),
+    );
+  }
+
+  override ensureVolume(volume: { name: string; diskMb: number; owner: OwnerLabels }): Promise<{ existed: boolean }> {
+    return this.call('ensureVolume', [volume], () => this.daemon.ensureVolume(volume));
+  }
+
+  override removeVolume(name: string): Promise<void> {
+    return this.call('removeVolume', [name], () => {
+      this.daemon.removeVolume(name);
+    });
+  }
+
+  override async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {
+    const queue: WatchMessage[] = [];
+    let wake = (): void => undefined;
+    const detach = this.daemon.attach(instance, (message) => {
+      queue.push(message);
+      wake();
+    });
+    signal.addEventListener('abort', () => {
+      wake();
+    });
+    try {
+      while (!signal.aborted) {
+        const message = queue.shift();
+        if (message) yield message;
+        else await new Promise<void>((resolve) => (wake = resolve));
+      }
+    } finally {
+      detach();
+    }
+  }
+
+  private inject(
+    method: EngineMethod,
+    { call = 1, when = 'before', times = 1 }: FaultPoint & { times?: number },
+    strike: Fault['strike'],
+  ): void {
+    this.faults.push({ method, when, callsToGo: call, times, strike });
+  }
+
+  private async call<T>(method: EngineMethod, args: readonly unknown[], effect: () => T): Promise<T> {
+    await this.pass();
+    this.calls.push({ method, arguments: args });
+    const struck = this.due(method);
+    // A real call takes its time; other work goes on meanwhile.
+    await soon();
+    for (const fault of struck) if (fault.when === 'before') await fault.strike();
+    await this.pass();
+    if (this.daemon.down) throw new EngineError('docker_unavailable', 'connect ECONNREFUSED');
+    const result = effect();
+    for (const fault of struck) if (fault.when === 'after') await fault.strike();
+    return result;
+  }
+
+  /** The faults that this call meets. */
+  private due(method: EngineMethod): Fault[] {
+    const due: Fault[] = [];
+    for (const fault of this.faults.filter((candidate) => candidate.method === method)) {
+      fault.callsToGo -= 1;
+      if (fault.callsToGo > 0) continue;
+      due.push(fault);
+      fault.times -= 1;
+    }
+    this.faults = this.faults.filter((fault) => fault.times > 0);
+    return due;
+  }
+
+  private async pass(): Promise<void> {
+    if (this.death === 'throw') throw new ProcessDeath('the process was killed');
+    if (this.death === 'hang') await new Promise<never>(() => undefined);
+  }
+}
+
+interface Deferred<T> {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** `Promise.withResolvers()`, which Node.js 20 lacks. */
+function deferred<T>(): Deferred<T> {
+  let settle: Pick<Deferred<T>, 'resolve' | 'reject'> | undefined;
+  const promise = new Promise<T>((resolve, reject) => (settle = { resolve, reject }));
+  if (!settle) throw new Error('a promise runs its executor at once');
+  return { promise, ...settle };
+}

@@ -1,0 +1,59 @@
+import Docker from 'dockerode';
+
+/** Docker as somebody else on the same machine uses it: behind Berth's back. */
+export class RealDocker {
+  readonly docker = connect();
+
+  /** Runs a command in a container and returns what it printed. */
+  async exec(dockerId: string, command: readonly string[]): Promise<string> {
+    const exec = await this.docker.getContainer(dockerId).exec({ Cmd: [...command], AttachStdout: true, AttachStderr: true });
+    const stream = await exec.start({});
+    const chunks: Buffer[] = [];
+    const sink = { write: (chunk: Buffer) => chunks.push(chunk) };
+    this.docker.modem.demuxStream(stream, sink as never, sink as never);
+    await new Promise((resolve) => stream.once('end', resolve).once('close', resolve));
+    return Buffer.concat(chunks).toString();
+  }
+
+  /** Leaves a mark in the data volume that must survive. */
+  async writeData(dockerId: string, text: string): Promise<void> {
+    await this.exec(dockerId, ['sh', '-c', `echo ${text} > /home/user/mark && sync`]);
+  }
+
+  async readData(dockerId: string): Promise<string> {
+    return (await this.exec(dockerId, ['cat', '/home/user/mark'])).trim();
+  }
+
+  async inspect(dockerId: string): Promise<Docker.ContainerInspectInfo> {
+    return this.docker.getContainer(dockerId).inspect();
+  }
+
+  /** Every container under one row's label, as `name state`. */
+  async containersOf(containerId: string): Promise<{ id: string; name: string; state: string }[]> {
+    const label = [`berth.container_id=${containerId}`];
+    const listed = await this.docker.listContainers({ all: true, filters: { label } });
+    return listed.map(({ Id, Names, State }) => ({ id: Id, name: (Names[0] ?? '').slice(1), state: State }));
+  }
+
+  async volumeExists(name: string): Promise<boolean> {
+    const { Volumes } = await this.docker.listVolumes({ filters: { name: [name] } });
+    return Volumes.some((volume) => volume.Name === name);
+  }
+
+  /** Removes everything that carries an instance label of the tests. */
+  async removeInstance(instance: string): Promise<void> {
+    const filters = { label: [`berth.instance=${instance}`] };
+    for (const { Id } of await this.docker.listContainers({ all: true, filters })) {
+      await this.docker.getContainer(Id).remove({ force: true, v: true });
+    }
+    for (const { Name } of (await this.docker.listVolumes({ filters })).Volumes) await this.docker.getVolume(Name).remove();
+    for (const { Id } of await this.docker.listNetworks({ filters })) await this.docker.getNetwork(Id).remove();
+  }
+}
+
+function connect(): Docker {
+  const host = process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock';
+  if (host.startsWith('unix://')) return new Docker({ socketPath: host.slice('unix://'.length) });
+  const { hostname, port } = new URL(host);
+  return new Docker({ host: hostname, port: Number(port) });
+}
