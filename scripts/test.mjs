@@ -29,7 +29,7 @@ const checks = { formatting: 'format:check', lint: 'lint', types: 'typecheck' };
 /** Jest projects by part, and what they need. */
 const suites = {
   unit: { projects: ['unit'], services: [], args: [] },
-  data: { projects: ['sqlite', 'postgres'], services: ['databases'], args: ['--runInBand'] },
+  data: { projects: ['sqlite', 'postgres'], services: ['databases', 'docker'], args: ['--runInBand'] },
   e2e: { projects: ['e2e'], services: ['databases', 'docker'], args: ['--runInBand'] },
 };
 
@@ -115,7 +115,7 @@ async function runTests([part, ...jestArgs]) {
   await prepare();
   if (!part || part === 'check') await runChecks();
   if (!part) await check('build (npm run build)', build);
-  else if (part === 'e2e') await ensureBuild();
+  else if (part === 'data' || part === 'e2e') await ensureBuild();
   await runSuites(part ? [part].filter((name) => name in suites) : Object.keys(suites), jestArgs);
 }
 

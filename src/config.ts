@@ -83,7 +83,10 @@ export class ConfigError extends Error {
  */
 export function parseConfig(environment: Readonly<Record<string, string | undefined>>): Config {
   const known = Object.fromEntries(
-    Object.keys(environmentSchema.shape).map((name) => [name, environment[name] === '' ? undefined : environment[name]]),
+    Object.keys(environmentSchema.shape).map((name) => [
+      name,
+      environment[name] === '' ? undefined : environment[name],
+    ]),
   );
   const parsed = environmentSchema.safeParse(known);
   if (!parsed.success) {

@@ -1,14 +1,18 @@
 import { Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
+import { TiersModule } from '../tiers';
 import { AuthGuard } from './auth.guard';
 import { BearerStrategy } from './bearer.strategy';
+import { MeController } from './me.controller';
+import { TiersController } from './tiers.controller';
 import { TokenService } from './token.service';
 import { TokensController } from './tokens.controller';
 import { UserService } from './user.service';
 
 /** Who is calling, and what they may; importing it closes every route of the application that does not open itself. */
 @Module({
-  controllers: [TokensController],
+  imports: [TiersModule],
+  controllers: [TokensController, MeController, TiersController],
   providers: [TokenService, UserService, BearerStrategy, { provide: APP_GUARD, useClass: AuthGuard }],
   exports: [TokenService, UserService],
 })

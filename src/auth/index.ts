@@ -8,4 +8,6 @@ export { TokenService } from './token.service';
 export type { IssuedToken, IssueToken } from './token.service';
 export { UserService } from './user.service';
 export type { EnsuredUser } from './user.service';
+export { userFaults } from './user-faults';
+export type { NamedUser } from './user-faults';
 export { UserEntity } from './user.entity';

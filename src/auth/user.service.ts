@@ -2,17 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { Database } from '../database';
 import { invalidParameters } from '../errors';
+import { TiersService } from '../tiers';
+import { userFaults } from './user-faults';
+import type { NamedUser } from './user-faults';
 import { UserEntity } from './user.entity';
-
-const USERNAME = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/;
-
-export interface EnsureUser {
-  readonly username: string;
-  /** A key of the tier table; the caller has checked it. */
-  readonly tier: string;
-  /** When the session of a user who is made, or moved to this tier, ends; null for tiers without one. */
-  readonly sessionExpiresAt: Date | null;
-}
 
 export interface EnsuredUser {
   readonly user: UserEntity;
@@ -24,25 +17,22 @@ export interface EnsuredUser {
 /** The people who own tokens and containers. */
 @Injectable()
 export class UserService {
-  constructor(private readonly database: Database) {}
-
-  /** What is wrong with a name; null if nothing is. */
-  static faultOfName(username: string): string | null {
-    return USERNAME.test(username)
-      ? null
-      : 'must be 1 to 64 of letters, digits, ".", "_", "@" and "-", and begin with a letter or digit';
-  }
+  constructor(
+    private readonly database: Database,
+    private readonly tiers: TiersService,
+  ) {}
 
   /**
-   * Finds the user by name or makes them, and sees to it that they are on this tier. Of several calls at once, one makes
-   * the user and the others find them.
+   * Finds the user by name or makes them, and sees to it that they are on this tier. A session of the user's own begins
+   * when they come to the tier. Of several calls at once, one makes the user and the others find them.
    *
-   * @throws DomainError `invalid_parameters` when the name is not one
+   * @throws DomainError `invalid_parameters`
    */
-  async ensure({ username, tier, sessionExpiresAt }: EnsureUser): Promise<EnsuredUser> {
-    const fault = UserService.faultOfName(username);
-    if (fault !== null) throw invalidParameters([{ field: 'username', message: fault }]);
+  async ensure({ username, tier }: NamedUser): Promise<EnsuredUser> {
+    const faults = userFaults({ username, tier }, this.tiers);
+    if (faults.length > 0) throw invalidParameters(faults);
     const id = randomUUID();
+    const sessionExpiresAt = this.tiers.sessionEnd(tier);
     await this.database.manager
       .createQueryBuilder()
       .insert()

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import type Docker from 'dockerode';
 import { ConfigError } from '../config';
 import type { Config } from '../config';
@@ -81,7 +82,7 @@ async function refusalOfQuotas(
 /** So that the probe depends on no image, and on no registry. */
 async function importEmptyImage(docker: Docker, signal: AbortSignal): Promise<void> {
   const stream = await docker.importImage(Readable.from([EMPTY_TAR]), abortable(signal, { ...PROBE_IMAGE }));
-  for await (const chunk of stream) void chunk;
+  await text(stream);
 }
 
 /** Another process of the instance may do the same at the same time: what is gone or held already is fine. */

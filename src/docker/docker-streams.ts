@@ -1,5 +1,6 @@
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import type Docker from 'dockerode';
+import { EngineError } from './engine-error';
 import { WATCHED_ACTIONS } from './engine-event';
 import { parseImageReference } from './image-reference';
 import { LABELS } from './labels';
@@ -14,7 +15,7 @@ export async function openEvents(
     filters: { type: ['container'], label: [`${LABELS.instance}=${instance}`], event: [...WATCHED_ACTIONS] },
     abortSignal: signal,
   });
-  return stream as Readable;
+  return readable(stream);
 }
 
 /** Begins a pull; Docker breaks it off when the stream is closed. */
@@ -26,6 +27,12 @@ export async function openPull(docker: Docker, reference: string, signal: AbortS
     tag: parsed?.digest ?? parsed?.tag ?? 'latest',
     abortSignal: signal,
   };
-  const stream: unknown = await docker.createImage(options);
-  return stream as Readable;
+  const stream = await docker.createImage(options);
+  return readable(stream);
+}
+
+/** dockerode's type is that of Node.js 0.10; what it gives is the response. */
+function readable(stream: NodeJS.ReadableStream): Readable {
+  if (stream instanceof Readable) return stream;
+  throw new EngineError('docker_error', 'Docker gave no stream');
 }

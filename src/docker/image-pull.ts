@@ -72,9 +72,9 @@ export class ImagePulls {
   }
 
   private async run(reference: string, { waiters, abort, meter }: Omit<RunningPull, 'done'>): Promise<void> {
-    let stalled = false;
-    const stall = setTimeout(() => {
-      stalled = true;
+    const stall = { isOver: false };
+    const stallTimer = setTimeout(() => {
+      stall.isOver = true;
       abort.abort();
     }, this.stallMs);
     try {
@@ -82,14 +82,15 @@ export class ImagePulls {
       abort.signal.addEventListener('abort', () => stream.destroy(), { once: true });
       if (abort.signal.aborted) stream.destroy();
       for await (const line of ndjsonLines(stream)) {
-        stall.refresh();
+        stallTimer.refresh();
         this.take(line, { waiters, meter });
       }
     } catch (error) {
-      if (stalled) throw new EngineError('docker_unavailable', `the pull of ${reference} stalled`, { cause: error });
+      if (stall.isOver)
+        throw new EngineError('docker_unavailable', `the pull of ${reference} stalled`, { cause: error });
       throw toEngineError(error, 'pull image');
     } finally {
-      clearTimeout(stall);
+      clearTimeout(stallTimer);
     }
   }
 

@@ -49,7 +49,7 @@ export function observedContainer(answer: unknown, network: string): ObservedCon
     startedAt: everRan ? State.StartedAt : null,
     exitCode: everRan && !isAlive(State.Status) ? State.ExitCode : null,
     oomKilled: State.OOMKilled ?? false,
-    ipAddress: NetworkSettings.Networks?.[network]?.IPAddress || null,
+    ipAddress: nullIfEmpty(NetworkSettings.Networks?.[network]?.IPAddress),
     runtime: HostConfig.Runtime ?? '',
   };
 }
@@ -68,6 +68,11 @@ export function listedContainers(answer: unknown): ListedContainer[] {
 
 function isAlive(state: EngineState): boolean {
   return state === 'running' || state === 'paused';
+}
+
+/** Docker writes the address of what does not run as an empty string. */
+function nullIfEmpty(text: string | undefined): string | null {
+  return text === undefined || text === '' ? null : text;
 }
 
 function withoutSlash(name: string): string {

@@ -30,7 +30,7 @@ export class PullMeter {
 
   /** Takes in one line. */
   update({ id, status, progressDetail }: PullLine): void {
-    if (id === undefined || status === undefined || /^Pulling from/.test(status)) return;
+    if (id === undefined || status === undefined || status.startsWith('Pulling from')) return;
     const layer = this.layers.get(id) ?? { total: null, downloaded: 0, unpacked: 0 };
     this.layers.set(id, layer);
     if (progressDetail?.total !== undefined && progressDetail.total > 0) layer.total = progressDetail.total;

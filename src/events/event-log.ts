@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import type { QueryDeepPartialEntity } from 'typeorm';
 import { UserEntity } from '../auth';
 import { Database } from '../database';
 import { Signals } from '../signals';
@@ -40,7 +41,9 @@ export class EventLog {
     // Read once the row is ours, so that times follow the order of `seq` too. SQLite itself knows whole seconds only.
     const createdAt = new Date();
     const rows: EventEntity[] = drafts.map(({ type, data }, index) => ({ userId, seq: first + index, type, data: { ...data }, createdAt }));
-    await manager.createQueryBuilder().insert().into(EventEntity).values(rows).updateEntity(false).execute();
+    // The cast: TypeORM's type of what can be inserted knows no column whose JSON is open.
+    const values = rows as QueryDeepPartialEntity<EventEntity>[];
+    await manager.createQueryBuilder().insert().into(EventEntity).values(values).updateEntity(false).execute();
     events.push(...rows.map(toEvent));
     return events;
   }

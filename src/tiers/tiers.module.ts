@@ -1,14 +1,11 @@
 import { Module } from '@nestjs/common';
 import { type Config, CONFIG } from '../config';
 import { loadTierTable } from './load-tier-table';
-import { MeController } from './me.controller';
 import { TierUsage } from './tier-usage';
-import { TiersController } from './tiers.controller';
 import { TIER_TABLE, TiersService } from './tiers.service';
 
 /** Tiers as data: the limits, the checks against them, and what is used of them. */
 @Module({
-  controllers: [TiersController, MeController],
   providers: [
     { provide: TIER_TABLE, inject: [CONFIG], useFactory: (config: Config) => loadTierTable(config.TIERS_FILE) },
     TiersService,

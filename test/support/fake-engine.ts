@@ -43,7 +43,7 @@ interface Fault {
   readonly when: 'before' | 'after';
   callsToGo: number;
   times: number;
-  readonly strike: () => Promise<void> | void;
+  readonly strike: () => Promise<unknown> | undefined;
 }
 
 /**
@@ -71,13 +71,13 @@ export class FakeEngine extends ContainerEngine {
 
   /** Makes a call wait until it is released. */
   holdOn(method: EngineMethod, point: FaultPoint = {}): Hold {
-    const reached = deferred<void>();
-    const released = deferred<void>();
+    const reached = deferred<undefined>();
+    const released = deferred<undefined>();
     this.inject(method, point, () => {
-      reached.resolve();
+      reached.resolve(undefined);
       return released.promise;
     });
-    return { reached: reached.promise, release: released.resolve };
+    return { reached: reached.promise, release: () => released.resolve(undefined) };
   }
 
   /**
@@ -87,10 +87,10 @@ export class FakeEngine extends ContainerEngine {
    * @returns settles when it has died
    */
   dieOn(method: EngineMethod, point: FaultPoint & { how?: 'hang' | 'throw' } = {}): Promise<void> {
-    const died = deferred<void>();
+    const died = deferred<undefined>();
     this.inject(method, point, () => {
       this.death = point.how ?? 'hang';
-      died.resolve();
+      died.resolve(undefined);
       return this.pass();
     });
     return died.promise;

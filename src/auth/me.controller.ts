@@ -1,11 +1,10 @@
 import { Controller, Get } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { CurrentPrincipal, Scopes } from '../auth';
-import type { Principal } from '../auth';
-import { MeView } from './me-view';
-import { TierUsage } from './tier-usage';
-import { viewLimits } from './tier-view';
-import { TiersService } from './tiers.service';
+import { TiersService, TierUsage, viewLimits } from '../tiers';
+import { CurrentPrincipal } from './decorators/current-principal.decorator';
+import { Scopes } from './decorators/scopes.decorator';
+import { MeView } from './dto/me-view';
+import type { Principal } from './principal';
 
 /** The caller, and what is left of their tier. */
 @ApiTags('me')

@@ -1,9 +1,9 @@
 import { Controller, Get } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { Scopes } from '../auth';
-import { TierListView, viewLimits } from './tier-view';
-import { TiersService } from './tiers.service';
+import { TierListView, TiersService, viewLimits } from '../tiers';
+import { Scopes } from './decorators/scopes.decorator';
 
+/** The tiers that a user can have. Here and not with the tiers: they know nothing of who asks. */
 @ApiTags('tiers')
 @Controller('tiers')
 export class TiersController {

@@ -1,5 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { LimitsView } from './tier-view';
+import { LimitsView } from '../../tiers';
 
 export class MeUserView {
   @ApiProperty({ format: 'uuid' })

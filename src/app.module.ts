@@ -1,0 +1,38 @@
+import { DynamicModule, Module } from '@nestjs/common';
+import { AuthModule } from './auth';
+import type { Config } from './config';
+import { ConfigModule } from './config.module';
+import { ContainersModule } from './containers';
+import { DatabaseModule } from './database';
+import { DockerModule } from './docker';
+import { EventsModule } from './events';
+import { HealthModule } from './health';
+import { HttpModule } from './http';
+import { ImagesModule } from './images';
+import { LoggingModule } from './logging';
+import { SignalsModule } from './signals';
+import { TiersModule } from './tiers';
+
+/** All of Berth. */
+@Module({})
+export class AppModule {
+  static forRoot(config: Config): DynamicModule {
+    return {
+      module: AppModule,
+      imports: [
+        ConfigModule.forRoot(config),
+        LoggingModule,
+        HttpModule,
+        DatabaseModule,
+        SignalsModule,
+        TiersModule,
+        AuthModule,
+        DockerModule,
+        ImagesModule,
+        EventsModule,
+        ContainersModule,
+        HealthModule,
+      ],
+    };
+  }
+}

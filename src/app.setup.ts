@@ -1,0 +1,35 @@
+import { NestFactory } from '@nestjs/core';
+import { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { AppModule } from './app.module';
+import { Config, CONFIG } from './config';
+import { BerthIoAdapter } from './events';
+import { createHttpAdapter, setUpHttp } from './http';
+import { createLogger, NestLogger } from './logging';
+
+/** Gives an application made of {@link AppModule} its HTTP and its sockets. Call it before `init()` or `listen()`. */
+export function setUpApp(app: NestFastifyApplication): void {
+  setUpHttp(app);
+  app.useWebSocketAdapter(new BerthIoAdapter(app, app.get<Config>(CONFIG)));
+}
+
+/** An application that is ready to listen: connected, migrated, set up. */
+export async function createApp(config: Config): Promise<NestFastifyApplication> {
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.forRoot(config), createHttpAdapter(), {
+    logger: new NestLogger(createLogger(config)),
+    abortOnError: false,
+  });
+  setUpApp(app);
+  return app;
+}
+
+/** A running server. If it cannot start, whatever it had opened is closed. */
+export async function startApp(config: Config): Promise<NestFastifyApplication> {
+  const app = await createApp(config);
+  try {
+    await app.listen(config.PORT, config.HOST);
+  } catch (error) {
+    await app.close().catch(() => undefined);
+    throw error;
+  }
+  return app;
+}

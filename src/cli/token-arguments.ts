@@ -1,0 +1,81 @@
+import { parseArgs } from 'node:util';
+import { userFaults } from '../auth';
+import type { RouteScope } from '../auth';
+import type { TiersService } from '../tiers';
+
+export const TOKEN_USAGE = `Usage: npm run -s token -- --user NAME --tier TIER [--scopes read,write] [--expires-in DAYS] [--name NAME]
+
+Makes a token, and the user if there is none of that name, and prints the token.
+
+  --user NAME         whose token it is
+  --tier TIER         the user's tier; an existing user is moved to it
+  --scopes LIST       of read, write and admin (default: read,write)
+  --expires-in DAYS   1 to 3650 (default: it does not expire)
+  --name NAME         to recognise the token by (default: cli)
+`;
+
+const SCOPES: readonly RouteScope[] = ['read', 'write', 'admin'];
+
+export interface TokenArguments {
+  readonly user: string;
+  readonly tier: string;
+  readonly scopes: readonly RouteScope[];
+  readonly expiresInDays: number | null;
+  readonly name: string;
+}
+
+/** @returns what was asked for, or every fault of it */
+export function parseTokenArguments(
+  args: readonly string[],
+  tiers: TiersService,
+): TokenArguments | { faults: string[] } {
+  const option = { type: 'string' } as const;
+  const { values, tokens } = parseArgs({
+    args: [...args],
+    options: { user: option, tier: option, scopes: option, 'expires-in': option, name: option },
+    strict: false,
+    tokens: true,
+  });
+  const text = (key: keyof typeof values): string | undefined => {
+    const value = values[key];
+    return typeof value === 'string' ? value : undefined;
+  };
+  const faults = tokens.flatMap((token): string[] => {
+    if (token.kind === 'positional') return [`unexpected argument: ${token.value}`];
+    if (token.kind !== 'option') return [];
+    if (!KNOWN.has(token.name)) return [`unknown option: ${token.rawName}`];
+    return token.value === undefined || token.value === '' ? [`${token.rawName} needs a value`] : [];
+  });
+  const user = text('user');
+  const tier = text('tier');
+  if (!('user' in values)) faults.push('--user is missing');
+  if (!('tier' in values)) faults.push('--tier is missing');
+  // What is not given is not wrong as well.
+  for (const { field, message } of userFaults({ username: user ?? '', tier: tier ?? '' }, tiers)) {
+    if (field === 'username' && user) faults.push(`--user ${message}`);
+    if (field === 'tier' && tier) faults.push(`--tier ${message}`);
+  }
+
+  const scopes = (text('scopes') ?? 'read,write').split(',').map((scope) => scope.trim());
+  if (!scopes.every(isScope)) faults.push(`--scopes must be a list of ${SCOPES.join(', ')}`);
+  const days = text('expires-in');
+  if (days !== undefined && days !== '' && !(/^\d{1,4}$/.test(days) && Number(days) >= 1 && Number(days) <= 3650)) {
+    faults.push('--expires-in must be a whole number of days from 1 to 3650');
+  }
+  const name = text('name') ?? 'cli';
+  if (!/^[^\p{C}]{0,64}$/u.test(name)) faults.push('--name must be at most 64 printable characters');
+  if (faults.length > 0) return { faults };
+  return {
+    user: user ?? '',
+    tier: tier ?? '',
+    scopes: [...new Set(scopes.filter(isScope))],
+    expiresInDays: days === undefined ? null : Number(days),
+    name,
+  };
+}
+
+const KNOWN: ReadonlySet<string> = new Set(['user', 'tier', 'scopes', 'expires-in', 'name']);
+
+function isScope(text: string): text is RouteScope {
+  return (SCOPES as readonly string[]).includes(text);
+}

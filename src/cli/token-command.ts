@@ -1,0 +1,62 @@
+import { DataSource } from 'typeorm';
+import { dataSourceOptions } from '../../ormconfig';
+import { TokenService, UserService } from '../auth';
+import type { Config } from '../config';
+import { Database } from '../database';
+import { LocalSignals } from '../signals';
+import { loadTierTable, TiersService } from '../tiers';
+import { parseTokenArguments, TOKEN_USAGE, TokenArguments } from './token-arguments';
+
+/** What the command has to say. */
+export interface CommandResult {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const DAY = 24 * 3_600_000;
+
+/**
+ * Makes a token straight in the database. A server may be running on it: this opens, migrates if need be, writes and
+ * closes, and holds no lock meanwhile.
+ *
+ * @throws ConfigError and what the database throws
+ */
+export async function runTokenCommand(args: readonly string[], config: Config): Promise<CommandResult> {
+  const tiers = new TiersService(loadTierTable(config.TIERS_FILE));
+  const parsed = parseTokenArguments(args, tiers);
+  if ('faults' in parsed) {
+    return { exitCode: 2, stdout: '', stderr: `${parsed.faults.join('\n')}\n\n${TOKEN_USAGE}` };
+  }
+  const dataSource = await new DataSource({
+    ...dataSourceOptions(config.DATABASE_URL),
+    migrationsRun: true,
+    logging: false,
+  }).initialize();
+  try {
+    return await issueToken({ asked: parsed, database: new Database(dataSource), tiers });
+  } finally {
+    await dataSource.destroy();
+  }
+}
+
+async function issueToken(work: {
+  asked: TokenArguments;
+  database: Database;
+  tiers: TiersService;
+}): Promise<CommandResult> {
+  const { asked, database, tiers } = work;
+  const { user, previousTier } = await new UserService(database, tiers).ensure({
+    username: asked.user,
+    tier: asked.tier,
+  });
+  const { text } = await new TokenService(database, new LocalSignals()).issue({
+    userId: user.id,
+    name: asked.name,
+    scopes: asked.scopes,
+    expiresAt: asked.expiresInDays === null ? null : new Date(Date.now() + asked.expiresInDays * DAY),
+  });
+  const moved =
+    previousTier === null ? '' : `${user.username} was on tier ${previousTier} and is on ${user.tier} now\n`;
+  return { exitCode: 0, stdout: `${text}\n`, stderr: moved };
+}

@@ -1,0 +1,42 @@
+import { ApiProperty } from '@nestjs/swagger';
+
+/** What `GET /health/live` answers. */
+export class LiveView {
+  @ApiProperty({ enum: ['ok'] })
+  readonly status: 'ok';
+}
+
+class FoundView {
+  @ApiProperty({
+    example: { database: 'up', docker: 'up' },
+    additionalProperties: { type: 'string', enum: ['up', 'down'] },
+  })
+  readonly checks: Readonly<Record<string, 'up' | 'down'>>;
+  @ApiProperty({ type: String, nullable: true, example: 'runsc', description: 'What sandboxes run under.' })
+  readonly runtime: string | null;
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: 'enforced',
+    description: 'Who holds containers to their disk size.',
+  })
+  readonly disk_quota: string | null;
+}
+
+/** What `GET /health/ready` answers. */
+export class ReadyView extends FoundView {
+  @ApiProperty({ enum: ['ok'] })
+  readonly status: 'ok';
+}
+
+/** What `GET /health/ready` answers where something is down: an error, and which it is. */
+export class NotReadyView extends FoundView {
+  @ApiProperty({ example: 'not ready' })
+  readonly error: string;
+  @ApiProperty({ example: 'not_ready' })
+  readonly code: string;
+  @ApiProperty()
+  readonly request_id: string;
+  @ApiProperty({ enum: ['error'] })
+  readonly status: 'error';
+}

@@ -1,0 +1,41 @@
+import { Controller, Get, Req, Res } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiServiceUnavailableResponse, ApiTags } from '@nestjs/swagger';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Public } from '../auth';
+import { DomainError } from '../errors';
+import { Draining } from '../http';
+import { LiveView, NotReadyView, ReadyView } from './health-view';
+import { ReadinessCheck } from './readiness';
+
+/** For whoever decides whether this process gets requests, or is to be started again. */
+@Public()
+@ApiTags('health')
+@Controller('health')
+export class HealthController {
+  constructor(
+    private readonly readiness: ReadinessCheck,
+    private readonly draining: Draining,
+  ) {}
+
+  @Get('live')
+  @ApiOperation({ summary: 'Whether the process works at all' })
+  @ApiOkResponse({ type: LiveView })
+  live(): LiveView {
+    return { status: 'ok' };
+  }
+
+  @Get('ready')
+  @ApiOperation({ summary: 'Whether the process can serve requests: its database, Docker and Redis answer' })
+  @ApiOkResponse({ type: ReadyView })
+  @ApiServiceUnavailableResponse({ type: NotReadyView })
+  async ready(
+    @Req() request: FastifyRequest,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<ReadyView | NotReadyView> {
+    if (this.draining.begun) throw new DomainError('shutting_down');
+    const { ready, ...found } = await this.readiness.run();
+    if (ready) return { status: 'ok', ...found };
+    reply.status(503);
+    return { error: 'not ready', code: 'not_ready', request_id: request.id, status: 'error', ...found };
+  }
+}

@@ -1,0 +1,77 @@
+import { Inject, Injectable, ServiceUnavailableException } from '@nestjs/common';
+import { HealthCheckResult, HealthCheckService, HealthIndicatorService } from '@nestjs/terminus';
+import type { HealthIndicatorFunction, HealthIndicatorResult } from '@nestjs/terminus';
+import { Database } from '../database';
+import { ContainerEngine } from '../docker';
+import { LOGGER } from '../logging';
+import type { Logger } from '../logging';
+import { RedisConnection } from '../signals';
+import { within } from './within';
+
+/** How long a dependency may take to answer, in milliseconds. */
+const PATIENCE = 2_000;
+
+export interface Readiness {
+  readonly ready: boolean;
+  readonly checks: Readonly<Record<string, 'up' | 'down'>>;
+  /** What sandboxes run under; null until the engine was asked. */
+  readonly runtime: string | null;
+  /** Whether the kernel holds containers to their disk size; null until the engine was asked. */
+  readonly disk_quota: string | null;
+}
+
+/** Asks everything that the server depends on. */
+@Injectable()
+export class ReadinessCheck {
+  constructor(
+    private readonly health: HealthCheckService,
+    private readonly indicators: HealthIndicatorService,
+    private readonly database: Database,
+    private readonly engine: ContainerEngine,
+    @Inject(RedisConnection) private readonly redis: RedisConnection | null,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  async run(): Promise<Readiness> {
+    const { redis } = this;
+    const result = await this.check([
+      this.indicator('database', () => this.database.ping()),
+      this.indicator('docker', () => this.engine.ping()),
+      ...(redis ? [this.indicator('redis', () => redis.ping())] : []),
+    ]);
+    const { runtime, diskQuota } = this.capabilities();
+    const checks = Object.entries(result.details).map(([name, { status }]) => [name, status] as const);
+    return { ready: result.status === 'ok', checks: Object.fromEntries(checks), runtime, disk_quota: diskQuota };
+  }
+
+  private indicator(name: string, ping: () => Promise<void>): HealthIndicatorFunction {
+    return async (): Promise<HealthIndicatorResult> => {
+      const session = this.indicators.check(name);
+      try {
+        await within(PATIENCE, ping());
+        return session.up();
+      } catch (error) {
+        this.logger.warn({ check: name, err: error }, 'a readiness check failed');
+        return session.down();
+      }
+    };
+  }
+
+  /** Terminus throws what it found where something is down. */
+  private async check(indicators: HealthIndicatorFunction[]): Promise<HealthCheckResult> {
+    try {
+      return await this.health.check(indicators);
+    } catch (error) {
+      if (error instanceof ServiceUnavailableException) return error.getResponse() as HealthCheckResult;
+      throw error;
+    }
+  }
+
+  private capabilities(): { runtime: string | null; diskQuota: string | null } {
+    try {
+      return this.engine.capabilities;
+    } catch {
+      return { runtime: null, diskQuota: null };
+    }
+  }
+}

@@ -1,0 +1,88 @@
+import { ApiClient } from '../support/api-client';
+import { BerthProcess } from '../support/berth-process';
+import { DockerProxy, Fault } from '../support/docker-proxy';
+import { expectSettled } from '../support/expect-settled';
+import { RealDocker } from '../support/real-docker';
+import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { Scenario, SCENARIOS } from '../support/verb-scenarios';
+
+jest.setTimeout(300_000);
+
+/** On PostgreSQL a dead process's claim has to run out first; the verbs with the most to lose stand for the rest there. */
+const MOST_TO_LOSE = ['update of a running container', 'delete'];
+const scenarios = SCENARIOS.filter(({ name }) => process.env['TEST_DATABASE'] === 'sqlite' || MOST_TO_LOSE.includes(name));
+
+describe('the death of the process at any call to Docker', () => {
+  const docker = new RealDocker();
+  const instance = `test-crash-${String(process.pid)}-${process.env['TEST_DATABASE'] ?? ''}`;
+  let database: TestDatabase;
+  let proxy: DockerProxy;
+  let berth: BerthProcess;
+  let token: string;
+
+  beforeAll(async () => {
+    database = await openTestDatabase();
+    proxy = await DockerProxy.open();
+    berth = new BerthProcess({
+      ...{ DATABASE_URL: database.url, INSTANCE_ID: instance, DOCKER_HOST: proxy.dockerHost },
+      ...{ OPERATION_CLAIM_SECONDS: '2', SWEEP_INTERVAL_SECONDS: '1', ORPHAN_GRACE_SECONDS: '0', STOP_GRACE_SECONDS: '1' },
+    });
+    await berth.start();
+    token = await berth.token(['--user', 'survivor', '--tier', 'enterprise']);
+  });
+
+  afterAll(async () => {
+    await berth.stop();
+    await proxy.close();
+    await docker.removeInstance(instance);
+    await database.drop();
+  });
+
+  describe.each<Fault>(['kill_before', 'kill_after'])('(%s)', (fault) => {
+    it.each(scenarios)('of a $name must be finished or undone by the next start', async (scenario) => {
+      let nth = 1;
+      while (await survives(scenario, fault, nth)) nth += 1;
+      expect(nth).toBeGreaterThan(1);
+    });
+  });
+
+  /** @returns whether the process was killed; if not, the verb has no call of this number */
+  async function survives(scenario: Scenario, fault: Fault, nth: number): Promise<boolean> {
+    let api = new ApiClient(berth.url, token);
+    const prepared = await scenario.prepare(api, docker);
+    const killed = new Promise<'killed'>((resolve) => {
+      proxy.arm({ fault, nth, onKill: () => void berth.kill().then(() => resolve('killed')) });
+    });
+    const acted = scenario.act(api, prepared).catch(() => null);
+    const dbId = prepared ?? String((await acted)?.body['db_id']);
+    const done = acted.then(async (answer) => {
+      if (scenario.name !== 'create' || answer === null) return answer;
+      return api.call('GET', `/api/containers/${dbId}/wait?status=running&timeout=20`).catch(() => null);
+    });
+    // The clean-up after the answer makes calls too.
+    const finished = done.then(async (answer) => {
+      if (answer !== null) await expectSettled(api, docker, dbId).catch(() => null);
+    });
+    await Promise.race([killed, finished]);
+    const struck = proxy.struck;
+    if (struck !== null) await killed;
+    proxy.arm(null);
+    if (!berth.isRunning) await berth.start();
+    api = new ApiClient(berth.url, token);
+    try {
+      await expectSettled(api, docker, dbId);
+      const again = await scenario.again(api, dbId);
+      if (again) expect(again).toMatchObject({ status: 200 });
+      const row = await expectSettled(api, docker, dbId);
+      if (scenario.keepsData) {
+        if (row?.['status'] !== 'running') await api.start(dbId);
+        expect(await docker.readData(String((await api.get(dbId)).body['id']))).toBe('precious');
+      }
+      if (row) expect((await api.delete(dbId)).status).toBe(200);
+    } catch (error) {
+      if (error instanceof Error) error.message = `${fault} at ${struck ?? 'nothing'} of ${scenario.name}\n${error.message}`;
+      throw error;
+    }
+    return struck !== null;
+  }
+});

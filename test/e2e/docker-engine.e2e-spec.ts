@@ -1,0 +1,182 @@
+import { EngineSandbox } from '../support/engine-sandbox';
+import { eventually } from '../support/eventually';
+
+jest.setTimeout(120_000);
+
+describe('DockerEngine on a real Docker', () => {
+  const sandbox = new EngineSandbox();
+  const engine = sandbox.engine();
+
+  beforeAll(() => engine.prepare(sandbox.instance));
+  afterAll(() => sandbox.cleanUp());
+
+  it('must find gVisor and say whether disk quotas work', () => {
+    expect(engine.capabilities.runtime).toBe('runsc');
+    expect(['enforced', 'unsupported']).toContain(engine.capabilities.diskQuota);
+  });
+
+  it('must prepare any number of times, in several processes at once', async () => {
+    await Promise.all([1, 2, 3].map(() => sandbox.engine().prepare(sandbox.instance)));
+    const networks = await sandbox.real.docker.listNetworks({ filters: { name: [`berth-${sandbox.instance}`] } });
+    expect(networks).toHaveLength(1);
+    expect(networks[0]?.Options).toMatchObject({ 'com.docker.network.bridge.enable_icc': 'false' });
+  });
+
+  it('must take a container through its whole life', async () => {
+    const spec = sandbox.spec({ env: { GREETING: 'Grüße = "$HOME"' } });
+    const volume = { name: spec.volumeName, diskMb: spec.diskMb, owner: spec.owner };
+    expect(await engine.ensureVolume(volume)).toEqual({ existed: false });
+    expect(await engine.ensureVolume(volume)).toEqual({ existed: true });
+
+    const dockerId = await engine.createContainer(spec);
+    expect(dockerId).toMatch(/^[0-9a-f]{64}$/);
+    expect(await engine.inspectContainer(dockerId)).toMatchObject({
+      dockerId,
+      name: spec.name,
+      state: 'created',
+      startedAt: null,
+      exitCode: null,
+      ipAddress: null,
+      runtime: 'runsc',
+    });
+
+    expect(await engine.startContainer(dockerId)).toBe('started');
+    expect(await engine.startContainer(dockerId)).toBe('already_running');
+    const running = await engine.inspectContainer(dockerId);
+    expect(running).toMatchObject({ state: 'running', exitCode: null, oomKilled: false });
+    expect(running?.ipAddress).toMatch(/^\d+\.\d+\.\d+\.\d+$/);
+    expect(await sandbox.real.exec(dockerId, ['sh', '-c', 'pwd; echo $HOME; echo "$GREETING"'])).toBe(
+      '/home/user\n/home/user\nGrüße = "$HOME"\n',
+    );
+    await sandbox.real.writeData(dockerId, 'kept');
+
+    const before = performance.now();
+    expect(await engine.stopContainer(dockerId, 10)).toBe('stopped');
+    expect(performance.now() - before).toBeLessThan(1000);
+    expect(await engine.stopContainer(dockerId, 10)).toBe('already_stopped');
+    expect(await engine.inspectContainer(dockerId)).toMatchObject({ state: 'exited', exitCode: 143, ipAddress: null });
+
+    await engine.removeContainer(dockerId);
+    await engine.removeContainer(dockerId);
+    expect(await engine.inspectContainer(dockerId)).toBeNull();
+
+    const next = await sandbox.running(engine, { ...spec, generation: 2 });
+    expect(await sandbox.real.readData(next)).toBe('kept');
+    await engine.removeContainer(next);
+    await engine.removeVolume(spec.volumeName);
+    await engine.removeVolume(spec.volumeName);
+    expect(await sandbox.real.volumeExists(spec.volumeName)).toBe(false);
+  });
+
+  it('must label what it makes, and list what has its labels alone', async () => {
+    const spec = sandbox.spec({ generation: 7 });
+    const other = sandbox.spec({ owner: { ...spec.owner, instance: `${sandbox.instance}-other` } });
+    const dockerId = await sandbox.running(engine, spec);
+    const otherId = await engine.createContainer({ ...other, volumeName: spec.volumeName });
+    try {
+      const { Config } = await sandbox.real.inspect(dockerId);
+      expect(Config.Labels).toMatchObject({
+        'berth.managed': 'true',
+        'berth.instance': sandbox.instance,
+        'berth.container_id': spec.owner.containerId,
+        'berth.user_id': spec.owner.userId,
+        'berth.generation': '7',
+      });
+      const { Labels } = await sandbox.real.docker.getVolume(spec.volumeName).inspect();
+      expect(Labels).toMatchObject({
+        'berth.instance': sandbox.instance,
+        'berth.container_id': spec.owner.containerId,
+      });
+      const { containerId } = spec.owner;
+      const [listed, ...rest] = await engine.listContainers({ instance: sandbox.instance, containerId });
+      expect(rest).toEqual([]);
+      expect(listed).toMatchObject({ dockerId, name: spec.name, state: 'running', containerId, generation: 7 });
+      expect(Math.abs(Date.now() - (listed?.createdAt.getTime() ?? 0))).toBeLessThan(60_000);
+    } finally {
+      await engine.removeContainer(dockerId);
+      await sandbox.real.removeInstance(other.owner.instance);
+    }
+  });
+
+  it('must say what is gone, and succeed where gone is what was wanted', async () => {
+    const gone = 'f'.repeat(64);
+    expect(await engine.inspectContainer(gone)).toBeNull();
+    await expect(engine.startContainer(gone)).rejects.toMatchObject({ code: 'container_not_found' });
+    await expect(engine.stopContainer(gone, 1)).rejects.toMatchObject({ code: 'container_not_found' });
+    await expect(engine.unpauseContainer(gone)).rejects.toMatchObject({ code: 'container_not_found' });
+    await engine.renameContainer(gone, 'berth-nobody');
+    await engine.removeContainer(gone);
+    await engine.removeVolume('berth-no-such-volume');
+  });
+
+  it('must say that a name is in use, and rename to what is free', async () => {
+    const spec = sandbox.spec();
+    const [first, second] = [await engine.createContainer(spec), await engine.createContainer(sandbox.spec())];
+    await expect(engine.createContainer(spec)).rejects.toMatchObject({ code: 'name_in_use' });
+    await expect(engine.renameContainer(second, spec.name)).rejects.toMatchObject({ code: 'name_in_use' });
+    await engine.renameContainer(first, spec.name);
+    await engine.renameContainer(first, `${spec.name}-old`);
+    expect(await engine.inspectContainer(first)).toMatchObject({ name: `${spec.name}-old` });
+    await engine.renameContainer(second, spec.name);
+    await Promise.all([first, second].map((dockerId) => engine.removeContainer(dockerId)));
+  });
+
+  it('must tell images that are here from those that are not', async () => {
+    const here = sandbox.spec().image;
+    expect(await engine.presentImages([here, 'berth/no-such-image:1'])).toEqual(new Set([here]));
+    await engine.ensureImage(here);
+    const missing = sandbox.spec({ image: 'berth/no-such-image:1' });
+    await expect(engine.createContainer(missing)).rejects.toMatchObject({ code: 'image_not_found' });
+    await expect(engine.ensureImage('UPPER/case')).rejects.toMatchObject({ code: 'image_not_found' });
+  });
+
+  it('must stop, start and remove a container that was paused', async () => {
+    const dockerId = await sandbox.running(engine, sandbox.spec());
+    const pause = (): Promise<unknown> => sandbox.real.docker.getContainer(dockerId).pause();
+    await pause();
+    await expect(engine.startContainer(dockerId)).rejects.toMatchObject({ code: 'container_paused' });
+    await engine.unpauseContainer(dockerId);
+    await engine.unpauseContainer(dockerId);
+    expect(await engine.inspectContainer(dockerId)).toMatchObject({ state: 'running' });
+    await pause();
+    expect(await engine.stopContainer(dockerId, 10)).toBe('stopped');
+    expect(await engine.startContainer(dockerId)).toBe('started');
+    await pause();
+    await engine.removeContainer(dockerId);
+    expect(await engine.inspectContainer(dockerId)).toBeNull();
+  });
+
+  it('must start a container whose network was removed and made again', async () => {
+    const dockerId = await sandbox.running(engine, sandbox.spec());
+    await engine.stopContainer(dockerId, 1);
+    await sandbox.real.docker.getNetwork(`berth-${sandbox.instance}`).remove();
+    expect(await engine.startContainer(dockerId)).toBe('started');
+    expect((await engine.inspectContainer(dockerId))?.ipAddress).toMatch(/^\d/);
+    await engine.removeContainer(dockerId);
+  });
+
+  it('must start a new container whose network was removed', async () => {
+    await sandbox.real.docker.getNetwork(`berth-${sandbox.instance}`).remove();
+    const dockerId = await sandbox.running(engine, sandbox.spec());
+    expect((await engine.inspectContainer(dockerId))?.ipAddress).toMatch(/^\d/);
+    await engine.removeContainer(dockerId);
+  });
+
+  it('must remove a container once when several ask for it', async () => {
+    const dockerId = await sandbox.running(engine, sandbox.spec());
+    await Promise.all([1, 2, 3].map(() => engine.removeContainer(dockerId)));
+    await eventually(async () => expect(await engine.inspectContainer(dockerId)).toBeNull());
+  });
+
+  it('must refuse what the runtime cannot do with a word that says so', async () => {
+    const plain = sandbox.engine({ SANDBOX_RUNTIME: 'runc' });
+    expect(await plain.prepare(sandbox.instance)).toMatchObject({ runtime: 'runc' });
+    await expect(sandbox.engine({ DISK_QUOTA: 'off' }).prepare(sandbox.instance)).resolves.toMatchObject({
+      diskQuota: 'off',
+    });
+    // eslint-disable-next-line jest/no-conditional-in-test -- depends on the file system under Docker
+    if (engine.capabilities.diskQuota === 'unsupported') {
+      await expect(sandbox.engine({ DISK_QUOTA: 'required' }).prepare(sandbox.instance)).rejects.toThrow(/prjquota/);
+    }
+  });
+});

@@ -1,0 +1,99 @@
+import { ApiClient } from '../support/api-client';
+import { Berth } from '../support/berth';
+import { DockerProxy, Fault } from '../support/docker-proxy';
+import { expectSettled } from '../support/expect-settled';
+import { RealDocker } from '../support/real-docker';
+import { Scenario, SCENARIOS } from '../support/verb-scenarios';
+
+jest.setTimeout(300_000);
+
+/** More calls than any verb makes: a scenario that never ends is a bug. */
+const MAX_CALLS = 20;
+
+describe('a fault at any call to Docker', () => {
+  const docker = new RealDocker();
+  const instance = `test-faults-${String(process.pid)}`;
+  let proxy: DockerProxy;
+  let berth: Berth;
+  let api: ApiClient;
+
+  beforeAll(async () => {
+    proxy = await DockerProxy.open();
+    berth = await Berth.start({
+      environment: {
+        ...{ INSTANCE_ID: instance, DOCKER_HOST: proxy.dockerHost, DOCKER_TIMEOUT_SECONDS: '4' },
+        ...{ SWEEP_INTERVAL_SECONDS: '1', STOP_GRACE_SECONDS: '1' },
+      },
+    });
+  });
+
+  afterAll(async () => {
+    await berth.stop();
+    await proxy.close();
+    await docker.removeInstance(instance);
+  });
+
+  beforeEach(async () => {
+    api = (await berth.user('enterprise')).api;
+  });
+
+  afterEach(() => proxy.arm(null));
+
+  describe.each<Fault>(['refuse', 'drop'])('(%s)', (fault) => {
+    it.each(SCENARIOS)('of a $name must leave row, Docker and events in agreement, and the verb working', async (scenario) => {
+      let nth = 1;
+      while (await survives(scenario, fault, nth)) nth += 1;
+      expect(nth).toBeGreaterThan(1);
+      expect(nth).toBeLessThan(MAX_CALLS);
+    });
+  });
+
+  it.each(SCENARIOS)('that hangs in the midst of a $name must be given up and taken back', async (scenario) => {
+    await survives(scenario, 'hang', scenario.name === 'start' ? 1 : 2);
+  });
+
+  it('must change nothing while Docker is away, and say so', async () => {
+    const { db_id } = await api.running();
+    const before = (await api.get(db_id)).body;
+    proxy.down = true;
+    try {
+      for (const answer of [await api.start(db_id), await api.stop(db_id), await api.delete(db_id)]) {
+        expect(answer.status).toBe(500);
+        expect(answer.body).toMatchObject({ code: 'docker_unavailable', error: expect.stringMatching(/^failed to /) });
+      }
+      expect((await api.get(db_id)).body).toEqual({ ...before, idle_seconds: expect.any(Number) });
+    } finally {
+      proxy.down = false;
+    }
+    await expectSettled(api, docker, db_id);
+    expect((await api.stop(db_id)).status).toBe(200);
+  });
+
+  /** @returns whether the fault struck; if not, the verb has no call of this number */
+  async function survives(scenario: Scenario, fault: Fault, nth: number): Promise<boolean> {
+    const prepared = await scenario.prepare(api, docker);
+    proxy.arm({ fault, nth });
+    const answer = await scenario.act(api, prepared);
+    const dbId = prepared ?? String(answer.body['db_id']);
+    if (scenario.name === 'create') await api.call('GET', `/api/containers/${dbId}/wait?status=running&timeout=2`);
+    const struck = proxy.struck !== null;
+    proxy.arm(null);
+    const where = `${fault} at call ${String(nth)} of ${scenario.name}: ${JSON.stringify(answer.body)}`;
+    try {
+      if (!struck) expect(answer.status).toBeLessThan(300);
+      await expectSettled(api, docker, dbId);
+      const again = await scenario.again(api, dbId);
+      if (again) expect(again).toMatchObject({ status: 200 });
+      const row = await expectSettled(api, docker, dbId);
+      if (scenario.keepsData) {
+        if (row?.['status'] !== 'running') await api.start(dbId);
+        expect(await docker.readData(String((await api.get(dbId)).body['id']))).toBe('precious');
+      }
+      if (row) expect((await api.delete(dbId)).status).toBe(200);
+    } catch (error) {
+      if (error instanceof Error) error.message = `${where}\n${error.message}`;
+      throw error;
+    }
+    return struck;
+  }
+});

@@ -1,0 +1,72 @@
+import { ChildProcess, execFile, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { promisify } from 'node:util';
+import { ApiClient } from './api-client';
+
+/** A server as a process of its own, so that it can be killed. Needs the build. */
+export class BerthProcess {
+  private child: ChildProcess | null = null;
+  private readonly environment: NodeJS.ProcessEnv;
+  url = '';
+
+  constructor(environment: Readonly<Record<string, string>>) {
+    const runtime = process.env['SANDBOX_RUNTIME'] ?? 'runsc';
+    this.environment = {
+      ...process.env,
+      ...{ NODE_ENV: 'test', PORT: '0', HOST: '127.0.0.1', LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'fatal' },
+      ...{ SANDBOX_RUNTIME: runtime, ...environment },
+    };
+  }
+
+  /** Starts it and waits until it listens. */
+  async start(): Promise<void> {
+    const child = spawn(process.execPath, ['dist/src/main.js'], {
+      env: this.environment,
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    this.child = child;
+    this.url = await new Promise<string>((resolve, reject) => {
+      child.once('exit', (code) => reject(new Error(`the server ended with ${String(code)} before it listened`)));
+      child.on('message', (message: { type: string; url: string }) => {
+        if (message.type === 'ready') resolve(message.url);
+      });
+    });
+  }
+
+  /** SIGKILL: no handler runs, nothing is cleaned up. Resolves when the process is gone. */
+  async kill(): Promise<void> {
+    await this.end('SIGKILL');
+  }
+
+  /** SIGTERM; resolves with the exit code. */
+  async stop(): Promise<number | null> {
+    return this.end('SIGTERM');
+  }
+
+  get isRunning(): boolean {
+    return this.child !== null;
+  }
+
+  /** A client with a token of a new user. */
+  async user(tier = 'enterprise'): Promise<ApiClient> {
+    const token = await this.token(['--user', `user-${randomUUID().slice(0, 8)}`, '--tier', tier]);
+    return new ApiClient(this.url, token);
+  }
+
+  /** What the command line prints. */
+  async token(args: readonly string[]): Promise<string> {
+    const run = promisify(execFile);
+    const { stdout } = await run(process.execPath, ['dist/src/cli/token.js', ...args], { env: this.environment });
+    return stdout.trim();
+  }
+
+  private async end(signal: NodeJS.Signals): Promise<number | null> {
+    const { child } = this;
+    if (!child) return null;
+    this.child = null;
+    if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
+    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
+    child.kill(signal);
+    return ended;
+  }
+}

@@ -1,0 +1,57 @@
+import { randomUUID } from 'node:crypto';
+import { DockerEngine } from '../../src/docker/docker-engine';
+import type { DockerEngineSettings } from '../../src/docker/docker-engine';
+import type { ContainerSpec } from '../../src/docker';
+import { RealDocker } from './real-docker';
+
+export const TEST_IMAGE = process.env['TEST_IMAGE'] ?? 'berth/test:latest';
+
+/** A real engine of an instance of its own, and a second way to the same Docker, for what happens behind its back. */
+export class EngineSandbox {
+  readonly instance = `test-${randomUUID().slice(0, 8)}`;
+  readonly real = new RealDocker();
+  private readonly engines: DockerEngine[] = [];
+
+  /** @returns an engine, prepared unless it is told not to be */
+  engine(settings: Partial<DockerEngineSettings> = {}): DockerEngine {
+    const engine = new DockerEngine({
+      DOCKER_HOST: process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock',
+      DOCKER_TIMEOUT_SECONDS: 60,
+      SANDBOX_RUNTIME: 'runsc',
+      DISK_QUOTA: 'preferred',
+      ...settings,
+    });
+    this.engines.push(engine);
+    return engine;
+  }
+
+  /** The smallest container that Berth allows, with names that nobody else has. */
+  spec(changes: Partial<ContainerSpec> = {}): ContainerSpec {
+    const containerId = randomUUID();
+    return {
+      name: `berth-${containerId}`,
+      image: TEST_IMAGE,
+      env: {},
+      memoryMb: 256,
+      cpuShares: 500,
+      diskMb: 1024,
+      volumeName: `berth-${containerId}`,
+      owner: { instance: this.instance, containerId, userId: randomUUID() },
+      generation: 1,
+      ...changes,
+    };
+  }
+
+  /** Makes the volume and the container, and starts it. @returns its Docker id */
+  async running(engine: DockerEngine, spec: ContainerSpec): Promise<string> {
+    await engine.ensureVolume({ name: spec.volumeName, diskMb: spec.diskMb, owner: spec.owner });
+    const dockerId = await engine.createContainer(spec);
+    await engine.startContainer(dockerId);
+    return dockerId;
+  }
+
+  async cleanUp(): Promise<void> {
+    await this.real.removeInstance(this.instance);
+    for (const engine of this.engines) engine.onApplicationShutdown();
+  }
+}
