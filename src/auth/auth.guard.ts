@@ -26,10 +26,10 @@ export class AuthGuard extends PassportGuard() {
   override async canActivate(context: ExecutionContext): Promise<boolean> {
     // A socket is authenticated before it exists, so its messages need no guard.
     if (context.getType() !== 'http') return true;
-    if (this.declared<boolean>(PUBLIC, context)) return true;
+    if (this.declared(PUBLIC, context) === true) return true;
     await super.canActivate(context);
     const principal = context.switchToHttp().getRequest<FastifyRequest>().principal;
-    const required = this.declared<readonly RouteScope[]>(REQUIRED_SCOPES, context);
+    const required = this.declared(REQUIRED_SCOPES, context) as readonly RouteScope[] | undefined;
     if (!required) {
       const route = `${context.getClass().name}.${context.getHandler().name}`;
       this.logger.error({ route }, 'the route declares neither @Public() nor @Scopes(), so it is closed to everyone');
@@ -65,7 +65,7 @@ export class AuthGuard extends PassportGuard() {
     return { headers: { authorization } };
   }
 
-  private declared<T>(key: string, context: ExecutionContext): T | undefined {
-    return this.reflector.getAllAndOverride<T | undefined>(key, [context.getHandler(), context.getClass()]);
+  private declared(key: string, context: ExecutionContext): unknown {
+    return this.reflector.getAllAndOverride<unknown>(key, [context.getHandler(), context.getClass()]);
   }
 }

@@ -14,6 +14,6 @@ export class TiersController {
   @ApiOperation({ summary: 'List the tiers and what each allows' })
   @ApiOkResponse({ type: TierListView })
   list(): TierListView {
-    return { tiers: this.tiers.all().map((tier) => ({ name: tier.name, ...viewLimits(tier) })) };
+    return { tiers: this.tiers.all().map((tier) => Object.assign({ name: tier.name }, viewLimits(tier))) };
   }
 }

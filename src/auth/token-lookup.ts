@@ -50,12 +50,12 @@ export class TokenLookup {
 
   private prepared(): NonNullable<TokenLookup['query']> {
     if (this.query) return this.query;
-    const { connection } = this.database.manager;
-    const placeholder = connection.driver.createParameter('hash', 0);
+    const { dataSource } = this.database.manager;
+    const placeholder = dataSource.driver.createParameter('hash', 0);
     const sql =
       'SELECT t.id AS token_id, t.user_id, t.scopes, t.expires_at, t.revoked_at, u.username, u.tier, u.session_expires_at ' +
       `FROM tokens t INNER JOIN users u ON u.id = t.user_id WHERE t.hash = ${placeholder}`;
-    this.query = { sql, tokens: connection.getMetadata(TokenEntity), users: connection.getMetadata(UserEntity) };
+    this.query = { sql, tokens: dataSource.getMetadata(TokenEntity), users: dataSource.getMetadata(UserEntity) };
     return this.query;
   }
 
@@ -63,6 +63,6 @@ export class TokenLookup {
   private toDate(entity: EntityMetadata, property: string, value: unknown): Date | null {
     const column = entity.findColumnWithPropertyName(property);
     if (!column) throw new Error(`no column for ${entity.name}.${property}`);
-    return this.database.manager.connection.driver.prepareHydratedValue(value, column) as Date | null;
+    return this.database.manager.dataSource.driver.prepareHydratedValue(value, column) as Date | null;
   }
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
-import { IsNull } from 'typeorm';
+import { Brackets, IsNull } from 'typeorm';
 import { Database } from '../database';
 import { DomainError } from '../errors';
 import { Signals } from '../signals';
@@ -23,6 +23,9 @@ export interface IssuedToken {
   readonly text: string;
   readonly token: TokenEntity;
 }
+
+/** How many tokens one query asks about. */
+const VALID_BATCH = 500;
 
 /** Tokens: made, verified, listed, revoked. */
 @Injectable()
@@ -73,6 +76,26 @@ export class TokenService {
       where: { userId, revokedAt: IsNull() },
       order: { createdAt: 'ASC', id: 'ASC' },
     });
+  }
+
+  /** Which of these tokens are neither revoked nor expired. For connections that outlive a request. */
+  async stillValid(tokenIds: readonly string[]): Promise<Set<string>> {
+    const valid = new Set<string>();
+    for (let start = 0; start < tokenIds.length; start += VALID_BATCH) {
+      const rows = await this.database.manager
+        .createQueryBuilder(TokenEntity, 'token')
+        .select('token.id', 'id')
+        .where('token.id IN (:...ids)', { ids: tokenIds.slice(start, start + VALID_BATCH) })
+        .andWhere('token.revokedAt IS NULL')
+        .andWhere(
+          new Brackets((either) =>
+            either.where('token.expiresAt IS NULL').orWhere('token.expiresAt > :now', { now: new Date() }),
+          ),
+        )
+        .getRawMany<{ id: string }>();
+      for (const { id } of rows) valid.add(id);
+    }
+    return valid;
   }
 
   /**

@@ -27,7 +27,7 @@ export class TokensController {
       scopes: grantedScopes({ own: caller.scopes, asked: body.scopes }),
       expiresAt: body.expires_in ? new Date(Date.now() + body.expires_in * DAY) : null,
     });
-    return { ...viewToken(token), token: text };
+    return Object.assign(viewToken(token), { token: text });
   }
 
   @Get()

@@ -44,7 +44,9 @@ export function parseTokenArguments(
     if (token.kind === 'positional') return [`unexpected argument: ${token.value}`];
     if (token.kind !== 'option') return [];
     if (!KNOWN.has(token.name)) return [`unknown option: ${token.rawName}`];
-    return token.value === undefined || token.value === '' ? [`${token.rawName} needs a value`] : [];
+    // `--user --tier free`: the parser takes the next option for the value.
+    const swallowed = token.inlineValue === false && token.value.startsWith('--');
+    return token.value === undefined || token.value === '' || swallowed ? [`${token.rawName} needs a value`] : [];
   });
   const user = text('user');
   const tier = text('tier');

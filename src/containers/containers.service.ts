@@ -24,6 +24,11 @@ import { generateName } from './name-generator';
 /** On whose behalf something is done. A {@link Principal} is one; internal modules may build their own. */
 export type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>;
 
+/** What the DTOs hold, as plain data: other modules need not make instances of them. */
+export type CreateRequest = Readonly<CreateContainerDto>;
+export type ListQuery = Readonly<ListContainersDto>;
+export type Settings = Readonly<UpdateContainerDto>;
+
 const DEFAULT_PAGE = 100;
 
 /**
@@ -47,7 +52,7 @@ export class ContainersService {
    *
    * @throws DomainError `invalid_parameters`, `container_limit_reached`, `name_taken`, `guest_session_expired`
    */
-  async create(caller: Caller, request: CreateContainerDto): Promise<answer.Created> {
+  async create(caller: Caller, request: CreateRequest): Promise<answer.Created> {
     assertSession(caller);
     const image = this.images.resolve({ image: request.image, customImage: request.custom_image });
     const resources = this.tiers.resolve(caller.tier, request);
@@ -65,7 +70,7 @@ export class ContainersService {
   }
 
   /** One page of the caller's containers, newest first, and where to begin to watch from. */
-  async list(caller: Caller, query: ListContainersDto = {}): Promise<answer.ContainerList> {
+  async list(caller: Caller, query: ListQuery = {}): Promise<answer.ContainerList> {
     const limit = query.limit ?? DEFAULT_PAGE;
     // Read before the rows: a change between the two is told twice rather than never.
     const eventSeq = await this.eventLog.lastSeq(caller.userId);
@@ -121,7 +126,7 @@ export class ContainersService {
    *
    * @throws DomainError `invalid_parameters`, `name_taken`, `update_failed`, `operation_in_progress`, `guest_session_expired`
    */
-  async update(caller: Caller, id: string, settings: UpdateContainerDto): Promise<answer.Updated> {
+  async update(caller: Caller, id: string, settings: Settings): Promise<answer.Updated> {
     const row = await this.find(caller, id);
     assertSession(caller);
     this.tiers.assertWithin(caller.tier, settings);

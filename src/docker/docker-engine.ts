@@ -234,7 +234,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
           ),
         ping: () => this.ping(),
         onDisconnect: (error) => {
-          this.logger.warn(`Docker's event stream broke: ${error instanceof Error ? error.message : String(error)}`);
+          this.logger.warn(`the watch of Docker's events broke off: ${toEngineError(error, 'watch events').message}`);
         },
       },
       signal,

@@ -27,24 +27,34 @@ export interface DockerRefusal {
 
 /** @returns null if the error is no answer of the daemon's, such as a broken connection */
 export function refusalOf(error: unknown): DockerRefusal | null {
-  if (!(error instanceof Error) || !('statusCode' in error) || typeof error.statusCode !== 'number') return null;
-  return { status: error.statusCode, message: error.message };
+  const { statusCode } = fieldsOf(error);
+  return typeof statusCode === 'number' ? { status: statusCode, message: messageOf(error) } : null;
 }
 
 /** Turns whatever a Docker call threw into the port's own error. */
 export function toEngineError(error: unknown, call: DockerCall): EngineError {
   if (error instanceof EngineError) return error;
   const refusal = refusalOf(error);
-  const message = `${call}: ${error instanceof Error ? error.message.trim() : String(error)}`;
   const code = refusal === null ? codeOfFailure(error) : codeOfRefusal(refusal, call);
-  return new EngineError(code, message, { cause: error });
+  return new EngineError(code, `${call}: ${messageOf(error).trim()}`, { cause: error });
 }
 
 /** Every system error means that no (whole) answer came: refused, no socket, reset, aborted, not HTTP. */
 function codeOfFailure(error: unknown): EngineErrorCode {
-  const hasSystemCode = error instanceof Error && 'code' in error;
-  const saysSo = error instanceof Error && /socket hang up|aborted|premature close/i.test(error.message);
-  return hasSystemCode || saysSo ? 'docker_unavailable' : 'docker_error';
+  const hasSystemCode = typeof fieldsOf(error).code === 'string';
+  return hasSystemCode || /socket hang up|aborted|premature close/i.test(messageOf(error))
+    ? 'docker_unavailable'
+    : 'docker_error';
+}
+
+/** By their fields, not by `instanceof Error`: an error of Node.js's own may be of another realm, as in tests. */
+function fieldsOf(error: unknown): { statusCode?: unknown; code?: unknown; message?: unknown } {
+  return typeof error === 'object' && error !== null ? error : {};
+}
+
+function messageOf(error: unknown): string {
+  const { message } = fieldsOf(error);
+  return typeof message === 'string' ? message : String(error);
 }
 
 function codeOfRefusal({ status, message }: DockerRefusal, call: DockerCall): EngineErrorCode {

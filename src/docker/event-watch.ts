@@ -67,7 +67,7 @@ async function* readEvents(
 ): AsyncGenerator<WatchMessage, void> {
   const end = (): void => void stream.destroy();
   const pings = setInterval(() => {
-    source.ping().catch((error: unknown) => stream.destroy(error instanceof Error ? error : new Error(String(error))));
+    source.ping().catch((cause: unknown) => stream.destroy(new Error('Docker does not answer a ping', { cause })));
   }, pingMs);
   signal.addEventListener('abort', end, { once: true });
   try {

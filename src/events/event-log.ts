@@ -40,7 +40,13 @@ export class EventLog {
     const first = (await this.lastSeq(userId)) - drafts.length + 1;
     // Read once the row is ours, so that times follow the order of `seq` too. SQLite itself knows whole seconds only.
     const createdAt = new Date();
-    const rows: EventEntity[] = drafts.map(({ type, data }, index) => ({ userId, seq: first + index, type, data: { ...data }, createdAt }));
+    const rows: Stored[] = drafts.map(({ type, data }, index) => ({
+      userId,
+      seq: first + index,
+      type,
+      data: { ...data },
+      createdAt,
+    }));
     // The cast: TypeORM's type of what can be inserted knows no column whose JSON is open.
     const values = rows as QueryDeepPartialEntity<EventEntity>[];
     await manager.createQueryBuilder().insert().into(EventEntity).values(values).updateEntity(false).execute();
@@ -93,7 +99,7 @@ export class EventLog {
     // Several processes may prune at once: neither waits for rows that the other is deleting already.
     const lock = this.database.isSqlite ? '' : 'FOR UPDATE SKIP LOCKED';
     const batch = `SELECT user_id, seq FROM events WHERE created_at < :before ORDER BY created_at LIMIT :batch ${lock}`;
-    for (let pruned = 0; ; ) {
+    for (let pruned = 0; ;) {
       const { affected } = await this.database.manager
         .createQueryBuilder()
         .delete()
@@ -118,7 +124,7 @@ export class EventLog {
   }
 }
 
-type Stored = Pick<EventEntity, 'seq' | 'type' | 'data' | 'createdAt'>;
+type Stored = Pick<EventEntity, 'userId' | 'seq' | 'type' | 'data' | 'createdAt'>;
 
 /** The table holds nothing but what `append` was given, so `type` and `data` belong together. */
 function toEvent({ type, seq, createdAt, data }: Stored): BerthEvent {

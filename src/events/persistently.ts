@@ -6,18 +6,18 @@ const LONGEST_BACKOFF_MS = 5_000;
 /** Who asks; what becomes of their faults is theirs. */
 export interface Asker {
   /** True once nobody wants the answer any more. */
-  readonly closed: boolean;
+  isClosed(): boolean;
   /** Told of the first failure in a row only. */
   failed(error: unknown): void;
 }
 
 /** Repeats `work` until it succeeds, with a growing pause between. @returns null once the asker is closed */
 export async function persistently<T>(asker: Asker, work: () => Promise<T>): Promise<T | null> {
-  for (let attempt = 0; !asker.closed; attempt += 1) {
+  for (let attempt = 0; !asker.isClosed(); attempt += 1) {
     try {
       return await work();
     } catch (error) {
-      if (attempt === 0 && !asker.closed) asker.failed(error);
+      if (attempt === 0 && !asker.isClosed()) asker.failed(error);
       const backoff = Math.min(SHORTEST_BACKOFF_MS * 2 ** Math.min(attempt, 10), LONGEST_BACKOFF_MS);
       await delay(backoff, undefined, { ref: false });
     }

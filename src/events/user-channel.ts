@@ -17,7 +17,7 @@ const MOST_EARLY = 1_000;
  * `seq` order. What it is told are hints, in any order and at any time; what is missing it reads.
  */
 export class UserChannel implements Asker {
-  closed = false;
+  private closed = false;
   private readonly live = new Set<Subscriber>();
   private readonly early = new Map<number, BerthEvent>();
   /** `seq` of the last event delivered to live subscribers; null until the present is known. */
@@ -79,12 +79,10 @@ export class UserChannel implements Asker {
   /** Replays what comes after the subscriber's place, page by page, until it is live or closed. */
   async replay(subscriber: Subscriber): Promise<void> {
     const asker: Asker = {
-      get closed() {
-        return subscriber.closed;
-      },
+      isClosed: () => subscriber.closed || this.closed,
       failed: this.failed,
     };
-    while (!subscriber.closed && !this.join(subscriber)) {
+    while (!asker.isClosed() && !this.join(subscriber)) {
       const after = subscriber.seq;
       const page = await persistently(asker, () => this.events.read(after));
       // Behind the channel, so there was an event; where it is no more, it was pruned.
@@ -92,6 +90,10 @@ export class UserChannel implements Asker {
       else page?.forEach((event) => subscriber.deliver(event));
       await subscriber.ready();
     }
+  }
+
+  isClosed(): boolean {
+    return this.closed;
   }
 
   close(): void {
@@ -114,7 +116,7 @@ export class UserChannel implements Asker {
 
   private async catchUp(): Promise<void> {
     this.reading = true;
-    while (!this.closed && this.cursor !== null && this.heard > this.cursor) {
+    while (!this.isClosed() && this.cursor !== null && this.heard > this.cursor) {
       const after = this.cursor;
       const page = await persistently(this, () => this.events.read(after));
       if (page) await this.take(page, after);

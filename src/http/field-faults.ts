@@ -1,4 +1,4 @@
-import { ValidationError } from 'class-validator';
+import type { ValidationError } from '@nestjs/common';
 import { FieldFault } from '../errors';
 
 /** As many as help; a body can hold thousands of unknown fields. */

@@ -32,6 +32,6 @@ export class LocalSignals extends Signals {
   }
 
   private listenersOf<S extends SignalName>(name: S): Set<Listener<S>> {
-    return (this.listeners[name] ??= new Set<Listener<S>>() as NonNullable<Listeners[S]>) as Set<Listener<S>>;
+    return (this.listeners[name] ??= new Set<Listener<S>>() as NonNullable<Listeners[S]>);
   }
 }

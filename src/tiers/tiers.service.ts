@@ -44,7 +44,7 @@ export class TiersService {
   }
 
   /** @throws DomainError `invalid_parameters` with an entry for each field that is outside the tier's limits */
-  assertWithin(name: string, resources: Resources): void {
+  assertWithin(name: string, resources: Readonly<Resources>): void {
     const { min, max } = this.limitsOf(name);
     const faults = RESOURCE_FIELDS.flatMap((field): FieldFault[] => {
       const value = resources[field];

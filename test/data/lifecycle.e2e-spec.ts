@@ -283,7 +283,7 @@ describe('the management operations on real Docker under gVisor', () => {
     });
 
     it('a process over its memory must be killed, and the event must say so', async () => {
-      const { id } = await user.api.running();
+      const { id } = await user.api.running({ cpu_shares: 4000 });
       events.clear();
       await docker.exec(id, ['sh', '-c', 'head -c 600m /dev/zero | tail']);
       const stopped = await events.next('container_stopped', {}, 30_000);

@@ -72,7 +72,7 @@ describe('DockerEngine on a real Docker', () => {
     const spec = sandbox.spec({ generation: 7 });
     const other = sandbox.spec({ owner: { ...spec.owner, instance: `${sandbox.instance}-other` } });
     const dockerId = await sandbox.running(engine, spec);
-    const otherId = await engine.createContainer({ ...other, volumeName: spec.volumeName });
+    await engine.createContainer({ ...other, volumeName: spec.volumeName });
     try {
       const { Config } = await sandbox.real.inspect(dockerId);
       expect(Config.Labels).toMatchObject({
@@ -127,7 +127,7 @@ describe('DockerEngine on a real Docker', () => {
     await engine.ensureImage(here);
     const missing = sandbox.spec({ image: 'berth/no-such-image:1' });
     await expect(engine.createContainer(missing)).rejects.toMatchObject({ code: 'image_not_found' });
-    await expect(engine.ensureImage('UPPER/case')).rejects.toMatchObject({ code: 'image_not_found' });
+    await expect(engine.ensureImage('ubuntu:')).rejects.toMatchObject({ code: 'image_not_found' });
   });
 
   it('must stop, start and remove a container that was paused', async () => {

@@ -40,12 +40,15 @@ describe('a fault at any call to Docker', () => {
   afterEach(() => proxy.arm(null));
 
   describe.each<Fault>(['refuse', 'drop'])('(%s)', (fault) => {
-    it.each(SCENARIOS)('of a $name must leave row, Docker and events in agreement, and the verb working', async (scenario) => {
-      let nth = 1;
-      while (await survives(scenario, fault, nth)) nth += 1;
-      expect(nth).toBeGreaterThan(1);
-      expect(nth).toBeLessThan(MAX_CALLS);
-    });
+    it.each(SCENARIOS)(
+      'of a $name must leave row, Docker and events in agreement, and the verb working',
+      async (scenario) => {
+        let nth = 1;
+        while (await survives(scenario, fault, nth)) nth += 1;
+        expect(nth).toBeGreaterThan(1);
+        expect(nth).toBeLessThan(MAX_CALLS);
+      },
+    );
   });
 
   it.each(SCENARIOS)('that hangs in the midst of a $name must be given up and taken back', async (scenario) => {

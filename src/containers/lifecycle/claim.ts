@@ -103,7 +103,7 @@ export class Claim {
       if (await this.options.repository.renew({ id, operationId, expiresAt: new Date(expiresAt) })) {
         this.expiresAt = expiresAt;
         if (await this.options.repository.isCancelled(id)) this.cancel();
-      } else if (!this.ended) {
+      } else {
         this.abort.abort(new ClaimLostError('another process took the container over'));
       }
     } catch {

@@ -230,7 +230,10 @@ export class ContainerLifecycle {
   private async goBack(claim: Claim, verb: Verb, error: unknown): Promise<void> {
     const { id } = claim.row;
     this.logger.warn({ err: error, container_id: id, operation: verb }, `${verb} failed`);
-    if (error instanceof ClaimLostError) return claim.end();
+    if (error instanceof ClaimLostError) {
+      claim.end();
+      return;
+    }
     const way = verb === 'update' || verb === 'delete' ? 'undo' : 'reconcile';
     const unmade = verb === 'create' || (verb === 'start' && claim.row.status === 'error');
     try {

@@ -39,8 +39,18 @@ describe('a running row', () => {
     ['runs on', observed('running'), null, null],
     ['is paused', observed('paused'), null, null],
     ['exited', observed('exited', { exitCode: 3 }), null, ['stopped', 'container_stopped exited 3']],
-    ['was killed for memory', observed('exited', { exitCode: 137, oomKilled: true }), null, ['stopped', 'container_stopped oom 137']],
-    ['waits to be restarted', observed('restarting'), { exitCode: 137, oom: true }, ['stopped', 'container_stopped oom 137']],
+    [
+      'was killed for memory',
+      observed('exited', { exitCode: 137, oomKilled: true }),
+      null,
+      ['stopped', 'container_stopped oom 137'],
+    ],
+    [
+      'waits to be restarted',
+      observed('restarting'),
+      { exitCode: 137, oom: true },
+      ['stopped', 'container_stopped oom 137'],
+    ],
     ['is gone', null, null, ['stopped', 'container_stopped missing']],
     ['is being removed', observed('removing'), { exitCode: 137, oom: false }, ['stopped', 'container_stopped missing']],
     ['is dead', observed('dead'), null, ['stopped', 'container_stopped exited']],
@@ -66,9 +76,12 @@ describe('a stopped row', () => {
     expect(follow(row('stopped', null), observed('running'))).toEqual(['running', 'container_started']);
   });
 
-  it.each<EngineState>(['exited', 'created', 'dead', 'removing', 'restarting'])('must stay as it is for %s', (state) => {
-    expect(follow(row('stopped', null), observed(state))).toBeNull();
-  });
+  it.each<EngineState>(['exited', 'created', 'dead', 'removing', 'restarting'])(
+    'must stay as it is for %s',
+    (state) => {
+      expect(follow(row('stopped', null), observed(state))).toBeNull();
+    },
+  );
 
   it('must stay as it is when the container is gone: it is made anew when it is started', () => {
     expect(follow(row('stopped', null), null)).toBeNull();

@@ -2,7 +2,17 @@ import type { ContainerStatus, Verb } from '../container-state';
 import { planOperation, PlanInput, Sighting, Step } from './plan';
 
 const ID = '11111111-2222-4333-8444-555555555555';
-const SIGHTINGS: Sighting[] = ['unseen', 'missing', 'created', 'running', 'paused', 'restarting', 'exited', 'dead', 'removing'];
+const SIGHTINGS: Sighting[] = [
+  'unseen',
+  'missing',
+  'created',
+  'running',
+  'paused',
+  'restarting',
+  'exited',
+  'dead',
+  'removing',
+];
 const SMALL = { memoryMb: 256, cpuShares: 250, diskMb: 1024 };
 const LARGE = { memoryMb: 512, cpuShares: 500, diskMb: 1024 };
 
@@ -84,7 +94,9 @@ describe('the plan of a delete', () => {
   it('must work for a row without a container, and remove the volume only where none are kept', () => {
     for (const status of ['creating', 'error'] as const) {
       expect(print({ verb: 'delete', status, dockerId: null, sighting: 'unseen' })).toBe('');
-      expect(print({ verb: 'delete', status, dockerId: null, sighting: 'unseen', removeVolume: true })).toBe(' | remove_volume');
+      expect(print({ verb: 'delete', status, dockerId: null, sighting: 'unseen', removeVolume: true })).toBe(
+        ' | remove_volume',
+      );
     }
   });
 });
@@ -99,7 +111,9 @@ describe('the plan of an update', () => {
   });
 
   it.each(SIGHTINGS)('must replace a stopped container without starting it (%s)', (sighting) => {
-    const expected = alive.includes(sighting) ? 'image, create | remove A, rename B' : 'image, volume, create | remove A, rename B';
+    const expected = alive.includes(sighting)
+      ? 'image, create | remove A, rename B'
+      : 'image, volume, create | remove A, rename B';
     expect(print({ verb: 'update', status: 'stopped', sighting, wanted: LARGE })).toBe(expected);
   });
 
@@ -116,7 +130,9 @@ describe('the plan of an update', () => {
   it('must give the replacement the next generation and a name of its own', () => {
     const row = { id: ID, status: 'running' as const, dockerId: 'a'.repeat(64), generation: 3, ...SMALL };
     const { steps, afterwards } = planOperation({ verb: 'update', row, sighting: 'running', wanted: LARGE });
-    expect(steps).toContainEqual(expect.objectContaining({ do: 'create_container', generation: 4, name: `berth-${ID}-g4` }));
+    expect(steps).toContainEqual(
+      expect.objectContaining({ do: 'create_container', generation: 4, name: `berth-${ID}-g4` }),
+    );
     expect(afterwards).toContainEqual(expect.objectContaining({ do: 'rename_container', name: `berth-${ID}` }));
   });
 });
@@ -144,7 +160,8 @@ describe('every plan', () => {
   );
 
   it('must say why of each step', () => {
-    for (const { plan } of all) for (const step of [...plan.steps, ...plan.afterwards]) expect(step.because).not.toBe('');
+    for (const { plan } of all)
+      for (const step of [...plan.steps, ...plan.afterwards]) expect(step.because).not.toBe('');
   });
 
   it('must not name a container that is not there', () => {

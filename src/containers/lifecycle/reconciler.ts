@@ -5,6 +5,7 @@ import { type Config, CONFIG } from '../../config';
 import { Database } from '../../database';
 import { ContainerEngine } from '../../docker';
 import { LOGGER } from '../../logging';
+import type { ContainerRow } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
 import { Instance } from '../instance';
 import { ContainerLifecycle } from './container-lifecycle';
@@ -75,26 +76,30 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
 
   private async act(action: SweepAction): Promise<void> {
     try {
-      switch (action.do) {
-        case 'look':
-          return await this.observer.look(action.row.id);
-        case 'finish':
-          return await this.withRow(action.row, (row) => this.lifecycle.finish(row));
-        case 'reconcile':
-          return await this.withRow(action.row, (row) => this.lifecycle.reconcile(row));
-        case 'remove_orphan':
-          this.logger.info({ docker_id: action.dockerId }, 'removing a container without a row');
-          return await this.engine.removeContainer(action.dockerId);
-      }
+      await this.perform(action);
     } catch (error) {
       const subject = action.do === 'remove_orphan' ? { docker_id: action.dockerId } : { container_id: action.row.id };
       this.logger.warn({ err: error, ...subject }, `${action.do} failed; the next sweep tries again`);
     }
   }
 
+  private async perform(action: SweepAction): Promise<void> {
+    switch (action.do) {
+      case 'look':
+        return this.observer.look(action.row.id);
+      case 'finish':
+        return this.withRow(action.row, (row) => this.lifecycle.finish(row));
+      case 'reconcile':
+        return this.withRow(action.row, (row) => this.lifecycle.reconcile(row));
+      case 'remove_orphan':
+        this.logger.info({ docker_id: action.dockerId }, 'removing a container without a row');
+        return this.engine.removeContainer(action.dockerId);
+    }
+  }
+
   private async withRow(
     swept: SweptRow,
-    work: (row: NonNullable<Awaited<ReturnType<ContainerRepository['findById']>>>) => Promise<void>,
+    work: (row: ContainerRow) => Promise<void>,
   ): Promise<void> {
     const row = await this.repository.findById(swept.id);
     if (row) await work(row);

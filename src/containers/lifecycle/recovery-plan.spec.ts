@@ -34,7 +34,9 @@ describe('the way back from a resize that ended after', () => {
   });
 
   it('its commit must remove the old one and give the new one its name', () => {
-    expect(recover('running', 'reconcile', [listed('A', 'exited'), replacement('running')], 'B')).toBe('remove A, rename B');
+    expect(recover('running', 'reconcile', [listed('A', 'exited'), replacement('running')], 'B')).toBe(
+      'remove A, rename B',
+    );
   });
 
   it('its commit and the removal must give the new one its name', () => {
@@ -49,7 +51,9 @@ describe('the way back from a resize that ended after', () => {
 describe('the way back', () => {
   it('must remove what a creation left, whatever its state', () => {
     expect(recover('creating', 'create', [listed('B', 'running')], null)).toBe('remove B');
-    expect(recover('creating', 'create', [listed('B', 'created'), listed('C', 'dead')], null)).toBe('remove B, remove C');
+    expect(recover('creating', 'create', [listed('B', 'created'), listed('C', 'dead')], null)).toBe(
+      'remove B, remove C',
+    );
   });
 
   it('must not start again what a stop was asked to stop, or what ended by itself', () => {

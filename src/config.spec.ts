@@ -1,0 +1,85 @@
+import { readFileSync } from 'node:fs';
+import { ConfigError, environmentSchema, parseConfig } from './config';
+
+const example = readFileSync('.env.example', 'utf8');
+
+/** The settings of `.env.example`; those without a fixed default are commented out there. */
+function settingsOf(text: string): Map<string, { value: string; active: boolean }> {
+  const settings = [...text.matchAll(/^(# )?([A-Z][A-Z_]*)=(.*)$/gm)];
+  return new Map(
+    settings.map(([, comment, name = '', value = '']) => [name, { value, active: comment === undefined }]),
+  );
+}
+
+function faultsOf(environment: Record<string, string>): string {
+  try {
+    parseConfig(environment);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message;
+    throw error;
+  }
+  return '';
+}
+
+describe('.env.example', () => {
+  const settings = settingsOf(example);
+
+  it('must list every setting, and no other, in the order of the schema', () => {
+    expect([...settings.keys()]).toEqual(Object.keys(environmentSchema.shape));
+  });
+
+  it('must show the defaults', () => {
+    const active = [...settings].filter(([, { active }]) => active).map(([name, { value }]) => [name, value]);
+    expect(parseConfig(Object.fromEntries(active) as Record<string, string>)).toEqual(parseConfig({}));
+  });
+
+  it('must show valid values where a setting has no default', () => {
+    const inactive = [...settings].filter(([, { active }]) => !active).map(([name, { value }]) => [name, value]);
+    expect(faultsOf(Object.fromEntries(inactive) as Record<string, string>)).toBe('');
+  });
+
+  it('must explain every setting', () => {
+    const blocks = example.split('\n\n').filter((block) => /^(# )?[A-Z][A-Z_]*=/m.test(block));
+    expect(blocks.filter((block) => !/^# [A-Za-z].*[ .]/.test(block))).toEqual([]);
+  });
+});
+
+describe('the configuration', () => {
+  it('must name every fault at once', () => {
+    const faults = faultsOf({ PORT: '80800', DATABASE_URL: 'mysql://x', EVENT_RETENTION: 'a week', LOG_LEVEL: 'loud' });
+    for (const name of ['PORT', 'DATABASE_URL', 'EVENT_RETENTION', 'LOG_LEVEL'])
+      expect(faults).toContain(`  ${name}: `);
+    expect(faults.split('\n')).toHaveLength(6);
+  });
+
+  it('must take an empty variable for one that is not set', () => {
+    expect(parseConfig({ PORT: '', REDIS_URL: '' }).PORT).toBe(8080);
+  });
+
+  it('must read durations as milliseconds', () => {
+    expect(parseConfig({ VOLUME_RETENTION: '0', EVENT_RETENTION: '50h' })).toMatchObject({
+      VOLUME_RETENTION: 0,
+      EVENT_RETENTION: 180_000_000,
+    });
+    expect(parseConfig({ VOLUME_RETENTION: 'forever' }).VOLUME_RETENTION).toBeNull();
+  });
+
+  it('must run sandboxes under whatever works in development, and under gVisor alone in production', () => {
+    expect(parseConfig({}).SANDBOX_RUNTIME).toBe('auto');
+    expect(parseConfig({ NODE_ENV: 'production' }).SANDBOX_RUNTIME).toBe('runsc');
+  });
+});
+
+describe('production', () => {
+  it.each([
+    ['SANDBOX_RUNTIME', 'auto'],
+    ['CORS_ORIGINS', 'https://a.example,*'],
+  ])('must refuse %s=%s, by name', (name, value) => {
+    expect(faultsOf({ [name]: value })).toBe('');
+    expect(faultsOf({ NODE_ENV: 'production', [name]: value })).toContain(`  ${name}: `);
+  });
+
+  it('must allow runc where it is chosen by name', () => {
+    expect(parseConfig({ NODE_ENV: 'production', SANDBOX_RUNTIME: 'runc' }).SANDBOX_RUNTIME).toBe('runc');
+  });
+});

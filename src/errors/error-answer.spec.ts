@@ -1,0 +1,82 @@
+import { BadRequestException, HttpException, ImATeapotException, NotFoundException } from '@nestjs/common';
+import { DomainError, ERRORS, ErrorCode, invalidParameters } from './domain-error';
+import { errorAnswer } from './error-answer';
+
+const id = 'request-1';
+const fastifyError = (code: string, statusCode: number): Error =>
+  Object.assign(new Error('/secret/path'), { name: 'FastifyError', code, statusCode });
+
+describe('the answer to a fault', () => {
+  it.each(Object.keys(ERRORS) as ErrorCode[])('must be the one of the table for %s', (kind) => {
+    const answer = errorAnswer(new DomainError(kind), id);
+    expect(answer.status).toBe(ERRORS[kind].status);
+    expect(answer.body).toEqual({ error: ERRORS[kind].message, code: kind, request_id: id });
+  });
+
+  it('must carry the details of invalid parameters', () => {
+    const details = [{ field: 'memory_mb', message: 'too much', min: 1, max: 2, tier: 'free' }];
+    expect(errorAnswer(invalidParameters(details), id).body).toEqual({
+      error: 'invalid parameters',
+      code: 'invalid_parameters',
+      request_id: id,
+      details,
+    });
+  });
+
+  it('must carry the finer code and the fields of the fault, and never its cause', () => {
+    const fault = new DomainError('start_failed', {
+      code: 'docker_unavailable',
+      fields: { operation: 'start' },
+      cause: new Error('connect /var/run/docker.sock'),
+    });
+    expect(errorAnswer(fault, id)).toEqual({
+      status: 500,
+      headers: {},
+      body: { error: 'failed to start container', code: 'docker_unavailable', request_id: id, operation: 'start' },
+    });
+  });
+
+  it('must say when to come back in whole seconds', () => {
+    const answer = (retryAfter: number) => errorAnswer(new DomainError('operation_in_progress', { retryAfter }), id);
+    expect(answer(1.2).headers).toEqual({ 'retry-after': '2' });
+    expect(answer(0).headers).toEqual({ 'retry-after': '1' });
+  });
+
+  it('must ask for a token with every 401', () => {
+    expect(errorAnswer(new DomainError('unauthorized'), id).headers).toEqual({ 'www-authenticate': 'Bearer' });
+    expect(errorAnswer(new HttpException('no', 401), id).headers).toEqual({ 'www-authenticate': 'Bearer' });
+  });
+
+  it.each<[string, unknown, number, string]>([
+    ['a route that is not there', new NotFoundException('Cannot GET /api/x'), 404, 'route_not_found'],
+    ['a bad request', new BadRequestException('Unexpected token'), 400, 'invalid_parameters'],
+    ['a body that is too large', new HttpException('FST', 413), 413, 'body_too_large'],
+    ['a foreign media type', new HttpException('FST', 415), 415, 'unsupported_media_type'],
+    ['a teapot', new ImATeapotException(), 418, 'i_m_a_teapot'],
+    ['a bad URL', fastifyError('FST_ERR_BAD_URL', 400), 400, 'invalid_parameters'],
+    [
+      'a client that hung up',
+      Object.assign(new Error('aborted'), { code: 'ECONNRESET', statusCode: 400 }),
+      400,
+      'invalid_parameters',
+    ],
+  ])("must translate the frameworks' own: %s", (_name, thrown, status, code) => {
+    const answer = errorAnswer(thrown, id);
+    expect([answer.status, answer.body.code]).toEqual([status, code]);
+    expect(Object.keys(answer.body)).toEqual(['error', 'code', 'request_id']);
+  });
+
+  it.each<[string, unknown]>([
+    ['an unknown error', new Error('SELECT * FROM tokens')],
+    ['an error of a client library that has a status', Object.assign(new Error('no such image'), { statusCode: 404 })],
+    ['a string', 'SELECT'],
+    ['nothing', undefined],
+    ['an exception of the framework', new HttpException('SELECT', 500)],
+  ])('must tell nothing of %s', (_name, thrown) => {
+    expect(errorAnswer(thrown, id)).toEqual({
+      status: 500,
+      headers: {},
+      body: { error: 'internal error', code: 'internal_error', request_id: id },
+    });
+  });
+});

@@ -1,0 +1,106 @@
+import { Logger } from '@nestjs/common';
+import { OnGatewayConnection, OnGatewayInit, WebSocketGateway } from '@nestjs/websockets';
+import type { DefaultEventsMap, Server, Socket } from 'socket.io';
+import { holdsScope, Principal, TokenService } from '../auth';
+import { ERRORS } from '../errors';
+import { EventFeed } from './event-feed';
+import { EventLog } from './event-log';
+import { afterOf, ConnectionRefused, tokenOf } from './handshake';
+import { SocketOutbox } from './socket-outbox';
+import { TokenWatch } from './token-watch';
+
+/** Enough for every browser tab and script of one person; without a bound one token could take all of a server's memory. */
+export const MOST_SOCKETS_PER_USER = 50;
+
+interface SocketData {
+  principal: Principal;
+  /** The last `seq` that the client has, or need not be told. */
+  after: number;
+}
+
+type ClientSocket = Socket<DefaultEventsMap, DefaultEventsMap, DefaultEventsMap, SocketData>;
+type ClientServer = Server<DefaultEventsMap, DefaultEventsMap, DefaultEventsMap, SocketData>;
+
+const roomOf = (userId: string): string => `user:${userId}`;
+
+/** A user's events over Socket.IO: each connection is sent its own user's events, in order and without gap. */
+@WebSocketGateway()
+export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConnection<ClientSocket> {
+  private readonly logger = new Logger(EventsGateway.name);
+
+  constructor(
+    private readonly tokens: TokenService,
+    private readonly watch: TokenWatch,
+    private readonly log: EventLog,
+    private readonly feed: EventFeed,
+  ) {}
+
+  afterInit(server: ClientServer): void {
+    server.use((socket, next) => {
+      this.admit(socket).then(
+        () => next(),
+        (error: unknown) => next(this.refusal(socket, error)),
+      );
+    });
+  }
+
+  handleConnection(socket: ClientSocket): void {
+    const { principal, after } = socket.data;
+    // Without a listener, Socket.IO prints what the client sent that it cannot decode.
+    socket.on('error', () => undefined);
+    const outbox = new SocketOutbox(socket);
+    const subscribing = this.feed.subscribe({
+      userId: principal.userId,
+      after,
+      onEvent: (event) => outbox.send(event.type, event),
+      onResyncRequired: (seq) => outbox.send('resync_required', { type: 'resync_required', event_seq: seq }),
+      ready: () => outbox.ready(),
+    });
+    subscribing.catch((error: unknown) => this.giveUp(socket, error));
+    socket.once('disconnect', () => {
+      unwatch();
+      subscribing.then(
+        (subscription) => subscription.close(),
+        () => undefined,
+      );
+    });
+    const unwatch = this.watch.watch({
+      tokenId: principal.tokenId,
+      expiresAt: principal.tokenExpiresAt,
+      // "Disconnected by the server" tells a standard client not to come back by itself.
+      onEnd: () => void setImmediate(() => socket.disconnect(true)),
+    });
+  }
+
+  /** Decides before the connection exists. @throws ConnectionRefused */
+  private async admit(socket: ClientSocket): Promise<void> {
+    const auth: unknown = socket.handshake.auth;
+    const token = tokenOf(auth);
+    const principal = token === null ? null : await this.tokens.verify(token);
+    if (!principal) throw new ConnectionRefused(ERRORS.unauthorized.message, 'unauthorized');
+    if (!holdsScope(principal, 'read')) {
+      throw new ConnectionRefused(ERRORS.insufficient_permissions.message, 'insufficient_permissions');
+    }
+    // Now and not once connected: what happens as soon as the client knows that it is connected must reach it.
+    const after = afterOf(auth) ?? (await this.log.lastSeq(principal.userId));
+    const room = roomOf(principal.userId);
+    if ((socket.nsp.adapter.rooms.get(room)?.size ?? 0) >= MOST_SOCKETS_PER_USER) {
+      throw new ConnectionRefused('too many connections', 'too_many_connections');
+    }
+    // In the room before it is connected, so that connections being made count too; Socket.IO clears up after a refusal.
+    await socket.join(room);
+    socket.data = { principal, after };
+  }
+
+  private refusal(socket: ClientSocket, error: unknown): Error {
+    if (error instanceof ConnectionRefused) return error;
+    this.giveUp(socket, error);
+    return new ConnectionRefused(ERRORS.internal_error.message, 'internal_error');
+  }
+
+  /** Something here failed, so the client should try again, which it does by itself after a broken connection alone. */
+  private giveUp(socket: ClientSocket, error: unknown): void {
+    this.logger.error({ msg: 'a socket could not be served', err: error });
+    socket.conn.close(true);
+  }
+}

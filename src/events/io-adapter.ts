@@ -1,0 +1,64 @@
+import type { IncomingMessage } from 'node:http';
+import type { Socket as TcpSocket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { INestApplication } from '@nestjs/common';
+import { IoAdapter } from '@nestjs/platform-socket.io';
+import { Namespace, Server, ServerOptions } from 'socket.io';
+import type { Config } from '../config';
+
+/** As for HTTP bodies; no client has anything longer to say. */
+const LONGEST_MESSAGE = 65_536;
+
+/** How long a client may take to say goodbye at shutdown before its connection is cut. */
+const GOODBYE_MS = 1_000;
+
+/** Socket.IO on the server's own port, as Berth wants it. */
+export class BerthIoAdapter extends IoAdapter {
+  private closing = false;
+  private readonly connections = new Set<TcpSocket>();
+
+  constructor(
+    app: INestApplication,
+    private readonly config: Pick<Config, 'CORS_ORIGINS'>,
+  ) {
+    super(app);
+  }
+
+  override createIOServer(port: number, options: Partial<ServerOptions> = {}): Server {
+    const origins = this.config.CORS_ORIGINS;
+    const server = super.createIOServer(port, {
+      ...options,
+      // WebSockets know no CORS. No need: a page can do nothing without a token, which no browser sends by itself.
+      ...(origins.length > 0 && { cors: { origin: origins.includes('*') ? '*' : [...origins] } }),
+      maxHttpBufferSize: LONGEST_MESSAGE,
+      // Connected, but not let into a namespace: whoever has no token does not stay.
+      connectTimeout: 10_000,
+      upgradeTimeout: 10_000,
+      pingInterval: 25_000,
+      pingTimeout: 20_000,
+      // Costs some 300 KB a socket, for events that are a few hundred bytes.
+      perMessageDeflate: false,
+      allowRequest: (_request: IncomingMessage, answer: (fault: string | null, allowed: boolean) => void) => {
+        answer(this.closing ? 'server is shutting down' : null, !this.closing);
+      },
+    } satisfies Partial<ServerOptions>) as Server;
+    server.httpServer.on('upgrade', (_request: IncomingMessage, socket: TcpSocket) => {
+      this.connections.add(socket);
+      socket.once('close', () => this.connections.delete(socket));
+    });
+    return server;
+  }
+
+  /**
+   * Ends the connections beneath the sockets, so that clients see `transport close` and reconnect by themselves (a
+   * `disconnect` from the server means "stay away" to them). The HTTP server is Fastify's to close.
+   */
+  override async close(server: Server | Namespace): Promise<void> {
+    if (!(server instanceof Server)) return;
+    this.closing = true;
+    server.engine.close();
+    const deadline = Date.now() + GOODBYE_MS;
+    while (this.connections.size > 0 && Date.now() < deadline) await delay(10);
+    for (const connection of this.connections) connection.destroy();
+  }
+}

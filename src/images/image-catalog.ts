@@ -1,0 +1,80 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { type Config, CONFIG } from '../config';
+import { ContainerEngine, EngineError, MAX_IMAGE_REFERENCE_LENGTH, parseImageReference } from '../docker';
+import { invalidParameters } from '../errors';
+import type { CatalogImage } from './catalog-image';
+import { CUSTOM } from './catalog-image';
+import type { ImageView } from './image-view';
+
+/** Injection token of the catalogue's images. */
+export const CATALOG_IMAGES = Symbol('CATALOG_IMAGES');
+
+/** The images that containers can be made of. */
+@Injectable()
+export class ImageCatalog {
+  constructor(
+    @Inject(CATALOG_IMAGES) private readonly images: readonly CatalogImage[],
+    @Inject(CONFIG) private readonly config: Pick<Config, 'CUSTOM_IMAGES'>,
+    private readonly engine: ContainerEngine,
+  ) {}
+
+  /**
+   * Turns what a user asked for into the reference that Docker is given.
+   *
+   * @param request.image a name or a reference of the catalogue, or `custom`
+   * @param request.customImage with `custom` only: any reference by the OCI grammar
+   * @throws DomainError `invalid_parameters` that names the field
+   */
+  resolve({ image, customImage }: { image: string; customImage?: string | undefined }): string {
+    if (image === CUSTOM) return this.resolveCustom(customImage);
+    if (customImage !== undefined) throw fault('custom_image', `is allowed with image "${CUSTOM}" alone`);
+    const chosen =
+      this.images.find(({ name }) => name === image) ?? this.images.find(({ reference }) => reference === image);
+    if (!chosen) {
+      const names = [...this.images.map(({ name }) => name), ...(this.allowsCustom ? [CUSTOM] : [])];
+      throw fault('image', `must be one of ${names.join(', ')}`);
+    }
+    return chosen.reference;
+  }
+
+  /** The catalogue, and which of it is here already; not knowing that (as Docker does not answer) is no error. */
+  async list(): Promise<ImageView[]> {
+    const present = await this.present();
+    return this.images.map(({ name, reference, description, default: isDefault }) => ({
+      name,
+      reference,
+      description,
+      default: isDefault,
+      available: present?.has(reference) ?? null,
+    }));
+  }
+
+  private get allowsCustom(): boolean {
+    return this.config.CUSTOM_IMAGES === 'allow';
+  }
+
+  private resolveCustom(reference: string | undefined): string {
+    if (!this.allowsCustom) throw fault('image', `must be a name of the catalogue: custom images are not allowed here`);
+    if (reference === undefined) throw fault('custom_image', `must be given with image "${CUSTOM}"`);
+    if (reference.length > MAX_IMAGE_REFERENCE_LENGTH) {
+      throw fault('custom_image', `must be at most ${String(MAX_IMAGE_REFERENCE_LENGTH)} characters`);
+    }
+    if (parseImageReference(reference) === null) {
+      throw fault('custom_image', 'must be an image reference such as ghcr.io/owner/image:1.2');
+    }
+    return reference;
+  }
+
+  private async present(): Promise<ReadonlySet<string> | null> {
+    try {
+      return await this.engine.presentImages(this.images.map(({ reference }) => reference));
+    } catch (error) {
+      if (error instanceof EngineError) return null;
+      throw error;
+    }
+  }
+}
+
+function fault(field: string, message: string): Error {
+  return invalidParameters([{ field, message }]);
+}

@@ -1,0 +1,2 @@
+export { ImageCatalog } from './image-catalog';
+export { ImagesModule } from './images.module';

@@ -1,0 +1,64 @@
+import { QueryFailedError } from 'typeorm';
+import { createLogger } from './logger';
+import { NestLogger } from './nest-logger';
+import { requestContext } from './request-context';
+
+const token = `berth_${'0f'.repeat(32)}`;
+
+function captured() {
+  const lines: string[] = [];
+  const logger = createLogger({ LOG_LEVEL: 'trace' }, { write: (line: string) => void lines.push(line) });
+  return { logger, lines, last: () => JSON.parse(lines.at(-1) ?? '{}') as Record<string, unknown> };
+}
+
+describe('the log', () => {
+  it.each<[string, object, string]>([
+    ['a field of its own', { token }, 'x'],
+    ['a header', { headers: { authorization: `Bearer ${token}` } }, 'x'],
+    ['the sentence', {}, `got ${token}`],
+    ['a URL', { url: `/api/me?access_token=${token}` }, 'x'],
+    ['an error', { err: new Error(`no ${token}`) }, 'x'],
+    ['the cause of an error', { err: new Error('no', { cause: new Error(token) }) }, 'x'],
+  ])('must never hold a token: in %s', (_where, fields, message) => {
+    const { logger, lines } = captured();
+    logger.info(fields, message);
+    expect(lines.join('')).not.toContain(token.slice(12));
+    expect(lines.join('')).toContain('[redacted]');
+  });
+
+  it('must not hold the parameters of a query that failed', () => {
+    const { logger, lines } = captured();
+    logger.error({ err: new QueryFailedError('INSERT', ['user’s secret'], new Error('unique')) }, 'x');
+    expect(lines.join('')).not.toContain('secret');
+  });
+
+  it('must carry the request that it is about, and what becomes known of it', () => {
+    const { logger, last } = captured();
+    requestContext.run({ requestId: 'r1' }, () => {
+      logger.info('first');
+      expect(last()).toMatchObject({ level: 'info', msg: 'first', request_id: 'r1' });
+      const context = requestContext.getStore();
+      if (context) context.containerId = 'c1';
+      logger.info('second');
+    });
+    expect(last()).toMatchObject({ request_id: 'r1', container_id: 'c1' });
+    logger.info('third');
+    expect(last()).not.toHaveProperty('request_id');
+  });
+
+  it('must take Nest’s own lines', () => {
+    const { logger, last } = captured();
+    const nest = new NestLogger(logger);
+    nest.warn('careful', 'SomeService');
+    expect(last()).toMatchObject({ level: 'warn', msg: 'careful', context: 'SomeService' });
+    nest.error('broken', 'Error: broken\n  at x', 'SomeService');
+    expect(last()).toMatchObject({
+      level: 'error',
+      msg: 'broken',
+      stack: 'Error: broken\n  at x',
+      context: 'SomeService',
+    });
+    nest.log('module loaded', 'InstanceLoader');
+    expect(last()).toMatchObject({ level: 'debug' });
+  });
+});

@@ -1,0 +1,178 @@
+import { randomUUID } from 'node:crypto';
+import { TokenService } from '../../src/auth';
+import { RouteRegistry } from '../../src/http';
+import { Berth, TestUser } from '../support/berth';
+import { NewContainer } from '../support/api-client';
+import { RealDocker } from '../support/real-docker';
+
+jest.setTimeout(60_000);
+
+/** What each route asks of a caller. A route that is not here fails the test that enumerates the router. */
+interface RouteRule {
+  readonly scope: 'public' | 'read' | 'write';
+  /** What `:id` names, if anything. */
+  readonly id?: 'container' | 'token';
+  readonly body?: object;
+}
+
+const SETTINGS = { name: 'renamed', memory_mb: 256, cpu_shares: 500, disk_mb: 1024 };
+const RULES: Readonly<Record<string, RouteRule>> = {
+  'GET /health/live': { scope: 'public' },
+  'GET /health/ready': { scope: 'public' },
+  'GET /api/openapi.json': { scope: 'public' },
+  'GET /api/docs': { scope: 'public' },
+  'POST /api/containers': { scope: 'write', body: { image: 'sandbox', name: 'a name with spaces' } },
+  'GET /api/containers': { scope: 'read' },
+  'GET /api/containers/:id': { scope: 'read', id: 'container' },
+  'GET /api/containers/:id/wait': { scope: 'read', id: 'container' },
+  'POST /api/containers/:id/start': { scope: 'write', id: 'container' },
+  'POST /api/containers/:id/stop': { scope: 'write', id: 'container' },
+  'DELETE /api/containers/:id': { scope: 'write', id: 'container' },
+  'PATCH /api/containers/:id': { scope: 'write', id: 'container', body: SETTINGS },
+  'PATCH /api/containers/:id/settings': { scope: 'write', id: 'container', body: SETTINGS },
+  'GET /api/images': { scope: 'read' },
+  'GET /api/tiers': { scope: 'read' },
+  'GET /api/me': { scope: 'read' },
+  'GET /api/tokens': { scope: 'read' },
+  'POST /api/tokens': { scope: 'write', body: { name: 'x', scopes: ['nonsense'] } },
+  'DELETE /api/tokens/:id': { scope: 'write', id: 'token' },
+};
+
+/** The documentation's own files; what they hold is public. */
+const isDocumentation = (url: string): boolean => url.startsWith('/api/docs');
+const PROTECTED = Object.entries(RULES).filter(([, { scope }]) => scope !== 'public');
+const WITH_ID = PROTECTED.filter(([, { id }]) => id !== undefined);
+
+describe('authorization', () => {
+  const docker = new RealDocker();
+  const instance = `test-authorization-${String(process.pid)}-${process.env['TEST_DATABASE'] ?? ''}`;
+  let berth: Berth;
+  let owner: TestUser;
+  let stranger: TestUser;
+  let container: NewContainer;
+  let tokenId: string;
+
+  beforeAll(async () => {
+    berth = await Berth.start({ environment: { INSTANCE_ID: instance } });
+    owner = await berth.user();
+    stranger = await berth.user();
+    container = await owner.api.running();
+    tokenId = String((await owner.api.call('POST', '/api/tokens', { name: 'spare' })).body['id']);
+  });
+
+  afterAll(async () => {
+    await berth.stop();
+    await docker.removeInstance(instance);
+  });
+
+  it('must be tested for every route that the router knows', () => {
+    const routes = berth.app
+      .get(RouteRegistry)
+      .routes.filter(({ method, url }) => method !== 'HEAD' && method !== 'OPTIONS' && !isDocumentation(url))
+      .map(({ method, url }) => `${method} ${url}`);
+    const ruled = Object.keys(RULES).filter((route) => !isDocumentation(route.split(' ')[1] ?? ''));
+    expect([...new Set(routes)].sort()).toEqual(ruled.sort());
+  });
+
+  describe.each(PROTECTED)('%s', (route, { scope, id, body }) => {
+    it.each<[string, () => Promise<Record<string, string>>]>([
+      ['no token', () => Promise.resolve({})],
+      ['another scheme', () => Promise.resolve({ authorization: `Basic ${Buffer.from('a:b').toString('base64')}` })],
+      ['a malformed token', () => Promise.resolve({ authorization: 'Bearer berth_short' })],
+      ['an unknown token', () => Promise.resolve({ authorization: `Bearer berth_${'0'.repeat(64)}` })],
+      ['a revoked token', async () => bearer(await revoked())],
+      ['an expired token', async () => bearer(await issued(['read', 'write'], new Date(Date.now() - 1000)))],
+    ])('must refuse %s', async (_what, headers) => {
+      const answer = await call(route, await headers(), id ? idOf(id) : '', body);
+      expect(answer.status).toBe(401);
+      expect(answer.headers.get('www-authenticate')).toBe('Bearer');
+      expect(await answer.json()).toEqual({ error: 'unauthorized', code: 'unauthorized', request_id: expect.any(String) });
+    });
+
+    it('must refuse a token in the address', async () => {
+      const [method = '', path = ''] = route.split(' ');
+      const target = `${berth.url}${path.replace(':id', id ? idOf(id) : '')}?access_token=${owner.token}`;
+      expect((await fetch(target, { method })).status).toBe(401);
+    });
+
+    it('must refuse a token without the scope', async () => {
+      for (const scopes of [[scope === 'read' ? 'write' : 'read'], ['agent']] as const) {
+        const answer = await call(route, bearer(await issued([...scopes])), id ? idOf(id) : '', body);
+        expect(answer.status).toBe(403);
+        expect(await answer.json()).toMatchObject({ error: 'insufficient permissions', code: 'insufficient_permissions' });
+      }
+    });
+
+    it('must let a token with the scope alone through to its own faults', async () => {
+      const answer = await call(route, bearer(await issued([scope as 'read'])), randomUUID(), { unknown: 1 });
+      expect([401, 403]).not.toContain(answer.status);
+    });
+  });
+
+  describe.each(WITH_ID)('%s', (route, { id, body }) => {
+    it("must tell the truth about somebody else's", async () => {
+      const forms = id === 'container' ? [container.db_id, container.id, container.id.slice(0, 12)] : [tokenId];
+      for (const form of forms) {
+        const answer = await call(withQuery(route), bearer(stranger.token), form, body);
+        const expected = id === 'container' ? { error: 'not authorized' } : { error: 'token not found' };
+        expect(answer.status).toBe(id === 'container' ? 403 : 404);
+        expect(await answer.json()).toMatchObject(expected);
+      }
+    });
+
+    it('must not find what is not there, whatever it looks like', async () => {
+      const odd = ['nonsense', 'A'.repeat(500), '..%2F..%2Fetc', "1'%20OR%20'1'='1", '%00', '%E2%80%AE', '0', '-1', 'agent:x'];
+      const forms = [randomUUID(), 'a'.repeat(64), 'b'.repeat(12), ...odd];
+      for (const form of forms) {
+        const answer = await call(withQuery(route), bearer(owner.token), form, body);
+        expect(answer.status).toBe(404);
+        expect(await answer.json()).toMatchObject({ error: id === 'container' ? 'container not found' : 'token not found' });
+      }
+    });
+  });
+
+  it('must not have harmed the container that strangers tried to reach', async () => {
+    expect((await owner.api.get(container.db_id)).body).toMatchObject({ status: 'running', id: container.id });
+  });
+
+  it('must not let a token make a stronger one', async () => {
+    const weak = bearer(await issued(['write']));
+    const answer = await call('POST /api/tokens', weak, '', { name: 'stronger', scopes: ['write', 'admin'] });
+    expect(answer.status).toBe(403);
+  });
+
+  function idOf(kind: 'container' | 'token'): string {
+    return kind === 'container' ? container.db_id : tokenId;
+  }
+
+  function call(route: string, headers: Record<string, string>, id: string, body?: object): Promise<Response> {
+    const [method = '', path = ''] = route.split(' ');
+    const json = method === 'GET' || method === 'DELETE' || body === undefined ? null : JSON.stringify(body);
+    return fetch(`${berth.url}${path.replace(':id', id)}`, {
+      method,
+      headers: { ...headers, ...(json !== null && { 'content-type': 'application/json' }) },
+      ...(json !== null && { body: json }),
+    });
+  }
+
+  function bearer(token: string): Record<string, string> {
+    return { authorization: `Bearer ${token}` };
+  }
+
+  async function issued(scopes: ('read' | 'write' | 'agent')[], expiresAt: Date | null = null): Promise<string> {
+    const { text } = await berth.app.get(TokenService).issue({ userId: owner.id, name: 'matrix', scopes, expiresAt });
+    return text;
+  }
+
+  async function revoked(): Promise<string> {
+    const service = berth.app.get(TokenService);
+    const { text, token } = await service.issue({ userId: owner.id, name: 'revoked', scopes: ['read', 'write'], expiresAt: null });
+    await service.revoke({ userId: owner.id, tokenId: token.id });
+    return text;
+  }
+});
+
+/** The wait needs a status to get past its validation. */
+function withQuery(route: string): string {
+  return route.endsWith('/wait') ? `${route}?status=running&timeout=0` : route;
+}

@@ -1,0 +1,118 @@
+import { LocalSignals, SignalMap, SignalName, Signals } from '../../src/signals';
+import { eventually } from '../support/eventually';
+import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { EventsProcess, range, Told } from './events-process';
+
+jest.setTimeout(60_000);
+
+/** What one process publishes, all processes hear. */
+class Wire {
+  private readonly all: LocalSignals[] = [];
+
+  attach(): Signals {
+    const mine = new LocalSignals();
+    this.all.push(mine);
+    const publish = <S extends SignalName>(name: S, payload: SignalMap[S]) => {
+      for (const each of this.all) each.publish(name, payload);
+    };
+    return { publish, on: mine.on.bind(mine) };
+  }
+}
+
+const onPostgres = process.env['TEST_DATABASE'] === 'postgres';
+
+/** SQLite belongs to one process. */
+const severalProcesses = onPostgres ? describe : describe.skip;
+
+severalProcesses('events of several processes', () => {
+  let testDatabase: TestDatabase;
+  let processes: EventsProcess[] = [];
+
+  beforeEach(async () => {
+    testDatabase = await openTestDatabase();
+  });
+
+  afterEach(async () => {
+    await Promise.all(processes.map((each) => each.stop()));
+    await testDatabase.drop();
+  });
+
+  async function start(signals: readonly Signals[]): Promise<[EventsProcess, EventsProcess]> {
+    const { url } = testDatabase;
+    const one = await EventsProcess.start({ url, signals: signals[0] ?? new LocalSignals() });
+    const two = await EventsProcess.start({ url, signals: signals[1] ?? new LocalSignals() });
+    processes = [one, two];
+    return [one, two];
+  }
+
+  async function expectBothToTellAll(one: EventsProcess, two: EventsProcess): Promise<void> {
+    const users = await Promise.all(range(1, 5).map(() => one.newUser()));
+    const followers = await Promise.all(
+      users.flatMap((userId) => [one, two].map(({ feed }) => new Told().follow(feed, { userId, after: 0 }))),
+    );
+    await Promise.all(
+      users.flatMap((userId) => range(1, 60).map((n) => (n % 2 ? one : two).commit(userId, String(n)))),
+    );
+    for (const told of followers) await eventually(() => expect(told.all).toEqual(range(1, 60)));
+    const [first, second] = followers;
+    expect(first?.events).toEqual(second?.events);
+    for (const told of followers) told.close();
+  }
+
+  it('must all reach every process in order, by signals', async () => {
+    const wire = new Wire();
+    const [one, two] = await start([wire.attach(), wire.attach()]);
+    // The poll is not started, so nothing but signals can tell.
+    await expectBothToTellAll(one, two);
+  });
+
+  it('must all reach every process in order when every signal is lost', async () => {
+    const [one, two] = await start([]);
+    one.feed.onApplicationBootstrap();
+    two.feed.onApplicationBootstrap();
+    await expectBothToTellAll(one, two);
+  });
+
+  it('must not stop at a hint of events that do not exist', async () => {
+    const wire = new Wire();
+    const stranger = wire.attach();
+    const [one, two] = await start([wire.attach(), wire.attach()]);
+    const userId = await one.newUser();
+    const told = await new Told().follow(two.feed, { userId });
+    stranger.publish('user_events', { userId, seq: 1_000_000 });
+    await one.commit(userId, 'a');
+    stranger.publish('user_events', { userId, seq: 5 });
+    await one.commit(userId, 'b');
+    await eventually(() => expect(told.all).toEqual([1, 2]));
+    told.close();
+  });
+
+  it('must give replays that race with another process’s commits exactly after+1…n', async () => {
+    const wire = new Wire();
+    const [one, two] = await start([wire.attach(), wire.attach()]);
+    const userId = await one.newUser();
+    await one.commit(userId, ...range(1, 450).map(String));
+    const commits = Promise.all(range(1, 100).map((n) => (n % 2 ? one : two).commit(userId, String(n))));
+    const followers = await Promise.all(
+      range(0, 45).map(async (tenth) => ({
+        after: tenth * 10,
+        told: await new Told().follow(two.feed, { userId, after: tenth * 10 }),
+      })),
+    );
+    await commits;
+    for (const { after, told } of followers) {
+      await eventually(() => expect(told.all).toEqual(range(after + 1, 550)));
+      told.close();
+    }
+  });
+
+  it('must be pruned by several processes at once without failing', async () => {
+    const [one, two] = await start([]);
+    const userId = await one.newUser();
+    for (let batch = 0; batch < 6; batch += 1) await one.commit(userId, ...range(1, 500).map(String));
+    const later = new Date(Date.now() + 1_000);
+    const [first, second] = await Promise.all([one.log.prune(later), two.log.prune(later)]);
+    expect(first + second + (await one.log.prune(later))).toBe(3_000);
+    expect(await one.log.oldestSeq(userId)).toBeNull();
+  });
+});

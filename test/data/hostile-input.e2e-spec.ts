@@ -1,0 +1,167 @@
+import { randomUUID } from 'node:crypto';
+import { connect } from 'node:net';
+import { Berth, TestUser } from '../support/berth';
+import { RealDocker } from '../support/real-docker';
+
+jest.setTimeout(60_000);
+
+const SETTINGS = { name: 'valid', memory_mb: 256, cpu_shares: 500, disk_mb: 1024 };
+const CREATE = { image: 'sandbox', ...SETTINGS };
+const TOKEN = { name: 'valid', scopes: ['read'], expires_in: 1 };
+
+/** Nothing of these is right for any field. */
+const NEVER_RIGHT: readonly unknown[] = [
+  ...[null, true, [], {}, [[]], -1, 0, 1.5, 1e308, Number.MAX_SAFE_INTEGER, '', ' ', '\u0000', 'a\u0000b', '\ud800', '💥'],
+  ...['a'.repeat(5000), '../../etc/passwd', "'; DROP TABLE containers; --", '{{7*7}}', '$(reboot)', 'a\r\nx-evil: 1', 'İ'],
+  ...[{ $gt: '' }, { toString: 1 }, ['a', 'b'], '9'.repeat(400), 'NaN', 'Infinity', '0x10', '256'],
+];
+
+const FIELDS: readonly (readonly [string, string, Readonly<Record<string, unknown>>, string, readonly unknown[]])[] = [
+  ...['image', 'custom_image', 'name', 'memory_mb', 'cpu_shares', 'disk_mb'].map(
+    (field) => ['POST', '/api/containers', CREATE, field, NEVER_RIGHT] as const,
+  ),
+  ['POST', '/api/containers', CREATE, 'env', [...NEVER_RIGHT, { 'a b': '1' }, { A: 1 }, { A: 'a\u0000' }, { A: { B: '1' } }]] as const,
+  ...['name', 'memory_mb', 'cpu_shares', 'disk_mb'].map(
+    (field) => ['PATCH', `/api/containers/${randomUUID()}`, SETTINGS, field, NEVER_RIGHT] as const,
+  ),
+  ...['scopes', 'expires_in'].map((field) => ['POST', '/api/tokens', TOKEN, field, NEVER_RIGHT] as const),
+];
+
+/** Right for this field, wrong as it may be for others. */
+const RIGHT: Readonly<Record<string, readonly unknown[]>> = {
+  name: ['256', '9'.repeat(0), 'NaN', 'Infinity', '0x10'],
+  // Omitting by null is omitting; an empty environment is one.
+  env: [null, {}],
+  custom_image: [null],
+  memory_mb: [null],
+  cpu_shares: [null],
+  disk_mb: [null],
+  scopes: [null],
+  expires_in: [null],
+};
+
+describe('hostile input', () => {
+  const docker = new RealDocker();
+  const instance = `test-hostile-${String(process.pid)}-${process.env['TEST_DATABASE'] ?? ''}`;
+  let berth: Berth;
+  let user: TestUser;
+
+  beforeAll(async () => {
+    berth = await Berth.start({ environment: { INSTANCE_ID: instance } });
+    user = await berth.user();
+  });
+
+  afterAll(async () => {
+    expect((await user.api.call('GET', '/api/containers')).body).toMatchObject({ count: 0 });
+    await berth.stop();
+    await docker.removeInstance(instance);
+  });
+
+  describe.each(FIELDS)('%s %s', (method, path, valid, field, values) => {
+    it(`must be refused in ${field} by a 400 that names it`, async () => {
+      const optional = method === 'POST';
+      const wrong = values.filter((value) => !(optional && RIGHT[field]?.some((right) => deepEqual(right, value))));
+      for (const value of wrong.filter((each) => !(field === 'name' && RIGHT['name']?.includes(each)))) {
+        const body = { ...valid, ...(field === 'custom_image' && { image: 'custom' }), [field]: value };
+        const answer = await user.api.call(method, path, body);
+        // A PATCH of what is not there may say that first.
+        expect({ value, status: answer.status }).toEqual({ value, status: expect.any(Number) });
+        if (method === 'PATCH' && answer.status === 404) continue;
+        expect({ value, status: answer.status, body: answer.body }).toMatchObject({ value, status: 400 });
+        expect(answer.body).toMatchObject({ error: 'invalid parameters', code: 'invalid_parameters' });
+        expectNoLeak(JSON.stringify(answer.body));
+      }
+    });
+  });
+
+  it.each<[string, string, number]>([
+    ['no JSON', '{"image":', 400],
+    ['a string', '"text"', 400],
+    ['an array', '[]', 400],
+    ['null', 'null', 400],
+    ['an unknown field', JSON.stringify({ ...CREATE, privileged: true }), 400],
+    ['a prototype key', '{"image":"sandbox","__proto__":{"admin":true}}', 400],
+    ['a constructor key', '{"image":"sandbox","constructor":{"prototype":{"admin":true}}}', 400],
+    ['a prototype key in env', '{"image":"sandbox","env":{"__proto__":{"a":"b"}}}', 400],
+    ['deep nesting', `{"env":${'{"a":'.repeat(5000)}1${'}'.repeat(5000)}}`, 400],
+    ['deep arrays', `{"env":${'['.repeat(20_000)}${']'.repeat(20_000)}}`, 400],
+    ['64 KiB and a byte', `{"image":"${'a'.repeat(65_536)}"}`, 413],
+    ['10 MB', `{"image":"${'a'.repeat(10_000_000)}"}`, 413],
+  ])('must be refused as a body: %s', async (_what, body, status) => {
+    const answer = await raw('POST', '/api/containers', { body, headers: { 'content-type': 'application/json' } });
+    expect(answer.status).toBe(status);
+    const text = await answer.text();
+    expect(JSON.parse(text)).toMatchObject({ error: expect.any(String), code: expect.any(String), request_id: expect.any(String) });
+    expectNoLeak(text);
+  });
+
+  it('must be refused as another content type', async () => {
+    for (const type of ['text/plain', 'application/xml', 'multipart/form-data; boundary=x', 'nonsense']) {
+      const answer = await raw('POST', '/api/containers', { body: 'x', headers: { 'content-type': type } });
+      expect(answer.status).toBe(415);
+      expect(await answer.json()).toMatchObject({ code: 'unsupported_media_type' });
+    }
+  });
+
+  it.each(['limit=0', 'limit=101', 'limit=1.5', 'limit=a', 'status=gone', 'name=%00', 'name=a%20b', 'cursor=%00', 'cursor=AAAA', 'x=1', 'limit=1&limit=2'])(
+    'must be refused as a query of the list: %s',
+    async (query) => {
+      const answer = await user.api.call('GET', `/api/containers?${query}`);
+      expect(answer.status).toBe(400);
+      expect(answer.body['details']).toEqual([expect.objectContaining({ field: query.split('=')[0] })]);
+    },
+  );
+
+  it('must not choose the request id unless it is a sane one', async () => {
+    const sane = await raw('GET', '/api/me', { headers: { 'x-request-id': 'abc-123' } });
+    expect(sane.headers.get('x-request-id')).toBe('abc-123');
+    for (const odd of ['a b', 'a'.repeat(200), '<script>', '"', '{}']) {
+      const answer = await raw('GET', '/api/me', { headers: { 'x-request-id': odd } });
+      expect(answer.status).toBe(200);
+      expect(answer.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
+    }
+  });
+
+  it.each<[string, string, number]>([
+    ['a path that is no URL', 'GET /api/containers/%zz HTTP/1.1\r\nhost: x\r\n', 400],
+    ['a header with a space in its name', 'GET /api/me HTTP/1.1\r\nhost: x\r\nbad header: 1\r\n', 400],
+    ['64 KiB of headers', `GET /api/me HTTP/1.1\r\nhost: x\r\nx: ${'a'.repeat(65_536)}\r\n`, 431],
+    ['two lengths', 'POST /api/containers HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n', 400],
+    ['a method that does not exist', 'HACK /api/me HTTP/1.1\r\nhost: x\r\n', 400],
+  ])('must be refused as bytes: %s', async (_what, head, status) => {
+    const answer = await rawBytes(`${head}connection: close\r\n\r\n`);
+    expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${String(status)} `));
+    expect(JSON.parse(answer.slice(answer.indexOf('{')))).toMatchObject({ error: expect.any(String), code: expect.any(String) });
+    expectNoLeak(answer);
+  });
+
+  it('must get an error in the one shape for a route that is not there', async () => {
+    for (const path of ['/', '/api', '/api/nothing', '/etc/passwd', '/api/containers/a/b/c', '//evil']) {
+      const answer = await raw('GET', path, {});
+      expect(answer.status).toBe(404);
+      expect(await answer.json()).toEqual({ error: 'route not found', code: 'route_not_found', request_id: expect.any(String) });
+    }
+  });
+
+  function raw(method: string, path: string, init: { body?: string; headers?: Record<string, string> }): Promise<Response> {
+    const headers = { authorization: `Bearer ${user.token}`, ...init.headers };
+    return fetch(`${berth.url}${path}`, { method, ...init, headers });
+  }
+
+  async function rawBytes(text: string): Promise<string> {
+    const { hostname, port } = new URL(berth.url);
+    const socket = connect(Number(port), hostname);
+    socket.end(text);
+    const chunks: Buffer[] = [];
+    for await (const chunk of socket as AsyncIterable<Buffer>) chunks.push(chunk);
+    return Buffer.concat(chunks).toString();
+  }
+});
+
+function deepEqual(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+function expectNoLeak(text: string): void {
+  expect(text).not.toMatch(/node_modules|\.ts:|\.js:|at [A-Z]\w+\.|SELECT |INSERT |SQLITE|QueryFailed|berth_[0-9a-f]{64}/);
+}

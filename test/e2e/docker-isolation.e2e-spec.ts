@@ -1,0 +1,107 @@
+import { EngineSandbox } from '../support/engine-sandbox';
+
+jest.setTimeout(120_000);
+
+/** The bits of CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID and NET_BIND_SERVICE: Linux capabilities 0, 1, 3, 5, 6, 7, 10. */
+const CAPABILITY_MASK = [0, 1, 3, 5, 6, 7, 10].reduce((mask, bit) => mask | (1 << bit), 0);
+
+describe('what a sandbox may do', () => {
+  const sandbox = new EngineSandbox();
+  const engine = sandbox.engine();
+  let dockerId: string;
+
+  const inside = (...command: string[]): Promise<string> => sandbox.real.exec(dockerId, command);
+  const shell = (script: string): Promise<string> => inside('sh', '-c', script);
+
+  beforeAll(async () => {
+    await engine.prepare(sandbox.instance);
+    dockerId = await sandbox.running(engine, sandbox.spec());
+  });
+  afterAll(() => sandbox.cleanUp());
+
+  it('must run under gVisor, not on the kernel of the machine', async () => {
+    expect(await inside('dmesg')).toContain('gVisor');
+  });
+
+  it('must see no more memory than it was given', async () => {
+    const total = /MemTotal:\s+(\d+) kB/.exec(await inside('cat', '/proc/meminfo'))?.[1];
+    expect(Number(total)).toBeLessThanOrEqual(256 * 1024);
+    expect(Number(total)).toBeGreaterThan(200 * 1024);
+  });
+
+  it('must hold exactly the capabilities that it was given', async () => {
+    const status = await inside('cat', '/proc/self/status');
+    const effective = /CapEff:\s+([0-9a-f]+)/.exec(status)?.[1];
+    const bounding = /CapBnd:\s+([0-9a-f]+)/.exec(status)?.[1];
+    expect(Number.parseInt(effective ?? '', 16)).toBe(CAPABILITY_MASK);
+    expect(Number.parseInt(bounding ?? '', 16)).toBe(CAPABILITY_MASK);
+  });
+
+  it('must not mount, change the clock, or make device nodes', async () => {
+    const attempts = ['mount -t tmpfs none /mnt', 'date -s 2000-01-01', 'mknod /tmp/disk b 8 0'];
+    for (const attempt of attempts) {
+      expect(await shell(`mkdir -p /mnt /tmp; ${attempt} >/dev/null 2>&1 && echo done || echo refused`)).toBe(
+        'refused\n',
+      );
+    }
+  });
+
+  it('must see nothing of the machine beyond its own volume', async () => {
+    expect(
+      await shell('ls -d /var/run/docker.sock /proc/1/root/home/user 2>/dev/null; ls -A /home/user'),
+    ).not.toContain('docker.sock');
+    const { HostConfig, Mounts } = await sandbox.real.inspect(dockerId);
+    expect(Mounts.map(({ Type, Destination }) => ({ Type, Destination }))).toEqual([
+      { Type: 'volume', Destination: '/home/user' },
+    ]);
+    expect(HostConfig).toMatchObject({
+      Privileged: false,
+      IpcMode: 'private',
+      PidMode: '',
+      UTSMode: '',
+      PidsLimit: 512,
+      Memory: 256 * 1024 * 1024,
+      MemorySwap: 256 * 1024 * 1024,
+      CpuPeriod: 100_000,
+      CpuQuota: 50_000,
+      NanoCpus: 0,
+      CapDrop: ['ALL'],
+      SecurityOpt: ['no-new-privileges'],
+      RestartPolicy: { Name: 'unless-stopped' },
+    });
+    expect(HostConfig.MaskedPaths?.length).toBeGreaterThan(0);
+    expect(HostConfig.ReadonlyPaths?.length).toBeGreaterThan(0);
+    expect(HostConfig.Devices ?? []).toEqual([]);
+    expect(HostConfig.PortBindings ?? {}).toEqual({});
+    expect(HostConfig.Binds ?? []).toEqual([]);
+  });
+
+  it('must take more processors than the machine has', async () => {
+    const many = await sandbox.running(engine, sandbox.spec({ cpuShares: 64_000 }));
+    expect(await engine.inspectContainer(many)).toMatchObject({ state: 'running' });
+    await engine.removeContainer(many);
+  });
+
+  it('must not reach a sibling on the same network, which itself can be reached from the machine', async () => {
+    const sibling = await sandbox.running(engine, sandbox.spec());
+    const address = (await engine.inspectContainer(sibling))?.ipAddress ?? '';
+    const listening = sandbox.real.exec(sibling, ['sh', '-c', 'while true; do echo hello | nc -l -p 8000; done']);
+    listening.catch(() => undefined);
+    // Itself first: the listener is up, and only the way to it is closed.
+    const own = await sandbox.real.exec(sibling, [
+      'sh',
+      '-c',
+      `for i in 1 2 3 4 5 6 7 8 9 10; do nc -w 1 ${address} 8000 </dev/null && break; sleep 0.2; done`,
+    ]);
+    expect(own).toContain('hello');
+    expect(await shell(`nc -w 2 ${address} 8000 </dev/null 2>/dev/null || echo unreachable`)).toBe('unreachable\n');
+    await engine.removeContainer(sibling);
+  });
+
+  it('must hold no more than 512 processes', async () => {
+    const crowd = await sandbox.running(engine, sandbox.spec());
+    const { HostConfig } = await sandbox.real.inspect(crowd);
+    expect(HostConfig.PidsLimit).toBe(512);
+    await engine.removeContainer(crowd);
+  });
+});

@@ -1,0 +1,108 @@
+import { randomUUID } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import type { Server, Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DockerEngine } from '../../src/docker/docker-engine';
+
+/** A socket that takes every connection and does with it what a test says. */
+class BrokenDaemon {
+  readonly path = join(tmpdir(), `berth-broken-${randomUUID()}.sock`);
+  readonly sockets = new Set<Socket>();
+  answer: (socket: Socket, request: string) => void = () => undefined;
+  private readonly server: Server = createServer((socket) => {
+    this.sockets.add(socket);
+    socket.on('close', () => this.sockets.delete(socket));
+    socket.on('error', () => undefined);
+    socket.on('data', (request) => this.answer(socket, request.toString()));
+  });
+
+  listen(): Promise<void> {
+    return new Promise((resolve) => this.server.listen(this.path, resolve));
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.sockets) socket.destroy();
+    await new Promise((resolve) => this.server.close(resolve));
+    await rm(this.path, { force: true });
+  }
+}
+
+const http = (body: string, headers = ''): string =>
+  `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n${headers}Content-Length: ${String(Buffer.byteLength(body))}\r\n\r\n${body}`;
+
+describe('a Docker that does not answer', () => {
+  const daemon = new BrokenDaemon();
+  let engine: DockerEngine;
+
+  beforeAll(() => daemon.listen());
+  afterAll(() => daemon.close());
+  beforeEach(() => {
+    engine = new DockerEngine({
+      DOCKER_HOST: `unix://${daemon.path}`,
+      DOCKER_TIMEOUT_SECONDS: 1,
+      SANDBOX_RUNTIME: 'runsc',
+      DISK_QUOTA: 'off',
+    });
+  });
+  afterEach(() => engine.onApplicationShutdown());
+
+  const took = async (call: Promise<unknown>): Promise<number> => {
+    const before = performance.now();
+    await expect(call).rejects.toMatchObject({ name: 'EngineError', code: 'docker_unavailable' });
+    return performance.now() - before;
+  };
+
+  it.each([
+    ['ping', () => engine.ping()],
+    ['prepare', () => engine.prepare('test-broken')],
+    ['listContainers', () => engine.listContainers({ instance: 'test-broken' })],
+    ['ensureImage', () => engine.ensureImage('ubuntu:24.04')],
+    ['removeContainer', () => engine.removeContainer('f'.repeat(64))],
+  ])('must end %s when its time is over', async (_name, call) => {
+    daemon.answer = () => undefined;
+    expect(await took(call())).toBeLessThan(2000);
+  });
+
+  it('must give its sockets back after calls that ran out of time', async () => {
+    daemon.answer = () => undefined;
+    await Promise.all(Array.from({ length: 80 }, () => took(engine.removeContainer('f'.repeat(64)))));
+    daemon.answer = (socket) => socket.write(http('OK'));
+    await engine.ping();
+  });
+
+  it('must end a call whose connection is cut in the middle of the answer, at once', async () => {
+    daemon.answer = (socket) => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n[{"Id":');
+    expect(await took(engine.listContainers({ instance: 'test-broken' }))).toBeLessThan(500);
+  });
+
+  it.each([
+    ['nothing but a cut connection', (socket: Socket) => socket.destroy()],
+    ['what is not HTTP', (socket: Socket) => socket.end('SSH-2.0-OpenSSH\r\n')],
+    ['what is not JSON', (socket: Socket) => socket.end(http('<html>'))],
+    ['JSON of another shape', (socket: Socket) => socket.end(http('{"unexpected":true}'))],
+  ])('must say that Docker is unavailable when it answers %s', async (_name, answer) => {
+    daemon.answer = answer;
+    expect(await took(engine.listContainers({ instance: 'test-broken' }))).toBeLessThan(500);
+  });
+
+  it('must say that Docker is unavailable when nobody listens', async () => {
+    const nobody = new DockerEngine({
+      DOCKER_HOST: 'unix:///nonexistent/docker.sock',
+      DOCKER_TIMEOUT_SECONDS: 1,
+      SANDBOX_RUNTIME: 'runsc',
+      DISK_QUOTA: 'off',
+    });
+    expect(await took(nobody.ping())).toBeLessThan(500);
+  });
+
+  it('must never hang a pull whose stream falls silent', async () => {
+    daemon.answer = (socket, request) => {
+      const isPull = request.startsWith('POST /images/create?fromImage=ubuntu&tag=24.04 ');
+      socket.write(`HTTP/1.1 ${isPull ? '200 OK' : '404 Not Found'}\r\n`);
+      socket.write(isPull ? 'Transfer-Encoding: chunked\r\n\r\n' : 'Content-Length: 2\r\n\r\n{}');
+    };
+    expect(await took(engine.ensureImage('ubuntu:24.04'))).toBeLessThan(3000);
+  });
+});

@@ -1,0 +1,164 @@
+import { randomUUID } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { connect, createServer } from 'node:net';
+import type { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { EngineEvent, WatchMessage } from '../../src/docker';
+import { EngineSandbox } from '../support/engine-sandbox';
+import { eventually } from '../support/eventually';
+
+jest.setTimeout(120_000);
+
+/** A wire between the engine and Docker that can be cut. */
+class Wire {
+  /** While true, every new connection is cut at once. */
+  down = false;
+  private readonly path = join(tmpdir(), `berth-wire-${randomUUID()}.sock`);
+  private readonly sockets = new Set<Socket>();
+  private readonly server = createServer((near) => {
+    if (this.down) {
+      near.destroy();
+      return;
+    }
+    const far = connect((process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock').replace('unix://', ''));
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      this.sockets.add(from);
+      from.on('error', () => undefined);
+      from.on('close', () => {
+        this.sockets.delete(from);
+        to.destroy();
+      });
+      from.pipe(to);
+    }
+  });
+
+  get dockerHost(): string {
+    return `unix://${this.path}`;
+  }
+
+  open(): Promise<void> {
+    return new Promise((resolve) => this.server.listen(this.path, resolve));
+  }
+
+  cut(): void {
+    for (const socket of this.sockets) socket.destroy();
+  }
+
+  async close(): Promise<void> {
+    this.cut();
+    await new Promise((resolve) => this.server.close(resolve));
+    await rm(this.path, { force: true });
+  }
+}
+
+/** Follows a watch to its end and keeps what it yields. */
+class Watching {
+  readonly messages: WatchMessage[] = [];
+  readonly ended: Promise<void>;
+  private readonly abort = new AbortController();
+
+  constructor(watch: (signal: AbortSignal) => AsyncIterable<WatchMessage>) {
+    this.ended = this.follow(watch(this.abort.signal));
+  }
+
+  get connections(): number {
+    return this.messages.filter(({ kind }) => kind === 'connected').length;
+  }
+
+  eventsOf(dockerId: string): EngineEvent[] {
+    return this.messages.flatMap((message) =>
+      message.kind === 'event' && message.event.dockerId === dockerId ? [message.event] : [],
+    );
+  }
+
+  actionsOf(dockerId: string): string[] {
+    return this.eventsOf(dockerId).map(({ action }) => action);
+  }
+
+  async stop(): Promise<void> {
+    this.abort.abort();
+    await this.ended;
+  }
+
+  private async follow(watch: AsyncIterable<WatchMessage>): Promise<void> {
+    for await (const message of watch) this.messages.push(message);
+  }
+}
+
+describe('watching a real Docker', () => {
+  const sandbox = new EngineSandbox();
+  const engine = sandbox.engine();
+  const wire = new Wire();
+  let watching: Watching;
+
+  beforeAll(async () => {
+    await engine.prepare(sandbox.instance);
+    await wire.open();
+  });
+  beforeEach(async () => {
+    const proxied = sandbox.engine({ DOCKER_HOST: wire.dockerHost });
+    watching = new Watching((signal) => proxied.watch(sandbox.instance, signal));
+    await eventually(() => expect(watching.messages[0]).toEqual({ kind: 'connected' }));
+  });
+  afterEach(() => watching.stop());
+  afterAll(async () => {
+    await sandbox.cleanUp();
+    await wire.close();
+  });
+
+  it('must tell of a start, an end and a removal, and of its own instance alone', async () => {
+    const spec = sandbox.spec();
+    const stranger = sandbox.spec({ owner: { ...spec.owner, instance: `${sandbox.instance}-other` } });
+    const dockerId = await sandbox.running(engine, spec);
+    const strangerId = await sandbox.running(engine, stranger);
+    await sandbox.real.docker.getContainer(dockerId).kill();
+    await sandbox.real.removeInstance(stranger.owner.instance);
+    await engine.removeContainer(dockerId);
+    await eventually(() => expect(watching.actionsOf(dockerId)).toEqual(['start', 'die', 'destroy']));
+    expect(watching.eventsOf(dockerId)[1]).toMatchObject({ exitCode: 137, containerId: spec.owner.containerId });
+    expect(Math.abs(Date.now() - (watching.eventsOf(dockerId)[0]?.at.getTime() ?? 0))).toBeLessThan(60_000);
+    expect(watching.actionsOf(strangerId)).toEqual([]);
+  });
+
+  it('must tell of a container that was killed for its memory', async () => {
+    const dockerId = await sandbox.running(engine, sandbox.spec());
+    const hog = 'x=$(head -c 4000000 /dev/zero | tr "\\0" x); while true; do x="$x$x"; done';
+    await sandbox.real.exec(dockerId, ['sh', '-c', hog]);
+    await eventually(() => expect(watching.actionsOf(dockerId).slice(1, 3)).toEqual(['oom', 'die']), {
+      timeoutMs: 30_000,
+    });
+    expect(watching.eventsOf(dockerId)[2]).toMatchObject({ exitCode: 137 });
+    await engine.removeContainer(dockerId);
+  });
+
+  it('must miss nothing and repeat nothing when the connection is cut', async () => {
+    const dockerId = await sandbox.running(engine, sandbox.spec());
+    await eventually(() => expect(watching.actionsOf(dockerId)).toEqual(['start']));
+    wire.cut();
+    await engine.stopContainer(dockerId, 1);
+    await engine.startContainer(dockerId);
+    await eventually(() => expect(watching.actionsOf(dockerId)).toEqual(['start', 'die', 'start']));
+    expect(watching.connections).toBe(2);
+    await engine.removeContainer(dockerId);
+  });
+
+  it('must come back by itself when Docker was away', async () => {
+    const dockerId = await sandbox.running(engine, sandbox.spec());
+    await eventually(() => expect(watching.actionsOf(dockerId)).toEqual(['start']));
+    wire.down = true;
+    wire.cut();
+    await engine.removeContainer(dockerId);
+    wire.down = false;
+    await eventually(() => expect(watching.actionsOf(dockerId)).toEqual(['start', 'die', 'destroy']));
+    expect(watching.connections).toBe(2);
+  });
+
+  it('must end when it is told to', async () => {
+    await watching.stop();
+    await expect(watching.ended).resolves.toBeUndefined();
+  });
+});
