@@ -64,16 +64,21 @@ export default tseslint.config(
       'no-restricted-syntax': [
         'error',
         {
-          selector: "CallExpression[callee.property.name=/^(save|softRemove|recover)$/][callee.object.property.name='manager']",
-          message: 'opens a transaction of its own, which interleaves on SQLite: use insert(), update() or a query builder',
+          selector:
+            "CallExpression[callee.property.name=/^(save|softRemove|recover)$/][callee.object.property.name='manager']",
+          message:
+            'opens a transaction of its own, which interleaves on SQLite: use insert(), update() or a query builder',
         },
         {
-          selector: "CallExpression[callee.property.name='transaction'][callee.object.property.name=/^(manager|dataSource)$/]",
+          selector:
+            "CallExpression[callee.property.name='transaction'][callee.object.property.name=/^(manager|dataSource)$/]",
           message: 'use Database.runInTx(): a direct transaction loses rows on SQLite',
         },
         {
-          selector: "CallExpression[callee.property.name=/^(save|remove|softRemove)$/][callee.object.property.name=/[rR]epository$/]",
-          message: 'opens a transaction of its own, which interleaves on SQLite: use insert(), update() or a query builder',
+          selector:
+            'CallExpression[callee.property.name=/^(save|remove|softRemove)$/][callee.object.property.name=/[rR]epository$/]',
+          message:
+            'opens a transaction of its own, which interleaves on SQLite: use insert(), update() or a query builder',
         },
       ],
     },
@@ -89,15 +94,30 @@ export default tseslint.config(
       '@typescript-eslint/unbound-method': 'off',
       // Helpers in test/support assert too.
       'jest/no-standalone-expect': 'off',
-      'jest/expect-expect': ['error', { assertFunctionNames: ['expect', 'expect*', 'assert*', 'survives', 'fc.assert', 'eventually'] }],
+      'jest/expect-expect': [
+        'error',
+        { assertFunctionNames: ['expect', 'expect*', 'assert*', 'survives', 'fc.assert', 'eventually'] },
+      ],
     },
   },
   {
     files: ['**/*.mjs', '**/*.js'],
     languageOptions: {
-      globals: { process: 'readonly', console: 'readonly', module: 'writable', Buffer: 'readonly', URL: 'readonly',
-        setTimeout: 'readonly', clearTimeout: 'readonly', setInterval: 'readonly', clearInterval: 'readonly',
-        AbortSignal: 'readonly', AbortController: 'readonly', fetch: 'readonly', structuredClone: 'readonly' },
+      globals: {
+        process: 'readonly',
+        console: 'readonly',
+        module: 'writable',
+        Buffer: 'readonly',
+        URL: 'readonly',
+        setTimeout: 'readonly',
+        clearTimeout: 'readonly',
+        setInterval: 'readonly',
+        clearInterval: 'readonly',
+        AbortSignal: 'readonly',
+        AbortController: 'readonly',
+        fetch: 'readonly',
+        structuredClone: 'readonly',
+      },
     },
   },
   prettier,

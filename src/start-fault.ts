@@ -22,8 +22,13 @@ export function explainStartFault(error: unknown, config: Config): string | null
   if (!(error instanceof Error)) return null;
   const { code, syscall } = error as { code?: unknown; syscall?: unknown };
   if (syscall === 'listen' && typeof code === 'string') return explainListen(code, config);
-  if (error.name === 'ConfigError' || error.name === 'EngineError') return error.message;
-  // Two errors that carry nothing but their sentence, which says what to do.
+  if (error.name === 'ConfigError') return error.message;
+  if (error.name === 'EngineError') {
+    if (code !== 'docker_unavailable') return error.message;
+    return `Docker at ${config.DOCKER_HOST} cannot be used (${error.message}); start it, or set DOCKER_HOST`;
+  }
+  if (syscall === 'mkdir') return `the folder of the database ${config.DATABASE_URL} cannot be made (${String(code)})`;
+  // An error that carries nothing but its sentence, which says what to do.
   if (error.message.startsWith('another Berth process')) return error.message;
   const reason = typeof code === 'string' ? DATABASE_REFUSALS[code] : undefined;
   return reason === undefined ? null : `the database ${withoutPassword(config.DATABASE_URL)} cannot be used: ${reason}`;

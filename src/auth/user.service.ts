@@ -44,6 +44,7 @@ export class UserService {
     const user = await this.database.manager.findOneByOrFail(UserEntity, { username });
     if (user.id === id || user.tier === tier) return { user, created: user.id === id, previousTier: null };
     await this.database.manager.update(UserEntity, { id: user.id }, { tier, sessionExpiresAt });
-    return { user: Object.assign(user, { tier, sessionExpiresAt }), created: false, previousTier: user.tier };
+    const previousTier = user.tier;
+    return { user: Object.assign(user, { tier, sessionExpiresAt }), created: false, previousTier };
   }
 }

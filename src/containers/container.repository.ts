@@ -12,7 +12,14 @@ import { DockerIdEntity } from './docker-id.entity';
 export type ContainerPatch = Partial<
   Omit<
     ContainerEntity,
-    'id' | 'userId' | 'createdAt' | 'revision' | 'operation' | 'operationId' | 'operationExpiresAt' | 'operationCancelled'
+    | 'id'
+    | 'userId'
+    | 'createdAt'
+    | 'revision'
+    | 'operation'
+    | 'operationId'
+    | 'operationExpiresAt'
+    | 'operationCancelled'
   >
 >;
 
@@ -89,7 +96,9 @@ export class ContainerRepository {
     return this.database.manager
       .createQueryBuilder(ContainerEntity, 'c')
       .withDeleted()
-      .where('c.deletedAt IS NOT NULL AND c.purgedAt IS NULL AND c.purgeAt <= :now', { now: this.database.timestamp(now) })
+      .where('c.deletedAt IS NOT NULL AND c.purgedAt IS NULL AND c.purgeAt <= :now', {
+        now: this.database.timestamp(now),
+      })
       .getMany();
   }
 
@@ -109,7 +118,9 @@ export class ContainerRepository {
       await this.eventLog.append({ userId: row.userId, drafts: [options.event] });
       const current = await this.countLive(row.userId);
       if (current >= options.limit) {
-        throw new DomainError('container_limit_reached', { fields: { current, limit: options.limit, tier: options.tier } });
+        throw new DomainError('container_limit_reached', {
+          fields: { current, limit: options.limit, tier: options.tier },
+        });
       }
       await this.nameGuard(() => this.database.manager.insert(ContainerEntity, row));
     });

@@ -12,12 +12,20 @@ import { SqliteLock } from './sqlite-lock';
   imports: [
     TypeOrmModule.forRootAsync({
       inject: [CONFIG],
-      useFactory: (config: Config) => ({ ...dataSourceOptions(config.DATABASE_URL), migrationsRun: true, retryAttempts: 0 }),
+      useFactory: (config: Config) => ({
+        ...dataSourceOptions(config.DATABASE_URL),
+        migrationsRun: true,
+        retryAttempts: 0,
+      }),
     }),
   ],
   providers: [
     Database,
-    { provide: SqliteLock, inject: [DataSource], useFactory: (dataSource: DataSource) => SqliteLock.acquire(dataSource) },
+    {
+      provide: SqliteLock,
+      inject: [DataSource],
+      useFactory: (dataSource: DataSource) => SqliteLock.acquire(dataSource),
+    },
   ],
   exports: [Database],
 })

@@ -12,7 +12,10 @@ import { ignoringRefusal } from './docker-refusals';
 import { LABELS } from './labels';
 
 const PROBE_MB = 16;
-const PROBE_IMAGE = { repo: 'berth/quota-probe', tag: 'latest' };
+const PROBE_REPOSITORY = 'berth/quota-probe';
+
+/** What is younger may belong to another process that probes at this moment. */
+const LEFTOVER_AGE_MS = 10 * 60_000;
 
 /** The end of an archive and nothing before it: the smallest image there is. */
 const EMPTY_TAR = Buffer.alloc(1024);
@@ -40,9 +43,7 @@ export async function probeDiskQuota(
   }: { wanted: Config['DISK_QUOTA']; instance: string; info: unknown; signal: AbortSignal },
 ): Promise<EngineCapabilities['diskQuota']> {
   if (wanted === 'off') return 'off';
-  await removeProbes(docker, instance, signal);
   const refusal = await refusalOfQuotas(docker, { instance, info, signal });
-  await removeProbes(docker, instance, signal);
   if (refusal === null) return 'enforced';
   if (wanted === 'preferred') return 'unsupported';
   throw new ConfigError(
@@ -58,45 +59,63 @@ async function refusalOfQuotas(
   const { driver, fileSystem } = dockerInfo(info);
   // Other drivers, such as containerd's snapshotters, may take the option and do nothing about it.
   if (driver !== 'overlay2' || fileSystem !== 'xfs') return `storage driver ${driver} on ${fileSystem}`;
-  const name = `berth-probe-${randomUUID()}`;
-  const labels = { [LABELS.managed]: 'true', [LABELS.probe]: instance };
-  const size = sizeOption(PROBE_MB);
+  await removeLeftovers(docker, instance, signal);
+  const id = randomUUID();
+  const name = `berth-probe-${id}`;
+  const image = `${PROBE_REPOSITORY}:${id}`;
   try {
-    await docker.createVolume(abortable(signal, { Name: name, DriverOpts: { size }, Labels: labels }));
-    await importEmptyImage(docker, signal);
-    const body = {
-      Image: `${PROBE_IMAGE.repo}:${PROBE_IMAGE.tag}`,
-      Cmd: ['none'],
-      Labels: labels,
-      HostConfig: { StorageOpt: { size }, NetworkMode: 'none' },
-    };
-    await docker.createContainer(abortable(signal, { _query: { name }, _body: body }));
+    await tryQuotas(docker, { name, image, instance, signal });
     return null;
   } catch (error) {
     const refusal = refusalOf(error);
     if (refusal === null) throw error;
     return refusal.message.trim();
+  } finally {
+    await ignoringRefusal(docker.getContainer(name).remove(abortable(signal, { force: true })));
+    await ignoringRefusal(docker.getVolume(name).remove(abortable(signal, {})));
+    await ignoringRefusal(docker.getImage(image).remove(abortable(signal, {})));
   }
 }
 
-/** So that the probe depends on no image, and on no registry. */
-async function importEmptyImage(docker: Docker, signal: AbortSignal): Promise<void> {
-  const stream = await docker.importImage(Readable.from([EMPTY_TAR]), abortable(signal, { ...PROBE_IMAGE }));
-  await text(stream);
+/** Makes a volume and a container of a limited size; the container of an image of its own, so that no registry is needed. */
+async function tryQuotas(
+  docker: Docker,
+  { name, image, instance, signal }: { name: string; image: string; instance: string; signal: AbortSignal },
+): Promise<void> {
+  const labels = { [LABELS.managed]: 'true', [LABELS.probe]: instance };
+  const size = sizeOption(PROBE_MB);
+  await docker.createVolume(abortable(signal, { Name: name, DriverOpts: { size }, Labels: labels }));
+  const [repo, tag] = image.split(':');
+  const changes = Object.entries(labels).map(([label, value]) => `LABEL ${label}=${value}`);
+  await text(await docker.importImage(Readable.from([EMPTY_TAR]), abortable(signal, { repo, tag, changes })));
+  const HostConfig = { StorageOpt: { size }, NetworkMode: 'none' };
+  const body = { Image: image, Cmd: ['none'], Labels: labels, HostConfig };
+  await docker.createContainer(abortable(signal, { _query: { name }, _body: body }));
 }
 
-/** Another process of the instance may do the same at the same time: what is gone or held already is fine. */
-async function removeProbes(docker: Docker, instance: string, signal: AbortSignal): Promise<void> {
+/** What a probe left that was killed. */
+async function removeLeftovers(docker: Docker, instance: string, signal: AbortSignal): Promise<void> {
   const filters = { label: [`${LABELS.probe}=${instance}`] };
-  const containers = await docker.listContainers({ all: true, filters, abortSignal: signal });
-  for (const { Id } of containers) {
+  const isLeftover = (madeAt: number): boolean => Date.now() - madeAt > LEFTOVER_AGE_MS;
+  for (const { Id, Created } of await docker.listContainers({ all: true, filters, abortSignal: signal })) {
+    if (!isLeftover(Created * 1000)) continue;
     await ignoringRefusal(docker.getContainer(Id).remove(abortable(signal, { force: true })));
   }
-  const { Volumes }: { Volumes: { Name: string }[] | null } = await docker.listVolumes({
-    filters,
-    abortSignal: signal,
-  });
-  for (const { Name } of Volumes ?? []) await ignoringRefusal(docker.getVolume(Name).remove(abortable(signal, {})));
-  const { repo, tag } = PROBE_IMAGE;
-  await ignoringRefusal(docker.getImage(`${repo}:${tag}`).remove(abortable(signal, {})));
+  for (const { Name, CreatedAt } of await listVolumes(docker, filters, signal)) {
+    if (!isLeftover(Date.parse(CreatedAt ?? ''))) continue;
+    await ignoringRefusal(docker.getVolume(Name).remove(abortable(signal, {})));
+  }
+  for (const { Id, Created } of await docker.listImages({ filters, abortSignal: signal })) {
+    if (isLeftover(Created * 1000)) await ignoringRefusal(docker.getImage(Id).remove(abortable(signal, {})));
+  }
+}
+
+async function listVolumes(
+  docker: Docker,
+  filters: { label: string[] },
+  signal: AbortSignal,
+): Promise<{ Name: string; CreatedAt?: string }[]> {
+  const answer: { Volumes?: unknown } = await docker.listVolumes({ filters, abortSignal: signal });
+  // Null, not empty, where there is none (Docker before 20.10).
+  return Array.isArray(answer.Volumes) ? (answer.Volumes as { Name: string; CreatedAt?: string }[]) : [];
 }

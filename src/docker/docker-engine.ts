@@ -13,14 +13,15 @@ import type {
   OwnerLabels,
   WatchMessage,
 } from './container-engine';
+import { containerOf, remove, rename, start, stop, unpause } from './container-verbs';
 import { createOptions, sizeOption } from './create-options';
 import { probeDiskQuota } from './disk-quota-probe';
 import { abortable, connectDocker } from './docker-client';
 import type { DockerClients } from './docker-client';
 import { openEvents, openPull } from './docker-streams';
-import { refusalOf, toEngineError } from './docker-errors';
+import { toEngineError } from './docker-errors';
 import type { DockerCall } from './docker-errors';
-import { exists, hasStatus, ignoringGone, isGoneOrGoing, isNetworkMissing, isNotPaused } from './docker-refusals';
+import { exists, hasStatus, ignoringGone, isNetworkMissing } from './docker-refusals';
 import { EngineError } from './engine-error';
 import { watchEvents } from './event-watch';
 import { ImagePulls } from './image-pull';
@@ -96,17 +97,15 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
 
   override async startContainer(dockerId: string): Promise<'started' | 'already_running'> {
     return this.call('start container', async (signal, docker) => {
-      const start = (): Promise<unknown> => containerOf(docker, dockerId).start(abortable(signal, {}));
+      const container = containerOf(docker, dockerId);
       try {
-        await start();
+        return await start(container, signal);
       } catch (error) {
-        if (hasStatus(error, 304)) return 'already_running';
         if (!isNetworkMissing(error)) throw error;
-        this.logger.warn(`the sandboxes' network was removed behind Berth's back; making it anew`);
+        this.logger.warn("the sandboxes' network was removed behind Berth's back; making it anew");
         await reattach(docker, dockerId, { instance: this.ready().instance, signal });
-        await start();
+        return start(container, signal);
       }
-      return 'started';
     });
   }
 
@@ -120,50 +119,18 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
       throw new EngineError('container_not_found', `stop container: no such container ${dockerId}`);
     // A stop of a paused gVisor container (20240729) takes 12 s, says 204, and leaves one that cannot be started again.
     if (observed.state === 'paused') await this.unpauseContainer(dockerId);
+    // With the clients for streams, as it holds its socket for as long as the grace period.
+    const container = containerOf(this.clients.streams, dockerId);
     const timeoutMs = graceSeconds * 1000 + this.timeoutMs;
-    // On the clients for streams, as a stop may take its grace period's time.
-    return this.call(
-      'stop container',
-      async (signal) => {
-        try {
-          await containerOf(this.clients.streams, dockerId).stop({ t: graceSeconds, abortSignal: signal });
-          return 'stopped';
-        } catch (error) {
-          if (hasStatus(error, 304)) return 'already_stopped';
-          throw error;
-        }
-      },
-      timeoutMs,
-    );
+    return this.call('stop container', (signal) => stop(container, graceSeconds, signal), timeoutMs);
   }
 
   override async removeContainer(dockerId: string): Promise<void> {
-    await this.call('remove container', async (signal, docker) => {
-      const container = containerOf(docker, dockerId);
-      // `v` takes the anonymous volumes of the image with it; the data volume has a name and stays.
-      const remove = (force: boolean): Promise<unknown> => container.remove(abortable(signal, { v: true, force }));
-      try {
-        await remove(false);
-      } catch (error) {
-        if (isGoneOrGoing(error)) return;
-        if (!hasStatus(error, 409)) throw error;
-        // It is alive. Docker cannot kill a paused gVisor container (20240729): 500 after 10 s.
-        await ignoringGone(unpause(container, signal));
-        await ignoringGone(remove(true));
-      }
-    });
+    await this.call('remove container', (signal, docker) => remove(containerOf(docker, dockerId), signal));
   }
 
   override async renameContainer(dockerId: string, name: string): Promise<void> {
-    await this.call('rename container', async (signal, docker) => {
-      try {
-        await containerOf(docker, dockerId).rename(abortable(signal, { name }));
-      } catch (error) {
-        const refusal = refusalOf(error);
-        const isNamedSo = refusal?.status === 400 && /same name/i.test(refusal.message);
-        if (!isNamedSo && refusal?.status !== 404) throw error;
-      }
-    });
+    await this.call('rename container', (signal, docker) => rename(containerOf(docker, dockerId), name, signal));
   }
 
   override async inspectContainer(dockerId: string): Promise<ObservedContainer | null> {
@@ -268,18 +235,6 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     } catch (error) {
       throw error instanceof ConfigError ? error : toEngineError(error, what);
     }
-  }
-}
-
-function containerOf(docker: Docker, dockerId: string): Docker.Container {
-  return docker.getContainer(encodeURIComponent(dockerId));
-}
-
-async function unpause(container: Docker.Container, signal: AbortSignal): Promise<void> {
-  try {
-    await container.unpause(abortable(signal, {}));
-  } catch (error) {
-    if (!isNotPaused(error)) throw error;
   }
 }
 

@@ -58,6 +58,8 @@ describe('the log', () => {
       stack: 'Error: broken\n  at x',
       context: 'SomeService',
     });
+    nest.error('connect ECONNREFUSED', 'ExceptionHandler');
+    expect(last()).toMatchObject({ level: 'debug' });
     nest.log('module loaded', 'InstanceLoader');
     expect(last()).toMatchObject({ level: 'debug' });
   });

@@ -12,7 +12,8 @@ export class NestLogger implements LoggerService {
   }
 
   error(message: unknown, ...rest: unknown[]): void {
-    this.write('error', message, rest);
+    const { context } = describe(rest);
+    this.write(context !== undefined && START_CONTEXTS.has(context) ? 'debug' : 'error', message, rest);
   }
 
   warn(message: unknown, ...rest: unknown[]): void {
@@ -51,6 +52,9 @@ const NEST_CONTEXTS: ReadonlySet<string> = new Set([
   'RouterExplorer',
   'WebSocketsController',
 ]);
+
+/** Report what made the start fail, which reaches whoever started the application as an exception, too. */
+const START_CONTEXTS: ReadonlySet<string> = new Set(['ExceptionHandler', 'TypeOrmModule', 'NestApplication']);
 
 /** Nest passes a stack or an error first where there is one, and the context last. */
 function describe(rest: readonly unknown[]): { context?: string; stack?: string; err?: Error } {

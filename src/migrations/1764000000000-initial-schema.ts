@@ -103,7 +103,13 @@ const TABLES = [
   }),
   new Table({
     name: 'events',
-    columns: [primary(text('user_id', 36)), primary(integer('seq')), text('type', 32), json('data'), time('created_at')],
+    columns: [
+      primary(text('user_id', 36)),
+      primary(integer('seq')),
+      text('type', 32),
+      json('data'),
+      time('created_at'),
+    ],
     indices: [{ name: 'events_created_at', columnNames: ['created_at'] }],
   }),
 ];

@@ -4,19 +4,29 @@ import type { RedisOptions } from 'ioredis';
 
 const LONGEST_BACKOFF_MS = 5_000;
 
+/** What a test may shorten. */
+export interface RedisTimes {
+  /** How long an answer may take, in milliseconds. */
+  readonly answerMs?: number;
+  /** How often an idle connection is tried, in milliseconds. */
+  readonly checkMs?: number;
+}
+
 /**
- * The connections to Redis: one to publish and ask on, one that is subscribed (a subscribed connection can do nothing
+ * The connections to Redis: one to publish and ask on, one that is subscribed (a subscribed connection can do little
  * else). They reconnect for ever; while Redis is away every command fails at once instead of queueing.
  */
 export class RedisConnection {
   private readonly logger = new Logger(RedisConnection.name);
   private readonly publisher: Redis;
   private readonly subscriber: Redis;
+  private readonly watchdog: NodeJS.Timeout;
+  private readonly checking = new Set<Redis>();
   private down = false;
   private closed = false;
 
   /** @param url `redis://…` or `rediss://…`; connecting goes on in the background, so that a missing Redis delays no start */
-  constructor(url: string) {
+  constructor(url: string, { answerMs = 3_000, checkMs = 10_000 }: RedisTimes = {}) {
     const options: RedisOptions = {
       lazyConnect: true,
       enableOfflineQueue: false,
@@ -24,15 +34,15 @@ export class RedisConnection {
       autoResubscribe: false,
       maxRetriesPerRequest: 0,
       connectTimeout: 5_000,
-      keepAlive: 10_000,
+      commandTimeout: answerMs,
+      disconnectTimeout: 500,
       retryStrategy: (attempt) => Math.min(100 * 2 ** Math.min(attempt - 1, 10), LONGEST_BACKOFF_MS),
     };
-    // A peer that vanished without a word answers nothing: give the connection up and make a new one.
-    this.publisher = this.open(url, { ...options, socketTimeout: 5_000 });
+    this.publisher = this.open(url, options);
     this.subscriber = this.open(url, options);
-    this.publisher.on('ready', () => {
-      this.up();
-    });
+    // Not ioredis's `socketTimeout`: its timer outlives the connection and breaks the next one (5.11).
+    this.watchdog = setInterval(() => this.check(), checkMs);
+    this.watchdog.unref();
   }
 
   /** A round trip. @throws when Redis does not answer */
@@ -42,9 +52,8 @@ export class RedisConnection {
 
   /** Sends a message to whoever is subscribed now. Dropped without a word while Redis is away. */
   publish(channel: string, message: string): void {
-    this.publisher.publish(channel, message).catch((error: unknown) => {
-      this.lost(error);
-    });
+    // An outage is told of once, when the connection breaks or cannot be made.
+    this.publisher.publish(channel, message).catch(() => undefined);
   }
 
   /** Calls `onMessage` for every message of the channel, again after every reconnect. One channel a connection. */
@@ -63,7 +72,9 @@ export class RedisConnection {
 
   /** Ends both connections for good. */
   close(): void {
+    if (this.closed) return;
     this.closed = true;
+    clearInterval(this.watchdog);
     this.publisher.disconnect();
     this.subscriber.disconnect();
   }
@@ -73,9 +84,25 @@ export class RedisConnection {
     redis.on('error', (error) => {
       this.lost(error);
     });
+    redis.on('ready', () => this.up());
     // The reason comes as an 'error' too.
     redis.connect().catch(() => undefined);
     return redis;
+  }
+
+  /** A peer that vanished without a word sends nothing, and no error: such a connection is given up for a new one. */
+  private check(): void {
+    for (const redis of [this.publisher, this.subscriber]) {
+      if (redis.status !== 'ready' || this.checking.has(redis)) continue;
+      this.checking.add(redis);
+      redis
+        .ping()
+        .catch((error: unknown) => {
+          this.lost(error);
+          if (!this.closed) redis.disconnect(true);
+        })
+        .finally(() => this.checking.delete(redis));
+    }
   }
 
   /** One warning an outage, not one a publish or a reconnect. */
@@ -86,7 +113,7 @@ export class RedisConnection {
   }
 
   private up(): void {
-    if (!this.down) return;
+    if (!this.down || [this.publisher, this.subscriber].some(({ status }) => status !== 'ready')) return;
     this.down = false;
     this.logger.log('Redis answers again');
   }

@@ -86,7 +86,11 @@ describe('authorization', () => {
       const answer = await call(route, await headers(), id ? idOf(id) : '', body);
       expect(answer.status).toBe(401);
       expect(answer.headers.get('www-authenticate')).toBe('Bearer');
-      expect(await answer.json()).toEqual({ error: 'unauthorized', code: 'unauthorized', request_id: expect.any(String) });
+      expect(await answer.json()).toEqual({
+        error: 'unauthorized',
+        code: 'unauthorized',
+        request_id: expect.any(String),
+      });
     });
 
     it('must refuse a token in the address', async () => {
@@ -99,7 +103,10 @@ describe('authorization', () => {
       for (const scopes of [[scope === 'read' ? 'write' : 'read'], ['agent']] as const) {
         const answer = await call(route, bearer(await issued([...scopes])), id ? idOf(id) : '', body);
         expect(answer.status).toBe(403);
-        expect(await answer.json()).toMatchObject({ error: 'insufficient permissions', code: 'insufficient_permissions' });
+        expect(await answer.json()).toMatchObject({
+          error: 'insufficient permissions',
+          code: 'insufficient_permissions',
+        });
       }
     });
 
@@ -121,12 +128,24 @@ describe('authorization', () => {
     });
 
     it('must not find what is not there, whatever it looks like', async () => {
-      const odd = ['nonsense', 'A'.repeat(500), '..%2F..%2Fetc', "1'%20OR%20'1'='1", '%00', '%E2%80%AE', '0', '-1', 'agent:x'];
+      const odd = [
+        'nonsense',
+        'A'.repeat(500),
+        '..%2F..%2Fetc',
+        "1'%20OR%20'1'='1",
+        '%00',
+        '%E2%80%AE',
+        '0',
+        '-1',
+        'agent:x',
+      ];
       const forms = [randomUUID(), 'a'.repeat(64), 'b'.repeat(12), ...odd];
       for (const form of forms) {
         const answer = await call(withQuery(route), bearer(owner.token), form, body);
         expect(answer.status).toBe(404);
-        expect(await answer.json()).toMatchObject({ error: id === 'container' ? 'container not found' : 'token not found' });
+        expect(await answer.json()).toMatchObject({
+          error: id === 'container' ? 'container not found' : 'token not found',
+        });
       }
     });
   });
@@ -166,7 +185,12 @@ describe('authorization', () => {
 
   async function revoked(): Promise<string> {
     const service = berth.app.get(TokenService);
-    const { text, token } = await service.issue({ userId: owner.id, name: 'revoked', scopes: ['read', 'write'], expiresAt: null });
+    const { text, token } = await service.issue({
+      userId: owner.id,
+      name: 'revoked',
+      scopes: ['read', 'write'],
+      expiresAt: null,
+    });
     await service.revoke({ userId: owner.id, tokenId: token.id });
     return text;
   }

@@ -10,9 +10,11 @@ jest.setTimeout(300_000);
 
 /** On PostgreSQL a dead process's claim has to run out first; the verbs with the most to lose stand for the rest there. */
 const MOST_TO_LOSE = ['update of a running container', 'delete'];
-const scenarios = SCENARIOS.filter(({ name }) => process.env['TEST_DATABASE'] === 'sqlite' || MOST_TO_LOSE.includes(name));
+const scenarios = SCENARIOS.filter(
+  ({ name }) => process.env['TEST_DATABASE'] === 'sqlite' || MOST_TO_LOSE.includes(name),
+);
 
-describe('the death of the process at any call to Docker', () => {
+describe('the death of the process at any call that changes Docker', () => {
   const docker = new RealDocker();
   const instance = `test-crash-${String(process.pid)}-${process.env['TEST_DATABASE'] ?? ''}`;
   let database: TestDatabase;
@@ -25,7 +27,12 @@ describe('the death of the process at any call to Docker', () => {
     proxy = await DockerProxy.open();
     berth = new BerthProcess({
       ...{ DATABASE_URL: database.url, INSTANCE_ID: instance, DOCKER_HOST: proxy.dockerHost },
-      ...{ OPERATION_CLAIM_SECONDS: '2', SWEEP_INTERVAL_SECONDS: '1', ORPHAN_GRACE_SECONDS: '0', STOP_GRACE_SECONDS: '1' },
+      ...{
+        OPERATION_CLAIM_SECONDS: '2',
+        SWEEP_INTERVAL_SECONDS: '1',
+        ORPHAN_GRACE_SECONDS: '0',
+        STOP_GRACE_SECONDS: '1',
+      },
     });
     await berth.start();
     token = await berth.token(['--user', 'survivor', '--tier', 'enterprise']);
@@ -51,7 +58,7 @@ describe('the death of the process at any call to Docker', () => {
     let api = new ApiClient(berth.url, token);
     const prepared = await scenario.prepare(api, docker);
     const killed = new Promise<'killed'>((resolve) => {
-      proxy.arm({ fault, nth, onKill: () => void berth.kill().then(() => resolve('killed')) });
+      proxy.arm({ fault, nth, writesOnly: true, onKill: () => void berth.kill().then(() => resolve('killed')) });
     });
     const acted = scenario.act(api, prepared).catch(() => null);
     const dbId = prepared ?? String((await acted)?.body['db_id']);
@@ -80,7 +87,8 @@ describe('the death of the process at any call to Docker', () => {
       }
       if (row) expect((await api.delete(dbId)).status).toBe(200);
     } catch (error) {
-      if (error instanceof Error) error.message = `${fault} at ${struck ?? 'nothing'} of ${scenario.name}\n${error.message}`;
+      if (error instanceof Error)
+        error.message = `${fault} at ${struck ?? 'nothing'} of ${scenario.name}\n${error.message}`;
       throw error;
     }
     return struck !== null;

@@ -1,21 +1,23 @@
+import { TokenService } from '../../src/auth';
 import { LocalSignals, SignalMap, SignalName, Signals } from '../../src/signals';
+import { testRedisUrl } from '../e2e/socket-redis-proxy';
+import { SocketClient, SocketServer } from '../e2e/socket-server';
 import { eventually } from '../support/eventually';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 import { EventsProcess, range, Told } from './events-process';
 
 jest.setTimeout(60_000);
 
-/** What one process publishes, all processes hear. */
-class Wire {
-  private readonly all: LocalSignals[] = [];
+/** What one process publishes, all processes on the same wire hear. */
+class WireSignals extends LocalSignals {
+  constructor(private readonly wire: LocalSignals[]) {
+    super();
+    wire.push(this);
+  }
 
-  attach(): Signals {
-    const mine = new LocalSignals();
-    this.all.push(mine);
-    const publish = <S extends SignalName>(name: S, payload: SignalMap[S]) => {
-      for (const each of this.all) each.publish(name, payload);
-    };
-    return { publish, on: mine.on.bind(mine) };
+  override publish<S extends SignalName>(name: S, payload: SignalMap[S]): void {
+    super.publish(name, payload);
+    for (const other of this.wire) if (other !== this) LocalSignals.prototype.publish.call(other, name, payload);
   }
 }
 
@@ -34,6 +36,7 @@ severalProcesses('events of several processes', () => {
 
   afterEach(async () => {
     await Promise.all(processes.map((each) => each.stop()));
+    processes = [];
     await testDatabase.drop();
   });
 
@@ -60,8 +63,8 @@ severalProcesses('events of several processes', () => {
   }
 
   it('must all reach every process in order, by signals', async () => {
-    const wire = new Wire();
-    const [one, two] = await start([wire.attach(), wire.attach()]);
+    const wire: LocalSignals[] = [];
+    const [one, two] = await start([new WireSignals(wire), new WireSignals(wire)]);
     // The poll is not started, so nothing but signals can tell.
     await expectBothToTellAll(one, two);
   });
@@ -74,9 +77,9 @@ severalProcesses('events of several processes', () => {
   });
 
   it('must not stop at a hint of events that do not exist', async () => {
-    const wire = new Wire();
-    const stranger = wire.attach();
-    const [one, two] = await start([wire.attach(), wire.attach()]);
+    const wire: LocalSignals[] = [];
+    const stranger = new WireSignals(wire);
+    const [one, two] = await start([new WireSignals(wire), new WireSignals(wire)]);
     const userId = await one.newUser();
     const told = await new Told().follow(two.feed, { userId });
     stranger.publish('user_events', { userId, seq: 1_000_000 });
@@ -88,8 +91,8 @@ severalProcesses('events of several processes', () => {
   });
 
   it('must give replays that race with another process’s commits exactly after+1…n', async () => {
-    const wire = new Wire();
-    const [one, two] = await start([wire.attach(), wire.attach()]);
+    const wire: LocalSignals[] = [];
+    const [one, two] = await start([new WireSignals(wire), new WireSignals(wire)]);
     const userId = await one.newUser();
     await one.commit(userId, ...range(1, 450).map(String));
     const commits = Promise.all(range(1, 100).map((n) => (n % 2 ? one : two).commit(userId, String(n))));
@@ -114,5 +117,35 @@ severalProcesses('events of several processes', () => {
     const [first, second] = await Promise.all([one.log.prune(later), two.log.prune(later)]);
     expect(first + second + (await one.log.prune(later))).toBe(3_000);
     expect(await one.log.oldestSeq(userId)).toBeNull();
+  });
+
+  describe('as whole servers with Redis', () => {
+    let servers: SocketServer[] = [];
+    let clients: SocketClient[] = [];
+
+    beforeEach(async () => {
+      const options = { url: testDatabase.url, environment: { REDIS_URL: testRedisUrl() } };
+      servers = [await SocketServer.start(options), await SocketServer.start(options)];
+    });
+
+    afterEach(async () => {
+      for (const { socket } of clients) socket.close();
+      await Promise.all(servers.map((server) => server.stop()));
+      [servers, clients] = [[], []];
+    });
+
+    it('must reach sockets on every server in order, and a revocation on one must close sockets on the other', async () => {
+      const [here, there] = servers as [SocketServer, SocketServer];
+      const user = await here.user();
+      clients = await Promise.all(
+        servers.map(({ url }) => new SocketClient(url, { token: user.token, after: 0 }).connected()),
+      );
+      await Promise.all(range(1, 100).map((n) => (n % 2 ? here : there).commit(user.id, String(n))));
+      for (const client of clients) await eventually(() => expect(client.seqs).toEqual(range(1, 100)));
+      await here.app.get(TokenService).revoke({ userId: user.id, tokenId: user.tokenId });
+      for (const client of clients) {
+        await eventually(() => expect(client.disconnects).toEqual(['io server disconnect']));
+      }
+    });
   });
 });

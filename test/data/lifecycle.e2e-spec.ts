@@ -52,11 +52,28 @@ describe('the management operations on real Docker under gVisor', () => {
       const seen = await docker.inspect(id);
       expect(seen.Name).toBe(`/berth-${db_id}`);
       expect(seen.Config.Labels).toMatchObject({
-        ...{ 'berth.managed': 'true', 'berth.instance': instance, 'berth.container_id': db_id, 'berth.user_id': user.id },
+        ...{
+          'berth.managed': 'true',
+          'berth.instance': instance,
+          'berth.container_id': db_id,
+          'berth.user_id': user.id,
+        },
       });
-      expect(seen.HostConfig).toMatchObject({ Runtime: 'runsc', Init: true, Memory: 256 * 2 ** 20, MemorySwap: 256 * 2 ** 20 });
+      expect(seen.HostConfig).toMatchObject({
+        Runtime: 'runsc',
+        Init: true,
+        Memory: 256 * 2 ** 20,
+        MemorySwap: 256 * 2 ** 20,
+      });
       const got = await user.api.get(id);
-      expect(got.body).toMatchObject({ id, db_id, status: 'running', status_reason: null, runtime: 'runsc', resources: SMALL });
+      expect(got.body).toMatchObject({
+        id,
+        db_id,
+        status: 'running',
+        status_reason: null,
+        runtime: 'runsc',
+        resources: SMALL,
+      });
     });
 
     it('must leave an error row that says why, can be tried again, and can be deleted', async () => {
@@ -68,7 +85,10 @@ describe('the management operations on real Docker under gVisor', () => {
       expect(got.body).toMatchObject({ status: 'error', status_reason: expect.stringMatching(/^image_/) });
       const retried = await user.api.start(id);
       expect(retried.status).toBe(500);
-      expect(retried.body).toMatchObject({ error: 'failed to start container', code: expect.stringMatching(/^image_/) });
+      expect(retried.body).toMatchObject({
+        error: 'failed to start container',
+        code: expect.stringMatching(/^image_/),
+      });
       expect((await user.api.get(id)).body).toMatchObject({ status: 'error' });
       expect(await docker.containersOf(id)).toEqual([]);
       expect((await user.api.delete(id)).status).toBe(200);
@@ -170,7 +190,11 @@ describe('the management operations on real Docker under gVisor', () => {
       const { id, db_id } = await user.api.running({ name: 'before' });
       events.clear();
       const updated = await user.api.update(id, { name: 'after', ...SMALL });
-      expect(updated.body).toMatchObject({ message: 'settings updated', restarted: false, container: { id, db_id, name: 'after' } });
+      expect(updated.body).toMatchObject({
+        message: 'settings updated',
+        restarted: false,
+        container: { id, db_id, name: 'after' },
+      });
       expect((await events.next('container_updated')).data).toMatchObject({ name: 'after', restarted: false });
       expect((await user.api.create({ name: 'before' })).status).toBe(202);
     });
@@ -180,10 +204,17 @@ describe('the management operations on real Docker under gVisor', () => {
       await docker.writeData(id, 'precious');
       const updated = await user.api.update(id, { name: 'resized', ...LARGER });
       expect(updated.status).toBe(200);
-      expect(updated.body).toMatchObject({ restarted: true, container: { db_id, status: 'running', resources: LARGER } });
+      expect(updated.body).toMatchObject({
+        restarted: true,
+        container: { db_id, status: 'running', resources: LARGER },
+      });
       const newId = (updated.body['container'] as { id: string }).id;
       expect(newId).not.toBe(id);
-      expect((await docker.inspect(newId)).HostConfig).toMatchObject({ Runtime: 'runsc', Memory: 512 * 2 ** 20, CpuQuota: 75_000 });
+      expect((await docker.inspect(newId)).HostConfig).toMatchObject({
+        Runtime: 'runsc',
+        Memory: 512 * 2 ** 20,
+        CpuQuota: 75_000,
+      });
       expect(await docker.readData(newId)).toBe('precious');
       expect((await events.next('container_updated')).data).toMatchObject({ id: newId, old_id: id, restarted: true });
       await events.next('container_updated');
@@ -207,7 +238,10 @@ describe('the management operations on real Docker under gVisor', () => {
     it('must do and say nothing when nothing changed', async () => {
       const { id, name } = await user.api.running();
       events.clear();
-      expect((await user.api.update(id, { name, ...SMALL })).body).toMatchObject({ restarted: false, container: { id } });
+      expect((await user.api.update(id, { name, ...SMALL })).body).toMatchObject({
+        restarted: false,
+        container: { id },
+      });
       await user.api.stop(id);
       await events.next('container_stopped');
       expect(events.types()).toEqual(['container_stopped']);

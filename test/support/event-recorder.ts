@@ -23,7 +23,11 @@ export class EventRecorder {
   }
 
   /** Waits for an event of this type whose data has these values. */
-  async next(type: BerthEvent['type'], data: Readonly<Record<string, unknown>> = {}, timeoutMs = 15_000): Promise<BerthEvent> {
+  async next(
+    type: BerthEvent['type'],
+    data: Readonly<Record<string, unknown>> = {},
+    timeoutMs = 15_000,
+  ): Promise<BerthEvent> {
     const fits = (event: BerthEvent): boolean => {
       const facts: Readonly<Record<string, unknown>> = { ...event.data };
       return event.type === type && Object.entries(data).every(([key, value]) => facts[key] === value);

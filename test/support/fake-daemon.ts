@@ -181,12 +181,20 @@ export class FakeDaemon {
     this.run(container);
   }
 
-  /** The kernel kills it for its memory; Docker starts it again, as the restart policy says. */
+  /**
+   * The kernel kills it for its memory; Docker starts it again, as the restart policy says, and has forgotten the reason
+   * (`oomKilled` is of the present run).
+   */
   oom(dockerId: string): void {
+    this.oomOfProcess(dockerId);
+    this.crash(dockerId, 137);
+  }
+
+  /** The kernel kills one process in it for the container's memory; the container goes on, and Docker says `oom` alone. */
+  oomOfProcess(dockerId: string): void {
     const container = this.existing(dockerId, 'oom');
     container.oomKilled = true;
     this.tell(container, 'oom');
-    this.crash(dockerId, 137);
   }
 
   pause(dockerId: string): void {

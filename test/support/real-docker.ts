@@ -6,7 +6,9 @@ export class RealDocker {
 
   /** Runs a command in a container and returns what it printed. */
   async exec(dockerId: string, command: readonly string[]): Promise<string> {
-    const exec = await this.docker.getContainer(dockerId).exec({ Cmd: [...command], AttachStdout: true, AttachStderr: true });
+    const exec = await this.docker
+      .getContainer(dockerId)
+      .exec({ Cmd: [...command], AttachStdout: true, AttachStderr: true });
     const stream = await exec.start({});
     const chunks: Buffer[] = [];
     const sink = { write: (chunk: Buffer) => chunks.push(chunk) };
@@ -46,7 +48,8 @@ export class RealDocker {
     for (const { Id } of await this.docker.listContainers({ all: true, filters })) {
       await this.docker.getContainer(Id).remove({ force: true, v: true });
     }
-    for (const { Name } of (await this.docker.listVolumes({ filters })).Volumes) await this.docker.getVolume(Name).remove();
+    for (const { Name } of (await this.docker.listVolumes({ filters })).Volumes)
+      await this.docker.getVolume(Name).remove();
     for (const { Id } of await this.docker.listNetworks({ filters })) await this.docker.getNetwork(Id).remove();
   }
 }

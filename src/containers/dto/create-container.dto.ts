@@ -1,4 +1,5 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { Transform, type TransformFnParams } from 'class-transformer';
 import { IsInt, IsOptional, IsString, Matches, MaxLength } from 'class-validator';
 import { CONTAINER_NAME, CONTAINER_NAME_RULE } from './container-name';
 import { IsEnvironment } from './is-environment';
@@ -23,6 +24,7 @@ export class CreateContainerDto {
 
   @ApiPropertyOptional({ type: 'object', additionalProperties: { type: 'string' }, example: { EDITOR: 'vi' } })
   @IsOptional()
+  @Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key]) // else keys such as `toString` get lost
   @IsEnvironment()
   env?: Record<string, string>;
 

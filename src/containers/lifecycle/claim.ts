@@ -21,7 +21,8 @@ interface ClaimOptions {
 /** The right to operate on one container, renewed until it ends in `settle` or `abandon`. */
 export class Claim {
   private current: ContainerRow;
-  private readonly abort = new AbortController();
+  private readonly lost = new AbortController();
+  private readonly cancelled = new AbortController();
   private readonly renewal: NodeJS.Timeout;
   private readonly stopListening: () => void;
   private expiresAt: number;
@@ -47,14 +48,18 @@ export class Claim {
   }
 
   /** Aborted when the operation should go no further; its reason says why. */
-  get signal(): AbortSignal {
-    return this.abort.signal;
+  readonly signal = AbortSignal.any([this.lost.signal, this.cancelled.signal]);
+
+  /** @throws ClaimLostError: to be asked before each step, forward or back */
+  assertHeld(): void {
+    if (this.expiresAt <= Date.now()) this.lost.abort(new ClaimLostError('the claim ran out'));
+    this.lost.signal.throwIfAborted();
   }
 
-  /** @throws ClaimLostError, CancelledError: to be asked before each step that cannot be taken back */
-  assertHeld(): void {
-    if (this.expiresAt <= Date.now()) this.abort.abort(new ClaimLostError('the claim ran out'));
-    this.signal.throwIfAborted();
+  /** @throws ClaimLostError, CancelledError: to be asked before each step forward */
+  assertWanted(): void {
+    this.assertHeld();
+    this.cancelled.signal.throwIfAborted();
   }
 
   /** Writes the outcome with its events and ends the claim. @throws ClaimLostError, DomainError `name_taken` */
@@ -92,7 +97,7 @@ export class Claim {
   }
 
   private cancel(): void {
-    if (this.current.operation === 'create') this.abort.abort(new CancelledError('the creation was cancelled'));
+    if (this.current.operation === 'create') this.cancelled.abort(new CancelledError('the creation was cancelled'));
   }
 
   private async renew(): Promise<void> {
@@ -104,7 +109,7 @@ export class Claim {
         this.expiresAt = expiresAt;
         if (await this.options.repository.isCancelled(id)) this.cancel();
       } else {
-        this.abort.abort(new ClaimLostError('another process took the container over'));
+        this.lost.abort(new ClaimLostError('another process took the container over'));
       }
     } catch {
       // The database does not answer: try again at the next turn; assertHeld() notices when the term is over.

@@ -32,7 +32,11 @@ export class ContainerClaims {
    * @param row as it was just read; saves reading it again when nobody is in the way
    * @throws DomainError `operation_in_progress`, `container_not_found`
    */
-  async acquire(row: ContainerRow, operation: Operation, waitMs = this.config.OPERATION_WAIT_SECONDS * 1000): Promise<Claim> {
+  async acquire(
+    row: ContainerRow,
+    operation: Operation,
+    waitMs = this.config.OPERATION_WAIT_SECONDS * 1000,
+  ): Promise<Claim> {
     const deadline = Date.now() + waitMs;
     const turn = await this.queue.enter(row.id, waitMs);
     if (!turn) throw inProgress(await this.reread(row.id));
@@ -52,7 +56,9 @@ export class ContainerClaims {
   }
 
   /** The columns of a claim on a row that is about to be inserted. */
-  newClaim(operation: Operation): Pick<ContainerRow, 'operation' | 'operationId' | 'operationExpiresAt' | 'operationCancelled'> {
+  newClaim(
+    operation: Operation,
+  ): Pick<ContainerRow, 'operation' | 'operationId' | 'operationExpiresAt' | 'operationCancelled'> {
     return { operation, operationId: randomUUID(), operationExpiresAt: this.expiry(), operationCancelled: false };
   }
 
@@ -64,7 +70,12 @@ export class ContainerClaims {
     }
   }
 
-  private async claimBefore(deadline: number, first: ContainerRow, operation: Operation, leave: () => void): Promise<Claim> {
+  private async claimBefore(
+    deadline: number,
+    first: ContainerRow,
+    operation: Operation,
+    leave: () => void,
+  ): Promise<Claim> {
     for (let row = first; ; row = await this.reread(row.id)) {
       const now = new Date();
       if (row.operationExpiresAt === null || row.operationExpiresAt <= now) {

@@ -189,7 +189,7 @@ export class ContainerLifecycle {
         const facts = await this.executor.execute(plan.steps, {
           row: claim.row,
           resources: input.wanted ?? claim.row,
-          assertHeld: () => claim.assertHeld(),
+          assertWanted: () => claim.assertWanted(),
           signal: claim.signal,
           ...(reporter && { onStep: reporter.onStep, onPull: reporter.onPull }),
         });
@@ -251,17 +251,21 @@ export class ContainerLifecycle {
 
   private failure(verb: Verb, error: unknown): DomainError {
     if (error instanceof DomainError) return error;
-    const code = error instanceof EngineError ? engineCode(error) : error instanceof ClaimLostError ? 'claim_lost' : FAILED[verb];
+    const code =
+      error instanceof EngineError ? engineCode(error) : error instanceof ClaimLostError ? 'claim_lost' : FAILED[verb];
     return new DomainError(FAILED[verb], { code, cause: error });
   }
 
   /** What a committed operation leaves to do on nobody's time. The sweep does it if this process does not get to it. */
   private finishUp(plan: Plan, row: ContainerRow, facts: Facts): void {
     if (plan.afterwards.length === 0) return;
-    const leftovers = row.dockerId === null ? plan.afterwards.filter((step) => step.do === 'remove_volume') : plan.afterwards;
+    const leftovers =
+      row.dockerId === null ? plan.afterwards.filter((step) => step.do === 'remove_volume') : plan.afterwards;
     void this.inFlight
-      .track(() => this.executor.execute(leftovers, { row, resources: row, assertHeld: () => undefined }, facts))
-      .catch((error: unknown) => this.logger.warn({ err: error, container_id: row.id }, 'the clean-up is left to the sweep'));
+      .track(() => this.executor.execute(leftovers, { row, resources: row, assertWanted: () => undefined }, facts))
+      .catch((error: unknown) =>
+        this.logger.warn({ err: error, container_id: row.id }, 'the clean-up is left to the sweep'),
+      );
   }
 }
 

@@ -23,7 +23,7 @@ export interface Execution {
   /** What the container gets; the row's own unless an update wants others. */
   readonly resources: Resources;
   /** Called before each step; throws when the operation may go no further. */
-  readonly assertHeld: () => void;
+  readonly assertWanted: () => void;
   readonly signal?: AbortSignal;
   readonly onStep?: (step: Step) => void;
   readonly onPull?: (progress: PullProgress) => void;
@@ -41,14 +41,14 @@ export class StepExecutor {
     @Inject(CONFIG) private readonly config: Config,
   ) {}
 
-  /** @returns what the steps found out. @throws EngineError of the first step that fails, and whatever `assertHeld` throws */
+  /** @returns what the steps found out. @throws EngineError of the first step that fails, and whatever `assertWanted` throws */
   async execute(steps: readonly Step[], execution: Execution, facts: Facts = {}): Promise<Facts> {
     for (const step of steps) {
-      execution.assertHeld();
+      execution.assertWanted();
       execution.onStep?.(step);
       await this.perform(step, execution, facts);
     }
-    execution.assertHeld();
+    execution.assertWanted();
     return facts;
   }
 

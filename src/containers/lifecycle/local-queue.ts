@@ -23,7 +23,9 @@ export class LocalQueue {
     };
     const waited = entry.mutex.isLocked();
     try {
-      const release = waited ? await withTimeout(entry.mutex, Math.max(1, waitMs)).acquire() : await entry.mutex.acquire();
+      const release = waited
+        ? await withTimeout(entry.mutex, Math.max(1, waitMs)).acquire()
+        : await entry.mutex.acquire();
       let left = false;
       const leave = (): void => {
         if (left) return;

@@ -58,7 +58,10 @@ function stopped(row: ContainerRow, end: { reason: StopReason; exitCode: number 
   return { patch, events: [{ type: 'container_stopped', data: { ...facts, reason: end.reason, ...exit } }] };
 }
 
-function endOf(observed: ObservedContainer | null, death: DeathHint | null): { reason: StopReason; exitCode: number | null } {
+function endOf(
+  observed: ObservedContainer | null,
+  death: DeathHint | null,
+): { reason: StopReason; exitCode: number | null } {
   if (observed === null || observed.state === 'removing') return { reason: 'missing', exitCode: null };
   const oom = observed.oomKilled || death?.oom === true;
   return { reason: oom ? 'oom' : 'exited', exitCode: death?.exitCode ?? observed.exitCode };

@@ -66,7 +66,10 @@ export function planOperation(input: PlanInput): Plan {
     case 'stop':
       return before(exists ? [stop('asked to stop')] : []);
     case 'delete':
-      return { steps: exists ? takeDown(input) : clearAway(input), afterwards: input.removeVolume ? [removeVolume] : [] };
+      return {
+        steps: exists ? takeDown(input) : clearAway(input),
+        afterwards: input.removeVolume ? [removeVolume] : [],
+      };
     case 'update':
       return planUpdate(input, exists);
   }

@@ -97,10 +97,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     }
   }
 
-  private async withRow(
-    swept: SweptRow,
-    work: (row: ContainerRow) => Promise<void>,
-  ): Promise<void> {
+  private async withRow(swept: SweptRow, work: (row: ContainerRow) => Promise<void>): Promise<void> {
     const row = await this.repository.findById(swept.id);
     if (row) await work(row);
   }

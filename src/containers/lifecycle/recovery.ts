@@ -38,7 +38,8 @@ export class Recovery {
     const observed = await this.engine.inspectContainer(row.dockerId);
     let followed: Followed | null = followObservation(row, observed);
     // A stop that was asked for is no unasked-for exit, even if its end was seen by another.
-    if (interrupted === 'stop' && followed?.patch.status === 'stopped' && observed !== null) followed = settleStopped(row);
+    if (interrupted === 'stop' && followed?.patch.status === 'stopped' && observed !== null)
+      followed = settleStopped(row);
     if (followed) await claim.record(followed.patch, followed.events);
   }
 

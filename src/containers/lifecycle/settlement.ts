@@ -80,7 +80,11 @@ export function wasRestarted(row: ContainerRow, facts: Facts): boolean {
 /** Of a creation that failed: the row stays, says why, and can be started (tried again) or deleted. */
 export function settleFailedCreation(row: ContainerRow, reason: string): Settlement {
   const patch: ContainerPatch = { status: 'error', statusReason: reason };
-  const data = { ...containerFacts({ ...row, ...patch }), reason, message: CREATION_FAULTS[reason] ?? 'the creation failed' };
+  const data = {
+    ...containerFacts({ ...row, ...patch }),
+    reason,
+    message: CREATION_FAULTS[reason] ?? 'the creation failed',
+  };
   return { patch, events: [{ type: 'container_error', data }] };
 }
 

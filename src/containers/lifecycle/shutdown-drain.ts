@@ -18,6 +18,7 @@ export class ShutdownDrain implements BeforeApplicationShutdown {
     if (running === 0) return;
     this.logger.info({ running }, 'waiting for running operations');
     const done = await this.inFlight.drain(this.config.SHUTDOWN_GRACE_SECONDS * 1000);
-    if (!done) this.logger.warn({ running: this.inFlight.count }, 'operations are cut off; the next start finishes them');
+    if (!done)
+      this.logger.warn({ running: this.inFlight.count }, 'operations are cut off; the next start finishes them');
   }
 }

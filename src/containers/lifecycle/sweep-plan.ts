@@ -28,7 +28,8 @@ export function planSweep(input: {
   const { rows, now } = input;
   const actions: SweepAction[] = [];
   const byContainer = groupByContainer(input.listed);
-  const oldEnough = ({ createdAt }: ListedContainer): boolean => now.getTime() - createdAt.getTime() >= input.orphanGraceMs;
+  const oldEnough = ({ createdAt }: ListedContainer): boolean =>
+    now.getTime() - createdAt.getTime() >= input.orphanGraceMs;
   for (const row of rows) {
     const own = byContainer.get(row.id) ?? [];
     byContainer.delete(row.id);

@@ -1,0 +1,102 @@
+import { randomUUID } from 'node:crypto';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ContainerSpec } from './container-engine';
+import { DockerEngine } from './docker-engine';
+
+const spec: ContainerSpec = {
+  name: 'berth-1',
+  image: 'ubuntu:24.04',
+  env: { API_KEY: 'hunter2' },
+  memoryMb: 256,
+  cpuShares: 250,
+  diskMb: 1024,
+  volumeName: 'berth-1',
+  owner: { instance: 'prod', containerId: 'c1', userId: 'u1' },
+  generation: 1,
+};
+
+const isolation = { 'com.docker.network.bridge.enable_icc': 'false' };
+
+/** A daemon that says what a test wants to every call. */
+class StubDaemon {
+  readonly path = join(tmpdir(), `berth-stub-${randomUUID()}.sock`);
+  readonly urls: string[] = [];
+  networks: object[] = [{ Name: 'berth-prod', Id: 'n1', Created: '1', Driver: 'bridge', Options: isolation }];
+  private readonly server = createServer((request, response) => {
+    const url = `${request.method ?? ''} ${request.url ?? ''}`;
+    this.urls.push(url);
+    request.resume();
+    response.setHeader('content-type', 'application/json');
+    if (url.startsWith('GET /info')) response.end(JSON.stringify({ Runtimes: { runsc: {} } }));
+    else if (url.startsWith('GET /networks')) response.end(JSON.stringify(this.networks));
+    else if (url.startsWith('POST')) response.writeHead(201).end(JSON.stringify({ Id: 'f'.repeat(64) }));
+    else response.writeHead(204).end();
+  });
+
+  listen(): Promise<void> {
+    return new Promise((resolve) => this.server.listen(this.path, resolve));
+  }
+
+  close(): Promise<unknown> {
+    return new Promise((resolve) => this.server.close(resolve));
+  }
+}
+
+describe('DockerEngine', () => {
+  let daemon: StubDaemon;
+  let engine: DockerEngine;
+
+  beforeEach(async () => {
+    daemon = new StubDaemon();
+    await daemon.listen();
+    engine = new DockerEngine({
+      DOCKER_HOST: `unix://${daemon.path}`,
+      DOCKER_TIMEOUT_SECONDS: 5,
+      SANDBOX_RUNTIME: 'runsc',
+      DISK_QUOTA: 'off',
+    });
+  });
+  afterEach(async () => {
+    engine.onApplicationShutdown();
+    await daemon.close();
+  });
+
+  it('must keep a user’s environment out of URLs, which proxies and daemons log', async () => {
+    await engine.prepare('prod');
+    await engine.createContainer(spec);
+    expect(daemon.urls.at(-1)).toBe('POST /containers/create?name=berth-1');
+  });
+
+  it('must not let an id lead to another path', async () => {
+    await engine.prepare('prod');
+    await engine.removeContainer('../images/x?force=1');
+    expect(daemon.urls.at(-1)).toMatch(/^DELETE \/containers\/\.\.%2Fimages%2Fx%3Fforce%3D1\?/);
+  });
+
+  it('must refuse a network in which sandboxes could reach each other', async () => {
+    daemon.networks = [{ Name: 'berth-prod', Id: 'n1', Created: '1', Driver: 'bridge', Options: {} }];
+    await expect(engine.prepare('prod')).rejects.toMatchObject({
+      code: 'docker_error',
+      message: expect.stringMatching(/berth-prod is not isolated/) as string,
+    });
+  });
+
+  it('must keep the oldest of networks that several processes made at once', async () => {
+    const network = (Id: string, Created: string): object => ({
+      Name: 'berth-prod',
+      Id,
+      Created,
+      Driver: 'bridge',
+      Options: isolation,
+    });
+    daemon.networks = [network('n2', '2'), { ...network('n0', '0'), Name: 'berth-prod-2' }, network('n1', '1')];
+    await engine.prepare('prod');
+    expect(daemon.urls.filter((url) => url.startsWith('DELETE'))).toEqual(['DELETE /networks/n2']);
+  });
+
+  it('must say so when it is used before it is prepared', async () => {
+    await expect(engine.createContainer(spec)).rejects.toMatchObject({ name: 'EngineError' });
+  });
+});

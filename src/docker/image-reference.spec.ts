@@ -1,0 +1,55 @@
+import { parseImageReference } from './image-reference';
+
+const digest = `sha256:${'0a'.repeat(32)}`;
+
+describe('an image reference', () => {
+  it.each([
+    ['ubuntu', 'ubuntu', null, null],
+    ['ubuntu:24.04', 'ubuntu', '24.04', null],
+    ['library/ubuntu:latest', 'library/ubuntu', 'latest', null],
+    ['ghcr.io/owner/image:1.2', 'ghcr.io/owner/image', '1.2', null],
+    ['localhost:5000/a/b__c-d.e:T_1', 'localhost:5000/a/b__c-d.e', 'T_1', null],
+    ['[2001:db8::1]:5000/a', '[2001:db8::1]:5000/a', null, null],
+    [`alpine@${digest}`, 'alpine', null, digest],
+    [`alpine:3.22@${digest}`, 'alpine', '3.22', digest],
+  ])('must be taken: %s', (text, repository, tag, expectedDigest) => {
+    expect(parseImageReference(text)).toEqual({ repository, tag, digest: expectedDigest });
+  });
+
+  it.each([
+    '',
+    ' ubuntu',
+    'ubuntu ',
+    'ubuntu\n',
+    'Ubuntu',
+    'ubuntu:',
+    'ubuntu:24.04:1',
+    ':24.04',
+    'a//b',
+    '/ubuntu',
+    'ubuntu/',
+    '../etc/passwd',
+    'a/../b',
+    '-ubuntu',
+    'ubuntu@sha256:abc',
+    'ubuntu@md5:d41d8cd98f00b204e9800998ecf8427e',
+    'http://registry/ubuntu',
+    'registry:99999999/ubuntu',
+    'ubuntu?fromSrc=-',
+    'ubuntu&tag=x',
+    'ubuntu%2fa',
+    'übuntu',
+    'ubuntu:\u0000',
+    'f'.repeat(64),
+    `a${'b'.repeat(255)}`,
+    `ubuntu:${'t'.repeat(129)}`,
+  ])('must be refused: %j', (text) => {
+    expect(parseImageReference(text)).toBeNull();
+  });
+
+  it('must be decided quickly, whatever is written', () => {
+    const before = performance.now();
+    for (const part of ['a-', 'a.', 'a_', 'a/', '-', 'A.', '0:']) parseImageReference(`${part.repeat(127)}!`);
+    expect(performance.now() - before).toBeLessThan(100);
+  });
+});

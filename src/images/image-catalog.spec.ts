@@ -1,0 +1,81 @@
+import { FakeDaemon, FakeEngine } from '../../test/support/fake-engine';
+import { DomainError } from '../errors';
+import type { CatalogImage } from './catalog-image';
+import { ImageCatalog } from './image-catalog';
+
+const IMAGES: CatalogImage[] = [
+  { name: 'sandbox', reference: 'berth/sandbox:latest', description: 'the default', default: true },
+  { name: 'ubuntu', reference: 'ubuntu:24.04', description: 'Ubuntu', default: false },
+];
+
+const catalog = (CUSTOM_IMAGES: 'allow' | 'deny' = 'allow', daemon = new FakeDaemon()): ImageCatalog =>
+  new ImageCatalog(IMAGES, { CUSTOM_IMAGES }, new FakeEngine(daemon));
+
+function faultsOf(call: () => unknown): unknown {
+  try {
+    return call();
+  } catch (error) {
+    return error instanceof DomainError ? [error.kind, error.options.fields?.['details']] : error;
+  }
+}
+
+describe('the image of a request', () => {
+  it.each([
+    ['a name', { image: 'ubuntu' }, 'ubuntu:24.04'],
+    ['exactly a reference', { image: 'ubuntu:24.04' }, 'ubuntu:24.04'],
+    ['custom', { image: 'custom', customImage: 'ghcr.io/owner/image:1.2' }, 'ghcr.io/owner/image:1.2'],
+  ])('must be found by %s', (_how, request, reference) => {
+    expect(catalog().resolve(request)).toBe(reference);
+  });
+
+  it.each([
+    ['an unknown name', { image: 'windows' }, 'image', /one of sandbox, ubuntu, custom/],
+    ['another tag', { image: 'ubuntu:22.04' }, 'image', /one of/],
+    ['a name of the prototype', { image: 'constructor' }, 'image', /one of/],
+    ['custom without its image', { image: 'custom' }, 'custom_image', /must be given/],
+    ['a custom image beside a name', { image: 'ubuntu', customImage: 'alpine' }, 'custom_image', /"custom" alone/],
+    ['a custom image that is none', { image: 'custom', customImage: 'a b' }, 'custom_image', /an image reference/],
+    ['an empty custom image', { image: 'custom', customImage: '' }, 'custom_image', /an image reference/],
+    ['an endless one', { image: 'custom', customImage: 'a'.repeat(256) }, 'custom_image', /at most 255/],
+  ])('must be refused with %s, naming the field', (_what, request, field, message) => {
+    expect(faultsOf(() => catalog().resolve(request))).toEqual([
+      'invalid_parameters',
+      [{ field, message: expect.stringMatching(message) as string }],
+    ]);
+  });
+
+  it('must be of the catalogue where custom images are denied, and never be offered', () => {
+    const denied = catalog('deny');
+    expect(faultsOf(() => denied.resolve({ image: 'custom', customImage: 'alpine' }))).toMatchObject([
+      'invalid_parameters',
+      [{ field: 'image' }],
+    ]);
+    expect(faultsOf(() => denied.resolve({ image: 'x' }))).toEqual([
+      'invalid_parameters',
+      [{ field: 'image', message: 'must be one of sandbox, ubuntu' }],
+    ]);
+  });
+});
+
+describe('the list', () => {
+  it('must say which images are here', async () => {
+    const daemon = new FakeDaemon();
+    daemon.images.add('ubuntu:24.04');
+    expect(await catalog('allow', daemon).list()).toEqual([
+      {
+        name: 'sandbox',
+        reference: 'berth/sandbox:latest',
+        description: 'the default',
+        default: true,
+        available: false,
+      },
+      { name: 'ubuntu', reference: 'ubuntu:24.04', description: 'Ubuntu', default: false, available: true },
+    ]);
+  });
+
+  it('must still be told when Docker does not answer', async () => {
+    const daemon = new FakeDaemon();
+    daemon.down = true;
+    expect((await catalog('allow', daemon).list()).map(({ available }) => available)).toEqual([null, null]);
+  });
+});
