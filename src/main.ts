@@ -77,6 +77,8 @@ function stopOnSignal({ app, config, logger }: { app: NestFastifyApplication; co
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+  // Started by a parent that is gone without a word: nobody would stop this process.
+  process.on('disconnect', () => stop('SIGTERM'));
 }
 
 void main();

@@ -7,7 +7,7 @@ import { DomainError } from '../errors';
 import { EventLog } from '../events';
 import { ImageCatalog } from '../images';
 import { LOGGER } from '../logging';
-import { TiersService } from '../tiers';
+import { type Resources, TiersService } from '../tiers';
 import * as answer from './container-answers';
 import { parseContainerReference } from './container-reference';
 import { containerFacts, containerView, ContainerView } from './container-view';
@@ -57,7 +57,7 @@ export class ContainersService {
     const image = this.images.resolve({ image: request.image, customImage: request.custom_image });
     const resources = this.tiers.resolve(caller.tier, request);
     this.tiers.assertWithin(caller.tier, resources);
-    const row = this.newRow(caller, { ...request, image, ...resources });
+    const row = this.newRow(caller, request, { image, resources });
     await this.repository.insert(row, {
       limit: this.tiers.limitsOf(caller.tier).containers,
       tier: caller.tier,
@@ -146,25 +146,21 @@ export class ContainersService {
 
   private newRow(
     caller: Caller,
-    wanted: Pick<CreateContainerDto, 'name' | 'env'> & {
-      image: string;
-      memory_mb: number;
-      cpu_shares: number;
-      disk_mb: number;
-    },
+    request: CreateRequest,
+    { image, resources }: { readonly image: string; readonly resources: Resources },
   ): ContainerRow {
     const id = randomUUID();
     const now = new Date();
     return {
       id,
       userId: caller.userId,
-      name: wanted.name ?? generateName(),
-      image: wanted.image,
+      name: request.name ?? generateName(),
+      image,
       role: null,
-      env: { ...wanted.env },
-      memoryMb: wanted.memory_mb,
-      cpuShares: wanted.cpu_shares,
-      diskMb: wanted.disk_mb,
+      env: { ...request.env },
+      memoryMb: resources.memory_mb,
+      cpuShares: resources.cpu_shares,
+      diskMb: resources.disk_mb,
       status: 'creating',
       statusReason: null,
       dockerId: null,

@@ -48,7 +48,23 @@ describe('what Docker is asked for', () => {
         Privileged: false,
         IpcMode: 'private',
         NetworkMode: 'berth-prod',
-        Mounts: [{ Type: 'volume', Source: 'berth-1b4e28ba-data', Target: '/home/user' }],
+        Mounts: [
+          {
+            Type: 'volume',
+            Source: 'berth-1b4e28ba-data',
+            Target: '/home/user',
+            VolumeOptions: {
+              NoCopy: false,
+              Labels: {
+                'berth.managed': 'true',
+                'berth.instance': 'prod',
+                'berth.container_id': 'c1',
+                'berth.user_id': 'u1',
+              },
+              DriverConfig: { Name: 'local', Options: {} },
+            },
+          },
+        ],
         RestartPolicy: { Name: 'unless-stopped' },
         LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } },
       },
@@ -87,6 +103,11 @@ describe('what Docker is asked for', () => {
   it('must limit the writable layer where the kernel can hold the limit, and not ask for it where it cannot', () => {
     expect(options({}, { diskQuota: 'enforced' }).HostConfig?.StorageOpt).toEqual({ size: '2048M' });
     expect(options({}, { diskQuota: 'off' }).HostConfig).not.toHaveProperty('StorageOpt');
+  });
+
+  it('must limit a data volume that Docker has to make anew, where the kernel can hold the limit', () => {
+    const [mount] = options({}, { diskQuota: 'enforced' }).HostConfig?.Mounts ?? [];
+    expect(mount?.VolumeOptions?.DriverConfig).toEqual({ Name: 'local', Options: { size: '2048M' } });
   });
 
   it('must let a user choose another home', () => {

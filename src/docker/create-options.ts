@@ -1,4 +1,4 @@
-import type { ContainerCreateOptions, HostConfig } from 'dockerode';
+import type { ContainerCreateOptions, HostConfig, MountSettings } from 'dockerode';
 import type { ContainerSpec, EngineCapabilities } from './container-engine';
 import { LABELS, ownerLabels } from './labels';
 
@@ -55,11 +55,28 @@ function hostConfig(
     Privileged: false,
     IpcMode: 'private',
     NetworkMode: network,
-    Mounts: [{ Type: 'volume', Source: spec.volumeName, Target: DATA_PATH }],
+    Mounts: [volumeMount(spec, capabilities)],
     RestartPolicy: { Name: 'unless-stopped' },
     LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } },
     ...(capabilities.diskQuota === 'enforced' ? { StorageOpt: { size: sizeOption(spec.diskMb) } } : {}),
   };
+}
+
+/** Labels and size count only if the volume is gone: Docker then makes it anew, and it must be known whose it is. */
+function volumeMount({ volumeName, owner, diskMb }: ContainerSpec, capabilities: EngineCapabilities): MountSettings {
+  const DriverConfig = { Name: 'local', Options: volumeOptions(diskMb, capabilities) };
+  return {
+    Type: 'volume',
+    Source: volumeName,
+    Target: DATA_PATH,
+    // What an image has at the path is copied into a new volume, as Docker does by default.
+    VolumeOptions: { NoCopy: false, Labels: ownerLabels(owner), DriverConfig },
+  };
+}
+
+/** The options of a data volume's driver, which hold it to its size where the kernel can. */
+export function volumeOptions(diskMb: number, { diskQuota }: EngineCapabilities): Record<string, string> {
+  return diskQuota === 'enforced' ? { size: sizeOption(diskMb) } : {};
 }
 
 /** A size as Docker's drivers read it; their `M` is 1024 × 1024. */

@@ -14,7 +14,7 @@ import type {
   WatchMessage,
 } from './container-engine';
 import { containerOf, remove, rename, start, stop, unpause } from './container-verbs';
-import { createOptions, sizeOption } from './create-options';
+import { createOptions, volumeOptions } from './create-options';
 import { probeDiskQuota } from './disk-quota-probe';
 import { abortable, connectDocker } from './docker-client';
 import type { DockerClients } from './docker-client';
@@ -180,7 +180,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
         Name: volume.name,
         Driver: 'local',
         Labels: ownerLabels(volume.owner),
-        ...(capabilities.diskQuota === 'enforced' ? { DriverOpts: { size: sizeOption(volume.diskMb) } } : {}),
+        DriverOpts: volumeOptions(volume.diskMb, capabilities),
         abortSignal: signal,
       });
       return { existed: false };

@@ -158,9 +158,10 @@ describe('verification', () => {
   });
 
   it('must refuse a token from the moment at which it expires', async () => {
-    const { text } = await holder({ expiresAt: new Date(Date.now() + 60_000) });
+    const expiresAt = new Date(Date.now() + 60_000);
+    const { text } = await holder({ expiresAt });
     expect(await tokens.verify(text)).not.toBeNull();
-    jest.useFakeTimers({ now: Date.now() + 60_000, doNotFake: ['nextTick', 'setImmediate', 'setTimeout'] });
+    jest.useFakeTimers({ now: expiresAt, doNotFake: ['nextTick', 'setImmediate', 'setTimeout'] });
     try {
       expect(await tokens.verify(text)).toBeNull();
     } finally {
@@ -276,7 +277,7 @@ describe('a user', () => {
   });
 
   it.each(['', ' ', 'a b', '-a', 'x'.repeat(65), "a'; DROP TABLE users", 'ünï', 'a\u0000'])(
-    'must not be called "%s"',
+    'must not be called %j',
     async (username) => {
       await expect(users.ensure({ username, tier: 'free' })).rejects.toMatchObject({ kind: 'invalid_parameters' });
     },

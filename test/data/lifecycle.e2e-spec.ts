@@ -95,6 +95,19 @@ describe('the management operations on real Docker under gVisor', () => {
       expect((await user.api.get(id)).status).toBe(404);
     });
 
+    it('must say of an image that cannot run as a sandbox that it cannot, and leave nothing of it', async () => {
+      await docker.importEmptyImage('berth/empty:test');
+      const created = await user.api.create({ custom_image: 'berth/empty:test' });
+      expect((await events.next('container_error')).data).toMatchObject({ reason: 'start_refused' });
+      const id = String(created.body['db_id']);
+      expect((await user.api.start(id)).body).toMatchObject({
+        error: 'failed to start container',
+        code: 'start_refused',
+      });
+      expect(await docker.containersOf(id)).toEqual([]);
+      expect((await user.api.get(id)).body).toMatchObject({ status: 'error', status_reason: 'start_refused' });
+    });
+
     it('must refuse a name that a live sibling has', async () => {
       await user.api.running({ name: 'taken' });
       const second = await user.api.create({ name: 'taken' });

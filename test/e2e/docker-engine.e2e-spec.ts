@@ -98,6 +98,14 @@ describe('DockerEngine on a real Docker', () => {
     }
   });
 
+  it('must label a volume that was gone and that Docker makes by itself', async () => {
+    const spec = sandbox.spec();
+    const dockerId = await engine.createContainer(spec);
+    const { Labels } = await sandbox.real.docker.getVolume(spec.volumeName).inspect();
+    expect(Labels).toMatchObject({ 'berth.instance': sandbox.instance, 'berth.container_id': spec.owner.containerId });
+    await engine.removeContainer(dockerId);
+  });
+
   it('must say what is gone, and succeed where gone is what was wanted', async () => {
     const gone = 'f'.repeat(64);
     expect(await engine.inspectContainer(gone)).toBeNull();

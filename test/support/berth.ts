@@ -1,10 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { Test } from '@nestjs/testing';
 import { io, Socket } from 'socket.io-client';
-import { startApp } from '../../src/app.setup';
+import { AppModule } from '../../src/app.module';
+import { setUpApp, startApp } from '../../src/app.setup';
 import { type Scope, TokenService, UserService } from '../../src/auth';
-import { parseConfig } from '../../src/config';
-import type { BerthEvent } from '../../src/events';
+import { type Config, parseConfig } from '../../src/config';
+import { ContainerEngine } from '../../src/docker';
+import { createHttpAdapter } from '../../src/http';
 import { ApiClient } from './api-client';
 import { EventRecorder } from './event-recorder';
 import { openTestDatabase, TestDatabase } from './test-database';
@@ -14,6 +17,8 @@ export interface BerthOptions {
   /** Shared by servers of one Berth; a database of its own if absent. */
   readonly database?: TestDatabase;
   readonly environment?: Readonly<Record<string, string>>;
+  /** In the place of real Docker. */
+  readonly engine?: ContainerEngine;
 }
 
 /** A user with a token, as a client of one server. */
@@ -47,7 +52,7 @@ export class Berth {
       ...{ INSTANCE_ID: `test-${randomUUID()}`, ORPHAN_GRACE_SECONDS: '0' },
       ...options.environment,
     });
-    const app = await startApp(config);
+    const app = options.engine ? await startWith(options.engine, config) : await startApp(config);
     return new Berth(app, await app.getUrl(), database, options.database === undefined);
   }
 
@@ -81,4 +86,13 @@ export class Berth {
   }
 }
 
-export type { BerthEvent };
+async function startWith(engine: ContainerEngine, config: Config): Promise<NestFastifyApplication> {
+  const module = await Test.createTestingModule({ imports: [AppModule.forRoot(config)] })
+    .overrideProvider(ContainerEngine)
+    .useValue(engine)
+    .compile();
+  const app = module.createNestApplication<NestFastifyApplication>(createHttpAdapter(), { logger: false });
+  setUpApp(app);
+  await app.listen(config.PORT, config.HOST);
+  return app;
+}

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import Docker from 'dockerode';
 
 /** Docker as somebody else on the same machine uses it: behind Berth's back. */
@@ -40,6 +41,16 @@ export class RealDocker {
   async volumeExists(name: string): Promise<boolean> {
     const { Volumes } = await this.docker.listVolumes({ filters: { name: [name] } });
     return Volumes.some((volume) => volume.Name === name);
+  }
+
+  /** An image with nothing in it, not even what a sandbox's main process needs. */
+  async importEmptyImage(reference: string): Promise<void> {
+    const [repo, tag] = reference.split(':');
+    const emptyTar = Buffer.alloc(1024);
+    const stream = await this.docker.importImage(Readable.from([emptyTar]), { repo, tag });
+    await new Promise((resolve, reject) =>
+      this.docker.modem.followProgress(stream, (error) => (error ? reject(error) : resolve(null))),
+    );
   }
 
   /** Removes everything that carries an instance label of the tests. */

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
 import { type Config, CONFIG } from '../../config';
 import { ContainerEngine, ContainerSpec, EngineError, PullProgress } from '../../docker';
@@ -28,6 +29,8 @@ export interface Execution {
   readonly onStep?: (step: Step) => void;
   readonly onPull?: (progress: PullProgress) => void;
 }
+
+const CONFIRM_EVERY_MS = 100;
 
 /** A replacement that was started does not run. */
 const NOT_UP = 'the container did not stay up';
@@ -82,7 +85,7 @@ export class StepExecutor {
         facts.stopFound = await this.stop(target(step.target, row, facts));
         return;
       case 'confirm_running':
-        await this.confirmRunning(target(step.target, row, facts));
+        await this.confirmRunning(target(step.target, row, facts), step.forMs);
         return;
       case 'remove_container':
         await this.engine.removeContainer(target(step.target, row, facts));
@@ -120,9 +123,17 @@ export class StepExecutor {
     }
   }
 
-  private async confirmRunning(dockerId: string): Promise<void> {
-    const observed = await this.engine.inspectContainer(dockerId);
-    if (observed?.state !== 'running') throw new EngineError('start_refused', NOT_UP);
+  private async confirmRunning(dockerId: string, forMs: number): Promise<void> {
+    const end = Date.now() + forMs;
+    let run: string | null = null;
+    for (;;) {
+      const observed = await this.engine.inspectContainer(dockerId);
+      run ??= observed?.startedAt ?? null;
+      // Another start time: Docker's restart policy was quicker than this look.
+      if (observed?.state !== 'running' || observed.startedAt !== run) throw new EngineError('start_refused', NOT_UP);
+      if (Date.now() >= end) return;
+      await delay(Math.min(CONFIRM_EVERY_MS, end - Date.now()));
+    }
   }
 }
 

@@ -53,7 +53,9 @@ describe('the plan of a start', () => {
 
   it('must make a container for a row that never had one, whatever was seen', () => {
     for (const sighting of SIGHTINGS) {
-      expect(print({ verb: 'start', status: 'error', dockerId: null, sighting })).toBe(recreate);
+      expect(print({ verb: 'start', status: 'error', dockerId: null, sighting })).toBe(
+        `${recreate}, confirm_running B`,
+      );
     }
   });
 });

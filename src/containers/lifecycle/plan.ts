@@ -13,7 +13,8 @@ export type Step = { readonly because: string } & (
   | { readonly do: 'start_container'; readonly target: Target }
   | { readonly do: 'unpause_container'; readonly target: Target }
   | { readonly do: 'stop_container'; readonly target: Target }
-  | { readonly do: 'confirm_running'; readonly target: Target }
+  /** Runs, and goes on running for this long: a main process that is missing ends a moment after a start that succeeded. */
+  | { readonly do: 'confirm_running'; readonly target: Target; readonly forMs: number }
   | { readonly do: 'remove_container'; readonly target: Target }
   | { readonly do: 'rename_container'; readonly target: Target; readonly name: string }
   | { readonly do: 'remove_volume' }
@@ -60,9 +61,9 @@ export function planOperation(input: PlanInput): Plan {
   const exists = input.row.dockerId !== null && !['missing', 'removing', 'dead'].includes(input.sighting);
   switch (input.verb) {
     case 'create':
-      return before([...clearAway(input), ...recreate(input), confirm('a creation that does not stay up has failed')]);
+      return before([...clearAway(input), ...recreate(input), firstRun]);
     case 'start':
-      return before(exists ? [resume(input)] : [...clearAway(input), ...recreate(input)]);
+      return before(exists ? [resume(input)] : [...clearAway(input), ...recreate(input), ...ifFirstRun(input)]);
     case 'stop':
       return before(exists ? [stop('asked to stop')] : []);
     case 'delete':
@@ -94,7 +95,12 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
   const swap: Step[] = [
     stop('two must never run on one volume'),
     { do: 'start_container', target: 'replacement', because: 'it was running before' },
-    { do: 'confirm_running', target: 'replacement', because: 'the old one is given up only for one that runs' },
+    {
+      do: 'confirm_running',
+      target: 'replacement',
+      forMs: 0,
+      because: 'the old one is given up only for one that runs',
+    },
   ];
   return { steps: [...prepare, ...swap], afterwards };
 }
@@ -105,7 +111,13 @@ export function sameResources(a: Resources, b: Resources): boolean {
 
 const ensureVolume: Step = { do: 'ensure_volume', because: 'the data lives in it' };
 const removeVolume: Step = { do: 'remove_volume', because: 'deleted volumes are not kept' };
-const confirm = (because: string): Step => ({ do: 'confirm_running', target: 'replacement', because });
+const firstRun: Step = {
+  do: 'confirm_running',
+  target: 'replacement',
+  forMs: 300,
+  because: 'nobody knows yet whether this image runs as a sandbox',
+};
+const ifFirstRun = ({ row }: PlanInput): Step[] => (row.dockerId === null ? [firstRun] : []);
 const stop = (because: string): Step => ({ do: 'stop_container', target: 'current', because });
 const before = (steps: readonly Step[]): Plan => ({ steps, afterwards: [] });
 

@@ -1,0 +1,115 @@
+import { Global, Module } from '@nestjs/common';
+import { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { TerminusModule } from '@nestjs/terminus';
+import { Test } from '@nestjs/testing';
+import { parseConfig } from '../config';
+import { ConfigModule } from '../config.module';
+import { Database } from '../database';
+import { ContainerEngine } from '../docker';
+import { createHttpAdapter, Draining, HttpModule, setUpHttp } from '../http';
+import { LoggingModule } from '../logging';
+import { RedisConnection } from '../signals';
+import { HealthController } from './health.controller';
+import { ReadinessCheck } from './readiness';
+
+type Ping = () => Promise<void>;
+const up: Ping = () => Promise.resolve();
+const down: Ping = () => Promise.reject(new Error('connect /var/run/docker.sock'));
+const silent: Ping = () => new Promise(() => undefined);
+
+let app: NestFastifyApplication;
+afterEach(() => app.close());
+
+/** @param pings redis null: not configured */
+async function start(pings: { database?: Ping; docker?: Ping; redis?: Ping | null }): Promise<NestFastifyApplication> {
+  const { database = up, docker = up, redis = null } = pings;
+
+  @Global()
+  @Module({
+    providers: [
+      { provide: Database, useValue: { ping: database } },
+      {
+        provide: ContainerEngine,
+        useValue: { ping: docker, capabilities: { runtime: 'runsc', diskQuota: 'enforced' } },
+      },
+      { provide: RedisConnection, useValue: redis && { ping: redis } },
+    ],
+    exports: [Database, ContainerEngine, RedisConnection],
+  })
+  class DependenciesModule {}
+
+  const module = await Test.createTestingModule({
+    imports: [
+      ...[ConfigModule.forRoot(parseConfig({ LOG_LEVEL: 'silent' })), LoggingModule, HttpModule, DependenciesModule],
+      TerminusModule.forRoot({ logger: false }),
+    ],
+    controllers: [HealthController],
+    providers: [ReadinessCheck],
+  }).compile();
+  app = module.createNestApplication<NestFastifyApplication>(createHttpAdapter(), { logger: false });
+  setUpHttp(app);
+  await app.init();
+  return app;
+}
+
+async function get(path: string): Promise<[number, Record<string, unknown>]> {
+  const response = await app.inject({ method: 'GET', url: path });
+  return [response.statusCode, response.json<Record<string, unknown>>()];
+}
+
+const found = { runtime: 'runsc', disk_quota: 'enforced' };
+
+describe('readiness', () => {
+  it('must be told where everything answers', async () => {
+    await start({ redis: up });
+    expect(await get('/health/ready')).toEqual([
+      200,
+      { status: 'ok', checks: { database: 'up', docker: 'up', redis: 'up' }, ...found },
+    ]);
+  });
+
+  it('must not ask for a Redis that is not configured', async () => {
+    await start({});
+    expect(await get('/health/ready')).toEqual([
+      200,
+      { status: 'ok', checks: { database: 'up', docker: 'up' }, ...found },
+    ]);
+  });
+
+  it.each<[string, Parameters<typeof start>[0], object]>([
+    ['database', { database: down }, { database: 'down', docker: 'up' }],
+    ['docker', { docker: down }, { database: 'up', docker: 'down' }],
+    ['redis', { redis: down }, { database: 'up', docker: 'up', redis: 'down' }],
+    ['database and docker', { database: down, docker: down }, { database: 'down', docker: 'down' }],
+  ])('must be refused with the name of what is down: %s', async (_name, pings, checks) => {
+    await start(pings);
+    const [status, body] = await get('/health/ready');
+    expect(status).toBe(503);
+    expect(body).toEqual({
+      ...{ error: 'not ready', code: 'not_ready', request_id: expect.any(String) as unknown },
+      ...{ status: 'error', checks, ...found },
+    });
+  });
+
+  it('must not wait longer than 2 seconds for what does not answer', async () => {
+    await start({ docker: silent, database: silent });
+    const begun = Date.now();
+    const [status, body] = await get('/health/ready');
+    expect(Date.now() - begun).toBeLessThan(3_000);
+    expect([status, body['checks']]).toEqual([503, { database: 'down', docker: 'down' }]);
+  });
+
+  it('must end, but not life, when the server begins to drain', async () => {
+    const server = await start({});
+    server.get(Draining).begin();
+    expect((await get('/health/ready'))[1]).toMatchObject({ code: 'shutting_down' });
+    expect(await get('/health/live')).toEqual([200, { status: 'ok' }]);
+  });
+});
+
+describe('life', () => {
+  it('must not depend on anything else', async () => {
+    await start({ database: down, docker: down, redis: down });
+    expect(await get('/health/live')).toEqual([200, { status: 'ok' }]);
+  });
+});
