@@ -10,15 +10,17 @@ import tseslint from 'typescript-eslint';
 const FOUNDATION = ['config', 'duration', 'database', 'errors', 'logging'];
 const MODULES = {
   database: ['config'],
-  errors: ['logging', 'http'],
+  errors: ['logging'],
   logging: ['config'],
   signals: ['config', 'logging'],
   docker: ['config', 'duration', 'logging'],
-  tiers: [...FOUNDATION, 'auth'],
+  tiers: FOUNDATION,
   auth: [...FOUNDATION, 'signals', 'tiers'],
   images: [...FOUNDATION, 'auth', 'docker'],
   events: [...FOUNDATION, 'signals', 'auth'],
-  containers: [...FOUNDATION, 'signals', 'auth', 'tiers', 'docker', 'images', 'events'],
+  http: ['config', 'errors', 'logging'],
+  health: [...FOUNDATION, 'http', 'auth', 'docker', 'signals'],
+  containers: [...FOUNDATION, 'http', 'signals', 'auth', 'tiers', 'docker', 'images', 'events'],
 };
 
 const forbidden = (module, allowed) => {

@@ -22,7 +22,7 @@ describe('a start that failed', () => {
       fault({ name: 'EngineError', code: 'docker_unavailable' }),
       /Docker at unix:.*start it, or set DOCKER_HOST/,
     ],
-    ['another process is there', new Error('another Berth process uses the database'), /another Berth process/],
+    ['another process is there', new ConfigError('another Berth process uses the database'), /another Berth process/],
   ])('must say what to do where %s', (_name, error, explanation) => {
     expect(explainStartFault(error, config)).toMatch(explanation);
   });

@@ -28,8 +28,6 @@ export function explainStartFault(error: unknown, config: Config): string | null
     return `Docker at ${config.DOCKER_HOST} cannot be used (${error.message}); start it, or set DOCKER_HOST`;
   }
   if (syscall === 'mkdir') return `the folder of the database ${config.DATABASE_URL} cannot be made (${String(code)})`;
-  // An error that carries nothing but its sentence, which says what to do.
-  if (error.message.startsWith('another Berth process')) return error.message;
   const reason = typeof code === 'string' ? DATABASE_REFUSALS[code] : undefined;
   return reason === undefined ? null : `the database ${withoutPassword(config.DATABASE_URL)} cannot be used: ${reason}`;
 }

@@ -1,9 +1,18 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiAcceptedResponse, ApiBearerAuth, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
-import type { ContainerList, Created, Deleted, StartAnswer, StopAnswer, Updated } from './container-answers';
-import type { ContainerView } from './container-view';
 import { ContainersService } from './containers.service';
+import { ApiContainerById } from './dto/api-container-by-id';
+import { ApiFaults } from './dto/api-faults';
+import {
+  ContainerCreatedView,
+  ContainerDeletedView,
+  ContainerStartedView,
+  ContainerStoppedView,
+  ContainerUpdatedView,
+} from './dto/container-answers';
+import { ContainerListView } from './dto/container-list-view';
+import { ContainerView } from './dto/container-view';
 import { CreateContainerDto } from './dto/create-container.dto';
 import { ListContainersDto } from './dto/list-containers.dto';
 import { UpdateContainerDto } from './dto/update-container.dto';
@@ -26,20 +35,32 @@ export class ContainersController {
   @HttpCode(202)
   @Scopes('write')
   @ApiOperation({ summary: 'Create a container in the background' })
-  create(@CurrentPrincipal() caller: Principal, @Body() body: CreateContainerDto): Promise<Created> {
+  @ApiAcceptedResponse({ type: ContainerCreatedView })
+  @ApiFaults(
+    'invalid_parameters',
+    'insufficient_permissions',
+    'guest_session_expired',
+    'container_limit_reached',
+    'name_taken',
+  )
+  create(@CurrentPrincipal() caller: Principal, @Body() body: CreateContainerDto): Promise<ContainerCreatedView> {
     return this.containers.create(caller, body);
   }
 
   @Get()
   @Scopes('read')
   @ApiOperation({ summary: "List the user's containers; event_seq says from where to watch" })
-  list(@CurrentPrincipal() caller: Principal, @Query() query: ListContainersDto): Promise<ContainerList> {
+  @ApiOkResponse({ type: ContainerListView })
+  @ApiFaults('invalid_parameters', 'insufficient_permissions')
+  list(@CurrentPrincipal() caller: Principal, @Query() query: ListContainersDto): Promise<ContainerListView> {
     return this.containers.list(caller, query);
   }
 
   @Get(':id')
   @Scopes('read')
   @ApiOperation({ summary: 'Get a container' })
+  @ApiOkResponse({ type: ContainerView })
+  @ApiContainerById()
   get(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerView> {
     return this.containers.get(caller, id);
   }
@@ -47,6 +68,8 @@ export class ContainersController {
   @Get(':id/wait')
   @Scopes('read')
   @ApiOperation({ summary: 'Wait until a container has a status' })
+  @ApiOkResponse({ type: ContainerView })
+  @ApiContainerById('invalid_parameters', 'status_not_reached')
   wait(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -59,7 +82,9 @@ export class ContainersController {
   @HttpCode(200)
   @Scopes('write')
   @ApiOperation({ summary: 'Start a container, made anew with its data where it has vanished from Docker' })
-  start(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<StartAnswer> {
+  @ApiOkResponse({ type: ContainerStartedView })
+  @ApiContainerById('guest_session_expired', 'operation_in_progress', 'start_failed')
+  start(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerStartedView> {
     return this.containers.start(caller, id);
   }
 
@@ -67,25 +92,37 @@ export class ContainersController {
   @HttpCode(200)
   @Scopes('write')
   @ApiOperation({ summary: 'Stop a container' })
-  stop(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<StopAnswer> {
+  @ApiOkResponse({ type: ContainerStoppedView })
+  @ApiContainerById('operation_in_progress', 'stop_failed')
+  stop(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerStoppedView> {
     return this.containers.stop(caller, id);
   }
 
   @Delete(':id')
   @Scopes('write')
   @ApiOperation({ summary: 'Delete a container; its volume is kept until purge_at' })
-  delete(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<Deleted> {
+  @ApiOkResponse({ type: ContainerDeletedView })
+  @ApiContainerById('operation_in_progress', 'delete_failed')
+  delete(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerDeletedView> {
     return this.containers.delete(caller, id);
   }
 
   @Patch([':id', ':id/settings'])
   @Scopes('write')
   @ApiOperation({ summary: 'Rename or resize a container; its data is kept' })
+  @ApiOkResponse({ type: ContainerUpdatedView })
+  @ApiContainerById(
+    'invalid_parameters',
+    'guest_session_expired',
+    'name_taken',
+    'operation_in_progress',
+    'update_failed',
+  )
   update(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
     @Body() body: UpdateContainerDto,
-  ): Promise<Updated> {
+  ): Promise<ContainerUpdatedView> {
     return this.containers.update(caller, id, body);
   }
 }

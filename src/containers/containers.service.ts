@@ -6,13 +6,15 @@ import { containerName } from './lifecycle/plan';
 import { DomainError } from '../errors';
 import { EventLog } from '../events';
 import { ImageCatalog } from '../images';
-import { LOGGER } from '../logging';
+import { LOGGER, requestContext } from '../logging';
 import { type Resources, TiersService } from '../tiers';
-import * as answer from './container-answers';
 import { parseContainerReference } from './container-reference';
-import { containerFacts, containerView, ContainerView } from './container-view';
 import type { ContainerRow } from './container.entity';
 import { ContainerRepository } from './container.repository';
+import * as answer from './dto/container-answers';
+import { containerFacts } from './dto/container-facts';
+import type { ContainerListView } from './dto/container-list-view';
+import { containerView, ContainerView } from './dto/container-view';
 import type { CreateContainerDto } from './dto/create-container.dto';
 import type { ListContainersDto } from './dto/list-containers.dto';
 import type { UpdateContainerDto } from './dto/update-container.dto';
@@ -52,7 +54,7 @@ export class ContainersService {
    *
    * @throws DomainError `invalid_parameters`, `container_limit_reached`, `name_taken`, `guest_session_expired`
    */
-  async create(caller: Caller, request: CreateRequest): Promise<answer.Created> {
+  async create(caller: Caller, request: CreateRequest): Promise<answer.ContainerCreatedView> {
     assertSession(caller);
     const image = this.images.resolve({ image: request.image, customImage: request.custom_image });
     const resources = this.tiers.resolve(caller.tier, request);
@@ -70,7 +72,7 @@ export class ContainersService {
   }
 
   /** One page of the caller's containers, newest first, and where to begin to watch from. */
-  async list(caller: Caller, query: ListQuery = {}): Promise<answer.ContainerList> {
+  async list(caller: Caller, query: ListQuery = {}): Promise<ContainerListView> {
     const limit = query.limit ?? DEFAULT_PAGE;
     // Read before the rows: a change between the two is told twice rather than never.
     const eventSeq = await this.eventLog.lastSeq(caller.userId);
@@ -105,19 +107,19 @@ export class ContainersService {
    *
    * @throws DomainError `start_failed`, `operation_in_progress`, `guest_session_expired`
    */
-  async start(caller: Caller, id: string): Promise<answer.StartAnswer> {
+  async start(caller: Caller, id: string): Promise<answer.ContainerStartedView> {
     const row = await this.find(caller, id);
     assertSession(caller);
     return answer.started(await this.lifecycle.start(row));
   }
 
   /** @throws DomainError `stop_failed`, `operation_in_progress` */
-  async stop(caller: Caller, id: string): Promise<answer.StopAnswer> {
+  async stop(caller: Caller, id: string): Promise<answer.ContainerStoppedView> {
     return answer.stopped(await this.lifecycle.stop(await this.find(caller, id)));
   }
 
   /** Soft: the name and the place in the count are free at once, the volume is kept until `purge_at`. @throws `delete_failed` */
-  async delete(caller: Caller, id: string): Promise<answer.Deleted> {
+  async delete(caller: Caller, id: string): Promise<answer.ContainerDeletedView> {
     return answer.deleted(await this.lifecycle.delete(await this.find(caller, id)));
   }
 
@@ -126,7 +128,7 @@ export class ContainersService {
    *
    * @throws DomainError `invalid_parameters`, `name_taken`, `update_failed`, `operation_in_progress`, `guest_session_expired`
    */
-  async update(caller: Caller, id: string, settings: Settings): Promise<answer.Updated> {
+  async update(caller: Caller, id: string, settings: Settings): Promise<answer.ContainerUpdatedView> {
     const row = await this.find(caller, id);
     assertSession(caller);
     this.tiers.assertWithin(caller.tier, settings);
@@ -140,6 +142,8 @@ export class ContainersService {
     if (reference?.kind === 'agent') throw new DomainError('agent_not_found');
     const row = reference && (await this.repository.find(reference));
     if (!row) throw new DomainError('container_not_found');
+    const log = requestContext.getStore();
+    if (log) log.containerId = row.id;
     if (row.userId !== caller.userId) throw new DomainError('not_authorized');
     return row;
   }

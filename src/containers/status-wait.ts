@@ -2,8 +2,8 @@ import { Injectable } from '@nestjs/common';
 import { DomainError } from '../errors';
 import { EventFeed } from '../events';
 import type { ContainerStatus } from './container-state';
-import { containerView, ContainerView } from './container-view';
 import { Caller, ContainersService } from './containers.service';
+import { containerView, ContainerView } from './dto/container-view';
 
 /** Waits for a container's status, woken by the events that tell of its changes, whichever process made them. */
 @Injectable()

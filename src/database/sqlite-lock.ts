@@ -1,6 +1,7 @@
 import { OnApplicationShutdown } from '@nestjs/common';
 import BetterSqlite3 from 'better-sqlite3';
 import { DataSource } from 'typeorm';
+import { ConfigError } from '../config';
 
 /**
  * Keeps a second server process away from an SQLite database: with one process alone, every operation found at start was
@@ -9,7 +10,7 @@ import { DataSource } from 'typeorm';
 export class SqliteLock implements OnApplicationShutdown {
   private constructor(private readonly connection: BetterSqlite3.Database | null) {}
 
-  /** @throws Error with what to do, when another process holds the lock */
+  /** @throws ConfigError with what to do, when another process holds the lock */
   static acquire(dataSource: DataSource): SqliteLock {
     const { options } = dataSource;
     if (options.type !== 'better-sqlite3' || options.database === ':memory:') return new SqliteLock(null);
@@ -18,7 +19,7 @@ export class SqliteLock implements OnApplicationShutdown {
       connection.exec('BEGIN EXCLUSIVE');
     } catch {
       connection.close();
-      throw new Error(
+      throw new ConfigError(
         `another Berth process uses the database ${options.database}. Stop it first, or run several processes on PostgreSQL.`,
       );
     }

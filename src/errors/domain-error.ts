@@ -24,6 +24,7 @@ export const ERRORS = {
   update_failed: { status: 500, message: 'failed to update settings' },
   create_failed: { status: 500, message: 'failed to create container' },
   internal_error: { status: 500, message: 'internal error' },
+  not_ready: { status: 503, message: 'not ready' },
   shutting_down: { status: 503, message: 'server is shutting down' },
 } as const satisfies Record<string, { status: number; message: string }>;
 

@@ -1,6 +1,5 @@
-import { Controller, Get, Req, Res } from '@nestjs/common';
+import { Controller, Get } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiServiceUnavailableResponse, ApiTags } from '@nestjs/swagger';
-import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Public } from '../auth';
 import { DomainError } from '../errors';
 import { Draining } from '../http';
@@ -28,14 +27,10 @@ export class HealthController {
   @ApiOperation({ summary: 'Whether the process can serve requests: its database, Docker and Redis answer' })
   @ApiOkResponse({ type: ReadyView })
   @ApiServiceUnavailableResponse({ type: NotReadyView })
-  async ready(
-    @Req() request: FastifyRequest,
-    @Res({ passthrough: true }) reply: FastifyReply,
-  ): Promise<ReadyView | NotReadyView> {
+  async ready(): Promise<ReadyView> {
     if (this.draining.begun) throw new DomainError('shutting_down');
     const { ready, ...found } = await this.readiness.run();
     if (ready) return { status: 'ok', ...found };
-    reply.status(503);
-    return { error: 'not ready', code: 'not_ready', request_id: request.id, status: 'error', ...found };
+    throw new DomainError('not_ready', { fields: { status: 'error', ...found } });
   }
 }

@@ -4,6 +4,20 @@ import { ErrorResponse } from './error-response.dto';
 
 type Operation = NonNullable<OpenAPIObject['paths'][string]['get']>;
 
+const DESCRIPTION = `
+Containers of your own: create, start, stop, update and delete them, and watch what happens to them.
+
+**Events.** Whatever happens to a container is told over Socket.IO, at this server's own address and in the default namespace:
+\`io(url, { auth: { token, after } })\`, with a token that may \`read\`. Another one is refused by a \`connect_error\`, such as
+\`unauthorized\`. An event is sent under its type's name, with one argument \`{ type, seq, timestamp, data }\`, where \`data\` holds
+the container's \`id\`, \`db_id\`, \`name\`, \`status\`, \`image\`, \`role\` and \`resources\`. The types are \`container_created\`,
+\`container_started\`, \`container_stopped\`, \`container_deleted\`, \`container_updated\`, \`container_progress\` (with \`stage\`,
+\`message\` and \`progress\` from 0 to 100) and \`container_error\` (with \`reason\` and \`message\`). \`seq\` grows by one with each of
+the user's events. To miss none, give as \`after\` the \`event_seq\` of \`GET /api/containers\`, or the last \`seq\` that came: what
+happened since is replayed first, in order. Where that is no longer kept, \`resync_required\` (\`{ type, event_seq }\`) is sent
+instead: list the containers again; later events follow.
+`.trim();
+
 const METHODS = ['get', 'post', 'put', 'patch', 'delete'] as const;
 
 /** Serves the description of the API and a page to try it on. Made when first asked for, so it costs nothing at start. */
@@ -20,18 +34,22 @@ export function setUpOpenApi(app: NestFastifyApplication): void {
 export function createOpenApiDocument(app: NestFastifyApplication): OpenAPIObject {
   const info = new DocumentBuilder()
     .setTitle('Berth')
-    .setDescription(
-      'Containers of your own: create, start, stop, update and delete them, and watch what happens to them.',
-    )
+    .setDescription(DESCRIPTION)
     .setVersion('1')
     .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'A Berth token: berth_ and 64 hex.' })
     .build();
   const document = SwaggerModule.createDocument(app, info, {
     extraModels: [ErrorResponse],
-    operationIdFactory: (_controller, method) => method,
+    operationIdFactory: operationId,
   });
   for (const operation of operationsOf(document)) documentErrors(operation);
   return document;
+}
+
+/** Such as `containers_list`: unique, as clients that are generated need it. The further paths of a method are numbered. */
+function operationId(controller: string, method: string): string {
+  const resource = controller.replace(/Controller$/, '').toLowerCase();
+  return `${resource}_${method.replace('[0]', '').replace(/\[(\d+)\]$/, '_$1')}`;
 }
 
 function operationsOf(document: OpenAPIObject): Operation[] {

@@ -1,6 +1,7 @@
 import { Berth, TestUser } from '../support/berth';
 import { SMALL } from '../support/api-client';
 import { eventually } from '../support/eventually';
+import { expectSettled } from '../support/expect-settled';
 import { EventRecorder } from '../support/event-recorder';
 import { RealDocker } from '../support/real-docker';
 
@@ -342,28 +343,74 @@ describe('the management operations on real Docker under gVisor', () => {
   });
 
   describe('any order at once', () => {
-    it('must end in a state that row, Docker and the last event agree on', async () => {
+    let servers: Berth[];
+
+    beforeAll(async () => {
+      // On PostgreSQL two servers share the Berth; SQLite has one.
+      const shared = { database: berth.database, environment: { INSTANCE_ID: instance } };
+      servers = process.env['TEST_DATABASE'] === 'postgres' ? [berth, await Berth.start(shared)] : [berth];
+    });
+
+    afterAll(async () => {
+      for (const server of servers.slice(1)) await server.stop();
+    });
+
+    it('must end in a state that row, Docker and the last event agree on, whichever server was asked', async () => {
       const { id, db_id, name } = await user.api.running();
       const sizes = [SMALL, LARGER];
       const storm = Array.from({ length: 16 }, (_nothing, turn) => {
-        if (turn % 4 === 0) return user.api.stop(db_id);
-        if (turn % 4 === 1) return user.api.start(db_id);
-        return turn % 4 === 2 ? user.api.update(id, { name, ...sizes[(turn >> 2) % 2] }) : user.api.start(id);
+        const { api } = servers[turn % servers.length]?.as(user) ?? user;
+        if (turn % 4 === 0) return api.stop(db_id);
+        if (turn % 4 === 1) return api.start(db_id);
+        return turn % 4 === 2 ? api.update(id, { name, ...sizes[(turn >> 2) % 2] }) : api.start(id);
       });
       const answers = await Promise.all(storm);
       for (const { status } of answers) expect([200, 409]).toContain(status);
-      const row = (await user.api.get(db_id)).body;
-      expect(row['operation']).toBeUndefined();
-      const listed = await user.api.call('GET', '/api/containers');
-      await expectOnly(db_id, String(row['id']));
-      const seen = await docker.inspect(String(row['id']));
-      expect(seen.State.Running).toBe(row['status'] === 'running');
-      await events.next('container_created');
-      const lastSeq = Number(listed.body['event_seq']);
-      expect(lastSeq).toBeGreaterThan(0);
-      await events.next(events.events.at(-1)?.type ?? 'container_started');
-      const last = events.events.filter(({ data }) => data.db_id === db_id).at(-1);
-      expect(last?.data).toMatchObject({ status: row['status'], id: row['id'], resources: row['resources'] });
+      expect(answers.filter(({ status }) => status === 200).length).toBeGreaterThan(3);
+      for (const server of servers) expect(await expectSettled(server.as(user).api, docker, db_id)).not.toBeNull();
+    });
+
+    it('must end in a deletion when one is asked for, and leave nothing', async () => {
+      const { db_id } = await user.api.running();
+      const storm = Array.from({ length: 9 }, (_nothing, turn) => {
+        const { api } = servers[turn % servers.length]?.as(user) ?? user;
+        if (turn === 4) return api.delete(db_id);
+        return turn % 2 === 0 ? api.stop(db_id) : api.start(db_id);
+      });
+      for (const { status } of await Promise.all(storm)) expect([200, 404, 409]).toContain(status);
+      expect(await expectSettled(user.api, docker, db_id)).toBeNull();
+    });
+
+    it('must send every server the same events in the same order', async () => {
+      const recorders = await Promise.all(servers.map((server) => server.record(user, 0)));
+      const { db_id } = await user.api.running();
+      const acts = servers.flatMap((server) => [server.as(user).api.stop(db_id), server.as(user).api.start(db_id)]);
+      await Promise.all(acts);
+      const seq = Number((await user.api.call('GET', '/api/containers')).body['event_seq']);
+      const expected = Array.from({ length: seq }, (_nothing, index) => index + 1);
+      for (const recorder of recorders) {
+        await eventually(() => expect(recorder.events.map((event) => event.seq)).toEqual(expected));
+        expect(recorder.events).toEqual(recorders[0]?.events);
+      }
+    });
+  });
+
+  describe('a client that hangs up', () => {
+    it('must not stop what it asked for', async () => {
+      const { id, db_id, name } = await user.api.running();
+      const hangUp = new AbortController();
+      const asked = fetch(`${berth.url}/api/containers/${id}`, {
+        method: 'PATCH',
+        signal: hangUp.signal,
+        headers: { authorization: `Bearer ${user.token}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ name, ...LARGER }),
+      });
+      // Under way as soon as Docker has the new container.
+      await eventually(async () => expect(await docker.containersOf(db_id)).toHaveLength(2));
+      hangUp.abort();
+      await expect(asked).rejects.toThrow(/abort/);
+      expect((await events.next('container_updated')).data).toMatchObject({ restarted: true, resources: LARGER });
+      expect(await expectSettled(user.api, docker, db_id)).toMatchObject({ status: 'running', resources: LARGER });
     });
   });
 

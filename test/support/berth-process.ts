@@ -19,11 +19,12 @@ export class BerthProcess {
   }
 
   /** Starts it and waits until it listens. */
-  async start(): Promise<void> {
+  async start(onOutput?: (chunk: Buffer) => void): Promise<void> {
     const child = spawn(process.execPath, ['dist/src/main.js'], {
       env: this.environment,
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      stdio: onOutput ? ['ignore', 'pipe', 'pipe', 'ipc'] : ['ignore', 'inherit', 'inherit', 'ipc'],
     });
+    if (onOutput) for (const stream of [child.stdout, child.stderr]) stream?.on('data', onOutput);
     this.child = child;
     this.url = await new Promise<string>((resolve, reject) => {
       child.once('exit', (code) => reject(new Error(`the server ended with ${String(code)} before it listened`)));
@@ -58,6 +59,17 @@ export class BerthProcess {
     const run = promisify(execFile);
     const { stdout } = await run(process.execPath, ['dist/src/cli/token.js', ...args], { env: this.environment });
     return stdout.trim();
+  }
+
+  /** Runs a whole life at the most talkative level. @returns all that it printed, and the token that was used */
+  async recorded(use: (api: ApiClient) => Promise<void>): Promise<{ output: string; token: string }> {
+    const chunks: Buffer[] = [];
+    this.environment['LOG_LEVEL'] = 'trace';
+    await this.start((chunk) => chunks.push(chunk));
+    const api = await this.user();
+    await use(api);
+    await this.stop();
+    return { output: Buffer.concat(chunks).toString(), token: api.token };
   }
 
   private async end(signal: NodeJS.Signals): Promise<number | null> {

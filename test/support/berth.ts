@@ -66,6 +66,11 @@ export class Berth {
     return { id: user.id, token: text, api: new ApiClient(this.url, text) };
   }
 
+  /** The same user as a client of another server of the same Berth. */
+  as(user: TestUser): TestUser {
+    return { ...user, api: new ApiClient(this.url, user.token) };
+  }
+
   /** Records a user's events from `after` on (from now if absent) as a Socket.IO client gets them. */
   async record(user: TestUser, after?: number): Promise<EventRecorder> {
     const socket: Socket = io(this.url, {

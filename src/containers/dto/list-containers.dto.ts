@@ -7,7 +7,7 @@ import { integerFromQuery } from './integer-from-query';
 
 /** Query of `GET /api/containers`. */
 export class ListContainersDto {
-  @ApiPropertyOptional({ enum: CONTAINER_STATUSES })
+  @ApiPropertyOptional({ enum: CONTAINER_STATUSES, enumName: 'ContainerStatus' })
   @IsOptional()
   @IsIn(CONTAINER_STATUSES)
   status?: ContainerStatus;

@@ -6,7 +6,7 @@ import { integerFromQuery } from './integer-from-query';
 
 /** Query of `GET /api/containers/:id/wait`. */
 export class WaitContainerDto {
-  @ApiProperty({ enum: CONTAINER_STATUSES })
+  @ApiProperty({ enum: CONTAINER_STATUSES, enumName: 'ContainerStatus' })
   @IsIn(CONTAINER_STATUSES)
   status: ContainerStatus;
 

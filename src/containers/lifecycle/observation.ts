@@ -3,7 +3,7 @@ import type { EventDraft } from '../../events';
 import type { ContainerRow } from '../container.entity';
 import type { ContainerPatch } from '../container.repository';
 import type { StopReason } from '../container-state';
-import { containerFacts } from '../container-view';
+import { containerFacts } from '../dto/container-facts';
 
 /** What Docker's event stream told of a container's last end: more than an inspection can, once it runs again. */
 export interface DeathHint {

@@ -1,6 +1,6 @@
 import type { PullProgress } from '../../docker';
 import type { EventDraft } from '../../events';
-import { containerFacts } from '../container-view';
+import { containerFacts } from '../dto/container-facts';
 import type { ContainerRow } from '../container.entity';
 import type { Step } from './plan';
 

@@ -1,7 +1,7 @@
 import type { EventDraft } from '../../events';
 import type { ContainerRow } from '../container.entity';
 import type { ContainerPatch } from '../container.repository';
-import { containerFacts } from '../container-view';
+import { containerFacts } from '../dto/container-facts';
 import type { Facts } from './executor';
 import type { Resources } from './plan';
 

@@ -1,0 +1,24 @@
+import { applyDecorators } from '@nestjs/common';
+import { ApiParam } from '@nestjs/swagger';
+import { ApiFault, ApiFaults } from './api-faults';
+
+const DOCKER_ID = '4f1d2c3b'.repeat(8);
+
+/** Documents a route on one container: what `:id` may be, and what is refused: the faults given and those of every such route. */
+export function ApiContainerById(...faults: readonly ApiFault[]): MethodDecorator {
+  return applyDecorators(
+    ApiParam({
+      name: 'id',
+      description:
+        'The database id (a UUID), the Docker id (64 hex), its short form (12 hex), or any Docker id that the container ' +
+        'had before, in either form.',
+      schema: { type: 'string' },
+      examples: {
+        database_id: { value: '3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11' },
+        docker_id: { value: DOCKER_ID },
+        docker_short_id: { value: DOCKER_ID.slice(0, 12) },
+      },
+    }),
+    ApiFaults('insufficient_permissions', 'not_authorized', 'container_not_found', 'agent_not_found', ...faults),
+  );
+}

@@ -1,0 +1,84 @@
+import { applyDecorators } from '@nestjs/common';
+import { ApiResponse, type ApiResponseOptions, getSchemaPath } from '@nestjs/swagger';
+import { type ErrorCode, ERRORS } from '../../errors';
+import { ErrorResponse } from '../../http';
+
+interface FaultDescription {
+  readonly when: string;
+  /** The `code`, where it is finer than the fault's own. */
+  readonly code?: string;
+  /** What the answer holds beside the fields of every error, by an example of each. */
+  readonly fields?: Readonly<Record<string, string | number>>;
+  /** Whether it says when to try again. */
+  readonly retryAfter?: true;
+}
+
+const failed = (...codes: readonly [string, ...string[]]): FaultDescription => ({
+  when: `what was begun is taken back; code says why: ${codes.join(', ')}, …`,
+  code: codes[0],
+});
+
+const FAULTS = {
+  invalid_parameters: { when: 'a field is wrong; details says which, and what it may be' },
+  insufficient_permissions: { when: 'the token lacks the scope' },
+  not_authorized: { when: "the container is another user's" },
+  guest_session_expired: { when: "the guest's session is over; reading, stopping and deleting go on to work" },
+  container_limit_reached: {
+    when: 'the user has as many containers as the tier allows',
+    fields: { current: 5, limit: 5, tier: 'free' },
+  },
+  container_not_found: { when: 'there is none of this id, or it is deleted' },
+  agent_not_found: { when: 'there is none of this id' },
+  status_not_reached: { when: 'the time is over; status is the present one', fields: { status: 'creating' } },
+  name_taken: { when: 'a live one of the same user' },
+  operation_in_progress: {
+    when: 'waiting for it took too long; operation says which it is, Retry-After when to try again',
+    fields: { operation: 'update' },
+    retryAfter: true,
+  },
+  start_failed: failed('docker_unavailable', 'docker_error', 'image_not_found', 'image_unavailable', 'start_refused'),
+  stop_failed: failed('docker_unavailable', 'docker_error'),
+  delete_failed: failed('docker_unavailable', 'docker_error'),
+  update_failed: failed('docker_unavailable', 'docker_error', 'image_not_found', 'image_unavailable', 'start_refused'),
+} satisfies Partial<Record<ErrorCode, FaultDescription>>;
+
+export type ApiFault = keyof typeof FAULTS;
+
+/** Documents what a route refuses on purpose; the statuses are those of the table of errors. */
+export function ApiFaults(...faults: readonly ApiFault[]): MethodDecorator {
+  const statuses = [...new Set(faults.map((fault) => ERRORS[fault].status))];
+  return applyDecorators(
+    ...statuses.map((status) =>
+      ApiResponse(answer({ status, faults: faults.filter((fault) => ERRORS[fault].status === status) })),
+    ),
+  );
+}
+
+/** Faults of one status are one answer in OpenAPI; its examples tell them apart. */
+function answer({ status, faults }: { status: number; faults: readonly ApiFault[] }): ApiResponseOptions {
+  const described = faults.map((fault) => ({ fault, description: FAULTS[fault] as FaultDescription }));
+  const fields = described.flatMap(({ description }) => Object.entries(description.fields ?? {}));
+  const examples = described.map(({ fault, description: { code = fault, fields } }) => {
+    return [fault, { value: { error: ERRORS[fault].message, code, request_id: REQUEST_ID, ...fields } }] as const;
+  });
+  return {
+    status,
+    description: described
+      .map(({ fault, description }) => `${ERRORS[fault].message}: ${description.when}.`)
+      .join('\n\n'),
+    ...(described.some(({ description }) => description.retryAfter) && { headers: { 'Retry-After': RETRY_AFTER } }),
+    content: { 'application/json': { schema: errorWith(fields), examples: Object.fromEntries(examples) } },
+  };
+}
+
+const REQUEST_ID = '0b7e5c1a-2f64-4d0e-9a35-6b1f0c2d3e4f';
+const RETRY_AFTER = { description: 'Seconds.', schema: { type: 'integer', minimum: 1 } };
+
+function errorWith(fields: readonly (readonly [string, string | number])[]) {
+  const error = { $ref: getSchemaPath(ErrorResponse) };
+  if (fields.length === 0) return error;
+  const properties = fields.map(([name, example]) => {
+    return [name, { type: typeof example === 'number' ? 'integer' : 'string', example }] as const;
+  });
+  return { allOf: [error, { type: 'object', properties: Object.fromEntries(properties) }] };
+}

@@ -1,0 +1,29 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { ContainerView } from './container-view';
+
+/** What `GET /api/containers` answers. */
+export class ContainerListView {
+  @ApiProperty({ type: [ContainerView], description: 'Newest first.' })
+  readonly containers: readonly ContainerView[];
+  @ApiProperty({
+    type: 'integer',
+    example: 2,
+    description: "How many live containers the user has, whatever the query's filters.",
+  })
+  readonly count: number;
+  @ApiProperty({ type: 'integer', example: 5, description: "How many containers the user's tier allows." })
+  readonly limit: number;
+  @ApiProperty({
+    type: 'integer',
+    example: 41,
+    description: 'Watch from here: every later change is an event with a greater "seq".',
+  })
+  readonly event_seq: number;
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: null,
+    description: 'What to write as "cursor" for the next page; null on the last.',
+  })
+  readonly next_cursor: string | null;
+}

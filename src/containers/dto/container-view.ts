@@ -1,0 +1,57 @@
+import { ApiProperty } from '@nestjs/swagger';
+import type { ContainerRow } from '../container.entity';
+import { containerFacts, ContainerFactsView } from './container-facts';
+
+/** A container as `GET /api/containers/:id` shows it. */
+export class ContainerView extends ContainerFactsView {
+  @ApiProperty({ format: 'uuid' })
+  readonly user_id: string;
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: null,
+    description:
+      'A machine word: why the status is what it is, such as image_not_found or oom; null where that is plain.',
+  })
+  readonly status_reason: string | null;
+  @ApiProperty({ format: 'date-time' })
+  readonly created_at: string;
+  @ApiProperty({ format: 'date-time' })
+  readonly updated_at: string;
+  @ApiProperty({ format: 'date-time' })
+  readonly last_used_at: string;
+  @ApiProperty({ type: 'integer', minimum: 0, example: 120, description: 'Whole seconds since last_used_at.' })
+  readonly idle_seconds: number;
+  @ApiProperty({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    description: 'When the run ends by itself; null: it does not.',
+  })
+  readonly expires_at: string | null;
+  @ApiProperty({ type: String, nullable: true, example: '172.20.0.2', description: 'null where it does not run.' })
+  readonly ip_address: string | null;
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: 'runsc',
+    description: 'What it runs under: runsc (gVisor) or runc; null before the first run.',
+  })
+  readonly runtime: string | null;
+}
+
+/** @param now for `idle_seconds` */
+export function containerView(row: ContainerRow, now: Date): ContainerView {
+  return {
+    ...containerFacts(row),
+    user_id: row.userId,
+    status_reason: row.statusReason,
+    created_at: row.createdAt.toISOString(),
+    updated_at: row.updatedAt.toISOString(),
+    last_used_at: row.lastUsedAt.toISOString(),
+    idle_seconds: Math.max(0, Math.floor((now.getTime() - row.lastUsedAt.getTime()) / 1000)),
+    expires_at: row.expiresAt?.toISOString() ?? null,
+    ip_address: row.ipAddress,
+    runtime: row.runtime,
+  };
+}
