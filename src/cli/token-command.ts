@@ -1,8 +1,7 @@
-import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../ormconfig';
 import { TokenService, UserService } from '../auth';
 import type { Config } from '../config';
-import { Database } from '../database';
+import { connect, Database } from '../database';
 import { LocalSignals } from '../signals';
 import { loadTierTable, TiersService } from '../tiers';
 import { parseTokenArguments, TOKEN_USAGE, TokenArguments } from './token-arguments';
@@ -28,11 +27,7 @@ export async function runTokenCommand(args: readonly string[], config: Config): 
   if ('faults' in parsed) {
     return { exitCode: 2, stdout: '', stderr: `${parsed.faults.join('\n')}\n\n${TOKEN_USAGE}` };
   }
-  const dataSource = await new DataSource({
-    ...dataSourceOptions(config.DATABASE_URL),
-    migrationsRun: true,
-    logging: false,
-  }).initialize();
+  const dataSource = await connect({ ...dataSourceOptions(config.DATABASE_URL), logging: false });
   try {
     return await issueToken({ asked: parsed, database: new Database(dataSource), tiers });
   } finally {

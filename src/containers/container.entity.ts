@@ -83,7 +83,7 @@ export class ContainerEntity {
   operationExpiresAt: Date | null;
 
   /** Asks the holder to give up at its next step; only a creation listens. */
-  @Column({ name: 'operation_cancelled', type: 'boolean', default: false })
+  @Column({ name: 'operation_cancelled', type: 'boolean' })
   operationCancelled: boolean;
 
   /** Grows with every write; a write without a claim is conditional on it. */

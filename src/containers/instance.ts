@@ -38,7 +38,7 @@ export class Instance {
 
   private async stored(): Promise<string> {
     const { manager } = this.database;
-    const value = `berth-${randomUUID().slice(0, 13)}`;
+    const value = randomUUID().slice(0, 13);
     // Two processes may start at once on a new database: the first insert decides, both read it.
     await manager.createQueryBuilder().insert().into(SettingEntity).values({ key: KEY, value }).orIgnore().execute();
     const setting = await manager.findOneByOrFail(SettingEntity, { key: KEY });

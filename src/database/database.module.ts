@@ -3,6 +3,7 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../ormconfig';
 import { type Config, CONFIG } from '../config';
+import { connect } from './connect';
 import { Database } from './database';
 import { SqliteLock } from './sqlite-lock';
 
@@ -14,9 +15,12 @@ import { SqliteLock } from './sqlite-lock';
       inject: [CONFIG],
       useFactory: (config: Config) => ({
         ...dataSourceOptions(config.DATABASE_URL),
-        migrationsRun: true,
         retryAttempts: 0,
       }),
+      dataSourceFactory: (options) => {
+        if (!options) throw new Error('the database has no options');
+        return connect(options);
+      },
     }),
   ],
   providers: [

@@ -1,3 +1,4 @@
+export { connect } from './connect';
 export { Database } from './database';
 export { DatabaseModule } from './database.module';
 export { TIMESTAMP } from './column-types';

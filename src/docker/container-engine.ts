@@ -90,7 +90,7 @@ export abstract class ContainerEngine {
 
   /** @returns the new container's id; not started. @throws EngineError `image_not_found`, `name_in_use` */
   abstract createContainer(spec: ContainerSpec): Promise<string>;
-  /** @throws EngineError `container_not_found`, `container_paused`, `start_refused` */
+  /** @throws EngineError `container_not_found`, `container_paused`, `container_broken`, `start_refused` */
   abstract startContainer(dockerId: string): Promise<'started' | 'already_running'>;
   abstract unpauseContainer(dockerId: string): Promise<void>;
   /** SIGTERM, then SIGKILL after `graceSeconds`. @throws EngineError `container_not_found` */

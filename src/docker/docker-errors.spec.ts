@@ -14,7 +14,7 @@ describe('what Docker answers', () => {
     ['start container', 404, 'No such container: q', 'container_not_found'],
     ['start container', 404, 'network 769349a6 not found', 'docker_error'],
     ['start container', 409, 'cannot start a paused container, try unpause instead', 'container_paused'],
-    ['start container', 409, 'container is marked for removal and cannot be started', 'container_not_found'],
+    ['start container', 409, 'container is marked for removal and cannot be started', 'container_broken'],
     [
       'start container',
       400,

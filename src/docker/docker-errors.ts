@@ -77,7 +77,8 @@ const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErr
   'start container': ({ status, message }) => {
     if (status === 404 && /no such container/i.test(message)) return 'container_not_found';
     if (status === 409 && /paused/i.test(message)) return 'container_paused';
-    if (status === 409 && /marked for removal|dead/i.test(message)) return 'container_not_found';
+    if (status === 409 && /marked for removal|dead/i.test(message)) return 'container_broken';
+    if (LAYER_LOST.test(message)) return 'container_broken';
     return RUNTIME_REFUSED.test(message) ? 'start_refused' : null;
   },
   'unpause container': missingContainer,
@@ -87,6 +88,9 @@ const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErr
   'pull image': ({ status, message }) =>
     codeOfPullFailure(message) ?? (status === 404 ? 'image_not_found' : 'image_unavailable'),
 };
+
+/** gVisor without `--overlay2=none`, after the sandbox was killed: it refuses the file that it left (seen with 20240729). */
+const LAYER_LOST = /already has a filestore file|repeated submounts/i;
 
 const RUNTIME_REFUSED =
   /OCI runtime|failed to create (shim )?task|executable file not found|no such file or directory|exec format error|permission denied/i;

@@ -6,6 +6,8 @@ export type EngineErrorCode =
   | 'docker_error'
   | 'container_not_found'
   | 'container_paused'
+  /** It is there, and can never be started again: half removed, or its writable layer is of no use any more. */
+  | 'container_broken'
   | 'name_in_use'
   | 'image_not_found'
   | 'image_unavailable'

@@ -8,7 +8,10 @@ export interface RuntimeChoice {
   readonly warning: string | null;
 }
 
-const REGISTER = `install gVisor (https://gvisor.dev/docs/user_guide/install/), register it with "runsc install" and restart Docker`;
+// Without `--overlay2=none` what is written outside the volume is lost, and a killed container cannot be started again.
+const REGISTER =
+  'install gVisor (https://gvisor.dev/docs/user_guide/install/), register it with ' +
+  '"runsc install -- --overlay2=none" and restart Docker';
 
 /**
  * @param wanted the setting `SANDBOX_RUNTIME`

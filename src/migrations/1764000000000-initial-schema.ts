@@ -76,7 +76,7 @@ const TABLES = [
       optional(text('operation', 16)),
       optional(text('operation_id', 36)),
       optional(time('operation_expires_at')),
-      { name: 'operation_cancelled', type: 'boolean', default: false },
+      { name: 'operation_cancelled', type: 'boolean' },
       counter('revision'),
       time('created_at'),
       time('updated_at'),

@@ -160,13 +160,20 @@ describe('events over a socket', () => {
 
   it('must not miss what is committed as soon as the client is connected', async () => {
     const user = await server.user();
-    for (let round = 1; round <= 20; round += 1) {
-      const client = open(server.url, { token: user.token });
-      await new Promise<void>((resolve) => client.socket.once('connect', resolve));
-      const [event] = await server.commit(user.id, String(round));
-      await eventually(() => expect(client.events.at(-1)).toEqual(event));
-      client.socket.close();
-    }
+    const feed = server.app.get(EventFeed);
+    const subscribe = feed.subscribe.bind(feed);
+    // As slow as can be: the server begins to follow the events when the first is committed already.
+    let committed: () => void = () => undefined;
+    const commit = new Promise<void>((resolve) => (committed = resolve));
+    jest.spyOn(feed, 'subscribe').mockImplementationOnce(async (options) => {
+      await commit;
+      return subscribe(options);
+    });
+    const client = open(server.url, { token: user.token });
+    await new Promise<void>((resolve) => client.socket.once('connect', resolve));
+    const [event] = await server.commit(user.id, 'at once');
+    committed();
+    await eventually(() => expect(client.events).toEqual([event]));
   });
 
   it('must be preceded by `resync_required` when `after` is not known here', async () => {

@@ -14,7 +14,7 @@ interface FaultDescription {
 }
 
 const failed = (...codes: readonly [string, ...string[]]): FaultDescription => ({
-  when: `what was begun is taken back; code says why: ${codes.join(', ')}, …`,
+  when: `what was begun is taken back; code says why, such as ${codes.join(', ')}`,
   code: codes[0],
 });
 
@@ -56,7 +56,9 @@ export function ApiFaults(...faults: readonly ApiFault[]): MethodDecorator {
 
 /** Faults of one status are one answer in OpenAPI; its examples tell them apart. */
 function answer({ status, faults }: { status: number; faults: readonly ApiFault[] }): ApiResponseOptions {
-  const described = faults.map((fault) => ({ fault, description: FAULTS[fault] as FaultDescription }));
+  const described = faults.map((fault): { fault: ApiFault; description: FaultDescription } => {
+    return { fault, description: FAULTS[fault] };
+  });
   const fields = described.flatMap(({ description }) => Object.entries(description.fields ?? {}));
   const examples = described.map(({ fault, description: { code = fault, fields } }) => {
     return [fault, { value: { error: ERRORS[fault].message, code, request_id: REQUEST_ID, ...fields } }] as const;

@@ -26,7 +26,8 @@ export class ContainerFactsView implements ContainerFacts {
   readonly resources: Resources;
 }
 
-export function containerFacts(row: ContainerRow): ContainerFactsView {
+/** @returns plain data, to be spread into what tells more */
+export function containerFacts(row: ContainerRow): Readonly<ContainerFactsView> {
   return {
     id: row.dockerId ?? row.id,
     db_id: row.id,

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine, EngineError } from '../../docker';
+import { ContainerEngine, EngineError, type EngineErrorCode } from '../../docker';
 import { DomainError, ErrorCode } from '../../errors';
 import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../container.entity';
@@ -39,6 +39,13 @@ const FAILED: Readonly<Record<Verb, ErrorCode>> = {
   stop: 'stop_failed',
   delete: 'delete_failed',
   update: 'update_failed',
+};
+
+/** What a start that was refused tells of the container. */
+const SIGHTED: Readonly<Partial<Record<EngineErrorCode, Sighting>>> = {
+  container_not_found: 'missing',
+  container_paused: 'paused',
+  container_broken: 'dead',
 };
 
 /** How often a plan is made anew because Docker contradicted what it was made from. */
@@ -196,10 +203,10 @@ export class ContainerLifecycle {
         return { plan, facts };
       } catch (error) {
         const contradicted = plans < MAX_PLANS && error instanceof EngineError ? error.code : null;
+        const seen = contradicted && input.verb === 'start' ? SIGHTED[contradicted] : undefined;
         if (contradicted === 'name_in_use') await this.recovery.recover(claim, 'reconcile');
-        else if (contradicted === 'container_not_found' && input.verb === 'start') sighting = 'missing';
-        else if (contradicted === 'container_paused' && input.verb === 'start') sighting = 'paused';
-        else throw error;
+        else if (seen === undefined) throw error;
+        else sighting = seen;
       }
     }
   }

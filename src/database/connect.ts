@@ -1,0 +1,35 @@
+import { DataSource, DataSourceOptions } from 'typeorm';
+
+/** Any number, the same in every process: "berth" on a telephone's keys. */
+const MIGRATION_LOCK = 23_784;
+
+/**
+ * Connects and brings the schema up to date. Several processes may do so at once on PostgreSQL: one migrates, the others
+ * wait for it. On SQLite a second process waits for the file.
+ */
+export async function connect(options: DataSourceOptions): Promise<DataSource> {
+  const dataSource = await new DataSource(options).initialize();
+  try {
+    if (options.type === 'postgres') await migrateAlone(dataSource);
+    else await dataSource.runMigrations();
+    return dataSource;
+  } catch (error) {
+    await dataSource.destroy();
+    throw error;
+  }
+}
+
+async function migrateAlone(dataSource: DataSource): Promise<void> {
+  const holder = dataSource.createQueryRunner();
+  try {
+    // The lock is the connection's, so the death of this process frees it.
+    await holder.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
+    try {
+      await dataSource.runMigrations();
+    } finally {
+      await holder.query('SELECT pg_advisory_unlock($1)', [MIGRATION_LOCK]);
+    }
+  } finally {
+    await holder.release();
+  }
+}

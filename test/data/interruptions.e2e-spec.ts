@@ -1,0 +1,212 @@
+import { ContainersService } from '../../src/containers';
+import { ContainerRepository } from '../../src/containers/container.repository';
+import { EngineError } from '../../src/docker';
+import { SMALL, testImage } from '../support/api-client';
+import { Berth, TestUser } from '../support/berth';
+import { eventually } from '../support/eventually';
+import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+
+jest.setTimeout(30_000);
+
+const INSTANCE = 'interruptions';
+const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
+
+describe('an operation that meets another, or what it did not expect', () => {
+  let daemon: FakeDaemon;
+  let engine: FakeEngine;
+  let berth: Berth;
+  let user: TestUser;
+  let dbId: string;
+
+  beforeEach(async () => {
+    daemon = new FakeDaemon();
+    daemon.images.add(testImage());
+    engine = new FakeEngine(daemon);
+    const environment = {
+      INSTANCE_ID: INSTANCE,
+      OPERATION_WAIT_SECONDS: '1',
+      OPERATION_CLAIM_SECONDS: '2',
+      SWEEP_INTERVAL_SECONDS: '1',
+    };
+    berth = await Berth.start({ engine, environment });
+    user = await berth.user();
+    dbId = (await user.api.running({ name: 'one' })).db_id;
+  });
+
+  afterEach(async () => {
+    await berth.stop();
+    expect(daemon.violations).toEqual([]);
+  });
+
+  it('must wait its time, and then be told which operation is in its way', async () => {
+    const hold = engine.holdOn('stopContainer');
+    const stopping = user.api.stop(dbId);
+    await hold.reached;
+    const refused = await user.api.start(dbId);
+    expect(refused.status).toBe(409);
+    expect(refused.headers.get('retry-after')).toMatch(/^\d+$/);
+    expect(refused.body).toMatchObject({ error: 'another operation is in progress', operation: 'stop' });
+    hold.release();
+    expect((await stopping).status).toBe(200);
+    expect((await user.api.start(dbId)).status).toBe(200);
+  });
+
+  it('must act on the state that it finds after waiting', async () => {
+    const hold = engine.holdOn('stopContainer');
+    const stopping = user.api.stop(dbId);
+    await hold.reached;
+    const starting = user.api.start(dbId);
+    hold.release();
+    expect((await stopping).body).toMatchObject({ status: 'stopped' });
+    expect((await starting).body).toMatchObject({ status: 'running' });
+    expect(daemon.running(dbId)).toHaveLength(1);
+  });
+
+  it('must not find a container that was deleted while it waited', async () => {
+    const hold = engine.holdOn('removeContainer');
+    const deleting = user.api.delete(dbId);
+    await hold.reached;
+    const starting = user.api.start(dbId);
+    hold.release();
+    expect((await deleting).status).toBe(200);
+    expect((await starting).status).toBe(404);
+  });
+
+  it('must keep its claim for as long as it takes', async () => {
+    const hold = engine.holdOn('stopContainer');
+    const stopping = user.api.stop(dbId);
+    await hold.reached;
+    const expiry = async (): Promise<number> => (await row()).operationExpiresAt?.getTime() ?? 0;
+    const claimed = await expiry();
+    await eventually(async () => expect(await expiry()).toBeGreaterThan(claimed));
+    hold.release();
+    expect((await stopping).status).toBe(200);
+    expect(await row()).toMatchObject({ operation: null, operationId: null, status: 'stopped' });
+  });
+
+  it('must write nothing once its claim is lost', async () => {
+    const hold = engine.holdOn('stopContainer', { when: 'after' });
+    const stopping = user.api.stop(dbId);
+    await hold.reached;
+    const held = await row();
+    // As another process does that believes this one dead.
+    await berth.app.get(ContainerRepository).abandon({
+      ...{ id: dbId, operationId: held.operationId ?? '', as: 'reconcile', now: new Date(0) },
+    });
+    await eventually(async () => expect(await row()).toMatchObject({ operation: 'reconcile' }));
+    hold.release();
+    // The queue of this process still has it; the row's new holder is whoever claims next.
+    const answer = await stopping;
+    expect(answer.status).toBe(500);
+    expect(answer.body).toMatchObject({ error: 'failed to stop container', code: 'claim_lost' });
+    await eventually(async () => expect(await row()).toMatchObject({ operation: null, status: 'stopped' }));
+  });
+
+  it('must cancel a creation that is deleted', async () => {
+    daemon.registry.add('berth/slow:1');
+    const hold = engine.holdOn('ensureImage');
+    const created = await user.api.create({ custom_image: 'berth/slow:1' });
+    await hold.reached;
+    const deleted = await user.api.delete(String(created.body['db_id']));
+    expect(deleted.status).toBe(200);
+    hold.release();
+    const of = [...daemon.containers.values()].filter(({ spec }) => spec.owner.containerId === created.body['db_id']);
+    expect(of).toEqual([]);
+  });
+
+  it('must resume a container that somebody paused', async () => {
+    daemon.pause(String((await user.api.get(dbId)).body['id']));
+    expect((await user.api.start(dbId)).body).toMatchObject({ message: 'container started', status: 'running' });
+    expect(daemon.running(dbId)[0]?.state).toBe('running');
+  });
+
+  it('must make anew a container that can never be started again', async () => {
+    const { id } = (await user.api.stop(dbId)).body;
+    engine.failOn('startContainer', { error: new EngineError('container_broken', 'already has a filestore file') });
+    const started = await user.api.start(dbId);
+    expect(started.body).toMatchObject({ recreated: true, old_id: id, volume_kept: true });
+    expect(daemon.containers.size).toBe(1);
+  });
+
+  it('must make way for itself where a stray has the name', async () => {
+    const { id } = (await user.api.get(dbId)).body;
+    daemon.vanish(String(id));
+    const current = await row();
+    const owner = { instance: INSTANCE, containerId: dbId, userId: user.id };
+    daemon.create({
+      ...{ name: `berth-${dbId}`, image: current.image, env: {}, memoryMb: 256, cpuShares: 500, diskMb: 1024 },
+      ...{ volumeName: current.volumeName, owner, generation: 9 },
+    });
+    expect((await user.api.start(dbId)).body).toMatchObject({ recreated: true, status: 'running' });
+    expect([...daemon.containers.values()].map(({ state }) => state)).toEqual(['running']);
+  });
+
+  it('must give up a resize whose new container does not stay up, and leave the old one running', async () => {
+    const before = (await user.api.get(dbId)).body;
+    daemon.startOutcomes.set(String(before['image']), 'crashes');
+    const answering = user.api.update(dbId, { name: 'one', ...LARGER });
+    const hold = engine.holdOn('removeContainer', { when: 'after' });
+    await hold.reached;
+    daemon.startOutcomes.clear();
+    hold.release();
+    const answer = await answering;
+    expect(answer.status).toBe(500);
+    expect(answer.body).toMatchObject({ error: 'failed to update settings', code: 'start_refused' });
+    expect((await user.api.get(dbId)).body).toMatchObject({ id: before['id'], status: 'running', resources: SMALL });
+    expect(daemon.running(dbId).map(({ dockerId }) => dockerId)).toEqual([before['id']]);
+  });
+
+  it('must remove the volume with the delete where none are kept', async () => {
+    const volumes = (): string[] => [...daemon.volumes.keys()];
+    expect(volumes()).toHaveLength(1);
+    const other = await Berth.start({
+      engine: new FakeEngine(daemon),
+      environment: { INSTANCE_ID: 'other', VOLUME_RETENTION: '0' },
+    });
+    try {
+      const someone = await other.user();
+      const { db_id } = await someone.api.running();
+      expect(volumes()).toHaveLength(2);
+      expect((await someone.api.delete(db_id)).status).toBe(200);
+      await eventually(() => expect(volumes()).toHaveLength(1));
+      expect(daemon.running(dbId)).toHaveLength(1);
+    } finally {
+      await other.stop();
+    }
+  });
+
+  it('must purge the volume of a deleted container when its time is over, and no other', async () => {
+    const short = await Berth.start({
+      engine: new FakeEngine(daemon),
+      environment: { INSTANCE_ID: 'short', VOLUME_RETENTION: '1s', SWEEP_INTERVAL_SECONDS: '1' },
+    });
+    try {
+      const someone = await short.user();
+      const { db_id } = await someone.api.running();
+      const kept = await someone.api.running();
+      const deleted = await someone.api.delete(db_id);
+      expect(Date.parse(String(deleted.body['purge_at']))).toBeGreaterThan(Date.now());
+      expect(daemon.volumes.has(`berth-${db_id}`)).toBe(true);
+      await eventually(() => expect(daemon.volumes.has(`berth-${db_id}`)).toBe(false));
+      expect(daemon.volumes.has(`berth-${kept.db_id}`)).toBe(true);
+    } finally {
+      await short.stop();
+    }
+  });
+
+  it('must be possible for other modules without HTTP', async () => {
+    const caller = { userId: user.id, tier: 'pro', sessionExpiresAt: null };
+    const service = berth.app.get(ContainersService);
+    expect(await service.stop(caller, dbId)).toMatchObject({ status: 'stopped' });
+    expect(await service.list(caller)).toMatchObject({ count: 1, containers: [{ db_id: dbId, status: 'stopped' }] });
+    await expect(service.start({ ...caller, sessionExpiresAt: new Date(0) }, dbId)).rejects.toThrow(
+      'guest session expired',
+    );
+  });
+
+  async function row(): Promise<NonNullable<Awaited<ReturnType<ContainerRepository['findById']>>>> {
+    const found = await berth.app.get(ContainerRepository).findById(dbId);
+    if (!found) throw new Error('there is no row');
+    return found;
+  }
+});
