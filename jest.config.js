@@ -20,7 +20,10 @@ const shared = {
 const onDatabase = (database) => ({
   ...shared,
   displayName: database,
-  testMatch: ['<rootDir>/test/data/**/*.e2e-spec.ts'],
+  // Several processes on one database: SQLite belongs to a single one.
+  testMatch: ['data', ...(database === 'postgres' ? ['cluster'] : [])].map(
+    (folder) => `<rootDir>/test/${folder}/**/*.e2e-spec.ts`,
+  ),
   setupFiles: [`<rootDir>/test/support/database-${database}.ts`],
 });
 

@@ -511,7 +511,7 @@ async function insertContainer(row: { userId: string; name: string; deletedAt: D
   await app.get(Database).manager.insert<Record<string, unknown>>('containers', {
     ...row,
     ...{ id: randomUUID(), image: 'x', env: {}, memoryMb: 256, cpuShares: 250, diskMb: 1024, status: 'stopped' },
-    ...{ volumeName: 'x', lastUsedAt: now, createdAt: now, updatedAt: now },
+    ...{ volumeName: 'x', operationCancelled: false, lastUsedAt: now, createdAt: now, updatedAt: now },
   });
 }
 

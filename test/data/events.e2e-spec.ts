@@ -5,7 +5,7 @@ import { EventEntity } from '../../src/events/event.entity';
 import { LocalSignals } from '../../src/signals';
 import { eventually } from '../support/eventually';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
-import { draft, EventsProcess, range, Told } from './events-process';
+import { draft, EventsProcess, range, Told } from '../support/events-process';
 
 jest.setTimeout(60_000);
 

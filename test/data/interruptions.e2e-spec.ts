@@ -1,7 +1,7 @@
 import { ContainersService } from '../../src/containers';
 import { ContainerRepository } from '../../src/containers/container.repository';
 import { EngineError } from '../../src/docker';
-import { SMALL, testImage } from '../support/api-client';
+import { SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
 import { FakeDaemon, FakeEngine } from '../support/fake-engine';
@@ -20,7 +20,6 @@ describe('an operation that meets another, or what it did not expect', () => {
 
   beforeEach(async () => {
     daemon = new FakeDaemon();
-    daemon.images.add(testImage());
     engine = new FakeEngine(daemon);
     const environment = {
       INSTANCE_ID: INSTANCE,

@@ -3,6 +3,7 @@ import { Caller, ContainersService } from '../../src/containers';
 import { ContainerRepository } from '../../src/containers/container.repository';
 import { DomainError } from '../../src/errors';
 import { type BerthEvent, EventLog } from '../../src/events';
+import { testImage } from '../support/api-client';
 import { Berth } from '../support/berth';
 import { eventually } from '../support/eventually';
 import { type EngineMethod, FakeDaemon, FakeEngine } from '../support/fake-engine';
@@ -88,7 +89,7 @@ describe('random operations under faults', () => {
     const verb = random.pick(['create', 'start', 'start', 'stop', 'update', 'update', 'delete'] as const);
     try {
       if (!row || verb === 'create') {
-        await service.create(caller, { image: 'custom', custom_image: 'berth/test:latest', ...random.pick(SIZES) });
+        await service.create(caller, { image: 'custom', custom_image: testImage(), ...random.pick(SIZES) });
       } else if (verb === 'update') {
         const name = random.chance(0.2) ? `name-${String(Math.floor(random.next() * 4))}` : row.name;
         await service.update(caller, former, { name, ...random.pick(SIZES) });

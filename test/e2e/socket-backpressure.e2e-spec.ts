@@ -1,8 +1,8 @@
 import { MOST_WAITING } from '../../src/events/socket-outbox';
-import { range } from '../data/events-process';
+import { range } from '../support/events-process';
 import { eventually } from '../support/eventually';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
-import { SocketClient, SocketServer } from './socket-server';
+import { SocketClient, SocketServer } from '../support/socket-server';
 
 jest.setTimeout(60_000);
 

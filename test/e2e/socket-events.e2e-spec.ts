@@ -3,10 +3,10 @@ import { Database } from '../../src/database';
 import { EventFeed } from '../../src/events';
 import { TokenEntity } from '../../src/auth/token.entity';
 import { TokenWatch } from '../../src/events/token-watch';
-import { draft, range } from '../data/events-process';
+import { draft, range } from '../support/events-process';
 import { eventually } from '../support/eventually';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
-import { SocketClient, SocketServer, SocketUser } from './socket-server';
+import { SocketClient, SocketServer, SocketUser } from '../support/socket-server';
 
 jest.setTimeout(60_000);
 

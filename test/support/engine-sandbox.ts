@@ -1,10 +1,11 @@
+import { testImage } from './api-client';
 import { randomUUID } from 'node:crypto';
 import { DockerEngine } from '../../src/docker/docker-engine';
 import type { DockerEngineSettings } from '../../src/docker/docker-engine';
 import type { ContainerSpec } from '../../src/docker';
 import { RealDocker } from './real-docker';
 
-export const TEST_IMAGE = process.env['TEST_IMAGE'] ?? 'berth/test:latest';
+export const TEST_IMAGE = testImage();
 
 /** A real engine of an instance of its own, and a second way to the same Docker, for what happens behind its back. */
 export class EngineSandbox {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { EngineError } from '../../src/docker';
+import { testImage } from './api-client';
 import type {
   ContainerSpec,
   EngineCapabilities,
@@ -39,7 +40,7 @@ interface Watcher {
 export class FakeDaemon {
   readonly containers = new Map<string, FakeContainer>();
   readonly volumes = new Map<string, { diskMb: number; owner: OwnerLabels }>();
-  readonly images = new Set<string>(['berth/test:latest']);
+  readonly images = new Set<string>([testImage()]);
   /** What a pull finds. */
   readonly registry = new Set<string>();
   readonly startOutcomes = new Map<string, StartOutcome>();

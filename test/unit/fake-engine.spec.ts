@@ -1,3 +1,4 @@
+import { testImage } from '../support/api-client';
 import { randomUUID } from 'node:crypto';
 import type { ContainerSpec, WatchMessage } from '../../src/docker';
 import { FakeDaemon, FakeEngine, ProcessDeath } from '../support/fake-engine';
@@ -6,7 +7,7 @@ function specOf(changes: Partial<ContainerSpec> = {}): ContainerSpec {
   const id = randomUUID();
   return {
     name: `berth-${id}`,
-    image: 'berth/test:latest',
+    image: testImage(),
     env: {},
     memoryMb: 256,
     cpuShares: 250,

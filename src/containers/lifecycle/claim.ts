@@ -26,10 +26,12 @@ export class Claim {
   private readonly renewal: NodeJS.Timeout;
   private readonly stopListening: () => void;
   private expiresAt: number;
+  private leftBehind: Operation | null;
   private ended = false;
 
   constructor(private readonly options: ClaimOptions) {
     this.current = options.row;
+    this.leftBehind = options.interrupted;
     this.expiresAt = Date.now() + options.termMs;
     this.renewal = setInterval(() => void this.renew(), options.termMs / 3).unref();
     this.stopListening = options.signals.on('operation_cancelled', ({ containerId }) => {
@@ -44,7 +46,12 @@ export class Claim {
 
   /** The operation of a holder that died or gave up, whose traces must be dealt with first; null mostly. */
   get interrupted(): Operation | null {
-    return this.options.interrupted;
+    return this.leftBehind;
+  }
+
+  /** What the dead holder left is dealt with. */
+  tidied(): void {
+    this.leftBehind = null;
   }
 
   /** Aborted when the operation should go no further; its reason says why. */

@@ -84,7 +84,7 @@ export class ContainerLifecycle {
     return this.operate(row, 'stop', async (claim) => {
       const { facts } = await this.carryOut(claim, { verb: 'stop' });
       // Docker had stopped it before us: an inspection knows why.
-      if (facts.stopFound !== 'running') await this.recovery.look(claim, claim.interrupted);
+      if (facts.stopFound !== 'running') await this.recovery.look(claim);
       const { patch, events } = settleStopped(claim.row);
       return claim.settle(patch, events);
     });
@@ -95,7 +95,7 @@ export class ContainerLifecycle {
     await this.claims.cancelCreation(row);
     return this.operate(row, 'delete', async (claim) => {
       const retention = this.config.VOLUME_RETENTION;
-      const { plan, facts } = await this.carryOut(claim, { verb: 'delete', removeVolume: retention === 0 });
+      const { plan, facts } = await this.takeDown(claim, { removeVolume: retention === 0 });
       const before = claim.row;
       const now = new Date();
       const purgeAt = retention === null ? null : new Date(now.getTime() + retention);
@@ -179,6 +179,7 @@ export class ContainerLifecycle {
   private async takeOver(claim: Claim): Promise<void> {
     if (claim.interrupted === null) return;
     await this.recovery.recover(claim, claim.interrupted);
+    claim.tidied();
     if (claim.row.status !== 'creating') return;
     const { patch, events } = settleFailedCreation(claim.row, 'interrupted');
     await claim.record(patch, events);
@@ -211,14 +212,27 @@ export class ContainerLifecycle {
     }
   }
 
+  /** A removal whose answer was lost is still one: what is gone can only be deleted. */
+  private async takeDown(claim: Claim, options: { removeVolume: boolean }): Promise<{ plan: Plan; facts: Facts }> {
+    try {
+      return await this.carryOut(claim, { verb: 'delete', ...options });
+    } catch (error) {
+      if (!(error instanceof EngineError) || !(await this.recovery.isGone(claim.row))) throw error;
+      const plan = planOperation({ verb: 'delete', row: claim.row, sighting: 'missing', ...options });
+      return { plan, facts: {} };
+    }
+  }
+
   private async runCreation(claim: Claim): Promise<void> {
     const reporter = new ProgressReporter(claim.row, (draft) => this.tellProgress(claim, draft));
     try {
       if (claim.interrupted) await this.recovery.recover(claim, claim.interrupted);
+      claim.tidied();
       const { facts } = await this.carryOut(claim, { verb: 'create' }, reporter);
       await reporter.flush();
       const { patch, events } = settleStarted(claim.row, facts, this.engine.capabilities.runtime);
-      await claim.settle(patch, events);
+      const { id, dockerId } = await claim.settle(patch, events);
+      this.logger.info({ container_id: id, docker_id: dockerId }, 'created');
     } catch (error) {
       await reporter.flush();
       await this.goBack(claim, 'create', error);
@@ -241,7 +255,8 @@ export class ContainerLifecycle {
       claim.end();
       return;
     }
-    const way = verb === 'update' || verb === 'delete' ? 'undo' : 'reconcile';
+    // What a dead holder left still comes first, where it was not even that far.
+    const way = claim.interrupted ?? (verb === 'update' || verb === 'delete' ? 'undo' : 'reconcile');
     const unmade = verb === 'create' || (verb === 'start' && claim.row.status === 'error');
     try {
       // A creation is over even where Docker does not answer; the sweep removes what it may have left.

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine, ContainerSpec, EngineError, PullProgress } from '../../docker';
+import { ContainerEngine, ContainerSpec, EngineError, ObservedContainer, PullProgress } from '../../docker';
 import type { ContainerRow } from '../container.entity';
 import { Instance } from '../instance';
 import type { Resources, Step, Target } from './plan';
@@ -15,6 +15,8 @@ export interface Facts {
   volumeExisted?: boolean;
   /** Whether the container ran already when it was asked to start. */
   wasRunning?: boolean;
+  /** The container that was made, as it was last seen running. */
+  observed?: ObservedContainer;
   /** What was found when the container was asked to stop. */
   stopFound?: 'running' | 'stopped' | 'missing';
 }
@@ -85,7 +87,7 @@ export class StepExecutor {
         facts.stopFound = await this.stop(target(step.target, row, facts));
         return;
       case 'confirm_running':
-        await this.confirmRunning(target(step.target, row, facts), step.forMs);
+        facts.observed = await this.confirmRunning(target(step.target, row, facts), step.forMs);
         return;
       case 'remove_container':
         await this.engine.removeContainer(target(step.target, row, facts));
@@ -123,7 +125,7 @@ export class StepExecutor {
     }
   }
 
-  private async confirmRunning(dockerId: string, forMs: number): Promise<void> {
+  private async confirmRunning(dockerId: string, forMs: number): Promise<ObservedContainer> {
     const end = Date.now() + forMs;
     let run: string | null = null;
     for (;;) {
@@ -131,7 +133,7 @@ export class StepExecutor {
       run ??= observed?.startedAt ?? null;
       // Another start time: Docker's restart policy was quicker than this look.
       if (observed?.state !== 'running' || observed.startedAt !== run) throw new EngineError('start_refused', NOT_UP);
-      if (Date.now() >= end) return;
+      if (Date.now() >= end) return observed;
       await delay(Math.min(CONFIRM_EVERY_MS, end - Date.now()));
     }
   }

@@ -1,5 +1,5 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
-import { Mutex } from 'async-mutex';
+import { Mutex, Semaphore } from 'async-mutex';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { Database } from '../../database';
@@ -12,6 +12,9 @@ import { ContainerLifecycle } from './container-lifecycle';
 import { Observer } from './observer';
 import { planSweep, SweepAction, SweptRow } from './sweep-plan';
 
+/** How many differences are dealt with at once: Docker has other work too. */
+const HANDS = 8;
+
 /**
  * Keeps rows and Docker together: watches Docker's event stream, and compares everything at start, after each reconnection
  * of the stream, and every `SWEEP_INTERVAL_SECONDS`. A Docker that does not answer changes nothing.
@@ -20,6 +23,7 @@ import { planSweep, SweepAction, SweptRow } from './sweep-plan';
 export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly stopped = new AbortController();
   private readonly sweeping = new Mutex();
+  private readonly hands = new Semaphore(HANDS);
   private timer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -55,11 +59,15 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
       try {
         const listed = await this.engine.listContainers({ instance: this.instance.id });
         const rows = await this.repository.listAllLive();
+        const acting: Promise<void>[] = [];
         const orphanGraceMs = this.config.ORPHAN_GRACE_SECONDS * 1000;
         for (const action of planSweep({ rows, listed, now: new Date(), orphanGraceMs })) {
           if (this.stopped.signal.aborted) return;
-          await this.act(action);
+          const acted = this.hands.runExclusive(() => this.act(action));
+          // A creation may pull for minutes; the next sweep need not wait for that.
+          if (action.do !== 'finish') acting.push(acted);
         }
+        await Promise.all(acting);
         await this.purge();
       } catch (error) {
         this.logger.warn({ err: error }, 'the sweep was cut short; nothing was changed without proof');
@@ -77,6 +85,10 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
   private async act(action: SweepAction): Promise<void> {
     try {
       await this.perform(action);
+      if (action.do === 'finish' || action.do === 'reconcile') {
+        const { id, operation } = action.row;
+        this.logger.info({ container_id: id, operation }, 'dealt with what an interrupted operation left');
+      }
     } catch (error) {
       const subject = action.do === 'remove_orphan' ? { docker_id: action.dockerId } : { container_id: action.row.id };
       this.logger.warn({ err: error, ...subject }, `${action.do} failed; the next sweep tries again`);

@@ -15,7 +15,8 @@ function recover(
   found: ListedContainer[],
   dockerId: string | null = 'A',
 ): string {
-  const steps = planRecovery({ row: { id: ID, status, dockerId }, interrupted, listed: found });
+  const current = found.find((container) => container.dockerId === dockerId) ?? null;
+  const steps = planRecovery({ row: { id: ID, status, dockerId }, interrupted, listed: found, current });
   return steps.map((step) => `${step.do.replace('_container', '')} ${step.dockerId}`).join(', ');
 }
 
@@ -71,5 +72,15 @@ describe('the way back', () => {
       expect(recover('stopped', operation, [listed('A', 'exited')])).toBe('');
       expect(recover('stopped', operation, [])).toBe('');
     }
+  });
+
+  it('must believe the inspection where the list is behind it', () => {
+    const steps = planRecovery({
+      row: { id: ID, status: 'running', dockerId: 'A' },
+      interrupted: 'undo',
+      listed: [listed('A', 'running')],
+      current: listed('A', 'exited'),
+    });
+    expect(steps.map((step) => step.do)).toEqual(['start_container']);
   });
 });

@@ -1,4 +1,4 @@
-import type { ListedContainer } from '../../docker';
+import type { ListedContainer, ObservedContainer } from '../../docker';
 import type { ContainerRow } from '../container.entity';
 import type { Operation } from '../container-state';
 import { containerName } from './plan';
@@ -20,12 +20,13 @@ export function planRecovery(input: {
   readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId'>;
   readonly interrupted: Operation | null;
   readonly listed: readonly ListedContainer[];
+  /** The row's own container by an inspection: for a moment after a stop, Docker 26.1 still lists it as running. */
+  readonly current: Pick<ObservedContainer, 'dockerId' | 'state' | 'name'> | null;
 }): RecoveryStep[] {
-  const { row, interrupted, listed } = input;
+  const { row, interrupted, listed, current } = input;
   const steps: RecoveryStep[] = listed
     .filter(({ dockerId }) => dockerId !== row.dockerId)
     .map(({ dockerId }) => ({ do: 'remove_container', dockerId, because: 'the row does not know it' }));
-  const current = listed.find(({ dockerId }) => dockerId === row.dockerId);
   if (!current) return steps;
   const down = current.state === 'exited' || current.state === 'created';
   if (down && row.status === 'running' && TAKEN_BACK.includes(interrupted)) {

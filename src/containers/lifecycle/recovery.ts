@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { ContainerEngine } from '../../docker';
+import type { ContainerRow } from '../container.entity';
 import { Instance } from '../instance';
 import type { Operation } from '../container-state';
 import type { Claim } from './claim';
@@ -24,7 +25,8 @@ export class Recovery {
   async recover(claim: Claim, interrupted: Operation): Promise<void> {
     const { row } = claim;
     const listed = await this.engine.listContainers({ instance: this.instance.id, containerId: row.id });
-    for (const step of planRecovery({ row, interrupted, listed })) {
+    const current = row.dockerId === null ? null : await this.engine.inspectContainer(row.dockerId);
+    for (const step of planRecovery({ row, interrupted, listed, current })) {
       claim.assertHeld();
       await this.perform(step);
     }
@@ -41,6 +43,13 @@ export class Recovery {
     if (interrupted === 'stop' && followed?.patch.status === 'stopped' && observed !== null)
       followed = settleStopped(row);
     if (followed) await claim.record(followed.patch, followed.events);
+  }
+
+  /** Whether Docker says that the row's container is no more. @throws EngineError when Docker does not say */
+  async isGone(row: ContainerRow): Promise<boolean> {
+    if (row.dockerId === null) return false;
+    const observed = await this.engine.inspectContainer(row.dockerId);
+    return observed === null || observed.state === 'removing';
   }
 
   private async perform(step: RecoveryStep): Promise<void> {

@@ -16,11 +16,12 @@ export type Wanted = Resources & { readonly name: string };
 
 const NOTHING: Settlement = { patch: {}, events: [] };
 
-/** The new Docker container in the row. Its address and start time come with the first look. */
+/** The new Docker container in the row. Its address and start time come with the first look, if nobody looked yet. */
 function madeAnew(facts: Facts, runtime: string): ContainerPatch {
   if (facts.replacementId === undefined || facts.generation === undefined) return {};
   const { replacementId: dockerId, generation } = facts;
-  return { dockerId, generation, runtime, ipAddress: null, runStartedAt: null };
+  const { ipAddress = null, startedAt: runStartedAt = null } = facts.observed ?? {};
+  return { dockerId, generation, runtime, ipAddress, runStartedAt };
 }
 
 /** Of a creation or a start: running now, and told so unless it ran all along. */

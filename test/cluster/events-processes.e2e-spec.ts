@@ -1,10 +1,10 @@
 import { TokenService } from '../../src/auth';
 import { LocalSignals, SignalMap, SignalName, Signals } from '../../src/signals';
-import { testRedisUrl } from '../e2e/socket-redis-proxy';
-import { SocketClient, SocketServer } from '../e2e/socket-server';
+import { testRedisUrl } from '../support/socket-redis-proxy';
+import { SocketClient, SocketServer } from '../support/socket-server';
 import { eventually } from '../support/eventually';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
-import { EventsProcess, range, Told } from './events-process';
+import { EventsProcess, range, Told } from '../support/events-process';
 
 jest.setTimeout(60_000);
 
@@ -21,12 +21,7 @@ class WireSignals extends LocalSignals {
   }
 }
 
-const onPostgres = process.env['TEST_DATABASE'] === 'postgres';
-
-/** SQLite belongs to one process. */
-const severalProcesses = onPostgres ? describe : describe.skip;
-
-severalProcesses('events of several processes', () => {
+describe('events of several processes', () => {
   let testDatabase: TestDatabase;
   let processes: EventsProcess[] = [];
 

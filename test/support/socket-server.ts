@@ -12,8 +12,8 @@ import { BerthEvent, BerthIoAdapter, EventLog, EventsModule } from '../../src/ev
 import { createHttpAdapter, HttpModule, setUpHttp } from '../../src/http';
 import { createLogger, LoggingModule, NestLogger } from '../../src/logging';
 import { SignalsModule } from '../../src/signals';
-import { draft } from '../data/events-process';
-import { eventually } from '../support/eventually';
+import { draft } from './events-process';
+import { eventually } from './eventually';
 
 export interface SocketUser {
   readonly id: string;
