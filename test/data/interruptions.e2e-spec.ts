@@ -193,6 +193,46 @@ describe('an operation that meets another, or what it did not expect', () => {
     }
   });
 
+  it('must take a removal whose answer was lost for what it is', async () => {
+    engine.failOn('removeContainer', { when: 'after' });
+    expect((await user.api.delete(dbId)).status).toBe(200);
+    expect((await user.api.get(dbId)).status).toBe(404);
+    expect(daemon.containers.size).toBe(0);
+  });
+
+  it('must deal with what a dead holder left even if its own first try at that fails', async () => {
+    const { id } = (await user.api.get(dbId)).body;
+    // A resize that died after it stopped the old container.
+    const held = await row();
+    const claims = { operation: 'update' as const, operationId: 'dead', expiresAt: new Date(0), now: new Date() };
+    await berth.app.get(ContainerRepository).claim(held, claims);
+    daemon.stop(String(id));
+    engine.failOn('listContainers', { times: 2 });
+    await user.api.stop(dbId);
+    await eventually(async () => expect(await row()).toMatchObject({ operation: null, status: 'running' }));
+    expect(daemon.running(dbId).map(({ dockerId }) => dockerId)).toEqual([id]);
+  });
+
+  it.each<[string, (id: string) => void]>([
+    ['while the event stream was cut', (id) => daemon.unwatched(() => daemon.kill(id))],
+    ['without any event', (id) => Object.assign(daemon.containers.get(id) ?? {}, { state: 'exited', exitCode: 9 })],
+  ])('must notice what happened %s', async (_when, happens) => {
+    const events = await berth.record(user);
+    happens(String((await user.api.get(dbId)).body['id']));
+    expect((await events.next('container_stopped')).data).toMatchObject({ db_id: dbId, reason: 'exited' });
+    expect((await user.api.get(dbId)).body).toMatchObject({ status: 'stopped' });
+  });
+
+  it('must change nothing when Docker does not answer', async () => {
+    const before = await row();
+    daemon.down = true;
+    daemon.unwatched(() => undefined);
+    const listed = engine.callsOf('listContainers');
+    await eventually(() => expect(engine.callsOf('listContainers')).toBeGreaterThan(listed + 1));
+    expect(await row()).toEqual(before);
+    daemon.down = false;
+  });
+
   it('must be possible for other modules without HTTP', async () => {
     const caller = { userId: user.id, tier: 'pro', sessionExpiresAt: null };
     const service = berth.app.get(ContainersService);
