@@ -238,10 +238,12 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   }
 }
 
-function runtimesOf(info: unknown): string[] {
+/** @returns the arguments of each runtime that Docker knows */
+function runtimesOf(info: unknown): Map<string, readonly string[]> {
   const runtimes = (info as { Runtimes?: unknown } | null)?.Runtimes;
   if (typeof runtimes !== 'object' || runtimes === null) {
     throw new EngineError('docker_unavailable', "Docker's description of itself cannot be read");
   }
-  return Object.keys(runtimes);
+  const entries = Object.entries(runtimes) as [string, { runtimeArgs?: string[] } | null][];
+  return new Map(entries.map(([name, runtime]) => [name, runtime?.runtimeArgs ?? []]));
 }

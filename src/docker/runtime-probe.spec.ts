@@ -1,12 +1,21 @@
 import { ConfigError } from '../config';
 import { chooseRuntime } from './runtime-probe';
 
-const WITH = ['io.containerd.runc.v2', 'runc', 'runsc'];
-const WITHOUT = ['io.containerd.runc.v2', 'runc'];
+const WITHOUT = new Map<string, string[]>([
+  ['io.containerd.runc.v2', []],
+  ['runc', []],
+]);
+const WITH = new Map([...WITHOUT, ['runsc', ['--overlay2=none']]]);
 
 describe('the runtime of sandboxes', () => {
   it.each(['runsc', 'auto'] as const)('must be gVisor, without a word, with %s where Docker has it', (wanted) => {
     expect(chooseRuntime(wanted, WITH)).toEqual({ runtime: 'runsc', warning: null });
+  });
+
+  it('must come with a warning where gVisor would lose what is written outside the volume', () => {
+    const { runtime, warning } = chooseRuntime('runsc', new Map([['runsc', ['--network=host']]]));
+    expect(runtime).toBe('runsc');
+    expect(warning).toMatch(/--overlay2=none/);
   });
 
   it('must be refused, saying what to do, where gVisor is asked for and missing', () => {
@@ -29,6 +38,6 @@ describe('the runtime of sandboxes', () => {
   });
 
   it('must not take another runtime of a similar name for gVisor', () => {
-    expect(() => chooseRuntime('runsc', ['runc', 'runsc-kvm'])).toThrow(ConfigError);
+    expect(() => chooseRuntime('runsc', new Map([['runsc-kvm', []]]))).toThrow(ConfigError);
   });
 });

@@ -8,21 +8,30 @@ export interface RuntimeChoice {
   readonly warning: string | null;
 }
 
-// Without `--overlay2=none` what is written outside the volume is lost, and a killed container cannot be started again.
 const REGISTER =
   'install gVisor (https://gvisor.dev/docs/user_guide/install/), register it with ' +
   '"runsc install -- --overlay2=none" and restart Docker';
 
+const LAYER_AT_RISK =
+  'gVisor is registered without --overlay2=none: what sandboxes write outside their volume is lost at a stop, and one ' +
+  'that was killed can only be made anew; add it to the runtimeArgs of runsc in daemon.json';
+
 /**
  * @param wanted the setting `SANDBOX_RUNTIME`
- * @param registered the runtimes that the daemon knows
+ * @param registered the runtimes that the daemon knows, with their arguments
  * @throws ConfigError that says what to do
  */
-export function chooseRuntime(wanted: Config['SANDBOX_RUNTIME'], registered: readonly string[]): RuntimeChoice {
-  if (wanted !== 'runc' && registered.includes('runsc')) return { runtime: 'runsc', warning: null };
+export function chooseRuntime(
+  wanted: Config['SANDBOX_RUNTIME'],
+  registered: ReadonlyMap<string, readonly string[]>,
+): RuntimeChoice {
+  const gvisor = registered.get('runsc');
+  if (wanted !== 'runc' && gvisor) {
+    return { runtime: 'runsc', warning: gvisor.includes('--overlay2=none') ? null : LAYER_AT_RISK };
+  }
   if (wanted === 'runsc') {
     throw new ConfigError(
-      `SANDBOX_RUNTIME=runsc, but Docker does not know the runtime runsc (it knows ${registered.join(', ')}): ${REGISTER}`,
+      `SANDBOX_RUNTIME=runsc, but Docker does not know the runtime runsc (it knows ${[...registered.keys()].join(', ')}): ${REGISTER}`,
     );
   }
   const warning =
