@@ -63,8 +63,10 @@ function endOf(
   death: DeathHint | null,
 ): { reason: StopReason; exitCode: number | null } {
   if (observed === null || observed.state === 'removing') return { reason: 'missing', exitCode: null };
-  const oom = observed.oomKilled || death?.oom === true;
-  return { reason: oom ? 'oom' : 'exited', exitCode: death?.exitCode ?? observed.exitCode };
+  const exitCode = death?.exitCode ?? observed.exitCode;
+  // Docker's own flag also stays set when one process was killed and the container went on; only 137 is the kernel's kill.
+  const oom = death?.oom === true || (observed.oomKilled && exitCode === 137);
+  return { reason: oom ? 'oom' : 'exited', exitCode };
 }
 
 function seen(observed: ObservedContainer): ContainerPatch {

@@ -4,7 +4,8 @@ import { ContainerEngine, EngineEvent } from '../../docker';
 import { LOGGER } from '../../logging';
 import { Signals } from '../../signals';
 import { ContainerRepository } from '../container.repository';
-import { DeathHint, followObservation } from './observation';
+import { DeathHints } from './death-hints';
+import { followObservation } from './observation';
 
 /** A row that changes under every look is being worked on; its release brings the next one. */
 const MAX_LOOKS = 5;
@@ -15,8 +16,7 @@ const MAX_LOOKS = 5;
  */
 @Injectable()
 export class Observer implements OnModuleDestroy {
-  private readonly deaths = new Map<string, DeathHint>();
-  private readonly killedByOom = new Set<string>();
+  private readonly deaths = new DeathHints();
   private readonly looking = new Map<string, { again: boolean }>();
   /** Held by an operation when they were to be looked at. */
   private readonly deferred = new Set<string>();
@@ -38,13 +38,11 @@ export class Observer implements OnModuleDestroy {
   }
 
   /** Takes in one of Docker's events. Resolves when the row has followed. */
-  async hint({ action, dockerId, containerId, exitCode }: EngineEvent): Promise<void> {
-    if (action === 'oom') {
-      this.killedByOom.add(dockerId);
-      return;
-    }
-    if (action === 'die') this.deaths.set(dockerId, { exitCode, oom: this.killedByOom.delete(dockerId) });
-    await this.look(containerId);
+  async hint(event: EngineEvent): Promise<void> {
+    this.deaths.take(event);
+    if (event.action === 'oom') return;
+    await this.look(event.containerId);
+    if (event.action === 'destroy') this.deaths.forget(event.dockerId);
   }
 
   /** Looks at one container in Docker and lets its row follow. Never throws: the next sweep looks again. */
@@ -77,9 +75,9 @@ export class Observer implements OnModuleDestroy {
       return true;
     }
     const observed = await this.engine.inspectContainer(row.dockerId);
-    const followed = followObservation(row, observed, this.deaths.get(row.dockerId) ?? null);
+    const followed = followObservation(row, observed, this.deaths.of(row.dockerId));
     if (followed && !(await this.repository.follow({ row, ...followed }))) return false;
-    this.deaths.delete(row.dockerId);
+    this.deaths.used(row.dockerId);
     return true;
   }
 }
