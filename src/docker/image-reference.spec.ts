@@ -7,7 +7,7 @@ describe('an image reference', () => {
     ['ubuntu', 'ubuntu', null, null],
     ['ubuntu:24.04', 'ubuntu', '24.04', null],
     ['library/ubuntu:latest', 'library/ubuntu', 'latest', null],
-    ['ghcr.io/owner/image:1.2', 'ghcr.io/owner/image', '1.2', null],
+    ['registry.example/owner/image:1.2', 'registry.example/owner/image', '1.2', null],
     ['localhost:5000/a/b__c-d.e:T_1', 'localhost:5000/a/b__c-d.e', 'T_1', null],
     ['[2001:db8::1]:5000/a', '[2001:db8::1]:5000/a', null, null],
     [`alpine@${digest}`, 'alpine', null, digest],

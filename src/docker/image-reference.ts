@@ -1,6 +1,6 @@
 /** A reference to an image, in its parts as written. */
 export interface ImageReference {
-  /** Registry and path, such as `ubuntu` or `ghcr.io/owner/image`. */
+  /** Registry and path, such as `ubuntu` or `registry.example/owner/image`. */
   readonly repository: string;
   readonly tag: string | null;
   readonly digest: string | null;

@@ -60,7 +60,7 @@ export class ImageCatalog {
       throw fault('custom_image', `must be at most ${String(MAX_IMAGE_REFERENCE_LENGTH)} characters`);
     }
     if (parseImageReference(reference) === null) {
-      throw fault('custom_image', 'must be an image reference such as ghcr.io/owner/image:1.2');
+      throw fault('custom_image', 'must be an image reference such as registry.example/owner/image:1.2');
     }
     return reference;
   }
