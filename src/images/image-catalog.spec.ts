@@ -23,7 +23,11 @@ describe('the image of a request', () => {
   it.each([
     ['a name', { image: 'ubuntu' }, 'ubuntu:24.04'],
     ['exactly a reference', { image: 'ubuntu:24.04' }, 'ubuntu:24.04'],
-    ['custom', { image: 'custom', customImage: 'registry.example/owner/image:1.2' }, 'registry.example/owner/image:1.2'],
+    [
+      'custom',
+      { image: 'custom', customImage: 'registry.example/owner/image:1.2' },
+      'registry.example/owner/image:1.2',
+    ],
   ])('must be found by %s', (_how, request, reference) => {
     expect(catalog().resolve(request)).toBe(reference);
   });
