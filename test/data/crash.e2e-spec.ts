@@ -66,9 +66,14 @@ describe('the death of the process at any call that changes Docker', () => {
       if (scenario.name !== 'create' || answer === null) return answer;
       return api.call('GET', `/api/containers/${dbId}/wait?status=running&timeout=20`).catch(() => null);
     });
-    // The clean-up after the answer makes calls too.
+    // The clean-up after the answer makes calls too. Short looks, as the server may be killed under them.
     const finished = done.then(async (answer) => {
-      if (answer !== null) await expectSettled(api, docker, dbId).catch(() => null);
+      const settled = (): Promise<boolean> =>
+        expectSettled(api, docker, dbId, 500).then(
+          () => true,
+          () => false,
+        );
+      while (answer !== null && proxy.struck === null && !(await settled()));
     });
     await Promise.race([killed, finished]);
     const struck = proxy.struck;

@@ -12,16 +12,21 @@ type Row = Readonly<Record<string, unknown>>;
  *
  * @returns the container as the API shows it; null if it is deleted
  */
-export async function expectSettled(api: ApiClient, docker: RealDocker, dbId: string): Promise<Row | null> {
+export async function expectSettled(
+  api: ApiClient,
+  docker: RealDocker,
+  dbId: string,
+  timeoutMs = 25_000,
+): Promise<Row | null> {
   let row: Row | null = null;
   await eventually(
     async () => {
       const got = await api.get(dbId);
       row = got.status === 404 ? null : got.body;
       await expectDockerAgrees(docker, dbId, row);
-      await expectEventsAgree(api, dbId, row);
+      await expectEventsAgree(api, dbId, row, Math.min(timeoutMs, 5000));
     },
-    { timeoutMs: 25_000, what: () => JSON.stringify(row) },
+    { timeoutMs, what: () => JSON.stringify(row) },
   );
   return row;
 }
@@ -41,12 +46,13 @@ async function expectDockerAgrees(docker: RealDocker, dbId: string, row: Row | n
 }
 
 /** Replays the user's whole history: without gap, and its last word on the container is what the row says. */
-async function expectEventsAgree(api: ApiClient, dbId: string, row: Row | null): Promise<void> {
+async function expectEventsAgree(api: ApiClient, dbId: string, row: Row | null, timeoutMs: number): Promise<void> {
   const { body } = await api.call('GET', '/api/containers');
   const socket = io(api.url, { auth: { token: api.token, after: 0 }, transports: ['websocket'], forceNew: true });
   const recorder = new EventRecorder(socket);
   try {
-    await eventually(() => expect(recorder.events.length).toBeGreaterThanOrEqual(Number(body['event_seq'])));
+    const told = Number(body['event_seq']);
+    await eventually(() => expect(recorder.events.length).toBeGreaterThanOrEqual(told), { timeoutMs });
     const { events } = recorder;
     expect(events.map(({ seq }) => seq)).toEqual(events.map((_event, index) => index + 1));
     const last = events.filter(({ type, data }) => data.db_id === dbId && type !== 'container_progress').at(-1);
