@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs';
-import { hostname } from 'node:os';
 import { z } from 'zod';
 import { parseDuration } from './duration';
 
@@ -122,6 +121,3 @@ export function loadConfig(): Config {
 export function loadEnvFile(): void {
   if (existsSync('.env')) process.loadEnvFile('.env');
 }
-
-/** A name for this process in logs: host and process id. */
-export const processName = `${hostname()}:${String(process.pid)}`;

@@ -15,7 +15,7 @@ describe('a bounded call', () => {
       signal.addEventListener('abort', () => (aborted = true));
       return new Promise(() => undefined);
     });
-    await expect(deaf).rejects.toMatchObject({ code: 'docker_unavailable', temporary: true });
+    await expect(deaf).rejects.toMatchObject({ code: 'docker_unavailable' });
     expect(aborted).toBe(true);
   });
 

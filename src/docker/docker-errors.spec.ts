@@ -80,7 +80,7 @@ describe('no answer at all', () => {
     'ABORT_ERR',
   ])('must be docker_unavailable: %s', (code) => {
     const error = Object.assign(new Error('connect'), { code });
-    expect(toEngineError(error, 'ping')).toMatchObject({ code: 'docker_unavailable', temporary: true });
+    expect(toEngineError(error, 'ping')).toMatchObject({ code: 'docker_unavailable' });
   });
 
   it('must be docker_unavailable when the socket hangs up', () => {

@@ -26,9 +26,4 @@ export class EngineError extends Error {
   ) {
     super(message, options);
   }
-
-  /** Whether the same call may succeed a little later. */
-  get temporary(): boolean {
-    return this.code === 'docker_unavailable';
-  }
 }
