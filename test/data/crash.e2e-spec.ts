@@ -4,7 +4,7 @@ import { DockerProxy, Fault } from '../support/docker-proxy';
 import { expectSettled } from '../support/expect-settled';
 import { RealDocker } from '../support/real-docker';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
-import { Scenario, SCENARIOS } from '../support/verb-scenarios';
+import { expectWorksAgain, Scenario, SCENARIOS } from '../support/verb-scenarios';
 
 jest.setTimeout(300_000);
 
@@ -83,14 +83,7 @@ describe('the death of the process at any call that changes Docker', () => {
     api = new ApiClient(berth.url, token);
     try {
       await expectSettled(api, docker, dbId);
-      const again = await scenario.again(api, dbId);
-      if (again) expect(again).toMatchObject({ status: 200 });
-      const row = await expectSettled(api, docker, dbId);
-      if (scenario.keepsData) {
-        if (row?.['status'] !== 'running') await api.start(dbId);
-        expect(await docker.readData(String((await api.get(dbId)).body['id']))).toBe('precious');
-      }
-      if (row) expect((await api.delete(dbId)).status).toBe(200);
+      await expectWorksAgain(scenario, { api, docker, dbId });
     } catch (error) {
       if (error instanceof Error)
         error.message = `${fault} at ${struck ?? 'nothing'} of ${scenario.name}\n${error.message}`;

@@ -3,7 +3,7 @@ import { Berth } from '../support/berth';
 import { DockerProxy, Fault } from '../support/docker-proxy';
 import { expectSettled } from '../support/expect-settled';
 import { RealDocker } from '../support/real-docker';
-import { Scenario, SCENARIOS } from '../support/verb-scenarios';
+import { expectWorksAgain, Scenario, SCENARIOS } from '../support/verb-scenarios';
 
 jest.setTimeout(300_000);
 
@@ -90,14 +90,7 @@ describe('a fault at any call to Docker', () => {
           id: before?.['id'],
         });
       }
-      const again = await scenario.again(api, dbId);
-      if (again) expect(again).toMatchObject({ status: 200 });
-      const row = await expectSettled(api, docker, dbId);
-      if (scenario.keepsData) {
-        if (row?.['status'] !== 'running') await api.start(dbId);
-        expect(await docker.readData(String((await api.get(dbId)).body['id']))).toBe('precious');
-      }
-      if (row) expect((await api.delete(dbId)).status).toBe(200);
+      await expectWorksAgain(scenario, { api, docker, dbId });
     } catch (error) {
       if (error instanceof Error) error.message = `${where}\n${error.message}`;
       throw error;

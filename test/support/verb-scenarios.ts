@@ -1,5 +1,6 @@
 import { Answer, ApiClient, SMALL } from './api-client';
 import { eventually } from './eventually';
+import { expectSettled } from './expect-settled';
 import type { RealDocker } from './real-docker';
 
 const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
@@ -98,3 +99,18 @@ export const SCENARIOS: readonly Scenario[] = [
     },
   },
 ];
+
+/** After whatever happened: the verb works, undisturbed, the data is there, and the container can be deleted. */
+export async function expectWorksAgain(
+  scenario: Scenario,
+  { api, docker, dbId }: { api: ApiClient; docker: RealDocker; dbId: string },
+): Promise<void> {
+  const again = await scenario.again(api, dbId);
+  if (again) expect(again).toMatchObject({ status: 200 });
+  const row = await expectSettled(api, docker, dbId);
+  if (scenario.keepsData) {
+    if (row?.['status'] !== 'running') await api.start(dbId);
+    expect(await docker.readData(String((await api.get(dbId)).body['id']))).toBe('precious');
+  }
+  if (row) expect((await api.delete(dbId)).status).toBe(200);
+}
