@@ -10,12 +10,13 @@ import { DockerIdEntity } from './src/containers/docker-id.entity';
 import { SettingEntity } from './src/database/setting.entity';
 import { EventEntity } from './src/events/event.entity';
 import { InitialSchema1764000000000 } from './src/migrations/1764000000000-initial-schema';
+import { SessionsAndRoles1764100000000 } from './src/migrations/1764100000000-sessions-and-roles';
 
 /** The schema and the connection, for the server, the command line and the tests alike. */
 export function dataSourceOptions(databaseUrl: string): DataSourceOptions {
   const schema = {
     entities: [UserEntity, TokenEntity, ContainerEntity, DockerIdEntity, EventEntity, SettingEntity],
-    migrations: [InitialSchema1764000000000],
+    migrations: [InitialSchema1764000000000, SessionsAndRoles1764100000000],
     synchronize: false,
   };
   if (!databaseUrl.startsWith('sqlite:')) return { type: 'postgres', url: databaseUrl, ...schema };

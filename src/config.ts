@@ -20,6 +20,23 @@ const list = z.string().transform((text) =>
     .filter((item) => item !== ''),
 );
 
+/** `guest=30m,free=12h`: a duration for each of some tiers. */
+const durationsByTier = z.string().transform((text, context): ReadonlyMap<string, number> => {
+  const entries = text.split(',').map((item) => item.trim().split('='));
+  const durations = new Map<string, number>();
+  for (const [tier = '', written = '', ...more] of entries) {
+    const milliseconds = parseDuration(written.trim());
+    if (tier.trim() === '' || more.length > 0 || milliseconds === null || milliseconds === 0) {
+      context.addIssue({ code: 'custom', message: 'expected tiers with durations such as guest=30m,free=12h' });
+      return z.NEVER;
+    }
+    durations.set(tier.trim(), milliseconds);
+  }
+  return durations;
+});
+
+const positiveDuration = duration.refine((milliseconds) => milliseconds > 0, 'expected more than nothing');
+
 const databaseUrl = z
   .string()
   .regex(/^(sqlite:.+|postgres(ql)?:\/\/.+)$/, 'expected sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE');
@@ -54,10 +71,27 @@ export const environmentSchema = z.object({
   DOCKER_TIMEOUT_SECONDS: integer(1, 600).default(60),
   VOLUME_RETENTION: z.union([z.literal('forever').transform(() => null), duration]).default(7 * 24 * 3_600_000),
   EVENT_RETENTION: duration.default(7 * 24 * 3_600_000),
+  AUDIT_RETENTION: duration.default(90 * 24 * 3_600_000),
+  GUEST_LOGIN: z.enum(['allow', 'deny']).default('allow'),
+  GUEST_SESSION: positiveDuration.optional(),
+  EXPIRY_WARNING: duration.default(10 * 60_000),
+  IDLE_STOP_AFTER: durationsByTier.default(new Map()),
+  LIMIT_CHECK_SECONDS: integer(1, 3600).default(5),
   DISK_QUOTA: z.enum(['required', 'preferred', 'off']).default('preferred'),
   TIERS_FILE: z.string().min(1).optional(),
   IMAGES_FILE: z.string().min(1).optional(),
   CUSTOM_IMAGES: z.enum(['allow', 'deny']).default('allow'),
+  REGISTRY_AUTH_FILE: z.string().min(1).optional(),
+  ROLES_FILE: z.string().min(1).optional(),
+  ROLE_INSTALL_TIMEOUT: positiveDuration.default(15 * 60_000),
+  VOLUME_COPY_IMAGE: z.string().min(1).default('berth/sandbox:latest'),
+  AGENT_HEARTBEAT_SECONDS: integer(1, 600).default(15),
+  AGENT_OFFLINE_SECONDS: integer(2, 3600).default(45),
+  RATE_LIMIT_PER_MINUTE: integer(0, 1_000_000).default(600),
+  RATE_LIMIT_CREATES_PER_MINUTE: integer(0, 1_000_000).default(30),
+  RATE_LIMIT_GUESTS_PER_HOUR: integer(0, 1_000_000).default(20),
+  RATE_LIMIT_REFUSALS_PER_MINUTE: integer(0, 1_000_000).default(60),
+  TRUSTED_PROXIES: list.default([]),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   CORS_ORIGINS: list.default([]),
 });

@@ -25,9 +25,17 @@ export type Verb = 'create' | 'start' | 'stop' | 'delete' | 'update';
 
 /**
  * What can hold a container: at most one of these at a time. Beside the verbs there are the two ways back from one that
- * failed: `undo` makes Docker what the row says, `reconcile` makes the row what Docker says.
+ * failed: `undo` makes Docker what the row says, `reconcile` makes the row what Docker says. `purge` holds a deleted row while
+ * its data is removed.
  */
-export type Operation = Verb | 'undo' | 'reconcile';
+export type Operation = Verb | 'undo' | 'reconcile' | Ending | 'purge';
+
+/** Stops that nobody asks for: the session or run is over, or nobody uses the container. */
+export type Ending = 'expire' | 'idle';
 
 /** Why a container stopped that nobody asked to stop. */
 export type StopReason = 'exited' | 'oom' | 'missing' | 'session_expired' | 'idle';
+
+/** How far a container's role is: what it asks for is installed by exec, after the container runs. */
+export const ROLE_STATUSES = ['pending', 'installing', 'installed', 'failed'] as const;
+export type RoleStatus = (typeof ROLE_STATUSES)[number];

@@ -1,9 +1,10 @@
 import { Column, DeleteDateColumn, Entity, Index, PrimaryColumn } from 'typeorm';
 import { TIMESTAMP } from '../database/column-types';
-import type { ContainerStatus, Operation } from './container-state';
+import type { ContainerStatus, Operation, RoleStatus } from './container-state';
 
 /** The truth about a container: what is wanted, what was last seen, and which operation holds it. */
 @Entity('containers')
+@Index('containers_expires_at', ['expiresAt'], { where: 'expires_at IS NOT NULL' })
 @Index('containers_live_name', ['userId', 'name'], { unique: true, where: 'deleted_at IS NULL' })
 export class ContainerEntity {
   @PrimaryColumn({ type: 'varchar', length: 36 })
@@ -21,6 +22,18 @@ export class ContainerEntity {
 
   @Column({ type: 'varchar', length: 64, nullable: true })
   role: string | null;
+
+  /** null where there is no role, or nothing to install for it. */
+  @Column({ name: 'role_status', type: 'varchar', length: 16, nullable: true })
+  roleStatus: RoleStatus | null;
+
+  /** Whoever installs the role now; made anew for each attempt, and every write about the role carries it. */
+  @Column({ name: 'role_claim_id', type: 'varchar', length: 36, nullable: true })
+  roleClaimId: string | null;
+
+  /** When the attempt is given up for dead unless it is renewed. */
+  @Column({ name: 'role_claim_expires_at', type: TIMESTAMP, nullable: true })
+  roleClaimExpiresAt: Date | null;
 
   @Column({ type: 'simple-json' })
   env: Record<string, string>;
@@ -66,6 +79,10 @@ export class ContainerEntity {
 
   @Column({ name: 'expires_at', type: TIMESTAMP, nullable: true })
   expiresAt: Date | null;
+
+  /** When the coming end of this run was told; null: not yet. */
+  @Column({ name: 'expiry_warned_at', type: TIMESTAMP, nullable: true })
+  expiryWarnedAt: Date | null;
 
   @Column({ name: 'last_used_at', type: TIMESTAMP })
   lastUsedAt: Date;

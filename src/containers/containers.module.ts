@@ -16,6 +16,7 @@ import { Observer } from './lifecycle/observer';
 import { Reconciler } from './lifecycle/reconciler';
 import { Recovery } from './lifecycle/recovery';
 import { ShutdownDrain } from './lifecycle/shutdown-drain';
+import { WayBack } from './lifecycle/way-back';
 import { StatusWait } from './status-wait';
 
 /** The lifecycle. Other modules import this one and inject {@link ContainersService}. */
@@ -31,6 +32,7 @@ import { StatusWait } from './status-wait';
     ContainerLifecycle,
     StepExecutor,
     Recovery,
+    WayBack,
     InFlight,
     Observer,
     Reconciler,

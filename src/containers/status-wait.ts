@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../errors';
-import { EventFeed } from '../events';
+import { containerIdOf, EventFeed } from '../events';
 import type { ContainerStatus } from './container-state';
 import { Caller, ContainersService } from './containers.service';
 import { containerView, ContainerView } from './dto/container-view';
@@ -28,7 +28,7 @@ export class StatusWait {
     const subscription = await this.feed.subscribe({
       userId: caller.userId,
       onEvent: (event) => {
-        if (event.data.db_id === found.id) wake.now();
+        if (containerIdOf(event) === found.id) wake.now();
       },
       onResyncRequired: () => wake.now(),
     });

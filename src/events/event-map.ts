@@ -10,6 +10,18 @@ export interface ContainerFacts {
   readonly resources: { readonly memory_mb: number; readonly cpu_shares: number; readonly disk_mb: number };
 }
 
+/** An agent as events and answers show it. */
+export interface AgentFacts {
+  /** `agent:` and the agent's UUID. */
+  readonly id: string;
+  readonly type: 'agent';
+  readonly name: string;
+  readonly status: 'online' | 'offline';
+  readonly os: string | null;
+  readonly arch: string | null;
+  readonly tags: readonly string[];
+}
+
 /** Every event's name and what its `data` holds beside the container's facts. */
 export interface EventMap {
   container_created: ContainerFacts;
@@ -17,11 +29,17 @@ export interface EventMap {
   /** `reason` (`exited`, `oom`, `missing`, …) only where nobody asked for the stop. */
   container_stopped: ContainerFacts & { reason?: string; exit_code?: number };
   container_deleted: ContainerFacts & { purge_at: string | null };
+  container_restored: ContainerFacts;
+  /** The container will be stopped at `expires_at`, in `seconds_left`. */
+  container_expiring: ContainerFacts & { expires_at: string; seconds_left: number };
   container_updated: ContainerFacts & { restarted: boolean; old_id?: string };
   /** `progress` is 0 to 100 over the whole of the operation. */
   container_progress: ContainerFacts & { stage: string; message: string; progress: number };
-  /** `reason` is a machine word, `message` a sentence for people. */
-  container_error: ContainerFacts & { reason: string; message: string };
+  /** `reason` is a machine word, `message` a sentence for people, `output` the tail of what a failed program said. */
+  container_error: ContainerFacts & { reason: string; message: string; output?: string };
+  agent_connected: AgentFacts;
+  /** `reason`: `closed`, `silent`, `stopped` or `deleted`. */
+  agent_disconnected: AgentFacts & { reason: string };
 }
 
 export type EventType = keyof EventMap;
@@ -31,3 +49,8 @@ export type EventDraft = { [T in EventType]: { readonly type: T; readonly data: 
 
 /** An event as clients get it. */
 export type BerthEvent = EventDraft & { readonly seq: number; readonly timestamp: string };
+
+/** The database id of the container that an event is about; null where it is about an agent. */
+export function containerIdOf({ data }: Pick<BerthEvent, 'data'>): string | null {
+  return 'db_id' in data ? data.db_id : null;
+}

@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { Caller, ContainersService } from '../../src/containers';
 import { ContainerRepository } from '../../src/containers/container.repository';
 import { DomainError } from '../../src/errors';
-import { type BerthEvent, EventLog } from '../../src/events';
+import { type BerthEvent, type ContainerFacts, EventLog } from '../../src/events';
 import { testImage } from '../support/api-client';
 import { Berth } from '../support/berth';
 import { eventually } from '../support/eventually';
@@ -159,9 +159,10 @@ describe('random operations under faults', () => {
 });
 
 /** What a client that has followed every event believes. */
-function replay(events: readonly BerthEvent[]): Map<string, BerthEvent['data']> {
-  const known = new Map<string, BerthEvent['data']>();
+function replay(events: readonly BerthEvent[]): Map<string, ContainerFacts> {
+  const known = new Map<string, ContainerFacts>();
   for (const { type, data } of events) {
+    if (!('db_id' in data)) continue;
     if (type === 'container_deleted') known.delete(data.db_id);
     else known.set(data.db_id, data);
   }

@@ -5,6 +5,7 @@ import { io, Socket } from 'socket.io-client';
 import { AppModule } from '../../src/app.module';
 import { setUpApp, startApp } from '../../src/app.setup';
 import { type Scope, TokenService, UserService } from '../../src/auth';
+import { Clock } from '../../src/clock';
 import { type Config, parseConfig } from '../../src/config';
 import { ContainerEngine } from '../../src/docker';
 import { createHttpAdapter } from '../../src/http';
@@ -19,6 +20,8 @@ export interface BerthOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** In the place of real Docker. */
   readonly engine?: ContainerEngine;
+  /** In the place of the present. */
+  readonly clock?: Clock;
 }
 
 /** A user with a token, as a client of one server. */
@@ -27,6 +30,14 @@ export interface TestUser {
   readonly token: string;
   readonly api: ApiClient;
 }
+
+/** Tests ask more often than any client; those of the limits set their own. */
+const NO_RATE_LIMITS = {
+  RATE_LIMIT_PER_MINUTE: '0',
+  RATE_LIMIT_CREATES_PER_MINUTE: '0',
+  RATE_LIMIT_GUESTS_PER_HOUR: '0',
+  RATE_LIMIT_REFUSALS_PER_MINUTE: '0',
+};
 
 /** A whole server on a free port, with real sockets. */
 export class Berth {
@@ -50,9 +61,10 @@ export class Berth {
       },
       ...{ DOCKER_HOST: process.env['DOCKER_HOST'], SANDBOX_RUNTIME: process.env['SANDBOX_RUNTIME'] ?? 'runsc' },
       ...{ INSTANCE_ID: `test-${randomUUID()}`, ORPHAN_GRACE_SECONDS: '0' },
+      ...NO_RATE_LIMITS,
       ...options.environment,
     });
-    const app = options.engine ? await startWith(options.engine, config) : await startApp(config);
+    const app = (options.engine ?? options.clock) ? await startWith(options, config) : await startApp(config);
     return new Berth(app, await app.getUrl(), database, options.database === undefined);
   }
 
@@ -91,11 +103,11 @@ export class Berth {
   }
 }
 
-async function startWith(engine: ContainerEngine, config: Config): Promise<NestFastifyApplication> {
-  const module = await Test.createTestingModule({ imports: [AppModule.forRoot(config)] })
-    .overrideProvider(ContainerEngine)
-    .useValue(engine)
-    .compile();
+async function startWith({ engine, clock }: BerthOptions, config: Config): Promise<NestFastifyApplication> {
+  const builder = Test.createTestingModule({ imports: [AppModule.forRoot(config)] });
+  if (engine) builder.overrideProvider(ContainerEngine).useValue(engine);
+  if (clock) builder.overrideProvider(Clock).useValue(clock);
+  const module = await builder.compile();
   const app = module.createNestApplication<NestFastifyApplication>(createHttpAdapter(), { logger: false });
   setUpApp(app);
   await app.listen(config.PORT, config.HOST);

@@ -1,3 +1,4 @@
+import { containerIdOf } from '../../src/events';
 import { io } from 'socket.io-client';
 import type { ApiClient } from './api-client';
 import { EventRecorder } from './event-recorder';
@@ -55,7 +56,7 @@ async function expectEventsAgree(api: ApiClient, dbId: string, row: Row | null, 
     await eventually(() => expect(recorder.events.length).toBeGreaterThanOrEqual(told), { timeoutMs });
     const { events } = recorder;
     expect(events.map(({ seq }) => seq)).toEqual(events.map((_event, index) => index + 1));
-    const last = events.filter(({ type, data }) => data.db_id === dbId && type !== 'container_progress').at(-1);
+    const last = events.filter((event) => containerIdOf(event) === dbId && event.type !== 'container_progress').at(-1);
     if (row === null) expect(last?.type).toBe('container_deleted');
     else {
       const { status, id, name, resources } = row;

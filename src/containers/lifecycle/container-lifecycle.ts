@@ -2,12 +2,11 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { ContainerEngine, EngineError, type EngineErrorCode } from '../../docker';
-import { DomainError, ErrorCode } from '../../errors';
 import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../container.entity';
-import { ClaimLostError, ContainerRepository } from '../container.repository';
+import { ContainerRepository } from '../container.repository';
 import type { Verb } from '../container-state';
-import { CancelledError, Claim } from './claim';
+import { Claim } from './claim';
 import { ContainerClaims } from './claims';
 import { Facts, StepExecutor } from './executor';
 import { InFlight } from './in-flight';
@@ -17,13 +16,13 @@ import { Recovery } from './recovery';
 import {
   recreation,
   settleDeleted,
-  settleFailedCreation,
   settleStarted,
   settleStopped,
   settleUpdated,
   Wanted,
   wasRestarted,
 } from './settlement';
+import { WayBack } from './way-back';
 
 /** What a start did; the optional parts only where the container was made anew. */
 export interface Started {
@@ -32,14 +31,6 @@ export interface Started {
   readonly old_id?: string;
   readonly volume_kept?: boolean;
 }
-
-const FAILED: Readonly<Record<Verb, ErrorCode>> = {
-  create: 'create_failed',
-  start: 'start_failed',
-  stop: 'stop_failed',
-  delete: 'delete_failed',
-  update: 'update_failed',
-};
 
 /** What a start that was refused tells of the container. */
 const SIGHTED: Readonly<Partial<Record<EngineErrorCode, Sighting>>> = {
@@ -63,6 +54,7 @@ export class ContainerLifecycle {
     private readonly repository: ContainerRepository,
     private readonly executor: StepExecutor,
     private readonly recovery: Recovery,
+    private readonly wayBack: WayBack,
     private readonly engine: ContainerEngine,
     private readonly inFlight: InFlight,
     @Inject(CONFIG) private readonly config: Config,
@@ -166,23 +158,13 @@ export class ContainerLifecycle {
     return this.inFlight.track(async () => {
       const claim = await this.claims.acquire(row, verb);
       try {
-        await this.takeOver(claim);
+        await this.wayBack.takeOver(claim);
         return await work(claim);
       } catch (error) {
-        await this.goBack(claim, verb, error);
-        throw this.failure(verb, error);
+        await this.wayBack.goBack(claim, verb, error);
+        throw this.wayBack.failure(verb, error);
       }
     });
-  }
-
-  /** Deals with what a dead holder left. A creation that something else takes over from has failed. */
-  private async takeOver(claim: Claim): Promise<void> {
-    if (claim.interrupted === null) return;
-    await this.recovery.recover(claim, claim.interrupted);
-    claim.tidied();
-    if (claim.row.status !== 'creating') return;
-    const { patch, events } = settleFailedCreation(claim.row, 'interrupted');
-    await claim.record(patch, events);
   }
 
   private async carryOut(
@@ -235,7 +217,7 @@ export class ContainerLifecycle {
       this.logger.info({ container_id: id, docker_id: dockerId }, 'created');
     } catch (error) {
       await reporter.flush();
-      await this.goBack(claim, 'create', error);
+      await this.wayBack.goBack(claim, 'create', error);
     }
   }
 
@@ -245,37 +227,6 @@ export class ContainerLifecycle {
     } catch (error) {
       this.logger.warn({ err: error, container_id: claim.row.id }, 'progress could not be told');
     }
-  }
-
-  /** Takes back what a failed operation did, or leaves that to the next claim. */
-  private async goBack(claim: Claim, verb: Verb, error: unknown): Promise<void> {
-    const { id } = claim.row;
-    this.logger.warn({ err: error, container_id: id, operation: verb }, `${verb} failed`);
-    if (error instanceof ClaimLostError) {
-      claim.end();
-      return;
-    }
-    // What a dead holder left still comes first, where it was not even that far.
-    const way = claim.interrupted ?? (verb === 'update' || verb === 'delete' ? 'undo' : 'reconcile');
-    const unmade = verb === 'create' || (verb === 'start' && claim.row.status === 'error');
-    try {
-      // A creation is over even where Docker does not answer; the sweep removes what it may have left.
-      await this.recovery.recover(claim, way).catch((fault: unknown) => {
-        if (!unmade) throw fault;
-      });
-      const { patch, events } = unmade ? settleFailedCreation(claim.row, reasonOf(error)) : { patch: {}, events: [] };
-      await claim.settle(patch, events);
-    } catch (fault) {
-      this.logger.error({ err: fault, container_id: id, operation: verb }, `${verb} could not be taken back yet`);
-      await claim.abandon(verb === 'create' ? 'create' : way).catch(() => undefined);
-    }
-  }
-
-  private failure(verb: Verb, error: unknown): DomainError {
-    if (error instanceof DomainError) return error;
-    const code =
-      error instanceof EngineError ? engineCode(error) : error instanceof ClaimLostError ? 'claim_lost' : FAILED[verb];
-    return new DomainError(FAILED[verb], { code, cause: error });
   }
 
   /** What a committed operation leaves to do on nobody's time. The sweep does it if this process does not get to it. */
@@ -289,16 +240,4 @@ export class ContainerLifecycle {
         this.logger.warn({ err: error, container_id: row.id }, 'the clean-up is left to the sweep'),
       );
   }
-}
-
-function reasonOf(error: unknown): string {
-  if (error instanceof CancelledError) return 'cancelled';
-  if (!(error instanceof EngineError)) return 'docker_error';
-  return error.code === 'aborted' ? 'cancelled' : error.code;
-}
-
-/** Docker's own state of affairs, where it is one that a client can act on. */
-function engineCode(error: EngineError): string {
-  const told = ['docker_unavailable', 'image_not_found', 'image_unavailable', 'start_refused'];
-  return told.includes(error.code) ? error.code : 'docker_error';
 }

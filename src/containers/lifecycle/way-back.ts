@@ -1,0 +1,81 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { EngineError } from '../../docker';
+import { DomainError, ErrorCode } from '../../errors';
+import { LOGGER } from '../../logging';
+import { ClaimLostError } from '../container.repository';
+import type { Verb } from '../container-state';
+import { CancelledError, Claim } from './claim';
+import { Recovery } from './recovery';
+import { settleFailedCreation } from './settlement';
+
+const FAILED: Readonly<Record<Verb, ErrorCode>> = {
+  create: 'create_failed',
+  start: 'start_failed',
+  stop: 'stop_failed',
+  delete: 'delete_failed',
+  update: 'update_failed',
+};
+
+/** Leads an operation back that cannot go on: its own when a step failed, or that of a holder who died. */
+@Injectable()
+export class WayBack {
+  constructor(
+    private readonly recovery: Recovery,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /** Deals with what a dead holder left. A creation that something else takes over from has failed. */
+  async takeOver(claim: Claim): Promise<void> {
+    if (claim.interrupted === null) return;
+    await this.recovery.recover(claim, claim.interrupted);
+    claim.tidied();
+    if (claim.row.status !== 'creating') return;
+    const { patch, events } = settleFailedCreation(claim.row, 'interrupted');
+    await claim.record(patch, events);
+  }
+
+  /** Takes back what a failed operation did, or leaves that to the next claim. */
+  async goBack(claim: Claim, verb: Verb, error: unknown): Promise<void> {
+    const { id } = claim.row;
+    this.logger.warn({ err: error, container_id: id, operation: verb }, `${verb} failed`);
+    if (error instanceof ClaimLostError) {
+      claim.end();
+      return;
+    }
+    // What a dead holder left still comes first, where it was not even that far.
+    const way = claim.interrupted ?? (verb === 'update' || verb === 'delete' ? 'undo' : 'reconcile');
+    const unmade = verb === 'create' || (verb === 'start' && claim.row.status === 'error');
+    try {
+      // A creation is over even where Docker does not answer; the sweep removes what it may have left.
+      await this.recovery.recover(claim, way).catch((fault: unknown) => {
+        if (!unmade) throw fault;
+      });
+      const { patch, events } = unmade ? settleFailedCreation(claim.row, reasonOf(error)) : { patch: {}, events: [] };
+      await claim.settle(patch, events);
+    } catch (fault) {
+      this.logger.error({ err: fault, container_id: id, operation: verb }, `${verb} could not be taken back yet`);
+      await claim.abandon(verb === 'create' ? 'create' : way).catch(() => undefined);
+    }
+  }
+
+  /** What the caller is told of it. */
+  failure(verb: Verb, error: unknown): DomainError {
+    if (error instanceof DomainError) return error;
+    const code =
+      error instanceof EngineError ? engineCode(error) : error instanceof ClaimLostError ? 'claim_lost' : FAILED[verb];
+    return new DomainError(FAILED[verb], { code, cause: error });
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof CancelledError) return 'cancelled';
+  if (!(error instanceof EngineError)) return 'docker_error';
+  return error.code === 'aborted' ? 'cancelled' : error.code;
+}
+
+/** Docker's own state of affairs, where it is one that a client can act on. */
+function engineCode(error: EngineError): string {
+  const told = ['docker_unavailable', 'image_not_found', 'image_unavailable', 'start_refused'];
+  return told.includes(error.code) ? error.code : 'docker_error';
+}
