@@ -13,7 +13,8 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     ...{ memoryMb: 256, cpuShares: 250, diskMb: 1024, dockerId: 'a', generation: 1, volumeName: 'v', runtime: 'runsc' },
     ...{ ipAddress: '10.0.0.2', runStartedAt, expiresAt: null, lastUsedAt: time, operation: null, operationId: null },
     ...{ operationExpiresAt: null, operationCancelled: false, revision: 0, createdAt: time, updatedAt: time },
-    ...{ deletedAt: null, purgeAt: null, purgedAt: null },
+    ...{ deletedAt: null, purgeAt: null, purgedAt: null, expiryWarnedAt: null },
+    ...{ roleStatus: null, roleClaimId: null, roleClaimExpiresAt: null },
   };
 }
 
