@@ -3,6 +3,7 @@ import { IsNull, SelectQueryBuilder, UpdateQueryBuilder } from 'typeorm';
 import { Database, isUniqueViolation } from '../database';
 import { DomainError } from '../errors';
 import { EventDraft, EventLog } from '../events';
+import { ContainerLookup } from './container-lookup';
 import type { ContainerReference } from './container-reference';
 import { ContainerStatus, Operation, STATUS_TRANSITIONS } from './container-state';
 import { ContainerEntity, type ContainerRow } from './container.entity';
@@ -40,26 +41,23 @@ const FREE = { operation: null, operationId: null, operationExpiresAt: null, ope
 /** The sole writer of containers. Each write is conditional: on the claim, or without one on the revision that was read. */
 @Injectable()
 export class ContainerRepository {
+  private readonly lookup: ContainerLookup;
+
   constructor(
     private readonly database: Database,
     private readonly eventLog: EventLog,
-  ) {}
+  ) {
+    this.lookup = new ContainerLookup(database);
+  }
 
   /** @returns null if there is none, or it is deleted */
   async find(reference: ContainerReference): Promise<ContainerRow | null> {
     if (reference.kind === 'agent') return null;
-    const query = this.live();
-    if (reference.kind === 'database_id') return query.andWhere('c.id = :id', { id: reference.id }).getOne();
-    const column = reference.kind === 'docker_id' ? 'd.dockerId' : 'd.shortId';
-    return query
-      .innerJoin(DockerIdEntity, 'd', 'd.containerId = c.id')
-      .andWhere(`${column} = :id`, { id: reference.id })
-      .orderBy('c.createdAt', 'DESC')
-      .getOne();
+    return this.lookup.find(reference);
   }
 
   async findById(id: string): Promise<ContainerRow | null> {
-    return this.live().andWhere('c.id = :id', { id }).getOne();
+    return this.lookup.find({ kind: 'database_id', id });
   }
 
   /** One page of a user's containers, newest first, from behind `after`. */
