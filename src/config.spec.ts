@@ -21,6 +21,23 @@ function faultsOf(environment: Record<string, string>): string {
   return '';
 }
 
+/** Name and default of each row of the tables of settings; what is written there without quotes is an explanation. */
+function documentedSettings(): Map<string, string | undefined> {
+  const rows = readFileSync('docs/configuration.md', 'utf8').matchAll(/^\| `([A-Z][A-Z_]*)` +\| (.*?) +\|/gm);
+  return new Map([...rows].map(([, name = '', cell = '']) => [name, /^`([^`]*)`$/.exec(cell)?.[1]]));
+}
+
+describe('docs/configuration.md', () => {
+  it('must list every setting, and no other', () => {
+    expect([...documentedSettings().keys()].sort()).toEqual(Object.keys(environmentSchema.shape).sort());
+  });
+
+  it('must show the defaults', () => {
+    const shown = [...documentedSettings()].filter(([, value]) => value !== undefined);
+    expect(parseConfig(Object.fromEntries(shown) as Record<string, string>)).toEqual(parseConfig({}));
+  });
+});
+
 describe('.env.example', () => {
   const settings = settingsOf(example);
 
