@@ -38,5 +38,12 @@ module.exports = {
       testMatch: ['<rootDir>/test/e2e/**/*.e2e-spec.ts'],
       setupFiles: ['<rootDir>/test/support/database-sqlite.ts'],
     },
+    {
+      ...shared,
+      // On a Docker that keeps disk quotas: `npm run test:quota` brings one.
+      displayName: 'quota',
+      testMatch: ['<rootDir>/test/quota/**/*.e2e-spec.ts'],
+      setupFiles: ['<rootDir>/test/support/database-sqlite.ts'],
+    },
   ],
 };

@@ -2,21 +2,45 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type BetterSqlite3 from 'better-sqlite3';
 import { DataSource, DataSourceOptions } from 'typeorm';
+import { AgentEntity } from './src/agents/agent.entity';
+import { AuditEntryEntity } from './src/audit/audit-entry.entity';
 import { UserEntity } from './src/auth/user.entity';
 import { TokenEntity } from './src/auth/token.entity';
 import { loadConfig } from './src/config';
 import { ContainerEntity } from './src/containers/container.entity';
 import { DockerIdEntity } from './src/containers/docker-id.entity';
+import { IdempotencyKeyEntity } from './src/containers/idempotency/idempotency-key.entity';
 import { SettingEntity } from './src/database/setting.entity';
 import { EventEntity } from './src/events/event.entity';
 import { InitialSchema1764000000000 } from './src/migrations/1764000000000-initial-schema';
 import { SessionsAndRoles1764100000000 } from './src/migrations/1764100000000-sessions-and-roles';
+import { Agents1764100001000 } from './src/migrations/1764100001000-agents';
+import { IdempotencyKeys1764100002000 } from './src/migrations/1764100002000-idempotency-keys';
+import { Runs1764100003000 } from './src/migrations/1764100003000-runs';
+import { Audit1764100009000 } from './src/migrations/1764100009000-audit';
 
 /** The schema and the connection, for the server, the command line and the tests alike. */
 export function dataSourceOptions(databaseUrl: string): DataSourceOptions {
   const schema = {
-    entities: [UserEntity, TokenEntity, ContainerEntity, DockerIdEntity, EventEntity, SettingEntity],
-    migrations: [InitialSchema1764000000000, SessionsAndRoles1764100000000],
+    entities: [
+      UserEntity,
+      TokenEntity,
+      AgentEntity,
+      ContainerEntity,
+      DockerIdEntity,
+      EventEntity,
+      SettingEntity,
+      IdempotencyKeyEntity,
+      AuditEntryEntity,
+    ],
+    migrations: [
+      InitialSchema1764000000000,
+      SessionsAndRoles1764100000000,
+      Agents1764100001000,
+      IdempotencyKeys1764100002000,
+      Runs1764100003000,
+      Audit1764100009000,
+    ],
     synchronize: false,
   };
   if (!databaseUrl.startsWith('sqlite:')) return { type: 'postgres', url: databaseUrl, ...schema };

@@ -3,26 +3,23 @@
  * `node scripts/test.mjs check|unit|data|e2e [jest arguments…]` runs one part of it.
  * Its last line is always `N passed, N failed`.
  */
-import { join } from 'node:path';
 import { build, ensureBuild } from './lib/build.mjs';
 import { CommandFailed, findCommand, run } from './lib/command.mjs';
-import { ensureDependencies } from './lib/dependencies.mjs';
-import { readSettings, settingNames } from './lib/environment-file.mjs';
+import { cleanEnvironment, readSettings } from './lib/environment-file.mjs';
 import { runtimeName } from './lib/gvisor.mjs';
 import { runJest } from './lib/jest-run.mjs';
-import { checkNodeVersion } from './lib/node-version.mjs';
 import { startPostgres } from './lib/postgres-server.mjs';
 import { printFailure, Problem } from './lib/problem.mjs';
-import { takeLock } from './lib/process-lock.mjs';
-import { dataFolder, makeDataFolder, projectRoot } from './lib/project.mjs';
+import { projectRoot } from './lib/project.mjs';
 import { startRedis } from './lib/redis-server.mjs';
 import { sandboxImage } from './lib/sandbox-image.mjs';
-import { atEnd, isEnding, runEnd, runScript } from './lib/shutdown.mjs';
+import { isEnding, runEnd, runScript } from './lib/shutdown.mjs';
 import { say, step } from './lib/steps.mjs';
 import { Tally } from './lib/tally.mjs';
 import { startTestDocker } from './lib/test-docker.mjs';
 import { testImage } from './lib/test-image.mjs';
-import { clearEarlierRemains, clearRemains } from './lib/test-remains.mjs';
+import { prepareTestRun } from './lib/test-preparation.mjs';
+import { findTestRegistry } from './lib/test-registry.mjs';
 
 const checks = { formatting: 'format:check', lint: 'lint', types: 'typecheck' };
 
@@ -30,7 +27,7 @@ const checks = { formatting: 'format:check', lint: 'lint', types: 'typecheck' };
 const suites = {
   unit: { projects: ['unit'], services: [], args: [] },
   data: { projects: ['sqlite', 'postgres'], services: ['databases', 'docker'], args: ['--runInBand'] },
-  e2e: { projects: ['e2e'], services: ['databases', 'docker'], args: ['--runInBand'] },
+  e2e: { projects: ['e2e'], services: ['databases', 'docker', 'registry'], args: ['--runInBand'] },
 };
 
 const tally = new Tally();
@@ -57,12 +54,6 @@ async function runChecks() {
   }
 }
 
-/** The person's own settings of a server must not reach the tests. */
-function cleanEnvironment() {
-  const own = ['DATABASE_URL', 'HOST', 'NODE_ENV', 'PORT', 'REDIS_URL', ...settingNames()];
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !own.includes(name)));
-}
-
 async function startServices(services) {
   const env = cleanEnvironment();
   if (services.includes('databases')) {
@@ -74,6 +65,7 @@ async function startServices(services) {
     Object.assign(env, { DOCKER_HOST: host, SANDBOX_RUNTIME: runtimeName });
     Object.assign(env, { TEST_IMAGE: testImage, TEST_SANDBOX_IMAGE: sandboxImage });
   }
+  if (services.includes('registry')) env.TEST_REGISTRY = await findTestRegistry();
   return env;
 }
 
@@ -98,21 +90,11 @@ async function runSuites(parts, jestArgs) {
   }
 }
 
-async function prepare() {
-  checkNodeVersion();
-  makeDataFolder();
-  const lock = takeLock(join(dataFolder, 'test.lock'), { what: 'A test run' });
-  atEnd('releasing the lock', () => lock.release());
-  await clearEarlierRemains();
-  atEnd('removing temporary files', clearRemains);
-  await ensureDependencies();
-}
-
 async function runTests([part, ...jestArgs]) {
   const known = ['check', ...Object.keys(suites)];
   if (part && !known.includes(part))
     throw new Problem(`There is no part "${part}".`, [`One of: ${known.join(', ')}; none: all`]);
-  await prepare();
+  await prepareTestRun();
   if (!part || part === 'check') await runChecks();
   if (!part) await check('build (npm run build)', build);
   else if (part === 'data' || part === 'e2e') await ensureBuild();

@@ -1,4 +1,7 @@
 import { DynamicModule, Module } from '@nestjs/common';
+import { AdminModule } from './admin';
+import { AgentsModule } from './agents';
+import { AuditModule } from './audit';
 import { AuthModule } from './auth';
 import type { Config } from './config';
 import { ConfigModule } from './config.module';
@@ -10,6 +13,9 @@ import { HealthModule } from './health';
 import { HttpModule } from './http';
 import { ImagesModule } from './images';
 import { LoggingModule } from './logging';
+import { MetricsModule } from './metrics';
+import { RateLimitsModule } from './rate-limits';
+import { RolesModule } from './roles';
 import { SignalsModule } from './signals';
 import { TiersModule } from './tiers';
 
@@ -27,10 +33,16 @@ export class AppModule {
         SignalsModule,
         TiersModule,
         AuthModule,
+        RateLimitsModule,
+        AuditModule,
         DockerModule,
         ImagesModule,
+        RolesModule,
         EventsModule,
+        MetricsModule,
+        AgentsModule,
         ContainersModule,
+        AdminModule,
         HealthModule,
       ],
     };

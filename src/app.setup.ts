@@ -5,16 +5,20 @@ import { Config, CONFIG } from './config';
 import { BerthIoAdapter } from './events';
 import { createHttpAdapter, setUpHttp } from './http';
 import { createLogger, NestLogger } from './logging';
+import { setUpHttpMetrics } from './metrics';
+import { setUpRateLimits } from './rate-limits';
 
 /** Gives an application made of {@link AppModule} its HTTP and its sockets. Call it before `init()` or `listen()`. */
 export function setUpApp(app: NestFastifyApplication): void {
   setUpHttp(app);
+  setUpHttpMetrics(app);
+  setUpRateLimits(app);
   app.useWebSocketAdapter(new BerthIoAdapter(app, app.get<Config>(CONFIG)));
 }
 
 /** An application that is ready to listen: connected, migrated, set up. */
 export async function createApp(config: Config): Promise<NestFastifyApplication> {
-  const app = await NestFactory.create<NestFastifyApplication>(AppModule.forRoot(config), createHttpAdapter(), {
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.forRoot(config), createHttpAdapter(config), {
     logger: new NestLogger(createLogger(config)),
     abortOnError: false,
   });

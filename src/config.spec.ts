@@ -69,8 +69,17 @@ describe('the configuration', () => {
     expect(faults.split('\n')).toHaveLength(6);
   });
 
+  it('must leave agents time for their next sign of life', () => {
+    const faults = faultsOf({ AGENT_HEARTBEAT_SECONDS: '15', AGENT_OFFLINE_SECONDS: '15' });
+    expect(faults).toContain('  AGENT_OFFLINE_SECONDS: expected more than AGENT_HEARTBEAT_SECONDS');
+  });
+
   it('must take an empty variable for one that is not set', () => {
     expect(parseConfig({ PORT: '', REDIS_URL: '' }).PORT).toBe(8080);
+  });
+
+  it.each(['everyone', '0.0.0.0/0', '10.0.0.0/8,proxy'])('must not trust proxies at "%s"', (proxies) => {
+    expect(faultsOf({ TRUSTED_PROXIES: proxies })).toContain('  TRUSTED_PROXIES: expected addresses');
   });
 
   it('must read durations as milliseconds', () => {

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { z } from 'zod';
 import { parseDuration } from './duration';
+import { isNetwork } from './networks';
 
 const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 
@@ -34,6 +35,11 @@ const durationsByTier = z.string().transform((text, context): ReadonlyMap<string
   }
   return durations;
 });
+
+const networks = list.refine(
+  (items) => items.every(isNetwork),
+  'expected addresses, networks such as 10.0.0.0/8, or loopback, separated by commas',
+);
 
 const positiveDuration = duration.refine((milliseconds) => milliseconds > 0, 'expected more than nothing');
 
@@ -88,13 +94,21 @@ export const environmentSchema = z.object({
   AGENT_HEARTBEAT_SECONDS: integer(1, 600).default(15),
   AGENT_OFFLINE_SECONDS: integer(2, 3600).default(45),
   RATE_LIMIT_PER_MINUTE: integer(0, 1_000_000).default(600),
-  RATE_LIMIT_CREATES_PER_MINUTE: integer(0, 1_000_000).default(30),
+  RATE_LIMIT_CREATES_PER_MINUTE: integer(0, 1_000_000).default(100),
   RATE_LIMIT_GUESTS_PER_HOUR: integer(0, 1_000_000).default(20),
   RATE_LIMIT_REFUSALS_PER_MINUTE: integer(0, 1_000_000).default(60),
-  TRUSTED_PROXIES: list.default([]),
+  TRUSTED_PROXIES: networks.default([]),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   CORS_ORIGINS: list.default([]),
 });
+
+const consistentSchema = environmentSchema.refine(
+  (settings) => settings.AGENT_OFFLINE_SECONDS > settings.AGENT_HEARTBEAT_SECONDS,
+  {
+    path: ['AGENT_OFFLINE_SECONDS'],
+    message: 'expected more than AGENT_HEARTBEAT_SECONDS, or agents would be offline between two signs of life',
+  },
+);
 
 type Environment = z.output<typeof environmentSchema>;
 
@@ -121,7 +135,7 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       environment[name] === '' ? undefined : environment[name],
     ]),
   );
-  const parsed = environmentSchema.safeParse(known);
+  const parsed = consistentSchema.safeParse(known);
   if (!parsed.success) {
     const faults = parsed.error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`);
     throw new ConfigError(`the configuration is not valid:\n${faults.join('\n')}\nSee .env.example for every setting.`);

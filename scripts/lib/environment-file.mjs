@@ -13,7 +13,7 @@ function fromFile() {
 }
 
 /** The names of all settings; a test keeps `.env.example` equal to what the server knows. */
-export function settingNames() {
+function settingNames() {
   try {
     const example = readFileSync(join(projectRoot, '.env.example'), 'utf8');
     return [...example.matchAll(/^#?\s*([A-Z][A-Z0-9_]+)=/gm)].map(([, name]) => name);
@@ -32,6 +32,12 @@ export function readSettings() {
 export function defaultsFor(settings) {
   const defaults = { DATABASE_URL: `sqlite:${join('.berth', 'berth.sqlite')}`, HOST: '127.0.0.1', PORT: '8080' };
   return Object.fromEntries(Object.entries(defaults).filter(([name]) => settings[name] === undefined));
+}
+
+/** The person's own settings of a server must not reach the tests. */
+export function cleanEnvironment() {
+  const own = ['DATABASE_URL', 'HOST', 'NODE_ENV', 'PORT', 'REDIS_URL', ...settingNames()];
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !own.includes(name)));
 }
 
 export const demoTokenFile = join(dataFolder, 'demo-token');

@@ -15,6 +15,9 @@ const KEEP_WRITES = '--overlay2=none';
 /** Some gVisor releases refuse their own network stack on some kernels; the container's own network namespace stays. */
 const HOST_NETWORK = '--network=host';
 
+/** With these it works on every kernel that it was seen on. */
+export const safeArguments = [KEEP_WRITES, HOST_NETWORK];
+
 const labels = { 'berth.smoke-test': 'true' };
 
 /**

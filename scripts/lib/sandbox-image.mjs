@@ -12,7 +12,7 @@ import { cacheFolder, makeDataFolder } from './project.mjs';
 import { step } from './steps.mjs';
 
 export const sandboxImage = 'berth/sandbox:latest';
-const suite = 'trixie';
+export const debianSuite = 'trixie';
 const packages = ['bash', 'ca-certificates', 'curl', 'procps'];
 const base = { repo: 'debian', tag: 'trixie-slim' };
 
@@ -54,22 +54,22 @@ async function pull(api, progress) {
 }
 
 /** The mirror that this machine uses, if it is a Debian of that release; otherwise mmdebstrap's own default. */
-async function mirror() {
+export async function debianMirror() {
   const system = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '';
-  if (!system.includes(`VERSION_CODENAME=${suite}`)) return [];
+  if (!system.includes(`VERSION_CODENAME=${debianSuite}`)) return [];
   const format = '$(REPO_URI) $(CODENAME) $(COMPONENT)';
   const targets = await run('apt-get', ['indextargets', '--format', format, 'Identifier: Packages']).catch(() => '');
   const [uri] =
     targets
       .split('\n')
       .map((line) => line.split(' '))
-      .find(([, name, part]) => name === suite && part === 'main') ?? [];
-  return /^https?:/.test(uri ?? '') ? [`deb ${uri} ${suite} main`] : [];
+      .find(([, name, part]) => name === debianSuite && part === 'main') ?? [];
+  return /^https?:/.test(uri ?? '') ? [`deb ${uri} ${debianSuite} main`] : [];
 }
 
 /** @returns {Promise<string>} the root file system as a tar, made now or lately */
 async function buildRootFileSystem(progress) {
-  const tar = join(makeDataFolder(cacheFolder), `sandbox-${suite}-${process.arch}.tar`);
+  const tar = join(makeDataFolder(cacheFolder), `sandbox-${debianSuite}-${process.arch}.tar`);
   if (existsSync(tar) && Date.now() - statSync(tar).mtimeMs < CACHE_MAX_AGE_MS) return tar;
   // A name of its own: what a killed run started may still be writing.
   const part = `${tar}.${process.pid}.part.tar`;
@@ -78,7 +78,7 @@ async function buildRootFileSystem(progress) {
   }
   const options = ['--variant=minbase', `--include=${packages.join(',')}`, '--aptopt=Acquire::Retries "2"'];
   try {
-    await run('mmdebstrap', [...options, suite, part, ...(await mirror())], { onLine: progress });
+    await run('mmdebstrap', [...options, debianSuite, part, ...(await debianMirror())], { onLine: progress });
     renameSync(part, tar);
     return tar;
   } catch (error) {
@@ -105,6 +105,11 @@ export async function ensureSandboxImage(api) {
     ]);
   }
   await ensurePackages({ mmdebstrap: 'mmdebstrap' });
+  await buildSandboxImage(api);
+}
+
+/** @param {import('./docker-api.mjs').DockerApi} api @throws Problem */
+export async function buildSandboxImage(api) {
   await step(`building ${sandboxImage} from Debian packages`, async (progress) => {
     const changes = [
       'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',

@@ -10,12 +10,14 @@ import { PUBLIC } from './decorators/public.decorator';
 import { REQUIRED_SCOPES } from './decorators/scopes.decorator';
 import { holdsScope, Principal, RouteScope } from './principal';
 import './request-principal';
+import { ScopeRefusals } from './scope-refusals';
 
 /** Stands before every route. Closed by default: a route is open to whom its code names, and to nobody if it names none. */
 @Injectable()
 export class AuthGuard extends PassportGuard() {
   constructor(
     private readonly reflector: Reflector,
+    private readonly refusals: ScopeRefusals,
     @Inject(LOGGER) private readonly logger: Logger,
     strategy: BearerStrategy,
   ) {
@@ -35,6 +37,7 @@ export class AuthGuard extends PassportGuard() {
       this.logger.error({ route }, 'the route declares neither @Public() nor @Scopes(), so it is closed to everyone');
     }
     if (!principal || !required?.every((scope) => holdsScope(principal, scope))) {
+      await this.refusals.tell(context);
       throw new DomainError('insufficient_permissions');
     }
     return true;

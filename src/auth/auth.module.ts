@@ -3,6 +3,9 @@ import { APP_GUARD } from '@nestjs/core';
 import { TiersModule } from '../tiers';
 import { AuthGuard } from './auth.guard';
 import { BearerStrategy } from './bearer.strategy';
+import { GuestController } from './guest.controller';
+import { GuestService } from './guest.service';
+import { ScopeRefusals } from './scope-refusals';
 import { MeController } from './me.controller';
 import { TiersController } from './tiers.controller';
 import { TokenService } from './token.service';
@@ -12,8 +15,15 @@ import { UserService } from './user.service';
 /** Who is calling, and what they may; importing it closes every route of the application that does not open itself. */
 @Module({
   imports: [TiersModule],
-  controllers: [TokensController, MeController, TiersController],
-  providers: [TokenService, UserService, BearerStrategy, { provide: APP_GUARD, useClass: AuthGuard }],
-  exports: [TokenService, UserService],
+  controllers: [TokensController, GuestController, MeController, TiersController],
+  providers: [
+    TokenService,
+    UserService,
+    ScopeRefusals,
+    GuestService,
+    BearerStrategy,
+    { provide: APP_GUARD, useClass: AuthGuard },
+  ],
+  exports: [TokenService, UserService, ScopeRefusals],
 })
 export class AuthModule {}

@@ -1,9 +1,11 @@
 export { AuthModule } from './auth.module';
+export { type AuditAction, Audited, AUDITED } from './decorators/audited.decorator';
 export { CurrentPrincipal } from './decorators/current-principal.decorator';
 export { Public } from './decorators/public.decorator';
 export { Scopes } from './decorators/scopes.decorator';
 export { holdsScope } from './principal';
 export type { Principal, RouteScope, Scope } from './principal';
+export { ScopeRefusals } from './scope-refusals';
 export { TokenService } from './token.service';
 export type { IssuedToken, IssueToken } from './token.service';
 export { UserService } from './user.service';

@@ -20,11 +20,15 @@ export class MeController {
   @ApiOperation({ summary: 'Who you are, what you may use and what you use' })
   @ApiOkResponse({ type: MeView })
   async me(@CurrentPrincipal() caller: Principal): Promise<MeView> {
+    const [containers, agents] = await Promise.all([
+      this.usage.containersOf(caller.userId),
+      this.usage.agentsOf(caller.userId),
+    ]);
     return {
       user: { id: caller.userId, username: caller.username, tier: caller.tier },
       tier: caller.tier,
       limits: viewLimits(this.tiers.limitsOf(caller.tier)),
-      usage: { containers: await this.usage.containersOf(caller.userId) },
+      usage: { containers, agents },
       scopes: caller.scopes,
       session: caller.sessionExpiresAt ? { expires_at: caller.sessionExpiresAt.toISOString() } : null,
     };

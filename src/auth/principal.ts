@@ -13,6 +13,8 @@ export interface Principal {
   readonly tokenId: string;
   /** As the token holds them; ask {@link holdsScope}, which knows what they imply. */
   readonly scopes: readonly Scope[];
+  /** The one agent that the token is for; null for tokens of the API. */
+  readonly agentId: string | null;
   /** When a guest's session ends; null for users without one. */
   readonly sessionExpiresAt: Date | null;
   /** null: the token does not expire. */

@@ -15,6 +15,7 @@ interface Row {
   readonly username: string;
   readonly tier: string;
   readonly scopes: string;
+  readonly agent_id: string | null;
   readonly expires_at: unknown;
   readonly revoked_at: unknown;
   readonly session_expires_at: unknown;
@@ -42,6 +43,7 @@ export class TokenLookup {
         tier: row.tier,
         tokenId: row.token_id,
         scopes: JSON.parse(row.scopes) as Scope[],
+        agentId: row.agent_id,
         sessionExpiresAt: this.toDate(users, 'sessionExpiresAt', row.session_expires_at),
         tokenExpiresAt: this.toDate(tokens, 'expiresAt', row.expires_at),
       },
@@ -53,7 +55,8 @@ export class TokenLookup {
     const { dataSource } = this.database.manager;
     const placeholder = dataSource.driver.createParameter('hash', 0);
     const sql =
-      'SELECT t.id AS token_id, t.user_id, t.scopes, t.expires_at, t.revoked_at, u.username, u.tier, u.session_expires_at ' +
+      'SELECT t.id AS token_id, t.user_id, t.scopes, t.agent_id, t.expires_at, t.revoked_at, ' +
+      'u.username, u.tier, u.session_expires_at ' +
       `FROM tokens t INNER JOIN users u ON u.id = t.user_id WHERE t.hash = ${placeholder}`;
     this.query = { sql, tokens: dataSource.getMetadata(TokenEntity), users: dataSource.getMetadata(UserEntity) };
     return this.query;

@@ -25,6 +25,10 @@ export class TokenEntity {
   @Column({ type: 'simple-json' })
   scopes: string[];
 
+  /** The one agent that the token is for; null for tokens of the API. */
+  @Column({ name: 'agent_id', type: 'varchar', length: 36, nullable: true })
+  agentId: string | null;
+
   @Column({ name: 'created_at', type: TIMESTAMP })
   createdAt: Date;
 

@@ -14,6 +14,8 @@ export interface IssueToken {
   readonly userId: string;
   readonly name: string;
   readonly scopes: readonly Scope[];
+  /** The one agent that a token with the scope `agent` is for. */
+  readonly agentId?: string;
   /** null: does not expire. */
   readonly expiresAt: Date | null;
 }
@@ -62,6 +64,7 @@ export class TokenService {
       hash,
       prefix,
       scopes: [...options.scopes],
+      agentId: options.agentId ?? null,
       createdAt: new Date(),
       expiresAt: options.expiresAt,
       revokedAt: null,
@@ -113,6 +116,31 @@ export class TokenService {
       );
       if (affected !== 1) throw new DomainError('token_not_found');
       this.database.afterCommit(() => this.signals.publish('token_revoked', { tokenId }));
+    });
+  }
+
+  /** Whose token it is. @throws DomainError `token_not_found` if it is unknown or revoked already */
+  async ownerOf(tokenId: string): Promise<string> {
+    const where = { id: tokenId, revokedAt: IsNull() };
+    const token = isUUID(tokenId) ? await this.database.manager.findOneBy(TokenEntity, where) : null;
+    if (!token) throw new DomainError('token_not_found');
+    return token.userId;
+  }
+
+  /** Revokes every token that the user has now, those of agents too; their sockets are told to close. @returns how many */
+  async revokeAll(userId: string): Promise<number> {
+    return this.database.runInTx(async () => {
+      const tokens = await this.list(userId);
+      const revoked: string[] = [];
+      for (const { id } of tokens) {
+        const unrevoked = { id, revokedAt: IsNull() };
+        const { affected } = await this.database.manager.update(TokenEntity, unrevoked, { revokedAt: new Date() });
+        if (affected === 1) revoked.push(id);
+      }
+      this.database.afterCommit(() => {
+        for (const tokenId of revoked) this.signals.publish('token_revoked', { tokenId });
+      });
+      return revoked.length;
     });
   }
 }

@@ -1,5 +1,6 @@
 import { Body, Controller, Delete, Get, Param, Post } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Audited } from './decorators/audited.decorator';
 import { CurrentPrincipal } from './decorators/current-principal.decorator';
 import { Scopes } from './decorators/scopes.decorator';
 import { CreateTokenDto } from './dto/create-token.dto';
@@ -18,6 +19,7 @@ export class TokensController {
 
   @Post()
   @Scopes('write')
+  @Audited('token.create')
   @ApiOperation({ summary: 'Make a token', description: 'The answer is the only one that shows the token.' })
   @ApiCreatedResponse({ type: CreatedTokenView })
   async issue(@CurrentPrincipal() caller: Principal, @Body() body: CreateTokenDto): Promise<CreatedTokenView> {
@@ -41,6 +43,7 @@ export class TokensController {
 
   @Delete(':id')
   @Scopes('write')
+  @Audited('token.revoke')
   @ApiOperation({ summary: 'Revoke a token', description: 'It is refused at once, and its sockets are closed.' })
   @ApiOkResponse({ type: TokenRevokedView })
   async revoke(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<TokenRevokedView> {

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
+import { isUUID } from 'class-validator';
+import { Clock } from '../clock';
 import { Database } from '../database';
-import { invalidParameters } from '../errors';
+import { DomainError, invalidParameters } from '../errors';
 import { TiersService } from '../tiers';
 import { userFaults } from './user-faults';
 import type { NamedUser } from './user-faults';
@@ -20,7 +22,19 @@ export class UserService {
   constructor(
     private readonly database: Database,
     private readonly tiers: TiersService,
+    private readonly clock: Clock,
   ) {}
+
+  /**
+   * Locks the user's row until the end of the current transaction, as appending an event does: what is counted and decided
+   * about the user from here on stays true until the commit.
+   */
+  async lock(userId: string): Promise<void> {
+    // On SQLite a transaction is the only writer from its start.
+    if (this.database.isSqlite) return;
+    const user = this.database.manager.createQueryBuilder(UserEntity, 'user').select('user.id');
+    await user.where('user.id = :userId', { userId }).setLock('pessimistic_write').getOne();
+  }
 
   /**
    * Finds the user by name or makes them, and sees to it that they are on this tier. A session of the user's own begins
@@ -32,12 +46,13 @@ export class UserService {
     const faults = userFaults({ username, tier }, this.tiers);
     if (faults.length > 0) throw invalidParameters(faults);
     const id = randomUUID();
-    const sessionExpiresAt = this.tiers.sessionEnd(tier);
+    const now = this.clock.now();
+    const sessionExpiresAt = this.tiers.sessionEnd(tier, now);
     await this.database.manager
       .createQueryBuilder()
       .insert()
       .into(UserEntity)
-      .values({ id, username, tier, eventSeq: 0, sessionExpiresAt, createdAt: new Date() })
+      .values({ id, username, tier, eventSeq: 0, sessionExpiresAt, createdAt: now })
       .orIgnore()
       .updateEntity(false)
       .execute();
@@ -46,5 +61,49 @@ export class UserService {
     await this.database.manager.update(UserEntity, { id: user.id }, { tier, sessionExpiresAt });
     const previousTier = user.tier;
     return { user: Object.assign(user, { tier, sessionExpiresAt }), created: false, previousTier };
+  }
+
+  /** @throws DomainError `user_not_found` */
+  async get(id: string): Promise<UserEntity> {
+    const user = isUUID(id) ? await this.database.manager.findOneBy(UserEntity, { id }) : null;
+    if (!user) throw new DomainError('user_not_found');
+    return user;
+  }
+
+  /** Some users, newest first, from behind `after`. */
+  async list(filter: {
+    username?: string;
+    tier?: string;
+    after?: { createdAt: Date; id: string };
+    limit: number;
+  }): Promise<UserEntity[]> {
+    const query = this.database.manager.createQueryBuilder(UserEntity, 'u').where('1 = 1');
+    if (filter.username !== undefined) query.andWhere('u.username = :username', { username: filter.username });
+    if (filter.tier !== undefined) query.andWhere('u.tier = :tier', { tier: filter.tier });
+    if (filter.after) {
+      query.andWhere('(u.createdAt < :at OR (u.createdAt = :at AND u.id < :afterId))', {
+        at: this.database.timestamp(filter.after.createdAt),
+        afterId: filter.after.id,
+      });
+    }
+    return query.orderBy('u.createdAt', 'DESC').addOrderBy('u.id', 'DESC').limit(filter.limit).getMany();
+  }
+
+  /**
+   * Moves a user to a tier; a session of their own begins (or ends) with that. On their tier already, nothing changes.
+   *
+   * @throws DomainError `user_not_found`, `invalid_parameters`
+   */
+  async move(id: string, tier: string): Promise<UserEntity> {
+    return this.database.runInTx(async () => {
+      if (isUUID(id)) await this.lock(id);
+      const user = await this.get(id);
+      const faults = userFaults({ username: 'valid', tier }, this.tiers);
+      if (faults.length > 0) throw invalidParameters(faults);
+      if (user.tier === tier) return user;
+      const changed = { tier, sessionExpiresAt: this.tiers.sessionEnd(tier, this.clock.now()) };
+      await this.database.manager.update(UserEntity, { id }, changed);
+      return Object.assign(user, changed);
+    });
   }
 }

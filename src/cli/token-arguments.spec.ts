@@ -1,7 +1,8 @@
-import { loadTierTable, TiersService } from '../tiers';
+import { parseConfig } from '../config';
+import { loadTiers, TiersService } from '../tiers';
 import { parseTokenArguments } from './token-arguments';
 
-const tiers = new TiersService(loadTierTable(undefined));
+const tiers = new TiersService(loadTiers(parseConfig({})));
 const parse = (line: string) => parseTokenArguments(line === '' ? [] : line.split(' '), tiers);
 
 describe('the arguments of the token command', () => {

@@ -1,9 +1,10 @@
 import { dataSourceOptions } from '../../ormconfig';
 import { TokenService, UserService } from '../auth';
+import { Clock } from '../clock';
 import type { Config } from '../config';
 import { connect, Database } from '../database';
 import { LocalSignals } from '../signals';
-import { loadTierTable, TiersService } from '../tiers';
+import { loadTiers, TiersService } from '../tiers';
 import { parseTokenArguments, TOKEN_USAGE, TokenArguments } from './token-arguments';
 
 /** What the command has to say. */
@@ -22,7 +23,7 @@ const DAY = 24 * 3_600_000;
  * @throws ConfigError and what the database throws
  */
 export async function runTokenCommand(args: readonly string[], config: Config): Promise<CommandResult> {
-  const tiers = new TiersService(loadTierTable(config.TIERS_FILE));
+  const tiers = new TiersService(loadTiers(config));
   const parsed = parseTokenArguments(args, tiers);
   if ('faults' in parsed) {
     return { exitCode: 2, stdout: '', stderr: `${parsed.faults.join('\n')}\n\n${TOKEN_USAGE}` };
@@ -41,7 +42,7 @@ async function issueToken(work: {
   tiers: TiersService;
 }): Promise<CommandResult> {
   const { asked, database, tiers } = work;
-  const { user, previousTier } = await new UserService(database, tiers).ensure({
+  const { user, previousTier } = await new UserService(database, tiers, new Clock()).ensure({
     username: asked.user,
     tier: asked.tier,
   });

@@ -13,6 +13,12 @@ const FORMS = [
   ['agent', new RegExp(`^agent:(${UUID})$`)],
 ] as const;
 
+/** @returns the id of the agent's row; null where the text is no agent's id */
+export function agentIdOf(text: string): string | null {
+  const reference = parseContainerReference(text);
+  return reference?.kind === 'agent' ? reference.id : null;
+}
+
 /** @returns null for what can be no id of ours, so that it never reaches the database */
 export function parseContainerReference(text: string): ContainerReference | null {
   for (const [kind, form] of FORMS) {

@@ -33,6 +33,10 @@ export type Operation = Verb | 'undo' | 'reconcile' | Ending | 'purge';
 /** Stops that nobody asks for: the session or run is over, or nobody uses the container. */
 export type Ending = 'expire' | 'idle';
 
+export function isEnding(operation: Operation | null): operation is Ending {
+  return operation === 'expire' || operation === 'idle';
+}
+
 /** Why a container stopped that nobody asked to stop. */
 export type StopReason = 'exited' | 'oom' | 'missing' | 'session_expired' | 'idle';
 

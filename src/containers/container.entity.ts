@@ -5,6 +5,7 @@ import type { ContainerStatus, Operation, RoleStatus } from './container-state';
 /** The truth about a container: what is wanted, what was last seen, and which operation holds it. */
 @Entity('containers')
 @Index('containers_expires_at', ['expiresAt'], { where: 'expires_at IS NOT NULL' })
+@Index('containers_running', ['lastUsedAt'], { where: "status = 'running' AND deleted_at IS NULL" })
 @Index('containers_live_name', ['userId', 'name'], { unique: true, where: 'deleted_at IS NULL' })
 export class ContainerEntity {
   @PrimaryColumn({ type: 'varchar', length: 36 })
@@ -77,6 +78,14 @@ export class ContainerEntity {
   @Column({ name: 'run_started_at', type: 'varchar', length: 35, nullable: true })
   runStartedAt: string | null;
 
+  /**
+   * Since when the present run counts. Unlike Docker's start it stays when the container is made anew during its run. null
+   * where nothing runs.
+   */
+  @Column({ name: 'run_since', type: TIMESTAMP, nullable: true })
+  runSince: Date | null;
+
+  /** When the run is ended by the session or the tier; null: never. */
   @Column({ name: 'expires_at', type: TIMESTAMP, nullable: true })
   expiresAt: Date | null;
 

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import { IsNull, SelectQueryBuilder, UpdateQueryBuilder } from 'typeorm';
+import { SelectQueryBuilder, UpdateQueryBuilder } from 'typeorm';
+import { AuditLog } from '../audit';
 import { Database, isUniqueViolation } from '../database';
 import { DomainError } from '../errors';
 import { EventDraft, EventLog } from '../events';
@@ -8,6 +9,10 @@ import type { ContainerReference } from './container-reference';
 import { ContainerStatus, Operation, STATUS_TRANSITIONS } from './container-state';
 import { ContainerEntity, type ContainerRow } from './container.entity';
 import { DockerIdEntity } from './docker-id.entity';
+import { systemActs } from './system-acts';
+import type { ContainerCreatedView } from './dto/container-answers';
+import { IdempotencyKeys, type OnceOnly } from './idempotency/idempotency-keys';
+import { roleFollows, roleTriedAgain } from './roles/role-follows';
 
 /** What a write may change. Claims have methods of their own. */
 export type ContainerPatch = Partial<
@@ -36,9 +41,12 @@ export class ClaimLostError extends Error {
   override readonly name = 'ClaimLostError';
 }
 
+/** SQLite and PostgreSQL take many more parameters than this. */
+const IDS_IN_QUERY = 500;
+
 const FREE = { operation: null, operationId: null, operationExpiresAt: null, operationCancelled: false } as const;
 
-/** The sole writer of containers. Each write is conditional: on the claim, or without one on the revision that was read. */
+/** The sole writer of live containers. Each write is conditional: on the claim, or without one on the revision that was read. */
 @Injectable()
 export class ContainerRepository {
   private readonly lookup: ContainerLookup;
@@ -46,6 +54,8 @@ export class ContainerRepository {
   constructor(
     private readonly database: Database,
     private readonly eventLog: EventLog,
+    private readonly idempotencyKeys: IdempotencyKeys,
+    private readonly audit: AuditLog,
   ) {
     this.lookup = new ContainerLookup(database);
   }
@@ -60,15 +70,16 @@ export class ContainerRepository {
     return this.lookup.find({ kind: 'database_id', id });
   }
 
-  /** One page of a user's containers, newest first, from behind `after`. */
+  /** One page of a user's containers (everybody's if none is named), newest first, from behind `after`. */
   async list(filter: {
-    userId: string;
+    userId?: string;
     status?: ContainerStatus;
     name?: string;
     after?: { createdAt: Date; id: string };
     limit: number;
   }): Promise<ContainerRow[]> {
-    const query = this.live().andWhere('c.userId = :userId', { userId: filter.userId });
+    const query = this.live();
+    if (filter.userId !== undefined) query.andWhere('c.userId = :userId', { userId: filter.userId });
     if (filter.status !== undefined) query.andWhere('c.status = :status', { status: filter.status });
     if (filter.name !== undefined) query.andWhere('c.name = :name', { name: filter.name });
     if (filter.after) {
@@ -89,29 +100,39 @@ export class ContainerRepository {
     return this.live().getMany();
   }
 
-  /** Deleted rows whose volume's time is over. */
-  async listPurgeable(now: Date): Promise<ContainerRow[]> {
-    return this.database.manager
-      .createQueryBuilder(ContainerEntity, 'c')
-      .withDeleted()
-      .where('c.deletedAt IS NOT NULL AND c.purgedAt IS NULL AND c.purgeAt <= :now', {
-        now: this.database.timestamp(now),
-      })
-      .getMany();
-  }
-
-  /** Notes that a deleted container's volume is gone. */
-  async markPurged(id: string, now: Date): Promise<void> {
-    await this.database.manager.update(ContainerEntity, { id, purgedAt: IsNull() }, { purgedAt: now });
+  /** @returns which of these ids are of containers that are live, or deleted and not yet purged */
+  async idsWithData(ids: readonly string[]): Promise<ReadonlySet<string>> {
+    const known = new Set<string>();
+    for (let from = 0; from < ids.length; from += IDS_IN_QUERY) {
+      const rows = await this.database.manager
+        .createQueryBuilder(ContainerEntity, 'c')
+        .withDeleted()
+        .select('c.id', 'id')
+        .where('c.id IN (:...ids) AND c.purgedAt IS NULL', { ids: ids.slice(from, from + IDS_IN_QUERY) })
+        .getRawMany<{ id: string }>();
+      for (const { id } of rows) known.add(id);
+    }
+    return known;
   }
 
   /**
    * Inserts a container that its creation holds already.
    *
-   * @throws DomainError `container_limit_reached`, `name_taken`
+   * @returns null; or what was answered under the key of `once` before, and then nothing is inserted
+   * @throws DomainError `container_limit_reached`, `name_taken`, `idempotency_key_reused`
    */
-  async insert(row: ContainerRow, options: { limit: number; tier: string; event: EventDraft }): Promise<void> {
-    await this.database.runInTx(async () => {
+  async insert(
+    row: ContainerRow,
+    options: { limit: number; tier: string; event: EventDraft; once: OnceOnly | null },
+  ): Promise<ContainerCreatedView | null> {
+    const { once } = options;
+    return this.database.runInTx(async () => {
+      if (once) {
+        // Before the count and the name: the first request may have taken the last place, and has taken the name.
+        await this.eventLog.lock(row.userId);
+        const answer = await this.idempotencyKeys.answerOf(row.userId, once);
+        if (answer) return answer;
+      }
       // Appending locks the user's row, so the count below cannot change before the commit.
       await this.eventLog.append({ userId: row.userId, drafts: [options.event] });
       const current = await this.countLive(row.userId);
@@ -121,6 +142,8 @@ export class ContainerRepository {
         });
       }
       await this.nameGuard(() => this.database.manager.insert(ContainerEntity, row));
+      if (once) await this.idempotencyKeys.keep(row, once);
+      return null;
     });
   }
 
@@ -161,6 +184,17 @@ export class ContainerRepository {
     return result.affected === 1;
   }
 
+  /**
+   * Notes a use, unless one after `noted` is known. Neither a change nor an event: whoever reads, holds or writes the row
+   * meanwhile need not know.
+   */
+  async touch(id: string, { now, noted }: { now: Date; noted: Date }): Promise<void> {
+    await this.update(id)
+      .set({ lastUsedAt: now })
+      .andWhere('last_used_at <= :noted', { noted: this.database.timestamp(noted) })
+      .execute();
+  }
+
   /** Says something about a container that changes nothing in it. */
   async tell(userId: string, event: EventDraft): Promise<void> {
     await this.database.runInTx(() => this.eventLog.append({ userId, drafts: [event] }));
@@ -172,7 +206,7 @@ export class ContainerRepository {
       .createQueryBuilder()
       .update(ContainerEntity)
       .set({ operationExpiresAt: now })
-      .where('operation IS NOT NULL AND deleted_at IS NULL')
+      .where('operation IS NOT NULL')
       .execute();
   }
 
@@ -189,7 +223,8 @@ export class ContainerRepository {
 
   /** Writes an operation's outcome and ends its claim. @throws ClaimLostError, DomainError `name_taken` */
   async settle(change: ContainerChange): Promise<ContainerRow> {
-    return this.write({ ...change, patch: { ...change.patch, ...FREE } }, { underClaim: true });
+    const patch = { ...change.patch, ...roleTriedAgain(change.row, change.patch), ...FREE };
+    return this.write({ ...change, patch }, { underClaim: true });
   }
 
   /** Writes what an operation has found out on its way; the claim stays. @throws ClaimLostError */
@@ -213,9 +248,11 @@ export class ContainerRepository {
   ): Promise<ContainerRow> {
     assertTransition(row.status, patch.status ?? row.status);
     const visible = events.length > 0 ? { updatedAt: new Date() } : {};
-    const changed: Partial<ContainerRow> = { ...patch, ...visible, revision: row.revision + 1 };
+    const role = roleFollows(row, patch);
+    const changed: Partial<ContainerRow> = { ...patch, ...role, ...visible, revision: row.revision + 1 };
     await this.database.runInTx(async () => {
       if (events.length > 0) await this.eventLog.append({ userId: row.userId, drafts: [...events] });
+      for (const act of systemActs(row, events)) await this.audit.recordSystem(act);
       const update = this.update(row.id).set(changed).andWhere('revision = :read', { read: row.revision });
       if (underClaim) update.andWhere('operation_id = :operationId', { operationId: row.operationId });
       else update.andWhere('operation IS NULL');

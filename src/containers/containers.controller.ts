@@ -1,12 +1,16 @@
-import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query, Res } from '@nestjs/common';
 import { ApiAcceptedResponse, ApiBearerAuth, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { CurrentPrincipal, type Principal, Scopes } from '../auth';
+import type { FastifyReply } from 'fastify';
+import { AgentDeletedView, AgentStoppedView, AgentView } from '../agents';
+import { Audited, CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { ContainersService } from './containers.service';
 import { ApiContainerById } from './dto/api-container-by-id';
 import { ApiFaults } from './dto/api-faults';
+import { ApiOkEither } from './dto/api-ok-either';
 import {
   ContainerCreatedView,
   ContainerDeletedView,
+  ContainerRestoredView,
   ContainerStartedView,
   ContainerStoppedView,
   ContainerUpdatedView,
@@ -17,6 +21,7 @@ import { CreateContainerDto } from './dto/create-container.dto';
 import { ListContainersDto } from './dto/list-containers.dto';
 import { UpdateContainerDto } from './dto/update-container.dto';
 import { WaitContainerDto } from './dto/wait-container.dto';
+import { ApiIdempotencyKey, IdempotencyKey, REPLAYED } from './idempotency/idempotency-key.decorator';
 import { StatusWait } from './status-wait';
 
 const DEFAULT_WAIT_SECONDS = 30;
@@ -34,22 +39,31 @@ export class ContainersController {
   @Post()
   @HttpCode(202)
   @Scopes('write')
+  @Audited('container.create')
   @ApiOperation({ summary: 'Create a container in the background' })
-  @ApiAcceptedResponse({ type: ContainerCreatedView })
+  @ApiIdempotencyKey()
+  @ApiAcceptedResponse({ type: ContainerCreatedView, headers: REPLAYED.documentation })
   @ApiFaults(
     'invalid_parameters',
     'insufficient_permissions',
     'guest_session_expired',
     'container_limit_reached',
     'name_taken',
+    'idempotency_key_reused',
   )
-  create(@CurrentPrincipal() caller: Principal, @Body() body: CreateContainerDto): Promise<ContainerCreatedView> {
-    return this.containers.create(caller, body);
+  create(
+    @CurrentPrincipal() caller: Principal,
+    @Body() body: CreateContainerDto,
+    @IdempotencyKey() idempotencyKey: string | undefined,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<ContainerCreatedView> {
+    const onReplayed = () => void reply.header(REPLAYED.name, 'true');
+    return this.containers.create(caller, body, { idempotencyKey, onReplayed });
   }
 
   @Get()
   @Scopes('read')
-  @ApiOperation({ summary: "List the user's containers; event_seq says from where to watch" })
+  @ApiOperation({ summary: "List the user's containers and agents online; event_seq says from where to watch" })
   @ApiOkResponse({ type: ContainerListView })
   @ApiFaults('invalid_parameters', 'insufficient_permissions')
   list(@CurrentPrincipal() caller: Principal, @Query() query: ListContainersDto): Promise<ContainerListView> {
@@ -58,10 +72,10 @@ export class ContainersController {
 
   @Get(':id')
   @Scopes('read')
-  @ApiOperation({ summary: 'Get a container' })
-  @ApiOkResponse({ type: ContainerView })
+  @ApiOperation({ summary: 'Get a container or an agent' })
+  @ApiOkEither(ContainerView, AgentView)
   @ApiContainerById()
-  get(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerView> {
+  get(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerView | AgentView> {
     return this.containers.get(caller, id);
   }
 
@@ -81,9 +95,10 @@ export class ContainersController {
   @Post(':id/start')
   @HttpCode(200)
   @Scopes('write')
+  @Audited('container.start')
   @ApiOperation({ summary: 'Start a container, made anew with its data where it has vanished from Docker' })
   @ApiOkResponse({ type: ContainerStartedView })
-  @ApiContainerById('guest_session_expired', 'operation_in_progress', 'start_failed')
+  @ApiContainerById('invalid_parameters', 'guest_session_expired', 'operation_in_progress', 'start_failed')
   start(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerStartedView> {
     return this.containers.start(caller, id);
   }
@@ -91,24 +106,50 @@ export class ContainersController {
   @Post(':id/stop')
   @HttpCode(200)
   @Scopes('write')
-  @ApiOperation({ summary: 'Stop a container' })
-  @ApiOkResponse({ type: ContainerStoppedView })
+  @Audited('container.stop')
+  @ApiOperation({ summary: 'Stop a container, or close the connection of an agent, which can come back' })
+  @ApiOkEither(ContainerStoppedView, AgentStoppedView)
   @ApiContainerById('operation_in_progress', 'stop_failed')
-  stop(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerStoppedView> {
+  stop(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+  ): Promise<ContainerStoppedView | AgentStoppedView> {
     return this.containers.stop(caller, id);
   }
 
   @Delete(':id')
   @Scopes('write')
-  @ApiOperation({ summary: 'Delete a container; its volume is kept until purge_at' })
-  @ApiOkResponse({ type: ContainerDeletedView })
+  @Audited('container.delete')
+  @ApiOperation({ summary: 'Delete a container, whose volume is kept until purge_at, or an agent for good' })
+  @ApiOkEither(ContainerDeletedView, AgentDeletedView)
   @ApiContainerById('operation_in_progress', 'delete_failed')
-  delete(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerDeletedView> {
+  delete(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+  ): Promise<ContainerDeletedView | AgentDeletedView> {
     return this.containers.delete(caller, id);
+  }
+
+  @Post(':id/restore')
+  @HttpCode(200)
+  @Scopes('write')
+  @Audited('container.restore')
+  @ApiOperation({ summary: 'Bring a deleted container back with its data, as stopped, until its purge_at' })
+  @ApiOkResponse({ type: ContainerRestoredView })
+  @ApiContainerById(
+    'invalid_parameters',
+    'guest_session_expired',
+    'container_limit_reached',
+    'name_taken',
+    'operation_in_progress',
+  )
+  restore(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerRestoredView> {
+    return this.containers.restore(caller, id);
   }
 
   @Patch([':id', ':id/settings'])
   @Scopes('write')
+  @Audited('container.update')
   @ApiOperation({ summary: 'Rename or resize a container; its data is kept' })
   @ApiOkResponse({ type: ContainerUpdatedView })
   @ApiContainerById(

@@ -1,43 +1,91 @@
-import { Module } from '@nestjs/common';
+import { Module, OnApplicationBootstrap } from '@nestjs/common';
+import { AgentsModule } from '../agents';
+import { AuditModule } from '../audit';
 import { AuthModule } from '../auth';
 import { DockerModule } from '../docker';
 import { EventsModule } from '../events';
 import { ImagesModule } from '../images';
+import { RolesModule } from '../roles';
 import { TiersModule } from '../tiers';
 import { ContainerRepository } from './container.repository';
 import { ContainersController } from './containers.controller';
 import { ContainersService } from './containers.service';
+import { DeletedContainers } from './deleted-containers';
 import { Instance } from './instance';
+import { IdempotencyKeys } from './idempotency/idempotency-keys';
+import { IdempotencyRetention } from './idempotency/idempotency-retention';
 import { ContainerClaims } from './lifecycle/claims';
 import { ContainerLifecycle } from './lifecycle/container-lifecycle';
+import { DueContainers } from './lifecycle/due-containers';
+import { DataVolumes } from './lifecycle/data-volumes';
 import { StepExecutor } from './lifecycle/executor';
 import { InFlight } from './lifecycle/in-flight';
+import { LimitsWatch } from './lifecycle/limits-watch';
 import { Observer } from './lifecycle/observer';
+import { OrphanVolumes } from './lifecycle/orphan-volumes';
+import { Purge } from './lifecycle/purge';
 import { Reconciler } from './lifecycle/reconciler';
 import { Recovery } from './lifecycle/recovery';
+import { RunLimits } from './lifecycle/run-limits';
+import { Restoration } from './lifecycle/restoration';
 import { ShutdownDrain } from './lifecycle/shutdown-drain';
 import { WayBack } from './lifecycle/way-back';
+import { RoleInstallation } from './roles/role-installation';
+import { RoleInstaller } from './roles/role-installer';
+import { RoleRepository } from './roles/role.repository';
+import { ContainerGauge } from './measuring/container-gauge';
+import { OperationMetrics } from './measuring/operation-metrics';
+import { SweepMetrics } from './measuring/sweep-metrics';
+import { ContainersOperator } from './operator.service';
 import { StatusWait } from './status-wait';
 
 /** The lifecycle. Other modules import this one and inject {@link ContainersService}. */
 @Module({
-  imports: [AuthModule, DockerModule, EventsModule, ImagesModule, TiersModule],
+  imports: [AuditModule, AgentsModule, AuthModule, DockerModule, EventsModule, ImagesModule, RolesModule, TiersModule],
   controllers: [ContainersController],
   providers: [
     ContainersService,
+    ContainersOperator,
     StatusWait,
     ContainerRepository,
+    DeletedContainers,
+    IdempotencyKeys,
+    IdempotencyRetention,
     Instance,
+    ContainerGauge,
+    OperationMetrics,
+    SweepMetrics,
     ContainerClaims,
     ContainerLifecycle,
+    DataVolumes,
+    OrphanVolumes,
     StepExecutor,
     Recovery,
     WayBack,
     InFlight,
     Observer,
+    Purge,
+    Restoration,
     Reconciler,
     ShutdownDrain,
+    RunLimits,
+    DueContainers,
+    LimitsWatch,
+    RoleRepository,
+    RoleInstallation,
+    RoleInstaller,
   ],
-  exports: [ContainersService, StatusWait],
+  exports: [ContainersService, ContainersOperator, StatusWait],
 })
-export class ContainersModule {}
+export class ContainersModule implements OnApplicationBootstrap {
+  constructor(
+    private readonly limitsWatch: LimitsWatch,
+    private readonly roleInstaller: RoleInstaller,
+  ) {}
+
+  /** Called when all of the module's providers have had their turn, so Docker is prepared. */
+  async onApplicationBootstrap(): Promise<void> {
+    await this.limitsWatch.start();
+    await this.roleInstaller.start();
+  }
+}

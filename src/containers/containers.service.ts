@@ -1,27 +1,36 @@
-import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
+import { type AgentDeletedView, AgentsService, type AgentStoppedView, type AgentView } from '../agents';
 import type { Principal } from '../auth';
-import { containerName } from './lifecycle/plan';
+import { Clock } from '../clock';
+import { ContainerEngine, EngineError, type EngineErrorCode, type ExecRequest } from '../docker';
 import { DomainError } from '../errors';
 import { EventLog } from '../events';
+import { decodeCursor, encodeCursor } from '../http';
 import { ImageCatalog } from '../images';
-import { LOGGER, requestContext } from '../logging';
-import { type Resources, TiersService } from '../tiers';
-import { parseContainerReference } from './container-reference';
+import { LOGGER } from '../logging';
+import { RoleCatalog } from '../roles';
+import { TiersService } from '../tiers';
+import { assertOwner } from './assert-owner';
+import { assertSession } from './assert-session';
+import { agentIdOf, parseContainerReference } from './container-reference';
 import type { ContainerRow } from './container.entity';
 import { ContainerRepository } from './container.repository';
+import { DeletedContainers } from './deleted-containers';
 import * as answer from './dto/container-answers';
 import { containerFacts } from './dto/container-facts';
 import type { ContainerListView } from './dto/container-list-view';
 import { containerView, ContainerView } from './dto/container-view';
+import { listedContainer } from './dto/listed-container-view';
 import type { CreateContainerDto } from './dto/create-container.dto';
 import type { ListContainersDto } from './dto/list-containers.dto';
 import type { UpdateContainerDto } from './dto/update-container.dto';
+import { requestHash } from './idempotency/request-hash';
 import { ContainerClaims } from './lifecycle/claims';
 import { ContainerLifecycle } from './lifecycle/container-lifecycle';
-import { decodeCursor, encodeCursor } from './list-cursor';
-import { generateName } from './name-generator';
+import { Restoration } from './lifecycle/restoration';
+import { RunLimits } from './lifecycle/run-limits';
+import { newContainer } from './new-container';
 
 /** On whose behalf something is done. A {@link Principal} is one; internal modules may build their own. */
 export type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>;
@@ -31,7 +40,18 @@ export type CreateRequest = Readonly<CreateContainerDto>;
 export type ListQuery = Readonly<ListContainersDto>;
 export type Settings = Readonly<UpdateContainerDto>;
 
+/** How a creation can be asked for again without being made again. */
+export interface CreateOptions {
+  /** For 24 hours the same key with the same request creates nothing and gives the first answer. */
+  readonly idempotencyKey?: string | undefined;
+  /** Called where the answer is one that was given before. */
+  readonly onReplayed?: () => void;
+}
+
 const DEFAULT_PAGE = 100;
+
+/** What Docker says of a container that the row believes to run. */
+const NOT_RUNNING: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running', 'container_paused'];
 
 /**
  * A user's containers: what the REST API offers, for other modules as well. Ids may be in any form that the API takes.
@@ -41,56 +61,74 @@ const DEFAULT_PAGE = 100;
 export class ContainersService {
   constructor(
     private readonly repository: ContainerRepository,
+    private readonly deleted: DeletedContainers,
     private readonly lifecycle: ContainerLifecycle,
+    private readonly restoration: Restoration,
     private readonly claims: ContainerClaims,
     private readonly tiers: TiersService,
     private readonly images: ImageCatalog,
+    private readonly roles: RoleCatalog,
+    private readonly agents: AgentsService,
     private readonly eventLog: EventLog,
+    private readonly engine: ContainerEngine,
+    private readonly limits: RunLimits,
+    private readonly clock: Clock,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
   /**
    * Accepts a container; it is made in the background and tells of itself in events.
    *
-   * @throws DomainError `invalid_parameters`, `container_limit_reached`, `name_taken`, `guest_session_expired`
+   * @throws DomainError `invalid_parameters`, `container_limit_reached`, `name_taken`, `guest_session_expired`,
+   * `idempotency_key_reused`
    */
-  async create(caller: Caller, request: CreateRequest): Promise<answer.ContainerCreatedView> {
-    assertSession(caller);
+  async create(
+    caller: Caller,
+    request: CreateRequest,
+    { idempotencyKey, onReplayed }: CreateOptions = {},
+  ): Promise<answer.ContainerCreatedView> {
+    assertSession(caller, this.clock.now());
     const image = this.images.resolve({ image: request.image, customImage: request.custom_image });
+    const role = this.roles.resolve(request.role);
     const resources = this.tiers.resolve(caller.tier, request);
     this.tiers.assertWithin(caller.tier, resources);
-    const row = this.newRow(caller, request, { image, resources });
-    await this.repository.insert(row, {
+    const claim = this.claims.newClaim('create');
+    const row = newContainer({ userId: caller.userId, request, image, role, resources, claim, now: this.clock.now() });
+    const created = answer.created(row, { session: caller, tier: this.tiers.limitsOf(caller.tier) });
+    const replayed = await this.repository.insert(row, {
       limit: this.tiers.limitsOf(caller.tier).containers,
       tier: caller.tier,
       event: { type: 'container_created', data: containerFacts(row) },
+      once:
+        idempotencyKey === undefined
+          ? null
+          : { key: idempotencyKey, requestHash: requestHash(request), answer: created },
     });
+    if (replayed) {
+      onReplayed?.();
+      return replayed;
+    }
     this.lifecycle.create(row).catch((error: unknown) => {
       this.logger.error({ err: error, container_id: row.id }, 'the creation ended without a trace');
     });
-    return answer.created(row);
+    return created;
   }
 
-  /** One page of the caller's containers, newest first, and where to begin to watch from. */
+  /** One page of the caller's containers, newest first, the first with the agents that are online; and where to watch from. */
   async list(caller: Caller, query: ListQuery = {}): Promise<ContainerListView> {
     const limit = query.limit ?? DEFAULT_PAGE;
     // Read before the rows: a change between the two is told twice rather than never.
     const eventSeq = await this.eventLog.lastSeq(caller.userId);
-    const [rows, count] = await Promise.all([
-      this.repository.list({
-        userId: caller.userId,
-        limit: limit + 1,
-        ...(query.status && { status: query.status }),
-        ...(query.name !== undefined && { name: query.name }),
-        ...(query.cursor !== undefined && { after: decodeCursor(query.cursor) }),
-      }),
+    const [rows, count, agents] = await Promise.all([
+      this.rows(caller, { ...query, limit: limit + 1 }),
       this.repository.countLive(caller.userId),
+      this.agentsBeside(caller, query),
     ]);
     const page = rows.slice(0, limit);
     const last = rows.length > limit ? page.at(-1) : undefined;
-    const now = new Date();
+    const now = this.clock.now();
     return {
-      containers: page.map((row) => containerView(row, now)),
+      containers: [...page.map((row) => listedContainer(row, now)), ...agents],
       count,
       limit: this.tiers.limitsOf(caller.tier).containers,
       event_seq: eventSeq,
@@ -98,8 +136,10 @@ export class ContainersService {
     };
   }
 
-  async get(caller: Caller, id: string): Promise<ContainerView> {
-    return containerView(await this.find(caller, id), new Date());
+  async get(caller: Caller, id: string): Promise<ContainerView | AgentView> {
+    const agentId = agentIdOf(id);
+    if (agentId !== null) return this.agents.get(caller, agentId);
+    return containerView(await this.find(caller, id), this.clock.now());
   }
 
   /**
@@ -109,18 +149,35 @@ export class ContainersService {
    */
   async start(caller: Caller, id: string): Promise<answer.ContainerStartedView> {
     const row = await this.find(caller, id);
-    assertSession(caller);
+    assertSession(caller, this.clock.now());
     return answer.started(await this.lifecycle.start(row));
   }
 
   /** @throws DomainError `stop_failed`, `operation_in_progress` */
-  async stop(caller: Caller, id: string): Promise<answer.ContainerStoppedView> {
+  async stop(caller: Caller, id: string): Promise<answer.ContainerStoppedView | AgentStoppedView> {
+    const agentId = agentIdOf(id);
+    if (agentId !== null) return this.agents.stop(caller, agentId);
     return answer.stopped(await this.lifecycle.stop(await this.find(caller, id)));
   }
 
   /** Soft: the name and the place in the count are free at once, the volume is kept until `purge_at`. @throws `delete_failed` */
-  async delete(caller: Caller, id: string): Promise<answer.ContainerDeletedView> {
+  async delete(caller: Caller, id: string): Promise<answer.ContainerDeletedView | AgentDeletedView> {
+    const agentId = agentIdOf(id);
+    if (agentId !== null) return this.agents.delete(caller, agentId);
     return answer.deleted(await this.lifecycle.delete(await this.find(caller, id)));
+  }
+
+  /**
+   * Brings a deleted container back as stopped, for as long as its data is kept; the next start makes it anew. One that is
+   * live already is left as it is.
+   *
+   * @throws DomainError `name_taken`, `container_limit_reached`, `guest_session_expired`, `operation_in_progress`
+   */
+  async restore(caller: Caller, id: string): Promise<answer.ContainerRestoredView> {
+    const reference = parseContainerReference(id);
+    if (reference?.kind === 'agent') return this.agents.refuse(caller, reference.id);
+    if (!reference) throw new DomainError('container_not_found');
+    return answer.restored(await this.restoration.restore(caller, reference));
   }
 
   /**
@@ -130,66 +187,80 @@ export class ContainersService {
    */
   async update(caller: Caller, id: string, settings: Settings): Promise<answer.ContainerUpdatedView> {
     const row = await this.find(caller, id);
-    assertSession(caller);
+    assertSession(caller, this.clock.now());
     this.tiers.assertWithin(caller.tier, settings);
     const { name, memory_mb: memoryMb, cpu_shares: cpuShares, disk_mb: diskMb } = settings;
     return answer.updated(await this.lifecycle.update(row, { name, memoryMb, cpuShares, diskMb }));
   }
 
-  /** The row behind any form of id. @throws DomainError `container_not_found`, `agent_not_found`, `not_authorized` */
+  /**
+   * Notes that the container is being used, so that it is not taken for idle. For internal modules whose traffic the API does
+   * not see, such as terminals and proxies: to be called at every use, as it writes once a minute at most, and no event.
+   */
+  async touch(caller: Pick<Caller, 'userId'>, id: string): Promise<void> {
+    const row = await this.find(caller, id);
+    const now = this.clock.now();
+    const noted = new Date(now.getTime() - this.limits.useNotedEveryMs);
+    if (row.lastUsedAt <= noted) await this.repository.touch(row.id, { now, noted });
+  }
+
+  /**
+   * Runs a command in a running container and waits for its end; counts as use. For internal modules such as terminals and
+   * file managers: the request is the engine's own, so output comes by `onOutput`, and `timeoutMs` bounds the wait. No
+   * operation of the container waits for it: a stop ends the command, mostly with the exit code 137.
+   *
+   * @returns the exit code; that of a program that is not there is 126 or 127
+   * @throws DomainError `container_not_running`, `guest_session_expired`; EngineError `timed_out` and `aborted` (the command
+   * may go on in the container), `docker_unavailable`
+   */
+  async exec(caller: Caller, id: string, request: ExecRequest): Promise<{ exitCode: number }> {
+    const row = await this.find(caller, id);
+    assertSession(caller, this.clock.now());
+    if (row.status !== 'running' || row.dockerId === null) throw new DomainError('container_not_running');
+    await this.touch(caller, row.id);
+    try {
+      return await this.engine.exec(row.dockerId, request);
+    } catch (error) {
+      if (error instanceof EngineError && NOT_RUNNING.includes(error.code)) {
+        throw new DomainError('container_not_running', { cause: error });
+      }
+      throw error;
+    } finally {
+      await this.touch(caller, row.id).catch(() => undefined);
+    }
+  }
+
+  /**
+   * The row behind any form of a container's id.
+   *
+   * @throws DomainError `container_not_found`, `agent_not_found`, `not_authorized`, and `invalid_parameters` for an agent's id
+   */
   async find(caller: Pick<Caller, 'userId'>, id: string): Promise<ContainerRow> {
     const reference = parseContainerReference(id);
-    if (reference?.kind === 'agent') throw new DomainError('agent_not_found');
+    if (reference?.kind === 'agent') return this.agents.refuse(caller, reference.id);
     const row = reference && (await this.repository.find(reference));
     if (!row) throw new DomainError('container_not_found');
-    const log = requestContext.getStore();
-    if (log) log.containerId = row.id;
-    if (row.userId !== caller.userId) throw new DomainError('not_authorized');
+    assertOwner(caller, row);
     return row;
   }
 
-  private newRow(
-    caller: Caller,
-    request: CreateRequest,
-    { image, resources }: { readonly image: string; readonly resources: Resources },
-  ): ContainerRow {
-    const id = randomUUID();
-    const now = new Date();
-    return {
-      id,
-      userId: caller.userId,
-      name: request.name ?? generateName(),
-      image,
-      role: null,
-      roleStatus: null,
-      roleClaimId: null,
-      roleClaimExpiresAt: null,
-      env: { ...request.env },
-      memoryMb: resources.memory_mb,
-      cpuShares: resources.cpu_shares,
-      diskMb: resources.disk_mb,
-      status: 'creating',
-      statusReason: null,
-      dockerId: null,
-      generation: 0,
-      volumeName: containerName(id),
-      runtime: null,
-      ipAddress: null,
-      runStartedAt: null,
-      expiresAt: null,
-      expiryWarnedAt: null,
-      lastUsedAt: now,
-      ...this.claims.newClaim('create'),
-      revision: 0,
-      createdAt: now,
-      updatedAt: now,
-      deletedAt: null,
-      purgeAt: null,
-      purgedAt: null,
-    };
+  /** Agents have no status of a container's, and no pages: all of them are on the first. */
+  private async agentsBeside({ userId }: Caller, { status, name, cursor }: ListQuery): Promise<AgentView[]> {
+    if (status !== undefined || cursor !== undefined) return [];
+    return this.agents.online({ userId, ...(name !== undefined && { name }) });
   }
-}
 
-function assertSession({ sessionExpiresAt }: Caller): void {
-  if (sessionExpiresAt !== null && sessionExpiresAt <= new Date()) throw new DomainError('guest_session_expired');
+  /** What `status` names: of the live ones, or of the deleted ones those that can be restored. */
+  private rows(
+    caller: Caller,
+    { status, name, cursor, limit }: ListQuery & { limit: number },
+  ): Promise<ContainerRow[]> {
+    const filter = {
+      ...{ userId: caller.userId, limit },
+      ...(name !== undefined && { name }),
+      ...(cursor !== undefined && { after: decodeCursor(cursor) }),
+    };
+    if (status === 'deleted') return this.deleted.listRestorable(filter);
+    return this.repository.list({ ...filter, ...(status && { status }) });
+  }
 }

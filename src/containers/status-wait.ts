@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { Clock } from '../clock';
 import { DomainError } from '../errors';
 import { containerIdOf, EventFeed } from '../events';
 import type { ContainerStatus } from './container-state';
@@ -11,6 +12,7 @@ export class StatusWait {
   constructor(
     private readonly containers: ContainersService,
     private readonly feed: EventFeed,
+    private readonly clock: Clock,
   ) {}
 
   /**
@@ -35,7 +37,7 @@ export class StatusWait {
     try {
       for (;;) {
         const row = await this.containers.find(caller, found.id);
-        if (row.status === options.status) return containerView(row, new Date());
+        if (row.status === options.status) return containerView(row, this.clock.now());
         if (Date.now() >= deadline) {
           throw new DomainError('status_not_reached', { fields: { status: row.status } });
         }

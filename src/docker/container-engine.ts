@@ -68,12 +68,68 @@ export interface PullProgress {
   readonly message: string;
 }
 
+/** A command to run in a container. */
+export interface ExecRequest {
+  /** The program and its arguments; no shell reads them. */
+  readonly command: readonly string[];
+  /** Beside the container's own; wins over it. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Name or id; the image's own if absent. */
+  readonly user?: string;
+  /** From now to the end of the command. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+  /** Called with bytes as they come; must not throw. */
+  readonly onOutput?: (output: ExecOutput) => void;
+}
+
+export interface ExecOutput {
+  readonly stream: 'stdout' | 'stderr';
+  readonly data: Buffer;
+}
+
+/** What a list tells of a data volume. */
+export interface ListedVolume {
+  readonly name: string;
+  /** From the labels; null if they are not (or no longer) readable. */
+  readonly containerId: string | null;
+}
+
+/** A volume whose space is to be measured. */
+export interface VolumeMeasurement {
+  readonly name: string;
+  /** With GNU tar and coreutils; must be here already. */
+  readonly image: string;
+  readonly owner: OwnerLabels;
+}
+
+/** Data that moves from one volume to another. Nothing may write to either meanwhile. */
+export interface VolumeCopy {
+  readonly from: string;
+  /** Must be there; whatever it holds is removed first. */
+  readonly to: string;
+  /** With GNU tar and coreutils; must be here already. */
+  readonly image: string;
+  readonly owner: OwnerLabels;
+  readonly onProgress?: (progress: CopyProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface CopyProgress {
+  /** 0 to 100, never falling. */
+  readonly percent: number;
+  /** A sentence for people, without the engine's own wording. */
+  readonly message: string;
+}
+
 /** What the engine behind the port can do; probed once at start. */
 export interface EngineCapabilities {
   /** The OCI runtime that sandboxes get. */
   readonly runtime: 'runsc' | 'runc';
   /** Whether the kernel can hold volumes and writable layers to a size. */
   readonly diskQuota: 'enforced' | 'unsupported' | 'off';
+  /** What another size takes: `move`, a new volume, as a volume is held to the size that it was made with; `none`, nothing. */
+  readonly volumeResize: 'move' | 'none';
 }
 
 /**
@@ -99,6 +155,13 @@ export abstract class ContainerEngine {
   abstract removeContainer(dockerId: string): Promise<void>;
   /** Gone already, or named so already, is success. @throws EngineError `name_in_use` */
   abstract renameContainer(dockerId: string, name: string): Promise<void>;
+  /**
+   * Runs a command in a running container and waits for its end. After a timeout or an abort, and after a broken
+   * connection, the command may go on in the container: to end it is the caller's to arrange. A program that is not there
+   * is an exit code (126 or 127), and so is the end of the container under the command, mostly (137).
+   * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`, `timed_out`, `aborted`
+   */
+  abstract exec(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }>;
   /** @returns null if there is no such container */
   abstract inspectContainer(dockerId: string): Promise<ObservedContainer | null>;
   /** Running or not, of one instance, or of one of its containers alone. */
@@ -106,7 +169,7 @@ export abstract class ContainerEngine {
 
   /**
    * Makes sure that the image is here, pulling it if it is missing; one pull for any number of callers.
-   * @throws EngineError `image_not_found`, `image_unavailable`, `aborted`
+   * @throws EngineError `image_not_found`, `image_access_denied`, `image_unavailable`, `aborted`
    */
   abstract ensureImage(
     reference: string,
@@ -119,6 +182,21 @@ export abstract class ContainerEngine {
   abstract ensureVolume(volume: { name: string; diskMb: number; owner: OwnerLabels }): Promise<{ existed: boolean }>;
   /** Gone already is success. */
   abstract removeVolume(name: string): Promise<void>;
+  /** In use or not, of one instance, or of one of its containers alone. */
+  abstract listVolumes(filter: { instance: string; containerId?: string }): Promise<ListedVolume[]>;
+  /**
+   * The space that a volume's data takes, in bytes; it may be in use.
+   *
+   * @returns null if there is no such volume
+   */
+  abstract measureVolume(volume: VolumeMeasurement): Promise<{ bytes: number } | null>;
+  /**
+   * Copies a volume with all that its files are, and compares the copy with the source, before it returns.
+   *
+   * @returns the space that the copy takes
+   * @throws EngineError `data_too_large` if the target is full, `copy_failed`, `aborted`; the target is of no use then
+   */
+  abstract copyVolume(copy: VolumeCopy): Promise<{ bytes: number }>;
 
   /** Yields hints until `signal` aborts; reconnects by itself with backoff. */
   abstract watch(instance: string, signal: AbortSignal): AsyncIterable<WatchMessage>;

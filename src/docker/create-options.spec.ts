@@ -12,7 +12,7 @@ const spec: ContainerSpec = {
   owner: { instance: 'prod', containerId: 'c1', userId: 'u1' },
   generation: 3,
 };
-const capabilities: EngineCapabilities = { runtime: 'runsc', diskQuota: 'unsupported' };
+const capabilities: EngineCapabilities = { runtime: 'runsc', diskQuota: 'unsupported', volumeResize: 'none' };
 const options = (changes: Partial<ContainerSpec> = {}, with_: Partial<EngineCapabilities> = {}) =>
   createOptions({ ...spec, ...changes }, { capabilities: { ...capabilities, ...with_ }, network: 'berth-prod' });
 

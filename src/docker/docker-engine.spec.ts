@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ContainerSpec } from './container-engine';
 import { DockerEngine } from './docker-engine';
+import { type EndedCall, EngineCalls } from './engine-calls';
 
 const spec: ContainerSpec = {
   name: 'berth-1',
@@ -47,16 +48,14 @@ class StubDaemon {
 describe('DockerEngine', () => {
   let daemon: StubDaemon;
   let engine: DockerEngine;
+  let calls: EngineCalls;
 
   beforeEach(async () => {
     daemon = new StubDaemon();
     await daemon.listen();
-    engine = new DockerEngine({
-      DOCKER_HOST: `unix://${daemon.path}`,
-      DOCKER_TIMEOUT_SECONDS: 5,
-      SANDBOX_RUNTIME: 'runsc',
-      DISK_QUOTA: 'off',
-    });
+    calls = new EngineCalls();
+    const settings = { DOCKER_HOST: `unix://${daemon.path}`, DOCKER_TIMEOUT_SECONDS: 5 } as const;
+    engine = new DockerEngine({ ...settings, SANDBOX_RUNTIME: 'runsc', DISK_QUOTA: 'off' }, calls);
   });
   afterEach(async () => {
     engine.onApplicationShutdown();
@@ -94,6 +93,23 @@ describe('DockerEngine', () => {
     daemon.networks = [network('n2', '2'), { ...network('n0', '0'), Name: 'berth-prod-2' }, network('n1', '1')];
     await engine.prepare('prod');
     expect(daemon.urls.filter((url) => url.startsWith('DELETE'))).toEqual(['DELETE /networks/n2']);
+  });
+
+  it('must tell of each call what was asked for, what came of it and how long it took', async () => {
+    const ended: EndedCall[] = [];
+    calls.onEnded((call) => ended.push(call));
+    await engine.prepare('prod');
+    await engine.createContainer(spec);
+    await daemon.close();
+    await expect(engine.ping()).rejects.toMatchObject({ code: 'docker_unavailable' });
+    expect(ended.map(({ call, outcome }) => `${call}: ${outcome}`)).toEqual([
+      'probe: ok',
+      'network: ok',
+      'probe: ok',
+      'create container: ok',
+      'ping: docker_unavailable',
+    ]);
+    for (const { seconds } of ended) expect(seconds).toBeGreaterThan(0);
   });
 
   it('must say so when it is used before it is prepared', async () => {

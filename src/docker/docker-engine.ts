@@ -8,9 +8,13 @@ import { ContainerEngine } from './container-engine';
 import type {
   ContainerSpec,
   EngineCapabilities,
+  ExecRequest,
   ListedContainer,
+  ListedVolume,
   ObservedContainer,
   OwnerLabels,
+  VolumeCopy,
+  VolumeMeasurement,
   WatchMessage,
 } from './container-engine';
 import { containerOf, remove, rename, start, stop, unpause } from './container-verbs';
@@ -22,19 +26,25 @@ import { openEvents, openPull } from './docker-streams';
 import { toEngineError } from './docker-errors';
 import type { DockerCall } from './docker-errors';
 import { exists, hasStatus, ignoringGone, isNetworkMissing } from './docker-refusals';
+import { EngineCalls } from './engine-calls';
+import type { EndedCall } from './engine-calls';
 import { EngineError } from './engine-error';
 import { watchEvents } from './event-watch';
+import { runExec } from './exec';
 import { ImagePulls } from './image-pull';
 import type { PullOptions } from './image-pull';
 import { parseImageReference } from './image-reference';
 import { LABELS, ownerLabels } from './labels';
 import { listedContainers, observedContainer } from './observed-container';
+import { RegistryCredentials } from './registry-credentials';
 import { chooseRuntime } from './runtime-probe';
 import { ensureSandboxNetwork, networkName, reattach } from './sandbox-network';
+import { copyVolume, measureVolume } from './volume-copy';
+import { listOwnVolumes } from './volume-list';
 
 export type DockerEngineSettings = Pick<
   Config,
-  'DOCKER_HOST' | 'DOCKER_TIMEOUT_SECONDS' | 'SANDBOX_RUNTIME' | 'DISK_QUOTA'
+  'DOCKER_HOST' | 'DOCKER_TIMEOUT_SECONDS' | 'SANDBOX_RUNTIME' | 'DISK_QUOTA' | 'REGISTRY_AUTH_FILE'
 >;
 
 /** Runs sandboxes on one Docker daemon. */
@@ -45,14 +55,21 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   private readonly timeoutMs: number;
   private prepared: { instance: string; capabilities: EngineCapabilities } | null = null;
 
-  constructor(private readonly settings: DockerEngineSettings) {
+  /** @throws ConfigError if the file of registry credentials is not valid */
+  constructor(
+    private readonly settings: DockerEngineSettings,
+    private readonly calls = new EngineCalls(),
+  ) {
     super();
     this.timeoutMs = settings.DOCKER_TIMEOUT_SECONDS * 1000;
     this.clients = connectDocker(settings.DOCKER_HOST, { timeoutMs: this.timeoutMs });
-    this.pulls = new ImagePulls(
-      (reference, signal) => openPull(this.clients.streams, reference, signal),
-      this.timeoutMs,
-    );
+    const credentials = new RegistryCredentials(settings.REGISTRY_AUTH_FILE);
+    this.pulls = new ImagePulls({
+      open: async (reference, signal) =>
+        openPull(this.clients.streams, reference, { signal, login: await credentials.loginFor(reference) }),
+      stallMs: this.timeoutMs,
+      onRetry: (reference, error) => this.logger.warn(`the pull of ${reference} is tried again: ${error.message}`),
+    });
   }
 
   /** Drops the connections to the daemon; after everything else that may still need them. */
@@ -69,7 +86,8 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const diskQuota = await this.call('probe', (signal, docker) =>
       probeDiskQuota(docker, { wanted: DISK_QUOTA, instance, info, signal }),
     );
-    const capabilities = { runtime, diskQuota };
+    const volumeResize = diskQuota === 'enforced' ? ('move' as const) : ('none' as const);
+    const capabilities = { runtime, diskQuota, volumeResize };
     this.prepared = { instance, capabilities };
     return capabilities;
   }
@@ -133,6 +151,12 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     await this.call('rename container', (signal, docker) => rename(containerOf(docker, dockerId), name, signal));
   }
 
+  override async exec(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
+    // With the clients for streams, as it holds its socket for as long as the command runs.
+    const container = containerOf(this.clients.streams, dockerId);
+    return runExec(container, request, (run) => this.call('exec', run));
+  }
+
   override async inspectContainer(dockerId: string): Promise<ObservedContainer | null> {
     const { instance } = this.ready();
     return this.call('inspect container', async (signal, docker) => {
@@ -191,6 +215,24 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     await this.call('volume', (signal, docker) => ignoringGone(docker.getVolume(name).remove(abortable(signal, {}))));
   }
 
+  override async listVolumes(filter: { instance: string; containerId?: string }): Promise<ListedVolume[]> {
+    return this.call('volume', (signal, docker) => listOwnVolumes(docker, filter, signal));
+  }
+
+  override async measureVolume(volume: VolumeMeasurement): Promise<{ bytes: number } | null> {
+    if (!(await this.hasVolume(volume.name))) return null;
+    return this.inWords('measure volume', () => measureVolume(this.clients, volume, this.timeoutMs));
+  }
+
+  override async copyVolume(copy: VolumeCopy): Promise<{ bytes: number }> {
+    // Docker would make a volume that is missing, without a word, and nothing would be copied.
+    for (const name of [copy.from, copy.to]) {
+      if (!(await this.hasVolume(name)))
+        throw new EngineError('docker_error', `copy volume: there is no volume ${name}`);
+    }
+    return this.inWords('copy volume', () => copyVolume(this.clients, copy, this.timeoutMs));
+  }
+
   override watch(instance: string, signal: AbortSignal): AsyncIterable<WatchMessage> {
     return watchEvents(
       {
@@ -219,6 +261,10 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     return this.call('inspect image', (_signal, docker) => exists(docker.getImage(reference).inspect()));
   }
 
+  private async hasVolume(name: string): Promise<boolean> {
+    return this.call('volume', (signal, docker) => exists(docker.getVolume(name).inspect(abortable(signal, {}))));
+  }
+
   private ready(): { instance: string; capabilities: EngineCapabilities } {
     if (this.prepared === null) throw new EngineError('docker_error', 'the engine is used before prepare()');
     return this.prepared;
@@ -230,10 +276,23 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     run: (signal: AbortSignal, docker: Docker) => Promise<T>,
     timeoutMs = this.timeoutMs,
   ): Promise<T> {
+    return this.inWords(what, () => boundedCall(timeoutMs, (signal) => run(signal, this.clients.calls)));
+  }
+
+  /** For what bounds itself. */
+  private async inWords<T>(what: DockerCall, run: () => Promise<T>): Promise<T> {
+    const before = performance.now();
+    const ended = (outcome: EndedCall['outcome']): void =>
+      this.calls.ended({ call: what, outcome, seconds: (performance.now() - before) / 1000 });
     try {
-      return await boundedCall(timeoutMs, (signal) => run(signal, this.clients.calls));
+      const result = await run();
+      ended('ok');
+      return result;
     } catch (error) {
-      throw error instanceof ConfigError ? error : toEngineError(error, what);
+      if (error instanceof ConfigError) throw error;
+      const fault = toEngineError(error, what);
+      ended(fault.code);
+      throw fault;
     }
   }
 }

@@ -31,6 +31,9 @@ describe('what Docker answers', () => {
     ['stop container', 404, 'No such container: q', 'container_not_found'],
     ['stop container', 500, 'tried to kill container, but did not receive an exit event', 'docker_error'],
     ['unpause container', 404, 'No such container: q', 'container_not_found'],
+    ['exec', 404, 'No such container: q', 'container_not_found'],
+    ['exec', 409, '(HTTP code 409) container stopped/paused - container q is not running', 'container_not_running'],
+    ['exec', 409, 'Container q is paused, unpause the container before exec', 'container_paused'],
     ['rename container', 409, 'Error when allocating new name: Conflict.', 'name_in_use'],
     [
       'remove container',
@@ -45,6 +48,12 @@ describe('what Docker answers', () => {
       404,
       "pull access denied for x, repository does not exist or may require 'docker login'",
       'image_not_found',
+    ],
+    [
+      'pull image',
+      500,
+      'Head "https://registry.example/v2/team/tool/manifests/1": no basic auth credentials',
+      'image_access_denied',
     ],
     [
       'pull image',
@@ -97,7 +106,9 @@ it('must keep an error that is the port’s own already, and the cause of any ot
 
 describe('a failure inside the stream of a pull', () => {
   it.each([
-    ['unauthorized: authentication required', 'image_not_found'],
+    ['unauthorized: authentication required', 'image_access_denied'],
+    ['unauthorized: incorrect username or password', 'image_access_denied'],
+    ['failed to register layer: permission denied', null],
     ['no matching manifest for linux/riscv64 in the manifest list entries', 'image_not_found'],
     ['toomanyrequests: rate limit: not found in cache', 'image_unavailable'],
     ['failed to register layer: write /usr/lib/x: no space left on device', 'docker_error'],

@@ -10,10 +10,13 @@ export type DockerCall =
   | 'remove container'
   | 'rename container'
   | 'inspect container'
+  | 'exec'
   | 'list containers'
   | 'inspect image'
   | 'pull image'
   | 'volume'
+  | 'measure volume'
+  | 'copy volume'
   | 'network'
   | 'probe'
   | 'ping'
@@ -84,6 +87,12 @@ const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErr
   'unpause container': missingContainer,
   'stop container': missingContainer,
   'inspect container': missingContainer,
+  exec: ({ status, message }) => {
+    if (status === 404) return 'container_not_found';
+    // "is paused": dockerode puts "container stopped/paused" before either.
+    if (status === 409) return /is paused/i.test(message) ? 'container_paused' : 'container_not_running';
+    return /is not running/i.test(message) ? 'container_not_running' : null;
+  },
   'rename container': ({ status }) => (status === 409 ? 'name_in_use' : null),
   'pull image': ({ status, message }) =>
     codeOfPullFailure(message) ?? (status === 404 ? 'image_not_found' : 'image_unavailable'),
@@ -96,18 +105,24 @@ const RUNTIME_REFUSED =
   /OCI runtime|failed to create (shim )?task|executable file not found|no such file or directory|exec format error|permission denied/i;
 
 /**
- * A pull fails in words: Docker Hub says "denied" of what does not exist, and most failures come inside the stream of a 200.
+ * A pull fails in words: Docker says "pull access denied" where Docker Hub does not tell whether there is such an image, and
+ * most failures come inside the stream of a 200.
  *
  * @returns null if the words tell nothing
  */
 export function codeOfPullFailure(message: string): EngineErrorCode | null {
-  if (/toomanyrequests|rate limit/i.test(message)) return 'image_unavailable';
-  if (
-    /not found|manifest unknown|denied|unauthorized|no basic auth|does not exist|no matching manifest|invalid reference/i.test(
-      message,
-    )
-  ) {
+  if (isOverRateLimit(message)) return 'image_unavailable';
+  if (/pull access denied/i.test(message)) return 'image_not_found';
+  if (/unauthorized|no basic auth|authentication required|\bdenied: /i.test(message)) {
+    return 'image_access_denied';
+  }
+  if (/not found|manifest unknown|does not exist|no matching manifest|invalid reference/i.test(message)) {
     return 'image_not_found';
   }
   return /no space left/i.test(message) ? 'docker_error' : null;
+}
+
+/** Whether a registry wants to be left alone for a while. */
+export function isOverRateLimit(message: string): boolean {
+  return /toomanyrequests|rate limit/i.test(message);
 }

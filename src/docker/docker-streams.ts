@@ -4,6 +4,7 @@ import { EngineError } from './engine-error';
 import { WATCHED_ACTIONS } from './engine-event';
 import { parseImageReference } from './image-reference';
 import { LABELS } from './labels';
+import type { RegistryLogin } from './registry-auth-file';
 
 /** @param since seconds of the daemon's clock */
 export async function openEvents(
@@ -19,20 +20,26 @@ export async function openEvents(
 }
 
 /** Begins a pull; Docker breaks it off when the stream is closed. */
-export async function openPull(docker: Docker, reference: string, signal: AbortSignal): Promise<Readable> {
+export async function openPull(
+  docker: Docker,
+  reference: string,
+  { signal, login }: { signal: AbortSignal; login: RegistryLogin | undefined },
+): Promise<Readable> {
   const parsed = parseImageReference(reference);
   const options = {
     fromImage: parsed?.repository ?? reference,
     // Without a tag Docker before 20.10 pulls them all.
     tag: parsed?.digest ?? parsed?.tag ?? 'latest',
     abortSignal: signal,
+    // Sent as a header.
+    ...(login && { authconfig: login }),
   };
   const stream = await docker.createImage(options);
   return readable(stream);
 }
 
 /** dockerode's type is that of Node.js 0.10; what it gives is the response. */
-function readable(stream: NodeJS.ReadableStream): Readable {
+export function readable(stream: NodeJS.ReadableStream): Readable {
   if (stream instanceof Readable) return stream;
   throw new EngineError('docker_error', 'Docker gave no stream');
 }

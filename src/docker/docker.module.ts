@@ -3,10 +3,18 @@ import { CONFIG } from '../config';
 import type { Config } from '../config';
 import { ContainerEngine } from './container-engine';
 import { DockerEngine } from './docker-engine';
+import { EngineCalls } from './engine-calls';
 
 /** Offers the one {@link ContainerEngine}. Whoever uses it first calls its `prepare()`. */
 @Module({
-  providers: [{ provide: ContainerEngine, inject: [CONFIG], useFactory: (config: Config) => new DockerEngine(config) }],
-  exports: [ContainerEngine],
+  providers: [
+    EngineCalls,
+    {
+      provide: ContainerEngine,
+      inject: [CONFIG, EngineCalls],
+      useFactory: (config: Config, calls: EngineCalls) => new DockerEngine(config, calls),
+    },
+  ],
+  exports: [ContainerEngine, EngineCalls],
 })
 export class DockerModule {}

@@ -6,13 +6,24 @@ export type EngineErrorCode =
   | 'docker_error'
   | 'container_not_found'
   | 'container_paused'
+  /** It is there, and what was asked needs it to run. */
+  | 'container_not_running'
   /** It is there, and can never be started again: half removed, or its writable layer is of no use any more. */
   | 'container_broken'
   | 'name_in_use'
   | 'image_not_found'
+  /** The registry refuses the credentials, or wants some. Registries that hide what is private say that it is not found. */
+  | 'image_access_denied'
+  /** The registry does not answer, or has no answer now. */
   | 'image_unavailable'
   /** The image cannot run the sandbox's main process, or the runtime refused it. */
   | 'start_refused'
+  /** A command in a container took longer than it was given; it may go on there. */
+  | 'timed_out'
+  /** The volume that data was to be copied to is full. */
+  | 'data_too_large'
+  /** The data could not be copied, or the copy is not what its source is. */
+  | 'copy_failed'
   | 'aborted';
 
 /** The only error that a `ContainerEngine` throws. `message` may hold the engine's own words: log it, never send it. */

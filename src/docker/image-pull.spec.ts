@@ -1,6 +1,7 @@
 import { PassThrough } from 'node:stream';
 import type { PullProgress } from './container-engine';
 import { ImagePulls } from './image-pull';
+import { eventually } from '../../test/support/eventually';
 
 /** Docker's side of pulls: streams that a test writes. */
 class Registry {
@@ -33,7 +34,7 @@ describe('pulling an image', () => {
 
   beforeEach(() => {
     registry = new Registry();
-    pulls = new ImagePulls(registry.open, 1000);
+    pulls = new ImagePulls({ open: registry.open, stallMs: 1000 });
   });
 
   it('must happen once for any number of callers, and tell each of them', async () => {
@@ -96,13 +97,57 @@ describe('pulling an image', () => {
 
   it.each([
     [{ errorDetail: { message: 'manifest unknown' }, error: 'manifest unknown' }, 'image_not_found'],
-    [{ errorDetail: { message: 'net/http: TLS handshake timeout' } }, 'image_unavailable'],
+    [{ error: 'toomanyrequests: too many pulls' }, 'image_unavailable'],
+    [{ error: 'unauthorized: authentication required' }, 'image_access_denied'],
     [{ error: 'no space left on device' }, 'docker_error'],
   ])('must fail for all when the stream says %j', async (line, code) => {
     const all = [pulls.pull('a:1'), pulls.pull('a:1')];
     await soon();
     registry.say(line);
     for (const pull of all) await expect(pull).rejects.toMatchObject({ name: 'EngineError', code });
+    expect(registry.streams).toHaveLength(1);
+  });
+
+  describe('from a registry that does not answer', () => {
+    const fails = { error: 'dial tcp 192.0.2.1:443: connect: connection refused' };
+    const retried = (retryAfterMs: readonly number[]): ImagePulls =>
+      new ImagePulls({ open: registry.open, stallMs: 1000, retryAfterMs });
+    const pullNumber = (count: number): Promise<void> => eventually(() => expect(registry.streams).toHaveLength(count));
+
+    it('must be tried again, for all who wait, until it answers', async () => {
+      pulls = retried([1, 1]);
+      const all = [pulls.pull('a:1'), pulls.pull('a:1')];
+      await pullNumber(1);
+      registry.say(fails);
+      await pullNumber(2);
+      registry.stream.end();
+      await Promise.all(all);
+      expect(registry.streams).toHaveLength(2);
+    });
+
+    it('must fail after the third time', async () => {
+      const pull = retried([1, 1]).pull('a:1');
+      for (const count of [1, 2, 3]) {
+        await pullNumber(count);
+        registry.say(fails);
+      }
+      await expect(pull).rejects.toMatchObject({ code: 'image_unavailable' });
+      expect(registry.streams).toHaveLength(3);
+    });
+
+    it('must not be tried again for nobody', async () => {
+      const abort = new AbortController();
+      const failed = jest.fn();
+      pulls = new ImagePulls({ open: registry.open, stallMs: 1000, retryAfterMs: [60_000], onRetry: failed });
+      const pull = pulls.pull('a:1', { signal: abort.signal });
+      await pullNumber(1);
+      registry.say(fails);
+      await eventually(() => expect(failed).toHaveBeenCalledTimes(1));
+      abort.abort();
+      await expect(pull).rejects.toMatchObject({ code: 'aborted' });
+      await soon();
+      expect(registry.streams).toHaveLength(1);
+    });
   });
 
   it('must fail as unavailable when the stream is cut, or is no JSON', async () => {
@@ -117,7 +162,9 @@ describe('pulling an image', () => {
   });
 
   it('must fail when Docker says nothing for too long', async () => {
-    await expect(new ImagePulls(registry.open, 10).pull('a:1')).rejects.toMatchObject({ code: 'docker_unavailable' });
+    await expect(new ImagePulls({ open: registry.open, stallMs: 10 }).pull('a:1')).rejects.toMatchObject({
+      code: 'docker_unavailable',
+    });
   });
 
   it('must not tell a caller more than four times a second', async () => {

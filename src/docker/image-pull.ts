@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { PullProgress } from './container-engine';
-import { codeOfPullFailure, toEngineError } from './docker-errors';
+import { codeOfPullFailure, isOverRateLimit, toEngineError } from './docker-errors';
 import { EngineError } from './engine-error';
 import { ndjsonLines } from './ndjson';
 import { PullMeter, pullLine } from './pull-progress';
@@ -8,9 +9,24 @@ import { PullMeter, pullLine } from './pull-progress';
 /** At most one report in this time for each waiter. */
 const REPORT_MS = 250;
 
+/** What takes longer than a moment is better told than waited out. */
+const RETRY_AFTER_MS: readonly number[] = [500, 2_000];
+
 export interface PullOptions {
   onProgress?: (progress: PullProgress) => void;
   signal?: AbortSignal;
+}
+
+/** Where pulls happen. */
+export interface PullSource {
+  /** Starts a pull. @returns Docker's stream about it */
+  readonly open: (reference: string, signal: AbortSignal) => Promise<Readable>;
+  /** A pull that is silent for longer than these milliseconds has failed. */
+  readonly stallMs: number;
+  /** Pauses, in milliseconds, before a pull whose registry did not answer is tried once more. */
+  readonly retryAfterMs?: readonly number[];
+  /** Told before it is. */
+  readonly onRetry?: (reference: string, error: EngineError) => void;
 }
 
 interface Waiter {
@@ -29,16 +45,9 @@ interface RunningPull {
 export class ImagePulls {
   private readonly running = new Map<string, RunningPull>();
 
-  /**
-   * @param open starts a pull and gives Docker's stream about it
-   * @param stallMs a pull that is silent for longer has failed
-   */
-  constructor(
-    private readonly open: (reference: string, signal: AbortSignal) => Promise<Readable>,
-    private readonly stallMs: number,
-  ) {}
+  constructor(private readonly docker: PullSource) {}
 
-  /** @throws EngineError `image_not_found`, `image_unavailable`, `docker_unavailable`, `aborted` */
+  /** @throws EngineError `image_not_found`, `image_access_denied`, `image_unavailable`, `docker_unavailable`, `aborted` */
   async pull(reference: string, { onProgress = () => undefined, signal }: PullOptions = {}): Promise<void> {
     if (signal?.aborted) throw aborted(reference);
     const pull = this.running.get(reference) ?? this.start(reference);
@@ -71,14 +80,28 @@ export class ImagePulls {
     pull.abort.abort();
   }
 
-  private async run(reference: string, { waiters, abort, meter }: Omit<RunningPull, 'done'>): Promise<void> {
+  private async run(reference: string, pull: Omit<RunningPull, 'done'>): Promise<void> {
+    for (const pause of this.docker.retryAfterMs ?? RETRY_AFTER_MS) {
+      try {
+        await this.attempt(reference, pull);
+        return;
+      } catch (error) {
+        if (pull.abort.signal.aborted || !isTemporary(error)) throw error;
+        this.docker.onRetry?.(reference, error);
+        await delay(pause, undefined, { signal: pull.abort.signal });
+      }
+    }
+    await this.attempt(reference, pull);
+  }
+
+  private async attempt(reference: string, { waiters, abort, meter }: Omit<RunningPull, 'done'>): Promise<void> {
     const stall = { isOver: false };
     const stallTimer = setTimeout(() => {
       stall.isOver = true;
       abort.abort();
-    }, this.stallMs);
+    }, this.docker.stallMs);
     try {
-      const stream = await this.open(reference, abort.signal);
+      const stream = await this.docker.open(reference, abort.signal);
       abort.signal.addEventListener('abort', () => stream.destroy(), { once: true });
       if (abort.signal.aborted) stream.destroy();
       for await (const line of ndjsonLines(stream)) {
@@ -102,6 +125,10 @@ export class ImagePulls {
     meter.update(line.data);
     for (const waiter of waiters) report(waiter, meter.progress);
   }
+}
+
+function isTemporary(error: unknown): error is EngineError {
+  return error instanceof EngineError && error.code === 'image_unavailable' && !isOverRateLimit(error.message);
 }
 
 function report(waiter: Waiter, progress: PullProgress): void {

@@ -1,4 +1,4 @@
-import { parseImageReference } from './image-reference';
+import { parseImageReference, registryOf } from './image-reference';
 
 const digest = `sha256:${'0a'.repeat(32)}`;
 
@@ -51,5 +51,22 @@ describe('an image reference', () => {
     const before = performance.now();
     for (const part of ['a-', 'a.', 'a_', 'a/', '-', 'A.', '0:']) parseImageReference(`${part.repeat(127)}!`);
     expect(performance.now() - before).toBeLessThan(100);
+  });
+});
+
+describe('the registry of an image', () => {
+  it.each([
+    ['ubuntu', 'docker.io'],
+    ['library/ubuntu', 'docker.io'],
+    ['docker.io/library/ubuntu', 'docker.io'],
+    ['index.docker.io/library/ubuntu', 'docker.io'],
+    ['registry.example/owner/image', 'registry.example'],
+    ['registry.example:5000/image', 'registry.example:5000'],
+    ['REGISTRY.example/image', 'registry.example'],
+    ['localhost/image', 'localhost'],
+    ['[2001:db8::1]:5000/a', '[2001:db8::1]:5000'],
+    ['registry/image', 'docker.io'],
+  ])('must be the one that Docker asks: %s', (repository, registry) => {
+    expect(registryOf({ repository })).toBe(registry);
   });
 });

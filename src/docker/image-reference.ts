@@ -26,3 +26,15 @@ export function parseImageReference(text: string): ImageReference | null {
   if (groups?.['repository'] === undefined) return null;
   return { repository: groups['repository'], tag: groups['tag'] ?? null, digest: groups['digest'] ?? null };
 }
+
+/** Docker Hub: the registry that references mean by naming none. */
+export const DOCKER_HUB = 'docker.io';
+
+/** The host, with its port if it is written, that Docker pulls it from. */
+export function registryOf({ repository }: Pick<ImageReference, 'repository'>): string {
+  const [first = '', ...path] = repository.split('/');
+  // Docker's own rule of what is a host and what the beginning of a path.
+  const isHost = path.length > 0 && (/[.:A-Z]/.test(first) || first === 'localhost');
+  const host = isHost ? first.toLowerCase() : DOCKER_HUB;
+  return host === 'index.docker.io' ? DOCKER_HUB : host;
+}

@@ -84,7 +84,7 @@ function generationOf(label: string | undefined): number | null {
 }
 
 /** An answer that cannot be read is no answer: docker-modem hands on bytes where it expected JSON and found none. */
-function understood<T>(schema: z.ZodType<T>, answer: unknown): T {
+export function understood<T>(schema: z.ZodType<T>, answer: unknown): T {
   const parsed = schema.safeParse(answer);
   if (parsed.success) return parsed.data;
   throw new EngineError('docker_unavailable', `Docker's answer cannot be read: ${z.prettifyError(parsed.error)}`);

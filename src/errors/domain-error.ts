@@ -21,6 +21,7 @@ export const ERRORS = {
   agent_name_taken: { status: 409, message: 'agent with this name already exists' },
   username_taken: { status: 409, message: 'username is taken' },
   idempotency_key_reused: { status: 409, message: 'idempotency key was used for another request' },
+  container_not_running: { status: 409, message: 'container is not running' },
   operation_in_progress: { status: 409, message: 'another operation is in progress' },
   body_too_large: { status: 413, message: 'request body too large' },
   unsupported_media_type: { status: 415, message: 'unsupported media type' },

@@ -54,6 +54,20 @@ export class EventLog {
     return events;
   }
 
+  /**
+   * Locks the user's row until the end of the current transaction, as {@link append} does, where something is to be
+   * decided before there is an event. SQLite's transactions are alone anyway.
+   */
+  async lock(userId: string): Promise<void> {
+    if (this.database.isSqlite) return;
+    await this.database.manager
+      .createQueryBuilder(UserEntity, 'user')
+      .select('user.id')
+      .where('user.id = :userId', { userId })
+      .setLock('pessimistic_write')
+      .getOne();
+  }
+
   /** At most `limit` of a user's events with a `seq` greater than `after`, in `seq` order. */
   async read({ userId, after, limit }: { userId: string; after: number; limit: number }): Promise<BerthEvent[]> {
     const rows = await this.database.manager

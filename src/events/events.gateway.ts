@@ -1,8 +1,9 @@
 import { Logger } from '@nestjs/common';
 import { OnGatewayConnection, OnGatewayInit, WebSocketGateway } from '@nestjs/websockets';
 import type { DefaultEventsMap, Server, Socket } from 'socket.io';
-import { holdsScope, Principal, TokenService } from '../auth';
-import { ERRORS } from '../errors';
+import { holdsScope, Principal } from '../auth';
+import { DomainError, ERRORS } from '../errors';
+import { RefusedTokens } from '../rate-limits';
 import { EventFeed } from './event-feed';
 import { EventLog } from './event-log';
 import { afterOf, ConnectionRefused, tokenOf } from './handshake';
@@ -27,15 +28,22 @@ const roomOf = (userId: string): string => `user:${userId}`;
 @WebSocketGateway()
 export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConnection<ClientSocket> {
   private readonly logger = new Logger(EventsGateway.name);
+  private server: ClientServer | undefined;
 
   constructor(
-    private readonly tokens: TokenService,
+    private readonly tokens: RefusedTokens,
     private readonly watch: TokenWatch,
     private readonly log: EventLog,
     private readonly feed: EventFeed,
   ) {}
 
+  /** How many sockets follow events through this process. */
+  get socketCount(): number {
+    return this.server?.of('/').sockets.size ?? 0;
+  }
+
   afterInit(server: ClientServer): void {
+    this.server = server;
     server.use((socket, next) => {
       this.admit(socket).then(
         () => next(),
@@ -76,7 +84,7 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
   private async admit(socket: ClientSocket): Promise<void> {
     const auth: unknown = socket.handshake.auth;
     const token = tokenOf(auth);
-    const principal = token === null ? null : await this.tokens.verify(token);
+    const principal = token === null ? null : await this.tokens.verify(socket.request, token);
     if (!principal) throw new ConnectionRefused(ERRORS.unauthorized.message, 'unauthorized');
     if (!holdsScope(principal, 'read')) {
       throw new ConnectionRefused(ERRORS.insufficient_permissions.message, 'insufficient_permissions');
@@ -94,6 +102,7 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
 
   private refusal(socket: ClientSocket, error: unknown): Error {
     if (error instanceof ConnectionRefused) return error;
+    if (error instanceof DomainError) return new ConnectionRefused(error.message, error.code);
     this.giveUp(socket, error);
     return new ConnectionRefused(ERRORS.internal_error.message, 'internal_error');
   }

@@ -1,15 +1,20 @@
 import { Module } from '@nestjs/common';
 import { AuthModule } from '../auth';
+import { RateLimitsModule } from '../rate-limits';
 import { EventFeed } from './event-feed';
+import { EventHistory } from './event-history';
 import { EventLog } from './event-log';
 import { EventRetention } from './event-retention';
+import { EventStreams } from './event-streams';
+import { EventsController } from './events.controller';
 import { EventsGateway } from './events.gateway';
 import { TokenWatch } from './token-watch';
 
-/** Events: the log that changes are told in, the feed that modules follow, and the gateway that clients follow. */
+/** Events: the log that changes are told in, the feed that modules follow, and what clients follow: the gateway, streams and pages. */
 @Module({
-  imports: [AuthModule],
-  providers: [EventLog, EventFeed, EventRetention, TokenWatch, EventsGateway],
-  exports: [EventLog, EventFeed],
+  imports: [AuthModule, RateLimitsModule],
+  controllers: [EventsController],
+  providers: [EventLog, EventFeed, EventHistory, EventStreams, EventRetention, TokenWatch, EventsGateway],
+  exports: [EventLog, EventFeed, EventsGateway, TokenWatch],
 })
 export class EventsModule {}

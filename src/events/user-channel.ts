@@ -161,6 +161,7 @@ export class UserChannel implements Asker {
   }
 }
 
-function isContiguous(page: readonly BerthEvent[], after: number): boolean {
+/** Whether a page that was read after `after` begins right there, and nothing of it was pruned. */
+export function isContiguous(page: readonly BerthEvent[], after: number): boolean {
   return page.length > 0 && page.every((event, index) => event.seq === after + 1 + index);
 }

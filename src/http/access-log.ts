@@ -1,11 +1,14 @@
 import { FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from '../logging';
 
+/** What probes and collectors ask for every few seconds. */
+const FREQUENT = /^\/(health\/|metrics$)/;
+
 /** One line for each answered request: the route's pattern, not the URL, whose query may hold what is nobody's business. */
 export function accessLog(logger: Logger): (request: FastifyRequest, reply: FastifyReply, done: () => void) => void {
   return (request, reply, done) => {
     const { url: route } = request.routeOptions;
-    const level = reply.statusCode >= 500 ? 'warn' : route?.startsWith('/health/') ? 'debug' : 'info';
+    const level = reply.statusCode >= 500 ? 'warn' : FREQUENT.test(route ?? '') ? 'debug' : 'info';
     logger[level](
       {
         method: request.method,

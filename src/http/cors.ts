@@ -7,7 +7,10 @@ export function enableCors(app: NestFastifyApplication, origins: readonly string
     origin: origins.includes('*') ? '*' : [...origins],
     methods: ['GET', 'HEAD', 'POST', 'PATCH', 'PUT', 'DELETE'],
     allowedHeaders: ['authorization', 'content-type', 'idempotency-key', 'last-event-id', 'x-request-id'],
-    exposedHeaders: ['x-request-id', 'retry-after', 'ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset'],
+    exposedHeaders: [
+      ...['x-request-id', 'idempotency-replayed', 'retry-after'],
+      ...['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset'],
+    ],
     maxAge: 600,
     // The strict answer to an incomplete preflight is plain text.
     strictPreflight: false,

@@ -1,13 +1,24 @@
 import { Global, Module } from '@nestjs/common';
 import { APP_FILTER } from '@nestjs/core';
 import { DomainErrorFilter } from '../errors';
+import { type Config, CONFIG } from '../config';
+import { ClientAddress } from './client-address';
 import { Draining } from './draining';
 import { RouteRegistry } from './route-registry';
 
 /** What all of HTTP shares: the one filter, the state of draining, the routes. */
 @Global()
 @Module({
-  providers: [Draining, RouteRegistry, { provide: APP_FILTER, useClass: DomainErrorFilter }],
-  exports: [Draining, RouteRegistry],
+  providers: [
+    Draining,
+    RouteRegistry,
+    {
+      provide: ClientAddress,
+      inject: [CONFIG],
+      useFactory: ({ TRUSTED_PROXIES }: Config) => new ClientAddress(TRUSTED_PROXIES),
+    },
+    { provide: APP_FILTER, useClass: DomainErrorFilter },
+  ],
+  exports: [ClientAddress, Draining, RouteRegistry],
 })
 export class HttpModule {}

@@ -1,8 +1,14 @@
+export { accessLog } from './access-log';
+export { ClientAddress } from './client-address';
 export { Draining } from './draining';
 export { ErrorResponse } from './error-response.dto';
 export { createHttpAdapter } from './http-adapter';
 export { HttpModule } from './http.module';
+export { integerFromQuery } from './integer-from-query';
 export { createOpenApiDocument } from './openapi';
+export { type Page, readPage } from './page';
+export { decodeCursor, encodeCursor, type PageEnd } from './page-cursor';
+export { PagedQuery } from './paged-query';
 export { RouteRegistry } from './route-registry';
 export type { RegisteredRoute } from './route-registry';
 export { setUpHttp } from './set-up-http';

@@ -15,7 +15,8 @@ the container's \`id\`, \`db_id\`, \`name\`, \`status\`, \`image\`, \`role\` and
 \`message\` and \`progress\` from 0 to 100) and \`container_error\` (with \`reason\` and \`message\`). \`seq\` grows by one with each of
 the user's events. To miss none, give as \`after\` the \`event_seq\` of \`GET /api/containers\`, or the last \`seq\` that came: what
 happened since is replayed first, in order. Where that is no longer kept, \`resync_required\` (\`{ type, event_seq }\`) is sent
-instead: list the containers again; later events follow.
+instead: list the containers again; later events follow. The same events come as Server-Sent Events (\`GET /api/events/stream\`) and
+in pages (\`GET /api/events\`).
 `.trim();
 
 const METHODS = ['get', 'post', 'put', 'patch', 'delete'] as const;
@@ -58,6 +59,15 @@ function operationsOf(document: OpenAPIObject): Operation[] {
   );
 }
 
+const seconds = (description: string) => ({ description, schema: { type: 'integer' as const } });
+
+const LIMITED = {
+  'Retry-After': seconds('Seconds.'),
+  'RateLimit-Limit': seconds('Requests in each window. On every other answer too, as the two below.'),
+  'RateLimit-Remaining': seconds('Requests left in this window.'),
+  'RateLimit-Reset': seconds('Seconds until the next window.'),
+};
+
 /** Every error has one shape, so it is documented once and not at each route. */
 function documentErrors(operation: Operation): void {
   const answer = (description: string) => ({
@@ -67,6 +77,10 @@ function documentErrors(operation: Operation): void {
   if (operation.security) {
     operation.responses['401'] ??= answer('The token is missing, unknown, revoked or expired.');
     operation.responses['403'] ??= answer('The token may not do this.');
+    operation.responses['429'] ??= {
+      ...answer('Too many requests; Retry-After says in how many seconds to try again.'),
+      headers: LIMITED,
+    };
   }
   operation.responses['default'] ??= answer('Anything else that went wrong.');
 }

@@ -354,6 +354,11 @@ describe('pages of other sites', () => {
       expect(allowed.status).toBe(204);
       expect(allowed.headers).toMatchObject({ 'access-control-allow-origin': 'https://app.example' });
       expect(allowed.headers['x-request-id']).toMatch(UUID);
+      expect(allowed.headers['access-control-allow-headers']).toContain('idempotency-key');
+      const own = await call('GET', '/api/things/1', { headers: { origin: 'https://app.example' } });
+      expect(own.headers['access-control-expose-headers']).toBe(
+        'x-request-id, idempotency-replayed, retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset',
+      );
       const foreign = await call('GET', '/api/things/1', { headers: { origin: 'https://evil.example' } });
       expect(foreign.headers['access-control-allow-origin']).toBeUndefined();
     } finally {

@@ -12,12 +12,24 @@ export interface RedisTimes {
   readonly checkMs?: number;
 }
 
+const OPTIONS: RedisOptions = {
+  lazyConnect: true,
+  enableOfflineQueue: false,
+  autoResendUnfulfilledCommands: false,
+  autoResubscribe: false,
+  maxRetriesPerRequest: 0,
+  connectTimeout: 5_000,
+  disconnectTimeout: 500,
+  retryStrategy: (attempt) => Math.min(100 * 2 ** Math.min(attempt - 1, 10), LONGEST_BACKOFF_MS),
+};
+
 /**
  * The connections to Redis: one to publish and ask on, one that is subscribed (a subscribed connection can do little
  * else). They reconnect for ever; while Redis is away every command fails at once instead of queueing.
  */
 export class RedisConnection {
   private readonly logger = new Logger(RedisConnection.name);
+  private readonly connections: Redis[] = [];
   private readonly publisher: Redis;
   private readonly subscriber: Redis;
   private readonly watchdog: NodeJS.Timeout;
@@ -26,20 +38,12 @@ export class RedisConnection {
   private closed = false;
 
   /** @param url `redis://…` or `rediss://…`; connecting goes on in the background, so that a missing Redis delays no start */
-  constructor(url: string, { answerMs = 3_000, checkMs = 10_000 }: RedisTimes = {}) {
-    const options: RedisOptions = {
-      lazyConnect: true,
-      enableOfflineQueue: false,
-      autoResendUnfulfilledCommands: false,
-      autoResubscribe: false,
-      maxRetriesPerRequest: 0,
-      connectTimeout: 5_000,
-      commandTimeout: answerMs,
-      disconnectTimeout: 500,
-      retryStrategy: (attempt) => Math.min(100 * 2 ** Math.min(attempt - 1, 10), LONGEST_BACKOFF_MS),
-    };
-    this.publisher = this.open(url, options);
-    this.subscriber = this.open(url, options);
+  constructor(
+    private readonly url: string,
+    { answerMs = 3_000, checkMs = 10_000 }: RedisTimes = {},
+  ) {
+    this.publisher = this.open({ answerMs });
+    this.subscriber = this.open({ answerMs });
     // Not ioredis's `socketTimeout`: its timer outlives the connection and breaks the next one (5.11).
     this.watchdog = setInterval(() => this.check(), checkMs);
     this.watchdog.unref();
@@ -70,17 +74,10 @@ export class RedisConnection {
     if (this.subscriber.status === 'ready') subscribe();
   }
 
-  /** Ends both connections for good. */
-  close(): void {
-    if (this.closed) return;
-    this.closed = true;
-    clearInterval(this.watchdog);
-    this.publisher.disconnect();
-    this.subscriber.disconnect();
-  }
-
-  private open(url: string, options: RedisOptions): Redis {
-    const redis = new Redis(url, options);
+  /** One more connection, for commands that somebody waits for: each fails after `answerMs`. Closed with the others. */
+  open({ answerMs }: { readonly answerMs: number }): Redis {
+    const redis = new Redis(this.url, { ...OPTIONS, commandTimeout: answerMs });
+    this.connections.push(redis);
     redis.on('error', (error) => {
       this.lost(error);
     });
@@ -90,9 +87,17 @@ export class RedisConnection {
     return redis;
   }
 
+  /** Ends all connections for good. */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    clearInterval(this.watchdog);
+    for (const redis of this.connections) redis.disconnect();
+  }
+
   /** A peer that vanished without a word sends nothing, and no error: such a connection is given up for a new one. */
   private check(): void {
-    for (const redis of [this.publisher, this.subscriber]) {
+    for (const redis of this.connections) {
       if (redis.status !== 'ready' || this.checking.has(redis)) continue;
       this.checking.add(redis);
       redis
@@ -109,11 +114,14 @@ export class RedisConnection {
   private lost(error: unknown): void {
     if (this.down || this.closed) return;
     this.down = true;
-    this.logger.warn({ msg: 'Redis does not answer; other processes are told late until it does', err: error });
+    this.logger.warn({
+      msg: 'Redis does not answer; until it does, other processes are told late and rate limits count nothing',
+      err: error,
+    });
   }
 
   private up(): void {
-    if (!this.down || [this.publisher, this.subscriber].some(({ status }) => status !== 'ready')) return;
+    if (!this.down || this.connections.some(({ status }) => status !== 'ready')) return;
     this.down = false;
     this.logger.log('Redis answers again');
   }

@@ -6,6 +6,8 @@ export interface SignalMap {
   token_revoked: { readonly tokenId: string };
   /** No operation holds this container any more. */
   container_released: { readonly containerId: string };
+  /** Connections of this agent that are older than `epoch` are over. */
+  agent_epoch: { readonly agentId: string; readonly epoch: number };
   /** The holder of this container's operation should give up. */
   operation_cancelled: { readonly containerId: string };
 }

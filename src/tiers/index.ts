@@ -1,4 +1,4 @@
-export { loadTierTable } from './load-tier-table';
+export { GUEST_TIER, loadTiers } from './load-tiers';
 export { RESOURCE_FIELDS, Resources } from './resources';
 export type { RequestedResources } from './resources';
 export type { Tier } from './tier-table';

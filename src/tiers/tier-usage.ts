@@ -14,4 +14,9 @@ export class TierUsage {
     // By the table's name: containers know tiers, and not the other way round. Deleted rows are invisible to a count.
     return this.database.manager.countBy<{ userId: string }>('containers', { userId });
   }
+
+  /** The user's agents that are not deleted, connected or not; for decisions as {@link containersOf}. */
+  agentsOf(userId: string): Promise<number> {
+    return this.database.manager.countBy<{ userId: string }>('agents', { userId });
+  }
 }

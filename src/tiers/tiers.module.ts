@@ -1,13 +1,13 @@
 import { Module } from '@nestjs/common';
 import { type Config, CONFIG } from '../config';
-import { loadTierTable } from './load-tier-table';
+import { loadTiers } from './load-tiers';
 import { TierUsage } from './tier-usage';
 import { TIER_TABLE, TiersService } from './tiers.service';
 
 /** Tiers as data: the limits, the checks against them, and what is used of them. */
 @Module({
   providers: [
-    { provide: TIER_TABLE, inject: [CONFIG], useFactory: (config: Config) => loadTierTable(config.TIERS_FILE) },
+    { provide: TIER_TABLE, inject: [CONFIG], useFactory: (config: Config) => loadTiers(config) },
     TiersService,
     TierUsage,
   ],

@@ -28,7 +28,7 @@ export class TiersService {
   }
 
   /** When the session of a user who comes to this tier now ends; null for tiers without a session of the user's. */
-  sessionEnd(name: string, now = new Date()): Date | null {
+  sessionEnd(name: string, now: Date): Date | null {
     const { sessionSeconds, sessionOnce } = this.limitsOf(name);
     return sessionOnce && sessionSeconds !== null ? new Date(now.getTime() + sessionSeconds * 1000) : null;
   }

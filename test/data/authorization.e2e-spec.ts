@@ -2,16 +2,19 @@ import { randomUUID } from 'node:crypto';
 import { TokenService } from '../../src/auth';
 import { RouteRegistry } from '../../src/http';
 import { Berth, TestUser } from '../support/berth';
+import { newAgent } from '../support/agent-client';
 import { NewContainer } from '../support/api-client';
 import { RealDocker } from '../support/real-docker';
 
 jest.setTimeout(60_000);
 
+type Kind = 'container' | 'token' | 'user';
+
 /** What each route asks of a caller. A route that is not here fails the test that enumerates the router. */
 interface RouteRule {
-  readonly scope: 'public' | 'read' | 'write';
+  readonly scope: 'public' | 'read' | 'write' | 'admin';
   /** What `:id` names, if anything. */
-  readonly id?: 'container' | 'token';
+  readonly id?: Kind;
   readonly body?: object;
 }
 
@@ -19,23 +22,39 @@ const SETTINGS = { name: 'renamed', memory_mb: 256, cpu_shares: 500, disk_mb: 10
 const RULES: Readonly<Record<string, RouteRule>> = {
   'GET /health/live': { scope: 'public' },
   'GET /health/ready': { scope: 'public' },
+  'GET /metrics': { scope: 'public' },
   'GET /api/openapi.json': { scope: 'public' },
   'GET /api/docs': { scope: 'public' },
+  'POST /api/auth/guest': { scope: 'public', body: { username: 'x' } },
   'POST /api/containers': { scope: 'write', body: { image: 'sandbox', name: 'a name with spaces' } },
   'GET /api/containers': { scope: 'read' },
   'GET /api/containers/:id': { scope: 'read', id: 'container' },
   'GET /api/containers/:id/wait': { scope: 'read', id: 'container' },
   'POST /api/containers/:id/start': { scope: 'write', id: 'container' },
   'POST /api/containers/:id/stop': { scope: 'write', id: 'container' },
+  'POST /api/containers/:id/restore': { scope: 'write', id: 'container' },
   'DELETE /api/containers/:id': { scope: 'write', id: 'container' },
   'PATCH /api/containers/:id': { scope: 'write', id: 'container', body: SETTINGS },
   'PATCH /api/containers/:id/settings': { scope: 'write', id: 'container', body: SETTINGS },
+  'POST /api/agents': { scope: 'write', body: { name: 'a name with spaces' } },
+  'GET /api/agents': { scope: 'read' },
+  'GET /api/events': { scope: 'read' },
+  'GET /api/events/stream': { scope: 'read' },
   'GET /api/images': { scope: 'read' },
+  'GET /api/roles': { scope: 'read' },
   'GET /api/tiers': { scope: 'read' },
   'GET /api/me': { scope: 'read' },
   'GET /api/tokens': { scope: 'read' },
   'POST /api/tokens': { scope: 'write', body: { name: 'x', scopes: ['nonsense'] } },
   'DELETE /api/tokens/:id': { scope: 'write', id: 'token' },
+  'GET /api/audit': { scope: 'read' },
+  'GET /api/admin/users': { scope: 'admin' },
+  'PATCH /api/admin/users/:id': { scope: 'admin', id: 'user', body: { tier: 'pro' } },
+  'POST /api/admin/users/:id/revoke-tokens': { scope: 'admin', id: 'user' },
+  'GET /api/admin/containers': { scope: 'admin' },
+  'POST /api/admin/containers/:id/stop': { scope: 'admin', id: 'container' },
+  'DELETE /api/admin/tokens/:id': { scope: 'admin', id: 'token' },
+  'POST /api/admin/reconcile': { scope: 'admin' },
 };
 
 /** The documentation's own files; what they hold is public. */
@@ -50,6 +69,7 @@ describe('authorization', () => {
   let owner: TestUser;
   let stranger: TestUser;
   let container: NewContainer;
+  let agentId: string;
   let tokenId: string;
 
   beforeAll(async () => {
@@ -57,6 +77,7 @@ describe('authorization', () => {
     owner = await berth.user();
     stranger = await berth.user();
     container = await owner.api.running();
+    agentId = (await newAgent(owner)).id;
     tokenId = String((await owner.api.call('POST', '/api/tokens', { name: 'spare' })).body['id']);
   });
 
@@ -100,7 +121,9 @@ describe('authorization', () => {
     });
 
     it('must refuse a token without the scope', async () => {
-      for (const scopes of [[scope === 'read' ? 'write' : 'read'], ['agent']] as const) {
+      const weaker =
+        scope === 'admin' ? (['read', 'write'] as const) : ([scope === 'read' ? 'write' : 'read'] as const);
+      for (const scopes of [weaker, ['agent']] as const) {
         const answer = await call(route, bearer(await issued([...scopes])), id ? idOf(id) : '', body);
         expect(answer.status).toBe(403);
         expect(await answer.json()).toMatchObject({
@@ -111,14 +134,18 @@ describe('authorization', () => {
     });
 
     it('must let a token with the scope alone through to its own faults', async () => {
-      const answer = await call(route, bearer(await issued([scope as 'read'])), randomUUID(), { unknown: 1 });
+      const answer = await call(route, bearer(await issued([scope as 'read' | 'write' | 'admin'])), randomUUID(), {
+        unknown: 1,
+      });
       expect([401, 403]).not.toContain(answer.status);
     });
   });
 
-  describe.each(WITH_ID)('%s', (route, { id, body }) => {
+  // An admin may; what happens then is tested with the rest of what admins do.
+  describe.each(WITH_ID.filter(([, { scope }]) => scope !== 'admin'))('%s', (route, { id, body }) => {
     it("must tell the truth about somebody else's", async () => {
-      const forms = id === 'container' ? [container.db_id, container.id, container.id.slice(0, 12)] : [tokenId];
+      const ofContainer = [container.db_id, container.id, container.id.slice(0, 12), agentId];
+      const forms = id === 'container' ? ofContainer : [tokenId];
       for (const form of forms) {
         const answer = await call(withQuery(route), bearer(stranger.token), form, body);
         const expected = id === 'container' ? { error: 'not authorized' } : { error: 'token not found' };
@@ -126,7 +153,9 @@ describe('authorization', () => {
         expect(await answer.json()).toMatchObject(expected);
       }
     });
+  });
 
+  describe.each(WITH_ID)('%s', (route, { scope, id, body }) => {
     it('must not find what is not there, whatever it looks like', async () => {
       const odd = [
         'nonsense',
@@ -141,16 +170,23 @@ describe('authorization', () => {
       ];
       const forms = [randomUUID(), 'a'.repeat(64), 'b'.repeat(12), ...odd];
       for (const form of forms) {
-        const answer = await call(withQuery(route), bearer(owner.token), form, body);
+        const caller = scope === 'admin' ? await issued(['admin']) : owner.token;
+        const answer = await call(withQuery(route), bearer(caller), form, body);
         expect(answer.status).toBe(404);
-        expect(await answer.json()).toMatchObject({
-          error: id === 'container' ? 'container not found' : 'token not found',
-        });
+        expect(await answer.json()).toMatchObject({ error: `${String(id)} not found` });
       }
     });
   });
 
-  it('must not have harmed the container that strangers tried to reach', async () => {
+  const byContainerId = WITH_ID.filter(([, { scope, id }]) => id === 'container' && scope !== 'admin');
+  it.each(byContainerId)('%s must say of an unknown agent that it is one', async (route, { body }) => {
+    const answer = await call(withQuery(route), bearer(owner.token), `agent:${randomUUID()}`, body);
+    expect(answer.status).toBe(404);
+    expect(await answer.json()).toMatchObject({ error: 'agent not found', code: 'agent_not_found' });
+  });
+
+  it('must not have harmed the container and the agent that strangers tried to reach', async () => {
+    expect((await owner.api.get(agentId)).body).toMatchObject({ id: agentId, status: 'offline' });
     expect((await owner.api.get(container.db_id)).body).toMatchObject({ status: 'running', id: container.id });
   });
 
@@ -160,8 +196,8 @@ describe('authorization', () => {
     expect(answer.status).toBe(403);
   });
 
-  function idOf(kind: 'container' | 'token'): string {
-    return kind === 'container' ? container.db_id : tokenId;
+  function idOf(kind: Kind): string {
+    return { container: container.db_id, token: tokenId, user: owner.id }[kind];
   }
 
   function call(route: string, headers: Record<string, string>, id: string, body?: object): Promise<Response> {
@@ -178,7 +214,10 @@ describe('authorization', () => {
     return { authorization: `Bearer ${token}` };
   }
 
-  async function issued(scopes: ('read' | 'write' | 'agent')[], expiresAt: Date | null = null): Promise<string> {
+  async function issued(
+    scopes: ('read' | 'write' | 'admin' | 'agent')[],
+    expiresAt: Date | null = null,
+  ): Promise<string> {
     const { text } = await berth.app.get(TokenService).issue({ userId: owner.id, name: 'matrix', scopes, expiresAt });
     return text;
   }

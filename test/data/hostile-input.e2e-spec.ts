@@ -6,6 +6,7 @@ jest.setTimeout(60_000);
 
 const SETTINGS = { name: 'valid', memory_mb: 256, cpu_shares: 500, disk_mb: 1024 };
 const CREATE = { image: 'sandbox', ...SETTINGS };
+const AGENT = { name: 'valid', description: 'valid', os: 'linux', arch: 'x64', tags: ['valid'] };
 const TOKEN = { name: 'valid', scopes: ['read'], expires_in: 1 };
 
 /** Nothing of these is right for any field. */
@@ -41,7 +42,7 @@ const NEVER_RIGHT: readonly unknown[] = [
 ];
 
 const FIELDS: readonly (readonly [string, string, Readonly<Record<string, unknown>>, string, readonly unknown[]])[] = [
-  ...['image', 'custom_image', 'name', 'memory_mb', 'cpu_shares', 'disk_mb'].map(
+  ...['image', 'custom_image', 'name', 'role', 'memory_mb', 'cpu_shares', 'disk_mb'].map(
     (field) => ['POST', '/api/containers', CREATE, field, NEVER_RIGHT] as const,
   ),
   [
@@ -54,16 +55,40 @@ const FIELDS: readonly (readonly [string, string, Readonly<Record<string, unknow
   ...['name', 'memory_mb', 'cpu_shares', 'disk_mb'].map(
     (field) => ['PATCH', '/api/containers/:target', SETTINGS, field, NEVER_RIGHT] as const,
   ),
+  ['POST', '/api/auth/guest', { username: 'valid' }, 'username', NEVER_RIGHT] as const,
+  ['PATCH', '/api/admin/users/:user', { tier: 'pro' }, 'tier', NEVER_RIGHT] as const,
   ...['scopes', 'expires_in'].map((field) => ['POST', '/api/tokens', TOKEN, field, NEVER_RIGHT] as const),
+  ...['name', 'description', 'os', 'arch'].map((field) => ['POST', '/api/agents', AGENT, field, NEVER_RIGHT] as const),
+  [
+    ...(['POST', '/api/agents', AGENT, 'tags'] as const),
+    [
+      ...NEVER_RIGHT,
+      ['a', 'a'],
+      ['a b'],
+      [null],
+      [{}],
+      ['x'.repeat(33)],
+      Array.from({ length: 17 }, (_, n) => String(n)),
+    ],
+  ] as const,
 ];
 
 /** Right for these fields after all: words of digits and letters, and null where leaving out is allowed. */
 const WORDS: readonly unknown[] = ['256', 'NaN', 'Infinity', '0x10', '9'.repeat(400)];
-const REQUIRED: ReadonlySet<string> = new Set(['image']);
+const REQUIRED: ReadonlySet<string> = new Set(['image', 'username']);
 const RIGHT: Readonly<Record<string, readonly unknown[]>> = {
   name: ['256', 'NaN', 'Infinity', '0x10'],
+  username: ['256', 'NaN', 'Infinity', '0x10'],
   custom_image: WORDS,
   env: [{}],
+  os: ['256', 'NaN', 'Infinity', '0x10'],
+  arch: ['256', 'NaN', 'Infinity', '0x10'],
+  tags: [[], ['a', 'b']],
+  // Any one line of text.
+  description: [
+    ...WORDS,
+    ...['', ' ', '💥', '../../etc/passwd', "'; DROP TABLE containers; --", '{{7*7}}', '$(reboot)', 'İ'],
+  ],
 };
 
 describe('hostile input', () => {
@@ -76,7 +101,7 @@ describe('hostile input', () => {
 
   beforeAll(async () => {
     berth = await Berth.start({ environment: { INSTANCE_ID: instance } });
-    user = await berth.user();
+    user = await berth.user('pro', ['admin']);
     const events = await berth.record(user);
     target = String((await user.api.create({ custom_image: 'berth/no-such-image:1' })).body['db_id']);
     await events.next('container_error');
@@ -93,7 +118,7 @@ describe('hostile input', () => {
       const wrong = values.filter((value) => !right.some((each) => deepEqual(each, value)));
       for (const value of wrong) {
         const body = { ...valid, ...(field === 'custom_image' && { image: 'custom' }), [field]: value };
-        const answer = await user.api.call(method, path.replace(':target', target), body);
+        const answer = await user.api.call(method, path.replace(':target', target).replace(':user', user.id), body);
         expect({ value, status: answer.status, body: answer.body }).toMatchObject({ value, status: 400 });
         expect(answer.body).toMatchObject({ error: 'invalid parameters', code: 'invalid_parameters' });
         expectNoLeak(JSON.stringify(answer.body));

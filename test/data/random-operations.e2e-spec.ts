@@ -14,27 +14,45 @@ jest.setTimeout(120_000);
 
 const INSTANCE = 'random';
 const USERS = 4;
-const OPERATIONS = 400;
+const OPERATIONS = 250;
 /** How many operations are under way at once. */
 const WORKERS = 8;
 const LIMIT = 5;
 const SIZES = [
   { memory_mb: 256, cpu_shares: 250, disk_mb: 1024 },
   { memory_mb: 512, cpu_shares: 500, disk_mb: 1024 },
+  { memory_mb: 512, cpu_shares: 500, disk_mb: 2048 },
 ];
 const FAULTY: readonly EngineMethod[] = [
   ...(['createContainer', 'startContainer', 'stopContainer', 'removeContainer', 'renameContainer'] as const),
   ...(['inspectContainer', 'listContainers', 'ensureImage', 'ensureVolume'] as const),
+  ...(['measureVolume', 'copyVolume', 'removeVolume', 'listVolumes'] as const),
 ];
+
+/** Puts a mark into the first volume of each container, which then must be in every volume that it moves to. */
+class MarkingDaemon extends FakeDaemon {
+  private readonly marked = new Set<string>();
+
+  override ensureVolume(volume: Parameters<FakeDaemon['ensureVolume']>[0]): { existed: boolean } {
+    const made = super.ensureVolume(volume);
+    const { containerId } = volume.owner;
+    if (made.existed || volume.name !== `berth-${containerId}`) return made;
+    if (this.marked.has(containerId)) this.violations.push(`${volume.name} was lost and made anew`);
+    this.marked.add(containerId);
+    this.write(volume.name, containerId);
+    return made;
+  }
+}
 
 /**
  * Many users, several processes where the database allows it, everything at once, an engine that fails before and after it
  * acts, and somebody who kills and removes containers behind Berth's back. `BERTH_TEST_SEED` makes a run again.
  */
-describe('random operations under faults', () => {
+describe.each(['none', 'move'] as const)('random operations under faults (volumeResize: %s)', (volumeResize) => {
   const seed = Number(process.env['BERTH_TEST_SEED'] ?? randomInt(2 ** 31));
   const random = new SeededRandom(seed);
-  const daemon = new FakeDaemon();
+  const daemon = new MarkingDaemon();
+  daemon.capabilities = { ...daemon.capabilities, volumeResize };
   const engines: FakeEngine[] = [];
   const processes: Berth[] = [];
   const callers: Caller[] = [];
@@ -48,7 +66,7 @@ describe('random operations under faults', () => {
       engines.push(engine);
       const environment = {
         ...{ INSTANCE_ID: INSTANCE, SWEEP_INTERVAL_SECONDS: '1', ORPHAN_GRACE_SECONDS: '0' },
-        ...{ OPERATION_CLAIM_SECONDS: '3', OPERATION_WAIT_SECONDS: '20' },
+        ...{ OPERATION_CLAIM_SECONDS: '3', OPERATION_WAIT_SECONDS: '20', VOLUME_COPY_IMAGE: testImage() },
       };
       processes.push(await Berth.start({ database, engine, environment }));
     }
@@ -111,7 +129,7 @@ describe('random operations under faults', () => {
       daemon.down = true;
       setTimeout(() => (daemon.down = false), 20);
     } else {
-      const running = daemon.running();
+      const running = daemon.running().filter(({ name }) => what === 'vanish' || !name.endsWith('-move'));
       if (running.length > 0) daemon[what](random.pick(running).dockerId);
     }
   }
@@ -126,7 +144,9 @@ describe('random operations under faults', () => {
         expect(containers).toEqual([]);
         continue;
       }
-      expect(daemon.volumes.has(row.volumeName)).toBe(true);
+      expect(daemon.volumes.get(row.volumeName)).toMatchObject({ content: row.id });
+      if (volumeResize === 'move') expect(daemon.volumes.get(row.volumeName)).toMatchObject({ diskMb: row.diskMb });
+      expect(daemon.listVolumes({ instance: INSTANCE, containerId: row.id })).toHaveLength(1);
       const current = containers.find(({ dockerId }) => dockerId === row.dockerId);
       expect(containers).toEqual(current ? [current] : []);
       expect(current?.state === 'running').toBe(row.status === 'running');

@@ -1,69 +1,35 @@
-import type { PullProgress } from '../../src/docker';
+import type { EngineErrorCode } from '../../src/docker';
 import { EngineSandbox } from '../support/engine-sandbox';
-import { eventually } from '../support/eventually';
-import { TinyRegistry } from '../support/tiny-registry';
+import { type Refusal, TinyRegistry } from '../support/tiny-registry';
 
 jest.setTimeout(60_000);
 
-describe('pulling from a registry', () => {
+describe('an image that its registry refuses', () => {
   const sandbox = new EngineSandbox();
-  const engine = sandbox.engine();
-  let registry: TinyRegistry;
+  const registry = new TinyRegistry();
 
-  beforeEach(async () => {
-    registry = new TinyRegistry();
-    await registry.listen();
-  });
-  afterEach(async () => {
-    await sandbox.real.docker
-      .getImage(registry.reference('1'))
-      .remove()
-      .catch(() => undefined);
+  beforeAll(() => registry.listen());
+  afterAll(async () => {
     await registry.close();
-  });
-  afterAll(() => sandbox.cleanUp());
-
-  const downloads = (): number => registry.requests.filter((path) => path.includes('/blobs/')).length;
-
-  it('must happen once for many callers, with progress that never falls, and not again', async () => {
-    const reference = registry.reference('1');
-    expect(await engine.presentImages([reference])).toEqual(new Set());
-    const heard: PullProgress[][] = [[], [], []];
-    await Promise.all(
-      heard.map((list) => engine.ensureImage(reference, { onProgress: (progress) => list.push(progress) })),
-    );
-    expect(downloads()).toBe(2);
-    for (const list of heard) {
-      const percents = list.map(({ percent }) => percent);
-      expect(percents).toEqual([...percents].sort((a, b) => a - b));
-      expect(percents.at(-1)).toBe(100);
-      expect(percents.some((percent) => percent > 0 && percent < 100)).toBe(true);
-    }
-    await engine.ensureImage(reference);
-    expect(downloads()).toBe(2);
-    expect(await engine.presentImages([reference])).toEqual(new Set([reference]));
+    await sandbox.cleanUp();
   });
 
-  it('must say that an image is not there', async () => {
-    await expect(engine.ensureImage(registry.reference('nope'))).rejects.toMatchObject({ code: 'image_not_found' });
-  });
-
-  it('must say that an image cannot be had while its registry does not answer', async () => {
-    await registry.close();
-    await expect(engine.ensureImage('127.0.0.1:1/berth/pulled:1')).rejects.toMatchObject({ code: 'image_unavailable' });
-    registry = new TinyRegistry();
-    await registry.listen();
-  });
-
-  it('must be broken off when nobody waits any more', async () => {
-    registry.gate = new Promise(() => undefined);
-    const reference = registry.reference('1');
-    const abort = new AbortController();
-    const pull = engine.ensureImage(reference, { signal: abort.signal });
-    await Promise.all([
-      expect(pull).rejects.toMatchObject({ code: 'aborted' }),
-      eventually(() => expect(downloads()).toBeGreaterThan(0)).then(() => abort.abort()),
-    ]);
-    expect(await engine.presentImages([reference])).toEqual(new Set());
+  it.each<[string, Refusal, EngineErrorCode, number]>([
+    ['too many pulls', { status: 429, code: 'TOOMANYREQUESTS', message: 'slow down' }, 'image_unavailable', 1],
+    ['a failure', { status: 503 }, 'image_unavailable', 3],
+    ['a refusal that may be an absence', { status: 403, code: 'DENIED', message: 'denied' }, 'image_not_found', 1],
+    [
+      'a refusal of the credentials',
+      { status: 401, code: 'UNAUTHORIZED', message: 'unauthorized' },
+      'image_access_denied',
+      1,
+    ],
+    ['a refusal without words', { status: 403 }, 'image_not_found', 1],
+    ['an unknown repository', { status: 404, code: 'NAME_UNKNOWN', message: 'unknown' }, 'image_not_found', 1],
+  ])('must be understood, and asked for again only where that may help: %s', async (_what, refusal, code, times) => {
+    registry.refusal = refusal;
+    registry.asked = 0;
+    await expect(sandbox.engine().ensureImage(registry.reference)).rejects.toMatchObject({ code });
+    expect(registry.asked).toBe(times);
   });
 });

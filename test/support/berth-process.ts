@@ -2,6 +2,7 @@ import { ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { promisify } from 'node:util';
 import { ApiClient } from './api-client';
+import { NO_RATE_LIMITS } from './no-rate-limits';
 
 /** A server as a process of its own, so that it can be killed. Needs the build. */
 export class BerthProcess {
@@ -14,7 +15,7 @@ export class BerthProcess {
     this.environment = {
       ...process.env,
       ...{ NODE_ENV: 'test', PORT: '0', HOST: '127.0.0.1', LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'fatal' },
-      ...{ SANDBOX_RUNTIME: runtime, ...environment },
+      ...{ SANDBOX_RUNTIME: runtime, ...NO_RATE_LIMITS, ...environment },
     };
   }
 

@@ -11,6 +11,7 @@ import { ContainerEngine } from '../../src/docker';
 import { createHttpAdapter } from '../../src/http';
 import { ApiClient } from './api-client';
 import { EventRecorder } from './event-recorder';
+import { NO_RATE_LIMITS } from './no-rate-limits';
 import { openTestDatabase, TestDatabase } from './test-database';
 
 /** What a test may set; the rest is as `npm start` would have it. */
@@ -30,14 +31,6 @@ export interface TestUser {
   readonly token: string;
   readonly api: ApiClient;
 }
-
-/** Tests ask more often than any client; those of the limits set their own. */
-const NO_RATE_LIMITS = {
-  RATE_LIMIT_PER_MINUTE: '0',
-  RATE_LIMIT_CREATES_PER_MINUTE: '0',
-  RATE_LIMIT_GUESTS_PER_HOUR: '0',
-  RATE_LIMIT_REFUSALS_PER_MINUTE: '0',
-};
 
 /** A whole server on a free port, with real sockets. */
 export class Berth {
@@ -108,7 +101,7 @@ async function startWith({ engine, clock }: BerthOptions, config: Config): Promi
   if (engine) builder.overrideProvider(ContainerEngine).useValue(engine);
   if (clock) builder.overrideProvider(Clock).useValue(clock);
   const module = await builder.compile();
-  const app = module.createNestApplication<NestFastifyApplication>(createHttpAdapter(), { logger: false });
+  const app = module.createNestApplication<NestFastifyApplication>(createHttpAdapter(config), { logger: false });
   setUpApp(app);
   await app.listen(config.PORT, config.HOST);
   return app;

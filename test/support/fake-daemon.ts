@@ -6,9 +6,13 @@ import type {
   EngineCapabilities,
   EngineEvent,
   EngineState,
+  ExecOutput,
+  ExecRequest,
   ListedContainer,
+  ListedVolume,
   ObservedContainer,
   OwnerLabels,
+  VolumeCopy,
   WatchMessage,
 } from '../../src/docker';
 
@@ -18,6 +22,7 @@ export interface FakeContainer {
   readonly spec: ContainerSpec;
   readonly createdAt: Date;
   readonly ipAddress: string;
+  readonly mounts: readonly string[];
   name: string;
   state: EngineState;
   startedAt: string | null;
@@ -25,8 +30,27 @@ export interface FakeContainer {
   oomKilled: boolean;
 }
 
+/** A volume as the fake daemon keeps it. Its content is a word, so that a test sees whether the data is there. */
+export interface FakeVolume {
+  readonly diskMb: number;
+  readonly owner: OwnerLabels;
+  content: string;
+  /** The space that the content takes. */
+  bytes: number;
+}
+
 /** How containers of an image take a start. */
 export type StartOutcome = 'runs' | 'refused' | 'crashes';
+
+/** A command that runs in a container. */
+export interface FakeCommand {
+  readonly container: FakeContainer;
+  readonly command: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  write(stream: ExecOutput['stream'], text: string): void;
+  /** Aborted when the container ends under the command; what it then does is nobody's concern. */
+  readonly killed: AbortSignal;
+}
 
 interface Watcher {
   readonly instance: string;
@@ -39,17 +63,21 @@ interface Watcher {
  */
 export class FakeDaemon {
   readonly containers = new Map<string, FakeContainer>();
-  readonly volumes = new Map<string, { diskMb: number; owner: OwnerLabels }>();
+  readonly volumes = new Map<string, FakeVolume>();
   readonly images = new Set<string>([testImage()]);
   /** What a pull finds. */
   readonly registry = new Set<string>();
   readonly startOutcomes = new Map<string, StartOutcome>();
   /** Promises that were broken, such as two containers that ran on one volume; a test expects it to be empty. */
   readonly violations: string[] = [];
-  capabilities: EngineCapabilities = { runtime: 'runsc', diskQuota: 'unsupported' };
+  capabilities: EngineCapabilities = { runtime: 'runsc', diskQuota: 'unsupported', volumeResize: 'none' };
   /** As if nobody listened on the socket. */
   down = false;
 
+  /** What commands do in containers; by default they succeed without a word. @returns the exit code */
+  onExec: (command: FakeCommand) => Promise<number> | number = () => 0;
+
+  private readonly commands = new Map<string, Set<() => void>>();
   private readonly watchers = new Set<Watcher>();
   private clock = Date.now();
   private created = 0;
@@ -68,22 +96,9 @@ export class FakeDaemon {
     // Docker makes a volume that is missing, without labels.
     if (!this.volumes.has(spec.volumeName)) {
       this.violations.push(`${spec.name} was created before its volume ${spec.volumeName}`);
-      this.volumes.set(spec.volumeName, { diskMb: spec.diskMb, owner: spec.owner });
+      this.ensureVolume({ name: spec.volumeName, diskMb: spec.diskMb, owner: spec.owner });
     }
-    this.created += 1;
-    const dockerId = randomBytes(32).toString('hex');
-    this.containers.set(dockerId, {
-      dockerId,
-      spec,
-      createdAt: new Date(this.tick()),
-      ipAddress: `172.30.${String(this.created >> 8)}.${String(this.created & 255)}`,
-      name: spec.name,
-      state: 'created',
-      startedAt: null,
-      exitCode: null,
-      oomKilled: false,
-    });
-    return dockerId;
+    return this.add(spec, [spec.volumeName]).dockerId;
   }
 
   start(dockerId: string): 'started' | 'already_running' {
@@ -131,6 +146,22 @@ export class FakeDaemon {
     container.name = name;
   }
 
+  /** Begins a command. @returns its exit code, once it ends: 137 if the container ended under it */
+  exec(dockerId: string, { command, env = {}, onOutput }: ExecRequest): Promise<number> {
+    const container = this.existing(dockerId, 'exec');
+    if (container.state === 'paused') throw new EngineError('container_paused', 'cannot exec in a paused container');
+    if (container.state !== 'running') throw new EngineError('container_not_running', `${container.name} does not run`);
+    const abort = new AbortController();
+    const commands = this.commands.get(dockerId) ?? new Set();
+    this.commands.set(dockerId, commands);
+    const killed = new Promise<number>((resolve) => abort.signal.addEventListener('abort', () => resolve(137)));
+    const kill = (): void => abort.abort();
+    commands.add(kill);
+    const write: FakeCommand['write'] = (stream, text) => onOutput?.({ stream, data: Buffer.from(text) });
+    const done = (async () => this.onExec({ container, command, env, write, killed: abort.signal }))();
+    return Promise.race([killed, done]).finally(() => commands.delete(kill));
+  }
+
   inspect(dockerId: string): ObservedContainer | null {
     const container = this.containers.get(dockerId);
     if (!container) return null;
@@ -155,12 +186,51 @@ export class FakeDaemon {
 
   ensureVolume({ name, diskMb, owner }: { name: string; diskMb: number; owner: OwnerLabels }): { existed: boolean } {
     const existed = this.volumes.has(name);
-    if (!existed) this.volumes.set(name, { diskMb, owner });
+    if (!existed) this.volumes.set(name, { diskMb, owner, content: '', bytes: 0 });
     return { existed };
   }
 
+  listVolumes(filter: { instance: string; containerId?: string }): ListedVolume[] {
+    return [...this.volumes]
+      .filter(([, { owner }]) => owner.instance === filter.instance)
+      .filter(([, { owner }]) => filter.containerId === undefined || owner.containerId === filter.containerId)
+      .map(([name, { owner }]) => ({ name, containerId: owner.containerId }));
+  }
+
+  /** What somebody leaves in a volume. */
+  write(volumeName: string, content: string, bytes = content.length): void {
+    Object.assign(this.volume(volumeName), { content, bytes });
+  }
+
+  /** The first half of a copy: the container that copies is there, and the target is of no use. */
+  beginCopy({ from, to, image, owner }: VolumeCopy): FakeContainer {
+    if (!this.images.has(image)) throw new EngineError('docker_error', `no such image: ${image}`);
+    this.volume(from);
+    const name = `berth-${owner.containerId}-move`;
+    const leftover = [...this.containers.values()].find((container) => container.name === name);
+    if (leftover) this.remove(leftover.dockerId);
+    for (const volume of [from, to]) {
+      const rival = this.running().find(({ mounts }) => mounts.includes(volume));
+      if (rival) this.violations.push(`${volume} was copied while ${rival.name} ran on it`);
+    }
+    const limits = { memoryMb: 0, cpuShares: 0, diskMb: 0 };
+    const worker = this.add({ name, image, env: {}, ...limits, volumeName: to, owner, generation: 0 }, [from, to]);
+    worker.state = 'running';
+    this.write(to, 'half of a copy');
+    return worker;
+  }
+
+  /** The second half. */
+  finishCopy({ from, to }: VolumeCopy, worker: FakeContainer): { bytes: number } {
+    if (!this.containers.delete(worker.dockerId)) throw new EngineError('copy_failed', 'the copying was cut off');
+    const { content, bytes } = this.volume(from);
+    if (bytes > this.volume(to).diskMb * 2 ** 20) throw new EngineError('data_too_large', 'the new volume is full');
+    this.write(to, content, bytes);
+    return { bytes };
+  }
+
   removeVolume(name: string): void {
-    const user = [...this.containers.values()].find(({ spec }) => spec.volumeName === name);
+    const user = [...this.containers.values()].find(({ mounts }) => mounts.includes(name));
     if (user) throw new EngineError('docker_error', `volume ${name} is in use by ${user.name}`);
     this.volumes.delete(name);
   }
@@ -230,6 +300,25 @@ export class FakeDaemon {
     }
   }
 
+  private add(spec: ContainerSpec, mounts: readonly string[]): FakeContainer {
+    this.created += 1;
+    const dockerId = randomBytes(32).toString('hex');
+    const container: FakeContainer = {
+      dockerId,
+      spec,
+      createdAt: new Date(this.tick()),
+      ipAddress: `172.30.${String(this.created >> 8)}.${String(this.created & 255)}`,
+      mounts,
+      name: spec.name,
+      state: 'created',
+      startedAt: null,
+      exitCode: null,
+      oomKilled: false,
+    };
+    this.containers.set(dockerId, container);
+    return container;
+  }
+
   private run(container: FakeContainer): void {
     const { volumeName } = container.spec;
     const rival = this.running().find(({ spec }) => spec.volumeName === volumeName);
@@ -245,6 +334,7 @@ export class FakeDaemon {
   private exit(container: FakeContainer, exitCode: number): void {
     container.state = 'exited';
     container.exitCode = exitCode;
+    for (const kill of this.commands.get(container.dockerId) ?? []) kill();
     this.tell(container, 'die', exitCode);
   }
 
@@ -258,6 +348,12 @@ export class FakeDaemon {
     const container = this.containers.get(dockerId);
     if (!container) throw new EngineError('container_not_found', `${verb}: no such container ${dockerId}`);
     return container;
+  }
+
+  private volume(name: string): FakeVolume {
+    const volume = this.volumes.get(name);
+    if (!volume) throw new EngineError('docker_error', `no such volume: ${name}`);
+    return volume;
   }
 
   private named(name: string): boolean {

@@ -3,16 +3,20 @@ import { ContainerEngine, EngineError } from '../../src/docker';
 import type {
   ContainerSpec,
   EngineCapabilities,
+  ExecRequest,
   ListedContainer,
+  ListedVolume,
   ObservedContainer,
   OwnerLabels,
   PullProgress,
+  VolumeCopy,
+  VolumeMeasurement,
   WatchMessage,
 } from '../../src/docker';
 import { FakeDaemon } from './fake-daemon';
 
 export { FakeDaemon } from './fake-daemon';
-export type { FakeContainer, StartOutcome } from './fake-daemon';
+export type { FakeCommand, FakeContainer, FakeVolume, StartOutcome } from './fake-daemon';
 
 /** The port's methods that faults can be put on. */
 export type EngineMethod = Exclude<keyof ContainerEngine, 'capabilities' | 'watch'>;
@@ -54,6 +58,9 @@ export class FakeEngine extends ContainerEngine {
   /** Every call, in order, with its arguments. */
   readonly calls: { readonly method: EngineMethod; readonly arguments: readonly unknown[] }[] = [];
 
+  /** Commands that this process waits for now. */
+  execsRunning = 0;
+
   private faults: Fault[] = [];
   private death: 'throw' | 'hang' | null = null;
 
@@ -94,6 +101,11 @@ export class FakeEngine extends ContainerEngine {
       return this.pass();
     });
     return died.promise;
+  }
+
+  /** Takes back the faults that did not strike. */
+  forget(): void {
+    this.faults = [];
   }
 
   /** How often a method was called. */
@@ -143,6 +155,29 @@ export class FakeEngine extends ContainerEngine {
     });
   }
 
+  override async exec(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
+    const ended = deferred<never>();
+    ended.promise.catch(() => undefined);
+    const abort = (): void => ended.reject(new EngineError('aborted', 'nobody waits for the command any more'));
+    if (request.signal?.aborted) abort();
+    request.signal?.addEventListener('abort', abort, { once: true });
+    const timer = setTimeout(() => {
+      ended.reject(new EngineError('timed_out', 'the command did not end in time'));
+    }, request.timeoutMs).unref();
+    this.execsRunning += 1;
+    try {
+      // The command begins with the call, and goes on when nobody waits for it any more.
+      const running = this.call('exec', [dockerId, request], () => ({ exit: this.daemon.exec(dockerId, request) }));
+      const exit = await Promise.race([ended.promise, running.then((command) => command.exit)]);
+      await this.pass();
+      return { exitCode: exit };
+    } finally {
+      this.execsRunning -= 1;
+      clearTimeout(timer);
+      request.signal?.removeEventListener('abort', abort);
+    }
+  }
+
   override inspectContainer(dockerId: string): Promise<ObservedContainer | null> {
     return this.call('inspectContainer', [dockerId], () => this.daemon.inspect(dockerId));
   }
@@ -188,6 +223,26 @@ export class FakeEngine extends ContainerEngine {
     return this.call('removeVolume', [name], () => {
       this.daemon.removeVolume(name);
     });
+  }
+
+  override listVolumes(filter: { instance: string; containerId?: string }): Promise<ListedVolume[]> {
+    return this.call('listVolumes', [filter], () => this.daemon.listVolumes(filter));
+  }
+
+  override measureVolume(volume: VolumeMeasurement): Promise<{ bytes: number } | null> {
+    return this.call('measureVolume', [volume], () => {
+      const found = this.daemon.volumes.get(volume.name);
+      return found ? { bytes: found.bytes } : null;
+    });
+  }
+
+  /** Two calls, so that a fault can strike in the middle, when the container that copies is there. */
+  override async copyVolume(copy: VolumeCopy): Promise<{ bytes: number }> {
+    const worker = await this.call('copyVolume', [copy], () => this.daemon.beginCopy(copy));
+    copy.onProgress?.({ percent: 0, message: 'copying the data' });
+    const copied = await this.call('copyVolume', [copy], () => this.daemon.finishCopy(copy, worker));
+    copy.onProgress?.({ percent: 100, message: 'the data is copied' });
+    return copied;
   }
 
   override async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {

@@ -38,6 +38,13 @@ export class RealDocker {
     return listed.map(({ Id, Names, State }) => ({ id: Id, name: (Names[0] ?? '').slice(1), state: State }));
   }
 
+  /** The names of all volumes under one row's label. */
+  async volumesOf(containerId: string): Promise<string[]> {
+    const label = [`berth.container_id=${containerId}`];
+    const { Volumes } = await this.docker.listVolumes({ filters: { label } });
+    return Volumes.map(({ Name }) => Name);
+  }
+
   async volumeExists(name: string): Promise<boolean> {
     const { Volumes } = await this.docker.listVolumes({ filters: { name: [name] } });
     return Volumes.some((volume) => volume.Name === name);

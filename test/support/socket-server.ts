@@ -9,6 +9,7 @@ import { parseConfig } from '../../src/config';
 import { ConfigModule } from '../../src/config.module';
 import { Database, DatabaseModule } from '../../src/database';
 import { BerthEvent, BerthIoAdapter, EventLog, EventsModule } from '../../src/events';
+import { EventEntity } from '../../src/events/event.entity';
 import { createHttpAdapter, HttpModule, setUpHttp } from '../../src/http';
 import { createLogger, LoggingModule, NestLogger } from '../../src/logging';
 import { SignalsModule } from '../../src/signals';
@@ -50,7 +51,7 @@ export class SocketServer {
     ];
     const app = await NestFactory.create<NestFastifyApplication>(
       { module: SocketServerModule, imports },
-      createHttpAdapter(),
+      createHttpAdapter(config),
       { logger: new NestLogger(createLogger(config)), abortOnError: false },
     );
     setUpHttp(app);
@@ -84,6 +85,19 @@ export class SocketServer {
   commit(userId: string, ...messages: string[]): Promise<BerthEvent[]> {
     const drafts = messages.map(draft);
     return this.app.get(Database).runInTx(() => this.app.get(EventLog).append({ userId, drafts }));
+  }
+
+  /** Makes a user's events up to that `seq` old, and prunes what is old. */
+  async forget(userId: string, upTo: number): Promise<void> {
+    const { manager } = this.app.get(Database);
+    const old = new Date(Date.now() - 3_600_000);
+    await manager
+      .createQueryBuilder()
+      .update(EventEntity)
+      .set({ createdAt: old })
+      .where('user_id = :userId AND seq <= :upTo', { userId, upTo })
+      .execute();
+    await this.app.get(EventLog).prune(new Date(Date.now() - 1_800_000));
   }
 
   stop(): Promise<void> {

@@ -112,5 +112,6 @@ export async function expectWorksAgain(
     if (row?.['status'] !== 'running') await api.start(dbId);
     expect(await docker.readData(String((await api.get(dbId)).body['id']))).toBe('precious');
   }
-  if (row) expect((await api.delete(dbId)).status).toBe(200);
+  // Where Docker has much to do, an answer can take longer than the tests wait for one.
+  if (row) await eventually(async () => expect([200, 404]).toContain((await api.delete(dbId)).status));
 }

@@ -33,7 +33,8 @@ function operations(): [string, Operation][] {
 
 function schemaOf(operation: Operation | undefined, status: string | number): Schema | undefined {
   const response = operation?.responses[status];
-  return response && 'content' in response ? response.content['application/json']?.schema : undefined;
+  if (!response || !('content' in response)) return undefined;
+  return (response.content['application/json'] ?? response.content['text/event-stream'])?.schema;
 }
 
 /** A schema with what it refers to and what it is made of put in its place. */
@@ -54,7 +55,20 @@ function whole(schema: Schema): Exclude<Schema, { $ref: string }> {
 
 /** What a JSON value has that its schema does not, and what it lacks, by their paths. */
 function differences(value: unknown, described: Schema, path = 'body'): string[] {
-  const { type, nullable, items, properties = {}, required = [], enum: values } = whole(described);
+  const { oneOf } = whole(described);
+  if (oneOf) {
+    const each = oneOf.map((schema) => differences(value, schema, path));
+    return each.reduce((least, some) => (some.length < least.length ? some : least));
+  }
+  const {
+    type,
+    nullable,
+    items,
+    properties = {},
+    required = [],
+    enum: values,
+    additionalProperties,
+  } = whole(described);
   if (value === null) return nullable ? [] : [`${path}: is null`];
   if (Array.isArray(value)) {
     return items ? value.flatMap((item) => differences(item, items, `${path}[]`)) : [`${path}: is an array`];
@@ -67,6 +81,7 @@ function differences(value: unknown, described: Schema, path = 'body'): string[]
     ...required.filter((name) => !(name in value)).map((name) => `${path}.${name}: is absent`),
     ...Object.entries(value).flatMap(([name, part]) => {
       const property = properties[name];
+      if (!property && additionalProperties === true) return [];
       return property ? differences(part, property, `${path}.${name}`) : [`${path}.${name}: is not described`];
     }),
   ];
@@ -121,6 +136,22 @@ describe('the OpenAPI document', () => {
         return api.call('GET', '/api/containers');
       },
     ],
+    [
+      'asks what has happened',
+      200,
+      'GET /api/events',
+      async (api) => {
+        await api.running();
+        return api.call('GET', '/api/events');
+      },
+    ],
+    ['asks from where it cannot know', 200, 'GET /api/events', (api) => api.call('GET', '/api/events?after=9')],
+    [
+      'logs in as a guest',
+      201,
+      'POST /api/auth/guest',
+      (api) => api.call('POST', '/api/auth/guest', { username: 'ada' }),
+    ],
     ['gets', 200, 'GET /api/containers/{id}', async (api) => api.get((await api.running()).id)],
     ['waits', 200, 'GET /api/containers/{id}/wait', (api) => wait(api, 'running')],
     ['waits in vain', 408, 'GET /api/containers/{id}/wait', (api) => wait(api, 'error')],
@@ -156,6 +187,40 @@ describe('the OpenAPI document', () => {
       'PATCH /api/containers/{id}',
       async (api) => api.update((await api.running()).id, { ...SMALL, name: 'renamed' }),
     ],
+    [
+      'restores',
+      200,
+      'POST /api/containers/{id}/restore',
+      async (api) => {
+        const { id } = await api.running();
+        await api.delete(id);
+        return api.call('POST', `/api/containers/${id}/restore`);
+      },
+    ],
+    [
+      'asks what was done',
+      200,
+      'GET /api/audit',
+      async (api) => {
+        await api.running();
+        return api.call('GET', '/api/audit');
+      },
+    ],
+    ['lists users', 200, 'GET /api/admin/users', () => asAdmin('GET', () => 'users')],
+    [
+      'moves a user',
+      200,
+      'PATCH /api/admin/users/{id}',
+      () => asAdmin('PATCH', (id) => `users/${id}`, { tier: 'free' }),
+    ],
+    [
+      'revokes all tokens',
+      200,
+      'POST /api/admin/users/{id}/revoke-tokens',
+      () => asAdmin('POST', (id) => `users/${id}/revoke-tokens`),
+    ],
+    ['lists all containers', 200, 'GET /api/admin/containers', () => asAdmin('GET', () => 'containers')],
+    ['reconciles', 200, 'POST /api/admin/reconcile', () => asAdmin('POST', () => 'reconcile')],
     ['creates with a fault', 400, 'POST /api/containers', (api) => api.create({ memory_mb: 1 })],
     [
       'creates under a name that is taken',
@@ -163,6 +228,20 @@ describe('the OpenAPI document', () => {
       'POST /api/containers',
       async (api) => api.create({ name: (await api.running()).name }),
     ],
+    ['makes an agent', 201, 'POST /api/agents', (api) => agent(api)],
+    [
+      'lists agents',
+      200,
+      'GET /api/agents',
+      async (api) => {
+        await agent(api);
+        return api.call('GET', '/api/agents');
+      },
+    ],
+    ['gets an agent', 200, 'GET /api/containers/{id}', async (api) => api.get(await agentId(api))],
+    ['stops an agent', 200, 'POST /api/containers/{id}/stop', async (api) => api.stop(await agentId(api))],
+    ['deletes an agent', 200, 'DELETE /api/containers/{id}', async (api) => api.delete(await agentId(api))],
+    ['starts an agent', 400, 'POST /api/containers/{id}/start', async (api) => api.start(await agentId(api))],
     ['gets what is not there', 404, 'GET /api/containers/{id}', (api) => api.get('000000000000')],
   ])('must describe the very answer of a client that %s', async (_what, status, route, call) => {
     const { api } = await berth.user();
@@ -172,7 +251,22 @@ describe('the OpenAPI document', () => {
   });
 });
 
+/** @param path behind `/api/admin/`, of the admin's own id */
+async function asAdmin(method: string, path: (id: string) => string, body?: object): Promise<Answer> {
+  const { api, id } = await berth.user('pro', ['admin']);
+  await api.running();
+  return api.call(method, `/api/admin/${path(id)}`, body);
+}
+
 async function wait(api: ApiClient, status: string): Promise<Answer> {
   const { id } = await api.running();
   return api.call('GET', `/api/containers/${id}/wait?status=${status}&timeout=0`);
+}
+
+function agent(api: ApiClient): Promise<Answer> {
+  return api.call('POST', '/api/agents', { name: 'workstation', tags: ['gpu'] });
+}
+
+async function agentId(api: ApiClient): Promise<string> {
+  return String((await agent(api)).body['id']);
 }

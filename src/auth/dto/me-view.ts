@@ -13,6 +13,8 @@ export class MeUserView {
 export class MeUsageView {
   @ApiProperty({ example: 2 })
   readonly containers: number;
+  @ApiProperty({ example: 1 })
+  readonly agents: number;
 }
 
 export class MeSessionView {

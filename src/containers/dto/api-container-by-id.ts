@@ -11,12 +11,13 @@ export function ApiContainerById(...faults: readonly ApiFault[]): MethodDecorato
       name: 'id',
       description:
         'The database id (a UUID), the Docker id (64 hex), its short form (12 hex), or any Docker id that the container ' +
-        'had before, in either form.',
+        'had before, in either form. An agent’s is "agent:" and a UUID; agents can be read, stopped and deleted here.',
       schema: { type: 'string' },
       examples: {
         database_id: { value: '3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11' },
         docker_id: { value: DOCKER_ID },
         docker_short_id: { value: DOCKER_ID.slice(0, 12) },
+        agent: { value: 'agent:3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11' },
       },
     }),
     ApiFaults('insufficient_permissions', 'not_authorized', 'container_not_found', 'agent_not_found', ...faults),

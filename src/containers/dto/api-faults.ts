@@ -31,15 +31,32 @@ const FAULTS = {
   agent_not_found: { when: 'there is none of this id' },
   status_not_reached: { when: 'the time is over; status is the present one', fields: { status: 'creating' } },
   name_taken: { when: 'a live one of the same user' },
+  idempotency_key_reused: { when: 'the same Idempotency-Key came with another body in the last 24 hours' },
   operation_in_progress: {
     when: 'waiting for it took too long; operation says which it is, Retry-After when to try again',
     fields: { operation: 'update' },
     retryAfter: true,
   },
-  start_failed: failed('docker_unavailable', 'docker_error', 'image_not_found', 'image_unavailable', 'start_refused'),
+  start_failed: failed(
+    'docker_unavailable',
+    'docker_error',
+    'image_not_found',
+    'image_access_denied',
+    'image_unavailable',
+    'start_refused',
+  ),
   stop_failed: failed('docker_unavailable', 'docker_error'),
   delete_failed: failed('docker_unavailable', 'docker_error'),
-  update_failed: failed('docker_unavailable', 'docker_error', 'image_not_found', 'image_unavailable', 'start_refused'),
+  update_failed: failed(
+    'docker_unavailable',
+    'docker_error',
+    'image_not_found',
+    'image_access_denied',
+    'image_unavailable',
+    'start_refused',
+    'data_too_large',
+    'copy_failed',
+  ),
 } satisfies Partial<Record<ErrorCode, FaultDescription>>;
 
 export type ApiFault = keyof typeof FAULTS;

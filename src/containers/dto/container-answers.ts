@@ -1,4 +1,5 @@
 import { ApiProperty, ApiPropertyOptional, PickType } from '@nestjs/swagger';
+import type { Tier } from '../../tiers';
 import type { ContainerRow } from '../container.entity';
 import type { Started } from '../lifecycle/container-lifecycle';
 import { containerFacts, ContainerFactsView } from './container-facts';
@@ -13,6 +14,16 @@ export class ContainerCreatedView extends ContainerFactsView {
   readonly async: true;
   @ApiProperty({ example: 'container is being created' })
   readonly message: string;
+  @ApiPropertyOptional({
+    format: 'date-time',
+    description: 'Of guests alone: when their session ends, and with it the run.',
+  })
+  readonly expires_at?: string;
+  @ApiPropertyOptional({
+    example: 180_000,
+    description: 'How long a session or run may last, where the tier sets a limit: see session_seconds of the tier.',
+  })
+  readonly session_limit_seconds?: number;
 }
 
 /** What `POST /api/containers/:id/stop` answers. */
@@ -50,6 +61,12 @@ export class ContainerDeletedView extends PickType(ContainerFactsView, ['id', 'd
   readonly purge_at: string | null;
 }
 
+/** What `POST /api/containers/:id/restore` answers. */
+export class ContainerRestoredView extends PickType(ContainerFactsView, ['id', 'db_id', 'name', 'status']) {
+  @ApiProperty({ example: 'container restored' })
+  readonly message: string;
+}
+
 /** What `PATCH /api/containers/:id` answers. */
 export class ContainerUpdatedView {
   @ApiProperty({ example: 'settings updated' })
@@ -60,11 +77,17 @@ export class ContainerUpdatedView {
   readonly container: ContainerFactsView;
 }
 
-export function created(row: ContainerRow): ContainerCreatedView {
+/** What bounds the container's run is told with it: the caller's session, and the limit of their tier. */
+export function created(
+  row: ContainerRow,
+  { session, tier }: { session: { sessionExpiresAt: Date | null }; tier: Pick<Tier, 'sessionSeconds'> },
+): ContainerCreatedView {
   const { id, db_id, name, image, role, status, resources } = containerFacts(row);
   return {
     ...{ id, db_id, user_id: row.userId, name, image, role, status, created_at: row.createdAt.toISOString() },
     ...{ async: true, message: 'container is being created', resources },
+    ...(session.sessionExpiresAt && { expires_at: session.sessionExpiresAt.toISOString() }),
+    ...(tier.sessionSeconds !== null && { session_limit_seconds: tier.sessionSeconds }),
   };
 }
 
@@ -82,6 +105,11 @@ export function stopped(row: ContainerRow): ContainerStoppedView {
 export function deleted(row: ContainerRow): ContainerDeletedView {
   const { id, db_id, name } = containerFacts(row);
   return { message: 'container deleted', id, db_id, name, purge_at: row.purgeAt?.toISOString() ?? null };
+}
+
+export function restored(row: ContainerRow): ContainerRestoredView {
+  const { id, db_id, name, status } = containerFacts(row);
+  return { message: 'container restored', id, db_id, name, status };
 }
 
 export function updated({ row, restarted }: { row: ContainerRow; restarted: boolean }): ContainerUpdatedView {

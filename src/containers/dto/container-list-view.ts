@@ -1,10 +1,16 @@
-import { ApiProperty } from '@nestjs/swagger';
-import { ContainerView } from './container-view';
+import { ApiExtraModels, ApiProperty, getSchemaPath } from '@nestjs/swagger';
+import { AgentView } from '../../agents';
+import { ListedContainerView } from './listed-container-view';
 
 /** What `GET /api/containers` answers. */
+@ApiExtraModels(ListedContainerView, AgentView)
 export class ContainerListView {
-  @ApiProperty({ type: [ContainerView], description: 'Newest first.' })
-  readonly containers: readonly ContainerView[];
+  @ApiProperty({
+    type: 'array',
+    items: { oneOf: [{ $ref: getSchemaPath(ListedContainerView) }, { $ref: getSchemaPath(AgentView) }] },
+    description: 'Containers, newest first, and on the first page after them the agents that are online.',
+  })
+  readonly containers: readonly (ListedContainerView | AgentView)[];
   @ApiProperty({
     type: 'integer',
     example: 2,

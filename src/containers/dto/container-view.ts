@@ -1,5 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import type { ContainerRow } from '../container.entity';
+import { ROLE_STATUSES, type RoleStatus } from '../container-state';
 import { containerFacts, ContainerFactsView } from './container-facts';
 
 /** A container as `GET /api/containers/:id` shows it. */
@@ -14,6 +15,15 @@ export class ContainerView extends ContainerFactsView {
       'A machine word: why the status is what it is, such as image_not_found or oom; null where that is plain.',
   })
   readonly status_reason: string | null;
+  @ApiProperty({
+    enum: ROLE_STATUSES,
+    enumName: 'RoleStatus',
+    nullable: true,
+    example: 'installed',
+    description:
+      'How far the installation of the role is, which goes on in the background; null where there is nothing to install.',
+  })
+  readonly role_status: RoleStatus | null;
   @ApiProperty({ format: 'date-time' })
   readonly created_at: string;
   @ApiProperty({ format: 'date-time' })
@@ -46,6 +56,7 @@ export function containerView(row: ContainerRow, now: Date): ContainerView {
     ...containerFacts(row),
     user_id: row.userId,
     status_reason: row.statusReason,
+    role_status: row.roleStatus,
     created_at: row.createdAt.toISOString(),
     updated_at: row.updatedAt.toISOString(),
     last_used_at: row.lastUsedAt.toISOString(),

@@ -22,6 +22,12 @@ export class CreateContainerDto {
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
   name?: string;
 
+  @ApiPropertyOptional({ example: 'node', description: 'a name of GET /api/roles; nothing is installed if absent' })
+  @IsOptional()
+  @IsString()
+  @MaxLength(64)
+  role?: string;
+
   @ApiPropertyOptional({ type: 'object', additionalProperties: { type: 'string' }, example: { EDITOR: 'vi' } })
   @IsOptional()
   @Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key]) // else keys such as `toString` get lost

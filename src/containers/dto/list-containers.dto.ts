@@ -1,16 +1,21 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
 import { IsIn, IsInt, IsOptional, Matches, Max, Min } from 'class-validator';
-import { CONTAINER_STATUSES, type ContainerStatus } from '../container-state';
+import { integerFromQuery } from '../../http';
 import { CONTAINER_NAME, CONTAINER_NAME_RULE } from './container-name';
-import { integerFromQuery } from './integer-from-query';
+import { LISTED_STATUSES, type ListedStatus } from './listed-container-view';
 
 /** Query of `GET /api/containers`. */
 export class ListContainersDto {
-  @ApiPropertyOptional({ enum: CONTAINER_STATUSES, enumName: 'ContainerStatus' })
+  @ApiPropertyOptional({
+    enum: LISTED_STATUSES,
+    enumName: 'ListedStatus',
+    description:
+      '`deleted`: those that can still be restored, with `deleted_at` and `purge_at`. By default all live ones.',
+  })
   @IsOptional()
-  @IsIn(CONTAINER_STATUSES)
-  status?: ContainerStatus;
+  @IsIn(LISTED_STATUSES)
+  status?: ListedStatus;
 
   @ApiPropertyOptional({ description: 'the exact name' })
   @IsOptional()

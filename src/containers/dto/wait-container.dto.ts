@@ -1,8 +1,8 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
 import { IsIn, IsInt, IsOptional, Max, Min } from 'class-validator';
+import { integerFromQuery } from '../../http';
 import { CONTAINER_STATUSES, type ContainerStatus } from '../container-state';
-import { integerFromQuery } from './integer-from-query';
 
 /** Query of `GET /api/containers/:id/wait`. */
 export class WaitContainerDto {

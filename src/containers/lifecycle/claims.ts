@@ -55,6 +55,22 @@ export class ContainerClaims {
     return this.hold(row, null, turn.leave);
   }
 
+  /**
+   * Waits for a deletion that is under way, at most `OPERATION_WAIT_SECONDS`; holds nothing.
+   *
+   * @returns the row if it is live after all, null if it is deleted
+   * @throws DomainError `operation_in_progress`
+   */
+  async afterDeletion(row: ContainerRow): Promise<ContainerRow | null> {
+    const deadline = Date.now() + this.config.OPERATION_WAIT_SECONDS * 1000;
+    for (let current: ContainerRow | null = row; ; current = await this.repository.findById(row.id)) {
+      if (current?.operation !== 'delete') return current;
+      const left = deadline - Date.now();
+      if (left <= 0) throw inProgress(current);
+      await this.releasedOrTimeout(row.id, Math.min(POLL_MS, left));
+    }
+  }
+
   /** The columns of a claim on a row that is about to be inserted. */
   newClaim(
     operation: Operation,

@@ -1,18 +1,25 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
+import { Clock } from '../../clock';
 import { type Config, CONFIG } from '../../config';
 import { ContainerEngine, EngineError, type EngineErrorCode } from '../../docker';
 import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
-import type { Verb } from '../container-state';
+import { type Ending, isEnding, type Operation, type Verb } from '../container-state';
+import { OperationMetrics } from '../measuring/operation-metrics';
 import { Claim } from './claim';
 import { ContainerClaims } from './claims';
-import { Facts, StepExecutor } from './executor';
+import { DataVolumes } from './data-volumes';
+import { Execution, Facts, StepExecutor } from './executor';
 import { InFlight } from './in-flight';
+import { planLimits } from './limit-plan';
 import { Plan, PlanInput, planOperation, sameResources, Sighting } from './plan';
 import { ProgressReporter } from './progress';
+import { Purge } from './purge';
 import { Recovery } from './recovery';
+import type { RunTerms } from './run-end';
+import { RunLimits } from './run-limits';
 import {
   recreation,
   settleDeleted,
@@ -57,6 +64,11 @@ export class ContainerLifecycle {
     private readonly wayBack: WayBack,
     private readonly engine: ContainerEngine,
     private readonly inFlight: InFlight,
+    private readonly metrics: OperationMetrics,
+    private readonly volumes: DataVolumes,
+    private readonly purge: Purge,
+    private readonly limits: RunLimits,
+    private readonly clock: Clock,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -66,7 +78,7 @@ export class ContainerLifecycle {
     return this.operate(row, 'start', async (claim) => {
       const { facts } = await this.carryOut(claim, { verb: 'start' });
       const before = claim.row;
-      const { patch, events } = settleStarted(before, facts, this.engine.capabilities.runtime);
+      const { patch, events } = settleStarted(before, facts, await this.circumstances(before));
       return { row: await claim.settle(patch, events), ...recreation(before, facts) };
     });
   }
@@ -82,33 +94,62 @@ export class ContainerLifecycle {
     });
   }
 
+  /**
+   * Stops a container that nobody asked to stop, if its user's terms still say so once it is held: the tier may have changed,
+   * or the container been used. Does not wait for another operation.
+   *
+   * @throws DomainError `stop_failed`, `operation_in_progress`, `container_not_found`
+   */
+  async end(row: ContainerRow, ending: Ending): Promise<void> {
+    await this.operate(row, ending, async (claim) => {
+      // Uses are noted without the claim, so the row that it was taken with may not tell of the last one.
+      const current = (await this.repository.findById(claim.row.id)) ?? claim.row;
+      const action = planLimits(current, await this.limits.termsOf(current.userId), { warningMs: 0 });
+      if (action?.do !== 'stop') {
+        await claim.settle(action?.do === 'correct' ? action.run : {});
+        return;
+      }
+      const { facts } = await this.carryOut(claim, { verb: 'stop' });
+      if (facts.stopFound !== 'running') await this.recovery.look(claim);
+      const { patch, events } = settleStopped(claim.row, action.ending);
+      await claim.settle(patch, events);
+    });
+  }
+
   /** @throws DomainError `delete_failed`, `operation_in_progress`, `container_not_found` */
   async delete(row: ContainerRow): Promise<ContainerRow> {
     await this.claims.cancelCreation(row);
     return this.operate(row, 'delete', async (claim) => {
+      await this.takeDown(claim);
       const retention = this.config.VOLUME_RETENTION;
-      const { plan, facts } = await this.takeDown(claim, { removeVolume: retention === 0 });
-      const before = claim.row;
-      const now = new Date();
+      const now = this.clock.now();
       const purgeAt = retention === null ? null : new Date(now.getTime() + retention);
-      const { patch, events } = settleDeleted(before, { now, purgeAt });
+      const { patch, events } = settleDeleted(claim.row, { now, purgeAt });
       const after = await claim.settle(patch, events);
-      this.finishUp(plan, before, facts);
+      // On nobody's time. The sweep does it if this process does not get to it.
+      if (retention === 0) void this.purge.purge(after.id);
       return after;
     });
   }
 
-  /** @throws DomainError `update_failed`, `name_taken`, `operation_in_progress`, `container_not_found` */
+  /** @throws DomainError `invalid_parameters` if the data is too large, `update_failed`, `name_taken`, `operation_in_progress`, `container_not_found` */
   async update(row: ContainerRow, wanted: Wanted): Promise<{ row: ContainerRow; restarted: boolean }> {
     return this.operate(row, 'update', async (claim) => {
-      if (!sameResources(claim.row, wanted)) await this.recovery.look(claim);
+      if (!sameResources(claim.row, wanted)) await this.catchUp(claim);
       const before = claim.row;
       if (before.name === wanted.name && sameResources(before, wanted)) {
-        return { row: await claim.settle({}), restarted: false };
+        return { row: await claim.settle({ lastUsedAt: this.clock.now() }), restarted: false };
       }
       await this.repository.assertNameFree({ userId: before.userId, name: wanted.name, except: before.id });
-      const { plan, facts } = await this.carryOut(claim, { verb: 'update', wanted });
-      const { patch, events } = settleUpdated(before, wanted, facts, this.engine.capabilities.runtime);
+      const moveTo = await this.volumes.destination(before, wanted);
+      const reporter = this.reporter(claim);
+      const { plan, facts } = await this.carryOut(
+        claim,
+        { verb: 'update', wanted, moveTo },
+        { onCopy: reporter.onCopy },
+      ).finally(() => reporter.flush());
+      const { runtime } = this.engine.capabilities;
+      const { patch, events } = settleUpdated(before, wanted, facts, { runtime, now: this.clock.now() });
       const after = await claim.settle(patch, events);
       this.finishUp(plan, before, facts);
       return { row: after, restarted: wasRestarted(before, facts) };
@@ -134,6 +175,10 @@ export class ContainerLifecycle {
       case 'delete':
         await this.delete(row);
         return;
+      case 'expire':
+      case 'idle':
+        await this.end(row, row.operation);
+        return;
       default:
         await this.reconcile(row);
     }
@@ -141,7 +186,7 @@ export class ContainerLifecycle {
 
   /** Clears away what the row does not know and lets it follow Docker. @throws EngineError, DomainError */
   async reconcile(row: ContainerRow): Promise<void> {
-    await this.inFlight.track(async () => {
+    await this.measured('reconcile', async () => {
       const claim = await this.claims.acquire(row, 'reconcile', 0);
       const way = claim.interrupted ?? 'reconcile';
       try {
@@ -154,9 +199,9 @@ export class ContainerLifecycle {
     });
   }
 
-  private async operate<T>(row: ContainerRow, verb: Verb, work: (claim: Claim) => Promise<T>): Promise<T> {
-    return this.inFlight.track(async () => {
-      const claim = await this.claims.acquire(row, verb);
+  private async operate<T>(row: ContainerRow, verb: Verb | Ending, work: (claim: Claim) => Promise<T>): Promise<T> {
+    return this.measured(verb, async () => {
+      const claim = await this.claims.acquire(row, verb, ...(isEnding(verb) ? [0] : []));
       try {
         await this.wayBack.takeOver(claim);
         return await work(claim);
@@ -167,10 +212,18 @@ export class ContainerLifecycle {
     });
   }
 
+  private measured<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
+    return this.inFlight.track(() => this.metrics.measure(operation, work));
+  }
+
+  private async circumstances({ userId }: ContainerRow): Promise<{ runtime: string; terms: RunTerms }> {
+    return { runtime: this.engine.capabilities.runtime, terms: await this.limits.termsOf(userId) };
+  }
+
   private async carryOut(
     claim: Claim,
     input: Omit<PlanInput, 'row' | 'sighting'>,
-    reporter?: ProgressReporter,
+    listeners: Pick<Execution, 'onStep' | 'onPull' | 'onCopy'> = {},
   ): Promise<{ plan: Plan; facts: Facts }> {
     let sighting: Sighting = 'unseen';
     for (let plans = 1; ; plans += 1) {
@@ -181,7 +234,7 @@ export class ContainerLifecycle {
           resources: input.wanted ?? claim.row,
           assertWanted: () => claim.assertWanted(),
           signal: claim.signal,
-          ...(reporter && { onStep: reporter.onStep, onPull: reporter.onPull }),
+          ...listeners,
         });
         return { plan, facts };
       } catch (error) {
@@ -194,31 +247,44 @@ export class ContainerLifecycle {
     }
   }
 
+  /** Makes sure of what is there. A creation that failed while Docker was away may have left one that runs on the volume. */
+  private async catchUp(claim: Claim): Promise<void> {
+    if (claim.row.dockerId === null) await this.recovery.recover(claim, 'reconcile');
+    else await this.recovery.look(claim);
+  }
+
   /** A removal whose answer was lost is still one: what is gone can only be deleted. */
-  private async takeDown(claim: Claim, options: { removeVolume: boolean }): Promise<{ plan: Plan; facts: Facts }> {
+  private async takeDown(claim: Claim): Promise<void> {
     try {
-      return await this.carryOut(claim, { verb: 'delete', ...options });
+      await this.carryOut(claim, { verb: 'delete' });
     } catch (error) {
       if (!(error instanceof EngineError) || !(await this.recovery.isGone(claim.row))) throw error;
-      const plan = planOperation({ verb: 'delete', row: claim.row, sighting: 'missing', ...options });
-      return { plan, facts: {} };
     }
   }
 
   private async runCreation(claim: Claim): Promise<void> {
-    const reporter = new ProgressReporter(claim.row, (draft) => this.tellProgress(claim, draft));
+    const reporter = this.reporter(claim);
     try {
-      if (claim.interrupted) await this.recovery.recover(claim, claim.interrupted);
-      claim.tidied();
-      const { facts } = await this.carryOut(claim, { verb: 'create' }, reporter);
-      await reporter.flush();
-      const { patch, events } = settleStarted(claim.row, facts, this.engine.capabilities.runtime);
-      const { id, dockerId } = await claim.settle(patch, events);
-      this.logger.info({ container_id: id, docker_id: dockerId }, 'created');
+      await this.metrics.measure('create', () => this.make(claim, reporter));
     } catch (error) {
       await reporter.flush();
       await this.wayBack.goBack(claim, 'create', error);
     }
+  }
+
+  private async make(claim: Claim, reporter: ProgressReporter): Promise<void> {
+    if (claim.interrupted) await this.recovery.recover(claim, claim.interrupted);
+    claim.tidied();
+    const { onStep, onPull } = reporter;
+    const { facts } = await this.carryOut(claim, { verb: 'create' }, { onStep, onPull });
+    await reporter.flush();
+    const { patch, events } = settleStarted(claim.row, facts, await this.circumstances(claim.row));
+    const { id, dockerId } = await claim.settle(patch, events);
+    this.logger.info({ container_id: id, docker_id: dockerId }, 'created');
+  }
+
+  private reporter(claim: Claim): ProgressReporter {
+    return new ProgressReporter(claim.row, (draft) => this.tellProgress(claim, draft));
   }
 
   private async tellProgress(claim: Claim, draft: Parameters<ContainerRepository['tell']>[1]): Promise<void> {
@@ -232,10 +298,10 @@ export class ContainerLifecycle {
   /** What a committed operation leaves to do on nobody's time. The sweep does it if this process does not get to it. */
   private finishUp(plan: Plan, row: ContainerRow, facts: Facts): void {
     if (plan.afterwards.length === 0) return;
-    const leftovers =
-      row.dockerId === null ? plan.afterwards.filter((step) => step.do === 'remove_volume') : plan.afterwards;
     void this.inFlight
-      .track(() => this.executor.execute(leftovers, { row, resources: row, assertWanted: () => undefined }, facts))
+      .track(() =>
+        this.executor.execute(plan.afterwards, { row, resources: row, assertWanted: () => undefined }, facts),
+      )
       .catch((error: unknown) =>
         this.logger.warn({ err: error, container_id: row.id }, 'the clean-up is left to the sweep'),
       );

@@ -1,7 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine, ContainerSpec, EngineError, ObservedContainer, PullProgress } from '../../docker';
+import {
+  ContainerEngine,
+  ContainerSpec,
+  CopyProgress,
+  EngineError,
+  EngineState,
+  ObservedContainer,
+  PullProgress,
+} from '../../docker';
 import type { ContainerRow } from '../container.entity';
 import { Instance } from '../instance';
 import type { Resources, Step, Target } from './plan';
@@ -13,6 +21,8 @@ export interface Facts {
   generation?: number;
   /** Whether the data volume was there before. */
   volumeExisted?: boolean;
+  /** The volume that the data was moved to. */
+  volumeName?: string;
   /** Whether the container ran already when it was asked to start. */
   wasRunning?: boolean;
   /** The container that was made, as it was last seen running. */
@@ -30,9 +40,15 @@ export interface Execution {
   readonly signal?: AbortSignal;
   readonly onStep?: (step: Step) => void;
   readonly onPull?: (progress: PullProgress) => void;
+  readonly onCopy?: (progress: CopyProgress) => void;
 }
 
 const CONFIRM_EVERY_MS = 100;
+
+/** States in which a container may write. */
+const AT_WORK: readonly EngineState[] = ['running', 'paused', 'restarting'];
+
+const NOT_AT_REST = 'the container was started while its data was copied';
 
 /** A replacement that was started does not run. */
 const NOT_UP = 'the container did not stay up';
@@ -68,7 +84,7 @@ export class StepExecutor {
         return;
       case 'ensure_volume': {
         const owner = this.instance.owner(row);
-        const volume = { name: row.volumeName, diskMb: execution.resources.diskMb, owner };
+        const volume = { name: step.volume, diskMb: execution.resources.diskMb, owner };
         facts.volumeExisted = (await this.engine.ensureVolume(volume)).existed;
         return;
       }
@@ -89,6 +105,13 @@ export class StepExecutor {
       case 'confirm_running':
         facts.observed = await this.confirmRunning(target(step.target, row, facts), step.forMs);
         return;
+      case 'copy_volume':
+        await this.copy(step, execution);
+        facts.volumeName = step.to;
+        return;
+      case 'confirm_stopped':
+        await this.confirmStopped(target(step.target, row, facts));
+        return;
       case 'remove_container':
         await this.engine.removeContainer(target(step.target, row, facts));
         return;
@@ -96,12 +119,23 @@ export class StepExecutor {
         await this.engine.renameContainer(target(step.target, row, facts), step.name);
         return;
       case 'remove_volume':
-        await this.engine.removeVolume(row.volumeName);
+        await this.engine.removeVolume(step.volume);
         return;
     }
   }
 
-  private spec(step: { name: string; generation: number }, { row, resources }: Execution): ContainerSpec {
+  private async copy({ from, to }: { from: string; to: string }, { row, onCopy, signal }: Execution): Promise<void> {
+    await this.engine.copyVolume({
+      ...{ from, to, image: this.config.VOLUME_COPY_IMAGE, owner: this.instance.owner(row) },
+      ...(onCopy && { onProgress: onCopy }),
+      ...(signal && { signal }),
+    });
+  }
+
+  private spec(
+    step: { name: string; generation: number; volume: string },
+    { row, resources }: Execution,
+  ): ContainerSpec {
     return {
       name: step.name,
       generation: step.generation,
@@ -110,7 +144,7 @@ export class StepExecutor {
       memoryMb: resources.memoryMb,
       cpuShares: resources.cpuShares,
       diskMb: resources.diskMb,
-      volumeName: row.volumeName,
+      volumeName: step.volume,
       owner: this.instance.owner(row),
     };
   }
@@ -123,6 +157,11 @@ export class StepExecutor {
       if (error instanceof EngineError && error.code === 'container_not_found') return 'missing';
       throw error;
     }
+  }
+
+  private async confirmStopped(dockerId: string): Promise<void> {
+    const observed = await this.engine.inspectContainer(dockerId);
+    if (observed && AT_WORK.includes(observed.state)) throw new EngineError('copy_failed', NOT_AT_REST);
   }
 
   private async confirmRunning(dockerId: string, forMs: number): Promise<ObservedContainer> {

@@ -2,8 +2,12 @@ import type { EngineState, ObservedContainer } from '../../docker';
 import type { ContainerRow } from '../container.entity';
 import type { ContainerStatus } from '../container-state';
 import { DeathHint, followObservation } from './observation';
+import type { RunTerms } from './run-end';
 
 const FIRST_RUN = '2026-01-01T00:00:00.000000001Z';
+const NOW = new Date('2026-01-02T00:00:00.000Z');
+const RUN_END = new Date('2026-01-04T02:00:00.000Z');
+const TERMS: RunTerms = { now: NOW, sessionEnd: null, runMs: 50 * 3_600_000, idleMs: null };
 const NEXT_RUN = '2026-01-01T00:00:09.000000001Z';
 
 function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): ContainerRow {
@@ -13,7 +17,7 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     ...{ memoryMb: 256, cpuShares: 250, diskMb: 1024, dockerId: 'a', generation: 1, volumeName: 'v', runtime: 'runsc' },
     ...{ ipAddress: '10.0.0.2', runStartedAt, expiresAt: null, lastUsedAt: time, operation: null, operationId: null },
     ...{ operationExpiresAt: null, operationCancelled: false, revision: 0, createdAt: time, updatedAt: time },
-    ...{ deletedAt: null, purgeAt: null, purgedAt: null, expiryWarnedAt: null },
+    ...{ deletedAt: null, purgeAt: null, purgedAt: null, expiryWarnedAt: null, runSince: null },
     ...{ roleStatus: null, roleClaimId: null, roleClaimExpiresAt: null },
   };
 }
@@ -25,7 +29,7 @@ function observed(state: EngineState, more: Partial<ObservedContainer> = {}): Ob
 
 /** The status that the row gets and the events that tell of it; null: no change. */
 function follow(from: ContainerRow, seen: ObservedContainer | null, death: DeathHint | null = null): unknown {
-  const followed = followObservation(from, seen, death);
+  const followed = followObservation(from, seen, { death, terms: TERMS });
   if (!followed) return null;
   return [followed.patch.status ?? from.status, ...followed.events.map(describeEvent)];
 }
@@ -67,7 +71,8 @@ describe('a running row', () => {
   });
 
   it('must take down the facts of its own start without an event', () => {
-    const followed = followObservation(row('running', null), observed('running', { ipAddress: '10.0.0.9' }));
+    const seen = observed('running', { ipAddress: '10.0.0.9' });
+    const followed = followObservation(row('running', null), seen, { death: null, terms: TERMS });
     expect(followed).toEqual({ patch: { runStartedAt: FIRST_RUN, ipAddress: '10.0.0.9' }, events: [] });
   });
 });
@@ -86,6 +91,30 @@ describe('a stopped row', () => {
 
   it('must stay as it is when the container is gone: it is made anew when it is started', () => {
     expect(follow(row('stopped', null), null)).toBeNull();
+  });
+});
+
+describe('the run of a row', () => {
+  const run = { runSince: new Date(1), expiresAt: new Date(2), expiryWarnedAt: new Date(3) };
+  const patched = (from: ContainerRow, seen: ObservedContainer | null): unknown =>
+    followObservation(from, seen, { death: null, terms: TERMS })?.patch;
+
+  it.each<[string, ContainerRow, ObservedContainer]>([
+    ['somebody starts the container', row('stopped', null), observed('running')],
+    ['Docker restarts it', { ...row('running'), ...run }, observed('running', { startedAt: NEXT_RUN })],
+  ])('must begin when %s', (_what, from, seen) => {
+    const begun = { runSince: NOW, lastUsedAt: NOW, expiresAt: RUN_END, expiryWarnedAt: null };
+    expect(patched(from, seen)).toMatchObject(begun);
+  });
+
+  it('must end with the container, but wait for one that vanished', () => {
+    const over = { runSince: null, expiresAt: null, expiryWarnedAt: null };
+    expect(patched({ ...row('running'), ...run }, observed('exited'))).toMatchObject(over);
+    for (const gone of [null, observed('removing')]) {
+      const patch = patched({ ...row('running'), ...run }, gone);
+      expect(patch).toMatchObject({ status: 'stopped', statusReason: 'missing' });
+      expect(Object.keys(patch as object)).toEqual(expect.not.arrayContaining(Object.keys(run)));
+    }
   });
 });
 

@@ -4,11 +4,19 @@ import type { ContainerRow } from '../container.entity';
 import type { ContainerPatch } from '../container.repository';
 import type { StopReason } from '../container-state';
 import { containerFacts } from '../dto/container-facts';
+import { newRun, NO_RUN, type RunTerms } from './run-end';
 
 /** What Docker's event stream told of a container's last end: more than an inspection can, once it runs again. */
 export interface DeathHint {
   readonly exitCode: number | null;
   readonly oom: boolean;
+}
+
+/** What an inspection alone does not tell. */
+export interface Circumstances {
+  readonly death: DeathHint | null;
+  /** For a run that began behind the API's back. */
+  readonly terms: RunTerms;
 }
 
 /** A change that makes the row what Docker says; null where they agree. */
@@ -24,17 +32,21 @@ export interface Followed {
 export function followObservation(
   row: ContainerRow,
   observed: ObservedContainer | null,
-  death: DeathHint | null = null,
+  { death, terms }: Circumstances,
 ): Followed | null {
   if (row.status !== 'running' && row.status !== 'stopped') return null;
   if (observed?.state === 'running' || observed?.state === 'paused') {
-    return row.status === 'running' ? sameRunOrNext(row, observed, death) : started(row, observed);
+    return row.status === 'running' ? sameRunOrNext(row, observed, { death, terms }) : started(row, observed, terms);
   }
   if (row.status === 'stopped') return null;
   return stopped(row, endOf(observed, death));
 }
 
-function sameRunOrNext(row: ContainerRow, observed: ObservedContainer, death: DeathHint | null): Followed | null {
+function sameRunOrNext(
+  row: ContainerRow,
+  observed: ObservedContainer,
+  { death, terms }: Circumstances,
+): Followed | null {
   if (observed.startedAt === row.runStartedAt) {
     return observed.ipAddress === row.ipAddress ? null : { patch: seen(observed), events: [] };
   }
@@ -42,17 +54,25 @@ function sameRunOrNext(row: ContainerRow, observed: ObservedContainer, death: De
   if (row.runStartedAt === null) return { patch: seen(observed), events: [] };
   // Docker's restart policy was quicker than this look: what ran in it is gone all the same, so both ends are told.
   const end = stopped(row, { reason: death?.oom === true ? 'oom' : 'exited', exitCode: death?.exitCode ?? null });
-  const start = started({ ...row, ...end.patch }, observed);
+  const start = started({ ...row, ...end.patch }, observed, terms);
   return { patch: start.patch, events: [...end.events, ...start.events] };
 }
 
-function started(row: ContainerRow, observed: ObservedContainer): Followed {
-  const patch: ContainerPatch = { status: 'running', statusReason: null, lastUsedAt: new Date(), ...seen(observed) };
+function started(row: ContainerRow, observed: ObservedContainer, terms: RunTerms): Followed {
+  const patch: ContainerPatch = {
+    ...{ status: 'running', statusReason: null, lastUsedAt: terms.now },
+    ...newRun(terms),
+    ...seen(observed),
+  };
   return { patch, events: [{ type: 'container_started', data: containerFacts({ ...row, ...patch }) }] };
 }
 
 function stopped(row: ContainerRow, end: { reason: StopReason; exitCode: number | null }): Followed {
-  const patch: ContainerPatch = { status: 'stopped', statusReason: end.reason, ipAddress: null, runStartedAt: null };
+  const patch: ContainerPatch = {
+    ...{ status: 'stopped', statusReason: end.reason, ipAddress: null, runStartedAt: null },
+    // A start makes a missing container anew, and its run goes on.
+    ...(end.reason === 'missing' ? {} : NO_RUN),
+  };
   const facts = containerFacts({ ...row, ...patch });
   const exit = end.exitCode === null ? {} : { exit_code: end.exitCode };
   return { patch, events: [{ type: 'container_stopped', data: { ...facts, reason: end.reason, ...exit } }] };

@@ -6,6 +6,7 @@ import { Signals } from '../../signals';
 import { ContainerRepository } from '../container.repository';
 import { DeathHints } from './death-hints';
 import { followObservation } from './observation';
+import { RunLimits } from './run-limits';
 
 /** A row that changes under every look is being worked on; its release brings the next one. */
 const MAX_LOOKS = 5;
@@ -25,6 +26,7 @@ export class Observer implements OnModuleDestroy {
   constructor(
     private readonly engine: ContainerEngine,
     private readonly repository: ContainerRepository,
+    private readonly limits: RunLimits,
     signals: Signals,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
@@ -75,7 +77,8 @@ export class Observer implements OnModuleDestroy {
       return true;
     }
     const observed = await this.engine.inspectContainer(row.dockerId);
-    const followed = followObservation(row, observed, this.deaths.of(row.dockerId));
+    const terms = await this.limits.termsOf(row.userId);
+    const followed = followObservation(row, observed, { death: this.deaths.of(row.dockerId), terms });
     if (followed && !(await this.repository.follow({ row, ...followed }))) return false;
     this.deaths.used(row.dockerId);
     return true;

@@ -1,5 +1,5 @@
 import type { ContainerStatus, Verb } from '../container-state';
-import { planOperation, PlanInput, Sighting, Step } from './plan';
+import { movedVolumeName, planOperation, PlanInput, Sighting, Step } from './plan';
 
 const ID = '11111111-2222-4333-8444-555555555555';
 const SIGHTINGS: Sighting[] = [
@@ -19,7 +19,7 @@ const LARGE = { memoryMb: 512, cpuShares: 500, diskMb: 1024 };
 /** A plan as a line of text, so that a table shows it whole. */
 function print(input: Omit<PlanInput, 'row'> & { status: ContainerStatus; dockerId?: string | null }): string {
   const { status, dockerId = 'a'.repeat(64), ...rest } = input;
-  const row = { id: ID, status, dockerId, generation: dockerId === null ? 0 : 3, ...SMALL };
+  const row = { id: ID, status, dockerId, generation: dockerId === null ? 0 : 3, volumeName: 'V', ...SMALL };
   const { steps, afterwards } = planOperation({ ...rest, row });
   const line = (list: readonly Step[]): string => list.map(word).join(', ');
   return afterwards.length > 0 ? `${line(steps)} | ${line(afterwards)}` : line(steps);
@@ -27,6 +27,9 @@ function print(input: Omit<PlanInput, 'row'> & { status: ContainerStatus; docker
 
 function word(step: Step): string {
   const what = step.do.replace('_container', '').replace('ensure_', '');
+  // The row's own volume is V; only another one is worth a word.
+  if ('volume' in step) return step.volume === 'V' && step.do !== 'remove_volume' ? what : `${what} ${step.volume}`;
+  if (step.do === 'copy_volume') return `copy ${step.from} ${step.to}`;
   return 'target' in step ? `${what} ${step.target === 'current' ? 'A' : 'B'}` : what;
 }
 
@@ -93,12 +96,9 @@ describe('the plan of a delete', () => {
     expect(print({ verb: 'delete', status: 'stopped', sighting })).toBe(stopped);
   });
 
-  it('must work for a row without a container, and remove the volume only where none are kept', () => {
+  it('must have nothing to do for a row without a container', () => {
     for (const status of ['creating', 'error'] as const) {
       expect(print({ verb: 'delete', status, dockerId: null, sighting: 'unseen' })).toBe('');
-      expect(print({ verb: 'delete', status, dockerId: null, sighting: 'unseen', removeVolume: true })).toBe(
-        ' | remove_volume',
-      );
     }
   });
 });
@@ -130,12 +130,49 @@ describe('the plan of an update', () => {
   });
 
   it('must give the replacement the next generation and a name of its own', () => {
-    const row = { id: ID, status: 'running' as const, dockerId: 'a'.repeat(64), generation: 3, ...SMALL };
+    const row = {
+      id: ID,
+      status: 'running' as const,
+      dockerId: 'a'.repeat(64),
+      generation: 3,
+      volumeName: 'V',
+      ...SMALL,
+    };
     const { steps, afterwards } = planOperation({ verb: 'update', row, sighting: 'running', wanted: LARGE });
     expect(steps).toContainEqual(
       expect.objectContaining({ do: 'create_container', generation: 4, name: `berth-${ID}-g4` }),
     );
     expect(afterwards).toContainEqual(expect.objectContaining({ do: 'rename_container', name: `berth-${ID}` }));
+  });
+});
+
+describe('the plan of an update that moves the data', () => {
+  const moving = { verb: 'update', wanted: { ...SMALL, diskMb: 2048 }, moveTo: 'W' } as const;
+  const gone: Sighting[] = ['missing', 'dead', 'removing'];
+  const after = 'remove A, rename B, remove_volume V';
+
+  it.each(SIGHTINGS)('must copy it after the old one stopped and before the new one starts (%s)', (sighting) => {
+    const swap = 'stop A, copy V W, confirm_stopped A, start B, confirm_running B';
+    const expected = gone.includes(sighting) ? 'copy V W' : swap;
+    expect(print({ ...moving, status: 'running', sighting })).toBe(`image, volume W, create W, ${expected} | ${after}`);
+  });
+
+  it.each(SIGHTINGS)('must do the same to a stopped one without a start (%s)', (sighting) => {
+    const expected = gone.includes(sighting) ? 'copy V W' : 'copy V W, confirm_stopped A';
+    expect(print({ ...moving, status: 'stopped', sighting })).toBe(`image, volume W, create W, ${expected} | ${after}`);
+  });
+
+  it('must exchange the volume alone where there is no container', () => {
+    for (const status of ['error', 'creating'] as const) {
+      expect(print({ ...moving, status, dockerId: null, sighting: 'unseen' })).toBe(
+        'volume W, copy V W | remove_volume V',
+      );
+    }
+  });
+
+  it('must name a volume after the container and the attempt', () => {
+    const attempts = ['0a1b2c3d-1111', '4e5f6071-1111'].map((id) => movedVolumeName({ id: ID, generation: 3 }, id));
+    expect(attempts).toEqual([`berth-${ID}-v4-0a1b2c3d`, `berth-${ID}-v4-4e5f6071`]);
   });
 });
 
@@ -153,9 +190,12 @@ describe('every plan', () => {
   const all = verbs.flatMap((verb) =>
     statuses.flatMap((status) =>
       SIGHTINGS.flatMap((sighting) =>
-        [null, 'a'.repeat(64)].map((dockerId) => {
-          const row = { id: ID, status, dockerId, generation: 3, ...SMALL };
-          return { verb, dockerId, plan: planOperation({ verb, row, sighting, wanted: LARGE, removeVolume: true }) };
+        [null, 'a'.repeat(64)].flatMap((dockerId) => {
+          const row = { id: ID, status, dockerId, generation: 3, volumeName: 'V', ...SMALL };
+          return [null, 'W'].map((moveTo) => {
+            const plan = planOperation({ verb, row, sighting, wanted: LARGE, moveTo });
+            return { verb, dockerId, moveTo, plan };
+          });
         }),
       ),
     ),
@@ -177,11 +217,24 @@ describe('every plan', () => {
     }
   });
 
-  it('must remove a volume only for a delete, and after its commit', () => {
-    for (const { plan, verb } of all) {
+  it('must remove a volume only after its data was moved, and after the commit', () => {
+    for (const { plan, verb, moveTo } of all) {
       expect(plan.steps.some((step) => step.do === 'remove_volume')).toBe(false);
-      expect(plan.afterwards.some((step) => step.do === 'remove_volume')).toBe(verb === 'delete');
+      const removed = plan.afterwards.filter((step) => step.do === 'remove_volume');
+      expect(removed.map(({ volume }) => volume)).toEqual(verb === 'update' && moveTo ? ['V'] : []);
+      expect(plan.steps.some((step) => step.do === 'copy_volume')).toBe(removed.length > 0);
     }
+  });
+
+  it('must never copy while a container may run on either volume', () => {
+    const orders = all.map(({ plan }) => plan.steps.map(word)).filter((order) => order.includes('copy V W'));
+    const swaps = orders.filter((order) => order.includes('start B'));
+    for (const order of swaps) {
+      expect(order.indexOf('stop A')).toBeLessThan(order.indexOf('copy V W'));
+      expect(order.indexOf('start B')).toBeGreaterThan(order.indexOf('copy V W'));
+    }
+    expect(swaps.length).toBeGreaterThan(0);
+    expect(swaps.length).toBeLessThan(orders.length);
   });
 
   it('must never start the new container while the old one may run', () => {

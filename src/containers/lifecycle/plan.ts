@@ -8,16 +8,19 @@ export type Target = 'current' | 'replacement';
 /** One call to the engine, and why. */
 export type Step = { readonly because: string } & (
   | { readonly do: 'ensure_image' }
-  | { readonly do: 'ensure_volume' }
-  | { readonly do: 'create_container'; readonly name: string; readonly generation: number }
+  | { readonly do: 'ensure_volume'; readonly volume: string }
+  | { readonly do: 'create_container'; readonly name: string; readonly generation: number; readonly volume: string }
   | { readonly do: 'start_container'; readonly target: Target }
   | { readonly do: 'unpause_container'; readonly target: Target }
   | { readonly do: 'stop_container'; readonly target: Target }
   /** Runs, and goes on running for this long: a main process that is missing ends a moment after a start that succeeded. */
   | { readonly do: 'confirm_running'; readonly target: Target; readonly forMs: number }
+  /** Copies the data and compares the copy with it; nothing may run on either volume. */
+  | { readonly do: 'copy_volume'; readonly from: string; readonly to: string }
+  | { readonly do: 'confirm_stopped'; readonly target: Target }
   | { readonly do: 'remove_container'; readonly target: Target }
   | { readonly do: 'rename_container'; readonly target: Target; readonly name: string }
-  | { readonly do: 'remove_volume' }
+  | { readonly do: 'remove_volume'; readonly volume: string }
 );
 
 /** What an operation does: `steps` before its outcome is committed, `afterwards` on nobody's time. */
@@ -38,12 +41,12 @@ export interface Resources {
 
 export interface PlanInput {
   readonly verb: Verb;
-  readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId' | 'generation'> & Resources;
+  readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId' | 'generation' | 'volumeName'> & Resources;
   readonly sighting: Sighting;
   /** With `update` only. */
   readonly wanted?: Resources;
-  /** With `delete` only: the volume is not kept. */
-  readonly removeVolume?: boolean;
+  /** With `update` only: the volume that the data has to move to; null where it stays. */
+  readonly moveTo?: string | null;
 }
 
 /** The name of the Docker container of a row. */
@@ -54,6 +57,16 @@ export function containerName(id: string): string {
 /** The name of a replacement while the container that it replaces still has the real one. */
 export function replacementName(id: string, generation: number): string {
   return `${containerName(id)}-g${String(generation)}`;
+}
+
+/**
+ * The name of a volume that the data of a row moves to: another for each attempt, so that one that is given up, wherever it
+ * still is, never touches the volume of a later one.
+ *
+ * @param attempt of the claim
+ */
+export function movedVolumeName(row: Pick<ContainerRow, 'id' | 'generation'>, attempt: string): string {
+  return `${containerName(row.id)}-v${String(row.generation + 1)}-${attempt.slice(0, 8)}`;
 }
 
 /** Decides; does nothing. Every state × every sighting × every verb has an answer. */
@@ -67,33 +80,39 @@ export function planOperation(input: PlanInput): Plan {
     case 'stop':
       return before(exists ? [stop('asked to stop')] : []);
     case 'delete':
-      return {
-        steps: exists ? takeDown(input) : clearAway(input),
-        afterwards: input.removeVolume ? [removeVolume] : [],
-      };
+      return before(exists ? takeDown(input) : clearAway(input));
     case 'update':
       return planUpdate(input, exists);
   }
 }
 
 function planUpdate(input: PlanInput, exists: boolean): Plan {
-  const { row, wanted } = input;
+  const { row, wanted, moveTo = null } = input;
   if (!wanted || sameResources(row, wanted)) return before([]);
-  if (row.dockerId === null) return before([]);
+  const outgrown: Step[] =
+    moveTo === null ? [] : [{ do: 'remove_volume', volume: row.volumeName, because: 'the data is in another' }];
+  if (row.dockerId === null) return { steps: [...newVolume(moveTo), ...move(input, 'nothing')], afterwards: outgrown };
   const generation = row.generation + 1;
   const name = replacementName(row.id, generation);
+  const volume = moveTo ?? row.volumeName;
   const prepare: Step[] = [
     { do: 'ensure_image', because: 'the image may have been removed since' },
-    ...(exists ? [] : [ensureVolume]),
-    { do: 'create_container', name, generation, because: 'limits change by replacing; made before the old one stops' },
+    ...(moveTo === null && !exists ? [ensureVolume(row)] : newVolume(moveTo)),
+    {
+      ...{ do: 'create_container', name, generation, volume },
+      because: 'limits change by replacing; made before the old one stops',
+    },
   ];
   const afterwards: Step[] = [
     { do: 'remove_container', target: 'current', because: 'replaced' },
     { do: 'rename_container', target: 'replacement', name: containerName(row.id), because: 'the name is free now' },
+    ...outgrown,
   ];
-  if (row.status !== 'running' || !exists) return { steps: prepare, afterwards };
+  if (!exists) return { steps: [...prepare, ...move(input, 'nothing')], afterwards };
+  if (row.status !== 'running') return { steps: [...prepare, ...move(input, 'current')], afterwards };
   const swap: Step[] = [
     stop('two must never run on one volume'),
+    ...move(input, 'current'),
     { do: 'start_container', target: 'replacement', because: 'it was running before' },
     {
       do: 'confirm_running',
@@ -105,12 +124,32 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
   return { steps: [...prepare, ...swap], afterwards };
 }
 
+function newVolume(moveTo: string | null): Step[] {
+  if (moveTo === null) return [];
+  return [{ do: 'ensure_volume', volume: moveTo, because: 'a volume keeps the size that it was made with' }];
+}
+
+/** @param user what might write to the data */
+function move({ row, moveTo = null }: PlanInput, user: 'current' | 'nothing'): Step[] {
+  if (moveTo === null) return [];
+  return [
+    { do: 'copy_volume', from: row.volumeName, to: moveTo, because: 'the data is at rest' },
+    ...(user === 'nothing'
+      ? []
+      : [
+          { do: 'confirm_stopped', target: user, because: 'what somebody starts may write to the old volume' } as const,
+        ]),
+  ];
+}
+
 export function sameResources(a: Resources, b: Resources): boolean {
   return a.memoryMb === b.memoryMb && a.cpuShares === b.cpuShares && a.diskMb === b.diskMb;
 }
 
-const ensureVolume: Step = { do: 'ensure_volume', because: 'the data lives in it' };
-const removeVolume: Step = { do: 'remove_volume', because: 'deleted volumes are not kept' };
+const ensureVolume = ({ volumeName }: PlanInput['row']): Step => ({
+  ...{ do: 'ensure_volume', volume: volumeName },
+  because: 'the data lives in it',
+});
 const firstRun: Step = {
   do: 'confirm_running',
   target: 'replacement',
@@ -131,8 +170,11 @@ function recreate({ row }: PlanInput): Step[] {
   const generation = row.generation + 1;
   return [
     { do: 'ensure_image', because: 'a container needs its image' },
-    ensureVolume,
-    { do: 'create_container', name: containerName(row.id), generation, because: 'there is none in Docker' },
+    ensureVolume(row),
+    {
+      ...{ do: 'create_container', name: containerName(row.id), generation, volume: row.volumeName },
+      because: 'there is none in Docker',
+    },
     { do: 'start_container', target: 'replacement', because: 'asked to run' },
   ];
 }

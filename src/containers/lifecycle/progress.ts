@@ -1,4 +1,4 @@
-import type { PullProgress } from '../../docker';
+import type { CopyProgress, PullProgress } from '../../docker';
 import type { EventDraft } from '../../events';
 import { containerFacts } from '../dto/container-facts';
 import type { ContainerRow } from '../container.entity';
@@ -14,7 +14,7 @@ const STAGES: Partial<Record<Step['do'], { stage: string; message: string; progr
 };
 const PULL = { from: 5, to: 60 };
 
-/** Tells a creation's progress in events, in order and before its end; telling may fail without harm to the creation. */
+/** Tells an operation's progress in events, in order and before its end; telling may fail without harm to the operation. */
 export class ProgressReporter {
   private last: Promise<void> = Promise.resolve();
 
@@ -31,6 +31,11 @@ export class ProgressReporter {
   readonly onPull = ({ percent, message }: PullProgress): void => {
     const progress = Math.round(PULL.from + ((PULL.to - PULL.from) * percent) / 100);
     this.report({ stage: 'image', message, progress });
+  };
+
+  /** Of a move to another volume, which is all that an update tells of. */
+  readonly onCopy = ({ percent, message }: CopyProgress): void => {
+    this.report({ stage: 'disk', message, progress: percent });
   };
 
   /** Resolves when everything reported so far is told. */

@@ -8,9 +8,14 @@ import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
 import { Instance } from '../instance';
+import { SweepMetrics } from '../measuring/sweep-metrics';
 import { ContainerLifecycle } from './container-lifecycle';
+import { DataVolumes } from './data-volumes';
 import { Observer } from './observer';
+import { OrphanVolumes } from './orphan-volumes';
+import { Purge } from './purge';
 import { planSweep, SweepAction, SweptRow } from './sweep-plan';
+import { SweepReport, SweepTally } from './sweep-tally';
 
 /** How many differences are dealt with at once: Docker has other work too. */
 const HANDS = 8;
@@ -31,6 +36,10 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly repository: ContainerRepository,
     private readonly lifecycle: ContainerLifecycle,
     private readonly observer: Observer,
+    private readonly purge: Purge,
+    private readonly metrics: SweepMetrics,
+    private readonly volumes: DataVolumes,
+    private readonly orphans: OrphanVolumes,
     private readonly instance: Instance,
     private readonly database: Database,
     @Inject(CONFIG) private readonly config: Config,
@@ -55,22 +64,38 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
 
   /** Compares every row with Docker once and acts on the differences. Never throws; one at a time. */
   async sweep(): Promise<void> {
-    await this.sweeping.runExclusive(async () => {
+    try {
+      await this.sweepNow();
+    } catch (error) {
+      this.logger.warn({ err: error }, 'the sweep was cut short; nothing was changed without proof');
+    }
+  }
+
+  /** The same, for somebody who waits for it, behind one that goes on. @throws EngineError where Docker does not answer */
+  async sweepNow(): Promise<SweepReport> {
+    return this.sweeping.runExclusive(async () => {
+      const ended = this.metrics.begin();
+      const tally = new SweepTally();
       try {
         const listed = await this.engine.listContainers({ instance: this.instance.id });
+        const volumes = await this.volumes.all();
         const rows = await this.repository.listAllLive();
         const acting: Promise<void>[] = [];
         const orphanGraceMs = this.config.ORPHAN_GRACE_SECONDS * 1000;
-        for (const action of planSweep({ rows, listed, now: new Date(), orphanGraceMs })) {
-          if (this.stopped.signal.aborted) return;
-          const acted = this.hands.runExclusive(() => this.act(action));
+        for (const action of planSweep({ rows, listed, volumes, now: new Date(), orphanGraceMs })) {
+          if (this.stopped.signal.aborted) return tally.report();
+          if (action.do === 'finish') tally.tookUp();
+          const acted = this.hands.runExclusive(() => this.act(action, tally));
           // A creation may pull for minutes; the next sweep need not wait for that.
           if (action.do !== 'finish') acting.push(acted);
         }
         await Promise.all(acting);
-        await this.purge();
-      } catch (error) {
-        this.logger.warn({ err: error }, 'the sweep was cut short; nothing was changed without proof');
+        const live = new Set(rows.map(({ id }) => id));
+        await this.orphans.note(volumes.filter(({ containerId }) => containerId === null || !live.has(containerId)));
+        tally.purged(await this.purge.sweep(this.stopped.signal));
+        return tally.report();
+      } finally {
+        ended();
       }
     });
   }
@@ -82,14 +107,17 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     }
   }
 
-  private async act(action: SweepAction): Promise<void> {
+  private async act(action: SweepAction, tally: SweepTally): Promise<void> {
+    this.metrics.found(action.do);
     try {
       await this.perform(action);
+      tally.done(action.do, 'ok');
       if (action.do === 'finish' || action.do === 'reconcile') {
         const { id, operation } = action.row;
         this.logger.info({ container_id: id, operation }, 'dealt with what an interrupted operation left');
       }
     } catch (error) {
+      tally.done(action.do, 'failed');
       const subject = action.do === 'remove_orphan' ? { docker_id: action.dockerId } : { container_id: action.row.id };
       this.logger.warn({ err: error, ...subject }, `${action.do} failed; the next sweep tries again`);
     }
@@ -112,14 +140,5 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
   private async withRow(swept: SweptRow, work: (row: ContainerRow) => Promise<void>): Promise<void> {
     const row = await this.repository.findById(swept.id);
     if (row) await work(row);
-  }
-
-  /** Removes the volumes of containers that are deleted and past their retention. */
-  private async purge(): Promise<void> {
-    for (const row of await this.repository.listPurgeable(new Date())) {
-      await this.engine.removeVolume(row.volumeName);
-      await this.repository.markPurged(row.id, new Date());
-      this.logger.info({ container_id: row.id, volume: row.volumeName }, 'purged the data of a deleted container');
-    }
   }
 }

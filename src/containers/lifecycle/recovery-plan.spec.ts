@@ -1,6 +1,6 @@
 import type { EngineState, ListedContainer } from '../../docker';
 import type { Operation } from '../container-state';
-import { planRecovery } from './recovery-plan';
+import { planRecovery, RecoveryStep } from './recovery-plan';
 
 const ID = '11111111-2222-4333-8444-555555555555';
 const NAME = `berth-${ID}`;
@@ -13,11 +13,19 @@ function recover(
   status: 'running' | 'stopped' | 'creating',
   interrupted: Operation,
   found: ListedContainer[],
-  dockerId: string | null = 'A',
+  { dockerId = 'A', volumes = [] }: { dockerId?: string | null; volumes?: readonly string[] } = {},
 ): string {
   const current = found.find((container) => container.dockerId === dockerId) ?? null;
-  const steps = planRecovery({ row: { id: ID, status, dockerId }, interrupted, listed: found, current });
-  return steps.map((step) => `${step.do.replace('_container', '')} ${step.dockerId}`).join(', ');
+  const steps = planRecovery({
+    row: { id: ID, status, dockerId, volumeName: 'V' },
+    ...{ interrupted, listed: found, current },
+    volumes: volumes.map((name) => ({ name, containerId: ID })),
+  });
+  return steps.map(word).join(', ');
+}
+
+function word(step: RecoveryStep): string {
+  return `${step.do.replace('_container', '')} ${step.do === 'remove_volume' ? step.volume : step.dockerId}`;
 }
 
 describe('the way back from a resize that ended after', () => {
@@ -35,13 +43,13 @@ describe('the way back from a resize that ended after', () => {
   });
 
   it('its commit must remove the old one and give the new one its name', () => {
-    expect(recover('running', 'reconcile', [listed('A', 'exited'), replacement('running')], 'B')).toBe(
+    expect(recover('running', 'reconcile', [listed('A', 'exited'), replacement('running')], { dockerId: 'B' })).toBe(
       'remove A, rename B',
     );
   });
 
   it('its commit and the removal must give the new one its name', () => {
-    expect(recover('running', 'reconcile', [replacement('running')], 'B')).toBe('rename B');
+    expect(recover('running', 'reconcile', [replacement('running')], { dockerId: 'B' })).toBe('rename B');
   });
 
   it('the creation of a new container for a stopped one must not start anything', () => {
@@ -49,17 +57,57 @@ describe('the way back from a resize that ended after', () => {
   });
 });
 
+describe('the way back from a move to another volume that ended after', () => {
+  const replacement = (state: EngineState): ListedContainer => listed('B', state, `${NAME}-g2`);
+  const worker = (state: EngineState): ListedContainer => listed('M', state, `${NAME}-move`);
+
+  it.each([
+    ['the measuring', [listed('A', 'running'), worker('exited')], ['V'], 'remove M'],
+    ['the making of the new volume', [listed('A', 'running')], ['V', 'W'], 'remove_volume W'],
+    ['the creation', [listed('A', 'running'), replacement('created')], ['V', 'W'], 'remove B, remove_volume W'],
+    ['the stop', [listed('A', 'exited'), replacement('created')], ['V', 'W'], 'remove B, start A, remove_volume W'],
+    [
+      'the beginning of the copy',
+      [listed('A', 'exited'), replacement('created'), worker('running')],
+      ['V', 'W'],
+      'remove B, remove M, start A, remove_volume W',
+    ],
+    ['the copy', [listed('A', 'exited'), replacement('created')], ['V', 'W'], 'remove B, start A, remove_volume W'],
+    ['the start', [listed('A', 'exited'), replacement('running')], ['V', 'W'], 'remove B, start A, remove_volume W'],
+  ])('%s must end with the old one running on the old volume, alone', (_step, found, volumes, expected) => {
+    expect(recover('running', 'update', found, { volumes })).toBe(expected);
+    expect(recover('running', 'undo', found, { volumes })).toBe(expected);
+    expect(recover('stopped', 'update', found, { volumes })).toBe(expected.replace(/(, )?start A/, ''));
+  });
+
+  it.each([
+    ['the commit', [listed('A', 'exited'), replacement('running')], ['U', 'V'], 'remove A, rename B, remove_volume U'],
+    ['the removal of the old one', [replacement('running')], ['U', 'V'], 'rename B, remove_volume U'],
+    ['the renaming', [listed('B', 'running')], ['U', 'V'], 'remove_volume U'],
+    ['everything', [listed('B', 'running')], ['V'], ''],
+  ])('%s must end with the new one on the new volume, alone', (_step, found, volumes, expected) => {
+    expect(recover('running', 'reconcile', found, { dockerId: 'B', volumes })).toBe(expected);
+  });
+
+  it('the copy for a row without a container must leave the old volume', () => {
+    expect(recover('creating', 'update', [worker('running')], { dockerId: null, volumes: ['V', 'W'] })).toBe(
+      'remove M, remove_volume W',
+    );
+  });
+});
+
 describe('the way back', () => {
   it('must remove what a creation left, whatever its state', () => {
-    expect(recover('creating', 'create', [listed('B', 'running')], null)).toBe('remove B');
-    expect(recover('creating', 'create', [listed('B', 'created'), listed('C', 'dead')], null)).toBe(
+    expect(recover('creating', 'create', [listed('B', 'running')], { dockerId: null })).toBe('remove B');
+    expect(recover('creating', 'create', [listed('B', 'created'), listed('C', 'dead')], { dockerId: null })).toBe(
       'remove B, remove C',
     );
   });
 
   it('must not start again what a stop was asked to stop, or what ended by itself', () => {
-    expect(recover('running', 'stop', [listed('A', 'exited')])).toBe('');
-    expect(recover('running', 'reconcile', [listed('A', 'exited')])).toBe('');
+    for (const operation of ['stop', 'expire', 'idle', 'reconcile'] as const) {
+      expect(recover('running', operation, [listed('A', 'exited')])).toBe('');
+    }
   });
 
   it('must start again what a delete that failed had stopped', () => {
@@ -76,8 +124,9 @@ describe('the way back', () => {
 
   it('must believe the inspection where the list is behind it', () => {
     const steps = planRecovery({
-      row: { id: ID, status: 'running', dockerId: 'A' },
+      row: { id: ID, status: 'running', dockerId: 'A', volumeName: 'V' },
       interrupted: 'undo',
+      volumes: [],
       listed: [listed('A', 'running')],
       current: listed('A', 'exited'),
     });

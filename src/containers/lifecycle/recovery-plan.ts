@@ -1,11 +1,13 @@
-import type { ListedContainer, ObservedContainer } from '../../docker';
+import type { ListedContainer, ListedVolume, ObservedContainer } from '../../docker';
 import type { ContainerRow } from '../container.entity';
 import type { Operation } from '../container-state';
 import { containerName } from './plan';
 
-/** One call to the engine on a container that was found in it, and why. */
-export type RecoveryStep = { readonly dockerId: string; readonly because: string } & (
-  { readonly do: 'remove_container' | 'start_container' } | { readonly do: 'rename_container'; readonly name: string }
+/** One call to the engine on what was found in it, and why. */
+export type RecoveryStep = { readonly because: string } & (
+  | { readonly do: 'remove_container' | 'start_container'; readonly dockerId: string }
+  | { readonly do: 'rename_container'; readonly dockerId: string; readonly name: string }
+  | { readonly do: 'remove_volume'; readonly volume: string }
 );
 
 /** Operations whose way back is the state before them; the others are followed where they got to. */
@@ -14,16 +16,34 @@ const TAKEN_BACK: readonly (Operation | null)[] = ['update', 'undo'];
 /**
  * The way back from an operation that failed or whose process died, at whatever step: decided from the row and from what
  * Docker lists under the container's label alone. A container that the row does not know goes first, so that never two run
- * on one volume; then the row's own runs again if it should.
+ * on one volume; then the row's own runs again if it should; then the volumes go that data was to move to, or has moved from.
  */
 export function planRecovery(input: {
-  readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId'>;
+  readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId' | 'volumeName'>;
   readonly interrupted: Operation | null;
   readonly listed: readonly ListedContainer[];
   /** The row's own container by an inspection: for a moment after a stop, Docker 26.1 still lists it as running. */
   readonly current: Pick<ObservedContainer, 'dockerId' | 'state' | 'name'> | null;
+  /** Of this container; none where volumes are never replaced. */
+  readonly volumes: readonly ListedVolume[];
 }): RecoveryStep[] {
-  const { row, interrupted, listed, current } = input;
+  const { row, volumes } = input;
+  return [
+    ...ofContainers(input),
+    ...volumes
+      .filter(({ name }) => name !== row.volumeName)
+      .map(
+        ({ name }) => ({ do: 'remove_volume', volume: name, because: 'the data of the row is in another' }) as const,
+      ),
+  ];
+}
+
+function ofContainers({
+  row,
+  interrupted,
+  listed,
+  current,
+}: Omit<Parameters<typeof planRecovery>[0], 'volumes'>): RecoveryStep[] {
   const steps: RecoveryStep[] = listed
     .filter(({ dockerId }) => dockerId !== row.dockerId)
     .map(({ dockerId }) => ({ do: 'remove_container', dockerId, because: 'the row does not know it' }));

@@ -1,11 +1,15 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
+import type { Logger } from 'pino';
 import { ContainerEngine } from '../../docker';
+import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../container.entity';
 import { Instance } from '../instance';
-import type { Operation } from '../container-state';
+import { isEnding, type Operation } from '../container-state';
 import type { Claim } from './claim';
+import { DataVolumes } from './data-volumes';
 import { Followed, followObservation } from './observation';
 import { planRecovery, RecoveryStep } from './recovery-plan';
+import { RunLimits } from './run-limits';
 import { settleStopped } from './settlement';
 
 /** Leads a container back from an operation that failed or was cut off; the claim is held and stays held. */
@@ -14,6 +18,9 @@ export class Recovery {
   constructor(
     private readonly engine: ContainerEngine,
     private readonly instance: Instance,
+    private readonly volumes: DataVolumes,
+    private readonly limits: RunLimits,
+    @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
   /**
@@ -26,7 +33,8 @@ export class Recovery {
     const { row } = claim;
     const listed = await this.engine.listContainers({ instance: this.instance.id, containerId: row.id });
     const current = row.dockerId === null ? null : await this.engine.inspectContainer(row.dockerId);
-    for (const step of planRecovery({ row, interrupted, listed, current })) {
+    const volumes = await this.volumes.labelled(row);
+    for (const step of planRecovery({ row, interrupted, listed, current, volumes })) {
       claim.assertHeld();
       await this.perform(step);
     }
@@ -38,10 +46,13 @@ export class Recovery {
     const { row } = claim;
     if (row.dockerId === null) return;
     const observed = await this.engine.inspectContainer(row.dockerId);
-    let followed: Followed | null = followObservation(row, observed);
-    // A stop that was asked for is no unasked-for exit, even if its end was seen by another.
-    if (interrupted === 'stop' && followed?.patch.status === 'stopped' && observed !== null)
-      followed = settleStopped(row);
+    const terms = await this.limits.termsOf(row.userId);
+    let followed: Followed | null = followObservation(row, observed, { death: null, terms });
+    // A stop of our own is no exit, even if its end was seen by another.
+    if (followed?.patch.status === 'stopped' && observed !== null) {
+      if (interrupted === 'stop') followed = settleStopped(row);
+      if (isEnding(interrupted)) followed = settleStopped(row, interrupted);
+    }
     if (followed) await claim.record(followed.patch, followed.events);
   }
 
@@ -62,6 +73,11 @@ export class Recovery {
       case 'rename_container': {
         return this.engine.renameContainer(step.dockerId, step.name);
       }
+      case 'remove_volume':
+        // It takes space and harms nobody; a container must not hang on it.
+        return this.engine.removeVolume(step.volume).catch((error: unknown) => {
+          this.logger.warn({ err: error, volume: step.volume }, 'a volume of no use is left to the sweep');
+        });
     }
   }
 }

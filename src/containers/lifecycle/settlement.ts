@@ -1,9 +1,11 @@
 import type { EventDraft } from '../../events';
 import type { ContainerRow } from '../container.entity';
 import type { ContainerPatch } from '../container.repository';
+import type { Ending, StopReason } from '../container-state';
 import { containerFacts } from '../dto/container-facts';
 import type { Facts } from './executor';
 import type { Resources } from './plan';
+import { newRun, NO_RUN, resumedRun, type RunTerms } from './run-end';
 
 /** What a successful operation writes. */
 export interface Settlement {
@@ -25,16 +27,18 @@ function madeAnew(facts: Facts, runtime: string): ContainerPatch {
 }
 
 /** Of a creation or a start: running now, and told so unless it ran all along. */
-export function settleStarted(row: ContainerRow, facts: Facts, runtime: string): Settlement {
+export function settleStarted(
+  row: ContainerRow,
+  facts: Facts,
+  { runtime, terms }: { runtime: string; terms: RunTerms },
+): Settlement {
   const anew = madeAnew(facts, runtime);
-  if (row.status === 'running' && anew.dockerId === undefined && facts.wasRunning === true) return NOTHING;
-  const patch: ContainerPatch = {
-    status: 'running',
-    statusReason: null,
-    lastUsedAt: new Date(),
-    runStartedAt: null,
-    ...anew,
-  };
+  const used: ContainerPatch = { lastUsedAt: terms.now };
+  if (row.status === 'running' && anew.dockerId === undefined && facts.wasRunning === true) {
+    return { patch: used, events: [] };
+  }
+  const run = anew.dockerId === undefined ? newRun(terms) : resumedRun(row, terms);
+  const patch: ContainerPatch = { status: 'running', statusReason: null, runStartedAt: null, ...used, ...run, ...anew };
   const data = { ...containerFacts({ ...row, ...patch }), ...recreation(row, facts) };
   return { patch, events: [{ type: 'container_started', data }] };
 }
@@ -48,26 +52,55 @@ export function recreation(
   return { recreated: true, old_id: row.dockerId, volume_kept: facts.volumeExisted === true };
 }
 
-/** Of a stop that found the container running, whatever the row thought. */
-export function settleStopped(row: ContainerRow): Settlement {
+/**
+ * Of a stop that found the container running, whatever the row thought.
+ *
+ * @param ending why it was stopped where nobody asked for it
+ */
+export function settleStopped(row: ContainerRow, ending: Ending | null = null): Settlement {
   if (row.status !== 'running') return NOTHING;
-  const patch: ContainerPatch = { status: 'stopped', statusReason: null, ipAddress: null, runStartedAt: null };
-  return { patch, events: [{ type: 'container_stopped', data: containerFacts({ ...row, ...patch }) }] };
+  const reason = ending && ENDED[ending];
+  const patch: ContainerPatch = {
+    ...{ status: 'stopped', statusReason: reason, ipAddress: null, runStartedAt: null },
+    ...NO_RUN,
+  };
+  const data = { ...containerFacts({ ...row, ...patch }), ...(reason && { reason }) };
+  return { patch, events: [{ type: 'container_stopped', data }] };
 }
+
+const ENDED: Readonly<Record<Ending, StopReason>> = { expire: 'session_expired', idle: 'idle' };
 
 /** @param purgeAt when the volume may go; null: never */
 export function settleDeleted(row: ContainerRow, options: { now: Date; purgeAt: Date | null }): Settlement {
   const purge_at = options.purgeAt?.toISOString() ?? null;
   const data = { ...containerFacts(row), status: 'deleted', purge_at };
   return {
-    patch: { deletedAt: options.now, purgeAt: options.purgeAt },
+    patch: { deletedAt: options.now, purgeAt: options.purgeAt, ...NO_RUN },
     events: [{ type: 'container_deleted', data }],
   };
 }
 
-export function settleUpdated(row: ContainerRow, wanted: Wanted, facts: Facts, runtime: string): Settlement {
+/** Stopped, whatever it was when it was deleted: there is nothing of it in Docker but its data. */
+export function settleRestored(row: ContainerRow): Settlement {
+  const patch: ContainerPatch = {
+    ...{ deletedAt: null, purgeAt: null, status: 'stopped', statusReason: null, ipAddress: null, runStartedAt: null },
+    ...NO_RUN,
+  };
+  return { patch, events: [{ type: 'container_restored', data: containerFacts({ ...row, ...patch }) }] };
+}
+
+export function settleUpdated(
+  row: ContainerRow,
+  wanted: Wanted,
+  facts: Facts,
+  { runtime, now }: { runtime: string; now: Date },
+): Settlement {
   const { name, memoryMb, cpuShares, diskMb } = wanted;
-  const patch: ContainerPatch = { name, memoryMb, cpuShares, diskMb, ...madeAnew(facts, runtime) };
+  const patch: ContainerPatch = {
+    ...{ name, memoryMb, cpuShares, diskMb, lastUsedAt: now },
+    ...(facts.volumeName !== undefined && { volumeName: facts.volumeName }),
+    ...madeAnew(facts, runtime),
+  };
   const replaced = facts.replacementId !== undefined && row.dockerId !== null ? { old_id: row.dockerId } : {};
   const data = { ...containerFacts({ ...row, ...patch }), restarted: wasRestarted(row, facts), ...replaced };
   return { patch, events: [{ type: 'container_updated', data }] };
@@ -91,6 +124,7 @@ export function settleFailedCreation(row: ContainerRow, reason: string): Settlem
 
 const CREATION_FAULTS: Readonly<Record<string, string>> = {
   image_not_found: 'the image does not exist, or may not be pulled without credentials',
+  image_access_denied: 'the registry refused access to the image; the credentials for it are missing or wrong',
   image_unavailable: 'the image could not be pulled; its registry does not answer',
   start_refused: 'the image cannot be run as a sandbox',
   docker_unavailable: 'Docker cannot be reached',

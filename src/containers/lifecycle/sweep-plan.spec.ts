@@ -1,4 +1,4 @@
-import type { EngineState, ListedContainer } from '../../docker';
+import type { EngineState, ListedContainer, ListedVolume } from '../../docker';
 import type { ContainerStatus } from '../container-state';
 import { planSweep, SweptRow } from './sweep-plan';
 
@@ -7,7 +7,8 @@ const GRACE = 60_000;
 const before = (ms: number): Date => new Date(NOW.getTime() - ms);
 
 function row(id: string, status: ContainerStatus, claim: Partial<SweptRow> = {}): SweptRow {
-  return { id, status, dockerId: `docker-${id}`, operation: null, operationExpiresAt: null, ...claim };
+  const volumeName = `berth-${id}`;
+  return { id, status, dockerId: `docker-${id}`, volumeName, operation: null, operationExpiresAt: null, ...claim };
 }
 
 function listed(containerId: string | null, state: EngineState, more: Partial<ListedContainer> = {}): ListedContainer {
@@ -18,8 +19,8 @@ function listed(containerId: string | null, state: EngineState, more: Partial<Li
   };
 }
 
-function sweep(rows: SweptRow[], found: ListedContainer[]): string[] {
-  return planSweep({ rows, listed: found, now: NOW, orphanGraceMs: GRACE }).map((action) =>
+function sweep(rows: SweptRow[], found: ListedContainer[], volumes: ListedVolume[] = []): string[] {
+  return planSweep({ rows, listed: found, volumes, now: NOW, orphanGraceMs: GRACE }).map((action) =>
     action.do === 'remove_orphan' ? `remove_orphan ${action.dockerId}` : `${action.do} ${action.row.id}`,
   );
 }
@@ -63,5 +64,17 @@ describe('a sweep', () => {
     const second = listed('a', 'exited', { dockerId: 'old' });
     expect(sweep([row('a', 'running')], [listed('a', 'running'), second])).toEqual(['reconcile a']);
     expect(sweep([row('a', 'running')], [listed('a', 'running', { name: 'berth-a-g2' })])).toEqual(['reconcile a']);
+  });
+
+  it('must reconcile a row with a volume that is not its own, and leave alone what no live row knows', () => {
+    const volume = (containerId: string | null, name: string): ListedVolume => ({ containerId, name });
+    const own = volume('a', 'berth-a');
+    const moved = row('a', 'running', { volumeName: 'berth-a-v2-1' });
+    expect(sweep([row('a', 'running')], [listed('a', 'running')], [own])).toEqual([]);
+    expect(sweep([moved], [listed('a', 'running')], [volume('a', 'berth-a-v2-1')])).toEqual([]);
+    expect(sweep([moved], [listed('a', 'running')], [volume('a', 'berth-a-v2-1'), own])).toEqual(['reconcile a']);
+    expect(sweep([], [], [own, volume(null, 'other')])).toEqual([]);
+    const held = { operation: 'update', operationExpiresAt: new Date(NOW.getTime() + 1) } as const;
+    expect(sweep([row('a', 'running', held)], [listed('a', 'running')], [volume('a', 'berth-a-v2-1')])).toEqual([]);
   });
 });

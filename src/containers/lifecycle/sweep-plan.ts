@@ -1,4 +1,4 @@
-import type { ListedContainer } from '../../docker';
+import type { ListedContainer, ListedVolume } from '../../docker';
 import type { ContainerRow } from '../container.entity';
 import { containerName } from './plan';
 
@@ -8,20 +8,25 @@ export type SweepAction =
   | { readonly do: 'look'; readonly row: SweptRow }
   /** An operation's claim ran out. */
   | { readonly do: 'finish'; readonly row: SweptRow }
-  /** Docker has containers under this row's label that the row does not know, or the row's own has a replacement's name. */
+  /** Docker has containers or volumes under this row's label that the row does not know, or its own has a replacement's name. */
   | { readonly do: 'reconcile'; readonly row: SweptRow }
   /** A container of ours without a live row. */
   | { readonly do: 'remove_orphan'; readonly dockerId: string };
 
-export type SweptRow = Pick<ContainerRow, 'id' | 'status' | 'dockerId' | 'operation' | 'operationExpiresAt'>;
+export type SweptRow = Pick<
+  ContainerRow,
+  'id' | 'status' | 'dockerId' | 'volumeName' | 'operation' | 'operationExpiresAt'
+>;
 
 /**
- * Compares all rows with one list of Docker's containers. The list must be older than the rows: then a container without a
- * row never is one whose row was just not read yet.
+ * Compares all rows with one list of Docker's containers, and one of its volumes. The lists must be older than the rows: then a
+ * container without a row never is one whose row was just not read yet, nor a volume one that a row has just been given.
  */
 export function planSweep(input: {
   readonly rows: readonly SweptRow[];
   readonly listed: readonly ListedContainer[];
+  /** None where volumes are never replaced. */
+  readonly volumes: readonly ListedVolume[];
   readonly now: Date;
   readonly orphanGraceMs: number;
 }): SweepAction[] {
@@ -30,6 +35,7 @@ export function planSweep(input: {
   const byContainer = groupByContainer(input.listed);
   const oldEnough = ({ createdAt }: ListedContainer): boolean =>
     now.getTime() - createdAt.getTime() >= input.orphanGraceMs;
+  const volumesOf = groupByContainer(input.volumes);
   for (const row of rows) {
     const own = byContainer.get(row.id) ?? [];
     byContainer.delete(row.id);
@@ -40,7 +46,8 @@ export function planSweep(input: {
     const current = own.find(({ dockerId }) => dockerId === row.dockerId);
     const strays = own.filter((listed) => listed !== current && oldEnough(listed));
     const misnamed = current !== undefined && current.name !== containerName(row.id);
-    if (strays.length > 0 || misnamed) actions.push({ do: 'reconcile', row });
+    const outgrown = (volumesOf.get(row.id) ?? []).some(({ name }) => name !== row.volumeName);
+    if (strays.length > 0 || misnamed || outgrown) actions.push({ do: 'reconcile', row });
     else if (disagrees(row, current)) actions.push({ do: 'look', row });
   }
   for (const orphan of [...byContainer.values()].flat()) {
@@ -54,14 +61,14 @@ function disagrees(row: SweptRow, current: ListedContainer | undefined): boolean
   return (row.status === 'running' && !runs) || (row.status === 'stopped' && runs);
 }
 
-function groupByContainer(listed: readonly ListedContainer[]): Map<string, ListedContainer[]> {
-  const groups = new Map<string, ListedContainer[]>();
-  for (const container of listed) {
+function groupByContainer<T extends { readonly containerId: string | null }>(listed: readonly T[]): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const entry of listed) {
     // Without a readable label it cannot be told whose it is; nothing is done to it.
-    if (container.containerId === null) continue;
-    const group = groups.get(container.containerId) ?? [];
-    group.push(container);
-    groups.set(container.containerId, group);
+    if (entry.containerId === null) continue;
+    const group = groups.get(entry.containerId) ?? [];
+    group.push(entry);
+    groups.set(entry.containerId, group);
   }
   return groups;
 }

@@ -4,17 +4,19 @@ import { EngineError } from '../../docker';
 import { DomainError, ErrorCode } from '../../errors';
 import { LOGGER } from '../../logging';
 import { ClaimLostError } from '../container.repository';
-import type { Verb } from '../container-state';
+import { type Ending, isEnding, type Operation, type Verb } from '../container-state';
 import { CancelledError, Claim } from './claim';
 import { Recovery } from './recovery';
 import { settleFailedCreation } from './settlement';
 
-const FAILED: Readonly<Record<Verb, ErrorCode>> = {
+const FAILED: Readonly<Record<Verb | Ending, ErrorCode>> = {
   create: 'create_failed',
   start: 'start_failed',
   stop: 'stop_failed',
   delete: 'delete_failed',
   update: 'update_failed',
+  expire: 'stop_failed',
+  idle: 'stop_failed',
 };
 
 /** Leads an operation back that cannot go on: its own when a step failed, or that of a holder who died. */
@@ -36,7 +38,7 @@ export class WayBack {
   }
 
   /** Takes back what a failed operation did, or leaves that to the next claim. */
-  async goBack(claim: Claim, verb: Verb, error: unknown): Promise<void> {
+  async goBack(claim: Claim, verb: Verb | Ending, error: unknown): Promise<void> {
     const { id } = claim.row;
     this.logger.warn({ err: error, container_id: id, operation: verb }, `${verb} failed`);
     if (error instanceof ClaimLostError) {
@@ -44,7 +46,7 @@ export class WayBack {
       return;
     }
     // What a dead holder left still comes first, where it was not even that far.
-    const way = claim.interrupted ?? (verb === 'update' || verb === 'delete' ? 'undo' : 'reconcile');
+    const way = claim.interrupted ?? wayFrom(verb);
     const unmade = verb === 'create' || (verb === 'start' && claim.row.status === 'error');
     try {
       // A creation is over even where Docker does not answer; the sweep removes what it may have left.
@@ -60,12 +62,18 @@ export class WayBack {
   }
 
   /** What the caller is told of it. */
-  failure(verb: Verb, error: unknown): DomainError {
+  failure(verb: Verb | Ending, error: unknown): DomainError {
     if (error instanceof DomainError) return error;
     const code =
       error instanceof EngineError ? engineCode(error) : error instanceof ClaimLostError ? 'claim_lost' : FAILED[verb];
     return new DomainError(FAILED[verb], { code, cause: error });
   }
+}
+
+/** An ending stays one, so that a stop whose answer was lost is told for what it was. */
+function wayFrom(verb: Verb | Ending): Operation {
+  if (isEnding(verb)) return verb;
+  return verb === 'update' || verb === 'delete' ? 'undo' : 'reconcile';
 }
 
 function reasonOf(error: unknown): string {
@@ -76,6 +84,14 @@ function reasonOf(error: unknown): string {
 
 /** Docker's own state of affairs, where it is one that a client can act on. */
 function engineCode(error: EngineError): string {
-  const told = ['docker_unavailable', 'image_not_found', 'image_unavailable', 'start_refused'];
+  const told = [
+    'docker_unavailable',
+    'image_not_found',
+    'image_access_denied',
+    'image_unavailable',
+    'start_refused',
+    'data_too_large',
+    'copy_failed',
+  ];
   return told.includes(error.code) ? error.code : 'docker_error';
 }

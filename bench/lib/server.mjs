@@ -1,0 +1,85 @@
+/** A Berth server as a process of its own, as `npm start` runs it, and a client of it. */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { run } from '../../scripts/lib/command.mjs';
+import { projectRoot } from '../../scripts/lib/project.mjs';
+
+/** What a benchmark leaves out: limits on requests, and log lines that somebody would have to read. */
+const SETTINGS = {
+  NODE_ENV: 'production',
+  PORT: '0',
+  LOG_LEVEL: 'warn',
+  RATE_LIMIT_PER_MINUTE: '0',
+  RATE_LIMIT_CREATES_PER_MINUTE: '0',
+};
+
+/**
+ * @param {{ env: NodeJS.ProcessEnv, databaseUrl?: string }} options an SQLite file of its own without `databaseUrl`
+ * @returns {Promise<Berth>} once it is ready
+ */
+export async function startBerth({ env, databaseUrl }) {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-bench-'));
+  const settings = {
+    ...env,
+    ...SETTINGS,
+    INSTANCE_ID: `test-bench-${process.pid}`,
+    DATABASE_URL: databaseUrl ?? `sqlite:${join(folder, 'berth.sqlite')}`,
+  };
+  const since = performance.now();
+  const child = spawn(process.execPath, [join('dist', 'src', 'main.js')], {
+    cwd: projectRoot,
+    env: settings,
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  const url = await new Promise((resolve, reject) => {
+    child.on('message', (message) => message?.type === 'ready' && resolve(message.url));
+    void ended.then((code) => reject(new Error(`the server ended with ${code} before it was ready`)));
+  });
+  return new Berth({ child, ended, url, settings, folder, readyMs: performance.now() - since });
+}
+
+export class Berth {
+  constructor(parts) {
+    Object.assign(this, parts);
+  }
+
+  /** @returns {Promise<string>} the token of a new user */
+  async token(tier = 'enterprise') {
+    const cli = join('dist', 'src', 'cli', 'token.js');
+    const user = `bench-${Math.random().toString(36).slice(2, 10)}`;
+    const output = await run(process.execPath, [cli, '--user', user, '--tier', tier], {
+      cwd: projectRoot,
+      env: this.settings,
+    });
+    return output.match(/berth_[0-9a-f]{64}/)[0];
+  }
+
+  /** @returns {Promise<any>} the body of the answer @throws Error for any status of 400 and more */
+  async call(token, method, path, body) {
+    const response = await fetch(`${this.url}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${token}`, ...(body && { 'content-type': 'application/json' }) },
+      ...(body && { body: JSON.stringify(body) }),
+    });
+    const answer = await response.json();
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${JSON.stringify(answer)}`);
+    return answer;
+  }
+
+  /** @returns {Promise<any>} a new container, running */
+  async running(token, image, name) {
+    const limits = { memory_mb: 256, cpu_shares: 1000, disk_mb: 1024 };
+    const body = { image: 'custom', custom_image: image, ...(name && { name }), ...limits };
+    const { db_id } = await this.call(token, 'POST', '/api/containers', body);
+    return this.call(token, 'GET', `/api/containers/${db_id}/wait?status=running&timeout=60`);
+  }
+
+  async stop() {
+    this.child.kill('SIGTERM');
+    await this.ended;
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,128 @@
+/** The verbs through the API against the same work by Docker's own API, each pair interleaved in one run. */
+import { bodyLike } from './lib/docker.mjs';
+import { figure } from './lib/report.mjs';
+import { median, timed } from './lib/statistics.mjs';
+
+const RUNS = 15;
+const AT_ONCE = 20;
+const GRACE_S = 10;
+
+/** @param {{ berth: import('./lib/server.mjs').Berth, docker: import('dockerode'), image: string, progress: (line: string) => void }} context */
+export async function lifecycle({ berth, docker, image, progress }) {
+  const token = await berth.token();
+  const ours = await berth.running(token, image);
+  const body = await bodyLike(docker, ours.id);
+  const path = `/api/containers/${ours.db_id}`;
+  const post = (verb) => timed(() => berth.call(token, 'POST', `${path}/${verb}`));
+  let theirs = await docker.createContainer(body);
+  await theirs.start();
+
+  const times = { start: [[], []], stop: [[], []], resize: [[], []], down: [[], []], delete: [[], []] };
+  for (let run = 1; run <= RUNS; run += 1) {
+    progress(`start and stop ${run}/${RUNS}`);
+    times.stop[0].push(await post('stop'));
+    times.stop[1].push(await timed(() => theirs.stop({ t: GRACE_S })));
+    times.start[0].push(await post('start'));
+    times.start[1].push(await timed(() => theirs.start()));
+  }
+  for (let run = 1; run <= RUNS; run += 1) {
+    progress(`resize ${run}/${RUNS}`);
+    const settings = { name: ours.name, memory_mb: run % 2 ? 512 : 256, cpu_shares: 1000, disk_mb: 1024 };
+    const watch = await watchSwap(docker);
+    times.resize[0].push(await timed(() => berth.call(token, 'PATCH', path, settings)));
+    times.down[0].push(await watch.done());
+    const swap = await watchSwap(docker);
+    times.resize[1].push(
+      await timed(async () => {
+        await theirs.stop({ t: GRACE_S });
+        await theirs.remove({ v: true });
+        theirs = await docker.createContainer(body);
+        await theirs.start();
+      }),
+    );
+    // Docker's stop and start alone, without what lies between them here.
+    const [stop, start] = [times.stop[1].at(-1), times.start[1].at(-1)];
+    await swap.done();
+    times.down[1].push(stop + start);
+  }
+  await theirs.remove({ force: true, v: true });
+
+  for (let run = 1; run <= RUNS; run += 1) {
+    progress(`delete ${run}/${RUNS}`);
+    const victim = await berth.running(token, image);
+    const other = await docker.createContainer(body);
+    await other.start();
+    times.delete[0].push(await timed(() => berth.call(token, 'DELETE', `/api/containers/${victim.db_id}`)));
+    times.delete[1].push(
+      await timed(async () => {
+        await other.stop({ t: GRACE_S });
+        await other.remove({ v: true });
+      }),
+    );
+  }
+  await berth.call(token, 'DELETE', path);
+  const pair = ([measured, limit]) => ({ measured: median(measured), limit: median(limit), unit: 'ms' });
+  return [
+    figure({ name: 'start', ...pair(times.start), bar: 1.05 }),
+    figure({ name: 'stop', ...pair(times.stop), bar: 1.05 }),
+    figure({
+      name: 'resize of a running container / stop + remove + create + start',
+      ...pair(times.resize),
+      bar: 0.95,
+    }),
+    figure({ name: 'downtime of a resize / stop + start', ...pair(times.down), bar: 1 }),
+    figure({ name: 'delete / stop + remove', ...pair(times.delete), bar: 1.05 }),
+    await startsAtOnce({ berth, docker, image, token, body, progress }),
+  ];
+}
+
+async function startsAtOnce({ berth, docker, image, token, body, progress }) {
+  progress(`${AT_ONCE} starts at once`);
+  const ours = [];
+  const theirs = [];
+  for (let made = 0; made < AT_ONCE; made += 1) {
+    ours.push(await berth.running(token, image));
+    theirs.push(await docker.createContainer(body));
+    await theirs[made].start();
+  }
+  const all = { measured: [], limit: [] };
+  for (let run = 0; run < 3; run += 1) {
+    await Promise.all(ours.map(({ db_id }) => berth.call(token, 'POST', `/api/containers/${db_id}/stop`)));
+    await Promise.all(theirs.map((container) => container.stop({ t: GRACE_S })));
+    all.measured.push(
+      await timed(() =>
+        Promise.all(ours.map(({ db_id }) => berth.call(token, 'POST', `/api/containers/${db_id}/start`))),
+      ),
+    );
+    all.limit.push(await timed(() => Promise.all(theirs.map((container) => container.start()))));
+  }
+  await Promise.all(ours.map(({ db_id }) => berth.call(token, 'DELETE', `/api/containers/${db_id}`)));
+  await Promise.all(theirs.map((container) => container.remove({ force: true, v: true })));
+  const [measured, limit] = [median(all.measured), median(all.limit)];
+  return figure({ name: `${AT_ONCE} starts at once`, measured, limit, unit: 'ms', bar: 1.05 });
+}
+
+/** Follows Docker's own events: how long between the end of the one container and the start of the next. */
+async function watchSwap(docker) {
+  const stream = await docker.getEvents({ filters: { type: ['container'], event: ['die', 'start'] } });
+  const swapped = new Promise((resolve) => {
+    let diedAt;
+    let rest = '';
+    stream.on('data', (chunk) => {
+      const lines = (rest + String(chunk)).split('\n');
+      rest = lines.pop();
+      for (const line of lines) {
+        const { Action: action, timeNano: at } = JSON.parse(line);
+        if (action === 'die') diedAt = at;
+        else if (diedAt !== undefined) resolve((at - diedAt) / 1e6);
+      }
+    });
+  });
+  return {
+    async done() {
+      const ms = await swapped;
+      stream.destroy();
+      return ms;
+    },
+  };
+}

@@ -1,0 +1,19 @@
+/** What every test run begins with: alone in this folder, after what a killed one left, with its npm packages. */
+import { join } from 'node:path';
+import { ensureDependencies } from './dependencies.mjs';
+import { checkNodeVersion } from './node-version.mjs';
+import { takeLock } from './process-lock.mjs';
+import { dataFolder, makeDataFolder } from './project.mjs';
+import { atEnd } from './shutdown.mjs';
+import { clearEarlierRemains, clearRemains } from './test-remains.mjs';
+
+/** @throws Problem */
+export async function prepareTestRun() {
+  checkNodeVersion();
+  makeDataFolder();
+  const lock = takeLock(join(dataFolder, 'test.lock'), { what: 'A test run' });
+  atEnd('releasing the lock', () => lock.release());
+  await clearEarlierRemains();
+  atEnd('removing temporary files', clearRemains);
+  await ensureDependencies();
+}

@@ -1,0 +1,50 @@
+import { Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import {
+  ApiNotFoundResponse,
+  ApiOkResponse,
+  ApiOperation,
+  ApiServiceUnavailableResponse,
+  ApiTags,
+} from '@nestjs/swagger';
+import { Audited, Scopes } from '../auth';
+import { ContainersOperator, ContainerStoppedView, SweepReport } from '../containers';
+import { AdminContainerListView, viewContainers } from './dto/admin-views';
+import { ListAnyContainersDto } from './dto/list-any-containers.dto';
+
+/** Everybody's containers. */
+@ApiTags('admin')
+@Controller('admin')
+@Scopes('admin')
+export class AdminContainersController {
+  constructor(private readonly containers: ContainersOperator) {}
+
+  @Get('containers')
+  @ApiOperation({ summary: "List everybody's containers" })
+  @ApiOkResponse({ type: AdminContainerListView })
+  async list(@Query() query: ListAnyContainersDto): Promise<AdminContainerListView> {
+    return viewContainers(await this.containers.list(query));
+  }
+
+  @Post('containers/:id/stop')
+  @HttpCode(200)
+  @Audited('container.stop')
+  @ApiOperation({ summary: "Stop anybody's container" })
+  @ApiOkResponse({ type: ContainerStoppedView })
+  @ApiNotFoundResponse({ description: 'container not found: there is none of this id, or it is deleted.' })
+  stop(@Param('id') id: string): Promise<ContainerStoppedView> {
+    return this.containers.stop(id);
+  }
+
+  @Post('reconcile')
+  @HttpCode(200)
+  @Audited('containers.reconcile')
+  @ApiOperation({
+    summary: 'Compare all containers with Docker now, and do what is to be done',
+    description: 'What else happens every SWEEP_INTERVAL_SECONDS. Waits for a comparison that is going on.',
+  })
+  @ApiOkResponse({ type: SweepReport })
+  @ApiServiceUnavailableResponse({ description: 'not ready: Docker does not answer; nothing was done.' })
+  reconcile(): Promise<SweepReport> {
+    return this.containers.reconcile();
+  }
+}

@@ -1,0 +1,25 @@
+import { Controller, Delete, Param } from '@nestjs/common';
+import { ApiNotFoundResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Audited, Scopes } from '../auth';
+import { AdminUsers } from './admin-users.service';
+import { AdminTokenRevokedView } from './dto/admin-views';
+
+/** Everybody's tokens. */
+@ApiTags('admin')
+@Controller('admin/tokens')
+@Scopes('admin')
+export class AdminTokensController {
+  constructor(private readonly users: AdminUsers) {}
+
+  @Delete(':id')
+  @Audited('token.revoke')
+  @ApiOperation({
+    summary: "Revoke anybody's token",
+    description: 'It is refused at once, and its sockets are closed.',
+  })
+  @ApiOkResponse({ type: AdminTokenRevokedView })
+  @ApiNotFoundResponse({ description: 'token not found: there is none of this id, or it is revoked already.' })
+  async revoke(@Param('id') id: string): Promise<AdminTokenRevokedView> {
+    return { message: 'token revoked', id, user_id: await this.users.revokeToken(id) };
+  }
+}

@@ -1,0 +1,86 @@
+import { ApiProperty } from '@nestjs/swagger';
+import type { UserEntity } from '../../auth';
+import { ListedContainerView } from '../../containers';
+import type { Page } from '../../http';
+
+const NEXT_CURSOR = {
+  type: String,
+  nullable: true,
+  description: 'What to write as "cursor" for the next page; null on the last.',
+} as const;
+
+/** A user as operators see them. */
+export class AdminUserView {
+  @ApiProperty({ format: 'uuid' })
+  readonly id: string;
+  @ApiProperty({ example: 'ada' })
+  readonly username: string;
+  @ApiProperty({ example: 'free' })
+  readonly tier: string;
+  @ApiProperty({ format: 'date-time' })
+  readonly created_at: string;
+  @ApiProperty({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    description: "When a guest's session ends; null: there is none that ends.",
+  })
+  readonly session_expires_at: string | null;
+}
+
+/** What `GET /api/admin/users` answers. */
+export class AdminUserListView {
+  @ApiProperty({ type: [AdminUserView], description: 'Newest first.' })
+  readonly users: readonly AdminUserView[];
+  @ApiProperty(NEXT_CURSOR)
+  readonly next_cursor: string | null;
+}
+
+/** What `PATCH /api/admin/users/:id` answers. */
+export class UserMovedView {
+  @ApiProperty({ example: 'user updated' })
+  readonly message: string;
+  @ApiProperty({ type: AdminUserView })
+  readonly user: AdminUserView;
+}
+
+/** What `POST /api/admin/users/:id/revoke-tokens` answers. */
+export class TokensRevokedView {
+  @ApiProperty({ example: 'tokens revoked' })
+  readonly message: string;
+  @ApiProperty({ format: 'uuid', description: "The user's." })
+  readonly id: string;
+  @ApiProperty({ type: 'integer', example: 2, description: 'How many were not revoked until now.' })
+  readonly count: number;
+}
+
+/** What `DELETE /api/admin/tokens/:id` answers. */
+export class AdminTokenRevokedView {
+  @ApiProperty({ example: 'token revoked' })
+  readonly message: string;
+  @ApiProperty({ format: 'uuid' })
+  readonly id: string;
+  @ApiProperty({ format: 'uuid', description: 'Whose it was.' })
+  readonly user_id: string;
+}
+
+/** What `GET /api/admin/containers` answers. */
+export class AdminContainerListView {
+  @ApiProperty({ type: [ListedContainerView], description: 'Newest first.' })
+  readonly containers: readonly ListedContainerView[];
+  @ApiProperty(NEXT_CURSOR)
+  readonly next_cursor: string | null;
+}
+
+export function viewUser({ id, username, tier, createdAt, sessionExpiresAt }: UserEntity): AdminUserView {
+  const session_expires_at = sessionExpiresAt?.toISOString() ?? null;
+  return { id, username, tier, created_at: createdAt.toISOString(), session_expires_at };
+}
+
+export function viewUsers({ items, next_cursor }: Page<UserEntity>): AdminUserListView {
+  return { users: items.map(viewUser), next_cursor };
+}
+
+export function viewContainers({ items, next_cursor }: Page<ListedContainerView>): AdminContainerListView {
+  return { containers: items, next_cursor };
+}

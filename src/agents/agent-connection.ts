@@ -1,0 +1,103 @@
+import { Logger } from '@nestjs/common';
+import type { DefaultEventsMap, Socket } from 'socket.io';
+import { Clock } from '../clock';
+import { ERRORS } from '../errors';
+import type { AgentRow } from './agent.entity';
+import { AgentRepository } from './agent.repository';
+import { parseHeartbeat } from './heartbeat';
+import { verdict } from './presence';
+
+/** What an agent is answered to its heartbeat. */
+type HeartbeatAnswer = { readonly ok: true } | { readonly error: string; readonly code: string };
+
+export interface AgentSocketData {
+  connection: AgentConnection;
+}
+export type AgentSocket = Socket<DefaultEventsMap, DefaultEventsMap, DefaultEventsMap, AgentSocketData>;
+
+/** One agent's connection to this process. Others may come after it, here or elsewhere; then it speaks for the agent no more. */
+export class AgentConnection {
+  private static readonly logger = new Logger(AgentConnection.name);
+  private wroteAt = -Infinity;
+  private ended: Promise<void> | undefined;
+
+  constructor(
+    private readonly socket: AgentSocket,
+    /** The row as the connection left it. */
+    readonly agent: AgentRow,
+    private readonly options: {
+      readonly repository: AgentRepository;
+      readonly clock: Clock;
+      /** Signs of life that follow another sooner are not written, in milliseconds. */
+      readonly writeGapMs: number;
+    },
+  ) {}
+
+  /** Takes a `heartbeat`. What is no valid one is no sign of life. @returns null where the connection is over */
+  async heartbeat(payload: unknown): Promise<HeartbeatAnswer | null> {
+    const stats = parseHeartbeat(payload);
+    if (!stats) return refusal('invalid_parameters');
+    if (performance.now() - this.wroteAt < this.options.writeGapMs) return { ok: true };
+    this.wroteAt = performance.now();
+    const { repository, clock } = this.options;
+    const { id, epoch } = this.agent;
+    try {
+      if (await repository.beat({ id, epoch, stats, now: clock.now() })) return { ok: true };
+      await this.review();
+      return null;
+    } catch (error) {
+      AgentConnection.logger.warn({ msg: 'a sign of life could not be written', agent_id: id, err: error });
+      return refusal('internal_error');
+    }
+  }
+
+  /** Looks at the row again, and ends the connection if that is what it says. Does not throw. */
+  async review(): Promise<void> {
+    try {
+      this.obey(verdict(await this.options.repository.find(this.agent.id), this.agent.epoch));
+    } catch (error) {
+      // The next heartbeat comes to the same point.
+      AgentConnection.logger.warn({ msg: 'an agent could not be looked up', agent_id: this.agent.id, err: error });
+    }
+  }
+
+  /** Breaks the connection beneath the socket: to a standard client an accident, after which it comes back by itself. */
+  breakOff(): void {
+    this.socket.conn.close(true);
+  }
+
+  /** Ends the connection in a way that tells a standard client to stay away. */
+  dismiss(): void {
+    this.socket.disconnect(true);
+  }
+
+  /** The connection is over: notes it, unless another has taken its place. Does not throw; once. */
+  end(): Promise<void> {
+    return (this.ended ??= this.noteEnd());
+  }
+
+  private obey(said: ReturnType<typeof verdict>): void {
+    if (said === 'go_on') return;
+    AgentConnection.logger.log({ msg: 'an agent’s connection is over', agent_id: this.agent.id, verdict: said });
+    if (said === 'replaced') this.socket.emit('replaced');
+    if (said === 'come_back') this.breakOff();
+    else this.dismiss();
+  }
+
+  private async noteEnd(): Promise<void> {
+    try {
+      await this.options.repository.disconnect(this.agent, { reason: 'closed', epoch: this.agent.epoch });
+    } catch (error) {
+      // It will be found by its silence.
+      AgentConnection.logger.warn({
+        msg: 'the end of an agent could not be noted',
+        agent_id: this.agent.id,
+        err: error,
+      });
+    }
+  }
+}
+
+function refusal(code: 'invalid_parameters' | 'internal_error'): HeartbeatAnswer {
+  return { error: ERRORS[code].message, code };
+}

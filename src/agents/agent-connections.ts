@@ -1,0 +1,45 @@
+import { BeforeApplicationShutdown, Injectable } from '@nestjs/common';
+import { Signals } from '../signals';
+import { AgentConnection } from './agent-connection';
+
+/** The agents that are connected to this process. */
+@Injectable()
+export class AgentConnections implements BeforeApplicationShutdown {
+  private readonly byAgent = new Map<string, Set<AgentConnection>>();
+  private readonly stopListening: () => void;
+
+  constructor(signals: Signals) {
+    this.stopListening = signals.on('agent_epoch', ({ agentId, epoch }) => this.reviewOlder(agentId, epoch));
+  }
+
+  add(connection: AgentConnection): void {
+    const { id, epoch } = connection.agent;
+    const connections = this.byAgent.get(id) ?? new Set();
+    this.byAgent.set(id, connections.add(connection));
+    // Of two that were made at once, the signal of the later may have come before the earlier was here to hear it.
+    this.reviewOlder(id, Math.max(epoch, ...[...connections].map(({ agent }) => agent.epoch)));
+  }
+
+  /** The connection is over. */
+  async leave(connection: AgentConnection): Promise<void> {
+    const { id } = connection.agent;
+    const connections = this.byAgent.get(id);
+    connections?.delete(connection);
+    if (connections?.size === 0) this.byAgent.delete(id);
+    await connection.end();
+  }
+
+  /** Tells its agents off, while the database is still there; their clients come back by themselves, here or elsewhere. */
+  async beforeApplicationShutdown(): Promise<void> {
+    this.stopListening();
+    const all = [...this.byAgent.values()].flatMap((connections) => [...connections]);
+    for (const connection of all) connection.breakOff();
+    await Promise.all(all.map((connection) => this.leave(connection)));
+  }
+
+  private reviewOlder(agentId: string, epoch: number): void {
+    for (const connection of this.byAgent.get(agentId) ?? []) {
+      if (connection.agent.epoch < epoch) void connection.review();
+    }
+  }
+}

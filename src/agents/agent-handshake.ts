@@ -1,0 +1,22 @@
+import { z } from 'zod';
+import { ERRORS } from '../errors';
+import { ConnectionRefused } from '../events';
+import { MACHINE_WORD } from './machine-word';
+
+const word = z.string().regex(MACHINE_WORD).optional();
+const handshake = z.object({ os: word, arch: word, version: word });
+
+/** What an agent tells of itself as it connects; what it leaves out stays as it was. */
+export interface Hello {
+  readonly os?: string;
+  readonly arch?: string;
+  readonly version?: string;
+}
+
+/** Reads a handshake's `auth` beside its token. @throws ConnectionRefused if anything of it is not as it should be */
+export function helloOf(auth: unknown): Hello {
+  const { data } = handshake.safeParse(auth);
+  if (!data) throw new ConnectionRefused(ERRORS.invalid_parameters.message, 'invalid_parameters');
+  const { os, arch, version } = data;
+  return { ...(os && { os }), ...(arch && { arch }), ...(version && { version }) };
+}

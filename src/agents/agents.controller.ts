@@ -1,0 +1,31 @@
+import { Body, Controller, Get, Post } from '@nestjs/common';
+import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Audited, CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { AgentsService } from './agents.service';
+import { AgentCreatedView } from './dto/agent-answers';
+import { AgentListView } from './dto/agent-view';
+import { CreateAgentDto } from './dto/create-agent.dto';
+
+/** A user's own machines. One agent is found, stopped and deleted among the containers, by its id `agent:…`. */
+@ApiTags('agents')
+@Controller('agents')
+export class AgentsController {
+  constructor(private readonly agents: AgentsService) {}
+
+  @Post()
+  @Scopes('write')
+  @Audited('agent.create')
+  @ApiOperation({ summary: 'Make an agent', description: 'The answer is the only one that shows its token.' })
+  @ApiCreatedResponse({ type: AgentCreatedView })
+  create(@CurrentPrincipal() caller: Principal, @Body() body: CreateAgentDto): Promise<AgentCreatedView> {
+    return this.agents.create(caller, body);
+  }
+
+  @Get()
+  @Scopes('read')
+  @ApiOperation({ summary: 'List your agents, online or not' })
+  @ApiOkResponse({ type: AgentListView })
+  list(@CurrentPrincipal() caller: Principal): Promise<AgentListView> {
+    return this.agents.list(caller);
+  }
+}

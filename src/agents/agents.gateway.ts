@@ -1,0 +1,124 @@
+import { Inject, Logger } from '@nestjs/common';
+import { OnGatewayConnection, OnGatewayInit, WebSocketGateway } from '@nestjs/websockets';
+import type { DefaultEventsMap, Namespace } from 'socket.io';
+import { Principal } from '../auth';
+import { Clock } from '../clock';
+import { type Config, CONFIG } from '../config';
+import { DomainError, ErrorCode, ERRORS } from '../errors';
+import { ConnectionRefused, tokenOf, TokenWatch } from '../events';
+import { Draining } from '../http';
+import { RefusedTokens } from '../rate-limits';
+import { AgentConnection, AgentSocket, AgentSocketData } from './agent-connection';
+import { AgentConnections } from './agent-connections';
+import { helloOf } from './agent-handshake';
+import { AgentRepository } from './agent.repository';
+
+type AgentServer = Namespace<DefaultEventsMap, DefaultEventsMap, DefaultEventsMap, AgentSocketData>;
+
+/** However often an agent gives a sign of life, a write every so often is enough. */
+const LONGEST_WRITE_GAP_MS = 5_000;
+
+/** Where agents connect, each with its own token. */
+@WebSocketGateway({ namespace: '/agents' })
+export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConnection<AgentSocket> {
+  private readonly logger = new Logger(AgentsGateway.name);
+
+  constructor(
+    private readonly tokens: RefusedTokens,
+    private readonly watch: TokenWatch,
+    private readonly repository: AgentRepository,
+    private readonly connections: AgentConnections,
+    private readonly draining: Draining,
+    private readonly clock: Clock,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'AGENT_HEARTBEAT_SECONDS'>,
+  ) {}
+
+  afterInit(server: AgentServer): void {
+    server.use((socket, next) => {
+      this.admit(socket).then(
+        () => next(),
+        (error: unknown) => next(this.refusal(socket, error)),
+      );
+    });
+  }
+
+  handleConnection(socket: AgentSocket): void {
+    const { connection } = socket.data;
+    const { agent } = connection;
+    // Without a listener, Socket.IO prints what the client sent that it cannot decode.
+    socket.on('error', () => undefined);
+    socket.on('heartbeat', (...message: unknown[]) => {
+      const [payload, answer] = typeof message[0] === 'function' ? [undefined, message[0]] : message;
+      void connection.heartbeat(payload).then((told) => {
+        if (told && typeof answer === 'function') (answer as (told: object) => void)(told);
+      });
+    });
+    const unwatch = this.watch.watch({
+      tokenId: agent.tokenId,
+      expiresAt: null,
+      onEnd: () => void setImmediate(() => connection.dismiss()),
+    });
+    socket.once('disconnect', () => {
+      unwatch();
+      void this.connections.leave(connection);
+    });
+    const { AGENT_HEARTBEAT_SECONDS: heartbeat_seconds } = this.config;
+    socket.emit('welcome', { id: `agent:${agent.id}`, name: agent.name, heartbeat_seconds });
+  }
+
+  /** Decides before the connection exists, and notes it, so that an agent that is connected is online. @throws ConnectionRefused */
+  private async admit(socket: AgentSocket): Promise<void> {
+    if (this.draining.begun) {
+      socket.conn.close(true);
+      throw refused('shutting_down');
+    }
+    const auth: unknown = socket.handshake.auth;
+    const { agentId, userId } = await this.agentBehind(socket);
+    const hello = helloOf(auth);
+    const agent = await this.repository.connect({ id: agentId, userId }, { hello, now: this.clock.now() });
+    if (!agent) throw refused('unauthorized');
+    const connection = new AgentConnection(socket, agent, {
+      repository: this.repository,
+      clock: this.clock,
+      writeGapMs: Math.min(LONGEST_WRITE_GAP_MS, this.config.AGENT_HEARTBEAT_SECONDS * 500),
+    });
+    socket.data = { connection };
+    this.followTransport(socket, connection);
+  }
+
+  /** @throws ConnectionRefused */
+  private async agentBehind({ handshake, request }: AgentSocket): Promise<{ agentId: string; userId: string }> {
+    const token = tokenOf(handshake.auth);
+    const principal: Principal | null = token === null ? null : await this.tokens.verify(request, token);
+    if (!principal) throw refused('unauthorized');
+    const { agentId, userId, scopes } = principal;
+    if (agentId === null || !scopes.includes('agent')) throw refused('insufficient_permissions');
+    return { agentId, userId };
+  }
+
+  /** A transport that ends before the socket is connected ends it without a `disconnect`. */
+  private followTransport(socket: AgentSocket, connection: AgentConnection): void {
+    const leave = () => void this.connections.leave(connection);
+    if (socket.conn.readyState !== 'open' || this.draining.begun) {
+      connection.breakOff();
+      leave();
+      return;
+    }
+    this.connections.add(connection);
+    socket.conn.once('close', leave);
+    socket.once('disconnect', () => socket.conn.off('close', leave));
+  }
+
+  private refusal(socket: AgentSocket, error: unknown): Error {
+    if (error instanceof ConnectionRefused) return error;
+    if (error instanceof DomainError) return new ConnectionRefused(error.message, error.code);
+    // Something here failed, so the agent should try again, which it does by itself after a broken connection alone.
+    this.logger.error({ msg: 'an agent could not be let in', err: error });
+    socket.conn.close(true);
+    return refused('internal_error');
+  }
+}
+
+function refused(code: ErrorCode): ConnectionRefused {
+  return new ConnectionRefused(ERRORS[code].message, code);
+}

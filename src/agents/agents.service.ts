@@ -1,0 +1,120 @@
+import { randomUUID } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import { type Principal, TokenService } from '../auth';
+import { Clock } from '../clock';
+import { Database } from '../database';
+import { DomainError, invalidParameters } from '../errors';
+import { requestContext } from '../logging';
+import { TiersService } from '../tiers';
+import { publicId } from './agent-facts';
+import type { AgentRow } from './agent.entity';
+import { AgentRepository } from './agent.repository';
+import type { AgentCreatedView, AgentDeletedView, AgentStoppedView } from './dto/agent-answers';
+import { AgentListView, AgentView, viewAgent } from './dto/agent-view';
+import type { CreateAgentDto } from './dto/create-agent.dto';
+
+type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>;
+type Owner = Pick<Caller, 'userId'>;
+
+/**
+ * A user's agents: what the REST API offers, under `/api/agents` and, beside containers, under `/api/containers`. Ids are
+ * those of rows, without `agent:`. All methods on one agent throw {@link DomainError} `agent_not_found`, `not_authorized`.
+ */
+@Injectable()
+export class AgentsService {
+  constructor(
+    private readonly repository: AgentRepository,
+    private readonly database: Database,
+    private readonly tokens: TokenService,
+    private readonly tiers: TiersService,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Makes an agent and the token that it connects with.
+   *
+   * @throws DomainError `agent_limit_reached`, `agent_name_taken`, `guest_session_expired`
+   */
+  async create(caller: Caller, request: Readonly<CreateAgentDto>): Promise<AgentCreatedView> {
+    const { userId, tier, sessionExpiresAt } = caller;
+    if (sessionExpiresAt !== null && sessionExpiresAt <= this.clock.now()) {
+      throw new DomainError('guest_session_expired');
+    }
+    const { name } = request;
+    const id = randomUUID();
+    const limit = this.tiers.limitsOf(tier).agents;
+    return this.database.runInTx(async () => {
+      const agent = { userId, name, scopes: ['agent'], agentId: id, expiresAt: null } as const;
+      const { text, token } = await this.tokens.issue(agent);
+      const row = newAgent(request, { id, userId, tokenId: token.id, createdAt: this.clock.now() });
+      await this.repository.insert(row, { limit, tier });
+      return { id: publicId(row), name, token: text };
+    });
+  }
+
+  /** All of the caller's agents, online or not. */
+  async list({ userId, tier }: Caller): Promise<AgentListView> {
+    const agents = await this.repository.list({ userId });
+    return { agents: agents.map(viewAgent), count: agents.length, limit: this.tiers.limitsOf(tier).agents };
+  }
+
+  /** Those that are connected. */
+  async online({ userId, name }: { userId: string; name?: string }): Promise<AgentView[]> {
+    const agents = await this.repository.list({ userId, online: true, ...(name !== undefined && { name }) });
+    return agents.map(viewAgent);
+  }
+
+  async get(caller: Owner, id: string): Promise<AgentView> {
+    return viewAgent(await this.find(caller, id));
+  }
+
+  /** Closes its connection; the machine behind it is untouched, and it can come back by itself. */
+  async stop(caller: Owner, id: string): Promise<AgentStoppedView> {
+    const agent = await this.find(caller, id);
+    const ended = await this.repository.disconnect(agent, { reason: 'stopped' });
+    const message = ended ? 'agent disconnected' : 'agent was already offline';
+    return { message, id: publicId(agent), name: agent.name, status: 'offline' };
+  }
+
+  /** Closes its connection and revokes its token for good. */
+  async delete(caller: Owner, id: string): Promise<AgentDeletedView> {
+    const agent = await this.find(caller, id);
+    await this.database.runInTx(async () => {
+      if (!(await this.repository.delete(agent, this.clock.now()))) throw new DomainError('agent_not_found');
+      await this.tokens.revoke({ userId: agent.userId, tokenId: agent.tokenId }).catch(unlessRevokedBefore);
+    });
+    return { message: 'agent deleted', id: publicId(agent), name: agent.name };
+  }
+
+  /** For all that can be done to a container and not to an agent. @throws DomainError `invalid_parameters` */
+  async refuse(caller: Owner, id: string): Promise<never> {
+    await this.find(caller, id);
+    const message = 'an agent is started and set up on its own machine; it can be stopped and deleted here';
+    throw invalidParameters([{ field: 'id', message }]);
+  }
+
+  private async find({ userId }: Owner, id: string): Promise<AgentRow> {
+    const agent = await this.repository.find(id);
+    if (!agent) throw new DomainError('agent_not_found');
+    const context = requestContext.getStore();
+    if (context) context.subjectUserId = agent.userId;
+    if (agent.userId !== userId) throw new DomainError('not_authorized');
+    return agent;
+  }
+}
+
+function newAgent(
+  { name, description, os, arch, tags }: Readonly<CreateAgentDto>,
+  made: Pick<AgentRow, 'id' | 'userId' | 'tokenId' | 'createdAt'>,
+): AgentRow {
+  return {
+    ...made,
+    ...{ name, description: description ?? null, os: os ?? null, arch: arch ?? null, version: null },
+    ...{ tags: [...(tags ?? [])], epoch: 0, online: false, connectedAt: null, seenAt: null, stats: null },
+    deletedAt: null,
+  };
+}
+
+function unlessRevokedBefore(error: unknown): void {
+  if (!(error instanceof DomainError && error.kind === 'token_not_found')) throw error;
+}

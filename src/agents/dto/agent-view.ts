@@ -1,0 +1,77 @@
+import { ApiProperty } from '@nestjs/swagger';
+import type { AgentFacts } from '../../events';
+import { agentFacts } from '../agent-facts';
+import type { AgentRow } from '../agent.entity';
+
+const AGENT_STATUSES = ['online', 'offline'] as const;
+
+/** An agent as `GET /api/agents` and `GET /api/containers` show it. */
+export class AgentView implements AgentFacts {
+  @ApiProperty({ example: 'agent:3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11' })
+  readonly id: string;
+  @ApiProperty({ type: String, enum: ['agent'] })
+  readonly type: 'agent';
+  @ApiProperty({ example: 'workstation' })
+  readonly name: string;
+  @ApiProperty({ enum: AGENT_STATUSES, enumName: 'AgentStatus' })
+  readonly status: (typeof AGENT_STATUSES)[number];
+  @ApiProperty({ type: String, nullable: true, example: 'linux' })
+  readonly os: string | null;
+  @ApiProperty({ type: String, nullable: true, example: 'x64' })
+  readonly arch: string | null;
+  @ApiProperty({ type: String, nullable: true, description: "Of the agent's program." })
+  readonly version: string | null;
+  @ApiProperty({ type: [String] })
+  readonly tags: readonly string[];
+  @ApiProperty({ type: String, nullable: true })
+  readonly description: string | null;
+  @ApiProperty({ format: 'date-time' })
+  readonly created_at: string;
+  @ApiProperty({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    description: 'When the present connection was made, or the last one; null before the first.',
+  })
+  readonly connected_at: string | null;
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'Its last sign of life.' })
+  readonly last_seen_at: string | null;
+  @ApiProperty({
+    type: [Number],
+    nullable: true,
+    example: [0.4, 0.3, 0.2],
+    description: 'Load averages of 1, 5 and 15 minutes, as last reported; null before the first report.',
+  })
+  readonly load: readonly number[] | null;
+  @ApiProperty({ type: Number, nullable: true, description: 'MiB.' })
+  readonly memory_total_mb: number | null;
+  @ApiProperty({ type: Number, nullable: true, description: 'MiB.' })
+  readonly memory_used_mb: number | null;
+  @ApiProperty({ type: Number, nullable: true, description: 'How long its machine was up at the last report.' })
+  readonly uptime_seconds: number | null;
+}
+
+/** What `GET /api/agents` answers. */
+export class AgentListView {
+  @ApiProperty({ type: [AgentView], description: 'Newest first.' })
+  readonly agents: readonly AgentView[];
+  @ApiProperty({ type: 'integer', example: 1 })
+  readonly count: number;
+  @ApiProperty({ type: 'integer', example: 5, description: "How many agents the user's tier allows." })
+  readonly limit: number;
+}
+
+export function viewAgent(row: AgentRow): AgentView {
+  return {
+    ...agentFacts(row),
+    version: row.version,
+    description: row.description,
+    created_at: row.createdAt.toISOString(),
+    connected_at: row.connectedAt?.toISOString() ?? null,
+    last_seen_at: row.seenAt?.toISOString() ?? null,
+    load: row.stats?.load ?? null,
+    memory_total_mb: row.stats?.memory_total_mb ?? null,
+    memory_used_mb: row.stats?.memory_used_mb ?? null,
+    uptime_seconds: row.stats?.uptime_seconds ?? null,
+  };
+}

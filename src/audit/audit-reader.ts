@@ -1,0 +1,55 @@
+import { Injectable } from '@nestjs/common';
+import { holdsScope, type Principal } from '../auth';
+import { Database } from '../database';
+import { DomainError } from '../errors';
+import { readPage } from '../http';
+import { AuditEntryEntity } from './audit-entry.entity';
+import { AuditListView, viewEntry } from './dto/audit-view';
+import type { ListAuditDto } from './dto/list-audit.dto';
+
+/** Shows what was written down, to those whom it concerns. */
+@Injectable()
+export class AuditReader {
+  constructor(private readonly database: Database) {}
+
+  /**
+   * What the caller did and what was done to what is theirs, newest first; with the scope `admin` everybody's, or one user's.
+   *
+   * @throws DomainError `insufficient_permissions`, `invalid_parameters`
+   */
+  async list(caller: Principal, query: Readonly<ListAuditDto>): Promise<AuditListView> {
+    const isAdmin = holdsScope(caller, 'admin');
+    const asksForOthers = query.all === 'true' || query.user_id !== undefined;
+    if (asksForOthers && !isAdmin) throw new DomainError('insufficient_permissions');
+    const userId = query.user_id ?? (query.all === 'true' ? null : caller.userId);
+    const page = await readPage(
+      query,
+      ({ limit, after }) => this.read({ ...query, userId, limit, ...(after && { after }) }),
+      ({ at, id }) => ({ createdAt: at, id }),
+    );
+    const viewer = isAdmin ? null : caller.userId;
+    return { entries: page.items.map((entry) => viewEntry(entry, viewer)), next_cursor: page.next_cursor };
+  }
+
+  private read(filter: {
+    /** null: everybody's. */
+    readonly userId: string | null;
+    readonly container_id?: string;
+    readonly action?: string;
+    readonly after?: { createdAt: Date; id: string };
+    readonly limit: number;
+  }): Promise<AuditEntryEntity[]> {
+    const { userId, container_id: containerId, action, after, limit } = filter;
+    const query = this.database.manager.createQueryBuilder(AuditEntryEntity, 'a').where('1 = 1');
+    if (userId !== null) query.andWhere('(a.userId = :userId OR a.subjectUserId = :userId)', { userId });
+    if (containerId !== undefined) query.andWhere('a.containerId = :containerId', { containerId });
+    if (action !== undefined) query.andWhere('a.action = :action', { action });
+    if (after) {
+      query.andWhere('(a.at < :at OR (a.at = :at AND a.id < :afterId))', {
+        at: this.database.timestamp(after.createdAt),
+        afterId: after.id,
+      });
+    }
+    return query.orderBy('a.at', 'DESC').addOrderBy('a.id', 'DESC').limit(limit).getMany();
+  }
+}

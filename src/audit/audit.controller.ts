@@ -1,0 +1,21 @@
+import { Controller, Get, Query } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { AuditReader } from './audit-reader';
+import { AuditListView } from './dto/audit-view';
+import { ListAuditDto } from './dto/list-audit.dto';
+
+/** What was done, by whom. */
+@ApiTags('audit')
+@Controller('audit')
+export class AuditController {
+  constructor(private readonly reader: AuditReader) {}
+
+  @Get()
+  @Scopes('read')
+  @ApiOperation({ summary: 'What you did, and what was done to what is yours' })
+  @ApiOkResponse({ type: AuditListView })
+  list(@CurrentPrincipal() caller: Principal, @Query() query: ListAuditDto): Promise<AuditListView> {
+    return this.reader.list(caller, query);
+  }
+}

@@ -1,0 +1,91 @@
+import { CallHandler, ExecutionContext, Inject, Injectable, NestInterceptor, OnModuleInit } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import type { FastifyRequest } from 'fastify';
+import type { Logger } from 'pino';
+import { from, lastValueFrom, Observable } from 'rxjs';
+import { type AuditAction, AUDITED, ScopeRefusals } from '../auth';
+import { errorAnswer } from '../errors';
+import { LOGGER } from '../logging';
+import { AuditLog, AuditOutcome } from './audit-log';
+import { madeTarget, namedTarget } from './audit-target';
+
+/**
+ * Has every call of a route that is `@Audited()` written down before it does anything, and its outcome afterwards, refusals
+ * and failures included. What cannot be written down is not done. An entry that stays `pending` was cut off by the end of the
+ * process; how far it came, the container itself tells.
+ */
+@Injectable()
+export class AuditInterceptor implements NestInterceptor, OnModuleInit {
+  constructor(
+    private readonly log: AuditLog,
+    private readonly reflector: Reflector,
+    private readonly refusals: ScopeRefusals,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /** The guard comes before every interceptor, so whom it turns away is not seen by `intercept`. */
+  onModuleInit(): void {
+    this.refusals.onRefused(async (context) => {
+      const action = this.actionOf(context);
+      if (action === undefined) return;
+      const request = context.switchToHttp().getRequest<FastifyRequest>();
+      await this.finish(await this.begin(action, request), { outcome: 'insufficient_permissions' });
+    });
+  }
+
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    const action = context.getType() === 'http' ? this.actionOf(context) : undefined;
+    if (action === undefined) return next.handle();
+    return from(this.audited(action, context.switchToHttp().getRequest<FastifyRequest>(), next));
+  }
+
+  private async audited(action: AuditAction, request: FastifyRequest, next: CallHandler): Promise<unknown> {
+    const id = await this.begin(action, request);
+    try {
+      const answer = await lastValueFrom(next.handle() as Observable<unknown>, { defaultValue: undefined });
+      const made = namedTarget(request.params) === null ? madeTarget(answer) : {};
+      await this.finish(id, { outcome: 'ok', ...made, ...subjectOf(request) });
+      return answer;
+    } catch (error) {
+      const { code } = errorAnswer(error, request.id).body;
+      await this.finish(id, { outcome: code, ...subjectOf(request) });
+      throw error;
+    }
+  }
+
+  private begin(action: AuditAction, { principal, params, ip, id }: FastifyRequest): Promise<string> {
+    return this.log.begin({
+      action,
+      userId: principal?.userId ?? null,
+      tokenId: principal?.tokenId ?? null,
+      targetId: namedTarget(params),
+      address: ip,
+      requestId: id,
+    });
+  }
+
+  /** It is done (or refused) by now, and the caller is told so, even if that cannot be written down any more. */
+  private async finish(id: string, outcome: AuditOutcome): Promise<void> {
+    try {
+      await this.log.finish(id, outcome);
+    } catch (error) {
+      this.logger.error(
+        { err: error, audit_id: id, outcome: outcome.outcome },
+        'an audited outcome could not be written',
+      );
+    }
+  }
+
+  private actionOf(context: ExecutionContext): AuditAction | undefined {
+    return this.reflector.get<AuditAction | undefined>(AUDITED, context.getHandler());
+  }
+}
+
+/** What the services have found out on their way: which container it is, and whose. */
+function subjectOf({ logContext }: FastifyRequest): Partial<AuditOutcome> {
+  const { containerId, subjectUserId } = logContext ?? {};
+  return {
+    ...(containerId !== undefined && { containerId }),
+    ...(subjectUserId !== undefined && { subjectUserId }),
+  };
+}

@@ -1,0 +1,63 @@
+import { ApiProperty } from '@nestjs/swagger';
+import type { AuditEntryEntity } from '../audit-entry.entity';
+
+const OPTIONAL = { type: String, nullable: true } as const;
+const NOT_YOURS = 'null where somebody else did it, but for an admin.';
+
+/** One thing that was done. */
+export class AuditEntryView {
+  @ApiProperty({ format: 'uuid' })
+  readonly id: string;
+  @ApiProperty({ format: 'date-time', description: 'When it began.' })
+  readonly at: string;
+  @ApiProperty({ example: 'container.start' })
+  readonly action: string;
+  @ApiProperty({
+    example: 'ok',
+    description: 'ok, the code of the error, or pending: it is going on, or was cut off by the end of the process.',
+  })
+  readonly outcome: string;
+  @ApiProperty({ ...OPTIONAL, format: 'uuid', description: 'Who did it; null: Berth itself.' })
+  readonly user_id: string | null;
+  @ApiProperty({ ...OPTIONAL, format: 'uuid', description: `By which token; ${NOT_YOURS}` })
+  readonly token_id: string | null;
+  @ApiProperty({ ...OPTIONAL, format: 'uuid', description: 'Whose thing it was done to.' })
+  readonly subject_user_id: string | null;
+  @ApiProperty({ ...OPTIONAL, format: 'uuid', description: 'The database id of the container.' })
+  readonly container_id: string | null;
+  @ApiProperty({ ...OPTIONAL, description: 'The id as the request had it, or of what was made.' })
+  readonly target_id: string | null;
+  @ApiProperty({ ...OPTIONAL, example: '192.0.2.7', description: `From where; ${NOT_YOURS}` })
+  readonly address: string | null;
+  @ApiProperty({ ...OPTIONAL, description: `The x-request-id; ${NOT_YOURS}` })
+  readonly request_id: string | null;
+  @ApiProperty({ ...OPTIONAL, format: 'date-time' })
+  readonly finished_at: string | null;
+}
+
+/** What `GET /api/audit` answers. */
+export class AuditListView {
+  @ApiProperty({ type: [AuditEntryView], description: 'Newest first.' })
+  readonly entries: readonly AuditEntryView[];
+  @ApiProperty({ ...OPTIONAL, description: 'What to write as "cursor" for the next page; null on the last.' })
+  readonly next_cursor: string | null;
+}
+
+/** @param viewer who looks; null: somebody who may see all */
+export function viewEntry(entry: AuditEntryEntity, viewer: string | null): AuditEntryView {
+  const own = viewer === null || entry.userId === viewer;
+  return {
+    id: entry.id,
+    at: entry.at.toISOString(),
+    action: entry.action,
+    outcome: entry.outcome,
+    user_id: entry.userId,
+    token_id: own ? entry.tokenId : null,
+    subject_user_id: entry.subjectUserId,
+    container_id: entry.containerId,
+    target_id: entry.targetId,
+    address: own ? entry.address : null,
+    request_id: own ? entry.requestId : null,
+    finished_at: entry.finishedAt?.toISOString() ?? null,
+  };
+}

@@ -1,0 +1,26 @@
+import { ApiPropertyOptional } from '@nestjs/swagger';
+import { IsIn, IsOptional, IsUUID, Matches } from 'class-validator';
+import { PagedQuery } from '../../http';
+
+/** Query of `GET /api/audit`. */
+export class ListAuditDto extends PagedQuery {
+  @ApiPropertyOptional({ format: 'uuid', description: 'the database id of a container, deleted ones included' })
+  @IsOptional()
+  @IsUUID()
+  container_id?: string;
+
+  @ApiPropertyOptional({ example: 'container.start' })
+  @IsOptional()
+  @Matches(/^[a-z_]{1,32}\.[a-z_]{1,31}$/, { message: 'action must be one such as container.start' })
+  action?: string;
+
+  @ApiPropertyOptional({ enum: ['true', 'false'], description: "everybody's; with the scope `admin` alone" })
+  @IsOptional()
+  @IsIn(['true', 'false'])
+  all?: 'true' | 'false';
+
+  @ApiPropertyOptional({ format: 'uuid', description: "that user's; with the scope `admin` alone" })
+  @IsOptional()
+  @IsUUID()
+  user_id?: string;
+}

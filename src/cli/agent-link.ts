@@ -1,0 +1,116 @@
+import { io, type Socket } from 'socket.io-client';
+import { z } from 'zod';
+import type { AgentStats } from '../agents/heartbeat';
+import type { Logger } from '../logging';
+import { ReconnectPause } from './reconnect-pause';
+
+/** Why the agent ends. */
+export type AgentEnd = 'told_to' | 'refused' | 'replaced';
+
+export interface AgentLinkOptions {
+  /** Scheme, host and port of the Berth. */
+  readonly url: string;
+  readonly token: string;
+  /** What the agent tells of itself when it connects. */
+  readonly hello: Readonly<Record<string, string>>;
+  readonly report: () => AgentStats;
+  readonly logger: Logger;
+}
+
+/** Refusals that no waiting heals: the agent is deleted, its token is revoked, or never was an agent's. */
+const FINAL_REFUSALS: ReadonlySet<string> = new Set(['unauthorized', 'insufficient_permissions']);
+const ANSWER_MS = 10_000;
+
+const welcome = z.object({ id: z.string(), name: z.string(), heartbeat_seconds: z.number().min(1).max(600) });
+const refusal = z.object({ data: z.object({ code: z.string() }) });
+const answer = z.object({ ok: z.literal(true) });
+
+/** Keeps an agent connected, for ever, until it is told to end or the server says that it is not wanted. */
+export class AgentLink {
+  private readonly socket: Socket;
+  private readonly pause = new ReconnectPause();
+  private heart: NodeJS.Timeout | undefined;
+  private waiting: NodeJS.Timeout | undefined;
+  private settle: (end: AgentEnd) => void = () => undefined;
+  private over = false;
+
+  constructor(private readonly options: AgentLinkOptions) {
+    const { url, token, hello } = options;
+    this.socket = io(`${url}/agents`, {
+      auth: { ...hello, token },
+      // Long polling needs the same server process for every request, which a balancer does not promise.
+      transports: ['websocket'],
+      // One way back for all ends. Socket.IO's own knows nothing of refusals.
+      reconnection: false,
+      autoConnect: false,
+    });
+  }
+
+  /** Connects and stays connected. @returns why it ended; never throws */
+  run(): Promise<AgentEnd> {
+    const { socket } = this;
+    socket.on('welcome', (message: unknown) => this.welcomed(message));
+    socket.on('replaced', () => this.end('replaced'));
+    socket.on('connect_error', (error) => this.notConnected(error));
+    socket.on('disconnect', (reason) => this.lost(reason));
+    const ended = new Promise<AgentEnd>((resolve) => (this.settle = resolve));
+    socket.connect();
+    return ended;
+  }
+
+  /** Says goodbye, so that the server need not wait for silence. */
+  end(why: AgentEnd): void {
+    if (this.over) return;
+    this.over = true;
+    clearTimeout(this.waiting);
+    clearInterval(this.heart);
+    this.socket.disconnect();
+    this.settle(why);
+  }
+
+  private welcomed(message: unknown): void {
+    const { data } = welcome.safeParse(message);
+    if (!data) {
+      this.options.logger.warn('the server speaks another language than this agent');
+      return;
+    }
+    this.options.logger.info({ agent_id: data.id, name: data.name }, 'connected');
+    clearInterval(this.heart);
+    this.heart = setInterval(() => this.beat(), data.heartbeat_seconds * 1000);
+    this.beat();
+  }
+
+  private beat(): void {
+    const { logger, report } = this.options;
+    this.socket.timeout(ANSWER_MS).emit('heartbeat', report(), (late: Error | null, told: unknown) => {
+      // Also called for what a connection that broke meanwhile has swallowed; its end is told already.
+      if (late || !this.socket.connected) return;
+      if (answer.safeParse(told).success) this.pause.reset();
+      else logger.warn({ answer: told }, 'the server could not take a report');
+    });
+  }
+
+  private notConnected(error: Error): void {
+    const code = refusal.safeParse(error).data?.data.code;
+    if (code !== undefined && FINAL_REFUSALS.has(code)) {
+      this.end('refused');
+      return;
+    }
+    this.retry(code === undefined ? 'the server cannot be reached' : 'the server lets nobody in now', {
+      reason: code ?? error.message,
+    });
+  }
+
+  private lost(reason: string): void {
+    clearInterval(this.heart);
+    this.retry('disconnected', { reason });
+  }
+
+  private retry(what: string, details: { readonly reason: string }): void {
+    if (this.over) return;
+    const pauseMs = this.pause.next();
+    this.options.logger.warn({ ...details, retry_in_ms: pauseMs }, what);
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(() => this.socket.connect(), pauseMs);
+  }
+}

@@ -1,0 +1,56 @@
+import { environmentSchema } from '../config';
+import { createLogger } from '../logging';
+import { AGENT_USAGE, parseAgentArguments } from './agent-arguments';
+import { AgentEnd, AgentLink } from './agent-link';
+import { machineReport } from './machine-report';
+
+/** As of sysexits.h, so that a service manager can be told not to start it again: no permission; wrong configuration. */
+const EXIT: Readonly<Record<AgentEnd, number>> = { told_to: 0, refused: 77, replaced: 78 };
+const EXIT_MISUSED = 2;
+
+const FAREWELL: Readonly<Record<AgentEnd, string>> = {
+  told_to: 'the agent ends',
+  refused: 'unauthorized: the agent is deleted or its token revoked; make another with POST /api/agents',
+  replaced: 'another program connected with the same token and takes this one’s place',
+};
+
+/** How long the goodbye may take. */
+const GOODBYE_MS = 2_000;
+
+async function main(): Promise<void> {
+  const parsed = parseAgentArguments(process.argv.slice(2), process.env);
+  if ('faults' in parsed) {
+    process.stderr.write(`${parsed.faults.join('\n')}\n\n${AGENT_USAGE}`);
+    process.exitCode = EXIT_MISUSED;
+    return;
+  }
+  const { url, token } = parsed;
+  const logger = createLogger({ LOG_LEVEL: environmentSchema.shape.LOG_LEVEL.catch('info').parse(levelAsked()) });
+  const version = process.env['npm_package_version'];
+  const hello = { os: process.platform, arch: process.arch, ...(version !== undefined && { version }) };
+  logger.info({ url, ...hello, pid: process.pid }, 'connecting');
+  if (crossesNetworkInClear(url)) logger.warn('the token crosses the network unencrypted; use https://');
+
+  const link = new AgentLink({ url, token, hello, report: machineReport, logger });
+  const stop = (): void => link.end('told_to');
+  process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', stop);
+  // Started by a parent that is gone without a word: nobody would stop this process.
+  process.on('disconnect', stop);
+  const why = await link.run();
+  logger[why === 'told_to' ? 'info' : 'fatal']({ reason: why }, FAREWELL[why]);
+  process.exitCode = EXIT[why];
+  // Else the parent's channel keeps the process alive.
+  if (process.connected) process.disconnect();
+  setTimeout(() => process.exit(), GOODBYE_MS).unref();
+}
+
+function levelAsked(): string | undefined {
+  return process.env['LOG_LEVEL'] === '' ? undefined : process.env['LOG_LEVEL'];
+}
+
+function crossesNetworkInClear(url: string): boolean {
+  const { protocol, hostname } = new URL(url);
+  return protocol === 'http:' && !/^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
+}
+
+void main();

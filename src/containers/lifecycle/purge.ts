@@ -1,0 +1,104 @@
+import { randomUUID } from 'node:crypto';
+import { Inject, Injectable } from '@nestjs/common';
+import { Semaphore } from 'async-mutex';
+import type { Logger } from 'pino';
+import { AuditLog } from '../../audit';
+import { type Config, CONFIG } from '../../config';
+import { Database } from '../../database';
+import { ContainerEngine } from '../../docker';
+import { LOGGER } from '../../logging';
+import type { ContainerRow } from '../container.entity';
+import { DeletedContainers, type PurgeClaim } from '../deleted-containers';
+import { OperationMetrics } from '../measuring/operation-metrics';
+import { DataVolumes } from './data-volumes';
+import { InFlight } from './in-flight';
+
+/** How many volumes are removed at once: Docker has other work too. */
+const HANDS = 4;
+
+/** What became of the containers whose time was over. */
+export interface Purged {
+  readonly purged: number;
+  readonly failed: number;
+}
+
+/**
+ * Removes the data of deleted containers once it is past its time. The row is claimed first: from then on nobody can restore
+ * it, even if this process dies the next moment, and whoever comes next finishes the purge.
+ */
+@Injectable()
+export class Purge {
+  private readonly hands = new Semaphore(HANDS);
+
+  constructor(
+    private readonly engine: ContainerEngine,
+    private readonly deleted: DeletedContainers,
+    private readonly volumes: DataVolumes,
+    private readonly database: Database,
+    private readonly audit: AuditLog,
+    private readonly inFlight: InFlight,
+    private readonly metrics: OperationMetrics,
+    @Inject(CONFIG) private readonly config: Config,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /** Purges all that is due, until `signal` aborts. What fails is left to a later sweep. @throws what the database throws */
+  async sweep(signal: AbortSignal): Promise<Purged> {
+    const outcomes = { purged: 0, failed: 0 };
+    const due = await this.deleted.listPurgeable();
+    const purging = due.map((id) =>
+      this.hands.runExclusive(async () => {
+        if (signal.aborted) return;
+        const outcome = await this.purge(id);
+        if (outcome !== null) outcomes[outcome] += 1;
+      }),
+    );
+    await Promise.all(purging);
+    return outcomes;
+  }
+
+  /** Purges one container if its time is over. Never throws. @returns null where another is at it, or was before */
+  async purge(id: string): Promise<keyof Purged | null> {
+    return this.inFlight.track(async () => {
+      try {
+        return (await this.removeData(id)) ? 'purged' : null;
+      } catch (error) {
+        this.logger.warn({ err: error, container_id: id }, 'the data could not be purged; a later sweep tries again');
+        return 'failed';
+      }
+    });
+  }
+
+  private async removeData(id: string): Promise<boolean> {
+    const claim = { id, operationId: randomUUID() };
+    const expiresAt = new Date(Date.now() + this.config.OPERATION_CLAIM_SECONDS * 1000);
+    const row = await this.deleted.claimPurge({ ...claim, expiresAt });
+    if (!row) return false;
+    try {
+      // If this takes longer than the claim lasts, another may do the same: gone already is success, and one of them notes it.
+      await this.metrics.measure('purge', () => this.removeVolumes(row));
+    } catch (error) {
+      // Where not even the database answers, the claim runs out by itself.
+      await this.deleted.postponePurge(claim).catch(() => undefined);
+      throw error;
+    }
+    if (!(await this.noteDone(claim, row))) return false;
+    this.logger.info({ container_id: id, volume: row.volumeName }, 'purged the data of a deleted container');
+    return true;
+  }
+
+  private async removeVolumes(row: ContainerRow): Promise<void> {
+    const labelled = await this.volumes.labelled(row);
+    for (const name of new Set([row.volumeName, ...labelled.map((volume) => volume.name)])) {
+      await this.engine.removeVolume(name);
+    }
+  }
+
+  private noteDone(claim: PurgeClaim, { id, userId }: ContainerRow): Promise<boolean> {
+    return this.database.runInTx(async () => {
+      if (!(await this.deleted.finishPurge(claim))) return false;
+      await this.audit.recordSystem({ action: 'container.purge', subjectUserId: userId, containerId: id });
+      return true;
+    });
+  }
+}

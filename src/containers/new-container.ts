@@ -1,0 +1,58 @@
+import { randomUUID } from 'node:crypto';
+import { type CatalogRole, needsInstallation } from '../roles';
+import type { Resources } from '../tiers';
+import type { ContainerRow } from './container.entity';
+import type { CreateContainerDto } from './dto/create-container.dto';
+import { containerName } from './lifecycle/plan';
+import { generateName } from './name-generator';
+
+/** What a creation was resolved to. */
+interface NewContainer {
+  readonly userId: string;
+  readonly request: Pick<CreateContainerDto, 'name' | 'env'>;
+  /** The reference that Docker is given. */
+  readonly image: string;
+  /** null: nothing beside the image. */
+  readonly role: CatalogRole | null;
+  readonly resources: Readonly<Resources>;
+  readonly claim: Pick<ContainerRow, 'operation' | 'operationId' | 'operationExpiresAt' | 'operationCancelled'>;
+  readonly now: Date;
+}
+
+/** The row of a container that is about to be made, held by its own creation. */
+export function newContainer({ userId, request, image, role, resources, claim, now }: NewContainer): ContainerRow {
+  const id = randomUUID();
+  return {
+    id,
+    userId,
+    name: request.name ?? generateName(),
+    image,
+    role: role?.name ?? null,
+    roleStatus: needsInstallation(role) ? 'pending' : null,
+    roleClaimId: null,
+    roleClaimExpiresAt: null,
+    env: { ...request.env },
+    memoryMb: resources.memory_mb,
+    cpuShares: resources.cpu_shares,
+    diskMb: resources.disk_mb,
+    status: 'creating',
+    statusReason: null,
+    dockerId: null,
+    generation: 0,
+    volumeName: containerName(id),
+    runtime: null,
+    ipAddress: null,
+    runStartedAt: null,
+    runSince: null,
+    expiresAt: null,
+    expiryWarnedAt: null,
+    lastUsedAt: now,
+    ...claim,
+    revision: 0,
+    createdAt: now,
+    updatedAt: now,
+    deletedAt: null,
+    purgeAt: null,
+    purgedAt: null,
+  };
+}

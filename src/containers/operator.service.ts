@@ -1,0 +1,66 @@
+import { Injectable } from '@nestjs/common';
+import { Clock } from '../clock';
+import { EngineError } from '../docker';
+import { DomainError } from '../errors';
+import { type Page, readPage } from '../http';
+import { noteSubject } from './assert-owner';
+import { parseContainerReference } from './container-reference';
+import { ContainerRepository } from './container.repository';
+import { DeletedContainers } from './deleted-containers';
+import { ContainerStoppedView, stopped } from './dto/container-answers';
+import { listedContainer, type ListedContainerView, type ListedStatus } from './dto/listed-container-view';
+import { ContainerLifecycle } from './lifecycle/container-lifecycle';
+import { Reconciler } from './lifecycle/reconciler';
+import type { SweepReport } from './lifecycle/sweep-tally';
+
+/** What operators may do with anybody's containers, by the same lifecycle. Who may be one, the caller has to know. */
+@Injectable()
+export class ContainersOperator {
+  constructor(
+    private readonly repository: ContainerRepository,
+    private readonly deleted: DeletedContainers,
+    private readonly lifecycle: ContainerLifecycle,
+    private readonly reconciler: Reconciler,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Everybody's containers or one user's, newest first. @throws DomainError `invalid_parameters` */
+  async list(query: {
+    readonly user_id?: string;
+    readonly status?: ListedStatus;
+    readonly limit?: number;
+    readonly cursor?: string;
+  }): Promise<Page<ListedContainerView>> {
+    const { user_id: userId, status } = query;
+    const whose = userId === undefined ? {} : { userId };
+    const page = await readPage(
+      query,
+      (range) =>
+        status === 'deleted'
+          ? this.deleted.listRestorable({ ...whose, ...range })
+          : this.repository.list({ ...whose, ...range, ...(status && { status }) }),
+      (row) => row,
+    );
+    const now = this.clock.now();
+    return { ...page, items: page.items.map((row) => listedContainer(row, now)) };
+  }
+
+  /** @throws DomainError `container_not_found`, `stop_failed`, `operation_in_progress` */
+  async stop(id: string): Promise<ContainerStoppedView> {
+    const reference = parseContainerReference(id);
+    const row = reference && (await this.repository.find(reference));
+    if (!row) throw new DomainError('container_not_found');
+    noteSubject(row);
+    return stopped(await this.lifecycle.stop(row));
+  }
+
+  /** Compares everything with Docker now. @throws DomainError `not_ready` where Docker does not answer */
+  async reconcile(): Promise<SweepReport> {
+    try {
+      return await this.reconciler.sweepNow();
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error;
+      throw new DomainError('not_ready', { code: error.code, cause: error });
+    }
+  }
+}

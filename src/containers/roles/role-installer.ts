@@ -1,0 +1,177 @@
+import { randomUUID } from 'node:crypto';
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import { Semaphore } from 'async-mutex';
+import type { Logger } from 'pino';
+import { type Config, CONFIG } from '../../config';
+import { Database } from '../../database';
+import { type BerthEvent, containerIdOf, EventLog, Poll } from '../../events';
+import { LOGGER } from '../../logging';
+import type { ContainerRow } from '../container.entity';
+import { RoleClaim } from './role-claim';
+import { roleFailed, roleInstalled } from './role-events';
+import { RoleInstallation, type RoleOutcome } from './role-installation';
+import { RoleClaimLostError, RoleRepository } from './role.repository';
+
+/** How many installations this process watches at once; how fast they go is for the containers' own limits to say. */
+const HANDS = 16;
+
+/** Before what was cut off is tried again, so that Docker and the row can settle; twice as long each time. */
+const RETRY_MS = 1_000;
+const LONGEST_RETRY_MS = 60_000;
+
+/** A container that ends under each installation, as for want of memory, would do so for ever. */
+const MAX_CUTS = 3;
+const CUT = 'the installation was cut off again and again; the container may have too little memory for it';
+
+/**
+ * Sees that containers get what their role asks for: in the background, beside the container's operations, and again for each
+ * new Docker container. It is woken by the events of starts, and looks every `SWEEP_INTERVAL_SECONDS` for what was left by
+ * others. Every process does so; the claim of the role in the row lets one of them install.
+ */
+@Injectable()
+export class RoleInstaller implements OnModuleDestroy {
+  private readonly stopped = new AbortController();
+  private readonly hands = new Semaphore(HANDS);
+  private readonly working = new Map<string, { again: boolean; done: Promise<void> }>();
+  /** Of the containers whose role was tried in vain: how often in all, and how often it was cut off. */
+  private readonly tries = new Map<string, { all: number; cuts: number }>();
+  private readonly poll: Poll;
+  private started = false;
+
+  constructor(
+    private readonly repository: RoleRepository,
+    private readonly installation: RoleInstallation,
+    private readonly database: Database,
+    eventLog: EventLog,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'OPERATION_CLAIM_SECONDS' | 'SWEEP_INTERVAL_SECONDS'>,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    eventLog.onCommitted((_userId, events) => this.onEvents(events));
+    this.poll = new Poll({
+      everyMs: config.SWEEP_INTERVAL_SECONDS * 1000,
+      work: () => this.look(),
+      onFault: (error) => this.logger.warn({ err: error }, 'roles could not be looked for; it is tried again'),
+    });
+  }
+
+  /** Looks now and from now on. To be called once Docker is prepared. */
+  async start(): Promise<void> {
+    this.started = true;
+    try {
+      // On SQLite this is the only process, so whoever held a claim is dead.
+      if (this.database.isSqlite) await this.repository.expireAllClaims(new Date());
+      await this.look();
+    } catch (error) {
+      this.logger.warn({ err: error }, 'roles could not be looked for yet');
+    }
+    this.poll.start();
+  }
+
+  /** Leaves every installation to the next process; what runs in the containers runs on until that ends it. */
+  async onModuleDestroy(): Promise<void> {
+    this.stopped.abort();
+    this.poll.stop();
+    await Promise.all([...this.working.values()].map(({ done }) => done));
+  }
+
+  /** Installs the container's role if there is anything to do and nobody is at it. Returns at once. */
+  wake(containerId: string): void {
+    if (!this.started || this.stopped.signal.aborted) return;
+    const working = this.working.get(containerId);
+    if (working) {
+      working.again = true;
+      return;
+    }
+    const state = { again: true, done: Promise.resolve() };
+    this.working.set(containerId, state);
+    state.done = this.work(containerId, state);
+  }
+
+  private onEvents(events: readonly BerthEvent[]): void {
+    for (const event of events) {
+      if (event.type !== 'container_started' && event.type !== 'container_updated') continue;
+      const id = containerIdOf(event);
+      if (id !== null && event.data.role !== null) this.wake(id);
+    }
+  }
+
+  private async look(): Promise<void> {
+    for (const id of await this.repository.listOpen(new Date())) this.wake(id);
+  }
+
+  private async work(containerId: string, state: { again: boolean }): Promise<void> {
+    try {
+      while (state.again) {
+        state.again = false;
+        await this.hands.runExclusive(() => this.install(containerId));
+      }
+    } catch (error) {
+      this.logger.warn(
+        { err: error, container_id: containerId },
+        'the installation of a role is left to the next look',
+      );
+    } finally {
+      this.working.delete(containerId);
+    }
+  }
+
+  private async install(containerId: string): Promise<void> {
+    if (this.stopped.signal.aborted) return;
+    const termMs = this.config.OPERATION_CLAIM_SECONDS * 1000;
+    const now = new Date();
+    const claimId = randomUUID();
+    const expiresAt = new Date(now.getTime() + termMs);
+    const row = await this.repository.claim(containerId, { claimId, expiresAt, now });
+    if (!row) return;
+    const claim = new RoleClaim(row, claimId, { repository: this.repository, termMs });
+    try {
+      await this.conclude(claim, await this.installation.attempt(claim, this.stopped.signal));
+    } catch (error) {
+      if (!(error instanceof RoleClaimLostError)) throw error;
+      this.logger.info(
+        { container_id: containerId, role: row.role },
+        `the role is for another to install: ${error.message}`,
+      );
+    } finally {
+      claim.end();
+    }
+  }
+
+  private async conclude(claim: RoleClaim, outcome: RoleOutcome): Promise<void> {
+    const { id, role } = claim.row;
+    const about = { container_id: id, role };
+    switch (outcome.kind) {
+      case 'installed':
+        await claim.settle('installed', roleInstalled);
+        this.tries.delete(id);
+        this.logger.info(about, 'the role is installed');
+        return;
+      case 'failed':
+        await claim.settle('failed', (row) => roleFailed(row, outcome));
+        this.tries.delete(id);
+        this.logger.warn({ ...about, reason: outcome.message }, 'the role could not be installed');
+        return;
+      case 'cut':
+        if ((this.tries.get(id)?.cuts ?? 0) + 1 >= MAX_CUTS) {
+          return this.conclude(claim, { kind: 'failed', message: CUT, output: outcome.output });
+        }
+        this.logger.info(about, 'the installation of the role was cut off');
+        this.tryAgain(id, await claim.release(), { cut: 1 });
+        return;
+      case 'later':
+        this.logger.info({ ...about, err: outcome.cause }, 'the role is installed later');
+        this.tryAgain(id, await claim.release(), { cut: 0 });
+        return;
+    }
+  }
+
+  /** @param row as it was let go of; null if it was lost: whoever made it anew, or ended it, sees to the rest */
+  private tryAgain(containerId: string, row: ContainerRow | null, { cut }: { cut: 0 | 1 }): void {
+    const { all, cuts } = this.tries.get(containerId) ?? { all: 0, cuts: 0 };
+    // Under an operation that somebody asked for, an end says nothing of the container.
+    if (row === null) this.tries.delete(containerId);
+    else this.tries.set(containerId, { all: all + 1, cuts: cuts + (row.operation === null ? cut : 0) });
+    if (row === null || this.stopped.signal.aborted) return;
+    setTimeout(() => this.wake(containerId), Math.min(RETRY_MS * 2 ** all, LONGEST_RETRY_MS)).unref();
+  }
+}

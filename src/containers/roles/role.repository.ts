@@ -1,0 +1,132 @@
+import { Injectable } from '@nestjs/common';
+import type { UpdateQueryBuilder } from 'typeorm';
+import { Database } from '../../database';
+import { EventDraft, EventLog } from '../../events';
+import { ContainerEntity, type ContainerRow } from '../container.entity';
+
+/** The right to install the role of one container. */
+export interface RoleTicket {
+  readonly id: string;
+  readonly userId: string;
+  readonly claimId: string;
+}
+
+/** The container was made anew, stopped or deleted, or another process took over: this installation is over. */
+export class RoleClaimLostError extends Error {
+  override readonly name = 'RoleClaimLostError';
+}
+
+/** Nobody is at it: it is to be done, or whoever began has not been heard of for too long. */
+const OPEN = "(role_status = 'pending' OR (role_status = 'installing' AND role_claim_expires_at <= :now))";
+
+/**
+ * The writer of what a container's row says of its role, beside the container's operations: every write is conditional on the
+ * claim of the role, and none touches the row's revision, which is the operations' own.
+ */
+@Injectable()
+export class RoleRepository {
+  constructor(
+    private readonly database: Database,
+    private readonly eventLog: EventLog,
+  ) {}
+
+  /** Database ids of running containers whose role is to be installed and that nobody installs. */
+  async listOpen(now: Date): Promise<string[]> {
+    const rows = await this.database.manager
+      .createQueryBuilder(ContainerEntity, 'c')
+      .select('c.id', 'id')
+      // Written out: for a parameter, neither database would take the index of what runs.
+      .where(`c.status = 'running' AND c.deletedAt IS NULL AND ${OPEN}`, { now: this.database.timestamp(now) })
+      .getRawMany<{ id: string }>();
+    return rows.map(({ id }) => id);
+  }
+
+  /** Takes the role of a container that runs, and that no operation holds. @returns its row; null if there is nothing to do */
+  async claim(id: string, claim: { claimId: string; expiresAt: Date; now: Date }): Promise<ContainerRow | null> {
+    const result = await this.update(id)
+      .set({ roleStatus: 'installing', roleClaimId: claim.claimId, roleClaimExpiresAt: claim.expiresAt })
+      .andWhere("status = 'running' AND operation IS NULL")
+      .andWhere(OPEN, { now: this.database.timestamp(claim.now) })
+      .execute();
+    if (result.affected !== 1) return null;
+    const row = await this.find(id);
+    return row?.roleClaimId === claim.claimId ? row : null;
+  }
+
+  /** @returns false if the claim is lost */
+  async renew({ id, claimId }: RoleTicket, expiresAt: Date): Promise<boolean> {
+    const result = await this.update(id)
+      .set({ roleClaimExpiresAt: expiresAt })
+      .andWhere('role_claim_id = :claimId', { claimId })
+      .execute();
+    return result.affected === 1;
+  }
+
+  /** Tells of the installation that goes on, and renews its claim. @throws RoleClaimLostError: then nothing is told */
+  async tell(ticket: RoleTicket, expiresAt: Date, eventOf: (row: ContainerRow) => EventDraft): Promise<void> {
+    await this.write(ticket, { roleClaimExpiresAt: expiresAt }, eventOf);
+  }
+
+  /** Writes the end of the installation with its event. @throws RoleClaimLostError: then nothing is told */
+  async settle(
+    ticket: RoleTicket,
+    roleStatus: 'installed' | 'failed',
+    eventOf: (row: ContainerRow) => EventDraft,
+  ): Promise<void> {
+    await this.write(ticket, { ...FREE, roleStatus, updatedAt: new Date() }, eventOf);
+  }
+
+  /** Leaves the role for later. @returns the row as it was then; null if the claim was lost already */
+  async release({ id, claimId }: RoleTicket): Promise<ContainerRow | null> {
+    const row = await this.find(id);
+    const result = await this.update(id)
+      .set({ ...FREE, roleStatus: 'pending' })
+      .andWhere('role_claim_id = :claimId', { claimId })
+      .execute();
+    return result.affected === 1 ? row : null;
+  }
+
+  /** Ends the term of every claim: the process that held them is dead. */
+  async expireAllClaims(now: Date): Promise<void> {
+    await this.database.manager
+      .createQueryBuilder()
+      .update(ContainerEntity)
+      .set({ roleClaimExpiresAt: now })
+      .where('role_claim_id IS NOT NULL')
+      .execute();
+  }
+
+  private async write(
+    ticket: RoleTicket,
+    patch: Partial<ContainerRow>,
+    eventOf: (row: ContainerRow) => EventDraft,
+  ): Promise<void> {
+    const { id, userId, claimId } = ticket;
+    await this.database.runInTx(async () => {
+      // The user before the container, as everywhere: the other way round two writers could wait for each other.
+      await this.eventLog.lock(userId);
+      const row = await this.find(id);
+      if (row?.roleClaimId !== claimId) throw new RoleClaimLostError(`the role of container ${id} is no longer held`);
+      await this.eventLog.append({ userId, drafts: [eventOf(row)] });
+      const update = this.update(id).set(patch).andWhere('role_claim_id = :claimId', { claimId });
+      const result = await update.execute();
+      if (result.affected !== 1) throw new RoleClaimLostError(`the role of container ${id} is no longer held`);
+    });
+  }
+
+  private async find(id: string): Promise<ContainerRow | null> {
+    return this.database.manager
+      .createQueryBuilder(ContainerEntity, 'c')
+      .where('c.id = :id AND c.deletedAt IS NULL', { id })
+      .getOne();
+  }
+
+  private update(id: string): UpdateQueryBuilder<ContainerEntity> {
+    return this.database.manager
+      .createQueryBuilder()
+      .update(ContainerEntity)
+      .where('id = :id AND deleted_at IS NULL', { id });
+  }
+}
+
+const FREE = { roleClaimId: null, roleClaimExpiresAt: null } as const;

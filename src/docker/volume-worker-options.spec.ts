@@ -1,0 +1,46 @@
+import { volumeWorkerOptions } from './volume-worker-options';
+
+const owner = { instance: 'prod', containerId: 'c1', userId: 'u1' };
+const labels = {
+  'berth.managed': 'true',
+  'berth.instance': 'prod',
+  'berth.container_id': 'c1',
+  'berth.user_id': 'u1',
+};
+
+it('what works on volumes must be this and nothing else', () => {
+  const mounts = [
+    { volume: 'old', path: '/from', access: 'read' },
+    { volume: 'new', path: '/to', access: 'write' },
+  ] as const;
+  const mount = (Source: string, Target: string, ReadOnly: boolean): object => ({
+    ...{ Type: 'volume', Source, Target, ReadOnly },
+    VolumeOptions: { NoCopy: true, Labels: labels, DriverConfig: { Name: 'local', Options: {} } },
+  });
+  expect(volumeWorkerOptions({ image: 'tools:1', script: 'true', mounts, owner })).toEqual({
+    Image: 'tools:1',
+    User: '0:0',
+    WorkingDir: '/',
+    Entrypoint: ['/bin/sh', '-c', 'true'],
+    Cmd: [],
+    Labels: labels,
+    Healthcheck: { Test: ['NONE'] },
+    HostConfig: {
+      Runtime: 'runc',
+      NetworkMode: 'none',
+      ReadonlyRootfs: true,
+      Tmpfs: { '/tmp': 'rw,noexec,nosuid,nodev,size=1m' },
+      Memory: 536_870_912,
+      MemorySwap: 536_870_912,
+      PidsLimit: 64,
+      CapDrop: ['ALL'],
+      CapAdd: ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'SETFCAP', 'MKNOD'],
+      SecurityOpt: ['no-new-privileges'],
+      Privileged: false,
+      IpcMode: 'private',
+      Mounts: [mount('old', '/from', true), mount('new', '/to', false)],
+      RestartPolicy: { Name: 'no' },
+      LogConfig: { Type: 'none', Config: {} },
+    },
+  });
+});

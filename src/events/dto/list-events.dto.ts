@@ -1,0 +1,23 @@
+import { ApiPropertyOptional } from '@nestjs/swagger';
+import { Transform } from 'class-transformer';
+import { IsInt, IsOptional, Max, Min } from 'class-validator';
+import { integerFromQuery } from '../../http';
+
+/** Query of `GET /api/events`. */
+export class ListEventsDto {
+  @ApiPropertyOptional({ type: 'integer', minimum: 0, default: 0, description: 'the last seq seen' })
+  @IsOptional()
+  @Transform(integerFromQuery)
+  @IsInt()
+  @Min(0)
+  @Max(Number.MAX_SAFE_INTEGER)
+  after?: number;
+
+  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: 500, default: 100 })
+  @IsOptional()
+  @Transform(integerFromQuery)
+  @IsInt()
+  @Min(1)
+  @Max(500)
+  limit?: number;
+}

@@ -1,0 +1,21 @@
+import { Injectable } from '@nestjs/common';
+import { Histogram } from 'prom-client';
+import { EngineCalls } from '../docker';
+import { Metrics } from './metrics';
+
+/** Times the calls to Docker. */
+@Injectable()
+export class DockerMetrics {
+  constructor({ registry }: Metrics, calls: EngineCalls) {
+    const duration = new Histogram({
+      name: 'berth_docker_call_duration_seconds',
+      help: 'Calls to Docker, by what was asked for and what came of it: ok, or why not.',
+      labelNames: ['call', 'outcome'] as const,
+      buckets: [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+      registers: [registry],
+    });
+    calls.onEnded(({ call, outcome, seconds }) => {
+      duration.observe({ call: call.replaceAll(' ', '_'), outcome }, seconds);
+    });
+  }
+}

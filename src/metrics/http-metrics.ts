@@ -1,0 +1,52 @@
+import { Injectable } from '@nestjs/common';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Counter, Histogram } from 'prom-client';
+import { Metrics } from './metrics';
+
+/** A client can make up methods and paths; each label is memory for good. */
+const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
+const OTHER_METHOD = 'OTHER';
+const UNMATCHED = 'unmatched';
+
+/** Counts and times what is answered over HTTP, by the route's pattern. */
+@Injectable()
+export class HttpMetrics {
+  private readonly requests: Counter<'method' | 'route' | 'status'>;
+  private readonly duration: Histogram<'method' | 'route'>;
+
+  constructor({ registry }: Metrics) {
+    this.requests = new Counter({
+      name: 'berth_http_requests_total',
+      help: 'Requests answered.',
+      labelNames: ['method', 'route', 'status'],
+      registers: [registry],
+    });
+    this.duration = new Histogram({
+      name: 'berth_http_request_duration_seconds',
+      help: 'From a request to the end of its answer. Waits and event streams take as long as they are asked to.',
+      labelNames: ['method', 'route'],
+      buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+      registers: [registry],
+    });
+  }
+
+  answered(request: FastifyRequest, reply: FastifyReply): void {
+    const method = METHODS.has(request.method) ? request.method : OTHER_METHOD;
+    const route = request.is404 ? UNMATCHED : (request.routeOptions.url ?? UNMATCHED);
+    this.requests.inc({ method, route, status: reply.statusCode });
+    this.duration.observe({ method, route }, reply.elapsedTime / 1000);
+  }
+}
+
+/** Measures every request. Call it before `init()` or `listen()`. */
+export function setUpHttpMetrics(app: NestFastifyApplication): void {
+  const metrics = app.get(HttpMetrics);
+  app
+    .getHttpAdapter()
+    .getInstance()
+    .addHook('onResponse', (request, reply, done) => {
+      metrics.answered(request, reply);
+      done();
+    });
+}

@@ -1,0 +1,4 @@
+export { setUpHttpMetrics } from './http-metrics';
+export { Metrics } from './metrics';
+export { MetricsModule } from './metrics.module';
+export { SampledGauge } from './sampled-gauge';

@@ -1,0 +1,18 @@
+import { Global, Module } from '@nestjs/common';
+import { DockerModule } from '../docker';
+import { EventsModule } from '../events';
+import { DockerMetrics } from './docker-metrics';
+import { EventMetrics } from './event-metrics';
+import { HttpMetrics } from './http-metrics';
+import { Metrics } from './metrics';
+import { MetricsController } from './metrics.controller';
+
+/** What is measured. Modules that know things of their own to measure inject {@link Metrics}. */
+@Global()
+@Module({
+  imports: [DockerModule, EventsModule],
+  controllers: [MetricsController],
+  providers: [Metrics, HttpMetrics, DockerMetrics, EventMetrics],
+  exports: [Metrics],
+})
+export class MetricsModule {}

@@ -1,0 +1,19 @@
+import { Controller, Get } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Scopes } from '../auth';
+import { RoleCatalog } from './role-catalog';
+import { RoleListView } from './role-view';
+
+@ApiTags('roles')
+@Controller('roles')
+export class RolesController {
+  constructor(private readonly catalog: RoleCatalog) {}
+
+  @Get()
+  @Scopes('read')
+  @ApiOperation({ summary: 'List the roles that a container can have' })
+  @ApiOkResponse({ type: RoleListView })
+  list(): RoleListView {
+    return { roles: this.catalog.list() };
+  }
+}

@@ -1,0 +1,27 @@
+import { EventStreamClient } from '../support/event-stream-client';
+import { range } from '../support/events-process';
+import { eventually } from '../support/eventually';
+import { SocketServer } from '../support/socket-server';
+import { openTestDatabase } from '../support/test-database';
+
+jest.setTimeout(60_000);
+
+it('streams of one user at several servers must tell the same, and one must go on with what another began', async () => {
+  const database = await openTestDatabase();
+  const servers = [await SocketServer.start(database), await SocketServer.start(database)] as const;
+  const [here, there] = servers;
+  const { id, token } = await here.user();
+  const open = (url: string, lastEventId: string) => EventStreamClient.open({ url, token, lastEventId });
+  const streams = [await open(here.url, '0'), await open(there.url, '0')] as const;
+  await Promise.all(range(1, 100).map((n) => (n % 2 ? here : there).commit(id, String(n))));
+  for (const { told } of streams) await eventually(() => expect(told).toHaveLength(100));
+  expect(streams[0].seqs).toEqual(range(1, 100));
+  expect(streams[0].told).toEqual(streams[1].told);
+  streams[0].close();
+  await here.commit(id, 'missed');
+  const back = await open(there.url, streams[0].lastEventId);
+  await here.commit(id, 'live');
+  await eventually(() => expect(back.seqs).toEqual([101, 102]));
+  await Promise.all(servers.map((server) => server.stop()));
+  await database.drop();
+});

@@ -1,0 +1,197 @@
+import { TokenService } from '../../src/auth';
+import { ContainerRepository } from '../../src/containers/container.repository';
+import { Reconciler } from '../../src/containers/lifecycle/reconciler';
+import { testImage } from '../support/api-client';
+import { Berth, TestUser } from '../support/berth';
+import { eventually } from '../support/eventually';
+import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { TestClock } from '../support/test-clock';
+
+jest.setTimeout(30_000);
+
+const HOUR = 3_600_000;
+const ENVIRONMENT = {
+  ...{ INSTANCE_ID: 'admin', SWEEP_INTERVAL_SECONDS: '3600', VOLUME_RETENTION: '7d' },
+  ...{ OPERATION_CLAIM_SECONDS: '2' },
+};
+
+type Item = Readonly<Record<string, unknown>>;
+
+describe('an operator', () => {
+  const daemon = new FakeDaemon();
+  const engine = new FakeEngine(daemon);
+  const clock = new TestClock();
+  let berth: Berth;
+  let admin: TestUser;
+  let user: TestUser;
+
+  beforeAll(async () => {
+    berth = await Berth.start({ engine, clock, environment: ENVIRONMENT });
+    admin = await berth.user('pro', ['admin']);
+  });
+
+  beforeEach(async () => {
+    user = await berth.user('free');
+  });
+
+  afterAll(async () => {
+    await berth.stop();
+    expect(daemon.violations).toEqual([]);
+  });
+
+  it('must find users in pages, by name and by tier', async () => {
+    for (let made = 0; made < 4; made += 1) await berth.user('enterprise');
+    const found: Item[] = [];
+    for (let next: string | null = ''; next !== null;) {
+      const { body } = await admin.api.call(
+        'GET',
+        `/api/admin/users?tier=enterprise&limit=3${next && `&cursor=${next}`}`,
+      );
+      found.push(...(body['users'] as Item[]));
+      next = body['next_cursor'] as string | null;
+    }
+    expect(found).toHaveLength(4);
+    expect(new Set(found.map(({ id }) => id)).size).toBe(4);
+    const times = found.map(({ created_at }) => String(created_at));
+    expect(times).toEqual([...times].sort().reverse());
+    const [one] = found;
+    const { body } = await admin.api.call('GET', `/api/admin/users?username=${String(one?.['username'])}`);
+    expect(body['users']).toEqual([one]);
+    expect(JSON.stringify(body)).not.toMatch(/hash|token/);
+    for (const asked of ['limit=0', 'username=%00', 'tier=a%20b', 'cursor=AAAA', 'x=1']) {
+      const refused = await admin.api.call('GET', `/api/admin/users?${asked}`);
+      expect(refused.body['details']).toEqual([expect.objectContaining({ field: asked.split('=')[0] })]);
+    }
+  });
+
+  it('must move a user to another tier, which holds at once, and whose session begins and ends with it', async () => {
+    const moved = await move(user.id, 'guest');
+    expect(moved.status).toBe(200);
+    const { session_expires_at: end } = moved.body['user'] as Item;
+    expect(Math.abs(Date.parse(String(end)) - clock.now().getTime() - 50 * HOUR)).toBeLessThan(60_000);
+    expect((await user.api.call('GET', '/api/me')).body).toMatchObject({ tier: 'guest', session: { expires_at: end } });
+    clock.forward(HOUR);
+    expect((await move(user.id, 'guest')).body['user']).toMatchObject({ session_expires_at: end });
+    expect((await move(user.id, 'enterprise')).body['user']).toMatchObject({
+      tier: 'enterprise',
+      session_expires_at: null,
+    });
+    expect((await user.api.call('GET', '/api/me')).body).toMatchObject({ limits: { containers: 25 }, session: null });
+    const refused = await move(user.id, 'platinum');
+    expect([refused.status, refused.body['details']]).toEqual([400, [expect.objectContaining({ field: 'tier' })]]);
+    expect(await outcomes('user.update')).toEqual(['invalid_parameters', 'ok', 'ok', 'ok']);
+  });
+
+  it("must stop anybody's container as its owner would, who is told", async () => {
+    const { id, db_id, name } = await user.api.running();
+    const events = await berth.record(user);
+    const listed = await admin.api.call('GET', `/api/admin/containers?user_id=${user.id}&status=running`);
+    expect(listed.body).toMatchObject({
+      containers: [{ db_id, user_id: user.id, status: 'running' }],
+      next_cursor: null,
+    });
+    for (const form of [id.slice(0, 12), db_id]) {
+      const stopped = await admin.api.call('POST', `/api/admin/containers/${form}/stop`);
+      expect(stopped.body).toEqual({ message: 'container stopped', id, name, status: 'stopped' });
+    }
+    await events.next('container_stopped', { db_id });
+    expect(events.types()).toEqual(['container_stopped']);
+    expect(daemon.running(db_id)).toEqual([]);
+    expect(await count(`user_id=${user.id}&status=running`)).toBe(0);
+    const told = (await user.api.call('GET', '/api/audit?action=container.stop')).body['entries'] as Item[];
+    expect(told).toHaveLength(2);
+    for (const entry of told) {
+      expect(entry).toMatchObject({ user_id: admin.id, subject_user_id: user.id, container_id: db_id, address: null });
+    }
+    await user.api.delete(db_id);
+    expect(await count(`user_id=${user.id}`)).toBe(0);
+    expect(await count(`user_id=${user.id}&status=deleted`)).toBe(1);
+  });
+
+  it("must revoke any token, or all of a user's, and close what they opened", async () => {
+    const sockets = await berth.record(user);
+    const spare = await tokenOf(user);
+    const answer = await admin.api.call('DELETE', `/api/admin/tokens/${spare.id}`);
+    expect(answer.body).toEqual({ message: 'token revoked', id: spare.id, user_id: user.id });
+    expect((await admin.api.call('DELETE', `/api/admin/tokens/${spare.id}`)).status).toBe(404);
+    expect((await spare.as.api.call('GET', '/api/me')).status).toBe(401);
+    expect((await user.api.call('GET', '/api/me')).status).toBe(200);
+    const second = await tokenOf(user);
+    const all = await admin.api.call('POST', `/api/admin/users/${user.id}/revoke-tokens`);
+    expect(all.body).toEqual({ message: 'tokens revoked', id: user.id, count: 2 });
+    for (const { api } of [user, second.as]) expect((await api.call('GET', '/api/me')).status).toBe(401);
+    await eventually(() => expect(sockets.socket.connected).toBe(false));
+    expect((await admin.api.call('POST', `/api/admin/users/${user.id}/revoke-tokens`)).body).toMatchObject({
+      count: 0,
+    });
+    expect((await admin.api.call('GET', '/api/me')).status).toBe(200);
+  });
+
+  it('must be told what a comparison with Docker found and did, behind one that goes on', async () => {
+    // What the tests before have left.
+    clock.forward(8 * 24 * HOUR);
+    await reconcile();
+    const [cut, gone] = [await user.api.running(), await user.api.running()];
+    await user.api.delete(gone.db_id);
+    clock.forward(8 * 24 * HOUR);
+    daemon.create({
+      ...{ name: 'orphan', image: testImage(), env: {}, memoryMb: 256, cpuShares: 500, diskMb: 1024, generation: 1 },
+      ...{ volumeName: `berth-${cut.db_id}`, owner: { instance: 'admin', containerId: 'nobody', userId: 'nobody' } },
+    });
+    const repository = berth.app.get(ContainerRepository);
+    const row = await repository.findById(cut.db_id);
+    if (!row) throw new Error('there is no row');
+    await repository.claim(row, {
+      operation: 'reconcile',
+      operationId: 'dead',
+      expiresAt: new Date(0),
+      now: new Date(),
+    });
+    daemon.down = true;
+    const refused = await reconcile();
+    daemon.down = false;
+    expect([refused.status, refused.body]).toEqual([503, expect.objectContaining({ code: 'docker_unavailable' })]);
+    const hold = engine.holdOn('listContainers');
+    const going = berth.app.get(Reconciler).sweepNow();
+    await hold.reached;
+    const asked = reconcile();
+    hold.release();
+    const first = await going;
+    expect(first).toMatchObject({ removed_orphans: 1, purged: 1, failed: 0 });
+    expect(first.finished + first.under_way).toBe(1);
+    expect((await asked).body).toMatchObject({ removed_orphans: 0, purged: 0, failed: 0 });
+    await eventually(async () => expect(await repository.findById(cut.db_id)).toMatchObject({ operation: null }));
+    expect((await reconcile()).body).toEqual({
+      ...{ looked: 0, finished: 0, under_way: 0, reconciled: 0, removed_orphans: 0, purged: 0, failed: 0 },
+    });
+    expect(await outcomes('containers.reconcile')).toEqual(['ok', 'ok', 'docker_unavailable', 'ok']);
+    expect(daemon.volumes.has(`berth-${gone.db_id}`)).toBe(false);
+    expect([...daemon.containers.values()].map(({ name }) => name)).not.toContain('orphan');
+  });
+
+  function reconcile(): ReturnType<TestUser['api']['call']> {
+    return admin.api.call('POST', '/api/admin/reconcile');
+  }
+
+  function move(id: string, tier: string): ReturnType<TestUser['api']['call']> {
+    return admin.api.call('PATCH', `/api/admin/users/${id}`, { tier });
+  }
+
+  async function count(asked: string): Promise<number> {
+    const { body } = await admin.api.call('GET', `/api/admin/containers?${asked}`);
+    return (body['containers'] as Item[]).length;
+  }
+
+  /** Of this action, newest first. */
+  async function outcomes(action: string): Promise<unknown[]> {
+    const { body } = await admin.api.call('GET', `/api/audit?action=${action}`);
+    return (body['entries'] as Item[]).map(({ outcome }) => outcome);
+  }
+
+  async function tokenOf(owner: TestUser): Promise<{ id: string; as: TestUser }> {
+    const { text, token } = await berth.app
+      .get(TokenService)
+      .issue({ userId: owner.id, name: 'spare', scopes: ['read'], expiresAt: null });
+    return { id: token.id, as: berth.as({ ...owner, token: text }) };
+  }
+});

@@ -1,0 +1,175 @@
+import { randomUUID } from 'node:crypto';
+import { Database } from '../../src/database';
+import { Signals } from '../../src/signals';
+import { AuthServer, UNKNOWN_TOKEN } from '../support/auth-server';
+
+const DAY = 24 * 3_600_000;
+
+let server: AuthServer;
+
+beforeAll(async () => {
+  server = await AuthServer.start();
+});
+
+afterAll(() => server.stop());
+
+describe('verification', () => {
+  it('must tell who holds the token', async () => {
+    const expiresAt = new Date(Date.now() + DAY);
+    const { text, userId, username, id } = await server.holder({ scopes: ['read'], expiresAt, tier: 'pro' });
+    expect(await server.tokens.verify(text)).toEqual({
+      ...{ userId, username, tier: 'pro', tokenId: id, scopes: ['read'], agentId: null },
+      ...{ sessionExpiresAt: null, tokenExpiresAt: expiresAt },
+    });
+  });
+
+  it.each<[string, () => Promise<string>]>([
+    ['an unknown token', () => Promise.resolve(UNKNOWN_TOKEN)],
+    ['a revoked token', () => server.revokedToken()],
+    ['an expired token', async () => (await server.holder({ expiresAt: new Date(Date.now() - 1) })).text],
+  ])('must refuse %s', async (_name, make) => {
+    expect(await server.tokens.verify(await make())).toBeNull();
+  });
+
+  it('must refuse a token from the moment at which it expires', async () => {
+    const expiresAt = new Date(Date.now() + 60_000);
+    const { text } = await server.holder({ expiresAt });
+    expect(await server.tokens.verify(text)).not.toBeNull();
+    jest.useFakeTimers({ now: expiresAt, doNotFake: ['nextTick', 'setImmediate', 'setTimeout'] });
+    try {
+      expect(await server.tokens.verify(text)).toBeNull();
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
+  it('must not ask the database about what cannot be a token', async () => {
+    const { manager } = server.app.get(Database);
+    const query = jest.spyOn(manager, 'query');
+    for (const text of ['', 'x', `berth_${'A'.repeat(64)}`, "' OR 1=1 --", 'x'.repeat(100_000)]) {
+      expect(await server.tokens.verify(text)).toBeNull();
+    }
+    expect(query).not.toHaveBeenCalled();
+    await server.tokens.verify(UNKNOWN_TOKEN);
+    expect(query).toHaveBeenCalledTimes(1);
+    query.mockRestore();
+  });
+
+  it('must keep no token where the database can be read', async () => {
+    const { text, id } = await server.holder();
+    const { manager } = server.app.get(Database);
+    const [row] = await manager.query<object[]>(`SELECT * FROM tokens WHERE id = '${id}'`);
+    expect(JSON.stringify(row)).not.toContain(text.slice(12));
+    expect(JSON.stringify(row)).toContain(text.slice(0, 12));
+  });
+});
+
+describe('revocation', () => {
+  it('must be final as soon as it is acknowledged, however many requests use the token', async () => {
+    const { userId, text, id } = await server.holder();
+    let acknowledged = false;
+    const verify = async (): Promise<boolean> => {
+      const begunAfter = acknowledged;
+      const principal = await server.tokens.verify(text);
+      return begunAfter && principal !== null;
+    };
+    const attempts = Array.from({ length: 50 }, verify);
+    await server.tokens.revoke({ userId, tokenId: id });
+    acknowledged = true;
+    attempts.push(...Array.from({ length: 50 }, verify));
+    expect((await Promise.all(attempts)).filter(Boolean)).toEqual([]);
+  });
+
+  it('must succeed once and be told once of many at the same time', async () => {
+    const { userId, id } = await server.holder();
+    const signalled: string[] = [];
+    const stop = server.app.get(Signals).on('token_revoked', ({ tokenId }) => signalled.push(tokenId));
+    const results = await Promise.allSettled(
+      Array.from({ length: 20 }, () => server.tokens.revoke({ userId, tokenId: id })),
+    );
+    stop();
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect(signalled).toEqual([id]);
+  });
+
+  it('must be told only when it is committed', async () => {
+    const { userId, text, id } = await server.holder();
+    const signalled: string[] = [];
+    const stop = server.app.get(Signals).on('token_revoked', ({ tokenId }) => signalled.push(tokenId));
+    const undone = server.app.get(Database).runInTx(async () => {
+      await server.tokens.revoke({ userId, tokenId: id });
+      throw new Error('undo');
+    });
+    await expect(undone).rejects.toThrow('undo');
+    stop();
+    expect(signalled).toEqual([]);
+    expect(await server.tokens.verify(text)).not.toBeNull();
+  });
+
+  it('must not reach another user’s token', async () => {
+    const [owner, stranger] = [await server.holder(), await server.holder()];
+    await expect(server.tokens.revoke({ userId: stranger.userId, tokenId: owner.id })).rejects.toMatchObject({
+      kind: 'token_not_found',
+    });
+    expect(await server.tokens.verify(owner.text)).not.toBeNull();
+  });
+});
+
+describe('tokens made at the same time', () => {
+  it('must all work, and be different', async () => {
+    const { userId } = await server.holder();
+    const made = await Promise.all(Array.from({ length: 50 }, () => server.another(userId)));
+    expect(new Set(made.map(({ text }) => text)).size).toBe(50);
+    const found = await Promise.all(made.map(({ text }) => server.tokens.verify(text)));
+    expect(found.map((principal) => principal?.tokenId)).toEqual(made.map(({ id }) => id));
+    expect(await server.tokens.list(userId)).toHaveLength(51);
+  });
+});
+
+describe('a user', () => {
+  it('must be made once, however many ask for them at the same time', async () => {
+    const username = `user-${randomUUID()}`;
+    const found = await Promise.all(Array.from({ length: 20 }, () => server.users.ensure({ username, tier: 'free' })));
+    expect(new Set(found.map(({ user }) => user.id)).size).toBe(1);
+    expect(found.filter(({ created }) => created)).toHaveLength(1);
+  });
+
+  it('must be moved to the tier that is asked for, with what it was told', async () => {
+    const username = `user-${randomUUID()}`;
+    await server.users.ensure({ username, tier: 'free' });
+    expect(await server.users.ensure({ username, tier: 'pro' })).toMatchObject({
+      created: false,
+      previousTier: 'free',
+    });
+    expect(await server.users.ensure({ username, tier: 'pro' })).toMatchObject({
+      previousTier: null,
+      user: { tier: 'pro' },
+    });
+  });
+
+  it('must have a session of 50 hours as a guest, which asking again does not renew', async () => {
+    const username = `guest-${randomUUID()}`;
+    const before = Date.now();
+    const { user } = await server.users.ensure({ username, tier: 'guest' });
+    const end = user.sessionExpiresAt?.getTime() ?? 0;
+    expect(end - before).toBeGreaterThanOrEqual(50 * 3_600_000 - 1);
+    expect(end - Date.now()).toBeLessThanOrEqual(50 * 3_600_000);
+    const again = await server.users.ensure({ username, tier: 'guest' });
+    expect(again.user.sessionExpiresAt?.getTime()).toBe(end);
+  });
+
+  it.each(['', ' ', 'a b', '-a', 'x'.repeat(65), "a'; DROP TABLE users", 'ünï', 'a\u0000'])(
+    'must not be called %j',
+    async (username) => {
+      await expect(server.users.ensure({ username, tier: 'free' })).rejects.toMatchObject({
+        kind: 'invalid_parameters',
+      });
+    },
+  );
+
+  it('must not be on a tier that does not exist', async () => {
+    await expect(server.users.ensure({ username: 'ada', tier: 'gold' })).rejects.toMatchObject({
+      kind: 'invalid_parameters',
+    });
+  });
+});

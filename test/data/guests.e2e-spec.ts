@@ -1,0 +1,118 @@
+import { UserService } from '../../src/auth';
+import { Answer, ApiClient } from '../support/api-client';
+import { Berth } from '../support/berth';
+import { FakeEngine } from '../support/fake-engine';
+import { TestClock } from '../support/test-clock';
+
+jest.setTimeout(30_000);
+
+const HOUR = 3_600_000;
+
+describe('the log-in of guests', () => {
+  const clock = new TestClock();
+  let berth: Berth;
+
+  beforeAll(async () => {
+    berth = await Berth.start({ engine: new FakeEngine(), clock, environment: { GUEST_SESSION: '2h' } });
+  });
+
+  afterAll(() => berth.stop());
+
+  it('must give a token that reads and writes, and has no end but the session', async () => {
+    const before = clock.now().getTime();
+    const { status, body } = await login('ada');
+    expect(status).toBe(201);
+    expect(body).toEqual({
+      token: expect.stringMatching(/^berth_[0-9a-f]{64}$/),
+      user: { id: expect.any(String), username: 'ada', tier: 'guest' },
+      expires_at: expect.any(String),
+    });
+    const sessionMs = Date.parse(String(body['expires_at'])) - before;
+    expect(Math.abs(sessionMs - 2 * HOUR)).toBeLessThan(10_000);
+    const api = clientOf(body);
+    expect((await api.call('GET', '/api/me')).body).toMatchObject({
+      ...{ user: body['user'], tier: 'guest', scopes: ['read', 'write'], usage: { containers: 0 } },
+      ...{ session: { expires_at: body['expires_at'] }, limits: { containers: 1, session_seconds: 7200 } },
+    });
+    const tokens = await api.call('GET', '/api/tokens');
+    expect(tokens.body['tokens']).toEqual([expect.objectContaining({ expires_at: null, scopes: ['read', 'write'] })]);
+    const tiers = (await api.call('GET', '/api/tiers')).body['tiers'];
+    expect(tiers).toContainEqual(expect.objectContaining({ name: 'guest', session_seconds: 7200, session_once: true }));
+    clock.forward(100 * HOUR);
+    expect((await api.call('GET', '/api/me')).status).toBe(200);
+  });
+
+  it('must refuse the name of a user, and of a guest whose session goes on', async () => {
+    const { user } = await berth.app.get(UserService).ensure({ username: 'grace', tier: 'free' });
+    await login('alan');
+    for (const taken of [user.username, 'alan']) {
+      expect(await login(taken)).toMatchObject({
+        status: 409,
+        body: { error: 'username is taken', code: 'username_taken' },
+      });
+    }
+  });
+
+  it('must refuse a name whose guest has become a user, however long ago', async () => {
+    await login('edsger');
+    await berth.app.get(UserService).ensure({ username: 'edsger', tier: 'pro' });
+    clock.forward(100 * HOUR);
+    expect((await login('edsger')).status).toBe(409);
+  });
+
+  it('must give the name of a guest whose session is over to the next one, and leave the former theirs', async () => {
+    const former = await login('barbara');
+    const { id } = former.body['user'] as { id: string };
+    const { db_id } = await clientOf(former.body).running();
+    clock.forward(2 * HOUR);
+    const next = await login('barbara');
+    expect(next.status).toBe(201);
+    expect(next.body['user']).not.toMatchObject({ id });
+    expect((await clientOf(former.body).call('GET', '/api/me')).body).toMatchObject({
+      user: { id, username: `barbara~${id.slice(0, 8)}` },
+    });
+    expect((await clientOf(former.body).get(db_id)).status).toBe(200);
+    expect((await clientOf(next.body).get(db_id)).status).toBe(403);
+  });
+
+  it.each(['a new name', 'the name of a guest whose session is over'])(
+    'must be one of many at once under %s',
+    async (what) => {
+      const name = what.includes('over') ? 'once-and-again' : 'brand_new';
+      if (what.includes('over')) {
+        await login(name);
+        clock.forward(2 * HOUR);
+      }
+      const answers = await Promise.all(Array.from({ length: 12 }, () => login(name)));
+      expect(answers.map(({ status }) => status).sort()).toEqual([201, ...Array.from({ length: 11 }, () => 409)]);
+    },
+  );
+
+  it.each(['a', 'a'.repeat(31), 'a b', 'a.b', 'ä1', 'a~1', ''])('must refuse the name %p', async (username) => {
+    expect(await login(username)).toMatchObject({
+      status: 400,
+      body: { code: 'invalid_parameters', details: [{ field: 'username' }] },
+    });
+  });
+
+  it('must be refused where the operator wants none', async () => {
+    const closed = await Berth.start({ engine: new FakeEngine(), environment: { GUEST_LOGIN: 'deny' } });
+    try {
+      const refused = await new ApiClient(closed.url, '').call('POST', '/api/auth/guest', { username: 'ada' });
+      expect(refused).toMatchObject({
+        status: 403,
+        body: { error: 'guest login is disabled', code: 'guest_login_disabled' },
+      });
+    } finally {
+      await closed.stop();
+    }
+  });
+
+  function login(username: string): Promise<Answer> {
+    return new ApiClient(berth.url, 'none').call('POST', '/api/auth/guest', { username });
+  }
+
+  function clientOf(body: Answer['body']): ApiClient {
+    return new ApiClient(berth.url, String(body['token']));
+  }
+});

@@ -1,0 +1,343 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { ContainersService } from '../../src/containers';
+import { ContainerEntity } from '../../src/containers/container.entity';
+import { Database } from '../../src/database';
+import { EngineError } from '../../src/docker';
+import { SMALL } from '../support/api-client';
+import { Berth, TestUser } from '../support/berth';
+import type { EventRecorder } from '../support/event-recorder';
+import { eventually } from '../support/eventually';
+import { type FakeCommand, FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { FakeRolePrograms } from '../support/fake-role-programs';
+import { openTestDatabase, TestDatabase } from '../support/test-database';
+
+jest.setTimeout(30_000);
+
+const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
+
+describe('the role of a container', () => {
+  let daemon: FakeDaemon;
+  let engine: FakeEngine;
+  let programs: FakeRolePrograms;
+  let berth: Berth;
+  let user: TestUser;
+  let events: EventRecorder;
+
+  // One server for all but those that need another one: each test has a user of its own.
+  beforeAll(async () => {
+    daemon = new FakeDaemon();
+    engine = new FakeEngine(daemon);
+    berth = await start();
+  });
+
+  beforeEach(async () => {
+    programs = new FakeRolePrograms(daemon);
+    engine.calls.length = 0;
+    user = await berth.user();
+    events = await berth.record(user);
+  });
+
+  afterAll(async () => {
+    await berth.stop();
+    expect(daemon.violations).toEqual([]);
+  });
+
+  function start(environment: Record<string, string> = {}, database?: TestDatabase): Promise<Berth> {
+    return Berth.start({
+      ...(database && { database }),
+      engine,
+      environment: {
+        ...{ INSTANCE_ID: 'roles', OPERATION_CLAIM_SECONDS: '2', SWEEP_INTERVAL_SECONDS: '1' },
+        ...{ ROLE_INSTALL_TIMEOUT: '20s', ...environment },
+      },
+    });
+  }
+
+  /** Waits until the row says so. */
+  async function becomes(dbId: string, roleStatus: string | null): Promise<Readonly<Record<string, unknown>>> {
+    await eventually(async () => expect((await user.api.get(dbId)).body).toMatchObject({ role_status: roleStatus }));
+    return (await user.api.get(dbId)).body;
+  }
+
+  /** An installation that runs until it is let go of. */
+  function held(): { release: () => void; released: (exitCode: number) => Promise<number>; calls: FakeCommand[] } {
+    const calls: FakeCommand[] = [];
+    let release = (): void => undefined;
+    const released = new Promise<void>((resolve) => (release = resolve));
+    programs.installation = async (command) => {
+      calls.push(command);
+      await released;
+      return 0;
+    };
+    return { release, calls, released: (exitCode) => released.then(() => exitCode) };
+  }
+
+  it('must be one of the catalogue, and barebone is what no role is', async () => {
+    const refused = await user.api.create({ role: 'windows' });
+    expect(refused.status).toBe(400);
+    expect(refused.body['details']).toEqual([
+      { field: 'role', message: 'must be one of barebone, node, python, go, rust, devops' },
+    ]);
+    const { body } = await user.api.call('GET', '/api/roles');
+    expect(body['roles']).toContainEqual({
+      name: 'python',
+      description: expect.any(String),
+      packages: { apt: expect.arrayContaining(['python3']), apk: expect.any(Array), dnf: expect.any(Array) },
+      default: false,
+    });
+    for (const role of ['barebone', undefined, null]) {
+      const { db_id } = await user.api.running({ role });
+      expect((await user.api.get(db_id)).body).toMatchObject({ role: role ?? null, role_status: null });
+    }
+    expect(engine.callsOf('exec')).toBe(0);
+  });
+
+  it('must be installed in the background, and tell how far it is, while the container is used', async () => {
+    programs.installation = async ({ write }) => {
+      for (const percent of [10, 60, 20, 90]) {
+        await delay(520);
+        write('stdout', `dlstatus:1:${String(percent)}.0:Retrieving\nand this is no progress\n`);
+      }
+      return 0;
+    };
+    const created = await user.api.create({ role: 'python', env: { TOKEN: 'x' } });
+    expect(created.body).toMatchObject({ role: 'python', status: 'creating' });
+    const dbId = String(created.body['db_id']);
+    await events.next('container_progress', { stage: 'role', progress: 0 });
+    expect((await user.api.get(dbId)).body).toMatchObject({ status: 'running', role_status: 'installing' });
+    expect((await user.api.update(dbId, { name: 'renamed', ...SMALL })).status).toBe(200);
+    await events.next('container_progress', { stage: 'role', progress: 100, name: 'renamed' });
+    expect(await becomes(dbId, 'installed')).toMatchObject({ name: 'renamed', status: 'running' });
+    const told = events.events.filter(
+      ({ type, data }) => type === 'container_progress' && 'stage' in data && data.stage === 'role',
+    );
+    const progress = told.map(({ data }) => ('progress' in data ? data.progress : NaN));
+    expect(progress).toEqual([...new Set(progress)].sort((a, b) => a - b));
+    expect(progress.length).toBeGreaterThanOrEqual(4);
+    const times = told.slice(0, -1).map(({ timestamp }) => Date.parse(timestamp));
+    expect(Math.min(...times.slice(1).map((time, index) => time - (times[index] ?? 0)))).toBeGreaterThan(400);
+    const [install] = engine.calls.filter(
+      ({ method, arguments: [, request] }) => method === 'exec' && isInstall(request),
+    );
+    expect(install?.arguments[1]).toMatchObject({ user: '0', timeoutMs: 20_000 });
+  });
+
+  it('must not be installed where it is there already', async () => {
+    daemon.onExec = ({ command }) => (command[3] === 'berth-role-probe' ? 0 : 1);
+    const { db_id } = await user.api.running({ role: 'node' });
+    await becomes(db_id, 'installed');
+    expect(engine.callsOf('exec')).toBe(1);
+    expect(events.types()).toEqual(['container_created', 'container_started']);
+  });
+
+  it('must leave the container running where it fails, say why without secrets, and be tried again at the next start', async () => {
+    programs.installation = ({ write }) => {
+      write(
+        'stderr',
+        'E: Unable to locate package python3 from http://me:geheim@mirror.example/ with hunter2\u001b[0m\n',
+      );
+      return 1;
+    };
+    const { db_id } = await user.api.running({ role: 'python', env: { SECRET: 'hunter2' } });
+    const { data } = await events.next('container_error', { db_id });
+    expect(data).toMatchObject({
+      ...{ reason: 'role_failed', status: 'running', message: 'the packages could not be installed' },
+      output: 'E: Unable to locate package python3 from http://***@mirror.example/ with ***',
+    });
+    expect(await becomes(db_id, 'failed')).toMatchObject({ status: 'running', status_reason: null });
+    programs.installation = () => 0;
+    // Nobody started it: a start of what runs is none, and neither is the end of a process in it.
+    await user.api.start(db_id);
+    daemon.crash(String((await user.api.get(db_id)).body['id']));
+    await eventually(() => expect(events.types().filter((type) => type === 'container_started')).toHaveLength(2));
+    expect(await becomes(db_id, 'failed')).toMatchObject({ status: 'running' });
+    await user.api.stop(db_id);
+    await user.api.start(db_id);
+    await becomes(db_id, 'installed');
+  });
+
+  it.each<[string, number, string]>([
+    ['a known package manager', 64, 'the image has no apt, apk or dnf to install with'],
+    ['packages for it', 65, "the role has no packages for the image's distribution"],
+    ['a shell', 127, 'the image has no shell to install with'],
+  ])('must say that an image is without %s', async (_what, exitCode, message) => {
+    programs.installation = () => exitCode;
+    await user.api.running({ role: 'go' });
+    expect((await events.next('container_error')).data).toMatchObject({ reason: 'role_failed', message });
+  });
+
+  it('must be given up, and its program ended, when it takes too long', async () => {
+    const hasty = await start({ ROLE_INSTALL_TIMEOUT: '1s', INSTANCE_ID: 'hasty' });
+    try {
+      const someone = await hasty.user();
+      const told = await hasty.record(someone);
+      held();
+      const { db_id, id } = await someone.api.running({ role: 'rust' });
+      const { data } = await told.next('container_error', { db_id });
+      expect(data).toMatchObject({ message: 'the installation did not end within 1 s', status: 'running' });
+      expect(programs.runningIn(id)).toBe(0);
+      expect((await someone.api.get(db_id)).body).toMatchObject({ status: 'running', role_status: 'failed' });
+    } finally {
+      await hasty.stop();
+    }
+  });
+
+  it('must be installed again in every new Docker container', async () => {
+    const { db_id, id } = await user.api.running({ role: 'node' });
+    await becomes(db_id, 'installed');
+    const resized = await user.api.update(db_id, { name: 'x', ...LARGER });
+    expect(resized.status).toBe(200);
+    await eventually(() => expect(programs.begun).toHaveLength(2));
+    const second = String((await becomes(db_id, 'installed'))['id']);
+    daemon.vanish(second);
+    await eventually(async () => expect((await user.api.get(db_id)).body).toMatchObject({ status: 'stopped' }));
+    expect((await user.api.start(db_id)).body).toMatchObject({ recreated: true });
+    const third = String((await becomes(db_id, 'installed'))['id']);
+    expect(programs.begun).toEqual([id, second, third]);
+    await user.api.stop(db_id);
+    expect((await user.api.update(db_id, { name: 'x', ...SMALL })).body).toMatchObject({ restarted: false });
+    expect(await becomes(db_id, 'pending')).toMatchObject({ status: 'stopped' });
+    await user.api.start(db_id);
+    await becomes(db_id, 'installed');
+    // A resize that is taken back leaves what was there.
+    engine.failOn('createContainer');
+    expect((await user.api.update(db_id, { name: 'x', ...LARGER })).status).toBe(500);
+    expect((await user.api.get(db_id)).body).toMatchObject({ role_status: 'installed' });
+    expect(programs.begun).toHaveLength(4);
+  });
+
+  it('must go on when the container runs next, where it was stopped in the middle', async () => {
+    const first = held();
+    const { db_id } = await user.api.running({ role: 'devops' });
+    await eventually(() => expect(first.calls).toHaveLength(1));
+    expect((await user.api.stop(db_id)).status).toBe(200);
+    expect((await user.api.get(db_id)).body).toMatchObject({ status: 'stopped', role_status: 'pending' });
+    programs.installation = () => 0;
+    await user.api.start(db_id);
+    await becomes(db_id, 'installed');
+    expect(events.types().filter((type) => type === 'container_error')).toEqual([]);
+  });
+
+  it('must be for the new container alone, where a resize came in the middle', async () => {
+    const first = held();
+    const { db_id } = await user.api.running({ role: 'node' });
+    await eventually(() => expect(first.calls).toHaveLength(1));
+    programs.installation = () => 0;
+    const { body } = await user.api.update(db_id, { name: 'x', ...LARGER });
+    const { id } = await becomes(db_id, 'installed');
+    expect(body).toMatchObject({ restarted: true, container: { id } });
+    first.release();
+    expect(programs.begun.slice(1)).toEqual([id]);
+    expect(events.types()).toEqual(['container_created', 'container_started', 'container_updated']);
+  });
+
+  it('must not keep a container from being deleted', async () => {
+    const { calls, release } = held();
+    const { db_id } = await user.api.running({ role: 'node' });
+    await eventually(() => expect(calls).toHaveLength(1));
+    expect((await user.api.delete(db_id)).status).toBe(200);
+    release();
+    await events.next('container_deleted');
+    expect(daemon.running(db_id)).toEqual([]);
+    const after = events.events.length;
+    await eventually(async () => expect(await openRoles()).toBe(0));
+    expect(events.events.slice(after)).toEqual([]);
+  });
+
+  it.each<[string, number | null]>([
+    ['that has failed with it', 1],
+    ['that was cut off', 137],
+    ['that still runs it', null],
+  ])('must not be written of by a process %s and that lost it to another', async (_what, exitCode) => {
+    const first = held();
+    if (exitCode !== null) programs.installation = (command) => (first.calls.push(command), first.released(exitCode));
+    const { db_id, id } = await user.api.running({ role: 'node' });
+    await eventually(() => expect(first.calls).toHaveLength(1));
+    const other = { roleClaimId: 'of-another', roleClaimExpiresAt: new Date(Date.now() + 3_600_000) };
+    await database().manager.update(ContainerEntity, { id: db_id }, other);
+    if (exitCode !== null) first.release();
+    // Its exec has ended, or was given up at the next renewal.
+    await eventually(() => expect(engine.execsRunning).toBe(0));
+    await user.api.update(db_id, { name: 'a-write-that-comes-later', ...SMALL });
+    expect((await user.api.get(db_id)).body).toMatchObject({ role_status: 'installing' });
+    expect(events.types().filter((type) => type === 'container_error')).toEqual([]);
+    // The other one dies too, and is not heard of any more.
+    programs.installation = () => 0;
+    await database().manager.update(ContainerEntity, { id: db_id }, { roleClaimExpiresAt: new Date(0) });
+    await becomes(db_id, 'installed');
+    expect(programs.begun).toEqual([id, id]);
+    expect(programs.runningIn(id)).toBe(0);
+  });
+
+  it('must be left to the next server by one that ends', async () => {
+    const database = await openTestDatabase();
+    const first = await start({ INSTANCE_ID: 'ending' }, database);
+    const someone = await first.user();
+    const { calls } = held();
+    const { db_id } = await someone.api.running({ role: 'node' });
+    await eventually(() => expect(calls).toHaveLength(1));
+    programs.installation = () => 0;
+    await first.stop();
+    const next = await start({ INSTANCE_ID: 'ending' }, database);
+    try {
+      const { api } = next.as(someone);
+      await eventually(async () => expect((await api.get(db_id)).body).toMatchObject({ role_status: 'installed' }));
+      expect(programs.begun).toHaveLength(2);
+    } finally {
+      await next.stop();
+      await database.drop();
+    }
+  });
+
+  it('must be given up where the container ends under every attempt, and not for one that Docker did not answer', async () => {
+    engine.failOn('exec', { error: new EngineError('docker_unavailable', 'no answer') });
+    let attempts = 0;
+    programs.installation = ({ container }) => {
+      attempts += 1;
+      // The kernel ends the sandbox for its memory; Docker starts it again.
+      daemon.oom(container.dockerId);
+      return 0;
+    };
+    const { db_id } = await user.api.running({ role: 'rust' });
+    const { data } = await events.next('container_error', { db_id });
+    expect(data).toMatchObject({ reason: 'role_failed', message: expect.stringContaining('too little memory') });
+    expect(await becomes(db_id, 'failed')).toMatchObject({ status: 'running' });
+    expect(attempts).toBe(3);
+  });
+
+  it('must let other modules run commands in what runs, and of its owner alone', async () => {
+    const { db_id } = await user.api.running();
+    const service = berth.app.get(ContainersService);
+    const caller = { userId: user.id, tier: 'pro', sessionExpiresAt: null };
+    const chunks: string[] = [];
+    const request = {
+      ...{ command: ['echo', 'hello'], timeoutMs: 5_000 },
+      onOutput: ({ data }: { data: Buffer }) => void chunks.push(data.toString()),
+    };
+    expect(await service.exec(caller, db_id, request)).toEqual({ exitCode: 0 });
+    expect(chunks).toEqual(['echo hello\n']);
+    const stranger = { ...caller, userId: (await berth.user()).id };
+    await expect(service.exec(stranger, db_id, request)).rejects.toMatchObject({ kind: 'not_authorized' });
+    Object.assign(daemon.running(db_id)[0] ?? {}, { state: 'exited' });
+    await expect(service.exec(caller, db_id, request)).rejects.toMatchObject({ kind: 'container_not_running' });
+    await expect(service.exec({ ...caller, sessionExpiresAt: new Date(0) }, db_id, request)).rejects.toMatchObject({
+      kind: 'guest_session_expired',
+    });
+  });
+
+  function database(): Database {
+    return berth.app.get(Database);
+  }
+
+  async function openRoles(): Promise<number> {
+    return database()
+      .manager.createQueryBuilder(ContainerEntity, 'c')
+      .where('c.roleClaimId IS NOT NULL')
+      .withDeleted()
+      .getCount();
+  }
+});
+
+function isInstall(request: unknown): boolean {
+  return (request as { command: string[] }).command[3] === 'berth-role-install';
+}

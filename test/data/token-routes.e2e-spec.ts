@@ -1,0 +1,162 @@
+import { randomUUID } from 'node:crypto';
+import type { Scope } from '../../src/auth';
+import { Database } from '../../src/database';
+import { AuthServer, expectUnauthorized } from '../support/auth-server';
+
+const DAY = 24 * 3_600_000;
+
+let server: AuthServer;
+
+beforeAll(async () => {
+  server = await AuthServer.start();
+});
+
+afterAll(() => server.stop());
+
+describe('POST /api/tokens', () => {
+  it('must show the token once, and a token that works', async () => {
+    const { text: token } = await server.holder();
+    const { status, body } = await server.call('POST', '/api/tokens', {
+      token,
+      body: { name: 'laptop', expires_in: 30 },
+    });
+    expect(status).toBe(201);
+    expect(body).toMatchObject({
+      name: 'laptop',
+      scopes: ['read', 'write'],
+      token: expect.stringMatching(/^berth_[0-9a-f]{64}$/) as unknown,
+    });
+    expect(body['token_prefix']).toBe(String(body['token']).slice(0, 12));
+    const lifetime = Date.parse(String(body['expires_at'])) - Date.parse(String(body['created_at']));
+    expect(Math.abs(lifetime - 30 * DAY)).toBeLessThan(1000);
+    expect((await server.call('GET', '/api/me', { token: String(body['token']) })).status).toBe(200);
+    const list = await server.call('GET', '/api/tokens', { token });
+    expect(JSON.stringify(list.body)).not.toContain(String(body['token']));
+    expect(list.body).toMatchObject({ count: 2 });
+  });
+
+  it.each<[Scope[], Scope[] | undefined, unknown]>([
+    [['write'], undefined, ['write']],
+    [['admin'], undefined, ['read', 'write']],
+    [['admin'], ['admin'], ['admin']],
+    [['read', 'write'], ['read'], ['read']],
+    [['read', 'write'], ['admin'], 'insufficient permissions'],
+    [['write'], ['read'], 'insufficient permissions'],
+    [['admin'], ['agent'], 'invalid parameters'],
+    [['admin'], [], 'invalid parameters'],
+  ])('must give a token of %j that asks for %j: %j', async (own, asked, outcome) => {
+    const { text: token } = await server.holder({ scopes: own });
+    const { status, body } = await server.call('POST', '/api/tokens', {
+      token,
+      body: { name: 'x', ...(asked && { scopes: asked }) },
+    });
+    expect(status === 201 ? body['scopes'] : body['error']).toEqual(outcome);
+  });
+
+  it.each<[object, string]>([
+    [{}, 'name'],
+    [{ name: '' }, 'name'],
+    [{ name: 'x'.repeat(65) }, 'name'],
+    [{ name: 'a\nb' }, 'name'],
+    [{ name: '\ud800' }, 'name'],
+    [{ name: 7 }, 'name'],
+    [{ name: ['a'] }, 'name'],
+    [{ name: 'a', scopes: 'read' }, 'scopes'],
+    [{ name: 'a', scopes: ['root'] }, 'scopes'],
+    [{ name: 'a', scopes: ['read', 'read'] }, 'scopes'],
+    [{ name: 'a', scopes: [{}] }, 'scopes'],
+    [{ name: 'a', scopes: null }, 'scopes'],
+    [{ name: 'a', expires_in: 0 }, 'expires_in'],
+    [{ name: 'a', expires_in: 1.5 }, 'expires_in'],
+    [{ name: 'a', expires_in: '30' }, 'expires_in'],
+    [{ name: 'a', expires_in: 1e9 }, 'expires_in'],
+    [{ name: 'a', user_id: 'x' }, 'user_id'],
+  ])('must refuse %j for its field %s', async (body, field) => {
+    const { text: token } = await server.holder();
+    const answer = await server.call('POST', '/api/tokens', { token, body });
+    expect([answer.status, answer.body['error']]).toEqual([400, 'invalid parameters']);
+    expect(answer.body['details']).toEqual([{ field, message: expect.any(String) as unknown }]);
+  });
+});
+
+describe('DELETE /api/tokens/:id', () => {
+  it('must close the token at once and for good', async () => {
+    const { text: token, userId } = await server.holder();
+    const other = await server.another(userId);
+    expect(await server.call('DELETE', `/api/tokens/${other.id}`, { token })).toMatchObject({
+      status: 200,
+      body: { message: 'token revoked', id: other.id },
+    });
+    expectUnauthorized(await server.call('GET', '/api/me', { token: other.text }));
+    expect((await server.call('DELETE', `/api/tokens/${other.id}`, { token })).status).toBe(404);
+  });
+
+  it('must find neither another user’s token nor what is no id', async () => {
+    const [{ text: token }, stranger] = [await server.holder(), await server.holder()];
+    for (const id of [stranger.id, randomUUID(), 'x', '%00', "'%20OR%201=1", 'x'.repeat(5000)]) {
+      const { status, body } = await server.call('DELETE', `/api/tokens/${id}`, { token });
+      expect([status, body['error'], body['code']]).toEqual([404, 'token not found', 'token_not_found']);
+    }
+    expect(await server.tokens.verify(stranger.text)).not.toBeNull();
+  });
+});
+
+describe('GET /api/me', () => {
+  it('must tell who one is, and what is allowed and used', async () => {
+    const { text: token, username, userId } = await server.holder({ tier: 'guest', scopes: ['read'] });
+    const { body } = await server.call('GET', '/api/me', { token });
+    expect(body).toEqual({
+      user: { id: userId, username, tier: 'guest' },
+      tier: 'guest',
+      limits: {
+        containers: 1,
+        min: { memory_mb: 256, cpu_shares: 250, disk_mb: 1024 },
+        max: { memory_mb: 512, cpu_shares: 500, disk_mb: 2048 },
+        session_seconds: 180_000,
+        session_once: true,
+        agents: 0,
+      },
+      usage: { containers: 0, agents: 0 },
+      scopes: ['read'],
+      session: { expires_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*\.\d{3}Z$/) as unknown },
+    });
+  });
+
+  it('must count the containers that are not deleted, and the user’s own alone', async () => {
+    const [mine, stranger] = [await server.holder(), await server.holder()];
+    for (const [userId, name, deletedAt] of [
+      [mine.userId, 'a', null],
+      [mine.userId, 'b', null],
+      [mine.userId, 'c', new Date()],
+      [stranger.userId, 'a', null],
+    ] as const) {
+      await insertContainer({ userId, name, deletedAt });
+    }
+    const { body } = await server.call('GET', '/api/me', { token: mine.text });
+    expect(body).toMatchObject({ usage: { containers: 2 }, session: null });
+  });
+});
+
+describe('GET /api/tiers', () => {
+  it('must list the tiers in order', async () => {
+    const { text: token } = await server.holder();
+    const { body } = await server.call('GET', '/api/tiers', { token });
+    expect(body).toMatchObject({
+      tiers: [
+        { name: 'guest' },
+        { name: 'free', max: { memory_mb: 2048 }, session_seconds: 180_000 },
+        { name: 'pro' },
+        { name: 'enterprise', session_seconds: null },
+      ],
+    });
+  });
+});
+
+async function insertContainer(row: { userId: string; name: string; deletedAt: Date | null }): Promise<void> {
+  const now = new Date();
+  await server.app.get(Database).manager.insert<Record<string, unknown>>('containers', {
+    ...row,
+    ...{ id: randomUUID(), image: 'x', env: {}, memoryMb: 256, cpuShares: 250, diskMb: 1024, status: 'stopped' },
+    ...{ volumeName: 'x', operationCancelled: false, lastUsedAt: now, createdAt: now, updatedAt: now },
+  });
+}

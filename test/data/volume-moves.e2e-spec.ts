@@ -1,0 +1,339 @@
+import { randomInt } from 'node:crypto';
+import { ContainerRepository } from '../../src/containers/container.repository';
+import type { ContainerRow } from '../../src/containers/container.entity';
+import { EngineError } from '../../src/docker';
+import { Answer, SMALL, testImage } from '../support/api-client';
+import { Berth, TestUser } from '../support/berth';
+import { eventually } from '../support/eventually';
+import { type EngineMethod, FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { SeededRandom } from '../support/seeded-random';
+import { TestClock } from '../support/test-clock';
+import { openTestDatabase, TestDatabase } from '../support/test-database';
+
+jest.setTimeout(120_000);
+
+const MIB = 2 ** 20;
+const LARGER = { ...SMALL, disk_mb: 2048 } as const;
+const ENVIRONMENT = {
+  ...{ INSTANCE_ID: 'moves', VOLUME_COPY_IMAGE: testImage(), ORPHAN_GRACE_SECONDS: '0' },
+  ...{ OPERATION_CLAIM_SECONDS: '2', SWEEP_INTERVAL_SECONDS: '1', SHUTDOWN_GRACE_SECONDS: '0' },
+};
+
+/** Calls that change nothing. */
+const LOOKS: readonly EngineMethod[] = [
+  ...(['inspectContainer', 'listContainers', 'listVolumes', 'ensureImage', 'measureVolume'] as const),
+];
+
+/** How many processes die in a row, and at which calls. */
+const DEATHS = 8;
+const MORTAL: readonly EngineMethod[] = [
+  ...(['ensureVolume', 'createContainer', 'stopContainer', 'copyVolume', 'copyVolume', 'startContainer'] as const),
+  ...(['removeContainer', 'renameContainer', 'removeVolume', 'listVolumes', 'inspectContainer'] as const),
+];
+
+/** Calls that an update makes; in `call` the first is 1. */
+interface Point {
+  readonly method: EngineMethod;
+  readonly call: number;
+}
+
+describe('a changed disk_mb where a volume keeps the size that it was made with', () => {
+  const seed = Number(process.env['BERTH_TEST_SEED'] ?? randomInt(2 ** 31));
+  let database: TestDatabase;
+  let daemon: FakeDaemon;
+  let engine: FakeEngine;
+  let berth: Berth;
+  let user: TestUser;
+  let dbId: string;
+  let clock: TestClock;
+
+  beforeEach(async () => {
+    clock = new TestClock();
+    database = await openTestDatabase();
+    daemon = new FakeDaemon();
+    daemon.capabilities = { runtime: 'runsc', diskQuota: 'enforced', volumeResize: 'move' };
+    await begin();
+    user = await berth.user('enterprise');
+    dbId = (await user.api.running({ name: 'one' })).db_id;
+    daemon.write(`berth-${dbId}`, 'precious', 100 * MIB);
+  });
+
+  afterEach(async () => {
+    await berth.stop();
+    await database.drop();
+    expect(daemon.violations).toEqual([]);
+  });
+
+  it('must move the data to a volume of that size, tell how far it is, and remove the old one', async () => {
+    const { dockerId } = await row();
+    const events = await berth.record(user);
+    const updated = await resize(LARGER);
+    expect(updated).toMatchObject({ status: 200, body: { restarted: true, container: { resources: LARGER } } });
+    const after = await row();
+    expect(after.volumeName).toMatch(new RegExp(`^berth-${dbId}-v2-[0-9a-f]{8}$`));
+    expect(daemon.volumes.get(after.volumeName)).toMatchObject({ diskMb: 2048, content: 'precious' });
+    await expectAgreement({ status: 'running', diskMb: 2048 });
+    await events.next('container_updated', { old_id: dockerId ?? '' });
+    const told = events.events.map(({ type, data }) => ('stage' in data ? `${data.stage} ${data.progress}` : type));
+    expect(told).toEqual(['disk 0', 'disk 100', 'container_updated']);
+    // And once more, back.
+    expect((await resize(SMALL)).status).toBe(200);
+    await expectAgreement({ status: 'running', diskMb: 1024 });
+  });
+
+  it('must move the data of a stopped container, and leave it stopped', async () => {
+    await user.api.stop(dbId);
+    expect(await resize(LARGER)).toMatchObject({ status: 200, body: { restarted: false } });
+    await expectAgreement({ status: 'stopped', diskMb: 2048 });
+    expect((await user.api.start(dbId)).body).not.toHaveProperty('recreated');
+    await expectAgreement({ status: 'running', diskMb: 2048 });
+  });
+
+  it('must move the data of a container that has vanished from Docker', async () => {
+    daemon.vanish((await row()).dockerId ?? '');
+    engine.failOn('copyVolume', { call: 2 });
+    expect((await resize(LARGER)).status).toBe(500);
+    // Nothing in Docker uses it now, so nothing but the row says that it is to be kept.
+    await eventually(() => expect(volumesOf(dbId)).toEqual([`berth-${dbId}`]));
+    expect((await resize(LARGER)).status).toBe(200);
+    await expectAgreement({ status: 'stopped', diskMb: 2048 });
+  });
+
+  it('must exchange the volume of a container that could never be made, if there is one', async () => {
+    for (const method of ['createContainer', 'ensureVolume'] as const) {
+      const error = new EngineError('docker_error', 'injected');
+      engine.failOn(method, { error });
+      const id = String((await user.api.create({ name: method.toLowerCase() })).body['db_id']);
+      await eventually(async () => expect((await user.api.get(id)).body).toMatchObject({ status: 'error' }));
+      const made = method === 'createContainer';
+      if (made) daemon.write(`berth-${id}`, 'precious');
+      expect((await user.api.update(id, { name: method.toLowerCase(), ...LARGER })).status).toBe(200);
+      const { volumeName } = await row(id);
+      expect(volumeName === `berth-${id}`).toBe(!made);
+      await eventually(() => expect(volumesOf(id)).toEqual(made ? [volumeName] : []));
+      expect((await user.api.start(id)).body).toMatchObject({ status: 'running' });
+      expect(daemon.volumes.get(volumeName)).toMatchObject({ diskMb: 2048, content: made ? 'precious' : '' });
+    }
+  });
+
+  it('must refuse a size that is too small before anything is touched, and say what would do', async () => {
+    expect((await resize(LARGER)).status).toBe(200);
+    await expectAgreement({ status: 'running', diskMb: 2048 });
+    daemon.write((await row()).volumeName, 'precious', 1000 * MIB);
+    const [before, containers] = [await row(), [...daemon.containers.values()].map((container) => ({ ...container }))];
+    const events = await berth.record(user);
+    const changes = engine.calls.length;
+    const refused = await resize(SMALL);
+    expect(refused.status).toBe(400);
+    expect(refused.body).toMatchObject({
+      error: 'invalid parameters',
+      details: [{ field: 'disk_mb', min: 1050, message: expect.stringContaining('1000 MiB of data') }],
+    });
+    expect(engine.calls.slice(changes).filter(({ method }) => !LOOKS.includes(method))).toEqual([]);
+    expect([...daemon.containers.values()]).toEqual(containers);
+    expect(await row()).toMatchObject({ dockerId: before.dockerId, volumeName: before.volumeName, diskMb: 2048 });
+    expect(events.types()).toEqual([]);
+    expect((await resize({ ...SMALL, disk_mb: 1050 })).status).toBe(200);
+    await expectAgreement({ status: 'running', diskMb: 1050 });
+  });
+
+  it('must be taken back where the data has grown too large meanwhile', async () => {
+    await resize(LARGER);
+    const before = await row();
+    const hold = engine.holdOn('createContainer');
+    const answering = resize(SMALL);
+    await hold.reached;
+    daemon.write(before.volumeName, 'precious', 1500 * MIB);
+    hold.release();
+    expect(await answering).toMatchObject({ status: 500, body: { code: 'data_too_large' } });
+    await expectAgreement({ status: 'running', diskMb: 2048 });
+    expect(await row()).toMatchObject({ dockerId: before.dockerId, volumeName: before.volumeName });
+  });
+
+  it('must be taken back where somebody starts the old container while its data is copied', async () => {
+    const before = await row();
+    const hold = engine.holdOn('copyVolume', { call: 2, when: 'after' });
+    const answering = resize(LARGER);
+    await hold.reached;
+    daemon.start(before.dockerId ?? '');
+    hold.release();
+    expect(await answering).toMatchObject({ status: 500, body: { code: 'copy_failed' } });
+    await expectAgreement({ status: 'running', diskMb: 1024 });
+    expect(await row()).toMatchObject({ dockerId: before.dockerId, volumeName: before.volumeName });
+  });
+
+  it('must not move the data for other changes, nor ask Docker more where nothing is to be moved', async () => {
+    const asked = ['measureVolume', 'copyVolume', 'listVolumes'] as const;
+    const count = (): number => asked.reduce((sum, method) => sum + engine.callsOf(method), 0);
+    daemon.capabilities = { ...daemon.capabilities, volumeResize: 'none' };
+    const before = count();
+    expect((await resize(LARGER)).status).toBe(200);
+    engine.failOn('startContainer');
+    expect((await resize(SMALL)).status).toBe(500);
+    expect(count()).toBe(before);
+    daemon.capabilities = { ...daemon.capabilities, volumeResize: 'move' };
+    expect((await resize({ ...LARGER, memory_mb: 512 })).status).toBe(200);
+    expect(engine.callsOf('measureVolume')).toBe(0);
+    expect((await row()).volumeName).toBe(`berth-${dbId}`);
+  });
+
+  it('must not say of the image that copies that the user has chosen it', async () => {
+    engine.failOn('ensureImage', { error: new EngineError('image_not_found', 'injected') });
+    expect(await resize(LARGER)).toMatchObject({ status: 500, body: { code: 'docker_error' } });
+    await expectAgreement({ status: 'running', diskMb: 1024 });
+  });
+
+  it('must leave the old container running on its data whichever call fails, before or after it took effect', async () => {
+    const points = await pointsOf(() => resize(LARGER));
+    expect(points.length).toBeGreaterThan(15);
+    for (const point of points) {
+      for (const when of ['before', 'after'] as const) {
+        const before = await row();
+        engine.failOn(point.method, { call: point.call, when });
+        const { disk_mb } = before.diskMb === LARGER.disk_mb ? SMALL : LARGER;
+        const answer = await resize({ ...SMALL, disk_mb });
+        try {
+          // What fails after the commit is nobody's trouble.
+          const undone = answer.status !== 200;
+          expect(answer).toMatchObject(undone ? { status: 500, body: { error: 'failed to update settings' } } : {});
+          await expectAgreement({ status: 'running', diskMb: undone ? before.diskMb : disk_mb });
+          expect((await row()).volumeName === before.volumeName).toBe(undone);
+          expect((await row()).dockerId === before.dockerId).toBe(undone);
+        } catch (error) {
+          if (error instanceof Error) error.message = `${when} ${point.method} ${point.call}: ${error.message}`;
+          throw error;
+        }
+        engine.forget();
+      }
+    }
+  });
+
+  it('must survive the death of the process at any call', async () => {
+    const points = await pointsOf(() => resize(LARGER));
+    const changes = points.filter(({ method }) => !LOOKS.includes(method));
+    expect(changes.map(({ method }) => method)).toEqual([
+      ...(['ensureVolume', 'createContainer', 'stopContainer', 'copyVolume', 'copyVolume', 'startContainer'] as const),
+      ...(['removeContainer', 'renameContainer', 'removeVolume'] as const),
+    ]);
+    // Death after a call is death before the next one that changes something, but for the last one before the commit.
+    const lastLook = { method: 'inspectContainer', call: 3, when: 'after' } as const;
+    const deaths = [...changes.map((point) => ({ ...point, when: 'before' as const })), lastLook];
+    for (const death of deaths) {
+      const before = await row();
+      const disk_mb = before.diskMb === LARGER.disk_mb ? SMALL.disk_mb : LARGER.disk_mb;
+      const died = engine.dieOn(death.method, { ...death, how: 'throw' });
+      await resize({ ...SMALL, disk_mb });
+      await died;
+      await leaveClaimOfDead();
+      await berth.stop();
+      await begin();
+      user = berth.as(user);
+      try {
+        const { diskMb } = await settled();
+        await expectAgreement({ status: 'running', diskMb });
+        expect([before.diskMb, disk_mb]).toContain(diskMb);
+        const { dockerId, volumeName } = await row();
+        const isOld = [dockerId === before.dockerId, volumeName === before.volumeName];
+        expect(isOld).toEqual([diskMb === before.diskMb, diskMb === before.diskMb]);
+      } catch (error) {
+        if (error instanceof Error) error.message = `${death.when} ${death.method} ${death.call}: ${error.message}`;
+        throw error;
+      }
+    }
+  });
+
+  it(`must survive deaths one after another, of those that come to help too (BERTH_TEST_SEED=${String(seed)})`, async () => {
+    const random = new SeededRandom(seed);
+    for (let round = 0; round < DEATHS; round += 1) {
+      void engine.dieOn(random.pick(MORTAL), {
+        ...{ call: random.pick([1, 1, 2]), when: random.pick(['before', 'after'] as const), how: 'throw' },
+      });
+      await resize({ ...SMALL, disk_mb: random.pick([1024, 2048, 3072]) });
+      await leaveClaimOfDead();
+      await berth.stop();
+      await begin();
+      user = berth.as(user);
+    }
+    const { diskMb } = await settled();
+    await expectAgreement({ status: 'running', diskMb });
+    expect((await resize({ ...SMALL, disk_mb: 4096 })).status).toBe(200);
+    await expectAgreement({ status: 'running', diskMb: 4096 });
+  });
+
+  it('must purge all volumes that a deleted container had, and leave alone what no container knows', async () => {
+    const owner = { instance: 'moves', containerId: 'nobody', userId: user.id };
+    daemon.ensureVolume({ name: 'of-a-lost-database', diskMb: 1, owner });
+    engine.failOn('removeVolume', { times: 1000 });
+    expect((await resize(LARGER)).status).toBe(200);
+    expect((await user.api.delete(dbId)).status).toBe(200);
+    expect(volumesOf(dbId)).toHaveLength(2);
+    engine.forget();
+    clock.forward(8 * 24 * 3_600_000);
+    await eventually(() => expect(volumesOf(dbId)).toEqual([]));
+    expect(volumesOf('nobody')).toEqual(['of-a-lost-database']);
+  });
+
+  async function begin(): Promise<void> {
+    engine = new FakeEngine(daemon);
+    berth = await Berth.start({ database, engine, clock, environment: ENVIRONMENT });
+  }
+
+  function resize(resources: Readonly<Record<string, number>>): Promise<Answer> {
+    return user.api.update(dbId, { name: 'one', ...resources });
+  }
+
+  async function row(id = dbId): Promise<ContainerRow> {
+    const found = await berth.app.get(ContainerRepository).findById(id);
+    if (!found) throw new Error('there is no row');
+    return found;
+  }
+
+  /** A server that only cannot reach Docker any more still notes that it gave up; one that is dead does not. */
+  async function leaveClaimOfDead(): Promise<void> {
+    await eventually(async () => {
+      const held = await row();
+      if (held.operation === null) return;
+      const dead = { operation: 'update' as const, operationId: 'dead', expiresAt: new Date(0), now: new Date() };
+      expect(await berth.app.get(ContainerRepository).claim(held, dead)).toBe(true);
+    });
+  }
+
+  async function settled(): Promise<ContainerRow> {
+    await eventually(async () => expect(await row()).toMatchObject({ operation: null }));
+    return row();
+  }
+
+  function volumesOf(id: string): string[] {
+    return daemon.listVolumes({ instance: 'moves', containerId: id }).map(({ name }) => name);
+  }
+
+  /** The calls to Docker that an operation makes, its clean-up included. */
+  async function pointsOf(operation: () => Promise<Answer>): Promise<Point[]> {
+    const seen = engine.calls.length;
+    expect((await operation()).status).toBe(200);
+    await eventually(() => expect(volumesOf(dbId)).toHaveLength(1));
+    const calls = engine.calls.slice(seen).map(({ method }) => method);
+    return calls.map((method, index) => ({
+      method,
+      call: calls.slice(0, index + 1).filter((other) => other === method).length,
+    }));
+  }
+
+  /** One container and one volume, which the row knows, with the data. */
+  async function expectAgreement(expected: { status: string; diskMb: number }): Promise<void> {
+    await eventually(async () => {
+      const { operation, dockerId, volumeName, ...rest } = await row();
+      expect({ ...rest, operation }).toMatchObject({ ...expected, operation: null });
+      const containers = [...daemon.containers.values()].filter(({ spec }) => spec.owner.containerId === dbId);
+      expect(containers.map((container) => [container.dockerId, container.name])).toEqual(
+        rest.statusReason === 'missing' && dockerId !== containers[0]?.dockerId ? [] : [[dockerId, `berth-${dbId}`]],
+      );
+      for (const { state, spec } of containers) {
+        expect(state === 'running').toBe(expected.status === 'running');
+        expect(spec).toMatchObject({ volumeName, diskMb: expected.diskMb });
+      }
+      expect(volumesOf(dbId)).toEqual([volumeName]);
+      expect(daemon.volumes.get(volumeName)).toMatchObject({ content: 'precious', diskMb: expected.diskMb });
+    });
+  }
+});

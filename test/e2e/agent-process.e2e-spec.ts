@@ -1,0 +1,93 @@
+import { AgentProcess } from '../support/agent-process';
+import { agentsOf, NewAgent, newAgent } from '../support/agent-client';
+import { Berth, TestUser } from '../support/berth';
+import { eventually } from '../support/eventually';
+import { FakeEngine } from '../support/fake-engine';
+import { openTestDatabase, TestDatabase } from '../support/test-database';
+
+jest.setTimeout(120_000);
+
+describe('the agent as a process', () => {
+  let database: TestDatabase;
+  let berth: Berth;
+  let user: TestUser;
+  let agent: NewAgent;
+  let programs: AgentProcess[] = [];
+
+  const serve = (port = '0') => Berth.start({ database, engine: new FakeEngine(), environment: { PORT: port } });
+  const expectStatus = (status: string) =>
+    eventually(async () => expect(await agentsOf(berth.as(user))).toEqual([expect.objectContaining({ status })]));
+
+  beforeEach(async () => {
+    database = await openTestDatabase();
+    berth = await serve();
+    user = await berth.user();
+    agent = await newAgent(user);
+  });
+
+  afterEach(async () => {
+    await Promise.all(programs.map((program) => program.stop('SIGKILL')));
+    programs = [];
+    await berth.stop();
+    await database.drop();
+  });
+
+  function run(): AgentProcess {
+    const program = new AgentProcess({ BERTH_URL: berth.url, BERTH_AGENT_TOKEN: agent.token });
+    programs.push(program);
+    return program;
+  }
+
+  it('must report its machine, survive a restart of the server and a stop, and say goodbye when it is told to end', async () => {
+    const program = run();
+    await program.untilSaid('connected');
+    await eventually(async () =>
+      expect(await agentsOf(user)).toEqual([
+        expect.objectContaining({
+          ...{ id: agent.id, status: 'online', os: process.platform, arch: process.arch },
+          ...{ load: [expect.any(Number), expect.any(Number), expect.any(Number)], uptime_seconds: expect.any(Number) },
+          ...{ memory_total_mb: expect.any(Number), memory_used_mb: expect.any(Number) },
+        }),
+      ]),
+    );
+    const { port } = new URL(berth.url);
+    await berth.stop();
+    await program.untilSaid('the server cannot be reached');
+    berth = await serve(port);
+    await program.untilSaid('connected', 2);
+    await expectStatus('online');
+    expect((await berth.as(user).api.stop(agent.id)).body).toMatchObject({ message: 'agent disconnected' });
+    await program.untilSaid('connected', 3);
+    await expectStatus('online');
+    expect(await program.stop()).toBe(0);
+    await expectStatus('offline');
+    expect(program.output).not.toContain(agent.token.slice(6));
+  });
+
+  it('must end, and say why, when it is deleted, and when its token opens nothing', async () => {
+    const program = run();
+    await program.untilSaid('connected');
+    await user.api.delete(agent.id);
+    expect(await program.ended).toBe(77);
+    expect(program.output).toContain('unauthorized: the agent is deleted or its token revoked');
+    expect(await run().ended).toBe(77);
+    agent = { ...agent, token: user.token };
+    expect(await run().ended).toBe(77);
+  });
+
+  it('must make way for another program with the same token, and not fight with it', async () => {
+    const first = run();
+    await first.untilSaid('connected');
+    const second = run();
+    expect(await first.ended).toBe(78);
+    expect(second.said('connected')).toBe(1);
+    await expectStatus('online');
+    expect(await second.stop('SIGINT')).toBe(0);
+  });
+
+  it('must say what is wrong with how it is called', async () => {
+    const program = new AgentProcess({ BERTH_URL: 'ftp://x', BERTH_AGENT_TOKEN: '' });
+    expect(await program.ended).toBe(2);
+    expect(program.output).toMatch(/^--url must be http.*\n--token or BERTH_AGENT_TOKEN is missing\n\nUsage: /);
+  });
+});

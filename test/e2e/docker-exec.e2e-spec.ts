@@ -1,0 +1,137 @@
+import type { ExecRequest } from '../../src/docker';
+import { endCommand, installCommand, probeCommand, type RoleCommand } from '../../src/roles';
+import { EngineSandbox } from '../support/engine-sandbox';
+import { eventually } from '../support/eventually';
+
+jest.setTimeout(120_000);
+
+const TIMEOUT_MS = 60_000;
+
+describe('commands in a gVisor container', () => {
+  const sandbox = new EngineSandbox();
+  const engine = sandbox.engine();
+  let dockerId: string;
+
+  beforeAll(async () => {
+    await engine.prepare(sandbox.instance);
+    dockerId = await sandbox.running(engine, sandbox.spec({ env: { GREETING: 'hello', SHADOWED: 'outer' } }));
+  });
+  afterAll(() => sandbox.cleanUp());
+
+  async function run(
+    command: readonly string[],
+    request: Partial<ExecRequest> = {},
+  ): Promise<{ exitCode: number; stdout: string; stderr: string }> {
+    const outputs: Record<'stdout' | 'stderr', Buffer[]> = { stdout: [], stderr: [] };
+    const { exitCode } = await engine.exec(dockerId, {
+      ...{ command, timeoutMs: TIMEOUT_MS, ...request },
+      onOutput: ({ stream, data }) => void outputs[stream].push(data),
+    });
+    const text = (stream: 'stdout' | 'stderr'): string => Buffer.concat(outputs[stream]).toString();
+    return { exitCode, stdout: text('stdout'), stderr: text('stderr') };
+  }
+  const sh = (script: string, request: Partial<ExecRequest> = {}) => run(['sh', '-c', script], request);
+
+  it('must tell both outputs apart, all of them, and the exit code', async () => {
+    const script = 'echo "$GREETING $SHADOWED $1"; echo wrong >&2; id -u >&2; exit 7';
+    const request = { env: { SHADOWED: 'inner' }, user: '1000' };
+    expect(await run(['sh', '-c', script, 'sh', '$(reboot); "ü'], request)).toEqual({
+      exitCode: 7,
+      stdout: 'hello inner $(reboot); "ü\n',
+      stderr: 'wrong\n1000\n',
+    });
+    const much = await sh('i=0; while [ $i -lt 3000 ]; do echo "line $i of a long output"; i=$((i+1)); done');
+    expect(much.stdout.split('\n')).toHaveLength(3001);
+    expect(await run(['true'])).toEqual({ exitCode: 0, stdout: '', stderr: '' });
+    expect([126, 127]).toContain((await run(['no-such-program'])).exitCode);
+  });
+
+  it('must not wait for what the command leaves behind, nor longer than it is told, and then leave it running', async () => {
+    expect((await sh('sleep 300 & echo left')).stdout).toBe('left\n');
+    const mark = '/tmp/went-on';
+    await expect(sh(`sleep 3; touch ${mark}`, { timeoutMs: 1_500 })).rejects.toMatchObject({ code: 'timed_out' });
+    const abort = new AbortController();
+    const aborted = sh('sleep 300', { signal: abort.signal });
+    abort.abort();
+    await expect(aborted).rejects.toMatchObject({ code: 'aborted' });
+    await expect(sh('true', { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' });
+    await eventually(async () => expect((await sh(`test -e ${mark}`)).exitCode).toBe(0));
+  });
+
+  it('must say of a container that it is gone, stopped or paused, also when it ends under the command', async () => {
+    const request = { command: ['sleep', '300'], timeoutMs: TIMEOUT_MS };
+    await expect(engine.exec('f'.repeat(64), request)).rejects.toMatchObject({ code: 'container_not_found' });
+    const other = await sandbox.running(engine, sandbox.spec());
+    const cut = engine.exec(other, request).then(
+      ({ exitCode }) => (exitCode >= 128 ? 'killed' : exitCode),
+      (error: unknown) => (error as { code: string }).code,
+    );
+    await eventually(async () => expect(await sandbox.real.exec(other, ['ps'])).toContain('sleep 300'));
+    await engine.stopContainer(other, 1);
+    expect(['killed', 'container_not_running']).toContain(await cut);
+    await expect(engine.exec(other, request)).rejects.toMatchObject({ code: 'container_not_running' });
+    await engine.startContainer(other);
+    await sandbox.real.docker.getContainer(other).pause();
+    await expect(engine.exec(other, request)).rejects.toMatchObject({ code: 'container_paused' });
+    await engine.removeContainer(other);
+  });
+
+  /** The package managers of other distributions, as far as their command lines go. */
+  describe('to install a role', () => {
+    const role = {
+      ...{ name: 'tool', description: '', probe: ['tool', 'sh'] },
+      packages: { apt: [], apk: ['one', 'two+three'], dnf: ['four'] },
+    };
+    const say = (command: RoleCommand) => run(command.command, { env: command.env, user: '0' });
+    const program = (name: string, script: string) =>
+      run(['sh', '-c', 'printf "%s\\n" "#!/bin/sh" "$2" > /bin/$1 && chmod 755 /bin/$1', 'sh', name, script]);
+
+    it('must say that the image has no package manager, or the role no packages for it', async () => {
+      expect(await say(probeCommand(role))).toMatchObject({ exitCode: 1, stdout: 'tool\n' });
+      expect(await say(installCommand(role, 'a'))).toMatchObject({ exitCode: 64, stdout: '' });
+      await program('apt-get', 'exit 9');
+      expect(await say(installCommand(role, 'b'))).toMatchObject({ exitCode: 65, stdout: '' });
+      await run(['rm', '/bin/apt-get']);
+    });
+
+    it('must ask apk for the packages, and look again only once it is done', async () => {
+      const tool = 'echo "1/2" >&3; echo "apk $*"; printf "#!/bin/sh\\n" > /bin/tool; chmod 755 /bin/tool';
+      await program('apk', `${tool}; exit 5`);
+      const failed = await say(installCommand(role, 'c'));
+      expect(failed).toMatchObject({ exitCode: 1, stdout: 'berth:family:apk\nberth:step:install\n1/2\n1/2\n' });
+      expect(failed.stderr).toContain('apk add --wait 300 --progress-fd 3 --no-progress --no-cache one two+three\n');
+      // The program is there, but it came from an installation that was not finished.
+      expect(await say(probeCommand(role))).toMatchObject({ exitCode: 1, stdout: '' });
+      await program('apk', tool);
+      expect(await say(installCommand(role, 'd'))).toMatchObject({ exitCode: 0 });
+      expect(await say(probeCommand(role))).toMatchObject({ exitCode: 0, stdout: '' });
+      await run(['rm', '/bin/apk', '/bin/tool']);
+    });
+
+    it('must ask dnf, and microdnf where that is all there is', async () => {
+      for (const name of ['dnf', 'microdnf']) {
+        await program(name, 'echo "$0 $*"');
+        const answer = await say(installCommand(role, name));
+        expect(answer.stdout).toContain(`/bin/${name} -y --setopt=install_weak_deps=0 install four\n`);
+        expect(answer).toMatchObject({ exitCode: 0, stderr: '' });
+        await run(['rm', `/bin/${name}`]);
+      }
+    });
+
+    it('must first end an earlier installation with all that it started, whatever its process group', async () => {
+      await program('apk', 'setsid sleep 7001 & trap "" TERM; sleep 7002; sleep 7003');
+      const earlier = say(installCommand(role, 'earlier'));
+      await eventually(async () => expect((await run(['ps'])).stdout).toMatch(/sleep 7001[^]*sleep 7002/));
+      await program('apk', 'true');
+      expect(await say(installCommand(role, 'later'))).toMatchObject({ exitCode: 0 });
+      expect((await earlier).exitCode).toBeGreaterThanOrEqual(128);
+      expect((await run(['ps'])).stdout).not.toMatch(/sleep 700/);
+      await program('apk', 'sleep 7004');
+      const last = say(installCommand(role, 'last'));
+      await eventually(async () => expect((await run(['ps'])).stdout).toContain('sleep 7004'));
+      expect(await say(endCommand())).toMatchObject({ exitCode: 0 });
+      expect((await last).exitCode).toBeGreaterThanOrEqual(128);
+      expect((await run(['ps'])).stdout).not.toContain('sleep 7004');
+    });
+  });
+});

@@ -1,0 +1,163 @@
+import { randomUUID } from 'node:crypto';
+import type { CopyProgress } from '../../src/docker';
+import { connectDocker } from '../../src/docker/docker-client';
+import { runVolumeWorker } from '../../src/docker/volume-worker';
+import { DESCRIBE_FILES, MAKE_DIFFICULT_FILES } from '../support/difficult-files';
+import { EngineSandbox, TEST_IMAGE } from '../support/engine-sandbox';
+import { SANDBOX_IMAGE, VolumeWorkbench } from '../support/volume-workbench';
+
+jest.setTimeout(120_000);
+
+/** A call of `setxattr`, whose arguments may not be literals. */
+const setNote = (path: string, value: string): string =>
+  `my ($p, $n, $v) = ('${path}', 'user.note', '${value}'); syscall(qx(uname -m) =~ /aarch64/ ? 6 : 189, $p, $n, $v, 5, 0) == 0 or die "$!"`;
+
+describe('the copy of a volume on a real Docker', () => {
+  const sandbox = new EngineSandbox();
+  const engine = sandbox.engine();
+  const owner = { instance: sandbox.instance, containerId: randomUUID(), userId: randomUUID() };
+  const workbench = new VolumeWorkbench(owner);
+  const image = SANDBOX_IMAGE;
+  let from: string;
+  let to: string;
+
+  beforeAll(async () => {
+    await engine.prepare(sandbox.instance);
+    from = await workbench.volume();
+    await workbench.perl(from, MAKE_DIFFICULT_FILES);
+  });
+  beforeEach(async () => {
+    to = await workbench.volume();
+  });
+  afterAll(async () => {
+    await workbench.cleanUp();
+    await sandbox.cleanUp();
+  });
+
+  it('must keep whatever a file can be', async () => {
+    const source = await workbench.perl(from, DESCRIBE_FILES);
+    expect(source.split('\n').length).toBeGreaterThan(50);
+    for (const trait of ['user.note=6100620a3dff', 'security.capability=', 'system.posix_acl_access=', '06755'])
+      expect(source).toContain(trait.replace(/^0/, ''));
+    const measured = await engine.measureVolume({ name: from, image, owner });
+    const progress: CopyProgress[] = [];
+    const copied = await engine.copyVolume({ from, to, image, owner, onProgress: (report) => progress.push(report) });
+    expect(await workbench.perl(to, DESCRIBE_FILES)).toBe(source);
+    // The source is as it was, and the holes are holes.
+    expect(await workbench.perl(from, DESCRIBE_FILES)).toBe(source);
+    expect(copied.bytes).toBeGreaterThan(16 * 2 ** 20);
+    expect(copied.bytes).toBeLessThan(20 * 2 ** 20);
+    expect(Math.abs((measured?.bytes ?? 0) - copied.bytes)).toBeLessThan(2 ** 20);
+    const percents = progress.map(({ percent }) => percent);
+    expect(percents).toEqual([...percents].sort((a, b) => a - b));
+    expect([percents[0], percents.at(-1)]).toEqual([0, 100]);
+  });
+
+  it('must remove from the target whatever is there', async () => {
+    // Attributes of the root alone would stay: tar adds to them.
+    await workbench.perl(to, MAKE_DIFFICULT_FILES.replace(/attribute '\.'.*;/, ''));
+    await workbench.perl(to, `chdir '/d'; mkdir 'more'; open F, '>', "more/\\xff\\n"; chmod 0, 'more'; unlink 'plain'`);
+    const small = await workbench.volume();
+    await workbench.perl(small, `open F, '>', '/d/only'; print F 'this'`);
+    await engine.copyVolume({ from: small, to, image, owner });
+    expect(await workbench.perl(to, DESCRIBE_FILES)).toBe(await workbench.perl(small, DESCRIBE_FILES));
+  });
+
+  describe('to which something happens', () => {
+    let source: string;
+    let tampering: string;
+
+    beforeAll(async () => {
+      tampering = await workbench.imageWithTamperingTar();
+    });
+    beforeEach(async () => {
+      source = await workbench.volume();
+      await workbench.perl(
+        source,
+        `open F, '>', '/d/file'; print F 'x' x 100000; close F; ${setNote('/d/file', 'value')}; link '/d/file', '/d/other';
+         system 'mkfifo /d/fifo; mkdir /d/empty; touch -d 2001-02-03T04:05:06.123456789Z /d/file'`,
+      );
+    });
+
+    const tamperWith = (program: string): Promise<string> =>
+      workbench.perl(source, `open F, '>', '/d/.after'; print F q{chdir '/to'; ${program}}`);
+
+    it.each([
+      ['a byte', `open F, '+<', 'file'; seek F, 77777, 0; print F 'y'; close F; system 'touch -r /from/file file'`],
+      ['a mode', `chmod 0600, 'file'`],
+      ['a nanosecond', `system 'touch -d 2001-02-03T04:05:06.123456788Z file'`],
+      ['an attribute', setNote('file', 'Value')],
+      ['a link that is a file', `system 'cp -p file copy; mv copy other'`],
+      ['a file too many', `system 'touch -r /from extra; touch -r /from .'`],
+      ['the root', `chmod 0700, '.'`],
+    ])('must be found to differ in %s', async (_what, program) => {
+      await tamperWith(program);
+      const copying = engine.copyVolume({ from: source, to, image: tampering, owner });
+      await expect(copying).rejects.toMatchObject({ code: 'copy_failed', message: expect.stringMatching(/differs/) });
+    });
+
+    it('must be found to be the same if nothing does', async () => {
+      await tamperWith('');
+      await engine.copyVolume({ from: source, to, image: tampering, owner });
+      expect(await workbench.perl(to, DESCRIBE_FILES)).toBe(await workbench.perl(source, DESCRIBE_FILES));
+    });
+  });
+
+  it('must not read for ever what is one hole', async () => {
+    const source = await workbench.volume();
+    await workbench.perl(source, `open F, '>', '/d/vast'; print F 'begin'; truncate F, 2**43`);
+    await engine.copyVolume({ from: source, to, image, owner });
+    const look = `open F, '/d/vast'; read F, $begin, 5; print -s F, " $begin"`;
+    expect(await workbench.perl(to, look)).toBe(`${String(2 ** 43)} begin`);
+  });
+
+  it('must say that the target is full', async () => {
+    const tiny = await workbench.volume({ type: 'tmpfs', device: 'tmpfs', o: 'size=4m' });
+    await expect(engine.copyVolume({ from, to: tiny, image, owner })).rejects.toMatchObject({ code: 'data_too_large' });
+  });
+
+  it('must end when it is aborted, and leave no container, whatever an earlier one left', async () => {
+    const name = `berth-${owner.containerId}-move`;
+    await sandbox.real.docker.createContainer({ name, Image: image, Labels: { 'berth.instance': sandbox.instance } });
+    const abort = new AbortController();
+    const onProgress = (): void => abort.abort();
+    const copying = engine.copyVolume({ from, to, image, owner, onProgress, signal: abort.signal });
+    await expect(copying).rejects.toMatchObject({ code: 'aborted' });
+    expect(await sandbox.real.containersOf(owner.containerId)).toEqual([]);
+  });
+
+  it('must be given up when it hangs', async () => {
+    const clients = connectDocker(process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock', { timeoutMs: 10_000 });
+    const work = { image, script: 'echo begun; sleep 1000', mounts: [], owner };
+    const run = { name: `berth-${owner.containerId}-move`, onReport: () => undefined, timeoutMs: 10_000, stallMs: 500 };
+    try {
+      await expect(runVolumeWorker(clients, work, run)).rejects.toMatchObject({ code: 'docker_unavailable' });
+      expect(await sandbox.real.containersOf(owner.containerId)).toEqual([]);
+    } finally {
+      clients.close();
+    }
+  });
+
+  it('must not make a volume that is not there', async () => {
+    const missing = `berth-test-${randomUUID()}`;
+    expect(await engine.measureVolume({ name: missing, image, owner })).toBeNull();
+    for (const copy of [
+      { from: missing, to },
+      { from, to: missing },
+    ]) {
+      await expect(engine.copyVolume({ ...copy, image, owner })).rejects.toMatchObject({ code: 'docker_error' });
+    }
+    expect(await sandbox.real.volumeExists(missing)).toBe(false);
+  });
+
+  it('must find an image that lacks GNU tar before it is needed', async () => {
+    const measuring = engine.measureVolume({ name: from, image: TEST_IMAGE, owner });
+    await expect(measuring).rejects.toMatchObject({ message: expect.stringMatching(/needs GNU tar/) });
+  });
+
+  it('must be listed as the volume of its container alone', async () => {
+    const listed = await engine.listVolumes({ instance: sandbox.instance, containerId: owner.containerId });
+    expect(listed).toContainEqual({ name: to, containerId: owner.containerId });
+    expect(await engine.listVolumes({ instance: sandbox.instance, containerId: randomUUID() })).toEqual([]);
+  });
+});

@@ -1,0 +1,229 @@
+import { SMALL, testImage } from '../support/api-client';
+import { Berth, TestUser } from '../support/berth';
+import { FakeEngine } from '../support/fake-engine';
+import { guessedToken, type HttpAnswer, type HttpCall, httpCall } from '../support/http-call';
+import { SocketClient } from '../support/socket-server';
+import { Draining } from '../../src/http';
+import { TokenService } from '../../src/auth';
+
+jest.setTimeout(30_000);
+
+const NEW = { image: 'custom', custom_image: testImage(), ...SMALL };
+const ELSEWHERE = '127.0.0.2';
+
+let berth: Berth;
+let user: TestUser;
+
+async function start(environment: Record<string, string>): Promise<void> {
+  berth = await Berth.start({ engine: new FakeEngine(), environment });
+  user = await berth.user();
+}
+
+afterEach(async () => {
+  jest.restoreAllMocks();
+  await berth.stop();
+});
+
+const call = (path: string, options?: HttpCall): Promise<HttpAnswer> => httpCall(berth.url, path, options);
+const me = (options: HttpCall = {}): Promise<HttpAnswer> => call('/api/me', { token: user.token, ...options });
+
+/** The statuses of `n` requests, one after the other. */
+async function statuses(n: number, ask: () => Promise<HttpAnswer>): Promise<number[]> {
+  const seen: number[] = [];
+  for (let asked = 0; asked < n; asked += 1) seen.push((await ask()).status);
+  return seen;
+}
+
+function expectRefused(answer: HttpAnswer, limit: number, windowSeconds = 60): void {
+  expect(answer.status).toBe(429);
+  expect(answer.body).toEqual({
+    error: 'rate limit exceeded',
+    code: 'rate_limit_exceeded',
+    request_id: answer.headers['x-request-id'],
+  });
+  const { headers } = answer;
+  expect(headers).toMatchObject({ 'ratelimit-limit': String(limit), 'ratelimit-remaining': '0' });
+  expect(headers['retry-after']).toMatch(/^[1-9]\d*$/);
+  expect(headers['ratelimit-reset']).toBe(headers['retry-after']);
+  expect(Number(headers['retry-after'])).toBeGreaterThan(windowSeconds - 30);
+  expect(Number(headers['retry-after'])).toBeLessThanOrEqual(windowSeconds);
+}
+
+describe('RATE_LIMIT_PER_MINUTE', () => {
+  beforeEach(() => start({ RATE_LIMIT_PER_MINUTE: '5' }));
+
+  it('must count each token by itself, wherever it comes from, and tell how many requests are left', async () => {
+    const first = await me();
+    expect(first).toMatchObject({ status: 200, headers: { 'ratelimit-limit': '5', 'ratelimit-remaining': '4' } });
+    expect(first.headers['ratelimit-reset']).toMatch(/^(5\d|60)$/);
+    expect(first.headers).not.toHaveProperty('retry-after');
+    expect(await statuses(3, () => me({ from: ELSEWHERE }))).toEqual([200, 200, 200]);
+    // Whatever becomes of it, a request is one.
+    const last = await call('/api/containers/none', { token: user.token });
+    expect(last).toMatchObject({ status: 404, headers: { 'ratelimit-remaining': '0' } });
+    expectRefused(await me(), 5);
+    expectRefused(await me({ from: ELSEWHERE }), 5);
+    const other = await berth.user();
+    expect((await me({ token: other.token })).status).toBe(200);
+  });
+
+  it('must begin anew when its minute is over', async () => {
+    expect(await statuses(6, me)).toEqual([200, 200, 200, 200, 200, 429]);
+    const { now } = Date;
+    jest.spyOn(Date, 'now').mockImplementation(() => now() + 61_000);
+    expect(await me()).toMatchObject({ status: 200, headers: { 'ratelimit-remaining': '4' } });
+  });
+
+  it('must count who brings no token by address, for routes that do not exist too', async () => {
+    expect(await statuses(3, () => call('/api/me'))).toEqual([401, 401, 401]);
+    expect(await statuses(2, () => call('/nothing/here'))).toEqual([404, 404]);
+    expectRefused(await call('/api/me'), 5);
+    expectRefused(await call('/nothing/here', { method: 'POST', body: {} }), 5);
+    expect((await call('/api/me', { from: ELSEWHERE })).status).toBe(401);
+  });
+
+  it('must not let ever new tokens escape, where refusals are not limited and where there is no route', async () => {
+    const guess = (): Promise<HttpAnswer> => call('/api/me', { token: guessedToken() });
+    const astray = (): Promise<HttpAnswer> => call('/nothing', { token: guessedToken() });
+    expect(await statuses(3, guess)).toEqual([401, 401, 401]);
+    expect(await statuses(3, astray)).toEqual([404, 404, 429]);
+  });
+
+  it('must admit no more of many at once', async () => {
+    await me();
+    const answers = await Promise.all(Array.from({ length: 20 }, () => me()));
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(4);
+    expect(answers.filter(({ status }) => status === 429)).toHaveLength(16);
+  });
+
+  it('must never limit probes and the documentation, nor count preflights', async () => {
+    for (const path of ['/health/live', '/health/ready', '/api/docs', '/api/openapi.json']) {
+      const answers = await Promise.all(Array.from({ length: 8 }, () => call(path)));
+      expect([path, ...new Set(answers.map(({ status }) => status))]).toEqual([path, 200]);
+      expect(answers[0]?.headers).not.toHaveProperty('ratelimit-limit');
+    }
+    for (let n = 0; n < 8; n += 1) await call('/api/me', { method: 'OPTIONS' });
+    expect(await call('/api/me')).toMatchObject({ status: 401, headers: { 'ratelimit-remaining': '4' } });
+  });
+
+  it('must say that the server drains rather than that there are too many requests', async () => {
+    await statuses(6, me);
+    berth.app.get(Draining).begin();
+    expect(await me()).toMatchObject({ status: 503, body: { code: 'shutting_down' } });
+  });
+});
+
+describe('RATE_LIMIT_CREATES_PER_MINUTE', () => {
+  it('must be stricter for creations alone, each token by itself', async () => {
+    await start({ RATE_LIMIT_PER_MINUTE: '100', RATE_LIMIT_CREATES_PER_MINUTE: '2' });
+    const create = (token = user.token): Promise<HttpAnswer> =>
+      call('/api/containers', { method: 'POST', token, body: NEW });
+    expect(await create()).toMatchObject({ status: 202, headers: { 'ratelimit-remaining': '1' } });
+    expect(await create()).toMatchObject({ status: 202, headers: { 'ratelimit-remaining': '0' } });
+    expectRefused(await create(), 2);
+    expect(await call('/api/containers', { token: user.token })).toMatchObject({
+      status: 200,
+      headers: { 'ratelimit-limit': '100', 'ratelimit-remaining': '96' },
+      body: { count: 2 },
+    });
+    const others = [await berth.user(), await berth.user(), await berth.user()];
+    expect(await Promise.all(others.map(async ({ token }) => (await create(token)).status))).toEqual([202, 202, 202]);
+  });
+});
+
+describe('RATE_LIMIT_GUESTS_PER_HOUR', () => {
+  it('must count log-ins of each address, tried or done', async () => {
+    await start({ RATE_LIMIT_GUESTS_PER_HOUR: '3' });
+    const login = (username: string, from = '127.0.0.1'): Promise<HttpAnswer> =>
+      call('/api/auth/guest', { method: 'POST', body: { username }, from });
+    expect((await login('ada')).status).toBe(201);
+    expect((await login('!')).status).toBe(400);
+    expect((await login('bob')).status).toBe(201);
+    expectRefused(await login('eve'), 3, 3_600);
+    expect((await login('eve', ELSEWHERE)).status).toBe(201);
+    expect((await me()).status).toBe(200);
+  });
+});
+
+describe('RATE_LIMIT_REFUSALS_PER_MINUTE', () => {
+  beforeEach(() => start({ RATE_LIMIT_REFUSALS_PER_MINUTE: '3' }));
+
+  const guess = (options: HttpCall = {}): Promise<HttpAnswer> => call('/api/me', { token: guessedToken(), ...options });
+
+  it('must turn away further tokens of that address before the database is asked, and harm no token that is known', async () => {
+    const newcomer = await berth.user();
+    expect((await me()).status).toBe(200);
+    expect(await statuses(3, guess)).toEqual([401, 401, 401]);
+    const verify = jest.spyOn(berth.app.get(TokenService), 'verify');
+    expectRefused(await guess(), 3);
+    expectRefused(await guess({ token: 'nonsense' }), 3);
+    expectRefused(await call('/nothing', { token: guessedToken() }), 3);
+    expect(verify).not.toHaveBeenCalled();
+    expect(await statuses(5, me)).toEqual([200, 200, 200, 200, 200]);
+    // Whether a new token is a guess only the database could tell; it works from everywhere else, and soon from here.
+    expectRefused(await me({ token: newcomer.token }), 3);
+    expect((await me({ token: newcomer.token, from: ELSEWHERE })).status).toBe(200);
+    expect((await me({ token: newcomer.token })).status).toBe(200);
+    // Who brings no token guesses none.
+    expect((await call('/api/me')).status).toBe(401);
+    expect((await guess({ from: ELSEWHERE })).status).toBe(401);
+  });
+
+  it('must count a token that is known no longer once it is revoked', async () => {
+    await me();
+    const { tokens } = (await call('/api/tokens', { token: user.token })).body as { tokens: { id: string }[] };
+    await berth.app.get(TokenService).revoke({ userId: user.id, tokenId: String(tokens[0]?.id) });
+    expect(await statuses(4, me)).toEqual([401, 401, 401, 429]);
+  });
+
+  it('must count sockets as well as requests', async () => {
+    const clients: SocketClient[] = [];
+    const refusalOf = async (token: string, namespace = ''): Promise<unknown> => {
+      const client = new SocketClient(`${berth.url}${namespace}`, { token });
+      clients.push(client);
+      await client.refused();
+      return client.refusals[0]?.data;
+    };
+    const unauthorized = { error: 'unauthorized', code: 'unauthorized' };
+    const limited = { error: 'rate limit exceeded', code: 'rate_limit_exceeded' };
+    await me();
+    expect(await refusalOf(guessedToken())).toEqual(unauthorized);
+    expect(await refusalOf(guessedToken(), '/agents')).toEqual(unauthorized);
+    expect((await guess()).status).toBe(401);
+    expect(await refusalOf(guessedToken())).toEqual(limited);
+    expect(await refusalOf(guessedToken(), '/agents')).toEqual(limited);
+    expectRefused(await guess(), 3);
+    clients.push(await new SocketClient(berth.url, { token: user.token }).connected());
+    for (const { socket } of clients) socket.close();
+  });
+});
+
+describe('TRUSTED_PROXIES', () => {
+  const from = (forwarded: string): HttpCall => ({ headers: { 'x-forwarded-for': forwarded } });
+
+  it('must be needed for X-Forwarded-For to be believed', async () => {
+    await start({ RATE_LIMIT_PER_MINUTE: '2' });
+    expect(await statuses(2, () => call('/api/me', from('192.0.2.1')))).toEqual([401, 401]);
+    expectRefused(await call('/api/me', from('192.0.2.2')), 2);
+    expectRefused(await call('/api/me', { headers: { forwarded: 'for=192.0.2.3', 'x-real-ip': '192.0.2.3' } }), 2);
+  });
+
+  it('must make each client behind one count for itself, whatever it writes', async () => {
+    await start({ RATE_LIMIT_PER_MINUTE: '2', TRUSTED_PROXIES: '127.0.0.1, 10.0.0.0/8' });
+    expect(await statuses(2, () => call('/api/me', from('192.0.2.1')))).toEqual([401, 401]);
+    expectRefused(await call('/api/me', from('192.0.2.1')), 2);
+    expectRefused(await call('/api/me', from('192.0.2.77, 192.0.2.1')), 2);
+    expectRefused(await call('/api/me', from('10.0.0.9, 192.0.2.1, 10.0.0.5')), 2);
+    expect((await call('/api/me', from('192.0.2.2'))).status).toBe(401);
+    // Not through the proxy: its word is its own.
+    expect(await statuses(2, () => call('/api/me', { ...from('192.0.2.3'), from: ELSEWHERE }))).toEqual([401, 401]);
+    expectRefused(await call('/api/me', { ...from('192.0.2.4'), from: ELSEWHERE }), 2);
+  });
+});
+
+it('without limits there must be no header and no end', async () => {
+  await start({});
+  const answers = await Promise.all(Array.from({ length: 30 }, () => me()));
+  expect(answers.every(({ status }) => status === 200)).toBe(true);
+  expect(Object.keys(answers[0]?.headers ?? {}).filter((name) => name.startsWith('ratelimit'))).toEqual([]);
+});

@@ -1,0 +1,217 @@
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { BerthEvent } from '../../src/events';
+import { Berth, TestUser } from '../support/berth';
+import { BerthProcess } from '../support/berth-process';
+import { DockerRegistry, REGISTRY_USER, RegistryDoor } from '../support/docker-registry';
+import { EventRecorder } from '../support/event-recorder';
+import { range } from '../support/events-process';
+import { eventually } from '../support/eventually';
+import { RealDocker } from '../support/real-docker';
+import { openTestDatabase } from '../support/test-database';
+
+jest.setTimeout(120_000);
+
+describe('images of a private registry', () => {
+  const { docker } = new RealDocker();
+  const instance = `test-registry-${process.pid}`;
+  let folder: string;
+  let registry: DockerRegistry;
+  let door: RegistryDoor;
+  let image: string;
+  let berth: Berth;
+  let user: TestUser;
+  let events: EventRecorder;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'berth-registries-'));
+    registry = await DockerRegistry.start();
+    door = await registry.door();
+    image = `${door.host}/team/tool:1`;
+    await registry.push(image, 8);
+    await allow(door.host);
+    berth = await Berth.start({ environment: { REGISTRY_AUTH_FILE: file(), INSTANCE_ID: instance } });
+  });
+
+  beforeEach(async () => {
+    await removeImage();
+    await allow(door.host);
+    door.speed = null;
+    registry.clearLog();
+    user = await berth.user('enterprise');
+    events = await berth.record(user);
+  });
+
+  afterAll(async () => {
+    await registry.stop();
+    await berth.stop();
+    await new RealDocker().removeInstance(instance);
+    await removeImage();
+    await rm(folder, { recursive: true });
+  });
+
+  const file = (): string => join(folder, 'config.json');
+
+  /** As an operator should: never half written. */
+  async function write(auths: object): Promise<void> {
+    await writeFile(`${file()}.new`, JSON.stringify({ auths }));
+    await rename(`${file()}.new`, file());
+  }
+
+  async function allow(host: string, password: string = REGISTRY_USER.password): Promise<void> {
+    await write({ [host]: { auth: Buffer.from(`${REGISTRY_USER.username}:${password}`).toString('base64') } });
+  }
+
+  /** Whatever uses it. */
+  async function removeImage(): Promise<void> {
+    const containers = await docker.listContainers({ all: true, filters: { ancestor: [image] } }).catch(() => []);
+    for (const { Id } of containers) await docker.getContainer(Id).remove({ force: true });
+    await docker
+      .getImage(image)
+      .remove({ force: true })
+      .catch(() => undefined);
+  }
+
+  const create = async (reference = image): Promise<string> =>
+    String((await user.api.create({ custom_image: reference })).body['db_id']);
+
+  const running = (id: string): Promise<BerthEvent> => events.next('container_started', { db_id: id }, 30_000);
+
+  /** Waits until the creation has failed. @returns why */
+  async function failed(id: string): Promise<unknown> {
+    const { data } = await events.next('container_error', { db_id: id }, 30_000);
+    expect((await user.api.get(id)).body).toMatchObject({ status: 'error', status_reason: (data as Failed).reason });
+    expect((data as Failed).message).not.toMatch(/127\.0\.0\.1|Head|http/);
+    return (data as Failed).reason;
+  }
+
+  const answered = (part: string): string[] => registry.answered.filter((line) => line.includes(part));
+
+  it('must be pulled with the credentials, with progress that moves, and run', async () => {
+    door.speed = 6_000_000;
+    const id = await create();
+    await running(id);
+    door.speed = null;
+    const told = events.events.flatMap(({ data }) => ('progress' in data ? [data] : []));
+    const percents = told.map(({ progress }) => progress);
+    expect(percents).toEqual([...percents].sort((a, b) => a - b));
+    const downloading = told.filter(({ message }) => message === 'downloading the image');
+    expect(new Set(downloading.map(({ progress }) => progress)).size).toBeGreaterThan(3);
+    expect(answered('GET /v2/team/tool/blobs/')).not.toEqual([]);
+  });
+
+  it('must be pulled once for ten that are created at once', async () => {
+    door.speed = 6_000_000;
+    const ids = await Promise.all(range(1, 10).map(() => create()));
+    await Promise.all(ids.map(running));
+    door.speed = null;
+    const asked = answered('/team/tool/');
+    expect(asked.filter((line) => line.startsWith('HEAD'))).toEqual(['HEAD /v2/team/tool/manifests/1 200']);
+    expect(asked.filter((line) => line.includes('/blobs/'))).not.toEqual([]);
+    expect(asked).toEqual([...new Set(asked)]);
+    await Promise.all(ids.map((id) => user.api.delete(id)));
+  });
+
+  it.each<[string, () => Promise<void>]>([
+    ['are wrong', () => allow(door.host, 'wrong')],
+    ['are missing', () => write({})],
+  ])(
+    'must be refused with a clear reason where the credentials %s, and start once they are right',
+    async (_what, spoil) => {
+      await spoil();
+      const id = await create();
+      expect(await failed(id)).toBe('image_access_denied');
+      expect((await user.api.start(id)).body).toMatchObject({
+        error: 'failed to start container',
+        code: 'image_access_denied',
+      });
+      // Once for each of the two: what is refused is not tried again.
+      expect(answered('HEAD /v2/team/tool/manifests/').length).toBeLessThanOrEqual(2);
+      await allow(door.host);
+      expect(await user.api.start(id)).toMatchObject({ status: 200, body: { status: 'running' } });
+    },
+  );
+
+  it('must not be pulled with credentials that are for another registry', async () => {
+    const other = await registry.door();
+    expect(await failed(await create(`${other.host}/team/tool:1`))).toBe('image_access_denied');
+    expect(registry.answered.filter((line) => !line.endsWith(' 401'))).toEqual([]);
+  });
+
+  it('must be not found where there is no such tag or repository, and not asked for again', async () => {
+    const ids = [await create(`${door.host}/team/tool:none`), await create(`${door.host}/team/none:1`)];
+    for (const id of ids) expect(await failed(id)).toBe('image_not_found');
+    expect(answered('GET /v2/team/tool/manifests/none')).toHaveLength(1);
+  });
+
+  it('must be unavailable while the registry is stopped, and start when it is back', async () => {
+    await registry.halt();
+    const id = await create();
+    expect(await failed(id)).toBe('image_unavailable');
+    await registry.run();
+    expect((await user.api.start(id)).status).toBe(200);
+  });
+
+  it('must be asked for again by itself when the registry fails for a moment', async () => {
+    door.gone = true;
+    door.turnedAway = 0;
+    const id = await create();
+    await eventually(() => expect(door.turnedAway).toBeGreaterThan(0));
+    door.gone = false;
+    await running(id);
+  });
+
+  it('must not be pulled on when the container is deleted', async () => {
+    door.speed = 200_000;
+    const id = await create();
+    await events.next('container_progress', { db_id: id, message: 'downloading the image' });
+    await eventually(() => expect(door.count).toBeGreaterThan(0));
+    expect(await user.api.delete(id)).toMatchObject({ status: 200, body: { message: 'container deleted' } });
+    // Docker itself has hung up.
+    await eventually(() => expect(door.count).toBe(0));
+    door.speed = null;
+    await expect(docker.getImage(image).inspect()).rejects.toMatchObject({ statusCode: 404 });
+    expect(events.types()).toContain('container_deleted');
+  });
+
+  it('must be pulled again for a container whose image and Docker container were removed', async () => {
+    const id = await create();
+    const { data } = await running(id);
+    await docker.getContainer(data.id).remove({ force: true });
+    await events.next('container_stopped', { db_id: id, reason: 'missing' });
+    await docker.getImage(image).remove();
+    registry.clearLog();
+    const started = await user.api.start(id);
+    expect(started).toMatchObject({ status: 200, body: { recreated: true, old_id: data.id, volume_kept: true } });
+    expect(answered('GET /v2/team/tool/blobs/')).not.toEqual([]);
+  });
+
+  it('must never be pulled in a way that leaves the password in a log', async () => {
+    const database = await openTestDatabase();
+    const environment = { DATABASE_URL: database.url, INSTANCE_ID: instance, REGISTRY_AUTH_FILE: file() };
+    const { output } = await new BerthProcess(environment).recorded(async (api) => {
+      for (const password of ['secret-that-is-wrong', REGISTRY_USER.password]) {
+        await allow(door.host, password);
+        const { body } = await api.create({ custom_image: image });
+        await eventually(async () => {
+          expect(['error', 'running']).toContain((await api.get(String(body['db_id']))).body['status']);
+        });
+      }
+      await writeFile(file(), '{"auths": {"x": {"password": "secret-that-is-cut');
+      await api.create({ custom_image: `${door.host}/team/none:1` });
+    });
+    await database.drop();
+    expect(output).toContain('image_access_denied');
+    expect(output).toContain('REGISTRY_AUTH_FILE');
+    for (const secret of ['secret-that-is', 'correct:horse', 'battery', 'X-Registry-Auth']) {
+      expect(output).not.toContain(secret);
+      expect(output).not.toContain(Buffer.from(secret).toString('base64').slice(0, -4));
+    }
+  });
+});
+
+interface Failed {
+  readonly reason: string;
+  readonly message: string;
+}

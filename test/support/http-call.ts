@@ -1,0 +1,56 @@
+import { randomBytes } from 'node:crypto';
+import { request as httpRequest } from 'node:http';
+
+/** What a test may choose of a request. */
+export interface HttpCall {
+  readonly method?: string;
+  readonly token?: string | undefined;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: unknown;
+  /** The client's own address: any of 127.0.0.0/8. */
+  readonly from?: string;
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+/** One request as bare as Node.js makes it: from an address of the test's choice, with the headers that it gives alone. */
+export function httpCall(url: string, path: string, call: HttpCall = {}): Promise<HttpAnswer> {
+  const { method = 'GET', token, headers = {}, body, from } = call;
+  return new Promise((resolve, reject) => {
+    const request = httpRequest(
+      new URL(path, url),
+      {
+        method,
+        agent: false,
+        ...(from !== undefined && { localAddress: from }),
+        headers: {
+          ...(token !== undefined && { authorization: `Bearer ${token}` }),
+          ...(body !== undefined && { 'content-type': 'application/json' }),
+          ...headers,
+        },
+      },
+      (response) => {
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.on('end', () => {
+          const text = Buffer.concat(chunks).toString();
+          const json = response.headers['content-type']?.startsWith('application/json') && text !== '';
+          resolve({
+            status: response.statusCode ?? 0,
+            headers: response.headers,
+            body: json ? (JSON.parse(text) as Record<string, unknown>) : {},
+          });
+        });
+      },
+    );
+    request.on('error', reject);
+    request.end(body === undefined ? undefined : JSON.stringify(body));
+  });
+}
+
+/** A token such as nobody has. */
+export const guessedToken = (): string => `berth_${randomBytes(32).toString('hex')}`;

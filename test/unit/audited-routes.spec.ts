@@ -1,0 +1,54 @@
+import { RequestMethod, type Type } from '@nestjs/common';
+import { METHOD_METADATA, PATH_METADATA } from '@nestjs/common/constants';
+import { ModulesContainer } from '@nestjs/core';
+import { AUDITED } from '../../src/auth';
+import { RouteRegistry } from '../../src/http';
+import { Berth } from '../support/berth';
+import { FakeEngine } from '../support/fake-engine';
+
+const WRITING = ['POST', 'PUT', 'PATCH', 'DELETE'];
+
+describe('every route that writes', () => {
+  let berth: Berth;
+
+  beforeAll(async () => {
+    berth = await Berth.start({ engine: new FakeEngine() });
+  });
+
+  afterAll(() => berth.stop());
+
+  it('must be audited', () => {
+    const declared = new Map(controllers(berth).flatMap(routesOf));
+    const known = berth.app
+      .get(RouteRegistry)
+      .routes.filter(({ method }) => WRITING.includes(method))
+      .map(({ method, url }) => `${method} ${url}`);
+    expect(known.length).toBeGreaterThan(10);
+    // A route that no controller declares cannot be audited at all.
+    expect(known.filter((route) => !declared.has(route))).toEqual([]);
+    expect(known.filter((route) => !/^[a-z]+\.[a-z_]+$/.test(declared.get(route) ?? ''))).toEqual([]);
+  });
+});
+
+function controllers(berth: Berth): Type[] {
+  const modules = [...berth.app.get(ModulesContainer).values()];
+  return modules.flatMap((module) => [...module.controllers.values()].map(({ metatype }) => metatype as Type));
+}
+
+/** The routes of a controller that write, each with the action that it is audited as. */
+function routesOf(controller: Type): [route: string, action: string | undefined][] {
+  const prototype = controller.prototype as Record<string, object>;
+  return Object.getOwnPropertyNames(prototype).flatMap((name) => {
+    const handler = prototype[name] ?? {};
+    const method = RequestMethod[Reflect.getMetadata(METHOD_METADATA, handler) as number];
+    if (method === undefined || !WRITING.includes(method)) return [];
+    const paths = [Reflect.getMetadata(PATH_METADATA, handler) as string | string[]].flat();
+    return paths.map((path): [string, string | undefined] => {
+      const url = ['', 'api', Reflect.getMetadata(PATH_METADATA, controller) as string, path].join('/');
+      return [
+        `${method} ${url.replace(/\/+/g, '/').replace(/\/$/, '')}`,
+        Reflect.getMetadata(AUDITED, handler) as string,
+      ];
+    });
+  });
+}
