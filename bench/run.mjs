@@ -2,20 +2,16 @@
  * `npm run bench`: how close Berth comes to what it stands on. Sets up what it needs like the tests do, and writes the results
  * to `bench/results/` and the table in `bench/README.md`. `npm run bench -- reads lifecycle` runs a part.
  */
-import { join } from 'node:path';
 import { build } from '../scripts/lib/build.mjs';
-import { ensureDependencies } from '../scripts/lib/dependencies.mjs';
 import { readSettings } from '../scripts/lib/environment-file.mjs';
 import { runtimeName } from '../scripts/lib/gvisor.mjs';
 import { startPostgres } from '../scripts/lib/postgres-server.mjs';
 import { printFailure, Problem } from '../scripts/lib/problem.mjs';
-import { takeLock } from '../scripts/lib/process-lock.mjs';
-import { dataFolder, makeDataFolder } from '../scripts/lib/project.mjs';
-import { atEnd, runEnd, runScript } from '../scripts/lib/shutdown.mjs';
+import { runEnd, runScript } from '../scripts/lib/shutdown.mjs';
 import { say, step } from '../scripts/lib/steps.mjs';
 import { startTestDocker } from '../scripts/lib/test-docker.mjs';
 import { testImage } from '../scripts/lib/test-image.mjs';
-import { clearEarlierRemains, clearRemains } from '../scripts/lib/test-remains.mjs';
+import { prepareTestRun } from '../scripts/lib/test-preparation.mjs';
 import { connect } from './lib/docker.mjs';
 import { machine, write } from './lib/report.mjs';
 import { startBerth } from './lib/server.mjs';
@@ -60,12 +56,7 @@ async function measure({ parts, env, docker }) {
 async function bench(asked) {
   const unknown = asked.find((part) => !PARTS.includes(part));
   if (unknown) throw new Problem(`There is no part "${unknown}".`, [`Parts: ${PARTS.join(', ')}; none: all`]);
-  makeDataFolder();
-  const lock = takeLock(join(dataFolder, 'test.lock'), { what: 'A test run' });
-  atEnd('releasing the lock', () => lock.release());
-  await clearEarlierRemains();
-  atEnd('removing temporary files', clearRemains);
-  await ensureDependencies();
+  await prepareTestRun();
   await step('building', build);
   const api = await startTestDocker(readSettings());
   const env = { ...process.env, DOCKER_HOST: api.host, SANDBOX_RUNTIME: runtimeName };

@@ -1,4 +1,5 @@
 import { DynamicModule, Module } from '@nestjs/common';
+import { dataSourceOptions } from '../ormconfig';
 import { AdminModule } from './admin';
 import { AgentsModule } from './agents';
 import { AuditModule } from './audit';
@@ -29,7 +30,7 @@ export class AppModule {
         ConfigModule.forRoot(config),
         LoggingModule,
         HttpModule,
-        DatabaseModule,
+        DatabaseModule.forRoot(dataSourceOptions(config.DATABASE_URL)),
         SignalsModule,
         TiersModule,
         AuthModule,

@@ -1,7 +1,7 @@
 import { ApiProperty, ApiPropertyOptional, PickType } from '@nestjs/swagger';
 import type { Tier } from '../../tiers';
 import type { ContainerRow } from '../container.entity';
-import type { Started } from '../lifecycle/container-lifecycle';
+import type { Started } from '../lifecycle/started';
 import { containerFacts, ContainerFactsView } from './container-facts';
 
 /** What `POST /api/containers` answers. */

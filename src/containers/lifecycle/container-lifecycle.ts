@@ -29,15 +29,8 @@ import {
   Wanted,
   wasRestarted,
 } from './settlement';
+import type { Started } from './started';
 import { WayBack } from './way-back';
-
-/** What a start did; the optional parts only where the container was made anew. */
-export interface Started {
-  readonly row: ContainerRow;
-  readonly recreated?: true;
-  readonly old_id?: string;
-  readonly volume_kept?: boolean;
-}
 
 /** What a start that was refused tells of the container. */
 const SIGHTED: Readonly<Partial<Record<EngineErrorCode, Sighting>>> = {
