@@ -26,7 +26,8 @@ const checks = { formatting: 'format:check', lint: 'lint', types: 'typecheck' };
 /** Jest projects by part, and what they need. */
 const suites = {
   unit: { projects: ['unit'], services: [], args: [] },
-  data: { projects: ['sqlite', 'postgres'], services: ['databases', 'docker'], args: ['--runInBand'] },
+  // Two at once: they mostly wait, and each has a database and an instance of its own.
+  data: { projects: ['sqlite', 'postgres'], services: ['databases', 'docker'], args: ['--maxWorkers=2'] },
   e2e: { projects: ['e2e'], services: ['databases', 'docker', 'registry'], args: ['--runInBand'] },
 };
 

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Body, Controller, Get, Module, Post } from '@nestjs/common';
 import { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
+import { dataSourceOptions } from '../../ormconfig';
 import { AuthModule, CurrentPrincipal, Public, Scopes, TokenService, UserService } from '../../src/auth';
 import type { Principal, Scope } from '../../src/auth';
 import { Config, parseConfig } from '../../src/config';
@@ -83,7 +84,8 @@ export class AuthServer {
     const config = parseConfig({ NODE_ENV: 'test', DATABASE_URL: database.url, LOG_LEVEL: 'silent' });
     const module = await Test.createTestingModule({
       imports: [
-        ...[ConfigModule.forRoot(config), LoggingModule, HttpModule, DatabaseModule, SignalsModule],
+        ...[ConfigModule.forRoot(config), LoggingModule, HttpModule, SignalsModule],
+        DatabaseModule.forRoot(dataSourceOptions(database.url)),
         ...[TiersModule, AuthModule, StubModule],
       ],
     }).compile();

@@ -4,6 +4,7 @@ import { NestFactory } from '@nestjs/core';
 import { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Server } from 'socket.io';
 import { io, Socket } from 'socket.io-client';
+import { dataSourceOptions } from '../../ormconfig';
 import { type Scope, TokenService, UserService } from '../../src/auth';
 import { parseConfig } from '../../src/config';
 import { ConfigModule } from '../../src/config.module';
@@ -45,7 +46,7 @@ export class SocketServer {
       ConfigModule.forRoot(config),
       LoggingModule,
       HttpModule,
-      DatabaseModule,
+      DatabaseModule.forRoot(dataSourceOptions(config.DATABASE_URL)),
       SignalsModule,
       EventsModule,
     ];
