@@ -4,26 +4,10 @@
  */
 import { createHash } from 'node:crypto';
 import Fastify from 'fastify';
+import { connect } from './lib/bare-query.mjs';
 
 const { DATABASE_URL: databaseUrl, ANSWER: answer } = process.env;
-
-const SQL =
-  'SELECT c.id FROM tokens t JOIN containers c ON c.user_id = t.user_id ' +
-  'WHERE t.hash = $1 AND t.revoked_at IS NULL AND c.id = $2 AND c.deleted_at IS NULL';
-
-/** @returns {Promise<(hash: string, id: string) => Promise<boolean>>} */
-async function connect() {
-  if (databaseUrl.startsWith('sqlite:')) {
-    const { default: Database } = await import('better-sqlite3');
-    const statement = new Database(databaseUrl.slice('sqlite:'.length)).prepare(SQL.replaceAll(/\$\d/g, '?'));
-    return (hash, id) => Promise.resolve(statement.get(hash, id) !== undefined);
-  }
-  const { default: pg } = await import('pg');
-  const pool = new pg.Pool({ connectionString: databaseUrl });
-  return async (hash, id) => (await pool.query({ name: 'find', text: SQL, values: [hash, id] })).rows.length === 1;
-}
-
-const find = await connect();
+const find = await connect(databaseUrl);
 const app = Fastify();
 app.get('/api/containers/:id', async (request, reply) => {
   const token = (request.headers.authorization ?? '').slice('Bearer '.length);

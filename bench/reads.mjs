@@ -15,17 +15,24 @@ export async function reads({ berth, image, database, progress }) {
   const token = await berth.token();
   const { db_id: id } = await berth.running(token, image);
   const answer = JSON.stringify(await berth.call(token, 'GET', `/api/containers/${id}`));
-  const bare = await startBareRoute({ DATABASE_URL: berth.settings.DATABASE_URL, ANSWER: answer });
-  const rates = { measured: [], limit: [] };
+  const env = { DATABASE_URL: berth.settings.DATABASE_URL, ANSWER: answer };
+  const bare = await startBare('bare-route.mjs', env);
+  const nest = await startBare('bare-nest.mjs', env);
+  const rates = { measured: [], bare: [], nest: [] };
   for (let round = 1; round <= ROUNDS; round += 1) {
     progress(`${database}: round ${round}/${ROUNDS}`);
     rates.measured.push(await requestsPerSecond(`${berth.url}/api/containers/${id}`, token));
-    rates.limit.push(await requestsPerSecond(`${bare.url}/api/containers/${id}`, token));
+    rates.bare.push(await requestsPerSecond(`${bare.url}/api/containers/${id}`, token));
+    rates.nest.push(await requestsPerSecond(`${nest.url}/api/containers/${id}`, token));
   }
-  bare.child.disconnect();
+  for (const { child } of [bare, nest]) child.disconnect();
   await berth.call(token, 'DELETE', `/api/containers/${id}`);
-  const [measured, limit] = [median(rates.measured), median(rates.limit)];
-  return [figure({ name: `GET by id, ${database}`, measured, limit, unit: '/s', bar: 0.8, smaller: false })];
+  const against = (limit) => ({ measured: median(rates.measured), limit: median(limit), unit: '/s', smaller: false });
+  return [
+    figure({ name: `GET by id, ${database} / bare Fastify route`, ...against(rates.bare), bar: 0.8 }),
+    // Not a bar of anybody's: it says how much of the distance is the frameworks'.
+    figure({ name: `GET by id, ${database} / bare Nest route with passport`, ...against(rates.nest) }),
+  ];
 }
 
 async function requestsPerSecond(url, token) {
@@ -35,11 +42,11 @@ async function requestsPerSecond(url, token) {
   return requests.average;
 }
 
-async function startBareRoute(env) {
-  const child = fork(join(projectRoot, 'bench', 'bare-route.mjs'), { env: { ...process.env, ...env } });
+async function startBare(program, env) {
+  const child = fork(join(projectRoot, 'bench', program), { env: { ...process.env, ...env } });
   const { url } = await new Promise((resolve, reject) => {
     child.once('message', resolve);
-    child.once('exit', (code) => reject(new Error(`the bare route ended with ${code}`)));
+    child.once('exit', (code) => reject(new Error(`${program} ended with ${code}`)));
   });
   return { child, url };
 }

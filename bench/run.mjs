@@ -13,13 +13,35 @@ import { startTestDocker } from '../scripts/lib/test-docker.mjs';
 import { testImage } from '../scripts/lib/test-image.mjs';
 import { prepareTestRun } from '../scripts/lib/test-preparation.mjs';
 import { connect } from './lib/docker.mjs';
+import { MemoryDocker } from './lib/memory-docker-process.mjs';
 import { machine, write } from './lib/report.mjs';
 import { startBerth } from './lib/server.mjs';
+import { endurance } from './endurance.mjs';
 import { lifecycle } from './lifecycle.mjs';
+import { lists } from './lists.mjs';
+import { liveEvents } from './live-events.mjs';
 import { outsideEvents } from './outside-events.mjs';
 import { reads } from './reads.mjs';
+import { serverStart } from './server-start.mjs';
+import { sweep } from './sweep.mjs';
 
-const PARTS = ['lifecycle', 'events', 'reads'];
+/** Nothing but what is asked for: what goes on by itself is measured on its own. */
+const QUIET = { SWEEP_INTERVAL_SECONDS: '3600', LIMIT_CHECK_SECONDS: '3600' };
+
+/**
+ * On SQLite, and where it could differ on PostgreSQL too. On a Docker that only remembers, or `real`: on Docker with gVisor;
+ * `alone`: starts its servers itself.
+ */
+const PARTS = {
+  lifecycle: { name: 'the verbs', on: ['SQLite'], real: true, measure: lifecycle },
+  events: { name: 'events from outside', on: ['SQLite'], real: true, measure: outsideEvents },
+  reads: { name: 'reads', on: ['SQLite', 'PostgreSQL'], measure: reads },
+  live: { name: 'live events', on: ['SQLite', 'PostgreSQL'], reportMemory: true, measure: liveEvents },
+  lists: { name: 'lists', on: ['SQLite', 'PostgreSQL'], measure: lists },
+  sweep: { name: 'sweeps', on: ['SQLite', 'PostgreSQL'], measure: sweep },
+  endurance: { name: 'endurance', on: ['SQLite'], reportMemory: true, measure: endurance },
+  start: { name: 'starts of the server', on: ['SQLite'], alone: true, measure: serverStart },
+};
 
 async function withBerth(options, work) {
   const berth = await startBerth(options);
@@ -30,40 +52,61 @@ async function withBerth(options, work) {
   }
 }
 
-async function measure({ parts, env, docker }) {
-  const image = testImage;
-  const figures = [];
-  const add = async (name, options, work) => {
-    const made = await step(name, (progress) => withBerth({ env, ...options }, (berth) => work(berth, progress)));
-    figures.push(...made);
-  };
-  if (parts.includes('lifecycle')) {
-    await add('the verbs', {}, (berth, progress) => lifecycle({ berth, docker, image, progress }));
-  }
-  if (parts.includes('events')) {
-    await add('events from outside', {}, (berth, progress) => outsideEvents({ berth, docker, image, progress }));
-  }
-  if (parts.includes('reads')) {
-    await add('reads on SQLite', {}, (berth, progress) => reads({ berth, image, database: 'SQLite', progress }));
-    const databaseUrl = await step('starting PostgreSQL', startPostgres);
-    await add('reads on PostgreSQL', { databaseUrl }, (berth, progress) =>
-      reads({ berth, image, database: 'PostgreSQL', progress }),
+/** Runs a part against a server of its own. */
+async function measurePart(part, { database, env, docker, databaseUrl, progress }) {
+  const context = { docker, image: testImage, database, progress };
+  if (part.alone) return part.measure({ env, progress });
+  if (part.real) return withBerth({ env }, (berth) => part.measure({ ...context, berth }));
+  const memoryDocker = await MemoryDocker.start();
+  try {
+    const options = { env: { ...env, ...QUIET, DOCKER_HOST: memoryDocker.host }, databaseUrl };
+    return await withBerth({ ...options, reportMemory: part.reportMemory }, (berth) =>
+      part.measure({ ...context, berth, docker: memoryDocker }),
     );
+  } finally {
+    await memoryDocker.stop();
+  }
+}
+
+async function measure({ parts, env, docker }) {
+  const figures = [];
+  let postgres;
+  for (const part of parts.map((name) => PARTS[name])) {
+    for (const database of part.on) {
+      if (database === 'PostgreSQL') postgres ??= await step('starting PostgreSQL', startPostgres);
+      const databaseUrl = database === 'PostgreSQL' ? await newDatabase(postgres) : undefined;
+      const made = await step(`${part.name}, ${database}`, (progress) =>
+        measurePart(part, { database, env, docker, databaseUrl, progress }),
+      );
+      figures.push(...made);
+    }
   }
   return figures;
 }
 
+/** Each part begins with an empty one. */
+async function newDatabase(server) {
+  const { default: pg } = await import('pg');
+  const client = new pg.Client({ connectionString: server });
+  await client.connect();
+  const name = `bench_${Date.now()}`;
+  await client.query(`CREATE DATABASE ${name}`);
+  await client.end();
+  return Object.assign(new URL(server), { pathname: `/${name}` }).href;
+}
+
 async function bench(asked) {
-  const unknown = asked.find((part) => !PARTS.includes(part));
-  if (unknown) throw new Problem(`There is no part "${unknown}".`, [`Parts: ${PARTS.join(', ')}; none: all`]);
+  const unknown = asked.find((part) => !(part in PARTS));
+  if (unknown)
+    throw new Problem(`There is no part "${unknown}".`, [`Parts: ${Object.keys(PARTS).join(', ')}; none: all`]);
   await prepareTestRun();
   await step('building', build);
   const api = await startTestDocker(readSettings());
   const env = { ...process.env, DOCKER_HOST: api.host, SANDBOX_RUNTIME: runtimeName };
   const docker = connect(api.host);
-  const figures = await measure({ parts: asked.length > 0 ? asked : PARTS, env, docker });
+  const figures = await measure({ parts: asked.length > 0 ? asked : Object.keys(PARTS), env, docker });
   const { ServerVersion: version } = await docker.info();
-  say(write({ figures, about: machine({ docker: version }) }));
+  say(write({ figures, about: machine({ docker: version }), isWhole: asked.length === 0 }));
 }
 
 void runScript(async () => {

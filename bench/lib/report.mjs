@@ -20,9 +20,10 @@ export function machine({ docker }) {
 }
 
 /** A figure and its limit, measured in the same run. `isGood` by the bar; null where there is none. */
-export function figure({ name, measured, limit, unit, bar, smaller = true }) {
+export function figure({ name, measured, limit, unit, bar = null, smaller = true }) {
   const ratio = measured / limit;
-  return { name, measured, limit, unit, ratio, bar, isGood: smaller ? ratio <= bar : ratio >= bar, smaller };
+  const isGood = bar === null ? null : smaller ? ratio <= bar : ratio >= bar;
+  return { name, measured, limit, unit, ratio, bar, isGood, smaller };
 }
 
 const number = (value) => (value >= 100 ? value.toFixed(0) : value.toFixed(1));
@@ -30,19 +31,20 @@ const number = (value) => (value >= 100 ? value.toFixed(0) : value.toFixed(1));
 function table(figures) {
   const rows = figures.map(
     ({ name, measured, limit, unit, ratio, bar, smaller, isGood }) =>
-      `| ${name} | ${number(measured)} ${unit} | ${number(limit)} ${unit} | ${ratio.toFixed(2)} | ${smaller ? '≤' : '≥'} ${bar} | ${isGood ? 'yes' : 'no'} |`,
+      `| ${name} | ${number(measured)} ${unit} | ${number(limit)} ${unit} | ${ratio.toFixed(2)} | ${bar === null ? '– | –' : `${smaller ? '≤' : '≥'} ${bar} | ${isGood ? 'yes' : 'no'}`} |`,
   );
   return ['| figure | Berth | limit | ratio | bar | met |', '| --- | --- | --- | --- | --- | --- |', ...rows].join(
     '\n',
   );
 }
 
-/** @returns {string} the table */
-export function write({ figures, about }) {
+/** Keeps the results, and those of a whole run in the README too. @returns {string} the table */
+export function write({ figures, about, isWhole }) {
   const at = new Date().toISOString();
   mkdirSync(join(folder, 'results'), { recursive: true });
   const file = join(folder, 'results', `${at.slice(0, 19).replaceAll(':', '-')}.json`);
   writeFileSync(file, `${JSON.stringify({ at, machine: about, figures }, null, 2)}\n`);
+  if (!isWhole) return table(figures);
   const readme = join(folder, 'README.md');
   const text = readFileSync(readme, 'utf8');
   const described = Object.entries(about).map(([name, value]) => `${name} ${value}`);

@@ -13,13 +13,18 @@ const SETTINGS = {
   LOG_LEVEL: 'warn',
   RATE_LIMIT_PER_MINUTE: '0',
   RATE_LIMIT_CREATES_PER_MINUTE: '0',
+  RATE_LIMIT_GUESTS_PER_HOUR: '0',
 };
 
+/** What makes {@link Berth.memory} work. */
+const REPORT_MEMORY = ['--expose-gc', '--import', join(projectRoot, 'bench', 'lib', 'report-memory.mjs')];
+
 /**
- * @param {{ env: NodeJS.ProcessEnv, databaseUrl?: string }} options an SQLite file of its own without `databaseUrl`
+ * @param {{ env: NodeJS.ProcessEnv, databaseUrl?: string, reportMemory?: boolean }} options an SQLite file of its own
+ *   without `databaseUrl`
  * @returns {Promise<Berth>} once it is ready
  */
-export async function startBerth({ env, databaseUrl }) {
+export async function startBerth({ env, databaseUrl, reportMemory = false }) {
   const folder = mkdtempSync(join(tmpdir(), 'berth-bench-'));
   const settings = {
     ...env,
@@ -28,7 +33,7 @@ export async function startBerth({ env, databaseUrl }) {
     DATABASE_URL: databaseUrl ?? `sqlite:${join(folder, 'berth.sqlite')}`,
   };
   const since = performance.now();
-  const child = spawn(process.execPath, [join('dist', 'src', 'main.js')], {
+  const child = spawn(process.execPath, [...(reportMemory ? REPORT_MEMORY : []), join('dist', 'src', 'main.js')], {
     cwd: projectRoot,
     env: settings,
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
@@ -47,10 +52,11 @@ export class Berth {
   }
 
   /** @returns {Promise<string>} the token of a new user */
-  async token(tier = 'enterprise') {
+  async token(tier = 'enterprise', scopes) {
     const cli = join('dist', 'src', 'cli', 'token.js');
     const user = `bench-${Math.random().toString(36).slice(2, 10)}`;
-    const output = await run(process.execPath, [cli, '--user', user, '--tier', tier], {
+    const args = [cli, '--user', user, '--tier', tier, ...(scopes ? ['--scopes', scopes] : [])];
+    const output = await run(process.execPath, args, {
       cwd: projectRoot,
       env: this.settings,
     });
@@ -67,6 +73,37 @@ export class Berth {
     const answer = await response.json();
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${JSON.stringify(answer)}`);
     return answer;
+  }
+
+  /** @returns {Promise<{ token: string }>} a new guest */
+  async guest(username) {
+    const response = await fetch(`${this.url}/api/auth/guest`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ username }),
+    });
+    if (!response.ok) throw new Error(`guest login: ${response.status}`);
+    return response.json();
+  }
+
+  /** @returns {Promise<number>} of one that has no labels */
+  async metric(name) {
+    const lines = (await (await fetch(`${this.url}/metrics`)).text()).split('\n');
+    return Number(lines.find((line) => line.startsWith(`${name} `))?.split(' ')[1]);
+  }
+
+  /** @returns {Promise<NodeJS.MemoryUsage>} after garbage was collected; of a server that was started with `reportMemory` */
+  memory() {
+    const told = new Promise((resolve) => {
+      const listen = (message) => {
+        if (message?.type !== 'memory') return;
+        this.child.off('message', listen);
+        resolve(message.usage);
+      };
+      this.child.on('message', listen);
+    });
+    this.child.send({ type: 'memory' });
+    return told;
   }
 
   /** @returns {Promise<any>} a new container, running */

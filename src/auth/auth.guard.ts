@@ -12,9 +12,19 @@ import { holdsScope, Principal, RouteScope } from './principal';
 import './request-principal';
 import { ScopeRefusals } from './scope-refusals';
 
+/** To whom a route is open. */
+interface Access {
+  /** The controller; a handler may be inherited by several. */
+  readonly of: object;
+  readonly isPublic: boolean;
+  readonly required: readonly RouteScope[] | undefined;
+}
+
 /** Stands before every route. Closed by default: a route is open to whom its code names, and to nobody if it names none. */
 @Injectable()
 export class AuthGuard extends PassportGuard() {
+  private readonly accesses = new WeakMap<object, Access>();
+
   constructor(
     private readonly reflector: Reflector,
     private readonly refusals: ScopeRefusals,
@@ -28,10 +38,10 @@ export class AuthGuard extends PassportGuard() {
   override async canActivate(context: ExecutionContext): Promise<boolean> {
     // A socket is authenticated before it exists, so its messages need no guard.
     if (context.getType() !== 'http') return true;
-    if (this.declared(PUBLIC, context) === true) return true;
+    const { isPublic, required } = this.accessOf(context);
+    if (isPublic) return true;
     await super.canActivate(context);
     const principal = context.switchToHttp().getRequest<FastifyRequest>().principal;
-    const required = this.declared(REQUIRED_SCOPES, context) as readonly RouteScope[] | undefined;
     if (!required) {
       const route = `${context.getClass().name}.${context.getHandler().name}`;
       this.logger.error({ route }, 'the route declares neither @Public() nor @Scopes(), so it is closed to everyone');
@@ -68,7 +78,18 @@ export class AuthGuard extends PassportGuard() {
     return { headers: { authorization } };
   }
 
-  private declared(key: string, context: ExecutionContext): unknown {
-    return this.reflector.getAllAndOverride<unknown>(key, [context.getHandler(), context.getClass()]);
+  /** Looked up once a route: looking up metadata takes longer than all else that is decided here. */
+  private accessOf(context: ExecutionContext): Access {
+    const handler = context.getHandler();
+    const known = this.accesses.get(handler);
+    if (known?.of === context.getClass()) return known;
+    const declared = [handler, context.getClass()];
+    const access: Access = {
+      of: context.getClass(),
+      isPublic: this.reflector.getAllAndOverride<boolean | undefined>(PUBLIC, declared) === true,
+      required: this.reflector.getAllAndOverride<readonly RouteScope[] | undefined>(REQUIRED_SCOPES, declared),
+    };
+    this.accesses.set(handler, access);
+    return access;
   }
 }

@@ -1,6 +1,7 @@
-import { Module } from '@nestjs/common';
+import { Global, Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { TiersModule } from '../tiers';
+import { AuditedCalls } from './audited-calls';
 import { AuthGuard } from './auth.guard';
 import { BearerStrategy } from './bearer.strategy';
 import { GuestController } from './guest.controller';
@@ -13,6 +14,7 @@ import { TokensController } from './tokens.controller';
 import { UserService } from './user.service';
 
 /** Who is calling, and what they may; importing it closes every route of the application that does not open itself. */
+@Global()
 @Module({
   imports: [TiersModule],
   controllers: [TokensController, GuestController, MeController, TiersController],
@@ -20,10 +22,11 @@ import { UserService } from './user.service';
     TokenService,
     UserService,
     ScopeRefusals,
+    AuditedCalls,
     GuestService,
     BearerStrategy,
     { provide: APP_GUARD, useClass: AuthGuard },
   ],
-  exports: [TokenService, UserService, ScopeRefusals],
+  exports: [TokenService, UserService, ScopeRefusals, AuditedCalls],
 })
 export class AuthModule {}

@@ -1,3 +1,4 @@
+export { AuditedCalls } from './audited-calls';
 export { AuthModule } from './auth.module';
 export { type AuditAction, Audited, AUDITED } from './decorators/audited.decorator';
 export { CurrentPrincipal } from './decorators/current-principal.decorator';

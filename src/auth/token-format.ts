@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { hash as oneShotHash, randomBytes } from 'node:crypto';
 
 const FORMAT = /^berth_[0-9a-f]{64}$/;
 
@@ -22,5 +22,5 @@ export function isTokenFormat(text: string): boolean {
 
 /** SHA-256 as 64 hex. No salt and no slow hash: 256 random bits cannot be guessed, and the lookup needs an index. */
 export function hashToken(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
+  return oneShotHash('sha256', text, 'hex');
 }

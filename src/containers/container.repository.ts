@@ -9,6 +9,7 @@ import type { ContainerReference } from './container-reference';
 import { ContainerStatus, Operation, STATUS_TRANSITIONS } from './container-state';
 import { ContainerEntity, type ContainerRow } from './container.entity';
 import { DockerIdEntity } from './docker-id.entity';
+import { readSweptRows, type SweptRow } from './swept-rows';
 import { systemActs } from './system-acts';
 import type { ContainerCreatedView } from './dto/container-answers';
 import { IdempotencyKeys, type OnceOnly } from './idempotency/idempotency-keys';
@@ -96,8 +97,8 @@ export class ContainerRepository {
   }
 
   /** Every live row, for the comparison with Docker. */
-  async listAllLive(): Promise<ContainerRow[]> {
-    return this.live().getMany();
+  async sweptRows(): Promise<SweptRow[]> {
+    return readSweptRows(this.database);
   }
 
   /** @returns which of these ids are of containers that are live, or deleted and not yet purged */

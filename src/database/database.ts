@@ -1,8 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { Injectable } from '@nestjs/common';
+import { Injectable, OnApplicationShutdown } from '@nestjs/common';
 import { InjectDataSource } from '@nestjs/typeorm';
+import BetterSqlite3 from 'better-sqlite3';
+import type { Pool } from 'pg';
 import { DataSource, EntityManager } from 'typeorm';
+import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
 import { DateUtils } from 'typeorm/util/DateUtils';
+import { type Lookup, type LookupQuery, lookupSql, postgresLookup, sqliteLookup } from './lookup';
 import { gateQueries, QueryGate } from './query-gate';
 
 interface Transaction {
@@ -16,12 +20,17 @@ interface Transaction {
  * repositories need not pass managers about.
  */
 @Injectable()
-export class Database {
+export class Database implements OnApplicationShutdown {
   private readonly current = new AsyncLocalStorage<Transaction>();
   private readonly gate: QueryGate | null;
+  private ownReader: BetterSqlite3.Database | undefined;
 
   constructor(@InjectDataSource() private readonly dataSource: DataSource) {
     this.gate = this.isSqlite ? gateQueries(dataSource, () => this.transaction !== undefined) : null;
+  }
+
+  onApplicationShutdown(): void {
+    this.ownReader?.close();
   }
 
   /** Whether this is the embedded database, which exactly one server process uses. */
@@ -36,6 +45,26 @@ export class Database {
   /** A time as a query's parameter: TypeORM converts entities' own columns, not parameters, and SQLite has no dates. */
   timestamp(time: Date): Date | string {
     return this.isSqlite ? (DateUtils.mixedDateToUtcDatetimeString(time) as string) : time;
+  }
+
+  /**
+   * Prepares a query for one row by its key, for what most requests begin with: past TypeORM, and on PostgreSQL together
+   * with what other requests ask at the same moment. Inside a transaction it is an ordinary query of that transaction.
+   */
+  lookup(query: LookupQuery): Lookup {
+    const single = lookupSql(query, `= ${this.dataSource.driver.createParameter('key', 0)}`);
+    const ordinary: Lookup = async (key) => {
+      const [row] = await this.manager.query<object[]>(single, [key]);
+      return row ? Object.values(row) : null;
+    };
+    let committed: Lookup | undefined;
+    return (key) => {
+      if (this.transaction || this.isInMemory) return ordinary(key);
+      committed ??= this.isSqlite
+        ? sqliteLookup(this.reader, query)
+        : postgresLookup((this.dataSource.driver as PostgresDriver).master as Pool, query);
+      return committed(key);
+    };
   }
 
   /** A cheap round trip. @throws when the database does not answer */
@@ -71,6 +100,16 @@ export class Database {
   afterCommit(callback: () => void): void {
     if (!this.transaction) throw new Error('afterCommit() outside a transaction');
     this.transaction.afterCommit.push(callback);
+  }
+
+  /** The database of one connection, which no other can see. */
+  private get isInMemory(): boolean {
+    return this.dataSource.options.database === ':memory:';
+  }
+
+  private get reader(): BetterSqlite3.Database {
+    this.ownReader ??= new BetterSqlite3(String(this.dataSource.options.database), { readonly: true });
+    return this.ownReader;
   }
 
   private get transaction(): Transaction | undefined {

@@ -22,7 +22,7 @@ import { createOptions, volumeOptions } from './create-options';
 import { probeDiskQuota } from './disk-quota-probe';
 import { abortable, connectDocker } from './docker-client';
 import type { DockerClients } from './docker-client';
-import { openEvents, openPull } from './docker-streams';
+import { openEvents, openList, openPull } from './docker-streams';
 import { toEngineError } from './docker-errors';
 import type { DockerCall } from './docker-errors';
 import { exists, hasStatus, ignoringGone, isNetworkMissing } from './docker-refusals';
@@ -35,7 +35,8 @@ import { ImagePulls } from './image-pull';
 import type { PullOptions } from './image-pull';
 import { parseImageReference } from './image-reference';
 import { LABELS, ownerLabels } from './labels';
-import { listedContainers, observedContainer } from './observed-container';
+import { jsonElements } from './json-elements';
+import { listedContainer, observedContainer } from './observed-container';
 import { RegistryCredentials } from './registry-credentials';
 import { chooseRuntime } from './runtime-probe';
 import { ensureSandboxNetwork, networkName, reattach } from './sandbox-network';
@@ -174,8 +175,10 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const label = [`${LABELS.instance}=${filter.instance}`];
     if (filter.containerId !== undefined) label.push(`${LABELS.containerId}=${filter.containerId}`);
     return this.call('list containers', async (signal, docker) => {
-      const answer: unknown = await docker.listContainers({ all: true, filters: { label }, abortSignal: signal });
-      return listedContainers(answer);
+      const listed: ListedContainer[] = [];
+      const answer = await openList(docker, { label, signal });
+      for await (const entry of jsonElements(answer)) listed.push(listedContainer(entry));
+      return listed;
     });
   }
 

@@ -1,4 +1,4 @@
-import { listedContainers, observedContainer } from './observed-container';
+import { listedContainer, observedContainer } from './observed-container';
 
 const inspection = (state: Record<string, unknown>, address = '') => ({
   Id: 'a'.repeat(64),
@@ -62,7 +62,7 @@ describe('an inspection', () => {
   );
 });
 
-describe('a list', () => {
+describe('an entry of a list', () => {
   const entry = (changes: Record<string, unknown>) => ({
     Id: 'b'.repeat(64),
     Names: ['/berth-1'],
@@ -73,32 +73,28 @@ describe('a list', () => {
   });
 
   it('must tell whose a container is and which generation', () => {
-    expect(listedContainers([entry({})])).toEqual([
-      {
-        dockerId: 'b'.repeat(64),
-        name: 'berth-1',
-        state: 'exited',
-        createdAt: new Date('2025-11-24T16:00:00.000Z'),
-        containerId: 'c1',
-        generation: 4,
-      },
-    ]);
+    expect(listedContainer(entry({}))).toEqual({
+      dockerId: 'b'.repeat(64),
+      name: 'berth-1',
+      state: 'exited',
+      createdAt: new Date('2025-11-24T16:00:00.000Z'),
+      containerId: 'c1',
+      generation: 4,
+    });
   });
 
   it.each([[null], [{}], [{ 'berth.generation': 'many' }], [{ 'berth.generation': '-1' }]])(
     'must say null of labels that are not readable (%#)',
     (Labels) => {
-      expect(listedContainers([entry({ Labels })])).toMatchObject([{ containerId: null, generation: null }]);
+      expect(listedContainer(entry({ Labels }))).toMatchObject({ containerId: null, generation: null });
     },
   );
 
   it('must survive a container that is half removed and has no name', () => {
-    expect(listedContainers([entry({ Names: null, State: 'removing' })])).toMatchObject([
-      { name: '', state: 'removing' },
-    ]);
+    expect(listedContainer(entry({ Names: null, State: 'removing' }))).toMatchObject({ name: '', state: 'removing' });
   });
 
-  it.each([[Buffer.from('')], [{ message: 'no' }], [[{}]]])('must be refused when it is none (%#)', (answer) => {
-    expect(thrownBy(() => listedContainers(answer))).toMatchObject({ code: 'docker_unavailable' });
+  it.each([[null], ['b'], [{ message: 'no' }], [{}]])('must be refused when it is none (%#)', (answer) => {
+    expect(thrownBy(() => listedContainer(answer))).toMatchObject({ code: 'docker_unavailable' });
   });
 });

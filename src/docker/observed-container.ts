@@ -20,16 +20,14 @@ const inspection = z.object({
   }),
 });
 
-const listing = z.array(
-  z.object({
-    Id: z.string(),
-    // Null for a container that is half removed.
-    Names: z.array(z.string()).nullish(),
-    State: z.enum(STATES),
-    Created: z.number(),
-    Labels: z.record(z.string(), z.string()).nullish(),
-  }),
-);
+const listing = z.object({
+  Id: z.string(),
+  // Null for a container that is half removed.
+  Names: z.array(z.string()).nullish(),
+  State: z.enum(STATES),
+  Created: z.number(),
+  Labels: z.record(z.string(), z.string()).nullish(),
+});
 
 /** Docker's way to say never. */
 const ZERO_TIME = '0001-01-01T00:00:00Z';
@@ -54,16 +52,20 @@ export function observedContainer(answer: unknown, network: string): ObservedCon
   };
 }
 
-/** @throws EngineError `docker_unavailable` if the answer is no list of containers */
-export function listedContainers(answer: unknown): ListedContainer[] {
-  return understood(listing, answer).map((entry) => ({
+/**
+ * @param answer an entry of Docker's list
+ * @throws EngineError `docker_unavailable` if it is none
+ */
+export function listedContainer(answer: unknown): ListedContainer {
+  const entry = understood(listing, answer);
+  return {
     dockerId: entry.Id,
     name: withoutSlash(entry.Names?.[0] ?? ''),
     state: entry.State,
     createdAt: new Date(entry.Created * 1000),
     containerId: entry.Labels?.[LABELS.containerId] ?? null,
     generation: generationOf(entry.Labels?.[LABELS.generation]),
-  }));
+  };
 }
 
 function isAlive(state: EngineState): boolean {

@@ -9,6 +9,11 @@ export function accessLog(logger: Logger): (request: FastifyRequest, reply: Fast
   return (request, reply, done) => {
     const { url: route } = request.routeOptions;
     const level = reply.statusCode >= 500 ? 'warn' : FREQUENT.test(route ?? '') ? 'debug' : 'info';
+    // The line is made only where it is written.
+    if (!logger.isLevelEnabled(level)) {
+      done();
+      return;
+    }
     logger[level](
       {
         method: request.method,

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { normalizeIP } from '@fastify/rate-limit';
 
 /** Longer than any address; what a proxy passes on need not be one. */
@@ -6,7 +6,7 @@ const LONGEST_ADDRESS = 64;
 
 /** What a token is counted by: never the token itself, which must not get into Redis. */
 export function tokenKey(token: string): string {
-  return createHash('sha256').update(token).digest('base64url');
+  return hash('sha256', token, 'base64url');
 }
 
 /** What an address is counted by: an IPv6 network of 64 bits is one caller, as anyone who has one has all its addresses. */

@@ -163,7 +163,7 @@ describe.each(['none', 'move'] as const)('random operations under faults (volume
   }
 
   async function expectNothingLeftOver(): Promise<void> {
-    const live = new Set((await repository().listAllLive()).map(({ id }) => id));
+    const live = new Set((await repository().sweptRows()).map(({ id }) => id));
     expect([...daemon.containers.values()].filter(({ spec }) => !live.has(spec.owner.containerId))).toEqual([]);
   }
 

@@ -1,4 +1,5 @@
-import { CustomDecorator, SetMetadata } from '@nestjs/common';
+import { applyDecorators, SetMetadata, UseInterceptors } from '@nestjs/common';
+import { AuditedInterceptor } from '../audited-calls';
 
 export const AUDITED = 'berth:audited';
 
@@ -6,4 +7,5 @@ export const AUDITED = 'berth:audited';
 export type AuditAction = `${string}.${string}`;
 
 /** Has each call of the route written down before it does anything, and its outcome afterwards. Every route that writes has one. */
-export const Audited = (action: AuditAction): CustomDecorator => SetMetadata(AUDITED, action);
+export const Audited = (action: AuditAction): MethodDecorator =>
+  applyDecorators(SetMetadata(AUDITED, action), UseInterceptors(AuditedInterceptor));

@@ -9,12 +9,13 @@ import type { ContainerRow } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
 import { Instance } from '../instance';
 import { SweepMetrics } from '../measuring/sweep-metrics';
+import type { SweptRow } from '../swept-rows';
 import { ContainerLifecycle } from './container-lifecycle';
 import { DataVolumes } from './data-volumes';
 import { Observer } from './observer';
 import { OrphanVolumes } from './orphan-volumes';
 import { Purge } from './purge';
-import { planSweep, SweepAction, SweptRow } from './sweep-plan';
+import { planSweep, SweepAction } from './sweep-plan';
 import { SweepReport, SweepTally } from './sweep-tally';
 
 /** How many differences are dealt with at once: Docker has other work too. */
@@ -79,7 +80,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
       try {
         const listed = await this.engine.listContainers({ instance: this.instance.id });
         const volumes = await this.volumes.all();
-        const rows = await this.repository.listAllLive();
+        const rows = await this.repository.sweptRows();
         const acting: Promise<void>[] = [];
         const orphanGraceMs = this.config.ORPHAN_GRACE_SECONDS * 1000;
         for (const action of planSweep({ rows, listed, volumes, now: new Date(), orphanGraceMs })) {

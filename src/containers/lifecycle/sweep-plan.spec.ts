@@ -1,6 +1,7 @@
 import type { EngineState, ListedContainer, ListedVolume } from '../../docker';
 import type { ContainerStatus } from '../container-state';
-import { planSweep, SweptRow } from './sweep-plan';
+import type { SweptRow } from '../swept-rows';
+import { planSweep } from './sweep-plan';
 
 const NOW = new Date('2026-01-01T12:00:00.000Z');
 const GRACE = 60_000;

@@ -1,5 +1,5 @@
 import type { ListedContainer, ListedVolume } from '../../docker';
-import type { ContainerRow } from '../container.entity';
+import type { SweptRow } from '../swept-rows';
 import { containerName } from './plan';
 
 /** What a sweep finds to do about one container. */
@@ -12,11 +12,6 @@ export type SweepAction =
   | { readonly do: 'reconcile'; readonly row: SweptRow }
   /** A container of ours without a live row. */
   | { readonly do: 'remove_orphan'; readonly dockerId: string };
-
-export type SweptRow = Pick<
-  ContainerRow,
-  'id' | 'status' | 'dockerId' | 'volumeName' | 'operation' | 'operationExpiresAt'
->;
 
 /**
  * Compares all rows with one list of Docker's containers, and one of its volumes. The lists must be older than the rows: then a

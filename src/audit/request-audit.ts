@@ -1,9 +1,9 @@
-import { CallHandler, ExecutionContext, Inject, Injectable, NestInterceptor, OnModuleInit } from '@nestjs/common';
+import { CallHandler, ExecutionContext, Inject, Injectable, OnModuleInit } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import { from, lastValueFrom, Observable } from 'rxjs';
-import { type AuditAction, AUDITED, ScopeRefusals } from '../auth';
+import { type AuditAction, AUDITED, AuditedCalls, ScopeRefusals } from '../auth';
 import { errorAnswer } from '../errors';
 import { LOGGER } from '../logging';
 import { AuditLog, AuditOutcome } from './audit-log';
@@ -15,16 +15,18 @@ import { madeTarget, namedTarget } from './audit-target';
  * process; how far it came, the container itself tells.
  */
 @Injectable()
-export class AuditInterceptor implements NestInterceptor, OnModuleInit {
+export class RequestAudit implements OnModuleInit {
   constructor(
     private readonly log: AuditLog,
     private readonly reflector: Reflector,
     private readonly refusals: ScopeRefusals,
+    private readonly calls: AuditedCalls,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** The guard comes before every interceptor, so whom it turns away is not seen by `intercept`. */
   onModuleInit(): void {
+    this.calls.auditBy((context, next) => this.surround(context, next));
+    // The guard comes before: whom it turns away never gets to the call.
     this.refusals.onRefused(async (context) => {
       const action = this.actionOf(context);
       if (action === undefined) return;
@@ -33,8 +35,8 @@ export class AuditInterceptor implements NestInterceptor, OnModuleInit {
     });
   }
 
-  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    const action = context.getType() === 'http' ? this.actionOf(context) : undefined;
+  private surround(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    const action = this.actionOf(context);
     if (action === undefined) return next.handle();
     return from(this.audited(action, context.switchToHttp().getRequest<FastifyRequest>(), next));
   }

@@ -1,0 +1,45 @@
+/** A sweep over ten thousand rows that agree with Docker, as a sweep mostly finds them. */
+import { randomUUID } from 'node:crypto';
+import { figure } from './lib/report.mjs';
+import { copyContainer } from './lib/rows.mjs';
+import { median } from './lib/statistics.mjs';
+
+const ROWS = 10_000;
+const RUNS = 5;
+
+/** @param {{ berth: import('./lib/server.mjs').Berth, docker: import('./lib/memory-docker-process.mjs').MemoryDocker, database: string, progress: (line: string) => void }} context */
+export async function sweep({ berth, docker, database, progress }) {
+  const token = await berth.token('enterprise', 'admin');
+  const { db_id: id } = await berth.running(token, 'berth/test:latest');
+  const ids = Array.from({ length: ROWS - 1 }, () => randomUUID());
+  progress(`${database}: making ${ROWS} containers`);
+  const instance = berth.settings.INSTANCE_ID;
+  const labels = (own) => ({ 'berth.managed': 'true', 'berth.instance': instance, 'berth.container_id': own });
+  const dockerIds = await docker.add(ids.map((own) => ({ name: `berth-${own}`, Labels: labels(own) })));
+  const change = (index) => ({ id: ids[index], docker_id: dockerIds[index], volume_name: `berth-${ids[index]}` });
+  await copyContainer({ databaseUrl: berth.settings.DATABASE_URL, id, count: ids.length, change });
+
+  const times = [];
+  const blocked = [];
+  await berth.metric('nodejs_eventloop_lag_max_seconds');
+  const listsBefore = await docker.lists();
+  for (let run = 1; run <= RUNS; run += 1) {
+    progress(`${database}: sweep ${run}/${RUNS}`);
+    const before = await berth.metric('berth_sweep_duration_seconds_sum');
+    const report = await berth.call(token, 'POST', '/api/admin/reconcile');
+    // Reading it begins a new maximum.
+    blocked.push(1000 * (await berth.metric('nodejs_eventloop_lag_max_seconds')));
+    times.push(1000 * ((await berth.metric('berth_sweep_duration_seconds_sum')) - before));
+    if (JSON.stringify(report).match(/[1-9]/)) throw new Error(`a sweep found differences: ${JSON.stringify(report)}`);
+  }
+  const lists = ((await docker.lists()) - listsBefore) / RUNS;
+  const name = `sweep over ${ROWS} rows, ${database}`;
+  return [
+    figure({ name: `${name}: list calls`, measured: lists, limit: 1, unit: '', bar: 1 }),
+    figure({ name: `${name}: time (limit: 1 s)`, measured: median(times), limit: 1000, unit: 'ms', bar: 1 }),
+    figure({
+      ...{ name: `${name}: event loop blocked at most (limit: 50 ms)`, measured: Math.max(...blocked) },
+      ...{ limit: 50, unit: 'ms', bar: 1 },
+    }),
+  ];
+}

@@ -1,0 +1,54 @@
+import { Readable } from 'node:stream';
+import { jsonElements } from './json-elements';
+
+async function read(...chunks: string[]): Promise<unknown[]> {
+  const elements: unknown[] = [];
+  for await (const element of jsonElements(Readable.from(chunks.map((chunk) => Buffer.from(chunk)))))
+    elements.push(element);
+  return elements;
+}
+
+describe('a long list in JSON', () => {
+  const list = [{ Id: 'a', Labels: { 'x]}"\\': 'é[{' } }, { Id: 'b', Names: ['/n', null] }, 3, null, [], {}];
+  const bytes = Buffer.from(JSON.stringify(list));
+
+  it.each([1, 2, 3, 7, 1000])('must be read element by element, cut anywhere: chunks of %i bytes', async (size) => {
+    const chunks = Array.from({ length: Math.ceil(bytes.length / size) }, (_each, index) =>
+      bytes.subarray(index * size, (index + 1) * size),
+    );
+    const elements: unknown[] = [];
+    for await (const element of jsonElements(Readable.from(chunks))) elements.push(element);
+    expect(elements).toEqual(list);
+  });
+
+  it('must be empty only if Docker says so', async () => {
+    expect(await read('[]')).toEqual([]);
+    expect(await read(' [ ', ']\n')).toEqual([]);
+  });
+
+  it.each([
+    ['nothing', ['']],
+    ['an object', ['{}']],
+    ['an object with things in it', ['{"message":"no"}']],
+    ['null', ['null']],
+    ['half a list', ['[{"Id":"a"},{"Id"']],
+    ['a list that is not closed', ['[{"Id":"a"}']],
+    ['no JSON', ['<html>']],
+    ['more behind it', ['[]', 'x']],
+  ])('must be refused if it is %s', async (_what, chunks) => {
+    await expect(read(...chunks)).rejects.toMatchObject({ code: 'docker_unavailable' });
+  });
+
+  it('must be refused if the connection breaks', async () => {
+    const broken = new Readable({
+      read() {
+        this.push('[{"Id":"a"},');
+        this.destroy(new Error('socket hang up'));
+      },
+    });
+    const readAll = async () => {
+      for await (const element of jsonElements(broken)) expect(element).toEqual({ Id: 'a' });
+    };
+    await expect(readAll()).rejects.toMatchObject({ code: 'docker_unavailable' });
+  });
+});

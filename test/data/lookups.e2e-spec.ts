@@ -1,0 +1,66 @@
+import { DataSource } from 'typeorm';
+import { dataSourceOptions } from '../../ormconfig';
+import { connect, Database, type Lookup, SettingEntity } from '../../src/database';
+import { openTestDatabase, TestDatabase } from '../support/test-database';
+
+describe('a lookup by key', () => {
+  let test: TestDatabase;
+  let dataSource: DataSource;
+  let database: Database;
+  let valueOf: Lookup;
+
+  beforeAll(async () => {
+    test = await openTestDatabase();
+    dataSource = await connect(dataSourceOptions(test.url));
+    database = new Database(dataSource);
+    valueOf = database.lookup({ columns: ['s.value', 's.key'], from: 'settings s', key: 's.key' });
+    await write('a', 'first');
+    await write('b', 'second');
+  });
+
+  afterAll(async () => {
+    database.onApplicationShutdown();
+    await dataSource.destroy();
+    await test.drop();
+  });
+
+  const write = (key: string, value: string) => database.manager.upsert(SettingEntity, { key, value }, ['key']);
+
+  it('must give the values in the order of the columns, or null', async () => {
+    expect((await valueOf('a'))?.slice(0, 2)).toEqual(['first', 'a']);
+    expect(await valueOf('nobody')).toBeNull();
+  });
+
+  it('must give each of many that ask at once their own', async () => {
+    const keys = Array.from({ length: 500 }, (_each, at) => ['a', 'b', `nobody-${String(at)}`][at % 3] ?? '');
+    const found = await Promise.all(keys.map(valueOf));
+    expect(found.map((values) => values?.[1] ?? null)).toEqual(keys.map((key) => (key.length === 1 ? key : null)));
+  });
+
+  it('must see what was committed just before, and remember nothing', async () => {
+    for (const value of ['third', 'fourth']) {
+      await write('a', value);
+      expect((await valueOf('a'))?.[0]).toBe(value);
+    }
+  });
+
+  it('must see its own transaction from inside, and nobody else’s from outside', async () => {
+    await write('a', 'committed');
+    let seen: () => void = () => undefined;
+    const untilSeen = new Promise<void>((resolve) => (seen = resolve));
+    let change: Promise<void> | undefined;
+    await new Promise<void>((written, failed) => {
+      change = database.runInTx(async () => {
+        await write('a', 'uncommitted');
+        expect((await valueOf('a'))?.[0]).toBe('uncommitted');
+        written();
+        await untilSeen;
+      });
+      change.catch(failed);
+    });
+    expect((await valueOf('a'))?.[0]).toBe('committed');
+    seen();
+    await change;
+    expect((await valueOf('a'))?.[0]).toBe('uncommitted');
+  });
+});
