@@ -16,6 +16,7 @@ import { IdempotencyKeys } from './idempotency/idempotency-keys';
 import { IdempotencyRetention } from './idempotency/idempotency-retention';
 import { ContainerClaims } from './lifecycle/claims';
 import { ContainerLifecycle } from './lifecycle/container-lifecycle';
+import { Creation } from './lifecycle/creation';
 import { DueContainers } from './lifecycle/due-containers';
 import { DataVolumes } from './lifecycle/data-volumes';
 import { StepExecutor } from './lifecycle/executor';
@@ -23,6 +24,8 @@ import { InFlight } from './lifecycle/in-flight';
 import { LimitsWatch } from './lifecycle/limits-watch';
 import { Observer } from './lifecycle/observer';
 import { OrphanVolumes } from './lifecycle/orphan-volumes';
+import { PlanRunner } from './lifecycle/plan-runner';
+import { ProgressReports } from './lifecycle/progress-reports';
 import { Purge } from './lifecycle/purge';
 import { Reconciler } from './lifecycle/reconciler';
 import { Recovery } from './lifecycle/recovery';
@@ -57,6 +60,9 @@ import { StatusWait } from './status-wait';
     SweepMetrics,
     ContainerClaims,
     ContainerLifecycle,
+    Creation,
+    PlanRunner,
+    ProgressReports,
     DataVolumes,
     OrphanVolumes,
     StepExecutor,

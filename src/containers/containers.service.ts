@@ -28,6 +28,7 @@ import type { UpdateContainerDto } from './dto/update-container.dto';
 import { requestHash } from './idempotency/request-hash';
 import { ContainerClaims } from './lifecycle/claims';
 import { ContainerLifecycle } from './lifecycle/container-lifecycle';
+import { Creation } from './lifecycle/creation';
 import { Restoration } from './lifecycle/restoration';
 import { RunLimits } from './lifecycle/run-limits';
 import { newContainer } from './new-container';
@@ -62,6 +63,7 @@ export class ContainersService {
   constructor(
     private readonly repository: ContainerRepository,
     private readonly deleted: DeletedContainers,
+    private readonly creation: Creation,
     private readonly lifecycle: ContainerLifecycle,
     private readonly restoration: Restoration,
     private readonly claims: ContainerClaims,
@@ -108,7 +110,7 @@ export class ContainersService {
       onReplayed?.();
       return replayed;
     }
-    this.lifecycle.create(row).catch((error: unknown) => {
+    this.creation.begin(row).catch((error: unknown) => {
       this.logger.error({ err: error, container_id: row.id }, 'the creation ended without a trace');
     });
     return created;

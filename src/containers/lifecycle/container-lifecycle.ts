@@ -1,24 +1,22 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { Logger } from 'pino';
 import { Clock } from '../../clock';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine, EngineError, type EngineErrorCode } from '../../docker';
-import { LOGGER } from '../../logging';
+import { ContainerEngine, EngineError } from '../../docker';
 import type { ContainerRow } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
 import { type Ending, isEnding, type Operation, type Verb } from '../container-state';
 import { OperationMetrics } from '../measuring/operation-metrics';
 import { Claim } from './claim';
 import { ContainerClaims } from './claims';
+import { Creation } from './creation';
 import { DataVolumes } from './data-volumes';
-import { Execution, Facts, StepExecutor } from './executor';
 import { InFlight } from './in-flight';
 import { planLimits } from './limit-plan';
-import { Plan, PlanInput, planOperation, sameResources, Sighting } from './plan';
-import { ProgressReporter } from './progress';
+import { sameResources } from './plan';
+import { PlanRunner } from './plan-runner';
+import { ProgressReports } from './progress-reports';
 import { Purge } from './purge';
 import { Recovery } from './recovery';
-import type { RunTerms } from './run-end';
 import { RunLimits } from './run-limits';
 import {
   recreation,
@@ -32,16 +30,6 @@ import {
 import type { Started } from './started';
 import { WayBack } from './way-back';
 
-/** What a start that was refused tells of the container. */
-const SIGHTED: Readonly<Partial<Record<EngineErrorCode, Sighting>>> = {
-  container_not_found: 'missing',
-  container_paused: 'paused',
-  container_broken: 'dead',
-};
-
-/** How often a plan is made anew because Docker contradicted what it was made from. */
-const MAX_PLANS = 3;
-
 /**
  * Carries out what is asked of a container: claim, plan, execute, settle, each operation alone on its container. Whatever
  * fails on the way is taken back before the caller hears of it, or left to the next claim where Docker does not even let
@@ -52,7 +40,9 @@ export class ContainerLifecycle {
   constructor(
     private readonly claims: ContainerClaims,
     private readonly repository: ContainerRepository,
-    private readonly executor: StepExecutor,
+    private readonly plans: PlanRunner,
+    private readonly creation: Creation,
+    private readonly reports: ProgressReports,
     private readonly recovery: Recovery,
     private readonly wayBack: WayBack,
     private readonly engine: ContainerEngine,
@@ -63,15 +53,16 @@ export class ContainerLifecycle {
     private readonly limits: RunLimits,
     private readonly clock: Clock,
     @Inject(CONFIG) private readonly config: Config,
-    @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
   /** @throws DomainError `start_failed`, `operation_in_progress`, `container_not_found` */
   async start(row: ContainerRow): Promise<Started> {
     return this.operate(row, 'start', async (claim) => {
-      const { facts } = await this.carryOut(claim, { verb: 'start' });
+      const { facts } = await this.plans.carryOut(claim, { verb: 'start' });
       const before = claim.row;
-      const { patch, events } = settleStarted(before, facts, await this.circumstances(before));
+      const { runtime } = this.engine.capabilities;
+      const terms = await this.limits.termsOf(before.userId);
+      const { patch, events } = settleStarted(before, facts, { runtime, terms });
       return { row: await claim.settle(patch, events), ...recreation(before, facts) };
     });
   }
@@ -79,7 +70,7 @@ export class ContainerLifecycle {
   /** @throws DomainError `stop_failed`, `operation_in_progress`, `container_not_found` */
   async stop(row: ContainerRow): Promise<ContainerRow> {
     return this.operate(row, 'stop', async (claim) => {
-      const { facts } = await this.carryOut(claim, { verb: 'stop' });
+      const { facts } = await this.plans.carryOut(claim, { verb: 'stop' });
       // Docker had stopped it before us: an inspection knows why.
       if (facts.stopFound !== 'running') await this.recovery.look(claim);
       const { patch, events } = settleStopped(claim.row);
@@ -102,7 +93,7 @@ export class ContainerLifecycle {
         await claim.settle(action?.do === 'correct' ? action.run : {});
         return;
       }
-      const { facts } = await this.carryOut(claim, { verb: 'stop' });
+      const { facts } = await this.plans.carryOut(claim, { verb: 'stop' });
       if (facts.stopFound !== 'running') await this.recovery.look(claim);
       const { patch, events } = settleStopped(claim.row, action.ending);
       await claim.settle(patch, events);
@@ -135,30 +126,23 @@ export class ContainerLifecycle {
       }
       await this.repository.assertNameFree({ userId: before.userId, name: wanted.name, except: before.id });
       const moveTo = await this.volumes.destination(before, wanted);
-      const reporter = this.reporter(claim);
-      const { plan, facts } = await this.carryOut(
-        claim,
-        { verb: 'update', wanted, moveTo },
-        { onCopy: reporter.onCopy },
-      ).finally(() => reporter.flush());
+      const reporter = this.reports.of(claim);
+      const { plan, facts } = await this.plans
+        .carryOut(claim, { verb: 'update', wanted, moveTo }, { onCopy: reporter.onCopy })
+        .finally(() => reporter.flush());
       const { runtime } = this.engine.capabilities;
       const { patch, events } = settleUpdated(before, wanted, facts, { runtime, now: this.clock.now() });
       const after = await claim.settle(patch, events);
-      this.finishUp(plan, before, facts);
+      this.plans.finishUp(plan, before, facts);
       return { row: after, restarted: wasRestarted(before, facts) };
     });
-  }
-
-  /** Makes the Docker container of a row that was inserted with its claim; goes on in the background and never throws. */
-  async create(row: ContainerRow): Promise<void> {
-    await this.inFlight.track(async () => this.runCreation(await this.claims.adopt(row)));
   }
 
   /** Finishes or takes back an operation whose claim ran out. @throws DomainError, EngineError when it fails again */
   async finish(row: ContainerRow): Promise<void> {
     switch (row.operation) {
       case 'create':
-        return this.inFlight.track(async () => this.runCreation(await this.claims.acquire(row, 'create', 0)));
+        return this.creation.carryOn(row);
       case 'start':
         await this.start(row);
         return;
@@ -209,37 +193,6 @@ export class ContainerLifecycle {
     return this.inFlight.track(() => this.metrics.measure(operation, work));
   }
 
-  private async circumstances({ userId }: ContainerRow): Promise<{ runtime: string; terms: RunTerms }> {
-    return { runtime: this.engine.capabilities.runtime, terms: await this.limits.termsOf(userId) };
-  }
-
-  private async carryOut(
-    claim: Claim,
-    input: Omit<PlanInput, 'row' | 'sighting'>,
-    listeners: Pick<Execution, 'onStep' | 'onPull' | 'onCopy'> = {},
-  ): Promise<{ plan: Plan; facts: Facts }> {
-    let sighting: Sighting = 'unseen';
-    for (let plans = 1; ; plans += 1) {
-      const plan = planOperation({ ...input, row: claim.row, sighting });
-      try {
-        const facts = await this.executor.execute(plan.steps, {
-          row: claim.row,
-          resources: input.wanted ?? claim.row,
-          assertWanted: () => claim.assertWanted(),
-          signal: claim.signal,
-          ...listeners,
-        });
-        return { plan, facts };
-      } catch (error) {
-        const contradicted = plans < MAX_PLANS && error instanceof EngineError ? error.code : null;
-        const seen = contradicted && input.verb === 'start' ? SIGHTED[contradicted] : undefined;
-        if (contradicted === 'name_in_use') await this.recovery.recover(claim, 'reconcile');
-        else if (seen === undefined) throw error;
-        else sighting = seen;
-      }
-    }
-  }
-
   /** Makes sure of what is there. A creation that failed while Docker was away may have left one that runs on the volume. */
   private async catchUp(claim: Claim): Promise<void> {
     if (claim.row.dockerId === null) await this.recovery.recover(claim, 'reconcile');
@@ -249,54 +202,9 @@ export class ContainerLifecycle {
   /** A removal whose answer was lost is still one: what is gone can only be deleted. */
   private async takeDown(claim: Claim): Promise<void> {
     try {
-      await this.carryOut(claim, { verb: 'delete' });
+      await this.plans.carryOut(claim, { verb: 'delete' });
     } catch (error) {
       if (!(error instanceof EngineError) || !(await this.recovery.isGone(claim.row))) throw error;
     }
-  }
-
-  private async runCreation(claim: Claim): Promise<void> {
-    const reporter = this.reporter(claim);
-    try {
-      await this.metrics.measure('create', () => this.make(claim, reporter));
-    } catch (error) {
-      await reporter.flush();
-      await this.wayBack.goBack(claim, 'create', error);
-    }
-  }
-
-  private async make(claim: Claim, reporter: ProgressReporter): Promise<void> {
-    if (claim.interrupted) await this.recovery.recover(claim, claim.interrupted);
-    claim.tidied();
-    const { onStep, onPull } = reporter;
-    const { facts } = await this.carryOut(claim, { verb: 'create' }, { onStep, onPull });
-    await reporter.flush();
-    const { patch, events } = settleStarted(claim.row, facts, await this.circumstances(claim.row));
-    const { id, dockerId } = await claim.settle(patch, events);
-    this.logger.info({ container_id: id, docker_id: dockerId }, 'created');
-  }
-
-  private reporter(claim: Claim): ProgressReporter {
-    return new ProgressReporter(claim.row, (draft) => this.tellProgress(claim, draft));
-  }
-
-  private async tellProgress(claim: Claim, draft: Parameters<ContainerRepository['tell']>[1]): Promise<void> {
-    try {
-      await this.repository.tell(claim.row.userId, draft);
-    } catch (error) {
-      this.logger.warn({ err: error, container_id: claim.row.id }, 'progress could not be told');
-    }
-  }
-
-  /** What a committed operation leaves to do on nobody's time. The sweep does it if this process does not get to it. */
-  private finishUp(plan: Plan, row: ContainerRow, facts: Facts): void {
-    if (plan.afterwards.length === 0) return;
-    void this.inFlight
-      .track(() =>
-        this.executor.execute(plan.afterwards, { row, resources: row, assertWanted: () => undefined }, facts),
-      )
-      .catch((error: unknown) =>
-        this.logger.warn({ err: error, container_id: row.id }, 'the clean-up is left to the sweep'),
-      );
   }
 }
