@@ -49,6 +49,8 @@ export class WayBack {
     const way = claim.interrupted ?? wayFrom(verb);
     const unmade = verb === 'create' || (verb === 'start' && claim.row.status === 'error');
     try {
+      // Before anything is taken back in Docker: what the database did not acknowledge may be the truth by now.
+      await claim.confirm();
       // A creation is over even where Docker does not answer; the sweep removes what it may have left.
       await this.recovery.recover(claim, way).catch((fault: unknown) => {
         if (!unmade) throw fault;
@@ -56,6 +58,10 @@ export class WayBack {
       const { patch, events } = unmade ? settleFailedCreation(claim.row, reasonOf(error)) : { patch: {}, events: [] };
       await claim.settle(patch, events);
     } catch (fault) {
+      if (fault instanceof ClaimLostError) {
+        claim.end();
+        return;
+      }
       this.logger.error({ err: fault, container_id: id, operation: verb }, `${verb} could not be taken back yet`);
       await claim.abandon(verb === 'create' ? 'create' : way).catch(() => undefined);
     }
