@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { Clock } from '../../clock';
 import { type Config, CONFIG } from '../../config';
 import { ContainerEngine, EngineError, type EngineErrorCode } from '../../docker';
+import type { EventDraft } from '../../events';
 import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
@@ -280,9 +281,9 @@ export class ContainerLifecycle {
     return new ProgressReporter(claim.row, (draft) => this.tellProgress(claim, draft));
   }
 
-  private async tellProgress(claim: Claim, draft: Parameters<ContainerRepository['tell']>[1]): Promise<void> {
+  private async tellProgress(claim: Claim, draft: EventDraft): Promise<void> {
     try {
-      await this.repository.tell(claim.row.userId, draft);
+      await this.repository.tell(claim.row, draft);
     } catch (error) {
       this.logger.warn({ err: error, container_id: claim.row.id }, 'progress could not be told');
     }
