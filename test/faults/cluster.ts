@@ -3,12 +3,16 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { runTokenCommand } from '../../src/cli/token-command';
+import { parseConfig } from '../../src/config';
 import { BerthProcess } from '../support/berth-process';
 import { DockerProxy, type Strike } from '../support/docker-proxy';
 import { SeededRandom } from '../support/seeded-random';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 import { Journal } from './journal';
 import { PROCESSES, STRIKE_EVERY, TERMS, TIERS } from './setting';
+
+const TIERS_FILE = 'tiers.json';
 
 /** How soon whoever runs a server starts it again. */
 const REVIVE_EVERY_MS = 300;
@@ -40,12 +44,12 @@ export class Cluster {
 
   static async open(journal: Journal): Promise<Cluster> {
     const folder = mkdtempSync(join(tmpdir(), 'berth-faults-'));
-    writeFileSync(join(folder, 'tiers.json'), JSON.stringify(TIERS));
+    writeFileSync(join(folder, TIERS_FILE), JSON.stringify(TIERS));
     const database = await openTestDatabase();
     const instance = `test-faults-${String(process.pid)}`;
     const environment = {
       ...{ DATABASE_URL: database.url, REDIS_URL: process.env['TEST_REDIS_URL'] ?? '', INSTANCE_ID: instance },
-      ...{ TIERS_FILE: join(folder, 'tiers.json'), LOG_LEVEL: 'info', ...TERMS },
+      ...{ TIERS_FILE: join(folder, TIERS_FILE), LOG_LEVEL: 'info', ...TERMS },
     };
     const members: Member[] = [];
     for (let index = 1; index <= PROCESSES; index += 1) {
@@ -59,6 +63,14 @@ export class Cluster {
     const cluster = new Cluster(members, instance, database, folder, journal);
     await Promise.all(members.map((member) => cluster.revive(member)));
     return cluster;
+  }
+
+  /** @returns the token of a new user */
+  async token(user: string, tier: string): Promise<string> {
+    const config = parseConfig({ DATABASE_URL: this.database.url, TIERS_FILE: join(this.folder, TIERS_FILE) });
+    const { stdout, stderr } = await runTokenCommand(['--user', user, '--tier', tier], config);
+    if (stdout === '') throw new Error(stderr);
+    return stdout.trim();
   }
 
   /** One that listens, if there is one. */

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { RealDocker } from '../support/real-docker';
 import { SeededRandom } from '../support/seeded-random';
 import { Cluster, Member } from './cluster';
+import { Cohabitation } from './cohabitation';
 import { DatabaseOutages } from './database-outages';
 import { restartService } from './fault-control';
 import { Fault, ScheduledFault } from './fault-schedule';
@@ -14,6 +15,7 @@ interface Parts {
   readonly cluster: Cluster;
   readonly docker: RealDocker;
   readonly outages: DatabaseOutages;
+  readonly cohabitation: Cohabitation;
   readonly random: SeededRandom;
   readonly journal: Journal;
 }
@@ -98,14 +100,15 @@ export class FaultInjector {
   }
 
   private async behindBerthsBack(fault: Fault): Promise<string> {
-    const { docker, cluster, random } = this.parts;
+    const { docker, cluster, random, cohabitation } = this.parts;
     const filters = { label: [`berth.instance=${cluster.instance}`] };
     const listed = await docker.docker.listContainers({ all: true, filters });
     const fitting = listed.filter(
       ({ State }) => fault === 'container_remove' || (State === 'running') === (fault !== 'container_start'),
     );
     if (fitting.length === 0) throw new Error('there is no such container');
-    const { Id } = random.pick(fitting);
+    const { Id, Labels } = random.pick(fitting);
+    if (fault === 'container_start') cohabitation.meddle(Labels['berth.container_id'] ?? '');
     await this.meddle(fault, docker.docker.getContainer(Id));
     return Id;
   }

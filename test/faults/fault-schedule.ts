@@ -11,8 +11,8 @@ export type Fault = (typeof FAULTS)[number];
 /** How often in a run of 2,000 operations. A restart of Docker takes all containers with it, and its time. */
 const TIMES: Readonly<Record<Fault, number>> = {
   process_kill: 20,
-  docker_restart: 1,
-  docker_kill: 1,
+  docker_restart: 2,
+  docker_kill: 2,
   docker_outage: 8,
   docker_connections_cut: 8,
   event_streams_corrupted: 8,

@@ -24,7 +24,7 @@ export class Marks {
     const printed = await within(ANSWER_MS, this.docker.exec(dockerId, ['sh', '-c', script])).catch(String);
     const isWritten = /^written$/m.test(printed);
     if (isWritten) add(this.written, dbId, mark);
-    this.journal.note('mark', isWritten ? 'written' : 'not known', { dbId, dockerId, mark, printed: printed.trim() });
+    this.journal.note('mark', isWritten ? 'written' : 'not known', { dbId, dockerId, file: mark, printed });
   }
 
   of(dbId: string): { written: ReadonlySet<string>; tried: ReadonlySet<string> } {

@@ -4,7 +4,7 @@ export const USERS = 20;
 export const PROCESSES = 3;
 
 /** Which call of a process to Docker is struck: one in so many. */
-export const STRIKE_EVERY = 40;
+export const STRIKE_EVERY = 25;
 /** Which operation's client hangs up in the middle: one in so many. */
 export const HANG_UP_EVERY = 15;
 
@@ -34,5 +34,5 @@ export const TERMS = {
   ORPHAN_GRACE_SECONDS: '2',
   STOP_GRACE_SECONDS: '2',
   DOCKER_TIMEOUT_SECONDS: '15',
-  VOLUME_RETENTION: '30s',
+  VOLUME_RETENTION: '20s',
 } as const;

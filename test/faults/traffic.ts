@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { httpCall, HttpAnswer, HungUp } from '../support/http-call';
 import { SeededRandom } from '../support/seeded-random';
 import { Cluster, Member } from './cluster';
 import { DatabaseOutages } from './database-outages';
@@ -81,21 +82,14 @@ export class Traffic {
 
 /** @returns the answer, or in a word why there is none */
 async function request(
-  user: User,
+  { token }: User,
   { method, path, body }: Asked,
   { member, hangUp }: { member: Member; hangUp: number | null },
-): Promise<{ status: number; body: Readonly<Record<string, unknown>> } | string> {
+): Promise<HttpAnswer | string> {
   try {
-    const response = await fetch(`${member.url}${path}`, {
-      method,
-      headers: { authorization: `Bearer ${user.token}`, ...(body && { 'content-type': 'application/json' }) },
-      ...(body && { body: JSON.stringify(body) }),
-      ...(hangUp !== null && { signal: AbortSignal.timeout(hangUp) }),
-    });
-    return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+    return await httpCall(member.url, path, { method, token, body, ...(hangUp !== null && { hangUpMs: hangUp }) });
   } catch (error) {
-    if (error instanceof Error && error.name === 'TimeoutError') return 'hung up';
-    return 'cut off';
+    return error instanceof HungUp ? 'hung up' : 'cut off';
   }
 }
 
