@@ -29,7 +29,11 @@ const onDatabase = (database) => ({
 
 module.exports = {
   projects: [
-    { ...shared, displayName: 'unit', testMatch: ['<rootDir>/src/**/*.spec.ts', '<rootDir>/test/unit/**/*.spec.ts'] },
+    {
+      ...shared,
+      displayName: 'unit',
+      testMatch: ['src', 'test/unit', 'test/faults'].map((folder) => `<rootDir>/${folder}/**/*.spec.ts`),
+    },
     onDatabase('sqlite'),
     onDatabase('postgres'),
     {
@@ -37,6 +41,13 @@ module.exports = {
       displayName: 'e2e',
       testMatch: ['<rootDir>/test/e2e/**/*.e2e-spec.ts'],
       setupFiles: ['<rootDir>/test/support/database-sqlite.ts'],
+    },
+    {
+      ...shared,
+      // On services that may be killed: `npm run test:faults` brings them.
+      displayName: 'faults',
+      testMatch: ['<rootDir>/test/faults/**/*.e2e-spec.ts'],
+      setupFiles: ['<rootDir>/test/support/database-postgres.ts'],
     },
     {
       ...shared,

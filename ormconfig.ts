@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type BetterSqlite3 from 'better-sqlite3';
@@ -43,10 +44,20 @@ export function dataSourceOptions(databaseUrl: string): DataSourceOptions {
     ],
     synchronize: false,
   };
-  if (!databaseUrl.startsWith('sqlite:')) return { type: 'postgres', url: databaseUrl, ...schema };
+  if (!databaseUrl.startsWith('sqlite:')) {
+    return { type: 'postgres', url: databaseUrl, extra: { onConnect: survive }, ...schema };
+  }
   const database = databaseUrl.slice('sqlite:'.length);
   if (database !== ':memory:') mkdirSync(dirname(database), { recursive: true });
   return { type: 'better-sqlite3', database, prepareDatabase, ...schema };
+}
+
+/**
+ * A connection that PostgreSQL ends in the moment in which it is made has nobody who listens for its error: pg-pool (3.14) does
+ * not any more, TypeORM (1.1) not yet, and an error that nobody listens for ends the process. The query fails all the same.
+ */
+function survive(connection: EventEmitter): void {
+  connection.on('error', () => undefined);
 }
 
 /** WAL: readers never wait for the writer, and with NORMAL a killed process loses nothing that was committed. */

@@ -9,16 +9,16 @@ import { printFailure } from './lib/problem.mjs';
 import { startQuotaVm } from './lib/quota-vm.mjs';
 import { buildSandboxImage, sandboxImage } from './lib/sandbox-image.mjs';
 import { isEnding, runEnd, runScript } from './lib/shutdown.mjs';
-import { say, step } from './lib/steps.mjs';
+import { say } from './lib/steps.mjs';
 import { Tally } from './lib/tally.mjs';
-import { buildTestImage, testImage } from './lib/test-image.mjs';
+import { addTestImage, testImage } from './lib/test-image.mjs';
 import { prepareTestRun } from './lib/test-preparation.mjs';
 
 const tally = new Tally();
 
 async function startDocker() {
   const api = await startQuotaVm();
-  await step(`building ${testImage}`, (progress) => buildTestImage(api, progress));
+  await addTestImage(api);
   await buildSandboxImage(api);
   return api;
 }

@@ -1,12 +1,13 @@
 /**
- * `npm test`: everything that CI checks, on a bare machine: checks, build, unit, data and end-to-end tests.
- * `node scripts/test.mjs check|unit|data|e2e [jest arguments…]` runs one part of it.
+ * `npm test`: everything that CI checks, on a bare machine: checks, build, unit, data and end-to-end tests, tests under faults.
+ * `node scripts/test.mjs check|unit|data|e2e|faults [jest arguments…]` runs one part of it.
  * Its last line is always `N passed, N failed`.
  */
 import { build, ensureBuild } from './lib/build.mjs';
 import { CommandFailed, findCommand, run } from './lib/command.mjs';
 import { cleanEnvironment, readSettings } from './lib/environment-file.mjs';
 import { runtimeName } from './lib/gvisor.mjs';
+import { startFaultServices } from './lib/fault-services.mjs';
 import { runJest } from './lib/jest-run.mjs';
 import { startPostgres } from './lib/postgres-server.mjs';
 import { printFailure, Problem } from './lib/problem.mjs';
@@ -29,6 +30,7 @@ const suites = {
   // Two at once: they mostly wait, and each has a database and an instance of its own.
   data: { projects: ['sqlite', 'postgres'], services: ['databases', 'docker'], args: ['--maxWorkers=2'] },
   e2e: { projects: ['e2e'], services: ['databases', 'docker', 'registry'], args: ['--runInBand'] },
+  faults: { projects: ['faults'], services: ['faulty services'], args: ['--runInBand'] },
 };
 
 const tally = new Tally();
@@ -55,40 +57,50 @@ async function runChecks() {
   }
 }
 
-async function startServices(services) {
+const testImages = { TEST_IMAGE: testImage, TEST_SANDBOX_IMAGE: sandboxImage };
+
+/** Each starts something and says where it is. */
+const starters = {
+  databases: async () => ({
+    TEST_POSTGRES_URL: await step('starting PostgreSQL', startPostgres),
+    TEST_REDIS_URL: await step('starting Redis', startRedis),
+  }),
+  docker: async () => ({
+    ...{ DOCKER_HOST: (await startTestDocker(readSettings())).host, SANDBOX_RUNTIME: runtimeName },
+    ...testImages,
+  }),
+  registry: async () => ({ TEST_REGISTRY: await findTestRegistry() }),
+  'faulty services': async () => ({ ...(await startFaultServices()), SANDBOX_RUNTIME: runtimeName, ...testImages }),
+};
+
+const started = new Map();
+
+/** Starts what a part needs and no part before it has started. @returns {Promise<object>} the part's environment */
+async function environmentOf(part) {
   const env = cleanEnvironment();
-  if (services.includes('databases')) {
-    env.TEST_POSTGRES_URL = await step('starting PostgreSQL', startPostgres);
-    env.TEST_REDIS_URL = await step('starting Redis', startRedis);
+  for (const service of suites[part].services) {
+    if (!started.has(service)) started.set(service, await starters[service]());
+    Object.assign(env, started.get(service));
   }
-  if (services.includes('docker')) {
-    const { host } = await startTestDocker(readSettings());
-    Object.assign(env, { DOCKER_HOST: host, SANDBOX_RUNTIME: runtimeName });
-    Object.assign(env, { TEST_IMAGE: testImage, TEST_SANDBOX_IMAGE: sandboxImage });
-  }
-  if (services.includes('registry')) env.TEST_REGISTRY = await findTestRegistry();
   return env;
 }
 
-async function runSuites(parts, jestArgs) {
-  if (parts.length === 0) return;
+async function runSuite(part, jestArgs) {
   let env;
   try {
-    env = await startServices(parts.flatMap((part) => suites[part].services));
+    env = await environmentOf(part);
   } catch (error) {
     if (isEnding()) throw error;
     printFailure(error);
-    tally.check('test environment', false);
+    tally.check(`environment of ${part} tests`, false);
     return;
   }
-  for (const part of parts) {
-    say(`→ ${part} tests …`);
-    const { projects, args } = suites[part];
-    const result = await runJest({ projects, args: [...args, ...jestArgs], env });
-    if (isEnding()) return;
-    say(`${result.failed ? '✗' : '✓'} ${part} tests: ${result.passed} passed, ${result.failed} failed`);
-    tally.add({ name: `${part} tests`, ...result });
-  }
+  say(`→ ${part} tests …`);
+  const { projects, args } = suites[part];
+  const result = await runJest({ projects, args: [...args, ...jestArgs], env });
+  if (isEnding()) return;
+  say(`${result.failed ? '✗' : '✓'} ${part} tests: ${result.passed} passed, ${result.failed} failed`);
+  tally.add({ name: `${part} tests`, ...result });
 }
 
 async function runTests([part, ...jestArgs]) {
@@ -98,8 +110,10 @@ async function runTests([part, ...jestArgs]) {
   await prepareTestRun();
   if (!part || part === 'check') await runChecks();
   if (!part) await check('build (npm run build)', build);
-  else if (part === 'data' || part === 'e2e') await ensureBuild();
-  await runSuites(part ? [part].filter((name) => name in suites) : Object.keys(suites), jestArgs);
+  else if (part !== 'check' && part !== 'unit') await ensureBuild();
+  for (const name of part ? [part].filter((one) => one in suites) : Object.keys(suites)) {
+    if (!isEnding()) await runSuite(name, jestArgs);
+  }
 }
 
 async function main() {

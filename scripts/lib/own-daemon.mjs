@@ -146,6 +146,13 @@ export class OwnDaemon {
     this.watch.unref();
   }
 
+  /** @param {{ kill: boolean }} how kill: as a power cut, its containers with it; otherwise in good order */
+  async restart({ kill }) {
+    if (kill) await endProcess(this.identity, { signal: 'SIGKILL' });
+    else await this.stop();
+    await this.start();
+  }
+
   /** Stops it and its containers, bounded, and leaves no process, mount or socket. */
   async stop({ hurry } = {}) {
     clearInterval(this.watch);

@@ -6,7 +6,7 @@ import {
   chownSync,
   closeSync,
   existsSync,
-  mkdirSync,
+  mkdtempSync,
   openSync,
   readFileSync,
   readdirSync,
@@ -62,37 +62,68 @@ async function initialise({ bin, data, user, password, passwordFile }) {
   rmSync(passwordFile);
 }
 
-/** @returns {Promise<string>} a superuser's URL; tests make databases of their own on it */
-export async function startPostgres() {
+/** Its data, port and password outlive the process, so that it can be ended and started again. */
+class PostgresServer {
+  constructor({ bin, user, port, folder, data, password, settings }) {
+    this.url = `postgres://postgres:${password}@127.0.0.1:${port}/postgres`;
+    const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+    this.launching = { bin, user, port, data, log: join(folder, 'postgres.log'), args };
+  }
+
+  async start() {
+    const { bin, user, port, data, log, args } = this.launching;
+    const output = openSync(log, 'a');
+    const child = spawn(join(bin, 'postgres'), ['-D', data, ...args], {
+      ...user,
+      cwd: data,
+      detached: true,
+      stdio: ['ignore', output, output],
+    });
+    closeSync(output);
+    child.on('error', () => {});
+    rememberGroup(child.pid);
+    this.identity = identityOf(child.pid);
+    await untilReady({ bin, port, identity: this.identity, log });
+  }
+
+  /** SIGINT is PostgreSQL's fast shutdown: it does not wait for clients. */
+  async end({ signal = 'SIGINT', hurry } = {}) {
+    await endProcess(this.identity, { signal, graceMs: 5000, hurry });
+  }
+
+  /** @param {{ signal: 'SIGINT' | 'SIGQUIT' }} how SIGQUIT is a crash: nothing is written down, it recovers at its start */
+  async restart({ signal }) {
+    await this.end({ signal });
+    await this.start();
+  }
+}
+
+/**
+ * @param {{ survivesCrash?: boolean }} [options] survivesCrash: what was committed is there after a SIGQUIT
+ * @returns {Promise<PostgresServer>} with a superuser's URL; tests make databases of their own on it
+ */
+export async function startPostgresServer({ survivesCrash = false } = {}) {
   await ensurePackages({ postgresql: () => programs() !== undefined }, { services: ['postgresql.service'] });
   const [bin, user, port] = [programs(), await unprivileged(), await freePort()];
   const folder = temporaryFolder();
   chmodSync(folder, 0o711);
-  const data = join(folder, 'postgres');
-  mkdirSync(data, { mode: 0o700 });
+  const data = mkdtempSync(join(folder, 'postgres-'));
   const password = randomBytes(12).toString('hex');
   await initialise({ bin, data, user, password, passwordFile: join(folder, 'postgres-password') });
 
   const settings = { listen_addresses: '127.0.0.1', port, unix_socket_directories: data, max_connections: 200 };
-  // A lost test database costs nothing, an fsync costs time.
-  Object.assign(settings, { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' });
-  const log = join(folder, 'postgres.log');
-  const output = openSync(log, 'w');
-  const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
-  const child = spawn(join(bin, 'postgres'), ['-D', data, ...args], {
-    ...user,
-    cwd: data,
-    detached: true,
-    stdio: ['ignore', output, output],
-  });
-  closeSync(output);
-  child.on('error', () => {});
-  rememberGroup(child.pid);
-  const identity = identityOf(child.pid);
-  // SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
-  atEnd('stopping PostgreSQL', (hurry) => endProcess(identity, { signal: 'SIGINT', graceMs: 5000, hurry }));
-  await untilReady({ bin, port, identity, log });
-  return `postgres://postgres:${password}@127.0.0.1:${port}/postgres`;
+  // A lost test database costs nothing, an fsync costs time; only the machine's own crash would need one.
+  Object.assign(settings, { fsync: 'off', full_page_writes: 'off' });
+  if (!survivesCrash) settings.synchronous_commit = 'off';
+  const server = new PostgresServer({ bin, user, port, folder, data, password, settings });
+  atEnd('stopping PostgreSQL', (hurry) => server.end({ hurry }));
+  await server.start();
+  return server;
+}
+
+/** @returns {Promise<string>} the URL of one that nobody restarts */
+export async function startPostgres() {
+  return (await startPostgresServer()).url;
 }
 
 async function untilReady({ bin, port, identity, log }) {

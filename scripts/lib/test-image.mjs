@@ -6,6 +6,7 @@ import { findCommand, run } from './command.mjs';
 import { Problem } from './problem.mjs';
 import { cacheFolder, makeDataFolder } from './project.mjs';
 import { importImage } from './sandbox-image.mjs';
+import { step } from './steps.mjs';
 import { temporaryFolder } from './test-remains.mjs';
 
 export const testImage = 'berth/test:latest';
@@ -36,7 +37,11 @@ async function staticBusybox(progress) {
 }
 
 /** @param {import('./docker-api.mjs').DockerApi} api */
-export async function buildTestImage(api, progress) {
+export async function addTestImage(api) {
+  await step(`building ${testImage}`, (progress) => buildTestImage(api, progress));
+}
+
+async function buildTestImage(api, progress) {
   const busybox = await staticBusybox(progress);
   const root = join(temporaryFolder(), 'test-image');
   for (const folder of folders) mkdirSync(join(root, folder), { recursive: true });

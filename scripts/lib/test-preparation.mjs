@@ -6,6 +6,7 @@ import { takeLock } from './process-lock.mjs';
 import { dataFolder, makeDataFolder } from './project.mjs';
 import { atEnd } from './shutdown.mjs';
 import { clearEarlierRemains, clearRemains } from './test-remains.mjs';
+import { discardEarlierDockers } from './throwaway-docker.mjs';
 
 /** @throws Problem */
 export async function prepareTestRun() {
@@ -14,6 +15,7 @@ export async function prepareTestRun() {
   const lock = takeLock(join(dataFolder, 'test.lock'), { what: 'A test run' });
   atEnd('releasing the lock', () => lock.release());
   await clearEarlierRemains();
+  await discardEarlierDockers();
   atEnd('removing temporary files', clearRemains);
   await ensureDependencies();
 }

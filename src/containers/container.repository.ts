@@ -196,9 +196,13 @@ export class ContainerRepository {
       .execute();
   }
 
-  /** Says something about a container that changes nothing in it. */
-  async tell(userId: string, event: EventDraft): Promise<void> {
-    await this.database.runInTx(() => this.eventLog.append({ userId, drafts: [event] }));
+  /** Tells of an operation that goes on, which changes nothing. @throws ClaimLostError: then nothing is told */
+  async tell(row: ContainerRow, event: EventDraft): Promise<void> {
+    await this.database.runInTx(async () => {
+      await this.eventLog.append({ userId: row.userId, drafts: [event] });
+      const held = this.live().andWhere('c.id = :id AND c.operationId = :operationId', row);
+      if ((await held.getCount()) === 0) throw new ClaimLostError(`container ${row.id} is held by another operation`);
+    });
   }
 
   /** Ends the term of every claim: the process that held them is dead. */

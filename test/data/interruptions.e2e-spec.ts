@@ -1,6 +1,8 @@
 import { ContainersService } from '../../src/containers';
-import { ContainerRepository } from '../../src/containers/container.repository';
+import { ClaimLostError, ContainerRepository } from '../../src/containers/container.repository';
+import { containerFacts } from '../../src/containers/dto/container-facts';
 import { EngineError } from '../../src/docker';
+import { EventLog } from '../../src/events';
 import { SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
@@ -99,6 +101,39 @@ describe('an operation that meets another, or what it did not expect', () => {
     expect(answer.status).toBe(500);
     expect(answer.body).toMatchObject({ error: 'failed to stop container', code: 'claim_lost' });
     await eventually(async () => expect(await row()).toMatchObject({ operation: null, status: 'stopped' }));
+  });
+
+  it('must tell of no progress once its claim is lost', async () => {
+    const hold = engine.holdOn('ensureVolume');
+    dbId = String((await user.api.create()).body['db_id']);
+    await hold.reached;
+    const held = await row();
+    const repository = berth.app.get(ContainerRepository);
+    await takeFromHolder();
+    const log = berth.app.get(EventLog);
+    const told = await log.lastSeq(user.id);
+    const data = { ...containerFacts(held), stage: 'create', message: 'creating the container', progress: 70 };
+    await expect(repository.tell(held, { type: 'container_progress', data })).rejects.toThrow(ClaimLostError);
+    expect(await log.lastSeq(user.id)).toBe(told);
+    hold.release();
+    await eventually(async () => expect(await row()).toMatchObject({ operation: null, status: 'running' }));
+  });
+
+  it('must not forget a creation that was cut off if the database fails while it is taken over', async () => {
+    const hold = engine.holdOn('ensureVolume');
+    dbId = String((await user.api.create()).body['db_id']);
+    await hold.reached;
+    const repository = berth.app.get(ContainerRepository);
+    await takeFromHolder();
+    const record = jest
+      .spyOn(repository, 'record')
+      .mockRejectedValueOnce(new Error('Connection terminated unexpectedly'));
+    const stopping = user.api.stop(dbId);
+    hold.release();
+    expect((await stopping).status).toBe(500);
+    expect(record).toHaveBeenCalledTimes(1);
+    record.mockRestore();
+    await eventually(async () => expect(await row()).toMatchObject({ operation: null, statusReason: 'interrupted' }));
   });
 
   it('must cancel a creation that is deleted', async () => {
@@ -242,6 +277,16 @@ describe('an operation that meets another, or what it did not expect', () => {
       'guest session expired',
     );
   });
+
+  /** As another process does that believes this one dead, and then dies itself. */
+  async function takeFromHolder(): Promise<void> {
+    const repository = berth.app.get(ContainerRepository);
+    const { operationId, operation } = await row();
+    if (operationId === null || operation === null) throw new Error('nobody holds it');
+    await repository.abandon({ id: dbId, operationId, as: operation, now: new Date(0) });
+    const claim = { operation, operationId: 'another', expiresAt: new Date(0), now: new Date() };
+    expect(await repository.claim(await row(), claim)).toBe(true);
+  }
 
   async function row(): Promise<NonNullable<Awaited<ReturnType<ContainerRepository['findById']>>>> {
     const found = await berth.app.get(ContainerRepository).findById(dbId);

@@ -2,11 +2,12 @@ import { randomInt } from 'node:crypto';
 import { Caller, ContainersService } from '../../src/containers';
 import { ContainerRepository } from '../../src/containers/container.repository';
 import { DomainError } from '../../src/errors';
-import { type BerthEvent, type ContainerFacts, EventLog } from '../../src/events';
+import { EventLog } from '../../src/events';
 import { testImage } from '../support/api-client';
 import { Berth } from '../support/berth';
 import { eventually } from '../support/eventually';
 import { type EngineMethod, FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { replay } from '../support/replay';
 import { SeededRandom } from '../support/seeded-random';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 
@@ -177,17 +178,6 @@ describe.each(['none', 'move'] as const)('random operations under faults (volume
     return first().app.get(ContainerRepository);
   }
 });
-
-/** What a client that has followed every event believes. */
-function replay(events: readonly BerthEvent[]): Map<string, ContainerFacts> {
-  const known = new Map<string, ContainerFacts>();
-  for (const { type, data } of events) {
-    if (!('db_id' in data)) continue;
-    if (type === 'container_deleted') known.delete(data.db_id);
-    else known.set(data.db_id, data);
-  }
-  return known;
-}
 
 function byId(a: { db_id: string }, b: { db_id: string }): number {
   return a.db_id < b.db_id ? -1 : 1;

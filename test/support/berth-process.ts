@@ -4,6 +4,11 @@ import { promisify } from 'node:util';
 import { ApiClient } from './api-client';
 import { NO_RATE_LIMITS } from './no-rate-limits';
 
+export interface StartListeners {
+  readonly onOutput?: (chunk: Buffer) => void;
+  readonly onDeath?: (how: string) => void;
+}
+
 /** A server as a process of its own, so that it can be killed. Needs the build. */
 export class BerthProcess {
   private child: ChildProcess | null = null;
@@ -19,8 +24,8 @@ export class BerthProcess {
     };
   }
 
-  /** Starts it and waits until it listens. */
-  async start(onOutput?: (chunk: Buffer) => void): Promise<void> {
+  /** Starts it and waits until it listens. @param onDeath called if it ends later without having been asked to */
+  async start({ onOutput, onDeath }: StartListeners = {}): Promise<void> {
     const child = spawn(process.execPath, ['dist/src/main.js'], {
       env: this.environment,
       stdio: onOutput ? ['ignore', 'pipe', 'pipe', 'ipc'] : ['ignore', 'inherit', 'inherit', 'ipc'],
@@ -32,6 +37,9 @@ export class BerthProcess {
       child.on('message', (message: { type: string; url: string }) => {
         if (message.type === 'ready') resolve(message.url);
       });
+    });
+    child.once('exit', (code, signal) => {
+      if (this.child === child) onDeath?.(`with ${String(code ?? signal)}`);
     });
   }
 
@@ -66,7 +74,7 @@ export class BerthProcess {
   async recorded(use: (api: ApiClient) => Promise<void>): Promise<{ output: string; token: string }> {
     const chunks: Buffer[] = [];
     this.environment['LOG_LEVEL'] = 'trace';
-    await this.start((chunk) => chunks.push(chunk));
+    await this.start({ onOutput: (chunk) => chunks.push(chunk) });
     const api = await this.user();
     await use(api);
     await this.stop();

@@ -1,15 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
-import { createServer, IncomingMessage, request, Server, ServerResponse } from 'node:http';
+import { createServer, IncomingMessage, OutgoingHttpHeaders, request, Server, ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /**
- * What goes wrong with one call: `refuse` answers 500 without asking Docker, `drop` asks Docker and cuts the connection
- * instead of answering, `hang` asks Docker and never answers. The two `kill`s call back before or after Docker was asked,
- * and never answer.
+ * What goes wrong with one call. Without asking Docker: `refuse` answers 500, `lose` cuts the connection, `kill_before` calls
+ * back and never answers. Docker is asked, and the answer `drop`ped with the connection, `truncate`d in its middle, `corrupt`ed
+ * beyond reading, `delay`ed, withheld for ever (`hang`), or withheld with a call back (`kill_after`).
  */
-export type Fault = 'refuse' | 'drop' | 'hang' | 'kill_before' | 'kill_after';
+export type Fault =
+  'refuse' | 'lose' | 'drop' | 'truncate' | 'corrupt' | 'delay' | 'hang' | 'kill_before' | 'kill_after';
 
 interface Armed {
   readonly fault: Fault;
@@ -20,16 +21,27 @@ interface Armed {
   readonly onKill?: () => void;
 }
 
+/** A call that is struck. */
+export interface Strike {
+  readonly fault: Fault;
+  /** Of a `delay`. */
+  readonly delayMs?: number;
+  readonly onKill?: () => void;
+}
+
 /** A man in the middle of Berth and Docker's socket. Event streams and pings pass uncounted. */
 export class DockerProxy {
   private readonly server: Server;
   private armed: Armed | null = null;
+  private readonly eventStreams = new Set<ServerResponse>();
   /** The calls since the last `arm`, as `METHOD path-without-ids`. */
   calls: string[] = [];
   /** The call that was struck; null if there were not as many. */
   struck: string | null = null;
   /** While true, nothing reaches Docker at all. */
   down = false;
+  /** Asked about every call that nothing else strikes. */
+  onCall: (call: string) => Strike | null = () => null;
 
   private constructor(
     private readonly dockerSocket: string,
@@ -56,6 +68,16 @@ export class DockerProxy {
     this.struck = null;
   }
 
+  /** Cuts everything that is open now. */
+  cut(): void {
+    this.server.closeAllConnections();
+  }
+
+  /** Makes every event stream that is open now say what cannot be read. */
+  corruptEvents(): void {
+    for (const stream of this.eventStreams) stream.write('{"Type":"conta\u0000\n');
+  }
+
   async close(): Promise<void> {
     this.server.closeAllConnections();
     await new Promise((resolve) => this.server.close(resolve));
@@ -69,19 +91,19 @@ export class DockerProxy {
     }
     const call = `${incoming.method ?? ''} ${(incoming.url ?? '').replace(/\?.*/, '').replace(/[0-9a-f]{64}/g, ':id')}`;
     if (/\/(events|_ping|info)$/.test(call)) {
+      if (call.endsWith('/events')) {
+        this.eventStreams.add(answer);
+        answer.once('close', () => this.eventStreams.delete(answer));
+      }
       this.forward(incoming, answer, null);
       return;
     }
-    if (this.armed?.writesOnly === true && incoming.method === 'GET') {
-      this.forward(incoming, answer, null);
-      return;
-    }
-    this.calls.push(call);
-    const struck = this.armed?.nth === this.calls.length ? this.armed : null;
-    if (struck) this.struck = call;
+    const struck = this.strikeFor(call);
     if (struck?.fault === 'refuse') {
       incoming.resume();
       answer.writeHead(500, { 'content-type': 'application/json' }).end('{"message":"injected fault"}');
+    } else if (struck?.fault === 'lose') {
+      incoming.socket.destroy();
     } else if (struck?.fault === 'kill_before') {
       struck.onKill?.();
     } else {
@@ -89,22 +111,65 @@ export class DockerProxy {
     }
   }
 
-  private forward(incoming: IncomingMessage, answer: ServerResponse, struck: Armed | null): void {
+  private strikeFor(call: string): Strike | null {
+    if (this.armed?.writesOnly === true && call.startsWith('GET ')) return null;
+    this.calls.push(call);
+    if (this.armed?.nth !== this.calls.length) return this.onCall(call);
+    this.struck = call;
+    return this.armed;
+  }
+
+  private forward(incoming: IncomingMessage, answer: ServerResponse, struck: Strike | null): void {
     const { method, url, headers } = incoming;
     const onward = request({ socketPath: this.dockerSocket, method, path: url, headers }, (response) => {
       if (struck) {
-        response.resume().once('end', () => {
-          if (struck.fault === 'drop') incoming.socket.destroy();
-          if (struck.fault === 'kill_after') struck.onKill?.();
-        });
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.once('end', () => this.spoil({ struck, response, answer, body: Buffer.concat(chunks) }));
         return;
       }
       answer.writeHead(response.statusCode ?? 502, response.headers);
       answer.flushHeaders();
       response.pipe(answer);
+      // Docker died in the middle of it, so that must be seen.
+      response.once('error', () => incoming.socket.destroy());
     });
     onward.once('error', () => incoming.socket.destroy());
     if (!struck) answer.once('close', () => onward.destroy());
     incoming.pipe(onward);
   }
+
+  /** Hands on an answer of Docker's as the strike has it. */
+  private spoil(spoilt: { struck: Strike; response: IncomingMessage; answer: ServerResponse; body: Buffer }): void {
+    const { struck, response, answer, body } = spoilt;
+    const head = (): ServerResponse => answer.writeHead(response.statusCode ?? 502, headersOf(response, body));
+    switch (struck.fault) {
+      case 'drop':
+        answer.destroy();
+        return;
+      case 'truncate':
+        if (body.length === 0) answer.destroy();
+        else head().write(body.subarray(0, body.length / 2), () => answer.destroy());
+        return;
+      case 'corrupt':
+        // An answer without a body is corrupted in its head.
+        if (body.length === 0) answer.socket?.end('HTTQ/1.1 2\u0000\r\n\r\n');
+        else head().end(body.map((byte) => byte ^ 0x15));
+        return;
+      case 'delay':
+        setTimeout(() => head().end(body), struck.delayMs ?? 0);
+        return;
+      case 'kill_after':
+        struck.onKill?.();
+        return;
+      default:
+    }
+  }
+}
+
+/** Docker's own, for a body that comes in one piece. */
+function headersOf({ headers }: IncomingMessage, body: Buffer): OutgoingHttpHeaders {
+  const length = { 'transfer-encoding': undefined, 'content-length': String(body.length) };
+  const whole: OutgoingHttpHeaders = body.length === 0 ? headers : { ...headers, ...length };
+  return Object.fromEntries(Object.entries(whole).filter(([, value]) => value !== undefined));
 }

@@ -9,6 +9,13 @@ export interface HttpCall {
   readonly body?: unknown;
   /** The client's own address: any of 127.0.0.0/8. */
   readonly from?: string;
+  /** After how many milliseconds the client breaks the connection, answered or not; then {@link HungUp} is thrown. */
+  readonly hangUpMs?: number;
+}
+
+/** The client did not wait for the answer. */
+export class HungUp extends Error {
+  override readonly name = 'HungUp';
 }
 
 export interface HttpAnswer {
@@ -19,7 +26,7 @@ export interface HttpAnswer {
 
 /** One request as bare as Node.js makes it: from an address of the test's choice, with the headers that it gives alone. */
 export function httpCall(url: string, path: string, call: HttpCall = {}): Promise<HttpAnswer> {
-  const { method = 'GET', token, headers = {}, body, from } = call;
+  const { method = 'GET', token, headers = {}, body, from, hangUpMs } = call;
   return new Promise((resolve, reject) => {
     const request = httpRequest(
       new URL(path, url),
@@ -36,6 +43,7 @@ export function httpCall(url: string, path: string, call: HttpCall = {}): Promis
       (response) => {
         const chunks: Buffer[] = [];
         response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.once('error', reject);
         response.on('end', () => {
           const text = Buffer.concat(chunks).toString();
           const json = response.headers['content-type']?.startsWith('application/json') && text !== '';
@@ -48,6 +56,10 @@ export function httpCall(url: string, path: string, call: HttpCall = {}): Promis
       },
     );
     request.on('error', reject);
+    if (hangUpMs !== undefined) {
+      const timer = setTimeout(() => request.destroy(new HungUp('the client hung up')), hangUpMs);
+      request.once('close', () => clearTimeout(timer));
+    }
     request.end(body === undefined ? undefined : JSON.stringify(body));
   });
 }

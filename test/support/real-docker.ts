@@ -14,7 +14,7 @@ export class RealDocker {
     const chunks: Buffer[] = [];
     const sink = { write: (chunk: Buffer) => chunks.push(chunk) };
     this.docker.modem.demuxStream(stream, sink as never, sink as never);
-    await new Promise((resolve) => stream.once('end', resolve).once('close', resolve));
+    await new Promise((resolve, reject) => stream.once('end', resolve).once('close', resolve).once('error', reject));
     return Buffer.concat(chunks).toString();
   }
 

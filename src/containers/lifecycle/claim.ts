@@ -1,8 +1,12 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Signals } from '../../signals';
 import type { EventDraft } from '../../events';
 import type { ContainerRow } from '../container.entity';
 import { ClaimLostError, ContainerPatch, ContainerRepository } from '../container.repository';
 import type { Operation } from '../container-state';
+
+/** How soon a database that does not answer is asked again. */
+const ASK_AGAIN_MS = 250;
 
 /** The creation's holder was asked to give up. */
 export class CancelledError extends Error {
@@ -69,6 +73,26 @@ export class Claim {
     this.cancelled.signal.throwIfAborted();
   }
 
+  /**
+   * Asks the database whether the claim is still ours, and reads the row again. A write that failed may have been committed all
+   * the same: a connection can break between the commit and its answer, and then the claim is over and the row another.
+   *
+   * @throws ClaimLostError; what the database throws if it did not answer until the term was over
+   */
+  async confirm(): Promise<void> {
+    for (;;) {
+      this.assertHeld();
+      try {
+        if (!(await this.prolong())) throw new ClaimLostError('the claim has ended');
+        this.current = (await this.options.repository.findById(this.current.id)) ?? this.current;
+        return;
+      } catch (error) {
+        if (error instanceof ClaimLostError || this.expiresAt - Date.now() < ASK_AGAIN_MS) throw error;
+        await delay(ASK_AGAIN_MS);
+      }
+    }
+  }
+
   /** Writes the outcome with its events and ends the claim. @throws ClaimLostError, DomainError `name_taken` */
   async settle(patch: ContainerPatch, events: readonly EventDraft[] = []): Promise<ContainerRow> {
     this.current = await this.options.repository.settle({ row: this.current, patch, events });
@@ -108,18 +132,22 @@ export class Claim {
   }
 
   private async renew(): Promise<void> {
-    const { id, operationId } = this.current;
-    const expiresAt = Date.now() + this.options.termMs;
     try {
-      if (operationId === null || this.ended) return;
-      if (await this.options.repository.renew({ id, operationId, expiresAt: new Date(expiresAt) })) {
-        this.expiresAt = expiresAt;
-        if (await this.options.repository.isCancelled(id)) this.cancel();
-      } else {
-        this.lost.abort(new ClaimLostError('another process took the container over'));
-      }
+      if (this.current.operationId === null || this.ended) return;
+      if (!(await this.prolong())) this.lost.abort(new ClaimLostError('another process took the container over'));
+      else if (await this.options.repository.isCancelled(this.current.id)) this.cancel();
     } catch {
       // The database does not answer: try again at the next turn; assertHeld() notices when the term is over.
     }
+  }
+
+  /** @returns false if the claim is lost */
+  private async prolong(): Promise<boolean> {
+    const { id, operationId } = this.current;
+    const expiresAt = Date.now() + this.options.termMs;
+    if (operationId === null) return false;
+    const renewed = await this.options.repository.renew({ id, operationId, expiresAt: new Date(expiresAt) });
+    if (renewed) this.expiresAt = expiresAt;
+    return renewed;
   }
 }

@@ -15,7 +15,7 @@ export class ProgressReports {
 
   of({ row }: Claim): ProgressReporter {
     return new ProgressReporter(row, (draft) =>
-      this.repository.tell(row.userId, draft).catch((error: unknown) => {
+      this.repository.tell(row, draft).catch((error: unknown) => {
         this.logger.warn({ err: error, container_id: row.id }, 'progress could not be told');
       }),
     );

@@ -7,7 +7,7 @@ import { ClaimLostError } from '../container.repository';
 import { type Ending, isEnding, type Operation, type Verb } from '../container-state';
 import { CancelledError, Claim } from './claim';
 import { Recovery } from './recovery';
-import { settleFailedCreation } from './settlement';
+import { settleFailedCreation, type Settlement } from './settlement';
 
 const FAILED: Readonly<Record<Verb | Ending, ErrorCode>> = {
   create: 'create_failed',
@@ -18,6 +18,11 @@ const FAILED: Readonly<Record<Verb | Ending, ErrorCode>> = {
   expire: 'stop_failed',
   idle: 'stop_failed',
 };
+
+/** Of a creation that something else takes over from. */
+const INTERRUPTED = 'interrupted';
+
+const NOTHING: Settlement = { patch: {}, events: [] };
 
 /** Leads an operation back that cannot go on: its own when a step failed, or that of a holder who died. */
 @Injectable()
@@ -31,10 +36,11 @@ export class WayBack {
   async takeOver(claim: Claim): Promise<void> {
     if (claim.interrupted === null) return;
     await this.recovery.recover(claim, claim.interrupted);
+    if (claim.row.status === 'creating') {
+      const { patch, events } = settleFailedCreation(claim.row, INTERRUPTED);
+      await claim.record(patch, events);
+    }
     claim.tidied();
-    if (claim.row.status !== 'creating') return;
-    const { patch, events } = settleFailedCreation(claim.row, 'interrupted');
-    await claim.record(patch, events);
   }
 
   /** Takes back what a failed operation did, or leaves that to the next claim. */
@@ -49,13 +55,20 @@ export class WayBack {
     const way = claim.interrupted ?? wayFrom(verb);
     const unmade = verb === 'create' || (verb === 'start' && claim.row.status === 'error');
     try {
+      // Before anything is taken back in Docker: what the database did not acknowledge may be the truth by now.
+      await claim.confirm();
       // A creation is over even where Docker does not answer; the sweep removes what it may have left.
       await this.recovery.recover(claim, way).catch((fault: unknown) => {
         if (!unmade) throw fault;
       });
-      const { patch, events } = unmade ? settleFailedCreation(claim.row, reasonOf(error)) : { patch: {}, events: [] };
+      const failed = unmade ? reasonOf(error) : claim.row.status === 'creating' ? INTERRUPTED : null;
+      const { patch, events } = failed === null ? NOTHING : settleFailedCreation(claim.row, failed);
       await claim.settle(patch, events);
     } catch (fault) {
+      if (fault instanceof ClaimLostError) {
+        claim.end();
+        return;
+      }
       this.logger.error({ err: fault, container_id: id, operation: verb }, `${verb} could not be taken back yet`);
       await claim.abandon(verb === 'create' ? 'create' : way).catch(() => undefined);
     }

@@ -1,0 +1,75 @@
+/** A Docker daemon for one test run, with gVisor and the test image, which leaves nothing behind. */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { startOwnDocker } from './find-docker.mjs';
+import { checkGvisor } from './gvisor.mjs';
+import { OwnDaemon } from './own-daemon.mjs';
+import { clearLeftovers, daemonProcess } from './own-daemon-processes.mjs';
+import { Problem } from './problem.mjs';
+import { endProcess, identityOf } from './process-identity.mjs';
+import { testFolder } from './project.mjs';
+import { atEnd } from './shutdown.mjs';
+import { step } from './steps.mjs';
+import { addTestImage, testImage } from './test-image.mjs';
+
+/** Where the data lies while it is there: `faulty` is restarted and killed. */
+const folders = { tests: join(testFolder, 'docker'), faulty: join(testFolder, 'docker-faulty') };
+
+export const query = (filters) => encodeURIComponent(JSON.stringify(filters));
+
+/** Networks are removed through the daemon, because their bridges would stay behind on the machine. */
+async function discard(own, { hurry } = {}) {
+  const everything = own.api.call('GET', '/containers/json?all=true').then(async (containers) => {
+    await Promise.all(containers.map(({ Id: id }) => own.api.remove(`/containers/${id}?force=true`).catch(() => {})));
+    const networks = await own.api.call('GET', `/networks?filters=${query({ type: ['custom'] })}`);
+    for (const { Id: id } of networks) await own.api.remove(`/networks/${id}`).catch(() => {});
+  });
+  const hurried = new Promise((resolve) => hurry?.addEventListener('abort', resolve));
+  await Promise.race([
+    everything.catch(() => {}),
+    hurried,
+    new Promise((resolve) => setTimeout(resolve, 60_000).unref()),
+  ]);
+  await own.stop({ hurry });
+  rmSync(own.paths.folder, { recursive: true, force: true });
+}
+
+/** Every daemon of a killed run. */
+export async function discardEarlierDockers() {
+  if (process.platform !== 'linux' || process.getuid() !== 0) return;
+  for (const folder of Object.values(folders)) await discardEarlier(folder);
+}
+
+/** The daemon of a killed run is started or taken over once more, so that what it left is removed in an orderly way. */
+async function discardEarlier(folder) {
+  const earlier = new OwnDaemon(folder);
+  if (!earlier.hasData()) return;
+  await step('removing what an earlier run left', async () => {
+    try {
+      await earlier.start();
+      await discard(earlier);
+    } catch {
+      const alive = daemonProcess(earlier.paths);
+      if (alive) await endProcess(identityOf(alive), { signal: 'SIGKILL' });
+      await clearLeftovers(earlier.paths);
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+}
+
+/**
+ * @param {keyof typeof folders} name
+ * @returns {Promise<{ api: import('./docker-api.mjs').DockerApi, own: OwnDaemon }>}
+ * @throws Problem where gVisor does not work
+ */
+export async function startThrowawayDocker(name) {
+  const docker = await startOwnDocker(folders[name], {
+    onStart: (own) =>
+      atEnd('removing the Docker daemon', (hurry) => step('removing the Docker daemon', () => discard(own, { hurry }))),
+  });
+  await addTestImage(docker.api);
+  if (await checkGvisor(docker, { image: testImage })) return docker;
+  throw new Problem('The tests need gVisor, and it does not work here.', [
+    'The reason is above. Unit tests alone: node scripts/test.mjs unit',
+  ]);
+}

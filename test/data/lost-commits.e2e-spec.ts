@@ -1,0 +1,102 @@
+import { ContainerRepository } from '../../src/containers/container.repository';
+import type { ContainerRow } from '../../src/containers/container.entity';
+import { testImage } from '../support/api-client';
+import { Berth, TestUser } from '../support/berth';
+import { eventually } from '../support/eventually';
+import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+
+jest.setTimeout(30_000);
+
+const INSTANCE = 'lost-commits';
+const LARGER = { name: 'one', memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
+
+/** The database commits and its connection breaks before it can say so, as at a restart or failover. */
+describe.each(['none', 'move'] as const)('a commit whose answer is lost (volumeResize: %s)', (volumeResize) => {
+  let daemon: FakeDaemon;
+  let engine: FakeEngine;
+  let berth: Berth;
+  let user: TestUser;
+  let dbId: string;
+
+  beforeEach(async () => {
+    daemon = new FakeDaemon();
+    daemon.capabilities = { ...daemon.capabilities, volumeResize };
+    const environment = {
+      ...{ INSTANCE_ID: INSTANCE, OPERATION_CLAIM_SECONDS: '2', SWEEP_INTERVAL_SECONDS: '1' },
+      VOLUME_COPY_IMAGE: testImage(),
+    };
+    engine = new FakeEngine(daemon);
+    berth = await Berth.start({ engine, environment });
+    user = await berth.user();
+    dbId = (await user.api.running({ name: 'one' })).db_id;
+    daemon.write((await row()).volumeName, 'data');
+  });
+
+  afterEach(async () => {
+    jest.restoreAllMocks();
+    await berth.stop();
+    expect(daemon.violations).toEqual([]);
+  });
+
+  it('of an update must leave the container that the row names running, on its data', async () => {
+    loseCommit();
+    expect((await user.api.update(dbId, LARGER)).status).toBe(500);
+    const committed = await row();
+    expect(committed).toMatchObject({ memoryMb: 512, generation: 2 });
+    await expectSettled();
+    expect(daemon.running(dbId).map(({ dockerId }) => dockerId)).toEqual([committed.dockerId]);
+    expect(daemon.volumes.get(committed.volumeName)).toMatchObject({ content: 'data' });
+    expect(removals()).not.toContain(committed.dockerId);
+  });
+
+  it('of a start must leave the container running that was made anew', async () => {
+    daemon.vanish(String((await row()).dockerId));
+    await eventually(async () => expect(await row()).toMatchObject({ status: 'stopped' }));
+    loseCommit();
+    expect((await user.api.start(dbId)).status).toBe(500);
+    const committed = await row();
+    expect(committed).toMatchObject({ status: 'running', generation: 2 });
+    await expectSettled();
+    expect(daemon.running(dbId).map(({ dockerId }) => dockerId)).toEqual([committed.dockerId]);
+    expect(removals()).not.toContain(committed.dockerId);
+  });
+
+  it('of a creation must leave it running', async () => {
+    loseCommit();
+    const created = await user.api.create({ name: 'two' });
+    dbId = String(created.body['db_id']);
+    await eventually(async () => expect(await row()).toMatchObject({ status: 'running', operation: null }));
+    const { dockerId } = await row();
+    await expectSettled();
+    expect(daemon.running(dbId).map((running) => running.dockerId)).toEqual([dockerId]);
+    expect(removals()).toEqual([]);
+  });
+
+  /** The next outcome is committed, and nobody is told. */
+  function loseCommit(): void {
+    const repository = berth.app.get(ContainerRepository);
+    const settle = repository.settle.bind(repository);
+    jest.spyOn(repository, 'settle').mockImplementationOnce(async (change) => {
+      await settle(change);
+      throw new Error('Connection terminated unexpectedly');
+    });
+  }
+
+  function removals(): unknown[] {
+    const calls = engine.calls.filter(({ method }) => method === 'removeContainer');
+    return calls.map((call) => call.arguments[0]);
+  }
+
+  async function expectSettled(): Promise<void> {
+    await eventually(async () => {
+      expect(await row()).toMatchObject({ operation: null, status: 'running' });
+      expect([...daemon.containers.values()].filter(({ spec }) => spec.owner.containerId === dbId)).toHaveLength(1);
+    });
+  }
+
+  async function row(): Promise<ContainerRow> {
+    const found = await berth.app.get(ContainerRepository).findById(dbId);
+    if (!found) throw new Error('there is no such container');
+    return found;
+  }
+});

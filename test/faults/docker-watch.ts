@@ -1,0 +1,73 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { RealDocker } from '../support/real-docker';
+import { Cohabitation } from './cohabitation';
+import { Journal } from './journal';
+
+const AGAIN_MS = 200;
+
+/** Watches Docker itself, past the proxies, for two containers that run on one volume. */
+export class DockerWatch {
+  private readonly stopped = new AbortController();
+  private readonly ended: Promise<void>;
+
+  constructor(
+    private readonly instance: string,
+    private readonly docker: RealDocker,
+    private readonly cohabitation: Cohabitation,
+    private readonly journal: Journal,
+  ) {
+    this.ended = this.watch();
+  }
+
+  async close(): Promise<void> {
+    this.stopped.abort();
+    await this.ended;
+  }
+
+  private async watch(): Promise<void> {
+    while (!this.stopped.signal.aborted) {
+      // While Docker is away there is nothing to watch.
+      await this.connection().catch(() => undefined);
+      await delay(AGAIN_MS);
+    }
+  }
+
+  private async connection(): Promise<void> {
+    const { docker } = this.docker;
+    const label = [`berth.instance=${this.instance}`];
+    const filters = { type: ['container'], event: ['start', 'die'], label };
+    const stream = await docker.getEvents({ filters, abortSignal: this.stopped.signal } as object);
+    this.complain(this.cohabitation.reset(await this.running(label)));
+    let rest = '';
+    for await (const chunk of stream) {
+      const lines = (rest + String(chunk)).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) {
+        const { Action, Actor } = JSON.parse(line) as { Action: string; Actor: { ID: string; Attributes: Labels } };
+        const sign = { action: Action, dockerId: Actor.ID, containerId: rowOf(Actor.Attributes) };
+        this.journal.note('docker', Action, sign);
+        this.complain(this.cohabitation.take(sign));
+      }
+    }
+  }
+
+  /** By inspection: for a moment after a stop, Docker 26.1 still lists it as running. */
+  private async running(label: string[]): Promise<{ dockerId: string; containerId: string }[]> {
+    const { docker } = this.docker;
+    const listed = await docker.listContainers({ filters: { label, status: ['running'] } });
+    const inspected = await Promise.all(listed.map(async ({ Id }) => docker.getContainer(Id).inspect()));
+    return inspected
+      .filter(({ State }) => State.Running)
+      .map(({ Id, Config }) => ({ dockerId: Id, containerId: rowOf(Config.Labels) }));
+  }
+
+  private complain(complaints: readonly string[]): void {
+    for (const complaint of complaints) this.journal.complain(complaint);
+  }
+}
+
+type Labels = Readonly<Record<string, string>>;
+
+function rowOf(labels: Labels): string {
+  return labels['berth.container_id'] ?? '';
+}

@@ -1,0 +1,87 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Client } from 'pg';
+import type { BerthEvent } from '../../src/events';
+import { ApiClient } from '../support/api-client';
+import { RealDocker } from '../support/real-docker';
+import { Cluster } from './cluster';
+import { Follower } from './follower';
+import { TIERS } from './setting';
+import type { ContainerTruth, RowTruth, Truth, UserTruth, VolumeTruth } from './truth';
+import { User } from './user';
+
+const MB = 1024 * 1024;
+const PAGE = 500;
+
+/** Looks everywhere: into the database, Docker, the volumes themselves, and what each user is told. */
+export async function findTruth(
+  cluster: Cluster,
+  docker: RealDocker,
+  users: readonly { user: User; follower: Follower }[],
+): Promise<Truth> {
+  const database = new Client({ connectionString: cluster.database.url });
+  await database.connect();
+  try {
+    const ids = await database.query<{ id: string; username: string }>('SELECT id, username FROM users');
+    const idOf = new Map(ids.rows.map(({ id, username }) => [username, id]));
+    const told: UserTruth[] = [];
+    for (const [index, { user, follower }] of users.entries()) {
+      const { url } = cluster.members[index % cluster.members.length] ?? {};
+      const api = new ApiClient(url ?? '', user.token);
+      told.push({ id: idOf.get(user.name) ?? '', ...(await toldTo(user, api)), followed: [...follower.events] });
+    }
+    const filters = { label: [`berth.instance=${cluster.instance}`] };
+    const [containers, volumes] = [await containersIn(docker, filters), await volumesIn(docker, filters)];
+    const { rows } = await database.query<RowTruth>('SELECT * FROM containers');
+    return { rows, containers, volumes, users: told };
+  } finally {
+    await database.end();
+  }
+}
+
+async function toldTo(user: User, api: ApiClient): Promise<Omit<UserTruth, 'id' | 'followed'>> {
+  const events: BerthEvent[] = [];
+  for (let page = PAGE; page === PAGE;) {
+    const after = String(events.at(-1)?.seq ?? 0);
+    const { body } = await api.call('GET', `/api/events?after=${after}&limit=${String(PAGE)}`);
+    const got = body['events'] as BerthEvent[];
+    events.push(...got);
+    page = got.length;
+  }
+  const { body: list } = await api.call('GET', '/api/containers');
+  const { containers: limit } = TIERS.tiers[user.tier as keyof typeof TIERS.tiers];
+  return { name: user.name, limit, list: list as unknown as UserTruth['list'], events };
+}
+
+type Filters = Readonly<Record<string, string[]>>;
+
+async function containersIn({ docker }: RealDocker, filters: Filters): Promise<ContainerTruth[]> {
+  const listed = await docker.listContainers({ all: true, filters });
+  return Promise.all(
+    listed.map(async ({ Id }) => {
+      const { Name, State, Config, HostConfig, Mounts } = await docker.getContainer(Id).inspect();
+      return {
+        id: Id,
+        name: Name.slice(1),
+        running: State.Running,
+        containerId: Config.Labels['berth.container_id'] ?? '',
+        generation: Number(Config.Labels['berth.generation']),
+        memoryMb: (HostConfig.Memory ?? 0) / MB,
+        cpuShares: (1000 * (HostConfig.CpuQuota ?? 0)) / (HostConfig.CpuPeriod ?? 1),
+        runtime: HostConfig.Runtime ?? '',
+        volume: Mounts.find(({ Destination }) => Destination === '/home/user')?.Name ?? '',
+      };
+    }),
+  );
+}
+
+async function volumesIn({ docker }: RealDocker, filters: Filters): Promise<VolumeTruth[]> {
+  const { Volumes } = await docker.listVolumes({ filters });
+  return Promise.all(
+    Volumes.map(async ({ Name, Labels, Mountpoint }) => {
+      const files = (await readdir(Mountpoint)).filter((file) => file.startsWith('mark-'));
+      const marks = files.map(async (file) => [file, (await readFile(join(Mountpoint, file), 'utf8')).trim()] as const);
+      return { name: Name, containerId: Labels['berth.container_id'] ?? '', marks: new Map(await Promise.all(marks)) };
+    }),
+  );
+}

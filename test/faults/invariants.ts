@@ -1,0 +1,135 @@
+import type { ContainerFacts } from '../../src/events';
+import { replay } from '../support/replay';
+import type { ContainerTruth, RowTruth, Truth, UserTruth } from './truth';
+
+/** By `db_id`: the marks that are known to be written, and those that may be. */
+export type MarksOf = (dbId: string) => { readonly written: ReadonlySet<string>; readonly tried: ReadonlySet<string> };
+
+/** Each finds what contradicts one promise, in words; nothing if it is kept. */
+
+/** Deleted rows too: a purge is an operation. */
+export function stuck({ rows }: Truth): string[] {
+  return rows.flatMap((row) => [
+    ...(row.operation === null ? [] : [`${about(row)} is held by ${row.operation}`]),
+    ...(row.deleted_at !== null || row.status !== 'creating' ? [] : [`${about(row)} is still creating`]),
+    ...(row.deleted_at === null || row.purged_at !== null ? [] : [`${about(row)} is not purged`]),
+  ]);
+}
+
+/** Of every live row: the container that it names is what it says, and there is no other. */
+export function rowsUnlikeDocker({ rows, containers }: Truth): string[] {
+  return live(rows).flatMap((row) => {
+    const own = containers.filter(({ containerId }) => containerId === row.id);
+    const others = own.filter(({ id }) => id !== row.docker_id).map(({ name }) => `${about(row)} has another: ${name}`);
+    const current = own.find(({ id }) => id === row.docker_id);
+    if (row.status === 'error') return [...others, ...(current ? [`${about(row)} has a container`] : [])];
+    if (current) return [...others, ...differences(row, current)];
+    return row.status === 'running' ? [...others, `${about(row)} has no container`] : others;
+  });
+}
+
+function differences(row: RowTruth, container: ContainerTruth): string[] {
+  const is = {
+    ...{ running: container.running, name: container.name, volume: container.volume, runtime: container.runtime },
+    ...{ generation: container.generation, memoryMb: container.memoryMb, cpuShares: container.cpuShares },
+  };
+  const ought = {
+    ...{ running: row.status === 'running', name: `berth-${row.id}`, volume: row.volume_name, runtime: 'runsc' },
+    ...{ generation: row.generation, memoryMb: row.memory_mb, cpuShares: row.cpu_shares },
+  };
+  const keys = Object.keys(ought) as (keyof typeof ought)[];
+  return keys
+    .filter((key) => is[key] !== ought[key])
+    .map((key) => `${about(row)}: ${key} is ${String(is[key])} and ought to be ${String(ought[key])}`);
+}
+
+/** Containers without a live row. */
+export function orphanContainers({ rows, containers }: Truth): string[] {
+  const known = new Set(live(rows).map(({ id }) => id));
+  return containers.filter(({ containerId }) => !known.has(containerId)).map(({ name }) => `${name} has no row`);
+}
+
+/** Volumes without a row that keeps data. */
+export function orphanVolumes({ rows, volumes }: Truth): string[] {
+  const known = new Set(rows.filter(({ purged_at }) => purged_at === null).map(({ volume_name }) => volume_name));
+  return volumes.filter(({ name }) => !known.has(name)).map(({ name }) => `the volume ${name} has no row`);
+}
+
+/** Every row that was ever in Docker and is not purged has its volume, with all that was written, and nobody else's. */
+export function lostData({ rows, volumes }: Truth, marksOf: MarksOf): string[] {
+  return rows
+    .filter(({ docker_id, purged_at }) => docker_id !== null && purged_at === null)
+    .flatMap((row) => {
+      const volume = volumes.find(({ name }) => name === row.volume_name);
+      if (!volume) return [`${about(row)} has no volume`];
+      const { written, tried } = marksOf(row.id);
+      const lost = [...written].filter((mark) => volume.marks.get(mark) !== row.id);
+      const foreign = [...volume.marks].filter(
+        ([mark, text]) => !tried.has(mark) || (written.has(mark) && text !== row.id),
+      );
+      return [
+        ...lost.map((mark) => `${about(row)} has lost ${mark}`),
+        ...foreign.map(([mark]) => `${about(row)} has ${mark}, which was not written there`),
+      ];
+    });
+}
+
+/** The list tells of every live row and of no other, and of no more than the tier allows. */
+export function wrongCounts({ rows, users }: Truth): string[] {
+  return users.flatMap(({ id, name, limit, list }) => {
+    const rowsOf = live(rows).filter(({ user_id }) => user_id === id).length;
+    const counts = { rows: rowsOf, listed: list.containers.length, count: list.count };
+    const wrong = Object.values(counts).some((count) => count !== rowsOf) || rowsOf > limit;
+    return wrong ? [`${name} has ${JSON.stringify(counts)}, limit ${String(limit)}`] : [];
+  });
+}
+
+/** By the log and by the follower: 1…n, and the same events. */
+export function eventGaps({ users }: Truth): string[] {
+  return users.flatMap(({ name, list, events, followed }) => {
+    const seqs = events.map(({ seq }) => seq);
+    const firstWrong = seqs.findIndex((seq, index) => seq !== index + 1);
+    return [
+      ...(firstWrong === -1
+        ? []
+        : [`${name}: event ${String(firstWrong + 1)} is numbered ${String(seqs[firstWrong])}`]),
+      ...(seqs.length === list.event_seq
+        ? []
+        : [`${name} has ${String(seqs.length)} events and event_seq ${String(list.event_seq)}`]),
+      ...(JSON.stringify(followed) === JSON.stringify(events)
+        ? []
+        : [
+            `${name}: the follower was sent ${String(followed.length)} events that are not the ${String(events.length)} of the log`,
+          ]),
+    ];
+  });
+}
+
+/** What a client believes that has followed all events is what the list says, fact by fact. */
+export function replayUnlikeList({ users }: Truth): string[] {
+  return users.flatMap(({ name, events, list }: UserTruth) => {
+    const told = facts([...replay(events).values()]);
+    const listed = facts(list.containers);
+    return [
+      ...[...told].filter((one) => !listed.has(one)).map((one) => `${name}: the events tell of ${one}`),
+      ...[...listed].filter((one) => !told.has(one)).map((one) => `${name}: the list tells of ${one}`),
+    ];
+  });
+}
+
+function facts(containers: readonly ContainerFacts[]): Set<string> {
+  return new Set(
+    containers.map(({ db_id, id, name, status, image, role, resources }) => {
+      const { memory_mb, cpu_shares, disk_mb } = resources;
+      return JSON.stringify({ db_id, id, name, status, image, role, memory_mb, cpu_shares, disk_mb });
+    }),
+  );
+}
+
+function live(rows: readonly RowTruth[]): RowTruth[] {
+  return rows.filter(({ deleted_at }) => deleted_at === null);
+}
+
+function about({ id, status, deleted_at }: RowTruth): string {
+  return `${deleted_at === null ? status : 'deleted'} ${id}`;
+}

@@ -1,0 +1,60 @@
+import { createWriteStream, mkdirSync, rmSync, type WriteStream } from 'node:fs';
+import { join } from 'node:path';
+
+/** Where the last run's journal and its servers' logs are. */
+const FOLDER = join('.berth', 'faults');
+
+/** What happened in a run: in a file, line by line, and in counts. */
+export class Journal {
+  private readonly file: WriteStream;
+  private readonly counts = new Map<string, Map<string, number>>();
+  readonly complaints: string[] = [];
+
+  constructor(private readonly since = Date.now()) {
+    rmSync(FOLDER, { recursive: true, force: true });
+    mkdirSync(FOLDER, { recursive: true });
+    this.file = createWriteStream(join(FOLDER, 'journal.log'));
+  }
+
+  /** A file beside the journal. */
+  log(name: string): WriteStream {
+    return createWriteStream(join(FOLDER, `${name}.log`), { flags: 'a' });
+  }
+
+  /** Counts a thing of a kind, and writes it down with its details. */
+  note(kind: string, what: string, details: object = {}): void {
+    const counts = this.counts.get(kind) ?? new Map<string, number>();
+    this.counts.set(kind, counts.set(what, (counts.get(what) ?? 0) + 1));
+    const at = new Date().toISOString();
+    this.file.write(`${JSON.stringify({ at, [kind]: what, ...details })}\n`);
+  }
+
+  /** Something that must not be. */
+  complain(complaint: string): void {
+    this.complaints.push(complaint);
+    this.note('complaint', complaint);
+  }
+
+  count(kind: string, what?: string): number {
+    const counts = this.counts.get(kind);
+    if (what !== undefined) return counts?.get(what) ?? 0;
+    return [...(counts?.values() ?? [])].reduce((sum, count) => sum + count, 0);
+  }
+
+  /** For a person who watches. */
+  say(line: string): void {
+    const seconds = ((Date.now() - this.since) / 1000).toFixed(0).padStart(4);
+    process.stdout.write(`${seconds} s  ${line}\n`);
+    this.note('said', line);
+  }
+
+  /** Everything of a kind with its count, the most frequent first. */
+  summary(kind: string): string {
+    const entries = [...(this.counts.get(kind) ?? [])].sort(([, a], [, b]) => b - a);
+    return entries.map(([what, count]) => `${what} ${String(count)}`).join(', ');
+  }
+
+  async close(): Promise<void> {
+    await new Promise((resolve) => this.file.end(resolve));
+  }
+}

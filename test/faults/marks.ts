@@ -1,0 +1,49 @@
+import { RealDocker } from '../support/real-docker';
+import { Journal } from './journal';
+
+/** Docker under load, in a run that takes it away at times. */
+const ANSWER_MS = 20_000;
+
+/** What was written into containers' data volumes, each mark a file of its own, by way of Docker's exec. */
+export class Marks {
+  private next = 1;
+  /** By `db_id`: the marks of which it is known that they were written. */
+  private readonly written = new Map<string, Set<string>>();
+  /** By `db_id`: the marks that may have been. */
+  private readonly tried = new Map<string, Set<string>>();
+
+  constructor(
+    private readonly docker: RealDocker,
+    private readonly journal: Journal,
+  ) {}
+
+  async write(dbId: string, dockerId: string): Promise<void> {
+    const mark = `mark-${String(this.next++)}`;
+    add(this.tried, dbId, mark);
+    const script = `echo ${dbId} > /home/user/${mark} && sync && echo written`;
+    const printed = await within(ANSWER_MS, this.docker.exec(dockerId, ['sh', '-c', script])).catch(String);
+    const isWritten = /^written$/m.test(printed);
+    if (isWritten) add(this.written, dbId, mark);
+    this.journal.note('mark', isWritten ? 'written' : 'not known', { dbId, dockerId, file: mark, printed });
+  }
+
+  of(dbId: string): { written: ReadonlySet<string>; tried: ReadonlySet<string> } {
+    return { written: this.written.get(dbId) ?? new Set(), tried: this.tried.get(dbId) ?? new Set() };
+  }
+}
+
+function add(marks: Map<string, Set<string>>, dbId: string, mark: string): void {
+  marks.set(dbId, (marks.get(dbId) ?? new Set()).add(mark));
+}
+
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error('Docker does not answer')), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

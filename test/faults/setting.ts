@@ -1,0 +1,38 @@
+/** How large a run is. `BERTH_TEST_OPERATIONS` makes one that only tries something out. */
+export const OPERATIONS = Number(process.env['BERTH_TEST_OPERATIONS'] ?? 2_000);
+export const USERS = 20;
+export const PROCESSES = 3;
+
+/** Which call of a process to Docker is struck: one in so many. */
+export const STRIKE_EVERY = 25;
+/** Which operation's client hangs up in the middle: one in so many. */
+export const HANG_UP_EVERY = 15;
+
+/** Small, so that users come to their limits all the time, and two processors can carry the containers of all of them. */
+const limits = { memory_mb: 512, cpu_shares: 1000, disk_mb: 2048, session: null, session_once: false, agents: 0 };
+export const TIERS = {
+  minimum: { memory_mb: 256, cpu_shares: 250, disk_mb: 1024 },
+  tiers: {
+    one: { containers: 1, ...limits },
+    two: { containers: 2, ...limits },
+    three: { containers: 3, ...limits },
+  },
+};
+export const TIER_NAMES = ['one', 'two', 'three'] as const;
+
+export const SIZES = [
+  { memory_mb: 256, cpu_shares: 500, disk_mb: 1024 },
+  { memory_mb: 384, cpu_shares: 500, disk_mb: 1024 },
+  { memory_mb: 512, cpu_shares: 1000, disk_mb: 2048 },
+] as const;
+
+/** Short terms, so that recovery happens during the run and not after it. */
+export const TERMS = {
+  OPERATION_CLAIM_SECONDS: '6',
+  OPERATION_WAIT_SECONDS: '10',
+  SWEEP_INTERVAL_SECONDS: '4',
+  ORPHAN_GRACE_SECONDS: '2',
+  STOP_GRACE_SECONDS: '2',
+  DOCKER_TIMEOUT_SECONDS: '15',
+  VOLUME_RETENTION: '20s',
+} as const;

@@ -1,0 +1,104 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { httpCall, HttpAnswer, HungUp } from '../support/http-call';
+import { SeededRandom } from '../support/seeded-random';
+import { Cluster, Member } from './cluster';
+import { DatabaseOutages } from './database-outages';
+import { isExpected } from './expected-answers';
+import { Journal } from './journal';
+import { Marks } from './marks';
+import { HANG_UP_EVERY, OPERATIONS } from './setting';
+import { Asked, User } from './user';
+
+/** How long people think, at most. */
+const THINK_MS = 500;
+/** How long they wait after a failure, twice as long after each further one. */
+const DISCOURAGED_MS = 1_000;
+const MOST_DISCOURAGED_MS = 10_000;
+/** One write for so many requests. */
+const MARK_EVERY = 6;
+const HANG_UP_WITHIN_MS = 400;
+
+interface Parts {
+  readonly cluster: Cluster;
+  readonly marks: Marks;
+  readonly outages: DatabaseOutages;
+  readonly journal: Journal;
+  readonly onOperation: (operation: number) => void;
+}
+
+/** All users at once, each one request after the other, until the run has as many as it should. */
+export class Traffic {
+  private begun = 0;
+
+  constructor(private readonly parts: Parts) {}
+
+  async run(users: readonly { user: User; random: SeededRandom }[]): Promise<void> {
+    await Promise.all(users.map(({ user, random }) => this.work(user, random)));
+  }
+
+  private async work(user: User, random: SeededRandom): Promise<void> {
+    let failures = 0;
+    while (this.begun < OPERATIONS) {
+      this.begun += 1;
+      this.parts.onOperation(this.begun);
+      const succeeded = await this.operate(user, random);
+      failures = succeeded ? 0 : failures + 1;
+      const running = random.chance(1 / MARK_EVERY) ? user.running() : null;
+      if (running) await this.parts.marks.write(running.db_id, running.id);
+      await delay(failures > 0 ? discouragement(failures) : THINK_MS * random.next());
+    }
+  }
+
+  /** @returns whether there was an answer that is no failure of the server's */
+  private async operate(user: User, random: SeededRandom): Promise<boolean> {
+    const { cluster, outages, journal } = this.parts;
+    const asked = user.next();
+    const member = cluster.pick(random);
+    const hangUp = random.chance(1 / HANG_UP_EVERY) ? HANG_UP_WITHIN_MS * random.next() : null;
+    const [since, { deaths, up }] = [Date.now(), member];
+    const details = { user: user.name, member: member.name, path: `${asked.method} ${asked.path}`, ...asked.body };
+    const outcome = await request(user, asked, { member, hangUp });
+    const ms = Date.now() - since;
+    if (typeof outcome === 'string') {
+      journal.note('operation', `${asked.verb} ${outcome}`, { ...details, ms });
+      const explained = outcome === 'hung up' || member.deaths > deaths || !up || !member.up;
+      if (!explained) journal.complain(`${member.name} did not answer ${details.path} (${outcome})`);
+      return outcome === 'hung up';
+    }
+    const { status, body } = outcome;
+    const code = body['code'];
+    journal.note('operation', [asked.verb, status, code].filter(Boolean).join(' '), {
+      ...details,
+      ms,
+      body: brief(body),
+    });
+    if (!isExpected(asked.verb, { status, code }, { databaseDown: outages.since(since) })) {
+      journal.complain(`${details.path} was answered ${String(status)} ${JSON.stringify(body)}`);
+    }
+    user.learn(asked, outcome);
+    return status < 500;
+  }
+}
+
+/** @returns the answer, or in a word why there is none */
+async function request(
+  { token }: User,
+  { method, path, body }: Asked,
+  { member, hangUp }: { member: Member; hangUp: number | null },
+): Promise<HttpAnswer | string> {
+  try {
+    return await httpCall(member.url, path, { method, token, body, ...(hangUp !== null && { hangUpMs: hangUp }) });
+  } catch (error) {
+    return error instanceof HungUp ? 'hung up' : 'cut off';
+  }
+}
+
+/** Lists and events are long, and can be had again. */
+function brief(body: Readonly<Record<string, unknown>>): object {
+  const isLong = (name: string): boolean => name === 'containers' || name === 'events';
+  return Object.fromEntries(Object.entries(body).filter(([name]) => !isLong(name)));
+}
+
+function discouragement(failures: number): number {
+  return Math.min(MOST_DISCOURAGED_MS, DISCOURAGED_MS * 2 ** (failures - 1));
+}

@@ -1,0 +1,60 @@
+import type { BerthEvent, ContainerFacts } from '../../src/events';
+
+/** A row of `containers`, deleted ones included, as far as it must agree with anything. */
+export interface RowTruth {
+  readonly id: string;
+  readonly user_id: string;
+  readonly name: string;
+  readonly status: string;
+  readonly memory_mb: number;
+  readonly cpu_shares: number;
+  readonly docker_id: string | null;
+  readonly generation: number;
+  readonly volume_name: string;
+  readonly operation: string | null;
+  readonly deleted_at: Date | null;
+  readonly purged_at: Date | null;
+}
+
+/** A container of this Berth's as Docker has it. */
+export interface ContainerTruth {
+  readonly id: string;
+  readonly name: string;
+  readonly running: boolean;
+  /** Of its labels. */
+  readonly containerId: string;
+  readonly generation: number;
+  readonly memoryMb: number;
+  readonly cpuShares: number;
+  readonly runtime: string;
+  readonly volume: string;
+}
+
+/** A volume of this Berth's, with the marks in it: the text of each by its file's name. */
+export interface VolumeTruth {
+  readonly name: string;
+  readonly containerId: string;
+  readonly marks: ReadonlyMap<string, string>;
+}
+
+/** What one user is told. */
+export interface UserTruth {
+  readonly id: string;
+  readonly name: string;
+  /** How many containers the tier allows. */
+  readonly limit: number;
+  /** `containers`, `count` and `event_seq` of `GET /api/containers`. */
+  readonly list: { readonly containers: readonly ContainerFacts[]; readonly count: number; readonly event_seq: number };
+  /** All pages of `GET /api/events`. */
+  readonly events: readonly BerthEvent[];
+  /** What the follower on Socket.IO was sent. */
+  readonly followed: readonly BerthEvent[];
+}
+
+/** Everything that must agree, at one moment. */
+export interface Truth {
+  readonly rows: readonly RowTruth[];
+  readonly containers: readonly ContainerTruth[];
+  readonly volumes: readonly VolumeTruth[];
+  readonly users: readonly UserTruth[];
+}
