@@ -5,10 +5,10 @@
 import { build } from '../scripts/lib/build.mjs';
 import { readSettings } from '../scripts/lib/environment-file.mjs';
 import { runtimeName } from '../scripts/lib/gvisor.mjs';
-import { startPostgres } from '../scripts/lib/postgres-server.mjs';
 import { printFailure, Problem } from '../scripts/lib/problem.mjs';
 import { runEnd, runScript } from '../scripts/lib/shutdown.mjs';
 import { say, step } from '../scripts/lib/steps.mjs';
+import { startPostgres } from '../scripts/lib/test-databases.mjs';
 import { startTestDocker } from '../scripts/lib/test-docker.mjs';
 import { testImage } from '../scripts/lib/test-image.mjs';
 import { prepareTestRun } from '../scripts/lib/test-preparation.mjs';

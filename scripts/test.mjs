@@ -9,14 +9,13 @@ import { cleanEnvironment, readSettings } from './lib/environment-file.mjs';
 import { runtimeName } from './lib/gvisor.mjs';
 import { startFaultServices } from './lib/fault-services.mjs';
 import { runJest } from './lib/jest-run.mjs';
-import { startPostgres } from './lib/postgres-server.mjs';
 import { printFailure, Problem } from './lib/problem.mjs';
 import { projectRoot } from './lib/project.mjs';
-import { startRedis } from './lib/redis-server.mjs';
 import { sandboxImage } from './lib/sandbox-image.mjs';
 import { isEnding, runEnd, runScript } from './lib/shutdown.mjs';
 import { say, step } from './lib/steps.mjs';
 import { Tally } from './lib/tally.mjs';
+import { startPostgres, startRedis } from './lib/test-databases.mjs';
 import { startTestDocker } from './lib/test-docker.mjs';
 import { testImage } from './lib/test-image.mjs';
 import { prepareTestRun } from './lib/test-preparation.mjs';
@@ -28,7 +27,7 @@ const checks = { formatting: 'format:check', lint: 'lint', types: 'typecheck' };
 const suites = {
   unit: { projects: ['unit'], services: [], args: [] },
   // Two at once: they mostly wait, and each has a database and an instance of its own.
-  data: { projects: ['sqlite', 'postgres'], services: ['databases', 'docker'], args: ['--maxWorkers=2'] },
+  data: { projects: ['sqlite', 'postgres'], services: ['databases', 'docker', 'registry'], args: ['--maxWorkers=2'] },
   e2e: { projects: ['e2e'], services: ['databases', 'docker', 'registry'], args: ['--runInBand'] },
   faults: { projects: ['faults'], services: ['faulty services'], args: ['--runInBand'] },
 };

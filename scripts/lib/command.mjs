@@ -39,13 +39,14 @@ export class CommandFailed extends Problem {
 
 /**
  * @param {string} command @param {string[]} args
- * @param {{ env?: object, cwd?: string, onLine?: (line: string) => void, show?: boolean, whole?: boolean, cleanup?: boolean, uid?: number, gid?: number, onStart?: (pid: number) => void }} [options]
+ * @param {{ env?: object, cwd?: string, onLine?: (line: string) => void, show?: boolean, whole?: boolean, cleanup?: boolean, uid?: number, gid?: number, inherit?: number, onStart?: (pid: number) => void }} [options]
  *   show: pass the output through as well; whole: never cut it off half way (a package installation);
- *   cleanup: may run when everything else is being stopped
+ *   cleanup: may run when everything else is being stopped; inherit: an open file that the program has as number 3
  * @returns {Promise<string>} stdout and stderr, as they came
  * @throws CommandFailed
  */
-export function run(command, args, { env = process.env, cwd, onLine, show, whole, cleanup, uid, gid, onStart } = {}) {
+export function run(command, args, options = {}) {
+  const { env = process.env, cwd, onLine, show, whole, cleanup, uid, gid, inherit, onStart } = options;
   if (stopping && !cleanup) return Promise.reject(new Problem(`${command} is not run: stopping`));
   const line = [command, ...args].join(' ');
   return new Promise((resolve, reject) => {
@@ -54,7 +55,7 @@ export function run(command, args, { env = process.env, cwd, onLine, show, whole
       uid,
       gid,
       env: { ...env, PATH: searchPath },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe', ...(inherit === undefined ? [] : [inherit])],
       // A group of its own: a terminal's Ctrl-C comes to us alone, and we pass it on to the whole group.
       detached: true,
     });

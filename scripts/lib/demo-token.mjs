@@ -2,7 +2,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from './command.mjs';
-import { demoTokenFile } from './environment-file.mjs';
 import { projectRoot } from './project.mjs';
 
 async function works(url, token) {
@@ -15,17 +14,17 @@ async function works(url, token) {
   }
 }
 
-function readToken() {
+function readToken(file) {
   try {
-    return readFileSync(demoTokenFile, 'utf8').trim() || undefined;
+    return readFileSync(file, 'utf8').trim() || undefined;
   } catch {
     return undefined;
   }
 }
 
-/** @param {{ url: string, env: object }} options @returns {Promise<string>} */
-export async function demoToken({ url, env }) {
-  const last = readToken();
+/** @param {{ url: string, env: object, file: string }} options file: where it is kept @returns {Promise<string>} */
+export async function demoToken({ url, env, file }) {
+  const last = readToken(file);
   if (last && (await works(url, last))) return last;
   const cli = join('dist', 'src', 'cli', 'token.js');
   const output = await run(process.execPath, [cli, '--user', 'demo', '--tier', 'pro', '--name', 'start'], {
@@ -33,6 +32,6 @@ export async function demoToken({ url, env }) {
     env,
   });
   const token = output.match(/berth_[0-9a-f]{64}/)?.[0] ?? output.trim();
-  writeFileSync(demoTokenFile, `${token}\n`, { mode: 0o600 });
+  writeFileSync(file, `${token}\n`, { mode: 0o600 });
   return token;
 }

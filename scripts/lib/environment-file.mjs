@@ -1,8 +1,8 @@
 /** The person's settings: the environment first, then `.env`; only what neither has gets a default. */
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import util from 'node:util';
-import { dataFolder, projectRoot } from './project.mjs';
+import { projectRoot, runFolder } from './project.mjs';
 
 function fromFile() {
   try {
@@ -30,7 +30,9 @@ export function readSettings() {
 
 /** The defaults that make `npm start` work with no configuration, for the settings that are not set. */
 export function defaultsFor(settings) {
-  const defaults = { DATABASE_URL: `sqlite:${join('.berth', 'berth.sqlite')}`, HOST: '127.0.0.1', PORT: '8080' };
+  // Relative, as the server runs in the project's folder: what it says of it is short.
+  const sqlite = relative(projectRoot, join(runFolder, 'berth.sqlite'));
+  const defaults = { DATABASE_URL: `sqlite:${sqlite}`, HOST: '127.0.0.1', PORT: '8080' };
   return Object.fromEntries(Object.entries(defaults).filter(([name]) => settings[name] === undefined));
 }
 
@@ -39,5 +41,3 @@ export function cleanEnvironment() {
   const own = ['DATABASE_URL', 'HOST', 'NODE_ENV', 'PORT', 'REDIS_URL', ...settingNames()];
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !own.includes(name)));
 }
-
-export const demoTokenFile = join(dataFolder, 'demo-token');

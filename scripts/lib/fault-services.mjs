@@ -4,10 +4,9 @@
  */
 import { createServer } from 'node:http';
 import { join } from 'node:path';
-import { startPostgresServer } from './postgres-server.mjs';
-import { startRedisServer } from './redis-server.mjs';
 import { atEnd, isEnding } from './shutdown.mjs';
 import { step } from './steps.mjs';
+import { startPostgresServer, startRedisServer } from './test-databases.mjs';
 import { temporaryFolder } from './test-remains.mjs';
 import { startThrowawayDocker } from './throwaway-docker.mjs';
 

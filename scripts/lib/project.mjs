@@ -1,7 +1,7 @@
 /** Where things of this project lie. */
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const projectRoot = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -11,6 +11,9 @@ export const dataFolder = join(projectRoot, '.berth');
 export const cacheFolder = join(dataFolder, 'cache');
 export const testFolder = join(dataFolder, 'test');
 
+/** What `npm start` and `npm run cluster` run on. `BERTH_FOLDER` names another, so that two can run from one checkout. */
+export const runFolder = process.env.BERTH_FOLDER ? resolve(process.env.BERTH_FOLDER) : dataFolder;
+
 /**
  * A short folder for sockets, because a Unix socket's path may have 108 bytes only and a project may lie deep.
  * It is the same at every run of the same folder, so that a later run finds what a killed one left.
@@ -19,9 +22,9 @@ export function runtimeFolder(path) {
   return `/run/berth-${createHash('sha256').update(path).digest('hex').slice(0, 8)}`;
 }
 
-/** Makes the data folder and a folder in it. The data folder holds tokens and users' data: for its owner alone. */
+/** Makes the data folder, and a folder of its kind. They hold tokens and users' data: for their owner alone. */
 export function makeDataFolder(path = dataFolder) {
-  mkdirSync(dataFolder, { recursive: true, mode: 0o700 });
+  for (const folder of [dataFolder, runFolder]) mkdirSync(folder, { recursive: true, mode: 0o700 });
   mkdirSync(path, { recursive: true });
   return path;
 }

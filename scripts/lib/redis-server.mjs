@@ -1,90 +1,59 @@
-/** A throwaway Redis for the tests: own port, nothing kept. */
-import { spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+/** Redis from Debian's package, on a port of the project's own; nothing is kept. */
+import { rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { ensurePackages } from './apt.mjs';
 import { findCommand } from './command.mjs';
-import { freePort } from './free-port.mjs';
-import { Problem } from './problem.mjs';
-import { endProcess, identityOf, isAlive } from './process-identity.mjs';
-import { atEnd } from './shutdown.mjs';
-import { rememberGroup, temporaryFolder } from './test-remains.mjs';
+import { ServiceProcess } from './service-process.mjs';
 
-const START_TIMEOUT_MS = 10_000;
+const START_MS = 10_000;
+const STOP_MS = 5_000;
 
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-function answers(port) {
-  return new Promise((resolve) => {
-    const socket = connect({ port, host: '127.0.0.1' }, () => socket.write('PING\r\n'));
-    socket.setTimeout(1000, () => socket.destroy());
-    socket.once('data', (data) => socket.end(() => resolve(data.toString().startsWith('+PONG'))));
-    socket.once('error', () => resolve(false)).once('close', () => resolve(false));
-  });
-}
-
-/** Its port outlives the process, so that it can be ended and started again. */
-class RedisServer {
-  constructor({ folder, port }) {
-    this.url = `redis://127.0.0.1:${port}`;
-    this.launching = { folder, port, log: join(folder, 'redis.log') };
-  }
-
-  async start() {
-    const { folder, port, log } = this.launching;
-    const output = openSync(log, 'a');
-    const options = [
-      '--port',
-      String(port),
-      '--bind',
-      '127.0.0.1',
-      '--dir',
-      folder,
-      '--save',
-      '',
-      '--appendonly',
-      'no',
-    ];
-    const child = spawn(findCommand('redis-server'), options, {
-      cwd: folder,
-      detached: true,
-      stdio: ['ignore', output, output],
-    });
-    closeSync(output);
-    child.on('error', () => {});
-    rememberGroup(child.pid);
-    this.identity = identityOf(child.pid);
-    const until = Date.now() + START_TIMEOUT_MS;
-    while (!(await answers(port))) {
-      if (!isAlive(this.identity) || Date.now() > until) {
-        throw new Problem('Redis did not start.', readFileSync(log, 'utf8').trim().split('\n').slice(-8));
-      }
-      await sleep(50);
-    }
-  }
-
-  async end({ signal, hurry } = {}) {
-    await endProcess(this.identity, { signal, graceMs: 5000, hurry });
-  }
-
-  /** @param {{ signal: 'SIGTERM' | 'SIGKILL' }} how */
-  async restart({ signal }) {
-    await this.end({ signal });
-    await this.start();
-  }
-}
-
-/** @returns {Promise<RedisServer>} with its URL */
-export async function startRedisServer() {
+export async function ensureRedis() {
   await ensurePackages({ 'redis-server': 'redis-server' }, { services: ['redis-server.service'] });
-  const server = new RedisServer({ folder: temporaryFolder(), port: await freePort() });
-  atEnd('stopping Redis', (hurry) => server.end({ hurry }));
-  await server.start();
-  return server;
 }
 
-/** @returns {Promise<string>} the URL of one that nobody restarts */
-export async function startRedis() {
-  return (await startRedisServer()).url;
+export class RedisServer {
+  /**
+   * @param {string} folder where configuration and log lie
+   * @param {{ port: number, password?: string }} options without a password it asks for none
+   */
+  constructor(folder, { port, password }) {
+    Object.assign(this, { folder, port, password });
+  }
+
+  get url() {
+    return `redis://${this.password ? `:${this.password}@` : ''}127.0.0.1:${this.port}`;
+  }
+
+  /** @returns {ServiceProcess} its `untilReady()` is next */
+  launch() {
+    // A file: everybody on the machine can read the arguments of a process.
+    const config = join(this.folder, 'redis.conf');
+    rmSync(config, { force: true });
+    const lines = [`port ${this.port}`, 'bind 127.0.0.1', 'save ""', 'appendonly no'];
+    if (this.password) lines.push(`requirepass ${this.password}`);
+    writeFileSync(config, `${lines.join('\n')}\n`, { mode: 0o600 });
+    return new ServiceProcess('Redis', {
+      ...{ command: findCommand('redis-server'), args: [config], cwd: this.folder },
+      log: join(this.folder, 'redis.log'),
+      answers: () => this.answers(),
+      ...{ startMs: START_MS, stopMs: STOP_MS },
+    });
+  }
+
+  /** @returns {Promise<boolean>} */
+  answers() {
+    return new Promise((resolve) => {
+      const hello = `${this.password ? `AUTH ${this.password}\r\n` : ''}PING\r\n`;
+      const socket = connect({ port: this.port, host: '127.0.0.1' }, () => socket.write(hello));
+      let answer = '';
+      socket.setTimeout(1000, () => socket.destroy());
+      socket.on('data', (data) => {
+        answer += data;
+        if (answer.includes('+PONG')) socket.end(() => resolve(true));
+      });
+      socket.once('error', () => resolve(false)).once('close', () => resolve(false));
+    });
+  }
 }

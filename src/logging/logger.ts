@@ -25,7 +25,15 @@ export function createLogger(config: Pick<Config, 'LOG_LEVEL'>, destination?: De
     // A token inside a sentence, a URL or a foreign error has no field of its own to be redacted by.
     hooks: { streamWrite: (line: string) => line.replace(TOKEN, 'berth_[redacted]') },
   };
-  return destination ? pino(options, destination) : pino(options);
+  return pino(options, destination ?? standardOutput());
+}
+
+/**
+ * Written at once: what waits to be written when the process ends is tried for ever where nobody reads it any more
+ * (sonic-boom 4.2.1, `flushSync`), and the process, which holds its port, would never end.
+ */
+function standardOutput(): DestinationStream {
+  return pino.destination({ dest: 1, sync: true });
 }
 
 function contextFields(): object {

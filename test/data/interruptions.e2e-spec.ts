@@ -248,6 +248,17 @@ describe('an operation that meets another, or what it did not expect', () => {
     expect(daemon.running(dbId).map(({ dockerId }) => dockerId)).toEqual([id]);
   });
 
+  it('must tell of the stop in a deletion that was cut off as of one that was asked for', async () => {
+    const { id } = (await user.api.get(dbId)).body;
+    const events = await berth.record(user);
+    const claims = { operation: 'delete' as const, operationId: 'dead', expiresAt: new Date(0), now: new Date() };
+    await berth.app.get(ContainerRepository).claim(await row(), claims);
+    daemon.stop(String(id));
+    await events.next('container_deleted', { db_id: dbId });
+    expect(events.types()).toEqual(['container_stopped', 'container_deleted']);
+    expect(events.events[0]?.data).not.toHaveProperty('reason');
+  });
+
   it.each<[string, (id: string) => void]>([
     ['while the event stream was cut', (id) => daemon.unwatched(() => daemon.kill(id))],
     ['without any event', (id) => Object.assign(daemon.containers.get(id) ?? {}, { state: 'exited', exitCode: 9 })],

@@ -47,6 +47,22 @@ describe('a server as a process', () => {
     expect((await docker.containersOf(db_id)).filter(({ state }) => state === 'running')).toHaveLength(1);
   });
 
+  it.each<['stop' | 'orphan', string]>([
+    ['stop', 'when it is told to end'],
+    ['orphan', 'when the program that started it is gone'],
+  ])('must end (%s) %s, though nobody reads its log any more', async (way) => {
+    const unread = new BerthProcess({ DATABASE_URL: 'sqlite::memory:', INSTANCE_ID: instance, LOG_LEVEL: 'info' });
+    await unread.start({ onOutput: () => undefined });
+    unread.stopReading();
+    try {
+      const codes: unknown[] = [];
+      void unread[way]().then((code) => codes.push(code));
+      await eventually(() => expect(codes).toEqual([0]));
+    } finally {
+      await unread.kill();
+    }
+  });
+
   it('must find containers, data and events again after its end', async () => {
     const before = await berth.user();
     const { id, db_id } = await before.running();

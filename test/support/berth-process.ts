@@ -45,12 +45,23 @@ export class BerthProcess {
 
   /** SIGKILL: no handler runs, nothing is cleaned up. Resolves when the process is gone. */
   async kill(): Promise<void> {
-    await this.end('SIGKILL');
+    await this.end((child) => child.kill('SIGKILL'));
   }
 
   /** SIGTERM; resolves with the exit code. */
   async stop(): Promise<number | null> {
-    return this.end('SIGTERM');
+    return this.end((child) => child.kill('SIGTERM'));
+  }
+
+  /** Nobody reads what it prints from now on; of use only where somebody did. */
+  stopReading(): void {
+    this.child?.stdout?.destroy();
+    this.child?.stderr?.destroy();
+  }
+
+  /** As when the program that started it is killed: nothing but that tells it to end. Resolves with the exit code. */
+  async orphan(): Promise<number | null> {
+    return this.end((child) => child.disconnect());
   }
 
   get isRunning(): boolean {
@@ -81,13 +92,16 @@ export class BerthProcess {
     return { output: Buffer.concat(chunks).toString(), token: api.token };
   }
 
-  private async end(signal: NodeJS.Signals): Promise<number | null> {
+  private async end(by: (child: ChildProcess) => unknown): Promise<number | null> {
     const { child } = this;
     if (!child) return null;
-    this.child = null;
-    if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
-    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
-    child.kill(signal);
-    return ended;
+    if (child.exitCode === null && child.signalCode === null) {
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      by(child);
+      await ended;
+    }
+    // Not before: one that does not end can still be killed.
+    if (this.child === child) this.child = null;
+    return child.exitCode;
   }
 }

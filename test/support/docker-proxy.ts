@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { createServer, IncomingMessage, OutgoingHttpHeaders, request, Server, ServerResponse } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 
 /**
  * What goes wrong with one call. Without asking Docker: `refuse` answers 500, `lose` cuts the connection, `kill_before` calls
@@ -18,6 +20,8 @@ interface Armed {
   readonly nth: number;
   /** Count only the calls that change something in Docker. */
   readonly writesOnly?: boolean;
+  /** Count only such calls. */
+  readonly call?: RegExp;
   readonly onKill?: () => void;
 }
 
@@ -48,6 +52,7 @@ export class DockerProxy {
     readonly socket: string,
   ) {
     this.server = createServer((incoming, answer) => this.handle(incoming, answer));
+    this.server.on('upgrade', (incoming, client, head) => this.tunnel(incoming, client, head));
   }
 
   static async open(): Promise<DockerProxy> {
@@ -112,11 +117,26 @@ export class DockerProxy {
   }
 
   private strikeFor(call: string): Strike | null {
-    if (this.armed?.writesOnly === true && call.startsWith('GET ')) return null;
+    const { writesOnly = false, call: counted = /^/ } = this.armed ?? {};
+    if ((writesOnly && call.startsWith('GET ')) || !counted.test(call)) return null;
     this.calls.push(call);
     if (this.armed?.nth !== this.calls.length) return this.onCall(call);
     this.struck = call;
     return this.armed;
+  }
+
+  /** What a program in a container says, uncounted as well: it is HTTP no more, so it is passed on as it is. */
+  private tunnel({ method, url, rawHeaders }: IncomingMessage, client: Duplex, head: Buffer): void {
+    const docker = connect(this.dockerSocket);
+    docker.write(`${method ?? ''} ${url ?? ''} HTTP/1.1\r\n`);
+    for (let index = 0; index < rawHeaders.length; index += 2) {
+      docker.write(`${rawHeaders[index] ?? ''}: ${rawHeaders[index + 1] ?? ''}\r\n`);
+    }
+    docker.write('\r\n');
+    docker.write(head);
+    client.pipe(docker).pipe(client);
+    client.once('close', () => docker.destroy()).on('error', () => docker.destroy());
+    docker.once('close', () => client.destroy()).on('error', () => client.destroy());
   }
 
   private forward(incoming: IncomingMessage, answer: ServerResponse, struck: Strike | null): void {

@@ -4,7 +4,7 @@ import { type Config, CONFIG } from '../../config';
 import { ContainerEngine, EngineError } from '../../docker';
 import type { ContainerRow } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
-import { type Ending, isEnding, type Operation, type Verb } from '../container-state';
+import type { Ending, Operation, Verb } from '../container-state';
 import { OperationMetrics } from '../measuring/operation-metrics';
 import { Claim } from './claim';
 import { ContainerClaims } from './claims';
@@ -57,25 +57,12 @@ export class ContainerLifecycle {
 
   /** @throws DomainError `start_failed`, `operation_in_progress`, `container_not_found` */
   async start(row: ContainerRow): Promise<Started> {
-    return this.operate(row, 'start', async (claim) => {
-      const { facts } = await this.plans.carryOut(claim, { verb: 'start' });
-      const before = claim.row;
-      const { runtime } = this.engine.capabilities;
-      const terms = await this.limits.termsOf(before.userId);
-      const { patch, events } = settleStarted(before, facts, { runtime, terms });
-      return { row: await claim.settle(patch, events), ...recreation(before, facts) };
-    });
+    return this.operate(row, 'start', (claim) => this.bringUp(claim));
   }
 
   /** @throws DomainError `stop_failed`, `operation_in_progress`, `container_not_found` */
   async stop(row: ContainerRow): Promise<ContainerRow> {
-    return this.operate(row, 'stop', async (claim) => {
-      const { facts } = await this.plans.carryOut(claim, { verb: 'stop' });
-      // Docker had stopped it before us: an inspection knows why.
-      if (facts.stopFound !== 'running') await this.recovery.look(claim);
-      const { patch, events } = settleStopped(claim.row);
-      return claim.settle(patch, events);
-    });
+    return this.operate(row, 'stop', (claim) => this.bringDown(claim));
   }
 
   /**
@@ -85,7 +72,7 @@ export class ContainerLifecycle {
    * @throws DomainError `stop_failed`, `operation_in_progress`, `container_not_found`
    */
   async end(row: ContainerRow, ending: Ending): Promise<void> {
-    await this.operate(row, ending, async (claim) => {
+    const work = async (claim: Claim): Promise<void> => {
       // Uses are noted without the claim, so the row that it was taken with may not tell of the last one.
       const current = (await this.repository.findById(claim.row.id)) ?? claim.row;
       const action = planLimits(current, await this.limits.termsOf(current.userId), { warningMs: 0 });
@@ -93,27 +80,15 @@ export class ContainerLifecycle {
         await claim.settle(action?.do === 'correct' ? action.run : {});
         return;
       }
-      const { facts } = await this.plans.carryOut(claim, { verb: 'stop' });
-      if (facts.stopFound !== 'running') await this.recovery.look(claim);
-      const { patch, events } = settleStopped(claim.row, action.ending);
-      await claim.settle(patch, events);
-    });
+      await this.bringDown(claim, action.ending);
+    };
+    await this.operate(row, ending, work, { waitMs: 0 });
   }
 
   /** @throws DomainError `delete_failed`, `operation_in_progress`, `container_not_found` */
   async delete(row: ContainerRow): Promise<ContainerRow> {
     await this.claims.cancelCreation(row);
-    return this.operate(row, 'delete', async (claim) => {
-      await this.takeDown(claim);
-      const retention = this.config.VOLUME_RETENTION;
-      const now = this.clock.now();
-      const purgeAt = retention === null ? null : new Date(now.getTime() + retention);
-      const { patch, events } = settleDeleted(claim.row, { now, purgeAt });
-      const after = await claim.settle(patch, events);
-      // On nobody's time. The sweep does it if this process does not get to it.
-      if (retention === 0) void this.purge.purge(after.id);
-      return after;
-    });
+    return this.operate(row, 'delete', (claim) => this.remove(claim));
   }
 
   /** @throws DomainError `invalid_parameters` if the data is too large, `update_failed`, `name_taken`, `operation_in_progress`, `container_not_found` */
@@ -138,26 +113,27 @@ export class ContainerLifecycle {
     });
   }
 
-  /** Finishes or takes back an operation whose claim ran out. @throws DomainError, EngineError when it fails again */
+  /**
+   * Finishes or takes back an operation whose claim ran out. Does not wait for another process that is at it, and does nothing
+   * where one has dealt with it: what the user has asked for since must stand.
+   *
+   * @throws DomainError `operation_in_progress`, `container_not_found`; DomainError, EngineError when it fails again
+   */
   async finish(row: ContainerRow): Promise<void> {
     switch (row.operation) {
       case 'create':
         return this.creation.carryOn(row);
       case 'start':
-        await this.start(row);
-        return;
+        return this.resume(row, 'start', (claim) => this.bringUp(claim));
       case 'stop':
-        await this.stop(row);
-        return;
+        return this.resume(row, 'stop', (claim) => this.bringDown(claim));
       case 'delete':
-        await this.delete(row);
-        return;
+        return this.resume(row, 'delete', (claim) => this.remove(claim));
       case 'expire':
       case 'idle':
-        await this.end(row, row.operation);
-        return;
+        return this.end(row, row.operation);
       default:
-        await this.reconcile(row);
+        return this.reconcile(row);
     }
   }
 
@@ -176,17 +152,61 @@ export class ContainerLifecycle {
     });
   }
 
-  private async operate<T>(row: ContainerRow, verb: Verb | Ending, work: (claim: Claim) => Promise<T>): Promise<T> {
+  private async operate<T>(
+    row: ContainerRow,
+    verb: Verb | Ending,
+    work: (claim: Claim, interrupted: Operation | null) => Promise<T>,
+    { waitMs }: { waitMs?: number } = {},
+  ): Promise<T> {
     return this.measured(verb, async () => {
-      const claim = await this.claims.acquire(row, verb, ...(isEnding(verb) ? [0] : []));
+      const claim = await this.claims.acquire(row, verb, waitMs);
+      const { interrupted } = claim;
       try {
         await this.wayBack.takeOver(claim);
-        return await work(claim);
+        return await work(claim, interrupted);
       } catch (error) {
         await this.wayBack.goBack(claim, verb, error);
         throw this.wayBack.failure(verb, error);
       }
     });
+  }
+
+  /** Carries on what a dead holder was doing, if the claim shows that nobody else has. */
+  private async resume(row: ContainerRow, verb: Verb, work: (claim: Claim) => Promise<unknown>): Promise<void> {
+    const ifStillDue = async (claim: Claim, interrupted: Operation | null): Promise<void> => {
+      await (interrupted === verb ? work(claim) : claim.settle({}));
+    };
+    await this.operate(row, verb, ifStillDue, { waitMs: 0 });
+  }
+
+  private async bringUp(claim: Claim): Promise<Started> {
+    const { facts } = await this.plans.carryOut(claim, { verb: 'start' });
+    const before = claim.row;
+    const { runtime } = this.engine.capabilities;
+    const terms = await this.limits.termsOf(before.userId);
+    const { patch, events } = settleStarted(before, facts, { runtime, terms });
+    return { row: await claim.settle(patch, events), ...recreation(before, facts) };
+  }
+
+  /** @param ending why, where nobody asked for it */
+  private async bringDown(claim: Claim, ending?: Ending): Promise<ContainerRow> {
+    const { facts } = await this.plans.carryOut(claim, { verb: 'stop' });
+    // Docker had stopped it before us: an inspection knows why.
+    if (facts.stopFound !== 'running') await this.recovery.look(claim);
+    const { patch, events } = settleStopped(claim.row, ending);
+    return claim.settle(patch, events);
+  }
+
+  private async remove(claim: Claim): Promise<ContainerRow> {
+    await this.takeDown(claim);
+    const retention = this.config.VOLUME_RETENTION;
+    const now = this.clock.now();
+    const purgeAt = retention === null ? null : new Date(now.getTime() + retention);
+    const { patch, events } = settleDeleted(claim.row, { now, purgeAt });
+    const after = await claim.settle(patch, events);
+    // On nobody's time. The sweep does it if this process does not get to it.
+    if (retention === 0) void this.purge.purge(after.id);
+    return after;
   }
 
   private measured<T>(operation: Operation, work: () => Promise<T>): Promise<T> {

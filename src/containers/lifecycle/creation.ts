@@ -39,9 +39,18 @@ export class Creation {
     await this.inFlight.track(async () => this.run(await this.claims.adopt(row)));
   }
 
-  /** Of a row whose creation was cut off. @throws DomainError if somebody else holds it */
+  /**
+   * Of a row whose creation was cut off, unless somebody has dealt with it since.
+   *
+   * @throws DomainError `operation_in_progress`, `container_not_found`
+   */
   async carryOn(row: ContainerRow): Promise<void> {
-    await this.inFlight.track(async () => this.run(await this.claims.acquire(row, 'create', 0)));
+    await this.inFlight.track(async () => {
+      const claim = await this.claims.acquire(row, 'create', 0);
+      if (claim.interrupted === 'create') await this.run(claim);
+      else if (claim.interrupted === null) await claim.settle({});
+      else await claim.abandon(claim.interrupted);
+    });
   }
 
   private async run(claim: Claim): Promise<void> {

@@ -3,7 +3,6 @@ import { Semaphore } from 'async-mutex';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { ContainerEngine } from '../../docker';
-import { DomainError } from '../../errors';
 import { Poll } from '../../events';
 import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../container.entity';
@@ -13,6 +12,7 @@ import { containerFacts } from '../dto/container-facts';
 import { ContainerLifecycle } from './container-lifecycle';
 import { DueContainers } from './due-containers';
 import { type LimitAction, planLimits } from './limit-plan';
+import { isPassing } from './passing';
 import type { RunTerms } from './run-end';
 import { RunLimits } from './run-limits';
 
@@ -102,13 +102,10 @@ export class LimitsWatch implements OnModuleDestroy {
         this.logger.info({ container_id: row.id, user_id: row.userId, operation: ending }, 'ended a run');
       });
     } catch (error) {
-      if (error instanceof DomainError && PASSING.includes(error.kind)) return;
+      if (isPassing(error)) return;
       this.logger.warn({ err: error, container_id: row.id, operation: ending }, 'a run could not be ended yet');
     } finally {
       this.ending.delete(row.id);
     }
   }
 }
-
-/** Somebody else is at it, or was. */
-const PASSING: readonly DomainError['kind'][] = ['operation_in_progress', 'container_not_found'];

@@ -14,6 +14,7 @@ import { ContainerLifecycle } from './container-lifecycle';
 import { DataVolumes } from './data-volumes';
 import { Observer } from './observer';
 import { OrphanVolumes } from './orphan-volumes';
+import { isPassing } from './passing';
 import { Purge } from './purge';
 import { planSweep, SweepAction } from './sweep-plan';
 import { SweepReport, SweepTally } from './sweep-tally';
@@ -118,7 +119,8 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
         this.logger.info({ container_id: id, operation }, 'dealt with what an interrupted operation left');
       }
     } catch (error) {
-      tally.done(action.do, 'failed');
+      tally.done(action.do, isPassing(error) ? 'passed' : 'failed');
+      if (isPassing(error)) return;
       const subject = action.do === 'remove_orphan' ? { docker_id: action.dockerId } : { container_id: action.row.id };
       this.logger.warn({ err: error, ...subject }, `${action.do} failed; the next sweep tries again`);
     }

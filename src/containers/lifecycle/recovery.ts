@@ -50,7 +50,7 @@ export class Recovery {
     let followed: Followed | null = followObservation(row, observed, { death: null, terms });
     // A stop of our own is no exit, even if its end was seen by another.
     if (followed?.patch.status === 'stopped' && observed !== null) {
-      if (interrupted === 'stop') followed = settleStopped(row);
+      if (interrupted === 'stop' || interrupted === 'delete') followed = settleStopped(row);
       if (isEnding(interrupted)) followed = settleStopped(row, interrupted);
     }
     if (followed) await claim.record(followed.patch, followed.events);

@@ -40,8 +40,10 @@ export class SweepTally {
     this.begun += 1;
   }
 
-  done(action: SweepAction['do'], outcome: 'ok' | 'failed'): void {
+  /** @param outcome `passed`: another process does it */
+  done(action: SweepAction['do'], outcome: 'ok' | 'failed' | 'passed'): void {
     if (action === 'finish') this.ended += 1;
+    if (outcome === 'passed') return;
     this.counts[outcome === 'ok' ? COUNTED_AS[action] : 'failed'] += 1;
   }
 

@@ -1,0 +1,60 @@
+/** The throwaway PostgreSQL and Redis of a test run. */
+import { randomBytes } from 'node:crypto';
+import { freePort } from './free-port.mjs';
+import { ensurePostgres, PostgresServer } from './postgres-server.mjs';
+import { ensureRedis, RedisServer } from './redis-server.mjs';
+import { atEnd } from './shutdown.mjs';
+import { rememberGroup, temporaryFolder } from './test-remains.mjs';
+
+/** A server of this run, which can be ended and started again with the same data on the same port. */
+class TestServer {
+  /** @param {PostgresServer | RedisServer} server */
+  constructor(server) {
+    this.server = server;
+    this.url = server.url;
+  }
+
+  /** @returns {Promise<this>} */
+  async start() {
+    const isFirst = this.process === undefined;
+    this.process = await this.server.launch();
+    rememberGroup(this.process.pid);
+    if (isFirst) atEnd(`stopping ${this.process.name}`, (hurry) => this.process.stop({ hurry }));
+    await this.process.untilReady();
+    return this;
+  }
+
+  /** @param {{ signal: NodeJS.Signals }} how it is ended */
+  async restart({ signal }) {
+    await this.process.stop({ signal });
+    await this.start();
+  }
+}
+
+/**
+ * @param {{ survivesCrash?: boolean }} [options] survivesCrash: what was committed is there after a SIGQUIT
+ * @returns {Promise<TestServer>} with a superuser's URL; tests make databases of their own on it
+ */
+export async function startPostgresServer({ survivesCrash = false } = {}) {
+  await ensurePostgres();
+  const key = { port: await freePort(), password: randomBytes(12).toString('hex') };
+  const server = new PostgresServer(temporaryFolder(), { ...key, isDurable: false, survivesCrash });
+  await server.prepare();
+  return new TestServer(server).start();
+}
+
+/** @returns {Promise<TestServer>} */
+export async function startRedisServer() {
+  await ensureRedis();
+  return new TestServer(new RedisServer(temporaryFolder(), { port: await freePort() })).start();
+}
+
+/** @returns {Promise<string>} the URL of one that nobody restarts */
+export async function startPostgres() {
+  return (await startPostgresServer()).url;
+}
+
+/** @returns {Promise<string>} the URL of one that nobody restarts */
+export async function startRedis() {
+  return (await startRedisServer()).url;
+}

@@ -1,0 +1,100 @@
+import { ContainerRepository } from '../../src/containers/container.repository';
+import { Operation } from '../../src/containers/container-state';
+import { ContainerLifecycle } from '../../src/containers/lifecycle/container-lifecycle';
+import { Reconciler } from '../../src/containers/lifecycle/reconciler';
+import { testImage } from '../support/api-client';
+import { Berth, TestUser } from '../support/berth';
+import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { openTestDatabase, TestDatabase } from '../support/test-database';
+
+jest.setTimeout(60_000);
+
+type Row = NonNullable<Awaited<ReturnType<ContainerRepository['findById']>>>;
+
+/** Nobody sweeps but the test. */
+const ENVIRONMENT = { INSTANCE_ID: 'interrupted', SWEEP_INTERVAL_SECONDS: '3600', ORPHAN_GRACE_SECONDS: '0' };
+
+describe('what two processes find at once', () => {
+  let daemon: FakeDaemon;
+  let database: TestDatabase;
+  let engine: FakeEngine;
+  let here: Berth;
+  let there: Berth;
+  let user: TestUser;
+  let dbId: string;
+
+  beforeEach(async () => {
+    daemon = new FakeDaemon();
+    engine = new FakeEngine(daemon);
+    database = await openTestDatabase();
+    const start = (own: FakeEngine) => Berth.start({ database, engine: own, environment: ENVIRONMENT });
+    [here, there] = await Promise.all([start(engine), start(new FakeEngine(daemon))]);
+    user = await here.user();
+    dbId = (await user.api.running()).db_id;
+  });
+
+  afterEach(async () => {
+    for (const server of [here, there]) await server.stop();
+    await database.drop();
+  });
+
+  it.each<[Operation, 'start' | 'stop', 'startContainer' | 'stopContainer']>([
+    ['start', 'stop', 'startContainer'],
+    ['stop', 'start', 'stopContainer'],
+  ])(
+    'must not be carried out again: an interrupted %s that is finished, after which the user asks for a %s',
+    async (left, asked, call) => {
+      if (left === 'start') await user.api.stop(dbId);
+      const dead = { operation: left, operationId: 'dead', expiresAt: new Date(0), now: new Date() };
+      expect(await repository(here).claim(await row(), dead)).toBe(true);
+      const found = await row();
+      const hold = engine.holdOn(call);
+      const finished = here.app.get(ContainerLifecycle).finish(found);
+      await hold.reached;
+      // The other one's sweep has read the row just as this one's had.
+      const late = there.app.get(ContainerLifecycle).finish(found);
+      const answering = user.api[asked](dbId);
+      hold.release();
+      await finished;
+      expect((await answering).status).toBe(200);
+      await Promise.allSettled([late]);
+      // And it comes once more, when all is over.
+      await there.app.get(ContainerLifecycle).finish(found);
+      expect((await user.api.get(dbId)).body).toMatchObject({ status: asked === 'stop' ? 'stopped' : 'running' });
+    },
+  );
+
+  it('must be no failure of the one that comes second', async () => {
+    const owner = { instance: 'interrupted', containerId: dbId, userId: user.id };
+    daemon.create({
+      ...{ name: 'stray', image: testImage(), env: {}, memoryMb: 256, cpuShares: 500, diskMb: 1024 },
+      ...{ volumeName: `berth-${dbId}`, owner, generation: 9 },
+    });
+    const hold = engine.holdOn('removeContainer');
+    const find = repository(there).findById.bind(repository(there));
+    const reading = new Promise<void>((resolve) => {
+      // It has made its plan, and then the other one was faster.
+      jest.spyOn(repository(there), 'findById').mockImplementationOnce(async (id) => {
+        resolve();
+        await hold.reached;
+        return find(id);
+      });
+    });
+    const second = there.app.get(Reconciler).sweepNow();
+    await reading;
+    const first = here.app.get(Reconciler).sweepNow();
+    expect(await second).toMatchObject({ reconciled: 0, failed: 0 });
+    hold.release();
+    expect(await first).toMatchObject({ reconciled: 1, failed: 0 });
+  });
+
+  function repository(server: Berth): ContainerRepository {
+    return server.app.get(ContainerRepository);
+  }
+
+  async function row(): Promise<Row> {
+    const found = await repository(here).findById(dbId);
+    if (!found) throw new Error('there is no row');
+    return found;
+  }
+});

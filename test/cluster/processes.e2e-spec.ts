@@ -1,0 +1,226 @@
+import { Answer, ApiClient, SMALL } from '../support/api-client';
+import { Cluster } from '../support/cluster';
+import { DockerProxy } from '../support/docker-proxy';
+import { EventRecorder } from '../support/event-recorder';
+import { range } from '../support/events-process';
+import { eventually } from '../support/eventually';
+import { expectSettled } from '../support/expect-settled';
+
+jest.setTimeout(120_000);
+
+/** Everything is looked at every second by each of the three. */
+const EAGER = { SWEEP_INTERVAL_SECONDS: '1', LIMIT_CHECK_SECONDS: '1', ORPHAN_GRACE_SECONDS: '0' };
+const IDLE = { IDLE_STOP_AFTER: 'pro=1h' };
+
+describe('three server processes with PostgreSQL, Redis and one Docker', () => {
+  let proxy: DockerProxy;
+  let cluster: Cluster;
+
+  beforeAll(async () => {
+    proxy = await DockerProxy.open();
+    cluster = await Cluster.start('processes', { environment: { DOCKER_HOST: proxy.dockerHost, ...EAGER, ...IDLE } });
+  });
+
+  afterAll(async () => {
+    await cluster.stop();
+    await proxy.close();
+  });
+
+  it('must tell sockets on each of them all events in order, whoever made them, and replay them on each', async () => {
+    const apis = await cluster.user();
+    const live = await Promise.all(apis.map((api) => cluster.record(api)));
+    const late: { after: number; recorder: EventRecorder }[] = [];
+    const one = async (index: number): Promise<void> => {
+      const on = (step: number): ApiClient => at(apis, index + step);
+      const { db_id, name } = await on(0).running({ name: `box-${index}` });
+      const after = live[0]?.events.at(-1)?.seq ?? 0;
+      late.push({ after, recorder: await cluster.record(on(1), after) });
+      await on(1).stop(db_id);
+      await on(2).update(db_id, { name: `${name}-renamed`, ...SMALL });
+      await on(0).start(db_id);
+      await on(1).delete(db_id);
+    };
+    await Promise.all(range(0, 5).map(one));
+    const listed = await Promise.all(apis.map((api) => api.call('GET', '/api/containers')));
+    const last = Number(listed[0]?.body['event_seq']);
+    expect(listed.map(({ body }) => body['event_seq'])).toEqual([last, last, last]);
+    expect(last).toBeGreaterThanOrEqual(6 * 6);
+    for (const { events } of live) {
+      await eventually(() => expect(events.map(({ seq }) => seq)).toEqual(range(1, last)));
+      expect(events).toEqual(live[0]?.events);
+    }
+    for (const { after, recorder } of late) {
+      await eventually(() => expect(recorder.events.map(({ seq }) => seq)).toEqual(range(after + 1, last)));
+    }
+    for (const api of apis) {
+      const replayed = await cluster.record(api, 0);
+      await eventually(() => expect(replayed.events).toEqual(live[0]?.events));
+    }
+  });
+
+  it('must start a container once that all of them are asked to start, and delete it once', async () => {
+    const apis = await cluster.user();
+    const { db_id } = await at(apis, 0).running();
+    await at(apis, 0).stop(db_id);
+    const events = await cluster.record(at(apis, 1));
+    const started = await everywhere(apis, (api) => api.start(db_id));
+    expect(started.map(({ status }) => status)).toEqual(started.map(() => 200));
+    const deleted = await everywhere(apis, (api) => api.delete(db_id));
+    expect(deleted.map(({ status }) => status).sort()).toEqual([200, ...range(1, deleted.length - 1).map(() => 404)]);
+    await events.next('container_deleted', { db_id });
+    expect(events.types()).toEqual(['container_started', 'container_deleted']);
+  });
+
+  it('must let each of many different operations on one container have its turn, and fail none', async () => {
+    const apis = await cluster.user();
+    const { db_id, name } = await at(apis, 0).running();
+    const larger = { name, ...SMALL, memory_mb: 512 };
+    const answers = await Promise.all(
+      apis.flatMap((api) => [
+        api.stop(db_id),
+        api.update(db_id, larger),
+        api.start(db_id),
+        api.update(db_id, { name, ...SMALL }),
+      ]),
+    );
+    const fine = answers.map(({ status, body }) => (status === 409 ? body['code'] : status));
+    expect(fine.filter((status) => status !== 200 && status !== 'operation_in_progress')).toEqual([]);
+    expect(fine).toContain(200);
+    expect((await at(apis, 2).start(db_id)).status).toBe(200);
+    await expectSettled(at(apis, 1), cluster.docker, db_id);
+  });
+
+  it('must give a name once and a place in the tier once, whichever of them is asked', async () => {
+    const named = await cluster.user();
+    const same = await everywhere(named, (api) => api.create({ name: 'same' }));
+    expect(codes(same)).toEqual([202, ...range(1, same.length - 1).map(() => 'name_taken')]);
+    const small = await cluster.user('guest');
+    const many = await everywhere(small, (api) => api.create());
+    expect(codes(many)).toEqual([202, ...range(1, many.length - 1).map(() => 'container_limit_reached')]);
+  });
+
+  it('must warn of, carry out, tell and note once what ends by itself, and remove data once', async () => {
+    const [guest, idler, deleter] = [await cluster.user('guest'), await cluster.user('pro'), await cluster.user()];
+    const operator = at(await cluster.user('pro', ['--scopes', 'read,write,admin']), 2);
+    const [told, idle] = [await cluster.record(at(guest, 1), 0), await cluster.record(at(idler, 1), 0)];
+    const made = await Promise.all([guest, idler, deleter].map((apis) => at(apis, 0).running()));
+    const [expiring = never(), idling = never(), doomed = never()] = made;
+    proxy.arm(null);
+    await at(deleter, 1).delete(doomed.db_id);
+    const soon = new Date(Date.now() + 3_000);
+    await cluster.sql(
+      'UPDATE users SET session_expires_at = $1 WHERE id = (SELECT user_id FROM containers WHERE id = $2)',
+      [soon, expiring.db_id],
+    );
+    await cluster.sql('UPDATE containers SET last_used_at = $1 WHERE id = $2', [new Date(0), idling.db_id]);
+    await cluster.sql('UPDATE containers SET purge_at = $1 WHERE id = $2', [new Date(), doomed.db_id]);
+    await told.next('container_stopped', { db_id: expiring.db_id, reason: 'session_expired' });
+    await idle.next('container_stopped', { db_id: idling.db_id, reason: 'idle' });
+    await eventually(async () => expect(await cluster.docker.volumesOf(doomed.db_id)).toEqual([]));
+    // Each of them has looked at everything once more, from its beginning to its end.
+    await allSweep(2);
+    const born = ['container_created', 'container_started'];
+    expect(told.types()).toEqual([...born, 'container_expiring', 'container_stopped']);
+    expect(idle.types()).toEqual([...born, 'container_stopped']);
+    // The two that ended, and the one that was deleted.
+    expect(asked(/^POST .*\/stop$/)).toBe(3);
+    expect(asked(new RegExp(`^DELETE .*/volumes/berth-${doomed.db_id}$`))).toBe(1);
+    const noted = await Promise.all([expiring, idling, doomed].map(({ db_id }) => ownActs(operator, db_id)));
+    expect(noted).toEqual([['container.expire'], ['container.stop_idle'], ['container.purge']]);
+  });
+
+  it('must remove a container that has no row without getting in each other’s way', async () => {
+    const apis = await cluster.user();
+    const { id } = await at(apis, 0).running();
+    const { Image, HostConfig, Config } = await cluster.docker.inspect(id);
+    const labels = { ...Config.Labels, 'berth.container_id': '00000000-0000-4000-8000-000000000000' };
+    const body = {
+      Image,
+      Cmd: ['sleep', '60'],
+      Labels: labels,
+      HostConfig: { Runtime: HostConfig.Runtime ?? 'runsc' },
+    };
+    const orphan = await cluster.docker.docker.createContainer({ ...body, NetworkDisabled: true });
+    await orphan.start();
+    await eventually(async () => expect(await orphan.inspect().catch(() => null)).toBeNull());
+    await allSweep(1);
+    expect((await at(apis, 1).get(id)).body).toMatchObject({ status: 'running' });
+  });
+
+  /** How often Docker was asked since the proxy was armed last. */
+  function asked(call: RegExp): number {
+    return proxy.calls.filter((each) => call.test(each)).length;
+  }
+
+  /** Waits until each process has swept that often from now on. */
+  async function allSweep(times: number): Promise<void> {
+    const count = async (url: string): Promise<number> => {
+      const text = await (await fetch(`${url}/metrics`)).text();
+      return Number(/^berth_sweep_duration_seconds_count (\d+)/m.exec(text)?.[1]);
+    };
+    await Promise.all(
+      cluster.servers.map(async ({ url }) => {
+        // One may be under way.
+        const enough = (await count(url)) + times + 1;
+        await eventually(async () => expect(await count(url)).toBeGreaterThanOrEqual(enough));
+      }),
+    );
+  }
+});
+
+describe('three server processes that forget', () => {
+  it('must forget each event and each entry of the audit once', async () => {
+    let output = '';
+    const cluster = await Cluster.start('retention', {
+      environment: { EVENT_RETENTION: '3s', AUDIT_RETENTION: '3s', LOG_LEVEL: 'debug' },
+      onOutput: (chunk) => (output += chunk.toString()),
+    });
+    try {
+      const apis = await cluster.user();
+      const keys = (index: number) => ({ name: `name-${index}`, image: 'no-such-image' });
+      // What is refused is in the audit all the same.
+      const refused = await Promise.all(range(1, 30).map((n) => at(apis, n).create(keys(n))));
+      expect(refused.map(({ status }) => status)).toEqual(refused.map(() => 400));
+      const { db_id } = await at(apis, 0).running();
+      for (const n of range(1, 3)) await Promise.all([at(apis, n).stop(db_id), at(apis, n + 1).start(db_id)]);
+      const { body } = await at(apis, 0).call('GET', '/api/containers');
+      const acts = 30 + 1 + 2 * 3;
+      const pruned = (what: string): number =>
+        [...output.matchAll(/\{.*\}/g)]
+          .map(([line]) => JSON.parse(line) as { msg?: string; count?: number })
+          .reduce((sum, { msg, count = 0 }) => (msg === what ? sum + count : sum), 0);
+      await eventually(() => expect(pruned('old audit entries pruned')).toBe(acts));
+      await eventually(() => expect(pruned('old events pruned')).toBe(Number(body['event_seq'])));
+      expect(output).not.toMatch(/"level":"(error|warn)"/);
+    } finally {
+      await cluster.stop();
+    }
+  });
+});
+
+/** Round and round. */
+function at(apis: readonly ApiClient[], index: number): ApiClient {
+  return apis[index % apis.length] ?? never();
+}
+
+/** Three times of each, all at once. */
+function everywhere(apis: readonly ApiClient[], ask: (api: ApiClient) => Promise<Answer>): Promise<Answer[]> {
+  return Promise.all([...apis, ...apis, ...apis].map(ask));
+}
+
+/** The status of what went well before the codes of what did not. */
+function codes(answers: readonly Answer[]): unknown[] {
+  const good = answers.filter(({ status }) => status < 300).map(({ status }) => status);
+  return [...good, ...answers.filter(({ status }) => status >= 300).map(({ body }) => body['code'])];
+}
+
+/** What Berth did to a container by itself, by the audit. */
+async function ownActs(operator: ApiClient, dbId: string): Promise<unknown[]> {
+  const { body } = await operator.call('GET', `/api/audit?all=true&container_id=${dbId}`);
+  const entries = body['entries'] as { action: string; user_id: string | null }[];
+  return entries.filter(({ user_id }) => user_id === null).map(({ action }) => action);
+}
+
+function never(): never {
+  throw new Error('there is no such server');
+}

@@ -1,0 +1,87 @@
+import { randomUUID } from 'node:crypto';
+import { Client } from 'pg';
+import { io } from 'socket.io-client';
+import { runTokenCommand } from '../../src/cli/token-command';
+import { parseConfig } from '../../src/config';
+import { ApiClient } from './api-client';
+import { BerthProcess } from './berth-process';
+import { EventRecorder } from './event-recorder';
+import { RealDocker } from './real-docker';
+import { testRedisUrl } from './socket-redis-proxy';
+import { openTestDatabase, TestDatabase } from './test-database';
+
+/** Real server processes of one Berth: the same PostgreSQL database, the same Redis, the same Docker. */
+export class Cluster {
+  readonly docker = new RealDocker();
+  private readonly recorders: EventRecorder[] = [];
+
+  private constructor(
+    readonly servers: readonly BerthProcess[],
+    private readonly database: TestDatabase,
+    /** What every server of it is given. */
+    readonly environment: Readonly<Record<string, string>>,
+  ) {}
+
+  /** @param subject what the tests of the file are about */
+  static async start(
+    subject: string,
+    { processes = 3, environment = {}, onOutput }: ClusterOptions = {},
+  ): Promise<Cluster> {
+    const database = await openTestDatabase();
+    const all = {
+      ...{ DATABASE_URL: database.url, REDIS_URL: testRedisUrl(), INSTANCE_ID: `test-${subject}-${process.pid}` },
+      ...environment,
+    };
+    const servers = Array.from({ length: processes }, () => new BerthProcess(all));
+    await Promise.all(servers.map((server) => server.start({ ...(onOutput && { onOutput }) })));
+    return new Cluster(servers, database, all);
+  }
+
+  /** @returns a new user, as a client of each server */
+  async user(tier = 'enterprise', more: readonly string[] = []): Promise<ApiClient[]> {
+    const name = `user-${randomUUID().slice(0, 8)}`;
+    const config = parseConfig({ DATABASE_URL: this.database.url });
+    const { stdout } = await runTokenCommand(['--user', name, '--tier', tier, ...more], config);
+    return this.clients(stdout.trim());
+  }
+
+  /** Clients of each server with this token. */
+  clients(token: string): ApiClient[] {
+    return this.servers.map(({ url }) => new ApiClient(url, token));
+  }
+
+  /** Records what a server sends to a socket that is connected `after` that event (after the present if absent). */
+  async record({ url, token }: ApiClient, after?: number): Promise<EventRecorder> {
+    const auth = { token, ...(after !== undefined && { after }) };
+    const recorder = new EventRecorder(io(url, { auth, transports: ['websocket'], forceNew: true }));
+    this.recorders.push(recorder);
+    await recorder.connected();
+    return recorder;
+  }
+
+  /** Changes the database behind the servers' back: so time passes. */
+  async sql(statement: string, values: readonly unknown[]): Promise<void> {
+    const client = new Client({ connectionString: this.database.url });
+    await client.connect();
+    try {
+      await client.query(statement, [...values]);
+    } finally {
+      await client.end();
+    }
+  }
+
+  /** Leaves nothing in Docker and no database. */
+  async stop(): Promise<void> {
+    for (const recorder of this.recorders) recorder.close();
+    await Promise.all(this.servers.map((server) => server.stop()));
+    await this.docker.removeInstance(this.environment['INSTANCE_ID'] ?? '');
+    await this.database.drop();
+  }
+}
+
+interface ClusterOptions {
+  readonly processes?: number;
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Gets what they print. */
+  readonly onOutput?: (chunk: Buffer) => void;
+}

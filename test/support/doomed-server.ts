@@ -1,0 +1,80 @@
+import { ApiClient } from './api-client';
+import { BerthProcess } from './berth-process';
+import { Cluster } from './cluster';
+import { DockerProxy, Fault } from './docker-proxy';
+import { RealDocker } from './real-docker';
+
+const CLAIM_SECONDS = 3;
+const SWEEP_SECONDS = 1;
+
+/** After a death: the term of the claim, a sweep, and what is left of the operation, on a machine with other work. */
+export const TAKEN_UP_WITHIN_MS = (CLAIM_SECONDS + SWEEP_SECONDS) * 1000 + 12_000;
+
+/**
+ * Three server processes of one Berth, one of which is to die: the survivors sweep and leave ends of runs alone, the doomed one
+ * sees to these and does not sweep. So what it began, and it alone, they take up.
+ */
+export class DoomedServer {
+  private next: Promise<BerthProcess>;
+  private doomed: BerthProcess | null = null;
+
+  private constructor(
+    readonly survivors: Cluster,
+    readonly docker: RealDocker,
+    private readonly proxy: DockerProxy,
+  ) {
+    this.next = this.another();
+  }
+
+  /** @param subject what the tests of the file are about */
+  static async start(subject: string, environment: Readonly<Record<string, string>> = {}): Promise<DoomedServer> {
+    const proxy = await DockerProxy.open();
+    const survivors = await Cluster.start(subject, {
+      processes: 2,
+      environment: {
+        ...{ OPERATION_CLAIM_SECONDS: String(CLAIM_SECONDS), SWEEP_INTERVAL_SECONDS: String(SWEEP_SECONDS) },
+        ...{ ORPHAN_GRACE_SECONDS: '0', LIMIT_CHECK_SECONDS: '3600', STOP_GRACE_SECONDS: '1' },
+        ...environment,
+      },
+    });
+    return new DoomedServer(survivors, survivors.docker, proxy);
+  }
+
+  /** A new user, as a client of the process that will die and of one that will not. */
+  async user(tier?: string): Promise<{ doomed: ApiClient; survivor: ApiClient }> {
+    this.doomed ??= await this.next;
+    const [survivor] = await this.survivors.user(tier);
+    if (!survivor) throw new Error('nobody survives');
+    return { survivor, doomed: new ApiClient(this.doomed.url, survivor.token) };
+  }
+
+  /** Arms the death at a call that changes something in Docker. @returns resolves when the process is dead */
+  async dieAt(death: { fault: Fault; call: RegExp; nth?: number }): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.proxy.arm({ nth: 1, writesOnly: true, ...death, onKill: () => void this.die().then(resolve) });
+    });
+    this.proxy.arm(null);
+  }
+
+  /** SIGKILL, now; another one takes its place for the next test. */
+  async die(): Promise<void> {
+    await this.doomed?.kill();
+    this.doomed = null;
+    this.next = this.another();
+  }
+
+  async stop(): Promise<void> {
+    await (await this.next).stop();
+    await this.doomed?.stop();
+    await this.survivors.stop();
+    await this.proxy.close();
+  }
+
+  private async another(): Promise<BerthProcess> {
+    const { environment } = this.survivors;
+    const busy = { SWEEP_INTERVAL_SECONDS: '3600', LIMIT_CHECK_SECONDS: '1', DOCKER_HOST: this.proxy.dockerHost };
+    const server = new BerthProcess({ ...environment, ...busy });
+    await server.start();
+    return server;
+  }
+}
