@@ -9,6 +9,7 @@ import { Problem } from './problem.mjs';
 import { endProcess, identityOf } from './process-identity.mjs';
 import { testFolder } from './project.mjs';
 import { ensureSandboxImage } from './sandbox-image.mjs';
+import { removeTestRules } from './sandbox-rules.mjs';
 import { atEnd } from './shutdown.mjs';
 import { say, step } from './steps.mjs';
 import { buildTestImage, testImage } from './test-image.mjs';
@@ -39,6 +40,7 @@ async function sweep(api, isDue) {
   }
   const { Volumes: volumes } = await api.call('GET', `/volumes?filters=${filters}`);
   for (const { Name: name } of (volumes ?? []).filter(isDue)) await api.remove(`/volumes/${name}`).catch(() => {});
+  await removeTestRules();
 }
 
 /** Networks are removed through the daemon, because their bridges would stay behind on the machine. */
@@ -54,6 +56,7 @@ async function discard(own, { hurry } = {}) {
     hurried,
     new Promise((resolve) => setTimeout(resolve, 60_000).unref()),
   ]);
+  await removeTestRules();
   await own.stop({ hurry });
   rmSync(folder, { recursive: true, force: true });
 }

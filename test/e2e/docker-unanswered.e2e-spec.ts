@@ -43,6 +43,8 @@ describe('a Docker that does not answer', () => {
       DOCKER_HOST: `unix://${daemon.path}`,
       DOCKER_TIMEOUT_SECONDS: 1,
       SANDBOX_RUNTIME: 'runsc',
+      SANDBOX_FIREWALL: 'off',
+      SANDBOX_BLOCKED_NETWORKS: [],
       DISK_QUOTA: 'off',
     });
   });
@@ -92,6 +94,8 @@ describe('a Docker that does not answer', () => {
       DOCKER_HOST: 'unix:///nonexistent/docker.sock',
       DOCKER_TIMEOUT_SECONDS: 1,
       SANDBOX_RUNTIME: 'runsc',
+      SANDBOX_FIREWALL: 'off',
+      SANDBOX_BLOCKED_NETWORKS: [],
       DISK_QUOTA: 'off',
     });
     expect(await took(nobody.ping())).toBeLessThan(500);

@@ -19,6 +19,8 @@ export class EngineSandbox {
       DOCKER_HOST: process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock',
       DOCKER_TIMEOUT_SECONDS: 60,
       SANDBOX_RUNTIME: 'runsc',
+      SANDBOX_FIREWALL: 'preferred',
+      SANDBOX_BLOCKED_NETWORKS: [],
       DISK_QUOTA: 'preferred',
       ...settings,
     });
