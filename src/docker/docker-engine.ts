@@ -36,6 +36,7 @@ import { HostFirewall } from './host-firewall';
 import { ImagePulls } from './image-pull';
 import type { PullOptions } from './image-pull';
 import { parseImageReference } from './image-reference';
+import { declaredVolumes, limitedVolumes } from './image-volumes';
 import { LABELS, ownerLabels } from './labels';
 import { listedContainers, observedContainer } from './observed-container';
 import { RegistryCredentials } from './registry-credentials';
@@ -120,6 +121,9 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const { capabilities } = this;
     const { instance } = this.ready();
     const { name, ...body } = createOptions(spec, { capabilities, network: networkName(instance) });
+    if (capabilities.diskQuota === 'enforced') {
+      body.HostConfig?.Mounts?.push(...limitedVolumes(await this.volumesOf(spec.image), spec.diskMb));
+    }
     const container = await this.call('create container', (signal, docker) =>
       // Apart, or dockerode writes the whole body, users' secrets in `Env` included, into the URL as well.
       docker.createContainer(abortable(signal, { _query: { name }, _body: body })),
@@ -281,6 +285,18 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
 
   private async isPresent(reference: string): Promise<boolean> {
     return this.call('inspect image', (_signal, docker) => exists(docker.getImage(reference).inspect()));
+  }
+
+  /** What the image declares; nothing if it is not here, which the creation itself will say. */
+  private async volumesOf(image: string): Promise<string[]> {
+    return this.call('inspect image', async (_signal, docker) => {
+      try {
+        return declaredVolumes(await docker.getImage(image).inspect());
+      } catch (error) {
+        if (hasStatus(error, 404)) return [];
+        throw error;
+      }
+    });
   }
 
   private async hasVolume(name: string): Promise<boolean> {
