@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type BetterSqlite3 from 'better-sqlite3';
 import { DataSource, DataSourceOptions } from 'typeorm';
@@ -45,12 +45,19 @@ export function dataSourceOptions(databaseUrl: string): DataSourceOptions {
   };
   if (!databaseUrl.startsWith('sqlite:')) return { type: 'postgres', url: databaseUrl, ...schema };
   const database = databaseUrl.slice('sqlite:'.length);
-  if (database !== ':memory:') mkdirSync(dirname(database), { recursive: true });
+  if (database !== ':memory:') mkdirSync(dirname(database), { recursive: true, mode: 0o700 });
   return { type: 'better-sqlite3', database, prepareDatabase, ...schema };
+}
+
+/** Users' secrets are in it. Before anything is written, as SQLite gives the files beside it the same mode. */
+function closeToOthers(file: string): void {
+  const { mode, uid } = statSync(file);
+  if ((mode & 0o007) !== 0 && (uid === process.getuid?.() || process.getuid?.() === 0)) chmodSync(file, mode & 0o770);
 }
 
 /** WAL: readers never wait for the writer, and with NORMAL a killed process loses nothing that was committed. */
 function prepareDatabase(connection: BetterSqlite3.Database): void {
+  if (!connection.memory) closeToOthers(connection.name);
   connection.pragma('journal_mode = WAL');
   connection.pragma('synchronous = NORMAL');
 }
