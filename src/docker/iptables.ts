@@ -57,5 +57,6 @@ function reasonOf({ program, error, stderr }: { program: string; error: Error; s
     return `the program ${program} is not installed (also where the machine uses nftables: iptables writes to that)`;
   }
   const said = stderr.split('\n').find((line) => line.trim() !== '') ?? error.message;
-  return `${program} refuses: ${said.trim()}`;
+  // It begins with its own name and version.
+  return `${program} refuses: ${said.trim().replace(/^ip6?tables[^:]*: /, '')}`;
 }
