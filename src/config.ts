@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { z } from 'zod';
 import { parseDuration } from './duration';
-import { isNetwork } from './networks';
+import { isNetwork, isService } from './networks';
 
 const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 
@@ -42,6 +42,11 @@ const durationsByTier = z.string().transform((text, context): ReadonlyMap<string
 const networks = list.refine(
   (items) => items.every(isNetwork),
   'expected addresses, networks such as 10.0.0.0/8, loopback or private, separated by commas',
+);
+
+const services = list.refine(
+  (items) => items.every(isService),
+  'expected IPv4 addresses with ports such as 192.0.2.7:3128, separated by commas',
 );
 
 const registries = list.refine(
@@ -95,6 +100,7 @@ export const environmentSchema = z.object({
   DISK_QUOTA: z.enum(['required', 'preferred', 'off']).default('preferred'),
   SANDBOX_FIREWALL: z.enum(['required', 'preferred', 'off']).default('preferred'),
   SANDBOX_BLOCKED_NETWORKS: networks.default([]),
+  SANDBOX_ALLOWED_SERVICES: services.default([]),
   TIERS_FILE: z.string().min(1).optional(),
   IMAGES_FILE: z.string().min(1).optional(),
   CUSTOM_IMAGES: z.enum(['allow', 'deny']).default('allow'),

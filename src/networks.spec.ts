@@ -1,4 +1,4 @@
-import { ipv4Networks, isNetwork, Networks } from './networks';
+import { ipv4Networks, isNetwork, isService, Networks } from './networks';
 
 describe('networks', () => {
   const networks = new Networks(['10.0.0.0/8', '192.0.2.7', '2001:db8::/32', 'loopback']);
@@ -61,4 +61,13 @@ describe('networks', () => {
   ])('%j must be %j for a firewall of IPv4', (written, canonical) => {
     expect(ipv4Networks(written)).toEqual(canonical);
   });
+
+  it.each(['192.0.2.7:3128', '10.0.0.1:1', '10.0.0.1:65535'])('a service must be written as %s', (text) => {
+    expect(isService(text)).toBe(true);
+  });
+
+  it.each(['', '192.0.2.7', '192.0.2.7:', '192.0.2.7:0', '192.0.2.7:65536', '192.0.2.0/24:80', '[::1]:80', 'proxy:80'])(
+    'a service must not be written as "%s"',
+    (text) => expect(isService(text)).toBe(false),
+  );
 });

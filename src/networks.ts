@@ -34,6 +34,12 @@ export function isNetwork(text: string): boolean {
   return NAMED.has(text) || parse(text) !== null;
 }
 
+/** Whether the text is an IPv4 address with a port: `192.0.2.7:3128`. */
+export function isService(text: string): boolean {
+  const [address = '', port = '', ...more] = text.split(':');
+  return more.length === 0 && isIPv4(address) && /^[1-9][0-9]{0,4}$/.test(port) && Number(port) <= 65_535;
+}
+
 /**
  * The IPv4 networks among them in canonical form, with the bits behind the prefix cleared: `10.1.2.3/8` is `10.0.0.0/8`.
  *

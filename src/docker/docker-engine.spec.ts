@@ -55,7 +55,7 @@ describe('DockerEngine', () => {
     await daemon.listen();
     calls = new EngineCalls();
     const settings = { DOCKER_HOST: `unix://${daemon.path}`, DOCKER_TIMEOUT_SECONDS: 5 } as const;
-    const firewall = { SANDBOX_FIREWALL: 'off' as const, SANDBOX_BLOCKED_NETWORKS: [] };
+    const firewall = { SANDBOX_FIREWALL: 'off' as const, SANDBOX_BLOCKED_NETWORKS: [], SANDBOX_ALLOWED_SERVICES: [] };
     engine = new DockerEngine({ ...settings, ...firewall, SANDBOX_RUNTIME: 'runsc', DISK_QUOTA: 'off' }, calls);
   });
   afterEach(async () => {

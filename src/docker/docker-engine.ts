@@ -52,6 +52,7 @@ export type DockerEngineSettings = Pick<
   | 'SANDBOX_RUNTIME'
   | 'SANDBOX_FIREWALL'
   | 'SANDBOX_BLOCKED_NETWORKS'
+  | 'SANDBOX_ALLOWED_SERVICES'
   | 'DISK_QUOTA'
   | 'REGISTRY_AUTH_FILE'
 >;

@@ -3,7 +3,11 @@ import { chainName, ipv4Rules, ipv6Rules, planFirewall } from './firewall-plan';
 const networkId = 'a1b2c3d4e5f6'.padEnd(64, '0');
 const network = { instance: 'prod', networkId, bridge: 'br-a1b2c3d4e5f6' };
 const chain = 'BERTH-a1b2c3d4e5f6';
-const wanted = ipv4Rules(network, { blocked: ['10.0.0.0/8'], nameServers: ['10.0.0.2'] });
+const wanted = ipv4Rules(network, {
+  blocked: ['10.0.0.0/8'],
+  allowed: ['192.0.2.7:3128'],
+  nameServers: ['10.0.0.2'],
+});
 
 /** The table as iptables prints it when all is right, with rules of others around. */
 const OTHERS = ['-P PREROUTING ACCEPT', '-N KUBE', '-A PREROUTING -j KUBE'];
@@ -24,6 +28,7 @@ describe('the rules for sandboxes', () => {
         `-A ${chain} -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN`,
         `-A ${chain} -d 10.0.0.2/32 -p udp -m udp --dport 53 -j RETURN`,
         `-A ${chain} -d 10.0.0.2/32 -p tcp -m tcp --dport 53 -j RETURN`,
+        `-A ${chain} -d 192.0.2.7/32 -p tcp -m tcp --dport 3128 -j RETURN`,
         `-A ${chain} -m addrtype ! --dst-type UNICAST -j DROP`,
         `-A ${chain} -d 169.254.0.0/16 -j DROP`,
         `-A ${chain} -d 10.0.0.0/8 -j DROP`,

@@ -17,6 +17,8 @@ export interface SandboxBridge {
 export interface Reach {
   /** Networks in canonical form, such as `10.0.0.0/8`. */
   readonly blocked: readonly string[];
+  /** What they reach all the same, over TCP: addresses with ports. */
+  readonly allowed: readonly string[];
   /** Addresses that Docker may ask for names on a sandbox's behalf, from within the sandbox's network namespace. */
   readonly nameServers: readonly string[];
 }
@@ -38,14 +40,18 @@ export function chainName(networkId: string): string {
  * the machine: each of its addresses (also one that Docker would translate into a container with a published port, as this
  * is asked before), broadcast and multicast.
  */
-export function ipv4Rules(network: SandboxBridge, { blocked, nameServers }: Reach): FirewallRules {
+export function ipv4Rules(network: SandboxBridge, { blocked, allowed, nameServers }: Reach): FirewallRules {
   const chain = chainName(network.networkId);
-  const askNames = (server: string): string[] =>
-    ['udp', 'tcp'].map((protocol) => `-d ${server}/32 -p ${protocol} -m ${protocol} --dport 53 -j RETURN`);
+  const open = (address: string, protocol: 'udp' | 'tcp', port: string): string =>
+    `-d ${address}/32 -p ${protocol} -m ${protocol} --dport ${port} -j RETURN`;
   const rules = [
     // What the machine itself began, such as a health check of an operator's.
     '-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN',
-    ...nameServers.flatMap(askNames),
+    ...nameServers.flatMap((server) => [open(server, 'udp', '53'), open(server, 'tcp', '53')]),
+    ...allowed.map((service) => {
+      const [address = '', port = ''] = service.split(':');
+      return open(address, 'tcp', port);
+    }),
     '-m addrtype ! --dst-type UNICAST -j DROP',
     ...[LINK_LOCAL, ...blocked.filter((each) => each !== LINK_LOCAL)].map((each) => `-d ${each} -j DROP`),
   ];

@@ -58,7 +58,10 @@ describe('the host firewall', () => {
       ...{ ipv4, ipv6, nameServers: () => Promise.resolve([]) },
       read: (file) => Promise.resolve(files[file] ?? null),
     };
-    return new HostFirewall({ SANDBOX_FIREWALL, SANDBOX_BLOCKED_NETWORKS: blocked }, host);
+    return new HostFirewall(
+      { SANDBOX_FIREWALL, SANDBOX_BLOCKED_NETWORKS: blocked, SANDBOX_ALLOWED_SERVICES: [] },
+      host,
+    );
   }
 
   it.each(['required', 'preferred'] as const)(

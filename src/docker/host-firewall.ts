@@ -12,6 +12,8 @@ import { Iptables, IptablesError } from './iptables';
 import type { PacketFilter } from './iptables';
 import { readNameServers } from './name-servers';
 
+type FirewallSettings = Pick<Config, 'SANDBOX_FIREWALL' | 'SANDBOX_BLOCKED_NETWORKS' | 'SANDBOX_ALLOWED_SERVICES'>;
+
 /** What the firewall looks at on the machine, and what it writes to. */
 export interface HostNetwork {
   readonly ipv4: PacketFilter;
@@ -48,7 +50,7 @@ export class HostFirewall {
   private found: EngineCapabilities['hostFirewall'] | null = null;
 
   constructor(
-    private readonly settings: Pick<Config, 'SANDBOX_FIREWALL' | 'SANDBOX_BLOCKED_NETWORKS'>,
+    private readonly settings: FirewallSettings,
     private readonly host: HostNetwork = THIS_HOST,
   ) {}
 
@@ -110,6 +112,7 @@ export class HostFirewall {
     }
     const reach = {
       blocked: ipv4Networks(this.settings.SANDBOX_BLOCKED_NETWORKS),
+      allowed: this.settings.SANDBOX_ALLOWED_SERVICES,
       nameServers: await this.host.nameServers(),
     };
     const hasIpv6 = (await this.host.read(IPV6_ADDRESSES)) !== null;

@@ -45,6 +45,7 @@ describe('a Docker that does not answer', () => {
       SANDBOX_RUNTIME: 'runsc',
       SANDBOX_FIREWALL: 'off',
       SANDBOX_BLOCKED_NETWORKS: [],
+      SANDBOX_ALLOWED_SERVICES: [],
       DISK_QUOTA: 'off',
     });
   });
@@ -96,6 +97,7 @@ describe('a Docker that does not answer', () => {
       SANDBOX_RUNTIME: 'runsc',
       SANDBOX_FIREWALL: 'off',
       SANDBOX_BLOCKED_NETWORKS: [],
+      SANDBOX_ALLOWED_SERVICES: [],
       DISK_QUOTA: 'off',
     });
     expect(await took(nobody.ping())).toBeLessThan(500);

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
-import type { DockerEngine } from '../../src/docker/docker-engine';
+import type { DockerEngine, DockerEngineSettings } from '../../src/docker/docker-engine';
 import { Berth } from '../support/berth';
 import { EngineSandbox, TEST_IMAGE } from '../support/engine-sandbox';
 import { eventually } from '../support/eventually';
@@ -108,10 +108,19 @@ describe('what a sandbox may reach', () => {
     expect(await ask(guarded, { address: outside.far, port: 8000, question: '' })).toBe('the outside world\n');
   });
 
-  it('must not be a network that the operator closes', async () => {
-    const walled = await side('required', ['198.18.0.0/15']);
+  it('must not be a network that the operator closes, but what is opened in it, and on this machine', async () => {
+    const walled = await side('required', {
+      SANDBOX_BLOCKED_NETWORKS: ['198.18.0.0/15'],
+      SANDBOX_ALLOWED_SERVICES: [`${outside.metadata}:80`, `${outside.near}:${String(dockerApi.port)}`],
+    });
     try {
       expect(await ask(walled, { address: outside.far, port: 8000, question: '' })).toBe('');
+      expect(await ask(walled, { address: outside.metadata, port: 80, question: '' })).toContain('credentials');
+      expect(await ask(walled, { ...dockerApi, address: outside.near })).toMatch(dockerApi.answer);
+      expect(await ask(walled, { ...redis, address: outside.near })).toBe('');
+      const before = await firewallRulesOf(walled.sandbox.instance);
+      await walled.engine.maintain();
+      expect(await firewallRulesOf(walled.sandbox.instance)).toEqual(before);
     } finally {
       await walled.sandbox.cleanUp();
     }
@@ -160,9 +169,9 @@ describe('what a sandbox may reach', () => {
   });
 
   /** A Berth's engine with one running sandbox. */
-  async function side(manner: 'required' | 'off', blocked: string[] = []): Promise<Side> {
+  async function side(manner: 'required' | 'off', settings: Partial<DockerEngineSettings> = {}): Promise<Side> {
     const sandbox = new EngineSandbox();
-    const engine = sandbox.engine({ SANDBOX_FIREWALL: manner, SANDBOX_BLOCKED_NETWORKS: blocked });
+    const engine = sandbox.engine({ SANDBOX_FIREWALL: manner, ...settings });
     const { hostFirewall } = await engine.prepare(sandbox.instance);
     expect(hostFirewall).toBe(manner === 'off' ? 'off' : 'enforced');
     const dockerId = await sandbox.running(engine, sandbox.spec());

@@ -21,6 +21,7 @@ export class EngineSandbox {
       SANDBOX_RUNTIME: 'runsc',
       SANDBOX_FIREWALL: 'preferred',
       SANDBOX_BLOCKED_NETWORKS: [],
+      SANDBOX_ALLOWED_SERVICES: [],
       DISK_QUOTA: 'preferred',
       ...settings,
     });
