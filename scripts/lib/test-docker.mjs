@@ -1,6 +1,7 @@
 /** The Docker that the end-to-end tests run on: one that is there and has a working gVisor, else a throwaway one. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { canInstallPackages, ensurePackages } from './apt.mjs';
 import { findForeignDocker, startOwnDocker } from './find-docker.mjs';
 import { checkGvisor } from './gvisor.mjs';
 import { OwnDaemon } from './own-daemon.mjs';
@@ -103,6 +104,8 @@ async function usableForeign(settings) {
  */
 export async function startTestDocker(settings) {
   if (process.platform === 'linux' && process.getuid() === 0) await discardEarlier();
+  // For the tests of the host firewall, which make a network beyond the machine.
+  if (canInstallPackages()) await ensurePackages({ iproute2: 'ip', iptables: 'iptables' });
   let docker = await usableForeign(settings);
   if (docker) {
     const { api } = docker;
