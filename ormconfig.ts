@@ -1,5 +1,5 @@
 import type { EventEmitter } from 'node:events';
-import { mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type BetterSqlite3 from 'better-sqlite3';
 import { DataSource, DataSourceOptions } from 'typeorm';
@@ -48,7 +48,7 @@ export function dataSourceOptions(databaseUrl: string): DataSourceOptions {
     return { type: 'postgres', url: databaseUrl, extra: { onConnect: survive }, ...schema };
   }
   const database = databaseUrl.slice('sqlite:'.length);
-  if (database !== ':memory:') mkdirSync(dirname(database), { recursive: true });
+  if (database !== ':memory:') mkdirSync(dirname(database), { recursive: true, mode: 0o700 });
   return { type: 'better-sqlite3', database, prepareDatabase, ...schema };
 }
 
@@ -60,8 +60,15 @@ function survive(connection: EventEmitter): void {
   connection.on('error', () => undefined);
 }
 
+/** Users' secrets are in it. Before anything is written, as SQLite gives the files beside it the same mode. */
+function closeToOthers(file: string): void {
+  const { mode, uid } = statSync(file);
+  if ((mode & 0o007) !== 0 && (uid === process.getuid?.() || process.getuid?.() === 0)) chmodSync(file, mode & 0o770);
+}
+
 /** WAL: readers never wait for the writer, and with NORMAL a killed process loses nothing that was committed. */
 function prepareDatabase(connection: BetterSqlite3.Database): void {
+  if (!connection.memory) closeToOthers(connection.name);
   connection.pragma('journal_mode = WAL');
   connection.pragma('synchronous = NORMAL');
 }

@@ -78,9 +78,26 @@ describe('the configuration', () => {
     expect(parseConfig({ PORT: '', REDIS_URL: '' }).PORT).toBe(8080);
   });
 
-  it.each(['everyone', '0.0.0.0/0', '10.0.0.0/8,proxy'])('must not trust proxies at "%s"', (proxies) => {
-    expect(faultsOf({ TRUSTED_PROXIES: proxies })).toContain('  TRUSTED_PROXIES: expected addresses');
+  it.each(['everyone', '0.0.0.0/0', '10.0.0.0/8,proxy'])('must take no "%s" for networks', (networks) => {
+    for (const name of ['TRUSTED_PROXIES', 'SANDBOX_BLOCKED_NETWORKS'])
+      expect(faultsOf({ [name]: networks })).toContain(`  ${name}: expected addresses`);
   });
+
+  it.each(['docker.io', 'registry:5000,registry.example:*', '127.0.0.1:5000', '[::1]:5000'])(
+    'must take registries written as "%s"',
+    (CUSTOM_IMAGE_REGISTRIES) => {
+      expect(parseConfig({ CUSTOM_IMAGE_REGISTRIES }).CUSTOM_IMAGE_REGISTRIES).toEqual(
+        CUSTOM_IMAGE_REGISTRIES.split(','),
+      );
+    },
+  );
+
+  it.each(['*', 'https://docker.io', 'docker.io/library', 'Docker.io', '*.docker.io', 'a b', 'docker.io:', '-a'])(
+    'must not take registries written as "%s"',
+    (registries) => {
+      expect(faultsOf({ CUSTOM_IMAGE_REGISTRIES: registries })).toContain('  CUSTOM_IMAGE_REGISTRIES: expected hosts');
+    },
+  );
 
   it('must read durations as milliseconds', () => {
     expect(parseConfig({ VOLUME_RETENTION: '0', EVENT_RETENTION: '50h' })).toMatchObject({

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { z } from 'zod';
 import { parseDuration } from './duration';
-import { isNetwork } from './networks';
+import { isNetwork, isService } from './networks';
 
 const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 
@@ -21,6 +21,9 @@ const list = z.string().transform((text) =>
     .filter((item) => item !== ''),
 );
 
+/** A host in lower case, with its port where that is not the usual one; `*` is any. */
+const REGISTRY = /^(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(?::(?:[0-9]{1,5}|\*))?$/;
+
 /** `guest=30m,free=12h`: a duration for each of some tiers. */
 const durationsByTier = z.string().transform((text, context): ReadonlyMap<string, number> => {
   const entries = text.split(',').map((item) => item.trim().split('='));
@@ -38,7 +41,17 @@ const durationsByTier = z.string().transform((text, context): ReadonlyMap<string
 
 const networks = list.refine(
   (items) => items.every(isNetwork),
-  'expected addresses, networks such as 10.0.0.0/8, or loopback, separated by commas',
+  'expected addresses, networks such as 10.0.0.0/8, loopback or private, separated by commas',
+);
+
+const services = list.refine(
+  (items) => items.every(isService),
+  'expected IPv4 addresses with ports such as 192.0.2.7:3128, separated by commas',
+);
+
+const registries = list.refine(
+  (items) => items.every((item) => REGISTRY.test(item)),
+  'expected hosts of registries such as docker.io, registry.example:5000 or registry.example:*, separated by commas',
 );
 
 const positiveDuration = duration.refine((milliseconds) => milliseconds > 0, 'expected more than nothing');
@@ -79,14 +92,19 @@ export const environmentSchema = z.object({
   EVENT_RETENTION: duration.default(7 * 24 * 3_600_000),
   AUDIT_RETENTION: duration.default(90 * 24 * 3_600_000),
   GUEST_LOGIN: z.enum(['allow', 'deny']).default('allow'),
+  GUEST_LIMIT: integer(0, 1_000_000).default(100),
   GUEST_SESSION: positiveDuration.optional(),
   EXPIRY_WARNING: duration.default(10 * 60_000),
   IDLE_STOP_AFTER: durationsByTier.default(new Map()),
   LIMIT_CHECK_SECONDS: integer(1, 3600).default(5),
   DISK_QUOTA: z.enum(['required', 'preferred', 'off']).default('preferred'),
+  SANDBOX_FIREWALL: z.enum(['required', 'preferred', 'off']).default('preferred'),
+  SANDBOX_BLOCKED_NETWORKS: networks.default([]),
+  SANDBOX_ALLOWED_SERVICES: services.default([]),
   TIERS_FILE: z.string().min(1).optional(),
   IMAGES_FILE: z.string().min(1).optional(),
   CUSTOM_IMAGES: z.enum(['allow', 'deny']).default('allow'),
+  CUSTOM_IMAGE_REGISTRIES: registries.default([]),
   REGISTRY_AUTH_FILE: z.string().min(1).optional(),
   ROLES_FILE: z.string().min(1).optional(),
   ROLE_INSTALL_TIMEOUT: positiveDuration.default(15 * 60_000),

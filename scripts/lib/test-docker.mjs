@@ -1,7 +1,9 @@
 /** The Docker that the end-to-end tests run on: one that is there and has a working gVisor, else a throwaway one. */
+import { canInstallPackages, ensurePackages } from './apt.mjs';
 import { findForeignDocker } from './find-docker.mjs';
 import { checkGvisor } from './gvisor.mjs';
 import { ensureSandboxImage } from './sandbox-image.mjs';
+import { removeTestRules } from './sandbox-rules.mjs';
 import { say } from './steps.mjs';
 import { addTestImage, testImage } from './test-image.mjs';
 import { query, startThrowawayDocker } from './throwaway-docker.mjs';
@@ -29,6 +31,7 @@ async function sweep(api, isDue) {
   }
   const { Volumes: volumes } = await api.call('GET', `/volumes?filters=${filters}`);
   for (const { Name: name } of (volumes ?? []).filter(isDue)) await api.remove(`/volumes/${name}`).catch(() => {});
+  await removeTestRules();
 }
 
 /** @returns the Docker that is there, if gVisor works in it */
@@ -50,6 +53,8 @@ async function usableForeign(settings) {
  * @throws Problem where gVisor does not work
  */
 export async function startTestDocker(settings) {
+  // For the tests of the host firewall, which make a network beyond the machine.
+  if (canInstallPackages()) await ensurePackages({ iproute2: 'ip', iptables: 'iptables' });
   let docker = await usableForeign(settings);
   if (docker) {
     const { api } = docker;

@@ -8,6 +8,7 @@ import { clearLeftovers, daemonProcess } from './own-daemon-processes.mjs';
 import { Problem } from './problem.mjs';
 import { endProcess, identityOf } from './process-identity.mjs';
 import { testFolder } from './project.mjs';
+import { removeTestRules } from './sandbox-rules.mjs';
 import { atEnd } from './shutdown.mjs';
 import { step } from './steps.mjs';
 import { addTestImage, testImage } from './test-image.mjs';
@@ -30,6 +31,7 @@ async function discard(own, { hurry } = {}) {
     hurried,
     new Promise((resolve) => setTimeout(resolve, 60_000).unref()),
   ]);
+  await removeTestRules();
   await own.stop({ hurry });
   rmSync(own.paths.folder, { recursive: true, force: true });
 }

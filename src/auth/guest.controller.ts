@@ -21,7 +21,9 @@ export class GuestController {
       'Needs no token. The name of a guest whose session is over is free again. The answer is the only one that shows the token.',
   })
   @ApiCreatedResponse({ type: GuestLoginView })
-  @ApiForbiddenResponse({ description: 'guest login is disabled: this server takes no guests.' })
+  @ApiForbiddenResponse({
+    description: 'guest login is disabled: this server takes no guests; guest limit reached: no more at the moment.',
+  })
   @ApiConflictResponse({ description: 'username is taken: by a user, or by a guest whose session goes on.' })
   async login(@Body() { username }: GuestLoginDto): Promise<GuestLoginView> {
     return viewGuestLogin(await this.guests.login(username));

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
+import { MoreThan } from 'typeorm';
 import { Clock } from '../clock';
 import { type Config, CONFIG } from '../config';
 import { Database, isUniqueViolation } from '../database';
@@ -14,6 +15,9 @@ export interface GuestLogin {
   readonly user: UserEntity;
 }
 
+/** Of PostgreSQL's advisory locks: any number that is nobody else's. */
+const GUEST_LOCK = 4_717_303;
+
 /** Lets people in without an account, for the session of the tier `guest`. */
 @Injectable()
 export class GuestService {
@@ -22,14 +26,14 @@ export class GuestService {
     private readonly tiers: TiersService,
     private readonly tokens: TokenService,
     private readonly clock: Clock,
-    @Inject(CONFIG) private readonly config: Pick<Config, 'GUEST_LOGIN'>,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'GUEST_LOGIN' | 'GUEST_LIMIT'>,
   ) {}
 
   /**
    * Makes a guest of this name and a token without an end of its own: after the session it still reads, stops and deletes, so
    * that the guest is told why the rest is refused. Of several log-ins under one name at once, one succeeds.
    *
-   * @throws DomainError `guest_login_disabled`, `username_taken`
+   * @throws DomainError `guest_login_disabled`, `guest_limit_reached`, `username_taken`
    */
   async login(username: string): Promise<GuestLogin> {
     if (this.config.GUEST_LOGIN === 'deny' || !this.tiers.has(GUEST_TIER))
@@ -37,6 +41,7 @@ export class GuestService {
     try {
       return await this.database.runInTx(async () => {
         const now = this.clock.now();
+        await this.assertRoom(now);
         await this.vacate(username, now);
         const user = await this.insert(username, now);
         const { text } = await this.tokens.issue({
@@ -51,6 +56,16 @@ export class GuestService {
       if (isUniqueViolation(error)) throw new DomainError('username_taken', { cause: error });
       throw error;
     }
+  }
+
+  /** Guests cost an operator who knows none of them a container each. Exact: log-ins are counted one after the other. */
+  private async assertRoom(now: Date): Promise<void> {
+    const limit = this.config.GUEST_LIMIT;
+    if (limit === 0) return;
+    const { manager, isSqlite } = this.database;
+    if (!isSqlite) await manager.query('SELECT pg_advisory_xact_lock($1)', [GUEST_LOCK]);
+    const current = await manager.countBy(UserEntity, { tier: GUEST_TIER, sessionExpiresAt: MoreThan(now) });
+    if (current >= limit) throw new DomainError('guest_limit_reached', { fields: { current, limit } });
   }
 
   /** Takes the name from a guest whose session is over. No user may choose a name with "~", so the new one is free. */

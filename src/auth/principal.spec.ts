@@ -1,4 +1,5 @@
 import { DomainError } from '../errors';
+import { grantedEnd } from './granted-end';
 import { grantedScopes } from './granted-scopes';
 import { effectiveScopes, holdsScope, RouteScope, Scope } from './principal';
 
@@ -49,5 +50,26 @@ describe('the scopes of a token that another token asks for', () => {
 
   it('must be what it asks for where it may', () => {
     expect(grantedScopes({ own: ['admin'], asked: ['read', 'admin'] })).toEqual(['read', 'admin']);
+  });
+});
+
+describe('the end of a token that another token asks for', () => {
+  const now = new Date('2026-01-01T00:00:00Z');
+  const after = (days: number): Date => new Date(now.getTime() + days * 24 * 3_600_000);
+
+  it.each<[string, Date | null, number | null | undefined, Date | null]>([
+    ['none', null, undefined, null],
+    ['none', null, null, null],
+    ['what it asks for', null, 30, after(30)],
+    ['what it asks for', after(30), 7, after(7)],
+    ['what it asks for', after(30), 30, after(30)],
+    ['that of the one that asks', after(30), undefined, after(30)],
+    ['that of the one that asks', after(0.1), null, after(0.1)],
+  ])('must be %s: own %p, asked %p days', (_what, own, days, end) => {
+    expect(grantedEnd({ own, days, now })).toEqual(end);
+  });
+
+  it('must not be later than that of the one that asks', () => {
+    expect(() => grantedEnd({ own: after(30), days: 31, now })).toThrow(new DomainError('invalid_parameters'));
   });
 });

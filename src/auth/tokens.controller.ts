@@ -5,11 +5,10 @@ import { CurrentPrincipal } from './decorators/current-principal.decorator';
 import { Scopes } from './decorators/scopes.decorator';
 import { CreateTokenDto } from './dto/create-token.dto';
 import { CreatedTokenView, TokenListView, TokenRevokedView, viewToken } from './dto/token-view';
+import { grantedEnd } from './granted-end';
 import { grantedScopes } from './granted-scopes';
 import type { Principal } from './principal';
 import { TokenService } from './token.service';
-
-const DAY = 24 * 3_600_000;
 
 /** A user's own tokens. */
 @ApiTags('tokens')
@@ -27,7 +26,7 @@ export class TokensController {
       userId: caller.userId,
       name: body.name,
       scopes: grantedScopes({ own: caller.scopes, asked: body.scopes }),
-      expiresAt: body.expires_in ? new Date(Date.now() + body.expires_in * DAY) : null,
+      expiresAt: grantedEnd({ own: caller.tokenExpiresAt, days: body.expires_in, now: new Date() }),
     });
     return Object.assign(viewToken(token), { token: text });
   }

@@ -4,7 +4,7 @@ import { isUUID } from 'class-validator';
 import { Clock } from '../clock';
 import { Database } from '../database';
 import { DomainError, invalidParameters } from '../errors';
-import { TiersService } from '../tiers';
+import { GUEST_TIER, TiersService } from '../tiers';
 import { userFaults } from './user-faults';
 import type { NamedUser } from './user-faults';
 import { UserEntity } from './user.entity';
@@ -40,7 +40,10 @@ export class UserService {
    * Finds the user by name or makes them, and sees to it that they are on this tier. A session of the user's own begins
    * when they come to the tier. Of several calls at once, one makes the user and the others find them.
    *
-   * @throws DomainError `invalid_parameters`
+   * A guest is not moved by name: anyone may have taken that name, and their token would open whatever the user does from
+   * now on. {@link move} moves a guest whose id is known.
+   *
+   * @throws DomainError `invalid_parameters`; `username_taken`, with `user_id`, if a guest has the name
    */
   async ensure({ username, tier }: NamedUser): Promise<EnsuredUser> {
     const faults = userFaults({ username, tier }, this.tiers);
@@ -58,7 +61,8 @@ export class UserService {
       .execute();
     const user = await this.database.manager.findOneByOrFail(UserEntity, { username });
     if (user.id === id || user.tier === tier) return { user, created: user.id === id, previousTier: null };
-    await this.database.manager.update(UserEntity, { id: user.id }, { tier, sessionExpiresAt });
+    if (user.tier === GUEST_TIER) throw new DomainError('username_taken', { fields: { user_id: user.id } });
+    await this.database.manager.update(UserEntity, { id: user.id, tier: user.tier }, { tier, sessionExpiresAt });
     const previousTier = user.tier;
     return { user: Object.assign(user, { tier, sessionExpiresAt }), created: false, previousTier };
   }

@@ -3,6 +3,7 @@ import { TokenService, UserService } from '../auth';
 import { Clock } from '../clock';
 import type { Config } from '../config';
 import { connect, Database } from '../database';
+import { DomainError } from '../errors';
 import { LocalSignals } from '../signals';
 import { loadTiers, TiersService } from '../tiers';
 import { parseTokenArguments, TOKEN_USAGE, TokenArguments } from './token-arguments';
@@ -31,9 +32,20 @@ export async function runTokenCommand(args: readonly string[], config: Config): 
   const dataSource = await connect({ ...dataSourceOptions(config.DATABASE_URL), logging: false });
   try {
     return await issueToken({ asked: parsed, database: new Database(dataSource), tiers });
+  } catch (error) {
+    if (error instanceof DomainError && error.kind === 'username_taken') return takenByGuest(parsed.user, error);
+    throw error;
   } finally {
     await dataSource.destroy();
   }
+}
+
+function takenByGuest(name: string, { options }: DomainError): CommandResult {
+  const id = String(options.fields?.['user_id']);
+  const stderr =
+    `${name} is a guest, whose own token would open everything of the user: choose another name, ` +
+    `or make a user of the guest (PATCH /api/admin/users/${id})\n`;
+  return { exitCode: 2, stdout: '', stderr };
 }
 
 async function issueToken(work: {

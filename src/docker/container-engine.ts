@@ -122,12 +122,14 @@ export interface CopyProgress {
   readonly message: string;
 }
 
-/** What the engine behind the port can do; probed once at start. */
+/** What the engine behind the port can do; probed at start. */
 export interface EngineCapabilities {
   /** The OCI runtime that sandboxes get. */
   readonly runtime: 'runsc' | 'runc';
   /** Whether the kernel can hold volumes and writable layers to a size. */
   readonly diskQuota: 'enforced' | 'unsupported' | 'off';
+  /** Whether sandboxes are kept from the services of the machine that they run on, and from its metadata address. */
+  readonly hostFirewall: 'enforced' | 'unsupported' | 'off';
   /** What another size takes: `move`, a new volume, as a volume is held to the size that it was made with; `none`, nothing. */
   readonly volumeResize: 'move' | 'none';
 }
@@ -138,9 +140,11 @@ export interface EngineCapabilities {
  * {@link EngineError}, and is safe to repeat.
  */
 export abstract class ContainerEngine {
-  /** Decides the runtime, makes the sandboxes' network, probes disk quotas. @throws EngineError, ConfigError */
+  /** Decides the runtime, makes the sandboxes' network and firewall, probes disk quotas. @throws EngineError, ConfigError */
   abstract prepare(instance: string): Promise<EngineCapabilities>;
-  /** What {@link prepare} found. */
+  /** Puts back what {@link prepare} made around the sandboxes, if it has vanished since. To be called now and then. */
+  abstract maintain(): Promise<void>;
+  /** What {@link prepare} found, and {@link maintain} since. */
   abstract get capabilities(): EngineCapabilities;
   abstract ping(): Promise<void>;
 

@@ -33,10 +33,13 @@ export function createOptions(
   };
 }
 
+/** dockerode's types end before API 1.41. */
+type SandboxConfig = HostConfig & { CgroupnsMode: 'private' };
+
 function hostConfig(
   spec: ContainerSpec,
   { capabilities, network }: { capabilities: EngineCapabilities; network: string },
-): HostConfig {
+): SandboxConfig {
   const memory = spec.memoryMb * BYTES_PER_MB;
   return {
     Runtime: capabilities.runtime,
@@ -48,12 +51,15 @@ function hostConfig(
     CpuPeriod: CPU_PERIOD_US,
     CpuQuota: (spec.cpuShares * CPU_PERIOD_US) / 1000,
     PidsLimit: PIDS_LIMIT,
+    // Of other limits the daemon's are kept: to raise one, such as that of open files, is not allowed on every machine.
+    Ulimits: [{ Name: 'core', Soft: 0, Hard: 0 }],
     CapDrop: ['ALL'],
     CapAdd: CAPABILITIES,
     SecurityOpt: ['no-new-privileges'],
     // Written out, as a daemon's configuration can change the defaults to shared namespaces.
     Privileged: false,
     IpcMode: 'private',
+    CgroupnsMode: 'private',
     NetworkMode: network,
     Mounts: [volumeMount(spec, capabilities)],
     RestartPolicy: { Name: 'unless-stopped' },

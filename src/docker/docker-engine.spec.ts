@@ -55,7 +55,8 @@ describe('DockerEngine', () => {
     await daemon.listen();
     calls = new EngineCalls();
     const settings = { DOCKER_HOST: `unix://${daemon.path}`, DOCKER_TIMEOUT_SECONDS: 5 } as const;
-    engine = new DockerEngine({ ...settings, SANDBOX_RUNTIME: 'runsc', DISK_QUOTA: 'off' }, calls);
+    const firewall = { SANDBOX_FIREWALL: 'off' as const, SANDBOX_BLOCKED_NETWORKS: [], SANDBOX_ALLOWED_SERVICES: [] };
+    engine = new DockerEngine({ ...settings, ...firewall, SANDBOX_RUNTIME: 'runsc', DISK_QUOTA: 'off' }, calls);
   });
   afterEach(async () => {
     engine.onApplicationShutdown();
@@ -79,6 +80,14 @@ describe('DockerEngine', () => {
     await expect(engine.prepare('prod')).rejects.toMatchObject({
       code: 'docker_error',
       message: expect.stringMatching(/berth-prod is not isolated/) as string,
+    });
+  });
+
+  it('must refuse a network with IPv6, which the rules for sandboxes close', async () => {
+    const network = { Name: 'berth-prod', Id: 'n1', Created: '1', Driver: 'bridge', Options: isolation };
+    daemon.networks = [{ ...network, EnableIPv6: true }];
+    await expect(engine.prepare('prod')).rejects.toMatchObject({
+      message: expect.stringMatching(/has IPv6/) as string,
     });
   });
 

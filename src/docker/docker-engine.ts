@@ -31,21 +31,31 @@ import type { EndedCall } from './engine-calls';
 import { EngineError } from './engine-error';
 import { watchEvents } from './event-watch';
 import { runExec } from './exec';
+import type { SandboxBridge } from './firewall-plan';
+import { HostFirewall } from './host-firewall';
 import { ImagePulls } from './image-pull';
 import type { PullOptions } from './image-pull';
 import { parseImageReference } from './image-reference';
+import { declaredVolumes, limitedVolumes } from './image-volumes';
 import { LABELS, ownerLabels } from './labels';
 import { jsonElements } from './json-elements';
 import { listedContainer, observedContainer } from './observed-container';
 import { RegistryCredentials } from './registry-credentials';
 import { chooseRuntime } from './runtime-probe';
-import { ensureSandboxNetwork, networkName, reattach } from './sandbox-network';
+import { ensureSandboxNetwork, findSandboxNetwork, networkName, reattach } from './sandbox-network';
 import { copyVolume, measureVolume } from './volume-copy';
 import { listOwnVolumes } from './volume-list';
 
 export type DockerEngineSettings = Pick<
   Config,
-  'DOCKER_HOST' | 'DOCKER_TIMEOUT_SECONDS' | 'SANDBOX_RUNTIME' | 'DISK_QUOTA' | 'REGISTRY_AUTH_FILE'
+  | 'DOCKER_HOST'
+  | 'DOCKER_TIMEOUT_SECONDS'
+  | 'SANDBOX_RUNTIME'
+  | 'SANDBOX_FIREWALL'
+  | 'SANDBOX_BLOCKED_NETWORKS'
+  | 'SANDBOX_ALLOWED_SERVICES'
+  | 'DISK_QUOTA'
+  | 'REGISTRY_AUTH_FILE'
 >;
 
 /** Runs sandboxes on one Docker daemon. */
@@ -53,8 +63,9 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   private readonly logger = new Logger(DockerEngine.name);
   private readonly clients: DockerClients;
   private readonly pulls: ImagePulls;
+  private readonly firewall: HostFirewall;
   private readonly timeoutMs: number;
-  private prepared: { instance: string; capabilities: EngineCapabilities } | null = null;
+  private prepared: { instance: string; probed: Omit<EngineCapabilities, 'hostFirewall'> } | null = null;
 
   /** @throws ConfigError if the file of registry credentials is not valid */
   constructor(
@@ -64,6 +75,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     super();
     this.timeoutMs = settings.DOCKER_TIMEOUT_SECONDS * 1000;
     this.clients = connectDocker(settings.DOCKER_HOST, { timeoutMs: this.timeoutMs });
+    this.firewall = new HostFirewall(settings);
     const credentials = new RegistryCredentials(settings.REGISTRY_AUTH_FILE);
     this.pulls = new ImagePulls({
       open: async (reference, signal) =>
@@ -83,18 +95,24 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const info: unknown = await this.call('probe', (_signal, docker) => docker.info());
     const { runtime, warning } = chooseRuntime(SANDBOX_RUNTIME, runtimesOf(info));
     if (warning !== null) this.logger.warn(warning);
-    await this.call('network', (signal, docker) => ensureSandboxNetwork(docker, instance, signal));
+    const network = await this.call('network', (signal, docker) => ensureSandboxNetwork(docker, instance, signal));
+    await this.firewall.prepare(network);
     const diskQuota = await this.call('probe', (signal, docker) =>
       probeDiskQuota(docker, { wanted: DISK_QUOTA, instance, info, signal }),
     );
     const volumeResize = diskQuota === 'enforced' ? ('move' as const) : ('none' as const);
-    const capabilities = { runtime, diskQuota, volumeResize };
-    this.prepared = { instance, capabilities };
-    return capabilities;
+    this.prepared = { instance, probed: { runtime, diskQuota, volumeResize } };
+    return this.capabilities;
+  }
+
+  override async maintain(): Promise<void> {
+    const network = await this.network();
+    // A network that is gone is made anew by the next start.
+    if (network) await this.firewall.maintain(network);
   }
 
   override get capabilities(): EngineCapabilities {
-    return this.ready().capabilities;
+    return { ...this.ready().probed, hostFirewall: this.firewall.state };
   }
 
   override async ping(): Promise<void> {
@@ -102,8 +120,12 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   }
 
   override async createContainer(spec: ContainerSpec): Promise<string> {
-    const { instance, capabilities } = this.ready();
+    const { capabilities } = this;
+    const { instance } = this.ready();
     const { name, ...body } = createOptions(spec, { capabilities, network: networkName(instance) });
+    if (capabilities.diskQuota === 'enforced') {
+      body.HostConfig?.Mounts?.push(...limitedVolumes(await this.volumesOf(spec.image), spec.diskMb));
+    }
     const container = await this.call('create container', (signal, docker) =>
       // Apart, or dockerode writes the whole body, users' secrets in `Env` included, into the URL as well.
       docker.createContainer(abortable(signal, { _query: { name }, _body: body })),
@@ -115,6 +137,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   }
 
   override async startContainer(dockerId: string): Promise<'started' | 'already_running'> {
+    if (!this.firewall.isSecure) await this.secureNetwork();
     return this.call('start container', async (signal, docker) => {
       const container = containerOf(docker, dockerId);
       try {
@@ -122,7 +145,11 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
       } catch (error) {
         if (!isNetworkMissing(error)) throw error;
         this.logger.warn("the sandboxes' network was removed behind Berth's back; making it anew");
-        await reattach(docker, dockerId, { instance: this.ready().instance, signal });
+        await reattach(docker, dockerId, {
+          instance: this.ready().instance,
+          signal,
+          onNetwork: (network) => this.firewall.secure(network),
+        });
         return start(container, signal);
       }
     });
@@ -200,7 +227,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     diskMb: number;
     owner: OwnerLabels;
   }): Promise<{ existed: boolean }> {
-    const { capabilities } = this.ready();
+    const { capabilities } = this;
     return this.call('volume', async (signal, docker) => {
       if (await exists(docker.getVolume(volume.name).inspect(abortable(signal, {})))) return { existed: true };
       await docker.createVolume({
@@ -264,11 +291,34 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     return this.call('inspect image', (_signal, docker) => exists(docker.getImage(reference).inspect()));
   }
 
+  /** What the image declares; nothing if it is not here, which the creation itself will say. */
+  private async volumesOf(image: string): Promise<string[]> {
+    return this.call('inspect image', async (_signal, docker) => {
+      try {
+        return declaredVolumes(await docker.getImage(image).inspect());
+      } catch (error) {
+        if (hasStatus(error, 404)) return [];
+        throw error;
+      }
+    });
+  }
+
   private async hasVolume(name: string): Promise<boolean> {
     return this.call('volume', (signal, docker) => exists(docker.getVolume(name).inspect(abortable(signal, {}))));
   }
 
-  private ready(): { instance: string; capabilities: EngineCapabilities } {
+  /** Without a network there is nothing to secure yet: the start makes it anew. */
+  private async secureNetwork(): Promise<void> {
+    const network = await this.network();
+    if (network) await this.firewall.secure(network);
+  }
+
+  private network(): Promise<SandboxBridge | null> {
+    const { instance } = this.ready();
+    return this.call('network', (signal, docker) => findSandboxNetwork(docker, instance, signal));
+  }
+
+  private ready(): NonNullable<typeof this.prepared> {
     if (this.prepared === null) throw new EngineError('docker_error', 'the engine is used before prepare()');
     return this.prepared;
   }

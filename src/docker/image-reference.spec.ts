@@ -12,6 +12,10 @@ describe('an image reference', () => {
     ['[2001:db8::1]:5000/a', '[2001:db8::1]:5000/a', null, null],
     [`alpine@${digest}`, 'alpine', null, digest],
     [`alpine:3.22@${digest}`, 'alpine', '3.22', digest],
+    // Of letters that an id may have, but none with its tag or path.
+    ['cafe:latest', 'cafe', 'latest', null],
+    ['library/cafe', 'library/cafe', null, null],
+    ['sha256', 'sha256', null, null],
   ])('must be taken: %s', (text, repository, tag, expectedDigest) => {
     expect(parseImageReference(text)).toEqual({ repository, tag, digest: expectedDigest });
   });
@@ -41,6 +45,13 @@ describe('an image reference', () => {
     'übuntu',
     'ubuntu:\u0000',
     'f'.repeat(64),
+    // Docker takes the beginning of an id for the whole.
+    'f',
+    '0a1b2c3d4e5f',
+    'cafe',
+    'sha256:abc',
+    digest,
+    `sha512:${'0'.repeat(128)}`,
     `a${'b'.repeat(255)}`,
     `ubuntu:${'t'.repeat(129)}`,
   ])('must be refused: %j', (text) => {

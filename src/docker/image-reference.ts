@@ -17,11 +17,15 @@ const DOMAIN = `(?:${LABEL}(?:\\.${LABEL})*|\\[[a-fA-F0-9:]+\\])(?::[0-9]{1,5})?
 const REFERENCE = new RegExp(
   `^(?<repository>(?:${DOMAIN}/)?${PATH})(?::(?<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(?<digest>sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})))?$`,
 );
-const BARE_ID = /^[0-9a-f]{64}$/;
+/**
+ * What Docker 26 takes for an image's id where it knows no such name: any number of its first digits, with or without the
+ * algorithm.
+ */
+const ID = /^(?:[0-9a-f]{1,64}|sha(?:256|384|512):.*)$/;
 
-/** @returns null if it is no reference; a bare image id is none, as it could name any image of the daemon's */
+/** @returns null if it is no reference; what may be an id is none, as it could name any image of the daemon's */
 export function parseImageReference(text: string): ImageReference | null {
-  if (text.length > MAX_IMAGE_REFERENCE_LENGTH || BARE_ID.test(text)) return null;
+  if (text.length > MAX_IMAGE_REFERENCE_LENGTH || ID.test(text)) return null;
   const groups = REFERENCE.exec(text)?.groups;
   if (groups?.['repository'] === undefined) return null;
   return { repository: groups['repository'], tag: groups['tag'] ?? null, digest: groups['digest'] ?? null };

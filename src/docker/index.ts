@@ -20,5 +20,5 @@ export { DockerModule } from './docker.module';
 export { EngineCalls } from './engine-calls';
 export { EngineError } from './engine-error';
 export type { EngineErrorCode } from './engine-error';
-export { MAX_IMAGE_REFERENCE_LENGTH, parseImageReference } from './image-reference';
+export { MAX_IMAGE_REFERENCE_LENGTH, parseImageReference, registryOf } from './image-reference';
 export type { ImageReference } from './image-reference';

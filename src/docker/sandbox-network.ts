@@ -4,10 +4,13 @@ import { abortable } from './docker-client';
 import { refusalOf } from './docker-errors';
 import { ignoringRefusal } from './docker-refusals';
 import { EngineError } from './engine-error';
+import type { SandboxBridge } from './firewall-plan';
 import { LABELS } from './labels';
 
 /** On a bridge, whether containers may talk to each other. */
 const INTER_CONTAINER_TRAFFIC = 'com.docker.network.bridge.enable_icc';
+/** What a bridge's interface is called, where somebody chose that. */
+const BRIDGE_NAME = 'com.docker.network.bridge.name';
 
 /** @returns the name of the network that all sandboxes of an instance are in */
 export function networkName(instance: string): string {
@@ -18,9 +21,13 @@ export function networkName(instance: string): string {
  * Makes sure that the sandboxes' network is there, once, and isolates its containers from each other. Safe to run in
  * several processes at the same time.
  *
- * @throws EngineError `docker_error` if a network of that name lets its containers talk to each other
+ * @throws EngineError `docker_error` if a network of that name lets its containers talk to each other, or has IPv6
  */
-export async function ensureSandboxNetwork(docker: Docker, instance: string, signal: AbortSignal): Promise<void> {
+export async function ensureSandboxNetwork(
+  docker: Docker,
+  instance: string,
+  signal: AbortSignal,
+): Promise<SandboxBridge> {
   const name = networkName(instance);
   if ((await namesakes(docker, name, signal)).length === 0) await createNetwork(docker, instance, signal);
   const [network, ...duplicates] = await namesakes(docker, name, signal);
@@ -30,8 +37,27 @@ export async function ensureSandboxNetwork(docker: Docker, instance: string, sig
       `the Docker network ${name} is not isolated (a bridge with ${INTER_CONTAINER_TRAFFIC}=false); remove it and start again`,
     );
   }
+  if (network.EnableIPv6) {
+    throw new EngineError('docker_error', `the Docker network ${name} has IPv6, which sandboxes must not; remove it`);
+  }
   // Daemons before 25 let two processes make two networks of one name. Both keep the oldest, so both keep the same.
   for (const duplicate of duplicates) await removeQuietly(docker, duplicate.Id);
+  return bridgeOf(network, instance);
+}
+
+/** @returns null if the network is not there */
+export async function findSandboxNetwork(
+  docker: Docker,
+  instance: string,
+  signal: AbortSignal,
+): Promise<SandboxBridge | null> {
+  const [network] = await namesakes(docker, networkName(instance), signal);
+  return network ? bridgeOf(network, instance) : null;
+}
+
+/** Docker's own rule for an interface that nobody named. */
+function bridgeOf({ Id, Options }: NetworkInspectInfo, instance: string): SandboxBridge {
+  return { instance, networkId: Id, bridge: Options?.[BRIDGE_NAME] ?? `br-${Id.slice(0, 12)}` };
 }
 
 /** Oldest first. The filter matches parts of names too. */
@@ -49,6 +75,8 @@ async function createNetwork(docker: Docker, instance: string, signal: AbortSign
       Name: networkName(instance),
       Driver: 'bridge',
       CheckDuplicate: true,
+      // Written out, as a daemon's configuration can make it the default.
+      EnableIPv6: false,
       Options: { [INTER_CONTAINER_TRAFFIC]: 'false' },
       Labels: { [LABELS.managed]: 'true', [LABELS.instance]: instance },
       abortSignal: signal,
@@ -64,6 +92,13 @@ async function removeQuietly(docker: Docker, id: string): Promise<void> {
   await ignoringRefusal(docker.getNetwork(id).remove());
 }
 
+interface Reattachment {
+  readonly instance: string;
+  readonly signal: AbortSignal;
+  /** What is due for a network before a container is in it. */
+  readonly onNetwork: (network: SandboxBridge) => Promise<void>;
+}
+
 /**
  * A stopped container remembers its network by id: once the network was removed (`docker network prune`) and made again,
  * it does not start any more (Docker 26.1: 404 "network … not found"). Attaches it to the network that has the name now.
@@ -71,9 +106,9 @@ async function removeQuietly(docker: Docker, id: string): Promise<void> {
 export async function reattach(
   docker: Docker,
   dockerId: string,
-  { instance, signal }: { instance: string; signal: AbortSignal },
+  { instance, signal, onNetwork }: Reattachment,
 ): Promise<void> {
-  await ensureSandboxNetwork(docker, instance, signal);
+  await onNetwork(await ensureSandboxNetwork(docker, instance, signal));
   const network = docker.getNetwork(networkName(instance));
   await ignoringRefusal(network.disconnect(abortable(signal, { Container: dockerId, Force: true })));
   await ignoringRefusal(network.connect(abortable(signal, { Container: dockerId })));

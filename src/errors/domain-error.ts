@@ -9,6 +9,7 @@ export const ERRORS = {
   insufficient_permissions: { status: 403, message: 'insufficient permissions' },
   guest_session_expired: { status: 403, message: 'guest session expired' },
   guest_login_disabled: { status: 403, message: 'guest login is disabled' },
+  guest_limit_reached: { status: 403, message: 'guest limit reached' },
   container_limit_reached: { status: 403, message: 'container limit reached' },
   agent_limit_reached: { status: 403, message: 'agent limit reached' },
   container_not_found: { status: 404, message: 'container not found' },

@@ -21,6 +21,13 @@ class FoundView {
     description: 'Who holds containers to their disk size.',
   })
   readonly disk_quota: string | null;
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: 'enforced',
+    description: 'Whether sandboxes are kept from the machine that they run on.',
+  })
+  readonly host_firewall: string | null;
 }
 
 /** What `GET /health/ready` answers. */

@@ -30,7 +30,10 @@ async function start(pings: { database?: Ping; docker?: Ping; redis?: Ping | nul
       { provide: Database, useValue: { ping: database } },
       {
         provide: ContainerEngine,
-        useValue: { ping: docker, capabilities: { runtime: 'runsc', diskQuota: 'enforced' } },
+        useValue: {
+          ping: docker,
+          capabilities: { runtime: 'runsc', diskQuota: 'enforced', hostFirewall: 'unsupported' },
+        },
       },
       { provide: RedisConnection, useValue: redis && { ping: redis } },
     ],
@@ -57,7 +60,7 @@ async function get(path: string): Promise<[number, Record<string, unknown>]> {
   return [response.statusCode, response.json<Record<string, unknown>>()];
 }
 
-const found = { runtime: 'runsc', disk_quota: 'enforced' };
+const found = { runtime: 'runsc', disk_quota: 'enforced', host_firewall: 'unsupported' };
 
 describe('readiness', () => {
   it('must be told where everything answers', async () => {

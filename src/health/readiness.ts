@@ -18,6 +18,8 @@ export interface Readiness {
   readonly runtime: string | null;
   /** Whether the kernel holds containers to their disk size; null until the engine was asked. */
   readonly disk_quota: string | null;
+  /** Whether sandboxes are kept from the machine that they run on; null until the engine was asked. */
+  readonly host_firewall: string | null;
 }
 
 /** Asks everything that the server depends on. */
@@ -39,9 +41,8 @@ export class ReadinessCheck {
       this.indicator('docker', () => this.engine.ping()),
       ...(redis ? [this.indicator('redis', () => redis.ping())] : []),
     ]);
-    const { runtime, diskQuota } = this.capabilities();
     const checks = Object.entries(result.details).map(([name, { status }]) => [name, status] as const);
-    return { ready: result.status === 'ok', checks: Object.fromEntries(checks), runtime, disk_quota: diskQuota };
+    return { ready: result.status === 'ok', checks: Object.fromEntries(checks), ...this.found() };
   }
 
   private indicator(name: string, ping: () => Promise<void>): HealthIndicatorFunction {
@@ -67,11 +68,12 @@ export class ReadinessCheck {
     }
   }
 
-  private capabilities(): { runtime: string | null; diskQuota: string | null } {
+  private found(): Omit<Readiness, 'ready' | 'checks'> {
     try {
-      return this.engine.capabilities;
+      const { runtime, diskQuota, hostFirewall } = this.engine.capabilities;
+      return { runtime, disk_quota: diskQuota, host_firewall: hostFirewall };
     } catch {
-      return { runtime: null, diskQuota: null };
+      return { runtime: null, disk_quota: null, host_firewall: null };
     }
   }
 }

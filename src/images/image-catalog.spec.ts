@@ -8,8 +8,11 @@ const IMAGES: CatalogImage[] = [
   { name: 'ubuntu', reference: 'ubuntu:24.04', description: 'Ubuntu', default: false },
 ];
 
-const catalog = (CUSTOM_IMAGES: 'allow' | 'deny' = 'allow', daemon = new FakeDaemon()): ImageCatalog =>
-  new ImageCatalog(IMAGES, { CUSTOM_IMAGES }, new FakeEngine(daemon));
+const catalog = (
+  CUSTOM_IMAGES: 'allow' | 'deny' = 'allow',
+  daemon = new FakeDaemon(),
+  CUSTOM_IMAGE_REGISTRIES: string[] = [],
+): ImageCatalog => new ImageCatalog(IMAGES, { CUSTOM_IMAGES, CUSTOM_IMAGE_REGISTRIES }, new FakeEngine(daemon));
 
 function faultsOf(call: () => unknown): unknown {
   try {
@@ -39,12 +42,28 @@ describe('the image of a request', () => {
     ['custom without its image', { image: 'custom' }, 'custom_image', /must be given/],
     ['a custom image beside a name', { image: 'ubuntu', customImage: 'alpine' }, 'custom_image', /"custom" alone/],
     ['a custom image that is none', { image: 'custom', customImage: 'a b' }, 'custom_image', /an image reference/],
+    ['the beginning of an image’s id', { image: 'custom', customImage: '0a1b' }, 'custom_image', /no id/],
     ['an empty custom image', { image: 'custom', customImage: '' }, 'custom_image', /an image reference/],
     ['an endless one', { image: 'custom', customImage: 'a'.repeat(256) }, 'custom_image', /at most 255/],
   ])('must be refused with %s, naming the field', (_what, request, field, message) => {
     expect(faultsOf(() => catalog().resolve(request))).toEqual([
       'invalid_parameters',
       [{ field, message: expect.stringMatching(message) as string }],
+    ]);
+  });
+
+  it('must not make Docker ask this machine or its network, nor a registry that the operator does not list', () => {
+    const customImage = '127.0.0.1:6379/x';
+    const fault = { field: 'custom_image', message: expect.stringMatching(/127\.0\.0\.1:6379.*not allowed/) as string };
+    expect(faultsOf(() => catalog().resolve({ image: 'custom', customImage }))).toEqual([
+      'invalid_parameters',
+      [fault],
+    ]);
+    const listed = catalog('allow', new FakeDaemon(), ['127.0.0.1:*']);
+    expect(listed.resolve({ image: 'custom', customImage })).toBe(customImage);
+    expect(faultsOf(() => listed.resolve({ image: 'custom', customImage: 'alpine' }))).toMatchObject([
+      'invalid_parameters',
+      [{ message: expect.stringMatching(/docker\.io/) }],
     ]);
   });
 

@@ -1,10 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { type Config, CONFIG } from '../config';
-import { ContainerEngine, EngineError, MAX_IMAGE_REFERENCE_LENGTH, parseImageReference } from '../docker';
+import { ContainerEngine, EngineError, MAX_IMAGE_REFERENCE_LENGTH, parseImageReference, registryOf } from '../docker';
 import { invalidParameters } from '../errors';
 import type { CatalogImage } from './catalog-image';
 import { CUSTOM } from './catalog-image';
 import type { ImageView } from './image-view';
+import { isAllowedRegistry } from './registry-rule';
 
 /** Injection token of the catalogue's images. */
 export const CATALOG_IMAGES = Symbol('CATALOG_IMAGES');
@@ -14,7 +15,7 @@ export const CATALOG_IMAGES = Symbol('CATALOG_IMAGES');
 export class ImageCatalog {
   constructor(
     @Inject(CATALOG_IMAGES) private readonly images: readonly CatalogImage[],
-    @Inject(CONFIG) private readonly config: Pick<Config, 'CUSTOM_IMAGES'>,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'CUSTOM_IMAGES' | 'CUSTOM_IMAGE_REGISTRIES'>,
     private readonly engine: ContainerEngine,
   ) {}
 
@@ -59,8 +60,13 @@ export class ImageCatalog {
     if (reference.length > MAX_IMAGE_REFERENCE_LENGTH) {
       throw fault('custom_image', `must be at most ${String(MAX_IMAGE_REFERENCE_LENGTH)} characters`);
     }
-    if (parseImageReference(reference) === null) {
-      throw fault('custom_image', 'must be an image reference such as registry.example/owner/image:1.2');
+    const parsed = parseImageReference(reference);
+    if (parsed === null) {
+      throw fault('custom_image', 'must be an image reference such as registry.example/owner/image:1.2, and no id');
+    }
+    const registry = registryOf(parsed);
+    if (!isAllowedRegistry(registry, this.config.CUSTOM_IMAGE_REGISTRIES)) {
+      throw fault('custom_image', `must not come from ${registry}: that registry is not allowed here`);
     }
     return reference;
   }

@@ -26,6 +26,24 @@ describe('the log', () => {
     expect(lines.join('')).toContain('[redacted]');
   });
 
+  const FORGED = '\n{"level":"fatal","msg":"forged"}\r\n\u001b[2J\u009b31m\u0000\u007f\u2028\u202e\u2066';
+
+  it.each<[string, object, string]>([
+    ['a field', { path: FORGED }, 'x'],
+    ['the name of a field', { [FORGED]: 'x' }, 'x'],
+    ['the sentence', {}, FORGED],
+    ['an error', { err: Object.assign(new Error(FORGED, { cause: new Error(FORGED) }), { code: FORGED }) }, 'x'],
+  ])('must be one line of JSON that steers no terminal, whatever is written: in %s', (_where, fields, message) => {
+    const { logger, lines, last } = captured();
+    logger.info(fields, message);
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatch(/^[^\n]*\n$/);
+    // eslint-disable-next-line no-control-regex -- none of them may be there
+    expect(lines[0]?.slice(0, -1)).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/);
+    expect(last()).toMatchObject({ level: 'info' });
+    expect(JSON.stringify(last())).toContain(JSON.stringify(FORGED).slice(1, -1));
+  });
+
   it('must not hold the parameters of a query that failed', () => {
     const { logger, lines } = captured();
     logger.error({ err: new QueryFailedError('INSERT', ['user’s secret'], new Error('unique')) }, 'x');

@@ -11,6 +11,11 @@ export type Logger = PinoLogger;
 
 const SECRET_FIELDS = ['authorization', 'token', 'access_token', 'password', 'secret', 'env'];
 const TOKEN = /berth_[0-9a-f]{60,64}/g;
+/**
+ * What JSON leaves as it is and a terminal or an editor obeys: the control characters behind ASCII (U+009B begins an escape
+ * sequence), other ends of lines, and the turning of a line's direction.
+ */
+const STEERING = /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
 /** Lines of JSON, by default on stdout. */
 export function createLogger(config: Pick<Config, 'LOG_LEVEL'>, destination?: DestinationStream): Logger {
@@ -23,7 +28,7 @@ export function createLogger(config: Pick<Config, 'LOG_LEVEL'>, destination?: De
     mixin: contextFields,
     redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]), censor: '[redacted]' },
     // A token inside a sentence, a URL or a foreign error has no field of its own to be redacted by.
-    hooks: { streamWrite: (line: string) => line.replace(TOKEN, 'berth_[redacted]') },
+    hooks: { streamWrite: (line: string) => line.replace(TOKEN, 'berth_[redacted]').replace(STEERING, asEscape) },
   };
   return pino(options, destination ?? standardOutput());
 }
@@ -34,6 +39,10 @@ export function createLogger(config: Pick<Config, 'LOG_LEVEL'>, destination?: De
  */
 function standardOutput(): DestinationStream {
   return pino.destination({ dest: 1, sync: true });
+}
+
+function asEscape(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
 
 function contextFields(): object {

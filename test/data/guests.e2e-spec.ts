@@ -54,8 +54,8 @@ describe('the log-in of guests', () => {
   });
 
   it('must refuse a name whose guest has become a user, however long ago', async () => {
-    await login('edsger');
-    await berth.app.get(UserService).ensure({ username: 'edsger', tier: 'pro' });
+    const { id } = (await login('edsger')).body['user'] as { id: string };
+    await berth.app.get(UserService).move(id, 'pro');
     clock.forward(100 * HOUR);
     expect((await login('edsger')).status).toBe(409);
   });
@@ -93,6 +93,32 @@ describe('the log-in of guests', () => {
       status: 400,
       body: { code: 'invalid_parameters', details: [{ field: 'username' }] },
     });
+  });
+
+  it('must be refused while there are as many as the operator takes, exactly, and work again when sessions are over', async () => {
+    const later = new TestClock();
+    const environment = { GUEST_SESSION: '2h', GUEST_LIMIT: '3' };
+    const small = await Berth.start({ engine: new FakeEngine(), clock: later, environment });
+    const loginTo = (username: string): Promise<Answer> =>
+      new ApiClient(small.url, '').call('POST', '/api/auth/guest', { username });
+    try {
+      await small.user('free');
+      const answers = await Promise.all(Array.from({ length: 10 }, (_, n) => loginTo(`visitor-${n}`)));
+      expect(answers.map(({ status }) => status).sort()).toEqual([
+        201,
+        201,
+        201,
+        ...Array.from({ length: 7 }, () => 403),
+      ]);
+      expect(await loginTo('one-more')).toMatchObject({
+        status: 403,
+        body: { error: 'guest limit reached', code: 'guest_limit_reached', current: 3, limit: 3 },
+      });
+      later.forward(2 * HOUR);
+      expect((await loginTo('one-more')).status).toBe(201);
+    } finally {
+      await small.stop();
+    }
   });
 
   it('must be refused where the operator wants none', async () => {

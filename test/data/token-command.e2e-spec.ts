@@ -29,6 +29,16 @@ describe('the token command', () => {
     expect(await server.tokens.verify(result.stdout.trim())).toMatchObject({ tier: 'pro', scopes: ['admin'] });
   });
 
+  it('must not make a user of a guest who took the name first, and whose token would open what is meant for that user', async () => {
+    const guest = await server.call('POST', '/api/auth/guest', { body: { username: 'chosen' } });
+    expect(guest.status).toBe(201);
+    const result = await runTokenCommand(['--user', 'chosen', '--tier', 'pro'], server.config);
+    expect([result.exitCode, result.stdout]).toEqual([2, '']);
+    expect(result.stderr).toMatch(/chosen is a guest.*PATCH \/api\/admin\/users\//);
+    const { body } = await server.call('GET', '/api/me', { token: String(guest.body['token']) });
+    expect(body).toMatchObject({ tier: 'guest' });
+  });
+
   it('must make the database where there is none', async () => {
     const fresh = await openTestDatabase();
     const result = await runTokenCommand(['--user', 'first', '--tier', 'free'], {

@@ -53,6 +53,15 @@ describe('POST /api/tokens', () => {
     expect(status === 201 ? body['scopes'] : body['error']).toEqual(outcome);
   });
 
+  it('must not give a token that outlasts the one that asks', async () => {
+    const expiresAt = new Date(Date.now() + 3_600_000);
+    const { text: token } = await server.holder({ expiresAt });
+    const longer = await server.call('POST', '/api/tokens', { token, body: { name: 'x', expires_in: 1 } });
+    expect(longer).toMatchObject({ status: 400, body: { details: [{ field: 'expires_in' }] } });
+    const { body } = await server.call('POST', '/api/tokens', { token, body: { name: 'x' } });
+    expect(body['expires_at']).toBe(expiresAt.toISOString());
+  });
+
   it.each<[object, string]>([
     [{}, 'name'],
     [{ name: '' }, 'name'],

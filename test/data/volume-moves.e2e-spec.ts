@@ -21,6 +21,7 @@ const ENVIRONMENT = {
 
 /** Calls that change nothing. */
 const LOOKS: readonly EngineMethod[] = [
+  'maintain',
   ...(['inspectContainer', 'listContainers', 'listVolumes', 'ensureImage', 'measureVolume'] as const),
 ];
 
@@ -51,7 +52,7 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
     clock = new TestClock();
     database = await openTestDatabase();
     daemon = new FakeDaemon();
-    daemon.capabilities = { runtime: 'runsc', diskQuota: 'enforced', volumeResize: 'move' };
+    daemon.capabilities = { ...daemon.capabilities, diskQuota: 'enforced', volumeResize: 'move' };
     await begin();
     user = await berth.user('enterprise');
     dbId = (await user.api.running({ name: 'one' })).db_id;

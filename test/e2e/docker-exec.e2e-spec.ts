@@ -46,6 +46,36 @@ describe('commands in a gVisor container', () => {
     expect([126, 127]).toContain((await run(['no-such-program'])).exitCode);
   });
 
+  it('must take what users write for values, whatever a shell would make of it', async () => {
+    const hostile = [
+      ...['$(touch /tmp/ran)', '`touch /tmp/ran`', '; touch /tmp/ran', '"; touch /tmp/ran; "', "'; touch /tmp/ran; '"],
+      ...[
+        '\ntouch /tmp/ran\n',
+        '| touch /tmp/ran',
+        '&& touch /tmp/ran',
+        '${IFS}',
+        '*',
+        '-v',
+        '--',
+        '\u001b[2J',
+        'a=b=c',
+      ],
+    ];
+    const env = Object.fromEntries(hostile.map((value, index) => [`VALUE_${String(index)}`, value]));
+    const victim = await sandbox.running(engine, sandbox.spec({ env }));
+    const print = hostile.map((_value, index) => `printf '%s\\0' "$VALUE_${String(index)}"`).join(';');
+    const printed = (await sandbox.real.exec(victim, ['sh', '-c', `${print}; ls /tmp`])).split('\0');
+    expect(printed.slice(0, -1)).toEqual(hostile);
+    expect(printed.at(-1)).not.toContain('ran');
+    // As arguments, and as what a role's packages would be if its file were not checked.
+    expect((await run(['printf', '%s\\0', ...hostile])).stdout.split('\0').slice(0, -1)).toEqual(hostile);
+    const role = { name: 'x', description: '', packages: { apt: hostile, apk: hostile, dnf: hostile }, probe: hostile };
+    await run(probeCommand(role).command);
+    await run(installCommand(role, 'hostile').command, { user: '0' });
+    expect((await sh('ls /tmp')).stdout).not.toContain('ran');
+    await engine.removeContainer(victim);
+  });
+
   it('must not wait for what the command leaves behind, nor longer than it is told, and then leave it running', async () => {
     expect((await sh('sleep 300 & echo left')).stdout).toBe('left\n');
     const mark = '/tmp/went-on';

@@ -62,6 +62,7 @@ describe('what a sandbox may do', () => {
     expect(HostConfig).toMatchObject({
       Privileged: false,
       IpcMode: 'private',
+      CgroupnsMode: 'private',
       PidMode: '',
       UTSMode: '',
       PidsLimit: 512,
@@ -79,6 +80,10 @@ describe('what a sandbox may do', () => {
     expect(HostConfig.Devices ?? []).toEqual([]);
     expect(HostConfig.PortBindings ?? {}).toEqual({});
     expect(HostConfig.Binds ?? []).toEqual([]);
+  });
+
+  it('must leave no core of a process that crashed', async () => {
+    expect(await shell('ulimit -Hc')).toBe('0\n');
   });
 
   it('must take more processors than the machine has', async () => {

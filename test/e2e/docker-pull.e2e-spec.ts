@@ -1,8 +1,23 @@
 import type { EngineErrorCode } from '../../src/docker';
-import { EngineSandbox } from '../support/engine-sandbox';
+import { EngineSandbox, TEST_IMAGE } from '../support/engine-sandbox';
 import { type Refusal, TinyRegistry } from '../support/tiny-registry';
 
 jest.setTimeout(60_000);
+
+describe('an image of the machine', () => {
+  const sandbox = new EngineSandbox();
+  afterAll(() => sandbox.cleanUp());
+
+  it('must not be found by its id, nor by how that begins, as Docker does', async () => {
+    const { docker } = sandbox.real;
+    const { Id } = await docker.getImage(TEST_IMAGE).inspect();
+    const hex = Id.replace('sha256:', '');
+    for (const id of [Id, hex, hex.slice(0, 12), `sha256:${hex.slice(0, 12)}`]) {
+      expect((await docker.getImage(id).inspect()).Id).toBe(Id);
+      await expect(sandbox.engine().ensureImage(id)).rejects.toMatchObject({ code: 'image_not_found' });
+    }
+  });
+});
 
 describe('an image that its registry refuses', () => {
   const sandbox = new EngineSandbox();

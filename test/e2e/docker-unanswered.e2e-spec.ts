@@ -43,6 +43,9 @@ describe('a Docker that does not answer', () => {
       DOCKER_HOST: `unix://${daemon.path}`,
       DOCKER_TIMEOUT_SECONDS: 1,
       SANDBOX_RUNTIME: 'runsc',
+      SANDBOX_FIREWALL: 'off',
+      SANDBOX_BLOCKED_NETWORKS: [],
+      SANDBOX_ALLOWED_SERVICES: [],
       DISK_QUOTA: 'off',
     });
   });
@@ -92,6 +95,9 @@ describe('a Docker that does not answer', () => {
       DOCKER_HOST: 'unix:///nonexistent/docker.sock',
       DOCKER_TIMEOUT_SECONDS: 1,
       SANDBOX_RUNTIME: 'runsc',
+      SANDBOX_FIREWALL: 'off',
+      SANDBOX_BLOCKED_NETWORKS: [],
+      SANDBOX_ALLOWED_SERVICES: [],
       DISK_QUOTA: 'off',
     });
     expect(await took(nobody.ping())).toBeLessThan(500);

@@ -31,7 +31,9 @@ describe('images of a private registry', () => {
     image = `${door.host}/team/tool:1`;
     await registry.push(image, 8);
     await allow(door.host);
-    berth = await Berth.start({ environment: { REGISTRY_AUTH_FILE: file(), INSTANCE_ID: instance } });
+    berth = await Berth.start({
+      environment: { REGISTRY_AUTH_FILE: file(), INSTANCE_ID: instance, CUSTOM_IMAGE_REGISTRIES: '127.0.0.1:*' },
+    });
   });
 
   beforeEach(async () => {
@@ -189,7 +191,10 @@ describe('images of a private registry', () => {
 
   it('must never be pulled in a way that leaves the password in a log', async () => {
     const database = await openTestDatabase();
-    const environment = { DATABASE_URL: database.url, INSTANCE_ID: instance, REGISTRY_AUTH_FILE: file() };
+    const environment = {
+      ...{ DATABASE_URL: database.url, INSTANCE_ID: instance },
+      ...{ REGISTRY_AUTH_FILE: file(), CUSTOM_IMAGE_REGISTRIES: '127.0.0.1:*' },
+    };
     const { output } = await new BerthProcess(environment).recorded(async (api) => {
       for (const password of ['secret-that-is-wrong', REGISTRY_USER.password]) {
         await allow(door.host, password);

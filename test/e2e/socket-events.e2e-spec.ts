@@ -140,6 +140,19 @@ describe('events over a socket', () => {
     expect(stranger.events[0]?.data).toEqual(draft('theirs').data);
   });
 
+  it('must not reach a client that asks to be in another user’s room, by whatever word and whatever it says of itself', async () => {
+    const [mine, other] = [await server.user(), await server.user()];
+    const auth = { userId: mine.id, user_id: mine.id, room: `user:${mine.id}`, rooms: [`user:${mine.id}`], after: 0 };
+    const stranger = await connect(other, auth);
+    for (const word of ['join', 'subscribe', 'room', 'rooms', 'user', 'message', `user:${mine.id}`]) {
+      stranger.socket.emit(word, `user:${mine.id}`);
+      stranger.socket.emit(word, { room: `user:${mine.id}`, user_id: mine.id });
+    }
+    await server.commit(mine.id, 'mine');
+    await server.commit(other.id, 'theirs');
+    await eventually(() => expect(stranger.events.map(({ data }) => data)).toEqual([draft('theirs').data]));
+  });
+
   it('must reach every socket of the user', async () => {
     const user = await server.user();
     const all = await Promise.all(range(1, 5).map(() => connect(user)));

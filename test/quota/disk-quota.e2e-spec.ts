@@ -73,6 +73,26 @@ describe('disk limits, where the kernel can keep them', () => {
       await discardAll(user.api);
     });
 
+    it('must hold volumes that an image declares to as much again, and take them away with the container', async () => {
+      const plain = await running(user.api, DISK_MB);
+      const custom_image = 'berth/with-volumes:test';
+      const [repo, tag] = custom_image.split(':');
+      const changes = ['VOLUME /one', 'VOLUME /two'];
+      await real.docker.getContainer(plain.id).commit({ repo, tag, changes });
+      const container = await running(user.api, DISK_MB, { custom_image });
+      for (const path of ['/one', '/two']) {
+        expect(await real.exec(container.id, ['dd', 'if=/dev/zero', `of=${path}/big`, 'bs=1M', 'count=100'])).toContain(
+          FULL,
+        );
+      }
+      const { Mounts } = await real.inspect(container.id);
+      const anonymous = Mounts.flatMap(({ Name, Destination }) => (Destination === '/home/user' ? [] : [Name ?? '']));
+      expect(anonymous).toHaveLength(2);
+      for (const each of [container.db_id, plain.db_id]) await user.api.delete(each);
+      for (const name of anonymous) await eventually(async () => expect(await real.volumeExists(name)).toBe(false));
+      await real.docker.getImage(custom_image).remove({ force: true });
+    });
+
     it('must hold the smallest container of the default tiers to its 1024 MB', async () => {
       const container = await running(user.api, 1024);
       expect(await write(container, '/home/user/filler', 1100)).toContain(FULL);
@@ -137,8 +157,8 @@ describe('disk limits, where the kernel can keep them', () => {
 });
 
 /** A new container that runs; slower than other tests' can be. */
-async function running(api: ApiClient, diskMb: number): Promise<NewContainer> {
-  const { status, body } = await api.create(sized(diskMb));
+async function running(api: ApiClient, diskMb: number, more: object = {}): Promise<NewContainer> {
+  const { status, body } = await api.create({ ...sized(diskMb), ...more });
   expect(status).toBe(202);
   const path = `/api/containers/${String(body['db_id'])}/wait?status=running&timeout=60`;
   let waited = await api.call('GET', path);

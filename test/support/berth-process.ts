@@ -87,8 +87,11 @@ export class BerthProcess {
     this.environment['LOG_LEVEL'] = 'trace';
     await this.start({ onOutput: (chunk) => chunks.push(chunk) });
     const api = await this.user();
-    await use(api);
-    await this.stop();
+    try {
+      await use(api);
+    } finally {
+      await this.stop();
+    }
     return { output: Buffer.concat(chunks).toString(), token: api.token };
   }
 

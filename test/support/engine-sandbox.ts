@@ -19,6 +19,9 @@ export class EngineSandbox {
       DOCKER_HOST: process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock',
       DOCKER_TIMEOUT_SECONDS: 60,
       SANDBOX_RUNTIME: 'runsc',
+      SANDBOX_FIREWALL: 'preferred',
+      SANDBOX_BLOCKED_NETWORKS: [],
+      SANDBOX_ALLOWED_SERVICES: [],
       DISK_QUOTA: 'preferred',
       ...settings,
     });

@@ -70,7 +70,12 @@ export class FakeDaemon {
   readonly startOutcomes = new Map<string, StartOutcome>();
   /** Promises that were broken, such as two containers that ran on one volume; a test expects it to be empty. */
   readonly violations: string[] = [];
-  capabilities: EngineCapabilities = { runtime: 'runsc', diskQuota: 'unsupported', volumeResize: 'none' };
+  capabilities: EngineCapabilities = {
+    runtime: 'runsc',
+    diskQuota: 'unsupported',
+    volumeResize: 'none',
+    hostFirewall: 'enforced',
+  };
   /** As if nobody listened on the socket. */
   down = false;
 

@@ -121,6 +121,10 @@ export class FakeEngine extends ContainerEngine {
     return this.call('prepare', [instance], () => this.daemon.capabilities);
   }
 
+  override maintain(): Promise<void> {
+    return this.call('maintain', [], () => undefined);
+  }
+
   override ping(): Promise<void> {
     return this.call('ping', [], () => undefined);
   }

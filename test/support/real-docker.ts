@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import Docker from 'dockerode';
+import { removeFirewallRules } from './firewall';
 
 /** Docker as somebody else on the same machine uses it: behind Berth's back. */
 export class RealDocker {
@@ -60,7 +61,7 @@ export class RealDocker {
     );
   }
 
-  /** Removes everything that carries an instance label of the tests. */
+  /** Removes everything that carries an instance label of the tests, and the firewall rules for its network. */
   async removeInstance(instance: string): Promise<void> {
     const filters = { label: [`berth.instance=${instance}`] };
     for (const { Id } of await this.docker.listContainers({ all: true, filters })) {
@@ -69,6 +70,7 @@ export class RealDocker {
     for (const { Name } of (await this.docker.listVolumes({ filters })).Volumes)
       await this.docker.getVolume(Name).remove();
     for (const { Id } of await this.docker.listNetworks({ filters })) await this.docker.getNetwork(Id).remove();
+    await removeFirewallRules(instance);
   }
 }
 

@@ -34,7 +34,12 @@ export class CreateTokenDto {
   @IsIn(GRANTABLE, { each: true, message: `must be of ${GRANTABLE.join(', ')}` })
   readonly scopes?: RouteScope[];
 
-  @ApiPropertyOptional({ minimum: 1, maximum: 3650, example: 90, description: 'Days. By default it does not expire.' })
+  @ApiPropertyOptional({
+    minimum: 1,
+    maximum: 3650,
+    example: 90,
+    description: 'Days. By default it ends with the calling token, which it cannot outlast, or not at all.',
+  })
   @IsOptional()
   @IsInt({ message: 'must be a whole number of days' })
   @Min(1, { message: 'must be at least 1' })

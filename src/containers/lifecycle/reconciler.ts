@@ -80,6 +80,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
       const tally = new SweepTally();
       try {
         const listed = await this.engine.listContainers({ instance: this.instance.id });
+        await this.engine.maintain();
         const volumes = await this.volumes.all();
         const rows = await this.repository.sweptRows();
         const acting: Promise<void>[] = [];

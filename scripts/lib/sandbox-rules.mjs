@@ -1,0 +1,31 @@
+/**
+ * Takes away the firewall rules that tests left on the machine: those of instances of tests whose network is gone, by
+ * the mark that Berth gives to its rules (src/docker/firewall-plan.ts).
+ */
+import { readFileSync } from 'node:fs';
+import { findCommand, run } from './command.mjs';
+
+const jumpOfTest = /^-A PREROUTING -i (\S+) -m comment --comment "?berth:test-\S+ -j (BERTH-\S+)$/;
+
+/** Where there is no iptables, or no right to use it, there is nothing of ours. */
+export async function removeTestRules() {
+  for (const program of ['iptables', 'ip6tables'].map(findCommand).filter(Boolean)) {
+    const rules = await run(program, ['-w', '-t', 'mangle', '-S'], { cleanup: true }).catch(() => '');
+    for (const rule of rules.split('\n')) {
+      const [, bridge, chain] = jumpOfTest.exec(rule) ?? [];
+      if (!chain || isInterface(bridge)) continue;
+      const words = rule.replaceAll('"', '').split(' ');
+      // A run in another folder may be at the same.
+      const change = (...args) => run(program, ['-w', '-t', 'mangle', ...args], { cleanup: true }).catch(() => {});
+      await change('-D', ...words.slice(1));
+      await change('-F', chain);
+      await change('-X', chain);
+    }
+  }
+}
+
+function isInterface(name) {
+  return readFileSync('/proc/net/dev', 'utf8')
+    .split('\n')
+    .some((line) => line.trim().startsWith(`${name}:`));
+}

@@ -1,0 +1,258 @@
+import { readFile } from 'node:fs/promises';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import type { DockerEngine, DockerEngineSettings } from '../../src/docker/docker-engine';
+import { Berth } from '../support/berth';
+import { EngineSandbox, TEST_IMAGE } from '../support/engine-sandbox';
+import { eventually } from '../support/eventually';
+import { firewallRulesOf, removeFirewallRules } from '../support/firewall';
+import { OutsideWorld } from '../support/outside-world';
+
+jest.setTimeout(180_000);
+
+/** One Berth's sandbox, its engine and the address of the machine in its network. */
+interface Side {
+  readonly sandbox: EngineSandbox;
+  readonly engine: DockerEngine;
+  dockerId: string;
+  gateway: string;
+}
+
+/** Something that the machine offers on all of its addresses. */
+interface Service {
+  readonly what: string;
+  /** As `printf` writes it. */
+  readonly question: string;
+  readonly answer: RegExp;
+  port: number;
+}
+
+/** The same questions from a sandbox behind the firewall and from one of a Berth without: what the rules do, and nothing else does. */
+describe('what a sandbox may reach', () => {
+  const outside = new OutsideWorld();
+  const servers: Server[] = [];
+  const instance = `test-firewall-${String(process.pid)}`;
+  let berth: Berth;
+  let guarded: Side;
+  let open: Side;
+
+  const berthItself: Service = {
+    what: 'Berth itself',
+    question: String.raw`GET /health/live HTTP/1.0\r\n\r\n`,
+    answer: /"status":"ok"/,
+    port: 0,
+  };
+  const dockerApi: Service = {
+    what: 'a Docker API on TCP',
+    question: String.raw`GET /_ping HTTP/1.0\r\n\r\n`,
+    answer: /Api-Version/,
+    port: 0,
+  };
+  // As the protocol has it: a request for TLS, answered by one letter.
+  const postgres: Service = {
+    what: 'PostgreSQL',
+    question: String.raw`\000\000\000\010\004\322\026\057`,
+    answer: /^[NS]$/,
+    port: 0,
+  };
+  const redis: Service = { what: 'Redis', question: String.raw`PING\r\n`, answer: /PONG|NOAUTH/, port: 0 };
+
+  beforeAll(async () => {
+    await outside.start();
+    guarded = await side('required');
+    open = await side('off');
+    berth = await Berth.start({ environment: { HOST: '0.0.0.0', INSTANCE_ID: instance } });
+    berthItself.port = Number(new URL(berth.url).port);
+    // In the place of a real one, which must not be offered to a network even for a moment.
+    dockerApi.port = await offer(
+      createServer((client) => {
+        client.on('error', () => undefined);
+        client.once('data', () => client.end('HTTP/1.1 200 OK\r\nApi-Version: 1.45\r\n\r\nOK'));
+      }),
+    );
+    postgres.port = await relay(process.env['TEST_POSTGRES_URL'] ?? '');
+    redis.port = await relay(process.env['TEST_REDIS_URL'] ?? '');
+  });
+
+  afterAll(async () => {
+    for (const server of servers) server.close();
+    await berth.stop();
+    await guarded.sandbox.real.removeInstance(instance);
+    for (const { sandbox } of [guarded, open]) await sandbox.cleanUp();
+    await outside.stop();
+    expect(await firewallRulesOf(guarded.sandbox.instance)).toEqual([]);
+  });
+
+  describe.each([berthItself, dockerApi, postgres, redis])(
+    'of this machine: $what',
+    ({ question, answer, ...service }) => {
+      const find = service.what;
+      const port = (): number => [berthItself, dockerApi, postgres, redis].find(({ what }) => what === find)?.port ?? 0;
+
+      it.each<[string, (from: Side) => string]>([
+        ["the address in the sandboxes' network", ({ gateway }) => gateway],
+        ['another address of the machine', () => outside.near],
+      ])('must not be reached at %s', async (_where, address) => {
+        expect(await ask(open, { address: address(open), port: port(), question })).toMatch(answer);
+        expect(await ask(guarded, { address: address(guarded), port: port(), question })).toBe('');
+      });
+    },
+  );
+
+  it('must not be the metadata address of a cloud', async () => {
+    const metadata = { address: outside.metadata, port: 80, question: '' };
+    expect(await ask(open, metadata)).toContain('credentials of the machine');
+    expect(await ask(guarded, metadata)).toBe('');
+  });
+
+  it('must be the outside world all the same', async () => {
+    expect(await ask(guarded, { address: outside.far, port: 8000, question: '' })).toBe('the outside world\n');
+  });
+
+  it('must not be a network that the operator closes, but what is opened in it, and on this machine', async () => {
+    const walled = await side('required', {
+      SANDBOX_BLOCKED_NETWORKS: ['198.18.0.0/15'],
+      SANDBOX_ALLOWED_SERVICES: [`${outside.metadata}:80`, `${outside.near}:${String(dockerApi.port)}`],
+    });
+    try {
+      expect(await ask(walled, { address: outside.far, port: 8000, question: '' })).toBe('');
+      expect(await ask(walled, { address: outside.metadata, port: 80, question: '' })).toContain('credentials');
+      expect(await ask(walled, { ...dockerApi, address: outside.near })).toMatch(dockerApi.answer);
+      expect(await ask(walled, { ...redis, address: outside.near })).toBe('');
+      const before = await firewallRulesOf(walled.sandbox.instance);
+      await walled.engine.maintain();
+      expect(await firewallRulesOf(walled.sandbox.instance)).toEqual(before);
+    } finally {
+      await walled.sandbox.cleanUp();
+    }
+  });
+
+  it('must be asked for by name, as Docker resolves names', async () => {
+    const { real, instance } = guarded.sandbox;
+    const container = await real.docker.createContainer({
+      Image: TEST_IMAGE,
+      Entrypoint: ['sleep', 'infinity'],
+      Labels: { 'berth.instance': instance },
+      HostConfig: { Runtime: 'runsc', NetworkMode: `berth-${instance}`, Dns: [outside.far] },
+    });
+    await container.start();
+    expect(await real.exec(container.id, ['cat', '/etc/resolv.conf'])).toContain('nameserver 127.0.0.11');
+    expect(await real.exec(container.id, ['nslookup', outside.name.text])).toContain(outside.name.address);
+    await container.remove({ force: true });
+  });
+
+  it('must not be the sandbox of another Berth on the same machine', async () => {
+    const address = (await open.engine.inspectContainer(open.dockerId))?.ipAddress ?? '';
+    open.sandbox.real
+      .exec(open.dockerId, ['sh', '-c', 'while true; do echo hello | nc -l -p 8000; done'])
+      .catch(() => undefined);
+    await eventually(async () => expect(await ask(open, { address, port: 8000, question: '' })).toContain('hello'));
+    expect(await ask(guarded, { address, port: 8000, question: '' })).toBe('');
+  });
+
+  it('must be nothing over IPv6, of which a sandbox has no address', async () => {
+    const { State } = await guarded.sandbox.real.inspect(guarded.dockerId);
+    const addresses = await readFile(`/proc/${String(State.Pid)}/net/if_inet6`, 'utf8').catch(() => '');
+    expect(addresses.split('\n').filter((line) => line !== '' && !line.endsWith(' lo'))).toEqual([]);
+  });
+
+  it('must be the same again after the rules were flushed', async () => {
+    const { engine, sandbox, gateway } = guarded;
+    const target = { address: gateway, port: dockerApi.port, question: dockerApi.question };
+    const before = await firewallRulesOf(sandbox.instance);
+    for (const keepChains of [true, false]) {
+      await removeFirewallRules(sandbox.instance, { keepChains });
+      expect(await ask(guarded, target)).toMatch(dockerApi.answer);
+      await engine.maintain();
+      expect(await firewallRulesOf(sandbox.instance)).toEqual(before);
+      expect(await ask(guarded, target)).toBe('');
+    }
+  });
+
+  /** A Berth's engine with one running sandbox. */
+  async function side(manner: 'required' | 'off', settings: Partial<DockerEngineSettings> = {}): Promise<Side> {
+    const sandbox = new EngineSandbox();
+    const engine = sandbox.engine({ SANDBOX_FIREWALL: manner, ...settings });
+    const { hostFirewall } = await engine.prepare(sandbox.instance);
+    expect(hostFirewall).toBe(manner === 'off' ? 'off' : 'enforced');
+    const dockerId = await sandbox.running(engine, sandbox.spec());
+    const { NetworkSettings } = await sandbox.real.inspect(dockerId);
+    return { sandbox, engine, dockerId, gateway: Object.values(NetworkSettings.Networks)[0]?.Gateway ?? '' };
+  }
+
+  /** @returns what came back; empty if nothing did */
+  async function ask(
+    { sandbox, dockerId }: Side,
+    { address, port, question }: { address: string; port: number; question: string },
+  ): Promise<string> {
+    const script = `printf '${question}' | nc -w 2 ${address} ${String(port)} 2>/dev/null`;
+    return sandbox.real.exec(dockerId, ['sh', '-c', script]);
+  }
+
+  /** Lets a server listen on every address of the machine. @returns the port */
+  async function offer(server: Server): Promise<number> {
+    servers.push(server);
+    await new Promise<void>((resolve) => server.listen(0, '0.0.0.0', resolve));
+    return (server.address() as AddressInfo).port;
+  }
+
+  /** A service of the tests that listens on loopback, as if it had been told to listen everywhere. */
+  function relay(url: string): Promise<number> {
+    const { hostname, port } = new URL(url);
+    return offer(
+      // The question's end must not end the connection before the answer.
+      createServer({ allowHalfOpen: true }, (client) => {
+        const service = connect(Number(port), hostname);
+        for (const socket of [client, service]) socket.on('error', () => undefined);
+        // One answer is enough to have been reached.
+        service.once('data', (answer) => {
+          client.end(answer);
+          service.destroy();
+        });
+        client.on('data', (question) => void service.write(question));
+      }),
+    );
+  }
+});
+
+describe('the rules of the host firewall', () => {
+  const sandbox = new EngineSandbox();
+  const required = { SANDBOX_FIREWALL: 'required' } as const;
+  afterEach(() => sandbox.cleanUp());
+
+  it('must be there once, however many processes put them there', async () => {
+    await Promise.all(Array.from({ length: 6 }, () => sandbox.engine(required).prepare(sandbox.instance)));
+    const last = sandbox.engine(required);
+    await last.prepare(sandbox.instance);
+    const rules = await firewallRulesOf(sandbox.instance);
+    expect(rules.filter((rule) => rule.startsWith('-A PREROUTING '))).toHaveLength(2);
+    expect(new Set(rules).size).toBe(rules.length - 1);
+  });
+
+  it('must follow the network where that is made anew, before a sandbox is in it, and leave nothing of the former', async () => {
+    const engine = sandbox.engine(required);
+    await engine.prepare(sandbox.instance);
+    const dockerId = await sandbox.running(engine, sandbox.spec());
+    await engine.stopContainer(dockerId, 0);
+    const before = await firewallRulesOf(sandbox.instance);
+    await sandbox.real.docker.getNetwork(`berth-${sandbox.instance}`).remove();
+    await engine.startContainer(dockerId);
+    const after = await firewallRulesOf(sandbox.instance);
+    expect(after).toHaveLength(before.length);
+    expect(after.filter((rule) => before.includes(rule))).toEqual([]);
+  });
+
+  it('must be put back by the sweep of a server, which says that they are there', async () => {
+    const environment = { INSTANCE_ID: sandbox.instance, ...required, SWEEP_INTERVAL_SECONDS: '1' };
+    const berth = await Berth.start({ environment });
+    try {
+      const before = await firewallRulesOf(sandbox.instance);
+      expect(before).not.toEqual([]);
+      await removeFirewallRules(sandbox.instance);
+      await eventually(async () => expect(await firewallRulesOf(sandbox.instance)).toEqual(before));
+      const ready = await fetch(`${berth.url}/health/ready`);
+      expect(await ready.json()).toMatchObject({ host_firewall: 'enforced' });
+    } finally {
+      await berth.stop();
+    }
+  });
+});

@@ -1,0 +1,99 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { promisify } from 'node:util';
+import { eventually } from './eventually';
+
+const run = promisify(execFile);
+const METADATA = '169.254.169.254';
+const NAME = 'somewhere.example';
+
+/** Answers every TCP connection with its name, and every question for a name with an address of documentation. */
+const SERVERS = `
+  const answer = (port, text) => require('node:net').createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.end(text);
+  }).listen(port, () => console.log('listening'));
+  answer(8000, 'the outside world\\n');
+  answer(80, 'credentials of the machine\\n');
+  const names = require('node:dgram').createSocket('udp4', (question, from) => {
+    const header = Buffer.from(question.subarray(0, 12));
+    header[2] = 0x81; header[3] = 0x80; header.fill(0, 6); 
+    let end = 12;
+    while (question[end] !== 0) end += question[end] + 1;
+    const isAddress = question.readUInt16BE(end + 1) === 1;
+    header[7] = isAddress ? 1 : 0;
+    const record = Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 203, 0, 113, 9]);
+    const parts = [header, question.subarray(12, end + 5), ...(isAddress ? [record] : [])];
+    names.send(Buffer.concat(parts), from.port, from.address);
+  });
+  names.bind(53, () => console.log('listening'));
+`;
+
+/**
+ * A network namespace that plays everybody beyond this machine: a server, a name server, and, as in a cloud, a metadata
+ * service at the link-local address. The machine routes to it as to its own network.
+ */
+export class OutsideWorld {
+  private readonly namespace = `berth-test-${String(process.pid)}`;
+  private readonly link = `bt${String(process.pid)}`;
+  private readonly third = process.pid % 250;
+  private servers: ChildProcess | null = null;
+
+  /** The machine's own address on the way there. */
+  get near(): string {
+    return `198.18.${String(this.third)}.1`;
+  }
+
+  /** TCP on port 8000, names on 53. */
+  get far(): string {
+    return `198.18.${String(this.third)}.2`;
+  }
+
+  /** TCP on port 80. */
+  get metadata(): string {
+    return METADATA;
+  }
+
+  /** What the name server knows. */
+  get name(): { text: string; address: string } {
+    return { text: NAME, address: '203.0.113.9' };
+  }
+
+  async start(): Promise<void> {
+    const { namespace, link } = this;
+    await run('ip', ['netns', 'add', namespace]);
+    await run('ip', ['link', 'add', link, 'type', 'veth', 'peer', 'name', 'out', 'netns', namespace]);
+    await run('ip', ['address', 'add', `${this.near}/30`, 'dev', link]);
+    await run('ip', ['link', 'set', link, 'up']);
+    for (const command of [
+      ...['link set lo up', 'link set out up', `address add ${this.far}/30 dev out`],
+      ...[`address add ${METADATA}/32 dev lo`, `route add default via ${this.near}`],
+    ])
+      await run('ip', ['-n', namespace, ...command.split(' ')]);
+    // Another run on this machine may have the address at the moment.
+    await eventually(() => run('ip', ['route', 'add', `${METADATA}/32`, 'via', this.far]), {
+      timeoutMs: 60_000,
+    });
+    await this.serve();
+  }
+
+  async stop(): Promise<void> {
+    this.servers?.kill('SIGKILL');
+    // Its routes go with it.
+    await run('ip', ['link', 'delete', this.link]).catch(() => undefined);
+    await run('ip', ['netns', 'delete', this.namespace]);
+  }
+
+  private async serve(): Promise<void> {
+    const args = [`--net=/run/netns/${this.namespace}`, process.execPath, '-e', SERVERS];
+    const servers = spawn('nsenter', args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.servers = servers;
+    let listening = 0;
+    await new Promise<void>((resolve, reject) => {
+      servers.once('exit', (code) => reject(new Error(`the outside world ended with ${String(code)}`)));
+      servers.stdout.on('data', (chunk: Buffer) => {
+        listening += chunk.toString().match(/listening/g)?.length ?? 0;
+        if (listening === 3) resolve();
+      });
+    });
+  }
+}

@@ -1,0 +1,66 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+jest.setTimeout(60_000);
+
+/** What a registry says of one package; null: it has no such service. */
+type Advice = Readonly<Record<string, readonly object[]>> | null;
+
+const advisory = (severity: string, vulnerable_versions = '*') => ({
+  ...{ id: 1, url: 'https://registry.example/advisories/1', title: 'a hole' },
+  ...{ severity, vulnerable_versions, cwe: [], cvss: { score: 0, vectorString: null } },
+});
+
+describe('npm run audit', () => {
+  let registry: Server;
+  let advice: Advice = null;
+  let cache: string;
+
+  beforeEach(async () => {
+    cache = await mkdtemp(join(tmpdir(), 'berth-npm-'));
+  });
+  afterEach(() => rm(cache, { recursive: true }));
+
+  beforeAll(async () => {
+    registry = createServer((request, response) => {
+      request.resume();
+      const isAudit = request.url?.includes('/security/advisories/') === true;
+      if (advice && isAudit) response.end(JSON.stringify(advice));
+      else response.writeHead(isAudit ? 405 : 404).end('{}');
+    });
+    await new Promise<void>((resolve) => registry.listen(0, '127.0.0.1', resolve));
+  });
+  afterAll(() => new Promise((resolve) => registry.close(resolve)));
+
+  it.each<[string, Advice, number, RegExp]>([
+    ['pass where nothing is known', {}, 0, /✓ known vulnerabilities: 0/],
+    ['fail for a high one', { dockerode: [advisory('high')] }, 1, /✗ high: dockerode: a hole.*\n✗ .*critical: 1/],
+    ['fail for a critical one', { dockerode: [advisory('critical')] }, 1, /✗ critical: dockerode/],
+    ['pass for a moderate one, and tell of it', { dockerode: [advisory('moderate')] }, 0, /! moderate: dockerode/],
+    ['pass for one of another version', { dockerode: [advisory('high', '<1.0.0')] }, 0, /vulnerabilities: 0/],
+    ['pass for one of a package that is for development', { prettier: [advisory('high')] }, 0, /vulnerabilities: 0/],
+    ['pass, and say so, where the registry cannot be asked', null, 0, /^! the registry was not asked.*405/],
+  ])('must %s', async (_what, given, exitCode, output) => {
+    advice = given;
+    const audited = await audit();
+    expect(audited.output).toMatch(output);
+    expect(audited.exitCode).toBe(exitCode);
+  });
+
+  function audit(): Promise<{ exitCode: number; output: string }> {
+    const { port } = registry.address() as AddressInfo;
+    const settings = { npm_config_registry: `http://127.0.0.1:${port}/`, npm_config_fetch_retries: '0' };
+    return new Promise((resolve) => {
+      const child = execFile(
+        process.execPath,
+        ['scripts/audit.mjs'],
+        { env: { ...process.env, ...settings, npm_config_cache: cache } },
+        (_error, stdout) => resolve({ exitCode: child.exitCode ?? -1, output: stdout }),
+      );
+    });
+  }
+});
