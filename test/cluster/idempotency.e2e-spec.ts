@@ -1,3 +1,6 @@
+import { IdempotencyKeyEntity } from '../../src/containers/idempotency/idempotency-key.entity';
+import { IdempotencyKeys } from '../../src/containers/idempotency/idempotency-keys';
+import { Database } from '../../src/database';
 import { Berth } from '../support/berth';
 import { FakeEngine } from '../support/fake-engine';
 import { createUnder, newKey } from '../support/keyed-creation';
@@ -51,5 +54,25 @@ describe('creations under one Idempotency-Key, asked of two servers', () => {
     expect(answers.filter(({ status }) => status === 202)).toHaveLength(10);
     expect(answers.filter(({ body }) => body['code'] === 'idempotency_key_reused')).toHaveLength(10);
     expect((await user.api.call('GET', '/api/containers')).body['count']).toBe(1);
+  });
+
+  it('must each be forgotten once when their time is over, however many servers are at it', async () => {
+    const [here, there] = servers as [Berth, Berth];
+    const user = await here.user();
+    const { manager } = here.app.get(Database);
+    const old = { requestHash: 'x', containerId: 'x', answer: {} as never, createdAt: new Date(0) };
+    for (let from = 0; from < 3_000; from += 500) {
+      const keys = Array.from({ length: 500 }, (_none, index) => ({
+        ...old,
+        userId: user.id,
+        key: `old-${from + index}`,
+      }));
+      await manager.insert(IdempotencyKeyEntity, keys);
+    }
+    const prunes = [here, there, here, there].map(({ app }) => app.get(IdempotencyKeys).prune());
+    const counts = await Promise.all(prunes);
+    counts.push(await here.app.get(IdempotencyKeys).prune());
+    expect(counts.reduce((sum, count) => sum + count, 0)).toBe(3_000);
+    expect(await manager.countBy(IdempotencyKeyEntity, { userId: user.id })).toBe(0);
   });
 });
