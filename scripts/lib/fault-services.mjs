@@ -4,14 +4,20 @@
  */
 import { createServer } from 'node:http';
 import { join } from 'node:path';
+import { Problem } from './problem.mjs';
 import { atEnd, isEnding } from './shutdown.mjs';
 import { step } from './steps.mjs';
 import { startPostgresServer, startRedisServer } from './test-databases.mjs';
 import { temporaryFolder } from './test-remains.mjs';
 import { startThrowawayDocker } from './throwaway-docker.mjs';
 
-/** @returns {Promise<object>} environment variables for the tests */
+/** @returns {Promise<object>} environment variables for the tests @throws Problem */
 export async function startFaultServices() {
+  if (process.getuid?.() !== 0) {
+    throw new Problem('The tests under faults kill their Docker daemon, so they need one of their own.', [
+      'Only root can start one. The other parts alone: node scripts/test.mjs check|unit|data|e2e',
+    ]);
+  }
   const { own: docker } = await startThrowawayDocker('faulty');
   const postgres = await step('starting PostgreSQL', () => startPostgresServer({ survivesCrash: true }));
   const redis = await step('starting Redis', startRedisServer);

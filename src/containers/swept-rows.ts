@@ -5,7 +5,7 @@ import { ContainerEntity, type ContainerRow } from './container.entity';
 /** What a sweep compares with Docker. */
 export type SweptRow = Pick<
   ContainerRow,
-  'id' | 'status' | 'dockerId' | 'volumeName' | 'operation' | 'operationExpiresAt'
+  'id' | 'status' | 'dockerId' | 'volumeName' | 'runStartedAt' | 'operation' | 'operationExpiresAt'
 >;
 
 /** How many rows are read in one go: some milliseconds' work. */
@@ -20,6 +20,7 @@ export async function readSweptRows(database: Database): Promise<SweptRow[]> {
       .select(['c.id AS id', 'c.status AS status', 'c.operation AS operation'])
       .addSelect('c.docker_id', 'dockerId')
       .addSelect('c.volume_name', 'volumeName')
+      .addSelect('c.run_started_at', 'runStartedAt')
       .addSelect('c.operation_expires_at', 'operationExpiresAt')
       .where('c.deletedAt IS NULL AND c.id > :after', { after })
       .orderBy('c.id')

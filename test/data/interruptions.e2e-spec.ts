@@ -269,6 +269,15 @@ describe('an operation that meets another, or what it did not expect', () => {
     expect((await user.api.get(dbId)).body).toMatchObject({ status: 'stopped' });
   });
 
+  it('must look again where Docker did not answer its look', async () => {
+    const events = await berth.record(user);
+    engine.failOn('inspectContainer', { times: 3 });
+    // Docker's own policy starts it again at once, so that a list shows no difference.
+    daemon.crash(String((await user.api.get(dbId)).body['id']));
+    expect((await events.next('container_stopped')).data).toMatchObject({ db_id: dbId, reason: 'exited' });
+    expect((await events.next('container_started')).data).toMatchObject({ db_id: dbId });
+  });
+
   it('must change nothing when Docker does not answer', async () => {
     const before = await row();
     daemon.down = true;

@@ -21,9 +21,10 @@ import { User } from './user';
 
 jest.setTimeout(30_000);
 
-const RUN_MS = 15 * 60_000;
+/** Five minutes on two idle processors; a machine that has other work too must not fail for it. */
+const RUN_MS = 30 * 60_000;
 /** By when everything has to have settled after the last fault. */
-const SETTLE_MS = 120_000;
+const SETTLE_MS = 180_000;
 
 const seed = Number(process.env['BERTH_TEST_SEED'] ?? randomInt(2 ** 31));
 

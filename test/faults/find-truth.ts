@@ -59,7 +59,7 @@ async function containersIn({ docker }: RealDocker, filters: Filters): Promise<C
   const listed = await docker.listContainers({ all: true, filters });
   return Promise.all(
     listed.map(async ({ Id }) => {
-      const { Name, State, Config, HostConfig, Mounts } = await docker.getContainer(Id).inspect();
+      const { Name, State, Config, HostConfig, Mounts, NetworkSettings } = await docker.getContainer(Id).inspect();
       return {
         id: Id,
         name: Name.slice(1),
@@ -70,6 +70,8 @@ async function containersIn({ docker }: RealDocker, filters: Filters): Promise<C
         cpuShares: (1000 * (HostConfig.CpuQuota ?? 0)) / (HostConfig.CpuPeriod ?? 1),
         runtime: HostConfig.Runtime ?? '',
         volume: Mounts.find(({ Destination }) => Destination === '/home/user')?.Name ?? '',
+        ip: State.Running ? (Object.values(NetworkSettings.Networks)[0]?.IPAddress ?? null) : null,
+        startedAt: State.Running ? State.StartedAt : null,
       };
     }),
   );

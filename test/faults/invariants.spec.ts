@@ -9,6 +9,7 @@ function row(changes: Partial<RowTruth> = {}): RowTruth {
   return {
     ...{ id: 'c', user_id: 'u', name: 'dev', status: 'running', memory_mb: 256, cpu_shares: 500, generation: 2 },
     ...{ docker_id: 'd', volume_name: 'v', operation: null, deleted_at: null, purged_at: null },
+    ...{ ip_address: '172.18.0.2', run_started_at: '2026' },
     ...changes,
   };
 }
@@ -16,7 +17,7 @@ function row(changes: Partial<RowTruth> = {}): RowTruth {
 function container(changes: Partial<ContainerTruth> = {}): ContainerTruth {
   return {
     ...{ id: 'd', name: 'berth-c', running: true, containerId: 'c', generation: 2, memoryMb: 256, cpuShares: 500 },
-    ...{ runtime: 'runsc', volume: 'v' },
+    ...{ runtime: 'runsc', volume: 'v', ip: '172.18.0.2', startedAt: '2026' },
     ...changes,
   };
 }
@@ -85,6 +86,8 @@ describe('the invariants', () => {
     ['cpuShares is 1000 and ought to be 500', {}, [container({ cpuShares: 1000 })]],
     ['volume is w and ought to be v', {}, [container({ volume: 'w' })]],
     ['runtime is runc and ought to be runsc', {}, [container({ runtime: 'runc' })]],
+    ['ip is 172.18.0.3 and ought to be 172.18.0.2', {}, [container({ ip: '172.18.0.3' })]],
+    ['startedAt is 2027 and ought to be 2026', {}, [container({ startedAt: '2027' })]],
     ['generation is 1 and ought to be 2', {}, [container({ generation: 1 })]],
   ])('rowsUnlikeDocker must find that %s', (complaint, changes, containers) => {
     const found = invariants.rowsUnlikeDocker(truth({ rows: [row(changes)], containers }));

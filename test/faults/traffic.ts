@@ -15,7 +15,7 @@ const THINK_MS = 500;
 const DISCOURAGED_MS = 1_000;
 const MOST_DISCOURAGED_MS = 10_000;
 /** One write for so many requests. */
-const MARK_EVERY = 6;
+const MARK_EVERY = 4;
 const HANG_UP_WITHIN_MS = 400;
 
 interface Parts {

@@ -11,6 +11,9 @@ export interface RowTruth {
   readonly docker_id: string | null;
   readonly generation: number;
   readonly volume_name: string;
+  readonly ip_address: string | null;
+  /** As Docker writes it. */
+  readonly run_started_at: string | null;
   readonly operation: string | null;
   readonly deleted_at: Date | null;
   readonly purged_at: Date | null;
@@ -28,6 +31,9 @@ export interface ContainerTruth {
   readonly cpuShares: number;
   readonly runtime: string;
   readonly volume: string;
+  /** null where it does not run. */
+  readonly ip: string | null;
+  readonly startedAt: string | null;
 }
 
 /** A volume of this Berth's, with the marks in it: the text of each by its file's name. */

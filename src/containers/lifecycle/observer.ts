@@ -21,6 +21,8 @@ export class Observer implements OnModuleDestroy {
   private readonly looking = new Map<string, { again: boolean }>();
   /** Held by an operation when they were to be looked at. */
   private readonly deferred = new Set<string>();
+  /** Docker or the database did not answer when they were to be looked at. */
+  private readonly failed = new Set<string>();
   private readonly stopListening: () => void;
 
   constructor(
@@ -47,6 +49,14 @@ export class Observer implements OnModuleDestroy {
     if (event.action === 'destroy') this.deaths.forget(event.dockerId);
   }
 
+  /** What is still to be looked at: a look failed, or was put off and nobody told that it could be made. Each is named once. */
+  takeOverdue(): string[] {
+    const overdue = [...new Set([...this.failed, ...this.deferred])];
+    this.failed.clear();
+    this.deferred.clear();
+    return overdue;
+  }
+
   /** Looks at one container in Docker and lets its row follow. Never throws: the next sweep looks again. */
   async look(containerId: string): Promise<void> {
     const running = this.looking.get(containerId);
@@ -62,6 +72,7 @@ export class Observer implements OnModuleDestroy {
         if (!(await this.lookOnce(containerId))) state.again = true;
       }
     } catch (error) {
+      this.failed.add(containerId);
       this.logger.warn({ err: error, container_id: containerId }, 'could not look at the container');
     } finally {
       this.looking.delete(containerId);

@@ -92,6 +92,9 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
           // A creation may pull for minutes; the next sweep need not wait for that.
           if (action.do !== 'finish') acting.push(acted);
         }
+        // A list shows no difference where a container was started again; what is overdue is looked at all the same.
+        for (const id of this.observer.takeOverdue())
+          acting.push(this.hands.runExclusive(() => this.observer.look(id)));
         await Promise.all(acting);
         const live = new Set(rows.map(({ id }) => id));
         await this.orphans.note(volumes.filter(({ containerId }) => containerId === null || !live.has(containerId)));

@@ -9,7 +9,8 @@ const before = (ms: number): Date => new Date(NOW.getTime() - ms);
 
 function row(id: string, status: ContainerStatus, claim: Partial<SweptRow> = {}): SweptRow {
   const volumeName = `berth-${id}`;
-  return { id, status, dockerId: `docker-${id}`, volumeName, operation: null, operationExpiresAt: null, ...claim };
+  const free = { operation: null, operationExpiresAt: null };
+  return { id, status, dockerId: `docker-${id}`, volumeName, runStartedAt: '2026', ...free, ...claim };
 }
 
 function listed(containerId: string | null, state: EngineState, more: Partial<ListedContainer> = {}): ListedContainer {
@@ -39,6 +40,11 @@ describe('a sweep', () => {
     ['error', 'exited', []],
   ])('of a row that is %s and a container that is %s must find %j', (status, state, actions) => {
     expect(sweep([row('a', status)], [listed('a', state)])).toEqual(actions);
+  });
+
+  it('must look at a running row that nobody has looked at since its start', () => {
+    expect(sweep([row('a', 'running', { runStartedAt: null })], [listed('a', 'running')])).toEqual(['look a']);
+    expect(sweep([row('b', 'stopped', { runStartedAt: null })], [listed('b', 'exited')])).toEqual([]);
   });
 
   it('must look at a running row whose container is missing, and leave a stopped one alone', () => {

@@ -53,7 +53,9 @@ export function planSweep(input: {
 
 function disagrees(row: SweptRow, current: ListedContainer | undefined): boolean {
   const runs = current?.state === 'running' || current?.state === 'paused';
-  return (row.status === 'running' && !runs) || (row.status === 'stopped' && runs);
+  if (row.status === 'stopped') return runs;
+  // Whoever started it may have died before the first look, which finds the address out.
+  return row.status === 'running' && (!runs || row.runStartedAt === null);
 }
 
 function groupByContainer<T extends { readonly containerId: string | null }>(listed: readonly T[]): Map<string, T[]> {
