@@ -13,9 +13,10 @@ const wanted = ipv4Rules(network, {
 const OTHERS = ['-P PREROUTING ACCEPT', '-N KUBE', '-A PREROUTING -j KUBE'];
 const right = [...OTHERS, `-N ${chain}`, wanted.jump, ...wanted.rules];
 
-const plan = (current: readonly string[], interfaces = ['br-a1b2c3d4e5f6']): string[] =>
+const plan = (current: readonly string[], interfaces = ['br-a1b2c3d4e5f6']) =>
   planFirewall(current, { wanted, instance: 'prod', isInterface: (name) => interfaces.includes(name) });
 
+const NOTHING = { needed: [], tidying: [] };
 const putAnew = [`:${chain} - [0:0]`, ...wanted.rules];
 const newJump = wanted.jump.replace('-A PREROUTING', '-I PREROUTING 1');
 
@@ -47,38 +48,41 @@ describe('the rules for sandboxes', () => {
 
 describe('the change of the rules', () => {
   it('must be none where all is right, whether iptables writes quotes or not', () => {
-    expect(plan(right)).toEqual([]);
-    expect(plan(right.map((line) => line.replaceAll('"', '')))).toEqual([]);
+    expect(plan(right)).toEqual(NOTHING);
+    expect(plan(right.map((line) => line.replaceAll('"', '')))).toEqual(NOTHING);
   });
 
   it.each([
-    ['there is nothing', OTHERS, []],
-    ['the way into the chain is gone', right.filter((line) => line !== wanted.jump), []],
-    ['the chain is empty', right.filter((line) => !line.startsWith(`-A ${chain} `)), [wanted.jump]],
-    ['a rule is gone', right.filter((line) => !line.includes('169.254')), [wanted.jump]],
-    ['a rule was added', [...right, `-A ${chain} -j RETURN`], [wanted.jump]],
-    ['the rules are in another order', [...OTHERS, wanted.jump, ...wanted.rules.toReversed()], [wanted.jump]],
-    ['two processes put the way in', [...right, wanted.jump], [wanted.jump, wanted.jump]],
-  ])('must put everything in place at once where %s', (_what, current, jumps) => {
-    const deletions = jumps.map((jump) => jump.replace('-A', '-D'));
-    expect(plan(current)).toEqual([...putAnew, ...deletions, newJump]);
+    ['there is nothing', OTHERS, true],
+    ['the way into the chain is gone', right.filter((line) => line !== wanted.jump), true],
+    ['the way in is another', right.map((line) => line.replace('-i br-a1b2c3d4e5f6', '-i eth0')), true],
+    ['the chain is empty', right.filter((line) => !line.startsWith(`-A ${chain} `)), false],
+    ['a rule is gone', right.filter((line) => !line.includes('169.254')), false],
+    ['a rule was added', [...right, `-A ${chain} -j RETURN`], false],
+    ['the rules are in another order', [...OTHERS, wanted.jump, ...wanted.rules.toReversed()], false],
+  ])('must put everything in place at once where %s', (_what, current, needsWayIn) => {
+    expect(plan(current).needed).toEqual([...putAnew, ...(needsWayIn ? [newJump] : [])]);
+  });
+
+  it('must leave one way in of two, and be refused as a whole to a process that comes second', () => {
+    const out = wanted.jump.replace('-A', '-D');
+    expect(plan([...right, wanted.jump])).toEqual({ needed: [], tidying: [out, out, newJump] });
   });
 
   const former = '-A PREROUTING -i br-000000000001 -m comment --comment "berth:prod" -j BERTH-000000000001';
   const cleaned = [former.replace('-A', '-D'), '-F BERTH-000000000001', '-X BERTH-000000000001'];
 
   it('must take away what an earlier network of the instance left', () => {
-    expect(plan([...right, former])).toEqual(cleaned);
-    expect(plan([...OTHERS, former])).toEqual([...putAnew, newJump, ...cleaned]);
+    expect(plan([...right, former])).toEqual({ needed: [], tidying: cleaned });
+    expect(plan([...OTHERS, former])).toEqual({ needed: [...putAnew, newJump], tidying: cleaned });
   });
 
   it('must leave a network of the same instance that is there, as on another Docker of this machine', () => {
-    expect(plan([...right, former], ['br-a1b2c3d4e5f6', 'br-000000000001'])).toEqual([]);
+    expect(plan([...right, former], ['br-a1b2c3d4e5f6', 'br-000000000001'])).toEqual(NOTHING);
   });
 
   it('must leave what belongs to other instances, though one’s name begins like this one’s', () => {
-    expect(plan([...right, former.replace('berth:prod', 'berth:prod2'), former.replace('berth:prod', 'x')])).toEqual(
-      [],
-    );
+    const others = [former.replace('berth:prod', 'berth:prod2'), former.replace('berth:prod', 'x')];
+    expect(plan([...right, ...others])).toEqual(NOTHING);
   });
 });

@@ -73,13 +73,20 @@ const mark = (instance: string): string => `berth:${instance}`;
 /** iptables quotes a comment only where it has to. */
 const bare = (line: string): string => line.replaceAll('"', '');
 
+/** Changes as `iptables-restore --noflush` is told them, each to be made as a whole. */
+export interface FirewallChange {
+  /** For the rules to be in force; empty if they are. Whatever other processes do meanwhile, it can be made. */
+  readonly needed: string[];
+  /** What is there too often, or for a network that is gone. Refused, with nothing lost, where another process was faster. */
+  readonly tidying: string[];
+}
+
 /**
  * Compares what is there with what is wanted.
  *
  * @param current the table as `iptables -S` prints it
  * @param isInterface whether the machine has a network interface of this name; rules of the same instance for one that is
  *   gone belong to a network that was removed
- * @returns what `iptables-restore --noflush` has to be told; empty if all is right
  */
 export function planFirewall(
   current: readonly string[],
@@ -88,30 +95,36 @@ export function planFirewall(
     instance,
     isInterface,
   }: { wanted: FirewallRules; instance: string; isInterface: (name: string) => boolean },
-): string[] {
+): FirewallChange {
   const jumps = current.filter(
     (line) => line.startsWith(`-A ${HOOK} `) && bare(line).includes(` ${mark(instance)} -j `),
   );
-  const targetOf = (jump: string): string => jump.slice(jump.lastIndexOf(' ') + 1);
   const stale = jumps.filter(
     (jump) => targetOf(jump) !== wanted.chain && !isInterface(/ -i (\S+) /.exec(jump)?.[1] ?? ''),
   );
-  const deletion = (jump: string): string => jump.replace('-A', '-D');
-  const cleaning = [
-    ...stale.map(deletion),
-    ...[...new Set(stale.map(targetOf))].flatMap((chain) => [`-F ${chain}`, `-X ${chain}`]),
-  ];
   const own = jumps.filter((jump) => targetOf(jump) === wanted.chain);
   const rules = current.filter((line) => line.startsWith(`-A ${wanted.chain} `));
-  if (isSame(own, [wanted.jump]) && isSame(rules, wanted.rules)) return cleaning;
-  return [
-    // Makes the chain, or empties it, within the one change.
-    `:${wanted.chain} - [0:0]`,
-    ...wanted.rules,
-    ...own.map(deletion),
-    wanted.jump.replace(`-A ${HOOK}`, `-I ${HOOK} 1`),
-    ...cleaning,
-  ];
+  const isIn = own.some((jump) => bare(jump) === bare(wanted.jump));
+  const wayIn = wanted.jump.replace(`-A ${HOOK}`, `-I ${HOOK} 1`);
+  // The first line makes the chain, or empties it, within the one change.
+  const anew = [`:${wanted.chain} - [0:0]`, ...wanted.rules, ...(isIn ? [] : [wayIn])];
+  return {
+    needed: isIn && isSame(rules, wanted.rules) ? [] : anew,
+    tidying: [
+      // All out and one in: of two processes that find the same two, the second is refused, and takes none away.
+      ...(own.length > 1 ? [...own.map(deletionOf), wayIn] : []),
+      ...stale.map(deletionOf),
+      ...[...new Set(stale.map(targetOf))].flatMap((chain) => [`-F ${chain}`, `-X ${chain}`]),
+    ],
+  };
+}
+
+function targetOf(jump: string): string {
+  return jump.slice(jump.lastIndexOf(' ') + 1);
+}
+
+function deletionOf(rule: string): string {
+  return rule.replace('-A', '-D');
 }
 
 function isSame(found: readonly string[], wanted: readonly string[]): boolean {

@@ -137,14 +137,23 @@ async function put(
 ): Promise<void> {
   const isInterface = (name: string): boolean => interfaces.has(name);
   for (let triesLeft = TRIES; triesLeft > 0; triesLeft -= 1) {
-    const change = planFirewall(await filter.rules(), { wanted, instance, isInterface });
-    if (change.length === 0) return;
+    const { needed, tidying } = planFirewall(await filter.rules(), { wanted, instance, isInterface });
+    if (needed.length === 0) return tidy(filter, tidying);
     try {
-      await filter.apply(change);
+      await filter.apply(needed);
     } catch (error) {
-      // Another process may have removed what this change was to remove; then none of it was done.
       if (triesLeft === 1) throw error;
     }
+  }
+}
+
+/** Another process may be at the same; what is left, the next look finds. */
+async function tidy(filter: PacketFilter, change: readonly string[]): Promise<void> {
+  if (change.length === 0) return;
+  try {
+    await filter.apply(change);
+  } catch (error) {
+    if (!(error instanceof IptablesError)) throw error;
   }
 }
 

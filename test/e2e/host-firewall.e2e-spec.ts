@@ -220,7 +220,11 @@ describe('the rules of the host firewall', () => {
   afterEach(() => sandbox.cleanUp());
 
   it('must be there once, however many processes put them there', async () => {
-    await Promise.all(Array.from({ length: 6 }, () => sandbox.engine(required).prepare(sandbox.instance)));
+    const engines = Array.from({ length: 12 }, () => sandbox.engine(required));
+    await Promise.all(engines.map((engine) => engine.prepare(sandbox.instance)));
+    await removeFirewallRules(sandbox.instance, { keepChains: true });
+    await Promise.all(engines.map((engine) => engine.maintain()));
+    expect(engines.map(({ capabilities }) => capabilities.hostFirewall)).toEqual(engines.map(() => 'enforced'));
     const last = sandbox.engine(required);
     await last.prepare(sandbox.instance);
     const rules = await firewallRulesOf(sandbox.instance);
