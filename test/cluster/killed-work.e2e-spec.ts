@@ -41,6 +41,7 @@ describe('another process must take up, when one is killed in the midst of', () 
     const roles = [{ name: 'tool', packages: { apk: ['tool'] }, probe: ['tool'] }];
     server = await DoomedServer.start('killed-work', {
       REGISTRY_AUTH_FILE: await file('auths.json', { auths: { [door.host]: { auth: login } } }),
+      CUSTOM_IMAGE_REGISTRIES: 'docker.io,127.0.0.1:*',
       ROLES_FILE: await file('roles.json', { roles }),
       VOLUME_COPY_IMAGE: SANDBOX_IMAGE,
       NODE_OPTIONS: `--require=${join(process.cwd(), 'test/support/moving-server.js')}`,
