@@ -22,7 +22,8 @@ describe('npm run cluster', () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'berth-cluster-'));
     const PORT = String(await portsInARow(3));
-    command = new ClusterCommand(folder, { PORT, INSTANCE_ID: instance, LOG_LEVEL: 'info' });
+    const settings = { LOG_LEVEL: 'info', CUSTOM_IMAGE_REGISTRIES: 'docker.io,127.0.0.1:*' };
+    command = new ClusterCommand(folder, { PORT, INSTANCE_ID: instance, ...settings });
     await command.start();
   });
 
