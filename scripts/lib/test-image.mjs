@@ -1,5 +1,14 @@
 /** `berth/test:latest`: a 2 MB image of a static busybox, imported in an instant, for tests that need no real Debian. */
-import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { canInstallPackages } from './apt.mjs';
 import { findCommand, run } from './command.mjs';
@@ -43,15 +52,17 @@ export async function addTestImage(api) {
 
 async function buildTestImage(api, progress) {
   const busybox = await staticBusybox(progress);
-  const root = join(temporaryFolder(), 'test-image');
-  for (const folder of folders) mkdirSync(join(root, folder), { recursive: true });
+  // One of its own: a test run may bring the image to two daemons.
+  const folder = mkdtempSync(join(temporaryFolder(), 'test-image-'));
+  const root = join(folder, 'root');
+  for (const name of folders) mkdirSync(join(root, name), { recursive: true });
   copyFileSync(busybox, join(root, 'bin/busybox'));
   for (const applet of (await run(busybox, ['--list'])).trim().split('\n')) {
     if (applet !== 'busybox') symlinkSync('busybox', join(root, 'bin', applet));
   }
   writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n');
   writeFileSync(join(root, 'etc/group'), 'root:x:0:\nuser:x:1000:\n');
-  const tar = join(temporaryFolder(), 'test-image.tar');
+  const tar = join(folder, 'image.tar');
   await run('tar', ['-C', root, '--owner=0', '--group=0', '-cf', tar, '.']);
   await importImage(api, { tar, name: testImage, changes: ['ENV PATH=/bin', 'CMD ["/bin/sh"]'] });
 }
