@@ -12,6 +12,8 @@ export interface StartListeners {
 /** A server as a process of its own, so that it can be killed. Needs the build. */
 export class BerthProcess {
   private child: ChildProcess | null = null;
+  /** Was asked to end, which it may take its time for. */
+  private ending: ChildProcess | null = null;
   private readonly environment: NodeJS.ProcessEnv;
   url = '';
 
@@ -39,7 +41,7 @@ export class BerthProcess {
       });
     });
     child.once('exit', (code, signal) => {
-      if (this.child === child) onDeath?.(`with ${String(code ?? signal)}`);
+      if (this.ending !== child) onDeath?.(`with ${String(code ?? signal)}`);
     });
   }
 
@@ -98,6 +100,7 @@ export class BerthProcess {
   private async end(by: (child: ChildProcess) => unknown): Promise<number | null> {
     const { child } = this;
     if (!child) return null;
+    this.ending = child;
     if (child.exitCode === null && child.signalCode === null) {
       const ended = new Promise((resolve) => child.once('exit', resolve));
       by(child);
