@@ -26,7 +26,7 @@ import { serverStart } from './server-start.mjs';
 import { sweep } from './sweep.mjs';
 
 /** Nothing but what is asked for: what goes on by itself is measured on its own. */
-const QUIET = { SWEEP_INTERVAL_SECONDS: '3600', LIMIT_CHECK_SECONDS: '3600' };
+const QUIET = { SWEEP_INTERVAL_SECONDS: '3600', LIMIT_CHECK_SECONDS: '3600', SANDBOX_FIREWALL: 'off' };
 
 /**
  * On SQLite, and where it could differ on PostgreSQL too. On a Docker that only remembers, or `real`: on Docker with gVisor;

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { JSONParser } from '@streamparser/json';
 import { EngineError } from './engine-error';
 
@@ -22,6 +23,8 @@ export async function* jsonElements(stream: Readable): AsyncGenerator {
       parser.write(chunk as Buffer);
       yield* elements;
       elements = [];
+      // Node.js hands over up to 32 chunks in one turn of the event loop, 2 MB: others get their turn in between.
+      await nextTurn();
     }
   } catch (error) {
     throw new EngineError('docker_unavailable', "Docker's answer cannot be read", { cause: error });
