@@ -35,6 +35,16 @@ export function lookupSql({ columns, from, key, where, orderBy }: LookupQuery, c
 }
 
 /**
+ * Asks for all keys that requests of one turn of the event loop want at once, in the next; nothing is remembered from one turn
+ * to another. Under load the requests of a turn are then answered together, which wakes clients once and not each for itself.
+ */
+function together(ask: (keys: readonly string[]) => Promise<(readonly unknown[] | null)[]>): Lookup {
+  const options = { cache: false, maxBatchSize: BATCH, batchScheduleFn: (begin: () => void) => setImmediate(begin) };
+  const loader = new DataLoader<string, readonly unknown[] | null>(ask, options);
+  return (key) => loader.load(key);
+}
+
+/**
  * Looks up on a connection of its own, which reads what was committed and waits for nobody: in WAL mode a writer does not
  * hold up readers. Prepared once; TypeORM's way through a query runner takes several times as long as SQLite itself.
  */
@@ -42,26 +52,19 @@ export function sqliteLookup(reader: BetterSqlite3.Database, query: LookupQuery)
   const statement = reader.prepare<[string], unknown[]>(lookupSql(query, '= ?')).raw();
   // The driver is synchronous; what it throws is still a rejection.
   // eslint-disable-next-line @typescript-eslint/require-await
-  return async (key) => statement.get(key) ?? null;
+  return together(async (keys) => keys.map((key) => statement.get(key) ?? null));
 }
 
-/**
- * Asks for all keys that requests of one turn of the event loop want in one prepared query. Under load that is most of what
- * a query costs, on both ends; an idle process asks at once. Nothing is remembered from one turn to the next.
- */
+/** One prepared query for all keys, as most of what a query costs is per query, on both ends. */
 export function postgresLookup(pool: Pool, query: LookupQuery): Lookup {
   // The key that a row answers comes last.
   const columns = [...query.columns, query.key];
   const text = lookupSql({ ...query, columns }, '= ANY($1)');
   const name = `lookup_${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;
-  const loader = new DataLoader<string, readonly unknown[] | null>(
-    async (keys) => {
-      const { rows } = await pool.query<unknown[]>({ name, text, values: [keys], rowMode: 'array' });
-      const found = new Map<unknown, unknown[]>();
-      for (const row of rows) if (!found.has(row.at(-1))) found.set(row.at(-1), row);
-      return keys.map((key) => found.get(key) ?? null);
-    },
-    { cache: false, maxBatchSize: BATCH, batchScheduleFn: (ask) => setImmediate(ask) },
-  );
-  return (key) => loader.load(key);
+  return together(async (keys) => {
+    const { rows } = await pool.query<unknown[]>({ name, text, values: [keys], rowMode: 'array' });
+    const found = new Map<unknown, unknown[]>();
+    for (const row of rows) if (!found.has(row.at(-1))) found.set(row.at(-1), row);
+    return keys.map((key) => found.get(key) ?? null);
+  });
 }
