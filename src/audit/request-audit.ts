@@ -28,7 +28,7 @@ export class RequestAudit implements OnModuleInit {
     this.calls.auditBy((context, next) => this.surround(context, next));
     // The guard comes before: whom it turns away never gets to the call.
     this.refusals.onRefused(async (context) => {
-      const action = this.actionOf(context);
+      const action = this.reflector.get<AuditAction | undefined>(AUDITED, context.getHandler());
       if (action === undefined) return;
       const request = context.switchToHttp().getRequest<FastifyRequest>();
       await this.finish(await this.begin(action, request), { outcome: 'insufficient_permissions' });
@@ -36,8 +36,7 @@ export class RequestAudit implements OnModuleInit {
   }
 
   private surround(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    const action = this.actionOf(context);
-    if (action === undefined) return next.handle();
+    const action = this.reflector.get<AuditAction>(AUDITED, context.getHandler());
     return from(this.audited(action, context.switchToHttp().getRequest<FastifyRequest>(), next));
   }
 
@@ -76,10 +75,6 @@ export class RequestAudit implements OnModuleInit {
         'an audited outcome could not be written',
       );
     }
-  }
-
-  private actionOf(context: ExecutionContext): AuditAction | undefined {
-    return this.reflector.get<AuditAction | undefined>(AUDITED, context.getHandler());
   }
 }
 

@@ -1,4 +1,4 @@
-import { Global, Module } from '@nestjs/common';
+import { Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { TiersModule } from '../tiers';
 import { AuditedCalls } from './audited-calls';
@@ -14,7 +14,6 @@ import { TokensController } from './tokens.controller';
 import { UserService } from './user.service';
 
 /** Who is calling, and what they may; importing it closes every route of the application that does not open itself. */
-@Global()
 @Module({
   imports: [TiersModule],
   controllers: [TokensController, GuestController, MeController, TiersController],

@@ -30,7 +30,7 @@ export async function openList(
       {
         path: '/containers/json?',
         method: 'GET',
-        options: { all: true, filters: JSON.stringify({ label }) },
+        options: { all: true, filters: { label } },
         isStream: true,
         abortSignal: signal,
         statusCodes: { 200: true, 400: 'bad parameter', 500: 'server error' },

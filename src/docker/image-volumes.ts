@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
 import type { MountSettings } from 'dockerode';
-import { DATA_PATH } from './create-options';
+import { DATA_PATH, sizeOption } from './create-options';
 
 /**
  * The paths at which an image declares volumes (`VOLUME`), the data volume's own left out.
@@ -18,7 +18,7 @@ export function declaredVolumes(image: unknown): string[] {
  * and go with the container, but together they hold no more than the data volume does.
  */
 export function limitedVolumes(paths: readonly string[], diskMb: number): MountSettings[] {
-  const size = `${String(Math.max(1, Math.floor(diskMb / paths.length)))}M`;
+  const size = sizeOption(Math.max(1, Math.floor(diskMb / paths.length)));
   return paths.map((path) => ({
     Type: 'volume',
     Source: '',
