@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { searchPath } from './command.mjs';
 import { DockerApi } from './docker-api.mjs';
 import { keepingFirewallRules } from './firewall-rules.mjs';
@@ -17,8 +18,6 @@ import { say } from './steps.mjs';
 const START_TIMEOUT_MS = 60_000;
 /** Docker itself gives containers 15 s at its own end, then kills them. */
 const STOP_TIMEOUT_MS = 30_000;
-
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class OwnDaemon {
   /** @param {string} folder where its data and configuration lie */

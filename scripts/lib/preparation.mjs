@@ -3,13 +3,12 @@
  * `node_modules` and `dist`. What a killed one still has running there is ended first.
  */
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { endGroups } from './process-groups.mjs';
 import { AlreadyRunning, takeLock } from './process-lock.mjs';
 import { dataFolder, makeDataFolder, projectRoot } from './project.mjs';
 import { atEnd } from './shutdown.mjs';
 import { say } from './steps.mjs';
-
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function waitForLock() {
   makeDataFolder();

@@ -4,6 +4,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** @returns {string | undefined} when the process began; undefined if it is not there (or is a zombie) */
 function startOf(pid) {
@@ -49,8 +50,6 @@ export function processesWhere(test) {
     .map(Number)
     .filter(test);
 }
-
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /**
  * SIGTERM (or another signal), a bounded wait, then SIGKILL. Never signals a process that only has the same id.

@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { accessSync, constants, createWriteStream, openSync, ftruncateSync, closeSync, statfsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ensurePackages } from './apt.mjs';
 import { findCommand } from './command.mjs';
 import { DockerApi } from './docker-api.mjs';
@@ -47,8 +48,6 @@ const GIB = 1024 ** 3;
 const DATA_BYTES = 8 * GIB;
 const NEEDED_BYTES = 6 * GIB;
 const LOG_TAIL_LINES = 12;
-
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 function hasKvm() {
   try {

@@ -1,13 +1,12 @@
 /** A server program of the machine's packages, run on data of the project's own: logged to a file, waited for, ended. */
 import { spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync, renameSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { searchPath } from './command.mjs';
 import { Problem } from './problem.mjs';
 import { endProcess, identityOf, isAlive } from './process-identity.mjs';
 
 const LOG_LINES = 8;
-
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class ServiceProcess {
   /**

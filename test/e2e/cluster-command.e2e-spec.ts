@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { io } from 'socket.io-client';
 import { ApiClient } from '../support/api-client';
-import { ClusterCommand, portsInARow } from '../support/cluster-command';
+import { ClusterCommand } from '../support/cluster-command';
 import { EventRecorder } from '../support/event-recorder';
 import { eventually } from '../support/eventually';
+import { portsInARow } from '../support/free-port';
 import { RealDocker } from '../support/real-docker';
 
 jest.setTimeout(180_000);

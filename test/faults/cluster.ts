@@ -1,5 +1,4 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -7,6 +6,7 @@ import { runTokenCommand } from '../../src/cli/token-command';
 import { parseConfig } from '../../src/config';
 import { BerthProcess } from '../support/berth-process';
 import { DockerProxy, type Strike } from '../support/docker-proxy';
+import { freePort } from '../support/free-port';
 import { SeededRandom } from '../support/seeded-random';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 import { Journal } from './journal';
@@ -146,14 +146,4 @@ function strikeOf(random: SeededRandom): Strike {
     ...(['corrupt', 'corrupt', 'corrupt', 'delay', 'delay', 'delay', 'delay'] as const),
   ]);
   return { fault, delayMs: Math.round(100 + 5_000 * random.next() ** 2) };
-}
-
-async function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { testImage } from './api-client';
 import { eventually } from './eventually';
+import { freePort } from './free-port';
 import { RealDocker } from './real-docker';
 
 /** Who may use the registry. With a colon and a space, as in no made-up one. */
@@ -176,12 +177,4 @@ export class RegistryDoor {
     }
     client.end();
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
