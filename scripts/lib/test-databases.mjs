@@ -1,5 +1,7 @@
 /** The throwaway PostgreSQL and Redis of a test run. */
 import { randomBytes } from 'node:crypto';
+import { mkdtempSync } from 'node:fs';
+import { join } from 'node:path';
 import { freePort } from './free-port.mjs';
 import { ensurePostgres, PostgresServer } from './postgres-server.mjs';
 import { ensureRedis, RedisServer } from './redis-server.mjs';
@@ -31,6 +33,11 @@ class TestServer {
   }
 }
 
+/** Of one server alone: a run can have several of a kind. */
+function folderFor(server) {
+  return mkdtempSync(join(temporaryFolder(), `${server}-`));
+}
+
 /**
  * @param {{ survivesCrash?: boolean }} [options] survivesCrash: what was committed is there after a SIGQUIT
  * @returns {Promise<TestServer>} with a superuser's URL; tests make databases of their own on it
@@ -38,7 +45,7 @@ class TestServer {
 export async function startPostgresServer({ survivesCrash = false } = {}) {
   await ensurePostgres();
   const key = { port: await freePort(), password: randomBytes(12).toString('hex') };
-  const server = new PostgresServer(temporaryFolder(), { ...key, isDurable: false, survivesCrash });
+  const server = new PostgresServer(folderFor('postgres'), { ...key, isDurable: false, survivesCrash });
   await server.prepare();
   return new TestServer(server).start();
 }
@@ -46,7 +53,7 @@ export async function startPostgresServer({ survivesCrash = false } = {}) {
 /** @returns {Promise<TestServer>} */
 export async function startRedisServer() {
   await ensureRedis();
-  return new TestServer(new RedisServer(temporaryFolder(), { port: await freePort() })).start();
+  return new TestServer(new RedisServer(folderFor('redis'), { port: await freePort() })).start();
 }
 
 /** @returns {Promise<string>} the URL of one that nobody restarts */

@@ -77,14 +77,16 @@ describe('another process must take up, when one is killed in the midst of', () 
   it('a move of data, give it up, and leave the container running on its data', async () => {
     const { doomed, survivor } = await server.user();
     const { id, db_id, name } = await survivor.running();
-    await server.docker.exec(id, ['sh', '-c', 'head -c 50000000 /dev/urandom > /home/user/blob; sync']);
+    await server.docker.exec(id, ['sh', '-c', 'head -c 100000000 /dev/urandom > /home/user/blob; sync']);
     const sum = await server.docker.exec(id, ['md5sum', '/home/user/blob']);
     // The first worker that is started measures.
-    const died = server.dieAt({ fault: 'kill_after', call: /\/containers\/:id\/start$/, nth: 2 });
+    const died = server.dieAt({ fault: 'kill_before', call: /\/containers\/:id\/start$/, nth: 2 });
     const asked = doomed.update(db_id, { name, ...LARGER }).catch(() => null);
     await died;
-    // As a copy that takes longer than the claim lasts.
-    await docker.getContainer(`berth-${db_id}-move`).pause();
+    // A copy that takes longer than the claim lasts: started here, so that it can be held before it is through.
+    const worker = docker.getContainer(`berth-${db_id}-move`);
+    await worker.start();
+    await worker.pause();
     expect(await server.docker.volumesOf(db_id)).toHaveLength(2);
     expect(await asked).toBeNull();
     await eventually(
