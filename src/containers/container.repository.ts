@@ -96,8 +96,8 @@ export class ContainerRepository {
     return this.live().andWhere('c.userId = :userId', { userId }).getCount();
   }
 
-  /** Every live row, for the comparison with Docker. */
-  async sweptRows(): Promise<SweptRow[]> {
+  /** Every live row, a page at a time, for the comparison with Docker. */
+  sweptRows(): AsyncGenerator<SweptRow[]> {
     return readSweptRows(this.database);
   }
 

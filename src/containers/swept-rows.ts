@@ -12,8 +12,7 @@ export type SweptRow = Pick<
 const PAGE = 1000;
 
 /** Reads every live row, a page at a time: requests are served in between. A row that is there all the while is in it. */
-export async function readSweptRows(database: Database): Promise<SweptRow[]> {
-  const rows: SweptRow[] = [];
+export async function* readSweptRows(database: Database): AsyncGenerator<SweptRow[]> {
   for (let after = ''; ;) {
     const page = await database.manager
       .createQueryBuilder(ContainerEntity, 'c')
@@ -26,9 +25,9 @@ export async function readSweptRows(database: Database): Promise<SweptRow[]> {
       .orderBy('c.id')
       .limit(PAGE)
       .getRawMany<SweptRow>();
-    for (const row of page) rows.push({ ...row, operationExpiresAt: readTime(row.operationExpiresAt) });
+    yield page.map((row) => ({ ...row, operationExpiresAt: readTime(row.operationExpiresAt) }));
     const last = page.at(-1);
-    if (!last || page.length < PAGE) return rows;
+    if (!last || page.length < PAGE) return;
     after = last.id;
     await nextTurn();
   }

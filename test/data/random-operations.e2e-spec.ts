@@ -164,7 +164,8 @@ describe.each(['none', 'move'] as const)('random operations under faults (volume
   }
 
   async function expectNothingLeftOver(): Promise<void> {
-    const live = new Set((await repository().sweptRows()).map(({ id }) => id));
+    const live = new Set<string>();
+    for await (const rows of repository().sweptRows()) for (const { id } of rows) live.add(id);
     expect([...daemon.containers.values()].filter(({ spec }) => !live.has(spec.owner.containerId))).toEqual([]);
   }
 

@@ -16,7 +16,7 @@ import { Observer } from './observer';
 import { OrphanVolumes } from './orphan-volumes';
 import { isPassing } from './passing';
 import { Purge } from './purge';
-import { planSweep, SweepAction } from './sweep-plan';
+import { type SweepAction, SweepPlan } from './sweep-plan';
 import { SweepReport, SweepTally } from './sweep-tally';
 
 /** How many differences are dealt with at once: Docker has other work too. */
@@ -82,28 +82,35 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
         const listed = await this.engine.listContainers({ instance: this.instance.id });
         await this.engine.maintain();
         const volumes = await this.volumes.all();
-        const rows = await this.repository.sweptRows();
-        const acting: Promise<void>[] = [];
         const orphanGraceMs = this.config.ORPHAN_GRACE_SECONDS * 1000;
-        for (const action of planSweep({ rows, listed, volumes, now: new Date(), orphanGraceMs })) {
+        const plan = new SweepPlan({ listed, volumes, now: new Date(), orphanGraceMs });
+        const acting: Promise<void>[] = [];
+        for await (const actions of this.actions(plan)) {
           if (this.stopped.signal.aborted) return tally.report();
-          if (action.do === 'finish') tally.tookUp();
-          const acted = this.hands.runExclusive(() => this.act(action, tally));
-          // A creation may pull for minutes; the next sweep need not wait for that.
-          if (action.do !== 'finish') acting.push(acted);
+          for (const action of actions) {
+            if (action.do === 'finish') tally.tookUp();
+            const acted = this.hands.runExclusive(() => this.act(action, tally));
+            // A creation may pull for minutes; the next sweep need not wait for that.
+            if (action.do !== 'finish') acting.push(acted);
+          }
         }
         // A list shows no difference where a container was started again; what is overdue is looked at all the same.
         for (const id of this.observer.takeOverdue())
           acting.push(this.hands.runExclusive(() => this.observer.look(id)));
         await Promise.all(acting);
-        const live = new Set(rows.map(({ id }) => id));
-        await this.orphans.note(volumes.filter(({ containerId }) => containerId === null || !live.has(containerId)));
+        await this.orphans.note(plan.orphanVolumes());
         tally.purged(await this.purge.sweep(this.stopped.signal));
         return tally.report();
       } finally {
         ended();
       }
     });
+  }
+
+  /** A page of rows at a time: ten thousand compared at once would stop everything else for some 30 ms. */
+  private async *actions(plan: SweepPlan): AsyncGenerator<SweepAction[]> {
+    for await (const rows of this.repository.sweptRows()) yield plan.forRows(rows);
+    yield plan.forOrphans();
   }
 
   private async watch(): Promise<void> {

@@ -1,7 +1,7 @@
 import type { EngineState, ListedContainer, ListedVolume } from '../../docker';
 import type { ContainerStatus } from '../container-state';
 import type { SweptRow } from '../swept-rows';
-import { planSweep } from './sweep-plan';
+import { type SweepAction, SweepPlan } from './sweep-plan';
 
 const NOW = new Date('2026-01-01T12:00:00.000Z');
 const GRACE = 60_000;
@@ -21,10 +21,12 @@ function listed(containerId: string | null, state: EngineState, more: Partial<Li
   };
 }
 
+const told = (action: SweepAction): string =>
+  action.do === 'remove_orphan' ? `remove_orphan ${action.dockerId}` : `${action.do} ${action.row.id}`;
+
 function sweep(rows: SweptRow[], found: ListedContainer[], volumes: ListedVolume[] = []): string[] {
-  return planSweep({ rows, listed: found, volumes, now: NOW, orphanGraceMs: GRACE }).map((action) =>
-    action.do === 'remove_orphan' ? `remove_orphan ${action.dockerId}` : `${action.do} ${action.row.id}`,
-  );
+  const plan = new SweepPlan({ listed: found, volumes, now: NOW, orphanGraceMs: GRACE });
+  return [...plan.forRows(rows), ...plan.forOrphans()].map(told);
 }
 
 describe('a sweep', () => {
@@ -83,5 +85,17 @@ describe('a sweep', () => {
     expect(sweep([], [], [own, volume(null, 'other')])).toEqual([]);
     const held = { operation: 'update', operationExpiresAt: new Date(NOW.getTime() + 1) } as const;
     expect(sweep([row('a', 'running', held)], [listed('a', 'running')], [volume('a', 'berth-a-v2-1')])).toEqual([]);
+  });
+
+  it('must call orphans only what none of the pages of rows knew', () => {
+    const found = ['a', 'b', 'gone'].map((id) => listed(id, 'running'));
+    const volumes = ['a', 'b', 'gone', null].map((containerId) => ({
+      containerId,
+      name: `berth-${String(containerId)}`,
+    }));
+    const plan = new SweepPlan({ listed: found, volumes, now: NOW, orphanGraceMs: GRACE });
+    expect(['a', 'b'].map((id) => plan.forRows([row(id, 'running')]))).toEqual([[], []]);
+    expect(plan.forOrphans().map(told)).toEqual(['remove_orphan docker-gone']);
+    expect(plan.orphanVolumes().map(({ name }) => name)).toEqual(['berth-gone', 'berth-null']);
   });
 });

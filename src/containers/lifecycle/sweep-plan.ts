@@ -14,41 +14,71 @@ export type SweepAction =
   | { readonly do: 'remove_orphan'; readonly dockerId: string };
 
 /**
- * Compares all rows with one list of Docker's containers, and one of its volumes. The lists must be older than the rows: then a
- * container without a row never is one whose row was just not read yet, nor a volume one that a row has just been given.
+ * What rows are compared with. The lists must be older than the rows: then a container without a row never is one whose row
+ * was just not read yet, nor a volume one that a row has just been given.
  */
-export function planSweep(input: {
-  readonly rows: readonly SweptRow[];
+interface Sighted {
   readonly listed: readonly ListedContainer[];
   /** None where volumes are never replaced. */
   readonly volumes: readonly ListedVolume[];
   readonly now: Date;
   readonly orphanGraceMs: number;
-}): SweepAction[] {
-  const { rows, now } = input;
-  const actions: SweepAction[] = [];
-  const byContainer = groupByContainer(input.listed);
-  const oldEnough = ({ createdAt }: ListedContainer): boolean =>
-    now.getTime() - createdAt.getTime() >= input.orphanGraceMs;
-  const volumesOf = groupByContainer(input.volumes);
-  for (const row of rows) {
-    const own = byContainer.get(row.id) ?? [];
-    byContainer.delete(row.id);
+}
+
+/**
+ * Compares all rows, a page at a time, with one list of Docker's containers and one of its volumes. Every live row has to be
+ * given once; what is then left in the lists belongs to nobody.
+ */
+export class SweepPlan {
+  private readonly containers: Groups<ListedContainer>;
+  private readonly volumes: Groups<ListedVolume>;
+
+  constructor(private readonly sighted: Sighted) {
+    this.containers = groupByContainer(sighted.listed);
+    this.volumes = groupByContainer(sighted.volumes);
+  }
+
+  /** What there is to do about these rows. */
+  forRows(rows: readonly SweptRow[]): SweepAction[] {
+    return rows.flatMap((row) => {
+      const containers = take(this.containers, row.id);
+      const volumes = take(this.volumes, row.id);
+      const action = this.forRow(row, containers, volumes);
+      return action === null ? [] : [{ do: action, row }];
+    });
+  }
+
+  /** What there is to do about containers that no row was given for. */
+  forOrphans(): SweepAction[] {
+    const orphans = [...this.containers.values()].flat().filter((orphan) => this.isOldEnough(orphan));
+    return orphans.map(({ dockerId }) => ({ do: 'remove_orphan', dockerId }));
+  }
+
+  /** Volumes that no row was given for, or whose label cannot be read. */
+  orphanVolumes(): ListedVolume[] {
+    const unlabelled = this.sighted.volumes.filter(({ containerId }) => containerId === null);
+    return [...this.volumes.values(), unlabelled].flat();
+  }
+
+  private forRow(
+    row: SweptRow,
+    containers: readonly ListedContainer[],
+    volumes: readonly ListedVolume[],
+  ): 'finish' | 'reconcile' | 'look' | null {
     if (row.operationExpiresAt !== null && row.operation !== null) {
-      if (row.operationExpiresAt <= now) actions.push({ do: 'finish', row });
-      continue;
+      return row.operationExpiresAt <= this.sighted.now ? 'finish' : null;
     }
-    const current = own.find(({ dockerId }) => dockerId === row.dockerId);
-    const strays = own.filter((listed) => listed !== current && oldEnough(listed));
-    const misnamed = current !== undefined && current.name !== containerName(row.id);
-    const outgrown = (volumesOf.get(row.id) ?? []).some(({ name }) => name !== row.volumeName);
-    if (strays.length > 0 || misnamed || outgrown) actions.push({ do: 'reconcile', row });
-    else if (disagrees(row, current)) actions.push({ do: 'look', row });
+    const current = containers.find(({ dockerId }) => dockerId === row.dockerId);
+    const isStray = (listed: ListedContainer): boolean => listed !== current && this.isOldEnough(listed);
+    const isMisnamed = current !== undefined && current.name !== containerName(row.id);
+    const isOutgrown = ({ name }: ListedVolume): boolean => name !== row.volumeName;
+    if (containers.some(isStray) || isMisnamed || volumes.some(isOutgrown)) return 'reconcile';
+    return disagrees(row, current) ? 'look' : null;
   }
-  for (const orphan of [...byContainer.values()].flat()) {
-    if (oldEnough(orphan)) actions.push({ do: 'remove_orphan', dockerId: orphan.dockerId });
+
+  private isOldEnough({ createdAt }: ListedContainer): boolean {
+    return this.sighted.now.getTime() - createdAt.getTime() >= this.sighted.orphanGraceMs;
   }
-  return actions;
 }
 
 function disagrees(row: SweptRow, current: ListedContainer | undefined): boolean {
@@ -58,14 +88,22 @@ function disagrees(row: SweptRow, current: ListedContainer | undefined): boolean
   return row.status === 'running' && (!runs || row.runStartedAt === null);
 }
 
-function groupByContainer<T extends { readonly containerId: string | null }>(listed: readonly T[]): Map<string, T[]> {
+type Groups<T> = Map<string, readonly T[]>;
+
+function groupByContainer<T extends { readonly containerId: string | null }>(listed: readonly T[]): Groups<T> {
   const groups = new Map<string, T[]>();
   for (const entry of listed) {
     // Without a readable label it cannot be told whose it is; nothing is done to it.
     if (entry.containerId === null) continue;
-    const group = groups.get(entry.containerId) ?? [];
-    group.push(entry);
-    groups.set(entry.containerId, group);
+    const group = groups.get(entry.containerId);
+    if (group) group.push(entry);
+    else groups.set(entry.containerId, [entry]);
   }
   return groups;
+}
+
+function take<T>(groups: Groups<T>, containerId: string): readonly T[] {
+  const group = groups.get(containerId) ?? [];
+  groups.delete(containerId);
+  return group;
 }
