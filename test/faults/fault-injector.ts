@@ -2,7 +2,7 @@ import Docker from 'dockerode';
 import { setTimeout as delay } from 'node:timers/promises';
 import { RealDocker } from '../support/real-docker';
 import { SeededRandom } from '../support/seeded-random';
-import { Cluster, Member } from './cluster';
+import { FaultyCluster, Member } from './faulty-cluster';
 import { Cohabitation } from './cohabitation';
 import { DatabaseOutages } from './database-outages';
 import { restartService } from './fault-control';
@@ -12,7 +12,7 @@ import { Journal } from './journal';
 const SERVICES = ['docker', 'postgres', 'redis'] as const;
 
 interface Parts {
-  readonly cluster: Cluster;
+  readonly cluster: FaultyCluster;
   readonly docker: RealDocker;
   readonly outages: DatabaseOutages;
   readonly cohabitation: Cohabitation;

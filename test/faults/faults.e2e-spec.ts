@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ApiClient } from '../support/api-client';
 import { RealDocker } from '../support/real-docker';
 import { SeededRandom } from '../support/seeded-random';
-import { Cluster } from './cluster';
+import { FaultyCluster } from './faulty-cluster';
 import { Cohabitation } from './cohabitation';
 import { DatabaseOutages } from './database-outages';
 import { DockerWatch } from './docker-watch';
@@ -50,7 +50,7 @@ describe(`operations under faults (BERTH_TEST_SEED=${String(seed)})`, () => {
   const marksOf: invariants.MarksOf = (dbId) => marks.of(dbId);
   const users: { user: User; follower: Follower; random: SeededRandom }[] = [];
   const cohabitation = new Cohabitation();
-  let cluster: Cluster;
+  let cluster: FaultyCluster;
   let watch: DockerWatch;
   let truth: Truth;
   /** How many of the creations of the last rush were accepted too few or too many. */
@@ -61,7 +61,7 @@ describe(`operations under faults (BERTH_TEST_SEED=${String(seed)})`, () => {
 
   beforeAll(async () => {
     journal.say(`BERTH_TEST_SEED=${String(seed)}: ${String(OPERATIONS)} operations of ${String(USERS)} users`);
-    cluster = await Cluster.open(journal);
+    cluster = await FaultyCluster.open(journal);
     watch = new DockerWatch(cluster.instance, docker, cohabitation, journal);
     await makeUsers();
     const outages = new DatabaseOutages();

@@ -4,7 +4,7 @@ import { Client } from 'pg';
 import type { BerthEvent } from '../../src/events';
 import { ApiClient } from '../support/api-client';
 import { RealDocker } from '../support/real-docker';
-import { Cluster } from './cluster';
+import { FaultyCluster } from './faulty-cluster';
 import { Follower } from './follower';
 import { TIERS } from './setting';
 import type { ContainerTruth, RowTruth, Truth, UserTruth, VolumeTruth } from './truth';
@@ -15,7 +15,7 @@ const PAGE = 500;
 
 /** Looks everywhere: into the database, Docker, the volumes themselves, and what each user is told. */
 export async function findTruth(
-  cluster: Cluster,
+  cluster: FaultyCluster,
   docker: RealDocker,
   users: readonly { user: User; follower: Follower }[],
 ): Promise<Truth> {

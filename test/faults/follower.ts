@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { io, type Socket } from 'socket.io-client';
 import type { BerthEvent } from '../../src/events';
 import { SeededRandom } from '../support/seeded-random';
-import { Cluster } from './cluster';
+import { FaultyCluster } from './faulty-cluster';
 import { Journal } from './journal';
 
 const AGAIN_MS = 200;
@@ -16,7 +16,7 @@ export class Follower {
 
   constructor(
     private readonly user: { readonly name: string; readonly token: string },
-    private readonly cluster: Cluster,
+    private readonly cluster: FaultyCluster,
     private readonly random: SeededRandom,
     private readonly journal: Journal,
   ) {

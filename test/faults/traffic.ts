@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { httpCall, HttpAnswer, HungUp } from '../support/http-call';
 import { SeededRandom } from '../support/seeded-random';
-import { Cluster, Member } from './cluster';
+import { FaultyCluster, Member } from './faulty-cluster';
 import { DatabaseOutages } from './database-outages';
 import { isExpected } from './expected-answers';
 import { Journal } from './journal';
@@ -19,7 +19,7 @@ const MARK_EVERY = 4;
 const HANG_UP_WITHIN_MS = 400;
 
 interface Parts {
-  readonly cluster: Cluster;
+  readonly cluster: FaultyCluster;
   readonly marks: Marks;
   readonly outages: DatabaseOutages;
   readonly journal: Journal;

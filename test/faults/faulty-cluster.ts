@@ -30,7 +30,7 @@ export interface Member {
 }
 
 /** Several API processes on one PostgreSQL, one Redis and one Docker, started again whenever they are killed. */
-export class Cluster {
+export class FaultyCluster {
   private reviving = new Set<Promise<void>>();
   private closed = false;
 
@@ -42,7 +42,7 @@ export class Cluster {
     private readonly journal: Journal,
   ) {}
 
-  static async open(journal: Journal): Promise<Cluster> {
+  static async open(journal: Journal): Promise<FaultyCluster> {
     const folder = mkdtempSync(join(tmpdir(), 'berth-faults-'));
     writeFileSync(join(folder, TIERS_FILE), JSON.stringify(TIERS));
     const database = await openTestDatabase();
@@ -60,7 +60,7 @@ export class Cluster {
         process: new BerthProcess({ ...environment, PORT: String(port), DOCKER_HOST: proxy.dockerHost }),
       });
     }
-    const cluster = new Cluster(members, instance, database, folder, journal);
+    const cluster = new FaultyCluster(members, instance, database, folder, journal);
     await Promise.all(members.map((member) => cluster.revive(member)));
     return cluster;
   }
