@@ -35,7 +35,11 @@ export class TokenLookup {
     return {
       revoked: revokedAt !== null,
       principal: {
-        ...{ userId, username, tier, tokenId, agentId },
+        userId,
+        username,
+        tier,
+        tokenId,
+        agentId,
         scopes: JSON.parse(scopes) as Scope[],
         sessionExpiresAt: readTime(sessionExpiresAt),
         tokenExpiresAt: readTime(expiresAt),

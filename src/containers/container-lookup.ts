@@ -31,9 +31,11 @@ export class ContainerLookup {
     };
     const properties = columns.map((column) => ({ name: column.propertyName, read: readerOf(column) }));
     this.toRow = (values) => {
-      const row: Record<string, unknown> = {};
-      properties.forEach(({ name, read }, at) => (row[name] = read ? read(values[at]) : values[at]));
-      return row as unknown as ContainerRow;
+      // An object whose members are there from the start: one that grows by name becomes a dictionary, five times as slow.
+      const row = new ContainerEntity();
+      const members = row as unknown as Record<string, unknown>;
+      properties.forEach(({ name, read }, at) => (members[name] = read ? read(values[at]) : values[at]));
+      return row;
     };
   }
 

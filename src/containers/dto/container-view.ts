@@ -52,8 +52,8 @@ export class ContainerView extends ContainerFactsView {
 
 /** @param now for `idle_seconds` */
 export function containerView(row: ContainerRow, now: Date): ContainerView {
-  return {
-    ...containerFacts(row),
+  // Not spread into a literal: each member behind a spread costs V8 a microsecond, and a list has many.
+  return Object.assign(containerFacts(row), {
     user_id: row.userId,
     status_reason: row.statusReason,
     role_status: row.roleStatus,
@@ -64,5 +64,5 @@ export function containerView(row: ContainerRow, now: Date): ContainerView {
     expires_at: row.expiresAt?.toISOString() ?? null,
     ip_address: row.ipAddress,
     runtime: row.runtime,
-  };
+  });
 }
