@@ -1,12 +1,15 @@
 /** The verbs through the API against the same work by Docker's own API, each pair interleaved in one run. */
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { bodyLike } from './lib/docker.mjs';
+import { likenessesOf } from './lib/docker.mjs';
 import { figure } from './lib/report.mjs';
 import { median, timed } from './lib/statistics.mjs';
 
-const RUNS = 15;
+const RUNS = 30;
 const AT_ONCE = 20;
 const GRACE_S = 10;
+/** Operations that do not reach Docker: a server that has just begun runs code that nothing has compiled yet. */
+const WARM_UP = 500;
 /** A sandbox that has just been started or removed keeps both processors busy: neither side is to pay for the other's. */
 const REST_MS = 300;
 
@@ -14,34 +17,37 @@ const REST_MS = 300;
 export async function lifecycle({ berth, docker, image, progress }) {
   const token = await berth.token();
   const ours = await berth.running(token, image);
-  const body = await bodyLike(docker, ours.id);
+  const create = await likenessesOf(docker, ours.id);
   const path = `/api/containers/${ours.db_id}`;
-  const post = (verb) => atRest(() => berth.call(token, 'POST', `${path}/${verb}`));
-  let theirs = await docker.createContainer(body);
+  const post = (verb) => berth.call(token, 'POST', `${path}/${verb}`);
+  const volume = `berth-bench-${randomUUID()}`;
+  let theirs = await create({ volume });
   await theirs.start();
+
+  progress('warming up');
+  const settings = { memory_mb: 256, cpu_shares: 1000, disk_mb: 1024 };
+  for (let rename = 0; rename < WARM_UP; rename += 1) {
+    await berth.call(token, 'PATCH', path, { ...settings, name: `warm-${rename % 2}` });
+  }
 
   const times = { start: [[], []], stop: [[], []], resize: [[], []], down: [[], []], delete: [[], []] };
   for (let run = 1; run <= RUNS; run += 1) {
     progress(`start and stop ${run}/${RUNS}`);
-    times.stop[0].push(await post('stop'));
-    times.stop[1].push(await atRest(() => theirs.stop({ t: GRACE_S })));
-    times.start[0].push(await post('start'));
-    times.start[1].push(await atRest(() => theirs.start()));
+    await pair(run, times.stop, [() => post('stop'), () => theirs.stop({ t: GRACE_S })]);
+    await pair(run, times.start, [() => post('start'), () => theirs.start()]);
   }
   for (let run = 1; run <= RUNS; run += 1) {
     progress(`resize ${run}/${RUNS}`);
-    const settings = { name: ours.name, memory_mb: run % 2 ? 512 : 256, cpu_shares: 1000, disk_mb: 1024 };
-    const watch = await watchSwap(docker);
-    times.resize[0].push(await atRest(() => berth.call(token, 'PATCH', path, settings)));
+    const resized = { ...settings, name: ours.name, memory_mb: run % 2 ? 512 : 256 };
+    const watch = await watchSwap(docker, ours.db_id);
+    const replace = async () => {
+      await theirs.stop({ t: GRACE_S });
+      await theirs.remove({ v: true });
+      theirs = await create({ volume });
+      await theirs.start();
+    };
+    await pair(run, times.resize, [() => berth.call(token, 'PATCH', path, resized), replace]);
     times.down[0].push(await watch.done());
-    times.resize[1].push(
-      await atRest(async () => {
-        await theirs.stop({ t: GRACE_S });
-        await theirs.remove({ v: true });
-        theirs = await docker.createContainer(body);
-        await theirs.start();
-      }),
-    );
   }
   // Docker's stop and start alone, without what lies between them here.
   times.down[1].push(median(times.stop[1]) + median(times.start[1]));
@@ -50,39 +56,37 @@ export async function lifecycle({ berth, docker, image, progress }) {
   for (let run = 1; run <= RUNS; run += 1) {
     progress(`delete ${run}/${RUNS}`);
     const victim = await berth.running(token, image);
-    const other = await docker.createContainer(body);
+    const other = await create();
     await other.start();
-    times.delete[0].push(await atRest(() => berth.call(token, 'DELETE', `/api/containers/${victim.db_id}`)));
-    times.delete[1].push(
-      await atRest(async () => {
-        await other.stop({ t: GRACE_S });
-        await other.remove({ v: true });
-      }),
-    );
+    const end = async () => {
+      await other.stop({ t: GRACE_S });
+      await other.remove({ v: true });
+    };
+    await pair(run, times.delete, [() => berth.call(token, 'DELETE', `/api/containers/${victim.db_id}`), end]);
   }
   await berth.call(token, 'DELETE', path);
-  const pair = ([measured, limit]) => ({ measured: median(measured), limit: median(limit), unit: 'ms' });
+  const medians = ([measured, limit]) => ({ measured: median(measured), limit: median(limit), unit: 'ms' });
   return [
-    figure({ name: 'start', ...pair(times.start), bar: 1.05 }),
-    figure({ name: 'stop', ...pair(times.stop), bar: 1.05 }),
+    figure({ name: 'start', ...medians(times.start), bar: 1.05 }),
+    figure({ name: 'stop', ...medians(times.stop), bar: 1.05 }),
     figure({
       name: 'resize of a running container / stop + remove + create + start',
-      ...pair(times.resize),
+      ...medians(times.resize),
       bar: 0.95,
     }),
-    figure({ name: 'downtime of a resize / stop + start', ...pair(times.down), bar: 1 }),
-    figure({ name: 'delete / stop + remove', ...pair(times.delete), bar: 1.05 }),
-    await startsAtOnce({ berth, docker, image, token, body, progress }),
+    figure({ name: 'downtime of a resize / stop + start', ...medians(times.down), bar: 1 }),
+    figure({ name: 'delete / stop + remove', ...medians(times.delete), bar: 1.05 }),
+    await startsAtOnce({ berth, image, token, create, progress }),
   ];
 }
 
-async function startsAtOnce({ berth, docker, image, token, body, progress }) {
+async function startsAtOnce({ berth, image, token, create, progress }) {
   progress(`${AT_ONCE} starts at once`);
   const ours = [];
   const theirs = [];
   for (let made = 0; made < AT_ONCE; made += 1) {
     ours.push(await berth.running(token, image));
-    theirs.push(await docker.createContainer(body));
+    theirs.push(await create());
     await theirs[made].start();
   }
   const all = { measured: [], limit: [] };
@@ -102,15 +106,24 @@ async function startsAtOnce({ berth, docker, image, token, body, progress }) {
   return figure({ name: `${AT_ONCE} starts at once`, measured, limit, unit: 'ms', bar: 1.05 });
 }
 
-/** @param {() => Promise<unknown>} work */
-async function atRest(work) {
-  await sleep(REST_MS);
-  return timed(work);
+/**
+ * Times both sides, who take turns at being the first.
+ *
+ * @param {number} run
+ * @param {[number[], number[]]} times
+ * @param {[() => Promise<unknown>, () => Promise<unknown>]} works
+ */
+async function pair(run, times, works) {
+  for (const side of run % 2 ? [0, 1] : [1, 0]) {
+    await sleep(REST_MS);
+    times[side].push(await timed(works[side]));
+  }
 }
 
-/** Follows Docker's own events: how long between the end of the one container and the start of the next. */
-async function watchSwap(docker) {
-  const stream = await docker.getEvents({ filters: { type: ['container'], event: ['die', 'start'] } });
+/** Follows Docker's own events of one of Berth's containers: how long between the end of the old and the start of the new. */
+async function watchSwap(docker, id) {
+  const label = [`berth.container_id=${id}`];
+  const stream = await docker.getEvents({ filters: { type: ['container'], event: ['die', 'start'], label } });
   const swapped = new Promise((resolve) => {
     let diedAt;
     let rest = '';

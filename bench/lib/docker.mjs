@@ -1,4 +1,5 @@
 /** Docker without Berth: the limit that Berth's own figures are held against. */
+import { randomUUID } from 'node:crypto';
 import Docker from 'dockerode';
 
 /** @param {string} host `unix:///PATH` */
@@ -6,15 +7,24 @@ export function connect(host) {
   return new Docker({ socketPath: new URL(host).pathname });
 }
 
-/** @returns {Promise<object>} a create body that makes a container like this one, but nobody's */
-export async function bodyLike(docker, dockerId) {
+/**
+ * Makes containers like one of Berth's, but nobody's.
+ *
+ * @param {Docker} docker
+ * @param {string} dockerId the one of Berth's
+ * @returns {Promise<(options?: { volume?: string }) => Promise<Docker.Container>>} makes one, which is not started, on that
+ *   volume or on one of its own; the volume outlives it
+ */
+export async function likenessesOf(docker, dockerId) {
   const { Config, HostConfig } = await docker.getContainer(dockerId).inspect();
   const { Image, Entrypoint, Cmd, WorkingDir, Env, StopSignal, Healthcheck } = Config;
-  // Volumes of its own, and labels by which the tests' clean-up finds it.
+  // By these the tests' clean-up finds containers and volumes.
   const Labels = { 'berth.managed': 'true', 'berth.instance': `test-bench-docker-${process.pid}` };
-  const Mounts = HostConfig.Mounts.map(({ Type, Target }) => ({ Type, Target }));
-  return {
-    ...{ Image, Entrypoint, Cmd, WorkingDir, Env, StopSignal, Healthcheck, Labels },
-    HostConfig: { ...HostConfig, Mounts },
+  return ({ volume = `berth-bench-${randomUUID()}` } = {}) => {
+    const Mounts = HostConfig.Mounts.map((mount) => ({ ...mount, Source: volume, VolumeOptions: { Labels } }));
+    return docker.createContainer({
+      ...{ Image, Entrypoint, Cmd, WorkingDir, Env, StopSignal, Healthcheck, Labels },
+      HostConfig: { ...HostConfig, Mounts },
+    });
   };
 }
