@@ -13,10 +13,10 @@ export async function endurance({ berth, progress }) {
   for (let made = 0; made < CONTAINERS; made += 1) ids.push((await berth.running(token, 'berth/test:latest')).db_id);
   progress('warming up');
   await work({ berth, token, ids, ...WARM });
-  const warm = await berth.memory();
+  const warm = await berth.report('memory');
   progress(`${MEASURED.requests} requests and ${MEASURED.operations} operations`);
   await work({ berth, token, ids, ...MEASURED });
-  const after = await berth.memory();
+  const after = await berth.report('memory');
   const ratio = (name, bytes) => ({
     ...{ name: `${name} after ${MEASURED.requests} requests and ${MEASURED.operations} operations / when warm` },
     ...{ measured: bytes(after) / 2 ** 20, limit: bytes(warm) / 2 ** 20, unit: 'MB' },

@@ -27,10 +27,10 @@ export async function liveEvents({ berth, database, progress }) {
   const token = await berth.token();
   const { db_id: id } = await berth.running(token, 'berth/test:latest');
   const socket = await connect(berth.url, token);
-  const before = await berth.memory();
+  const before = await berth.report('memory');
   progress(`${database}: connecting ${IDLE_USERS * SOCKETS_EACH} idle sockets`);
   const idle = await idleSockets(berth);
-  const each = ((await berth.memory()).rss - before.rss) / idle.length / 1024;
+  const each = ((await berth.report('memory')).rss - before.rss) / idle.length / 1024;
   const late = [];
   const settings = { memory_mb: 256, cpu_shares: 1000, disk_mb: 1024 };
   for (let change = 1; change <= CHANGES; change += 1) {

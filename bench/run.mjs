@@ -36,10 +36,10 @@ const PARTS = {
   lifecycle: { name: 'the verbs', on: ['SQLite'], real: true, measure: lifecycle },
   events: { name: 'events from outside', on: ['SQLite'], real: true, measure: outsideEvents },
   reads: { name: 'reads', on: ['SQLite', 'PostgreSQL'], measure: reads },
-  live: { name: 'live events', on: ['SQLite', 'PostgreSQL'], reportMemory: true, measure: liveEvents },
+  live: { name: 'live events', on: ['SQLite', 'PostgreSQL'], selfReport: true, measure: liveEvents },
   lists: { name: 'lists', on: ['SQLite', 'PostgreSQL'], measure: lists },
-  sweep: { name: 'sweeps', on: ['SQLite', 'PostgreSQL'], measure: sweep },
-  endurance: { name: 'endurance', on: ['SQLite'], reportMemory: true, measure: endurance },
+  sweep: { name: 'sweeps', on: ['SQLite', 'PostgreSQL'], selfReport: true, measure: sweep },
+  endurance: { name: 'endurance', on: ['SQLite'], selfReport: true, measure: endurance },
   start: { name: 'starts of the server', on: ['SQLite'], alone: true, measure: serverStart },
 };
 
@@ -60,7 +60,7 @@ async function measurePart(part, { database, env, docker, databaseUrl, progress 
   const memoryDocker = await MemoryDocker.start();
   try {
     const options = { env: { ...env, ...QUIET, DOCKER_HOST: memoryDocker.host }, databaseUrl };
-    return await withBerth({ ...options, reportMemory: part.reportMemory }, (berth) =>
+    return await withBerth({ ...options, selfReport: part.selfReport }, (berth) =>
       part.measure({ ...context, berth, docker: memoryDocker }),
     );
   } finally {

@@ -16,15 +16,15 @@ const SETTINGS = {
   RATE_LIMIT_GUESTS_PER_HOUR: '0',
 };
 
-/** What makes {@link Berth.memory} work. */
-const REPORT_MEMORY = ['--expose-gc', '--import', join(projectRoot, 'bench', 'lib', 'report-memory.mjs')];
+/** What makes {@link Berth.report} work. */
+const SELF_REPORT = ['--expose-gc', '--import', join(projectRoot, 'bench', 'lib', 'self-report.mjs')];
 
 /**
- * @param {{ env: NodeJS.ProcessEnv, databaseUrl?: string, reportMemory?: boolean }} options an SQLite file of its own
+ * @param {{ env: NodeJS.ProcessEnv, databaseUrl?: string, selfReport?: boolean }} options an SQLite file of its own
  *   without `databaseUrl`
  * @returns {Promise<Berth>} once it is ready
  */
-export async function startBerth({ env, databaseUrl, reportMemory = false }) {
+export async function startBerth({ env, databaseUrl, selfReport = false }) {
   const folder = mkdtempSync(join(tmpdir(), 'berth-bench-'));
   const settings = {
     ...env,
@@ -33,7 +33,7 @@ export async function startBerth({ env, databaseUrl, reportMemory = false }) {
     DATABASE_URL: databaseUrl ?? `sqlite:${join(folder, 'berth.sqlite')}`,
   };
   const since = performance.now();
-  const child = spawn(process.execPath, [...(reportMemory ? REPORT_MEMORY : []), join('dist', 'src', 'main.js')], {
+  const child = spawn(process.execPath, [...(selfReport ? SELF_REPORT : []), join('dist', 'src', 'main.js')], {
     cwd: projectRoot,
     env: settings,
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
@@ -92,17 +92,17 @@ export class Berth {
     return Number(lines.find((line) => line.startsWith(`${name} `))?.split(' ')[1]);
   }
 
-  /** @returns {Promise<NodeJS.MemoryUsage>} after garbage was collected; of a server that was started with `reportMemory` */
-  memory() {
+  /** @param {'memory' | 'blocked'} name @returns {Promise<any>} of a server that was started with `selfReport`: see `self-report.mjs` */
+  report(name) {
     const told = new Promise((resolve) => {
       const listen = (message) => {
-        if (message?.type !== 'memory') return;
+        if (message?.report !== name) return;
         this.child.off('message', listen);
-        resolve(message.usage);
+        resolve(message.is);
       };
       this.child.on('message', listen);
     });
-    this.child.send({ type: 'memory' });
+    this.child.send({ report: name });
     return told;
   }
 

@@ -1,0 +1,27 @@
+/** Loaded into a measured server (`node --expose-gc --import`): says of itself what nobody can see from outside. */
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+
+/** What it adds to each delay; that of the server's own metric is 10 ms. */
+const RESOLUTION_MS = 1;
+let delays;
+
+const reports = {
+  /** What memory is left after a collection of garbage. */
+  memory() {
+    globalThis.gc();
+    return process.memoryUsage();
+  },
+  /** For how many milliseconds the event loop was blocked at most since this was asked last. */
+  blocked() {
+    const longest = delays ? delays.max / 1e6 - RESOLUTION_MS : 0;
+    delays ??= monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+    delays.enable();
+    delays.reset();
+    return longest;
+  },
+};
+
+process.on('message', (message) => {
+  const report = reports[message?.report];
+  if (report) process.send({ report: message.report, is: report() });
+});
