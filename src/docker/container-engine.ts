@@ -20,8 +20,16 @@ export interface OwnerLabels {
   readonly userId: string;
 }
 
-/** `restarting`: the engine waits to start it again after a crash. `removing`: half gone, treat it as gone. */
+/** `restarting`: the engine waits to start it again after a crash. */
 export type EngineState = 'created' | 'running' | 'paused' | 'restarting' | 'exited' | 'dead' | 'removing';
+
+/**
+ * Whether a container is to be taken for one that is gone, though its name may still be taken: it is being removed, or `dead`, which
+ * Docker shows at the end of a removal for a moment and where one failed for good.
+ */
+export function isHalfGone(state: string): boolean {
+  return state === 'removing' || state === 'dead';
+}
 
 /** What a list tells of a container. */
 export interface ListedContainer {

@@ -1,4 +1,4 @@
-export { ContainerEngine } from './container-engine';
+export { ContainerEngine, isHalfGone } from './container-engine';
 export type {
   ContainerSpec,
   CopyProgress,

@@ -58,7 +58,7 @@ describe('a running row', () => {
     ],
     ['is gone', null, null, ['stopped', 'container_stopped missing']],
     ['is being removed', observed('removing'), { exitCode: 137, oom: false }, ['stopped', 'container_stopped missing']],
-    ['is dead', observed('dead'), null, ['stopped', 'container_stopped exited']],
+    ['was all but removed', observed('dead'), { exitCode: 137, oom: false }, ['stopped', 'container_stopped missing']],
   ])('must follow a container that %s', (_what, seen, death, expected) => {
     expect(follow(row('running'), seen, death)).toEqual(expected);
   });
@@ -110,7 +110,7 @@ describe('the run of a row', () => {
   it('must end with the container, but wait for one that vanished', () => {
     const over = { runSince: null, expiresAt: null, expiryWarnedAt: null };
     expect(patched({ ...row('running'), ...run }, observed('exited'))).toMatchObject(over);
-    for (const gone of [null, observed('removing')]) {
+    for (const gone of [null, observed('removing'), observed('dead')]) {
       const patch = patched({ ...row('running'), ...run }, gone);
       expect(patch).toMatchObject({ status: 'stopped', statusReason: 'missing' });
       expect(Object.keys(patch as object)).toEqual(expect.not.arrayContaining(Object.keys(run)));

@@ -1,4 +1,4 @@
-import type { ObservedContainer } from '../../docker';
+import { isHalfGone, type ObservedContainer } from '../../docker';
 import type { EventDraft } from '../../events';
 import type { ContainerRow } from '../container.entity';
 import type { ContainerPatch } from '../container.repository';
@@ -82,7 +82,7 @@ function endOf(
   observed: ObservedContainer | null,
   death: DeathHint | null,
 ): { reason: StopReason; exitCode: number | null } {
-  if (observed === null || observed.state === 'removing') return { reason: 'missing', exitCode: null };
+  if (observed === null || isHalfGone(observed.state)) return { reason: 'missing', exitCode: null };
   const exitCode = death?.exitCode ?? observed.exitCode;
   // Docker's own flag also stays set when one process was killed and the container went on; only 137 is the kernel's kill.
   const oom = death?.oom === true || (observed.oomKilled && exitCode === 137);

@@ -1,4 +1,4 @@
-import type { EngineState } from '../../docker';
+import { type EngineState, isHalfGone } from '../../docker';
 import type { ContainerRow } from '../container.entity';
 import type { Verb } from '../container-state';
 
@@ -71,7 +71,7 @@ export function movedVolumeName(row: Pick<ContainerRow, 'id' | 'generation'>, at
 
 /** Decides; does nothing. Every state × every sighting × every verb has an answer. */
 export function planOperation(input: PlanInput): Plan {
-  const exists = input.row.dockerId !== null && !['missing', 'removing', 'dead'].includes(input.sighting);
+  const exists = input.row.dockerId !== null && input.sighting !== 'missing' && !isHalfGone(input.sighting);
   switch (input.verb) {
     case 'create':
       return before([...clearAway(input), ...recreate(input), firstRun]);
@@ -162,8 +162,9 @@ const before = (steps: readonly Step[]): Plan => ({ steps, afterwards: [] });
 
 /** What is left of a container that is half gone still has its name. */
 function clearAway({ row, sighting }: PlanInput): Step[] {
-  const debris = row.dockerId !== null && (sighting === 'removing' || sighting === 'dead');
-  return debris ? [{ do: 'remove_container', target: 'current', because: `it is ${sighting}` }] : [];
+  return row.dockerId !== null && isHalfGone(sighting)
+    ? [{ do: 'remove_container', target: 'current', because: `it is ${sighting}` }]
+    : [];
 }
 
 function recreate({ row }: PlanInput): Step[] {

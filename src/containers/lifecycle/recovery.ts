@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { ContainerEngine } from '../../docker';
+import { ContainerEngine, isHalfGone } from '../../docker';
 import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../container.entity';
 import { Instance } from '../instance';
@@ -60,7 +60,7 @@ export class Recovery {
   async isGone(row: ContainerRow): Promise<boolean> {
     if (row.dockerId === null) return false;
     const observed = await this.engine.inspectContainer(row.dockerId);
-    return observed === null || observed.state === 'removing';
+    return observed === null || isHalfGone(observed.state);
   }
 
   private async perform(step: RecoveryStep): Promise<void> {
