@@ -1,7 +1,10 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type Docker from 'dockerode';
 import { abortable } from './docker-client';
 import { refusalOf } from './docker-errors';
-import { hasStatus, ignoringGone, isGoneOrGoing, isNotPaused } from './docker-refusals';
+import { exists, hasStatus, ignoringGone, isGoneOrGoing, isNotPaused } from './docker-refusals';
+
+const GOING_POLL_MS = 100;
 
 /** Each verb as a caller means it, whatever Docker and gVisor make of it. */
 
@@ -45,19 +48,25 @@ export async function stop(
   }
 }
 
-/** Kills it if it lives; gone is success. */
+/** Kills it if it lives; gone is success. Its name is free then, whoever removed it. */
 export async function remove(container: Docker.Container, signal: AbortSignal): Promise<void> {
   // `v` takes the anonymous volumes of the image with it; the data volume has a name and stays.
   const attempt = (force: boolean): Promise<unknown> => container.remove(abortable(signal, { v: true, force }));
   try {
     await attempt(false);
   } catch (error) {
-    if (isGoneOrGoing(error)) return;
+    if (isGoneOrGoing(error)) return untilGone(container, signal);
     if (!hasStatus(error, 409)) throw error;
     // It is alive. Docker 26.1 cannot kill a paused gVisor container (20240729): 500 after 10 s.
     await ignoringGone(unpause(container, signal));
     await ignoringGone(attempt(true));
+    await untilGone(container, signal);
   }
+}
+
+/** Waits for a removal that another caller, or an earlier one of ours whose answer was lost, has begun. */
+async function untilGone(container: Docker.Container, signal: AbortSignal): Promise<void> {
+  while (await exists(container.inspect(abortable(signal, {})))) await delay(GOING_POLL_MS, undefined, { signal });
 }
 
 /** Gone already, or named so already, is success. */

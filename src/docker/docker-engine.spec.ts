@@ -25,6 +25,8 @@ class StubDaemon {
   readonly path = join(tmpdir(), `berth-stub-${randomUUID()}.sock`);
   readonly urls: string[] = [];
   networks: object[] = [{ Name: 'berth-prod', Id: 'n1', Created: '1', Driver: 'bridge', Options: isolation }];
+  /** How often a container that somebody else is removing is still found. */
+  goingFor = 0;
   private readonly server = createServer((request, response) => {
     const url = `${request.method ?? ''} ${request.url ?? ''}`;
     this.urls.push(url);
@@ -32,7 +34,12 @@ class StubDaemon {
     response.setHeader('content-type', 'application/json');
     if (url.startsWith('GET /info')) response.end(JSON.stringify({ Runtimes: { runsc: {} } }));
     else if (url.startsWith('GET /networks')) response.end(JSON.stringify(this.networks));
-    else if (url.startsWith('POST')) response.writeHead(201).end(JSON.stringify({ Id: 'f'.repeat(64) }));
+    else if (url.startsWith('DELETE') && this.goingFor > 0) {
+      response.writeHead(409).end('{"message":"removal of container x is already in progress"}');
+    } else if (url.startsWith('GET /containers/x/')) {
+      this.goingFor -= 1;
+      response.writeHead(this.goingFor < 0 ? 404 : 200).end('{"message":"no such container"}');
+    } else if (url.startsWith('POST')) response.writeHead(201).end(JSON.stringify({ Id: 'f'.repeat(64) }));
     else response.writeHead(204).end();
   });
 
@@ -54,7 +61,7 @@ describe('DockerEngine', () => {
     daemon = new StubDaemon();
     await daemon.listen();
     calls = new EngineCalls();
-    const settings = { DOCKER_HOST: `unix://${daemon.path}`, DOCKER_TIMEOUT_SECONDS: 5 } as const;
+    const settings = { DOCKER_HOST: `unix://${daemon.path}`, DOCKER_TIMEOUT_SECONDS: 2 } as const;
     const firewall = { SANDBOX_FIREWALL: 'off' as const, SANDBOX_BLOCKED_NETWORKS: [], SANDBOX_ALLOWED_SERVICES: [] };
     engine = new DockerEngine({ ...settings, ...firewall, SANDBOX_RUNTIME: 'runsc', DISK_QUOTA: 'off' }, calls);
   });
@@ -73,6 +80,19 @@ describe('DockerEngine', () => {
     await engine.prepare('prod');
     await engine.removeContainer('../images/x?force=1');
     expect(daemon.urls.at(-1)).toMatch(/^DELETE \/containers\/\.\.%2Fimages%2Fx%3Fforce%3D1\?/);
+  });
+
+  it('must have removed a container only when its name is free, whoever removes it', async () => {
+    await engine.prepare('prod');
+    daemon.goingFor = 2;
+    await engine.removeContainer('x');
+    expect(daemon.goingFor).toBe(-1);
+  });
+
+  it('must not wait for ever for a removal that does not end', async () => {
+    await engine.prepare('prod');
+    daemon.goingFor = Infinity;
+    await expect(engine.removeContainer('x')).rejects.toMatchObject({ code: 'docker_unavailable' });
   });
 
   it('must refuse a network in which sandboxes could reach each other', async () => {
