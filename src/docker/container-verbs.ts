@@ -50,23 +50,30 @@ export async function stop(
 
 /** Kills it if it lives; gone is success. Its name is free then, whoever removed it. */
 export async function remove(container: Docker.Container, signal: AbortSignal): Promise<void> {
-  // `v` takes the anonymous volumes of the image with it; the data volume has a name and stays.
-  const attempt = (force: boolean): Promise<unknown> => container.remove(abortable(signal, { v: true, force }));
   try {
-    await attempt(false);
+    await attemptRemoval(container, { force: false }, signal);
   } catch (error) {
-    if (isGoneOrGoing(error)) return untilGone(container, signal);
     if (!hasStatus(error, 409)) throw error;
     // It is alive. Docker 26.1 cannot kill a paused gVisor container (20240729): 500 after 10 s.
     await ignoringGone(unpause(container, signal));
-    await ignoringGone(attempt(true));
-    await untilGone(container, signal);
+    await attemptRemoval(container, { force: true }, signal);
   }
 }
 
-/** Waits for a removal that another caller, or an earlier one of ours whose answer was lost, has begun. */
-async function untilGone(container: Docker.Container, signal: AbortSignal): Promise<void> {
-  while (await exists(container.inspect(abortable(signal, {})))) await delay(GOING_POLL_MS, undefined, { signal });
+/** Where another caller, or an earlier attempt whose answer was lost, is at it already, waits until that is over. */
+async function attemptRemoval(
+  container: Docker.Container,
+  { force }: { force: boolean },
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    // `v` takes the anonymous volumes of the image with it; the data volume has a name and stays.
+    await container.remove(abortable(signal, { v: true, force }));
+  } catch (error) {
+    if (hasStatus(error, 404)) return;
+    if (!isGoneOrGoing(error)) throw error;
+    while (await exists(container.inspect(abortable(signal, {})))) await delay(GOING_POLL_MS, undefined, { signal });
+  }
 }
 
 /** Gone already, or named so already, is success. */
