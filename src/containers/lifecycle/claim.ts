@@ -36,7 +36,8 @@ export class Claim {
   constructor(private readonly options: ClaimOptions) {
     this.current = options.row;
     this.leftBehind = options.interrupted;
-    this.expiresAt = Date.now() + options.termMs;
+    // As the row says, and not from now: the write of it may have waited.
+    this.expiresAt = options.row.operationExpiresAt?.getTime() ?? 0;
     this.renewal = setInterval(() => void this.renew(), options.termMs / 3).unref();
     this.stopListening = options.signals.on('operation_cancelled', ({ containerId }) => {
       if (containerId === this.current.id) this.cancel();

@@ -16,7 +16,8 @@ export class RoleClaim {
     private readonly options: { readonly repository: RoleRepository; readonly termMs: number },
   ) {
     this.ticket = { id: row.id, userId: row.userId, claimId };
-    this.expiresAt = Date.now() + options.termMs;
+    // As the row says, and not from now: the write of it may have waited.
+    this.expiresAt = row.roleClaimExpiresAt?.getTime() ?? 0;
     this.renewal = setInterval(() => void this.renew(), options.termMs / 3).unref();
   }
 
