@@ -20,6 +20,7 @@ export class AgentConnection {
   private static readonly logger = new Logger(AgentConnection.name);
   private wroteAt = -Infinity;
   private ended: Promise<void> | undefined;
+  private isDismissed = false;
 
   constructor(
     private readonly socket: AgentSocket,
@@ -68,7 +69,13 @@ export class AgentConnection {
 
   /** Ends the connection in a way that tells a standard client to stay away. */
   dismiss(): void {
+    this.isDismissed = true;
     this.socket.disconnect(true);
+  }
+
+  /** To be called when it is made: what ended it before then could not yet. */
+  begin(): void {
+    if (this.isDismissed) this.dismiss();
   }
 
   /** The connection is over: notes it, unless another has taken its place. Does not throw; once. */

@@ -64,6 +64,7 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
     });
     const { AGENT_HEARTBEAT_SECONDS: heartbeat_seconds } = this.config;
     socket.emit('welcome', { id: `agent:${agent.id}`, name: agent.name, heartbeat_seconds });
+    connection.begin();
   }
 
   /** Decides before the connection exists, and notes it, so that an agent that is connected is online. @throws ConnectionRefused */

@@ -33,7 +33,7 @@ export class AgentClient extends SocketClient {
   }
 
   heartbeat(payload: unknown): Promise<unknown> {
-    return this.socket.timeout(5_000).emitWithAck('heartbeat', payload);
+    return this.socket.timeout(30_000).emitWithAck('heartbeat', payload);
   }
 
   async connectedAgain(times: number): Promise<void> {
