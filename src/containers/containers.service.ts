@@ -87,25 +87,36 @@ export class ContainersService {
   async create(
     caller: Caller,
     request: CreateRequest,
-    { idempotencyKey, onReplayed }: CreateOptions = {},
+    options: CreateOptions = {},
   ): Promise<answer.ContainerCreatedView> {
+    const { idempotencyKey, onReplayed } = options;
     assertSession(caller, this.clock.now());
     const image = this.images.resolve({ image: request.image, customImage: request.custom_image });
     const role = this.roles.resolve(request.role);
     const resources = this.tiers.resolve(caller.tier, request);
     this.tiers.assertWithin(caller.tier, resources);
-    const claim = this.claims.newClaim('create');
-    const row = newContainer({ userId: caller.userId, request, image, role, resources, claim, now: this.clock.now() });
-    const created = answer.created(row, { session: caller, tier: this.tiers.limitsOf(caller.tier) });
-    const replayed = await this.repository.insert(row, {
-      limit: this.tiers.limitsOf(caller.tier).containers,
-      tier: caller.tier,
-      event: { type: 'container_created', data: containerFacts(row) },
-      once:
-        idempotencyKey === undefined
-          ? null
-          : { key: idempotencyKey, requestHash: requestHash(request), answer: created },
+    const row = newContainer({
+      ...{ userId: caller.userId, request, image, role, resources },
+      ...{ claim: this.claims.newClaim('create'), now: this.clock.now() },
     });
+    const created = answer.created(row, { session: caller, tier: this.tiers.limitsOf(caller.tier) });
+    let replayed: answer.ContainerCreatedView | null;
+    try {
+      replayed = await this.repository.insert(row, {
+        limit: this.tiers.limitsOf(caller.tier).containers,
+        tier: caller.tier,
+        event: { type: 'container_created', data: containerFacts(row) },
+        once:
+          idempotencyKey === undefined
+            ? null
+            : { key: idempotencyKey, requestHash: requestHash(request), answer: created },
+      });
+    } catch (error) {
+      const isNamed = (request.name ?? null) !== null;
+      if (isNamed || !(error instanceof DomainError && error.kind === 'name_taken')) throw error;
+      // Nobody asked for the name that is taken: another will do.
+      return this.create(caller, request, options);
+    }
     if (replayed) {
       onReplayed?.();
       return replayed;

@@ -1,10 +1,16 @@
+import { generateName } from '../../src/containers/name-generator';
 import { SMALL } from '../support/api-client';
 import { TestUser } from '../support/berth';
 import { EventRecorder } from '../support/event-recorder';
 import { LifecycleServer } from '../support/lifecycle-server';
 import { RealDocker } from '../support/real-docker';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
+
+jest.mock('../../src/containers/name-generator', () => {
+  const actual = jest.requireActual<{ generateName: typeof generateName }>('../../src/containers/name-generator');
+  return { generateName: jest.fn(actual.generateName) };
+});
 
 describe('the management operations on real Docker under gVisor', () => {
   let server: LifecycleServer;
@@ -107,6 +113,15 @@ describe('the management operations on real Docker under gVisor', () => {
       const second = await user.api.create({ name: 'taken' });
       expect(second.status).toBe(409);
       expect(second.body).toMatchObject({ error: 'container with this name already exists', code: 'name_taken' });
+    });
+
+    it('must draw another name where the one that it drew is taken', async () => {
+      const { name } = await user.api.running();
+      jest.mocked(generateName).mockReturnValueOnce(name).mockReturnValueOnce(name);
+      const { status, body } = await user.api.create();
+      expect(status).toBe(202);
+      expect(body['name']).toMatch(/^[a-z]+-[a-z]+-\d{4}$/);
+      expect(body['name']).not.toBe(name);
     });
 
     it('must make exactly five of 30 at once on a tier of five', async () => {
