@@ -1,6 +1,7 @@
 /** Debian packages: installs those whose command is missing, and starts no service. */
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandFailed, findCommand, run } from './command.mjs';
 import { Problem } from './problem.mjs';
 import { step } from './steps.mjs';
@@ -15,9 +16,30 @@ export function canInstallPackages() {
   return process.getuid?.() === 0 && findCommand('apt-get') !== undefined;
 }
 
-// Whole: a package installation that is cut off half way leaves dpkg broken for everybody.
-const apt = (args, onLine) =>
-  run('apt-get', ['-o', 'DPkg::Lock::Timeout=120', '-y', ...args], { env: environment, onLine, whole: true });
+/** A machine that has just booted may be upgrading itself. */
+const LOCK_WAIT_MS = 10 * 60_000;
+/** Of the locks that apt waits for itself only with `DPkg::Lock::Timeout`, and of those of its lists and archives, for which it never does. */
+const LOCKED = /Could not get lock|Unable to lock|Unable to acquire the dpkg frontend lock/;
+
+/**
+ * @param {string[]} args @param {(line: string) => void} [onLine] @param {{ cwd?: string }} [options]
+ * @throws CommandFailed
+ */
+export async function aptGet(args, onLine, { cwd } = {}) {
+  const options = ['-o', `DPkg::Lock::Timeout=${LOCK_WAIT_MS / 1000}`, '-o', 'Acquire::Retries=5', '-y'];
+  const until = performance.now() + LOCK_WAIT_MS;
+  for (;;) {
+    try {
+      // Whole: a package installation that is cut off half way leaves dpkg broken for everybody.
+      return await run('apt-get', [...options, ...args], { env: environment, cwd, onLine, whole: true });
+    } catch (error) {
+      const isLocked = error instanceof CommandFailed && LOCKED.test(error.output);
+      if (!isLocked || performance.now() > until) throw error;
+      onLine?.('waiting for another apt on this machine');
+      await sleep(2000);
+    }
+  }
+}
 
 function listsAreOld() {
   const lists = existsSync(listsFolder) ? readdirSync(listsFolder).filter((name) => /Packages/.test(name)) : [];
@@ -42,17 +64,17 @@ async function disableServices(services) {
 }
 
 async function install(packages, progress) {
-  if (listsAreOld()) await apt(['update'], progress);
   try {
-    await apt(['install', '--no-install-recommends', ...packages], progress);
+    if (listsAreOld()) await aptGet(['update'], progress);
+    await aptGet(['install', '--no-install-recommends', ...packages], progress);
   } catch (error) {
     if (!(error instanceof CommandFailed)) throw error;
     // Lists that are a little too old name versions that the mirror no longer has; a killed run leaves dpkg unfinished.
     if (error.output.includes('dpkg --configure -a')) {
       await run('dpkg', ['--configure', '-a'], { env: environment, onLine: progress, whole: true });
     }
-    await apt(['update'], progress);
-    await apt(['install', '--no-install-recommends', ...packages], progress);
+    await aptGet(['update'], progress);
+    await aptGet(['install', '--no-install-recommends', ...packages], progress);
   }
 }
 

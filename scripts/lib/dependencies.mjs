@@ -51,18 +51,22 @@ function install({ onLine, onStart }) {
   return run(npm, args, { cwd: projectRoot, env, onLine, onStart });
 }
 
-/** better-sqlite3 has no prebuilt binary within reach: then it is compiled. */
+/** What npm has not got over by itself. */
+const NETWORK_FAULT = /ECONNRESET|ETIMEDOUT|EAI_AGAIN|ENOTFOUND|ERR_SOCKET_TIMEOUT|EINTEGRITY|\b50[234]\b/;
+
+/** better-sqlite3 has no prebuilt binary within reach: then it is compiled. @returns whether there are now compilers that were not */
 async function withCompilers(error) {
   const commands = { python3: 'python3', make: 'make', 'g++': 'g++' };
   const missing = Object.keys(commands).filter((name) => !findCommand(name));
   const isNativeBuild = error instanceof CommandFailed && /gyp|prebuild/.test(error.output);
-  if (!isNativeBuild || missing.length === 0) throw error;
+  if (!isNativeBuild || missing.length === 0) return false;
   if (!canInstallPackages()) {
     throw new Problem('better-sqlite3 must be compiled here, and the tools for it are missing.', [
       `Install ${missing.join(', ')} and try again.`,
     ]);
   }
   await ensurePackages(commands);
+  return true;
 }
 
 async function installWithProgress({ progress, onStart }) {
@@ -70,8 +74,10 @@ async function installWithProgress({ progress, onStart }) {
   try {
     await install(options);
   } catch (error) {
-    await withCompilers(error);
-    progress('once more, now with a compiler');
+    if (await withCompilers(error)) progress('once more, now with a compiler');
+    else if (error instanceof CommandFailed && NETWORK_FAULT.test(error.output))
+      progress('once more, the network failed');
+    else throw error;
     await install(options);
   }
   writeFileSync(stampFile, wantedStamp());

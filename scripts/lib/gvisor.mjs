@@ -36,7 +36,7 @@ async function smokeTest(api, { image, own = false }) {
   try {
     ({ Id: id } = await api.call('POST', '/containers/create', { json: body }));
     await api.call('POST', `/containers/${id}/start`);
-    const result = await api.call('POST', `/containers/${id}/wait`, { signal: AbortSignal.timeout(30_000) });
+    const result = await api.call('POST', `/containers/${id}/wait`, { signal: AbortSignal.timeout(120_000) });
     return result.StatusCode === 0
       ? undefined
       : `the runtime "${runtimeName}" is not gVisor (code ${result.StatusCode})`;

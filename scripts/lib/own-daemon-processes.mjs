@@ -69,5 +69,5 @@ export async function clearLeftovers({ dataRoot, runtime, execRoot }) {
   for (const path of [...mountsBelow(runtime), ...mountsBelow(dataRoot)]) {
     await run('umount', ['--lazy', path], { cleanup: true }).catch(() => {});
   }
-  rmSync(runtime, { recursive: true, force: true });
+  rmSync(runtime, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 }

@@ -15,7 +15,8 @@ import { endProcess, identityOf, isAlive } from './process-identity.mjs';
 import { runtimeFolder } from './project.mjs';
 import { say } from './steps.mjs';
 
-const START_TIMEOUT_MS = 60_000;
+const START_TIMEOUT_MS = 180_000;
+const RELOAD_TIMEOUT_MS = 60_000;
 /** Docker itself gives containers 15 s at its own end, then kills them. */
 const STOP_TIMEOUT_MS = 30_000;
 
@@ -58,10 +59,11 @@ export class OwnDaemon {
   /** Makes a running daemon read its configuration again, and waits until `isApplied` holds of its info. */
   async reload(isApplied) {
     process.kill(this.identity.pid, 'SIGHUP');
-    for (let tries = 0; tries < 50; tries += 1) {
+    const until = performance.now() + RELOAD_TIMEOUT_MS;
+    do {
       if (isApplied(await this.api.info())) return;
       await sleep(100);
-    }
+    } while (performance.now() < until);
     throw new Problem('The Docker daemon did not take its new configuration.', [`See ${this.paths.log}`]);
   }
 
@@ -116,10 +118,10 @@ export class OwnDaemon {
 
   async untilAnswers(child) {
     this.identity = identityOf(child.pid);
-    const until = Date.now() + START_TIMEOUT_MS;
+    const until = performance.now() + START_TIMEOUT_MS;
     while (!(await this.api.answers(5000))) {
       if (!isAlive(this.identity)) throw this.failure('The Docker daemon did not start.');
-      if (Date.now() > until)
+      if (performance.now() > until)
         throw this.failure(`The Docker daemon did not answer within ${START_TIMEOUT_MS / 1000} s.`);
       await sleep(100);
     }

@@ -20,7 +20,7 @@ import { Problem } from './problem.mjs';
 import { ServiceProcess } from './service-process.mjs';
 
 const versionsFolder = '/usr/lib/postgresql';
-const START_MS = 60_000;
+const START_MS = 180_000;
 /** Its own end writes out all that it has in memory. */
 const STOP_MS = 30_000;
 

@@ -6,12 +6,16 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** @returns {string | undefined} when the process began; undefined if it is not there (or is a zombie) */
+/**
+ * @returns {string | undefined} when the process began; undefined if it is not there, or is a zombie. One whose other threads
+ *   still end is there: they hold its ports.
+ */
 function startOf(pid) {
   try {
-    // After the program's name, which may hold spaces and brackets: state is field 3, start time field 22.
+    // After the program's name, which may hold spaces and brackets: state is field 3, threads field 20, start time field 22.
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1).split(' ');
-    return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19];
+    const isOver = fields[0] === 'X' || (fields[0] === 'Z' && Number(fields[17]) <= 1);
+    return isOver ? undefined : fields[19];
   } catch {
     if (process.platform === 'linux') return undefined;
   }
@@ -60,8 +64,8 @@ export function processesWhere(test) {
 export async function endProcess(identity, { signal = 'SIGTERM', graceMs = 10_000, hurry } = {}) {
   if (!isAlive(identity)) return true;
   process.kill(identity.pid, signal);
-  const until = Date.now() + graceMs;
-  while (isAlive(identity) && Date.now() < until && !hurry?.aborted) await sleep(50);
+  const until = performance.now() + graceMs;
+  while (isAlive(identity) && performance.now() < until && !hurry?.aborted) await sleep(50);
   if (!isAlive(identity)) return true;
   process.kill(identity.pid, 'SIGKILL');
   while (isAlive(identity)) await sleep(20);

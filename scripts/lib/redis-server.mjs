@@ -6,7 +6,7 @@ import { ensurePackages } from './apt.mjs';
 import { findCommand } from './command.mjs';
 import { ServiceProcess } from './service-process.mjs';
 
-const START_MS = 10_000;
+const START_MS = 60_000;
 const STOP_MS = 5_000;
 
 export async function ensureRedis() {

@@ -76,9 +76,15 @@ async function buildRootFileSystem(progress) {
   for (const name of readdirSync(cacheFolder)) {
     if (name.endsWith('.part.tar')) rmSync(join(cacheFolder, name), { force: true });
   }
-  const options = ['--variant=minbase', `--include=${packages.join(',')}`, '--aptopt=Acquire::Retries "2"'];
+  const options = ['--variant=minbase', `--include=${packages.join(',')}`, '--aptopt=Acquire::Retries "5"'];
+  const mirror = await debianMirror();
+  const build = () => run('mmdebstrap', [...options, debianSuite, part, ...mirror], { onLine: progress });
   try {
-    await run('mmdebstrap', [...options, debianSuite, part, ...(await debianMirror())], { onLine: progress });
+    await build().catch(() => {
+      progress('once more');
+      rmSync(part, { force: true });
+      return build();
+    });
     renameSync(part, tar);
     return tar;
   } catch (error) {

@@ -40,9 +40,9 @@ export class ServiceProcess {
 
   /** @returns {Promise<true>} @throws Problem with the end of its log, if it does not answer in time */
   async untilReady() {
-    const until = Date.now() + this.startMs;
+    const until = performance.now() + this.startMs;
     while (!(await this.answers())) {
-      if (!isAlive(this.identity) || Date.now() > until) throw this.failure(`${this.name} did not start.`);
+      if (!isAlive(this.identity) || performance.now() > until) throw this.failure(`${this.name} did not start.`);
       await sleep(50);
     }
     return true;

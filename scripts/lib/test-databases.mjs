@@ -44,9 +44,11 @@ function folderFor(server) {
  */
 export async function startPostgresServer({ survivesCrash = false } = {}) {
   await ensurePostgres();
-  const key = { port: await freePort(), password: randomBytes(12).toString('hex') };
-  const server = new PostgresServer(folderFor('postgres'), { ...key, isDurable: false, survivesCrash });
-  await server.prepare();
+  const folder = folderFor('postgres');
+  const options = { password: randomBytes(12).toString('hex'), isDurable: false, survivesCrash };
+  await new PostgresServer(folder, { port: 0, ...options }).prepare();
+  // Not before: until it is listened on, anybody may take it.
+  const server = new PostgresServer(folder, { port: await freePort(), ...options });
   return new TestServer(server).start();
 }
 

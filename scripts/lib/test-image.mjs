@@ -5,12 +5,12 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
-  rmSync,
+  renameSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
-import { canInstallPackages } from './apt.mjs';
+import { dirname, join } from 'node:path';
+import { aptGet, canInstallPackages } from './apt.mjs';
 import { findCommand, run } from './command.mjs';
 import { Problem } from './problem.mjs';
 import { cacheFolder, makeDataFolder } from './project.mjs';
@@ -26,23 +26,28 @@ const folders = ['bin', 'dev', 'etc', 'home/user', 'proc', 'root', 'sys', 'tmp']
  * @returns {Promise<string>} its path
  */
 async function staticBusybox(progress) {
-  const unpacked = makeDataFolder(join(cacheFolder, 'busybox'));
-  const places = [join(unpacked, 'usr/bin/busybox'), join(unpacked, 'bin/busybox')];
-  const found = () => places.find((path) => existsSync(path));
-  if (found()) return found();
+  const kept = join(makeDataFolder(join(cacheFolder, 'busybox')), 'usr/bin/busybox');
+  if (existsSync(kept)) return kept;
   if (!findCommand('apt-get')) {
-    throw new Problem('The test image needs a static busybox.', [`Put one at ${places[0]}.`]);
+    throw new Problem('The test image needs a static busybox.', [`Put one at ${kept}.`]);
   }
-  const download = () => run('apt-get', ['download', 'busybox-static'], { cwd: unpacked, onLine: progress });
+  const unpacked = mkdtempSync(join(temporaryFolder(), 'busybox-'));
+  const download = () => aptGet(['download', 'busybox-static'], progress, { cwd: unpacked });
   await download().catch(async (error) => {
     if (!canInstallPackages()) throw error;
-    await run('apt-get', ['update'], { onLine: progress });
+    await aptGet(['update'], progress);
     await download();
   });
   const archive = readdirSync(unpacked).find((name) => name.endsWith('.deb'));
   await run('dpkg-deb', ['--extract', join(unpacked, archive), unpacked]);
-  rmSync(join(unpacked, archive));
-  return found();
+  const binary = ['usr/bin/busybox', 'bin/busybox']
+    .map((path) => join(unpacked, path))
+    .find((path) => existsSync(path));
+  // Whole or not there, whenever this run is killed.
+  mkdirSync(dirname(kept), { recursive: true });
+  copyFileSync(binary, `${kept}.new`);
+  renameSync(`${kept}.new`, kept);
+  return kept;
 }
 
 /** @param {import('./docker-api.mjs').DockerApi} api */

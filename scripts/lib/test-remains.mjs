@@ -2,7 +2,7 @@
  * What a test run starts and makes outside its own process, written down so that the next run can clean up after a
  * SIGKILL: process groups and a temporary folder.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { endGroups } from './process-groups.mjs';
@@ -13,7 +13,9 @@ let record = { folder: undefined, groups: [] };
 
 function save() {
   makeDataFolder(testFolder);
-  writeFileSync(recordFile, JSON.stringify(record));
+  // Whole at any time: a SIGKILL may come now.
+  writeFileSync(`${recordFile}.new`, JSON.stringify(record));
+  renameSync(`${recordFile}.new`, recordFile);
 }
 
 /**
@@ -36,7 +38,8 @@ export function rememberGroup(pid) {
 
 async function clear({ folder, groups }) {
   await endGroups(groups, [folder, projectRoot].filter(Boolean));
-  if (folder) rmSync(folder, { recursive: true, force: true });
+  // The children of what was killed may write a little longer.
+  if (folder) rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 }
 
 /** Cleans what a killed run left. */

@@ -33,7 +33,7 @@ async function discard(own, { hurry } = {}) {
   ]);
   await removeTestRules();
   await own.stop({ hurry });
-  rmSync(own.paths.folder, { recursive: true, force: true });
+  rmSync(own.paths.folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 }
 
 /** Every daemon of a killed run. */
@@ -54,7 +54,7 @@ async function discardEarlier(folder) {
       const alive = daemonProcess(earlier.paths);
       if (alive) await endProcess(identityOf(alive), { signal: 'SIGKILL' });
       await clearLeftovers(earlier.paths);
-      rmSync(folder, { recursive: true, force: true });
+      rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     }
   });
 }
