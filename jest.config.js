@@ -28,6 +28,8 @@ const onDatabase = (database) => ({
 });
 
 module.exports = {
+  // A whole test's, where its file sets none: far more than any needs, as the machine may be slow and busy with others.
+  testTimeout: 60_000,
   projects: [
     {
       ...shared,

@@ -10,6 +10,9 @@ function told(lines: readonly string[]): { reports: CopyProgress[]; bytes: numbe
 }
 
 describe('how far a copy is', () => {
+  beforeEach(() => jest.useFakeTimers({ doNotFake: [] }));
+  afterEach(() => jest.useRealTimers());
+
   const total = `total ${1000 * RECORD_BYTES} ${2000 * RECORD_BYTES}`;
 
   it('must be told at each turn, and not at every line', () => {
@@ -23,14 +26,12 @@ describe('how far a copy is', () => {
   });
 
   it('must never fall, nor reach the end before it is there', () => {
-    jest.useFakeTimers({ doNotFake: [] });
     const reports: CopyProgress[] = [];
     const meter = new CopyMeter((progress) => reports.push(progress));
     for (const line of [total, 'copied 500', 'copied 9000', 'checked 1000', 'checked 160', 'checked 9000', 'bytes 1']) {
       meter.take(line);
       jest.advanceTimersByTime(300);
     }
-    jest.useRealTimers();
     expect(reports.map(({ percent }) => percent)).toEqual([0, 30, 60, 79, 99, 100]);
   });
 

@@ -53,7 +53,7 @@ describe('the probe of disk quotas', () => {
   beforeEach(async () => {
     daemon = new QuotaDaemon();
     await daemon.listen();
-    docker = connectDocker(`unix://${daemon.path}`, { timeoutMs: 5000 });
+    docker = connectDocker(`unix://${daemon.path}`, { timeoutMs: 60_000 });
   });
   afterEach(async () => {
     docker.close();
@@ -61,7 +61,7 @@ describe('the probe of disk quotas', () => {
   });
 
   const probe = (wanted: 'required' | 'preferred' | 'off', info: unknown = XFS) =>
-    probeDiskQuota(docker.calls, { wanted, instance: 'prod', info, signal: AbortSignal.timeout(5000) });
+    probeDiskQuota(docker.calls, { wanted, instance: 'prod', info, signal: AbortSignal.timeout(60_000) });
 
   it('must say enforced where a volume and a writable layer can both be limited, and leave nothing', async () => {
     expect(await probe('required')).toBe('enforced');

@@ -61,10 +61,14 @@ describe('DockerEngine', () => {
     daemon = new StubDaemon();
     await daemon.listen();
     calls = new EngineCalls();
-    const settings = { DOCKER_HOST: `unix://${daemon.path}`, DOCKER_TIMEOUT_SECONDS: 2 } as const;
-    const firewall = { SANDBOX_FIREWALL: 'off' as const, SANDBOX_BLOCKED_NETWORKS: [], SANDBOX_ALLOWED_SERVICES: [] };
-    engine = new DockerEngine({ ...settings, ...firewall, SANDBOX_RUNTIME: 'runsc', DISK_QUOTA: 'off' }, calls);
+    engine = engineThatWaits(60);
   });
+  function engineThatWaits(seconds: number): DockerEngine {
+    const settings = { DOCKER_HOST: `unix://${daemon.path}`, DOCKER_TIMEOUT_SECONDS: seconds } as const;
+    const firewall = { SANDBOX_FIREWALL: 'off' as const, SANDBOX_BLOCKED_NETWORKS: [], SANDBOX_ALLOWED_SERVICES: [] };
+    return new DockerEngine({ ...settings, ...firewall, SANDBOX_RUNTIME: 'runsc', DISK_QUOTA: 'off' }, calls);
+  }
+
   afterEach(async () => {
     engine.onApplicationShutdown();
     await daemon.close();
@@ -90,9 +94,10 @@ describe('DockerEngine', () => {
   });
 
   it('must not wait for ever for a removal that does not end', async () => {
-    await engine.prepare('prod');
+    const hasty = engineThatWaits(1);
     daemon.goingFor = Infinity;
-    await expect(engine.removeContainer('x')).rejects.toMatchObject({ code: 'docker_unavailable' });
+    await expect(hasty.removeContainer('x')).rejects.toMatchObject({ code: 'docker_unavailable' });
+    hasty.onApplicationShutdown();
   });
 
   it('must refuse a network in which sandboxes could reach each other', async () => {

@@ -59,9 +59,10 @@ describe('an image reference', () => {
   });
 
   it('must be decided quickly, whatever is written', () => {
-    const before = performance.now();
+    // What backtracks would never end; the processor's time, since a busy machine's clock says nothing.
+    const before = process.cpuUsage();
     for (const part of ['a-', 'a.', 'a_', 'a/', '-', 'A.', '0:']) parseImageReference(`${part.repeat(127)}!`);
-    expect(performance.now() - before).toBeLessThan(100);
+    expect(process.cpuUsage(before).user).toBeLessThan(2_000_000);
   });
 });
 

@@ -4,8 +4,6 @@ import { eventually } from '../support/eventually';
 import { SocketServer } from '../support/socket-server';
 import { openTestDatabase } from '../support/test-database';
 
-jest.setTimeout(60_000);
-
 it('streams of one user at several servers must tell the same, and one must go on with what another began', async () => {
   const database = await openTestDatabase();
   const servers = [await SocketServer.start(database), await SocketServer.start(database)] as const;

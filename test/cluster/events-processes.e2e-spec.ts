@@ -6,8 +6,6 @@ import { eventually } from '../support/eventually';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 import { EventsProcess, range, Told } from '../support/events-process';
 
-jest.setTimeout(60_000);
-
 /** What one process publishes, all processes on the same wire hear. */
 class WireSignals extends LocalSignals {
   constructor(private readonly wire: LocalSignals[]) {

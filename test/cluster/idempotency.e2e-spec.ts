@@ -6,8 +6,6 @@ import { FakeEngine } from '../support/fake-engine';
 import { createUnder, newKey } from '../support/keyed-creation';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 
-jest.setTimeout(30_000);
-
 describe('creations under one Idempotency-Key, asked of two servers', () => {
   const environment = { INSTANCE_ID: 'test-idempotency' };
   const { daemon } = new FakeEngine();

@@ -7,8 +7,6 @@ import { Berth, TestUser } from '../support/berth';
 import { FakeDaemon, FakeEngine } from '../support/fake-engine';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 
-jest.setTimeout(60_000);
-
 type Row = NonNullable<Awaited<ReturnType<ContainerRepository['findById']>>>;
 
 /** Nobody sweeps but the test. */
@@ -34,6 +32,7 @@ describe('what two processes find at once', () => {
   });
 
   afterEach(async () => {
+    engine.forget();
     for (const server of [here, there]) await server.stop();
     await database.drop();
   });

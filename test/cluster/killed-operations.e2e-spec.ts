@@ -4,7 +4,7 @@ import { Fault } from '../support/docker-proxy';
 import { eventually } from '../support/eventually';
 import { expectSettled } from '../support/expect-settled';
 
-jest.setTimeout(120_000);
+jest.setTimeout(300_000);
 
 /** An operation in whose midst its process dies. */
 interface Death {
@@ -109,6 +109,7 @@ describe('another process must finish or undo, and lose no data of, when one is 
     const [{ db_id }] = body['containers'] as [{ db_id: string }];
     await expectOutcome(survivor, db_id, { status: 'running' });
     await expectSettled(survivor, server.docker, db_id);
+    await events.next('container_started', { db_id });
     expect(events.types()).toEqual(['container_created', 'container_started']);
   });
 

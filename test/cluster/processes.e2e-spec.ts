@@ -6,10 +6,12 @@ import { range } from '../support/events-process';
 import { eventually } from '../support/eventually';
 import { expectSettled } from '../support/expect-settled';
 
-jest.setTimeout(120_000);
+jest.setTimeout(300_000);
 
 /** Everything is looked at every second by each of the three. */
 const EAGER = { SWEEP_INTERVAL_SECONDS: '1', LIMIT_CHECK_SECONDS: '1', ORPHAN_GRACE_SECONDS: '0' };
+/** Nine acts on one container, each under gVisor, wait for each other. */
+const PATIENT = { OPERATION_WAIT_SECONDS: '90' };
 const IDLE = { IDLE_STOP_AFTER: 'pro=1h' };
 
 describe('three server processes with PostgreSQL, Redis and one Docker', () => {
@@ -18,7 +20,8 @@ describe('three server processes with PostgreSQL, Redis and one Docker', () => {
 
   beforeAll(async () => {
     proxy = await DockerProxy.open();
-    cluster = await Cluster.start('processes', { environment: { DOCKER_HOST: proxy.dockerHost, ...EAGER, ...IDLE } });
+    const environment = { DOCKER_HOST: proxy.dockerHost, ...EAGER, ...PATIENT, ...IDLE };
+    cluster = await Cluster.start('processes', { environment });
   });
 
   afterAll(async () => {
@@ -107,11 +110,14 @@ describe('three server processes with PostgreSQL, Redis and one Docker', () => {
     const [expiring = never(), idling = never(), doomed = never()] = made;
     proxy.arm(null);
     await at(deleter, 1).delete(doomed.db_id);
-    const soon = new Date(Date.now() + 3_000);
-    await cluster.sql(
-      'UPDATE users SET session_expires_at = $1 WHERE id = (SELECT user_id FROM containers WHERE id = $2)',
-      [soon, expiring.db_id],
-    );
+    const endSession = (at: Date): Promise<void> =>
+      cluster.sql(
+        'UPDATE users SET session_expires_at = $1 WHERE id = (SELECT user_id FROM containers WHERE id = $2)',
+        [at, expiring.db_id],
+      );
+    await endSession(new Date(Date.now() + 5 * 60_000));
+    await told.next('container_expiring', { db_id: expiring.db_id });
+    await endSession(new Date());
     await cluster.sql('UPDATE containers SET last_used_at = $1 WHERE id = $2', [new Date(0), idling.db_id]);
     await cluster.sql('UPDATE containers SET purge_at = $1 WHERE id = $2', [new Date(), doomed.db_id]);
     await told.next('container_stopped', { db_id: expiring.db_id, reason: 'session_expired' });

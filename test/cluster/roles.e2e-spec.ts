@@ -7,8 +7,6 @@ import { FakeDaemon, FakeEngine } from '../support/fake-engine';
 import { FakeRolePrograms } from '../support/fake-role-programs';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 
-jest.setTimeout(60_000);
-
 const CONTAINERS = 8;
 
 describe('roles with several servers on one database', () => {
@@ -20,7 +18,7 @@ describe('roles with several servers on one database', () => {
 
   beforeAll(async () => {
     database = await openTestDatabase();
-    const environment = { INSTANCE_ID: 'cluster-roles', OPERATION_CLAIM_SECONDS: '2', SWEEP_INTERVAL_SECONDS: '1' };
+    const environment = { INSTANCE_ID: 'cluster-roles', OPERATION_CLAIM_SECONDS: '6', SWEEP_INTERVAL_SECONDS: '1' };
     servers = await Promise.all(
       [1, 2, 3].map(() => Berth.start({ database, environment, engine: new FakeEngine(daemon) })),
     );
@@ -51,7 +49,7 @@ describe('roles with several servers on one database', () => {
     await eventually(() => expect(programs.begun).toHaveLength(CONTAINERS));
     // Every claim has been renewed for longer than it first lasted, and all servers have looked meanwhile.
     const [longest] = await terms('MAX');
-    await eventually(async () => expect((await terms('MIN'))[0]).toBeGreaterThan((longest ?? Infinity) + 2_000));
+    await eventually(async () => expect((await terms('MIN'))[0]).toBeGreaterThan((longest ?? Infinity) + 6_000));
     expect(new Set(programs.begun).size).toBe(CONTAINERS);
     expect(new Set(await statuses())).toEqual(new Set(['installing']));
     const [first, second] = servers;

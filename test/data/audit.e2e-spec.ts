@@ -8,8 +8,6 @@ import { FakeDaemon, FakeEngine } from '../support/fake-engine';
 import { TestClock } from '../support/test-clock';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 
-jest.setTimeout(30_000);
-
 type Entry = Readonly<Record<string, string | null>>;
 
 const ENVIRONMENT = { INSTANCE_ID: 'audit', SWEEP_INTERVAL_SECONDS: '3600', SHUTDOWN_GRACE_SECONDS: '0' };

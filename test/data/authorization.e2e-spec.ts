@@ -6,8 +6,6 @@ import { newAgent } from '../support/agent-client';
 import { NewContainer } from '../support/api-client';
 import { RealDocker } from '../support/real-docker';
 
-jest.setTimeout(60_000);
-
 type Kind = 'container' | 'token' | 'user';
 
 /** What each route asks of a caller. A route that is not here fails the test that enumerates the router. */

@@ -2,8 +2,6 @@ import { range } from '../support/events-process';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 import { SocketServer, SocketUser } from '../support/socket-server';
 
-jest.setTimeout(60_000);
-
 interface Page {
   readonly events: readonly { readonly seq: number }[];
   readonly next: number;

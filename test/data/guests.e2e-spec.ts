@@ -4,8 +4,6 @@ import { Berth } from '../support/berth';
 import { FakeEngine } from '../support/fake-engine';
 import { TestClock } from '../support/test-clock';
 
-jest.setTimeout(30_000);
-
 const HOUR = 3_600_000;
 
 describe('the log-in of guests', () => {

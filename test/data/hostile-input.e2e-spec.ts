@@ -2,8 +2,6 @@ import { connect } from 'node:net';
 import { Berth, TestUser } from '../support/berth';
 import { RealDocker } from '../support/real-docker';
 
-jest.setTimeout(60_000);
-
 const SETTINGS = { name: 'valid', memory_mb: 256, cpu_shares: 500, disk_mb: 1024 };
 const CREATE = { image: 'sandbox', ...SETTINGS };
 const AGENT = { name: 'valid', description: 'valid', os: 'linux', arch: 'x64', tags: ['valid'] };

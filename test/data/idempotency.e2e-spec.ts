@@ -8,8 +8,6 @@ import { Database } from '../../src/database';
 import { IdempotencyKeyEntity } from '../../src/containers/idempotency/idempotency-key.entity';
 import { IdempotencyKeys } from '../../src/containers/idempotency/idempotency-keys';
 
-jest.setTimeout(30_000);
-
 const DAY = 24 * 3_600_000;
 
 describe('a creation under an Idempotency-Key', () => {

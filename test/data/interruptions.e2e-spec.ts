@@ -1,16 +1,19 @@
 import { ContainersService } from '../../src/containers';
 import { ClaimLostError, ContainerRepository } from '../../src/containers/container.repository';
+import { ContainerEntity } from '../../src/containers/container.entity';
 import { containerFacts } from '../../src/containers/dto/container-facts';
+import { Reconciler } from '../../src/containers/lifecycle/reconciler';
+import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
 import { EventLog } from '../../src/events';
 import { SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
 import { FakeDaemon, FakeEngine } from '../support/fake-engine';
-
-jest.setTimeout(30_000);
+import { TestClock } from '../support/test-clock';
 
 const INSTANCE = 'interruptions';
+const HOUR = 3_600_000;
 const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
 
 describe('an operation that meets another, or what it did not expect', () => {
@@ -25,8 +28,8 @@ describe('an operation that meets another, or what it did not expect', () => {
     engine = new FakeEngine(daemon);
     const environment = {
       INSTANCE_ID: INSTANCE,
-      OPERATION_WAIT_SECONDS: '1',
-      OPERATION_CLAIM_SECONDS: '2',
+      OPERATION_WAIT_SECONDS: '5',
+      OPERATION_CLAIM_SECONDS: '10',
       SWEEP_INTERVAL_SECONDS: '1',
     };
     berth = await Berth.start({ engine, environment });
@@ -35,6 +38,8 @@ describe('an operation that meets another, or what it did not expect', () => {
   });
 
   afterEach(async () => {
+    // What a failed test left waiting would keep the server from its end.
+    engine.forget();
     await berth.stop();
     expect(daemon.violations).toEqual([]);
   });
@@ -104,9 +109,12 @@ describe('an operation that meets another, or what it did not expect', () => {
   });
 
   it('must tell of no progress once its claim is lost', async () => {
+    const events = await berth.record(user);
     const hold = engine.holdOn('ensureVolume');
     dbId = String((await user.api.create()).body['db_id']);
     await hold.reached;
+    // The last that the creation tells before it waits; it is told in the background.
+    await events.next('container_progress', { db_id: dbId, stage: 'volume' });
     const held = await row();
     const repository = berth.app.get(ContainerRepository);
     await takeFromHolder();
@@ -210,9 +218,10 @@ describe('an operation that meets another, or what it did not expect', () => {
   });
 
   it('must purge the volume of a deleted container when its time is over, and no other', async () => {
+    const clock = new TestClock();
     const short = await Berth.start({
-      engine: new FakeEngine(daemon),
-      environment: { INSTANCE_ID: 'short', VOLUME_RETENTION: '1s', SWEEP_INTERVAL_SECONDS: '1' },
+      ...{ engine: new FakeEngine(daemon), clock },
+      environment: { INSTANCE_ID: 'short', VOLUME_RETENTION: '1h', SWEEP_INTERVAL_SECONDS: '1' },
     });
     try {
       const someone = await short.user();
@@ -221,6 +230,7 @@ describe('an operation that meets another, or what it did not expect', () => {
       const deleted = await someone.api.delete(db_id);
       expect(Date.parse(String(deleted.body['purge_at']))).toBeGreaterThan(Date.now());
       expect(daemon.volumes.has(`berth-${db_id}`)).toBe(true);
+      clock.forward(HOUR + 1000);
       await eventually(() => expect(daemon.volumes.has(`berth-${db_id}`)).toBe(false));
       expect(daemon.volumes.has(`berth-${kept.db_id}`)).toBe(true);
     } finally {
@@ -238,12 +248,12 @@ describe('an operation that meets another, or what it did not expect', () => {
   it('must deal with what a dead holder left even if its own first try at that fails', async () => {
     const { id } = (await user.api.get(dbId)).body;
     // A resize that died after it stopped the old container.
-    const held = await row();
-    const claims = { operation: 'update' as const, operationId: 'dead', expiresAt: new Date(0), now: new Date() };
-    await berth.app.get(ContainerRepository).claim(held, claims);
+    const sweepAgain = await holdSweeps();
+    await claimFor('update');
     daemon.stop(String(id));
     engine.failOn('listContainers', { times: 2 });
     await user.api.stop(dbId);
+    sweepAgain();
     await eventually(async () => expect(await row()).toMatchObject({ operation: null, status: 'running' }));
     expect(daemon.running(dbId).map(({ dockerId }) => dockerId)).toEqual([id]);
   });
@@ -251,9 +261,10 @@ describe('an operation that meets another, or what it did not expect', () => {
   it('must tell of the stop in a deletion that was cut off as of one that was asked for', async () => {
     const { id } = (await user.api.get(dbId)).body;
     const events = await berth.record(user);
-    const claims = { operation: 'delete' as const, operationId: 'dead', expiresAt: new Date(0), now: new Date() };
-    await berth.app.get(ContainerRepository).claim(await row(), claims);
+    const sweepAgain = await holdSweeps();
+    await claimFor('delete');
     daemon.stop(String(id));
+    sweepAgain();
     await events.next('container_deleted', { db_id: dbId });
     expect(events.types()).toEqual(['container_stopped', 'container_deleted']);
     expect(events.events[0]?.data).not.toHaveProperty('reason');
@@ -300,12 +311,25 @@ describe('an operation that meets another, or what it did not expect', () => {
 
   /** As another process does that believes this one dead, and then dies itself. */
   async function takeFromHolder(): Promise<void> {
-    const repository = berth.app.get(ContainerRepository);
-    const { operationId, operation } = await row();
-    if (operationId === null || operation === null) throw new Error('nobody holds it');
-    await repository.abandon({ id: dbId, operationId, as: operation, now: new Date(0) });
-    const claim = { operation, operationId: 'another', expiresAt: new Date(0), now: new Date() };
-    expect(await repository.claim(await row(), claim)).toBe(true);
+    // In one write: between two, its holder could renew it.
+    const taken = { operationId: 'another', operationExpiresAt: new Date(0), revision: () => 'revision + 1' };
+    const { affected } = await berth.app.get(Database).manager.update(ContainerEntity, { id: dbId }, taken);
+    expect(affected).toBe(1);
+  }
+
+  /** As a process leaves it that died in the midst of this. */
+  async function claimFor(operation: 'update' | 'delete'): Promise<void> {
+    const claim = { operation, operationId: 'dead', expiresAt: new Date(0), now: new Date() };
+    expect(await berth.app.get(ContainerRepository).claim(await row(), claim)).toBe(true);
+  }
+
+  /** Nobody compares rows with Docker until the function that it returns is called. */
+  async function holdSweeps(): Promise<() => void> {
+    const reconciler = berth.app.get(Reconciler);
+    const sweep = jest.spyOn(reconciler, 'sweep').mockResolvedValue();
+    // Behind one that goes on.
+    await reconciler.sweepNow();
+    return () => sweep.mockRestore();
   }
 
   async function row(): Promise<NonNullable<Awaited<ReturnType<ContainerRepository['findById']>>>> {

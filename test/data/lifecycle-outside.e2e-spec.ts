@@ -3,10 +3,10 @@ import { Berth, TestUser } from '../support/berth';
 import { EventRecorder } from '../support/event-recorder';
 import { eventually } from '../support/eventually';
 import { expectSettled } from '../support/expect-settled';
-import { LARGER, LifecycleServer } from '../support/lifecycle-server';
+import { LARGER, LifecycleServer, LONG_WAIT } from '../support/lifecycle-server';
 import { RealDocker } from '../support/real-docker';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 describe('the management operations on real Docker under gVisor', () => {
   let server: LifecycleServer;
@@ -30,12 +30,12 @@ describe('the management operations on real Docker under gVisor', () => {
       ['docker kill', (id: string) => docker.docker.getContainer(id).kill(), { reason: 'exited', exit_code: 137 }],
       ['docker stop', (id: string) => docker.docker.getContainer(id).stop(), { reason: 'exited' }],
       ['docker rm -f', (id: string) => docker.docker.getContainer(id).remove({ force: true }), { reason: 'missing' }],
-    ])('%s must become status and event within 2 s', async (_what, harm, expected) => {
+    ])('%s must become status and event, long before the next sweep', async (_what, harm, expected) => {
       const { id } = await user.api.running();
       const began = Date.now();
       await harm(id);
       const stopped = await events.next('container_stopped');
-      expect(Date.now() - began).toBeLessThan(2000);
+      expect(Date.now() - began).toBeLessThan(30_000);
       expect(stopped.data).toMatchObject(expected);
       expect((await user.api.get(id)).body).toMatchObject({ status: 'stopped', status_reason: expected.reason });
     });
@@ -43,20 +43,22 @@ describe('the management operations on real Docker under gVisor', () => {
     it('docker start must become status and event', async () => {
       const { id } = await user.api.running();
       await user.api.stop(id);
+      await events.next('container_stopped');
       events.clear();
       await docker.docker.getContainer(id).start();
-      await events.next('container_started', {}, 2000);
+      await events.next('container_started');
       expect((await user.api.get(id)).body).toMatchObject({ status: 'running' });
     });
 
     it('a process over its memory must be killed, and the event must say so', async () => {
       const { id } = await user.api.running({ cpu_shares: 4000 });
+      await events.next('container_started');
       events.clear();
       await docker.exec(id, ['sh', '-c', 'head -c 600m /dev/zero | tail']);
-      const stopped = await events.next('container_stopped', {}, 30_000);
+      const stopped = await events.next('container_stopped');
       expect(stopped.data).toMatchObject({ reason: 'oom', exit_code: 137 });
       // Docker's restart policy brings it back.
-      await events.next('container_started', {}, 30_000);
+      await events.next('container_started');
       expect((await user.api.get(id)).body).toMatchObject({ status: 'running', id });
     });
   });
@@ -66,7 +68,7 @@ describe('the management operations on real Docker under gVisor', () => {
 
     beforeAll(async () => {
       // On PostgreSQL two servers share the Berth; SQLite has one.
-      const shared = { database: server.berth.database, environment: { INSTANCE_ID: server.instance } };
+      const shared = { database: server.berth.database, environment: { INSTANCE_ID: server.instance, ...LONG_WAIT } };
       servers =
         process.env['TEST_DATABASE'] === 'postgres' ? [server.berth, await Berth.start(shared)] : [server.berth];
     });

@@ -6,8 +6,6 @@ import { expectSettled } from '../support/expect-settled';
 import { LARGER, LifecycleServer } from '../support/lifecycle-server';
 import { RealDocker } from '../support/real-docker';
 
-jest.setTimeout(60_000);
-
 describe('the management operations on real Docker under gVisor', () => {
   let server: LifecycleServer;
   let docker: RealDocker;
@@ -28,6 +26,7 @@ describe('the management operations on real Docker under gVisor', () => {
   describe('update', () => {
     it('must rename without touching the container', async () => {
       const { id, db_id } = await user.api.running({ name: 'before' });
+      await events.next('container_started');
       events.clear();
       const updated = await user.api.update(id, { name: 'after', ...SMALL });
       expect(updated.body).toMatchObject({
@@ -77,6 +76,7 @@ describe('the management operations on real Docker under gVisor', () => {
 
     it('must do and say nothing when nothing changed', async () => {
       const { id, name } = await user.api.running();
+      await events.next('container_started');
       events.clear();
       expect((await user.api.update(id, { name, ...SMALL })).body).toMatchObject({
         restarted: false,

@@ -11,8 +11,6 @@ import { FakeDaemon, FakeEngine } from '../support/fake-engine';
 import { TestClock } from '../support/test-clock';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 
-jest.setTimeout(30_000);
-
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const LARGER = { memory_mb: 512, cpu_shares: 500, disk_mb: 2048 } as const;
@@ -95,6 +93,7 @@ describe('the ends of sessions and runs', () => {
       expect((await guest.api.call('GET', '/api/me')).body).toMatchObject({ session: { expires_at: sessionEnd } });
       expect((await guest.api.delete(id)).status).toBe(200);
       expect((await guest.api.call('POST', `/api/containers/${db_id}/restore`)).status).toBe(403);
+      await events.next('container_deleted');
       expect(events.types()).toEqual(['container_expiring', 'container_stopped', 'container_deleted']);
     });
 
@@ -138,12 +137,16 @@ describe('the ends of sessions and runs', () => {
         clock.forward(2 * MINUTE);
         await look();
         await stopped(user, dbId);
+        await events.next('container_stopped');
         expect(events.types()).toEqual(['container_expiring', 'container_stopped']);
         events.clear();
         if (run === 2) break;
         clock.forward(100 * HOUR);
         expect((await user.api.start(dbId)).status).toBe(200);
         expectIn(await endOf(), 50 * HOUR);
+        await events.next('container_started');
+        // What is seen in Docker afterwards is written last, and a look that meets it leaves the row to the next.
+        await eventually(async () => expect((await view(user, dbId))['ip_address']).toEqual(expect.any(String)));
         events.clear();
       }
     });
@@ -232,8 +235,11 @@ describe('the ends of sessions and runs', () => {
       hold.release();
       expect((await updating).status).toBe(200);
       expect(await view(user, dbId)).toMatchObject({ status: 'running', expires_at: end });
-      await look();
-      await stopped(user, dbId);
+      // One look may meet the sweep.
+      await eventually(async () => {
+        await look();
+        expect(await view(user, dbId)).toMatchObject({ status: 'stopped' });
+      });
     });
 
     it.each(['before', 'after'] as const)(
@@ -281,7 +287,7 @@ describe('the ends of sessions and runs', () => {
     async function told(type: string): Promise<number> {
       const events = await berth.record(user, 0);
       const { body } = await user.api.call('GET', '/api/containers');
-      await eventually(() => expect(events.events.at(-1)?.seq).toBe(body['event_seq']));
+      await eventually(() => expect(events.events.at(-1)?.seq).toBeGreaterThanOrEqual(Number(body['event_seq'])));
       return events.types().filter((each) => each === type).length;
     }
   });
@@ -360,7 +366,7 @@ describe('the ends of sessions and runs', () => {
     berth = await Berth.start({
       ...{ engine, clock, database },
       environment: {
-        ...{ INSTANCE_ID: 'limits', OPERATION_CLAIM_SECONDS: '2', SWEEP_INTERVAL_SECONDS: '1' },
+        ...{ INSTANCE_ID: 'limits', OPERATION_CLAIM_SECONDS: '5', SWEEP_INTERVAL_SECONDS: '1' },
         ...{ IDLE_STOP_AFTER: 'enterprise=30m', LIMIT_CHECK_SECONDS: '3600', SHUTDOWN_GRACE_SECONDS: '0' },
       },
     });
@@ -393,6 +399,6 @@ describe('the ends of sessions and runs', () => {
   }
 
   function expectIn(time: string, ms: number): void {
-    expect(Math.abs(Date.parse(time) - clock.now().getTime() - ms)).toBeLessThan(10_000);
+    expect(Math.abs(Date.parse(time) - clock.now().getTime() - ms)).toBeLessThan(MINUTE);
   }
 });

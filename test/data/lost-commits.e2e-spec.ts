@@ -5,8 +5,6 @@ import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
 import { FakeDaemon, FakeEngine } from '../support/fake-engine';
 
-jest.setTimeout(30_000);
-
 const INSTANCE = 'lost-commits';
 const LARGER = { name: 'one', memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
 
@@ -22,7 +20,7 @@ describe.each(['none', 'move'] as const)('a commit whose answer is lost (volumeR
     daemon = new FakeDaemon();
     daemon.capabilities = { ...daemon.capabilities, volumeResize };
     const environment = {
-      ...{ INSTANCE_ID: INSTANCE, OPERATION_CLAIM_SECONDS: '2', SWEEP_INTERVAL_SECONDS: '1' },
+      ...{ INSTANCE_ID: INSTANCE, SWEEP_INTERVAL_SECONDS: '1' },
       VOLUME_COPY_IMAGE: testImage(),
     };
     engine = new FakeEngine(daemon);

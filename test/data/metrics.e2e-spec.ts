@@ -6,8 +6,6 @@ import { eventually } from '../support/eventually';
 import { FakeEngine } from '../support/fake-engine';
 import { SMALL } from '../support/api-client';
 
-jest.setTimeout(60_000);
-
 /** What one scrape says: the value by name and labels, labels sorted. */
 type Scrape = ReadonlyMap<string, number>;
 

@@ -7,8 +7,6 @@ import { EventRecorder } from '../support/event-recorder';
 import { FakeDaemon, FakeEngine } from '../support/fake-engine';
 import { TestClock } from '../support/test-clock';
 
-jest.setTimeout(30_000);
-
 const DAY = 24 * 3_600_000;
 const ENVIRONMENT = { INSTANCE_ID: 'restore', VOLUME_RETENTION: '7d', SWEEP_INTERVAL_SECONDS: '3600' };
 

@@ -3,6 +3,7 @@ import { ContainersService } from '../../src/containers';
 import { ContainerEntity } from '../../src/containers/container.entity';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
+import type { BerthEvent } from '../../src/events';
 import { SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import type { EventRecorder } from '../support/event-recorder';
@@ -10,8 +11,6 @@ import { eventually } from '../support/eventually';
 import { type FakeCommand, FakeDaemon, FakeEngine } from '../support/fake-engine';
 import { FakeRolePrograms } from '../support/fake-role-programs';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
-
-jest.setTimeout(30_000);
 
 const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
 
@@ -47,7 +46,7 @@ describe('the role of a container', () => {
       ...(database && { database }),
       engine,
       environment: {
-        ...{ INSTANCE_ID: 'roles', OPERATION_CLAIM_SECONDS: '2', SWEEP_INTERVAL_SECONDS: '1' },
+        ...{ INSTANCE_ID: 'roles', OPERATION_CLAIM_SECONDS: '5', SWEEP_INTERVAL_SECONDS: '1' },
         ...{ ROLE_INSTALL_TIMEOUT: '20s', ...environment },
       },
     });
@@ -93,10 +92,22 @@ describe('the role of a container', () => {
   });
 
   it('must be installed in the background, and tell how far it is, while the container is used', async () => {
+    const told = (): BerthEvent[] =>
+      events.events.filter(
+        ({ type, data }) => type === 'container_progress' && 'stage' in data && data.stage === 'role',
+      );
+    let goOn = (): void => undefined;
+    const renamed = new Promise<void>((resolve) => (goOn = resolve));
     programs.installation = async ({ write }) => {
+      await renamed;
       for (const percent of [10, 60, 20, 90]) {
+        // It never falls.
+        const then = told().length + (percent === 20 ? 0 : 1);
         await delay(520);
         write('stdout', `dlstatus:1:${String(percent)}.0:Retrieving\nand this is no progress\n`);
+        // Too soon after the other.
+        write('stdout', `dlstatus:1:${String(percent + 1)}.0:Retrieving\n`);
+        await eventually(() => expect(told().length).toBeGreaterThanOrEqual(then));
       }
       return 0;
     };
@@ -106,15 +117,15 @@ describe('the role of a container', () => {
     await events.next('container_progress', { stage: 'role', progress: 0 });
     expect((await user.api.get(dbId)).body).toMatchObject({ status: 'running', role_status: 'installing' });
     expect((await user.api.update(dbId, { name: 'renamed', ...SMALL })).status).toBe(200);
+    goOn();
     await events.next('container_progress', { stage: 'role', progress: 100, name: 'renamed' });
     expect(await becomes(dbId, 'installed')).toMatchObject({ name: 'renamed', status: 'running' });
-    const told = events.events.filter(
-      ({ type, data }) => type === 'container_progress' && 'stage' in data && data.stage === 'role',
-    );
-    const progress = told.map(({ data }) => ('progress' in data ? data.progress : NaN));
+    const progress = told().map(({ data }) => ('progress' in data ? data.progress : NaN));
     expect(progress).toEqual([...new Set(progress)].sort((a, b) => a - b));
     expect(progress.length).toBeGreaterThanOrEqual(4);
-    const times = told.slice(0, -1).map(({ timestamp }) => Date.parse(timestamp));
+    const times = told()
+      .slice(0, -1)
+      .map(({ timestamp }) => Date.parse(timestamp));
     expect(Math.min(...times.slice(1).map((time, index) => time - (times[index] ?? 0)))).toBeGreaterThan(400);
     const [install] = engine.calls.filter(
       ({ method, arguments: [, request] }) => method === 'exec' && isInstall(request),
@@ -127,6 +138,7 @@ describe('the role of a container', () => {
     const { db_id } = await user.api.running({ role: 'node' });
     await becomes(db_id, 'installed');
     expect(engine.callsOf('exec')).toBe(1);
+    await events.next('container_started', { db_id });
     expect(events.types()).toEqual(['container_created', 'container_started']);
   });
 
@@ -228,6 +240,7 @@ describe('the role of a container', () => {
     expect(body).toMatchObject({ restarted: true, container: { id } });
     first.release();
     expect(programs.begun.slice(1)).toEqual([id]);
+    await events.next('container_updated', { db_id });
     expect(events.types()).toEqual(['container_created', 'container_started', 'container_updated']);
   });
 

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { ContainerRepository } from '../../src/containers/container.repository';
 import type { ContainerRow } from '../../src/containers/container.entity';
+import { Reconciler } from '../../src/containers/lifecycle/reconciler';
 import { EngineError } from '../../src/docker';
 import { Answer, SMALL, testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
@@ -10,13 +11,13 @@ import { SeededRandom } from '../support/seeded-random';
 import { TestClock } from '../support/test-clock';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 
-jest.setTimeout(120_000);
+jest.setTimeout(300_000);
 
 const MIB = 2 ** 20;
 const LARGER = { ...SMALL, disk_mb: 2048 } as const;
 const ENVIRONMENT = {
   ...{ INSTANCE_ID: 'moves', VOLUME_COPY_IMAGE: testImage(), ORPHAN_GRACE_SECONDS: '0' },
-  ...{ OPERATION_CLAIM_SECONDS: '2', SWEEP_INTERVAL_SECONDS: '1', SHUTDOWN_GRACE_SECONDS: '0' },
+  ...{ OPERATION_CLAIM_SECONDS: '4', SWEEP_INTERVAL_SECONDS: '1', SHUTDOWN_GRACE_SECONDS: '0' },
 };
 
 /** Calls that change nothing. */
@@ -310,10 +311,14 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
 
   /** The calls to Docker that an operation makes, its clean-up included. */
   async function pointsOf(operation: () => Promise<Answer>): Promise<Point[]> {
+    // Not those that a sweep makes meanwhile.
+    const sweep = jest.spyOn(berth.app.get(Reconciler), 'sweep').mockResolvedValue();
+    await berth.app.get(Reconciler).sweepNow();
     const seen = engine.calls.length;
     expect((await operation()).status).toBe(200);
     await eventually(() => expect(volumesOf(dbId)).toHaveLength(1));
     const calls = engine.calls.slice(seen).map(({ method }) => method);
+    sweep.mockRestore();
     return calls.map((method, index) => ({
       method,
       call: calls.slice(0, index + 1).filter((other) => other === method).length,

@@ -42,6 +42,8 @@ export class DockerProxy {
   calls: string[] = [];
   /** The call that was struck; null if there were not as many. */
   struck: string | null = null;
+  /** How many programs in containers are heard out now. */
+  programs = 0;
   /** While true, nothing reaches Docker at all. */
   down = false;
   /** Asked about every call that nothing else strikes. */
@@ -135,6 +137,8 @@ export class DockerProxy {
     docker.write('\r\n');
     docker.write(head);
     client.pipe(docker).pipe(client);
+    this.programs += 1;
+    client.once('close', () => (this.programs -= 1));
     client.once('close', () => docker.destroy()).on('error', () => docker.destroy());
     docker.once('close', () => client.destroy()).on('error', () => client.destroy());
   }

@@ -26,7 +26,7 @@ export class EventRecorder {
   async next(
     type: BerthEvent['type'],
     data: Readonly<Record<string, unknown>> = {},
-    timeoutMs = 15_000,
+    timeoutMs = 30_000,
   ): Promise<BerthEvent> {
     const fits = (event: BerthEvent): boolean => {
       const facts: Readonly<Record<string, unknown>> = { ...event.data };

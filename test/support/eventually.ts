@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 /** Repeats an assertion until it holds: a test waits for a condition, never for a time. */
 export async function eventually(
   assertion: () => unknown,
-  { timeoutMs = 15_000, what }: { timeoutMs?: number; what?: () => string } = {},
+  { timeoutMs = 30_000, what }: { timeoutMs?: number; what?: () => string } = {},
 ): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {

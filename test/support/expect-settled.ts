@@ -5,6 +5,9 @@ import { EventRecorder } from './event-recorder';
 import { eventually } from './eventually';
 import type { RealDocker } from './real-docker';
 
+/** However long the history is that the tests before have made. */
+const REPLAYED_WITHIN_MS = 5_000;
+
 type Row = Readonly<Record<string, unknown>>;
 
 /**
@@ -17,7 +20,7 @@ export async function expectSettled(
   api: ApiClient,
   docker: RealDocker,
   dbId: string,
-  timeoutMs = 25_000,
+  timeoutMs = 60_000,
 ): Promise<Row | null> {
   let row: Row | null = null;
   await eventually(
@@ -25,7 +28,7 @@ export async function expectSettled(
       const got = await api.get(dbId);
       row = got.status === 404 ? null : got.body;
       await expectDockerAgrees(docker, dbId, row);
-      await expectEventsAgree(api, dbId, row, Math.min(timeoutMs, 5000));
+      await expectEventsAgree(api, dbId, row);
     },
     { timeoutMs, what: () => JSON.stringify(row) },
   );
@@ -47,13 +50,15 @@ async function expectDockerAgrees(docker: RealDocker, dbId: string, row: Row | n
 }
 
 /** Replays the user's whole history: without gap, and its last word on the container is what the row says. */
-async function expectEventsAgree(api: ApiClient, dbId: string, row: Row | null, timeoutMs: number): Promise<void> {
+async function expectEventsAgree(api: ApiClient, dbId: string, row: Row | null): Promise<void> {
   const { body } = await api.call('GET', '/api/containers');
   const socket = io(api.url, { auth: { token: api.token, after: 0 }, transports: ['websocket'], forceNew: true });
   const recorder = new EventRecorder(socket);
   try {
     const told = Number(body['event_seq']);
-    await eventually(() => expect(recorder.events.length).toBeGreaterThanOrEqual(told), { timeoutMs });
+    await eventually(() => expect(recorder.events.length).toBeGreaterThanOrEqual(told), {
+      timeoutMs: REPLAYED_WITHIN_MS,
+    });
     const { events } = recorder;
     expect(events.map(({ seq }) => seq)).toEqual(events.map((_event, index) => index + 1));
     const last = events.filter((event) => containerIdOf(event) === dbId && event.type !== 'container_progress').at(-1);

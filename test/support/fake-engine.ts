@@ -62,6 +62,7 @@ export class FakeEngine extends ContainerEngine {
   execsRunning = 0;
 
   private faults: Fault[] = [];
+  private readonly holds: Hold[] = [];
   private death: 'throw' | 'hang' | null = null;
 
   constructor(readonly daemon: FakeDaemon = new FakeDaemon()) {
@@ -84,7 +85,9 @@ export class FakeEngine extends ContainerEngine {
       reached.resolve(undefined);
       return released.promise;
     });
-    return { reached: reached.promise, release: () => released.resolve(undefined) };
+    const hold = { reached: reached.promise, release: () => released.resolve(undefined) };
+    this.holds.push(hold);
+    return hold;
   }
 
   /**
@@ -103,9 +106,10 @@ export class FakeEngine extends ContainerEngine {
     return died.promise;
   }
 
-  /** Takes back the faults that did not strike. */
+  /** Takes back the faults that did not strike, and lets the calls that wait go on. */
   forget(): void {
     this.faults = [];
+    for (const hold of this.holds.splice(0)) hold.release();
   }
 
   /** How often a method was called. */

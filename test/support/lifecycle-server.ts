@@ -5,6 +5,9 @@ import { RealDocker } from './real-docker';
 /** More of everything than `SMALL`. */
 export const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
 
+/** Many acts on one container, each under gVisor, wait for each other. */
+export const LONG_WAIT = { OPERATION_WAIT_SECONDS: '60' } as const;
+
 /** A server on real Docker under gVisor, and who asks it: what every test of a management operation needs. */
 export class LifecycleServer {
   private constructor(
@@ -16,7 +19,7 @@ export class LifecycleServer {
   /** @param subject what the tests of the file are about */
   static async start(subject: string): Promise<LifecycleServer> {
     const instance = `test-${subject}-${String(process.pid)}-${process.env['TEST_DATABASE'] ?? ''}`;
-    const berth = await Berth.start({ environment: { INSTANCE_ID: instance } });
+    const berth = await Berth.start({ environment: { INSTANCE_ID: instance, ...LONG_WAIT } });
     return new LifecycleServer(berth, new RealDocker(), instance);
   }
 

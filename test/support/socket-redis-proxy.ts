@@ -7,6 +7,7 @@ export class RedisProxy {
   private readonly sockets = new Set<Socket>();
   private server: Server | undefined;
   private port = 0;
+  private carriesNothing = false;
 
   constructor(private readonly target: URL) {}
 
@@ -20,9 +21,10 @@ export class RedisProxy {
 
   /** Listens, on the same port as before if it has listened before. */
   async up(): Promise<void> {
+    this.carriesNothing = false;
     this.server = createServer((client) => {
       const redis = connect(Number(this.target.port || 6379), this.target.hostname);
-      client.pipe(redis).pipe(client);
+      if (!this.carriesNothing) client.pipe(redis).pipe(client);
       for (const socket of [client, redis]) socket.on('error', () => socket.destroy());
       client.once('close', () => {
         redis.destroy();
@@ -36,8 +38,9 @@ export class RedisProxy {
     this.port = (this.server.address() as AddressInfo).port;
   }
 
-  /** Connections that stand now carry nothing any more, and do not end. */
-  freeze(): void {
+  /** Connections that stand now carry nothing any more, and do not end; and likewise those that come, until it is `up` again. */
+  freeze({ newcomersToo = false } = {}): void {
+    this.carriesNothing = newcomersToo;
     for (const socket of this.sockets) socket.unpipe();
   }
 
