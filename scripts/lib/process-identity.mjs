@@ -6,16 +6,12 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/**
- * @returns {string | undefined} when the process began; undefined if it is not there, or is a zombie. One whose other threads
- *   still end is there: they hold its ports.
- */
+/** @returns {string | undefined} when the process began; undefined if it is not there (or is a zombie) */
 function startOf(pid) {
   try {
-    // After the program's name, which may hold spaces and brackets: state is field 3, threads field 20, start time field 22.
+    // After the program's name, which may hold spaces and brackets: state is field 3, start time field 22.
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1).split(' ');
-    const isOver = fields[0] === 'X' || (fields[0] === 'Z' && Number(fields[17]) <= 1);
-    return isOver ? undefined : fields[19];
+    return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19];
   } catch {
     if (process.platform === 'linux') return undefined;
   }
