@@ -6,6 +6,9 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+/** By when a process that is killed is over. */
+const KILL_MS = 60_000;
+
 /** @returns {string | undefined} when the process began; undefined if it is not there (or is a zombie) */
 function startOf(pid) {
   try {
@@ -64,6 +67,8 @@ export async function endProcess(identity, { signal = 'SIGTERM', graceMs = 10_00
   while (isAlive(identity) && performance.now() < until && !hurry?.aborted) await sleep(50);
   if (!isAlive(identity)) return true;
   process.kill(identity.pid, 'SIGKILL');
-  while (isAlive(identity)) await sleep(20);
+  // In the kernel it may hang for longer, on a dead disk; nobody here can help that.
+  const over = performance.now() + KILL_MS;
+  while (isAlive(identity) && performance.now() < over) await sleep(20);
   return false;
 }

@@ -80,6 +80,7 @@ describe('the agent as a process', () => {
     await first.untilSaid('connected');
     const second = run();
     expect(await first.ended).toBe(78);
+    await second.untilSaid('connected');
     expect(second.said('connected')).toBe(1);
     await expectStatus('online');
     expect(await second.stop('SIGINT')).toBe(0);

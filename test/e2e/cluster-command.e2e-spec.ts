@@ -10,7 +10,11 @@ import { eventually } from '../support/eventually';
 import { portsInARow } from '../support/free-port';
 import { RealDocker } from '../support/real-docker';
 
-jest.setTimeout(180_000);
+jest.setTimeout(300_000);
+
+/** For what is running when a server is told to end: much longer than the end takes where somebody hurries it. */
+const SHUTDOWN_GRACE_SECONDS = '120';
+const HURRIED_MS = 60_000;
 
 describe('npm run cluster', () => {
   const docker = new RealDocker();
@@ -24,7 +28,7 @@ describe('npm run cluster', () => {
     folder = await mkdtemp(join(tmpdir(), 'berth-cluster-'));
     const PORT = String(await portsInARow(3));
     const settings = { LOG_LEVEL: 'info', CUSTOM_IMAGE_REGISTRIES: 'docker.io,127.0.0.1:*' };
-    command = new ClusterCommand(folder, { PORT, INSTANCE_ID: instance, ...settings });
+    command = new ClusterCommand(folder, { PORT, INSTANCE_ID: instance, SHUTDOWN_GRACE_SECONDS, ...settings });
     await command.start();
   });
 
@@ -52,7 +56,7 @@ describe('npm run cluster', () => {
     await events.connected();
     const made = await first.running({ name: 'kept' });
     kept = made.db_id;
-    await events.next('container_started', { db_id: kept }, 3_000);
+    await events.next('container_started', { db_id: kept });
     events.close();
     expect((await second.stop(kept)).status).toBe(200);
     expect((await third.get(kept)).body).toMatchObject({ name: 'kept', status: 'stopped' });
@@ -106,15 +110,17 @@ describe('npm run cluster', () => {
     const registry = `127.0.0.1:${String((silent.address() as AddressInfo).port)}`;
     expect((await first.create({ custom_image: `${registry}/berth/never:1` })).status).toBe(202);
     await asked;
-    const since = Date.now();
     let ended = false;
     const exited = command.interrupt().then(() => (ended = true));
-    await eventually(() => {
-      command.press();
-      expect(ended).toBe(true);
-    });
+    await eventually(
+      () => {
+        command.press();
+        expect(ended).toBe(true);
+      },
+      { timeoutMs: HURRIED_MS },
+    );
     await exited;
-    expect(Date.now() - since).toBeLessThan(15_000);
+    expect(command.output).toMatch(/killed, as not stopped in time: server 1/);
     expect(await command.processes()).toEqual([]);
   });
 });

@@ -50,10 +50,9 @@ describe('DockerEngine on a real Docker', () => {
     );
     await sandbox.real.writeData(dockerId, 'kept');
 
-    const before = performance.now();
     expect(await engine.stopContainer(dockerId, 10)).toBe('stopped');
-    expect(performance.now() - before).toBeLessThan(1000);
     expect(await engine.stopContainer(dockerId, 10)).toBe('already_stopped');
+    // By SIGTERM, not by the SIGKILL at the end of its grace.
     expect(await engine.inspectContainer(dockerId)).toMatchObject({ state: 'exited', exitCode: 143, ipAddress: null });
 
     await engine.removeContainer(dockerId);

@@ -79,12 +79,15 @@ describe('commands in a gVisor container', () => {
   it('must not wait for what the command leaves behind, nor longer than it is told, and then leave it running', async () => {
     expect((await sh('sleep 300 & echo left')).stdout).toBe('left\n');
     const mark = '/tmp/went-on';
-    await expect(sh(`sleep 3; touch ${mark}`, { timeoutMs: 1_500 })).rejects.toMatchObject({ code: 'timed_out' });
+    // Long enough for the command to begin on a slow machine.
+    const left = sh(`until [ -e /tmp/go ]; do sleep 0.2; done; touch ${mark}`, { timeoutMs: 5_000 });
+    await expect(left).rejects.toMatchObject({ code: 'timed_out' });
     const abort = new AbortController();
     const aborted = sh('sleep 300', { signal: abort.signal });
     abort.abort();
     await expect(aborted).rejects.toMatchObject({ code: 'aborted' });
     await expect(sh('true', { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' });
+    await sh('touch /tmp/go');
     await eventually(async () => expect((await sh(`test -e ${mark}`)).exitCode).toBe(0));
   });
 

@@ -1,14 +1,24 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Reconciler } from '../../src/containers/lifecycle/reconciler';
+import { ContainerEngine } from '../../src/docker';
 import { ApiClient } from '../support/api-client';
 import { Berth } from '../support/berth';
 import { DockerProxy, Fault } from '../support/docker-proxy';
+import { eventually } from '../support/eventually';
 import { expectSettled } from '../support/expect-settled';
 import { RealDocker } from '../support/real-docker';
 import { expectWorksAgain, Scenario, SCENARIOS } from '../support/verb-scenarios';
 
-jest.setTimeout(300_000);
+jest.setTimeout(900_000);
 
 /** More calls than any verb makes: a scenario that never ends is a bug. */
 const MAX_CALLS = 20;
+
+/** How long Berth waits for the call that hangs, and for any other: slow is no fault. */
+const HANGS_MS = 3_000;
+const PATIENCE_SECONDS = 60;
+
+const SWEEP_EVERY_MS = 1_000;
 
 describe('a fault at any call to Docker', () => {
   const docker = new RealDocker();
@@ -16,14 +26,20 @@ describe('a fault at any call to Docker', () => {
   let proxy: DockerProxy;
   let berth: Berth;
   let api: ApiClient;
+  /** Which call will hang; null if none. */
+  let hanging: number | null = null;
 
   beforeAll(async () => {
     proxy = await DockerProxy.open();
     berth = await Berth.start({
       environment: {
-        ...{ INSTANCE_ID: instance, DOCKER_HOST: proxy.dockerHost, DOCKER_TIMEOUT_SECONDS: '3' },
-        ...{ SWEEP_INTERVAL_SECONDS: '1', STOP_GRACE_SECONDS: '1' },
+        ...{ INSTANCE_ID: instance, DOCKER_HOST: proxy.dockerHost, STOP_GRACE_SECONDS: '1' },
+        ...{ DOCKER_TIMEOUT_SECONDS: String(PATIENCE_SECONDS), SWEEP_INTERVAL_SECONDS: '3600' },
       },
+    });
+    // Berth reads it at each call.
+    Object.defineProperty(berth.app.get(ContainerEngine), 'timeoutMs', {
+      get: () => (proxy.calls.length + 1 === hanging ? HANGS_MS : PATIENCE_SECONDS * 1_000),
     });
   });
 
@@ -37,7 +53,7 @@ describe('a fault at any call to Docker', () => {
     api = (await berth.user('enterprise')).api;
   });
 
-  afterEach(() => proxy.arm(null));
+  afterEach(() => disarm());
 
   describe.each<Fault>(['refuse', 'drop', 'hang'])('(%s)', (fault) => {
     it.each(SCENARIOS)(
@@ -64,25 +80,50 @@ describe('a fault at any call to Docker', () => {
     } finally {
       proxy.down = false;
     }
-    await expectSettled(api, docker, db_id);
+    await settling(() => expectSettled(api, docker, db_id));
     expect((await api.stop(db_id)).status).toBe(200);
   });
 
+  function disarm(): void {
+    proxy.arm(null);
+    hanging = null;
+  }
+
+  /** Sweeps all the while, and once more when the work is done; never otherwise, as a sweep calls Docker too. */
+  async function settling<T>(work: () => Promise<T>): Promise<T> {
+    const reconciler = berth.app.get(Reconciler);
+    const done = new AbortController();
+    const sweeping = (async () => {
+      while (!done.signal.aborted) {
+        await reconciler.sweep();
+        await delay(SWEEP_EVERY_MS, undefined, { signal: done.signal }).catch(() => undefined);
+      }
+    })();
+    try {
+      return await work();
+    } finally {
+      done.abort();
+      await sweeping;
+      await reconciler.sweep();
+    }
+  }
+
   /** @returns whether the fault struck; if not, the verb has no call of this number */
   async function survives(scenario: Scenario, fault: Fault, nth: number): Promise<boolean> {
-    const prepared = await scenario.prepare(api, docker);
+    const prepared = await settling(() => scenario.prepare(api, docker));
     const before = prepared === null ? null : (await api.get(prepared)).body;
     // A lost answer to a question changes nothing that a refused one does not.
     proxy.arm({ fault, nth, writesOnly: fault !== 'refuse' });
+    hanging = fault === 'hang' ? nth : null;
     const answer = await scenario.act(api, prepared);
     const dbId = prepared ?? String(answer.body['db_id']);
-    if (scenario.name === 'create') await api.call('GET', `/api/containers/${dbId}/wait?status=running&timeout=2`);
+    if (scenario.name === 'create') await untilStruckOrOver(dbId);
     const struck = proxy.struck !== null;
-    proxy.arm(null);
+    disarm();
     const where = `${fault} at call ${String(nth)} of ${scenario.name}: ${JSON.stringify(answer.body)}`;
     try {
       if (!struck) expect(answer.status).toBeLessThan(300);
-      const settled = await expectSettled(api, docker, dbId);
+      const settled = await settling(() => expectSettled(api, docker, dbId));
       if (answer.status >= 500 && /update|delete/.test(scenario.name)) {
         expect(settled).toMatchObject({
           status: before?.['status'],
@@ -90,11 +131,22 @@ describe('a fault at any call to Docker', () => {
           id: before?.['id'],
         });
       }
-      await expectWorksAgain(scenario, { api, docker, dbId });
+      await settling(() => expectWorksAgain(scenario, { api, docker, dbId }));
     } catch (error) {
       if (error instanceof Error) error.message = `${where}\n${error.message}`;
       throw error;
     }
     return struck;
+  }
+
+  /** A creation goes on after its answer. */
+  async function untilStruckOrOver(dbId: string): Promise<void> {
+    await eventually(
+      async () => {
+        if (proxy.struck !== null) return;
+        expect(['running', 'error']).toContain((await api.get(dbId)).body['status']);
+      },
+      { timeoutMs: 120_000 },
+    );
   }
 });

@@ -2,8 +2,6 @@ import type { EngineErrorCode } from '../../src/docker';
 import { EngineSandbox, TEST_IMAGE } from '../support/engine-sandbox';
 import { type Refusal, TinyRegistry } from '../support/tiny-registry';
 
-jest.setTimeout(60_000);
-
 describe('an image of the machine', () => {
   const sandbox = new EngineSandbox();
   afterAll(() => sandbox.cleanUp());

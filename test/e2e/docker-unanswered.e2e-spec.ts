@@ -5,6 +5,7 @@ import type { Server, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DockerEngine } from '../../src/docker/docker-engine';
+import { eventually } from '../support/eventually';
 
 /** A socket that takes every connection and does with it what a test says. */
 class BrokenDaemon {
@@ -32,30 +33,34 @@ class BrokenDaemon {
 const http = (body: string, headers = ''): string =>
   `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n${headers}Content-Length: ${String(Buffer.byteLength(body))}\r\n\r\n${body}`;
 
+function engineThatWaits(seconds: number, host: string): DockerEngine {
+  return new DockerEngine({
+    ...{ DOCKER_HOST: host, DOCKER_TIMEOUT_SECONDS: seconds },
+    ...{ SANDBOX_RUNTIME: 'runsc', DISK_QUOTA: 'off' },
+    ...{ SANDBOX_FIREWALL: 'off', SANDBOX_BLOCKED_NETWORKS: [], SANDBOX_ALLOWED_SERVICES: [] },
+  });
+}
+
+async function expectUnavailable(call: Promise<unknown>): Promise<void> {
+  await expect(call).rejects.toMatchObject({ name: 'EngineError', code: 'docker_unavailable' });
+}
+
 describe('a Docker that does not answer', () => {
   const daemon = new BrokenDaemon();
   let engine: DockerEngine;
+  /** What this one says at once, it says long before its time is over. */
+  let patient: DockerEngine;
 
   beforeAll(() => daemon.listen());
   afterAll(() => daemon.close());
   beforeEach(() => {
-    engine = new DockerEngine({
-      DOCKER_HOST: `unix://${daemon.path}`,
-      DOCKER_TIMEOUT_SECONDS: 1,
-      SANDBOX_RUNTIME: 'runsc',
-      SANDBOX_FIREWALL: 'off',
-      SANDBOX_BLOCKED_NETWORKS: [],
-      SANDBOX_ALLOWED_SERVICES: [],
-      DISK_QUOTA: 'off',
-    });
+    engine = engineThatWaits(1, `unix://${daemon.path}`);
+    patient = engineThatWaits(600, `unix://${daemon.path}`);
   });
-  afterEach(() => engine.onApplicationShutdown());
-
-  const took = async (call: Promise<unknown>): Promise<number> => {
-    const before = performance.now();
-    await expect(call).rejects.toMatchObject({ name: 'EngineError', code: 'docker_unavailable' });
-    return performance.now() - before;
-  };
+  afterEach(() => {
+    engine.onApplicationShutdown();
+    patient.onApplicationShutdown();
+  });
 
   it.each([
     ['ping', () => engine.ping()],
@@ -65,19 +70,19 @@ describe('a Docker that does not answer', () => {
     ['removeContainer', () => engine.removeContainer('f'.repeat(64))],
   ])('must end %s when its time is over', async (_name, call) => {
     daemon.answer = () => undefined;
-    expect(await took(call())).toBeLessThan(2000);
+    await expectUnavailable(call());
   });
 
   it('must give its sockets back after calls that ran out of time', async () => {
     daemon.answer = () => undefined;
-    await Promise.all(Array.from({ length: 80 }, () => took(engine.removeContainer('f'.repeat(64)))));
+    await Promise.all(Array.from({ length: 80 }, () => expectUnavailable(engine.removeContainer('f'.repeat(64)))));
     daemon.answer = (socket) => socket.write(http('OK'));
-    await expect(engine.ping()).resolves.toBeUndefined();
+    await eventually(() => engine.ping());
   });
 
   it('must end a call whose connection is cut in the middle of the answer, at once', async () => {
     daemon.answer = (socket) => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n[{"Id":');
-    expect(await took(engine.listContainers({ instance: 'test-broken' }))).toBeLessThan(500);
+    await expectUnavailable(patient.listContainers({ instance: 'test-broken' }));
   });
 
   it.each([
@@ -87,20 +92,11 @@ describe('a Docker that does not answer', () => {
     ['JSON of another shape', (socket: Socket) => socket.end(http('{"unexpected":true}'))],
   ])('must say that Docker is unavailable when it answers %s', async (_name, answer) => {
     daemon.answer = answer;
-    expect(await took(engine.listContainers({ instance: 'test-broken' }))).toBeLessThan(500);
+    await expectUnavailable(patient.listContainers({ instance: 'test-broken' }));
   });
 
   it('must say that Docker is unavailable when nobody listens', async () => {
-    const nobody = new DockerEngine({
-      DOCKER_HOST: 'unix:///nonexistent/docker.sock',
-      DOCKER_TIMEOUT_SECONDS: 1,
-      SANDBOX_RUNTIME: 'runsc',
-      SANDBOX_FIREWALL: 'off',
-      SANDBOX_BLOCKED_NETWORKS: [],
-      SANDBOX_ALLOWED_SERVICES: [],
-      DISK_QUOTA: 'off',
-    });
-    expect(await took(nobody.ping())).toBeLessThan(500);
+    await expectUnavailable(engineThatWaits(600, 'unix:///nonexistent/docker.sock').ping());
   });
 
   it('must never hang a pull whose stream falls silent', async () => {
@@ -109,6 +105,6 @@ describe('a Docker that does not answer', () => {
       socket.write(`HTTP/1.1 ${isPull ? '200 OK' : '404 Not Found'}\r\n`);
       socket.write(isPull ? 'Transfer-Encoding: chunked\r\n\r\n' : 'Content-Length: 2\r\n\r\n{}');
     };
-    expect(await took(engine.ensureImage('ubuntu:24.04'))).toBeLessThan(3000);
+    await expectUnavailable(engine.ensureImage('ubuntu:24.04'));
   });
 });

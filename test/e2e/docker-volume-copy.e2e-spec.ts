@@ -129,7 +129,12 @@ describe('the copy of a volume on a real Docker', () => {
   it('must be given up when it hangs', async () => {
     const clients = connectDocker(process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock', { timeoutMs: 10_000 });
     const work = { image, script: 'echo begun; sleep 1000', mounts: [], owner };
-    const run = { name: `berth-${owner.containerId}-move`, onReport: () => undefined, timeoutMs: 10_000, stallMs: 500 };
+    const run = {
+      name: `berth-${owner.containerId}-move`,
+      onReport: () => undefined,
+      timeoutMs: 10_000,
+      stallMs: 5_000,
+    };
     try {
       await expect(runVolumeWorker(clients, work, run)).rejects.toMatchObject({ code: 'docker_unavailable' });
       expect(await sandbox.real.containersOf(owner.containerId)).toEqual([]);

@@ -6,8 +6,6 @@ import { SocketClient } from '../support/socket-server';
 import { Draining } from '../../src/http';
 import { TokenService } from '../../src/auth';
 
-jest.setTimeout(30_000);
-
 const NEW = { image: 'custom', custom_image: testImage(), ...SMALL };
 const ELSEWHERE = '127.0.0.2';
 

@@ -4,7 +4,7 @@ import { eventually } from '../support/eventually';
 import { RealDocker } from '../support/real-docker';
 import { TestClock } from '../support/test-clock';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 const HOUR = 3_600_000;
 

@@ -36,7 +36,7 @@ describe('the installation of a role', () => {
     database = await openTestDatabase();
     berth = new BerthProcess({
       ...{ DATABASE_URL: database.url, INSTANCE_ID: instance, ROLES_FILE: join(folder, 'roles.json') },
-      ...{ OPERATION_CLAIM_SECONDS: '2', SWEEP_INTERVAL_SECONDS: '1' },
+      SWEEP_INTERVAL_SECONDS: '1',
     });
     await berth.start();
     token = await berth.token(['--user', 'installer', '--tier', 'enterprise']);

@@ -4,32 +4,45 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { io } from 'socket.io-client';
 import { BerthProcess } from '../support/berth-process';
+import { DockerProxy } from '../support/docker-proxy';
 import { eventually } from '../support/eventually';
 import { expectSettled } from '../support/expect-settled';
 import { RealDocker } from '../support/real-docker';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 describe('a server as a process', () => {
   const docker = new RealDocker();
   const instance = `test-process-${String(process.pid)}`;
   const sizes = { name: 'sized', memory_mb: 512, cpu_shares: 500, disk_mb: 1024 };
   let database: TestDatabase;
+  let proxy: DockerProxy;
   let berth: BerthProcess;
+
+  beforeAll(async () => {
+    proxy = await DockerProxy.open();
+  });
 
   beforeEach(async () => {
     database = await openTestDatabase();
-    berth = new BerthProcess({ DATABASE_URL: database.url, INSTANCE_ID: instance, SHUTDOWN_GRACE_SECONDS: '20' });
+    berth = new BerthProcess({
+      ...{ DATABASE_URL: database.url, INSTANCE_ID: instance, DOCKER_HOST: proxy.dockerHost },
+      SHUTDOWN_GRACE_SECONDS: '60',
+    });
     await berth.start();
   });
 
   afterEach(async () => {
     await berth.stop();
+    proxy.onCall = () => null;
     await database.drop();
   });
 
-  afterAll(() => docker.removeInstance(instance));
+  afterAll(async () => {
+    await proxy.close();
+    await docker.removeInstance(instance);
+  });
 
   it('must finish what is running when it is told to end, and let clients reconnect elsewhere', async () => {
     const api = await berth.user();
@@ -37,8 +50,15 @@ describe('a server as a process', () => {
     const socket = io(api.url, { auth: { token: api.token }, transports: ['websocket'], forceNew: true });
     const closed = new Promise<string>((resolve) => socket.once('disconnect', resolve));
     await new Promise<void>((resolve) => socket.once('connect', resolve));
+    let created = 0;
+    proxy.onCall = (call) => {
+      if (!call.endsWith('/containers/create')) return null;
+      created += 1;
+      // Until long after the server is told to end.
+      return { fault: 'delay', delayMs: 3_000 };
+    };
     const asked = api.update(db_id, sizes);
-    await eventually(async () => expect(await docker.containersOf(db_id)).toHaveLength(2));
+    await eventually(() => expect(created).toBe(1));
     const ended = berth.stop();
     expect((await asked).body).toMatchObject({ message: 'settings updated', restarted: true });
     expect(await closed).toBe('transport close');

@@ -4,7 +4,7 @@ import { eventually } from '../support/eventually';
 import { RealDocker } from '../support/real-docker';
 import { TestClock } from '../support/test-clock';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -51,6 +51,7 @@ describe('sessions, runs and idleness on real Docker under gVisor', () => {
     expect((await api.stop(id)).status).toBe(200);
     expect((await api.delete(id)).status).toBe(200);
     expect(await docker.containersOf(db_id)).toEqual([]);
+    await events.next('container_deleted', { db_id });
     expect(events.types()).toEqual([
       ...['container_created', 'container_started', 'container_expiring', 'container_stopped', 'container_deleted'],
     ]);

@@ -4,8 +4,6 @@ import { eventually } from '../support/eventually';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 import { SocketClient, SocketServer } from '../support/socket-server';
 
-jest.setTimeout(60_000);
-
 /** The client's own WebSocket, which can stop reading. */
 interface Reading {
   pause(): void;

@@ -8,8 +8,6 @@ import { eventually } from '../support/eventually';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 import { SocketClient, SocketServer, SocketUser } from '../support/socket-server';
 
-jest.setTimeout(60_000);
-
 let testDatabase: TestDatabase;
 let server: SocketServer;
 let clients: SocketClient[] = [];
@@ -227,7 +225,7 @@ describe('the end of a token', () => {
   });
 
   it('must close its sockets when it expires', async () => {
-    const expiresAt = new Date(Date.now() + 1_000);
+    const expiresAt = new Date(Date.now() + 5_000);
     const client = await connect(await server.user({ expiresAt }));
     await eventually(() => expect(client.disconnects).toEqual(['io server disconnect']));
     expect(Date.now()).toBeGreaterThanOrEqual(expiresAt.getTime());
@@ -243,9 +241,13 @@ describe('the end of a token', () => {
 });
 
 describe('the end of the server', () => {
-  it.each([['websocket'], ['polling']])(
+  it.each([
+    ['websocket', ['transport close']],
+    // Its next poll may be on the way when the server ends.
+    ['polling', ['transport close', 'transport error']],
+  ])(
     'must let clients reconnect by themselves, here or elsewhere, and miss nothing, over %s',
-    async (transport) => {
+    async (transport, reasons) => {
       const { url } = testDatabase;
       await server.stop();
       const first = await SocketServer.start({ url });
@@ -259,7 +261,8 @@ describe('the end of the server', () => {
       await first.commit(user.id, 'a');
       await eventually(() => expect(client.seqs).toEqual([1]));
       await first.stop();
-      await eventually(() => expect(client.disconnects).toEqual(['transport close']));
+      await eventually(() => expect(client.disconnects).toHaveLength(1));
+      expect(reasons).toContain(client.disconnects[0]);
       const second = await SocketServer.start({ url, port: first.port });
       await second.commit(user.id, 'b', 'c');
       await eventually(() => expect(client.seqs).toEqual([1, 2, 3]));

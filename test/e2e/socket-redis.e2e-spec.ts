@@ -6,8 +6,6 @@ import { RedisSignals } from '../../src/signals/redis-signals';
 import { eventually } from '../support/eventually';
 import { RedisProxy, testRedisUrl } from '../support/socket-redis-proxy';
 
-jest.setTimeout(30_000);
-
 /** One process's signals, and which of the test's own tokens they told of. */
 class Peer {
   readonly told: string[] = [];
@@ -15,7 +13,7 @@ class Peer {
   readonly signals: Signals;
 
   constructor(url: string) {
-    this.redis = new RedisConnection(url, { answerMs: 500, checkMs: 100 });
+    this.redis = new RedisConnection(url, { answerMs: 3_000, checkMs: 100 });
     this.signals = new RedisSignals(this.redis);
     this.signals.on('token_revoked', ({ tokenId }) => this.told.push(tokenId));
   }

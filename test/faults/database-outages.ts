@@ -1,5 +1,5 @@
 /** How long after it is back a process may still find a connection of before. */
-const AFTERMATH_MS = 3_000;
+const AFTERMATH_MS = 10_000;
 
 /** When the database was away. */
 export class DatabaseOutages {

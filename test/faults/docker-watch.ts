@@ -38,15 +38,18 @@ export class DockerWatch {
     const filters = { type: ['container'], event: ['start', 'die'], label };
     const stream = await docker.getEvents({ filters, abortSignal: this.stopped.signal } as object);
     this.complain(this.cohabitation.reset(await this.running(label)));
+    // The stream is older than the list, so it begins with what led to it: to be taken in, but no news.
+    const listedAt = Date.now();
     let rest = '';
     for await (const chunk of stream) {
       const lines = (rest + String(chunk)).split('\n');
       rest = lines.pop() ?? '';
       for (const line of lines) {
-        const { Action, Actor } = JSON.parse(line) as { Action: string; Actor: { ID: string; Attributes: Labels } };
+        const { Action, Actor, timeNano } = JSON.parse(line) as DockerEvent;
         const sign = { action: Action, dockerId: Actor.ID, containerId: rowOf(Actor.Attributes) };
         this.journal.note('docker', Action, sign);
-        this.complain(this.cohabitation.take(sign));
+        const complaints = this.cohabitation.take(sign);
+        if (timeNano / 1e6 > listedAt) this.complain(complaints);
       }
     }
   }
@@ -67,6 +70,12 @@ export class DockerWatch {
 }
 
 type Labels = Readonly<Record<string, string>>;
+
+interface DockerEvent {
+  readonly Action: string;
+  readonly Actor: { readonly ID: string; readonly Attributes: Labels };
+  readonly timeNano: number;
+}
 
 function rowOf(labels: Labels): string {
   return labels['berth.container_id'] ?? '';

@@ -19,8 +19,6 @@ import { Traffic } from './traffic';
 import type { Truth } from './truth';
 import { User } from './user';
 
-jest.setTimeout(30_000);
-
 /** Five minutes on two idle processors; a machine that has other work too must not fail for it. */
 const RUN_MS = 30 * 60_000;
 /** By when everything has to have settled after the last fault. */
@@ -91,7 +89,7 @@ describe(`operations under faults (BERTH_TEST_SEED=${String(seed)})`, () => {
     await cluster.close();
     await docker.removeInstance(cluster.instance);
     await journal.close();
-  }, 120_000);
+  }, 600_000);
 
   it(`must have been ${String(OPERATIONS)} operations and every kind of fault`, () => {
     expect(journal.count('operation')).toBeGreaterThanOrEqual(OPERATIONS);
@@ -127,12 +125,21 @@ describe(`operations under faults (BERTH_TEST_SEED=${String(seed)})`, () => {
   async function settle(): Promise<void> {
     const deadline = Date.now() + SETTLE_MS;
     for (;;) {
-      truth = await findTruth(cluster, docker, users);
-      const found = Object.values(INVARIANTS).flatMap((contradictions) => contradictions(truth, marksOf));
-      if (found.length === 0 || Date.now() > deadline) return;
+      const isLast = Date.now() > deadline;
+      const found = await contradictions().catch((error: unknown) => {
+        // What goes while it is looked at, a volume whose time is over above all, is gone at the next look.
+        if (isLast) throw error;
+        return [String(error)];
+      });
+      if (found.length === 0 || isLast) return;
       journal.note('unsettled', String(found.length), { found: found.slice(0, 10) });
       await delay(1_000);
     }
+  }
+
+  async function contradictions(): Promise<string[]> {
+    truth = await findTruth(cluster, docker, users);
+    return Object.values(INVARIANTS).flatMap((found) => found(truth, marksOf));
   }
 
   /** Every user asks for more containers than the tier has left, all at once and from all processes. */

@@ -44,7 +44,7 @@ export class ClusterCommand {
     return this.ended;
   }
 
-  async untilSaid(what: RegExp, timeoutMs = 30_000): Promise<void> {
+  async untilSaid(what: RegExp, timeoutMs = 90_000): Promise<void> {
     await eventually(() => expect(this.output).toMatch(what), { timeoutMs });
   }
 

@@ -14,6 +14,8 @@ export const REGISTRY_USER = { username: 'berth', password: 'correct:horse batte
 /** The same, as bcrypt has it. */
 const HTPASSWD = 'berth:$2b$05$WQ8xk3n0vCkqD1uFz5bX4eCKRwpZ4.S2e/o.YuOTQNGa88jauwKY.\n';
 
+const MOST_ATTEMPTS = 3;
+
 /**
  * The real registry of the Docker distribution, on loopback, where Docker needs no TLS, with a password. Docker reaches it by
  * a door that can be narrow, or gone; each door is another registry to Docker, as its port is another.
@@ -29,21 +31,31 @@ export class DockerRegistry {
 
   static async start(): Promise<DockerRegistry> {
     const registry = new DockerRegistry(await mkdtemp(join(tmpdir(), 'berth-registry-')));
-    registry.port = await freePort();
-    const htpasswd = join(registry.folder, 'htpasswd');
-    await writeFile(htpasswd, HTPASSWD);
+    await writeFile(join(registry.folder, 'htpasswd'), HTPASSWD);
     await mkdir(join(registry.folder, 'data'));
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await registry.configure(await freePort());
+        await registry.run();
+        return registry;
+      } catch (error) {
+        // Another program can have taken the port since.
+        if (attempt === MOST_ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  private async configure(port: number): Promise<void> {
+    this.port = port;
     // JSON is YAML.
     const config = {
       version: '0.1',
       log: { level: 'error' },
-      storage: { filesystem: { rootdirectory: join(registry.folder, 'data') } },
-      http: { addr: `127.0.0.1:${registry.port}` },
-      auth: { htpasswd: { realm: 'test', path: htpasswd } },
+      storage: { filesystem: { rootdirectory: join(this.folder, 'data') } },
+      http: { addr: `127.0.0.1:${port}` },
+      auth: { htpasswd: { realm: 'test', path: join(this.folder, 'htpasswd') } },
     };
-    await writeFile(join(registry.folder, 'config.yml'), JSON.stringify(config));
-    await registry.run();
-    return registry;
+    await writeFile(join(this.folder, 'config.yml'), JSON.stringify(config));
   }
 
   /** Starts the registry's process, with all that was pushed before. */

@@ -5,8 +5,6 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-jest.setTimeout(60_000);
-
 /** What a registry says of one package; null: it has no such service. */
 type Advice = Readonly<Record<string, readonly object[]>> | null;
 
