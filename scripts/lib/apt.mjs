@@ -18,10 +18,11 @@ export function canInstallPackages() {
 
 /** A machine that has just booted may be upgrading itself. */
 const LOCK_WAIT_MS = 10 * 60_000;
-/** Of the locks that apt waits for itself only with `DPkg::Lock::Timeout`, and of those of its lists and archives, for which it never does. */
-const LOCKED = /Could not get lock|Unable to lock|Unable to acquire the dpkg frontend lock/;
+/** `DPkg::Lock::Timeout` is for dpkg's own locks: where another apt has the lists or the archives, apt gives up at once. */
+const LOCKED = /Could not get lock/;
 
 /**
+ * Runs apt-get, after any other that is at work.
  * @param {string[]} args @param {(line: string) => void} [onLine] @param {{ cwd?: string }} [options]
  * @throws CommandFailed
  */
