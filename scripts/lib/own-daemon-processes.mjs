@@ -6,10 +6,11 @@
  * A new dockerd that finds such containers alive stops them and does *not* apply their restart policy (Docker 26),
  * so they must be dead before it starts, as after a power cut; then `unless-stopped` brings them back.
  */
-import { readFileSync, readdirSync, rmSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from './command.mjs';
 import { argumentsOf, endProcess, identityOf, processesWhere } from './process-identity.mjs';
+import { removeFolder } from './project.mjs';
 
 /** @returns {number | undefined} the daemon's process id, if it is alive and is this one */
 export function daemonProcess({ pidFile }) {
@@ -69,5 +70,5 @@ export async function clearLeftovers({ dataRoot, runtime, execRoot }) {
   for (const path of [...mountsBelow(runtime), ...mountsBelow(dataRoot)]) {
     await run('umount', ['--lazy', path], { cleanup: true }).catch(() => {});
   }
-  rmSync(runtime, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  removeFolder(runtime);
 }

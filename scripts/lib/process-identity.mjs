@@ -54,6 +54,12 @@ export function processesWhere(test) {
     .filter(test);
 }
 
+async function endsWithin(identity, ms, hurry) {
+  const until = performance.now() + ms;
+  while (isAlive(identity) && performance.now() < until && !hurry?.aborted) await sleep(20);
+  return !isAlive(identity);
+}
+
 /**
  * SIGTERM (or another signal), a bounded wait, then SIGKILL. Never signals a process that only has the same id.
  * @param {{ pid: number, started?: string }} identity
@@ -63,12 +69,9 @@ export function processesWhere(test) {
 export async function endProcess(identity, { signal = 'SIGTERM', graceMs = 10_000, hurry } = {}) {
   if (!isAlive(identity)) return true;
   process.kill(identity.pid, signal);
-  const until = performance.now() + graceMs;
-  while (isAlive(identity) && performance.now() < until && !hurry?.aborted) await sleep(50);
-  if (!isAlive(identity)) return true;
+  if (await endsWithin(identity, graceMs, hurry)) return true;
   process.kill(identity.pid, 'SIGKILL');
   // In the kernel it may hang for longer, on a dead disk; nobody here can help that.
-  const over = performance.now() + KILL_MS;
-  while (isAlive(identity) && performance.now() < over) await sleep(20);
+  await endsWithin(identity, KILL_MS);
   return false;
 }

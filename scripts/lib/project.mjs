@@ -1,6 +1,6 @@
 /** Where things of this project lie. */
 import { createHash } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -27,4 +27,9 @@ export function makeDataFolder(path = dataFolder) {
   for (const folder of [dataFolder, runFolder]) mkdirSync(folder, { recursive: true, mode: 0o700 });
   mkdirSync(path, { recursive: true });
   return path;
+}
+
+/** Removes a folder, also where the children of what was killed still write into it for a moment. */
+export function removeFolder(path) {
+  rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 }

@@ -2,11 +2,11 @@
  * What a test run starts and makes outside its own process, written down so that the next run can clean up after a
  * SIGKILL: process groups and a temporary folder.
  */
-import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { endGroups } from './process-groups.mjs';
-import { makeDataFolder, projectRoot, testFolder } from './project.mjs';
+import { makeDataFolder, projectRoot, removeFolder, testFolder } from './project.mjs';
 
 const recordFile = join(testFolder, 'remains.json');
 let record = { folder: undefined, groups: [] };
@@ -38,8 +38,7 @@ export function rememberGroup(pid) {
 
 async function clear({ folder, groups }) {
   await endGroups(groups, [folder, projectRoot].filter(Boolean));
-  // The children of what was killed may write a little longer.
-  if (folder) rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  if (folder) removeFolder(folder);
 }
 
 /** Cleans what a killed run left. */
@@ -55,5 +54,5 @@ export async function clearEarlierRemains() {
 export async function clearRemains() {
   await clear(record);
   record = { folder: undefined, groups: [] };
-  rmSync(testFolder, { recursive: true, force: true });
+  removeFolder(testFolder);
 }

@@ -1,5 +1,4 @@
 /** A Docker daemon for one test run, with gVisor and the test image, which leaves nothing behind. */
-import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { startOwnDocker } from './find-docker.mjs';
 import { checkGvisor } from './gvisor.mjs';
@@ -7,7 +6,7 @@ import { OwnDaemon } from './own-daemon.mjs';
 import { clearLeftovers, daemonProcess } from './own-daemon-processes.mjs';
 import { Problem } from './problem.mjs';
 import { endProcess, identityOf } from './process-identity.mjs';
-import { testFolder } from './project.mjs';
+import { removeFolder, testFolder } from './project.mjs';
 import { removeTestRules } from './sandbox-rules.mjs';
 import { atEnd } from './shutdown.mjs';
 import { step } from './steps.mjs';
@@ -33,7 +32,7 @@ async function discard(own, { hurry } = {}) {
   ]);
   await removeTestRules();
   await own.stop({ hurry });
-  rmSync(own.paths.folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  removeFolder(own.paths.folder);
 }
 
 /** Every daemon of a killed run. */
@@ -54,7 +53,7 @@ async function discardEarlier(folder) {
       const alive = daemonProcess(earlier.paths);
       if (alive) await endProcess(identityOf(alive), { signal: 'SIGKILL' });
       await clearLeftovers(earlier.paths);
-      rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+      removeFolder(folder);
     }
   });
 }

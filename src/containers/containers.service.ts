@@ -100,16 +100,15 @@ export class ContainersService {
       ...{ claim: this.claims.newClaim('create'), now: this.clock.now() },
     });
     const created = answer.created(row, { session: caller, tier: this.tiers.limitsOf(caller.tier) });
+    const once =
+      idempotencyKey === undefined ? null : { key: idempotencyKey, requestHash: requestHash(request), answer: created };
     let replayed: answer.ContainerCreatedView | null;
     try {
       replayed = await this.repository.insert(row, {
         limit: this.tiers.limitsOf(caller.tier).containers,
         tier: caller.tier,
         event: { type: 'container_created', data: containerFacts(row) },
-        once:
-          idempotencyKey === undefined
-            ? null
-            : { key: idempotencyKey, requestHash: requestHash(request), answer: created },
+        once,
       });
     } catch (error) {
       const isNamed = (request.name ?? null) !== null;

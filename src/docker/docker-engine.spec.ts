@@ -63,16 +63,16 @@ describe('DockerEngine', () => {
     calls = new EngineCalls();
     engine = engineThatWaits(60);
   });
+  afterEach(async () => {
+    engine.onApplicationShutdown();
+    await daemon.close();
+  });
+
   function engineThatWaits(seconds: number): DockerEngine {
     const settings = { DOCKER_HOST: `unix://${daemon.path}`, DOCKER_TIMEOUT_SECONDS: seconds } as const;
     const firewall = { SANDBOX_FIREWALL: 'off' as const, SANDBOX_BLOCKED_NETWORKS: [], SANDBOX_ALLOWED_SERVICES: [] };
     return new DockerEngine({ ...settings, ...firewall, SANDBOX_RUNTIME: 'runsc', DISK_QUOTA: 'off' }, calls);
   }
-
-  afterEach(async () => {
-    engine.onApplicationShutdown();
-    await daemon.close();
-  });
 
   it('must keep a user’s environment out of URLs, which proxies and daemons log', async () => {
     await engine.prepare('prod');

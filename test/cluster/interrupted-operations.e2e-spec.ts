@@ -4,6 +4,7 @@ import { ContainerLifecycle } from '../../src/containers/lifecycle/container-lif
 import { Reconciler } from '../../src/containers/lifecycle/reconciler';
 import { testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
+import { claimAsDead } from '../support/claim-as-dead';
 import { FakeDaemon, FakeEngine } from '../support/fake-engine';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 
@@ -44,8 +45,7 @@ describe('what two processes find at once', () => {
     'must not be carried out again: an interrupted %s that is finished, after which the user asks for a %s',
     async (left, asked, call) => {
       if (left === 'start') await user.api.stop(dbId);
-      const dead = { operation: left, operationId: 'dead', expiresAt: new Date(0), now: new Date() };
-      expect(await repository(here).claim(await row(), dead)).toBe(true);
+      await claimAsDead(here, await row(), left);
       const found = await row();
       const hold = engine.holdOn(call);
       const finished = here.app.get(ContainerLifecycle).finish(found);

@@ -3,6 +3,7 @@ import { ContainerRepository } from '../../src/containers/container.repository';
 import { Reconciler } from '../../src/containers/lifecycle/reconciler';
 import { testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
+import { claimAsDead } from '../support/claim-as-dead';
 import { eventually } from '../support/eventually';
 import { FakeDaemon, FakeEngine } from '../support/fake-engine';
 import { TestClock } from '../support/test-clock';
@@ -140,8 +141,7 @@ describe('an operator', () => {
     const repository = berth.app.get(ContainerRepository);
     const row = await repository.findById(cut.db_id);
     if (!row) throw new Error('there is no row');
-    const dead = { operation: 'reconcile', operationId: 'dead', expiresAt: new Date(0), now: new Date() } as const;
-    expect(await repository.claim(row, dead)).toBe(true);
+    await claimAsDead(berth, row, 'reconcile');
     daemon.down = true;
     const refused = await reconcile();
     daemon.down = false;

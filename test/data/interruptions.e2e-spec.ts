@@ -2,14 +2,15 @@ import { ContainersService } from '../../src/containers';
 import { ClaimLostError, ContainerRepository } from '../../src/containers/container.repository';
 import { ContainerEntity } from '../../src/containers/container.entity';
 import { containerFacts } from '../../src/containers/dto/container-facts';
-import { Reconciler } from '../../src/containers/lifecycle/reconciler';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
 import { EventLog } from '../../src/events';
 import { SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
+import { claimAsDead } from '../support/claim-as-dead';
 import { eventually } from '../support/eventually';
 import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { holdSweeps } from '../support/hold-sweeps';
 import { TestClock } from '../support/test-clock';
 
 const INSTANCE = 'interruptions';
@@ -248,8 +249,8 @@ describe('an operation that meets another, or what it did not expect', () => {
   it('must deal with what a dead holder left even if its own first try at that fails', async () => {
     const { id } = (await user.api.get(dbId)).body;
     // A resize that died after it stopped the old container.
-    const sweepAgain = await holdSweeps();
-    await claimFor('update');
+    const sweepAgain = await holdSweeps(berth);
+    await claimAsDead(berth, await row(), 'update');
     daemon.stop(String(id));
     engine.failOn('listContainers', { times: 2 });
     await user.api.stop(dbId);
@@ -261,8 +262,8 @@ describe('an operation that meets another, or what it did not expect', () => {
   it('must tell of the stop in a deletion that was cut off as of one that was asked for', async () => {
     const { id } = (await user.api.get(dbId)).body;
     const events = await berth.record(user);
-    const sweepAgain = await holdSweeps();
-    await claimFor('delete');
+    const sweepAgain = await holdSweeps(berth);
+    await claimAsDead(berth, await row(), 'delete');
     daemon.stop(String(id));
     sweepAgain();
     await events.next('container_deleted', { db_id: dbId });
@@ -315,21 +316,6 @@ describe('an operation that meets another, or what it did not expect', () => {
     const taken = { operationId: 'another', operationExpiresAt: new Date(0), revision: () => 'revision + 1' };
     const { affected } = await berth.app.get(Database).manager.update(ContainerEntity, { id: dbId }, taken);
     expect(affected).toBe(1);
-  }
-
-  /** As a process leaves it that died in the midst of this. */
-  async function claimFor(operation: 'update' | 'delete'): Promise<void> {
-    const claim = { operation, operationId: 'dead', expiresAt: new Date(0), now: new Date() };
-    expect(await berth.app.get(ContainerRepository).claim(await row(), claim)).toBe(true);
-  }
-
-  /** Nobody compares rows with Docker until the function that it returns is called. */
-  async function holdSweeps(): Promise<() => void> {
-    const reconciler = berth.app.get(Reconciler);
-    const sweep = jest.spyOn(reconciler, 'sweep').mockResolvedValue();
-    // Behind one that goes on.
-    await reconciler.sweepNow();
-    return () => sweep.mockRestore();
   }
 
   async function row(): Promise<NonNullable<Awaited<ReturnType<ContainerRepository['findById']>>>> {

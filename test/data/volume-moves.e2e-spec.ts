@@ -1,12 +1,13 @@
 import { randomInt } from 'node:crypto';
 import { ContainerRepository } from '../../src/containers/container.repository';
 import type { ContainerRow } from '../../src/containers/container.entity';
-import { Reconciler } from '../../src/containers/lifecycle/reconciler';
 import { EngineError } from '../../src/docker';
 import { Answer, SMALL, testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
+import { claimAsDead } from '../support/claim-as-dead';
 import { eventually } from '../support/eventually';
 import { type EngineMethod, FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { holdSweeps } from '../support/hold-sweeps';
 import { SeededRandom } from '../support/seeded-random';
 import { TestClock } from '../support/test-clock';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
@@ -295,8 +296,7 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
     await eventually(async () => {
       const held = await row();
       if (held.operation === null) return;
-      const dead = { operation: 'update' as const, operationId: 'dead', expiresAt: new Date(0), now: new Date() };
-      expect(await berth.app.get(ContainerRepository).claim(held, dead)).toBe(true);
+      await claimAsDead(berth, held, 'update');
     });
   }
 
@@ -312,13 +312,12 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
   /** The calls to Docker that an operation makes, its clean-up included. */
   async function pointsOf(operation: () => Promise<Answer>): Promise<Point[]> {
     // Not those that a sweep makes meanwhile.
-    const sweep = jest.spyOn(berth.app.get(Reconciler), 'sweep').mockResolvedValue();
-    await berth.app.get(Reconciler).sweepNow();
+    const sweepAgain = await holdSweeps(berth);
     const seen = engine.calls.length;
     expect((await operation()).status).toBe(200);
     await eventually(() => expect(volumesOf(dbId)).toHaveLength(1));
     const calls = engine.calls.slice(seen).map(({ method }) => method);
-    sweep.mockRestore();
+    sweepAgain();
     return calls.map((method, index) => ({
       method,
       call: calls.slice(0, index + 1).filter((other) => other === method).length,

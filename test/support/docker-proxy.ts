@@ -138,8 +138,11 @@ export class DockerProxy {
     docker.write(head);
     client.pipe(docker).pipe(client);
     this.programs += 1;
-    client.once('close', () => (this.programs -= 1));
-    client.once('close', () => docker.destroy()).on('error', () => docker.destroy());
+    client.once('close', () => {
+      this.programs -= 1;
+      docker.destroy();
+    });
+    client.on('error', () => docker.destroy());
     docker.once('close', () => client.destroy()).on('error', () => client.destroy());
   }
 
