@@ -26,6 +26,7 @@ export const ERRORS = {
   operation_in_progress: { status: 409, message: 'another operation is in progress' },
   body_too_large: { status: 413, message: 'request body too large' },
   unsupported_media_type: { status: 415, message: 'unsupported media type' },
+  upgrade_required: { status: 426, message: 'upgrade required' },
   rate_limit_exceeded: { status: 429, message: 'rate limit exceeded' },
   too_many_connections: { status: 429, message: 'too many connections' },
   start_failed: { status: 500, message: 'failed to start container' },

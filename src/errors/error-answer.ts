@@ -17,6 +17,7 @@ const BY_STATUS: Readonly<Partial<Record<number, ErrorCode>>> = {
   404: 'route_not_found',
   413: 'body_too_large',
   415: 'unsupported_media_type',
+  426: 'upgrade_required',
   500: 'internal_error',
 };
 

@@ -1,10 +1,11 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, Server as HttpServer } from 'node:http';
 import type { Socket as TcpSocket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { INestApplication } from '@nestjs/common';
 import { IoAdapter } from '@nestjs/platform-socket.io';
 import { Namespace, Server, ServerOptions } from 'socket.io';
 import type { Config } from '../config';
+import { Upgrades } from '../http';
 
 /** As for HTTP bodies; no client has anything longer to say. */
 const LONGEST_MESSAGE = 65_536;
@@ -16,16 +17,19 @@ const GOODBYE_MS = 1_000;
 export class BerthIoAdapter extends IoAdapter {
   private closing = false;
   private readonly connections = new Set<TcpSocket>();
+  private readonly upgrades: Upgrades;
 
   constructor(
     app: INestApplication,
     private readonly config: Pick<Config, 'CORS_ORIGINS'>,
   ) {
     super(app);
+    this.upgrades = app.get(Upgrades);
   }
 
   override createIOServer(port: number, options: Partial<ServerOptions> = {}): Server {
     const origins = this.config.CORS_ORIGINS;
+    const before = (this.httpServer as HttpServer).listeners('upgrade');
     const server = super.createIOServer(port, {
       ...options,
       // WebSockets know no CORS. No need: a page can do nothing without a token, which no browser sends by itself.
@@ -42,9 +46,17 @@ export class BerthIoAdapter extends IoAdapter {
         answer(this.closing ? 'server is shutting down' : null, !this.closing);
       },
     } satisfies Partial<ServerOptions>) as Server;
-    server.httpServer.on('upgrade', (_request: IncomingMessage, socket: TcpSocket) => {
-      this.connections.add(socket);
-      socket.once('close', () => this.connections.delete(socket));
+    // Engine.IO would take every upgrade of the whole server for a WebSocket of its own, or let it die unanswered.
+    for (const listener of server.httpServer.listeners('upgrade')) {
+      if (!before.includes(listener)) server.httpServer.off('upgrade', listener as () => void);
+    }
+    this.upgrades.add({
+      serves: (path) => path.startsWith(`${server.path()}/`),
+      accept: (request, socket, head) => {
+        this.connections.add(socket);
+        socket.once('close', () => this.connections.delete(socket));
+        server.engine.handleUpgrade(request, socket, head);
+      },
     });
     return server;
   }

@@ -20,8 +20,8 @@ export function answerClientError(error: Error & { code?: string }, socket: Sock
   socket.end(clientErrorMessage(STATUS_OF[error.code ?? ''] ?? 400), () => socket.destroy());
 }
 
-/** The whole answer, as it goes over the wire. */
-export function clientErrorMessage(status: number): string {
+/** The whole answer, as it goes over the wire. @param more headers beside those of every error */
+export function clientErrorMessage(status: number, more: Readonly<Record<string, string>> = {}): string {
   const id = randomUUID();
   const body = JSON.stringify(answerOfStatus(status, id).body);
   const headers = {
@@ -30,6 +30,7 @@ export function clientErrorMessage(status: number): string {
     connection: 'close',
     'x-request-id': id,
     ...API_HEADERS,
+    ...more,
   };
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
   return [`HTTP/1.1 ${String(status)} ${STATUS_CODES[status] ?? ''}`, ...lines, '', body].join('\r\n');

@@ -5,6 +5,7 @@ import { type Config, CONFIG } from '../config';
 import { ClientAddress } from './client-address';
 import { Draining } from './draining';
 import { RouteRegistry } from './route-registry';
+import { Upgrades } from './upgrades';
 
 /** What all of HTTP shares: the one filter, the state of draining, the routes. */
 @Global()
@@ -12,6 +13,7 @@ import { RouteRegistry } from './route-registry';
   providers: [
     Draining,
     RouteRegistry,
+    Upgrades,
     {
       provide: ClientAddress,
       inject: [CONFIG],
@@ -19,6 +21,6 @@ import { RouteRegistry } from './route-registry';
     },
     { provide: APP_FILTER, useClass: DomainErrorFilter },
   ],
-  exports: [ClientAddress, Draining, RouteRegistry],
+  exports: [ClientAddress, Draining, RouteRegistry, Upgrades],
 })
 export class HttpModule {}

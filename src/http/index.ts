@@ -12,3 +12,4 @@ export { PagedQuery } from './paged-query';
 export { RouteRegistry } from './route-registry';
 export type { RegisteredRoute } from './route-registry';
 export { setUpHttp } from './set-up-http';
+export { Upgrades } from './upgrades';

@@ -10,6 +10,7 @@ import { jsonBodyParser } from './json-body';
 import { onRequest } from './on-request';
 import { setUpOpenApi } from './openapi';
 import { RouteRegistry } from './route-registry';
+import { refuseUnservedHandshake, Upgrades } from './upgrades';
 import { createValidationPipe } from './validation-pipe';
 
 /** Routes that probes and collectors know by their bare path. */
@@ -23,6 +24,9 @@ export function setUpHttp(app: NestFastifyApplication): void {
   // The adapter's own places for hooks come before CORS, so that answers to preflights have the headers too.
   adapter.setOnRequestHook(onRequest(app.get(Draining)));
   adapter.setOnResponseHook(accessLog(app.get<Logger>(LOGGER)));
+  app.get(Upgrades).watch(fastify.server);
+  // Behind all hooks that count requests, and before the body is read.
+  fastify.addHook('preParsing', refuseUnservedHandshake);
   fastify.removeContentTypeParser('text/plain');
   fastify.removeContentTypeParser('application/json');
   adapter.useBodyParser('application/json', false, { bodyLimit: BODY_LIMIT }, jsonBodyParser);

@@ -1,0 +1,235 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { promisify } from 'node:util';
+import { Berth, TestUser } from '../support/berth';
+import { eventually } from '../support/eventually';
+import { FakeEngine } from '../support/fake-engine';
+import { SocketClient } from '../support/socket-server';
+
+const H2C = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n';
+const WEBSOCKET =
+  'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n';
+
+let berth: Berth;
+let user: TestUser;
+
+beforeAll(async () => {
+  berth = await Berth.start({ engine: new FakeEngine() });
+  user = await berth.user();
+});
+
+afterAll(() => berth.stop());
+
+interface RawAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+/** A bare connection: what is written, and the answers that come. */
+class Connection {
+  private received = Buffer.alloc(0);
+  readonly socket: Socket;
+  closed = false;
+
+  constructor() {
+    const { hostname, port } = new URL(berth.url);
+    this.socket = connect(Number(port), hostname);
+    this.socket.on('data', (chunk: Buffer) => (this.received = Buffer.concat([this.received, chunk])));
+    this.socket.on('error', () => undefined);
+    this.socket.on('close', () => (this.closed = true));
+  }
+
+  write(...parts: readonly string[]): this {
+    this.socket.write(Buffer.from(parts.join(''), 'latin1'));
+    return this;
+  }
+
+  /** The next answer, framed by its length. */
+  async next(): Promise<RawAnswer> {
+    let end = -1;
+    let head = '';
+    await eventually(() => {
+      end = this.received.indexOf('\r\n\r\n');
+      head = this.received.subarray(0, end).toString('latin1');
+      expect(end).toBeGreaterThan(0);
+      expect(this.received.length).toBeGreaterThanOrEqual(end + 4 + Number(fieldsOf(head)['content-length'] ?? 0));
+    });
+    const headers = fieldsOf(head);
+    const length = Number(headers['content-length'] ?? 0);
+    const body = this.received.subarray(end + 4, end + 4 + length).toString();
+    this.received = this.received.subarray(end + 4 + length);
+    return { status: Number(head.split(' ')[1]), headers, body };
+  }
+}
+
+function fieldsOf(head: string): Record<string, string> {
+  const lines = head.split('\r\n').slice(1);
+  return Object.fromEntries(
+    lines.map((line) => [line.split(':', 1)[0]?.toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]),
+  ) as Record<string, string>;
+}
+
+const open: Connection[] = [];
+function connection(): Connection {
+  const made = new Connection();
+  open.push(made);
+  return made;
+}
+afterEach(() => {
+  for (const { socket } of open.splice(0)) socket.destroy();
+});
+
+const request = (line: string, headers: string, body = ''): string =>
+  `${line} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${user.token}\r\n${headers}` +
+  `${body === '' ? '' : `Content-Type: application/json\r\nContent-Length: ${String(body.length)}\r\n`}\r\n${body}`;
+
+describe('an offer to upgrade that Berth does not take up', () => {
+  it.each([
+    ['h2c', H2C],
+    ['h2c without settings', 'Connection: Upgrade\r\nUpgrade: h2c\r\n'],
+    ['several protocols', 'Connection: keep-alive, Upgrade\r\nUpgrade: foo/1, TLS/1.0\r\n'],
+    ['h2c, with a token in another field too', `Connection: keep-alive\r\n${H2C}`],
+  ])('must be answered over HTTP/1.1 as if it were not made: %s', async (_what, offer) => {
+    const asked = connection().write(request('GET /api/me', offer));
+    const answer = await asked.next();
+    expect(answer.status).toBe(200);
+    expect(JSON.parse(answer.body)).toMatchObject({ user: { id: user.id } });
+    expect(answer.headers).not.toHaveProperty('upgrade');
+    // The connection stays, for requests with an offer and without.
+    for (const more of ['', offer, '']) {
+      expect((await asked.write(request('GET /api/tiers', more)).next()).status).toBe(200);
+    }
+    expect(asked.closed).toBe(false);
+  });
+
+  it('must have its body read, in whatever pieces it comes', async () => {
+    const body = JSON.stringify({ name: 'laptop', scopes: ['read'] });
+    const whole = await connection()
+      .write(request('POST /api/tokens', H2C, body))
+      .next();
+    expect([whole.status, JSON.parse(whole.body)]).toEqual([201, expect.objectContaining({ name: 'laptop' })]);
+    const text = request('POST /api/tokens', H2C, body);
+    const head = text.slice(0, -body.length);
+    const asked = connection();
+    asked.write(head);
+    for (const piece of [body.slice(0, 10), body.slice(10)]) {
+      await new Promise((resolve) => setImmediate(resolve));
+      asked.write(piece);
+    }
+    expect((await asked.next()).status).toBe(201);
+    const chunked = head.replace(/Content-Length: \d+/, 'Transfer-Encoding: chunked');
+    const chunks = `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
+    expect((await connection().write(chunked, chunks).next()).status).toBe(201);
+    expect(
+      (
+        await connection()
+          .write(request('POST /api/tokens', H2C, '{"name":'))
+          .next()
+      ).status,
+    ).toBe(400);
+  });
+
+  it('must be answered in its turn, between requests that are sent without waiting', async () => {
+    const container = await user.api.running();
+    const slow = `GET /api/containers/${container.db_id}/wait?status=stopped&timeout=60`;
+    const asked = connection().write(
+      request(slow, ''),
+      request('GET /api/me', H2C),
+      request('POST /api/tokens', H2C, JSON.stringify({ name: 'third' })),
+      request('GET /api/nothing', ''),
+    );
+    await user.api.stop(container.db_id);
+    const answers = [await asked.next(), await asked.next(), await asked.next(), await asked.next()];
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 201, 404]);
+    expect(answers[0]?.body).toContain('"stopped"');
+    expect(asked.closed).toBe(false);
+  });
+
+  it('must keep to the limits of any request', async () => {
+    const large = JSON.stringify({ name: 'x'.repeat(70_000) });
+    expect(
+      (
+        await connection()
+          .write(request('POST /api/tokens', H2C, large))
+          .next()
+      ).status,
+    ).toBe(413);
+    const closing = connection().write(request('GET /api/me', `Connection: close\r\n${H2C}`));
+    expect((await closing.next()).headers).toMatchObject({ connection: 'close' });
+    await eventually(() => expect(closing.closed).toBe(true));
+  });
+
+  it('must be declined where Socket.IO is served too', async () => {
+    const polling = await connection().write(request('GET /socket.io/?EIO=4&transport=polling', H2C)).next();
+    expect(polling.status).toBe(200);
+    expect(polling.body).toContain('"sid"');
+  });
+
+  it('must not take the server down when its client hangs up', async () => {
+    const container = await user.api.running();
+    const slow = `GET /api/containers/${container.db_id}/wait?status=stopped&timeout=60`;
+    const asked = connection().write(request(slow, ''), request('GET /api/me', H2C));
+    await eventually(() => expect(asked.socket.bytesWritten).toBeGreaterThan(0));
+    asked.socket.resetAndDestroy();
+    expect((await user.api.stop(container.db_id)).status).toBe(200);
+  });
+
+  const curl = '/usr/bin/curl';
+  (existsSync(curl) ? it : it.skip)('must be what curl --http2 gets its answers by', async () => {
+    const token = `authorization: Bearer ${user.token}`;
+    const write = ['-s', '-S', '-w', ' %{http_code} %{http_version}'];
+    const run = async (...args: string[]): Promise<string> =>
+      (await promisify(execFile)(curl, ['--http2', ...write, '-H', token, ...args])).stdout;
+    expect(await run(`${berth.url}/api/me`)).toMatch(/"user".* 200 1\.1$/);
+    const json = ['-H', 'content-type: application/json', '-d', '{"name":"curl"}'];
+    expect(await run(...json, `${berth.url}/api/tokens`)).toMatch(/"token".* 201 1\.1$/);
+  });
+});
+
+describe('a WebSocket handshake', () => {
+  it.each(['/api/me', '/', '/socket.io', '/ws/terminal/1', '/socket.iox/'])(
+    'must be told that there is no WebSocket at %s',
+    async (path) => {
+      const answer = await connection()
+        .write(request(`GET ${path}`, WEBSOCKET))
+        .next();
+      expect(answer.status).toBe(404);
+      expect(JSON.parse(answer.body)).toEqual({
+        error: 'route not found',
+        code: 'route_not_found',
+        request_id: answer.headers['x-request-id'],
+      });
+    },
+  );
+
+  it('must be refused where it is none', async () => {
+    const path = 'GET /socket.io/?EIO=4&transport=websocket';
+    const old = await connection()
+      .write(request(path, WEBSOCKET.replace('13', '7')))
+      .next();
+    expect([old.status, JSON.parse(old.body)]).toEqual([426, expect.objectContaining({ code: 'upgrade_required' })]);
+    expect(old.headers).toMatchObject({ 'sec-websocket-version': '13', upgrade: 'websocket' });
+    const keyless = await connection()
+      .write(request(path, WEBSOCKET.replace(/Sec-WebSocket-Key.*\r\n/, '')))
+      .next();
+    expect([keyless.status, JSON.parse(keyless.body)]).toEqual([
+      400,
+      expect.objectContaining({ code: 'invalid_parameters' }),
+    ]);
+  });
+
+  it('must be taken up where Socket.IO is, with and without polling before it', async () => {
+    for (const transports of [['websocket'], ['polling', 'websocket']]) {
+      const client = await new SocketClient(berth.url, { token: user.token }, transports).connected();
+      await eventually(() => expect(client.socket.io.engine.transport.name).toBe('websocket'));
+      client.socket.close();
+    }
+  });
+});
+
+it('CONNECT must be answered: there is no proxy', async () => {
+  const answer = await connection().write('CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n').next();
+  expect([answer.status, JSON.parse(answer.body)]).toEqual([404, expect.objectContaining({ code: 'route_not_found' })]);
+});
