@@ -4,9 +4,11 @@
  * ```
  *            create ok            stop, exit, oom, gone
  *  creating ──────────▶ running ◀──────────────────────▶ stopped
- *     │                    ▲            start, recreate
- *     │ create failed      │ start (tries the creation again)
- *     └──────▶ error ──────┘            every state ── delete ──▶ deleted
+ *     │                    ▲            start, recreate       ▲
+ *     │ create failed      │ start (tries the creation again) │
+ *     └──────▶ error ──────┴────────────── stop ──────────────┘
+ *
+ *  every state ── delete ──▶ deleted
  * ```
  */
 export const CONTAINER_STATUSES = ['creating', 'running', 'stopped', 'error'] as const;
@@ -17,7 +19,7 @@ export const STATUS_TRANSITIONS: Readonly<Record<ContainerStatus, readonly Conta
   creating: ['running', 'error'],
   running: ['stopped'],
   stopped: ['running'],
-  error: ['running'],
+  error: ['running', 'stopped'],
 };
 
 /** What a client can ask for. */

@@ -190,6 +190,7 @@ export class ContainerLifecycle {
 
   /** @param ending why, where nobody asked for it */
   private async bringDown(claim: Claim, ending?: Ending): Promise<ContainerRow> {
+    await this.removeUnknown(claim);
     const { facts } = await this.plans.carryOut(claim, { verb: 'stop' });
     // Docker had stopped it before us: an inspection knows why.
     if (facts.stopFound !== 'running') await this.recovery.look(claim);
@@ -219,8 +220,14 @@ export class ContainerLifecycle {
     else await this.recovery.look(claim);
   }
 
+  /** A creation that failed while Docker was away may have left a container, even a running one, that its row does not know. */
+  private async removeUnknown(claim: Claim): Promise<void> {
+    if (claim.row.status === 'error') await this.recovery.recover(claim, 'reconcile');
+  }
+
   /** A removal whose answer was lost is still one: what is gone can only be deleted. */
   private async takeDown(claim: Claim): Promise<void> {
+    await this.removeUnknown(claim);
     try {
       await this.plans.carryOut(claim, { verb: 'delete' });
     } catch (error) {

@@ -53,12 +53,12 @@ export function recreation(
 }
 
 /**
- * Of a stop that found the container running, whatever the row thought.
+ * Of a stop: of a container that ran, or of one in `error`, of which nothing is left in Docker.
  *
  * @param ending why it was stopped where nobody asked for it
  */
 export function settleStopped(row: ContainerRow, ending: Ending | null = null): Settlement {
-  if (row.status !== 'running') return NOTHING;
+  if (row.status !== 'running' && row.status !== 'error') return NOTHING;
   const reason = ending && ENDED[ending];
   const patch: ContainerPatch = {
     ...{ status: 'stopped', statusReason: reason, ipAddress: null, runStartedAt: null },
