@@ -221,9 +221,8 @@ export class ContainersService {
    * file managers: the request is the engine's own, so output comes by `onOutput`, and `timeoutMs` bounds the wait. No
    * operation of the container waits for it: a stop ends the command, mostly with the exit code 137.
    *
-   * @returns the exit code; that of a program that is not there is 126 or 127
-   * @throws DomainError `container_not_running`, `guest_session_expired`; EngineError `timed_out` and `aborted` (the command
-   * may go on in the container), `docker_unavailable`
+   * @throws DomainError `container_not_running`, `guest_session_expired`; EngineError `command_not_started`, `timed_out`,
+   * `output_too_large` and `aborted` (what may go on in the container, the engine's port says), `docker_unavailable`
    */
   async exec(caller: Caller, id: string, request: ExecRequest): Promise<{ exitCode: number }> {
     const row = await this.find(caller, id);

@@ -86,6 +86,13 @@ export interface ExecRequest {
   readonly user?: string;
   /** From now to the end of the command. */
   readonly timeoutMs: number;
+  /** Of both outputs together; a command that says more is cut off. */
+  readonly maxOutputBytes: number;
+  /**
+   * What ends the command in the container where it is cut off, run as the same user: the engine cannot. A variable in the
+   * command's environment is what its processes are known by.
+   */
+  readonly end?: { readonly command: readonly string[]; readonly env?: Readonly<Record<string, string>> };
   readonly signal?: AbortSignal;
   /** Called with bytes as they come; must not throw. */
   readonly onOutput?: (output: ExecOutput) => void;
@@ -168,10 +175,11 @@ export abstract class ContainerEngine {
   /** Gone already, or named so already, is success. @throws EngineError `name_in_use` */
   abstract renameContainer(dockerId: string, name: string): Promise<void>;
   /**
-   * Runs a command in a running container and waits for its end. After a timeout or an abort, and after a broken
-   * connection, the command may go on in the container: to end it is the caller's to arrange. A program that is not there
-   * is an exit code (126 or 127), and so is the end of the container under the command, mostly (137).
-   * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`, `timed_out`, `aborted`
+   * Runs a command in a running container and waits for its end. After a timeout or too much output the command is ended by
+   * `end`; after an abort or a broken connection, or without `end`, it may go on in the container. The end of the container
+   * under the command is an exit code, mostly (137).
+   * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`, `command_not_started`, `timed_out`,
+   * `output_too_large`, `output_endless`, `aborted`
    */
   abstract exec(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }>;
   /** @returns null if there is no such container */

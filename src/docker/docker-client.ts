@@ -10,6 +10,14 @@ const CALL_SOCKETS = 64;
 /** TCP keepalive finds a peer that went away without a word; it does nothing, and no harm, on a Unix socket. */
 const KEEP_ALIVE_MS = 15_000;
 
+/**
+ * Of an answer that is kept as a whole. An inspection shows what an image's author wrote, such as its labels; lists grow with
+ * what there is, and that of containers is read as it arrives.
+ */
+const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+const MAX_LIST_BYTES = 256 * 1024 * 1024;
+const LISTS = /\/(containers\/json|volumes|networks)(\?|$)/;
+
 /** Two clients of one daemon, so that what lasts long never holds the sockets that short calls need. */
 export interface DockerClients {
   /** For calls that the daemon answers at once: bounded, kept alive. */
@@ -26,7 +34,7 @@ export interface DockerClients {
  */
 export function connectDocker(dockerHost: string, { timeoutMs }: { timeoutMs: number }): DockerClients {
   const endpoint = parseDockerHost(dockerHost);
-  const callAgent = agentFor(endpoint, { maxSockets: CALL_SOCKETS });
+  const callAgent = limitAnswers(agentFor(endpoint, { maxSockets: CALL_SOCKETS }));
   const streamAgent = agentFor(endpoint, {});
   // Every call has a limit of its own; this one frees the socket of those that docker-modem cannot abort.
   const calls: ModemOptions = { ...endpoint, agent: callAgent, timeout: timeoutMs + 1000 };
@@ -95,6 +103,28 @@ function failOnCutAnswers(agent: HttpAgent): HttpAgent {
   requesting.addRequest = (request, options) => {
     request.once('response', (response: IncomingMessage) => {
       response.once('error', (error) => request.emit('error', error));
+    });
+    addRequest(request, options);
+  };
+  return requesting;
+}
+
+/** Breaks off an answer that is larger than what is asked for can sensibly be. */
+function limitAnswers(agent: HttpAgent): HttpAgent {
+  const requesting = agent as RequestingAgent;
+  const addRequest = requesting.addRequest.bind(requesting);
+  requesting.addRequest = (request, options) => {
+    const limit = LISTS.test(request.path) ? MAX_LIST_BYTES : MAX_ANSWER_BYTES;
+    request.once('response', (response: IncomingMessage) => {
+      let bytes = 0;
+      // Not by a listener, which would start the flow of an answer that is read later.
+      const push = response.push.bind(response);
+      response.push = (chunk: Buffer | null, encoding?: BufferEncoding) => {
+        bytes += chunk?.length ?? 0;
+        if (bytes <= limit) return push(chunk, encoding);
+        response.destroy(new Error(`the answer to ${request.path} is larger than ${String(limit)} bytes`));
+        return false;
+      };
     });
     addRequest(request, options);
   };

@@ -33,6 +33,7 @@ class StubDaemon {
     request.resume();
     response.setHeader('content-type', 'application/json');
     if (url.startsWith('GET /info')) response.end(JSON.stringify({ Runtimes: { runsc: {} } }));
+    else if (url.startsWith('GET /containers/huge/')) response.end(`{"Labels":{"x":"${'x'.repeat(32 * 2 ** 20)}"}}`);
     else if (url.startsWith('GET /networks')) response.end(JSON.stringify(this.networks));
     else if (url.startsWith('DELETE') && this.goingFor > 0) {
       response.writeHead(409).end('{"message":"removal of container x is already in progress"}');
@@ -91,6 +92,14 @@ describe('DockerEngine', () => {
     daemon.goingFor = 2;
     await engine.removeContainer('x');
     expect(daemon.goingFor).toBe(-1);
+  });
+
+  it('must break off an answer that an image has made huge', async () => {
+    await engine.prepare('prod');
+    await expect(engine.inspectContainer('huge')).rejects.toMatchObject({
+      code: 'docker_error',
+      message: expect.stringContaining('is larger than') as string,
+    });
   });
 
   it('must not wait for ever for a removal that does not end', async () => {

@@ -32,6 +32,7 @@ describe('what Docker answers', () => {
     ['stop container', 500, 'tried to kill container, but did not receive an exit event', 'docker_error'],
     ['unpause container', 404, 'No such container: q', 'container_not_found'],
     ['exec', 404, 'No such container: q', 'container_not_found'],
+    ['exec', 404, 'No such exec instance: 98b4', 'container_not_running'],
     ['exec', 409, '(HTTP code 409) container stopped/paused - container q is not running', 'container_not_running'],
     ['exec', 409, 'Container q is paused, unpause the container before exec', 'container_paused'],
     ['rename container', 409, 'Error when allocating new name: Conflict.', 'name_in_use'],

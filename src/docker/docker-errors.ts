@@ -88,7 +88,8 @@ const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErr
   'stop container': missingContainer,
   'inspect container': missingContainer,
   exec: ({ status, message }) => {
-    if (status === 404) return 'container_not_found';
+    // Docker forgets the commands of a container that ended.
+    if (status === 404) return /no such exec/i.test(message) ? 'container_not_running' : 'container_not_found';
     // "is paused": dockerode puts "container stopped/paused" before either.
     if (status === 409) return /is paused/i.test(message) ? 'container_paused' : 'container_not_running';
     return /is not running/i.test(message) ? 'container_not_running' : null;

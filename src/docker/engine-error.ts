@@ -18,8 +18,14 @@ export type EngineErrorCode =
   | 'image_unavailable'
   /** The image cannot run the sandbox's main process, or the runtime refused it. */
   | 'start_refused'
+  /** A command's program, user or working directory is not there, or cannot be run. */
+  | 'command_not_started'
   /** A command in a container took longer than it was given; it may go on there. */
   | 'timed_out'
+  /** A command in a container wrote more than it may, and was cut off. */
+  | 'output_too_large'
+  /** The same, and it could not be ended: it goes on until its container ends. */
+  | 'output_endless'
   /** The volume that data was to be copied to is full. */
   | 'data_too_large'
   /** The data could not be copied, or the copy is not what its source is. */

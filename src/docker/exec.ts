@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Duplex, Readable } from 'node:stream';
 import type Docker from 'dockerode';
-import type { ExecRequest } from './container-engine';
+import type { ExecOutput, ExecRequest } from './container-engine';
 import { abortable } from './docker-client';
 import { hasStatus } from './docker-refusals';
 import { EngineError } from './engine-error';
@@ -14,12 +14,22 @@ type ExecCall = <T>(run: (signal: AbortSignal) => Promise<T>) => Promise<T>;
 const EXIT_CODE_WITHIN_MS = 10_000;
 const EXIT_CODE_EVERY_MS = 50;
 
+/** For the command that ends another one, which says nothing itself. */
+const END_WITHIN_MS = 60_000;
+const END_OUTPUT_BYTES = 64 * 1024;
+
+/** runc and gVisor (20240729) about a program, its file or its working directory, as Docker 26.1 hands it on. */
+const NOT_RUNNABLE =
+  /executable file not found|error finding executable|no such file or directory|is a directory|permission denied|exec format error|unable to find user/i;
+/** The same about a container that ends at this moment. */
+const ENDING = /stopped|not running|connection refused|connection reset|broken pipe|setns|no such (container|process)/i;
+
 /**
  * Runs a command in a container and waits for its end: create, start with the connection hijacked and no stdin, read both
- * outputs, ask for the exit code. The daemon cannot kill what it started, so after a timeout or an abort the command may go
- * on in the container.
+ * outputs, ask for the exit code. The daemon cannot kill what it started: a command that takes too long or says too much is
+ * ended by another one, {@link ExecRequest.end}; after an abort it may go on in the container.
  *
- * @throws EngineError `timed_out`, `aborted`, and what `call` throws
+ * @throws EngineError `command_not_started`, `timed_out`, `output_too_large`, `output_endless`, `aborted`, and what `call` throws
  */
 export async function runExec(
   container: Docker.Container,
@@ -30,12 +40,23 @@ export async function runExec(
   try {
     const exec = await ending.orWork(call((signal) => container.exec(createOptions(request, signal))));
     const starting = call((signal) => startHijacked(exec, signal));
+    const output = new CommandOutput(request, () => isStarted(exec, call));
     try {
-      await ending.orWork(readToEnd(await ending.orWork(starting), request));
+      await ending.orWork(output.readToEnd(await ending.orWork(starting)));
+      return { exitCode: await ending.orWork(exitCodeOf(exec, { output, call })) };
+    } catch (error) {
+      output.stop();
+      const code = error instanceof EngineError ? error.code : null;
+      if (code === 'timed_out' || code === 'output_too_large') await endCommand(container, request, call);
+      if (code !== 'output_too_large' || !request.end) throw error;
+      void starting.then((stream) => stream.destroy()).catch(() => undefined);
+      if (await isEnded(exec, call)) throw error;
+      throw new EngineError('output_endless', 'the command writes without end, and could not be ended', {
+        cause: error,
+      });
     } finally {
       void starting.then((stream) => stream.destroy()).catch(() => undefined);
     }
-    return { exitCode: await ending.orWork(exitCodeOf(exec, call)) };
   } finally {
     ending.forget();
   }
@@ -60,28 +81,127 @@ async function startHijacked(exec: Docker.Exec, signal: AbortSignal): Promise<Re
   throw new EngineError('docker_error', 'Docker gave no stream');
 }
 
-/** A connection that breaks off is no fault yet: whether the command has ended, Docker is asked afterwards. */
-async function readToEnd(stream: Readable, { onOutput }: ExecRequest): Promise<void> {
-  const frames = new OutputFrames((output) => onOutput?.(output));
-  await new Promise<void>((resolve) => {
-    stream.on('data', (chunk: Buffer) => frames.take(chunk));
-    stream.once('end', resolve).once('close', resolve).once('error', resolve);
-  });
+/**
+ * Hands on what a command says, up to a limit. Docker writes into the same stream why it could not start a command, so the
+ * first bytes wait until it is known whose they are.
+ */
+class CommandOutput {
+  /** Docker's own words; empty where the command has begun. */
+  refusal = '';
+  private writer: 'unknown' | 'command' | 'docker' = 'unknown';
+  private readonly held: ExecOutput[] = [];
+  private bytes = 0;
+  private stream: Readable | undefined;
+
+  constructor(
+    private readonly request: Pick<ExecRequest, 'onOutput' | 'maxOutputBytes'>,
+    private readonly hasStarted: () => Promise<boolean>,
+  ) {}
+
+  /**
+   * A connection that breaks off is no fault yet: whether the command has ended, Docker is asked afterwards.
+   *
+   * @throws EngineError `output_too_large`, and what asking for the command throws
+   */
+  async readToEnd(stream: Readable): Promise<void> {
+    this.stream = stream;
+    const frames = new OutputFrames((output) => this.take(output));
+    const { maxOutputBytes } = this.request;
+    await new Promise<void>((resolve, reject) => {
+      const end = (): void => void this.settle().then(resolve, reject);
+      stream.once('end', end).once('close', end).once('error', end);
+      stream.on('data', (chunk: Buffer) => {
+        frames.take(chunk);
+        if (this.bytes > maxOutputBytes) {
+          this.stop();
+          reject(new EngineError('output_too_large', `the command said more than ${String(maxOutputBytes)} bytes`));
+        } else if (this.writer === 'unknown' && this.held.length > 0) {
+          stream.pause();
+          this.settle().then(() => stream.resume(), reject);
+        }
+      });
+    });
+  }
+
+  /** Reads no more, so that the command waits at a write. */
+  stop(): void {
+    this.stream?.removeAllListeners('data').pause();
+  }
+
+  private take(output: ExecOutput): void {
+    this.bytes += output.data.length;
+    if (this.bytes > this.request.maxOutputBytes) return;
+    if (this.writer === 'command') this.request.onOutput?.(output);
+    else this.held.push(output);
+  }
+
+  /** Finds out whose the first bytes are. */
+  private async settle(): Promise<void> {
+    if (this.writer === 'unknown' && this.held.length > 0) {
+      this.writer = (await this.hasStarted()) ? 'command' : 'docker';
+    }
+    for (const output of this.held.splice(0)) {
+      if (this.writer === 'command') this.request.onOutput?.(output);
+      else this.refusal += output.data.toString();
+    }
+  }
 }
 
-async function exitCodeOf(exec: Docker.Exec, call: ExecCall): Promise<number> {
+interface ExecState {
+  readonly Running: boolean;
+  readonly ExitCode: number | null;
+  /** 0 for a command that never began. */
+  readonly Pid: number;
+}
+
+/** Docker knows of a process a moment after it can be heard. */
+async function isStarted(exec: Docker.Exec, call: ExecCall): Promise<boolean> {
+  const { Pid } = await stateOf(exec, { until: ({ Running, Pid }) => Pid > 0 || !Running, call });
+  return Pid > 0;
+}
+
+async function exitCodeOf(
+  exec: Docker.Exec,
+  { output, call }: { output: CommandOutput; call: ExecCall },
+): Promise<number> {
+  const { ExitCode, Running, Pid } = await stateOf(exec, { until: (state) => hasEnded(state), call });
+  if (Running || ExitCode === null) {
+    throw new EngineError('docker_unavailable', 'the connection to the command broke off before its end');
+  }
+  if (Pid > 0) return ExitCode;
+  const words = output.refusal.trim();
+  if (ENDING.test(words) && !NOT_RUNNABLE.test(words)) throw new EngineError('container_not_running', `exec: ${words}`);
+  throw new EngineError(NOT_RUNNABLE.test(words) ? 'command_not_started' : 'docker_error', `exec: ${words}`);
+}
+
+function hasEnded({ Running, ExitCode }: ExecState): boolean {
+  return !Running && ExitCode !== null;
+}
+
+async function isEnded(exec: Docker.Exec, call: ExecCall): Promise<boolean> {
+  try {
+    return hasEnded(await stateOf(exec, { until: (state) => hasEnded(state), call }));
+  } catch (error) {
+    // With its container.
+    if (error instanceof EngineError && error.code === 'container_not_running') return true;
+    throw error;
+  }
+}
+
+/** @returns the first state that is waited for, or the last one there was time for */
+async function stateOf(
+  exec: Docker.Exec,
+  { until, call }: { until: (state: ExecState) => boolean; call: ExecCall },
+): Promise<ExecState> {
   const deadline = Date.now() + EXIT_CODE_WITHIN_MS;
   for (;;) {
-    const { Running, ExitCode } = await call((signal) => inspect(exec, signal));
-    if (!Running && ExitCode !== null) return ExitCode;
-    if (Date.now() >= deadline) {
-      throw new EngineError('docker_unavailable', 'the connection to the command broke off before its end');
-    }
+    const state = await call((signal) => inspect(exec, signal));
+    if (until(state) || Date.now() >= deadline) return state;
     await delay(EXIT_CODE_EVERY_MS);
   }
 }
 
-async function inspect(exec: Docker.Exec, signal: AbortSignal): Promise<{ Running: boolean; ExitCode: number | null }> {
+async function inspect(exec: Docker.Exec, signal: AbortSignal): Promise<ExecState> {
   try {
     return await exec.inspect(abortable(signal, {}));
   } catch (error) {
@@ -89,6 +209,14 @@ async function inspect(exec: Docker.Exec, signal: AbortSignal): Promise<{ Runnin
     if (hasStatus(error, 404)) throw new EngineError('container_not_running', 'the container ended under the command');
     throw error;
   }
+}
+
+/** Ends a command by another one, as far as that does it. */
+async function endCommand(container: Docker.Container, { end, user }: ExecRequest, call: ExecCall): Promise<void> {
+  if (!end) return;
+  const limits = { timeoutMs: END_WITHIN_MS, maxOutputBytes: END_OUTPUT_BYTES };
+  const request = { ...end, ...limits, ...(user !== undefined && { user }) };
+  await runExec(container, request, call).catch(() => undefined);
 }
 
 /** What ends the wait for a command before the command does. */

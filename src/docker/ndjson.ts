@@ -1,16 +1,32 @@
 import { StringDecoder } from 'node:string_decoder';
 import type { Readable } from 'node:stream';
 
-/** Splits a stream of newline-delimited JSON into its lines, wherever the chunks are cut, in the middle of a character too. */
-export async function* ndjsonLines(stream: Readable): AsyncGenerator<string> {
+/** In characters. Docker's own lines are a few hundred; labels of images and words of registries can make them longer. */
+const MAX_LINE = 1024 * 1024;
+
+/**
+ * Splits a stream of newline-delimited JSON into its lines, wherever the chunks are cut, in the middle of a character too. A
+ * line that is too long to be kept is left out.
+ */
+export async function* ndjsonLines(
+  stream: Readable,
+  { maxLine = MAX_LINE }: { maxLine?: number } = {},
+): AsyncGenerator<string> {
   const decoder = new StringDecoder('utf8');
   let rest = '';
+  let isTooLong = false;
   for await (const chunk of stream) {
-    const lines = (rest + decoder.write(chunk as Buffer)).split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) {
-      if (line.trim() !== '') yield line.trim();
+    const [first = '', ...lines] = decoder.write(chunk as Buffer).split('\n');
+    if (!isTooLong) rest += first;
+    isTooLong ||= rest.length > maxLine;
+    if (isTooLong) rest = '';
+    if (lines.length === 0) continue;
+    const last = lines.pop() ?? '';
+    for (const line of isTooLong ? lines : [rest, ...lines]) {
+      if (line.length <= maxLine && line.trim() !== '') yield line.trim();
     }
+    isTooLong = last.length > maxLine;
+    rest = isTooLong ? '' : last;
   }
   if (rest.trim() !== '') yield rest.trim();
 }

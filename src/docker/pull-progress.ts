@@ -19,6 +19,9 @@ interface Layer {
   unpacked: number;
 }
 
+/** More than Docker can unpack; a registry may name any number, and each line of progress goes through all of them. */
+const MAX_LAYERS = 256;
+
 /** Downloading is most of a pull; unpacking the rest. */
 const DOWNLOAD_SHARE = 0.7;
 
@@ -32,7 +35,7 @@ export class PullMeter {
   update({ id, status, progressDetail }: PullLine): void {
     if (id === undefined || status === undefined || status.startsWith('Pulling from')) return;
     const layer = this.layers.get(id) ?? { total: null, downloaded: 0, unpacked: 0 };
-    this.layers.set(id, layer);
+    if (this.layers.size < MAX_LAYERS) this.layers.set(id, layer);
     if (progressDetail?.total !== undefined && progressDetail.total > 0) layer.total = progressDetail.total;
     const current = Math.min(progressDetail?.current ?? 0, layer.total ?? 0);
     if (status === 'Downloading') layer.downloaded = Math.max(layer.downloaded, current);

@@ -10,9 +10,12 @@ export interface RoleCommand {
 /** Not the data volume, which is the container's own home; and words that the parsers know. */
 const ENVIRONMENT = { HOME: '/root', LC_ALL: 'C', TERM: 'dumb' };
 
-/** Succeeds where everything is there that the role is known by. */
-export function probeCommand(role: CatalogRole): RoleCommand {
-  return { command: ['sh', '-c', PROBE_SCRIPT, 'berth-role-probe', ...role.probe], env: ENVIRONMENT };
+/** Succeeds where everything is there that the role is known by. @param attempt a name that no other attempt has */
+export function probeCommand(role: CatalogRole, attempt: string): RoleCommand {
+  return {
+    command: ['sh', '-c', PROBE_SCRIPT, 'berth-role-probe', ...role.probe],
+    env: { ...ENVIRONMENT, BERTH_ROLE_ATTEMPT: attempt },
+  };
 }
 
 /** @param attempt a name that no other attempt has */

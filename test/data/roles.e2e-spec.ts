@@ -171,11 +171,79 @@ describe('the role of a container', () => {
   it.each<[string, number, string]>([
     ['a known package manager', 64, 'the image has no apt, apk or dnf to install with'],
     ['packages for it', 65, "the role has no packages for the image's distribution"],
-    ['a shell', 127, 'the image has no shell to install with'],
   ])('must say that an image is without %s', async (_what, exitCode, message) => {
     programs.installation = () => exitCode;
     await user.api.running({ role: 'go' });
     expect((await events.next('container_error')).data).toMatchObject({ reason: 'role_failed', message });
+  });
+
+  it.each<[string, EngineError['code'], string, string]>([
+    ['has no shell', 'command_not_started', 'the image has no shell to install with', 'running'],
+    ['has a shell that floods', 'output_too_large', "the image's shell writes output without end", 'running'],
+    ['has one that only its container ends', 'output_endless', 'the container was stopped', 'stopped'],
+  ])('must fail without a word of Docker where the image %s', async (_what, code, message, status) => {
+    engine.failOn('exec', { error: new EngineError(code, 'OCI runtime exec failed: exec: "sh"') });
+    const { db_id } = await user.api.running({ role: 'go' });
+    const { data } = await events.next('container_error', { db_id });
+    expect(data).toMatchObject({ reason: 'role_failed', message: expect.stringContaining(message) });
+    expect(JSON.stringify(data)).not.toMatch(/OCI|exec/);
+    await eventually(async () => expect((await user.api.get(db_id)).body).toMatchObject({ status }));
+    expect((await user.api.get(db_id)).body).toMatchObject({ role_status: 'failed' });
+  });
+
+  it('must be cut off where the installation says too much', async () => {
+    programs.installation = async ({ write, killed }) => {
+      for (let mebibytes = 0; mebibytes < 20; mebibytes += 1) write('stderr', 'x'.repeat(2 ** 20));
+      await new Promise((resolve) => killed.addEventListener('abort', resolve));
+      return 137;
+    };
+    const { db_id, id } = await user.api.running({ role: 'go' });
+    const { data } = await events.next('container_error', { db_id });
+    expect(data).toMatchObject({ message: 'the installation wrote output without end', status: 'running' });
+    await eventually(() => expect(programs.runningIn(id)).toBe(0));
+  });
+
+  it('must be given up where its shell never answers, and what hangs be ended', async () => {
+    const silent = { times: 3, error: new EngineError('timed_out', 'the command did not end') };
+    engine.failOn('exec', silent);
+    const { db_id } = await user.api.running({ role: 'go' });
+    const { data } = await events.next('container_error', { db_id });
+    expect(data).toMatchObject({ message: "the image's shell does not answer", status: 'running' });
+  });
+
+  it('must not fail for what an operation did to its container, but begin anew', async () => {
+    const first = held();
+    programs.installation = (command) => (first.calls.push(command), first.released(1));
+    const { db_id, id } = await user.api.running({ role: 'node' });
+    await eventually(() => expect(first.calls).toHaveLength(1));
+    const stopping = engine.holdOn('stopContainer', { when: 'after' });
+    programs.installation = () => 0;
+    const resized = user.api.update(db_id, { name: 'x', ...LARGER });
+    await stopping.reached;
+    first.release();
+    await eventually(() => expect(engine.execsRunning).toBe(0));
+    stopping.release();
+    expect((await resized).status).toBe(200);
+    const replaced = await becomes(db_id, 'installed');
+    expect(replaced['id']).not.toBe(id);
+    expect(events.types()).not.toContain('container_error');
+  });
+
+  it('must not fail where an operation began when the attempt had just failed', async () => {
+    const first = held();
+    programs.installation = (command) => (first.calls.push(command), first.released(1));
+    const { db_id } = await user.api.running({ role: 'node' });
+    await eventually(() => expect(first.calls).toHaveLength(1));
+    const creating = engine.holdOn('createContainer');
+    programs.installation = () => 0;
+    const resized = user.api.update(db_id, { name: 'x', ...LARGER });
+    await creating.reached;
+    first.release();
+    await eventually(async () => expect((await user.api.get(db_id)).body).toMatchObject({ role_status: 'pending' }));
+    creating.release();
+    expect((await resized).status).toBe(200);
+    await becomes(db_id, 'installed');
+    expect(events.types()).not.toContain('container_error');
   });
 
   it('must be given up, and its program ended, when it takes too long', async () => {
@@ -324,7 +392,7 @@ describe('the role of a container', () => {
     const caller = { userId: user.id, tier: 'pro', sessionExpiresAt: null };
     const chunks: string[] = [];
     const request = {
-      ...{ command: ['echo', 'hello'], timeoutMs: 5_000 },
+      ...{ command: ['echo', 'hello'], timeoutMs: 5_000, maxOutputBytes: 1_024 },
       onOutput: ({ data }: { data: Buffer }) => void chunks.push(data.toString()),
     };
     expect(await service.exec(caller, db_id, request)).toEqual({ exitCode: 0 });

@@ -6,6 +6,7 @@ import { eventually } from '../support/eventually';
 jest.setTimeout(120_000);
 
 const TIMEOUT_MS = 60_000;
+const MAX_OUTPUT_BYTES = 1024 * 1024;
 
 describe('commands in a gVisor container', () => {
   const sandbox = new EngineSandbox();
@@ -24,7 +25,7 @@ describe('commands in a gVisor container', () => {
   ): Promise<{ exitCode: number; stdout: string; stderr: string }> {
     const outputs: Record<'stdout' | 'stderr', Buffer[]> = { stdout: [], stderr: [] };
     const { exitCode } = await engine.exec(dockerId, {
-      ...{ command, timeoutMs: TIMEOUT_MS, ...request },
+      ...{ command, timeoutMs: TIMEOUT_MS, maxOutputBytes: MAX_OUTPUT_BYTES, ...request },
       onOutput: ({ stream, data }) => void outputs[stream].push(data),
     });
     const text = (stream: 'stdout' | 'stderr'): string => Buffer.concat(outputs[stream]).toString();
@@ -43,7 +44,54 @@ describe('commands in a gVisor container', () => {
     const much = await sh('i=0; while [ $i -lt 3000 ]; do echo "line $i of a long output"; i=$((i+1)); done');
     expect(much.stdout.split('\n')).toHaveLength(3001);
     expect(await run(['true'])).toEqual({ exitCode: 0, stdout: '', stderr: '' });
-    expect([126, 127]).toContain((await run(['no-such-program'])).exitCode);
+    expect(await sh('exit 127')).toMatchObject({ exitCode: 127, stdout: '' });
+  });
+
+  it.each<[string, readonly string[], Partial<ExecRequest>]>([
+    ['program is not there', ['no-such-program'], {}],
+    ['program is none', ['/etc'], {}],
+    ['user is not there', ['true'], { user: 'nobody-knows' }],
+  ])(
+    'must say of a command that it was not started, and nothing else, where the %s',
+    async (_what, command, request) => {
+      const said: string[] = [];
+      const attempt = engine.exec(dockerId, {
+        ...{ command, timeoutMs: TIMEOUT_MS, maxOutputBytes: MAX_OUTPUT_BYTES, ...request },
+        onOutput: ({ data }) => void said.push(data.toString()),
+      });
+      await expect(attempt).rejects.toMatchObject({ code: 'command_not_started' });
+      expect(said).toEqual([]);
+    },
+  );
+
+  it('must end a command that says too much or takes too long, with all that it started, and go on living', async () => {
+    const limited = { env: { BERTH_ROLE_ATTEMPT: 'flood' }, end: endCommand(), maxOutputBytes: 64 * 1024 };
+    let bytes = 0;
+    const flood = engine.exec(dockerId, {
+      ...{ command: ['sh', '-c', 'setsid yes flood-a & yes flood-b'], timeoutMs: TIMEOUT_MS, ...limited },
+      onOutput: ({ data }) => (bytes += data.length),
+    });
+    await expect(flood).rejects.toMatchObject({ code: 'output_too_large' });
+    expect(bytes).toBeLessThanOrEqual(limited.maxOutputBytes);
+    expect((await run(['ps'])).stdout).not.toMatch(/flood-[ab]/);
+    const long = sh('setsid sleep 7101 & sleep 7102', { ...limited, timeoutMs: 3_000 });
+    await expect(long).rejects.toMatchObject({ code: 'timed_out' });
+    expect((await run(['ps'])).stdout).not.toMatch(/sleep 710/);
+    expect(await sh('echo alive')).toMatchObject({ exitCode: 0, stdout: 'alive\n' });
+  });
+
+  it('must say that a command cannot be ended, where even the shell that is to end it writes without end', async () => {
+    const image = `berth/test:${sandbox.instance}-flood`;
+    await sandbox.real.makeImageWithFloodingShell(image);
+    const victim = await sandbox.running(engine, sandbox.spec({ image }));
+    const flood = engine.exec(victim, {
+      ...{ command: ['sh', '-c', 'true'], timeoutMs: TIMEOUT_MS, maxOutputBytes: 64 * 1024 },
+      ...{ env: { BERTH_ROLE_ATTEMPT: 'flood' }, end: endCommand() },
+    });
+    await expect(flood).rejects.toMatchObject({ code: 'output_endless' });
+    await engine.stopContainer(victim, 0);
+    await engine.removeContainer(victim);
+    await sandbox.real.docker.getImage(image).remove();
   });
 
   it('must take what users write for values, whatever a shell would make of it', async () => {
@@ -70,7 +118,7 @@ describe('commands in a gVisor container', () => {
     // As arguments, and as what a role's packages would be if its file were not checked.
     expect((await run(['printf', '%s\\0', ...hostile])).stdout.split('\0').slice(0, -1)).toEqual(hostile);
     const role = { name: 'x', description: '', packages: { apt: hostile, apk: hostile, dnf: hostile }, probe: hostile };
-    await run(probeCommand(role).command);
+    await run(probeCommand(role, 'hostile').command);
     await run(installCommand(role, 'hostile').command, { user: '0' });
     expect((await sh('ls /tmp')).stdout).not.toContain('ran');
     await engine.removeContainer(victim);
@@ -92,7 +140,7 @@ describe('commands in a gVisor container', () => {
   });
 
   it('must say of a container that it is gone, stopped or paused, also when it ends under the command', async () => {
-    const request = { command: ['sleep', '300'], timeoutMs: TIMEOUT_MS };
+    const request = { command: ['sleep', '300'], timeoutMs: TIMEOUT_MS, maxOutputBytes: MAX_OUTPUT_BYTES };
     await expect(engine.exec('f'.repeat(64), request)).rejects.toMatchObject({ code: 'container_not_found' });
     const other = await sandbox.running(engine, sandbox.spec());
     const cut = engine.exec(other, request).then(
@@ -120,7 +168,7 @@ describe('commands in a gVisor container', () => {
       run(['sh', '-c', 'printf "%s\\n" "#!/bin/sh" "$2" > /bin/$1 && chmod 755 /bin/$1', 'sh', name, script]);
 
     it('must say that the image has no package manager, or the role no packages for it', async () => {
-      expect(await say(probeCommand(role))).toMatchObject({ exitCode: 1, stdout: 'tool\n' });
+      expect(await say(probeCommand(role, 'probe'))).toMatchObject({ exitCode: 1, stdout: 'tool\n' });
       expect(await say(installCommand(role, 'a'))).toMatchObject({ exitCode: 64, stdout: '' });
       await program('apt-get', 'exit 9');
       expect(await say(installCommand(role, 'b'))).toMatchObject({ exitCode: 65, stdout: '' });
@@ -134,10 +182,10 @@ describe('commands in a gVisor container', () => {
       expect(failed).toMatchObject({ exitCode: 1, stdout: 'berth:family:apk\nberth:step:install\n1/2\n1/2\n' });
       expect(failed.stderr).toContain('apk add --wait 300 --progress-fd 3 --no-progress --no-cache one two+three\n');
       // The program is there, but it came from an installation that was not finished.
-      expect(await say(probeCommand(role))).toMatchObject({ exitCode: 1, stdout: '' });
+      expect(await say(probeCommand(role, 'probe'))).toMatchObject({ exitCode: 1, stdout: '' });
       await program('apk', tool);
       expect(await say(installCommand(role, 'd'))).toMatchObject({ exitCode: 0 });
-      expect(await say(probeCommand(role))).toMatchObject({ exitCode: 0, stdout: '' });
+      expect(await say(probeCommand(role, 'probe'))).toMatchObject({ exitCode: 0, stdout: '' });
       await run(['rm', '/bin/apk', '/bin/tool']);
     });
 

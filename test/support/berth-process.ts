@@ -1,5 +1,6 @@
 import { ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { ApiClient } from './api-client';
 import { NO_RATE_LIMITS } from './no-rate-limits';
@@ -64,6 +65,12 @@ export class BerthProcess {
   /** As when the program that started it is killed: nothing but that tells it to end. Resolves with the exit code. */
   async orphan(): Promise<number | null> {
     return this.end((child) => child.disconnect());
+  }
+
+  /** The most memory that it has had so far, in MiB. */
+  async peakMemoryMb(): Promise<number> {
+    const status = await readFile(`/proc/${String(this.child?.pid)}/status`, 'utf8');
+    return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
   }
 
   get isRunning(): boolean {

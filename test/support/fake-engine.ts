@@ -169,13 +169,25 @@ export class FakeEngine extends ContainerEngine {
     const abort = (): void => ended.reject(new EngineError('aborted', 'nobody waits for the command any more'));
     if (request.signal?.aborted) abort();
     request.signal?.addEventListener('abort', abort, { once: true });
+    const cut = (error: EngineError): void => {
+      ended.reject(error);
+      if (request.end) void this.daemon.exec(dockerId, { ...request, ...request.end }).catch(() => undefined);
+    };
     const timer = setTimeout(() => {
-      ended.reject(new EngineError('timed_out', 'the command did not end in time'));
+      cut(new EngineError('timed_out', 'the command did not end in time'));
     }, request.timeoutMs).unref();
+    let bytes = 0;
+    const onOutput: ExecRequest['onOutput'] = (output) => {
+      const before = bytes;
+      bytes += output.data.length;
+      if (bytes <= request.maxOutputBytes) request.onOutput?.(output);
+      else if (before <= request.maxOutputBytes) cut(new EngineError('output_too_large', 'the command said too much'));
+    };
     this.execsRunning += 1;
     try {
       // The command begins with the call, and goes on when nobody waits for it any more.
-      const running = this.call('exec', [dockerId, request], () => ({ exit: this.daemon.exec(dockerId, request) }));
+      const limited = { ...request, onOutput };
+      const running = this.call('exec', [dockerId, request], () => ({ exit: this.daemon.exec(dockerId, limited) }));
       const exit = await Promise.race([ended.promise, running.then((command) => command.exit)]);
       await this.pass();
       return { exitCode: exit };

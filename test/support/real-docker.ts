@@ -61,6 +61,28 @@ export class RealDocker {
     );
   }
 
+  /** The test image as a script leaves it. */
+  async makeImage(reference: string, script: string): Promise<void> {
+    const [repo, tag] = reference.split(':');
+    const maker = await this.docker.createContainer({
+      Image: process.env['TEST_IMAGE'] ?? 'berth/test:latest',
+      Entrypoint: ['sh', '-c', script],
+      HostConfig: { NetworkMode: 'none' },
+    });
+    try {
+      await maker.start();
+      await maker.wait();
+      await maker.commit({ repo, tag });
+    } finally {
+      await maker.remove({ force: true });
+    }
+  }
+
+  /** An image with a `/bin/sh` that says its own arguments for ever, whatever it is asked to do. */
+  async makeImageWithFloodingShell(reference: string): Promise<void> {
+    await this.makeImage(reference, 'rm /bin/sh && printf "#!/bin/yes\\n" > /bin/sh && chmod 755 /bin/sh');
+  }
+
   /** Removes everything that carries an instance label of the tests, and the firewall rules for its network. */
   async removeInstance(instance: string): Promise<void> {
     const filters = { label: [`berth.instance=${instance}`] };

@@ -45,8 +45,13 @@ export class RoleClaim {
   }
 
   /** @throws RoleClaimLostError */
-  async settle(roleStatus: 'installed' | 'failed', eventOf: (row: ContainerRow) => EventDraft): Promise<void> {
-    await this.options.repository.settle(this.ticket, roleStatus, eventOf);
+  async succeed(eventOf: (row: ContainerRow) => EventDraft): Promise<void> {
+    await this.options.repository.succeed(this.ticket, eventOf);
+  }
+
+  /** @returns false if an operation is at the container, which may be why it failed. @throws RoleClaimLostError */
+  async fail(eventOf: (row: ContainerRow) => EventDraft): Promise<boolean> {
+    return this.options.repository.fail(this.ticket, eventOf);
   }
 
   /** Leaves the role for later. @returns the row as it was then; null if the claim was lost already */

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine, EngineError, type ExecOutput } from '../../docker';
+import { ContainerEngine, EngineError, type ExecRequest } from '../../docker';
 import { LOGGER } from '../../logging';
 import {
   type CatalogRole,
@@ -17,21 +17,39 @@ import type { RoleClaim } from './role-claim';
 import { roleProgress } from './role-events';
 import { RoleProgress } from './role-progress';
 
+/** The role cannot be installed in this container. */
+interface Failed {
+  readonly kind: 'failed';
+  readonly message: string;
+  /** The end of what the installation said; may be empty. */
+  readonly output: string;
+  /** A command in the container writes without end, and only the container's own end stops it. */
+  readonly isEndless?: boolean;
+}
+
 /** How an attempt ended. */
 export type RoleOutcome =
   | { readonly kind: 'installed' }
-  | { readonly kind: 'failed'; readonly message: string; readonly output: string }
+  | Failed
   /** The installation was killed in the container, or the container ended under it. */
-  | { readonly kind: 'cut'; readonly output: string }
+  | { readonly kind: 'cut'; readonly output: string; readonly message?: string }
   /** It could not even begin, or is not wanted at the moment. */
   | { readonly kind: 'later'; readonly cause: unknown };
 
-/** For what takes a moment: looking for programs, ending an installation. */
+/** For what takes a moment: looking for programs. */
 const SHORT_MS = 60_000;
 
-/** Beyond what a program chooses by itself; the runtimes say so of one that is not there. */
-const NOT_RUNNABLE: readonly number[] = [126, 127];
+/** Programs' names, a line each. */
+const PROBE_OUTPUT_BYTES = 64 * 1024;
+/** Its end is kept, the rest costs only the time to read it; package managers say far less. */
+const INSTALL_OUTPUT_BYTES = 16 * 1024 * 1024;
+
+/** Beyond what a program chooses by itself. */
 const KILLED_FROM = 128;
+
+const NO_SHELL = 'the image has no shell to install with';
+const ENDLESS = "the image's shell writes output without end";
+const SILENT = "the image's shell does not answer";
 
 /** Brings a container's role about by commands in it, once: looks whether it is there already, installs it, looks again. */
 @Injectable()
@@ -48,11 +66,22 @@ export class RoleInstallation {
     const role = this.catalog.find(claim.row.role ?? '');
     if (!role) return failed('the role is no longer offered');
     const run = new Run(claim, this.engine, stopped);
+    const outcome = await this.tryOnce(role, run);
+    // A container that was stopped or replaced meanwhile fails everything that runs in it, in whatever words.
+    if (outcome.kind === 'failed' && !(await run.isStillTheSame())) return LATER;
+    return outcome;
+  }
+
+  /** Ends a container in which a command writes without end. @throws EngineError */
+  async endContainer(dockerId: string): Promise<void> {
+    await this.engine.stopContainer(dockerId, 0);
+  }
+
+  private async tryOnce(role: CatalogRole, run: Run): Promise<RoleOutcome> {
     try {
       if ((await run.missing(role)).length === 0) return { kind: 'installed' };
     } catch (error) {
-      // Whatever it is, nothing has begun.
-      if (error instanceof EngineError) return { kind: 'later', cause: error };
+      if (error instanceof EngineError) return outcomeOfProbe(error);
       throw error;
     }
     return this.install(role, run);
@@ -72,12 +101,13 @@ export class RoleInstallation {
     try {
       const exitCode = await run.exec(installCommand(role, claim.attempt), {
         timeoutMs: this.config.ROLE_INSTALL_TIMEOUT,
+        maxOutputBytes: INSTALL_OUTPUT_BYTES,
         onOutput: (part) => output.take(part),
       });
       return await this.outcomeOf(exitCode, { role, run, output: output.toString() });
     } catch (error) {
       if (!(error instanceof EngineError)) throw error;
-      return await this.outcomeOfFault(error, { run, output: output.toString() });
+      return this.outcomeOfFault(error, output.toString());
     } finally {
       await progress.close();
     }
@@ -89,7 +119,6 @@ export class RoleInstallation {
   ): Promise<RoleOutcome> {
     if (exitCode === INSTALL_EXIT.noPackageManager) return failed('the image has no apt, apk or dnf to install with');
     if (exitCode === INSTALL_EXIT.noPackages) return failed("the role has no packages for the image's distribution");
-    if (NOT_RUNNABLE.includes(exitCode)) return failed('the image has no shell to install with', output);
     if (exitCode >= KILLED_FROM) return { kind: 'cut', output };
     if (exitCode !== 0) return failed('the packages could not be installed', output);
     const missing = await run.missing(role);
@@ -97,18 +126,40 @@ export class RoleInstallation {
     return failed(`the packages are installed, but there is no ${missing.join(', ')}`, output);
   }
 
-  private async outcomeOfFault(
-    error: EngineError,
-    { run, output }: { run: Run; output: string },
-  ): Promise<RoleOutcome> {
-    if (error.code === 'timed_out') {
-      // Where even this fails, the next attempt ends what is left of this one.
-      await run.exec(endCommand(), { timeoutMs: SHORT_MS }).catch(() => undefined);
-      const seconds = Math.round(this.config.ROLE_INSTALL_TIMEOUT / 1000);
-      return failed(`the installation did not end within ${String(seconds)} s`, output);
+  private outcomeOfFault(error: EngineError, output: string): RoleOutcome {
+    switch (error.code) {
+      case 'timed_out': {
+        const seconds = Math.round(this.config.ROLE_INSTALL_TIMEOUT / 1000);
+        return failed(`the installation did not end within ${String(seconds)} s`, output);
+      }
+      case 'command_not_started':
+        return failed(NO_SHELL);
+      case 'output_too_large':
+        return failed('the installation wrote output without end', output);
+      case 'output_endless':
+        return { ...failed('the installation wrote output without end', output), isEndless: true };
+      case 'container_not_running':
+      case 'container_not_found':
+        return { kind: 'cut', output };
+      default:
+        return { kind: 'later', cause: error };
     }
-    const ended = error.code === 'container_not_running' || error.code === 'container_not_found';
-    return ended ? { kind: 'cut', output } : { kind: 'later', cause: error };
+  }
+}
+
+/** Of a probe that failed; nothing has begun. */
+function outcomeOfProbe(error: EngineError): RoleOutcome {
+  switch (error.code) {
+    case 'command_not_started':
+      return failed(NO_SHELL);
+    case 'output_too_large':
+      return failed(ENDLESS);
+    case 'output_endless':
+      return { ...failed(`${ENDLESS}; the container was stopped, as nothing else ends that`), isEndless: true };
+    case 'timed_out':
+      return { kind: 'cut', output: '', message: SILENT };
+    default:
+      return { kind: 'later', cause: error };
   }
 }
 
@@ -123,29 +174,51 @@ class Run {
   /** @returns the exit code. @throws EngineError, RoleClaimLostError */
   async exec(
     { command, env }: RoleCommand,
-    options: { timeoutMs: number; onOutput?: (output: ExecOutput) => void },
+    options: Pick<ExecRequest, 'timeoutMs' | 'maxOutputBytes' | 'onOutput'>,
   ): Promise<number> {
     this.claim.assertHeld();
     const signal = AbortSignal.any([this.claim.signal, this.stopped]);
-    const dockerId = this.claim.row.dockerId ?? '';
-    const { exitCode } = await this.engine.exec(dockerId, { command, env, user: '0', signal, ...options });
+    const request: ExecRequest = { command, env, user: '0', end: endCommand(), signal, ...options };
+    const { exitCode } = await this.engine.exec(this.dockerId, request);
     return exitCode;
+  }
+
+  /** Whether the container of the claim runs, and has not been started again since the row told of it. */
+  async isStillTheSame(): Promise<boolean> {
+    const { runStartedAt } = this.claim.row;
+    try {
+      const observed = await this.engine.inspectContainer(this.dockerId);
+      if (observed?.state !== 'running') return false;
+      return runStartedAt === null || observed.startedAt === runStartedAt;
+    } catch (error) {
+      if (error instanceof EngineError) return false;
+      throw error;
+    }
   }
 
   /** The programs that the role is known by and that are not there; a word in their place where that cannot be told. */
   async missing(role: CatalogRole): Promise<string[]> {
     const found: Buffer[] = [];
-    const onOutput = ({ stream, data }: ExecOutput): void => {
-      if (stream === 'stdout') found.push(data);
-    };
-    const exitCode = await this.exec(probeCommand(role), { timeoutMs: SHORT_MS, onOutput });
+    const exitCode = await this.exec(probeCommand(role, this.claim.attempt), {
+      timeoutMs: SHORT_MS,
+      maxOutputBytes: PROBE_OUTPUT_BYTES,
+      onOutput: ({ stream, data }) => {
+        if (stream === 'stdout') found.push(data);
+      },
+    });
     if (exitCode === 0) return [];
     const names = Buffer.concat(found).toString().split('\n');
     const known = role.probe.filter((program) => names.includes(program));
     return known.length > 0 ? known : ['working installation'];
   }
+
+  private get dockerId(): string {
+    return this.claim.row.dockerId ?? '';
+  }
 }
 
-function failed(message: string, output = ''): RoleOutcome {
+const LATER: RoleOutcome = { kind: 'later', cause: 'the container was stopped or replaced meanwhile' };
+
+function failed(message: string, output = ''): Failed {
   return { kind: 'failed', message, output };
 }

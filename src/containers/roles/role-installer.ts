@@ -142,18 +142,24 @@ export class RoleInstaller implements OnModuleDestroy {
     const about = { container_id: id, role };
     switch (outcome.kind) {
       case 'installed':
-        await claim.settle('installed', roleInstalled);
+        await claim.succeed(roleInstalled);
         this.tries.delete(id);
         this.logger.info(about, 'the role is installed');
         return;
       case 'failed':
-        await claim.settle('failed', (row) => roleFailed(row, outcome));
+        if (!(await claim.fail((row) => roleFailed(row, outcome)))) {
+          this.tryAgain(id, await claim.release(), { cut: 0 });
+          return;
+        }
         this.tries.delete(id);
+        // Told first: a container that ends takes its role from whoever installs it.
+        if (outcome.isEndless === true) await this.installation.endContainer(claim.row.dockerId ?? '');
         this.logger.warn({ ...about, reason: outcome.message }, 'the role could not be installed');
         return;
       case 'cut':
         if ((this.tries.get(id)?.cuts ?? 0) + 1 >= MAX_CUTS) {
-          return this.conclude(claim, { kind: 'failed', message: CUT, output: outcome.output });
+          const { message = CUT, output } = outcome;
+          return this.conclude(claim, { kind: 'failed', message, output });
         }
         this.logger.info(about, 'the installation of the role was cut off');
         this.tryAgain(id, await claim.release(), { cut: 1 });

@@ -16,6 +16,9 @@ export class RoleClaimLostError extends Error {
   override readonly name = 'RoleClaimLostError';
 }
 
+/** An operation holds the container whose role failed. */
+class ContainerBusyError extends Error {}
+
 /** Nobody is at it: it is to be done, or whoever began has not been heard of for too long. */
 const OPEN = "(role_status = 'pending' OR (role_status = 'installing' AND role_claim_expires_at <= :now))";
 
@@ -67,13 +70,29 @@ export class RoleRepository {
     await this.write(ticket, { roleClaimExpiresAt: expiresAt }, eventOf);
   }
 
-  /** Writes the end of the installation with its event. @throws RoleClaimLostError: then nothing is told */
-  async settle(
-    ticket: RoleTicket,
-    roleStatus: 'installed' | 'failed',
-    eventOf: (row: ContainerRow) => EventDraft,
-  ): Promise<void> {
-    await this.write(ticket, { ...FREE, roleStatus, updatedAt: new Date() }, eventOf);
+  /** Writes that the role is installed, with its event. @throws RoleClaimLostError: then nothing is told */
+  async succeed(ticket: RoleTicket, eventOf: (row: ContainerRow) => EventDraft): Promise<void> {
+    await this.write(ticket, { ...FREE, roleStatus: 'installed', updatedAt: new Date() }, eventOf);
+  }
+
+  /**
+   * Writes that the role cannot be installed, with its event.
+   *
+   * @returns false if an operation holds the container: then nothing is written, as that may be why it failed
+   * @throws RoleClaimLostError: then nothing is told
+   */
+  async fail(ticket: RoleTicket, eventOf: (row: ContainerRow) => EventDraft): Promise<boolean> {
+    const ifAtRest = (row: ContainerRow): EventDraft => {
+      if (row.operation !== null) throw new ContainerBusyError(row.operation);
+      return eventOf(row);
+    };
+    try {
+      await this.write(ticket, { ...FREE, roleStatus: 'failed', updatedAt: new Date() }, ifAtRest);
+      return true;
+    } catch (error) {
+      if (error instanceof ContainerBusyError) return false;
+      throw error;
+    }
   }
 
   /** Leaves the role for later. @returns the row as it was then; null if the claim was lost already */

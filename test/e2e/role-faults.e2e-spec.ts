@@ -1,0 +1,90 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { io } from 'socket.io-client';
+import { ApiClient, SMALL } from '../support/api-client';
+import { BerthProcess } from '../support/berth-process';
+import { EventRecorder } from '../support/event-recorder';
+import { eventually } from '../support/eventually';
+import { RealDocker } from '../support/real-docker';
+import { openTestDatabase, TestDatabase } from '../support/test-database';
+
+jest.setTimeout(600_000);
+
+const ROLES = [{ name: 'tool', packages: { apk: ['tool'] }, probe: ['tool'] }];
+/** An apk that takes its time. */
+const APK = 'sleep 1; cp /bin/apk /bin/tool';
+const RESIZES = 10;
+
+/** What becomes of a server and of a container where the installation of a role meets what it does not expect. */
+describe('the installation of a role', () => {
+  const docker = new RealDocker();
+  const instance = `test-role-faults-${String(process.pid)}`;
+  const flooding = `berth/test:${instance}-flood`;
+  const installable = `berth/test:${instance}-apk`;
+  let folder: string;
+  let database: TestDatabase;
+  let berth: BerthProcess;
+  let api: ApiClient;
+  let events: EventRecorder;
+
+  beforeAll(async () => {
+    await docker.makeImageWithFloodingShell(flooding);
+    await docker.makeImage(installable, `printf '#!/bin/sh\n%s\n' '${APK}' > /bin/apk && chmod 755 /bin/apk`);
+    folder = await mkdtemp(join(tmpdir(), 'berth-roles-'));
+    await writeFile(join(folder, 'roles.json'), JSON.stringify({ roles: ROLES }));
+    database = await openTestDatabase();
+    berth = new BerthProcess({
+      ...{ DATABASE_URL: database.url, INSTANCE_ID: instance, ROLES_FILE: join(folder, 'roles.json') },
+      ...{ SWEEP_INTERVAL_SECONDS: '1', OPERATION_WAIT_SECONDS: '60' },
+    });
+    await berth.start();
+    api = await berth.user();
+    events = new EventRecorder(
+      io(berth.url, { auth: { token: api.token, after: 0 }, transports: ['websocket'], forceNew: true }),
+    );
+    await events.connected();
+  });
+
+  afterAll(async () => {
+    events.close();
+    await berth.stop();
+    await docker.removeInstance(instance);
+    for (const image of [flooding, installable]) await docker.docker.getImage(image).remove();
+    await database.drop();
+    await rm(folder, { recursive: true });
+  });
+
+  it('must not cost the server its memory where the shell of an image writes without end, nor go on for ever', async () => {
+    const before = await berth.peakMemoryMb();
+    const { db_id, id } = await api.running({ custom_image: flooding, role: 'tool' });
+    const { data } = await events.next('container_error', { db_id }, 120_000);
+    expect(data).toMatchObject({ reason: 'role_failed', message: expect.stringMatching(/writes output without end/) });
+    expect(JSON.stringify(data)).not.toMatch(/OCI|BERTH_ROLE|\/bin\/|command -v/);
+    expect((await berth.peakMemoryMb()) - before).toBeLessThan(128);
+    // Nothing but its own end stops what runs in such a container.
+    await eventually(async () => expect((await docker.inspect(id)).State.Running).toBe(false), { timeoutMs: 60_000 });
+    await events.next('container_stopped', { db_id });
+    expect((await api.get(db_id)).body).toMatchObject({ status: 'stopped', role_status: 'failed' });
+  });
+
+  it('must not be told as failed where resizes replace its container, but be done in the last one', async () => {
+    for (let round = 0; round < RESIZES; round += 1) {
+      const { db_id } = await api.running({ custom_image: installable, role: 'tool' });
+      const sizes = [{ memory_mb: 300 }, { memory_mb: 320 }];
+      const resized = await Promise.all(
+        sizes.map((size) => api.update(db_id, { name: `resized-${String(round)}`, ...SMALL, ...size })),
+      );
+      expect(resized.map(({ status }) => status)).toEqual([200, 200]);
+      await eventually(
+        async () => expect((await api.get(db_id)).body).toMatchObject({ status: 'running', role_status: 'installed' }),
+        { timeoutMs: 60_000, what: () => JSON.stringify(events.events.slice(-3)) },
+      );
+      const told = events.events.filter(
+        ({ type, data }) => type === 'container_error' && 'db_id' in data && data.db_id === db_id,
+      );
+      expect(told).toEqual([]);
+      await api.delete(db_id);
+    }
+  });
+});
