@@ -26,11 +26,17 @@ export const STATUS_TRANSITIONS: Readonly<Record<ContainerStatus, readonly Conta
 export type Verb = 'create' | 'start' | 'stop' | 'delete' | 'update';
 
 /**
- * What can hold a container: at most one of these at a time. Beside the verbs there are the two ways back from one that
- * failed: `undo` makes Docker what the row says, `reconcile` makes the row what Docker says. `purge` holds a deleted row while
- * its data is removed.
+ * What can hold a container: at most one of these at a time. Beside the verbs there are the ways back from one that failed:
+ * `undo` makes Docker what the row says, `reconcile` makes the row what Docker says. `restart` is an `undo` that failed itself:
+ * the row says by now that the container is stopped, which is true, and it has yet to be started again. `purge` holds a deleted
+ * row while its data is removed.
  */
-export type Operation = Verb | 'undo' | 'reconcile' | Ending | 'purge';
+export type Operation = Verb | 'undo' | 'restart' | 'reconcile' | Ending | 'purge';
+
+/** Operations that are rolled back to the state before them; the row follows wherever the others got to. */
+export function isRolledBack(operation: Operation | null): boolean {
+  return operation === 'update' || operation === 'undo' || operation === 'restart';
+}
 
 /** Stops that nobody asks for: the session or run is over, or nobody uses the container. */
 export type Ending = 'expire' | 'idle';

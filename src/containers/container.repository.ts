@@ -169,11 +169,24 @@ export class ContainerRepository {
     return result.affected === 1;
   }
 
-  /** Lets go of the container without having settled: it is for whoever claims it next to do what `as` says first. */
-  async abandon(claim: { id: string; operationId: string; as: Operation; now: Date }): Promise<void> {
-    await this.held(claim)
-      .set({ operation: claim.as, operationExpiresAt: claim.now, revision: () => 'revision + 1' })
-      .execute();
+  /**
+   * Releases the claim without an outcome, together with a change that was seen; the next holder must handle `as` first.
+   *
+   * @throws ClaimLostError
+   */
+  async abandon(change: ContainerChange, { as, now }: { as: Operation; now: Date }): Promise<ContainerRow> {
+    const released = { operation: as, operationExpiresAt: now };
+    try {
+      return await this.write({ ...change, patch: { ...change.patch, ...released } }, { underClaim: true });
+    } catch (error) {
+      if (!(error instanceof ClaimLostError)) throw error;
+      // Or an earlier write of this operation was committed whose answer was lost, and the row is not as it was read.
+      const { id, operationId } = change.row;
+      const update = this.held({ id, operationId: operationId ?? '' });
+      const { affected } = await update.set({ ...released, revision: () => 'revision + 1' }).execute();
+      if (affected !== 1) throw error;
+      return { ...change.row, ...released };
+    }
   }
 
   /** Asks the holder of a running creation to give up. @returns whether one is running */

@@ -31,6 +31,7 @@ import { Reconciler } from './lifecycle/reconciler';
 import { Recovery } from './lifecycle/recovery';
 import { RunLimits } from './lifecycle/run-limits';
 import { Restoration } from './lifecycle/restoration';
+import { RollbackRetries } from './lifecycle/rollback-retries';
 import { ShutdownDrain } from './lifecycle/shutdown-drain';
 import { WayBack } from './lifecycle/way-back';
 import { RoleInstallation } from './roles/role-installation';
@@ -73,6 +74,7 @@ import { StatusWait } from './status-wait';
     Purge,
     Restoration,
     Reconciler,
+    RollbackRetries,
     ShutdownDrain,
     RunLimits,
     DueContainers,

@@ -97,9 +97,8 @@ describe('an operation that meets another, or what it did not expect', () => {
     await hold.reached;
     const held = await row();
     // As another process does that believes this one dead.
-    await berth.app.get(ContainerRepository).abandon({
-      ...{ id: dbId, operationId: held.operationId ?? '', as: 'reconcile', now: new Date(0) },
-    });
+    const repository = berth.app.get(ContainerRepository);
+    await repository.abandon({ row: held, patch: {}, events: [] }, { as: 'reconcile', now: new Date(0) });
     await eventually(async () => expect(await row()).toMatchObject({ operation: 'reconcile' }));
     hold.release();
     // The queue of this process still has it; the row's new holder is whoever claims next.

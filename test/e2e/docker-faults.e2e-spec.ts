@@ -84,8 +84,24 @@ describe('a fault at any call to Docker', () => {
     expect((await api.stop(db_id)).status).toBe(200);
   });
 
+  it('must show that neither the new nor the old container of a resize starts, and start it when that works', async () => {
+    const { db_id, id } = await api.running();
+    const before = (await api.get(db_id)).body;
+    // No sweep comes meanwhile.
+    proxy.onCall = (call) => (call.endsWith('/start') ? { fault: 'refuse' } : null);
+    const answer = await api.update(db_id, { name: before['name'], memory_mb: 512, cpu_shares: 750, disk_mb: 2048 });
+    expect(answer.status).toBe(500);
+    await eventually(async () => expect((await api.get(db_id)).body).toMatchObject({ id, status: 'stopped' }));
+    proxy.onCall = () => null;
+    await eventually(async () =>
+      expect((await api.get(db_id)).body).toMatchObject({ id, status: 'running', resources: before['resources'] }),
+    );
+    await expectSettled(api, docker, db_id);
+  });
+
   function disarm(): void {
     proxy.arm(null);
+    proxy.onCall = () => null;
     hanging = null;
   }
 

@@ -12,7 +12,7 @@ describe('a claim', () => {
     const row = { id: 'one', operation: 'stop', operationId: 'mine', operationExpiresAt } as Partial<ContainerRow>;
     return new Claim({
       row: row as ContainerRow,
-      ...{ interrupted: null, termMs: TERM_MS, onEnd: () => undefined },
+      ...{ interrupted: null, termMs: TERM_MS, onEnd: () => undefined, onAbandoned: () => undefined },
       repository: {} as ContainerRepository,
       signals: { on: () => () => undefined, publish: () => undefined },
     });

@@ -20,6 +20,8 @@ interface ClaimOptions {
   readonly signals: Signals;
   readonly termMs: number;
   readonly onEnd: () => void;
+  /** The claim ended, and something is left to do. */
+  readonly onAbandoned: (containerId: string) => void;
 }
 
 /** The right to operate on one container, renewed until it ends in `settle` or `abandon`. */
@@ -107,13 +109,20 @@ export class Claim {
     return this.current;
   }
 
-  /** Ends the claim unsettled: whoever claims next first does what `as` says. */
-  async abandon(as: Operation): Promise<void> {
-    const { id, operationId } = this.current;
+  /**
+   * Ends the claim unsettled: whoever claims next first does what `as` says.
+   *
+   * @param seen what the row follows all the same
+   * @throws ClaimLostError; what the database throws: then the claim runs out by itself
+   */
+  async abandon(
+    as: Operation,
+    seen: { readonly patch: ContainerPatch; readonly events: readonly EventDraft[] } = { patch: {}, events: [] },
+  ): Promise<void> {
     try {
-      if (operationId !== null) await this.options.repository.abandon({ id, operationId, as, now: new Date() });
+      this.current = await this.options.repository.abandon({ row: this.current, ...seen }, { as, now: new Date() });
+      this.options.onAbandoned(this.current.id);
     } finally {
-      // Where not even the database answers, the claim runs out by itself.
       this.end();
     }
   }

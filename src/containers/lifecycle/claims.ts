@@ -19,6 +19,7 @@ const POLL_MS = 100;
 @Injectable()
 export class ContainerClaims {
   private readonly queue = new LocalQueue();
+  private readonly abandonListeners: ((containerId: string) => void)[] = [];
 
   constructor(
     private readonly repository: ContainerRepository,
@@ -86,6 +87,11 @@ export class ContainerClaims {
     }
   }
 
+  /** Calls `listener` whenever a claim of this process ends with something left to do. It must not throw. */
+  onAbandoned(listener: (containerId: string) => void): void {
+    this.abandonListeners.push(listener);
+  }
+
   private async claimBefore(
     deadline: number,
     first: ContainerRow,
@@ -117,6 +123,7 @@ export class ContainerClaims {
       signals: this.signals,
       termMs: this.config.OPERATION_CLAIM_SECONDS * 1000,
       onEnd: leave,
+      onAbandoned: (containerId) => this.abandonListeners.forEach((listener) => listener(containerId)),
     });
   }
 

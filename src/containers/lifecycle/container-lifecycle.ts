@@ -146,7 +146,7 @@ export class ContainerLifecycle {
         await this.recovery.recover(claim, way);
         await claim.settle({});
       } catch (error) {
-        await claim.abandon(way);
+        await this.wayBack.giveUp(claim, way);
         throw error;
       }
     });
@@ -162,7 +162,7 @@ export class ContainerLifecycle {
       const claim = await this.claims.acquire(row, verb, waitMs);
       const { interrupted } = claim;
       try {
-        await this.wayBack.takeOver(claim);
+        await this.wayBack.takeOver(claim, verb);
         return await work(claim, interrupted);
       } catch (error) {
         await this.wayBack.goBack(claim, verb, error);

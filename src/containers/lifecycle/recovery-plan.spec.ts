@@ -114,6 +114,12 @@ describe('the way back', () => {
     expect(recover('running', 'undo', [listed('A', 'exited')])).toBe('start A');
   });
 
+  it('must start again what could not be started when the rollback was first tried, and has been told of as stopped', () => {
+    expect(recover('stopped', 'restart', [listed('A', 'exited'), listed('B', 'created')])).toBe('remove B, start A');
+    expect(recover('stopped', 'restart', [listed('A', 'running')])).toBe('');
+    expect(recover('stopped', 'restart', [])).toBe('');
+  });
+
   it('must have nothing to do where Docker is as the row says', () => {
     for (const operation of ['create', 'start', 'stop', 'delete', 'update', 'undo', 'reconcile'] as const) {
       expect(recover('running', operation, [listed('A', 'running')])).toBe('');

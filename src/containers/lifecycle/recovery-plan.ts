@@ -1,6 +1,6 @@
 import type { ListedContainer, ListedVolume, ObservedContainer } from '../../docker';
 import type { ContainerRow } from '../container.entity';
-import type { Operation } from '../container-state';
+import { isRolledBack, type Operation } from '../container-state';
 import { containerName } from './plan';
 
 /** One call to the engine on what was found in it, and why. */
@@ -9,9 +9,6 @@ export type RecoveryStep = { readonly because: string } & (
   | { readonly do: 'rename_container'; readonly dockerId: string; readonly name: string }
   | { readonly do: 'remove_volume'; readonly volume: string }
 );
-
-/** Operations whose way back is the state before them; the others are followed where they got to. */
-const TAKEN_BACK: readonly (Operation | null)[] = ['update', 'undo'];
 
 /**
  * The way back from an operation that failed or whose process died, at whatever step: decided from the row and from what
@@ -49,7 +46,8 @@ function ofContainers({
     .map(({ dockerId }) => ({ do: 'remove_container', dockerId, because: 'the row does not know it' }));
   if (!current) return steps;
   const down = current.state === 'exited' || current.state === 'created';
-  if (down && row.status === 'running' && TAKEN_BACK.includes(interrupted)) {
+  const ran = row.status === 'running' || (row.status === 'stopped' && interrupted === 'restart');
+  if (down && ran && isRolledBack(interrupted)) {
     steps.push({ do: 'start_container', dockerId: current.dockerId, because: 'it ran before the operation' });
   }
   const name = containerName(row.id);

@@ -43,17 +43,28 @@ export class Recovery {
 
   /** Lets the row follow Docker, under the claim. @throws EngineError */
   async look(claim: Claim, interrupted: Operation | null = null): Promise<void> {
-    const { row } = claim;
-    if (row.dockerId === null) return;
+    const followed = await this.compare(claim.row, interrupted);
+    if (followed) await claim.record(followed.patch, followed.events);
+  }
+
+  /**
+   * Looks at the row's container in Docker.
+   *
+   * @param interrupted what was going on; says whether an end that is seen was one that was wanted
+   * @returns what the row has to follow; null where it agrees
+   * @throws EngineError
+   */
+  async compare(row: ContainerRow, interrupted: Operation | null): Promise<Followed | null> {
+    if (row.dockerId === null) return null;
     const observed = await this.engine.inspectContainer(row.dockerId);
     const terms = await this.limits.termsOf(row.userId);
-    let followed: Followed | null = followObservation(row, observed, { death: null, terms });
+    const followed = followObservation(row, observed, { death: null, terms });
     // A stop of our own is no exit, even if its end was seen by another.
     if (followed?.patch.status === 'stopped' && observed !== null) {
-      if (interrupted === 'stop' || interrupted === 'delete') followed = settleStopped(row);
-      if (isEnding(interrupted)) followed = settleStopped(row, interrupted);
+      if (interrupted === 'stop' || interrupted === 'delete') return settleStopped(row);
+      if (isEnding(interrupted)) return settleStopped(row, interrupted);
     }
-    if (followed) await claim.record(followed.patch, followed.events);
+    return followed;
   }
 
   /** Whether Docker says that the row's container is no more. @throws EngineError when Docker does not say */

@@ -4,7 +4,7 @@ import { EngineError } from '../../docker';
 import { DomainError, ErrorCode } from '../../errors';
 import { LOGGER } from '../../logging';
 import { ClaimLostError } from '../container.repository';
-import { type Ending, isEnding, type Operation, type Verb } from '../container-state';
+import { type Ending, isEnding, isRolledBack, type Operation, type Verb } from '../container-state';
 import { CancelledError, Claim } from './claim';
 import { Recovery } from './recovery';
 import { settleFailedCreation, type Settlement } from './settlement';
@@ -32,10 +32,18 @@ export class WayBack {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** Deals with what a dead holder left. A creation that something else takes over from has failed. */
-  async takeOver(claim: Claim): Promise<void> {
+  /**
+   * Deals with what an operation left that was interrupted, or could not be rolled back, before `verb` goes on from there. A
+   * creation that something else takes over from has failed.
+   *
+   * @throws EngineError, ClaimLostError
+   */
+  async takeOver(claim: Claim, verb: Verb | Ending): Promise<void> {
     if (claim.interrupted === null) return;
-    await this.recovery.recover(claim, claim.interrupted);
+    // Only an update goes on from a container that runs again. A stop or a delete must not depend on a start, and a start
+    // knows how to deal with a container that cannot be started any more.
+    const needless = verb !== 'update' && isRolledBack(claim.interrupted);
+    await this.recovery.recover(claim, needless ? 'reconcile' : claim.interrupted);
     if (claim.row.status === 'creating') {
       const { patch, events } = settleFailedCreation(claim.row, INTERRUPTED);
       await claim.record(patch, events);
@@ -70,8 +78,20 @@ export class WayBack {
         return;
       }
       this.logger.error({ err: fault, container_id: id, operation: verb }, `${verb} could not be taken back yet`);
-      await claim.abandon(verb === 'create' ? 'create' : way).catch(() => undefined);
+      await this.giveUp(claim, verb === 'create' ? 'create' : way);
     }
+  }
+
+  /**
+   * Ends a claim whose rollback failed, for `RollbackRetries` and whoever claims next. Where Docker still shows the container,
+   * the row follows it in the same transaction, so that nobody is told of a container that runs while it does not. Never throws.
+   *
+   * @param way what is left to do
+   */
+  async giveUp(claim: Claim, way: Operation): Promise<void> {
+    const followed = await this.recovery.compare(claim.row, way).catch(() => null);
+    const mustRunAgain = isRolledBack(way) && claim.row.status === 'running' && followed?.patch.status === 'stopped';
+    await claim.abandon(mustRunAgain ? 'restart' : way, followed ?? NOTHING).catch(() => undefined);
   }
 
   /** What the caller is told of it. */

@@ -1,0 +1,146 @@
+import { ContainerRepository } from '../../src/containers/container.repository';
+import { EngineError } from '../../src/docker';
+import { Answer, SMALL } from '../support/api-client';
+import { Berth, TestUser } from '../support/berth';
+import { claimAsDead } from '../support/claim-as-dead';
+import { EventRecorder } from '../support/event-recorder';
+import { eventually } from '../support/eventually';
+import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+
+const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
+const EVERY_TIME = { times: 1_000_000 } as const;
+
+describe('an operation that fails and cannot be rolled back', () => {
+  let daemon: FakeDaemon;
+  let engine: FakeEngine;
+  let berth: Berth;
+  let user: TestUser;
+  let events: EventRecorder;
+  let dbId: string;
+  let dockerId: string;
+
+  beforeEach(async () => {
+    daemon = new FakeDaemon();
+    engine = new FakeEngine(daemon);
+    // No sweep but the one at the start: what the row follows must not wait for one.
+    const environment = { INSTANCE_ID: 'failed-rollbacks', SWEEP_INTERVAL_SECONDS: '3600' };
+    berth = await Berth.start({ engine, environment });
+    user = await berth.user();
+    ({ db_id: dbId, id: dockerId } = await user.api.running({ name: 'one' }));
+    events = await berth.record(user);
+  });
+
+  afterEach(async () => {
+    engine.forget();
+    await berth.stop();
+    expect(daemon.violations).toEqual([]);
+  });
+
+  const resize = (): Promise<Answer> => user.api.update(dbId, { name: 'one', ...LARGER });
+
+  it('must show at once that the container of a resize does not run, and start it as soon as that works', async () => {
+    engine.failOn('startContainer', EVERY_TIME);
+    expect(await resize()).toMatchObject({ status: 500, body: { error: 'failed to update settings' } });
+    expect((await user.api.get(dbId)).body).toMatchObject({ id: dockerId, status: 'stopped', resources: SMALL });
+    await events.next('container_stopped', { id: dockerId, reason: 'exited' });
+    engine.forget();
+    await expectRunsAgain();
+    expect(events.types()).toEqual(['container_stopped', 'container_started']);
+  });
+
+  it('must show it of a deletion that stopped the container and could not remove it', async () => {
+    engine.failOn('removeContainer', EVERY_TIME);
+    engine.failOn('startContainer', EVERY_TIME);
+    expect((await user.api.delete(dbId)).status).toBe(500);
+    expect((await user.api.get(dbId)).body).toMatchObject({ id: dockerId, status: 'stopped' });
+    engine.forget();
+    await expectRunsAgain();
+    expect(events.types()).toEqual(['container_stopped', 'container_started']);
+  });
+
+  it('must follow soon after a start or a stop that took effect unseen', async () => {
+    engine.failOn('stopContainer', { when: 'after' });
+    engine.failOn('listContainers', { times: 2 });
+    expect((await user.api.stop(dbId)).status).toBe(500);
+    await events.next('container_stopped', { id: dockerId });
+    await expectFree({ status: 'stopped' });
+    engine.failOn('startContainer', { when: 'after' });
+    engine.failOn('listContainers', { times: 2 });
+    expect((await user.api.start(dbId)).status).toBe(500);
+    await events.next('container_started', { id: dockerId });
+    await expectFree({ status: 'running' });
+    expect(events.types()).toEqual(['container_stopped', 'container_started']);
+  });
+
+  it('must do the same where it takes over from a process that died', async () => {
+    const row = await berth.app.get(ContainerRepository).findById(dbId);
+    if (!row) throw new Error('there is no row');
+    await claimAsDead(berth, row, 'update');
+    daemon.stop(dockerId);
+    engine.failOn('startContainer', EVERY_TIME);
+    expect((await resize()).status).toBe(500);
+    await events.next('container_stopped', { id: dockerId });
+    engine.forget();
+    await expectRunsAgain();
+    expect(events.types()).toEqual(['container_stopped', 'container_started']);
+  });
+
+  it('must change nothing while Docker is away, and roll back as soon as it is there again', async () => {
+    const hold = engine.holdOn('stopContainer', { when: 'after' });
+    const resizing = resize();
+    await hold.reached;
+    daemon.down = true;
+    hold.release();
+    expect((await resizing).status).toBe(500);
+    const calls = engine.callsOf('listContainers');
+    await eventually(() => expect(engine.callsOf('listContainers')).toBeGreaterThan(calls));
+    expect((await user.api.get(dbId)).body).toMatchObject({ id: dockerId, status: 'running' });
+    expect(events.types()).toEqual([]);
+    daemon.down = false;
+    await expectFree({ status: 'running' });
+    expect(daemon.running(dbId).map((container) => container.dockerId)).toEqual([dockerId]);
+    await events.next('container_started');
+    expect(events.types()).toEqual(['container_stopped', 'container_started']);
+  });
+
+  it.each<[string, () => Promise<unknown>, readonly string[]]>([
+    ['stop', () => user.api.stop(dbId), ['container_stopped']],
+    ['delete', () => user.api.delete(dbId), ['container_stopped', 'container_deleted']],
+  ])('must not stand in the way of a %s, which needs no start', async (_verb, act, told) => {
+    engine.failOn('startContainer', EVERY_TIME);
+    expect((await resize()).status).toBe(500);
+    expect(await act()).toMatchObject({ status: 200 });
+    engine.forget();
+    await events.next(told.at(-1) === 'container_deleted' ? 'container_deleted' : 'container_stopped');
+    expect(daemon.running(dbId)).toEqual([]);
+    // What was owed is settled: nothing starts the container any more.
+    if (told.length === 1) await expectFree({ status: 'stopped' });
+    expect(events.types()).toEqual(told);
+  });
+
+  it('must not stand in the way of a start, which recreates a container that can never run again', async () => {
+    engine.failOn('startContainer', { ...EVERY_TIME, error: new EngineError('container_broken', 'injected') });
+    expect((await resize()).status).toBe(500);
+    engine.forget();
+    engine.failOn('startContainer', { error: new EngineError('container_broken', 'injected') });
+    const started = await user.api.start(dbId);
+    expect(started).toMatchObject({ status: 200, body: { status: 'running' } });
+    await events.next('container_started');
+    expect(daemon.running(dbId)).toHaveLength(1);
+    expect(events.types()).toEqual(['container_stopped', 'container_started']);
+  });
+
+  async function expectFree(expected: Readonly<Record<string, unknown>>): Promise<void> {
+    await eventually(async () =>
+      expect(await berth.app.get(ContainerRepository).findById(dbId)).toMatchObject({ ...expected, operation: null }),
+    );
+  }
+
+  async function expectRunsAgain(): Promise<void> {
+    await events.next('container_started', { id: dockerId });
+    await expectFree({ status: 'running', memoryMb: SMALL.memory_mb });
+    expect([...daemon.containers.values()].map(({ name, state }) => [name, state])).toEqual([
+      [`berth-${dbId}`, 'running'],
+    ]);
+  }
+});
