@@ -20,7 +20,7 @@ import { DeletedContainers } from './deleted-containers';
 import * as answer from './dto/container-answers';
 import { containerFacts } from './dto/container-facts';
 import type { ContainerListView } from './dto/container-list-view';
-import { containerView, ContainerView } from './dto/container-view';
+import { containerView, ContainerView, type ViewedAt } from './dto/container-view';
 import { listedContainer } from './dto/listed-container-view';
 import type { CreateContainerDto } from './dto/create-container.dto';
 import type { ListContainersDto } from './dto/list-containers.dto';
@@ -131,18 +131,21 @@ export class ContainersService {
     const limit = query.limit ?? DEFAULT_PAGE;
     // Read before the rows: a change between the two is told twice rather than never.
     const eventSeq = await this.eventLog.lastSeq(caller.userId);
-    const [rows, count, agents] = await Promise.all([
+    const [rows, live, agents] = await Promise.all([
       this.rows(caller, { ...query, limit: limit + 1 }),
       this.repository.countLive(caller.userId),
       this.agentsBeside(caller, query),
     ]);
     const page = rows.slice(0, limit);
     const last = rows.length > limit ? page.at(-1) : undefined;
-    const now = this.clock.now();
+    const at = this.viewedAt(caller);
+    const containers = [...page.map((row) => listedContainer(row, at)), ...agents];
+    const tierLimit = this.tiers.limitsOf(caller.tier).containers;
     return {
-      containers: [...page.map((row) => listedContainer(row, now)), ...agents],
-      count,
-      limit: this.tiers.limitsOf(caller.tier).containers,
+      containers,
+      count: containers.length,
+      usage: { containers: live, limit: tierLimit },
+      limit: tierLimit,
       event_seq: eventSeq,
       next_cursor: last ? encodeCursor(last) : null,
     };
@@ -151,7 +154,7 @@ export class ContainersService {
   async get(caller: Caller, id: string): Promise<ContainerView | AgentView> {
     const agentId = agentIdOf(id);
     if (agentId !== null) return this.agents.get(caller, agentId);
-    return containerView(await this.find(caller, id), this.clock.now());
+    return containerView(await this.find(caller, id), this.viewedAt(caller));
   }
 
   /**
@@ -253,6 +256,10 @@ export class ContainersService {
     if (!row) throw new DomainError('container_not_found');
     assertOwner(caller, row);
     return row;
+  }
+
+  private viewedAt(caller: Caller): ViewedAt {
+    return { now: this.clock.now(), sessionEnd: caller.sessionExpiresAt };
   }
 
   /** Agents have no status of a container's, and no pages: all of them are on the first. */

@@ -11,6 +11,7 @@ import { ContainerStoppedView, stopped } from './dto/container-answers';
 import { listedContainer, type ListedContainerView, type ListedStatus } from './dto/listed-container-view';
 import { ContainerLifecycle } from './lifecycle/container-lifecycle';
 import { Reconciler } from './lifecycle/reconciler';
+import { RunLimits } from './lifecycle/run-limits';
 import type { SweepReport } from './lifecycle/sweep-tally';
 
 /** What operators may do with anybody's containers, by the same lifecycle. Who may be one, the caller has to know. */
@@ -21,6 +22,7 @@ export class ContainersOperator {
     private readonly deleted: DeletedContainers,
     private readonly lifecycle: ContainerLifecycle,
     private readonly reconciler: Reconciler,
+    private readonly limits: RunLimits,
     private readonly clock: Clock,
   ) {}
 
@@ -42,7 +44,11 @@ export class ContainersOperator {
       (row) => row,
     );
     const now = this.clock.now();
-    return { ...page, items: page.items.map((row) => listedContainer(row, now)) };
+    const sessionEnds = await this.limits.sessionEndsOf(page.items.map((row) => row.userId));
+    const items = page.items.map((row) =>
+      listedContainer(row, { now, sessionEnd: sessionEnds.get(row.userId) ?? null }),
+    );
+    return { ...page, items };
   }
 
   /** @throws DomainError `container_not_found`, `stop_failed`, `operation_in_progress` */

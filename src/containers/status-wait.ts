@@ -37,7 +37,9 @@ export class StatusWait {
     try {
       for (;;) {
         const row = await this.containers.find(caller, found.id);
-        if (row.status === options.status) return containerView(row, this.clock.now());
+        if (row.status === options.status) {
+          return containerView(row, { now: this.clock.now(), sessionEnd: caller.sessionExpiresAt });
+        }
         if (Date.now() >= deadline) {
           throw new DomainError('status_not_reached', { fields: { status: row.status } });
         }

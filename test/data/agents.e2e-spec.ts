@@ -146,7 +146,11 @@ describe('agents', () => {
         (containers as Record<string, unknown>[]).map((each) => each['db_id'] ?? each['id']);
       expect(idsOf(first['containers'])).toEqual([ids[0], agent.id]);
       expect(idsOf(second['containers'])).toEqual([ids[1]]);
-      expect(first).toMatchObject({ count: 2, limit: 10 });
+      const usage = { containers: 2, limit: 10 };
+      expect(first).toMatchObject({ count: 2, usage, limit: 10 });
+      expect(second).toMatchObject({ count: 1, usage, limit: 10 });
+      const named = (await user.api.call('GET', '/api/containers?name=here')).body;
+      expect(named).toMatchObject({ count: 1, usage, limit: 10 });
       expect(idsOf(await listed('?name=here'))).toEqual([agent.id]);
       expect(await listed('?name=away')).toEqual([]);
       expect(idsOf(await listed('?status=error'))).toEqual([]);

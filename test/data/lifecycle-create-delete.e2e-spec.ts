@@ -132,11 +132,15 @@ describe('the management operations on real Docker under gVisor', () => {
       expect(refused).toHaveLength(25);
       expect(refused[0]?.body).toMatchObject({ error: 'container limit reached', current: 5, limit: 5, tier: 'free' });
       const listed = await free.api.call('GET', '/api/containers');
-      expect(listed.body).toMatchObject({ count: 5, limit: 5 });
+      expect(listed.body).toMatchObject({ count: 5, usage: { containers: 5, limit: 5 }, limit: 5 });
       for (const { body } of answers.filter(({ status }) => status === 202)) {
         expect((await free.api.delete(String(body['db_id']))).status).toBe(200);
       }
-      expect((await free.api.call('GET', '/api/containers')).body).toMatchObject({ count: 0, containers: [] });
+      expect((await free.api.call('GET', '/api/containers')).body).toMatchObject({
+        count: 0,
+        usage: { containers: 0 },
+        containers: [],
+      });
     });
   });
 

@@ -1,3 +1,4 @@
+import { ApiClient } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { EventRecorder } from '../support/event-recorder';
 import { eventually } from '../support/eventually';
@@ -81,6 +82,62 @@ describe('what the status of a container promises', () => {
     const id = await failedAndLeftRunning();
     expect((await user.api.delete(id)).status).toBe(200);
     expect(daemon.running(id)).toEqual([]);
+  });
+
+  describe('expires_at', () => {
+    const shown = async ({ api }: TestUser, id: string): Promise<unknown[]> => {
+      const admin = await berth.user('pro', ['admin']);
+      const { body } = await api.call('GET', '/api/containers');
+      const all = await admin.api.call('GET', '/api/admin/containers');
+      const listed = [body, all.body].flatMap(({ containers }) => containers as Record<string, unknown>[]);
+      const one = await api.get(id);
+      return [one.body, ...listed.filter(({ db_id }) => db_id === id)].map(({ expires_at }) => expires_at);
+    };
+
+    it('must be null whenever a container without a session does not run, and a vanished run must keep its end', async () => {
+      user = await berth.user('free');
+      events = await berth.record(user);
+      const { id, db_id } = await user.api.running();
+      const [end, ...same] = await shown(user, db_id);
+      expect([end, ...same]).toEqual(Array(3).fill(expect.any(String)));
+      daemon.vanish(id);
+      await events.next('container_stopped', { reason: 'missing' });
+      expect(await shown(user, db_id)).toEqual([null, null, null]);
+      await user.api.start(db_id);
+      expect(await shown(user, db_id)).toEqual([end, end, end]);
+      await user.api.stop(db_id);
+      expect(await shown(user, db_id)).toEqual([null, null, null]);
+      await user.api.start(db_id);
+      await user.api.delete(db_id);
+      const { body } = await user.api.call('GET', '/api/containers?status=deleted');
+      expect(body['containers']).toEqual([expect.objectContaining({ db_id, expires_at: null })]);
+      await user.api.call('POST', `/api/containers/${db_id}/restore`);
+      expect(await shown(user, db_id)).toEqual([null, null, null]);
+      expect(await shown(user, await failed())).toEqual([null, null, null]);
+    });
+
+    it('must be the end of the session for what is a guest’s, whether it runs or not', async () => {
+      const login = await user.api.call('POST', '/api/auth/guest', { username: 'visitor' });
+      const end = login.body['expires_at'];
+      const api = new ApiClient(berth.url, String(login.body['token']));
+      const guest = { ...user, api };
+      const { id, db_id } = await api.running();
+      expect(await shown(guest, db_id)).toEqual([end, end, end]);
+      daemon.vanish(id);
+      await eventually(async () => expect((await api.get(db_id)).body).toMatchObject({ status: 'stopped' }));
+      expect(await shown(guest, db_id)).toEqual([end, end, end]);
+    });
+  });
+
+  it('count must be the length of the list, and usage what the tier counts', async () => {
+    const free = await berth.user('free');
+    const usage = { containers: 3, limit: 5 };
+    for (const name of ['one', 'two', 'three']) await free.api.create({ name });
+    for (const query of ['', '?name=two', '?status=stopped', '?limit=2', '?status=deleted']) {
+      const { body } = await free.api.call('GET', `/api/containers${query}`);
+      expect([query, body]).toEqual([query, expect.objectContaining({ usage, limit: 5 })]);
+      expect([query, body['count']]).toEqual([query, (body['containers'] as unknown[]).length]);
+    }
   });
 
   /** A container whose creation failed and left nothing. */

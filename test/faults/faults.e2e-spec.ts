@@ -147,7 +147,7 @@ describe(`operations under faults (BERTH_TEST_SEED=${String(seed)})`, () => {
     await Promise.all(
       truth.users.map(async ({ name, limit, list }, userIndex) => {
         const token = users[userIndex]?.user.token ?? '';
-        const left = limit - list.count;
+        const left = limit - list.usage.containers;
         const asked = Array.from({ length: left + 2 }, (_none, index) => {
           const { url } = cluster.members[index % cluster.members.length] ?? {};
           return new ApiClient(url ?? '', token).create(SIZES[0]);

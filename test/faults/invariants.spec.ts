@@ -45,7 +45,7 @@ function event(seq: number, type: string, changes: Partial<ContainerFacts> = {})
 
 function user(changes: Partial<UserTruth> = {}): UserTruth {
   const events = [event(1, 'container_created', { status: 'creating' }), event(2, 'container_started')];
-  const list = { containers: [facts()], count: 1, event_seq: 2 };
+  const list = { containers: [facts()], count: 1, usage: { containers: 1 }, event_seq: 2 };
   return { id: 'u', name: 'ada', limit: 1, list, events, followed: events, ...changes };
 }
 
@@ -131,6 +131,7 @@ describe('the invariants', () => {
     ['one more row than is listed', { rows: [row(), row({ id: 'e' })], users: [user({ limit: 2 })] }],
     ['more rows than the tier allows', { users: [user({ limit: 0 })] }],
     ['another count', { users: [user({ list: { ...user().list, count: 2 } })] }],
+    ['another usage', { users: [user({ list: { ...user().list, usage: { containers: 2 } } })] }],
     ['a row that is listed and deleted', { rows: [row(GONE)] }],
   ])('wrongCounts must find %s', (_what, changes) => {
     expect(invariants.wrongCounts(truth(changes))).toHaveLength(1);

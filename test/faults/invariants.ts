@@ -80,7 +80,7 @@ export function lostData({ rows, volumes }: Truth, marksOf: MarksOf): string[] {
 export function wrongCounts({ rows, users }: Truth): string[] {
   return users.flatMap(({ id, name, limit, list }) => {
     const rowsOf = live(rows).filter(({ user_id }) => user_id === id).length;
-    const counts = { rows: rowsOf, listed: list.containers.length, count: list.count };
+    const counts = { rows: rowsOf, listed: list.containers.length, count: list.count, usage: list.usage.containers };
     const wrong = Object.values(counts).some((count) => count !== rowsOf) || rowsOf > limit;
     return wrong ? [`${name} has ${JSON.stringify(counts)}, limit ${String(limit)}`] : [];
   });

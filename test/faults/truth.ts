@@ -49,8 +49,13 @@ export interface UserTruth {
   readonly name: string;
   /** How many containers the tier allows. */
   readonly limit: number;
-  /** `containers`, `count` and `event_seq` of `GET /api/containers`. */
-  readonly list: { readonly containers: readonly ContainerFacts[]; readonly count: number; readonly event_seq: number };
+  /** Of `GET /api/containers`. */
+  readonly list: {
+    readonly containers: readonly ContainerFacts[];
+    readonly count: number;
+    readonly usage: { readonly containers: number };
+    readonly event_seq: number;
+  };
   /** All pages of `GET /api/events`. */
   readonly events: readonly BerthEvent[];
   /** What the follower on Socket.IO was sent. */

@@ -2,6 +2,14 @@ import { ApiExtraModels, ApiProperty, getSchemaPath } from '@nestjs/swagger';
 import { AgentView } from '../../agents';
 import { ListedContainerView } from './listed-container-view';
 
+/** What of their tier's containers a user uses, whatever a query's filters and pages. */
+export class ContainerUsageView {
+  @ApiProperty({ type: 'integer', example: 2, description: 'How many live containers the user has.' })
+  readonly containers: number;
+  @ApiProperty({ type: 'integer', example: 5, description: "How many the user's tier allows." })
+  readonly limit: number;
+}
+
 /** What `GET /api/containers` answers. */
 @ApiExtraModels(ListedContainerView, AgentView)
 export class ContainerListView {
@@ -14,10 +22,12 @@ export class ContainerListView {
   @ApiProperty({
     type: 'integer',
     example: 2,
-    description: "How many live containers the user has, whatever the query's filters.",
+    description: 'How many entries "containers" has in this answer, agents included.',
   })
   readonly count: number;
-  @ApiProperty({ type: 'integer', example: 5, description: "How many containers the user's tier allows." })
+  @ApiProperty({ type: ContainerUsageView })
+  readonly usage: ContainerUsageView;
+  @ApiProperty({ type: 'integer', example: 5, description: 'The same as "usage.limit".' })
   readonly limit: number;
   @ApiProperty({
     type: 'integer',

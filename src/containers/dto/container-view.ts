@@ -36,7 +36,9 @@ export class ContainerView extends ContainerFactsView {
     type: String,
     format: 'date-time',
     nullable: true,
-    description: 'When the run ends by itself; null: it does not.',
+    description:
+      "When the run ends by itself, or the guest's session, which ends every run. null where neither does: also whenever " +
+      'a container without such a session does not run.',
   })
   readonly expires_at: string | null;
   @ApiProperty({ type: String, nullable: true, example: '172.20.0.2', description: 'null where it does not run.' })
@@ -50,8 +52,16 @@ export class ContainerView extends ContainerFactsView {
   readonly runtime: string | null;
 }
 
-/** @param now for `idle_seconds` */
-export function containerView(row: ContainerRow, now: Date): ContainerView {
+/** What a row alone does not tell of its view. */
+export interface ViewedAt {
+  readonly now: Date;
+  /** When the session of the container's user ends; null: they have none. */
+  readonly sessionEnd: Date | null;
+}
+
+export function containerView(row: ContainerRow, { now, sessionEnd }: ViewedAt): ContainerView {
+  // A row keeps the end of a run that its container vanished from: the next start goes on with it.
+  const end = row.status === 'running' && row.deletedAt === null ? row.expiresAt : sessionEnd;
   // Not spread into a literal: each member behind a spread costs V8 a microsecond, and a list has many.
   return Object.assign(containerFacts(row), {
     user_id: row.userId,
@@ -61,7 +71,7 @@ export function containerView(row: ContainerRow, now: Date): ContainerView {
     updated_at: row.updatedAt.toISOString(),
     last_used_at: row.lastUsedAt.toISOString(),
     idle_seconds: Math.max(0, Math.floor((now.getTime() - row.lastUsedAt.getTime()) / 1000)),
-    expires_at: row.expiresAt?.toISOString() ?? null,
+    expires_at: end?.toISOString() ?? null,
     ip_address: row.ipAddress,
     runtime: row.runtime,
   });

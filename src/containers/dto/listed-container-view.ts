@@ -1,7 +1,7 @@
 import { ApiProperty, ApiPropertyOptional, OmitType } from '@nestjs/swagger';
 import type { ContainerRow } from '../container.entity';
 import { CONTAINER_STATUSES } from '../container-state';
-import { containerView, ContainerView } from './container-view';
+import { containerView, ContainerView, type ViewedAt } from './container-view';
 
 /** What the list can be asked for; a deleted container is one that can still be restored. */
 export const LISTED_STATUSES = [...CONTAINER_STATUSES, 'deleted'] as const;
@@ -27,12 +27,11 @@ export class ListedContainerView extends OmitType(ContainerView, ['status']) {
   readonly purge_at?: string | null;
 }
 
-/** @param now for `idle_seconds` */
-export function listedContainer(row: ContainerRow, now: Date): ListedContainerView {
-  const view = containerView(row, now);
+export function listedContainer(row: ContainerRow, at: ViewedAt): ListedContainerView {
+  const view = containerView(row, at);
   if (row.deletedAt === null) return view;
   return Object.assign(view, {
-    ...({ status: 'deleted', ip_address: null, expires_at: null } as const),
+    ...({ status: 'deleted', ip_address: null } as const),
     ...{ deleted_at: row.deletedAt.toISOString(), purge_at: row.purgeAt?.toISOString() ?? null },
   });
 }

@@ -31,6 +31,19 @@ export class RunLimits {
     };
   }
 
+  /** By user, of those who have a session: when it ends. For a page of containers at most. */
+  async sessionEndsOf(userIds: readonly string[]): Promise<ReadonlyMap<string, Date>> {
+    const ends = new Map<string, Date>();
+    if (userIds.length === 0) return ends;
+    const users = await this.database.manager
+      .createQueryBuilder(UserEntity, 'u')
+      .select(['u.id', 'u.sessionExpiresAt'])
+      .where('u.id IN (:...ids) AND u.sessionExpiresAt IS NOT NULL', { ids: [...new Set(userIds)] })
+      .getMany();
+    for (const { id, sessionExpiresAt } of users) if (sessionExpiresAt) ends.set(id, sessionExpiresAt);
+    return ends;
+  }
+
   /**
    * How often a use is written down, in milliseconds: once a minute, and where a container counts as idle after a few minutes,
    * often enough for that.
