@@ -94,6 +94,7 @@ export const environmentSchema = z.object({
   GUEST_LOGIN: z.enum(['allow', 'deny']).default('allow'),
   GUEST_LIMIT: integer(0, 1_000_000).default(100),
   GUEST_SESSION: positiveDuration.optional(),
+  TOKEN_LIMIT: integer(0, 1_000_000).default(50),
   EXPIRY_WARNING: duration.default(10 * 60_000),
   IDLE_STOP_AFTER: durationsByTier.default(new Map()),
   LIMIT_CHECK_SECONDS: integer(1, 3600).default(5),

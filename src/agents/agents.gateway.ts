@@ -7,7 +7,7 @@ import { type Config, CONFIG } from '../config';
 import { DomainError, ErrorCode, ERRORS } from '../errors';
 import { ConnectionRefused, tokenOf, TokenWatch } from '../events';
 import { Draining } from '../http';
-import { RefusedTokens } from '../rate-limits';
+import { SocketLimits } from '../rate-limits';
 import { AgentConnection, AgentSocket, AgentSocketData } from './agent-connection';
 import { AgentConnections } from './agent-connections';
 import { helloOf } from './agent-handshake';
@@ -24,7 +24,7 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
   private readonly logger = new Logger(AgentsGateway.name);
 
   constructor(
-    private readonly tokens: RefusedTokens,
+    private readonly limits: SocketLimits,
     private readonly watch: TokenWatch,
     private readonly repository: AgentRepository,
     private readonly connections: AgentConnections,
@@ -90,7 +90,7 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
   /** @throws ConnectionRefused */
   private async agentBehind({ handshake, request }: AgentSocket): Promise<{ agentId: string; userId: string }> {
     const token = tokenOf(handshake.auth);
-    const principal: Principal | null = token === null ? null : await this.tokens.verify(request, token);
+    const principal: Principal | null = token === null ? null : await this.limits.verify(request, token);
     if (!principal) throw refused('unauthorized');
     const { agentId, userId, scopes } = principal;
     if (agentId === null || !scopes.includes('agent')) throw refused('insufficient_permissions');

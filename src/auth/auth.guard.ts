@@ -34,14 +34,15 @@ export class AuthGuard extends PassportGuard() {
     super({ defaultStrategy: strategy.registeredAs, session: false });
   }
 
-  /** @throws DomainError `unauthorized`, `insufficient_permissions` */
+  /** @throws DomainError `unauthorized`, `insufficient_permissions`, and what `onAuthenticated` throws */
   override async canActivate(context: ExecutionContext): Promise<boolean> {
     // A socket is authenticated before it exists, so its messages need no guard.
     if (context.getType() !== 'http') return true;
     const { isPublic, required } = this.accessOf(context);
     if (isPublic) return true;
     await super.canActivate(context);
-    const principal = context.switchToHttp().getRequest<FastifyRequest>().principal;
+    const { principal, onAuthenticated } = context.switchToHttp().getRequest<FastifyRequest>();
+    if (principal && onAuthenticated) await onAuthenticated(principal);
     if (!required) {
       const route = `${context.getClass().name}.${context.getHandler().name}`;
       this.logger.error({ route }, 'the route declares neither @Public() nor @Scopes(), so it is closed to everyone');

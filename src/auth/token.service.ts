@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
-import { Brackets, IsNull } from 'typeorm';
+import { Brackets, IsNull, type SelectQueryBuilder } from 'typeorm';
 import { Database } from '../database';
 import { DomainError } from '../errors';
 import { Signals } from '../signals';
@@ -9,6 +9,7 @@ import { Principal, Scope } from './principal';
 import { hashToken, isTokenFormat, mintToken } from './token-format';
 import { TokenLookup } from './token-lookup';
 import { TokenEntity } from './token.entity';
+import { UserService } from './user.service';
 
 export interface IssueToken {
   readonly userId: string;
@@ -37,6 +38,7 @@ export class TokenService {
   constructor(
     private readonly database: Database,
     private readonly signals: Signals,
+    private readonly users: UserService,
   ) {
     this.lookup = new TokenLookup(database);
   }
@@ -73,6 +75,25 @@ export class TokenService {
     return { text, token };
   }
 
+  /**
+   * Makes a token for a user who may have `limit` live ones (0: any number); those of agents do not count, as the tier
+   * limits agents. Exact: makers of one user's tokens take turns.
+   *
+   * @throws DomainError `token_limit_reached`
+   */
+  async issueWithin(limit: number, options: IssueToken): Promise<IssuedToken> {
+    if (limit === 0) return this.issue(options);
+    return this.database.runInTx(async () => {
+      await this.users.lock(options.userId);
+      const current = await this.live()
+        .andWhere('token.userId = :userId', options)
+        .andWhere('token.agentId IS NULL')
+        .getCount();
+      if (current >= limit) throw new DomainError('token_limit_reached', { fields: { current, limit } });
+      return this.issue(options);
+    });
+  }
+
   /** The user's tokens that are not revoked, oldest first; expired ones are among them. */
   list(userId: string): Promise<TokenEntity[]> {
     return this.database.manager.find(TokenEntity, {
@@ -85,16 +106,9 @@ export class TokenService {
   async stillValid(tokenIds: readonly string[]): Promise<Set<string>> {
     const valid = new Set<string>();
     for (let start = 0; start < tokenIds.length; start += VALID_BATCH) {
-      const rows = await this.database.manager
-        .createQueryBuilder(TokenEntity, 'token')
+      const rows = await this.live()
         .select('token.id', 'id')
-        .where('token.id IN (:...ids)', { ids: tokenIds.slice(start, start + VALID_BATCH) })
-        .andWhere('token.revokedAt IS NULL')
-        .andWhere(
-          new Brackets((either) =>
-            either.where('token.expiresAt IS NULL').orWhere('token.expiresAt > :now', { now: new Date() }),
-          ),
-        )
+        .andWhere('token.id IN (:...ids)', { ids: tokenIds.slice(start, start + VALID_BATCH) })
         .getRawMany<{ id: string }>();
       for (const { id } of rows) valid.add(id);
     }
@@ -142,5 +156,17 @@ export class TokenService {
       });
       return revoked.length;
     });
+  }
+
+  /** Tokens that are neither revoked nor expired. */
+  private live(): SelectQueryBuilder<TokenEntity> {
+    return this.database.manager
+      .createQueryBuilder(TokenEntity, 'token')
+      .where('token.revokedAt IS NULL')
+      .andWhere(
+        new Brackets((either) =>
+          either.where('token.expiresAt IS NULL').orWhere('token.expiresAt > :now', { now: new Date() }),
+        ),
+      );
   }
 }

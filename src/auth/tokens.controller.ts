@@ -1,5 +1,6 @@
-import { Body, Controller, Delete, Get, Param, Post } from '@nestjs/common';
+import { Body, Controller, Delete, Get, Inject, Param, Post } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { type Config, CONFIG } from '../config';
 import { Audited } from './decorators/audited.decorator';
 import { CurrentPrincipal } from './decorators/current-principal.decorator';
 import { Scopes } from './decorators/scopes.decorator';
@@ -14,7 +15,10 @@ import { TokenService } from './token.service';
 @ApiTags('tokens')
 @Controller('tokens')
 export class TokensController {
-  constructor(private readonly tokens: TokenService) {}
+  constructor(
+    private readonly tokens: TokenService,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'TOKEN_LIMIT'>,
+  ) {}
 
   @Post()
   @Scopes('write')
@@ -22,7 +26,7 @@ export class TokensController {
   @ApiOperation({ summary: 'Make a token', description: 'The answer is the only one that shows the token.' })
   @ApiCreatedResponse({ type: CreatedTokenView })
   async issue(@CurrentPrincipal() caller: Principal, @Body() body: CreateTokenDto): Promise<CreatedTokenView> {
-    const { text, token } = await this.tokens.issue({
+    const { text, token } = await this.tokens.issueWithin(this.config.TOKEN_LIMIT, {
       userId: caller.userId,
       name: body.name,
       scopes: grantedScopes({ own: caller.scopes, asked: body.scopes }),

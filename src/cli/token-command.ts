@@ -54,11 +54,12 @@ async function issueToken(work: {
   tiers: TiersService;
 }): Promise<CommandResult> {
   const { asked, database, tiers } = work;
-  const { user, previousTier } = await new UserService(database, tiers, new Clock()).ensure({
+  const users = new UserService(database, tiers, new Clock());
+  const { user, previousTier } = await users.ensure({
     username: asked.user,
     tier: asked.tier,
   });
-  const { text } = await new TokenService(database, new LocalSignals()).issue({
+  const { text } = await new TokenService(database, new LocalSignals(), users).issue({
     userId: user.id,
     name: asked.name,
     scopes: asked.scopes,

@@ -12,6 +12,7 @@ export const ERRORS = {
   guest_limit_reached: { status: 403, message: 'guest limit reached' },
   container_limit_reached: { status: 403, message: 'container limit reached' },
   agent_limit_reached: { status: 403, message: 'agent limit reached' },
+  token_limit_reached: { status: 403, message: 'token limit reached' },
   container_not_found: { status: 404, message: 'container not found' },
   agent_not_found: { status: 404, message: 'agent not found' },
   token_not_found: { status: 404, message: 'token not found' },
@@ -24,6 +25,10 @@ export const ERRORS = {
   idempotency_key_reused: { status: 409, message: 'idempotency key was used for another request' },
   container_not_running: { status: 409, message: 'container is not running' },
   operation_in_progress: { status: 409, message: 'another operation is in progress' },
+  unknown_transport: { status: 400, message: 'unknown transport' },
+  unknown_session: { status: 400, message: 'unknown session' },
+  unsupported_protocol: { status: 400, message: 'unsupported protocol version' },
+  method_not_allowed: { status: 405, message: 'method not allowed' },
   body_too_large: { status: 413, message: 'request body too large' },
   unsupported_media_type: { status: 415, message: 'unsupported media type' },
   upgrade_required: { status: 426, message: 'upgrade required' },
@@ -48,6 +53,8 @@ export interface DomainErrorOptions {
   readonly code?: string;
   /** Seconds; sent as `Retry-After`. */
   readonly retryAfter?: number;
+  /** Headers of the answer. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Logged, never sent. */
   readonly cause?: unknown;
 }

@@ -25,11 +25,12 @@ const BY_STATUS: Readonly<Partial<Record<number, ErrorCode>>> = {
 export function errorAnswer(thrown: unknown, requestId: string): ErrorAnswer {
   if (thrown instanceof DomainError) {
     const { status, message } = ERRORS[thrown.kind];
-    const { fields, retryAfter } = thrown.options;
+    const { fields, retryAfter, headers } = thrown.options;
     return {
       status,
       headers: {
         ...headersOf(status),
+        ...headers,
         ...(retryAfter === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(retryAfter))) }),
       },
       body: { error: message, code: thrown.code, request_id: requestId, ...fields },

@@ -3,7 +3,7 @@ import { OnGatewayConnection, OnGatewayInit, WebSocketGateway } from '@nestjs/we
 import type { DefaultEventsMap, Server, Socket } from 'socket.io';
 import { holdsScope, Principal } from '../auth';
 import { DomainError, ERRORS } from '../errors';
-import { RefusedTokens } from '../rate-limits';
+import { SocketLimits } from '../rate-limits';
 import { EventFeed } from './event-feed';
 import { EventLog } from './event-log';
 import { afterOf, ConnectionRefused, tokenOf } from './handshake';
@@ -31,7 +31,7 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
   private server: ClientServer | undefined;
 
   constructor(
-    private readonly tokens: RefusedTokens,
+    private readonly limits: SocketLimits,
     private readonly watch: TokenWatch,
     private readonly log: EventLog,
     private readonly feed: EventFeed,
@@ -84,7 +84,7 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
   private async admit(socket: ClientSocket): Promise<void> {
     const auth: unknown = socket.handshake.auth;
     const token = tokenOf(auth);
-    const principal = token === null ? null : await this.tokens.verify(socket.request, token);
+    const principal = token === null ? null : await this.limits.verify(socket.request, token);
     if (!principal) throw new ConnectionRefused(ERRORS.unauthorized.message, 'unauthorized');
     if (!holdsScope(principal, 'read')) {
       throw new ConnectionRefused(ERRORS.insufficient_permissions.message, 'insufficient_permissions');

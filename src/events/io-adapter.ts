@@ -5,10 +5,16 @@ import { INestApplication } from '@nestjs/common';
 import { IoAdapter } from '@nestjs/platform-socket.io';
 import { Namespace, Server, ServerOptions } from 'socket.io';
 import type { Config } from '../config';
+import { DomainError } from '../errors';
 import { Upgrades } from '../http';
+import { SocketLimits } from '../rate-limits';
+import { guardEngine, queryOf } from './engine-guard';
 
 /** As for HTTP bodies; no client has anything longer to say. */
 const LONGEST_MESSAGE = 65_536;
+
+/** Engine.IO's: that of Socket.IO 3 and later. */
+const PROTOCOL = '4';
 
 /** How long a client may take to say goodbye at shutdown before its connection is cut. */
 const GOODBYE_MS = 1_000;
@@ -18,6 +24,7 @@ export class BerthIoAdapter extends IoAdapter {
   private closing = false;
   private readonly connections = new Set<TcpSocket>();
   private readonly upgrades: Upgrades;
+  private readonly limits: SocketLimits;
 
   constructor(
     app: INestApplication,
@@ -25,6 +32,7 @@ export class BerthIoAdapter extends IoAdapter {
   ) {
     super(app);
     this.upgrades = app.get(Upgrades);
+    this.limits = app.get(SocketLimits);
   }
 
   override createIOServer(port: number, options: Partial<ServerOptions> = {}): Server {
@@ -42,10 +50,8 @@ export class BerthIoAdapter extends IoAdapter {
       pingTimeout: 20_000,
       // Costs some 300 KB a socket, for events that are a few hundred bytes.
       perMessageDeflate: false,
-      allowRequest: (_request: IncomingMessage, answer: (fault: string | null, allowed: boolean) => void) => {
-        answer(this.closing ? 'server is shutting down' : null, !this.closing);
-      },
     } satisfies Partial<ServerOptions>) as Server;
+    guardEngine(server.engine, (request) => this.admit(request));
     // Engine.IO would take every upgrade of the whole server for a WebSocket of its own, or let it die unanswered.
     for (const listener of server.httpServer.listeners('upgrade')) {
       if (!before.includes(listener)) server.httpServer.off('upgrade', listener as () => void);
@@ -59,6 +65,14 @@ export class BerthIoAdapter extends IoAdapter {
       },
     });
     return server;
+  }
+
+  /** Before a connection costs anything, and before anybody knows whose it is. @throws DomainError */
+  private async admit(request: IncomingMessage): Promise<void> {
+    if (this.closing) throw new DomainError('shutting_down');
+    await this.limits.admit(request);
+    // Told before a WebSocket is made, which could be told nothing any more.
+    if (queryOf(request).get('EIO') !== PROTOCOL) throw new DomainError('unsupported_protocol');
   }
 
   /**

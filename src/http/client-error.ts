@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
 import { Socket } from 'node:net';
-import { answerOfStatus } from '../errors';
+import { answerOfStatus, type ErrorAnswer } from '../errors';
 import { API_HEADERS } from './security-headers';
 
 const STATUS_OF: Readonly<Record<string, number>> = {
@@ -17,21 +17,30 @@ export function answerClientError(error: Error & { code?: string }, socket: Sock
     socket.destroy();
     return;
   }
-  socket.end(clientErrorMessage(STATUS_OF[error.code ?? ''] ?? 400), () => socket.destroy());
+  endWith(socket, answerOfStatus(STATUS_OF[error.code ?? ''] ?? 400, randomUUID()));
 }
 
-/** The whole answer, as it goes over the wire. @param more headers beside those of every error */
-export function clientErrorMessage(status: number, more: Readonly<Record<string, string>> = {}): string {
-  const id = randomUUID();
-  const body = JSON.stringify(answerOfStatus(status, id).body);
-  const headers = {
+/** Answers on a connection that no response object is for, and ends it. */
+export function endWith(socket: Socket, answer: ErrorAnswer): void {
+  socket.on('error', () => socket.destroy());
+  socket.end(messageOf(answer), () => socket.destroy());
+}
+
+/** The headers of every error. */
+export function headersOf({ headers, body }: ErrorAnswer): Record<string, string> {
+  return {
     'content-type': 'application/json; charset=utf-8',
-    'content-length': String(Buffer.byteLength(body)),
-    connection: 'close',
-    'x-request-id': id,
+    'content-length': String(Buffer.byteLength(JSON.stringify(body))),
+    'x-request-id': body.request_id,
     ...API_HEADERS,
-    ...more,
+    ...headers,
   };
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
-  return [`HTTP/1.1 ${String(status)} ${STATUS_CODES[status] ?? ''}`, ...lines, '', body].join('\r\n');
+}
+
+/** The whole answer, as it goes over the wire. */
+function messageOf(answer: ErrorAnswer): string {
+  const { status, body } = answer;
+  const lines = Object.entries(headersOf(answer)).map(([name, value]) => `${name}: ${value}`);
+  const head = [`HTTP/1.1 ${String(status)} ${STATUS_CODES[status] ?? ''}`, ...lines, 'connection: close'];
+  return [...head, '', JSON.stringify(body)].join('\r\n');
 }

@@ -1,4 +1,5 @@
 export { accessLog } from './access-log';
+export { headersOf } from './client-error';
 export { ClientAddress } from './client-address';
 export { Draining } from './draining';
 export { ErrorResponse } from './error-response.dto';
@@ -9,7 +10,8 @@ export { createOpenApiDocument } from './openapi';
 export { type Page, readPage } from './page';
 export { decodeCursor, encodeCursor, type PageEnd } from './page-cursor';
 export { PagedQuery } from './paged-query';
+export { requestIdOf } from './request-id';
 export { RouteRegistry } from './route-registry';
 export type { RegisteredRoute } from './route-registry';
 export { setUpHttp } from './set-up-http';
-export { Upgrades } from './upgrades';
+export { refuseUpgrade, Upgrades } from './upgrades';

@@ -2,8 +2,9 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Injectable } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest, RequestPayload } from 'fastify';
-import { DomainError } from '../errors';
-import { clientErrorMessage } from './client-error';
+import { DomainError, errorAnswer, invalidParameters } from '../errors';
+import { endWith } from './client-error';
+import { requestIdOf } from './request-id';
 
 /** Something that speaks WebSocket, such as Socket.IO. It is asked for handshakes alone that RFC 6455 allows. */
 export interface WebSocketEndpoint {
@@ -41,11 +42,16 @@ export class Upgrades {
         : undefined;
       if (!endpoint) void decline({ server, request, socket, head });
       else if (!WEBSOCKET_VERSIONS.includes(String(request.headers['sec-websocket-version']))) {
-        refuse(socket, 426, { upgrade: 'websocket', 'sec-websocket-version': '13' });
-      } else if (!WEBSOCKET_KEY.test(request.headers['sec-websocket-key'] ?? '')) refuse(socket, 400);
-      else endpoint.accept(request, socket, head);
+        const headers = { upgrade: 'websocket', 'sec-websocket-version': '13' };
+        refuseUpgrade(request, socket, new DomainError('upgrade_required', { headers }));
+      } else if (!WEBSOCKET_KEY.test(request.headers['sec-websocket-key'] ?? '')) {
+        const fault = { field: 'sec-websocket-key', message: 'must be 16 bytes in base64' };
+        refuseUpgrade(request, socket, invalidParameters([fault]));
+      } else endpoint.accept(request, socket, head);
     });
-    server.on('connect', (_request: IncomingMessage, socket: Socket) => refuse(socket, 404));
+    server.on('connect', (request: IncomingMessage, socket: Socket) =>
+      refuseUpgrade(request, socket, new DomainError('route_not_found')),
+    );
   }
 }
 
@@ -64,9 +70,9 @@ function isHandshake({ method, headers }: IncomingMessage): boolean {
   return method === 'GET' && /(^|,)\s*websocket\s*(,|$)/i.test(headers.upgrade ?? '');
 }
 
-function refuse(socket: Socket, status: number, headers: Readonly<Record<string, string>> = {}): void {
-  socket.on('error', () => socket.destroy());
-  socket.end(clientErrorMessage(status, headers), () => socket.destroy());
+/** Refuses a handshake in the form of every error, and ends the connection. */
+export function refuseUpgrade({ headers }: IncomingMessage, socket: Socket, fault: DomainError): void {
+  endWith(socket, errorAnswer(fault, requestIdOf(headers)));
 }
 
 /**

@@ -1,3 +1,3 @@
 export { RateLimitsModule } from './rate-limits.module';
-export { RefusedTokens } from './refused-tokens';
 export { setUpRateLimits } from './set-up-rate-limits';
+export { SocketLimits } from './socket-limits';

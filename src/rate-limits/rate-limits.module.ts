@@ -3,11 +3,12 @@ import { AuthModule } from '../auth';
 import { RateCounters } from './rate-counters';
 import { RefusedTokens } from './refused-tokens';
 import { RequestLimits } from './request-limits';
+import { SocketLimits } from './socket-limits';
 
-/** How often one may ask, by token and by address. */
+/** How often one may ask, by user and by address. */
 @Module({
   imports: [AuthModule],
-  providers: [RateCounters, RefusedTokens, RequestLimits],
-  exports: [RefusedTokens],
+  providers: [RateCounters, RefusedTokens, RequestLimits, SocketLimits],
+  exports: [SocketLimits],
 })
 export class RateLimitsModule {}

@@ -3,13 +3,13 @@ import { RecentKeys } from './recent-keys';
 describe('recent keys', () => {
   it('must forget the least recently used one, and hold no more than they may', () => {
     const keys = new RecentKeys(2);
-    keys.add('a');
-    keys.add('b');
-    expect(keys.has('a')).toBe(true);
-    keys.add('c');
-    expect(['a', 'b', 'c'].map((key) => keys.has(key))).toEqual([true, false, true]);
-    keys.add('c');
+    keys.set('a', '1');
+    keys.set('b', '2');
+    expect(keys.get('a')).toBe('1');
+    keys.set('c', '3');
+    expect(['a', 'b', 'c'].map((key) => keys.get(key))).toEqual(['1', undefined, '3']);
+    keys.set('c', '4');
     keys.delete('a');
-    expect(['a', 'c'].map((key) => keys.has(key))).toEqual([false, true]);
+    expect(['a', 'c'].map((key) => keys.get(key))).toEqual([undefined, '4']);
   });
 });

@@ -1,22 +1,24 @@
-/** A set that forgets: of more than `most` keys the least recently used one goes. */
+/** A map that forgets: of more than `most` keys the least recently used one goes. */
 export class RecentKeys {
-  private readonly keys = new Set<string>();
+  private readonly values = new Map<string, string>();
 
   constructor(private readonly most: number) {}
 
-  has(key: string): boolean {
-    // Set keeps the order of insertion.
-    return this.keys.delete(key) && this.keys.add(key).has(key);
+  get(key: string): string | undefined {
+    const value = this.values.get(key);
+    // Map keeps the order of insertion.
+    if (value !== undefined && this.values.delete(key)) this.values.set(key, value);
+    return value;
   }
 
-  add(key: string): void {
-    this.keys.delete(key);
-    this.keys.add(key);
-    const [oldest] = this.keys;
-    if (this.keys.size > this.most && oldest !== undefined) this.keys.delete(oldest);
+  set(key: string, value: string): void {
+    this.values.delete(key);
+    this.values.set(key, value);
+    const [oldest] = this.values.keys();
+    if (this.values.size > this.most && oldest !== undefined) this.values.delete(oldest);
   }
 
   delete(key: string): void {
-    this.keys.delete(key);
+    this.values.delete(key);
   }
 }

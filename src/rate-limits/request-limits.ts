@@ -18,14 +18,17 @@ interface CountedCaller {
   readonly address: string;
   /** Of the token that it brings; null if it brings none. */
   readonly token: string | null;
-  /** Whether the token is somebody's, as far as this process knows. */
-  readonly known: boolean;
+  /** Whose token it is, as far as this process knows. */
+  readonly userId: string | undefined;
 }
 
 /** Probes, collectors and the documentation, which cost nothing and must work when all else is too much. */
 const UNLIMITED = /^\/(health\/|metrics$|api\/docs(\/|$)|api\/openapi\.json$)/;
 
-/** Limits requests before anything is done for them, and learns from their answers whose tokens are valid. */
+/**
+ * Limits requests: those of users who are known by their tokens, and of addresses, before anything is done for them; those
+ * of tokens that this process has not seen yet once more when the guard has found out whose they are.
+ */
 @Injectable()
 export class RequestLimits {
   constructor(
@@ -40,54 +43,55 @@ export class RequestLimits {
     if (request.method === 'OPTIONS' || (route !== undefined && UNLIMITED.test(route))) return;
     const caller = this.callerOf(request);
     request.counted = caller;
-    if (request.headers.authorization !== undefined && !caller.known) {
-      const exhausted = await this.refusedTokens.exhausted(caller.address);
-      if (exhausted) throw exceeded(reply, exhausted);
+    const { address, token, userId } = caller;
+    const asked = `${request.method} ${route ?? ''}`;
+    if (userId !== undefined) {
+      await this.count(reply, limitsOnUser(asked, userId));
+    } else {
+      if (request.headers.authorization !== undefined) {
+        const exhausted = await this.refusedTokens.exhausted(address);
+        if (exhausted) throw exceeded(reply, exhausted);
+      }
+      await this.count(reply, [['requests', address]]);
+      if (token !== null) {
+        request.onAuthenticated = async (principal) => {
+          this.refusedTokens.accept(token, principal.userId);
+          await this.count(reply, limitsOnUser(asked, principal.userId));
+        };
+      }
     }
-    let nearest: Count | null = null;
-    for (const [name, key] of limitsOn(`${request.method} ${route ?? ''}`, caller)) {
-      const count = await this.counters.hit(name, key);
-      if (count?.exceeded) throw exceeded(reply, count);
-      if (count && count.remaining <= (nearest?.remaining ?? Infinity)) nearest = count;
-    }
-    if (nearest) tell(reply, nearest);
+    if (asked === 'POST /api/auth/guest') await this.count(reply, [['guests', address]]);
   }
 
   /** Before the answer goes out. @returns undefined where there is nothing to wait for */
-  learn(request: FastifyRequest, reply: FastifyReply): Promise<void> | undefined {
-    const { counted: caller, principal } = request;
-    if (!caller) return undefined;
-    if (reply.statusCode === 401 && request.headers.authorization !== undefined) {
-      return this.refusedTokens.refuse(caller.address, caller.token);
-    }
-    if (!principal || caller.known || caller.token === null) return undefined;
-    return this.becomeKnown(caller.token, reply);
+  learn({ counted: caller, headers }: FastifyRequest, reply: FastifyReply): Promise<void> | undefined {
+    if (!caller || reply.statusCode !== 401 || headers.authorization === undefined) return undefined;
+    return this.refusedTokens.refuse(caller.address, caller.token);
   }
 
   private callerOf({ ip, headers }: FastifyRequest): CountedCaller {
     const token = bearerToken(headers.authorization);
     const key = token === null ? null : tokenKey(token);
-    return { address: addressKey(ip), token: key, known: key !== null && this.refusedTokens.isKnown(key) };
+    return {
+      address: addressKey(ip),
+      token: key,
+      userId: key === null ? undefined : this.refusedTokens.ownerOf(key),
+    };
   }
 
-  /** The request was counted for its address, as nobody knew whose it is; it is the token's first. */
-  private async becomeKnown(token: string, reply: FastifyReply): Promise<void> {
-    this.refusedTokens.accept(token);
-    const count = await this.counters.hit('requests', token);
-    const told = Number(reply.getHeader('ratelimit-remaining') ?? Infinity);
-    if (count && count.remaining < told) tell(reply, count);
+  /** Counts one more for each, and tells of the limit that is nearest to its end. @throws DomainError `rate_limit_exceeded` */
+  private async count(reply: FastifyReply, limits: readonly (readonly [LimitName, string])[]): Promise<void> {
+    for (const [name, key] of limits) {
+      const count = await this.counters.hit(name, key);
+      if (count?.exceeded) throw exceeded(reply, count);
+      if (count && count.remaining <= Number(reply.getHeader('ratelimit-remaining') ?? Infinity)) tell(reply, count);
+    }
   }
 }
 
-/**
- * What counts for a request, and by what. A token stands for its holder only once it is known to be valid: until then
- * the address does, or ever new tokens would never come to a limit.
- */
-function limitsOn(route: string, { address, token, known }: CountedCaller): readonly (readonly [LimitName, string])[] {
-  const requests = ['requests', known && token !== null ? token : address] as const;
-  if (route === 'POST /api/containers' && token !== null) return [requests, ['creates', token]];
-  if (route === 'POST /api/auth/guest') return [requests, ['guests', address]];
-  return [requests];
+function limitsOnUser(asked: string, userId: string): readonly (readonly [LimitName, string])[] {
+  const requests = ['requests', userId] as const;
+  return asked === 'POST /api/containers' ? [requests, ['creates', userId]] : [requests];
 }
 
 function tell(reply: FastifyReply, { limit, remaining, resetSeconds }: Count): void {

@@ -88,6 +88,33 @@ describe('POST /api/tokens', () => {
   });
 });
 
+describe('TOKEN_LIMIT', () => {
+  it('must bound the live tokens of a user exactly, however many are asked for at once', async () => {
+    const { text: token, userId } = await server.holder();
+    await server.another(userId, { expiresAt: new Date(Date.now() - 1) });
+    const revoked = await server.another(userId);
+    await server.tokens.revoke({ userId, tokenId: revoked.id });
+    const agentId = randomUUID();
+    await server.tokens.issue({ userId, name: 'agent', scopes: ['agent'], agentId, expiresAt: null });
+    const make = () => server.call('POST', '/api/tokens', { token, body: { name: 'x' } });
+    const answers = await Promise.all(Array.from({ length: 60 }, make));
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(49);
+    const refused = answers.filter(({ status }) => status !== 201);
+    expect(refused).toHaveLength(11);
+    for (const { status, body } of refused) {
+      expect(status).toBe(403);
+      expect(body).toMatchObject({ error: 'token limit reached', code: 'token_limit_reached', current: 50, limit: 50 });
+    }
+    const { text: other } = await server.holder();
+    expect((await server.call('POST', '/api/tokens', { token: other, body: { name: 'x' } })).status).toBe(201);
+    // A place is free as soon as a token is revoked.
+    const made = (await server.tokens.list(userId)).find(({ name }) => name === 'x');
+    await server.tokens.revoke({ userId, tokenId: String(made?.id) });
+    expect((await make()).status).toBe(201);
+    expect((await make()).status).toBe(403);
+  });
+});
+
 describe('DELETE /api/tokens/:id', () => {
   it('must close the token at once and for good', async () => {
     const { text: token, userId } = await server.holder();

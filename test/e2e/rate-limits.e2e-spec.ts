@@ -32,6 +32,12 @@ async function statuses(n: number, ask: () => Promise<HttpAnswer>): Promise<numb
   return seen;
 }
 
+/** Another token of the user. */
+async function tokenOf({ id }: TestUser): Promise<string> {
+  const tokens = berth.app.get(TokenService);
+  return (await tokens.issue({ userId: id, name: 'further', scopes: ['read', 'write'], expiresAt: null })).text;
+}
+
 function expectRefused(answer: HttpAnswer, limit: number, windowSeconds = 60): void {
   expect(answer.status).toBe(429);
   expect(answer.body).toEqual({
@@ -50,7 +56,7 @@ function expectRefused(answer: HttpAnswer, limit: number, windowSeconds = 60): v
 describe('RATE_LIMIT_PER_MINUTE', () => {
   beforeEach(() => start({ RATE_LIMIT_PER_MINUTE: '5' }));
 
-  it('must count each token by itself, wherever it comes from, and tell how many requests are left', async () => {
+  it('must count each user by themselves, wherever they come from, and tell how many requests are left', async () => {
     const first = await me();
     expect(first).toMatchObject({ status: 200, headers: { 'ratelimit-limit': '5', 'ratelimit-remaining': '4' } });
     expect(first.headers['ratelimit-reset']).toMatch(/^(5\d|60)$/);
@@ -63,6 +69,96 @@ describe('RATE_LIMIT_PER_MINUTE', () => {
     expectRefused(await me({ from: ELSEWHERE }), 5);
     const other = await berth.user();
     expect((await me({ token: other.token })).status).toBe(200);
+  });
+
+  it('must count all of a user’s tokens together, whoever saw them first', async () => {
+    const second = await tokenOf(user);
+    expect(await statuses(2, me)).toEqual([200, 200]);
+    expect(await me({ token: second, from: ELSEWHERE })).toMatchObject({
+      status: 200,
+      headers: { 'ratelimit-remaining': '2' },
+    });
+    expect(await statuses(2, () => me({ token: second, from: ELSEWHERE }))).toEqual([200, 200]);
+    expectRefused(await me(), 5);
+    // A token that nobody has seen yet is verified once, as only that tells whose it is; then it is known.
+    const third = await tokenOf(user);
+    expectRefused(await me({ token: third, from: '127.0.0.3' }), 5);
+    const verify = jest.spyOn(berth.app.get(TokenService), 'verify');
+    expectRefused(await me({ token: third, from: '127.0.0.3' }), 5);
+    expect(verify).not.toHaveBeenCalled();
+    expect((await me({ token: (await berth.user()).token, from: '127.0.0.4' })).status).toBe(200);
+  });
+
+  it('must not be escaped by making tokens', async () => {
+    let answered = 0;
+    for (let made = 0; made < 10; made += 1) {
+      const token = await tokenOf(user);
+      const from = `127.0.1.${String(made)}`;
+      answered += (await statuses(2, () => me({ token, from }))).filter((status) => status === 200).length;
+    }
+    expect(answered).toBe(5);
+  });
+
+  it('must count sockets of known tokens, and streams, with the requests of their user', async () => {
+    expect((await me()).status).toBe(200);
+    const token = await tokenOf(user);
+    const clients: SocketClient[] = [];
+    const connect = (options: { token: string; after?: number }): SocketClient => {
+      const client = new SocketClient(berth.url, { ...options });
+      clients.push(client);
+      return client;
+    };
+    await connect({ token: user.token, after: 0 }).connected();
+    await connect({ token, after: 0 }).connected();
+    await connect({ token }).connected();
+    const stream = new AbortController();
+    const headers = { authorization: `Bearer ${token}` };
+    const following = await fetch(`${berth.url}/api/events/stream`, { headers, signal: stream.signal });
+    expect([following.status, following.headers.get('ratelimit-remaining')]).toEqual([200, '0']);
+    stream.abort();
+    const refused = connect({ token: user.token, after: 0 });
+    expect(await refused.refused()).toBe('rate limit exceeded');
+    expect(refused.refusals[0]?.data).toEqual({ error: 'rate limit exceeded', code: 'rate_limit_exceeded' });
+    expectRefused(await me(), 5);
+    for (const { socket } of clients) socket.close();
+  });
+
+  it('must count connections that have not said whose they are by address, before a session is made for them', async () => {
+    const handshake = (query: string, options: HttpCall = {}): Promise<HttpAnswer> =>
+      call(`/socket.io/?EIO=4&transport=polling${query}`, options);
+    expect(await statuses(3, () => handshake(''))).toEqual([200, 200, 200]);
+    expect(await statuses(2, () => handshake('&sid=unknown'))).toEqual([400, 400]);
+    for (const query of ['', '&sid=unknown']) {
+      const refused = await handshake(query);
+      expect(refused).toMatchObject({
+        status: 429,
+        body: { error: 'rate limit exceeded', code: 'rate_limit_exceeded' },
+      });
+      expect(refused.body['request_id']).toBe(refused.headers['x-request-id']);
+      expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
+    }
+    const websocket = {
+      ...{ connection: 'Upgrade', upgrade: 'websocket' },
+      ...{ 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' },
+    };
+    const upgrade = await call('/socket.io/?EIO=4&transport=websocket', { headers: websocket });
+    expect(upgrade).toMatchObject({ status: 429, body: { code: 'rate_limit_exceeded' } });
+    expect((await call('/api/me')).status).toBe(429);
+    expect((await handshake('', { from: ELSEWHERE })).status).toBe(200);
+    // Who is known by a token is not held up by strangers at the same address, but for a new connection.
+    expect((await me({ from: ELSEWHERE })).status).toBe(200);
+    expect((await me()).status).toBe(200);
+  });
+
+  it('must count agents’ sockets for their user', async () => {
+    const agent = await call('/api/agents', { method: 'POST', token: user.token, body: { name: 'desk' } });
+    expect(agent.status).toBe(201);
+    const token = String(agent.body['token']);
+    expect(await statuses(3, me)).toEqual([200, 200, 200]);
+    const first = await new SocketClient(`${berth.url}/agents`, { token }).connected();
+    const second = new SocketClient(`${berth.url}/agents`, { token });
+    expect(await second.refused()).toBe('rate limit exceeded');
+    for (const { socket } of [first, second]) socket.close();
   });
 
   it('must begin anew when its minute is over', async () => {
@@ -112,16 +208,17 @@ describe('RATE_LIMIT_PER_MINUTE', () => {
 });
 
 describe('RATE_LIMIT_CREATES_PER_MINUTE', () => {
-  it('must be stricter for creations alone, each token by itself', async () => {
+  it('must be stricter for creations alone, each user by themselves', async () => {
     await start({ RATE_LIMIT_PER_MINUTE: '100', RATE_LIMIT_CREATES_PER_MINUTE: '2' });
     const create = (token = user.token): Promise<HttpAnswer> =>
       call('/api/containers', { method: 'POST', token, body: NEW });
     expect(await create()).toMatchObject({ status: 202, headers: { 'ratelimit-remaining': '1' } });
     expect(await create()).toMatchObject({ status: 202, headers: { 'ratelimit-remaining': '0' } });
     expectRefused(await create(), 2);
+    expectRefused(await create(await tokenOf(user)), 2);
     expect(await call('/api/containers', { token: user.token })).toMatchObject({
       status: 200,
-      headers: { 'ratelimit-limit': '100', 'ratelimit-remaining': '96' },
+      headers: { 'ratelimit-limit': '100', 'ratelimit-remaining': '95' },
       body: { count: 2 },
     });
     const others = [await berth.user(), await berth.user(), await berth.user()];

@@ -1,3 +1,4 @@
+import { Manager } from 'socket.io-client';
 import { TokenService } from '../../src/auth';
 import { Database } from '../../src/database';
 import { EventFeed } from '../../src/events';
@@ -95,6 +96,18 @@ describe('a connection', () => {
     jest.spyOn(server.app.get(TokenService), 'verify').mockRejectedValueOnce(new Error('no database'));
     const client = await connect(user);
     expect(client.refusals).toEqual([]);
+  });
+
+  it('must be closed when it does not become a socket, with a refused token as with none', async () => {
+    const ends: string[] = [];
+    const silent = new Manager(server.url, { transports: ['websocket'], reconnection: false });
+    silent.on('close', (reason) => ends.push(reason));
+    const refused = open(server.url, { token: 'berth_nonsense' });
+    refused.socket.io.reconnection(false);
+    refused.socket.io.on('close', (reason) => ends.push(reason));
+    expect(await refused.refused()).toBe('unauthorized');
+    await eventually(() => expect(ends).toEqual(['transport close', 'transport close']));
+    expect(server.io.engine.clientsCount).toBe(0);
   });
 
   it('must survive what a hostile client sends', async () => {

@@ -1,0 +1,78 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Server } from 'socket.io';
+import { DomainError, errorAnswer, invalidParameters } from '../errors';
+import { headersOf, refuseUpgrade, requestIdOf } from '../http';
+
+type Engine = Server['engine'];
+
+/** What Engine.IO passes with `connection_error`; `res` is there for requests that are no handshake of a WebSocket. */
+interface EngineFault {
+  readonly req: IncomingMessage & { readonly res?: ServerResponse; readonly websocket?: unknown };
+  readonly code: number;
+  readonly message: string;
+}
+
+/** Engine.IO's own faults by its numbers, in its protocol's words. */
+const FAULTS: readonly (() => DomainError)[] = [
+  () => new DomainError('unknown_transport'),
+  () => new DomainError('unknown_session'),
+  () => new DomainError('method_not_allowed', { headers: { allow: 'GET' } }),
+  () => invalidParameters([{ field: 'transport', message: 'does not fit the session or the request' }]),
+  () => new DomainError('not_authorized'),
+  () => new DomainError('unsupported_protocol'),
+];
+
+/**
+ * Has `admit` decide about every request of Engine.IO that belongs to no session, before a session is made for it; and has
+ * what is refused, by it or by Engine.IO, answered in the form of every error. `message` stays beside it, which clients of
+ * the protocol show.
+ *
+ * @param admit rejects with a DomainError for what is not let in
+ */
+export function guardEngine(engine: Engine, admit: (request: IncomingMessage) => Promise<void>): void {
+  const refusals = new WeakMap<IncomingMessage, DomainError>();
+  engine.use((request: IncomingMessage, _response: ServerResponse, next: (error?: Error) => void) => {
+    if (hasSession(engine, request)) {
+      next();
+      return;
+    }
+    admit(request).then(
+      () => next(),
+      (error: unknown) => {
+        refusals.set(request, error instanceof DomainError ? error : new DomainError('internal_error'));
+        next(new Error('refused'));
+      },
+    );
+  });
+  // Engine.IO answers after its listeners, and only what they have not answered.
+  engine.on('connection_error', ({ req, code, message }: EngineFault) => {
+    const refusal = refusals.get(req);
+    if (refusal) answer(req, refusal);
+    else {
+      const fault = FAULTS[code]?.() ?? new DomainError('internal_error');
+      answer(req, new DomainError(fault.kind, { ...fault.options, fields: { ...fault.options.fields, message } }));
+    }
+  });
+}
+
+function hasSession(engine: Engine, request: IncomingMessage): boolean {
+  const sid = queryOf(request).get('sid');
+  return sid !== null && Object.hasOwn((engine as unknown as { readonly clients: object }).clients, sid);
+}
+
+/** The query of an Engine.IO request. */
+export function queryOf({ url = '' }: IncomingMessage): URLSearchParams {
+  return new URLSearchParams(url.includes('?') ? url.slice(url.indexOf('?') + 1) : '');
+}
+
+function answer(request: EngineFault['req'], fault: DomainError): void {
+  const { res: response, websocket } = request;
+  // A WebSocket that was made already can only be closed, which Engine.IO does.
+  if (websocket !== undefined) return;
+  if (!response) {
+    refuseUpgrade(request, request.socket, fault);
+    return;
+  }
+  const told = errorAnswer(fault, requestIdOf(request.headers));
+  response.writeHead(told.status, headersOf(told)).end(JSON.stringify(told.body));
+}

@@ -1,0 +1,55 @@
+import type { IncomingMessage } from 'node:http';
+import { Injectable } from '@nestjs/common';
+import { type Principal, TokenService } from '../auth';
+import { DomainError } from '../errors';
+import { ClientAddress } from '../http';
+import { addressKey, tokenKey } from './caller-keys';
+import { RateCounters } from './rate-counters';
+import { RefusedTokens } from './refused-tokens';
+
+/** Limits what leads to a socket, by the same counts as requests: the connection by its address, its token by the user. */
+@Injectable()
+export class SocketLimits {
+  constructor(
+    private readonly counters: RateCounters,
+    private readonly refusedTokens: RefusedTokens,
+    private readonly tokens: TokenService,
+    private readonly clients: ClientAddress,
+  ) {}
+
+  /** Counts a request for a connection, before anything is done for it. @throws DomainError `rate_limit_exceeded` */
+  async admit(handshake: IncomingMessage): Promise<void> {
+    await this.count(addressKey(this.clients.of(handshake)));
+  }
+
+  /**
+   * Verifies the token of a socket that is about to be connected, and counts the socket for its user.
+   *
+   * @returns null if it opens nothing
+   * @throws DomainError `rate_limit_exceeded`
+   */
+  async verify(handshake: IncomingMessage, token: string): Promise<Principal | null> {
+    const address = addressKey(this.clients.of(handshake));
+    const key = tokenKey(token);
+    const owner = this.refusedTokens.ownerOf(key);
+    if (owner === undefined) {
+      const exhausted = await this.refusedTokens.exhausted(address);
+      if (exhausted) throw new DomainError('rate_limit_exceeded', { retryAfter: exhausted.resetSeconds });
+    } else {
+      await this.count(owner);
+    }
+    const principal = await this.tokens.verify(token);
+    if (!principal) {
+      await this.refusedTokens.refuse(address, key);
+      return null;
+    }
+    this.refusedTokens.accept(key, principal.userId);
+    if (owner === undefined) await this.count(principal.userId);
+    return principal;
+  }
+
+  private async count(key: string): Promise<void> {
+    const count = await this.counters.hit('requests', key);
+    if (count?.exceeded) throw new DomainError('rate_limit_exceeded', { retryAfter: count.resetSeconds });
+  }
+}
