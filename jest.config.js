@@ -1,19 +1,8 @@
 // Plain JavaScript: jest on Node.js 20 cannot load a TypeScript configuration without one more dependency.
 const shared = {
   testEnvironment: 'node',
-  transform: {
-    '^.+\\.ts$': [
-      '@swc/jest',
-      {
-        jsc: {
-          parser: { syntax: 'typescript', decorators: true },
-          transform: { legacyDecorator: true, decoratorMetadata: true },
-          target: 'es2023',
-        },
-        module: { type: 'commonjs' },
-      },
-    ],
-  },
+  // What is built and what is tested are compiled alike: options in .swcrc.
+  transform: { '^.+\\.ts$': '@swc/jest' },
 };
 
 /** Tests of data run once per database: the same files, another `TEST_DATABASE`. */

@@ -21,7 +21,7 @@ import { testImage } from './lib/test-image.mjs';
 import { prepareTestRun } from './lib/test-preparation.mjs';
 import { findTestRegistry } from './lib/test-registry.mjs';
 
-const checks = { formatting: 'format:check', lint: 'lint', types: 'typecheck' };
+const checks = { formatting: 'format:check', 'lint and types': 'lint' };
 
 /** Jest projects by part, and what they need. */
 const suites = {

@@ -155,7 +155,7 @@ const server = createServer((request, response) => {
     response.on('close', () => watchers.delete(response));
     return;
   }
-  answer(request).then(([status, body]) => {
+  void answer(request).then(([status, body]) => {
     const text = body === undefined ? '' : typeof body === 'string' ? body : JSON.stringify(body);
     response.writeHead(status, { 'content-type': 'application/json' }).end(text);
   });

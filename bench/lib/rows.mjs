@@ -35,7 +35,7 @@ async function connect(databaseUrl) {
 }
 
 /**
- * @param {{ databaseUrl: string, id: string, count: number, change: (index: number) => object }} options copies of the row
+ * @param {{ databaseUrl: string, id: string, count: number, change?: (index: number) => object }} options copies of the row
  *   `id`, each with an id of its own and of somebody else, and with what `change` says
  */
 export async function copyContainer({ databaseUrl, id, count, change = () => ({}) }) {

@@ -10,7 +10,9 @@ import { step } from './steps.mjs';
 const stampFile = join(projectRoot, 'dist', '.berth-built');
 const entry = join(projectRoot, 'dist', 'src', 'main.js');
 const isSource = (name) =>
-  name === 'src' || name === 'package-lock.json' || /^(ormconfig\.ts|nest-cli\.json|tsconfig.*\.json)$/.test(name);
+  name === 'src' ||
+  name === 'package-lock.json' ||
+  /^(\.swcrc|ormconfig\.ts|nest-cli\.json|tsconfig.*\.json)$/.test(name);
 
 function* filesBelow(path) {
   const stat = statSync(path);

@@ -89,7 +89,7 @@ export class Database implements OnApplicationShutdown {
     };
     const result = this.gate
       ? await this.gate.transaction((query) => this.immediate(query, () => run(this.dataSource.manager)))
-      : // eslint-disable-next-line no-restricted-syntax -- the one place that may
+      : // oxlint-disable-next-line berth/own-transaction -- the one place that may
         await this.dataSource.transaction(run);
     // Outside the transaction's context: what listens may query the database itself.
     this.current.exit(() => afterCommit.forEach((callback) => callback()));

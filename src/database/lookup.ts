@@ -51,7 +51,7 @@ function together(ask: (keys: readonly string[]) => Promise<(readonly unknown[] 
 export function sqliteLookup(reader: BetterSqlite3.Database, query: LookupQuery): Lookup {
   const statement = reader.prepare<[string], unknown[]>(lookupSql(query, '= ?')).raw();
   // The driver is synchronous; what it throws is still a rejection.
-  // eslint-disable-next-line @typescript-eslint/require-await
+  // oxlint-disable-next-line typescript/require-await
   return together(async (keys) => keys.map((key) => statement.get(key) ?? null));
 }
 

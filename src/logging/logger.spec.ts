@@ -38,7 +38,7 @@ describe('the log', () => {
     logger.info(fields, message);
     expect(lines).toHaveLength(1);
     expect(lines[0]).toMatch(/^[^\n]*\n$/);
-    // eslint-disable-next-line no-control-regex -- none of them may be there
+    // oxlint-disable-next-line no-control-regex -- none of them may be there
     expect(lines[0]?.slice(0, -1)).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/);
     expect(last()).toMatchObject({ level: 'info' });
     expect(JSON.stringify(last())).toContain(JSON.stringify(FORGED).slice(1, -1));

@@ -56,7 +56,7 @@ function plain(text: string): string {
   return (
     text
       .replace(/\r\n?/g, '\n')
-      // eslint-disable-next-line no-control-regex -- these are what is removed
+      // oxlint-disable-next-line no-control-regex -- these are what is removed
       .replace(/\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[@-Z\\^_])/g, '')
       .replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (character) => (/[\n\t]/.test(character) ? character : ''))
       .replace(/\n{3,}/g, '\n\n')

@@ -66,7 +66,8 @@ describe('a client that does not read', () => {
     webSocketOf(slow).pause();
     const waiting = () => {
       const [socket] = server.io.sockets.sockets.values();
-      return (socket?.conn as unknown as { writeBuffer: unknown[] }).writeBuffer.length;
+      if (!socket) throw new Error('no socket is connected');
+      return (socket.conn as unknown as { writeBuffer: unknown[] }).writeBuffer.length;
     };
     for (const client of clients.slice(0, -1)) client.socket.close();
     await eventually(() => expect(server.io.sockets.sockets.size).toBe(1));

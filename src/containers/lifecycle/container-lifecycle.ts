@@ -104,6 +104,7 @@ export class ContainerLifecycle {
       const reporter = this.reports.of(claim);
       const { plan, facts } = await this.plans
         .carryOut(claim, { verb: 'update', wanted, moveTo }, { onCopy: reporter.onCopy })
+        // oxlint-disable-next-line typescript/no-misused-promises -- finally() waits for a promise, whatever its type says
         .finally(() => reporter.flush());
       const { runtime } = this.engine.capabilities;
       const { patch, events } = settleUpdated(before, wanted, facts, { runtime, now: this.clock.now() });

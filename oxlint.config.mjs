@@ -1,0 +1,212 @@
+import { defineConfig } from 'oxlint';
+
+/**
+ * Which modules of `src/` a module may import; everything else is refused, so imports point one way and there is no cycle.
+ * Other modules are entered by their `index.ts` alone.
+ */
+const FOUNDATION = ['clock', 'config', 'duration', 'database', 'errors', 'logging'];
+const MODULES = {
+  database: ['config'],
+  errors: ['logging'],
+  logging: ['config'],
+  signals: ['config', 'logging'],
+  docker: ['config', 'duration', 'logging'],
+  tiers: FOUNDATION,
+  auth: [...FOUNDATION, 'signals', 'tiers'],
+  images: [...FOUNDATION, 'auth', 'docker'],
+  'rate-limits': [...FOUNDATION, 'http', 'signals', 'auth'],
+  events: [...FOUNDATION, 'http', 'signals', 'auth', 'rate-limits'],
+  http: ['config', 'errors', 'logging'],
+  agents: [...FOUNDATION, 'http', 'signals', 'auth', 'tiers', 'rate-limits', 'events', 'metrics'],
+  roles: [...FOUNDATION, 'auth'],
+  audit: [...FOUNDATION, 'http', 'auth', 'events'],
+  metrics: [...FOUNDATION, 'auth', 'docker', 'events'],
+  health: [...FOUNDATION, 'http', 'auth', 'docker', 'signals'],
+  containers: [
+    ...FOUNDATION,
+    'http',
+    'signals',
+    'auth',
+    'tiers',
+    'docker',
+    'images',
+    'events',
+    'agents',
+    'roles',
+    'audit',
+    'metrics',
+  ],
+  admin: [...FOUNDATION, 'http', 'auth', 'tiers', 'audit', 'containers'],
+};
+
+function restrictedImports(module) {
+  const others = Object.keys(MODULES).filter((name) => name !== module);
+  const forbidden = others.filter((name) => !MODULES[module].includes(name));
+  const message = 'enter a module by its index.ts';
+  const patterns = [
+    { regex: `^(\\.\\./)+(${others.filter((name) => name !== 'database').join('|')})/`, message },
+    { group: ['**/database/*', '!**/database/column-types'], message },
+  ];
+  if (forbidden.length > 0) {
+    patterns.push({
+      regex: `^(\\.\\./)+(${forbidden.join('|')})(/|$)`,
+      message: `${module} must not know this module`,
+    });
+  }
+  return { files: [`src/${module}/**/*.ts`], rules: { 'no-restricted-imports': ['error', { patterns }] } };
+}
+
+/** The strict and stylistic rules for TypeScript that the category `correctness` does not already contain. */
+const STRICT = [
+  'no-case-declarations',
+  'no-fallthrough',
+  'no-prototype-builtins',
+  'no-empty',
+  'no-regex-spaces',
+  'no-var',
+  'no-console',
+  'no-array-constructor',
+  'no-useless-assignment',
+  'no-useless-constructor',
+  'no-empty-function',
+  'preserve-caught-error',
+  'prefer-const',
+  'prefer-rest-params',
+  'prefer-spread',
+  'typescript/no-deprecated',
+  'typescript/no-misused-promises',
+  'typescript/no-mixed-enums',
+  'typescript/no-unsafe-argument',
+  'typescript/no-unsafe-assignment',
+  'typescript/no-unsafe-call',
+  'typescript/no-unsafe-function-type',
+  'typescript/no-unsafe-member-access',
+  'typescript/no-unsafe-return',
+  'typescript/only-throw-error',
+  'typescript/prefer-promise-reject-errors',
+  'typescript/related-getter-setter-pairs',
+  'typescript/require-await',
+  'typescript/prefer-includes',
+  'typescript/prefer-nullish-coalescing',
+  'typescript/no-dynamic-delete',
+  'typescript/no-empty-object-type',
+  'typescript/no-explicit-any',
+  'typescript/no-invalid-void-type',
+  'typescript/no-namespace',
+  'typescript/no-non-null-assertion',
+  'typescript/no-require-imports',
+  'typescript/prefer-literal-enum-member',
+  'typescript/use-unknown-in-catch-callback-variable',
+  'typescript/non-nullable-type-assertion-style',
+  'typescript/no-unnecessary-condition',
+  'typescript/prefer-optional-chain',
+  'typescript/no-generated-empty-object-type',
+  'typescript/no-non-null-asserted-nullish-coalescing',
+  'typescript/no-unnecessary-boolean-literal-compare',
+  'typescript/no-unnecessary-template-expression',
+  'typescript/no-unnecessary-type-arguments',
+  'typescript/no-unnecessary-type-assertion',
+  'typescript/no-unnecessary-type-constraint',
+  'typescript/no-unnecessary-type-conversion',
+  'typescript/no-unnecessary-type-parameters',
+  'typescript/no-unsafe-enum-assignment',
+  'typescript/no-unsafe-enum-comparison',
+  'typescript/no-confusing-non-null-assertion',
+  'typescript/prefer-reduce-type-parameter',
+  'typescript/prefer-return-this-type',
+  'typescript/unified-signatures',
+  'typescript/adjacent-overload-signatures',
+  'typescript/array-type',
+  'typescript/class-literal-property-style',
+  'typescript/consistent-generic-constructors',
+  'typescript/consistent-indexed-object-style',
+  'typescript/consistent-type-assertions',
+  'typescript/consistent-type-definitions',
+  'typescript/no-inferrable-types',
+  'typescript/prefer-find',
+  'typescript/prefer-for-of',
+  'typescript/prefer-function-type',
+  'typescript/prefer-regexp-exec',
+  'typescript/prefer-string-starts-ends-with',
+];
+
+export default defineConfig({
+  plugins: ['typescript', 'oxc'],
+  jsPlugins: ['./scripts/lib/lint-rules.mjs'],
+  categories: { correctness: 'error' },
+  options: { typeAware: true, typeCheck: true, denyWarnings: true, reportUnusedDisableDirectives: 'error' },
+  env: { node: true, es2024: true },
+  ignorePatterns: ['dist', 'node_modules', 'coverage', '.berth'],
+  rules: {
+    ...Object.fromEntries(STRICT.map((rule) => [rule, 'error'])),
+    'typescript/ban-ts-comment': ['error', { minimumDescriptionLength: 10 }],
+    'typescript/no-extraneous-class': ['error', { allowWithDecorator: true }],
+    'typescript/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
+    'typescript/restrict-plus-operands': [
+      'error',
+      { allowAny: false, allowBoolean: false, allowNullish: false, allowNumberAndString: false, allowRegExp: false },
+    ],
+    'typescript/restrict-template-expressions': ['error', { allowNumber: true }],
+    'typescript/return-await': ['error', 'error-handling-correctness-only'],
+    'typescript/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+    'berth/own-transaction': 'error',
+  },
+  overrides: [
+    ...Object.keys(MODULES).map(restrictedImports),
+    {
+      files: ['**/*.mjs', '**/*.js'],
+      // Plain JavaScript: without types most values are `any`, and scripts write to the console.
+      rules: {
+        'no-console': 'off',
+        'no-empty-function': 'off',
+        'typescript/no-deprecated': 'off',
+        'typescript/no-extraneous-class': 'off',
+        'typescript/no-require-imports': 'off',
+        'typescript/no-unnecessary-condition': 'off',
+        'typescript/no-unsafe-argument': 'off',
+        'typescript/no-unsafe-assignment': 'off',
+        'typescript/no-unsafe-call': 'off',
+        'typescript/no-unsafe-member-access': 'off',
+        'typescript/no-unsafe-return': 'off',
+        'typescript/only-throw-error': 'off',
+        'typescript/prefer-includes': 'off',
+        'typescript/prefer-nullish-coalescing': 'off',
+        'typescript/prefer-promise-reject-errors': 'off',
+        'typescript/require-array-sort-compare': 'off',
+        'typescript/require-await': 'off',
+        'typescript/restrict-plus-operands': 'off',
+        'typescript/restrict-template-expressions': 'off',
+        'typescript/unbound-method': 'off',
+        'typescript/use-unknown-in-catch-callback-variable': 'off',
+        'typescript/no-confusing-void-expression': 'off',
+        'typescript/prefer-optional-chain': 'off',
+        'typescript/prefer-regexp-exec': 'off',
+      },
+    },
+    {
+      files: ['test/**/*.ts', 'src/**/*.spec.ts'],
+      plugins: ['typescript', 'oxc', 'jest'],
+      rules: {
+        // `expect.any(String)` is an `any` by its type.
+        'typescript/no-unsafe-assignment': 'off',
+        'typescript/unbound-method': 'off',
+        // HTTP statuses, which all have three digits.
+        'typescript/require-array-sort-compare': 'off',
+        // Helpers in test/support assert too.
+        'jest/no-standalone-expect': 'off',
+        'jest/no-commented-out-tests': 'error',
+        'jest/no-disabled-tests': 'error',
+        'jest/no-focused-tests': 'error',
+        'jest/no-export': 'error',
+        'jest/no-jasmine-globals': 'error',
+        'jest/no-test-prefixes': 'error',
+        'jest/no-identical-title': 'error',
+        'jest/no-interpolation-in-snapshots': 'error',
+        'jest/expect-expect': [
+          'error',
+          { assertFunctionNames: ['expect', 'expect*', 'assert*', 'survives', 'fc.assert', 'eventually'] },
+        ],
+      },
+    },
+  ],
+});

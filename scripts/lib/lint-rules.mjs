@@ -1,0 +1,29 @@
+/** Rules of this project's own, for the linter: what its general rules cannot express. */
+
+const name = (node) => (node?.type === 'MemberExpression' && !node.computed ? node.property.name : node?.name);
+
+const OWN_TRANSACTION =
+  'opens a transaction of its own, which interleaves on SQLite: use insert(), update() or a query builder';
+
+/** TypeORM's methods that open a transaction by themselves: on SQLite's one connection they would interleave with others. */
+const ownTransaction = {
+  meta: { type: 'problem', docs: { description: 'transactions only by Database.runInTx()' } },
+  create: (context) => ({
+    CallExpression(node) {
+      const method = name(node.callee);
+      const target = name(node.callee.object);
+      if (!method || !target) return;
+      const fromManager = target === 'manager' && /^(save|softRemove|recover)$/.test(method);
+      const fromRepository = /[rR]epository$/.test(target) && /^(save|remove|softRemove)$/.test(method);
+      if ((fromManager || fromRepository) && node.callee.object.type === 'MemberExpression') {
+        context.report({ node, message: OWN_TRANSACTION });
+      }
+      const isDirect = method === 'transaction' && /^(manager|dataSource)$/.test(target);
+      if (isDirect && node.callee.object.type === 'MemberExpression') {
+        context.report({ node, message: 'use Database.runInTx(): a direct transaction loses rows on SQLite' });
+      }
+    },
+  }),
+};
+
+export default { meta: { name: 'berth' }, rules: { 'own-transaction': ownTransaction } };
