@@ -91,26 +91,16 @@ export class ContainerLifecycle {
     return this.operate(row, 'delete', (claim) => this.remove(claim));
   }
 
-  /** @throws DomainError `invalid_parameters` if the data is too large, `update_failed`, `name_taken`, `operation_in_progress`, `container_not_found` */
+  /**
+   * Renames and resizes. Only a resize needs Docker.
+   *
+   * @throws DomainError `invalid_parameters` if the data is too large, `update_failed`, `name_taken`, `operation_in_progress`, `container_not_found`
+   */
   async update(row: ContainerRow, wanted: Wanted): Promise<{ row: ContainerRow; restarted: boolean }> {
-    return this.operate(row, 'update', async (claim) => {
-      if (!sameResources(claim.row, wanted)) await this.catchUp(claim);
-      const before = claim.row;
-      if (before.name === wanted.name && sameResources(before, wanted)) {
-        return { row: await claim.settle({ lastUsedAt: this.clock.now() }), restarted: false };
-      }
-      await this.repository.assertNameFree({ userId: before.userId, name: wanted.name, except: before.id });
-      const moveTo = await this.volumes.destination(before, wanted);
-      const reporter = this.reports.of(claim);
-      const { plan, facts } = await this.plans
-        .carryOut(claim, { verb: 'update', wanted, moveTo }, { onCopy: reporter.onCopy })
-        // oxlint-disable-next-line typescript/no-misused-promises -- finally() waits for a promise, whatever its type says
-        .finally(() => reporter.flush());
-      const { runtime } = this.engine.capabilities;
-      const { patch, events } = settleUpdated(before, wanted, facts, { runtime, now: this.clock.now() });
-      const after = await claim.settle(patch, events);
-      this.plans.finishUp(plan, before, facts);
-      return { row: after, restarted: wasRestarted(before, facts) };
+    return this.measured('update', async () => {
+      const claim = await this.claims.acquire(row, 'update');
+      if (sameResources(claim.row, wanted)) return { row: await this.rename(claim, wanted), restarted: false };
+      return this.operateUnder(claim, 'update', () => this.resize(claim, wanted));
     });
   }
 
@@ -162,14 +152,18 @@ export class ContainerLifecycle {
     return this.measured(verb, async () => {
       const claim = await this.claims.acquire(row, verb, waitMs);
       const { interrupted } = claim;
-      try {
-        await this.wayBack.takeOver(claim, verb);
-        return await work(claim, interrupted);
-      } catch (error) {
-        await this.wayBack.goBack(claim, verb, error);
-        throw this.wayBack.failure(verb, error);
-      }
+      return this.operateUnder(claim, verb, () => work(claim, interrupted));
     });
+  }
+
+  private async operateUnder<T>(claim: Claim, verb: Verb | Ending, work: () => Promise<T>): Promise<T> {
+    try {
+      await this.wayBack.takeOver(claim, verb);
+      return await work();
+    } catch (error) {
+      await this.wayBack.goBack(claim, verb, error);
+      throw this.wayBack.failure(verb, error);
+    }
   }
 
   /** Carries on what a dead holder was doing, if the claim shows that nobody else has. */
@@ -178,6 +172,46 @@ export class ContainerLifecycle {
       await (interrupted === verb ? work(claim) : claim.settle({}));
     };
     await this.operate(row, verb, ifStillDue, { waitMs: 0 });
+  }
+
+  /**
+   * Asks Docker for nothing, where everything is named by the database id. What an operation left that was cut off is not in
+   * the way: it is left to the next holder as it was.
+   */
+  private async rename(claim: Claim, wanted: Wanted): Promise<ContainerRow> {
+    const { row: before, interrupted } = claim;
+    const { runtime } = this.engine.capabilities;
+    const now = this.clock.now();
+    const { patch, events } =
+      before.name === wanted.name
+        ? { patch: { lastUsedAt: now }, events: [] }
+        : settleUpdated(before, wanted, {}, { runtime, now });
+    try {
+      if (interrupted === null) return await claim.settle(patch, events);
+      const after = await claim.record(patch, events);
+      await claim.abandon(interrupted);
+      return after;
+    } catch (error) {
+      await this.wayBack.release(claim);
+      throw this.wayBack.failure('update', error);
+    }
+  }
+
+  private async resize(claim: Claim, wanted: Wanted): Promise<{ row: ContainerRow; restarted: boolean }> {
+    await this.catchUp(claim);
+    const before = claim.row;
+    await this.repository.assertNameFree({ userId: before.userId, name: wanted.name, except: before.id });
+    const moveTo = await this.volumes.destination(before, wanted);
+    const reporter = this.reports.of(claim);
+    const { plan, facts } = await this.plans
+      .carryOut(claim, { verb: 'update', wanted, moveTo }, { onCopy: reporter.onCopy })
+      // oxlint-disable-next-line typescript/no-misused-promises -- finally() waits for a promise, whatever its type says
+      .finally(() => reporter.flush());
+    const { runtime } = this.engine.capabilities;
+    const { patch, events } = settleUpdated(before, wanted, facts, { runtime, now: this.clock.now() });
+    const after = await claim.settle(patch, events);
+    this.plans.finishUp(plan, before, facts);
+    return { row: after, restarted: wasRestarted(before, facts) };
   }
 
   private async bringUp(claim: Claim): Promise<Started> {

@@ -94,6 +94,22 @@ export class WayBack {
     await claim.abandon(mustRunAgain ? 'restart' : way, followed ?? NOTHING).catch(() => undefined);
   }
 
+  /**
+   * Ends the claim of an operation that failed before it did anything in Docker: nothing is to be taken back but what a dead
+   * holder left, which stays to be done. Never throws.
+   */
+  async release(claim: Claim): Promise<void> {
+    try {
+      // What the database did not acknowledge may be committed, and the claim be over.
+      await claim.confirm();
+      if (claim.interrupted === null) await claim.settle({});
+      else await claim.abandon(claim.interrupted);
+    } catch {
+      // It runs out by itself.
+      claim.end();
+    }
+  }
+
   /** What the caller is told of it. */
   failure(verb: Verb | Ending, error: unknown): DomainError {
     if (error instanceof DomainError) return error;
