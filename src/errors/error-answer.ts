@@ -15,9 +15,13 @@ const BY_STATUS: Readonly<Partial<Record<number, ErrorCode>>> = {
   401: 'unauthorized',
   403: 'insufficient_permissions',
   404: 'route_not_found',
+  405: 'method_not_allowed',
+  408: 'request_timeout',
   413: 'body_too_large',
   415: 'unsupported_media_type',
+  417: 'expectation_failed',
   426: 'upgrade_required',
+  431: 'request_header_fields_too_large',
   500: 'internal_error',
 };
 

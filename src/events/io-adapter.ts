@@ -6,7 +6,7 @@ import { IoAdapter } from '@nestjs/platform-socket.io';
 import { Namespace, Server, ServerOptions } from 'socket.io';
 import type { Config } from '../config';
 import { DomainError } from '../errors';
-import { Upgrades } from '../http';
+import { headFault, Upgrades } from '../http';
 import { SocketLimits } from '../rate-limits';
 import { guardEngine, queryOf } from './engine-guard';
 
@@ -71,6 +71,8 @@ export class BerthIoAdapter extends IoAdapter {
   private async admit(request: IncomingMessage): Promise<void> {
     if (this.closing) throw new DomainError('shutting_down');
     await this.limits.admit(request);
+    const fault = headFault(request);
+    if (fault) throw fault;
     // Told before a WebSocket is made, which could be told nothing any more.
     if (queryOf(request).get('EIO') !== PROTOCOL) throw new DomainError('unsupported_protocol');
   }

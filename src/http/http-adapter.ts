@@ -16,6 +16,8 @@ export function createHttpAdapter({ TRUSTED_PROXIES: proxies }: Proxies = { TRUS
   const clients = new ClientAddress(proxies);
   return new FastifyAdapter({
     bodyLimit: BODY_LIMIT,
+    // Told by a hook, as Node.js would answer with an empty body.
+    http: { requireHostHeader: false },
     // Decides what `request.ip` is. Without proxies, no header can say anything about it.
     trustProxy: proxies.length > 0 && ((address: string) => clients.trusts(address)),
     // A request's head and body must be here within this time, whatever the speed at which they trickle in.

@@ -10,6 +10,7 @@ export { createOpenApiDocument } from './openapi';
 export { type Page, readPage } from './page';
 export { decodeCursor, encodeCursor, type PageEnd } from './page-cursor';
 export { PagedQuery } from './paged-query';
+export { headFault } from './request-head';
 export { requestIdOf } from './request-id';
 export { RouteRegistry } from './route-registry';
 export type { RegisteredRoute } from './route-registry';

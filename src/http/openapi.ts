@@ -43,6 +43,7 @@ export function createOpenApiDocument(app: NestFastifyApplication): OpenAPIObjec
     extraModels: [ErrorResponse],
     operationIdFactory: operationId,
   });
+  document.components = { ...document.components, responses: COMMON };
   for (const operation of operationsOf(document)) documentErrors(operation);
   return document;
 }
@@ -68,12 +69,32 @@ const LIMITED = {
   'RateLimit-Reset': seconds('Seconds until the next window.'),
 };
 
+const answer = (description: string) => ({
+  description,
+  content: { 'application/json': { schema: { $ref: getSchemaPath(ErrorResponse) } } },
+});
+
+/** What any request may be told, whatever its route: documented once, and referred to. */
+const COMMON = {
+  BodyTooLarge: answer('request body too large: more than 64 KiB.'),
+  UnsupportedMediaType: answer('unsupported media type: a body is JSON.'),
+  ExpectationFailed: answer('expectation failed: of the header Expect, 100-continue alone is understood.'),
+  HeadersTooLarge: answer('request header fields too large: more than 16 KiB.'),
+};
+
+const common = (name: keyof typeof COMMON) => ({ $ref: `#/components/responses/${name}` });
+
 /** Every error has one shape, so it is documented once and not at each route. */
 function documentErrors(operation: Operation): void {
-  const answer = (description: string) => ({
-    description,
-    content: { 'application/json': { schema: { $ref: getSchemaPath(ErrorResponse) } } },
-  });
+  operation.responses['400'] ??= answer(
+    operation.requestBody
+      ? 'invalid parameters: details says which.'
+      : 'invalid parameters: details says which. A body that is not empty is one, as the route takes none.',
+  );
+  operation.responses['413'] ??= common('BodyTooLarge');
+  if (operation.requestBody) operation.responses['415'] ??= common('UnsupportedMediaType');
+  operation.responses['417'] ??= common('ExpectationFailed');
+  operation.responses['431'] ??= common('HeadersTooLarge');
   if (operation.security) {
     operation.responses['401'] ??= answer('The token is missing, unknown, revoked or expired.');
     operation.responses['403'] ??= answer('The token may not do this.');

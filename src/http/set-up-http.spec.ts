@@ -157,7 +157,8 @@ describe('every error must have one shape, an id and the headers', () => {
   it.each<[string, () => Promise<Answer>, number, string]>([
     ['an unknown route', () => call('GET', '/api/nothing'), 404, 'route_not_found'],
     ['a route outside the prefix', () => call('GET', '/things/1'), 404, 'route_not_found'],
-    ['an unknown method', () => call('PUT', '/api/things', json({})), 404, 'route_not_found'],
+    ['a method that the path has not', () => call('PUT', '/api/things', json({})), 405, 'method_not_allowed'],
+    ['a method at an unknown route', () => call('PUT', '/api/nothing', json({})), 404, 'route_not_found'],
     ['a URL that cannot be decoded', () => call('GET', '/api/things/%zz'), 400, 'invalid_parameters'],
     ['malformed JSON', () => call('POST', '/api/things', json('{"name":')), 400, 'invalid_parameters'],
     ['a list for a body', () => call('POST', '/api/things', json([{ name: 1 }])), 400, 'invalid_parameters'],
@@ -342,7 +343,7 @@ describe('pages of other sites', () => {
   it('must not be let in by default', async () => {
     const answer = await call('OPTIONS', '/api/things', preflight);
     expect(answer.headers['access-control-allow-origin']).toBeUndefined();
-    expectError(answer, 404, 'route_not_found');
+    expectError(answer, 405, 'method_not_allowed');
   });
 
   it('must be let in from the origins that are listed, and no other', async () => {

@@ -9,6 +9,8 @@ import { BODY_LIMIT } from './http-adapter';
 import { jsonBodyParser } from './json-body';
 import { onRequest } from './on-request';
 import { setUpOpenApi } from './openapi';
+import { refuseUntakenBodies } from './request-body';
+import { passExpectations, refuseUnroutable } from './request-head';
 import { RouteRegistry } from './route-registry';
 import { refuseUnservedHandshake, Upgrades } from './upgrades';
 import { createValidationPipe } from './validation-pipe';
@@ -25,8 +27,11 @@ export function setUpHttp(app: NestFastifyApplication): void {
   adapter.setOnRequestHook(onRequest(app.get(Draining)));
   adapter.setOnResponseHook(accessLog(app.get<Logger>(LOGGER)));
   app.get(Upgrades).watch(fastify.server);
+  passExpectations(fastify.server);
   // Behind all hooks that count requests, and before the body is read.
   fastify.addHook('preParsing', refuseUnservedHandshake);
+  fastify.addHook('preParsing', refuseUnroutable(app.get(RouteRegistry)));
+  refuseUntakenBodies(app, fastify);
   fastify.removeContentTypeParser('text/plain');
   fastify.removeContentTypeParser('application/json');
   adapter.useBodyParser('application/json', false, { bodyLimit: BODY_LIMIT }, jsonBodyParser);

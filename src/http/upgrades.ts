@@ -1,9 +1,9 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Injectable } from '@nestjs/common';
-import type { FastifyReply, FastifyRequest, RequestPayload } from 'fastify';
 import { DomainError, errorAnswer, invalidParameters } from '../errors';
 import { endWith } from './client-error';
+import type { PreParsing } from './request-head';
 import { requestIdOf } from './request-id';
 
 /** Something that speaks WebSocket, such as Socket.IO. It is asked for handshakes alone that RFC 6455 allows. */
@@ -55,16 +55,11 @@ export class Upgrades {
   }
 }
 
-/** A hook: what still is a handshake here found no endpoint, so there is no WebSocket at its path. */
-export function refuseUnservedHandshake(
-  { method, headers }: FastifyRequest,
-  _reply: FastifyReply,
-  payload: RequestPayload,
-  done: (error: Error | null, payload?: RequestPayload) => void,
-): void {
+/** What still is a handshake here found no endpoint, so there is no WebSocket at its path. */
+export const refuseUnservedHandshake: PreParsing = ({ method, headers }, _reply, payload, done) => {
   const isUnserved = method === 'GET' && headers['sec-websocket-key'] !== undefined;
   done(isUnserved ? new DomainError('route_not_found') : null, payload);
-}
+};
 
 function isHandshake({ method, headers }: IncomingMessage): boolean {
   return method === 'GET' && /(^|,)\s*websocket\s*(,|$)/i.test(headers.upgrade ?? '');

@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import type { OpenAPIObject } from '@nestjs/swagger';
+import { ERRORS } from '../../src/errors';
 import { type Answer, type ApiClient, SMALL } from '../support/api-client';
 import { Berth } from '../support/berth';
 import { FakeEngine } from '../support/fake-engine';
@@ -106,10 +108,17 @@ describe('the OpenAPI document', () => {
   });
 
   it('must refer to nothing that it does not hold', () => {
-    const references = [...JSON.stringify(document).matchAll(/"#\/components\/schemas\/([^"]+)"/g)];
-    const missing = references.map(([, name = '']) => name).filter((name) => !document.components?.schemas?.[name]);
+    const references = [...JSON.stringify(document).matchAll(/"#\/components\/(schemas|responses)\/([^"]+)"/g)];
+    const missing = references.filter(([, kind, name = '']) => !document.components?.[kind as 'schemas']?.[name]);
     expect(references.length).toBeGreaterThan(0);
     expect(missing).toEqual([]);
+  });
+
+  it('must say of every route what HTTP itself has refused', () => {
+    for (const [route, { requestBody, responses }] of operations()) {
+      const told = ['400', '413', '417', '431', ...(requestBody ? ['415'] : [])];
+      expect([route, Object.keys(responses)]).toEqual([route, expect.arrayContaining(told)]);
+    }
   });
 
   it('must say of every route on one container what is refused, and what an id may be', () => {
@@ -249,6 +258,23 @@ describe('the OpenAPI document', () => {
     expect(answer.status).toBe(status);
     expect(differences(answer.body, schemaOf(new Map(operations()).get(route), status) ?? {})).toEqual([]);
   });
+});
+
+describe('docs/api.md', () => {
+  const rows = readFileSync('docs/api.md', 'utf8')
+    .split('\n')
+    .filter((line) => /^\| \d{3} /.test(line));
+
+  /** No route's: modules alone run commands in containers. */
+  const inside = ['container_not_running'];
+
+  it.each(Object.entries(ERRORS).filter(([code, { status }]) => status < 500 && !inside.includes(code)))(
+    'must have %s in its table of errors',
+    (code, { status }) => {
+      const said = rows.filter((row) => row.includes(`\`${code}\``)).map((row) => Number(row.slice(2, 5)));
+      expect(said).toContain(status);
+    },
+  );
 });
 
 /** @param path behind `/api/admin/`, of the admin's own id */

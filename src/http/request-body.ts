@@ -1,0 +1,78 @@
+import { RequestMethod, type Type } from '@nestjs/common';
+import { METHOD_METADATA, ROUTE_ARGS_METADATA } from '@nestjs/common/constants';
+import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum';
+import { MetadataScanner, ModulesContainer } from '@nestjs/core';
+import { type NestFastifyApplication, RouteConfig } from '@nestjs/platform-fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { type DomainError, invalidParameters } from '../errors';
+import type { PreParsing } from './request-head';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Whether the route's handler has a `@Body()`. */
+    takesBody?: boolean;
+  }
+}
+
+/**
+ * Has every route refuse a body that it does not take: a client that sends one expects something of it. No route has to
+ * say so, since a handler takes a body by its `@Body()` alone. Call it before any route is added.
+ */
+export function refuseUntakenBodies(app: NestFastifyApplication, fastify: FastifyInstance): void {
+  declareTakenBodies(app.get(ModulesContainer));
+  // Fastify would not read the body of a GET, and so not see whether there is one.
+  for (const method of ['GET', 'HEAD']) fastify.addHttpMethod(method, { hasBody: true, overrideExisting: true });
+  fastify.addHook('preParsing', refuseForeignBody);
+  fastify.addHook('preValidation', refuseBody);
+}
+
+/** Marks the handlers with a `@Body()`, so that their routes can be told from all others. */
+function declareTakenBodies(modules: ModulesContainer): void {
+  const scanner = new MetadataScanner();
+  for (const { controllers } of modules.values()) {
+    for (const { metatype } of controllers.values()) {
+      const prototype = (metatype as Type).prototype as Record<string, object>;
+      for (const name of scanner.getAllMethodNames(prototype)) {
+        const handler = prototype[name];
+        const isRoute = handler && Reflect.getMetadata(METHOD_METADATA, handler) in RequestMethod;
+        if (isRoute && takesBody(metatype as Type, name)) {
+          RouteConfig({ takesBody: true })(prototype, name, { value: handler });
+        }
+      }
+    }
+  }
+}
+
+function takesBody(controller: Type, method: string): boolean {
+  const parameters = (Reflect.getMetadata(ROUTE_ARGS_METADATA, controller, method) ?? {}) as object;
+  return Object.keys(parameters).some((key) => key.startsWith(`${String(RouteParamtypes.BODY)}:`));
+}
+
+/** A body that is no JSON is refused by what it is no route's of, rather than by its type. An empty one has no type. */
+const refuseForeignBody: PreParsing = (request, _reply, payload, done) => {
+  const { headers } = request.raw;
+  const isEmpty = headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0;
+  // Clients that always send a type, such as curl with `-d ''`, need not be refused for it.
+  if (isEmpty) delete headers['content-type'];
+  else if (!isJson(headers['content-type']) && !request.routeOptions.config.takesBody) {
+    done(untaken());
+    return;
+  }
+  done(null, payload);
+};
+
+function refuseBody(request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
+  const { body } = request;
+  // `{}` is what clients send that send JSON always; the parser lets nothing through but objects.
+  const isEmpty = body === undefined || body === null || Object.keys(body).length === 0;
+  if (isEmpty || request.routeOptions.config.takesBody) done();
+  else done(untaken());
+}
+
+function isJson(type: string | undefined): boolean {
+  return type !== undefined && /^application\/json\b/i.test(type);
+}
+
+function untaken(): DomainError {
+  return invalidParameters([{ field: 'body', message: 'must be empty: this route takes none' }]);
+}

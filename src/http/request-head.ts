@@ -1,0 +1,79 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { FastifyReply, FastifyRequest, RequestPayload } from 'fastify';
+import { DomainError, invalidParameters } from '../errors';
+import type { RouteRegistry } from './route-registry';
+
+/** A hook of Fastify's that runs behind all that count requests, and before the body is read. */
+export type PreParsing = (
+  request: FastifyRequest,
+  reply: FastifyReply,
+  payload: RequestPayload,
+  done: (error: Error | null, payload?: RequestPayload) => void,
+) => void;
+
+/** Has requests whose expectation Node.js cannot meet come in like any other, so that {@link headFault} refuses them. */
+export function passExpectations(server: Server): void {
+  // Without a listener, Node.js answers by itself, with an empty body.
+  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
+    server.emit('request', request, response);
+  });
+}
+
+/**
+ * What a server has to refuse of a request's head: no `Host` in HTTP/1.1, or several (RFC 9112, 3.2); and an expectation other
+ * than `100-continue` (RFC 9110, 10.1.1). Node.js would answer with an empty body, and lets several hosts pass.
+ */
+export function headFault({ httpVersion, headers, rawHeaders }: IncomingMessage): DomainError | null {
+  const hosts = hostsIn(rawHeaders);
+  if (hosts > 1 || (hosts === 0 && httpVersion === '1.1')) {
+    return invalidParameters([{ field: 'host', message: 'must be given once, as a header' }]);
+  }
+  const { expect } = headers;
+  const isUnmet = expect !== undefined && httpVersion !== '1.0' && expect.toLowerCase() !== '100-continue';
+  return isUnmet ? new DomainError('expectation_failed') : null;
+}
+
+/** Refuses what {@link headFault} finds, a path that has no route (404), and a method that its path has not (405). */
+export function refuseUnroutable(routes: RouteRegistry): PreParsing {
+  return (request, _reply, payload, done) => {
+    const { raw } = request;
+    const fault = headFault(raw);
+    if (fault) done(fault);
+    else if (request.is404) done(unroutable(routes, raw));
+    else if (leadsElsewhere(request)) done(new DomainError('route_not_found'));
+    else done(null, payload);
+  };
+}
+
+function unroutable(routes: RouteRegistry, request: IncomingMessage): DomainError {
+  const methods = routes.methodsAt(pathOf(request));
+  if (methods.length === 0) return new DomainError('route_not_found');
+  return new DomainError('method_not_allowed', { headers: { allow: methods.join(', ') } });
+}
+
+/**
+ * Whether a path below a folder of files names anything but a file in it: `..` and the like are not resolved, they are found
+ * nowhere. Whoever serves the files would say that they are forbidden.
+ */
+function leadsElsewhere(request: FastifyRequest): boolean {
+  const path = pathOf(request.raw);
+  // Most paths are plain, and Fastify makes an object of a route's options whenever it is asked for them.
+  if (!/\/\.|\/\/|[\\%]/.test(path) || !request.routeOptions.url?.endsWith('*')) return false;
+  const segments = decodeURIComponent(path).slice(1).split('/');
+  return segments.some((segment) => /^\.{0,2}$|[\\\0]/.test(segment));
+}
+
+/** A path may come with the server's own address before it (RFC 9112, 3.2.2). */
+function pathOf({ url = '' }: IncomingMessage): string {
+  return url.replace(/^https?:\/\/[^/?]*/i, '').split('?', 1)[0] ?? '';
+}
+
+/** Counted as they came: of several, Node.js keeps the first. */
+function hostsIn(rawHeaders: readonly string[]): number {
+  let hosts = 0;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index];
+    if (name?.length === 4 && name.toLowerCase() === 'host') hosts += 1;
+  }
+  return hosts;
+}

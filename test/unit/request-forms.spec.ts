@@ -1,0 +1,271 @@
+import { request as httpRequest } from 'node:http';
+import { connect } from 'node:net';
+import type { OpenAPIObject } from '@nestjs/swagger';
+import { RouteRegistry } from '../../src/http';
+import { Berth, TestUser } from '../support/berth';
+import { FakeEngine } from '../support/fake-engine';
+
+interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+let berth: Berth;
+let admin: TestUser;
+let document: OpenAPIObject;
+
+beforeAll(async () => {
+  berth = await Berth.start({ engine: new FakeEngine() });
+  admin = await berth.user('pro', ['admin']);
+  document = (await (await fetch(`${berth.url}/api/openapi.json`)).json()) as OpenAPIObject;
+});
+
+afterAll(() => berth.stop());
+
+/** A request whose path goes out as it is; of an answer that does not end, such as a stream, the head is enough. */
+function call(
+  method: string,
+  path: string,
+  options: { headers?: Record<string, string>; body?: string } = {},
+): Promise<Answer> {
+  const { hostname, port } = new URL(berth.url);
+  const { headers: given, body } = options;
+  const headers = {
+    authorization: `Bearer ${admin.token}`,
+    ...(body !== undefined && {
+      'content-type': 'application/json',
+      'content-length': String(Buffer.byteLength(body)),
+    }),
+    ...given,
+  };
+  return new Promise((resolve, reject) => {
+    const request = httpRequest({ hostname, port, method, path, headers, agent: false }, (response) => {
+      const { statusCode: status = 0, headers: told } = response;
+      if (status < 300) {
+        resolve({ status, headers: told, body: {} });
+        request.destroy();
+        return;
+      }
+      const chunks: Buffer[] = [];
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.once('end', () => {
+        const text = Buffer.concat(chunks).toString();
+        resolve({ status, headers: told, body: text === '' ? {} : (JSON.parse(text) as Record<string, unknown>) });
+      });
+    });
+    request.on('error', reject);
+    request.end(body);
+  });
+}
+
+/** The answer to bytes, which the server ends. */
+async function bytes(text: string): Promise<Answer> {
+  const { hostname, port } = new URL(berth.url);
+  const socket = connect(Number(port), hostname);
+  socket.write(text);
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket as AsyncIterable<Buffer>) chunks.push(chunk);
+  const [head = '', body = ''] = Buffer.concat(chunks).toString().split('\r\n\r\n');
+  const [first = '', ...lines] = head.split('\r\n');
+  const headers = Object.fromEntries(lines.map((line) => line.toLowerCase().split(': ') as [string, string]));
+  return { status: Number(first.split(' ')[1]), headers, body: JSON.parse(body) as Record<string, unknown> };
+}
+
+function expectError({ status, headers, body }: Answer, expected: number, code: string): void {
+  expect([status, body['code']]).toEqual([expected, code]);
+  expect(body).toMatchObject({ error: expect.any(String), request_id: headers['x-request-id'] });
+  expect(headers).toMatchObject({
+    'content-type': 'application/json; charset=utf-8',
+    'x-content-type-options': 'nosniff',
+    'content-length': expect.stringMatching(/^\d+$/),
+  });
+}
+
+const EMPTY = [{ field: 'body', message: 'must be empty: this route takes none' }];
+
+/** Every route of the server, with ids that nothing has; those of one path once for each method. */
+function routes(): { method: string; path: string; takesBody: boolean }[] {
+  const known = berth.app.get(RouteRegistry).routes.filter(({ method }) => method !== 'OPTIONS');
+  return known.map(({ method, url }) => {
+    const described = document.paths[url.replace(/:(\w+)/g, '{$1}')];
+    const operation = described?.[method.toLowerCase() as 'get'];
+    const path = url.replace(/:\w+/g, '00000000-0000-4000-8000-000000000000').replace('*', 'swagger-ui.css');
+    return { method, path, takesBody: operation?.requestBody !== undefined };
+  });
+}
+
+describe('a body', () => {
+  it('must be refused by every route that takes none, and by every other where it is not understood', async () => {
+    const seen: unknown[] = [];
+    const all = routes();
+    for (const { method, path, takesBody } of all) {
+      const { status, body } = await call(method, path, { body: '{"zzz":1}' });
+      const details = body['details'] as { field: string }[] | undefined;
+      const isRight =
+        method === 'HEAD'
+          ? status === 400
+          : takesBody
+            ? details?.some(({ field }) => field === 'zzz')
+            : JSON.stringify(details) === JSON.stringify(EMPTY);
+      if (status !== 400 || !isRight) seen.push({ method, path, status, body });
+    }
+    expect(seen).toEqual([]);
+    expect(all.filter(({ takesBody }) => takesBody).length).toBeGreaterThan(5);
+    expect(all.filter(({ takesBody }) => !takesBody).length).toBeGreaterThan(50);
+  });
+
+  it('must be taken for none by those routes where it is empty, or an empty object', async () => {
+    const refused: unknown[] = [];
+    for (const { method, path } of routes().filter((route) => !route.takesBody)) {
+      const empty = { 'content-type': 'application/json', 'content-length': '0' };
+      const form = { ...empty, 'content-type': 'application/x-www-form-urlencoded' };
+      const plain = (await call(method, path)).status;
+      for (const options of [{ headers: empty }, { headers: form }, { body: '{}' }]) {
+        const { status, body } = await call(method, path, options);
+        if (status !== plain) refused.push({ method, path, options, status, plain, body });
+      }
+    }
+    expect(refused).toEqual([]);
+  });
+
+  it.each<[string, Record<string, string>, string]>([
+    ['text', { 'content-type': 'text/plain' }, 'x'],
+    ['a form', { 'content-type': 'application/x-www-form-urlencoded' }, 'a=1'],
+    ['nonsense', { 'content-type': 'application/json' }, '{"a":'],
+    ['a list', { 'content-type': 'application/json' }, '[]'],
+  ])('must be named where a route takes none, whatever it is: %s', async (_what, headers, body) => {
+    for (const [method, path] of [
+      ['POST', '/api/containers/none/start'],
+      ['DELETE', '/api/containers/none'],
+      ['GET', '/api/me'],
+    ] as const) {
+      const answer = await call(method, path, { body, headers });
+      expectError(answer, 400, 'invalid_parameters');
+      expect(answer.body['details']).toEqual([expect.objectContaining({ field: 'body' })]);
+    }
+  });
+
+  it('must keep to the limits where a route takes none', async () => {
+    const large = JSON.stringify({ a: 'x'.repeat(70_000) });
+    expectError(await call('POST', '/api/containers/none/stop', { body: large }), 413, 'body_too_large');
+    expectError(await call('GET', '/api/me', { body: large }), 413, 'body_too_large');
+  });
+
+  it('must not have been acted on where it is refused', async () => {
+    const { db_id: id } = await admin.api.running();
+    expect((await call('POST', `/api/containers/${id}/stop`, { body: '{"force":true}' })).status).toBe(400);
+    expect((await admin.api.get(id)).body['status']).toBe('running');
+  });
+});
+
+describe('a method that a path has not', () => {
+  it('must be a 405 with those that it has, at every path', async () => {
+    const all = routes();
+    const paths = new Set(all.map(({ path }) => path));
+    for (const path of paths) {
+      const has = all.filter((route) => route.path === path).map(({ method }) => method);
+      const lacking = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PROPFIND'].filter(
+        (method) => !has.includes(method),
+      );
+      for (const method of lacking) {
+        const answer = await call(method, path, method === 'PUT' ? { body: 'x' } : {});
+        expectError(answer, 405, 'method_not_allowed');
+        const allowed = String(answer.headers['allow']).split(', ');
+        expect([method, path, allowed]).toEqual([method, path, expect.arrayContaining(has)]);
+        expect(allowed).not.toContain(method);
+      }
+    }
+    expect(paths.size).toBeGreaterThan(20);
+  });
+
+  it('must not be made of paths that are not there', async () => {
+    for (const path of [
+      '/',
+      '/api',
+      '/api/nothing',
+      '/api/containers/',
+      '/api/containers/a/b',
+      '/api/ME',
+      '/api/me/',
+    ]) {
+      expectError(await call('PUT', path, { body: '{}' }), 404, 'route_not_found');
+    }
+    const head = await call('HEAD', '/api/containers/none/start');
+    expect([head.status, head.headers['allow']]).toEqual([405, 'POST']);
+  });
+});
+
+describe('a path', () => {
+  it.each([
+    '/api/docs/../../package.json',
+    '/api/docs/%2e%2e/%2e%2e/package.json',
+    '/api/docs/..%2f..%2fpackage.json',
+    '/api/docs/..\\..\\package.json',
+    '/api/docs/%5c..%5cpackage.json',
+    '/api/docs/a/../swagger-ui.css',
+    '/api/docs/./swagger-ui.css',
+    '/api/docs//etc/passwd',
+    '/api/docs/%00',
+    '/api/docs/.hidden',
+    '/api/docs/docs/../../../package.json',
+    '/api/../health/live',
+    '/api/nothing/../me',
+  ])('that leads elsewhere must be found nowhere: %s', async (path) => {
+    expectError(await call('GET', path), 404, 'route_not_found');
+  });
+
+  it('must lead to the files of the documentation', async () => {
+    for (const file of ['', '/', '/swagger-ui.css', '/swagger-ui%2Ecss', '/swagger-ui-bundle.js']) {
+      expect([file, (await call('GET', `/api/docs${file}`)).status]).toEqual([file, 200]);
+    }
+    expectError(await call('GET', '/api/docs/%ff'), 400, 'invalid_parameters');
+  });
+});
+
+describe('a head that HTTP does not allow', () => {
+  const close = 'Connection: close\r\n';
+  const polling = '/socket.io/?EIO=4&transport=polling';
+
+  it.each([
+    ['no Host', `GET /api/me HTTP/1.1\r\n${close}`],
+    ['two Hosts', `GET /api/me HTTP/1.1\r\nHost: a\r\nHost: b\r\n${close}`],
+    ['no Host, at a path that is not there', `GET /nothing HTTP/1.1\r\n${close}`],
+    ['no Host, at Socket.IO', `GET ${polling} HTTP/1.1\r\n${close}`],
+    [
+      'no Host, and an offer of another protocol',
+      'GET /api/me HTTP/1.1\r\nConnection: close, Upgrade\r\nUpgrade: h2c\r\n',
+    ],
+    [
+      'no Host, for a WebSocket',
+      `GET ${polling.replace('polling', 'websocket')} HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+        'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n',
+    ],
+  ])('must be told in the form of every error: %s', async (_what, head) => {
+    const answer = await bytes(`${head}\r\n`);
+    expectError(answer, 400, 'invalid_parameters');
+    expect(answer.body['details']).toEqual([{ field: 'host', message: 'must be given once, as a header' }]);
+  });
+
+  it.each([
+    ['an expectation', `GET /api/me HTTP/1.1\r\nHost: x\r\nExpect: gold\r\n${close}`],
+    [
+      'an expectation, with a body',
+      `POST /api/tokens HTTP/1.1\r\nHost: x\r\nExpect: gold\r\nContent-Length: 2\r\n${close}`,
+    ],
+    ['an expectation, at Socket.IO', `GET ${polling} HTTP/1.1\r\nHost: x\r\nExpect: gold\r\n${close}`],
+  ])('must be told in the form of every error, too, where it is %s', async (_what, head) => {
+    expectError(await bytes(`${head}\r\n`), 417, 'expectation_failed');
+  });
+
+  it('must not be seen in what HTTP allows', async () => {
+    const authorized = `Authorization: Bearer ${admin.token}\r\n${close}`;
+    const old = await bytes(`GET /api/nothing HTTP/1.0\r\nExpect: gold\r\n${authorized}\r\n`);
+    expectError(old, 404, 'route_not_found');
+    const empty = await bytes(`GET /api/nothing HTTP/1.1\r\nHost:\r\n${authorized}\r\n`);
+    expectError(empty, 404, 'route_not_found');
+    const body = '{"name":"","expires_in":1}';
+    const { status } = await call('POST', '/api/tokens', { body, headers: { expect: '100-Continue' } });
+    expect(status).toBe(400);
+  });
+});
