@@ -40,6 +40,8 @@ export interface ListedContainer {
   /** From the labels; null if they are not (or no longer) readable. */
   readonly containerId: string | null;
   readonly generation: number | null;
+  /** Whether it is in the sandboxes' network; what does not run is if it will be at its next start. */
+  readonly connected: boolean;
 }
 
 /** What an inspection tells of a container. */
@@ -165,7 +167,11 @@ export abstract class ContainerEngine {
 
   /** @returns the new container's id; not started. @throws EngineError `image_not_found`, `name_in_use` */
   abstract createContainer(spec: ContainerSpec): Promise<string>;
-  /** @throws EngineError `container_not_found`, `container_paused`, `container_broken`, `start_refused` */
+  /**
+   * Connects it to the sandboxes' network first where it is not.
+   *
+   * @throws EngineError `container_not_found`, `container_paused`, `container_broken`, `start_refused`
+   */
   abstract startContainer(dockerId: string): Promise<'started' | 'already_running'>;
   abstract unpauseContainer(dockerId: string): Promise<void>;
   /** SIGTERM, then SIGKILL after `graceSeconds`. @throws EngineError `container_not_found` */
@@ -174,6 +180,12 @@ export abstract class ContainerEngine {
   abstract removeContainer(dockerId: string): Promise<void>;
   /** Gone already, or named so already, is success. @throws EngineError `name_in_use` */
   abstract renameContainer(dockerId: string, name: string): Promise<void>;
+  /**
+   * Connects a container, running or not, to the sandboxes' network where somebody has disconnected it.
+   *
+   * @throws EngineError `container_not_found`
+   */
+  abstract reconnectContainer(dockerId: string): Promise<'reconnected' | 'already_connected'>;
   /**
    * Runs a command in a running container and waits for its end. After a timeout or too much output the command is ended by
    * `end`; after an abort or a broken connection, or without `end`, it may go on in the container. The end of the container

@@ -42,7 +42,7 @@ import { jsonElements } from './json-elements';
 import { listedContainer, observedContainer } from './observed-container';
 import { RegistryCredentials } from './registry-credentials';
 import { chooseRuntime } from './runtime-probe';
-import { ensureSandboxNetwork, findSandboxNetwork, networkName, reattach } from './sandbox-network';
+import { connectIfMissing, ensureSandboxNetwork, findSandboxNetwork, networkName, reattach } from './sandbox-network';
 import { copyVolume, measureVolume } from './volume-copy';
 import { listOwnVolumes } from './volume-list';
 
@@ -65,7 +65,12 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   private readonly pulls: ImagePulls;
   private readonly firewall: HostFirewall;
   private readonly timeoutMs: number;
-  private prepared: { instance: string; probed: Omit<EngineCapabilities, 'hostFirewall'> } | null = null;
+  private prepared: {
+    instance: string;
+    probed: Omit<EngineCapabilities, 'hostFirewall'>;
+    /** Whether gVisor uses its own network stack, which a running container's later interfaces do not reach. */
+    ownNetworkStack: boolean;
+  } | null = null;
 
   /** @throws ConfigError if the file of registry credentials is not valid */
   constructor(
@@ -93,7 +98,8 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   override async prepare(instance: string): Promise<EngineCapabilities> {
     const { SANDBOX_RUNTIME, DISK_QUOTA } = this.settings;
     const info: unknown = await this.call('probe', (_signal, docker) => docker.info());
-    const { runtime, warning } = chooseRuntime(SANDBOX_RUNTIME, runtimesOf(info));
+    const runtimes = runtimesOf(info);
+    const { runtime, warning } = chooseRuntime(SANDBOX_RUNTIME, runtimes);
     if (warning !== null) this.logger.warn(warning);
     const network = await this.call('network', (signal, docker) => ensureSandboxNetwork(docker, instance, signal));
     await this.firewall.prepare(network);
@@ -101,7 +107,8 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
       probeDiskQuota(docker, { wanted: DISK_QUOTA, instance, info, signal }),
     );
     const volumeResize = diskQuota === 'enforced' ? ('move' as const) : ('none' as const);
-    this.prepared = { instance, probed: { runtime, diskQuota, volumeResize } };
+    const ownNetworkStack = !(runtimes.get('runsc') ?? []).some((argument) => /^--?network=host$/.test(argument));
+    this.prepared = { instance, probed: { runtime, diskQuota, volumeResize }, ownNetworkStack };
     return this.capabilities;
   }
 
@@ -140,19 +147,22 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     if (!this.firewall.isSecure) await this.secureNetwork();
     return this.call('start container', async (signal, docker) => {
       const container = containerOf(docker, dockerId);
+      // Before the start: gVisor's own network stack sees the interfaces that are there then, and no other.
+      await this.connect(docker, dockerId, signal);
       try {
         return await start(container, signal);
       } catch (error) {
         if (!isNetworkMissing(error)) throw error;
         this.logger.warn("the sandboxes' network was removed behind Berth's back; making it anew");
-        await reattach(docker, dockerId, {
-          instance: this.ready().instance,
-          signal,
-          onNetwork: (network) => this.firewall.secure(network),
-        });
+        await reattach(docker, dockerId, this.connection(signal));
         return start(container, signal);
       }
     });
+  }
+
+  override async reconnectContainer(dockerId: string): Promise<'reconnected' | 'already_connected'> {
+    const found = await this.call('connect container', (signal, docker) => this.connect(docker, dockerId, signal));
+    return found ? 'reconnected' : 'already_connected';
   }
 
   override async unpauseContainer(dockerId: string): Promise<void> {
@@ -204,7 +214,8 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     return this.call('list containers', async (signal, docker) => {
       const listed: ListedContainer[] = [];
       const answer = await openList(docker, { label, signal });
-      for await (const entry of jsonElements(answer)) listed.push(listedContainer(entry));
+      const network = networkName(filter.instance);
+      for await (const entry of jsonElements(answer)) listed.push(listedContainer(entry, network));
       return listed;
     });
   }
@@ -311,6 +322,20 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   private async secureNetwork(): Promise<void> {
     const network = await this.network();
     if (network) await this.firewall.secure(network);
+  }
+
+  /** @returns whether it was missing in the sandboxes' network */
+  private async connect(docker: Docker, dockerId: string, signal: AbortSignal): Promise<boolean> {
+    const found = await connectIfMissing(docker, dockerId, this.connection(signal));
+    if (found === null) return false;
+    const isBlind = found.running && found.runtime === 'runsc' && this.ready().ownNetworkStack;
+    const when = isBlind ? "; gVisor's own network stack will see it at the container's next start" : '';
+    this.logger.warn(`container ${dockerId} was not in the sandboxes' network and is connected to it again${when}`);
+    return true;
+  }
+
+  private connection(signal: AbortSignal): Parameters<typeof connectIfMissing>[2] {
+    return { instance: this.ready().instance, signal, onNetwork: (network) => this.firewall.secure(network) };
   }
 
   private network(): Promise<SandboxBridge | null> {

@@ -9,6 +9,7 @@ export type DockerCall =
   | 'stop container'
   | 'remove container'
   | 'rename container'
+  | 'connect container'
   | 'inspect container'
   | 'exec'
   | 'list containers'
@@ -87,6 +88,8 @@ const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErr
   'unpause container': missingContainer,
   'stop container': missingContainer,
   'inspect container': missingContainer,
+  'connect container': ({ status, message }) =>
+    status === 404 && /no such container/i.test(message) ? 'container_not_found' : null,
   exec: ({ status, message }) => {
     // Docker forgets the commands of a container that ended.
     if (status === 404) return /no such exec/i.test(message) ? 'container_not_running' : 'container_not_found';

@@ -49,6 +49,12 @@ export function isNetworkMissing(error: unknown): boolean {
   return refusal?.status === 404 && /network .*not found/i.test(refusal.message);
 }
 
+/** Docker 26.1 says 403 of a container that is in the network already. */
+export function isConnected(error: unknown): boolean {
+  const refusal = refusalOf(error);
+  return refusal?.status === 403 && /already exists in network/i.test(refusal.message);
+}
+
 /** Docker 26.1 says 500 of a container that is not paused. */
 export function isNotPaused(error: unknown): boolean {
   return /is not paused/i.test(refusalOf(error)?.message ?? '');

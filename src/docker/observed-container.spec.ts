@@ -73,28 +73,39 @@ describe('an entry of a list', () => {
   });
 
   it('must tell whose a container is and which generation', () => {
-    expect(listedContainer(entry({}))).toEqual({
+    expect(listedContainer(entry({}), 'berth-prod')).toEqual({
       dockerId: 'b'.repeat(64),
       name: 'berth-1',
       state: 'exited',
       createdAt: new Date('2025-11-24T16:00:00.000Z'),
       containerId: 'c1',
       generation: 4,
+      connected: true,
     });
   });
 
   it.each([[null], [{}], [{ 'berth.generation': 'many' }], [{ 'berth.generation': '-1' }]])(
     'must say null of labels that are not readable (%#)',
     (Labels) => {
-      expect(listedContainer(entry({ Labels }))).toMatchObject({ containerId: null, generation: null });
+      expect(listedContainer(entry({ Labels }), 'berth-prod')).toMatchObject({ containerId: null, generation: null });
     },
   );
 
+  it.each([
+    [{ 'berth-prod': {} }, true],
+    [{ other: {} }, false],
+    [{}, false],
+    [null, true],
+  ])('must tell whether a container in the networks %j is in its own', (Networks, connected) => {
+    expect(listedContainer(entry({ NetworkSettings: { Networks } }), 'berth-prod')).toMatchObject({ connected });
+  });
+
   it('must survive a container that is half removed and has no name', () => {
-    expect(listedContainer(entry({ Names: null, State: 'removing' }))).toMatchObject({ name: '', state: 'removing' });
+    const halfGone = listedContainer(entry({ Names: null, State: 'removing' }), 'berth-prod');
+    expect(halfGone).toMatchObject({ name: '', state: 'removing' });
   });
 
   it.each([[null], ['b'], [{ message: 'no' }], [{}]])('must be refused when it is none (%#)', (answer) => {
-    expect(thrownBy(() => listedContainer(answer))).toMatchObject({ code: 'docker_unavailable' });
+    expect(thrownBy(() => listedContainer(answer, 'berth-prod'))).toMatchObject({ code: 'docker_unavailable' });
   });
 });

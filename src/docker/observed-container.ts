@@ -27,6 +27,13 @@ const listing = z.object({
   State: z.enum(STATES),
   Created: z.number(),
   Labels: z.record(z.string(), z.string()).nullish(),
+  NetworkSettings: z.object({ Networks: z.record(z.string(), z.unknown()).nullish() }).nullish(),
+});
+
+const connection = z.object({
+  State: z.object({ Running: z.boolean() }),
+  HostConfig: z.object({ Runtime: z.string().optional() }),
+  NetworkSettings: z.object({ Networks: z.record(z.string(), z.unknown()).nullish() }),
 });
 
 /** Docker's way to say never. */
@@ -53,10 +60,25 @@ export function observedContainer(answer: unknown, network: string): ObservedCon
 }
 
 /**
- * @param answer an entry of Docker's list
+ * @param answer Docker's inspection
+ * @returns whether the container is in the network, or will be at its next start
  * @throws EngineError `docker_unavailable` if it is none
  */
-export function listedContainer(answer: unknown): ListedContainer {
+export function observedConnection(
+  answer: unknown,
+  network: string,
+): { connected: boolean; running: boolean; runtime: string } {
+  const { State, HostConfig, NetworkSettings } = understood(connection, answer);
+  const connected = NetworkSettings.Networks?.[network] !== undefined;
+  return { connected, running: State.Running, runtime: HostConfig.Runtime ?? '' };
+}
+
+/**
+ * @param answer an entry of Docker's list
+ * @param network that of the sandboxes
+ * @throws EngineError `docker_unavailable` if it is none
+ */
+export function listedContainer(answer: unknown, network: string): ListedContainer {
   const entry = understood(listing, answer);
   return {
     dockerId: entry.Id,
@@ -65,6 +87,8 @@ export function listedContainer(answer: unknown): ListedContainer {
     createdAt: new Date(entry.Created * 1000),
     containerId: entry.Labels?.[LABELS.containerId] ?? null,
     generation: generationOf(entry.Labels?.[LABELS.generation]),
+    // A list that does not tell is no reason to do anything.
+    connected: !entry.NetworkSettings?.Networks || entry.NetworkSettings.Networks[network] !== undefined,
   };
 }
 

@@ -1,11 +1,13 @@
 import type Docker from 'dockerode';
 import type { NetworkInspectInfo } from 'dockerode';
+import { containerOf } from './container-verbs';
 import { abortable } from './docker-client';
 import { refusalOf } from './docker-errors';
-import { ignoringRefusal } from './docker-refusals';
+import { ignoringRefusal, isConnected } from './docker-refusals';
 import { EngineError } from './engine-error';
 import type { SandboxBridge } from './firewall-plan';
 import { LABELS } from './labels';
+import { observedConnection } from './observed-container';
 
 /** On a bridge, whether containers may talk to each other. */
 const INTER_CONTAINER_TRAFFIC = 'com.docker.network.bridge.enable_icc';
@@ -92,7 +94,7 @@ async function removeQuietly(docker: Docker, id: string): Promise<void> {
   await ignoringRefusal(docker.getNetwork(id).remove());
 }
 
-interface Reattachment {
+interface Connection {
   readonly instance: string;
   readonly signal: AbortSignal;
   /** What is due for a network before a container is in it. */
@@ -106,10 +108,35 @@ interface Reattachment {
 export async function reattach(
   docker: Docker,
   dockerId: string,
-  { instance, signal, onNetwork }: Reattachment,
+  { instance, signal, onNetwork }: Connection,
 ): Promise<void> {
   await onNetwork(await ensureSandboxNetwork(docker, instance, signal));
   const network = docker.getNetwork(networkName(instance));
   await ignoringRefusal(network.disconnect(abortable(signal, { Container: dockerId, Force: true })));
   await ignoringRefusal(network.connect(abortable(signal, { Container: dockerId })));
+}
+
+/**
+ * Puts a container back into the sandboxes' network, which `docker network disconnect` takes it out of for good: Docker
+ * starts it without any network from then on. Nothing is disconnected, so several processes may do it at once.
+ *
+ * @returns null if it was in it, or what was found
+ * @throws Docker's refusal
+ */
+export async function connectIfMissing(
+  docker: Docker,
+  dockerId: string,
+  { instance, signal, onNetwork }: Connection,
+): Promise<{ running: boolean; runtime: string } | null> {
+  const name = networkName(instance);
+  const answer: unknown = await containerOf(docker, dockerId).inspect({ abortSignal: signal });
+  const { connected, ...found } = observedConnection(answer, name);
+  if (connected) return null;
+  await onNetwork(await ensureSandboxNetwork(docker, instance, signal));
+  try {
+    await docker.getNetwork(name).connect(abortable(signal, { Container: dockerId }));
+  } catch (error) {
+    if (!isConnected(error)) throw error;
+  }
+  return found;
 }

@@ -157,7 +157,8 @@ describe('an operator', () => {
     expect((await asked).body).toMatchObject({ removed_orphans: 0, purged: 0, failed: 0 });
     await eventually(async () => expect(await repository.findById(cut.db_id)).toMatchObject({ operation: null }));
     expect((await reconcile()).body).toEqual({
-      ...{ looked: 0, finished: 0, under_way: 0, reconciled: 0, removed_orphans: 0, purged: 0, failed: 0 },
+      ...{ looked: 0, finished: 0, under_way: 0, reconciled: 0, reconnected: 0 },
+      ...{ removed_orphans: 0, purged: 0, failed: 0 },
     });
     expect(await outcomes('containers.reconcile')).toEqual(['ok', 'ok', 'docker_unavailable', 'ok']);
     expect(daemon.volumes.has(`berth-${gone.db_id}`)).toBe(false);

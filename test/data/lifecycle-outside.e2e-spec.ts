@@ -1,3 +1,5 @@
+import { Reconciler } from '../../src/containers/lifecycle/reconciler';
+import { ContainerEngine } from '../../src/docker';
 import { SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { EventRecorder } from '../support/event-recorder';
@@ -61,6 +63,55 @@ describe('the management operations on real Docker under gVisor', () => {
       await events.next('container_started');
       expect((await user.api.get(id)).body).toMatchObject({ status: 'running', id });
     });
+  });
+
+  describe('docker network disconnect', () => {
+    it('of a running container must be undone by the next sweep', async () => {
+      const { id } = await user.api.running();
+      await disconnect(id);
+      await expectOffline(id);
+      expect(await server.berth.app.get(Reconciler).sweepNow()).toMatchObject({ reconnected: 1, failed: 0 });
+      await expectOnline(id);
+      expect(await server.berth.app.get(Reconciler).sweepNow()).toMatchObject({ reconnected: 0, failed: 0 });
+    });
+
+    it('of a stopped one must be undone by the next start', async () => {
+      const { id } = await user.api.running();
+      await user.api.stop(id);
+      await disconnect(id);
+      expect((await user.api.start(id)).status).toBe(200);
+      await expectOnline(id);
+    });
+
+    it('must be undone by a start of a running one, and by whichever of two servers comes first', async () => {
+      const { id } = await user.api.running();
+      await disconnect(id);
+      const engine = server.berth.app.get(ContainerEngine);
+      await Promise.all([user.api.start(id), engine.reconnectContainer(id), engine.reconnectContainer(id)]);
+      await expectOnline(id);
+    });
+
+    const network = (): string => `berth-${server.instance}`;
+    const disconnect = (id: string): Promise<unknown> =>
+      docker.docker.getNetwork(network()).disconnect({ Container: id });
+    const routes = (id: string): Promise<string> => docker.exec(id, ['cat', '/proc/net/route']);
+
+    async function expectOffline(id: string): Promise<void> {
+      expect((await docker.inspect(id)).NetworkSettings.Networks).toEqual({});
+      expect(await routes(id)).not.toMatch(/eth/);
+    }
+
+    /** By Docker, in the container itself, and in the row. */
+    async function expectOnline(id: string): Promise<void> {
+      const { NetworkSettings } = await docker.inspect(id);
+      expect(Object.keys(NetworkSettings.Networks)).toEqual([network()]);
+      const ip_address = NetworkSettings.Networks[network()]?.IPAddress;
+      expect(ip_address).toMatch(/^\d/);
+      expect(await routes(id)).toMatch(/eth\d\s+00000000/);
+      await eventually(async () =>
+        expect((await user.api.get(id)).body).toMatchObject({ status: 'running', ip_address }),
+      );
+    }
   });
 
   describe('any order at once', () => {

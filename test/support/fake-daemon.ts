@@ -28,6 +28,8 @@ export interface FakeContainer {
   startedAt: string | null;
   exitCode: number | null;
   oomKilled: boolean;
+  /** Whether it is in the sandboxes' network. */
+  connected: boolean;
 }
 
 /** A volume as the fake daemon keeps it. Its content is a word, so that a test sees whether the data is there. */
@@ -109,6 +111,7 @@ export class FakeDaemon {
   start(dockerId: string): 'started' | 'already_running' {
     const container = this.existing(dockerId, 'start');
     if (container.state === 'paused') throw new EngineError('container_paused', 'cannot start a paused container');
+    container.connected = true;
     if (isUp(container.state)) return 'already_running';
     const outcome = this.startOutcomes.get(container.spec.image) ?? 'runs';
     if (outcome === 'refused') throw new EngineError('start_refused', 'OCI runtime create failed');
@@ -151,6 +154,13 @@ export class FakeDaemon {
     container.name = name;
   }
 
+  reconnect(dockerId: string): 'reconnected' | 'already_connected' {
+    const container = this.existing(dockerId, 'reconnect');
+    if (container.connected) return 'already_connected';
+    container.connected = true;
+    return 'reconnected';
+  }
+
   /** Begins a command. @returns its exit code, once it ends: 137 if the container ended under it */
   exec(dockerId: string, { command, env = {}, onOutput }: ExecRequest): Promise<number> {
     const container = this.existing(dockerId, 'exec');
@@ -171,7 +181,7 @@ export class FakeDaemon {
     const container = this.containers.get(dockerId);
     if (!container) return null;
     const { name, state, startedAt, exitCode, oomKilled } = container;
-    const ipAddress = isUp(state) ? container.ipAddress : null;
+    const ipAddress = isUp(state) && container.connected ? container.ipAddress : null;
     return { dockerId, name, state, startedAt, exitCode, oomKilled, ipAddress, runtime: this.capabilities.runtime };
   }
 
@@ -179,13 +189,14 @@ export class FakeDaemon {
     return [...this.containers.values()]
       .filter(({ spec: { owner } }) => owner.instance === filter.instance)
       .filter(({ spec: { owner } }) => filter.containerId === undefined || owner.containerId === filter.containerId)
-      .map(({ dockerId, name, state, createdAt, spec }) => ({
+      .map(({ dockerId, name, state, createdAt, spec, connected }) => ({
         dockerId,
         name,
         state,
         createdAt,
         containerId: spec.owner.containerId,
         generation: spec.generation,
+        connected,
       }));
   }
 
@@ -279,6 +290,11 @@ export class FakeDaemon {
     this.tell(container, 'pause');
   }
 
+  /** `docker network disconnect`. */
+  disconnect(dockerId: string): void {
+    this.existing(dockerId, 'disconnect').connected = false;
+  }
+
   /** `docker rm -f`. */
   vanish(dockerId: string): void {
     this.remove(dockerId);
@@ -319,6 +335,7 @@ export class FakeDaemon {
       startedAt: null,
       exitCode: null,
       oomKilled: false,
+      connected: true,
     };
     this.containers.set(dockerId, container);
     return container;

@@ -163,6 +163,10 @@ export class FakeEngine extends ContainerEngine {
     });
   }
 
+  override reconnectContainer(dockerId: string): Promise<'reconnected' | 'already_connected'> {
+    return this.call('reconnectContainer', [dockerId], () => this.daemon.reconnect(dockerId));
+  }
+
   override async exec(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
     const ended = deferred<never>();
     ended.promise.catch(() => undefined);

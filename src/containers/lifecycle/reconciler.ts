@@ -3,7 +3,7 @@ import { Mutex, Semaphore } from 'async-mutex';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { Database } from '../../database';
-import { ContainerEngine } from '../../docker';
+import { ContainerEngine, EngineError } from '../../docker';
 import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
@@ -141,6 +141,8 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     switch (action.do) {
       case 'look':
         return this.observer.look(action.row.id);
+      case 'reconnect':
+        return this.reconnect(action.row);
       case 'finish':
         return this.withRow(action.row, (row) => this.lifecycle.finish(row));
       case 'reconcile':
@@ -149,6 +151,17 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
         this.logger.info({ docker_id: action.dockerId }, 'removing a container without a row');
         return this.engine.removeContainer(action.dockerId);
     }
+  }
+
+  /** Safe beside any operation: nothing is taken away. */
+  private async reconnect({ id, dockerId }: SweptRow): Promise<void> {
+    try {
+      if (dockerId !== null) await this.engine.reconnectContainer(dockerId);
+    } catch (error) {
+      if (!(error instanceof EngineError) || error.code !== 'container_not_found') throw error;
+    }
+    // It has an address again, or is gone.
+    await this.observer.look(id);
   }
 
   private async withRow(swept: SweptRow, work: (row: ContainerRow) => Promise<void>): Promise<void> {

@@ -6,7 +6,7 @@ const ID = '11111111-2222-4333-8444-555555555555';
 const NAME = `berth-${ID}`;
 
 function listed(dockerId: string, state: EngineState, name = NAME): ListedContainer {
-  return { dockerId, name, state, createdAt: new Date(0), containerId: ID, generation: null };
+  return { dockerId, name, state, createdAt: new Date(0), containerId: ID, generation: null, connected: true };
 }
 
 function recover(

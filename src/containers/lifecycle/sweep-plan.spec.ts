@@ -17,6 +17,7 @@ function listed(containerId: string | null, state: EngineState, more: Partial<Li
   const id = containerId ?? 'x';
   return {
     ...{ dockerId: `docker-${id}`, name: `berth-${id}`, state, createdAt: before(GRACE), containerId, generation: 1 },
+    connected: true,
     ...more,
   };
 }
@@ -51,6 +52,15 @@ describe('a sweep', () => {
 
   it('must look at a running row whose container is missing, and leave a stopped one alone', () => {
     expect(sweep([row('a', 'running'), row('b', 'stopped')], [])).toEqual(['look a']);
+  });
+
+  it('must put a container back into its network, running or not, unless it is half gone or held', () => {
+    const lost = { connected: false };
+    expect(sweep([row('a', 'running')], [listed('a', 'running', lost)])).toEqual(['reconnect a']);
+    expect(sweep([row('a', 'stopped')], [listed('a', 'exited', lost)])).toEqual(['reconnect a']);
+    expect(sweep([row('a', 'running')], [listed('a', 'dead', lost)])).toEqual(['look a']);
+    const held = { operation: 'update', operationExpiresAt: new Date(NOW.getTime() + 1) } as const;
+    expect(sweep([row('a', 'running', held)], [listed('a', 'running', lost)])).toEqual([]);
   });
 
   it('must leave alone what an operation holds, and finish what a dead one held', () => {

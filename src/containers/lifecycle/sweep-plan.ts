@@ -1,4 +1,4 @@
-import type { ListedContainer, ListedVolume } from '../../docker';
+import { isHalfGone, type ListedContainer, type ListedVolume } from '../../docker';
 import type { SweptRow } from '../swept-rows';
 import { containerName } from './plan';
 
@@ -6,6 +6,8 @@ import { containerName } from './plan';
 export type SweepAction =
   /** The row and Docker differ: look closer. */
   | { readonly do: 'look'; readonly row: SweptRow }
+  /** Its container is not in the sandboxes' network. */
+  | { readonly do: 'reconnect'; readonly row: SweptRow }
   /** An operation's claim ran out. */
   | { readonly do: 'finish'; readonly row: SweptRow }
   /** Docker has containers or volumes under this row's label that the row does not know, or its own has a replacement's name. */
@@ -64,7 +66,7 @@ export class SweepPlan {
     row: SweptRow,
     containers: readonly ListedContainer[],
     volumes: readonly ListedVolume[],
-  ): 'finish' | 'reconcile' | 'look' | null {
+  ): 'finish' | 'reconcile' | 'reconnect' | 'look' | null {
     if (row.operationExpiresAt !== null && row.operation !== null) {
       return row.operationExpiresAt <= this.sighted.now ? 'finish' : null;
     }
@@ -73,6 +75,7 @@ export class SweepPlan {
     const isMisnamed = current !== undefined && current.name !== containerName(row.id);
     const isOutgrown = ({ name }: ListedVolume): boolean => name !== row.volumeName;
     if (containers.some(isStray) || isMisnamed || volumes.some(isOutgrown)) return 'reconcile';
+    if (current && !current.connected && !isHalfGone(current.state)) return 'reconnect';
     return disagrees(row, current) ? 'look' : null;
   }
 

@@ -14,6 +14,8 @@ export class SweepReport {
   readonly under_way: number;
   @count('Containers beside which a leftover of their own was cleared away.')
   readonly reconciled: number;
+  @count("Containers that were put back into the sandboxes' network.")
+  readonly reconnected: number;
   @count('Containers in Docker that belonged to nobody, and were removed.')
   readonly removed_orphans: number;
   @count('Deleted containers whose data was past its time, and was removed.')
@@ -26,12 +28,21 @@ const COUNTED_AS = {
   look: 'looked',
   finish: 'finished',
   reconcile: 'reconciled',
+  reconnect: 'reconnected',
   remove_orphan: 'removed_orphans',
 } as const satisfies Record<SweepAction['do'], keyof SweepReport>;
 
 /** Counts what a sweep does while it goes on. */
 export class SweepTally {
-  private readonly counts = { looked: 0, finished: 0, reconciled: 0, removed_orphans: 0, purged: 0, failed: 0 };
+  private readonly counts = {
+    looked: 0,
+    finished: 0,
+    reconciled: 0,
+    reconnected: 0,
+    removed_orphans: 0,
+    purged: 0,
+    failed: 0,
+  };
   private begun = 0;
   private ended = 0;
 
