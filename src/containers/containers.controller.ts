@@ -83,7 +83,7 @@ export class ContainersController {
   @Scopes('read')
   @ApiOperation({ summary: 'Wait until a container has a status' })
   @ApiOkResponse({ type: ContainerView })
-  @ApiContainerById('invalid_parameters', 'status_not_reached')
+  @ApiContainerById('invalid_parameters', 'status_not_reached', 'status_unreachable')
   wait(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,

@@ -19,6 +19,7 @@ export const ERRORS = {
   user_not_found: { status: 404, message: 'user not found' },
   route_not_found: { status: 404, message: 'route not found' },
   status_not_reached: { status: 408, message: 'status not reached' },
+  status_unreachable: { status: 409, message: 'status cannot be reached' },
   name_taken: { status: 409, message: 'container with this name already exists' },
   agent_name_taken: { status: 409, message: 'agent with this name already exists' },
   username_taken: { status: 409, message: 'username is taken' },

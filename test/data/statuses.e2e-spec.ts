@@ -1,4 +1,5 @@
-import { ApiClient } from '../support/api-client';
+import { EventFeed } from '../../src/events';
+import { type Answer, ApiClient } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { EventRecorder } from '../support/event-recorder';
 import { eventually } from '../support/eventually';
@@ -127,6 +128,69 @@ describe('what the status of a container promises', () => {
       await eventually(async () => expect((await api.get(db_id)).body).toMatchObject({ status: 'stopped' }));
       expect(await shown(guest, db_id)).toEqual([end, end, end]);
     });
+  });
+
+  describe('a wait', () => {
+    const wait = (id: string, status: string): Promise<Answer> =>
+      user.api.call('GET', `/api/containers/${id}/wait?status=${status}&timeout=120`);
+    const unreachable = (status: string): object => ({ status: 409, body: { code: 'status_unreachable', status } });
+
+    it('must end at once where the status takes another request', async () => {
+      const id = await failed();
+      expect(await wait(id, 'running')).toMatchObject(unreachable('error'));
+      const { db_id } = await user.api.running();
+      expect(await wait(db_id, 'error')).toMatchObject(unreachable('running'));
+      expect(await wait(db_id, 'creating')).toMatchObject(unreachable('running'));
+      await user.api.stop(db_id);
+      expect(await wait(db_id, 'running')).toMatchObject(unreachable('stopped'));
+    });
+
+    it('must end as soon as that comes to be: the creation fails, the container is deleted', async () => {
+      const hold = engine.holdOn('startContainer');
+      engine.failOn('startContainer');
+      const id = String((await user.api.create()).body['db_id']);
+      await hold.reached;
+      const running = await underWay(id, 'running');
+      hold.release();
+      expect(await running.answer).toMatchObject(unreachable('error'));
+      await settled(id);
+      const { db_id } = await user.api.running();
+      const removal = engine.holdOn('removeContainer');
+      const deleted = user.api.delete(db_id);
+      await removal.reached;
+      const stopped = await underWay(db_id, 'stopped');
+      removal.release();
+      expect(await stopped.answer).toMatchObject(unreachable('deleted'));
+      expect((await deleted).status).toBe(200);
+      expect(await wait(db_id, 'stopped')).toMatchObject({ status: 404 });
+    });
+
+    it('must go on while a start is under way, and end where that fails, which changes nothing', async () => {
+      const { db_id } = await user.api.running();
+      await user.api.stop(db_id);
+      for (const [fails, outcome] of [
+        [true, unreachable('stopped')],
+        [false, { status: 200, body: { status: 'running' } }],
+      ] as const) {
+        const hold = engine.holdOn('startContainer');
+        if (fails) engine.failOn('startContainer');
+        const starting = user.api.start(db_id);
+        await hold.reached;
+        const running = await underWay(db_id, 'running');
+        hold.release();
+        expect((await starting).status).toBe(fails ? 500 : 200);
+        expect(await running.answer).toMatchObject(outcome);
+      }
+    });
+
+    /** A wait that has looked at the container, and been told nothing yet. */
+    async function underWay(id: string, status: string): Promise<{ answer: Promise<Answer> }> {
+      const subscribe = jest.spyOn(berth.app.get(EventFeed), 'subscribe');
+      const answer = wait(id, status);
+      await eventually(() => expect(subscribe).toHaveBeenCalled());
+      subscribe.mockRestore();
+      return { answer };
+    }
   });
 
   it('count must be the length of the list, and usage what the tier counts', async () => {

@@ -19,7 +19,7 @@ const EXPECTED: Readonly<Record<Verb, readonly string[]>> = {
   ],
   list: ['200'],
   get: ['200', '404 container_not_found'],
-  wait: ['200', '408 status_not_reached', '404 container_not_found'],
+  wait: ['200', '408 status_not_reached', '409 status_unreachable', '404 container_not_found'],
   events: ['200'],
 };
 

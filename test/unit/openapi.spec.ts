@@ -163,7 +163,8 @@ describe('the OpenAPI document', () => {
     ],
     ['gets', 200, 'GET /api/containers/{id}', async (api) => api.get((await api.running()).id)],
     ['waits', 200, 'GET /api/containers/{id}/wait', (api) => wait(api, 'running')],
-    ['waits in vain', 408, 'GET /api/containers/{id}/wait', (api) => wait(api, 'error')],
+    ['waits in vain', 408, 'GET /api/containers/{id}/wait', (api) => wait(api, 'stopped')],
+    ['waits for what cannot come', 409, 'GET /api/containers/{id}/wait', (api) => wait(api, 'error')],
     ['starts', 200, 'POST /api/containers/{id}/start', async (api) => api.start((await api.running()).id)],
     [
       'starts what has vanished',

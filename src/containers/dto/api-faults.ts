@@ -30,6 +30,10 @@ const FAULTS = {
   container_not_found: { when: 'there is none of this id, or it is deleted' },
   agent_not_found: { when: 'there is none of this id' },
   status_not_reached: { when: 'the time is over; status is the present one', fields: { status: 'creating' } },
+  status_unreachable: {
+    when: 'it takes another request for it to come; status is the present one, or deleted where it was deleted meanwhile',
+    fields: { status: 'error' },
+  },
   name_taken: { when: 'a live one of the same user' },
   idempotency_key_reused: { when: 'the same Idempotency-Key came with another body in the last 24 hours' },
   operation_in_progress: {
