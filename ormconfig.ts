@@ -1,4 +1,3 @@
-import type { EventEmitter } from 'node:events';
 import { chmodSync, mkdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type BetterSqlite3 from 'better-sqlite3';
@@ -11,6 +10,7 @@ import { loadConfig } from './src/config';
 import { ContainerEntity } from './src/containers/container.entity';
 import { DockerIdEntity } from './src/containers/docker-id.entity';
 import { IdempotencyKeyEntity } from './src/containers/idempotency/idempotency-key.entity';
+import { sessionOptions, unbounded } from './src/database/postgres-sessions';
 import { SettingEntity } from './src/database/setting.entity';
 import { EventEntity } from './src/events/event.entity';
 import { InitialSchema1764000000000 } from './src/migrations/1764000000000-initial-schema';
@@ -20,8 +20,12 @@ import { IdempotencyKeys1764100002000 } from './src/migrations/1764100002000-ide
 import { Runs1764100003000 } from './src/migrations/1764100003000-runs';
 import { Audit1764100009000 } from './src/migrations/1764100009000-audit';
 
-/** The schema and the connection, for the server, the command line and the tests alike. */
-export function dataSourceOptions(databaseUrl: string): DataSourceOptions {
+/**
+ * The schema and the connection, for the server, the command line and the tests alike.
+ *
+ * @param leaseSeconds the term of a lease on a container, which what is done on PostgreSQL is bounded by
+ */
+export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataSourceOptions {
   const schema = {
     entities: [
       UserEntity,
@@ -45,19 +49,11 @@ export function dataSourceOptions(databaseUrl: string): DataSourceOptions {
     synchronize: false,
   };
   if (!databaseUrl.startsWith('sqlite:')) {
-    return { type: 'postgres', url: databaseUrl, extra: { onConnect: survive }, ...schema };
+    return { type: 'postgres', url: databaseUrl, extra: sessionOptions(leaseSeconds), ...schema };
   }
   const database = databaseUrl.slice('sqlite:'.length);
   if (database !== ':memory:') mkdirSync(dirname(database), { recursive: true, mode: 0o700 });
   return { type: 'better-sqlite3', database, prepareDatabase, ...schema };
-}
-
-/**
- * A connection that PostgreSQL ends in the moment in which it is made has nobody who listens for its error: pg-pool (3.14) does
- * not any more, TypeORM (1.1) not yet, and an error that nobody listens for ends the process. The query fails all the same.
- */
-function survive(connection: EventEmitter): void {
-  connection.on('error', () => undefined);
 }
 
 /** Users' secrets are in it. Before anything is written, as SQLite gives the files beside it the same mode. */
@@ -74,4 +70,4 @@ function prepareDatabase(connection: BetterSqlite3.Database): void {
 }
 
 /** What TypeORM's own command line reads. */
-export default new DataSource(dataSourceOptions(loadConfig().DATABASE_URL));
+export default new DataSource(unbounded(dataSourceOptions(loadConfig().DATABASE_URL)));

@@ -30,7 +30,7 @@ export class AppModule {
         ConfigModule.forRoot(config),
         LoggingModule,
         HttpModule,
-        DatabaseModule.forRoot(dataSourceOptions(config.DATABASE_URL)),
+        DatabaseModule.forRoot(dataSourceOptions(config.DATABASE_URL, config.OPERATION_CLAIM_SECONDS)),
         SignalsModule,
         TiersModule,
         AuthModule,

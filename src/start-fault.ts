@@ -28,7 +28,9 @@ export function explainStartFault(error: unknown, config: Config): string | null
     return `Docker at ${config.DOCKER_HOST} cannot be used (${error.message}); start it, or set DOCKER_HOST`;
   }
   if (syscall === 'mkdir') return `the folder of the database ${config.DATABASE_URL} cannot be made (${String(code)})`;
-  const reason = typeof code === 'string' ? DATABASE_REFUSALS[code] : undefined;
+  // node-postgres (8.23) gives the end of its own patience no code.
+  const silent = /^(timeout expired|Connection terminated due to connection timeout)$/.test(error.message);
+  const reason = DATABASE_REFUSALS[silent ? 'ETIMEDOUT' : typeof code === 'string' ? code : ''];
   return reason === undefined ? null : `the database ${withoutPassword(config.DATABASE_URL)} cannot be used: ${reason}`;
 }
 

@@ -29,7 +29,8 @@ export async function runTokenCommand(args: readonly string[], config: Config): 
   if ('faults' in parsed) {
     return { exitCode: 2, stdout: '', stderr: `${parsed.faults.join('\n')}\n\n${TOKEN_USAGE}` };
   }
-  const dataSource = await connect({ ...dataSourceOptions(config.DATABASE_URL), logging: false });
+  const { DATABASE_URL, OPERATION_CLAIM_SECONDS } = config;
+  const dataSource = await connect({ ...dataSourceOptions(DATABASE_URL, OPERATION_CLAIM_SECONDS), logging: false });
   try {
     return await issueToken({ asked: parsed, database: new Database(dataSource), tiers });
   } catch (error) {

@@ -1,4 +1,5 @@
 import { DataSource, DataSourceOptions } from 'typeorm';
+import { unbounded } from './postgres-sessions';
 
 /** Any number, the same in every process: "berth" on a telephone's keys. */
 const MIGRATION_LOCK = 23_784;
@@ -8,10 +9,10 @@ const MIGRATION_LOCK = 23_784;
  * wait for it. On SQLite a second process waits for the file.
  */
 export async function connect(options: DataSourceOptions): Promise<DataSource> {
+  if (options.type === 'postgres') await migrateAlone(unbounded(options));
   const dataSource = await new DataSource(options).initialize();
   try {
-    if (options.type === 'postgres') await migrateAlone(dataSource);
-    else await dataSource.runMigrations();
+    if (options.type !== 'postgres') await dataSource.runMigrations();
     return dataSource;
   } catch (error) {
     await dataSource.destroy();
@@ -19,7 +20,9 @@ export async function connect(options: DataSourceOptions): Promise<DataSource> {
   }
 }
 
-async function migrateAlone(dataSource: DataSource): Promise<void> {
+/** On connections of its own. */
+async function migrateAlone(options: DataSourceOptions): Promise<void> {
+  const dataSource = await new DataSource(options).initialize();
   const holder = dataSource.createQueryRunner();
   try {
     // The lock is the connection's, so the death of this process frees it.
@@ -31,5 +34,6 @@ async function migrateAlone(dataSource: DataSource): Promise<void> {
     }
   } finally {
     await holder.release();
+    await dataSource.destroy();
   }
 }

@@ -7,7 +7,7 @@ import type { ContainerRow } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
 import type { Operation } from '../container-state';
 import { Claim } from './claim';
-import { LocalQueue } from './local-queue';
+import { LocalQueue } from '../../local-queue';
 
 /** How often a waiter looks whether another process has let go; within this process it is told at once. */
 const POLL_MS = 100;

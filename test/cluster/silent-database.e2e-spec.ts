@@ -1,0 +1,71 @@
+import type { ApiClient } from '../support/api-client';
+import { BerthProcess } from '../support/berth-process';
+import { eventually } from '../support/eventually';
+import { TcpProxy } from '../support/tcp-proxy';
+import { openTestDatabase, TestDatabase } from '../support/test-database';
+
+jest.setTimeout(180_000);
+
+/** As docs/operations.md promises. */
+const BACK_WITHIN_MS = 15_000;
+
+/** A cable that is pulled, a firewall that forgot its connections: nothing answers any more, and nothing says so. */
+describe('a PostgreSQL whose connections turn silent', () => {
+  let database: TestDatabase;
+  let proxy: TcpProxy;
+  let server: BerthProcess;
+  let api: ApiClient;
+
+  beforeAll(async () => {
+    database = await openTestDatabase();
+  });
+
+  beforeEach(async () => {
+    const url = new URL(database.url);
+    proxy = new TcpProxy({ host: url.hostname, port: Number(url.port) });
+    await proxy.up();
+    url.port = String(proxy.port);
+    server = new BerthProcess({ DATABASE_URL: url.href, SHUTDOWN_GRACE_SECONDS: '10', INSTANCE_ID: 'test-silence' });
+    await server.start();
+    api = await server.user();
+    await atOnce(20, () => api.call('GET', '/api/containers'));
+    expect(proxy.connections).toBeGreaterThan(5);
+  });
+
+  afterEach(async () => {
+    await server.kill();
+    await proxy.down();
+  });
+
+  afterAll(() => database.drop());
+
+  it('must be asked on new connections within 15 s', async () => {
+    proxy.freeze();
+    const began = Date.now();
+    const cutOff = atOnce(14, () => api.call('POST', '/api/agents', { name: `agent-${Math.random()}` }));
+    await eventually(async () => expect((await api.call('GET', '/api/containers')).status).toBe(200), {
+      timeoutMs: BACK_WITHIN_MS,
+    });
+    const made = await api.call('POST', '/api/agents', { name: 'made-after-the-silence' });
+    expect(made.status).toBe(201);
+    expect(Date.now() - began).toBeLessThan(BACK_WITHIN_MS);
+    // Whoever was cut off is told, too.
+    for (const { status } of await cutOff) expect([201, 500, 503]).toContain(status);
+  });
+
+  it('must not keep a process from ending', async () => {
+    proxy.freeze({ newcomersToo: true });
+    const cutOff = Promise.allSettled([
+      atOnce(14, () => api.call('POST', '/api/agents', { name: `agent-${Math.random()}` })),
+      api.create({ name: 'cut-off' }),
+    ]);
+    const began = Date.now();
+    expect(await server.stop()).toBe(0);
+    expect(Date.now() - began).toBeLessThan(20_000);
+    await cutOff;
+  });
+});
+
+function atOnce<T>(count: number, work: () => Promise<T>): Promise<T[]> {
+  return Promise.all(Array.from({ length: count }, work));
+}
