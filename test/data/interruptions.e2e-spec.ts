@@ -183,6 +183,20 @@ describe('an operation that meets another, or what it did not expect', () => {
     expect([...daemon.containers.values()].map(({ state }) => state)).toEqual(['running']);
   });
 
+  it('must keep a container running through a resize where a stray has the name', async () => {
+    const sweepAgain = await holdSweeps(berth);
+    const current = daemon.running(dbId)[0];
+    if (!current) throw new Error('nothing runs');
+    // A server that died after it had replaced a container and before it removed the old one, in an earlier version.
+    daemon.rename(current.dockerId, `berth-${dbId}-g1`);
+    const stray = daemon.create({ ...current.spec, name: `berth-${dbId}` });
+    const resized = await user.api.update(dbId, { name: 'one', ...LARGER });
+    expect(resized).toMatchObject({ status: 200, body: { restarted: true, container: { status: 'running' } } });
+    expect(daemon.containers.has(stray)).toBe(false);
+    expect(daemon.running(dbId).map(({ name, spec }) => [name, spec.memoryMb])).toEqual([[`berth-${dbId}`, 512]]);
+    sweepAgain();
+  });
+
   it('must give up a resize whose new container does not stay up, and leave the old one running', async () => {
     const before = (await user.api.get(dbId)).body;
     daemon.startOutcomes.set(String(before['image']), 'crashes');

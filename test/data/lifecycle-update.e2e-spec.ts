@@ -61,6 +61,23 @@ describe('the management operations on real Docker under gVisor', () => {
       expect((await user.api.get(id)).body).toMatchObject({ id: newId });
     });
 
+    it('must have given the new container its name when it answers', async () => {
+      const { id, db_id, name } = await user.api.running();
+      const byName = `berth-${db_id}`;
+      await docker.writeData(id, 'precious');
+      for (let resizes = 1; resizes <= 15; resizes += 1) {
+        const updated = await user.api.update(db_id, { name, ...(resizes % 2 === 1 ? LARGER : SMALL) });
+        const read = await docker.readData(byName);
+        const { Id, State } = await docker.inspect(byName);
+        const { id: newId } = updated.body['container'] as { id: string };
+        expect([updated.status, Id, State.Running, read]).toEqual([200, newId, true, 'precious']);
+      }
+      await user.api.stop(db_id);
+      const stopped = await user.api.update(db_id, { name, ...SMALL });
+      expect((await docker.inspect(byName)).Id).toBe((stopped.body['container'] as { id: string }).id);
+      await expectSettled(user.api, docker, db_id);
+    }, 120_000);
+
     it('must resize a stopped container and leave it stopped', async () => {
       const { id, db_id, name } = await user.api.running();
       await docker.writeData(id, 'asleep');

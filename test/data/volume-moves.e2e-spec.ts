@@ -215,8 +215,8 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
     const points = await pointsOf(() => resize(LARGER));
     const changes = points.filter(({ method }) => !LOOKS.includes(method));
     expect(changes.map(({ method }) => method)).toEqual([
-      ...(['ensureVolume', 'createContainer', 'stopContainer', 'copyVolume', 'copyVolume', 'startContainer'] as const),
-      ...(['removeContainer', 'renameContainer', 'removeVolume'] as const),
+      ...(['ensureVolume', 'createContainer', 'stopContainer', 'renameContainer', 'renameContainer'] as const),
+      ...(['copyVolume', 'copyVolume', 'startContainer', 'removeContainer', 'removeVolume'] as const),
     ]);
     // Death after a call is death before the next one that changes something, but for the last one before the commit.
     const lastLook = { method: 'inspectContainer', call: 3, when: 'after' } as const;

@@ -47,9 +47,10 @@ describe('a changed disk_mb on a real Docker where data is moved', () => {
 
     const updated = await user.api.update(id, { name, ...LARGER });
     expect(updated).toMatchObject({ status: 200, body: { restarted: true, container: { resources: LARGER } } });
-    const second = await expectMoved(db_id, first);
     const { id: newId } = updated.body['container'] as { id: string };
     expect(newId).not.toBe(id);
+    expect((await docker.inspect(`berth-${db_id}`)).Id).toBe(newId);
+    const second = await expectMoved(db_id, first);
     expect((await docker.inspect(newId)).HostConfig.Runtime).toBe('runsc');
     expect(await docker.exec(newId, ['sh', '-c', LOOK])).toBe(data);
     await events.next('container_updated', { id: newId, old_id: id, restarted: true });

@@ -43,6 +43,9 @@ export interface Execution {
   readonly onCopy?: (progress: CopyProgress) => void;
 }
 
+/** One engine call. */
+type SingleStep = Exclude<Step, { readonly do: 'in_parallel' }>;
+
 const CONFIRM_EVERY_MS = 100;
 
 /** States in which a container may write. */
@@ -53,7 +56,7 @@ const NOT_AT_REST = 'the container was started while its data was copied';
 /** A replacement that was started does not run. */
 const NOT_UP = 'the container did not stay up';
 
-/** Does the steps of a plan, one engine call each, in order, and decides nothing. */
+/** Does the steps of a plan, one engine call each, in the plan's order, and decides nothing. */
 @Injectable()
 export class StepExecutor {
   constructor(
@@ -66,14 +69,25 @@ export class StepExecutor {
   async execute(steps: readonly Step[], execution: Execution, facts: Facts = {}): Promise<Facts> {
     for (const step of steps) {
       execution.assertWanted();
-      execution.onStep?.(step);
-      await this.perform(step, execution, facts);
+      if (step.do === 'in_parallel') {
+        await this.inParallel(step.branches, execution, facts);
+      } else {
+        execution.onStep?.(step);
+        await this.perform(step, execution, facts);
+      }
     }
     execution.assertWanted();
     return facts;
   }
 
-  private async perform(step: Step, execution: Execution, facts: Facts): Promise<void> {
+  /** Waits for all branches, so that nothing still goes on in Docker when a rollback begins. */
+  private async inParallel(branches: readonly (readonly Step[])[], execution: Execution, facts: Facts): Promise<void> {
+    const ends = await Promise.allSettled(branches.map((steps) => this.execute(steps, execution, facts)));
+    const failed = ends.find((end) => end.status === 'rejected');
+    if (failed) throw failed.reason;
+  }
+
+  private async perform(step: SingleStep, execution: Execution, facts: Facts): Promise<void> {
     const { row } = execution;
     switch (step.do) {
       case 'ensure_image':

@@ -50,7 +50,9 @@ export class PlanRunner {
       } catch (error) {
         const contradicted = plans < MAX_PLANS && error instanceof EngineError ? error.code : null;
         const seen = contradicted && input.verb === 'start' ? SIGHTED[contradicted] : undefined;
-        if (contradicted === 'name_in_use') await this.recovery.recover(claim, 'reconcile');
+        // An update may have stopped the container, which the next plan has to find as it was.
+        const way = input.verb === 'update' ? 'undo' : 'reconcile';
+        if (contradicted === 'name_in_use') await this.recovery.recover(claim, way);
         else if (seen === undefined) throw error;
         else sighting = seen;
       }

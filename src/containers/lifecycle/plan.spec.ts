@@ -16,12 +16,18 @@ const SIGHTINGS: Sighting[] = [
 const SMALL = { memoryMb: 256, cpuShares: 250, diskMb: 1024 };
 const LARGE = { memoryMb: 512, cpuShares: 500, diskMb: 1024 };
 
+const line = (list: readonly Step[]): string => list.map(word).join(', ');
+
+/** Every single call, those of parallel branches one branch after the other. */
+function calls(steps: readonly Step[]): readonly Step[] {
+  return steps.flatMap((step) => (step.do === 'in_parallel' ? step.branches.flatMap(calls) : [step]));
+}
+
 /** A plan as a line of text, so that a table shows it whole. */
 function print(input: Omit<PlanInput, 'row'> & { status: ContainerStatus; dockerId?: string | null }): string {
   const { status, dockerId = 'a'.repeat(64), ...rest } = input;
   const row = { id: ID, status, dockerId, generation: dockerId === null ? 0 : 3, volumeName: 'V', ...SMALL };
   const { steps, afterwards } = planOperation({ ...rest, row });
-  const line = (list: readonly Step[]): string => list.map(word).join(', ');
   return afterwards.length > 0 ? `${line(steps)} | ${line(afterwards)}` : line(steps);
 }
 
@@ -29,11 +35,13 @@ function word(step: Step): string {
   const what = step.do.replace('_container', '').replace('ensure_', '');
   // The row's own volume is V; only another one is worth a word.
   if ('volume' in step) return step.volume === 'V' && step.do !== 'remove_volume' ? what : `${what} ${step.volume}`;
+  if (step.do === 'in_parallel') return `(${step.branches.map(line).join(' & ')})`;
   if (step.do === 'copy_volume') return `copy ${step.from} ${step.to}`;
   return 'target' in step ? `${what} ${step.target === 'current' ? 'A' : 'B'}` : what;
 }
 
 const recreate = 'image, volume, create, start B';
+const swapBegins = '(stop A & rename A, rename B)';
 
 describe('the plan of a start', () => {
   const expected: Record<Sighting, string> = {
@@ -104,18 +112,18 @@ describe('the plan of a delete', () => {
 });
 
 describe('the plan of an update', () => {
-  const replace = 'image, create, stop A, start B, confirm_running B | remove A, rename B';
+  const replace = `image, create, ${swapBegins}, start B, confirm_running B | remove A`;
   const alive: Sighting[] = ['unseen', 'created', 'running', 'paused', 'restarting', 'exited'];
+  const ofGone = (sighting: Sighting): string =>
+    sighting === 'missing' ? 'image, volume, create' : 'remove A, image, volume, create';
 
   it.each(SIGHTINGS)('must create the new container before it stops one that is %s', (sighting) => {
-    const expected = alive.includes(sighting) ? replace : 'image, volume, create | remove A, rename B';
+    const expected = alive.includes(sighting) ? replace : ofGone(sighting);
     expect(print({ verb: 'update', status: 'running', sighting, wanted: LARGE })).toBe(expected);
   });
 
   it.each(SIGHTINGS)('must replace a stopped container without starting it (%s)', (sighting) => {
-    const expected = alive.includes(sighting)
-      ? 'image, create | remove A, rename B'
-      : 'image, volume, create | remove A, rename B';
+    const expected = alive.includes(sighting) ? 'image, create, rename A, rename B | remove A' : ofGone(sighting);
     expect(print({ verb: 'update', status: 'stopped', sighting, wanted: LARGE })).toBe(expected);
   });
 
@@ -129,7 +137,7 @@ describe('the plan of an update', () => {
     expect(print({ verb: 'update', status: 'error', dockerId: null, sighting: 'unseen', wanted: LARGE })).toBe('');
   });
 
-  it('must give the replacement the next generation and a name of its own', () => {
+  it('must make the replacement beside the old one, and exchange their names before the commit', () => {
     const row = {
       id: ID,
       status: 'running' as const,
@@ -138,28 +146,38 @@ describe('the plan of an update', () => {
       volumeName: 'V',
       ...SMALL,
     };
-    const { steps, afterwards } = planOperation({ verb: 'update', row, sighting: 'running', wanted: LARGE });
+    const steps = calls(planOperation({ verb: 'update', row, sighting: 'running', wanted: LARGE }).steps);
     expect(steps).toContainEqual(
       expect.objectContaining({ do: 'create_container', generation: 4, name: `berth-${ID}-g4` }),
     );
-    expect(afterwards).toContainEqual(expect.objectContaining({ do: 'rename_container', name: `berth-${ID}` }));
+    const renamed = steps.flatMap((step) => (step.do === 'rename_container' ? [[step.target, step.name]] : []));
+    expect(renamed).toEqual([
+      ['current', `berth-${ID}-g3`],
+      ['replacement', `berth-${ID}`],
+    ]);
   });
 });
 
 describe('the plan of an update that moves the data', () => {
   const moving = { verb: 'update', wanted: { ...SMALL, diskMb: 2048 }, moveTo: 'W' } as const;
   const gone: Sighting[] = ['missing', 'dead', 'removing'];
-  const after = 'remove A, rename B, remove_volume V';
+  const after = 'remove A, remove_volume V';
+  const first = (sighting: Sighting): string => (sighting === 'dead' || sighting === 'removing' ? 'remove A, ' : '');
 
   it.each(SIGHTINGS)('must copy it after the old one stopped and before the new one starts (%s)', (sighting) => {
-    const swap = 'stop A, copy V W, confirm_stopped A, start B, confirm_running B';
-    const expected = gone.includes(sighting) ? 'copy V W' : swap;
-    expect(print({ ...moving, status: 'running', sighting })).toBe(`image, volume W, create W, ${expected} | ${after}`);
+    const swap = `${swapBegins}, copy V W, confirm_stopped A, start B, confirm_running B | ${after}`;
+    const expected = gone.includes(sighting) ? 'copy V W | remove_volume V' : swap;
+    expect(print({ ...moving, status: 'running', sighting })).toBe(
+      `${first(sighting)}image, volume W, create W, ${expected}`,
+    );
   });
 
   it.each(SIGHTINGS)('must do the same to a stopped one without a start (%s)', (sighting) => {
-    const expected = gone.includes(sighting) ? 'copy V W' : 'copy V W, confirm_stopped A';
-    expect(print({ ...moving, status: 'stopped', sighting })).toBe(`image, volume W, create W, ${expected} | ${after}`);
+    const swap = `copy V W, confirm_stopped A, rename A, rename B | ${after}`;
+    const expected = gone.includes(sighting) ? 'copy V W | remove_volume V' : swap;
+    expect(print({ ...moving, status: 'stopped', sighting })).toBe(
+      `${first(sighting)}image, volume W, create W, ${expected}`,
+    );
   });
 
   it('must exchange the volume alone where there is no container', () => {
@@ -203,13 +221,13 @@ describe('every plan', () => {
 
   it('must say why of each step', () => {
     for (const { plan } of all)
-      for (const step of [...plan.steps, ...plan.afterwards]) expect(step.because).not.toBe('');
+      for (const step of [...plan.steps, ...calls(plan.steps), ...plan.afterwards]) expect(step.because).not.toBe('');
   });
 
   it('must not name a container that is not there', () => {
     for (const { plan, dockerId } of all) {
       let made = false;
-      for (const step of plan.steps) {
+      for (const step of calls(plan.steps)) {
         if (step.do === 'create_container') made = true;
         if (!('target' in step)) continue;
         expect(step.target === 'current' ? dockerId !== null : made).toBe(true);
@@ -219,15 +237,15 @@ describe('every plan', () => {
 
   it('must remove a volume only after its data was moved, and after the commit', () => {
     for (const { plan, verb, moveTo } of all) {
-      expect(plan.steps.some((step) => step.do === 'remove_volume')).toBe(false);
+      expect(calls(plan.steps).some((step) => step.do === 'remove_volume')).toBe(false);
       const removed = plan.afterwards.filter((step) => step.do === 'remove_volume');
       expect(removed.map(({ volume }) => volume)).toEqual(verb === 'update' && moveTo ? ['V'] : []);
-      expect(plan.steps.some((step) => step.do === 'copy_volume')).toBe(removed.length > 0);
+      expect(calls(plan.steps).some((step) => step.do === 'copy_volume')).toBe(removed.length > 0);
     }
   });
 
   it('must never copy while a container may run on either volume', () => {
-    const orders = all.map(({ plan }) => plan.steps.map(word)).filter((order) => order.includes('copy V W'));
+    const orders = all.map(({ plan }) => calls(plan.steps).map(word)).filter((order) => order.includes('copy V W'));
     const swaps = orders.filter((order) => order.includes('start B'));
     for (const order of swaps) {
       expect(order.indexOf('stop A')).toBeLessThan(order.indexOf('copy V W'));
@@ -239,7 +257,7 @@ describe('every plan', () => {
 
   it('must never start the new container while the old one may run', () => {
     for (const { plan, dockerId } of all.filter(({ verb }) => verb === 'update')) {
-      const order = plan.steps.map(word);
+      const order = calls(plan.steps).map(word);
       if (dockerId === null || !order.includes('start B')) continue;
       expect(order.indexOf('stop A')).toBeGreaterThan(order.indexOf('create'));
       expect(order.indexOf('start B')).toBeGreaterThan(order.indexOf('stop A'));

@@ -21,6 +21,8 @@ export type Step = { readonly because: string } & (
   | { readonly do: 'remove_container'; readonly target: Target }
   | { readonly do: 'rename_container'; readonly target: Target; readonly name: string }
   | { readonly do: 'remove_volume'; readonly volume: string }
+  /** Branches that do not depend on each other, each in its order. Over when all are, also where one fails. */
+  | { readonly do: 'in_parallel'; readonly branches: readonly (readonly Step[])[] }
 );
 
 /** What an operation does: `steps` before its outcome is committed, `afterwards` on nobody's time. */
@@ -54,8 +56,8 @@ export function containerName(id: string): string {
   return `berth-${id}`;
 }
 
-/** The name of a replacement while the container that it replaces still has the real one. */
-export function replacementName(id: string, generation: number): string {
+/** The name of a container beside another of the same row: of a replacement at first, then of the container that it replaced. */
+export function generationName(id: string, generation: number): string {
   return `${containerName(id)}-g${String(generation)}`;
 }
 
@@ -93,25 +95,31 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
     moveTo === null ? [] : [{ do: 'remove_volume', volume: row.volumeName, because: 'the data is in another' }];
   if (row.dockerId === null) return { steps: [...newVolume(moveTo), ...move(input, 'nothing')], afterwards: outgrown };
   const generation = row.generation + 1;
-  const name = replacementName(row.id, generation);
-  const volume = moveTo ?? row.volumeName;
+  const name = exists ? generationName(row.id, generation) : containerName(row.id);
   const prepare: Step[] = [
+    ...clearAway(input),
     { do: 'ensure_image', because: 'the image may have been removed since' },
     ...(moveTo === null && !exists ? [ensureVolume(row)] : newVolume(moveTo)),
     {
-      ...{ do: 'create_container', name, generation, volume },
+      do: 'create_container',
+      name,
+      generation,
+      volume: moveTo ?? row.volumeName,
       because: 'limits change by replacing; made before the old one stops',
     },
   ];
-  const afterwards: Step[] = [
-    { do: 'remove_container', target: 'current', because: 'replaced' },
-    { do: 'rename_container', target: 'replacement', name: containerName(row.id), because: 'the name is free now' },
-    ...outgrown,
-  ];
-  if (!exists) return { steps: [...prepare, ...move(input, 'nothing')], afterwards };
-  if (row.status !== 'running') return { steps: [...prepare, ...move(input, 'current')], afterwards };
+  if (!exists) return { steps: [...prepare, ...move(input, 'nothing')], afterwards: outgrown };
+  const remove: Step = { do: 'remove_container', target: 'current', because: 'replaced' };
+  const afterwards = [remove, ...outgrown];
+  if (row.status !== 'running') {
+    return { steps: [...prepare, ...move(input, 'current'), ...handOverName(row)], afterwards };
+  }
   const swap: Step[] = [
-    stop('two must never run on one volume'),
+    {
+      do: 'in_parallel',
+      branches: [[stop('two must never run on one volume')], handOverName(row)],
+      because: 'renaming while the old one stops takes no time of its own',
+    },
     ...move(input, 'current'),
     { do: 'start_container', target: 'replacement', because: 'it was running before' },
     {
@@ -122,6 +130,24 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
     },
   ];
   return { steps: [...prepare, ...swap], afterwards };
+}
+
+/** Before the outcome is committed: whoever is told of it finds the new container under the name. */
+function handOverName({ id, generation }: PlanInput['row']): Step[] {
+  return [
+    {
+      do: 'rename_container',
+      target: 'current',
+      name: generationName(id, generation),
+      because: 'names are unique in Docker',
+    },
+    {
+      do: 'rename_container',
+      target: 'replacement',
+      name: containerName(id),
+      because: 'the container is found by this name',
+    },
+  ];
 }
 
 function newVolume(moveTo: string | null): Step[] {

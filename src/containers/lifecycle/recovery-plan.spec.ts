@@ -29,31 +29,37 @@ function word(step: RecoveryStep): string {
 }
 
 describe('the way back from a resize that ended after', () => {
-  const replacement = (state: EngineState): ListedContainer => listed('B', state, `${NAME}-g2`);
+  const aside = (state: EngineState): ListedContainer => listed('A', state, `${NAME}-g1`);
+  const beside = (state: EngineState): ListedContainer => listed('B', state, `${NAME}-g2`);
+  const replacement = (state: EngineState): ListedContainer => listed('B', state);
 
   it.each([
     ['the claim', [listed('A', 'running')], ''],
-    ['the creation of the new container', [listed('A', 'running'), replacement('created')], 'remove B'],
-    ['the stop of the old one', [listed('A', 'exited'), replacement('created')], 'remove B, start A'],
-    ['the start of the new one', [listed('A', 'exited'), replacement('running')], 'remove B, start A'],
-    ['the crash of the new one', [listed('A', 'exited'), replacement('exited')], 'remove B, start A'],
-  ])('%s must end with the old one running alone', (_step, found, expected) => {
+    ['the creation of the new container', [listed('A', 'running'), beside('created')], 'remove B'],
+    ['the stop of the old one', [listed('A', 'exited'), beside('created')], 'remove B, start A'],
+    ['the renaming of the old one, which still runs', [aside('running'), beside('created')], 'remove B, rename A'],
+    ['both renamings, and the old one still runs', [aside('running'), replacement('created')], 'remove B, rename A'],
+    ['the renaming of the old one', [aside('exited'), beside('created')], 'remove B, start A, rename A'],
+    ['both renamings', [aside('exited'), replacement('created')], 'remove B, start A, rename A'],
+    ['the start of the new one', [aside('exited'), replacement('running')], 'remove B, start A, rename A'],
+    ['the crash of the new one', [aside('exited'), replacement('exited')], 'remove B, start A, rename A'],
+  ])('%s must end with the old one running alone, under its name', (_step, found, expected) => {
     expect(recover('running', 'update', found)).toBe(expected);
     expect(recover('running', 'undo', found)).toBe(expected);
   });
 
-  it('its commit must remove the old one and give the new one its name', () => {
-    expect(recover('running', 'reconcile', [listed('A', 'exited'), replacement('running')], { dockerId: 'B' })).toBe(
-      'remove A, rename B',
-    );
-  });
-
-  it('its commit and the removal must give the new one its name', () => {
-    expect(recover('running', 'reconcile', [replacement('running')], { dockerId: 'B' })).toBe('rename B');
+  it.each([
+    ['its commit', [aside('exited'), replacement('running')], 'remove A'],
+    ['its commit and the removal', [replacement('running')], ''],
+    ['its commit, by an earlier version of Berth', [listed('A', 'exited'), beside('running')], 'remove A, rename B'],
+    ['its commit and the removal, by an earlier version', [beside('running')], 'rename B'],
+  ])('%s must end with the new one alone, under its name', (_step, found, expected) => {
+    expect(recover('running', 'reconcile', found, { dockerId: 'B' })).toBe(expected);
   });
 
   it('the creation of a new container for a stopped one must not start anything', () => {
-    expect(recover('stopped', 'update', [listed('A', 'exited'), replacement('created')])).toBe('remove B');
+    expect(recover('stopped', 'update', [listed('A', 'exited'), beside('created')])).toBe('remove B');
+    expect(recover('stopped', 'update', [aside('exited'), replacement('created')])).toBe('remove B, rename A');
   });
 });
 
