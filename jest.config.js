@@ -5,13 +5,17 @@ const shared = {
   transform: { '^.+\\.ts$': '@swc/jest' },
 };
 
+/** `npm test` runs `*.e2e-spec.ts`, `npm run test:more` the long rest, `*.more-spec.ts` (`scripts/test.mjs` sets the variable). */
+const isMore = process.env.TEST_MORE === 'true';
+const tests = isMore ? '*.more-spec.ts' : '*.e2e-spec.ts';
+
 /** Tests of data run once per database: the same files, another `TEST_DATABASE`. */
 const onDatabase = (database) => ({
   ...shared,
   displayName: database,
   // Several processes on one database: SQLite belongs to a single one.
   testMatch: ['data', ...(database === 'postgres' ? ['cluster'] : [])].map(
-    (folder) => `<rootDir>/test/${folder}/**/*.e2e-spec.ts`,
+    (folder) => `<rootDir>/test/${folder}/**/${tests}`,
   ),
   setupFiles: [`<rootDir>/test/support/database-${database}.ts`],
 });
@@ -30,7 +34,7 @@ module.exports = {
     {
       ...shared,
       displayName: 'e2e',
-      testMatch: ['<rootDir>/test/e2e/**/*.e2e-spec.ts'],
+      testMatch: [`<rootDir>/test/e2e/**/${tests}`],
       setupFiles: ['<rootDir>/test/support/database-sqlite.ts'],
     },
     {

@@ -1,8 +1,13 @@
 /**
- * `npm test`: everything that CI checks, on a bare machine: checks, build, unit, data and end-to-end tests, tests under faults.
- * `node scripts/test.mjs check|unit|data|e2e|faults [jest arguments…]` runs one part of it.
- * Its last line is always `N passed, N failed`.
+ * `npm test`: every promise, on a bare machine, in minutes: static checks, build, unit, data and end-to-end tests, and a short
+ * run under faults. `npm run test:more` is the long rest: every fault at every call, every data test on the second database,
+ * thousands of operations under faults.
+ *
+ * `node scripts/test.mjs [more] check|unit|data|e2e|faults [jest arguments…]` runs one part.
+ * The last line is always `N passed, N failed`. Where the machine lacks something that a part needs (root, Docker), the lines
+ * before it say what did not run and why; with `CI=true` that is a failure.
  */
+import { cpus } from 'node:os';
 import { build, ensureBuild } from './lib/build.mjs';
 import { CommandFailed, findCommand, run } from './lib/command.mjs';
 import { cleanEnvironment, readSettings } from './lib/environment-file.mjs';
@@ -23,16 +28,23 @@ import { findTestRegistry } from './lib/test-registry.mjs';
 
 const checks = { formatting: 'format:check', 'lint and types': 'lint' };
 
-/** Jest projects by part, and what they need. */
+/** Jest projects by part. What is neither unit tests nor under faults stands on the same services. */
 const suites = {
-  unit: { projects: ['unit'], services: [], args: [] },
-  // Two at once: they mostly wait, and each has a database and an instance of its own.
-  data: { projects: ['sqlite', 'postgres'], services: ['databases', 'docker', 'registry'], args: ['--maxWorkers=2'] },
-  e2e: { projects: ['e2e'], services: ['databases', 'docker', 'registry'], args: ['--runInBand'] },
-  faults: { projects: ['faults'], services: ['faulty services'], args: ['--runInBand'] },
+  unit: ['unit'],
+  data: ['sqlite', 'postgres'],
+  e2e: ['e2e'],
+  faults: ['faults'],
 };
 
+/** Operations of the run under faults that is part of `npm test`; without it, the number in test/faults/setting.ts. */
+const SHORT_RUN = { BERTH_TEST_OPERATIONS: '300' };
+
+/** Most tests wait for Docker, so more of them run at once than there are processors. */
+const WORKERS = Number(process.env.TEST_WORKERS ?? cpus().length + 2);
+
 const tally = new Tally();
+/** What could not run on this machine, and why. */
+const notRun = [];
 
 /** A check counts as a test, and its output is shown only if it fails. */
 async function check(name, work) {
@@ -64,60 +76,96 @@ const starters = {
     TEST_POSTGRES_URL: await step('starting PostgreSQL', startPostgres),
     TEST_REDIS_URL: await step('starting Redis', startRedis),
   }),
-  docker: async () => ({
-    ...{ DOCKER_HOST: (await startTestDocker(readSettings())).host, SANDBOX_RUNTIME: runtimeName },
-    ...testImages,
-  }),
+  docker: async () => {
+    const { host } = await startTestDocker(readSettings());
+    return { DOCKER_HOST: host, SANDBOX_RUNTIME: runtimeName, ...testImages };
+  },
   registry: async () => ({ TEST_REGISTRY: await findTestRegistry() }),
-  'faulty services': async () => ({ ...(await startFaultServices()), SANDBOX_RUNTIME: runtimeName, ...testImages }),
 };
 
-const started = new Map();
-
-/** Starts what a part needs and no part before it has started. @returns {Promise<object>} the part's environment */
-async function environmentOf(part) {
+/** @returns {Promise<object>} the tests' environment @throws Problem */
+async function startServices() {
   const env = cleanEnvironment();
-  for (const service of suites[part].services) {
-    if (!started.has(service)) started.set(service, await starters[service]());
-    Object.assign(env, started.get(service));
-  }
+  for (const start of Object.values(starters)) Object.assign(env, await start());
   return env;
 }
 
-async function runSuite(part, jestArgs) {
-  let env;
+async function startFaultyServices() {
+  return { ...cleanEnvironment(), ...(await startFaultServices()), SANDBOX_RUNTIME: runtimeName, ...testImages };
+}
+
+/**
+ * @param {string} name
+ * @param {() => Promise<object>} start
+ * @returns {Promise<object | undefined>} the environment; nothing where this machine lacks what the tests need
+ */
+async function environmentOf(name, start) {
   try {
-    env = await environmentOf(part);
+    return await start();
   } catch (error) {
     if (isEnding()) throw error;
     printFailure(error);
-    tally.check(`environment of ${part} tests`, false);
-    return;
+    if (process.env.CI || !(error instanceof Problem)) tally.check(`environment of ${name}`, false);
+    else notRun.push(`${name}: ${error.message}`);
+    return undefined;
   }
-  say(`→ ${part} tests …`);
-  const { projects, args } = suites[part];
-  const result = await runJest({ projects, args: [...args, ...jestArgs], env });
-  if (isEnding()) return;
-  say(`${result.failed ? '✗' : '✓'} ${part} tests: ${result.passed} passed, ${result.failed} failed`);
-  tally.add({ name: `${part} tests`, ...result });
 }
 
-async function runTests([part, ...jestArgs]) {
+async function runTests({ name, projects, env, args }) {
+  say(`→ ${name} …`);
+  const result = await runJest({ projects, args, env });
+  if (isEnding()) return;
+  say(`${result.failed ? '✗' : '✓'} ${name}: ${result.passed} passed, ${result.failed} failed`);
+  if (result.slowest.length) say(`  slowest: ${result.slowest.join(', ')}`);
+  tally.add({ name, ...result });
+}
+
+/** Unit, data and end-to-end tests are one run, so that no processor is idle at the end of each. */
+async function runSuites(parts, { isMore, services, jestArgs }) {
+  const more = isMore ? { TEST_MORE: 'true' } : {};
+  const env = services && (await services);
+  const possible = parts.filter((part) => part === 'unit' || env);
+  if (possible.length === 0) return;
+  await runTests({
+    name: `${possible.join(', ')} tests${isMore ? ' (more)' : ''}`,
+    projects: possible.flatMap((part) => suites[part]),
+    env: { ...(env ?? cleanEnvironment()), ...more },
+    args: [`--maxWorkers=${WORKERS}`, ...jestArgs],
+  });
+}
+
+async function runFaults({ isMore, jestArgs }) {
+  const env = await environmentOf('tests under faults', startFaultyServices);
+  if (!env) return;
+  const size = isMore || process.env.BERTH_TEST_OPERATIONS ? {} : SHORT_RUN;
+  const args = ['--runInBand', ...jestArgs];
+  await runTests({ name: 'tests under faults', projects: suites.faults, env: { ...size, ...env }, args });
+}
+
+async function runParts(args) {
+  const isMore = args[0] === 'more';
+  const [part, ...jestArgs] = isMore ? args.slice(1) : args;
   const known = ['check', ...Object.keys(suites)];
   if (part && !known.includes(part))
     throw new Problem(`There is no part "${part}".`, [`One of: ${known.join(', ')}; none: all`]);
   await prepareTestRun();
-  if (!part || part === 'check') await runChecks();
-  if (!part) await check('build (npm run build)', build);
-  else if (part !== 'check' && part !== 'unit') await ensureBuild();
-  for (const name of part ? [part].filter((one) => one in suites) : Object.keys(suites)) {
-    if (!isEnding()) await runSuite(name, jestArgs);
-  }
+  const wanted = part ? [part] : known.slice(isMore ? 2 : 0);
+  const parts = wanted.filter((one) => one in suites && one !== 'faults');
+  // Started while the checks run: most of it is waiting.
+  const services = parts.some((one) => one !== 'unit') ? environmentOf('data, e2e tests', startServices) : undefined;
+  const checked = (async () => {
+    if (wanted.includes('check')) await runChecks();
+    if (!part && !isMore) await check('build (npm run build)', build);
+    else if (part !== 'check' && part !== 'unit') await ensureBuild();
+  })();
+  await Promise.all([services, checked]);
+  if (parts.length && !isEnding()) await runSuites(parts, { isMore, services, jestArgs });
+  if (wanted.includes('faults') && !isEnding()) await runFaults({ isMore, jestArgs });
 }
 
 async function main() {
   try {
-    await runTests(process.argv.slice(2));
+    await runParts(process.argv.slice(2));
   } catch (error) {
     if (isEnding()) return 1;
     printFailure(error);
@@ -125,6 +173,7 @@ async function main() {
   }
   // The clean-up comes first, so that its lines are not the last.
   await runEnd();
+  for (const reason of notRun) say(`! not run: ${reason}`);
   if (tally.failures.length) say(`✗ failed: ${tally.failures.join(', ')}`);
   say(tally.toString());
   return tally.isGood ? 0 : 1;

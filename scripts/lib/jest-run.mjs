@@ -1,6 +1,6 @@
 /** Runs jest: its own output is shown as it comes, its numbers are read from its JSON report. */
 import { readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { run } from './command.mjs';
 import { projectRoot } from './project.mjs';
 import { rememberGroup, temporaryFolder } from './test-remains.mjs';
@@ -15,9 +15,20 @@ function readReport(path) {
   }
 }
 
+/** The files that a run waits for, so that one which has become slow is seen. */
+function slowestOf({ testResults }) {
+  const seconds = ({ startTime, endTime }) => Math.round((endTime - startTime) / 1_000);
+  return testResults
+    .map((file) => ({ name: basename(file.name), seconds: seconds(file) }))
+    .filter(({ seconds: taken }) => taken >= 20)
+    .sort((a, b) => b.seconds - a.seconds)
+    .slice(0, 5)
+    .map(({ name, seconds: taken }) => `${name} ${taken} s`);
+}
+
 /**
  * @param {{ projects: string[], args: string[], env: object }} options projects: of jest.config.js
- * @returns {Promise<{ passed: number, failed: number, skipped: number }>}
+ * @returns {Promise<{ passed: number, failed: number, skipped: number, slowest: string[] }>}
  */
 export async function runJest({ projects, args, env }) {
   const report = join(temporaryFolder(), 'jest-report.json');
@@ -34,7 +45,7 @@ export async function runJest({ projects, args, env }) {
     () => false,
   );
   const result = readReport(report);
-  if (!result) return { passed: 0, failed: 1, skipped: 0 };
+  if (!result) return { passed: 0, failed: 1, skipped: 0, slowest: [] };
   // A file that does not even load has no tests to count, but fails.
   const failed = result.numFailedTests + result.numRuntimeErrorTestSuites;
   const ran = result.numPassedTests + failed > 0;
@@ -42,5 +53,6 @@ export async function runJest({ projects, args, env }) {
     passed: result.numPassedTests,
     failed: succeeded || failed > 0 || !ran ? failed : 1,
     skipped: result.numPendingTests + result.numTodoTests,
+    slowest: slowestOf(result),
   };
 }
