@@ -9,7 +9,7 @@ import { atEnd, isEnding } from './shutdown.mjs';
 import { step } from './steps.mjs';
 import { startPostgresServer, startRedisServer } from './test-databases.mjs';
 import { temporaryFolder } from './test-remains.mjs';
-import { startThrowawayDocker } from './throwaway-docker.mjs';
+import { emptyDocker, refillDocker, startThrowawayDocker } from './throwaway-docker.mjs';
 
 /** @returns {Promise<object>} environment variables for the tests @throws Problem */
 export async function startFaultServices() {
@@ -24,6 +24,8 @@ export async function startFaultServices() {
   const control = await offer({
     '/docker/restart': () => docker.restart({ kill: false }),
     '/docker/kill': () => docker.restart({ kill: true }),
+    '/docker/empty': () => emptyDocker(docker),
+    '/docker/refill': () => refillDocker(docker),
     '/postgres/restart': () => postgres.restart({ signal: 'SIGINT' }),
     '/postgres/kill': () => postgres.restart({ signal: 'SIGQUIT' }),
     '/redis/restart': () => redis.restart({ signal: 'SIGTERM' }),

@@ -1,4 +1,5 @@
 /** A Docker daemon for one test run, with gVisor and the test image, which leaves nothing behind. */
+import { existsSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { startOwnDocker } from './find-docker.mjs';
 import { checkGvisor } from './gvisor.mjs';
@@ -17,14 +18,38 @@ const folders = { tests: join(testFolder, 'docker'), faulty: join(testFolder, 'd
 
 export const query = (filters) => encodeURIComponent(JSON.stringify(filters));
 
+/** Where a daemon's data is while it runs without. */
+const awayFolder = ({ paths }) => `${paths.dataRoot}.away`;
+
 /** Networks are removed through the daemon, because their bridges would stay behind on the machine. */
+async function removeContainersAndNetworks({ api }) {
+  const containers = await api.call('GET', '/containers/json?all=true');
+  await Promise.all(containers.map(({ Id: id }) => api.remove(`/containers/${id}?force=true`).catch(() => {})));
+  const networks = await api.call('GET', `/networks?filters=${query({ type: ['custom'] })}`);
+  for (const { Id: id } of networks) await api.remove(`/networks/${id}`).catch(() => {});
+}
+
+/** Starts the daemon again, without anything that it had: a disk that was not mounted. @param {OwnDaemon} own */
+export async function emptyDocker(own) {
+  await own.stop();
+  renameSync(own.paths.dataRoot, awayFolder(own));
+  await own.start();
+}
+
+/** Starts the daemon again with what it had before it was emptied, and without what it was given since. */
+export async function refillDocker(own) {
+  await removeContainersAndNetworks(own).catch(() => {});
+  await own.stop();
+  removeFolder(own.paths.dataRoot);
+  renameSync(awayFolder(own), own.paths.dataRoot);
+  await own.start();
+}
+
 async function discard(own, { hurry } = {}) {
-  const everything = own.api.call('GET', '/containers/json?all=true').then(async (containers) => {
-    await Promise.all(containers.map(({ Id: id }) => own.api.remove(`/containers/${id}?force=true`).catch(() => {})));
-    const networks = await own.api.call('GET', `/networks?filters=${query({ type: ['custom'] })}`);
-    for (const { Id: id } of networks) await own.api.remove(`/networks/${id}`).catch(() => {});
-  });
   const hurried = new Promise((resolve) => hurry?.addEventListener('abort', resolve));
+  const everything = existsSync(awayFolder(own))
+    ? refillDocker(own).then(() => removeContainersAndNetworks(own))
+    : removeContainersAndNetworks(own);
   await Promise.race([
     everything.catch(() => {}),
     hurried,
@@ -44,7 +69,7 @@ export async function discardEarlierDockers() {
 /** The daemon of a killed run is started or taken over once more, so that what it left is removed in an orderly way. */
 async function discardEarlier(folder) {
   const earlier = new OwnDaemon(folder);
-  if (!earlier.hasData()) return;
+  if (!earlier.hasData() && !existsSync(awayFolder(earlier))) return;
   await step('removing what an earlier run left', async () => {
     try {
       await earlier.start();

@@ -1,19 +1,37 @@
+import type { Excuse } from './excuses';
 import { isExpected, type Verb } from './expected-answers';
 
+const BUSY = { status: 503, code: 'database_busy', retryAfter: '1' };
+const INTERNAL = { status: 500, code: 'internal_error' };
+const UNAVAILABLE = { status: 500, code: 'docker_unavailable' };
+const NO_IMAGE = { status: 500, code: 'image_not_found' };
+
 describe('what an answer may be', () => {
-  it.each<[Verb, { status: number; code?: string }, { databaseDown: boolean }, boolean]>([
-    ['create', { status: 202 }, { databaseDown: false }, true],
-    ['create', { status: 403, code: 'container_limit_reached' }, { databaseDown: false }, true],
-    ['create', { status: 500, code: 'docker_unavailable' }, { databaseDown: false }, false],
-    ['start', { status: 200 }, { databaseDown: false }, true],
-    ['start', { status: 500, code: 'docker_unavailable' }, { databaseDown: false }, true],
-    ['start', { status: 500, code: 'internal_error' }, { databaseDown: false }, false],
-    ['start', { status: 500, code: 'internal_error' }, { databaseDown: true }, true],
-    ['start', { status: 401, code: 'unauthorized' }, { databaseDown: true }, false],
-    ['list', { status: 500, code: 'docker_unavailable' }, { databaseDown: false }, false],
-    ['get', { status: 404, code: 'container_not_found' }, { databaseDown: false }, true],
-    ['get', { status: 404, code: 'route_not_found' }, { databaseDown: false }, false],
-  ])('of %s, %j with %j: %s', (verb, answer, circumstances, expected) => {
-    expect(isExpected(verb, answer, circumstances)).toBe(expected);
+  it.each<[Verb, { status: number; code?: string; retryAfter?: string }, Excuse[], boolean]>([
+    ['create', { status: 202 }, [], true],
+    ['create', { status: 403, code: 'container_limit_reached' }, [], true],
+    ['create', UNAVAILABLE, [], false],
+    ['start', { status: 200 }, [], true],
+    ['start', UNAVAILABLE, [], true],
+    ['start', INTERNAL, [], false],
+    ['start', INTERNAL, ['database_busy', 'docker_emptied'], false],
+    ['start', INTERNAL, ['database_down'], true],
+    ['start', { status: 401, code: 'unauthorized' }, ['database_down'], false],
+    ['start', BUSY, [], false],
+    ['start', BUSY, ['database_busy'], true],
+    ['start', BUSY, ['database_down'], true],
+    ['start', { status: 503, code: 'database_busy' }, ['database_busy'], false],
+    ['start', NO_IMAGE, [], false],
+    ['start', NO_IMAGE, ['docker_emptied'], true],
+    ['create', BUSY, ['database_busy'], true],
+    ['restore', BUSY, ['database_busy'], true],
+    ['restore', UNAVAILABLE, ['docker_emptied'], false],
+    ['list', BUSY, ['database_busy'], false],
+    ['list', BUSY, ['database_down'], true],
+    ['list', UNAVAILABLE, [], false],
+    ['get', { status: 404, code: 'container_not_found' }, [], true],
+    ['get', { status: 404, code: 'route_not_found' }, [], false],
+  ])('of %s, %j with %j: %s', (verb, answer, excuses, expected) => {
+    expect(isExpected(verb, answer, new Set(excuses))).toBe(expected);
   });
 });

@@ -1,3 +1,5 @@
+import type { Excuse } from './excuses';
+
 /** What a user does, one request each. */
 export const VERBS = [
   ...(['create', 'start', 'stop', 'resize', 'rename', 'delete', 'restore'] as const),
@@ -23,23 +25,37 @@ const EXPECTED: Readonly<Record<Verb, readonly string[]>> = {
   events: ['200'],
 };
 
-const CHANGES: readonly Verb[] = ['start', 'stop', 'resize', 'rename', 'delete'];
+/** What operates on a container while the client waits. */
+const OPERATIONS: readonly Verb[] = ['start', 'stop', 'resize', 'rename', 'delete'];
+/** What writes. */
+const WRITES: readonly Verb[] = [...OPERATIONS, 'create', 'restore'];
 
-/** What Docker's faults, and other processes' claims on what a dead one held, may do to a verb that changes something. */
+/** What Docker's faults, and other processes' claims on what a dead one held, may do to an operation. */
 const UNDER_FAULTS = ['500 docker_unavailable', '500 docker_error', '500 start_refused', '500 claim_lost'];
 
+/** What else may become of an operation on a Docker that has lost its images. */
+const WITHOUT_IMAGES = ['500 image_not_found', '500 image_unavailable'];
+
+interface Answer {
+  readonly status: number;
+  /** Of an error. */
+  readonly code?: unknown;
+  /** The header. */
+  readonly retryAfter?: unknown;
+}
+
 /**
- * @param answer `code` of an error
- * @param circumstances databaseDown: at some time during the request
+ * @param excuses of the faults that met the request
  * @returns whether the API's documentation allows this answer
  */
-export function isExpected(
-  verb: Verb,
-  { status, code }: { status: number; code?: unknown },
-  { databaseDown }: { databaseDown: boolean },
-): boolean {
-  const answer = typeof code === 'string' ? `${String(status)} ${code}` : String(status);
-  if (EXPECTED[verb].includes(answer)) return true;
-  if (databaseDown && status === 500) return true;
-  return CHANGES.includes(verb) && UNDER_FAULTS.includes(answer);
+export function isExpected(verb: Verb, answer: Answer, excuses: ReadonlySet<Excuse>): boolean {
+  const { status, code, retryAfter } = answer;
+  const words = typeof code === 'string' ? `${String(status)} ${code}` : String(status);
+  if (EXPECTED[verb].includes(words)) return true;
+  if (OPERATIONS.includes(verb) && UNDER_FAULTS.includes(words)) return true;
+  if (OPERATIONS.includes(verb) && excuses.has('docker_emptied') && WITHOUT_IMAGES.includes(words)) return true;
+  if (excuses.has('database_down') && status === 500) return true;
+  // Nobody who only reads waits for a lock.
+  const mayBeBusy = excuses.has('database_down') || (excuses.has('database_busy') && WRITES.includes(verb));
+  return mayBeBusy && words === '503 database_busy' && Number(retryAfter) > 0;
 }

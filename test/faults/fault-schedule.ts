@@ -1,23 +1,23 @@
 import { SeededRandom } from '../support/seeded-random';
 
-/** Everything that is done to the services; what the proxies do to single calls comes on top. */
-export const FAULTS = [
-  ...(['process_kill', 'docker_restart', 'docker_kill', 'docker_outage', 'docker_connections_cut'] as const),
-  ...(['event_streams_corrupted', 'postgres_restart', 'postgres_kill', 'redis_restart', 'redis_kill'] as const),
-  ...(['container_kill', 'container_stop', 'container_remove', 'container_crash', 'container_start'] as const),
-] as const;
-export type Fault = (typeof FAULTS)[number];
+/** How often each fault is made in a run of 2,000 operations. */
+export type Times<F extends string> = Readonly<Record<F, number>>;
 
-/** How often in a run of 2,000 operations. A restart of Docker takes all containers with it, and its time. */
-const TIMES: Readonly<Record<Fault, number>> = {
+/**
+ * What is done to the services and to what they keep; what the proxies do to single calls comes on top. A restart of Docker
+ * takes all containers with it, and its time.
+ */
+export const CLUSTER_FAULTS = {
   process_kill: 20,
   docker_restart: 2,
   docker_kill: 2,
   docker_outage: 8,
   docker_connections_cut: 8,
+  docker_starts_refused: 8,
   event_streams_corrupted: 8,
   postgres_restart: 2,
   postgres_kill: 2,
+  database_silent: 4,
   redis_restart: 2,
   redis_kill: 2,
   container_kill: 20,
@@ -25,24 +25,35 @@ const TIMES: Readonly<Record<Fault, number>> = {
   container_remove: 25,
   container_crash: 10,
   container_start: 8,
-};
+  container_disconnect: 8,
+} as const;
 
-export interface ScheduledFault {
-  readonly fault: Fault;
+/** Of the run on SQLite. */
+export const SQLITE_FAULTS = { process_kill: 20 } as const;
+
+export interface ScheduledFault<F extends string> {
+  readonly fault: F;
   /** Before which operation, counted from 1. */
   readonly before: number;
 }
 
 /** When what goes wrong, in order. Each kind happens once at least, however short the run; none in its last tenth. */
-export function scheduleFaults(random: SeededRandom, operations: number): ScheduledFault[] {
+export function scheduleFaults<F extends string>(
+  times: Times<F>,
+  random: SeededRandom,
+  operations: number,
+): ScheduledFault<F>[] {
   const from = operations * 0.03;
   const span = operations * 0.87;
-  return FAULTS.flatMap((fault) => {
-    const times = Math.max(1, Math.round((TIMES[fault] * operations) / 2_000));
-    // Each in its own share of the run, so that seeds differ in the when and not in the whether.
-    return Array.from({ length: times }, (_none, index) => ({
-      fault,
-      before: Math.max(1, Math.ceil(from + (span * (index + random.next())) / times)),
-    }));
-  }).sort((a, b) => a.before - b.before);
+  const faults = Object.entries<number>(times) as [F, number][];
+  return faults
+    .flatMap(([fault, often]) => {
+      const count = Math.max(1, Math.round((often * operations) / 2_000));
+      // Each in its own share of the run, so that seeds differ in the when and not in the whether.
+      return Array.from({ length: count }, (_none, index) => ({
+        fault,
+        before: Math.max(1, Math.ceil(from + (span * (index + random.next())) / count)),
+      }));
+    })
+    .sort((a, b) => a.before - b.before);
 }

@@ -7,29 +7,41 @@ import { parseConfig } from '../../src/config';
 import { BerthProcess } from '../support/berth-process';
 import { DockerProxy, type Strike } from '../support/docker-proxy';
 import { freePort } from '../support/free-port';
+import { MovingClock } from '../support/moving-clock';
 import { SeededRandom } from '../support/seeded-random';
+import { TcpProxy } from '../support/tcp-proxy';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 import { Journal } from './journal';
-import { PROCESSES, STRIKE_EVERY, TERMS, TIERS } from './setting';
+import { RunSetting, STRIKE_EVERY, TERMS, TIERS } from './setting';
 
 const TIERS_FILE = 'tiers.json';
 
 /** How soon whoever runs a server starts it again. */
 const REVIVE_EVERY_MS = 300;
 
-/** One API process, always at the same address, with a proxy of its own before Docker. */
+const START = /^POST .*\/containers\/:id\/start$/;
+
+/** One API process, always at the same address, with proxies of its own before Docker and PostgreSQL, and a clock of its own. */
 export interface Member {
   readonly name: string;
   readonly url: string;
   readonly process: BerthProcess;
-  readonly proxy: DockerProxy;
+  readonly docker: DockerProxy;
+  /** null on SQLite. */
+  readonly database: TcpProxy | null;
+  readonly clock: MovingClock;
   /** Listening, as far as anybody knows. */
   up: boolean;
+  paused: boolean;
+  /** How often it was paused. */
+  pauses: number;
+  /** Docker refuses it every start of a container. */
+  startsRefused: boolean;
   /** How often it was killed. */
   deaths: number;
 }
 
-/** Several API processes on one PostgreSQL, one Redis and one Docker, started again whenever they are killed. */
+/** API processes on one database and one Docker, started again whenever they are killed; several share a Redis. */
 export class FaultyCluster {
   private reviving = new Set<Promise<void>>();
   private closed = false;
@@ -42,23 +54,23 @@ export class FaultyCluster {
     private readonly journal: Journal,
   ) {}
 
-  static async open(journal: Journal): Promise<FaultyCluster> {
+  static async open({ name, processes }: RunSetting, journal: Journal): Promise<FaultyCluster> {
     const folder = mkdtempSync(join(tmpdir(), 'berth-faults-'));
     writeFileSync(join(folder, TIERS_FILE), JSON.stringify(TIERS));
     const database = await openTestDatabase();
-    const instance = `test-faults-${String(process.pid)}`;
+    const instance = `test-faults-${name}-${String(process.pid)}`;
+    const redis = isSqlite(database.url) ? {} : { REDIS_URL: process.env['TEST_REDIS_URL'] ?? '' };
     const environment = {
-      ...{ DATABASE_URL: database.url, REDIS_URL: process.env['TEST_REDIS_URL'] ?? '', INSTANCE_ID: instance },
-      ...{ TIERS_FILE: join(folder, TIERS_FILE), LOG_LEVEL: 'info', ...TERMS },
+      DATABASE_URL: database.url,
+      ...redis,
+      INSTANCE_ID: instance,
+      TIERS_FILE: join(folder, TIERS_FILE),
+      LOG_LEVEL: 'info',
+      ...TERMS,
     };
     const members: Member[] = [];
-    for (let index = 1; index <= PROCESSES; index += 1) {
-      const port = await freePort();
-      const proxy = await DockerProxy.open();
-      members.push({
-        ...{ name: `server-${String(index)}`, url: `http://127.0.0.1:${String(port)}`, proxy, up: false, deaths: 0 },
-        process: new BerthProcess({ ...environment, PORT: String(port), DOCKER_HOST: proxy.dockerHost }),
-      });
+    for (let index = 1; index <= processes; index += 1) {
+      members.push(await openMember(`server-${String(index)}`, environment, folder));
     }
     const cluster = new FaultyCluster(members, instance, database, folder, journal);
     await Promise.all(members.map((member) => cluster.revive(member)));
@@ -73,9 +85,9 @@ export class FaultyCluster {
     return stdout.trim();
   }
 
-  /** One that listens, if there is one. */
+  /** One that listens and is at work, if there is one. */
   pick(random: SeededRandom): Member {
-    const up = this.members.filter((member) => member.up);
+    const up = this.members.filter(({ up: listens, paused }) => listens && !paused);
     return random.pick(up.length > 0 ? up : this.members);
   }
 
@@ -91,8 +103,9 @@ export class FaultyCluster {
 
   /** Lets the proxies strike calls at random. */
   strike(random: SeededRandom): void {
-    for (const { proxy } of this.members) {
-      proxy.onCall = (call) => {
+    for (const member of this.members) {
+      member.docker.onCall = (call) => {
+        if (member.startsRefused && START.test(call)) return { fault: 'refuse' };
         const strike = random.chance(1 / STRIKE_EVERY) ? strikeOf(random) : null;
         if (strike) this.journal.note('strike', strike.fault, { call });
         return strike;
@@ -102,9 +115,9 @@ export class FaultyCluster {
 
   /** From here on nothing is struck. Resolves when every process listens. */
   async calm(): Promise<void> {
-    for (const { proxy } of this.members) {
-      proxy.onCall = () => null;
-      proxy.down = false;
+    for (const { docker } of this.members) {
+      docker.onCall = () => null;
+      docker.down = false;
     }
     while (this.reviving.size > 0) await Promise.all(this.reviving);
   }
@@ -113,7 +126,8 @@ export class FaultyCluster {
     this.closed = true;
     await Promise.all(this.reviving);
     await Promise.all(this.members.map(({ process: server }) => server.stop()));
-    await Promise.all(this.members.map(({ proxy }) => proxy.close()));
+    await Promise.all(this.members.map(({ docker }) => docker.close()));
+    for (const { database } of this.members) await database?.down();
     await this.database.drop();
     rmSync(this.folder, { recursive: true, force: true });
   }
@@ -138,6 +152,42 @@ export class FaultyCluster {
       }
     }
   }
+}
+
+type Environment = Readonly<Record<string, string>> & { readonly DATABASE_URL: string };
+
+async function openMember(name: string, shared: Environment, folder: string): Promise<Member> {
+  const port = String(await freePort());
+  const docker = await DockerProxy.open();
+  const clock = new MovingClock(join(folder, `${name}.clock`));
+  const { database, url } = await proxied(shared.DATABASE_URL);
+  const own = { PORT: port, DOCKER_HOST: docker.dockerHost, DATABASE_URL: url, ...clock.environment };
+  return {
+    name,
+    url: `http://127.0.0.1:${port}`,
+    process: new BerthProcess({ ...shared, ...own }),
+    docker,
+    database,
+    clock,
+    up: false,
+    paused: false,
+    pauses: 0,
+    startsRefused: false,
+    deaths: 0,
+  };
+}
+
+async function proxied(databaseUrl: string): Promise<{ database: TcpProxy | null; url: string }> {
+  if (isSqlite(databaseUrl)) return { database: null, url: databaseUrl };
+  const url = new URL(databaseUrl);
+  const database = new TcpProxy({ host: url.hostname, port: Number(url.port) });
+  await database.up();
+  url.host = `127.0.0.1:${String(database.port)}`;
+  return { database, url: url.href };
+}
+
+function isSqlite(databaseUrl: string): boolean {
+  return databaseUrl.startsWith('sqlite:');
 }
 
 function strikeOf(random: SeededRandom): Strike {

@@ -1,13 +1,13 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Client } from 'pg';
 import type { BerthEvent } from '../../src/events';
 import { ApiClient } from '../support/api-client';
 import { RealDocker } from '../support/real-docker';
+import { DatabaseView } from './database-view';
 import { FaultyCluster } from './faulty-cluster';
 import { Follower } from './follower';
 import { TIERS } from './setting';
-import type { ContainerTruth, RowTruth, Truth, UserTruth, VolumeTruth } from './truth';
+import type { ContainerTruth, Truth, UserTruth, VolumeTruth } from './truth';
 import { User } from './user';
 
 const MB = 1024 * 1024;
@@ -15,28 +15,20 @@ const PAGE = 500;
 
 /** Looks everywhere: into the database, Docker, the volumes themselves, and what each user is told. */
 export async function findTruth(
-  cluster: FaultyCluster,
-  docker: RealDocker,
+  { cluster, database, docker }: { cluster: FaultyCluster; database: DatabaseView; docker: RealDocker },
   users: readonly { user: User; follower: Follower }[],
 ): Promise<Truth> {
-  const database = new Client({ connectionString: cluster.database.url });
-  await database.connect();
-  try {
-    const ids = await database.query<{ id: string; username: string }>('SELECT id, username FROM users');
-    const idOf = new Map(ids.rows.map(({ id, username }) => [username, id]));
-    const told: UserTruth[] = [];
-    for (const [index, { user, follower }] of users.entries()) {
-      const { url } = cluster.members[index % cluster.members.length] ?? {};
-      const api = new ApiClient(url ?? '', user.token);
-      told.push({ id: idOf.get(user.name) ?? '', ...(await toldTo(user, api)), followed: [...follower.events] });
-    }
-    const filters = { label: [`berth.instance=${cluster.instance}`] };
-    const [containers, volumes] = [await containersIn(docker, filters), await volumesIn(docker, filters)];
-    const { rows } = await database.query<RowTruth>('SELECT * FROM containers');
-    return { rows, containers, volumes, users: told };
-  } finally {
-    await database.end();
+  const idOf = new Map((await database.users()).map(({ id, username }) => [username, id]));
+  const told: UserTruth[] = [];
+  for (const [index, { user, follower }] of users.entries()) {
+    const { url } = cluster.members[index % cluster.members.length] ?? {};
+    const api = new ApiClient(url ?? '', user.token);
+    told.push({ id: idOf.get(user.name) ?? '', ...(await toldTo(user, api)), followed: [...follower.events] });
   }
+  const filters = { label: [`berth.instance=${cluster.instance}`] };
+  const network = `berth-${cluster.instance}`;
+  const [containers, volumes] = [await containersIn(docker, filters, network), await volumesIn(docker, filters)];
+  return { rows: await database.rows(), containers, volumes, users: told };
 }
 
 async function toldTo(user: User, api: ApiClient): Promise<Omit<UserTruth, 'id' | 'followed'>> {
@@ -55,7 +47,7 @@ async function toldTo(user: User, api: ApiClient): Promise<Omit<UserTruth, 'id' 
 
 type Filters = Readonly<Record<string, string[]>>;
 
-async function containersIn({ docker }: RealDocker, filters: Filters): Promise<ContainerTruth[]> {
+async function containersIn({ docker }: RealDocker, filters: Filters, network: string): Promise<ContainerTruth[]> {
   const listed = await docker.listContainers({ all: true, filters });
   return Promise.all(
     listed.map(async ({ Id }) => {
@@ -70,6 +62,7 @@ async function containersIn({ docker }: RealDocker, filters: Filters): Promise<C
         cpuShares: (1000 * (HostConfig.CpuQuota ?? 0)) / (HostConfig.CpuPeriod ?? 1),
         runtime: HostConfig.Runtime ?? '',
         volume: Mounts.find(({ Destination }) => Destination === '/home/user')?.Name ?? '',
+        connected: NetworkSettings.Networks[network] !== undefined,
         ip: State.Running ? (Object.values(NetworkSettings.Networks)[0]?.IPAddress ?? null) : null,
         startedAt: State.Running ? State.StartedAt : null,
       };

@@ -17,7 +17,7 @@ function row(changes: Partial<RowTruth> = {}): RowTruth {
 function container(changes: Partial<ContainerTruth> = {}): ContainerTruth {
   return {
     ...{ id: 'd', name: 'berth-c', running: true, containerId: 'c', generation: 2, memoryMb: 256, cpuShares: 500 },
-    ...{ runtime: 'runsc', volume: 'v', ip: '172.18.0.2', startedAt: '2026' },
+    ...{ runtime: 'runsc', volume: 'v', connected: true, ip: '172.18.0.2', startedAt: '2026' },
     ...changes,
   };
 }
@@ -87,6 +87,7 @@ describe('the invariants', () => {
     ['volume is w and ought to be v', {}, [container({ volume: 'w' })]],
     ['runtime is runc and ought to be runsc', {}, [container({ runtime: 'runc' })]],
     ['ip is 172.18.0.3 and ought to be 172.18.0.2', {}, [container({ ip: '172.18.0.3' })]],
+    ['connected is false and ought to be true', {}, [container({ connected: false })]],
     ['startedAt is 2027 and ought to be 2026', {}, [container({ startedAt: '2027' })]],
     ['generation is 1 and ought to be 2', {}, [container({ generation: 1 })]],
   ])('rowsUnlikeDocker must find that %s', (complaint, changes, containers) => {
@@ -96,6 +97,11 @@ describe('the invariants', () => {
 
   it('rowsUnlikeDocker must allow a stopped row whose container is gone, as a restored one is', () => {
     expect(invariants.rowsUnlikeDocker(truth({ rows: [row({ status: 'stopped' })], containers: [] }))).toEqual([]);
+  });
+
+  it('rowsUnlikeDocker must allow a stopped container that is in no network: its start puts it into one', () => {
+    const stopped = [container({ running: false, connected: false })];
+    expect(invariants.rowsUnlikeDocker(truth({ rows: [row({ status: 'stopped' })], containers: stopped }))).toEqual([]);
   });
 
   it('orphans must be found of deleted rows and of no row', () => {

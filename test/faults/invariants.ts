@@ -32,12 +32,12 @@ function differences(row: RowTruth, container: ContainerTruth): string[] {
   const is = {
     ...{ running: container.running, name: container.name, volume: container.volume, runtime: container.runtime },
     ...{ generation: container.generation, memoryMb: container.memoryMb, cpuShares: container.cpuShares },
-    ...{ ip: container.ip, startedAt: container.startedAt },
+    ...{ connected: container.connected || !container.running, ip: container.ip, startedAt: container.startedAt },
   };
   const ought = {
     ...{ running: row.status === 'running', name: `berth-${row.id}`, volume: row.volume_name, runtime: 'runsc' },
     ...{ generation: row.generation, memoryMb: row.memory_mb, cpuShares: row.cpu_shares },
-    ...{ ip: row.ip_address, startedAt: row.run_started_at },
+    ...{ connected: true, ip: row.ip_address, startedAt: row.run_started_at },
   };
   const keys = Object.keys(ought) as (keyof typeof ought)[];
   return keys

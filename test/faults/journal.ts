@@ -1,24 +1,29 @@
 import { createWriteStream, mkdirSync, rmSync, type WriteStream } from 'node:fs';
 import { join } from 'node:path';
 
-/** Where the last run's journal and its servers' logs are. */
+/** Where each run's journal and its servers' logs are, until the next. */
 const FOLDER = join('.berth', 'faults');
 
 /** What happened in a run: in a file, line by line, and in counts. */
 export class Journal {
+  private readonly folder: string;
   private readonly file: WriteStream;
   private readonly counts = new Map<string, Map<string, number>>();
   readonly complaints: string[] = [];
 
-  constructor(private readonly since = Date.now()) {
-    rmSync(FOLDER, { recursive: true, force: true });
-    mkdirSync(FOLDER, { recursive: true });
-    this.file = createWriteStream(join(FOLDER, 'journal.log'));
+  constructor(
+    run: string,
+    private readonly since = Date.now(),
+  ) {
+    this.folder = join(FOLDER, run);
+    rmSync(this.folder, { recursive: true, force: true });
+    mkdirSync(this.folder, { recursive: true });
+    this.file = createWriteStream(join(this.folder, 'journal.log'));
   }
 
   /** A file beside the journal. */
   log(name: string): WriteStream {
-    return createWriteStream(join(FOLDER, `${name}.log`), { flags: 'a' });
+    return createWriteStream(join(this.folder, `${name}.log`), { flags: 'a' });
   }
 
   /** Counts a thing of a kind, and writes it down with its details. */

@@ -1,7 +1,28 @@
-/** How large a run is. `BERTH_TEST_OPERATIONS` makes one that only tries something out. */
-export const OPERATIONS = Number(process.env['BERTH_TEST_OPERATIONS'] ?? 2_000);
-export const USERS = 20;
-export const PROCESSES = 3;
+/** How large the run on several processes is. `BERTH_TEST_OPERATIONS` makes one that only tries something out. */
+const OPERATIONS = Number(process.env['BERTH_TEST_OPERATIONS'] ?? 2_000);
+
+/** How one of the runs is made. */
+export interface RunSetting {
+  readonly name: 'cluster' | 'sqlite';
+  readonly processes: number;
+  readonly users: number;
+  readonly operations: number;
+}
+
+export const CLUSTER_RUN: RunSetting = {
+  name: 'cluster',
+  processes: 3,
+  users: 20,
+  operations: OPERATIONS,
+};
+
+/** What several processes and Docker's faults do is seen in the other; this one is about the file. */
+export const SQLITE_RUN: RunSetting = {
+  name: 'sqlite',
+  processes: 1,
+  users: 8,
+  operations: Math.ceil(OPERATIONS / 8),
+};
 
 /** Which call of a process to Docker is struck: one in so many. */
 export const STRIKE_EVERY = 25;

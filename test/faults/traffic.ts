@@ -1,12 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { httpCall, HttpAnswer, HungUp } from '../support/http-call';
 import { SeededRandom } from '../support/seeded-random';
+import { Excuses } from './excuses';
+import { isExpected, type Verb } from './expected-answers';
 import { FaultyCluster, Member } from './faulty-cluster';
-import { DatabaseOutages } from './database-outages';
-import { isExpected } from './expected-answers';
 import { Journal } from './journal';
 import { Marks } from './marks';
-import { HANG_UP_EVERY, OPERATIONS } from './setting';
+import { HANG_UP_EVERY } from './setting';
 import { Asked, User } from './user';
 
 /** How long people think, at most. */
@@ -17,12 +17,18 @@ const MOST_DISCOURAGED_MS = 10_000;
 /** One write for so many requests. */
 const MARK_EVERY = 4;
 const HANG_UP_WITHIN_MS = 400;
+/** An operation on a slow Docker that is restarted meanwhile takes its time. */
+const ANSWERED_WITHIN_MS = 120_000;
+/** Nobody holds up what only reads, whoever holds what in the database. */
+const READ_WITHIN_MS = 25_000;
+const READS: readonly Verb[] = ['list', 'get', 'wait', 'events'];
 
 interface Parts {
   readonly cluster: FaultyCluster;
   readonly marks: Marks;
-  readonly outages: DatabaseOutages;
+  readonly excuses: Excuses;
   readonly journal: Journal;
+  readonly operations: number;
   readonly onOperation: (operation: number) => void;
 }
 
@@ -38,7 +44,7 @@ export class Traffic {
 
   private async work(user: User, random: SeededRandom): Promise<void> {
     let failures = 0;
-    while (this.begun < OPERATIONS) {
+    while (this.begun < this.parts.operations) {
       this.begun += 1;
       this.parts.onOperation(this.begun);
       const succeeded = await this.operate(user, random);
@@ -51,28 +57,28 @@ export class Traffic {
 
   /** @returns whether there was an answer that is no failure of the server's */
   private async operate(user: User, random: SeededRandom): Promise<boolean> {
-    const { cluster, outages, journal } = this.parts;
+    const { cluster, excuses, journal } = this.parts;
     const asked = user.next();
     const member = cluster.pick(random);
     const hangUp = random.chance(1 / HANG_UP_EVERY) ? HANG_UP_WITHIN_MS * random.next() : null;
-    const [since, { deaths, up }] = [Date.now(), member];
+    const [since, before] = [Date.now(), { ...member }];
     const details = { user: user.name, member: member.name, path: `${asked.method} ${asked.path}`, ...asked.body };
     const outcome = await request(user, asked, { member, hangUp });
     const ms = Date.now() - since;
+    const excused = excuses.since(since, { user: user.name, member: member.name });
     if (typeof outcome === 'string') {
       journal.note('operation', `${asked.verb} ${outcome}`, { ...details, ms });
-      const explained = outcome === 'hung up' || member.deaths > deaths || !up || !member.up;
-      if (!explained) journal.complain(`${member.name} did not answer ${details.path} (${outcome})`);
+      const wasAway = member.deaths > before.deaths || !before.up || !member.up;
+      const stoodStill = member.pauses > before.pauses || before.paused;
+      const explained = outcome === 'hung up' || wasAway || (outcome === 'unanswered' && stoodStill);
+      if (!explained) journal.complain(`${member.name}: ${details.path} was ${outcome} after ${String(ms)} ms`);
       return outcome === 'hung up';
     }
-    const { status, body } = outcome;
+    const { status, body, headers } = outcome;
     const code = body['code'];
-    journal.note('operation', [asked.verb, status, code].filter(Boolean).join(' '), {
-      ...details,
-      ms,
-      body: brief(body),
-    });
-    if (!isExpected(asked.verb, { status, code }, { databaseDown: outages.since(since) })) {
+    const words = [asked.verb, status, code].filter(Boolean).join(' ');
+    journal.note('operation', words, { ...details, ms, body: brief(body) });
+    if (!isExpected(asked.verb, { status, code, retryAfter: headers['retry-after'] }, excused)) {
       journal.complain(`${details.path} was answered ${String(status)} ${JSON.stringify(body)}`);
     }
     user.learn(asked, outcome);
@@ -83,13 +89,15 @@ export class Traffic {
 /** @returns the answer, or in a word why there is none */
 async function request(
   { token }: User,
-  { method, path, body }: Asked,
+  { verb, method, path, body }: Asked,
   { member, hangUp }: { member: Member; hangUp: number | null },
 ): Promise<HttpAnswer | string> {
+  const hangUpMs = hangUp ?? (READS.includes(verb) ? READ_WITHIN_MS : ANSWERED_WITHIN_MS);
   try {
-    return await httpCall(member.url, path, { method, token, body, ...(hangUp !== null && { hangUpMs: hangUp }) });
+    return await httpCall(member.url, path, { method, token, body, hangUpMs });
   } catch (error) {
-    return error instanceof HungUp ? 'hung up' : 'cut off';
+    if (!(error instanceof HungUp)) return 'cut off';
+    return hangUp === null ? 'unanswered' : 'hung up';
   }
 }
 

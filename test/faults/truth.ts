@@ -31,6 +31,8 @@ export interface ContainerTruth {
   readonly cpuShares: number;
   readonly runtime: string;
   readonly volume: string;
+  /** To the sandboxes' network. */
+  readonly connected: boolean;
   /** null where it does not run. */
   readonly ip: string | null;
   readonly startedAt: string | null;

@@ -51,6 +51,16 @@ export class BerthProcess {
     await this.end((child) => child.kill('SIGKILL'));
   }
 
+  /** SIGSTOP: it does nothing from now on, and its connections stand. */
+  pause(): void {
+    this.child?.kill('SIGSTOP');
+  }
+
+  /** SIGCONT. */
+  resume(): void {
+    this.child?.kill('SIGCONT');
+  }
+
   /** SIGTERM; resolves with the exit code. */
   async stop(): Promise<number | null> {
     return this.end((child) => child.kill('SIGTERM'));

@@ -9,6 +9,8 @@ export class TcpProxy {
   private server: Server | undefined;
   private listening = 0;
   private carriesNothing = false;
+  /** Told what clients send, before the service is. */
+  onRequest: ((chunk: Buffer) => void) | null = null;
 
   constructor(private readonly target: { readonly host: string; readonly port: number }) {}
 
@@ -31,7 +33,9 @@ export class TcpProxy {
     this.carriesNothing = false;
     this.server = createServer((client) => {
       const service = connect(this.target.port, this.target.host);
-      if (!this.carriesNothing) client.pipe(service).pipe(client);
+      client.on('data', (chunk: Buffer) => this.onRequest?.(chunk));
+      if (this.carriesNothing) client.pause();
+      else client.pipe(service).pipe(client);
       for (const socket of [client, service]) socket.on('error', () => socket.destroy());
       client.once('close', () => {
         service.destroy();

@@ -1,0 +1,71 @@
+import type Docker from 'dockerode';
+import { type Actions, InVain, type Parts } from './fault-injector';
+
+type ContainerFault =
+  | 'container_kill'
+  | 'container_stop'
+  | 'container_remove'
+  | 'container_crash'
+  | 'container_start'
+  | 'container_disconnect';
+
+const FAULTS: readonly ContainerFault[] = [
+  'container_kill',
+  'container_stop',
+  'container_remove',
+  'container_crash',
+  'container_start',
+  'container_disconnect',
+];
+
+/** What somebody does to containers behind Berth's back. */
+export function containerFaults(parts: Parts): Actions<ContainerFault> {
+  const actions = FAULTS.map((fault) => [fault, () => behindBerthsBack(fault, parts)] as const);
+  return Object.fromEntries(actions) as Actions<ContainerFault>;
+}
+
+async function behindBerthsBack(fault: ContainerFault, parts: Parts): Promise<string> {
+  const { docker, cluster, random, cohabitation } = parts;
+  const filters = { label: [`berth.instance=${cluster.instance}`] };
+  try {
+    const listed = await docker.docker.listContainers({ all: true, filters });
+    const fitting = listed.filter(
+      ({ State }) => fault === 'container_remove' || (State === 'running') === (fault !== 'container_start'),
+    );
+    if (fitting.length === 0) throw new Error('there is no such container');
+    const { Id, Labels } = random.pick(fitting);
+    if (fault === 'container_start') cohabitation.meddle(Labels['berth.container_id'] ?? '');
+    await meddle(fault, docker.docker.getContainer(Id), parts);
+    return Id;
+  } catch (error) {
+    // Whoever acts behind Berth's back meets the other faults as well.
+    throw new InVain(String(error));
+  }
+}
+
+async function meddle(fault: ContainerFault, container: Docker.Container, { docker, cluster }: Parts): Promise<void> {
+  switch (fault) {
+    case 'container_kill':
+      await container.kill();
+      return;
+    case 'container_stop':
+      await container.stop({ t: 2 });
+      return;
+    case 'container_remove':
+      await container.remove({ force: true });
+      return;
+    case 'container_start':
+      await container.start();
+      return;
+    case 'container_disconnect': {
+      const network = docker.docker.getNetwork(`berth-${cluster.instance}`);
+      await network.disconnect({ Container: container.id, Force: true });
+      return;
+    }
+    case 'container_crash': {
+      // Its main process dies, and Docker's restart policy brings it back.
+      const { Pid } = (await container.inspect()).State;
+      if (Pid > 0) process.kill(Pid, 'SIGKILL');
+    }
+  }
+}

@@ -1,0 +1,115 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
+import { httpCall } from '../support/http-call';
+import { controlService } from './fault-control';
+import { type Actions, InVain, type Parts } from './fault-injector';
+import type { Member } from './faulty-cluster';
+
+type PostgresFault =
+  'postgres_restart' | 'postgres_kill' | 'database_silent' | 'row_locked' | 'redis_restart' | 'redis_kill';
+
+/** Within 15 s on an idle machine. */
+const SERVES_WITHIN_MS = 30_000;
+const PROBE_MS = 3_000;
+/** How long a foreign session holds a row, at most: longer than Berth waits for it. */
+const LOCKED_MS = 20_000;
+/** How long another process holds SQLite's write lock, at most. */
+const SQLITE_LOCKED_MS = 17_000;
+
+/** What goes wrong with PostgreSQL and Redis, and with the ways to them. */
+export function databaseFaults(parts: Parts): Actions<PostgresFault> {
+  const { excuses, journal, turns } = parts;
+  const restart = (service: 'postgres' | 'redis', how: 'restart' | 'kill') => (): Promise<string> =>
+    turns.take(service, async () => {
+      journal.say(`${service}: ${how}`);
+      const work = (): Promise<void> => controlService(`/${service}/${how}`);
+      await (service === 'postgres' ? excuses.during('database_down', {}, work) : work());
+      journal.say(`${service} is back`);
+      return service;
+    });
+  return {
+    postgres_restart: restart('postgres', 'restart'),
+    postgres_kill: restart('postgres', 'kill'),
+    redis_restart: restart('redis', 'restart'),
+    redis_kill: restart('redis', 'kill'),
+    database_silent: () => {
+      const member = parts.cluster.pick(parts.random);
+      return turns.take(member.name, () => silence(member, parts));
+    },
+    row_locked: () => lockRow(parts),
+  };
+}
+
+/** What the process has sent to the database arrives nowhere, and nothing tells it so; a new connection would do. */
+async function silence(member: Member, { excuses, users, journal }: Parts): Promise<string> {
+  if (!member.up) throw new InVain(`${member.name} is down`);
+  await excuses.during('database_down', { member: member.name }, () =>
+    // The transactions that it had begun hold their locks until PostgreSQL ends them.
+    excuses.during('database_busy', {}, async () => {
+      const since = Date.now();
+      member.database?.freeze();
+      while (!(await serves(member, users[0]?.token ?? ''))) {
+        if (Date.now() - since < SERVES_WITHIN_MS) continue;
+        journal.complain(`${member.name} does not serve ${String(SERVES_WITHIN_MS)} ms after its database fell silent`);
+        return;
+      }
+      journal.note('silence', 'over', { member: member.name, ms: Date.now() - since });
+    }),
+  );
+  return member.name;
+}
+
+async function serves({ url }: Member, token: string): Promise<boolean> {
+  try {
+    const { status } = await httpCall(url, '/api/containers', { token, hangUpMs: PROBE_MS });
+    if (status === 200) return true;
+  } catch {
+    // Unanswered.
+  }
+  await delay(200);
+  return false;
+}
+
+async function lockRow({ database, excuses, random, users, turns }: Parts): Promise<string> {
+  const { name } = random.pick(users);
+  const ms = LOCKED_MS * random.next();
+  return turns.take('postgres', async () => {
+    const hold = (): Promise<void> => database.lockUser(name, () => delay(ms));
+    await excuses.during('database_busy', { user: name }, hold).catch((error: unknown) => {
+      throw new InVain(String(error));
+    });
+    return name;
+  });
+}
+
+const LOCK_SQLITE = `
+  const [, file] = process.argv;
+  const database = require('better-sqlite3')(file, { timeout: 30_000 });
+  database.exec('BEGIN IMMEDIATE');
+  console.log('locked');
+  process.stdin.resume().once('end', () => database.exec('ROLLBACK'));
+`;
+
+/** Another process holds the write lock of the file, as an operator's open transaction does. */
+export async function lockSqlite({ cluster, excuses, random }: Parts): Promise<string> {
+  const ms = SQLITE_LOCKED_MS * random.next();
+  const file = cluster.database.url.slice('sqlite:'.length);
+  const holder = spawn(process.execPath, ['-e', LOCK_SQLITE, file], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = once(holder, 'exit');
+  await excuses.during('database_busy', {}, async () => {
+    await locked(holder);
+    await delay(ms);
+    holder.stdin.end();
+    await ended;
+  });
+  return `${String(Math.round(ms))} ms`;
+}
+
+async function locked(holder: ChildProcess): Promise<void> {
+  const [line] = (await Promise.race([
+    once(holder.stdout ?? holder, 'data'),
+    once(holder, 'exit').then(() => ['nothing']),
+  ])) as [unknown];
+  if (!String(line).startsWith('locked')) throw new Error('the lock could not be taken');
+}

@@ -1,0 +1,68 @@
+import { Client } from 'pg';
+import { DataSource } from 'typeorm';
+import { dataSourceOptions } from '../../ormconfig';
+import type { RowTruth } from './truth';
+
+/** A claim on a row, whether its holder lives or not. */
+export interface HeldClaim {
+  readonly id: string;
+  readonly operation: string;
+  readonly operationId: string;
+  /** As the database writes it. */
+  readonly expiresAt: string;
+}
+
+/** What the database says, asked past the servers and the proxies. */
+export class DatabaseView {
+  constructor(private readonly url: string) {}
+
+  rows(): Promise<RowTruth[]> {
+    return this.ask<RowTruth>('SELECT * FROM containers');
+  }
+
+  async row(dbId: string): Promise<RowTruth | undefined> {
+    return (await this.rows()).find(({ id }) => id === dbId);
+  }
+
+  users(): Promise<{ id: string; username: string }[]> {
+    return this.ask('SELECT id, username FROM users');
+  }
+
+  /** Deleted rows too: a purge is an operation. */
+  claims(): Promise<HeldClaim[]> {
+    return this.ask(
+      `SELECT id, operation, operation_id AS "operationId", CAST(operation_expires_at AS text) AS "expiresAt"
+         FROM containers WHERE operation IS NOT NULL`,
+    );
+  }
+
+  /** Holds the user's row locked in a transaction of somebody else's, until `over` resolves. PostgreSQL only. */
+  async lockUser(username: string, over: () => Promise<unknown>): Promise<void> {
+    // Without the limits that Berth sets for its own connections.
+    const client = new Client({ connectionString: this.url });
+    client.on('error', () => undefined);
+    await client.connect();
+    try {
+      await client.query('BEGIN');
+      await client.query('SELECT id FROM users WHERE username = $1 FOR UPDATE', [username]);
+      await over();
+    } finally {
+      await client.end();
+    }
+  }
+
+  private ask<T>(statement: string): Promise<T[]> {
+    return this.connected((database) => database.query<T[]>(statement));
+  }
+
+  /** A connection for each question: the server may have been away since the last one. */
+  private async connected<T>(use: (database: DataSource) => Promise<T>): Promise<T> {
+    const database = new DataSource({ ...dataSourceOptions(this.url), entities: [], migrations: [] });
+    await database.initialize();
+    try {
+      return await use(database);
+    } finally {
+      await database.destroy();
+    }
+  }
+}

@@ -1,0 +1,133 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { ApiClient } from '../support/api-client';
+import { controlService } from './fault-control';
+import { type Actions, InVain, type Parts } from './fault-injector';
+import { SIZES } from './setting';
+
+type DockerFault =
+  | 'docker_restart'
+  | 'docker_kill'
+  | 'docker_emptied'
+  | 'docker_outage'
+  | 'docker_connections_cut'
+  | 'docker_starts_refused'
+  | 'event_streams_corrupted';
+
+/** Longer than `VOLUME_RETENTION` and a sweep, so that purges come due while their volumes are away. */
+const EMPTY_MS = 30_000;
+/** By when a row says what its container is, after a rollback that failed as well; two seconds on an idle machine. */
+const FOLLOWS_WITHIN_MS = 6_000;
+
+/** What goes wrong with Docker and the ways to it. */
+export function dockerFaults(parts: Parts): Actions<DockerFault> {
+  const { cluster, random, journal, turns } = parts;
+  const restart = (how: 'restart' | 'kill') => (): Promise<string> =>
+    turns.take('docker', async () => {
+      journal.say(`docker: ${how}`);
+      await controlService(`/docker/${how}`);
+      journal.say('docker is back');
+      return 'docker';
+    });
+  return {
+    docker_restart: restart('restart'),
+    docker_kill: restart('kill'),
+    docker_emptied: () => turns.take('docker', () => emptyDocker(parts)),
+    docker_outage: async () => {
+      const { name, docker } = random.pick(cluster.members);
+      docker.down = true;
+      docker.cut();
+      await delay(500 + 4_500 * random.next());
+      docker.down = false;
+      return name;
+    },
+    docker_connections_cut: () => {
+      for (const { docker } of cluster.members) docker.cut();
+      return Promise.resolve('all');
+    },
+    docker_starts_refused: () => refuseStarts(parts),
+    event_streams_corrupted: () => {
+      const { name, docker } = random.pick(cluster.members);
+      docker.corruptEvents();
+      return Promise.resolve(name);
+    },
+  };
+}
+
+/** It comes back without its data, as with a disk that was not mounted, and later with it. */
+function emptyDocker({ excuses, journal }: Parts): Promise<string> {
+  return excuses.during('docker_emptied', {}, async () => {
+    journal.say('docker: without its data');
+    await controlService('/docker/empty');
+    await delay(EMPTY_MS);
+    await controlService('/docker/refill');
+    journal.say('docker has its data again');
+    return 'docker';
+  });
+}
+
+/** A resize can start neither the new container nor the old one, and the row must say so all the same. */
+async function refuseStarts(parts: Parts): Promise<string> {
+  const { cluster, random, users, turns } = parts;
+  const member = cluster.pick(random);
+  return turns.take(`starts of ${member.name}`, async () => {
+    const [user, container] = users.flatMap((one) => {
+      const running = one.running();
+      return running ? [[one, running] as const] : [];
+    })[0] ?? [null, null];
+    if (!user) throw new InVain('nothing runs');
+    const api = new ApiClient(member.url, user.token);
+    member.startsRefused = true;
+    try {
+      const { memory_mb: now } = await resourcesOf(api, container.db_id);
+      const size = SIZES.find(({ memory_mb }) => memory_mb !== now) ?? SIZES[0];
+      const answer = await api.update(container.db_id, { name: container.name, ...size }).catch((error: unknown) => {
+        throw new InVain(String(error));
+      });
+      if (answer.body['error'] !== 'failed to update settings') throw new InVain(JSON.stringify(answer.body));
+      await rowFollows(container.db_id, parts);
+      return container.db_id;
+    } finally {
+      member.startsRefused = false;
+    }
+  });
+}
+
+async function resourcesOf(api: ApiClient, dbId: string): Promise<{ memory_mb: number }> {
+  try {
+    const { status, body } = await api.get(dbId);
+    if (status === 200 && body['status'] === 'running') return body['resources'] as { memory_mb: number };
+    throw new Error(`it does not run: ${JSON.stringify(body)}`);
+  } catch (error) {
+    throw new InVain(String(error));
+  }
+}
+
+async function rowFollows(dbId: string, { database, docker, journal }: Parts): Promise<void> {
+  const deadline = Date.now() + FOLLOWS_WITHIN_MS;
+  for (;;) {
+    const agree = await rowAgrees(dbId, { database, docker });
+    if (agree === true) return;
+    if (Date.now() > deadline) {
+      journal.complain(`after a failed rollback the row does not follow Docker: ${agree}`);
+      return;
+    }
+    await delay(100);
+  }
+}
+
+/** @returns true, or what there is instead */
+async function rowAgrees(
+  dbId: string,
+  { database, docker }: Pick<Parts, 'database' | 'docker'>,
+): Promise<true | string> {
+  try {
+    const row = await database.row(dbId);
+    const running = (await docker.containersOf(dbId)).some(
+      ({ id, state }) => id === row?.docker_id && state === 'running',
+    );
+    const says = row?.deleted_at === null && row.status === 'running';
+    return says === running ? true : `${dbId} is ${String(row?.status)}, and it ${running ? 'runs' : 'does not run'}`;
+  } catch (error) {
+    throw new InVain(String(error));
+  }
+}

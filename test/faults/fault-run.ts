@@ -1,0 +1,191 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { ApiClient } from '../support/api-client';
+import { RealDocker } from '../support/real-docker';
+import { SeededRandom } from '../support/seeded-random';
+import { Cohabitation } from './cohabitation';
+import { DatabaseView } from './database-view';
+import { DockerWatch } from './docker-watch';
+import { Excuses } from './excuses';
+import { type Actions, FaultInjector, type Parts, Turns } from './fault-injector';
+import { scheduleFaults, type Times } from './fault-schedule';
+import { FaultyCluster } from './faulty-cluster';
+import { findTruth } from './find-truth';
+import { Follower } from './follower';
+import * as invariants from './invariants';
+import { Journal } from './journal';
+import { LiveWatch } from './live-watch';
+import { Marks } from './marks';
+import { RunSetting, SIZES, TIER_NAMES } from './setting';
+import { Traffic } from './traffic';
+import type { Truth } from './truth';
+import { User } from './user';
+
+/** By when everything has to have settled after the last fault. */
+const SETTLE_MS = 180_000;
+
+export const INVARIANTS: Readonly<Record<string, (truth: Truth, marksOf: invariants.MarksOf) => string[]>> = {
+  'nothing must be stuck in an operation': invariants.stuck,
+  'every row must be what Docker has': invariants.rowsUnlikeDocker,
+  'no container must be without a row': invariants.orphanContainers,
+  'no volume must be without a row': invariants.orphanVolumes,
+  'no data must be lost': invariants.lostData,
+  "the tiers' counts must be exact": invariants.wrongCounts,
+  'events must be numbered without a gap, and each told once': invariants.eventGaps,
+  'replaying the events must give the list': invariants.replayUnlikeList,
+};
+
+/**
+ * Many users while everything that Berth stands on fails at times. The seed makes the same users want the same things, and the
+ * same faults happen at the same operations; how they meet is the machine's.
+ */
+export class FaultRun {
+  readonly docker = new RealDocker();
+  readonly journal: Journal;
+  /** How many of the creations of the last rush were accepted too few or too many. */
+  readonly rushFaults: string[] = [];
+  private readonly marks: Marks;
+  private readonly users: { user: User; follower: Follower; random: SeededRandom }[] = [];
+  private readonly cohabitation = new Cohabitation();
+  private cluster!: FaultyCluster;
+  private database!: DatabaseView;
+  private watches: { close(): Promise<void> }[] = [];
+  private truth!: Truth;
+
+  constructor(
+    readonly setting: RunSetting,
+    private readonly seed: number,
+  ) {
+    this.journal = new Journal(setting.name);
+    this.marks = new Marks(this.docker, this.journal);
+  }
+
+  async perform<F extends string>(times: Times<F>, actionsOf: (parts: Parts) => Actions<F>): Promise<void> {
+    const { journal, docker, cohabitation, seed } = this;
+    const { operations, users } = this.setting;
+    journal.say(`BERTH_TEST_SEED=${String(seed)}: ${String(operations)} operations of ${String(users)} users`);
+    const cluster = await FaultyCluster.open(this.setting, journal);
+    this.cluster = cluster;
+    const database = new DatabaseView(cluster.database.url);
+    this.database = database;
+    const dockerWatch = new DockerWatch(cluster.instance, docker, cohabitation, journal);
+    this.watches.push(dockerWatch, new LiveWatch(cluster, journal));
+    await this.makeUsers();
+    const excuses = new Excuses();
+    const injector = new FaultInjector(
+      scheduleFaults(times, this.randomFor(-2), operations),
+      actionsOf({
+        cluster,
+        docker,
+        database,
+        users: this.users.map(({ user }) => user),
+        excuses,
+        cohabitation,
+        random: this.randomFor(-1),
+        journal,
+        turns: new Turns(),
+      }),
+      journal,
+    );
+    const onOperation = (operation: number): void => {
+      if (operation % 250 === 0) journal.say(`${String(operation)} operations`);
+      injector.onOperation(operation);
+    };
+    cluster.strike(this.randomFor(-3));
+    await new Traffic({ cluster, marks: this.marks, excuses, journal, operations, onOperation }).run(this.users);
+    await injector.over();
+    await cluster.calm();
+    journal.say('no more faults; settling');
+    await this.settle();
+    await this.rush();
+    await this.settle();
+    journal.say('settled');
+    this.report();
+  }
+
+  async close(): Promise<void> {
+    // It did not even start.
+    if (this.watches.length === 0) return;
+    for (const { follower } of this.users) await follower.close();
+    for (const watch of this.watches) await watch.close();
+    await this.cluster.close();
+    await this.docker.removeInstance(this.cluster.instance);
+    await this.journal.close();
+  }
+
+  /** @returns what contradicts one promise at the end of the run */
+  contradictions(found: (truth: Truth, marksOf: invariants.MarksOf) => string[]): string[] {
+    return found(this.truth, (dbId) => this.marks.of(dbId));
+  }
+
+  /** Each part of the run makes its own choices, so that one more of one does not change those of the others. */
+  private randomFor(index: number): SeededRandom {
+    return new SeededRandom((this.seed + index * 0x9e3779b1) >>> 0);
+  }
+
+  private async makeUsers(): Promise<void> {
+    for (let index = 0; index < this.setting.users; index += 1) {
+      const name = `user-${String(index + 1)}`;
+      const tier = TIER_NAMES[index % TIER_NAMES.length] ?? 'one';
+      const token = await this.cluster.token(name, tier);
+      const random = this.randomFor(index);
+      const follower = new Follower({ name, token }, this.cluster, this.randomFor(1_000 + index), this.journal);
+      this.users.push({ user: new User(name, token, tier, random), follower, random });
+    }
+  }
+
+  /** Waits until every invariant holds; what does not at the end of the time is for the tests to tell. */
+  private async settle(): Promise<void> {
+    const deadline = Date.now() + SETTLE_MS;
+    for (;;) {
+      const isLast = Date.now() > deadline;
+      const found = await this.look().catch((error: unknown) => {
+        // What goes while it is looked at, a volume whose time is over above all, is gone at the next look.
+        if (isLast) throw error;
+        return [String(error)];
+      });
+      if (found.length === 0 || isLast) return;
+      this.journal.note('unsettled', String(found.length), { found: found.slice(0, 10) });
+      await delay(1_000);
+    }
+  }
+
+  private async look(): Promise<string[]> {
+    const { cluster, database, docker } = this;
+    this.truth = await findTruth({ cluster, database, docker }, this.users);
+    return Object.values(INVARIANTS).flatMap((found) => this.contradictions(found));
+  }
+
+  /** Every user asks for more containers than the tier has left, all at once and from all processes. */
+  private async rush(): Promise<void> {
+    await Promise.all(
+      this.truth.users.map(async ({ name, limit, list }, userIndex) => {
+        const token = this.users[userIndex]?.user.token ?? '';
+        const left = limit - list.usage.containers;
+        const asked = Array.from({ length: left + 2 }, (_none, index) => {
+          const { url } = this.cluster.members[index % this.cluster.members.length] ?? {};
+          return new ApiClient(url ?? '', token).create(SIZES[0]);
+        });
+        const statuses = (await Promise.all(asked)).map(({ status }) => status).sort();
+        const ought = [...Array.from({ length: left }, () => 202), 403, 403];
+        if (statuses.join() === ought.join()) return;
+        this.rushFaults.push(`${name}: ${statuses.join()} instead of ${ought.join()}`);
+      }),
+    );
+  }
+
+  private report(): void {
+    for (const kind of [
+      'operation',
+      'fault',
+      'strike',
+      'mark',
+      'follower',
+      'process',
+      'takeover',
+      'pause',
+      'silence',
+    ]) {
+      this.journal.say(`${String(this.journal.count(kind))} × ${kind}: ${this.journal.summary(kind)}`);
+    }
+  }
+}

@@ -1,0 +1,15 @@
+// Before all else: the entities' types go by it.
+import '../support/database-sqlite';
+import { describeRun } from './describe-run';
+import type { Parts } from './fault-injector';
+import { SQLITE_FAULTS } from './fault-schedule';
+import { processKill } from './process-faults';
+import { SQLITE_RUN } from './setting';
+
+describeRun('operations on SQLite under faults', {
+  setting: SQLITE_RUN,
+  times: SQLITE_FAULTS,
+  actions: (parts: Parts) => ({
+    process_kill: () => processKill(parts),
+  }),
+});

@@ -1,0 +1,21 @@
+import { renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** The clock of server processes, which a test sets: those that have its `environment` go by it (clock-preload.js). */
+export class MovingClock {
+  constructor(private readonly file: string) {
+    this.set(0);
+  }
+
+  get environment(): Readonly<Record<string, string>> {
+    const preload = join(process.cwd(), 'test/support/clock-preload.js');
+    return { NODE_OPTIONS: `--require=${preload}`, TEST_CLOCK_FILE: this.file };
+  }
+
+  /** @param offsetMs against the machine's own clock; below 0 it is behind */
+  set(offsetMs: number): void {
+    // Whole at any time.
+    writeFileSync(`${this.file}.new`, String(offsetMs));
+    renameSync(`${this.file}.new`, this.file);
+  }
+}
