@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { invalidParameters } from '../errors';
 import { type CatalogRole, needsInstallation } from '../roles';
 import type { Resources } from '../tiers';
 import type { ContainerRow } from './container.entity';
@@ -9,7 +10,7 @@ import { generateName } from './name-generator';
 /** What a creation was resolved to. */
 interface NewContainer {
   readonly userId: string;
-  readonly request: Pick<CreateContainerDto, 'name' | 'env'>;
+  readonly request: Pick<CreateContainerDto, 'name' | 'env' | 'environment'>;
   /** The reference that Docker is given. */
   readonly image: string;
   /** null: nothing beside the image. */
@@ -19,7 +20,11 @@ interface NewContainer {
   readonly now: Date;
 }
 
-/** The row of a container that is about to be made, held by its own creation. */
+/**
+ * The row of a container that is about to be made, held by its own creation.
+ *
+ * @throws DomainError `invalid_parameters` where the request gives its variables twice
+ */
 export function newContainer({ userId, request, image, role, resources, claim, now }: NewContainer): ContainerRow {
   const id = randomUUID();
   return {
@@ -31,7 +36,7 @@ export function newContainer({ userId, request, image, role, resources, claim, n
     roleStatus: needsInstallation(role) ? 'pending' : null,
     roleClaimId: null,
     roleClaimExpiresAt: null,
-    env: { ...request.env },
+    env: environmentOf(request),
     memoryMb: resources.memory_mb,
     cpuShares: resources.cpu_shares,
     diskMb: resources.disk_mb,
@@ -55,4 +60,12 @@ export function newContainer({ userId, request, image, role, resources, claim, n
     purgeAt: null,
     purgedAt: null,
   };
+}
+
+/** Under either of its names. Which of two should win, nobody could tell from the answer: it never shows them. */
+function environmentOf({ env, environment }: NewContainer['request']): Record<string, string> {
+  if (env != null && environment != null) {
+    throw invalidParameters([{ field: 'environment', message: 'is another name of "env"; give one of the two' }]);
+  }
+  return { ...env, ...environment };
 }

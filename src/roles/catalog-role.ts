@@ -22,8 +22,26 @@ export const BAREBONE: CatalogRole = {
   probe: [],
 };
 
+const STANDARD = 'standard';
+
+/** Other names of roles: of the first of these that a catalogue has. A role of that very name comes before. */
+export const ROLE_ALIASES: ReadonlyMap<string, readonly string[]> = new Map([
+  // What Rexec's command line sends where its user names none. It must work with an operator's catalogue, too.
+  ['default', [STANDARD, BAREBONE.name]],
+]);
+
 /** The catalogue beside `barebone`, unless the operator's `ROLES_FILE` replaces it. */
 export const DEFAULT_ROLES: readonly CatalogRole[] = [
+  {
+    name: STANDARD,
+    description: 'The tools of every day: git, curl, wget, vim, nano, htop, jq, unzip and less',
+    packages: {
+      apt: ['git', 'curl', 'ca-certificates', 'wget', 'vim', 'nano', 'htop', 'jq', 'unzip', 'less'],
+      apk: ['git', 'curl', 'wget', 'vim', 'nano', 'htop', 'jq', 'unzip', 'less'],
+      dnf: ['git', 'curl', 'wget', 'vim-enhanced', 'nano', 'htop', 'jq', 'unzip', 'less'],
+    },
+    probe: ['git', 'curl', 'wget', 'vim', 'nano', 'htop', 'jq', 'unzip', 'less'],
+  },
   {
     name: 'node',
     description: 'Node.js with npm',
@@ -53,6 +71,16 @@ export const DEFAULT_ROLES: readonly CatalogRole[] = [
     probe: ['rustc', 'cargo'],
   },
   {
+    name: 'neovim',
+    description: 'Neovim with ripgrep, git, curl and a C compiler for its plugins',
+    packages: {
+      apt: ['neovim', 'ripgrep', 'git', 'curl', 'ca-certificates', 'gcc', 'libc6-dev', 'make'],
+      apk: ['neovim', 'ripgrep', 'git', 'curl', 'gcc', 'musl-dev', 'make'],
+      dnf: ['neovim', 'ripgrep', 'git', 'curl', 'gcc', 'make'],
+    },
+    probe: ['nvim', 'rg', 'git', 'curl', 'gcc', 'make'],
+  },
+  {
     name: 'devops',
     description: 'git, ssh, rsync, make, curl, jq and Ansible',
     packages: {
@@ -61,5 +89,43 @@ export const DEFAULT_ROLES: readonly CatalogRole[] = [
       dnf: ['git', 'openssh-clients', 'rsync', 'make', 'curl', 'jq', 'ansible-core'],
     },
     probe: ['git', 'ssh', 'rsync', 'make', 'curl', 'jq', 'ansible'],
+  },
+  {
+    name: 'overemployed',
+    description: 'Many things at once: tmux, git, vim, ripgrep, fzf, jq, htop, Python 3 and Node.js',
+    packages: {
+      apt: [
+        'tmux',
+        'git',
+        'curl',
+        'ca-certificates',
+        'vim',
+        'ripgrep',
+        'fzf',
+        'jq',
+        'htop',
+        'python3',
+        'python3-pip',
+        'python3-venv',
+        'nodejs',
+        'npm',
+      ],
+      apk: ['tmux', 'git', 'curl', 'vim', 'ripgrep', 'fzf', 'jq', 'htop', 'python3', 'py3-pip', 'nodejs', 'npm'],
+      dnf: [
+        'tmux',
+        'git',
+        'curl',
+        'vim-enhanced',
+        'ripgrep',
+        'fzf',
+        'jq',
+        'htop',
+        'python3',
+        'python3-pip',
+        'nodejs',
+        'nodejs-npm',
+      ],
+    },
+    probe: ['tmux', 'git', 'curl', 'vim', 'rg', 'fzf', 'jq', 'htop', 'python3', 'pip3', 'node', 'npm'],
   },
 ];

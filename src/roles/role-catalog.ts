@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { invalidParameters } from '../errors';
-import { BAREBONE, type CatalogRole, PACKAGE_MANAGERS } from './catalog-role';
+import { BAREBONE, type CatalogRole, PACKAGE_MANAGERS, ROLE_ALIASES } from './catalog-role';
 import type { RoleView } from './role-view';
 
 /** Injection token of the catalogue's roles, `barebone` among them. */
@@ -12,13 +12,13 @@ export class RoleCatalog {
   constructor(@Inject(CATALOG_ROLES) private readonly roles: readonly CatalogRole[]) {}
 
   /**
-   * The role that a request names; null where it names none.
+   * The role that a request names, by its own name or another; null where it names none.
    *
    * @throws DomainError `invalid_parameters` that names the field and the choices
    */
   resolve(name: string | null | undefined): CatalogRole | null {
     if (name === null || name === undefined) return null;
-    const role = this.find(name);
+    const [role] = [name, ...(ROLE_ALIASES.get(name) ?? [])].flatMap((each) => this.find(each) ?? []);
     if (role) return role;
     const names = this.roles.map((each) => each.name);
     throw invalidParameters([{ field: 'role', message: `must be one of ${names.join(', ')}` }]);

@@ -42,6 +42,8 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'GET /api/roles': { scope: 'read' },
   'GET /api/tiers': { scope: 'read' },
   'GET /api/me': { scope: 'read' },
+  'GET /api/profile': { scope: 'read' },
+  'GET /api/tokens/validate': { scope: 'read' },
   'GET /api/tokens': { scope: 'read' },
   'POST /api/tokens': { scope: 'write', body: { name: 'x', scopes: ['nonsense'] } },
   'DELETE /api/tokens/:id': { scope: 'write', id: 'token' },

@@ -75,7 +75,10 @@ describe('the role of a container', () => {
     const refused = await user.api.create({ role: 'windows' });
     expect(refused.status).toBe(400);
     expect(refused.body['details']).toEqual([
-      { field: 'role', message: 'must be one of barebone, node, python, go, rust, devops' },
+      {
+        field: 'role',
+        message: 'must be one of barebone, standard, node, python, go, rust, neovim, devops, overemployed',
+      },
     ]);
     const { body } = await user.api.call('GET', '/api/roles');
     expect(body['roles']).toContainEqual({

@@ -34,6 +34,16 @@ export class CreateContainerDto {
   @IsEnvironment()
   env?: Record<string, string>;
 
+  @ApiPropertyOptional({
+    type: 'object',
+    additionalProperties: { type: 'string' },
+    description: 'another name of "env"; one of the two at most',
+  })
+  @IsOptional()
+  @Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key])
+  @IsEnvironment()
+  environment?: Record<string, string>;
+
   @ApiPropertyOptional({ example: 2048, description: "the tier's maximum if absent" })
   @IsOptional()
   @IsInt()
