@@ -16,6 +16,7 @@ import { connect } from './lib/docker.mjs';
 import { MemoryDocker } from './lib/memory-docker-process.mjs';
 import { machine, write } from './lib/report.mjs';
 import { startBerth } from './lib/server.mjs';
+import { creation } from './creation.mjs';
 import { endurance } from './endurance.mjs';
 import { lifecycle } from './lifecycle.mjs';
 import { lists } from './lists.mjs';
@@ -34,6 +35,14 @@ const QUIET = { SWEEP_INTERVAL_SECONDS: '3600', LIMIT_CHECK_SECONDS: '3600', SAN
  */
 const PARTS = {
   lifecycle: { name: 'the verbs', on: ['SQLite'], real: true, measure: lifecycle },
+  creation: { name: 'creations', on: ['SQLite', 'PostgreSQL'], real: true, measure: creation },
+  creationRunc: {
+    name: 'creations under runc',
+    on: ['SQLite', 'PostgreSQL'],
+    real: true,
+    runtime: 'runc',
+    measure: creation,
+  },
   events: { name: 'events from outside', on: ['SQLite'], real: true, measure: outsideEvents },
   reads: { name: 'reads', on: ['SQLite', 'PostgreSQL'], measure: reads },
   live: { name: 'live events', on: ['SQLite', 'PostgreSQL'], selfReport: true, measure: liveEvents },
@@ -54,9 +63,13 @@ async function withBerth(options, work) {
 
 /** Runs a part against a server of its own. */
 async function measurePart(part, { database, env, docker, databaseUrl, progress }) {
-  const context = { docker, image: testImage, database, progress };
+  const { runtime = runtimeName } = part;
+  const context = { docker, image: testImage, database, runtime, progress };
   if (part.alone) return part.measure({ env, progress });
-  if (part.real) return withBerth({ env }, (berth) => part.measure({ ...context, berth }));
+  if (part.real) {
+    const options = { env: { ...env, SANDBOX_RUNTIME: runtime }, databaseUrl };
+    return withBerth(options, (berth) => part.measure({ ...context, berth }));
+  }
   const memoryDocker = await MemoryDocker.start();
   try {
     const options = { env: { ...env, ...QUIET, DOCKER_HOST: memoryDocker.host }, databaseUrl };

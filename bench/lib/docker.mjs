@@ -7,6 +7,16 @@ export function connect(host) {
   return new Docker({ socketPath: new URL(host).pathname });
 }
 
+/** By these the tests' clean-up finds containers and volumes. */
+const Labels = { 'berth.managed': 'true', 'berth.instance': `test-bench-docker-${process.pid}` };
+
+/** @param {Docker} docker @returns {Promise<string>} the name of a new volume like one of Berth's, but nobody's */
+export async function newVolume(docker) {
+  const Name = `berth-bench-${randomUUID()}`;
+  await docker.createVolume({ Name, Driver: 'local', Labels });
+  return Name;
+}
+
 /**
  * Makes containers like one of Berth's, but nobody's.
  *
@@ -18,8 +28,6 @@ export function connect(host) {
 export async function likenessesOf(docker, dockerId) {
   const { Config, HostConfig } = await docker.getContainer(dockerId).inspect();
   const { Image, Entrypoint, Cmd, WorkingDir, Env, StopSignal, Healthcheck } = Config;
-  // By these the tests' clean-up finds containers and volumes.
-  const Labels = { 'berth.managed': 'true', 'berth.instance': `test-bench-docker-${process.pid}` };
   return ({ volume = `berth-bench-${randomUUID()}` } = {}) => {
     const Mounts = HostConfig.Mounts.map((mount) => ({ ...mount, Source: volume, VolumeOptions: { Labels } }));
     return docker.createContainer({

@@ -106,11 +106,16 @@ export class Berth {
     return told;
   }
 
-  /** @returns {Promise<any>} a new container, running */
-  async running(token, image, name) {
+  /** @returns {Promise<any>} the answer to a creation, which goes on */
+  async accepted(token, image, name) {
     const limits = { memory_mb: 256, cpu_shares: 1000, disk_mb: 1024 };
     const body = { image: 'custom', custom_image: image, ...(name && { name }), ...limits };
-    const { db_id } = await this.call(token, 'POST', '/api/containers', body);
+    return this.call(token, 'POST', '/api/containers', body);
+  }
+
+  /** @returns {Promise<any>} a new container, running */
+  async running(token, image, name) {
+    const { db_id } = await this.accepted(token, image, name);
     return this.call(token, 'GET', `/api/containers/${db_id}/wait?status=running&timeout=60`);
   }
 

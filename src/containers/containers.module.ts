@@ -26,6 +26,7 @@ import { Observer } from './lifecycle/observer';
 import { OrphanVolumes } from './lifecycle/orphan-volumes';
 import { PlanRunner } from './lifecycle/plan-runner';
 import { ProgressReports } from './lifecycle/progress-reports';
+import { ProvenImages } from './lifecycle/proven-images';
 import { Purge } from './lifecycle/purge';
 import { Reconciler } from './lifecycle/reconciler';
 import { Recovery } from './lifecycle/recovery';
@@ -66,6 +67,7 @@ import { StatusWait } from './status-wait';
     ProgressReports,
     DataVolumes,
     OrphanVolumes,
+    ProvenImages,
     StepExecutor,
     Recovery,
     WayBack,

@@ -55,6 +55,8 @@ export interface ObservedContainer {
   readonly exitCode: number | null;
   readonly oomKilled: boolean;
   readonly ipAddress: string | null;
+  /** Of what the image is, whatever its name is by now. */
+  readonly imageId: string;
   readonly runtime: string;
 }
 

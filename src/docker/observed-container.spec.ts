@@ -4,6 +4,7 @@ const inspection = (state: Record<string, unknown>, address = '') => ({
   Id: 'a'.repeat(64),
   Name: '/berth-1',
   State: { Status: 'running', StartedAt: '2025-11-25T00:01:55.783044574Z', ExitCode: 0, OOMKilled: false, ...state },
+  Image: 'sha256:1',
   HostConfig: { Runtime: 'runsc' },
   NetworkSettings: { Networks: { 'berth-prod': { IPAddress: address }, other: { IPAddress: '10.9.9.9' } } },
   Config: { Labels: {} },
@@ -47,6 +48,7 @@ describe('an inspection', () => {
       dockerId: 'a'.repeat(64),
       name: 'berth-1',
       oomKilled: true,
+      imageId: 'sha256:1',
       runtime: 'runsc',
     });
   });

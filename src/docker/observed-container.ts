@@ -8,6 +8,7 @@ const STATES = ['created', 'running', 'paused', 'restarting', 'exited', 'dead', 
 const inspection = z.object({
   Id: z.string(),
   Name: z.string(),
+  Image: z.string(),
   State: z.object({
     Status: z.enum(STATES),
     StartedAt: z.string(),
@@ -45,7 +46,7 @@ const ZERO_TIME = '0001-01-01T00:00:00Z';
  * @throws EngineError `docker_unavailable` if it is none
  */
 export function observedContainer(answer: unknown, network: string): ObservedContainer {
-  const { Id, Name, State, HostConfig, NetworkSettings } = understood(inspection, answer);
+  const { Id, Name, Image, State, HostConfig, NetworkSettings } = understood(inspection, answer);
   const everRan = State.StartedAt !== ZERO_TIME;
   return {
     dockerId: Id,
@@ -55,6 +56,7 @@ export function observedContainer(answer: unknown, network: string): ObservedCon
     exitCode: everRan && !isAlive(State.Status) ? State.ExitCode : null,
     oomKilled: State.OOMKilled ?? false,
     ipAddress: nullIfEmpty(NetworkSettings.Networks?.[network]?.IPAddress),
+    imageId: Image,
     runtime: HostConfig.Runtime ?? '',
   };
 }

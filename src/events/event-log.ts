@@ -35,9 +35,7 @@ export class EventLog {
     });
     if (drafts.length === 0) return events;
     const { manager } = this.database;
-    const locked = await manager.increment(UserEntity, { id: userId }, 'eventSeq', drafts.length);
-    if (locked.affected !== 1) throw new Error(`events for user ${userId}, who does not exist`);
-    const first = (await this.lastSeq(userId)) - drafts.length + 1;
+    const first = (await this.lockAndNumber(userId, drafts.length)) - drafts.length + 1;
     // Read once the row is ours, so that times follow the order of `seq` too. SQLite itself knows whole seconds only.
     const createdAt = new Date();
     const rows: Stored[] = drafts.map(({ type, data }, index) => ({
@@ -128,6 +126,18 @@ export class EventLog {
   /** Calls `listener` after every commit of events in this process. It must not throw. */
   onCommitted(listener: CommitListener): void {
     this.listeners.push(listener);
+  }
+
+  /** @returns the last of so many new numbers, in one round trip, under which the user's row is locked all along */
+  private async lockAndNumber(userId: string, count: number): Promise<number> {
+    const [by, id] = this.database.isSqlite ? ['?', '?'] : ['$1', '$2'];
+    const sql = `UPDATE users SET event_seq = event_seq + ${by} WHERE id = ${id} RETURNING event_seq AS seq`;
+    type Rows = readonly { readonly seq: number }[];
+    const answer = await this.database.manager.query<Rows | readonly [Rows, number]>(sql, [count, userId]);
+    // Of an update, TypeORM hands on SQLite's rows, and PostgreSQL's together with their count.
+    const [row] = this.database.isSqlite ? (answer as Rows) : (answer as readonly [Rows, number])[0];
+    if (!row) throw new Error(`events for user ${userId}, who does not exist`);
+    return row.seq;
   }
 
   private announce(userId: string, events: readonly BerthEvent[]): void {

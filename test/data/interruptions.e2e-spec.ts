@@ -114,7 +114,7 @@ describe('an operation that meets another, or what it did not expect', () => {
     dbId = String((await user.api.create()).body['db_id']);
     await hold.reached;
     // The last that the creation tells before it waits; it is told in the background.
-    await events.next('container_progress', { db_id: dbId, stage: 'volume' });
+    await events.next('container_progress', { db_id: dbId, stage: 'image' });
     const held = await row();
     const repository = berth.app.get(ContainerRepository);
     await takeFromHolder();
@@ -142,6 +142,59 @@ describe('an operation that meets another, or what it did not expect', () => {
     expect(record).toHaveBeenCalledTimes(1);
     record.mockRestore();
     await eventually(async () => expect(await row()).toMatchObject({ operation: null, statusReason: 'interrupted' }));
+  });
+
+  describe('a container that ends just after the first look at it', () => {
+    const IMAGE = 'berth/new:1';
+
+    /** @returns its database id */
+    async function endsAfterFirstLook(env: Readonly<Record<string, string>> = {}): Promise<string> {
+      const hold = engine.holdOn('inspectContainer', { when: 'after' });
+      const id = String((await user.api.create({ custom_image: IMAGE, env })).body['db_id']);
+      await hold.reached;
+      for (const { dockerId } of daemon.running(id)) daemon.kill(dockerId);
+      hold.release();
+      return id;
+    }
+
+    beforeEach(() => {
+      daemon.images.add(IMAGE);
+    });
+
+    it('must be a failed creation where its image has not run here yet', async () => {
+      const events = await berth.record(user);
+      const id = await endsAfterFirstLook();
+      await events.next('container_error', { db_id: id, reason: 'start_refused' });
+      expect(events.events.some(({ type }) => type === 'container_started')).toBe(false);
+    });
+
+    it("must be told of as one that ended, by Docker's event, where its image has run here", async () => {
+      await user.api.running({ custom_image: IMAGE });
+      const sweepAgain = await holdSweeps(berth);
+      const events = await berth.record(user);
+      const id = await endsAfterFirstLook();
+      await events.next('container_started', { db_id: id });
+      await events.next('container_stopped', { db_id: id, reason: 'exited' });
+      sweepAgain();
+    });
+
+    it('must be a failed creation where its environment may hide the program, whatever its image', async () => {
+      await user.api.running({ custom_image: IMAGE });
+      const events = await berth.record(user);
+      for (const name of ['PATH', 'LD_LIBRARY_PATH']) {
+        const id = await endsAfterFirstLook({ [name]: '/nowhere' });
+        await events.next('container_error', { db_id: id, reason: 'start_refused' });
+      }
+    });
+  });
+
+  it('must give up on a pull as soon as the volume cannot be had', async () => {
+    engine.failOn('ensureVolume');
+    const hold = engine.holdOn('ensureImage');
+    dbId = String((await user.api.create()).body['db_id']);
+    await hold.reached;
+    const failed = { status: 'error', statusReason: 'docker_unavailable', operation: null };
+    await eventually(async () => expect(await row()).toMatchObject(failed));
   });
 
   it('must cancel a creation that is deleted', async () => {

@@ -108,6 +108,14 @@ describe('the management operations on real Docker under gVisor', () => {
       expect((await user.api.get(id)).body).toMatchObject({ status: 'error', status_reason: 'start_refused' });
     });
 
+    it('must fail on an environment that hides the program, though the image runs', async () => {
+      await user.api.running();
+      const created = await user.api.create({ env: { PATH: '/nowhere' } });
+      const id = String(created.body['db_id']);
+      expect((await events.next('container_error', { db_id: id })).data).toMatchObject({ reason: 'start_refused' });
+      expect(await docker.containersOf(id)).toEqual([]);
+    });
+
     it('must refuse a name that a live sibling has', async () => {
       await user.api.running({ name: 'taken' });
       const second = await user.api.create({ name: 'taken' });

@@ -180,9 +180,10 @@ export class FakeDaemon {
   inspect(dockerId: string): ObservedContainer | null {
     const container = this.containers.get(dockerId);
     if (!container) return null;
-    const { name, state, startedAt, exitCode, oomKilled } = container;
+    const { name, state, startedAt, exitCode, oomKilled, spec } = container;
     const ipAddress = isUp(state) && container.connected ? container.ipAddress : null;
-    return { dockerId, name, state, startedAt, exitCode, oomKilled, ipAddress, runtime: this.capabilities.runtime };
+    const { runtime } = this.capabilities;
+    return { dockerId, name, state, startedAt, exitCode, oomKilled, ipAddress, imageId: spec.image, runtime };
   }
 
   list(filter: { instance: string; containerId?: string }): ListedContainer[] {

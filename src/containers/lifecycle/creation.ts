@@ -68,9 +68,8 @@ export class Creation {
     claim.tidied();
     const { onStep, onPull } = reporter;
     const { facts } = await this.plans.carryOut(claim, { verb: 'create' }, { onStep, onPull });
-    await reporter.flush();
     const { runtime } = this.engine.capabilities;
-    const terms = await this.limits.termsOf(claim.row.userId);
+    const [terms] = await Promise.all([this.limits.termsOf(claim.row.userId), reporter.flush()]);
     const { patch, events } = settleStarted(claim.row, facts, { runtime, terms });
     const { id, dockerId } = await claim.settle(patch, events);
     this.logger.info({ container_id: id, docker_id: dockerId }, 'created');

@@ -12,7 +12,8 @@ import {
 } from '../../docker';
 import type { ContainerRow } from '../container.entity';
 import { Instance } from '../instance';
-import type { Resources, Step, Target } from './plan';
+import type { Confirmation, Resources, Step, Target } from './plan';
+import { ProvenImages } from './proven-images';
 
 /** What the steps found out, for the settlement. */
 export interface Facts {
@@ -46,6 +47,8 @@ export interface Execution {
 /** One engine call. */
 type SingleStep = Exclude<Step, { readonly do: 'in_parallel' }>;
 
+/** How long a container of an image that is not proven is watched, and how often it is looked at meanwhile. */
+const WATCH_MS = 300;
 const CONFIRM_EVERY_MS = 100;
 
 /** States in which a container may write. */
@@ -62,6 +65,7 @@ export class StepExecutor {
   constructor(
     private readonly engine: ContainerEngine,
     private readonly instance: Instance,
+    private readonly proven: ProvenImages,
     @Inject(CONFIG) private readonly config: Config,
   ) {}
 
@@ -80,11 +84,25 @@ export class StepExecutor {
     return facts;
   }
 
-  /** Waits for all branches, so that nothing still goes on in Docker when a rollback begins. */
+  /**
+   * Where one branch fails, the others go no further; they are waited for, so that nothing still goes on in Docker when a
+   * rollback begins.
+   */
   private async inParallel(branches: readonly (readonly Step[])[], execution: Execution, facts: Facts): Promise<void> {
-    const ends = await Promise.allSettled(branches.map((steps) => this.execute(steps, execution, facts)));
-    const failed = ends.find((end) => end.status === 'rejected');
-    if (failed) throw failed.reason;
+    const failed = new AbortController();
+    const branch: Execution = {
+      ...execution,
+      assertWanted: () => {
+        execution.assertWanted();
+        failed.signal.throwIfAborted();
+      },
+      signal: execution.signal ? AbortSignal.any([execution.signal, failed.signal]) : failed.signal,
+    };
+    const run = (steps: readonly Step[]): Promise<unknown> =>
+      this.execute(steps, branch, facts).catch((error: unknown) => failed.abort(error));
+    await Promise.all(branches.map(run));
+    // With the error of the branch that failed first.
+    failed.signal.throwIfAborted();
   }
 
   private async perform(step: SingleStep, execution: Execution, facts: Facts): Promise<void> {
@@ -117,7 +135,7 @@ export class StepExecutor {
         facts.stopFound = await this.stop(target(step.target, row, facts));
         return;
       case 'confirm_running':
-        facts.observed = await this.confirmRunning(target(step.target, row, facts), step.forMs);
+        facts.observed = await this.confirmRunning(target(step.target, row, facts), step.by, row);
         return;
       case 'copy_volume':
         await this.copy(step, execution);
@@ -178,15 +196,22 @@ export class StepExecutor {
     if (observed && AT_WORK.includes(observed.state)) throw new EngineError('copy_failed', NOT_AT_REST);
   }
 
-  private async confirmRunning(dockerId: string, forMs: number): Promise<ObservedContainer> {
-    const end = Date.now() + forMs;
+  private async confirmRunning(dockerId: string, by: Confirmation, { env }: ContainerRow): Promise<ObservedContainer> {
+    const end = Date.now() + WATCH_MS;
     let run: string | null = null;
     for (;;) {
       const observed = await this.engine.inspectContainer(dockerId);
       run ??= observed?.startedAt ?? null;
       // Another start time: Docker's restart policy was quicker than this look.
-      if (observed?.state !== 'running' || observed.startedAt !== run) throw new EngineError('start_refused', NOT_UP);
-      if (Date.now() >= end) return observed;
+      if (observed?.state !== 'running' || observed.startedAt !== run) {
+        if (observed) this.proven.forget(observed);
+        throw new EngineError('start_refused', NOT_UP);
+      }
+      if (by === 'one_look' || this.proven.covers(observed, env)) return observed;
+      if (Date.now() >= end) {
+        this.proven.add(observed, env);
+        return observed;
+      }
       await delay(Math.min(CONFIRM_EVERY_MS, end - Date.now()));
     }
   }

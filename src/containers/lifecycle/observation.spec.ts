@@ -23,7 +23,14 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
 }
 
 function observed(state: EngineState, more: Partial<ObservedContainer> = {}): ObservedContainer {
-  const fixed = { dockerId: 'a', name: 'berth-id', oomKilled: false, ipAddress: '10.0.0.2', runtime: 'runsc' };
+  const fixed = {
+    dockerId: 'a',
+    name: 'berth-id',
+    oomKilled: false,
+    ipAddress: '10.0.0.2',
+    imageId: 'i',
+    runtime: 'runsc',
+  };
   return { ...fixed, state, startedAt: FIRST_RUN, exitCode: state === 'exited' ? 1 : null, ...more };
 }
 

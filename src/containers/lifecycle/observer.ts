@@ -33,7 +33,10 @@ export class Observer implements OnModuleDestroy {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     this.stopListening = signals.on('container_released', ({ containerId }) => {
-      if (this.deferred.delete(containerId)) void this.look(containerId);
+      const running = this.looking.get(containerId);
+      // A look that goes on may have read the row before it was released.
+      if (running) running.again = true;
+      else if (this.deferred.delete(containerId)) void this.look(containerId);
     });
   }
 
@@ -81,12 +84,15 @@ export class Observer implements OnModuleDestroy {
 
   /** @returns false if the row changed meanwhile */
   private async lookOnce(containerId: string): Promise<boolean> {
+    this.deferred.delete(containerId);
     const row = await this.repository.findById(containerId);
-    if (!row?.dockerId) return true;
+    if (!row) return true;
+    // Of a creation too, which writes the container's id only with its outcome.
     if (row.operation !== null) {
       this.deferred.add(containerId);
       return true;
     }
+    if (row.dockerId === null) return true;
     const observed = await this.engine.inspectContainer(row.dockerId);
     const terms = await this.limits.termsOf(row.userId);
     const followed = followObservation(row, observed, { death: this.deaths.of(row.dockerId), terms });

@@ -40,7 +40,7 @@ function word(step: Step): string {
   return 'target' in step ? `${what} ${step.target === 'current' ? 'A' : 'B'}` : what;
 }
 
-const recreate = 'image, volume, create, start B';
+const recreate = '(volume & image), create, start B';
 const swapBegins = '(stop A & rename A, rename B)';
 
 describe('the plan of a start', () => {

@@ -5,6 +5,12 @@ import type { Verb } from '../container-state';
 /** `current` is the Docker container that the row knows, `replacement` the one that the plan makes. */
 export type Target = 'current' | 'replacement';
 
+/**
+ * How it is made sure that a container runs. `one_look`; or `watch_unless_proven`: where its image was not yet seen to run
+ * here, it has to go on running for a moment, as a main process that is missing ends only after a start that succeeded.
+ */
+export type Confirmation = 'one_look' | 'watch_unless_proven';
+
 /** One call to the engine, and why. */
 export type Step = { readonly because: string } & (
   | { readonly do: 'ensure_image' }
@@ -13,8 +19,7 @@ export type Step = { readonly because: string } & (
   | { readonly do: 'start_container'; readonly target: Target }
   | { readonly do: 'unpause_container'; readonly target: Target }
   | { readonly do: 'stop_container'; readonly target: Target }
-  /** Runs, and goes on running for this long: a main process that is missing ends a moment after a start that succeeded. */
-  | { readonly do: 'confirm_running'; readonly target: Target; readonly forMs: number }
+  | { readonly do: 'confirm_running'; readonly target: Target; readonly by: Confirmation }
   /** Copies the data and compares the copy with it; nothing may run on either volume. */
   | { readonly do: 'copy_volume'; readonly from: string; readonly to: string }
   | { readonly do: 'confirm_stopped'; readonly target: Target }
@@ -125,7 +130,7 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
     {
       do: 'confirm_running',
       target: 'replacement',
-      forMs: 0,
+      by: 'one_look',
       because: 'the old one is given up only for one that runs',
     },
   ];
@@ -179,7 +184,7 @@ const ensureVolume = ({ volumeName }: PlanInput['row']): Step => ({
 const firstRun: Step = {
   do: 'confirm_running',
   target: 'replacement',
-  forMs: 300,
+  by: 'watch_unless_proven',
   because: 'nobody knows yet whether this image runs as a sandbox',
 };
 const ifFirstRun = ({ row }: PlanInput): Step[] => (row.dockerId === null ? [firstRun] : []);
@@ -196,8 +201,11 @@ function clearAway({ row, sighting }: PlanInput): Step[] {
 function recreate({ row }: PlanInput): Step[] {
   const generation = row.generation + 1;
   return [
-    { do: 'ensure_image', because: 'a container needs its image' },
-    ensureVolume(row),
+    {
+      do: 'in_parallel',
+      branches: [[ensureVolume(row)], [{ do: 'ensure_image', because: 'a container needs its image' }]],
+      because: 'neither needs the other',
+    },
     {
       ...{ do: 'create_container', name: containerName(row.id), generation, volume: row.volumeName },
       because: 'there is none in Docker',

@@ -6,8 +6,8 @@ import type { Step } from './plan';
 
 /** Where each step of a creation lies between 0 and 100; the pull moves on from its own start to the next step's. */
 const STAGES: Partial<Record<Step['do'], { stage: string; message: string; progress: number }>> = {
+  ensure_volume: { stage: 'volume', message: 'preparing the data volume', progress: 2 },
   ensure_image: { stage: 'image', message: 'preparing the image', progress: 5 },
-  ensure_volume: { stage: 'volume', message: 'preparing the data volume', progress: 60 },
   create_container: { stage: 'create', message: 'creating the container', progress: 70 },
   start_container: { stage: 'start', message: 'starting the container', progress: 80 },
   confirm_running: { stage: 'confirm', message: 'checking that it runs', progress: 95 },
