@@ -110,8 +110,10 @@ export interface ExecOutput {
 /** What a list tells of a data volume. */
 export interface ListedVolume {
   readonly name: string;
-  /** From the labels; null if they are not (or no longer) readable. */
+  /** From the labels, or from the name where there are none; null if they are not (or no longer) readable. */
   readonly containerId: string | null;
+  /** Without labels it is known by its name alone: Docker has forgotten what it was asked for, its size included. */
+  readonly labelled: boolean;
 }
 
 /** A volume whose space is to be measured. */
@@ -212,11 +214,17 @@ export abstract class ContainerEngine {
   /** @returns which of the references are here already */
   abstract presentImages(references: readonly string[]): Promise<ReadonlySet<string>>;
 
-  /** @returns whether the volume was there before */
+  /**
+   * Makes sure that the volume is there. One without labels that holds nothing and that no container has is what a crash
+   * of Docker leaves of a creation: it is made anew, with its size. One with data is kept as it is.
+   *
+   * @returns whether the volume was there before
+   * @throws EngineError `docker_error` if it is that of another container
+   */
   abstract ensureVolume(volume: { name: string; diskMb: number; owner: OwnerLabels }): Promise<{ existed: boolean }>;
   /** Gone already is success. */
   abstract removeVolume(name: string): Promise<void>;
-  /** In use or not, of one instance, or of one of its containers alone. */
+  /** In use or not, of one instance, or of one of its containers alone; those without labels are anybody's who has the row. */
   abstract listVolumes(filter: { instance: string; containerId?: string }): Promise<ListedVolume[]>;
   /**
    * The space that a volume's data takes, in bytes; it may be in use.

@@ -3,6 +3,7 @@ import type { OnApplicationShutdown } from '@nestjs/common';
 import type Docker from 'dockerode';
 import { ConfigError } from '../config';
 import type { Config } from '../config';
+import { removeIfUnused } from './bare-volume';
 import { boundedCall } from './bounded-call';
 import { ContainerEngine } from './container-engine';
 import type {
@@ -44,7 +45,7 @@ import { RegistryCredentials } from './registry-credentials';
 import { chooseRuntime } from './runtime-probe';
 import { connectIfMissing, ensureSandboxNetwork, findSandboxNetwork, networkName, reattach } from './sandbox-network';
 import { copyVolume, measureVolume } from './volume-copy';
-import { listOwnVolumes } from './volume-list';
+import { isBare, labelsOfVolume, listOwnVolumes } from './volume-list';
 
 export type DockerEngineSettings = Pick<
   Config,
@@ -238,18 +239,28 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     diskMb: number;
     owner: OwnerLabels;
   }): Promise<{ existed: boolean }> {
-    const { capabilities } = this;
-    return this.call('volume', async (signal, docker) => {
-      if (await exists(docker.getVolume(volume.name).inspect(abortable(signal, {})))) return { existed: true };
-      await docker.createVolume({
-        Name: volume.name,
+    const { name, diskMb, owner } = volume;
+    const existing = await this.inspectVolume(name);
+    if (existing !== null && !isBare(existing.labels)) {
+      const containerId = existing.labels[LABELS.containerId];
+      if (containerId === owner.containerId) return { existed: true };
+      throw new EngineError('docker_error', `volume: ${name} belongs to the container ${String(containerId)}`);
+    }
+    if (existing !== null && !(await this.call('volume', (signal, docker) => removeIfUnused(docker, volume, signal)))) {
+      this.logger.warn(`volume ${name} has no labels and no size of Berth's; it holds data and is used as it is`);
+      return { existed: true };
+    }
+    if (existing !== null) this.logger.warn(`volume ${name} had no labels and held nothing; making it anew`);
+    await this.call('volume', (signal, docker) =>
+      docker.createVolume({
+        Name: name,
         Driver: 'local',
-        Labels: ownerLabels(volume.owner),
-        DriverOpts: volumeOptions(volume.diskMb, capabilities),
+        Labels: ownerLabels(owner),
+        DriverOpts: volumeOptions(diskMb, this.capabilities),
         abortSignal: signal,
-      });
-      return { existed: false };
-    });
+      }),
+    );
+    return { existed: false };
   }
 
   override async removeVolume(name: string): Promise<void> {
@@ -315,7 +326,19 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   }
 
   private async hasVolume(name: string): Promise<boolean> {
-    return this.call('volume', (signal, docker) => exists(docker.getVolume(name).inspect(abortable(signal, {}))));
+    return (await this.inspectVolume(name)) !== null;
+  }
+
+  private async inspectVolume(name: string): Promise<{ labels: Readonly<Record<string, string>> } | null> {
+    return this.call('volume', async (signal, docker) => {
+      try {
+        const answer: unknown = await docker.getVolume(name).inspect(abortable(signal, {}));
+        return { labels: labelsOfVolume(answer) };
+      } catch (error) {
+        if (hasStatus(error, 404)) return null;
+        throw error;
+      }
+    });
   }
 
   /** Without a network there is nothing to secure yet: the start makes it anew. */

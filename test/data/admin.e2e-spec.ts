@@ -157,7 +157,7 @@ describe('an operator', () => {
     expect((await asked).body).toMatchObject({ removed_orphans: 0, purged: 0, failed: 0 });
     await eventually(async () => expect(await repository.findById(cut.db_id)).toMatchObject({ operation: null }));
     expect((await reconcile()).body).toEqual({
-      ...{ looked: 0, finished: 0, under_way: 0, reconciled: 0, reconnected: 0 },
+      ...{ looked: 0, finished: 0, under_way: 0, reconciled: 0, reconnected: 0, moved: 0 },
       ...{ removed_orphans: 0, purged: 0, failed: 0 },
     });
     expect(await outcomes('containers.reconcile')).toEqual(['ok', 'ok', 'docker_unavailable', 'ok']);

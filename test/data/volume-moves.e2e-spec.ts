@@ -1,5 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { ContainerRepository } from '../../src/containers/container.repository';
+import { Reconciler } from '../../src/containers/lifecycle/reconciler';
+import type { SweepReport } from '../../src/containers/lifecycle/sweep-tally';
 import type { ContainerRow } from '../../src/containers/container.entity';
 import { EngineError } from '../../src/docker';
 import { Answer, SMALL, testImage } from '../support/api-client';
@@ -165,6 +167,49 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
     expect(await row()).toMatchObject({ dockerId: before.dockerId, volumeName: before.volumeName });
   });
 
+  it('must happen by itself to a stopped container whose volume has lost its labels, and with the next other change', async () => {
+    daemon.forgetLabels(`berth-${dbId}`);
+    const { id } = (await user.api.get(dbId)).body;
+    await user.api.stop(dbId);
+    await eventually(async () => expect((await row()).volumeName).toMatch(/-v2-/));
+    await expectAgreement({ status: 'stopped', diskMb: 1024 });
+    expect((await user.api.get(String(id))).body).toMatchObject({ db_id: dbId, resources: SMALL });
+    expect((await user.api.start(dbId)).status).toBe(200);
+    daemon.forgetLabels((await row()).volumeName);
+    expect((await resize({ ...SMALL, memory_mb: 512 })).body).toMatchObject({ restarted: true });
+    expect((await row()).volumeName).toMatch(/-v3-/);
+    await expectAgreement({ status: 'running', diskMb: 1024 });
+  });
+
+  it('must leave data that would not fit in a volume that has lost its labels, and fail no other change for it', async () => {
+    daemon.write(`berth-${dbId}`, 'precious', 1020 * MIB);
+    daemon.forgetLabels(`berth-${dbId}`);
+    expect((await resize({ ...SMALL, memory_mb: 512 })).status).toBe(200);
+    await user.api.stop(dbId);
+    await eventually(async () => expect(await sweep()).toMatchObject({ moved: 0, failed: 0 }));
+    const measured = engine.callsOf('measureVolume');
+    await sweep();
+    expect(engine.callsOf('measureVolume')).toBe(measured);
+    expect(await row()).toMatchObject({ volumeName: `berth-${dbId}`, status: 'stopped', operation: null });
+  });
+
+  it('must find what it has left in a volume without labels, at the next sweep and at the purge', async () => {
+    const { volumeName } = await row();
+    const owner = { instance: 'moves', containerId: dbId, userId: user.id };
+    const leave = (name: string): void => {
+      daemon.ensureVolume({ name, diskMb: 1024, owner });
+      daemon.forgetLabels(name);
+    };
+    leave(`berth-${dbId}-v7-01234567`);
+    await eventually(() => expect(volumesOf(dbId)).toEqual([volumeName]));
+    const sweepAgain = await holdSweeps(berth);
+    await user.api.delete(dbId);
+    leave(`berth-${dbId}-v7-01234567`);
+    clock.forward(8 * 24 * 3_600_000);
+    sweepAgain();
+    await eventually(() => expect(volumesOf(dbId)).toEqual([]));
+  });
+
   it('must not move the data for other changes, nor ask Docker more where nothing is to be moved', async () => {
     const asked = ['measureVolume', 'copyVolume', 'listVolumes'] as const;
     const count = (): number => asked.reduce((sum, method) => sum + engine.callsOf(method), 0);
@@ -279,6 +324,10 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
   async function begin(): Promise<void> {
     engine = new FakeEngine(daemon);
     berth = await Berth.start({ database, engine, clock, environment: ENVIRONMENT });
+  }
+
+  function sweep(): Promise<SweepReport> {
+    return berth.app.get(Reconciler).sweepNow();
   }
 
   function resize(resources: Readonly<Record<string, number>>): Promise<Answer> {

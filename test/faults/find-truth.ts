@@ -71,12 +71,20 @@ async function containersIn({ docker }: RealDocker, filters: Filters, network: s
 }
 
 async function volumesIn({ docker }: RealDocker, filters: Filters): Promise<VolumeTruth[]> {
-  const { Volumes } = await docker.listVolumes({ filters });
+  // By name: one that has lost its labels is a container's all the same.
+  const { Volumes } = await docker.listVolumes({ filters: { name: ['berth-'] } });
+  const [label] = filters['label'] ?? [];
+  const isOwn = (labels: Readonly<Record<string, string>> | null): boolean =>
+    labels?.['berth.managed'] === undefined || `berth.instance=${String(labels['berth.instance'])}` === label;
   return Promise.all(
-    Volumes.map(async ({ Name, Labels, Mountpoint }) => {
+    Volumes.filter(({ Labels }) => isOwn(Labels)).map(async ({ Name, Labels, Mountpoint }) => {
       const files = (await readdir(Mountpoint)).filter((file) => file.startsWith('mark-'));
       const marks = files.map(async (file) => [file, (await readFile(join(Mountpoint, file), 'utf8')).trim()] as const);
-      return { name: Name, containerId: Labels['berth.container_id'] ?? '', marks: new Map(await Promise.all(marks)) };
+      return {
+        name: Name,
+        containerId: (Labels as typeof Labels | null)?.['berth.container_id'] ?? Name.slice('berth-'.length, 42),
+        marks: new Map(await Promise.all(marks)),
+      };
     }),
   );
 }

@@ -1,8 +1,9 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Reconciler } from '../../src/containers/lifecycle/reconciler';
 import { DEFAULT_TIERS } from '../../src/tiers/tier-table';
-import type { ApiClient, NewContainer } from '../support/api-client';
+import { type ApiClient, type NewContainer, testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
 import { RealDocker } from '../support/real-docker';
@@ -122,6 +123,32 @@ describe('disk limits, where the kernel can keep them', () => {
       await discardAll(user.api);
     });
 
+    it('must hold data to its limit again that Docker has in a volume without labels', async () => {
+      const container = await running(user.api, DISK_MB);
+      const { db_id } = container;
+      await user.api.stop(db_id);
+      await real.docker.getContainer(container.id).remove();
+      const volume = `berth-${db_id}`;
+      await real.docker.getVolume(volume).remove();
+      await real.docker.createVolume({ Name: volume });
+      await writeIn(volume, 'precious');
+      const start = async (): Promise<NewContainer> => {
+        expect((await user.api.start(db_id)).status).toBe(200);
+        return { ...container, id: String((await user.api.get(db_id)).body['id']) };
+      };
+      const unlimited = await start();
+      expect(await write(unlimited, '/home/user/filler', 2 * DISK_MB)).not.toContain(FULL);
+      await real.exec(unlimited.id, ['rm', '/home/user/filler']);
+      await user.api.stop(db_id);
+      await berth.app.get(Reconciler).sweepNow();
+      expect(await volumesOf(container)).toEqual([expect.stringMatching(/-v\d+-/)]);
+      expect(await real.volumeExists(volume)).toBe(false);
+      const limited = await start();
+      expect(await real.exec(limited.id, ['cat', KEPT])).toBe('precious\n');
+      expect(await write(limited, '/home/user/filler', 2 * DISK_MB)).toContain(FULL);
+      await discardAll(user.api);
+    });
+
     it('must refuse a disk_mb that the data does not fit into, and change nothing', async () => {
       const container = await running(user.api, DISK_MB);
       const sum = await keep(container, DISK_MB / 2);
@@ -170,6 +197,18 @@ async function running(api: ApiClient, diskMb: number, more: object = {}): Promi
 }
 
 const sized = (diskMb: number): Record<string, number> => ({ ...ROOMY, disk_mb: diskMb });
+
+/** Leaves data in a volume that no container has. */
+async function writeIn(volume: string, text: string): Promise<void> {
+  const container = await real.docker.createContainer({
+    Image: testImage(),
+    Cmd: ['sh', '-c', `echo ${text} >${KEPT}`],
+    HostConfig: { NetworkMode: 'none', Binds: [`${volume}:/home/user`] },
+  });
+  await container.start();
+  await container.wait();
+  await container.remove();
+}
 
 /** @returns what `dd` says, which is its complaint if the space ended */
 async function write(container: NewContainer, path: string, megabytes: number): Promise<string> {

@@ -34,8 +34,11 @@ export interface FakeContainer {
 
 /** A volume as the fake daemon keeps it. Its content is a word, so that a test sees whether the data is there. */
 export interface FakeVolume {
-  readonly diskMb: number;
+  /** null: held to no size. */
+  diskMb: number | null;
   readonly owner: OwnerLabels;
+  /** Without labels its owner is known by its name alone. */
+  labelled: boolean;
   content: string;
   /** The space that the content takes. */
   bytes: number;
@@ -202,8 +205,10 @@ export class FakeDaemon {
   }
 
   ensureVolume({ name, diskMb, owner }: { name: string; diskMb: number; owner: OwnerLabels }): { existed: boolean } {
-    const existed = this.volumes.has(name);
-    if (!existed) this.volumes.set(name, { diskMb, owner, content: '', bytes: 0 });
+    const volume = this.volumes.get(name);
+    const isUsed = [...this.containers.values()].some(({ mounts }) => mounts.includes(name));
+    const existed = volume !== undefined && (volume.labelled || isUsed || volume.content !== '');
+    if (!existed) this.volumes.set(name, { diskMb, owner, labelled: true, content: '', bytes: 0 });
     return { existed };
   }
 
@@ -211,7 +216,12 @@ export class FakeDaemon {
     return [...this.volumes]
       .filter(([, { owner }]) => owner.instance === filter.instance)
       .filter(([, { owner }]) => filter.containerId === undefined || owner.containerId === filter.containerId)
-      .map(([name, { owner }]) => ({ name, containerId: owner.containerId }));
+      .map(([name, { owner, labelled }]) => ({ name, containerId: owner.containerId, labelled }));
+  }
+
+  /** A volume as a crash of Docker leaves it that came before its labels and options were written. */
+  forgetLabels(name: string): void {
+    Object.assign(this.volume(name), { labelled: false, diskMb: null });
   }
 
   /** What somebody leaves in a volume. */
@@ -241,7 +251,8 @@ export class FakeDaemon {
   finishCopy({ from, to }: VolumeCopy, worker: FakeContainer): { bytes: number } {
     if (!this.containers.delete(worker.dockerId)) throw new EngineError('copy_failed', 'the copying was cut off');
     const { content, bytes } = this.volume(from);
-    if (bytes > this.volume(to).diskMb * 2 ** 20) throw new EngineError('data_too_large', 'the new volume is full');
+    if (bytes > (this.volume(to).diskMb ?? Infinity) * 2 ** 20)
+      throw new EngineError('data_too_large', 'the new volume is full');
     this.write(to, content, bytes);
     return { bytes };
   }

@@ -105,6 +105,22 @@ export class ContainerLifecycle {
   }
 
   /**
+   * Moves the data of a stopped container to a volume that is held to its size, where Docker has forgotten the size of the one
+   * that it is in. Does not wait for another operation.
+   *
+   * @throws DomainError `update_failed`, `operation_in_progress`, `container_not_found`
+   */
+  async moveData(row: ContainerRow): Promise<void> {
+    const work = async (claim: Claim): Promise<void> => {
+      await this.catchUp(claim);
+      const moveTo = claim.row.status === 'stopped' ? await this.volumes.destinationOfUnlabelled(claim.row) : null;
+      if (moveTo === null) await claim.settle({});
+      else await this.replace(claim, claim.row, moveTo);
+    };
+    await this.operate(row, 'update', work, { waitMs: 0 });
+  }
+
+  /**
    * Finishes or takes back an operation whose claim ran out. Does not wait for another process that is at it, and does nothing
    * where one has dealt with it: what the user has asked for since must stand.
    *
@@ -201,7 +217,15 @@ export class ContainerLifecycle {
     await this.catchUp(claim);
     const before = claim.row;
     await this.repository.assertNameFree({ userId: before.userId, name: wanted.name, except: before.id });
-    const moveTo = await this.volumes.destination(before, wanted);
+    return this.replace(claim, wanted, await this.volumes.destination(before, wanted));
+  }
+
+  private async replace(
+    claim: Claim,
+    wanted: Wanted,
+    moveTo: string | null,
+  ): Promise<{ row: ContainerRow; restarted: boolean }> {
+    const before = claim.row;
     const reporter = this.reports.of(claim);
     const { plan, facts } = await this.plans
       .carryOut(claim, { verb: 'update', wanted, moveTo }, { onCopy: reporter.onCopy })

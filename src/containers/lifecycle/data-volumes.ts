@@ -1,10 +1,14 @@
 import { Inject, Injectable } from '@nestjs/common';
+import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { ContainerEngine, EngineError, ListedVolume } from '../../docker';
+import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../container.entity';
 import { Instance } from '../instance';
 import { assertDataFits } from './data-size';
 import { containerName, movedVolumeName, Resources } from './plan';
+
+const NOT_MOVED = 'the data stays in a volume without labels and without a size, as it cannot be moved';
 
 /**
  * The volumes that containers' data is and was in. Where a volume keeps the size that it was made with, another size takes
@@ -13,10 +17,13 @@ import { containerName, movedVolumeName, Resources } from './plan';
  */
 @Injectable()
 export class DataVolumes {
+  private readonly overfull = new Set<string>();
+
   constructor(
     private readonly engine: ContainerEngine,
     private readonly instance: Instance,
     @Inject(CONFIG) private readonly config: Config,
+    @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
   /**
@@ -27,17 +34,22 @@ export class DataVolumes {
    * @throws DomainError `invalid_parameters` if it would not fit, EngineError
    */
   async destination(row: ContainerRow, wanted: Resources): Promise<string | null> {
-    if (!this.move || row.diskMb === wanted.diskMb || row.operationId === null) return null;
-    await this.ensureCopyImage();
-    const volume = { name: row.volumeName, image: this.config.VOLUME_COPY_IMAGE, owner: this.instance.owner(row) };
-    const data = await this.engine.measureVolume(volume);
-    if (data === null) return null;
-    assertDataFits(data.bytes, wanted.diskMb);
+    if (!this.move || row.operationId === null) return null;
+    if (row.diskMb === wanted.diskMb) {
+      // Nobody asked for this move: that it cannot be made must not fail what was.
+      return this.destinationOfUnlabelled(row).catch((error: unknown) => {
+        this.logger.warn({ err: error, container_id: row.id, volume: row.volumeName }, NOT_MOVED);
+        return null;
+      });
+    }
+    const bytes = await this.measure(row);
+    if (bytes === null) return null;
+    assertDataFits(bytes, wanted.diskMb);
     return movedVolumeName(row, row.operationId);
   }
 
-  /** What Docker has under a container's label, the one of the row included. @throws EngineError */
-  async labelled(row: Pick<ContainerRow, 'id' | 'volumeName'>): Promise<readonly ListedVolume[]> {
+  /** What Docker has of a container by label and by name, the one of the row included. @throws EngineError */
+  async ofContainer(row: Pick<ContainerRow, 'id' | 'volumeName'>): Promise<readonly ListedVolume[]> {
     // Moved once, while volumes were replaced here.
     const moved = row.volumeName !== containerName(row.id);
     if (!this.move && !moved) return [];
@@ -47,6 +59,40 @@ export class DataVolumes {
   /** What Docker has of all containers. @throws EngineError */
   async all(): Promise<readonly ListedVolume[]> {
     return this.move ? this.engine.listVolumes({ instance: this.instance.id }) : [];
+  }
+
+  /** Volumes without labels whose data is more than they should hold, as this process has found out: it stays there. */
+  get stuck(): ReadonlySet<string> {
+    return this.overfull;
+  }
+
+  /**
+   * Where the data has to move to because Docker has lost the labels of its volume, and with them the size.
+   *
+   * @param row held by a claim
+   * @returns null where the data stays
+   * @throws DomainError `invalid_parameters` if it would not fit, EngineError
+   */
+  async destinationOfUnlabelled(row: ContainerRow): Promise<string | null> {
+    if (!this.move || row.operationId === null) return null;
+    const volume = (await this.ofContainer(row)).find(({ name }) => name === row.volumeName);
+    if (volume?.labelled !== false) return null;
+    const bytes = await this.measure(row);
+    if (bytes === null) return null;
+    try {
+      assertDataFits(bytes, row.diskMb);
+    } catch (error) {
+      this.overfull.add(row.volumeName);
+      throw error;
+    }
+    return movedVolumeName(row, row.operationId);
+  }
+
+  /** @returns null if there is no data */
+  private async measure(row: ContainerRow): Promise<number | null> {
+    await this.ensureCopyImage();
+    const volume = { name: row.volumeName, image: this.config.VOLUME_COPY_IMAGE, owner: this.instance.owner(row) };
+    return (await this.engine.measureVolume(volume))?.bytes ?? null;
   }
 
   private get move(): boolean {

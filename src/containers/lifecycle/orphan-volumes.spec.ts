@@ -18,7 +18,7 @@ it('a volume that belongs to no row must be told of once, and one of a deleted c
     { name: 'kept', containerId: 'deleted' },
     { name: 'lost', containerId: 'nobody' },
     { name: 'unreadable', containerId: null },
-  ];
+  ].map((volume) => ({ ...volume, labelled: true }));
   await orphans.note(volumes);
   await orphans.note(volumes);
   expect(told).toEqual(['lost', 'unreadable']);

@@ -95,7 +95,7 @@ export function planOperation(input: PlanInput): Plan {
 
 function planUpdate(input: PlanInput, exists: boolean): Plan {
   const { row, wanted, moveTo = null } = input;
-  if (!wanted || sameResources(row, wanted)) return before([]);
+  if (!wanted || (moveTo === null && sameResources(row, wanted))) return before([]);
   const outgrown: Step[] =
     moveTo === null ? [] : [{ do: 'remove_volume', volume: row.volumeName, because: 'the data is in another' }];
   if (row.dockerId === null) return { steps: [...newVolume(moveTo), ...move(input, 'nothing')], afterwards: outgrown };

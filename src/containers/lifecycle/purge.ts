@@ -88,8 +88,8 @@ export class Purge {
   }
 
   private async removeVolumes(row: ContainerRow): Promise<void> {
-    const labelled = await this.volumes.labelled(row);
-    for (const name of new Set([row.volumeName, ...labelled.map((volume) => volume.name)])) {
+    const others = await this.volumes.ofContainer(row);
+    for (const name of new Set([row.volumeName, ...others.map((volume) => volume.name)])) {
       await this.engine.removeVolume(name);
     }
   }

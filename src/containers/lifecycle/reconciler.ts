@@ -30,6 +30,7 @@ const HANDS = 8;
 export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly stopped = new AbortController();
   private readonly sweeping = new Mutex();
+  private readonly moving = new Mutex();
   private readonly hands = new Semaphore(HANDS);
   private timer: NodeJS.Timeout | undefined;
 
@@ -83,7 +84,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
         await this.engine.maintain();
         const volumes = await this.volumes.all();
         const orphanGraceMs = this.config.ORPHAN_GRACE_SECONDS * 1000;
-        const plan = new SweepPlan({ listed, volumes, now: new Date(), orphanGraceMs });
+        const plan = new SweepPlan({ listed, volumes, stuck: this.volumes.stuck, now: new Date(), orphanGraceMs });
         const acting: Promise<void>[] = [];
         for await (const actions of this.actions(plan)) {
           if (this.stopped.signal.aborted) return tally.report();
@@ -143,6 +144,8 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
         return this.observer.look(action.row.id);
       case 'reconnect':
         return this.reconnect(action.row);
+      case 'move_data':
+        return this.moveData(action.row);
       case 'finish':
         return this.withRow(action.row, (row) => this.lifecycle.finish(row));
       case 'reconcile':
@@ -162,6 +165,13 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     }
     // It has an address again, or is gone.
     await this.observer.look(id);
+  }
+
+  /** One at a time, as it is a copy that nobody waits for. */
+  private async moveData(swept: SweptRow): Promise<void> {
+    await this.moving.runExclusive(async () => {
+      if (!this.stopped.signal.aborted) await this.withRow(swept, (row) => this.lifecycle.moveData(row));
+    });
   }
 
   private async withRow(swept: SweptRow, work: (row: ContainerRow) => Promise<void>): Promise<void> {

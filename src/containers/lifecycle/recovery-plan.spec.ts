@@ -19,7 +19,7 @@ function recover(
   const steps = planRecovery({
     row: { id: ID, status, dockerId, volumeName: 'V' },
     ...{ interrupted, listed: found, current },
-    volumes: volumes.map((name) => ({ name, containerId: ID })),
+    volumes: volumes.map((name) => ({ name, containerId: ID, labelled: true })),
   });
   return steps.map(word).join(', ');
 }

@@ -33,7 +33,7 @@ export class Recovery {
     const { row } = claim;
     const listed = await this.engine.listContainers({ instance: this.instance.id, containerId: row.id });
     const current = row.dockerId === null ? null : await this.engine.inspectContainer(row.dockerId);
-    const volumes = await this.volumes.labelled(row);
+    const volumes = await this.volumes.ofContainer(row);
     for (const step of planRecovery({ row, interrupted, listed, current, volumes })) {
       claim.assertHeld();
       await this.perform(step);

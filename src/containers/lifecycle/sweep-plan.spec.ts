@@ -22,6 +22,10 @@ function listed(containerId: string | null, state: EngineState, more: Partial<Li
   };
 }
 
+function volumeOf(changes: Partial<ListedVolume>): ListedVolume {
+  return { name: 'berth-a', containerId: 'a', labelled: true, ...changes };
+}
+
 const told = (action: SweepAction): string =>
   action.do === 'remove_orphan' ? `remove_orphan ${action.dockerId}` : `${action.do} ${action.row.id}`;
 
@@ -86,7 +90,7 @@ describe('a sweep', () => {
   });
 
   it('must reconcile a row with a volume that is not its own, and leave alone what no live row knows', () => {
-    const volume = (containerId: string | null, name: string): ListedVolume => ({ containerId, name });
+    const volume = (containerId: string | null, name: string): ListedVolume => volumeOf({ containerId, name });
     const own = volume('a', 'berth-a');
     const moved = row('a', 'running', { volumeName: 'berth-a-v2-1' });
     expect(sweep([row('a', 'running')], [listed('a', 'running')], [own])).toEqual([]);
@@ -97,12 +101,20 @@ describe('a sweep', () => {
     expect(sweep([row('a', 'running', held)], [listed('a', 'running')], [volume('a', 'berth-a-v2-1')])).toEqual([]);
   });
 
+  it('must move the data of a stopped container out of a volume that has lost its labels, unless it cannot', () => {
+    const bare = volumeOf({ labelled: false });
+    expect(sweep([row('a', 'stopped')], [listed('a', 'exited')], [bare])).toEqual(['move_data a']);
+    expect(sweep([row('a', 'running')], [listed('a', 'running')], [bare])).toEqual([]);
+    const stuck = new Set([bare.name]);
+    const plan = new SweepPlan({ listed: [], volumes: [bare], stuck, now: NOW, orphanGraceMs: GRACE });
+    expect(plan.forRows([row('a', 'stopped')])).toEqual([]);
+  });
+
   it('must call orphans only what none of the pages of rows knew', () => {
     const found = ['a', 'b', 'gone'].map((id) => listed(id, 'running'));
-    const volumes = ['a', 'b', 'gone', null].map((containerId) => ({
-      containerId,
-      name: `berth-${String(containerId)}`,
-    }));
+    const volumes = ['a', 'b', 'gone', null].map((containerId) =>
+      volumeOf({ containerId, name: `berth-${String(containerId)}` }),
+    );
     const plan = new SweepPlan({ listed: found, volumes, now: NOW, orphanGraceMs: GRACE });
     expect(['a', 'b'].map((id) => plan.forRows([row(id, 'running')]))).toEqual([[], []]);
     expect(plan.forOrphans().map(told)).toEqual(['remove_orphan docker-gone']);

@@ -8,6 +8,8 @@ export type SweepAction =
   | { readonly do: 'look'; readonly row: SweptRow }
   /** Its container is not in the sandboxes' network. */
   | { readonly do: 'reconnect'; readonly row: SweptRow }
+  /** Its data is in a volume whose size Docker has forgotten, and is at rest. */
+  | { readonly do: 'move_data'; readonly row: SweptRow }
   /** An operation's claim ran out. */
   | { readonly do: 'finish'; readonly row: SweptRow }
   /** Docker has containers or volumes under this row's label that the row does not know, or its own has a replacement's name. */
@@ -23,6 +25,8 @@ interface Sighted {
   readonly listed: readonly ListedContainer[];
   /** None where volumes are never replaced. */
   readonly volumes: readonly ListedVolume[];
+  /** Volumes whose data cannot be moved. */
+  readonly stuck?: ReadonlySet<string>;
   readonly now: Date;
   readonly orphanGraceMs: number;
 }
@@ -66,7 +70,7 @@ export class SweepPlan {
     row: SweptRow,
     containers: readonly ListedContainer[],
     volumes: readonly ListedVolume[],
-  ): 'finish' | 'reconcile' | 'reconnect' | 'look' | null {
+  ): 'finish' | 'reconcile' | 'reconnect' | 'move_data' | 'look' | null {
     if (row.operationExpiresAt !== null && row.operation !== null) {
       return row.operationExpiresAt <= this.sighted.now ? 'finish' : null;
     }
@@ -76,7 +80,9 @@ export class SweepPlan {
     const isOutgrown = ({ name }: ListedVolume): boolean => name !== row.volumeName;
     if (containers.some(isStray) || isMisnamed || volumes.some(isOutgrown)) return 'reconcile';
     if (current && !current.connected && !isHalfGone(current.state)) return 'reconnect';
-    return disagrees(row, current) ? 'look' : null;
+    if (disagrees(row, current)) return 'look';
+    const isMovable = ({ name, labelled }: ListedVolume): boolean => !labelled && !this.sighted.stuck?.has(name);
+    return row.status === 'stopped' && volumes.some(isMovable) ? 'move_data' : null;
   }
 
   private isOldEnough({ createdAt }: ListedContainer): boolean {

@@ -16,6 +16,8 @@ export class SweepReport {
   readonly reconciled: number;
   @count("Containers that were put back into the sandboxes' network.")
   readonly reconnected: number;
+  @count('Stopped containers whose data was moved to a volume that is held to its size.')
+  readonly moved: number;
   @count('Containers in Docker that belonged to nobody, and were removed.')
   readonly removed_orphans: number;
   @count('Deleted containers whose data was past its time, and was removed.')
@@ -29,6 +31,7 @@ const COUNTED_AS = {
   finish: 'finished',
   reconcile: 'reconciled',
   reconnect: 'reconnected',
+  move_data: 'moved',
   remove_orphan: 'removed_orphans',
 } as const satisfies Record<SweepAction['do'], keyof SweepReport>;
 
@@ -39,6 +42,7 @@ export class SweepTally {
     finished: 0,
     reconciled: 0,
     reconnected: 0,
+    moved: 0,
     removed_orphans: 0,
     purged: 0,
     failed: 0,
