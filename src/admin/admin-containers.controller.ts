@@ -8,7 +8,7 @@ import {
 } from '@nestjs/swagger';
 import { Audited, Scopes } from '../auth';
 import { ContainersOperator, ContainerStoppedView, SweepReport } from '../containers';
-import { AdminContainerListView, viewContainers } from './dto/admin-views';
+import { AcceptedDockerView, AdminContainerListView, viewContainers } from './dto/admin-views';
 import { ListAnyContainersDto } from './dto/list-any-containers.dto';
 
 /** Everybody's containers. */
@@ -46,5 +46,20 @@ export class AdminContainersController {
   @ApiServiceUnavailableResponse({ description: 'not ready: Docker does not answer; nothing was done.' })
   reconcile(): Promise<SweepReport> {
     return this.containers.reconcile();
+  }
+
+  @Post('docker/accept')
+  @HttpCode(200)
+  @Audited('docker.accept')
+  @ApiOperation({
+    summary: 'Accept the present Docker as the one that the containers are in',
+    description:
+      'For a Docker that has another id than the known one (`docker_identity: changed` in /health/ready) and is meant to stay. ' +
+      'What it does not have is lost from then on: held purges are noted as done, starts make containers anew with empty volumes.',
+  })
+  @ApiOkResponse({ type: AcceptedDockerView })
+  @ApiServiceUnavailableResponse({ description: 'not ready: Docker does not answer; nothing was changed.' })
+  acceptDocker(): Promise<AcceptedDockerView> {
+    return this.containers.acceptDocker();
   }
 }

@@ -21,6 +21,7 @@ import { DueContainers } from './lifecycle/due-containers';
 import { DataVolumes } from './lifecycle/data-volumes';
 import { StepExecutor } from './lifecycle/executor';
 import { InFlight } from './lifecycle/in-flight';
+import { KnownEngine } from './lifecycle/known-engine';
 import { LimitsWatch } from './lifecycle/limits-watch';
 import { Observer } from './lifecycle/observer';
 import { OrphanVolumes } from './lifecycle/orphan-volumes';
@@ -72,6 +73,7 @@ import { StatusWait } from './status-wait';
     Recovery,
     WayBack,
     InFlight,
+    KnownEngine,
     Observer,
     Purge,
     Restoration,

@@ -10,6 +10,7 @@ import { DeletedContainers } from './deleted-containers';
 import { ContainerStoppedView, stopped } from './dto/container-answers';
 import { listedContainer, type ListedContainerView, type ListedStatus } from './dto/listed-container-view';
 import { ContainerLifecycle } from './lifecycle/container-lifecycle';
+import { KnownEngine } from './lifecycle/known-engine';
 import { Reconciler } from './lifecycle/reconciler';
 import { RunLimits } from './lifecycle/run-limits';
 import type { SweepReport } from './lifecycle/sweep-tally';
@@ -22,6 +23,7 @@ export class ContainersOperator {
     private readonly deleted: DeletedContainers,
     private readonly lifecycle: ContainerLifecycle,
     private readonly reconciler: Reconciler,
+    private readonly known: KnownEngine,
     private readonly limits: RunLimits,
     private readonly clock: Clock,
   ) {}
@@ -58,6 +60,23 @@ export class ContainersOperator {
     if (!row) throw new DomainError('container_not_found');
     noteSubject(row);
     return stopped(await this.lifecycle.stop(row));
+  }
+
+  /**
+   * Takes the Docker that is there now for the one that the containers are in. What it does not have is then lost, and its
+   * purges are made.
+   *
+   * @throws DomainError `not_ready` where Docker does not answer
+   */
+  async acceptDocker(): Promise<{ docker_id: string | null; previous_docker_id: string | null }> {
+    try {
+      const { id, previous } = await this.known.accept();
+      void this.reconciler.sweep();
+      return { docker_id: id, previous_docker_id: previous };
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error;
+      throw new DomainError('not_ready', { code: error.code, cause: error });
+    }
   }
 
   /** Compares everything with Docker now. @throws DomainError `not_ready` where Docker does not answer */

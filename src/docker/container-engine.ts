@@ -168,6 +168,8 @@ export abstract class ContainerEngine {
   /** What {@link prepare} found, and {@link maintain} since. */
   abstract get capabilities(): EngineCapabilities;
   abstract ping(): Promise<void>;
+  /** @returns the id of what keeps containers and volumes: under another id there is none of those made before; null if it has none */
+  abstract identify(): Promise<string | null>;
 
   /** @returns the new container's id; not started. @throws EngineError `image_not_found`, `name_in_use` */
   abstract createContainer(spec: ContainerSpec): Promise<string>;

@@ -127,6 +127,13 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     await this.call('ping', (_signal, docker) => docker.ping());
   }
 
+  override async identify(): Promise<string | null> {
+    const info: unknown = await this.call('probe', (_signal, docker) => docker.info());
+    // Kept in its data-root (`engine-id`), so a daemon on an empty one has another.
+    const id = (info as { ID?: unknown } | null)?.ID;
+    return typeof id === 'string' && id !== '' ? id : null;
+  }
+
   override async createContainer(spec: ContainerSpec): Promise<string> {
     const { capabilities } = this;
     const { instance } = this.ready();

@@ -2,6 +2,8 @@
 export type EngineErrorCode =
   /** Not reachable, or it did not answer in time: what was asked for may have happened or not. */
   | 'docker_unavailable'
+  /** It is not the one that the container was made on; what is missing in it proves nothing. */
+  | 'docker_changed'
   /** It answered, with an error that nothing here expects. */
   | 'docker_error'
   | 'container_not_found'

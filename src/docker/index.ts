@@ -18,6 +18,7 @@ export type {
 } from './container-engine';
 export { DockerModule } from './docker.module';
 export { EngineCalls } from './engine-calls';
+export { EngineIdentity } from './engine-identity';
 export { EngineError } from './engine-error';
 export type { EngineErrorCode } from './engine-error';
 export { MAX_IMAGE_REFERENCE_LENGTH, parseImageReference, registryOf } from './image-reference';

@@ -28,12 +28,20 @@ class FoundView {
     description: 'Whether sandboxes are kept from the machine that they run on.',
   })
   readonly host_firewall: string | null;
+  @ApiProperty({
+    enum: ['same', 'changed'],
+    nullable: true,
+    description: 'Whether this is the Docker that the containers and volumes are in, by its own id.',
+  })
+  readonly docker_identity: 'same' | 'changed' | null;
+  @ApiProperty({ type: [String], example: [], description: 'What an operator has to see to.' })
+  readonly notices: readonly string[];
 }
 
 /** What `GET /health/ready` answers. */
 export class ReadyView extends FoundView {
-  @ApiProperty({ enum: ['ok'] })
-  readonly status: 'ok';
+  @ApiProperty({ enum: ['ok', 'degraded'], description: 'degraded: it serves, and there are notices.' })
+  readonly status: 'ok' | 'degraded';
 }
 
 /** What `GET /health/ready` answers where something is down: an error, and which it is. */

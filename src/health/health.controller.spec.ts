@@ -5,7 +5,7 @@ import { Test } from '@nestjs/testing';
 import { parseConfig } from '../config';
 import { ConfigModule } from '../config.module';
 import { Database } from '../database';
-import { ContainerEngine } from '../docker';
+import { ContainerEngine, EngineIdentity } from '../docker';
 import { createHttpAdapter, Draining, HttpModule, setUpHttp } from '../http';
 import { LoggingModule } from '../logging';
 import { RedisConnection } from '../signals';
@@ -36,8 +36,9 @@ async function start(pings: { database?: Ping; docker?: Ping; redis?: Ping | nul
         },
       },
       { provide: RedisConnection, useValue: redis && { ping: redis } },
+      EngineIdentity,
     ],
-    exports: [Database, ContainerEngine, RedisConnection],
+    exports: [Database, ContainerEngine, EngineIdentity, RedisConnection],
   })
   class DependenciesModule {}
 
@@ -60,7 +61,13 @@ async function get(path: string): Promise<[number, Record<string, unknown>]> {
   return [response.statusCode, response.json<Record<string, unknown>>()];
 }
 
-const found = { runtime: 'runsc', disk_quota: 'enforced', host_firewall: 'unsupported' };
+const found = {
+  runtime: 'runsc',
+  disk_quota: 'enforced',
+  host_firewall: 'unsupported',
+  docker_identity: null,
+  notices: [],
+};
 
 describe('readiness', () => {
   it('must be told where everything answers', async () => {
@@ -69,6 +76,16 @@ describe('readiness', () => {
       200,
       { status: 'ok', checks: { database: 'up', docker: 'up', redis: 'up' }, ...found },
     ]);
+  });
+
+  it('must be degraded, and say what to do, while Docker is not the one that the containers are in', async () => {
+    const server = await start({});
+    server.get(EngineIdentity).note('changed');
+    const [status, body] = await get('/health/ready');
+    expect([status, body['status'], body['docker_identity']]).toEqual([200, 'degraded', 'changed']);
+    expect(body['notices']).toEqual([expect.stringContaining('POST /api/admin/docker/accept')]);
+    server.get(EngineIdentity).note('same');
+    expect((await get('/health/ready'))[1]).toMatchObject({ status: 'ok', docker_identity: 'same', notices: [] });
   });
 
   it('must not ask for a Redis that is not configured', async () => {

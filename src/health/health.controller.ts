@@ -30,7 +30,7 @@ export class HealthController {
   async ready(): Promise<ReadyView> {
     if (this.draining.begun) throw new DomainError('shutting_down');
     const { ready, ...found } = await this.readiness.run();
-    if (ready) return { status: 'ok', ...found };
+    if (ready) return { status: found.notices.length > 0 ? 'degraded' : 'ok', ...found };
     throw new DomainError('not_ready', { fields: { status: 'error', ...found } });
   }
 }

@@ -2,7 +2,7 @@ import { Inject, Injectable, ServiceUnavailableException } from '@nestjs/common'
 import { HealthCheckResult, HealthCheckService, HealthIndicatorService } from '@nestjs/terminus';
 import type { HealthIndicatorFunction, HealthIndicatorResult } from '@nestjs/terminus';
 import { Database } from '../database';
-import { ContainerEngine } from '../docker';
+import { ContainerEngine, EngineIdentity } from '../docker';
 import { LOGGER } from '../logging';
 import type { Logger } from '../logging';
 import { RedisConnection } from '../signals';
@@ -20,7 +20,16 @@ export interface Readiness {
   readonly disk_quota: string | null;
   /** Whether sandboxes are kept from the machine that they run on; null until the engine was asked. */
   readonly host_firewall: string | null;
+  /** Whether this is the Docker that the containers are in; null until somebody has looked. */
+  readonly docker_identity: 'same' | 'changed' | null;
+  /** What an operator has to see to, in words. */
+  readonly notices: readonly string[];
 }
+
+const NOTICE_OF_CHANGE =
+  'This is not the Docker that the containers and volumes are in. Purges are held, and containers that it does not have are not made anew. ' +
+  'If its data-root or DOCKER_HOST is wrong, put that right: all goes on by itself. ' +
+  'If it is meant to stay, an administrator accepts it: POST /api/admin/docker/accept.';
 
 /** Asks everything that the server depends on. */
 @Injectable()
@@ -30,6 +39,7 @@ export class ReadinessCheck {
     private readonly indicators: HealthIndicatorService,
     private readonly database: Database,
     private readonly engine: ContainerEngine,
+    private readonly identity: EngineIdentity,
     @Inject(RedisConnection) private readonly redis: RedisConnection | null,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -42,7 +52,14 @@ export class ReadinessCheck {
       ...(redis ? [this.indicator('redis', () => redis.ping())] : []),
     ]);
     const checks = Object.entries(result.details).map(([name, { status }]) => [name, status] as const);
-    return { ready: result.status === 'ok', checks: Object.fromEntries(checks), ...this.found() };
+    const { state } = this.identity;
+    return {
+      ready: result.status === 'ok',
+      checks: Object.fromEntries(checks),
+      ...this.found(),
+      docker_identity: state === 'unknown' ? null : state,
+      notices: state === 'changed' ? [NOTICE_OF_CHANGE] : [],
+    };
   }
 
   private indicator(name: string, ping: () => Promise<void>): HealthIndicatorFunction {
@@ -68,7 +85,7 @@ export class ReadinessCheck {
     }
   }
 
-  private found(): Omit<Readiness, 'ready' | 'checks'> {
+  private found(): Pick<Readiness, 'runtime' | 'disk_quota' | 'host_firewall'> {
     try {
       const { runtime, diskQuota, hostFirewall } = this.engine.capabilities;
       return { runtime, disk_quota: diskQuota, host_firewall: hostFirewall };

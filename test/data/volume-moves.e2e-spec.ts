@@ -26,6 +26,7 @@ const ENVIRONMENT = {
 /** Calls that change nothing. */
 const LOOKS: readonly EngineMethod[] = [
   'maintain',
+  'identify',
   ...(['inspectContainer', 'listContainers', 'listVolumes', 'ensureImage', 'measureVolume'] as const),
 ];
 

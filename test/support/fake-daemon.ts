@@ -67,6 +67,8 @@ interface Watcher {
  * daemon serves many processes.
  */
 export class FakeDaemon {
+  /** Of its data: a daemon on other data has another. */
+  id = 'docker-1';
   readonly containers = new Map<string, FakeContainer>();
   readonly volumes = new Map<string, FakeVolume>();
   readonly images = new Set<string>([testImage()]);
@@ -320,6 +322,21 @@ export class FakeDaemon {
     return () => {
       this.watchers.delete(watcher);
     };
+  }
+
+  /** Docker is started on an empty data-root, which has an id of its own. @returns the way to start it on the old one again */
+  empty(): () => void {
+    const before = { id: this.id, containers: [...this.containers], volumes: [...this.volumes] };
+    const exchange = ({ id, containers, volumes }: typeof before): void =>
+      this.unwatched(() => {
+        this.id = id;
+        this.containers.clear();
+        this.volumes.clear();
+        for (const [key, container] of containers) this.containers.set(key, container);
+        for (const [key, volume] of volumes) this.volumes.set(key, volume);
+      });
+    exchange({ id: `${before.id}-empty`, containers: [], volumes: [] });
+    return () => exchange(before);
   }
 
   /** Runs what happens while no watcher is connected, then connects them again: they have missed it. */

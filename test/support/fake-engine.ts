@@ -133,6 +133,10 @@ export class FakeEngine extends ContainerEngine {
     return this.call('ping', [], () => undefined);
   }
 
+  override identify(): Promise<string | null> {
+    return this.call('identify', [], () => this.daemon.id);
+  }
+
   override createContainer(spec: ContainerSpec): Promise<string> {
     return this.call('createContainer', [spec], () => this.daemon.create(spec));
   }

@@ -84,3 +84,15 @@ export function viewUsers({ items, next_cursor }: Page<UserEntity>): AdminUserLi
 export function viewContainers({ items, next_cursor }: Page<ListedContainerView>): AdminContainerListView {
   return { containers: items, next_cursor };
 }
+
+/** What `POST /api/admin/docker/accept` answers. */
+export class AcceptedDockerView {
+  @ApiProperty({ type: String, nullable: true, description: 'The id of the Docker that is known from now on.' })
+  readonly docker_id: string | null;
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: 'Of the one that was known before; the same if nothing has changed.',
+  })
+  readonly previous_docker_id: string | null;
+}

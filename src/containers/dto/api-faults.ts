@@ -43,6 +43,7 @@ const FAULTS = {
   },
   start_failed: failed(
     'docker_unavailable',
+    'docker_changed',
     'docker_error',
     'image_not_found',
     'image_access_denied',
@@ -53,6 +54,7 @@ const FAULTS = {
   delete_failed: failed('docker_unavailable', 'docker_error'),
   update_failed: failed(
     'docker_unavailable',
+    'docker_changed',
     'docker_error',
     'image_not_found',
     'image_access_denied',

@@ -12,6 +12,7 @@ import {
 } from '../../docker';
 import type { ContainerRow } from '../container.entity';
 import { Instance } from '../instance';
+import { KnownEngine } from './known-engine';
 import type { Confirmation, Resources, Step, Target } from './plan';
 import { ProvenImages } from './proven-images';
 
@@ -66,6 +67,7 @@ export class StepExecutor {
     private readonly engine: ContainerEngine,
     private readonly instance: Instance,
     private readonly proven: ProvenImages,
+    private readonly known: KnownEngine,
     @Inject(CONFIG) private readonly config: Config,
   ) {}
 
@@ -115,12 +117,15 @@ export class StepExecutor {
         });
         return;
       case 'ensure_volume': {
+        await this.assertKnown(row);
         const owner = this.instance.owner(row);
         const volume = { name: step.volume, diskMb: execution.resources.diskMb, owner };
         facts.volumeExisted = (await this.engine.ensureVolume(volume)).existed;
         return;
       }
       case 'create_container':
+        // Docker makes a volume that is missing.
+        if (facts.volumeExisted === undefined) await this.assertKnown(row);
         facts.replacementId = await this.engine.createContainer(this.spec(step, execution));
         facts.generation = step.generation;
         return;
@@ -154,6 +159,12 @@ export class StepExecutor {
         await this.engine.removeVolume(step.volume);
         return;
     }
+  }
+
+  /** A volume that was there and is missing was lost only if this is the Docker that it was in. */
+  private async assertKnown(row: ContainerRow): Promise<void> {
+    if (row.dockerId === null) this.known.assertUnchanged();
+    else await this.known.assertSame();
   }
 
   private async copy({ from, to }: { from: string; to: string }, { row, onCopy, signal }: Execution): Promise<void> {

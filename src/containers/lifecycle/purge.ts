@@ -12,6 +12,7 @@ import { DeletedContainers, type PurgeClaim } from '../deleted-containers';
 import { OperationMetrics } from '../measuring/operation-metrics';
 import { DataVolumes } from './data-volumes';
 import { InFlight } from './in-flight';
+import { KnownEngine } from './known-engine';
 
 /** How many volumes are removed at once: Docker has other work too. */
 const HANDS = 4;
@@ -34,6 +35,7 @@ export class Purge {
     private readonly engine: ContainerEngine,
     private readonly deleted: DeletedContainers,
     private readonly volumes: DataVolumes,
+    private readonly known: KnownEngine,
     private readonly database: Database,
     private readonly audit: AuditLog,
     private readonly inFlight: InFlight,
@@ -42,9 +44,10 @@ export class Purge {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** Purges all that is due, until `signal` aborts. What fails is left to a later sweep. @throws what the database throws */
+  /** Purges all that is due, until `signal` aborts; nothing on the word of another Docker than the known one. What fails is left to a later sweep. @throws what the database throws */
   async sweep(signal: AbortSignal): Promise<Purged> {
     const outcomes = { purged: 0, failed: 0 };
+    if (this.known.changed) return outcomes;
     const due = await this.deleted.listPurgeable();
     const purging = due.map((id) =>
       this.hands.runExclusive(async () => {
@@ -70,6 +73,7 @@ export class Purge {
   }
 
   private async removeData(id: string): Promise<boolean> {
+    if (!(await this.known.check())) return false;
     const claim = { id, operationId: randomUUID() };
     const expiresAt = new Date(Date.now() + this.config.OPERATION_CLAIM_SECONDS * 1000);
     const row = await this.deleted.claimPurge({ ...claim, expiresAt });
@@ -77,6 +81,8 @@ export class Purge {
     try {
       // If this takes longer than the claim lasts, another may do the same: gone already is success, and one of them notes it.
       await this.metrics.measure('purge', () => this.removeVolumes(row));
+      // A Docker that was exchanged meanwhile knew of no volume, and that was no removal.
+      await this.known.assertSame();
     } catch (error) {
       // Where not even the database answers, the claim runs out by itself.
       await this.deleted.postponePurge(claim).catch(() => undefined);

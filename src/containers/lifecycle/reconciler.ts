@@ -12,12 +12,16 @@ import { SweepMetrics } from '../measuring/sweep-metrics';
 import type { SweptRow } from '../swept-rows';
 import { ContainerLifecycle } from './container-lifecycle';
 import { DataVolumes } from './data-volumes';
+import { KnownEngine } from './known-engine';
 import { Observer } from './observer';
 import { OrphanVolumes } from './orphan-volumes';
 import { isPassing } from './passing';
 import { Purge } from './purge';
 import { type SweepAction, SweepPlan } from './sweep-plan';
 import { SweepReport, SweepTally } from './sweep-tally';
+
+/** What a sweep does beside another Docker than the known one: nothing that removes what may be somebody's data there. */
+const HARMLESS: ReadonlySet<SweepAction['do']> = new Set(['look', 'finish', 'reconnect']);
 
 /** How many differences are dealt with at once: Docker has other work too. */
 const HANDS = 8;
@@ -40,6 +44,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly lifecycle: ContainerLifecycle,
     private readonly observer: Observer,
     private readonly purge: Purge,
+    private readonly known: KnownEngine,
     private readonly metrics: SweepMetrics,
     private readonly volumes: DataVolumes,
     private readonly orphans: OrphanVolumes,
@@ -54,6 +59,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     const instance = await this.instance.load();
     const capabilities = await this.engine.prepare(instance);
     this.logger.info({ instance, ...capabilities }, 'Docker is ready');
+    await this.known.check();
     // On SQLite this is the only process, so whoever held a claim is dead.
     if (this.database.isSqlite) await this.repository.expireAllClaims(new Date());
     void this.watch();
@@ -81,6 +87,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
       const tally = new SweepTally();
       try {
         const listed = await this.engine.listContainers({ instance: this.instance.id });
+        await this.known.check();
         await this.engine.maintain();
         const volumes = await this.volumes.all();
         const orphanGraceMs = this.config.ORPHAN_GRACE_SECONDS * 1000;
@@ -89,6 +96,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
         for await (const actions of this.actions(plan)) {
           if (this.stopped.signal.aborted) return tally.report();
           for (const action of actions) {
+            if (this.known.changed && !HARMLESS.has(action.do)) continue;
             if (action.do === 'finish') tally.tookUp();
             const acted = this.hands.runExclusive(() => this.act(action, tally));
             // A creation may pull for minutes; the next sweep need not wait for that.

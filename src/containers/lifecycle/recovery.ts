@@ -7,6 +7,7 @@ import { Instance } from '../instance';
 import { isEnding, type Operation } from '../container-state';
 import type { Claim } from './claim';
 import { DataVolumes } from './data-volumes';
+import { KnownEngine } from './known-engine';
 import { Followed, followObservation } from './observation';
 import { planRecovery, RecoveryStep } from './recovery-plan';
 import { RunLimits } from './run-limits';
@@ -19,6 +20,7 @@ export class Recovery {
     private readonly engine: ContainerEngine,
     private readonly instance: Instance,
     private readonly volumes: DataVolumes,
+    private readonly known: KnownEngine,
     private readonly limits: RunLimits,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -85,6 +87,8 @@ export class Recovery {
         return this.engine.renameContainer(step.dockerId, step.name);
       }
       case 'remove_volume':
+        // In another Docker it may be all that there is of the data.
+        if (this.known.changed) return;
         // It takes space and harms nobody; a container must not hang on it.
         return this.engine.removeVolume(step.volume).catch((error: unknown) => {
           this.logger.warn({ err: error, volume: step.volume }, 'a volume of no use is left to the sweep');

@@ -128,6 +128,7 @@ const CREATION_FAULTS: Readonly<Record<string, string>> = {
   image_unavailable: 'the image could not be pulled; its registry does not answer',
   start_refused: 'the image cannot be run as a sandbox',
   docker_unavailable: 'Docker cannot be reached',
+  docker_changed: 'Docker is not the one that the containers are in; an operator has to see to it',
   docker_error: 'Docker refused',
   cancelled: 'the creation was cancelled',
   interrupted: 'the creation was cut off',

@@ -135,6 +135,7 @@ function reasonOf(error: unknown): string {
 function engineCode(error: EngineError): string {
   const told = [
     'docker_unavailable',
+    'docker_changed',
     'image_not_found',
     'image_access_denied',
     'image_unavailable',
