@@ -6,7 +6,7 @@ import { defineConfig } from 'oxlint';
  */
 const FOUNDATION = ['clock', 'config', 'duration', 'database', 'errors', 'logging'];
 const MODULES = {
-  database: ['config'],
+  database: ['config', 'errors'],
   errors: ['logging'],
   logging: ['config'],
   signals: ['config', 'logging'],

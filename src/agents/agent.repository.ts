@@ -43,7 +43,7 @@ export class AgentRepository {
 
   /** @throws DomainError `agent_limit_reached`, `agent_name_taken` */
   async insert(row: AgentRow, { limit, tier }: { limit: number; tier: string }): Promise<void> {
-    await this.database.runInTx(async () => {
+    await this.database.runInTxLocking(row.userId, async () => {
       await this.users.lock(row.userId);
       const current = await this.usage.agentsOf(row.userId);
       if (current >= limit) throw new DomainError('agent_limit_reached', { fields: { current, limit, tier } });
@@ -92,7 +92,7 @@ export class AgentRepository {
   }
 
   private change(key: AgentKey, decide: (row: AgentRow) => AgentChange | null): Promise<AgentRow | null> {
-    return this.database.runInTx(async () => {
+    return this.database.runInTxLocking(key.userId, async () => {
       // The user first, as everything that appends events does: two orders of locking would be a deadlock.
       await this.users.lock(key.userId);
       const row = await this.find(key.id);

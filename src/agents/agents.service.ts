@@ -43,7 +43,7 @@ export class AgentsService {
     const { name } = request;
     const id = randomUUID();
     const limit = this.tiers.limitsOf(tier).agents;
-    return this.database.runInTx(async () => {
+    return this.database.runInTxLocking(userId, async () => {
       const agent = { userId, name, scopes: ['agent'], agentId: id, expiresAt: null } as const;
       const { text, token } = await this.tokens.issue(agent);
       const row = newAgent(request, { id, userId, tokenId: token.id, createdAt: this.clock.now() });
@@ -79,7 +79,7 @@ export class AgentsService {
   /** Closes its connection and revokes its token for good. */
   async delete(caller: Owner, id: string): Promise<AgentDeletedView> {
     const agent = await this.find(caller, id);
-    await this.database.runInTx(async () => {
+    await this.database.runInTxLocking(agent.userId, async () => {
       if (!(await this.repository.delete(agent, this.clock.now()))) throw new DomainError('agent_not_found');
       await this.tokens.revoke({ userId: agent.userId, tokenId: agent.tokenId }).catch(unlessRevokedBefore);
     });

@@ -17,6 +17,8 @@ export interface GuestLogin {
 
 /** Of PostgreSQL's advisory locks: any number that is nobody else's. */
 const GUEST_LOCK = 4_717_303;
+/** The same to this process's own queue. */
+const GUESTS = 'guests';
 
 /** Lets people in without an account, for the session of the tier `guest`. */
 @Injectable()
@@ -39,7 +41,7 @@ export class GuestService {
     if (this.config.GUEST_LOGIN === 'deny' || !this.tiers.has(GUEST_TIER))
       throw new DomainError('guest_login_disabled');
     try {
-      return await this.database.runInTx(async () => {
+      return await this.database.runInTxLocking(GUESTS, async () => {
         const now = this.clock.now();
         await this.assertRoom(now);
         await this.vacate(username, now);

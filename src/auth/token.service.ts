@@ -83,7 +83,7 @@ export class TokenService {
    */
   async issueWithin(limit: number, options: IssueToken): Promise<IssuedToken> {
     if (limit === 0) return this.issue(options);
-    return this.database.runInTx(async () => {
+    return this.database.runInTxLocking(options.userId, async () => {
       await this.users.lock(options.userId);
       const current = await this.live()
         .andWhere('token.userId = :userId', options)

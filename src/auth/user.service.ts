@@ -99,7 +99,7 @@ export class UserService {
    * @throws DomainError `user_not_found`, `invalid_parameters`
    */
   async move(id: string, tier: string): Promise<UserEntity> {
-    return this.database.runInTx(async () => {
+    return this.database.runInTxLocking(id, async () => {
       if (isUUID(id)) await this.lock(id);
       const user = await this.get(id);
       const faults = userFaults({ username: 'valid', tier }, this.tiers);

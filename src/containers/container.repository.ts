@@ -127,7 +127,7 @@ export class ContainerRepository {
     options: { limit: number; tier: string; event: EventDraft; once: OnceOnly | null },
   ): Promise<ContainerCreatedView | null> {
     const { once } = options;
-    return this.database.runInTx(async () => {
+    return this.database.runInTxLocking(row.userId, async () => {
       if (once) {
         // Before the count and the name: the first request may have taken the last place, and has taken the name.
         await this.eventLog.lock(row.userId);
@@ -211,7 +211,7 @@ export class ContainerRepository {
 
   /** Tells of an operation that goes on, which changes nothing. @throws ClaimLostError: then nothing is told */
   async tell(row: ContainerRow, event: EventDraft): Promise<void> {
-    await this.database.runInTx(async () => {
+    await this.database.runInTxLocking(row.userId, async () => {
       await this.eventLog.append({ userId: row.userId, drafts: [event] });
       const held = this.live().andWhere('c.id = :id AND c.operationId = :operationId', row);
       if ((await held.getCount()) === 0) throw new ClaimLostError(`container ${row.id} is held by another operation`);
@@ -268,7 +268,7 @@ export class ContainerRepository {
     const visible = events.length > 0 ? { updatedAt: new Date() } : {};
     const role = roleFollows(row, patch);
     const changed: Partial<ContainerRow> = { ...patch, ...role, ...visible, revision: row.revision + 1 };
-    await this.database.runInTx(async () => {
+    const write = async (): Promise<void> => {
       if (events.length > 0) await this.eventLog.append({ userId: row.userId, drafts: [...events] });
       for (const act of systemActs(row, events)) await this.audit.recordSystem(act);
       const update = this.update(row.id).set(changed).andWhere('revision = :read', { read: row.revision });
@@ -277,7 +277,8 @@ export class ContainerRepository {
       const result = await this.nameGuard(() => update.execute());
       if (result.affected !== 1) throw new ClaimLostError(`container ${row.id} is no longer held by this operation`);
       if (patch.dockerId != null && patch.dockerId !== row.dockerId) await this.addDockerId(row.id, patch.dockerId);
-    });
+    };
+    await (events.length > 0 ? this.database.runInTxLocking(row.userId, write) : this.database.runInTx(write));
     return { ...row, ...changed };
   }
 

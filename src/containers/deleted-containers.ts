@@ -75,7 +75,7 @@ export class DeletedContainers {
   ): Promise<ContainerRow | null> {
     const restored = { ...patch, ...FREE, updatedAt: new Date(), revision: row.revision + 1 };
     try {
-      await this.database.runInTx(async () => {
+      await this.database.runInTxLocking(row.userId, async () => {
         await this.eventLog.append({ userId: row.userId, drafts: [...events] });
         await this.live.assertNameFree({ userId: row.userId, name: row.name, except: row.id });
         const current = await this.live.countLive(row.userId);

@@ -6,7 +6,10 @@ import type { Pool } from 'pg';
 import { DataSource, EntityManager } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
 import { DateUtils } from 'typeorm/util/DateUtils';
+import { databaseBusy } from '../errors';
+import { LocalQueue } from '../local-queue';
 import { type Lookup, type LookupQuery, lookupSql, postgresLookup, sqliteLookup } from './lookup';
+import { lockPatience } from './postgres-sessions';
 import { gateQueries, QueryGate } from './query-gate';
 
 interface Transaction {
@@ -22,6 +25,7 @@ interface Transaction {
 @Injectable()
 export class Database implements OnApplicationShutdown {
   private readonly current = new AsyncLocalStorage<Transaction>();
+  private readonly turns = new LocalQueue();
   private readonly gate: QueryGate | null;
   private ownReader: BetterSqlite3.Database | undefined;
 
@@ -94,6 +98,24 @@ export class Database implements OnApplicationShutdown {
     // Outside the transaction's context: what listens may query the database itself.
     this.current.exit(() => afterCommit.forEach((callback) => callback()));
     return result;
+  }
+
+  /**
+   * {@link runInTx} for `work` that locks a row which many want: of those of this process one at a time takes a connection and
+   * waits for it, so that all others find the pool free.
+   *
+   * @param lock what is locked first, the same wherever it is: the user's id for the user's row
+   * @throws DomainError `database_busy` if the turn does not come in the time that PostgreSQL would wait for the row
+   */
+  async runInTxLocking<T>(lock: string, work: () => Promise<T>): Promise<T> {
+    if (this.transaction || this.gate) return this.runInTx(work);
+    const turn = await this.turns.enter(lock, lockPatience(this.dataSource.options));
+    if (!turn) throw databaseBusy(new Error(`the turn to lock ${lock} did not come`));
+    try {
+      return await this.runInTx(work);
+    } finally {
+      turn.leave();
+    }
   }
 
   /** Runs `callback` once the current transaction is committed, never if it is rolled back. Callbacks must not throw. */

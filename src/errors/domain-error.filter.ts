@@ -2,6 +2,7 @@ import { ArgumentsHost, Catch, ExceptionFilter, Inject } from '@nestjs/common';
 import { FastifyReply, FastifyRequest } from 'fastify';
 import { LOGGER } from '../logging';
 import type { Logger } from '../logging';
+import { databaseFault } from './database-fault';
 import { errorAnswer, isServerFault } from './error-answer';
 
 /** The one place that turns what was thrown into an answer: our own faults, the frameworks', and what nobody expected. */
@@ -17,7 +18,8 @@ export class DomainErrorFilter implements ExceptionFilter {
     const request = host.switchToHttp().getRequest<FastifyRequest>();
     const reply = host.switchToHttp().getResponse<FastifyReply>();
     const answer = errorAnswer(thrown, request.id);
-    if (isServerFault(answer.status)) {
+    // The database's own state is nobody's fault here, but an operator's to read of.
+    if (isServerFault(answer.status) || databaseFault(thrown)) {
       this.logger.error({ err: thrown, code: answer.body.code, request_id: request.id }, 'a request failed');
     }
     if (reply.sent || reply.raw.headersSent) {

@@ -44,6 +44,9 @@ export const ERRORS = {
   update_failed: { status: 500, message: 'failed to update settings' },
   create_failed: { status: 500, message: 'failed to create container' },
   internal_error: { status: 500, message: 'internal error' },
+  database_busy: { status: 503, message: 'database is busy' },
+  database_read_only: { status: 503, message: 'database is read-only' },
+  storage_full: { status: 503, message: 'storage is full' },
   not_ready: { status: 503, message: 'not ready' },
   shutting_down: { status: 503, message: 'server is shutting down' },
 } as const satisfies Record<string, { status: number; message: string }>;

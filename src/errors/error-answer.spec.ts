@@ -1,10 +1,15 @@
 import { BadRequestException, HttpException, ImATeapotException, NotFoundException } from '@nestjs/common';
+import { QueryFailedError } from 'typeorm';
 import { DomainError, ERRORS, ErrorCode, invalidParameters } from './domain-error';
 import { errorAnswer } from './error-answer';
 
 const id = 'request-1';
 const fastifyError = (code: string, statusCode: number): Error =>
   Object.assign(new Error('/secret/path'), { name: 'FastifyError', code, statusCode });
+
+/** A driver’s error, whose text is for nobody. */
+const coded = (code: string): Error =>
+  new QueryFailedError('SELECT secret', [], Object.assign(new Error('secret'), { code }));
 
 describe('the answer to a fault', () => {
   it.each(Object.keys(ERRORS) as ErrorCode[])('must be the one of the table for %s', (kind) => {
@@ -66,7 +71,24 @@ describe('the answer to a fault', () => {
     expect(Object.keys(answer.body)).toEqual(['error', 'code', 'request_id']);
   });
 
+  it.each<[string, Error, string, Record<string, string>]>([
+    ['PostgreSQL’s lock timeout', coded('55P03'), 'database_busy', { 'retry-after': '2' }],
+    ['PostgreSQL’s statement timeout', coded('57014'), 'database_busy', { 'retry-after': '2' }],
+    ['an ended idle transaction', coded('25P03'), 'database_busy', { 'retry-after': '2' }],
+    ['a lock on SQLite’s file', coded('SQLITE_BUSY_SNAPSHOT'), 'database_busy', { 'retry-after': '2' }],
+    ['a read-only transaction', coded('25006'), 'database_read_only', {}],
+    ['a read-only file', coded('SQLITE_READONLY_DBMOVED'), 'database_read_only', {}],
+    ['PostgreSQL’s full disk', coded('53100'), 'storage_full', {}],
+    ['SQLite’s full disk', coded('SQLITE_FULL'), 'storage_full', {}],
+  ])('must say what the database cannot do: %s', (_name, thrown, code, headers) => {
+    const answer = errorAnswer(thrown, id);
+    expect(answer).toMatchObject({ status: 503, headers, body: { code, request_id: id } });
+    expect(Object.keys(answer.body)).toEqual(['error', 'code', 'request_id']);
+  });
+
   it.each<[string, unknown]>([
+    ['a unique index of the database', coded('23505')],
+    ['a database that is not there', coded('ECONNREFUSED')],
     ['an unknown error', new Error('SELECT * FROM tokens')],
     ['an error of a client library that has a status', Object.assign(new Error('no such image'), { statusCode: 404 })],
     ['a string', 'SELECT'],

@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import { HttpException } from '@nestjs/common';
+import { databaseFault } from './database-fault';
 import { DomainError, ErrorCode, ERRORS } from './domain-error';
 
 /** What a fault looks like in HTTP. */
@@ -27,9 +28,10 @@ const BY_STATUS: Readonly<Partial<Record<number, ErrorCode>>> = {
 
 /** Turns anything thrown into an answer that tells the caller what is theirs to know. */
 export function errorAnswer(thrown: unknown, requestId: string): ErrorAnswer {
-  if (thrown instanceof DomainError) {
-    const { status, message } = ERRORS[thrown.kind];
-    const { fields, retryAfter, headers } = thrown.options;
+  const told = thrown instanceof DomainError ? thrown : databaseFault(thrown);
+  if (told) {
+    const { status, message } = ERRORS[told.kind];
+    const { fields, retryAfter, headers } = told.options;
     return {
       status,
       headers: {
@@ -37,7 +39,7 @@ export function errorAnswer(thrown: unknown, requestId: string): ErrorAnswer {
         ...headers,
         ...(retryAfter === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(retryAfter))) }),
       },
-      body: { error: message, code: thrown.code, request_id: requestId, ...fields },
+      body: { error: message, code: told.code, request_id: requestId, ...fields },
     };
   }
   return answerOfStatus(statusOf(thrown), requestId);

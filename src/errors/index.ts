@@ -1,3 +1,4 @@
+export { databaseBusy, databaseFault } from './database-fault';
 export { DomainError, ERRORS, invalidParameters } from './domain-error';
 export type { ErrorCode, FieldFault } from './domain-error';
 export { DomainErrorFilter } from './domain-error.filter';

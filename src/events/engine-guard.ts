@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Server } from 'socket.io';
-import { DomainError, errorAnswer, invalidParameters } from '../errors';
+import { databaseFault, DomainError, errorAnswer, invalidParameters } from '../errors';
 import { headersOf, refuseUpgrade, requestIdOf } from '../http';
 
 type Engine = Server['engine'];
@@ -39,7 +39,8 @@ export function guardEngine(engine: Engine, admit: (request: IncomingMessage) =>
     admit(request).then(
       () => next(),
       (error: unknown) => {
-        refusals.set(request, error instanceof DomainError ? error : new DomainError('internal_error'));
+        const fault = error instanceof DomainError ? error : databaseFault(error);
+        refusals.set(request, fault ?? new DomainError('internal_error'));
         next(new Error('refused'));
       },
     );

@@ -79,6 +79,12 @@ const COMMON = {
   BodyTooLarge: answer('request body too large: more than 64 KiB.'),
   UnsupportedMediaType: answer('unsupported media type: a body is JSON.'),
   ExpectationFailed: answer('expectation failed: of the header Expect, 100-continue alone is understood.'),
+  Unavailable: {
+    ...answer(
+      'database is busy, database is read-only, storage is full, server is shutting down: nothing was done. Try again later.',
+    ),
+    headers: { 'Retry-After': seconds('Where the database is busy.') },
+  },
   HeadersTooLarge: answer('request header fields too large: more than 16 KiB.'),
 };
 
@@ -95,6 +101,7 @@ function documentErrors(operation: Operation): void {
   if (operation.requestBody) operation.responses['415'] ??= common('UnsupportedMediaType');
   operation.responses['417'] ??= common('ExpectationFailed');
   operation.responses['431'] ??= common('HeadersTooLarge');
+  operation.responses['503'] ??= common('Unavailable');
   if (operation.security) {
     operation.responses['401'] ??= answer('The token is missing, unknown, revoked or expired.');
     operation.responses['403'] ??= answer('The token may not do this.');

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { EngineError } from '../../docker';
-import { DomainError, ErrorCode } from '../../errors';
+import { databaseFault, DomainError, ErrorCode } from '../../errors';
 import { LOGGER } from '../../logging';
 import { ClaimLostError } from '../container.repository';
 import { type Ending, isEnding, isRolledBack, type Operation, type Verb } from '../container-state';
@@ -113,6 +113,8 @@ export class WayBack {
   /** What the caller is told of it. */
   failure(verb: Verb | Ending, error: unknown): DomainError {
     if (error instanceof DomainError) return error;
+    const fault = databaseFault(error);
+    if (fault) return fault;
     const code =
       error instanceof EngineError ? engineCode(error) : error instanceof ClaimLostError ? 'claim_lost' : FAILED[verb];
     return new DomainError(FAILED[verb], { code, cause: error });

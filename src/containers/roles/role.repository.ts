@@ -121,7 +121,7 @@ export class RoleRepository {
     eventOf: (row: ContainerRow) => EventDraft,
   ): Promise<void> {
     const { id, userId, claimId } = ticket;
-    await this.database.runInTx(async () => {
+    await this.database.runInTxLocking(userId, async () => {
       // The user before the container, as everywhere: the other way round two writers could wait for each other.
       await this.eventLog.lock(userId);
       const row = await this.find(id);
