@@ -19,9 +19,13 @@ function collect(errors: readonly ValidationError[], parent: string): FieldFault
   });
 }
 
+/** Constraints that speak of a value's type, by the names that class-validator has for them: told before all others. */
+const TYPES = ['isArray', 'isObject', 'isString', 'isInt', 'isBoolean'];
+
 function messageOf({ constraints }: ValidationError): string | null {
   if (!constraints) return null;
   if ('whitelistValidation' in constraints) return 'unknown field';
-  // Decorators are evaluated from the bottom up, so the last message is the topmost one's: the field's type, by habit.
-  return Object.values(constraints).at(-1) ?? null;
+  const type = TYPES.find((each) => each in constraints);
+  // Decorators are evaluated from the bottom up, so the last message is the topmost one's.
+  return (type === undefined ? Object.values(constraints).at(-1) : constraints[type]) ?? null;
 }

@@ -1,6 +1,6 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
-import { IsInt, IsOptional, Matches, Max, Min } from 'class-validator';
+import { IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
 import { integerFromQuery } from './integer-from-query';
 
 /** The largest page. */
@@ -18,6 +18,7 @@ export class PagedQuery {
 
   @ApiPropertyOptional({ description: '`next_cursor` of the page before' })
   @IsOptional()
+  @IsString()
   @Matches(/^[A-Za-z0-9_-]{1,128}$/, { message: 'cursor must be a next_cursor of an earlier answer' })
   cursor?: string;
 }

@@ -269,3 +269,53 @@ describe('a head that HTTP does not allow', () => {
     expect(status).toBe(400);
   });
 });
+
+describe('a field of the wrong type', () => {
+  const WRONG = {
+    string: [/must be a string/, 5, true, ['a'], { a: 'b' }],
+    integer: [/must be (a whole|an integer) number/, '256', true, [1], { a: 1 }, 1.5],
+    array: [/must be an array/, 'x', 5, true, { 0: 'x' }],
+    object: [/must be an object/, 'x', 5, true, ['a']],
+  } as const;
+
+  type Schema = NonNullable<NonNullable<OpenAPIObject['components']>['schemas']>[string];
+
+  /** Every field of every body that the document describes. */
+  function fields(): [route: string, field: string, schema: Exclude<Schema, { $ref: string }>][] {
+    return Object.entries(document.paths).flatMap(([path, item]) =>
+      (['post', 'put', 'patch'] as const).flatMap((method) => {
+        const body = item[method]?.requestBody;
+        const named = body && 'content' in body && body.content['application/json']?.schema;
+        if (!named || !('$ref' in named)) return [];
+        const schema = document.components?.schemas?.[named.$ref.replace('#/components/schemas/', '')];
+        const properties = (schema && 'properties' in schema && schema.properties) || {};
+        return Object.entries(properties).map(
+          ([field, described]): [string, string, Exclude<Schema, { $ref: string }>] => [
+            `${method.toUpperCase()} ${path}`,
+            field,
+            described as Exclude<Schema, { $ref: string }>,
+          ],
+        );
+      }),
+    );
+  }
+
+  it('must be told its type before anything else, in every body', async () => {
+    const misleading: unknown[] = [];
+    for (const [route, field, { type, items }] of fields()) {
+      const [method = '', path = ''] = route.replace(/\{\w+\}/g, '00000000-0000-4000-8000-000000000000').split(' ');
+      const [words, ...values] = WRONG[type === 'number' ? 'integer' : (type as keyof typeof WRONG)];
+      const cases: [RegExp, unknown][] = values.map((value) => [words, value]);
+      if (items && 'type' in items && items.type === 'string' && !items.enum) cases.push([/must be a string/, [5]]);
+      for (const [expected, value] of cases) {
+        const { status, body } = await call(method, path, { body: JSON.stringify({ [field]: value }) });
+        const details = body['details'] as { field: string; message: string }[];
+        const told = details.filter((each) => each.field === field);
+        const isTold = told.length === 1 && expected.test(told[0]?.message ?? '');
+        if (status !== 400 || !isTold) misleading.push({ route, field, value, told });
+      }
+    }
+    expect(misleading).toEqual([]);
+    expect(fields().length).toBeGreaterThan(15);
+  });
+});

@@ -1,5 +1,5 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { ArrayMaxSize, ArrayUnique, IsArray, IsOptional, Matches } from 'class-validator';
+import { ArrayMaxSize, ArrayUnique, IsArray, IsOptional, IsString, Matches } from 'class-validator';
 import { MACHINE_WORD, MACHINE_WORD_RULE } from '../machine-word';
 
 /** As for containers. */
@@ -12,36 +12,48 @@ const MOST_TAGS = 16;
 /** Body of `POST /api/agents`. */
 export class CreateAgentDto {
   @ApiProperty({ example: 'workstation', description: NAME_RULE })
+  @IsString()
   @Matches(NAME, { message: NAME_RULE })
   name: string;
 
-  @ApiPropertyOptional({ maxLength: 500, example: 'under the desk' })
+  @ApiPropertyOptional({ type: String, nullable: true, maxLength: 500, example: 'under the desk' })
   @IsOptional()
   // \p{C} is control, format and unassigned characters, lone surrogates among them.
+  @IsString()
   @Matches(/^[^\p{C}]{0,500}$/u, { message: 'at most 500 printable characters' })
   description?: string | null;
 
   @ApiPropertyOptional({
+    type: String,
+    nullable: true,
     example: 'linux',
     description: `${MACHINE_WORD_RULE}; the agent itself says when it connects`,
   })
   @IsOptional()
+  @IsString()
   @Matches(MACHINE_WORD, { message: MACHINE_WORD_RULE })
   os?: string | null;
 
-  @ApiPropertyOptional({ example: 'x64', description: `${MACHINE_WORD_RULE}; the agent itself says when it connects` })
+  @ApiPropertyOptional({
+    type: String,
+    nullable: true,
+    example: 'x64',
+    description: `${MACHINE_WORD_RULE}; the agent itself says when it connects`,
+  })
   @IsOptional()
+  @IsString()
   @Matches(MACHINE_WORD, { message: MACHINE_WORD_RULE })
   arch?: string | null;
 
-  @ApiPropertyOptional({ type: [String], example: ['gpu', 'site:home'], maxItems: MOST_TAGS })
+  @ApiPropertyOptional({ type: [String], nullable: true, example: ['gpu', 'site:home'], maxItems: MOST_TAGS })
   @IsOptional()
+  @IsArray({ message: 'must be an array' })
+  @IsString({ each: true, message: 'each must be a string' })
+  @ArrayMaxSize(MOST_TAGS, { message: `at most ${String(MOST_TAGS)} tags` })
+  @ArrayUnique({ message: 'must not name a tag twice' })
   @Matches(TAG, {
     each: true,
     message: '1 to 32 of letters, digits and "._:/=-" each, beginning with a letter or digit',
   })
-  @ArrayUnique({ message: 'must not name a tag twice' })
-  @ArrayMaxSize(MOST_TAGS, { message: `at most ${String(MOST_TAGS)} tags` })
-  @IsArray({ message: 'must be a list' })
   tags?: string[] | null;
 }

@@ -1,5 +1,5 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsOptional, IsUUID, Matches } from 'class-validator';
+import { IsIn, IsOptional, IsString, IsUUID, Matches } from 'class-validator';
 import { PagedQuery } from '../../http';
 
 /** Query of `GET /api/audit`. */
@@ -11,6 +11,7 @@ export class ListAuditDto extends PagedQuery {
 
   @ApiPropertyOptional({ example: 'container.start' })
   @IsOptional()
+  @IsString()
   @Matches(/^[a-z_]{1,32}\.[a-z_]{1,31}$/, { message: 'action must be one such as container.start' })
   action?: string;
 

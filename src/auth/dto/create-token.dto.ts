@@ -6,6 +6,7 @@ import {
   IsIn,
   IsInt,
   IsOptional,
+  IsString,
   Matches,
   Max,
   Min,
@@ -19,6 +20,7 @@ const GRANTABLE: readonly RouteScope[] = ['read', 'write', 'admin'];
 export class CreateTokenDto {
   @ApiProperty({ example: 'laptop', minLength: 1, maxLength: 64, description: 'A name to recognise the token by.' })
   // Printable, and no blank at either end: \p{C} is control, format and unassigned characters, lone surrogates among them.
+  @IsString()
   @Matches(/^(?![\s])[^\p{C}]{1,64}(?<![\s])$/u, { message: 'must be 1 to 64 printable characters' })
   readonly name: string;
 
@@ -28,13 +30,15 @@ export class CreateTokenDto {
     description: 'At most what the calling token holds. By default read and write, as far as it holds them.',
   })
   @ValidateIf((dto: CreateTokenDto) => dto.scopes !== undefined)
-  @IsArray({ message: 'must be a list' })
+  @IsArray({ message: 'must be an array' })
   @ArrayNotEmpty({ message: 'must not be empty' })
   @ArrayUnique({ message: 'must not name a scope twice' })
   @IsIn(GRANTABLE, { each: true, message: `must be of ${GRANTABLE.join(', ')}` })
   readonly scopes?: RouteScope[];
 
   @ApiPropertyOptional({
+    type: 'integer',
+    nullable: true,
     minimum: 1,
     maximum: 3650,
     example: 90,

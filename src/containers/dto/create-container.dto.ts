@@ -19,6 +19,7 @@ export class CreateContainerDto {
 
   @ApiPropertyOptional({ example: 'dev-environment', description: `${CONTAINER_NAME_RULE}; made up if absent` })
   @IsOptional()
+  @IsString()
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
   name?: string;
 

@@ -15,16 +15,20 @@ export function IsEnvironment(options: ValidationOptions = {}): PropertyDecorato
       name: 'isEnvironment',
       target: target.constructor,
       propertyName: String(property),
-      options: { message: RULE, ...options },
+      options: { message: ({ value }) => (isObject(value) ? RULE : 'must be an object'), ...options },
       validator: { validate: isEnvironment },
     });
   };
 }
 
 function isEnvironment(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  if (!isObject(value)) return false;
   const variables = Object.entries(value);
   return variables.length <= MAX_VARIABLES && variables.every(([name, text]) => NAME.test(name) && isValue(text));
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isValue(text: unknown): boolean {

@@ -1,6 +1,6 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
-import { IsIn, IsInt, IsOptional, Matches, Max, Min } from 'class-validator';
+import { IsIn, IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
 import { integerFromQuery } from '../../http';
 import { CONTAINER_NAME, CONTAINER_NAME_RULE } from './container-name';
 import { LISTED_STATUSES, type ListedStatus } from './listed-container-view';
@@ -19,6 +19,7 @@ export class ListContainersDto {
 
   @ApiPropertyOptional({ description: 'the exact name' })
   @IsOptional()
+  @IsString()
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
   name?: string;
 
@@ -32,6 +33,7 @@ export class ListContainersDto {
 
   @ApiPropertyOptional({ description: '`next_cursor` of the page before' })
   @IsOptional()
+  @IsString()
   @Matches(/^[A-Za-z0-9_-]{1,128}$/, { message: 'cursor must be a next_cursor of an earlier answer' })
   cursor?: string;
 }

@@ -1,10 +1,11 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { IsInt, Matches } from 'class-validator';
+import { IsInt, IsString, Matches } from 'class-validator';
 import { CONTAINER_NAME, CONTAINER_NAME_RULE } from './container-name';
 
 /** Body of `PATCH /api/containers/:id`; all four are required. */
 export class UpdateContainerDto {
   @ApiProperty({ example: 'production-api', description: CONTAINER_NAME_RULE })
+  @IsString()
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
   name: string;
 
