@@ -3,6 +3,7 @@ import { ApiAcceptedResponse, ApiBearerAuth, ApiOkResponse, ApiOperation, ApiTag
 import type { FastifyReply } from 'fastify';
 import { AgentDeletedView, AgentStoppedView, AgentView } from '../agents';
 import { Audited, CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { ConnectionEnd } from '../http';
 import { ContainersService } from './containers.service';
 import { ApiContainerById } from './dto/api-container-by-id';
 import { ApiFaults } from './dto/api-faults';
@@ -83,13 +84,20 @@ export class ContainersController {
   @Scopes('read')
   @ApiOperation({ summary: 'Wait until a container has a status' })
   @ApiOkResponse({ type: ContainerView })
-  @ApiContainerById('invalid_parameters', 'status_not_reached', 'status_unreachable')
+  @ApiContainerById(
+    'invalid_parameters',
+    'status_not_reached',
+    'status_unreachable',
+    'rate_limit_exceeded',
+    'too_many_connections',
+  )
   wait(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
     @Query() { status, timeout = DEFAULT_WAIT_SECONDS }: WaitContainerDto,
+    @ConnectionEnd() signal: AbortSignal,
   ): Promise<ContainerView> {
-    return this.statusWait.until(caller, id, { status, timeoutMs: timeout * 1000 });
+    return this.statusWait.until(caller, id, { status, timeoutMs: timeout * 1000, signal });
   }
 
   @Post(':id/start')

@@ -10,11 +10,28 @@ import { containerView, ContainerView } from './dto/container-view';
 import { reachableStatuses } from './reachable-statuses';
 
 /**
+ * How many waits one user may have at a time in one process, as of sockets and streams: each holds a connection and a
+ * subscription, and reads the row at every event of its container.
+ */
+const MOST_WAITS_PER_USER = 50;
+
+/** What is waited for, and for how long. */
+export interface WaitOptions {
+  readonly status: ContainerStatus;
+  /** How long to wait at most. */
+  readonly timeoutMs: number;
+  /** Aborted when nobody waits for the answer any more. */
+  readonly signal?: AbortSignal;
+}
+
+/**
  * Waits for a container's status, woken by the events that tell of its changes, whichever process made them, and by the ends of
  * operations: one that fails may change nothing, and then the status does not come.
  */
 @Injectable()
 export class StatusWait {
+  private readonly waits = new WaitsByUser();
+
   constructor(
     private readonly containers: ContainersService,
     private readonly feed: EventFeed,
@@ -23,18 +40,24 @@ export class StatusWait {
   ) {}
 
   /**
-   * @param options.timeoutMs how long to wait at most
-   * @throws DomainError `status_not_reached` when the time is over; `status_unreachable` as soon as it takes another request for
-   * the status to come, also when the container is deleted meanwhile; `container_not_found`
+   * @throws DomainError `status_not_reached` when the time is over or the wait is aborted; `status_unreachable` as soon as it
+   * takes another request for the status to come, also when the container is deleted meanwhile; `container_not_found`;
+   * `too_many_connections`
    */
-  async until(
-    caller: Caller,
-    id: string,
-    options: { status: ContainerStatus; timeoutMs: number },
-  ): Promise<ContainerView> {
+  async until(caller: Caller, id: string, options: WaitOptions): Promise<ContainerView> {
+    const leave = this.waits.enter(caller.userId, Date.now() + options.timeoutMs);
+    try {
+      return await this.wait(caller, id, options);
+    } finally {
+      leave();
+    }
+  }
+
+  private async wait(caller: Caller, id: string, options: WaitOptions): Promise<ContainerView> {
     const deadline = Date.now() + options.timeoutMs;
     const found = await this.containers.find(caller, id);
     const wake = new Wake();
+    options.signal?.addEventListener('abort', () => wake.now(), { once: true });
     const stopListening = this.signals.on('container_released', ({ containerId }) => {
       if (containerId === found.id) wake.now();
     });
@@ -53,7 +76,7 @@ export class StatusWait {
           return containerView(row, { now: this.clock.now(), sessionEnd: caller.sessionExpiresAt });
         }
         if (!reachableStatuses(row).has(options.status)) throw unreachable(row.status);
-        if (Date.now() >= deadline) {
+        if (Date.now() >= deadline || options.signal?.aborted) {
           throw new DomainError('status_not_reached', { fields: { status: row.status } });
         }
         await wake.within(deadline - Date.now());
@@ -98,5 +121,30 @@ class Wake {
     }
     clearTimeout(timer);
     this.called = false;
+  }
+}
+
+/** Who waits at present, and until when at most. */
+class WaitsByUser {
+  private readonly deadlines = new Map<string, Set<{ readonly at: number }>>();
+
+  /**
+   * Counts one more, from its first moment: many that come at once are not all let in.
+   *
+   * @returns what ends it
+   * @throws DomainError `too_many_connections`, which tells when the first of the user's waits is over
+   */
+  enter(userId: string, at: number): () => void {
+    const deadlines = this.deadlines.get(userId) ?? new Set();
+    if (deadlines.size >= MOST_WAITS_PER_USER) {
+      const first = Math.min(...[...deadlines].map((each) => each.at));
+      throw new DomainError('too_many_connections', { retryAfter: (first - Date.now()) / 1000 });
+    }
+    const own = { at };
+    this.deadlines.set(userId, deadlines.add(own));
+    return () => {
+      deadlines.delete(own);
+      if (deadlines.size === 0) this.deadlines.delete(userId);
+    };
   }
 }

@@ -1,6 +1,7 @@
 export { accessLog } from './access-log';
 export { headersOf } from './client-error';
 export { ClientAddress } from './client-address';
+export { ConnectionEnd } from './connection-end.decorator';
 export { Draining } from './draining';
 export { ErrorResponse } from './error-response.dto';
 export { createHttpAdapter } from './http-adapter';

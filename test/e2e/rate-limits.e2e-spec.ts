@@ -1,5 +1,6 @@
 import { SMALL, testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
+import { eventually } from '../support/eventually';
 import { FakeEngine } from '../support/fake-engine';
 import { guessedToken, type HttpAnswer, type HttpCall, httpCall } from '../support/http-call';
 import { SocketClient } from '../support/socket-server';
@@ -290,6 +291,82 @@ describe('RATE_LIMIT_REFUSALS_PER_MINUTE', () => {
     expectRefused(await guess(), 3);
     clients.push(await new SocketClient(berth.url, { token: user.token }).connected());
     for (const { socket } of clients) socket.close();
+  });
+});
+
+describe('waits', () => {
+  const MOST = 50;
+  const open: AbortController[] = [];
+
+  beforeEach(() => start({}));
+  afterEach(() => {
+    for (const each of open.splice(0)) each.abort();
+  });
+
+  /** The statuses that have come; those that wait have none. */
+  function wait(
+    n: number,
+    { path, token, method = 'GET' }: { path: string; token: string; method?: string },
+  ): { answers: Response[]; hangUp: () => void } {
+    const answers: Response[] = [];
+    const client = new AbortController();
+    open.push(client);
+    const headers = { authorization: `Bearer ${token}` };
+    for (let asked = 0; asked < n; asked += 1) {
+      fetch(`${berth.url}${path}`, { method, headers, signal: client.signal }).then(
+        (answer) => answers.push(answer),
+        () => undefined,
+      );
+    }
+    return { answers, hangUp: () => client.abort() };
+  }
+
+  async function path(of: TestUser, status = 'stopped'): Promise<string> {
+    return `/api/containers/${(await of.api.running()).db_id}/wait?status=${status}&timeout=60`;
+  }
+
+  it('must be so many of a user at a time, and say when the next may come', async () => {
+    const waiting = await path(user);
+    const token = await tokenOf(user);
+    const { answers } = wait(MOST - 1, { path: waiting, token: user.token });
+    const last = wait(4, { path: waiting, token });
+    await eventually(() => expect([...answers, ...last.answers]).toHaveLength(3));
+    for (const answer of [...answers, ...last.answers]) {
+      expect(answer.status).toBe(429);
+      expect(await answer.json()).toEqual({
+        error: 'too many connections',
+        code: 'too_many_connections',
+        request_id: answer.headers.get('x-request-id'),
+      });
+      const seconds = Number(answer.headers.get('retry-after'));
+      expect(seconds).toBeGreaterThan(30);
+      expect(seconds).toBeLessThanOrEqual(60);
+    }
+    // Nobody else is held up, and nothing else of this user.
+    const other = await berth.user();
+    const running = await path(other, 'running');
+    expect((await call(running, { token: other.token })).status).toBe(200);
+    expect((await me()).status).toBe(200);
+    // What ends a wait makes room for others.
+    const id = waiting.split('/')[3] ?? '';
+    expect((await user.api.stop(id)).status).toBe(200);
+    await eventually(() => expect([...answers, ...last.answers]).toHaveLength(MOST + 3));
+    expect((await call(waiting, { token })).status).toBe(200);
+  });
+
+  it('must end with their connections', async () => {
+    const waiting = await path(user);
+    const first = wait(MOST, { path: waiting, token: user.token });
+    await eventually(async () => expect((await call(waiting, { token: user.token, hangUpMs: 500 })).status).toBe(429));
+    expect(first.answers).toEqual([]);
+    first.hangUp();
+    const id = waiting.split('/')[3] ?? '';
+    const look = (): Promise<HttpAnswer> =>
+      call(`/api/containers/${id}/wait?status=stopped&timeout=0`, { token: user.token });
+    await eventually(async () => {
+      const answers = await Promise.all(Array.from({ length: MOST }, look));
+      expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([408]));
+    });
   });
 });
 

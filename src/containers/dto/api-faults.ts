@@ -41,6 +41,11 @@ const FAULTS = {
     fields: { operation: 'update' },
     retryAfter: true,
   },
+  rate_limit_exceeded: { when: 'of the same user; Retry-After says when to try again', retryAfter: true },
+  too_many_connections: {
+    when: 'one user may have 50 waits at a time to one server process; Retry-After says when the first of them is over',
+    retryAfter: true,
+  },
   start_failed: failed(
     'docker_unavailable',
     'docker_changed',
