@@ -92,7 +92,7 @@ export class Database implements OnApplicationShutdown {
       }
     };
     const result = this.gate
-      ? await this.gate.transaction((query) => this.immediate(query, () => run(this.dataSource.manager)))
+      ? await this.gate.transaction(() => run(this.dataSource.manager))
       : // oxlint-disable-next-line berth/own-transaction -- the one place that may
         await this.dataSource.transaction(run);
     // Outside the transaction's context: what listens may query the database itself.
@@ -130,7 +130,7 @@ export class Database implements OnApplicationShutdown {
   }
 
   private get reader(): BetterSqlite3.Database {
-    this.ownReader ??= new BetterSqlite3(String(this.dataSource.options.database), { readonly: true });
+    this.ownReader ??= new BetterSqlite3(String(this.dataSource.options.database), { readonly: true, timeout: 0 });
     return this.ownReader;
   }
 
@@ -138,18 +138,5 @@ export class Database implements OnApplicationShutdown {
     const transaction = this.current.getStore();
     // Work that outlives its transaction is outside of it.
     return transaction?.open ? transaction : undefined;
-  }
-
-  /** IMMEDIATE: a deferred transaction that turns writer later fails with SQLITE_BUSY instead of waiting. */
-  private async immediate<T>(query: (sql: string) => Promise<unknown>, work: () => Promise<T>): Promise<T> {
-    await query('BEGIN IMMEDIATE');
-    try {
-      const result = await work();
-      await query('COMMIT');
-      return result;
-    } catch (error) {
-      await query('ROLLBACK');
-      throw error;
-    }
   }
 }

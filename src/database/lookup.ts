@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import BetterSqlite3 from 'better-sqlite3';
 import DataLoader from 'dataloader';
 import type { Pool } from 'pg';
+import { untilFree } from './query-gate';
 
 /** A query for one row by a key, whose text never changes. */
 export interface LookupQuery {
@@ -50,9 +51,7 @@ function together(ask: (keys: readonly string[]) => Promise<(readonly unknown[] 
  */
 export function sqliteLookup(reader: BetterSqlite3.Database, query: LookupQuery): Lookup {
   const statement = reader.prepare<[string], unknown[]>(lookupSql(query, '= ?')).raw();
-  // The driver is synchronous; what it throws is still a rejection.
-  // oxlint-disable-next-line typescript/require-await
-  return together(async (keys) => keys.map((key) => statement.get(key) ?? null));
+  return together((keys) => untilFree(() => keys.map((key) => statement.get(key) ?? null)));
 }
 
 /** One prepared query for all keys, as most of what a query costs is per query, on both ends. */

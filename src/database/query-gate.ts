@@ -1,24 +1,86 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Mutex } from 'async-mutex';
+import type BetterSqlite3 from 'better-sqlite3';
 import { DataSource, QueryRunner } from 'typeorm';
+import type { BetterSqlite3Driver } from 'typeorm/driver/better-sqlite3/BetterSqlite3Driver';
 
 /** Lets one query or one whole transaction at a time through to SQLite's only connection. */
 export interface QueryGate {
-  /** Runs `work` with the connection to itself; `query` is the way past the gate for its holder. */
-  transaction<T>(work: (query: (sql: string) => Promise<unknown>) => Promise<T>): Promise<T>;
+  /** Runs `work` as a transaction that has the connection to itself. */
+  transaction<T>(work: () => Promise<T>): Promise<T>;
+}
+
+/** How long a lock that another program holds is waited for, in milliseconds. */
+const PATIENCE_MS = 5_000;
+const SHORTEST_PAUSE_MS = 5;
+const LONGEST_PAUSE_MS = 100;
+
+/**
+ * Repeats what another program's lock keeps from being done. SQLite itself would wait within the call, in which the whole process
+ * stands still. What fails with SQLITE_BUSY has done nothing.
+ *
+ * @throws the driver's SQLITE_BUSY once the time is over
+ */
+export async function untilFree<T>(work: () => T | Promise<T>): Promise<T> {
+  const deadline = performance.now() + PATIENCE_MS;
+  for (let pause = SHORTEST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isBusy(error) || performance.now() >= deadline) throw error;
+      await delay(pause);
+    }
+  }
 }
 
 /**
  * Puts a gate before the single query runner that TypeORM has for better-sqlite3. Without it, queries of other requests
- * interleave with an open transaction: they are acknowledged, and vanish when it rolls back.
+ * interleave with an open transaction: they are acknowledged, and vanish when it rolls back. Whoever waits for another program's
+ * lock waits before the gate, so that reads go on.
  *
  * @param inTransaction whether the calling context holds the gate already
  */
 export function gateQueries(dataSource: DataSource, inTransaction: () => boolean): QueryGate {
   const mutex = new Mutex();
   const runner: QueryRunner = dataSource.createQueryRunner();
+  const connection = (dataSource.driver as BetterSqlite3Driver).databaseConnection as BetterSqlite3.Database;
+  connection.pragma('busy_timeout = 0');
   const ungated = runner.query.bind(runner);
   const gated = (...call: Parameters<QueryRunner['query']>): Promise<unknown> =>
-    inTransaction() ? ungated(...call) : mutex.runExclusive<unknown>(() => ungated(...call));
+    inTransaction() ? ungated(...call) : untilFree(() => mutex.runExclusive<unknown>(() => ungated(...call)));
   runner.query = gated as QueryRunner['query'];
-  return { transaction: (work) => mutex.runExclusive(() => work((sql) => ungated(sql))) };
+
+  /** IMMEDIATE: a deferred transaction that turns writer later fails with SQLITE_BUSY instead of waiting. */
+  async function begin(): Promise<() => void> {
+    const leave = await mutex.acquire();
+    try {
+      await ungated('BEGIN IMMEDIATE');
+      return leave;
+    } catch (error) {
+      leave();
+      throw error;
+    }
+  }
+
+  return {
+    transaction: async (work) => {
+      const leave = await untilFree(begin);
+      try {
+        const result = await work();
+        await ungated('COMMIT');
+        return result;
+      } catch (error) {
+        // A full disk, for one, has made SQLite roll back by itself.
+        if (connection.inTransaction) await ungated('ROLLBACK');
+        throw error;
+      } finally {
+        leave();
+      }
+    },
+  };
+}
+
+function isBusy(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' && code.startsWith('SQLITE_BUSY');
 }
