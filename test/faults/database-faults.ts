@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { httpCall } from '../support/http-call';
 import { controlService } from './fault-control';
-import { type Actions, InVain, type Parts } from './fault-injector';
+import { type Actions, InVain, LOCKS_HELD, type Parts } from './fault-injector';
 import type { Member } from './faulty-cluster';
 
 type PostgresFault =
@@ -35,7 +35,7 @@ export function databaseFaults(parts: Parts): Actions<PostgresFault> {
     redis_kill: restart('redis', 'kill'),
     database_silent: () => {
       const member = parts.cluster.pick(parts.random);
-      return turns.take(member.name, () => silence(member, parts));
+      return turns.take(LOCKS_HELD, () => turns.take(member.name, () => silence(member, parts)));
     },
     row_locked: () => lockRow(parts),
   };

@@ -23,6 +23,8 @@ describe('what an answer may be', () => {
     ['start', { status: 503, code: 'database_busy' }, ['database_busy'], false],
     ['start', NO_IMAGE, [], false],
     ['start', NO_IMAGE, ['docker_emptied'], true],
+    ['start', { status: 500, code: 'docker_changed' }, [], false],
+    ['start', { status: 500, code: 'docker_changed' }, ['docker_emptied'], true],
     ['create', BUSY, ['database_busy'], true],
     ['restore', BUSY, ['database_busy'], true],
     ['restore', UNAVAILABLE, ['docker_emptied'], false],

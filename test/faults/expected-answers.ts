@@ -33,8 +33,8 @@ const WRITES: readonly Verb[] = [...OPERATIONS, 'create', 'restore'];
 /** What Docker's faults, and other processes' claims on what a dead one held, may do to an operation. */
 const UNDER_FAULTS = ['500 docker_unavailable', '500 docker_error', '500 start_refused', '500 claim_lost'];
 
-/** What else may become of an operation on a Docker that has lost its images. */
-const WITHOUT_IMAGES = ['500 image_not_found', '500 image_unavailable'];
+/** What else may become of an operation on a Docker without its data: before it is found out, and after. */
+const WITHOUT_DATA = ['500 image_not_found', '500 image_unavailable', '500 docker_changed'];
 
 interface Answer {
   readonly status: number;
@@ -53,7 +53,7 @@ export function isExpected(verb: Verb, answer: Answer, excuses: ReadonlySet<Excu
   const words = typeof code === 'string' ? `${String(status)} ${code}` : String(status);
   if (EXPECTED[verb].includes(words)) return true;
   if (OPERATIONS.includes(verb) && UNDER_FAULTS.includes(words)) return true;
-  if (OPERATIONS.includes(verb) && excuses.has('docker_emptied') && WITHOUT_IMAGES.includes(words)) return true;
+  if (OPERATIONS.includes(verb) && excuses.has('docker_emptied') && WITHOUT_DATA.includes(words)) return true;
   if (excuses.has('database_down') && status === 500) return true;
   // Nobody who only reads waits for a lock.
   const mayBeBusy = excuses.has('database_down') || (excuses.has('database_busy') && WRITES.includes(verb));

@@ -34,6 +34,9 @@ export class InVain extends Error {
   override readonly name = 'InVain';
 }
 
+/** The subject of faults that leave locks of live processes in the database; to be taken before any other. */
+export const LOCKS_HELD = 'locks';
+
 /** What is being started again is not ended meanwhile: one fault after the other for each subject. */
 export class Turns {
   private readonly last = new Map<string, Promise<unknown>>();

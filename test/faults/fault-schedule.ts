@@ -9,8 +9,10 @@ export type Times<F extends string> = Readonly<Record<F, number>>;
  */
 export const CLUSTER_FAULTS = {
   process_kill: 20,
+  process_pause: 8,
   docker_restart: 2,
   docker_kill: 2,
+  docker_emptied: 1,
   docker_outage: 8,
   docker_connections_cut: 8,
   docker_starts_refused: 8,
@@ -18,6 +20,7 @@ export const CLUSTER_FAULTS = {
   postgres_restart: 2,
   postgres_kill: 2,
   database_silent: 4,
+  row_locked: 8,
   redis_restart: 2,
   redis_kill: 2,
   container_kill: 20,

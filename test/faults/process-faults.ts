@@ -1,12 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { HeldClaim } from './database-view';
-import { type Actions, InVain, type Parts } from './fault-injector';
+import type { Excuses } from './excuses';
+import { type Actions, InVain, LOCKS_HELD, type Parts } from './fault-injector';
 import type { Member } from './faulty-cluster';
 
 /** From which a process is known to be in a transaction that holds the row of a user. */
 const LOCKS = /UPDATE "users"|FOR UPDATE(?! SKIP)/;
 /** How long a process that does nothing at all is waited for to be in one. */
-const LOCKS_WITHIN_MS = 10_000;
+const LOCKS_WITHIN_MS = 20_000;
 /** Beyond the term of a claim, some of them. */
 const PAUSES_MS = [3_000, 15_000, 40_000];
 
@@ -23,9 +24,10 @@ export function processFaults(parts: Parts): Actions<'process_kill' | 'process_p
     process_kill: () => processKill(parts),
     process_pause: () => {
       const member = cluster.pick(random);
-      return turns.take(member.name, () => pauseProcess(member, parts));
+      return turns.take(LOCKS_HELD, () => turns.take(member.name, () => pauseProcess(member, parts)));
     },
-    process_clock_back: () => turns.take('clock', () => setClocksBack(parts)),
+    // Nothing else may be what keeps claims from being taken over.
+    process_clock_back: () => turns.take(LOCKS_HELD, () => turns.take('postgres', () => setClocksBack(parts))),
   };
 }
 
@@ -50,11 +52,17 @@ async function mustBeTakenOver({ name }: Member, { database, excuses, journal }:
   const before = await database.claims().catch(() => []);
   await delay(TAKEN_OVER_WITHIN_MS);
   const after = await database.claims().catch(() => []);
-  const wasAway = excuses.since(since, { member: '', user: '' }).size > 0;
+  const wasAway = isDisturbed(excuses, since);
   const left = leftAlone(before, after);
   journal.note('takeover', wasAway ? 'not looked at' : 'looked at', { member: name, held: before.length });
   if (wasAway || left.length === 0) return;
   journal.complain(`${name} died, and ${String(TAKEN_OVER_WITHIN_MS)} ms later there is still ${JSON.stringify(left)}`);
+}
+
+/** Whether claims may have stayed for a reason: the database was away, or a live process stood still. */
+function isDisturbed(excuses: Excuses, since: number): boolean {
+  const excused = excuses.since(since, { member: '', user: '' });
+  return excused.has('database_down') || excused.has('database_busy');
 }
 
 /** Claims that nobody has ended or renewed. */
@@ -105,7 +113,8 @@ async function caughtInTransaction({ database, process: server }: Member): Promi
 
 /** The machine's clock steps back, in the moment in which a process dies; claims of before lie far ahead then. */
 async function setClocksBack(parts: Parts): Promise<string> {
-  const { cluster, random, turns } = parts;
+  const { cluster, random, turns, excuses } = parts;
+  while (isDisturbed(excuses, Date.now())) await delay(500);
   const member = random.pick(cluster.members);
   const set = (offsetMs: number): void => {
     for (const { clock } of cluster.members) clock.set(offsetMs);

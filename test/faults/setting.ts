@@ -47,9 +47,12 @@ export const SIZES = [
   { memory_mb: 512, cpu_shares: 1000, disk_mb: 2048 },
 ] as const;
 
-/** Short terms, so that recovery happens during the run and not after it. */
+/**
+ * Short terms, so that recovery happens during the run and not after it. That of a claim is the usual one: what a process held
+ * that died is taken over long before its end.
+ */
 export const TERMS = {
-  OPERATION_CLAIM_SECONDS: '6',
+  OPERATION_CLAIM_SECONDS: '30',
   OPERATION_WAIT_SECONDS: '10',
   SWEEP_INTERVAL_SECONDS: '4',
   ORPHAN_GRACE_SECONDS: '2',
