@@ -1,5 +1,6 @@
 import { Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import {
+  ApiBadRequestResponse,
   ApiNotFoundResponse,
   ApiOkResponse,
   ApiOperation,
@@ -30,6 +31,7 @@ export class AdminContainersController {
   @Audited('container.stop')
   @ApiOperation({ summary: "Stop anybody's container" })
   @ApiOkResponse({ type: ContainerStoppedView })
+  @ApiBadRequestResponse({ description: 'id is ambiguous: several containers have an id that begins like this.' })
   @ApiNotFoundResponse({ description: 'container not found: there is none of this id, or it is deleted.' })
   stop(@Param('id') id: string): Promise<ContainerStoppedView> {
     return this.containers.stop(id);

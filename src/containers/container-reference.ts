@@ -1,11 +1,23 @@
-/** What a client may put where `:id` stands. */
+/** What names one container or agent. */
 export type ContainerReference =
   | { readonly kind: 'database_id'; readonly id: string }
   | { readonly kind: 'docker_id'; readonly id: string }
   | { readonly kind: 'docker_short_id'; readonly id: string }
   | { readonly kind: 'agent'; readonly id: string };
 
+/** The beginning of a database id: it names a container where no other of the user's begins alike. */
+export interface IdBeginning {
+  readonly kind: 'database_id_beginning';
+  /** The least id that begins like this, and the greatest. They compare alike in every collation of a database. */
+  readonly from: string;
+  readonly to: string;
+}
+
 const UUID = '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}';
+const WHOLE_UUID = new RegExp(`^${UUID}$`);
+const LEAST = '00000000-0000-0000-0000-000000000000';
+const GREATEST = LEAST.replaceAll('0', 'f');
+const SHORTEST_BEGINNING = 8;
 const FORMS = [
   ['database_id', new RegExp(`^(${UUID})$`)],
   ['docker_id', /^([0-9a-f]{64})$/],
@@ -19,11 +31,21 @@ export function agentIdOf(text: string): string | null {
   return reference?.kind === 'agent' ? reference.id : null;
 }
 
-/** @returns null for what can be no id of ours, so that it never reaches the database */
-export function parseContainerReference(text: string): ContainerReference | null {
+/**
+ * What a client may put where `:id` stands.
+ *
+ * @returns null for what can be no id of ours, so that it never reaches the database
+ */
+export function parseContainerReference(text: string): ContainerReference | IdBeginning | null {
   for (const [kind, form] of FORMS) {
     const id = form.exec(text.toLowerCase())?.[1];
     if (id !== undefined) return { kind, id };
   }
-  return null;
+  return parseBeginning(text.toLowerCase());
+}
+
+function parseBeginning(text: string): IdBeginning | null {
+  const from = text + LEAST.slice(text.length);
+  if (text.length < SHORTEST_BEGINNING || !WHOLE_UUID.test(from)) return null;
+  return { kind: 'database_id_beginning', from, to: text + GREATEST.slice(text.length) };
 }

@@ -5,7 +5,7 @@ import { Database, isUniqueViolation } from '../database';
 import { DomainError } from '../errors';
 import { EventDraft, EventLog } from '../events';
 import { ContainerLookup } from './container-lookup';
-import type { ContainerReference } from './container-reference';
+import { type ContainerReference, parseContainerReference } from './container-reference';
 import { ContainerStatus, Operation, STATUS_TRANSITIONS } from './container-state';
 import { ContainerEntity, type ContainerRow } from './container.entity';
 import { DockerIdEntity } from './docker-id.entity';
@@ -65,6 +65,30 @@ export class ContainerRepository {
   async find(reference: ContainerReference): Promise<ContainerRow | null> {
     if (reference.kind === 'agent') return null;
     return this.lookup.find(reference);
+  }
+
+  /**
+   * What a client's text names, wholly: a beginning is completed, first among the containers of `userId`, where one is given;
+   * whoever else has one that begins alike is not in the way.
+   *
+   * @param scope.deleted also among those that are deleted and not yet purged
+   * @returns null where it names nothing
+   * @throws DomainError `ambiguous_id`
+   */
+  async resolve(text: string, scope: { userId?: string; deleted?: true } = {}): Promise<ContainerReference | null> {
+    const reference = parseContainerReference(text);
+    if (reference?.kind !== 'database_id_beginning') return reference;
+    const alike = await this.database.manager
+      .createQueryBuilder(ContainerEntity, 'c')
+      .withDeleted()
+      .select(['c.id', 'c.userId'])
+      .where('c.id BETWEEN :from AND :to', reference)
+      .andWhere(scope.deleted ? 'c.purgedAt IS NULL' : 'c.deletedAt IS NULL')
+      .getMany();
+    const own = scope.userId === undefined ? alike : alike.filter(({ userId }) => userId === scope.userId);
+    if (own.length > 1) throw new DomainError('ambiguous_id');
+    const id = (own[0] ?? alike[0])?.id;
+    return id === undefined ? null : { kind: 'database_id', id };
   }
 
   async findById(id: string): Promise<ContainerRow | null> {

@@ -13,7 +13,7 @@ import { RoleCatalog } from '../roles';
 import { TiersService } from '../tiers';
 import { assertOwner } from './assert-owner';
 import { assertSession } from './assert-session';
-import { agentIdOf, parseContainerReference } from './container-reference';
+import { agentIdOf } from './container-reference';
 import type { ContainerRow } from './container.entity';
 import { ContainerRepository } from './container.repository';
 import { DeletedContainers } from './deleted-containers';
@@ -56,7 +56,7 @@ const NOT_RUNNING: readonly EngineErrorCode[] = ['container_not_found', 'contain
 
 /**
  * A user's containers: what the REST API offers, for other modules as well. Ids may be in any form that the API takes.
- * All methods throw {@link DomainError}: `container_not_found`, `not_authorized`, and what they name themselves.
+ * All methods throw {@link DomainError}: `container_not_found`, `ambiguous_id`, `not_authorized`, and what they name themselves.
  */
 @Injectable()
 export class ContainersService {
@@ -189,7 +189,7 @@ export class ContainersService {
    * @throws DomainError `name_taken`, `container_limit_reached`, `guest_session_expired`, `operation_in_progress`
    */
   async restore(caller: Caller, id: string): Promise<answer.ContainerRestoredView> {
-    const reference = parseContainerReference(id);
+    const reference = await this.repository.resolve(id, { userId: caller.userId, deleted: true });
     if (reference?.kind === 'agent') return this.agents.refuse(caller, reference.id);
     if (!reference) throw new DomainError('container_not_found');
     return answer.restored(await this.restoration.restore(caller, reference));
@@ -247,10 +247,10 @@ export class ContainersService {
   /**
    * The row behind any form of a container's id.
    *
-   * @throws DomainError `container_not_found`, `agent_not_found`, `not_authorized`, and `invalid_parameters` for an agent's id
+   * @throws DomainError `container_not_found`, `ambiguous_id`, `agent_not_found`, `not_authorized`, and `invalid_parameters` for an agent's id
    */
   async find(caller: Pick<Caller, 'userId'>, id: string): Promise<ContainerRow> {
-    const reference = parseContainerReference(id);
+    const reference = await this.repository.resolve(id, { userId: caller.userId });
     if (reference?.kind === 'agent') return this.agents.refuse(caller, reference.id);
     const row = reference && (await this.repository.find(reference));
     if (!row) throw new DomainError('container_not_found');

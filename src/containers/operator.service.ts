@@ -4,7 +4,6 @@ import { EngineError } from '../docker';
 import { DomainError } from '../errors';
 import { type Page, readPage } from '../http';
 import { noteSubject } from './assert-owner';
-import { parseContainerReference } from './container-reference';
 import { ContainerRepository } from './container.repository';
 import { DeletedContainers } from './deleted-containers';
 import { ContainerStoppedView, stopped } from './dto/container-answers';
@@ -53,9 +52,9 @@ export class ContainersOperator {
     return { ...page, items };
   }
 
-  /** @throws DomainError `container_not_found`, `stop_failed`, `operation_in_progress` */
+  /** @throws DomainError `container_not_found`, `ambiguous_id`, `stop_failed`, `operation_in_progress` */
   async stop(id: string): Promise<ContainerStoppedView> {
-    const reference = parseContainerReference(id);
+    const reference = await this.repository.resolve(id);
     const row = reference && (await this.repository.find(reference));
     if (!row) throw new DomainError('container_not_found');
     noteSubject(row);

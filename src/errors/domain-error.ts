@@ -4,6 +4,7 @@
  */
 export const ERRORS = {
   invalid_parameters: { status: 400, message: 'invalid parameters' },
+  ambiguous_id: { status: 400, message: 'id is ambiguous' },
   unauthorized: { status: 401, message: 'unauthorized' },
   not_authorized: { status: 403, message: 'not authorized' },
   insufficient_permissions: { status: 403, message: 'insufficient permissions' },

@@ -144,7 +144,13 @@ describe('authorization', () => {
   // An admin may; what happens then is tested with the rest of what admins do.
   describe.each(WITH_ID.filter(([, { scope }]) => scope !== 'admin'))('%s', (route, { id, body }) => {
     it("must tell the truth about somebody else's", async () => {
-      const ofContainer = [container.db_id, container.id, container.id.slice(0, 12), agentId];
+      const ofContainer = [
+        container.db_id,
+        container.db_id.slice(0, 12),
+        container.id,
+        container.id.slice(0, 12),
+        agentId,
+      ];
       const forms = id === 'container' ? ofContainer : [tokenId];
       for (const form of forms) {
         const answer = await call(withQuery(route), bearer(stranger.token), form, body);
@@ -168,7 +174,7 @@ describe('authorization', () => {
         '-1',
         'agent:x',
       ];
-      const forms = [randomUUID(), 'a'.repeat(64), 'b'.repeat(12), ...odd];
+      const forms = [randomUUID(), randomUUID().slice(0, 12), 'a'.repeat(64), 'b'.repeat(12), ...odd];
       for (const form of forms) {
         const caller = scope === 'admin' ? await issued(['admin']) : owner.token;
         const answer = await call(withQuery(route), bearer(caller), form, body);

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { ContainerEntity } from '../../src/containers/container.entity';
 import { Database } from '../../src/database';
 import { Berth, TestUser } from '../support/berth';
@@ -96,6 +97,81 @@ describe("Rexec's own clients", () => {
         expect(listed['roles']).toContainEqual(expect.objectContaining({ name: role }));
       },
     );
+  });
+
+  describe('rexec stop, start and delete, with the id as rexec list shows it', () => {
+    const shown = (answer: HttpAnswer): string => String(answer.body['id']).slice(0, 12);
+    const create = (): Promise<HttpAnswer> => send('POST', '/api/containers', { body: { image: 'ubuntu' } });
+
+    it('must take the first 12 characters of a database id, and of a Docker id', async () => {
+      daemon.images.delete('ubuntu:24.04');
+      const created = await create();
+      const first = shown(created);
+      expect(String(created.body['db_id']).startsWith(first)).toBe(true);
+      await eventually(async () =>
+        expect((await send('GET', `/api/containers/${first}`)).body).toMatchObject({ status: 'error' }),
+      );
+      daemon.images.add('ubuntu:24.04');
+      const started = await send('POST', `/api/containers/${first}/start`);
+      expect([started.status, started.body['status']]).toEqual([200, 'running']);
+      const { body } = await send('POST', `/api/containers/${shown(started)}/stop`);
+      expect(body).toMatchObject({ id: started.body['id'], status: 'stopped' });
+      const settings = { name: 'short', memory_mb: 256, cpu_shares: 500, disk_mb: 1024 };
+      expect((await send('PATCH', `/api/containers/${first}`, { body: settings })).status).toBe(200);
+      expect((await send('DELETE', `/api/containers/${first}`)).body).toMatchObject({ name: 'short' });
+      expect((await send('POST', `/api/containers/${first}/restore`)).body).toMatchObject({ name: 'short' });
+    });
+
+    it('must take any beginning from 8 characters on, in any case, and nothing that begins no id', async () => {
+      const id = String((await create()).body['db_id']);
+      const lengths = Array.from({ length: 28 }, (_each, at) => 8 + at);
+      for (const length of lengths) {
+        const found = await send('GET', `/api/containers/${id.slice(0, length).toUpperCase()}`);
+        expect([length, found.status, found.body['db_id']]).toEqual([length, 200, id]);
+      }
+      const other = id.startsWith('0') ? 'f' : '0';
+      for (const form of [
+        id.slice(0, 7),
+        `${other}${id.slice(1, 12)}`,
+        id.replaceAll('-', '').slice(0, 16),
+        `${id}0`,
+      ]) {
+        expect([form, (await send('GET', `/api/containers/${form}`)).status]).toEqual([form, 404]);
+      }
+    });
+
+    it('must say so where two of the user’s containers begin alike, and never mind those of others', async () => {
+      const id = String((await create()).body['db_id']);
+      const beginning = id.slice(0, 12);
+      const stranger = await berth.user('free');
+      await twin(id, { userId: stranger.id });
+      expect((await send('GET', `/api/containers/${beginning}`)).body).toMatchObject({ db_id: id });
+      const visitor = await berth.user('free');
+      expect(await visitor.api.get(beginning)).toMatchObject({ status: 403, body: { code: 'not_authorized' } });
+      await twin(id, { userId: user.id, name: 'twin' });
+      for (const [method, act] of [
+        ['GET', ''],
+        ['POST', '/stop'],
+        ['POST', '/restore'],
+      ] as const) {
+        const refused = await send(method, `/api/containers/${beginning}${act}`);
+        expect([refused.status, refused.body['code']]).toEqual([400, 'ambiguous_id']);
+      }
+      const admin = await berth.user('pro', ['admin']);
+      const stop = await admin.api.call('POST', `/api/admin/containers/${beginning}/stop`);
+      expect(stop).toMatchObject({ status: 400, body: { code: 'ambiguous_id' } });
+      expect((await admin.api.call('POST', `/api/admin/containers/${id.slice(0, -1)}/stop`)).status).toBe(200);
+    });
+
+    /** Another row whose id begins like this one. */
+    async function twin(id: string, as: { userId: string; name?: string }): Promise<void> {
+      const { manager } = berth.app.get(Database);
+      const row = await manager.findOneByOrFail(ContainerEntity, { id });
+      const other = `${id.slice(0, 24)}${randomUUID().slice(24)}`;
+      const free = { operation: null, operationId: null, operationExpiresAt: null, dockerId: null };
+      const copy: ContainerEntity = Object.assign(new ContainerEntity(), row, free, as, { id: other });
+      await manager.insert(ContainerEntity, copy);
+    }
   });
 
   describe('the SDKs', () => {

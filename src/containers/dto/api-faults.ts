@@ -20,6 +20,7 @@ const failed = (...codes: readonly [string, ...string[]]): FaultDescription => (
 
 const FAULTS = {
   invalid_parameters: { when: 'a field is wrong; details says which, and what it may be' },
+  ambiguous_id: { when: "several of the user's containers have an id that begins like this" },
   insufficient_permissions: { when: 'the token lacks the scope' },
   not_authorized: { when: "the container is another user's" },
   guest_session_expired: { when: "the guest's session is over; reading, stopping and deleting go on to work" },
