@@ -62,7 +62,7 @@ describe('rate limits of two servers', () => {
     }
   }
 
-  it('must be one limit with Redis, for requests and for refusals, and hold no token there', async () => {
+  it('must be one limit with Redis, for requests, refusals and connections, and hold no token there', async () => {
     const [here, there, user] = await start({ REDIS_URL: proxy.url });
     await counting();
     const answers = await Promise.all(
@@ -98,6 +98,13 @@ describe('rate limits of two servers', () => {
       guesses.push((await httpCall((n % 2 ? here : there).url, '/api/me', guess)).status);
     }
     expect(guesses).toEqual([...Array.from({ length: LIMIT }, () => 401), 429, 429]);
+
+    const handshakes: number[] = [];
+    for (let n = 0; n < LIMIT + 2; n += 1) {
+      const path = '/socket.io/?EIO=4&transport=polling';
+      handshakes.push((await httpCall((n % 2 ? here : there).url, path, { from: '127.0.0.5' })).status);
+    }
+    expect(handshakes).toEqual([...Array.from({ length: LIMIT }, () => 200), 429, 429]);
 
     const redis = new Redis(testRedisUrl());
     const keys = await redis.keys(`berth:${instance}:*`);

@@ -151,6 +151,26 @@ describe('RATE_LIMIT_PER_MINUTE', () => {
     expect((await me()).status).toBe(200);
   });
 
+  it('must let a flood of connections make no more sessions than requests, and hold up nobody who is known', async () => {
+    expect((await me()).status).toBe(200);
+    const websocket = {
+      ...{ connection: 'Upgrade', upgrade: 'websocket' },
+      ...{ 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' },
+    };
+    // Refused before there is a WebSocket: one that is let in would not be answered like a request.
+    const flood = Array.from({ length: 300 }, (_none, n) => {
+      const isPolling = n % 2 === 0;
+      const path = `/socket.io/?EIO=4&transport=${isPolling ? 'polling' : 'websocket'}`;
+      return () => call(path, isPolling ? {} : { headers: websocket });
+    });
+    // The first four and the request above use up what the address has.
+    expect(await statuses(5, () => call('/socket.io/?EIO=4&transport=polling'))).toEqual([200, 200, 200, 200, 429]);
+    const answers = Promise.all(flood.map((ask) => ask()));
+    expect((await me()).status).toBe(200);
+    expect(new Set((await answers).map(({ status }) => status))).toEqual(new Set([429]));
+    expect((await me()).status).toBe(200);
+  });
+
   it('must count agents’ sockets for their user', async () => {
     const agent = await call('/api/agents', { method: 'POST', token: user.token, body: { name: 'desk' } });
     expect(agent.status).toBe(201);
