@@ -17,6 +17,9 @@ let lists = 0;
 const runtimes = { runsc: { path: 'runsc', runtimeArgs: ['--overlay2=none'] } };
 const info = () => ({ Runtimes: runtimes, Driver: 'memory', DriverStatus: [], SystemTime: new Date().toISOString() });
 
+/** Of the one image that everything is of. */
+const IMAGE_ID = `sha256:${'0'.repeat(64)}`;
+
 function tell(container, action, attributes = {}) {
   const nano = Date.now() * 1e6;
   const Actor = { ID: container.id, Attributes: { ...container.body.Labels, ...attributes } };
@@ -36,7 +39,8 @@ const run = (container) => Object.assign(container, { state: 'running', startedA
 const inspected = ({ id, name, body, state, startedAt }) => ({
   Id: id,
   Name: `/${name}`,
-  State: { Status: state, StartedAt: startedAt, ExitCode: 0, OOMKilled: false },
+  Image: IMAGE_ID,
+  State: { Status: state, Running: state === 'running', StartedAt: startedAt, ExitCode: 0, OOMKilled: false },
   HostConfig: { Runtime: body.HostConfig?.Runtime ?? 'runsc' },
   NetworkSettings: { Networks: { [body.HostConfig?.NetworkMode ?? 'bridge']: { IPAddress: '172.20.0.2' } } },
 });
@@ -46,7 +50,7 @@ const listed = ({ id, name, body, created, state }) => ({
   Id: id,
   Names: [`/${name}`],
   Image: body.Image,
-  ImageID: `sha256:${'0'.repeat(64)}`,
+  ImageID: IMAGE_ID,
   Command: 'sleep infinity',
   Created: Math.floor(created / 1000),
   Ports: [],
@@ -72,7 +76,7 @@ const routes = [
       return [201, { Id: networks.get(body.Name).Id }];
     },
   ],
-  ['GET', /^\/images\/(.+)\/json$/, () => [200, { Id: 'sha256:0' }]],
+  ['GET', /^\/images\/(.+)\/json$/, () => [200, { Id: IMAGE_ID }]],
   ['GET', /^\/volumes$/, () => [200, { Volumes: [...volumes.values()] }]],
   [
     'POST',

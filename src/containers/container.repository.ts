@@ -234,9 +234,9 @@ export class ContainerRepository {
   }
 
   /** Tells of an operation that goes on, which changes nothing. @throws ClaimLostError: then nothing is told */
-  async tell(row: ContainerRow, event: EventDraft): Promise<void> {
+  async tell(row: ContainerRow, events: readonly EventDraft[]): Promise<void> {
     await this.database.runInTxLocking(row.userId, async () => {
-      await this.eventLog.append({ userId: row.userId, drafts: [event] });
+      await this.eventLog.append({ userId: row.userId, drafts: events });
       const held = this.live().andWhere('c.id = :id AND c.operationId = :operationId', row);
       if ((await held.getCount()) === 0) throw new ClaimLostError(`container ${row.id} is held by another operation`);
     });

@@ -121,7 +121,7 @@ describe('an operation that meets another, or what it did not expect', () => {
     const log = berth.app.get(EventLog);
     const told = await log.lastSeq(user.id);
     const data = { ...containerFacts(held), stage: 'create', message: 'creating the container', progress: 70 };
-    await expect(repository.tell(held, { type: 'container_progress', data })).rejects.toThrow(ClaimLostError);
+    await expect(repository.tell(held, [{ type: 'container_progress', data }])).rejects.toThrow(ClaimLostError);
     expect(await log.lastSeq(user.id)).toBe(told);
     hold.release();
     await eventually(async () => expect(await row()).toMatchObject({ operation: null, status: 'running' }));

@@ -14,8 +14,8 @@ export class ProgressReports {
   ) {}
 
   of({ row }: Claim): ProgressReporter {
-    return new ProgressReporter(row, (draft) =>
-      this.repository.tell(row, draft).catch((error: unknown) => {
+    return new ProgressReporter(row, (drafts) =>
+      this.repository.tell(row, drafts).catch((error: unknown) => {
         this.logger.warn({ err: error, container_id: row.id }, 'progress could not be told');
       }),
     );

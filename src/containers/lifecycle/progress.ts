@@ -10,17 +10,18 @@ const STAGES: Partial<Record<Step['do'], { stage: string; message: string; progr
   ensure_image: { stage: 'image', message: 'preparing the image', progress: 5 },
   create_container: { stage: 'create', message: 'creating the container', progress: 70 },
   start_container: { stage: 'start', message: 'starting the container', progress: 80 },
-  confirm_running: { stage: 'confirm', message: 'checking that it runs', progress: 95 },
 };
 const PULL = { from: 5, to: 60 };
 
 /** Tells an operation's progress in events, in order and before its end; telling may fail without harm to the operation. */
 export class ProgressReporter {
   private last: Promise<void> = Promise.resolve();
+  private untold: EventDraft[] = [];
 
+  /** @param tell of all that has come together since the last time, in one transaction */
   constructor(
     private readonly row: ContainerRow,
-    private readonly tell: (draft: EventDraft) => Promise<void>,
+    private readonly tell: (drafts: readonly EventDraft[]) => Promise<void>,
   ) {}
 
   readonly onStep = (step: Step): void => {
@@ -44,7 +45,10 @@ export class ProgressReporter {
   }
 
   private report(stage: { stage: string; message: string; progress: number }): void {
-    const draft: EventDraft = { type: 'container_progress', data: { ...containerFacts(this.row), ...stage } };
-    this.last = this.last.then(() => this.tell(draft));
+    this.untold.push({ type: 'container_progress', data: { ...containerFacts(this.row), ...stage } });
+    this.last = this.last.then(async () => {
+      const drafts = this.untold.splice(0);
+      if (drafts.length > 0) await this.tell(drafts);
+    });
   }
 }
