@@ -12,6 +12,12 @@ import { type Lookup, type LookupQuery, lookupSql, postgresLookup, sqliteLookup 
 import { lockPatience } from './postgres-sessions';
 import { gateQueries, QueryGate } from './query-gate';
 
+/** How long the outcome of a check of writes is the answer to whoever asks, in milliseconds. */
+const CHECK_HOLDS_MS = 1_000;
+
+/** PostgreSQL's insufficient_privilege. */
+const MAY_NOT = '42501';
+
 interface Transaction {
   readonly manager: EntityManager;
   readonly afterCommit: (() => void)[];
@@ -27,6 +33,7 @@ export class Database implements OnApplicationShutdown {
   private readonly current = new AsyncLocalStorage<Transaction>();
   private readonly turns = new LocalQueue();
   private readonly gate: QueryGate | null;
+  private lastCheck: { readonly at: number; readonly outcome: Promise<void> } | undefined;
   private ownReader: BetterSqlite3.Database | undefined;
 
   constructor(@InjectDataSource() private readonly dataSource: DataSource) {
@@ -71,9 +78,18 @@ export class Database implements OnApplicationShutdown {
     };
   }
 
-  /** A cheap round trip. @throws when the database does not answer */
-  async ping(): Promise<void> {
-    await this.dataSource.query('SELECT 1');
+  /**
+   * Commits a write that takes room on the disk and leaves nothing. What was found is the answer for a second, as anybody may
+   * ask.
+   *
+   * @throws what the driver throws where no write works
+   */
+  async checkWrites(): Promise<void> {
+    const now = performance.now();
+    if (!this.lastCheck || now - this.lastCheck.at > CHECK_HOLDS_MS) {
+      this.lastCheck = { at: now, outcome: this.isSqlite ? this.checkSqlite() : this.checkPostgres() };
+    }
+    return this.lastCheck.outcome;
   }
 
   /**
@@ -122,6 +138,29 @@ export class Database implements OnApplicationShutdown {
   afterCommit(callback: () => void): void {
     if (!this.transaction) throw new Error('afterCommit() outside a transaction');
     this.transaction.afterCommit.push(callback);
+  }
+
+  /** One page more of the write-ahead log, as every write begins with. */
+  private async checkSqlite(): Promise<void> {
+    const sql = `INSERT INTO settings (key, value) VALUES ('write_check', ?)
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value`;
+    await this.dataSource.query(sql, [new Date().toISOString()]);
+  }
+
+  /**
+   * A row in a table that is there already may find room on a full disk. A temporary table takes new pages and is locked by
+   * nobody else, such as a backup.
+   */
+  private async checkPostgres(): Promise<void> {
+    try {
+      await this.dataSource.query(
+        'CREATE TEMPORARY TABLE write_check ON COMMIT DROP AS SELECT n FROM generate_series(1, 2000) AS n',
+      );
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== MAY_NOT) throw error;
+      // Without the right to make one at least this is refused where nothing can be written.
+      await this.dataSource.query('DELETE FROM settings WHERE false');
+    }
   }
 
   /** The database of one connection, which no other can see. */

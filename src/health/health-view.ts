@@ -52,6 +52,12 @@ export class NotReadyView extends FoundView {
   readonly code: string;
   @ApiProperty()
   readonly request_id: string;
+  @ApiProperty({
+    example: { database: 'storage_full' },
+    additionalProperties: { type: 'string' },
+    description: 'Why what is down is down: unavailable, database_busy, database_read_only or storage_full.',
+  })
+  readonly reasons: Readonly<Record<string, string>>;
   @ApiProperty({ enum: ['error'] })
   readonly status: 'error';
 }

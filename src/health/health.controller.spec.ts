@@ -27,7 +27,7 @@ async function start(pings: { database?: Ping; docker?: Ping; redis?: Ping | nul
   @Global()
   @Module({
     providers: [
-      { provide: Database, useValue: { ping: database } },
+      { provide: Database, useValue: { checkWrites: database } },
       {
         provide: ContainerEngine,
         useValue: {
@@ -108,7 +108,28 @@ describe('readiness', () => {
     expect(body).toEqual({
       ...{ error: 'not ready', code: 'not_ready', request_id: expect.any(String) as unknown },
       ...{ status: 'error', checks, ...found },
+      reasons: Object.fromEntries(
+        Object.entries(checks)
+          .filter(([, state]) => state === 'down')
+          .map(([name]) => [name, 'unavailable']),
+      ),
     });
+  });
+
+  it.each<[string, string]>([
+    ['25006', 'database_read_only'],
+    ['SQLITE_READONLY', 'database_read_only'],
+    ['53100', 'storage_full'],
+    ['SQLITE_FULL', 'storage_full'],
+    ['SQLITE_BUSY', 'database_busy'],
+  ])('must say why no write works: %s is %s', async (code, reason) => {
+    await start({ database: () => Promise.reject(Object.assign(new Error('no write'), { code })) });
+    const [status, body] = await get('/health/ready');
+    expect([status, body['checks'], body['reasons']]).toEqual([
+      503,
+      { database: 'down', docker: 'up' },
+      { database: reason },
+    ]);
   });
 
   it('must not wait longer than 2 seconds for what does not answer', async () => {

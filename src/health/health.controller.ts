@@ -24,13 +24,15 @@ export class HealthController {
   }
 
   @Get('ready')
-  @ApiOperation({ summary: 'Whether the process can serve requests: its database, Docker and Redis answer' })
+  @ApiOperation({
+    summary: 'Whether the process can serve requests: its database takes writes, Docker and Redis answer',
+  })
   @ApiOkResponse({ type: ReadyView })
   @ApiServiceUnavailableResponse({ type: NotReadyView })
   async ready(): Promise<ReadyView> {
     if (this.draining.begun) throw new DomainError('shutting_down');
-    const { ready, ...found } = await this.readiness.run();
+    const { ready, reasons, ...found } = await this.readiness.run();
     if (ready) return { status: found.notices.length > 0 ? 'degraded' : 'ok', ...found };
-    throw new DomainError('not_ready', { fields: { status: 'error', ...found } });
+    throw new DomainError('not_ready', { fields: { status: 'error', reasons, ...found } });
   }
 }

@@ -3,6 +3,7 @@ import { HealthCheckResult, HealthCheckService, HealthIndicatorService } from '@
 import type { HealthIndicatorFunction, HealthIndicatorResult } from '@nestjs/terminus';
 import { Database } from '../database';
 import { ContainerEngine, EngineIdentity } from '../docker';
+import { databaseFault } from '../errors';
 import { LOGGER } from '../logging';
 import type { Logger } from '../logging';
 import { RedisConnection } from '../signals';
@@ -14,6 +15,8 @@ const PATIENCE = 2_000;
 export interface Readiness {
   readonly ready: boolean;
   readonly checks: Readonly<Record<string, 'up' | 'down'>>;
+  /** Why what is down is down: `unavailable`, or the code that requests are answered with. */
+  readonly reasons: Readonly<Record<string, string>>;
   /** What sandboxes run under; null until the engine was asked. */
   readonly runtime: string | null;
   /** Whether the kernel holds containers to their disk size; null until the engine was asked. */
@@ -47,15 +50,18 @@ export class ReadinessCheck {
   async run(): Promise<Readiness> {
     const { redis } = this;
     const result = await this.check([
-      this.indicator('database', () => this.database.ping()),
+      this.indicator('database', () => this.database.checkWrites()),
       this.indicator('docker', () => this.engine.ping()),
       ...(redis ? [this.indicator('redis', () => redis.ping())] : []),
     ]);
-    const checks = Object.entries(result.details).map(([name, { status }]) => [name, status] as const);
+    const details = Object.entries(result.details);
+    const checks = details.map(([name, { status }]) => [name, status] as const);
+    const reasons = details.flatMap(([name, { reason }]) => (typeof reason === 'string' ? [[name, reason]] : []));
     const { state } = this.identity;
     return {
       ready: result.status === 'ok',
       checks: Object.fromEntries(checks),
+      reasons: Object.fromEntries(reasons) as Record<string, string>,
       ...this.found(),
       docker_identity: state === 'unknown' ? null : state,
       notices: state === 'changed' ? [NOTICE_OF_CHANGE] : [],
@@ -70,7 +76,7 @@ export class ReadinessCheck {
         return session.up();
       } catch (error) {
         this.logger.warn({ check: name, err: error }, 'a readiness check failed');
-        return session.down();
+        return session.down({ reason: databaseFault(error)?.kind ?? 'unavailable' });
       }
     };
   }
