@@ -32,7 +32,7 @@ export const CLUSTER_FAULTS = {
 } as const;
 
 /** Of the run on SQLite. */
-export const SQLITE_FAULTS = { process_kill: 20 } as const;
+export const SQLITE_FAULTS = { process_kill: 20, database_locked: 30 } as const;
 
 export interface ScheduledFault<F extends string> {
   readonly fault: F;

@@ -1,5 +1,6 @@
 // Before all else: the entities' types go by it.
 import '../support/database-sqlite';
+import { lockSqlite } from './database-faults';
 import { describeRun } from './describe-run';
 import type { Parts } from './fault-injector';
 import { SQLITE_FAULTS } from './fault-schedule';
@@ -11,5 +12,6 @@ describeRun('operations on SQLite under faults', {
   times: SQLITE_FAULTS,
   actions: (parts: Parts) => ({
     process_kill: () => processKill(parts),
+    database_locked: () => parts.turns.take('database', () => lockSqlite(parts)),
   }),
 });
