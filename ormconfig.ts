@@ -19,6 +19,7 @@ import { Agents1764100001000 } from './src/migrations/1764100001000-agents';
 import { IdempotencyKeys1764100002000 } from './src/migrations/1764100002000-idempotency-keys';
 import { Runs1764100003000 } from './src/migrations/1764100003000-runs';
 import { Audit1764100009000 } from './src/migrations/1764100009000-audit';
+import { Labels1764200004000 } from './src/migrations/1764200004000-labels';
 
 /**
  * The schema and the connection, for the server, the command line and the tests alike.
@@ -45,6 +46,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       IdempotencyKeys1764100002000,
       Runs1764100003000,
       Audit1764100009000,
+      Labels1764200004000,
     ],
     synchronize: false,
   };

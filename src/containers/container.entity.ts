@@ -39,6 +39,10 @@ export class ContainerEntity {
   @Column({ type: 'simple-json' })
   env: Record<string, string>;
 
+  /** The user's own; Docker never gets them. Kept as `JSON.stringify` writes it, which the filter of the list goes by. */
+  @Column({ type: 'simple-json', default: '{}' })
+  labels: Record<string, string>;
+
   @Column({ name: 'memory_mb', type: 'integer' })
   memoryMb: number;
 

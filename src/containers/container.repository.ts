@@ -9,6 +9,8 @@ import { type ContainerReference, parseContainerReference } from './container-re
 import { ContainerStatus, Operation, STATUS_TRANSITIONS } from './container-state';
 import { ContainerEntity, type ContainerRow } from './container.entity';
 import { DockerIdEntity } from './docker-id.entity';
+import type { LabelSelector } from './labels';
+import { whereLabels } from './where-labels';
 import { readSweptRows, type SweptRow } from './swept-rows';
 import { systemActs } from './system-acts';
 import type { ContainerCreatedView } from './dto/container-answers';
@@ -100,6 +102,7 @@ export class ContainerRepository {
     userId?: string;
     status?: ContainerStatus;
     name?: string;
+    labels?: readonly LabelSelector[];
     after?: { createdAt: Date; id: string };
     limit: number;
   }): Promise<ContainerRow[]> {
@@ -107,6 +110,7 @@ export class ContainerRepository {
     if (filter.userId !== undefined) query.andWhere('c.userId = :userId', { userId: filter.userId });
     if (filter.status !== undefined) query.andWhere('c.status = :status', { status: filter.status });
     if (filter.name !== undefined) query.andWhere('c.name = :name', { name: filter.name });
+    whereLabels(query, filter.labels);
     if (filter.after) {
       query.andWhere('(c.createdAt < :at OR (c.createdAt = :at AND c.id < :afterId))', {
         at: this.database.timestamp(filter.after.createdAt),
@@ -166,7 +170,9 @@ export class ContainerRepository {
           fields: { current, limit: options.limit, tier: options.tier },
         });
       }
-      await this.nameGuard(() => this.database.manager.insert(ContainerEntity, row));
+      // The row stays as it is: TypeORM would write the database's own text of columns with a default back into it.
+      const insert = this.database.manager.createQueryBuilder().insert().into(ContainerEntity).values(row);
+      await this.nameGuard(() => insert.updateEntity(false).execute());
       if (once) await this.idempotencyKeys.keep(row, once);
       return null;
     });

@@ -1,4 +1,4 @@
-import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query, Res } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Put, Query, Res } from '@nestjs/common';
 import { ApiAcceptedResponse, ApiBearerAuth, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { AgentDeletedView, AgentStoppedView, AgentView } from '../agents';
@@ -20,6 +20,7 @@ import { ContainerListView } from './dto/container-list-view';
 import { ContainerView } from './dto/container-view';
 import { CreateContainerDto } from './dto/create-container.dto';
 import { ListContainersDto } from './dto/list-containers.dto';
+import { ReplaceLabelsDto } from './dto/replace-labels.dto';
 import { UpdateContainerDto } from './dto/update-container.dto';
 import { WaitContainerDto } from './dto/wait-container.dto';
 import { ApiIdempotencyKey, IdempotencyKey, REPLAYED } from './idempotency/idempotency-key.decorator';
@@ -153,6 +154,20 @@ export class ContainersController {
   )
   restore(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerRestoredView> {
     return this.containers.restore(caller, id);
+  }
+
+  @Put(':id/labels')
+  @Scopes('write')
+  @Audited('container.label')
+  @ApiOperation({ summary: 'Replace all labels of a container; it goes on as it is' })
+  @ApiOkResponse({ type: ContainerView })
+  @ApiContainerById('invalid_parameters', 'guest_session_expired', 'operation_in_progress', 'update_failed')
+  replaceLabels(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Body() body: ReplaceLabelsDto,
+  ): Promise<ContainerView> {
+    return this.containers.replaceLabels(caller, id, body.labels);
   }
 
   @Patch([':id', ':id/settings'])

@@ -31,6 +31,7 @@ import { ContainerLifecycle } from './lifecycle/container-lifecycle';
 import { Creation } from './lifecycle/creation';
 import { Restoration } from './lifecycle/restoration';
 import { RunLimits } from './lifecycle/run-limits';
+import { parseSelector } from './labels';
 import { newContainer } from './new-container';
 
 /** On whose behalf something is done. A {@link Principal} is one; internal modules may build their own. */
@@ -208,6 +209,13 @@ export class ContainersService {
     return answer.updated(await this.lifecycle.update(row, { name, memoryMb, cpuShares, diskMb }));
   }
 
+  /** All labels at once. Needs no Docker. @throws DomainError `operation_in_progress`, `guest_session_expired` */
+  async replaceLabels(caller: Caller, id: string, labels: Readonly<Record<string, string>>): Promise<ContainerView> {
+    const row = await this.find(caller, id);
+    assertSession(caller, this.clock.now());
+    return containerView(await this.lifecycle.relabel(row, labels), this.viewedAt(caller));
+  }
+
   /**
    * Notes that the container is being used, so that it is not taken for idle. For internal modules whose traffic the API does
    * not see, such as terminals and proxies: to be called at every use, as it writes once a minute at most, and no event.
@@ -262,20 +270,21 @@ export class ContainersService {
     return { now: this.clock.now(), sessionEnd: caller.sessionExpiresAt };
   }
 
-  /** Agents have no status of a container's, and no pages: all of them are on the first. */
-  private async agentsBeside({ userId }: Caller, { status, name, cursor }: ListQuery): Promise<AgentView[]> {
-    if (status !== undefined || cursor !== undefined) return [];
+  /** Agents have no status of a container's, no labels, and no pages: all of them are on the first. */
+  private async agentsBeside({ userId }: Caller, { status, name, label, cursor }: ListQuery): Promise<AgentView[]> {
+    if (status !== undefined || label !== undefined || cursor !== undefined) return [];
     return this.agents.online({ userId, ...(name !== undefined && { name }) });
   }
 
   /** What `status` names: of the live ones, or of the deleted ones those that can be restored. */
   private rows(
     caller: Caller,
-    { status, name, cursor, limit }: ListQuery & { limit: number },
+    { status, name, label, cursor, limit }: ListQuery & { limit: number },
   ): Promise<ContainerRow[]> {
     const filter = {
       ...{ userId: caller.userId, limit },
       ...(name !== undefined && { name }),
+      ...(label !== undefined && { labels: [label].flat().map(parseSelector) }),
       ...(cursor !== undefined && { after: decodeCursor(cursor) }),
     };
     if (status === 'deleted') return this.deleted.listRestorable(filter);

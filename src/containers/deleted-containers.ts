@@ -8,6 +8,8 @@ import type { ContainerReference } from './container-reference';
 import { ContainerEntity, type ContainerRow } from './container.entity';
 import { ClaimLostError, type ContainerChange, ContainerRepository } from './container.repository';
 import { DockerIdEntity } from './docker-id.entity';
+import type { LabelSelector } from './labels';
+import { whereLabels } from './where-labels';
 
 /** The right to remove a deleted container's data. */
 export interface PurgeClaim {
@@ -47,12 +49,14 @@ export class DeletedContainers {
   async listRestorable(filter: {
     userId?: string;
     name?: string;
+    labels?: readonly LabelSelector[];
     after?: { createdAt: Date; id: string };
     limit: number;
   }): Promise<ContainerRow[]> {
     const query = this.restorable();
     if (filter.userId !== undefined) query.andWhere('c.userId = :userId', { userId: filter.userId });
     if (filter.name !== undefined) query.andWhere('c.name = :name', { name: filter.name });
+    whereLabels(query, filter.labels);
     if (filter.after) {
       query.andWhere('(c.createdAt < :at OR (c.createdAt = :at AND c.id < :afterId))', {
         at: this.database.timestamp(filter.after.createdAt),

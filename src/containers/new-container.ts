@@ -10,7 +10,7 @@ import { generateName } from './name-generator';
 /** What a creation was resolved to. */
 interface NewContainer {
   readonly userId: string;
-  readonly request: Pick<CreateContainerDto, 'name' | 'env' | 'environment'>;
+  readonly request: Pick<CreateContainerDto, 'name' | 'env' | 'environment' | 'labels'>;
   /** The reference that Docker is given. */
   readonly image: string;
   /** null: nothing beside the image. */
@@ -37,6 +37,7 @@ export function newContainer({ userId, request, image, role, resources, claim, n
     roleClaimId: null,
     roleClaimExpiresAt: null,
     env: environmentOf(request),
+    labels: { ...request.labels },
     memoryMb: resources.memory_mb,
     cpuShares: resources.cpu_shares,
     diskMb: resources.disk_mb,

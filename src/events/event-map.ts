@@ -7,6 +7,7 @@ export interface ContainerFacts {
   readonly status: string;
   readonly image: string;
   readonly role: string | null;
+  readonly labels: Readonly<Record<string, string>>;
   readonly resources: { readonly memory_mb: number; readonly cpu_shares: number; readonly disk_mb: number };
 }
 

@@ -188,6 +188,16 @@ describe("Rexec's own clients", () => {
       expect(await environmentOf(created)).toEqual(body.environment);
     });
 
+    it.each(sdks)('%s: must find the labels that it gave a container', async (_language, headers) => {
+      const body = { image: 'ubuntu', labels: { project: 'demo', 'app.io/tier': 'backend: no. 1' } };
+      const created = await send('POST', '/api/containers', { body, headers });
+      const found = await send('GET', `/api/containers/${String(created.body['id'])}`, { headers });
+      const list = await send('GET', '/api/containers', { headers });
+      for (const shown of [created.body, found.body, (list.body['containers'] as unknown[])[0]]) {
+        expect(shown).toMatchObject({ labels: body.labels });
+      }
+    });
+
     it('must be refused where both names are given, and where a variable is none', async () => {
       const both = { image: 'ubuntu', env: { A: '1' }, environment: { A: '1' } };
       const faulty = { image: 'ubuntu', environment: { 'not a name': '1' } };

@@ -34,6 +34,7 @@ function facts(changes: Partial<ContainerFacts> = {}): ContainerFacts {
     status: 'running',
     image: 'i',
     role: null,
+    labels: {},
     resources: RESOURCES,
     ...changes,
   };

@@ -46,7 +46,15 @@ export function draft(message: string): EventDraft {
   return {
     type: 'container_progress',
     data: {
-      ...{ id: 'a'.repeat(64), db_id: 'b', name: 'dev', status: 'creating', image: 'ubuntu:24.04', role: null },
+      ...{
+        id: 'a'.repeat(64),
+        db_id: 'b',
+        name: 'dev',
+        status: 'creating',
+        image: 'ubuntu:24.04',
+        role: null,
+        labels: {},
+      },
       ...{ resources: { memory_mb: 256, cpu_shares: 250, disk_mb: 1024 }, stage: 'pull', message, progress: 50 },
     },
   };

@@ -82,7 +82,8 @@ function differences(value: unknown, described: Schema, path = 'body'): string[]
   return [
     ...required.filter((name) => !(name in value)).map((name) => `${path}.${name}: is absent`),
     ...Object.entries(value).flatMap(([name, part]) => {
-      const property = properties[name];
+      const property =
+        properties[name] ?? (typeof additionalProperties === 'object' ? additionalProperties : undefined);
       if (!property && additionalProperties === true) return [];
       return property ? differences(part, property, `${path}.${name}`) : [`${path}.${name}: is not described`];
     }),
@@ -196,6 +197,12 @@ describe('the OpenAPI document', () => {
       200,
       'PATCH /api/containers/{id}',
       async (api) => api.update((await api.running()).id, { ...SMALL, name: 'renamed' }),
+    ],
+    [
+      'labels',
+      200,
+      'PUT /api/containers/{id}/labels',
+      async (api) => api.call('PUT', `/api/containers/${(await api.running()).id}/labels`, { labels: { a: 'b' } }),
     ],
     [
       'restores',

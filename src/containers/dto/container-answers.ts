@@ -82,10 +82,10 @@ export function created(
   row: ContainerRow,
   { session, tier }: { session: { sessionExpiresAt: Date | null }; tier: Pick<Tier, 'sessionSeconds'> },
 ): ContainerCreatedView {
-  const { id, db_id, name, image, role, status, resources } = containerFacts(row);
+  const { id, db_id, name, image, role, labels, status, resources } = containerFacts(row);
   return {
     ...{ id, db_id, user_id: row.userId, name, image, role, status, created_at: row.createdAt.toISOString() },
-    ...{ async: true, message: 'container is being created', resources },
+    ...{ async: true, message: 'container is being created', resources, labels },
     ...(session.sessionExpiresAt && { expires_at: session.sessionExpiresAt.toISOString() }),
     ...(tier.sessionSeconds !== null && { session_limit_seconds: tier.sessionSeconds }),
   };

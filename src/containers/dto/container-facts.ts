@@ -22,6 +22,13 @@ export class ContainerFactsView implements ContainerFacts {
   readonly image: string;
   @ApiProperty({ type: String, nullable: true, example: 'node' })
   readonly role: string | null;
+  @ApiProperty({
+    type: 'object',
+    additionalProperties: { type: 'string' },
+    example: { team: 'core' },
+    description: "The user's own; Docker does not get them.",
+  })
+  readonly labels: Readonly<Record<string, string>>;
   @ApiProperty({ type: Resources })
   readonly resources: Resources;
 }
@@ -35,6 +42,7 @@ export function containerFacts(row: ContainerRow): Readonly<ContainerFactsView> 
     status: row.status,
     image: row.image,
     role: row.role,
+    labels: row.labels,
     resources: { memory_mb: row.memoryMb, cpu_shares: row.cpuShares, disk_mb: row.diskMb },
   };
 }

@@ -2,6 +2,7 @@ import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform, type TransformFnParams } from 'class-transformer';
 import { IsInt, IsOptional, IsString, Matches, MaxLength } from 'class-validator';
 import { CONTAINER_NAME, CONTAINER_NAME_RULE } from './container-name';
+import { IsLabels } from '../labels';
 import { IsEnvironment } from './is-environment';
 
 /** Body of `POST /api/containers`. */
@@ -44,6 +45,17 @@ export class CreateContainerDto {
   @Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key])
   @IsEnvironment()
   environment?: Record<string, string>;
+
+  @ApiPropertyOptional({
+    type: 'object',
+    additionalProperties: { type: 'string' },
+    example: { team: 'core', 'app/tier': 'backend' },
+    description: 'at most 32, keys of a-z, 0-9, ".", "_", "/" and "-"; nothing but Berth reads them',
+  })
+  @IsOptional()
+  @Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key])
+  @IsLabels()
+  labels?: Record<string, string>;
 
   @ApiPropertyOptional({ example: 2048, description: "the tier's maximum if absent" })
   @IsOptional()

@@ -2,6 +2,7 @@ import { ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
 import { IsIn, IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
 import { integerFromQuery } from '../../http';
+import { IsLabelSelectors } from '../labels';
 import { CONTAINER_NAME, CONTAINER_NAME_RULE } from './container-name';
 import { LISTED_STATUSES, type ListedStatus } from './listed-container-view';
 
@@ -22,6 +23,15 @@ export class ListContainersDto {
   @IsString()
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
   name?: string;
+
+  @ApiPropertyOptional({
+    type: [String],
+    example: ['team:core'],
+    description: '`key:value`, or a key alone; given several times, all must match',
+  })
+  @IsOptional()
+  @IsLabelSelectors()
+  label?: string | readonly string[];
 
   @ApiPropertyOptional({ minimum: 1, maximum: 100, default: 100 })
   @IsOptional()

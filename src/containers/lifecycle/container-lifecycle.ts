@@ -21,6 +21,8 @@ import { RunLimits } from './run-limits';
 import {
   recreation,
   settleDeleted,
+  settleRelabelled,
+  type Settlement,
   settleStarted,
   settleStopped,
   settleUpdated,
@@ -120,6 +122,14 @@ export class ContainerLifecycle {
     await this.operate(row, 'update', work, { waitMs: 0 });
   }
 
+  /** Replaces all labels; asks Docker for nothing. @throws DomainError `operation_in_progress`, `container_not_found` */
+  async relabel(row: ContainerRow, labels: Readonly<Record<string, string>>): Promise<ContainerRow> {
+    return this.measured('update', async () => {
+      const claim = await this.claims.acquire(row, 'update');
+      return this.writeAlone(claim, settleRelabelled(claim.row, labels, this.clock.now()));
+    });
+  }
+
   /**
    * Finishes or takes back an operation whose claim ran out. Does not wait for another process that is at it, and does nothing
    * where one has dealt with it: what the user has asked for since must stand.
@@ -190,18 +200,24 @@ export class ContainerLifecycle {
     await this.operate(row, verb, ifStillDue, { waitMs: 0 });
   }
 
-  /**
-   * Asks Docker for nothing, where everything is named by the database id. What an operation left that was cut off is not in
-   * the way: it is left to the next holder as it was.
-   */
+  /** Asks Docker for nothing, where everything is named by the database id. */
   private async rename(claim: Claim, wanted: Wanted): Promise<ContainerRow> {
-    const { row: before, interrupted } = claim;
+    const { row: before } = claim;
     const { runtime } = this.engine.capabilities;
     const now = this.clock.now();
-    const { patch, events } =
-      before.name === wanted.name
-        ? { patch: { lastUsedAt: now }, events: [] }
-        : settleUpdated(before, wanted, {}, { runtime, now });
+    const isSame = before.name === wanted.name;
+    return this.writeAlone(
+      claim,
+      isSame ? { patch: { lastUsedAt: now }, events: [] } : settleUpdated(before, wanted, {}, { runtime, now }),
+    );
+  }
+
+  /**
+   * Writes what is no affair of Docker's. What an operation left that was cut off is not in the way: it is left to the next
+   * holder as it was.
+   */
+  private async writeAlone(claim: Claim, { patch, events }: Settlement): Promise<ContainerRow> {
+    const { interrupted } = claim;
     try {
       if (interrupted === null) return await claim.settle(patch, events);
       const after = await claim.record(patch, events);

@@ -13,12 +13,12 @@ const NEXT_RUN = '2026-01-01T00:00:09.000000001Z';
 function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): ContainerRow {
   const time = new Date(0);
   return {
-    ...{ id: 'id', userId: 'user', name: 'name', image: 'image', role: null, env: {}, status, statusReason: null },
+    ...{ id: 'id', userId: 'user', name: 'name', image: 'image', role: null, env: {}, labels: {}, status },
     ...{ memoryMb: 256, cpuShares: 250, diskMb: 1024, dockerId: 'a', generation: 1, volumeName: 'v', runtime: 'runsc' },
     ...{ ipAddress: '10.0.0.2', runStartedAt, expiresAt: null, lastUsedAt: time, operation: null, operationId: null },
     ...{ operationExpiresAt: null, operationCancelled: false, revision: 0, createdAt: time, updatedAt: time },
     ...{ deletedAt: null, purgeAt: null, purgedAt: null, expiryWarnedAt: null, runSince: null },
-    ...{ roleStatus: null, roleClaimId: null, roleClaimExpiresAt: null },
+    ...{ statusReason: null, roleStatus: null, roleClaimId: null, roleClaimExpiresAt: null },
   };
 }
 

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { EventDraft } from '../../events';
 import type { ContainerRow } from '../container.entity';
 import type { ContainerPatch } from '../container.repository';
@@ -103,6 +104,15 @@ export function settleUpdated(
   };
   const replaced = facts.replacementId !== undefined && row.dockerId !== null ? { old_id: row.dockerId } : {};
   const data = { ...containerFacts({ ...row, ...patch }), restarted: wasRestarted(row, facts), ...replaced };
+  return { patch, events: [{ type: 'container_updated', data }] };
+}
+
+/** Of new labels: no event where they are the old ones, in whatever order. */
+export function settleRelabelled(row: ContainerRow, labels: Readonly<Record<string, string>>, now: Date): Settlement {
+  const used: ContainerPatch = { lastUsedAt: now };
+  if (isDeepStrictEqual(row.labels, labels)) return { patch: used, events: [] };
+  const patch: ContainerPatch = { ...used, labels };
+  const data = { ...containerFacts({ ...row, ...patch }), restarted: false };
   return { patch, events: [{ type: 'container_updated', data }] };
 }
 

@@ -1,0 +1,72 @@
+import { registerDecorator, ValidationOptions } from 'class-validator';
+
+const MAX_LABELS = 32;
+const MAX_VALUE_LENGTH = 255;
+const KEY = /^[a-z0-9._/-]{1,63}$/;
+
+const RULE =
+  `at most ${String(MAX_LABELS)} labels, keys of 1 to 63 of a-z, 0-9, ".", "_", "/" and "-", ` +
+  `values strings of at most ${String(MAX_VALUE_LENGTH)} characters without NUL`;
+const SELECTOR_RULE = `at most ${String(MAX_LABELS)} times key:value, or a key alone; ${RULE}`;
+
+/** What a list asks of labels: that there is one of this key, and of this value where one is given. */
+export interface LabelSelector {
+  readonly key: string;
+  readonly value: string | null;
+}
+
+/** A plain object of labels. */
+export function IsLabels(options: ValidationOptions = {}): PropertyDecorator {
+  return validatedBy('isLabels', isLabels, { message: RULE, ...options });
+}
+
+/** One text or several, each of which {@link parseSelector} reads. */
+export function IsLabelSelectors(options: ValidationOptions = {}): PropertyDecorator {
+  return validatedBy('isLabelSelectors', areSelectors, { message: SELECTOR_RULE, ...options });
+}
+
+/** Reads `key:value`, or `key` alone; a value may hold colons, and be empty. */
+export function parseSelector(text: string): LabelSelector {
+  const colon = text.indexOf(':');
+  return colon < 0 ? { key: text, value: null } : { key: text.slice(0, colon), value: text.slice(colon + 1) };
+}
+
+/**
+ * What the JSON of all labels holds exactly where the selector matches: neither a key nor a value can hold it, as in both a
+ * quotation mark is written with a backslash before it.
+ */
+export function jsonFragment({ key, value }: LabelSelector): string {
+  return `${JSON.stringify(key)}:${value === null ? '' : JSON.stringify(value)}`;
+}
+
+function validatedBy(
+  name: string,
+  validate: (value: unknown) => boolean,
+  options: ValidationOptions,
+): PropertyDecorator {
+  return (target, property) => {
+    const propertyName = String(property);
+    registerDecorator({ name, target: target.constructor, propertyName, options, validator: { validate } });
+  };
+}
+
+function isLabels(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  const labels = Object.entries(value);
+  return labels.length <= MAX_LABELS && labels.every(([key, text]) => KEY.test(key) && isValue(text));
+}
+
+function areSelectors(value: unknown): boolean {
+  const texts: unknown[] = Array.isArray(value) ? value : [value];
+  return texts.length <= MAX_LABELS && texts.every(isSelector);
+}
+
+function isSelector(text: unknown): boolean {
+  if (typeof text !== 'string') return false;
+  const { key, value } = parseSelector(text);
+  return KEY.test(key) && (value === null || isValue(value));
+}
+
+function isValue(text: unknown): boolean {
+  return typeof text === 'string' && text.length <= MAX_VALUE_LENGTH && !text.includes('\0');
+}
