@@ -1,0 +1,55 @@
+import { existsSync, readFileSync } from 'node:fs';
+
+/** A test file that a document names, and the words of its tests that follow it in the same row or item. */
+interface Reference {
+  readonly file: string;
+  readonly title: string | null;
+}
+
+/** The rows of tables and the items of lists, each as one line. */
+function entries(text: string): string[] {
+  const found: string[] = [];
+  for (const line of text.split('\n')) {
+    const isContinued = line.startsWith('  ') && found.at(-1)?.startsWith('- ') === true;
+    if (isContinued) found.push(`${found.pop() ?? ''} ${line.trim()}`);
+    else found.push(line);
+  }
+  return found.filter((entry) => entry.startsWith('|') || entry.startsWith('- '));
+}
+
+function references(document: string): Reference[] {
+  return entries(readFileSync(document, 'utf8')).flatMap((entry) => {
+    let file = '';
+    return [...entry.matchAll(/`((?:src|test)\/[^`*]+)`|"([^"|]+)"/g)].flatMap(([, path, title]): Reference[] => {
+      if (path !== undefined) file = path;
+      if (path !== undefined) return [{ file, title: null }];
+      return file === '' ? [] : [{ file, title: title ?? '' }];
+    });
+  });
+}
+
+describe.each([
+  ['docs/security.md', { files: 50, titles: 20 }],
+  ['test/README.md', { files: 180, titles: 130 }],
+])('%s', (document, least) => {
+  const named = references(document);
+
+  it('must name tests', () => {
+    expect(named.length).toBeGreaterThan(least.files);
+    expect(named.filter(({ title }) => title !== null).length).toBeGreaterThan(least.titles);
+  });
+
+  it('must name files that are there', () => {
+    expect(named.map(({ file }) => file).filter((file) => !existsSync(file))).toEqual([]);
+  });
+
+  it('must quote the tests in them', () => {
+    const isQuoted = ({ file, title }: Reference): boolean => readFileSync(file, 'utf8').includes(title ?? '');
+    expect(named.filter(({ file }) => file.endsWith('spec.ts')).filter((each) => !isQuoted(each))).toEqual([]);
+  });
+});
+
+it('docs/security.md must say of each item of the benchmark what is done', () => {
+  const items = [...readFileSync('docs/security.md', 'utf8').matchAll(/^\| 5\.(\d+) +\| [^|]+ \| ([^|]+) \|$/gm)];
+  expect(items.map(([, number]) => Number(number))).toEqual(Array.from({ length: 32 }, (_, index) => index + 1));
+});
