@@ -55,6 +55,7 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'GET /api/admin/containers': { scope: 'admin' },
   'POST /api/admin/containers/:id/stop': { scope: 'admin', id: 'container' },
   'DELETE /api/admin/tokens/:id': { scope: 'admin', id: 'token' },
+  'POST /api/admin/docker/accept': { scope: 'admin' },
   'POST /api/admin/reconcile': { scope: 'admin' },
 };
 
