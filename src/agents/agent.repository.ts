@@ -34,10 +34,15 @@ export class AgentRepository {
     return this.database.manager.find(AgentEntity, { where: filter, order: { createdAt: 'DESC', id: 'DESC' } });
   }
 
-  /** Everybody who is online and, if that is given, gave no sign of life after `silentSince`. */
-  listOnline(silentSince?: Date): Promise<AgentRow[]> {
+  /** Everybody who is online and, if that is given, whose last sign of life was not within these times. */
+  listOnline(notSeen?: { after: Date; until: Date }): Promise<AgentRow[]> {
     const query = this.database.manager.createQueryBuilder(AgentEntity, 'a').where('a.online = true');
-    if (silentSince) query.andWhere('a.seenAt <= :since', { since: this.database.timestamp(silentSince) });
+    if (notSeen) {
+      query.andWhere('(a.seenAt <= :after OR a.seenAt > :until)', {
+        after: this.database.timestamp(notSeen.after),
+        until: this.database.timestamp(notSeen.until),
+      });
+    }
     return query.getMany();
   }
 
@@ -64,13 +69,16 @@ export class AgentRepository {
   /**
    * Ends a connection: the one of this epoch, or where none is given whichever there is.
    *
-   * @param end.silentSince only if there was no sign of life after that time
+   * @param end.lastSeenAt only if that was the last sign of life
    * @returns null if there is none (any more), so that each end is told once
    */
-  disconnect(key: AgentKey, end: { reason: EndReason; epoch?: number; silentSince?: Date }): Promise<AgentRow | null> {
+  disconnect(
+    key: AgentKey,
+    end: { reason: EndReason; epoch?: number; lastSeenAt?: Date | null },
+  ): Promise<AgentRow | null> {
     return this.change(key, (row) => {
       if (end.epoch !== undefined && row.epoch !== end.epoch) return null;
-      if (end.silentSince && row.seenAt && row.seenAt > end.silentSince) return null;
+      if (end.lastSeenAt !== undefined && row.seenAt?.getTime() !== end.lastSeenAt?.getTime()) return null;
       return disconnected(row, end.reason);
     });
   }

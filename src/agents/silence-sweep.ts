@@ -3,6 +3,7 @@ import { Clock } from '../clock';
 import { type Config, CONFIG } from '../config';
 import { Database } from '../database';
 import { Poll } from '../events';
+import type { AgentRow } from './agent.entity';
 import { AgentRepository } from './agent.repository';
 
 /** Silence is noticed at most this much later than `AGENT_OFFLINE_SECONDS` says. */
@@ -18,6 +19,8 @@ export class SilenceSweep implements OnApplicationBootstrap, BeforeApplicationSh
   private readonly poll: Poll;
   /** No agent is found silent before, on the machine's own clock: nobody could be heard for a while. */
   private deafUntil = -Infinity;
+  /** Signs of life from before the clock was set back, by when they were first found, on the machine's own clock. */
+  private future = new Map<string, number>();
 
   constructor(
     private readonly repository: AgentRepository,
@@ -50,9 +53,15 @@ export class SilenceSweep implements OnApplicationBootstrap, BeforeApplicationSh
   async sweep(): Promise<void> {
     try {
       if (performance.now() < this.deafUntil) return;
-      const silentSince = new Date(this.clock.now().getTime() - this.config.AGENT_OFFLINE_SECONDS * 1000);
-      for (const agent of await this.repository.listOnline(silentSince)) {
-        await this.repository.disconnect(agent, { reason: 'silent', epoch: agent.epoch, silentSince });
+      const offlineMs = this.config.AGENT_OFFLINE_SECONDS * 1000;
+      const now = this.clock.now().getTime();
+      const [after, until] = [new Date(now - offlineMs), new Date(now + offlineMs)];
+      const agents = await this.repository.listOnline({ after, until });
+      this.noteTheFuture(agents.filter(({ seenAt }) => seenAt !== null && seenAt > until));
+      for (const agent of agents) {
+        const since = this.future.get(futureKey(agent));
+        if (since !== undefined && performance.now() - since < offlineMs) continue;
+        await this.repository.disconnect(agent, { reason: 'silent', epoch: agent.epoch, lastSeenAt: agent.seenAt });
       }
     } catch (error) {
       // Signs of life could not be written either: each agent has its next heartbeat and a half to be heard again.
@@ -60,4 +69,13 @@ export class SilenceSweep implements OnApplicationBootstrap, BeforeApplicationSh
       throw error;
     }
   }
+  private noteTheFuture(agents: readonly AgentRow[]): void {
+    const before = this.future;
+    const now = performance.now();
+    this.future = new Map(agents.map(futureKey).map((key) => [key, before.get(key) ?? now]));
+  }
+}
+
+function futureKey({ id, epoch, seenAt }: AgentRow): string {
+  return `${id} ${String(epoch)} ${String(seenAt?.getTime())}`;
 }

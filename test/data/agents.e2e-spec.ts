@@ -294,6 +294,28 @@ describe('agents', () => {
       expect(other.disconnects).toEqual([]);
       await eventually(() => expect(events.types().slice(2)).toEqual(['agent_disconnected', 'agent_connected']));
     });
+
+    it('must be missed after their time where the clock was set back since the last one', async () => {
+      const [silent, lively] = [await newAgent(user), await newAgent(user, { name: 'lively' })];
+      await connect(silent);
+      const other = await connect(lively);
+      await eventually(() => expect(events.types()).toEqual(['agent_connected', 'agent_connected']));
+      clock.forward(-3600 * SECOND);
+      const silence = berth.app.get(SilenceSweep);
+      await silence.sweep();
+      // The next one that is worth a write.
+      const start = performance.now();
+      const time = jest.spyOn(performance, 'now').mockImplementation(() => start + 46 * SECOND);
+      try {
+        expect(await other.heartbeat({})).toEqual({ ok: true });
+        await silence.sweep();
+      } finally {
+        time.mockRestore();
+      }
+      await events.next('agent_disconnected', { id: silent.id });
+      expect(other.disconnects).toEqual([]);
+      expect(events.types().filter((type) => type === 'agent_disconnected')).toHaveLength(1);
+    });
   });
 
   describe('stop', () => {
