@@ -19,6 +19,7 @@ import { Agents1764100001000 } from './src/migrations/1764100001000-agents';
 import { IdempotencyKeys1764100002000 } from './src/migrations/1764100002000-idempotency-keys';
 import { Runs1764100003000 } from './src/migrations/1764100003000-runs';
 import { Audit1764100009000 } from './src/migrations/1764100009000-audit';
+import { ClaimHolders1764200002000 } from './src/migrations/1764200002000-claim-holders';
 import { Labels1764200004000 } from './src/migrations/1764200004000-labels';
 
 /**
@@ -46,6 +47,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       IdempotencyKeys1764100002000,
       Runs1764100003000,
       Audit1764100009000,
+      ClaimHolders1764200002000,
       Labels1764200004000,
     ],
     synchronize: false,

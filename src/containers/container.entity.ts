@@ -6,6 +6,8 @@ import type { ContainerStatus, Operation, RoleStatus } from './container-state';
 @Entity('containers')
 @Index('containers_expires_at', ['expiresAt'], { where: 'expires_at IS NOT NULL' })
 @Index('containers_running', ['lastUsedAt'], { where: "status = 'running' AND deleted_at IS NULL" })
+@Index('containers_claimed', ['operation'], { where: 'operation IS NOT NULL' })
+@Index('containers_role_claimed', ['roleClaimId'], { where: 'role_claim_id IS NOT NULL' })
 @Index('containers_live_name', ['userId', 'name'], { unique: true, where: 'deleted_at IS NULL' })
 export class ContainerEntity {
   @PrimaryColumn({ type: 'varchar', length: 36 })
@@ -32,7 +34,11 @@ export class ContainerEntity {
   @Column({ name: 'role_claim_id', type: 'varchar', length: 36, nullable: true })
   roleClaimId: string | null;
 
-  /** When the attempt is given up for dead unless it is renewed. */
+  /** The process that installs the role: see `ProcessPresence`. */
+  @Column({ name: 'role_claim_holder', type: 'varchar', length: 36, nullable: true })
+  roleClaimHolder: string | null;
+
+  /** Another time with each renewal of that claim; `TERM_OVER` once it is left. */
   @Column({ name: 'role_claim_expires_at', type: TIMESTAMP, nullable: true })
   roleClaimExpiresAt: Date | null;
 
@@ -108,7 +114,11 @@ export class ContainerEntity {
   @Column({ name: 'operation_id', type: 'varchar', length: 36, nullable: true })
   operationId: string | null;
 
-  /** When the claim runs out unless it is renewed; after that anyone may take the container over. */
+  /** The process whose operation it is: see `ProcessPresence`. */
+  @Column({ name: 'operation_holder', type: 'varchar', length: 36, nullable: true })
+  operationHolder: string | null;
+
+  /** Another time with each renewal of the claim; `TERM_OVER` once anyone may take it over. */
   @Column({ name: 'operation_expires_at', type: TIMESTAMP, nullable: true })
   operationExpiresAt: Date | null;
 

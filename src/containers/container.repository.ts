@@ -4,6 +4,7 @@ import { AuditLog } from '../audit';
 import { Database, isUniqueViolation } from '../database';
 import { DomainError } from '../errors';
 import { EventDraft, EventLog } from '../events';
+import { TERM_OVER } from './claim-term';
 import { ContainerLookup } from './container-lookup';
 import { type ContainerReference, parseContainerReference } from './container-reference';
 import { ContainerStatus, Operation, STATUS_TRANSITIONS } from './container-state';
@@ -27,6 +28,7 @@ export type ContainerPatch = Partial<
     | 'revision'
     | 'operation'
     | 'operationId'
+    | 'operationHolder'
     | 'operationExpiresAt'
     | 'operationCancelled'
   >
@@ -47,7 +49,14 @@ export class ClaimLostError extends Error {
 /** SQLite and PostgreSQL take many more parameters than this. */
 const IDS_IN_QUERY = 500;
 
-const FREE = { operation: null, operationId: null, operationExpiresAt: null, operationCancelled: false } as const;
+/** Of a row that no operation holds. */
+export const FREE = {
+  operation: null,
+  operationId: null,
+  operationHolder: null,
+  operationExpiresAt: null,
+  operationCancelled: false,
+} as const;
 
 /** The sole writer of live containers. Each write is conditional: on the claim, or without one on the revision that was read. */
 @Injectable()
@@ -181,14 +190,14 @@ export class ContainerRepository {
   /** Takes the container for `operation` if the row is still as it was read and nobody holds it. */
   async claim(
     row: ContainerRow,
-    claim: { operation: Operation; operationId: string; expiresAt: Date; now: Date },
+    claim: { operation: Operation; operationId: string; holder: string; expiresAt: Date },
   ): Promise<boolean> {
-    const { operation, operationId, expiresAt, now } = claim;
-    const revision = row.revision + 1;
+    const { operation, operationId, holder, expiresAt } = claim;
+    const taken = { operation, operationId, operationHolder: holder, operationExpiresAt: expiresAt };
     const result = await this.update(row.id)
-      .set({ operation, operationId, operationExpiresAt: expiresAt, operationCancelled: false, revision })
+      .set({ ...taken, operationCancelled: false, revision: row.revision + 1 })
       .andWhere('revision = :read', { read: row.revision })
-      .andWhere('(operation IS NULL OR operation_expires_at <= :now)', { now: this.database.timestamp(now) })
+      .andWhere('(operation IS NULL OR operation_expires_at <= :over)', { over: this.database.timestamp(TERM_OVER) })
       .execute();
     return result.affected === 1;
   }
@@ -204,8 +213,8 @@ export class ContainerRepository {
    *
    * @throws ClaimLostError
    */
-  async abandon(change: ContainerChange, { as, now }: { as: Operation; now: Date }): Promise<ContainerRow> {
-    const released = { operation: as, operationExpiresAt: now };
+  async abandon(change: ContainerChange, as: Operation): Promise<ContainerRow> {
+    const released = { operation: as, operationExpiresAt: TERM_OVER };
     try {
       return await this.write({ ...change, patch: { ...change.patch, ...released } }, { underClaim: true });
     } catch (error) {
@@ -249,11 +258,11 @@ export class ContainerRepository {
   }
 
   /** Ends the term of every claim: the process that held them is dead. */
-  async expireAllClaims(now: Date): Promise<void> {
+  async expireAllClaims(): Promise<void> {
     await this.database.manager
       .createQueryBuilder()
       .update(ContainerEntity)
-      .set({ operationExpiresAt: now })
+      .set({ operationExpiresAt: TERM_OVER })
       .where('operation IS NOT NULL')
       .execute();
   }

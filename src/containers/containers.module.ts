@@ -7,10 +7,13 @@ import { EventsModule } from '../events';
 import { ImagesModule } from '../images';
 import { RolesModule } from '../roles';
 import { TiersModule } from '../tiers';
+import { ClaimTerms } from './claim-term';
+import { ClaimWatch } from './claim-watch';
 import { ContainerRepository } from './container.repository';
 import { ContainersController } from './containers.controller';
 import { ContainersService } from './containers.service';
 import { DeletedContainers } from './deleted-containers';
+import { HeldClaims } from './held-claims';
 import { Instance } from './instance';
 import { IdempotencyKeys } from './idempotency/idempotency-keys';
 import { IdempotencyRetention } from './idempotency/idempotency-retention';
@@ -33,6 +36,7 @@ import { Reconciler } from './lifecycle/reconciler';
 import { Recovery } from './lifecycle/recovery';
 import { RunLimits } from './lifecycle/run-limits';
 import { Restoration } from './lifecycle/restoration';
+import { Resumption } from './lifecycle/resumption';
 import { RollbackRetries } from './lifecycle/rollback-retries';
 import { ShutdownDrain } from './lifecycle/shutdown-drain';
 import { WayBack } from './lifecycle/way-back';
@@ -61,7 +65,11 @@ import { StatusWait } from './status-wait';
     ContainerGauge,
     OperationMetrics,
     SweepMetrics,
+    ClaimTerms,
+    HeldClaims,
     ContainerClaims,
+    ClaimWatch,
+    Resumption,
     ContainerLifecycle,
     Creation,
     PlanRunner,
@@ -93,11 +101,13 @@ export class ContainersModule implements OnApplicationBootstrap {
   constructor(
     private readonly limitsWatch: LimitsWatch,
     private readonly roleInstaller: RoleInstaller,
+    private readonly claimWatch: ClaimWatch,
   ) {}
 
   /** Called when all of the module's providers have had their turn, so Docker is prepared. */
   async onApplicationBootstrap(): Promise<void> {
     await this.limitsWatch.start();
     await this.roleInstaller.start();
+    this.claimWatch.start();
   }
 }

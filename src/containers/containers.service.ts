@@ -96,9 +96,10 @@ export class ContainersService {
     const role = this.roles.resolve(request.role);
     const resources = this.tiers.resolve(caller.tier, request);
     this.tiers.assertWithin(caller.tier, resources);
+    const { columns, stamp } = this.claims.newClaim('create');
     const row = newContainer({
       ...{ userId: caller.userId, request, image, role, resources },
-      ...{ claim: this.claims.newClaim('create'), now: this.clock.now() },
+      ...{ claim: columns, now: this.clock.now() },
     });
     const created = answer.created(row, { session: caller, tier: this.tiers.limitsOf(caller.tier) });
     const once =
@@ -121,7 +122,7 @@ export class ContainersService {
       onReplayed?.();
       return replayed;
     }
-    this.creation.begin(row).catch((error: unknown) => {
+    this.creation.begin(row, stamp).catch((error: unknown) => {
       this.logger.error({ err: error, container_id: row.id }, 'the creation ended without a trace');
     });
     return created;

@@ -4,9 +4,10 @@ import { Clock } from '../clock';
 import { Database, isUniqueViolation } from '../database';
 import { DomainError } from '../errors';
 import { EventLog } from '../events';
+import { type Stamp, TERM_OVER } from './claim-term';
 import type { ContainerReference } from './container-reference';
 import { ContainerEntity, type ContainerRow } from './container.entity';
-import { ClaimLostError, type ContainerChange, ContainerRepository } from './container.repository';
+import { ClaimLostError, type ContainerChange, ContainerRepository, FREE } from './container.repository';
 import { DockerIdEntity } from './docker-id.entity';
 import type { LabelSelector } from './labels';
 import { whereLabels } from './where-labels';
@@ -16,8 +17,6 @@ export interface PurgeClaim {
   readonly id: string;
   readonly operationId: string;
 }
-
-const FREE = { operation: null, operationId: null, operationExpiresAt: null, operationCancelled: false } as const;
 
 /**
  * Deleted containers whose data is kept, and the sole writer of their rows. A restore needs a row that no purge has claimed,
@@ -106,21 +105,24 @@ export class DeletedContainers {
       .withDeleted()
       .select('c.id', 'id')
       .where('c.deletedAt IS NOT NULL AND c.purgedAt IS NULL AND c.purgeAt <= :now', { now: this.now() })
-      .andWhere('(c.operation IS NULL OR c.operationExpiresAt <= :wall)', { wall: this.database.timestamp(new Date()) })
+      .andWhere('(c.operation IS NULL OR c.operationExpiresAt <= :over)', { over: this.database.timestamp(TERM_OVER) })
       .orderBy('c.purgeAt')
       .getRawMany<{ id: string }>();
     return rows.map(({ id }) => id);
   }
 
   /** From here on it cannot be restored, whatever becomes of the claim. @returns null if it is not to be purged, or another is at it */
-  async claimPurge(claim: PurgeClaim & { readonly expiresAt: Date }): Promise<ContainerRow | null> {
+  async claimPurge(claim: PurgeClaim, { holder, expiresAt }: Stamp): Promise<ContainerRow | null> {
     const result = await this.deleted(claim.id)
       .set({
-        ...{ operation: 'purge', operationId: claim.operationId, operationExpiresAt: claim.expiresAt },
+        operation: 'purge',
+        operationId: claim.operationId,
+        operationHolder: holder,
+        operationExpiresAt: expiresAt,
         revision: () => 'revision + 1',
       })
       .andWhere('purge_at <= :now', { now: this.now() })
-      .andWhere('(operation IS NULL OR operation_expires_at <= :wall)', { wall: this.database.timestamp(new Date()) })
+      .andWhere('(operation IS NULL OR operation_expires_at <= :over)', { over: this.database.timestamp(TERM_OVER) })
       .execute();
     if (result.affected !== 1) return null;
     const { manager } = this.database;
@@ -139,7 +141,7 @@ export class DeletedContainers {
   /** Leaves the purge to the next sweep of any process. */
   async postponePurge({ id, operationId }: PurgeClaim): Promise<void> {
     await this.deleted(id)
-      .set({ operationExpiresAt: new Date(), revision: () => 'revision + 1' })
+      .set({ operationExpiresAt: TERM_OVER, revision: () => 'revision + 1' })
       .andWhere('operation_id = :operationId', { operationId })
       .execute();
   }
@@ -152,7 +154,7 @@ export class DeletedContainers {
       .andWhere('(c.purgeAt IS NULL OR c.purgeAt > :now)', { now: this.now() });
   }
 
-  /** For retention; claims go by the machine's own clock. */
+  /** For retention. */
   private now(): Date | string {
     return this.database.timestamp(this.clock.now());
   }

@@ -3,6 +3,7 @@ import { invalidParameters } from '../errors';
 import { type CatalogRole, needsInstallation } from '../roles';
 import type { Resources } from '../tiers';
 import type { ContainerRow } from './container.entity';
+import type { OperationColumns } from './lifecycle/claims';
 import type { CreateContainerDto } from './dto/create-container.dto';
 import { containerName } from './lifecycle/plan';
 import { generateName } from './name-generator';
@@ -16,7 +17,7 @@ interface NewContainer {
   /** null: nothing beside the image. */
   readonly role: CatalogRole | null;
   readonly resources: Readonly<Resources>;
-  readonly claim: Pick<ContainerRow, 'operation' | 'operationId' | 'operationExpiresAt' | 'operationCancelled'>;
+  readonly claim: OperationColumns;
   readonly now: Date;
 }
 
@@ -35,6 +36,7 @@ export function newContainer({ userId, request, image, role, resources, claim, n
     role: role?.name ?? null,
     roleStatus: needsInstallation(role) ? 'pending' : null,
     roleClaimId: null,
+    roleClaimHolder: null,
     roleClaimExpiresAt: null,
     env: environmentOf(request),
     labels: { ...request.labels },

@@ -54,7 +54,7 @@ export class StatusWait {
   }
 
   private async wait(caller: Caller, id: string, options: WaitOptions): Promise<ContainerView> {
-    const deadline = Date.now() + options.timeoutMs;
+    const deadline = performance.now() + options.timeoutMs;
     const found = await this.containers.find(caller, id);
     const wake = new Wake();
     options.signal?.addEventListener('abort', () => wake.now(), { once: true });
@@ -76,10 +76,10 @@ export class StatusWait {
           return containerView(row, { now: this.clock.now(), sessionEnd: caller.sessionExpiresAt });
         }
         if (!reachableStatuses(row).has(options.status)) throw unreachable(row.status);
-        if (Date.now() >= deadline || options.signal?.aborted) {
+        if (performance.now() >= deadline || options.signal?.aborted) {
           throw new DomainError('status_not_reached', { fields: { status: row.status } });
         }
-        await wake.within(deadline - Date.now());
+        await wake.within(deadline - performance.now());
       }
     } finally {
       stopListening();

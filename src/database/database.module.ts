@@ -3,6 +3,7 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { connect } from './connect';
 import { Database } from './database';
+import { ProcessPresence } from './process-presence';
 import { SqliteLock } from './sqlite-lock';
 
 /** Connects, migrates, and offers the one {@link Database} to every module. */
@@ -26,8 +27,13 @@ export class DatabaseModule {
           inject: [DataSource],
           useFactory: (dataSource: DataSource) => SqliteLock.acquire(dataSource),
         },
+        {
+          provide: ProcessPresence,
+          inject: [DataSource],
+          useFactory: (dataSource: DataSource) => ProcessPresence.establish(dataSource),
+        },
       ],
-      exports: [Database],
+      exports: [Database, ProcessPresence],
     };
   }
 }

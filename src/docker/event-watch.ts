@@ -41,14 +41,14 @@ export async function* watchEvents(
       // From the time before the stream is open: dockerd 26.1 answers a moment before it begins to listen.
       filter ??= new ReplayFilter(await source.now());
       const stream = await source.open(filter.since);
-      connectedAt = Date.now();
+      connectedAt = performance.now();
       yield* readEvents(stream, { filter, source, signal, pingMs: timing.pingMs });
     } catch (error) {
       if (isAborted(signal)) return;
       source.onDisconnect(error);
     }
     // A connection that lasted ends the row of failures; one that breaks at once does not.
-    failures = Date.now() - connectedAt > timing.maxBackoffMs ? 0 : failures + 1;
+    failures = performance.now() - connectedAt > timing.maxBackoffMs ? 0 : failures + 1;
     await backoff(failures, timing, signal);
   }
 }

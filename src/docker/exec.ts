@@ -193,10 +193,10 @@ async function stateOf(
   exec: Docker.Exec,
   { until, call }: { until: (state: ExecState) => boolean; call: ExecCall },
 ): Promise<ExecState> {
-  const deadline = Date.now() + EXIT_CODE_WITHIN_MS;
+  const deadline = performance.now() + EXIT_CODE_WITHIN_MS;
   for (;;) {
     const state = await call((signal) => inspect(exec, signal));
-    if (until(state) || Date.now() >= deadline) return state;
+    if (until(state) || performance.now() >= deadline) return state;
     await delay(EXIT_CODE_EVERY_MS);
   }
 }

@@ -85,8 +85,8 @@ export class BerthIoAdapter extends IoAdapter {
     if (!(server instanceof Server)) return;
     this.closing = true;
     server.engine.close();
-    const deadline = Date.now() + GOODBYE_MS;
-    while (this.connections.size > 0 && Date.now() < deadline) await delay(10);
+    const deadline = performance.now() + GOODBYE_MS;
+    while (this.connections.size > 0 && performance.now() < deadline) await delay(10);
     for (const connection of this.connections) connection.destroy();
   }
 }

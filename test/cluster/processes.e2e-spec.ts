@@ -69,7 +69,10 @@ describe('three server processes with PostgreSQL, Redis and one Docker', () => {
     const started = await everywhere(apis, (api) => api.start(db_id));
     expect(started.map(({ status }) => status)).toEqual(started.map(() => 200));
     const deleted = await everywhere(apis, (api) => api.delete(db_id));
-    expect(deleted.map(({ status }) => status).sort()).toEqual([200, ...range(1, deleted.length - 1).map(() => 404)]);
+    expect(deleted.map(({ status }) => status).sort((one, other) => one - other)).toEqual([
+      200,
+      ...range(1, deleted.length - 1).map(() => 404),
+    ]);
     await events.next('container_deleted', { db_id });
     expect(events.types()).toEqual(['container_started', 'container_deleted']);
   });
@@ -110,7 +113,7 @@ describe('three server processes with PostgreSQL, Redis and one Docker', () => {
     const [expiring = never(), idling = never(), doomed = never()] = made;
     proxy.arm(null);
     await at(deleter, 1).delete(doomed.db_id);
-    const endSession = (at: Date): Promise<void> =>
+    const endSession = (at: Date): Promise<unknown> =>
       cluster.sql(
         'UPDATE users SET session_expires_at = $1 WHERE id = (SELECT user_id FROM containers WHERE id = $2)',
         [at, expiring.db_id],

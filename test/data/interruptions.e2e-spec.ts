@@ -11,6 +11,7 @@ import { claimAsDead } from '../support/claim-as-dead';
 import { eventually } from '../support/eventually';
 import { FakeDaemon, FakeEngine } from '../support/fake-engine';
 import { holdSweeps } from '../support/hold-sweeps';
+import { openTestDatabase } from '../support/test-database';
 import { TestClock } from '../support/test-clock';
 
 const INSTANCE = 'interruptions';
@@ -98,7 +99,7 @@ describe('an operation that meets another, or what it did not expect', () => {
     const held = await row();
     // As another process does that believes this one dead.
     const repository = berth.app.get(ContainerRepository);
-    await repository.abandon({ row: held, patch: {}, events: [] }, { as: 'reconcile', now: new Date(0) });
+    await repository.abandon({ row: held, patch: {}, events: [] }, 'reconcile');
     await eventually(async () => expect(await row()).toMatchObject({ operation: 'reconcile' }));
     hold.release();
     // The queue of this process still has it; the row's new holder is whoever claims next.
@@ -345,6 +346,31 @@ describe('an operation that meets another, or what it did not expect', () => {
     happens(String((await user.api.get(dbId)).body['id']));
     expect((await events.next('container_stopped')).data).toMatchObject({ db_id: dbId, reason: 'exited' });
     expect((await user.api.get(dbId)).body).toMatchObject({ status: 'stopped' });
+  });
+
+  it('must tell of a run that ended, and of the next one that Docker began, while no server was there', async () => {
+    const database = await openTestDatabase();
+    const start = (): Promise<Berth> => Berth.start({ engine, database, environment: { INSTANCE_ID: 'absent' } });
+    let server = await start();
+    try {
+      const someone = await server.user();
+      const { id, db_id } = await someone.api.running();
+      const before = (await someone.api.get(db_id)).body;
+      const { body } = await someone.api.call('GET', '/api/containers');
+      await server.stop();
+      daemon.unwatched(() => daemon.crash(id));
+      server = await start();
+      const events = await server.record(server.as(someone), Number(body['event_seq']));
+      await events.next('container_started', { db_id });
+      expect(events.types()).toEqual(['container_stopped', 'container_started']);
+      expect(events.events[0]?.data).toMatchObject({ db_id, reason: 'exited' });
+      const after = (await server.as(someone).api.get(db_id)).body;
+      expect(after).toMatchObject({ id, status: 'running' });
+      expect(after['updated_at']).not.toBe(before['updated_at']);
+    } finally {
+      await server.stop();
+      await database.drop();
+    }
   });
 
   it('must look again where Docker did not answer its look', async () => {

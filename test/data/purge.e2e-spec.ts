@@ -2,7 +2,9 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomInt } from 'node:crypto';
 import { Clock } from '../../src/clock';
 import { ContainersService } from '../../src/containers';
+import { ContainerEntity } from '../../src/containers/container.entity';
 import { Purge, Purged } from '../../src/containers/lifecycle/purge';
+import { Database } from '../../src/database';
 import { type Answer, type NewContainer, testImage } from '../support/api-client';
 import { Berth, BerthOptions, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
@@ -117,7 +119,12 @@ describe('the purge of a deleted container', () => {
       expect((await restore(next.as(user), db_id)).status).toBe(404);
       expect(daemon.volumes.has(`berth-${db_id}`)).toBe(when === 'before');
       clock.is = 'after';
-      await eventually(async () => expect(await sweep(next)).toEqual({ purged: 1, failed: 0 }));
+      await eventually(async () => {
+        await sweep(next);
+        const { manager } = next.app.get(Database);
+        const row = await manager.findOneOrFail(ContainerEntity, { where: { id: db_id }, withDeleted: true });
+        expect(row.purgedAt).not.toBeNull();
+      });
       expect(daemon.volumes.size).toBe(0);
       expect((await restore(next.as(user), db_id)).status).toBe(404);
     },

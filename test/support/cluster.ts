@@ -59,12 +59,12 @@ export class Cluster {
     return recorder;
   }
 
-  /** Changes the database behind the servers' back: so time passes. */
-  async sql(statement: string, values: readonly unknown[]): Promise<void> {
+  /** Asks or changes the database behind the servers' back: so time passes. @returns the rows */
+  async sql(statement: string, values: readonly unknown[]): Promise<Record<string, unknown>[]> {
     const client = new Client({ connectionString: this.database.url });
     await client.connect();
     try {
-      await client.query(statement, [...values]);
+      return (await client.query<Record<string, unknown>>(statement, [...values])).rows;
     } finally {
       await client.end();
     }

@@ -30,6 +30,8 @@ export interface Strike {
   readonly fault: Fault;
   /** Of a `delay`. */
   readonly delayMs?: number;
+  /** Of a `delay`, in the place of a time. */
+  readonly until?: Promise<unknown>;
   readonly onKill?: () => void;
 }
 
@@ -184,7 +186,8 @@ export class DockerProxy {
         else head().end(body.map((byte) => byte ^ 0x15));
         return;
       case 'delay':
-        setTimeout(() => head().end(body), struck.delayMs ?? 0);
+        if (struck.until) void struck.until.then(() => head().end(body));
+        else setTimeout(() => head().end(body), struck.delayMs ?? 0);
         return;
       case 'kill_after':
         struck.onKill?.();

@@ -1,12 +1,9 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Signals } from '../../signals';
 import type { EventDraft } from '../../events';
+import type { ClaimTerm, ClaimTerms, Stamp } from '../claim-term';
 import type { ContainerRow } from '../container.entity';
 import { ClaimLostError, ContainerPatch, ContainerRepository } from '../container.repository';
 import type { Operation } from '../container-state';
-
-/** How soon a database that does not answer is asked again. */
-const ASK_AGAIN_MS = 250;
 
 /** The creation's holder was asked to give up. */
 export class CancelledError extends Error {
@@ -15,10 +12,12 @@ export class CancelledError extends Error {
 
 interface ClaimOptions {
   readonly row: ContainerRow;
+  /** What the claim was written with. */
+  readonly stamp: Stamp;
   readonly interrupted: Operation | null;
   readonly repository: ContainerRepository;
   readonly signals: Signals;
-  readonly termMs: number;
+  readonly terms: ClaimTerms;
   readonly onEnd: () => void;
   /** The claim ended, and something is left to do. */
   readonly onAbandoned: (containerId: string) => void;
@@ -31,16 +30,18 @@ export class Claim {
   private readonly cancelled = new AbortController();
   private readonly renewal: NodeJS.Timeout;
   private readonly stopListening: () => void;
-  private expiresAt: number;
+  private readonly term: ClaimTerm;
   private leftBehind: Operation | null;
   private ended = false;
 
   constructor(private readonly options: ClaimOptions) {
     this.current = options.row;
     this.leftBehind = options.interrupted;
-    // As the row says, and not from now: the write of it may have waited.
-    this.expiresAt = options.row.operationExpiresAt?.getTime() ?? 0;
-    this.renewal = setInterval(() => void this.renew(), options.termMs / 3).unref();
+    const { id, operationId } = options.row;
+    this.term = options.terms.begin(options.stamp, async ({ expiresAt }) => {
+      return operationId !== null && (await options.repository.renew({ id, operationId, expiresAt }));
+    });
+    this.renewal = setInterval(() => void this.renew(), options.terms.termMs / 3).unref();
     this.stopListening = options.signals.on('operation_cancelled', ({ containerId }) => {
       if (containerId === this.current.id) this.cancel();
     });
@@ -65,14 +66,15 @@ export class Claim {
   readonly signal = AbortSignal.any([this.lost.signal, this.cancelled.signal]);
 
   /** @throws ClaimLostError: to be asked before each step, forward or back */
-  assertHeld(): void {
-    if (this.expiresAt <= Date.now()) this.lost.abort(new ClaimLostError('the claim ran out'));
+  async assertHeld(): Promise<void> {
+    this.lost.signal.throwIfAborted();
+    if (!this.term.isSure && !(await this.term.confirm())) this.lose();
     this.lost.signal.throwIfAborted();
   }
 
   /** @throws ClaimLostError, CancelledError: to be asked before each step forward */
-  assertWanted(): void {
-    this.assertHeld();
+  async assertWanted(): Promise<void> {
+    await this.assertHeld();
     this.cancelled.signal.throwIfAborted();
   }
 
@@ -83,17 +85,10 @@ export class Claim {
    * @throws ClaimLostError; what the database throws if it did not answer until the term was over
    */
   async confirm(): Promise<void> {
-    for (;;) {
-      this.assertHeld();
-      try {
-        if (!(await this.prolong())) throw new ClaimLostError('the claim has ended');
-        this.current = (await this.options.repository.findById(this.current.id)) ?? this.current;
-        return;
-      } catch (error) {
-        if (error instanceof ClaimLostError || this.expiresAt - Date.now() < ASK_AGAIN_MS) throw error;
-        await delay(ASK_AGAIN_MS);
-      }
-    }
+    this.lost.signal.throwIfAborted();
+    if (!(await this.term.rewrite())) this.lose();
+    this.lost.signal.throwIfAborted();
+    this.current = (await this.options.repository.findById(this.current.id)) ?? this.current;
   }
 
   /** Writes the outcome with its events and ends the claim. @throws ClaimLostError, DomainError `name_taken` */
@@ -120,7 +115,7 @@ export class Claim {
     seen: { readonly patch: ContainerPatch; readonly events: readonly EventDraft[] } = { patch: {}, events: [] },
   ): Promise<void> {
     try {
-      this.current = await this.options.repository.abandon({ row: this.current, ...seen }, { as, now: new Date() });
+      this.current = await this.options.repository.abandon({ row: this.current, ...seen }, as);
       this.options.onAbandoned(this.current.id);
     } finally {
       this.end();
@@ -143,21 +138,15 @@ export class Claim {
 
   private async renew(): Promise<void> {
     try {
-      if (this.current.operationId === null || this.ended) return;
-      if (!(await this.prolong())) this.lost.abort(new ClaimLostError('another process took the container over'));
+      if (this.ended) return;
+      if (!(await this.term.renew())) this.lose();
       else if (await this.options.repository.isCancelled(this.current.id)) this.cancel();
     } catch {
-      // The database does not answer: try again at the next turn; assertHeld() notices when the term is over.
+      // The database does not answer: try again at the next turn; assertHeld() does not pass before.
     }
   }
 
-  /** @returns false if the claim is lost */
-  private async prolong(): Promise<boolean> {
-    const { id, operationId } = this.current;
-    const expiresAt = Date.now() + this.options.termMs;
-    if (operationId === null) return false;
-    const renewed = await this.options.repository.renew({ id, operationId, expiresAt: new Date(expiresAt) });
-    if (renewed) this.expiresAt = expiresAt;
-    return renewed;
+  private lose(): void {
+    this.lost.abort(new ClaimLostError('the claim has ended, or another process took the container over'));
   }
 }

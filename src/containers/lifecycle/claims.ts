@@ -3,6 +3,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { type Config, CONFIG } from '../../config';
 import { DomainError } from '../../errors';
 import { Signals } from '../../signals';
+import { ClaimTerms, isTermOver, type Stamp } from '../claim-term';
 import type { ContainerRow } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
 import type { Operation } from '../container-state';
@@ -12,9 +13,15 @@ import { LocalQueue } from '../../local-queue';
 /** How often a waiter looks whether another process has let go; within this process it is told at once. */
 const POLL_MS = 100;
 
+/** What a row says of the operation that holds it. */
+export type OperationColumns = Pick<
+  ContainerRow,
+  'operation' | 'operationId' | 'operationHolder' | 'operationExpiresAt' | 'operationCancelled'
+>;
+
 /**
- * Hands out the right to operate on a container: one holder at a time, across processes. The holder renews it; a process
- * that dies stops renewing, and after `OPERATION_CLAIM_SECONDS` anyone may take over.
+ * Hands out the right to operate on a container: one holder at a time, across processes. The holder renews it; when it does
+ * not any more, `ClaimWatch` ends the claim, and anyone may take over.
  */
 @Injectable()
 export class ContainerClaims {
@@ -24,7 +31,8 @@ export class ContainerClaims {
   constructor(
     private readonly repository: ContainerRepository,
     private readonly signals: Signals,
-    @Inject(CONFIG) private readonly config: Config,
+    private readonly terms: ClaimTerms,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'OPERATION_WAIT_SECONDS'>,
   ) {}
 
   /**
@@ -38,7 +46,7 @@ export class ContainerClaims {
     operation: Operation,
     waitMs = this.config.OPERATION_WAIT_SECONDS * 1000,
   ): Promise<Claim> {
-    const deadline = Date.now() + waitMs;
+    const deadline = performance.now() + waitMs;
     const turn = await this.queue.enter(row.id, waitMs);
     if (!turn) throw inProgress(await this.reread(row.id));
     try {
@@ -49,11 +57,11 @@ export class ContainerClaims {
     }
   }
 
-  /** A container that is inserted with its claim: nobody can be in its way. */
-  async adopt(row: ContainerRow): Promise<Claim> {
+  /** A container that was inserted with its claim, by `newClaim`: nobody can be in its way. */
+  async adopt(row: ContainerRow, stamp: Stamp): Promise<Claim> {
     const turn = await this.queue.enter(row.id, 0);
     if (!turn) throw inProgress(row);
-    return this.hold(row, null, turn.leave);
+    return this.hold(row, { stamp, interrupted: null, leave: turn.leave });
   }
 
   /**
@@ -63,20 +71,27 @@ export class ContainerClaims {
    * @throws DomainError `operation_in_progress`
    */
   async afterDeletion(row: ContainerRow): Promise<ContainerRow | null> {
-    const deadline = Date.now() + this.config.OPERATION_WAIT_SECONDS * 1000;
+    const deadline = performance.now() + this.config.OPERATION_WAIT_SECONDS * 1000;
     for (let current: ContainerRow | null = row; ; current = await this.repository.findById(row.id)) {
       if (current?.operation !== 'delete') return current;
-      const left = deadline - Date.now();
+      const left = deadline - performance.now();
       if (left <= 0) throw inProgress(current);
       await this.releasedOrTimeout(row.id, Math.min(POLL_MS, left));
     }
   }
 
-  /** The columns of a claim on a row that is about to be inserted. */
-  newClaim(
-    operation: Operation,
-  ): Pick<ContainerRow, 'operation' | 'operationId' | 'operationExpiresAt' | 'operationCancelled'> {
-    return { operation, operationId: randomUUID(), operationExpiresAt: this.expiry(), operationCancelled: false };
+  /** A claim on a row that is about to be inserted. */
+  newClaim(operation: Operation): { columns: OperationColumns & { operationId: string }; stamp: Stamp } {
+    const stamp = this.terms.stamp();
+    const operationId = randomUUID();
+    const columns = {
+      operation,
+      operationId,
+      operationHolder: stamp.holder,
+      operationExpiresAt: stamp.expiresAt,
+      operationCancelled: false,
+    };
+    return { columns, stamp };
   }
 
   /** Asks a running creation to give up; its holder does so at its next step. */
@@ -99,29 +114,33 @@ export class ContainerClaims {
     leave: () => void,
   ): Promise<Claim> {
     for (let row = first; ; row = await this.reread(row.id)) {
-      const now = new Date();
-      if (row.operationExpiresAt === null || row.operationExpiresAt <= now) {
-        const claim = { operation, operationId: randomUUID(), operationExpiresAt: this.expiry() };
-        const { operationId, operationExpiresAt: expiresAt } = claim;
-        if (await this.repository.claim(row, { operation, operationId, expiresAt, now })) {
-          const held = { ...row, ...claim, operationCancelled: false, revision: row.revision + 1 };
-          return this.hold(held, row.operation, leave);
+      const left = deadline - performance.now();
+      if (row.operation === null || isTermOver(row.operationExpiresAt)) {
+        const { columns, stamp } = this.newClaim(operation);
+        const { operationId } = columns;
+        if (await this.repository.claim(row, { operation, operationId, ...stamp })) {
+          const held = { ...row, ...columns, revision: row.revision + 1 };
+          return this.hold(held, { stamp, interrupted: row.operation, leave });
         }
-      } else if (now.getTime() >= deadline) {
+      } else if (left <= 0) {
         throw inProgress(row);
       } else {
-        await this.releasedOrTimeout(row.id, Math.min(POLL_MS, deadline - now.getTime()));
+        await this.releasedOrTimeout(row.id, Math.min(POLL_MS, left));
       }
     }
   }
 
-  private hold(row: ContainerRow, interrupted: Operation | null, leave: () => void): Claim {
+  private hold(
+    row: ContainerRow,
+    { stamp, interrupted, leave }: { stamp: Stamp; interrupted: Operation | null; leave: () => void },
+  ): Claim {
     return new Claim({
       row,
+      stamp,
       interrupted,
       repository: this.repository,
       signals: this.signals,
-      termMs: this.config.OPERATION_CLAIM_SECONDS * 1000,
+      terms: this.terms,
       onEnd: leave,
       onAbandoned: (containerId) => this.abandonListeners.forEach((listener) => listener(containerId)),
     });
@@ -145,10 +164,6 @@ export class ContainerClaims {
         if (released.containerId === containerId) done();
       });
     });
-  }
-
-  private expiry(): Date {
-    return new Date(Date.now() + this.config.OPERATION_CLAIM_SECONDS * 1000);
   }
 }
 

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { ContainerEngine } from '../../docker';
 import { LOGGER } from '../../logging';
+import type { Stamp } from '../claim-term';
 import type { ContainerRow } from '../container.entity';
 import { OperationMetrics } from '../measuring/operation-metrics';
 import type { Claim } from './claim';
@@ -35,8 +36,8 @@ export class Creation {
   ) {}
 
   /** Of a row that was just inserted. What fails is in the row, and in its event. */
-  async begin(row: ContainerRow): Promise<void> {
-    await this.inFlight.track(async () => this.run(await this.claims.adopt(row)));
+  async begin(row: ContainerRow, stamp: Stamp): Promise<void> {
+    await this.inFlight.track(async () => this.run(await this.claims.adopt(row, stamp)));
   }
 
   /**

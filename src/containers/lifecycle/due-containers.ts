@@ -4,6 +4,7 @@ import { UserEntity } from '../../auth';
 import { Clock } from '../../clock';
 import { type Config, CONFIG } from '../../config';
 import { Database } from '../../database';
+import { TERM_OVER } from '../claim-term';
 import { ContainerEntity } from '../container.entity';
 import { RunLimits } from './run-limits';
 
@@ -81,8 +82,8 @@ export class DueContainers {
     return this.database.manager
       .createQueryBuilder(ContainerEntity, 'c')
       .where("c.status = 'running' AND c.deletedAt IS NULL")
-      .andWhere('(c.operation IS NULL OR c.operationExpiresAt <= :present)', {
-        present: this.database.timestamp(new Date()),
+      .andWhere('(c.operation IS NULL OR c.operationExpiresAt <= :over)', {
+        over: this.database.timestamp(TERM_OVER),
       });
   }
 }

@@ -38,7 +38,7 @@ export interface Execution {
   /** What the container gets; the row's own unless an update wants others. */
   readonly resources: Resources;
   /** Called before each step; throws when the operation may go no further. */
-  readonly assertWanted: () => void;
+  readonly assertWanted: () => Promise<void>;
   readonly signal?: AbortSignal;
   readonly onStep?: (step: Step) => void;
   readonly onPull?: (progress: PullProgress) => void;
@@ -74,7 +74,7 @@ export class StepExecutor {
   /** @returns what the steps found out. @throws EngineError of the first step that fails, and whatever `assertWanted` throws */
   async execute(steps: readonly Step[], execution: Execution, facts: Facts = {}): Promise<Facts> {
     for (const step of steps) {
-      execution.assertWanted();
+      await execution.assertWanted();
       if (step.do === 'in_parallel') {
         await this.inParallel(step.branches, execution, facts);
       } else {
@@ -82,7 +82,7 @@ export class StepExecutor {
         await this.perform(step, execution, facts);
       }
     }
-    execution.assertWanted();
+    await execution.assertWanted();
     return facts;
   }
 
@@ -94,8 +94,8 @@ export class StepExecutor {
     const failed = new AbortController();
     const branch: Execution = {
       ...execution,
-      assertWanted: () => {
-        execution.assertWanted();
+      assertWanted: async () => {
+        await execution.assertWanted();
         failed.signal.throwIfAborted();
       },
       signal: execution.signal ? AbortSignal.any([execution.signal, failed.signal]) : failed.signal,
@@ -208,7 +208,7 @@ export class StepExecutor {
   }
 
   private async confirmRunning(dockerId: string, by: Confirmation, { env }: ContainerRow): Promise<ObservedContainer> {
-    const end = Date.now() + WATCH_MS;
+    const end = performance.now() + WATCH_MS;
     let run: string | null = null;
     for (;;) {
       const observed = await this.engine.inspectContainer(dockerId);
@@ -219,11 +219,11 @@ export class StepExecutor {
         throw new EngineError('start_refused', NOT_UP);
       }
       if (by === 'one_look' || this.proven.covers(observed, env)) return observed;
-      if (Date.now() >= end) {
+      if (performance.now() >= end) {
         this.proven.add(observed, env);
         return observed;
       }
-      await delay(Math.min(CONFIRM_EVERY_MS, end - Date.now()));
+      await delay(Math.min(CONFIRM_EVERY_MS, end - performance.now()));
     }
   }
 }

@@ -22,10 +22,10 @@ export class InFlight {
 
   /** Waits for what runs, including what that starts, at most `ms`. @returns whether everything ended */
   async drain(ms: number): Promise<boolean> {
-    const deadline = Date.now() + ms;
-    while (this.running.size > 0 && Date.now() < deadline) {
+    const deadline = performance.now() + ms;
+    while (this.running.size > 0 && performance.now() < deadline) {
       let timer: NodeJS.Timeout | undefined;
-      const timeout = new Promise<void>((resolve) => (timer = setTimeout(resolve, deadline - Date.now())));
+      const timeout = new Promise<void>((resolve) => (timer = setTimeout(resolve, deadline - performance.now())));
       await Promise.race([Promise.allSettled(this.running), timeout]);
       clearTimeout(timer);
     }

@@ -18,7 +18,8 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     ...{ ipAddress: '10.0.0.2', runStartedAt, expiresAt: null, lastUsedAt: time, operation: null, operationId: null },
     ...{ operationExpiresAt: null, operationCancelled: false, revision: 0, createdAt: time, updatedAt: time },
     ...{ deletedAt: null, purgeAt: null, purgedAt: null, expiryWarnedAt: null, runSince: null },
-    ...{ statusReason: null, roleStatus: null, roleClaimId: null, roleClaimExpiresAt: null },
+    ...{ statusReason: null, roleStatus: null, roleClaimId: null, roleClaimHolder: null, roleClaimExpiresAt: null },
+    operationHolder: null,
   };
 }
 

@@ -64,7 +64,7 @@ export class PlanRunner {
     if (plan.afterwards.length === 0) return;
     void this.inFlight
       .track(() =>
-        this.executor.execute(plan.afterwards, { row, resources: row, assertWanted: () => undefined }, facts),
+        this.executor.execute(plan.afterwards, { row, resources: row, assertWanted: () => Promise.resolve() }, facts),
       )
       .catch((error: unknown) =>
         this.logger.warn({ err: error, container_id: row.id }, 'the clean-up is left to the sweep'),

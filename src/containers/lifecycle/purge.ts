@@ -3,10 +3,10 @@ import { Inject, Injectable } from '@nestjs/common';
 import { Semaphore } from 'async-mutex';
 import type { Logger } from 'pino';
 import { AuditLog } from '../../audit';
-import { type Config, CONFIG } from '../../config';
 import { Database } from '../../database';
 import { ContainerEngine } from '../../docker';
 import { LOGGER } from '../../logging';
+import { ClaimTerms } from '../claim-term';
 import type { ContainerRow } from '../container.entity';
 import { DeletedContainers, type PurgeClaim } from '../deleted-containers';
 import { OperationMetrics } from '../measuring/operation-metrics';
@@ -40,7 +40,7 @@ export class Purge {
     private readonly audit: AuditLog,
     private readonly inFlight: InFlight,
     private readonly metrics: OperationMetrics,
-    @Inject(CONFIG) private readonly config: Config,
+    private readonly terms: ClaimTerms,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
@@ -75,8 +75,7 @@ export class Purge {
   private async removeData(id: string): Promise<boolean> {
     if (!(await this.known.check())) return false;
     const claim = { id, operationId: randomUUID() };
-    const expiresAt = new Date(Date.now() + this.config.OPERATION_CLAIM_SECONDS * 1000);
-    const row = await this.deleted.claimPurge({ ...claim, expiresAt });
+    const row = await this.deleted.claimPurge(claim, this.terms.stamp());
     if (!row) return false;
     try {
       // If this takes longer than the claim lasts, another may do the same: gone already is success, and one of them notes it.

@@ -17,14 +17,17 @@ import { Observer } from './observer';
 import { OrphanVolumes } from './orphan-volumes';
 import { isPassing } from './passing';
 import { Purge } from './purge';
+import { Resumption } from './resumption';
 import { type SweepAction, SweepPlan } from './sweep-plan';
 import { SweepReport, SweepTally } from './sweep-tally';
 
 /** What a sweep does beside another Docker than the known one: nothing that removes what may be somebody's data there. */
 const HARMLESS: ReadonlySet<SweepAction['do']> = new Set(['look', 'finish', 'reconnect']);
 
-/** How many differences are dealt with at once: Docker has other work too. */
+/** How many differences are dealt with at once: Docker has other work too. What was left of operations is not among them. */
 const HANDS = 8;
+
+type PlainAction = Exclude<SweepAction, { do: 'finish' }>;
 
 /**
  * Keeps rows and Docker together: watches Docker's event stream, and compares everything at start, after each reconnection
@@ -37,11 +40,14 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly moving = new Mutex();
   private readonly hands = new Semaphore(HANDS);
   private timer: NodeJS.Timeout | undefined;
+  /** Whether there was a time since the last sweep in which nobody listened to Docker: before the start, and without a stream. */
+  private wasUnwatched = true;
 
   constructor(
     private readonly engine: ContainerEngine,
     private readonly repository: ContainerRepository,
     private readonly lifecycle: ContainerLifecycle,
+    private readonly resumption: Resumption,
     private readonly observer: Observer,
     private readonly purge: Purge,
     private readonly known: KnownEngine,
@@ -61,7 +67,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     this.logger.info({ instance, ...capabilities }, 'Docker is ready');
     await this.known.check();
     // On SQLite this is the only process, so whoever held a claim is dead.
-    if (this.database.isSqlite) await this.repository.expireAllClaims(new Date());
+    if (this.database.isSqlite) await this.repository.expireAllClaims();
     void this.watch();
     this.timer = setInterval(() => void this.sweep(), this.config.SWEEP_INTERVAL_SECONDS * 1000).unref();
   }
@@ -85,22 +91,30 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     return this.sweeping.runExclusive(async () => {
       const ended = this.metrics.begin();
       const tally = new SweepTally();
+      const { wasUnwatched } = this;
+      this.wasUnwatched = false;
       try {
         const listed = await this.engine.listContainers({ instance: this.instance.id });
         await this.known.check();
         await this.engine.maintain();
         const volumes = await this.volumes.all();
         const orphanGraceMs = this.config.ORPHAN_GRACE_SECONDS * 1000;
-        const plan = new SweepPlan({ listed, volumes, stuck: this.volumes.stuck, now: new Date(), orphanGraceMs });
+        const plan = new SweepPlan({
+          listed,
+          volumes,
+          stuck: this.volumes.stuck,
+          now: new Date(),
+          orphanGraceMs,
+          wasUnwatched,
+        });
         const acting: Promise<void>[] = [];
         for await (const actions of this.actions(plan)) {
           if (this.stopped.signal.aborted) return tally.report();
           for (const action of actions) {
             if (this.known.changed && !HARMLESS.has(action.do)) continue;
-            if (action.do === 'finish') tally.tookUp();
-            const acted = this.hands.runExclusive(() => this.act(action, tally));
-            // A creation may pull for minutes; the next sweep need not wait for that.
-            if (action.do !== 'finish') acting.push(acted);
+            // A creation may pull for minutes; neither this sweep nor the next need wait for that.
+            if (action.do === 'finish') void this.finish(action.row, tally);
+            else acting.push(this.hands.runExclusive(() => this.act(action, tally)));
           }
         }
         // A list shows no difference where a container was started again; what is overdue is looked at all the same.
@@ -110,6 +124,9 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
         await this.orphans.note(plan.orphanVolumes());
         tally.purged(await this.purge.sweep(this.stopped.signal));
         return tally.report();
+      } catch (error) {
+        this.wasUnwatched ||= wasUnwatched;
+        throw error;
       } finally {
         ended();
       }
@@ -124,19 +141,26 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
 
   private async watch(): Promise<void> {
     for await (const message of this.engine.watch(this.instance.id, this.stopped.signal)) {
-      if (message.kind === 'connected') void this.sweep();
-      else void this.observer.hint(message.event);
+      if (message.kind === 'connected') {
+        this.wasUnwatched = true;
+        void this.sweep();
+      } else void this.observer.hint(message.event);
     }
   }
 
-  private async act(action: SweepAction, tally: SweepTally): Promise<void> {
+  private async finish({ id }: SweptRow, tally: SweepTally): Promise<void> {
+    this.metrics.found('finish');
+    tally.tookUp();
+    tally.done('finish', await this.resumption.resume(id));
+  }
+
+  private async act(action: PlainAction, tally: SweepTally): Promise<void> {
     this.metrics.found(action.do);
     try {
       await this.perform(action);
       tally.done(action.do, 'ok');
-      if (action.do === 'finish' || action.do === 'reconcile') {
-        const { id, operation } = action.row;
-        this.logger.info({ container_id: id, operation }, 'dealt with what an interrupted operation left');
+      if (action.do === 'reconcile') {
+        this.logger.info({ container_id: action.row.id }, 'dealt with what an interrupted operation left');
       }
     } catch (error) {
       tally.done(action.do, isPassing(error) ? 'passed' : 'failed');
@@ -146,7 +170,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     }
   }
 
-  private async perform(action: SweepAction): Promise<void> {
+  private async perform(action: PlainAction): Promise<void> {
     switch (action.do) {
       case 'look':
         return this.observer.look(action.row.id);
@@ -154,8 +178,6 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
         return this.reconnect(action.row);
       case 'move_data':
         return this.moveData(action.row);
-      case 'finish':
-        return this.withRow(action.row, (row) => this.lifecycle.finish(row));
       case 'reconcile':
         return this.withRow(action.row, (row) => this.lifecycle.reconcile(row));
       case 'remove_orphan':

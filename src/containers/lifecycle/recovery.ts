@@ -37,7 +37,7 @@ export class Recovery {
     const current = row.dockerId === null ? null : await this.engine.inspectContainer(row.dockerId);
     const volumes = await this.volumes.ofContainer(row);
     for (const step of planRecovery({ row, interrupted, listed, current, volumes })) {
-      claim.assertHeld();
+      await claim.assertHeld();
       await this.perform(step);
     }
     await this.look(claim, interrupted);

@@ -1,5 +1,6 @@
 import type { EngineState, ListedContainer, ListedVolume } from '../../docker';
 import type { ContainerStatus } from '../container-state';
+import { TERM_OVER } from '../claim-term';
 import type { SweptRow } from '../swept-rows';
 import { type SweepAction, SweepPlan } from './sweep-plan';
 
@@ -30,7 +31,7 @@ const told = (action: SweepAction): string =>
   action.do === 'remove_orphan' ? `remove_orphan ${action.dockerId}` : `${action.do} ${action.row.id}`;
 
 function sweep(rows: SweptRow[], found: ListedContainer[], volumes: ListedVolume[] = []): string[] {
-  const plan = new SweepPlan({ listed: found, volumes, now: NOW, orphanGraceMs: GRACE });
+  const plan = new SweepPlan({ listed: found, volumes, now: NOW, orphanGraceMs: GRACE, wasUnwatched: false });
   return [...plan.forRows(rows), ...plan.forOrphans()].map(told);
 }
 
@@ -68,10 +69,18 @@ describe('a sweep', () => {
   });
 
   it('must leave alone what an operation holds, and finish what a dead one held', () => {
-    const held = row('a', 'running', { operation: 'update', operationExpiresAt: new Date(NOW.getTime() + 1) });
-    const dead = row('b', 'running', { operation: 'update', operationExpiresAt: NOW });
+    const held = row('a', 'running', { operation: 'update', operationExpiresAt: new Date(NOW.getTime() - 1) });
+    const dead = row('b', 'running', { operation: 'update', operationExpiresAt: TERM_OVER });
     const strays = ['a', 'b'].map((id) => listed(id, 'running', { dockerId: `stray-${id}` }));
     expect(sweep([held, dead], strays)).toEqual(['finish b']);
+  });
+
+  it('must look at all that should run, and at nothing else, after a time in which nobody listened to Docker', () => {
+    const plan = new SweepPlan({
+      listed: [listed('a', 'running'), listed('b', 'exited')],
+      ...{ volumes: [], now: NOW, orphanGraceMs: GRACE, wasUnwatched: true },
+    });
+    expect(plan.forRows([row('a', 'running'), row('b', 'stopped')]).map(told)).toEqual(['look a']);
   });
 
   it('must remove a container without a row only after the grace period', () => {
@@ -106,7 +115,14 @@ describe('a sweep', () => {
     expect(sweep([row('a', 'stopped')], [listed('a', 'exited')], [bare])).toEqual(['move_data a']);
     expect(sweep([row('a', 'running')], [listed('a', 'running')], [bare])).toEqual([]);
     const stuck = new Set([bare.name]);
-    const plan = new SweepPlan({ listed: [], volumes: [bare], stuck, now: NOW, orphanGraceMs: GRACE });
+    const plan = new SweepPlan({
+      listed: [],
+      volumes: [bare],
+      stuck,
+      now: NOW,
+      orphanGraceMs: GRACE,
+      wasUnwatched: false,
+    });
     expect(plan.forRows([row('a', 'stopped')])).toEqual([]);
   });
 
@@ -115,7 +131,7 @@ describe('a sweep', () => {
     const volumes = ['a', 'b', 'gone', null].map((containerId) =>
       volumeOf({ containerId, name: `berth-${String(containerId)}` }),
     );
-    const plan = new SweepPlan({ listed: found, volumes, now: NOW, orphanGraceMs: GRACE });
+    const plan = new SweepPlan({ listed: found, volumes, now: NOW, orphanGraceMs: GRACE, wasUnwatched: false });
     expect(['a', 'b'].map((id) => plan.forRows([row(id, 'running')]))).toEqual([[], []]);
     expect(plan.forOrphans().map(told)).toEqual(['remove_orphan docker-gone']);
     expect(plan.orphanVolumes().map(({ name }) => name)).toEqual(['berth-gone', 'berth-null']);

@@ -1,16 +1,17 @@
 import { isHalfGone, type ListedContainer, type ListedVolume } from '../../docker';
+import { isTermOver } from '../claim-term';
 import type { SweptRow } from '../swept-rows';
 import { containerName } from './plan';
 
 /** What a sweep finds to do about one container. */
 export type SweepAction =
-  /** The row and Docker differ: look closer. */
+  /** The row and Docker differ, or may differ: look closer. */
   | { readonly do: 'look'; readonly row: SweptRow }
   /** Its container is not in the sandboxes' network. */
   | { readonly do: 'reconnect'; readonly row: SweptRow }
   /** Its data is in a volume whose size Docker has forgotten, and is at rest. */
   | { readonly do: 'move_data'; readonly row: SweptRow }
-  /** An operation's claim ran out. */
+  /** An operation was left. */
   | { readonly do: 'finish'; readonly row: SweptRow }
   /** Docker has containers or volumes under this row's label that the row does not know, or its own has a replacement's name. */
   | { readonly do: 'reconcile'; readonly row: SweptRow }
@@ -29,6 +30,8 @@ interface Sighted {
   readonly stuck?: ReadonlySet<string>;
   readonly now: Date;
   readonly orphanGraceMs: number;
+  /** Docker may have ended a run and begun another since anybody listened, which a list does not show. */
+  readonly wasUnwatched: boolean;
 }
 
 /**
@@ -71,30 +74,28 @@ export class SweepPlan {
     containers: readonly ListedContainer[],
     volumes: readonly ListedVolume[],
   ): 'finish' | 'reconcile' | 'reconnect' | 'move_data' | 'look' | null {
-    if (row.operationExpiresAt !== null && row.operation !== null) {
-      return row.operationExpiresAt <= this.sighted.now ? 'finish' : null;
-    }
+    if (row.operation !== null) return isTermOver(row.operationExpiresAt) ? 'finish' : null;
     const current = containers.find(({ dockerId }) => dockerId === row.dockerId);
     const isStray = (listed: ListedContainer): boolean => listed !== current && this.isOldEnough(listed);
     const isMisnamed = current !== undefined && current.name !== containerName(row.id);
     const isOutgrown = ({ name }: ListedVolume): boolean => name !== row.volumeName;
     if (containers.some(isStray) || isMisnamed || volumes.some(isOutgrown)) return 'reconcile';
     if (current && !current.connected && !isHalfGone(current.state)) return 'reconnect';
-    if (disagrees(row, current)) return 'look';
+    if (this.mayDiffer(row, current)) return 'look';
     const isMovable = ({ name, labelled }: ListedVolume): boolean => !labelled && !this.sighted.stuck?.has(name);
     return row.status === 'stopped' && volumes.some(isMovable) ? 'move_data' : null;
+  }
+
+  private mayDiffer(row: SweptRow, current: ListedContainer | undefined): boolean {
+    const runs = current?.state === 'running' || current?.state === 'paused';
+    if (row.status === 'stopped') return runs;
+    // Whoever started it may have died before the first look, which finds the address out.
+    return row.status === 'running' && (!runs || row.runStartedAt === null || this.sighted.wasUnwatched);
   }
 
   private isOldEnough({ createdAt }: ListedContainer): boolean {
     return this.sighted.now.getTime() - createdAt.getTime() >= this.sighted.orphanGraceMs;
   }
-}
-
-function disagrees(row: SweptRow, current: ListedContainer | undefined): boolean {
-  const runs = current?.state === 'running' || current?.state === 'paused';
-  if (row.status === 'stopped') return runs;
-  // Whoever started it may have died before the first look, which finds the address out.
-  return row.status === 'running' && (!runs || row.runStartedAt === null);
 }
 
 type Groups<T> = Map<string, readonly T[]>;

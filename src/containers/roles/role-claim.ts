@@ -1,29 +1,39 @@
 import type { EventDraft } from '../../events';
+import type { ClaimTerm, ClaimTerms, Stamp } from '../claim-term';
 import type { ContainerRow } from '../container.entity';
 import { RoleClaimLostError, type RoleRepository, type RoleTicket } from './role.repository';
+
+const TAKEN = 'the container was made anew, stopped or deleted, or another process took over';
+
+interface RoleClaimOptions {
+  readonly claimId: string;
+  /** What it was written with. */
+  readonly stamp: Stamp;
+  readonly repository: RoleRepository;
+  readonly terms: ClaimTerms;
+}
 
 /** The right to install the role of one container, renewed until it ends. */
 export class RoleClaim {
   private readonly lost = new AbortController();
   private readonly renewal: NodeJS.Timeout;
   private readonly ticket: RoleTicket;
-  private expiresAt: number;
+  private readonly term: ClaimTerm;
 
   constructor(
     /** As of the claim. */
     readonly row: ContainerRow,
-    private readonly claimId: string,
-    private readonly options: { readonly repository: RoleRepository; readonly termMs: number },
+    private readonly options: RoleClaimOptions,
   ) {
+    const { claimId, stamp, repository, terms } = options;
     this.ticket = { id: row.id, userId: row.userId, claimId };
-    // As the row says, and not from now: the write of it may have waited.
-    this.expiresAt = row.roleClaimExpiresAt?.getTime() ?? 0;
-    this.renewal = setInterval(() => void this.renew(), options.termMs / 3).unref();
+    this.term = terms.begin(stamp, (next) => repository.renew(this.ticket, next.expiresAt));
+    this.renewal = setInterval(() => void this.renew(), terms.termMs / 3).unref();
   }
 
   /** A name that no other attempt has. */
   get attempt(): string {
-    return this.claimId;
+    return this.options.claimId;
   }
 
   /** Aborted when the claim is lost. */
@@ -32,16 +42,17 @@ export class RoleClaim {
   }
 
   /** @throws RoleClaimLostError: to be asked before anything that must not be done twice at once */
-  assertHeld(): void {
-    if (this.expiresAt <= Date.now()) this.lose('the claim of the role ran out');
+  async assertHeld(): Promise<void> {
+    this.signal.throwIfAborted();
+    if (!this.term.isSure && !(await this.term.confirm())) this.lose(TAKEN);
     this.signal.throwIfAborted();
   }
 
   /** @throws RoleClaimLostError */
   async tell(eventOf: (row: ContainerRow) => EventDraft): Promise<void> {
-    const expiresAt = Date.now() + this.options.termMs;
-    await this.options.repository.tell(this.ticket, new Date(expiresAt), eventOf);
-    this.expiresAt = expiresAt;
+    const stamp = this.options.terms.stamp();
+    await this.options.repository.tell(this.ticket, stamp.expiresAt, eventOf);
+    this.term.wasWritten(stamp);
   }
 
   /** @throws RoleClaimLostError */
@@ -65,13 +76,11 @@ export class RoleClaim {
   }
 
   private async renew(): Promise<void> {
-    const expiresAt = Date.now() + this.options.termMs;
     try {
-      if (await this.options.repository.renew(this.ticket, new Date(expiresAt))) this.expiresAt = expiresAt;
-      else this.lose('the container was made anew, stopped or deleted, or another process took over');
+      if (!(await this.term.renew())) this.lose(TAKEN);
     } catch {
       // The database does not answer: try again at the next turn, until the term is over.
-      if (this.expiresAt <= Date.now()) this.lose('the claim of the role ran out');
+      if (this.term.isOver) this.lose('the claim of the role ran out');
     }
   }
 

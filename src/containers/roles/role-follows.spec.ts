@@ -2,7 +2,7 @@ import type { ContainerRow } from '../container.entity';
 import type { RoleStatus } from '../container-state';
 import { roleFollows, roleTriedAgain } from './role-follows';
 
-const PENDING = { roleStatus: 'pending', roleClaimId: null, roleClaimExpiresAt: null };
+const PENDING = { roleStatus: 'pending', roleClaimId: null, roleClaimHolder: null, roleClaimExpiresAt: null };
 const row = (roleStatus: RoleStatus | null, status: ContainerRow['status'] = 'running'): ContainerRow =>
   ({ roleStatus, status, dockerId: 'old', deletedAt: null }) as ContainerRow;
 

@@ -2,13 +2,18 @@ import type { ContainerRow } from '../container.entity';
 import type { RoleStatus } from '../container-state';
 
 /** The columns about a container's role. */
-type RoleColumns = Pick<ContainerRow, 'roleStatus' | 'roleClaimId' | 'roleClaimExpiresAt'>;
+type RoleColumns = Pick<ContainerRow, 'roleStatus' | 'roleClaimId' | 'roleClaimHolder' | 'roleClaimExpiresAt'>;
 
 /** What of a change of a container concerns its role. */
 type Change = Partial<Pick<ContainerRow, 'status' | 'dockerId' | 'deletedAt'>>;
 
 /** To be installed, and whoever is at it may write no more. */
-const PENDING: RoleColumns = { roleStatus: 'pending', roleClaimId: null, roleClaimExpiresAt: null };
+const PENDING: RoleColumns = {
+  roleStatus: 'pending',
+  roleClaimId: null,
+  roleClaimHolder: null,
+  roleClaimExpiresAt: null,
+};
 
 /** What is left where a container ends: an installation that ran in it is cut off. */
 const UNFINISHED: readonly (RoleStatus | null)[] = ['pending', 'installing'];

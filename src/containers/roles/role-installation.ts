@@ -176,7 +176,7 @@ class Run {
     { command, env }: RoleCommand,
     options: Pick<ExecRequest, 'timeoutMs' | 'maxOutputBytes' | 'onOutput'>,
   ): Promise<number> {
-    this.claim.assertHeld();
+    await this.claim.assertHeld();
     const signal = AbortSignal.any([this.claim.signal, this.stopped]);
     const request: ExecRequest = { command, env, user: '0', end: endCommand(), signal, ...options };
     const { exitCode } = await this.engine.exec(this.dockerId, request);

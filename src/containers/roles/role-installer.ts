@@ -6,6 +6,7 @@ import { type Config, CONFIG } from '../../config';
 import { Database } from '../../database';
 import { type BerthEvent, containerIdOf, EventLog, Poll } from '../../events';
 import { LOGGER } from '../../logging';
+import { ClaimTerms } from '../claim-term';
 import type { ContainerRow } from '../container.entity';
 import { RoleClaim } from './role-claim';
 import { roleFailed, roleInstalled } from './role-events';
@@ -43,7 +44,8 @@ export class RoleInstaller implements OnModuleDestroy {
     private readonly installation: RoleInstallation,
     private readonly database: Database,
     eventLog: EventLog,
-    @Inject(CONFIG) private readonly config: Pick<Config, 'OPERATION_CLAIM_SECONDS' | 'SWEEP_INTERVAL_SECONDS'>,
+    private readonly terms: ClaimTerms,
+    @Inject(CONFIG) config: Pick<Config, 'SWEEP_INTERVAL_SECONDS'>,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     eventLog.onCommitted((_userId, events) => this.onEvents(events));
@@ -59,7 +61,7 @@ export class RoleInstaller implements OnModuleDestroy {
     this.started = true;
     try {
       // On SQLite this is the only process, so whoever held a claim is dead.
-      if (this.database.isSqlite) await this.repository.expireAllClaims(new Date());
+      if (this.database.isSqlite) await this.repository.expireAllClaims();
       await this.look();
     } catch (error) {
       this.logger.warn({ err: error }, 'roles could not be looked for yet');
@@ -96,7 +98,7 @@ export class RoleInstaller implements OnModuleDestroy {
   }
 
   private async look(): Promise<void> {
-    for (const id of await this.repository.listOpen(new Date())) this.wake(id);
+    for (const id of await this.repository.listOpen()) this.wake(id);
   }
 
   private async work(containerId: string, state: { again: boolean }): Promise<void> {
@@ -117,13 +119,11 @@ export class RoleInstaller implements OnModuleDestroy {
 
   private async install(containerId: string): Promise<void> {
     if (this.stopped.signal.aborted) return;
-    const termMs = this.config.OPERATION_CLAIM_SECONDS * 1000;
-    const now = new Date();
     const claimId = randomUUID();
-    const expiresAt = new Date(now.getTime() + termMs);
-    const row = await this.repository.claim(containerId, { claimId, expiresAt, now });
+    const stamp = this.terms.stamp();
+    const row = await this.repository.claim(containerId, claimId, stamp);
     if (!row) return;
-    const claim = new RoleClaim(row, claimId, { repository: this.repository, termMs });
+    const claim = new RoleClaim(row, { claimId, stamp, repository: this.repository, terms: this.terms });
     try {
       await this.conclude(claim, await this.installation.attempt(claim, this.stopped.signal));
     } catch (error) {

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { UpdateQueryBuilder } from 'typeorm';
 import { Database } from '../../database';
 import { EventDraft, EventLog } from '../../events';
+import { type Stamp, TERM_OVER } from '../claim-term';
 import { ContainerEntity, type ContainerRow } from '../container.entity';
 
 /** The right to install the role of one container. */
@@ -19,8 +20,8 @@ export class RoleClaimLostError extends Error {
 /** An operation holds the container whose role failed. */
 class ContainerBusyError extends Error {}
 
-/** Nobody is at it: it is to be done, or whoever began has not been heard of for too long. */
-const OPEN = "(role_status = 'pending' OR (role_status = 'installing' AND role_claim_expires_at <= :now))";
+/** Nobody is at it: it is to be done, or whoever began has left it. */
+const OPEN = "(role_status = 'pending' OR (role_status = 'installing' AND role_claim_expires_at <= :over))";
 
 /**
  * The writer of what a container's row says of its role, beside the container's operations: every write is conditional on the
@@ -34,26 +35,26 @@ export class RoleRepository {
   ) {}
 
   /** Database ids of running containers whose role is to be installed and that nobody installs. */
-  async listOpen(now: Date): Promise<string[]> {
+  async listOpen(): Promise<string[]> {
     const rows = await this.database.manager
       .createQueryBuilder(ContainerEntity, 'c')
       .select('c.id', 'id')
       // Written out: for a parameter, neither database would take the index of what runs.
-      .where(`c.status = 'running' AND c.deletedAt IS NULL AND ${OPEN}`, { now: this.database.timestamp(now) })
+      .where(`c.status = 'running' AND c.deletedAt IS NULL AND ${OPEN}`, { over: this.database.timestamp(TERM_OVER) })
       .getRawMany<{ id: string }>();
     return rows.map(({ id }) => id);
   }
 
   /** Takes the role of a container that runs, and that no operation holds. @returns its row; null if there is nothing to do */
-  async claim(id: string, claim: { claimId: string; expiresAt: Date; now: Date }): Promise<ContainerRow | null> {
+  async claim(id: string, claimId: string, { holder, expiresAt }: Stamp): Promise<ContainerRow | null> {
     const result = await this.update(id)
-      .set({ roleStatus: 'installing', roleClaimId: claim.claimId, roleClaimExpiresAt: claim.expiresAt })
+      .set({ roleStatus: 'installing', roleClaimId: claimId, roleClaimHolder: holder, roleClaimExpiresAt: expiresAt })
       .andWhere("status = 'running' AND operation IS NULL")
-      .andWhere(OPEN, { now: this.database.timestamp(claim.now) })
+      .andWhere(OPEN, { over: this.database.timestamp(TERM_OVER) })
       .execute();
     if (result.affected !== 1) return null;
     const row = await this.find(id);
-    return row?.roleClaimId === claim.claimId ? row : null;
+    return row?.roleClaimId === claimId ? row : null;
   }
 
   /** @returns false if the claim is lost */
@@ -106,11 +107,11 @@ export class RoleRepository {
   }
 
   /** Ends the term of every claim: the process that held them is dead. */
-  async expireAllClaims(now: Date): Promise<void> {
+  async expireAllClaims(): Promise<void> {
     await this.database.manager
       .createQueryBuilder()
       .update(ContainerEntity)
-      .set({ roleClaimExpiresAt: now })
+      .set({ roleClaimExpiresAt: TERM_OVER })
       .where('role_claim_id IS NOT NULL')
       .execute();
   }
@@ -148,4 +149,4 @@ export class RoleRepository {
   }
 }
 
-const FREE = { roleClaimId: null, roleClaimExpiresAt: null } as const;
+const FREE = { roleClaimId: null, roleClaimHolder: null, roleClaimExpiresAt: null } as const;

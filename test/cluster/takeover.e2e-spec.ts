@@ -1,0 +1,257 @@
+import { type Answer, ApiClient, SMALL } from '../support/api-client';
+import { BerthProcess } from '../support/berth-process';
+import { Cluster } from '../support/cluster';
+import { DockerProxy } from '../support/docker-proxy';
+import { eventually } from '../support/eventually';
+import { expectSettled } from '../support/expect-settled';
+import { RealDocker } from '../support/real-docker';
+import { TcpProxy } from '../support/tcp-proxy';
+
+jest.setTimeout(300_000);
+
+/** Neither the end of a term nor a sweep may be what takes an operation over; and what is deleted is purged at once. */
+const PATIENT = {
+  OPERATION_CLAIM_SECONDS: '600',
+  SWEEP_INTERVAL_SECONDS: '600',
+  ORPHAN_GRACE_SECONDS: '0',
+  STOP_GRACE_SECONDS: '1',
+  VOLUME_RETENTION: '0s',
+};
+
+/** 5 s is what is promised; the machine may be busy. */
+const TAKEN_OVER_WITHIN_MS = 10_000;
+
+const CREATION = /^POST .*\/containers\/create$/;
+const STOP = /^POST .*\/containers\/:id\/stop$/;
+const VOLUME_REMOVAL = /^DELETE .*\/volumes\//;
+const LARGER = { ...SMALL, memory_mb: 512 };
+
+/** Two processes of one Berth, one of which can be cut off from its database and its Docker. */
+class Pair {
+  private constructor(
+    readonly cluster: Cluster,
+    readonly victim: BerthProcess,
+    readonly docker: DockerProxy,
+    readonly database: TcpProxy,
+  ) {}
+
+  static async start(environment: Readonly<Record<string, string>>): Promise<Pair> {
+    const docker = await DockerProxy.open();
+    const cluster = await Cluster.start('takeover', { processes: 1, environment });
+    const url = new URL(cluster.environment['DATABASE_URL'] ?? '');
+    const database = new TcpProxy({ host: url.hostname, port: Number(url.port) });
+    await database.up();
+    url.host = `127.0.0.1:${String(database.port)}`;
+    const own = { DATABASE_URL: url.href, DOCKER_HOST: docker.dockerHost };
+    const victim = new BerthProcess({ ...cluster.environment, ...own });
+    await victim.start();
+    return new Pair(cluster, victim, docker, database);
+  }
+
+  /** The same new user as a client of both. */
+  async user(): Promise<{ victim: ApiClient; survivor: ApiClient }> {
+    const [survivor] = await this.cluster.user();
+    if (!survivor) throw new Error('nobody survives');
+    return { survivor, victim: new ApiClient(this.victim.url, survivor.token) };
+  }
+
+  /** Has the victim ask Docker for this and get no answer before `release`; Docker has done it when `reached` resolves. */
+  hold(call: RegExp): { reached: Promise<void>; release: () => void } {
+    let release = (): void => undefined;
+    const until = new Promise<void>((resolve) => (release = resolve));
+    const reached = new Promise<void>((resolve) => {
+      this.docker.onCall = (made) => {
+        if (!call.test(made)) return null;
+        this.docker.onCall = () => null;
+        resolve();
+        return { fault: 'delay', until };
+      };
+    });
+    return { reached, release };
+  }
+
+  /** What the victim has changed in Docker since the last `arm`. */
+  get writes(): string[] {
+    return this.docker.calls.filter((call) => !call.startsWith('GET '));
+  }
+
+  async stop(): Promise<void> {
+    this.victim.resume();
+    await this.victim.kill();
+    await this.cluster.stop();
+    await this.docker.close();
+    await this.database.down();
+  }
+}
+
+describe('what a process was at', () => {
+  let pair: Pair;
+
+  beforeEach(async () => {
+    pair = await Pair.start(PATIENT);
+  });
+
+  afterEach(() => pair.stop());
+
+  it('must be taken over within seconds of its death, and a request that waits for it must go on', async () => {
+    const { victim, survivor } = await pair.user();
+    const { db_id } = await survivor.running();
+    await killAt(STOP, () => victim.stop(db_id));
+    const died = Date.now();
+    const answer = await survivor.start(db_id);
+    expect(answer).toMatchObject({ status: 200, body: { status: 'running' } });
+    expect(Date.now() - died).toBeLessThan(TAKEN_OVER_WITHIN_MS);
+    await expectSettled(survivor, pair.cluster.docker, db_id);
+  });
+
+  it('must be finished within seconds of its death where nobody asks for anything', async () => {
+    const { victim, survivor } = await pair.user();
+    const { db_id } = await survivor.running();
+    await killAt(STOP, () => victim.stop(db_id));
+    await eventually(async () => expect((await survivor.get(db_id)).body).toMatchObject({ status: 'stopped' }), {
+      timeoutMs: TAKEN_OVER_WITHIN_MS,
+    });
+  });
+
+  it('must be finished within seconds of its death: a purge', async () => {
+    const { victim, survivor } = await pair.user();
+    const { db_id } = await survivor.running();
+    await killAt(VOLUME_REMOVAL, () => victim.delete(db_id));
+    const { docker } = pair.cluster;
+    expect(await docker.volumeExists(`berth-${db_id}`)).toBe(true);
+    await eventually(async () => expect(await docker.volumeExists(`berth-${db_id}`)).toBe(false), {
+      timeoutMs: TAKEN_OVER_WITHIN_MS,
+    });
+  });
+
+  it('must be its own still where only the connection that shows its life was lost, again and again', async () => {
+    const { victim, survivor } = await pair.user();
+    const { db_id, name } = await survivor.running();
+    const { reached, release } = pair.hold(CREATION);
+    const asked = victim.update(db_id, { name, ...LARGER });
+    await reached;
+    for (let losses = 0; losses < 20; losses += 1) {
+      const [before] = await sessions();
+      await pair.cluster.sql('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1', [
+        'berth presence',
+      ]);
+      await eventually(async () => {
+        const [after] = await sessions();
+        expect(after).toBeDefined();
+        expect(after).not.toBe(before);
+      });
+    }
+    release();
+    expect(await asked).toMatchObject({ status: 200, body: { restarted: true } });
+    await expectSettled(survivor, pair.cluster.docker, db_id);
+  });
+
+  it('must be taken over where it lost the database, and then it must not act any more', async () => {
+    const { victim, survivor } = await pair.user();
+    const { db_id, name } = await survivor.running();
+    const { reached, release } = pair.hold(CREATION);
+    const asked = victim.update(db_id, { name, ...LARGER });
+    await reached;
+    await pair.database.down();
+    const lost = Date.now();
+    expect((await survivor.stop(db_id)).status).toBe(200);
+    expect(Date.now() - lost).toBeLessThan(TAKEN_OVER_WITHIN_MS);
+    pair.docker.arm(null);
+    release();
+    await pair.database.up();
+    expect((await asked).status).toBe(500);
+    expect(pair.writes).toEqual([]);
+    expect(await expectSettled(survivor, pair.cluster.docker, db_id)).toMatchObject({ status: 'stopped' });
+  });
+
+  /** Has the victim killed when Docker was asked for this, and before Docker does it or answers. */
+  async function killAt(call: RegExp, act: () => Promise<Answer>): Promise<void> {
+    const fault = call === STOP ? 'kill_after' : 'kill_before';
+    let asked: Promise<unknown> = Promise.resolve();
+    await new Promise<void>((resolve) => {
+      pair.docker.arm({ fault, nth: 1, call, onKill: () => void pair.victim.kill().then(resolve) });
+      asked = act().catch(() => null);
+    });
+    await asked;
+  }
+
+  /** The sessions that show the victim's life, by their process in PostgreSQL. */
+  async function sessions(): Promise<unknown[]> {
+    const ports = pair.database.outgoingPorts;
+    const rows = await pair.cluster.sql('SELECT pid, client_port FROM pg_stat_activity WHERE application_name = $1', [
+      'berth presence',
+    ]);
+    return rows.filter(({ client_port }) => ports.includes(Number(client_port))).map(({ pid }) => pid);
+  }
+});
+
+describe('what a paused process was at', () => {
+  const TERM_SECONDS = 9;
+  let pair: Pair;
+
+  beforeAll(async () => {
+    pair = await Pair.start({
+      ...PATIENT,
+      OPERATION_CLAIM_SECONDS: String(TERM_SECONDS),
+      OPERATION_WAIT_SECONDS: '60',
+    });
+  });
+
+  afterAll(() => pair.stop());
+
+  it('must be its own until its term is over; then it must be taken over, and the process not act any more', async () => {
+    const { victim, survivor } = await pair.user();
+    const { db_id, name } = await survivor.running();
+    const { reached, release } = pair.hold(CREATION);
+    const asked = victim.update(db_id, { name, ...LARGER });
+    await reached;
+    pair.victim.pause();
+    const paused = performance.now();
+    expect((await survivor.stop(db_id)).status).toBe(200);
+    // It renews at a third of its term.
+    expect(performance.now() - paused).toBeGreaterThan((TERM_SECONDS * 1000 * 2) / 3 - 1_000);
+    pair.docker.arm(null);
+    release();
+    pair.victim.resume();
+    expect((await asked).status).toBe(500);
+    expect(pair.writes).toEqual([]);
+    expect(await expectSettled(survivor, pair.cluster.docker, db_id)).toMatchObject({ status: 'stopped' });
+  });
+});
+
+describe('what the only process was at when it died', () => {
+  const docker = new RealDocker();
+  let proxy: DockerProxy;
+  let cluster: Cluster;
+
+  beforeAll(async () => {
+    proxy = await DockerProxy.open();
+    const environment = { ...PATIENT, DOCKER_HOST: proxy.dockerHost };
+    cluster = await Cluster.start('takeover-alone', { processes: 1, environment });
+  });
+
+  afterAll(async () => {
+    await cluster.stop();
+    await proxy.close();
+  });
+
+  it('must be taken over within seconds of its next start', async () => {
+    const [server] = cluster.servers;
+    const [api] = await cluster.user();
+    if (!server || !api) throw new Error('there is no server');
+    const { db_id } = await api.running();
+    let asked: Promise<unknown> = Promise.resolve();
+    await new Promise<void>((resolve) => {
+      proxy.arm({ fault: 'kill_after', nth: 1, call: STOP, onKill: () => void server.kill().then(resolve) });
+      asked = api.stop(db_id).catch(() => null);
+    });
+    await asked;
+    proxy.arm(null);
+    await server.start();
+    const [again] = cluster.clients(api.token);
+    await eventually(async () => expect((await again?.get(db_id))?.body).toMatchObject({ status: 'stopped' }), {
+      timeoutMs: TAKEN_OVER_WITHIN_MS,
+    });
+    if (again) await expectSettled(again, docker, db_id);
+  });
+});
