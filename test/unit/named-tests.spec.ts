@@ -45,7 +45,8 @@ describe.each([
 
   it('must quote the tests in them', () => {
     const isQuoted = ({ file, title }: Reference): boolean => readFileSync(file, 'utf8').includes(title ?? '');
-    expect(named.filter(({ file }) => file.endsWith('spec.ts')).filter((each) => !isQuoted(each))).toEqual([]);
+    const tests = named.filter(({ file }) => file.endsWith('spec.ts') && existsSync(file));
+    expect(tests.filter((each) => !isQuoted(each))).toEqual([]);
   });
 });
 
