@@ -1,3 +1,4 @@
+import { Reconciler } from '../../src/containers/lifecycle/reconciler';
 import { parseConfig } from '../../src/config';
 import { Answer, SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
@@ -70,6 +71,27 @@ describe('a changed disk_mb on a real Docker where data is moved', () => {
     const started = await user.api.start(db_id);
     expect(started.body).not.toHaveProperty('recreated');
     expect(await docker.exec(String(started.body['id']), ['sh', '-c', LOOK])).toBe(later);
+  });
+
+  it('must move the data of a stopped container out of a volume that has lost its labels', async () => {
+    const { id, db_id } = await user.api.running();
+    const volume = `berth-${db_id}`;
+    await user.api.stop(id);
+    await docker.docker.getContainer(id).remove();
+    await docker.docker.getVolume(volume).remove();
+    await docker.docker.createVolume({ Name: volume });
+    const maker = { Image: SANDBOX_IMAGE, Cmd: ['sh', '-c', 'echo precious >/home/user/mark'] };
+    const made = await docker.docker.createContainer({ ...maker, HostConfig: { Binds: [`${volume}:/home/user`] } });
+    await made.start();
+    await made.wait();
+    await made.remove();
+    await eventually(async () => {
+      await berth.app.get(Reconciler).sweepNow();
+      expect(await docker.volumesOf(db_id)).toEqual([expect.stringMatching(/-v\d+-/)]);
+    });
+    await eventually(async () => expect(await docker.volumeExists(volume)).toBe(false));
+    expect((await user.api.start(db_id)).status).toBe(200);
+    expect(await docker.readData(String((await user.api.get(db_id)).body['id']))).toBe('precious');
   });
 
   it('must refuse what the data does not fit into, and touch nothing', async () => {

@@ -140,9 +140,12 @@ describe('disk limits, where the kernel can keep them', () => {
       expect(await write(unlimited, '/home/user/filler', 2 * DISK_MB)).not.toContain(FULL);
       await real.exec(unlimited.id, ['rm', '/home/user/filler']);
       await user.api.stop(db_id);
-      await berth.app.get(Reconciler).sweepNow();
-      expect(await volumesOf(container)).toEqual([expect.stringMatching(/-v\d+-/)]);
-      expect(await real.volumeExists(volume)).toBe(false);
+      // For a moment after a stop Docker still lists it as running.
+      await eventually(async () => {
+        await berth.app.get(Reconciler).sweepNow();
+        expect(await volumesOf(container)).toEqual([expect.stringMatching(/-v\d+-/)]);
+      });
+      await eventually(async () => expect(await real.volumeExists(volume)).toBe(false));
       const limited = await start();
       expect(await real.exec(limited.id, ['cat', KEPT])).toBe('precious\n');
       expect(await write(limited, '/home/user/filler', 2 * DISK_MB)).toContain(FULL);
