@@ -29,12 +29,15 @@ async function behindBerthsBack(fault: ContainerFault, parts: Parts): Promise<st
   const filters = { label: [`berth.instance=${cluster.instance}`] };
   try {
     const listed = await docker.docker.listContainers({ all: true, filters });
-    const fitting = listed.filter(
-      ({ State }) => fault === 'container_remove' || (State === 'running') === (fault !== 'container_start'),
-    );
-    if (fitting.length === 0) throw new Error('there is no such container');
-    const { Id, Labels } = random.pick(fitting);
+    const isFitting = ({ State }: Docker.ContainerInfo): boolean =>
+      fault === 'container_remove' || (State === 'running') === (fault !== 'container_start');
+    const fitting = listed.filter(isFitting);
+    // One that nobody has stopped is stopped first.
+    const choice = fitting.length > 0 || fault !== 'container_start' ? fitting : listed;
+    if (choice.length === 0) throw new Error('there is no such container');
+    const { Id, Labels } = random.pick(choice);
     if (fault === 'container_start') cohabitation.meddle(Labels['berth.container_id'] ?? '');
+    if (choice !== fitting) await docker.docker.getContainer(Id).stop({ t: 2 });
     await meddle(fault, docker.docker.getContainer(Id), parts);
     return Id;
   } catch (error) {

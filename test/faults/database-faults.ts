@@ -48,6 +48,7 @@ async function silence(member: Member, { excuses, users, journal }: Parts): Prom
     // The transactions that it had begun hold their locks until PostgreSQL ends them.
     excuses.during('database_busy', {}, async () => {
       const since = Date.now();
+      member.leftConnections = true;
       member.database?.freeze();
       while (!(await serves(member, users[0]?.token ?? ''))) {
         if (Date.now() - since < SERVES_WITHIN_MS) continue;

@@ -36,6 +36,15 @@ export class DatabaseView {
     );
   }
 
+  /** Whether somebody's transaction has stood still for so long, and waits for nothing but its owner. PostgreSQL only. */
+  async transactionStands(ms: number): Promise<boolean> {
+    const standing = await this.ask(
+      `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'
+          AND state_change < clock_timestamp() - interval '${String(ms)} milliseconds'`,
+    );
+    return standing.length > 0;
+  }
+
   /** Holds the user's row locked in a transaction of somebody else's, until `over` resolves. PostgreSQL only. */
   async lockUser(username: string, over: () => Promise<unknown>): Promise<void> {
     // Without the limits that Berth sets for its own connections.

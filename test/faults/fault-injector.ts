@@ -10,7 +10,7 @@ import { Journal } from './journal';
 import { User } from './user';
 
 /** How often and how long a fault is tried that other faults may keep from being made. */
-const TRIES = 20;
+const TRIES = 90;
 const TRY_AGAIN_MS = 1_000;
 
 /** What faults are made of. */
@@ -45,7 +45,13 @@ export class Turns {
     const before = this.last.get(subject) ?? Promise.resolve();
     const mine = before.then(work, work);
     this.last.set(subject, mine);
+    const isOver = (): unknown => this.last.get(subject) === mine && this.last.delete(subject);
+    void mine.then(isOver, isOver);
     return mine;
+  }
+
+  isTaken(subject: string): boolean {
+    return this.last.has(subject);
   }
 }
 

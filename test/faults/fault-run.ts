@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { ApiClient } from '../support/api-client';
+import { type Answer, ApiClient } from '../support/api-client';
 import { RealDocker } from '../support/real-docker';
 import { SeededRandom } from '../support/seeded-random';
 import { Cohabitation } from './cohabitation';
@@ -163,7 +163,7 @@ export class FaultRun {
         const left = limit - list.usage.containers;
         const asked = Array.from({ length: left + 2 }, (_none, index) => {
           const { url } = this.cluster.members[index % this.cluster.members.length] ?? {};
-          return new ApiClient(url ?? '', token).create(SIZES[0]);
+          return created(new ApiClient(url ?? '', token));
         });
         const statuses = (await Promise.all(asked)).map(({ status }) => status).sort();
         const ought = [...Array.from({ length: left }, () => 202), 403, 403];
@@ -187,5 +187,14 @@ export class FaultRun {
     ]) {
       this.journal.say(`${String(this.journal.count(kind))} × ${kind}: ${this.journal.summary(kind)}`);
     }
+  }
+}
+
+/** As a client that comes again where the database was too busy: all at once is much for a machine that has other work. */
+async function created(api: ApiClient): Promise<Answer> {
+  for (;;) {
+    const answer = await api.create(SIZES[0]);
+    if (answer.body['code'] !== 'database_busy') return answer;
+    await delay(1_000 * Number(answer.headers.get('retry-after')));
   }
 }

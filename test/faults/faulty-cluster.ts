@@ -35,6 +35,8 @@ export interface Member {
   paused: boolean;
   /** How often it was paused. */
   pauses: number;
+  /** Connections of it to the database stand there that it does not know of any more. */
+  leftConnections: boolean;
   /** Docker refuses it every start of a container. */
   startsRefused: boolean;
   /** How often it was killed. */
@@ -144,6 +146,7 @@ export class FaultyCluster {
       try {
         await member.process.start({ onOutput: (chunk) => void log.write(chunk), onDeath });
         member.up = true;
+        member.leftConnections = false;
         this.journal.note('process', 'started', { member: member.name });
         return;
       } catch (error) {
@@ -172,6 +175,7 @@ async function openMember(name: string, shared: Environment, folder: string): Pr
     up: false,
     paused: false,
     pauses: 0,
+    leftConnections: false,
     startsRefused: false,
     deaths: 0,
   };

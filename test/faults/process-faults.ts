@@ -1,21 +1,26 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { HeldClaim } from './database-view';
+import type { DatabaseView, HeldClaim } from './database-view';
 import type { Excuses } from './excuses';
 import { type Actions, InVain, LOCKS_HELD, type Parts } from './fault-injector';
 import type { Member } from './faulty-cluster';
+import { TERMS } from './setting';
 
-/** From which a process is known to be in a transaction that holds the row of a user. */
-const LOCKS = /UPDATE "users"|FOR UPDATE(?! SKIP)/;
-/** How long a process that does nothing at all is waited for to be in one. */
-const LOCKS_WITHIN_MS = 20_000;
+/** What locks the row of a user, in a transaction mostly. */
+const LOCKS = /UPDATE "?users"? SET "?event_seq|FOR UPDATE(?! SKIP)/;
+/** How long a process that does nothing at all is waited for to ask for such a lock. */
+const LOCKS_WITHIN_MS = 10_000;
+/** By when what it had sent is done, and what it had not is seen to be missing. */
+const STANDS_AFTER_MS = 300;
+const CATCHES = 5;
 /** Beyond the term of a claim, some of them. */
 const PAUSES_MS = [3_000, 15_000, 40_000];
 
 /** Of the promised five seconds, on a machine that has other work; clearly less than the term of a claim. */
-const TAKEN_OVER_WITHIN_MS = 60_000;
+const TAKEN_OVER_WITHIN_MS = 15_000;
 /** A clock is behind for so long, and then right again. */
 const CLOCK_BACK_MS = 20_000;
 const HOUR_MS = 3_600_000;
+const TERM_MS = Number(TERMS.OPERATION_CLAIM_SECONDS) * 1_000;
 
 /** What happens to the server processes. */
 export function processFaults(parts: Parts): Actions<'process_kill' | 'process_pause' | 'process_clock_back'> {
@@ -32,83 +37,120 @@ export function processFaults(parts: Parts): Actions<'process_kill' | 'process_p
 }
 
 export async function processKill(parts: Parts): Promise<string> {
-  const member = parts.random.pick(parts.cluster.members);
-  await parts.turns.take(member.name, () => killProcess(member, parts));
+  const { cluster, random, turns } = parts;
+  // Not one that another fault is at: kills would queue up behind it, and then come all at once.
+  const free = cluster.members.filter(({ up, name }) => up && !turns.isTaken(name));
+  if (free.length === 0) throw new InVain('every process is down or taken');
+  const member = random.pick(free);
+  await turns.take(member.name, () => killProcess(member, parts));
   await mustBeTakenOver(member, parts);
   return member.name;
 }
 
-async function killProcess(member: Member, { cluster }: Parts): Promise<void> {
+async function killProcess(member: Member, { cluster, excuses }: Parts): Promise<void> {
   if (!member.up) throw new InVain(`${member.name} is down already`);
+  if (member.leftConnections) {
+    void excuses.during('death_unseen', {}, () => delay(TERM_MS, undefined, { ref: false }));
+  }
   await cluster.kill(member);
 }
 
 /**
  * What a dead process held is taken over by others long before its claims run out. Who holds a claim is not seen from outside;
  * but a live holder lets go of it or renews it within a third of its term.
+ *
+ * @returns whether it could be looked at: somebody has to be there, and nothing in the way
  */
-async function mustBeTakenOver({ name }: Member, { database, excuses, journal }: Parts): Promise<void> {
+async function mustBeTakenOver(dead: Member, { cluster, database, excuses, journal }: Parts): Promise<boolean> {
   const since = Date.now();
+  const others = cluster.members.filter(({ up, name }) => up && name !== dead.name).map((member) => ({ ...member }));
   const before = await database.claims().catch(() => []);
   await delay(TAKEN_OVER_WITHIN_MS);
   const after = await database.claims().catch(() => []);
-  const wasAway = isDisturbed(excuses, since);
-  const left = leftAlone(before, after);
-  journal.note('takeover', wasAway ? 'not looked at' : 'looked at', { member: name, held: before.length });
-  if (wasAway || left.length === 0) return;
-  journal.complain(`${name} died, and ${String(TAKEN_OVER_WITHIN_MS)} ms later there is still ${JSON.stringify(left)}`);
+  const survived = cluster.members.some(({ name, deaths }) =>
+    others.some((other) => other.name === name && other.deaths === deaths),
+  );
+  const isLookedAt = survived && !isDisturbed(excuses, since);
+  const details = { member: dead.name, held: before.length };
+  journal.note('takeover', isLookedAt ? 'looked at' : 'not looked at', details);
+  const left = isLookedAt ? leftAlone(before, after) : [];
+  if (left.length > 0) {
+    const ms = String(TAKEN_OVER_WITHIN_MS);
+    journal.complain(`${dead.name} died, and ${ms} ms later there is still ${JSON.stringify(left)}`);
+  }
+  return isLookedAt;
 }
 
-/** Whether claims may have stayed for a reason: the database was away, or a live process stood still. */
+/** Whether claims may have stayed for a reason: the database was away, a live process stood still, or a dead one seems to live. */
 function isDisturbed(excuses: Excuses, since: number): boolean {
   const excused = excuses.since(since, { member: '', user: '' });
-  return excused.has('database_down') || excused.has('database_busy');
+  return (['database_down', 'database_busy', 'death_unseen'] as const).some((excuse) => excused.has(excuse));
 }
 
-/** Claims that nobody has ended or renewed. */
-function leftAlone(before: readonly HeldClaim[], after: readonly HeldClaim[]): HeldClaim[] {
+/** @returns the claims that nobody has ended, renewed or taken over in between */
+export function leftAlone(before: readonly HeldClaim[], after: readonly HeldClaim[]): HeldClaim[] {
   return before.filter(({ operationId, expiresAt }) =>
     after.some((claim) => claim.operationId === operationId && claim.expiresAt === expiresAt),
   );
 }
 
 /** In the middle of a transaction, so that others wait for what it holds. */
-async function pauseProcess(member: Member, { excuses, random, journal }: Parts): Promise<string> {
+async function pauseProcess(member: Member, { database, excuses, random, journal }: Parts): Promise<string> {
   const ms = random.pick(PAUSES_MS);
   if (!member.up) throw new InVain(`${member.name} is down`);
-  const where = (await caughtInTransaction(member)) ? 'in a transaction' : 'at rest';
-  return excuses.during('database_busy', {}, async () => {
-    member.paused = true;
-    member.pauses += 1;
+  const standStill = async (): Promise<string> => {
     try {
+      const where = (await caughtInTransaction(member, database)) ? 'in a transaction' : 'at rest';
       await delay(ms);
+      journal.note('pause', where, { member: member.name, ms });
+      return `${member.name}, ${where}`;
     } finally {
-      member.process.resume();
-      member.paused = false;
+      resume(member);
     }
-    journal.note('pause', where, { member: member.name, ms });
-    return `${member.name}, ${where}`;
-  });
+  };
+  // When it goes on, the answers that had come meanwhile are late for it.
+  return excuses.during('database_busy', {}, () =>
+    excuses.during('database_down', { member: member.name }, standStill),
+  );
 }
 
-/** Pauses it as soon as it has asked for a lock, or after a time. @returns whether it has */
-async function caughtInTransaction({ database, process: server }: Member): Promise<boolean> {
-  const none = new AbortController();
-  const locks = new Promise<boolean>((resolve) => {
-    if (!database) return;
+/** Pauses it, in a transaction if it can be caught in one. @returns whether it is */
+async function caughtInTransaction(member: Member, database: DatabaseView): Promise<boolean> {
+  for (let catches = 1; ; catches += 1) {
+    await pauseAtLock(member);
+    await delay(STANDS_AFTER_MS);
+    const stands = await database.transactionStands(STANDS_AFTER_MS / 2).catch(() => false);
+    if (stands || catches === CATCHES) return stands;
+    resume(member);
+  }
+}
+
+/** Pauses it as soon as it has asked for a lock, or after a time. */
+async function pauseAtLock(member: Member): Promise<void> {
+  const { database } = member;
+  const asked = new AbortController();
+  if (database) {
     database.onRequest = (chunk) => {
       if (!LOCKS.test(chunk.toString('latin1'))) return;
-      server.pause();
       database.onRequest = null;
-      resolve(true);
+      pause(member);
+      asked.abort();
     };
-  });
-  const late = delay(LOCKS_WITHIN_MS, false, { signal: none.signal }).catch(() => false);
-  const caught = await Promise.race([locks, late]);
-  none.abort();
+  }
+  await delay(LOCKS_WITHIN_MS, undefined, { signal: asked.signal }).catch(() => undefined);
   if (database) database.onRequest = null;
-  if (!caught) server.pause();
-  return caught;
+  if (!member.paused) pause(member);
+}
+
+function pause(member: Member): void {
+  member.process.pause();
+  member.paused = true;
+  member.pauses += 1;
+}
+
+function resume(member: Member): void {
+  member.process.resume();
+  member.paused = false;
 }
 
 /** The machine's clock steps back, in the moment in which a process dies; claims of before lie far ahead then. */
@@ -124,7 +166,7 @@ async function setClocksBack(parts: Parts): Promise<string> {
       await killProcess(member, parts);
       set(-HOUR_MS * random.next());
     });
-    await mustBeTakenOver(member, parts);
+    if (!(await mustBeTakenOver(member, parts))) throw new InVain('other faults were in the way');
     await delay(CLOCK_BACK_MS - TAKEN_OVER_WITHIN_MS);
   } finally {
     set(0);
