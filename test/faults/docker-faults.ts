@@ -3,6 +3,7 @@ import { ApiClient } from '../support/api-client';
 import { controlService } from './fault-control';
 import { type Actions, InVain, type Parts } from './fault-injector';
 import { SIZES } from './setting';
+import type { RowTruth } from './truth';
 
 type DockerFault =
   | 'docker_restart'
@@ -67,36 +68,35 @@ function emptyDocker({ excuses, journal }: Parts): Promise<string> {
 
 /** A resize can start neither the new container nor the old one, and the row must say so all the same. */
 async function refuseStarts(parts: Parts): Promise<string> {
-  const { cluster, random, users, turns } = parts;
+  const { cluster, random, turns } = parts;
   const member = cluster.pick(random);
   return turns.take(`starts of ${member.name}`, async () => {
-    const [user, container] = users.flatMap((one) => {
-      const running = one.running();
-      return running ? [[one, running] as const] : [];
-    })[0] ?? [null, null];
-    if (!user) throw new InVain('nothing runs');
-    const api = new ApiClient(member.url, user.token);
+    const { container, token } = await someRunning(parts);
+    const api = new ApiClient(member.url, token);
     member.startsRefused = true;
     try {
-      const { memory_mb: now } = await resourcesOf(api, container.db_id);
-      const size = SIZES.find(({ memory_mb }) => memory_mb !== now) ?? SIZES[0];
-      const answer = await api.update(container.db_id, { name: container.name, ...size }).catch((error: unknown) => {
+      const size = SIZES.find(({ memory_mb }) => memory_mb !== container.memory_mb) ?? SIZES[0];
+      const answer = await api.update(container.id, { name: container.name, ...size }).catch((error: unknown) => {
         throw new InVain(String(error));
       });
       if (answer.body['error'] !== 'failed to update settings') throw new InVain(JSON.stringify(answer.body));
-      await rowFollows(container.db_id, parts);
-      return container.db_id;
+      await rowFollows(container.id, parts);
+      return container.id;
     } finally {
       member.startsRefused = false;
     }
   });
 }
 
-async function resourcesOf(api: ApiClient, dbId: string): Promise<{ memory_mb: number }> {
+/** @returns a container that runs, and its user's token. @throws InVain */
+async function someRunning({ database, users, random }: Parts): Promise<{ container: RowTruth; token: string }> {
   try {
-    const { status, body } = await api.get(dbId);
-    if (status === 200 && body['status'] === 'running') return body['resources'] as { memory_mb: number };
-    throw new Error(`it does not run: ${JSON.stringify(body)}`);
+    const running = (await database.rows()).filter(({ status, deleted_at }) => status === 'running' && !deleted_at);
+    const container = random.pick(running);
+    const owner = (await database.users()).find(({ id }) => id === container.user_id);
+    const user = users.find(({ name }) => name === owner?.username);
+    if (user) return { container, token: user.token };
+    throw new Error('its user is not known');
   } catch (error) {
     throw new InVain(String(error));
   }
