@@ -176,9 +176,10 @@ export abstract class ContainerEngine {
   /**
    * Connects it to the sandboxes' network first where it is not.
    *
+   * @param options `isNew`: the caller has just created it, so its network is not checked, which saves a call
    * @throws EngineError `container_not_found`, `container_paused`, `container_broken`, `start_refused`
    */
-  abstract startContainer(dockerId: string): Promise<'started' | 'already_running'>;
+  abstract startContainer(dockerId: string, options?: { isNew?: boolean }): Promise<'started' | 'already_running'>;
   abstract unpauseContainer(dockerId: string): Promise<void>;
   /** SIGTERM, then SIGKILL after `graceSeconds`. @throws EngineError `container_not_found` */
   abstract stopContainer(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'>;

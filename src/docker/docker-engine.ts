@@ -151,12 +151,15 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     return id;
   }
 
-  override async startContainer(dockerId: string): Promise<'started' | 'already_running'> {
+  override async startContainer(
+    dockerId: string,
+    { isNew = false }: { isNew?: boolean } = {},
+  ): Promise<'started' | 'already_running'> {
     if (!this.firewall.isSecure) await this.secureNetwork();
     return this.call('start container', async (signal, docker) => {
       const container = containerOf(docker, dockerId);
       // Before the start: gVisor's own network stack sees the interfaces that are there then, and no other.
-      await this.connect(docker, dockerId, signal);
+      if (!isNew) await this.connect(docker, dockerId, signal);
       try {
         return await start(container, signal);
       } catch (error) {

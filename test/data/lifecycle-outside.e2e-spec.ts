@@ -1,7 +1,9 @@
+import { Observer } from '../../src/containers/lifecycle/observer';
 import { Reconciler } from '../../src/containers/lifecycle/reconciler';
 import { ContainerEngine } from '../../src/docker';
 import { SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
+import { DockerProxy } from '../support/docker-proxy';
 import { EventRecorder } from '../support/event-recorder';
 import { eventually } from '../support/eventually';
 import { expectSettled } from '../support/expect-settled';
@@ -84,11 +86,47 @@ describe('the management operations on real Docker under gVisor', () => {
     });
 
     it('must be undone by a start of a running one, and by whichever of two servers comes first', async () => {
-      const { id } = await user.api.running();
+      const { id, db_id } = await user.api.running();
       await disconnect(id);
-      const engine = server.berth.app.get(ContainerEngine);
-      await Promise.all([user.api.start(id), engine.reconnectContainer(id), engine.reconnectContainer(id)]);
+      const [engine, observer] = [server.berth.app.get(ContainerEngine), server.berth.app.get(Observer)];
+      /** As a sweep does it; whoever does not connect it may look before it has its address. */
+      const reconnect = async (): Promise<void> => {
+        await engine.reconnectContainer(id);
+        await observer.look(db_id);
+      };
+      await Promise.all([user.api.start(id), reconnect(), reconnect()]);
       await expectOnline(id);
+    });
+
+    it('must not be looked for in a container that was just made, by a creation or a resize', async () => {
+      const proxy = await DockerProxy.open();
+      const calls: [id: string, verb: string][] = [];
+      proxy.onCall = (_call, path) => {
+        const [, id = '', verb = ''] = /\/containers\/([0-9a-f]{64})\/(\w+)$/.exec(path) ?? [];
+        calls.push([id, verb]);
+        return null;
+      };
+      const instance = `${server.instance}-counted`;
+      const counted = await Berth.start({ environment: { INSTANCE_ID: instance, DOCKER_HOST: proxy.dockerHost } });
+      /** What Docker is asked of a container until it is started. */
+      const beforeStart = (id: unknown): string[] => {
+        const verbs = calls.flatMap(([of, verb]) => (of === id ? [verb] : []));
+        return verbs.slice(0, verbs.indexOf('start'));
+      };
+      try {
+        const { api } = await counted.user('enterprise');
+        const { db_id, id, name } = await api.running();
+        expect(beforeStart(id)).toEqual([]);
+
+        expect((await api.update(db_id, { name, ...LARGER })).status).toBe(200);
+        const resized = (await api.get(db_id)).body['id'];
+        expect(resized).not.toBe(id);
+        expect(beforeStart(resized)).toEqual(['rename']);
+      } finally {
+        await counted.stop();
+        await proxy.close();
+        await docker.removeInstance(instance);
+      }
     });
 
     const network = (): string => `berth-${server.instance}`;

@@ -48,8 +48,8 @@ export class DockerProxy {
   programs = 0;
   /** While true, nothing reaches Docker at all. */
   down = false;
-  /** Asked about every call that nothing else strikes. */
-  onCall: (call: string) => Strike | null = () => null;
+  /** Asked about every call that nothing else strikes; `path` is the call's own, with ids. */
+  onCall: (call: string, path: string) => Strike | null = () => null;
 
   private constructor(
     private readonly dockerSocket: string,
@@ -98,7 +98,8 @@ export class DockerProxy {
       incoming.socket.destroy();
       return;
     }
-    const call = `${incoming.method ?? ''} ${(incoming.url ?? '').replace(/\?.*/, '').replace(/[0-9a-f]{64}/g, ':id')}`;
+    const path = (incoming.url ?? '').replace(/\?.*/, '');
+    const call = `${incoming.method ?? ''} ${path.replace(/[0-9a-f]{64}/g, ':id')}`;
     if (/\/(events|_ping|info)$/.test(call)) {
       if (call.endsWith('/events')) {
         this.eventStreams.add(answer);
@@ -107,7 +108,7 @@ export class DockerProxy {
       this.forward(incoming, answer, null);
       return;
     }
-    const struck = this.strikeFor(call);
+    const struck = this.strikeFor(call, path);
     if (struck?.fault === 'refuse') {
       incoming.resume();
       answer.writeHead(500, { 'content-type': 'application/json' }).end('{"message":"injected fault"}');
@@ -120,11 +121,11 @@ export class DockerProxy {
     }
   }
 
-  private strikeFor(call: string): Strike | null {
+  private strikeFor(call: string, path: string): Strike | null {
     const { writesOnly = false, call: counted = /^/ } = this.armed ?? {};
     if ((writesOnly && call.startsWith('GET ')) || !counted.test(call)) return null;
     this.calls.push(call);
-    if (this.armed?.nth !== this.calls.length) return this.onCall(call);
+    if (this.armed?.nth !== this.calls.length) return this.onCall(call, path);
     this.struck = call;
     return this.armed;
   }

@@ -113,10 +113,10 @@ export class FakeDaemon {
     return this.add(spec, [spec.volumeName]).dockerId;
   }
 
-  start(dockerId: string): 'started' | 'already_running' {
+  start(dockerId: string, { isNew = false }: { isNew?: boolean } = {}): 'started' | 'already_running' {
     const container = this.existing(dockerId, 'start');
     if (container.state === 'paused') throw new EngineError('container_paused', 'cannot start a paused container');
-    container.connected = true;
+    if (!isNew) container.connected = true;
     if (isUp(container.state)) return 'already_running';
     const outcome = this.startOutcomes.get(container.spec.image) ?? 'runs';
     if (outcome === 'refused') throw new EngineError('start_refused', 'OCI runtime create failed');

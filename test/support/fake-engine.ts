@@ -141,8 +141,8 @@ export class FakeEngine extends ContainerEngine {
     return this.call('createContainer', [spec], () => this.daemon.create(spec));
   }
 
-  override startContainer(dockerId: string): Promise<'started' | 'already_running'> {
-    return this.call('startContainer', [dockerId], () => this.daemon.start(dockerId));
+  override startContainer(dockerId: string, options?: { isNew?: boolean }): Promise<'started' | 'already_running'> {
+    return this.call('startContainer', [dockerId, options], () => this.daemon.start(dockerId, options));
   }
 
   override unpauseContainer(dockerId: string): Promise<void> {

@@ -130,7 +130,7 @@ export class StepExecutor {
         facts.generation = step.generation;
         return;
       case 'start_container':
-        facts.wasRunning = (await this.engine.startContainer(target(step.target, row, facts))) === 'already_running';
+        facts.wasRunning = (await this.start(step.target, row, facts)) === 'already_running';
         return;
       case 'unpause_container':
         await this.engine.unpauseContainer(target(step.target, row, facts));
@@ -190,6 +190,12 @@ export class StepExecutor {
       volumeName: step.volume,
       owner: this.instance.owner(row),
     };
+  }
+
+  private start(which: Target, row: ContainerRow, facts: Facts): Promise<'started' | 'already_running'> {
+    // A copy of the data may take minutes, in which somebody can disconnect the replacement from its network.
+    const isNew = which === 'replacement' && facts.volumeName === undefined;
+    return this.engine.startContainer(target(which, row, facts), { isNew });
   }
 
   private async stop(dockerId: string): Promise<'running' | 'stopped' | 'missing'> {
