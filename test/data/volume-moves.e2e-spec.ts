@@ -168,6 +168,23 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
     expect(await row()).toMatchObject({ dockerId: before.dockerId, volumeName: before.volumeName });
   });
 
+  it('must connect the new container where somebody disconnects it while the data is copied', async () => {
+    const before = await row();
+    const hold = engine.holdOn('copyVolume');
+    const answering = resize(LARGER);
+    await hold.reached;
+    const made = [...daemon.containers.keys()].filter((dockerId) => dockerId !== before.dockerId);
+    for (const dockerId of made) daemon.disconnect(dockerId);
+    // No sweep does it.
+    const sweepAgain = await holdSweeps(berth);
+    hold.release();
+    expect((await answering).status).toBe(200);
+    const { dockerId } = await row();
+    expect(made).toEqual([dockerId]);
+    expect(daemon.containers.get(dockerId ?? '')).toMatchObject({ state: 'running', connected: true });
+    sweepAgain();
+  });
+
   it('must happen by itself to a stopped container whose volume has lost its labels, and with the next other change', async () => {
     daemon.forgetLabels(`berth-${dbId}`);
     const { id } = (await user.api.get(dbId)).body;
