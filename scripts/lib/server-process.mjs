@@ -7,7 +7,7 @@ import { projectRoot } from './project.mjs';
 
 /** The server lets running operations finish, for as long as it is set to; then it has this long to end. */
 const DEFAULT_SHUTDOWN_GRACE_S = 30;
-const END_MS = 15_000;
+const END_MS = 20_000;
 const SLOW_START_MS = 60_000;
 
 export class ServerProcess {

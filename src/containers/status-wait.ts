@@ -1,4 +1,4 @@
-import { Injectable } from '@nestjs/common';
+import { Injectable, OnModuleDestroy } from '@nestjs/common';
 import { Clock } from '../clock';
 import { DomainError } from '../errors';
 import { containerIdOf, EventFeed } from '../events';
@@ -29,8 +29,10 @@ export interface WaitOptions {
  * operations: one that fails may change nothing, and then the status does not come.
  */
 @Injectable()
-export class StatusWait {
+export class StatusWait implements OnModuleDestroy {
   private readonly waits = new WaitsByUser();
+  private readonly sleeping = new Set<Wake>();
+  private closing = false;
 
   constructor(
     private readonly containers: ContainersService,
@@ -39,10 +41,16 @@ export class StatusWait {
     private readonly clock: Clock,
   ) {}
 
+  /** At the very beginning of the end, as a wait may last for longer than a process that is told to end. */
+  onModuleDestroy(): void {
+    this.closing = true;
+    for (const wake of this.sleeping) wake.now();
+  }
+
   /**
    * @throws DomainError `status_not_reached` when the time is over or the wait is aborted; `status_unreachable` as soon as it
    * takes another request for the status to come, also when the container is deleted meanwhile; `container_not_found`;
-   * `too_many_connections`
+   * `too_many_connections`; `shutting_down`
    */
   async until(caller: Caller, id: string, options: WaitOptions): Promise<ContainerView> {
     const leave = this.waits.enter(caller.userId, Date.now() + options.timeoutMs);
@@ -57,6 +65,7 @@ export class StatusWait {
     const deadline = performance.now() + options.timeoutMs;
     const found = await this.containers.find(caller, id);
     const wake = new Wake();
+    this.sleeping.add(wake);
     options.signal?.addEventListener('abort', () => wake.now(), { once: true });
     const stopListening = this.signals.on('container_released', ({ containerId }) => {
       if (containerId === found.id) wake.now();
@@ -79,9 +88,11 @@ export class StatusWait {
         if (performance.now() >= deadline || options.signal?.aborted) {
           throw new DomainError('status_not_reached', { fields: { status: row.status } });
         }
+        if (this.closing) throw new DomainError('shutting_down');
         await wake.within(deadline - performance.now());
       }
     } finally {
+      this.sleeping.delete(wake);
       stopListening();
       await feed.then((subscription) => subscription.close()).catch(() => undefined);
     }

@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events';
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import { Body, Controller, Get, Module, Param, Post } from '@nestjs/common';
@@ -26,6 +27,8 @@ class ThingDto {
   readonly parts?: PartDto[];
 }
 
+const slow = new EventEmitter();
+
 @Controller('things')
 class ThingsController {
   @Post()
@@ -46,6 +49,13 @@ class ThingsController {
   @Get('refused')
   refused(): never {
     throw new DomainError('operation_in_progress', { retryAfter: 3, fields: { operation: 'start' } });
+  }
+
+  @Get('slow')
+  async slow(): Promise<object> {
+    slow.emit('begun');
+    await once(slow, 'done');
+    return {};
   }
 
   @Get('context')
@@ -379,6 +389,24 @@ describe('a server that is about to end', () => {
       const answer = await call('GET', '/api/things/1');
       expectError(answer, 503, 'shutting_down');
       expect(answer.headers['connection']).toBe('close');
+    } finally {
+      port = before;
+      await other.close();
+    }
+  });
+
+  it('must finish what it has begun, and not wait for what clients may ask next on the same connection', async () => {
+    const other = await startServer();
+    const before = port;
+    port = Number(new URL(await other.getUrl()).port);
+    try {
+      const begun = once(slow, 'begun');
+      const asked = call('GET', '/api/things/slow');
+      await begun;
+      const closed = other.close();
+      slow.emit('done');
+      expect(await asked).toMatchObject({ status: 200, headers: { connection: 'close' } });
+      await closed;
     } finally {
       port = before;
       await other.close();

@@ -4,7 +4,7 @@ import { LOGGER } from '../logging';
 import type { Logger } from '../logging';
 import { accessLog } from './access-log';
 import { enableCors } from './cors';
-import { Draining } from './draining';
+import { Draining, endConnections } from './draining';
 import { BODY_LIMIT } from './http-adapter';
 import { jsonBodyParser } from './json-body';
 import { onRequest } from './on-request';
@@ -28,6 +28,7 @@ export function setUpHttp(app: NestFastifyApplication): void {
   adapter.setOnResponseHook(accessLog(app.get<Logger>(LOGGER)));
   app.get(Upgrades).watch(fastify.server);
   passExpectations(fastify.server);
+  endConnections(fastify, app.get(Draining));
   // Behind all hooks that count requests, and before the body is read.
   fastify.addHook('preParsing', refuseUnservedHandshake);
   fastify.addHook('preParsing', refuseUnroutable(app.get(RouteRegistry)));

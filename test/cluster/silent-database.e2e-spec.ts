@@ -55,13 +55,18 @@ describe('a PostgreSQL whose connections turn silent', () => {
 
   it('must not keep a process from ending', async () => {
     proxy.freeze({ newcomersToo: true });
+    let lookups = 0;
+    proxy.onRequest = (chunk) => {
+      // What every request asks first, and nothing else does.
+      if (chunk.includes('lookup_')) lookups += 1;
+    };
     const cutOff = Promise.allSettled([
       atOnce(14, () => api.call('POST', '/api/agents', { name: `agent-${Math.random()}` })),
       api.create({ name: 'cut-off' }),
     ]);
-    const began = Date.now();
+    await eventually(() => expect(lookups).toBeGreaterThan(0));
+    // A process that takes too long ends itself, with another code.
     expect(await server.stop()).toBe(0);
-    expect(Date.now() - began).toBeLessThan(20_000);
     await cutOff;
   });
 });

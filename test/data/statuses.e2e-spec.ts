@@ -183,6 +183,18 @@ describe('what the status of a container promises', () => {
       }
     });
 
+    it('must not keep a process from ending', async () => {
+      const ending = await Berth.start({ engine: new FakeEngine(new FakeDaemon()) });
+      const { api } = await ending.user();
+      const { db_id } = await api.running();
+      const subscribe = jest.spyOn(ending.app.get(EventFeed), 'subscribe');
+      const answer = api.call('GET', `/api/containers/${db_id}/wait?status=stopped&timeout=120`);
+      await eventually(() => expect(subscribe).toHaveBeenCalled());
+      const ended = ending.stop();
+      expect(await answer).toMatchObject({ status: 503, body: { code: 'shutting_down' } });
+      await ended;
+    });
+
     /** A wait that has looked at the container, and been told nothing yet. */
     async function underWay(id: string, status: string): Promise<{ answer: Promise<Answer> }> {
       const subscribe = jest.spyOn(berth.app.get(EventFeed), 'subscribe');

@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { io } from 'socket.io-client';
@@ -80,6 +82,32 @@ describe('a server as a process', () => {
       await eventually(() => expect(codes).toEqual([0]));
     } finally {
       await unread.kill();
+    }
+  });
+
+  it('must end though clients send half a request, or none', async () => {
+    const asked = new BerthProcess({
+      DATABASE_URL: 'sqlite::memory:',
+      INSTANCE_ID: instance,
+      SHUTDOWN_GRACE_SECONDS: '0',
+    });
+    await asked.start();
+    const { hostname, port } = new URL(asked.url);
+    const sockets = ['', 'POST /api/agents HTTP/1.1\r\nhost: berth\r\ncontent-length: 100\r\n\r\n{"name":'].map(
+      (text) =>
+        connect(Number(port), hostname, function (this: Socket) {
+          this.write(text);
+        }).on('error', () => undefined),
+    );
+    try {
+      await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+      // The last connection is accepted, so those before it are.
+      expect((await fetch(`${asked.url}/health/live`)).status).toBe(200);
+      // A process that takes too long ends itself, with another code.
+      expect(await asked.stop()).toBe(0);
+    } finally {
+      for (const socket of sockets) socket.destroy();
+      await asked.kill();
     }
   });
 

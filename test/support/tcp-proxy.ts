@@ -9,7 +9,7 @@ export class TcpProxy {
   private server: Server | undefined;
   private listening = 0;
   private carriesNothing = false;
-  /** Told what clients send, before the service is. */
+  /** Told what clients send, before the service is, or instead of it once connections are frozen. */
   onRequest: ((chunk: Buffer) => void) | null = null;
 
   constructor(private readonly target: { readonly host: string; readonly port: number }) {}
@@ -31,10 +31,11 @@ export class TcpProxy {
   /** Listens, on the same port as before if it has listened before. */
   async up(): Promise<void> {
     this.carriesNothing = false;
-    this.server = createServer((client) => {
+    // A client that ends its side learns nothing from a cable that is pulled; the service's end is passed on by the pipe.
+    this.server = createServer({ allowHalfOpen: true }, (client) => {
       const service = connect(this.target.port, this.target.host);
       client.on('data', (chunk: Buffer) => this.onRequest?.(chunk));
-      if (this.carriesNothing) client.pause();
+      if (this.carriesNothing) client.resume();
       else client.pipe(service).pipe(client);
       for (const socket of [client, service]) socket.on('error', () => socket.destroy());
       client.once('close', () => {
@@ -52,7 +53,11 @@ export class TcpProxy {
   /** Connections that stand now carry nothing any more, and do not end; and likewise those that come, until it is `up` again. */
   freeze({ newcomersToo = false } = {}): void {
     this.carriesNothing = newcomersToo;
-    for (const pair of this.pairs) for (const socket of pair) socket.unpipe();
+    for (const [client, service] of this.pairs) {
+      client.unpipe();
+      service.unpipe();
+      client.resume();
+    }
   }
 
   /** Cuts every connection and takes no new ones. */
