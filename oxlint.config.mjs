@@ -4,15 +4,17 @@ import { defineConfig } from 'oxlint';
  * Which modules of `src/` a module may import; everything else is refused, so imports point one way and there is no cycle.
  * Other modules are entered by their `index.ts` alone.
  */
-const FOUNDATION = ['clock', 'config', 'duration', 'database', 'errors', 'logging'];
+const FOUNDATION = ['config', 'database', 'errors', 'logging', 'scheduling'];
 const MODULES = {
-  database: ['config', 'errors'],
+  scheduling: [],
+  database: ['config', 'errors', 'scheduling'],
   errors: ['logging'],
   logging: ['config'],
   signals: ['config', 'logging'],
-  docker: ['config', 'duration', 'logging'],
+  docker: ['config', 'logging'],
   tiers: FOUNDATION,
   auth: [...FOUNDATION, 'signals', 'tiers'],
+  accounts: [...FOUNDATION, 'auth', 'tiers'],
   images: [...FOUNDATION, 'auth', 'docker'],
   'rate-limits': [...FOUNDATION, 'http', 'signals', 'auth'],
   events: [...FOUNDATION, 'http', 'signals', 'auth', 'rate-limits'],
@@ -43,8 +45,10 @@ function restrictedImports(module) {
   const others = Object.keys(MODULES).filter((name) => name !== module);
   const forbidden = others.filter((name) => !MODULES[module].includes(name));
   const message = 'enter a module by its index.ts';
+  // `../roles/` below src/containers is that module's own folder.
+  const entered = others.filter((name) => name !== 'database' && !(module === 'containers' && name === 'roles'));
   const patterns = [
-    { regex: `^(\\.\\./)+(${others.filter((name) => name !== 'database').join('|')})/`, message },
+    { regex: `^(\\.\\./)+(${entered.join('|')})/`, message },
     { group: ['**/database/*', '!**/database/column-types'], message },
   ];
   if (forbidden.length > 0) {

@@ -3,9 +3,9 @@ import { dataSourceOptions } from '../ormconfig';
 import { AdminModule } from './admin';
 import { AgentsModule } from './agents';
 import { AuditModule } from './audit';
+import { AccountsModule } from './accounts';
 import { AuthModule } from './auth';
-import type { Config } from './config';
-import { ConfigModule } from './config.module';
+import { type Config, ConfigModule } from './config';
 import { ContainersModule } from './containers';
 import { DatabaseModule } from './database';
 import { DockerModule } from './docker';
@@ -34,6 +34,7 @@ export class AppModule {
         SignalsModule,
         TiersModule,
         AuthModule,
+        AccountsModule,
         RateLimitsModule,
         AuditModule,
         DockerModule,

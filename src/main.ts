@@ -1,8 +1,7 @@
 import { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { type Config, ConfigError, loadConfig } from './config';
 import { Draining } from './http';
-import { createLogger, LOGGER } from './logging';
-import type { Logger } from './logging';
+import { createLogger, LOGGER, type Logger } from './logging';
 import { explainStartFault } from './start-fault';
 
 const EXIT = { failed: 1, misconfigured: 2 } as const;

@@ -1,4 +1,4 @@
-import { ipv4Networks, isNetwork, isService, Networks } from './networks';
+import { ipv4Networks, isNetwork, isService, Networks } from './config';
 
 describe('networks', () => {
   const networks = new Networks(['10.0.0.0/8', '192.0.2.7', '2001:db8::/32', 'loopback']);

@@ -1,6 +1,6 @@
 /**
  * Takes away the firewall rules that tests left on the machine: those of instances of tests whose network is gone, by
- * the mark that Berth gives to its rules (src/docker/firewall-plan.ts).
+ * the mark that Berth gives to its rules (src/docker/firewall/firewall-rules.ts).
  */
 import { readFileSync } from 'node:fs';
 import { findCommand, run } from './command.mjs';

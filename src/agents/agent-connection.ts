@@ -1,11 +1,11 @@
 import { Logger } from '@nestjs/common';
 import type { DefaultEventsMap, Socket } from 'socket.io';
-import { Clock } from '../clock';
 import { ERRORS } from '../errors';
+import { Clock } from '../scheduling';
 import type { AgentRow } from './agent.entity';
 import { AgentRepository } from './agent.repository';
 import { parseHeartbeat } from './heartbeat';
-import { verdict } from './presence';
+import { endReason } from './presence';
 
 /** What an agent is answered to its heartbeat. */
 type HeartbeatAnswer = { readonly ok: true } | { readonly error: string; readonly code: string };
@@ -55,7 +55,7 @@ export class AgentConnection {
   /** Looks at the row again, and ends the connection if that is what it says. Does not throw. */
   async review(): Promise<void> {
     try {
-      this.obey(verdict(await this.options.repository.find(this.agent.id), this.agent.epoch));
+      this.obey(endReason(await this.options.repository.find(this.agent.id), this.agent.epoch));
     } catch (error) {
       // The next heartbeat comes to the same point.
       AgentConnection.logger.warn({ msg: 'an agent could not be looked up', agent_id: this.agent.id, err: error });
@@ -83,7 +83,7 @@ export class AgentConnection {
     return (this.ended ??= this.noteEnd());
   }
 
-  private obey(said: ReturnType<typeof verdict>): void {
+  private obey(said: ReturnType<typeof endReason>): void {
     if (said === 'go_on') return;
     AgentConnection.logger.log({ msg: 'an agent’s connection is over', agent_id: this.agent.id, verdict: said });
     if (said === 'replaced') this.socket.emit('replaced');

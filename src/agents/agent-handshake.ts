@@ -1,7 +1,10 @@
 import { z } from 'zod';
 import { ERRORS } from '../errors';
 import { ConnectionRefused } from '../events';
-import { MACHINE_WORD } from './machine-word';
+
+/** How an operating system, an architecture or a version is called: `linux`, `x86_64`, `macOS 15.1`. */
+export const MACHINE_WORD = /^[A-Za-z0-9](?:[A-Za-z0-9 ._+-]{0,62}[A-Za-z0-9._+-])?$/;
+export const MACHINE_WORD_RULE = '1 to 64 of A-Z, a-z, 0-9, ".", "_", "+", "-" and blanks within';
 
 const word = z.string().regex(MACHINE_WORD).optional();
 const handshake = z.object({ os: word, arch: word, version: word });

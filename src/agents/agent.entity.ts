@@ -1,5 +1,6 @@
 import { Column, DeleteDateColumn, Entity, Index, PrimaryColumn } from 'typeorm';
 import { TIMESTAMP } from '../database/column-types';
+import type { AgentFacts } from '../events';
 import type { AgentStats } from './heartbeat';
 
 /** The truth about an agent: what its owner says of it, and whether it is connected. */
@@ -65,3 +66,21 @@ export class AgentEntity {
 
 /** An agent's row as plain data. Only the repository writes rows. */
 export type AgentRow = Readonly<AgentEntity>;
+
+/** An agent's id as clients know it; what follows `agent:` is the row's. */
+export function publicId({ id }: Pick<AgentRow, 'id'>): string {
+  return `agent:${id}`;
+}
+
+/** What events and answers tell of an agent. */
+export function agentFacts(row: AgentRow): AgentFacts {
+  return {
+    id: publicId(row),
+    type: 'agent',
+    name: row.name,
+    status: row.online ? 'online' : 'offline',
+    os: row.os,
+    arch: row.arch,
+    tags: [...row.tags],
+  };
+}

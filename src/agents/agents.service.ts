@@ -1,13 +1,12 @@
-import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
 import { type Principal, TokenService } from '../auth';
-import { Clock } from '../clock';
 import { Database } from '../database';
 import { DomainError, invalidParameters } from '../errors';
 import { requestContext } from '../logging';
+import { Clock } from '../scheduling';
 import { TiersService } from '../tiers';
-import { publicId } from './agent-facts';
-import type { AgentRow } from './agent.entity';
+import { type AgentRow, publicId } from './agent.entity';
 import { AgentRepository } from './agent.repository';
 import type { AgentCreatedView, AgentDeletedView, AgentStoppedView } from './dto/agent-answers';
 import { AgentListView, AgentView, viewAgent } from './dto/agent-view';

@@ -1,5 +1,5 @@
 import type { AgentRow } from './agent.entity';
-import { connected, deleted, disconnected, verdict } from './presence';
+import { connected, deleted, disconnected, endReason } from './presence';
 
 const row: AgentRow = {
   ...{ id: 'a', userId: 'u', name: 'workstation', description: null, os: 'plan9', arch: null, version: null, tags: [] },
@@ -40,6 +40,6 @@ describe('a connection', () => {
     ['replaced', 'another has taken its place', online, 3],
     ['deleted', 'the agent is gone', null, 4],
   ])('must be told to %s where %s', (said, _why, present, epoch) => {
-    expect(verdict(present, epoch)).toBe(said);
+    expect(endReason(present, epoch)).toBe(said);
   });
 });

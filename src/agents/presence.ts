@@ -1,7 +1,6 @@
 import type { EventDraft } from '../events';
-import { agentFacts } from './agent-facts';
 import type { Hello } from './agent-handshake';
-import type { AgentEntity, AgentRow } from './agent.entity';
+import { type AgentEntity, agentFacts, type AgentRow } from './agent.entity';
 
 /** Why a connection is over. */
 export type EndReason = 'closed' | 'silent' | 'stopped' | 'deleted';
@@ -36,7 +35,7 @@ export function deleted(row: AgentRow, now: Date): AgentChange {
  * itself, or end so that it stays away. It stays away where another connection has taken its place: if it came back it would
  * push that one out, and so on for ever.
  */
-export function verdict(row: AgentRow | null, epoch: number): 'go_on' | 'come_back' | 'replaced' | 'deleted' {
+export function endReason(row: AgentRow | null, epoch: number): 'go_on' | 'come_back' | 'replaced' | 'deleted' {
   if (!row) return 'deleted';
   if (row.epoch === epoch) return 'go_on';
   return row.online ? 'replaced' : 'come_back';

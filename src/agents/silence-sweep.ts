@@ -1,8 +1,7 @@
 import { BeforeApplicationShutdown, Inject, Injectable, Logger, OnApplicationBootstrap } from '@nestjs/common';
-import { Clock } from '../clock';
 import { type Config, CONFIG } from '../config';
 import { Database } from '../database';
-import { Poll } from '../events';
+import { Clock, Poll } from '../scheduling';
 import type { AgentRow } from './agent.entity';
 import { AgentRepository } from './agent.repository';
 

@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
 import type { AuditAction } from '../auth';
-import { Clock } from '../clock';
 import { Database } from '../database';
+import { Clock } from '../scheduling';
 import { AuditEntryEntity } from './audit-entry.entity';
 
 /** What is about to be done. */

@@ -1,7 +1,6 @@
 import { Inject, Injectable, Logger, OnApplicationBootstrap, OnApplicationShutdown } from '@nestjs/common';
-import { Clock } from '../clock';
 import { type Config, CONFIG } from '../config';
-import { Poll } from '../events';
+import { Clock, Poll } from '../scheduling';
 import { AuditLog } from './audit-log';
 
 /** Entries go at most this much later than `AUDIT_RETENTION` says. */

@@ -1,3 +1,2 @@
-export { AuditLog } from './audit-log';
-export type { SystemAct } from './audit-log';
+export { AuditLog, type SystemAct } from './audit-log';
 export { AuditModule } from './audit.module';

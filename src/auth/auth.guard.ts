@@ -3,13 +3,11 @@ import { Reflector } from '@nestjs/core';
 import { AuthGuard as PassportGuard } from '@nestjs/passport';
 import { FastifyRequest } from 'fastify';
 import { DomainError } from '../errors';
-import { LOGGER, requestContext } from '../logging';
-import type { Logger } from '../logging';
+import { LOGGER, type Logger, requestContext } from '../logging';
 import { BearerStrategy } from './bearer.strategy';
-import { PUBLIC } from './decorators/public.decorator';
-import { REQUIRED_SCOPES } from './decorators/scopes.decorator';
+import { PUBLIC, REQUIRED_SCOPES } from './decorators';
+import './principal';
 import { holdsScope, Principal, RouteScope } from './principal';
-import './request-principal';
 import { ScopeRefusals } from './scope-refusals';
 
 /** To whom a route is open. */
@@ -48,7 +46,7 @@ export class AuthGuard extends PassportGuard() {
       this.logger.error({ route }, 'the route declares neither @Public() nor @Scopes(), so it is closed to everyone');
     }
     if (!principal || !required?.every((scope) => holdsScope(principal, scope))) {
-      await this.refusals.tell(context);
+      await this.refusals.emit(context);
       throw new DomainError('insufficient_permissions');
     }
     return true;

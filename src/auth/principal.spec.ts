@@ -1,7 +1,6 @@
 import { DomainError } from '../errors';
-import { grantedEnd } from './granted-end';
-import { grantedScopes } from './granted-scopes';
-import { effectiveScopes, holdsScope, RouteScope, Scope } from './principal';
+import { effectiveScopes, grantedScopes, holdsScope, RouteScope, Scope } from './principal';
+import { grantedEnd } from './token.service';
 
 const TABLE: [Scope[], RouteScope[]][] = [
   [[], []],

@@ -1,3 +1,5 @@
+import { DomainError } from '../errors';
+
 /** What a token may be used for. `agent` tokens are bound to one agent and open no route of the API. */
 export const SCOPES = ['read', 'write', 'admin', 'agent'] as const;
 export type Scope = (typeof SCOPES)[number];
@@ -33,4 +35,33 @@ export function holdsScope(principal: Pick<Principal, 'scopes'>, scope: RouteSco
   const { scopes } = principal;
   if (scopes.includes('agent')) return false;
   return scopes.includes(scope) || (scope !== 'admin' && scopes.includes('admin'));
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set by the guard; absent on public routes and before authentication. */
+    principal?: Principal;
+    /** Awaited by the guard once it knows who is calling; what it throws is the answer. */
+    onAuthenticated?: (principal: Principal) => Promise<void>;
+  }
+}
+
+const BY_DEFAULT: readonly RouteScope[] = ['read', 'write'];
+
+/**
+ * The scopes of a token that another token asks for: never more than its own; what it may of the usual ones if it names none.
+ *
+ * @throws DomainError `insufficient_permissions`
+ */
+export function grantedScopes({
+  own,
+  asked,
+}: {
+  own: readonly Scope[];
+  asked: readonly RouteScope[] | undefined;
+}): RouteScope[] {
+  const held = effectiveScopes(own);
+  if (!asked) return BY_DEFAULT.filter((scope) => held.has(scope));
+  if (!asked.every((scope) => held.has(scope))) throw new DomainError('insufficient_permissions');
+  return [...asked];
 }

@@ -13,7 +13,7 @@ export class ScopeRefusals {
   }
 
   /** @throws what a listener throws */
-  async tell(context: ExecutionContext): Promise<void> {
+  async emit(context: ExecutionContext): Promise<void> {
     for (const listener of this.listeners) await listener(context);
   }
 }

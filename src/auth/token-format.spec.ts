@@ -1,4 +1,4 @@
-import { hashToken, isTokenFormat, mintToken } from './token-format';
+import { hashToken, isTokenFormat, mintToken } from './token.entity';
 
 describe('a token', () => {
   it('must be berth_ and 64 hex, and never the same twice', () => {

@@ -1,14 +1,13 @@
-import { randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
+import { randomUUID } from 'node:crypto';
 import { Brackets, IsNull, type SelectQueryBuilder } from 'typeorm';
 import { Database } from '../database';
-import { DomainError } from '../errors';
+import { DomainError, invalidParameters } from '../errors';
 import { Signals } from '../signals';
 import { Principal, Scope } from './principal';
-import { hashToken, isTokenFormat, mintToken } from './token-format';
 import { TokenLookup } from './token-lookup';
-import { TokenEntity } from './token.entity';
+import { hashToken, isTokenFormat, mintToken, TokenEntity } from './token.entity';
 import { UserService } from './user.service';
 
 export interface IssueToken {
@@ -169,4 +168,32 @@ export class TokenService {
         ),
       );
   }
+}
+
+const DAY_MS = 24 * 3_600_000;
+
+/**
+ * When a token ends that another token asks for: at the latest with that one, or whoever holds a token for a day could hold
+ * one for ever. It is never revoked with it.
+ *
+ * @param own end of the token that asks, null if it has none
+ * @param days as asked for
+ * @returns null: it does not expire
+ * @throws DomainError `invalid_parameters`
+ */
+export function grantedEnd({
+  own,
+  days,
+  now,
+}: {
+  own: Date | null;
+  days: number | null | undefined;
+  now: Date;
+}): Date | null {
+  const asked = days ? new Date(now.getTime() + days * DAY_MS) : null;
+  if (!own) return asked;
+  if (!asked) return own;
+  if (asked <= own) return asked;
+  const message = `must not reach beyond the end of the token that asks (${own.toISOString()}); left out, both end together`;
+  throw invalidParameters([{ field: 'expires_in', message }]);
 }

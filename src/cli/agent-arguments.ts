@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { isTokenFormat } from '../auth/token-format';
+import { isTokenFormat } from '../auth/token.entity';
 
 export const AGENT_USAGE = `Usage: npm run agent -- [--url URL] [--token TOKEN]
 

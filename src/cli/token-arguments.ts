@@ -1,6 +1,5 @@
 import { parseArgs } from 'node:util';
-import { userFaults } from '../auth';
-import type { RouteScope } from '../auth';
+import { type RouteScope, userFaults } from '../auth';
 import type { TiersService } from '../tiers';
 
 export const TOKEN_USAGE = `Usage: npm run -s token -- --user NAME --tier TIER [--scopes read,write] [--expires-in DAYS] [--name NAME]

@@ -1,9 +1,9 @@
 import { dataSourceOptions } from '../../ormconfig';
 import { TokenService, UserService } from '../auth';
-import { Clock } from '../clock';
 import type { Config } from '../config';
 import { connect, Database } from '../database';
 import { DomainError } from '../errors';
+import { Clock } from '../scheduling/clock';
 import { LocalSignals } from '../signals';
 import { loadTiers, TiersService } from '../tiers';
 import { parseTokenArguments, TOKEN_USAGE, TokenArguments } from './token-arguments';

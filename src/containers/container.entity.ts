@@ -1,6 +1,8 @@
+import { ApiProperty } from '@nestjs/swagger';
 import { Column, DeleteDateColumn, Entity, Index, PrimaryColumn } from 'typeorm';
 import { TIMESTAMP } from '../database/column-types';
-import type { ContainerStatus, Operation, RoleStatus } from './container-state';
+import type { ContainerFacts } from '../events';
+import { Resources } from '../tiers';
 
 /** The truth about a container: what is wanted, what was last seen, and which operation holds it. */
 @Entity('containers')
@@ -38,7 +40,7 @@ export class ContainerEntity {
   @Column({ name: 'role_claim_holder', type: 'varchar', length: 36, nullable: true })
   roleClaimHolder: string | null;
 
-  /** Another time with each renewal of that claim; `TERM_OVER` once it is left. */
+  /** Another time with each renewal of that lease; `TERM_OVER` once it is left. */
   @Column({ name: 'role_claim_expires_at', type: TIMESTAMP, nullable: true })
   roleClaimExpiresAt: Date | null;
 
@@ -110,7 +112,7 @@ export class ContainerEntity {
   @Column({ type: 'varchar', length: 16, nullable: true })
   operation: Operation | null;
 
-  /** Made anew for each claim; every write of the operation carries it. */
+  /** Made anew for each lease; every write of the operation carries it. */
   @Column({ name: 'operation_id', type: 'varchar', length: 36, nullable: true })
   operationId: string | null;
 
@@ -118,7 +120,7 @@ export class ContainerEntity {
   @Column({ name: 'operation_holder', type: 'varchar', length: 36, nullable: true })
   operationHolder: string | null;
 
-  /** Another time with each renewal of the claim; `TERM_OVER` once anyone may take it over. */
+  /** Another time with each renewal of the lease; `TERM_OVER` once anyone may take it over. */
   @Column({ name: 'operation_expires_at', type: TIMESTAMP, nullable: true })
   operationExpiresAt: Date | null;
 
@@ -126,7 +128,7 @@ export class ContainerEntity {
   @Column({ name: 'operation_cancelled', type: 'boolean' })
   operationCancelled: boolean;
 
-  /** Grows with every write; a write without a claim is conditional on it. */
+  /** Grows with every write; a write without a lease is conditional on it. */
   @Column({ type: 'integer', default: 0 })
   revision: number;
 
@@ -150,3 +152,125 @@ export class ContainerEntity {
 
 /** A container's row as plain data: what is read, decided on and passed about. Only the repository writes rows. */
 export type ContainerRow = Readonly<ContainerEntity>;
+
+/** What a start did; the optional parts only where the container was made anew. */
+export interface Started {
+  readonly row: ContainerRow;
+  readonly recreated?: true;
+  readonly old_id?: string;
+  readonly volume_kept?: boolean;
+}
+
+/** Every Docker id that a container has or had, so that a client's old id still finds it. */
+@Entity('container_docker_ids')
+export class DockerIdEntity {
+  /** 64 hex. */
+  @PrimaryColumn({ name: 'docker_id', type: 'varchar', length: 64 })
+  dockerId: string;
+
+  /** The first 12 hex, which Docker prints. */
+  @Index('container_docker_ids_short_id')
+  @Column({ name: 'short_id', type: 'varchar', length: 12 })
+  shortId: string;
+
+  @Index('container_docker_ids_container_id')
+  @Column({ name: 'container_id', type: 'varchar', length: 36 })
+  containerId: string;
+}
+
+/**
+ * What a container's row says of it. Deleted is not a status: a deleted row has `deleted_at` and is invisible.
+ *
+ * ```
+ *            create ok            stop, exit, oom, gone
+ *  creating ──────────▶ running ◀──────────────────────▶ stopped
+ *     │                    ▲            start, recreate       ▲
+ *     │ create failed      │ start (tries the creation again) │
+ *     └──────▶ error ──────┴────────────── stop ──────────────┘
+ *
+ *  every state ── delete ──▶ deleted
+ * ```
+ */
+export const CONTAINER_STATUSES = ['creating', 'running', 'stopped', 'error'] as const;
+export type ContainerStatus = (typeof CONTAINER_STATUSES)[number];
+
+/** From where to where a status may go; the repository refuses the rest. */
+export const STATUS_TRANSITIONS: Readonly<Record<ContainerStatus, readonly ContainerStatus[]>> = {
+  creating: ['running', 'error'],
+  running: ['stopped'],
+  stopped: ['running'],
+  error: ['running', 'stopped'],
+};
+
+/** What a client can ask for. */
+export type Verb = 'create' | 'start' | 'stop' | 'delete' | 'update';
+
+/**
+ * What can hold a container: at most one of these at a time. Beside the verbs there are the ways back from one that failed:
+ * `undo` makes Docker what the row says, `reconcile` makes the row what Docker says. `restart` is an `undo` that failed itself:
+ * the row says by now that the container is stopped, which is true, and it has yet to be started again. `purge` holds a deleted
+ * row while its data is removed.
+ */
+export type Operation = Verb | 'undo' | 'restart' | 'reconcile' | Ending | 'purge';
+
+/** Operations that are rolled back to the state before them; the row follows wherever the others got to. */
+export function isRolledBack(operation: Operation | null): boolean {
+  return operation === 'update' || operation === 'undo' || operation === 'restart';
+}
+
+/** Stops that nobody asks for: the session or run is over, or nobody uses the container. */
+export type Ending = 'expire' | 'idle';
+
+export function isEnding(operation: Operation | null): operation is Ending {
+  return operation === 'expire' || operation === 'idle';
+}
+
+/** Why a container stopped that nobody asked to stop. */
+export type StopReason = 'exited' | 'oom' | 'missing' | 'session_expired' | 'idle';
+
+/** How far a container's role is: what it asks for is installed by exec, after the container runs. */
+export const ROLE_STATUSES = ['pending', 'installing', 'installed', 'failed'] as const;
+export type RoleStatus = (typeof ROLE_STATUSES)[number];
+
+/** What events and short answers tell of a container. Never `env`: it may hold the user's secrets. */
+export class ContainerFactsView implements ContainerFacts {
+  @ApiProperty({
+    example: '4f1d2c3b'.repeat(8),
+    description:
+      'The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".',
+  })
+  readonly id: string;
+  @ApiProperty({ format: 'uuid', description: 'The database id, which never changes.' })
+  readonly db_id: string;
+  @ApiProperty({ example: 'dev-environment' })
+  readonly name: string;
+  @ApiProperty({ enum: CONTAINER_STATUSES, enumName: 'ContainerStatus', example: 'running' })
+  readonly status: ContainerStatus;
+  @ApiProperty({ example: 'ubuntu:24.04', description: 'The image reference that Docker was given.' })
+  readonly image: string;
+  @ApiProperty({ type: String, nullable: true, example: 'node' })
+  readonly role: string | null;
+  @ApiProperty({
+    type: 'object',
+    additionalProperties: { type: 'string' },
+    example: { team: 'core' },
+    description: "The user's own; Docker does not get them.",
+  })
+  readonly labels: Readonly<Record<string, string>>;
+  @ApiProperty({ type: Resources })
+  readonly resources: Resources;
+}
+
+/** @returns plain data, to be spread into what tells more */
+export function containerFacts(row: ContainerRow): Readonly<ContainerFactsView> {
+  return {
+    id: row.dockerId ?? row.id,
+    db_id: row.id,
+    name: row.name,
+    status: row.status,
+    image: row.image,
+    role: row.role,
+    labels: row.labels,
+    resources: { memory_mb: row.memoryMb, cpu_shares: row.cpuShares, disk_mb: row.diskMb },
+  };
+}

@@ -1,22 +1,116 @@
 import { Injectable } from '@nestjs/common';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { SelectQueryBuilder, UpdateQueryBuilder } from 'typeorm';
-import { AuditLog } from '../audit';
-import { Database, isUniqueViolation } from '../database';
+import { AuditLog, type SystemAct } from '../audit';
+import { Database, isUniqueViolation, type Lookup, readerOf, readTime } from '../database';
 import { DomainError } from '../errors';
 import { EventDraft, EventLog } from '../events';
-import { TERM_OVER } from './claim-term';
-import { ContainerLookup } from './container-lookup';
-import { type ContainerReference, parseContainerReference } from './container-reference';
-import { ContainerStatus, Operation, STATUS_TRANSITIONS } from './container-state';
-import { ContainerEntity, type ContainerRow } from './container.entity';
-import { DockerIdEntity } from './docker-id.entity';
-import type { LabelSelector } from './labels';
-import { whereLabels } from './where-labels';
-import { readSweptRows, type SweptRow } from './swept-rows';
-import { systemActs } from './system-acts';
-import type { ContainerCreatedView } from './dto/container-answers';
-import { IdempotencyKeys, type OnceOnly } from './idempotency/idempotency-keys';
-import { roleFollows, roleTriedAgain } from './roles/role-follows';
+import { Clock } from '../scheduling';
+import { type ContainerReference, parseContainerReference } from './container-id';
+import {
+  ContainerEntity,
+  type ContainerRow,
+  ContainerStatus,
+  DockerIdEntity,
+  Operation,
+  STATUS_TRANSITIONS,
+} from './container.entity';
+import type { ContainerCreatedView } from './dto/responses';
+import { IdempotencyKeys, type OnceOnly } from './idempotency';
+import { type LabelSelector, whereLabels } from './labels';
+import { type Stamp, TERM_OVER } from './leases/lease-term';
+import { roleAfterReplacement, roleTriedAgain } from './roles/role-follows';
+
+type Kind = Exclude<ContainerReference['kind'], 'agent'>;
+
+/**
+ * Finds a live container by any of its ids with one indexed query. Most requests make it, so its text is written once and
+ * the row is read without TypeORM's entities: building the query and hydrating one take longer than the database does.
+ */
+class ContainerLookup {
+  private readonly lookups: Readonly<Record<Kind, Lookup>>;
+  private readonly toRow: (values: readonly unknown[]) => ContainerRow;
+
+  constructor(database: Database) {
+    const { columns, tableName } = database.manager.dataSource.getMetadata(ContainerEntity);
+    const dockerIds = database.manager.dataSource.getMetadata(DockerIdEntity).tableName;
+    const live = { columns: columns.map(({ databaseName }) => `c.${databaseName}`), where: 'c.deleted_at IS NULL' };
+    const byDockerId = (column: string): Lookup =>
+      database.lookup({
+        ...live,
+        from: `${tableName} c INNER JOIN ${dockerIds} d ON d.container_id = c.id`,
+        key: `d.${column}`,
+        orderBy: 'c.created_at DESC',
+      });
+    this.lookups = {
+      database_id: database.lookup({ ...live, from: `${tableName} c`, key: 'c.id' }),
+      docker_id: byDockerId('docker_id'),
+      docker_short_id: byDockerId('short_id'),
+    };
+    const properties = columns.map((column) => ({ name: column.propertyName, read: readerOf(column) }));
+    this.toRow = (values) => {
+      // An object whose members are there from the start: one that grows by name becomes a dictionary, five times as slow.
+      const row = new ContainerEntity();
+      const members = row as unknown as Record<string, unknown>;
+      properties.forEach(({ name, read }, at) => (members[name] = read ? read(values[at]) : values[at]));
+      return row;
+    };
+  }
+
+  /** @returns null if there is none, or it is deleted */
+  async find({ kind, id }: { readonly kind: Kind; readonly id: string }): Promise<ContainerRow | null> {
+    const values = await this.lookups[kind](id);
+    return values && this.toRow(values);
+  }
+}
+
+/** What a sweep compares with Docker. */
+export type SweptRow = Pick<
+  ContainerRow,
+  'id' | 'status' | 'dockerId' | 'volumeName' | 'runStartedAt' | 'operation' | 'operationExpiresAt'
+>;
+
+/** How many rows are read in one go: some milliseconds' work. */
+const PAGE = 1000;
+
+/** Reads every live row, a page at a time: requests are served in between. A row that is there all the while is in it. */
+async function* readSweptRows(database: Database): AsyncGenerator<SweptRow[]> {
+  for (let after = ''; ;) {
+    const page = await database.manager
+      .createQueryBuilder(ContainerEntity, 'c')
+      .select(['c.id AS id', 'c.status AS status', 'c.operation AS operation'])
+      .addSelect('c.docker_id', 'dockerId')
+      .addSelect('c.volume_name', 'volumeName')
+      .addSelect('c.run_started_at', 'runStartedAt')
+      .addSelect('c.operation_expires_at', 'operationExpiresAt')
+      .where('c.deletedAt IS NULL AND c.id > :after', { after })
+      .orderBy('c.id')
+      .limit(PAGE)
+      .getRawMany<SweptRow>();
+    yield page.map((row) => ({ ...row, operationExpiresAt: readTime(row.operationExpiresAt) }));
+    const last = page.at(-1);
+    if (!last || page.length < PAGE) return;
+    after = last.id;
+    await nextTurn();
+  }
+}
+
+/** Stops that Berth carries out by itself, by the reason that the event gives. */
+const ACTIONS = { session_expired: 'container.expire', idle: 'container.stop_idle' } as const;
+
+const isActed = (reason: string | undefined): reason is keyof typeof ACTIONS =>
+  reason !== undefined && Object.hasOwn(ACTIONS, reason);
+
+/** What of these events was Berth's own doing, for the audit. */
+function systemActions(
+  { id, userId }: Pick<ContainerRow, 'id' | 'userId'>,
+  events: readonly EventDraft[],
+): SystemAct[] {
+  return events.flatMap((event) => {
+    const reason = event.type === 'container_stopped' ? event.data.reason : undefined;
+    return isActed(reason) ? [{ action: ACTIONS[reason], subjectUserId: userId, containerId: id }] : [];
+  });
+}
 
 /** What a write may change. Claims have methods of their own. */
 export type ContainerPatch = Partial<
@@ -35,22 +129,22 @@ export type ContainerPatch = Partial<
 >;
 
 /** A change of one container and the events that tell of it: committed together or not at all. */
-export interface ContainerChange {
+interface ContainerChange {
   readonly row: ContainerRow;
   readonly patch: ContainerPatch;
   readonly events: readonly EventDraft[];
 }
 
-/** The claim was taken over, so this operation may write no more. */
-export class ClaimLostError extends Error {
-  override readonly name = 'ClaimLostError';
+/** The lease was taken over, so this operation may write no more. */
+export class LeaseLostError extends Error {
+  override readonly name = 'LeaseLostError';
 }
 
 /** SQLite and PostgreSQL take many more parameters than this. */
 const IDS_IN_QUERY = 500;
 
 /** Of a row that no operation holds. */
-export const FREE = {
+const FREE = {
   operation: null,
   operationId: null,
   operationHolder: null,
@@ -58,7 +152,7 @@ export const FREE = {
   operationCancelled: false,
 } as const;
 
-/** The sole writer of live containers. Each write is conditional: on the claim, or without one on the revision that was read. */
+/** The sole writer of live containers. Each write is conditional: on the lease, or without one on the revision that was read. */
 @Injectable()
 export class ContainerRepository {
   private readonly lookup: ContainerLookup;
@@ -188,11 +282,11 @@ export class ContainerRepository {
   }
 
   /** Takes the container for `operation` if the row is still as it was read and nobody holds it. */
-  async claim(
+  async acquireLease(
     row: ContainerRow,
-    claim: { operation: Operation; operationId: string; holder: string; expiresAt: Date },
+    lease: { operation: Operation; operationId: string; holder: string; expiresAt: Date },
   ): Promise<boolean> {
-    const { operation, operationId, holder, expiresAt } = claim;
+    const { operation, operationId, holder, expiresAt } = lease;
     const taken = { operation, operationId, operationHolder: holder, operationExpiresAt: expiresAt };
     const result = await this.update(row.id)
       .set({ ...taken, operationCancelled: false, revision: row.revision + 1 })
@@ -202,26 +296,26 @@ export class ContainerRepository {
     return result.affected === 1;
   }
 
-  /** @returns false if the claim is lost */
-  async renew(claim: { id: string; operationId: string; expiresAt: Date }): Promise<boolean> {
-    const result = await this.held(claim).set({ operationExpiresAt: claim.expiresAt }).execute();
+  /** @returns false if the lease is lost */
+  async renewLease(lease: { id: string; operationId: string; expiresAt: Date }): Promise<boolean> {
+    const result = await this.withLease(lease).set({ operationExpiresAt: lease.expiresAt }).execute();
     return result.affected === 1;
   }
 
   /**
-   * Releases the claim without an outcome, together with a change that was seen; the next holder must handle `as` first.
+   * Releases the lease without an outcome, together with a change that was seen; the next holder must handle `as` first.
    *
-   * @throws ClaimLostError
+   * @throws LeaseLostError
    */
-  async abandon(change: ContainerChange, as: Operation): Promise<ContainerRow> {
+  async abandonLease(change: ContainerChange, as: Operation): Promise<ContainerRow> {
     const released = { operation: as, operationExpiresAt: TERM_OVER };
     try {
-      return await this.write({ ...change, patch: { ...change.patch, ...released } }, { underClaim: true });
+      return await this.write({ ...change, patch: { ...change.patch, ...released } }, { underLease: true });
     } catch (error) {
-      if (!(error instanceof ClaimLostError)) throw error;
+      if (!(error instanceof LeaseLostError)) throw error;
       // Or an earlier write of this operation was committed whose answer was lost, and the row is not as it was read.
       const { id, operationId } = change.row;
-      const update = this.held({ id, operationId: operationId ?? '' });
+      const update = this.withLease({ id, operationId: operationId ?? '' });
       const { affected } = await update.set({ ...released, revision: () => 'revision + 1' }).execute();
       if (affected !== 1) throw error;
       return { ...change.row, ...released };
@@ -248,17 +342,17 @@ export class ContainerRepository {
       .execute();
   }
 
-  /** Tells of an operation that goes on, which changes nothing. @throws ClaimLostError: then nothing is told */
-  async tell(row: ContainerRow, events: readonly EventDraft[]): Promise<void> {
+  /** Tells of an operation that goes on, which changes nothing. @throws LeaseLostError: then nothing is told */
+  async emit(row: ContainerRow, events: readonly EventDraft[]): Promise<void> {
     await this.database.runInTxLocking(row.userId, async () => {
       await this.eventLog.append({ userId: row.userId, drafts: events });
       const held = this.live().andWhere('c.id = :id AND c.operationId = :operationId', row);
-      if ((await held.getCount()) === 0) throw new ClaimLostError(`container ${row.id} is held by another operation`);
+      if ((await held.getCount()) === 0) throw new LeaseLostError(`container ${row.id} is held by another operation`);
     });
   }
 
-  /** Ends the term of every claim: the process that held them is dead. */
-  async expireAllClaims(): Promise<void> {
+  /** Ends the term of every lease: the process that held them is dead. */
+  async expireAllLeases(): Promise<void> {
     await this.database.manager
       .createQueryBuilder()
       .update(ContainerEntity)
@@ -278,43 +372,43 @@ export class ContainerRepository {
     return (await this.live().andWhere('c.id = :id AND c.operationCancelled = true', { id }).getCount()) > 0;
   }
 
-  /** Writes an operation's outcome and ends its claim. @throws ClaimLostError, DomainError `name_taken` */
-  async settle(change: ContainerChange): Promise<ContainerRow> {
+  /** Writes an operation's outcome and ends its lease. @throws LeaseLostError, DomainError `name_taken` */
+  async commit(change: ContainerChange): Promise<ContainerRow> {
     const patch = { ...change.patch, ...roleTriedAgain(change.row, change.patch), ...FREE };
-    return this.write({ ...change, patch }, { underClaim: true });
+    return this.write({ ...change, patch }, { underLease: true });
   }
 
-  /** Writes what an operation has found out on its way; the claim stays. @throws ClaimLostError */
+  /** Writes what an operation has found out on its way; the lease stays. @throws LeaseLostError */
   async record(change: ContainerChange): Promise<ContainerRow> {
-    return this.write(change, { underClaim: true });
+    return this.write(change, { underLease: true });
   }
 
   /** Lets the row follow what was seen in Docker, unless it changed or was claimed since it was read. */
   async follow(change: ContainerChange): Promise<ContainerRow | null> {
     try {
-      return await this.write(change, { underClaim: false });
+      return await this.write(change, { underLease: false });
     } catch (error) {
-      if (error instanceof ClaimLostError) return null;
+      if (error instanceof LeaseLostError) return null;
       throw error;
     }
   }
 
   private async write(
     { row, patch, events }: { row: ContainerRow; patch: Partial<ContainerRow>; events: readonly EventDraft[] },
-    { underClaim }: { underClaim: boolean },
+    { underLease }: { underLease: boolean },
   ): Promise<ContainerRow> {
     assertTransition(row.status, patch.status ?? row.status);
     const visible = events.length > 0 ? { updatedAt: new Date() } : {};
-    const role = roleFollows(row, patch);
+    const role = roleAfterReplacement(row, patch);
     const changed: Partial<ContainerRow> = { ...patch, ...role, ...visible, revision: row.revision + 1 };
     const write = async (): Promise<void> => {
       if (events.length > 0) await this.eventLog.append({ userId: row.userId, drafts: [...events] });
-      for (const act of systemActs(row, events)) await this.audit.recordSystem(act);
+      for (const act of systemActions(row, events)) await this.audit.recordSystem(act);
       const update = this.update(row.id).set(changed).andWhere('revision = :read', { read: row.revision });
-      if (underClaim) update.andWhere('operation_id = :operationId', { operationId: row.operationId });
+      if (underLease) update.andWhere('operation_id = :operationId', { operationId: row.operationId });
       else update.andWhere('operation IS NULL');
       const result = await this.nameGuard(() => update.execute());
-      if (result.affected !== 1) throw new ClaimLostError(`container ${row.id} is no longer held by this operation`);
+      if (result.affected !== 1) throw new LeaseLostError(`container ${row.id} is no longer held by this operation`);
       if (patch.dockerId != null && patch.dockerId !== row.dockerId) await this.addDockerId(row.id, patch.dockerId);
     };
     await (events.length > 0 ? this.database.runInTxLocking(row.userId, write) : this.database.runInTx(write));
@@ -336,8 +430,8 @@ export class ContainerRepository {
       .where('id = :id AND deleted_at IS NULL', { id });
   }
 
-  private held(claim: { id: string; operationId: string }): UpdateQueryBuilder<ContainerEntity> {
-    return this.update(claim.id).andWhere('operation_id = :operationId', { operationId: claim.operationId });
+  private withLease(lease: { id: string; operationId: string }): UpdateQueryBuilder<ContainerEntity> {
+    return this.update(lease.id).andWhere('operation_id = :operationId', { operationId: lease.operationId });
   }
 
   private async nameGuard<T>(write: () => Promise<T>): Promise<T> {
@@ -353,5 +447,160 @@ export class ContainerRepository {
 function assertTransition(from: ContainerStatus, to: ContainerStatus): void {
   if (from !== to && !STATUS_TRANSITIONS[from].includes(to)) {
     throw new Error(`a container cannot go from ${from} to ${to}`);
+  }
+}
+
+/** The right to remove a deleted container's data. */
+export interface PurgeLease {
+  readonly id: string;
+  readonly operationId: string;
+}
+
+/**
+ * Deleted containers whose data is kept, and the sole writer of their rows. A restore needs a row that no purge has claimed,
+ * a purge one whose time is over: each is one conditional update, so whichever comes first shuts the other out.
+ */
+@Injectable()
+export class DeletedContainers {
+  constructor(
+    private readonly database: Database,
+    private readonly eventLog: EventLog,
+    private readonly live: ContainerRepository,
+    private readonly clock: Clock,
+  ) {}
+
+  /** @returns null if there is none that is deleted and can be restored now */
+  async findRestorable(reference: ContainerReference): Promise<ContainerRow | null> {
+    if (reference.kind === 'agent') return null;
+    const query = this.restorable();
+    if (reference.kind === 'database_id') return query.andWhere('c.id = :id', { id: reference.id }).getOne();
+    const column = reference.kind === 'docker_id' ? 'd.dockerId' : 'd.shortId';
+    return query
+      .innerJoin(DockerIdEntity, 'd', 'd.containerId = c.id')
+      .andWhere(`${column} = :id`, { id: reference.id })
+      .orderBy('c.deletedAt', 'DESC')
+      .getOne();
+  }
+
+  /** One page of what a user (anybody if none is named) can restore now, the newest container first, from behind `after`. */
+  async listRestorable(filter: {
+    userId?: string;
+    name?: string;
+    labels?: readonly LabelSelector[];
+    after?: { createdAt: Date; id: string };
+    limit: number;
+  }): Promise<ContainerRow[]> {
+    const query = this.restorable();
+    if (filter.userId !== undefined) query.andWhere('c.userId = :userId', { userId: filter.userId });
+    if (filter.name !== undefined) query.andWhere('c.name = :name', { name: filter.name });
+    whereLabels(query, filter.labels);
+    if (filter.after) {
+      query.andWhere('(c.createdAt < :at OR (c.createdAt = :at AND c.id < :afterId))', {
+        at: this.database.timestamp(filter.after.createdAt),
+        afterId: filter.after.id,
+      });
+    }
+    return query.orderBy('c.createdAt', 'DESC').addOrderBy('c.id', 'DESC').limit(filter.limit).getMany();
+  }
+
+  /**
+   * Makes a deleted container live again, with its event, under the user's row: nothing else of that user is made, renamed or
+   * restored meanwhile.
+   *
+   * @returns null if it was restored, or its purge began, since it was read
+   * @throws DomainError `name_taken`, `container_limit_reached`
+   */
+  async restore(
+    { row, patch, events }: ContainerChange,
+    { limit, tier }: { limit: number; tier: string },
+  ): Promise<ContainerRow | null> {
+    const restored = { ...patch, ...FREE, updatedAt: new Date(), revision: row.revision + 1 };
+    try {
+      await this.database.runInTxLocking(row.userId, async () => {
+        await this.eventLog.append({ userId: row.userId, drafts: [...events] });
+        await this.live.assertNameFree({ userId: row.userId, name: row.name, except: row.id });
+        const current = await this.live.countLive(row.userId);
+        if (current >= limit) throw new DomainError('container_limit_reached', { fields: { current, limit, tier } });
+        const result = await this.deleted(row.id)
+          .set(restored)
+          .andWhere('operation IS NULL AND revision = :read', { read: row.revision })
+          .andWhere('(purge_at IS NULL OR purge_at > :now)', { now: this.now() })
+          .execute();
+        if (result.affected !== 1) throw new LeaseLostError(`container ${row.id} is no longer to be restored`);
+      });
+    } catch (error) {
+      if (error instanceof LeaseLostError) return null;
+      if (isUniqueViolation(error)) throw new DomainError('name_taken', { cause: error });
+      throw error;
+    }
+    return { ...row, ...restored };
+  }
+
+  /** Ids of the containers whose data is to be removed, and that nobody is at; the longest overdue first. */
+  async listPurgeable(): Promise<string[]> {
+    const rows = await this.database.manager
+      .createQueryBuilder(ContainerEntity, 'c')
+      .withDeleted()
+      .select('c.id', 'id')
+      .where('c.deletedAt IS NOT NULL AND c.purgedAt IS NULL AND c.purgeAt <= :now', { now: this.now() })
+      .andWhere('(c.operation IS NULL OR c.operationExpiresAt <= :over)', { over: this.database.timestamp(TERM_OVER) })
+      .orderBy('c.purgeAt')
+      .getRawMany<{ id: string }>();
+    return rows.map(({ id }) => id);
+  }
+
+  /** From here on it cannot be restored, whatever becomes of the lease. @returns null if it is not to be purged, or another is at it */
+  async leasePurge(lease: PurgeLease, { holder, expiresAt }: Stamp): Promise<ContainerRow | null> {
+    const result = await this.deleted(lease.id)
+      .set({
+        operation: 'purge',
+        operationId: lease.operationId,
+        operationHolder: holder,
+        operationExpiresAt: expiresAt,
+        revision: () => 'revision + 1',
+      })
+      .andWhere('purge_at <= :now', { now: this.now() })
+      .andWhere('(operation IS NULL OR operation_expires_at <= :over)', { over: this.database.timestamp(TERM_OVER) })
+      .execute();
+    if (result.affected !== 1) return null;
+    const { manager } = this.database;
+    return manager.findOneOrFail(ContainerEntity, { where: { id: lease.id }, withDeleted: true });
+  }
+
+  /** Notes that the data is gone. @returns false if another process took the purge over */
+  async finishPurge({ id, operationId }: PurgeLease): Promise<boolean> {
+    const result = await this.deleted(id)
+      .set({ ...FREE, purgedAt: this.clock.now(), revision: () => 'revision + 1' })
+      .andWhere('operation_id = :operationId', { operationId })
+      .execute();
+    return result.affected === 1;
+  }
+
+  /** Leaves the purge to the next sweep of any process. */
+  async postponePurge({ id, operationId }: PurgeLease): Promise<void> {
+    await this.deleted(id)
+      .set({ operationExpiresAt: TERM_OVER, revision: () => 'revision + 1' })
+      .andWhere('operation_id = :operationId', { operationId })
+      .execute();
+  }
+
+  private restorable(): SelectQueryBuilder<ContainerEntity> {
+    return this.database.manager
+      .createQueryBuilder(ContainerEntity, 'c')
+      .withDeleted()
+      .where('c.deletedAt IS NOT NULL AND c.purgedAt IS NULL AND c.operation IS NULL')
+      .andWhere('(c.purgeAt IS NULL OR c.purgeAt > :now)', { now: this.now() });
+  }
+
+  /** For retention. */
+  private now(): Date | string {
+    return this.database.timestamp(this.clock.now());
+  }
+
+  private deleted(id: string): UpdateQueryBuilder<ContainerEntity> {
+    return this.database.manager
+      .createQueryBuilder()
+      .update(ContainerEntity)
+      .where('id = :id AND deleted_at IS NOT NULL AND purged_at IS NULL', { id });
   }
 }

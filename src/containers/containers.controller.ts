@@ -5,25 +5,25 @@ import { AgentDeletedView, AgentStoppedView, AgentView } from '../agents';
 import { Audited, CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { ConnectionEnd } from '../http';
 import { ContainersService } from './containers.service';
-import { ApiContainerById } from './dto/api-container-by-id';
-import { ApiFaults } from './dto/api-faults';
-import { ApiOkEither } from './dto/api-ok-either';
+import { ApiContainerById, ApiFaults, ApiOkEither } from './dto/openapi';
+import {
+  CreateContainerDto,
+  ListContainersDto,
+  ReplaceLabelsDto,
+  UpdateContainerDto,
+  WaitContainerDto,
+} from './dto/requests';
 import {
   ContainerCreatedView,
   ContainerDeletedView,
+  ContainerListView,
   ContainerRestoredView,
   ContainerStartedView,
   ContainerStoppedView,
   ContainerUpdatedView,
-} from './dto/container-answers';
-import { ContainerListView } from './dto/container-list-view';
-import { ContainerView } from './dto/container-view';
-import { CreateContainerDto } from './dto/create-container.dto';
-import { ListContainersDto } from './dto/list-containers.dto';
-import { ReplaceLabelsDto } from './dto/replace-labels.dto';
-import { UpdateContainerDto } from './dto/update-container.dto';
-import { WaitContainerDto } from './dto/wait-container.dto';
-import { ApiIdempotencyKey, IdempotencyKey, REPLAYED } from './idempotency/idempotency-key.decorator';
+  ContainerView,
+} from './dto/responses';
+import { ApiIdempotencyKey, IdempotencyKey, REPLAYED } from './idempotency';
 import { StatusWait } from './status-wait';
 
 const DEFAULT_WAIT_SECONDS = 30;

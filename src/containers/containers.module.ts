@@ -7,46 +7,41 @@ import { EventsModule } from '../events';
 import { ImagesModule } from '../images';
 import { RolesModule } from '../roles';
 import { TiersModule } from '../tiers';
-import { ClaimTerms } from './claim-term';
-import { ClaimWatch } from './claim-watch';
-import { ContainerRepository } from './container.repository';
+import { ContainerGauge, OperationMetrics, SweepMetrics } from './container-metrics';
+import { ContainerRepository, DeletedContainers } from './container.repository';
+import { ContainersAdminService } from './containers-admin.service';
 import { ContainersController } from './containers.controller';
 import { ContainersService } from './containers.service';
-import { DeletedContainers } from './deleted-containers';
-import { HeldClaims } from './held-claims';
+import { ExpiryQueries } from './expiry/expiry-queries';
+import { ExpiryWatcher } from './expiry/expiry-watcher';
+import { RunPolicies } from './expiry/run-policy';
+import { IdempotencyKeys, IdempotencyRetention } from './idempotency';
 import { Instance } from './instance';
-import { IdempotencyKeys } from './idempotency/idempotency-keys';
-import { IdempotencyRetention } from './idempotency/idempotency-retention';
-import { ContainerClaims } from './lifecycle/claims';
-import { ContainerLifecycle } from './lifecycle/container-lifecycle';
-import { Creation } from './lifecycle/creation';
-import { DueContainers } from './lifecycle/due-containers';
-import { DataVolumes } from './lifecycle/data-volumes';
-import { StepExecutor } from './lifecycle/executor';
-import { InFlight } from './lifecycle/in-flight';
-import { KnownEngine } from './lifecycle/known-engine';
-import { LimitsWatch } from './lifecycle/limits-watch';
-import { Observer } from './lifecycle/observer';
-import { OrphanVolumes } from './lifecycle/orphan-volumes';
-import { PlanRunner } from './lifecycle/plan-runner';
-import { ProgressReports } from './lifecycle/progress-reports';
-import { ProvenImages } from './lifecycle/proven-images';
-import { Purge } from './lifecycle/purge';
-import { Reconciler } from './lifecycle/reconciler';
-import { Recovery } from './lifecycle/recovery';
-import { RunLimits } from './lifecycle/run-limits';
-import { Restoration } from './lifecycle/restoration';
-import { Resumption } from './lifecycle/resumption';
-import { RollbackRetries } from './lifecycle/rollback-retries';
-import { ShutdownDrain } from './lifecycle/shutdown-drain';
-import { WayBack } from './lifecycle/way-back';
+import { HeldLeases } from './leases/held-leases';
+import { LeaseTerms } from './leases/lease-term';
+import { LeaseWatch } from './leases/lease-watch';
+import { ContainerLeases } from './leases/leases';
+import { DataVolumes } from './operations/data-volumes';
+import { StepExecutor } from './operations/executor';
+import {
+  InFlight,
+  PlanRunner,
+  ProgressReports,
+  Recovery,
+  Rollback,
+  ShutdownDrain,
+} from './operations/operation-runner';
+import { ContainerOperations, Creation, Restoration } from './operations/operations';
+import { ProvenImages } from './operations/proven-images';
+import { Resumption } from './operations/resumption';
+import { RollbackRetries } from './operations/rollback-retries';
+import { KnownEngine } from './reconcile/known-engine';
+import { Purge } from './reconcile/purge';
+import { OrphanVolumes, Reconciler } from './reconcile/reconciler';
+import { ContainerWatcher } from './reconcile/watcher';
 import { RoleInstallation } from './roles/role-installation';
 import { RoleInstaller } from './roles/role-installer';
 import { RoleRepository } from './roles/role.repository';
-import { ContainerGauge } from './measuring/container-gauge';
-import { OperationMetrics } from './measuring/operation-metrics';
-import { SweepMetrics } from './measuring/sweep-metrics';
-import { ContainersOperator } from './operator.service';
 import { StatusWait } from './status-wait';
 
 /** The lifecycle. Other modules import this one and inject {@link ContainersService}. */
@@ -55,7 +50,7 @@ import { StatusWait } from './status-wait';
   controllers: [ContainersController],
   providers: [
     ContainersService,
-    ContainersOperator,
+    ContainersAdminService,
     StatusWait,
     ContainerRepository,
     DeletedContainers,
@@ -65,12 +60,12 @@ import { StatusWait } from './status-wait';
     ContainerGauge,
     OperationMetrics,
     SweepMetrics,
-    ClaimTerms,
-    HeldClaims,
-    ContainerClaims,
-    ClaimWatch,
+    LeaseTerms,
+    HeldLeases,
+    ContainerLeases,
+    LeaseWatch,
     Resumption,
-    ContainerLifecycle,
+    ContainerOperations,
     Creation,
     PlanRunner,
     ProgressReports,
@@ -79,35 +74,35 @@ import { StatusWait } from './status-wait';
     ProvenImages,
     StepExecutor,
     Recovery,
-    WayBack,
+    Rollback,
     InFlight,
     KnownEngine,
-    Observer,
+    ContainerWatcher,
     Purge,
     Restoration,
     Reconciler,
     RollbackRetries,
     ShutdownDrain,
-    RunLimits,
-    DueContainers,
-    LimitsWatch,
+    RunPolicies,
+    ExpiryQueries,
+    ExpiryWatcher,
     RoleRepository,
     RoleInstallation,
     RoleInstaller,
   ],
-  exports: [ContainersService, ContainersOperator, StatusWait],
+  exports: [ContainersService, ContainersAdminService, StatusWait],
 })
 export class ContainersModule implements OnApplicationBootstrap {
   constructor(
-    private readonly limitsWatch: LimitsWatch,
+    private readonly limitsWatch: ExpiryWatcher,
     private readonly roleInstaller: RoleInstaller,
-    private readonly claimWatch: ClaimWatch,
+    private readonly leaseWatch: LeaseWatch,
   ) {}
 
   /** Called when all of the module's providers have had their turn, so Docker is prepared. */
   async onApplicationBootstrap(): Promise<void> {
     await this.limitsWatch.start();
     await this.roleInstaller.start();
-    this.claimWatch.start();
+    this.leaseWatch.start();
   }
 }

@@ -2,7 +2,6 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { type AgentDeletedView, AgentsService, type AgentStoppedView, type AgentView } from '../agents';
 import type { Principal } from '../auth';
-import { Clock } from '../clock';
 import { ContainerEngine, EngineError, type EngineErrorCode, type ExecRequest } from '../docker';
 import { DomainError } from '../errors';
 import { EventLog } from '../events';
@@ -10,29 +9,21 @@ import { decodeCursor, encodeCursor } from '../http';
 import { ImageCatalog } from '../images';
 import { LOGGER } from '../logging';
 import { RoleCatalog } from '../roles';
+import { Clock } from '../scheduling';
 import { TiersService } from '../tiers';
-import { assertOwner } from './assert-owner';
-import { assertSession } from './assert-session';
-import { agentIdOf } from './container-reference';
-import type { ContainerRow } from './container.entity';
-import { ContainerRepository } from './container.repository';
-import { DeletedContainers } from './deleted-containers';
-import * as answer from './dto/container-answers';
-import { containerFacts } from './dto/container-facts';
-import type { ContainerListView } from './dto/container-list-view';
-import { containerView, ContainerView, type ViewedAt } from './dto/container-view';
-import { listedContainer } from './dto/listed-container-view';
-import type { CreateContainerDto } from './dto/create-container.dto';
-import type { ListContainersDto } from './dto/list-containers.dto';
-import type { UpdateContainerDto } from './dto/update-container.dto';
-import { requestHash } from './idempotency/request-hash';
-import { ContainerClaims } from './lifecycle/claims';
-import { ContainerLifecycle } from './lifecycle/container-lifecycle';
-import { Creation } from './lifecycle/creation';
-import { Restoration } from './lifecycle/restoration';
-import { RunLimits } from './lifecycle/run-limits';
+import { assertOwner, assertSession } from './container-access';
+import { agentIdOf } from './container-id';
+import { containerFacts, type ContainerRow } from './container.entity';
+import { ContainerRepository, DeletedContainers } from './container.repository';
+import type { CreateContainerDto, ListContainersDto, UpdateContainerDto } from './dto/requests';
+import * as answer from './dto/responses';
+import { type ContainerListView, containerView, ContainerView, listedContainer, type ViewedAt } from './dto/responses';
+import { RunPolicies } from './expiry/run-policy';
+import { requestHash } from './idempotency';
 import { parseSelector } from './labels';
+import { ContainerLeases } from './leases/leases';
 import { newContainer } from './new-container';
+import { ContainerOperations, Creation, Restoration } from './operations/operations';
 
 /** On whose behalf something is done. A {@link Principal} is one; internal modules may build their own. */
 export type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>;
@@ -65,16 +56,16 @@ export class ContainersService {
     private readonly repository: ContainerRepository,
     private readonly deleted: DeletedContainers,
     private readonly creation: Creation,
-    private readonly lifecycle: ContainerLifecycle,
+    private readonly lifecycle: ContainerOperations,
     private readonly restoration: Restoration,
-    private readonly claims: ContainerClaims,
+    private readonly leases: ContainerLeases,
     private readonly tiers: TiersService,
     private readonly images: ImageCatalog,
     private readonly roles: RoleCatalog,
     private readonly agents: AgentsService,
     private readonly eventLog: EventLog,
     private readonly engine: ContainerEngine,
-    private readonly limits: RunLimits,
+    private readonly limits: RunPolicies,
     private readonly clock: Clock,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -96,10 +87,10 @@ export class ContainersService {
     const role = this.roles.resolve(request.role);
     const resources = this.tiers.resolve(caller.tier, request);
     this.tiers.assertWithin(caller.tier, resources);
-    const { columns, stamp } = this.claims.newClaim('create');
+    const { columns, stamp } = this.leases.newLease('create');
     const row = newContainer({
       ...{ userId: caller.userId, request, image, role, resources },
-      ...{ claim: columns, now: this.clock.now() },
+      ...{ lease: columns, now: this.clock.now() },
     });
     const created = answer.created(row, { session: caller, tier: this.tiers.limitsOf(caller.tier) });
     const once =

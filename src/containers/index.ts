@@ -1,8 +1,12 @@
+export { ContainersAdminService as ContainersOperator } from './containers-admin.service';
 export { ContainersModule } from './containers.module';
-export { ContainersService } from './containers.service';
-export type { Caller, CreateRequest, ListQuery, Settings } from './containers.service';
-export { ContainerStoppedView } from './dto/container-answers';
-export { LISTED_STATUSES, ListedContainerView, type ListedStatus } from './dto/listed-container-view';
-export { SweepReport } from './lifecycle/sweep-tally';
-export { ContainersOperator } from './operator.service';
+export {
+  ContainersService,
+  type Caller,
+  type CreateRequest,
+  type ListQuery,
+  type Settings,
+} from './containers.service';
+export { ContainerStoppedView, LISTED_STATUSES, ListedContainerView, type ListedStatus } from './dto/responses';
+export { SweepReport } from './reconcile/reconcile-stats';
 export { StatusWait } from './status-wait';

@@ -1,4 +1,6 @@
-import { registerDecorator, ValidationOptions } from 'class-validator';
+import { registerDecorator, ValidationArguments, ValidationOptions } from 'class-validator';
+import type { SelectQueryBuilder } from 'typeorm';
+import type { ContainerEntity } from './container.entity';
 
 const MAX_LABELS = 32;
 const MAX_VALUE_LENGTH = 255;
@@ -17,7 +19,8 @@ export interface LabelSelector {
 
 /** A plain object of labels. */
 export function IsLabels(options: ValidationOptions = {}): PropertyDecorator {
-  return validatedBy('isLabels', isLabels, { message: RULE, ...options });
+  const message = ({ value }: ValidationArguments): string => (isObject(value) ? RULE : 'must be an object');
+  return validatedBy('isLabels', isLabels, { message, ...options });
 }
 
 /** One text or several, each of which {@link parseSelector} reads. */
@@ -50,8 +53,12 @@ function validatedBy(
   };
 }
 
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 function isLabels(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  if (!isObject(value)) return false;
   const labels = Object.entries(value);
   return labels.length <= MAX_LABELS && labels.every(([key, text]) => KEY.test(key) && isValue(text));
 }
@@ -69,4 +76,19 @@ function isSelector(text: unknown): boolean {
 
 function isValue(text: unknown): boolean {
   return typeof text === 'string' && text.length <= MAX_VALUE_LENGTH && !text.includes('\0');
+}
+
+/**
+ * Leaves only rows of `c` that match all the selectors. It reads the text of every row that is left by then: the query must be
+ * narrowed to one user.
+ */
+export function whereLabels(
+  query: SelectQueryBuilder<ContainerEntity>,
+  selectors: readonly LabelSelector[] = [],
+): void {
+  const position = query.dataSource.options.type === 'postgres' ? 'strpos' : 'instr';
+  for (const [at, selector] of selectors.entries()) {
+    const parameter = `label${String(at)}`;
+    query.andWhere(`${position}(c.labels, :${parameter}) > 0`, { [parameter]: jsonFragment(selector) });
+  }
 }

@@ -1,12 +1,36 @@
-import { randomUUID } from 'node:crypto';
+import { randomInt, randomUUID } from 'node:crypto';
 import { invalidParameters } from '../errors';
 import { type CatalogRole, needsInstallation } from '../roles';
 import type { Resources } from '../tiers';
 import type { ContainerRow } from './container.entity';
-import type { OperationColumns } from './lifecycle/claims';
-import type { CreateContainerDto } from './dto/create-container.dto';
-import { containerName } from './lifecycle/plan';
-import { generateName } from './name-generator';
+import type { CreateContainerDto } from './dto/requests';
+import type { OperationColumns } from './leases/leases';
+import { containerName } from './operations/plan';
+
+const QUALITIES = [
+  'amber',
+  'brisk',
+  'calm',
+  'clear',
+  'deep',
+  'early',
+  'fair',
+  'keen',
+  'lucid',
+  'mild',
+  'north',
+  'quiet',
+];
+const THINGS = ['anchor', 'bay', 'beacon', 'buoy', 'cove', 'dock', 'harbor', 'keel', 'mast', 'pier', 'quay', 'tide'];
+
+/** A name for a container whose user gave none, such as `quiet-harbor-4821`. */
+export function generateName(): string {
+  return `${pick(QUALITIES)}-${pick(THINGS)}-${String(randomInt(1000, 10_000))}`;
+}
+
+function pick(words: readonly string[]): string {
+  return words[randomInt(words.length)] ?? 'berth';
+}
 
 /** What a creation was resolved to. */
 interface NewContainer {
@@ -17,7 +41,7 @@ interface NewContainer {
   /** null: nothing beside the image. */
   readonly role: CatalogRole | null;
   readonly resources: Readonly<Resources>;
-  readonly claim: OperationColumns;
+  readonly lease: OperationColumns;
   readonly now: Date;
 }
 
@@ -26,7 +50,7 @@ interface NewContainer {
  *
  * @throws DomainError `invalid_parameters` where the request gives its variables twice
  */
-export function newContainer({ userId, request, image, role, resources, claim, now }: NewContainer): ContainerRow {
+export function newContainer({ userId, request, image, role, resources, lease, now }: NewContainer): ContainerRow {
   const id = randomUUID();
   return {
     id,
@@ -55,7 +79,7 @@ export function newContainer({ userId, request, image, role, resources, claim, n
     expiresAt: null,
     expiryWarnedAt: null,
     lastUsedAt: now,
-    ...claim,
+    ...lease,
     revision: 0,
     createdAt: now,
     updatedAt: now,

@@ -1,5 +1,5 @@
-import { CONTAINER_STATUSES, type ContainerStatus, type Operation } from './container-state';
-import { reachableStatuses } from './reachable-statuses';
+import { CONTAINER_STATUSES, type ContainerStatus, type Operation } from './container.entity';
+import { reachableStatuses } from './status-wait';
 
 type Row = [status: ContainerStatus, reason: string | null, operation: Operation | null, ...ContainerStatus[]];
 

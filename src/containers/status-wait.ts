@@ -1,13 +1,55 @@
 import { Injectable, OnModuleDestroy } from '@nestjs/common';
-import { Clock } from '../clock';
 import { DomainError } from '../errors';
 import { containerIdOf, EventFeed } from '../events';
+import { Clock } from '../scheduling';
 import { Signals } from '../signals';
-import type { ContainerStatus } from './container-state';
-import type { ContainerRow } from './container.entity';
+import type { ContainerRow, ContainerStatus, Operation } from './container.entity';
 import { Caller, ContainersService } from './containers.service';
-import { containerView, ContainerView } from './dto/container-view';
-import { reachableStatuses } from './reachable-statuses';
+import { containerView, ContainerView } from './dto/responses';
+
+/** Where a status leads without a request: a creation ends, a run ends. */
+const BY_ITSELF: Readonly<Record<ContainerStatus, readonly ContainerStatus[]>> = {
+  creating: ['running', 'error'],
+  running: ['stopped'],
+  stopped: [],
+  error: [],
+};
+
+/**
+ * What an operation that holds the container may make of it, its rollback included. One that looks at Docker may find that
+ * the container runs, or does not.
+ */
+const OUTCOMES: Readonly<Record<Operation, readonly ContainerStatus[]>> = {
+  create: ['running', 'error'],
+  start: ['running'],
+  stop: ['stopped'],
+  expire: ['stopped'],
+  idle: ['stopped'],
+  delete: ['stopped'],
+  update: ['running', 'stopped'],
+  undo: ['running', 'stopped'],
+  restart: ['running', 'stopped'],
+  reconcile: ['running', 'stopped'],
+  purge: [],
+};
+
+/** Why a container stopped whose run Docker's restart policy begins anew. */
+const RESTARTED_BY_DOCKER: readonly (string | null)[] = ['exited', 'oom'];
+
+/**
+ * The statuses that a container has, or can come to have without another request. A start is such a request: a container that was
+ * stopped, or whose creation failed, does not come to run by itself. None is left out that might come; that one does come is not said.
+ */
+export function reachableStatuses(
+  row: Pick<ContainerRow, 'status' | 'statusReason' | 'operation'>,
+): ReadonlySet<ContainerStatus> {
+  const reached = new Set<ContainerStatus>([row.status]);
+  if (row.operation !== null) OUTCOMES[row.operation].forEach((status) => reached.add(status));
+  if (row.status === 'stopped' && RESTARTED_BY_DOCKER.includes(row.statusReason)) reached.add('running');
+  // A set also gives what is added to it meanwhile.
+  for (const status of reached) BY_ITSELF[status].forEach((next) => reached.add(next));
+  return reached;
+}
 
 /**
  * How many waits one user may have at a time in one process, as of sockets and streams: each holds a connection and a
@@ -16,7 +58,7 @@ import { reachableStatuses } from './reachable-statuses';
 const MOST_WAITS_PER_USER = 50;
 
 /** What is waited for, and for how long. */
-export interface WaitOptions {
+interface WaitOptions {
   readonly status: ContainerStatus;
   /** How long to wait at most. */
   readonly timeoutMs: number;

@@ -1,13 +1,13 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { Injectable, OnApplicationShutdown } from '@nestjs/common';
 import { InjectDataSource } from '@nestjs/typeorm';
 import BetterSqlite3 from 'better-sqlite3';
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Pool } from 'pg';
-import { DataSource, EntityManager } from 'typeorm';
+import { DataSource, EntityManager, QueryFailedError } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
 import { DateUtils } from 'typeorm/util/DateUtils';
 import { databaseBusy } from '../errors';
-import { LocalQueue } from '../local-queue';
+import { LocalQueue } from '../scheduling';
 import { type Lookup, type LookupQuery, lookupSql, postgresLookup, sqliteLookup } from './lookup';
 import { lockPatience } from './postgres-sessions';
 import { gateQueries, QueryGate } from './query-gate';
@@ -178,4 +178,14 @@ export class Database implements OnApplicationShutdown {
     // Work that outlives its transaction is outside of it.
     return transaction?.open ? transaction : undefined;
   }
+}
+
+/** PostgreSQL's and SQLite's words for "a unique index refused this row". */
+const CODES: readonly unknown[] = ['23505', 'SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_CONSTRAINT_PRIMARYKEY'];
+
+/** Whether a unique index refused the write. */
+export function isUniqueViolation(error: unknown): boolean {
+  if (!(error instanceof QueryFailedError)) return false;
+  const { code } = error.driverError as { code?: unknown };
+  return CODES.includes(code);
 }

@@ -1,10 +1,10 @@
+import { OnApplicationShutdown } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { OnApplicationShutdown } from '@nestjs/common';
 import { Client, type Pool } from 'pg';
 import { DataSource } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
-import { Moment } from '../moment';
+import { Moment } from '../scheduling';
 
 /**
  * How long after a proof of its presence a process may act without a new one. Others must have missed it for longer: see

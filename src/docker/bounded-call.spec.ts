@@ -1,4 +1,4 @@
-import { boundedCall } from './bounded-call';
+import { boundedCall } from './client';
 
 describe('a bounded call', () => {
   it('must give what the call gives', async () => {

@@ -1,8 +1,7 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type Docker from 'dockerode';
-import { abortable } from './docker-client';
-import { refusalOf } from './docker-errors';
-import { exists, hasStatus, ignoringGone, isGoneOrGoing, isNotPaused } from './docker-refusals';
+import { setTimeout as delay } from 'node:timers/promises';
+import { abortable } from './client';
+import { exists, hasStatus, ignoringGone, isGoneOrGoing, isNotPaused, refusalOf } from './errors';
 
 const GOING_POLL_MS = 100;
 

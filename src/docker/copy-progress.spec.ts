@@ -1,6 +1,6 @@
 import type { CopyProgress } from './container-engine';
-import { CopyMeter } from './copy-progress';
-import { RECORD_BYTES } from './volume-scripts';
+import { RECORD_BYTES } from './volume-worker';
+import { CopyMeter } from './volumes';
 
 function told(lines: readonly string[]): { reports: CopyProgress[]; bytes: number | null } {
   const reports: CopyProgress[] = [];

@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type EndedCall, EngineCalls } from './client';
 import type { ContainerSpec } from './container-engine';
 import { DockerEngine } from './docker-engine';
-import { type EndedCall, EngineCalls } from './engine-calls';
 
 const spec: ContainerSpec = {
   name: 'berth-1',

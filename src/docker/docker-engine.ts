@@ -1,51 +1,75 @@
-import { Logger } from '@nestjs/common';
-import type { OnApplicationShutdown } from '@nestjs/common';
+import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import type Docker from 'dockerode';
-import { ConfigError } from '../config';
-import type { Config } from '../config';
-import { removeIfUnused } from './bare-volume';
-import { boundedCall } from './bounded-call';
-import { ContainerEngine } from './container-engine';
-import type {
-  ContainerSpec,
-  EngineCapabilities,
-  ExecRequest,
-  ListedContainer,
-  ListedVolume,
-  ObservedContainer,
-  OwnerLabels,
-  VolumeCopy,
-  VolumeMeasurement,
-  WatchMessage,
+import { type Config, ConfigError } from '../config';
+import { abortable, boundedCall, connectDocker, type DockerClients, type EndedCall, EngineCalls } from './client';
+import {
+  ContainerEngine,
+  type ContainerSpec,
+  type EngineCapabilities,
+  EngineError,
+  type ExecRequest,
+  type ListedContainer,
+  type ListedVolume,
+  type ObservedContainer,
+  type OwnerLabels,
+  type VolumeCopy,
+  type VolumeMeasurement,
+  type WatchMessage,
 } from './container-engine';
 import { containerOf, remove, rename, start, stop, unpause } from './container-verbs';
-import { createOptions, volumeOptions } from './create-options';
-import { probeDiskQuota } from './disk-quota-probe';
-import { abortable, connectDocker } from './docker-client';
-import type { DockerClients } from './docker-client';
-import { openEvents, openList, openPull } from './docker-streams';
-import { toEngineError } from './docker-errors';
-import type { DockerCall } from './docker-errors';
-import { exists, hasStatus, ignoringGone, isNetworkMissing } from './docker-refusals';
-import { EngineCalls } from './engine-calls';
-import type { EndedCall } from './engine-calls';
-import { EngineError } from './engine-error';
-import { watchEvents } from './event-watch';
+import { createOptions, LABELS, ownerLabels, volumeOptions } from './create-options';
+import { type DockerCall, exists, hasStatus, ignoringGone, isNetworkMissing, toEngineError } from './errors';
+import { watchEvents } from './event-stream';
 import { runExec } from './exec';
-import type { SandboxBridge } from './firewall-plan';
-import { HostFirewall } from './host-firewall';
-import { ImagePulls } from './image-pull';
-import type { PullOptions } from './image-pull';
+import type { SandboxBridge } from './firewall/firewall-rules';
+import { HostFirewall } from './firewall/host-firewall';
 import { parseImageReference } from './image-reference';
-import { declaredVolumes, limitedVolumes } from './image-volumes';
-import { LABELS, ownerLabels } from './labels';
-import { jsonElements } from './json-elements';
-import { listedContainer, observedContainer } from './observed-container';
-import { RegistryCredentials } from './registry-credentials';
-import { chooseRuntime } from './runtime-probe';
-import { connectIfMissing, ensureSandboxNetwork, findSandboxNetwork, networkName, reattach } from './sandbox-network';
-import { copyVolume, measureVolume } from './volume-copy';
-import { isBare, labelsOfVolume, listOwnVolumes } from './volume-list';
+import { declaredVolumes, ImagePulls, limitedVolumes, type PullOptions } from './images';
+import { listedContainer, observedContainer } from './inspect';
+import { connectIfMissing, ensureSandboxNetwork, findSandboxNetwork, networkName, reattach } from './network';
+import { probeDiskQuota } from './quota';
+import { RegistryCredentials } from './registry-auth';
+import { jsonElements, openEvents, openList, openPull } from './streams';
+import { copyVolume, isBare, labelsOfVolume, listOwnVolumes, measureVolume, removeIfUnused } from './volumes';
+
+/** Which runtime sandboxes get, and what a person must know about the choice. */
+interface RuntimeChoice {
+  readonly runtime: EngineCapabilities['runtime'];
+  readonly warning: string | null;
+}
+
+const REGISTER =
+  'install gVisor (https://gvisor.dev/docs/user_guide/install/), register it with ' +
+  '"runsc install -- --overlay2=none" and restart Docker';
+
+const LAYER_AT_RISK =
+  'gVisor is registered without --overlay2=none: what sandboxes write outside their volume is lost at a stop, and one ' +
+  'that was killed can only be made anew; add it to the runtimeArgs of runsc in daemon.json';
+
+/**
+ * @param wanted the setting `SANDBOX_RUNTIME`
+ * @param registered the runtimes that the daemon knows, with their arguments
+ * @throws ConfigError that says what to do
+ */
+export function chooseRuntime(
+  wanted: Config['SANDBOX_RUNTIME'],
+  registered: ReadonlyMap<string, readonly string[]>,
+): RuntimeChoice {
+  const gvisor = registered.get('runsc');
+  if (wanted !== 'runc' && gvisor) {
+    return { runtime: 'runsc', warning: gvisor.includes('--overlay2=none') ? null : LAYER_AT_RISK };
+  }
+  if (wanted === 'runsc') {
+    throw new ConfigError(
+      `SANDBOX_RUNTIME=runsc, but Docker does not know the runtime runsc (it knows ${[...registered.keys()].join(', ')}): ${REGISTER}`,
+    );
+  }
+  const warning =
+    wanted === 'runc'
+      ? 'SANDBOX_RUNTIME=runc: sandboxes share the kernel of this machine; do not run code that you do not trust'
+      : `gVisor is missing, sandboxes run on runc and share the kernel of this machine: ${REGISTER}`;
+  return { runtime: 'runc', warning };
+}
 
 export type DockerEngineSettings = Pick<
   Config,

@@ -1,9 +1,8 @@
 import { Module } from '@nestjs/common';
-import { CONFIG } from '../config';
-import type { Config } from '../config';
+import { CONFIG, type Config } from '../config';
+import { EngineCalls } from './client';
 import { ContainerEngine } from './container-engine';
 import { DockerEngine } from './docker-engine';
-import { EngineCalls } from './engine-calls';
 import { EngineIdentity } from './engine-identity';
 
 /** Offers the one {@link ContainerEngine}. Whoever uses it first calls its `prepare()`. */

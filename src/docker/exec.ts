@@ -1,11 +1,10 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { Duplex, Readable } from 'node:stream';
 import type Docker from 'dockerode';
-import type { ExecOutput, ExecRequest } from './container-engine';
-import { abortable } from './docker-client';
-import { hasStatus } from './docker-refusals';
-import { EngineError } from './engine-error';
-import { OutputFrames } from './output-frames';
+import { Duplex, Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { abortable } from './client';
+import { EngineError, type ExecOutput, type ExecRequest } from './container-engine';
+import { hasStatus } from './errors';
+import { OutputFrames } from './streams';
 
 /** One call to Docker, bounded in time, its errors in the port's words. */
 type ExecCall = <T>(run: (signal: AbortSignal) => Promise<T>) => Promise<T>;

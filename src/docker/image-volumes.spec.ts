@@ -1,4 +1,4 @@
-import { declaredVolumes, limitedVolumes } from './image-volumes';
+import { declaredVolumes, limitedVolumes } from './images';
 
 describe('the volumes that an image declares', () => {
   it.each<[unknown, string[]]>([

@@ -1,25 +1,25 @@
-export { ContainerEngine, isHalfGone } from './container-engine';
-export type {
-  ContainerSpec,
-  CopyProgress,
-  EngineCapabilities,
-  EngineEvent,
-  EngineState,
-  ExecOutput,
-  ExecRequest,
-  ListedContainer,
-  ListedVolume,
-  ObservedContainer,
-  OwnerLabels,
-  PullProgress,
-  VolumeCopy,
-  VolumeMeasurement,
-  WatchMessage,
+export { EngineCalls } from './client';
+export {
+  ContainerEngine,
+  isHalfGone,
+  type ContainerSpec,
+  type CopyProgress,
+  type EngineCapabilities,
+  type EngineEvent,
+  type EngineState,
+  type ExecOutput,
+  type ExecRequest,
+  type ListedContainer,
+  type ListedVolume,
+  type ObservedContainer,
+  type OwnerLabels,
+  type PullProgress,
+  type VolumeCopy,
+  type VolumeMeasurement,
+  type WatchMessage,
+  EngineError,
+  type EngineErrorCode,
 } from './container-engine';
 export { DockerModule } from './docker.module';
-export { EngineCalls } from './engine-calls';
 export { EngineIdentity } from './engine-identity';
-export { EngineError } from './engine-error';
-export type { EngineErrorCode } from './engine-error';
-export { MAX_IMAGE_REFERENCE_LENGTH, parseImageReference, registryOf } from './image-reference';
-export type { ImageReference } from './image-reference';
+export { MAX_IMAGE_REFERENCE_LENGTH, parseImageReference, registryOf, type ImageReference } from './image-reference';

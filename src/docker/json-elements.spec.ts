@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { jsonElements } from './json-elements';
+import { jsonElements } from './streams';
 
 async function read(...chunks: string[]): Promise<unknown[]> {
   const elements: unknown[] = [];

@@ -1,4 +1,4 @@
-import { OutputFrames } from './output-frames';
+import { OutputFrames } from './streams';
 
 function frame(stream: number, text: string): Buffer {
   const body = Buffer.from(text);

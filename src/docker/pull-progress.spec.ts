@@ -1,5 +1,5 @@
 import * as fc from 'fast-check';
-import { PullMeter } from './pull-progress';
+import { PullMeter } from './images';
 
 const STATUSES = [
   'Pulling fs layer',

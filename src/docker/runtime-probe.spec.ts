@@ -1,5 +1,5 @@
 import { ConfigError } from '../config';
-import { chooseRuntime } from './runtime-probe';
+import { chooseRuntime } from './docker-engine';
 
 const WITHOUT = new Map<string, string[]>([
   ['io.containerd.runc.v2', []],

@@ -1,4 +1,4 @@
-import { volumeWorkerOptions } from './volume-worker-options';
+import { volumeWorkerOptions } from './volume-worker';
 
 const owner = { instance: 'prod', containerId: 'c1', userId: 'u1' };
 const labels = {

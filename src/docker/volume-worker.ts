@@ -1,16 +1,79 @@
-import { createInterface } from 'node:readline';
-import { PassThrough } from 'node:stream';
-import type { Readable } from 'node:stream';
-import { finished } from 'node:stream/promises';
 import type Docker from 'dockerode';
-import { boundedCall } from './bounded-call';
+import type { ContainerCreateOptions, MountSettings } from 'dockerode';
+import { createInterface } from 'node:readline';
+import { PassThrough, type Readable } from 'node:stream';
+import { finished } from 'node:stream/promises';
+import { abortable, boundedCall, type DockerClients } from './client';
+import { EngineError, type OwnerLabels } from './container-engine';
 import { containerOf, remove, start } from './container-verbs';
-import { abortable } from './docker-client';
-import type { DockerClients } from './docker-client';
-import { readable } from './docker-streams';
-import { EngineError } from './engine-error';
-import { volumeWorkerOptions } from './volume-worker-options';
-import type { WorkerSpec } from './volume-worker-options';
+import { ownerLabels } from './create-options';
+import { readable } from './streams';
+
+/** More than tar has needed for a directory of a million files. */
+const MEMORY = 512 * 1024 * 1024;
+const PIDS_LIMIT = 64;
+
+/** What it takes to read and make anybody's files with their owners, modes, attributes and kinds; everything else is dropped. */
+const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'SETFCAP', 'MKNOD'];
+
+/** A volume as the worker sees it. */
+interface WorkerMount {
+  readonly volume: string;
+  readonly path: string;
+  readonly access: 'read' | 'write';
+}
+
+/** A container that works on volumes for a moment. */
+interface WorkerSpec {
+  readonly image: string;
+  readonly script: string;
+  readonly mounts: readonly WorkerMount[];
+  readonly owner: OwnerLabels;
+}
+
+/**
+ * The body of Docker's create call. It runs no program of the user's, so not under gVisor, which is many times slower with
+ * files and keeps neither all attributes nor all kinds of files; it can reach nothing but the volumes.
+ */
+export function volumeWorkerOptions({ image, script, mounts, owner }: WorkerSpec): ContainerCreateOptions {
+  return {
+    Image: image,
+    User: '0:0',
+    WorkingDir: '/',
+    Entrypoint: ['/bin/sh', '-c', script],
+    Cmd: [],
+    Labels: ownerLabels(owner),
+    Healthcheck: { Test: ['NONE'] },
+    HostConfig: {
+      Runtime: 'runc',
+      NetworkMode: 'none',
+      ReadonlyRootfs: true,
+      Tmpfs: { '/tmp': 'rw,noexec,nosuid,nodev,size=1m' },
+      Memory: MEMORY,
+      MemorySwap: MEMORY,
+      PidsLimit: PIDS_LIMIT,
+      CapDrop: ['ALL'],
+      CapAdd: CAPABILITIES,
+      SecurityOpt: ['no-new-privileges'],
+      Privileged: false,
+      IpcMode: 'private',
+      Mounts: mounts.map((mount) => volumeMount(mount, owner)),
+      RestartPolicy: { Name: 'no' },
+      LogConfig: { Type: 'none', Config: {} },
+    },
+  };
+}
+
+/** Labels count only if the volume is gone: Docker then makes it anew, and it must be known whose it is. */
+function volumeMount({ volume, path, access }: WorkerMount, owner: OwnerLabels): MountSettings {
+  return {
+    Type: 'volume',
+    Source: volume,
+    Target: path,
+    ReadOnly: access === 'read',
+    VolumeOptions: { NoCopy: true, Labels: ownerLabels(owner), DriverConfig: { Name: 'local', Options: {} } },
+  };
+}
 
 /** How much of what its programs complain about is kept for the log. */
 const COMPLAINT_CHARS = 2000;
@@ -18,7 +81,7 @@ const COMPLAINT_CHARS = 2000;
 /** A worker that reports nothing for longer hangs. Writing gigabytes out to a slow disk goes without a word, too. */
 const STALL_MS = 5 * 60_000;
 
-export interface WorkerRun {
+interface WorkerRun {
   /** Unique in Docker; a leftover of this name is replaced. */
   readonly name: string;
   /** Called for each line that the script reports. */
@@ -120,3 +183,86 @@ function throwIfAborted(signal: AbortSignal | undefined): void {
 function aborted(): EngineError {
   return new EngineError('aborted', 'the work on a volume was aborted');
 }
+
+/** What the scripts exit with beside 0; anything else is a failure that only the log explains. */
+export const SCRIPT_EXIT = { differs: 3, failed: 4, toolsMissing: 5, full: 28 } as const;
+
+const BLOCKS_IN_RECORD = 128;
+const RECORDS_IN_CHECKPOINT = 160;
+
+/** `TAR_CHECKPOINT` counts records of this many bytes. */
+export const RECORD_BYTES = BLOCKS_IN_RECORD * 512;
+
+/** Where the scripts find the volumes. */
+export const SOURCE_PATH = '/from';
+export const TARGET_PATH = '/to';
+
+/**
+ * File descriptor 3 is the report, lines that the scripts alone write: names of files, which may hold anything, are never
+ * written to it, never expanded by the shell and never become an argument of a program. What programs print goes to the log.
+ */
+const PRELUDE = `
+set -u
+export LC_ALL=C
+unset TAR_OPTIONS POSIXLY_CORRECT
+exec 3>&1 1>&2
+report() { echo "$*" >&3; }
+# Files that vanish meanwhile make du complain, but the sum is printed all the same.
+used() { set -- "$(du --summarize --one-file-system --block-size=1 "$@")"; echo "\${1%%[!0-9]*}"; }
+`;
+
+/** Reports `bytes N`: the space that the data takes. Fails early where the image lacks what the copy will need. */
+export const MEASURE_SCRIPT = `${PRELUDE}
+for tool in find sha256sum sync mktemp head cmp; do command -v "$tool" || exit ${SCRIPT_EXIT.toolsMissing}; done
+case $(tar --version) in *'GNU tar'*) ;; *) exit ${SCRIPT_EXIT.toolsMissing} ;; esac
+report bytes "$(used ${SOURCE_PATH})"
+`;
+
+/**
+ * Empties the target, copies, writes it to the disk, and compares one stream of either side. Reports `total N M` (the space
+ * that the data takes, the bytes in its files), `copied N` and `checked N` (records of the streams), `bytes N`.
+ *
+ * The streams that are compared hold every byte of every file, holes read as zeros: where the holes are may differ. Someone can
+ * make a file of petabytes that is one hole, though; where the files hold 10¹¹ bytes and more, the holes are compared as holes.
+ */
+export const COPY_SCRIPT = `${PRELUDE}
+archive() {
+  tar --create --file=- --directory="$1" --one-file-system --sort=name --numeric-owner --format=pax \\
+    --pax-option='exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime' \\
+    --xattrs --xattrs-include='*' --xattrs-exclude=security.selinux --acls --blocking-factor=${BLOCKS_IN_RECORD} \\
+    --checkpoint=${RECORDS_IN_CHECKPOINT} --checkpoint-action="exec=echo $2 \\$TAR_CHECKPOINT >&3" $3 .
+}
+ended_well() { [ "$(cat "$@")" = "0
+0" ]; }
+
+size=$(used --apparent-size ${SOURCE_PATH})
+holes=
+# The other formats of sparse files have the number of tar's process in them.
+[ "\${#size}" -le 11 ] || holes='--sparse --sparse-version=0.0'
+report total "$(used ${SOURCE_PATH})" "$size"
+
+# Docker fills a new volume with what the image has at its path.
+find ${TARGET_PATH} -xdev -mindepth 1 -delete || exit ${SCRIPT_EXIT.failed}
+{ archive ${SOURCE_PATH} copied --sparse; echo $? >/tmp/created; } | {
+  tar --extract --file=- --directory=${TARGET_PATH} --numeric-owner --same-owner --same-permissions \\
+    --delay-directory-restore --xattrs --xattrs-include='*' --acls \\
+    --blocking-factor=${BLOCKS_IN_RECORD} --read-full-records
+  echo $? >/tmp/extracted
+}
+if ! ended_well /tmp/created /tmp/extracted; then
+  # tar says that the disk is full in words, beside names that may be such words.
+  probe=$(mktemp ${TARGET_PATH}/full.XXXXXX) && head -c 1048576 /dev/zero >"$probe" || exit ${SCRIPT_EXIT.full}
+  exit ${SCRIPT_EXIT.failed}
+fi
+# The source is removed soon: nothing of the copy may be in memory alone then.
+sync --file-system ${TARGET_PATH} || exit ${SCRIPT_EXIT.failed}
+
+sum() { { archive "$1" checked "$holes"; echo $? >"$2.ended"; } | sha256sum >"$2"; }
+report checked 0
+sum ${SOURCE_PATH} /tmp/source &
+sum ${TARGET_PATH} /tmp/target &
+wait
+ended_well /tmp/source.ended /tmp/target.ended || exit ${SCRIPT_EXIT.failed}
+[ -s /tmp/source ] && cmp /tmp/source /tmp/target || exit ${SCRIPT_EXIT.differs}
+report bytes "$(used ${TARGET_PATH})"
+`;

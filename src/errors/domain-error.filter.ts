@@ -1,9 +1,79 @@
-import { ArgumentsHost, Catch, ExceptionFilter, Inject } from '@nestjs/common';
+import { ArgumentsHost, Catch, ExceptionFilter, HttpException, Inject } from '@nestjs/common';
 import { FastifyReply, FastifyRequest } from 'fastify';
-import { LOGGER } from '../logging';
-import type { Logger } from '../logging';
+import { STATUS_CODES } from 'node:http';
+import { LOGGER, type Logger } from '../logging';
 import { databaseFault } from './database-fault';
-import { errorAnswer, isServerFault } from './error-answer';
+import { DomainError, ErrorCode, ERRORS } from './domain-error';
+
+/** What a fault looks like in HTTP. */
+export interface ErrorAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Readonly<{ error: string; code: string; request_id: string }> & Readonly<Record<string, unknown>>;
+}
+
+/** What the frameworks' own faults mean here. Their texts are not used: they hold paths and the caller's input. */
+const BY_STATUS: Readonly<Partial<Record<number, ErrorCode>>> = {
+  400: 'invalid_parameters',
+  401: 'unauthorized',
+  403: 'insufficient_permissions',
+  404: 'route_not_found',
+  405: 'method_not_allowed',
+  408: 'request_timeout',
+  413: 'body_too_large',
+  415: 'unsupported_media_type',
+  417: 'expectation_failed',
+  426: 'upgrade_required',
+  431: 'request_header_fields_too_large',
+  500: 'internal_error',
+};
+
+/** Turns anything thrown into an answer that tells the caller what is theirs to know. */
+export function errorAnswer(thrown: unknown, requestId: string): ErrorAnswer {
+  const told = thrown instanceof DomainError ? thrown : databaseFault(thrown);
+  if (told) {
+    const { status, message } = ERRORS[told.kind];
+    const { fields, retryAfter, headers } = told.options;
+    return {
+      status,
+      headers: {
+        ...headersOf(status),
+        ...headers,
+        ...(retryAfter === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(retryAfter))) }),
+      },
+      body: { error: message, code: told.code, request_id: requestId, ...fields },
+    };
+  }
+  return answerOfStatus(statusOf(thrown), requestId);
+}
+
+/** The answer where a status is all that there is to tell. */
+export function answerOfStatus(status: number, requestId: string): ErrorAnswer {
+  const kind = BY_STATUS[status];
+  const error = kind ? ERRORS[kind].message : (STATUS_CODES[status] ?? 'error').toLowerCase();
+  const code = kind ?? error.replace(/[^a-z]+/g, '_');
+  return { status, headers: headersOf(status), body: { error, code, request_id: requestId } };
+}
+
+/** Whether this is a fault of ours, so that someone has to read of it. */
+function isServerFault(status: number): boolean {
+  return status >= 500 && status !== 503;
+}
+
+function headersOf(status: number): Record<string, string> {
+  return status === 401 ? { 'www-authenticate': 'Bearer' } : {};
+}
+
+/** Only the frameworks' own errors may choose a status: a client library's error with a `statusCode` is a fault of ours. */
+function statusOf(thrown: unknown): number {
+  if (thrown instanceof HttpException) return thrown.getStatus();
+  if (!(thrown instanceof Error)) return 500;
+  const { code, statusCode } = thrown as { code?: unknown; statusCode?: unknown };
+  const fromFastify = typeof code === 'string' && code.startsWith('FST_ERR_');
+  // The client hung up while it was sending the body; Fastify gives it the status.
+  const aborted = code === 'ECONNRESET' && statusCode === 400;
+  return (fromFastify || aborted) && typeof statusCode === 'number' ? statusCode : 500;
+}
 
 /** The one place that turns what was thrown into an answer: our own faults, the frameworks', and what nobody expected. */
 @Catch()

@@ -1,7 +1,7 @@
 import { BadRequestException, HttpException, ImATeapotException, NotFoundException } from '@nestjs/common';
 import { QueryFailedError } from 'typeorm';
-import { DomainError, ERRORS, ErrorCode, invalidParameters } from './domain-error';
-import { errorAnswer } from './error-answer';
+import { DomainError, ErrorCode, ERRORS, invalidParameters } from './domain-error';
+import { errorAnswer } from './domain-error.filter';
 
 const id = 'request-1';
 const fastifyError = (code: string, statusCode: number): Error =>

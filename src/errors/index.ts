@@ -1,6 +1,3 @@
 export { databaseBusy, databaseFault } from './database-fault';
-export { DomainError, ERRORS, invalidParameters } from './domain-error';
-export type { ErrorCode, FieldFault } from './domain-error';
-export { DomainErrorFilter } from './domain-error.filter';
-export { answerOfStatus, errorAnswer } from './error-answer';
-export type { ErrorAnswer } from './error-answer';
+export { DomainError, ERRORS, invalidParameters, type ErrorCode, type FieldFault } from './domain-error';
+export { DomainErrorFilter, answerOfStatus, errorAnswer, type ErrorAnswer } from './domain-error.filter';

@@ -1,6 +1,6 @@
 import { Logger } from '@nestjs/common';
-import type { EventLog } from './event-log';
 import { EventRetention } from './event-retention';
+import type { EventLog } from './log';
 
 const DAY = 24 * 3_600_000;
 

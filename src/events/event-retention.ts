@@ -1,8 +1,7 @@
 import { Inject, Injectable, Logger, OnApplicationBootstrap, OnApplicationShutdown } from '@nestjs/common';
-import { CONFIG } from '../config';
-import type { Config } from '../config';
-import { EventLog } from './event-log';
-import { Poll } from './poll';
+import { CONFIG, type Config } from '../config';
+import { Poll } from '../scheduling';
+import { EventLog } from './log';
 
 /** Events go at most this much later than `EVENT_RETENTION` says. */
 const LONGEST_INTERVAL_MS = 600_000;

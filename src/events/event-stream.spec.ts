@@ -1,8 +1,8 @@
 import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
-import type { BerthEvent } from './event-map';
-import { EventStream } from './event-stream';
-import { MOST_WAITING } from './socket-outbox';
+import { MAX_WAITING } from './events.gateway';
+import type { BerthEvent } from './map';
+import { EventStream } from './sse';
 
 /** An HTTP response whose kernel takes what is written when the test says so. */
 class SlowResponse extends EventEmitter {
@@ -82,11 +82,11 @@ describe('an event stream', () => {
   it('must be cut when too much waits, and send nothing any more', () => {
     stream.open({ headers: {}, after: 0 });
     response.takeAll();
-    for (let seq = 1; seq <= MOST_WAITING; seq += 1) stream.send(event(seq));
+    for (let seq = 1; seq <= MAX_WAITING; seq += 1) stream.send(event(seq));
     expect(response.destroyed).toBe(false);
-    stream.send(event(MOST_WAITING + 1));
-    stream.send(event(MOST_WAITING + 2));
-    expect([response.destroyed, response.written.length]).toEqual([true, MOST_WAITING + 1]);
+    stream.send(event(MAX_WAITING + 1));
+    stream.send(event(MAX_WAITING + 2));
+    expect([response.destroyed, response.written.length]).toEqual([true, MAX_WAITING + 1]);
   });
 
   it('must be ready for more once all is taken, or the connection is gone', async () => {

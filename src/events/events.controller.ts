@@ -6,9 +6,8 @@ import { ErrorResponse } from '../http';
 import { EventListView } from './dto/event-list-view';
 import { FollowEventsDto } from './dto/follow-events.dto';
 import { ListEventsDto } from './dto/list-events.dto';
-import { EventHistory } from './event-history';
-import { EventStreams } from './event-streams';
-import { parseLastEventId } from './last-event-id';
+import { EventHistory } from './feed';
+import { EventStreams, parseLastEventId } from './sse';
 
 const DEFAULT_PAGE = 100;
 

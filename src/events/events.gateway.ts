@@ -1,17 +1,82 @@
 import { Logger } from '@nestjs/common';
 import { OnGatewayConnection, OnGatewayInit, WebSocketGateway } from '@nestjs/websockets';
 import type { DefaultEventsMap, Server, Socket } from 'socket.io';
+import { z } from 'zod';
 import { holdsScope, Principal } from '../auth';
 import { DomainError, ERRORS } from '../errors';
 import { SocketLimits } from '../rate-limits';
-import { EventFeed } from './event-feed';
-import { EventLog } from './event-log';
-import { afterOf, ConnectionRefused, tokenOf } from './handshake';
-import { SocketOutbox } from './socket-outbox';
+import { EventFeed } from './feed';
+import { EventLog } from './log';
 import { TokenWatch } from './token-watch';
 
+/** A connection is refused; the message goes to the client as that of its `connect_error`. */
+export class ConnectionRefused extends Error {
+  override readonly name = 'ConnectionRefused';
+  /** Socket.IO sends this along. */
+  readonly data: { readonly error: string; readonly code: string };
+
+  constructor(message: string, code: string) {
+    super(message);
+    this.data = { error: message, code };
+  }
+}
+
+const withToken = z.object({ token: z.string() });
+const withAfter = z.object({ after: z.int().min(0).optional() });
+
+/** @returns the token of a handshake's `auth`; null if there is none. Never from the URL, which ends up in logs */
+export function tokenOf(auth: unknown): string | null {
+  return withToken.safeParse(auth).data?.token ?? null;
+}
+
+/** @returns the last `seq` that the client has seen, if it says @throws ConnectionRefused if it is no whole number from 0 on */
+export function afterOf(auth: unknown): number | undefined {
+  const parsed = withAfter.safeParse(auth);
+  if (!parsed.success) throw new ConnectionRefused('invalid parameters', 'invalid_parameters');
+  return parsed.data.after;
+}
+
+/**
+ * Packets that may wait for a client that does not read, beside as many that its transport holds already. An event is about
+ * half a kilobyte, so this is about a megabyte a socket at most.
+ */
+export const MAX_WAITING = 1_000;
+
+/** Sends to one client, and gives up on one that does not read. It can come back and have what it missed replayed. */
+class SocketOutbox {
+  constructor(private readonly socket: Socket) {}
+
+  send(name: string, payload: object): void {
+    if (this.waiting >= MAX_WAITING) {
+      // Without waiting for the buffer to empty, which it does not do; as a broken connection, so that the client reconnects.
+      this.socket.conn.close(true);
+      return;
+    }
+    this.socket.emit(name, payload);
+  }
+
+  /** Resolves once all that was sent is on its way, or the connection is gone. */
+  async ready(): Promise<void> {
+    const { conn } = this.socket;
+    while (this.waiting > 0 && conn.readyState === 'open') {
+      await new Promise<void>((resolve) => {
+        const done = () => {
+          conn.off('drain', done).off('close', done);
+          resolve();
+        };
+        conn.on('drain', done).on('close', done);
+      });
+    }
+  }
+
+  private get waiting(): number {
+    // Private in the types alone, and there is no other way to see what waits.
+    return (this.socket.conn as unknown as { readonly writeBuffer: readonly unknown[] }).writeBuffer.length;
+  }
+}
+
 /** Enough for every browser tab and script of one person; without a bound one token could take all of a server's memory. */
-export const MOST_SOCKETS_PER_USER = 50;
+export const MAX_SOCKETS_PER_USER = 50;
 
 interface SocketData {
   principal: Principal;
@@ -92,7 +157,7 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
     // Now and not once connected: what happens as soon as the client knows that it is connected must reach it.
     const after = afterOf(auth) ?? (await this.log.lastSeq(principal.userId));
     const room = roomOf(principal.userId);
-    if ((socket.nsp.adapter.rooms.get(room)?.size ?? 0) >= MOST_SOCKETS_PER_USER) {
+    if ((socket.nsp.adapter.rooms.get(room)?.size ?? 0) >= MAX_SOCKETS_PER_USER) {
       throw new ConnectionRefused('too many connections', 'too_many_connections');
     }
     // In the room before it is connected, so that connections being made count too; Socket.IO clears up after a refusal.

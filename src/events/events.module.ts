@@ -1,13 +1,12 @@
 import { Module } from '@nestjs/common';
 import { AuthModule } from '../auth';
 import { RateLimitsModule } from '../rate-limits';
-import { EventFeed } from './event-feed';
-import { EventHistory } from './event-history';
-import { EventLog } from './event-log';
 import { EventRetention } from './event-retention';
-import { EventStreams } from './event-streams';
 import { EventsController } from './events.controller';
 import { EventsGateway } from './events.gateway';
+import { EventFeed, EventHistory } from './feed';
+import { EventLog } from './log';
+import { EventStreams } from './sse';
 import { TokenWatch } from './token-watch';
 
 /** Events: the log that changes are told in, the feed that modules follow, and what clients follow: the gateway, streams and pages. */

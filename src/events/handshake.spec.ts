@@ -1,4 +1,4 @@
-import { afterOf, ConnectionRefused, tokenOf } from './handshake';
+import { afterOf, ConnectionRefused, tokenOf } from './events.gateway';
 
 describe('a handshake', () => {
   it('must give its token if that is text', () => {

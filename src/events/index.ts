@@ -1,12 +1,16 @@
-export { containerIdOf } from './event-map';
-export { EventFeed } from './event-feed';
-export type { Subscription } from './event-feed';
-export { EventLog } from './event-log';
-export type { AgentFacts, BerthEvent, ContainerFacts, EventDraft, EventMap, EventType } from './event-map';
-export { EventsGateway } from './events.gateway';
+export type { SubscribeOptions } from './channel';
+export { EventsGateway, ConnectionRefused, tokenOf } from './events.gateway';
 export { EventsModule } from './events.module';
-export { ConnectionRefused, tokenOf } from './handshake';
+export { EventFeed, type Subscription } from './feed';
 export { BerthIoAdapter } from './io-adapter';
-export { Poll } from './poll';
-export type { SubscribeOptions } from './subscriber';
+export { EventLog } from './log';
+export {
+  containerIdOf,
+  type AgentFacts,
+  type BerthEvent,
+  type ContainerFacts,
+  type EventDraft,
+  type EventMap,
+  type EventType,
+} from './map';
 export { TokenWatch } from './token-watch';

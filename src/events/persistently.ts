@@ -4,7 +4,7 @@ const SHORTEST_BACKOFF_MS = 50;
 const LONGEST_BACKOFF_MS = 5_000;
 
 /** Who asks; what becomes of their faults is theirs. */
-export interface Asker {
+export interface Retrier {
   /** True once nobody wants the answer any more. */
   isClosed(): boolean;
   /** Told of the first failure in a row only. */
@@ -12,7 +12,7 @@ export interface Asker {
 }
 
 /** Repeats `work` until it succeeds, with a growing pause between. @returns null once the asker is closed */
-export async function persistently<T>(asker: Asker, work: () => Promise<T>): Promise<T | null> {
+export async function retryUntilClosed<T>(asker: Retrier, work: () => Promise<T>): Promise<T | null> {
   for (let attempt = 0; !asker.isClosed(); attempt += 1) {
     try {
       return await work();

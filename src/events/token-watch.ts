@@ -1,7 +1,7 @@
 import { Injectable, Logger, OnApplicationBootstrap, OnApplicationShutdown } from '@nestjs/common';
 import { TokenService } from '../auth';
+import { Poll } from '../scheduling';
 import { Signals } from '../signals';
-import { Poll } from './poll';
 
 /** `setTimeout` fires at once for more than this. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;

@@ -1,18 +1,36 @@
 import { Inject, Injectable, ServiceUnavailableException } from '@nestjs/common';
-import { HealthCheckResult, HealthCheckService, HealthIndicatorService } from '@nestjs/terminus';
-import type { HealthIndicatorFunction, HealthIndicatorResult } from '@nestjs/terminus';
+import {
+  HealthCheckResult,
+  HealthCheckService,
+  type HealthIndicatorFunction,
+  type HealthIndicatorResult,
+  HealthIndicatorService,
+} from '@nestjs/terminus';
 import { Database } from '../database';
 import { ContainerEngine, EngineIdentity } from '../docker';
 import { databaseFault } from '../errors';
-import { LOGGER } from '../logging';
-import type { Logger } from '../logging';
+import { LOGGER, type Logger } from '../logging';
 import { RedisConnection } from '../signals';
-import { within } from './within';
+
+/** Waits for `work`, but no longer than this. What takes longer goes on unheard. @throws Error when the time is over */
+async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const over = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`no answer within ${String(milliseconds)} ms`));
+    }, milliseconds);
+  });
+  try {
+    return await Promise.race([work, over]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
 
 /** How long a dependency may take to answer, in milliseconds. */
 const PATIENCE = 2_000;
 
-export interface Readiness {
+interface Readiness {
   readonly ready: boolean;
   readonly checks: Readonly<Record<string, 'up' | 'down'>>;
   /** Why what is down is down: `unavailable`, or the code that requests are answered with. */

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { Networks } from '../networks';
+import { Networks } from '../config';
 
 /** What is known of a connection, and what its request says of those before it. */
 type Forwarded = Pick<IncomingMessage, 'headers'> & {

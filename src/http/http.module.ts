@@ -1,9 +1,9 @@
 import { Global, Module } from '@nestjs/common';
 import { APP_FILTER } from '@nestjs/core';
-import { DomainErrorFilter } from '../errors';
 import { type Config, CONFIG } from '../config';
+import { DomainErrorFilter } from '../errors';
 import { ClientAddress } from './client-address';
-import { Draining } from './draining';
+import { Draining } from './http-setup';
 import { RouteRegistry } from './route-registry';
 import { Upgrades } from './upgrades';
 

@@ -1,5 +1,5 @@
 import { DomainError } from '../errors';
-import { parseJsonBody } from './json-body';
+import { parseJsonBody } from './request-body';
 
 const parse = (text: string): object => parseJsonBody(Buffer.from(text));
 const nested = (depth: number): string => '{"a":'.repeat(depth) + '1' + '}'.repeat(depth);

@@ -1,10 +1,9 @@
+import { Injectable } from '@nestjs/common';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { Injectable } from '@nestjs/common';
 import { DomainError, errorAnswer, invalidParameters } from '../errors';
-import { endWith } from './client-error';
+import { endWith, requestIdOf } from './protocol-errors';
 import type { PreParsing } from './request-head';
-import { requestIdOf } from './request-id';
 
 /** Something that speaks WebSocket, such as Socket.IO. It is asked for handshakes alone that RFC 6455 allows. */
 export interface WebSocketEndpoint {

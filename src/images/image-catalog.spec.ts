@@ -1,4 +1,5 @@
-import { FakeDaemon, FakeEngine } from '../../test/support/fake-engine';
+import { FakeDaemon } from '../../test/support/fake-daemon';
+import { FakeEngine } from '../../test/support/fake-engine';
 import { DomainError } from '../errors';
 import type { CatalogImage } from './catalog-image';
 import { ImageCatalog } from './image-catalog';

@@ -2,8 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { type Config, CONFIG } from '../config';
 import { ContainerEngine, EngineError, MAX_IMAGE_REFERENCE_LENGTH, parseImageReference, registryOf } from '../docker';
 import { invalidParameters } from '../errors';
-import type { CatalogImage } from './catalog-image';
-import { CUSTOM } from './catalog-image';
+import { type CatalogImage, CUSTOM } from './catalog-image';
 import type { ImageView } from './image-view';
 import { isAllowedRegistry } from './registry-rule';
 

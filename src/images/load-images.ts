@@ -2,8 +2,7 @@ import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { ConfigError } from '../config';
 import { parseImageReference } from '../docker';
-import type { CatalogImage } from './catalog-image';
-import { CUSTOM, DEFAULT_IMAGES } from './catalog-image';
+import { type CatalogImage, CUSTOM, DEFAULT_IMAGES } from './catalog-image';
 
 const image = z.strictObject({
   name: z

@@ -1,7 +1,5 @@
 export { errorForLog } from './error-for-log';
-export { createLogger, LOGGER } from './logger';
-export type { Logger } from './logger';
+export { createLogger, LOGGER, type Logger } from './logger';
 export { LoggingModule } from './logging.module';
 export { NestLogger } from './nest-logger';
-export { requestContext } from './request-context';
-export type { RequestContext } from './request-context';
+export { requestContext, type RequestContext } from './request-context';

@@ -1,4 +1,4 @@
-import { addressKey, bearerToken, tokenKey } from './caller-keys';
+import { addressKey, bearerToken, tokenKey } from './rate-counters';
 
 describe('what callers are counted by', () => {
   it('must tell tokens apart without holding them', () => {

@@ -1,9 +1,39 @@
-import rateLimit from '@fastify/rate-limit';
+import rateLimit, { normalizeIP } from '@fastify/rate-limit';
 import { Inject, Injectable } from '@nestjs/common';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { hash } from 'node:crypto';
 import { type Config, CONFIG } from '../config';
 import { RedisConnection } from '../signals';
-import { type Limit, type LimitName, limitsOf } from './limits';
+
+/** What is limited, in the order of their settings. */
+const LIMIT_NAMES = ['requests', 'creates', 'guests', 'refusals'] as const;
+export type LimitName = (typeof LIMIT_NAMES)[number];
+
+interface Limit {
+  readonly max: number;
+  readonly windowMs: number;
+}
+
+const MINUTE = 60_000;
+
+type RateLimitSettings = Pick<
+  Config,
+  | 'RATE_LIMIT_PER_MINUTE'
+  | 'RATE_LIMIT_CREATES_PER_MINUTE'
+  | 'RATE_LIMIT_GUESTS_PER_HOUR'
+  | 'RATE_LIMIT_REFUSALS_PER_MINUTE'
+>;
+
+/** The limits that are set; 0 is none. */
+function limitsOf(settings: RateLimitSettings): ReadonlyMap<LimitName, Limit> {
+  const all: Readonly<Record<LimitName, Limit>> = {
+    requests: { max: settings.RATE_LIMIT_PER_MINUTE, windowMs: MINUTE },
+    creates: { max: settings.RATE_LIMIT_CREATES_PER_MINUTE, windowMs: MINUTE },
+    guests: { max: settings.RATE_LIMIT_GUESTS_PER_HOUR, windowMs: 60 * MINUTE },
+    refusals: { max: settings.RATE_LIMIT_REFUSALS_PER_MINUTE, windowMs: MINUTE },
+  };
+  return new Map(LIMIT_NAMES.filter((name) => all[name].max > 0).map((name) => [name, all[name]]));
+}
 
 /** How far somebody has come with a limit. */
 export interface Count {
@@ -104,4 +134,47 @@ function counting(rateLimitKey: string): FastifyRequest {
 
 function keyOf(request: FastifyRequest): string {
   return (request as unknown as Counting).rateLimitKey;
+}
+
+/** A map that forgets: of more than `most` keys the least recently used one goes. */
+export class RecentKeys {
+  private readonly values = new Map<string, string>();
+
+  constructor(private readonly most: number) {}
+
+  get(key: string): string | undefined {
+    const value = this.values.get(key);
+    // Map keeps the order of insertion.
+    if (value !== undefined && this.values.delete(key)) this.values.set(key, value);
+    return value;
+  }
+
+  set(key: string, value: string): void {
+    this.values.delete(key);
+    this.values.set(key, value);
+    const [oldest] = this.values.keys();
+    if (this.values.size > this.most && oldest !== undefined) this.values.delete(oldest);
+  }
+
+  delete(key: string): void {
+    this.values.delete(key);
+  }
+}
+
+/** Longer than any address; what a proxy passes on need not be one. */
+const LONGEST_ADDRESS = 64;
+
+/** What a token is counted by: never the token itself, which must not get into Redis. */
+export function tokenKey(token: string): string {
+  return hash('sha256', token, 'base64url');
+}
+
+/** What an address is counted by: an IPv6 network of 64 bits is one caller, as anyone who has one has all its addresses. */
+export function addressKey(address: string | undefined): string {
+  return address === undefined || address === '' ? 'unknown' : normalizeIP(address.slice(0, LONGEST_ADDRESS));
+}
+
+/** The token of `Authorization: Bearer TOKEN`, as the guard reads it; null if it is anything else. */
+export function bearerToken(authorization: string | undefined): string | null {
+  return /^Bearer ([^ ]+)$/i.exec(authorization ?? '')?.[1] ?? null;
 }

@@ -1,4 +1,4 @@
-import { RecentKeys } from './recent-keys';
+import { RecentKeys } from './rate-counters';
 
 describe('recent keys', () => {
   it('must forget the least recently used one, and hold no more than they may', () => {

@@ -1,6 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { type Count, RateCounters } from './rate-counters';
-import { RecentKeys } from './recent-keys';
+import { type Count, RateCounters, RecentKeys } from './rate-counters';
 
 /** How many tokens a process knows to be somebody's; some 250 bytes each. */
 const MOST_KNOWN = 10_000;

@@ -1,9 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DomainError } from '../errors';
-import { addressKey, bearerToken, tokenKey } from './caller-keys';
-import type { LimitName } from './limits';
-import { type Count, RateCounters } from './rate-counters';
+import { addressKey, bearerToken, type Count, type LimitName, RateCounters, tokenKey } from './rate-counters';
 import { RefusedTokens } from './refused-tokens';
 
 declare module 'fastify' {

@@ -1,10 +1,9 @@
-import type { IncomingMessage } from 'node:http';
 import { Injectable } from '@nestjs/common';
+import type { IncomingMessage } from 'node:http';
 import { type Principal, TokenService } from '../auth';
 import { DomainError } from '../errors';
 import { ClientAddress } from '../http';
-import { addressKey, tokenKey } from './caller-keys';
-import { RateCounters } from './rate-counters';
+import { addressKey, RateCounters, tokenKey } from './rate-counters';
 import { RefusedTokens } from './refused-tokens';
 
 /** Limits what leads to a socket, by the same counts as requests: the connection by its address, its token by the user. */

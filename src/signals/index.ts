@@ -1,5 +1,4 @@
 export { LocalSignals } from './local-signals';
 export { RedisConnection } from './redis-connection';
-export { Signals } from './signals';
-export type { SignalMap, SignalName } from './signals';
+export { Signals, type SignalMap, type SignalName } from './signals';
 export { SignalsModule } from './signals.module';

@@ -1,6 +1,5 @@
 import { Logger } from '@nestjs/common';
-import { Redis } from 'ioredis';
-import type { RedisOptions } from 'ioredis';
+import { Redis, type RedisOptions } from 'ioredis';
 
 const LONGEST_BACKOFF_MS = 5_000;
 

@@ -1,4 +1,4 @@
-import { parseSignal } from './signal-envelope';
+import { parseSignal } from './redis-signals';
 
 describe('a signal from another process', () => {
   const origin = 'process-1';

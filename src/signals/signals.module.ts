@@ -1,6 +1,5 @@
 import { Global, Inject, Module, OnApplicationShutdown } from '@nestjs/common';
-import { CONFIG } from '../config';
-import type { Config } from '../config';
+import { CONFIG, type Config } from '../config';
 import { LocalSignals } from './local-signals';
 import { RedisConnection } from './redis-connection';
 import { RedisSignals } from './redis-signals';

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { ConfigError } from '../config';
-import { parseDuration } from '../duration';
+import { ConfigError, parseDuration } from '../config';
 import { RESOURCE_FIELDS } from './resources';
 import { DEFAULT_TIERS, Tier, TierTable } from './tier-table';
 

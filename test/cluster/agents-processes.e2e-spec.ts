@@ -4,7 +4,8 @@ import { AgentClient, agentsOf, NewAgent, newAgent } from '../support/agent-clie
 import { Berth, TestUser } from '../support/berth';
 import { BerthProcess } from '../support/berth-process';
 import { eventually } from '../support/eventually';
-import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
 import { testRedisUrl } from '../support/socket-redis-proxy';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 

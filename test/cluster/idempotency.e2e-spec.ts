@@ -1,5 +1,4 @@
-import { IdempotencyKeyEntity } from '../../src/containers/idempotency/idempotency-key.entity';
-import { IdempotencyKeys } from '../../src/containers/idempotency/idempotency-keys';
+import { IdempotencyKeyEntity, IdempotencyKeys } from '../../src/containers/idempotency';
 import { Database } from '../../src/database';
 import { Berth } from '../support/berth';
 import { FakeEngine } from '../support/fake-engine';

@@ -1,11 +1,12 @@
+import { Operation } from '../../src/containers/container.entity';
 import { ContainerRepository } from '../../src/containers/container.repository';
-import { Operation } from '../../src/containers/container-state';
-import { ContainerLifecycle } from '../../src/containers/lifecycle/container-lifecycle';
-import { Reconciler } from '../../src/containers/lifecycle/reconciler';
+import { ContainerOperations } from '../../src/containers/operations/operations';
+import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
-import { claimAsDead } from '../support/claim-as-dead';
-import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { leaseAsDead } from '../support/claim-as-dead';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 
 type Row = NonNullable<Awaited<ReturnType<ContainerRepository['findById']>>>;
@@ -45,20 +46,20 @@ describe('what two processes find at once', () => {
     'must not be carried out again: an interrupted %s that is finished, after which the user asks for a %s',
     async (left, asked, call) => {
       if (left === 'start') await user.api.stop(dbId);
-      await claimAsDead(here, await row(), left);
+      await leaseAsDead(here, await row(), left);
       const found = await row();
       const hold = engine.holdOn(call);
-      const finished = here.app.get(ContainerLifecycle).finish(found);
+      const finished = here.app.get(ContainerOperations).resumeAbandoned(found);
       await hold.reached;
       // The other one's sweep has read the row just as this one's had.
-      const late = there.app.get(ContainerLifecycle).finish(found);
+      const late = there.app.get(ContainerOperations).resumeAbandoned(found);
       const answering = user.api[asked](dbId);
       hold.release();
       await finished;
       expect((await answering).status).toBe(200);
       await Promise.allSettled([late]);
       // And it comes once more, when all is over.
-      await there.app.get(ContainerLifecycle).finish(found);
+      await there.app.get(ContainerOperations).resumeAbandoned(found);
       expect((await user.api.get(dbId)).body).toMatchObject({ status: asked === 'stop' ? 'stopped' : 'running' });
     },
   );

@@ -1,8 +1,9 @@
-import { LimitsWatch } from '../../src/containers/lifecycle/limits-watch';
+import { ExpiryWatcher } from '../../src/containers/expiry/expiry-watcher';
 import { EventLog } from '../../src/events';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
-import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
 import { TestClock } from '../support/test-clock';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 
@@ -53,7 +54,7 @@ describe('the end of runs with several processes', () => {
   });
 
   async function lookAtOnce(): Promise<void> {
-    await Promise.all(servers.map((server) => server.app.get(LimitsWatch).check()));
+    await Promise.all(servers.map((server) => server.app.get(ExpiryWatcher).check()));
   }
 
   function stopsAsked(): number {

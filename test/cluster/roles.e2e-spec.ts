@@ -3,7 +3,8 @@ import { RoleInstaller } from '../../src/containers/roles/role-installer';
 import { Database } from '../../src/database';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
-import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
 import { FakeRolePrograms } from '../support/fake-role-programs';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 
@@ -47,7 +48,7 @@ describe('roles with several servers on one database', () => {
     const created = await Promise.all(Array.from({ length: CONTAINERS }, () => user.api.running({ role: 'node' })));
     for (const server of servers) for (const { db_id } of created) server.app.get(RoleInstaller).wake(db_id);
     await eventually(() => expect(programs.begun).toHaveLength(CONTAINERS));
-    // Every claim has been renewed for longer than it first lasted, and all servers have looked meanwhile.
+    // Every lease has been renewed for longer than it first lasted, and all servers have looked meanwhile.
     const [longest] = await terms('MAX');
     await eventually(async () => expect((await terms('MIN'))[0]).toBeGreaterThan((longest ?? Infinity) + 6_000));
     expect(new Set(programs.begun).size).toBe(CONTAINERS);

@@ -1,11 +1,12 @@
 import { TokenService } from '../../src/auth';
 import { ContainerRepository } from '../../src/containers/container.repository';
-import { Reconciler } from '../../src/containers/lifecycle/reconciler';
+import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
-import { claimAsDead } from '../support/claim-as-dead';
+import { leaseAsDead } from '../support/claim-as-dead';
 import { eventually } from '../support/eventually';
-import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
 import { TestClock } from '../support/test-clock';
 
 const HOUR = 3_600_000;
@@ -141,7 +142,7 @@ describe('an operator', () => {
     const repository = berth.app.get(ContainerRepository);
     const row = await repository.findById(cut.db_id);
     if (!row) throw new Error('there is no row');
-    await claimAsDead(berth, row, 'reconcile');
+    await leaseAsDead(berth, row, 'reconcile');
     daemon.down = true;
     const refused = await reconcile();
     daemon.down = false;

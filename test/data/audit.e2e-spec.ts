@@ -4,7 +4,8 @@ import { type Scope, TokenService } from '../../src/auth';
 import { Database } from '../../src/database';
 import { SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
-import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
 import { TestClock } from '../support/test-clock';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 

@@ -1,10 +1,11 @@
-import { Database, SettingEntity } from '../../src/database';
 import { ContainerEntity } from '../../src/containers/container.entity';
-import { Reconciler } from '../../src/containers/lifecycle/reconciler';
+import { Reconciler } from '../../src/containers/reconcile/reconciler';
+import { Database, SettingEntity } from '../../src/database';
 import { testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
-import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
 import { TestClock } from '../support/test-clock';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 

@@ -1,11 +1,11 @@
-import { setImmediate as turn } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
+import { setImmediate as turn } from 'node:timers/promises';
 import { UserEntity } from '../../src/auth';
-import { EventEntity } from '../../src/events/event.entity';
+import { EventEntity } from '../../src/events/log';
 import { LocalSignals } from '../../src/signals';
+import { draft, EventsProcess, range, Told } from '../support/events-process';
 import { eventually } from '../support/eventually';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
-import { draft, EventsProcess, range, Told } from '../support/events-process';
 
 let testDatabase: TestDatabase;
 let one: EventsProcess;

@@ -2,10 +2,11 @@ import { ContainerRepository } from '../../src/containers/container.repository';
 import { EngineError } from '../../src/docker';
 import { Answer, SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
-import { claimAsDead } from '../support/claim-as-dead';
+import { leaseAsDead } from '../support/claim-as-dead';
 import { EventRecorder } from '../support/event-recorder';
 import { eventually } from '../support/eventually';
-import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
 
 const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
 const EVERY_TIME = { times: 1_000_000 } as const;
@@ -75,7 +76,7 @@ describe('an operation that fails and cannot be rolled back', () => {
   it('must do the same where it takes over from a process that died', async () => {
     const row = await berth.app.get(ContainerRepository).findById(dbId);
     if (!row) throw new Error('there is no row');
-    await claimAsDead(berth, row, 'update');
+    await leaseAsDead(berth, row, 'update');
     daemon.stop(dockerId);
     engine.failOn('startContainer', EVERY_TIME);
     expect((await resize()).status).toBe(500);

@@ -1,12 +1,11 @@
+import { IdempotencyKeyEntity, IdempotencyKeys } from '../../src/containers/idempotency';
+import { Database } from '../../src/database';
 import { SMALL, testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { FakeEngine } from '../support/fake-engine';
 import { createUnder, newKey } from '../support/keyed-creation';
 import { TestClock } from '../support/test-clock';
 import { openTestDatabase } from '../support/test-database';
-import { Database } from '../../src/database';
-import { IdempotencyKeyEntity } from '../../src/containers/idempotency/idempotency-key.entity';
-import { IdempotencyKeys } from '../../src/containers/idempotency/idempotency-keys';
 
 const DAY = 24 * 3_600_000;
 

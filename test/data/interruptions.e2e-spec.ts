@@ -1,18 +1,18 @@
 import { ContainersService } from '../../src/containers';
-import { ClaimLostError, ContainerRepository } from '../../src/containers/container.repository';
-import { ContainerEntity } from '../../src/containers/container.entity';
-import { containerFacts } from '../../src/containers/dto/container-facts';
+import { ContainerEntity, containerFacts } from '../../src/containers/container.entity';
+import { ContainerRepository, LeaseLostError } from '../../src/containers/container.repository';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
 import { EventLog } from '../../src/events';
 import { SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
-import { claimAsDead } from '../support/claim-as-dead';
+import { leaseAsDead } from '../support/claim-as-dead';
 import { eventually } from '../support/eventually';
-import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
 import { holdSweeps } from '../support/hold-sweeps';
-import { openTestDatabase } from '../support/test-database';
 import { TestClock } from '../support/test-clock';
+import { openTestDatabase } from '../support/test-database';
 
 const INSTANCE = 'interruptions';
 const HOUR = 3_600_000;
@@ -85,8 +85,8 @@ describe('an operation that meets another, or what it did not expect', () => {
     const stopping = user.api.stop(dbId);
     await hold.reached;
     const expiry = async (): Promise<number> => (await row()).operationExpiresAt?.getTime() ?? 0;
-    const claimed = await expiry();
-    await eventually(async () => expect(await expiry()).toBeGreaterThan(claimed));
+    const leaseed = await expiry();
+    await eventually(async () => expect(await expiry()).toBeGreaterThan(leaseed));
     hold.release();
     expect((await stopping).status).toBe(200);
     expect(await row()).toMatchObject({ operation: null, operationId: null, status: 'stopped' });
@@ -99,7 +99,7 @@ describe('an operation that meets another, or what it did not expect', () => {
     const held = await row();
     // As another process does that believes this one dead.
     const repository = berth.app.get(ContainerRepository);
-    await repository.abandon({ row: held, patch: {}, events: [] }, 'reconcile');
+    await repository.abandonLease({ row: held, patch: {}, events: [] }, 'reconcile');
     await eventually(async () => expect(await row()).toMatchObject({ operation: 'reconcile' }));
     hold.release();
     // The queue of this process still has it; the row's new holder is whoever claims next.
@@ -122,7 +122,7 @@ describe('an operation that meets another, or what it did not expect', () => {
     const log = berth.app.get(EventLog);
     const told = await log.lastSeq(user.id);
     const data = { ...containerFacts(held), stage: 'create', message: 'creating the container', progress: 70 };
-    await expect(repository.tell(held, [{ type: 'container_progress', data }])).rejects.toThrow(ClaimLostError);
+    await expect(repository.emit(held, [{ type: 'container_progress', data }])).rejects.toThrow(LeaseLostError);
     expect(await log.lastSeq(user.id)).toBe(told);
     hold.release();
     await eventually(async () => expect(await row()).toMatchObject({ operation: null, status: 'running' }));
@@ -317,7 +317,7 @@ describe('an operation that meets another, or what it did not expect', () => {
     const { id } = (await user.api.get(dbId)).body;
     // A resize that died after it stopped the old container.
     const sweepAgain = await holdSweeps(berth);
-    await claimAsDead(berth, await row(), 'update');
+    await leaseAsDead(berth, await row(), 'update');
     daemon.stop(String(id));
     engine.failOn('listContainers', { times: 2 });
     await user.api.stop(dbId);
@@ -330,7 +330,7 @@ describe('an operation that meets another, or what it did not expect', () => {
     const { id } = (await user.api.get(dbId)).body;
     const events = await berth.record(user);
     const sweepAgain = await holdSweeps(berth);
-    await claimAsDead(berth, await row(), 'delete');
+    await leaseAsDead(berth, await row(), 'delete');
     daemon.stop(String(id));
     sweepAgain();
     await events.next('container_deleted', { db_id: dbId });

@@ -2,7 +2,8 @@ import { Answer, SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { EventRecorder } from '../support/event-recorder';
 import { eventually } from '../support/eventually';
-import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
 
 const TOO_MANY = Object.fromEntries(Array.from({ length: 33 }, (_each, at) => [`key-${String(at)}`, '']));
 

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { ContainerEntity } from '../../src/containers/container.entity';
-import { Reconciler } from '../../src/containers/lifecycle/reconciler';
+import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Database } from '../../src/database';
 import { Berth, type TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
-import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
 import { openTestDatabase, type TestDatabase } from '../support/test-database';
 
 /** Nobody sweeps but the test. */

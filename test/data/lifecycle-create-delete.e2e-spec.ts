@@ -1,4 +1,4 @@
-import { generateName } from '../../src/containers/name-generator';
+import { generateName } from '../../src/containers/new-container';
 import { SMALL } from '../support/api-client';
 import { TestUser } from '../support/berth';
 import { EventRecorder } from '../support/event-recorder';
@@ -7,8 +7,8 @@ import { RealDocker } from '../support/real-docker';
 
 jest.setTimeout(180_000);
 
-jest.mock('../../src/containers/name-generator', () => {
-  const actual = jest.requireActual<{ generateName: typeof generateName }>('../../src/containers/name-generator');
+jest.mock('../../src/containers/new-container', () => {
+  const actual = jest.requireActual<{ generateName: typeof generateName }>('../../src/containers/new-container');
   return { generateName: jest.fn(actual.generateName) };
 });
 

@@ -1,5 +1,5 @@
-import { Observer } from '../../src/containers/lifecycle/observer';
-import { Reconciler } from '../../src/containers/lifecycle/reconciler';
+import { Reconciler } from '../../src/containers/reconcile/reconciler';
+import { ContainerWatcher } from '../../src/containers/reconcile/watcher';
 import { ContainerEngine } from '../../src/docker';
 import { SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
@@ -88,11 +88,11 @@ describe('the management operations on real Docker under gVisor', () => {
     it('must be undone by a start of a running one, and by whichever of two servers comes first', async () => {
       const { id, db_id } = await user.api.running();
       await disconnect(id);
-      const [engine, observer] = [server.berth.app.get(ContainerEngine), server.berth.app.get(Observer)];
+      const [engine, observer] = [server.berth.app.get(ContainerEngine), server.berth.app.get(ContainerWatcher)];
       /** As a sweep does it; whoever does not connect it may look before it has its address. */
       const reconnect = async (): Promise<void> => {
         await engine.reconnectContainer(id);
-        await observer.look(db_id);
+        await observer.inspect(db_id);
       };
       await Promise.all([user.api.start(id), reconnect(), reconnect()]);
       await expectOnline(id);

@@ -1,13 +1,14 @@
 import { UserService } from '../../src/auth';
 import { ContainersService } from '../../src/containers';
-import { ContainerRepository } from '../../src/containers/container.repository';
 import type { ContainerRow } from '../../src/containers/container.entity';
-import { ContainerLifecycle } from '../../src/containers/lifecycle/container-lifecycle';
-import { LimitsWatch } from '../../src/containers/lifecycle/limits-watch';
+import { ContainerRepository } from '../../src/containers/container.repository';
+import { ExpiryWatcher } from '../../src/containers/expiry/expiry-watcher';
+import { ContainerOperations } from '../../src/containers/operations/operations';
 import { Answer, ApiClient, SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
-import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
 import { TestClock } from '../support/test-clock';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 
@@ -198,8 +199,8 @@ describe('the ends of sessions and runs', () => {
     it('must follow the tier of its user, also at the last moment', async () => {
       await setTier('pro');
       clock.forward(50 * HOUR);
-      // As when the tier changed between the look and the claim.
-      await berth.app.get(ContainerLifecycle).end(await row(), 'expire');
+      // As when the tier changed between the look and the lease.
+      await berth.app.get(ContainerOperations).expire(await row(), 'expire');
       expect(await view(user, dbId)).toMatchObject({ status: 'running', expires_at: null });
       expect(await row()).toMatchObject({ operation: null });
       clock.forward(50 * HOUR);
@@ -342,7 +343,7 @@ describe('the ends of sessions and runs', () => {
       const repository = berth.app.get(ContainerRepository);
       const read = await repository.findById(dbId);
       await berth.app.get(ContainersService).touch({ userId: user.id }, dbId);
-      if (read) await berth.app.get(ContainerLifecycle).end(read, 'idle');
+      if (read) await berth.app.get(ContainerOperations).expire(read, 'idle');
       expect(await view(user, dbId)).toMatchObject({ status: 'running' });
     });
 
@@ -375,7 +376,7 @@ describe('the ends of sessions and runs', () => {
 
   /** What every `LIMIT_CHECK_SECONDS` brings. */
   function look(): Promise<void> {
-    return berth.app.get(LimitsWatch).check();
+    return berth.app.get(ExpiryWatcher).check();
   }
 
   /** Leaves nothing that the next test's look would find due. */

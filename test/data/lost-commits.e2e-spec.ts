@@ -1,9 +1,10 @@
-import { ContainerRepository } from '../../src/containers/container.repository';
 import type { ContainerRow } from '../../src/containers/container.entity';
+import { ContainerRepository } from '../../src/containers/container.repository';
 import { testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
-import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
 
 const INSTANCE = 'lost-commits';
 const LARGER = { name: 'one', memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
@@ -73,8 +74,8 @@ describe.each(['none', 'move'] as const)('a commit whose answer is lost (volumeR
   /** The next outcome is committed, and nobody is told. */
   function loseCommit(): void {
     const repository = berth.app.get(ContainerRepository);
-    const settle = repository.settle.bind(repository);
-    jest.spyOn(repository, 'settle').mockImplementationOnce(async (change) => {
+    const settle = repository.commit.bind(repository);
+    jest.spyOn(repository, 'commit').mockImplementationOnce(async (change) => {
       await settle(change);
       throw new Error('Connection terminated unexpectedly');
     });

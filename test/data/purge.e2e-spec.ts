@@ -1,14 +1,15 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomInt } from 'node:crypto';
-import { Clock } from '../../src/clock';
 import { ContainersService } from '../../src/containers';
 import { ContainerEntity } from '../../src/containers/container.entity';
-import { Purge, Purged } from '../../src/containers/lifecycle/purge';
+import { Purge, Purged } from '../../src/containers/reconcile/purge';
 import { Database } from '../../src/database';
+import { Clock } from '../../src/scheduling/clock';
 import { type Answer, type NewContainer, testImage } from '../support/api-client';
 import { Berth, BerthOptions, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
-import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
 import { SeededRandom } from '../support/seeded-random';
 import { TestClock } from '../support/test-clock';
 import { openTestDatabase, TestDatabase } from '../support/test-database';

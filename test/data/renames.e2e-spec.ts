@@ -1,11 +1,12 @@
+import type { Operation } from '../../src/containers/container.entity';
 import { ContainerRepository } from '../../src/containers/container.repository';
-import type { Operation } from '../../src/containers/container-state';
 import { Answer, SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
-import { claimAsDead } from '../support/claim-as-dead';
+import { leaseAsDead } from '../support/claim-as-dead';
 import { EventRecorder } from '../support/event-recorder';
 import { eventually } from '../support/eventually';
-import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
 import { holdSweeps } from '../support/hold-sweeps';
 
 describe('an update of the name alone', () => {
@@ -87,7 +88,7 @@ describe('an update of the name alone', () => {
     const { id, db_id } = await user.api.running({ name: 'cut-off' });
     await user.api.create({ name: 'sibling' });
     if (operation === 'start') await user.api.stop(id);
-    await claimAsDead(berth, await row(db_id), operation);
+    await leaseAsDead(berth, await row(db_id), operation);
     await withoutDocker(async () => {
       expect(await rename(id, 'sibling')).toMatchObject({ status: 409, body: { code: 'name_taken' } });
       expect(await row(db_id)).toMatchObject({ name: 'cut-off', operation });

@@ -1,10 +1,11 @@
 import { ContainerRepository } from '../../src/containers/container.repository';
-import { Purge } from '../../src/containers/lifecycle/purge';
+import { Purge } from '../../src/containers/reconcile/purge';
 import type { Answer } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
-import { eventually } from '../support/eventually';
 import { EventRecorder } from '../support/event-recorder';
-import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { eventually } from '../support/eventually';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
 import { TestClock } from '../support/test-clock';
 
 const DAY = 24 * 3_600_000;

@@ -3,7 +3,8 @@ import { ContainerEntity } from '../../src/containers/container.entity';
 import { Database } from '../../src/database';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
-import { FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
 import { FakeRolePrograms } from '../support/fake-role-programs';
 import { type HttpAnswer, httpCall } from '../support/http-call';
 

@@ -8,7 +8,8 @@ import { SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import type { EventRecorder } from '../support/event-recorder';
 import { eventually } from '../support/eventually';
-import { type FakeCommand, FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { type FakeCommand, FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
 import { FakeRolePrograms } from '../support/fake-role-programs';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 

@@ -1,14 +1,15 @@
 import { randomInt } from 'node:crypto';
-import { ContainerRepository } from '../../src/containers/container.repository';
-import { Reconciler } from '../../src/containers/lifecycle/reconciler';
-import type { SweepReport } from '../../src/containers/lifecycle/sweep-tally';
 import type { ContainerRow } from '../../src/containers/container.entity';
+import { ContainerRepository } from '../../src/containers/container.repository';
+import type { SweepReport } from '../../src/containers/reconcile/reconcile-stats';
+import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { EngineError } from '../../src/docker';
 import { Answer, SMALL, testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
-import { claimAsDead } from '../support/claim-as-dead';
+import { leaseAsDead } from '../support/claim-as-dead';
 import { eventually } from '../support/eventually';
-import { type EngineMethod, FakeDaemon, FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fake-daemon';
+import { type EngineMethod, FakeEngine } from '../support/fake-engine';
 import { holdSweeps } from '../support/hold-sweeps';
 import { SeededRandom } from '../support/seeded-random';
 import { TestClock } from '../support/test-clock';
@@ -290,7 +291,7 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
       const died = engine.dieOn(death.method, { ...death, how: 'throw' });
       await resize({ ...SMALL, disk_mb });
       await died;
-      await leaveClaimOfDead();
+      await leaveLeaseOfDead();
       await berth.stop();
       await begin();
       user = berth.as(user);
@@ -315,7 +316,7 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
         ...{ call: random.pick([1, 1, 2]), when: random.pick(['before', 'after'] as const), how: 'throw' },
       });
       await resize({ ...SMALL, disk_mb: random.pick([1024, 2048, 3072]) });
-      await leaveClaimOfDead();
+      await leaveLeaseOfDead();
       await berth.stop();
       await begin();
       user = berth.as(user);
@@ -359,11 +360,11 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
   }
 
   /** A server that only cannot reach Docker any more still notes that it gave up; one that is dead does not. */
-  async function leaveClaimOfDead(): Promise<void> {
+  async function leaveLeaseOfDead(): Promise<void> {
     await eventually(async () => {
       const held = await row();
       if (held.operation === null) return;
-      await claimAsDead(berth, held, 'update');
+      await leaseAsDead(berth, held, 'update');
     });
   }
 

@@ -1,4 +1,4 @@
-import { Reconciler } from '../../src/containers/lifecycle/reconciler';
+import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';

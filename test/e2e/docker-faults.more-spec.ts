@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Reconciler } from '../../src/containers/lifecycle/reconciler';
+import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { ContainerEngine } from '../../src/docker';
 import { ApiClient } from '../support/api-client';
 import { Berth } from '../support/berth';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { CopyProgress } from '../../src/docker';
-import { connectDocker } from '../../src/docker/docker-client';
+import { connectDocker } from '../../src/docker/client';
 import { runVolumeWorker } from '../../src/docker/volume-worker';
 import { DESCRIBE_FILES, MAKE_DIFFICULT_FILES } from '../support/difficult-files';
 import { EngineSandbox, TEST_IMAGE } from '../support/engine-sandbox';

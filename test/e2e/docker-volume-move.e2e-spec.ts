@@ -1,5 +1,5 @@
-import { Reconciler } from '../../src/containers/lifecycle/reconciler';
 import { parseConfig } from '../../src/config';
+import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Answer, SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { EventRecorder } from '../support/event-recorder';

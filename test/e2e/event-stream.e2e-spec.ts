@@ -1,16 +1,15 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { TokenService } from '../../src/auth';
 import { EventFeed } from '../../src/events';
-import { EventStreams } from '../../src/events/event-streams';
-import { EventStream } from '../../src/events/event-stream';
-import { MOST_WAITING } from '../../src/events/socket-outbox';
+import { MAX_WAITING } from '../../src/events/events.gateway';
+import { EventStream, EventStreams } from '../../src/events/sse';
 import { TokenWatch } from '../../src/events/token-watch';
 import { LOGGER, type Logger } from '../../src/logging';
 import { EventStreamClient, type StreamRequest } from '../support/event-stream-client';
 import { range } from '../support/events-process';
 import { eventually } from '../support/eventually';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
 import { SocketClient, SocketServer, SocketUser } from '../support/socket-server';
+import { openTestDatabase, TestDatabase } from '../support/test-database';
 
 const ORIGIN = 'https://app.example.org';
 const large = 'x'.repeat(20_000);
@@ -232,13 +231,13 @@ describe('a client that does not read', () => {
     let committed = 0;
     while (streamsOf(user).length === 2) {
       // Some MiB lie in the kernel's buffers before anything has to wait here.
-      expect(committed).toBeLessThan(4 * MOST_WAITING);
+      expect(committed).toBeLessThan(4 * MAX_WAITING);
       await server.commit(user.id, ...range(1, 50).map(() => large));
       committed += 50;
       // SQLite answers without giving way to sockets.
       await turn();
     }
-    expect(outboxes.most()).toBe(MOST_WAITING);
+    expect(outboxes.most()).toBe(MAX_WAITING);
     await eventually(() => expect(reads.seqs).toEqual(range(1, committed)));
     stuck.resume();
     await eventually(() => expect(stuck.ending).toBe('cut'));

@@ -1,8 +1,8 @@
-import { MOST_WAITING } from '../../src/events/socket-outbox';
+import { MAX_WAITING } from '../../src/events/events.gateway';
 import { range } from '../support/events-process';
 import { eventually } from '../support/eventually';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
 import { SocketClient, SocketServer } from '../support/socket-server';
+import { openTestDatabase, TestDatabase } from '../support/test-database';
 
 /** The client's own WebSocket, which can stop reading. */
 interface Reading {
@@ -49,7 +49,7 @@ describe('a client that does not read', () => {
     let committed = 0;
     while (engine.clientsCount > 1) {
       // Some MiB lie in the kernel's buffers before any packet has to wait here.
-      expect(committed).toBeLessThan(4 * MOST_WAITING);
+      expect(committed).toBeLessThan(4 * MAX_WAITING);
       await server.commit(user.id, ...range(1, 50).map(() => large));
       committed += 50;
     }
@@ -72,7 +72,7 @@ describe('a client that does not read', () => {
     for (const client of clients.slice(0, -1)) client.socket.close();
     await eventually(() => expect(server.io.sockets.sockets.size).toBe(1));
     await server.commit(user.id, 'now');
-    expect(waiting()).toBeLessThan(MOST_WAITING);
+    expect(waiting()).toBeLessThan(MAX_WAITING);
     webSocketOf(slow).resume();
     await eventually(() => expect(slow.seqs).toEqual(range(1, 3_001)));
     expect(slow.disconnects).toEqual([]);

@@ -3,8 +3,8 @@ import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../ormconfig';
 import type { RowTruth } from './truth';
 
-/** A claim on a row, whether its holder lives or not. */
-export interface HeldClaim {
+/** A lease on a row, whether its holder lives or not. */
+export interface HeldLease {
   readonly id: string;
   readonly operation: string;
   readonly operationId: string;
@@ -29,7 +29,7 @@ export class DatabaseView {
   }
 
   /** Deleted rows too: a purge is an operation. */
-  claims(): Promise<HeldClaim[]> {
+  leases(): Promise<HeldLease[]> {
     return this.ask(
       `SELECT id, operation, operation_id AS "operationId", CAST(operation_expires_at AS text) AS "expiresAt"
          FROM containers WHERE operation IS NOT NULL`,

@@ -1,10 +1,10 @@
-import type { HeldClaim } from './database-view';
+import type { HeldLease } from './database-view';
 import { leftAlone } from './process-faults';
 
-const CLAIM: HeldClaim = { id: 'c', operation: 'stop', operationId: 'one', expiresAt: '12:00' };
+const CLAIM: HeldLease = { id: 'c', operation: 'stop', operationId: 'one', expiresAt: '12:00' };
 
 describe('claims that a dead process held', () => {
-  it.each<[string, HeldClaim[], number]>([
+  it.each<[string, HeldLease[], number]>([
     ['are still there', [CLAIM], 1],
     ['were ended', [], 0],
     ['were taken over', [{ ...CLAIM, operationId: 'two' }], 0],

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { DatabaseView, HeldClaim } from './database-view';
+import type { DatabaseView, HeldLease } from './database-view';
 import type { Excuses } from './excuses';
 import { type Actions, InVain, LOCKS_HELD, type Parts } from './fault-injector';
 import type { Member } from './faulty-cluster';
@@ -12,10 +12,10 @@ const LOCKS_WITHIN_MS = 10_000;
 /** By when what it had sent is done, and what it had not is seen to be missing. */
 const STANDS_AFTER_MS = 300;
 const CATCHES = 5;
-/** Beyond the term of a claim, some of them. */
+/** Beyond the term of a lease, some of them. */
 const PAUSES_MS = [3_000, 15_000, 40_000];
 
-/** Of the promised five seconds, on a machine that has other work; clearly less than the term of a claim. */
+/** Of the promised five seconds, on a machine that has other work; clearly less than the term of a lease. */
 const TAKEN_OVER_WITHIN_MS = 15_000;
 /** A clock is behind for so long, and then right again. */
 const CLOCK_BACK_MS = 20_000;
@@ -56,7 +56,7 @@ async function killProcess(member: Member, { cluster, excuses }: Parts): Promise
 }
 
 /**
- * What a dead process held is taken over by others long before its claims run out. Who holds a claim is not seen from outside;
+ * What a dead process held is taken over by others long before its leases run out. Who holds a lease is not seen from outside;
  * but a live holder lets go of it or renews it within a third of its term.
  *
  * @returns whether it could be looked at: somebody has to be there, and nothing in the way
@@ -64,9 +64,9 @@ async function killProcess(member: Member, { cluster, excuses }: Parts): Promise
 async function mustBeTakenOver(dead: Member, { cluster, database, excuses, journal }: Parts): Promise<boolean> {
   const since = Date.now();
   const others = cluster.members.filter(({ up, name }) => up && name !== dead.name).map((member) => ({ ...member }));
-  const before = await database.claims().catch(() => []);
+  const before = await database.leases().catch(() => []);
   await delay(TAKEN_OVER_WITHIN_MS);
-  const after = await database.claims().catch(() => []);
+  const after = await database.leases().catch(() => []);
   const survived = cluster.members.some(({ name, deaths }) =>
     others.some((other) => other.name === name && other.deaths === deaths),
   );
@@ -88,9 +88,9 @@ function isDisturbed(excuses: Excuses, since: number): boolean {
 }
 
 /** @returns the claims that nobody has ended, renewed or taken over in between */
-export function leftAlone(before: readonly HeldClaim[], after: readonly HeldClaim[]): HeldClaim[] {
+export function leftAlone(before: readonly HeldLease[], after: readonly HeldLease[]): HeldLease[] {
   return before.filter(({ operationId, expiresAt }) =>
-    after.some((claim) => claim.operationId === operationId && claim.expiresAt === expiresAt),
+    after.some((lease) => lease.operationId === operationId && lease.expiresAt === expiresAt),
   );
 }
 

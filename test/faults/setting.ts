@@ -48,7 +48,7 @@ export const SIZES = [
 ] as const;
 
 /**
- * Short terms, so that recovery happens during the run and not after it. That of a claim is the usual one: what a process held
+ * Short terms, so that recovery happens during the run and not after it. That of a lease is the usual one: what a process held
  * that died is taken over long before its end.
  */
 export const TERMS = {

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Reconciler } from '../../src/containers/lifecycle/reconciler';
+import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { DEFAULT_TIERS } from '../../src/tiers/tier-table';
 import { type ApiClient, type NewContainer, testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';

@@ -1,12 +1,19 @@
-import { randomUUID } from 'node:crypto';
 import { Body, Controller, Get, Module, Post } from '@nestjs/common';
 import { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
+import { randomUUID } from 'node:crypto';
 import { dataSourceOptions } from '../../ormconfig';
-import { AuthModule, CurrentPrincipal, Public, Scopes, TokenService, UserService } from '../../src/auth';
-import type { Principal, Scope } from '../../src/auth';
-import { Config, parseConfig } from '../../src/config';
-import { ConfigModule } from '../../src/config.module';
+import {
+  AuthModule,
+  CurrentPrincipal,
+  type Principal,
+  Public,
+  type Scope,
+  Scopes,
+  TokenService,
+  UserService,
+} from '../../src/auth';
+import { Config, ConfigModule, parseConfig } from '../../src/config';
 import { DatabaseModule } from '../../src/database';
 import { createHttpAdapter, HttpModule, setUpHttp } from '../../src/http';
 import { LoggingModule } from '../../src/logging';

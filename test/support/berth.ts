@@ -1,14 +1,14 @@
-import { randomUUID } from 'node:crypto';
 import { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
+import { randomUUID } from 'node:crypto';
 import { io, Socket } from 'socket.io-client';
 import { AppModule } from '../../src/app.module';
 import { setUpApp, startApp } from '../../src/app.setup';
 import { type Scope, TokenService, UserService } from '../../src/auth';
-import { Clock } from '../../src/clock';
 import { type Config, parseConfig } from '../../src/config';
 import { ContainerEngine } from '../../src/docker';
 import { createHttpAdapter } from '../../src/http';
+import { Clock } from '../../src/scheduling/clock';
 import { ApiClient } from './api-client';
 import { EventRecorder } from './event-recorder';
 import { NO_RATE_LIMITS } from './no-rate-limits';

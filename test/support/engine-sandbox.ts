@@ -1,8 +1,7 @@
-import { testImage } from './api-client';
 import { randomUUID } from 'node:crypto';
-import { DockerEngine } from '../../src/docker/docker-engine';
-import type { DockerEngineSettings } from '../../src/docker/docker-engine';
 import type { ContainerSpec } from '../../src/docker';
+import { DockerEngine, type DockerEngineSettings } from '../../src/docker/docker-engine';
+import { testImage } from './api-client';
 import { RealDocker } from './real-docker';
 
 export const TEST_IMAGE = testImage();

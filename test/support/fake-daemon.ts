@@ -1,20 +1,20 @@
 import { randomBytes } from 'node:crypto';
-import { EngineError } from '../../src/docker';
-import { testImage } from './api-client';
-import type {
-  ContainerSpec,
-  EngineCapabilities,
-  EngineEvent,
-  EngineState,
-  ExecOutput,
-  ExecRequest,
-  ListedContainer,
-  ListedVolume,
-  ObservedContainer,
-  OwnerLabels,
-  VolumeCopy,
-  WatchMessage,
+import {
+  type ContainerSpec,
+  type EngineCapabilities,
+  EngineError,
+  type EngineEvent,
+  type EngineState,
+  type ExecOutput,
+  type ExecRequest,
+  type ListedContainer,
+  type ListedVolume,
+  type ObservedContainer,
+  type OwnerLabels,
+  type VolumeCopy,
+  type WatchMessage,
 } from '../../src/docker';
+import { testImage } from './api-client';
 
 /** A container as the fake daemon keeps it; tests may read it, and change it behind Berth's back by the daemon's methods. */
 export interface FakeContainer {

@@ -1,17 +1,18 @@
 import { setImmediate as soon } from 'node:timers/promises';
-import { ContainerEngine, EngineError } from '../../src/docker';
-import type {
-  ContainerSpec,
-  EngineCapabilities,
-  ExecRequest,
-  ListedContainer,
-  ListedVolume,
-  ObservedContainer,
-  OwnerLabels,
-  PullProgress,
-  VolumeCopy,
-  VolumeMeasurement,
-  WatchMessage,
+import {
+  ContainerEngine,
+  type ContainerSpec,
+  type EngineCapabilities,
+  EngineError,
+  type ExecRequest,
+  type ListedContainer,
+  type ListedVolume,
+  type ObservedContainer,
+  type OwnerLabels,
+  type PullProgress,
+  type VolumeCopy,
+  type VolumeMeasurement,
+  type WatchMessage,
 } from '../../src/docker';
 import { FakeDaemon } from './fake-daemon';
 

@@ -1,4 +1,4 @@
-import { Iptables } from '../../src/docker/iptables';
+import { Iptables } from '../../src/docker/firewall/iptables';
 
 const FILTERS = [new Iptables('iptables'), new Iptables('ip6tables')];
 const MARK = (instance: string): string => `berth:${instance}`;

@@ -1,4 +1,4 @@
-import { Reconciler } from '../../src/containers/lifecycle/reconciler';
+import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import type { Berth } from './berth';
 
 /** Nobody compares rows with Docker by itself any more, until the function that it returns is called. */

@@ -1,6 +1,5 @@
 import { once } from 'node:events';
-import { connect, createServer, Server, Socket } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect, createServer, Server, Socket } from 'node:net';
 
 /** A TCP proxy before a service, such as PostgreSQL or Redis: a cable that a test can pull. */
 export class TcpProxy {

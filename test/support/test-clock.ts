@@ -1,4 +1,4 @@
-import { Clock } from '../../src/clock';
+import { Clock } from '../../src/scheduling/clock';
 
 /** A clock that runs on from the present and can be put forward. */
 export class TestClock extends Clock {

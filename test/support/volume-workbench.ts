@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { OwnerLabels } from '../../src/docker';
-import { ownerLabels } from '../../src/docker/labels';
+import { ownerLabels } from '../../src/docker/create-options';
 import { RealDocker } from './real-docker';
 
 /** An image with GNU tar and Perl. */

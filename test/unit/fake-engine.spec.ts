@@ -1,7 +1,8 @@
-import { testImage } from '../support/api-client';
 import { randomUUID } from 'node:crypto';
 import type { ContainerSpec, WatchMessage } from '../../src/docker';
-import { FakeDaemon, FakeEngine, ProcessDeath } from '../support/fake-engine';
+import { testImage } from '../support/api-client';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine, ProcessDeath } from '../support/fake-engine';
 
 function specOf(changes: Partial<ContainerSpec> = {}): ContainerSpec {
   const id = randomUUID();

@@ -1,7 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import type { AgentFacts } from '../../events';
-import { agentFacts } from '../agent-facts';
-import type { AgentRow } from '../agent.entity';
+import { agentFacts, type AgentRow } from '../agent.entity';
 
 const AGENT_STATUSES = ['online', 'offline'] as const;
 

@@ -1,5 +1,4 @@
-import type { ContainerRow } from '../container.entity';
-import type { RoleStatus } from '../container-state';
+import type { ContainerRow, RoleStatus } from '../container.entity';
 
 /** The columns about a container's role. */
 type RoleColumns = Pick<ContainerRow, 'roleStatus' | 'roleClaimId' | 'roleClaimHolder' | 'roleClaimExpiresAt'>;
@@ -23,7 +22,7 @@ const UNFINISHED: readonly (RoleStatus | null)[] = ['pending', 'installing'];
  * ends with the container that it runs in, so that both are to be looked at again. Asked for every write, so that no
  * operation can forget it.
  */
-export function roleFollows(row: ContainerRow, change: Change): Partial<RoleColumns> {
+export function roleAfterReplacement(row: ContainerRow, change: Change): Partial<RoleColumns> {
   if (row.roleStatus === null) return {};
   if (change.dockerId !== undefined && change.dockerId !== row.dockerId) return PENDING;
   const ends = change.status !== undefined && change.status !== 'running' && row.status === 'running';

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { ContainerEngine, EngineError, type ExecRequest } from '../../docker';
+import type { EventDraft } from '../../events';
 import { LOGGER } from '../../logging';
 import {
   type CatalogRole,
@@ -9,13 +10,60 @@ import {
   INSTALL_EXIT,
   installCommand,
   InstallOutput,
+  type InstallProgress,
   probeCommand,
   RoleCatalog,
   type RoleCommand,
 } from '../../roles';
-import type { RoleClaim } from './role-claim';
-import { roleProgress } from './role-events';
-import { RoleProgress } from './role-progress';
+import { containerFacts, type ContainerRow } from '../container.entity';
+import type { RoleLease } from './role-lease';
+
+const STAGE = 'role';
+
+function roleProgress(row: ContainerRow, { percent, message }: InstallProgress): EventDraft {
+  return { type: 'container_progress', data: { ...containerFacts(row), stage: STAGE, message, progress: percent } };
+}
+
+export function roleInstalled(row: ContainerRow): EventDraft {
+  return roleProgress(row, { percent: 100, message: 'the role is installed' });
+}
+
+/** The container itself goes on to run. @param output the end of what the installation said; may be empty */
+export function roleFailed(row: ContainerRow, { message, output }: { message: string; output: string }): EventDraft {
+  const data = { ...containerFacts(row), reason: 'role_failed', message, ...(output !== '' && { output }) };
+  return { type: 'container_error', data };
+}
+
+/** How often an installation tells of itself at most. */
+const EMIT_EVERY_MS = 500;
+
+/** Tells how far an installation is: in order, not too often, and only what is new. */
+class RoleProgress {
+  private last: Promise<void> = Promise.resolve();
+  private emitting = false;
+  private emitted = -1;
+  private emittedAt = 0;
+  private closed = false;
+
+  /** @param emit must not throw */
+  constructor(private readonly emit: (progress: InstallProgress) => Promise<void>) {}
+
+  readonly report = (progress: InstallProgress): void => {
+    const now = Date.now();
+    if (this.closed || this.emitting || progress.percent <= this.emitted || now - this.emittedAt < EMIT_EVERY_MS)
+      return;
+    this.emitted = progress.percent;
+    this.emittedAt = now;
+    this.emitting = true;
+    this.last = this.emit(progress).finally(() => (this.emitting = false));
+  };
+
+  /** What is reported from now on is not told. Resolves when everything before is. */
+  async close(): Promise<void> {
+    this.closed = true;
+    await this.last;
+  }
+}
 
 /** The role cannot be installed in this container. */
 interface Failed {
@@ -61,11 +109,11 @@ export class RoleInstallation {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** @param stopped aborted when this process goes. @throws RoleClaimLostError, and what the database throws */
-  async attempt(claim: RoleClaim, stopped: AbortSignal): Promise<RoleOutcome> {
-    const role = this.catalog.find(claim.row.role ?? '');
+  /** @param stopped aborted when this process goes. @throws RoleLeaseLostError, and what the database throws */
+  async attempt(lease: RoleLease, stopped: AbortSignal): Promise<RoleOutcome> {
+    const role = this.catalog.find(lease.row.role ?? '');
     if (!role) return failed('the role is no longer offered');
-    const run = new Run(claim, this.engine, stopped);
+    const run = new Run(lease, this.engine, stopped);
     const outcome = await this.tryOnce(role, run);
     // A container that was stopped or replaced meanwhile fails everything that runs in it, in whatever words.
     if (outcome.kind === 'failed' && !(await run.isStillTheSame())) return LATER;
@@ -88,18 +136,18 @@ export class RoleInstallation {
   }
 
   private async install(role: CatalogRole, run: Run): Promise<RoleOutcome> {
-    const { claim } = run;
+    const { lease } = run;
     const progress = new RoleProgress(async (each) => {
-      await claim
-        .tell((row) => roleProgress(row, each))
+      await lease
+        .emit((row) => roleProgress(row, each))
         .catch((error: unknown) =>
-          this.logger.warn({ err: error, container_id: claim.row.id }, 'progress could not be told'),
+          this.logger.warn({ err: error, container_id: lease.row.id }, 'progress could not be told'),
         );
     });
     progress.report({ percent: 0, message: 'preparing the installation' });
-    const output = new InstallOutput(Object.values(claim.row.env), progress.report);
+    const output = new InstallOutput(Object.values(lease.row.env), progress.report);
     try {
-      const exitCode = await run.exec(installCommand(role, claim.attempt), {
+      const exitCode = await run.exec(installCommand(role, lease.attempt), {
         timeoutMs: this.config.ROLE_INSTALL_TIMEOUT,
         maxOutputBytes: INSTALL_OUTPUT_BYTES,
         onOutput: (part) => output.take(part),
@@ -163,29 +211,29 @@ function outcomeOfProbe(error: EngineError): RoleOutcome {
   }
 }
 
-/** Commands in the container of a claim, each only while the claim holds. */
+/** Commands in the container of a lease, each only while the lease holds. */
 class Run {
   constructor(
-    readonly claim: RoleClaim,
+    readonly lease: RoleLease,
     private readonly engine: ContainerEngine,
     private readonly stopped: AbortSignal,
   ) {}
 
-  /** @returns the exit code. @throws EngineError, RoleClaimLostError */
+  /** @returns the exit code. @throws EngineError, RoleLeaseLostError */
   async exec(
     { command, env }: RoleCommand,
     options: Pick<ExecRequest, 'timeoutMs' | 'maxOutputBytes' | 'onOutput'>,
   ): Promise<number> {
-    await this.claim.assertHeld();
-    const signal = AbortSignal.any([this.claim.signal, this.stopped]);
+    await this.lease.assertHeld();
+    const signal = AbortSignal.any([this.lease.signal, this.stopped]);
     const request: ExecRequest = { command, env, user: '0', end: endCommand(), signal, ...options };
     const { exitCode } = await this.engine.exec(this.dockerId, request);
     return exitCode;
   }
 
-  /** Whether the container of the claim runs, and has not been started again since the row told of it. */
+  /** Whether the container of the lease runs, and has not been started again since the row told of it. */
   async isStillTheSame(): Promise<boolean> {
-    const { runStartedAt } = this.claim.row;
+    const { runStartedAt } = this.lease.row;
     try {
       const observed = await this.engine.inspectContainer(this.dockerId);
       if (observed?.state !== 'running') return false;
@@ -199,7 +247,7 @@ class Run {
   /** The programs that the role is known by and that are not there; a word in their place where that cannot be told. */
   async missing(role: CatalogRole): Promise<string[]> {
     const found: Buffer[] = [];
-    const exitCode = await this.exec(probeCommand(role, this.claim.attempt), {
+    const exitCode = await this.exec(probeCommand(role, this.lease.attempt), {
       timeoutMs: SHORT_MS,
       maxOutputBytes: PROBE_OUTPUT_BYTES,
       onOutput: ({ stream, data }) => {
@@ -213,7 +261,7 @@ class Run {
   }
 
   private get dockerId(): string {
-    return this.claim.row.dockerId ?? '';
+    return this.lease.row.dockerId ?? '';
   }
 }
 

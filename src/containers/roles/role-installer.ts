@@ -1,20 +1,20 @@
-import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { Semaphore } from 'async-mutex';
+import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { Database } from '../../database';
-import { type BerthEvent, containerIdOf, EventLog, Poll } from '../../events';
+import { type BerthEvent, containerIdOf, EventLog } from '../../events';
 import { LOGGER } from '../../logging';
-import { ClaimTerms } from '../claim-term';
+import { Poll } from '../../scheduling';
 import type { ContainerRow } from '../container.entity';
-import { RoleClaim } from './role-claim';
-import { roleFailed, roleInstalled } from './role-events';
-import { RoleInstallation, type RoleOutcome } from './role-installation';
-import { RoleClaimLostError, RoleRepository } from './role.repository';
+import { LeaseTerms } from '../leases/lease-term';
+import { roleFailed, RoleInstallation, roleInstalled, type RoleOutcome } from './role-installation';
+import { RoleLease } from './role-lease';
+import { RoleLeaseLostError, RoleRepository } from './role.repository';
 
 /** How many installations this process watches at once; how fast they go is for the containers' own limits to say. */
-const HANDS = 16;
+const CONCURRENCY = 16;
 
 /** Before what was cut off is tried again, so that Docker and the row can settle; twice as long each time. */
 const RETRY_MS = 1_000;
@@ -27,12 +27,12 @@ const CUT = 'the installation was cut off again and again; the container may hav
 /**
  * Sees that containers get what their role asks for: in the background, beside the container's operations, and again for each
  * new Docker container. It is woken by the events of starts, and looks every `SWEEP_INTERVAL_SECONDS` for what was left by
- * others. Every process does so; the claim of the role in the row lets one of them install.
+ * others. Every process does so; the lease of the role in the row lets one of them install.
  */
 @Injectable()
 export class RoleInstaller implements OnModuleDestroy {
   private readonly stopped = new AbortController();
-  private readonly hands = new Semaphore(HANDS);
+  private readonly hands = new Semaphore(CONCURRENCY);
   private readonly working = new Map<string, { again: boolean; done: Promise<void> }>();
   /** Of the containers whose role was tried in vain: how often in all, and how often it was cut off. */
   private readonly tries = new Map<string, { all: number; cuts: number }>();
@@ -44,7 +44,7 @@ export class RoleInstaller implements OnModuleDestroy {
     private readonly installation: RoleInstallation,
     private readonly database: Database,
     eventLog: EventLog,
-    private readonly terms: ClaimTerms,
+    private readonly terms: LeaseTerms,
     @Inject(CONFIG) config: Pick<Config, 'SWEEP_INTERVAL_SECONDS'>,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
@@ -60,8 +60,8 @@ export class RoleInstaller implements OnModuleDestroy {
   async start(): Promise<void> {
     this.started = true;
     try {
-      // On SQLite this is the only process, so whoever held a claim is dead.
-      if (this.database.isSqlite) await this.repository.expireAllClaims();
+      // On SQLite this is the only process, so whoever held a lease is dead.
+      if (this.database.isSqlite) await this.repository.expireAllLeases();
       await this.look();
     } catch (error) {
       this.logger.warn({ err: error }, 'roles could not be looked for yet');
@@ -119,54 +119,54 @@ export class RoleInstaller implements OnModuleDestroy {
 
   private async install(containerId: string): Promise<void> {
     if (this.stopped.signal.aborted) return;
-    const claimId = randomUUID();
+    const leaseId = randomUUID();
     const stamp = this.terms.stamp();
-    const row = await this.repository.claim(containerId, claimId, stamp);
+    const row = await this.repository.acquireLease(containerId, leaseId, stamp);
     if (!row) return;
-    const claim = new RoleClaim(row, { claimId, stamp, repository: this.repository, terms: this.terms });
+    const lease = new RoleLease(row, { leaseId, stamp, repository: this.repository, terms: this.terms });
     try {
-      await this.conclude(claim, await this.installation.attempt(claim, this.stopped.signal));
+      await this.conclude(lease, await this.installation.attempt(lease, this.stopped.signal));
     } catch (error) {
-      if (!(error instanceof RoleClaimLostError)) throw error;
+      if (!(error instanceof RoleLeaseLostError)) throw error;
       this.logger.info(
         { container_id: containerId, role: row.role },
         `the role is for another to install: ${error.message}`,
       );
     } finally {
-      claim.end();
+      lease.end();
     }
   }
 
-  private async conclude(claim: RoleClaim, outcome: RoleOutcome): Promise<void> {
-    const { id, role } = claim.row;
+  private async conclude(lease: RoleLease, outcome: RoleOutcome): Promise<void> {
+    const { id, role } = lease.row;
     const about = { container_id: id, role };
     switch (outcome.kind) {
       case 'installed':
-        await claim.succeed(roleInstalled);
+        await lease.succeed(roleInstalled);
         this.tries.delete(id);
         this.logger.info(about, 'the role is installed');
         return;
       case 'failed':
-        if (!(await claim.fail((row) => roleFailed(row, outcome)))) {
-          this.tryAgain(id, await claim.release(), { cut: 0 });
+        if (!(await lease.fail((row) => roleFailed(row, outcome)))) {
+          this.tryAgain(id, await lease.release(), { cut: 0 });
           return;
         }
         this.tries.delete(id);
         // Told first: a container that ends takes its role from whoever installs it.
-        if (outcome.isEndless === true) await this.installation.endContainer(claim.row.dockerId ?? '');
+        if (outcome.isEndless === true) await this.installation.endContainer(lease.row.dockerId ?? '');
         this.logger.warn({ ...about, reason: outcome.message }, 'the role could not be installed');
         return;
       case 'cut':
         if ((this.tries.get(id)?.cuts ?? 0) + 1 >= MAX_CUTS) {
           const { message = CUT, output } = outcome;
-          return this.conclude(claim, { kind: 'failed', message, output });
+          return this.conclude(lease, { kind: 'failed', message, output });
         }
         this.logger.info(about, 'the installation of the role was cut off');
-        this.tryAgain(id, await claim.release(), { cut: 1 });
+        this.tryAgain(id, await lease.release(), { cut: 1 });
         return;
       case 'later':
         this.logger.info({ ...about, err: outcome.cause }, 'the role is installed later');
-        this.tryAgain(id, await claim.release(), { cut: 0 });
+        this.tryAgain(id, await lease.release(), { cut: 0 });
         return;
     }
   }

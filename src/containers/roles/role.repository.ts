@@ -2,19 +2,19 @@ import { Injectable } from '@nestjs/common';
 import type { UpdateQueryBuilder } from 'typeorm';
 import { Database } from '../../database';
 import { EventDraft, EventLog } from '../../events';
-import { type Stamp, TERM_OVER } from '../claim-term';
 import { ContainerEntity, type ContainerRow } from '../container.entity';
+import { type Stamp, TERM_OVER } from '../leases/lease-term';
 
 /** The right to install the role of one container. */
 export interface RoleTicket {
   readonly id: string;
   readonly userId: string;
-  readonly claimId: string;
+  readonly leaseId: string;
 }
 
 /** The container was made anew, stopped or deleted, or another process took over: this installation is over. */
-export class RoleClaimLostError extends Error {
-  override readonly name = 'RoleClaimLostError';
+export class RoleLeaseLostError extends Error {
+  override readonly name = 'RoleLeaseLostError';
 }
 
 /** An operation holds the container whose role failed. */
@@ -46,32 +46,32 @@ export class RoleRepository {
   }
 
   /** Takes the role of a container that runs, and that no operation holds. @returns its row; null if there is nothing to do */
-  async claim(id: string, claimId: string, { holder, expiresAt }: Stamp): Promise<ContainerRow | null> {
+  async acquireLease(id: string, leaseId: string, { holder, expiresAt }: Stamp): Promise<ContainerRow | null> {
     const result = await this.update(id)
-      .set({ roleStatus: 'installing', roleClaimId: claimId, roleClaimHolder: holder, roleClaimExpiresAt: expiresAt })
+      .set({ roleStatus: 'installing', roleClaimId: leaseId, roleClaimHolder: holder, roleClaimExpiresAt: expiresAt })
       .andWhere("status = 'running' AND operation IS NULL")
       .andWhere(OPEN, { over: this.database.timestamp(TERM_OVER) })
       .execute();
     if (result.affected !== 1) return null;
     const row = await this.find(id);
-    return row?.roleClaimId === claimId ? row : null;
+    return row?.roleClaimId === leaseId ? row : null;
   }
 
-  /** @returns false if the claim is lost */
-  async renew({ id, claimId }: RoleTicket, expiresAt: Date): Promise<boolean> {
+  /** @returns false if the lease is lost */
+  async renewLease({ id, leaseId }: RoleTicket, expiresAt: Date): Promise<boolean> {
     const result = await this.update(id)
       .set({ roleClaimExpiresAt: expiresAt })
-      .andWhere('role_claim_id = :claimId', { claimId })
+      .andWhere('role_claim_id = :leaseId', { leaseId })
       .execute();
     return result.affected === 1;
   }
 
-  /** Tells of the installation that goes on, and renews its claim. @throws RoleClaimLostError: then nothing is told */
-  async tell(ticket: RoleTicket, expiresAt: Date, eventOf: (row: ContainerRow) => EventDraft): Promise<void> {
+  /** Tells of the installation that goes on, and renews its lease. @throws RoleLeaseLostError: then nothing is told */
+  async emit(ticket: RoleTicket, expiresAt: Date, eventOf: (row: ContainerRow) => EventDraft): Promise<void> {
     await this.write(ticket, { roleClaimExpiresAt: expiresAt }, eventOf);
   }
 
-  /** Writes that the role is installed, with its event. @throws RoleClaimLostError: then nothing is told */
+  /** Writes that the role is installed, with its event. @throws RoleLeaseLostError: then nothing is told */
   async succeed(ticket: RoleTicket, eventOf: (row: ContainerRow) => EventDraft): Promise<void> {
     await this.write(ticket, { ...FREE, roleStatus: 'installed', updatedAt: new Date() }, eventOf);
   }
@@ -80,7 +80,7 @@ export class RoleRepository {
    * Writes that the role cannot be installed, with its event.
    *
    * @returns false if an operation holds the container: then nothing is written, as that may be why it failed
-   * @throws RoleClaimLostError: then nothing is told
+   * @throws RoleLeaseLostError: then nothing is told
    */
   async fail(ticket: RoleTicket, eventOf: (row: ContainerRow) => EventDraft): Promise<boolean> {
     const ifAtRest = (row: ContainerRow): EventDraft => {
@@ -96,18 +96,18 @@ export class RoleRepository {
     }
   }
 
-  /** Leaves the role for later. @returns the row as it was then; null if the claim was lost already */
-  async release({ id, claimId }: RoleTicket): Promise<ContainerRow | null> {
+  /** Leaves the role for later. @returns the row as it was then; null if the lease was lost already */
+  async release({ id, leaseId }: RoleTicket): Promise<ContainerRow | null> {
     const row = await this.find(id);
     const result = await this.update(id)
       .set({ ...FREE, roleStatus: 'pending' })
-      .andWhere('role_claim_id = :claimId', { claimId })
+      .andWhere('role_claim_id = :leaseId', { leaseId })
       .execute();
     return result.affected === 1 ? row : null;
   }
 
-  /** Ends the term of every claim: the process that held them is dead. */
-  async expireAllClaims(): Promise<void> {
+  /** Ends the term of every lease: the process that held them is dead. */
+  async expireAllLeases(): Promise<void> {
     await this.database.manager
       .createQueryBuilder()
       .update(ContainerEntity)
@@ -121,16 +121,16 @@ export class RoleRepository {
     patch: Partial<ContainerRow>,
     eventOf: (row: ContainerRow) => EventDraft,
   ): Promise<void> {
-    const { id, userId, claimId } = ticket;
+    const { id, userId, leaseId } = ticket;
     await this.database.runInTxLocking(userId, async () => {
       // The user before the container, as everywhere: the other way round two writers could wait for each other.
       await this.eventLog.lock(userId);
       const row = await this.find(id);
-      if (row?.roleClaimId !== claimId) throw new RoleClaimLostError(`the role of container ${id} is no longer held`);
+      if (row?.roleClaimId !== leaseId) throw new RoleLeaseLostError(`the role of container ${id} is no longer held`);
       await this.eventLog.append({ userId, drafts: [eventOf(row)] });
-      const update = this.update(id).set(patch).andWhere('role_claim_id = :claimId', { claimId });
+      const update = this.update(id).set(patch).andWhere('role_claim_id = :leaseId', { leaseId });
       const result = await update.execute();
-      if (result.affected !== 1) throw new RoleClaimLostError(`the role of container ${id} is no longer held`);
+      if (result.affected !== 1) throw new RoleLeaseLostError(`the role of container ${id} is no longer held`);
     });
   }
 

@@ -1,5 +1,5 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import type { BerthEvent } from '../event-map';
+import type { BerthEvent } from '../map';
 
 /** One event, the same however it comes. */
 export class EventView {

@@ -1,0 +1,17 @@
+import { Module } from '@nestjs/common';
+import { AuthModule } from '../auth';
+import { TiersModule } from '../tiers';
+import { GuestController } from './guest.controller';
+import { GuestService } from './guest.service';
+import { MeController } from './me.controller';
+import { ProfileController } from './profile.controller';
+import { TiersController } from './tiers.controller';
+import { TokensController } from './tokens.controller';
+
+/** What users see of themselves: guests' log-in, profile, tokens, tiers. */
+@Module({
+  imports: [AuthModule, TiersModule],
+  controllers: [TokensController, GuestController, MeController, ProfileController, TiersController],
+  providers: [GuestService],
+})
+export class AccountsModule {}

@@ -1,0 +1,35 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { IsString, Matches } from 'class-validator';
+import type { GuestLogin } from '../guest.service';
+import { MeUserView } from './me-view';
+
+/** What `POST /api/auth/guest` answers. */
+export class GuestLoginView {
+  @ApiProperty({ example: `berth_${'1f2e3d4c'.repeat(8)}`, description: 'Shown this once. It may read and write.' })
+  readonly token: string;
+  @ApiProperty({ type: MeUserView })
+  readonly user: MeUserView;
+  @ApiProperty({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    description:
+      'When the session ends: from then on the token reads, stops and deletes only. null where guests have no end.',
+  })
+  readonly expires_at: string | null;
+}
+
+export function viewGuestLogin({ token, user }: GuestLogin): GuestLoginView {
+  const { id, username, tier } = user;
+  return { token, user: { id, username, tier }, expires_at: user.sessionExpiresAt?.toISOString() ?? null };
+}
+
+const USERNAME = /^[A-Za-z0-9_-]{2,30}$/;
+
+/** What `POST /api/auth/guest` takes. */
+export class GuestLoginDto {
+  @ApiProperty({ example: 'ada', pattern: USERNAME.source, description: '2 to 30 of letters, digits, "_" and "-".' })
+  @IsString()
+  @Matches(USERNAME, { message: 'must be 2 to 30 of letters, digits, "_" and "-"' })
+  readonly username: string;
+}

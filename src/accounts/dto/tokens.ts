@@ -1,0 +1,101 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import {
+  ArrayNotEmpty,
+  ArrayUnique,
+  IsArray,
+  IsIn,
+  IsInt,
+  IsOptional,
+  IsString,
+  Matches,
+  Max,
+  Min,
+  ValidateIf,
+} from 'class-validator';
+import { RouteScope, SCOPES, TokenEntity } from '../../auth';
+
+const GRANTABLE: readonly RouteScope[] = ['read', 'write', 'admin'];
+
+/** What `POST /api/tokens` takes. */
+export class CreateTokenDto {
+  @ApiProperty({ example: 'laptop', minLength: 1, maxLength: 64, description: 'A name to recognise the token by.' })
+  // Printable, and no blank at either end: \p{C} is control, format and unassigned characters, lone surrogates among them.
+  @IsString()
+  @Matches(/^(?![\s])[^\p{C}]{1,64}(?<![\s])$/u, { message: 'must be 1 to 64 printable characters' })
+  readonly name: string;
+
+  @ApiPropertyOptional({
+    enum: GRANTABLE,
+    isArray: true,
+    description: 'At most what the calling token holds. By default read and write, as far as it holds them.',
+  })
+  @ValidateIf((dto: CreateTokenDto) => dto.scopes !== undefined)
+  @IsArray({ message: 'must be an array' })
+  @ArrayNotEmpty({ message: 'must not be empty' })
+  @ArrayUnique({ message: 'must not name a scope twice' })
+  @IsIn(GRANTABLE, { each: true, message: `must be of ${GRANTABLE.join(', ')}` })
+  readonly scopes?: RouteScope[];
+
+  @ApiPropertyOptional({
+    type: 'integer',
+    nullable: true,
+    minimum: 1,
+    maximum: 3650,
+    example: 90,
+    description: 'Days. By default it ends with the calling token, which it cannot outlast, or not at all.',
+  })
+  @IsOptional()
+  @IsInt({ message: 'must be a whole number of days' })
+  @Min(1, { message: 'must be at least 1' })
+  @Max(3650, { message: 'must be at most 3650' })
+  readonly expires_in?: number | null;
+}
+
+/** A token as its owner sees it; the token itself is not among it. */
+class TokenView {
+  @ApiProperty({ format: 'uuid' })
+  readonly id: string;
+  @ApiProperty({ example: 'laptop' })
+  readonly name: string;
+  @ApiProperty({ example: 'berth_1f2e3d', description: "The token's first 12 characters." })
+  readonly token_prefix: string;
+  @ApiProperty({ enum: SCOPES, isArray: true })
+  readonly scopes: string[];
+  @ApiProperty({ format: 'date-time' })
+  readonly created_at: string;
+  @ApiProperty({ type: String, format: 'date-time', nullable: true })
+  readonly expires_at: string | null;
+}
+
+/** A token in the one answer that shows it. */
+export class CreatedTokenView extends TokenView {
+  @ApiProperty({ example: `berth_${'1f2e3d4c'.repeat(8)}`, description: 'Shown this once.' })
+  readonly token: string;
+}
+
+/** What `GET /api/tokens` answers. */
+export class TokenListView {
+  @ApiProperty({ type: [TokenView] })
+  readonly tokens: TokenView[];
+  @ApiProperty()
+  readonly count: number;
+}
+
+/** What `DELETE /api/tokens/:id` answers. */
+export class TokenRevokedView {
+  @ApiProperty({ example: 'token revoked' })
+  readonly message: string;
+  @ApiProperty({ format: 'uuid' })
+  readonly id: string;
+}
+
+export function viewToken(token: TokenEntity): TokenView {
+  return {
+    id: token.id,
+    name: token.name,
+    token_prefix: token.prefix,
+    scopes: token.scopes,
+    created_at: token.createdAt.toISOString(),
+    expires_at: token.expiresAt?.toISOString() ?? null,
+  };
+}

@@ -1,0 +1,29 @@
+import { Body, Controller, Post } from '@nestjs/common';
+import { ApiConflictResponse, ApiCreatedResponse, ApiForbiddenResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Audited, Public } from '../auth';
+import { GuestLoginDto, GuestLoginView, viewGuestLogin } from './dto/guest-login';
+import { GuestService } from './guest.service';
+
+/** The way in without an account. */
+@ApiTags('auth')
+@Controller('auth')
+export class GuestController {
+  constructor(private readonly guests: GuestService) {}
+
+  @Post('guest')
+  @Public()
+  @Audited('guest.login')
+  @ApiOperation({
+    summary: 'Log in as a guest',
+    description:
+      'Needs no token. The name of a guest whose session is over is free again. The answer is the only one that shows the token.',
+  })
+  @ApiCreatedResponse({ type: GuestLoginView })
+  @ApiForbiddenResponse({
+    description: 'guest login is disabled: this server takes no guests; guest limit reached: no more at the moment.',
+  })
+  @ApiConflictResponse({ description: 'username is taken: by a user, or by a guest whose session goes on.' })
+  async login(@Body() { username }: GuestLoginDto): Promise<GuestLoginView> {
+    return viewGuestLogin(await this.guests.login(username));
+  }
+}

@@ -1,0 +1,100 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
+import { MoreThan } from 'typeorm';
+import { TokenService, UserEntity } from '../auth';
+import { type Config, CONFIG } from '../config';
+import { Database, isUniqueViolation } from '../database';
+import { DomainError } from '../errors';
+import { Clock } from '../scheduling';
+import { GUEST_TIER, TiersService } from '../tiers';
+
+/** A guest who has just come, with the token that opens their session. */
+export interface GuestLogin {
+  readonly token: string;
+  readonly user: UserEntity;
+}
+
+/** Of PostgreSQL's advisory locks: any number that is nobody else's. */
+const GUEST_LOCK = 4_717_303;
+/** The same to this process's own queue. */
+const GUESTS = 'guests';
+
+/** Lets people in without an account, for the session of the tier `guest`. */
+@Injectable()
+export class GuestService {
+  constructor(
+    private readonly database: Database,
+    private readonly tiers: TiersService,
+    private readonly tokens: TokenService,
+    private readonly clock: Clock,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'GUEST_LOGIN' | 'GUEST_LIMIT'>,
+  ) {}
+
+  /**
+   * Makes a guest of this name and a token without an end of its own: after the session it still reads, stops and deletes, so
+   * that the guest is told why the rest is refused. Of several log-ins under one name at once, one succeeds.
+   *
+   * @throws DomainError `guest_login_disabled`, `guest_limit_reached`, `username_taken`
+   */
+  async login(username: string): Promise<GuestLogin> {
+    if (this.config.GUEST_LOGIN === 'deny' || !this.tiers.has(GUEST_TIER))
+      throw new DomainError('guest_login_disabled');
+    try {
+      return await this.database.runInTxLocking(GUESTS, async () => {
+        const now = this.clock.now();
+        await this.assertRoom(now);
+        await this.vacate(username, now);
+        const user = await this.insert(username, now);
+        const { text } = await this.tokens.issue({
+          userId: user.id,
+          name: GUEST_TIER,
+          scopes: ['read', 'write'],
+          expiresAt: null,
+        });
+        return { token: text, user };
+      });
+    } catch (error) {
+      if (isUniqueViolation(error)) throw new DomainError('username_taken', { cause: error });
+      throw error;
+    }
+  }
+
+  /** Guests cost an operator who knows none of them a container each. Exact: log-ins are counted one after the other. */
+  private async assertRoom(now: Date): Promise<void> {
+    const limit = this.config.GUEST_LIMIT;
+    if (limit === 0) return;
+    const { manager, isSqlite } = this.database;
+    if (!isSqlite) await manager.query('SELECT pg_advisory_xact_lock($1)', [GUEST_LOCK]);
+    const current = await manager.countBy(UserEntity, { tier: GUEST_TIER, sessionExpiresAt: MoreThan(now) });
+    if (current >= limit) throw new DomainError('guest_limit_reached', { fields: { current, limit } });
+  }
+
+  /** Takes the name from a guest whose session is over. No user may choose a name with "~", so the new one is free. */
+  private async vacate(username: string, now: Date): Promise<void> {
+    const { manager } = this.database;
+    const holder = await manager.findOneBy(UserEntity, { username });
+    if (!holder) return;
+    const { affected } = await manager
+      .createQueryBuilder()
+      .update(UserEntity)
+      .set({ username: `${username}~${holder.id.slice(0, 8)}` })
+      // Asked again by the write itself: two who come at once have both read the name, and one of them finds it gone.
+      .where('id = :id AND username = :username AND tier = :tier', { id: holder.id, username, tier: GUEST_TIER })
+      .andWhere('session_expires_at <= :now', { now: this.database.timestamp(now) })
+      .execute();
+    if (affected !== 1) throw new DomainError('username_taken');
+  }
+
+  private async insert(username: string, now: Date): Promise<UserEntity> {
+    const user: UserEntity = {
+      id: randomUUID(),
+      username,
+      tier: GUEST_TIER,
+      eventSeq: 0,
+      sessionExpiresAt: this.tiers.sessionEnd(GUEST_TIER, now),
+      createdAt: now,
+    };
+    await this.database.manager.insert(UserEntity, user);
+    return user;
+  }
+}

@@ -1,0 +1,49 @@
+import { Body, Controller, Delete, Get, Inject, Param, Post } from '@nestjs/common';
+import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Audited, CurrentPrincipal, grantedEnd, grantedScopes, type Principal, Scopes, TokenService } from '../auth';
+import { type Config, CONFIG } from '../config';
+import { CreatedTokenView, CreateTokenDto, TokenListView, TokenRevokedView, viewToken } from './dto/tokens';
+
+/** A user's own tokens. */
+@ApiTags('tokens')
+@Controller('tokens')
+export class TokensController {
+  constructor(
+    private readonly tokens: TokenService,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'TOKEN_LIMIT'>,
+  ) {}
+
+  @Post()
+  @Scopes('write')
+  @Audited('token.create')
+  @ApiOperation({ summary: 'Make a token', description: 'The answer is the only one that shows the token.' })
+  @ApiCreatedResponse({ type: CreatedTokenView })
+  async issue(@CurrentPrincipal() caller: Principal, @Body() body: CreateTokenDto): Promise<CreatedTokenView> {
+    const { text, token } = await this.tokens.issueWithin(this.config.TOKEN_LIMIT, {
+      userId: caller.userId,
+      name: body.name,
+      scopes: grantedScopes({ own: caller.scopes, asked: body.scopes }),
+      expiresAt: grantedEnd({ own: caller.tokenExpiresAt, days: body.expires_in, now: new Date() }),
+    });
+    return Object.assign(viewToken(token), { token: text });
+  }
+
+  @Get()
+  @Scopes('read')
+  @ApiOperation({ summary: 'List your tokens that are not revoked' })
+  @ApiOkResponse({ type: TokenListView })
+  async list(@CurrentPrincipal() caller: Principal): Promise<TokenListView> {
+    const tokens = await this.tokens.list(caller.userId);
+    return { tokens: tokens.map(viewToken), count: tokens.length };
+  }
+
+  @Delete(':id')
+  @Scopes('write')
+  @Audited('token.revoke')
+  @ApiOperation({ summary: 'Revoke a token', description: 'It is refused at once, and its sockets are closed.' })
+  @ApiOkResponse({ type: TokenRevokedView })
+  async revoke(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<TokenRevokedView> {
+    await this.tokens.revoke({ userId: caller.userId, tokenId: id });
+    return { message: 'token revoked', id };
+  }
+}

@@ -1,0 +1,20 @@
+import { DomainError } from '../errors';
+import { requestContext } from '../logging';
+import type { ContainerRow } from './container.entity';
+
+/** Notes which container the request is about, and whose. */
+export function noteSubject(row: Pick<ContainerRow, 'id' | 'userId'>): void {
+  const context = requestContext.getStore();
+  if (context) Object.assign(context, { containerId: row.id, subjectUserId: row.userId });
+}
+
+/** Notes which container the request is about. @throws DomainError `not_authorized` if it is another user's */
+export function assertOwner(caller: { readonly userId: string }, row: Pick<ContainerRow, 'id' | 'userId'>): void {
+  noteSubject(row);
+  if (row.userId !== caller.userId) throw new DomainError('not_authorized');
+}
+
+/** @throws DomainError `guest_session_expired` if the caller is a guest whose session is over */
+export function assertSession({ sessionExpiresAt }: { readonly sessionExpiresAt: Date | null }, now: Date): void {
+  if (sessionExpiresAt !== null && sessionExpiresAt <= now) throw new DomainError('guest_session_expired');
+}

@@ -1,0 +1,120 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { Counter, Histogram } from 'prom-client';
+import { Database } from '../database';
+import { EngineError } from '../docker';
+import { DomainError, ERRORS } from '../errors';
+import { type Logger, LOGGER } from '../logging';
+import { Metrics, SampledGauge } from '../metrics';
+import { CONTAINER_STATUSES, ContainerEntity, type Operation } from './container.entity';
+import { CancelledError } from './leases/leases';
+
+/** `refused`: by a rule, as a name that is taken; `cancelled`: a creation whose container was deleted. */
+type Outcome = 'done' | 'refused' | 'cancelled' | 'failed';
+
+/** Counts and times what is done with containers. */
+@Injectable()
+export class OperationMetrics {
+  private readonly operations: Counter<'operation' | 'outcome'>;
+  private readonly duration: Histogram<'operation'>;
+
+  constructor({ registry }: Metrics) {
+    this.operations = new Counter({
+      name: 'berth_operations_total',
+      help: 'Operations on containers that this process has ended.',
+      labelNames: ['operation', 'outcome'],
+      registers: [registry],
+    });
+    this.duration = new Histogram({
+      name: 'berth_operation_duration_seconds',
+      help: 'How long they took, the wait for another operation on the same container included.',
+      labelNames: ['operation'],
+      buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900],
+      registers: [registry],
+    });
+  }
+
+  /** @throws what `work` throws */
+  async measure<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
+    const before = performance.now();
+    let outcome: Outcome = 'done';
+    try {
+      return await work();
+    } catch (error) {
+      outcome = outcomeOf(error);
+      throw error;
+    } finally {
+      this.operations.inc({ operation, outcome });
+      this.duration.observe({ operation }, (performance.now() - before) / 1000);
+    }
+  }
+}
+
+function outcomeOf(error: unknown): Outcome {
+  if (error instanceof DomainError) return ERRORS[error.kind].status < 500 ? 'refused' : 'failed';
+  const wasCancelled = error instanceof CancelledError || (error instanceof EngineError && error.code === 'aborted');
+  return wasCancelled ? 'cancelled' : 'failed';
+}
+
+/** How many containers there are, as the database says: the same in every process. */
+@Injectable()
+export class ContainerGauge {
+  constructor(
+    metrics: Metrics,
+    private readonly database: Database,
+    @Inject(LOGGER) logger: Logger,
+  ) {
+    new SampledGauge(metrics, {
+      name: 'berth_containers',
+      help: 'Containers that are not deleted, of all processes together.',
+      labelNames: ['status'],
+      sample: async () => {
+        const counted = await this.counts();
+        return CONTAINER_STATUSES.map((status) => ({ labels: { status }, value: counted.get(status) ?? 0 }));
+      },
+      logger,
+    });
+  }
+
+  private async counts(): Promise<ReadonlyMap<string, number>> {
+    const rows = await this.database.manager
+      .createQueryBuilder(ContainerEntity, 'c')
+      .select('c.status', 'status')
+      .addSelect('COUNT(*)', 'count')
+      .groupBy('c.status')
+      .getRawMany<{ status: string; count: number | string }>();
+    // PostgreSQL's counts are longer than a number can be, so they come as text.
+    return new Map(rows.map(({ status, count }) => [status, Number(count)]));
+  }
+}
+
+/** Times the comparisons of rows with Docker, and counts what they find to do. */
+@Injectable()
+export class SweepMetrics {
+  private readonly duration: Histogram;
+  private readonly actions: Counter<'action'>;
+
+  constructor({ registry }: Metrics) {
+    this.duration = new Histogram({
+      name: 'berth_sweep_duration_seconds',
+      help: 'Comparisons of all containers with Docker.',
+      buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+      registers: [registry],
+    });
+    this.actions = new Counter({
+      name: 'berth_sweep_actions_total',
+      help: 'What those comparisons found to do.',
+      labelNames: ['action'],
+      registers: [registry],
+    });
+  }
+
+  /** @returns the way to say that the sweep is over */
+  begin(): () => void {
+    const end = this.duration.startTimer();
+    return () => void end();
+  }
+
+  found(action: string): void {
+    this.actions.inc({ action });
+  }
+}

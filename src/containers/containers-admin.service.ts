@@ -1,0 +1,94 @@
+import { Injectable } from '@nestjs/common';
+import { EngineError } from '../docker';
+import { DomainError } from '../errors';
+import { type Page, readPage } from '../http';
+import { Clock } from '../scheduling';
+import { noteSubject } from './container-access';
+import { ContainerRepository, DeletedContainers } from './container.repository';
+import {
+  ContainerStoppedView,
+  listedContainer,
+  type ListedContainerView,
+  type ListedStatus,
+  stopped,
+} from './dto/responses';
+import { RunPolicies } from './expiry/run-policy';
+import { ContainerOperations } from './operations/operations';
+import { KnownEngine } from './reconcile/known-engine';
+import type { SweepReport } from './reconcile/reconcile-stats';
+import { Reconciler } from './reconcile/reconciler';
+
+/** What operators may do with anybody's containers, by the same lifecycle. Who may be one, the caller has to know. */
+@Injectable()
+export class ContainersAdminService {
+  constructor(
+    private readonly repository: ContainerRepository,
+    private readonly deleted: DeletedContainers,
+    private readonly lifecycle: ContainerOperations,
+    private readonly reconciler: Reconciler,
+    private readonly known: KnownEngine,
+    private readonly limits: RunPolicies,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Everybody's containers or one user's, newest first. @throws DomainError `invalid_parameters` */
+  async list(query: {
+    readonly user_id?: string;
+    readonly status?: ListedStatus;
+    readonly limit?: number;
+    readonly cursor?: string;
+  }): Promise<Page<ListedContainerView>> {
+    const { user_id: userId, status } = query;
+    const whose = userId === undefined ? {} : { userId };
+    const page = await readPage(
+      query,
+      (range) =>
+        status === 'deleted'
+          ? this.deleted.listRestorable({ ...whose, ...range })
+          : this.repository.list({ ...whose, ...range, ...(status && { status }) }),
+      (row) => row,
+    );
+    const now = this.clock.now();
+    const sessionEnds = await this.limits.sessionEndsOf(page.items.map((row) => row.userId));
+    const items = page.items.map((row) =>
+      listedContainer(row, { now, sessionEnd: sessionEnds.get(row.userId) ?? null }),
+    );
+    return { ...page, items };
+  }
+
+  /** @throws DomainError `container_not_found`, `ambiguous_id`, `stop_failed`, `operation_in_progress` */
+  async stop(id: string): Promise<ContainerStoppedView> {
+    const reference = await this.repository.resolve(id);
+    const row = reference && (await this.repository.find(reference));
+    if (!row) throw new DomainError('container_not_found');
+    noteSubject(row);
+    return stopped(await this.lifecycle.stop(row));
+  }
+
+  /**
+   * Takes the Docker that is there now for the one that the containers are in. What it does not have is then lost, and its
+   * purges are made.
+   *
+   * @throws DomainError `not_ready` where Docker does not answer
+   */
+  async acceptDocker(): Promise<{ docker_id: string | null; previous_docker_id: string | null }> {
+    try {
+      const { id, previous } = await this.known.accept();
+      void this.reconciler.sweep();
+      return { docker_id: id, previous_docker_id: previous };
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error;
+      throw new DomainError('not_ready', { code: error.code, cause: error });
+    }
+  }
+
+  /** Compares everything with Docker now. @throws DomainError `not_ready` where Docker does not answer */
+  async reconcile(): Promise<SweepReport> {
+    try {
+      return await this.reconciler.sweepNow();
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error;
+      throw new DomainError('not_ready', { code: error.code, cause: error });
+    }
+  }
+}

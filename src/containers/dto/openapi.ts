@@ -1,0 +1,158 @@
+import { applyDecorators, type Type } from '@nestjs/common';
+import {
+  ApiExtraModels,
+  ApiOkResponse,
+  ApiParam,
+  ApiResponse,
+  type ApiResponseOptions,
+  getSchemaPath,
+} from '@nestjs/swagger';
+import { type ErrorCode, ERRORS } from '../../errors';
+import { ErrorResponse } from '../../http';
+
+interface FaultDescription {
+  readonly when: string;
+  /** The `code`, where it is finer than the fault's own. */
+  readonly code?: string;
+  /** What the answer holds beside the fields of every error, by an example of each. */
+  readonly fields?: Readonly<Record<string, string | number>>;
+  /** Whether it says when to try again. */
+  readonly retryAfter?: true;
+}
+
+const failed = (...codes: readonly [string, ...string[]]): FaultDescription => ({
+  when: `what was begun is taken back; code says why, such as ${codes.join(', ')}`,
+  code: codes[0],
+});
+
+const FAULTS = {
+  invalid_parameters: { when: 'a field is wrong; details says which, and what it may be' },
+  ambiguous_id: { when: "several of the user's containers have an id that begins like this" },
+  insufficient_permissions: { when: 'the token lacks the scope' },
+  not_authorized: { when: "the container is another user's" },
+  guest_session_expired: { when: "the guest's session is over; reading, stopping and deleting go on to work" },
+  container_limit_reached: {
+    when: 'the user has as many containers as the tier allows',
+    fields: { current: 5, limit: 5, tier: 'free' },
+  },
+  container_not_found: { when: 'there is none of this id, or it is deleted' },
+  agent_not_found: { when: 'there is none of this id' },
+  status_not_reached: { when: 'the time is over; status is the present one', fields: { status: 'creating' } },
+  status_unreachable: {
+    when: 'it takes another request for it to come; status is the present one, or deleted where it was deleted meanwhile',
+    fields: { status: 'error' },
+  },
+  name_taken: { when: 'a live one of the same user' },
+  idempotency_key_reused: { when: 'the same Idempotency-Key came with another body in the last 24 hours' },
+  operation_in_progress: {
+    when: 'waiting for it took too long; operation says which it is, Retry-After when to try again',
+    fields: { operation: 'update' },
+    retryAfter: true,
+  },
+  rate_limit_exceeded: { when: 'of the same user; Retry-After says when to try again', retryAfter: true },
+  too_many_connections: {
+    when: 'one user may have 50 waits at a time to one server process; Retry-After says when the first of them is over',
+    retryAfter: true,
+  },
+  start_failed: failed(
+    'docker_unavailable',
+    'docker_changed',
+    'docker_error',
+    'image_not_found',
+    'image_access_denied',
+    'image_unavailable',
+    'start_refused',
+  ),
+  stop_failed: failed('docker_unavailable', 'docker_error'),
+  delete_failed: failed('docker_unavailable', 'docker_error'),
+  update_failed: failed(
+    'docker_unavailable',
+    'docker_changed',
+    'docker_error',
+    'image_not_found',
+    'image_access_denied',
+    'image_unavailable',
+    'start_refused',
+    'data_too_large',
+    'copy_failed',
+  ),
+} satisfies Partial<Record<ErrorCode, FaultDescription>>;
+
+type ApiFault = keyof typeof FAULTS;
+
+/** Documents what a route refuses on purpose; the statuses are those of the table of errors. */
+export function ApiFaults(...faults: readonly ApiFault[]): MethodDecorator {
+  const statuses = [...new Set(faults.map((fault) => ERRORS[fault].status))];
+  return applyDecorators(
+    ...statuses.map((status) =>
+      ApiResponse(answer({ status, faults: faults.filter((fault) => ERRORS[fault].status === status) })),
+    ),
+  );
+}
+
+/** Faults of one status are one answer in OpenAPI; its examples tell them apart. */
+function answer({ status, faults }: { status: number; faults: readonly ApiFault[] }): ApiResponseOptions {
+  const described = faults.map((fault): { fault: ApiFault; description: FaultDescription } => {
+    return { fault, description: FAULTS[fault] };
+  });
+  const fields = described.flatMap(({ description }) => Object.entries(description.fields ?? {}));
+  const examples = described.map(({ fault, description: { code = fault, fields } }) => {
+    return [fault, { value: { error: ERRORS[fault].message, code, request_id: REQUEST_ID, ...fields } }] as const;
+  });
+  return {
+    status,
+    description: described
+      .map(({ fault, description }) => `${ERRORS[fault].message}: ${description.when}.`)
+      .join('\n\n'),
+    ...(described.some(({ description }) => description.retryAfter) && { headers: { 'Retry-After': RETRY_AFTER } }),
+    content: { 'application/json': { schema: errorWith(fields), examples: Object.fromEntries(examples) } },
+  };
+}
+
+const REQUEST_ID = '0b7e5c1a-2f64-4d0e-9a35-6b1f0c2d3e4f';
+const RETRY_AFTER = { description: 'Seconds.', schema: { type: 'integer', minimum: 1 } };
+
+function errorWith(fields: readonly (readonly [string, string | number])[]) {
+  const error = { $ref: getSchemaPath(ErrorResponse) };
+  if (fields.length === 0) return error;
+  const properties = fields.map(([name, example]) => {
+    return [name, { type: typeof example === 'number' ? 'integer' : 'string', example }] as const;
+  });
+  return { allOf: [error, { type: 'object', properties: Object.fromEntries(properties) }] };
+}
+
+const DOCKER_ID = '4f1d2c3b'.repeat(8);
+
+/** Documents a route on one container: what `:id` may be, and what is refused: the faults given and those of every such route. */
+export function ApiContainerById(...faults: readonly ApiFault[]): MethodDecorator {
+  return applyDecorators(
+    ApiParam({
+      name: 'id',
+      description:
+        'The database id (a UUID), its beginning (8 characters or more, where no other of the user’s begins alike), the ' +
+        'Docker id (64 hex), its short form (12 hex), or any Docker id that the container had before, in either form. An agent’s is "agent:" and a UUID; agents can be read, stopped and deleted here.',
+      schema: { type: 'string' },
+      examples: {
+        database_id: { value: '3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11' },
+        beginning: { value: '3f0c8a52-6d1' },
+        docker_id: { value: DOCKER_ID },
+        docker_short_id: { value: DOCKER_ID.slice(0, 12) },
+        agent: { value: 'agent:3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11' },
+      },
+    }),
+    ApiFaults(
+      ...faults,
+      'ambiguous_id',
+      'insufficient_permissions',
+      'not_authorized',
+      'container_not_found',
+      'agent_not_found',
+    ),
+  );
+}
+
+/** Documents what a route answers that takes the ids of containers and of agents. */
+export function ApiOkEither(container: Type, agent: Type): MethodDecorator {
+  const oneOf = [container, agent].map((view) => ({ $ref: getSchemaPath(view) }));
+  return applyDecorators(ApiExtraModels(container, agent), ApiOkResponse({ schema: { oneOf } }));
+}

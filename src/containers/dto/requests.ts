@@ -1,0 +1,215 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { Transform, type TransformFnParams } from 'class-transformer';
+import {
+  IsIn,
+  IsInt,
+  IsOptional,
+  IsString,
+  Matches,
+  Max,
+  MaxLength,
+  Min,
+  registerDecorator,
+  ValidationOptions,
+} from 'class-validator';
+import { integerFromQuery } from '../../http';
+import { CONTAINER_STATUSES, type ContainerStatus } from '../container.entity';
+import { IsLabels, IsLabelSelectors } from '../labels';
+import { LISTED_STATUSES, type ListedStatus } from './responses';
+
+/** What users may call their containers. */
+const CONTAINER_NAME = /^[A-Za-z0-9-]{1,64}$/;
+const CONTAINER_NAME_RULE = '1 to 64 of A-Z, a-z, 0-9 and "-"';
+
+const MAX_VARIABLES = 64;
+const MAX_VALUE_LENGTH = 4096;
+const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
+
+const RULE =
+  `at most ${String(MAX_VARIABLES)} variables, names of letters, digits and "_", ` +
+  `values strings of at most ${String(MAX_VALUE_LENGTH)} characters without NUL`;
+
+/** A plain object of environment variables: POSIX names, string values that fit through `execve`. */
+function IsEnvironment(options: ValidationOptions = {}): PropertyDecorator {
+  return (target, property) => {
+    registerDecorator({
+      name: 'isEnvironment',
+      target: target.constructor,
+      propertyName: String(property),
+      options: { message: ({ value }) => (isObject(value) ? RULE : 'must be an object'), ...options },
+      validator: { validate: isEnvironment },
+    });
+  };
+}
+
+function isEnvironment(value: unknown): boolean {
+  if (!isObject(value)) return false;
+  const variables = Object.entries(value);
+  return variables.length <= MAX_VARIABLES && variables.every(([name, text]) => NAME.test(name) && isValue(text));
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isValue(text: unknown): boolean {
+  return typeof text === 'string' && text.length <= MAX_VALUE_LENGTH && !text.includes('\0');
+}
+
+/** Body of `POST /api/containers`. */
+export class CreateContainerDto {
+  @ApiProperty({ example: 'sandbox', description: 'a name of GET /api/images, or "custom" with custom_image' })
+  @IsString()
+  @MaxLength(255)
+  image: string;
+
+  @ApiPropertyOptional({ example: 'alpine:3.21' })
+  @IsOptional()
+  @IsString()
+  @MaxLength(255)
+  custom_image?: string;
+
+  @ApiPropertyOptional({ example: 'dev-environment', description: `${CONTAINER_NAME_RULE}; made up if absent` })
+  @IsOptional()
+  @IsString()
+  @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
+  name?: string;
+
+  @ApiPropertyOptional({ example: 'node', description: 'a name of GET /api/roles; nothing is installed if absent' })
+  @IsOptional()
+  @IsString()
+  @MaxLength(64)
+  role?: string;
+
+  @ApiPropertyOptional({ type: 'object', additionalProperties: { type: 'string' }, example: { EDITOR: 'vi' } })
+  @IsOptional()
+  @Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key]) // else keys such as `toString` get lost
+  @IsEnvironment()
+  env?: Record<string, string>;
+
+  @ApiPropertyOptional({
+    type: 'object',
+    additionalProperties: { type: 'string' },
+    description: 'another name of "env"; one of the two at most',
+  })
+  @IsOptional()
+  @Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key])
+  @IsEnvironment()
+  environment?: Record<string, string>;
+
+  @ApiPropertyOptional({
+    type: 'object',
+    additionalProperties: { type: 'string' },
+    example: { team: 'core', 'app/tier': 'backend' },
+    description: 'at most 32, keys of a-z, 0-9, ".", "_", "/" and "-"; nothing but Berth reads them',
+  })
+  @IsOptional()
+  @Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key])
+  @IsLabels()
+  labels?: Record<string, string>;
+
+  @ApiPropertyOptional({ example: 2048, description: "the tier's maximum if absent" })
+  @IsOptional()
+  @IsInt()
+  memory_mb?: number;
+
+  @ApiPropertyOptional({ example: 1000, description: "millicores: 1000 is one CPU; the tier's maximum if absent" })
+  @IsOptional()
+  @IsInt()
+  cpu_shares?: number;
+
+  @ApiPropertyOptional({ example: 10240, description: "the tier's maximum if absent" })
+  @IsOptional()
+  @IsInt()
+  disk_mb?: number;
+}
+
+/** Query of `GET /api/containers`. */
+export class ListContainersDto {
+  @ApiPropertyOptional({
+    enum: LISTED_STATUSES,
+    enumName: 'ListedStatus',
+    description:
+      '`deleted`: those that can still be restored, with `deleted_at` and `purge_at`. By default all live ones.',
+  })
+  @IsOptional()
+  @IsIn(LISTED_STATUSES)
+  status?: ListedStatus;
+
+  @ApiPropertyOptional({ description: 'the exact name' })
+  @IsOptional()
+  @IsString()
+  @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
+  name?: string;
+
+  @ApiPropertyOptional({
+    type: [String],
+    example: ['team:core'],
+    description: '`key:value`, or a key alone; given several times, all must match',
+  })
+  @IsOptional()
+  @IsLabelSelectors()
+  label?: string | readonly string[];
+
+  @ApiPropertyOptional({ minimum: 1, maximum: 100, default: 100 })
+  @IsOptional()
+  @Transform(integerFromQuery)
+  @IsInt()
+  @Min(1)
+  @Max(100)
+  limit?: number;
+
+  @ApiPropertyOptional({ description: '`next_cursor` of the page before' })
+  @IsOptional()
+  @IsString()
+  @Matches(/^[A-Za-z0-9_-]{1,128}$/, { message: 'cursor must be a next_cursor of an earlier answer' })
+  cursor?: string;
+}
+
+/** Body of `PATCH /api/containers/:id`; all four are required. */
+export class UpdateContainerDto {
+  @ApiProperty({ example: 'production-api', description: CONTAINER_NAME_RULE })
+  @IsString()
+  @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
+  name: string;
+
+  @ApiProperty({ example: 4096 })
+  @IsInt()
+  memory_mb: number;
+
+  @ApiProperty({ example: 4000, description: 'millicores: 1000 is one CPU' })
+  @IsInt()
+  cpu_shares: number;
+
+  @ApiProperty({ example: 20480 })
+  @IsInt()
+  disk_mb: number;
+}
+
+/** Query of `GET /api/containers/:id/wait`. */
+export class WaitContainerDto {
+  @ApiProperty({ enum: CONTAINER_STATUSES, enumName: 'ContainerStatus' })
+  @IsIn(CONTAINER_STATUSES)
+  status: ContainerStatus;
+
+  @ApiPropertyOptional({ minimum: 0, maximum: 120, default: 30, description: 'seconds' })
+  @IsOptional()
+  @Transform(integerFromQuery)
+  @IsInt()
+  @Min(0)
+  @Max(120)
+  timeout?: number;
+}
+
+/** Body of `PUT /api/containers/:id/labels`. */
+export class ReplaceLabelsDto {
+  @ApiProperty({
+    type: 'object',
+    additionalProperties: { type: 'string' },
+    example: { team: 'core', 'app/tier': 'backend' },
+    description: 'all that the container has from now on',
+  })
+  @Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key])
+  @IsLabels()
+  labels: Record<string, string>;
+}

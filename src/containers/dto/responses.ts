@@ -1,0 +1,273 @@
+import { ApiExtraModels, ApiProperty, ApiPropertyOptional, getSchemaPath, OmitType, PickType } from '@nestjs/swagger';
+import { AgentView } from '../../agents';
+import type { Tier } from '../../tiers';
+import {
+  CONTAINER_STATUSES,
+  containerFacts,
+  ContainerFactsView,
+  type ContainerRow,
+  ROLE_STATUSES,
+  type RoleStatus,
+  type Started,
+} from '../container.entity';
+
+/** A container as `GET /api/containers/:id` shows it. */
+export class ContainerView extends ContainerFactsView {
+  @ApiProperty({ format: 'uuid' })
+  readonly user_id: string;
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: null,
+    description:
+      'A machine word: why the status is what it is, such as image_not_found or oom; null where that is plain.',
+  })
+  readonly status_reason: string | null;
+  @ApiProperty({
+    enum: ROLE_STATUSES,
+    enumName: 'RoleStatus',
+    nullable: true,
+    example: 'installed',
+    description:
+      'How far the installation of the role is, which goes on in the background; null where there is nothing to install.',
+  })
+  readonly role_status: RoleStatus | null;
+  @ApiProperty({ format: 'date-time' })
+  readonly created_at: string;
+  @ApiProperty({ format: 'date-time' })
+  readonly updated_at: string;
+  @ApiProperty({ format: 'date-time' })
+  readonly last_used_at: string;
+  @ApiProperty({ type: 'integer', minimum: 0, example: 120, description: 'Whole seconds since last_used_at.' })
+  readonly idle_seconds: number;
+  @ApiProperty({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    description:
+      "When the run ends by itself, or the guest's session, which ends every run. null where neither does: also whenever " +
+      'a container without such a session does not run.',
+  })
+  readonly expires_at: string | null;
+  @ApiProperty({ type: String, nullable: true, example: '172.20.0.2', description: 'null where it does not run.' })
+  readonly ip_address: string | null;
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: 'runsc',
+    description: 'What it runs under: runsc (gVisor) or runc; null before the first run.',
+  })
+  readonly runtime: string | null;
+}
+
+/** What a row alone does not tell of its view. */
+export interface ViewedAt {
+  readonly now: Date;
+  /** When the session of the container's user ends; null: they have none. */
+  readonly sessionEnd: Date | null;
+}
+
+export function containerView(row: ContainerRow, { now, sessionEnd }: ViewedAt): ContainerView {
+  // A row keeps the end of a run that its container vanished from: the next start goes on with it.
+  const end = row.status === 'running' && row.deletedAt === null ? row.expiresAt : sessionEnd;
+  // Not spread into a literal: each member behind a spread costs V8 a microsecond, and a list has many.
+  return Object.assign(containerFacts(row), {
+    user_id: row.userId,
+    status_reason: row.statusReason,
+    role_status: row.roleStatus,
+    created_at: row.createdAt.toISOString(),
+    updated_at: row.updatedAt.toISOString(),
+    last_used_at: row.lastUsedAt.toISOString(),
+    idle_seconds: Math.max(0, Math.floor((now.getTime() - row.lastUsedAt.getTime()) / 1000)),
+    expires_at: end?.toISOString() ?? null,
+    ip_address: row.ipAddress,
+    runtime: row.runtime,
+  });
+}
+
+/** What the list can be asked for; a deleted container is one that can still be restored. */
+export const LISTED_STATUSES = [...CONTAINER_STATUSES, 'deleted'] as const;
+export type ListedStatus = (typeof LISTED_STATUSES)[number];
+
+/** A container as `GET /api/containers` shows it. */
+export class ListedContainerView extends OmitType(ContainerView, ['status']) {
+  @ApiProperty({
+    enum: LISTED_STATUSES,
+    enumName: 'ListedStatus',
+    example: 'running',
+    description: '`deleted` only in the list of `status=deleted`.',
+  })
+  readonly status: ListedStatus;
+  @ApiPropertyOptional({ format: 'date-time', description: 'Of deleted ones alone.' })
+  readonly deleted_at?: string;
+  @ApiPropertyOptional({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    description: 'Of deleted ones alone: until when they can be restored; null: for good.',
+  })
+  readonly purge_at?: string | null;
+}
+
+export function listedContainer(row: ContainerRow, at: ViewedAt): ListedContainerView {
+  const view = containerView(row, at);
+  if (row.deletedAt === null) return view;
+  return Object.assign(view, {
+    ...({ status: 'deleted', ip_address: null } as const),
+    ...{ deleted_at: row.deletedAt.toISOString(), purge_at: row.purgeAt?.toISOString() ?? null },
+  });
+}
+
+/** What of their tier's containers a user uses, whatever a query's filters and pages. */
+class ContainerUsageView {
+  @ApiProperty({ type: 'integer', example: 2, description: 'How many live containers the user has.' })
+  readonly containers: number;
+  @ApiProperty({ type: 'integer', example: 5, description: "How many the user's tier allows." })
+  readonly limit: number;
+}
+
+/** What `GET /api/containers` answers. */
+@ApiExtraModels(ListedContainerView, AgentView)
+export class ContainerListView {
+  @ApiProperty({
+    type: 'array',
+    items: { oneOf: [{ $ref: getSchemaPath(ListedContainerView) }, { $ref: getSchemaPath(AgentView) }] },
+    description: 'Containers, newest first, and on the first page after them the agents that are online.',
+  })
+  readonly containers: readonly (ListedContainerView | AgentView)[];
+  @ApiProperty({
+    type: 'integer',
+    example: 2,
+    description: 'How many entries "containers" has in this answer, agents included.',
+  })
+  readonly count: number;
+  @ApiProperty({ type: ContainerUsageView })
+  readonly usage: ContainerUsageView;
+  @ApiProperty({ type: 'integer', example: 5, description: 'The same as "usage.limit".' })
+  readonly limit: number;
+  @ApiProperty({
+    type: 'integer',
+    example: 41,
+    description: 'Watch from here: every later change is an event with a greater "seq".',
+  })
+  readonly event_seq: number;
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: null,
+    description: 'What to write as "cursor" for the next page; null on the last.',
+  })
+  readonly next_cursor: string | null;
+}
+
+/** What `POST /api/containers` answers. */
+export class ContainerCreatedView extends ContainerFactsView {
+  @ApiProperty({ format: 'uuid' })
+  readonly user_id: string;
+  @ApiProperty({ format: 'date-time' })
+  readonly created_at: string;
+  @ApiProperty({ type: Boolean, enum: [true], description: 'The creation goes on in the background.' })
+  readonly async: true;
+  @ApiProperty({ example: 'container is being created' })
+  readonly message: string;
+  @ApiPropertyOptional({
+    format: 'date-time',
+    description: 'Of guests alone: when their session ends, and with it the run.',
+  })
+  readonly expires_at?: string;
+  @ApiPropertyOptional({
+    example: 180_000,
+    description: 'How long a session or run may last, where the tier sets a limit: see session_seconds of the tier.',
+  })
+  readonly session_limit_seconds?: number;
+}
+
+/** What `POST /api/containers/:id/stop` answers. */
+export class ContainerStoppedView extends PickType(ContainerFactsView, ['id', 'name', 'status']) {
+  @ApiProperty({ example: 'container stopped' })
+  readonly message: string;
+}
+
+/** What `POST /api/containers/:id/start` answers. */
+export class ContainerStartedView extends PickType(ContainerFactsView, ['id', 'name', 'status']) {
+  @ApiProperty({ enum: ['container started', 'container recreated and started'] })
+  readonly message: string;
+  @ApiPropertyOptional({
+    type: Boolean,
+    enum: [true],
+    description: 'Only where the container had vanished from Docker and was made anew, as the two below.',
+  })
+  readonly recreated?: true;
+  @ApiPropertyOptional({ example: '9a8b7c6d'.repeat(8), description: 'The Docker id until now.' })
+  readonly old_id?: string;
+  @ApiPropertyOptional({ description: 'Whether the data volume was still there.' })
+  readonly volume_kept?: boolean;
+}
+
+/** What `DELETE /api/containers/:id` answers. */
+export class ContainerDeletedView extends PickType(ContainerFactsView, ['id', 'db_id', 'name']) {
+  @ApiProperty({ example: 'container deleted' })
+  readonly message: string;
+  @ApiProperty({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    description: 'Until when the data volume is kept at least; null: for good.',
+  })
+  readonly purge_at: string | null;
+}
+
+/** What `POST /api/containers/:id/restore` answers. */
+export class ContainerRestoredView extends PickType(ContainerFactsView, ['id', 'db_id', 'name', 'status']) {
+  @ApiProperty({ example: 'container restored' })
+  readonly message: string;
+}
+
+/** What `PATCH /api/containers/:id` answers. */
+export class ContainerUpdatedView {
+  @ApiProperty({ example: 'settings updated' })
+  readonly message: string;
+  @ApiProperty({ description: 'Whether a running container was made anew, so that its programs were started again.' })
+  readonly restarted: boolean;
+  @ApiProperty({ type: ContainerFactsView })
+  readonly container: ContainerFactsView;
+}
+
+/** What bounds the container's run is told with it: the caller's session, and the limit of their tier. */
+export function created(
+  row: ContainerRow,
+  { session, tier }: { session: { sessionExpiresAt: Date | null }; tier: Pick<Tier, 'sessionSeconds'> },
+): ContainerCreatedView {
+  const { id, db_id, name, image, role, labels, status, resources } = containerFacts(row);
+  return {
+    ...{ id, db_id, user_id: row.userId, name, image, role, status, created_at: row.createdAt.toISOString() },
+    ...{ async: true, message: 'container is being created', resources, labels },
+    ...(session.sessionExpiresAt && { expires_at: session.sessionExpiresAt.toISOString() }),
+    ...(tier.sessionSeconds !== null && { session_limit_seconds: tier.sessionSeconds }),
+  };
+}
+
+export function started({ row, ...recreation }: Started): ContainerStartedView {
+  const { id, name, status } = containerFacts(row);
+  const message = recreation.recreated ? 'container recreated and started' : 'container started';
+  return { message, id, name, status, ...recreation };
+}
+
+export function stopped(row: ContainerRow): ContainerStoppedView {
+  const { id, name, status } = containerFacts(row);
+  return { message: 'container stopped', id, name, status };
+}
+
+export function deleted(row: ContainerRow): ContainerDeletedView {
+  const { id, db_id, name } = containerFacts(row);
+  return { message: 'container deleted', id, db_id, name, purge_at: row.purgeAt?.toISOString() ?? null };
+}
+
+export function restored(row: ContainerRow): ContainerRestoredView {
+  const { id, db_id, name, status } = containerFacts(row);
+  return { message: 'container restored', id, db_id, name, status };
+}
+
+export function updated({ row, restarted }: { row: ContainerRow; restarted: boolean }): ContainerUpdatedView {
+  return { message: 'settings updated', restarted, container: containerFacts(row) };
+}

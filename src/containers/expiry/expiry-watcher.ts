@@ -1,0 +1,111 @@
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import { Semaphore } from 'async-mutex';
+import type { Logger } from 'pino';
+import { type Config, CONFIG } from '../../config';
+import { ContainerEngine } from '../../docker';
+import { LOGGER } from '../../logging';
+import { Poll } from '../../scheduling';
+import { containerFacts, type ContainerRow, type Ending } from '../container.entity';
+import { ContainerRepository } from '../container.repository';
+import { isPassing } from '../operations/operation-runner';
+import { ContainerOperations } from '../operations/operations';
+import { ExpiryQueries } from './expiry-queries';
+import { type ExpiryAction, planExpiry, RunPolicies, type RunPolicy } from './run-policy';
+
+/** How many containers are stopped at once: Docker has other work too. */
+const CONCURRENCY = 8;
+
+/**
+ * Ends sessions, runs and idleness: warns, stops, and sees that rows have the end that their user's tier gives them. Every
+ * process does so; each of its writes is conditional, so that what several see at once is done and told once.
+ */
+@Injectable()
+export class ExpiryWatcher implements OnModuleDestroy {
+  private readonly semaphore = new Semaphore(CONCURRENCY);
+  /** Those that this process is about to stop. */
+  private readonly ending = new Set<string>();
+  private readonly poll: Poll;
+  private closed = false;
+
+  constructor(
+    private readonly due: ExpiryQueries,
+    private readonly limits: RunPolicies,
+    private readonly repository: ContainerRepository,
+    private readonly lifecycle: ContainerOperations,
+    private readonly engine: ContainerEngine,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'EXPIRY_WARNING' | 'LIMIT_CHECK_SECONDS'>,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    this.poll = new Poll({
+      everyMs: config.LIMIT_CHECK_SECONDS * 1000,
+      work: () => this.check(),
+      onFault: (error) => this.logger.warn({ err: error }, 'limits could not be looked at; it is tried again'),
+    });
+  }
+
+  /** Looks now and from now on. To be called once Docker is prepared. */
+  async start(): Promise<void> {
+    await this.check().catch((error: unknown) => this.logger.warn({ err: error }, 'limits could not be looked at yet'));
+    this.poll.start();
+  }
+
+  onModuleDestroy(): void {
+    this.closed = true;
+    this.poll.stop();
+  }
+
+  /**
+   * One look at all that is due. Stops are begun and not waited for: a container may take its time to end, and others must
+   * be warned meanwhile.
+   *
+   * @throws what the database throws, and EngineError when there is something to stop and Docker does not answer
+   */
+  async check(): Promise<void> {
+    const stops: { readonly row: ContainerRow; readonly ending: Ending }[] = [];
+    for (const id of await this.due.find()) {
+      if (this.closed) return;
+      if (this.ending.has(id)) continue;
+      const row = await this.repository.findById(id);
+      if (!row) continue;
+      const terms = await this.limits.policyOf(row.userId);
+      const action = planExpiry(row, terms, { warningMs: this.config.EXPIRY_WARNING });
+      if (action?.do === 'stop') stops.push({ row, ending: action.ending });
+      else if (action) await this.write(row, action, terms);
+    }
+    if (stops.length === 0) return;
+    await this.engine.ping();
+    for (const { row, ending } of stops) void this.stop(row, ending);
+  }
+
+  private async write(
+    row: ContainerRow,
+    action: Exclude<ExpiryAction, { do: 'stop' }>,
+    terms: RunPolicy,
+  ): Promise<void> {
+    if (action.do === 'correct') {
+      await this.repository.follow({ row, patch: action.run, events: [] });
+      return;
+    }
+    const { secondsLeft: seconds_left, expiresAt } = action;
+    const data = { ...containerFacts(row), expires_at: expiresAt.toISOString(), seconds_left };
+    const patch = { expiryWarnedAt: terms.now };
+    await this.repository.follow({ row, patch, events: [{ type: 'container_expiring', data }] });
+  }
+
+  /** Never throws: what cannot be stopped now is still due at the next look. */
+  private async stop(row: ContainerRow, ending: Ending): Promise<void> {
+    this.ending.add(row.id);
+    try {
+      await this.semaphore.runExclusive(async () => {
+        if (this.closed) return;
+        await this.lifecycle.expire(row, ending);
+        this.logger.info({ container_id: row.id, user_id: row.userId, operation: ending }, 'ended a run');
+      });
+    } catch (error) {
+      if (isPassing(error)) return;
+      this.logger.warn({ err: error, container_id: row.id, operation: ending }, 'a run could not be ended yet');
+    } finally {
+      this.ending.delete(row.id);
+    }
+  }
+}

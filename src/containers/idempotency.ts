@@ -1,0 +1,196 @@
+import {
+  applyDecorators,
+  createParamDecorator,
+  ExecutionContext,
+  Inject,
+  Injectable,
+  OnApplicationBootstrap,
+  OnModuleDestroy,
+} from '@nestjs/common';
+import { ApiHeader } from '@nestjs/swagger';
+import type { FastifyRequest } from 'fastify';
+import { createHash } from 'node:crypto';
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { Database } from '../database';
+import { TIMESTAMP } from '../database/column-types';
+import { DomainError, invalidParameters } from '../errors';
+import { LOGGER, type Logger } from '../logging';
+import { Clock, Poll } from '../scheduling';
+import type { ContainerCreatedView } from './dto/responses';
+
+/** A creation that was answered under a key of the client's, written in the transaction that inserted the container. */
+@Entity('idempotency_keys')
+export class IdempotencyKeyEntity {
+  @PrimaryColumn({ name: 'user_id', type: 'varchar', length: 36 })
+  userId: string;
+
+  @PrimaryColumn({ type: 'varchar', length: 255 })
+  key: string;
+
+  /** SHA-256 of the request, 64 hex. The request itself holds the user's secrets. */
+  @Column({ name: 'request_hash', type: 'varchar', length: 64 })
+  requestHash: string;
+
+  @Column({ type: 'simple-json' })
+  answer: ContainerCreatedView;
+
+  @Column({ name: 'container_id', type: 'varchar', length: 36 })
+  containerId: string;
+
+  @Index('idempotency_keys_created_at')
+  @Column({ name: 'created_at', type: TIMESTAMP })
+  createdAt: Date;
+}
+
+/** For how long a key stands for its request, in milliseconds. */
+const KEPT_MS = 24 * 3_600_000;
+
+/** How many rows one deletion takes at most: it holds SQLite's only connection for some milliseconds. */
+const PRUNE_BATCH = 1_000;
+
+/** A creation that is to happen once, however often it is asked for under its key. */
+export interface OnceOnly {
+  readonly key: string;
+  readonly requestHash: string;
+  /** What the first request is answered, and every other one after it. */
+  readonly answer: ContainerCreatedView;
+}
+
+/** The keys that were used in the last 24 hours, each with its request and answer. */
+@Injectable()
+export class IdempotencyKeys {
+  constructor(
+    private readonly database: Database,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * To be asked under the lock of the user's row, as {@link keep} is: so of several requests at once one finds nothing,
+   * and the others its answer.
+   *
+   * @returns what was answered under this key; null if it is free
+   * @throws DomainError `idempotency_key_reused` if it stands for another request
+   */
+  async answerOf(userId: string, { key, requestHash }: OnceOnly): Promise<ContainerCreatedView | null> {
+    const { manager } = this.database;
+    const used = await manager.findOneBy(IdempotencyKeyEntity, { userId, key });
+    if (!used) return null;
+    if (used.createdAt <= this.oldest()) {
+      await manager.delete(IdempotencyKeyEntity, { userId, key });
+      return null;
+    }
+    if (used.requestHash !== requestHash) throw new DomainError('idempotency_key_reused');
+    return used.answer;
+  }
+
+  /** Ties the key to its request and answer, as part of the current transaction. */
+  async keep(container: { id: string; userId: string }, { key, requestHash, answer }: OnceOnly): Promise<void> {
+    const { id: containerId, userId } = container;
+    const createdAt = this.clock.now();
+    await this.database.manager.insert(IdempotencyKeyEntity, {
+      ...{ userId, key, requestHash, answer, containerId, createdAt },
+    });
+  }
+
+  /** Forgets the keys whose time is over, in batches. @returns how many */
+  async prune(): Promise<number> {
+    // Several processes may prune at once: neither waits for rows that the other is deleting already.
+    const lock = this.database.isSqlite ? '' : 'FOR UPDATE SKIP LOCKED';
+    const batch = `SELECT user_id, "key" FROM idempotency_keys WHERE created_at <= :oldest ORDER BY created_at LIMIT :batch ${lock}`;
+    const oldest = this.database.timestamp(this.oldest());
+    for (let pruned = 0; ;) {
+      const { affected } = await this.database.manager
+        .createQueryBuilder()
+        .delete()
+        .from(IdempotencyKeyEntity)
+        .where(`(user_id, "key") IN (${batch})`, { oldest, batch: PRUNE_BATCH })
+        .execute();
+      pruned += affected ?? 0;
+      if ((affected ?? 0) < PRUNE_BATCH) return pruned;
+    }
+  }
+
+  private oldest(): Date {
+    return new Date(this.clock.now().getTime() - KEPT_MS);
+  }
+}
+
+const NAME = 'Idempotency-Key';
+const RULE = 'must be 1 to 255 visible ASCII characters';
+const VALID = /^[!-~]{1,255}$/;
+
+/** The request's `Idempotency-Key`; undefined if it has none. @throws DomainError `invalid_parameters` that names the header */
+export const IdempotencyKey = createParamDecorator((_data: unknown, context: ExecutionContext): string | undefined => {
+  const given = context.switchToHttp().getRequest<FastifyRequest>().headers[NAME.toLowerCase()];
+  if (given === undefined) return undefined;
+  if (typeof given !== 'string' || !VALID.test(given)) throw invalidParameters([{ field: NAME, message: RULE }]);
+  return given;
+});
+
+/** Documents the header. */
+export function ApiIdempotencyKey(): MethodDecorator {
+  return applyDecorators(
+    ApiHeader({
+      name: NAME,
+      required: false,
+      description:
+        'A key of your own for this request, such as a UUID. For 24 hours the same key with the same body gives the first ' +
+        `answer again and creates nothing; with another body it is refused. It ${RULE}.`,
+      schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[!-~]+$' },
+      example: '8c1f4f0e-5f0b-4a55-9a53-6d1c2b7e0d11',
+    }),
+  );
+}
+
+/** The header of an answer that was given before. */
+export const REPLAYED = {
+  name: 'Idempotency-Replayed',
+  documentation: {
+    'Idempotency-Replayed': {
+      description: 'true: this is the answer to an earlier request with the same Idempotency-Key.',
+      schema: { type: 'string' as const, enum: ['true'] },
+    },
+  },
+};
+
+const INTERVAL_MS = 600_000;
+
+/** Forgets keys whose time is over, in every process: the batches of several do not get in each other's way. */
+@Injectable()
+export class IdempotencyRetention implements OnApplicationBootstrap, OnModuleDestroy {
+  private readonly poll: Poll;
+
+  constructor(keys: IdempotencyKeys, @Inject(LOGGER) logger: Logger) {
+    this.poll = new Poll({
+      everyMs: INTERVAL_MS,
+      work: async () => {
+        const pruned = await keys.prune();
+        if (pruned > 0) logger.debug({ count: pruned }, 'old idempotency keys pruned');
+      },
+      onFault: (error) => logger.error({ err: error }, 'pruning old idempotency keys failed'),
+    });
+  }
+
+  onApplicationBootstrap(): void {
+    this.poll.start();
+  }
+
+  onModuleDestroy(): void {
+    this.poll.stop();
+  }
+}
+
+/** SHA-256 as 64 hex of a JSON value; the same whatever the order of its fields. Fields that are undefined are absent. */
+export function requestHash(request: object): string {
+  return createHash('sha256').update(canonicalJson(request)).digest('hex');
+}
+
+function canonicalJson(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  const members = Object.entries(value)
+    .filter(([, member]) => member !== undefined)
+    .sort(([one], [other]) => (one < other ? -1 : 1))
+    .map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`);
+  return `{${members.join(',')}}`;
+}

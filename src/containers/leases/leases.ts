@@ -1,0 +1,317 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
+import { type Config, CONFIG } from '../../config';
+import { DomainError } from '../../errors';
+import type { EventDraft } from '../../events';
+import { LocalQueue } from '../../scheduling';
+import { Signals } from '../../signals';
+import type { ContainerRow, Operation } from '../container.entity';
+import { ContainerPatch, ContainerRepository, LeaseLostError } from '../container.repository';
+import { isTermOver, type LeaseTerm, LeaseTerms, type Stamp } from './lease-term';
+
+/** The creation's holder was asked to give up. */
+export class CancelledError extends Error {
+  override readonly name = 'CancelledError';
+}
+
+interface LeaseOptions {
+  readonly row: ContainerRow;
+  /** What the lease was written with. */
+  readonly stamp: Stamp;
+  readonly interrupted: Operation | null;
+  readonly repository: ContainerRepository;
+  readonly signals: Signals;
+  readonly terms: LeaseTerms;
+  readonly onEnd: () => void;
+  /** The lease ended, and something is left to do. */
+  readonly onAbandoned: (containerId: string) => void;
+}
+
+/** The right to operate on one container, renewed until it ends in `settle` or `abandon`. */
+export class Lease {
+  private current: ContainerRow;
+  private readonly lost = new AbortController();
+  private readonly cancelled = new AbortController();
+  private readonly renewal: NodeJS.Timeout;
+  private readonly stopListening: () => void;
+  private readonly term: LeaseTerm;
+  private abandonedOperation: Operation | null;
+  private ended = false;
+
+  constructor(private readonly options: LeaseOptions) {
+    this.current = options.row;
+    this.abandonedOperation = options.interrupted;
+    const { id, operationId } = options.row;
+    this.term = options.terms.begin(options.stamp, async ({ expiresAt }) => {
+      return operationId !== null && (await options.repository.renewLease({ id, operationId, expiresAt }));
+    });
+    this.renewal = setInterval(() => void this.renew(), options.terms.termMs / 3).unref();
+    this.stopListening = options.signals.on('operation_cancelled', ({ containerId }) => {
+      if (containerId === this.current.id) this.cancel();
+    });
+  }
+
+  /** The row as of the last write of this lease. */
+  get row(): ContainerRow {
+    return this.current;
+  }
+
+  /** The operation of a holder that died or gave up, whose traces must be dealt with first; null mostly. */
+  get interrupted(): Operation | null {
+    return this.abandonedOperation;
+  }
+
+  /** What the dead holder left is dealt with. */
+  markRecovered(): void {
+    this.abandonedOperation = null;
+  }
+
+  /** Aborted when the operation should go no further; its reason says why. */
+  readonly signal = AbortSignal.any([this.lost.signal, this.cancelled.signal]);
+
+  /** @throws LeaseLostError: to be asked before each step, forward or back */
+  async assertHeld(): Promise<void> {
+    this.lost.signal.throwIfAborted();
+    if (!this.term.isSure && !(await this.term.confirm())) this.lose();
+    this.lost.signal.throwIfAborted();
+  }
+
+  /** @throws LeaseLostError, CancelledError: to be asked before each step forward */
+  async assertNotCancelled(): Promise<void> {
+    await this.assertHeld();
+    this.cancelled.signal.throwIfAborted();
+  }
+
+  /**
+   * Asks the database whether the lease is still ours, and reads the row again. A write that failed may have been committed all
+   * the same: a connection can break between the commit and its answer, and then the lease is over and the row another.
+   *
+   * @throws LeaseLostError; what the database throws if it did not answer until the term was over
+   */
+  async confirm(): Promise<void> {
+    this.lost.signal.throwIfAborted();
+    if (!(await this.term.rewrite())) this.lose();
+    this.lost.signal.throwIfAborted();
+    this.current = (await this.options.repository.findById(this.current.id)) ?? this.current;
+  }
+
+  /** Writes the outcome with its events and ends the lease. @throws LeaseLostError, DomainError `name_taken` */
+  async commit(patch: ContainerPatch, events: readonly EventDraft[] = []): Promise<ContainerRow> {
+    this.current = await this.options.repository.commit({ row: this.current, patch, events });
+    this.end();
+    return this.current;
+  }
+
+  /** Writes what was found out on the way. @throws LeaseLostError */
+  async record(patch: ContainerPatch, events: readonly EventDraft[]): Promise<ContainerRow> {
+    this.current = await this.options.repository.record({ row: this.current, patch, events });
+    return this.current;
+  }
+
+  /**
+   * Ends the lease unsettled: whoever claims next first does what `as` says.
+   *
+   * @param seen what the row follows all the same
+   * @throws LeaseLostError; what the database throws: then the lease runs out by itself
+   */
+  async abandon(
+    as: Operation,
+    seen: { readonly patch: ContainerPatch; readonly events: readonly EventDraft[] } = { patch: {}, events: [] },
+  ): Promise<void> {
+    try {
+      this.current = await this.options.repository.abandonLease({ row: this.current, ...seen }, as);
+      this.options.onAbandoned(this.current.id);
+    } finally {
+      this.end();
+    }
+  }
+
+  /** A lost lease ends without a write. */
+  end(): void {
+    if (this.ended) return;
+    this.ended = true;
+    clearInterval(this.renewal);
+    this.stopListening();
+    this.options.onEnd();
+    this.options.signals.publish('container_released', { containerId: this.current.id });
+  }
+
+  private cancel(): void {
+    if (this.current.operation === 'create') this.cancelled.abort(new CancelledError('the creation was cancelled'));
+  }
+
+  private async renew(): Promise<void> {
+    try {
+      if (this.ended) return;
+      if (!(await this.term.renew())) this.lose();
+      else if (await this.options.repository.isCancelled(this.current.id)) this.cancel();
+    } catch {
+      // The database does not answer: try again at the next turn; assertHeld() does not pass before.
+    }
+  }
+
+  private lose(): void {
+    this.lost.abort(new LeaseLostError('the lease has ended, or another process took the container over'));
+  }
+}
+
+/** How often a waiter looks whether another process has let go; within this process it is told at once. */
+const POLL_MS = 100;
+
+/** What a row says of the operation that holds it. */
+export type OperationColumns = Pick<
+  ContainerRow,
+  'operation' | 'operationId' | 'operationHolder' | 'operationExpiresAt' | 'operationCancelled'
+>;
+
+/**
+ * Hands out the right to operate on a container: one holder at a time, across processes. The holder renews it; when it does
+ * not any more, `LeaseWatch` ends the lease, and anyone may take over.
+ */
+@Injectable()
+export class ContainerLeases {
+  private readonly queue = new LocalQueue();
+  private readonly abandonListeners: ((containerId: string) => void)[] = [];
+
+  constructor(
+    private readonly repository: ContainerRepository,
+    private readonly signals: Signals,
+    private readonly terms: LeaseTerms,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'OPERATION_WAIT_SECONDS'>,
+  ) {}
+
+  /**
+   * Waits for the running operation, at most `waitMs`, then holds the container. The lease's row is as of the lease.
+   *
+   * @param row as it was just read; saves reading it again when nobody is in the way
+   * @throws DomainError `operation_in_progress`, `container_not_found`
+   */
+  async acquire(
+    row: ContainerRow,
+    operation: Operation,
+    waitMs = this.config.OPERATION_WAIT_SECONDS * 1000,
+  ): Promise<Lease> {
+    const deadline = performance.now() + waitMs;
+    const turn = await this.queue.enter(row.id, waitMs);
+    if (!turn) throw inProgress(await this.reread(row.id));
+    try {
+      return await this.acquireBefore(deadline, turn.waited ? await this.reread(row.id) : row, operation, turn.leave);
+    } catch (error) {
+      turn.leave();
+      throw error;
+    }
+  }
+
+  /** A container that was inserted with its lease, by `newLease`: nobody can be in its way. */
+  async adopt(row: ContainerRow, stamp: Stamp): Promise<Lease> {
+    const turn = await this.queue.enter(row.id, 0);
+    if (!turn) throw inProgress(row);
+    return this.hold(row, { stamp, interrupted: null, leave: turn.leave });
+  }
+
+  /**
+   * Waits for a deletion that is under way, at most `OPERATION_WAIT_SECONDS`; holds nothing.
+   *
+   * @returns the row if it is live after all, null if it is deleted
+   * @throws DomainError `operation_in_progress`
+   */
+  async afterDeletion(row: ContainerRow): Promise<ContainerRow | null> {
+    const deadline = performance.now() + this.config.OPERATION_WAIT_SECONDS * 1000;
+    for (let current: ContainerRow | null = row; ; current = await this.repository.findById(row.id)) {
+      if (current?.operation !== 'delete') return current;
+      const left = deadline - performance.now();
+      if (left <= 0) throw inProgress(current);
+      await this.releasedOrTimeout(row.id, Math.min(POLL_MS, left));
+    }
+  }
+
+  /** A lease on a row that is about to be inserted. */
+  newLease(operation: Operation): { columns: OperationColumns & { operationId: string }; stamp: Stamp } {
+    const stamp = this.terms.stamp();
+    const operationId = randomUUID();
+    const columns = {
+      operation,
+      operationId,
+      operationHolder: stamp.holder,
+      operationExpiresAt: stamp.expiresAt,
+      operationCancelled: false,
+    };
+    return { columns, stamp };
+  }
+
+  /** Asks a running creation to give up; its holder does so at its next step. */
+  async cancelCreation(row: ContainerRow): Promise<void> {
+    if (row.operation !== 'create') return;
+    if (await this.repository.requestCancel(row.id)) {
+      this.signals.publish('operation_cancelled', { containerId: row.id });
+    }
+  }
+
+  /** Calls `listener` whenever a lease of this process ends with something left to do. It must not throw. */
+  onAbandoned(listener: (containerId: string) => void): void {
+    this.abandonListeners.push(listener);
+  }
+
+  private async acquireBefore(
+    deadline: number,
+    first: ContainerRow,
+    operation: Operation,
+    leave: () => void,
+  ): Promise<Lease> {
+    for (let row = first; ; row = await this.reread(row.id)) {
+      const left = deadline - performance.now();
+      if (row.operation === null || isTermOver(row.operationExpiresAt)) {
+        const { columns, stamp } = this.newLease(operation);
+        const { operationId } = columns;
+        if (await this.repository.acquireLease(row, { operation, operationId, ...stamp })) {
+          const held = { ...row, ...columns, revision: row.revision + 1 };
+          return this.hold(held, { stamp, interrupted: row.operation, leave });
+        }
+      } else if (left <= 0) {
+        throw inProgress(row);
+      } else {
+        await this.releasedOrTimeout(row.id, Math.min(POLL_MS, left));
+      }
+    }
+  }
+
+  private hold(
+    row: ContainerRow,
+    { stamp, interrupted, leave }: { stamp: Stamp; interrupted: Operation | null; leave: () => void },
+  ): Lease {
+    return new Lease({
+      row,
+      stamp,
+      interrupted,
+      repository: this.repository,
+      signals: this.signals,
+      terms: this.terms,
+      onEnd: leave,
+      onAbandoned: (containerId) => this.abandonListeners.forEach((listener) => listener(containerId)),
+    });
+  }
+
+  private async reread(id: string): Promise<ContainerRow> {
+    const row = await this.repository.findById(id);
+    if (!row) throw new DomainError('container_not_found');
+    return row;
+  }
+
+  private async releasedOrTimeout(containerId: string, ms: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        stopListening();
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      const stopListening = this.signals.on('container_released', (released) => {
+        if (released.containerId === containerId) done();
+      });
+    });
+  }
+}
+
+function inProgress(row: ContainerRow): DomainError {
+  return new DomainError('operation_in_progress', { fields: { operation: row.operation ?? 'unknown' }, retryAfter: 1 });
+}

@@ -1,0 +1,241 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Config, CONFIG } from '../../config';
+import {
+  ContainerEngine,
+  ContainerSpec,
+  CopyProgress,
+  EngineError,
+  EngineState,
+  ObservedContainer,
+  PullProgress,
+} from '../../docker';
+import type { ContainerRow } from '../container.entity';
+import { Instance } from '../instance';
+import { KnownEngine } from '../reconcile/known-engine';
+import type { Confirmation, Resources, Step, Target } from './plan';
+import { ProvenImages } from './proven-images';
+
+/** What the steps found out, for the settlement. */
+export interface Facts {
+  /** The Docker id of the container that was made. */
+  replacementId?: string;
+  generation?: number;
+  /** Whether the data volume was there before. */
+  volumeExisted?: boolean;
+  /** The volume that the data was moved to. */
+  volumeName?: string;
+  /** Whether the container ran already when it was asked to start. */
+  wasRunning?: boolean;
+  /** The container that was made, as it was last seen running. */
+  observed?: ObservedContainer;
+  /** What was found when the container was asked to stop. */
+  stopFound?: 'running' | 'stopped' | 'missing';
+}
+
+export interface Execution {
+  readonly row: ContainerRow;
+  /** What the container gets; the row's own unless an update wants others. */
+  readonly resources: Resources;
+  /** Called before each step; throws when the operation may go no further. */
+  readonly assertWanted: () => Promise<void>;
+  readonly signal?: AbortSignal;
+  readonly onStep?: (step: Step) => void;
+  readonly onPull?: (progress: PullProgress) => void;
+  readonly onCopy?: (progress: CopyProgress) => void;
+}
+
+/** One engine call. */
+type SingleStep = Exclude<Step, { readonly do: 'in_parallel' }>;
+
+/** How long a container of an image that is not proven is watched, and how often it is looked at meanwhile. */
+const WATCH_MS = 300;
+const CONFIRM_EVERY_MS = 100;
+
+/** States in which a container may write. */
+const AT_WORK: readonly EngineState[] = ['running', 'paused', 'restarting'];
+
+const NOT_AT_REST = 'the container was started while its data was copied';
+
+/** A replacement that was started does not run. */
+const NOT_UP = 'the container did not stay up';
+
+/** Does the steps of a plan, one engine call each, in the plan's order, and decides nothing. */
+@Injectable()
+export class StepExecutor {
+  constructor(
+    private readonly engine: ContainerEngine,
+    private readonly instance: Instance,
+    private readonly proven: ProvenImages,
+    private readonly known: KnownEngine,
+    @Inject(CONFIG) private readonly config: Config,
+  ) {}
+
+  /** @returns what the steps found out. @throws EngineError of the first step that fails, and whatever `assertWanted` throws */
+  async execute(steps: readonly Step[], execution: Execution, facts: Facts = {}): Promise<Facts> {
+    for (const step of steps) {
+      await execution.assertWanted();
+      if (step.do === 'in_parallel') {
+        await this.inParallel(step.branches, execution, facts);
+      } else {
+        execution.onStep?.(step);
+        await this.perform(step, execution, facts);
+      }
+    }
+    await execution.assertWanted();
+    return facts;
+  }
+
+  /**
+   * Where one branch fails, the others go no further; they are waited for, so that nothing still goes on in Docker when a
+   * rollback begins.
+   */
+  private async inParallel(branches: readonly (readonly Step[])[], execution: Execution, facts: Facts): Promise<void> {
+    const failed = new AbortController();
+    const branch: Execution = {
+      ...execution,
+      assertWanted: async () => {
+        await execution.assertWanted();
+        failed.signal.throwIfAborted();
+      },
+      signal: execution.signal ? AbortSignal.any([execution.signal, failed.signal]) : failed.signal,
+    };
+    const run = (steps: readonly Step[]): Promise<unknown> =>
+      this.execute(steps, branch, facts).catch((error: unknown) => failed.abort(error));
+    await Promise.all(branches.map(run));
+    // With the error of the branch that failed first.
+    failed.signal.throwIfAborted();
+  }
+
+  private async perform(step: SingleStep, execution: Execution, facts: Facts): Promise<void> {
+    const { row } = execution;
+    switch (step.do) {
+      case 'ensure_image':
+        await this.engine.ensureImage(row.image, {
+          ...(execution.onPull && { onProgress: execution.onPull }),
+          ...(execution.signal && { signal: execution.signal }),
+        });
+        return;
+      case 'ensure_volume': {
+        await this.assertKnown(row);
+        const owner = this.instance.owner(row);
+        const volume = { name: step.volume, diskMb: execution.resources.diskMb, owner };
+        facts.volumeExisted = (await this.engine.ensureVolume(volume)).existed;
+        return;
+      }
+      case 'create_container':
+        // Docker makes a volume that is missing.
+        if (facts.volumeExisted === undefined) await this.assertKnown(row);
+        facts.replacementId = await this.engine.createContainer(this.spec(step, execution));
+        facts.generation = step.generation;
+        return;
+      case 'start_container':
+        facts.wasRunning = (await this.start(step.target, row, facts)) === 'already_running';
+        return;
+      case 'unpause_container':
+        await this.engine.unpauseContainer(target(step.target, row, facts));
+        facts.wasRunning = true;
+        return;
+      case 'stop_container':
+        facts.stopFound = await this.stop(target(step.target, row, facts));
+        return;
+      case 'confirm_running':
+        facts.observed = await this.confirmRunning(target(step.target, row, facts), step.by, row);
+        return;
+      case 'copy_volume':
+        await this.copy(step, execution);
+        facts.volumeName = step.to;
+        return;
+      case 'confirm_stopped':
+        await this.confirmStopped(target(step.target, row, facts));
+        return;
+      case 'remove_container':
+        await this.engine.removeContainer(target(step.target, row, facts));
+        return;
+      case 'rename_container':
+        await this.engine.renameContainer(target(step.target, row, facts), step.name);
+        return;
+      case 'remove_volume':
+        await this.engine.removeVolume(step.volume);
+        return;
+    }
+  }
+
+  /** A volume that was there and is missing was lost only if this is the Docker that it was in. */
+  private async assertKnown(row: ContainerRow): Promise<void> {
+    if (row.dockerId === null) this.known.assertUnchanged();
+    else await this.known.assertSame();
+  }
+
+  private async copy({ from, to }: { from: string; to: string }, { row, onCopy, signal }: Execution): Promise<void> {
+    await this.engine.copyVolume({
+      ...{ from, to, image: this.config.VOLUME_COPY_IMAGE, owner: this.instance.owner(row) },
+      ...(onCopy && { onProgress: onCopy }),
+      ...(signal && { signal }),
+    });
+  }
+
+  private spec(
+    step: { name: string; generation: number; volume: string },
+    { row, resources }: Execution,
+  ): ContainerSpec {
+    return {
+      name: step.name,
+      generation: step.generation,
+      image: row.image,
+      env: row.env,
+      memoryMb: resources.memoryMb,
+      cpuShares: resources.cpuShares,
+      diskMb: resources.diskMb,
+      volumeName: step.volume,
+      owner: this.instance.owner(row),
+    };
+  }
+
+  private start(which: Target, row: ContainerRow, facts: Facts): Promise<'started' | 'already_running'> {
+    // A copy of the data may take minutes, in which somebody can disconnect the replacement from its network.
+    const isNew = which === 'replacement' && facts.volumeName === undefined;
+    return this.engine.startContainer(target(which, row, facts), { isNew });
+  }
+
+  private async stop(dockerId: string): Promise<'running' | 'stopped' | 'missing'> {
+    try {
+      const found = await this.engine.stopContainer(dockerId, this.config.STOP_GRACE_SECONDS);
+      return found === 'stopped' ? 'running' : 'stopped';
+    } catch (error) {
+      if (error instanceof EngineError && error.code === 'container_not_found') return 'missing';
+      throw error;
+    }
+  }
+
+  private async confirmStopped(dockerId: string): Promise<void> {
+    const observed = await this.engine.inspectContainer(dockerId);
+    if (observed && AT_WORK.includes(observed.state)) throw new EngineError('copy_failed', NOT_AT_REST);
+  }
+
+  private async confirmRunning(dockerId: string, by: Confirmation, { env }: ContainerRow): Promise<ObservedContainer> {
+    const end = performance.now() + WATCH_MS;
+    let run: string | null = null;
+    for (;;) {
+      const observed = await this.engine.inspectContainer(dockerId);
+      run ??= observed?.startedAt ?? null;
+      // Another start time: Docker's restart policy was quicker than this look.
+      if (observed?.state !== 'running' || observed.startedAt !== run) {
+        if (observed) this.proven.forget(observed);
+        throw new EngineError('start_refused', NOT_UP);
+      }
+      if (by === 'one_look' || this.proven.covers(observed, env)) return observed;
+      if (performance.now() >= end) {
+        this.proven.add(observed, env);
+        return observed;
+      }
+      await delay(Math.min(CONFIRM_EVERY_MS, end - performance.now()));
+    }
+  }
+}
+
+function target(which: Target, row: ContainerRow, facts: Facts): string {
+  const dockerId = which === 'current' ? row.dockerId : facts.replacementId;
+  if (dockerId == null) throw new Error(`a plan names the ${which} container before there is one`);
+  return dockerId;
+}

@@ -1,0 +1,143 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { EventDraft } from '../../events';
+import { containerFacts, type ContainerRow, type Ending, type StopReason } from '../container.entity';
+import type { ContainerPatch } from '../container.repository';
+import { newRun, NO_RUN, resumedRun, type RunPolicy } from '../expiry/run-policy';
+import type { Facts } from './executor';
+import type { Resources } from './plan';
+
+/** What a successful operation writes. */
+export interface Outcome {
+  readonly patch: ContainerPatch;
+  readonly events: readonly EventDraft[];
+}
+
+/** What an update wants; the name may be the old one. */
+export type Wanted = Resources & { readonly name: string };
+
+const NOTHING: Outcome = { patch: {}, events: [] };
+
+/** The new Docker container in the row. Its address and start time come with the first look, if nobody looked yet. */
+function recreated(facts: Facts, runtime: string): ContainerPatch {
+  if (facts.replacementId === undefined || facts.generation === undefined) return {};
+  const { replacementId: dockerId, generation } = facts;
+  const { ipAddress = null, startedAt: runStartedAt = null } = facts.observed ?? {};
+  return { dockerId, generation, runtime, ipAddress, runStartedAt };
+}
+
+/** Of a creation or a start: running now, and told so unless it ran all along. */
+export function startedOutcome(
+  row: ContainerRow,
+  facts: Facts,
+  { runtime, terms }: { runtime: string; terms: RunPolicy },
+): Outcome {
+  const anew = recreated(facts, runtime);
+  const used: ContainerPatch = { lastUsedAt: terms.now };
+  if (row.status === 'running' && anew.dockerId === undefined && facts.wasRunning === true) {
+    return { patch: used, events: [] };
+  }
+  const run = anew.dockerId === undefined ? newRun(terms) : resumedRun(row, terms);
+  const patch: ContainerPatch = { status: 'running', statusReason: null, runStartedAt: null, ...used, ...run, ...anew };
+  const data = { ...containerFacts({ ...row, ...patch }), ...recreation(row, facts) };
+  return { patch, events: [{ type: 'container_started', data }] };
+}
+
+/** Present only where a container that had been there was made anew. */
+export function recreation(
+  row: ContainerRow,
+  facts: Facts,
+): { recreated?: true; old_id?: string; volume_kept?: boolean } {
+  if (facts.replacementId === undefined || row.dockerId === null) return {};
+  return { recreated: true, old_id: row.dockerId, volume_kept: facts.volumeExisted === true };
+}
+
+/**
+ * Of a stop: of a container that ran, or of one in `error`, of which nothing is left in Docker.
+ *
+ * @param ending why it was stopped where nobody asked for it
+ */
+export function stoppedOutcome(row: ContainerRow, ending: Ending | null = null): Outcome {
+  if (row.status !== 'running' && row.status !== 'error') return NOTHING;
+  const reason = ending && ENDED[ending];
+  const patch: ContainerPatch = {
+    ...{ status: 'stopped', statusReason: reason, ipAddress: null, runStartedAt: null },
+    ...NO_RUN,
+  };
+  const data = { ...containerFacts({ ...row, ...patch }), ...(reason && { reason }) };
+  return { patch, events: [{ type: 'container_stopped', data }] };
+}
+
+const ENDED: Readonly<Record<Ending, StopReason>> = { expire: 'session_expired', idle: 'idle' };
+
+/** @param purgeAt when the volume may go; null: never */
+export function deletedOutcome(row: ContainerRow, options: { now: Date; purgeAt: Date | null }): Outcome {
+  const purge_at = options.purgeAt?.toISOString() ?? null;
+  const data = { ...containerFacts(row), status: 'deleted', purge_at };
+  return {
+    patch: { deletedAt: options.now, purgeAt: options.purgeAt, ...NO_RUN },
+    events: [{ type: 'container_deleted', data }],
+  };
+}
+
+/** Stopped, whatever it was when it was deleted: there is nothing of it in Docker but its data. */
+export function restoredOutcome(row: ContainerRow): Outcome {
+  const patch: ContainerPatch = {
+    ...{ deletedAt: null, purgeAt: null, status: 'stopped', statusReason: null, ipAddress: null, runStartedAt: null },
+    ...NO_RUN,
+  };
+  return { patch, events: [{ type: 'container_restored', data: containerFacts({ ...row, ...patch }) }] };
+}
+
+export function updatedOutcome(
+  row: ContainerRow,
+  wanted: Wanted,
+  facts: Facts,
+  { runtime, now }: { runtime: string; now: Date },
+): Outcome {
+  const { name, memoryMb, cpuShares, diskMb } = wanted;
+  const patch: ContainerPatch = {
+    ...{ name, memoryMb, cpuShares, diskMb, lastUsedAt: now },
+    ...(facts.volumeName !== undefined && { volumeName: facts.volumeName }),
+    ...recreated(facts, runtime),
+  };
+  const replaced = facts.replacementId !== undefined && row.dockerId !== null ? { old_id: row.dockerId } : {};
+  const data = { ...containerFacts({ ...row, ...patch }), restarted: wasRestarted(row, facts), ...replaced };
+  return { patch, events: [{ type: 'container_updated', data }] };
+}
+
+/** Of new labels: no event where they are the old ones, in whatever order. */
+export function settleRelabelled(row: ContainerRow, labels: Readonly<Record<string, string>>, now: Date): Outcome {
+  const used: ContainerPatch = { lastUsedAt: now };
+  if (isDeepStrictEqual(row.labels, labels)) return { patch: used, events: [] };
+  const patch: ContainerPatch = { ...used, labels };
+  const data = { ...containerFacts({ ...row, ...patch }), restarted: false };
+  return { patch, events: [{ type: 'container_updated', data }] };
+}
+
+/** Whether an update went through a restart: made anew, and running as before. */
+export function wasRestarted(row: ContainerRow, facts: Facts): boolean {
+  return row.status === 'running' && facts.replacementId !== undefined;
+}
+
+/** Of a creation that failed: the row stays, says why, and can be started (tried again) or deleted. */
+export function failedCreationOutcome(row: ContainerRow, reason: string): Outcome {
+  const patch: ContainerPatch = { status: 'error', statusReason: reason };
+  const data = {
+    ...containerFacts({ ...row, ...patch }),
+    reason,
+    message: CREATION_FAULTS[reason] ?? 'the creation failed',
+  };
+  return { patch, events: [{ type: 'container_error', data }] };
+}
+
+const CREATION_FAULTS: Readonly<Record<string, string>> = {
+  image_not_found: 'the image does not exist, or may not be pulled without credentials',
+  image_access_denied: 'the registry refused access to the image; the credentials for it are missing or wrong',
+  image_unavailable: 'the image could not be pulled; its registry does not answer',
+  start_refused: 'the image cannot be run as a sandbox',
+  docker_unavailable: 'Docker cannot be reached',
+  docker_changed: 'Docker is not the one that the containers are in; an operator has to see to it',
+  docker_error: 'Docker refused',
+  cancelled: 'the creation was cancelled',
+  interrupted: 'the creation was cut off',
+};

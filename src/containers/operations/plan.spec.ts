@@ -1,0 +1,267 @@
+import type { ContainerStatus, Verb } from '../container.entity';
+import { movedVolumeName, ObservedState, PlanInput, planOperation, Step } from './plan';
+
+const ID = '11111111-2222-4333-8444-555555555555';
+const OBSERVED_STATES: ObservedState[] = [
+  'unseen',
+  'missing',
+  'created',
+  'running',
+  'paused',
+  'restarting',
+  'exited',
+  'dead',
+  'removing',
+];
+const SMALL = { memoryMb: 256, cpuShares: 250, diskMb: 1024 };
+const LARGE = { memoryMb: 512, cpuShares: 500, diskMb: 1024 };
+
+const line = (list: readonly Step[]): string => list.map(word).join(', ');
+
+/** Every single call, those of parallel branches one branch after the other. */
+function calls(steps: readonly Step[]): readonly Step[] {
+  return steps.flatMap((step) => (step.do === 'in_parallel' ? step.branches.flatMap(calls) : [step]));
+}
+
+/** A plan as a line of text, so that a table shows it whole. */
+function print(input: Omit<PlanInput, 'row'> & { status: ContainerStatus; dockerId?: string | null }): string {
+  const { status, dockerId = 'a'.repeat(64), ...rest } = input;
+  const row = { id: ID, status, dockerId, generation: dockerId === null ? 0 : 3, volumeName: 'V', ...SMALL };
+  const { steps, cleanup } = planOperation({ ...rest, row });
+  return cleanup.length > 0 ? `${line(steps)} | ${line(cleanup)}` : line(steps);
+}
+
+function word(step: Step): string {
+  const what = step.do.replace('_container', '').replace('ensure_', '');
+  // The row's own volume is V; only another one is worth a word.
+  if ('volume' in step) return step.volume === 'V' && step.do !== 'remove_volume' ? what : `${what} ${step.volume}`;
+  if (step.do === 'in_parallel') return `(${step.branches.map(line).join(' & ')})`;
+  if (step.do === 'copy_volume') return `copy ${step.from} ${step.to}`;
+  return 'target' in step ? `${what} ${step.target === 'current' ? 'A' : 'B'}` : what;
+}
+
+const recreate = '(volume & image), create, start B';
+const swapBegins = '(stop A & rename A, rename B)';
+
+describe('the plan of a start', () => {
+  const expected: Record<ObservedState, string> = {
+    unseen: 'start A',
+    missing: recreate,
+    created: 'start A',
+    running: 'start A',
+    paused: 'unpause A',
+    restarting: 'start A',
+    exited: 'start A',
+    dead: `remove A, ${recreate}`,
+    removing: `remove A, ${recreate}`,
+  };
+
+  it.each(OBSERVED_STATES)('must fit a container that is %s', (observed) => {
+    for (const status of ['running', 'stopped'] as const) {
+      expect(print({ verb: 'start', status, observed: observed })).toBe(expected[observed]);
+    }
+  });
+
+  it('must make a container for a row that never had one, whatever was seen', () => {
+    for (const observed of OBSERVED_STATES) {
+      expect(print({ verb: 'start', status: 'error', dockerId: null, observed: observed })).toBe(
+        `${recreate}, confirm_running B`,
+      );
+    }
+  });
+});
+
+describe('the plan of a stop', () => {
+  const gone: ObservedState[] = ['missing', 'dead', 'removing'];
+
+  it.each(OBSERVED_STATES)('must fit a container that is %s', (observed) => {
+    for (const status of ['running', 'stopped'] as const) {
+      expect(print({ verb: 'stop', status, observed: observed })).toBe(gone.includes(observed) ? '' : 'stop A');
+    }
+  });
+
+  it('must do nothing for a row without a container', () => {
+    expect(print({ verb: 'stop', status: 'error', dockerId: null, observed: 'unseen' })).toBe('');
+  });
+});
+
+describe('the plan of a delete', () => {
+  const ofRunning: Record<ObservedState, string> = {
+    unseen: 'stop A, remove A',
+    missing: '',
+    created: 'remove A',
+    running: 'stop A, remove A',
+    paused: 'stop A, remove A',
+    restarting: 'stop A, remove A',
+    exited: 'remove A',
+    dead: 'remove A',
+    removing: 'remove A',
+  };
+
+  it.each(OBSERVED_STATES)('must take down a container that is %s', (observed) => {
+    expect(print({ verb: 'delete', status: 'running', observed: observed })).toBe(ofRunning[observed]);
+    const stopped = observed === 'unseen' ? 'remove A' : ofRunning[observed];
+    expect(print({ verb: 'delete', status: 'stopped', observed: observed })).toBe(stopped);
+  });
+
+  it('must have nothing to do for a row without a container', () => {
+    for (const status of ['creating', 'error'] as const) {
+      expect(print({ verb: 'delete', status, dockerId: null, observed: 'unseen' })).toBe('');
+    }
+  });
+});
+
+describe('the plan of an update', () => {
+  const replace = `image, create, ${swapBegins}, start B, confirm_running B | remove A`;
+  const alive: ObservedState[] = ['unseen', 'created', 'running', 'paused', 'restarting', 'exited'];
+  const ofGone = (observed: ObservedState): string =>
+    observed === 'missing' ? 'image, volume, create' : 'remove A, image, volume, create';
+
+  it.each(OBSERVED_STATES)('must create the new container before it stops one that is %s', (observed) => {
+    const expected = alive.includes(observed) ? replace : ofGone(observed);
+    expect(print({ verb: 'update', status: 'running', observed: observed, wanted: LARGE })).toBe(expected);
+  });
+
+  it.each(OBSERVED_STATES)('must replace a stopped container without starting it (%s)', (observed) => {
+    const expected = alive.includes(observed) ? 'image, create, rename A, rename B | remove A' : ofGone(observed);
+    expect(print({ verb: 'update', status: 'stopped', observed: observed, wanted: LARGE })).toBe(expected);
+  });
+
+  it('must touch nothing when no resource changes', () => {
+    for (const observed of OBSERVED_STATES) {
+      expect(print({ verb: 'update', status: 'running', observed: observed, wanted: { ...SMALL } })).toBe('');
+    }
+  });
+
+  it('must touch nothing for a row without a container', () => {
+    expect(print({ verb: 'update', status: 'error', dockerId: null, observed: 'unseen', wanted: LARGE })).toBe('');
+  });
+
+  it('must make the replacement beside the old one, and exchange their names before the commit', () => {
+    const row = {
+      id: ID,
+      status: 'running' as const,
+      dockerId: 'a'.repeat(64),
+      generation: 3,
+      volumeName: 'V',
+      ...SMALL,
+    };
+    const steps = calls(planOperation({ verb: 'update', row, observed: 'running', wanted: LARGE }).steps);
+    expect(steps).toContainEqual(
+      expect.objectContaining({ do: 'create_container', generation: 4, name: `berth-${ID}-g4` }),
+    );
+    const renamed = steps.flatMap((step) => (step.do === 'rename_container' ? [[step.target, step.name]] : []));
+    expect(renamed).toEqual([
+      ['current', `berth-${ID}-g3`],
+      ['replacement', `berth-${ID}`],
+    ]);
+  });
+});
+
+describe('the plan of an update that moves the data', () => {
+  const moving = { verb: 'update', wanted: { ...SMALL, diskMb: 2048 }, moveTo: 'W' } as const;
+  const gone: ObservedState[] = ['missing', 'dead', 'removing'];
+  const after = 'remove A, remove_volume V';
+  const first = (observed: ObservedState): string =>
+    observed === 'dead' || observed === 'removing' ? 'remove A, ' : '';
+
+  it.each(OBSERVED_STATES)('must copy it after the old one stopped and before the new one starts (%s)', (observed) => {
+    const swap = `${swapBegins}, copy V W, confirm_stopped A, start B, confirm_running B | ${after}`;
+    const expected = gone.includes(observed) ? 'copy V W | remove_volume V' : swap;
+    expect(print({ ...moving, status: 'running', observed: observed })).toBe(
+      `${first(observed)}image, volume W, create W, ${expected}`,
+    );
+  });
+
+  it.each(OBSERVED_STATES)('must do the same to a stopped one without a start (%s)', (observed) => {
+    const swap = `copy V W, confirm_stopped A, rename A, rename B | ${after}`;
+    const expected = gone.includes(observed) ? 'copy V W | remove_volume V' : swap;
+    expect(print({ ...moving, status: 'stopped', observed: observed })).toBe(
+      `${first(observed)}image, volume W, create W, ${expected}`,
+    );
+  });
+
+  it('must exchange the volume alone where there is no container', () => {
+    for (const status of ['error', 'creating'] as const) {
+      expect(print({ ...moving, status, dockerId: null, observed: 'unseen' })).toBe(
+        'volume W, copy V W | remove_volume V',
+      );
+    }
+  });
+
+  it('must name a volume after the container and the attempt', () => {
+    const attempts = ['0a1b2c3d-1111', '4e5f6071-1111'].map((id) => movedVolumeName({ id: ID, generation: 3 }, id));
+    expect(attempts).toEqual([`berth-${ID}-v4-0a1b2c3d`, `berth-${ID}-v4-4e5f6071`]);
+  });
+});
+
+describe('the plan of a creation', () => {
+  it('must make, start and look', () => {
+    expect(print({ verb: 'create', status: 'creating', dockerId: null, observed: 'unseen' })).toBe(
+      `${recreate}, confirm_running B`,
+    );
+  });
+});
+
+describe('every plan', () => {
+  const verbs: Verb[] = ['create', 'start', 'stop', 'delete', 'update'];
+  const statuses: ContainerStatus[] = ['creating', 'running', 'stopped', 'error'];
+  const all = verbs.flatMap((verb) =>
+    statuses.flatMap((status) =>
+      OBSERVED_STATES.flatMap((observed) =>
+        [null, 'a'.repeat(64)].flatMap((dockerId) => {
+          const row = { id: ID, status, dockerId, generation: 3, volumeName: 'V', ...SMALL };
+          return [null, 'W'].map((moveTo) => {
+            const plan = planOperation({ verb, row, observed: observed, wanted: LARGE, moveTo });
+            return { verb, dockerId, moveTo, plan };
+          });
+        }),
+      ),
+    ),
+  );
+
+  it('must say why of each step', () => {
+    for (const { plan } of all)
+      for (const step of [...plan.steps, ...calls(plan.steps), ...plan.cleanup]) expect(step.because).not.toBe('');
+  });
+
+  it('must not name a container that is not there', () => {
+    for (const { plan, dockerId } of all) {
+      let made = false;
+      for (const step of calls(plan.steps)) {
+        if (step.do === 'create_container') made = true;
+        if (!('target' in step)) continue;
+        expect(step.target === 'current' ? dockerId !== null : made).toBe(true);
+      }
+    }
+  });
+
+  it('must remove a volume only after its data was moved, and after the commit', () => {
+    for (const { plan, verb, moveTo } of all) {
+      expect(calls(plan.steps).some((step) => step.do === 'remove_volume')).toBe(false);
+      const removed = plan.cleanup.filter((step) => step.do === 'remove_volume');
+      expect(removed.map(({ volume }) => volume)).toEqual(verb === 'update' && moveTo ? ['V'] : []);
+      expect(calls(plan.steps).some((step) => step.do === 'copy_volume')).toBe(removed.length > 0);
+    }
+  });
+
+  it('must never copy while a container may run on either volume', () => {
+    const orders = all.map(({ plan }) => calls(plan.steps).map(word)).filter((order) => order.includes('copy V W'));
+    const swaps = orders.filter((order) => order.includes('start B'));
+    for (const order of swaps) {
+      expect(order.indexOf('stop A')).toBeLessThan(order.indexOf('copy V W'));
+      expect(order.indexOf('start B')).toBeGreaterThan(order.indexOf('copy V W'));
+    }
+    expect(swaps.length).toBeGreaterThan(0);
+    expect(swaps.length).toBeLessThan(orders.length);
+  });
+
+  it('must never start the new container while the old one may run', () => {
+    for (const { plan, dockerId } of all.filter(({ verb }) => verb === 'update')) {
+      const order = calls(plan.steps).map(word);
+      if (dockerId === null || !order.includes('start B')) continue;
+      expect(order.indexOf('stop A')).toBeGreaterThan(order.indexOf('create'));
+      expect(order.indexOf('start B')).toBeGreaterThan(order.indexOf('stop A'));
+    }
+  });
+});

@@ -1,0 +1,226 @@
+import { type EngineState, isHalfGone } from '../../docker';
+import type { ContainerRow, Verb } from '../container.entity';
+
+/** `current` is the Docker container that the row knows, `replacement` the one that the plan makes. */
+export type Target = 'current' | 'replacement';
+
+/**
+ * How it is made sure that a container runs. `one_look`; or `watch_unless_proven`: where its image was not yet seen to run
+ * here, it has to go on running for a moment, as a main process that is missing ends only after a start that succeeded.
+ */
+export type Confirmation = 'one_look' | 'watch_unless_proven';
+
+/** One call to the engine, and why. */
+export type Step = { readonly because: string } & (
+  | { readonly do: 'ensure_image' }
+  | { readonly do: 'ensure_volume'; readonly volume: string }
+  | { readonly do: 'create_container'; readonly name: string; readonly generation: number; readonly volume: string }
+  | { readonly do: 'start_container'; readonly target: Target }
+  | { readonly do: 'unpause_container'; readonly target: Target }
+  | { readonly do: 'stop_container'; readonly target: Target }
+  | { readonly do: 'confirm_running'; readonly target: Target; readonly by: Confirmation }
+  /** Copies the data and compares the copy with it; nothing may run on either volume. */
+  | { readonly do: 'copy_volume'; readonly from: string; readonly to: string }
+  | { readonly do: 'confirm_stopped'; readonly target: Target }
+  | { readonly do: 'remove_container'; readonly target: Target }
+  | { readonly do: 'rename_container'; readonly target: Target; readonly name: string }
+  | { readonly do: 'remove_volume'; readonly volume: string }
+  /** Branches that do not depend on each other, each in its order. Over when all are, also where one fails. */
+  | { readonly do: 'in_parallel'; readonly branches: readonly (readonly Step[])[] }
+);
+
+/** What an operation does: `steps` before its outcome is committed, `afterwards` on nobody's time. */
+export interface Plan {
+  readonly steps: readonly Step[];
+  readonly cleanup: readonly Step[];
+}
+
+/** What is known of the row's Docker container. `unseen`: nobody looked; the row is believed until Docker objects. */
+export type ObservedState = EngineState | 'missing' | 'unseen';
+
+/** The resources that an update asks for. */
+export interface Resources {
+  readonly memoryMb: number;
+  readonly cpuShares: number;
+  readonly diskMb: number;
+}
+
+export interface PlanInput {
+  readonly verb: Verb;
+  readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId' | 'generation' | 'volumeName'> & Resources;
+  readonly observed: ObservedState;
+  /** With `update` only. */
+  readonly wanted?: Resources;
+  /** With `update` only: the volume that the data has to move to; null where it stays. */
+  readonly moveTo?: string | null;
+}
+
+/** The name of the Docker container of a row. */
+export function containerName(id: string): string {
+  return `berth-${id}`;
+}
+
+/** The name of a container beside another of the same row: of a replacement at first, then of the container that it replaced. */
+export function generationName(id: string, generation: number): string {
+  return `${containerName(id)}-g${String(generation)}`;
+}
+
+/**
+ * The name of a volume that the data of a row moves to: another for each attempt, so that one that is given up, wherever it
+ * still is, never touches the volume of a later one.
+ *
+ * @param attempt of the lease
+ */
+export function movedVolumeName(row: Pick<ContainerRow, 'id' | 'generation'>, attempt: string): string {
+  return `${containerName(row.id)}-v${String(row.generation + 1)}-${attempt.slice(0, 8)}`;
+}
+
+/** Decides; does nothing. Every state × every sighting × every verb has an answer. */
+export function planOperation(input: PlanInput): Plan {
+  const exists = input.row.dockerId !== null && input.observed !== 'missing' && !isHalfGone(input.observed);
+  switch (input.verb) {
+    case 'create':
+      return before([...removeRemains(input), ...recreate(input), firstRun]);
+    case 'start':
+      return before(exists ? [resume(input)] : [...removeRemains(input), ...recreate(input), ...ifFirstRun(input)]);
+    case 'stop':
+      return before(exists ? [stop('asked to stop')] : []);
+    case 'delete':
+      return before(exists ? takeDown(input) : removeRemains(input));
+    case 'update':
+      return planUpdate(input, exists);
+  }
+}
+
+function planUpdate(input: PlanInput, exists: boolean): Plan {
+  const { row, wanted, moveTo = null } = input;
+  if (!wanted || (moveTo === null && sameResources(row, wanted))) return before([]);
+  const outgrown: Step[] =
+    moveTo === null ? [] : [{ do: 'remove_volume', volume: row.volumeName, because: 'the data is in another' }];
+  if (row.dockerId === null) return { steps: [...newVolume(moveTo), ...move(input, 'nothing')], cleanup: outgrown };
+  const generation = row.generation + 1;
+  const name = exists ? generationName(row.id, generation) : containerName(row.id);
+  const prepare: Step[] = [
+    ...removeRemains(input),
+    { do: 'ensure_image', because: 'the image may have been removed since' },
+    ...(moveTo === null && !exists ? [ensureVolume(row)] : newVolume(moveTo)),
+    {
+      do: 'create_container',
+      name,
+      generation,
+      volume: moveTo ?? row.volumeName,
+      because: 'limits change by replacing; made before the old one stops',
+    },
+  ];
+  if (!exists) return { steps: [...prepare, ...move(input, 'nothing')], cleanup: outgrown };
+  const remove: Step = { do: 'remove_container', target: 'current', because: 'replaced' };
+  const cleanup = [remove, ...outgrown];
+  if (row.status !== 'running') {
+    return { steps: [...prepare, ...move(input, 'current'), ...handOverName(row)], cleanup: cleanup };
+  }
+  const swap: Step[] = [
+    {
+      do: 'in_parallel',
+      branches: [[stop('two must never run on one volume')], handOverName(row)],
+      because: 'renaming while the old one stops takes no time of its own',
+    },
+    ...move(input, 'current'),
+    { do: 'start_container', target: 'replacement', because: 'it was running before' },
+    {
+      do: 'confirm_running',
+      target: 'replacement',
+      by: 'one_look',
+      because: 'the old one is given up only for one that runs',
+    },
+  ];
+  return { steps: [...prepare, ...swap], cleanup: cleanup };
+}
+
+/** Before the outcome is committed: whoever is told of it finds the new container under the name. */
+function handOverName({ id, generation }: PlanInput['row']): Step[] {
+  return [
+    {
+      do: 'rename_container',
+      target: 'current',
+      name: generationName(id, generation),
+      because: 'names are unique in Docker',
+    },
+    {
+      do: 'rename_container',
+      target: 'replacement',
+      name: containerName(id),
+      because: 'the container is found by this name',
+    },
+  ];
+}
+
+function newVolume(moveTo: string | null): Step[] {
+  if (moveTo === null) return [];
+  return [{ do: 'ensure_volume', volume: moveTo, because: 'a volume keeps the size that it was made with' }];
+}
+
+/** @param user what might write to the data */
+function move({ row, moveTo = null }: PlanInput, user: 'current' | 'nothing'): Step[] {
+  if (moveTo === null) return [];
+  return [
+    { do: 'copy_volume', from: row.volumeName, to: moveTo, because: 'the data is at rest' },
+    ...(user === 'nothing'
+      ? []
+      : [
+          { do: 'confirm_stopped', target: user, because: 'what somebody starts may write to the old volume' } as const,
+        ]),
+  ];
+}
+
+export function sameResources(a: Resources, b: Resources): boolean {
+  return a.memoryMb === b.memoryMb && a.cpuShares === b.cpuShares && a.diskMb === b.diskMb;
+}
+
+const ensureVolume = ({ volumeName }: PlanInput['row']): Step => ({
+  ...{ do: 'ensure_volume', volume: volumeName },
+  because: 'the data lives in it',
+});
+const firstRun: Step = {
+  do: 'confirm_running',
+  target: 'replacement',
+  by: 'watch_unless_proven',
+  because: 'nobody knows yet whether this image runs as a sandbox',
+};
+const ifFirstRun = ({ row }: PlanInput): Step[] => (row.dockerId === null ? [firstRun] : []);
+const stop = (because: string): Step => ({ do: 'stop_container', target: 'current', because });
+const before = (steps: readonly Step[]): Plan => ({ steps, cleanup: [] });
+
+/** What is left of a container that is half gone still has its name. */
+function removeRemains({ row, observed }: PlanInput): Step[] {
+  return row.dockerId !== null && isHalfGone(observed)
+    ? [{ do: 'remove_container', target: 'current', because: `it is ${observed}` }]
+    : [];
+}
+
+function recreate({ row }: PlanInput): Step[] {
+  const generation = row.generation + 1;
+  return [
+    {
+      do: 'in_parallel',
+      branches: [[ensureVolume(row)], [{ do: 'ensure_image', because: 'a container needs its image' }]],
+      because: 'neither needs the other',
+    },
+    {
+      ...{ do: 'create_container', name: containerName(row.id), generation, volume: row.volumeName },
+      because: 'there is none in Docker',
+    },
+    { do: 'start_container', target: 'replacement', because: 'asked to run' },
+  ];
+}
+
+function resume({ observed }: PlanInput): Step {
+  return observed === 'paused'
+    ? { do: 'unpause_container', target: 'current', because: 'a paused container cannot be started' }
+    : { do: 'start_container', target: 'current', because: 'asked to run' };
+}
+
+function takeDown({ row, observed }: PlanInput): Step[] {
+  const idle = observed === 'exited' || observed === 'created' || (observed === 'unseen' && row.status !== 'running');
+  const remove: Step = { do: 'remove_container', target: 'current', because: 'deleted' };
+  return idle ? [remove] : [stop('processes get their SIGTERM before the end'), remove];
+}

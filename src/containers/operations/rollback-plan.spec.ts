@@ -1,0 +1,147 @@
+import type { EngineState, ListedContainer } from '../../docker';
+import type { Operation } from '../container.entity';
+import { planRollback, RollbackStep } from './rollback-plan';
+
+const ID = '11111111-2222-4333-8444-555555555555';
+const NAME = `berth-${ID}`;
+
+function listed(dockerId: string, state: EngineState, name = NAME): ListedContainer {
+  return { dockerId, name, state, createdAt: new Date(0), containerId: ID, generation: null, connected: true };
+}
+
+function recover(
+  status: 'running' | 'stopped' | 'creating',
+  interrupted: Operation,
+  found: ListedContainer[],
+  { dockerId = 'A', volumes = [] }: { dockerId?: string | null; volumes?: readonly string[] } = {},
+): string {
+  const current = found.find((container) => container.dockerId === dockerId) ?? null;
+  const steps = planRollback({
+    row: { id: ID, status, dockerId, volumeName: 'V' },
+    ...{ interrupted, listed: found, current },
+    volumes: volumes.map((name) => ({ name, containerId: ID, labelled: true })),
+  });
+  return steps.map(word).join(', ');
+}
+
+function word(step: RollbackStep): string {
+  return `${step.do.replace('_container', '')} ${step.do === 'remove_volume' ? step.volume : step.dockerId}`;
+}
+
+describe('the way back from a resize that ended after', () => {
+  const aside = (state: EngineState): ListedContainer => listed('A', state, `${NAME}-g1`);
+  const beside = (state: EngineState): ListedContainer => listed('B', state, `${NAME}-g2`);
+  const replacement = (state: EngineState): ListedContainer => listed('B', state);
+
+  it.each([
+    ['the claim', [listed('A', 'running')], ''],
+    ['the creation of the new container', [listed('A', 'running'), beside('created')], 'remove B'],
+    ['the stop of the old one', [listed('A', 'exited'), beside('created')], 'remove B, start A'],
+    ['the renaming of the old one, which still runs', [aside('running'), beside('created')], 'remove B, rename A'],
+    ['both renamings, and the old one still runs', [aside('running'), replacement('created')], 'remove B, rename A'],
+    ['the renaming of the old one', [aside('exited'), beside('created')], 'remove B, start A, rename A'],
+    ['both renamings', [aside('exited'), replacement('created')], 'remove B, start A, rename A'],
+    ['the start of the new one', [aside('exited'), replacement('running')], 'remove B, start A, rename A'],
+    ['the crash of the new one', [aside('exited'), replacement('exited')], 'remove B, start A, rename A'],
+  ])('%s must end with the old one running alone, under its name', (_step, found, expected) => {
+    expect(recover('running', 'update', found)).toBe(expected);
+    expect(recover('running', 'undo', found)).toBe(expected);
+  });
+
+  it.each([
+    ['its commit', [aside('exited'), replacement('running')], 'remove A'],
+    ['its commit and the removal', [replacement('running')], ''],
+    ['its commit, by an earlier version of Berth', [listed('A', 'exited'), beside('running')], 'remove A, rename B'],
+    ['its commit and the removal, by an earlier version', [beside('running')], 'rename B'],
+  ])('%s must end with the new one alone, under its name', (_step, found, expected) => {
+    expect(recover('running', 'reconcile', found, { dockerId: 'B' })).toBe(expected);
+  });
+
+  it('the creation of a new container for a stopped one must not start anything', () => {
+    expect(recover('stopped', 'update', [listed('A', 'exited'), beside('created')])).toBe('remove B');
+    expect(recover('stopped', 'update', [aside('exited'), replacement('created')])).toBe('remove B, rename A');
+  });
+});
+
+describe('the way back from a move to another volume that ended after', () => {
+  const replacement = (state: EngineState): ListedContainer => listed('B', state, `${NAME}-g2`);
+  const worker = (state: EngineState): ListedContainer => listed('M', state, `${NAME}-move`);
+
+  it.each([
+    ['the measuring', [listed('A', 'running'), worker('exited')], ['V'], 'remove M'],
+    ['the making of the new volume', [listed('A', 'running')], ['V', 'W'], 'remove_volume W'],
+    ['the creation', [listed('A', 'running'), replacement('created')], ['V', 'W'], 'remove B, remove_volume W'],
+    ['the stop', [listed('A', 'exited'), replacement('created')], ['V', 'W'], 'remove B, start A, remove_volume W'],
+    [
+      'the beginning of the copy',
+      [listed('A', 'exited'), replacement('created'), worker('running')],
+      ['V', 'W'],
+      'remove B, remove M, start A, remove_volume W',
+    ],
+    ['the copy', [listed('A', 'exited'), replacement('created')], ['V', 'W'], 'remove B, start A, remove_volume W'],
+    ['the start', [listed('A', 'exited'), replacement('running')], ['V', 'W'], 'remove B, start A, remove_volume W'],
+  ])('%s must end with the old one running on the old volume, alone', (_step, found, volumes, expected) => {
+    expect(recover('running', 'update', found, { volumes })).toBe(expected);
+    expect(recover('running', 'undo', found, { volumes })).toBe(expected);
+    expect(recover('stopped', 'update', found, { volumes })).toBe(expected.replace(/(, )?start A/, ''));
+  });
+
+  it.each([
+    ['the commit', [listed('A', 'exited'), replacement('running')], ['U', 'V'], 'remove A, rename B, remove_volume U'],
+    ['the removal of the old one', [replacement('running')], ['U', 'V'], 'rename B, remove_volume U'],
+    ['the renaming', [listed('B', 'running')], ['U', 'V'], 'remove_volume U'],
+    ['everything', [listed('B', 'running')], ['V'], ''],
+  ])('%s must end with the new one on the new volume, alone', (_step, found, volumes, expected) => {
+    expect(recover('running', 'reconcile', found, { dockerId: 'B', volumes })).toBe(expected);
+  });
+
+  it('the copy for a row without a container must leave the old volume', () => {
+    expect(recover('creating', 'update', [worker('running')], { dockerId: null, volumes: ['V', 'W'] })).toBe(
+      'remove M, remove_volume W',
+    );
+  });
+});
+
+describe('the way back', () => {
+  it('must remove what a creation left, whatever its state', () => {
+    expect(recover('creating', 'create', [listed('B', 'running')], { dockerId: null })).toBe('remove B');
+    expect(recover('creating', 'create', [listed('B', 'created'), listed('C', 'dead')], { dockerId: null })).toBe(
+      'remove B, remove C',
+    );
+  });
+
+  it('must not start again what a stop was asked to stop, or what ended by itself', () => {
+    for (const operation of ['stop', 'expire', 'idle', 'reconcile'] as const) {
+      expect(recover('running', operation, [listed('A', 'exited')])).toBe('');
+    }
+  });
+
+  it('must start again what a delete that failed had stopped', () => {
+    expect(recover('running', 'undo', [listed('A', 'exited')])).toBe('start A');
+  });
+
+  it('must start again what could not be started when the rollback was first tried, and has been told of as stopped', () => {
+    expect(recover('stopped', 'restart', [listed('A', 'exited'), listed('B', 'created')])).toBe('remove B, start A');
+    expect(recover('stopped', 'restart', [listed('A', 'running')])).toBe('');
+    expect(recover('stopped', 'restart', [])).toBe('');
+  });
+
+  it('must have nothing to do where Docker is as the row says', () => {
+    for (const operation of ['create', 'start', 'stop', 'delete', 'update', 'undo', 'reconcile'] as const) {
+      expect(recover('running', operation, [listed('A', 'running')])).toBe('');
+      expect(recover('stopped', operation, [listed('A', 'exited')])).toBe('');
+      expect(recover('stopped', operation, [])).toBe('');
+    }
+  });
+
+  it('must believe the inspection where the list is behind it', () => {
+    const steps = planRollback({
+      row: { id: ID, status: 'running', dockerId: 'A', volumeName: 'V' },
+      interrupted: 'undo',
+      volumes: [],
+      listed: [listed('A', 'running')],
+      current: listed('A', 'exited'),
+    });
+    expect(steps.map((step) => step.do)).toEqual(['start_container']);
+  });
+});

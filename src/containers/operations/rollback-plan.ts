@@ -1,0 +1,57 @@
+import type { ListedContainer, ListedVolume, ObservedContainer } from '../../docker';
+import { type ContainerRow, isRolledBack, type Operation } from '../container.entity';
+import { containerName } from './plan';
+
+/** One call to the engine on what was found in it, and why. */
+export type RollbackStep = { readonly because: string } & (
+  | { readonly do: 'remove_container' | 'start_container'; readonly dockerId: string }
+  | { readonly do: 'rename_container'; readonly dockerId: string; readonly name: string }
+  | { readonly do: 'remove_volume'; readonly volume: string }
+);
+
+/**
+ * The way back from an operation that failed or whose process died, at whatever step: decided from the row and from what
+ * Docker lists under the container's label alone. A container that the row does not know goes first, so that never two run
+ * on one volume; then the row's own runs again if it should; then the volumes go that data was to move to, or has moved from.
+ */
+export function planRollback(input: {
+  readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId' | 'volumeName'>;
+  readonly interrupted: Operation | null;
+  readonly listed: readonly ListedContainer[];
+  /** The row's own container by an inspection: for a moment after a stop, Docker 26.1 still lists it as running. */
+  readonly current: Pick<ObservedContainer, 'dockerId' | 'state' | 'name'> | null;
+  /** Of this container; none where volumes are never replaced. */
+  readonly volumes: readonly ListedVolume[];
+}): RollbackStep[] {
+  const { row, volumes } = input;
+  return [
+    ...ofContainers(input),
+    ...volumes
+      .filter(({ name }) => name !== row.volumeName)
+      .map(
+        ({ name }) => ({ do: 'remove_volume', volume: name, because: 'the data of the row is in another' }) as const,
+      ),
+  ];
+}
+
+function ofContainers({
+  row,
+  interrupted,
+  listed,
+  current,
+}: Omit<Parameters<typeof planRollback>[0], 'volumes'>): RollbackStep[] {
+  const steps: RollbackStep[] = listed
+    .filter(({ dockerId }) => dockerId !== row.dockerId)
+    .map(({ dockerId }) => ({ do: 'remove_container', dockerId, because: 'the row does not know it' }));
+  if (!current) return steps;
+  const down = current.state === 'exited' || current.state === 'created';
+  const ran = row.status === 'running' || (row.status === 'stopped' && interrupted === 'restart');
+  if (down && ran && isRolledBack(interrupted)) {
+    steps.push({ do: 'start_container', dockerId: current.dockerId, because: 'it ran before the operation' });
+  }
+  const name = containerName(row.id);
+  if (current.name !== name) {
+    steps.push({ do: 'rename_container', dockerId: current.dockerId, name, because: 'it replaced another one' });
+  }
+  return steps;
+}

@@ -1,0 +1,26 @@
+import pino from 'pino';
+import type { ContainerRepository } from '../container.repository';
+import { OrphanVolumes } from './reconciler';
+
+it('a volume that belongs to no row must be told of once, and one of a deleted container never', async () => {
+  const told: unknown[] = [];
+  const logger = pino(
+    { level: 'warn' },
+    { write: (line: string) => told.push((JSON.parse(line) as { volume: string }).volume) },
+  );
+  const asked: string[][] = [];
+  const idsWithData = (ids: string[]): Promise<Set<string>> => {
+    asked.push(ids);
+    return Promise.resolve(new Set(['deleted']));
+  };
+  const orphans = new OrphanVolumes({ idsWithData } as unknown as ContainerRepository, logger);
+  const volumes = [
+    { name: 'kept', containerId: 'deleted' },
+    { name: 'lost', containerId: 'nobody' },
+    { name: 'unreadable', containerId: null },
+  ].map((volume) => ({ ...volume, labelled: true }));
+  await orphans.note(volumes);
+  await orphans.note(volumes);
+  expect(told).toEqual(['lost', 'unreadable']);
+  expect(asked).toEqual([['deleted', 'nobody'], []]);
+});

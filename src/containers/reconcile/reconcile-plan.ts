@@ -1,0 +1,119 @@
+import { isHalfGone, type ListedContainer, type ListedVolume } from '../../docker';
+import type { SweptRow } from '../container.repository';
+import { isTermOver } from '../leases/lease-term';
+import { containerName } from '../operations/plan';
+
+/** What a sweep finds to do about one container. */
+export type ReconcileAction =
+  /** The row and Docker differ, or may differ: look closer. */
+  | { readonly do: 'look'; readonly row: SweptRow }
+  /** Its container is not in the sandboxes' network. */
+  | { readonly do: 'reconnect'; readonly row: SweptRow }
+  /** Its data is in a volume whose size Docker has forgotten, and is at rest. */
+  | { readonly do: 'move_data'; readonly row: SweptRow }
+  /** An operation was left. */
+  | { readonly do: 'finish'; readonly row: SweptRow }
+  /** Docker has containers or volumes under this row's label that the row does not know, or its own has a replacement's name. */
+  | { readonly do: 'reconcile'; readonly row: SweptRow }
+  /** A container of ours without a live row. */
+  | { readonly do: 'remove_orphan'; readonly dockerId: string };
+
+/**
+ * What rows are compared with. The lists must be older than the rows: then a container without a row never is one whose row
+ * was just not read yet, nor a volume one that a row has just been given.
+ */
+interface ObservedDocker {
+  readonly listed: readonly ListedContainer[];
+  /** None where volumes are never replaced. */
+  readonly volumes: readonly ListedVolume[];
+  /** Volumes whose data cannot be moved. */
+  readonly stuck?: ReadonlySet<string>;
+  readonly now: Date;
+  readonly orphanGraceMs: number;
+  /** Docker may have ended a run and begun another since anybody listened, which a list does not show. */
+  readonly wasUnwatched: boolean;
+}
+
+/**
+ * Compares all rows, a page at a time, with one list of Docker's containers and one of its volumes. Every live row has to be
+ * given once; what is then left in the lists belongs to nobody.
+ */
+export class ReconcilePlan {
+  private readonly containers: Groups<ListedContainer>;
+  private readonly volumes: Groups<ListedVolume>;
+
+  constructor(private readonly sighted: ObservedDocker) {
+    this.containers = groupByContainer(sighted.listed);
+    this.volumes = groupByContainer(sighted.volumes);
+  }
+
+  /** What there is to do about these rows. */
+  forRows(rows: readonly SweptRow[]): ReconcileAction[] {
+    return rows.flatMap((row) => {
+      const containers = take(this.containers, row.id);
+      const volumes = take(this.volumes, row.id);
+      const action = this.forRow(row, containers, volumes);
+      return action === null ? [] : [{ do: action, row }];
+    });
+  }
+
+  /** What there is to do about containers that no row was given for. */
+  forOrphans(): ReconcileAction[] {
+    const orphans = [...this.containers.values()].flat().filter((orphan) => this.isOldEnough(orphan));
+    return orphans.map(({ dockerId }) => ({ do: 'remove_orphan', dockerId }));
+  }
+
+  /** Volumes that no row was given for, or whose label cannot be read. */
+  orphanVolumes(): ListedVolume[] {
+    const unlabelled = this.sighted.volumes.filter(({ containerId }) => containerId === null);
+    return [...this.volumes.values(), unlabelled].flat();
+  }
+
+  private forRow(
+    row: SweptRow,
+    containers: readonly ListedContainer[],
+    volumes: readonly ListedVolume[],
+  ): 'finish' | 'reconcile' | 'reconnect' | 'move_data' | 'look' | null {
+    if (row.operation !== null) return isTermOver(row.operationExpiresAt) ? 'finish' : null;
+    const current = containers.find(({ dockerId }) => dockerId === row.dockerId);
+    const isStray = (listed: ListedContainer): boolean => listed !== current && this.isOldEnough(listed);
+    const isMisnamed = current !== undefined && current.name !== containerName(row.id);
+    const isOutgrown = ({ name }: ListedVolume): boolean => name !== row.volumeName;
+    if (containers.some(isStray) || isMisnamed || volumes.some(isOutgrown)) return 'reconcile';
+    if (current && !current.connected && !isHalfGone(current.state)) return 'reconnect';
+    if (this.mayDiffer(row, current)) return 'look';
+    const isMovable = ({ name, labelled }: ListedVolume): boolean => !labelled && !this.sighted.stuck?.has(name);
+    return row.status === 'stopped' && volumes.some(isMovable) ? 'move_data' : null;
+  }
+
+  private mayDiffer(row: SweptRow, current: ListedContainer | undefined): boolean {
+    const runs = current?.state === 'running' || current?.state === 'paused';
+    if (row.status === 'stopped') return runs;
+    // Whoever started it may have died before the first look, which finds the address out.
+    return row.status === 'running' && (!runs || row.runStartedAt === null || this.sighted.wasUnwatched);
+  }
+
+  private isOldEnough({ createdAt }: ListedContainer): boolean {
+    return this.sighted.now.getTime() - createdAt.getTime() >= this.sighted.orphanGraceMs;
+  }
+}
+
+type Groups<T> = Map<string, readonly T[]>;
+
+function groupByContainer<T extends { readonly containerId: string | null }>(listed: readonly T[]): Groups<T> {
+  const groups = new Map<string, T[]>();
+  for (const entry of listed) {
+    // Without a readable label it cannot be told whose it is; nothing is done to it.
+    if (entry.containerId === null) continue;
+    const group = groups.get(entry.containerId);
+    if (group) group.push(entry);
+    else groups.set(entry.containerId, [entry]);
+  }
+  return groups;
+}
+
+function take<T>(groups: Groups<T>, containerId: string): readonly T[] {
+  const group = groups.get(containerId) ?? [];
+  groups.delete(containerId);
+  return group;
+}

@@ -1,0 +1,74 @@
+import { ApiProperty } from '@nestjs/swagger';
+import type { Purged } from './purge';
+import type { ReconcileAction } from './reconcile-plan';
+
+const count = (description: string): PropertyDecorator => ApiProperty({ type: 'integer', example: 0, description });
+
+/** What one sweep found and did. */
+export class SweepReport {
+  @count('Containers that were not as their row said, and were looked at again.')
+  readonly looked: number;
+  @count('Operations that were cut off, and are finished or taken back now.')
+  readonly finished: number;
+  @count('Operations that were cut off and are being finished; an image may have to be pulled for one.')
+  readonly under_way: number;
+  @count('Containers beside which a leftover of their own was cleared away.')
+  readonly reconciled: number;
+  @count("Containers that were put back into the sandboxes' network.")
+  readonly reconnected: number;
+  @count('Stopped containers whose data was moved to a volume that is held to its size.')
+  readonly moved: number;
+  @count('Containers in Docker that belonged to nobody, and were removed.')
+  readonly removed_orphans: number;
+  @count('Deleted containers whose data was past its time, and was removed.')
+  readonly purged: number;
+  @count('What could not be done; the next sweep tries again.')
+  readonly failed: number;
+}
+
+const COUNTED_AS = {
+  look: 'looked',
+  finish: 'finished',
+  reconcile: 'reconciled',
+  reconnect: 'reconnected',
+  move_data: 'moved',
+  remove_orphan: 'removed_orphans',
+} as const satisfies Record<ReconcileAction['do'], keyof SweepReport>;
+
+/** Counts what a sweep does while it goes on. */
+export class ReconcileStats {
+  private readonly counts = {
+    looked: 0,
+    finished: 0,
+    reconciled: 0,
+    reconnected: 0,
+    moved: 0,
+    removed_orphans: 0,
+    purged: 0,
+    failed: 0,
+  };
+  private begun = 0;
+  private ended = 0;
+
+  /** An operation that was cut off is taken up. */
+  tookUp(): void {
+    this.begun += 1;
+  }
+
+  /** @param outcome `passed`: another process does it */
+  done(action: ReconcileAction['do'], outcome: 'ok' | 'failed' | 'passed'): void {
+    if (action === 'finish') this.ended += 1;
+    if (outcome === 'passed') return;
+    this.counts[outcome === 'ok' ? COUNTED_AS[action] : 'failed'] += 1;
+  }
+
+  purged({ purged, failed }: Purged): void {
+    this.counts.purged += purged;
+    this.counts.failed += failed;
+  }
+
+  /** As of now. */
+  report(): SweepReport {
+    return { ...this.counts, under_way: this.begun - this.ended };
+  }
+}

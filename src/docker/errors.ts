@@ -1,0 +1,190 @@
+import { EngineError, type EngineErrorCode } from './container-engine';
+
+/** What was asked for; the same status means different things. */
+export type DockerCall =
+  | 'create container'
+  | 'start container'
+  | 'unpause container'
+  | 'stop container'
+  | 'remove container'
+  | 'rename container'
+  | 'connect container'
+  | 'inspect container'
+  | 'exec'
+  | 'list containers'
+  | 'inspect image'
+  | 'pull image'
+  | 'volume'
+  | 'measure volume'
+  | 'copy volume'
+  | 'network'
+  | 'probe'
+  | 'ping'
+  | 'watch events';
+
+/** What the daemon answered, as far as it is an answer. */
+interface DockerRefusal {
+  readonly status: number;
+  readonly message: string;
+}
+
+/** @returns null if the error is no answer of the daemon's, such as a broken connection */
+export function refusalOf(error: unknown): DockerRefusal | null {
+  const { statusCode } = fieldsOf(error);
+  return typeof statusCode === 'number' ? { status: statusCode, message: messageOf(error) } : null;
+}
+
+/** Turns whatever a Docker call threw into the port's own error. */
+export function toEngineError(error: unknown, call: DockerCall): EngineError {
+  if (error instanceof EngineError) return error;
+  const refusal = refusalOf(error);
+  const code = refusal === null ? codeOfFailure(error) : codeOfRefusal(refusal, call);
+  return new EngineError(code, `${call}: ${messageOf(error).trim()}`, { cause: error });
+}
+
+/** Every system error means that no (whole) answer came: refused, no socket, reset, aborted, not HTTP. */
+function codeOfFailure(error: unknown): EngineErrorCode {
+  const hasSystemCode = typeof fieldsOf(error).code === 'string';
+  return hasSystemCode || /socket hang up|aborted|premature close/i.test(messageOf(error))
+    ? 'docker_unavailable'
+    : 'docker_error';
+}
+
+/** By their fields, not by `instanceof Error`: an error of Node.js's own may be of another realm, as in tests. */
+function fieldsOf(error: unknown): { statusCode?: unknown; code?: unknown; message?: unknown } {
+  return typeof error === 'object' && error !== null ? error : {};
+}
+
+function messageOf(error: unknown): string {
+  const { message } = fieldsOf(error);
+  return typeof message === 'string' ? message : String(error);
+}
+
+function codeOfRefusal({ status, message }: DockerRefusal, call: DockerCall): EngineErrorCode {
+  if (status >= 502 && status <= 504) return 'docker_unavailable';
+  // dockerd answers 500 when containerd behind it is gone or too slow (seen with 26.1).
+  if (status === 500 && CONTAINERD_UNAVAILABLE.test(message)) return 'docker_unavailable';
+  return MEANINGS[call]?.({ status, message }) ?? 'docker_error';
+}
+
+const CONTAINERD_UNAVAILABLE = /context (deadline exceeded|canceled)|containerd\.sock|code = Unavailable/i;
+
+const missingContainer = ({ status }: DockerRefusal): EngineErrorCode | null =>
+  status === 404 ? 'container_not_found' : null;
+
+const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErrorCode | null>> = {
+  'create container': ({ status, message }) => {
+    if (status === 404 && /no such image/i.test(message)) return 'image_not_found';
+    return status === 409 ? 'name_in_use' : null;
+  },
+  'start container': ({ status, message }) => {
+    if (status === 404 && /no such container/i.test(message)) return 'container_not_found';
+    if (status === 409 && /paused/i.test(message)) return 'container_paused';
+    if (status === 409 && /marked for removal|dead/i.test(message)) return 'container_broken';
+    if (LAYER_LOST.test(message)) return 'container_broken';
+    return RUNTIME_REFUSED.test(message) ? 'start_refused' : null;
+  },
+  'unpause container': missingContainer,
+  'stop container': missingContainer,
+  'inspect container': missingContainer,
+  'connect container': ({ status, message }) =>
+    status === 404 && /no such container/i.test(message) ? 'container_not_found' : null,
+  exec: ({ status, message }) => {
+    // Docker forgets the commands of a container that ended.
+    if (status === 404) return /no such exec/i.test(message) ? 'container_not_running' : 'container_not_found';
+    // "is paused": dockerode puts "container stopped/paused" before either.
+    if (status === 409) return /is paused/i.test(message) ? 'container_paused' : 'container_not_running';
+    return /is not running/i.test(message) ? 'container_not_running' : null;
+  },
+  'rename container': ({ status }) => (status === 409 ? 'name_in_use' : null),
+  'pull image': ({ status, message }) =>
+    codeOfPullFailure(message) ?? (status === 404 ? 'image_not_found' : 'image_unavailable'),
+};
+
+/** gVisor without `--overlay2=none`, after the sandbox was killed: it refuses the file that it left (seen with 20240729). */
+const LAYER_LOST = /already has a filestore file|repeated submounts/i;
+
+const RUNTIME_REFUSED =
+  /OCI runtime|failed to create (shim )?task|executable file not found|no such file or directory|exec format error|permission denied/i;
+
+/**
+ * A pull fails in words: Docker says "pull access denied" where Docker Hub does not tell whether there is such an image, and
+ * most failures come inside the stream of a 200.
+ *
+ * @returns null if the words tell nothing
+ */
+export function codeOfPullFailure(message: string): EngineErrorCode | null {
+  if (isOverRateLimit(message)) return 'image_unavailable';
+  if (/pull access denied/i.test(message)) return 'image_not_found';
+  if (/unauthorized|no basic auth|authentication required|\bdenied: /i.test(message)) {
+    return 'image_access_denied';
+  }
+  if (/not found|manifest unknown|does not exist|no matching manifest|invalid reference/i.test(message)) {
+    return 'image_not_found';
+  }
+  return /no space left/i.test(message) ? 'docker_error' : null;
+}
+
+/** Whether a registry wants to be left alone for a while. */
+export function isOverRateLimit(message: string): boolean {
+  return /toomanyrequests|rate limit/i.test(message);
+}
+
+/** Whether the daemon answered with exactly this status. */
+export function hasStatus(error: unknown, status: number): boolean {
+  return refusalOf(error)?.status === status;
+}
+
+/** Whether the object is gone, or another caller is removing it at this moment: for a removal both are success. */
+export function isGoneOrGoing(error: unknown): boolean {
+  const refusal = refusalOf(error);
+  return refusal?.status === 404 || (refusal?.status === 409 && /already in progress/i.test(refusal.message));
+}
+
+/** Waits for a removal; gone already is success. */
+export async function ignoringGone(call: Promise<unknown>): Promise<void> {
+  try {
+    await call;
+  } catch (error) {
+    if (!isGoneOrGoing(error)) throw error;
+  }
+}
+
+/** Waits for a call whose refusal changes nothing; that no answer came is still thrown. */
+export async function ignoringRefusal(call: Promise<unknown>): Promise<void> {
+  try {
+    await call;
+  } catch (error) {
+    if (refusalOf(error) === null) throw error;
+  }
+}
+
+/** @returns whether an inspection found its object */
+export async function exists(inspection: Promise<unknown>): Promise<boolean> {
+  try {
+    const answer = await inspection;
+    // docker-modem hands on bytes where it expected JSON and found none.
+    if (Buffer.isBuffer(answer)) throw new EngineError('docker_unavailable', "Docker's answer cannot be read");
+    return true;
+  } catch (error) {
+    if (hasStatus(error, 404)) return false;
+    throw error;
+  }
+}
+
+/** Docker 26.1 says 404 of a start whose network is gone, as of a container that is gone. */
+export function isNetworkMissing(error: unknown): boolean {
+  const refusal = refusalOf(error);
+  return refusal?.status === 404 && /network .*not found/i.test(refusal.message);
+}
+
+/** Docker 26.1 says 403 of a container that is in the network already. */
+export function isConnected(error: unknown): boolean {
+  const refusal = refusalOf(error);
+  return refusal?.status === 403 && /already exists in network/i.test(refusal.message);
+}
+
+/** Docker 26.1 says 500 of a container that is not paused. */
+export function isNotPaused(error: unknown): boolean {
+  return /is not paused/i.test(refusalOf(error)?.message ?? '');
+}

@@ -1,0 +1,160 @@
+import { readFile } from 'node:fs/promises';
+import { isIPv4 } from 'node:net';
+
+/** Where packets enter the machine, before it is decided whether they are for the machine itself or to be passed on. */
+const HOOK = 'PREROUTING';
+const CHAIN_PREFIX = 'BERTH-';
+
+/** Addresses of the machine's own link: clouds answer there with the machine's credentials (169.254.169.254). */
+const LINK_LOCAL = '169.254.0.0/16';
+
+/** The network of an instance's sandboxes. */
+export interface SandboxBridge {
+  readonly instance: string;
+  readonly networkId: string;
+  /** The name of its interface on the machine. */
+  readonly bridge: string;
+}
+
+/** What sandboxes may and may not reach over IPv4, beside what holds for all of them. */
+interface Reach {
+  /** Networks in canonical form, such as `10.0.0.0/8`. */
+  readonly blocked: readonly string[];
+  /** What they reach all the same, over TCP: addresses with ports. */
+  readonly allowed: readonly string[];
+  /** Addresses that Docker may ask for names on a sandbox's behalf, from within the sandbox's network namespace. */
+  readonly nameServers: readonly string[];
+}
+
+/** A chain, and the rule that leads to it, in the form in which `iptables -S` prints them. */
+export interface FirewallRules {
+  readonly chain: string;
+  readonly jump: string;
+  readonly rules: readonly string[];
+}
+
+/** @returns the name of the chain for a network; at most 28 characters, as iptables wants it */
+export function chainName(networkId: string): string {
+  return `${CHAIN_PREFIX}${networkId.slice(0, 12)}`;
+}
+
+/**
+ * Sandboxes reach what the machine passes on to others, and nothing of the machine itself. `! UNICAST` is whatever is for
+ * the machine: each of its addresses (also one that Docker would translate into a container with a published port, as this
+ * is asked before), broadcast and multicast.
+ */
+export function ipv4Rules(network: SandboxBridge, { blocked, allowed, nameServers }: Reach): FirewallRules {
+  const chain = chainName(network.networkId);
+  const open = (address: string, protocol: 'udp' | 'tcp', port: string): string =>
+    `-d ${address}/32 -p ${protocol} -m ${protocol} --dport ${port} -j RETURN`;
+  const rules = [
+    // What the machine itself began, such as a health check of an operator's.
+    '-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN',
+    ...nameServers.flatMap((server) => [open(server, 'udp', '53'), open(server, 'tcp', '53')]),
+    ...allowed.map((service) => {
+      const [address = '', port = ''] = service.split(':');
+      return open(address, 'tcp', port);
+    }),
+    '-m addrtype ! --dst-type UNICAST -j DROP',
+    ...[LINK_LOCAL, ...blocked.filter((each) => each !== LINK_LOCAL)].map((each) => `-d ${each} -j DROP`),
+  ];
+  return { chain, jump: jumpOf(network), rules: rules.map((rule) => `-A ${chain} ${rule}`) };
+}
+
+/** Sandboxes have no IPv6. Docker 26.0.0 gave it to containers on networks without (CVE-2024-32473). */
+export function ipv6Rules(network: SandboxBridge): FirewallRules {
+  const chain = chainName(network.networkId);
+  return { chain, jump: jumpOf(network), rules: [`-A ${chain} -j DROP`] };
+}
+
+function jumpOf({ networkId, bridge, instance }: SandboxBridge): string {
+  return `-A ${HOOK} -i ${bridge} -m comment --comment "${mark(instance)}" -j ${chainName(networkId)}`;
+}
+
+const mark = (instance: string): string => `berth:${instance}`;
+
+/** iptables quotes a comment only where it has to. */
+const bare = (line: string): string => line.replaceAll('"', '');
+
+/** Changes as `iptables-restore --noflush` is told them, each to be made as a whole. */
+interface FirewallChange {
+  /** For the rules to be in force; empty if they are. Whatever other processes do meanwhile, it can be made. */
+  readonly needed: string[];
+  /** What is there too often, or for a network that is gone. Refused, with nothing lost, where another process was faster. */
+  readonly tidying: string[];
+}
+
+/**
+ * Compares what is there with what is wanted.
+ *
+ * @param current the table as `iptables -S` prints it
+ * @param isInterface whether the machine has a network interface of this name; rules of the same instance for one that is
+ *   gone belong to a network that was removed
+ */
+export function planFirewall(
+  current: readonly string[],
+  {
+    wanted,
+    instance,
+    isInterface,
+  }: { wanted: FirewallRules; instance: string; isInterface: (name: string) => boolean },
+): FirewallChange {
+  const jumps = current.filter(
+    (line) => line.startsWith(`-A ${HOOK} `) && bare(line).includes(` ${mark(instance)} -j `),
+  );
+  const stale = jumps.filter(
+    (jump) => targetOf(jump) !== wanted.chain && !isInterface(/ -i (\S+) /.exec(jump)?.[1] ?? ''),
+  );
+  const own = jumps.filter((jump) => targetOf(jump) === wanted.chain);
+  const rules = current.filter((line) => line.startsWith(`-A ${wanted.chain} `));
+  const isIn = own.some((jump) => bare(jump) === bare(wanted.jump));
+  const wayIn = wanted.jump.replace(`-A ${HOOK}`, `-I ${HOOK} 1`);
+  // The first line makes the chain, or empties it, within the one change.
+  const anew = [`:${wanted.chain} - [0:0]`, ...wanted.rules, ...(isIn ? [] : [wayIn])];
+  return {
+    needed: isIn && isSame(rules, wanted.rules) ? [] : anew,
+    tidying: [
+      // All out and one in: of two processes that find the same two, the second is refused, and takes none away.
+      ...(own.length > 1 ? [...own.map(deletionOf), wayIn] : []),
+      ...stale.map(deletionOf),
+      ...[...new Set(stale.map(targetOf))].flatMap((chain) => [`-F ${chain}`, `-X ${chain}`]),
+    ],
+  };
+}
+
+function targetOf(jump: string): string {
+  return jump.slice(jump.lastIndexOf(' ') + 1);
+}
+
+function deletionOf(rule: string): string {
+  return rule.replace('-A', '-D');
+}
+
+function isSame(found: readonly string[], wanted: readonly string[]): boolean {
+  return found.length === wanted.length && found.every((line, index) => bare(line) === bare(wanted[index] ?? ''));
+}
+
+const RESOLV_CONF = '/etc/resolv.conf';
+/** Of systemd-resolved, whose own address (127.0.0.53) no container can reach. Docker reads this in its place. */
+const BEHIND_RESOLVED = '/run/systemd/resolve/resolv.conf';
+
+/** @returns the addresses of the name servers in a `resolv.conf` */
+export function nameServersIn(text: string): string[] {
+  return [...text.matchAll(/^\s*nameserver\s+(\S+)/gm)].map(([, address = '']) => address);
+}
+
+/**
+ * The IPv4 name servers that Docker gives to containers, by its own rule. Those on loopback it asks from outside the
+ * container, so they are not among them. What `dns` in Docker's `daemon.json` says cannot be asked for.
+ */
+export async function readNameServers(read = readText): Promise<string[]> {
+  const configured = nameServersIn(await read(RESOLV_CONF));
+  const isResolved = configured.length > 0 && configured.every((address) => address === '127.0.0.53');
+  const used = isResolved ? nameServersIn(await read(BEHIND_RESOLVED)) : configured;
+  return [...new Set(used)].filter((address) => isIPv4(address) && !address.startsWith('127.'));
+}
+
+/** Empty where there is no such file: then Docker asks public name servers. */
+async function readText(file: string): Promise<string> {
+  return readFile(file, 'utf8').catch(() => '');
+}

@@ -1,0 +1,164 @@
+import { Logger } from '@nestjs/common';
+import { Mutex } from 'async-mutex';
+import { readFile } from 'node:fs/promises';
+import { type Config, ConfigError, ipv4Networks } from '../../config';
+import { type EngineCapabilities, EngineError } from '../container-engine';
+import {
+  type FirewallRules,
+  ipv4Rules,
+  ipv6Rules,
+  planFirewall,
+  readNameServers,
+  type SandboxBridge,
+} from './firewall-rules';
+import { Iptables, IptablesError, type PacketFilter } from './iptables';
+
+type FirewallSettings = Pick<Config, 'SANDBOX_FIREWALL' | 'SANDBOX_BLOCKED_NETWORKS' | 'SANDBOX_ALLOWED_SERVICES'>;
+
+/** What the firewall looks at on the machine, and what it writes to. */
+export interface HostNetwork {
+  readonly ipv4: PacketFilter;
+  readonly ipv6: PacketFilter;
+  /** The text of a file of the kernel's, null if there is none. */
+  readonly read: (file: string) => Promise<string | null>;
+  readonly nameServers: () => Promise<string[]>;
+}
+
+const THIS_HOST: HostNetwork = {
+  ipv4: new Iptables('iptables'),
+  ipv6: new Iptables('ip6tables'),
+  read: (file) => readFile(file, 'utf8').catch(() => null),
+  nameServers: () => readNameServers(),
+};
+
+/** Of this process's own network namespace, unlike `/sys/class/net`, which is that of whoever mounted it. */
+const INTERFACES = '/proc/net/dev';
+const IPV6_ADDRESSES = '/proc/net/if_inet6';
+/** Without it the kernel passes on what goes from container to container on one bridge without asking any filter. */
+const BRIDGE_FILTERING = '/proc/sys/net/bridge/bridge-nf-call-iptables';
+
+const TRIES = 3;
+
+const ADVICE = 'see "The host firewall" in docs/security.md for the rules and how to set them by hand';
+
+/**
+ * Keeps sandboxes away from the machine that they run on and from its link, by rules for their bridge. Repeating it changes
+ * nothing unless something is missing, and any number of processes may do it at once.
+ */
+export class HostFirewall {
+  private readonly logger = new Logger(HostFirewall.name);
+  private readonly changing = new Mutex();
+  private found: EngineCapabilities['hostFirewall'] | null = null;
+
+  constructor(
+    private readonly settings: FirewallSettings,
+    private readonly host: HostNetwork = THIS_HOST,
+  ) {}
+
+  /** What {@link prepare} found, or the last look since. */
+  get state(): EngineCapabilities['hostFirewall'] {
+    return this.found ?? 'unsupported';
+  }
+
+  /** Puts the rules in their place. @throws ConfigError if they are required and cannot be */
+  async prepare(network: SandboxBridge): Promise<void> {
+    const reason = await this.look(network);
+    if (reason === null) return;
+    if (this.settings.SANDBOX_FIREWALL === 'required')
+      throw new ConfigError(`SANDBOX_FIREWALL=required, but ${reason}; ${ADVICE}`);
+    this.logger.warn(`sandboxes can reach this machine's own services and its metadata address: ${reason}; ${ADVICE}`);
+  }
+
+  /** Puts back what has vanished since; tells once of each change, and never throws. */
+  async maintain(network: SandboxBridge): Promise<void> {
+    const before = this.found;
+    const reason = await this.look(network);
+    if (this.found === before) return;
+    if (reason === null) this.logger.log('the host firewall keeps sandboxes from this machine again');
+    else this.logger.error(`the host firewall is gone, and sandboxes can reach this machine: ${reason}; ${ADVICE}`);
+  }
+
+  /** The same before a sandbox starts. @throws EngineError `docker_error` if the rules are required and not there */
+  async secure(network: SandboxBridge): Promise<void> {
+    await this.maintain(network);
+    if (this.isSecure) return;
+    throw new EngineError('docker_error', 'the host firewall is required, and its rules are not there');
+  }
+
+  /** Whether a sandbox may start, as far as was seen. */
+  get isSecure(): boolean {
+    return this.settings.SANDBOX_FIREWALL !== 'required' || this.state === 'enforced';
+  }
+
+  /** @returns why the rules cannot be there, or null */
+  private async look(network: SandboxBridge): Promise<string | null> {
+    if (this.settings.SANDBOX_FIREWALL === 'off') {
+      this.found = 'off';
+      return null;
+    }
+    return this.changing.runExclusive(async () => {
+      const reason = await this.enforce(network);
+      this.found = reason === null ? 'enforced' : 'unsupported';
+      return reason;
+    });
+  }
+
+  private async enforce(network: SandboxBridge): Promise<string | null> {
+    const interfaces = interfacesIn((await this.host.read(INTERFACES)) ?? '');
+    if (!interfaces.has(network.bridge)) {
+      return `the bridge ${network.bridge} of Docker's network cannot be seen from here (Docker is remote or rootless, or Berth is in a container)`;
+    }
+    if ((await this.host.read(BRIDGE_FILTERING))?.trim() !== '1') {
+      return 'the kernel does not filter what goes over bridges (sysctl net.bridge.bridge-nf-call-iptables is not 1)';
+    }
+    const reach = {
+      blocked: ipv4Networks(this.settings.SANDBOX_BLOCKED_NETWORKS),
+      allowed: this.settings.SANDBOX_ALLOWED_SERVICES,
+      nameServers: await this.host.nameServers(),
+    };
+    const hasIpv6 = (await this.host.read(IPV6_ADDRESSES)) !== null;
+    try {
+      await put(this.host.ipv4, { network, interfaces, wanted: ipv4Rules(network, reach) });
+      if (hasIpv6) await put(this.host.ipv6, { network, interfaces, wanted: ipv6Rules(network) });
+      return null;
+    } catch (error) {
+      if (error instanceof IptablesError) return error.message;
+      throw error;
+    }
+  }
+}
+
+async function put(
+  filter: PacketFilter,
+  {
+    network: { instance },
+    interfaces,
+    wanted,
+  }: { network: SandboxBridge; interfaces: ReadonlySet<string>; wanted: FirewallRules },
+): Promise<void> {
+  const isInterface = (name: string): boolean => interfaces.has(name);
+  for (let triesLeft = TRIES; triesLeft > 0; triesLeft -= 1) {
+    const { needed, tidying } = planFirewall(await filter.rules(), { wanted, instance, isInterface });
+    if (needed.length === 0) return tidy(filter, tidying);
+    try {
+      await filter.apply(needed);
+    } catch (error) {
+      if (triesLeft === 1) throw error;
+    }
+  }
+}
+
+/** Another process may be at the same; what is left, the next look finds. */
+async function tidy(filter: PacketFilter, change: readonly string[]): Promise<void> {
+  if (change.length === 0) return;
+  try {
+    await filter.apply(change);
+  } catch (error) {
+    if (!(error instanceof IptablesError)) throw error;
+  }
+}
+
+/** @param text of `/proc/net/dev`: two lines of headings, then a line an interface */
+function interfacesIn(text: string): ReadonlySet<string> {
+  return new Set([...text.matchAll(/^\s*([^\s:|]+):/gm)].map(([, name = '']) => name));
+}

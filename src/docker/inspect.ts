@@ -1,0 +1,118 @@
+import { z } from 'zod';
+import { EngineError, type EngineState, type ListedContainer, type ObservedContainer } from './container-engine';
+import { LABELS } from './create-options';
+
+const STATES = ['created', 'running', 'paused', 'restarting', 'exited', 'dead', 'removing'] as const;
+
+const inspection = z.object({
+  Id: z.string(),
+  Name: z.string(),
+  Image: z.string(),
+  State: z.object({
+    Status: z.enum(STATES),
+    StartedAt: z.string(),
+    ExitCode: z.number(),
+    OOMKilled: z.boolean().optional(),
+  }),
+  HostConfig: z.object({ Runtime: z.string().optional() }),
+  NetworkSettings: z.object({
+    Networks: z.record(z.string(), z.object({ IPAddress: z.string().optional() })).nullish(),
+  }),
+});
+
+const listing = z.object({
+  Id: z.string(),
+  // Null for a container that is half removed.
+  Names: z.array(z.string()).nullish(),
+  State: z.enum(STATES),
+  Created: z.number(),
+  Labels: z.record(z.string(), z.string()).nullish(),
+  NetworkSettings: z.object({ Networks: z.record(z.string(), z.unknown()).nullish() }).nullish(),
+});
+
+const connection = z.object({
+  State: z.object({ Running: z.boolean() }),
+  HostConfig: z.object({ Runtime: z.string().optional() }),
+  NetworkSettings: z.object({ Networks: z.record(z.string(), z.unknown()).nullish() }),
+});
+
+/** Docker's way to say never. */
+const ZERO_TIME = '0001-01-01T00:00:00Z';
+
+/**
+ * @param answer Docker's inspection
+ * @param network the network whose address is the container's
+ * @throws EngineError `docker_unavailable` if it is none
+ */
+export function observedContainer(answer: unknown, network: string): ObservedContainer {
+  const { Id, Name, Image, State, HostConfig, NetworkSettings } = isKnownState(inspection, answer);
+  const everRan = State.StartedAt !== ZERO_TIME;
+  return {
+    dockerId: Id,
+    name: withoutSlash(Name),
+    state: State.Status,
+    startedAt: everRan ? State.StartedAt : null,
+    exitCode: everRan && !isAlive(State.Status) ? State.ExitCode : null,
+    oomKilled: State.OOMKilled ?? false,
+    ipAddress: nullIfEmpty(NetworkSettings.Networks?.[network]?.IPAddress),
+    imageId: Image,
+    runtime: HostConfig.Runtime ?? '',
+  };
+}
+
+/**
+ * @param answer Docker's inspection
+ * @returns whether the container is in the network, or will be at its next start
+ * @throws EngineError `docker_unavailable` if it is none
+ */
+export function observedConnection(
+  answer: unknown,
+  network: string,
+): { connected: boolean; running: boolean; runtime: string } {
+  const { State, HostConfig, NetworkSettings } = isKnownState(connection, answer);
+  const connected = NetworkSettings.Networks?.[network] !== undefined;
+  return { connected, running: State.Running, runtime: HostConfig.Runtime ?? '' };
+}
+
+/**
+ * @param answer an entry of Docker's list
+ * @param network that of the sandboxes
+ * @throws EngineError `docker_unavailable` if it is none
+ */
+export function listedContainer(answer: unknown, network: string): ListedContainer {
+  const entry = isKnownState(listing, answer);
+  return {
+    dockerId: entry.Id,
+    name: withoutSlash(entry.Names?.[0] ?? ''),
+    state: entry.State,
+    createdAt: new Date(entry.Created * 1000),
+    containerId: entry.Labels?.[LABELS.containerId] ?? null,
+    generation: generationOf(entry.Labels?.[LABELS.generation]),
+    // A list that does not tell is no reason to do anything.
+    connected: !entry.NetworkSettings?.Networks || entry.NetworkSettings.Networks[network] !== undefined,
+  };
+}
+
+function isAlive(state: EngineState): boolean {
+  return state === 'running' || state === 'paused';
+}
+
+/** Docker writes the address of what does not run as an empty string. */
+function nullIfEmpty(text: string | undefined): string | null {
+  return text === undefined || text === '' ? null : text;
+}
+
+function withoutSlash(name: string): string {
+  return name.replace(/^\//, '');
+}
+
+function generationOf(label: string | undefined): number | null {
+  return label !== undefined && /^\d{1,9}$/.test(label) ? Number(label) : null;
+}
+
+/** An answer that cannot be read is no answer: docker-modem hands on bytes where it expected JSON and found none. */
+export function isKnownState<T>(schema: z.ZodType<T>, answer: unknown): T {
+  const parsed = schema.safeParse(answer);
+  if (parsed.success) return parsed.data;
+  throw new EngineError('docker_unavailable', `Docker's answer cannot be read: ${z.prettifyError(parsed.error)}`);
+}

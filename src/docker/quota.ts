@@ -1,0 +1,118 @@
+import type Docker from 'dockerode';
+import { randomUUID } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { type Config, ConfigError } from '../config';
+import { abortable } from './client';
+import type { EngineCapabilities } from './container-engine';
+import { LABELS, sizeOption } from './create-options';
+import { ignoringRefusal, refusalOf } from './errors';
+
+const PROBE_MB = 16;
+const PROBE_REPOSITORY = 'berth/quota-probe';
+
+/** What is younger may belong to another process that probes at this moment. */
+const LEFTOVER_AGE_MS = 10 * 60_000;
+
+/** The end of an archive and nothing before it: the smallest image there is. */
+const EMPTY_TAR = Buffer.alloc(1024);
+
+/** Docker's word for the file system under its data, out of `GET /info`. */
+const dockerInfo = (info: unknown): { driver: string; fileSystem: string } => {
+  const { Driver, DriverStatus } = (info ?? {}) as { Driver?: string; DriverStatus?: [string, string][] | null };
+  const fileSystem = DriverStatus?.find(([name]) => name === 'Backing Filesystem')?.[1];
+  return { driver: Driver ?? 'unknown', fileSystem: fileSystem ?? 'unknown' };
+};
+
+/**
+ * Finds out by trying whether Docker can hold volumes and writable layers to a size. Nothing that it makes is started, and
+ * what an earlier, killed probe left is removed first.
+ *
+ * @throws ConfigError if quotas are required and Docker cannot keep them
+ */
+export async function probeDiskQuota(
+  docker: Docker,
+  {
+    wanted,
+    instance,
+    info,
+    signal,
+  }: { wanted: Config['DISK_QUOTA']; instance: string; info: unknown; signal: AbortSignal },
+): Promise<EngineCapabilities['diskQuota']> {
+  if (wanted === 'off') return 'off';
+  const refusal = await refusalOfQuotas(docker, { instance, info, signal });
+  if (refusal === null) return 'enforced';
+  if (wanted === 'preferred') return 'unsupported';
+  throw new ConfigError(
+    `DISK_QUOTA=required, but Docker cannot limit disk space (${refusal}): put Docker's data on XFS mounted with the option prjquota`,
+  );
+}
+
+/** @returns null if both kinds of quota work, or why not */
+async function refusalOfQuotas(
+  docker: Docker,
+  { instance, info, signal }: { instance: string; info: unknown; signal: AbortSignal },
+): Promise<string | null> {
+  const { driver, fileSystem } = dockerInfo(info);
+  // Other drivers, such as containerd's snapshotters, may take the option and do nothing about it.
+  if (driver !== 'overlay2' || fileSystem !== 'xfs') return `storage driver ${driver} on ${fileSystem}`;
+  await removeLeftovers(docker, instance, signal);
+  const id = randomUUID();
+  const name = `berth-probe-${id}`;
+  const image = `${PROBE_REPOSITORY}:${id}`;
+  try {
+    await tryQuotas(docker, { name, image, instance, signal });
+    return null;
+  } catch (error) {
+    const refusal = refusalOf(error);
+    if (refusal === null) throw error;
+    return refusal.message.trim();
+  } finally {
+    await ignoringRefusal(docker.getContainer(name).remove(abortable(signal, { force: true })));
+    await ignoringRefusal(docker.getVolume(name).remove(abortable(signal, {})));
+    await ignoringRefusal(docker.getImage(image).remove(abortable(signal, {})));
+  }
+}
+
+/** Makes a volume and a container of a limited size; the container of an image of its own, so that no registry is needed. */
+async function tryQuotas(
+  docker: Docker,
+  { name, image, instance, signal }: { name: string; image: string; instance: string; signal: AbortSignal },
+): Promise<void> {
+  const labels = { [LABELS.managed]: 'true', [LABELS.probe]: instance };
+  const size = sizeOption(PROBE_MB);
+  await docker.createVolume(abortable(signal, { Name: name, DriverOpts: { size }, Labels: labels }));
+  const [repo, tag] = image.split(':');
+  const changes = Object.entries(labels).map(([label, value]) => `LABEL ${label}=${value}`);
+  await text(await docker.importImage(Readable.from([EMPTY_TAR]), abortable(signal, { repo, tag, changes })));
+  const HostConfig = { StorageOpt: { size }, NetworkMode: 'none' };
+  const body = { Image: image, Cmd: ['none'], Labels: labels, HostConfig };
+  await docker.createContainer(abortable(signal, { _query: { name }, _body: body }));
+}
+
+/** What a probe left that was killed. */
+async function removeLeftovers(docker: Docker, instance: string, signal: AbortSignal): Promise<void> {
+  const filters = { label: [`${LABELS.probe}=${instance}`] };
+  const isLeftover = (madeAt: number): boolean => Date.now() - madeAt > LEFTOVER_AGE_MS;
+  for (const { Id, Created } of await docker.listContainers({ all: true, filters, abortSignal: signal })) {
+    if (!isLeftover(Created * 1000)) continue;
+    await ignoringRefusal(docker.getContainer(Id).remove(abortable(signal, { force: true })));
+  }
+  for (const { Name, CreatedAt } of await listVolumes(docker, filters, signal)) {
+    if (!isLeftover(Date.parse(CreatedAt ?? ''))) continue;
+    await ignoringRefusal(docker.getVolume(Name).remove(abortable(signal, {})));
+  }
+  for (const { Id, Created } of await docker.listImages({ filters, abortSignal: signal })) {
+    if (isLeftover(Created * 1000)) await ignoringRefusal(docker.getImage(Id).remove(abortable(signal, {})));
+  }
+}
+
+async function listVolumes(
+  docker: Docker,
+  filters: { label: string[] },
+  signal: AbortSignal,
+): Promise<{ Name: string; CreatedAt?: string }[]> {
+  const answer: { Volumes?: unknown } = await docker.listVolumes({ filters, abortSignal: signal });
+  // Null, not empty, where there is none (Docker before 20.10).
+  return Array.isArray(answer.Volumes) ? (answer.Volumes as { Name: string; CreatedAt?: string }[]) : [];
+}

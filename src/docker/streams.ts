@@ -1,0 +1,148 @@
+import { JSONParser } from '@streamparser/json';
+import type Docker from 'dockerode';
+import { Readable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { EngineError, type ExecOutput } from './container-engine';
+import { LABELS } from './create-options';
+import { WATCHED_ACTIONS } from './event-stream';
+import { parseImageReference } from './image-reference';
+import type { RegistryLogin } from './registry-auth';
+
+/** @param since seconds of the daemon's clock */
+export async function openEvents(
+  docker: Docker,
+  { instance, since, signal }: { instance: string; since: number; signal: AbortSignal },
+): Promise<Readable> {
+  const stream = await docker.getEvents({
+    since,
+    filters: { type: ['container'], label: [`${LABELS.instance}=${instance}`], event: [...WATCHED_ACTIONS] },
+    abortSignal: signal,
+  });
+  return readable(stream);
+}
+
+/** Docker's answer to a list of all containers with these labels, while it arrives: dockerode's own call parses it as a whole. */
+export async function openList(
+  docker: Docker,
+  { label, signal }: { label: readonly string[]; signal: AbortSignal },
+): Promise<Readable> {
+  const stream = await new Promise<NodeJS.ReadableStream>((resolve, reject) => {
+    const modem = docker.modem as Modem;
+    modem.dial(
+      {
+        path: '/containers/json?',
+        method: 'GET',
+        options: { all: true, filters: { label } },
+        isStream: true,
+        abortSignal: signal,
+        statusCodes: { 200: true, 400: 'bad parameter', 500: 'server error' },
+      },
+      (error, answer) => {
+        if (error) reject(error);
+        else resolve(answer);
+      },
+    );
+  });
+  return readable(stream);
+}
+
+/** What dockerode's own calls are made by; its types do not know it. */
+interface Modem {
+  dial(request: object, done: (error: Error | null, answer: NodeJS.ReadableStream) => void): void;
+}
+
+/** Begins a pull; Docker breaks it off when the stream is closed. */
+export async function openPull(
+  docker: Docker,
+  reference: string,
+  { signal, login }: { signal: AbortSignal; login: RegistryLogin | undefined },
+): Promise<Readable> {
+  const parsed = parseImageReference(reference);
+  const options = {
+    fromImage: parsed?.repository ?? reference,
+    // Without a tag Docker before 20.10 pulls them all.
+    tag: parsed?.digest ?? parsed?.tag ?? 'latest',
+    abortSignal: signal,
+    // Sent as a header.
+    ...(login && { authconfig: login }),
+  };
+  const stream = await docker.createImage(options);
+  return readable(stream);
+}
+
+/** dockerode's type is that of Node.js 0.10; what it gives is the response. */
+export function readable(stream: NodeJS.ReadableStream): Readable {
+  if (stream instanceof Readable) return stream;
+  throw new EngineError('docker_error', 'Docker gave no stream');
+}
+
+/**
+ * The elements of a JSON array, read while it arrives. Ten thousand containers are 12 MB; parsed at once, they would stop
+ * everything else in this process for a tenth of a second.
+ *
+ * @throws EngineError `docker_unavailable` for anything but one whole array, as an answer that cannot be read is no answer
+ */
+export async function* jsonElements(stream: Readable): AsyncGenerator {
+  let elements: unknown[] = [];
+  let whole: unknown;
+  // Without `keepStack` an element is let go of once it was given out; the array itself comes last.
+  const parser = new JSONParser({ paths: ['$', '$.*'], keepStack: false });
+  parser.onValue = ({ value, stack }) => {
+    if (stack.length > 0) elements.push(value);
+    else whole = value;
+  };
+  try {
+    for await (const chunk of stream) {
+      parser.write(chunk as Buffer);
+      yield* elements;
+      elements = [];
+      // Node.js hands over up to 32 chunks in one turn of the event loop, 2 MB: others get their turn in between.
+      await nextTurn();
+    }
+  } catch (error) {
+    throw new EngineError('docker_unavailable', "Docker's answer cannot be read", { cause: error });
+  }
+  if (!Array.isArray(whole)) throw new EngineError('docker_unavailable', "Docker's answer is not a whole list");
+}
+
+/** 1 byte which output, 3 of zeros, 4 of length. */
+const HEADER_BYTES = 8;
+
+/** Docker's numbers; 0 is stdin, which is written to stdout. */
+const STDERR = 2;
+
+/**
+ * Takes Docker's multiplexed stream of a command without a terminal apart. Hands on what is there at once, so that a frame
+ * of any length costs no memory.
+ */
+export class OutputFrames {
+  private header = Buffer.alloc(0);
+  private left = 0;
+  private stream: ExecOutput['stream'] = 'stdout';
+
+  constructor(private readonly onOutput: (output: ExecOutput) => void) {}
+
+  /** The next bytes, cut wherever the connection cut them. */
+  take(chunk: Buffer): void {
+    let rest = chunk;
+    while (rest.length > 0) rest = this.left > 0 ? this.body(rest) : this.head(rest);
+  }
+
+  private head(bytes: Buffer): Buffer {
+    const missing = HEADER_BYTES - this.header.length;
+    this.header = Buffer.concat([this.header, bytes.subarray(0, missing)]);
+    if (this.header.length === HEADER_BYTES) {
+      this.stream = this.header[0] === STDERR ? 'stderr' : 'stdout';
+      this.left = this.header.readUInt32BE(4);
+      this.header = Buffer.alloc(0);
+    }
+    return bytes.subarray(missing);
+  }
+
+  private body(bytes: Buffer): Buffer {
+    const data = bytes.subarray(0, this.left);
+    this.left -= data.length;
+    this.onOutput({ stream: this.stream, data });
+    return bytes.subarray(data.length);
+  }
+}

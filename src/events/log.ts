@@ -1,0 +1,177 @@
+import { Injectable } from '@nestjs/common';
+import { Column, Entity, Index, PrimaryColumn, type QueryDeepPartialEntity } from 'typeorm';
+import { UserEntity } from '../auth';
+import { Database } from '../database';
+import { TIMESTAMP } from '../database/column-types';
+import { Signals } from '../signals';
+import { BerthEvent, EventDraft } from './map';
+
+/** One event of one user, written in the transaction of the change that it tells of. */
+@Entity('events')
+export class EventEntity {
+  @PrimaryColumn({ name: 'user_id', type: 'varchar', length: 36 })
+  userId: string;
+
+  /** 1, 2, 3, … for each user, without gap, in the order of commits. */
+  @PrimaryColumn({ type: 'integer' })
+  seq: number;
+
+  @Column({ type: 'varchar', length: 32 })
+  type: string;
+
+  @Column({ type: 'simple-json' })
+  data: Record<string, unknown>;
+
+  @Index('events_created_at')
+  @Column({ name: 'created_at', type: TIMESTAMP })
+  createdAt: Date;
+}
+
+/** Tells of events of one user that are committed now, in `seq` order. */
+type CommitListener = (userId: string, events: readonly BerthEvent[]) => void;
+
+/** How many rows one deletion takes at most: it holds SQLite's only connection for some milliseconds. */
+const PRUNE_BATCH = 1_000;
+
+/** Every user's events as they are in the database: append, read, forget. */
+@Injectable()
+export class EventLog {
+  private readonly listeners: CommitListener[] = [];
+
+  constructor(
+    private readonly database: Database,
+    private readonly signals: Signals,
+  ) {}
+
+  /**
+   * Writes events as part of the current transaction. The user's row stays locked until its end, so `seq` follows the
+   * order of commits without gap, and what else is decided under that row (the tier's count) is safe from then on.
+   *
+   * @throws Error outside of {@link Database.runInTx}, and for a user who does not exist
+   */
+  async append({ userId, drafts }: { userId: string; drafts: readonly EventDraft[] }): Promise<BerthEvent[]> {
+    const events: BerthEvent[] = [];
+    this.database.afterCommit(() => {
+      this.announce(userId, events);
+    });
+    if (drafts.length === 0) return events;
+    const { manager } = this.database;
+    const first = (await this.lockAndNumber(userId, drafts.length)) - drafts.length + 1;
+    // Read once the row is ours, so that times follow the order of `seq` too. SQLite itself knows whole seconds only.
+    const createdAt = new Date();
+    const rows: Stored[] = drafts.map(({ type, data }, index) => ({
+      userId,
+      seq: first + index,
+      type,
+      data: { ...data },
+      createdAt,
+    }));
+    // The cast: TypeORM's type of what can be inserted knows no column whose JSON is open.
+    const values = rows as QueryDeepPartialEntity<EventEntity>[];
+    await manager.createQueryBuilder().insert().into(EventEntity).values(values).updateEntity(false).execute();
+    events.push(...rows.map(toEvent));
+    return events;
+  }
+
+  /**
+   * Locks the user's row until the end of the current transaction, as {@link append} does, where something is to be
+   * decided before there is an event. SQLite's transactions are alone anyway.
+   */
+  async lock(userId: string): Promise<void> {
+    if (this.database.isSqlite) return;
+    await this.database.manager
+      .createQueryBuilder(UserEntity, 'user')
+      .select('user.id')
+      .where('user.id = :userId', { userId })
+      .setLock('pessimistic_write')
+      .getOne();
+  }
+
+  /** At most `limit` of a user's events with a `seq` greater than `after`, in `seq` order. */
+  async read({ userId, after, limit }: { userId: string; after: number; limit: number }): Promise<BerthEvent[]> {
+    const rows = await this.database.manager
+      .createQueryBuilder(EventEntity, 'event')
+      .where('event.userId = :userId AND event.seq > :after', { userId, after })
+      .orderBy('event.seq')
+      .limit(limit)
+      .getMany();
+    return rows.map(toEvent);
+  }
+
+  /** `seq` of the user's newest event; 0 before the first, and for nobody. */
+  async lastSeq(userId: string): Promise<number> {
+    const row = await this.database.manager
+      .createQueryBuilder(UserEntity, 'user')
+      .select('user.eventSeq', 'seq')
+      .where('user.id = :userId', { userId })
+      .getRawOne<{ seq: number }>();
+    return row?.seq ?? 0;
+  }
+
+  /** `seq` of the user's oldest event that is still kept; null when none is. */
+  async oldestSeq(userId: string): Promise<number | null> {
+    const row = await this.database.manager
+      .createQueryBuilder(EventEntity, 'event')
+      .select('MIN(event.seq)', 'seq')
+      .where('event.userId = :userId', { userId })
+      .getRawOne<{ seq: number | null }>();
+    return row?.seq ?? null;
+  }
+
+  /** Of these users (id → `seq` known so far) those who have newer events by now. PostgreSQL only. */
+  async seqsAhead(known: ReadonlyMap<string, number>): Promise<{ userId: string; seq: number }[]> {
+    return this.database.manager.query(
+      `SELECT users.id AS "userId", users.event_seq AS seq
+       FROM unnest($1::varchar[], $2::int[]) AS known(id, seq) JOIN users USING (id) WHERE users.event_seq > known.seq`,
+      [[...known.keys()], [...known.values()]],
+    );
+  }
+
+  /** Forgets all events from before that time, in batches. @returns how many */
+  async prune(before: Date): Promise<number> {
+    // Several processes may prune at once: neither waits for rows that the other is deleting already.
+    const lock = this.database.isSqlite ? '' : 'FOR UPDATE SKIP LOCKED';
+    const batch = `SELECT user_id, seq FROM events WHERE created_at < :before ORDER BY created_at LIMIT :batch ${lock}`;
+    for (let pruned = 0; ;) {
+      const { affected } = await this.database.manager
+        .createQueryBuilder()
+        .delete()
+        .from(EventEntity)
+        .where(`(user_id, seq) IN (${batch})`, { before, batch: PRUNE_BATCH })
+        .execute();
+      pruned += affected ?? 0;
+      if ((affected ?? 0) < PRUNE_BATCH) return pruned;
+    }
+  }
+
+  /** Calls `listener` after every commit of events in this process. It must not throw. */
+  onCommitted(listener: CommitListener): void {
+    this.listeners.push(listener);
+  }
+
+  /** @returns the last of so many new numbers, in one round trip, under which the user's row is locked all along */
+  private async lockAndNumber(userId: string, count: number): Promise<number> {
+    const [by, id] = this.database.isSqlite ? ['?', '?'] : ['$1', '$2'];
+    const sql = `UPDATE users SET event_seq = event_seq + ${by} WHERE id = ${id} RETURNING event_seq AS seq`;
+    type Rows = readonly { readonly seq: number }[];
+    const answer = await this.database.manager.query<Rows | readonly [Rows, number]>(sql, [count, userId]);
+    // Of an update, TypeORM hands on SQLite's rows, and PostgreSQL's together with their count.
+    const [row] = this.database.isSqlite ? (answer as Rows) : (answer as readonly [Rows, number])[0];
+    if (!row) throw new Error(`events for user ${userId}, who does not exist`);
+    return row.seq;
+  }
+
+  private announce(userId: string, events: readonly BerthEvent[]): void {
+    const last = events.at(-1);
+    if (!last) return;
+    for (const listener of this.listeners) listener(userId, events);
+    this.signals.publish('user_events', { userId, seq: last.seq });
+  }
+}
+
+type Stored = Pick<EventEntity, 'userId' | 'seq' | 'type' | 'data' | 'createdAt'>;
+
+/** The table holds nothing but what `append` was given, so `type` and `data` belong together. */
+function toEvent({ type, seq, createdAt, data }: Stored): BerthEvent {
+  return { type, seq, timestamp: createdAt.toISOString(), data } as unknown as BerthEvent;
+}

@@ -1,0 +1,194 @@
+import { createParamDecorator, ExecutionContext, Injectable, OnModuleDestroy } from '@nestjs/common';
+import { FastifyAdapter, NestFastifyApplication } from '@nestjs/platform-fastify';
+import { type FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { IncomingMessage } from 'node:http';
+import { Config, CONFIG } from '../config';
+import { DomainError, errorAnswer } from '../errors';
+import { type Logger, LOGGER, requestContext, type RequestContext } from '../logging';
+import { ClientAddress } from './client-address';
+import { setUpOpenApi } from './openapi';
+import { answerClientError, answerFrameworkError, requestIdOf, securityHeaders } from './protocol-errors';
+import { jsonBodyParser, refuseUntakenBodies } from './request-body';
+import { passExpectations, refuseUnroutable } from './request-head';
+import { RouteRegistry } from './route-registry';
+import { refuseUnservedHandshake, Upgrades } from './upgrades';
+import { createValidationPipe } from './validation';
+
+/** What probes and collectors ask for every few seconds. */
+const FREQUENT = /^\/(health\/|metrics$)/;
+
+/** One line for each answered request: the route's pattern, not the URL, whose query may hold what is nobody's business. */
+export function accessLog(logger: Logger): (request: FastifyRequest, reply: FastifyReply, done: () => void) => void {
+  return (request, reply, done) => {
+    const { url: route } = request.routeOptions;
+    const level = reply.statusCode >= 500 ? 'warn' : FREQUENT.test(route ?? '') ? 'debug' : 'info';
+    // The line is made only where it is written.
+    if (!logger.isLevelEnabled(level)) {
+      done();
+      return;
+    }
+    logger[level](
+      {
+        method: request.method,
+        ...(route === undefined || request.is404 ? { path: pathOf(request.url) } : { route }),
+        status: reply.statusCode,
+        ms: Math.round(reply.elapsedTime * 10) / 10,
+        request_id: request.id,
+        user_id: request.logContext?.userId,
+        container_id: request.logContext?.containerId,
+      },
+      'request',
+    );
+    done();
+  };
+}
+
+function pathOf(url: string): string {
+  return (url.split('?', 1)[0] ?? '').slice(0, 200);
+}
+
+/** Lets the pages of these origins call the API; of none by default. `*`: of all. */
+function enableCors(app: NestFastifyApplication, origins: readonly string[]): void {
+  if (origins.length === 0) return;
+  app.enableCors({
+    origin: origins.includes('*') ? '*' : [...origins],
+    methods: ['GET', 'HEAD', 'POST', 'PATCH', 'PUT', 'DELETE'],
+    allowedHeaders: ['authorization', 'content-type', 'idempotency-key', 'last-event-id', 'x-request-id'],
+    exposedHeaders: [
+      ...['x-request-id', 'idempotency-replayed', 'retry-after'],
+      ...['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset'],
+    ],
+    maxAge: 600,
+    // The strict answer to an incomplete preflight is plain text.
+    strictPreflight: false,
+  });
+}
+
+/**
+ * How long requests may still take when operations are done and the HTTP server closes, in milliseconds: longer than the
+ * database may take to answer, so that whoever waits for it is told.
+ */
+const LAST_ANSWERS_MS = 7_000;
+
+/** Whether this process is about to end: it finishes what it has begun and takes nothing new. */
+@Injectable()
+export class Draining implements OnModuleDestroy {
+  private draining = false;
+
+  get begun(): boolean {
+    return this.draining;
+  }
+
+  begin(): void {
+    this.draining = true;
+  }
+
+  /** The first thing that happens when the application is closed. */
+  onModuleDestroy(): void {
+    this.begin();
+  }
+}
+
+/** Lets go of the HTTP server's connections when the process ends; Node.js closes only those without a request by itself. */
+function endConnections(fastify: FastifyInstance, draining: Draining): void {
+  // A connection that a client keeps for its next request would keep the server open until its idle timeout, 72 s.
+  fastify.addHook('onSend', (_request, reply, _payload, done) => {
+    if (draining.begun) reply.header('connection', 'close');
+    done();
+  });
+  // And so would a client that sends half a request, or none, or does not read its answer.
+  fastify.addHook('preClose', (done) => {
+    const { server } = fastify;
+    const timer = setTimeout(() => server.closeAllConnections(), LAST_ANSWERS_MS).unref();
+    server.once('close', () => clearTimeout(timer));
+    done();
+  });
+}
+
+/** The largest body, in bytes. */
+const BODY_LIMIT = 65_536;
+
+type Proxies = Pick<Config, 'TRUSTED_PROXIES'>;
+
+/** Fastify as Berth uses it; shared by the server and the tests. */
+export function createHttpAdapter({ TRUSTED_PROXIES: proxies }: Proxies = { TRUSTED_PROXIES: [] }): FastifyAdapter {
+  const clients = new ClientAddress(proxies);
+  return new FastifyAdapter({
+    bodyLimit: BODY_LIMIT,
+    // Told by a hook, as Node.js would answer with an empty body.
+    http: { requireHostHeader: false },
+    // Decides what `request.ip` is. Without proxies, no header can say anything about it.
+    trustProxy: proxies.length > 0 && ((address: string) => clients.trusts(address)),
+    // A request's head and body must be here within this time, whatever the speed at which they trickle in.
+    requestTimeout: 30_000,
+    genReqId: (request: IncomingMessage) => requestIdOf(request.headers),
+    frameworkErrors: answerFrameworkError,
+    clientErrorHandler: answerClientError,
+    // Fastify's own answer while closing has another shape; the first hook of each request says it in ours.
+    return503OnClosing: false,
+    // No middleware anywhere: hooks do it faster.
+    skipMiddie: true,
+    // An id that is too long is not found, as any other; Fastify would say that the URI is.
+    routerOptions: { maxParamLength: 16_384 },
+  });
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What the request's log lines carry. */
+    logContext?: RequestContext;
+  }
+}
+
+type Hook = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void;
+
+/** The first hook of each request: names it, guards its answer, and turns it away while the server is draining. */
+function onRequest(draining: Draining): Hook {
+  return (request, reply, done) => {
+    reply.headers({ 'x-request-id': request.id, ...securityHeaders(request.routeOptions.url) });
+    request.logContext = { requestId: request.id };
+    // A process that drains is still alive, and says itself that it is not ready.
+    if (draining.begun && !request.url.startsWith('/health/')) {
+      const { status, headers, body } = errorAnswer(new DomainError('shutting_down'), request.id);
+      void reply.status(status).headers(headers).header('connection', 'close').send(body);
+      return;
+    }
+    requestContext.run(request.logContext, done);
+  };
+}
+
+/** Routes that probes and collectors know by their bare path. */
+const OUTSIDE_API = ['health/live', 'health/ready', 'metrics'];
+
+/** Gives the application its hooks, body parser, validation, prefix and documentation. Call it before `init()` or `listen()`. */
+export function setUpHttp(app: NestFastifyApplication): void {
+  const adapter = app.getHttpAdapter() as unknown as FastifyAdapter;
+  const fastify = adapter.getInstance();
+  app.get(RouteRegistry).watch(fastify);
+  // The adapter's own places for hooks come before CORS, so that answers to preflights have the headers too.
+  adapter.setOnRequestHook(onRequest(app.get(Draining)));
+  adapter.setOnResponseHook(accessLog(app.get<Logger>(LOGGER)));
+  app.get(Upgrades).watch(fastify.server);
+  passExpectations(fastify.server);
+  endConnections(fastify, app.get(Draining));
+  // Behind all hooks that count requests, and before the body is read.
+  fastify.addHook('preParsing', refuseUnservedHandshake);
+  fastify.addHook('preParsing', refuseUnroutable(app.get(RouteRegistry)));
+  refuseUntakenBodies(app, fastify);
+  fastify.removeContentTypeParser('text/plain');
+  fastify.removeContentTypeParser('application/json');
+  adapter.useBodyParser('application/json', false, { bodyLimit: BODY_LIMIT }, jsonBodyParser);
+  app.setGlobalPrefix('api', { exclude: OUTSIDE_API });
+  app.useGlobalPipes(createValidationPipe());
+  enableCors(app, app.get<Config>(CONFIG).CORS_ORIGINS);
+  setUpOpenApi(app);
+}
+
+/** Aborted when the connection has ended, so that nobody will read the answer any more. For handlers that take their time. */
+export const ConnectionEnd = createParamDecorator((_data: unknown, context: ExecutionContext): AbortSignal => {
+  const { raw } = context.switchToHttp().getResponse<FastifyReply>();
+  const controller = new AbortController();
+  if (raw.destroyed || raw.socket?.destroyed) controller.abort();
+  else raw.once('close', () => controller.abort());
+  return controller.signal;
+});

@@ -1,0 +1,77 @@
+import { ApiPropertyOptional } from '@nestjs/swagger';
+import { Transform, type TransformFnParams } from 'class-transformer';
+import { IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
+import { invalidParameters } from '../errors';
+
+/** The last entry of a page of a list that is ordered by time, newest first, and by id among those of one time. */
+export interface PageEnd {
+  readonly createdAt: Date;
+  readonly id: string;
+}
+
+const FORM = /^(\d{1,15}) ([0-9a-f-]{36})$/;
+
+/** Where a page ends, for the `cursor` of the next: opaque to clients, so that the order may change. */
+export function encodeCursor({ createdAt, id }: PageEnd): string {
+  return Buffer.from(`${String(createdAt.getTime())} ${id}`).toString('base64url');
+}
+
+/** @throws DomainError `invalid_parameters` for anything that `encodeCursor` did not make */
+export function decodeCursor(cursor: string): PageEnd {
+  const [, time, id] = FORM.exec(Buffer.from(cursor, 'base64url').toString()) ?? [];
+  if (time === undefined || id === undefined) {
+    throw invalidParameters([{ field: 'cursor', message: 'cursor must be a next_cursor of an earlier answer' }]);
+  }
+  return { createdAt: new Date(Number(time)), id };
+}
+
+const DEFAULT_PAGE = 100;
+
+/** Some of a list, and where the next of it begin. */
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly next_cursor: string | null;
+}
+
+/**
+ * One page of a list that is ordered by time and id, newest first.
+ *
+ * @param read gives at most `limit` entries from behind `after`; it is asked for one more than the page has, so that the last
+ *   page is known for the last
+ * @throws DomainError `invalid_parameters` for a cursor that is none
+ */
+export async function readPage<T>(
+  { limit = DEFAULT_PAGE, cursor }: { readonly limit?: number; readonly cursor?: string },
+  read: (range: { limit: number; after?: PageEnd }) => Promise<readonly T[]>,
+  endOf: (item: T) => PageEnd,
+): Promise<Page<T>> {
+  const found = await read({ limit: limit + 1, ...(cursor !== undefined && { after: decodeCursor(cursor) }) });
+  const items = found.slice(0, limit);
+  const last = found.length > limit ? items.at(-1) : undefined;
+  return { items, next_cursor: last ? encodeCursor(endOf(last)) : null };
+}
+
+/** Query strings are text: turns plain decimal digits into a number and leaves the rest for the validator to refuse. */
+export function integerFromQuery({ value }: TransformFnParams): unknown {
+  return typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : value;
+}
+
+/** The largest page. */
+const LARGEST = 200;
+
+/** The query of a list with pages; what else it can be asked for, its own class adds. */
+export class PagedQuery {
+  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: LARGEST, default: 100 })
+  @IsOptional()
+  @Transform(integerFromQuery)
+  @IsInt()
+  @Min(1)
+  @Max(LARGEST)
+  limit?: number;
+
+  @ApiPropertyOptional({ description: '`next_cursor` of the page before' })
+  @IsOptional()
+  @IsString()
+  @Matches(/^[A-Za-z0-9_-]{1,128}$/, { message: 'cursor must be a next_cursor of an earlier answer' })
+  cursor?: string;
+}
