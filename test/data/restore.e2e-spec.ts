@@ -1,4 +1,4 @@
-import { ContainerRepository } from '../../src/containers/container.repository';
+import { ContainerRepository, DeletedContainers } from '../../src/containers/container.repository';
 import { Purge } from '../../src/containers/reconcile/purge';
 import type { Answer } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
@@ -56,6 +56,20 @@ describe('restoring a deleted container', () => {
     await user.api.delete(again);
     expect((await restore(id.slice(0, 12))).body).toMatchObject({ id: again, db_id });
     expect(daemon.running(db_id)).toEqual([]);
+  });
+
+  it('must find one that another restore brings back while it looks', async () => {
+    const { id, db_id } = await user.api.running();
+    await user.api.delete(id);
+    const deleted = berth.app.get(DeletedContainers);
+    const look = deleted.findRestorable.bind(deleted);
+    jest.spyOn(deleted, 'findRestorable').mockImplementationOnce(async (reference) => {
+      expect((await restore(id)).status).toBe(200);
+      return look(reference);
+    });
+    const second = await restore(id);
+    expect([second.status, second.body['db_id']]).toEqual([200, db_id]);
+    expect(events.types().filter((type) => type === 'container_restored')).toHaveLength(1);
   });
 
   it('must do and say nothing for one that is live', async () => {

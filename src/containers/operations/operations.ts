@@ -410,13 +410,16 @@ export class Restoration {
     caller: Pick<Principal, 'userId' | 'sessionExpiresAt'>,
     reference: ContainerReference,
   ): Promise<ContainerRow> {
-    const live = await this.repository.find(reference);
-    const row = live ?? (await this.deleted.findRestorable(reference));
+    const row =
+      (await this.repository.find(reference)) ??
+      (await this.deleted.findRestorable(reference)) ??
+      // Another restore may have brought it back between the two.
+      (await this.repository.find(reference));
     if (!row) throw new DomainError('container_not_found');
     assertOwner(caller, row);
     assertSession(caller, this.clock.now());
-    if (!live) return row;
+    if (row.deletedAt !== null) return row;
     // It may be about to be deleted; asked for afterwards, this restore is meant to undo that.
-    return (await this.leases.afterDeletion(live)) ?? this.find(caller, reference);
+    return (await this.leases.afterDeletion(row)) ?? this.find(caller, reference);
   }
 }
