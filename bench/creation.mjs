@@ -47,11 +47,16 @@ export async function creation({ berth, docker, image, database, runtime, progre
   return [
     figure({
       name: `creation until it runs, ${runtime}, ${database} / volume + create + start`,
-      ...{ measured, limit, unit: 'ms', bar: 1.1 },
+      measured,
+      limit,
+      unit: 'ms',
+      bar: 1.1,
     }),
     figure({
       name: `creation: its answer, ${runtime}, ${database} (limit: 10 ms)`,
-      ...{ measured: median(times.accepted), limit: 10, unit: 'ms' },
+      measured: median(times.accepted),
+      limit: 10,
+      unit: 'ms',
     }),
   ];
 }

@@ -18,8 +18,10 @@ export async function endurance({ berth, progress }) {
   await work({ berth, token, ids, ...MEASURED });
   const after = await berth.report('memory');
   const ratio = (name, bytes) => ({
-    ...{ name: `${name} after ${MEASURED.requests} requests and ${MEASURED.operations} operations / when warm` },
-    ...{ measured: bytes(after) / 2 ** 20, limit: bytes(warm) / 2 ** 20, unit: 'MB' },
+    name: `${name} after ${MEASURED.requests} requests and ${MEASURED.operations} operations / when warm`,
+    measured: bytes(after) / 2 ** 20,
+    limit: bytes(warm) / 2 ** 20,
+    unit: 'MB',
   });
   return [
     figure({ ...ratio('live memory', ({ heapUsed, external }) => heapUsed + external), bar: 1.1 }),

@@ -37,8 +37,11 @@ export async function sweep({ berth, docker, database, progress }) {
     figure({ name: `${name}: list calls`, measured: lists, limit: 1, unit: '', bar: 1 }),
     figure({ name: `${name}: time (limit: 1 s)`, measured: median(times), limit: 1000, unit: 'ms', bar: 1 }),
     figure({
-      ...{ name: `${name}: event loop blocked at most (limit: 50 ms)`, measured: Math.max(...blocked) },
-      ...{ limit: 50, unit: 'ms', bar: 1 },
+      name: `${name}: event loop blocked at most (limit: 50 ms)`,
+      measured: Math.max(...blocked),
+      limit: 50,
+      unit: 'ms',
+      bar: 1,
     }),
   ];
 }

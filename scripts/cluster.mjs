@@ -38,7 +38,9 @@ function processesAsked() {
 
 async function startFleet({ count, env, settings, lock }) {
   const fleet = new ServerFleet({
-    ...{ count, env, shutdownGraceSeconds: settings.SHUTDOWN_GRACE_SECONDS },
+    count,
+    env,
+    shutdownGraceSeconds: settings.SHUTDOWN_GRACE_SECONDS,
     remember: lock.remember,
   });
   atEnd('stopping the servers', (hurry) =>

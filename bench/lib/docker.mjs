@@ -31,7 +31,14 @@ export async function likenessesOf(docker, dockerId) {
   return ({ volume = `berth-bench-${randomUUID()}` } = {}) => {
     const Mounts = HostConfig.Mounts.map((mount) => ({ ...mount, Source: volume, VolumeOptions: { Labels } }));
     return docker.createContainer({
-      ...{ Image, Entrypoint, Cmd, WorkingDir, Env, StopSignal, Healthcheck, Labels },
+      Image,
+      Entrypoint,
+      Cmd,
+      WorkingDir,
+      Env,
+      StopSignal,
+      Healthcheck,
+      Labels,
       HostConfig: { ...HostConfig, Mounts },
     });
   };

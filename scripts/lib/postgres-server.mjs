@@ -131,13 +131,11 @@ export class PostgresServer {
       this.data,
       (inherit) =>
         new ServiceProcess('PostgreSQL', {
-          ...{
-            command: join(bin, 'postgres'),
-            cwd: '/',
-            args: ['-D', HANDED_OVER, ...settings],
-            ...user,
-            inherit,
-          },
+          command: join(bin, 'postgres'),
+          cwd: '/',
+          args: ['-D', HANDED_OVER, ...settings],
+          ...user,
+          inherit,
           log: join(this.folder, 'postgres.log'),
           answers: () =>
             run(join(bin, 'pg_isready'), probe).then(
@@ -146,7 +144,8 @@ export class PostgresServer {
             ),
           startMs: START_MS,
           // The fast shutdown: it does not wait for clients.
-          ...{ stopSignal: 'SIGINT', stopMs: STOP_MS },
+          stopSignal: 'SIGINT',
+          stopMs: STOP_MS,
         }),
     );
   }

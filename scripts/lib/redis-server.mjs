@@ -35,10 +35,13 @@ export class RedisServer {
     if (this.password) lines.push(`requirepass ${this.password}`);
     writeFileSync(config, `${lines.join('\n')}\n`, { mode: 0o600 });
     return new ServiceProcess('Redis', {
-      ...{ command: findCommand('redis-server'), args: [config], cwd: this.folder },
+      command: findCommand('redis-server'),
+      args: [config],
+      cwd: this.folder,
       log: join(this.folder, 'redis.log'),
       answers: () => this.answers(),
-      ...{ startMs: START_MS, stopMs: STOP_MS },
+      startMs: START_MS,
+      stopMs: STOP_MS,
     });
   }
 

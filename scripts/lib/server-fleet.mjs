@@ -17,7 +17,8 @@ export class ServerFleet {
       const server = { name: `server ${index + 1}`, port: first === 0 ? 0 : first + index, url: '', pid: 0 };
       const launch = () => {
         const child = new ServerProcess({
-          ...{ env: { ...env, PORT: String(server.port) }, shutdownGraceSeconds },
+          env: { ...env, PORT: String(server.port) },
+          shutdownGraceSeconds,
           onLine: (line) => say(`[${index + 1}] ${line}`),
         });
         remember(server.name, child);

@@ -22,7 +22,9 @@ export class ServiceProcess {
     if (existsSync(log)) renameSync(log, `${log}.1`);
     const output = openSync(log, 'w', 0o600);
     const child = spawn(command, args, {
-      ...{ cwd, uid, gid },
+      cwd,
+      uid,
+      gid,
       env: { ...process.env, PATH: searchPath },
       stdio: ['ignore', output, output, ...(inherit === undefined ? [] : [inherit])],
       // A session of its own: the terminal's Ctrl-C must not end it before those that use it.

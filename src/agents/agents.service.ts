@@ -108,8 +108,17 @@ function newAgent(
 ): AgentRow {
   return {
     ...made,
-    ...{ name, description: description ?? null, os: os ?? null, arch: arch ?? null, version: null },
-    ...{ tags: [...(tags ?? [])], epoch: 0, online: false, connectedAt: null, seenAt: null, stats: null },
+    name,
+    description: description ?? null,
+    os: os ?? null,
+    arch: arch ?? null,
+    version: null,
+    tags: [...(tags ?? [])],
+    epoch: 0,
+    online: false,
+    connectedAt: null,
+    seenAt: null,
+    stats: null,
     deletedAt: null,
   };
 }

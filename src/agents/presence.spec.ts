@@ -2,9 +2,22 @@ import type { AgentRow } from './agent.entity';
 import { connected, deleted, disconnected, endReason } from './presence';
 
 const row: AgentRow = {
-  ...{ id: 'a', userId: 'u', name: 'workstation', description: null, os: 'plan9', arch: null, version: null, tags: [] },
-  ...{ tokenId: 't', epoch: 4, online: false, connectedAt: null, seenAt: null, stats: null },
-  ...{ createdAt: new Date(0), deletedAt: null },
+  id: 'a',
+  userId: 'u',
+  name: 'workstation',
+  description: null,
+  os: 'plan9',
+  arch: null,
+  version: null,
+  tags: [],
+  tokenId: 't',
+  epoch: 4,
+  online: false,
+  connectedAt: null,
+  seenAt: null,
+  stats: null,
+  createdAt: new Date(0),
+  deletedAt: null,
 };
 const online: AgentRow = { ...row, online: true };
 const now = new Date(1_000);

@@ -45,8 +45,12 @@ export class AuditLog {
   async begin(intent: AuditIntent): Promise<string> {
     const id = randomUUID();
     await this.insert({
-      ...{ id, at: this.clock.now(), outcome: 'pending', finishedAt: null },
-      ...{ subjectUserId: intent.userId, containerId: null },
+      id,
+      at: this.clock.now(),
+      outcome: 'pending',
+      finishedAt: null,
+      subjectUserId: intent.userId,
+      containerId: null,
       ...intent,
     });
     return id;
@@ -60,8 +64,18 @@ export class AuditLog {
   async recordSystem({ action, subjectUserId, containerId, outcome = 'ok' }: SystemAct): Promise<void> {
     const now = this.clock.now();
     await this.insert({
-      ...{ id: randomUUID(), at: now, finishedAt: now, action, outcome, subjectUserId, containerId },
-      ...{ userId: null, tokenId: null, targetId: null, address: null, requestId: null },
+      id: randomUUID(),
+      at: now,
+      finishedAt: now,
+      action,
+      outcome,
+      subjectUserId,
+      containerId,
+      userId: null,
+      tokenId: null,
+      targetId: null,
+      address: null,
+      requestId: null,
     });
   }
 

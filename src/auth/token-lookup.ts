@@ -19,8 +19,15 @@ export class TokenLookup {
   constructor(database: Database) {
     this.find = database.lookup({
       columns: [
-        ...['t.id', 't.user_id', 't.scopes', 't.agent_id', 't.expires_at', 't.revoked_at'],
-        ...['u.username', 'u.tier', 'u.session_expires_at'],
+        't.id',
+        't.user_id',
+        't.scopes',
+        't.agent_id',
+        't.expires_at',
+        't.revoked_at',
+        'u.username',
+        'u.tier',
+        'u.session_expires_at',
       ],
       from: 'tokens t INNER JOIN users u ON u.id = t.user_id',
       key: 't.hash',

@@ -89,8 +89,13 @@ export class ContainersService {
     this.tiers.assertWithin(caller.tier, resources);
     const { columns, stamp } = this.leases.newLease('create');
     const row = newContainer({
-      ...{ userId: caller.userId, request, image, role, resources },
-      ...{ lease: columns, now: this.clock.now() },
+      userId: caller.userId,
+      request,
+      image,
+      role,
+      resources,
+      lease: columns,
+      now: this.clock.now(),
     });
     const created = answer.created(row, { session: caller, tier: this.tiers.limitsOf(caller.tier) });
     const once =
@@ -274,7 +279,8 @@ export class ContainersService {
     { status, name, label, cursor, limit }: ListQuery & { limit: number },
   ): Promise<ContainerRow[]> {
     const filter = {
-      ...{ userId: caller.userId, limit },
+      userId: caller.userId,
+      limit,
       ...(name !== undefined && { name }),
       ...(label !== undefined && { labels: [label].flat().map(parseSelector) }),
       ...(cursor !== undefined && { after: decodeCursor(cursor) }),

@@ -88,7 +88,12 @@ export class IdempotencyKeys {
     const { id: containerId, userId } = container;
     const createdAt = this.clock.now();
     await this.database.manager.insert(IdempotencyKeyEntity, {
-      ...{ userId, key, requestHash, answer, containerId, createdAt },
+      userId,
+      key,
+      requestHash,
+      answer,
+      containerId,
+      createdAt,
     });
   }
 

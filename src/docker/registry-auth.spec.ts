@@ -103,7 +103,8 @@ describe('credentials of registries', () => {
         .map((line) => line.split(': ')[0]?.trim()),
     ).toEqual([
       ...['a', 'b', 'c', 'd'].map((host) => `auths.${host}.example`),
-      ...['auths.e.example/team', 'auths.https://index.docker.io/v1/'],
+      'auths.e.example/team',
+      'auths.https://index.docker.io/v1/',
     ]);
     expect(fault).not.toMatch(/hunter|aHVudGVy|bWU6/);
   });

@@ -14,7 +14,10 @@ it('what works on volumes must be this and nothing else', () => {
     { volume: 'new', path: '/to', access: 'write' },
   ] as const;
   const mount = (Source: string, Target: string, ReadOnly: boolean): object => ({
-    ...{ Type: 'volume', Source, Target, ReadOnly },
+    Type: 'volume',
+    Source,
+    Target,
+    ReadOnly,
     VolumeOptions: { NoCopy: true, Labels: labels, DriverConfig: { Name: 'local', Options: {} } },
   });
   expect(volumeWorkerOptions({ image: 'tools:1', script: 'true', mounts, owner })).toEqual({

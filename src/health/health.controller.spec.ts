@@ -43,7 +43,10 @@ async function start(pings: { database?: Ping; docker?: Ping; redis?: Ping | nul
 
   const module = await Test.createTestingModule({
     imports: [
-      ...[ConfigModule.forRoot(parseConfig({ LOG_LEVEL: 'silent' })), LoggingModule, HttpModule, DependenciesModule],
+      ConfigModule.forRoot(parseConfig({ LOG_LEVEL: 'silent' })),
+      LoggingModule,
+      HttpModule,
+      DependenciesModule,
       TerminusModule.forRoot({ logger: false }),
     ],
     controllers: [HealthController],
@@ -105,8 +108,12 @@ describe('readiness', () => {
     const [status, body] = await get('/health/ready');
     expect(status).toBe(503);
     expect(body).toEqual({
-      ...{ error: 'not ready', code: 'not_ready', request_id: expect.any(String) as unknown },
-      ...{ status: 'error', checks, ...found },
+      error: 'not ready',
+      code: 'not_ready',
+      request_id: expect.any(String) as unknown,
+      status: 'error',
+      checks,
+      ...found,
       reasons: Object.fromEntries(
         Object.entries(checks)
           .filter(([, state]) => state === 'down')

@@ -55,8 +55,12 @@ function enableCors(app: NestFastifyApplication, origins: readonly string[]): vo
     methods: ['GET', 'HEAD', 'POST', 'PATCH', 'PUT', 'DELETE'],
     allowedHeaders: ['authorization', 'content-type', 'idempotency-key', 'last-event-id', 'x-request-id'],
     exposedHeaders: [
-      ...['x-request-id', 'idempotency-replayed', 'retry-after'],
-      ...['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset'],
+      'x-request-id',
+      'idempotency-replayed',
+      'retry-after',
+      'ratelimit-limit',
+      'ratelimit-remaining',
+      'ratelimit-reset',
     ],
     maxAge: 600,
     // The strict answer to an incomplete preflight is plain text.

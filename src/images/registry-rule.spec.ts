@@ -7,9 +7,22 @@ describe('the registry of a custom image', () => {
   );
 
   it.each([
-    ...['localhost', 'localhost:5000', 'registry.localhost', 'registry:5000', '127.0.0.1', '127.0.0.1:5000'],
-    ...['127.1:80', '2130706433:80', '0x7f.0x1:80', '0x7f000001', '10.0.0.5:5000', '169.254.169.254', '192.0.2.1'],
-    ...['[::1]:5000', '[fd00::1]', '[2001:db8::1]:443'],
+    'localhost',
+    'localhost:5000',
+    'registry.localhost',
+    'registry:5000',
+    '127.0.0.1',
+    '127.0.0.1:5000',
+    '127.1:80',
+    '2130706433:80',
+    '0x7f.0x1:80',
+    '0x7f000001',
+    '10.0.0.5:5000',
+    '169.254.169.254',
+    '192.0.2.1',
+    '[::1]:5000',
+    '[fd00::1]',
+    '[2001:db8::1]:443',
   ])('must not be this machine or an address without a list: %s', (registry) => {
     expect(isAllowedRegistry(registry, [])).toBe(false);
   });

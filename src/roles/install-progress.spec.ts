@@ -41,9 +41,13 @@ describe('the progress of an installation', () => {
 
   it('must begin each part where the one before ended', () => {
     const told = read([
-      ...['berth:family:apt', 'berth:step:update', 'dlstatus:4:100.0000:Retrieving file 4 of 4'],
-      ...['berth:step:install', 'dlstatus:19:100.0000:Retrieving file 19 of 19'],
-      ...['pmstatus:libc6:amd64:50.0000:Unpacking libc6 (amd64)', 'pmstatus:python3:98.7013:Installed python3 (amd64)'],
+      'berth:family:apt',
+      'berth:step:update',
+      'dlstatus:4:100.0000:Retrieving file 4 of 4',
+      'berth:step:install',
+      'dlstatus:19:100.0000:Retrieving file 19 of 19',
+      'pmstatus:libc6:amd64:50.0000:Unpacking libc6 (amd64)',
+      'pmstatus:python3:98.7013:Installed python3 (amd64)',
     ]);
     expect(told.map(({ percent }) => percent)).toEqual([0, 1, 15, 15, 45, 72, 98]);
     expect(new Set(told.map(({ message }) => message)).size).toBe(4);

@@ -67,8 +67,15 @@ describe('what two processes find at once', () => {
   it('must be no failure of the one that comes second', async () => {
     const owner = { instance: 'interrupted', containerId: dbId, userId: user.id };
     daemon.create({
-      ...{ name: 'stray', image: testImage(), env: {}, memoryMb: 256, cpuShares: 500, diskMb: 1024 },
-      ...{ volumeName: `berth-${dbId}`, owner, generation: 9 },
+      name: 'stray',
+      image: testImage(),
+      env: {},
+      memoryMb: 256,
+      cpuShares: 500,
+      diskMb: 1024,
+      volumeName: `berth-${dbId}`,
+      owner,
+      generation: 9,
     });
     const hold = engine.holdOn('removeContainer');
     const find = repository(there).findById.bind(repository(there));

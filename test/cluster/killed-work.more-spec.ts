@@ -143,7 +143,8 @@ describe('another process must take up, when one is killed in the midst of', () 
   async function buildRoleImage(): Promise<void> {
     const write = `printf '%s' "$0" >/bin/apk && chmod 755 /bin/apk`;
     const container = await docker.createContainer({
-      ...{ Image: testImage(), Cmd: ['sh', '-c', write, APK] },
+      Image: testImage(),
+      Cmd: ['sh', '-c', write, APK],
       HostConfig: { NetworkMode: 'none' },
     });
     await container.start();

@@ -40,7 +40,9 @@ describe('rate limits of two servers', () => {
 
   async function start(environment: Record<string, string>): Promise<[Berth, Berth, TestUser]> {
     const all = {
-      ...{ INSTANCE_ID: instance, RATE_LIMIT_PER_MINUTE: String(LIMIT), RATE_LIMIT_REFUSALS_PER_MINUTE: String(LIMIT) },
+      INSTANCE_ID: instance,
+      RATE_LIMIT_PER_MINUTE: String(LIMIT),
+      RATE_LIMIT_REFUSALS_PER_MINUTE: String(LIMIT),
       ...environment,
     };
     const { daemon } = new FakeEngine();

@@ -11,7 +11,9 @@ import { TestClock } from '../support/test-clock';
 
 const HOUR = 3_600_000;
 const ENVIRONMENT = {
-  ...{ INSTANCE_ID: 'admin', SWEEP_INTERVAL_SECONDS: '3600', VOLUME_RETENTION: '7d' },
+  INSTANCE_ID: 'admin',
+  SWEEP_INTERVAL_SECONDS: '3600',
+  VOLUME_RETENTION: '7d',
   // Nor does anybody look for what is over but the test.
   LIMIT_CHECK_SECONDS: '3600',
 };
@@ -136,8 +138,15 @@ describe('an operator', () => {
     await user.api.delete(gone.db_id);
     clock.forward(8 * 24 * HOUR);
     daemon.create({
-      ...{ name: 'orphan', image: testImage(), env: {}, memoryMb: 256, cpuShares: 500, diskMb: 1024, generation: 1 },
-      ...{ volumeName: `berth-${cut.db_id}`, owner: { instance: 'admin', containerId: 'nobody', userId: 'nobody' } },
+      name: 'orphan',
+      image: testImage(),
+      env: {},
+      memoryMb: 256,
+      cpuShares: 500,
+      diskMb: 1024,
+      generation: 1,
+      volumeName: `berth-${cut.db_id}`,
+      owner: { instance: 'admin', containerId: 'nobody', userId: 'nobody' },
     });
     const repository = berth.app.get(ContainerRepository);
     const row = await repository.findById(cut.db_id);
@@ -158,8 +167,15 @@ describe('an operator', () => {
     expect((await asked).body).toMatchObject({ removed_orphans: 0, purged: 0, failed: 0 });
     await eventually(async () => expect(await repository.findById(cut.db_id)).toMatchObject({ operation: null }));
     expect((await reconcile()).body).toEqual({
-      ...{ looked: 0, finished: 0, under_way: 0, reconciled: 0, reconnected: 0, moved: 0 },
-      ...{ removed_orphans: 0, purged: 0, failed: 0 },
+      looked: 0,
+      finished: 0,
+      under_way: 0,
+      reconciled: 0,
+      reconnected: 0,
+      moved: 0,
+      removed_orphans: 0,
+      purged: 0,
+      failed: 0,
     });
     expect(await outcomes('containers.reconcile')).toEqual(['ok', 'ok', 'docker_unavailable', 'ok']);
     expect(daemon.volumes.has(`berth-${gone.db_id}`)).toBe(false);

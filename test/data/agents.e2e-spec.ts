@@ -63,9 +63,19 @@ describe('agents', () => {
         },
       ]);
       const view = {
-        ...{ id: answer.body['id'], type: 'agent', name: 'workstation', status: 'offline', ...facts, version: null },
-        ...{ created_at: expect.any(String), connected_at: null, last_seen_at: null, load: null },
-        ...{ memory_total_mb: null, memory_used_mb: null, uptime_seconds: null },
+        id: answer.body['id'],
+        type: 'agent',
+        name: 'workstation',
+        status: 'offline',
+        ...facts,
+        version: null,
+        created_at: expect.any(String),
+        connected_at: null,
+        last_seen_at: null,
+        load: null,
+        memory_total_mb: null,
+        memory_used_mb: null,
+        uptime_seconds: null,
       };
       const all = await user.api.call('GET', '/api/agents');
       expect([all.status, all.body]).toEqual([200, { agents: [view], count: 1, limit: 10 }]);
@@ -205,8 +215,16 @@ describe('agents', () => {
       client.socket.emit('agent_connected', { seq: 1 }, () => undefined);
       client.socket.emit('__proto__', JSON.parse('{"__proto__":{"a":1}}'));
       for (const wrong of [
-        ...[1, 'text', [], { load: 'high' }, { load: [-1] }, { load: range(1, 9) }, { memory_total_mb: '1' }],
-        ...[{ memory_used_mb: -1 }, { uptime_seconds: 1e300 }, { load: [null] }],
+        1,
+        'text',
+        [],
+        { load: 'high' },
+        { load: [-1] },
+        { load: range(1, 9) },
+        { memory_total_mb: '1' },
+        { memory_used_mb: -1 },
+        { uptime_seconds: 1e300 },
+        { load: [null] },
       ]) {
         const told = { error: 'invalid parameters', code: 'invalid_parameters' };
         expect([wrong, await client.heartbeat(wrong)]).toEqual([wrong, told]);
@@ -392,7 +410,9 @@ describe('agents', () => {
       expect([answer.status, answer.body]).toEqual([
         400,
         {
-          ...{ error: 'invalid parameters', code: 'invalid_parameters', request_id: expect.any(String) },
+          error: 'invalid parameters',
+          code: 'invalid_parameters',
+          request_id: expect.any(String),
           details: [{ field: 'id', message: expect.stringContaining('is started and set up on its own machine') }],
         },
       ]);

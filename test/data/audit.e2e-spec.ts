@@ -47,8 +47,14 @@ describe('the audit', () => {
     await user.api.call('DELETE', `/api/tokens/${String(token.body['id'])}`);
     const entries = await audit();
     expect(entries.map(({ action }) => action)).toEqual([
-      ...['token.revoke', 'token.create', 'container.restore', 'container.delete', 'container.update'],
-      ...['container.start', 'container.stop', 'container.create'],
+      'token.revoke',
+      'token.create',
+      'container.restore',
+      'container.delete',
+      'container.update',
+      'container.start',
+      'container.stop',
+      'container.create',
     ]);
     for (const entry of entries) {
       expect(entry).toMatchObject({ outcome: 'ok', user_id: user.id, subject_user_id: user.id, address: '127.0.0.1' });
@@ -79,15 +85,23 @@ describe('the audit', () => {
     await stranger.api.delete(id);
     const entries = await audit();
     expect(entries.map(({ action, outcome }) => `${String(action)} ${String(outcome)}`)).toEqual([
-      ...['container.delete not_authorized', 'container.stop insufficient_permissions'],
-      ...['container.stop docker_unavailable', 'container.start container_not_found'],
-      ...['container.start container_not_found', 'container.create invalid_parameters'],
-      ...['container.create name_taken', 'container.create ok'],
+      'container.delete not_authorized',
+      'container.stop insufficient_permissions',
+      'container.stop docker_unavailable',
+      'container.start container_not_found',
+      'container.start container_not_found',
+      'container.create invalid_parameters',
+      'container.create name_taken',
+      'container.create ok',
     ]);
     // What a stranger tried is known to the owner, but not from where.
     const secret = { address: null, token_id: null, request_id: null };
     expect(entries[0]).toMatchObject({
-      ...{ user_id: stranger.id, subject_user_id: user.id, container_id: db_id, target_id: id, ...secret },
+      user_id: stranger.id,
+      subject_user_id: user.id,
+      container_id: db_id,
+      target_id: id,
+      ...secret,
     });
     expect(entries[1]).toMatchObject({ user_id: user.id, target_id: id, token_id: reader.tokenId });
     expect(entries[3]?.['target_id']).toBeNull();

@@ -19,8 +19,14 @@ describe('verification', () => {
     const expiresAt = new Date(Date.now() + DAY);
     const { text, userId, username, id } = await server.holder({ scopes: ['read'], expiresAt, tier: 'pro' });
     expect(await server.tokens.verify(text)).toEqual({
-      ...{ userId, username, tier: 'pro', tokenId: id, scopes: ['read'], agentId: null },
-      ...{ sessionExpiresAt: null, tokenExpiresAt: expiresAt },
+      userId,
+      username,
+      tier: 'pro',
+      tokenId: id,
+      scopes: ['read'],
+      agentId: null,
+      sessionExpiresAt: null,
+      tokenExpiresAt: expiresAt,
     });
   });
 

@@ -26,13 +26,13 @@ describe('the death of the process at any call that changes Docker', () => {
     database = await openTestDatabase();
     proxy = await DockerProxy.open();
     berth = new BerthProcess({
-      ...{ DATABASE_URL: database.url, INSTANCE_ID: instance, DOCKER_HOST: proxy.dockerHost },
-      ...{
-        OPERATION_CLAIM_SECONDS: '4',
-        SWEEP_INTERVAL_SECONDS: '1',
-        ORPHAN_GRACE_SECONDS: '0',
-        STOP_GRACE_SECONDS: '1',
-      },
+      DATABASE_URL: database.url,
+      INSTANCE_ID: instance,
+      DOCKER_HOST: proxy.dockerHost,
+      OPERATION_CLAIM_SECONDS: '4',
+      SWEEP_INTERVAL_SECONDS: '1',
+      ORPHAN_GRACE_SECONDS: '0',
+      STOP_GRACE_SECONDS: '1',
     });
     await berth.start();
     token = await berth.token(['--user', 'survivor', '--tier', 'enterprise']);

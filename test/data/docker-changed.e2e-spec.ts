@@ -11,7 +11,10 @@ import { openTestDatabase, TestDatabase } from '../support/test-database';
 
 const DAY = 24 * 3_600_000;
 const ENVIRONMENT = {
-  ...{ INSTANCE_ID: 'changed', VOLUME_RETENTION: '1d', SWEEP_INTERVAL_SECONDS: '3600', SHUTDOWN_GRACE_SECONDS: '0' },
+  INSTANCE_ID: 'changed',
+  VOLUME_RETENTION: '1d',
+  SWEEP_INTERVAL_SECONDS: '3600',
+  SHUTDOWN_GRACE_SECONDS: '0',
   VOLUME_COPY_IMAGE: testImage(),
 };
 

@@ -29,8 +29,12 @@ describe('the log-in of guests', () => {
     expect(Math.abs(sessionMs - 2 * HOUR)).toBeLessThan(10_000);
     const api = clientOf(body);
     expect((await api.call('GET', '/api/me')).body).toMatchObject({
-      ...{ user: body['user'], tier: 'guest', scopes: ['read', 'write'], usage: { containers: 0 } },
-      ...{ session: { expires_at: body['expires_at'] }, limits: { containers: 1, session_seconds: 7200 } },
+      user: body['user'],
+      tier: 'guest',
+      scopes: ['read', 'write'],
+      usage: { containers: 0 },
+      session: { expires_at: body['expires_at'] },
+      limits: { containers: 1, session_seconds: 7200 },
     });
     const tokens = await api.call('GET', '/api/tokens');
     expect(tokens.body['tokens']).toEqual([expect.objectContaining({ expires_at: null, scopes: ['read', 'write'] })]);

@@ -111,8 +111,12 @@ describe('a creation under an Idempotency-Key', () => {
     expect(await createUnder(key, user, { name: 'another' })).toEqual({ ...second, replayed: 'true' });
     clock.forward(DAY);
     const others = Array.from({ length: 1_200 }, (_none, index) => ({
-      ...{ userId: user.id, key: `old-${String(index)}`, requestHash: 'x', containerId: 'x' },
-      ...{ answer: {} as never, createdAt: new Date(clock.now().getTime() - DAY) },
+      userId: user.id,
+      key: `old-${String(index)}`,
+      requestHash: 'x',
+      containerId: 'x',
+      answer: {} as never,
+      createdAt: new Date(clock.now().getTime() - DAY),
     }));
     await manager.insert(IdempotencyKeyEntity, others.slice(0, 600));
     await manager.insert(IdempotencyKeyEntity, others.slice(600));

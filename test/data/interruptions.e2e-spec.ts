@@ -230,8 +230,15 @@ describe('an operation that meets another, or what it did not expect', () => {
     const current = await row();
     const owner = { instance: INSTANCE, containerId: dbId, userId: user.id };
     daemon.create({
-      ...{ name: `berth-${dbId}`, image: current.image, env: {}, memoryMb: 256, cpuShares: 500, diskMb: 1024 },
-      ...{ volumeName: current.volumeName, owner, generation: 9 },
+      name: `berth-${dbId}`,
+      image: current.image,
+      env: {},
+      memoryMb: 256,
+      cpuShares: 500,
+      diskMb: 1024,
+      volumeName: current.volumeName,
+      owner,
+      generation: 9,
     });
     expect((await user.api.start(dbId)).body).toMatchObject({ recreated: true, status: 'running' });
     expect([...daemon.containers.values()].map(({ state }) => state)).toEqual(['running']);
@@ -288,7 +295,8 @@ describe('an operation that meets another, or what it did not expect', () => {
   it('must purge the volume of a deleted container when its time is over, and no other', async () => {
     const clock = new TestClock();
     const short = await Berth.start({
-      ...{ engine: new FakeEngine(daemon), clock },
+      engine: new FakeEngine(daemon),
+      clock,
       environment: { INSTANCE_ID: 'short', VOLUME_RETENTION: '1h', SWEEP_INTERVAL_SECONDS: '1' },
     });
     try {

@@ -34,8 +34,14 @@ describe('the management operations on real Docker under gVisor', () => {
       const created = await user.api.create({ name: 'dev-environment', env: { GREETING: 'hello' } });
       expect(created.status).toBe(202);
       expect(created.body).toMatchObject({
-        ...{ name: 'dev-environment', user_id: user.id, status: 'creating', role: null, async: true, resources: SMALL },
-        ...{ db_id: expect.any(String), created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*\.\d{3}Z$/) },
+        name: 'dev-environment',
+        user_id: user.id,
+        status: 'creating',
+        role: null,
+        async: true,
+        resources: SMALL,
+        db_id: expect.any(String),
+        created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*\.\d{3}Z$/),
       });
       const started = await events.next('container_started');
       const progress = events.events.filter(({ type }) => type === 'container_progress').map(({ data }) => data);
@@ -52,12 +58,10 @@ describe('the management operations on real Docker under gVisor', () => {
       const seen = await docker.inspect(id);
       expect(seen.Name).toBe(`/berth-${db_id}`);
       expect(seen.Config.Labels).toMatchObject({
-        ...{
-          'berth.managed': 'true',
-          'berth.instance': server.instance,
-          'berth.container_id': db_id,
-          'berth.user_id': user.id,
-        },
+        'berth.managed': 'true',
+        'berth.instance': server.instance,
+        'berth.container_id': db_id,
+        'berth.user_id': user.id,
       });
       expect(seen.HostConfig).toMatchObject({
         Runtime: 'runsc',

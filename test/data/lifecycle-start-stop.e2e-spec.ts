@@ -66,8 +66,13 @@ describe('the management operations on real Docker under gVisor', () => {
       expect((await user.api.get(db_id)).body).toMatchObject({ status: 'stopped', status_reason: 'missing' });
       const started = await user.api.start(id);
       expect(started.body).toEqual({
-        ...{ message: 'container recreated and started', id: expect.any(String), old_id: id, name, status: 'running' },
-        ...{ recreated: true, volume_kept: true },
+        message: 'container recreated and started',
+        id: expect.any(String),
+        old_id: id,
+        name,
+        status: 'running',
+        recreated: true,
+        volume_kept: true,
       });
       const newId = String(started.body['id']);
       expect(newId).not.toBe(id);

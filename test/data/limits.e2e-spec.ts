@@ -79,7 +79,10 @@ describe('the ends of sessions and runs', () => {
       expect((await events.next('container_stopped')).data).toMatchObject({ db_id, reason: 'session_expired' });
       await look();
       expect(await view(guest, id)).toMatchObject({
-        ...{ status: 'stopped', status_reason: 'session_expired', expires_at: sessionEnd, ip_address: null },
+        status: 'stopped',
+        status_reason: 'session_expired',
+        expires_at: sessionEnd,
+        ip_address: null,
       });
       expect(daemon.running(db_id)).toEqual([]);
       const audited = await guest.api.call('GET', '/api/audit?action=container.expire');
@@ -366,10 +369,16 @@ describe('the ends of sessions and runs', () => {
   async function begin(): Promise<void> {
     engine = new FakeEngine(daemon);
     berth = await Berth.start({
-      ...{ engine, clock, database },
+      engine,
+      clock,
+      database,
       environment: {
-        ...{ INSTANCE_ID: 'limits', OPERATION_CLAIM_SECONDS: '5', SWEEP_INTERVAL_SECONDS: '1' },
-        ...{ IDLE_STOP_AFTER: 'enterprise=30m', LIMIT_CHECK_SECONDS: '3600', SHUTDOWN_GRACE_SECONDS: '0' },
+        INSTANCE_ID: 'limits',
+        OPERATION_CLAIM_SECONDS: '5',
+        SWEEP_INTERVAL_SECONDS: '1',
+        IDLE_STOP_AFTER: 'enterprise=30m',
+        LIMIT_CHECK_SECONDS: '3600',
+        SHUTDOWN_GRACE_SECONDS: '0',
       },
     });
   }

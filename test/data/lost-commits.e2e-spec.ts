@@ -21,7 +21,8 @@ describe.each(['none', 'move'] as const)('a commit whose answer is lost (volumeR
     daemon = new FakeDaemon();
     daemon.capabilities = { ...daemon.capabilities, volumeResize };
     const environment = {
-      ...{ INSTANCE_ID: INSTANCE, SWEEP_INTERVAL_SECONDS: '1' },
+      INSTANCE_ID: INSTANCE,
+      SWEEP_INTERVAL_SECONDS: '1',
       VOLUME_COPY_IMAGE: testImage(),
     };
     engine = new FakeEngine(daemon);

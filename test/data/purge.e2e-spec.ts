@@ -19,7 +19,9 @@ const SERVERS = process.env['TEST_DATABASE'] === 'postgres' ? 2 : 1;
 
 /** Nobody sweeps but the test, where it does not ask for more. */
 const ENVIRONMENT = {
-  ...{ INSTANCE_ID: 'purge', VOLUME_RETENTION: '1d', SWEEP_INTERVAL_SECONDS: '3600' },
+  INSTANCE_ID: 'purge',
+  VOLUME_RETENTION: '1d',
+  SWEEP_INTERVAL_SECONDS: '3600',
   SHUTDOWN_GRACE_SECONDS: '0',
 };
 
@@ -69,8 +71,15 @@ describe('the purge of a deleted container', () => {
     // Somebody's own container has it mounted.
     const owner = { instance: 'foreign', containerId: 'foreign', userId: 'foreign' };
     const guest = daemon.create({
-      ...{ name: 'foreign', image: testImage(), env: {}, memoryMb: 256, cpuShares: 500, diskMb: 1024 },
-      ...{ volumeName: `berth-${db_id}`, owner, generation: 1 },
+      name: 'foreign',
+      image: testImage(),
+      env: {},
+      memoryMb: 256,
+      cpuShares: 500,
+      diskMb: 1024,
+      volumeName: `berth-${db_id}`,
+      owner,
+      generation: 1,
     });
     expect(await sweep(berth)).toEqual({ purged: 0, failed: 1 });
     engine.failOn('removeVolume');

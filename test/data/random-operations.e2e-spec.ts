@@ -26,9 +26,19 @@ const SIZES = [
   { memory_mb: 512, cpu_shares: 500, disk_mb: 2048 },
 ];
 const FAULTY: readonly EngineMethod[] = [
-  ...(['createContainer', 'startContainer', 'stopContainer', 'removeContainer', 'renameContainer'] as const),
-  ...(['inspectContainer', 'listContainers', 'ensureImage', 'ensureVolume'] as const),
-  ...(['measureVolume', 'copyVolume', 'removeVolume', 'listVolumes'] as const),
+  'createContainer',
+  'startContainer',
+  'stopContainer',
+  'removeContainer',
+  'renameContainer',
+  'inspectContainer',
+  'listContainers',
+  'ensureImage',
+  'ensureVolume',
+  'measureVolume',
+  'copyVolume',
+  'removeVolume',
+  'listVolumes',
 ];
 
 /** Puts a mark into the first volume of each container, which then must be in every volume that it moves to. */
@@ -67,8 +77,12 @@ describe.each(['none', 'move'] as const)('random operations under faults (volume
       const engine = new FakeEngine(daemon);
       engines.push(engine);
       const environment = {
-        ...{ INSTANCE_ID: INSTANCE, SWEEP_INTERVAL_SECONDS: '1', ORPHAN_GRACE_SECONDS: '0' },
-        ...{ OPERATION_CLAIM_SECONDS: '3', OPERATION_WAIT_SECONDS: '20', VOLUME_COPY_IMAGE: testImage() },
+        INSTANCE_ID: INSTANCE,
+        SWEEP_INTERVAL_SECONDS: '1',
+        ORPHAN_GRACE_SECONDS: '0',
+        OPERATION_CLAIM_SECONDS: '3',
+        OPERATION_WAIT_SECONDS: '20',
+        VOLUME_COPY_IMAGE: testImage(),
       };
       processes.push(await Berth.start({ database, engine, environment }));
     }

@@ -45,7 +45,13 @@ describe('restoring a deleted container', () => {
       expect((await events.next('container_restored')).data).toMatchObject({ id, db_id, name, status: 'stopped' });
       const got = await user.api.get(db_id);
       expect(got.body).toMatchObject({
-        ...{ id, db_id, name, status: 'stopped', status_reason: null, expires_at: null, ip_address: null },
+        id,
+        db_id,
+        name,
+        status: 'stopped',
+        status_reason: null,
+        expires_at: null,
+        ip_address: null,
       });
       await user.api.delete(db_id);
     }
@@ -89,7 +95,10 @@ describe('restoring a deleted container', () => {
     await user.api.stop(id);
     await eventually(() =>
       expect(events.types().slice(-4)).toEqual([
-        ...['container_deleted', 'container_restored', 'container_started', 'container_stopped'],
+        'container_deleted',
+        'container_restored',
+        'container_started',
+        'container_stopped',
       ]),
     );
   });

@@ -47,8 +47,11 @@ describe('the role of a container', () => {
       ...(database && { database }),
       engine,
       environment: {
-        ...{ INSTANCE_ID: 'roles', OPERATION_CLAIM_SECONDS: '5', SWEEP_INTERVAL_SECONDS: '1' },
-        ...{ ROLE_INSTALL_TIMEOUT: '20s', ...environment },
+        INSTANCE_ID: 'roles',
+        OPERATION_CLAIM_SECONDS: '5',
+        SWEEP_INTERVAL_SECONDS: '1',
+        ROLE_INSTALL_TIMEOUT: '20s',
+        ...environment,
       },
     });
   }
@@ -157,7 +160,9 @@ describe('the role of a container', () => {
     const { db_id } = await user.api.running({ role: 'python', env: { SECRET: 'hunter2' } });
     const { data } = await events.next('container_error', { db_id });
     expect(data).toMatchObject({
-      ...{ reason: 'role_failed', status: 'running', message: 'the packages could not be installed' },
+      reason: 'role_failed',
+      status: 'running',
+      message: 'the packages could not be installed',
       output: 'E: Unable to locate package python3 from http://***@mirror.example/ with ***',
     });
     expect(await becomes(db_id, 'failed')).toMatchObject({ status: 'running', status_reason: null });
@@ -396,7 +401,9 @@ describe('the role of a container', () => {
     const caller = { userId: user.id, tier: 'pro', sessionExpiresAt: null };
     const chunks: string[] = [];
     const request = {
-      ...{ command: ['echo', 'hello'], timeoutMs: 5_000, maxOutputBytes: 1_024 },
+      command: ['echo', 'hello'],
+      timeoutMs: 5_000,
+      maxOutputBytes: 1_024,
       onOutput: ({ data }: { data: Buffer }) => void chunks.push(data.toString()),
     };
     expect(await service.exec(caller, db_id, request)).toEqual({ exitCode: 0 });

@@ -192,7 +192,17 @@ async function insertContainer(row: { userId: string; name: string; deletedAt: D
   const now = new Date();
   await server.app.get(Database).manager.insert<Record<string, unknown>>('containers', {
     ...row,
-    ...{ id: randomUUID(), image: 'x', env: {}, memoryMb: 256, cpuShares: 250, diskMb: 1024, status: 'stopped' },
-    ...{ volumeName: 'x', operationCancelled: false, lastUsedAt: now, createdAt: now, updatedAt: now },
+    id: randomUUID(),
+    image: 'x',
+    env: {},
+    memoryMb: 256,
+    cpuShares: 250,
+    diskMb: 1024,
+    status: 'stopped',
+    volumeName: 'x',
+    operationCancelled: false,
+    lastUsedAt: now,
+    createdAt: now,
+    updatedAt: now,
   });
 }

@@ -20,22 +20,39 @@ jest.setTimeout(300_000);
 const MIB = 2 ** 20;
 const LARGER = { ...SMALL, disk_mb: 2048 } as const;
 const ENVIRONMENT = {
-  ...{ INSTANCE_ID: 'moves', VOLUME_COPY_IMAGE: testImage(), ORPHAN_GRACE_SECONDS: '0' },
-  ...{ OPERATION_CLAIM_SECONDS: '4', SWEEP_INTERVAL_SECONDS: '1', SHUTDOWN_GRACE_SECONDS: '0' },
+  INSTANCE_ID: 'moves',
+  VOLUME_COPY_IMAGE: testImage(),
+  ORPHAN_GRACE_SECONDS: '0',
+  OPERATION_CLAIM_SECONDS: '4',
+  SWEEP_INTERVAL_SECONDS: '1',
+  SHUTDOWN_GRACE_SECONDS: '0',
 };
 
 /** Calls that change nothing. */
 const LOOKS: readonly EngineMethod[] = [
   'maintain',
   'identify',
-  ...(['inspectContainer', 'listContainers', 'listVolumes', 'ensureImage', 'measureVolume'] as const),
+  'inspectContainer',
+  'listContainers',
+  'listVolumes',
+  'ensureImage',
+  'measureVolume',
 ];
 
 /** How many processes die in a row, and at which calls. */
 const DEATHS = 8;
 const MORTAL: readonly EngineMethod[] = [
-  ...(['ensureVolume', 'createContainer', 'stopContainer', 'copyVolume', 'copyVolume', 'startContainer'] as const),
-  ...(['removeContainer', 'renameContainer', 'removeVolume', 'listVolumes', 'inspectContainer'] as const),
+  'ensureVolume',
+  'createContainer',
+  'stopContainer',
+  'copyVolume',
+  'copyVolume',
+  'startContainer',
+  'removeContainer',
+  'renameContainer',
+  'removeVolume',
+  'listVolumes',
+  'inspectContainer',
 ];
 
 /** Calls that an update makes; in `call` the first is 1. */
@@ -279,8 +296,16 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
     const points = await pointsOf(() => resize(LARGER));
     const changes = points.filter(({ method }) => !LOOKS.includes(method));
     expect(changes.map(({ method }) => method)).toEqual([
-      ...(['ensureVolume', 'createContainer', 'stopContainer', 'renameContainer', 'renameContainer'] as const),
-      ...(['copyVolume', 'copyVolume', 'startContainer', 'removeContainer', 'removeVolume'] as const),
+      'ensureVolume',
+      'createContainer',
+      'stopContainer',
+      'renameContainer',
+      'renameContainer',
+      'copyVolume',
+      'copyVolume',
+      'startContainer',
+      'removeContainer',
+      'removeVolume',
     ]);
     // Death after a call is death before the next one that changes something, but for the last one before the commit.
     const lastLook = { method: 'inspectContainer', call: 3, when: 'after' } as const;
@@ -313,7 +338,9 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
     const random = new SeededRandom(seed);
     for (let round = 0; round < DEATHS; round += 1) {
       void engine.dieOn(random.pick(MORTAL), {
-        ...{ call: random.pick([1, 1, 2]), when: random.pick(['before', 'after'] as const), how: 'throw' },
+        call: random.pick([1, 1, 2]),
+        when: random.pick(['before', 'after'] as const),
+        how: 'throw',
       });
       await resize({ ...SMALL, disk_mb: random.pick([1024, 2048, 3072]) });
       await leaveLeaseOfDead();

@@ -44,9 +44,14 @@ describe('the agent as a process', () => {
     await eventually(async () =>
       expect(await agentsOf(user)).toEqual([
         expect.objectContaining({
-          ...{ id: agent.id, status: 'online', os: process.platform, arch: process.arch },
-          ...{ load: [expect.any(Number), expect.any(Number), expect.any(Number)], uptime_seconds: expect.any(Number) },
-          ...{ memory_total_mb: expect.any(Number), memory_used_mb: expect.any(Number) },
+          id: agent.id,
+          status: 'online',
+          os: process.platform,
+          arch: process.arch,
+          load: [expect.any(Number), expect.any(Number), expect.any(Number)],
+          uptime_seconds: expect.any(Number),
+          memory_total_mb: expect.any(Number),
+          memory_used_mb: expect.any(Number),
         }),
       ]),
     );

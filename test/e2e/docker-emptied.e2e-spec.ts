@@ -20,8 +20,13 @@ describe('a Docker daemon that was started on an empty data-root', () => {
     second = await SecondDocker.start('data');
     await second.take(testImage(), new RealDocker().docker);
     const environment = {
-      ...{ DOCKER_HOST: second.host, SANDBOX_RUNTIME: 'runc', SANDBOX_FIREWALL: 'off', DISK_QUOTA: 'off' },
-      ...{ INSTANCE_ID: 'emptied', VOLUME_RETENTION: '1d', SWEEP_INTERVAL_SECONDS: '3600' },
+      DOCKER_HOST: second.host,
+      SANDBOX_RUNTIME: 'runc',
+      SANDBOX_FIREWALL: 'off',
+      DISK_QUOTA: 'off',
+      INSTANCE_ID: 'emptied',
+      VOLUME_RETENTION: '1d',
+      SWEEP_INTERVAL_SECONDS: '3600',
     };
     berth = await Berth.start({ clock, environment });
     user = await berth.user('enterprise');

@@ -25,7 +25,10 @@ describe('commands in a gVisor container', () => {
   ): Promise<{ exitCode: number; stdout: string; stderr: string }> {
     const outputs: Record<'stdout' | 'stderr', Buffer[]> = { stdout: [], stderr: [] };
     const { exitCode } = await engine.exec(dockerId, {
-      ...{ command, timeoutMs: TIMEOUT_MS, maxOutputBytes: MAX_OUTPUT_BYTES, ...request },
+      command,
+      timeoutMs: TIMEOUT_MS,
+      maxOutputBytes: MAX_OUTPUT_BYTES,
+      ...request,
       onOutput: ({ stream, data }) => void outputs[stream].push(data),
     });
     const text = (stream: 'stdout' | 'stderr'): string => Buffer.concat(outputs[stream]).toString();
@@ -56,7 +59,10 @@ describe('commands in a gVisor container', () => {
     async (_what, command, request) => {
       const said: string[] = [];
       const attempt = engine.exec(dockerId, {
-        ...{ command, timeoutMs: TIMEOUT_MS, maxOutputBytes: MAX_OUTPUT_BYTES, ...request },
+        command,
+        timeoutMs: TIMEOUT_MS,
+        maxOutputBytes: MAX_OUTPUT_BYTES,
+        ...request,
         onOutput: ({ data }) => void said.push(data.toString()),
       });
       await expect(attempt).rejects.toMatchObject({ code: 'command_not_started' });
@@ -68,7 +74,9 @@ describe('commands in a gVisor container', () => {
     const limited = { env: { BERTH_ROLE_ATTEMPT: 'flood' }, end: endCommand(), maxOutputBytes: 64 * 1024 };
     let bytes = 0;
     const flood = engine.exec(dockerId, {
-      ...{ command: ['sh', '-c', 'setsid yes flood-a & yes flood-b'], timeoutMs: TIMEOUT_MS, ...limited },
+      command: ['sh', '-c', 'setsid yes flood-a & yes flood-b'],
+      timeoutMs: TIMEOUT_MS,
+      ...limited,
       onOutput: ({ data }) => (bytes += data.length),
     });
     await expect(flood).rejects.toMatchObject({ code: 'output_too_large' });
@@ -85,8 +93,11 @@ describe('commands in a gVisor container', () => {
     await sandbox.real.makeImageWithFloodingShell(image);
     const victim = await sandbox.running(engine, sandbox.spec({ image }));
     const flood = engine.exec(victim, {
-      ...{ command: ['sh', '-c', 'true'], timeoutMs: TIMEOUT_MS, maxOutputBytes: 64 * 1024 },
-      ...{ env: { BERTH_ROLE_ATTEMPT: 'flood' }, end: endCommand() },
+      command: ['sh', '-c', 'true'],
+      timeoutMs: TIMEOUT_MS,
+      maxOutputBytes: 64 * 1024,
+      env: { BERTH_ROLE_ATTEMPT: 'flood' },
+      end: endCommand(),
     });
     await expect(flood).rejects.toMatchObject({ code: 'output_endless' });
     await engine.stopContainer(victim, 0);
@@ -96,18 +107,20 @@ describe('commands in a gVisor container', () => {
 
   it('must take what users write for values, whatever a shell would make of it', async () => {
     const hostile = [
-      ...['$(touch /tmp/ran)', '`touch /tmp/ran`', '; touch /tmp/ran', '"; touch /tmp/ran; "', "'; touch /tmp/ran; '"],
-      ...[
-        '\ntouch /tmp/ran\n',
-        '| touch /tmp/ran',
-        '&& touch /tmp/ran',
-        '${IFS}',
-        '*',
-        '-v',
-        '--',
-        '\u001b[2J',
-        'a=b=c',
-      ],
+      '$(touch /tmp/ran)',
+      '`touch /tmp/ran`',
+      '; touch /tmp/ran',
+      '"; touch /tmp/ran; "',
+      "'; touch /tmp/ran; '",
+      '\ntouch /tmp/ran\n',
+      '| touch /tmp/ran',
+      '&& touch /tmp/ran',
+      '${IFS}',
+      '*',
+      '-v',
+      '--',
+      '\u001b[2J',
+      'a=b=c',
     ];
     const env = Object.fromEntries(hostile.map((value, index) => [`VALUE_${String(index)}`, value]));
     const victim = await sandbox.running(engine, sandbox.spec({ env }));
@@ -160,7 +173,9 @@ describe('commands in a gVisor container', () => {
   /** The package managers of other distributions, as far as their command lines go. */
   describe('to install a role', () => {
     const role = {
-      ...{ name: 'tool', description: '', probe: ['tool', 'sh'] },
+      name: 'tool',
+      description: '',
+      probe: ['tool', 'sh'],
       packages: { apt: [], apk: ['one', 'two+three'], dnf: ['four'] },
     };
     const say = (command: RoleCommand) => run(command.command, { env: command.env, user: '0' });

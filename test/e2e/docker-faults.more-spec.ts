@@ -33,8 +33,11 @@ describe('a fault at any call to Docker', () => {
     proxy = await DockerProxy.open();
     berth = await Berth.start({
       environment: {
-        ...{ INSTANCE_ID: instance, DOCKER_HOST: proxy.dockerHost, STOP_GRACE_SECONDS: '1' },
-        ...{ DOCKER_TIMEOUT_SECONDS: String(PATIENCE_SECONDS), SWEEP_INTERVAL_SECONDS: '3600' },
+        INSTANCE_ID: instance,
+        DOCKER_HOST: proxy.dockerHost,
+        STOP_GRACE_SECONDS: '1',
+        DOCKER_TIMEOUT_SECONDS: String(PATIENCE_SECONDS),
+        SWEEP_INTERVAL_SECONDS: '3600',
       },
     });
     // Berth reads it at each call.

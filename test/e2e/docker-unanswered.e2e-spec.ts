@@ -34,9 +34,13 @@ const http = (body: string, headers = ''): string =>
 
 function engineThatWaits(seconds: number, host: string): DockerEngine {
   return new DockerEngine({
-    ...{ DOCKER_HOST: host, DOCKER_TIMEOUT_SECONDS: seconds },
-    ...{ SANDBOX_RUNTIME: 'runsc', DISK_QUOTA: 'off' },
-    ...{ SANDBOX_FIREWALL: 'off', SANDBOX_BLOCKED_NETWORKS: [], SANDBOX_ALLOWED_SERVICES: [] },
+    DOCKER_HOST: host,
+    DOCKER_TIMEOUT_SECONDS: seconds,
+    SANDBOX_RUNTIME: 'runsc',
+    DISK_QUOTA: 'off',
+    SANDBOX_FIREWALL: 'off',
+    SANDBOX_BLOCKED_NETWORKS: [],
+    SANDBOX_ALLOWED_SERVICES: [],
   });
 }
 

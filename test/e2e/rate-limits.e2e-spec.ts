@@ -139,8 +139,10 @@ describe('RATE_LIMIT_PER_MINUTE', () => {
       expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
     }
     const websocket = {
-      ...{ connection: 'Upgrade', upgrade: 'websocket' },
-      ...{ 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' },
+      connection: 'Upgrade',
+      upgrade: 'websocket',
+      'sec-websocket-version': '13',
+      'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
     };
     const upgrade = await call('/socket.io/?EIO=4&transport=websocket', { headers: websocket });
     expect(upgrade).toMatchObject({ status: 429, body: { code: 'rate_limit_exceeded' } });
@@ -154,8 +156,10 @@ describe('RATE_LIMIT_PER_MINUTE', () => {
   it('must let a flood of connections make no more sessions than requests, and hold up nobody who is known', async () => {
     expect((await me()).status).toBe(200);
     const websocket = {
-      ...{ connection: 'Upgrade', upgrade: 'websocket' },
-      ...{ 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' },
+      connection: 'Upgrade',
+      upgrade: 'websocket',
+      'sec-websocket-version': '13',
+      'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
     };
     // Refused before there is a WebSocket: one that is let in would not be answered like a request.
     const flood = Array.from({ length: 300 }, (_none, n) => {

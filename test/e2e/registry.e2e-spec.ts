@@ -193,8 +193,10 @@ describe('images of a private registry', () => {
   it('must never be pulled in a way that leaves the password in a log', async () => {
     const database = await openTestDatabase();
     const environment = {
-      ...{ DATABASE_URL: database.url, INSTANCE_ID: instance },
-      ...{ REGISTRY_AUTH_FILE: file(), CUSTOM_IMAGE_REGISTRIES: '127.0.0.1:*' },
+      DATABASE_URL: database.url,
+      INSTANCE_ID: instance,
+      REGISTRY_AUTH_FILE: file(),
+      CUSTOM_IMAGE_REGISTRIES: '127.0.0.1:*',
     };
     const { output } = await new BerthProcess(environment).recorded(async (api) => {
       for (const password of ['secret-that-is-wrong', REGISTRY_USER.password]) {

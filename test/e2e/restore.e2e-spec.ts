@@ -32,7 +32,11 @@ describe('a deleted container on real Docker under gVisor', () => {
     await user.api.delete(db_id);
     expect(await docker.containersOf(db_id)).toEqual([]);
     expect((await restore(id.slice(0, 12))).body).toEqual({
-      ...{ message: 'container restored', id, db_id, name, status: 'stopped' },
+      message: 'container restored',
+      id,
+      db_id,
+      name,
+      status: 'stopped',
     });
     const started = await user.api.start(id);
     expect(started.body).toMatchObject({ recreated: true, old_id: id, volume_kept: true, status: 'running' });

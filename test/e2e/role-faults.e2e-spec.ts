@@ -35,8 +35,11 @@ describe('the installation of a role', () => {
     await writeFile(join(folder, 'roles.json'), JSON.stringify({ roles: ROLES }));
     database = await openTestDatabase();
     berth = new BerthProcess({
-      ...{ DATABASE_URL: database.url, INSTANCE_ID: instance, ROLES_FILE: join(folder, 'roles.json') },
-      ...{ SWEEP_INTERVAL_SECONDS: '1', OPERATION_WAIT_SECONDS: '60' },
+      DATABASE_URL: database.url,
+      INSTANCE_ID: instance,
+      ROLES_FILE: join(folder, 'roles.json'),
+      SWEEP_INTERVAL_SECONDS: '1',
+      OPERATION_WAIT_SECONDS: '60',
     });
     await berth.start();
     api = await berth.user();

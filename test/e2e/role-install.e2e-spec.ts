@@ -35,7 +35,9 @@ describe('the installation of a role', () => {
     await writeFile(join(folder, 'roles.json'), JSON.stringify({ roles: ROLES }));
     database = await openTestDatabase();
     berth = new BerthProcess({
-      ...{ DATABASE_URL: database.url, INSTANCE_ID: instance, ROLES_FILE: join(folder, 'roles.json') },
+      DATABASE_URL: database.url,
+      INSTANCE_ID: instance,
+      ROLES_FILE: join(folder, 'roles.json'),
       SWEEP_INTERVAL_SECONDS: '1',
     });
     await berth.start();

@@ -29,7 +29,9 @@ describe('a server as a process', () => {
   beforeEach(async () => {
     database = await openTestDatabase();
     berth = new BerthProcess({
-      ...{ DATABASE_URL: database.url, INSTANCE_ID: instance, DOCKER_HOST: proxy.dockerHost },
+      DATABASE_URL: database.url,
+      INSTANCE_ID: instance,
+      DOCKER_HOST: proxy.dockerHost,
       SHUTDOWN_GRACE_SECONDS: '60',
     });
     await berth.start();

@@ -53,7 +53,11 @@ describe('sessions, runs and idleness on real Docker under gVisor', () => {
     expect(await docker.containersOf(db_id)).toEqual([]);
     await events.next('container_deleted', { db_id });
     expect(events.types()).toEqual([
-      ...['container_created', 'container_started', 'container_expiring', 'container_stopped', 'container_deleted'],
+      'container_created',
+      'container_started',
+      'container_expiring',
+      'container_stopped',
+      'container_deleted',
     ]);
   });
 

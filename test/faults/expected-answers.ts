@@ -2,8 +2,17 @@ import type { Excuse } from './excuses';
 
 /** What a user does, one request each. */
 export const VERBS = [
-  ...(['create', 'start', 'stop', 'resize', 'rename', 'delete', 'restore'] as const),
-  ...(['list', 'get', 'wait', 'events'] as const),
+  'create',
+  'start',
+  'stop',
+  'resize',
+  'rename',
+  'delete',
+  'restore',
+  'list',
+  'get',
+  'wait',
+  'events',
 ] as const;
 export type Verb = (typeof VERBS)[number];
 
@@ -16,7 +25,10 @@ const EXPECTED: Readonly<Record<Verb, readonly string[]>> = {
   rename: ['200', '404 container_not_found', '409 operation_in_progress', '409 name_taken'],
   delete: ['200', '404 container_not_found', '409 operation_in_progress'],
   restore: [
-    ...['200', '404 container_not_found', '409 operation_in_progress', '409 name_taken'],
+    '200',
+    '404 container_not_found',
+    '409 operation_in_progress',
+    '409 name_taken',
     '403 container_limit_reached',
   ],
   list: ['200'],

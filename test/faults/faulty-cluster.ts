@@ -195,9 +195,21 @@ function isSqlite(databaseUrl: string): boolean {
 }
 
 function strikeOf(random: SeededRandom): Strike {
-  const fault = random.pick([
-    ...(['refuse', 'lose', 'drop', 'drop', 'drop', 'truncate', 'truncate'] as const),
-    ...(['corrupt', 'corrupt', 'corrupt', 'delay', 'delay', 'delay', 'delay'] as const),
+  const fault = random.pick<Strike['fault']>([
+    'refuse',
+    'lose',
+    'drop',
+    'drop',
+    'drop',
+    'truncate',
+    'truncate',
+    'corrupt',
+    'corrupt',
+    'corrupt',
+    'delay',
+    'delay',
+    'delay',
+    'delay',
   ]);
   return { fault, delayMs: Math.round(100 + 5_000 * random.next() ** 2) };
 }

@@ -7,17 +7,38 @@ const GONE = { deleted_at: new Date(), purged_at: new Date() };
 
 function row(changes: Partial<RowTruth> = {}): RowTruth {
   return {
-    ...{ id: 'c', user_id: 'u', name: 'dev', status: 'running', memory_mb: 256, cpu_shares: 500, generation: 2 },
-    ...{ docker_id: 'd', volume_name: 'v', operation: null, deleted_at: null, purged_at: null },
-    ...{ ip_address: '172.18.0.2', run_started_at: '2026' },
+    id: 'c',
+    user_id: 'u',
+    name: 'dev',
+    status: 'running',
+    memory_mb: 256,
+    cpu_shares: 500,
+    generation: 2,
+    docker_id: 'd',
+    volume_name: 'v',
+    operation: null,
+    deleted_at: null,
+    purged_at: null,
+    ip_address: '172.18.0.2',
+    run_started_at: '2026',
     ...changes,
   };
 }
 
 function container(changes: Partial<ContainerTruth> = {}): ContainerTruth {
   return {
-    ...{ id: 'd', name: 'berth-c', running: true, containerId: 'c', generation: 2, memoryMb: 256, cpuShares: 500 },
-    ...{ runtime: 'runsc', volume: 'v', connected: true, ip: '172.18.0.2', startedAt: '2026' },
+    id: 'd',
+    name: 'berth-c',
+    running: true,
+    containerId: 'c',
+    generation: 2,
+    memoryMb: 256,
+    cpuShares: 500,
+    runtime: 'runsc',
+    volume: 'v',
+    connected: true,
+    ip: '172.18.0.2',
+    startedAt: '2026',
     ...changes,
   };
 }

@@ -30,14 +30,28 @@ export function rowsUnlikeDocker({ rows, containers }: Truth): string[] {
 
 function differences(row: RowTruth, container: ContainerTruth): string[] {
   const is = {
-    ...{ running: container.running, name: container.name, volume: container.volume, runtime: container.runtime },
-    ...{ generation: container.generation, memoryMb: container.memoryMb, cpuShares: container.cpuShares },
-    ...{ connected: container.connected || !container.running, ip: container.ip, startedAt: container.startedAt },
+    running: container.running,
+    name: container.name,
+    volume: container.volume,
+    runtime: container.runtime,
+    generation: container.generation,
+    memoryMb: container.memoryMb,
+    cpuShares: container.cpuShares,
+    connected: container.connected || !container.running,
+    ip: container.ip,
+    startedAt: container.startedAt,
   };
   const ought = {
-    ...{ running: row.status === 'running', name: `berth-${row.id}`, volume: row.volume_name, runtime: 'runsc' },
-    ...{ generation: row.generation, memoryMb: row.memory_mb, cpuShares: row.cpu_shares },
-    ...{ connected: true, ip: row.ip_address, startedAt: row.run_started_at },
+    running: row.status === 'running',
+    name: `berth-${row.id}`,
+    volume: row.volume_name,
+    runtime: 'runsc',
+    generation: row.generation,
+    memoryMb: row.memory_mb,
+    cpuShares: row.cpu_shares,
+    connected: true,
+    ip: row.ip_address,
+    startedAt: row.run_started_at,
   };
   const keys = Object.keys(ought) as (keyof typeof ought)[];
   return keys

@@ -5,8 +5,17 @@ import { SIZES } from './setting';
 
 /** How often a user does what: of 100 requests 70 are to change something. */
 const WEIGHTS: readonly (readonly [Verb, number])[] = [
-  ...([['create', 11] as const, ['start', 16], ['stop', 12], ['resize', 13], ['rename', 3], ['delete', 10]] as const),
-  ...([['restore', 5] as const, ['list', 10], ['get', 7], ['wait', 7], ['events', 6]] as const),
+  ['create', 11] as const,
+  ['start', 16],
+  ['stop', 12],
+  ['resize', 13],
+  ['rename', 3],
+  ['delete', 10],
+  ['restore', 5] as const,
+  ['list', 10],
+  ['get', 7],
+  ['wait', 7],
+  ['events', 6],
 ];
 const CHOICES = WEIGHTS.flatMap(([verb, weight]) => Array.from({ length: weight }, () => verb));
 const WAIT_S = 2;

@@ -39,7 +39,10 @@ describe('disk limits, where the kernel can keep them', () => {
     beforeAll(async () => {
       berth = await Berth.start({
         environment: {
-          ...{ SANDBOX_RUNTIME: runtime, DISK_QUOTA: 'required', TIERS_FILE: tiersFile, DOCKER_TIMEOUT_SECONDS: '300' },
+          SANDBOX_RUNTIME: runtime,
+          DISK_QUOTA: 'required',
+          TIERS_FILE: tiersFile,
+          DOCKER_TIMEOUT_SECONDS: '300',
           VOLUME_COPY_IMAGE: process.env['TEST_SANDBOX_IMAGE'] ?? 'berth/sandbox:latest',
         },
       });

@@ -91,9 +91,14 @@ export class AuthServer {
     const config = parseConfig({ NODE_ENV: 'test', DATABASE_URL: database.url, LOG_LEVEL: 'silent' });
     const module = await Test.createTestingModule({
       imports: [
-        ...[ConfigModule.forRoot(config), LoggingModule, HttpModule, SignalsModule],
+        ConfigModule.forRoot(config),
+        LoggingModule,
+        HttpModule,
+        SignalsModule,
         DatabaseModule.forRoot(dataSourceOptions(database.url)),
-        ...[TiersModule, AuthModule, StubModule],
+        TiersModule,
+        AuthModule,
+        StubModule,
       ],
     }).compile();
     const app = module.createNestApplication<NestFastifyApplication>(createHttpAdapter(), { logger: false });

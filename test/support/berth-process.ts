@@ -22,8 +22,13 @@ export class BerthProcess {
     const runtime = process.env['SANDBOX_RUNTIME'] ?? 'runsc';
     this.environment = {
       ...process.env,
-      ...{ NODE_ENV: 'test', PORT: '0', HOST: '127.0.0.1', LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'fatal' },
-      ...{ SANDBOX_RUNTIME: runtime, ...NO_RATE_LIMITS, ...environment },
+      NODE_ENV: 'test',
+      PORT: '0',
+      HOST: '127.0.0.1',
+      LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'fatal',
+      SANDBOX_RUNTIME: runtime,
+      ...NO_RATE_LIMITS,
+      ...environment,
     };
   }
 

@@ -46,14 +46,14 @@ export class Berth {
   static async start(options: BerthOptions = {}): Promise<Berth> {
     const database = options.database ?? (await openTestDatabase());
     const config = parseConfig({
-      ...{
-        NODE_ENV: 'test',
-        PORT: '0',
-        DATABASE_URL: database.url,
-        LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent',
-      },
-      ...{ DOCKER_HOST: process.env['DOCKER_HOST'], SANDBOX_RUNTIME: process.env['SANDBOX_RUNTIME'] ?? 'runsc' },
-      ...{ INSTANCE_ID: `test-${randomUUID()}`, ORPHAN_GRACE_SECONDS: '0' },
+      NODE_ENV: 'test',
+      PORT: '0',
+      DATABASE_URL: database.url,
+      LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent',
+      DOCKER_HOST: process.env['DOCKER_HOST'],
+      SANDBOX_RUNTIME: process.env['SANDBOX_RUNTIME'] ?? 'runsc',
+      INSTANCE_ID: `test-${randomUUID()}`,
+      ORPHAN_GRACE_SECONDS: '0',
       ...NO_RATE_LIMITS,
       ...options.environment,
     });

@@ -29,7 +29,9 @@ export class Cluster {
   ): Promise<Cluster> {
     const database = await openTestDatabase();
     const all = {
-      ...{ DATABASE_URL: database.url, REDIS_URL: testRedisUrl(), INSTANCE_ID: `test-${subject}-${process.pid}` },
+      DATABASE_URL: database.url,
+      REDIS_URL: testRedisUrl(),
+      INSTANCE_ID: `test-${subject}-${process.pid}`,
       ...environment,
     };
     const servers = Array.from({ length: processes }, () => new BerthProcess(all));

@@ -104,7 +104,8 @@ export class DockerRegistry {
   async push(reference: string, megabytes: number): Promise<void> {
     const fill = ['dd', 'if=/dev/urandom', 'of=/filling', 'bs=1M', `count=${megabytes}`];
     const container = await this.docker.createContainer({
-      ...{ Image: testImage(), Cmd: fill },
+      Image: testImage(),
+      Cmd: fill,
       HostConfig: { NetworkMode: 'none' },
     });
     await container.start();

@@ -32,8 +32,11 @@ export class DoomedServer {
     const survivors = await Cluster.start(subject, {
       processes: 2,
       environment: {
-        ...{ OPERATION_CLAIM_SECONDS: NEVER_SECONDS, SWEEP_INTERVAL_SECONDS: NEVER_SECONDS },
-        ...{ ORPHAN_GRACE_SECONDS: '0', LIMIT_CHECK_SECONDS: '3600', STOP_GRACE_SECONDS: '1' },
+        OPERATION_CLAIM_SECONDS: NEVER_SECONDS,
+        SWEEP_INTERVAL_SECONDS: NEVER_SECONDS,
+        ORPHAN_GRACE_SECONDS: '0',
+        LIMIT_CHECK_SECONDS: '3600',
+        STOP_GRACE_SECONDS: '1',
         ...environment,
       },
     });

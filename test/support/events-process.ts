@@ -26,7 +26,12 @@ export class EventsProcess {
   async newUser(): Promise<string> {
     const id = randomUUID();
     await this.database.manager.insert(UserEntity, {
-      ...{ id, username: id, tier: 'pro', eventSeq: 0, sessionExpiresAt: null, createdAt: new Date() },
+      id,
+      username: id,
+      tier: 'pro',
+      eventSeq: 0,
+      sessionExpiresAt: null,
+      createdAt: new Date(),
     });
     return id;
   }
@@ -46,16 +51,17 @@ export function draft(message: string): EventDraft {
   return {
     type: 'container_progress',
     data: {
-      ...{
-        id: 'a'.repeat(64),
-        db_id: 'b',
-        name: 'dev',
-        status: 'creating',
-        image: 'ubuntu:24.04',
-        role: null,
-        labels: {},
-      },
-      ...{ resources: { memory_mb: 256, cpu_shares: 250, disk_mb: 1024 }, stage: 'pull', message, progress: 50 },
+      id: 'a'.repeat(64),
+      db_id: 'b',
+      name: 'dev',
+      status: 'creating',
+      image: 'ubuntu:24.04',
+      role: null,
+      labels: {},
+      resources: { memory_mb: 256, cpu_shares: 250, disk_mb: 1024 },
+      stage: 'pull',
+      message,
+      progress: 50,
     },
   };
 }

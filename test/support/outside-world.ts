@@ -65,8 +65,11 @@ export class OutsideWorld {
     await run('ip', ['address', 'add', `${this.near}/30`, 'dev', link]);
     await run('ip', ['link', 'set', link, 'up']);
     for (const command of [
-      ...['link set lo up', 'link set out up', `address add ${this.far}/30 dev out`],
-      ...[`address add ${METADATA}/32 dev lo`, `route add default via ${this.near}`],
+      'link set lo up',
+      'link set out up',
+      `address add ${this.far}/30 dev out`,
+      `address add ${METADATA}/32 dev lo`,
+      `route add default via ${this.near}`,
     ])
       await run('ip', ['-n', namespace, ...command.split(' ')]);
     // Another run on this machine may have the address at the moment.

@@ -131,7 +131,10 @@ export class SocketClient {
   ) {
     this.socket = io(url, {
       auth: typeof auth === 'function' ? (give: (data: object) => void) => give(auth()) : auth,
-      ...{ transports, forceNew: true, reconnectionDelay: 20, reconnectionDelayMax: 100 },
+      transports,
+      forceNew: true,
+      reconnectionDelay: 20,
+      reconnectionDelayMax: 100,
     });
     this.socket.onAny((name: string, ...payloads: unknown[]) => this.told.push({ name, payloads }));
     this.socket.on('disconnect', (reason) => this.disconnects.push(reason));

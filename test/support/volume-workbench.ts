@@ -23,7 +23,10 @@ export class VolumeWorkbench {
   /** Runs a program in Perl as root, with the volume at `/d`. @returns what it printed */
   async perl(volume: string, program: string): Promise<string> {
     const container = await this.real.docker.createContainer({
-      ...{ Image: SANDBOX_IMAGE, Entrypoint: ['sleep', 'infinity'], Cmd: [], Labels: ownerLabels(this.owner) },
+      Image: SANDBOX_IMAGE,
+      Entrypoint: ['sleep', 'infinity'],
+      Cmd: [],
+      Labels: ownerLabels(this.owner),
       HostConfig: { Runtime: 'runc', NetworkMode: 'none', Binds: [`${volume}:/d:nocopy`], Init: true },
     });
     try {
@@ -46,7 +49,10 @@ export class VolumeWorkbench {
       'exit $code',
     ].join('\n');
     const container = await this.real.docker.createContainer({
-      ...{ Image: SANDBOX_IMAGE, Entrypoint: ['sleep', 'infinity'], Cmd: [], Labels: ownerLabels(this.owner) },
+      Image: SANDBOX_IMAGE,
+      Entrypoint: ['sleep', 'infinity'],
+      Cmd: [],
+      Labels: ownerLabels(this.owner),
       HostConfig: { Runtime: 'runc', NetworkMode: 'none', Init: true },
     });
     const image = `berth/test-tampering:${randomUUID()}`;

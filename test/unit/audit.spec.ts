@@ -9,8 +9,13 @@ import { join } from 'node:path';
 type Advice = Readonly<Record<string, readonly object[]>> | null;
 
 const advisory = (severity: string, vulnerable_versions = '*') => ({
-  ...{ id: 1, url: 'https://registry.example/advisories/1', title: 'a hole' },
-  ...{ severity, vulnerable_versions, cwe: [], cvss: { score: 0, vectorString: null } },
+  id: 1,
+  url: 'https://registry.example/advisories/1',
+  title: 'a hole',
+  severity,
+  vulnerable_versions,
+  cwe: [],
+  cvss: { score: 0, vectorString: null },
 });
 
 describe('npm run audit', () => {

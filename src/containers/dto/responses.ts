@@ -113,8 +113,10 @@ export function listedContainer(row: ContainerRow, at: ViewedAt): ListedContaine
   const view = containerView(row, at);
   if (row.deletedAt === null) return view;
   return Object.assign(view, {
-    ...({ status: 'deleted', ip_address: null } as const),
-    ...{ deleted_at: row.deletedAt.toISOString(), purge_at: row.purgeAt?.toISOString() ?? null },
+    status: 'deleted',
+    ip_address: null,
+    deleted_at: row.deletedAt.toISOString(),
+    purge_at: row.purgeAt?.toISOString() ?? null,
   });
 }
 
@@ -240,8 +242,18 @@ export function created(
 ): ContainerCreatedView {
   const { id, db_id, name, image, role, labels, status, resources } = containerFacts(row);
   return {
-    ...{ id, db_id, user_id: row.userId, name, image, role, status, created_at: row.createdAt.toISOString() },
-    ...{ async: true, message: 'container is being created', resources, labels },
+    id,
+    db_id,
+    user_id: row.userId,
+    name,
+    image,
+    role,
+    status,
+    created_at: row.createdAt.toISOString(),
+    async: true,
+    message: 'container is being created',
+    resources,
+    labels,
     ...(session.sessionExpiresAt && { expires_at: session.sessionExpiresAt.toISOString() }),
     ...(tier.sessionSeconds !== null && { session_limit_seconds: tier.sessionSeconds }),
   };

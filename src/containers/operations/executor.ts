@@ -169,7 +169,10 @@ export class StepExecutor {
 
   private async copy({ from, to }: { from: string; to: string }, { row, onCopy, signal }: Execution): Promise<void> {
     await this.engine.copyVolume({
-      ...{ from, to, image: this.config.VOLUME_COPY_IMAGE, owner: this.instance.owner(row) },
+      from,
+      to,
+      image: this.config.VOLUME_COPY_IMAGE,
+      owner: this.instance.owner(row),
       ...(onCopy && { onProgress: onCopy }),
       ...(signal && { signal }),
     });

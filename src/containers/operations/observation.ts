@@ -60,7 +60,9 @@ function sameRunOrNext(
 
 function started(row: ContainerRow, observed: ObservedContainer, terms: RunPolicy): ObservedOutcome {
   const patch: ContainerPatch = {
-    ...{ status: 'running', statusReason: null, lastUsedAt: terms.now },
+    status: 'running',
+    statusReason: null,
+    lastUsedAt: terms.now,
     ...newRun(terms),
     ...seen(observed),
   };
@@ -69,7 +71,10 @@ function started(row: ContainerRow, observed: ObservedContainer, terms: RunPolic
 
 function stopped(row: ContainerRow, end: { reason: StopReason; exitCode: number | null }): ObservedOutcome {
   const patch: ContainerPatch = {
-    ...{ status: 'stopped', statusReason: end.reason, ipAddress: null, runStartedAt: null },
+    status: 'stopped',
+    statusReason: end.reason,
+    ipAddress: null,
+    runStartedAt: null,
     // A start makes a missing container anew, and its run goes on.
     ...(end.reason === 'missing' ? {} : NO_RUN),
   };

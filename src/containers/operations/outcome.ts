@@ -60,7 +60,10 @@ export function stoppedOutcome(row: ContainerRow, ending: Ending | null = null):
   if (row.status !== 'running' && row.status !== 'error') return NOTHING;
   const reason = ending && ENDED[ending];
   const patch: ContainerPatch = {
-    ...{ status: 'stopped', statusReason: reason, ipAddress: null, runStartedAt: null },
+    status: 'stopped',
+    statusReason: reason,
+    ipAddress: null,
+    runStartedAt: null,
     ...NO_RUN,
   };
   const data = { ...containerFacts({ ...row, ...patch }), ...(reason && { reason }) };
@@ -82,7 +85,12 @@ export function deletedOutcome(row: ContainerRow, options: { now: Date; purgeAt:
 /** Stopped, whatever it was when it was deleted: there is nothing of it in Docker but its data. */
 export function restoredOutcome(row: ContainerRow): Outcome {
   const patch: ContainerPatch = {
-    ...{ deletedAt: null, purgeAt: null, status: 'stopped', statusReason: null, ipAddress: null, runStartedAt: null },
+    deletedAt: null,
+    purgeAt: null,
+    status: 'stopped',
+    statusReason: null,
+    ipAddress: null,
+    runStartedAt: null,
     ...NO_RUN,
   };
   return { patch, events: [{ type: 'container_restored', data: containerFacts({ ...row, ...patch }) }] };
@@ -96,7 +104,11 @@ export function updatedOutcome(
 ): Outcome {
   const { name, memoryMb, cpuShares, diskMb } = wanted;
   const patch: ContainerPatch = {
-    ...{ name, memoryMb, cpuShares, diskMb, lastUsedAt: now },
+    name,
+    memoryMb,
+    cpuShares,
+    diskMb,
+    lastUsedAt: now,
     ...(facts.volumeName !== undefined && { volumeName: facts.volumeName }),
     ...recreated(facts, runtime),
   };

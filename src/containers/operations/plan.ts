@@ -177,7 +177,8 @@ export function sameResources(a: Resources, b: Resources): boolean {
 }
 
 const ensureVolume = ({ volumeName }: PlanInput['row']): Step => ({
-  ...{ do: 'ensure_volume', volume: volumeName },
+  do: 'ensure_volume',
+  volume: volumeName,
   because: 'the data lives in it',
 });
 const firstRun: Step = {
@@ -206,7 +207,10 @@ function recreate({ row }: PlanInput): Step[] {
       because: 'neither needs the other',
     },
     {
-      ...{ do: 'create_container', name: containerName(row.id), generation, volume: row.volumeName },
+      do: 'create_container',
+      name: containerName(row.id),
+      generation,
+      volume: row.volumeName,
       because: 'there is none in Docker',
     },
     { do: 'start_container', target: 'replacement', because: 'asked to run' },

@@ -18,7 +18,9 @@ function recover(
   const current = found.find((container) => container.dockerId === dockerId) ?? null;
   const steps = planRollback({
     row: { id: ID, status, dockerId, volumeName: 'V' },
-    ...{ interrupted, listed: found, current },
+    interrupted,
+    listed: found,
+    current,
     volumes: volumes.map((name) => ({ name, containerId: ID, labelled: true })),
   });
   return steps.map(word).join(', ');

@@ -2,7 +2,11 @@ import type { EngineEvent } from '../../docker';
 import { DeathHints } from './watcher';
 
 const event = (action: EngineEvent['action'], seconds: number, exitCode: number | null = null): EngineEvent => ({
-  ...{ dockerId: 'a', containerId: 'id', action, exitCode, at: new Date(seconds * 1000) },
+  dockerId: 'a',
+  containerId: 'id',
+  action,
+  exitCode,
+  at: new Date(seconds * 1000),
 });
 
 function cleanup(...events: EngineEvent[]): unknown {

@@ -17,7 +17,12 @@ function row(id: string, status: ContainerStatus, lease: Partial<SweptRow> = {})
 function listed(containerId: string | null, state: EngineState, more: Partial<ListedContainer> = {}): ListedContainer {
   const id = containerId ?? 'x';
   return {
-    ...{ dockerId: `docker-${id}`, name: `berth-${id}`, state, createdAt: before(GRACE), containerId, generation: 1 },
+    dockerId: `docker-${id}`,
+    name: `berth-${id}`,
+    state,
+    createdAt: before(GRACE),
+    containerId,
+    generation: 1,
     connected: true,
     ...more,
   };
@@ -78,7 +83,10 @@ describe('a sweep', () => {
   it('must look at all that should run, and at nothing else, after a time in which nobody listened to Docker', () => {
     const plan = new ReconcilePlan({
       listed: [listed('a', 'running'), listed('b', 'exited')],
-      ...{ volumes: [], now: NOW, orphanGraceMs: GRACE, wasUnwatched: true },
+      volumes: [],
+      now: NOW,
+      orphanGraceMs: GRACE,
+      wasUnwatched: true,
     });
     expect(plan.forRows([row('a', 'running'), row('b', 'stopped')]).map(told)).toEqual(['look a']);
   });

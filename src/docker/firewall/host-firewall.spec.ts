@@ -53,7 +53,9 @@ describe('the host firewall', () => {
 
   function firewall(SANDBOX_FIREWALL: 'required' | 'preferred' | 'off', blocked: string[] = []): HostFirewall {
     const host: HostNetwork = {
-      ...{ ipv4, ipv6, nameServers: () => Promise.resolve([]) },
+      ipv4,
+      ipv6,
+      nameServers: () => Promise.resolve([]),
       read: (file) => Promise.resolve(files[file] ?? null),
     };
     return new HostFirewall(
