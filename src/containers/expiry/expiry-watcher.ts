@@ -67,10 +67,10 @@ export class ExpiryWatcher implements OnModuleDestroy {
       if (this.ending.has(id)) continue;
       const row = await this.repository.findById(id);
       if (!row) continue;
-      const terms = await this.limits.policyOf(row.userId);
-      const action = planExpiry(row, terms, { warningMs: this.config.EXPIRY_WARNING });
+      const policy = await this.limits.policyOf(row.userId);
+      const action = planExpiry(row, policy, { warningMs: this.config.EXPIRY_WARNING });
       if (action?.do === 'stop') stops.push({ row, ending: action.ending });
-      else if (action) await this.write(row, action, terms);
+      else if (action) await this.write(row, action, policy);
     }
     if (stops.length === 0) return;
     await this.engine.ping();
@@ -80,7 +80,7 @@ export class ExpiryWatcher implements OnModuleDestroy {
   private async write(
     row: ContainerRow,
     action: Exclude<ExpiryAction, { do: 'stop' }>,
-    terms: RunPolicy,
+    policy: RunPolicy,
   ): Promise<void> {
     if (action.do === 'correct') {
       await this.repository.follow({ row, patch: action.run, events: [] });
@@ -88,7 +88,7 @@ export class ExpiryWatcher implements OnModuleDestroy {
     }
     const { secondsLeft: seconds_left, expiresAt } = action;
     const data = { ...containerFacts(row), expires_at: expiresAt.toISOString(), seconds_left };
-    const patch = { expiryWarnedAt: terms.now };
+    const patch = { expiryWarnedAt: policy.now };
     await this.repository.follow({ row, patch, events: [{ type: 'container_expiring', data }] });
   }
 

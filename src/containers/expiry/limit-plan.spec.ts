@@ -43,8 +43,8 @@ describe('what the limits ask of a container that runs', () => {
     ['a stop when it is unused for too long', UNLIMITED, { ...PRO, idleMs: 10 * MINUTE }, stop('idle')],
     ['nothing a moment before that', UNLIMITED, { ...PRO, idleMs: 10 * MINUTE + 1 }, null],
     ['the end rather than idleness', ROW, { ...FREE, now: at(160), idleMs: 1 }, stop('expire')],
-  ])('must be %s', (_what, row, terms, expected) => {
-    expect(planExpiry(row, terms, { warningMs: 10 * MINUTE })).toEqual(expected);
+  ])('must be %s', (_what, row, policy, expected) => {
+    expect(planExpiry(row, policy, { warningMs: 10 * MINUTE })).toEqual(expected);
   });
 
   it('must be no warning where none are wanted', () => {
@@ -71,7 +71,7 @@ describe('what the limits ask of a container that runs', () => {
     ['to a tier with longer runs', ROW, { ...FREE, now: at(999), runMs: 999 * MINUTE }, correct(40, 1039)],
     ['to a tier with shorter runs', ROW, { ...FREE, runMs: 10 * MINUTE }, correct(40, 50)],
     ['a row from before runs were counted', { ...UNLIMITED, runSince: null }, FREE, correct(100, 220)],
-  ])('must first be another end where the tier changed: %s', (_what, row, terms, expected) => {
-    expect(planExpiry(row, terms, { warningMs: 10 * MINUTE })).toEqual(expected);
+  ])('must first be another end where the tier changed: %s', (_what, row, policy, expected) => {
+    expect(planExpiry(row, policy, { warningMs: 10 * MINUTE })).toEqual(expected);
   });
 });

@@ -14,8 +14,8 @@ describe('a run that begins', () => {
     ['a guest whose session is over', { ...GUEST, now: at(60) }, at(50)],
     ['a user whose tier limits each run', FREE, at(60)],
     ['a user whose tier limits nothing', PRO, null],
-  ])('must end, of %s, when that says so', (_who, terms, expected) => {
-    expect(newRun(terms)).toEqual({ runSince: terms.now, expiresAt: expected, expiryWarnedAt: null });
+  ])('must end, of %s, when that says so', (_who, policy, expected) => {
+    expect(newRun(policy)).toEqual({ runSince: policy.now, expiresAt: expected, expiryWarnedAt: null });
   });
 
   it('must end with the session also where it counts since long ago', () => {
@@ -35,8 +35,8 @@ describe('the run of a container that is made anew', () => {
     ['was stopped and then removed', 'stopped', null, since, FREE, 'is new'],
     ['ended by itself and was then removed', 'stopped', 'exited', since, FREE, 'is new'],
     ['never ran', 'error', null, { runSince: null, expiresAt: null, expiryWarnedAt: null }, FREE, 'is new'],
-  ])('and %s (%s, %s) must be what follows from that', (_what, status, statusReason, run, terms, expected) => {
-    const found = resumedRun({ status, statusReason, ...run }, terms);
-    expect(found).toEqual(expected === 'goes on' ? run : newRun(terms));
+  ])('and %s (%s, %s) must be what follows from that', (_what, status, statusReason, run, policy, expected) => {
+    const found = resumedRun({ status, statusReason, ...run }, policy);
+    expect(found).toEqual(expected === 'goes on' ? run : newRun(policy));
   });
 });

@@ -92,22 +92,22 @@ export function runEnd({ sessionEnd, runMs }: Pick<RunPolicy, 'sessionEnd' | 'ru
 }
 
 /** A run that begins now. */
-export function newRun(terms: RunPolicy): Run {
-  return { runSince: terms.now, expiresAt: runEnd(terms, terms.now), expiryWarnedAt: null };
+export function newRun(policy: RunPolicy): Run {
+  return { runSince: policy.now, expiresAt: runEnd(policy, policy.now), expiryWarnedAt: null };
 }
 
 /**
  * The run of a container that was made anew because it had vanished: the one that it vanished from, if that is not over yet.
  * Otherwise somebody could make a run last for ever with a broken host, and a client would see the end move for no reason.
  */
-export function resumedRun(row: Pick<ContainerRow, 'status' | 'statusReason' | keyof Run>, terms: RunPolicy): Run {
+export function resumedRun(row: Pick<ContainerRow, 'status' | 'statusReason' | keyof Run>, policy: RunPolicy): Run {
   const { runSince, expiresAt, expiryWarnedAt } = row;
   const vanished = row.status === 'running' || (row.status === 'stopped' && row.statusReason === 'missing');
-  const over = expiresAt !== null && expiresAt <= terms.now;
-  return vanished && runSince !== null && !over ? { runSince, expiresAt, expiryWarnedAt } : newRun(terms);
+  const over = expiresAt !== null && expiresAt <= policy.now;
+  return vanished && runSince !== null && !over ? { runSince, expiresAt, expiryWarnedAt } : newRun(policy);
 }
 
-/** What the terms of its user ask of a container that runs. */
+/** What the policy of its user ask of a container that runs. */
 export type ExpiryAction =
   | { readonly do: 'stop'; readonly ending: Ending }
   /** The tier is another one by now: the row has no end that it should have, or one that it should not have. */
@@ -122,19 +122,19 @@ export type ExpiryAction =
  */
 export function planExpiry(
   row: Pick<ContainerRow, 'status' | 'lastUsedAt' | keyof Run>,
-  terms: RunPolicy,
+  policy: RunPolicy,
   { warningMs }: { warningMs: number },
 ): ExpiryAction | null {
   if (row.status !== 'running') return null;
-  const now = terms.now.getTime();
+  const now = policy.now.getTime();
   // A limit that comes to a run without one leaves it its whole time: nobody could have known of it.
-  const since = row.expiresAt === null || row.runSince === null ? terms.now : row.runSince;
-  const expiresAt = runEnd(terms, since);
+  const since = row.expiresAt === null || row.runSince === null ? policy.now : row.runSince;
+  const expiresAt = runEnd(policy, since);
   if (expiresAt?.getTime() !== row.expiresAt?.getTime()) {
     return { do: 'correct', run: { runSince: since, expiresAt, expiryWarnedAt: null } };
   }
   if (expiresAt !== null && expiresAt.getTime() <= now) return { do: 'stop', ending: 'expire' };
-  if (terms.idleMs !== null && row.lastUsedAt.getTime() + terms.idleMs <= now) return { do: 'stop', ending: 'idle' };
+  if (policy.idleMs !== null && row.lastUsedAt.getTime() + policy.idleMs <= now) return { do: 'stop', ending: 'idle' };
   if (expiresAt === null || row.expiryWarnedAt !== null || warningMs === 0) return null;
   const leftMs = expiresAt.getTime() - now;
   return leftMs <= warningMs ? { do: 'warn', expiresAt, secondsLeft: Math.ceil(leftMs / 1000) } : null;

@@ -11,18 +11,18 @@ import { containerName, movedVolumeName, Resources } from './plan';
 const MIB = 1024 * 1024;
 
 /**
- * Beside the data a volume needs room for what the file system writes about it (a copy can take a little more than its
- * source), and for the container to start and write a log before its user can tidy up.
+ * A volume needs more room than its data: for file-system metadata (a copy can be slightly larger than its source), and
+ * for the container to start and write a log before its user can free space.
  */
 const MARGIN = { share: 0.05, leastMb: 16 };
 
-/** The least size, in MiB, of a volume that data of so many bytes may move to. */
+/** The minimum size, in MiB, of a volume that this much data may move to. */
 export function leastDiskMb(bytes: number): number {
   const dataMb = bytes / MIB;
   return Math.ceil(dataMb + Math.max(dataMb * MARGIN.share, MARGIN.leastMb));
 }
 
-/** @throws DomainError `invalid_parameters` that names `disk_mb` and the least that will do */
+/** @throws DomainError `invalid_parameters`, naming `disk_mb` and the minimum */
 export function assertDataFits(bytes: number, diskMb: number): void {
   const min = leastDiskMb(bytes);
   if (diskMb >= min) return;
@@ -30,12 +30,11 @@ export function assertDataFits(bytes: number, diskMb: number): void {
   throw invalidParameters([{ field: 'disk_mb', message, min }]);
 }
 
-const NOT_MOVED = 'the data stays in a volume without labels and without a size, as it cannot be moved';
+const NOT_MOVED = 'the data cannot be moved; it stays in a volume without labels and size';
 
 /**
- * The volumes that containers' data is and was in. Where a volume keeps the size that it was made with, another size takes
- * another volume, and one that is given up may be left; elsewhere a container has one volume for ever, and nothing is asked
- * of Docker.
+ * The volumes that hold, or held, containers' data. Where a volume's size is fixed at creation, a resize takes a new
+ * volume, and an abandoned one may remain; elsewhere a container keeps one volume for life, and Docker is not asked.
  */
 @Injectable()
 export class DataVolumes {
@@ -49,16 +48,17 @@ export class DataVolumes {
   ) {}
 
   /**
-   * Where the data has to move to if the container gets these resources. Measures it first; it may be in use.
+   * The volume that the data has to move to if the container gets these resources. Measures the data first; it may be
+   * in use.
    *
-   * @param row held by a lease
-   * @returns the name of a volume that is not there yet; null where the data stays, or there is none
+   * @param row leased
+   * @returns the name of a volume that does not exist yet; null if the data stays, or there is none
    * @throws DomainError `invalid_parameters` if it would not fit, EngineError
    */
   async destination(row: ContainerRow, wanted: Resources): Promise<string | null> {
     if (!this.move || row.operationId === null) return null;
     if (row.diskMb === wanted.diskMb) {
-      // Nobody asked for this move: that it cannot be made must not fail what was.
+      // This move was not requested: its failure must not fail the request.
       return this.destinationOfUnlabelled(row).catch((error: unknown) => {
         this.logger.warn({ err: error, container_id: row.id, volume: row.volumeName }, NOT_MOVED);
         return null;
@@ -70,29 +70,29 @@ export class DataVolumes {
     return movedVolumeName(row, row.operationId);
   }
 
-  /** What Docker has of a container by label and by name, the one of the row included. @throws EngineError */
+  /** The container's volumes in Docker, found by label and by name, including the row's own. @throws EngineError */
   async ofContainer(row: Pick<ContainerRow, 'id' | 'volumeName'>): Promise<readonly ListedVolume[]> {
-    // Moved once, while volumes were replaced here.
+    // Moved earlier, when this host still replaced volumes.
     const moved = row.volumeName !== containerName(row.id);
     if (!this.move && !moved) return [];
     return this.engine.listVolumes({ instance: this.instance.id, containerId: row.id });
   }
 
-  /** What Docker has of all containers. @throws EngineError */
+  /** All containers' volumes in Docker. @throws EngineError */
   async all(): Promise<readonly ListedVolume[]> {
     return this.move ? this.engine.listVolumes({ instance: this.instance.id }) : [];
   }
 
-  /** Volumes without labels whose data is more than they should hold, as this process has found out: it stays there. */
+  /** Unlabelled volumes whose data exceeds their size, as found by this process: their data is not moved. */
   get stuck(): ReadonlySet<string> {
     return this.overfull;
   }
 
   /**
-   * Where the data has to move to because Docker has lost the labels of its volume, and with them the size.
+   * The volume that the data has to move to because Docker has lost its volume's labels, and with them the size.
    *
-   * @param row held by a lease
-   * @returns null where the data stays
+   * @param row leased
+   * @returns null if the data stays
    * @throws DomainError `invalid_parameters` if it would not fit, EngineError
    */
   async destinationOfUnlabelled(row: ContainerRow): Promise<string | null> {
@@ -121,13 +121,13 @@ export class DataVolumes {
     return this.engine.capabilities.volumeResize === 'move';
   }
 
-  /** An image of the operator's: that it is missing must not be told as if the user's were. */
+  /** The image is the operator's: its absence must not be reported as if the user's were missing. */
   private async ensureCopyImage(): Promise<void> {
     try {
       await this.engine.ensureImage(this.config.VOLUME_COPY_IMAGE);
     } catch (error) {
       if (!(error instanceof EngineError) || error.code === 'docker_unavailable') throw error;
-      throw new EngineError('docker_error', `VOLUME_COPY_IMAGE cannot be had: ${error.message}`, { cause: error });
+      throw new EngineError('docker_error', `VOLUME_COPY_IMAGE is not available: ${error.message}`, { cause: error });
     }
   }
 }

@@ -16,28 +16,28 @@ import { KnownEngine } from '../reconcile/known-engine';
 import type { Confirmation, Resources, Step, Target } from './plan';
 import { ProvenImages } from './proven-images';
 
-/** What the steps found out, for the settlement. */
+/** What the steps found out; input to the outcome. */
 export interface Facts {
-  /** The Docker id of the container that was made. */
+  /** The Docker id of the new container. */
   replacementId?: string;
   generation?: number;
-  /** Whether the data volume was there before. */
+  /** Whether the data volume existed before. */
   volumeExisted?: boolean;
   /** The volume that the data was moved to. */
   volumeName?: string;
-  /** Whether the container ran already when it was asked to start. */
+  /** Whether the container was already running when its start was requested. */
   wasRunning?: boolean;
-  /** The container that was made, as it was last seen running. */
+  /** The new container, as last seen running. */
   observed?: ObservedContainer;
-  /** What was found when the container was asked to stop. */
+  /** The container's state when its stop was requested. */
   stopFound?: 'running' | 'stopped' | 'missing';
 }
 
 export interface Execution {
   readonly row: ContainerRow;
-  /** What the container gets; the row's own unless an update wants others. */
+  /** The container's resources: the row's, unless an update changes them. */
   readonly resources: Resources;
-  /** Called before each step; throws when the operation may go no further. */
+  /** Called before each step; throws if the operation must not continue. */
   readonly assertWanted: () => Promise<void>;
   readonly signal?: AbortSignal;
   readonly onStep?: (step: Step) => void;
@@ -48,7 +48,7 @@ export interface Execution {
 /** One engine call. */
 type SingleStep = Exclude<Step, { readonly do: 'in_parallel' }>;
 
-/** How long a container of an image that is not proven is watched, and how often it is looked at meanwhile. */
+/** How long a container of an unproven image is watched, and how often it is inspected meanwhile. */
 const WATCH_MS = 300;
 const CONFIRM_EVERY_MS = 100;
 
@@ -57,10 +57,10 @@ const AT_WORK: readonly EngineState[] = ['running', 'paused', 'restarting'];
 
 const NOT_AT_REST = 'the container was started while its data was copied';
 
-/** A replacement that was started does not run. */
+/** A started replacement is not running. */
 const NOT_UP = 'the container did not stay up';
 
-/** Does the steps of a plan, one engine call each, in the plan's order, and decides nothing. */
+/** Executes a plan's steps, one engine call each, in order; makes no decisions. */
 @Injectable()
 export class StepExecutor {
   constructor(
@@ -71,7 +71,10 @@ export class StepExecutor {
     @Inject(CONFIG) private readonly config: Config,
   ) {}
 
-  /** @returns what the steps found out. @throws EngineError of the first step that fails, and whatever `assertWanted` throws */
+  /**
+   * @returns what the steps found out.
+   * @throws EngineError of the first failed step, and whatever `assertWanted` throws
+   */
   async execute(steps: readonly Step[], execution: Execution, facts: Facts = {}): Promise<Facts> {
     for (const step of steps) {
       await execution.assertWanted();
@@ -87,8 +90,8 @@ export class StepExecutor {
   }
 
   /**
-   * Where one branch fails, the others go no further; they are waited for, so that nothing still goes on in Docker when a
-   * rollback begins.
+   * If one branch fails, the others stop before their next step and are awaited, so that nothing is still running in
+   * Docker when a rollback begins.
    */
   private async inParallel(branches: readonly (readonly Step[])[], execution: Execution, facts: Facts): Promise<void> {
     const failed = new AbortController();
@@ -103,7 +106,7 @@ export class StepExecutor {
     const run = (steps: readonly Step[]): Promise<unknown> =>
       this.execute(steps, branch, facts).catch((error: unknown) => failed.abort(error));
     await Promise.all(branches.map(run));
-    // With the error of the branch that failed first.
+    // Throws the error of the branch that failed first.
     failed.signal.throwIfAborted();
   }
 
@@ -124,7 +127,7 @@ export class StepExecutor {
         return;
       }
       case 'create_container':
-        // Docker makes a volume that is missing.
+        // Docker creates a missing volume.
         if (facts.volumeExisted === undefined) await this.assertKnown(row);
         facts.replacementId = await this.engine.createContainer(this.spec(step, execution));
         facts.generation = step.generation;
@@ -161,7 +164,7 @@ export class StepExecutor {
     }
   }
 
-  /** A volume that was there and is missing was lost only if this is the Docker that it was in. */
+  /** A missing volume is lost only if this is the Docker that it was in. */
   private async assertKnown(row: ContainerRow): Promise<void> {
     if (row.dockerId === null) this.known.assertUnchanged();
     else await this.known.assertSame();
@@ -196,7 +199,7 @@ export class StepExecutor {
   }
 
   private start(which: Target, row: ContainerRow, facts: Facts): Promise<'started' | 'already_running'> {
-    // A copy of the data may take minutes, in which somebody can disconnect the replacement from its network.
+    // Copying the data may take minutes, in which somebody can disconnect the replacement from its network.
     const isNew = which === 'replacement' && facts.volumeName === undefined;
     return this.engine.startContainer(target(which, row, facts), { isNew });
   }
@@ -222,7 +225,7 @@ export class StepExecutor {
     for (;;) {
       const observed = await this.engine.inspectContainer(dockerId);
       run ??= observed?.startedAt ?? null;
-      // Another start time: Docker's restart policy was quicker than this look.
+      // Another start time: Docker's restart policy was faster than this inspection.
       if (observed?.state !== 'running' || observed.startedAt !== run) {
         if (observed) this.proven.forget(observed);
         throw new EngineError('start_refused', NOT_UP);

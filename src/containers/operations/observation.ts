@@ -4,39 +4,39 @@ import { containerFacts, type ContainerRow, type StopReason } from '../container
 import type { ContainerPatch } from '../container.repository';
 import { newRun, NO_RUN, type RunPolicy } from '../expiry/run-policy';
 
-/** What Docker's event stream told of a container's last end: more than an inspection can, once it runs again. */
+/**
+ * What Docker's event stream reported about a container's last exit: more than an inspection shows once it runs again.
+ */
 export interface DeathHint {
   readonly exitCode: number | null;
   readonly oom: boolean;
 }
 
-/** What an inspection alone does not tell. */
+/** What an inspection alone does not show. */
 export interface Circumstances {
   readonly death: DeathHint | null;
-  /** For a run that began behind the API's back. */
+  /** For a run that was started outside the API. */
   readonly policy: RunPolicy;
 }
 
-/** A change that makes the row what Docker says; null where they agree. */
+/** A change that brings the row in line with Docker; null if they agree. */
 export interface ObservedOutcome {
   readonly patch: ContainerPatch;
   readonly events: readonly EventDraft[];
 }
 
 /**
- * Compares a row with what an inspection saw (null: there is no such container). A missing container is a stopped one: it is
- * started again by making it anew. A row in `creating` or `error` has no container to follow.
+ * Compares a row with its observed state (null: no such container). A missing container counts as stopped: a start
+ * recreates it. A row in `creating` or `error` has no container to follow.
  */
 export function outcomeOfObservation(
   row: ContainerRow,
   observed: ObservedContainer | null,
-  { death, policy: terms }: Circumstances,
+  { death, policy }: Circumstances,
 ): ObservedOutcome | null {
   if (row.status !== 'running' && row.status !== 'stopped') return null;
   if (observed?.state === 'running' || observed?.state === 'paused') {
-    return row.status === 'running'
-      ? sameRunOrNext(row, observed, { death, policy: terms })
-      : started(row, observed, terms);
+    return row.status === 'running' ? sameRunOrNext(row, observed, { death, policy }) : started(row, observed, policy);
   }
   if (row.status === 'stopped') return null;
   return stopped(row, endOf(observed, death));
@@ -45,25 +45,26 @@ export function outcomeOfObservation(
 function sameRunOrNext(
   row: ContainerRow,
   observed: ObservedContainer,
-  { death, policy: terms }: Circumstances,
+  { death, policy }: Circumstances,
 ): ObservedOutcome | null {
   if (observed.startedAt === row.runStartedAt) {
     return observed.ipAddress === row.ipAddress ? null : { patch: seen(observed), events: [] };
   }
-  // The first look after our own start: nothing happened but that.
+  // The first inspection after our own start: nothing else has happened.
   if (row.runStartedAt === null) return { patch: seen(observed), events: [] };
-  // Docker's restart policy was quicker than this look: what ran in it is gone all the same, so both ends are told.
+  // Docker's restart policy was faster than this inspection: the previous run's processes are gone all the same, so
+  // both its end and the new start are emitted.
   const end = stopped(row, { reason: death?.oom === true ? 'oom' : 'exited', exitCode: death?.exitCode ?? null });
-  const start = started({ ...row, ...end.patch }, observed, terms);
+  const start = started({ ...row, ...end.patch }, observed, policy);
   return { patch: start.patch, events: [...end.events, ...start.events] };
 }
 
-function started(row: ContainerRow, observed: ObservedContainer, terms: RunPolicy): ObservedOutcome {
+function started(row: ContainerRow, observed: ObservedContainer, policy: RunPolicy): ObservedOutcome {
   const patch: ContainerPatch = {
     status: 'running',
     statusReason: null,
-    lastUsedAt: terms.now,
-    ...newRun(terms),
+    lastUsedAt: policy.now,
+    ...newRun(policy),
     ...seen(observed),
   };
   return { patch, events: [{ type: 'container_started', data: containerFacts({ ...row, ...patch }) }] };
@@ -75,7 +76,7 @@ function stopped(row: ContainerRow, end: { reason: StopReason; exitCode: number 
     statusReason: end.reason,
     ipAddress: null,
     runStartedAt: null,
-    // A start makes a missing container anew, and its run goes on.
+    // A start recreates a missing container, and its run continues.
     ...(end.reason === 'missing' ? {} : NO_RUN),
   };
   const facts = containerFacts({ ...row, ...patch });
@@ -89,7 +90,8 @@ function endOf(
 ): { reason: StopReason; exitCode: number | null } {
   if (observed === null || isHalfGone(observed.state)) return { reason: 'missing', exitCode: null };
   const exitCode = death?.exitCode ?? observed.exitCode;
-  // Docker's own flag also stays set when one process was killed and the container went on; only 137 is the kernel's kill.
+  // Docker's own flag also stays set if only one process was killed and the container survived; only 137 is the
+  // kernel's kill.
   const oom = death?.oom === true || (observed.oomKilled && exitCode === 137);
   return { reason: oom ? 'oom' : 'exited', exitCode };
 }

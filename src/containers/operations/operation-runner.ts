@@ -33,12 +33,12 @@ import { failedCreationOutcome, type Outcome, stoppedOutcome } from './outcome';
 import { type ObservedState, type Plan, type PlanInput, planOperation, type Step } from './plan';
 import { planRollback, RollbackStep } from './rollback-plan';
 
-/** The operations that run in this process now, so that a shutdown can wait for them. */
+/** The operations that are running in this process, so that a shutdown can wait for them. */
 @Injectable()
 export class InFlight {
   private readonly running = new Set<Promise<unknown>>();
 
-  /** Runs `work` and remembers it until it ends. A client that hangs up changes nothing: nobody cancels it. */
+  /** Runs `work` and tracks it until it ends. A client that hangs up does not cancel it. */
   async track<T>(work: () => Promise<T>): Promise<T> {
     const promise = work();
     this.running.add(promise);
@@ -53,7 +53,7 @@ export class InFlight {
     return this.running.size;
   }
 
-  /** Waits for what runs, including what that starts, at most `ms`. @returns whether everything ended */
+  /** Waits at most `ms` for running operations, including those that they start. @returns whether all ended */
   async drain(ms: number): Promise<boolean> {
     const deadline = performance.now() + ms;
     while (this.running.size > 0 && performance.now() < deadline) {
@@ -66,7 +66,7 @@ export class InFlight {
   }
 }
 
-/** Leads a container back from an operation that failed or was cut off; the lease is held and stays held. */
+/** Recovers a container from a failed or interrupted operation; its lease is held throughout. */
 @Injectable()
 export class Recovery {
   constructor(
@@ -79,10 +79,10 @@ export class Recovery {
   ) {}
 
   /**
-   * Removes what the row does not know, restores what it does, and lets the row follow what Docker then says.
+   * Removes Docker containers that the row does not know, restores its own, and updates the row to the observed state.
    *
-   * @param interrupted what was going on; says whether the way is back or on
-   * @throws EngineError when Docker does not let it; then nothing is lost, and it can be tried again
+   * @param interrupted the interrupted operation; decides between rollback and completion
+   * @throws EngineError if Docker refuses; nothing is lost then, and a retry is safe
    */
   async recover(lease: Lease, interrupted: Operation): Promise<void> {
     const { row } = lease;
@@ -93,28 +93,28 @@ export class Recovery {
       await lease.assertHeld();
       await this.perform(step);
     }
-    await this.look(lease, interrupted);
+    await this.observe(lease, interrupted);
   }
 
-  /** Lets the row follow Docker, under the lease. @throws EngineError */
-  async look(lease: Lease, interrupted: Operation | null = null): Promise<void> {
+  /** Updates the row to the observed state, under the lease. @throws EngineError */
+  async observe(lease: Lease, interrupted: Operation | null = null): Promise<void> {
     const followed = await this.compare(lease.row, interrupted);
     if (followed) await lease.record(followed.patch, followed.events);
   }
 
   /**
-   * Looks at the row's container in Docker.
+   * Inspects the row's container.
    *
-   * @param interrupted what was going on; says whether an end that is seen was one that was wanted
-   * @returns what the row has to follow; null where it agrees
+   * @param interrupted the interrupted operation; tells a requested stop from an exit
+   * @returns the change that the row has to follow; null if it agrees
    * @throws EngineError
    */
   async compare(row: ContainerRow, interrupted: Operation | null): Promise<ObservedOutcome | null> {
     if (row.dockerId === null) return null;
     const observed = await this.engine.inspectContainer(row.dockerId);
-    const terms = await this.limits.policyOf(row.userId);
-    const followed = outcomeOfObservation(row, observed, { death: null, policy: terms });
-    // A stop of our own is no exit, even if its end was seen by another.
+    const policy = await this.limits.policyOf(row.userId);
+    const followed = outcomeOfObservation(row, observed, { death: null, policy });
+    // Our own stop is not an exit, even if its end was observed by someone else.
     if (followed?.patch.status === 'stopped' && observed !== null) {
       if (interrupted === 'stop' || interrupted === 'delete') return stoppedOutcome(row);
       if (isEnding(interrupted)) return stoppedOutcome(row, interrupted);
@@ -122,7 +122,11 @@ export class Recovery {
     return followed;
   }
 
-  /** Whether Docker says that the row's container is no more. @throws EngineError when Docker does not say */
+  /**
+   * Whether Docker confirms that the row's container no longer exists.
+   *
+   * @throws EngineError if Docker does not answer
+   */
   async isGone(row: ContainerRow): Promise<boolean> {
     if (row.dockerId === null) return false;
     const observed = await this.engine.inspectContainer(row.dockerId);
@@ -140,27 +144,30 @@ export class Recovery {
         return this.engine.renameContainer(step.dockerId, step.name);
       }
       case 'remove_volume':
-        // In another Docker it may be all that there is of the data.
+        // In another Docker it may be the only copy of the data.
         if (this.known.changed) return;
-        // It takes space and harms nobody; a container must not hang on it.
+        // A leftover volume only takes space; a container must not depend on its removal.
         return this.engine.removeVolume(step.volume).catch((error: unknown) => {
-          this.logger.warn({ err: error, volume: step.volume }, 'a volume of no use is left to the sweep');
+          this.logger.warn(
+            { err: error, volume: step.volume },
+            'an unused volume could not be removed; the sweep tries again',
+          );
         });
     }
   }
 }
 
-/** What a start that was refused tells of the container. */
+/** The container's state that a refused start implies. */
 const STATE_AFTER: Readonly<Partial<Record<EngineErrorCode, ObservedState>>> = {
   container_not_found: 'missing',
   container_paused: 'paused',
   container_broken: 'dead',
 };
 
-/** How often a plan is made anew because Docker contradicted what it was made from. */
+/** Maximum plans made for one operation when Docker contradicts their assumptions. */
 const MAX_PLANS = 3;
 
-/** Makes the plan of an operation and has it carried out, anew where Docker contradicts what it was made from. */
+/** Plans an operation and executes the plan; plans again if Docker contradicts its assumptions. */
 @Injectable()
 export class PlanRunner {
   constructor(
@@ -170,7 +177,10 @@ export class PlanRunner {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** @returns the plan that was carried out, and what its steps found out. @throws EngineError, and why the lease's holder has to stop */
+  /**
+   * @returns the executed plan, and what its steps found out.
+   * @throws EngineError, and the reason why the lease's holder has to stop
+   */
   async run(
     lease: Lease,
     input: Omit<PlanInput, 'row' | 'observed'>,
@@ -178,7 +188,7 @@ export class PlanRunner {
   ): Promise<{ plan: Plan; facts: Facts }> {
     let observed: ObservedState = 'unseen';
     for (let plans = 1; ; plans += 1) {
-      const plan = planOperation({ ...input, row: lease.row, observed: observed });
+      const plan = planOperation({ ...input, row: lease.row, observed });
       try {
         const facts = await this.executor.execute(plan.steps, {
           row: lease.row,
@@ -191,16 +201,16 @@ export class PlanRunner {
       } catch (error) {
         const contradicted = plans < MAX_PLANS && error instanceof EngineError ? error.code : null;
         const seen = contradicted && input.verb === 'start' ? STATE_AFTER[contradicted] : undefined;
-        // An update may have stopped the container, which the next plan has to find as it was.
-        const way = input.verb === 'update' ? 'undo' : 'reconcile';
-        if (contradicted === 'name_in_use') await this.recovery.recover(lease, way);
+        // An update may have stopped the container; the next plan must find it as it was.
+        const recoverAs = input.verb === 'update' ? 'undo' : 'reconcile';
+        if (contradicted === 'name_in_use') await this.recovery.recover(lease, recoverAs);
         else if (seen === undefined) throw error;
         else observed = seen;
       }
     }
   }
 
-  /** What a committed operation leaves to do on nobody's time. The sweep does it if this process does not get to it. */
+  /** Background cleanup after a committed operation. The sweep does it if this process does not. */
   cleanUp(plan: Plan, row: ContainerRow, facts: Facts): void {
     if (plan.cleanup.length === 0) return;
     void this.inFlight
@@ -208,7 +218,7 @@ export class PlanRunner {
         this.executor.execute(plan.cleanup, { row, resources: row, assertWanted: () => Promise.resolve() }, facts),
       )
       .catch((error: unknown) =>
-        this.logger.warn({ err: error, container_id: row.id }, 'the clean-up is left to the sweep'),
+        this.logger.warn({ err: error, container_id: row.id }, 'the cleanup failed; the sweep tries again'),
       );
   }
 }
@@ -223,12 +233,12 @@ const FAILED: Readonly<Record<Verb | Ending, ErrorCode>> = {
   idle: 'stop_failed',
 };
 
-/** Of a creation that something else takes over from. */
+/** A creation that was superseded by another operation. */
 const INTERRUPTED = 'interrupted';
 
 const NOTHING: Outcome = { patch: {}, events: [] };
 
-/** Leads an operation back that cannot go on: its own when a step failed, or that of a holder who died. */
+/** Rolls back a failed operation, or one abandoned by a crashed process. */
 @Injectable()
 export class Rollback {
   constructor(
@@ -237,15 +247,15 @@ export class Rollback {
   ) {}
 
   /**
-   * Deals with what an operation left that was interrupted, or could not be rolled back, before `verb` goes on from there. A
-   * creation that something else takes over from has failed.
+   * Recovers from an operation that was interrupted, or whose rollback failed, before `verb` continues. A creation that
+   * is superseded by another operation has failed.
    *
    * @throws EngineError, LeaseLostError
    */
   async recoverAbandoned(lease: Lease, verb: Verb | Ending): Promise<void> {
     if (lease.interrupted === null) return;
-    // Only an update goes on from a container that runs again. A stop or a delete must not depend on a start, and a start
-    // knows how to deal with a container that cannot be started any more.
+    // Only an update needs the container running again. A stop or a delete must not depend on a start, and a start
+    // handles a container that can no longer be started.
     const needless = verb !== 'update' && isRolledBack(lease.interrupted);
     await this.recovery.recover(lease, needless ? 'reconcile' : lease.interrupted);
     if (lease.row.status === 'creating') {
@@ -255,7 +265,7 @@ export class Rollback {
     lease.markRecovered();
   }
 
-  /** Takes back what a failed operation did, or leaves that to the next claim. */
+  /** Rolls back a failed operation, or leaves the rollback to the next holder. */
   async rollBack(lease: Lease, verb: Verb | Ending, error: unknown): Promise<void> {
     const { id } = lease.row;
     this.logger.warn({ err: error, container_id: id, operation: verb }, `${verb} failed`);
@@ -263,14 +273,14 @@ export class Rollback {
       lease.end();
       return;
     }
-    // What a dead holder left still comes first, where it was not even that far.
-    const way = lease.interrupted ?? rollbackOf(verb);
+    // An earlier abandoned operation comes first, if it was not even recovered yet.
+    const interrupted = lease.interrupted ?? rollbackOf(verb);
     const unmade = verb === 'create' || (verb === 'start' && lease.row.status === 'error');
     try {
-      // Before anything is taken back in Docker: what the database did not acknowledge may be the truth by now.
+      // Before any rollback in Docker: a write that the database did not acknowledge may be committed.
       await lease.confirm();
-      // A creation is over even where Docker does not answer; the sweep removes what it may have left.
-      await this.recovery.recover(lease, way).catch((fault: unknown) => {
+      // A creation is over even if Docker does not answer; the sweep removes what it may have left.
+      await this.recovery.recover(lease, interrupted).catch((fault: unknown) => {
         if (!unmade) throw fault;
       });
       const failed = unmade ? reasonOf(error) : lease.row.status === 'creating' ? INTERRUPTED : null;
@@ -281,40 +291,42 @@ export class Rollback {
         lease.end();
         return;
       }
-      this.logger.error({ err: fault, container_id: id, operation: verb }, `${verb} could not be taken back yet`);
-      await this.leaveForRetry(lease, verb === 'create' ? 'create' : way);
+      this.logger.error({ err: fault, container_id: id, operation: verb }, `${verb} could not be rolled back yet`);
+      await this.leaveForRetry(lease, verb === 'create' ? 'create' : interrupted);
     }
   }
 
   /**
-   * Ends a lease whose rollback failed, for `RollbackRetries` and whoever claims next. Where Docker still shows the container,
-   * the row follows it in the same transaction, so that nobody is told of a container that runs while it does not. Never throws.
+   * Releases a lease whose rollback failed, for `RollbackRetries` and the next holder. If the container is visible in
+   * Docker, the row follows its state in the same transaction, so that no client sees a stopped container as running.
+   * Never throws.
    *
-   * @param way what is left to do
+   * @param pending the recovery still to be done
    */
-  async leaveForRetry(lease: Lease, way: Operation): Promise<void> {
-    const followed = await this.recovery.compare(lease.row, way).catch(() => null);
-    const mustRunAgain = isRolledBack(way) && lease.row.status === 'running' && followed?.patch.status === 'stopped';
-    await lease.abandon(mustRunAgain ? 'restart' : way, followed ?? NOTHING).catch(() => undefined);
+  async leaveForRetry(lease: Lease, pending: Operation): Promise<void> {
+    const followed = await this.recovery.compare(lease.row, pending).catch(() => null);
+    const mustRunAgain =
+      isRolledBack(pending) && lease.row.status === 'running' && followed?.patch.status === 'stopped';
+    await lease.abandon(mustRunAgain ? 'restart' : pending, followed ?? NOTHING).catch(() => undefined);
   }
 
   /**
-   * Ends the lease of an operation that failed before it did anything in Docker: nothing is to be taken back but what a dead
-   * holder left, which stays to be done. Never throws.
+   * Releases the lease of an operation that failed before it changed anything in Docker: there is nothing to roll back
+   * except an earlier abandoned operation, which stays pending. Never throws.
    */
   async release(lease: Lease): Promise<void> {
     try {
-      // What the database did not acknowledge may be committed, and the lease be over.
+      // An unacknowledged write may be committed, and the lease over.
       await lease.confirm();
       if (lease.interrupted === null) await lease.commit({});
       else await lease.abandon(lease.interrupted);
     } catch {
-      // It runs out by itself.
+      // It expires by itself.
       lease.end();
     }
   }
 
-  /** What the caller is told of it. */
+  /** The error that the caller receives. */
   toDomainError(verb: Verb | Ending, error: unknown): DomainError {
     if (error instanceof DomainError) return error;
     const fault = databaseFault(error);
@@ -325,7 +337,7 @@ export class Rollback {
   }
 }
 
-/** An ending stays one, so that a stop whose answer was lost is told for what it was. */
+/** An ending stays one, so that a stop whose answer was lost is reported with its real reason. */
 function rollbackOf(verb: Verb | Ending): Operation {
   if (isEnding(verb)) return verb;
   return verb === 'update' || verb === 'delete' ? 'undo' : 'reconcile';
@@ -337,7 +349,7 @@ function reasonOf(error: unknown): string {
   return error.code === 'aborted' ? 'cancelled' : error.code;
 }
 
-/** Docker's own state of affairs, where it is one that a client can act on. */
+/** Docker's error code, if a client can act on it. */
 function engineCode(error: EngineError): string {
   const told = [
     'docker_unavailable',
@@ -352,7 +364,7 @@ function engineCode(error: EngineError): string {
   return told.includes(error.code) ? error.code : 'docker_error';
 }
 
-/** Where each step of a creation lies between 0 and 100; the pull moves on from its own start to the next step's. */
+/** Each creation step's progress, from 0 to 100; a pull advances from its own start to the next step's. */
 const STAGES: Partial<Record<Step['do'], { stage: string; message: string; progress: number }>> = {
   ensure_volume: { stage: 'volume', message: 'preparing the data volume', progress: 2 },
   ensure_image: { stage: 'image', message: 'preparing the image', progress: 5 },
@@ -361,12 +373,12 @@ const STAGES: Partial<Record<Step['do'], { stage: string; message: string; progr
 };
 const PULL = { from: 5, to: 60 };
 
-/** Tells an operation's progress in events, in order and before its end; telling may fail without harm to the operation. */
+/** Emits an operation's progress, in order and before its end. Failing to emit does not fail the operation. */
 export class ProgressReporter {
   private last: Promise<void> = Promise.resolve();
   private untold: EventDraft[] = [];
 
-  /** @param emit of all that has come together since the last time, in one transaction */
+  /** @param emit of all events queued since the last call, in one transaction */
   constructor(
     private readonly row: ContainerRow,
     private readonly emit: (drafts: readonly EventDraft[]) => Promise<void>,
@@ -382,12 +394,12 @@ export class ProgressReporter {
     this.report({ stage: 'image', message, progress });
   };
 
-  /** Of a move to another volume, which is all that an update tells of. */
+  /** For a move to another volume, the only progress that an update emits. */
   readonly onCopy = ({ percent, message }: CopyProgress): void => {
     this.report({ stage: 'disk', message, progress: percent });
   };
 
-  /** Resolves when everything reported so far is told. */
+  /** Resolves when all progress reported so far has been emitted. */
   async flush(): Promise<void> {
     await this.last;
   }
@@ -401,7 +413,7 @@ export class ProgressReporter {
   }
 }
 
-/** Makes the reporters of operations, whose telling never fails an operation. */
+/** Makes the progress reporters of operations. */
 @Injectable()
 export class ProgressReports {
   constructor(
@@ -412,7 +424,7 @@ export class ProgressReports {
   of({ row }: Lease): ProgressReporter {
     return new ProgressReporter(row, (drafts) =>
       this.repository.emit(row, drafts).catch((error: unknown) => {
-        this.logger.warn({ err: error, container_id: row.id }, 'progress could not be told');
+        this.logger.warn({ err: error, container_id: row.id }, 'progress could not be emitted');
       }),
     );
   }
@@ -420,12 +432,12 @@ export class ProgressReports {
 
 const PASSING: readonly DomainError['kind'][] = ['operation_in_progress', 'container_not_found'];
 
-/** Whether what a process wanted to do by itself is done by another one, or was: no failure where several look at the same. */
+/** True if another process is doing, or has done, this background work: no failure where several detect the same. */
 export function isPassing(error: unknown): boolean {
   return error instanceof DomainError && PASSING.includes(error.kind);
 }
 
-/** Lets running operations finish before the process ends; what takes too long is finished by whoever claims it next. */
+/** Lets running operations finish before the process ends; the next lease holder finishes what takes too long. */
 @Injectable()
 export class ShutdownDrain implements BeforeApplicationShutdown {
   constructor(

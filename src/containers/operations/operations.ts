@@ -33,8 +33,8 @@ import {
 import { sameResources } from './plan';
 
 /**
- * Makes the Docker container of a row that was inserted with its lease. The one operation that nobody waits for: it goes on in
- * the background, tells of its progress, and where it fails leaves the row in `error`.
+ * Creates the Docker container of a row that was inserted with its lease. The only operation without a waiting caller:
+ * it runs in the background, emits its progress, and on failure leaves the row in `error`.
  */
 @Injectable()
 export class Creation {
@@ -51,13 +51,13 @@ export class Creation {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** Of a row that was just inserted. What fails is in the row, and in its event. */
+  /** For a row that was just inserted. A failure is recorded in the row and its event. */
   async begin(row: ContainerRow, stamp: Stamp): Promise<void> {
     await this.inFlight.track(async () => this.run(await this.leases.adopt(row, stamp)));
   }
 
   /**
-   * Of a row whose creation was cut off, unless somebody has dealt with it since.
+   * For a row whose creation was interrupted, unless it has been recovered since.
    *
    * @throws DomainError `operation_in_progress`, `container_not_found`
    */
@@ -86,17 +86,17 @@ export class Creation {
     const { onStep, onPull } = reporter;
     const { facts } = await this.plans.run(lease, { verb: 'create' }, { onStep, onPull });
     const { runtime } = this.engine.capabilities;
-    const [terms] = await Promise.all([this.limits.policyOf(lease.row.userId), reporter.flush()]);
-    const { patch, events } = startedOutcome(lease.row, facts, { runtime, terms });
+    const [policy] = await Promise.all([this.limits.policyOf(lease.row.userId), reporter.flush()]);
+    const { patch, events } = startedOutcome(lease.row, facts, { runtime, policy });
     const { id, dockerId } = await lease.commit(patch, events);
     this.logger.info({ container_id: id, docker_id: dockerId }, 'created');
   }
 }
 
 /**
- * Carries out what is asked of a container: claim, plan, execute, settle, each operation alone on its container. Whatever
- * fails on the way is taken back before the caller hears of it, or left to the next claim where Docker does not even let
- * it be taken back.
+ * Performs the operations that clients request: acquire the lease, plan, execute, commit the outcome, one operation at
+ * a time per container. A failure is rolled back before the caller hears of it, or left to the next lease holder if
+ * Docker refuses the rollback too.
  */
 @Injectable()
 export class ContainerOperations {
@@ -129,14 +129,14 @@ export class ContainerOperations {
   }
 
   /**
-   * Stops a container that nobody asked to stop, if its user's terms still say so once it is held: the tier may have changed,
-   * or the container been used. Does not wait for another operation.
+   * Stops a container without a request, if its user's policy still says so once it is leased: the tier may have
+   * changed, or the container been used. Does not wait for another operation.
    *
    * @throws DomainError `stop_failed`, `operation_in_progress`, `container_not_found`
    */
   async expire(row: ContainerRow, ending: Ending): Promise<void> {
     const work = async (lease: Lease): Promise<void> => {
-      // Uses are noted without the lease, so the row that it was taken with may not tell of the last one.
+      // Uses are noted without the lease, so the leased row may lack the last one.
       const current = (await this.repository.findById(lease.row.id)) ?? lease.row;
       const action = planExpiry(current, await this.limits.policyOf(current.userId), { warningMs: 0 });
       if (action?.do !== 'stop') {
@@ -168,8 +168,8 @@ export class ContainerOperations {
   }
 
   /**
-   * Moves the data of a stopped container to a volume that is held to its size, where Docker has forgotten the size of the one
-   * that it is in. Does not wait for another operation.
+   * Moves a stopped container's data to a volume with a size limit, if Docker has lost the size of the current one.
+   * Does not wait for another operation.
    *
    * @throws DomainError `update_failed`, `operation_in_progress`, `container_not_found`
    */
@@ -183,7 +183,7 @@ export class ContainerOperations {
     await this.operate(row, 'update', work, { waitMs: 0 });
   }
 
-  /** Replaces all labels; asks Docker for nothing. @throws DomainError `operation_in_progress`, `container_not_found` */
+  /** Replaces all labels; makes no Docker call. @throws DomainError `operation_in_progress`, `container_not_found` */
   async relabel(row: ContainerRow, labels: Readonly<Record<string, string>>): Promise<ContainerRow> {
     return this.measured('update', async () => {
       const lease = await this.leases.acquire(row, 'update');
@@ -192,10 +192,10 @@ export class ContainerOperations {
   }
 
   /**
-   * Finishes or takes back an operation whose lease ran out. Does not wait for another process that is at it, and does nothing
-   * where one has dealt with it: what the user has asked for since must stand.
+   * Finishes or rolls back an operation whose lease expired. Does not wait for another process that is recovering it,
+   * and does nothing if one has: the user's later requests must stand.
    *
-   * @throws DomainError `operation_in_progress`, `container_not_found`; DomainError, EngineError when it fails again
+   * @throws DomainError `operation_in_progress`, `container_not_found`; DomainError, EngineError if it fails again
    */
   async resumeAbandoned(row: ContainerRow): Promise<void> {
     switch (row.operation) {
@@ -215,16 +215,20 @@ export class ContainerOperations {
     }
   }
 
-  /** Clears away what the row does not know and lets it follow Docker. @throws EngineError, DomainError */
+  /**
+   * Removes containers and volumes that the row does not know, and updates the row to the observed state.
+   *
+   * @throws EngineError, DomainError
+   */
   async reconcile(row: ContainerRow): Promise<void> {
     await this.measured('reconcile', async () => {
       const lease = await this.leases.acquire(row, 'reconcile', 0);
-      const way = lease.interrupted ?? 'reconcile';
+      const interrupted = lease.interrupted ?? 'reconcile';
       try {
-        await this.recovery.recover(lease, way);
+        await this.recovery.recover(lease, interrupted);
         await lease.commit({});
       } catch (error) {
-        await this.rollback.leaveForRetry(lease, way);
+        await this.rollback.leaveForRetry(lease, interrupted);
         throw error;
       }
     });
@@ -253,7 +257,7 @@ export class ContainerOperations {
     }
   }
 
-  /** Carries on what a dead holder was doing, if the lease shows that nobody else has. */
+  /** Resumes an abandoned operation, if the lease shows that nobody else has. */
   private async resume(row: ContainerRow, verb: Verb, work: (lease: Lease) => Promise<unknown>): Promise<void> {
     const ifStillDue = async (lease: Lease, interrupted: Operation | null): Promise<void> => {
       await (interrupted === verb ? work(lease) : lease.commit({}));
@@ -261,7 +265,7 @@ export class ContainerOperations {
     await this.operate(row, verb, ifStillDue, { waitMs: 0 });
   }
 
-  /** Asks Docker for nothing, where everything is named by the database id. */
+  /** Makes no Docker call: everything in Docker is named by the database id. */
   private async rename(lease: Lease, wanted: Wanted): Promise<ContainerRow> {
     const { row: before } = lease;
     const { runtime } = this.engine.capabilities;
@@ -274,8 +278,8 @@ export class ContainerOperations {
   }
 
   /**
-   * Writes what is no affair of Docker's. What an operation left that was cut off is not in the way: it is left to the next
-   * holder as it was.
+   * Writes a change that does not concern Docker. An interrupted operation does not prevent it: that is left unchanged
+   * for the next holder.
    */
   private async writeAlone(lease: Lease, { patch, events }: Outcome): Promise<ContainerRow> {
     const { interrupted } = lease;
@@ -319,17 +323,17 @@ export class ContainerOperations {
     const { facts } = await this.plans.run(lease, { verb: 'start' });
     const before = lease.row;
     const { runtime } = this.engine.capabilities;
-    const terms = await this.limits.policyOf(before.userId);
-    const { patch, events } = startedOutcome(before, facts, { runtime, terms });
+    const policy = await this.limits.policyOf(before.userId);
+    const { patch, events } = startedOutcome(before, facts, { runtime, policy });
     return { row: await lease.commit(patch, events), ...recreation(before, facts) };
   }
 
-  /** @param ending why, where nobody asked for it */
+  /** @param ending the reason, if the stop was not requested */
   private async runStop(lease: Lease, ending?: Ending): Promise<ContainerRow> {
     await this.removeUnknown(lease);
     const { facts } = await this.plans.run(lease, { verb: 'stop' });
-    // Docker had stopped it before us: an inspection knows why.
-    if (facts.stopFound !== 'running') await this.recovery.look(lease);
+    // It had stopped before our request: an inspection knows why.
+    if (facts.stopFound !== 'running') await this.recovery.observe(lease);
     const { patch, events } = stoppedOutcome(lease.row, ending);
     return lease.commit(patch, events);
   }
@@ -341,7 +345,7 @@ export class ContainerOperations {
     const purgeAt = retention === null ? null : new Date(now.getTime() + retention);
     const { patch, events } = deletedOutcome(lease.row, { now, purgeAt });
     const after = await lease.commit(patch, events);
-    // On nobody's time. The sweep does it if this process does not get to it.
+    // In the background. The sweep does it if this process does not.
     if (retention === 0) void this.purge.purge(after.id);
     return after;
   }
@@ -350,18 +354,24 @@ export class ContainerOperations {
     return this.inFlight.track(() => this.metrics.measure(operation, work));
   }
 
-  /** Makes sure of what is there. A creation that failed while Docker was away may have left one that runs on the volume. */
+  /**
+   * Reconciles the row with Docker first. A creation that failed while Docker was unreachable may have left a container
+   * running on the volume.
+   */
   private async reconcileRow(lease: Lease): Promise<void> {
     if (lease.row.dockerId === null) await this.recovery.recover(lease, 'reconcile');
-    else await this.recovery.look(lease);
+    else await this.recovery.observe(lease);
   }
 
-  /** A creation that failed while Docker was away may have left a container, even a running one, that its row does not know. */
+  /**
+   * A creation that failed while Docker was unreachable may have left a container, even a running one, that its row
+   * does not know.
+   */
   private async removeUnknown(lease: Lease): Promise<void> {
     if (lease.row.status === 'error') await this.recovery.recover(lease, 'reconcile');
   }
 
-  /** A removal whose answer was lost is still one: what is gone can only be deleted. */
+  /** A removal whose answer was lost still happened: a container that is gone can only be deleted. */
   private async takeDown(lease: Lease): Promise<void> {
     await this.removeUnknown(lease);
     try {
@@ -372,10 +382,10 @@ export class ContainerOperations {
   }
 }
 
-/** How often a row may change under a restore. */
+/** How often a restore retries because the row changed. */
 const MAX_ROUNDS = 10;
 
-/** Brings deleted containers back, for as long as their data is kept. Docker is not asked: the next start makes them anew. */
+/** Restores deleted containers while their data is kept. Makes no Docker call: the next start recreates them. */
 @Injectable()
 export class Restoration {
   constructor(
@@ -387,15 +397,15 @@ export class Restoration {
   ) {}
 
   /**
-   * @returns the live row: restored, or as it is if it was live already
-   * @throws DomainError `container_not_found` (past its time, too), `not_authorized`, `guest_session_expired`, `name_taken`,
-   *   `container_limit_reached`, `operation_in_progress` while its deletion goes on
+   * @returns the live row: restored, or unchanged if it was live already
+   * @throws DomainError `container_not_found` (past its retention, too), `not_authorized`, `guest_session_expired`,
+   * `name_taken`, `container_limit_reached`, `operation_in_progress` while its deletion is running
    */
   async restore(
     caller: Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>,
     reference: ContainerReference,
   ): Promise<ContainerRow> {
-    // Each further round finds what somebody else has made of the row meanwhile.
+    // Each further round reads the row that a concurrent writer left.
     for (let rounds = 0; rounds < MAX_ROUNDS; rounds += 1) {
       const row = await this.find(caller, reference);
       if (row.deletedAt === null) return row;
@@ -413,13 +423,13 @@ export class Restoration {
     const row =
       (await this.repository.find(reference)) ??
       (await this.deleted.findRestorable(reference)) ??
-      // Another restore may have brought it back between the two.
+      // Another restore may have completed between the two reads.
       (await this.repository.find(reference));
     if (!row) throw new DomainError('container_not_found');
     assertOwner(caller, row);
     assertSession(caller, this.clock.now());
     if (row.deletedAt !== null) return row;
-    // It may be about to be deleted; asked for afterwards, this restore is meant to undo that.
+    // It may be about to be deleted; this restore came later and is meant to undo that.
     return (await this.leases.afterDeletion(row)) ?? this.find(caller, reference);
   }
 }

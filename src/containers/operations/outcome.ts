@@ -12,12 +12,15 @@ export interface Outcome {
   readonly events: readonly EventDraft[];
 }
 
-/** What an update wants; the name may be the old one. */
+/** The settings that an update requests; the name may be unchanged. */
 export type Wanted = Resources & { readonly name: string };
 
 const NOTHING: Outcome = { patch: {}, events: [] };
 
-/** The new Docker container in the row. Its address and start time come with the first look, if nobody looked yet. */
+/**
+ * Points the row at its new Docker container. Address and start time come with the first inspection, if there was none
+ * yet.
+ */
 function recreated(facts: Facts, runtime: string): ContainerPatch {
   if (facts.replacementId === undefined || facts.generation === undefined) return {};
   const { replacementId: dockerId, generation } = facts;
@@ -25,24 +28,24 @@ function recreated(facts: Facts, runtime: string): ContainerPatch {
   return { dockerId, generation, runtime, ipAddress, runStartedAt };
 }
 
-/** Of a creation or a start: running now, and told so unless it ran all along. */
+/** Of a creation or a start: running now, with an event unless it was running already. */
 export function startedOutcome(
   row: ContainerRow,
   facts: Facts,
-  { runtime, terms }: { runtime: string; terms: RunPolicy },
+  { runtime, policy }: { runtime: string; policy: RunPolicy },
 ): Outcome {
   const anew = recreated(facts, runtime);
-  const used: ContainerPatch = { lastUsedAt: terms.now };
+  const used: ContainerPatch = { lastUsedAt: policy.now };
   if (row.status === 'running' && anew.dockerId === undefined && facts.wasRunning === true) {
     return { patch: used, events: [] };
   }
-  const run = anew.dockerId === undefined ? newRun(terms) : resumedRun(row, terms);
+  const run = anew.dockerId === undefined ? newRun(policy) : resumedRun(row, policy);
   const patch: ContainerPatch = { status: 'running', statusReason: null, runStartedAt: null, ...used, ...run, ...anew };
   const data = { ...containerFacts({ ...row, ...patch }), ...recreation(row, facts) };
   return { patch, events: [{ type: 'container_started', data }] };
 }
 
-/** Present only where a container that had been there was made anew. */
+/** Present only if an existing container was recreated. */
 export function recreation(
   row: ContainerRow,
   facts: Facts,
@@ -52,9 +55,9 @@ export function recreation(
 }
 
 /**
- * Of a stop: of a container that ran, or of one in `error`, of which nothing is left in Docker.
+ * Of a stop: of a running container, or of one in `error`, which has no container in Docker.
  *
- * @param ending why it was stopped where nobody asked for it
+ * @param ending the reason, if the stop was not requested
  */
 export function stoppedOutcome(row: ContainerRow, ending: Ending | null = null): Outcome {
   if (row.status !== 'running' && row.status !== 'error') return NOTHING;
@@ -82,7 +85,7 @@ export function deletedOutcome(row: ContainerRow, options: { now: Date; purgeAt:
   };
 }
 
-/** Stopped, whatever it was when it was deleted: there is nothing of it in Docker but its data. */
+/** Stopped, whatever its status before the deletion: only its data is left. */
 export function restoredOutcome(row: ContainerRow): Outcome {
   const patch: ContainerPatch = {
     deletedAt: null,
@@ -117,7 +120,7 @@ export function updatedOutcome(
   return { patch, events: [{ type: 'container_updated', data }] };
 }
 
-/** Of new labels: no event where they are the old ones, in whatever order. */
+/** Of new labels: no event if they are unchanged, in whatever order. */
 export function settleRelabelled(row: ContainerRow, labels: Readonly<Record<string, string>>, now: Date): Outcome {
   const used: ContainerPatch = { lastUsedAt: now };
   if (isDeepStrictEqual(row.labels, labels)) return { patch: used, events: [] };
@@ -126,12 +129,12 @@ export function settleRelabelled(row: ContainerRow, labels: Readonly<Record<stri
   return { patch, events: [{ type: 'container_updated', data }] };
 }
 
-/** Whether an update went through a restart: made anew, and running as before. */
+/** Whether an update went through a restart: recreated, and running as before. */
 export function wasRestarted(row: ContainerRow, facts: Facts): boolean {
   return row.status === 'running' && facts.replacementId !== undefined;
 }
 
-/** Of a creation that failed: the row stays, says why, and can be started (tried again) or deleted. */
+/** Of a failed creation: the row stays, gives the reason, and can be started (which retries) or deleted. */
 export function failedCreationOutcome(row: ContainerRow, reason: string): Outcome {
   const patch: ContainerPatch = { status: 'error', statusReason: reason };
   const data = {

@@ -1,12 +1,12 @@
 import { type EngineState, isHalfGone } from '../../docker';
 import type { ContainerRow, Verb } from '../container.entity';
 
-/** `current` is the Docker container that the row knows, `replacement` the one that the plan makes. */
+/** `current` is the Docker container that the row knows, `replacement` the one that the plan creates. */
 export type Target = 'current' | 'replacement';
 
 /**
- * How it is made sure that a container runs. `one_look`; or `watch_unless_proven`: where its image was not yet seen to run
- * here, it has to go on running for a moment, as a main process that is missing ends only after a start that succeeded.
+ * How a start is confirmed. `one_look`: one inspection. `watch_unless_proven`: if its image has not been seen to run
+ * here, the container must stay up for a moment, as a missing main process fails only after a successful start.
  */
 export type Confirmation = 'one_look' | 'watch_unless_proven';
 
@@ -25,20 +25,22 @@ export type Step = { readonly because: string } & (
   | { readonly do: 'remove_container'; readonly target: Target }
   | { readonly do: 'rename_container'; readonly target: Target; readonly name: string }
   | { readonly do: 'remove_volume'; readonly volume: string }
-  /** Branches that do not depend on each other, each in its order. Over when all are, also where one fails. */
+  /** Independent branches, each in its order. Done when all are, also if one fails. */
   | { readonly do: 'in_parallel'; readonly branches: readonly (readonly Step[])[] }
 );
 
-/** What an operation does: `steps` before its outcome is committed, `afterwards` on nobody's time. */
+/** What an operation does: `steps` before its outcome is committed, `cleanup` in the background afterwards. */
 export interface Plan {
   readonly steps: readonly Step[];
   readonly cleanup: readonly Step[];
 }
 
-/** What is known of the row's Docker container. `unseen`: nobody looked; the row is believed until Docker objects. */
+/**
+ * The observed state of the row's Docker container. `unseen`: not inspected; the row is trusted until Docker disagrees.
+ */
 export type ObservedState = EngineState | 'missing' | 'unseen';
 
-/** The resources that an update asks for. */
+/** The resources that an update requests. */
 export interface Resources {
   readonly memoryMb: number;
   readonly cpuShares: number;
@@ -60,14 +62,14 @@ export function containerName(id: string): string {
   return `berth-${id}`;
 }
 
-/** The name of a container beside another of the same row: of a replacement at first, then of the container that it replaced. */
+/** The name of a row's second container: first of a replacement, later of the container that it replaced. */
 export function generationName(id: string, generation: number): string {
   return `${containerName(id)}-g${String(generation)}`;
 }
 
 /**
- * The name of a volume that the data of a row moves to: another for each attempt, so that one that is given up, wherever it
- * still is, never touches the volume of a later one.
+ * The name of a volume that a row's data moves to: unique to each attempt, so that an abandoned one never interferes
+ * with a later attempt's.
  *
  * @param attempt of the lease
  */
@@ -75,7 +77,7 @@ export function movedVolumeName(row: Pick<ContainerRow, 'id' | 'generation'>, at
   return `${containerName(row.id)}-v${String(row.generation + 1)}-${attempt.slice(0, 8)}`;
 }
 
-/** Decides; does nothing. Every state × every sighting × every verb has an answer. */
+/** Decides; does nothing. Every combination of state, observed state and verb has an answer. */
 export function planOperation(input: PlanInput): Plan {
   const exists = input.row.dockerId !== null && input.observed !== 'missing' && !isHalfGone(input.observed);
   switch (input.verb) {
@@ -96,7 +98,7 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
   const { row, wanted, moveTo = null } = input;
   if (!wanted || (moveTo === null && sameResources(row, wanted))) return before([]);
   const outgrown: Step[] =
-    moveTo === null ? [] : [{ do: 'remove_volume', volume: row.volumeName, because: 'the data is in another' }];
+    moveTo === null ? [] : [{ do: 'remove_volume', volume: row.volumeName, because: 'the data has moved' }];
   if (row.dockerId === null) return { steps: [...newVolume(moveTo), ...move(input, 'nothing')], cleanup: outgrown };
   const generation = row.generation + 1;
   const name = exists ? generationName(row.id, generation) : containerName(row.id);
@@ -109,20 +111,20 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
       name,
       generation,
       volume: moveTo ?? row.volumeName,
-      because: 'limits change by replacing; made before the old one stops',
+      because: 'new limits take a new container; created before the old one stops',
     },
   ];
   if (!exists) return { steps: [...prepare, ...move(input, 'nothing')], cleanup: outgrown };
   const remove: Step = { do: 'remove_container', target: 'current', because: 'replaced' };
   const cleanup = [remove, ...outgrown];
   if (row.status !== 'running') {
-    return { steps: [...prepare, ...move(input, 'current'), ...handOverName(row)], cleanup: cleanup };
+    return { steps: [...prepare, ...move(input, 'current'), ...handOverName(row)], cleanup };
   }
   const swap: Step[] = [
     {
       do: 'in_parallel',
       branches: [[stop('two must never run on one volume')], handOverName(row)],
-      because: 'renaming while the old one stops takes no time of its own',
+      because: 'the old one can be renamed while it stops',
     },
     ...move(input, 'current'),
     { do: 'start_container', target: 'replacement', because: 'it was running before' },
@@ -130,13 +132,13 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
       do: 'confirm_running',
       target: 'replacement',
       by: 'one_look',
-      because: 'the old one is given up only for one that runs',
+      because: 'the old one is removed only once the new one runs',
     },
   ];
-  return { steps: [...prepare, ...swap], cleanup: cleanup };
+  return { steps: [...prepare, ...swap], cleanup };
 }
 
-/** Before the outcome is committed: whoever is told of it finds the new container under the name. */
+/** Before the outcome is committed: clients that receive it find the new container under the name. */
 function handOverName({ id, generation }: PlanInput['row']): Step[] {
   return [
     {
@@ -156,10 +158,10 @@ function handOverName({ id, generation }: PlanInput['row']): Step[] {
 
 function newVolume(moveTo: string | null): Step[] {
   if (moveTo === null) return [];
-  return [{ do: 'ensure_volume', volume: moveTo, because: 'a volume keeps the size that it was made with' }];
+  return [{ do: 'ensure_volume', volume: moveTo, because: "a volume's size is fixed at creation" }];
 }
 
-/** @param user what might write to the data */
+/** @param user the container that might write to the data */
 function move({ row, moveTo = null }: PlanInput, user: 'current' | 'nothing'): Step[] {
   if (moveTo === null) return [];
   return [
@@ -167,7 +169,11 @@ function move({ row, moveTo = null }: PlanInput, user: 'current' | 'nothing'): S
     ...(user === 'nothing'
       ? []
       : [
-          { do: 'confirm_stopped', target: user, because: 'what somebody starts may write to the old volume' } as const,
+          {
+            do: 'confirm_stopped',
+            target: user,
+            because: 'somebody may have started it, and it writes to the old volume',
+          } as const,
         ]),
   ];
 }
@@ -185,13 +191,13 @@ const firstRun: Step = {
   do: 'confirm_running',
   target: 'replacement',
   by: 'watch_unless_proven',
-  because: 'nobody knows yet whether this image runs as a sandbox',
+  because: 'this image has not yet run as a sandbox',
 };
 const ifFirstRun = ({ row }: PlanInput): Step[] => (row.dockerId === null ? [firstRun] : []);
 const stop = (because: string): Step => ({ do: 'stop_container', target: 'current', because });
 const before = (steps: readonly Step[]): Plan => ({ steps, cleanup: [] });
 
-/** What is left of a container that is half gone still has its name. */
+/** A half-removed container still holds its name. */
 function removeRemains({ row, observed }: PlanInput): Step[] {
   return row.dockerId !== null && isHalfGone(observed)
     ? [{ do: 'remove_container', target: 'current', because: `it is ${observed}` }]
@@ -204,7 +210,7 @@ function recreate({ row }: PlanInput): Step[] {
     {
       do: 'in_parallel',
       branches: [[ensureVolume(row)], [{ do: 'ensure_image', because: 'a container needs its image' }]],
-      because: 'neither needs the other',
+      because: 'independent of each other',
     },
     {
       do: 'create_container',

@@ -3,15 +3,17 @@ import type { ObservedContainer } from '../../docker';
 
 type Proof = Pick<ObservedContainer, 'imageId' | 'runtime'>;
 
-/** Far more than a machine has; the image that was added first is watched again. */
+/** Far more than one machine has; the oldest entry is evicted. */
 const MOST = 1_000;
 
-/** Variables that the search for the main process, and its loader, go by: with one of them it may be missing in any image. */
+/**
+ * Variables that affect how the main process and its loader are found: any image may fail to run with one of them set.
+ */
 const DECISIVE = /^(PATH|LD_.*|GLIBC_TUNABLES)$/;
 
 /**
- * The images, each with its runtime, of which this process has seen a container go on running: their containers have all that
- * a sandbox's main process needs. Another process, or this one after a restart, watches the first of an image again.
+ * The images, each with its runtime, whose containers this process has seen stay up: they have all that a sandbox's
+ * main process needs. Another process, or this one after a restart, watches an image's first container again.
  */
 @Injectable()
 export class ProvenImages {

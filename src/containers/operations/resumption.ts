@@ -8,19 +8,19 @@ import { isPassing } from './operation-runner';
 import { ContainerOperations } from './operations';
 
 /** Maximum concurrent operations of each kind, to spare the daemon. */
-const HANDS = 8;
+const CONCURRENCY = 8;
 
-/** How a resumed operation ended; `passed`: there was nothing to do any more, or another holder does it. */
+/** How a resumed operation ended; `passed`: there was nothing left to do, or another holder does it. */
 export type ResumptionOutcome = 'ok' | 'passed' | 'failed';
 
 /**
- * Finishes or undoes operations that were left, each once at a time. Creations have a limit of their own, as each may pull an
+ * Finishes or rolls back abandoned operations, each once at a time. Creations have their own limit: each may pull an
  * image for minutes, and nothing else should wait for that.
  */
 @Injectable()
 export class Resumption {
-  private readonly creations = new Semaphore(HANDS);
-  private readonly others = new Semaphore(HANDS);
+  private readonly creations = new Semaphore(CONCURRENCY);
+  private readonly others = new Semaphore(CONCURRENCY);
   private readonly underWay = new Map<string, Promise<ResumptionOutcome>>();
 
   constructor(
@@ -30,7 +30,7 @@ export class Resumption {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** Takes up what was left of the operation on this container. Never throws: a later sweep tries again. */
+  /** Resumes the abandoned operation on this container. Never throws: a later sweep retries. */
   resume(containerId: string): Promise<ResumptionOutcome> {
     let resumed = this.underWay.get(containerId);
     if (resumed === undefined) {
@@ -43,8 +43,8 @@ export class Resumption {
   private async attempt(containerId: string): Promise<ResumptionOutcome> {
     try {
       const row = await this.repository.findById(containerId);
-      const hands = row?.operation === 'create' ? this.creations : this.others;
-      return await hands.runExclusive(() => this.finish(containerId));
+      const semaphore = row?.operation === 'create' ? this.creations : this.others;
+      return await semaphore.runExclusive(() => this.finish(containerId));
     } catch (error) {
       if (isPassing(error)) return 'passed';
       this.logger.warn({ err: error, container_id: containerId }, 'finish failed; the next sweep tries again');
@@ -59,7 +59,7 @@ export class Resumption {
     await this.lifecycle.resumeAbandoned(row);
     this.logger.info(
       { container_id: containerId, operation: row.operation },
-      'dealt with what an interrupted operation left',
+      'recovered from an interrupted operation',
     );
     return 'ok';
   }

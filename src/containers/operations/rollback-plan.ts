@@ -2,7 +2,7 @@ import type { ListedContainer, ListedVolume, ObservedContainer } from '../../doc
 import { type ContainerRow, isRolledBack, type Operation } from '../container.entity';
 import { containerName } from './plan';
 
-/** One call to the engine on what was found in it, and why. */
+/** One engine call, and why. */
 export type RollbackStep = { readonly because: string } & (
   | { readonly do: 'remove_container' | 'start_container'; readonly dockerId: string }
   | { readonly do: 'rename_container'; readonly dockerId: string; readonly name: string }
@@ -10,9 +10,10 @@ export type RollbackStep = { readonly because: string } & (
 );
 
 /**
- * The way back from an operation that failed or whose process died, at whatever step: decided from the row and from what
- * Docker lists under the container's label alone. A container that the row does not know goes first, so that never two run
- * on one volume; then the row's own runs again if it should; then the volumes go that data was to move to, or has moved from.
+ * Plans the rollback of an operation that failed or whose process died, at any step, from nothing but the row and what
+ * Docker lists under the container's label. First it removes containers that the row does not know, so that two never
+ * run on one volume; then it starts the row's own if it should run; then it removes volumes that the data was to move
+ * to, or has moved from.
  */
 export function planRollback(input: {
   readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId' | 'volumeName'>;

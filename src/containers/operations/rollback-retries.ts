@@ -7,18 +7,19 @@ import { ContainerLeases } from '../leases/leases';
 import { isPassing } from './operation-runner';
 import { ContainerOperations } from './operations';
 
-/** The pause before the first retry; each further one is twice as long. */
+/** The delay before the first retry; doubles with each further one. */
 const FIRST_PAUSE_MS = 500;
 
 interface Retry {
   readonly attempts: number;
-  /** null while it is being tried. */
+  /** null while a retry is running. */
   timer: NodeJS.Timeout | null;
 }
 
 /**
- * Retries what this process could not roll back, with a back-off, until the pause would be as long as a sweep's: from then on
- * the sweeps do it. Nothing is kept but in memory, as the row says what is to be done: whoever claims it first does that.
+ * Retries failed rollbacks of this process with a backoff, until the delay would reach the sweep interval; then the
+ * sweeps take over. State is kept in memory only: the row records what has to be done, and the next lease holder does
+ * it.
  */
 @Injectable()
 export class RollbackRetries implements OnApplicationBootstrap, OnModuleDestroy {
@@ -61,7 +62,7 @@ export class RollbackRetries implements OnApplicationBootstrap, OnModuleDestroy 
       const row = await this.repository.findById(containerId);
       if (row?.operation != null) await this.lifecycle.resumeAbandoned(row);
     } catch (error) {
-      // It failed again, which has scheduled the next retry, or another holder is at it.
+      // It failed again, which has scheduled the next retry, or another holder is recovering it.
       if (!isPassing(error)) this.logger.warn({ err: error, container_id: containerId }, 'the rollback failed again');
     } finally {
       if (this.retries.get(containerId) === retry) this.retries.delete(containerId);

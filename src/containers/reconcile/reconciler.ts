@@ -184,7 +184,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
       await this.perform(action);
       tally.done(action.do, 'ok');
       if (action.do === 'reconcile') {
-        this.logger.info({ container_id: action.row.id }, 'dealt with what an interrupted operation left');
+        this.logger.info({ container_id: action.row.id }, 'recovered from an interrupted operation');
       }
     } catch (error) {
       tally.done(action.do, isPassing(error) ? 'passed' : 'failed');

@@ -128,8 +128,8 @@ export class ContainerWatcher implements OnModuleDestroy {
     }
     if (row.dockerId === null) return true;
     const observed = await this.engine.inspectContainer(row.dockerId);
-    const terms = await this.limits.policyOf(row.userId);
-    const followed = outcomeOfObservation(row, observed, { death: this.deaths.of(row.dockerId), policy: terms });
+    const policy = await this.limits.policyOf(row.userId);
+    const followed = outcomeOfObservation(row, observed, { death: this.deaths.of(row.dockerId), policy });
     if (followed && !(await this.repository.follow({ row, ...followed }))) return false;
     this.deaths.used(row.dockerId);
     return true;
