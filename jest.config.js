@@ -9,16 +9,43 @@ const shared = {
 const isMore = process.env.TEST_MORE === 'true';
 const tests = isMore ? '*.more-spec.ts' : '*.e2e-spec.ts';
 
-/** Tests of data run once per database: the same files, another `TEST_DATABASE`. */
+/**
+ * Tests of `test/data` whose promises no database can break alone: `npm test` runs them on SQLite, `npm run test:more` on
+ * PostgreSQL too. All others run on both at once.
+ */
+const ANY_DATABASE = [
+  'auth-routes',
+  'authorization',
+  'docker-changed',
+  'failed-rollbacks',
+  'hostile-input',
+  'lifecycle-outside',
+  'lifecycle-start-stop',
+  'lifecycle-update',
+  'metrics',
+  'renames',
+  'rexec-clients',
+  'roles',
+  'statuses',
+  'token-command',
+  'volume-moves',
+].map((name) => `<rootDir>/test/data/${name}.e2e-spec.ts`);
+
+/** Tests of data, on the database of `TEST_DATABASE`. */
 const onDatabase = (database) => ({
   ...shared,
   displayName: database,
-  // Several processes on one database: SQLite belongs to a single one.
-  testMatch: ['data', ...(database === 'postgres' ? ['cluster'] : [])].map(
-    (folder) => `<rootDir>/test/${folder}/**/${tests}`,
-  ),
   setupFiles: [`<rootDir>/test/support/database-${database}.ts`],
 });
+
+const sqlite = { ...onDatabase('sqlite'), testMatch: [`<rootDir>/test/data/**/${tests}`] };
+
+const postgres = {
+  ...onDatabase('postgres'),
+  // Several processes on one database are PostgreSQL's alone: SQLite belongs to a single one.
+  testMatch: [`<rootDir>/test/data/**/${tests}`, `<rootDir>/test/cluster/**/${tests}`, ...(isMore ? ANY_DATABASE : [])],
+  testPathIgnorePatterns: isMore ? [] : ANY_DATABASE,
+};
 
 module.exports = {
   // A whole test's, where its file sets none: far more than any needs, as the machine may be slow and busy with others.
@@ -29,8 +56,8 @@ module.exports = {
       displayName: 'unit',
       testMatch: ['src', 'test/unit', 'test/faults'].map((folder) => `<rootDir>/${folder}/**/*.spec.ts`),
     },
-    onDatabase('sqlite'),
-    onDatabase('postgres'),
+    sqlite,
+    postgres,
     {
       ...shared,
       displayName: 'e2e',

@@ -1,7 +1,7 @@
 /**
  * `npm test`: every promise, on a bare machine, in minutes: static checks, build, unit, data and end-to-end tests, and a short
- * run under faults. `npm run test:more` is the long rest: every fault at every call, every data test on the second database,
- * thousands of operations under faults.
+ * run under faults. `npm run test:more` is the long rest: every fault at every call, on PostgreSQL the data tests that no
+ * database can break alone, thousands of operations under faults.
  *
  * `node scripts/test.mjs [more] check|unit|data|e2e|faults [jest arguments…]` runs one part.
  * The last line is always `N passed, N failed`. Where the machine lacks something that a part needs (root, Docker), the lines
