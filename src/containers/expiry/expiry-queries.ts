@@ -9,8 +9,8 @@ import { TERM_OVER } from '../leases/lease-term';
 import { RunPolicies } from './run-policy';
 
 /**
- * Finds the containers that run and about whose limits there may be something to do, and of all the others reads next to
- * nothing. What is to be done is decided from the rows themselves.
+ * Finds running containers whose limits may need action, and reads next to nothing of all others. The decision is made
+ * on the rows themselves.
  */
 @Injectable()
 export class ExpiryQueries {
@@ -21,7 +21,7 @@ export class ExpiryQueries {
     @Inject(CONFIG) private readonly config: Pick<Config, 'EXPIRY_WARNING' | 'IDLE_STOP_AFTER'>,
   ) {}
 
-  /** Database ids, those whose end comes first in front; none that an operation holds. */
+  /** Database ids, earliest end first; none that an operation leases. */
   async find(): Promise<string[]> {
     const now = this.clock.now();
     const queries = [this.expiringSoon(now), this.withStaleExpiry(), this.idle(now)];
@@ -40,7 +40,10 @@ export class ExpiryQueries {
       .orderBy('c.expiresAt');
   }
 
-  /** Those whose user has changed tier, as far as it can be seen without arithmetic; the rest is seen when their end is near. */
+  /**
+   * Those whose user has changed tier, as far as a query without arithmetic can tell; the rest is detected near their
+   * end.
+   */
   private withStaleExpiry(): SelectQueryBuilder<ContainerEntity> {
     const bound = this.limits.boundTiers();
     return this.withUsers().andWhere(
@@ -49,7 +52,7 @@ export class ExpiryQueries {
           .where('u.sessionExpiresAt IS NOT NULL AND (c.expiresAt IS NULL OR c.expiresAt <> u.sessionExpiresAt)')
           .orWhere('u.sessionExpiresAt IS NULL AND c.expiresAt IS NOT NULL AND NOT (u.tier IN (:...bound))')
           .orWhere('u.sessionExpiresAt IS NULL AND c.expiresAt IS NULL AND u.tier IN (:...bound)', {
-            // Of no tier, where no tier bounds anything: an empty list is no SQL.
+            // Matches no tier if no tier sets a limit: an empty list is invalid SQL.
             bound: bound.length > 0 ? bound : [''],
           });
       }),
@@ -77,7 +80,7 @@ export class ExpiryQueries {
     return this.running().innerJoin(UserEntity, 'u', 'u.id = c.userId');
   }
 
-  /** The status is written out: for a parameter, neither database would take the index of what runs. */
+  /** The status is a literal: with a parameter, neither database would use the index of running containers. */
   private running(): SelectQueryBuilder<ContainerEntity> {
     return this.database.manager
       .createQueryBuilder(ContainerEntity, 'c')

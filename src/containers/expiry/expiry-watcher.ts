@@ -12,17 +12,18 @@ import { ContainerOperations } from '../operations/operations';
 import { ExpiryQueries } from './expiry-queries';
 import { type ExpiryAction, planExpiry, RunPolicies, type RunPolicy } from './run-policy';
 
-/** How many containers are stopped at once: Docker has other work too. */
+/** Maximum concurrent stops, to spare the daemon. */
 const CONCURRENCY = 8;
 
 /**
- * Ends sessions, runs and idleness: warns, stops, and sees that rows have the end that their user's tier gives them. Every
- * process does so; each of its writes is conditional, so that what several see at once is done and told once.
+ * Enforces the ends of sessions and runs, and idle limits: warns, stops, and corrects ends that no longer match the
+ * user's tier. Every process does so; each write is conditional, so that what several detect at once is done and
+ * emitted once.
  */
 @Injectable()
 export class ExpiryWatcher implements OnModuleDestroy {
   private readonly semaphore = new Semaphore(CONCURRENCY);
-  /** Those that this process is about to stop. */
+  /** Containers that this process is stopping. */
   private readonly ending = new Set<string>();
   private readonly poll: Poll;
   private closed = false;
@@ -39,13 +40,13 @@ export class ExpiryWatcher implements OnModuleDestroy {
     this.poll = new Poll({
       everyMs: config.LIMIT_CHECK_SECONDS * 1000,
       work: () => this.check(),
-      onFault: (error) => this.logger.warn({ err: error }, 'limits could not be looked at; it is tried again'),
+      onFault: (error) => this.logger.warn({ err: error }, 'limits could not be checked; the next check tries again'),
     });
   }
 
-  /** Looks now and from now on. To be called once Docker is prepared. */
+  /** Checks now, then periodically. To be called once Docker is prepared. */
   async start(): Promise<void> {
-    await this.check().catch((error: unknown) => this.logger.warn({ err: error }, 'limits could not be looked at yet'));
+    await this.check().catch((error: unknown) => this.logger.warn({ err: error }, 'limits could not be checked yet'));
     this.poll.start();
   }
 
@@ -55,10 +56,10 @@ export class ExpiryWatcher implements OnModuleDestroy {
   }
 
   /**
-   * One look at all that is due. Stops are begun and not waited for: a container may take its time to end, and others must
-   * be warned meanwhile.
+   * Checks all due containers once. Stops are started but not awaited: a container may take its time to end, and others
+   * must be warned meanwhile.
    *
-   * @throws what the database throws, and EngineError when there is something to stop and Docker does not answer
+   * @throws the database's error, and EngineError if there is something to stop and Docker does not answer
    */
   async check(): Promise<void> {
     const stops: { readonly row: ContainerRow; readonly ending: Ending }[] = [];
@@ -92,7 +93,7 @@ export class ExpiryWatcher implements OnModuleDestroy {
     await this.repository.follow({ row, patch, events: [{ type: 'container_expiring', data }] });
   }
 
-  /** Never throws: what cannot be stopped now is still due at the next look. */
+  /** Never throws: a container that cannot be stopped now is still due at the next check. */
   private async stop(row: ContainerRow, ending: Ending): Promise<void> {
     this.ending.add(row.id);
     try {

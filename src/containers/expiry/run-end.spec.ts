@@ -24,7 +24,7 @@ describe('a run that begins', () => {
   });
 });
 
-describe('the run of a container that is made anew', () => {
+describe('the run of a container that is recreated', () => {
   const since: Run = { runSince: at(2), expiresAt: at(52), expiryWarnedAt: at(9) };
 
   it.each<[string, ContainerStatus, string | null, Run, RunPolicy, 'goes on' | 'is new']>([

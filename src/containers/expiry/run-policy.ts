@@ -6,7 +6,7 @@ import { Clock } from '../../scheduling';
 import { TiersService } from '../../tiers';
 import type { ContainerRow, Ending } from '../container.entity';
 
-/** Knows what bounds a user's runs. Asked where a row is settled, and not kept: users change tier while containers run. */
+/** The limits of a user's runs. Read on every write, never cached: tiers change while containers run. */
 @Injectable()
 export class RunPolicies {
   constructor(
@@ -16,7 +16,7 @@ export class RunPolicies {
     @Inject(CONFIG) private readonly config: Pick<Config, 'IDLE_STOP_AFTER'>,
   ) {}
 
-  /** What holds for this user's containers now. @throws what the database throws */
+  /** The current limits of this user's containers. @throws the database's error */
   async policyOf(userId: string): Promise<RunPolicy> {
     const user = await this.database.manager
       .createQueryBuilder(UserEntity, 'u')
@@ -31,7 +31,7 @@ export class RunPolicies {
     };
   }
 
-  /** By user, of those who have a session: when it ends. For a page of containers at most. */
+  /** The ends of the users' sessions, of those who have one. For at most a page of containers. */
   async sessionEndsOf(userIds: readonly string[]): Promise<ReadonlyMap<string, Date>> {
     const ends = new Map<string, Date>();
     if (userIds.length === 0) return ends;
@@ -45,14 +45,13 @@ export class RunPolicies {
   }
 
   /**
-   * How often a use is written down, in milliseconds: once a minute, and where a container counts as idle after a few minutes,
-   * often enough for that.
+   * How often a use is recorded, in milliseconds: once a minute, or a third of the shortest idle limit if that is less.
    */
   get useNotedEveryMs(): number {
     return Math.min(60_000, ...[...this.config.IDLE_STOP_AFTER.values()].map((idleMs) => idleMs / 3));
   }
 
-  /** The tiers that bound each run. */
+  /** The tiers that limit each run. */
   boundTiers(): string[] {
     return this.tiers
       .all()
@@ -60,7 +59,7 @@ export class RunPolicies {
       .filter((name) => this.runMsOf(name) !== null);
   }
 
-  /** A tier that is no longer in the table bounds nothing: that must not keep a container from being stopped. */
+  /** A tier that is no longer in the table sets no limit: that must not prevent stopping a container. */
   private runMsOf(tier: string): number | null {
     if (!this.tiers.has(tier)) return null;
     const { sessionSeconds, sessionOnce } = this.tiers.limitsOf(tier);
@@ -68,37 +67,37 @@ export class RunPolicies {
   }
 }
 
-/** What bounds the runs of one user's containers, as of `now`. */
+/** The limits of one user's runs, as of `now`. */
 export interface RunPolicy {
   readonly now: Date;
-  /** When the user's session ends, and with it whatever runs; null: they have none. */
+  /** When the user's session ends, and every run with it; null: no session. */
   readonly sessionEnd: Date | null;
-  /** How long one run may last, in milliseconds; null: as long as it likes. */
+  /** The maximum duration of one run, in milliseconds; null: unlimited. */
   readonly runMs: number | null;
   /** After how long without use a container is stopped, in milliseconds; null: never. */
   readonly idleMs: number | null;
 }
 
-/** What a row keeps of its run. */
+/** A row's columns about its run. */
 export type Run = Pick<ContainerRow, 'runSince' | 'expiresAt' | 'expiryWarnedAt'>;
 
 /** Nothing runs. */
 export const NO_RUN: Run = { runSince: null, expiresAt: null, expiryWarnedAt: null };
 
-/** When a run that counts since then must end; null: never. A session ends all runs at once, however young. */
+/** When a run that counts from `since` must end; null: never. A session's end ends all runs, however recent. */
 export function runEnd({ sessionEnd, runMs }: Pick<RunPolicy, 'sessionEnd' | 'runMs'>, since: Date): Date | null {
   if (sessionEnd !== null) return sessionEnd;
   return runMs === null ? null : new Date(since.getTime() + runMs);
 }
 
-/** A run that begins now. */
+/** A run that starts now. */
 export function newRun(policy: RunPolicy): Run {
   return { runSince: policy.now, expiresAt: runEnd(policy, policy.now), expiryWarnedAt: null };
 }
 
 /**
- * The run of a container that was made anew because it had vanished: the one that it vanished from, if that is not over yet.
- * Otherwise somebody could make a run last for ever with a broken host, and a client would see the end move for no reason.
+ * The run of a container that was recreated because it was missing: the previous one, if that is not over yet.
+ * Otherwise a broken host could extend a run for ever, and clients would see its end move for no reason.
  */
 export function resumedRun(row: Pick<ContainerRow, 'status' | 'statusReason' | keyof Run>, policy: RunPolicy): Run {
   const { runSince, expiresAt, expiryWarnedAt } = row;
@@ -107,18 +106,18 @@ export function resumedRun(row: Pick<ContainerRow, 'status' | 'statusReason' | k
   return vanished && runSince !== null && !over ? { runSince, expiresAt, expiryWarnedAt } : newRun(policy);
 }
 
-/** What the policy of its user ask of a container that runs. */
+/** The action that the user's policy requires for a running container. */
 export type ExpiryAction =
   | { readonly do: 'stop'; readonly ending: Ending }
-  /** The tier is another one by now: the row has no end that it should have, or one that it should not have. */
+  /** The tier has changed: the row lacks an end that it should have, or has one that it should not. */
   | { readonly do: 'correct'; readonly run: Run }
   | { readonly do: 'warn'; readonly expiresAt: Date; readonly secondsLeft: number };
 
 /**
- * Decides by what holds now, whatever held when the run began.
+ * Decides by the current policy, not by that of the run's start.
  *
- * @param options.warningMs how long before its end a run is told of it; 0: never
- * @returns null where there is nothing to do
+ * @param options.warningMs how long before its end a warning is emitted; 0: never
+ * @returns null if there is nothing to do
  */
 export function planExpiry(
   row: Pick<ContainerRow, 'status' | 'lastUsedAt' | keyof Run>,
@@ -127,7 +126,7 @@ export function planExpiry(
 ): ExpiryAction | null {
   if (row.status !== 'running') return null;
   const now = policy.now.getTime();
-  // A limit that comes to a run without one leaves it its whole time: nobody could have known of it.
+  // A limit that newly applies to an unlimited run allows its whole duration from now: it could not be known before.
   const since = row.expiresAt === null || row.runSince === null ? policy.now : row.runSince;
   const expiresAt = runEnd(policy, since);
   if (expiresAt?.getTime() !== row.expiresAt?.getTime()) {

@@ -3,23 +3,23 @@ import { Database, isAbsentSql, readTime } from '../../database';
 import { ContainerEntity } from '../container.entity';
 import { TERM_OVER } from './lease-term';
 
-/** A lease as its row tells of it. */
+/** A lease as stored in its row. */
 export interface HeldLease {
   readonly containerId: string;
   readonly kind: 'operation' | 'role';
   readonly leaseId: string;
   readonly expiresAt: Date;
-  /** Whether the process that holds it shows no presence. Never on SQLite, where there is no other process. */
+  /** Whether its holder's process shows no presence. Never on SQLite, which has only one process. */
   readonly isAbsent: boolean;
 }
 
-/** As the drivers give it. */
+/** As returned by the drivers. */
 type Read = Omit<HeldLease, 'expiresAt' | 'isAbsent'> & {
   readonly expiresAt: unknown;
   readonly isAbsent: boolean | number;
 };
 
-/** Reads and ends claims whoever holds them, of live and deleted containers. */
+/** Reads and ends leases of all holders, on live and deleted containers. */
 @Injectable()
 export class HeldLeases {
   private readonly query: string;
@@ -34,7 +34,7 @@ export class HeldLeases {
     ].join(' ');
   }
 
-  /** All that there are: on most looks none, and few ever. */
+  /** All current leases: usually none, never many. */
   async list(): Promise<HeldLease[]> {
     const rows = await this.database.manager.query<Read[]>(this.query);
     return rows.map((row) => ({
@@ -44,12 +44,12 @@ export class HeldLeases {
     }));
   }
 
-  /** Ends a lease's term, if it has not been renewed since it was read. @returns whether it has not */
+  /** Ends a lease's term, unless it was renewed since it was read. @returns whether it was ended */
   async end(lease: HeldLease): Promise<boolean> {
     return this.endIf(lease, null);
   }
 
-  /** The same for a lease whose process is absent, if it is so still. */
+  /** The same for a lease whose process is absent, if it still is. */
   async endAbsent(lease: HeldLease): Promise<boolean> {
     return this.endIf(lease, this.isAbsent(lease.kind === 'role' ? 'role_claim_holder' : 'operation_holder'));
   }

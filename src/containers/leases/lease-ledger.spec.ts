@@ -8,7 +8,7 @@ const ABSENT_MS = 3_000;
 /** What a row may say of a lease after its holder's or the reader's clock was set, in hours from now. */
 const EXPIRIES = [-24, -1, 0, 1, 24];
 
-describe('a claim', () => {
+describe('a lease', () => {
   const lease = (more: Partial<HeldLease> = {}): HeldLease => ({
     containerId: 'one',
     kind: 'operation',
@@ -18,7 +18,7 @@ describe('a claim', () => {
     ...more,
   });
   let ledger: LeaseLedger;
-  const left = (seen: HeldLease, now: number): string[] => ledger.note([seen], now).map(({ why }) => why);
+  const abandoned = (seen: HeldLease, now: number): string[] => ledger.note([seen], now).map(({ why }) => why);
 
   beforeEach(() => {
     ledger = new LeaseLedger({ termMs: TERM_MS, absentForMs: ABSENT_MS });
@@ -26,33 +26,33 @@ describe('a claim', () => {
 
   it.each(EXPIRIES)('must be over when it was not renewed for a term, if its row says it ends in %d h', (hours) => {
     const held = lease({ expiresAt: new Date(Date.now() + hours * 3_600_000) });
-    expect(left(held, 5)).toEqual([]);
-    expect(left(held, TERM_MS + 4)).toEqual([]);
-    expect(left(held, TERM_MS + 5)).toEqual(['not_renewed']);
+    expect(abandoned(held, 5)).toEqual([]);
+    expect(abandoned(held, TERM_MS + 4)).toEqual([]);
+    expect(abandoned(held, TERM_MS + 5)).toEqual(['not_renewed']);
   });
 
   it('must last as long as it is renewed, also with an earlier time', () => {
     for (let renewals = 0; renewals < 10; renewals += 1) {
       const renewed = lease({ expiresAt: new Date(1_000_000 - renewals) });
-      expect(left(renewed, renewals * (TERM_MS - 1))).toEqual([]);
+      expect(abandoned(renewed, renewals * (TERM_MS - 1))).toEqual([]);
     }
   });
 
   it('must be over soon after its process is gone, and not where that is back in time or has renewed it', () => {
     const gone = lease({ isAbsent: true });
-    expect(left(gone, 0)).toEqual([]);
-    expect(left(gone, ABSENT_MS - 1)).toEqual([]);
-    expect(left({ ...gone, isAbsent: false }, ABSENT_MS)).toEqual([]);
-    expect(left(gone, ABSENT_MS + 1)).toEqual([]);
-    expect(left({ ...gone, expiresAt: new Date(gone.expiresAt.getTime() + 1) }, 2 * ABSENT_MS)).toEqual([]);
-    expect(left(gone, 2 * ABSENT_MS + 1)).toEqual([]);
-    expect(left(gone, 3 * ABSENT_MS + 1)).toEqual(['absent']);
+    expect(abandoned(gone, 0)).toEqual([]);
+    expect(abandoned(gone, ABSENT_MS - 1)).toEqual([]);
+    expect(abandoned({ ...gone, isAbsent: false }, ABSENT_MS)).toEqual([]);
+    expect(abandoned(gone, ABSENT_MS + 1)).toEqual([]);
+    expect(abandoned({ ...gone, expiresAt: new Date(gone.expiresAt.getTime() + 1) }, 2 * ABSENT_MS)).toEqual([]);
+    expect(abandoned(gone, 2 * ABSENT_MS + 1)).toEqual([]);
+    expect(abandoned(gone, 3 * ABSENT_MS + 1)).toEqual(['absent']);
   });
 
   it('must be left to its holder once its term is over, unless that is gone too', () => {
-    expect(left(lease({ expiresAt: TERM_OVER }), 0)).toEqual([]);
-    expect(left(lease({ expiresAt: TERM_OVER }), 2 * TERM_MS)).toEqual([]);
-    expect(left(lease({ expiresAt: TERM_OVER, isAbsent: true }), 2 * TERM_MS)).toEqual([]);
-    expect(left(lease({ expiresAt: TERM_OVER, isAbsent: true }), 2 * TERM_MS + ABSENT_MS)).toEqual(['absent']);
+    expect(abandoned(lease({ expiresAt: TERM_OVER }), 0)).toEqual([]);
+    expect(abandoned(lease({ expiresAt: TERM_OVER }), 2 * TERM_MS)).toEqual([]);
+    expect(abandoned(lease({ expiresAt: TERM_OVER, isAbsent: true }), 2 * TERM_MS)).toEqual([]);
+    expect(abandoned(lease({ expiresAt: TERM_OVER, isAbsent: true }), 2 * TERM_MS + ABSENT_MS)).toEqual(['absent']);
   });
 });

@@ -1,15 +1,15 @@
 import type { HeldLease } from './held-leases';
 import { isTermOver } from './lease-term';
 
-/** A claim that its holder will not act on any more; and how that is known. */
-export interface LeftLease {
+/** A lease that its holder will not act on any more, and how that is known. */
+export interface AbandonedLease {
   readonly lease: HeldLease;
   readonly why: 'not_renewed' | 'absent';
 }
 
 /**
- * What one process has seen of leases, from which it knows by its own monotonic clock which of them their holders have lost.
- * Times that other clocks have written are not compared: they may have been set since.
+ * The leases that one process has seen, from which it knows by its own monotonic clock which of them their holders have
+ * lost. Timestamps written by other clocks are not compared: those clocks may have been set since.
  *
  * ```
  *  holder    writes the lease ── may act for a term ──▶|
@@ -26,15 +26,15 @@ export class LeaseLedger {
   constructor(private readonly options: { readonly termMs: number; readonly absentForMs: number }) {}
 
   /**
-   * Takes in all claims that there are.
+   * Records all current leases.
    *
    * @param now monotonic, in milliseconds, read after the leases were
-   * @returns those that are over; one whose term its row says to be over only if its holder will not see to it either
+   * @returns those that are over; one whose row already says so only if its holder is absent too
    */
-  note(leases: readonly HeldLease[], now: number): LeftLease[] {
+  note(leases: readonly HeldLease[], now: number): AbandonedLease[] {
     const before = this.seen;
     this.seen = new Map();
-    const left: LeftLease[] = [];
+    const left: AbandonedLease[] = [];
     for (const lease of leases) {
       const key = `${lease.kind} ${lease.leaseId} ${String(lease.expiresAt.getTime())}`;
       const { since, absentSince } = before.get(key) ?? { since: now, absentSince: null };

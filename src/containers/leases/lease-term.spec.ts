@@ -3,7 +3,7 @@ import { type LeaseTerm, LeaseTerms } from './lease-term';
 
 const TERM_S = 30;
 
-describe('the term of a claim', () => {
+describe('the term of a lease', () => {
   let session: number;
   let proven: boolean;
   let prove: jest.Mock<Promise<number>, []>;
@@ -33,7 +33,7 @@ describe('the term of a claim', () => {
 
   afterEach(() => jest.useRealTimers());
 
-  it('must count from before the write of the claim', () => {
+  it('must count from before the write of the lease', () => {
     expect(term.isSure).toBe(true);
     jest.advanceTimersByTime(TERM_S * 1000 - 1);
     expect(term.isSure).toBe(true);
@@ -41,7 +41,7 @@ describe('the term of a claim', () => {
     expect(term.isSure).toBe(false);
   });
 
-  it('must be written again by its holder, if nobody has taken the claim, when it has run out', async () => {
+  it('must be written again by its holder, if nobody has taken the lease, when it has run out', async () => {
     jest.advanceTimersByTime(TERM_S * 1000);
     expect(await term.confirm()).toBe(true);
     jest.advanceTimersByTime(TERM_S * 1000);

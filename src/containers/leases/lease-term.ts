@@ -5,8 +5,8 @@ import { ProcessPresence } from '../../database';
 import { Moment } from '../../scheduling';
 
 /**
- * The end of a lease's term in its row, once the term is over: anyone may take it over. Any other time only tells one renewal
- * from the next, and is compared with no clock.
+ * The stored expiry of a lease whose term is over: anyone may take it over. Any other value only distinguishes one
+ * renewal from the next, and is never compared with a clock.
  */
 export const TERM_OVER = new Date(0);
 
@@ -14,19 +14,19 @@ export function isTermOver(expiresAt: Date | null): boolean {
   return expiresAt === null || expiresAt <= TERM_OVER;
 }
 
-/** How soon a database that does not answer is asked again. */
-const ASK_AGAIN_MS = 250;
+/** The pause before a database that does not answer is queried again. */
+const RETRY_MS = 250;
 
-/** What a lease is written with, for its first time or to renew it. Made before the write, so that it never promises too much. */
+/** What a lease is acquired or renewed with. Created before the write, so that it never promises too much. */
 export interface Stamp {
   readonly holder: string;
   readonly expiresAt: Date;
   readonly at: Moment;
-  /** The presence that its holder showed then. */
+  /** The holder's presence session at that time. */
   readonly session: number;
 }
 
-/** Makes the terms of leases, of operations, roles and purges alike. */
+/** Creates the terms of all leases: of operations, roles and purges. */
 @Injectable()
 export class LeaseTerms {
   constructor(
@@ -44,16 +44,16 @@ export class LeaseTerms {
     return { holder: this.presence.holder, expiresAt, at: new Moment(), session: this.presence.session };
   }
 
-  /** @param renew writes a lease anew; resolves with false if it is another's by now */
+  /** @param renew writes the lease again; resolves with false if another holder has it */
   begin(stamp: Stamp, renew: (stamp: Stamp) => Promise<boolean>): LeaseTerm {
     return new LeaseTerm(stamp, { terms: this, presence: this.presence, renew });
   }
 }
 
 /**
- * Whether the holder of a lease may still act on it. It may while its last write of the lease is younger than the term and its
- * process has shown its presence without a break since; otherwise it has to write the lease again first, which fails if
- * another has taken it over.
+ * Whether the holder of a lease may still act on it: its last write is younger than the term, and its process has shown
+ * its presence without a gap since. Otherwise it has to write the lease again first, which fails if another has taken
+ * it over.
  */
 export class LeaseTerm {
   constructor(
@@ -65,23 +65,23 @@ export class LeaseTerm {
     },
   ) {}
 
-  /** Whether nobody can have taken the lease over. */
+  /** Whether it is certain that nobody has taken the lease over. */
   get isSure(): boolean {
     const { terms, presence } = this.options;
     return this.written.at.age < terms.termMs && presence.isProven(this.written.session);
   }
 
-  /** Whether others take the lease for one that was left, if they have seen it at all. */
+  /** Whether others consider the lease abandoned, if they have seen it at all. */
   get isOver(): boolean {
     return this.written.at.steadyAge >= this.options.terms.termMs;
   }
 
-  /** Takes in that the lease was written again, together with something else. */
+  /** Records that the lease was renewed as part of another write. */
   wasWritten(stamp: Stamp): void {
     this.written = stamp;
   }
 
-  /** @returns false if the lease is another's. @throws what the database throws */
+  /** @returns false if another holder has the lease. @throws the database's error */
   async renew(): Promise<boolean> {
     const stamp = this.options.terms.stamp();
     if (!(await this.options.renew(stamp))) return false;
@@ -92,7 +92,7 @@ export class LeaseTerm {
   /**
    * Makes sure of the lease; waits for a database that does not answer, but not beyond the term.
    *
-   * @returns false if the lease is another's, or may be
+   * @returns false if another holder has the lease, or may have it
    */
   async confirm(): Promise<boolean> {
     while (!this.isSure) {
@@ -106,7 +106,7 @@ export class LeaseTerm {
     return true;
   }
 
-  /** The same, and writes the lease anew in any case. */
+  /** The same, but always writes the lease. */
   async rewrite(): Promise<boolean> {
     return (await this.answered(() => this.renew())) && this.confirm();
   }
@@ -117,7 +117,7 @@ export class LeaseTerm {
         return await ask();
       } catch {
         if (this.isOver) return false;
-        await delay(ASK_AGAIN_MS);
+        await delay(RETRY_MS);
       }
     }
   }

@@ -9,7 +9,7 @@ import type { ContainerRow, Operation } from '../container.entity';
 import { ContainerPatch, ContainerRepository, LeaseLostError } from '../container.repository';
 import { isTermOver, type LeaseTerm, LeaseTerms, type Stamp } from './lease-term';
 
-/** The creation's holder was asked to give up. */
+/** The holder of the creation was asked to cancel it. */
 export class CancelledError extends Error {
   override readonly name = 'CancelledError';
 }
@@ -23,11 +23,11 @@ interface LeaseOptions {
   readonly signals: Signals;
   readonly terms: LeaseTerms;
   readonly onEnd: () => void;
-  /** The lease ended, and something is left to do. */
+  /** The lease ended with recovery still pending. */
   readonly onAbandoned: (containerId: string) => void;
 }
 
-/** The right to operate on one container, renewed until it ends in `settle` or `abandon`. */
+/** An exclusive lease to operate on one container, renewed until it ends in `commit`, `abandon` or `end`. */
 export class Lease {
   private current: ContainerRow;
   private readonly lost = new AbortController();
@@ -56,37 +56,37 @@ export class Lease {
     return this.current;
   }
 
-  /** The operation of a holder that died or gave up, whose traces must be dealt with first; null mostly. */
+  /** The operation that an earlier holder abandoned, and that must be recovered first; usually null. */
   get interrupted(): Operation | null {
     return this.abandonedOperation;
   }
 
-  /** What the dead holder left is dealt with. */
+  /** The abandoned operation has been recovered. */
   markRecovered(): void {
     this.abandonedOperation = null;
   }
 
-  /** Aborted when the operation should go no further; its reason says why. */
+  /** Aborted when the operation must not continue; its reason says why. */
   readonly signal = AbortSignal.any([this.lost.signal, this.cancelled.signal]);
 
-  /** @throws LeaseLostError: to be asked before each step, forward or back */
+  /** To be called before each step, of an operation or its rollback. @throws LeaseLostError */
   async assertHeld(): Promise<void> {
     this.lost.signal.throwIfAborted();
     if (!this.term.isSure && !(await this.term.confirm())) this.lose();
     this.lost.signal.throwIfAborted();
   }
 
-  /** @throws LeaseLostError, CancelledError: to be asked before each step forward */
+  /** To be called before each step of an operation. @throws LeaseLostError, CancelledError */
   async assertNotCancelled(): Promise<void> {
     await this.assertHeld();
     this.cancelled.signal.throwIfAborted();
   }
 
   /**
-   * Asks the database whether the lease is still ours, and reads the row again. A write that failed may have been committed all
-   * the same: a connection can break between the commit and its answer, and then the lease is over and the row another.
+   * Verifies the lease in the database, and reads the row again. A failed write may have been committed: a connection
+   * can break between the commit and its acknowledgement, and then the lease is over and the row has changed.
    *
-   * @throws LeaseLostError; what the database throws if it did not answer until the term was over
+   * @throws LeaseLostError; the database's error if it did not answer before the term was over
    */
   async confirm(): Promise<void> {
     this.lost.signal.throwIfAborted();
@@ -102,17 +102,17 @@ export class Lease {
     return this.current;
   }
 
-  /** Writes what was found out on the way. @throws LeaseLostError */
+  /** Writes intermediate findings; the lease continues. @throws LeaseLostError */
   async record(patch: ContainerPatch, events: readonly EventDraft[]): Promise<ContainerRow> {
     this.current = await this.options.repository.record({ row: this.current, patch, events });
     return this.current;
   }
 
   /**
-   * Ends the lease unsettled: whoever claims next first does what `as` says.
+   * Releases the lease without an outcome; the next holder must handle `as` first.
    *
-   * @param seen what the row follows all the same
-   * @throws LeaseLostError; what the database throws: then the lease runs out by itself
+   * @param seen an observed change that the row follows anyway
+   * @throws LeaseLostError; the database's error, and then the lease expires by itself
    */
   async abandon(
     as: Operation,
@@ -146,7 +146,7 @@ export class Lease {
       if (!(await this.term.renew())) this.lose();
       else if (await this.options.repository.isCancelled(this.current.id)) this.cancel();
     } catch {
-      // The database does not answer: try again at the next turn; assertHeld() does not pass before.
+      // The database does not answer: the next renewal tries again; until then assertHeld() does not pass.
     }
   }
 
@@ -155,18 +155,20 @@ export class Lease {
   }
 }
 
-/** How often a waiter looks whether another process has let go; within this process it is told at once. */
+/**
+ * How often a waiter checks whether another process has released the lease; within this process it is notified at once.
+ */
 const POLL_MS = 100;
 
-/** What a row says of the operation that holds it. */
+/** The row's columns about the operation that leases it. */
 export type OperationColumns = Pick<
   ContainerRow,
   'operation' | 'operationId' | 'operationHolder' | 'operationExpiresAt' | 'operationCancelled'
 >;
 
 /**
- * Hands out the right to operate on a container: one holder at a time, across processes. The holder renews it; when it does
- * not any more, `LeaseWatch` ends the lease, and anyone may take over.
+ * Grants leases on containers: one holder at a time, across processes. When a holder stops renewing its lease,
+ * `LeaseWatch` ends it, and anyone may take over.
  */
 @Injectable()
 export class ContainerLeases {
@@ -181,9 +183,10 @@ export class ContainerLeases {
   ) {}
 
   /**
-   * Waits for the running operation, at most `waitMs`, then holds the container. The lease's row is as of the lease.
+   * Waits at most `waitMs` for a running operation, then leases the container. The lease's row is current as of its
+   * acquisition.
    *
-   * @param row as it was just read; saves reading it again when nobody is in the way
+   * @param row as just read; saves another read if the container is free
    * @throws DomainError `operation_in_progress`, `container_not_found`
    */
   async acquire(
@@ -202,7 +205,7 @@ export class ContainerLeases {
     }
   }
 
-  /** A container that was inserted with its lease, by `newLease`: nobody can be in its way. */
+  /** For a container that was inserted with its lease, by `newLease`: there can be no other holder. */
   async adopt(row: ContainerRow, stamp: Stamp): Promise<Lease> {
     const turn = await this.queue.enter(row.id, 0);
     if (!turn) throw inProgress(row);
@@ -210,7 +213,7 @@ export class ContainerLeases {
   }
 
   /**
-   * Waits for a deletion that is under way, at most `OPERATION_WAIT_SECONDS`; holds nothing.
+   * Waits at most `OPERATION_WAIT_SECONDS` for a deletion that is in progress; takes no lease.
    *
    * @returns the row if it is live after all, null if it is deleted
    * @throws DomainError `operation_in_progress`
@@ -239,7 +242,7 @@ export class ContainerLeases {
     return { columns, stamp };
   }
 
-  /** Asks a running creation to give up; its holder does so at its next step. */
+  /** Asks a running creation to cancel; its holder does so at its next step. */
   async cancelCreation(row: ContainerRow): Promise<void> {
     if (row.operation !== 'create') return;
     if (await this.repository.requestCancel(row.id)) {
@@ -247,7 +250,7 @@ export class ContainerLeases {
     }
   }
 
-  /** Calls `listener` whenever a lease of this process ends with something left to do. It must not throw. */
+  /** Calls `listener` whenever a lease of this process ends with recovery pending. It must not throw. */
   onAbandoned(listener: (containerId: string) => void): void {
     this.abandonListeners.push(listener);
   }

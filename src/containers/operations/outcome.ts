@@ -34,13 +34,20 @@ export function startedOutcome(
   facts: Facts,
   { runtime, policy }: { runtime: string; policy: RunPolicy },
 ): Outcome {
-  const anew = recreated(facts, runtime);
+  const replacement = recreated(facts, runtime);
   const used: ContainerPatch = { lastUsedAt: policy.now };
-  if (row.status === 'running' && anew.dockerId === undefined && facts.wasRunning === true) {
+  if (row.status === 'running' && replacement.dockerId === undefined && facts.wasRunning === true) {
     return { patch: used, events: [] };
   }
-  const run = anew.dockerId === undefined ? newRun(policy) : resumedRun(row, policy);
-  const patch: ContainerPatch = { status: 'running', statusReason: null, runStartedAt: null, ...used, ...run, ...anew };
+  const run = replacement.dockerId === undefined ? newRun(policy) : resumedRun(row, policy);
+  const patch: ContainerPatch = {
+    status: 'running',
+    statusReason: null,
+    runStartedAt: null,
+    ...used,
+    ...run,
+    ...replacement,
+  };
   const data = { ...containerFacts({ ...row, ...patch }), ...recreation(row, facts) };
   return { patch, events: [{ type: 'container_started', data }] };
 }

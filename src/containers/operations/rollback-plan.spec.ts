@@ -30,13 +30,13 @@ function word(step: RollbackStep): string {
   return `${step.do.replace('_container', '')} ${step.do === 'remove_volume' ? step.volume : step.dockerId}`;
 }
 
-describe('the way back from a resize that ended after', () => {
+describe('the rollback of a resize that ended after', () => {
   const aside = (state: EngineState): ListedContainer => listed('A', state, `${NAME}-g1`);
   const beside = (state: EngineState): ListedContainer => listed('B', state, `${NAME}-g2`);
   const replacement = (state: EngineState): ListedContainer => listed('B', state);
 
   it.each([
-    ['the claim', [listed('A', 'running')], ''],
+    ['the lease', [listed('A', 'running')], ''],
     ['the creation of the new container', [listed('A', 'running'), beside('created')], 'remove B'],
     ['the stop of the old one', [listed('A', 'exited'), beside('created')], 'remove B, start A'],
     ['the renaming of the old one, which still runs', [aside('running'), beside('created')], 'remove B, rename A'],
@@ -65,7 +65,7 @@ describe('the way back from a resize that ended after', () => {
   });
 });
 
-describe('the way back from a move to another volume that ended after', () => {
+describe('the rollback of a move to another volume that ended after', () => {
   const replacement = (state: EngineState): ListedContainer => listed('B', state, `${NAME}-g2`);
   const worker = (state: EngineState): ListedContainer => listed('M', state, `${NAME}-move`);
 
@@ -104,7 +104,7 @@ describe('the way back from a move to another volume that ended after', () => {
   });
 });
 
-describe('the way back', () => {
+describe('the rollback', () => {
   it('must remove what a creation left, whatever its state', () => {
     expect(recover('creating', 'create', [listed('B', 'running')], { dockerId: null })).toBe('remove B');
     expect(recover('creating', 'create', [listed('B', 'created'), listed('C', 'dead')], { dockerId: null })).toBe(

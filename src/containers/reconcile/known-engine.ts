@@ -7,13 +7,13 @@ import { LOGGER } from '../../logging';
 const KEY = 'docker_id';
 
 const ADVICE =
-  'if its data-root or DOCKER_HOST is wrong, put that right, and all goes on by itself; ' +
+  'if its data-root or DOCKER_HOST is wrong, correct that, and Berth recovers by itself; ' +
   'if the old data is lost or was moved here, accept this Docker: POST /api/admin/docker/accept';
 
 /**
- * The Docker that this Berth's containers and volumes are in, by its own id, which the database keeps. What another one does
- * not have is not gone: nothing is purged on its word, and nothing that was there is made anew in it, until an operator
- * accepts it or the old one is back.
+ * The Docker that this Berth's containers and volumes are in, identified by its own id, which the database stores. What
+ * is missing in another Docker is not gone: until an operator accepts it or the known one is back, nothing is purged,
+ * and nothing that had existed is recreated.
  */
 @Injectable()
 export class KnownEngine {
@@ -24,7 +24,7 @@ export class KnownEngine {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** Compares the ids; tells once of each change. @returns whether it is the known one @throws EngineError */
+  /** Compares the ids; logs each change once. @returns whether it is the known one @throws EngineError */
   async check(): Promise<boolean> {
     const id = await this.engine.identify();
     const known = id === null ? null : await this.known(id);
@@ -34,30 +34,30 @@ export class KnownEngine {
     if (state === 'changed' && before !== 'changed') {
       this.logger.error(
         { docker_id: id, known_docker_id: known },
-        `this is not the Docker that the containers and volumes are in; purges and starts that would lose data are held: ${ADVICE}`,
+        `this is not the Docker that the containers and volumes are in; purges and starts that would lose data are refused: ${ADVICE}`,
       );
     }
     if (state === 'same' && before === 'changed') this.logger.info({ docker_id: id }, 'the known Docker is back');
     return state === 'same';
   }
 
-  /** Of the last look. */
+  /** As of the last check. */
   get changed(): boolean {
     return this.identity.state === 'changed';
   }
 
-  /** @throws EngineError `docker_changed`, as of the last look */
+  /** @throws EngineError `docker_changed`, as of the last check */
   assertUnchanged(): void {
     if (this.changed) throw new EngineError('docker_changed', 'this is not the Docker that the containers are in');
   }
 
-  /** Looks again. @throws EngineError `docker_changed` */
+  /** Checks again. @throws EngineError `docker_changed` */
   async assertSame(): Promise<void> {
     await this.check();
     this.assertUnchanged();
   }
 
-  /** From now on the present Docker is the known one, whatever it has. @throws EngineError */
+  /** Makes the present Docker the known one, whatever it contains. @throws EngineError */
   async accept(): Promise<{ id: string | null; previous: string | null }> {
     const id = await this.engine.identify();
     if (id === null) return { id, previous: null };
@@ -70,12 +70,12 @@ export class KnownEngine {
     return { id, previous };
   }
 
-  /** @param first what is known from now on if nothing is yet */
+  /** @param first becomes the known id if there is none yet */
   private async known(first: string): Promise<string> {
     const { manager } = this.database;
     const setting = await manager.findOneBy(SettingEntity, { key: KEY });
     if (setting) return setting.value;
-    // Of two processes that start at once the first insert decides.
+    // If two processes start at once, the first insert decides.
     const value = { key: KEY, value: first };
     await manager.createQueryBuilder().insert().into(SettingEntity).values(value).orIgnore().execute();
     return (await manager.findOneByOrFail(SettingEntity, { key: KEY })).value;

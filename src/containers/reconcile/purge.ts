@@ -14,18 +14,18 @@ import { DataVolumes } from '../operations/data-volumes';
 import { InFlight } from '../operations/operation-runner';
 import { KnownEngine } from './known-engine';
 
-/** How many volumes are removed at once: Docker has other work too. */
+/** Maximum concurrent volume removals, to spare the daemon. */
 const CONCURRENCY = 4;
 
-/** What became of the containers whose time was over. */
+/** The outcomes of the purges that were due. */
 export interface Purged {
   readonly purged: number;
   readonly failed: number;
 }
 
 /**
- * Removes the data of deleted containers once it is past its time. The row is claimed first: from then on nobody can restore
- * it, even if this process dies the next moment, and whoever comes next finishes the purge.
+ * Removes the data of deleted containers after its retention. The row is leased first: from then on it cannot be
+ * restored, even if this process dies at once, and the next holder finishes the purge.
  */
 @Injectable()
 export class Purge {
@@ -44,7 +44,12 @@ export class Purge {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** Purges all that is due, until `signal` aborts; nothing on the word of another Docker than the known one. What fails is left to a later sweep. @throws what the database throws */
+  /**
+   * Purges all that is due, until `signal` aborts; nothing while Docker is not the known one. Failures are left to a
+   * later sweep.
+   *
+   * @throws the database's error
+   */
   async sweep(signal: AbortSignal): Promise<Purged> {
     const outcomes = { purged: 0, failed: 0 };
     if (this.known.changed) return outcomes;
@@ -60,7 +65,11 @@ export class Purge {
     return outcomes;
   }
 
-  /** Purges one container if its time is over. Never throws. @returns null where another is at it, or was before */
+  /**
+   * Purges one container if its retention is over. Never throws.
+   *
+   * @returns null if another process does it, or has done it
+   */
   async purge(id: string): Promise<keyof Purged | null> {
     return this.inFlight.track(async () => {
       try {
@@ -78,12 +87,13 @@ export class Purge {
     const row = await this.deleted.leasePurge(lease, this.terms.stamp());
     if (!row) return false;
     try {
-      // If this takes longer than the lease lasts, another may do the same: gone already is success, and one of them notes it.
+      // If this outlasts the lease, another process may do the same: an already removed volume is success, and only one
+      // of them records it.
       await this.metrics.measure('purge', () => this.removeVolumes(row));
-      // A Docker that was exchanged meanwhile knew of no volume, and that was no removal.
+      // If Docker was exchanged meanwhile, its missing volumes prove no removal.
       await this.known.assertSame();
     } catch (error) {
-      // Where not even the database answers, the lease runs out by itself.
+      // If the database does not answer either, the lease expires by itself.
       await this.deleted.postponePurge(lease).catch(() => undefined);
       throw error;
     }

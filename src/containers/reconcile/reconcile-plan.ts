@@ -3,24 +3,26 @@ import type { SweptRow } from '../container.repository';
 import { isTermOver } from '../leases/lease-term';
 import { containerName } from '../operations/plan';
 
-/** What a sweep finds to do about one container. */
+/** An action that a sweep finds for one container. */
 export type ReconcileAction =
-  /** The row and Docker differ, or may differ: look closer. */
+  /** The row and Docker differ, or may differ: inspect. */
   | { readonly do: 'look'; readonly row: SweptRow }
   /** Its container is not in the sandboxes' network. */
   | { readonly do: 'reconnect'; readonly row: SweptRow }
-  /** Its data is in a volume whose size Docker has forgotten, and is at rest. */
+  /** Its data is at rest, in a volume whose size Docker has lost. */
   | { readonly do: 'move_data'; readonly row: SweptRow }
-  /** An operation was left. */
+  /** An operation was abandoned. */
   | { readonly do: 'finish'; readonly row: SweptRow }
-  /** Docker has containers or volumes under this row's label that the row does not know, or its own has a replacement's name. */
+  /**
+   * Docker has containers or volumes under this row's label that it does not know, or its own has a replacement's name.
+   */
   | { readonly do: 'reconcile'; readonly row: SweptRow }
   /** A container of ours without a live row. */
   | { readonly do: 'remove_orphan'; readonly dockerId: string };
 
 /**
- * What rows are compared with. The lists must be older than the rows: then a container without a row never is one whose row
- * was just not read yet, nor a volume one that a row has just been given.
+ * The observed state that rows are compared with. The lists must be read before the rows: then a container without a
+ * row is never one whose row was not read yet, nor a volume one that a row has just been given.
  */
 interface ObservedDocker {
   readonly listed: readonly ListedContainer[];
@@ -30,13 +32,13 @@ interface ObservedDocker {
   readonly stuck?: ReadonlySet<string>;
   readonly now: Date;
   readonly orphanGraceMs: number;
-  /** Docker may have ended a run and begun another since anybody listened, which a list does not show. */
+  /** Docker may have ended a run and started another while its events were not watched, which a list does not show. */
   readonly wasUnwatched: boolean;
 }
 
 /**
- * Compares all rows, a page at a time, with one list of Docker's containers and one of its volumes. Every live row has to be
- * given once; what is then left in the lists belongs to nobody.
+ * Compares all rows, a page at a time, with one list of Docker's containers and one of its volumes. Every live row must
+ * be passed once; what remains in the lists afterwards is orphaned.
  */
 export class ReconcilePlan {
   private readonly containers: Groups<ListedContainer>;
@@ -47,7 +49,7 @@ export class ReconcilePlan {
     this.volumes = groupByContainer(sighted.volumes);
   }
 
-  /** What there is to do about these rows. */
+  /** The actions for these rows. */
   forRows(rows: readonly SweptRow[]): ReconcileAction[] {
     return rows.flatMap((row) => {
       const containers = take(this.containers, row.id);
@@ -57,13 +59,13 @@ export class ReconcilePlan {
     });
   }
 
-  /** What there is to do about containers that no row was given for. */
+  /** The actions for containers that match no row. */
   forOrphans(): ReconcileAction[] {
     const orphans = [...this.containers.values()].flat().filter((orphan) => this.isOldEnough(orphan));
     return orphans.map(({ dockerId }) => ({ do: 'remove_orphan', dockerId }));
   }
 
-  /** Volumes that no row was given for, or whose label cannot be read. */
+  /** Volumes that match no row, or whose label cannot be read. */
   orphanVolumes(): ListedVolume[] {
     const unlabelled = this.sighted.volumes.filter(({ containerId }) => containerId === null);
     return [...this.volumes.values(), unlabelled].flat();
@@ -89,7 +91,7 @@ export class ReconcilePlan {
   private mayDiffer(row: SweptRow, current: ListedContainer | undefined): boolean {
     const runs = current?.state === 'running' || current?.state === 'paused';
     if (row.status === 'stopped') return runs;
-    // Whoever started it may have died before the first look, which finds the address out.
+    // The process that started it may have died before the first inspection, which records the address.
     return row.status === 'running' && (!runs || row.runStartedAt === null || this.sighted.wasUnwatched);
   }
 
@@ -103,7 +105,7 @@ type Groups<T> = Map<string, readonly T[]>;
 function groupByContainer<T extends { readonly containerId: string | null }>(listed: readonly T[]): Groups<T> {
   const groups = new Map<string, T[]>();
   for (const entry of listed) {
-    // Without a readable label it cannot be told whose it is; nothing is done to it.
+    // Without a readable label its owner is unknown; it is left alone.
     if (entry.containerId === null) continue;
     const group = groups.get(entry.containerId);
     if (group) group.push(entry);

@@ -35,7 +35,7 @@ const COUNTED_AS = {
   remove_orphan: 'removed_orphans',
 } as const satisfies Record<ReconcileAction['do'], keyof SweepReport>;
 
-/** Counts what a sweep does while it goes on. */
+/** Counts a sweep's actions while it runs. */
 export class ReconcileStats {
   private readonly counts = {
     looked: 0,
@@ -50,7 +50,7 @@ export class ReconcileStats {
   private begun = 0;
   private ended = 0;
 
-  /** An operation that was cut off is taken up. */
+  /** An interrupted operation is being resumed. */
   tookUp(): void {
     this.begun += 1;
   }

@@ -19,7 +19,7 @@ import { type ReconcileAction, ReconcilePlan } from './reconcile-plan';
 import { ReconcileStats, SweepReport } from './reconcile-stats';
 import { ContainerWatcher } from './watcher';
 
-/** Volumes that carry our label and belong to no row. They may hold data of a database that was lost: none is removed. */
+/** Volumes that carry our label and belong to no row. They may hold the data of a lost database: none is removed. */
 @Injectable()
 export class OrphanVolumes {
   private readonly seen = new Set<string>();
@@ -29,7 +29,11 @@ export class OrphanVolumes {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** Logs each of them once. @param volumes without a live row; those of deleted containers are kept until their purge */
+  /**
+   * Logs each of them once.
+   *
+   * @param volumes without a live row; those of deleted containers are kept until their purge
+   */
   async note(volumes: readonly ListedVolume[]): Promise<void> {
     const unseen = volumes.filter(({ name }) => !this.seen.has(name));
     const ids = unseen.flatMap(({ containerId }) => (containerId === null ? [] : [containerId]));
@@ -45,17 +49,20 @@ export class OrphanVolumes {
   }
 }
 
-/** What a sweep does beside another Docker than the known one: nothing that removes what may be somebody's data there. */
+/**
+ * The actions that a sweep performs while Docker is not the known one: none that removes what may be somebody's data
+ * there.
+ */
 const HARMLESS: ReadonlySet<ReconcileAction['do']> = new Set(['look', 'finish', 'reconnect']);
 
-/** How many differences are dealt with at once: Docker has other work too. What was left of operations is not among them. */
+/** Maximum concurrent repairs, to spare the daemon. Abandoned operations are not among them. */
 const CONCURRENCY = 8;
 
 type PlainAction = Exclude<ReconcileAction, { do: 'finish' }>;
 
 /**
- * Keeps rows and Docker together: watches Docker's event stream, and compares everything at start, after each reconnection
- * of the stream, and every `SWEEP_INTERVAL_SECONDS`. A Docker that does not answer changes nothing.
+ * Reconciles rows with Docker: watches Docker's event stream, and compares everything at start, after each reconnection
+ * of the stream, and every `SWEEP_INTERVAL_SECONDS`. If Docker does not answer, nothing changes.
  */
 @Injectable()
 export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
@@ -64,7 +71,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly moving = new Mutex();
   private readonly semaphore = new Semaphore(CONCURRENCY);
   private timer: NodeJS.Timeout | undefined;
-  /** Whether there was a time since the last sweep in which nobody listened to Docker: before the start, and without a stream. */
+  /** Whether Docker's events were missed at some time since the last sweep: before the start, or without a stream. */
   private wasUnwatched = true;
 
   constructor(
@@ -90,7 +97,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     const capabilities = await this.engine.prepare(instance);
     this.logger.info({ instance, ...capabilities }, 'Docker is ready');
     await this.known.check();
-    // On SQLite this is the only process, so whoever held a lease is dead.
+    // On SQLite this is the only process, so all holders of leases are dead.
     if (this.database.isSqlite) await this.repository.expireAllLeases();
     void this.watch();
     this.timer = setInterval(() => void this.sweep(), this.config.SWEEP_INTERVAL_SECONDS * 1000).unref();
@@ -110,7 +117,11 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     }
   }
 
-  /** The same, for somebody who waits for it, behind one that goes on. @throws EngineError where Docker does not answer */
+  /**
+   * The same for a caller that waits, after a sweep that is already running.
+   *
+   * @throws EngineError if Docker does not answer
+   */
   async sweepNow(): Promise<SweepReport> {
     return this.sweeping.runExclusive(async () => {
       const ended = this.metrics.begin();
@@ -136,12 +147,12 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
           if (this.stopped.signal.aborted) return tally.report();
           for (const action of actions) {
             if (this.known.changed && !HARMLESS.has(action.do)) continue;
-            // A creation may pull for minutes; neither this sweep nor the next need wait for that.
+            // A creation may pull for minutes; neither this sweep nor the next has to wait for that.
             if (action.do === 'finish') void this.finish(action.row, tally);
             else acting.push(this.semaphore.runExclusive(() => this.repair(action, tally)));
           }
         }
-        // A list shows no difference where a container was started again; what is overdue is looked at all the same.
+        // A list shows no difference if a container was restarted; overdue inspections are made all the same.
         for (const id of this.observer.takeOverdue())
           acting.push(this.semaphore.runExclusive(() => this.observer.inspect(id)));
         await Promise.all(acting);
@@ -157,7 +168,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     });
   }
 
-  /** A page of rows at a time: ten thousand compared at once would stop everything else for some 30 ms. */
+  /** A page of rows at a time: comparing ten thousand at once would block everything else for some 30 ms. */
   private async *actions(plan: ReconcilePlan): AsyncGenerator<ReconcileAction[]> {
     for await (const rows of this.repository.sweptRows()) yield plan.forRows(rows);
     yield plan.forOrphans();
@@ -210,7 +221,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     }
   }
 
-  /** Safe beside any operation: nothing is taken away. */
+  /** Safe during any operation: it removes nothing. */
   private async reconnect({ id, dockerId }: SweptRow): Promise<void> {
     try {
       if (dockerId !== null) await this.engine.reconnectContainer(dockerId);
@@ -221,7 +232,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     await this.observer.inspect(id);
   }
 
-  /** One at a time, as it is a copy that nobody waits for. */
+  /** One at a time, as it is a background copy. */
   private async moveData(swept: SweptRow): Promise<void> {
     await this.moving.runExclusive(async () => {
       if (!this.stopped.signal.aborted) await this.withRow(swept, (row) => this.lifecycle.moveData(row));

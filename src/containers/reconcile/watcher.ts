@@ -8,12 +8,15 @@ import { RunPolicies } from '../expiry/run-policy';
 import { type DeathHint, outcomeOfObservation } from '../operations/observation';
 
 /**
- * How long after `oom` a `die` is its consequence. Docker says `oom` also when the kernel killed one process and the
- * container went on; under gVisor 20240729 the end of the whole comes 0.1 s later.
+ * How long after an `oom` a `die` counts as its consequence. Docker also emits `oom` if the kernel killed only one
+ * process and the container survived; under gVisor 20240729 the container's end comes 0.1 s later.
  */
 const OOM_TO_DIE_MS = 10_000;
 
-/** What the event stream told of ends, until a look has used it: an inspection forgets why once the container runs again. */
+/**
+ * What the event stream reported about exits, until an inspection has used it: an inspection no longer shows the cause
+ * once the container runs again.
+ */
 export class DeathHints {
   private readonly deaths = new Map<string, DeathHint>();
   private readonly ooms = new Map<string, Date>();
@@ -30,7 +33,7 @@ export class DeathHints {
     return this.deaths.get(dockerId) ?? null;
   }
 
-  /** A look has used it. */
+  /** An inspection has used it. */
   used(dockerId: string): void {
     this.deaths.delete(dockerId);
   }
@@ -42,20 +45,20 @@ export class DeathHints {
   }
 }
 
-/** A row that changes under every look is being worked on; its release brings the next one. */
+/** A row that changes during every inspection is being operated on; its release triggers the next one. */
 const MAX_INSPECTIONS = 5;
 
 /**
- * Lets rows follow what happens behind Berth's back. A hint only says "look at this container again"; what is written is
- * what an inspection then says, and only if no operation holds the container and the row is as it was read.
+ * Lets rows follow changes made outside Berth. A hint only triggers an inspection; the row is updated to the observed
+ * state only if no operation leases the container and the row is as it was read.
  */
 @Injectable()
 export class ContainerWatcher implements OnModuleDestroy {
   private readonly deaths = new DeathHints();
-  private readonly looking = new Map<string, { again: boolean }>();
-  /** Held by an operation when they were to be looked at. */
+  private readonly inspecting = new Map<string, { again: boolean }>();
+  /** Containers that an operation had leased when they were to be inspected. */
   private readonly deferred = new Set<string>();
-  /** Docker or the database did not answer when they were to be looked at. */
+  /** Containers whose inspection failed, as Docker or the database did not answer. */
   private readonly failed = new Set<string>();
   private readonly stopListening: () => void;
 
@@ -67,8 +70,8 @@ export class ContainerWatcher implements OnModuleDestroy {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     this.stopListening = signals.on('container_released', ({ containerId }) => {
-      const running = this.looking.get(containerId);
-      // A look that goes on may have read the row before it was released.
+      const running = this.inspecting.get(containerId);
+      // A running inspection may have read the row before its release.
       if (running) running.again = true;
       else if (this.deferred.delete(containerId)) void this.inspect(containerId);
     });
@@ -78,7 +81,7 @@ export class ContainerWatcher implements OnModuleDestroy {
     this.stopListening();
   }
 
-  /** Takes in one of Docker's events. Resolves when the row has followed. */
+  /** Handles one of Docker's events. Resolves when the row has followed. */
   async hint(event: EngineEvent): Promise<void> {
     this.deaths.take(event);
     if (event.action === 'oom') return;
@@ -86,7 +89,7 @@ export class ContainerWatcher implements OnModuleDestroy {
     if (event.action === 'destroy') this.deaths.forget(event.dockerId);
   }
 
-  /** What is still to be looked at: a look failed, or was put off and nobody told that it could be made. Each is named once. */
+  /** Containers whose inspection failed or was deferred; clears the list. */
   takeOverdue(): string[] {
     const overdue = [...new Set([...this.failed, ...this.deferred])];
     this.failed.clear();
@@ -94,25 +97,25 @@ export class ContainerWatcher implements OnModuleDestroy {
     return overdue;
   }
 
-  /** Looks at one container in Docker and lets its row follow. Never throws: the next sweep looks again. */
+  /** Inspects one container in Docker and updates its row. Never throws: the next sweep tries again. */
   async inspect(containerId: string): Promise<void> {
-    const running = this.looking.get(containerId);
+    const running = this.inspecting.get(containerId);
     if (running) {
       running.again = true;
       return;
     }
     const state = { again: true };
-    this.looking.set(containerId, state);
+    this.inspecting.set(containerId, state);
     try {
-      for (let looks = 0; state.again && looks < MAX_INSPECTIONS; looks += 1) {
+      for (let rounds = 0; state.again && rounds < MAX_INSPECTIONS; rounds += 1) {
         state.again = false;
         if (!(await this.inspectOnce(containerId))) state.again = true;
       }
     } catch (error) {
       this.failed.add(containerId);
-      this.logger.warn({ err: error, container_id: containerId }, 'could not look at the container');
+      this.logger.warn({ err: error, container_id: containerId }, 'could not inspect the container');
     } finally {
-      this.looking.delete(containerId);
+      this.inspecting.delete(containerId);
     }
   }
 
@@ -121,7 +124,7 @@ export class ContainerWatcher implements OnModuleDestroy {
     this.deferred.delete(containerId);
     const row = await this.repository.findById(containerId);
     if (!row) return true;
-    // Of a creation too, which writes the container's id only with its outcome.
+    // For a creation too, which writes the container's id only with its outcome.
     if (row.operation !== null) {
       this.deferred.add(containerId);
       return true;

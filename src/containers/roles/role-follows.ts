@@ -6,7 +6,7 @@ type RoleColumns = Pick<ContainerRow, 'roleStatus' | 'roleClaimId' | 'roleClaimH
 /** What of a change of a container concerns its role. */
 type Change = Partial<Pick<ContainerRow, 'status' | 'dockerId' | 'deletedAt'>>;
 
-/** To be installed, and whoever is at it may write no more. */
+/** To be installed; a current installer may write no more. */
 const PENDING: RoleColumns = {
   roleStatus: 'pending',
   roleClaimId: null,
@@ -14,13 +14,13 @@ const PENDING: RoleColumns = {
   roleClaimExpiresAt: null,
 };
 
-/** What is left where a container ends: an installation that ran in it is cut off. */
+/** When a container ends, an installation that is running in it is interrupted. */
 const UNFINISHED: readonly (RoleStatus | null)[] = ['pending', 'installing'];
 
 /**
- * What a change of a container means for its role. A new Docker container has nothing but its image, and an installation
- * ends with the container that it runs in, so that both are to be looked at again. Asked for every write, so that no
- * operation can forget it.
+ * What a change of a container means for its role. A new Docker container has only its image's contents, and an
+ * installation ends with its container, so both require another check. Applied to every write, so that no operation can
+ * forget it.
  */
 export function roleAfterReplacement(row: ContainerRow, change: Change): Partial<RoleColumns> {
   if (row.roleStatus === null) return {};
@@ -31,7 +31,7 @@ export function roleAfterReplacement(row: ContainerRow, change: Change): Partial
   return UNFINISHED.includes(row.roleStatus) ? PENDING : {};
 }
 
-/** A role that could not be installed is tried again when somebody starts the container. */
+/** A role that could not be installed is retried when somebody starts the container. */
 export function roleTriedAgain(row: ContainerRow, change: Change): Partial<RoleColumns> {
   const starts = change.status === 'running' && row.status !== 'running';
   return starts && row.roleStatus === 'failed' ? PENDING : {};

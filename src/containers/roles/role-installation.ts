@@ -28,16 +28,16 @@ export function roleInstalled(row: ContainerRow): EventDraft {
   return roleProgress(row, { percent: 100, message: 'the role is installed' });
 }
 
-/** The container itself goes on to run. @param output the end of what the installation said; may be empty */
+/** The container itself keeps running. @param output the end of the installation's output; may be empty */
 export function roleFailed(row: ContainerRow, { message, output }: { message: string; output: string }): EventDraft {
   const data = { ...containerFacts(row), reason: 'role_failed', message, ...(output !== '' && { output }) };
   return { type: 'container_error', data };
 }
 
-/** How often an installation tells of itself at most. */
+/** The minimum interval between progress events. */
 const EMIT_EVERY_MS = 500;
 
-/** Tells how far an installation is: in order, not too often, and only what is new. */
+/** Emits an installation's progress: in order, throttled, and without repetition. */
 class RoleProgress {
   private last: Promise<void> = Promise.resolve();
   private emitting = false;
@@ -58,7 +58,7 @@ class RoleProgress {
     this.last = this.emit(progress).finally(() => (this.emitting = false));
   };
 
-  /** What is reported from now on is not told. Resolves when everything before is. */
+  /** Later reports are dropped. Resolves when all earlier ones have been emitted. */
   async close(): Promise<void> {
     this.closed = true;
     await this.last;
@@ -69,9 +69,9 @@ class RoleProgress {
 interface Failed {
   readonly kind: 'failed';
   readonly message: string;
-  /** The end of what the installation said; may be empty. */
+  /** The end of the installation's output; may be empty. */
   readonly output: string;
-  /** A command in the container writes without end, and only the container's own end stops it. */
+  /** A command in the container writes without end, and only stopping the container stops it. */
   readonly isEndless?: boolean;
 }
 
@@ -81,25 +81,25 @@ export type RoleOutcome =
   | Failed
   /** The installation was killed in the container, or the container ended under it. */
   | { readonly kind: 'cut'; readonly output: string; readonly message?: string }
-  /** It could not even begin, or is not wanted at the moment. */
+  /** It could not start, or is not wanted at the moment. */
   | { readonly kind: 'later'; readonly cause: unknown };
 
-/** For what takes a moment: looking for programs. */
+/** For short commands: checking for programs. */
 const SHORT_MS = 60_000;
 
 /** Programs' names, a line each. */
 const PROBE_OUTPUT_BYTES = 64 * 1024;
-/** Its end is kept, the rest costs only the time to read it; package managers say far less. */
+/** Only the end is kept, the rest costs only the time to read it; package managers write far less. */
 const INSTALL_OUTPUT_BYTES = 16 * 1024 * 1024;
 
-/** Beyond what a program chooses by itself. */
+/** Above the exit codes that programs choose themselves. */
 const KILLED_FROM = 128;
 
 const NO_SHELL = 'the image has no shell to install with';
 const ENDLESS = "the image's shell writes output without end";
 const SILENT = "the image's shell does not answer";
 
-/** Brings a container's role about by commands in it, once: looks whether it is there already, installs it, looks again. */
+/** Installs a container's role by commands in it, once: checks whether it is present, installs it, checks again. */
 @Injectable()
 export class RoleInstallation {
   constructor(
@@ -109,18 +109,18 @@ export class RoleInstallation {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** @param stopped aborted when this process goes. @throws RoleLeaseLostError, and what the database throws */
+  /** @param stopped aborted when this process shuts down. @throws RoleLeaseLostError, and the database's error */
   async attempt(lease: RoleLease, stopped: AbortSignal): Promise<RoleOutcome> {
     const role = this.catalog.find(lease.row.role ?? '');
     if (!role) return failed('the role is no longer offered');
     const run = new Run(lease, this.engine, stopped);
     const outcome = await this.tryOnce(role, run);
-    // A container that was stopped or replaced meanwhile fails everything that runs in it, in whatever words.
+    // A container that was stopped or replaced meanwhile makes any command in it fail, with any message.
     if (outcome.kind === 'failed' && !(await run.isStillTheSame())) return LATER;
     return outcome;
   }
 
-  /** Ends a container in which a command writes without end. @throws EngineError */
+  /** Stops a container in which a command writes without end. @throws EngineError */
   async endContainer(dockerId: string): Promise<void> {
     await this.engine.stopContainer(dockerId, 0);
   }
@@ -141,7 +141,7 @@ export class RoleInstallation {
       await lease
         .emit((row) => roleProgress(row, each))
         .catch((error: unknown) =>
-          this.logger.warn({ err: error, container_id: lease.row.id }, 'progress could not be told'),
+          this.logger.warn({ err: error, container_id: lease.row.id }, 'progress could not be emitted'),
         );
     });
     progress.report({ percent: 0, message: 'preparing the installation' });
@@ -195,7 +195,7 @@ export class RoleInstallation {
   }
 }
 
-/** Of a probe that failed; nothing has begun. */
+/** The outcome of a failed probe; nothing has been installed. */
 function outcomeOfProbe(error: EngineError): RoleOutcome {
   switch (error.code) {
     case 'command_not_started':
@@ -211,7 +211,7 @@ function outcomeOfProbe(error: EngineError): RoleOutcome {
   }
 }
 
-/** Commands in the container of a lease, each only while the lease holds. */
+/** Runs commands in the leased container, each only while the lease holds. */
 class Run {
   constructor(
     readonly lease: RoleLease,
@@ -231,7 +231,7 @@ class Run {
     return exitCode;
   }
 
-  /** Whether the container of the lease runs, and has not been started again since the row told of it. */
+  /** Whether the leased container is running, and has not been restarted since the row was read. */
   async isStillTheSame(): Promise<boolean> {
     const { runStartedAt } = this.lease.row;
     try {
@@ -244,7 +244,7 @@ class Run {
     }
   }
 
-  /** The programs that the role is known by and that are not there; a word in their place where that cannot be told. */
+  /** The role's programs that are missing; a placeholder if that cannot be determined. */
   async missing(role: CatalogRole): Promise<string[]> {
     const found: Buffer[] = [];
     const exitCode = await this.exec(probeCommand(role, this.lease.attempt), {

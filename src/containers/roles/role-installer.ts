@@ -13,28 +13,30 @@ import { roleFailed, RoleInstallation, roleInstalled, type RoleOutcome } from '.
 import { RoleLease } from './role-lease';
 import { RoleLeaseLostError, RoleRepository } from './role.repository';
 
-/** How many installations this process watches at once; how fast they go is for the containers' own limits to say. */
+/** Maximum concurrent installations in this process; the containers' own limits bound their speed. */
 const CONCURRENCY = 16;
 
-/** Before what was cut off is tried again, so that Docker and the row can settle; twice as long each time. */
+/**
+ * The delay before an interrupted installation is retried, so that Docker and the row can settle; doubles each time.
+ */
 const RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 60_000;
 
-/** A container that ends under each installation, as for want of memory, would do so for ever. */
+/** A container that dies during each installation, as from lack of memory, would do so for ever. */
 const MAX_CUTS = 3;
 const CUT = 'the installation was cut off again and again; the container may have too little memory for it';
 
 /**
- * Sees that containers get what their role asks for: in the background, beside the container's operations, and again for each
- * new Docker container. It is woken by the events of starts, and looks every `SWEEP_INTERVAL_SECONDS` for what was left by
- * others. Every process does so; the lease of the role in the row lets one of them install.
+ * Installs the roles that containers ask for: in the background, beside the container's operations, and again for each
+ * new Docker container. Woken by start events; every `SWEEP_INTERVAL_SECONDS` it checks for installations that others
+ * abandoned. Every process does so; the role's lease in the row lets one of them install.
  */
 @Injectable()
 export class RoleInstaller implements OnModuleDestroy {
   private readonly stopped = new AbortController();
-  private readonly hands = new Semaphore(CONCURRENCY);
+  private readonly semaphore = new Semaphore(CONCURRENCY);
   private readonly working = new Map<string, { again: boolean; done: Promise<void> }>();
-  /** Of the containers whose role was tried in vain: how often in all, and how often it was cut off. */
+  /** Failed attempts by container: how many in all, and how many were interrupted. */
   private readonly tries = new Map<string, { all: number; cuts: number }>();
   private readonly poll: Poll;
   private started = false;
@@ -51,32 +53,35 @@ export class RoleInstaller implements OnModuleDestroy {
     eventLog.onCommitted((_userId, events) => this.onEvents(events));
     this.poll = new Poll({
       everyMs: config.SWEEP_INTERVAL_SECONDS * 1000,
-      work: () => this.look(),
-      onFault: (error) => this.logger.warn({ err: error }, 'roles could not be looked for; it is tried again'),
+      work: () => this.check(),
+      onFault: (error) => this.logger.warn({ err: error }, 'roles could not be checked; the next check tries again'),
     });
   }
 
-  /** Looks now and from now on. To be called once Docker is prepared. */
+  /** Checks now, then periodically. To be called once Docker is prepared. */
   async start(): Promise<void> {
     this.started = true;
     try {
-      // On SQLite this is the only process, so whoever held a lease is dead.
+      // On SQLite this is the only process, so all holders of leases are dead.
       if (this.database.isSqlite) await this.repository.expireAllLeases();
-      await this.look();
+      await this.check();
     } catch (error) {
-      this.logger.warn({ err: error }, 'roles could not be looked for yet');
+      this.logger.warn({ err: error }, 'roles could not be checked yet');
     }
     this.poll.start();
   }
 
-  /** Leaves every installation to the next process; what runs in the containers runs on until that ends it. */
+  /**
+   * Leaves every installation to the next process; commands in the containers keep running until that process ends
+   * them.
+   */
   async onModuleDestroy(): Promise<void> {
     this.stopped.abort();
     this.poll.stop();
     await Promise.all([...this.working.values()].map(({ done }) => done));
   }
 
-  /** Installs the container's role if there is anything to do and nobody is at it. Returns at once. */
+  /** Installs the container's role if it is pending and no process is installing it. Returns at once. */
   wake(containerId: string): void {
     if (!this.started || this.stopped.signal.aborted) return;
     const working = this.working.get(containerId);
@@ -97,7 +102,7 @@ export class RoleInstaller implements OnModuleDestroy {
     }
   }
 
-  private async look(): Promise<void> {
+  private async check(): Promise<void> {
     for (const id of await this.repository.listOpen()) this.wake(id);
   }
 
@@ -105,12 +110,12 @@ export class RoleInstaller implements OnModuleDestroy {
     try {
       while (state.again) {
         state.again = false;
-        await this.hands.runExclusive(() => this.install(containerId));
+        await this.semaphore.runExclusive(() => this.install(containerId));
       }
     } catch (error) {
       this.logger.warn(
         { err: error, container_id: containerId },
-        'the installation of a role is left to the next look',
+        'the installation of a role failed; the next check tries again',
       );
     } finally {
       this.working.delete(containerId);
@@ -152,7 +157,7 @@ export class RoleInstaller implements OnModuleDestroy {
           return;
         }
         this.tries.delete(id);
-        // Told first: a container that ends takes its role from whoever installs it.
+        // The failure is written first: a container's end revokes the role's lease.
         if (outcome.isEndless === true) await this.installation.endContainer(lease.row.dockerId ?? '');
         this.logger.warn({ ...about, reason: outcome.message }, 'the role could not be installed');
         return;
@@ -171,10 +176,12 @@ export class RoleInstaller implements OnModuleDestroy {
     }
   }
 
-  /** @param row as it was let go of; null if it was lost: whoever made it anew, or ended it, sees to the rest */
+  /**
+   * @param row as of the release; null if the lease was lost: the operation or process that took it handles the rest
+   */
   private tryAgain(containerId: string, row: ContainerRow | null, { cut }: { cut: 0 | 1 }): void {
     const { all, cuts } = this.tries.get(containerId) ?? { all: 0, cuts: 0 };
-    // Under an operation that somebody asked for, an end says nothing of the container.
+    // During a requested operation, an interruption says nothing about the container.
     if (row === null) this.tries.delete(containerId);
     else this.tries.set(containerId, { all: all + 1, cuts: cuts + (row.operation === null ? cut : 0) });
     if (row === null || this.stopped.signal.aborted) return;

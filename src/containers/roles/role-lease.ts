@@ -3,17 +3,17 @@ import type { ContainerRow } from '../container.entity';
 import type { LeaseTerm, LeaseTerms, Stamp } from '../leases/lease-term';
 import { RoleLeaseLostError, type RoleRepository, type RoleTicket } from './role.repository';
 
-const TAKEN = 'the container was made anew, stopped or deleted, or another process took over';
+const TAKEN = 'the container was recreated, stopped or deleted, or another process took over';
 
 interface RoleLeaseOptions {
   readonly leaseId: string;
-  /** What it was written with. */
+  /** What the lease was written with. */
   readonly stamp: Stamp;
   readonly repository: RoleRepository;
   readonly terms: LeaseTerms;
 }
 
-/** The right to install the role of one container, renewed until it ends. */
+/** An exclusive lease to install the role of one container, renewed until it ends. */
 export class RoleLease {
   private readonly lost = new AbortController();
   private readonly renewal: NodeJS.Timeout;
@@ -21,7 +21,7 @@ export class RoleLease {
   private readonly term: LeaseTerm;
 
   constructor(
-    /** As of the lease. */
+    /** As of the acquisition. */
     readonly row: ContainerRow,
     private readonly options: RoleLeaseOptions,
   ) {
@@ -31,7 +31,7 @@ export class RoleLease {
     this.renewal = setInterval(() => void this.renew(), terms.termMs / 3).unref();
   }
 
-  /** A name that no other attempt has. */
+  /** Unique to each attempt. */
   get attempt(): string {
     return this.options.leaseId;
   }
@@ -41,7 +41,7 @@ export class RoleLease {
     return this.lost.signal;
   }
 
-  /** @throws RoleLeaseLostError: to be asked before anything that must not be done twice at once */
+  /** To be called before anything that must not be done twice at once. @throws RoleLeaseLostError */
   async assertHeld(): Promise<void> {
     this.signal.throwIfAborted();
     if (!this.term.isSure && !(await this.term.confirm())) this.lose(TAKEN);
@@ -60,17 +60,17 @@ export class RoleLease {
     await this.options.repository.succeed(this.ticket, eventOf);
   }
 
-  /** @returns false if an operation is at the container, which may be why it failed. @throws RoleLeaseLostError */
+  /** @returns false if an operation holds the container, which may be why it failed. @throws RoleLeaseLostError */
   async fail(eventOf: (row: ContainerRow) => EventDraft): Promise<boolean> {
     return this.options.repository.fail(this.ticket, eventOf);
   }
 
-  /** Leaves the role for later. @returns the row as it was then; null if the lease was lost already */
+  /** Releases the role for a later attempt. @returns the row as of then; null if the lease was already lost */
   async release(): Promise<ContainerRow | null> {
     return this.options.repository.release(this.ticket);
   }
 
-  /** No renewal comes after this. */
+  /** No further renewals. */
   end(): void {
     clearInterval(this.renewal);
   }
@@ -79,7 +79,7 @@ export class RoleLease {
     try {
       if (!(await this.term.renew())) this.lose(TAKEN);
     } catch {
-      // The database does not answer: try again at the next turn, until the term is over.
+      // The database does not answer: the next renewal tries again, until the term is over.
       if (this.term.isOver) this.lose('the lease of the role ran out');
     }
   }

@@ -5,14 +5,14 @@ import { EventDraft, EventLog } from '../../events';
 import { ContainerEntity, type ContainerRow } from '../container.entity';
 import { type Stamp, TERM_OVER } from '../leases/lease-term';
 
-/** The right to install the role of one container. */
+/** Identifies the lease to install the role of one container. */
 export interface RoleTicket {
   readonly id: string;
   readonly userId: string;
   readonly leaseId: string;
 }
 
-/** The container was made anew, stopped or deleted, or another process took over: this installation is over. */
+/** The container was recreated, stopped or deleted, or another process took over: this installation is over. */
 export class RoleLeaseLostError extends Error {
   override readonly name = 'RoleLeaseLostError';
 }
@@ -20,12 +20,12 @@ export class RoleLeaseLostError extends Error {
 /** An operation holds the container whose role failed. */
 class ContainerBusyError extends Error {}
 
-/** Nobody is at it: it is to be done, or whoever began has left it. */
+/** No process is installing it: it is pending, or its installer has abandoned it. */
 const OPEN = "(role_status = 'pending' OR (role_status = 'installing' AND role_claim_expires_at <= :over))";
 
 /**
- * The writer of what a container's row says of its role, beside the container's operations: every write is conditional on the
- * claim of the role, and none touches the row's revision, which is the operations' own.
+ * The sole writer of the role columns, beside the container's operations: every write is conditional on the role's
+ * lease, and none changes the row's revision, which belongs to the operations.
  */
 @Injectable()
 export class RoleRepository {
@@ -34,18 +34,22 @@ export class RoleRepository {
     private readonly eventLog: EventLog,
   ) {}
 
-  /** Database ids of running containers whose role is to be installed and that nobody installs. */
+  /** Database ids of running containers whose role is pending and not being installed. */
   async listOpen(): Promise<string[]> {
     const rows = await this.database.manager
       .createQueryBuilder(ContainerEntity, 'c')
       .select('c.id', 'id')
-      // Written out: for a parameter, neither database would take the index of what runs.
+      // A literal: with a parameter, neither database would use the index of running containers.
       .where(`c.status = 'running' AND c.deletedAt IS NULL AND ${OPEN}`, { over: this.database.timestamp(TERM_OVER) })
       .getRawMany<{ id: string }>();
     return rows.map(({ id }) => id);
   }
 
-  /** Takes the role of a container that runs, and that no operation holds. @returns its row; null if there is nothing to do */
+  /**
+   * Leases the role of a running container that no operation holds.
+   *
+   * @returns its row; null if there is nothing to do
+   */
   async acquireLease(id: string, leaseId: string, { holder, expiresAt }: Stamp): Promise<ContainerRow | null> {
     const result = await this.update(id)
       .set({ roleStatus: 'installing', roleClaimId: leaseId, roleClaimHolder: holder, roleClaimExpiresAt: expiresAt })
@@ -66,12 +70,16 @@ export class RoleRepository {
     return result.affected === 1;
   }
 
-  /** Tells of the installation that goes on, and renews its lease. @throws RoleLeaseLostError: then nothing is told */
+  /**
+   * Emits the progress of the installation, and renews its lease.
+   *
+   * @throws RoleLeaseLostError: then nothing is emitted
+   */
   async emit(ticket: RoleTicket, expiresAt: Date, eventOf: (row: ContainerRow) => EventDraft): Promise<void> {
     await this.write(ticket, { roleClaimExpiresAt: expiresAt }, eventOf);
   }
 
-  /** Writes that the role is installed, with its event. @throws RoleLeaseLostError: then nothing is told */
+  /** Writes that the role is installed, with its event. @throws RoleLeaseLostError: then nothing is emitted */
   async succeed(ticket: RoleTicket, eventOf: (row: ContainerRow) => EventDraft): Promise<void> {
     await this.write(ticket, { ...FREE, roleStatus: 'installed', updatedAt: new Date() }, eventOf);
   }
@@ -80,7 +88,7 @@ export class RoleRepository {
    * Writes that the role cannot be installed, with its event.
    *
    * @returns false if an operation holds the container: then nothing is written, as that may be why it failed
-   * @throws RoleLeaseLostError: then nothing is told
+   * @throws RoleLeaseLostError: then nothing is emitted
    */
   async fail(ticket: RoleTicket, eventOf: (row: ContainerRow) => EventDraft): Promise<boolean> {
     const ifAtRest = (row: ContainerRow): EventDraft => {
@@ -96,7 +104,7 @@ export class RoleRepository {
     }
   }
 
-  /** Leaves the role for later. @returns the row as it was then; null if the lease was lost already */
+  /** Releases the role for a later attempt. @returns the row as of then; null if the lease was already lost */
   async release({ id, leaseId }: RoleTicket): Promise<ContainerRow | null> {
     const row = await this.find(id);
     const result = await this.update(id)
@@ -123,7 +131,7 @@ export class RoleRepository {
   ): Promise<void> {
     const { id, userId, leaseId } = ticket;
     await this.database.runInTxLocking(userId, async () => {
-      // The user before the container, as everywhere: the other way round two writers could wait for each other.
+      // Locks the user before the container, as everywhere: in the other order two writers could deadlock.
       await this.eventLog.lock(userId);
       const row = await this.find(id);
       if (row?.roleClaimId !== leaseId) throw new RoleLeaseLostError(`the role of container ${id} is no longer held`);
