@@ -61,6 +61,11 @@ export class ProcessPresence implements OnApplicationShutdown {
     await Promise.race([this.connection?.end().catch(() => undefined), delay(END_WITHIN_MS, null, { ref: false })]);
   }
 
+  /** Whether the process ends, so that the presence is not proven again and the database is about to be closed. */
+  get hasEnded(): boolean {
+    return this.closed;
+  }
+
   /** The number of the connection that shows the presence now, or did last. To be read before something is written under it. */
   get session(): number {
     return this.lastSession;

@@ -5,6 +5,7 @@ const TERM_S = 30;
 
 describe('the term of a lease', () => {
   let session: number;
+  let ended: boolean;
   let proven: boolean;
   let prove: jest.Mock<Promise<number>, []>;
   let renew: jest.Mock<Promise<boolean>, []>;
@@ -13,6 +14,7 @@ describe('the term of a lease', () => {
   beforeEach(() => {
     jest.useFakeTimers();
     session = 1;
+    ended = false;
     proven = true;
     prove = jest.fn(() => {
       proven = true;
@@ -23,6 +25,9 @@ describe('the term of a lease', () => {
       holder: 'this process',
       get session() {
         return session;
+      },
+      get hasEnded() {
+        return ended;
       },
       isProven: (asked: number) => proven && asked === session,
       prove,
@@ -72,6 +77,13 @@ describe('the term of a lease', () => {
     const confirmed = term.confirm();
     await jest.advanceTimersByTimeAsync(TERM_S * 1000 + 1_000);
     expect(await confirmed).toBe(false);
+  });
+
+  it('must be given up at once when the process has ended, with its database', async () => {
+    ended = true;
+    renew.mockRejectedValue(new Error('the database is closed'));
+    expect(await term.rewrite()).toBe(false);
+    expect(jest.getTimerCount()).toBe(0);
   });
 
   it('must not outlast a wall clock that goes on while the machine is suspended', () => {

@@ -90,7 +90,7 @@ export class LeaseTerm {
   }
 
   /**
-   * Makes sure of the lease; waits for a database that does not answer, but not beyond the term.
+   * Makes sure of the lease; waits for a database that does not answer, but not beyond the term or the end of the process.
    *
    * @returns false if another holder has the lease, or may have it
    */
@@ -116,7 +116,8 @@ export class LeaseTerm {
       try {
         return await ask();
       } catch {
-        if (this.isOver) return false;
+        // An operation that a shutdown cut off would ask a closed database until its term is over.
+        if (this.isOver || this.options.presence.hasEnded) return false;
         await delay(RETRY_MS);
       }
     }
