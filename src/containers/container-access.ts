@@ -2,13 +2,13 @@ import { DomainError } from '../errors';
 import { requestContext } from '../logging';
 import type { ContainerRow } from './container.entity';
 
-/** Notes which container the request is about, and whose. */
+/** Adds the container and its owner to the request's context. */
 export function noteSubject(row: Pick<ContainerRow, 'id' | 'userId'>): void {
   const context = requestContext.getStore();
   if (context) Object.assign(context, { containerId: row.id, subjectUserId: row.userId });
 }
 
-/** Notes which container the request is about. @throws DomainError `not_authorized` if it is another user's */
+/** Adds the container to the request's context. @throws DomainError `not_authorized` if it is another user's */
 export function assertOwner(caller: { readonly userId: string }, row: Pick<ContainerRow, 'id' | 'userId'>): void {
   noteSubject(row);
   if (row.userId !== caller.userId) throw new DomainError('not_authorized');

@@ -5,10 +5,10 @@ export type ContainerReference =
   | { readonly kind: 'docker_short_id'; readonly id: string }
   | { readonly kind: 'agent'; readonly id: string };
 
-/** The beginning of a database id: it names a container where no other of the user's begins alike. */
+/** The prefix of a database id: it names a container if no other of the user's starts with it. */
 export interface IdBeginning {
   readonly kind: 'database_id_beginning';
-  /** The least id that begins like this, and the greatest. They compare alike in every collation of a database. */
+  /** The smallest id with this prefix, and the greatest. They compare alike in every collation of a database. */
   readonly from: string;
   readonly to: string;
 }
@@ -25,16 +25,16 @@ const FORMS = [
   ['agent', new RegExp(`^agent:(${UUID})$`)],
 ] as const;
 
-/** @returns the id of the agent's row; null where the text is no agent's id */
+/** @returns the id of the agent's row; null if the text is not an agent's id */
 export function agentIdOf(text: string): string | null {
   const reference = parseContainerReference(text);
   return reference?.kind === 'agent' ? reference.id : null;
 }
 
 /**
- * What a client may put where `:id` stands.
+ * Parses what a client may give as `:id`.
  *
- * @returns null for what can be no id of ours, so that it never reaches the database
+ * @returns null for anything that cannot be one of our ids, so that it never reaches the database
  */
 export function parseContainerReference(text: string): ContainerReference | IdBeginning | null {
   for (const [kind, form] of FORMS) {

@@ -8,10 +8,10 @@ import { Metrics, SampledGauge } from '../metrics';
 import { CONTAINER_STATUSES, ContainerEntity, type Operation } from './container.entity';
 import { CancelledError } from './leases/leases';
 
-/** `refused`: by a rule, as a name that is taken; `cancelled`: a creation whose container was deleted. */
+/** `refused`: by a rule, such as a taken name; `cancelled`: a creation whose container was deleted. */
 type Outcome = 'done' | 'refused' | 'cancelled' | 'failed';
 
-/** Counts and times what is done with containers. */
+/** Counts and times operations on containers. */
 @Injectable()
 export class OperationMetrics {
   private readonly operations: Counter<'operation' | 'outcome'>;
@@ -55,7 +55,7 @@ function outcomeOf(error: unknown): Outcome {
   return wasCancelled ? 'cancelled' : 'failed';
 }
 
-/** How many containers there are, as the database says: the same in every process. */
+/** The number of containers, from the database: the same in every process. */
 @Injectable()
 export class ContainerGauge {
   constructor(
@@ -82,12 +82,12 @@ export class ContainerGauge {
       .addSelect('COUNT(*)', 'count')
       .groupBy('c.status')
       .getRawMany<{ status: string; count: number | string }>();
-    // PostgreSQL's counts are longer than a number can be, so they come as text.
+    // PostgreSQL's counts are 64-bit, so its driver returns text.
     return new Map(rows.map(({ status, count }) => [status, Number(count)]));
   }
 }
 
-/** Times the comparisons of rows with Docker, and counts what they find to do. */
+/** Times sweeps, and counts the actions that they find. */
 @Injectable()
 export class SweepMetrics {
   private readonly duration: Histogram;
@@ -108,7 +108,7 @@ export class SweepMetrics {
     });
   }
 
-  /** @returns the way to say that the sweep is over */
+  /** @returns a function to call at the end of the sweep */
   begin(): () => void {
     const end = this.duration.startTimer();
     return () => void end();

@@ -4,7 +4,7 @@ import { TIMESTAMP } from '../database/column-types';
 import type { ContainerFacts } from '../events';
 import { Resources } from '../tiers';
 
-/** The truth about a container: what is wanted, what was last seen, and which operation holds it. */
+/** The state of a container: its settings, its last observed state, and the operation that leases it. */
 @Entity('containers')
 @Index('containers_expires_at', ['expiresAt'], { where: 'expires_at IS NOT NULL' })
 @Index('containers_running', ['lastUsedAt'], { where: "status = 'running' AND deleted_at IS NULL" })
@@ -21,7 +21,7 @@ export class ContainerEntity {
   @Column({ type: 'varchar', length: 64 })
   name: string;
 
-  /** The image reference that Docker is given. */
+  /** The image reference as given to Docker. */
   @Column({ type: 'varchar', length: 255 })
   image: string;
 
@@ -32,7 +32,7 @@ export class ContainerEntity {
   @Column({ name: 'role_status', type: 'varchar', length: 16, nullable: true })
   roleStatus: RoleStatus | null;
 
-  /** Whoever installs the role now; made anew for each attempt, and every write about the role carries it. */
+  /** The lease of the role's installation; new for each attempt, and carried by every write about the role. */
   @Column({ name: 'role_claim_id', type: 'varchar', length: 36, nullable: true })
   roleClaimId: string | null;
 
@@ -40,14 +40,14 @@ export class ContainerEntity {
   @Column({ name: 'role_claim_holder', type: 'varchar', length: 36, nullable: true })
   roleClaimHolder: string | null;
 
-  /** Another time with each renewal of that lease; `TERM_OVER` once it is left. */
+  /** Changes with each renewal of that lease; `TERM_OVER` once it is released. */
   @Column({ name: 'role_claim_expires_at', type: TIMESTAMP, nullable: true })
   roleClaimExpiresAt: Date | null;
 
   @Column({ type: 'simple-json' })
   env: Record<string, string>;
 
-  /** The user's own; Docker never gets them. Kept as `JSON.stringify` writes it, which the filter of the list goes by. */
+  /** The user's own; not passed to Docker. Stored as `JSON.stringify` writes it, which the list's filter relies on. */
   @Column({ type: 'simple-json', default: '{}' })
   labels: Record<string, string>;
 
@@ -64,15 +64,15 @@ export class ContainerEntity {
   @Column({ type: 'varchar', length: 16 })
   status: ContainerStatus;
 
-  /** A machine word: why the status is what it is, where that is not plain. */
+  /** A code for the reason of the status, where that is not obvious. */
   @Column({ name: 'status_reason', type: 'varchar', length: 64, nullable: true })
   statusReason: string | null;
 
-  /** The id of the container in Docker that is this one now; null until the first was made. */
+  /** The id of the current Docker container; null until the first was created. */
   @Column({ name: 'docker_id', type: 'varchar', length: 64, nullable: true })
   dockerId: string | null;
 
-  /** Counts the Docker containers that this one has been; 0 before the first. Also their label `berth.generation`. */
+  /** Counts this container's Docker containers; 0 before the first. Also their label `berth.generation`. */
   @Column({ type: 'integer', default: 0 })
   generation: number;
 
@@ -86,45 +86,45 @@ export class ContainerEntity {
   @Column({ name: 'ip_address', type: 'varchar', length: 45, nullable: true })
   ipAddress: string | null;
 
-  /** Docker's own start time of the present run, as Docker writes it (nanoseconds, so text); tells one run from the next. */
+  /** Docker's own start time of the present run, as Docker writes it (nanoseconds, so text); distinguishes runs. */
   @Column({ name: 'run_started_at', type: 'varchar', length: 35, nullable: true })
   runStartedAt: string | null;
 
   /**
-   * Since when the present run counts. Unlike Docker's start it stays when the container is made anew during its run. null
-   * where nothing runs.
+   * The start of the present run. Unlike Docker's start time it stays when the container is recreated during its run.
+   * null if nothing runs.
    */
   @Column({ name: 'run_since', type: TIMESTAMP, nullable: true })
   runSince: Date | null;
 
-  /** When the run is ended by the session or the tier; null: never. */
+  /** When the session or the tier ends the run; null: never. */
   @Column({ name: 'expires_at', type: TIMESTAMP, nullable: true })
   expiresAt: Date | null;
 
-  /** When the coming end of this run was told; null: not yet. */
+  /** When the warning about the run's end was emitted; null: not yet. */
   @Column({ name: 'expiry_warned_at', type: TIMESTAMP, nullable: true })
   expiryWarnedAt: Date | null;
 
   @Column({ name: 'last_used_at', type: TIMESTAMP })
   lastUsedAt: Date;
 
-  /** The operation that holds the container; null when none does. */
+  /** The operation that leases the container; null if none does. */
   @Column({ type: 'varchar', length: 16, nullable: true })
   operation: Operation | null;
 
-  /** Made anew for each lease; every write of the operation carries it. */
+  /** New for each lease; carried by every write of the operation. */
   @Column({ name: 'operation_id', type: 'varchar', length: 36, nullable: true })
   operationId: string | null;
 
-  /** The process whose operation it is: see `ProcessPresence`. */
+  /** The process that runs the operation: see `ProcessPresence`. */
   @Column({ name: 'operation_holder', type: 'varchar', length: 36, nullable: true })
   operationHolder: string | null;
 
-  /** Another time with each renewal of the lease; `TERM_OVER` once anyone may take it over. */
+  /** Changes with each renewal of the lease; `TERM_OVER` once anyone may take it over. */
   @Column({ name: 'operation_expires_at', type: TIMESTAMP, nullable: true })
   operationExpiresAt: Date | null;
 
-  /** Asks the holder to give up at its next step; only a creation listens. */
+  /** Asks the holder to cancel at its next step; only a creation complies. */
   @Column({ name: 'operation_cancelled', type: 'boolean' })
   operationCancelled: boolean;
 
@@ -150,10 +150,10 @@ export class ContainerEntity {
   purgedAt: Date | null;
 }
 
-/** A container's row as plain data: what is read, decided on and passed about. Only the repository writes rows. */
+/** A container's row as plain data: read, decided on and passed around. Only the repository writes rows. */
 export type ContainerRow = Readonly<ContainerEntity>;
 
-/** What a start did; the optional parts only where the container was made anew. */
+/** What a start did; the optional parts only if the container was recreated. */
 export interface Started {
   readonly row: ContainerRow;
   readonly recreated?: true;
@@ -194,7 +194,7 @@ export class DockerIdEntity {
 export const CONTAINER_STATUSES = ['creating', 'running', 'stopped', 'error'] as const;
 export type ContainerStatus = (typeof CONTAINER_STATUSES)[number];
 
-/** From where to where a status may go; the repository refuses the rest. */
+/** The permitted transitions; the repository refuses all others. */
 export const STATUS_TRANSITIONS: Readonly<Record<ContainerStatus, readonly ContainerStatus[]>> = {
   creating: ['running', 'error'],
   running: ['stopped'],
@@ -202,37 +202,39 @@ export const STATUS_TRANSITIONS: Readonly<Record<ContainerStatus, readonly Conta
   error: ['running', 'stopped'],
 };
 
-/** What a client can ask for. */
+/** What a client can request. */
 export type Verb = 'create' | 'start' | 'stop' | 'delete' | 'update';
 
 /**
- * What can hold a container: at most one of these at a time. Beside the verbs there are the ways back from one that failed:
- * `undo` makes Docker what the row says, `reconcile` makes the row what Docker says. `restart` is an `undo` that failed itself:
- * the row says by now that the container is stopped, which is true, and it has yet to be started again. `purge` holds a deleted
+ * What can lease a container, one at a time. Beside the verbs there are the recoveries of a failed one: `undo` makes
+ * Docker match the row, `reconcile` makes the row match Docker. `restart` is an `undo` that failed itself: by then the
+ * row says, correctly, that the container is stopped, and it still has to be started again. `purge` leases a deleted
  * row while its data is removed.
  */
 export type Operation = Verb | 'undo' | 'restart' | 'reconcile' | Ending | 'purge';
 
-/** Operations that are rolled back to the state before them; the row follows wherever the others got to. */
+/**
+ * Operations that are rolled back to the state before them; for the others the row follows whatever state they reached.
+ */
 export function isRolledBack(operation: Operation | null): boolean {
   return operation === 'update' || operation === 'undo' || operation === 'restart';
 }
 
-/** Stops that nobody asks for: the session or run is over, or nobody uses the container. */
+/** Stops without a request: the session or run is over, or the container is idle. */
 export type Ending = 'expire' | 'idle';
 
 export function isEnding(operation: Operation | null): operation is Ending {
   return operation === 'expire' || operation === 'idle';
 }
 
-/** Why a container stopped that nobody asked to stop. */
+/** Why a container stopped without a request. */
 export type StopReason = 'exited' | 'oom' | 'missing' | 'session_expired' | 'idle';
 
-/** How far a container's role is: what it asks for is installed by exec, after the container runs. */
+/** The progress of a container's role, which is installed by exec after the container runs. */
 export const ROLE_STATUSES = ['pending', 'installing', 'installed', 'failed'] as const;
 export type RoleStatus = (typeof ROLE_STATUSES)[number];
 
-/** What events and short answers tell of a container. Never `env`: it may hold the user's secrets. */
+/** The facts about a container in events and short answers. Never `env`: it may hold the user's secrets. */
 export class ContainerFactsView implements ContainerFacts {
   @ApiProperty({
     example: '4f1d2c3b'.repeat(8),
@@ -261,7 +263,7 @@ export class ContainerFactsView implements ContainerFacts {
   readonly resources: Resources;
 }
 
-/** @returns plain data, to be spread into what tells more */
+/** @returns plain data, to be spread into larger objects */
 export function containerFacts(row: ContainerRow): Readonly<ContainerFactsView> {
   return {
     id: row.dockerId ?? row.id,

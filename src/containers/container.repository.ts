@@ -70,10 +70,13 @@ export type SweptRow = Pick<
   'id' | 'status' | 'dockerId' | 'volumeName' | 'runStartedAt' | 'operation' | 'operationExpiresAt'
 >;
 
-/** How many rows are read in one go: some milliseconds' work. */
+/** How many rows are read at once: some milliseconds of work. */
 const PAGE = 1000;
 
-/** Reads every live row, a page at a time: requests are served in between. A row that is there all the while is in it. */
+/**
+ * Reads every live row, a page at a time, so that requests are served in between. Includes every row that is live
+ * throughout.
+ */
 async function* readSweptRows(database: Database): AsyncGenerator<SweptRow[]> {
   for (let after = ''; ;) {
     const page = await database.manager
@@ -95,13 +98,13 @@ async function* readSweptRows(database: Database): AsyncGenerator<SweptRow[]> {
   }
 }
 
-/** Stops that Berth carries out by itself, by the reason that the event gives. */
+/** Stops that Berth performs without a request, by the reason in the event. */
 const ACTIONS = { session_expired: 'container.expire', idle: 'container.stop_idle' } as const;
 
 const isActed = (reason: string | undefined): reason is keyof typeof ACTIONS =>
   reason !== undefined && Object.hasOwn(ACTIONS, reason);
 
-/** What of these events was Berth's own doing, for the audit. */
+/** Those events that were Berth's own actions, for the audit. */
 function systemActions(
   { id, userId }: Pick<ContainerRow, 'id' | 'userId'>,
   events: readonly EventDraft[],
@@ -112,7 +115,7 @@ function systemActions(
   });
 }
 
-/** What a write may change. Claims have methods of their own. */
+/** The columns that a write may change. Leases have their own methods. */
 export type ContainerPatch = Partial<
   Omit<
     ContainerEntity,
@@ -128,22 +131,22 @@ export type ContainerPatch = Partial<
   >
 >;
 
-/** A change of one container and the events that tell of it: committed together or not at all. */
+/** A change of one container and its events: committed together or not at all. */
 interface ContainerChange {
   readonly row: ContainerRow;
   readonly patch: ContainerPatch;
   readonly events: readonly EventDraft[];
 }
 
-/** The lease was taken over, so this operation may write no more. */
+/** The lease was taken over: this operation may write no more. */
 export class LeaseLostError extends Error {
   override readonly name = 'LeaseLostError';
 }
 
-/** SQLite and PostgreSQL take many more parameters than this. */
+/** Far below the parameter limits of SQLite and PostgreSQL. */
 const IDS_IN_QUERY = 500;
 
-/** Of a row that no operation holds. */
+/** The columns of a row that no operation leases. */
 const FREE = {
   operation: null,
   operationId: null,
@@ -152,7 +155,10 @@ const FREE = {
   operationCancelled: false,
 } as const;
 
-/** The sole writer of live containers. Each write is conditional: on the lease, or without one on the revision that was read. */
+/**
+ * The sole writer of live containers. Each write is conditional: on the lease, or without one on the revision that was
+ * read.
+ */
 @Injectable()
 export class ContainerRepository {
   private readonly lookup: ContainerLookup;
@@ -173,11 +179,11 @@ export class ContainerRepository {
   }
 
   /**
-   * What a client's text names, wholly: a beginning is completed, first among the containers of `userId`, where one is given;
-   * whoever else has one that begins alike is not in the way.
+   * Resolves a client's text to a full reference. A prefix is completed, first among the containers of `userId`, if
+   * given; other users' containers with the same prefix do not make it ambiguous.
    *
    * @param scope.deleted also among those that are deleted and not yet purged
-   * @returns null where it names nothing
+   * @returns null if it names nothing
    * @throws DomainError `ambiguous_id`
    */
   async resolve(text: string, scope: { userId?: string; deleted?: true } = {}): Promise<ContainerReference | null> {
@@ -200,7 +206,7 @@ export class ContainerRepository {
     return this.lookup.find({ kind: 'database_id', id });
   }
 
-  /** One page of a user's containers (everybody's if none is named), newest first, from behind `after`. */
+  /** One page of a user's containers (of all users' if none is given), newest first, after `after`. */
   async list(filter: {
     userId?: string;
     status?: ContainerStatus;
@@ -248,9 +254,9 @@ export class ContainerRepository {
   }
 
   /**
-   * Inserts a container that its creation holds already.
+   * Inserts a container that its creation has already leased.
    *
-   * @returns null; or what was answered under the key of `once` before, and then nothing is inserted
+   * @returns null; or the earlier answer under the key of `once`, and then nothing is inserted
    * @throws DomainError `container_limit_reached`, `name_taken`, `idempotency_key_reused`
    */
   async insert(
@@ -260,7 +266,7 @@ export class ContainerRepository {
     const { once } = options;
     return this.database.runInTxLocking(row.userId, async () => {
       if (once) {
-        // Before the count and the name: the first request may have taken the last place, and has taken the name.
+        // Before the count and the name: the first request may have used the last place, and has taken the name.
         await this.eventLog.lock(row.userId);
         const answer = await this.idempotencyKeys.answerOf(row.userId, once);
         if (answer) return answer;
@@ -273,7 +279,8 @@ export class ContainerRepository {
           fields: { current, limit: options.limit, tier: options.tier },
         });
       }
-      // The row stays as it is: TypeORM would write the database's own text of columns with a default back into it.
+      // The row object stays unchanged: TypeORM would write the database's own text of columns with a default back into
+      // it.
       const insert = this.database.manager.createQueryBuilder().insert().into(ContainerEntity).values(row);
       await this.nameGuard(() => insert.updateEntity(false).execute());
       if (once) await this.idempotencyKeys.keep(row, once);
@@ -281,7 +288,7 @@ export class ContainerRepository {
     });
   }
 
-  /** Takes the container for `operation` if the row is still as it was read and nobody holds it. */
+  /** Leases the container for `operation` if the row is as it was read and has no other holder. */
   async acquireLease(
     row: ContainerRow,
     lease: { operation: Operation; operationId: string; holder: string; expiresAt: Date },
@@ -303,7 +310,7 @@ export class ContainerRepository {
   }
 
   /**
-   * Releases the lease without an outcome, together with a change that was seen; the next holder must handle `as` first.
+   * Releases the lease without an outcome, together with an observed change; the next holder must handle `as` first.
    *
    * @throws LeaseLostError
    */
@@ -313,7 +320,8 @@ export class ContainerRepository {
       return await this.write({ ...change, patch: { ...change.patch, ...released } }, { underLease: true });
     } catch (error) {
       if (!(error instanceof LeaseLostError)) throw error;
-      // Or an earlier write of this operation was committed whose answer was lost, and the row is not as it was read.
+      // Or an earlier write of this operation was committed without acknowledgement, and the row differs from the one
+      // read.
       const { id, operationId } = change.row;
       const update = this.withLease({ id, operationId: operationId ?? '' });
       const { affected } = await update.set({ ...released, revision: () => 'revision + 1' }).execute();
@@ -322,7 +330,7 @@ export class ContainerRepository {
     }
   }
 
-  /** Asks the holder of a running creation to give up. @returns whether one is running */
+  /** Asks the holder of a running creation to cancel it. @returns whether one is running */
   async requestCancel(id: string): Promise<boolean> {
     const result = await this.update(id)
       .set({ operationCancelled: true })
@@ -332,8 +340,8 @@ export class ContainerRepository {
   }
 
   /**
-   * Notes a use, unless one after `noted` is known. Neither a change nor an event: whoever reads, holds or writes the row
-   * meanwhile need not know.
+   * Records a use, unless one after `noted` is recorded. Neither a change nor an event: concurrent readers, writers and
+   * lease holders need not know.
    */
   async touch(id: string, { now, noted }: { now: Date; noted: Date }): Promise<void> {
     await this.update(id)
@@ -342,7 +350,7 @@ export class ContainerRepository {
       .execute();
   }
 
-  /** Tells of an operation that goes on, which changes nothing. @throws LeaseLostError: then nothing is told */
+  /** Emits the progress of an operation; changes nothing. @throws LeaseLostError: then nothing is emitted */
   async emit(row: ContainerRow, events: readonly EventDraft[]): Promise<void> {
     await this.database.runInTxLocking(row.userId, async () => {
       await this.eventLog.append({ userId: row.userId, drafts: events });
@@ -361,13 +369,13 @@ export class ContainerRepository {
       .execute();
   }
 
-  /** An early no, before Docker is asked for anything; the index decides at the commit. @throws DomainError `name_taken` */
+  /** An early check, before any Docker call; the index decides at the commit. @throws DomainError `name_taken` */
   async assertNameFree(wanted: { userId: string; name: string; except: string }): Promise<void> {
     const taken = this.live().andWhere('c.userId = :userId AND c.name = :name AND c.id <> :except', wanted);
     if ((await taken.getCount()) > 0) throw new DomainError('name_taken');
   }
 
-  /** Whether the holder was asked to give up. */
+  /** Whether the holder was asked to cancel. */
   async isCancelled(id: string): Promise<boolean> {
     return (await this.live().andWhere('c.id = :id AND c.operationCancelled = true', { id }).getCount()) > 0;
   }
@@ -378,12 +386,12 @@ export class ContainerRepository {
     return this.write({ ...change, patch }, { underLease: true });
   }
 
-  /** Writes what an operation has found out on its way; the lease stays. @throws LeaseLostError */
+  /** Writes an operation's intermediate findings; the lease continues. @throws LeaseLostError */
   async record(change: ContainerChange): Promise<ContainerRow> {
     return this.write(change, { underLease: true });
   }
 
-  /** Lets the row follow what was seen in Docker, unless it changed or was claimed since it was read. */
+  /** Updates the row to its observed state, unless it was changed or leased since it was read. */
   async follow(change: ContainerChange): Promise<ContainerRow | null> {
     try {
       return await this.write(change, { underLease: false });
@@ -450,15 +458,16 @@ function assertTransition(from: ContainerStatus, to: ContainerStatus): void {
   }
 }
 
-/** The right to remove a deleted container's data. */
+/** Identifies the lease to remove a deleted container's data. */
 export interface PurgeLease {
   readonly id: string;
   readonly operationId: string;
 }
 
 /**
- * Deleted containers whose data is kept, and the sole writer of their rows. A restore needs a row that no purge has claimed,
- * a purge one whose time is over: each is one conditional update, so whichever comes first shuts the other out.
+ * Deleted containers whose data is kept, and the sole writer of their rows. A restore needs a row that no purge has
+ * leased, a purge one whose retention is over: each is one conditional update, so whichever comes first excludes the
+ * other.
  */
 @Injectable()
 export class DeletedContainers {
@@ -469,7 +478,7 @@ export class DeletedContainers {
     private readonly clock: Clock,
   ) {}
 
-  /** @returns null if there is none that is deleted and can be restored now */
+  /** @returns null if there is no deleted container that can be restored now */
   async findRestorable(reference: ContainerReference): Promise<ContainerRow | null> {
     if (reference.kind === 'agent') return null;
     const query = this.restorable();
@@ -482,7 +491,7 @@ export class DeletedContainers {
       .getOne();
   }
 
-  /** One page of what a user (anybody if none is named) can restore now, the newest container first, from behind `after`. */
+  /** One page of what a user (any user if none is given) can restore now, newest container first, after `after`. */
   async listRestorable(filter: {
     userId?: string;
     name?: string;
@@ -504,8 +513,8 @@ export class DeletedContainers {
   }
 
   /**
-   * Makes a deleted container live again, with its event, under the user's row: nothing else of that user is made, renamed or
-   * restored meanwhile.
+   * Makes a deleted container live again, with its event, under the lock of the user's row: no other container of that
+   * user is created, renamed or restored meanwhile.
    *
    * @returns null if it was restored, or its purge began, since it was read
    * @throws DomainError `name_taken`, `container_limit_reached`
@@ -536,7 +545,7 @@ export class DeletedContainers {
     return { ...row, ...restored };
   }
 
-  /** Ids of the containers whose data is to be removed, and that nobody is at; the longest overdue first. */
+  /** Ids of the containers whose data is due for removal and not leased; the longest overdue first. */
   async listPurgeable(): Promise<string[]> {
     const rows = await this.database.manager
       .createQueryBuilder(ContainerEntity, 'c')
@@ -549,7 +558,11 @@ export class DeletedContainers {
     return rows.map(({ id }) => id);
   }
 
-  /** From here on it cannot be restored, whatever becomes of the lease. @returns null if it is not to be purged, or another is at it */
+  /**
+   * From here on it cannot be restored, whatever happens to the lease.
+   *
+   * @returns null if it is not due, or another process purges it
+   */
   async leasePurge(lease: PurgeLease, { holder, expiresAt }: Stamp): Promise<ContainerRow | null> {
     const result = await this.deleted(lease.id)
       .set({
@@ -567,7 +580,7 @@ export class DeletedContainers {
     return manager.findOneOrFail(ContainerEntity, { where: { id: lease.id }, withDeleted: true });
   }
 
-  /** Notes that the data is gone. @returns false if another process took the purge over */
+  /** Records that the data is removed. @returns false if another process took the purge over */
   async finishPurge({ id, operationId }: PurgeLease): Promise<boolean> {
     const result = await this.deleted(id)
       .set({ ...FREE, purgedAt: this.clock.now(), revision: () => 'revision + 1' })

@@ -18,7 +18,7 @@ import { KnownEngine } from './reconcile/known-engine';
 import type { SweepReport } from './reconcile/reconcile-stats';
 import { Reconciler } from './reconcile/reconciler';
 
-/** What operators may do with anybody's containers, by the same lifecycle. Who may be one, the caller has to know. */
+/** Operators' actions on any user's containers, by the same lifecycle. The caller must authorize the operator. */
 @Injectable()
 export class ContainersAdminService {
   constructor(
@@ -31,7 +31,7 @@ export class ContainersAdminService {
     private readonly clock: Clock,
   ) {}
 
-  /** Everybody's containers or one user's, newest first. @throws DomainError `invalid_parameters` */
+  /** All users' containers or one user's, newest first. @throws DomainError `invalid_parameters` */
   async list(query: {
     readonly user_id?: string;
     readonly status?: ListedStatus;
@@ -66,10 +66,10 @@ export class ContainersAdminService {
   }
 
   /**
-   * Takes the Docker that is there now for the one that the containers are in. What it does not have is then lost, and its
-   * purges are made.
+   * Accepts the present Docker as the one that the containers are in. What is missing in it is lost then, and its
+   * purges proceed.
    *
-   * @throws DomainError `not_ready` where Docker does not answer
+   * @throws DomainError `not_ready` if Docker does not answer
    */
   async acceptDocker(): Promise<{ docker_id: string | null; previous_docker_id: string | null }> {
     try {
@@ -82,7 +82,7 @@ export class ContainersAdminService {
     }
   }
 
-  /** Compares everything with Docker now. @throws DomainError `not_ready` where Docker does not answer */
+  /** Compares everything with Docker now. @throws DomainError `not_ready` if Docker does not answer */
   async reconcile(): Promise<SweepReport> {
     try {
       return await this.reconciler.sweepNow();

@@ -28,7 +28,7 @@ import { StatusWait } from './status-wait';
 
 const DEFAULT_WAIT_SECONDS = 30;
 
-/** Says the lifecycle in HTTP. */
+/** The container lifecycle over HTTP. */
 @ApiTags('containers')
 @ApiBearerAuth()
 @Controller('containers')

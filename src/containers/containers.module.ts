@@ -99,7 +99,7 @@ export class ContainersModule implements OnApplicationBootstrap {
     private readonly leaseWatch: LeaseWatch,
   ) {}
 
-  /** Called when all of the module's providers have had their turn, so Docker is prepared. */
+  /** Runs after the hooks of all the module's providers, so Docker is prepared. */
   async onApplicationBootstrap(): Promise<void> {
     await this.limitsWatch.start();
     await this.roleInstaller.start();

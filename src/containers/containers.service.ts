@@ -25,25 +25,25 @@ import { ContainerLeases } from './leases/leases';
 import { newContainer } from './new-container';
 import { ContainerOperations, Creation, Restoration } from './operations/operations';
 
-/** On whose behalf something is done. A {@link Principal} is one; internal modules may build their own. */
+/** The user on whose behalf something is done. A {@link Principal} is one; internal modules may build their own. */
 export type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>;
 
-/** What the DTOs hold, as plain data: other modules need not make instances of them. */
+/** The DTOs' fields as plain data: other modules need not instantiate the classes. */
 export type CreateRequest = Readonly<CreateContainerDto>;
 export type ListQuery = Readonly<ListContainersDto>;
 export type Settings = Readonly<UpdateContainerDto>;
 
-/** How a creation can be asked for again without being made again. */
+/** Makes a creation safe to retry. */
 export interface CreateOptions {
-  /** For 24 hours the same key with the same request creates nothing and gives the first answer. */
+  /** For 24 hours the same key with the same request creates nothing and returns the first answer. */
   readonly idempotencyKey?: string | undefined;
-  /** Called where the answer is one that was given before. */
+  /** Called if the answer is a replayed one. */
   readonly onReplayed?: () => void;
 }
 
 const DEFAULT_PAGE = 100;
 
-/** What Docker says of a container that the row believes to run. */
+/** Docker's errors for a container that is not running, though its row says so. */
 const NOT_RUNNING: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running', 'container_paused'];
 
 /**
@@ -71,7 +71,7 @@ export class ContainersService {
   ) {}
 
   /**
-   * Accepts a container; it is made in the background and tells of itself in events.
+   * Accepts a container; it is created in the background and its progress emitted in events.
    *
    * @throws DomainError `invalid_parameters`, `container_limit_reached`, `name_taken`, `guest_session_expired`,
    * `idempotency_key_reused`
@@ -111,7 +111,7 @@ export class ContainersService {
     } catch (error) {
       const isNamed = (request.name ?? null) !== null;
       if (isNamed || !(error instanceof DomainError && error.kind === 'name_taken')) throw error;
-      // Nobody asked for the name that is taken: another will do.
+      // The taken name was generated: another will do.
       return this.create(caller, request, options);
     }
     if (replayed) {
@@ -119,15 +119,18 @@ export class ContainersService {
       return replayed;
     }
     this.creation.begin(row, stamp).catch((error: unknown) => {
-      this.logger.error({ err: error, container_id: row.id }, 'the creation ended without a trace');
+      this.logger.error({ err: error, container_id: row.id }, 'container creation failed unexpectedly');
     });
     return created;
   }
 
-  /** One page of the caller's containers, newest first, the first with the agents that are online; and where to watch from. */
+  /**
+   * One page of the caller's containers, newest first, the first page with the online agents; and the event number to
+   * watch from.
+   */
   async list(caller: Caller, query: ListQuery = {}): Promise<ContainerListView> {
     const limit = query.limit ?? DEFAULT_PAGE;
-    // Read before the rows: a change between the two is told twice rather than never.
+    // Read before the rows: a change between the two is reported twice rather than never.
     const eventSeq = await this.eventLog.lastSeq(caller.userId);
     const [rows, live, agents] = await Promise.all([
       this.rows(caller, { ...query, limit: limit + 1 }),
@@ -156,7 +159,7 @@ export class ContainersService {
   }
 
   /**
-   * Starts it; makes it anew, with its data, where it has vanished from Docker.
+   * Starts it; recreates it, with its data, if it is missing from Docker.
    *
    * @throws DomainError `start_failed`, `operation_in_progress`, `guest_session_expired`
    */
@@ -181,8 +184,8 @@ export class ContainersService {
   }
 
   /**
-   * Brings a deleted container back as stopped, for as long as its data is kept; the next start makes it anew. One that is
-   * live already is left as it is.
+   * Restores a deleted container as stopped, while its data is kept; the next start recreates it. A live one is left
+   * unchanged.
    *
    * @throws DomainError `name_taken`, `container_limit_reached`, `guest_session_expired`, `operation_in_progress`
    */
@@ -194,9 +197,10 @@ export class ContainersService {
   }
 
   /**
-   * Renames and resizes; a resize makes the container anew and keeps its data.
+   * Renames and resizes; a resize recreates the container and keeps its data.
    *
-   * @throws DomainError `invalid_parameters`, `name_taken`, `update_failed`, `operation_in_progress`, `guest_session_expired`
+   * @throws DomainError `invalid_parameters`, `name_taken`, `update_failed`, `operation_in_progress`,
+   * `guest_session_expired`
    */
   async update(caller: Caller, id: string, settings: Settings): Promise<answer.ContainerUpdatedView> {
     const row = await this.find(caller, id);
@@ -206,7 +210,7 @@ export class ContainersService {
     return answer.updated(await this.lifecycle.update(row, { name, memoryMb, cpuShares, diskMb }));
   }
 
-  /** All labels at once. Needs no Docker. @throws DomainError `operation_in_progress`, `guest_session_expired` */
+  /** Replaces all labels. Makes no Docker call. @throws DomainError `operation_in_progress`, `guest_session_expired` */
   async replaceLabels(caller: Caller, id: string, labels: Readonly<Record<string, string>>): Promise<ContainerView> {
     const row = await this.find(caller, id);
     assertSession(caller, this.clock.now());
@@ -214,8 +218,9 @@ export class ContainersService {
   }
 
   /**
-   * Notes that the container is being used, so that it is not taken for idle. For internal modules whose traffic the API does
-   * not see, such as terminals and proxies: to be called at every use, as it writes once a minute at most, and no event.
+   * Notes that the container is being used, so that it does not count as idle. For internal modules whose traffic the
+   * API does not see, such as terminals and proxies: to be called at every use, as it writes at most once a minute, and
+   * emits no event.
    */
   async touch(caller: Pick<Caller, 'userId'>, id: string): Promise<void> {
     const row = await this.find(caller, id);
@@ -250,9 +255,10 @@ export class ContainersService {
   }
 
   /**
-   * The row behind any form of a container's id.
+   * The row for any form of a container's id.
    *
-   * @throws DomainError `container_not_found`, `ambiguous_id`, `agent_not_found`, `not_authorized`, and `invalid_parameters` for an agent's id
+   * @throws DomainError `container_not_found`, `ambiguous_id`, `agent_not_found`, `not_authorized`, and
+   * `invalid_parameters` for an agent's id
    */
   async find(caller: Pick<Caller, 'userId'>, id: string): Promise<ContainerRow> {
     const reference = await this.repository.resolve(id, { userId: caller.userId });
@@ -267,13 +273,13 @@ export class ContainersService {
     return { now: this.clock.now(), sessionEnd: caller.sessionExpiresAt };
   }
 
-  /** Agents have no status of a container's, no labels, and no pages: all of them are on the first. */
+  /** Agents have no container status, no labels, and no pages: all of them are on the first. */
   private async agentsBeside({ userId }: Caller, { status, name, label, cursor }: ListQuery): Promise<AgentView[]> {
     if (status !== undefined || label !== undefined || cursor !== undefined) return [];
     return this.agents.online({ userId, ...(name !== undefined && { name }) });
   }
 
-  /** What `status` names: of the live ones, or of the deleted ones those that can be restored. */
+  /** The rows that `status` selects: live ones, or the deleted ones that can be restored. */
   private rows(
     caller: Caller,
     { status, name, label, cursor, limit }: ListQuery & { limit: number },

@@ -18,7 +18,7 @@ import { LOGGER, type Logger } from '../logging';
 import { Clock, Poll } from '../scheduling';
 import type { ContainerCreatedView } from './dto/responses';
 
-/** A creation that was answered under a key of the client's, written in the transaction that inserted the container. */
+/** A creation that was answered under a client's key, written in the transaction that inserted the container. */
 @Entity('idempotency_keys')
 export class IdempotencyKeyEntity {
   @PrimaryColumn({ name: 'user_id', type: 'varchar', length: 36 })
@@ -42,17 +42,17 @@ export class IdempotencyKeyEntity {
   createdAt: Date;
 }
 
-/** For how long a key stands for its request, in milliseconds. */
+/** How long a key is kept, in milliseconds. */
 const KEPT_MS = 24 * 3_600_000;
 
-/** How many rows one deletion takes at most: it holds SQLite's only connection for some milliseconds. */
+/** Maximum rows per deletion: it occupies SQLite's only connection for some milliseconds. */
 const PRUNE_BATCH = 1_000;
 
-/** A creation that is to happen once, however often it is asked for under its key. */
+/** A creation that happens once, however often it is requested under its key. */
 export interface OnceOnly {
   readonly key: string;
   readonly requestHash: string;
-  /** What the first request is answered, and every other one after it. */
+  /** The answer to the first request, and to every later one. */
   readonly answer: ContainerCreatedView;
 }
 
@@ -65,11 +65,11 @@ export class IdempotencyKeys {
   ) {}
 
   /**
-   * To be asked under the lock of the user's row, as {@link keep} is: so of several requests at once one finds nothing,
-   * and the others its answer.
+   * To be called under the lock of the user's row, as {@link keep} is: of several concurrent requests one finds
+   * nothing, and the others its answer.
    *
-   * @returns what was answered under this key; null if it is free
-   * @throws DomainError `idempotency_key_reused` if it stands for another request
+   * @returns the answer under this key; null if the key is unused
+   * @throws DomainError `idempotency_key_reused` if it belongs to another request
    */
   async answerOf(userId: string, { key, requestHash }: OnceOnly): Promise<ContainerCreatedView | null> {
     const { manager } = this.database;
@@ -83,7 +83,7 @@ export class IdempotencyKeys {
     return used.answer;
   }
 
-  /** Ties the key to its request and answer, as part of the current transaction. */
+  /** Stores the key with its request and answer, in the current transaction. */
   async keep(container: { id: string; userId: string }, { key, requestHash, answer }: OnceOnly): Promise<void> {
     const { id: containerId, userId } = container;
     const createdAt = this.clock.now();
@@ -97,9 +97,9 @@ export class IdempotencyKeys {
     });
   }
 
-  /** Forgets the keys whose time is over, in batches. @returns how many */
+  /** Deletes expired keys, in batches. @returns how many */
   async prune(): Promise<number> {
-    // Several processes may prune at once: neither waits for rows that the other is deleting already.
+    // Several processes may prune at once: none waits for rows that another is already deleting.
     const lock = this.database.isSqlite ? '' : 'FOR UPDATE SKIP LOCKED';
     const batch = `SELECT user_id, "key" FROM idempotency_keys WHERE created_at <= :oldest ORDER BY created_at LIMIT :batch ${lock}`;
     const oldest = this.database.timestamp(this.oldest());
@@ -124,7 +124,11 @@ const NAME = 'Idempotency-Key';
 const RULE = 'must be 1 to 255 visible ASCII characters';
 const VALID = /^[!-~]{1,255}$/;
 
-/** The request's `Idempotency-Key`; undefined if it has none. @throws DomainError `invalid_parameters` that names the header */
+/**
+ * The request's `Idempotency-Key`; undefined if it has none.
+ *
+ * @throws DomainError `invalid_parameters`, naming the header
+ */
 export const IdempotencyKey = createParamDecorator((_data: unknown, context: ExecutionContext): string | undefined => {
   const given = context.switchToHttp().getRequest<FastifyRequest>().headers[NAME.toLowerCase()];
   if (given === undefined) return undefined;
@@ -147,7 +151,7 @@ export function ApiIdempotencyKey(): MethodDecorator {
   );
 }
 
-/** The header of an answer that was given before. */
+/** The header of a replayed answer. */
 export const REPLAYED = {
   name: 'Idempotency-Replayed',
   documentation: {
@@ -160,7 +164,7 @@ export const REPLAYED = {
 
 const INTERVAL_MS = 600_000;
 
-/** Forgets keys whose time is over, in every process: the batches of several do not get in each other's way. */
+/** Deletes expired keys, in every process: their batches do not block each other. */
 @Injectable()
 export class IdempotencyRetention implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly poll: Poll;

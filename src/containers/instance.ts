@@ -8,8 +8,8 @@ import type { ContainerRow } from './container.entity';
 const KEY = 'instance_id';
 
 /**
- * Which of a Docker's containers are this Berth's: those with its instance label. Without `INSTANCE_ID` the name is made
- * once and kept in the database, so two Berths with databases of their own never touch each other's containers.
+ * Identifies this Berth's containers in Docker: those with its instance label. Without `INSTANCE_ID` the name is
+ * generated once and stored in the database, so two Berths with separate databases never touch each other's containers.
  */
 @Injectable()
 export class Instance {
@@ -20,7 +20,7 @@ export class Instance {
     @Inject(CONFIG) private readonly config: Config,
   ) {}
 
-  /** Finds or makes the name; to be awaited before anything else. */
+  /** Loads or generates the name; to be awaited before anything else. */
   async load(): Promise<string> {
     this.known = this.config.INSTANCE_ID ?? (await this.stored());
     return this.known;
@@ -31,7 +31,7 @@ export class Instance {
     return this.known;
   }
 
-  /** The labels of everything that is made for a container. */
+  /** The labels of everything that is created for a container. */
   owner(row: ContainerRow): OwnerLabels {
     return { instance: this.id, containerId: row.id, userId: row.userId };
   }
@@ -39,7 +39,7 @@ export class Instance {
   private async stored(): Promise<string> {
     const { manager } = this.database;
     const value = randomUUID().slice(0, 13);
-    // Two processes may start at once on a new database: the first insert decides, both read it.
+    // Two processes may start at once on a new database: the first insert decides, and both read it.
     await manager.createQueryBuilder().insert().into(SettingEntity).values({ key: KEY, value }).orIgnore().execute();
     const setting = await manager.findOneByOrFail(SettingEntity, { key: KEY });
     return setting.value;

@@ -11,7 +11,7 @@ const RULE =
   `values strings of at most ${String(MAX_VALUE_LENGTH)} characters without NUL`;
 const SELECTOR_RULE = `at most ${String(MAX_LABELS)} times key:value, or a key alone; ${RULE}`;
 
-/** What a list asks of labels: that there is one of this key, and of this value where one is given. */
+/** Selects by label: the key must be present, with this value if one is given. */
 export interface LabelSelector {
   readonly key: string;
   readonly value: string | null;
@@ -23,20 +23,20 @@ export function IsLabels(options: ValidationOptions = {}): PropertyDecorator {
   return validatedBy('isLabels', isLabels, { message, ...options });
 }
 
-/** One text or several, each of which {@link parseSelector} reads. */
+/** One text or several, each parsed by {@link parseSelector}. */
 export function IsLabelSelectors(options: ValidationOptions = {}): PropertyDecorator {
   return validatedBy('isLabelSelectors', areSelectors, { message: SELECTOR_RULE, ...options });
 }
 
-/** Reads `key:value`, or `key` alone; a value may hold colons, and be empty. */
+/** Parses `key:value`, or `key` alone; a value may contain colons, and be empty. */
 export function parseSelector(text: string): LabelSelector {
   const colon = text.indexOf(':');
   return colon < 0 ? { key: text, value: null } : { key: text.slice(0, colon), value: text.slice(colon + 1) };
 }
 
 /**
- * What the JSON of all labels holds exactly where the selector matches: neither a key nor a value can hold it, as in both a
- * quotation mark is written with a backslash before it.
+ * A fragment that the JSON of all labels contains exactly if the selector matches: no key or value can contain it, as a
+ * quotation mark in either is escaped by a backslash.
  */
 export function jsonFragment({ key, value }: LabelSelector): string {
   return `${JSON.stringify(key)}:${value === null ? '' : JSON.stringify(value)}`;
@@ -79,8 +79,8 @@ function isValue(text: unknown): boolean {
 }
 
 /**
- * Leaves only rows of `c` that match all the selectors. It reads the text of every row that is left by then: the query must be
- * narrowed to one user.
+ * Keeps only rows of `c` that match all selectors. Reads the text of every remaining row: the query must be limited to
+ * one user.
  */
 export function whereLabels(
   query: SelectQueryBuilder<ContainerEntity>,

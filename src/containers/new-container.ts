@@ -32,11 +32,11 @@ function pick(words: readonly string[]): string {
   return words[randomInt(words.length)] ?? 'berth';
 }
 
-/** What a creation was resolved to. */
+/** The resolved settings of a creation. */
 interface NewContainer {
   readonly userId: string;
   readonly request: Pick<CreateContainerDto, 'name' | 'env' | 'environment' | 'labels'>;
-  /** The reference that Docker is given. */
+  /** The reference as given to Docker. */
   readonly image: string;
   /** null: nothing beside the image. */
   readonly role: CatalogRole | null;
@@ -46,9 +46,9 @@ interface NewContainer {
 }
 
 /**
- * The row of a container that is about to be made, held by its own creation.
+ * The row of a new container, leased by its own creation.
  *
- * @throws DomainError `invalid_parameters` where the request gives its variables twice
+ * @throws DomainError `invalid_parameters` if the request gives its variables twice
  */
 export function newContainer({ userId, request, image, role, resources, lease, now }: NewContainer): ContainerRow {
   const id = randomUUID();
@@ -89,7 +89,9 @@ export function newContainer({ userId, request, image, role, resources, lease, n
   };
 }
 
-/** Under either of its names. Which of two should win, nobody could tell from the answer: it never shows them. */
+/**
+ * Under either of its names. If both were accepted, the answer could not show which one won: it never contains them.
+ */
 function environmentOf({ env, environment }: NewContainer['request']): Record<string, string> {
   if (env != null && environment != null) {
     throw invalidParameters([{ field: 'environment', message: 'is another name of "env"; give one of the two' }]);

@@ -7,7 +7,7 @@ import type { ContainerRow, ContainerStatus, Operation } from './container.entit
 import { Caller, ContainersService } from './containers.service';
 import { containerView, ContainerView } from './dto/responses';
 
-/** Where a status leads without a request: a creation ends, a run ends. */
+/** Transitions without a request: a creation ends, a run ends. */
 const BY_ITSELF: Readonly<Record<ContainerStatus, readonly ContainerStatus[]>> = {
   creating: ['running', 'error'],
   running: ['stopped'],
@@ -16,8 +16,8 @@ const BY_ITSELF: Readonly<Record<ContainerStatus, readonly ContainerStatus[]>> =
 };
 
 /**
- * What an operation that holds the container may make of it, its rollback included. One that looks at Docker may find that
- * the container runs, or does not.
+ * The statuses that an operation may lead to, its rollback included. One that inspects Docker may find the container
+ * running or not.
  */
 const OUTCOMES: Readonly<Record<Operation, readonly ContainerStatus[]>> = {
   create: ['running', 'error'],
@@ -33,12 +33,13 @@ const OUTCOMES: Readonly<Record<Operation, readonly ContainerStatus[]>> = {
   purge: [],
 };
 
-/** Why a container stopped whose run Docker's restart policy begins anew. */
+/** The stop reasons after which Docker's restart policy starts the container again. */
 const RESTARTED_BY_DOCKER: readonly (string | null)[] = ['exited', 'oom'];
 
 /**
- * The statuses that a container has, or can come to have without another request. A start is such a request: a container that was
- * stopped, or whose creation failed, does not come to run by itself. None is left out that might come; that one does come is not said.
+ * The statuses that a container has, or can reach without another request. A start is such a request: a stopped
+ * container, or one whose creation failed, does not start by itself. Includes every status that may come, not only
+ * those that will.
  */
 export function reachableStatuses(
   row: Pick<ContainerRow, 'status' | 'statusReason' | 'operation'>,
@@ -46,29 +47,29 @@ export function reachableStatuses(
   const reached = new Set<ContainerStatus>([row.status]);
   if (row.operation !== null) OUTCOMES[row.operation].forEach((status) => reached.add(status));
   if (row.status === 'stopped' && RESTARTED_BY_DOCKER.includes(row.statusReason)) reached.add('running');
-  // A set also gives what is added to it meanwhile.
+  // Iterating a set also yields elements that are added meanwhile.
   for (const status of reached) BY_ITSELF[status].forEach((next) => reached.add(next));
   return reached;
 }
 
 /**
- * How many waits one user may have at a time in one process, as of sockets and streams: each holds a connection and a
+ * Maximum concurrent waits of one user in one process, as for sockets and streams: each holds a connection and a
  * subscription, and reads the row at every event of its container.
  */
 const MOST_WAITS_PER_USER = 50;
 
-/** What is waited for, and for how long. */
+/** What to wait for, and for how long. */
 interface WaitOptions {
   readonly status: ContainerStatus;
   /** How long to wait at most. */
   readonly timeoutMs: number;
-  /** Aborted when nobody waits for the answer any more. */
+  /** Aborted when the client no longer waits for the answer. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * Waits for a container's status, woken by the events that tell of its changes, whichever process made them, and by the ends of
- * operations: one that fails may change nothing, and then the status does not come.
+ * Waits for a container's status, woken by events about its changes, from any process, and by the ends of operations: a
+ * failed one may change nothing, and then the status will not be reached.
  */
 @Injectable()
 export class StatusWait implements OnModuleDestroy {
@@ -83,16 +84,16 @@ export class StatusWait implements OnModuleDestroy {
     private readonly clock: Clock,
   ) {}
 
-  /** At the very beginning of the end, as a wait may last for longer than a process that is told to end. */
+  /** At the start of the shutdown, as a wait may outlast the grace period of the process. */
   onModuleDestroy(): void {
     this.closing = true;
     for (const wake of this.sleeping) wake.now();
   }
 
   /**
-   * @throws DomainError `status_not_reached` when the time is over or the wait is aborted; `status_unreachable` as soon as it
-   * takes another request for the status to come, also when the container is deleted meanwhile; `container_not_found`;
-   * `too_many_connections`; `shutting_down`
+   * @throws DomainError `status_not_reached` when the time is over or the wait is aborted; `status_unreachable` as soon
+   * as the status can only be reached by another request, also when the container is deleted meanwhile;
+   * `container_not_found`; `too_many_connections`; `shutting_down`
    */
   async until(caller: Caller, id: string, options: WaitOptions): Promise<ContainerView> {
     const leave = this.waits.enter(caller.userId, Date.now() + options.timeoutMs);
@@ -154,7 +155,7 @@ function unreachable(status: ContainerStatus | 'deleted'): DomainError {
   return new DomainError('status_unreachable', { fields: { status } });
 }
 
-/** A wake-up call that is not lost when it comes before the sleep. */
+/** A wake-up that is not lost if it comes before the sleep. */
 class Wake {
   private called = false;
   private resolve: (() => void) | undefined;
@@ -177,15 +178,15 @@ class Wake {
   }
 }
 
-/** Who waits at present, and until when at most. */
+/** The current waits, and their deadlines. */
 class WaitsByUser {
   private readonly deadlines = new Map<string, Set<{ readonly at: number }>>();
 
   /**
-   * Counts one more, from its first moment: many that come at once are not all let in.
+   * Counts one more wait, at once: of many simultaneous ones, only the permitted number enters.
    *
-   * @returns what ends it
-   * @throws DomainError `too_many_connections`, which tells when the first of the user's waits is over
+   * @returns a function that ends it
+   * @throws DomainError `too_many_connections`, with the time at which the first of the user's waits is over
    */
   enter(userId: string, at: number): () => void {
     const deadlines = this.deadlines.get(userId) ?? new Set();
