@@ -21,10 +21,10 @@ function faultsOf(environment: Record<string, string>): string {
   return '';
 }
 
-/** Name and default of each row of the tables of settings; what is written there without quotes is an explanation. */
+/** Name and default of each item of the lists of settings; what is written there without quotes is an explanation. */
 function documentedSettings(): Map<string, string | undefined> {
-  const rows = readFileSync('docs/configuration.md', 'utf8').matchAll(/^\| `([A-Z][A-Z_]*)` +\| (.*?) +\|/gm);
-  return new Map([...rows].map(([, name = '', cell = '']) => [name, /^`([^`]*)`$/.exec(cell)?.[1]]));
+  const items = readFileSync('docs/configuration.md', 'utf8').matchAll(/^- `([A-Z][A-Z_]*)`(?: \((.*?)\))?:/gm);
+  return new Map([...items].map(([, name = '', text = '']) => [name, /^`([^`]*)`$/.exec(text)?.[1]]));
 }
 
 describe('docs/configuration.md', () => {
