@@ -24,8 +24,9 @@ import { roleAfterReplacement, roleTriedAgain } from './roles/role-follows';
 type Kind = Exclude<ContainerReference['kind'], 'agent'>;
 
 /**
- * Finds a live container by any of its ids with one indexed query. Most requests make it, so its text is written once and
- * the row is read without TypeORM's entities: building the query and hydrating one take longer than the database does.
+ * Finds a live container by any of its ids with one indexed query. Most requests make it, so its text is written once
+ * and the row is read without TypeORM's entities: building the query and hydrating one take longer than the database
+ * does.
  */
 class ContainerLookup {
   private readonly lookups: Readonly<Record<Kind, Lookup>>;
@@ -49,7 +50,7 @@ class ContainerLookup {
     };
     const properties = columns.map((column) => ({ name: column.propertyName, read: readerOf(column) }));
     this.toRow = (values) => {
-      // An object whose members are there from the start: one that grows by name becomes a dictionary, five times as slow.
+      // An object with all members from the start: adding them by name makes it a dictionary, five times as slow.
       const row = new ContainerEntity();
       const members = row as unknown as Record<string, unknown>;
       properties.forEach(({ name, read }, at) => (members[name] = read ? read(values[at]) : values[at]));

@@ -47,8 +47,9 @@ const DEFAULT_PAGE = 100;
 const NOT_RUNNING: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running', 'container_paused'];
 
 /**
- * A user's containers: what the REST API offers, for other modules as well. Ids may be in any form that the API takes.
- * All methods throw {@link DomainError}: `container_not_found`, `ambiguous_id`, `not_authorized`, and what they name themselves.
+ * A user's containers: the REST API's operations, also for other modules. Ids may be in any form that the API accepts.
+ * All methods throw {@link DomainError}: `container_not_found`, `ambiguous_id`, `not_authorized`, and what they name
+ * themselves.
  */
 @Injectable()
 export class ContainersService {
@@ -176,7 +177,11 @@ export class ContainersService {
     return answer.stopped(await this.lifecycle.stop(await this.find(caller, id)));
   }
 
-  /** Soft: the name and the place in the count are free at once, the volume is kept until `purge_at`. @throws `delete_failed` */
+  /**
+   * A soft deletion: the name and the place in the count are freed at once, the volume is kept until `purge_at`.
+   *
+   * @throws `delete_failed`
+   */
   async delete(caller: Caller, id: string): Promise<answer.ContainerDeletedView | AgentDeletedView> {
     const agentId = agentIdOf(id);
     if (agentId !== null) return this.agents.delete(caller, agentId);
@@ -230,12 +235,13 @@ export class ContainersService {
   }
 
   /**
-   * Runs a command in a running container and waits for its end; counts as use. For internal modules such as terminals and
-   * file managers: the request is the engine's own, so output comes by `onOutput`, and `timeoutMs` bounds the wait. No
-   * operation of the container waits for it: a stop ends the command, mostly with the exit code 137.
+   * Runs a command in a running container and waits for its end; counts as use. For internal modules such as terminals
+   * and file managers: the request is the engine's own, so output is passed to `onOutput`, and `timeoutMs` bounds the
+   * wait. No operation of the container waits for it: a stop ends the command, usually with exit code 137.
    *
-   * @throws DomainError `container_not_running`, `guest_session_expired`; EngineError `command_not_started`, `timed_out`,
-   * `output_too_large` and `aborted` (what may go on in the container, the engine's port says), `docker_unavailable`
+   * @throws DomainError `container_not_running`, `guest_session_expired`; EngineError `command_not_started`,
+   * `timed_out`, `output_too_large` and `aborted` (what may continue in the container: see the engine's port),
+   * `docker_unavailable`
    */
   async exec(caller: Caller, id: string, request: ExecRequest): Promise<{ exitCode: number }> {
     const row = await this.find(caller, id);

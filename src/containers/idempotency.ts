@@ -189,7 +189,7 @@ export class IdempotencyRetention implements OnApplicationBootstrap, OnModuleDes
   }
 }
 
-/** SHA-256 as 64 hex of a JSON value; the same whatever the order of its fields. Fields that are undefined are absent. */
+/** SHA-256 as 64 hex of a JSON value; independent of the order of its fields. Undefined fields count as absent. */
 export function requestHash(request: object): string {
   return createHash('sha256').update(canonicalJson(request)).digest('hex');
 }

@@ -10,23 +10,23 @@ import { Agent as HttpsAgent } from 'node:https';
 import { inspect } from 'node:util';
 import { EngineError, type EngineErrorCode } from './container-engine';
 
-/** Sockets for short calls; more calls than that wait for a free one. The daemon gains nothing from more at once. */
+/** Sockets for short calls; further calls wait for a free one. More concurrency does not make the daemon faster. */
 const CALL_SOCKETS = 64;
 
-/** TCP keepalive finds a peer that went away without a word; it does nothing, and no harm, on a Unix socket. */
+/** TCP keepalive detects a peer that disappeared silently; on a Unix socket it has no effect. */
 const KEEP_ALIVE_MS = 15_000;
 
 /**
- * Of an answer that is kept as a whole. An inspection shows what an image's author wrote, such as its labels; lists grow with
- * what there is, and that of containers is read as it arrives.
+ * For an answer that is buffered as a whole. An inspection contains what an image's author wrote, such as its labels;
+ * lists grow with their contents, and that of containers is parsed as it arrives.
  */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 const MAX_LIST_BYTES = 256 * 1024 * 1024;
 const LISTS = /\/(containers\/json|volumes|networks)(\?|$)/;
 
-/** Two clients of one daemon, so that what lasts long never holds the sockets that short calls need. */
+/** Two clients of one daemon, so that long-lasting calls never occupy the sockets that short calls need. */
 export interface DockerClients {
-  /** For calls that the daemon answers at once: bounded, kept alive. */
+  /** For calls that the daemon answers at once: a bounded, keep-alive pool. */
   readonly calls: Docker;
   /** For event streams, pulls and stops, which keep a socket for seconds to days: unbounded. */
   readonly streams: Docker;
@@ -42,7 +42,7 @@ export function connectDocker(dockerHost: string, { timeoutMs }: { timeoutMs: nu
   const endpoint = parseDockerHost(dockerHost);
   const callAgent = limitAnswers(agentFor(endpoint, { maxSockets: CALL_SOCKETS }));
   const streamAgent = agentFor(endpoint, {});
-  // Every call has a limit of its own; this one frees the socket of those that docker-modem cannot abort.
+  // Every call has its own limit; this one frees the socket of those that docker-modem cannot abort.
   const calls: ModemOptions = { ...endpoint, agent: callAgent, timeout: timeoutMs + 1000 };
   const streams: ModemOptions = { ...endpoint, agent: streamAgent };
   return {
@@ -55,15 +55,15 @@ export function connectDocker(dockerHost: string, { timeoutMs }: { timeoutMs: nu
   };
 }
 
-/** docker-modem takes an agent; the types do not know. */
+/** docker-modem accepts an agent; its types do not declare it. */
 type ModemOptions = Docker.DockerOptions & { agent: HttpAgent };
 
-/** dockerode passes the signal on from any options; the types know of some only. */
+/** dockerode passes the signal on from any options; its types declare it for some only. */
 export function abortable<T extends object>(signal: AbortSignal, options: T): T & { abortSignal: AbortSignal } {
   return { ...options, abortSignal: signal };
 }
 
-/** Where docker-modem connects to. `undefined` is written out, or its own reading of `DOCKER_HOST` shines through. */
+/** Where docker-modem connects to. `undefined` is explicit, or docker-modem reads `DOCKER_HOST` itself. */
 export function parseDockerHost(dockerHost: string): Docker.DockerOptions {
   const url = new URL(dockerHost);
   if (url.protocol === 'unix:') {
@@ -89,12 +89,13 @@ function agentFor(endpoint: Docker.DockerOptions, limits: { maxSockets?: number 
     keepAliveInitialDelay: KEEP_ALIVE_MS,
   };
   const agent = endpoint.protocol === 'https' ? new HttpsAgent(options) : new HttpAgent(options);
-  // docker-modem 5.0.7 inspects the agent, to any depth, for a debug message at each request: 500 times slower without this.
+  // docker-modem 5.0.7 inspects the agent, to any depth, for a debug message at each request, which makes it 500 times
+  // slower without this.
   Object.assign(agent, { [inspect.custom]: () => 'Agent' });
   return failOnCutAnswers(agent);
 }
 
-/** What `http.Agent` calls for each request; documented by its use in other agents, absent from the types. */
+/** What `http.Agent` calls for each request; established by its use in other agents, absent from the types. */
 interface RequestingAgent extends HttpAgent {
   addRequest(request: ClientRequest, options: ClientRequestArgs): void;
 }
@@ -115,7 +116,7 @@ function failOnCutAnswers(agent: HttpAgent): HttpAgent {
   return requesting;
 }
 
-/** Breaks off an answer that is larger than what is asked for can sensibly be. */
+/** Aborts an answer that is larger than any sensible one. */
 function limitAnswers(agent: HttpAgent): HttpAgent {
   const requesting = agent as RequestingAgent;
   const addRequest = requesting.addRequest.bind(requesting);
@@ -138,9 +139,9 @@ function limitAnswers(agent: HttpAgent): HttpAgent {
 }
 
 /**
- * Runs a call that may never answer. Not left to the signal alone: docker-modem does not settle every call that is aborted.
+ * Bounds a call that may never answer. The signal alone is not enough: docker-modem does not settle every aborted call.
  *
- * @param timeoutMs from now to the whole answer, waiting for a free socket included
+ * @param timeoutMs from now to the complete answer, including the wait for a free socket
  * @throws EngineError `docker_unavailable` when the time is over; whatever the call throws
  */
 export async function boundedCall<T>(timeoutMs: number, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -148,7 +149,7 @@ export async function boundedCall<T>(timeoutMs: number, call: (signal: AbortSign
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => {
-      // Rejects before it aborts, or the abortion's own error would come first.
+      // Rejects before aborting, or the abort's own error would come first.
       reject(new EngineError('docker_unavailable', `Docker did not answer within ${String(timeoutMs)} ms`));
       abort.abort();
     }, timeoutMs);
@@ -160,7 +161,7 @@ export async function boundedCall<T>(timeoutMs: number, call: (signal: AbortSign
   }
 }
 
-/** A call to the engine that is over. */
+/** A completed engine call. */
 export interface EndedCall {
   /** Such as `create container`. */
   readonly call: string;
@@ -168,7 +169,7 @@ export interface EndedCall {
   readonly seconds: number;
 }
 
-/** Tells whoever measures of every call to the engine, so that the engine need not know them. */
+/** Notifies listeners of every engine call, so that the engine does not depend on the metrics. */
 export class EngineCalls {
   private readonly listeners: ((ended: EndedCall) => void)[] = [];
 

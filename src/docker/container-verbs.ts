@@ -5,9 +5,9 @@ import { exists, hasStatus, ignoringGone, isGoneOrGoing, isNotPaused, refusalOf 
 
 const GOING_POLL_MS = 100;
 
-/** Each verb as a caller means it, whatever Docker and gVisor make of it. */
+/** Container verbs with the semantics that callers expect, despite the quirks of Docker and gVisor. */
 
-/** @returns the container of an id, which is never let into the path of the URL as it is */
+/** @returns the container of an id, which is never put into the URL's path unescaped */
 export function containerOf(docker: Docker, dockerId: string): Docker.Container {
   return docker.getContainer(encodeURIComponent(dockerId));
 }
@@ -32,7 +32,7 @@ export async function unpause(container: Docker.Container, signal: AbortSignal):
   }
 }
 
-/** A paused container must be unpaused before: see `DockerEngine.stopContainer`. */
+/** A paused container must be unpaused first: see `DockerEngine.stopContainer`. */
 export async function stop(
   container: Docker.Container,
   graceSeconds: number,
@@ -47,7 +47,7 @@ export async function stop(
   }
 }
 
-/** Kills it if it lives; gone is success. Its name is free then, whoever removed it. */
+/** Kills it if it is alive; already gone is success. Afterwards its name is free, whoever removed it. */
 export async function remove(container: Docker.Container, signal: AbortSignal): Promise<void> {
   try {
     await attemptRemoval(container, { force: false }, signal);
@@ -59,14 +59,14 @@ export async function remove(container: Docker.Container, signal: AbortSignal): 
   }
 }
 
-/** Where another caller, or an earlier attempt whose answer was lost, is at it already, waits until that is over. */
+/** If another caller, or an earlier attempt whose answer was lost, is already removing it, waits until that is over. */
 async function attemptRemoval(
   container: Docker.Container,
   { force }: { force: boolean },
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    // `v` takes the anonymous volumes of the image with it; the data volume has a name and stays.
+    // `v` removes the image's anonymous volumes too; the data volume has a name and stays.
     await container.remove(abortable(signal, { v: true, force }));
   } catch (error) {
     if (hasStatus(error, 404)) return;
@@ -75,7 +75,7 @@ async function attemptRemoval(
   }
 }
 
-/** Gone already, or named so already, is success. */
+/** Already gone, or already so named, is success. */
 export async function rename(container: Docker.Container, name: string, signal: AbortSignal): Promise<void> {
   try {
     await container.rename(abortable(signal, { name }));

@@ -1,18 +1,20 @@
 import type { ContainerCreateOptions, HostConfig, MountSettings } from 'dockerode';
 import type { ContainerSpec, EngineCapabilities, OwnerLabels } from './container-engine';
 
-/** The labels that Berth's objects carry in Docker. What they say is enough to find the row that an object belongs to. */
+/** The labels on Berth's objects in Docker. They are enough to find the row that an object belongs to. */
 export const LABELS = {
   managed: 'berth.managed',
   instance: 'berth.instance',
   containerId: 'berth.container_id',
   userId: 'berth.user_id',
   generation: 'berth.generation',
-  /** Of an object that is made only to see whether it can be; in place of `berth.instance`, so that nobody takes it for a sandbox. */
+  /**
+   * On an object that is created only as a probe; instead of `berth.instance`, so that it never counts as a sandbox.
+   */
   probe: 'berth.probe',
 } as const;
 
-/** @returns the labels that say whose an object is */
+/** @returns the labels that identify an object's owner */
 export function ownerLabels(owner: OwnerLabels): Record<string, string> {
   return {
     [LABELS.managed]: 'true',
@@ -22,7 +24,7 @@ export function ownerLabels(owner: OwnerLabels): Record<string, string> {
   };
 }
 
-/** Where the data volume is, and the home of whoever works in the sandbox. */
+/** The mount point of the data volume, and the home directory in the sandbox. */
 export const DATA_PATH = '/home/user';
 
 const CPU_PERIOD_US = 100_000;
@@ -32,7 +34,7 @@ const BYTES_PER_MB = 1024 * 1024;
 /** What `apt`, `sudo`-less daemons and file ownership need; everything else is dropped. */
 const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'SETGID', 'SETUID', 'KILL', 'NET_BIND_SERVICE'];
 
-/** The body of Docker's create call: the whole of what a sandbox may do. What is not here is Docker's default, never more. */
+/** The body of Docker's create call: all that a sandbox may do. Anything not listed is Docker's default, never more. */
 export function createOptions(
   spec: ContainerSpec,
   { capabilities, network }: { capabilities: EngineCapabilities; network: string },
@@ -40,7 +42,7 @@ export function createOptions(
   return {
     name: spec.name,
     Image: spec.image,
-    // Any image idles under the init, whatever its own main process would be; work is done by exec.
+    // Any image idles under the init, whatever its own main process is; work is done by exec.
     Entrypoint: ['sleep', 'infinity'],
     Cmd: [],
     WorkingDir: DATA_PATH,
@@ -53,7 +55,7 @@ export function createOptions(
   };
 }
 
-/** dockerode's types end before API 1.41. */
+/** dockerode's types predate API 1.41. */
 type SandboxConfig = HostConfig & { CgroupnsMode: 'private' };
 
 function hostConfig(
@@ -71,12 +73,12 @@ function hostConfig(
     CpuPeriod: CPU_PERIOD_US,
     CpuQuota: (spec.cpuShares * CPU_PERIOD_US) / 1000,
     PidsLimit: PIDS_LIMIT,
-    // Of other limits the daemon's are kept: to raise one, such as that of open files, is not allowed on every machine.
+    // All other limits stay the daemon's: raising one, such as that of open files, is not permitted on every host.
     Ulimits: [{ Name: 'core', Soft: 0, Hard: 0 }],
     CapDrop: ['ALL'],
     CapAdd: CAPABILITIES,
     SecurityOpt: ['no-new-privileges'],
-    // Written out, as a daemon's configuration can change the defaults to shared namespaces.
+    // Explicit, as a daemon's configuration can change the defaults to shared namespaces.
     Privileged: false,
     IpcMode: 'private',
     CgroupnsMode: 'private',
@@ -88,24 +90,24 @@ function hostConfig(
   };
 }
 
-/** Labels and size count only if the volume is gone: Docker then makes it anew, and it must be known whose it is. */
+/** Labels and size matter only if the volume is gone: Docker then recreates it, and its owner must be identifiable. */
 function volumeMount({ volumeName, owner, diskMb }: ContainerSpec, capabilities: EngineCapabilities): MountSettings {
   const DriverConfig = { Name: 'local', Options: volumeOptions(diskMb, capabilities) };
   return {
     Type: 'volume',
     Source: volumeName,
     Target: DATA_PATH,
-    // What an image has at the path is copied into a new volume, as Docker does by default.
+    // Docker's default: the image's contents at the path are copied into a new volume.
     VolumeOptions: { NoCopy: false, Labels: ownerLabels(owner), DriverConfig },
   };
 }
 
-/** The options of a data volume's driver, which hold it to its size where the kernel can. */
+/** The options of a data volume's driver, which limit its size if the kernel can. */
 export function volumeOptions(diskMb: number, { diskQuota }: EngineCapabilities): Record<string, string> {
   return diskQuota === 'enforced' ? { size: sizeOption(diskMb) } : {};
 }
 
-/** A size as Docker's drivers read it; their `M` is 1024 × 1024. */
+/** A size in the format of Docker's drivers; their `M` is 1024 × 1024. */
 export function sizeOption(megabytes: number): string {
   return `${String(megabytes)}M`;
 }

@@ -32,7 +32,7 @@ import { RegistryCredentials } from './registry-auth';
 import { jsonElements, openEvents, openList, openPull } from './streams';
 import { copyVolume, isBare, labelsOfVolume, listOwnVolumes, measureVolume, removeIfUnused } from './volumes';
 
-/** Which runtime sandboxes get, and what a person must know about the choice. */
+/** The runtime of the sandboxes, and a warning for operators about the choice. */
 interface RuntimeChoice {
   readonly runtime: EngineCapabilities['runtime'];
   readonly warning: string | null;
@@ -44,12 +44,12 @@ const REGISTER =
 
 const LAYER_AT_RISK =
   'gVisor is registered without --overlay2=none: what sandboxes write outside their volume is lost at a stop, and one ' +
-  'that was killed can only be made anew; add it to the runtimeArgs of runsc in daemon.json';
+  'that was killed can only be recreated; add it to the runtimeArgs of runsc in daemon.json';
 
 /**
  * @param wanted the setting `SANDBOX_RUNTIME`
  * @param registered the runtimes that the daemon knows, with their arguments
- * @throws ConfigError that says what to do
+ * @throws ConfigError with instructions
  */
 export function chooseRuntime(
   wanted: Config['SANDBOX_RUNTIME'],
@@ -93,7 +93,9 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   private prepared: {
     instance: string;
     probed: Omit<EngineCapabilities, 'hostFirewall'>;
-    /** Whether gVisor uses its own network stack, which a running container's later interfaces do not reach. */
+    /**
+     * Whether gVisor uses its own network stack, which does not see interfaces that are added to a running container.
+     */
     ownNetworkStack: boolean;
   } | null = null;
 
@@ -111,11 +113,11 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
       open: async (reference, signal) =>
         openPull(this.clients.streams, reference, { signal, login: await credentials.loginFor(reference) }),
       stallMs: this.timeoutMs,
-      onRetry: (reference, error) => this.logger.warn(`the pull of ${reference} is tried again: ${error.message}`),
+      onRetry: (reference, error) => this.logger.warn(`the pull of ${reference} failed; retrying: ${error.message}`),
     });
   }
 
-  /** Drops the connections to the daemon; after everything else that may still need them. */
+  /** Drops the connections to the daemon; after everything that may still need them. */
   onApplicationShutdown(): void {
     this.clients.close();
   }
@@ -139,7 +141,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
 
   override async maintain(): Promise<void> {
     const network = await this.network();
-    // A network that is gone is made anew by the next start.
+    // A missing network is recreated by the next start.
     if (network) await this.firewall.maintain(network);
   }
 
@@ -153,7 +155,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
 
   override async identify(): Promise<string | null> {
     const info: unknown = await this.call('probe', (_signal, docker) => docker.info());
-    // Kept in its data-root (`engine-id`), so a daemon on an empty one has another.
+    // Stored in its data-root (`engine-id`), so a daemon with an empty one has another id.
     const id = (info as { ID?: unknown } | null)?.ID;
     return typeof id === 'string' && id !== '' ? id : null;
   }
@@ -166,7 +168,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
       body.HostConfig?.Mounts?.push(...limitedVolumes(await this.volumesOf(spec.image), spec.diskMb));
     }
     const container = await this.call('create container', (signal, docker) =>
-      // Apart, or dockerode writes the whole body, users' secrets in `Env` included, into the URL as well.
+      // Separate, or dockerode writes the whole body, users' secrets in `Env` included, into the URL as well.
       docker.createContainer(abortable(signal, { _query: { name }, _body: body })),
     );
     const id: unknown = container.id;
@@ -182,13 +184,13 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     if (!this.firewall.isSecure) await this.secureNetwork();
     return this.call('start container', async (signal, docker) => {
       const container = containerOf(docker, dockerId);
-      // Before the start: gVisor's own network stack sees the interfaces that are there then, and no other.
+      // Before the start: gVisor's own network stack sees only the interfaces that exist then.
       if (!isNew) await this.connect(docker, dockerId, signal);
       try {
         return await start(container, signal);
       } catch (error) {
         if (!isNetworkMissing(error)) throw error;
-        this.logger.warn("the sandboxes' network was removed behind Berth's back; making it anew");
+        this.logger.warn("the sandboxes' network was removed outside Berth; recreating it");
         await reattach(docker, dockerId, this.connection(signal));
         return start(container, signal);
       }
@@ -208,9 +210,10 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const observed = await this.inspectContainer(dockerId);
     if (observed === null)
       throw new EngineError('container_not_found', `stop container: no such container ${dockerId}`);
-    // A stop of a paused gVisor container (20240729) takes 12 s, says 204, and leaves one that cannot be started again.
+    // Stopping a paused gVisor container (20240729) takes 12 s, returns 204, and leaves one that cannot be started
+    // again.
     if (observed.state === 'paused') await this.unpauseContainer(dockerId);
-    // With the clients for streams, as it holds its socket for as long as the grace period.
+    // By the client for streams, as it occupies its socket for the whole grace period.
     const container = containerOf(this.clients.streams, dockerId);
     const timeoutMs = graceSeconds * 1000 + this.timeoutMs;
     return this.call('stop container', (signal) => stop(container, graceSeconds, signal), timeoutMs);
@@ -225,7 +228,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   }
 
   override async exec(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
-    // With the clients for streams, as it holds its socket for as long as the command runs.
+    // By the client for streams, as it occupies its socket while the command runs.
     const container = containerOf(this.clients.streams, dockerId);
     return runExec(container, request, (run) => this.call('exec', run));
   }
@@ -284,7 +287,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
       this.logger.warn(`volume ${name} has no labels and no size of Berth's; it holds data and is used as it is`);
       return { existed: true };
     }
-    if (existing !== null) this.logger.warn(`volume ${name} had no labels and held nothing; making it anew`);
+    if (existing !== null) this.logger.warn(`volume ${name} had no labels and was empty; recreating it`);
     await this.call('volume', (signal, docker) =>
       docker.createVolume({
         Name: name,
@@ -311,7 +314,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   }
 
   override async copyVolume(copy: VolumeCopy): Promise<{ bytes: number }> {
-    // Docker would make a volume that is missing, without a word, and nothing would be copied.
+    // Docker would silently create a missing volume, and nothing would be copied.
     for (const name of [copy.from, copy.to]) {
       if (!(await this.hasVolume(name)))
         throw new EngineError('docker_error', `copy volume: there is no volume ${name}`);
@@ -329,14 +332,14 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
           ),
         ping: () => this.ping(),
         onDisconnect: (error) => {
-          this.logger.warn(`the watch of Docker's events broke off: ${toEngineError(error, 'watch events').message}`);
+          this.logger.warn(`the stream of Docker's events broke: ${toEngineError(error, 'watch events').message}`);
         },
       },
       signal,
     );
   }
 
-  /** From Docker's own clock, which may differ from this machine's. */
+  /** By Docker's own clock, which may differ from this host's. */
   private async daemonSeconds(): Promise<number> {
     const info: unknown = await this.call('probe', (_signal, docker) => docker.info());
     const time = Date.parse(String((info as { SystemTime?: unknown }).SystemTime));
@@ -347,7 +350,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     return this.call('inspect image', (_signal, docker) => exists(docker.getImage(reference).inspect()));
   }
 
-  /** What the image declares; nothing if it is not here, which the creation itself will say. */
+  /** The volumes that the image declares; none if it is not present, which the creation itself will report. */
   private async volumesOf(image: string): Promise<string[]> {
     return this.call('inspect image', async (_signal, docker) => {
       try {
@@ -375,13 +378,13 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     });
   }
 
-  /** Without a network there is nothing to secure yet: the start makes it anew. */
+  /** Without a network there is nothing to secure yet: the start recreates it. */
   private async secureNetwork(): Promise<void> {
     const network = await this.network();
     if (network) await this.firewall.secure(network);
   }
 
-  /** @returns whether it was missing in the sandboxes' network */
+  /** @returns whether it was missing from the sandboxes' network */
   private async connect(docker: Docker, dockerId: string, signal: AbortSignal): Promise<boolean> {
     const found = await connectIfMissing(docker, dockerId, this.connection(signal));
     if (found === null) return false;
@@ -405,7 +408,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     return this.prepared;
   }
 
-  /** Every call passes here: bounded in time, its errors in the port's words. */
+  /** The path of every call: bounded in time, with errors in the port's terms. */
   private async call<T>(
     what: DockerCall,
     run: (signal: AbortSignal, docker: Docker) => Promise<T>,
@@ -414,7 +417,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     return this.inWords(what, () => boundedCall(timeoutMs, (signal) => run(signal, this.clients.calls)));
   }
 
-  /** For what bounds itself. */
+  /** For calls that have their own time limit. */
   private async inWords<T>(what: DockerCall, run: () => Promise<T>): Promise<T> {
     const before = performance.now();
     const ended = (outcome: EndedCall['outcome']): void =>

@@ -5,7 +5,7 @@ import { ContainerEngine } from './container-engine';
 import { DockerEngine } from './docker-engine';
 import { EngineIdentity } from './engine-identity';
 
-/** Offers the one {@link ContainerEngine}. Whoever uses it first calls its `prepare()`. */
+/** Provides the only {@link ContainerEngine}. Its first user calls `prepare()`. */
 @Module({
   providers: [
     EngineCalls,

@@ -1,13 +1,13 @@
 /** What is known of the engine behind the port. */
 export type EngineIdentityState =
-  /** Nobody has looked yet. */
+  /** Not checked yet. */
   | 'unknown'
-  /** It has what was made before. */
+  /** It is the engine that containers and volumes were created on. */
   | 'same'
-  /** It is another one than containers and volumes were made on, or has lost them all. */
+  /** It is another engine, or has lost all containers and volumes. */
   | 'changed';
 
-/** Whether the engine is still the one that it was: noted by whoever compares its id, told to whoever reports it. */
+/** Whether the engine is still the known one: written by the check of its id, read by those who report it. */
 export class EngineIdentity {
   private noted: EngineIdentityState = 'unknown';
 

@@ -1,6 +1,6 @@
 import { EngineError, type EngineErrorCode } from './container-engine';
 
-/** What was asked for; the same status means different things. */
+/** The kind of call; the same status has different meanings. */
 export type DockerCall =
   | 'create container'
   | 'start container'
@@ -22,19 +22,19 @@ export type DockerCall =
   | 'ping'
   | 'watch events';
 
-/** What the daemon answered, as far as it is an answer. */
+/** The daemon's error answer. */
 interface DockerRefusal {
   readonly status: number;
   readonly message: string;
 }
 
-/** @returns null if the error is no answer of the daemon's, such as a broken connection */
+/** @returns null if the error is not an answer of the daemon's, such as a broken connection */
 export function refusalOf(error: unknown): DockerRefusal | null {
   const { statusCode } = fieldsOf(error);
   return typeof statusCode === 'number' ? { status: statusCode, message: messageOf(error) } : null;
 }
 
-/** Turns whatever a Docker call threw into the port's own error. */
+/** Converts any error of a Docker call into the port's own. */
 export function toEngineError(error: unknown, call: DockerCall): EngineError {
   if (error instanceof EngineError) return error;
   const refusal = refusalOf(error);
@@ -42,7 +42,7 @@ export function toEngineError(error: unknown, call: DockerCall): EngineError {
   return new EngineError(code, `${call}: ${messageOf(error).trim()}`, { cause: error });
 }
 
-/** Every system error means that no (whole) answer came: refused, no socket, reset, aborted, not HTTP. */
+/** Every system error means that no complete answer came: refused, no socket, reset, aborted, not HTTP. */
 function codeOfFailure(error: unknown): EngineErrorCode {
   const hasSystemCode = typeof fieldsOf(error).code === 'string';
   return hasSystemCode || /socket hang up|aborted|premature close/i.test(messageOf(error))
@@ -50,7 +50,7 @@ function codeOfFailure(error: unknown): EngineErrorCode {
     : 'docker_error';
 }
 
-/** By their fields, not by `instanceof Error`: an error of Node.js's own may be of another realm, as in tests. */
+/** By their fields, not by `instanceof Error`: Node.js's own errors may belong to another realm, as in tests. */
 function fieldsOf(error: unknown): { statusCode?: unknown; code?: unknown; message?: unknown } {
   return typeof error === 'object' && error !== null ? error : {};
 }
@@ -62,7 +62,7 @@ function messageOf(error: unknown): string {
 
 function codeOfRefusal({ status, message }: DockerRefusal, call: DockerCall): EngineErrorCode {
   if (status >= 502 && status <= 504) return 'docker_unavailable';
-  // dockerd answers 500 when containerd behind it is gone or too slow (seen with 26.1).
+  // dockerd returns 500 if containerd behind it is gone or too slow (seen with 26.1).
   if (status === 500 && CONTAINERD_UNAVAILABLE.test(message)) return 'docker_unavailable';
   return MEANINGS[call]?.({ status, message }) ?? 'docker_error';
 }
@@ -101,17 +101,20 @@ const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErr
     codeOfPullFailure(message) ?? (status === 404 ? 'image_not_found' : 'image_unavailable'),
 };
 
-/** gVisor without `--overlay2=none`, after the sandbox was killed: it refuses the file that it left (seen with 20240729). */
+/**
+ * gVisor without `--overlay2=none`, after the sandbox was killed: it refuses the file that was left (seen with
+ * 20240729).
+ */
 const LAYER_LOST = /already has a filestore file|repeated submounts/i;
 
 const RUNTIME_REFUSED =
   /OCI runtime|failed to create (shim )?task|executable file not found|no such file or directory|exec format error|permission denied/i;
 
 /**
- * A pull fails in words: Docker says "pull access denied" where Docker Hub does not tell whether there is such an image, and
- * most failures come inside the stream of a 200.
+ * Classifies a pull failure by its message: Docker says "pull access denied" where Docker Hub does not reveal whether
+ * the image exists, and most failures come inside the stream of a 200.
  *
- * @returns null if the words tell nothing
+ * @returns null if the message is unknown
  */
 export function codeOfPullFailure(message: string): EngineErrorCode | null {
   if (isOverRateLimit(message)) return 'image_unavailable';
@@ -125,23 +128,23 @@ export function codeOfPullFailure(message: string): EngineErrorCode | null {
   return /no space left/i.test(message) ? 'docker_error' : null;
 }
 
-/** Whether a registry wants to be left alone for a while. */
+/** Whether the registry's rate limit is exceeded. */
 export function isOverRateLimit(message: string): boolean {
   return /toomanyrequests|rate limit/i.test(message);
 }
 
-/** Whether the daemon answered with exactly this status. */
+/** Whether the daemon returned exactly this status. */
 export function hasStatus(error: unknown, status: number): boolean {
   return refusalOf(error)?.status === status;
 }
 
-/** Whether the object is gone, or another caller is removing it at this moment: for a removal both are success. */
+/** Whether the object is gone, or being removed by another caller: for a removal both are success. */
 export function isGoneOrGoing(error: unknown): boolean {
   const refusal = refusalOf(error);
   return refusal?.status === 404 || (refusal?.status === 409 && /already in progress/i.test(refusal.message));
 }
 
-/** Waits for a removal; gone already is success. */
+/** Waits for a removal; already gone is success. */
 export async function ignoringGone(call: Promise<unknown>): Promise<void> {
   try {
     await call;
@@ -150,7 +153,7 @@ export async function ignoringGone(call: Promise<unknown>): Promise<void> {
   }
 }
 
-/** Waits for a call whose refusal changes nothing; that no answer came is still thrown. */
+/** Waits for a call whose refusal does not matter; a missing answer is still thrown. */
 export async function ignoringRefusal(call: Promise<unknown>): Promise<void> {
   try {
     await call;
@@ -163,7 +166,7 @@ export async function ignoringRefusal(call: Promise<unknown>): Promise<void> {
 export async function exists(inspection: Promise<unknown>): Promise<boolean> {
   try {
     const answer = await inspection;
-    // docker-modem hands on bytes where it expected JSON and found none.
+    // docker-modem returns bytes if it expected JSON and got none.
     if (Buffer.isBuffer(answer)) throw new EngineError('docker_unavailable', "Docker's answer cannot be read");
     return true;
   } catch (error) {
@@ -172,19 +175,19 @@ export async function exists(inspection: Promise<unknown>): Promise<boolean> {
   }
 }
 
-/** Docker 26.1 says 404 of a start whose network is gone, as of a container that is gone. */
+/** Docker 26.1 returns 404 for a start whose network is gone, as for a container that is gone. */
 export function isNetworkMissing(error: unknown): boolean {
   const refusal = refusalOf(error);
   return refusal?.status === 404 && /network .*not found/i.test(refusal.message);
 }
 
-/** Docker 26.1 says 403 of a container that is in the network already. */
+/** Docker 26.1 returns 403 for a container that is already in the network. */
 export function isConnected(error: unknown): boolean {
   const refusal = refusalOf(error);
   return refusal?.status === 403 && /already exists in network/i.test(refusal.message);
 }
 
-/** Docker 26.1 says 500 of a container that is not paused. */
+/** Docker 26.1 returns 500 for a container that is not paused. */
 export function isNotPaused(error: unknown): boolean {
   return /is not paused/i.test(refusalOf(error)?.message ?? '');
 }

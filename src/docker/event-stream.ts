@@ -5,7 +5,7 @@ import type { EngineEvent, WatchMessage } from './container-engine';
 import { LABELS } from './create-options';
 import { ndjsonLines } from './ndjson';
 
-/** What a watcher is told of; the daemon filters by it. */
+/** The watched actions; the daemon filters by them. */
 export const WATCHED_ACTIONS = ['start', 'die', 'oom', 'destroy', 'pause', 'unpause'] as const;
 
 const dockerEvent = z.object({
@@ -17,13 +17,13 @@ const dockerEvent = z.object({
 
 /** One line of Docker's event stream. */
 interface EventLine {
-  /** Of the daemon's clock. */
+  /** By the daemon's clock. */
   readonly second: number;
-  /** Null for what nobody watches. */
+  /** Null for unwatched actions. */
   readonly event: EngineEvent | null;
 }
 
-/** @throws Error if it is no event: what came through was corrupted */
+/** @throws Error if it is not an event: the stream was corrupted */
 function parseEventLine(line: string): EventLine {
   const { Action, Actor, time, timeNano } = dockerEvent.parse(JSON.parse(line));
   const action = WATCHED_ACTIONS.find((watched) => watched === Action);
@@ -42,25 +42,25 @@ function parseEventLine(line: string): EventLine {
   };
 }
 
-/** Docker's order of events is not quite that of their times; so much is asked for again after a reconnection. */
+/** Docker's events are not quite ordered by time; so much is requested again after a reconnection. */
 const OVERLAP_SECONDS = 2;
 
-/** Remembers the last events, so that a stream that is asked to begin in the past can be told what was had already. */
+/** Remembers the last events, so that those repeated by a stream that starts in the past are skipped. */
 class ReplayFilter {
   private readonly secondOf = new Map<string, number>();
   private newest: number;
 
-  /** @param start the daemon's own time in seconds: where to begin as long as there was no event */
+  /** @param start the daemon's own time in seconds: where to start until there has been an event */
   constructor(start: number) {
     this.newest = start;
   }
 
-  /** From when on the next stream must begin, in seconds of the daemon's clock. */
+  /** Where the next stream must start, in seconds of the daemon's clock. */
   get since(): number {
     return this.newest - OVERLAP_SECONDS;
   }
 
-  /** @returns whether exactly this event comes for the first time */
+  /** @returns whether exactly this event is seen for the first time */
   isNew(line: string, second: number): boolean {
     if (this.secondOf.has(line)) return false;
     this.secondOf.set(line, second);
@@ -72,11 +72,11 @@ class ReplayFilter {
   }
 }
 
-/** Where events come from: the daemon, or a test's stream. */
+/** A source of events: the daemon, or a test's stream. */
 export interface EventSource {
   /** Seconds of the daemon's clock. */
   now(): Promise<number>;
-  /** @param since seconds of the daemon's clock; Docker 26.1 keeps the last 256 events of all kinds to begin with */
+  /** @param since seconds of the daemon's clock; Docker 26.1 replays at most the last 256 events of all kinds */
   open(since: number): Promise<Readable>;
   /** Whether the daemon still answers; a stream that is silent may be idle or dead. */
   ping(): Promise<void>;
@@ -92,8 +92,8 @@ interface WatchTiming {
 const TIMING: WatchTiming = { pingMs: 15_000, minBackoffMs: 100, maxBackoffMs: 5_000 };
 
 /**
- * Yields `connected` and then events, reconnecting for ever, until the signal aborts. Nothing between two connections is
- * lost as long as the daemon still has it, and nothing comes twice.
+ * Yields `connected` and then events, reconnecting for ever, until the signal aborts. Events between two connections
+ * are not lost as long as the daemon still has them, and none is yielded twice.
  */
 export async function* watchEvents(
   source: EventSource,
@@ -105,7 +105,7 @@ export async function* watchEvents(
   while (!signal.aborted) {
     let connectedAt = Number.NaN;
     try {
-      // From the time before the stream is open: dockerd 26.1 answers a moment before it begins to listen.
+      // By the time before the stream is open: dockerd 26.1 answers a moment before it starts to listen.
       filter ??= new ReplayFilter(await source.now());
       const stream = await source.open(filter.since);
       connectedAt = performance.now();
@@ -114,13 +114,13 @@ export async function* watchEvents(
       if (isAborted(signal)) return;
       source.onDisconnect(error);
     }
-    // A connection that lasted ends the row of failures; one that breaks at once does not.
+    // A connection that lasted resets the count of failures; one that breaks at once does not.
     failures = performance.now() - connectedAt > timing.maxBackoffMs ? 0 : failures + 1;
     await backoff(failures, timing, signal);
   }
 }
 
-/** A function, as the compiler takes a property to be what it was before an `await`. */
+/** A function, as the compiler assumes that a property is unchanged by an `await`. */
 const isAborted = (signal: AbortSignal): boolean => signal.aborted;
 
 async function* readEvents(
@@ -157,6 +157,6 @@ async function backoff(
   signal: AbortSignal,
 ): Promise<void> {
   const delay = Math.min(maxBackoffMs, minBackoffMs * 2 ** Math.max(0, failures - 1));
-  // Jitter: several processes that lost one daemon do not come back as one.
+  // Jitter: processes that lost the same daemon should not reconnect simultaneously.
   await pause(delay * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => undefined);
 }

@@ -6,29 +6,33 @@ import { EngineError, type ExecOutput, type ExecRequest } from './container-engi
 import { hasStatus } from './errors';
 import { OutputFrames } from './streams';
 
-/** One call to Docker, bounded in time, its errors in the port's words. */
+/** One Docker call, bounded in time, with errors in the port's terms. */
 type ExecCall = <T>(run: (signal: AbortSignal) => Promise<T>) => Promise<T>;
 
-/** Docker closes the stream a moment before it knows the exit code, above all under load. */
+/** Docker closes the stream a moment before the exit code is known, above all under load. */
 const EXIT_CODE_WITHIN_MS = 10_000;
 const EXIT_CODE_EVERY_MS = 50;
 
-/** For the command that ends another one, which says nothing itself. */
+/** For the command that ends another one and has no output. */
 const END_WITHIN_MS = 60_000;
 const END_OUTPUT_BYTES = 64 * 1024;
 
-/** runc and gVisor (20240729) about a program, its file or its working directory, as Docker 26.1 hands it on. */
+/**
+ * The messages of runc and gVisor (20240729) about a program, its file or its working directory, as passed on by Docker
+ * 26.1.
+ */
 const NOT_RUNNABLE =
   /executable file not found|error finding executable|no such file or directory|is a directory|permission denied|exec format error|unable to find user/i;
-/** The same about a container that ends at this moment. */
+/** Their messages about a container that is just ending. */
 const ENDING = /stopped|not running|connection refused|connection reset|broken pipe|setns|no such (container|process)/i;
 
 /**
- * Runs a command in a container and waits for its end: create, start with the connection hijacked and no stdin, read both
- * outputs, ask for the exit code. The daemon cannot kill what it started: a command that takes too long or says too much is
- * ended by another one, {@link ExecRequest.end}; after an abort it may go on in the container.
+ * Runs a command in a container and waits for its end: create, start with the connection hijacked and no stdin, read
+ * both outputs, get the exit code. The daemon cannot kill it: a command that takes too long or writes too much is ended
+ * by another one, {@link ExecRequest.end}; after an abort it may continue in the container.
  *
- * @throws EngineError `command_not_started`, `timed_out`, `output_too_large`, `output_endless`, `aborted`, and what `call` throws
+ * @throws EngineError `command_not_started`, `timed_out`, `output_too_large`, `output_endless`, `aborted`, and what
+ * `call` throws
  */
 export async function runExec(
   container: Docker.Container,
@@ -61,7 +65,7 @@ export async function runExec(
   }
 }
 
-/** The body apart, or dockerode writes it, secrets in `Env` included, where it also writes options. */
+/** A separate body, or dockerode writes it, secrets in `Env` included, wherever it also writes options. */
 function createOptions(request: ExecRequest, signal: AbortSignal): Docker.ExecCreateOptions {
   const body = {
     Cmd: request.command,
@@ -81,11 +85,11 @@ async function startHijacked(exec: Docker.Exec, signal: AbortSignal): Promise<Re
 }
 
 /**
- * Hands on what a command says, up to a limit. Docker writes into the same stream why it could not start a command, so the
- * first bytes wait until it is known whose they are.
+ * Passes on a command's output, up to a limit. Docker writes the reason why it could not start a command into the same
+ * stream, so the first bytes are buffered until their origin is known.
  */
 class CommandOutput {
-  /** Docker's own words; empty where the command has begun. */
+  /** Docker's own message; empty if the command has started. */
   refusal = '';
   private writer: 'unknown' | 'command' | 'docker' = 'unknown';
   private readonly held: ExecOutput[] = [];
@@ -98,9 +102,9 @@ class CommandOutput {
   ) {}
 
   /**
-   * A connection that breaks off is no fault yet: whether the command has ended, Docker is asked afterwards.
+   * A connection that breaks is not an error yet: Docker is asked afterwards whether the command has ended.
    *
-   * @throws EngineError `output_too_large`, and what asking for the command throws
+   * @throws EngineError `output_too_large`, and the errors of that inspection
    */
   async readToEnd(stream: Readable): Promise<void> {
     this.stream = stream;
@@ -122,7 +126,7 @@ class CommandOutput {
     });
   }
 
-  /** Reads no more, so that the command waits at a write. */
+  /** Stops reading, so that the command blocks on a write. */
   stop(): void {
     this.stream?.removeAllListeners('data').pause();
   }
@@ -134,7 +138,7 @@ class CommandOutput {
     else this.held.push(output);
   }
 
-  /** Finds out whose the first bytes are. */
+  /** Determines the origin of the first bytes. */
   private async settle(): Promise<void> {
     if (this.writer === 'unknown' && this.held.length > 0) {
       this.writer = (await this.hasStarted()) ? 'command' : 'docker';
@@ -149,11 +153,11 @@ class CommandOutput {
 interface ExecState {
   readonly Running: boolean;
   readonly ExitCode: number | null;
-  /** 0 for a command that never began. */
+  /** 0 for a command that never started. */
   readonly Pid: number;
 }
 
-/** Docker knows of a process a moment after it can be heard. */
+/** Docker knows of a process a moment after its first output. */
 async function isStarted(exec: Docker.Exec, call: ExecCall): Promise<boolean> {
   const { Pid } = await stateOf(exec, { until: ({ Running, Pid }) => Pid > 0 || !Running, call });
   return Pid > 0;
@@ -181,13 +185,13 @@ async function isEnded(exec: Docker.Exec, call: ExecCall): Promise<boolean> {
   try {
     return hasEnded(await stateOf(exec, { until: (state) => hasEnded(state), call }));
   } catch (error) {
-    // With its container.
+    // It ended with its container.
     if (error instanceof EngineError && error.code === 'container_not_running') return true;
     throw error;
   }
 }
 
-/** @returns the first state that is waited for, or the last one there was time for */
+/** @returns the first awaited state, or the last one before the deadline */
 async function stateOf(
   exec: Docker.Exec,
   { until, call }: { until: (state: ExecState) => boolean; call: ExecCall },
@@ -204,13 +208,13 @@ async function inspect(exec: Docker.Exec, signal: AbortSignal): Promise<ExecStat
   try {
     return await exec.inspect(abortable(signal, {}));
   } catch (error) {
-    // Docker forgets the commands of a container that ended.
+    // Docker forgets the commands of an ended container.
     if (hasStatus(error, 404)) throw new EngineError('container_not_running', 'the container ended under the command');
     throw error;
   }
 }
 
-/** Ends a command by another one, as far as that does it. */
+/** Ends a command by another one, as far as possible. */
 async function endCommand(container: Docker.Container, { end, user }: ExecRequest, call: ExecCall): Promise<void> {
   if (!end) return;
   const limits = { timeoutMs: END_WITHIN_MS, maxOutputBytes: END_OUTPUT_BYTES };
@@ -218,7 +222,7 @@ async function endCommand(container: Docker.Container, { end, user }: ExecReques
   await runExec(container, request, call).catch(() => undefined);
 }
 
-/** What ends the wait for a command before the command does. */
+/** Aborts the wait for a command: timeout or signal. */
 function endOf({ timeoutMs, signal }: ExecRequest): {
   orWork: <T>(work: Promise<T>) => Promise<T>;
   forget: () => void;

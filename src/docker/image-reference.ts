@@ -1,4 +1,4 @@
-/** A reference to an image, in its parts as written. */
+/** The parts of an image reference, as written. */
 export interface ImageReference {
   /** Registry and path, such as `ubuntu` or `registry.example/owner/image`. */
   readonly repository: string;
@@ -6,7 +6,7 @@ export interface ImageReference {
   readonly digest: string | null;
 }
 
-/** Longer is refused, though the grammar has no end. */
+/** Longer ones are refused, though the grammar sets no limit. */
 export const MAX_IMAGE_REFERENCE_LENGTH = 255;
 
 // The grammar of https://pkg.go.dev/github.com/distribution/reference, which Docker and the OCI specification share.
@@ -18,12 +18,14 @@ const REFERENCE = new RegExp(
   `^(?<repository>(?:${DOMAIN}/)?${PATH})(?::(?<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(?<digest>sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})))?$`,
 );
 /**
- * What Docker 26 takes for an image's id where it knows no such name: any number of its first digits, with or without the
+ * What Docker 26 takes for an image id if it knows no such name: any number of leading digits, with or without the
  * algorithm.
  */
 const ID = /^(?:[0-9a-f]{1,64}|sha(?:256|384|512):.*)$/;
 
-/** @returns null if it is no reference; what may be an id is none, as it could name any image of the daemon's */
+/**
+ * @returns null if it is no reference; a possible image id counts as none, as it could name any of the daemon's images
+ */
 export function parseImageReference(text: string): ImageReference | null {
   if (text.length > MAX_IMAGE_REFERENCE_LENGTH || ID.test(text)) return null;
   const groups = REFERENCE.exec(text)?.groups;
@@ -31,13 +33,13 @@ export function parseImageReference(text: string): ImageReference | null {
   return { repository: groups['repository'], tag: groups['tag'] ?? null, digest: groups['digest'] ?? null };
 }
 
-/** Docker Hub: the registry that references mean by naming none. */
+/** Docker Hub: the default registry of references that name none. */
 export const DOCKER_HUB = 'docker.io';
 
-/** The host, with its port if it is written, that Docker pulls it from. */
+/** The host, with its port if given, that Docker pulls the image from. */
 export function registryOf({ repository }: Pick<ImageReference, 'repository'>): string {
   const [first = '', ...path] = repository.split('/');
-  // Docker's own rule of what is a host and what the beginning of a path.
+  // Docker's own rule for telling a host from the start of a path.
   const isHost = path.length > 0 && (/[.:A-Z]/.test(first) || first === 'localhost');
   const host = isHost ? first.toLowerCase() : DOCKER_HUB;
   return host === 'index.docker.io' ? DOCKER_HUB : host;

@@ -20,19 +20,19 @@ const pullLine = z.object({
 type PullLine = z.output<typeof pullLine>;
 
 interface Layer {
-  /** Bytes; null until Docker tells it. */
+  /** Bytes; null until Docker reports it. */
   total: number | null;
   downloaded: number;
   unpacked: number;
 }
 
-/** More than Docker can unpack; a registry may name any number, and each line of progress goes through all of them. */
+/** More than Docker can unpack; a registry may list any number, and each line of progress iterates over all. */
 const MAX_LAYERS = 256;
 
 /** Downloading is most of a pull; unpacking the rest. */
 const DOWNLOAD_SHARE = 0.7;
 
-/** Adds up what Docker tells of each layer into one percentage that never falls. */
+/** Combines Docker's progress of each layer into one percentage that never falls. */
 export class PullMeter {
   private readonly layers = new Map<string, Layer>();
   private percent = 0;
@@ -52,7 +52,7 @@ export class PullMeter {
     this.percent = Math.max(this.percent, this.share());
   }
 
-  /** Where the pull is; 100 is left to whoever knows that the image is here. */
+  /** The progress of the pull; 100 is reported by the caller that knows the image is present. */
   get progress(): PullProgress {
     if (this.layers.size === 0) return { percent: 0, message: 'looking for the image' };
     return { percent: this.percent, message: this.unpacking ? 'unpacking the image' : 'downloading the image' };
@@ -65,7 +65,7 @@ export class PullMeter {
   }
 
   private complete(layer: Layer): void {
-    // A layer that was here before costs nothing and counts for nothing.
+    // A layer that was already present counts for nothing.
     layer.total ??= 0;
     layer.downloaded = layer.total;
     layer.unpacked = layer.total;
@@ -76,7 +76,8 @@ export class PullMeter {
     const known = layers.filter((layer) => layer.total !== null);
     const bytes = known.reduce((sum, layer) => sum + (layer.total ?? 0), 0);
     if (bytes === 0) return 0;
-    // Docker downloads three layers at a time and does not tell the size of the rest: taken to be like the known ones.
+    // Docker downloads three layers at a time and does not report the size of the rest: assumed to be like the known
+    // ones.
     const expected = (bytes / known.length) * layers.length;
     const done = known.reduce(
       (sum, layer) => sum + layer.downloaded * DOWNLOAD_SHARE + layer.unpacked * (1 - DOWNLOAD_SHARE),
@@ -86,10 +87,10 @@ export class PullMeter {
   }
 }
 
-/** At most one report in this time for each waiter. */
+/** The minimum interval between reports, per waiter. */
 const REPORT_MS = 250;
 
-/** What takes longer than a moment is better told than waited out. */
+/** Short pauses only: a longer outage is better reported than waited out. */
 const RETRY_AFTER_MS: readonly number[] = [500, 2_000];
 
 export interface PullOptions {
@@ -97,15 +98,15 @@ export interface PullOptions {
   signal?: AbortSignal;
 }
 
-/** Where pulls happen. */
+/** How images are pulled. */
 interface PullSource {
-  /** Starts a pull. @returns Docker's stream about it */
+  /** Starts a pull. @returns Docker's progress stream */
   readonly open: (reference: string, signal: AbortSignal) => Promise<Readable>;
-  /** A pull that is silent for longer than these milliseconds has failed. */
+  /** A pull without output for longer than these milliseconds has failed. */
   readonly stallMs: number;
-  /** Pauses, in milliseconds, before a pull whose registry did not answer is tried once more. */
+  /** Pauses, in milliseconds, before each retry of a pull whose registry did not answer. */
   readonly retryAfterMs?: readonly number[];
-  /** Told before it is. */
+  /** Called before each retry. */
   readonly onRetry?: (reference: string, error: EngineError) => void;
 }
 
@@ -121,13 +122,15 @@ interface RunningPull {
   readonly done: Promise<void>;
 }
 
-/** Pulls images, each once for any number of callers; a pull that nobody waits for any more is broken off. */
+/** Pulls images, each once for any number of callers; a pull without any remaining waiter is aborted. */
 export class ImagePulls {
   private readonly running = new Map<string, RunningPull>();
 
   constructor(private readonly docker: PullSource) {}
 
-  /** @throws EngineError `image_not_found`, `image_access_denied`, `image_unavailable`, `docker_unavailable`, `aborted` */
+  /**
+   * @throws EngineError `image_not_found`, `image_access_denied`, `image_unavailable`, `docker_unavailable`, `aborted`
+   */
   async pull(reference: string, { onProgress = () => undefined, signal }: PullOptions = {}): Promise<void> {
     if (signal?.aborted) throw aborted(reference);
     const pull = this.running.get(reference) ?? this.start(reference);
@@ -148,7 +151,7 @@ export class ImagePulls {
     const abort = new AbortController();
     const meter = new PullMeter();
     const done = this.run(reference, { waiters, abort, meter });
-    // Whoever waits sees it fail; nobody may be left to.
+    // Every waiter sees it fail; there may be none left.
     done.catch(() => undefined);
     const pull = { waiters, abort, meter, done };
     this.running.set(reference, pull);
@@ -258,8 +261,8 @@ export function declaredVolumes(image: unknown): string[] {
 }
 
 /**
- * Docker makes an anonymous volume for each of these, of any size. Asked for by name of their paths they are still anonymous,
- * and go with the container, but together they hold no more than the data volume does.
+ * Docker creates an anonymous volume for each of these, of unlimited size. With names derived from their paths they are
+ * still anonymous, and removed with the container, but together they hold no more than the data volume does.
  */
 export function limitedVolumes(paths: readonly string[], diskMb: number): MountSettings[] {
   const size = sizeOption(Math.max(1, Math.floor(diskMb / paths.length)));

@@ -22,7 +22,7 @@ const inspection = z.object({
 
 const listing = z.object({
   Id: z.string(),
-  // Null for a container that is half removed.
+  // Null for a half-removed container.
   Names: z.array(z.string()).nullish(),
   State: z.enum(STATES),
   Created: z.number(),
@@ -36,13 +36,13 @@ const connection = z.object({
   NetworkSettings: z.object({ Networks: z.record(z.string(), z.unknown()).nullish() }),
 });
 
-/** Docker's way to say never. */
+/** Docker's notation for never. */
 const ZERO_TIME = '0001-01-01T00:00:00Z';
 
 /**
  * @param answer Docker's inspection
  * @param network the network whose address is the container's
- * @throws EngineError `docker_unavailable` if it is none
+ * @throws EngineError `docker_unavailable` if the answer is not an inspection
  */
 export function observedContainer(answer: unknown, network: string): ObservedContainer {
   const { Id, Name, Image, State, HostConfig, NetworkSettings } = isKnownState(inspection, answer);
@@ -63,7 +63,7 @@ export function observedContainer(answer: unknown, network: string): ObservedCon
 /**
  * @param answer Docker's inspection
  * @returns whether the container is in the network, or will be at its next start
- * @throws EngineError `docker_unavailable` if it is none
+ * @throws EngineError `docker_unavailable` if the answer is not an inspection
  */
 export function observedConnection(
   answer: unknown,
@@ -77,7 +77,7 @@ export function observedConnection(
 /**
  * @param answer an entry of Docker's list
  * @param network that of the sandboxes
- * @throws EngineError `docker_unavailable` if it is none
+ * @throws EngineError `docker_unavailable` if the answer is not such an entry
  */
 export function listedContainer(answer: unknown, network: string): ListedContainer {
   const entry = isKnownState(listing, answer);
@@ -88,7 +88,7 @@ export function listedContainer(answer: unknown, network: string): ListedContain
     createdAt: new Date(entry.Created * 1000),
     containerId: entry.Labels?.[LABELS.containerId] ?? null,
     generation: generationOf(entry.Labels?.[LABELS.generation]),
-    // A list that does not tell is no reason to do anything.
+    // A list without networks is no reason to act.
     connected: !entry.NetworkSettings?.Networks || entry.NetworkSettings.Networks[network] !== undefined,
   };
 }
@@ -97,7 +97,7 @@ function isAlive(state: EngineState): boolean {
   return state === 'running' || state === 'paused';
 }
 
-/** Docker writes the address of what does not run as an empty string. */
+/** Docker gives the address of a stopped container as an empty string. */
 function nullIfEmpty(text: string | undefined): string | null {
   return text === undefined || text === '' ? null : text;
 }
@@ -110,7 +110,7 @@ function generationOf(label: string | undefined): number | null {
   return label !== undefined && /^\d{1,9}$/.test(label) ? Number(label) : null;
 }
 
-/** An answer that cannot be read is no answer: docker-modem hands on bytes where it expected JSON and found none. */
+/** An unreadable answer is no answer: docker-modem returns bytes if it expected JSON and got none. */
 export function isKnownState<T>(schema: z.ZodType<T>, answer: unknown): T {
   const parsed = schema.safeParse(answer);
   if (parsed.success) return parsed.data;

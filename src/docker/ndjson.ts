@@ -1,12 +1,12 @@
 import { StringDecoder } from 'node:string_decoder';
 import type { Readable } from 'node:stream';
 
-/** In characters. Docker's own lines are a few hundred; labels of images and words of registries can make them longer. */
+/** In characters. Docker's own lines are a few hundred; image labels and registry messages can make them longer. */
 const MAX_LINE = 1024 * 1024;
 
 /**
- * Splits a stream of newline-delimited JSON into its lines, wherever the chunks are cut, in the middle of a character too. A
- * line that is too long to be kept is left out.
+ * Splits a stream of newline-delimited JSON into lines, wherever its chunks are cut, even inside a character. Drops
+ * lines that are too long to buffer.
  */
 export async function* ndjsonLines(
   stream: Readable,

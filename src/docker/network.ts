@@ -8,19 +8,19 @@ import { ignoringRefusal, isConnected, refusalOf } from './errors';
 import type { SandboxBridge } from './firewall/firewall-rules';
 import { observedConnection } from './inspect';
 
-/** On a bridge, whether containers may talk to each other. */
+/** A bridge's option: whether containers may talk to each other. */
 const INTER_CONTAINER_TRAFFIC = 'com.docker.network.bridge.enable_icc';
-/** What a bridge's interface is called, where somebody chose that. */
+/** A bridge's option: the name of its interface, if configured. */
 const BRIDGE_NAME = 'com.docker.network.bridge.name';
 
-/** @returns the name of the network that all sandboxes of an instance are in */
+/** @returns the name of the network of all sandboxes of an instance */
 export function networkName(instance: string): string {
   return `berth-${instance}`;
 }
 
 /**
- * Makes sure that the sandboxes' network is there, once, and isolates its containers from each other. Safe to run in
- * several processes at the same time.
+ * Makes sure that the sandboxes' network exists, once, and isolates its containers from each other. Safe in several
+ * processes at once.
  *
  * @throws EngineError `docker_error` if a network of that name lets its containers talk to each other, or has IPv6
  */
@@ -41,12 +41,13 @@ export async function ensureSandboxNetwork(
   if (network.EnableIPv6) {
     throw new EngineError('docker_error', `the Docker network ${name} has IPv6, which sandboxes must not; remove it`);
   }
-  // Daemons before 25 let two processes make two networks of one name. Both keep the oldest, so both keep the same.
+  // Daemons before 25 let two processes create two networks of one name. Both keep the oldest, so both keep the same
+  // one.
   for (const duplicate of duplicates) await removeQuietly(docker, duplicate.Id);
   return bridgeOf(network, instance);
 }
 
-/** @returns null if the network is not there */
+/** @returns null if the network does not exist */
 export async function findSandboxNetwork(
   docker: Docker,
   instance: string,
@@ -56,12 +57,12 @@ export async function findSandboxNetwork(
   return network ? bridgeOf(network, instance) : null;
 }
 
-/** Docker's own rule for an interface that nobody named. */
+/** Docker's own naming rule for an interface without a configured name. */
 function bridgeOf({ Id, Options }: NetworkInspectInfo, instance: string): SandboxBridge {
   return { instance, networkId: Id, bridge: Options?.[BRIDGE_NAME] ?? `br-${Id.slice(0, 12)}` };
 }
 
-/** Oldest first. The filter matches parts of names too. */
+/** Oldest first. The filter also matches parts of names. */
 async function namesakes(docker: Docker, name: string, signal: AbortSignal): Promise<NetworkInspectInfo[]> {
   const networks: unknown = await docker.listNetworks({ filters: { name: [name] }, abortSignal: signal });
   if (!Array.isArray(networks)) throw new EngineError('docker_unavailable', "Docker's list of networks cannot be read");
@@ -76,7 +77,7 @@ async function createNetwork(docker: Docker, instance: string, signal: AbortSign
       Name: networkName(instance),
       Driver: 'bridge',
       CheckDuplicate: true,
-      // Written out, as a daemon's configuration can make it the default.
+      // Explicit, as a daemon's configuration can make it the default.
       EnableIPv6: false,
       Options: { [INTER_CONTAINER_TRAFFIC]: 'false' },
       Labels: { [LABELS.managed]: 'true', [LABELS.instance]: instance },
@@ -88,7 +89,7 @@ async function createNetwork(docker: Docker, instance: string, signal: AbortSign
   }
 }
 
-/** Gone already, or in use (by a container that then has its address there): left alone. */
+/** Already gone, or in use (by a container that has its address there): left alone. */
 async function removeQuietly(docker: Docker, id: string): Promise<void> {
   await ignoringRefusal(docker.getNetwork(id).remove());
 }
@@ -96,13 +97,13 @@ async function removeQuietly(docker: Docker, id: string): Promise<void> {
 interface Connection {
   readonly instance: string;
   readonly signal: AbortSignal;
-  /** What is due for a network before a container is in it. */
+  /** To be done for a network before a container joins it. */
   readonly onNetwork: (network: SandboxBridge) => Promise<void>;
 }
 
 /**
- * A stopped container remembers its network by id: once the network was removed (`docker network prune`) and made again,
- * it does not start any more (Docker 26.1: 404 "network … not found"). Attaches it to the network that has the name now.
+ * A stopped container remembers its network by id: if the network was removed (`docker network prune`) and recreated,
+ * it no longer starts (Docker 26.1: 404 "network … not found"). Attaches it to the network that has the name now.
  */
 export async function reattach(
   docker: Docker,
@@ -116,10 +117,10 @@ export async function reattach(
 }
 
 /**
- * Puts a container back into the sandboxes' network, which `docker network disconnect` takes it out of for good: Docker
- * starts it without any network from then on. Nothing is disconnected, so several processes may do it at once.
+ * Reconnects a container to the sandboxes' network. After `docker network disconnect`, Docker starts it without any
+ * network. Nothing is disconnected, so several processes may do it at once.
  *
- * @returns null if it was in it, or what was found
+ * @returns null if it was connected, or the inspection
  * @throws Docker's refusal
  */
 export async function connectIfMissing(

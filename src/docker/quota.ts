@@ -11,13 +11,13 @@ import { ignoringRefusal, refusalOf } from './errors';
 const PROBE_MB = 16;
 const PROBE_REPOSITORY = 'berth/quota-probe';
 
-/** What is younger may belong to another process that probes at this moment. */
+/** Younger ones may belong to another process that is probing now. */
 const LEFTOVER_AGE_MS = 10 * 60_000;
 
-/** The end of an archive and nothing before it: the smallest image there is. */
+/** The end of an archive, without content: the smallest possible image. */
 const EMPTY_TAR = Buffer.alloc(1024);
 
-/** Docker's word for the file system under its data, out of `GET /info`. */
+/** Docker's name for the file system under its data, from `GET /info`. */
 const dockerInfo = (info: unknown): { driver: string; fileSystem: string } => {
   const { Driver, DriverStatus } = (info ?? {}) as { Driver?: string; DriverStatus?: [string, string][] | null };
   const fileSystem = DriverStatus?.find(([name]) => name === 'Backing Filesystem')?.[1];
@@ -25,10 +25,10 @@ const dockerInfo = (info: unknown): { driver: string; fileSystem: string } => {
 };
 
 /**
- * Finds out by trying whether Docker can hold volumes and writable layers to a size. Nothing that it makes is started, and
- * what an earlier, killed probe left is removed first.
+ * Probes whether Docker can limit the size of volumes and writable layers. Starts nothing, and removes leftovers of an
+ * earlier, killed probe first.
  *
- * @throws ConfigError if quotas are required and Docker cannot keep them
+ * @throws ConfigError if quotas are required and Docker cannot enforce them
  */
 export async function probeDiskQuota(
   docker: Docker,
@@ -48,13 +48,13 @@ export async function probeDiskQuota(
   );
 }
 
-/** @returns null if both kinds of quota work, or why not */
+/** @returns null if both kinds of quota work, or the reason why not */
 async function refusalOfQuotas(
   docker: Docker,
   { instance, info, signal }: { instance: string; info: unknown; signal: AbortSignal },
 ): Promise<string | null> {
   const { driver, fileSystem } = dockerInfo(info);
-  // Other drivers, such as containerd's snapshotters, may take the option and do nothing about it.
+  // Other drivers, such as containerd's snapshotters, may accept the option and ignore it.
   if (driver !== 'overlay2' || fileSystem !== 'xfs') return `storage driver ${driver} on ${fileSystem}`;
   await removeLeftovers(docker, instance, signal);
   const id = randomUUID();
@@ -74,7 +74,10 @@ async function refusalOfQuotas(
   }
 }
 
-/** Makes a volume and a container of a limited size; the container of an image of its own, so that no registry is needed. */
+/**
+ * Creates a volume and a container of a limited size; the container from a local empty image, so that no registry is
+ * needed.
+ */
 async function tryQuotas(
   docker: Docker,
   { name, image, instance, signal }: { name: string; image: string; instance: string; signal: AbortSignal },
@@ -90,7 +93,7 @@ async function tryQuotas(
   await docker.createContainer(abortable(signal, { _query: { name }, _body: body }));
 }
 
-/** What a probe left that was killed. */
+/** Removes what a killed probe left. */
 async function removeLeftovers(docker: Docker, instance: string, signal: AbortSignal): Promise<void> {
   const filters = { label: [`${LABELS.probe}=${instance}`] };
   const isLeftover = (madeAt: number): boolean => Date.now() - madeAt > LEFTOVER_AGE_MS;
@@ -113,6 +116,6 @@ async function listVolumes(
   signal: AbortSignal,
 ): Promise<{ Name: string; CreatedAt?: string }[]> {
   const answer: { Volumes?: unknown } = await docker.listVolumes({ filters, abortSignal: signal });
-  // Null, not empty, where there is none (Docker before 20.10).
+  // Null, not empty, if there is none (Docker before 20.10).
   return Array.isArray(answer.Volumes) ? (answer.Volumes as { Name: string; CreatedAt?: string }[]) : [];
 }

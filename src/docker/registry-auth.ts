@@ -5,12 +5,12 @@ import { z } from 'zod';
 import { ConfigError } from '../config';
 import { DOCKER_HUB, parseImageReference, registryOf } from './image-reference';
 
-/** What Docker is given to log in to one registry with, in its own words. */
+/** Docker's login for one registry, in its own format. */
 export type RegistryLogin = { readonly serveraddress: string } & (
   { readonly username: string; readonly password: string } | { readonly identitytoken: string }
 );
 
-/** Docker's name for the Hub, from its first API. */
+/** Docker's key for the Hub, from its first API. */
 const HUB_KEY = 'https://index.docker.io/v1/';
 
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
@@ -20,7 +20,7 @@ const text = z.string('expected text').optional();
 const entry = z.object({ auth: text, username: text, password: text, identitytoken: text }, 'expected an object');
 const schema = z.object({ auths: z.record(z.string(), entry, 'expected an object') }, 'expected an object');
 
-/** A file of credentials is not valid; `faults` are for people, one a line, and hold no secret. */
+/** An invalid credentials file; `faults` are for people, one a line, and contain no secret. */
 class RegistryAuthFault extends Error {
   override readonly name = 'RegistryAuthFault';
 
@@ -30,10 +30,10 @@ class RegistryAuthFault extends Error {
 }
 
 /**
- * Reads what `docker login` writes (`config.json`): the credentials under `auths`. Everything else in it is left alone.
+ * Parses what `docker login` writes (`config.json`): the credentials under `auths`. Ignores everything else.
  *
  * @returns the login of each registry host; that of Docker Hub under `docker.io`
- * @throws RegistryAuthFault that lists every fault
+ * @throws RegistryAuthFault listing every fault
  */
 function parseRegistryAuths(json: string): ReadonlyMap<string, RegistryLogin> {
   const parsed = schema.safeParse(jsonOf(json));
@@ -57,7 +57,7 @@ function parseRegistryAuths(json: string): ReadonlyMap<string, RegistryLogin> {
 
 const HOST_EXPECTED = `expected the host of a registry such as registry.example:5000, or ${HUB_KEY} for Docker Hub`;
 
-/** The parser's own message quotes what it could not read. */
+/** The parser's own message quotes the text that it could not parse. */
 function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -72,7 +72,7 @@ function hostOf(key: string): string | null {
   return host === 'index.docker.io' ? DOCKER_HUB : host;
 }
 
-/** @returns a fault, if that is what it is */
+/** @returns the login, or a fault */
 function loginOf(
   host: string,
   { auth, username, password, identitytoken }: z.output<typeof entry>,
@@ -80,7 +80,7 @@ function loginOf(
   const serveraddress = host === DOCKER_HUB ? HUB_KEY : host;
   if (identitytoken) return { identitytoken, serveraddress };
   if (auth) {
-    // As Docker does, whatever else is there.
+    // As Docker does, whatever other fields there are.
     const decoded = BASE64.test(auth) ? Buffer.from(auth, 'base64').toString() : '';
     const colon = decoded.indexOf(':');
     if (colon < 1) return 'auth: expected USER:PASSWORD in base64';
@@ -90,13 +90,13 @@ function loginOf(
   return 'expected auth, or username and password, or identitytoken; what a credential helper keeps is not read';
 }
 
-/** The credentials of the operator's `REGISTRY_AUTH_FILE`. They go to the registry that they are for, and nowhere else. */
+/** The credentials in the operator's `REGISTRY_AUTH_FILE`. Each is sent only to its own registry. */
 export class RegistryCredentials {
   private readonly logger = new Logger(RegistryCredentials.name);
   private logins: ReadonlyMap<string, RegistryLogin> = new Map();
   private text = '';
 
-  /** @throws ConfigError that lists every fault of the file, and no secret */
+  /** @throws ConfigError listing every fault of the file, and no secret */
   constructor(private readonly file: string | undefined) {
     if (file === undefined) return;
     try {
@@ -107,8 +107,8 @@ export class RegistryCredentials {
   }
 
   /**
-   * What Docker needs for a pull; undefined where there is nothing for that registry. The file is read anew, so that changes
-   * need no restart; while it cannot be read or is not valid, what it held before goes on to be used.
+   * Docker's login for a pull; undefined if there is none for that registry. The file is read each time, so that
+   * changes need no restart; while it is unreadable or invalid, its last valid contents are used.
    */
   async loginFor(reference: string): Promise<RegistryLogin | undefined> {
     const parsed = parseImageReference(reference);

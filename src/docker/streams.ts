@@ -21,7 +21,10 @@ export async function openEvents(
   return readable(stream);
 }
 
-/** Docker's answer to a list of all containers with these labels, while it arrives: dockerode's own call parses it as a whole. */
+/**
+ * Docker's answer to a list of all containers with these labels, as a stream: dockerode's own call parses it as a
+ * whole.
+ */
 export async function openList(
   docker: Docker,
   { label, signal }: { label: readonly string[]; signal: AbortSignal },
@@ -46,12 +49,12 @@ export async function openList(
   return readable(stream);
 }
 
-/** What dockerode's own calls are made by; its types do not know it. */
+/** The internals of dockerode's own calls; its types do not declare them. */
 interface Modem {
   dial(request: object, done: (error: Error | null, answer: NodeJS.ReadableStream) => void): void;
 }
 
-/** Begins a pull; Docker breaks it off when the stream is closed. */
+/** Starts a pull; Docker aborts it when the stream is closed. */
 export async function openPull(
   docker: Docker,
   reference: string,
@@ -60,7 +63,7 @@ export async function openPull(
   const parsed = parseImageReference(reference);
   const options = {
     fromImage: parsed?.repository ?? reference,
-    // Without a tag Docker before 20.10 pulls them all.
+    // Without a tag Docker before 20.10 pulls every tag.
     tag: parsed?.digest ?? parsed?.tag ?? 'latest',
     abortSignal: signal,
     // Sent as a header.
@@ -70,22 +73,22 @@ export async function openPull(
   return readable(stream);
 }
 
-/** dockerode's type is that of Node.js 0.10; what it gives is the response. */
+/** dockerode's type is that of Node.js 0.10; it returns the response. */
 export function readable(stream: NodeJS.ReadableStream): Readable {
   if (stream instanceof Readable) return stream;
   throw new EngineError('docker_error', 'Docker gave no stream');
 }
 
 /**
- * The elements of a JSON array, read while it arrives. Ten thousand containers are 12 MB; parsed at once, they would stop
- * everything else in this process for a tenth of a second.
+ * Yields the elements of a JSON array as it arrives. Ten thousand containers are 12 MB; parsed at once, they would
+ * block everything else in this process for a tenth of a second.
  *
- * @throws EngineError `docker_unavailable` for anything but one whole array, as an answer that cannot be read is no answer
+ * @throws EngineError `docker_unavailable` for anything but one complete array, as an unreadable answer is no answer
  */
 export async function* jsonElements(stream: Readable): AsyncGenerator {
   let elements: unknown[] = [];
   let whole: unknown;
-  // Without `keepStack` an element is let go of once it was given out; the array itself comes last.
+  // Without `keepStack` an element is released once it was yielded; the array itself comes last.
   const parser = new JSONParser({ paths: ['$', '$.*'], keepStack: false });
   parser.onValue = ({ value, stack }) => {
     if (stack.length > 0) elements.push(value);
@@ -96,7 +99,7 @@ export async function* jsonElements(stream: Readable): AsyncGenerator {
       parser.write(chunk as Buffer);
       yield* elements;
       elements = [];
-      // Node.js hands over up to 32 chunks in one turn of the event loop, 2 MB: others get their turn in between.
+      // Node.js delivers up to 32 chunks in one turn of the event loop, 2 MB: yield to others in between.
       await nextTurn();
     }
   } catch (error) {
@@ -105,15 +108,15 @@ export async function* jsonElements(stream: Readable): AsyncGenerator {
   if (!Array.isArray(whole)) throw new EngineError('docker_unavailable', "Docker's answer is not a whole list");
 }
 
-/** 1 byte which output, 3 of zeros, 4 of length. */
+/** 1 byte for the output, 3 of zeros, 4 of length. */
 const HEADER_BYTES = 8;
 
 /** Docker's numbers; 0 is stdin, which is written to stdout. */
 const STDERR = 2;
 
 /**
- * Takes Docker's multiplexed stream of a command without a terminal apart. Hands on what is there at once, so that a frame
- * of any length costs no memory.
+ * Demultiplexes Docker's stream of a command without a terminal. Passes bytes on at once, so that frames of any length
+ * need no buffer.
  */
 export class OutputFrames {
   private header = Buffer.alloc(0);
@@ -122,7 +125,7 @@ export class OutputFrames {
 
   constructor(private readonly onOutput: (output: ExecOutput) => void) {}
 
-  /** The next bytes, cut wherever the connection cut them. */
+  /** The next bytes, cut at any position. */
   take(chunk: Buffer): void {
     let rest = chunk;
     while (rest.length > 0) rest = this.left > 0 ? this.body(rest) : this.head(rest);

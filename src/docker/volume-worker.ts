@@ -9,11 +9,14 @@ import { containerOf, remove, start } from './container-verbs';
 import { ownerLabels } from './create-options';
 import { readable } from './streams';
 
-/** More than tar has needed for a directory of a million files. */
+/** More than tar needed for a directory of a million files. */
 const MEMORY = 512 * 1024 * 1024;
 const PIDS_LIMIT = 64;
 
-/** What it takes to read and make anybody's files with their owners, modes, attributes and kinds; everything else is dropped. */
+/**
+ * What reading and creating any user's files takes, with their owners, modes, attributes and types; everything else is
+ * dropped.
+ */
 const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'SETFCAP', 'MKNOD'];
 
 /** A volume as the worker sees it. */
@@ -23,7 +26,7 @@ interface WorkerMount {
   readonly access: 'read' | 'write';
 }
 
-/** A container that works on volumes for a moment. */
+/** A container that works on volumes briefly. */
 interface WorkerSpec {
   readonly image: string;
   readonly script: string;
@@ -32,8 +35,8 @@ interface WorkerSpec {
 }
 
 /**
- * The body of Docker's create call. It runs no program of the user's, so not under gVisor, which is many times slower with
- * files and keeps neither all attributes nor all kinds of files; it can reach nothing but the volumes.
+ * The body of Docker's create call. It runs none of the user's programs, so not under gVisor, which is many times
+ * slower with files and preserves neither all attributes nor all file types; it can reach nothing but the volumes.
  */
 export function volumeWorkerOptions({ image, script, mounts, owner }: WorkerSpec): ContainerCreateOptions {
   return {
@@ -64,7 +67,7 @@ export function volumeWorkerOptions({ image, script, mounts, owner }: WorkerSpec
   };
 }
 
-/** Labels count only if the volume is gone: Docker then makes it anew, and it must be known whose it is. */
+/** Labels matter only if the volume is gone: Docker then recreates it, and its owner must be identifiable. */
 function volumeMount({ volume, path, access }: WorkerMount, owner: OwnerLabels): MountSettings {
   return {
     Type: 'volume',
@@ -75,10 +78,10 @@ function volumeMount({ volume, path, access }: WorkerMount, owner: OwnerLabels):
   };
 }
 
-/** How much of what its programs complain about is kept for the log. */
+/** How much of its programs' error output is kept for the log. */
 const COMPLAINT_CHARS = 2000;
 
-/** A worker that reports nothing for longer hangs. Writing gigabytes out to a slow disk goes without a word, too. */
+/** A worker without a report for longer is stuck. Flushing gigabytes to a slow disk produces no reports either. */
 const STALL_MS = 5 * 60_000;
 
 interface WorkerRun {
@@ -92,16 +95,16 @@ interface WorkerRun {
 
 export interface WorkerResult {
   readonly exitCode: number;
-  /** The end of what its programs wrote to the log; may hold names of files. */
+  /** The end of its programs' error output; may contain file names. */
   readonly complaint: string;
 }
 
 /**
- * Runs a script on volumes in a container that is removed afterwards. If this process dies, the container is found by its
- * labels.
+ * Runs a script on volumes in a container that is removed afterwards. If this process dies, the container is found by
+ * its labels.
  *
- * @param timeoutMs of each call to Docker; the run itself is bounded by its reports
- * @throws EngineError `aborted`, `docker_unavailable` when it hangs; whatever Docker refuses
+ * @param timeoutMs of each Docker call; the run itself is bounded by its reports
+ * @throws EngineError `aborted`, `docker_unavailable` when it is stuck; Docker's refusals
  */
 export async function runVolumeWorker(
   clients: DockerClients,
@@ -127,7 +130,7 @@ export async function runVolumeWorker(
     const answer: unknown = await bounded((signal) => container.wait(abortable(signal, {})));
     return { exitCode: exitCodeOf(answer), complaint };
   } finally {
-    // Where even this fails, it is a container that no row knows.
+    // If even this fails, it is a container that no row knows.
     await bounded((signal) => remove(container, signal)).catch(() => undefined);
   }
 }
@@ -136,7 +139,7 @@ function attach(container: Docker.Container, signal: AbortSignal): Promise<NodeJ
   return container.attach(abortable(signal, { stream: true, stdout: true, stderr: true }));
 }
 
-/** @returns the complaint, when the container has ended */
+/** @returns the error output, when the container has ended */
 async function listen(docker: Docker, output: Readable, run: WorkerRun): Promise<string> {
   const { onReport, signal, stallMs = STALL_MS } = run;
   const [reports, complaints] = [new PassThrough(), new PassThrough()];
@@ -184,7 +187,7 @@ function aborted(): EngineError {
   return new EngineError('aborted', 'the work on a volume was aborted');
 }
 
-/** What the scripts exit with beside 0; anything else is a failure that only the log explains. */
+/** The scripts' exit codes beside 0; any other is a failure that only the log explains. */
 export const SCRIPT_EXIT = { differs: 3, failed: 4, toolsMissing: 5, full: 28 } as const;
 
 const BLOCKS_IN_RECORD = 128;
@@ -193,13 +196,14 @@ const RECORDS_IN_CHECKPOINT = 160;
 /** `TAR_CHECKPOINT` counts records of this many bytes. */
 export const RECORD_BYTES = BLOCKS_IN_RECORD * 512;
 
-/** Where the scripts find the volumes. */
+/** Where the volumes are mounted for the scripts. */
 export const SOURCE_PATH = '/from';
 export const TARGET_PATH = '/to';
 
 /**
- * File descriptor 3 is the report, lines that the scripts alone write: names of files, which may hold anything, are never
- * written to it, never expanded by the shell and never become an argument of a program. What programs print goes to the log.
+ * File descriptor 3 is the report, lines written only by the scripts: file names, which may contain anything, are never
+ * written to it, never expanded by the shell and never become an argument of a program. Programs' output goes to the
+ * log.
  */
 const PRELUDE = `
 set -u
@@ -211,7 +215,7 @@ report() { echo "$*" >&3; }
 used() { set -- "$(du --summarize --one-file-system --block-size=1 "$@")"; echo "\${1%%[!0-9]*}"; }
 `;
 
-/** Reports `bytes N`: the space that the data takes. Fails early where the image lacks what the copy will need. */
+/** Reports `bytes N`: the disk space that the data uses. Fails early if the image lacks what the copy will need. */
 export const MEASURE_SCRIPT = `${PRELUDE}
 for tool in find sha256sum sync mktemp head cmp; do command -v "$tool" || exit ${SCRIPT_EXIT.toolsMissing}; done
 case $(tar --version) in *'GNU tar'*) ;; *) exit ${SCRIPT_EXIT.toolsMissing} ;; esac
@@ -219,11 +223,13 @@ report bytes "$(used ${SOURCE_PATH})"
 `;
 
 /**
- * Empties the target, copies, writes it to the disk, and compares one stream of either side. Reports `total N M` (the space
- * that the data takes, the bytes in its files), `copied N` and `checked N` (records of the streams), `bytes N`.
+ * Empties the target, copies, flushes it to the disk, and compares one stream of either side. Reports `total N M` (the
+ * disk space that the data uses, the bytes in its files), `copied N` and `checked N` (records of the streams), `bytes
+ * N`.
  *
- * The streams that are compared hold every byte of every file, holes read as zeros: where the holes are may differ. Someone can
- * make a file of petabytes that is one hole, though; where the files hold 10¹¹ bytes and more, the holes are compared as holes.
+ * The compared streams contain every byte of every file, holes read as zeros: the position of holes may differ. But
+ * anyone can create a sparse file of petabytes, so where the files hold 10¹¹ bytes and more, holes are compared as
+ * holes.
  */
 export const COPY_SCRIPT = `${PRELUDE}
 archive() {

@@ -33,16 +33,16 @@ const inspection = z.object({
   Labels: z.record(z.string(), z.string()).nullish(),
 });
 
-// Null, not empty, where there is none (Docker before 20.10).
+// Null, not empty, if there is none (Docker before 20.10).
 const volumes = z.object({ Volumes: z.array(inspection).nullish() });
 
 /** The name of a container's volume, or of one that its data was moved to. */
 const NAME = /^berth-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:-v\d+-[0-9a-f]{8})?$/;
 
 /**
- * By label, and those without labels by name: see {@link isBare}.
+ * By label, and unlabelled ones by name: see {@link isBare}.
  *
- * @throws EngineError `docker_unavailable` if an answer is no list of volumes
+ * @throws EngineError `docker_unavailable` if the answer is not a list of volumes
  */
 export async function listOwnVolumes(
   docker: Docker,
@@ -76,39 +76,39 @@ async function list(
   return isKnownState(volumes, answer).Volumes ?? [];
 }
 
-/** @throws EngineError `docker_unavailable` if the answer is no inspection of a volume */
+/** @throws EngineError `docker_unavailable` if the answer is not an inspection of a volume */
 export function labelsOfVolume(answer: unknown): Readonly<Record<string, string>> {
   return isKnownState(inspection, answer).Labels ?? {};
 }
 
 /**
- * Whether a volume carries none of Berth's labels. Docker (26.1) writes them, and the options, after it has made the volume's
- * folder: when it dies in between, it has a volume without either from then on, and takes it for what is asked for by that name.
+ * Whether a volume has none of Berth's labels. Docker (26.1) writes them, and the options, after creating the volume's
+ * folder: if it dies in between, it has a volume without either from then on, and uses it for that name.
  */
 export function isBare(labels: Readonly<Record<string, string>> | null | undefined): boolean {
   return !Object.keys(labels ?? {}).some((label) => label.startsWith('berth.'));
 }
 
-/** At most one report in this time, but for what is said for the first time. */
+/** The minimum interval between reports, except for a new message. */
 const REPORT_MS = 250;
 
-/** Where the check of the copy begins between 0 and 100. */
+/** Where the verification of the copy starts, between 0 and 100. */
 const CHECK_FROM = 60;
 
 const REPORT = /^(total|copied|checked|bytes) (\d+)(?: (\d+))?$/;
 
-/** Reads what the scripts report, and tells how far a copy is. */
+/** Parses the scripts' reports into the progress of a copy. */
 export class CopyMeter {
-  /** The space that the data takes; null until the script is done. */
+  /** The disk space that the data uses; null until the script is done. */
   bytes: number | null = null;
   private used = 0;
   private size = 0;
   private last: CopyProgress = { percent: -1, message: '' };
-  private toldAt = 0;
+  private reportedAt = 0;
 
   constructor(private readonly onProgress: (progress: CopyProgress) => void = () => undefined) {}
 
-  /** Lines that are none of the scripts' own are left alone. */
+  /** Ignores lines that are not the scripts' own. */
   take(line: string): void {
     const [, word, number, size] = REPORT.exec(line) ?? [];
     const first = Number(number);
@@ -116,38 +116,38 @@ export class CopyMeter {
       case 'total':
         this.used = first;
         this.size = Number(size ?? number);
-        this.tell('copying the data', 0);
+        this.report('copying the data', 0);
         break;
       case 'copied':
-        this.tell('copying the data', CHECK_FROM * share(first * RECORD_BYTES, this.used));
+        this.report('copying the data', CHECK_FROM * share(first * RECORD_BYTES, this.used));
         break;
       case 'checked':
-        this.tell('checking the copy', CHECK_FROM + (99 - CHECK_FROM) * share(first * RECORD_BYTES, this.size));
+        this.report('checking the copy', CHECK_FROM + (99 - CHECK_FROM) * share(first * RECORD_BYTES, this.size));
         break;
       case 'bytes':
         this.bytes = first;
-        this.tell('the data is copied', 100);
+        this.report('the data is copied', 100);
         break;
     }
   }
 
-  private tell(message: string, percent: number): void {
+  private report(message: string, percent: number): void {
     const isNew = message !== this.last.message;
     const progress = { percent: Math.max(this.last.percent, Math.floor(percent)), message };
     const now = performance.now();
-    if (!isNew && (progress.percent === this.last.percent || now - this.toldAt < REPORT_MS)) return;
+    if (!isNew && (progress.percent === this.last.percent || now - this.reportedAt < REPORT_MS)) return;
     this.last = progress;
-    this.toldAt = now;
+    this.reportedAt = now;
     this.onProgress(progress);
   }
 }
 
-/** Headers make the streams longer than the data, so that the whole may be passed. */
+/** Headers make the streams longer than the data, so that the ratio may exceed 1. */
 function share(part: number, whole: number): number {
   return whole > 0 ? Math.min(1, part / whole) : 0;
 }
 
-/** The volume must be there. @throws EngineError, or what Docker refuses */
+/** The volume must exist. @throws EngineError, or Docker's refusal */
 export async function measureVolume(
   clients: DockerClients,
   { name, image, owner }: VolumeMeasurement,
@@ -163,7 +163,7 @@ export async function measureVolume(
   return { bytes: outcome(result, meter, image) };
 }
 
-/** Both volumes must be there. @throws EngineError `data_too_large`, `copy_failed`, `aborted`, or what Docker refuses */
+/** Both volumes must exist. @throws EngineError `data_too_large`, `copy_failed`, `aborted`, or Docker's refusal */
 export async function copyVolume(
   clients: DockerClients,
   { from, to, image, owner, onProgress, signal }: VolumeCopy,
@@ -182,7 +182,7 @@ export async function copyVolume(
   return { bytes: outcome(result, meter, image) };
 }
 
-/** One container of Berth's is measured or copied once at a time. */
+/** One container's data is measured or copied once at a time. */
 function workerName({ containerId }: OwnerLabels): string {
   return `berth-${containerId}-move`;
 }
@@ -201,17 +201,18 @@ const FAILURES: Readonly<Partial<Record<number, readonly [EngineErrorCode, strin
 
 const REPOSITORY = 'berth/empty';
 
-/** The end of an archive and nothing before it: the smallest image there is. */
+/** The end of an archive, without content: the smallest possible image. */
 const EMPTY_TAR = Buffer.alloc(1024);
 
 const TAR_BLOCK = 512;
 
 /**
- * Removes a volume if no container has it and it holds nothing, not even an empty file. Docker tells nobody what is in a
- * volume, so a container has it for a moment that is never started; its archive begins with the volume's root.
+ * Removes a volume if no container uses it and it is empty, without even an empty file. Docker does not expose a
+ * volume's contents, so a container that is never started mounts it for a moment; its archive starts with the volume's
+ * root.
  *
  * @returns whether it is gone
- * @throws what Docker's failures are
+ * @throws Docker's errors
  */
 export async function removeIfUnused(
   docker: Docker,
@@ -227,7 +228,7 @@ export async function removeIfUnused(
   } catch (error) {
     const status = refusalOf(error)?.status;
     if (status === 404) return true;
-    // Somebody has it now.
+    // Somebody uses it now.
     if (status === 409) return false;
     throw error;
   }
@@ -240,7 +241,7 @@ async function isEmpty(
 ): Promise<boolean> {
   const tag = randomUUID();
   const image = `${REPOSITORY}:${tag}`;
-  // What this leaves if the process dies is removed as any container that no row knows.
+  // If the process dies, this container is removed like any other that no row knows.
   const Labels = ownerLabels(owner);
   const changes = [`LABEL ${LABELS.managed}=true`];
   try {
@@ -261,7 +262,7 @@ async function isEmpty(
   }
 }
 
-/** The root's own header, and no block after it but the zeros of the end. */
+/** The root's own header, followed only by the zeros of the end. */
 async function isRootAlone(archive: AsyncIterable<string | Buffer>): Promise<boolean> {
   const chunks: Buffer[] = [];
   let length = 0;

@@ -123,7 +123,9 @@ function errorWith(fields: readonly (readonly [string, string | number])[]) {
 
 const DOCKER_ID = '4f1d2c3b'.repeat(8);
 
-/** Documents a route on one container: what `:id` may be, and what is refused: the faults given and those of every such route. */
+/**
+ * Documents a route on one container: the forms of `:id`, and its errors: those given and those of every such route.
+ */
 export function ApiContainerById(...faults: readonly ApiFault[]): MethodDecorator {
   return applyDecorators(
     ApiParam({

@@ -90,7 +90,8 @@ export class LeaseTerm {
   }
 
   /**
-   * Makes sure of the lease; waits for a database that does not answer, but not beyond the term or the end of the process.
+   * Makes sure of the lease; waits for a database that does not answer, but not beyond the term or the end of the
+   * process.
    *
    * @returns false if another holder has the lease, or may have it
    */

@@ -157,7 +157,8 @@ export class ContainerOperations {
   /**
    * Renames and resizes. Only a resize needs Docker.
    *
-   * @throws DomainError `invalid_parameters` if the data is too large, `update_failed`, `name_taken`, `operation_in_progress`, `container_not_found`
+   * @throws DomainError `invalid_parameters` if the data is too large, `update_failed`, `name_taken`,
+   * `operation_in_progress`, `container_not_found`
    */
   async update(row: ContainerRow, wanted: Wanted): Promise<{ row: ContainerRow; restarted: boolean }> {
     return this.measured('update', async () => {

@@ -1,32 +1,32 @@
 import { readFile } from 'node:fs/promises';
 import { isIPv4 } from 'node:net';
 
-/** Where packets enter the machine, before it is decided whether they are for the machine itself or to be passed on. */
+/** Where packets enter the host, before the kernel decides whether they are for the host itself or to be forwarded. */
 const HOOK = 'PREROUTING';
 const CHAIN_PREFIX = 'BERTH-';
 
-/** Addresses of the machine's own link: clouds answer there with the machine's credentials (169.254.169.254). */
+/** Link-local addresses: clouds serve the host's credentials there (169.254.169.254). */
 const LINK_LOCAL = '169.254.0.0/16';
 
 /** The network of an instance's sandboxes. */
 export interface SandboxBridge {
   readonly instance: string;
   readonly networkId: string;
-  /** The name of its interface on the machine. */
+  /** The name of its interface on the host. */
   readonly bridge: string;
 }
 
-/** What sandboxes may and may not reach over IPv4, beside what holds for all of them. */
+/** What sandboxes may and may not reach over IPv4, beside the fixed rules. */
 interface Reach {
   /** Networks in canonical form, such as `10.0.0.0/8`. */
   readonly blocked: readonly string[];
-  /** What they reach all the same, over TCP: addresses with ports. */
+  /** Exceptions, over TCP: addresses with ports. */
   readonly allowed: readonly string[];
-  /** Addresses that Docker may ask for names on a sandbox's behalf, from within the sandbox's network namespace. */
+  /** Addresses that Docker may query for names on a sandbox's behalf, from within the sandbox's network namespace. */
   readonly nameServers: readonly string[];
 }
 
-/** A chain, and the rule that leads to it, in the form in which `iptables -S` prints them. */
+/** A chain, and the rule that jumps to it, in the format of `iptables -S`. */
 export interface FirewallRules {
   readonly chain: string;
   readonly jump: string;
@@ -39,16 +39,16 @@ export function chainName(networkId: string): string {
 }
 
 /**
- * Sandboxes reach what the machine passes on to others, and nothing of the machine itself. `! UNICAST` is whatever is for
- * the machine: each of its addresses (also one that Docker would translate into a container with a published port, as this
- * is asked before), broadcast and multicast.
+ * Sandboxes reach what the host forwards, and nothing on the host itself. `! UNICAST` matches everything for the host:
+ * each of its addresses (also one that Docker would translate into a container with a published port, as these rules
+ * come before that), broadcast and multicast.
  */
 export function ipv4Rules(network: SandboxBridge, { blocked, allowed, nameServers }: Reach): FirewallRules {
   const chain = chainName(network.networkId);
   const open = (address: string, protocol: 'udp' | 'tcp', port: string): string =>
     `-d ${address}/32 -p ${protocol} -m ${protocol} --dport ${port} -j RETURN`;
   const rules = [
-    // What the machine itself began, such as a health check of an operator's.
+    // Connections that the host itself opened, such as an operator's health check.
     '-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN',
     ...nameServers.flatMap((server) => [open(server, 'udp', '53'), open(server, 'tcp', '53')]),
     ...allowed.map((service) => {
@@ -76,20 +76,20 @@ const mark = (instance: string): string => `berth:${instance}`;
 /** iptables quotes a comment only where it has to. */
 const bare = (line: string): string => line.replaceAll('"', '');
 
-/** Changes as `iptables-restore --noflush` is told them, each to be made as a whole. */
+/** Changes in the format of `iptables-restore --noflush`, each to be applied as a whole. */
 interface FirewallChange {
-  /** For the rules to be in force; empty if they are. Whatever other processes do meanwhile, it can be made. */
+  /** To put the rules in force; empty if they are. Succeeds whatever other processes do meanwhile. */
   readonly needed: string[];
-  /** What is there too often, or for a network that is gone. Refused, with nothing lost, where another process was faster. */
+  /** Removes duplicates, and rules for removed networks. Refused, without harm, if another process was faster. */
   readonly tidying: string[];
 }
 
 /**
- * Compares what is there with what is wanted.
+ * Compares the existing rules with the wanted ones.
  *
  * @param current the table as `iptables -S` prints it
- * @param isInterface whether the machine has a network interface of this name; rules of the same instance for one that is
- *   gone belong to a network that was removed
+ * @param isInterface whether the host has a network interface of this name; the same instance's rules for a missing one
+ * belong to a removed network
  */
 export function planFirewall(
   current: readonly string[],
@@ -109,12 +109,12 @@ export function planFirewall(
   const rules = current.filter((line) => line.startsWith(`-A ${wanted.chain} `));
   const isIn = own.some((jump) => bare(jump) === bare(wanted.jump));
   const wayIn = wanted.jump.replace(`-A ${HOOK}`, `-I ${HOOK} 1`);
-  // The first line makes the chain, or empties it, within the one change.
-  const anew = [`:${wanted.chain} - [0:0]`, ...wanted.rules, ...(isIn ? [] : [wayIn])];
+  // The first line creates or empties the chain, within the one change.
+  const rebuilt = [`:${wanted.chain} - [0:0]`, ...wanted.rules, ...(isIn ? [] : [wayIn])];
   return {
-    needed: isIn && isSame(rules, wanted.rules) ? [] : anew,
+    needed: isIn && isSame(rules, wanted.rules) ? [] : rebuilt,
     tidying: [
-      // All out and one in: of two processes that find the same two, the second is refused, and takes none away.
+      // Removes all and adds one: if two processes find the same two, the second change is refused, and removes none.
       ...(own.length > 1 ? [...own.map(deletionOf), wayIn] : []),
       ...stale.map(deletionOf),
       ...[...new Set(stale.map(targetOf))].flatMap((chain) => [`-F ${chain}`, `-X ${chain}`]),
@@ -135,7 +135,7 @@ function isSame(found: readonly string[], wanted: readonly string[]): boolean {
 }
 
 const RESOLV_CONF = '/etc/resolv.conf';
-/** Of systemd-resolved, whose own address (127.0.0.53) no container can reach. Docker reads this in its place. */
+/** The file of systemd-resolved, whose own address (127.0.0.53) no container can reach. Docker reads it instead. */
 const BEHIND_RESOLVED = '/run/systemd/resolve/resolv.conf';
 
 /** @returns the addresses of the name servers in a `resolv.conf` */
@@ -144,8 +144,8 @@ export function nameServersIn(text: string): string[] {
 }
 
 /**
- * The IPv4 name servers that Docker gives to containers, by its own rule. Those on loopback it asks from outside the
- * container, so they are not among them. What `dns` in Docker's `daemon.json` says cannot be asked for.
+ * The IPv4 name servers that Docker gives to containers, by its own rule. Those on loopback it queries from outside the
+ * container, so they are excluded. `dns` in Docker's `daemon.json` cannot be queried.
  */
 export async function readNameServers(read = readText): Promise<string[]> {
   const configured = nameServersIn(await read(RESOLV_CONF));
@@ -154,7 +154,7 @@ export async function readNameServers(read = readText): Promise<string[]> {
   return [...new Set(used)].filter((address) => isIPv4(address) && !address.startsWith('127.'));
 }
 
-/** Empty where there is no such file: then Docker asks public name servers. */
+/** Empty if there is no such file: then Docker uses public name servers. */
 async function readText(file: string): Promise<string> {
   return readFile(file, 'utf8').catch(() => '');
 }

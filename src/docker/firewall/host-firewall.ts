@@ -15,11 +15,11 @@ import { Iptables, IptablesError, type PacketFilter } from './iptables';
 
 type FirewallSettings = Pick<Config, 'SANDBOX_FIREWALL' | 'SANDBOX_BLOCKED_NETWORKS' | 'SANDBOX_ALLOWED_SERVICES'>;
 
-/** What the firewall looks at on the machine, and what it writes to. */
+/** The firewall's access to the host. */
 export interface HostNetwork {
   readonly ipv4: PacketFilter;
   readonly ipv6: PacketFilter;
-  /** The text of a file of the kernel's, null if there is none. */
+  /** The text of a kernel file, null if it does not exist. */
   readonly read: (file: string) => Promise<string | null>;
   readonly nameServers: () => Promise<string[]>;
 }
@@ -31,10 +31,13 @@ const THIS_HOST: HostNetwork = {
   nameServers: () => readNameServers(),
 };
 
-/** Of this process's own network namespace, unlike `/sys/class/net`, which is that of whoever mounted it. */
+/**
+ * Of this process's own network namespace, unlike `/sys/class/net`, which belongs to the namespace of whoever mounted
+ * it.
+ */
 const INTERFACES = '/proc/net/dev';
 const IPV6_ADDRESSES = '/proc/net/if_inet6';
-/** Without it the kernel passes on what goes from container to container on one bridge without asking any filter. */
+/** Without it the kernel forwards traffic between containers on one bridge past all filters. */
 const BRIDGE_FILTERING = '/proc/sys/net/bridge/bridge-nf-call-iptables';
 
 const TRIES = 3;
@@ -42,8 +45,8 @@ const TRIES = 3;
 const ADVICE = 'see "The host firewall" in docs/security.md for the rules and how to set them by hand';
 
 /**
- * Keeps sandboxes away from the machine that they run on and from its link, by rules for their bridge. Repeating it changes
- * nothing unless something is missing, and any number of processes may do it at once.
+ * Blocks sandboxes from their host and its link-local addresses, by rules for their bridge. Idempotent, and safe in any
+ * number of processes at once.
  */
 export class HostFirewall {
   private readonly logger = new Logger(HostFirewall.name);
@@ -55,12 +58,12 @@ export class HostFirewall {
     private readonly host: HostNetwork = THIS_HOST,
   ) {}
 
-  /** What {@link prepare} found, or the last look since. */
+  /** The state that {@link prepare} found, or the last check since. */
   get state(): EngineCapabilities['hostFirewall'] {
     return this.found ?? 'unsupported';
   }
 
-  /** Puts the rules in their place. @throws ConfigError if they are required and cannot be */
+  /** Installs the rules. @throws ConfigError if they are required and cannot be installed */
   async prepare(network: SandboxBridge): Promise<void> {
     const reason = await this.look(network);
     if (reason === null) return;
@@ -69,7 +72,7 @@ export class HostFirewall {
     this.logger.warn(`sandboxes can reach this machine's own services and its metadata address: ${reason}; ${ADVICE}`);
   }
 
-  /** Puts back what has vanished since; tells once of each change, and never throws. */
+  /** Restores missing rules; logs each change once, and never throws. */
   async maintain(network: SandboxBridge): Promise<void> {
     const before = this.found;
     const reason = await this.look(network);
@@ -78,19 +81,19 @@ export class HostFirewall {
     else this.logger.error(`the host firewall is gone, and sandboxes can reach this machine: ${reason}; ${ADVICE}`);
   }
 
-  /** The same before a sandbox starts. @throws EngineError `docker_error` if the rules are required and not there */
+  /** The same before a sandbox starts. @throws EngineError `docker_error` if the rules are required and missing */
   async secure(network: SandboxBridge): Promise<void> {
     await this.maintain(network);
     if (this.isSecure) return;
     throw new EngineError('docker_error', 'the host firewall is required, and its rules are not there');
   }
 
-  /** Whether a sandbox may start, as far as was seen. */
+  /** Whether a sandbox may start, as of the last check. */
   get isSecure(): boolean {
     return this.settings.SANDBOX_FIREWALL !== 'required' || this.state === 'enforced';
   }
 
-  /** @returns why the rules cannot be there, or null */
+  /** @returns why the rules cannot be installed, or null */
   private async look(network: SandboxBridge): Promise<string | null> {
     if (this.settings.SANDBOX_FIREWALL === 'off') {
       this.found = 'off';
@@ -148,7 +151,7 @@ async function put(
   }
 }
 
-/** Another process may be at the same; what is left, the next look finds. */
+/** Another process may be doing the same; the next check finds what remains. */
 async function tidy(filter: PacketFilter, change: readonly string[]): Promise<void> {
   if (change.length === 0) return;
   try {

@@ -1,29 +1,29 @@
 import { execFile } from 'node:child_process';
 
-/** The table that Berth's rules are in: it comes before Docker's and everybody else's filtering, and before address translation. */
+/** The table of Berth's rules: it precedes Docker's and all other filtering, and address translation. */
 export const TABLE = 'mangle';
 
-/** Seconds that iptables waits for another process that changes rules. */
+/** How many seconds iptables waits for another process that changes rules. */
 const LOCK_WAIT_SECONDS = '5';
 const TIMEOUT_MS = 15_000;
 
-/** Debian keeps these programs in folders that are not in every process's PATH. */
+/** Debian installs these programs in folders that are not in every process's PATH. */
 const SEARCH_PATH = `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`;
 
-/** Why rules can be neither read nor written, in words for an operator. */
+/** Why rules can be neither read nor written, for an operator. */
 export class IptablesError extends Error {
   override readonly name = 'IptablesError';
 }
 
-/** The machine's packet filter for one family of addresses. */
+/** The host's packet filter for one address family. */
 export interface PacketFilter {
-  /** The table {@link TABLE}, a line a rule, as `iptables -S` prints them. @throws IptablesError */
+  /** The rules of the table {@link TABLE}, one a line, as `iptables -S` prints them. @throws IptablesError */
   rules(): Promise<string[]>;
-  /** Carries out all lines of a change, or none of them. @throws IptablesError */
+  /** Applies all lines of a change, or none. @throws IptablesError */
   apply(lines: readonly string[]): Promise<void>;
 }
 
-/** The program `iptables` (or `ip6tables`), which writes to nftables where the machine has that. No shell reads anything. */
+/** The program `iptables` (or `ip6tables`), which writes to nftables if the host has that. No shell is involved. */
 export class Iptables implements PacketFilter {
   constructor(private readonly program: 'iptables' | 'ip6tables') {}
 
@@ -45,7 +45,7 @@ function run(program: string, args: readonly string[], input = ''): Promise<stri
       if (error) reject(new IptablesError(reasonOf({ program, error, stderr }), { cause: error }));
       else resolve(stdout);
     });
-    // It may end without having read everything; its exit code tells what of it.
+    // It may exit without having read everything; its exit code gives the result.
     child.stdin?.on('error', () => undefined);
     child.stdin?.end(input);
   });
@@ -57,6 +57,6 @@ function reasonOf({ program, error, stderr }: { program: string; error: Error; s
     return `the program ${program} is not installed (also where the machine uses nftables: iptables writes to that)`;
   }
   const said = stderr.split('\n').find((line) => line.trim() !== '') ?? error.message;
-  // It begins with its own name and version.
+  // Its message starts with its own name and version.
   return `${program} refuses: ${said.trim().replace(/^ip6?tables[^:]*: /, '')}`;
 }
