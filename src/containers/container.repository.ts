@@ -355,8 +355,9 @@ export class ContainerRepository {
   async emit(row: ContainerRow, events: readonly EventDraft[]): Promise<void> {
     await this.database.runInTxLocking(row.userId, async () => {
       await this.eventLog.append({ userId: row.userId, drafts: events });
-      const held = this.live().andWhere('c.id = :id AND c.operationId = :operationId', row);
-      if ((await held.getCount()) === 0) throw new LeaseLostError(`container ${row.id} is held by another operation`);
+      const leased = this.live().andWhere('c.id = :id AND c.operationId = :operationId', row);
+      if ((await leased.getCount()) === 0)
+        throw new LeaseLostError(`container ${row.id} is leased by another operation`);
     });
   }
 
@@ -417,7 +418,7 @@ export class ContainerRepository {
       if (underLease) update.andWhere('operation_id = :operationId', { operationId: row.operationId });
       else update.andWhere('operation IS NULL');
       const result = await this.nameGuard(() => update.execute());
-      if (result.affected !== 1) throw new LeaseLostError(`container ${row.id} is no longer held by this operation`);
+      if (result.affected !== 1) throw new LeaseLostError(`container ${row.id} is no longer leased by this operation`);
       if (patch.dockerId != null && patch.dockerId !== row.dockerId) await this.addDockerId(row.id, patch.dockerId);
     };
     await (events.length > 0 ? this.database.runInTxLocking(row.userId, write) : this.database.runInTx(write));

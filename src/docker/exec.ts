@@ -92,7 +92,7 @@ class CommandOutput {
   /** Docker's own message; empty if the command has started. */
   refusal = '';
   private writer: 'unknown' | 'command' | 'docker' = 'unknown';
-  private readonly held: ExecOutput[] = [];
+  private readonly buffered: ExecOutput[] = [];
   private bytes = 0;
   private stream: Readable | undefined;
 
@@ -118,7 +118,7 @@ class CommandOutput {
         if (this.bytes > maxOutputBytes) {
           this.stop();
           reject(new EngineError('output_too_large', `the command said more than ${String(maxOutputBytes)} bytes`));
-        } else if (this.writer === 'unknown' && this.held.length > 0) {
+        } else if (this.writer === 'unknown' && this.buffered.length > 0) {
           stream.pause();
           this.settle().then(() => stream.resume(), reject);
         }
@@ -135,15 +135,15 @@ class CommandOutput {
     this.bytes += output.data.length;
     if (this.bytes > this.request.maxOutputBytes) return;
     if (this.writer === 'command') this.request.onOutput?.(output);
-    else this.held.push(output);
+    else this.buffered.push(output);
   }
 
   /** Determines the origin of the first bytes. */
   private async settle(): Promise<void> {
-    if (this.writer === 'unknown' && this.held.length > 0) {
+    if (this.writer === 'unknown' && this.buffered.length > 0) {
       this.writer = (await this.hasStarted()) ? 'command' : 'docker';
     }
-    for (const output of this.held.splice(0)) {
+    for (const output of this.buffered.splice(0)) {
       if (this.writer === 'command') this.request.onOutput?.(output);
       else this.refusal += output.data.toString();
     }

@@ -117,7 +117,7 @@ export class RegistryCredentials {
       const text = await readFile(this.file, 'utf8');
       if (text !== this.text) this.take(text);
     } catch (error) {
-      this.logger.error(`REGISTRY_AUTH_FILE: ${explain(this.file, error)}\nWhat it held before is still used.`);
+      this.logger.error(`REGISTRY_AUTH_FILE: ${explain(this.file, error)}\nIts previous contents are still used.`);
     }
     return this.logins.get(registryOf(parsed));
   }

@@ -12,11 +12,11 @@ import { ErrorResponse } from '../../http';
 
 interface FaultDescription {
   readonly when: string;
-  /** The `code`, where it is finer than the fault's own. */
+  /** The `code`, if it is more specific than the fault's own. */
   readonly code?: string;
-  /** What the answer holds beside the fields of every error, by an example of each. */
+  /** The answer's fields beside those of every error, by an example of each. */
   readonly fields?: Readonly<Record<string, string | number>>;
-  /** Whether it says when to try again. */
+  /** Whether it says when to retry. */
   readonly retryAfter?: true;
 }
 
@@ -80,7 +80,7 @@ const FAULTS = {
 
 type ApiFault = keyof typeof FAULTS;
 
-/** Documents what a route refuses on purpose; the statuses are those of the table of errors. */
+/** Documents a route's deliberate refusals; their statuses come from the table of errors. */
 export function ApiFaults(...faults: readonly ApiFault[]): MethodDecorator {
   const statuses = [...new Set(faults.map((fault) => ERRORS[fault].status))];
   return applyDecorators(
@@ -90,7 +90,7 @@ export function ApiFaults(...faults: readonly ApiFault[]): MethodDecorator {
   );
 }
 
-/** Faults of one status are one answer in OpenAPI; its examples tell them apart. */
+/** Faults of one status are one answer in OpenAPI, distinguished by its examples. */
 function answer({ status, faults }: { status: number; faults: readonly ApiFault[] }): ApiResponseOptions {
   const described = faults.map((fault): { fault: ApiFault; description: FaultDescription } => {
     return { fault, description: FAULTS[fault] };
@@ -153,7 +153,7 @@ export function ApiContainerById(...faults: readonly ApiFault[]): MethodDecorato
   );
 }
 
-/** Documents what a route answers that takes the ids of containers and of agents. */
+/** Documents the answer of a route that accepts ids of containers and of agents. */
 export function ApiOkEither(container: Type, agent: Type): MethodDecorator {
   const oneOf = [container, agent].map((view) => ({ $ref: getSchemaPath(view) }));
   return applyDecorators(ApiExtraModels(container, agent), ApiOkResponse({ schema: { oneOf } }));

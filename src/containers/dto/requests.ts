@@ -17,7 +17,7 @@ import { CONTAINER_STATUSES, type ContainerStatus } from '../container.entity';
 import { IsLabels, IsLabelSelectors } from '../labels';
 import { LISTED_STATUSES, type ListedStatus } from './responses';
 
-/** What users may call their containers. */
+/** Permitted names of containers. */
 const CONTAINER_NAME = /^[A-Za-z0-9-]{1,64}$/;
 const CONTAINER_NAME_RULE = '1 to 64 of A-Z, a-z, 0-9 and "-"';
 

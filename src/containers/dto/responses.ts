@@ -60,7 +60,7 @@ export class ContainerView extends ContainerFactsView {
   readonly runtime: string | null;
 }
 
-/** What a row alone does not tell of its view. */
+/** The data of a view that is not in the row. */
 export interface ViewedAt {
   readonly now: Date;
   /** When the session of the container's user ends; null: they have none. */
@@ -68,7 +68,7 @@ export interface ViewedAt {
 }
 
 export function containerView(row: ContainerRow, { now, sessionEnd }: ViewedAt): ContainerView {
-  // A row keeps the end of a run that its container vanished from: the next start goes on with it.
+  // A row keeps the end of the run in which its container went missing: the next start continues that run.
   const end = row.status === 'running' && row.deletedAt === null ? row.expiresAt : sessionEnd;
   // Not spread into a literal: each member behind a spread costs V8 a microsecond, and a list has many.
   return Object.assign(containerFacts(row), {
@@ -85,7 +85,7 @@ export function containerView(row: ContainerRow, { now, sessionEnd }: ViewedAt):
   });
 }
 
-/** What the list can be asked for; a deleted container is one that can still be restored. */
+/** The statuses that the list filters by; a deleted container is one that can still be restored. */
 export const LISTED_STATUSES = [...CONTAINER_STATUSES, 'deleted'] as const;
 export type ListedStatus = (typeof LISTED_STATUSES)[number];
 
@@ -120,7 +120,7 @@ export function listedContainer(row: ContainerRow, at: ViewedAt): ListedContaine
   });
 }
 
-/** What of their tier's containers a user uses, whatever a query's filters and pages. */
+/** How much of the tier's limit the user's containers use, regardless of filters and pages. */
 class ContainerUsageView {
   @ApiProperty({ type: 'integer', example: 2, description: 'How many live containers the user has.' })
   readonly containers: number;
@@ -235,7 +235,7 @@ export class ContainerUpdatedView {
   readonly container: ContainerFactsView;
 }
 
-/** What bounds the container's run is told with it: the caller's session, and the limit of their tier. */
+/** Includes the limits of the container's run: the caller's session, and the tier's. */
 export function created(
   row: ContainerRow,
   { session, tier }: { session: { sessionExpiresAt: Date | null }; tier: Pick<Tier, 'sessionSeconds'> },

@@ -117,7 +117,7 @@ export class LeaseTerm {
       try {
         return await ask();
       } catch {
-        // An operation that a shutdown cut off would ask a closed database until its term is over.
+        // An operation that a shutdown interrupted would query a closed database until its term is over.
         if (this.isOver || this.options.presence.hasEnded) return false;
         await delay(RETRY_MS);
       }

@@ -267,8 +267,8 @@ export class ContainerLeases {
         const { columns, stamp } = this.newLease(operation);
         const { operationId } = columns;
         if (await this.repository.acquireLease(row, { operation, operationId, ...stamp })) {
-          const held = { ...row, ...columns, revision: row.revision + 1 };
-          return this.hold(held, { stamp, interrupted: row.operation, leave });
+          const leased = { ...row, ...columns, revision: row.revision + 1 };
+          return this.hold(leased, { stamp, interrupted: row.operation, leave });
         }
       } else if (left <= 0) {
         throw inProgress(row);

@@ -351,7 +351,7 @@ function reasonOf(error: unknown): string {
 
 /** Docker's error code, if a client can act on it. */
 function engineCode(error: EngineError): string {
-  const told = [
+  const actionable = [
     'docker_unavailable',
     'docker_changed',
     'image_not_found',
@@ -361,7 +361,7 @@ function engineCode(error: EngineError): string {
     'data_too_large',
     'copy_failed',
   ];
-  return told.includes(error.code) ? error.code : 'docker_error';
+  return actionable.includes(error.code) ? error.code : 'docker_error';
 }
 
 /** Each creation step's progress, from 0 to 100; a pull advances from its own start to the next step's. */
@@ -452,6 +452,6 @@ export class ShutdownDrain implements BeforeApplicationShutdown {
     this.logger.info({ running }, 'waiting for running operations');
     const done = await this.inFlight.drain(this.config.SHUTDOWN_GRACE_SECONDS * 1000);
     if (!done)
-      this.logger.warn({ running: this.inFlight.count }, 'operations are cut off; the next start finishes them');
+      this.logger.warn({ running: this.inFlight.count }, 'operations were interrupted; the next start recovers them');
   }
 }

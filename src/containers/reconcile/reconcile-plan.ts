@@ -44,9 +44,9 @@ export class ReconcilePlan {
   private readonly containers: Groups<ListedContainer>;
   private readonly volumes: Groups<ListedVolume>;
 
-  constructor(private readonly sighted: ObservedDocker) {
-    this.containers = groupByContainer(sighted.listed);
-    this.volumes = groupByContainer(sighted.volumes);
+  constructor(private readonly observed: ObservedDocker) {
+    this.containers = groupByContainer(observed.listed);
+    this.volumes = groupByContainer(observed.volumes);
   }
 
   /** The actions for these rows. */
@@ -67,7 +67,7 @@ export class ReconcilePlan {
 
   /** Volumes that match no row, or whose label cannot be read. */
   orphanVolumes(): ListedVolume[] {
-    const unlabelled = this.sighted.volumes.filter(({ containerId }) => containerId === null);
+    const unlabelled = this.observed.volumes.filter(({ containerId }) => containerId === null);
     return [...this.volumes.values(), unlabelled].flat();
   }
 
@@ -84,7 +84,7 @@ export class ReconcilePlan {
     if (containers.some(isStray) || isMisnamed || volumes.some(isOutgrown)) return 'reconcile';
     if (current && !current.connected && !isHalfGone(current.state)) return 'reconnect';
     if (this.mayDiffer(row, current)) return 'look';
-    const isMovable = ({ name, labelled }: ListedVolume): boolean => !labelled && !this.sighted.stuck?.has(name);
+    const isMovable = ({ name, labelled }: ListedVolume): boolean => !labelled && !this.observed.stuck?.has(name);
     return row.status === 'stopped' && volumes.some(isMovable) ? 'move_data' : null;
   }
 
@@ -92,11 +92,11 @@ export class ReconcilePlan {
     const runs = current?.state === 'running' || current?.state === 'paused';
     if (row.status === 'stopped') return runs;
     // The process that started it may have died before the first inspection, which records the address.
-    return row.status === 'running' && (!runs || row.runStartedAt === null || this.sighted.wasUnwatched);
+    return row.status === 'running' && (!runs || row.runStartedAt === null || this.observed.wasUnwatched);
   }
 
   private isOldEnough({ createdAt }: ListedContainer): boolean {
-    return this.sighted.now.getTime() - createdAt.getTime() >= this.sighted.orphanGraceMs;
+    return this.observed.now.getTime() - createdAt.getTime() >= this.observed.orphanGraceMs;
   }
 }
 

@@ -166,7 +166,7 @@ export class RoleInstaller implements OnModuleDestroy {
           const { message = CUT, output } = outcome;
           return this.conclude(lease, { kind: 'failed', message, output });
         }
-        this.logger.info(about, 'the installation of the role was cut off');
+        this.logger.info(about, 'the installation of the role was interrupted');
         this.tryAgain(id, await lease.release(), { cut: 1 });
         return;
       case 'later':

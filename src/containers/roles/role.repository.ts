@@ -134,11 +134,11 @@ export class RoleRepository {
       // Locks the user before the container, as everywhere: in the other order two writers could deadlock.
       await this.eventLog.lock(userId);
       const row = await this.find(id);
-      if (row?.roleClaimId !== leaseId) throw new RoleLeaseLostError(`the role of container ${id} is no longer held`);
+      if (row?.roleClaimId !== leaseId) throw new RoleLeaseLostError(`the role of container ${id} is no longer leased`);
       await this.eventLog.append({ userId, drafts: [eventOf(row)] });
       const update = this.update(id).set(patch).andWhere('role_claim_id = :leaseId', { leaseId });
       const result = await update.execute();
-      if (result.affected !== 1) throw new RoleLeaseLostError(`the role of container ${id} is no longer held`);
+      if (result.affected !== 1) throw new RoleLeaseLostError(`the role of container ${id} is no longer leased`);
     });
   }
 

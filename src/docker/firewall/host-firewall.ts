@@ -65,7 +65,7 @@ export class HostFirewall {
 
   /** Installs the rules. @throws ConfigError if they are required and cannot be installed */
   async prepare(network: SandboxBridge): Promise<void> {
-    const reason = await this.look(network);
+    const reason = await this.check(network);
     if (reason === null) return;
     if (this.settings.SANDBOX_FIREWALL === 'required')
       throw new ConfigError(`SANDBOX_FIREWALL=required, but ${reason}; ${ADVICE}`);
@@ -75,7 +75,7 @@ export class HostFirewall {
   /** Restores missing rules; logs each change once, and never throws. */
   async maintain(network: SandboxBridge): Promise<void> {
     const before = this.found;
-    const reason = await this.look(network);
+    const reason = await this.check(network);
     if (this.found === before) return;
     if (reason === null) this.logger.log('the host firewall keeps sandboxes from this machine again');
     else this.logger.error(`the host firewall is gone, and sandboxes can reach this machine: ${reason}; ${ADVICE}`);
@@ -94,7 +94,7 @@ export class HostFirewall {
   }
 
   /** @returns why the rules cannot be installed, or null */
-  private async look(network: SandboxBridge): Promise<string | null> {
+  private async check(network: SandboxBridge): Promise<string | null> {
     if (this.settings.SANDBOX_FIREWALL === 'off') {
       this.found = 'off';
       return null;
