@@ -24,7 +24,7 @@ const QUALITIES = [
 const THINGS = ['anchor', 'bay', 'beacon', 'buoy', 'cove', 'dock', 'harbor', 'keel', 'mast', 'pier', 'quay', 'tide'];
 
 /** A name for a container whose user gave none, such as `quiet-harbor-4821`. */
-export function generateName(): string {
+function generateName(): string {
   return `${pick(QUALITIES)}-${pick(THINGS)}-${String(randomInt(1000, 10_000))}`;
 }
 

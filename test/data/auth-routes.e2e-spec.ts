@@ -35,7 +35,7 @@ describe('every route that asks for a scope', () => {
     ]) {
       expect(paths).toContain(path);
     }
-    expect(paths).toHaveLength(9);
+    expect(paths).toHaveLength(11);
   });
 
   it.each<[string, () => Promise<Record<string, string>>]>([

@@ -1,4 +1,4 @@
-import { generateName } from '../../src/containers/new-container';
+import type * as newContainers from '../../src/containers/new-container';
 import { SMALL } from '../support/api-client';
 import { TestUser } from '../support/berth';
 import { EventRecorder } from '../support/event-recorder';
@@ -8,8 +8,8 @@ import { RealDocker } from '../support/real-docker';
 jest.setTimeout(180_000);
 
 jest.mock('../../src/containers/new-container', () => {
-  const actual = jest.requireActual<{ generateName: typeof generateName }>('../../src/containers/new-container');
-  return { generateName: jest.fn(actual.generateName) };
+  const { newContainer } = jest.requireActual<typeof newContainers>('../../src/containers/new-container');
+  return { newContainer: jest.fn(newContainer) };
 });
 
 describe('the management operations on real Docker under gVisor', () => {
@@ -129,7 +129,10 @@ describe('the management operations on real Docker under gVisor', () => {
 
     it('must draw another name where the one that it drew is taken', async () => {
       const { name } = await user.api.running();
-      jest.mocked(generateName).mockReturnValueOnce(name).mockReturnValueOnce(name);
+      const { newContainer } = jest.requireActual<typeof newContainers>('../../src/containers/new-container');
+      const drawsTaken: typeof newContainer = (creation) => ({ ...newContainer(creation), name });
+      const { newContainer: draws } = jest.requireMock<typeof newContainers>('../../src/containers/new-container');
+      jest.mocked(draws).mockImplementationOnce(drawsTaken).mockImplementationOnce(drawsTaken);
       const { status, body } = await user.api.create();
       expect(status).toBe(202);
       expect(body['name']).toMatch(/^[a-z]+-[a-z]+-\d{4}$/);

@@ -3,6 +3,7 @@ import { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import { randomUUID } from 'node:crypto';
 import { dataSourceOptions } from '../../ormconfig';
+import { AccountsModule } from '../../src/accounts';
 import {
   AuthModule,
   CurrentPrincipal,
@@ -98,6 +99,7 @@ export class AuthServer {
         DatabaseModule.forRoot(dataSourceOptions(database.url)),
         TiersModule,
         AuthModule,
+        AccountsModule,
         StubModule,
       ],
     }).compile();
