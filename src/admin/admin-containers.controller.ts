@@ -8,7 +8,7 @@ import {
   ApiTags,
 } from '@nestjs/swagger';
 import { Audited, Scopes } from '../auth';
-import { ContainersOperator, ContainerStoppedView, SweepReport } from '../containers';
+import { ContainersAdminService, ContainerStoppedView, SweepReport } from '../containers';
 import { AcceptedDockerView, AdminContainerListView, viewContainers } from './dto/admin-views';
 import { ListAnyContainersDto } from './dto/list-any-containers.dto';
 
@@ -17,7 +17,7 @@ import { ListAnyContainersDto } from './dto/list-any-containers.dto';
 @Controller('admin')
 @Scopes('admin')
 export class AdminContainersController {
-  constructor(private readonly containers: ContainersOperator) {}
+  constructor(private readonly containers: ContainersAdminService) {}
 
   @Get('containers')
   @ApiOperation({ summary: "List everybody's containers" })

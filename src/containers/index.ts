@@ -1,4 +1,4 @@
-export { ContainersAdminService as ContainersOperator } from './containers-admin.service';
+export { ContainersAdminService } from './containers-admin.service';
 export { ContainersModule } from './containers.module';
 export {
   ContainersService,
