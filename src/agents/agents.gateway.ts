@@ -112,7 +112,7 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
 
   private refusal(socket: AgentSocket, error: unknown): Error {
     if (error instanceof ConnectionRefused) return error;
-    if (error instanceof DomainError) return new ConnectionRefused(error.message, error.code);
+    if (error instanceof DomainError && !error.isServerFault) return new ConnectionRefused(error.message, error.code);
     // Something here failed, so the agent should try again, which it does by itself after a broken connection alone.
     this.logger.error({ msg: 'an agent could not be let in', err: error });
     socket.conn.close(true);

@@ -78,6 +78,11 @@ export class DomainError extends Error {
     super(ERRORS[kind].message, { cause: options.cause });
   }
 
+  /** Whether something failed here, the database mostly, so that trying again may help. */
+  get isServerFault(): boolean {
+    return ERRORS[this.kind].status >= 500;
+  }
+
   /** The machine word that the response carries. */
   get code(): string {
     return this.options.code ?? this.kind;

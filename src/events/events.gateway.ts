@@ -167,7 +167,7 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
 
   private refusal(socket: ClientSocket, error: unknown): Error {
     if (error instanceof ConnectionRefused) return error;
-    if (error instanceof DomainError) return new ConnectionRefused(error.message, error.code);
+    if (error instanceof DomainError && !error.isServerFault) return new ConnectionRefused(error.message, error.code);
     this.giveUp(socket, error);
     return new ConnectionRefused(ERRORS.internal_error.message, 'internal_error');
   }

@@ -91,6 +91,7 @@ describe('agents of several processes', () => {
         const alive = racing.filter(({ socket }) => socket.connected);
         await Promise.all(alive.map(beat));
         expect(alive).toHaveLength(1);
+        expect(racing.flatMap(({ refusals }) => refusals)).toEqual([]);
         expect(racing.filter(({ disconnects }) => disconnects.length > 0)).toHaveLength(7);
       });
       expect(await agentsOf(user)).toEqual([expect.objectContaining({ status: 'online' })]);

@@ -1,6 +1,7 @@
 import { AgentConnections } from '../../src/agents/agent-connections';
 import { SilenceSweep } from '../../src/agents/silence-sweep';
 import { TokenService } from '../../src/auth';
+import { DomainError } from '../../src/errors';
 import { Database } from '../../src/database';
 import { AgentClient, agentsOf, NewAgent, newAgent } from '../support/agent-client';
 import { Berth, TestUser } from '../support/berth';
@@ -202,11 +203,14 @@ describe('agents', () => {
       await expect(berth.record({ ...user, token: agent.token })).rejects.toThrow('insufficient permissions');
     });
 
-    it('must be tried again by a standard client when the server could not tell', async () => {
-      const agent = await newAgent(user);
-      jest.spyOn(berth.app.get(TokenService), 'verify').mockRejectedValueOnce(new Error('no database'));
-      expect((await connect(agent)).refusals).toEqual([]);
-    });
+    it.each([new Error('no database'), new DomainError('database_busy')])(
+      'must be tried again by a standard client when the server could not tell (%s)',
+      async (fault) => {
+        const agent = await newAgent(user);
+        jest.spyOn(berth.app.get(TokenService), 'verify').mockRejectedValueOnce(fault);
+        expect((await connect(agent)).refusals).toEqual([]);
+      },
+    );
 
     it('must survive what a hostile agent sends', async () => {
       const client = await connect(await newAgent(user));

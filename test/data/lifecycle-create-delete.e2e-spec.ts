@@ -100,8 +100,8 @@ describe('the management operations on real Docker under gVisor', () => {
     });
 
     it('must say of an image that cannot run as a sandbox that it cannot, and leave nothing of it', async () => {
-      await docker.importEmptyImage('berth/empty:test');
-      const created = await user.api.create({ custom_image: 'berth/empty:test' });
+      await docker.importEmptyImage('berth/nothing:test');
+      const created = await user.api.create({ custom_image: 'berth/nothing:test' });
       expect((await events.next('container_error')).data).toMatchObject({ reason: 'start_refused' });
       const id = String(created.body['db_id']);
       expect((await user.api.start(id)).body).toMatchObject({

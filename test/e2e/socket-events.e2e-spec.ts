@@ -1,5 +1,6 @@
 import { Manager } from 'socket.io-client';
 import { TokenService } from '../../src/auth';
+import { DomainError } from '../../src/errors';
 import { Database } from '../../src/database';
 import { EventFeed } from '../../src/events';
 import { TokenEntity } from '../../src/auth/token.entity';
@@ -91,12 +92,15 @@ describe('a connection', () => {
     });
   });
 
-  it('must be tried again by the client when the server could not tell', async () => {
-    const user = await server.user();
-    jest.spyOn(server.app.get(TokenService), 'verify').mockRejectedValueOnce(new Error('no database'));
-    const client = await connect(user);
-    expect(client.refusals).toEqual([]);
-  });
+  it.each([new Error('no database'), new DomainError('database_busy')])(
+    'must be tried again by the client when the server could not tell (%s)',
+    async (fault) => {
+      const user = await server.user();
+      jest.spyOn(server.app.get(TokenService), 'verify').mockRejectedValueOnce(fault);
+      const client = await connect(user);
+      expect(client.refusals).toEqual([]);
+    },
+  );
 
   it('must be closed soon when it does not become a socket', async () => {
     const ends: string[] = [];
