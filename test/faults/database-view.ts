@@ -28,11 +28,15 @@ export class DatabaseView {
     return this.ask('SELECT id, username FROM users');
   }
 
-  /** Deleted rows too: a purge is an operation. */
+  /**
+   * Deleted rows too: a purge is an operation. Not a purge that was postponed, because Docker was away or another one: it is
+   * nobody's, and a sweep makes it when that is over.
+   */
   leases(): Promise<HeldLease[]> {
     return this.ask(
       `SELECT id, operation, operation_id AS "operationId", CAST(operation_expires_at AS text) AS "expiresAt"
-         FROM containers WHERE operation IS NOT NULL`,
+         FROM containers
+        WHERE operation IS NOT NULL AND NOT (operation = 'purge' AND operation_expires_at < '1970-01-02')`,
     );
   }
 

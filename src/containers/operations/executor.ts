@@ -14,7 +14,7 @@ import type { ContainerRow } from '../container.entity';
 import { Instance } from '../instance';
 import { KnownEngine } from '../reconcile/known-engine';
 import type { Confirmation, Resources, Step, Target } from './plan';
-import { ProvenImages } from './proven-images';
+import { mayHideProgram, ProvenImages } from './proven-images';
 
 /** What the steps found out; input to the outcome. */
 export interface Facts {
@@ -50,6 +50,8 @@ type SingleStep = Exclude<Step, { readonly do: 'in_parallel' }>;
 
 /** How long a container of an unproven image is watched, and how often it is inspected meanwhile. */
 const WATCH_MS = 300;
+/** The same where `env` may hide the main process: it then ends after its start, on a busy machine not at once. */
+const WATCH_ENV_MS = 2_000;
 const CONFIRM_EVERY_MS = 100;
 
 /** States in which a container may write. */
@@ -220,7 +222,7 @@ export class StepExecutor {
   }
 
   private async confirmRunning(dockerId: string, by: Confirmation, { env }: ContainerRow): Promise<ObservedContainer> {
-    const end = performance.now() + WATCH_MS;
+    const end = performance.now() + (mayHideProgram(env) ? WATCH_ENV_MS : WATCH_MS);
     let run: string | null = null;
     for (;;) {
       const observed = await this.engine.inspectContainer(dockerId);

@@ -20,11 +20,11 @@ export class ProvenImages {
   private readonly keys = new Set<string>();
 
   covers(proof: Proof, env: Readonly<Record<string, string>>): boolean {
-    return !isDecisive(env) && this.keys.has(keyOf(proof));
+    return !mayHideProgram(env) && this.keys.has(keyOf(proof));
   }
 
   add(proof: Proof, env: Readonly<Record<string, string>>): void {
-    if (isDecisive(env)) return;
+    if (mayHideProgram(env)) return;
     this.keys.add(keyOf(proof));
     const [oldest] = this.keys;
     if (this.keys.size > MOST && oldest !== undefined) this.keys.delete(oldest);
@@ -36,7 +36,8 @@ export class ProvenImages {
   }
 }
 
-function isDecisive(env: Readonly<Record<string, string>>): boolean {
+/** Whether these variables may keep an image that runs without them from running. */
+export function mayHideProgram(env: Readonly<Record<string, string>>): boolean {
   return Object.keys(env).some((name) => DECISIVE.test(name));
 }
 
