@@ -1,5 +1,7 @@
 /** How large the run on several processes is. `BERTH_TEST_OPERATIONS` makes one that only tries something out. */
 const OPERATIONS = Number(process.env['BERTH_TEST_OPERATIONS'] ?? 2_000);
+/** Whether there is time enough for every kind of fault to be made, however faults meet. */
+export const IS_LONG = OPERATIONS >= 1_000;
 
 /** How one of the runs is made. */
 export interface RunSetting {
