@@ -3,7 +3,7 @@ import { OnGatewayConnection, OnGatewayInit, WebSocketGateway } from '@nestjs/we
 import type { DefaultEventsMap, Namespace } from 'socket.io';
 import { Principal } from '../auth';
 import { type Config, CONFIG } from '../config';
-import { DomainError, ErrorCode, ERRORS } from '../errors';
+import { ErrorCode, ERRORS } from '../errors';
 import { ConnectionRefused, tokenOf, TokenWatch } from '../events';
 import { Draining } from '../http';
 import { SocketLimits } from '../rate-limits';
@@ -111,8 +111,8 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
   }
 
   private refusal(socket: AgentSocket, error: unknown): Error {
-    if (error instanceof ConnectionRefused) return error;
-    if (error instanceof DomainError && !error.isServerFault) return new ConnectionRefused(error.message, error.code);
+    const refusal = ConnectionRefused.of(error);
+    if (refusal) return refusal;
     // Something here failed, so the agent should try again, which it does by itself after a broken connection alone.
     this.logger.error({ msg: 'an agent could not be let in', err: error });
     socket.conn.close(true);

@@ -156,6 +156,34 @@ const FREE = {
   operationCancelled: false,
 } as const;
 
+/** What a page of containers is limited to, and where it begins. */
+interface ListFilter {
+  /** All users' if absent. */
+  readonly userId?: string;
+  readonly name?: string;
+  readonly labels?: readonly LabelSelector[];
+  readonly after?: { readonly createdAt: Date; readonly id: string };
+  readonly limit: number;
+}
+
+/** The newest containers of the query first. */
+function readPage(
+  query: SelectQueryBuilder<ContainerEntity>,
+  { userId, name, labels, after, limit }: ListFilter,
+  database: Database,
+): Promise<ContainerRow[]> {
+  if (userId !== undefined) query.andWhere('c.userId = :userId', { userId });
+  if (name !== undefined) query.andWhere('c.name = :name', { name });
+  whereLabels(query, labels);
+  if (after) {
+    query.andWhere('(c.createdAt < :at OR (c.createdAt = :at AND c.id < :afterId))', {
+      at: database.timestamp(after.createdAt),
+      afterId: after.id,
+    });
+  }
+  return query.orderBy('c.createdAt', 'DESC').addOrderBy('c.id', 'DESC').limit(limit).getMany();
+}
+
 /**
  * The sole writer of live containers. Each write is conditional: on the lease, or without one on the revision that was
  * read.
@@ -208,26 +236,10 @@ export class ContainerRepository {
   }
 
   /** One page of a user's containers (of all users' if none is given), newest first, after `after`. */
-  async list(filter: {
-    userId?: string;
-    status?: ContainerStatus;
-    name?: string;
-    labels?: readonly LabelSelector[];
-    after?: { createdAt: Date; id: string };
-    limit: number;
-  }): Promise<ContainerRow[]> {
+  list(filter: ListFilter & { readonly status?: ContainerStatus }): Promise<ContainerRow[]> {
     const query = this.live();
-    if (filter.userId !== undefined) query.andWhere('c.userId = :userId', { userId: filter.userId });
     if (filter.status !== undefined) query.andWhere('c.status = :status', { status: filter.status });
-    if (filter.name !== undefined) query.andWhere('c.name = :name', { name: filter.name });
-    whereLabels(query, filter.labels);
-    if (filter.after) {
-      query.andWhere('(c.createdAt < :at OR (c.createdAt = :at AND c.id < :afterId))', {
-        at: this.database.timestamp(filter.after.createdAt),
-        afterId: filter.after.id,
-      });
-    }
-    return query.orderBy('c.createdAt', 'DESC').addOrderBy('c.id', 'DESC').limit(filter.limit).getMany();
+    return readPage(query, filter, this.database);
   }
 
   async countLive(userId: string): Promise<number> {
@@ -494,24 +506,8 @@ export class DeletedContainers {
   }
 
   /** One page of what a user (any user if none is given) can restore now, newest container first, after `after`. */
-  async listRestorable(filter: {
-    userId?: string;
-    name?: string;
-    labels?: readonly LabelSelector[];
-    after?: { createdAt: Date; id: string };
-    limit: number;
-  }): Promise<ContainerRow[]> {
-    const query = this.restorable();
-    if (filter.userId !== undefined) query.andWhere('c.userId = :userId', { userId: filter.userId });
-    if (filter.name !== undefined) query.andWhere('c.name = :name', { name: filter.name });
-    whereLabels(query, filter.labels);
-    if (filter.after) {
-      query.andWhere('(c.createdAt < :at OR (c.createdAt = :at AND c.id < :afterId))', {
-        at: this.database.timestamp(filter.after.createdAt),
-        afterId: filter.after.id,
-      });
-    }
-    return query.orderBy('c.createdAt', 'DESC').addOrderBy('c.id', 'DESC').limit(filter.limit).getMany();
+  listRestorable(filter: ListFilter): Promise<ContainerRow[]> {
+    return readPage(this.restorable(), filter, this.database);
   }
 
   /**

@@ -1,5 +1,6 @@
-import { registerDecorator, ValidationArguments, ValidationOptions } from 'class-validator';
+import type { ValidationOptions } from 'class-validator';
 import type { SelectQueryBuilder } from 'typeorm';
+import { isObjectOf, validatedBy } from '../http';
 import type { ContainerEntity } from './container.entity';
 
 const MAX_LABELS = 32;
@@ -19,8 +20,7 @@ export interface LabelSelector {
 
 /** A plain object of labels. */
 export function IsLabels(options: ValidationOptions = {}): PropertyDecorator {
-  const message = ({ value }: ValidationArguments): string => (isObject(value) ? RULE : 'must be an object');
-  return validatedBy('isLabels', isLabels, { message, ...options });
+  return isObjectOf('isLabels', { validate: isLabels, rule: RULE, ...options });
 }
 
 /** One text or several, each parsed by {@link parseSelector}. */
@@ -42,23 +42,7 @@ export function jsonFragment({ key, value }: LabelSelector): string {
   return `${JSON.stringify(key)}:${value === null ? '' : JSON.stringify(value)}`;
 }
 
-function validatedBy(
-  name: string,
-  validate: (value: unknown) => boolean,
-  options: ValidationOptions,
-): PropertyDecorator {
-  return (target, property) => {
-    const propertyName = String(property);
-    registerDecorator({ name, target: target.constructor, propertyName, options, validator: { validate } });
-  };
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function isLabels(value: unknown): boolean {
-  if (!isObject(value)) return false;
+function isLabels(value: object): boolean {
   const labels = Object.entries(value);
   return labels.length <= MAX_LABELS && labels.every(([key, text]) => KEY.test(key) && isValue(text));
 }

@@ -19,6 +19,16 @@ export class ConnectionRefused extends Error {
     super(message);
     this.data = { error: message, code };
   }
+
+  /**
+   * @returns what a client is refused with that is at fault itself; null where something failed here, so that it should
+   *   try again, which a standard client does by itself after a broken connection alone
+   */
+  static of(error: unknown): ConnectionRefused | null {
+    if (error instanceof ConnectionRefused) return error;
+    if (!(error instanceof DomainError) || error.isServerFault) return null;
+    return new ConnectionRefused(error.message, error.code);
+  }
 }
 
 const withToken = z.object({ token: z.string() });
@@ -166,8 +176,8 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
   }
 
   private refusal(socket: ClientSocket, error: unknown): Error {
-    if (error instanceof ConnectionRefused) return error;
-    if (error instanceof DomainError && !error.isServerFault) return new ConnectionRefused(error.message, error.code);
+    const refused = ConnectionRefused.of(error);
+    if (refused) return refused;
     this.giveUp(socket, error);
     return new ConnectionRefused(ERRORS.internal_error.message, 'internal_error');
   }

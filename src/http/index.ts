@@ -7,3 +7,4 @@ export { headersOf, requestIdOf } from './protocol-errors';
 export { headFault } from './request-head';
 export { RouteRegistry, type RegisteredRoute } from './route-registry';
 export { refuseUpgrade, Upgrades } from './upgrades';
+export { isObjectOf, validatedBy } from './validation';

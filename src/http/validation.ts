@@ -1,4 +1,5 @@
 import { type ValidationError, ValidationPipe } from '@nestjs/common';
+import { registerDecorator, ValidationArguments, ValidationOptions } from 'class-validator';
 import { FieldFault, invalidParameters } from '../errors';
 
 /** As many as help; a body can hold thousands of unknown fields. */
@@ -41,4 +42,29 @@ export function createValidationPipe(): ValidationPipe {
     validationError: { target: false, value: false },
     exceptionFactory: (errors) => invalidParameters(fieldFaults(errors)),
   });
+}
+
+/** A plain object whose members are as `validate` says; `rule` says what that is. */
+export function isObjectOf(
+  name: string,
+  { validate, rule, ...options }: { validate: (value: object) => boolean; rule: string } & ValidationOptions,
+): PropertyDecorator {
+  const message = ({ value }: ValidationArguments): string => (isObject(value) ? rule : 'must be an object');
+  return validatedBy(name, (value) => isObject(value) && validate(value), { message, ...options });
+}
+
+/** A field for which `validate` is true. */
+export function validatedBy(
+  name: string,
+  validate: (value: unknown) => boolean,
+  options: ValidationOptions,
+): PropertyDecorator {
+  return (target, property) => {
+    const propertyName = String(property);
+    registerDecorator({ name, target: target.constructor, propertyName, options, validator: { validate } });
+  };
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

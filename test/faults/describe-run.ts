@@ -25,14 +25,20 @@ export function describeRun<F extends string>(
 
     it(`must have been ${String(setting.operations)} operations and every kind of fault`, () => {
       expect(journal.count('operation')).toBeGreaterThanOrEqual(setting.operations);
-      // In a short run others may keep a fault from being made until the end, or Docker be away whenever a mark is written.
+      // In a short run other faults may keep one from being made until the end.
       const tried = (fault: string): number => (IS_LONG ? 0 : journal.count('fault', `${fault} in vain`));
       for (const fault of Object.keys(due)) {
         expect([fault, journal.count('fault', fault) + tried(fault)]).not.toEqual([fault, 0]);
       }
       expect(journal.count('strike')).toBeGreaterThan(0);
-      expect(journal.count('mark', 'written')).toBeGreaterThanOrEqual(IS_LONG ? 1 : 0);
     });
+
+    // In a short run Docker may be away whenever a mark is to be written.
+    if (IS_LONG) {
+      it('must have written marks into volumes', () => {
+        expect(journal.count('mark', 'written')).toBeGreaterThan(0);
+      });
+    }
 
     it('during all of it every request must be answered as documented, no process end by itself, and never two containers run on one volume', () => {
       expect(journal.complaints).toEqual([]);

@@ -1,18 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform, type TransformFnParams } from 'class-transformer';
-import {
-  IsIn,
-  IsInt,
-  IsOptional,
-  IsString,
-  Matches,
-  Max,
-  MaxLength,
-  Min,
-  registerDecorator,
-  ValidationOptions,
-} from 'class-validator';
-import { integerFromQuery } from '../../http';
+import { IsIn, IsInt, IsOptional, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
+import { integerFromQuery, isObjectOf } from '../../http';
 import { CONTAINER_STATUSES, type ContainerStatus } from '../container.entity';
 import { IsLabels, IsLabelSelectors } from '../labels';
 import { LISTED_STATUSES, type ListedStatus } from './responses';
@@ -30,26 +19,13 @@ const RULE =
   `values strings of at most ${String(MAX_VALUE_LENGTH)} characters without NUL`;
 
 /** A plain object of environment variables: POSIX names, string values that fit through `execve`. */
-function IsEnvironment(options: ValidationOptions = {}): PropertyDecorator {
-  return (target, property) => {
-    registerDecorator({
-      name: 'isEnvironment',
-      target: target.constructor,
-      propertyName: String(property),
-      options: { message: ({ value }) => (isObject(value) ? RULE : 'must be an object'), ...options },
-      validator: { validate: isEnvironment },
-    });
-  };
+function IsEnvironment(): PropertyDecorator {
+  return isObjectOf('isEnvironment', { validate: isEnvironment, rule: RULE });
 }
 
-function isEnvironment(value: unknown): boolean {
-  if (!isObject(value)) return false;
+function isEnvironment(value: object): boolean {
   const variables = Object.entries(value);
   return variables.length <= MAX_VARIABLES && variables.every(([name, text]) => NAME.test(name) && isValue(text));
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isValue(text: unknown): boolean {

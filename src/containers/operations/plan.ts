@@ -63,7 +63,7 @@ export function containerName(id: string): string {
 }
 
 /** The name of a row's second container: first of a replacement, later of the container that it replaced. */
-export function generationName(id: string, generation: number): string {
+function generationName(id: string, generation: number): string {
   return `${containerName(id)}-g${String(generation)}`;
 }
 
