@@ -61,13 +61,13 @@ export const DEFAULT_ROLES: readonly CatalogRole[] = [
   {
     name: 'go',
     description: 'Go with git for its modules',
-    packages: { apt: ['golang-go', 'git'], apk: ['go', 'git'], dnf: ['golang', 'git'] },
+    packages: { apt: ['golang-go', 'git', 'ca-certificates'], apk: ['go', 'git'], dnf: ['golang', 'git'] },
     probe: ['go', 'git'],
   },
   {
     name: 'rust',
     description: 'Rust with cargo and a linker',
-    packages: { apt: ['rustc', 'cargo'], apk: ['rust', 'cargo'], dnf: ['rust', 'cargo'] },
+    packages: { apt: ['rustc', 'cargo', 'ca-certificates'], apk: ['rust', 'cargo'], dnf: ['rust', 'cargo'] },
     probe: ['rustc', 'cargo'],
   },
   {
@@ -84,7 +84,7 @@ export const DEFAULT_ROLES: readonly CatalogRole[] = [
     name: 'devops',
     description: 'git, ssh, rsync, make, curl, jq and Ansible',
     packages: {
-      apt: ['git', 'openssh-client', 'rsync', 'make', 'curl', 'jq', 'ansible-core'],
+      apt: ['git', 'openssh-client', 'rsync', 'make', 'curl', 'ca-certificates', 'jq', 'ansible-core'],
       apk: ['git', 'openssh-client', 'rsync', 'make', 'curl', 'jq', 'ansible-core'],
       dnf: ['git', 'openssh-clients', 'rsync', 'make', 'curl', 'jq', 'ansible-core'],
     },

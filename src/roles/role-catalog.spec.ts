@@ -13,3 +13,13 @@ describe('the role "default"', () => {
     expect(new RoleCatalog(roles).resolve('default')).toBe(expected);
   });
 });
+
+describe('the catalogue of roles', () => {
+  /** What fetches by TLS and brings no certificates of its own: Debian only recommends them, which is not installed. */
+  const TRUSTING = ['git', 'curl', 'wget', 'go', 'cargo'];
+  const fetching = DEFAULT_ROLES.filter(({ probe }) => probe.some((program) => TRUSTING.includes(program)));
+
+  it.each(fetching)('must have certificates on Debian for $name', ({ packages }) => {
+    expect(packages.apt).toContain('ca-certificates');
+  });
+});
