@@ -46,6 +46,7 @@ export const ERRORS = {
   create_failed: { status: 500, message: 'failed to create container' },
   internal_error: { status: 500, message: 'internal error' },
   database_busy: { status: 503, message: 'database is busy' },
+  database_unavailable: { status: 503, message: 'database is unavailable' },
   database_read_only: { status: 503, message: 'database is read-only' },
   storage_full: { status: 503, message: 'storage is full' },
   not_ready: { status: 503, message: 'not ready' },

@@ -11,6 +11,9 @@ const fastifyError = (code: string, statusCode: number): Error =>
 const coded = (code: string): Error =>
   new QueryFailedError('SELECT secret', [], Object.assign(new Error('secret'), { code }));
 
+/** The same without a code. */
+const lost = (message: string): Error => new QueryFailedError('SELECT secret', [], new Error(message));
+
 describe('the answer to a fault', () => {
   it.each(Object.keys(ERRORS) as ErrorCode[])('must be the one of the table for %s', (kind) => {
     const answer = errorAnswer(new DomainError(kind), id);
@@ -76,6 +79,15 @@ describe('the answer to a fault', () => {
     ['PostgreSQL’s statement timeout', coded('57014'), 'database_busy', { 'retry-after': '2' }],
     ['an ended idle transaction', coded('25P03'), 'database_busy', { 'retry-after': '2' }],
     ['a lock on SQLite’s file', coded('SQLITE_BUSY_SNAPSHOT'), 'database_busy', { 'retry-after': '2' }],
+    ['a session that PostgreSQL ended', coded('57P01'), 'database_unavailable', { 'retry-after': '5' }],
+    ['a database that is not there', coded('ECONNREFUSED'), 'database_unavailable', { 'retry-after': '5' }],
+    ['an answer that did not come', lost('Query read timeout'), 'database_unavailable', { 'retry-after': '5' }],
+    [
+      'a connection that was cut off',
+      lost('Connection terminated unexpectedly'),
+      'database_unavailable',
+      { 'retry-after': '5' },
+    ],
     ['a read-only transaction', coded('25006'), 'database_read_only', {}],
     ['a read-only file', coded('SQLITE_READONLY_DBMOVED'), 'database_read_only', {}],
     ['PostgreSQL’s full disk', coded('53100'), 'storage_full', {}],
@@ -88,7 +100,6 @@ describe('the answer to a fault', () => {
 
   it.each<[string, unknown]>([
     ['a unique index of the database', coded('23505')],
-    ['a database that is not there', coded('ECONNREFUSED')],
     ['an unknown error', new Error('SELECT * FROM tokens')],
     ['an error of a client library that has a status', Object.assign(new Error('no such image'), { statusCode: 404 })],
     ['a string', 'SELECT'],

@@ -94,7 +94,7 @@ export class ReadinessCheck {
         return session.up();
       } catch (error) {
         this.logger.warn({ check: name, err: error }, 'a readiness check failed');
-        return session.down({ reason: databaseFault(error)?.kind ?? 'unavailable' });
+        return session.down({ reason: reasonOf(error) });
       }
     };
   }
@@ -117,4 +117,10 @@ export class ReadinessCheck {
       return { runtime: null, disk_quota: null, host_firewall: null };
     }
   }
+}
+
+/** Docker and Redis have no finer reasons. */
+function reasonOf(error: unknown): string {
+  const kind = databaseFault(error)?.kind;
+  return kind === undefined || kind === 'database_unavailable' ? 'unavailable' : kind;
 }

@@ -50,7 +50,11 @@ describe('a PostgreSQL whose connections turn silent', () => {
     expect(made.status).toBe(201);
     expect(Date.now() - began).toBeLessThan(BACK_WITHIN_MS);
     // Whoever was cut off is told, too.
-    for (const { status } of await cutOff) expect([201, 500, 503]).toContain(status);
+    for (const { status, body, headers } of await cutOff) {
+      if (status === 201) continue;
+      expect([status, body.code]).toEqual([503, expect.stringMatching(/^database_(busy|unavailable)$/)]);
+      expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
+    }
   });
 
   it('must not keep a process from ending', async () => {

@@ -8,6 +8,7 @@ import { FakeEngine } from '../support/fake-engine';
 
 const INSTANCE = 'lost-commits';
 const LARGER = { name: 'one', memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
+const UNANSWERED = { status: 503, body: { code: 'database_unavailable' } };
 
 /** The database commits and its connection breaks before it can say so, as at a restart or failover. */
 describe.each(['none', 'move'] as const)('a commit whose answer is lost (volumeResize: %s)', (volumeResize) => {
@@ -40,7 +41,7 @@ describe.each(['none', 'move'] as const)('a commit whose answer is lost (volumeR
 
   it('of an update must leave the container that the row names running, on its data', async () => {
     loseCommit();
-    expect((await user.api.update(dbId, LARGER)).status).toBe(500);
+    expect(await user.api.update(dbId, LARGER)).toMatchObject(UNANSWERED);
     const committed = await row();
     expect(committed).toMatchObject({ memoryMb: 512, generation: 2 });
     await expectSettled();
@@ -53,7 +54,7 @@ describe.each(['none', 'move'] as const)('a commit whose answer is lost (volumeR
     daemon.vanish(String((await row()).dockerId));
     await eventually(async () => expect(await row()).toMatchObject({ status: 'stopped' }));
     loseCommit();
-    expect((await user.api.start(dbId)).status).toBe(500);
+    expect(await user.api.start(dbId)).toMatchObject(UNANSWERED);
     const committed = await row();
     expect(committed).toMatchObject({ status: 'running', generation: 2 });
     await expectSettled();

@@ -2,6 +2,7 @@ import type { Excuse } from './excuses';
 import { isExpected, type Verb } from './expected-answers';
 
 const BUSY = { status: 503, code: 'database_busy', retryAfter: '1' };
+const GONE = { status: 503, code: 'database_unavailable', retryAfter: '5' };
 const INTERNAL = { status: 500, code: 'internal_error' };
 const UNAVAILABLE = { status: 500, code: 'docker_unavailable' };
 const NO_IMAGE = { status: 500, code: 'image_not_found' };
@@ -16,6 +17,8 @@ describe('what an answer may be', () => {
     ['start', INTERNAL, [], false],
     ['start', INTERNAL, ['database_busy', 'docker_emptied'], false],
     ['start', INTERNAL, ['database_down'], true],
+    ['start', GONE, ['database_down'], true],
+    ['start', GONE, ['database_busy'], false],
     ['start', { status: 401, code: 'unauthorized' }, ['database_down'], false],
     ['start', BUSY, [], false],
     ['start', BUSY, ['database_busy'], true],

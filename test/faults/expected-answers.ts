@@ -67,6 +67,7 @@ export function isExpected(verb: Verb, answer: Answer, excuses: ReadonlySet<Excu
   if (OPERATIONS.includes(verb) && UNDER_FAULTS.includes(words)) return true;
   if (OPERATIONS.includes(verb) && excuses.has('docker_emptied') && WITHOUT_DATA.includes(words)) return true;
   if (excuses.has('database_down') && status === 500) return true;
+  if (excuses.has('database_down') && words === '503 database_unavailable' && Number(retryAfter) > 0) return true;
   // Nobody who only reads waits for a lock.
   const mayBeBusy = excuses.has('database_down') || (excuses.has('database_busy') && WRITES.includes(verb));
   return mayBeBusy && words === '503 database_busy' && Number(retryAfter) > 0;
