@@ -1,4 +1,5 @@
 import { DynamicModule, Module } from '@nestjs/common';
+import ipaddr from 'ipaddr.js';
 import { existsSync } from 'node:fs';
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
 import { z } from 'zod';
@@ -61,14 +62,12 @@ export function isService(text: string): boolean {
  */
 export function ipv4Networks(networks: readonly string[]): string[] {
   const found = networks.flatMap(parseAll).filter(({ family }) => family === 'ipv4');
-  return [...new Set(found.map(({ address, prefix }) => `${firstAddress(address, prefix)}/${String(prefix)}`))];
+  return [...new Set(found.map(canonical))];
 }
 
-function firstAddress(address: string, prefix: number): string {
-  const number = address.split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0);
-  const size = 2 ** (32 - prefix);
-  const first = Math.floor(number / size) * size;
-  return [24, 16, 8, 0].map((shift) => Math.floor(first / 2 ** shift) % 256).join('.');
+function canonical({ address, prefix }: Network): string {
+  const first = ipaddr.IPv4.networkAddressFromCIDR(`${address}/${String(prefix)}`);
+  return `${first.toString()}/${String(prefix)}`;
 }
 
 function parseAll(text: string): Network[] {

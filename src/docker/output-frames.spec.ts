@@ -20,4 +20,11 @@ describe('the output of a command', () => {
     }
     expect(outputs).toEqual({ stdout: 'outmore\n', stderr: 'fehler ü!' });
   });
+
+  it('must be taken apart however many frames come at once', () => {
+    const many = Buffer.concat(Array.from({ length: 100_000 }, () => frame(1, 'x')));
+    let bytes = 0;
+    new OutputFrames(({ data }) => (bytes += data.length)).take(many);
+    expect(bytes).toBe(100_000);
+  });
 });

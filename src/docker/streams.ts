@@ -116,7 +116,8 @@ const STDERR = 2;
 
 /**
  * Demultiplexes Docker's stream of a command without a terminal. Passes bytes on at once, so that frames of any length
- * need no buffer.
+ * need no buffer. Not docker-modem's `demuxStream` (5.0.7): it calls itself for each frame, and a command that writes
+ * single bytes makes it exceed the stack, which ends the process.
  */
 export class OutputFrames {
   private header = Buffer.alloc(0);

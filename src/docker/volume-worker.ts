@@ -7,7 +7,7 @@ import { abortable, boundedCall, type DockerClients } from './client';
 import { EngineError, type OwnerLabels } from './container-engine';
 import { containerOf, remove, start } from './container-verbs';
 import { ownerLabels } from './create-options';
-import { readable } from './streams';
+import { OutputFrames, readable } from './streams';
 
 /** More than tar needed for a directory of a million files. */
 const MEMORY = 512 * 1024 * 1024;
@@ -123,7 +123,7 @@ export async function runVolumeWorker(
   try {
     // Attached before it starts, so that no report is missed.
     const output = readable(await bounded((signal) => attach(container, signal)));
-    const ended = listen(clients.streams, output, run);
+    const ended = listen(output, run);
     ended.catch(() => undefined);
     await bounded((signal) => start(container, signal));
     const complaint = await ended;
@@ -140,12 +140,13 @@ function attach(container: Docker.Container, signal: AbortSignal): Promise<NodeJ
 }
 
 /** @returns the error output, when the container has ended */
-async function listen(docker: Docker, output: Readable, run: WorkerRun): Promise<string> {
+async function listen(output: Readable, run: WorkerRun): Promise<string> {
   const { onReport, signal, stallMs = STALL_MS } = run;
-  const [reports, complaints] = [new PassThrough(), new PassThrough()];
+  const reports = new PassThrough();
   let complaint = '';
-  complaints.on('data', (chunk: Buffer) => {
-    complaint = (complaint + chunk.toString()).slice(-COMPLAINT_CHARS);
+  const frames = new OutputFrames(({ stream, data }) => {
+    if (stream === 'stdout') reports.write(data);
+    else complaint = (complaint + data.toString()).slice(-COMPLAINT_CHARS);
   });
   const stall = setTimeout(() => {
     output.destroy(new EngineError('docker_unavailable', 'the work on a volume hangs'));
@@ -160,7 +161,7 @@ async function listen(docker: Docker, output: Readable, run: WorkerRun): Promise
   });
   try {
     throwIfAborted(signal);
-    docker.modem.demuxStream(output, reports, complaints);
+    output.on('data', (chunk: Buffer) => frames.take(chunk));
     await finished(output, { writable: false });
     reports.end();
     await finished(reports);
@@ -169,7 +170,6 @@ async function listen(docker: Docker, output: Readable, run: WorkerRun): Promise
     clearTimeout(stall);
     signal?.removeEventListener('abort', abort);
     reports.destroy();
-    complaints.destroy();
   }
 }
 

@@ -122,7 +122,7 @@ export function createHttpAdapter({ TRUSTED_PROXIES: proxies }: Proxies = { TRUS
     // Told by a hook, as Node.js would answer with an empty body.
     http: { requireHostHeader: false },
     // Decides what `request.ip` is. Without proxies, no header can say anything about it.
-    trustProxy: proxies.length > 0 && ((address: string) => clients.trusts(address)),
+    trustProxy: proxies.length > 0 && clients.trusts,
     // A request's head and body must be here within this time, whatever the speed at which they trickle in.
     requestTimeout: 30_000,
     genReqId: (request: IncomingMessage) => requestIdOf(request.headers),
