@@ -1,7 +1,8 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import type { AuditAction } from '../auth';
-import { Database } from '../database';
+import { type Config, CONFIG } from '../config';
+import { Database, Retention } from '../database';
 import { Clock } from '../scheduling';
 import { AuditEntryEntity } from './audit-entry.entity';
 
@@ -29,9 +30,6 @@ export interface SystemAct {
   /** `ok` if absent, else the code of the error. */
   readonly outcome?: string;
 }
-
-/** How many rows one deletion takes at most: it holds SQLite's only connection for some milliseconds. */
-const PRUNE_BATCH = 1_000;
 
 /** Writes down what is done, before and after. */
 @Injectable()
@@ -79,24 +77,20 @@ export class AuditLog {
     });
   }
 
-  /** Forgets all entries from before that time, in batches. @returns how many */
-  async prune(before: Date): Promise<number> {
-    // Several processes may prune at once: neither waits for rows that the other is deleting already.
-    const lock = this.database.isSqlite ? '' : 'FOR UPDATE SKIP LOCKED';
-    const batch = `SELECT id FROM audit_entries WHERE at < :before ORDER BY at LIMIT :batch ${lock}`;
-    for (let pruned = 0; ;) {
-      const { affected } = await this.database.manager
-        .createQueryBuilder()
-        .delete()
-        .from(AuditEntryEntity)
-        .where(`id IN (${batch})`, { before: this.database.timestamp(before), batch: PRUNE_BATCH })
-        .execute();
-      pruned += affected ?? 0;
-      if ((affected ?? 0) < PRUNE_BATCH) return pruned;
-    }
-  }
-
   private async insert(entry: AuditEntryEntity): Promise<void> {
     await this.database.manager.insert(AuditEntryEntity, entry);
+  }
+}
+
+/** Keeps entries for `AUDIT_RETENTION`. */
+@Injectable()
+export class AuditRetention extends Retention {
+  constructor(database: Database, clock: Clock, @Inject(CONFIG) config: Pick<Config, 'AUDIT_RETENTION'>) {
+    super(database, clock, {
+      name: 'audit entries',
+      entity: AuditEntryEntity,
+      writtenAt: 'at',
+      keptMs: config.AUDIT_RETENTION,
+    });
   }
 }

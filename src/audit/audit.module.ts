@@ -1,8 +1,7 @@
 import { Module } from '@nestjs/common';
 import { AuthModule } from '../auth';
-import { AuditLog } from './audit-log';
+import { AuditLog, AuditRetention } from './audit-log';
 import { AuditReader } from './audit-reader';
-import { AuditRetention } from './audit-retention';
 import { AuditController } from './audit.controller';
 import { RequestAudit } from './request-audit';
 

@@ -1,21 +1,12 @@
-import {
-  applyDecorators,
-  createParamDecorator,
-  ExecutionContext,
-  Inject,
-  Injectable,
-  OnApplicationBootstrap,
-  OnModuleDestroy,
-} from '@nestjs/common';
+import { applyDecorators, createParamDecorator, ExecutionContext, Injectable } from '@nestjs/common';
 import { ApiHeader } from '@nestjs/swagger';
 import type { FastifyRequest } from 'fastify';
 import { createHash } from 'node:crypto';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { Database } from '../database';
+import { Database, Retention } from '../database';
 import { TIMESTAMP } from '../database/column-types';
 import { DomainError, invalidParameters } from '../errors';
-import { LOGGER, type Logger } from '../logging';
-import { Clock, Poll } from '../scheduling';
+import { Clock } from '../scheduling';
 import type { ContainerCreatedView } from './dto/responses';
 
 /** A creation that was answered under a client's key, written in the transaction that inserted the container. */
@@ -45,8 +36,18 @@ export class IdempotencyKeyEntity {
 /** How long a key is kept, in milliseconds. */
 const KEPT_MS = 24 * 3_600_000;
 
-/** Maximum rows per deletion: it occupies SQLite's only connection for some milliseconds. */
-const PRUNE_BATCH = 1_000;
+/** Keeps the keys for 24 hours. */
+@Injectable()
+export class IdempotencyRetention extends Retention {
+  constructor(database: Database, clock: Clock) {
+    super(database, clock, {
+      name: 'idempotency keys',
+      entity: IdempotencyKeyEntity,
+      writtenAt: 'created_at',
+      keptMs: KEPT_MS,
+    });
+  }
+}
 
 /** A creation that happens once, however often it is requested under its key. */
 export interface OnceOnly {
@@ -62,6 +63,7 @@ export class IdempotencyKeys {
   constructor(
     private readonly database: Database,
     private readonly clock: Clock,
+    private readonly retention: IdempotencyRetention,
   ) {}
 
   /**
@@ -75,7 +77,7 @@ export class IdempotencyKeys {
     const { manager } = this.database;
     const used = await manager.findOneBy(IdempotencyKeyEntity, { userId, key });
     if (!used) return null;
-    if (used.createdAt <= this.oldest()) {
+    if (used.createdAt <= this.retention.newestDue()) {
       await manager.delete(IdempotencyKeyEntity, { userId, key });
       return null;
     }
@@ -95,28 +97,6 @@ export class IdempotencyKeys {
       containerId,
       createdAt,
     });
-  }
-
-  /** Deletes expired keys, in batches. @returns how many */
-  async prune(): Promise<number> {
-    // Several processes may prune at once: none waits for rows that another is already deleting.
-    const lock = this.database.isSqlite ? '' : 'FOR UPDATE SKIP LOCKED';
-    const batch = `SELECT user_id, "key" FROM idempotency_keys WHERE created_at <= :oldest ORDER BY created_at LIMIT :batch ${lock}`;
-    const oldest = this.database.timestamp(this.oldest());
-    for (let pruned = 0; ;) {
-      const { affected } = await this.database.manager
-        .createQueryBuilder()
-        .delete()
-        .from(IdempotencyKeyEntity)
-        .where(`(user_id, "key") IN (${batch})`, { oldest, batch: PRUNE_BATCH })
-        .execute();
-      pruned += affected ?? 0;
-      if ((affected ?? 0) < PRUNE_BATCH) return pruned;
-    }
-  }
-
-  private oldest(): Date {
-    return new Date(this.clock.now().getTime() - KEPT_MS);
   }
 }
 
@@ -161,33 +141,6 @@ export const REPLAYED = {
     },
   },
 };
-
-const INTERVAL_MS = 600_000;
-
-/** Deletes expired keys, in every process: their batches do not block each other. */
-@Injectable()
-export class IdempotencyRetention implements OnApplicationBootstrap, OnModuleDestroy {
-  private readonly poll: Poll;
-
-  constructor(keys: IdempotencyKeys, @Inject(LOGGER) logger: Logger) {
-    this.poll = new Poll({
-      everyMs: INTERVAL_MS,
-      work: async () => {
-        const pruned = await keys.prune();
-        if (pruned > 0) logger.debug({ count: pruned }, 'old idempotency keys pruned');
-      },
-      onFault: (error) => logger.error({ err: error }, 'pruning old idempotency keys failed'),
-    });
-  }
-
-  onApplicationBootstrap(): void {
-    this.poll.start();
-  }
-
-  onModuleDestroy(): void {
-    this.poll.stop();
-  }
-}
 
 /** SHA-256 as 64 hex of a JSON value; independent of the order of its fields. Undefined fields count as absent. */
 export function requestHash(request: object): string {

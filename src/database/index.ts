@@ -4,4 +4,5 @@ export { Database, isUniqueViolation } from './database';
 export { DatabaseModule } from './database.module';
 export type { Lookup } from './lookup';
 export { ABSENT_FOR_MS, isAbsentSql, ProcessPresence } from './process-presence';
+export { Retention } from './retention';
 export { SettingEntity } from './setting.entity';

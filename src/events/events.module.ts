@@ -1,11 +1,10 @@
 import { Module } from '@nestjs/common';
 import { AuthModule } from '../auth';
 import { RateLimitsModule } from '../rate-limits';
-import { EventRetention } from './event-retention';
 import { EventsController } from './events.controller';
 import { EventsGateway } from './events.gateway';
 import { EventFeed, EventHistory } from './feed';
-import { EventLog } from './log';
+import { EventLog, EventRetention } from './log';
 import { EventStreams } from './sse';
 import { TokenWatch } from './token-watch';
 

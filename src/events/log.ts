@@ -1,8 +1,10 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { Column, Entity, Index, PrimaryColumn, type QueryDeepPartialEntity } from 'typeorm';
 import { UserEntity } from '../auth';
-import { Database } from '../database';
+import { type Config, CONFIG } from '../config';
+import { Database, Retention } from '../database';
 import { TIMESTAMP } from '../database/column-types';
+import { Clock } from '../scheduling';
 import { Signals } from '../signals';
 import { BerthEvent, EventDraft } from './map';
 
@@ -30,10 +32,7 @@ export class EventEntity {
 /** Tells of events of one user that are committed now, in `seq` order. */
 type CommitListener = (userId: string, events: readonly BerthEvent[]) => void;
 
-/** How many rows one deletion takes at most: it holds SQLite's only connection for some milliseconds. */
-const PRUNE_BATCH = 1_000;
-
-/** Every user's events as they are in the database: append, read, forget. */
+/** Every user's events as they are in the database: append, and read. */
 @Injectable()
 export class EventLog {
   private readonly listeners: CommitListener[] = [];
@@ -127,23 +126,6 @@ export class EventLog {
     );
   }
 
-  /** Forgets all events from before that time, in batches. @returns how many */
-  async prune(before: Date): Promise<number> {
-    // Several processes may prune at once: neither waits for rows that the other is deleting already.
-    const lock = this.database.isSqlite ? '' : 'FOR UPDATE SKIP LOCKED';
-    const batch = `SELECT user_id, seq FROM events WHERE created_at < :before ORDER BY created_at LIMIT :batch ${lock}`;
-    for (let pruned = 0; ;) {
-      const { affected } = await this.database.manager
-        .createQueryBuilder()
-        .delete()
-        .from(EventEntity)
-        .where(`(user_id, seq) IN (${batch})`, { before, batch: PRUNE_BATCH })
-        .execute();
-      pruned += affected ?? 0;
-      if ((affected ?? 0) < PRUNE_BATCH) return pruned;
-    }
-  }
-
   /** Calls `listener` after every commit of events in this process. It must not throw. */
   onCommitted(listener: CommitListener): void {
     this.listeners.push(listener);
@@ -174,4 +156,17 @@ type Stored = Pick<EventEntity, 'userId' | 'seq' | 'type' | 'data' | 'createdAt'
 /** The table holds nothing but what `append` was given, so `type` and `data` belong together. */
 function toEvent({ type, seq, createdAt, data }: Stored): BerthEvent {
   return { type, seq, timestamp: createdAt.toISOString(), data } as unknown as BerthEvent;
+}
+
+/** Keeps events for `EVENT_RETENTION`. */
+@Injectable()
+export class EventRetention extends Retention {
+  constructor(database: Database, clock: Clock, @Inject(CONFIG) config: Pick<Config, 'EVENT_RETENTION'>) {
+    super(database, clock, {
+      name: 'events',
+      entity: EventEntity,
+      writtenAt: 'created_at',
+      keptMs: config.EVENT_RETENTION,
+    });
+  }
 }

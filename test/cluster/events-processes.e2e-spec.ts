@@ -107,8 +107,8 @@ describe('events of several processes', () => {
     const userId = await one.newUser();
     for (let batch = 0; batch < 6; batch += 1) await one.commit(userId, ...range(1, 500).map(String));
     const later = new Date(Date.now() + 1_000);
-    const [first, second] = await Promise.all([one.log.prune(later), two.log.prune(later)]);
-    expect(first + second + (await one.log.prune(later))).toBe(3_000);
+    const [first, second] = await Promise.all([one.retention.prune(later), two.retention.prune(later)]);
+    expect(first + second + (await one.retention.prune(later))).toBe(3_000);
     expect(await one.log.oldestSeq(userId)).toBeNull();
   });
 

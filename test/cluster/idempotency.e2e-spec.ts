@@ -1,4 +1,4 @@
-import { IdempotencyKeyEntity, IdempotencyKeys } from '../../src/containers/idempotency';
+import { IdempotencyKeyEntity, IdempotencyRetention } from '../../src/containers/idempotency';
 import { Database } from '../../src/database';
 import { Berth } from '../support/berth';
 import { FakeEngine } from '../support/fake-engine';
@@ -66,9 +66,10 @@ describe('creations under one Idempotency-Key, asked of two servers', () => {
       }));
       await manager.insert(IdempotencyKeyEntity, keys);
     }
-    const prunes = [here, there, here, there].map(({ app }) => app.get(IdempotencyKeys).prune());
+    const prune = ({ app }: Berth) => app.get(IdempotencyRetention).prune(new Date(0));
+    const prunes = [here, there, here, there].map(prune);
     const counts = await Promise.all(prunes);
-    counts.push(await here.app.get(IdempotencyKeys).prune());
+    counts.push(await prune(here));
     expect(counts.reduce((sum, count) => sum + count, 0)).toBe(3_000);
     expect(await manager.countBy(IdempotencyKeyEntity, { userId: user.id })).toBe(0);
   });

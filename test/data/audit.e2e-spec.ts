@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { AuditLog } from '../../src/audit';
+import { AuditRetention } from '../../src/audit/audit-log';
 import { type Scope, TokenService } from '../../src/auth';
 import { Database } from '../../src/database';
 import { SMALL } from '../support/api-client';
@@ -222,7 +223,7 @@ describe('the audit', () => {
     const between = clock.now();
     clock.forward(60_000);
     await log.recordSystem({ ...act, outcome: 'docker_error' });
-    expect(await log.prune(between)).toBeGreaterThan(1_100);
+    expect(await berth.app.get(AuditRetention).prune(between)).toBeGreaterThan(1_100);
     const kept = await audit();
     expect(kept).toHaveLength(1);
     expect(kept[0]).toMatchObject({ user_id: null, address: null, subject_user_id: user.id, outcome: 'docker_error' });

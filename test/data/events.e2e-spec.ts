@@ -38,7 +38,7 @@ async function forget(upTo: number): Promise<void> {
     .set({ createdAt: old })
     .where('user_id = :userId AND seq <= :upTo', { userId, upTo })
     .execute();
-  await one.log.prune(new Date(Date.now() - 1_800_000));
+  await one.retention.prune(new Date(Date.now() - 1_800_000));
 }
 
 describe('the event log', () => {

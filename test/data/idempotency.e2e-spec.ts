@@ -1,4 +1,4 @@
-import { IdempotencyKeyEntity, IdempotencyKeys } from '../../src/containers/idempotency';
+import { IdempotencyKeyEntity, IdempotencyRetention } from '../../src/containers/idempotency';
 import { Database } from '../../src/database';
 import { SMALL, testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
@@ -99,9 +99,9 @@ describe('a creation under an Idempotency-Key', () => {
     const first = await createUnder(key, user);
     clock.forward(DAY - 60_000);
     expect(await createUnder(key, user)).toMatchObject({ replayed: 'true', text: first.text });
-    const keys = berth.app.get(IdempotencyKeys);
+    const retention = berth.app.get(IdempotencyRetention);
     const { manager } = berth.app.get(Database);
-    await keys.prune();
+    await retention.prune(retention.newestDue());
     expect(await manager.countBy(IdempotencyKeyEntity, { userId: user.id })).toBe(1);
     clock.forward(60_000);
     // Free at once, though nobody has pruned it, and for any request.
@@ -120,7 +120,7 @@ describe('a creation under an Idempotency-Key', () => {
     }));
     await manager.insert(IdempotencyKeyEntity, others.slice(0, 600));
     await manager.insert(IdempotencyKeyEntity, others.slice(600));
-    expect(await keys.prune()).toBeGreaterThan(1_200);
+    expect(await retention.prune(retention.newestDue())).toBeGreaterThan(1_200);
     expect(await manager.countBy(IdempotencyKeyEntity, { userId: user.id })).toBe(0);
   });
 

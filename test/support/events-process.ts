@@ -4,6 +4,8 @@ import { dataSourceOptions } from '../../ormconfig';
 import { UserEntity } from '../../src/auth';
 import { Database } from '../../src/database';
 import { BerthEvent, EventDraft, EventFeed, EventLog } from '../../src/events';
+import { EventRetention } from '../../src/events/log';
+import { Clock } from '../../src/scheduling';
 import { Signals } from '../../src/signals';
 
 /** The events of one server process: its own connections, log and feed. */
@@ -12,6 +14,7 @@ export class EventsProcess {
     readonly dataSource: DataSource,
     readonly database: Database,
     readonly log: EventLog,
+    readonly retention: EventRetention,
     readonly feed: EventFeed,
   ) {}
 
@@ -20,7 +23,8 @@ export class EventsProcess {
     await dataSource.initialize();
     const database = new Database(dataSource);
     const log = new EventLog(database, signals);
-    return new EventsProcess(dataSource, database, log, new EventFeed(log, database, signals, {}));
+    const retention = new EventRetention(database, new Clock(), { EVENT_RETENTION: 3_600_000 });
+    return new EventsProcess(dataSource, database, log, retention, new EventFeed(log, database, signals, {}));
   }
 
   async newUser(): Promise<string> {

@@ -9,7 +9,7 @@ import { type Scope, TokenService, UserService } from '../../src/auth';
 import { ConfigModule, parseConfig } from '../../src/config';
 import { Database, DatabaseModule } from '../../src/database';
 import { BerthEvent, BerthIoAdapter, EventLog, EventsModule } from '../../src/events';
-import { EventEntity } from '../../src/events/log';
+import { EventEntity, EventRetention } from '../../src/events/log';
 import { createHttpAdapter, HttpModule, setUpHttp } from '../../src/http';
 import { createLogger, LoggingModule, NestLogger } from '../../src/logging';
 import { SignalsModule } from '../../src/signals';
@@ -97,7 +97,7 @@ export class SocketServer {
       .set({ createdAt: old })
       .where('user_id = :userId AND seq <= :upTo', { userId, upTo })
       .execute();
-    await this.app.get(EventLog).prune(new Date(Date.now() - 1_800_000));
+    await this.app.get(EventRetention).prune(new Date(Date.now() - 1_800_000));
   }
 
   stop(): Promise<void> {

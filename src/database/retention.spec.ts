@@ -1,17 +1,19 @@
 import { Logger } from '@nestjs/common';
-import { EventRetention } from './event-retention';
-import type { EventLog } from './log';
+import { Clock } from '../scheduling';
+import type { Database } from './database';
+import { Retention } from './retention';
 
 const DAY = 24 * 3_600_000;
 
-describe('event retention', () => {
-  const prune = jest.fn<Promise<number>, [Date]>();
-  let retention: EventRetention;
+describe('retention', () => {
+  let prune: jest.SpyInstance<Promise<number>, [Date]>;
+  let retention: Retention;
 
   beforeEach(() => {
     jest.useFakeTimers({ now: Date.parse('2030-01-08T00:00:00.000Z') });
-    prune.mockReset().mockResolvedValue(0);
-    retention = new EventRetention({ prune } as unknown as EventLog, { EVENT_RETENTION: 7 * DAY });
+    const kept = { name: 'events', entity: 'events', writtenAt: 'created_at', keptMs: 7 * DAY };
+    retention = new Retention({} as Database, new Clock(), kept);
+    prune = jest.spyOn(retention, 'prune').mockResolvedValue(0);
     retention.onApplicationBootstrap();
   });
 
@@ -21,7 +23,7 @@ describe('event retention', () => {
     jest.restoreAllMocks();
   });
 
-  it('must forget what is older than EVENT_RETENTION, again and again', async () => {
+  it('must delete what is older than its period, again and again', async () => {
     await jest.advanceTimersByTimeAsync(600_000);
     expect(prune).toHaveBeenCalledWith(new Date('2030-01-01T00:10:00.000Z'));
     await jest.advanceTimersByTimeAsync(3_000_000);

@@ -1,0 +1,78 @@
+import { Logger, OnApplicationBootstrap, OnApplicationShutdown } from '@nestjs/common';
+import type { EntityTarget, ObjectLiteral } from 'typeorm';
+import { Clock, Poll } from '../scheduling';
+import { Database } from './database';
+
+/** Rows are deleted at most this much later than their period says, in milliseconds. */
+const LONGEST_INTERVAL_MS = 600_000;
+const SHORTEST_INTERVAL_MS = 1_000;
+
+/** Maximum rows per deletion: it occupies SQLite's only connection for some milliseconds. */
+const BATCH = 1_000;
+
+/** Rows of one table that are kept for a time. */
+export interface Kept {
+  /** For the log, in the plural. */
+  readonly name: string;
+  readonly entity: EntityTarget<ObjectLiteral>;
+  /** The column that says when a row was written; indexed. */
+  readonly writtenAt: string;
+  /** How long, in milliseconds. */
+  readonly keptMs: number;
+}
+
+/** Deletes rows whose period is over, again and again, in every process: their batches do not block each other. */
+export class Retention implements OnApplicationBootstrap, OnApplicationShutdown {
+  private readonly logger = new Logger(Retention.name);
+  private readonly poll: Poll;
+
+  constructor(
+    private readonly database: Database,
+    private readonly clock: Clock,
+    private readonly kept: Kept,
+  ) {
+    const { name, keptMs } = kept;
+    this.poll = new Poll({
+      everyMs: Math.min(Math.max(keptMs / 10, SHORTEST_INTERVAL_MS), LONGEST_INTERVAL_MS),
+      work: async () => {
+        const pruned = await this.prune(this.newestDue());
+        if (pruned > 0) this.logger.debug({ msg: `old ${name} pruned`, count: pruned });
+      },
+      onFault: (error) => this.logger.error({ msg: `pruning old ${name} failed`, err: error }),
+    });
+  }
+
+  onApplicationBootstrap(): void {
+    this.poll.start();
+  }
+
+  onApplicationShutdown(): void {
+    this.poll.stop();
+  }
+
+  /** When the newest of the rows was written whose period is over. */
+  newestDue(): Date {
+    return new Date(this.clock.now().getTime() - this.kept.keptMs);
+  }
+
+  /** Deletes all rows that were written up to that time, in batches. @returns how many */
+  async prune(upTo: Date): Promise<number> {
+    const { manager } = this.database;
+    const { entity, writtenAt } = this.kept;
+    const { tableName, primaryColumns } = manager.dataSource.getMetadata(entity);
+    const key = primaryColumns.map(({ databaseName }) => `"${databaseName}"`).join(', ');
+    // Several processes may prune at once: none waits for rows that another is already deleting.
+    const lock = this.database.isSqlite ? '' : 'FOR UPDATE SKIP LOCKED';
+    const due = `SELECT ${key} FROM ${tableName} WHERE ${writtenAt} <= :upTo ORDER BY ${writtenAt} LIMIT :batch ${lock}`;
+    for (let pruned = 0; ;) {
+      const { affected } = await manager
+        .createQueryBuilder()
+        .delete()
+        .from(entity)
+        .where(`(${key}) IN (${due})`, { upTo: this.database.timestamp(upTo), batch: BATCH })
+        .execute();
+      pruned += affected ?? 0;
+      if ((affected ?? 0) < BATCH) return pruned;
+    }
+  }
+}
