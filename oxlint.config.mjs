@@ -11,7 +11,7 @@ const MODULES = {
   errors: ['logging'],
   logging: ['config'],
   signals: ['config', 'logging'],
-  docker: ['config', 'logging'],
+  docker: ['config', 'logging', 'scheduling'],
   tiers: FOUNDATION,
   auth: [...FOUNDATION, 'signals', 'tiers'],
   accounts: [...FOUNDATION, 'auth', 'tiers'],

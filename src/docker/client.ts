@@ -8,6 +8,7 @@ import {
 } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { inspect } from 'node:util';
+import { within } from '../scheduling';
 import { EngineError, type EngineErrorCode } from './container-engine';
 
 /** Sockets for short calls; further calls wait for a free one. More concurrency does not make the daemon faster. */
@@ -146,18 +147,13 @@ function limitAnswers(agent: HttpAgent): HttpAgent {
  */
 export async function boundedCall<T>(timeoutMs: number, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const abort = new AbortController();
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      // Rejects before aborting, or the abort's own error would come first.
-      reject(new EngineError('docker_unavailable', `Docker did not answer within ${String(timeoutMs)} ms`));
-      abort.abort();
-    }, timeoutMs);
-  });
+  const late = () => new EngineError('docker_unavailable', `Docker did not answer within ${String(timeoutMs)} ms`);
   try {
-    return await Promise.race([call(abort.signal), timeout]);
-  } finally {
-    clearTimeout(timer);
+    return await within(call(abort.signal), { ms: timeoutMs, late });
+  } catch (error) {
+    // Not before the rejection, or the abort's own error would come first.
+    abort.abort();
+    throw error;
   }
 }
 

@@ -1,6 +1,7 @@
 import type Docker from 'dockerode';
 import { Duplex, Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import { untilAborted } from '../scheduling';
 import { abortable } from './client';
 import { EngineError, type ExecOutput, type ExecRequest } from './container-engine';
 import { hasStatus } from './errors';
@@ -227,20 +228,16 @@ function endOf({ timeoutMs, signal }: ExecRequest): {
   orWork: <T>(work: Promise<T>) => Promise<T>;
   forget: () => void;
 } {
-  let end: (error: EngineError) => void = () => undefined;
-  const ended = new Promise<never>((_resolve, reject) => (end = reject));
-  ended.catch(() => undefined);
+  const end = new AbortController();
+  const endWith = (error: EngineError): void => end.abort(error);
   const timer = setTimeout(() => {
-    end(new EngineError('timed_out', `the command did not end within ${String(timeoutMs)} ms`));
+    endWith(new EngineError('timed_out', `the command did not end within ${String(timeoutMs)} ms`));
   }, timeoutMs);
-  const abort = (): void => end(new EngineError('aborted', 'nobody waits for the command any more'));
+  const abort = (): void => endWith(new EngineError('aborted', 'nobody waits for the command any more'));
   if (signal?.aborted === true) abort();
   signal?.addEventListener('abort', abort, { once: true });
   return {
-    orWork: (work) => {
-      work.catch(() => undefined);
-      return Promise.race([ended, work]);
-    },
+    orWork: (work) => untilAborted(work, { signal: end.signal, aborted: () => end.signal.reason as EngineError }),
     forget: () => {
       clearTimeout(timer);
       signal?.removeEventListener('abort', abort);

@@ -3,6 +3,7 @@ import { posix } from 'node:path';
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
+import { untilAborted } from '../scheduling';
 import { EngineError, type PullProgress } from './container-engine';
 import { DATA_PATH, sizeOption } from './create-options';
 import { codeOfPullFailure, isOverRateLimit, toEngineError } from './errors';
@@ -138,7 +139,7 @@ export class ImagePulls {
     pull.waiters.add(waiter);
     report(waiter, pull.meter.progress);
     try {
-      await untilAborted(pull.done, signal, () => aborted(reference));
+      await untilAborted(pull.done, { signal, aborted: () => aborted(reference) });
       onProgress({ percent: 100, message: 'the image is here' });
     } finally {
       pull.waiters.delete(waiter);
@@ -231,22 +232,6 @@ function parseJson(text: string): unknown {
 
 function aborted(reference: string): EngineError {
   return new EngineError('aborted', `the pull of ${reference} was aborted`);
-}
-
-async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined, error: () => Error): Promise<T> {
-  if (!signal) return promise;
-  let onAbort: () => void = () => undefined;
-  const abortion = new Promise<never>((_resolve, reject) => {
-    onAbort = () => {
-      reject(error());
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([promise, abortion]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }
 
 /**

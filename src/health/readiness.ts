@@ -10,22 +10,8 @@ import { Database } from '../database';
 import { ContainerEngine, EngineIdentity } from '../docker';
 import { databaseFault } from '../errors';
 import { LOGGER, type Logger } from '../logging';
+import { within } from '../scheduling';
 import { RedisConnection } from '../signals';
-
-/** Waits for `work`, but no longer than this. What takes longer goes on unheard. @throws Error when the time is over */
-async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const over = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      reject(new Error(`no answer within ${String(milliseconds)} ms`));
-    }, milliseconds);
-  });
-  try {
-    return await Promise.race([work, over]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
 
 /** How long a dependency may take to answer, in milliseconds. */
 const PATIENCE = 2_000;
@@ -90,7 +76,7 @@ export class ReadinessCheck {
     return async (): Promise<HealthIndicatorResult> => {
       const session = this.indicators.check(name);
       try {
-        await within(PATIENCE, ping());
+        await within(ping(), { ms: PATIENCE });
         return session.up();
       } catch (error) {
         this.logger.warn({ check: name, err: error }, 'a readiness check failed');

@@ -1,5 +1,6 @@
 import { Gauge } from 'prom-client';
 import type { Logger } from '../logging';
+import { within } from '../scheduling';
 import type { Metrics } from './metrics';
 
 /** One value; labels by name. */
@@ -54,7 +55,7 @@ export class SampledGauge {
     try {
       // One that has not answered yet is not asked a second time.
       this.asking ??= this.options.sample().finally(() => (this.asking = null));
-      const samples = await inTime(this.asking);
+      const samples = await within(this.asking, { ms: PATIENCE_MS });
       this.clear();
       for (const { labels = {}, value } of samples) this.gauge.set({ ...labels }, value);
     } catch (error) {
@@ -67,17 +68,5 @@ export class SampledGauge {
     this.gauge.reset();
     // A gauge without labels is set to 0 by that, which is a value too.
     if (!this.options.labelNames?.length) this.gauge.remove();
-  }
-}
-
-async function inTime<T>(work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${String(PATIENCE_MS)} ms`)), PATIENCE_MS);
-  });
-  try {
-    return await Promise.race([work, timeout]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -1,4 +1,5 @@
 export { Clock } from './clock';
+export { untilAborted, within } from './deadline';
 export { LocalQueue } from './local-queue';
 export { Moment } from './moment';
 export { Poll } from './poll';
