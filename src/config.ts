@@ -1,6 +1,6 @@
 import { DynamicModule, Module } from '@nestjs/common';
 import ipaddr from 'ipaddr.js';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
 import { z } from 'zod';
 import { Clock } from './scheduling/clock';
@@ -226,6 +226,37 @@ export const CONFIG = Symbol('CONFIG');
 /** The settings are wrong; `message` names every fault, one a line, and what to do about it. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
+}
+
+/** A file of the operator's, and the setting that names it. */
+interface ConfigFile {
+  readonly setting: 'TIERS_FILE' | 'ROLES_FILE' | 'IMAGES_FILE';
+  readonly file: string;
+}
+
+/** @throws ConfigError if the file cannot be read as JSON */
+export function readJson({ setting, file }: ConfigFile): unknown {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ConfigError(`${setting}: ${file} cannot be read as JSON: ${reason}`);
+  }
+}
+
+/**
+ * @param what is in the file, for the message
+ * @throws ConfigError that lists every fault and names the file
+ */
+export function validate<T>(
+  schema: z.ZodType<T>,
+  json: unknown,
+  { setting, file, what }: ConfigFile & { what: string },
+): T {
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.map((issue) => `  ${issue.path.join('.') || 'file'}: ${issue.message}`);
+  throw new ConfigError(`${setting}: the ${what} in ${file} are not valid:\n${faults.join('\n')}`);
 }
 
 /**

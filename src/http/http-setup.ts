@@ -9,13 +9,16 @@ import { ClientAddress } from './client-address';
 import { setUpOpenApi } from './openapi';
 import { answerClientError, answerFrameworkError, requestIdOf, securityHeaders } from './protocol-errors';
 import { jsonBodyParser, refuseUntakenBodies } from './request-body';
-import { passExpectations, refuseUnroutable } from './request-head';
+import { passExpectations, pathOf, refuseUnroutable } from './request-head';
 import { RouteRegistry } from './route-registry';
 import { refuseUnservedHandshake, Upgrades } from './upgrades';
 import { createValidationPipe } from './validation';
 
 /** What probes and collectors ask for every few seconds. */
 const FREQUENT = /^\/(health\/|metrics$)/;
+
+/** Maximum characters of a path in the log. */
+const LONGEST_PATH = 200;
 
 /** One line for each answered request: the route's pattern, not the URL, whose query may hold what is nobody's business. */
 export function accessLog(logger: Logger): (request: FastifyRequest, reply: FastifyReply, done: () => void) => void {
@@ -30,7 +33,7 @@ export function accessLog(logger: Logger): (request: FastifyRequest, reply: Fast
     logger[level](
       {
         method: request.method,
-        ...(route === undefined || request.is404 ? { path: pathOf(request.url) } : { route }),
+        ...(route === undefined || request.is404 ? { path: pathOf(request.raw).slice(0, LONGEST_PATH) } : { route }),
         status: reply.statusCode,
         ms: Math.round(reply.elapsedTime * 10) / 10,
         request_id: request.id,
@@ -41,10 +44,6 @@ export function accessLog(logger: Logger): (request: FastifyRequest, reply: Fast
     );
     done();
   };
-}
-
-function pathOf(url: string): string {
-  return (url.split('?', 1)[0] ?? '').slice(0, 200);
 }
 
 /** Lets the pages of these origins call the API; of none by default. `*`: of all. */

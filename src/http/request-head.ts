@@ -63,8 +63,8 @@ function leadsElsewhere(request: FastifyRequest): boolean {
   return segments.some((segment) => /^\.{0,2}$|[\\\0]/.test(segment));
 }
 
-/** A path may come with the server's own address before it (RFC 9112, 3.2.2). */
-function pathOf({ url = '' }: IncomingMessage): string {
+/** Without the query, and without the server's own address, which may come before the path (RFC 9112, 3.2.2). */
+export function pathOf({ url = '' }: Pick<IncomingMessage, 'url'>): string {
   return url.replace(/^https?:\/\/[^/?]*/i, '').split('?', 1)[0] ?? '';
 }
 

@@ -3,7 +3,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { DomainError, errorAnswer, invalidParameters } from '../errors';
 import { endWith, requestIdOf } from './protocol-errors';
-import type { PreParsing } from './request-head';
+import { pathOf, type PreParsing } from './request-head';
 
 /** Something that speaks WebSocket, such as Socket.IO. It is asked for handshakes alone that RFC 6455 allows. */
 export interface WebSocketEndpoint {
@@ -36,9 +36,7 @@ export class Upgrades {
   /** Handles the server's upgrades, and CONNECT, which is no proxy's here. Nobody else may listen to them. */
   watch(server: Server): void {
     server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-      const endpoint = isHandshake(request)
-        ? this.endpoints.find((each) => each.serves(pathOf(request.url ?? '')))
-        : undefined;
+      const endpoint = isHandshake(request) ? this.endpoints.find((each) => each.serves(pathOf(request))) : undefined;
       if (!endpoint) void decline({ server, request, socket, head });
       else if (!WEBSOCKET_VERSIONS.includes(String(request.headers['sec-websocket-version']))) {
         const headers = { upgrade: 'websocket', 'sec-websocket-version': '13' };
@@ -121,8 +119,4 @@ function headWithoutOffer({ method, url, httpVersion, rawHeaders }: IncomingMess
 function withoutOffer(connection: string): string | null {
   const kept = connection.split(',').filter((option) => !OFFER.has(option.trim().toLowerCase()));
   return kept.length > 0 ? kept.join(',') : null;
-}
-
-function pathOf(url: string): string {
-  return url.split('?', 1)[0] ?? '';
 }

@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { ConfigError } from '../config';
+import { readJson, validate } from '../config';
 import { parseImageReference } from '../docker';
 import { type CatalogImage, CUSTOM, DEFAULT_IMAGES } from './catalog-image';
 
@@ -38,22 +37,10 @@ const schema = z.strictObject({ images: z.array(image).min(1).max(1000) }).super
  * @throws ConfigError that lists every fault of the file
  */
 export function loadImages(file: string | undefined): readonly CatalogImage[] {
-  return file === undefined ? DEFAULT_IMAGES : parseImages(readJson(file), file);
+  return file === undefined ? DEFAULT_IMAGES : parseImages(readJson({ setting: 'IMAGES_FILE', file }), file);
 }
 
-/** @throws ConfigError that lists every fault and names the `source` */
-export function parseImages(json: unknown, source: string): readonly CatalogImage[] {
-  const parsed = schema.safeParse(json);
-  if (parsed.success) return parsed.data.images;
-  const faults = parsed.error.issues.map((issue) => `  ${issue.path.join('.') || 'file'}: ${issue.message}`);
-  throw new ConfigError(`IMAGES_FILE: the images in ${source} are not valid:\n${faults.join('\n')}`);
-}
-
-function readJson(file: string): unknown {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new ConfigError(`IMAGES_FILE: ${file} cannot be read as JSON: ${reason}`);
-  }
+/** @throws ConfigError that lists every fault and names the file */
+export function parseImages(json: unknown, file: string): readonly CatalogImage[] {
+  return validate(schema, json, { setting: 'IMAGES_FILE', file, what: 'images' }).images;
 }

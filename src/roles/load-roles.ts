@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { ConfigError } from '../config';
+import { readJson, validate } from '../config';
 import { BAREBONE, type CatalogRole, DEFAULT_ROLES } from './catalog-role';
 
 /**
@@ -44,22 +43,13 @@ const schema = z.strictObject({ roles: z.array(role).max(1000) }).superRefine(({
  * @throws ConfigError that lists every fault of the file
  */
 export function loadRoles(file: string | undefined): readonly CatalogRole[] {
-  return [BAREBONE, ...(file === undefined ? DEFAULT_ROLES : parseRoles(readJson(file), file))];
+  return [
+    BAREBONE,
+    ...(file === undefined ? DEFAULT_ROLES : parseRoles(readJson({ setting: 'ROLES_FILE', file }), file)),
+  ];
 }
 
-/** @throws ConfigError that lists every fault and names the `source` */
-export function parseRoles(json: unknown, source: string): readonly CatalogRole[] {
-  const parsed = schema.safeParse(json);
-  if (parsed.success) return parsed.data.roles;
-  const faults = parsed.error.issues.map((issue) => `  ${issue.path.join('.') || 'file'}: ${issue.message}`);
-  throw new ConfigError(`ROLES_FILE: the roles in ${source} are not valid:\n${faults.join('\n')}`);
-}
-
-function readJson(file: string): unknown {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new ConfigError(`ROLES_FILE: ${file} cannot be read as JSON: ${reason}`);
-  }
+/** @throws ConfigError that lists every fault and names the file */
+export function parseRoles(json: unknown, file: string): readonly CatalogRole[] {
+  return validate(schema, json, { setting: 'ROLES_FILE', file, what: 'roles' }).roles;
 }

@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { ConfigError, parseDuration } from '../config';
+import { parseDuration, readJson, validate } from '../config';
 import { RESOURCE_FIELDS } from './resources';
 import { DEFAULT_TIERS, Tier, TierTable } from './tier-table';
 
@@ -58,17 +57,14 @@ const schema = z
  * @throws ConfigError that lists every fault of the file
  */
 export function loadTierTable(file: string | undefined): TierTable {
-  return file === undefined ? parseTierTable(DEFAULT_TIERS, 'the default tiers') : parseTierTable(readJson(file), file);
+  return file === undefined
+    ? parseTierTable(DEFAULT_TIERS, 'the default tiers')
+    : parseTierTable(readJson({ setting: 'TIERS_FILE', file }), file);
 }
 
-/** @throws ConfigError that lists every fault and names the `source` */
-export function parseTierTable(json: unknown, source: string): TierTable {
-  const parsed = schema.safeParse(json);
-  if (!parsed.success) {
-    const faults = parsed.error.issues.map((issue) => `  ${issue.path.join('.') || 'file'}: ${issue.message}`);
-    throw new ConfigError(`TIERS_FILE: the tiers in ${source} are not valid:\n${faults.join('\n')}`);
-  }
-  const { minimum, tiers } = parsed.data;
+/** @throws ConfigError that lists every fault and names the file */
+export function parseTierTable(json: unknown, file: string): TierTable {
+  const { minimum, tiers } = validate(schema, json, { setting: 'TIERS_FILE', file, what: 'tiers' });
   return new Map(
     Object.entries(tiers).map(([name, { session, session_once, containers, agents, ...max }]): [string, Tier] => [
       name,
@@ -83,13 +79,4 @@ export function parseTierTable(json: unknown, source: string): TierTable {
       },
     ]),
   );
-}
-
-function readJson(file: string): unknown {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new ConfigError(`TIERS_FILE: ${file} cannot be read as JSON: ${reason}`);
-  }
 }

@@ -227,6 +227,12 @@ describe('a WebSocket handshake', () => {
       client.socket.close();
     }
   });
+
+  it("must be taken up with the server's own address before its path, as RFC 9112 demands", async () => {
+    const path = `GET ${berth.url}/socket.io/?EIO=4&transport=websocket`;
+    const answer = await connection().write(request(path, WEBSOCKET)).next();
+    expect(answer.status).toBe(101);
+  });
 });
 
 it('CONNECT must be answered: there is no proxy', async () => {
