@@ -50,9 +50,11 @@ export class OperationMetrics {
 }
 
 function outcomeOf(error: unknown): Outcome {
-  if (error instanceof DomainError) return ERRORS[error.kind].status < 500 ? 'refused' : 'failed';
-  const wasCancelled = error instanceof CancelledError || (error instanceof EngineError && error.code === 'aborted');
-  return wasCancelled ? 'cancelled' : 'failed';
+  if (!(error instanceof DomainError)) return 'failed';
+  const { kind, cause } = error;
+  if (ERRORS[kind].status < 500) return 'refused';
+  const isAborted = cause instanceof CancelledError || (cause instanceof EngineError && cause.code === 'aborted');
+  return kind === 'create_failed' && isAborted ? 'cancelled' : 'failed';
 }
 
 /** The number of containers, from the database: the same in every process. */

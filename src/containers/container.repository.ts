@@ -5,7 +5,6 @@ import { AuditLog, type SystemAct } from '../audit';
 import { Database, isUniqueViolation, type Lookup, readerOf, readTime } from '../database';
 import { DomainError } from '../errors';
 import { EventDraft, EventLog } from '../events';
-import { Clock } from '../scheduling';
 import { type ContainerReference, parseContainerReference } from './container-id';
 import {
   ContainerEntity,
@@ -18,7 +17,7 @@ import {
 import type { ContainerCreatedView } from './dto/responses';
 import { IdempotencyKeys, type OnceOnly } from './idempotency';
 import { type LabelSelector, whereLabels } from './labels';
-import { type Stamp, TERM_OVER } from './leases/lease-term';
+import { TERM_OVER } from './leases/lease-term';
 import { roleAfterReplacement, roleTriedAgain } from './roles/role-follows';
 
 type Kind = Exclude<ContainerReference['kind'], 'agent'>;
@@ -133,7 +132,7 @@ export type ContainerPatch = Partial<
 >;
 
 /** A change of one container and its events: committed together or not at all. */
-interface ContainerChange {
+export interface ContainerChange {
   readonly row: ContainerRow;
   readonly patch: ContainerPatch;
   readonly events: readonly EventDraft[];
@@ -148,7 +147,7 @@ export class LeaseLostError extends Error {
 const IDS_IN_QUERY = 500;
 
 /** The columns of a row that no operation leases. */
-const FREE = {
+export const FREE = {
   operation: null,
   operationId: null,
   operationHolder: null,
@@ -157,7 +156,7 @@ const FREE = {
 } as const;
 
 /** What a page of containers is limited to, and where it begins. */
-interface ListFilter {
+export interface ListFilter {
   /** All users' if absent. */
   readonly userId?: string;
   readonly name?: string;
@@ -167,7 +166,7 @@ interface ListFilter {
 }
 
 /** The newest containers of the query first. */
-function readPage(
+export function readPage(
   query: SelectQueryBuilder<ContainerEntity>,
   { userId, name, labels, after, limit }: ListFilter,
   database: Database,
@@ -469,149 +468,5 @@ export class ContainerRepository {
 function assertTransition(from: ContainerStatus, to: ContainerStatus): void {
   if (from !== to && !STATUS_TRANSITIONS[from].includes(to)) {
     throw new Error(`a container cannot go from ${from} to ${to}`);
-  }
-}
-
-/** Identifies the lease to remove a deleted container's data. */
-export interface PurgeLease {
-  readonly id: string;
-  readonly operationId: string;
-}
-
-/**
- * Deleted containers whose data is kept, and the sole writer of their rows. A restore needs a row that no purge has
- * leased, a purge one whose retention is over: each is one conditional update, so whichever comes first excludes the
- * other.
- */
-@Injectable()
-export class DeletedContainers {
-  constructor(
-    private readonly database: Database,
-    private readonly eventLog: EventLog,
-    private readonly live: ContainerRepository,
-    private readonly clock: Clock,
-  ) {}
-
-  /** @returns null if there is no deleted container that can be restored now */
-  async findRestorable(reference: ContainerReference): Promise<ContainerRow | null> {
-    if (reference.kind === 'agent') return null;
-    const query = this.restorable();
-    if (reference.kind === 'database_id') return query.andWhere('c.id = :id', { id: reference.id }).getOne();
-    const column = reference.kind === 'docker_id' ? 'd.dockerId' : 'd.shortId';
-    return query
-      .innerJoin(DockerIdEntity, 'd', 'd.containerId = c.id')
-      .andWhere(`${column} = :id`, { id: reference.id })
-      .orderBy('c.deletedAt', 'DESC')
-      .getOne();
-  }
-
-  /** One page of what a user (any user if none is given) can restore now, newest container first, after `after`. */
-  listRestorable(filter: ListFilter): Promise<ContainerRow[]> {
-    return readPage(this.restorable(), filter, this.database);
-  }
-
-  /**
-   * Makes a deleted container live again, with its event, under the lock of the user's row: no other container of that
-   * user is created, renamed or restored meanwhile.
-   *
-   * @returns null if it was restored, or its purge began, since it was read
-   * @throws DomainError `name_taken`, `container_limit_reached`
-   */
-  async restore(
-    { row, patch, events }: ContainerChange,
-    { limit, tier }: { limit: number; tier: string },
-  ): Promise<ContainerRow | null> {
-    const restored = { ...patch, ...FREE, updatedAt: new Date(), revision: row.revision + 1 };
-    try {
-      await this.database.runInTxLocking(row.userId, async () => {
-        await this.eventLog.append({ userId: row.userId, drafts: [...events] });
-        await this.live.assertNameFree({ userId: row.userId, name: row.name, except: row.id });
-        const current = await this.live.countLive(row.userId);
-        if (current >= limit) throw new DomainError('container_limit_reached', { fields: { current, limit, tier } });
-        const result = await this.deleted(row.id)
-          .set(restored)
-          .andWhere('operation IS NULL AND revision = :read', { read: row.revision })
-          .andWhere('(purge_at IS NULL OR purge_at > :now)', { now: this.now() })
-          .execute();
-        if (result.affected !== 1) throw new LeaseLostError(`container ${row.id} is no longer to be restored`);
-      });
-    } catch (error) {
-      if (error instanceof LeaseLostError) return null;
-      if (isUniqueViolation(error)) throw new DomainError('name_taken', { cause: error });
-      throw error;
-    }
-    return { ...row, ...restored };
-  }
-
-  /** Ids of the containers whose data is due for removal and not leased; the longest overdue first. */
-  async listPurgeable(): Promise<string[]> {
-    const rows = await this.database.manager
-      .createQueryBuilder(ContainerEntity, 'c')
-      .withDeleted()
-      .select('c.id', 'id')
-      .where('c.deletedAt IS NOT NULL AND c.purgedAt IS NULL AND c.purgeAt <= :now', { now: this.now() })
-      .andWhere('(c.operation IS NULL OR c.operationExpiresAt <= :over)', { over: this.database.timestamp(TERM_OVER) })
-      .orderBy('c.purgeAt')
-      .getRawMany<{ id: string }>();
-    return rows.map(({ id }) => id);
-  }
-
-  /**
-   * From here on it cannot be restored, whatever happens to the lease.
-   *
-   * @returns null if it is not due, or another process purges it
-   */
-  async leasePurge(lease: PurgeLease, { holder, expiresAt }: Stamp): Promise<ContainerRow | null> {
-    const result = await this.deleted(lease.id)
-      .set({
-        operation: 'purge',
-        operationId: lease.operationId,
-        operationHolder: holder,
-        operationExpiresAt: expiresAt,
-        revision: () => 'revision + 1',
-      })
-      .andWhere('purge_at <= :now', { now: this.now() })
-      .andWhere('(operation IS NULL OR operation_expires_at <= :over)', { over: this.database.timestamp(TERM_OVER) })
-      .execute();
-    if (result.affected !== 1) return null;
-    const { manager } = this.database;
-    return manager.findOneOrFail(ContainerEntity, { where: { id: lease.id }, withDeleted: true });
-  }
-
-  /** Records that the data is removed. @returns false if another process took the purge over */
-  async finishPurge({ id, operationId }: PurgeLease): Promise<boolean> {
-    const result = await this.deleted(id)
-      .set({ ...FREE, purgedAt: this.clock.now(), revision: () => 'revision + 1' })
-      .andWhere('operation_id = :operationId', { operationId })
-      .execute();
-    return result.affected === 1;
-  }
-
-  /** Leaves the purge to the next sweep of any process. */
-  async postponePurge({ id, operationId }: PurgeLease): Promise<void> {
-    await this.deleted(id)
-      .set({ operationExpiresAt: TERM_OVER, revision: () => 'revision + 1' })
-      .andWhere('operation_id = :operationId', { operationId })
-      .execute();
-  }
-
-  private restorable(): SelectQueryBuilder<ContainerEntity> {
-    return this.database.manager
-      .createQueryBuilder(ContainerEntity, 'c')
-      .withDeleted()
-      .where('c.deletedAt IS NOT NULL AND c.purgedAt IS NULL AND c.operation IS NULL')
-      .andWhere('(c.purgeAt IS NULL OR c.purgeAt > :now)', { now: this.now() });
-  }
-
-  /** For retention. */
-  private now(): Date | string {
-    return this.database.timestamp(this.clock.now());
-  }
-
-  private deleted(id: string): UpdateQueryBuilder<ContainerEntity> {
-    return this.database.manager
-      .createQueryBuilder()
-      .update(ContainerEntity)
-      .where('id = :id AND deleted_at IS NOT NULL AND purged_at IS NULL', { id });
   }
 }

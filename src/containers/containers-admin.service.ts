@@ -4,7 +4,8 @@ import { DomainError } from '../errors';
 import { type Page, readPage } from '../http';
 import { Clock } from '../scheduling';
 import { noteSubject } from './container-access';
-import { ContainerRepository, DeletedContainers } from './container.repository';
+import { ContainerRepository } from './container.repository';
+import { DeletedContainers } from './deleted-containers';
 import {
   ContainerStoppedView,
   listedContainer,
@@ -24,10 +25,10 @@ export class ContainersAdminService {
   constructor(
     private readonly repository: ContainerRepository,
     private readonly deleted: DeletedContainers,
-    private readonly lifecycle: ContainerOperations,
+    private readonly operations: ContainerOperations,
     private readonly reconciler: Reconciler,
     private readonly known: KnownEngine,
-    private readonly limits: RunPolicies,
+    private readonly policies: RunPolicies,
     private readonly clock: Clock,
   ) {}
 
@@ -49,7 +50,7 @@ export class ContainersAdminService {
       (row) => row,
     );
     const now = this.clock.now();
-    const sessionEnds = await this.limits.sessionEndsOf(page.items.map((row) => row.userId));
+    const sessionEnds = await this.policies.sessionEndsOf(page.items.map((row) => row.userId));
     const items = page.items.map((row) =>
       listedContainer(row, { now, sessionEnd: sessionEnds.get(row.userId) ?? null }),
     );
@@ -62,7 +63,7 @@ export class ContainersAdminService {
     const row = reference && (await this.repository.find(reference));
     if (!row) throw new DomainError('container_not_found');
     noteSubject(row);
-    return stopped(await this.lifecycle.stop(row));
+    return stopped(await this.operations.stop(row));
   }
 
   /**

@@ -8,10 +8,11 @@ import { ImagesModule } from '../images';
 import { RolesModule } from '../roles';
 import { TiersModule } from '../tiers';
 import { ContainerGauge, OperationMetrics, SweepMetrics } from './container-metrics';
-import { ContainerRepository, DeletedContainers } from './container.repository';
+import { ContainerRepository } from './container.repository';
 import { ContainersAdminService } from './containers-admin.service';
 import { ContainersController } from './containers.controller';
 import { ContainersService } from './containers.service';
+import { DeletedContainers } from './deleted-containers';
 import { ExpiryQueries } from './expiry/expiry-queries';
 import { ExpiryWatcher } from './expiry/expiry-watcher';
 import { RunPolicies } from './expiry/run-policy';
@@ -23,16 +24,11 @@ import { LeaseWatch } from './leases/lease-watch';
 import { ContainerLeases } from './leases/leases';
 import { DataVolumes } from './operations/data-volumes';
 import { StepExecutor } from './operations/executor';
-import {
-  InFlight,
-  PlanRunner,
-  ProgressReports,
-  Recovery,
-  Rollback,
-  ShutdownDrain,
-} from './operations/operation-runner';
-import { ContainerOperations, Creation, Restoration } from './operations/operations';
+import { OperationRunner } from './operations/operation-runner';
+import { ContainerOperations } from './operations/operations';
 import { ProvenImages } from './operations/proven-images';
+import { Recovery } from './operations/recovery';
+import { Restoration } from './operations/restoration';
 import { Resumption } from './operations/resumption';
 import { RollbackRetries } from './operations/rollback-retries';
 import { KnownEngine } from './reconcile/known-engine';
@@ -66,23 +62,18 @@ import { StatusWait } from './status-wait';
     LeaseWatch,
     Resumption,
     ContainerOperations,
-    Creation,
-    PlanRunner,
-    ProgressReports,
+    OperationRunner,
     DataVolumes,
     OrphanVolumes,
     ProvenImages,
     StepExecutor,
     Recovery,
-    Rollback,
-    InFlight,
     KnownEngine,
     ContainerWatcher,
     Purge,
     Restoration,
     Reconciler,
     RollbackRetries,
-    ShutdownDrain,
     RunPolicies,
     ExpiryQueries,
     ExpiryWatcher,

@@ -14,7 +14,8 @@ import { TiersService } from '../tiers';
 import { assertOwner, assertSession } from './container-access';
 import { agentIdOf } from './container-id';
 import { containerFacts, type ContainerRow } from './container.entity';
-import { ContainerRepository, DeletedContainers } from './container.repository';
+import { ContainerRepository } from './container.repository';
+import { DeletedContainers } from './deleted-containers';
 import type { CreateContainerDto, ListContainersDto, UpdateContainerDto } from './dto/requests';
 import * as answer from './dto/responses';
 import { type ContainerListView, containerView, ContainerView, listedContainer, type ViewedAt } from './dto/responses';
@@ -23,7 +24,8 @@ import { requestHash } from './idempotency';
 import { parseSelector } from './labels';
 import { ContainerLeases } from './leases/leases';
 import { newContainer } from './new-container';
-import { ContainerOperations, Creation, Restoration } from './operations/operations';
+import { ContainerOperations } from './operations/operations';
+import { Restoration } from './operations/restoration';
 
 /** The user on whose behalf something is done. A {@link Principal} is one; internal modules may build their own. */
 export type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>;
@@ -56,8 +58,7 @@ export class ContainersService {
   constructor(
     private readonly repository: ContainerRepository,
     private readonly deleted: DeletedContainers,
-    private readonly creation: Creation,
-    private readonly lifecycle: ContainerOperations,
+    private readonly operations: ContainerOperations,
     private readonly restoration: Restoration,
     private readonly leases: ContainerLeases,
     private readonly tiers: TiersService,
@@ -66,7 +67,7 @@ export class ContainersService {
     private readonly agents: AgentsService,
     private readonly eventLog: EventLog,
     private readonly engine: ContainerEngine,
-    private readonly limits: RunPolicies,
+    private readonly policies: RunPolicies,
     private readonly clock: Clock,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -119,7 +120,7 @@ export class ContainersService {
       onReplayed?.();
       return replayed;
     }
-    this.creation.begin(row, stamp).catch((error: unknown) => {
+    this.operations.create(row, stamp).catch((error: unknown) => {
       this.logger.error({ err: error, container_id: row.id }, 'container creation failed unexpectedly');
     });
     return created;
@@ -167,14 +168,14 @@ export class ContainersService {
   async start(caller: Caller, id: string): Promise<answer.ContainerStartedView> {
     const row = await this.find(caller, id);
     assertSession(caller, this.clock.now());
-    return answer.started(await this.lifecycle.start(row));
+    return answer.started(await this.operations.start(row));
   }
 
   /** @throws DomainError `stop_failed`, `operation_in_progress` */
   async stop(caller: Caller, id: string): Promise<answer.ContainerStoppedView | AgentStoppedView> {
     const agentId = agentIdOf(id);
     if (agentId !== null) return this.agents.stop(caller, agentId);
-    return answer.stopped(await this.lifecycle.stop(await this.find(caller, id)));
+    return answer.stopped(await this.operations.stop(await this.find(caller, id)));
   }
 
   /**
@@ -185,7 +186,7 @@ export class ContainersService {
   async delete(caller: Caller, id: string): Promise<answer.ContainerDeletedView | AgentDeletedView> {
     const agentId = agentIdOf(id);
     if (agentId !== null) return this.agents.delete(caller, agentId);
-    return answer.deleted(await this.lifecycle.delete(await this.find(caller, id)));
+    return answer.deleted(await this.operations.delete(await this.find(caller, id)));
   }
 
   /**
@@ -212,14 +213,14 @@ export class ContainersService {
     assertSession(caller, this.clock.now());
     this.tiers.assertWithin(caller.tier, settings);
     const { name, memory_mb: memoryMb, cpu_shares: cpuShares, disk_mb: diskMb } = settings;
-    return answer.updated(await this.lifecycle.update(row, { name, memoryMb, cpuShares, diskMb }));
+    return answer.updated(await this.operations.update(row, { name, memoryMb, cpuShares, diskMb }));
   }
 
   /** Replaces all labels. Makes no Docker call. @throws DomainError `operation_in_progress`, `guest_session_expired` */
   async replaceLabels(caller: Caller, id: string, labels: Readonly<Record<string, string>>): Promise<ContainerView> {
     const row = await this.find(caller, id);
     assertSession(caller, this.clock.now());
-    return containerView(await this.lifecycle.relabel(row, labels), this.viewedAt(caller));
+    return containerView(await this.operations.relabel(row, labels), this.viewedAt(caller));
   }
 
   /**
@@ -230,7 +231,7 @@ export class ContainersService {
   async touch(caller: Pick<Caller, 'userId'>, id: string): Promise<void> {
     const row = await this.find(caller, id);
     const now = this.clock.now();
-    const noted = new Date(now.getTime() - this.limits.useNotedEveryMs);
+    const noted = new Date(now.getTime() - this.policies.useNotedEveryMs);
     if (row.lastUsedAt <= noted) await this.repository.touch(row.id, { now, noted });
   }
 

@@ -1,4 +1,5 @@
-import { ContainerRepository, DeletedContainers } from '../../src/containers/container.repository';
+import { ContainerRepository } from '../../src/containers/container.repository';
+import { DeletedContainers } from '../../src/containers/deleted-containers';
 import { Purge } from '../../src/containers/reconcile/purge';
 import type { Answer } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';

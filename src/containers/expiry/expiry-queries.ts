@@ -16,7 +16,7 @@ import { RunPolicies } from './run-policy';
 export class ExpiryQueries {
   constructor(
     private readonly database: Database,
-    private readonly limits: RunPolicies,
+    private readonly policies: RunPolicies,
     private readonly clock: Clock,
     @Inject(CONFIG) private readonly config: Pick<Config, 'EXPIRY_WARNING' | 'IDLE_STOP_AFTER'>,
   ) {}
@@ -45,7 +45,7 @@ export class ExpiryQueries {
    * end.
    */
   private withStaleExpiry(): SelectQueryBuilder<ContainerEntity> {
-    const bound = this.limits.boundTiers();
+    const bound = this.policies.boundTiers();
     return this.withUsers().andWhere(
       new Brackets((wrong) => {
         wrong

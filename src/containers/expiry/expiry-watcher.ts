@@ -30,9 +30,9 @@ export class ExpiryWatcher implements OnModuleDestroy {
 
   constructor(
     private readonly due: ExpiryQueries,
-    private readonly limits: RunPolicies,
+    private readonly policies: RunPolicies,
     private readonly repository: ContainerRepository,
-    private readonly lifecycle: ContainerOperations,
+    private readonly operations: ContainerOperations,
     private readonly engine: ContainerEngine,
     @Inject(CONFIG) private readonly config: Pick<Config, 'EXPIRY_WARNING' | 'LIMIT_CHECK_SECONDS'>,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -68,7 +68,7 @@ export class ExpiryWatcher implements OnModuleDestroy {
       if (this.ending.has(id)) continue;
       const row = await this.repository.findById(id);
       if (!row) continue;
-      const policy = await this.limits.policyOf(row.userId);
+      const policy = await this.policies.policyOf(row.userId);
       const action = planExpiry(row, policy, { warningMs: this.config.EXPIRY_WARNING });
       if (action?.do === 'stop') stops.push({ row, ending: action.ending });
       else if (action) await this.write(row, action, policy);
@@ -99,7 +99,7 @@ export class ExpiryWatcher implements OnModuleDestroy {
     try {
       await this.semaphore.runExclusive(async () => {
         if (this.closed) return;
-        await this.lifecycle.expire(row, ending);
+        await this.operations.expire(row, ending);
         this.logger.info({ container_id: row.id, user_id: row.userId, operation: ending }, 'ended a run');
       });
     } catch (error) {

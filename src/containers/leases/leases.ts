@@ -6,7 +6,8 @@ import type { EventDraft } from '../../events';
 import { LocalQueue } from '../../scheduling';
 import { Signals } from '../../signals';
 import type { ContainerRow, Operation } from '../container.entity';
-import { ContainerPatch, ContainerRepository, LeaseLostError } from '../container.repository';
+import { ContainerRepository, LeaseLostError } from '../container.repository';
+import { NOTHING, type Outcome } from '../operations/outcome';
 import { isTermOver, type LeaseTerm, LeaseTerms, type Stamp } from './lease-term';
 
 /** The holder of the creation was asked to cancel it. */
@@ -96,16 +97,21 @@ export class Lease {
   }
 
   /** Writes the outcome with its events and ends the lease. @throws LeaseLostError, DomainError `name_taken` */
-  async commit(patch: ContainerPatch, events: readonly EventDraft[] = []): Promise<ContainerRow> {
-    this.current = await this.options.repository.commit({ row: this.current, patch, events });
+  async commit(outcome: Outcome): Promise<ContainerRow> {
+    this.current = await this.options.repository.commit({ row: this.current, ...outcome });
     this.end();
     return this.current;
   }
 
   /** Writes intermediate findings; the lease continues. @throws LeaseLostError */
-  async record(patch: ContainerPatch, events: readonly EventDraft[]): Promise<ContainerRow> {
-    this.current = await this.options.repository.record({ row: this.current, patch, events });
+  async record(findings: Outcome): Promise<ContainerRow> {
+    this.current = await this.options.repository.record({ row: this.current, ...findings });
     return this.current;
+  }
+
+  /** Emits the operation's progress; changes nothing. @throws LeaseLostError: then nothing is emitted */
+  async emit(events: readonly EventDraft[]): Promise<void> {
+    await this.options.repository.emit(this.current, events);
   }
 
   /**
@@ -114,10 +120,7 @@ export class Lease {
    * @param seen an observed change that the row follows anyway
    * @throws LeaseLostError; the database's error, and then the lease expires by itself
    */
-  async abandon(
-    as: Operation,
-    seen: { readonly patch: ContainerPatch; readonly events: readonly EventDraft[] } = { patch: {}, events: [] },
-  ): Promise<void> {
+  async abandon(as: Operation, seen: Outcome = NOTHING): Promise<void> {
     try {
       this.current = await this.options.repository.abandonLease({ row: this.current, ...seen }, as);
       this.options.onAbandoned(this.current.id);
@@ -183,8 +186,8 @@ export class ContainerLeases {
   ) {}
 
   /**
-   * Waits at most `waitMs` for a running operation, then leases the container. The lease's row is current as of its
-   * acquisition.
+   * Waits at most `waitMs` for a running operation, then leases the container. A deletion asks a running creation to
+   * cancel. The lease's row is current as of its acquisition.
    *
    * @param row as just read; saves another read if the container is free
    * @throws DomainError `operation_in_progress`, `container_not_found`
@@ -194,6 +197,7 @@ export class ContainerLeases {
     operation: Operation,
     waitMs = this.config.OPERATION_WAIT_SECONDS * 1000,
   ): Promise<Lease> {
+    if (operation === 'delete') await this.cancelCreation(row);
     const deadline = performance.now() + waitMs;
     const turn = await this.queue.enter(row.id, waitMs);
     if (!turn) throw inProgress(await this.reread(row.id));
@@ -242,17 +246,17 @@ export class ContainerLeases {
     return { columns, stamp };
   }
 
+  /** Calls `listener` whenever a lease of this process ends with recovery pending. It must not throw. */
+  onAbandoned(listener: (containerId: string) => void): void {
+    this.abandonListeners.push(listener);
+  }
+
   /** Asks a running creation to cancel; its holder does so at its next step. */
-  async cancelCreation(row: ContainerRow): Promise<void> {
+  private async cancelCreation(row: ContainerRow): Promise<void> {
     if (row.operation !== 'create') return;
     if (await this.repository.requestCancel(row.id)) {
       this.signals.publish('operation_cancelled', { containerId: row.id });
     }
-  }
-
-  /** Calls `listener` whenever a lease of this process ends with recovery pending. It must not throw. */
-  onAbandoned(listener: (containerId: string) => void): void {
-    this.abandonListeners.push(listener);
   }
 
   private async acquireBefore(

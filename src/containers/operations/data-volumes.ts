@@ -78,6 +78,14 @@ export class DataVolumes {
     return this.engine.listVolumes({ instance: this.instance.id, containerId: row.id });
   }
 
+  /** Removes all the container's data. @throws EngineError */
+  async removeAll(row: Pick<ContainerRow, 'id' | 'volumeName'>): Promise<void> {
+    const others = await this.ofContainer(row);
+    for (const name of new Set([row.volumeName, ...others.map((volume) => volume.name)])) {
+      await this.engine.removeVolume(name);
+    }
+  }
+
   /** All containers' volumes in Docker. @throws EngineError */
   async all(): Promise<readonly ListedVolume[]> {
     return this.move ? this.engine.listVolumes({ instance: this.instance.id }) : [];

@@ -21,6 +21,8 @@ export interface Facts {
   /** The Docker id of the new container. */
   replacementId?: string;
   generation?: number;
+  /** The OCI runtime of the new container. */
+  runtime?: string;
   /** Whether the data volume existed before. */
   volumeExisted?: boolean;
   /** The volume that the data was moved to. */
@@ -133,6 +135,7 @@ export class StepExecutor {
         if (facts.volumeExisted === undefined) await this.assertKnown(row);
         facts.replacementId = await this.engine.createContainer(this.spec(step, execution));
         facts.generation = step.generation;
+        facts.runtime = this.engine.capabilities.runtime;
         return;
       case 'start_container':
         facts.wasRunning = (await this.start(step.target, row, facts)) === 'already_running';

@@ -1,8 +1,8 @@
 import { isHalfGone, type ObservedContainer } from '../../docker';
-import type { EventDraft } from '../../events';
 import { containerFacts, type ContainerRow, type StopReason } from '../container.entity';
 import type { ContainerPatch } from '../container.repository';
 import { newRun, NO_RUN, type RunPolicy } from '../expiry/run-policy';
+import type { Outcome } from './outcome';
 
 /**
  * What Docker's event stream reported about a container's last exit: more than an inspection shows once it runs again.
@@ -19,12 +19,6 @@ export interface Circumstances {
   readonly policy: RunPolicy;
 }
 
-/** A change that brings the row in line with Docker; null if they agree. */
-export interface ObservedOutcome {
-  readonly patch: ContainerPatch;
-  readonly events: readonly EventDraft[];
-}
-
 /**
  * Compares a row with its observed state (null: no such container). A missing container counts as stopped: a start
  * recreates it. A row in `creating` or `error` has no container to follow.
@@ -33,7 +27,7 @@ export function outcomeOfObservation(
   row: ContainerRow,
   observed: ObservedContainer | null,
   { death, policy }: Circumstances,
-): ObservedOutcome | null {
+): Outcome | null {
   if (row.status !== 'running' && row.status !== 'stopped') return null;
   if (observed?.state === 'running' || observed?.state === 'paused') {
     return row.status === 'running' ? sameRunOrNext(row, observed, { death, policy }) : started(row, observed, policy);
@@ -46,7 +40,7 @@ function sameRunOrNext(
   row: ContainerRow,
   observed: ObservedContainer,
   { death, policy }: Circumstances,
-): ObservedOutcome | null {
+): Outcome | null {
   if (observed.startedAt === row.runStartedAt) {
     return observed.ipAddress === row.ipAddress ? null : { patch: seen(observed), events: [] };
   }
@@ -59,7 +53,7 @@ function sameRunOrNext(
   return { patch: start.patch, events: [...end.events, ...start.events] };
 }
 
-function started(row: ContainerRow, observed: ObservedContainer, policy: RunPolicy): ObservedOutcome {
+function started(row: ContainerRow, observed: ObservedContainer, policy: RunPolicy): Outcome {
   const patch: ContainerPatch = {
     status: 'running',
     statusReason: null,
@@ -70,7 +64,7 @@ function started(row: ContainerRow, observed: ObservedContainer, policy: RunPoli
   return { patch, events: [{ type: 'container_started', data: containerFacts({ ...row, ...patch }) }] };
 }
 
-function stopped(row: ContainerRow, end: { reason: StopReason; exitCode: number | null }): ObservedOutcome {
+function stopped(row: ContainerRow, end: { reason: StopReason; exitCode: number | null }): Outcome {
   const patch: ContainerPatch = {
     status: 'stopped',
     statusReason: end.reason,

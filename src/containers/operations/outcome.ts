@@ -15,26 +15,23 @@ export interface Outcome {
 /** The settings that an update requests; the name may be unchanged. */
 export type Wanted = Resources & { readonly name: string };
 
-const NOTHING: Outcome = { patch: {}, events: [] };
+/** Of an operation that changed nothing. */
+export const NOTHING: Outcome = { patch: {}, events: [] };
 
 /**
  * Points the row at its new Docker container. Address and start time come with the first inspection, if there was none
  * yet.
  */
-function recreated(facts: Facts, runtime: string): ContainerPatch {
+function recreated(facts: Facts): ContainerPatch {
   if (facts.replacementId === undefined || facts.generation === undefined) return {};
-  const { replacementId: dockerId, generation } = facts;
+  const { replacementId: dockerId, generation, runtime = null } = facts;
   const { ipAddress = null, startedAt: runStartedAt = null } = facts.observed ?? {};
   return { dockerId, generation, runtime, ipAddress, runStartedAt };
 }
 
 /** Of a creation or a start: running now, with an event unless it was running already. */
-export function startedOutcome(
-  row: ContainerRow,
-  facts: Facts,
-  { runtime, policy }: { runtime: string; policy: RunPolicy },
-): Outcome {
-  const replacement = recreated(facts, runtime);
+export function startedOutcome(row: ContainerRow, facts: Facts, policy: RunPolicy): Outcome {
+  const replacement = recreated(facts);
   const used: ContainerPatch = { lastUsedAt: policy.now };
   if (row.status === 'running' && replacement.dockerId === undefined && facts.wasRunning === true) {
     return { patch: used, events: [] };
@@ -109,8 +106,7 @@ export function restoredOutcome(row: ContainerRow): Outcome {
 export function updatedOutcome(
   row: ContainerRow,
   wanted: Wanted,
-  facts: Facts,
-  { runtime, now }: { runtime: string; now: Date },
+  { facts, now }: { facts: Facts; now: Date },
 ): Outcome {
   const { name, memoryMb, cpuShares, diskMb } = wanted;
   const patch: ContainerPatch = {
@@ -120,7 +116,7 @@ export function updatedOutcome(
     diskMb,
     lastUsedAt: now,
     ...(facts.volumeName !== undefined && { volumeName: facts.volumeName }),
-    ...recreated(facts, runtime),
+    ...recreated(facts),
   };
   const replaced = facts.replacementId !== undefined && row.dockerId !== null ? { old_id: row.dockerId } : {};
   const data = { ...containerFacts({ ...row, ...patch }), restarted: wasRestarted(row, facts), ...replaced };
@@ -128,7 +124,7 @@ export function updatedOutcome(
 }
 
 /** Of new labels: no event if they are unchanged, in whatever order. */
-export function settleRelabelled(row: ContainerRow, labels: Readonly<Record<string, string>>, now: Date): Outcome {
+export function relabelledOutcome(row: ContainerRow, labels: Readonly<Record<string, string>>, now: Date): Outcome {
   const used: ContainerPatch = { lastUsedAt: now };
   if (isDeepStrictEqual(row.labels, labels)) return { patch: used, events: [] };
   const patch: ContainerPatch = { ...used, labels };

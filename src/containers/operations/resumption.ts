@@ -25,7 +25,7 @@ export class Resumption {
 
   constructor(
     private readonly repository: ContainerRepository,
-    private readonly lifecycle: ContainerOperations,
+    private readonly operations: ContainerOperations,
     private readonly purge: Purge,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -56,7 +56,7 @@ export class Resumption {
     const row = await this.repository.findById(containerId);
     if (row === null) return OF_PURGE[String(await this.purge.purge(containerId))] ?? 'passed';
     if (row.operation === null) return 'passed';
-    await this.lifecycle.resumeAbandoned(row);
+    await this.operations.resumeAbandoned(row);
     this.logger.info(
       { container_id: containerId, operation: row.operation },
       'recovered from an interrupted operation',

@@ -29,7 +29,7 @@ export class RollbackRetries implements OnApplicationBootstrap, OnModuleDestroy 
   constructor(
     private readonly leases: ContainerLeases,
     private readonly repository: ContainerRepository,
-    private readonly lifecycle: ContainerOperations,
+    private readonly operations: ContainerOperations,
     @Inject(CONFIG) private readonly config: Pick<Config, 'SWEEP_INTERVAL_SECONDS'>,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -60,7 +60,7 @@ export class RollbackRetries implements OnApplicationBootstrap, OnModuleDestroy 
     retry.timer = null;
     try {
       const row = await this.repository.findById(containerId);
-      if (row?.operation != null) await this.lifecycle.resumeAbandoned(row);
+      if (row?.operation != null) await this.operations.resumeAbandoned(row);
     } catch (error) {
       // It failed again, which has scheduled the next retry, or another holder is recovering it.
       if (!isPassing(error)) this.logger.warn({ err: error, container_id: containerId }, 'the rollback failed again');

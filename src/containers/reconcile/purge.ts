@@ -2,16 +2,13 @@ import { Inject, Injectable } from '@nestjs/common';
 import { Semaphore } from 'async-mutex';
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
-import { AuditLog } from '../../audit';
-import { Database } from '../../database';
-import { ContainerEngine } from '../../docker';
+import { type Config, CONFIG } from '../../config';
 import { LOGGER } from '../../logging';
-import { OperationMetrics } from '../container-metrics';
 import type { ContainerRow } from '../container.entity';
-import { DeletedContainers, type PurgeLease } from '../container.repository';
+import { DeletedContainers } from '../deleted-containers';
 import { LeaseTerms } from '../leases/lease-term';
 import { DataVolumes } from '../operations/data-volumes';
-import { InFlight } from '../operations/operation-runner';
+import { OperationRunner } from '../operations/operation-runner';
 import { KnownEngine } from './known-engine';
 
 /** Maximum concurrent volume removals, to spare the daemon. */
@@ -32,17 +29,25 @@ export class Purge {
   private readonly semaphore = new Semaphore(CONCURRENCY);
 
   constructor(
-    private readonly engine: ContainerEngine,
     private readonly deleted: DeletedContainers,
+    private readonly terms: LeaseTerms,
     private readonly volumes: DataVolumes,
     private readonly known: KnownEngine,
-    private readonly database: Database,
-    private readonly audit: AuditLog,
-    private readonly inFlight: InFlight,
-    private readonly metrics: OperationMetrics,
-    private readonly terms: LeaseTerms,
+    private readonly runner: OperationRunner,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'VOLUME_RETENTION'>,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
+
+  /** When the data of a container that is deleted now is to be removed; null: never. */
+  dueAfter(deletedAt: Date): Date | null {
+    const retention = this.config.VOLUME_RETENTION;
+    return retention === null ? null : new Date(deletedAt.getTime() + retention);
+  }
+
+  /** Purges in the background if nothing is retained. The sweep does it if this process does not. */
+  afterDeletion({ id }: ContainerRow): void {
+    if (this.config.VOLUME_RETENTION === 0) void this.purge(id);
+  }
 
   /**
    * Purges all that is due, until `signal` aborts; nothing while Docker is not the known one. Failures are left to a
@@ -71,7 +76,7 @@ export class Purge {
    * @returns null if another process does it, or has done it
    */
   async purge(id: string): Promise<keyof Purged | null> {
-    return this.inFlight.track(async () => {
+    return this.runner.track(async () => {
       try {
         return (await this.removeData(id)) ? 'purged' : null;
       } catch (error) {
@@ -89,7 +94,7 @@ export class Purge {
     try {
       // If this outlasts the lease, another process may do the same: an already removed volume is success, and only one
       // of them records it.
-      await this.metrics.measure('purge', () => this.removeVolumes(row));
+      await this.runner.measured('purge', () => this.volumes.removeAll(row));
       // If Docker was exchanged meanwhile, its missing volumes prove no removal.
       await this.known.assertSame();
     } catch (error) {
@@ -97,23 +102,8 @@ export class Purge {
       await this.deleted.postponePurge(lease).catch(() => undefined);
       throw error;
     }
-    if (!(await this.noteDone(lease, row))) return false;
+    if (!(await this.deleted.finishPurge(lease, row))) return false;
     this.logger.info({ container_id: id, volume: row.volumeName }, 'purged the data of a deleted container');
     return true;
-  }
-
-  private async removeVolumes(row: ContainerRow): Promise<void> {
-    const others = await this.volumes.ofContainer(row);
-    for (const name of new Set([row.volumeName, ...others.map((volume) => volume.name)])) {
-      await this.engine.removeVolume(name);
-    }
-  }
-
-  private noteDone(lease: PurgeLease, { id, userId }: ContainerRow): Promise<boolean> {
-    return this.database.runInTx(async () => {
-      if (!(await this.deleted.finishPurge(lease))) return false;
-      await this.audit.recordSystem({ action: 'container.purge', subjectUserId: userId, containerId: id });
-      return true;
-    });
   }
 }

@@ -77,7 +77,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
   constructor(
     private readonly engine: ContainerEngine,
     private readonly repository: ContainerRepository,
-    private readonly lifecycle: ContainerOperations,
+    private readonly operations: ContainerOperations,
     private readonly resumption: Resumption,
     private readonly observer: ContainerWatcher,
     private readonly purge: Purge,
@@ -214,7 +214,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
       case 'move_data':
         return this.moveData(action.row);
       case 'reconcile':
-        return this.withRow(action.row, (row) => this.lifecycle.reconcile(row));
+        return this.withRow(action.row, (row) => this.operations.reconcile(row));
       case 'remove_orphan':
         this.logger.info({ docker_id: action.dockerId }, 'removing a container without a row');
         return this.engine.removeContainer(action.dockerId);
@@ -235,7 +235,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
   /** One at a time, as it is a background copy. */
   private async moveData(swept: SweptRow): Promise<void> {
     await this.moving.runExclusive(async () => {
-      if (!this.stopped.signal.aborted) await this.withRow(swept, (row) => this.lifecycle.moveData(row));
+      if (!this.stopped.signal.aborted) await this.withRow(swept, (row) => this.operations.moveData(row));
     });
   }
 

@@ -65,7 +65,7 @@ export class ContainerWatcher implements OnModuleDestroy {
   constructor(
     private readonly engine: ContainerEngine,
     private readonly repository: ContainerRepository,
-    private readonly limits: RunPolicies,
+    private readonly policies: RunPolicies,
     signals: Signals,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
@@ -131,7 +131,7 @@ export class ContainerWatcher implements OnModuleDestroy {
     }
     if (row.dockerId === null) return true;
     const observed = await this.engine.inspectContainer(row.dockerId);
-    const policy = await this.limits.policyOf(row.userId);
+    const policy = await this.policies.policyOf(row.userId);
     const followed = outcomeOfObservation(row, observed, { death: this.deaths.of(row.dockerId), policy });
     if (followed && !(await this.repository.follow({ row, ...followed }))) return false;
     this.deaths.used(row.dockerId);

@@ -1,0 +1,68 @@
+import type { Logger } from 'pino';
+import type { CopyProgress, PullProgress } from '../../docker';
+import type { EventDraft } from '../../events';
+import { containerFacts } from '../container.entity';
+import type { Lease } from '../leases/leases';
+import type { Execution } from './executor';
+import type { PlanInput, Step } from './plan';
+
+/** Each creation step's progress, from 0 to 100; a pull advances from its own start to the next step's. */
+const STAGES: Partial<Record<Step['do'], { stage: string; message: string; progress: number }>> = {
+  ensure_volume: { stage: 'volume', message: 'preparing the data volume', progress: 2 },
+  ensure_image: { stage: 'image', message: 'preparing the image', progress: 5 },
+  create_container: { stage: 'create', message: 'creating the container', progress: 70 },
+  start_container: { stage: 'start', message: 'starting the container', progress: 80 },
+};
+const PULL = { from: 5, to: 60 };
+
+/** Emits an operation's progress, in order and before its end. Failing to emit does not fail the operation. */
+export class ProgressReporter {
+  private last: Promise<void> = Promise.resolve();
+  private pending: EventDraft[] = [];
+
+  constructor(
+    private readonly lease: Lease,
+    private readonly logger: Logger,
+  ) {}
+
+  /** A creation reports its steps and the pull, an update the move to another volume, anything else nothing. */
+  listenersOf(verb: PlanInput['verb']): Pick<Execution, 'onStep' | 'onPull' | 'onCopy'> {
+    if (verb === 'create') return { onStep: this.onStep, onPull: this.onPull };
+    return verb === 'update' ? { onCopy: this.onCopy } : {};
+  }
+
+  /** Resolves when all progress reported so far has been emitted. */
+  async flush(): Promise<void> {
+    await this.last;
+  }
+
+  private readonly onStep = (step: Step): void => {
+    const stage = STAGES[step.do];
+    if (stage) this.report(stage);
+  };
+
+  private readonly onPull = ({ percent, message }: PullProgress): void => {
+    const progress = Math.round(PULL.from + ((PULL.to - PULL.from) * percent) / 100);
+    this.report({ stage: 'image', message, progress });
+  };
+
+  private readonly onCopy = ({ percent, message }: CopyProgress): void => {
+    this.report({ stage: 'disk', message, progress: percent });
+  };
+
+  private report(stage: { stage: string; message: string; progress: number }): void {
+    this.pending.push({ type: 'container_progress', data: { ...containerFacts(this.lease.row), ...stage } });
+    this.last = this.last.then(async () => {
+      // All that was reported meanwhile in one transaction.
+      const drafts = this.pending.splice(0);
+      if (drafts.length > 0) await this.emit(drafts);
+    });
+  }
+
+  private async emit(drafts: readonly EventDraft[]): Promise<void> {
+    const { lease, logger } = this;
+    await lease.emit(drafts).catch((error: unknown) => {
+      logger.warn({ err: error, container_id: lease.row.id }, 'progress could not be emitted');
+    });
+  }
+}

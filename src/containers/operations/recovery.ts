@@ -1,0 +1,201 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { ContainerEngine, EngineError, isHalfGone } from '../../docker';
+import { LOGGER } from '../../logging';
+import { type ContainerRow, type Ending, isEnding, isRolledBack, type Operation, type Verb } from '../container.entity';
+import { LeaseLostError } from '../container.repository';
+import { RunPolicies } from '../expiry/run-policy';
+import { Instance } from '../instance';
+import { CancelledError, Lease } from '../leases/leases';
+import { KnownEngine } from '../reconcile/known-engine';
+import { DataVolumes } from './data-volumes';
+import { outcomeOfObservation } from './observation';
+import { failedCreationOutcome, NOTHING, type Outcome, stoppedOutcome } from './outcome';
+import { planRollback, RollbackStep } from './rollback-plan';
+
+/** A creation that was superseded by another operation. */
+const INTERRUPTED = 'interrupted';
+
+/**
+ * Makes Docker and the row agree again after a failed operation (rollback), or one abandoned by a crashed process; the
+ * container's lease is held throughout.
+ */
+@Injectable()
+export class Recovery {
+  constructor(
+    private readonly engine: ContainerEngine,
+    private readonly instance: Instance,
+    private readonly volumes: DataVolumes,
+    private readonly known: KnownEngine,
+    private readonly policies: RunPolicies,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /**
+   * Removes Docker containers that the row does not know, restores its own, and updates the row to the observed state.
+   *
+   * @param interrupted the interrupted operation; decides between rollback and completion
+   * @throws EngineError if Docker refuses; nothing is lost then, and a retry is safe
+   */
+  async recover(lease: Lease, interrupted: Operation): Promise<void> {
+    const { row } = lease;
+    const listed = await this.engine.listContainers({ instance: this.instance.id, containerId: row.id });
+    const current = row.dockerId === null ? null : await this.engine.inspectContainer(row.dockerId);
+    const volumes = await this.volumes.ofContainer(row);
+    for (const step of planRollback({ row, interrupted, listed, current, volumes })) {
+      await lease.assertHeld();
+      await this.perform(step);
+    }
+    await this.observe(lease, interrupted);
+  }
+
+  /** Updates the row to the observed state, under the lease. @throws EngineError */
+  async observe(lease: Lease, interrupted: Operation | null = null): Promise<void> {
+    const followed = await this.compare(lease.row, interrupted);
+    if (followed) await lease.record(followed);
+  }
+
+  /**
+   * Inspects the row's container.
+   *
+   * @param interrupted the interrupted operation; tells a requested stop from an exit
+   * @returns the change that the row has to follow; null if it agrees
+   * @throws EngineError
+   */
+  async compare(row: ContainerRow, interrupted: Operation | null): Promise<Outcome | null> {
+    if (row.dockerId === null) return null;
+    const observed = await this.engine.inspectContainer(row.dockerId);
+    const policy = await this.policies.policyOf(row.userId);
+    const followed = outcomeOfObservation(row, observed, { death: null, policy });
+    // Our own stop is not an exit, even if its end was observed by someone else.
+    if (followed?.patch.status === 'stopped' && observed !== null) {
+      if (interrupted === 'stop' || interrupted === 'delete') return stoppedOutcome(row);
+      if (isEnding(interrupted)) return stoppedOutcome(row, interrupted);
+    }
+    return followed;
+  }
+
+  /**
+   * Whether Docker confirms that the row's container no longer exists.
+   *
+   * @throws EngineError if Docker does not answer
+   */
+  async isGone(row: ContainerRow): Promise<boolean> {
+    if (row.dockerId === null) return false;
+    const observed = await this.engine.inspectContainer(row.dockerId);
+    return observed === null || isHalfGone(observed.state);
+  }
+
+  /**
+   * Recovers from an operation that was interrupted, or whose rollback failed, before `verb` continues. A creation that
+   * is superseded by another operation has failed.
+   *
+   * @throws EngineError, LeaseLostError
+   */
+  async recoverAbandoned(lease: Lease, verb: Verb | Ending): Promise<void> {
+    if (lease.interrupted === null) return;
+    // Only an update needs the container running again. A stop or a delete must not depend on a start, and a start
+    // handles a container that can no longer be started.
+    const needless = verb !== 'update' && isRolledBack(lease.interrupted);
+    await this.recover(lease, needless ? 'reconcile' : lease.interrupted);
+    if (verb !== 'create' && lease.row.status === 'creating') {
+      await lease.record(failedCreationOutcome(lease.row, INTERRUPTED));
+    }
+    lease.markRecovered();
+  }
+
+  /** Rolls back a failed operation, or leaves the rollback to the next holder. */
+  async rollBack(lease: Lease, verb: Verb | Ending, error: unknown): Promise<void> {
+    const { id } = lease.row;
+    this.logger.warn({ err: error, container_id: id, operation: verb }, `${verb} failed`);
+    if (error instanceof LeaseLostError) {
+      lease.end();
+      return;
+    }
+    // An earlier abandoned operation comes first, if it was not even recovered yet.
+    const interrupted = lease.interrupted ?? rollbackOf(verb);
+    const unmade = verb === 'create' || (verb === 'start' && lease.row.status === 'error');
+    try {
+      // Before any rollback in Docker: a write that the database did not acknowledge may be committed.
+      await lease.confirm();
+      // A creation is over even if Docker does not answer; the sweep removes what it may have left.
+      await this.recover(lease, interrupted).catch((fault: unknown) => {
+        if (!unmade) throw fault;
+      });
+      const failed = unmade ? reasonOf(error) : lease.row.status === 'creating' ? INTERRUPTED : null;
+      await lease.commit(failed === null ? NOTHING : failedCreationOutcome(lease.row, failed));
+    } catch (fault) {
+      if (fault instanceof LeaseLostError) {
+        lease.end();
+        return;
+      }
+      this.logger.error({ err: fault, container_id: id, operation: verb }, `${verb} could not be rolled back yet`);
+      await this.leaveForRetry(lease, verb === 'create' ? 'create' : interrupted);
+    }
+  }
+
+  /**
+   * Releases a lease whose rollback failed, for `RollbackRetries` and the next holder. If the container is visible in
+   * Docker, the row follows its state in the same transaction, so that no client sees a stopped container as running.
+   * Never throws.
+   *
+   * @param pending the recovery still to be done
+   */
+  async leaveForRetry(lease: Lease, pending: Operation): Promise<void> {
+    const followed = await this.compare(lease.row, pending).catch(() => null);
+    const mustRunAgain =
+      isRolledBack(pending) && lease.row.status === 'running' && followed?.patch.status === 'stopped';
+    await lease.abandon(mustRunAgain ? 'restart' : pending, followed ?? NOTHING).catch(() => undefined);
+  }
+
+  /**
+   * Releases the lease of an operation that failed before it changed anything in Docker: there is nothing to roll back
+   * except an earlier abandoned operation, which stays pending. Never throws.
+   */
+  async release(lease: Lease): Promise<void> {
+    try {
+      // An unacknowledged write may be committed, and the lease over.
+      await lease.confirm();
+      if (lease.interrupted === null) await lease.commit(NOTHING);
+      else await lease.abandon(lease.interrupted);
+    } catch {
+      // It expires by itself.
+      lease.end();
+    }
+  }
+
+  private async perform(step: RollbackStep): Promise<void> {
+    switch (step.do) {
+      case 'remove_container':
+        return this.engine.removeContainer(step.dockerId);
+      case 'start_container':
+        await this.engine.startContainer(step.dockerId);
+        return;
+      case 'rename_container': {
+        return this.engine.renameContainer(step.dockerId, step.name);
+      }
+      case 'remove_volume':
+        // In another Docker it may be the only copy of the data.
+        if (this.known.changed) return;
+        // A leftover volume only takes space; a container must not depend on its removal.
+        return this.engine.removeVolume(step.volume).catch((error: unknown) => {
+          this.logger.warn(
+            { err: error, volume: step.volume },
+            'an unused volume could not be removed; the sweep tries again',
+          );
+        });
+    }
+  }
+}
+
+/** An ending stays one, so that a stop whose answer was lost is reported with its real reason. */
+function rollbackOf(verb: Verb | Ending): Operation {
+  if (isEnding(verb)) return verb;
+  return verb === 'update' || verb === 'delete' ? 'undo' : 'reconcile';
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof CancelledError) return 'cancelled';
+  if (!(error instanceof EngineError)) return 'docker_error';
+  return error.code === 'aborted' ? 'cancelled' : error.code;
+}
