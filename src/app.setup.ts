@@ -17,7 +17,7 @@ export function setUpApp(app: NestFastifyApplication): void {
 }
 
 /** An application that is ready to listen: connected, migrated, set up. */
-export async function createApp(config: Config): Promise<NestFastifyApplication> {
+async function createApp(config: Config): Promise<NestFastifyApplication> {
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.forRoot(config), createHttpAdapter(config), {
     logger: new NestLogger(createLogger(config)),
     abortOnError: false,

@@ -3,9 +3,7 @@ import { AuthModule } from '../auth';
 import { TiersModule } from '../tiers';
 import { GuestController } from './guest.controller';
 import { GuestService } from './guest.service';
-import { MeController } from './me.controller';
-import { ProfileController } from './profile.controller';
-import { TiersController } from './tiers.controller';
+import { MeController, ProfileController, TiersController } from './me.controller';
 import { TokensController } from './tokens.controller';
 
 /** What users see of themselves: guests' log-in, profile, tokens, tiers. */

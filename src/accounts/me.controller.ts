@@ -1,8 +1,8 @@
 import { Controller, Get } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
-import { TiersService, TierUsage, viewLimits } from '../tiers';
-import { MeView } from './dto/me-view';
+import { TierListView, TiersService, TierUsage, viewLimits } from '../tiers';
+import { MeView, profileUser, ProfileView, ValidatedTokenView } from './dto/responses';
 
 /** The caller, and what is left of their tier. */
 @ApiTags('me')
@@ -30,5 +30,41 @@ export class MeController {
       scopes: caller.scopes,
       session: caller.sessionExpiresAt ? { expires_at: caller.sessionExpiresAt.toISOString() } : null,
     };
+  }
+}
+
+/** Who the caller is, where clients of Rexec ask for it when they log in. {@link MeController} tells more. */
+@Controller()
+@Scopes('read')
+export class ProfileController {
+  @Get('profile')
+  @ApiTags('me')
+  @ApiOperation({ summary: 'Who you are, as clients of Rexec ask for it' })
+  @ApiOkResponse({ type: ProfileView })
+  profile(@CurrentPrincipal() caller: Principal): ProfileView {
+    return { user: profileUser(caller) };
+  }
+
+  @Get('tokens/validate')
+  @ApiTags('tokens')
+  @ApiOperation({ summary: 'Whether the token is valid, and whose it is, as clients of Rexec ask for it' })
+  @ApiOkResponse({ type: ValidatedTokenView })
+  validate(@CurrentPrincipal() caller: Principal): ValidatedTokenView {
+    return Object.assign(profileUser(caller), { valid: true, user_id: caller.userId, scopes: caller.scopes } as const);
+  }
+}
+
+/** The tiers that a user can have. Here and not with the tiers: they know nothing of who asks. */
+@ApiTags('tiers')
+@Controller('tiers')
+export class TiersController {
+  constructor(private readonly tiers: TiersService) {}
+
+  @Get()
+  @Scopes('read')
+  @ApiOperation({ summary: 'List the tiers and what each allows' })
+  @ApiOkResponse({ type: TierListView })
+  list(): TierListView {
+    return { tiers: this.tiers.all().map((tier) => Object.assign({ name: tier.name }, viewLimits(tier))) };
   }
 }

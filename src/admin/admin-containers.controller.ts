@@ -9,8 +9,8 @@ import {
 } from '@nestjs/swagger';
 import { Audited, Scopes } from '../auth';
 import { ContainersAdminService, ContainerStoppedView, SweepReport } from '../containers';
-import { AcceptedDockerView, AdminContainerListView, viewContainers } from './dto/admin-views';
-import { ListAnyContainersDto } from './dto/list-any-containers.dto';
+import { AcceptedDockerView, AdminContainerListView, viewContainers } from './dto/responses';
+import { ListAnyContainersDto } from './dto/requests';
 
 /** Everybody's containers. */
 @ApiTags('admin')

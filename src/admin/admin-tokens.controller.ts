@@ -2,7 +2,7 @@ import { Controller, Delete, Param } from '@nestjs/common';
 import { ApiNotFoundResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Audited, Scopes } from '../auth';
 import { AdminUsers } from './admin-users.service';
-import { AdminTokenRevokedView } from './dto/admin-views';
+import { AdminTokenRevokedView } from './dto/responses';
 
 /** Everybody's tokens. */
 @ApiTags('admin')

@@ -2,9 +2,8 @@ import { Body, Controller, Get, HttpCode, Param, Patch, Post, Query } from '@nes
 import { ApiNotFoundResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Audited, Scopes } from '../auth';
 import { AdminUsers } from './admin-users.service';
-import { AdminUserListView, TokensRevokedView, UserMovedView, viewUser, viewUsers } from './dto/admin-views';
-import { ListUsersDto } from './dto/list-users.dto';
-import { MoveUserDto } from './dto/move-user.dto';
+import { AdminUserListView, TokensRevokedView, UserMovedView, viewUser, viewUsers } from './dto/responses';
+import { ListUsersDto, MoveUserDto } from './dto/requests';
 
 const UNKNOWN = { description: 'user not found: there is none of this id.' };
 

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { TokenService, type UserEntity, UserService } from '../auth';
 import { type Page, readPage } from '../http';
 import { requestContext } from '../logging';
-import type { ListUsersDto } from './dto/list-users.dto';
+import type { ListUsersDto } from './dto/requests';
 
 /** What operators may do to users and to their tokens. Whom it was done to is noted, for the audit. */
 @Injectable()

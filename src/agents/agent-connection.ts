@@ -4,7 +4,7 @@ import { ERRORS } from '../errors';
 import { Clock } from '../scheduling';
 import type { AgentRow } from './agent.entity';
 import { AgentRepository } from './agent.repository';
-import { parseHeartbeat } from './heartbeat';
+import { parseHeartbeat } from './agent-protocol';
 import { endReason } from './presence';
 
 /** What an agent is answered to its heartbeat. */

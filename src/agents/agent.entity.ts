@@ -1,7 +1,7 @@
 import { Column, DeleteDateColumn, Entity, Index, PrimaryColumn } from 'typeorm';
 import { TIMESTAMP } from '../database/column-types';
 import type { AgentFacts } from '../events';
-import type { AgentStats } from './heartbeat';
+import type { AgentStats } from './agent-protocol';
 
 /** The truth about an agent: what its owner says of it, and whether it is connected. */
 @Entity('agents')

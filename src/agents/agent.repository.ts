@@ -5,9 +5,8 @@ import { DomainError } from '../errors';
 import { EventLog } from '../events';
 import { Signals } from '../signals';
 import { TierUsage } from '../tiers';
-import type { Hello } from './agent-handshake';
+import type { AgentStats, Hello } from './agent-protocol';
 import { AgentEntity, type AgentRow } from './agent.entity';
-import type { AgentStats } from './heartbeat';
 import { AgentChange, connected, deleted, disconnected, EndReason } from './presence';
 
 /** Which agent, and whose: its user's row is what changes of it are made under. */

@@ -2,9 +2,8 @@ import { Body, Controller, Get, Post } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Audited, CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { AgentsService } from './agents.service';
-import { AgentCreatedView } from './dto/agent-answers';
-import { AgentListView } from './dto/agent-view';
-import { CreateAgentDto } from './dto/create-agent.dto';
+import { AgentCreatedView, AgentListView } from './dto/responses';
+import { CreateAgentDto } from './dto/requests';
 
 /** A user's own machines. One agent is found, stopped and deleted among the containers, by its id `agent:…`. */
 @ApiTags('agents')

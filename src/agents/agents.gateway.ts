@@ -10,7 +10,7 @@ import { SocketLimits } from '../rate-limits';
 import { Clock } from '../scheduling';
 import { AgentConnection, AgentSocket, AgentSocketData } from './agent-connection';
 import { AgentConnections } from './agent-connections';
-import { helloOf } from './agent-handshake';
+import { helloOf } from './agent-protocol';
 import { AgentRepository } from './agent.repository';
 
 type AgentServer = Namespace<DefaultEventsMap, DefaultEventsMap, DefaultEventsMap, AgentSocketData>;

@@ -1,15 +1,31 @@
-import { Module } from '@nestjs/common';
+import { Inject, Injectable, Module } from '@nestjs/common';
 import { AuthModule } from '../auth';
+import { Database } from '../database';
 import { EventsModule } from '../events';
+import { type Logger, LOGGER } from '../logging';
+import { Metrics, SampledGauge } from '../metrics';
 import { RateLimitsModule } from '../rate-limits';
 import { TiersModule } from '../tiers';
 import { AgentConnections } from './agent-connections';
-import { AgentGauge } from './agent-gauge';
+import { AgentEntity } from './agent.entity';
 import { AgentRepository } from './agent.repository';
 import { AgentsController } from './agents.controller';
 import { AgentsGateway } from './agents.gateway';
 import { AgentsService } from './agents.service';
 import { SilenceSweep } from './silence-sweep';
+
+/** How many agents are connected, as the database says: the same in every process. */
+@Injectable()
+class AgentGauge {
+  constructor(metrics: Metrics, database: Database, @Inject(LOGGER) logger: Logger) {
+    new SampledGauge(metrics, {
+      name: 'berth_agents_online',
+      help: 'Agents that are connected, to all processes together.',
+      sample: async () => [{ value: await database.manager.countBy(AgentEntity, { online: true }) }],
+      logger,
+    });
+  }
+}
 
 /** Agents: users' own machines that hold a connection to Berth. */
 @Module({

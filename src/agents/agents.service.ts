@@ -8,9 +8,15 @@ import { Clock } from '../scheduling';
 import { TiersService } from '../tiers';
 import { type AgentRow, publicId } from './agent.entity';
 import { AgentRepository } from './agent.repository';
-import type { AgentCreatedView, AgentDeletedView, AgentStoppedView } from './dto/agent-answers';
-import { AgentListView, AgentView, viewAgent } from './dto/agent-view';
-import type { CreateAgentDto } from './dto/create-agent.dto';
+import {
+  type AgentCreatedView,
+  type AgentDeletedView,
+  AgentListView,
+  type AgentStoppedView,
+  AgentView,
+  viewAgent,
+} from './dto/responses';
+import type { CreateAgentDto } from './dto/requests';
 
 type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>;
 type Owner = Pick<Caller, 'userId'>;

@@ -1,4 +1,3 @@
 export { AgentsModule } from './agents.module';
 export { AgentsService } from './agents.service';
-export { AgentDeletedView, AgentStoppedView } from './dto/agent-answers';
-export { AgentView } from './dto/agent-view';
+export { AgentDeletedView, AgentStoppedView, AgentView } from './dto/responses';

@@ -1,5 +1,5 @@
 import type { EventDraft } from '../events';
-import type { Hello } from './agent-handshake';
+import type { Hello } from './agent-protocol';
 import { type AgentEntity, agentFacts, type AgentRow } from './agent.entity';
 
 /** Why a connection is over. */

@@ -6,9 +6,25 @@ import { DomainError } from '../errors';
 import { LOGGER, type Logger, requestContext } from '../logging';
 import { BearerStrategy } from './bearer.strategy';
 import { PUBLIC, REQUIRED_SCOPES } from './decorators';
-import './principal';
 import { holdsScope, Principal, RouteScope } from './principal';
-import { ScopeRefusals } from './scope-refusals';
+
+/** Told of a caller whose token lacks the scope that a route asks for, before they are. */
+export type RefusalListener = (context: ExecutionContext) => Promise<void>;
+
+/** Lets others know whom the guard turned away: it knows no more of them than that they listen. */
+@Injectable()
+export class ScopeRefusals {
+  private readonly listeners: RefusalListener[] = [];
+
+  onRefused(listener: RefusalListener): void {
+    this.listeners.push(listener);
+  }
+
+  /** @throws what a listener throws */
+  async emit(context: ExecutionContext): Promise<void> {
+    for (const listener of this.listeners) await listener(context);
+  }
+}
 
 /** To whom a route is open. */
 interface Access {

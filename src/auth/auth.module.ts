@@ -2,9 +2,8 @@ import { Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { TiersModule } from '../tiers';
 import { AuditedCalls } from './audited-calls';
-import { AuthGuard } from './auth.guard';
+import { AuthGuard, ScopeRefusals } from './auth.guard';
 import { BearerStrategy } from './bearer.strategy';
-import { ScopeRefusals } from './scope-refusals';
 import { TokenService } from './token.service';
 import { UserService } from './user.service';
 

@@ -1,8 +1,23 @@
+import { freemem, loadavg, totalmem, uptime } from 'node:os';
+import type { AgentStats } from '../agents/agent-protocol';
 import { environmentSchema } from '../config';
 import { createLogger } from '../logging';
 import { AGENT_USAGE, parseAgentArguments } from './agent-arguments';
 import { AgentEnd, AgentLink } from './agent-link';
-import { machineReport } from './machine-report';
+
+const MEGABYTE = 2 ** 20;
+
+/** How this machine is now. */
+export function machineReport(): AgentStats {
+  const total = totalmem();
+  return {
+    load: loadavg().map((average) => Math.round(average * 100) / 100),
+    memory_total_mb: Math.round(total / MEGABYTE),
+    // What is left out counts caches as free, as far as the operating system tells.
+    memory_used_mb: Math.round((total - freemem()) / MEGABYTE),
+    uptime_seconds: Math.floor(uptime()),
+  };
+}
 
 /** As of sysexits.h, so that a service manager can be told not to start it again: no permission; wrong configuration. */
 const EXIT: Readonly<Record<AgentEnd, number>> = { told_to: 0, refused: 77, replaced: 78 };

@@ -1,4 +1,4 @@
-import { ReconnectPause } from './reconnect-pause';
+import { ReconnectPause } from './agent-link';
 
 const pauses = (pause: ReconnectPause, count: number) => Array.from({ length: count }, () => pause.next());
 

@@ -1,4 +1,4 @@
-export { readerOf, readTime, TIMESTAMP } from './column-types';
+export { readerOf, readTime } from './column-types';
 export { connect } from './connect';
 export { Database, isUniqueViolation } from './database';
 export { DatabaseModule } from './database.module';

@@ -22,4 +22,4 @@ export {
 } from './container-engine';
 export { DockerModule } from './docker.module';
 export { EngineIdentity } from './engine-identity';
-export { MAX_IMAGE_REFERENCE_LENGTH, parseImageReference, registryOf, type ImageReference } from './image-reference';
+export { MAX_IMAGE_REFERENCE_LENGTH, parseImageReference, registryOf } from './image-reference';

@@ -3,9 +3,8 @@ import { ApiHeader, ApiOkResponse, ApiOperation, ApiResponse, ApiTags, getSchema
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { ErrorResponse } from '../http';
-import { EventListView } from './dto/event-list-view';
-import { FollowEventsDto } from './dto/follow-events.dto';
-import { ListEventsDto } from './dto/list-events.dto';
+import { EventListView } from './dto/responses';
+import { FollowEventsDto, ListEventsDto } from './dto/requests';
 import { EventHistory } from './feed';
 import { EventStreams, parseLastEventId } from './sse';
 

@@ -4,7 +4,7 @@ import { Database } from '../database';
 import { Poll } from '../scheduling';
 import { Signals } from '../signals';
 import { isContiguous, SubscribeOptions, Subscriber, UserChannel } from './channel';
-import type { EventListView } from './dto/event-list-view';
+import type { EventListView } from './dto/responses';
 import { EventLog } from './log';
 
 /** A running subscription. */

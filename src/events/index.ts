@@ -1,16 +1,7 @@
-export type { SubscribeOptions } from './channel';
 export { EventsGateway, ConnectionRefused, tokenOf } from './events.gateway';
 export { EventsModule } from './events.module';
-export { EventFeed, type Subscription } from './feed';
+export { EventFeed } from './feed';
 export { BerthIoAdapter } from './io-adapter';
 export { EventLog } from './log';
-export {
-  containerIdOf,
-  type AgentFacts,
-  type BerthEvent,
-  type ContainerFacts,
-  type EventDraft,
-  type EventMap,
-  type EventType,
-} from './map';
+export { containerIdOf, type AgentFacts, type BerthEvent, type ContainerFacts, type EventDraft } from './map';
 export { TokenWatch } from './token-watch';

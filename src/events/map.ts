@@ -24,7 +24,7 @@ export interface AgentFacts {
 }
 
 /** Every event's name and what its `data` holds beside the container's facts. */
-export interface EventMap {
+interface EventMap {
   container_created: ContainerFacts;
   container_started: ContainerFacts & { recreated?: true; old_id?: string; volume_kept?: boolean };
   /** `reason` (`exited`, `oom`, `missing`, …) only where nobody asked for the stop. */
@@ -43,7 +43,7 @@ export interface EventMap {
   agent_disconnected: AgentFacts & { reason: string };
 }
 
-export type EventType = keyof EventMap;
+type EventType = keyof EventMap;
 
 /** An event that is not committed yet, so it has no `seq`. */
 export type EventDraft = { [T in EventType]: { readonly type: T; readonly data: EventMap[T] } }[EventType];

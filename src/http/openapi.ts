@@ -63,7 +63,7 @@ export function setUpOpenApi(app: NestFastifyApplication): void {
 }
 
 /** The OpenAPI document of every route that the application has. */
-export function createOpenApiDocument(app: NestFastifyApplication): OpenAPIObject {
+function createOpenApiDocument(app: NestFastifyApplication): OpenAPIObject {
   const info = new DocumentBuilder()
     .setTitle('Berth')
     .setDescription(DESCRIPTION)

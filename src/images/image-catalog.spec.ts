@@ -1,7 +1,7 @@
 import { FakeDaemon } from '../../test/support/fake-daemon';
 import { FakeEngine } from '../../test/support/fake-engine';
 import { DomainError } from '../errors';
-import type { CatalogImage } from './catalog-image';
+import type { CatalogImage } from './load-images';
 import { ImageCatalog } from './image-catalog';
 
 const IMAGES: CatalogImage[] = [

@@ -1,10 +1,34 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { ApiProperty } from '@nestjs/swagger';
+import { isIP } from 'node:net';
 import { type Config, CONFIG } from '../config';
 import { ContainerEngine, EngineError, MAX_IMAGE_REFERENCE_LENGTH, parseImageReference, registryOf } from '../docker';
 import { invalidParameters } from '../errors';
-import { type CatalogImage, CUSTOM } from './catalog-image';
-import type { ImageView } from './image-view';
-import { isAllowedRegistry } from './registry-rule';
+import { type CatalogImage, CUSTOM } from './load-images';
+
+/** An image of the catalogue, as a client sees it. */
+export class ImageView {
+  @ApiProperty({ example: 'ubuntu', description: 'What to write as "image" when creating a container.' })
+  readonly name: string;
+  @ApiProperty({ example: 'ubuntu:24.04' })
+  readonly reference: string;
+  @ApiProperty({ example: 'Ubuntu 24.04 LTS' })
+  readonly description: string;
+  @ApiProperty({ description: 'Whether to offer it first; one is.' })
+  readonly default: boolean;
+  @ApiProperty({
+    type: Boolean,
+    nullable: true,
+    description: 'Whether it is here already, so that no creation waits for it; null: not known at the moment.',
+  })
+  readonly available: boolean | null;
+}
+
+/** What `GET /api/images` answers. */
+export class ImageListView {
+  @ApiProperty({ type: [ImageView] })
+  readonly images: ImageView[];
+}
 
 /** Injection token of the catalogue's images. */
 export const CATALOG_IMAGES = Symbol('CATALOG_IMAGES');
@@ -82,4 +106,22 @@ export class ImageCatalog {
 
 function fault(field: string, message: string): Error {
   return invalidParameters([{ field, message }]);
+}
+
+/**
+ * Whether users' own images may come from a registry. Docker asks it from the machine itself, with that one's way into
+ * private networks, and what the answer was can be told from the container's `status_reason`.
+ *
+ * @param registry the host, with its port if one is written, in lower case
+ * @param allowed what the operator lists. Empty: every registry with a public-looking name. A name may still lead to a
+ *   private address, or the registry there lead Docker on to one; only a list is sure.
+ */
+export function isAllowedRegistry(registry: string, allowed: readonly string[]): boolean {
+  const host = registry.replace(/:[0-9]+$/, '');
+  if (allowed.length > 0) return allowed.includes(registry) || allowed.includes(`${host}:*`);
+  const labels = host.split('.');
+  const last = labels.at(-1) ?? '';
+  // Names of one label are of the machine's own domain; what ends in a number is an address, however it is written.
+  const isAddress = isIP(host) !== 0 || host.startsWith('[') || /^(?:[0-9]+|0x[0-9a-f]*)$/.test(last);
+  return labels.length > 1 && !isAddress && last !== 'localhost';
 }

@@ -1,8 +1,7 @@
 import { Controller, Get } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Scopes } from '../auth';
-import { ImageCatalog } from './image-catalog';
-import { ImageListView } from './image-view';
+import { ImageCatalog, ImageListView } from './image-catalog';
 
 @ApiTags('images')
 @Controller('images')

@@ -1,6 +1,5 @@
 import { ConfigError } from '../config';
-import { DEFAULT_IMAGES } from './catalog-image';
-import { loadImages, parseImages } from './load-images';
+import { DEFAULT_IMAGES, loadImages, parseImages } from './load-images';
 
 const image = { name: 'ubuntu', reference: 'ubuntu:24.04', description: 'Ubuntu', default: true };
 

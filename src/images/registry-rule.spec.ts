@@ -1,4 +1,4 @@
-import { isAllowedRegistry } from './registry-rule';
+import { isAllowedRegistry } from './image-catalog';
 
 describe('the registry of a custom image', () => {
   it.each(['docker.io', 'ghcr.io', 'registry.example', 'registry.example:5000', 'a.b-c.example', '1.2.3.example'])(

@@ -1,7 +1,6 @@
 import { QueryFailedError } from 'typeorm';
-import { createLogger } from './logger';
+import { createLogger, requestContext } from './logger';
 import { NestLogger } from './nest-logger';
-import { requestContext } from './request-context';
 
 const token = `berth_${'0f'.repeat(32)}`;
 

@@ -1,7 +1,43 @@
-import { DestinationStream, pino, Logger as PinoLogger } from 'pino';
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { DestinationStream, Logger as PinoLogger, pino } from 'pino';
 import { Config } from '../config';
-import { errorForLog } from './error-for-log';
-import { requestContext } from './request-context';
+
+/** An error as log lines show it. */
+interface LoggedError {
+  readonly type: string;
+  readonly message: string;
+  readonly code?: unknown;
+  readonly stack?: string | undefined;
+  readonly cause?: LoggedError;
+}
+
+/**
+ * Picks what helps. Not every property of an error: a database error carries the parameters of its query, which hold what
+ * users wrote, and a Docker error carries the whole answer.
+ */
+function errorForLog(error: unknown, depth = 0): LoggedError {
+  if (!(error instanceof Error)) return { type: typeof error, message: String(error) };
+  return {
+    type: error.name,
+    message: error.message,
+    ...('code' in error ? { code: error.code } : {}),
+    stack: error.stack,
+    ...(error.cause !== undefined && depth < 5 ? { cause: errorForLog(error.cause, depth + 1) } : {}),
+  };
+}
+
+/** What is known of a request, most of it for its log lines. Written to as more becomes known. */
+export interface RequestContext {
+  readonly requestId: string;
+  userId?: string;
+  /** The database id of the container that the request is about. */
+  containerId?: string;
+  /** Whose thing the request is about, where that need not be the caller; not for the log. */
+  subjectUserId?: string;
+}
+
+/** The request that the running code works for; empty in work that no request waits for. */
+export const requestContext = new AsyncLocalStorage<RequestContext>();
 
 /** Injection token of the {@link Logger}. */
 export const LOGGER = Symbol('LOGGER');

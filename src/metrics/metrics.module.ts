@@ -1,9 +1,7 @@
 import { Global, Module } from '@nestjs/common';
 import { DockerModule } from '../docker';
 import { EventsModule } from '../events';
-import { DockerMetrics } from './docker-metrics';
-import { EventMetrics } from './event-metrics';
-import { HttpMetrics } from './http-metrics';
+import { DockerMetrics, EventMetrics, HttpMetrics } from './collectors';
 import { Metrics } from './metrics';
 import { MetricsController } from './metrics.controller';
 

@@ -1,3 +1,3 @@
 export { RateLimitsModule } from './rate-limits.module';
-export { setUpRateLimits } from './set-up-rate-limits';
+export { setUpRateLimits } from './request-limits';
 export { SocketLimits } from './socket-limits';

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DomainError } from '../errors';
 import { addressKey, bearerToken, type Count, type LimitName, RateCounters, tokenKey } from './rate-counters';
@@ -99,4 +100,22 @@ function tell(reply: FastifyReply, { limit, remaining, resetSeconds }: Count): v
 function exceeded(reply: FastifyReply, count: Count): DomainError {
   tell(reply, { ...count, remaining: 0 });
   return new DomainError('rate_limit_exceeded', { retryAfter: count.resetSeconds });
+}
+
+/**
+ * Puts the limits before every route. Call it after `setUpHttp()`, whose hooks come first: a server that drains says so,
+ * and preflights are answered. And before `init()` or `listen()`.
+ */
+export function setUpRateLimits(app: NestFastifyApplication): void {
+  const counters = app.get(RateCounters);
+  if (!counters.active) return;
+  const fastify = app.getHttpAdapter().getInstance();
+  const limits = app.get(RequestLimits);
+  counters.attach(fastify);
+  fastify.addHook('onRequest', (request, reply) => limits.admit(request, reply));
+  fastify.addHook('onSend', (request, reply, _payload, done) => {
+    const learning = limits.learn(request, reply);
+    if (learning) learning.then(() => done(), done);
+    else done();
+  });
 }

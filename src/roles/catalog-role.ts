@@ -1,6 +1,6 @@
 /** How packages are named where: by the package manager of Debian and Ubuntu, of Alpine, and of Fedora. */
 export const PACKAGE_MANAGERS = ['apt', 'apk', 'dnf'] as const;
-export type PackageManager = (typeof PACKAGE_MANAGERS)[number];
+type PackageManager = (typeof PACKAGE_MANAGERS)[number];
 
 /** What a container is for: the programs that are installed in it beside what its image has. */
 export interface CatalogRole {

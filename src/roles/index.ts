@@ -1,7 +1,5 @@
 export type { CatalogRole } from './catalog-role';
-export { InstallOutput } from './install-output';
-export type { InstallProgress } from './install-progress';
+export { InstallOutput, type InstallProgress } from './install-output';
 export { needsInstallation, RoleCatalog } from './role-catalog';
-export { endCommand, installCommand, probeCommand, type RoleCommand } from './role-commands';
+export { endCommand, INSTALL_EXIT, installCommand, probeCommand, type RoleCommand } from './scripts';
 export { RolesModule } from './roles.module';
-export { INSTALL_EXIT } from './scripts';

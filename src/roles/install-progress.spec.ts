@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type InstallProgress, InstallProgressReader } from './install-progress';
+import { type InstallProgress, InstallProgressReader } from './install-output';
 
 const recorded = (name: string): string[] =>
   readFileSync(join(__dirname, '../../test/support/package-managers', `${name}.txt`), 'utf8').split('\n');

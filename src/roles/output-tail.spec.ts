@@ -1,4 +1,4 @@
-import { OutputTail } from './output-tail';
+import { OutputTail } from './install-output';
 
 function tailOf(text: string, secrets: readonly string[] = [], cutBy = 1_000): string {
   const tail = new OutputTail(secrets);

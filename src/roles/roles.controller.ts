@@ -1,8 +1,7 @@
 import { Controller, Get } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Scopes } from '../auth';
-import { RoleCatalog } from './role-catalog';
-import { RoleListView } from './role-view';
+import { RoleCatalog, RoleListView } from './role-catalog';
 
 @ApiTags('roles')
 @Controller('roles')

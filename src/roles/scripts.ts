@@ -1,3 +1,5 @@
+import { type CatalogRole, PACKAGE_MANAGERS } from './catalog-role';
+
 /**
  * What runs in a container, under the `sh` of Debian (dash), Alpine (busybox) or Fedora (bash). Nothing is ever put into
  * the texts: packages and programs come as arguments, names as variables.
@@ -48,7 +50,7 @@ unfinished=/var/lib/berth/unfinished-role
 `;
 
 /** Names the programs that are missing; succeeds where none is, and no installation was cut off. */
-export const PROBE_SCRIPT = `${COMMON}${UNFINISHED}
+const PROBE_SCRIPT = `${COMMON}${UNFINISHED}
 missing=0
 [ -e "$unfinished" ] && missing=1
 for program do
@@ -60,7 +62,7 @@ exit "$missing"
 `;
 
 /** Ends whatever attempts still run in the container. */
-export const END_SCRIPT = `${COMMON}${END_OTHERS}
+const END_SCRIPT = `${COMMON}${END_OTHERS}
 end_others
 `;
 
@@ -71,7 +73,7 @@ end_others
  * It can be run again at any time: after one that was killed at any point, and beside one whose Berth died and that still
  * runs, which it ends first.
  */
-export const INSTALL_SCRIPT = `${COMMON}${END_OTHERS}${UNFINISHED}
+const INSTALL_SCRIPT = `${COMMON}${END_OTHERS}${UNFINISHED}
 exec 3>&1 1>&2 </dev/null
 set -f
 umask 022
@@ -141,3 +143,34 @@ rm -f "$unfinished"
 
 /** Exit codes of {@link INSTALL_SCRIPT} with a meaning of their own. */
 export const INSTALL_EXIT = { noPackageManager: 64, noPackages: 65 } as const;
+
+/** A command for the engine, to be run as root. */
+export interface RoleCommand {
+  readonly command: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Not the data volume, which is the container's own home; and words that the parsers know. */
+const ENVIRONMENT = { HOME: '/root', LC_ALL: 'C', TERM: 'dumb' };
+
+/** Succeeds where everything is there that the role is known by. @param attempt a name that no other attempt has */
+export function probeCommand(role: CatalogRole, attempt: string): RoleCommand {
+  return {
+    command: ['sh', '-c', PROBE_SCRIPT, 'berth-role-probe', ...role.probe],
+    env: { ...ENVIRONMENT, BERTH_ROLE_ATTEMPT: attempt },
+  };
+}
+
+/** @param attempt a name that no other attempt has */
+export function installCommand(role: CatalogRole, attempt: string): RoleCommand {
+  const packages = PACKAGE_MANAGERS.flatMap((manager) => [`--${manager}`, ...role.packages[manager]]);
+  return {
+    command: ['sh', '-c', INSTALL_SCRIPT, 'berth-role-install', ...packages],
+    env: { ...ENVIRONMENT, BERTH_ROLE_ATTEMPT: attempt },
+  };
+}
+
+/** Ends all attempts that run in the container. */
+export function endCommand(): RoleCommand {
+  return { command: ['sh', '-c', END_SCRIPT, 'berth-role-end'], env: { ...ENVIRONMENT, BERTH_ROLE_ATTEMPT: '' } };
+}

@@ -1,4 +1,3 @@
-export { LocalSignals } from './local-signals';
+export { LocalSignals, type SignalMap, type SignalName, Signals } from './signals';
 export { RedisConnection } from './redis-connection';
-export { Signals, type SignalMap, type SignalName } from './signals';
 export { SignalsModule } from './signals.module';

@@ -1,5 +1,5 @@
 import { Logger } from '@nestjs/common';
-import { LocalSignals } from './local-signals';
+import { LocalSignals } from './signals';
 
 describe('local signals', () => {
   const payload = { tokenId: 'a' };

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { LocalSignals } from './local-signals';
+import { LocalSignals, SignalMap, SignalName, Signals } from './signals';
 import { RedisConnection } from './redis-connection';
-import { SignalMap, SignalName, Signals } from './signals';
 
 const id = z.string().min(1).max(64);
 

@@ -1,9 +1,8 @@
 import { Global, Inject, Module, OnApplicationShutdown } from '@nestjs/common';
 import { CONFIG, type Config } from '../config';
-import { LocalSignals } from './local-signals';
+import { LocalSignals, Signals } from './signals';
 import { RedisConnection } from './redis-connection';
 import { RedisSignals } from './redis-signals';
-import { Signals } from './signals';
 
 /** Offers {@link Signals}, over Redis where `REDIS_URL` is set, and {@link RedisConnection}, which is null where it is not. */
 @Global()

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ConfigError } from '../config';
-import { loadTierTable, parseTierTable } from './load-tier-table';
+import { loadTierTable, parseTierTable } from './load-tiers';
 import { DEFAULT_TIERS } from './tier-table';
 
 const tier = {

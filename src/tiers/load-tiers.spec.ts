@@ -1,6 +1,5 @@
 import { ConfigError, parseConfig } from '../config';
-import { loadTierTable } from './load-tier-table';
-import { loadTiers } from './load-tiers';
+import { loadTiers, loadTierTable } from './load-tiers';
 
 describe('the tier table under the settings', () => {
   it('must be the table as it is where they say nothing', () => {

@@ -1,6 +1,84 @@
-import { type Config, ConfigError } from '../config';
-import { loadTierTable } from './load-tier-table';
-import type { TierTable } from './tier-table';
+import { z } from 'zod';
+import { type Config, ConfigError, parseDuration, readJson, validate } from '../config';
+import { DEFAULT_TIERS, RESOURCE_FIELDS, Tier, TierTable } from './tier-table';
+
+const amount = z
+  .number()
+  .int()
+  .min(1)
+  .max(2 ** 31 - 1);
+const count = z.number().int().min(0).max(100_000);
+const resources = { memory_mb: amount, cpu_shares: amount, disk_mb: amount };
+
+const session = z
+  .string()
+  .transform((text) => parseDuration(text))
+  .pipe(z.number({ error: 'expected a duration such as 50h, or null' }).min(1000, 'must be a second or more'));
+
+const schema = z
+  .strictObject({
+    minimum: z.strictObject(resources),
+    tiers: z
+      .record(
+        z
+          .string()
+          .regex(/^[a-z][a-z0-9_-]{0,31}$/, 'expected 1 to 32 of a-z, 0-9, "_" and "-", beginning with a letter'),
+        z.strictObject({
+          containers: count,
+          ...resources,
+          session: session.nullable(),
+          session_once: z.boolean(),
+          agents: count,
+        }),
+      )
+      .refine((tiers) => Object.keys(tiers).length > 0, 'there must be a tier'),
+  })
+  .superRefine(({ minimum, tiers }, context) => {
+    for (const [name, tier] of Object.entries(tiers)) {
+      for (const field of RESOURCE_FIELDS) {
+        if (tier[field] >= minimum[field]) continue;
+        const message = `must be at least the minimum, ${String(minimum[field])}`;
+        context.addIssue({ code: 'custom', path: ['tiers', name, field], message });
+      }
+      if (tier.session_once && tier.session === null) {
+        context.addIssue({
+          code: 'custom',
+          path: ['tiers', name, 'session'],
+          message: 'must be given with session_once',
+        });
+      }
+    }
+  });
+
+/**
+ * The tiers of the operator's file, or the default ones.
+ *
+ * @throws ConfigError that lists every fault of the file
+ */
+export function loadTierTable(file: string | undefined): TierTable {
+  return file === undefined
+    ? parseTierTable(DEFAULT_TIERS, 'the default tiers')
+    : parseTierTable(readJson({ setting: 'TIERS_FILE', file }), file);
+}
+
+/** @throws ConfigError that lists every fault and names the file */
+export function parseTierTable(json: unknown, file: string): TierTable {
+  const { minimum, tiers } = validate(schema, json, { setting: 'TIERS_FILE', file, what: 'tiers' });
+  return new Map(
+    Object.entries(tiers).map(([name, { session, session_once, containers, agents, ...max }]): [string, Tier] => [
+      name,
+      {
+        name,
+        containers,
+        min: minimum,
+        max,
+        sessionSeconds: session === null ? null : session / 1000,
+        sessionOnce: session_once,
+        agents,
+      },
+    ]),
+  );
+}
 
 /** The tier of those who come without an account. */
 export const GUEST_TIER = 'guest';

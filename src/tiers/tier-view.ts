@@ -1,6 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { Resources } from './resources';
-import type { Tier } from './tier-table';
+import { Resources, type Tier } from './tier-table';
 
 /** What a tier allows. */
 export class LimitsView {

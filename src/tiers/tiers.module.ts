@@ -1,8 +1,7 @@
 import { Module } from '@nestjs/common';
 import { type Config, CONFIG } from '../config';
 import { loadTiers } from './load-tiers';
-import { TierUsage } from './tier-usage';
-import { TIER_TABLE, TiersService } from './tiers.service';
+import { TIER_TABLE, TiersService, TierUsage } from './tiers.service';
 
 /** Tiers as data: the limits, the checks against them, and what is used of them. */
 @Module({

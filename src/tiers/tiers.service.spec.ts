@@ -1,5 +1,5 @@
 import { DomainError } from '../errors';
-import { loadTierTable } from './load-tier-table';
+import { loadTierTable } from './load-tiers';
 import { TiersService } from './tiers.service';
 
 const tiers = new TiersService(loadTierTable(undefined));

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { Database } from '../database';
 import { FieldFault, invalidParameters } from '../errors';
-import { RequestedResources, RESOURCE_FIELDS, Resources } from './resources';
-import type { Tier, TierTable } from './tier-table';
+import { RequestedResources, RESOURCE_FIELDS, Resources, type Tier, type TierTable } from './tier-table';
 
 /** Injection token of the {@link TierTable}. */
 export const TIER_TABLE = Symbol('TIER_TABLE');
@@ -53,5 +53,25 @@ export class TiersService {
       return [{ field, message, min: min[field], max: max[field], tier: name }];
     });
     if (faults.length > 0) throw invalidParameters(faults);
+  }
+}
+
+/** How much of their tier users have taken. */
+@Injectable()
+export class TierUsage {
+  constructor(private readonly database: Database) {}
+
+  /**
+   * The user's containers that are not deleted, whatever their state. To decide on the count, lock the user's row first
+   * and call this in the same transaction.
+   */
+  containersOf(userId: string): Promise<number> {
+    // By the table's name: containers know tiers, and not the other way round. Deleted rows are invisible to a count.
+    return this.database.manager.countBy<{ userId: string }>('containers', { userId });
+  }
+
+  /** The user's agents that are not deleted, connected or not; for decisions as {@link containersOf}. */
+  agentsOf(userId: string): Promise<number> {
+    return this.database.manager.countBy<{ userId: string }>('agents', { userId });
   }
 }

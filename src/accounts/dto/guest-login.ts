@@ -1,7 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsString, Matches } from 'class-validator';
 import type { GuestLogin } from '../guest.service';
-import { MeUserView } from './me-view';
+import { MeUserView } from './responses';
 
 /** What `POST /api/auth/guest` answers. */
 export class GuestLoginView {

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 
 /** The table of Berth's rules: it precedes Docker's and all other filtering, and address translation. */
-export const TABLE = 'mangle';
+const TABLE = 'mangle';
 
 /** How many seconds iptables waits for another process that changes rules. */
 const LOCK_WAIT_SECONDS = '5';

@@ -2,7 +2,7 @@ import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import type { BerthEvent } from '../map';
 
 /** One event, the same however it comes. */
-export class EventView {
+class EventView {
   @ApiProperty({
     example: 'container_stopped',
     description: 'There may be more types one day; skip what you do not know.',

@@ -1,6 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { ArrayMaxSize, ArrayUnique, IsArray, IsOptional, IsString, Matches } from 'class-validator';
-import { MACHINE_WORD, MACHINE_WORD_RULE } from '../agent-handshake';
+import { MACHINE_WORD, MACHINE_WORD_RULE } from '../agent-protocol';
 
 /** As for containers. */
 const NAME = /^[A-Za-z0-9-]{1,64}$/;

@@ -21,3 +21,18 @@ export class ListEventsDto {
   @Max(500)
   limit?: number;
 }
+
+/** Query of `GET /api/events/stream`. */
+export class FollowEventsDto {
+  @ApiPropertyOptional({
+    type: 'integer',
+    minimum: 0,
+    description: 'the last seq seen; what came after it is sent first, in order. From now on if absent',
+  })
+  @IsOptional()
+  @Transform(integerFromQuery)
+  @IsInt()
+  @Min(0)
+  @Max(Number.MAX_SAFE_INTEGER)
+  after?: number;
+}

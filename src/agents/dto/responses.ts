@@ -1,4 +1,4 @@
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiProperty, PickType } from '@nestjs/swagger';
 import type { AgentFacts } from '../../events';
 import { agentFacts, type AgentRow } from '../agent.entity';
 
@@ -61,8 +61,15 @@ export class AgentListView {
 }
 
 export function viewAgent(row: AgentRow): AgentView {
+  const { id, type, name, status, os, arch, tags } = agentFacts(row);
   return {
-    ...agentFacts(row),
+    id,
+    type,
+    name,
+    status,
+    os,
+    arch,
+    tags,
     version: row.version,
     description: row.description,
     created_at: row.createdAt.toISOString(),
@@ -73,4 +80,27 @@ export function viewAgent(row: AgentRow): AgentView {
     memory_used_mb: row.stats?.memory_used_mb ?? null,
     uptime_seconds: row.stats?.uptime_seconds ?? null,
   };
+}
+
+/** What `POST /api/agents` answers. */
+export class AgentCreatedView extends PickType(AgentView, ['id', 'name']) {
+  @ApiProperty({
+    example: `berth_${'1f2e3d4c'.repeat(8)}`,
+    description: 'What the agent connects with; shown this once.',
+  })
+  readonly token: string;
+}
+
+/** What `POST /api/containers/:id/stop` answers for an agent. */
+export class AgentStoppedView extends PickType(AgentView, ['id', 'name']) {
+  @ApiProperty({ type: String, enum: ['offline'] })
+  readonly status: 'offline';
+  @ApiProperty({ enum: ['agent disconnected', 'agent was already offline'] })
+  readonly message: string;
+}
+
+/** What `DELETE /api/containers/:id` answers for an agent. */
+export class AgentDeletedView extends PickType(AgentView, ['id', 'name']) {
+  @ApiProperty({ example: 'agent deleted' })
+  readonly message: string;
 }

@@ -1,8 +1,59 @@
 import { Injectable } from '@nestjs/common';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { Counter, Histogram } from 'prom-client';
+import { Counter, Gauge, Histogram } from 'prom-client';
+import { EngineCalls, EngineIdentity } from '../docker';
+import { EventLog, EventsGateway } from '../events';
 import { Metrics } from './metrics';
+
+/** Times the calls to Docker, and tells whether it is still the same. */
+@Injectable()
+export class DockerMetrics {
+  constructor({ registry }: Metrics, calls: EngineCalls, identity: EngineIdentity) {
+    const duration = new Histogram({
+      name: 'berth_docker_call_duration_seconds',
+      help: 'Calls to Docker, by what was asked for and what came of it: ok, or why not.',
+      labelNames: ['call', 'outcome'] as const,
+      buckets: [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+      registers: [registry],
+    });
+    new Gauge({
+      name: 'berth_docker_changed',
+      help: '1 while Docker is not the one that the containers and volumes are in; purges are held then.',
+      registers: [registry],
+      collect() {
+        this.set(identity.state === 'changed' ? 1 : 0);
+      },
+    });
+    calls.onEnded(({ call, outcome, seconds }) => {
+      duration.observe({ call: call.replaceAll(' ', '_'), outcome }, seconds);
+    });
+  }
+}
+
+/** Counts the events that this process has committed, and the sockets that follow events through it. */
+@Injectable()
+export class EventMetrics {
+  constructor({ registry }: Metrics, log: EventLog, gateway: EventsGateway) {
+    const events = new Counter({
+      name: 'berth_events_total',
+      help: 'Events committed by this process.',
+      labelNames: ['type'] as const,
+      registers: [registry],
+    });
+    log.onCommitted((_userId, committed) => {
+      for (const { type } of committed) events.inc({ type });
+    });
+    new Gauge({
+      name: 'berth_sockets',
+      help: 'Socket.IO connections to this process that follow events.',
+      registers: [registry],
+      collect() {
+        this.set(gateway.socketCount);
+      },
+    });
+  }
+}
 
 /** A client can make up methods and paths; each label is memory for good. */
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);

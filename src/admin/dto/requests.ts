@@ -1,0 +1,44 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { IsIn, IsOptional, IsString, IsUUID, Matches, MaxLength } from 'class-validator';
+import { LISTED_STATUSES, type ListedStatus } from '../../containers';
+import { PagedQuery } from '../../http';
+
+/** Query of `GET /api/admin/containers`. */
+export class ListAnyContainersDto extends PagedQuery {
+  @ApiPropertyOptional({ format: 'uuid', description: "one user's alone" })
+  @IsOptional()
+  @IsUUID()
+  user_id?: string;
+
+  @ApiPropertyOptional({
+    enum: LISTED_STATUSES,
+    enumName: 'ListedStatus',
+    description: '`deleted`: those that can still be restored. By default all live ones.',
+  })
+  @IsOptional()
+  @IsIn(LISTED_STATUSES)
+  status?: ListedStatus;
+}
+
+/** Query of `GET /api/admin/users`. */
+export class ListUsersDto extends PagedQuery {
+  @ApiPropertyOptional({ example: 'ada', description: 'the exact name' })
+  @IsOptional()
+  @IsString()
+  @Matches(/^[A-Za-z0-9._@~-]{1,64}$/, { message: 'username must be the name of a user' })
+  username?: string;
+
+  @ApiPropertyOptional({ example: 'free' })
+  @IsOptional()
+  @IsString()
+  @Matches(/^[A-Za-z0-9_-]{1,32}$/, { message: 'tier must be the name of a tier' })
+  tier?: string;
+}
+
+/** Body of `PATCH /api/admin/users/:id`. */
+export class MoveUserDto {
+  @ApiProperty({ example: 'pro', description: 'a name of GET /api/tiers' })
+  @IsString()
+  @MaxLength(32)
+  tier: string;
+}
