@@ -7,6 +7,7 @@ import { AuditEntryEntity } from './src/audit/audit-entry.entity';
 import { TokenEntity } from './src/auth/token.entity';
 import { UserEntity } from './src/auth/user.entity';
 import { loadConfig } from './src/config';
+import { ReservedCapacityEntity } from './src/containers/capacity/reserved-capacity';
 import { ContainerEntity, DockerIdEntity } from './src/containers/container.entity';
 import { IdempotencyKeyEntity } from './src/containers/idempotency';
 import { sessionOptions, unbounded } from './src/database/postgres-sessions';
@@ -20,6 +21,7 @@ import { Runs1764100003000 } from './src/migrations/1764100003000-runs';
 import { Audit1764100009000 } from './src/migrations/1764100009000-audit';
 import { ClaimHolders1764200002000 } from './src/migrations/1764200002000-claim-holders';
 import { Labels1764200004000 } from './src/migrations/1764200004000-labels';
+import { ReservedCapacity1764300001000 } from './src/migrations/1764300001000-reserved-capacity';
 
 /**
  * The schema and the connection, for the server, the command line and the tests alike.
@@ -34,6 +36,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       AgentEntity,
       ContainerEntity,
       DockerIdEntity,
+      ReservedCapacityEntity,
       EventEntity,
       SettingEntity,
       IdempotencyKeyEntity,
@@ -48,6 +51,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       Audit1764100009000,
       ClaimHolders1764200002000,
       Labels1764200004000,
+      ReservedCapacity1764300001000,
     ],
     synchronize: false,
   };

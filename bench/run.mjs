@@ -16,6 +16,7 @@ import { connect } from './lib/docker.mjs';
 import { MemoryDocker } from './lib/memory-docker-process.mjs';
 import { machine, write } from './lib/report.mjs';
 import { startBerth } from './lib/server.mjs';
+import { capacity } from './capacity.mjs';
 import { creation } from './creation.mjs';
 import { endurance } from './endurance.mjs';
 import { lifecycle } from './lifecycle.mjs';
@@ -48,6 +49,7 @@ const PARTS = {
   live: { name: 'live events', on: ['SQLite', 'PostgreSQL'], selfReport: true, measure: liveEvents },
   lists: { name: 'lists', on: ['SQLite', 'PostgreSQL'], measure: lists },
   sweep: { name: 'sweeps', on: ['SQLite', 'PostgreSQL'], selfReport: true, measure: sweep },
+  capacity: { name: 'room on the machine', on: ['SQLite', 'PostgreSQL'], measure: capacity },
   endurance: { name: 'endurance', on: ['SQLite'], selfReport: true, measure: endurance },
   start: { name: 'starts of the server', on: ['SQLite'], alone: true, measure: serverStart },
 };

@@ -91,6 +91,9 @@ function parse(text: string): Network | null {
 
 const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 
+/** How many times over something may be given away. */
+const overcommit = z.coerce.number().min(0.1).max(1000);
+
 const duration = z.string().transform((text, context) => {
   const milliseconds = parseDuration(text);
   if (milliseconds === null) {
@@ -185,6 +188,10 @@ export const environmentSchema = z.object({
   IDLE_STOP_AFTER: durationsByTier.default(new Map()),
   LIMIT_CHECK_SECONDS: integer(1, 3600).default(5),
   DISK_QUOTA: z.enum(['required', 'preferred', 'off']).default('preferred'),
+  MEMORY_OVERCOMMIT: overcommit.default(2),
+  CPU_OVERCOMMIT: overcommit.default(16),
+  MEMORY_RESERVE_MB: integer(0, 10_000_000).default(256),
+  DISK_RESERVE_MB: integer(0, 1_000_000_000).default(1024),
   SANDBOX_FIREWALL: z.enum(['required', 'preferred', 'off']).default('preferred'),
   SANDBOX_BLOCKED_NETWORKS: networks.default([]),
   SANDBOX_ALLOWED_SERVICES: services.default([]),

@@ -47,8 +47,7 @@ function install({ onLine, onStart }) {
   if (!npm) throw new Problem('npm is not installed.', ['Install npm (it comes with Node.js).']);
   // Dev dependencies too, whatever NODE_ENV says: the build needs them.
   const args = ['ci', '--include=dev', '--no-audit', '--no-fund'];
-  // What has to be compiled is compiled on all processors.
-  const env = { ...process.env, JOBS: 'max', ...headersEnvironment() };
+  const env = { ...process.env, ...headersEnvironment() };
   return run(npm, args, { cwd: projectRoot, env, onLine, onStart });
 }
 

@@ -1,6 +1,5 @@
 /** Runs jest: its own output is shown as it comes, its numbers are read from its JSON report. */
 import { readFileSync, rmSync } from 'node:fs';
-import { setPriority } from 'node:os';
 import { basename, join } from 'node:path';
 import { run } from './command.mjs';
 import { projectRoot } from './project.mjs';
@@ -28,12 +27,11 @@ function slowestOf({ testResults }) {
 }
 
 /**
- * @param {{ projects: string[], args: string[], env: object, niceness?: number }} options
- *   projects: of jest.config.js; niceness: below 0, of those whose promises are about time, it needs root
+ * @param {{ projects: string[], args: string[], env: object }} options projects: of jest.config.js
  * @returns {Promise<{ passed: number, failed: number, skipped: number, slowest: string[] }>}
  */
-export async function runJest({ projects, args, env, niceness = 0 }) {
-  const report = join(temporaryFolder(), `jest-${projects.join('-')}.json`);
+export async function runJest({ projects, args, env }) {
+  const report = join(temporaryFolder(), 'jest-report.json');
   rmSync(report, { force: true });
   const options = ['--ci', '--selectProjects', ...projects, '--json', `--outputFile=${report}`, ...args];
   const color = process.stdout.isTTY ? { FORCE_COLOR: '1' } : {};
@@ -41,10 +39,7 @@ export async function runJest({ projects, args, env, niceness = 0 }) {
     cwd: projectRoot,
     env: { ...env, ...color },
     show: true,
-    onStart: (pid) => {
-      rememberGroup(pid);
-      if (niceness !== 0) setPriority(pid, niceness);
-    },
+    onStart: rememberGroup,
   }).then(
     () => true,
     () => false,

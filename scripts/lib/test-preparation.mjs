@@ -1,5 +1,6 @@
-/** What every test run begins with: alone in this folder, after what a killed one left. */
+/** What every test run begins with: alone in this folder, after what a killed one left, with its npm packages. */
 import { join } from 'node:path';
+import { ensureDependencies } from './dependencies.mjs';
 import { checkNodeVersion } from './node-version.mjs';
 import { takeLock } from './process-lock.mjs';
 import { dataFolder, makeDataFolder } from './project.mjs';
@@ -16,4 +17,5 @@ export async function prepareTestRun() {
   await clearEarlierRemains();
   await discardEarlierDockers();
   atEnd('removing temporary files', clearRemains);
+  await ensureDependencies();
 }

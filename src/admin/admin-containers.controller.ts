@@ -8,7 +8,7 @@ import {
   ApiTags,
 } from '@nestjs/swagger';
 import { Audited, Scopes } from '../auth';
-import { ContainersAdminService, ContainerStoppedView, SweepReport } from '../containers';
+import { Capacity, CapacityView, ContainersAdminService, ContainerStoppedView, SweepReport } from '../containers';
 import { AcceptedDockerView, AdminContainerListView, viewContainers } from './dto/responses';
 import { ListAnyContainersDto } from './dto/requests';
 
@@ -17,13 +17,23 @@ import { ListAnyContainersDto } from './dto/requests';
 @Controller('admin')
 @Scopes('admin')
 export class AdminContainersController {
-  constructor(private readonly containers: ContainersAdminService) {}
+  constructor(
+    private readonly containers: ContainersAdminService,
+    private readonly machine: Capacity,
+  ) {}
 
   @Get('containers')
   @ApiOperation({ summary: "List everybody's containers" })
   @ApiOkResponse({ type: AdminContainerListView })
   async list(@Query() query: ListAnyContainersDto): Promise<AdminContainerListView> {
     return viewContainers(await this.containers.list(query));
+  }
+
+  @Get('capacity')
+  @ApiOperation({ summary: 'What the machine has, what containers reserve of it, and what is free' })
+  @ApiOkResponse({ type: CapacityView })
+  capacity(): Promise<CapacityView> {
+    return this.machine.view();
   }
 
   @Post('containers/:id/stop')

@@ -10,6 +10,7 @@ import { Resources } from '../tiers';
 @Index('containers_running', ['lastUsedAt'], { where: "status = 'running' AND deleted_at IS NULL" })
 @Index('containers_claimed', ['operation'], { where: 'operation IS NOT NULL' })
 @Index('containers_role_claimed', ['roleClaimId'], { where: 'role_claim_id IS NOT NULL' })
+@Index('containers_reserving', ['id'], { where: 'reserved_memory_mb > 0' })
 @Index('containers_live_name', ['userId', 'name'], { unique: true, where: 'deleted_at IS NULL' })
 export class ContainerEntity {
   @PrimaryColumn({ type: 'varchar', length: 36 })
@@ -60,6 +61,13 @@ export class ContainerEntity {
 
   @Column({ name: 'disk_mb', type: 'integer' })
   diskMb: number;
+
+  /** What it counts for in `reserved_capacity`: its limits while it may run, none while it is stopped. */
+  @Column({ name: 'reserved_memory_mb', type: 'integer', default: 0 })
+  reservedMemoryMb: number;
+
+  @Column({ name: 'reserved_cpu_shares', type: 'integer', default: 0 })
+  reservedCpuShares: number;
 
   @Column({ type: 'varchar', length: 16 })
   status: ContainerStatus;

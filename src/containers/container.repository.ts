@@ -5,6 +5,13 @@ import { AuditLog, type SystemAct } from '../audit';
 import { Database, isUniqueViolation, type Lookup, readerOf, readTime } from '../database';
 import { DomainError } from '../errors';
 import { EventDraft, EventLog } from '../events';
+import {
+  atLeast,
+  type CapacityBounds,
+  NOTHING_RESERVED,
+  reservedBy,
+  ReservedCapacity,
+} from './capacity/reserved-capacity';
 import { type ContainerReference, parseContainerReference } from './container-id';
 import {
   ContainerEntity,
@@ -128,6 +135,8 @@ export type ContainerPatch = Partial<
     | 'operationHolder'
     | 'operationExpiresAt'
     | 'operationCancelled'
+    | 'reservedMemoryMb'
+    | 'reservedCpuShares'
   >
 >;
 
@@ -196,6 +205,7 @@ export class ContainerRepository {
     private readonly eventLog: EventLog,
     private readonly idempotencyKeys: IdempotencyKeys,
     private readonly audit: AuditLog,
+    private readonly capacity: ReservedCapacity,
   ) {
     this.lookup = new ContainerLookup(database);
   }
@@ -269,11 +279,11 @@ export class ContainerRepository {
    * Inserts a container that its creation has already leased.
    *
    * @returns null; or the earlier answer under the key of `once`, and then nothing is inserted
-   * @throws DomainError `container_limit_reached`, `name_taken`, `idempotency_key_reused`
+   * @throws DomainError `container_limit_reached`, `name_taken`, `idempotency_key_reused`, `no_capacity`
    */
   async insert(
     row: ContainerRow,
-    options: { limit: number; tier: string; event: EventDraft; once: OnceOnly | null },
+    options: { limit: number; tier: string; event: EventDraft; once: OnceOnly | null; bounds: CapacityBounds },
   ): Promise<ContainerCreatedView | null> {
     const { once } = options;
     return this.database.runInTxLocking(row.userId, async () => {
@@ -296,6 +306,7 @@ export class ContainerRepository {
       const insert = this.database.manager.createQueryBuilder().insert().into(ContainerEntity).values(row);
       await this.nameGuard(() => insert.updateEntity(false).execute());
       if (once) await this.idempotencyKeys.keep(row, once);
+      await this.capacity.claim(NOTHING_RESERVED, row, options.bounds);
       return null;
     });
   }
@@ -372,6 +383,27 @@ export class ContainerRepository {
     });
   }
 
+  /**
+   * Reserves what a leased container needs to run within these limits, before anything is done for it.
+   *
+   * @throws LeaseLostError, DomainError `no_capacity`; then nothing is changed
+   */
+  async reserve(
+    row: ContainerRow,
+    { memoryMb, cpuShares }: Pick<ContainerRow, 'memoryMb' | 'cpuShares'>,
+    bounds: CapacityBounds,
+  ): Promise<ContainerRow> {
+    const reserved = atLeast(row, { reservedMemoryMb: memoryMb, reservedCpuShares: cpuShares });
+    const changed = { ...reserved, revision: row.revision + 1 };
+    await this.database.runInTx(async () => {
+      const update = this.withLease({ id: row.id, operationId: row.operationId ?? '' }).set(changed);
+      const result = await update.andWhere('revision = :read', { read: row.revision }).execute();
+      if (result.affected !== 1) throw new LeaseLostError(`container ${row.id} is no longer leased by this operation`);
+      await this.capacity.claim(row, reserved, bounds);
+    });
+    return { ...row, ...changed };
+  }
+
   /** Ends the term of every lease: the process that held them is dead. */
   async expireAllLeases(): Promise<void> {
     await this.database.manager
@@ -421,7 +453,8 @@ export class ContainerRepository {
     assertTransition(row.status, patch.status ?? row.status);
     const visible = events.length > 0 ? { updatedAt: new Date() } : {};
     const role = roleAfterReplacement(row, patch);
-    const changed: Partial<ContainerRow> = { ...patch, ...role, ...visible, revision: row.revision + 1 };
+    const reserved = reservedBy({ ...row, ...patch });
+    const changed: Partial<ContainerRow> = { ...patch, ...role, ...visible, ...reserved, revision: row.revision + 1 };
     const write = async (): Promise<void> => {
       if (events.length > 0) await this.eventLog.append({ userId: row.userId, drafts: [...events] });
       for (const act of systemActions(row, events)) await this.audit.recordSystem(act);
@@ -431,6 +464,7 @@ export class ContainerRepository {
       const result = await this.nameGuard(() => update.execute());
       if (result.affected !== 1) throw new LeaseLostError(`container ${row.id} is no longer leased by this operation`);
       if (patch.dockerId != null && patch.dockerId !== row.dockerId) await this.addDockerId(row.id, patch.dockerId);
+      await this.capacity.follow(row, reserved);
     };
     await (events.length > 0 ? this.database.runInTxLocking(row.userId, write) : this.database.runInTx(write));
     return { ...row, ...changed };

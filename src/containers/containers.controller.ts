@@ -52,6 +52,7 @@ export class ContainersController {
     'container_limit_reached',
     'name_taken',
     'idempotency_key_reused',
+    'no_capacity',
   )
   create(
     @CurrentPrincipal() caller: Principal,
@@ -107,7 +108,13 @@ export class ContainersController {
   @Audited('container.start')
   @ApiOperation({ summary: 'Start a container, made anew with its data where it has vanished from Docker' })
   @ApiOkResponse({ type: ContainerStartedView })
-  @ApiContainerById('invalid_parameters', 'guest_session_expired', 'operation_in_progress', 'start_failed')
+  @ApiContainerById(
+    'invalid_parameters',
+    'guest_session_expired',
+    'operation_in_progress',
+    'start_failed',
+    'no_capacity',
+  )
   start(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerStartedView> {
     return this.containers.start(caller, id);
   }
@@ -181,6 +188,7 @@ export class ContainersController {
     'name_taken',
     'operation_in_progress',
     'update_failed',
+    'no_capacity',
   )
   update(
     @CurrentPrincipal() caller: Principal,

@@ -7,6 +7,8 @@ import { EventsModule } from '../events';
 import { ImagesModule } from '../images';
 import { RolesModule } from '../roles';
 import { TiersModule } from '../tiers';
+import { Capacity } from './capacity/capacity';
+import { ReservedCapacity } from './capacity/reserved-capacity';
 import { ContainerGauge, OperationMetrics, SweepMetrics } from './container-metrics';
 import { ContainerRepository } from './container.repository';
 import { ContainersAdminService } from './containers-admin.service';
@@ -48,6 +50,8 @@ import { StatusWait } from './status-wait';
     ContainersService,
     ContainersAdminService,
     StatusWait,
+    Capacity,
+    ReservedCapacity,
     ContainerRepository,
     DeletedContainers,
     IdempotencyKeys,
@@ -81,7 +85,7 @@ import { StatusWait } from './status-wait';
     RoleInstallation,
     RoleInstaller,
   ],
-  exports: [ContainersService, ContainersAdminService, StatusWait],
+  exports: [ContainersService, ContainersAdminService, StatusWait, Capacity],
 })
 export class ContainersModule implements OnApplicationBootstrap {
   constructor(

@@ -11,6 +11,7 @@ import { LOGGER } from '../logging';
 import { RoleCatalog } from '../roles';
 import { Clock } from '../scheduling';
 import { TiersService } from '../tiers';
+import { Capacity } from './capacity/capacity';
 import { assertOwner, assertSession } from './container-access';
 import { agentIdOf } from './container-id';
 import { containerFacts, type ContainerRow } from './container.entity';
@@ -57,6 +58,7 @@ const NOT_RUNNING: readonly EngineErrorCode[] = ['container_not_found', 'contain
 export class ContainersService {
   constructor(
     private readonly repository: ContainerRepository,
+    private readonly capacity: Capacity,
     private readonly deleted: DeletedContainers,
     private readonly operations: ContainerOperations,
     private readonly restoration: Restoration,
@@ -76,7 +78,7 @@ export class ContainersService {
    * Accepts a container; it is created in the background and its progress emitted in events.
    *
    * @throws DomainError `invalid_parameters`, `container_limit_reached`, `name_taken`, `guest_session_expired`,
-   * `idempotency_key_reused`
+   * `idempotency_key_reused`, `no_capacity`
    */
   async create(
     caller: Caller,
@@ -104,12 +106,15 @@ export class ContainersService {
       idempotencyKey === undefined ? null : { key: idempotencyKey, requestHash: requestHash(request), answer: created };
     let replayed: answer.ContainerCreatedView | null;
     try {
-      replayed = await this.repository.insert(row, {
-        limit: this.tiers.limitsOf(caller.tier).containers,
-        tier: caller.tier,
-        event: { type: 'container_created', data: containerFacts(row) },
-        once,
-      });
+      replayed = await this.capacity.within((bounds) =>
+        this.repository.insert(row, {
+          limit: this.tiers.limitsOf(caller.tier).containers,
+          tier: caller.tier,
+          event: { type: 'container_created', data: containerFacts(row) },
+          once,
+          bounds,
+        }),
+      );
     } catch (error) {
       const isNamed = (request.name ?? null) !== null;
       if (isNamed || !(error instanceof DomainError && error.kind === 'name_taken')) throw error;
@@ -163,7 +168,7 @@ export class ContainersService {
   /**
    * Starts it; recreates it, with its data, if it is missing from Docker.
    *
-   * @throws DomainError `start_failed`, `operation_in_progress`, `guest_session_expired`
+   * @throws DomainError `start_failed`, `operation_in_progress`, `guest_session_expired`, `no_capacity`
    */
   async start(caller: Caller, id: string): Promise<answer.ContainerStartedView> {
     const row = await this.find(caller, id);
@@ -206,7 +211,7 @@ export class ContainersService {
    * Renames and resizes; a resize recreates the container and keeps its data.
    *
    * @throws DomainError `invalid_parameters`, `name_taken`, `update_failed`, `operation_in_progress`,
-   * `guest_session_expired`
+   * `guest_session_expired`, `no_capacity`
    */
   async update(caller: Caller, id: string, settings: Settings): Promise<answer.ContainerUpdatedView> {
     const row = await this.find(caller, id);

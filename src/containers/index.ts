@@ -1,3 +1,4 @@
+export { Capacity, CapacityView } from './capacity/capacity';
 export { ContainersAdminService } from './containers-admin.service';
 export { ContainersModule } from './containers.module';
 export { ContainersService, type Caller } from './containers.service';

@@ -67,6 +67,8 @@ export function newContainer({ userId, request, image, role, resources, lease, n
     memoryMb: resources.memory_mb,
     cpuShares: resources.cpu_shares,
     diskMb: resources.disk_mb,
+    reservedMemoryMb: resources.memory_mb,
+    reservedCpuShares: resources.cpu_shares,
     status: 'creating',
     statusReason: null,
     dockerId: null,

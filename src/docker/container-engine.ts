@@ -158,6 +158,17 @@ export interface EngineCapabilities {
   readonly volumeResize: 'move' | 'none';
 }
 
+/** What the machine of the sandboxes has. null: it cannot be known from here, as with what is free on another machine. */
+export interface MachineResources {
+  readonly memoryMb: number | null;
+  /** Millicores. */
+  readonly cpuShares: number | null;
+  /** What programs could take now without swapping. */
+  readonly freeMemoryMb: number | null;
+  /** Where the engine keeps volumes and writable layers. */
+  readonly freeDiskMb: number | null;
+}
+
 /**
  * The port to the container engine. It knows no entity, tier or user; nothing outside this module may assume that there
  * is one daemon or that a volume is local. Ids are opaque. Every method is bounded in time, throws only {@link
@@ -180,6 +191,8 @@ export abstract class ContainerEngine {
    * if it has none
    */
   abstract identify(): Promise<string | null>;
+  /** What the machine has, and what is free on it now. Asks the kernel, not the engine, so it is as fast as a file. */
+  abstract resources(): Promise<MachineResources>;
 
   /** @returns the new container's id; not started. @throws EngineError `image_not_found`, `name_in_use` */
   abstract createContainer(spec: ContainerSpec): Promise<string>;

@@ -10,6 +10,7 @@ import {
   type ExecRequest,
   type ListedContainer,
   type ListedVolume,
+  type MachineResources,
   type ObservedContainer,
   type OwnerLabels,
   type VolumeCopy,
@@ -26,6 +27,7 @@ import { HostFirewall } from './firewall/host-firewall';
 import { parseImageReference } from './image-reference';
 import { declaredVolumes, ImagePulls, limitedVolumes, type PullOptions } from './images';
 import { listedContainer, observedContainer } from './inspect';
+import { DockerMachine } from './machine';
 import { connectIfMissing, ensureSandboxNetwork, findSandboxNetwork, networkName, reattach } from './network';
 import { probeDiskQuota } from './quota';
 import { RegistryCredentials } from './registry-auth';
@@ -89,6 +91,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   private readonly clients: DockerClients;
   private readonly pulls: ImagePulls;
   private readonly firewall: HostFirewall;
+  private readonly machine: DockerMachine;
   private readonly timeoutMs: number;
   private prepared: {
     instance: string;
@@ -108,6 +111,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     this.timeoutMs = settings.DOCKER_TIMEOUT_SECONDS * 1000;
     this.clients = connectDocker(settings.DOCKER_HOST, { timeoutMs: this.timeoutMs });
     this.firewall = new HostFirewall(settings);
+    this.machine = new DockerMachine(settings.DOCKER_HOST);
     const credentials = new RegistryCredentials(settings.REGISTRY_AUTH_FILE);
     this.pulls = new ImagePulls({
       open: async (reference, signal) =>
@@ -124,7 +128,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
 
   override async prepare(instance: string): Promise<EngineCapabilities> {
     const { SANDBOX_RUNTIME, DISK_QUOTA } = this.settings;
-    const info: unknown = await this.call('probe', (_signal, docker) => docker.info());
+    const info = await this.info();
     const runtimes = runtimesOf(info);
     const { runtime, warning } = chooseRuntime(SANDBOX_RUNTIME, runtimes);
     if (warning !== null) this.logger.warn(warning);
@@ -154,10 +158,14 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   }
 
   override async identify(): Promise<string | null> {
-    const info: unknown = await this.call('probe', (_signal, docker) => docker.info());
+    const info = await this.info();
     // Stored in its data-root (`engine-id`), so a daemon with an empty one has another id.
     const id = (info as { ID?: unknown } | null)?.ID;
     return typeof id === 'string' && id !== '' ? id : null;
+  }
+
+  override resources(): Promise<MachineResources> {
+    return this.machine.resources();
   }
 
   override async createContainer(spec: ContainerSpec): Promise<string> {
@@ -339,9 +347,15 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     );
   }
 
+  private async info(): Promise<unknown> {
+    const info: unknown = await this.call('probe', (_signal, docker) => docker.info());
+    this.machine.note(info);
+    return info;
+  }
+
   /** By Docker's own clock, which may differ from this host's. */
   private async daemonSeconds(): Promise<number> {
-    const info: unknown = await this.call('probe', (_signal, docker) => docker.info());
+    const info = await this.info();
     const time = Date.parse(String((info as { SystemTime?: unknown }).SystemTime));
     return Math.floor((Number.isNaN(time) ? Date.now() : time) / 1000);
   }

@@ -11,6 +11,7 @@ export {
   type ExecRequest,
   type ListedContainer,
   type ListedVolume,
+  type MachineResources,
   type ObservedContainer,
   type OwnerLabels,
   type PullProgress,

@@ -49,6 +49,7 @@ export const ERRORS = {
   database_unavailable: { status: 503, message: 'database is unavailable' },
   database_read_only: { status: 503, message: 'database is read-only' },
   storage_full: { status: 503, message: 'storage is full' },
+  no_capacity: { status: 503, message: 'the machine has no room' },
   not_ready: { status: 503, message: 'not ready' },
   shutting_down: { status: 503, message: 'server is shutting down' },
 } as const satisfies Record<string, { status: number; message: string }>;

@@ -1,4 +1,4 @@
 export { setUpHttpMetrics } from './collectors';
 export { Metrics } from './metrics';
 export { MetricsModule } from './metrics.module';
-export { SampledGauge } from './sampled-gauge';
+export { type Sample, SampledGauge } from './sampled-gauge';

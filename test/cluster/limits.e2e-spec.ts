@@ -1,4 +1,5 @@
 import { ExpiryWatcher } from '../../src/containers/expiry/expiry-watcher';
+import { Database } from '../../src/database';
 import { EventLog } from '../../src/events';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
@@ -64,5 +65,57 @@ describe('the end of runs with several processes', () => {
   async function told(type: string): Promise<object[]> {
     const events = await servers[0]?.app.get(EventLog).read({ userId: user.id, after: 0, limit: 10_000 });
     return (events ?? []).filter((event) => event.type === type).map(({ data }) => data);
+  }
+});
+
+describe('the room on the machine with several processes', () => {
+  const daemon = new FakeDaemon();
+  let database: TestDatabase;
+  let servers: Berth[];
+
+  beforeAll(async () => {
+    database = await openTestDatabase();
+    const environment = { INSTANCE_ID: 'room', MEMORY_OVERCOMMIT: '2' };
+    const engines = Array.from({ length: 3 }, () => new FakeEngine(daemon));
+    servers = await Promise.all(engines.map((engine) => Berth.start({ database, engine, environment })));
+  });
+
+  afterAll(async () => {
+    for (const server of servers) await server.stop();
+    await database.drop();
+  });
+
+  it('must be given to exactly as many as fit, whichever process is asked to create or start them', async () => {
+    // Five of 256 MiB.
+    daemon.machine = { memoryMb: 640, cpuShares: null, freeMemoryMb: null, freeDiskMb: null };
+    const users = await Promise.all(servers.map((server) => server.user('enterprise')));
+    const created = await Promise.all(
+      users.flatMap((user) => Array.from({ length: 8 }, async () => ({ user, answer: await user.api.create() }))),
+    );
+    const accepted = created.filter(({ answer }) => answer.status === 202);
+    expect(accepted).toHaveLength(5);
+    for (const { user, answer } of accepted) {
+      const id = String(answer.body['db_id']);
+      const waited = await user.api.call('GET', `/api/containers/${id}/wait?status=running`);
+      expect(waited.status).toBe(200);
+      expect((await user.api.stop(id)).status).toBe(200);
+    }
+    const [first] = users;
+    for (let more = 0; more < 3; more += 1) await first?.api.running();
+    const started = await Promise.all(
+      accepted.flatMap(({ user, answer }) =>
+        servers.map((server) => server.as(user).api.start(String(answer.body['db_id']))),
+      ),
+    );
+    expect(new Set(started.map(({ status }) => status))).toEqual(new Set([200, 503]));
+    expect(daemon.running()).toHaveLength(5);
+    const [sum] = await reserved();
+    expect(sum).toEqual({ memory_mb: 1280, cpu_shares: 2500 });
+  });
+
+  function reserved(): Promise<unknown[]> {
+    const [server] = servers;
+    if (!server) throw new Error('no server');
+    return server.app.get(Database).manager.query('SELECT memory_mb, cpu_shares FROM reserved_capacity');
   }
 });

@@ -53,6 +53,7 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'PATCH /api/admin/users/:id': { scope: 'admin', id: 'user', body: { tier: 'pro' } },
   'POST /api/admin/users/:id/revoke-tokens': { scope: 'admin', id: 'user' },
   'GET /api/admin/containers': { scope: 'admin' },
+  'GET /api/admin/capacity': { scope: 'admin' },
   'POST /api/admin/containers/:id/stop': { scope: 'admin', id: 'container' },
   'DELETE /api/admin/tokens/:id': { scope: 'admin', id: 'token' },
   'POST /api/admin/docker/accept': { scope: 'admin' },

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { ApiClient } from './api-client';
-import { NO_RATE_LIMITS } from './no-rate-limits';
+import { NO_LIMITS } from './no-limits';
 
 export interface StartListeners {
   readonly onOutput?: (chunk: Buffer) => void;
@@ -27,7 +27,7 @@ export class BerthProcess {
       HOST: '127.0.0.1',
       LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'fatal',
       SANDBOX_RUNTIME: runtime,
-      ...NO_RATE_LIMITS,
+      ...NO_LIMITS,
       ...environment,
     };
   }

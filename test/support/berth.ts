@@ -11,7 +11,7 @@ import { createHttpAdapter } from '../../src/http';
 import { Clock } from '../../src/scheduling/clock';
 import { ApiClient } from './api-client';
 import { EventRecorder } from './event-recorder';
-import { NO_RATE_LIMITS } from './no-rate-limits';
+import { NO_LIMITS } from './no-limits';
 import { openTestDatabase, TestDatabase } from './test-database';
 
 /** What a test may set; the rest is as `npm start` would have it. */
@@ -54,7 +54,7 @@ export class Berth {
       SANDBOX_RUNTIME: process.env['SANDBOX_RUNTIME'] ?? 'runsc',
       INSTANCE_ID: `test-${randomUUID()}`,
       ORPHAN_GRACE_SECONDS: '0',
-      ...NO_RATE_LIMITS,
+      ...NO_LIMITS,
       ...options.environment,
     });
     const app = (options.engine ?? options.clock) ? await startWith(options, config) : await startApp(config);

@@ -9,6 +9,7 @@ import {
   type ExecRequest,
   type ListedContainer,
   type ListedVolume,
+  type MachineResources,
   type ObservedContainer,
   type OwnerLabels,
   type VolumeCopy,
@@ -83,6 +84,8 @@ export class FakeDaemon {
     volumeResize: 'none',
     hostFirewall: 'enforced',
   };
+  /** As large as nobody's. */
+  machine: MachineResources = { memoryMb: null, cpuShares: null, freeMemoryMb: null, freeDiskMb: null };
   /** As if nobody listened on the socket. */
   down = false;
 

@@ -7,6 +7,7 @@ import {
   type ExecRequest,
   type ListedContainer,
   type ListedVolume,
+  type MachineResources,
   type ObservedContainer,
   type OwnerLabels,
   type PullProgress,
@@ -20,7 +21,7 @@ export { FakeDaemon } from './fake-daemon';
 export type { FakeCommand, FakeContainer, FakeVolume, StartOutcome } from './fake-daemon';
 
 /** The port's methods that faults can be put on. */
-export type EngineMethod = Exclude<keyof ContainerEngine, 'capabilities' | 'watch'>;
+export type EngineMethod = Exclude<keyof ContainerEngine, 'capabilities' | 'resources' | 'watch'>;
 
 /** Which call of a method, and whether before or after it took effect. */
 export interface FaultPoint {
@@ -136,6 +137,11 @@ export class FakeEngine extends ContainerEngine {
 
   override identify(): Promise<string | null> {
     return this.call('identify', [], () => this.daemon.id);
+  }
+
+  /** Not a call to Docker: the kernel is asked. */
+  override resources(): Promise<MachineResources> {
+    return Promise.resolve(this.daemon.machine);
   }
 
   override createContainer(spec: ContainerSpec): Promise<string> {

@@ -11,6 +11,7 @@ type Schema = NonNullable<NonNullable<OpenAPIObject['components']>['schemas']>[s
 const METHODS = ['get', 'post', 'put', 'patch', 'delete'] as const;
 
 const engine = new FakeEngine();
+const UNKNOWN = engine.daemon.machine;
 let berth: Berth;
 let document: OpenAPIObject;
 
@@ -237,6 +238,16 @@ describe('the OpenAPI document', () => {
       () => asAdmin('POST', (id) => `users/${id}/revoke-tokens`),
     ],
     ['lists all containers', 200, 'GET /api/admin/containers', () => asAdmin('GET', () => 'containers')],
+    ['asks for the capacity', 200, 'GET /api/admin/capacity', () => asAdmin('GET', () => 'capacity')],
+    [
+      'creates where there is no room',
+      503,
+      'POST /api/containers',
+      (api) => {
+        engine.daemon.machine = { memoryMb: 1, cpuShares: 1, freeMemoryMb: null, freeDiskMb: null };
+        return api.create().finally(() => (engine.daemon.machine = UNKNOWN));
+      },
+    ],
     ['reconciles', 200, 'POST /api/admin/reconcile', () => asAdmin('POST', () => 'reconcile')],
     ['creates with a fault', 400, 'POST /api/containers', (api) => api.create({ memory_mb: 1 })],
     [

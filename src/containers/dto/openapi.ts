@@ -6,16 +6,22 @@ import {
   ApiResponse,
   type ApiResponseOptions,
   getSchemaPath,
+  type OpenAPIObject,
 } from '@nestjs/swagger';
 import { type ErrorCode, ERRORS } from '../../errors';
 import { ErrorResponse } from '../../http';
+
+type SchemaObject = NonNullable<NonNullable<OpenAPIObject['components']>['schemas']>[string];
+
+/** A field's value, or of a list its one item. */
+type FieldExample = string | number | readonly Readonly<Record<string, string | number>>[];
 
 interface FaultDescription {
   readonly when: string;
   /** The `code`, if it is more specific than the fault's own. */
   readonly code?: string;
   /** The answer's fields beside those of every error, by an example of each. */
-  readonly fields?: Readonly<Record<string, string | number>>;
+  readonly fields?: Readonly<Record<string, FieldExample>>;
   /** Whether it says when to retry. */
   readonly retryAfter?: true;
 }
@@ -24,6 +30,8 @@ const failed = (...codes: readonly [string, ...string[]]): FaultDescription => (
   when: `what was begun is taken back; code says why, such as ${codes.join(', ')}`,
   code: codes[0],
 });
+
+const SHORT = [{ resource: 'memory_mb', needed: 2048, available: 512 }];
 
 const FAULTS = {
   invalid_parameters: { when: 'a field is wrong; details says which, and what it may be' },
@@ -52,6 +60,11 @@ const FAULTS = {
   rate_limit_exceeded: { when: 'of the same user; Retry-After says when to try again', retryAfter: true },
   too_many_connections: {
     when: 'one user may have 50 waits at a time to one server process; Retry-After says when the first of them is over',
+    retryAfter: true,
+  },
+  no_capacity: {
+    when: 'nothing was done; short says of what there is too little, Retry-After when to try again',
+    fields: { short: SHORT },
     retryAfter: true,
   },
   start_failed: failed(
@@ -112,13 +125,21 @@ function answer({ status, faults }: { status: number; faults: readonly ApiFault[
 const REQUEST_ID = '0b7e5c1a-2f64-4d0e-9a35-6b1f0c2d3e4f';
 const RETRY_AFTER = { description: 'Seconds.', schema: { type: 'integer', minimum: 1 } };
 
-function errorWith(fields: readonly (readonly [string, string | number])[]) {
+function errorWith(fields: readonly (readonly [string, FieldExample])[]) {
   const error = { $ref: getSchemaPath(ErrorResponse) };
   if (fields.length === 0) return error;
-  const properties = fields.map(([name, example]) => {
-    return [name, { type: typeof example === 'number' ? 'integer' : 'string', example }] as const;
-  });
-  return { allOf: [error, { type: 'object', properties: Object.fromEntries(properties) }] };
+  return { allOf: [error, objectLike(fields)] };
+}
+
+function objectLike(fields: readonly (readonly [string, FieldExample])[]): SchemaObject {
+  const properties = fields.map(([name, example]) => [name, schemaLike(example)] as const);
+  return { type: 'object', properties: Object.fromEntries(properties) };
+}
+
+function schemaLike(example: FieldExample): SchemaObject {
+  if (typeof example === 'number') return { type: 'integer', example };
+  if (typeof example === 'string') return { type: 'string', example };
+  return { type: 'array', items: objectLike(Object.entries(example[0] ?? {})), example: [...example] };
 }
 
 const DOCKER_ID = '4f1d2c3b'.repeat(8);

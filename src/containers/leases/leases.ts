@@ -5,6 +5,7 @@ import { DomainError } from '../../errors';
 import type { EventDraft } from '../../events';
 import { LocalQueue } from '../../scheduling';
 import { Signals } from '../../signals';
+import { Capacity } from '../capacity/capacity';
 import type { ContainerRow, Operation } from '../container.entity';
 import { ContainerRepository, LeaseLostError } from '../container.repository';
 import { NOTHING, type Outcome } from '../operations/outcome';
@@ -21,6 +22,7 @@ interface LeaseOptions {
   readonly stamp: Stamp;
   readonly interrupted: Operation | null;
   readonly repository: ContainerRepository;
+  readonly capacity: Capacity;
   readonly signals: Signals;
   readonly terms: LeaseTerms;
   readonly onEnd: () => void;
@@ -94,6 +96,19 @@ export class Lease {
     if (!(await this.term.rewrite())) this.lose();
     this.lost.signal.throwIfAborted();
     this.current = (await this.options.repository.findById(this.current.id)) ?? this.current;
+  }
+
+  /**
+   * Reserves room on the machine for a run within these limits, if the container does not have it yet. To be called before
+   * anything is done in Docker.
+   *
+   * @throws DomainError `no_capacity`: nothing is changed then; LeaseLostError
+   */
+  async reserve(limits: Pick<ContainerRow, 'memoryMb' | 'cpuShares'>): Promise<void> {
+    const { row } = this;
+    if (row.reservedMemoryMb >= limits.memoryMb && row.reservedCpuShares >= limits.cpuShares) return;
+    const { capacity, repository } = this.options;
+    this.current = await capacity.within((bounds) => repository.reserve(row, limits, bounds));
   }
 
   /** Writes the outcome with its events and ends the lease. @throws LeaseLostError, DomainError `name_taken` */
@@ -180,6 +195,7 @@ export class ContainerLeases {
 
   constructor(
     private readonly repository: ContainerRepository,
+    private readonly capacity: Capacity,
     private readonly signals: Signals,
     private readonly terms: LeaseTerms,
     @Inject(CONFIG) private readonly config: Pick<Config, 'OPERATION_WAIT_SECONDS'>,
@@ -291,6 +307,7 @@ export class ContainerLeases {
       stamp,
       interrupted,
       repository: this.repository,
+      capacity: this.capacity,
       signals: this.signals,
       terms: this.terms,
       onEnd: leave,

@@ -22,6 +22,8 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     status,
     memoryMb: 256,
     cpuShares: 250,
+    reservedMemoryMb: 0,
+    reservedCpuShares: 0,
     diskMb: 1024,
     dockerId: 'a',
     generation: 1,

@@ -107,7 +107,9 @@ export class OperationRunner implements BeforeApplicationShutdown {
       await this.recovery.recoverAbandoned(lease, verb);
       return await work(lease);
     } catch (error) {
-      await this.recovery.rollBack(lease, verb, error);
+      // Nothing was begun in Docker, so there is nothing to roll back, and no creation that failed.
+      const isRefused = error instanceof DomainError && error.kind === 'no_capacity';
+      await (isRefused ? this.recovery.release(lease) : this.recovery.rollBack(lease, verb, error));
       throw toDomainError(verb, error);
     }
   }

@@ -176,6 +176,7 @@ export class ContainerOperations {
   }
 
   private async runStart(lease: Lease): Promise<Started> {
+    await lease.reserve(lease.row);
     const { facts } = await this.runner.execute(lease, { verb: 'start' });
     const before = lease.row;
     const policy = await this.policies.policyOf(before.userId);
@@ -209,6 +210,7 @@ export class ContainerOperations {
     await this.reconcileRow(lease);
     const before = lease.row;
     await this.repository.assertNameFree({ userId: before.userId, name: wanted.name, except: before.id });
+    if (before.status === 'running') await lease.reserve(wanted);
     return this.replace(lease, wanted, await this.volumes.destination(before, wanted));
   }
 

@@ -5,6 +5,7 @@ import { type Config, CONFIG } from '../../config';
 import { Database } from '../../database';
 import { ContainerEngine, EngineError, type ListedVolume } from '../../docker';
 import { LOGGER } from '../../logging';
+import { Capacity } from '../capacity/capacity';
 import { SweepMetrics } from '../container-metrics';
 import type { ContainerRow } from '../container.entity';
 import { ContainerRepository, type SweptRow } from '../container.repository';
@@ -77,6 +78,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
   constructor(
     private readonly engine: ContainerEngine,
     private readonly repository: ContainerRepository,
+    private readonly capacity: Capacity,
     private readonly operations: ContainerOperations,
     private readonly resumption: Resumption,
     private readonly observer: ContainerWatcher,
@@ -132,6 +134,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
         const listed = await this.engine.listContainers({ instance: this.instance.id });
         await this.known.check();
         await this.engine.maintain();
+        await this.capacity.recount();
         const volumes = await this.volumes.all();
         const orphanGraceMs = this.config.ORPHAN_GRACE_SECONDS * 1000;
         const plan = new ReconcilePlan({

@@ -1,0 +1,155 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { ApiProperty } from '@nestjs/swagger';
+import { Counter } from 'prom-client';
+import { type Config, CONFIG } from '../../config';
+import { ContainerEngine } from '../../docker';
+import { DomainError } from '../../errors';
+import { type Logger, LOGGER } from '../../logging';
+import { Metrics, type Sample, SampledGauge } from '../../metrics';
+import { type CapacityBounds, ReservedCapacity, type Shortage } from './reserved-capacity';
+
+const BYTES_PER_MB = 1024 * 1024;
+
+class AmountView {
+  @ApiProperty({ type: Number, nullable: true, example: 16_384, description: "The machine's; null: unknown." })
+  readonly total: number | null;
+  @ApiProperty({
+    type: Number,
+    nullable: true,
+    example: 32_768,
+    description: 'How much may be reserved together: the total × the overcommit; null: any amount.',
+  })
+  readonly limit: number | null;
+  @ApiProperty({ example: 4096, description: 'The limits of what runs or is being started, together.' })
+  readonly reserved: number;
+}
+
+class FreeView {
+  @ApiProperty({
+    type: Number,
+    nullable: true,
+    example: 9_000,
+    description: 'Free on the machine now; null where it cannot be seen, as with Docker on another machine.',
+  })
+  readonly free: number | null;
+  @ApiProperty({ example: 256, description: 'With less free than this nothing is started.' })
+  readonly reserve: number;
+}
+
+/** What `GET /api/admin/capacity` answers. */
+export class CapacityView {
+  @ApiProperty({ type: AmountView, description: 'MiB.' })
+  readonly memory_mb: AmountView;
+  @ApiProperty({ type: AmountView, description: 'Millicores.' })
+  readonly cpu_shares: AmountView;
+  @ApiProperty({ type: FreeView, description: 'MiB.' })
+  readonly free_memory_mb: FreeView;
+  @ApiProperty({ type: FreeView, description: "MiB, where Docker's data lies." })
+  readonly free_disk_mb: FreeView;
+}
+
+type CapacitySettings = Pick<Config, 'MEMORY_OVERCOMMIT' | 'CPU_OVERCOMMIT' | 'MEMORY_RESERVE_MB' | 'DISK_RESERVE_MB'>;
+
+/** How much may run on the machine: the sum of limits against its size × overcommit, what is free against a reserve. */
+@Injectable()
+export class Capacity {
+  private readonly refusals: Counter<'resource'>;
+
+  constructor(
+    private readonly engine: ContainerEngine,
+    private readonly reserved: ReservedCapacity,
+    metrics: Metrics,
+    @Inject(CONFIG) private readonly settings: CapacitySettings,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    this.refusals = new Counter({
+      name: 'berth_capacity_refusals_total',
+      help: 'Creations, starts and resizes refused for want of room on the machine, by what was short.',
+      labelNames: ['resource'],
+      registers: [metrics.registry],
+    });
+    new SampledGauge(metrics, {
+      name: 'berth_capacity_memory_bytes',
+      help: 'Memory of the machine: limit (total × overcommit), reserved by limits of containers, total, free.',
+      labelNames: ['kind'],
+      sample: async () => {
+        const { memory_mb, free_memory_mb } = await this.view();
+        const { total, limit, reserved } = memory_mb;
+        return samples({ total, limit, reserved, free: free_memory_mb.free }, BYTES_PER_MB);
+      },
+      logger,
+    });
+    new SampledGauge(metrics, {
+      name: 'berth_capacity_cpus',
+      help: 'CPUs of the machine: limit (total × overcommit), reserved by limits of containers, total.',
+      labelNames: ['kind'],
+      sample: async () => {
+        const { total, limit, reserved } = (await this.view()).cpu_shares;
+        return samples({ total, limit, reserved }, 1 / 1000);
+      },
+      logger,
+    });
+  }
+
+  /**
+   * Does what reserves, within the present bounds; counts and logs a refusal.
+   *
+   * @param reserve the transaction that reserves; nothing else is to be awaited in it
+   * @throws DomainError `no_capacity`, and whatever `reserve` throws
+   */
+  async within<T>(reserve: (bounds: CapacityBounds) => Promise<T>): Promise<T> {
+    const { memoryMb, cpuShares, freeMemoryMb, freeDiskMb } = await this.engine.resources();
+    const { MEMORY_OVERCOMMIT, CPU_OVERCOMMIT, MEMORY_RESERVE_MB, DISK_RESERVE_MB } = this.settings;
+    try {
+      return await reserve({
+        memoryMb: times(memoryMb, MEMORY_OVERCOMMIT),
+        cpuShares: times(cpuShares, CPU_OVERCOMMIT),
+        short: [
+          ...tooLittle('free_memory_mb', freeMemoryMb, MEMORY_RESERVE_MB),
+          ...tooLittle('free_disk_mb', freeDiskMb, DISK_RESERVE_MB),
+        ],
+      });
+    } catch (error) {
+      if (error instanceof DomainError && error.kind === 'no_capacity') this.noteRefusal(error);
+      throw error;
+    }
+  }
+
+  async view(): Promise<CapacityView> {
+    const { memoryMb, cpuShares, freeMemoryMb, freeDiskMb } = await this.engine.resources();
+    const { MEMORY_OVERCOMMIT, CPU_OVERCOMMIT, MEMORY_RESERVE_MB, DISK_RESERVE_MB } = this.settings;
+    const reserved = await this.reserved.sum();
+    return {
+      memory_mb: { total: memoryMb, limit: times(memoryMb, MEMORY_OVERCOMMIT), reserved: reserved.memoryMb },
+      cpu_shares: { total: cpuShares, limit: times(cpuShares, CPU_OVERCOMMIT), reserved: reserved.cpuShares },
+      free_memory_mb: { free: freeMemoryMb, reserve: MEMORY_RESERVE_MB },
+      free_disk_mb: { free: freeDiskMb, reserve: DISK_RESERVE_MB },
+    };
+  }
+
+  /** Corrects the sum, if somebody changed rows without it. To be called by each sweep. */
+  async recount(): Promise<void> {
+    if (await this.reserved.recount()) this.logger.warn('what containers reserve did not add up and was counted again');
+  }
+
+  private noteRefusal({ options }: DomainError): void {
+    const { short } = options.fields as { short: readonly Shortage[] };
+    for (const { resource } of short) this.refusals.inc({ resource });
+    this.logger.warn({ short }, 'a creation, start or resize was refused: the machine has no room');
+  }
+}
+
+function times(total: number | null, overcommit: number): number | null {
+  return total === null ? null : Math.floor(total * overcommit);
+}
+
+function tooLittle(resource: Shortage['resource'], free: number | null, reserve: number): readonly Shortage[] {
+  return free === null || free >= reserve ? [] : [{ resource, needed: reserve, available: free }];
+}
+
+/** One sample for each amount that is known, by its name. */
+function samples(amounts: Readonly<Record<string, number | null>>, factor: number): readonly Sample[] {
+  return Object.entries(amounts).flatMap(([kind, amount]) =>
+    amount === null ? [] : [{ labels: { kind }, value: amount * factor }],
+  );
+}
