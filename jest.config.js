@@ -14,16 +14,15 @@ const tests = isMore ? '*.more-spec.ts' : '*.e2e-spec.ts';
  * PostgreSQL too. All others run on both at once.
  */
 const ANY_DATABASE = [
-  'auth-routes',
   'authorization',
   'docker-changed',
   'failed-rollbacks',
   'hostile-input',
+  'lifecycle-create-delete',
   'lifecycle-outside',
   'lifecycle-start-stop',
   'lifecycle-update',
   'metrics',
-  'renames',
   'rexec-clients',
   'roles',
   'statuses',

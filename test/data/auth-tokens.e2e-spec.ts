@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { TokenLookup } from '../../src/auth/token-lookup';
 import { Database } from '../../src/database';
 import { Signals } from '../../src/signals';
-import { AuthServer, UNKNOWN_TOKEN } from '../support/auth-server';
+import { AuthServer, expectForbidden, expectUnauthorized, UNKNOWN_TOKEN } from '../support/auth-server';
 
 const DAY = 24 * 3_600_000;
 
@@ -177,5 +177,52 @@ describe('a user', () => {
     await expect(server.users.ensure({ username: 'ada', tier: 'gold' })).rejects.toMatchObject({
       kind: 'invalid_parameters',
     });
+  });
+});
+
+describe('a route', () => {
+  it.each<[string, (token: string) => string]>([
+    ['an empty header', () => ''],
+    ['no scheme', (token) => token],
+    ['three words', (token) => `Bearer ${token} x`],
+    ['SQL', () => "Bearer '--"],
+  ])('must answer 401 to %s', async (_what, header) => {
+    const authorization = header((await server.holder()).text);
+    expectUnauthorized(await server.call('GET', '/api/stub/read', { headers: { authorization } }));
+  });
+
+  it('must take the token from the Authorization header alone', async () => {
+    const { text: token } = await server.holder();
+    expectUnauthorized(await server.call('GET', `/api/stub/read?access_token=${token}`));
+    expectUnauthorized(await server.call('POST', '/api/stub/write', { body: { access_token: token } }));
+    const queried = await server.call('GET', `/api/stub/read?access_token=${UNKNOWN_TOKEN}`, { token });
+    expect(queried.status).toBe(200);
+    const posted = await server.call('POST', '/api/stub/write', { token, body: { access_token: 'x' } });
+    expect(posted.status).toBe(201);
+  });
+
+  it('must see its own caller, however many there are at the same time', async () => {
+    const holders = await Promise.all(Array.from({ length: 30 }, () => server.holder()));
+    const answers = await Promise.all(holders.map(({ text }) => server.call('GET', '/api/stub/read', { token: text })));
+    expect(answers.map(({ body }) => body['username'])).toEqual(holders.map(({ username }) => username));
+  });
+
+  it('that declares nothing must be closed to everyone', async () => {
+    const { text: token } = await server.holder({ scopes: ['admin'] });
+    expectForbidden(await server.call('GET', '/api/stub/forgotten', { token }));
+  });
+
+  it('that is public must be open to everyone, whatever token they bring', async () => {
+    expect((await server.call('GET', '/api/stub/public')).status).toBe(200);
+    expect((await server.call('GET', '/api/stub/public', { token: UNKNOWN_TOKEN })).status).toBe(200);
+  });
+
+  it('must verify by the database of its own application, where there are two in one process', async () => {
+    const { text: token } = await server.holder();
+    const other = await AuthServer.start();
+    expect((await server.call('GET', '/api/me', { token })).status).toBe(200);
+    expect((await other.call('GET', '/api/me', { token })).status).toBe(401);
+    await other.stop();
+    expect((await server.call('GET', '/api/me', { token })).status).toBe(200);
   });
 });

@@ -4,7 +4,7 @@ import { RouteRegistry } from '../../src/http';
 import { Berth, TestUser } from '../support/berth';
 import { newAgent } from '../support/agent-client';
 import { NewContainer } from '../support/api-client';
-import { RealDocker } from '../support/real-docker';
+import { FakeEngine } from '../support/fake-engine';
 
 type Kind = 'container' | 'token' | 'user';
 
@@ -66,8 +66,6 @@ const PROTECTED = Object.entries(RULES).filter(([, { scope }]) => scope !== 'pub
 const WITH_ID = PROTECTED.filter(([, { id }]) => id !== undefined);
 
 describe('authorization', () => {
-  const docker = new RealDocker();
-  const instance = `test-authorization-${String(process.pid)}-${process.env['TEST_DATABASE'] ?? ''}`;
   let berth: Berth;
   let owner: TestUser;
   let stranger: TestUser;
@@ -76,7 +74,7 @@ describe('authorization', () => {
   let tokenId: string;
 
   beforeAll(async () => {
-    berth = await Berth.start({ environment: { INSTANCE_ID: instance } });
+    berth = await Berth.start({ engine: new FakeEngine() });
     owner = await berth.user();
     stranger = await berth.user();
     container = await owner.api.running();
@@ -84,10 +82,7 @@ describe('authorization', () => {
     tokenId = String((await owner.api.call('POST', '/api/tokens', { name: 'spare' })).body['id']);
   });
 
-  afterAll(async () => {
-    await berth.stop();
-    await docker.removeInstance(instance);
-  });
+  afterAll(() => berth.stop());
 
   it('must be tested for every route that the router knows', () => {
     const routes = berth.app

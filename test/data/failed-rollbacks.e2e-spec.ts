@@ -20,12 +20,15 @@ describe('an operation that fails and cannot be rolled back', () => {
   let dbId: string;
   let dockerId: string;
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     daemon = new FakeDaemon();
     engine = new FakeEngine(daemon);
     // No sweep but the one at the start: what the row follows must not wait for one.
     const environment = { INSTANCE_ID: 'failed-rollbacks', SWEEP_INTERVAL_SECONDS: '3600' };
     berth = await Berth.start({ engine, environment });
+  });
+
+  beforeEach(async () => {
     user = await berth.user();
     ({ db_id: dbId, id: dockerId } = await user.api.running({ name: 'one' }));
     events = await berth.record(user);
@@ -33,9 +36,12 @@ describe('an operation that fails and cannot be rolled back', () => {
 
   afterEach(async () => {
     engine.forget();
-    await berth.stop();
+    await user.api.delete(dbId);
+    await eventually(() => expect(daemon.containers.size).toBe(0));
     expect(daemon.violations).toEqual([]);
   });
+
+  afterAll(() => berth.stop());
 
   const resize = (): Promise<Answer> => user.api.update(dbId, { name: 'one', ...LARGER });
 

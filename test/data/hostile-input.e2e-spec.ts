@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import { Berth, TestUser } from '../support/berth';
-import { RealDocker } from '../support/real-docker';
+import { FakeEngine } from '../support/fake-engine';
 
 const SETTINGS = { name: 'valid', memory_mb: 256, cpu_shares: 500, disk_mb: 1024 };
 const CREATE = { image: 'sandbox', ...SETTINGS };
@@ -42,40 +42,48 @@ const NEVER_RIGHT: readonly unknown[] = [
   '256',
 ];
 
-const FIELDS: readonly (readonly [string, string, Readonly<Record<string, unknown>>, string, readonly unknown[]])[] = [
-  ...['image', 'custom_image', 'name', 'role', 'memory_mb', 'cpu_shares', 'disk_mb'].map(
-    (field) => ['POST', '/api/containers', CREATE, field, NEVER_RIGHT] as const,
-  ),
-  [
-    'POST',
-    '/api/containers',
-    CREATE,
-    'env',
-    [...NEVER_RIGHT, { 'a b': '1' }, { A: 1 }, { A: 'a\u0000' }, { A: { B: '1' } }],
-  ] as const,
-  ...['name', 'memory_mb', 'cpu_shares', 'disk_mb'].map(
-    (field) => ['PATCH', '/api/containers/:target', SETTINGS, field, NEVER_RIGHT] as const,
-  ),
-  ['POST', '/api/auth/guest', { username: 'valid' }, 'username', NEVER_RIGHT] as const,
-  ['PATCH', '/api/admin/users/:user', { tier: 'pro' }, 'tier', NEVER_RIGHT] as const,
-  ...['scopes', 'expires_in'].map((field) => ['POST', '/api/tokens', TOKEN, field, NEVER_RIGHT] as const),
-  ...['name', 'description', 'os', 'arch'].map((field) => ['POST', '/api/agents', AGENT, field, NEVER_RIGHT] as const),
-  [
-    'POST',
-    '/api/agents',
-    AGENT,
-    'tags',
-    [
-      ...NEVER_RIGHT,
-      ['a', 'a'],
-      ['a b'],
-      [null],
-      [{}],
-      ['x'.repeat(33)],
-      Array.from({ length: 17 }, (_, n) => String(n)),
-    ],
-  ] as const,
+type Case = readonly [
+  method: string,
+  path: string,
+  valid: Readonly<Record<string, unknown>>,
+  field: string,
+  values: readonly unknown[],
 ];
+
+/** Fields of one body for which nothing of {@link NEVER_RIGHT} is right. */
+const fieldsOf = (method: string, path: string, valid: Case[2], fields: readonly string[]): Case[] =>
+  fields.map((field) => [method, path, valid, field, NEVER_RIGHT]);
+
+const WRONG_ENV: readonly unknown[] = [{ 'a b': '1' }, { A: 1 }, { A: 'a\u0000' }, { A: { B: '1' } }];
+const WRONG_TAGS: readonly unknown[] = [
+  ['a', 'a'],
+  ['a b'],
+  [null],
+  [{}],
+  ['x'.repeat(33)],
+  Array.from({ length: 17 }, (_, n) => String(n)),
+];
+
+const FIELDS: readonly Case[] = [
+  fieldsOf('POST', '/api/containers', CREATE, [
+    'image',
+    'custom_image',
+    'name',
+    'role',
+    'memory_mb',
+    'cpu_shares',
+    'disk_mb',
+  ]),
+  fieldsOf('PATCH', '/api/containers/:target', SETTINGS, ['name', 'memory_mb', 'cpu_shares', 'disk_mb']),
+  fieldsOf('POST', '/api/auth/guest', { username: 'valid' }, ['username']),
+  fieldsOf('PATCH', '/api/admin/users/:user', { tier: 'pro' }, ['tier']),
+  fieldsOf('POST', '/api/tokens', TOKEN, ['scopes', 'expires_in']),
+  fieldsOf('POST', '/api/agents', AGENT, ['name', 'description', 'os', 'arch']),
+  [
+    ['POST', '/api/containers', CREATE, 'env', [...NEVER_RIGHT, ...WRONG_ENV]] satisfies Case,
+    ['POST', '/api/agents', AGENT, 'tags', [...NEVER_RIGHT, ...WRONG_TAGS]] satisfies Case,
+  ],
+].flat();
 
 /** Right for these fields after all: words of digits and letters, and null where leaving out is allowed. */
 const WORDS: readonly unknown[] = ['256', 'NaN', 'Infinity', '0x10', '9'.repeat(400)];
@@ -103,25 +111,20 @@ const RIGHT: Readonly<Record<string, readonly unknown[]>> = {
 };
 
 describe('hostile input', () => {
-  const docker = new RealDocker();
-  const instance = `test-hostile-${String(process.pid)}-${process.env['TEST_DATABASE'] ?? ''}`;
   let berth: Berth;
   let user: TestUser;
   /** A container to update that needs no Docker: its creation has failed. */
   let target: string;
 
   beforeAll(async () => {
-    berth = await Berth.start({ environment: { INSTANCE_ID: instance } });
+    berth = await Berth.start({ engine: new FakeEngine() });
     user = await berth.user('pro', ['admin']);
     const events = await berth.record(user);
     target = String((await user.api.create({ custom_image: 'berth/no-such-image:1' })).body['db_id']);
     await events.next('container_error');
   });
 
-  afterAll(async () => {
-    await berth.stop();
-    await docker.removeInstance(instance);
-  });
+  afterAll(() => berth.stop());
 
   describe.each(FIELDS)('%s %s', (method, path, valid, field, values) => {
     it(`must be refused in ${field} by a 400 that names it`, async () => {

@@ -11,11 +11,9 @@ import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fake-daemon';
 import { FakeEngine } from '../support/fake-engine';
 import { holdSweeps } from '../support/hold-sweeps';
-import { TestClock } from '../support/test-clock';
 import { openTestDatabase } from '../support/test-database';
 
 const INSTANCE = 'interruptions';
-const HOUR = 3_600_000;
 const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
 
 describe('an operation that meets another, or what it did not expect', () => {
@@ -25,26 +23,34 @@ describe('an operation that meets another, or what it did not expect', () => {
   let user: TestUser;
   let dbId: string;
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     daemon = new FakeDaemon();
     engine = new FakeEngine(daemon);
     const environment = {
       INSTANCE_ID: INSTANCE,
       OPERATION_WAIT_SECONDS: '5',
-      OPERATION_CLAIM_SECONDS: '10',
+      OPERATION_CLAIM_SECONDS: '6',
       SWEEP_INTERVAL_SECONDS: '1',
     };
     berth = await Berth.start({ engine, environment });
+  });
+
+  beforeEach(async () => {
     user = await berth.user();
     dbId = (await user.api.running({ name: 'one' })).db_id;
   });
 
+  // The next test finds an empty Docker, and no fault that was meant for this one.
   afterEach(async () => {
-    // What a failed test left waiting would keep the server from its end.
     engine.forget();
-    await berth.stop();
+    const { body } = await user.api.call('GET', '/api/containers');
+    for (const { db_id } of body['containers'] as { db_id: string }[])
+      expect((await user.api.delete(db_id)).status).toBe(200);
+    await eventually(() => expect(daemon.containers.size).toBe(0));
     expect(daemon.violations).toEqual([]);
   });
+
+  afterAll(() => berth.stop());
 
   it('must wait its time, and then be told which operation is in its way', async () => {
     const hold = engine.holdOn('stopContainer');
@@ -273,47 +279,6 @@ describe('an operation that meets another, or what it did not expect', () => {
     expect(daemon.running(dbId).map(({ dockerId }) => dockerId)).toEqual([before['id']]);
   });
 
-  it('must remove the volume with the delete where none are kept', async () => {
-    const volumes = (): string[] => [...daemon.volumes.keys()];
-    expect(volumes()).toHaveLength(1);
-    const other = await Berth.start({
-      engine: new FakeEngine(daemon),
-      environment: { INSTANCE_ID: 'other', VOLUME_RETENTION: '0' },
-    });
-    try {
-      const someone = await other.user();
-      const { db_id } = await someone.api.running();
-      expect(volumes()).toHaveLength(2);
-      expect((await someone.api.delete(db_id)).status).toBe(200);
-      await eventually(() => expect(volumes()).toHaveLength(1));
-      expect(daemon.running(dbId)).toHaveLength(1);
-    } finally {
-      await other.stop();
-    }
-  });
-
-  it('must purge the volume of a deleted container when its time is over, and no other', async () => {
-    const clock = new TestClock();
-    const short = await Berth.start({
-      engine: new FakeEngine(daemon),
-      clock,
-      environment: { INSTANCE_ID: 'short', VOLUME_RETENTION: '1h', SWEEP_INTERVAL_SECONDS: '1' },
-    });
-    try {
-      const someone = await short.user();
-      const { db_id } = await someone.api.running();
-      const kept = await someone.api.running();
-      const deleted = await someone.api.delete(db_id);
-      expect(Date.parse(String(deleted.body['purge_at']))).toBeGreaterThan(Date.now());
-      expect(daemon.volumes.has(`berth-${db_id}`)).toBe(true);
-      clock.forward(HOUR + 1000);
-      await eventually(() => expect(daemon.volumes.has(`berth-${db_id}`)).toBe(false));
-      expect(daemon.volumes.has(`berth-${kept.db_id}`)).toBe(true);
-    } finally {
-      await short.stop();
-    }
-  });
-
   it('must take a removal whose answer was lost for what it is', async () => {
     engine.failOn('removeContainer', { when: 'after' });
     expect((await user.api.delete(dbId)).status).toBe(200);
@@ -358,7 +323,9 @@ describe('an operation that meets another, or what it did not expect', () => {
 
   it('must tell of a run that ended, and of the next one that Docker began, while no server was there', async () => {
     const database = await openTestDatabase();
-    const start = (): Promise<Berth> => Berth.start({ engine, database, environment: { INSTANCE_ID: 'absent' } });
+    const others = new FakeDaemon();
+    const start = (): Promise<Berth> =>
+      Berth.start({ engine: new FakeEngine(others), database, environment: { INSTANCE_ID: 'absent' } });
     let server = await start();
     try {
       const someone = await server.user();
@@ -366,7 +333,7 @@ describe('an operation that meets another, or what it did not expect', () => {
       const before = (await someone.api.get(db_id)).body;
       const { body } = await someone.api.call('GET', '/api/containers');
       await server.stop();
-      daemon.unwatched(() => daemon.crash(id));
+      others.unwatched(() => others.crash(id));
       server = await start();
       const events = await server.record(server.as(someone), Number(body['event_seq']));
       await events.next('container_started', { db_id });

@@ -1,4 +1,3 @@
-import type * as newContainers from '../../src/containers/new-container';
 import { SMALL } from '../support/api-client';
 import { TestUser } from '../support/berth';
 import { EventRecorder } from '../support/event-recorder';
@@ -6,11 +5,6 @@ import { LifecycleServer } from '../support/lifecycle-server';
 import { RealDocker } from '../support/real-docker';
 
 jest.setTimeout(180_000);
-
-jest.mock('../../src/containers/new-container', () => {
-  const { newContainer } = jest.requireActual<typeof newContainers>('../../src/containers/new-container');
-  return { newContainer: jest.fn(newContainer) };
-});
 
 describe('the management operations on real Docker under gVisor', () => {
   let server: LifecycleServer;
@@ -118,44 +112,6 @@ describe('the management operations on real Docker under gVisor', () => {
       const id = String(created.body['db_id']);
       expect((await events.next('container_error', { db_id: id })).data).toMatchObject({ reason: 'start_refused' });
       expect(await docker.containersOf(id)).toEqual([]);
-    });
-
-    it('must refuse a name that a live sibling has', async () => {
-      await user.api.running({ name: 'taken' });
-      const second = await user.api.create({ name: 'taken' });
-      expect(second.status).toBe(409);
-      expect(second.body).toMatchObject({ error: 'container with this name already exists', code: 'name_taken' });
-    });
-
-    it('must draw another name where the one that it drew is taken', async () => {
-      const { name } = await user.api.running();
-      const { newContainer } = jest.requireActual<typeof newContainers>('../../src/containers/new-container');
-      const drawsTaken: typeof newContainer = (creation) => ({ ...newContainer(creation), name });
-      const { newContainer: draws } = jest.requireMock<typeof newContainers>('../../src/containers/new-container');
-      jest.mocked(draws).mockImplementationOnce(drawsTaken).mockImplementationOnce(drawsTaken);
-      const { status, body } = await user.api.create();
-      expect(status).toBe(202);
-      expect(body['name']).toMatch(/^[a-z]+-[a-z]+-\d{4}$/);
-      expect(body['name']).not.toBe(name);
-    });
-
-    it('must make exactly five of 30 at once on a tier of five', async () => {
-      const free = await server.berth.user('free');
-      const answers = await Promise.all(Array.from({ length: 30 }, () => free.api.create()));
-      expect(answers.filter(({ status }) => status === 202)).toHaveLength(5);
-      const refused = answers.filter(({ status }) => status === 403);
-      expect(refused).toHaveLength(25);
-      expect(refused[0]?.body).toMatchObject({ error: 'container limit reached', current: 5, limit: 5, tier: 'free' });
-      const listed = await free.api.call('GET', '/api/containers');
-      expect(listed.body).toMatchObject({ count: 5, usage: { containers: 5, limit: 5 }, limit: 5 });
-      for (const { body } of answers.filter(({ status }) => status === 202)) {
-        expect((await free.api.delete(String(body['db_id']))).status).toBe(200);
-      }
-      expect((await free.api.call('GET', '/api/containers')).body).toMatchObject({
-        count: 0,
-        usage: { containers: 0 },
-        containers: [],
-      });
     });
   });
 

@@ -18,26 +18,27 @@ describe.each(['none', 'move'] as const)('a commit whose answer is lost (volumeR
   let user: TestUser;
   let dbId: string;
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     daemon = new FakeDaemon();
     daemon.capabilities = { ...daemon.capabilities, volumeResize };
-    const environment = {
-      INSTANCE_ID: INSTANCE,
-      SWEEP_INTERVAL_SECONDS: '1',
-      VOLUME_COPY_IMAGE: testImage(),
-    };
+    const environment = { INSTANCE_ID: INSTANCE, SWEEP_INTERVAL_SECONDS: '1', VOLUME_COPY_IMAGE: testImage() };
     engine = new FakeEngine(daemon);
     berth = await Berth.start({ engine, environment });
+  });
+
+  beforeEach(async () => {
     user = await berth.user();
     dbId = (await user.api.running({ name: 'one' })).db_id;
     daemon.write((await row()).volumeName, 'data');
+    engine.calls.splice(0);
   });
 
-  afterEach(async () => {
+  afterEach(() => {
     jest.restoreAllMocks();
-    await berth.stop();
     expect(daemon.violations).toEqual([]);
   });
+
+  afterAll(() => berth.stop());
 
   it('of an update must leave the container that the row names running, on its data', async () => {
     loseCommit();

@@ -16,7 +16,7 @@ jest.setTimeout(120_000);
 
 const INSTANCE = 'random';
 const USERS = 4;
-const OPERATIONS = 250;
+const OPERATIONS = 120;
 /** How many operations are under way at once. */
 const WORKERS = 8;
 const LIMIT = 5;

@@ -71,21 +71,34 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
   let dbId: string;
   let clock: TestClock;
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     clock = new TestClock();
     database = await openTestDatabase();
     daemon = new FakeDaemon();
     daemon.capabilities = { ...daemon.capabilities, diskQuota: 'enforced', volumeResize: 'move' };
     await begin();
+  });
+
+  beforeEach(async () => {
+    engine.calls.splice(0);
     user = await berth.user('enterprise');
     dbId = (await user.api.running({ name: 'one' })).db_id;
     daemon.write(`berth-${dbId}`, 'precious', 100 * MIB);
   });
 
+  // The next test finds no other container, and no fault that was meant for this one.
   afterEach(async () => {
+    engine.forget();
+    const { body } = await user.api.call('GET', '/api/containers');
+    for (const { db_id } of body['containers'] as { db_id: string }[])
+      expect([200, 404]).toContain((await user.api.delete(db_id)).status);
+    await eventually(() => expect(daemon.containers.size).toBe(0));
+    expect(daemon.violations).toEqual([]);
+  });
+
+  afterAll(async () => {
     await berth.stop();
     await database.drop();
-    expect(daemon.violations).toEqual([]);
   });
 
   it('must move the data to a volume of that size, tell how far it is, and remove the old one', async () => {

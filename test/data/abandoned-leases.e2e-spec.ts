@@ -10,7 +10,7 @@ import { openTestDatabase, type TestDatabase } from '../support/test-database';
 
 /** Nobody sweeps but the test. */
 const ENVIRONMENT = {
-  INSTANCE_ID: 'left-claims',
+  INSTANCE_ID: 'abandoned-leases',
   SWEEP_INTERVAL_SECONDS: '3600',
   OPERATION_WAIT_SECONDS: '20',
   SHUTDOWN_GRACE_SECONDS: '0',
@@ -19,30 +19,28 @@ const NEVER = { OPERATION_CLAIM_SECONDS: '600' };
 
 const HOUR = 3_600_000;
 
-/** What a process was at that was killed. */
-describe('a claim that nobody holds any more', () => {
+/** What is left by a process that was killed. */
+describe('an abandoned lease', () => {
   let daemon: FakeDaemon;
   let engine: FakeEngine;
   let database: TestDatabase;
   let berth: Berth;
   let user: TestUser;
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     daemon = new FakeDaemon();
     engine = new FakeEngine(daemon);
     database = await openTestDatabase();
   });
 
-  afterEach(async () => {
-    engine.forget();
-    await berth.stop();
-    await database.drop();
-  });
+  afterAll(() => database.drop());
 
-  describe('and that a clock which was set back since says to last for an hour', () => {
+  describe('that by a clock which was set back since lasts for another hour', () => {
     const inAnHour = (): Date => new Date(Date.now() + HOUR);
 
-    beforeEach(() => start({ OPERATION_CLAIM_SECONDS: '2', VOLUME_RETENTION: '1h' }));
+    beforeAll(() => start({ OPERATION_CLAIM_SECONDS: '2', VOLUME_RETENTION: '1h' }));
+
+    afterAll(() => berth.stop());
 
     it('must not keep a request waiting for longer than a term', async () => {
       const { db_id } = await user.api.running();
@@ -50,7 +48,7 @@ describe('a claim that nobody holds any more', () => {
       expect((await user.api.start(db_id)).status).toBe(200);
     });
 
-    it('must not keep what was being done from being finished', async () => {
+    it('must not keep the interrupted operation from being finished', async () => {
       const { db_id } = await user.api.running();
       await write(db_id, { operation: 'stop', operationId: randomUUID(), operationExpiresAt: inAnHour() });
       await eventually(async () => expect((await user.api.get(db_id)).body).toMatchObject({ status: 'stopped' }));
@@ -59,9 +57,10 @@ describe('a claim that nobody holds any more', () => {
     it('must not keep data from being purged', async () => {
       const { db_id } = await user.api.running();
       await user.api.delete(db_id);
+      expect(daemon.volumes.has(`berth-${db_id}`)).toBe(true);
       const purge = { operation: 'purge', operationId: randomUUID(), operationExpiresAt: inAnHour() } as const;
       await write(db_id, { ...purge, purgeAt: new Date(0) });
-      await eventually(() => expect(daemon.volumes.size).toBe(0));
+      await eventually(() => expect(daemon.volumes.has(`berth-${db_id}`)).toBe(false));
     });
 
     it('must not keep a role from being installed', async () => {
@@ -78,35 +77,43 @@ describe('a claim that nobody holds any more', () => {
     });
   });
 
-  it('must be taken over by the next start, however long it may last', async () => {
-    await start(NEVER);
-    const { db_id } = await user.api.running();
-    const { id } = (await user.api.get(db_id)).body;
-    const left = { operation: 'stop', operationId: randomUUID(), operationHolder: randomUUID() } as const;
-    await write(db_id, { ...left, operationExpiresAt: new Date(Date.now() + 600_000) });
-    daemon.stop(String(id));
-    await berth.stop();
-    engine = new FakeEngine(daemon);
-    const owner = user;
-    await start(NEVER);
-    const { api } = berth.as(owner);
-    await eventually(async () => expect((await api.get(db_id)).body).toMatchObject({ status: 'stopped' }), {
-      timeoutMs: 10_000,
-    });
-  });
+  describe('that lasts for long', () => {
+    beforeAll(() => start(NEVER));
 
-  it('must not keep containers from being looked at while eight others are being pulled for', async () => {
-    await start(NEVER);
-    const made = await Promise.all(Array.from({ length: 9 }, () => user.api.running()));
-    const [changed, ...pulled] = made.map(({ db_id }) => db_id);
-    const pulls = pulled.map((_dbId, index) => engine.holdOn('ensureImage', { call: index + 1 }).reached);
-    for (const dbId of pulled) await write(dbId, { ...creationLeft(), status: 'creating', dockerId: null });
-    void berth.app.get(Reconciler).sweep();
-    await Promise.all(pulls);
-    const { id } = (await user.api.get(changed ?? '')).body;
-    Object.assign(daemon.containers.get(String(id)) ?? {}, { state: 'exited', exitCode: 9 });
-    void berth.app.get(Reconciler).sweep();
-    await eventually(async () => expect((await user.api.get(changed ?? '')).body).toMatchObject({ status: 'stopped' }));
+    afterEach(() => engine.forget());
+
+    afterAll(() => berth.stop());
+
+    it('must be taken over by the next start, however long it may last', async () => {
+      const { db_id } = await user.api.running();
+      const { id } = (await user.api.get(db_id)).body;
+      const left = { operation: 'stop', operationId: randomUUID(), operationHolder: randomUUID() } as const;
+      await write(db_id, { ...left, operationExpiresAt: new Date(Date.now() + 600_000) });
+      daemon.stop(String(id));
+      await berth.stop();
+      engine = new FakeEngine(daemon);
+      const owner = user;
+      await start(NEVER);
+      const { api } = berth.as(owner);
+      await eventually(async () => expect((await api.get(db_id)).body).toMatchObject({ status: 'stopped' }), {
+        timeoutMs: 10_000,
+      });
+    });
+
+    it('must not keep containers from being looked at while eight others are being pulled for', async () => {
+      const made = await Promise.all(Array.from({ length: 9 }, () => user.api.running()));
+      const [changed, ...pulled] = made.map(({ db_id }) => db_id);
+      const pulls = pulled.map((_dbId, index) => engine.holdOn('ensureImage', { call: index + 1 }).reached);
+      for (const dbId of pulled) await write(dbId, { ...creationLeft(), status: 'creating', dockerId: null });
+      void berth.app.get(Reconciler).sweep();
+      await Promise.all(pulls);
+      const { id } = (await user.api.get(changed ?? '')).body;
+      Object.assign(daemon.containers.get(String(id)) ?? {}, { state: 'exited', exitCode: 9 });
+      void berth.app.get(Reconciler).sweep();
+      await eventually(async () =>
+        expect((await user.api.get(changed ?? '')).body).toMatchObject({ status: 'stopped' }),
+      );
+    });
   });
 
   async function start(environment: Readonly<Record<string, string>>): Promise<void> {

@@ -1,0 +1,164 @@
+import type * as newContainers from '../../src/containers/new-container';
+import type { Operation } from '../../src/containers/container.entity';
+import { ContainerRepository } from '../../src/containers/container.repository';
+import { Answer, SMALL } from '../support/api-client';
+import { Berth, TestUser } from '../support/berth';
+import { leaseAsDead } from '../support/claim-as-dead';
+import { EventRecorder } from '../support/event-recorder';
+import { eventually } from '../support/eventually';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
+import { holdSweeps } from '../support/hold-sweeps';
+
+jest.mock('../../src/containers/new-container', () => {
+  const { newContainer } = jest.requireActual<typeof newContainers>('../../src/containers/new-container');
+  return { newContainer: jest.fn(newContainer) };
+});
+
+/** What the database decides: whose a name is, and how many places in a tier are taken. */
+describe('names and places in a tier', () => {
+  let daemon: FakeDaemon;
+  let engine: FakeEngine;
+  let berth: Berth;
+  let user: TestUser;
+  let events: EventRecorder;
+
+  beforeAll(async () => {
+    daemon = new FakeDaemon();
+    engine = new FakeEngine(daemon);
+    berth = await Berth.start({ engine, environment: { SWEEP_INTERVAL_SECONDS: '3600' } });
+    await holdSweeps(berth);
+  });
+
+  afterAll(async () => {
+    await berth.stop();
+    expect(daemon.violations).toEqual([]);
+  });
+
+  beforeEach(async () => {
+    user = await berth.user();
+    events = await berth.record(user);
+  });
+
+  afterEach(() => {
+    daemon.down = false;
+    engine.forget();
+  });
+
+  describe('a creation', () => {
+    it('must refuse a name that a live sibling has', async () => {
+      await user.api.running({ name: 'taken' });
+      const second = await user.api.create({ name: 'taken' });
+      expect(second.status).toBe(409);
+      expect(second.body).toMatchObject({ error: 'container with this name already exists', code: 'name_taken' });
+    });
+
+    it('must draw another name where the one that it drew is taken', async () => {
+      const { name } = await user.api.running();
+      const { newContainer } = jest.requireActual<typeof newContainers>('../../src/containers/new-container');
+      const drawsTaken: typeof newContainer = (creation) => ({ ...newContainer(creation), name });
+      const { newContainer: draws } = jest.requireMock<typeof newContainers>('../../src/containers/new-container');
+      jest.mocked(draws).mockImplementationOnce(drawsTaken).mockImplementationOnce(drawsTaken);
+      const { status, body } = await user.api.create();
+      expect(status).toBe(202);
+      expect(body['name']).toMatch(/^[a-z]+-[a-z]+-\d{4}$/);
+      expect(body['name']).not.toBe(name);
+    });
+
+    it('must make exactly five of 30 at once on a tier of five', async () => {
+      const free = await berth.user('free');
+      const answers = await Promise.all(Array.from({ length: 30 }, () => free.api.create()));
+      expect(answers.filter(({ status }) => status === 202)).toHaveLength(5);
+      const refused = answers.filter(({ status }) => status === 403);
+      expect(refused).toHaveLength(25);
+      expect(refused[0]?.body).toMatchObject({ error: 'container limit reached', current: 5, limit: 5, tier: 'free' });
+      const listed = await free.api.call('GET', '/api/containers');
+      expect(listed.body).toMatchObject({ count: 5, usage: { containers: 5, limit: 5 }, limit: 5 });
+      for (const { body } of answers.filter(({ status }) => status === 202)) {
+        expect((await free.api.delete(String(body['db_id']))).status).toBe(200);
+      }
+      expect((await free.api.call('GET', '/api/containers')).body).toMatchObject({
+        count: 0,
+        usage: { containers: 0 },
+        containers: [],
+      });
+    });
+  });
+
+  describe('an update of the name alone', () => {
+    const rename = (id: string, name: string): Promise<Answer> => user.api.update(id, { name, ...SMALL });
+
+    it('must need no Docker, whatever the status, and tell of itself', async () => {
+      const { id, db_id } = await user.api.running({ name: 'one' });
+      await rename(id, 'two');
+      expect((await events.next('container_updated')).data).toMatchObject({ name: 'two' });
+      events.clear();
+      await withoutDocker(async () => {
+        expect(await rename(id, 'three')).toMatchObject({
+          status: 200,
+          body: { restarted: false, container: { id, db_id, name: 'three', status: 'running', resources: SMALL } },
+        });
+        expect((await events.next('container_updated')).data).toMatchObject({ id, name: 'three', restarted: false });
+      });
+      expect(events.types()).toEqual(['container_updated']);
+      expect((await user.api.stop(id)).body).toMatchObject({ name: 'three', status: 'stopped' });
+      await withoutDocker(async () => expect(await rename(id, 'four')).toMatchObject({ status: 200 }));
+      expect((await user.api.start(id)).body).toMatchObject({ name: 'four', status: 'running' });
+      expect([...daemon.running(db_id)].map(({ name }) => name)).toEqual([`berth-${db_id}`]);
+    });
+
+    it('must need none for a container in error, whose name then is the one that a start makes it with', async () => {
+      engine.failOn('startContainer');
+      const id = String((await user.api.create({ name: 'failed' })).body['db_id']);
+      await events.next('container_error', { db_id: id });
+      await withoutDocker(async () => {
+        expect(await rename(id, 'mended')).toMatchObject({ status: 200, body: { container: { status: 'error' } } });
+      });
+      expect((await user.api.start(id)).body).toMatchObject({ name: 'mended', status: 'running' });
+    });
+
+    it('must leave the container free where the name is taken, and where nothing changes', async () => {
+      await user.api.create({ name: 'sibling' });
+      const { id, db_id, name } = await user.api.running();
+      await withoutDocker(async () => {
+        expect(await rename(id, 'sibling')).toMatchObject({ status: 409, body: { code: 'name_taken' } });
+        expect(await rename(id, name)).toMatchObject({ status: 200, body: { restarted: false } });
+      });
+      expect(await row(db_id)).toMatchObject({ name, operation: null, status: 'running' });
+    });
+
+    it.each<[Operation, string]>([
+      ['update', 'running'],
+      ['restart', 'running'],
+      ['stop', 'stopped'],
+      ['start', 'running'],
+    ])('must leave it to others to finish a %s that was cut off, without Docker', async (operation, status) => {
+      const { id, db_id } = await user.api.running({ name: 'cut-off' });
+      await user.api.create({ name: 'sibling' });
+      if (operation === 'start') await user.api.stop(id);
+      await leaseAsDead(berth, await row(db_id), operation);
+      await withoutDocker(async () => {
+        expect(await rename(id, 'sibling')).toMatchObject({ status: 409, body: { code: 'name_taken' } });
+        expect(await row(db_id)).toMatchObject({ name: 'cut-off', operation });
+        expect(await rename(id, 'renamed')).toMatchObject({ status: 200, body: { container: { name: 'renamed' } } });
+      });
+      await eventually(async () =>
+        expect(await row(db_id)).toMatchObject({ name: 'renamed', status, operation: null }),
+      );
+      expect(daemon.running(db_id)).toHaveLength(status === 'running' ? 1 : 0);
+    });
+  });
+
+  /** Docker is away meanwhile, and is not even asked. */
+  async function withoutDocker(work: () => Promise<void>): Promise<void> {
+    daemon.down = true;
+    await work();
+    daemon.down = false;
+  }
+
+  async function row(id: string) {
+    const found = await berth.app.get(ContainerRepository).findById(id);
+    if (!found) throw new Error(`there is no row ${id}`);
+    return found;
+  }
+});
