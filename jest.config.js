@@ -49,6 +49,7 @@ const postgres = {
 module.exports = {
   // A whole test's, where its file sets none: far more than any needs, as the machine may be slow and busy with others.
   testTimeout: 60_000,
+  testSequencer: '<rootDir>/test/support/longest-first.js',
   projects: [
     {
       ...shared,

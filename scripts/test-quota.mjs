@@ -2,6 +2,7 @@
  * `npm run test:quota`: proves that disk limits are enforced, on a Docker whose data lies on XFS with project quotas,
  * in a virtual machine that is made for it. Its last line is always `N passed, N failed`.
  */
+import { ensureDependencies } from './lib/dependencies.mjs';
 import { cleanEnvironment } from './lib/environment-file.mjs';
 import { runtimeName } from './lib/gvisor.mjs';
 import { runJest } from './lib/jest-run.mjs';
@@ -25,6 +26,7 @@ async function startDocker() {
 
 async function runTests(jestArgs) {
   await prepareTestRun();
+  await ensureDependencies();
   const { host } = await startDocker();
   const env = { ...cleanEnvironment(), DOCKER_HOST: host, SANDBOX_RUNTIME: runtimeName };
   Object.assign(env, { TEST_IMAGE: testImage, TEST_SANDBOX_IMAGE: sandboxImage });

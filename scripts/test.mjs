@@ -10,6 +10,7 @@
 import { cpus } from 'node:os';
 import { build, ensureBuild } from './lib/build.mjs';
 import { CommandFailed, findCommand, run } from './lib/command.mjs';
+import { ensureDependencies } from './lib/dependencies.mjs';
 import { cleanEnvironment, readSettings } from './lib/environment-file.mjs';
 import { runtimeName } from './lib/gvisor.mjs';
 import { startFaultServices } from './lib/fault-services.mjs';
@@ -37,7 +38,7 @@ const suites = {
 };
 
 /** Operations of the run under faults that is part of `npm test`; without it, the number in test/faults/setting.ts. */
-const SHORT_RUN = { BERTH_TEST_OPERATIONS: '300' };
+const SHORT_RUN = { BERTH_TEST_OPERATIONS: '150' };
 
 /** Most tests wait for Docker, so more of them run at once than there are processors. */
 const WORKERS = Number(process.env.TEST_WORKERS ?? cpus().length + 2);
@@ -111,9 +112,9 @@ async function environmentOf(name, start) {
   }
 }
 
-async function runTests({ name, projects, env, args }) {
+async function runTests({ name, ...options }) {
   say(`→ ${name} …`);
-  const result = await runJest({ projects, args, env });
+  const result = await runJest(options);
   if (isEnding()) return;
   say(`${result.failed ? '✗' : '✓'} ${name}: ${result.passed} passed, ${result.failed} failed`);
   if (result.slowest.length) say(`  slowest: ${result.slowest.join(', ')}`);
@@ -123,9 +124,9 @@ async function runTests({ name, projects, env, args }) {
 /** Unit, data and end-to-end tests are one run, so that no processor is idle at the end of each. */
 async function runSuites(parts, { isMore, services, jestArgs }) {
   const more = isMore ? { TEST_MORE: 'true' } : {};
-  const env = services && (await services);
+  const env = await services;
   const possible = parts.filter((part) => part === 'unit' || env);
-  if (possible.length === 0) return;
+  if (possible.length === 0 || isEnding()) return;
   await runTests({
     name: `${possible.join(', ')} tests${isMore ? ' (more)' : ''}`,
     projects: possible.flatMap((part) => suites[part]),
@@ -134,12 +135,35 @@ async function runSuites(parts, { isMore, services, jestArgs }) {
   });
 }
 
-async function runFaults({ isMore, jestArgs }) {
-  const env = await environmentOf('tests under faults', startFaultyServices);
-  if (!env) return;
+async function runFaults({ isMore, services, jestArgs }) {
+  const env = await services;
+  if (!env || isEnding()) return;
   const size = isMore || process.env.BERTH_TEST_OPERATIONS ? {} : SHORT_RUN;
   const args = ['--runInBand', ...jestArgs];
-  await runTests({ name: 'tests under faults', projects: suites.faults, env: { ...size, ...env }, args });
+  await runTests({
+    name: 'tests under faults',
+    projects: suites.faults,
+    env: { ...size, ...env },
+    args,
+    // Users, and those who watch, want their answers in time; beside other tests they come first.
+    niceness: -5,
+  });
+}
+
+/** The npm packages, then the build. */
+async function prepareBuild({ part, isMore }) {
+  await ensureDependencies();
+  if (!part && !isMore) await check('build (npm run build)', build);
+  else if (part !== 'check' && part !== 'unit') await ensureBuild();
+}
+
+/**
+ * Resolves when all work is over; what one begins must be there to be undone.
+ * @param {Promise<unknown>[]} work
+ * @throws the first error
+ */
+async function allOver(work) {
+  for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') throw result.reason;
 }
 
 async function runParts(args) {
@@ -151,16 +175,21 @@ async function runParts(args) {
   await prepareTestRun();
   const wanted = part ? [part] : known.slice(isMore ? 2 : 0);
   const parts = wanted.filter((one) => one in suites && one !== 'faults');
-  // Started while the checks run: most of it is waiting.
+  const hasFaults = wanted.includes('faults');
+  // Services need no npm package, and most of their start is waiting. One daemon after the other: see firewall-rules.mjs.
   const services = parts.some((one) => one !== 'unit') ? environmentOf('data, e2e tests', startServices) : undefined;
-  const checked = (async () => {
-    if (wanted.includes('check')) await runChecks();
-    if (!part && !isMore) await check('build (npm run build)', build);
-    else if (part !== 'check' && part !== 'unit') await ensureBuild();
-  })();
-  await Promise.all([services, checked]);
-  if (parts.length && !isEnding()) await runSuites(parts, { isMore, services, jestArgs });
-  if (wanted.includes('faults') && !isEnding()) await runFaults({ isMore, jestArgs });
+  const startFaulty = () => environmentOf('tests under faults', startFaultyServices);
+  const faulty = hasFaults ? Promise.resolve(services).then(startFaulty) : undefined;
+  // Awaited later: until then it is not unhandled where it fails, which it does while everything ends.
+  faulty?.catch(() => {});
+  await allOver([services, prepareBuild({ part, isMore })]);
+  if (isEnding()) return;
+  const suitesRun = runSuites(parts, { isMore, services, jestArgs });
+  // A long run under faults wants the machine for itself; a short one is mostly waiting.
+  const faultsRun = (isMore ? suitesRun : Promise.resolve()).then(() =>
+    runFaults({ isMore, services: faulty, jestArgs }),
+  );
+  await allOver([suitesRun, faultsRun, wanted.includes('check') ? runChecks() : undefined, faulty]);
 }
 
 async function main() {

@@ -47,7 +47,8 @@ function install({ onLine, onStart }) {
   if (!npm) throw new Problem('npm is not installed.', ['Install npm (it comes with Node.js).']);
   // Dev dependencies too, whatever NODE_ENV says: the build needs them.
   const args = ['ci', '--include=dev', '--no-audit', '--no-fund'];
-  const env = { ...process.env, ...headersEnvironment() };
+  // What has to be compiled is compiled on all processors.
+  const env = { ...process.env, JOBS: 'max', ...headersEnvironment() };
   return run(npm, args, { cwd: projectRoot, env, onLine, onStart });
 }
 

@@ -1,5 +1,6 @@
 /** Runs jest: its own output is shown as it comes, its numbers are read from its JSON report. */
 import { readFileSync, rmSync } from 'node:fs';
+import { setPriority } from 'node:os';
 import { basename, join } from 'node:path';
 import { run } from './command.mjs';
 import { projectRoot } from './project.mjs';
@@ -27,11 +28,12 @@ function slowestOf({ testResults }) {
 }
 
 /**
- * @param {{ projects: string[], args: string[], env: object }} options projects: of jest.config.js
+ * @param {{ projects: string[], args: string[], env: object, niceness?: number }} options
+ *   projects: of jest.config.js; niceness: below 0, of those whose promises are about time, it needs root
  * @returns {Promise<{ passed: number, failed: number, skipped: number, slowest: string[] }>}
  */
-export async function runJest({ projects, args, env }) {
-  const report = join(temporaryFolder(), 'jest-report.json');
+export async function runJest({ projects, args, env, niceness = 0 }) {
+  const report = join(temporaryFolder(), `jest-${projects.join('-')}.json`);
   rmSync(report, { force: true });
   const options = ['--ci', '--selectProjects', ...projects, '--json', `--outputFile=${report}`, ...args];
   const color = process.stdout.isTTY ? { FORCE_COLOR: '1' } : {};
@@ -39,7 +41,10 @@ export async function runJest({ projects, args, env }) {
     cwd: projectRoot,
     env: { ...env, ...color },
     show: true,
-    onStart: rememberGroup,
+    onStart: (pid) => {
+      rememberGroup(pid);
+      if (niceness !== 0) setPriority(pid, niceness);
+    },
   }).then(
     () => true,
     () => false,

@@ -1,6 +1,5 @@
-/** What every test run begins with: alone in this folder, after what a killed one left, with its npm packages. */
+/** What every test run begins with: alone in this folder, after what a killed one left. */
 import { join } from 'node:path';
-import { ensureDependencies } from './dependencies.mjs';
 import { checkNodeVersion } from './node-version.mjs';
 import { takeLock } from './process-lock.mjs';
 import { dataFolder, makeDataFolder } from './project.mjs';
@@ -17,5 +16,4 @@ export async function prepareTestRun() {
   await clearEarlierRemains();
   await discardEarlierDockers();
   atEnd('removing temporary files', clearRemains);
-  await ensureDependencies();
 }

@@ -51,9 +51,10 @@ export async function runExec(
     } catch (error) {
       output.stop();
       const code = error instanceof EngineError ? error.code : null;
+      // First: as long as nobody reads what it has written, Docker tells of no command's end in the container.
+      if (code === 'output_too_large') void starting.then((stream) => stream.destroy()).catch(() => undefined);
       if (code === 'timed_out' || code === 'output_too_large') await endCommand(container, request, call);
       if (code !== 'output_too_large' || !request.end) throw error;
-      void starting.then((stream) => stream.destroy()).catch(() => undefined);
       if (await isEnded(exec, call)) throw error;
       throw new EngineError('output_endless', 'the command writes without end, and could not be ended', {
         cause: error,

@@ -1,4 +1,4 @@
-import { type Answer, ApiClient, SMALL } from '../support/api-client';
+import { ApiClient, SMALL } from '../support/api-client';
 import { BerthProcess } from '../support/berth-process';
 import { Cluster } from '../support/cluster';
 import { DockerProxy } from '../support/docker-proxy';
@@ -70,6 +70,23 @@ class Pair {
     return { reached, release };
   }
 
+  /**
+   * Resolves when the victim has asked Docker for all of these; it gets no answer any more. A stop is made all the same, a
+   * removal is not.
+   */
+  async untilHeld(calls: readonly { call: RegExp; of: string }[]): Promise<void> {
+    const left = [...calls];
+    await new Promise<void>((resolve) => {
+      this.docker.onCall = (made, path) => {
+        const index = left.findIndex(({ call, of }) => call.test(made) && path.includes(of));
+        if (index < 0) return null;
+        const [held] = left.splice(index, 1);
+        if (left.length === 0) resolve();
+        return { fault: held?.call === STOP ? 'hang' : 'kill_before' };
+      };
+    });
+  }
+
   /** What the victim has changed in Docker since the last `arm`. */
   get writes(): string[] {
     return this.docker.calls.filter((call) => !call.startsWith('GET '));
@@ -84,45 +101,17 @@ class Pair {
   }
 }
 
+/** More often than a process has connections to the database, so that none is kept after its end. */
+const LOSSES = 12;
+
 describe('what a process was at', () => {
   let pair: Pair;
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     pair = await Pair.start(PATIENT);
   });
 
-  afterEach(() => pair.stop());
-
-  it('must be taken over within seconds of its death, and a request that waits for it must go on', async () => {
-    const { victim, survivor } = await pair.user();
-    const { db_id } = await survivor.running();
-    await killAt(STOP, () => victim.stop(db_id));
-    const died = Date.now();
-    const answer = await survivor.start(db_id);
-    expect(answer).toMatchObject({ status: 200, body: { status: 'running' } });
-    expect(Date.now() - died).toBeLessThan(TAKEN_OVER_WITHIN_MS);
-    await expectSettled(survivor, pair.cluster.docker, db_id);
-  });
-
-  it('must be finished within seconds of its death where nobody asks for anything', async () => {
-    const { victim, survivor } = await pair.user();
-    const { db_id } = await survivor.running();
-    await killAt(STOP, () => victim.stop(db_id));
-    await eventually(async () => expect((await survivor.get(db_id)).body).toMatchObject({ status: 'stopped' }), {
-      timeoutMs: TAKEN_OVER_WITHIN_MS,
-    });
-  });
-
-  it('must be finished within seconds of its death: a purge', async () => {
-    const { victim, survivor } = await pair.user();
-    const { db_id } = await survivor.running();
-    await killAt(VOLUME_REMOVAL, () => victim.delete(db_id));
-    const { docker } = pair.cluster;
-    expect(await docker.volumeExists(`berth-${db_id}`)).toBe(true);
-    await eventually(async () => expect(await docker.volumeExists(`berth-${db_id}`)).toBe(false), {
-      timeoutMs: TAKEN_OVER_WITHIN_MS,
-    });
-  });
+  afterAll(() => pair.stop());
 
   it('must be its own still where only the connection that shows its life was lost, again and again', async () => {
     const { victim, survivor } = await pair.user();
@@ -130,7 +119,7 @@ describe('what a process was at', () => {
     const { reached, release } = pair.hold(CREATION);
     const asked = victim.update(db_id, { name, ...LARGER });
     await reached;
-    for (let losses = 0; losses < 20; losses += 1) {
+    for (let losses = 0; losses < LOSSES; losses += 1) {
       const [before] = await sessions();
       await pair.cluster.sql('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1', [
         'berth presence',
@@ -164,16 +153,33 @@ describe('what a process was at', () => {
     expect(await expectSettled(survivor, pair.cluster.docker, db_id)).toMatchObject({ status: 'stopped' });
   });
 
-  /** Has the victim killed when Docker was asked for this, and before Docker does it or answers. */
-  async function killAt(call: RegExp, act: () => Promise<Answer>): Promise<void> {
-    const fault = call === STOP ? 'kill_after' : 'kill_before';
-    let asked: Promise<unknown> = Promise.resolve();
-    await new Promise<void>((resolve) => {
-      pair.docker.arm({ fault, nth: 1, call, onKill: () => void pair.victim.kill().then(resolve) });
-      asked = act().catch(() => null);
+  it('must be taken over within seconds of its death: what a request waits for, what nobody asks for, a purge', async () => {
+    const { victim, survivor } = await pair.user();
+    const made = await Promise.all([survivor.running(), survivor.running(), survivor.running()]);
+    const [{ db_id: awaited }, { db_id: alone }, { db_id: purged }] = made;
+    const { docker } = pair.cluster;
+    const held = pair.untilHeld([
+      { call: STOP, of: made[0].id },
+      { call: STOP, of: made[1].id },
+      { call: VOLUME_REMOVAL, of: purged },
+    ]);
+    const asked = [victim.stop(awaited), victim.stop(alone), victim.delete(purged)].map((call) =>
+      call.catch(() => null),
+    );
+    await held;
+    await pair.victim.kill();
+    await Promise.all(asked);
+    const died = Date.now();
+    expect(await docker.volumeExists(`berth-${purged}`)).toBe(true);
+    expect(await survivor.start(awaited)).toMatchObject({ status: 200, body: { status: 'running' } });
+    expect(Date.now() - died).toBeLessThan(TAKEN_OVER_WITHIN_MS);
+    const timeoutMs = TAKEN_OVER_WITHIN_MS;
+    await eventually(async () => expect((await survivor.get(alone)).body).toMatchObject({ status: 'stopped' }), {
+      timeoutMs,
     });
-    await asked;
-  }
+    await eventually(async () => expect(await docker.volumeExists(`berth-${purged}`)).toBe(false), { timeoutMs });
+    await expectSettled(survivor, docker, awaited);
+  });
 
   /** The sessions that show the victim's life, by their process in PostgreSQL. */
   async function sessions(): Promise<unknown[]> {

@@ -73,6 +73,7 @@ describe('commands in a gVisor container', () => {
   it('must end a command that says too much or takes too long, with all that it started, and go on living', async () => {
     const limited = { env: { BERTH_ROLE_ATTEMPT: 'flood' }, end: endCommand(), maxOutputBytes: 64 * 1024 };
     let bytes = 0;
+    const begun = performance.now();
     const flood = engine.exec(dockerId, {
       command: ['sh', '-c', 'setsid yes flood-a & yes flood-b'],
       timeoutMs: TIMEOUT_MS,
@@ -80,6 +81,8 @@ describe('commands in a gVisor container', () => {
       onOutput: ({ data }) => (bytes += data.length),
     });
     await expect(flood).rejects.toMatchObject({ code: 'output_too_large' });
+    // Not only once the command that ends it is given up.
+    expect(performance.now() - begun).toBeLessThan(45_000);
     expect(bytes).toBeLessThanOrEqual(limited.maxOutputBytes);
     expect((await run(['ps'])).stdout).not.toMatch(/flood-[ab]/);
     const long = sh('setsid sleep 7101 & sleep 7102', { ...limited, timeoutMs: 3_000 });

@@ -1,10 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { io } from 'socket.io-client';
+import type { ApiClient } from '../support/api-client';
 import { BerthProcess } from '../support/berth-process';
 import { DockerProxy } from '../support/docker-proxy';
 import { eventually } from '../support/eventually';
@@ -18,38 +16,52 @@ describe('a server as a process', () => {
   const docker = new RealDocker();
   const instance = `test-process-${String(process.pid)}`;
   const sizes = { name: 'sized', memory_mb: 512, cpu_shares: 500, disk_mb: 1024 };
+  /** All that it has logged, at the most talkative level. */
+  const output: Buffer[] = [];
+  const onOutput = (chunk: Buffer): unknown => output.push(chunk);
   let database: TestDatabase;
   let proxy: DockerProxy;
   let berth: BerthProcess;
+  let api: ApiClient;
 
   beforeAll(async () => {
     proxy = await DockerProxy.open();
-  });
-
-  beforeEach(async () => {
     database = await openTestDatabase();
     berth = new BerthProcess({
       DATABASE_URL: database.url,
       INSTANCE_ID: instance,
       DOCKER_HOST: proxy.dockerHost,
+      LOG_LEVEL: 'trace',
       SHUTDOWN_GRACE_SECONDS: '60',
     });
-    await berth.start();
-  });
-
-  afterEach(async () => {
-    await berth.stop();
-    proxy.onCall = () => null;
-    await database.drop();
+    await berth.start({ onOutput });
+    api = await berth.user();
   });
 
   afterAll(async () => {
+    await berth.stop();
     await proxy.close();
+    await database.drop();
     await docker.removeInstance(instance);
   });
 
+  it('must refuse a second process on the same SQLite database', async () => {
+    const second = await run({ DATABASE_URL: database.url, INSTANCE_ID: instance });
+    expect(second).toEqual({ code: 1, stderr: expect.stringMatching(/another Berth process uses the database/) });
+  });
+
+  it('must print no token and log none', async () => {
+    await api.call('GET', '/api/me');
+    await api.call('GET', `/api/me?access_token=${api.token}`);
+    await api.call('POST', '/api/containers', { image: api.token });
+    await api.call('GET', `/api/containers/${api.token}`);
+    const requestId = (await api.call('GET', '/api/me?last')).headers.get('x-request-id') ?? 'none';
+    await eventually(() => expect(printed()).toContain(`"request_id":"${requestId}"`));
+    expect(printed()).not.toContain(api.token);
+    expect(printed()).not.toContain(api.token.slice(6));
+  });
+
   it('must finish what is running when it is told to end, and let clients reconnect elsewhere', async () => {
-    const api = await berth.user();
     const { db_id } = await api.running();
     const socket = io(api.url, { auth: { token: api.token }, transports: ['websocket'], forceNew: true });
     const closed = new Promise<string>((resolve) => socket.once('disconnect', resolve));
@@ -69,31 +81,39 @@ describe('a server as a process', () => {
     socket.close();
     expect(await ended).toBe(0);
     expect((await docker.containersOf(db_id)).filter(({ state }) => state === 'running')).toHaveLength(1);
+    proxy.onCall = () => null;
   });
 
-  it.each<['stop' | 'orphan', string]>([
-    ['stop', 'when it is told to end'],
-    ['orphan', 'when the program that started it is gone'],
-  ])('must end (%s) %s, though nobody reads its log any more', async (way) => {
-    const unread = new BerthProcess({ DATABASE_URL: 'sqlite::memory:', INSTANCE_ID: instance, LOG_LEVEL: 'info' });
-    await unread.start({ onOutput: () => undefined });
-    unread.stopReading();
+  it('must find containers, data and events again after its end', async () => {
+    const [{ id, db_id } = never()] = (await docker.docker.listContainers(ours())).map(({ Id, Labels }) => ({
+      id: Id,
+      db_id: Labels['berth.container_id'] ?? '',
+    }));
+    await docker.writeData(id, 'patient');
+    await docker.docker.getContainer(id).kill();
+    await berth.start({ onOutput });
+    const after = Object.assign(Object.create(api) as ApiClient, { url: berth.url });
+    await eventually(async () =>
+      expect((await after.get(db_id)).body).toMatchObject({ status: 'stopped', status_reason: 'exited' }),
+    );
+    await after.start(db_id);
+    expect(await docker.readData(id)).toBe('patient');
+    await expectSettled(after, docker, db_id);
+    // Of its whole life.
+    expect(printed()).not.toContain(api.token.slice(6));
+  });
+
+  it('must end when the program that started it is gone, though nobody reads its log any more', async () => {
+    const orphan = await unread();
     try {
-      const codes: unknown[] = [];
-      void unread[way]().then((code) => codes.push(code));
-      await eventually(() => expect(codes).toEqual([0]));
+      expect(await orphan.orphan()).toBe(0);
     } finally {
-      await unread.kill();
+      await orphan.kill();
     }
   });
 
-  it('must end though clients send half a request, or none', async () => {
-    const asked = new BerthProcess({
-      DATABASE_URL: 'sqlite::memory:',
-      INSTANCE_ID: instance,
-      SHUTDOWN_GRACE_SECONDS: '0',
-    });
-    await asked.start();
+  it('must end when it is told to, though nobody reads its log and clients send half a request, or none', async () => {
+    const asked = await unread();
     const { hostname, port } = new URL(asked.url);
     const sockets = ['', 'POST /api/agents HTTP/1.1\r\nhost: berth\r\ncontent-length: 100\r\n\r\n{"name":'].map(
       (text) =>
@@ -113,59 +133,28 @@ describe('a server as a process', () => {
     }
   });
 
-  it('must find containers, data and events again after its end', async () => {
-    const before = await berth.user();
-    const { id, db_id } = await before.running();
-    await docker.writeData(id, 'patient');
-    await berth.stop();
-    await docker.docker.getContainer(id).kill();
-    await berth.start();
-    const after = Object.assign(Object.create(before) as typeof before, { url: berth.url });
-    await eventually(async () =>
-      expect((await after.get(db_id)).body).toMatchObject({ status: 'stopped', status_reason: 'exited' }),
-    );
-    await after.start(db_id);
-    expect(await docker.readData(id)).toBe('patient');
-    await expectSettled(after, docker, db_id);
-  });
-
-  it('must refuse a second process on the same SQLite database', async () => {
-    const second = await run({ DATABASE_URL: database.url, INSTANCE_ID: instance });
-    expect(second).toEqual({ code: 1, stderr: expect.stringMatching(/another Berth process uses the database/) });
-  });
-
-  it.each<[string, Record<string, string>, RegExp]>([
-    [
-      'several faults, all at once',
-      { PORT: 'http', DATABASE_URL: 'mysql://x', LOG_LEVEL: 'loud' },
-      /^(?=[^]*PORT)(?=[^]*DATABASE_URL)(?=[^]*LOG_LEVEL)/,
-    ],
-    ['SANDBOX_RUNTIME=auto', { NODE_ENV: 'production', SANDBOX_RUNTIME: 'auto' }, /SANDBOX_RUNTIME/],
-    ['CORS_ORIGINS=*', { NODE_ENV: 'production', CORS_ORIGINS: '*' }, /CORS_ORIGINS/],
-  ])('must refuse a wrong configuration: %s', async (_what, environment, message) => {
-    const { code, stderr } = await run(environment);
+  it('must refuse a wrong configuration, and name all faults at once', async () => {
+    const { code, stderr } = await run({ PORT: 'http', DATABASE_URL: 'mysql://x', LOG_LEVEL: 'loud' });
     expect(code).toBe(2);
-    expect(stderr).toMatch(message);
+    expect(stderr).toMatch(/^(?=[^]*PORT)(?=[^]*DATABASE_URL)(?=[^]*LOG_LEVEL)/);
     expect(stderr).not.toMatch(/ at .*\.js/);
   });
 
-  it('must print no token and log none', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'berth-log-'));
-    try {
-      const port = new BerthProcess({ DATABASE_URL: `sqlite:${join(folder, 'log.sqlite')}`, INSTANCE_ID: instance });
-      const { output, token } = await port.recorded(async (api) => {
-        await api.call('GET', '/api/me');
-        await api.call('GET', `/api/me?access_token=${api.token}`);
-        await api.call('POST', '/api/containers', { image: api.token });
-        await api.call('GET', `/api/containers/${api.token}`);
-      });
-      expect(output).toContain('"request_id"');
-      expect(output).not.toContain(token);
-      expect(output).not.toContain(token.slice(6));
-    } finally {
-      await rm(folder, { recursive: true });
-    }
-  });
+  const printed = (): string => Buffer.concat(output).toString();
+  const ours = (): object => ({ filters: { label: [`berth.instance=${instance}`] } });
+
+  /** One that waits for nothing, and whose log nobody reads any more. */
+  async function unread(): Promise<BerthProcess> {
+    const server = new BerthProcess({
+      DATABASE_URL: 'sqlite::memory:',
+      INSTANCE_ID: `${instance}-unread`,
+      LOG_LEVEL: 'info',
+      SHUTDOWN_GRACE_SECONDS: '0',
+    });
+    await server.start({ onOutput: () => undefined });
+    server.stopReading();
+    return server;
+  }
 
   async function run(environment: Record<string, string>): Promise<{ code: number | null; stderr: string }> {
     const env = { ...process.env, PORT: '0', LOG_LEVEL: 'silent', DATABASE_URL: 'sqlite::memory:', ...environment };
@@ -176,3 +165,7 @@ describe('a server as a process', () => {
     return { code, stderr: Buffer.concat(chunks).toString() };
   }
 });
+
+function never(): never {
+  throw new Error('there is no container');
+}

@@ -37,7 +37,10 @@ describe('npm run audit', () => {
     });
     await new Promise<void>((resolve) => registry.listen(0, '127.0.0.1', resolve));
   });
-  afterAll(() => new Promise((resolve) => registry.close(resolve)));
+  afterAll(async () => {
+    registry.closeAllConnections();
+    await new Promise((resolve) => registry.close(resolve));
+  });
 
   it.each<[string, Advice, number, RegExp]>([
     ['pass where nothing is known', {}, 0, /✓ known vulnerabilities: 0/],
