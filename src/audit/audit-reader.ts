@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { holdsScope, type Principal } from '../auth';
-import { Database } from '../database';
+import { Database, type PageRange } from '../database';
 import { DomainError } from '../errors';
 import { readPage } from '../http';
 import { AuditEntryEntity } from './audit-entry.entity';
@@ -31,25 +31,19 @@ export class AuditReader {
     return { entries: page.items.map((entry) => viewEntry(entry, viewer)), next_cursor: page.next_cursor };
   }
 
-  private read(filter: {
-    /** null: everybody's. */
-    readonly userId: string | null;
-    readonly container_id?: string;
-    readonly action?: string;
-    readonly after?: { createdAt: Date; id: string };
-    readonly limit: number;
-  }): Promise<AuditEntryEntity[]> {
-    const { userId, container_id: containerId, action, after, limit } = filter;
+  private read(
+    filter: PageRange & {
+      /** null: everybody's. */
+      readonly userId: string | null;
+      readonly container_id?: string;
+      readonly action?: string;
+    },
+  ): Promise<AuditEntryEntity[]> {
+    const { userId, container_id: containerId, action } = filter;
     const query = this.database.manager.createQueryBuilder(AuditEntryEntity, 'a').where('1 = 1');
     if (userId !== null) query.andWhere('(a.userId = :userId OR a.subjectUserId = :userId)', { userId });
     if (containerId !== undefined) query.andWhere('a.containerId = :containerId', { containerId });
     if (action !== undefined) query.andWhere('a.action = :action', { action });
-    if (after) {
-      query.andWhere('(a.at < :at OR (a.at = :at AND a.id < :afterId))', {
-        at: this.database.timestamp(after.createdAt),
-        afterId: after.id,
-      });
-    }
-    return query.orderBy('a.at', 'DESC').addOrderBy('a.id', 'DESC').limit(limit).getMany();
+    return this.database.newestFirst(query, 'at', filter);
   }
 }

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
 import { randomUUID } from 'node:crypto';
-import { Database } from '../database';
+import { Database, type PageRange } from '../database';
 import { DomainError, type FieldFault, invalidParameters } from '../errors';
 import { Clock } from '../scheduling';
 import { GUEST_TIER, TiersService } from '../tiers';
@@ -94,22 +94,11 @@ export class UserService {
   }
 
   /** Some users, newest first, from behind `after`. */
-  async list(filter: {
-    username?: string;
-    tier?: string;
-    after?: { createdAt: Date; id: string };
-    limit: number;
-  }): Promise<UserEntity[]> {
+  async list(filter: PageRange & { username?: string; tier?: string }): Promise<UserEntity[]> {
     const query = this.database.manager.createQueryBuilder(UserEntity, 'u').where('1 = 1');
     if (filter.username !== undefined) query.andWhere('u.username = :username', { username: filter.username });
     if (filter.tier !== undefined) query.andWhere('u.tier = :tier', { tier: filter.tier });
-    if (filter.after) {
-      query.andWhere('(u.createdAt < :at OR (u.createdAt = :at AND u.id < :afterId))', {
-        at: this.database.timestamp(filter.after.createdAt),
-        afterId: filter.after.id,
-      });
-    }
-    return query.orderBy('u.createdAt', 'DESC').addOrderBy('u.id', 'DESC').limit(filter.limit).getMany();
+    return this.database.newestFirst(query, 'createdAt', filter);
   }
 
   /**

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { SelectQueryBuilder, UpdateQueryBuilder } from 'typeorm';
 import { AuditLog, type SystemAct } from '../audit';
-import { Database, isUniqueViolation, type Lookup, readerOf, readTime } from '../database';
+import { Database, isUniqueViolation, type Lookup, type PageRange, readerOf, readTime } from '../database';
 import { DomainError } from '../errors';
 import { EventDraft, EventLog } from '../events';
 import {
@@ -165,31 +165,23 @@ export const FREE = {
 } as const;
 
 /** What a page of containers is limited to, and where it begins. */
-export interface ListFilter {
+export interface ListFilter extends PageRange {
   /** All users' if absent. */
   readonly userId?: string;
   readonly name?: string;
   readonly labels?: readonly LabelSelector[];
-  readonly after?: { readonly createdAt: Date; readonly id: string };
-  readonly limit: number;
 }
 
 /** The newest containers of the query first. */
 export function readPage(
   query: SelectQueryBuilder<ContainerEntity>,
-  { userId, name, labels, after, limit }: ListFilter,
+  { userId, name, labels, ...page }: ListFilter,
   database: Database,
 ): Promise<ContainerRow[]> {
   if (userId !== undefined) query.andWhere('c.userId = :userId', { userId });
   if (name !== undefined) query.andWhere('c.name = :name', { name });
   whereLabels(query, labels);
-  if (after) {
-    query.andWhere('(c.createdAt < :at OR (c.createdAt = :at AND c.id < :afterId))', {
-      at: database.timestamp(after.createdAt),
-      afterId: after.id,
-    });
-  }
-  return query.orderBy('c.createdAt', 'DESC').addOrderBy('c.id', 'DESC').limit(limit).getMany();
+  return database.newestFirst(query, 'createdAt', page);
 }
 
 /**

@@ -3,7 +3,7 @@ import { InjectDataSource } from '@nestjs/typeorm';
 import BetterSqlite3 from 'better-sqlite3';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Pool } from 'pg';
-import { DataSource, EntityManager, QueryFailedError } from 'typeorm';
+import { DataSource, EntityManager, type ObjectLiteral, QueryFailedError, type SelectQueryBuilder } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
 import { DateUtils } from 'typeorm/util/DateUtils';
 import { databaseBusy } from '../errors';
@@ -17,6 +17,13 @@ const CHECK_HOLDS_MS = 1_000;
 
 /** PostgreSQL's insufficient_privilege. */
 const MAY_NOT = '42501';
+
+/** A page of a list that is ordered by time, newest first, and by id among those of one time. */
+export interface PageRange {
+  readonly limit: number;
+  /** The last entry of the page before. */
+  readonly after?: { readonly createdAt: Date; readonly id: string } | undefined;
+}
 
 interface Transaction {
   readonly manager: EntityManager;
@@ -56,6 +63,22 @@ export class Database implements OnApplicationShutdown {
   /** A time as a query's parameter: TypeORM converts entities' own columns, not parameters, and SQLite has no dates. */
   timestamp(time: Date): Date | string {
     return this.isSqlite ? (DateUtils.mixedDateToUtcDatetimeString(time) as string) : time;
+  }
+
+  /** One page of what the query finds, newest first. @param time the entity's property that says how new a row is */
+  newestFirst<T extends ObjectLiteral>(
+    query: SelectQueryBuilder<T>,
+    time: keyof T & string,
+    { after, limit }: PageRange,
+  ): Promise<T[]> {
+    const [at, id] = [`${query.alias}.${time}`, `${query.alias}.id`];
+    if (after) {
+      query.andWhere(`(${at} < :at OR (${at} = :at AND ${id} < :afterId))`, {
+        at: this.timestamp(after.createdAt),
+        afterId: after.id,
+      });
+    }
+    return query.orderBy(at, 'DESC').addOrderBy(id, 'DESC').limit(limit).getMany();
   }
 
   /**

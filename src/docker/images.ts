@@ -3,7 +3,7 @@ import { posix } from 'node:path';
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
-import { untilAborted } from '../scheduling';
+import { Throttle, untilAborted } from '../scheduling';
 import { EngineError, type PullProgress } from './container-engine';
 import { DATA_PATH, sizeOption } from './create-options';
 import { codeOfPullFailure, isOverRateLimit, toEngineError } from './errors';
@@ -113,7 +113,7 @@ interface PullSource {
 
 interface Waiter {
   readonly onProgress: (progress: PullProgress) => void;
-  reportedAt: number;
+  readonly throttle: Throttle;
 }
 
 interface RunningPull {
@@ -135,7 +135,7 @@ export class ImagePulls {
   async pull(reference: string, { onProgress = () => undefined, signal }: PullOptions = {}): Promise<void> {
     if (signal?.aborted) throw aborted(reference);
     const pull = this.running.get(reference) ?? this.start(reference);
-    const waiter: Waiter = { onProgress, reportedAt: 0 };
+    const waiter: Waiter = { onProgress, throttle: new Throttle(REPORT_MS) };
     pull.waiters.add(waiter);
     report(waiter, pull.meter.progress);
     try {
@@ -216,10 +216,7 @@ function isTemporary(error: unknown): error is EngineError {
 }
 
 function report(waiter: Waiter, progress: PullProgress): void {
-  const now = performance.now();
-  if (waiter.reportedAt !== 0 && now - waiter.reportedAt < REPORT_MS) return;
-  waiter.reportedAt = now;
-  waiter.onProgress(progress);
+  if (waiter.throttle.passes()) waiter.onProgress(progress);
 }
 
 function parseJson(text: string): unknown {

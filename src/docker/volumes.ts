@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
+import { Throttle } from '../scheduling';
 import { abortable, type DockerClients } from './client';
 import {
   type CopyProgress,
@@ -104,7 +105,7 @@ export class CopyMeter {
   private used = 0;
   private size = 0;
   private last: CopyProgress = { percent: -1, message: '' };
-  private reportedAt = 0;
+  private readonly throttle = new Throttle(REPORT_MS);
 
   constructor(private readonly onProgress: (progress: CopyProgress) => void = () => undefined) {}
 
@@ -134,10 +135,9 @@ export class CopyMeter {
   private report(message: string, percent: number): void {
     const isNew = message !== this.last.message;
     const progress = { percent: Math.max(this.last.percent, Math.floor(percent)), message };
-    const now = performance.now();
-    if (!isNew && (progress.percent === this.last.percent || now - this.reportedAt < REPORT_MS)) return;
+    if (isNew) this.throttle.restart();
+    else if (progress.percent === this.last.percent || !this.throttle.passes()) return;
     this.last = progress;
-    this.reportedAt = now;
     this.onProgress(progress);
   }
 }

@@ -2,3 +2,4 @@ export { Clock, Moment } from './clock';
 export { untilAborted, within } from './deadline';
 export { LocalQueue } from './local-queue';
 export { Poll } from './poll';
+export { Throttle } from './throttle';

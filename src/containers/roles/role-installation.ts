@@ -15,6 +15,7 @@ import {
   RoleCatalog,
   type RoleCommand,
 } from '../../roles';
+import { Throttle } from '../../scheduling';
 import { containerFacts, type ContainerRow } from '../container.entity';
 import type { RoleLease } from './role-lease';
 
@@ -42,18 +43,15 @@ class RoleProgress {
   private last: Promise<void> = Promise.resolve();
   private emitting = false;
   private emitted = -1;
-  private emittedAt = 0;
+  private readonly throttle = new Throttle(EMIT_EVERY_MS);
   private closed = false;
 
   /** @param emit must not throw */
   constructor(private readonly emit: (progress: InstallProgress) => Promise<void>) {}
 
   readonly report = (progress: InstallProgress): void => {
-    const now = Date.now();
-    if (this.closed || this.emitting || progress.percent <= this.emitted || now - this.emittedAt < EMIT_EVERY_MS)
-      return;
+    if (this.closed || this.emitting || progress.percent <= this.emitted || !this.throttle.passes()) return;
     this.emitted = progress.percent;
-    this.emittedAt = now;
     this.emitting = true;
     this.last = this.emit(progress).finally(() => (this.emitting = false));
   };
