@@ -8,6 +8,8 @@ export interface ContainerSpec {
   /** Millicores: 1000 is one CPU. */
   readonly cpuShares: number;
   readonly diskMb: number;
+  /** How many processes and threads it may have; fewer where its memory would not hold them. */
+  readonly processes: number;
   readonly volumeName: string;
   readonly owner: OwnerLabels;
   readonly generation: number;

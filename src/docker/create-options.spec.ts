@@ -8,6 +8,7 @@ const spec: ContainerSpec = {
   memoryMb: 512,
   cpuShares: 1500,
   diskMb: 2048,
+  processes: 1024,
   volumeName: 'berth-1b4e28ba-data',
   owner: { instance: 'prod', containerId: 'c1', userId: 'u1' },
   generation: 3,
@@ -46,8 +47,13 @@ describe('what Docker is asked for', () => {
         MemorySwap: 536_870_912,
         CpuPeriod: 100_000,
         CpuQuota: 150_000,
-        PidsLimit: 512,
-        Ulimits: [{ Name: 'core', Soft: 0, Hard: 0 }],
+        PidsLimit: 7168,
+        Ulimits: [
+          { Name: 'core', Soft: 0, Hard: 0 },
+          { Name: 'nproc', Soft: 384, Hard: 384 },
+          { Name: 'nofile', Soft: 32_768, Hard: 32_768 },
+        ],
+        ShmSize: 268_435_456,
         CapDrop: ['ALL'],
         CapAdd: ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'SETGID', 'SETUID', 'KILL', 'NET_BIND_SERVICE'],
         SecurityOpt: ['no-new-privileges'],
@@ -93,12 +99,12 @@ describe('what Docker is asked for', () => {
     ['5.18 no device', 'Devices', undefined],
     ['5.18 no device by request', 'DeviceRequests', undefined],
     ['5.18 no rule for devices', 'DeviceCgroupRules', undefined],
-    ['5.19 no core of a process that crashed', 'Ulimits', [{ Name: 'core', Soft: 0, Hard: 0 }]],
+    ['5.19 no core of a process that crashed', 'Ulimits', expect.arrayContaining([{ Name: 'core', Soft: 0, Hard: 0 }])],
     ['5.21 not the host’s UTS', 'UTSMode', undefined],
     ['5.22, 5.26 Docker’s seccomp profile, no new privileges', 'SecurityOpt', ['no-new-privileges']],
     ['5.25 Docker’s own cgroup', 'CgroupParent', undefined],
     ['5.25 a cgroup namespace of its own', 'CgroupnsMode', 'private'],
-    ['5.29 limited processes', 'PidsLimit', 512],
+    ['5.29 limited processes', 'PidsLimit', 7168],
     ['5.31 not the host’s users', 'UsernsMode', undefined],
     ['no unmasked path', 'MaskedPaths', undefined],
     ['no writable kernel path', 'ReadonlyPaths', undefined],
@@ -152,5 +158,33 @@ describe('what Docker is asked for', () => {
 
   it('must give runc where that was chosen', () => {
     expect(options({}, { runtime: 'runc' }).HostConfig?.Runtime).toBe('runc');
+  });
+
+  it.each([
+    [256, 1024, 192, 16_384],
+    [1024, 1024, 768, 65_536],
+    [8192, 1024, 1024, 65_536],
+    [8192, 4000, 4000, 65_536],
+    [256, 64, 64, 16_384],
+  ])(
+    'must let gVisor limit the processes and files of %i MB with %i in the tier, and the host hold its threads',
+    (memoryMb, processes, inside, files) => {
+      const { PidsLimit, Ulimits } = options({ memoryMb, processes }).HostConfig ?? {};
+      expect(Ulimits).toEqual([
+        { Name: 'core', Soft: 0, Hard: 0 },
+        { Name: 'nproc', Soft: inside, Hard: inside },
+        { Name: 'nofile', Soft: files, Hard: files },
+      ]);
+      expect(PidsLimit).toBeGreaterThan(8 * inside + 130);
+    },
+  );
+
+  it('must have the cgroup limit processes under runc, where a ulimit would count those of all sandboxes', () => {
+    const { PidsLimit, Ulimits } = options({ memoryMb: 256 }, { runtime: 'runc' }).HostConfig ?? {};
+    expect([PidsLimit, Ulimits]).toEqual([1024, [{ Name: 'core', Soft: 0, Hard: 0 }]]);
+  });
+
+  it('must give shared memory a half of the memory', () => {
+    expect(options({ memoryMb: 4096 }).HostConfig?.ShmSize).toBe(2 * 1024 ** 3);
   });
 });

@@ -27,8 +27,8 @@ export interface AgentFacts {
 interface EventMap {
   container_created: ContainerFacts;
   container_started: ContainerFacts & { recreated?: true; old_id?: string; volume_kept?: boolean };
-  /** `reason` (`exited`, `oom`, `missing`, …) only where nobody asked for the stop. */
-  container_stopped: ContainerFacts & { reason?: string; exit_code?: number };
+  /** `reason` (`exited`, `oom`, `missing`, …) only where nobody asked for the stop; `message` with `oom`. */
+  container_stopped: ContainerFacts & { reason?: string; exit_code?: number; message?: string };
   container_deleted: ContainerFacts & { purge_at: string | null };
   container_restored: ContainerFacts;
   /** The container will be stopped at `expires_at`, in `seconds_left`. */

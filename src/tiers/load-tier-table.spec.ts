@@ -40,6 +40,7 @@ describe('the default tiers', () => {
         containers,
         min: { memory_mb: 256, cpu_shares: 250, disk_mb: 1024 },
         max: { memory_mb, cpu_shares, disk_mb },
+        processes: 1024,
         sessionSeconds: session,
         sessionOnce: once,
         agents,
@@ -65,6 +66,11 @@ describe("an operator's tiers", () => {
     expect(table.get('small')).toMatchObject({ containers: 2, sessionSeconds: 1800, max: { memory_mb: 1024 } });
   });
 
+  it('must give containers 1,024 processes unless they say otherwise', () => {
+    expect(parseTierTable(file({}), 'tiers.json').get('small')?.processes).toBe(1024);
+    expect(parseTierTable(file({ processes: 4000 }), 'tiers.json').get('small')?.processes).toBe(4000);
+  });
+
   it('must be refused with the name of the file where it cannot be read', () => {
     const missing = join(folder, 'none.json');
     expect(() => loadTierTable(missing)).toThrow(ConfigError);
@@ -84,6 +90,7 @@ describe("an operator's tiers", () => {
     ['an unknown field', file({ memory: 1 }), 'memory'],
     ['a name with blanks', { ...DEFAULT_TIERS, tiers: { 'very big': tier } }, 'very big'],
     ['no tier', { ...DEFAULT_TIERS, tiers: {} }, 'tiers'],
+    ['too few processes for a shell', file({ processes: 31 }), 'tiers.small.processes'],
     ['no minimum', { tiers: { small: tier } }, 'minimum'],
     ['no object', [], 'file'],
   ])('must be refused for %s', (_fault, json, named) => {

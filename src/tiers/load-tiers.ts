@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { type Config, ConfigError, parseDuration, readJson, validate } from '../config';
-import { DEFAULT_TIERS, RESOURCE_FIELDS, Tier, TierTable } from './tier-table';
+import { DEFAULT_PROCESSES, DEFAULT_TIERS, RESOURCE_FIELDS, Tier, TierTable } from './tier-table';
 
 const amount = z
   .number()
@@ -8,6 +8,9 @@ const amount = z
   .min(1)
   .max(2 ** 31 - 1);
 const count = z.number().int().min(0).max(100_000);
+/** A shell, a package manager and what it starts. */
+const FEWEST_PROCESSES = 32;
+const MOST_PROCESSES = 100_000;
 const resources = { memory_mb: amount, cpu_shares: amount, disk_mb: amount };
 
 const session = z
@@ -26,6 +29,7 @@ const schema = z
         z.strictObject({
           containers: count,
           ...resources,
+          processes: z.number().int().min(FEWEST_PROCESSES).max(MOST_PROCESSES).default(DEFAULT_PROCESSES),
           session: session.nullable(),
           session_once: z.boolean(),
           agents: count,
@@ -65,18 +69,21 @@ export function loadTierTable(file: string | undefined): TierTable {
 export function parseTierTable(json: unknown, file: string): TierTable {
   const { minimum, tiers } = validate(schema, json, { setting: 'TIERS_FILE', file, what: 'tiers' });
   return new Map(
-    Object.entries(tiers).map(([name, { session, session_once, containers, agents, ...max }]): [string, Tier] => [
-      name,
-      {
+    Object.entries(tiers).map(
+      ([name, { session, session_once, containers, processes, agents, ...max }]): [string, Tier] => [
         name,
-        containers,
-        min: minimum,
-        max,
-        sessionSeconds: session === null ? null : session / 1000,
-        sessionOnce: session_once,
-        agents,
-      },
-    ]),
+        {
+          name,
+          containers,
+          min: minimum,
+          max,
+          processes,
+          sessionSeconds: session === null ? null : session / 1000,
+          sessionOnce: session_once,
+          agents,
+        },
+      ],
+    ),
   );
 }
 

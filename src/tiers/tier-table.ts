@@ -23,6 +23,8 @@ export interface Tier {
   readonly containers: number;
   readonly min: Resources;
   readonly max: Resources;
+  /** How many processes and threads a container may have. */
+  readonly processes: number;
   /** How long a session or run may last; null: as long as it likes. */
   readonly sessionSeconds: number | null;
   /** true: the session begins with the user and happens once; false: each run of a container has its own. */
@@ -41,6 +43,8 @@ export interface TierFile {
       string,
       Resources & {
         readonly containers: number;
+        /** {@link DEFAULT_PROCESSES} if absent. */
+        readonly processes?: number;
         /** A duration such as `50h`. */
         readonly session: string | null;
         readonly session_once: boolean;
@@ -49,6 +53,9 @@ export interface TierFile {
     >
   >;
 }
+
+/** Processes of a container where its tier says nothing. */
+export const DEFAULT_PROCESSES = 1024;
 
 /** The tiers where the operator gives no file. */
 export const DEFAULT_TIERS: TierFile = {

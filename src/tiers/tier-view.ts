@@ -9,6 +9,13 @@ export class LimitsView {
   readonly min: Resources;
   @ApiProperty({ type: Resources })
   readonly max: Resources;
+  @ApiProperty({
+    example: 1024,
+    description:
+      'Processes and threads of a container, from its next creation on. Under gVisor each of its user ids may have so ' +
+      'many, and three for each 4 MiB of its memory at most.',
+  })
+  readonly processes: number;
   @ApiProperty({ type: Number, nullable: true, description: 'How long a session or run may last; null: no limit.' })
   readonly session_seconds: number | null;
   @ApiProperty({ description: 'Whether the session happens once, or each run of a container has its own.' })
@@ -33,6 +40,7 @@ export function viewLimits(tier: Tier): LimitsView {
     containers: tier.containers,
     min: tier.min,
     max: tier.max,
+    processes: tier.processes,
     session_seconds: tier.sessionSeconds,
     session_once: tier.sessionOnce,
     agents: tier.agents,

@@ -73,6 +73,7 @@ describe('what two processes find at once', () => {
       memoryMb: 256,
       cpuShares: 500,
       diskMb: 1024,
+      processes: 1024,
       volumeName: `berth-${dbId}`,
       owner,
       generation: 9,

@@ -242,6 +242,7 @@ describe('an operation that meets another, or what it did not expect', () => {
       memoryMb: 256,
       cpuShares: 500,
       diskMb: 1024,
+      processes: 1024,
       volumeName: current.volumeName,
       owner,
       generation: 9,

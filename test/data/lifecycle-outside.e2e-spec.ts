@@ -60,7 +60,11 @@ describe('the management operations on real Docker under gVisor', () => {
       events.clear();
       await docker.exec(id, ['sh', '-c', 'head -c 600m /dev/zero | tail']);
       const stopped = await events.next('container_stopped');
-      expect(stopped.data).toMatchObject({ reason: 'oom', exit_code: 137 });
+      expect(stopped.data).toMatchObject({
+        reason: 'oom',
+        exit_code: 137,
+        message: expect.stringContaining('more memory than its limit') as unknown,
+      });
       // Docker's restart policy brings it back.
       await events.next('container_started');
       expect((await user.api.get(id)).body).toMatchObject({ status: 'running', id });

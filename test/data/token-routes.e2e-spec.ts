@@ -148,6 +148,7 @@ describe('GET /api/me', () => {
         containers: 1,
         min: { memory_mb: 256, cpu_shares: 250, disk_mb: 1024 },
         max: { memory_mb: 512, cpu_shares: 500, disk_mb: 2048 },
+        processes: 1024,
         session_seconds: 180_000,
         session_once: true,
         agents: 0,

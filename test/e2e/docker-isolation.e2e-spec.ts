@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { EngineSandbox } from '../support/engine-sandbox';
 import { eventually } from '../support/eventually';
+import { writeThreadBomb } from '../support/thread-bomb';
 
 jest.setTimeout(120_000);
 
@@ -66,7 +67,7 @@ describe('what a sandbox may do', () => {
       CgroupnsMode: 'private',
       PidMode: '',
       UTSMode: '',
-      PidsLimit: 512,
+      PidsLimit: 192 * 16 + 1024,
       Memory: 256 * 1024 * 1024,
       MemorySwap: 256 * 1024 * 1024,
       CpuPeriod: 100_000,
@@ -103,5 +104,67 @@ describe('what a sandbox may do', () => {
     await eventually(async () => expect(await sandbox.real.exec(sibling, own)).toContain('hello'));
     expect(await shell(`nc -w 2 ${address} 8000 </dev/null 2>/dev/null || echo unreachable`)).toBe('unreachable\n');
     await engine.removeContainer(sibling);
+  });
+});
+
+describe.each(['runsc', 'runc'] as const)('a bomb in a sandbox under %s', (runtime) => {
+  const PROCESSES = 64;
+  const sandbox = new EngineSandbox();
+  const engine = sandbox.engine({ SANDBOX_RUNTIME: runtime });
+  let dockerId: string;
+  let started: string | null | undefined;
+
+  const asUser = (script: string): Promise<string> =>
+    sandbox.real.exec(dockerId, ['sh', '-c', script], { user: '1000' });
+  /** Once its processes have ended, there is room again. */
+  const expectIntact = (): Promise<void> =>
+    eventually(
+      async () => {
+        const run = await engine.inspectContainer(dockerId);
+        expect([run?.state, run?.startedAt]).toEqual(['running', started]);
+        expect(await asUser('sleep 0 & wait; echo intact')).toBe('intact\n');
+      },
+      { timeoutMs: 30_000 },
+    );
+
+  beforeAll(async () => {
+    await engine.prepare(sandbox.instance);
+    dockerId = await sandbox.running(engine, sandbox.spec({ processes: PROCESSES }));
+    started = (await engine.inspectContainer(dockerId))?.startedAt;
+    await sandbox.real.exec(dockerId, ['sh', '-c', 'chmod 777 /home/user']);
+  });
+  afterAll(() => sandbox.cleanUp());
+
+  it('of forks must fail, and leave the sandbox running', async () => {
+    const words = await asUser('i=0; while [ $i -lt 300 ]; do sleep 5 & i=$((i+1)); done');
+    expect(words).toMatch(/can't fork/i);
+    await expectIntact();
+  });
+
+  it('of open files must fail, and leave the sandbox running', async () => {
+    // Under runc the limit is the daemon's own, which may be too high to be reached here.
+    const limit = Number(await asUser('ulimit -n'));
+    if (runtime === 'runsc') expect(limit).toBe(256 * 64);
+    const opened = Math.min(limit + 10, 40_000);
+    const words = await asUser(
+      `ln -sf /etc/passwd p; timeout -s KILL 5 tail -f $(yes p | head -n ${opened}) 2>&1 >/dev/null`,
+    );
+    if (opened > limit) expect(words).toMatch(/too many open files/i);
+    await expectIntact();
+  });
+
+  // The program is for that processor.
+  (process.arch === 'x64' ? it : it.skip)('of threads must fail, and leave the sandbox running', async () => {
+    const threads = Number(await asUser(`${writeThreadBomb('bomb')} && timeout -s KILL 5 ./bomb`));
+    expect(threads).toBeGreaterThan(PROCESSES / 2);
+    expect(threads).toBeLessThanOrEqual(PROCESSES);
+    await expectIntact();
+  });
+
+  // The last one here: under gVisor it goes on for ever, within its limit.
+  it('of forks that fork must leave the sandbox running', async () => {
+    await asUser('b() { b | b & }; b; sleep 1').catch(() => undefined);
+    expect(await engine.inspectContainer(dockerId)).toMatchObject({ state: 'running', startedAt: started });
+    if (runtime === 'runsc') expect(await sandbox.real.exec(dockerId, ['echo', 'intact'])).toBe('intact\n');
   });
 });

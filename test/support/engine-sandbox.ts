@@ -38,6 +38,7 @@ export class EngineSandbox {
       memoryMb: 256,
       cpuShares: 500,
       diskMb: 1024,
+      processes: 1024,
       volumeName: `berth-${containerId}`,
       owner: { instance: this.instance, containerId, userId: randomUUID() },
       generation: 1,

@@ -245,7 +245,7 @@ export class FakeDaemon {
       const rival = this.running().find(({ mounts }) => mounts.includes(volume));
       if (rival) this.violations.push(`${volume} was copied while ${rival.name} ran on it`);
     }
-    const limits = { memoryMb: 0, cpuShares: 0, diskMb: 0 };
+    const limits = { memoryMb: 0, cpuShares: 0, diskMb: 0, processes: 0 };
     const worker = this.add({ name, image, env: {}, ...limits, volumeName: to, owner, generation: 0 }, [from, to]);
     worker.state = 'running';
     this.write(to, 'half of a copy');

@@ -7,10 +7,11 @@ export class RealDocker {
   readonly docker = connect();
 
   /** Runs a command in a container and returns what it printed. */
-  async exec(dockerId: string, command: readonly string[]): Promise<string> {
+  async exec(dockerId: string, command: readonly string[], { user }: { user?: string } = {}): Promise<string> {
+    const User = user === undefined ? {} : { User: user };
     const exec = await this.docker
       .getContainer(dockerId)
-      .exec({ Cmd: [...command], AttachStdout: true, AttachStderr: true });
+      .exec({ Cmd: [...command], AttachStdout: true, AttachStderr: true, ...User });
     const stream = await exec.start({});
     const chunks: Buffer[] = [];
     const sink = { write: (chunk: Buffer) => chunks.push(chunk) };

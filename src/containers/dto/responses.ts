@@ -20,7 +20,8 @@ export class ContainerView extends ContainerFactsView {
     nullable: true,
     example: null,
     description:
-      'A machine word: why the status is what it is, such as image_not_found or oom; null where that is plain.',
+      'A machine word: why the status is what it is, such as image_not_found or oom (it needed more memory than its ' +
+      'limit, which under gVisor ends all its processes); null where that is plain.',
   })
   readonly status_reason: string | null;
   @ApiProperty({

@@ -3,7 +3,7 @@ import { UserEntity } from '../../auth';
 import { type Config, CONFIG } from '../../config';
 import { Database } from '../../database';
 import { Clock } from '../../scheduling';
-import { TiersService } from '../../tiers';
+import { DEFAULT_PROCESSES, TiersService } from '../../tiers';
 import type { ContainerRow, Ending } from '../container.entity';
 
 /** The limits of a user's runs. Read on every write, never cached: tiers change while containers run. */
@@ -18,17 +18,19 @@ export class RunPolicies {
 
   /** The current limits of this user's containers. @throws the database's error */
   async policyOf(userId: string): Promise<RunPolicy> {
-    const user = await this.database.manager
-      .createQueryBuilder(UserEntity, 'u')
-      .select(['u.id', 'u.tier', 'u.sessionExpiresAt'])
-      .where('u.id = :userId', { userId })
-      .getOneOrFail();
+    const user = await this.userOf(userId);
     return {
       now: this.clock.now(),
       sessionEnd: user.sessionExpiresAt,
       runMs: this.runMsOf(user.tier),
       idleMs: this.config.IDLE_STOP_AFTER.get(user.tier) ?? null,
     };
+  }
+
+  /** How many processes each of this user's containers gets when it is created. @throws the database's error */
+  async processesOf(userId: string): Promise<number> {
+    const { tier } = await this.userOf(userId);
+    return this.tiers.has(tier) ? this.tiers.limitsOf(tier).processes : DEFAULT_PROCESSES;
   }
 
   /** The ends of the users' sessions, of those who have one. For at most a page of containers. */
@@ -57,6 +59,14 @@ export class RunPolicies {
       .all()
       .map(({ name }) => name)
       .filter((name) => this.runMsOf(name) !== null);
+  }
+
+  private userOf(userId: string): Promise<UserEntity> {
+    return this.database.manager
+      .createQueryBuilder(UserEntity, 'u')
+      .select(['u.id', 'u.tier', 'u.sessionExpiresAt'])
+      .where('u.id = :userId', { userId })
+      .getOneOrFail();
   }
 
   /** A tier that is no longer in the table sets no limit: that must not prevent stopping a container. */

@@ -11,6 +11,7 @@ import {
   PullProgress,
 } from '../../docker';
 import type { ContainerRow } from '../container.entity';
+import { RunPolicies } from '../expiry/run-policy';
 import { Instance } from '../instance';
 import { KnownEngine } from '../reconcile/known-engine';
 import type { Confirmation, Resources, Step, Target } from './plan';
@@ -72,6 +73,7 @@ export class StepExecutor {
     private readonly instance: Instance,
     private readonly proven: ProvenImages,
     private readonly known: KnownEngine,
+    private readonly policies: RunPolicies,
     @Inject(CONFIG) private readonly config: Config,
   ) {}
 
@@ -133,7 +135,7 @@ export class StepExecutor {
       case 'create_container':
         // Docker creates a missing volume.
         if (facts.volumeExisted === undefined) await this.assertKnown(row);
-        facts.replacementId = await this.engine.createContainer(this.spec(step, execution));
+        facts.replacementId = await this.engine.createContainer(await this.spec(step, execution));
         facts.generation = step.generation;
         facts.runtime = this.engine.capabilities.runtime;
         return;
@@ -186,10 +188,10 @@ export class StepExecutor {
     });
   }
 
-  private spec(
+  private async spec(
     step: { name: string; generation: number; volume: string },
     { row, resources }: Execution,
-  ): ContainerSpec {
+  ): Promise<ContainerSpec> {
     return {
       name: step.name,
       generation: step.generation,
@@ -198,6 +200,7 @@ export class StepExecutor {
       memoryMb: resources.memoryMb,
       cpuShares: resources.cpuShares,
       diskMb: resources.diskMb,
+      processes: await this.policies.processesOf(row.userId),
       volumeName: step.volume,
       owner: this.instance.owner(row),
     };

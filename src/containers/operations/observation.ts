@@ -64,6 +64,10 @@ function started(row: ContainerRow, observed: ObservedContainer, policy: RunPoli
   return { patch, events: [{ type: 'container_started', data: containerFacts({ ...row, ...patch }) }] };
 }
 
+/** Under runc the kernel ends one process, and the container goes on unless that was its main process. */
+const OUT_OF_MEMORY =
+  'it needed more memory than its limit, which ended all its processes: under gVisor one process over the limit is enough';
+
 function stopped(row: ContainerRow, end: { reason: StopReason; exitCode: number | null }): Outcome {
   const patch: ContainerPatch = {
     status: 'stopped',
@@ -75,7 +79,11 @@ function stopped(row: ContainerRow, end: { reason: StopReason; exitCode: number 
   };
   const facts = containerFacts({ ...row, ...patch });
   const exit = end.exitCode === null ? {} : { exit_code: end.exitCode };
-  return { patch, events: [{ type: 'container_stopped', data: { ...facts, reason: end.reason, ...exit } }] };
+  const message = end.reason === 'oom' ? { message: OUT_OF_MEMORY } : {};
+  return {
+    patch,
+    events: [{ type: 'container_stopped', data: { ...facts, reason: end.reason, ...exit, ...message } }],
+  };
 }
 
 function endOf(
