@@ -1,9 +1,8 @@
 import { Module } from '@nestjs/common';
 import { CONFIG, type Config } from '../config';
 import { EngineCalls } from './client';
-import { ContainerEngine } from './container-engine';
+import { ContainerEngine, EngineIdentity } from './container-engine';
 import { DockerEngine } from './docker-engine';
-import { EngineIdentity } from './engine-identity';
 
 /** Provides the only {@link ContainerEngine}. Its first user calls `prepare()`. */
 @Module({

@@ -1,14 +1,17 @@
 export { EngineCalls } from './client';
 export {
   ContainerEngine,
-  isHalfGone,
   type ContainerSpec,
   type CopyProgress,
   type EngineCapabilities,
+  EngineError,
+  type EngineErrorCode,
   type EngineEvent,
+  EngineIdentity,
   type EngineState,
   type ExecOutput,
   type ExecRequest,
+  isHalfGone,
   type ListedContainer,
   type ListedVolume,
   type MachineResources,
@@ -18,9 +21,6 @@ export {
   type VolumeCopy,
   type VolumeMeasurement,
   type WatchMessage,
-  EngineError,
-  type EngineErrorCode,
 } from './container-engine';
 export { DockerModule } from './docker.module';
-export { EngineIdentity } from './engine-identity';
 export { MAX_IMAGE_REFERENCE_LENGTH, parseImageReference, registryOf } from './image-reference';
