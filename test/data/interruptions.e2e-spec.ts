@@ -145,7 +145,7 @@ describe('an operation that meets another, or what it did not expect', () => {
       .mockRejectedValueOnce(new Error('Connection terminated unexpectedly'));
     const stopping = user.api.stop(dbId);
     hold.release();
-    expect((await stopping).status).toBe(500);
+    expect(await stopping).toMatchObject({ status: 503, body: { code: 'database_unavailable' } });
     expect(record).toHaveBeenCalledTimes(1);
     record.mockRestore();
     await eventually(async () => expect(await row()).toMatchObject({ operation: null, statusReason: 'interrupted' }));
