@@ -89,7 +89,7 @@ export class AuditRetention extends Retention {
     super(database, clock, {
       name: 'audit entries',
       entity: AuditEntryEntity,
-      writtenAt: 'at',
+      since: 'at',
       keptMs: config.AUDIT_RETENTION,
     });
   }

@@ -4,7 +4,7 @@ import { TiersModule } from '../tiers';
 import { AuditedCalls } from './audited-calls';
 import { AuthGuard, ScopeRefusals } from './auth.guard';
 import { BearerStrategy } from './bearer.strategy';
-import { TokenService } from './token.service';
+import { TokenRetention, TokenService } from './token.service';
 import { UserService } from './user.service';
 
 /** Who is calling, and what they may; importing it closes every route of the application that does not open itself. */
@@ -12,6 +12,7 @@ import { UserService } from './user.service';
   imports: [TiersModule],
   providers: [
     TokenService,
+    TokenRetention,
     UserService,
     ScopeRefusals,
     AuditedCalls,

@@ -1,9 +1,11 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
 import { randomUUID } from 'node:crypto';
 import { Brackets, IsNull, type SelectQueryBuilder } from 'typeorm';
-import { Database } from '../database';
+import { type Config, CONFIG } from '../config';
+import { Database, Retention } from '../database';
 import { DomainError, invalidParameters } from '../errors';
+import { Clock } from '../scheduling';
 import { Signals } from '../signals';
 import { Principal, Scope } from './principal';
 import { TokenLookup } from './token-lookup';
@@ -167,6 +169,19 @@ export class TokenService {
           either.where('token.expiresAt IS NULL').orWhere('token.expiresAt > :now', { now: new Date() }),
         ),
       );
+  }
+}
+
+/** Keeps tokens that were revoked or have expired for `AUDIT_RETENTION`, as entries of the audit name them. */
+@Injectable()
+export class TokenRetention extends Retention {
+  constructor(database: Database, clock: Clock, @Inject(CONFIG) config: Pick<Config, 'AUDIT_RETENTION'>) {
+    super(database, clock, {
+      name: 'tokens',
+      entity: TokenEntity,
+      since: 'COALESCE(revoked_at, expires_at)',
+      keptMs: config.AUDIT_RETENTION,
+    });
   }
 }
 

@@ -43,7 +43,7 @@ export class IdempotencyRetention extends Retention {
     super(database, clock, {
       name: 'idempotency keys',
       entity: IdempotencyKeyEntity,
-      writtenAt: 'created_at',
+      since: 'created_at',
       keptMs: KEPT_MS,
     });
   }

@@ -11,7 +11,7 @@ describe('retention', () => {
 
   beforeEach(() => {
     jest.useFakeTimers({ now: Date.parse('2030-01-08T00:00:00.000Z') });
-    const kept = { name: 'events', entity: 'events', writtenAt: 'created_at', keptMs: 7 * DAY };
+    const kept = { name: 'events', entity: 'events', since: 'created_at', keptMs: 7 * DAY };
     retention = new Retention({} as Database, new Clock(), kept);
     prune = jest.spyOn(retention, 'prune').mockResolvedValue(0);
     retention.onApplicationBootstrap();

@@ -15,8 +15,8 @@ export interface Kept {
   /** For the log, in the plural. */
   readonly name: string;
   readonly entity: EntityTarget<ObjectLiteral>;
-  /** The column that says when a row was written; indexed. */
-  readonly writtenAt: string;
+  /** The column that says since when a row is only kept, such as when it was written; indexed where the table is large. */
+  readonly since: string;
   /** How long, in milliseconds. */
   readonly keptMs: number;
 }
@@ -58,12 +58,12 @@ export class Retention implements OnApplicationBootstrap, OnApplicationShutdown 
   /** Deletes all rows that were written up to that time, in batches. @returns how many */
   async prune(upTo: Date): Promise<number> {
     const { manager } = this.database;
-    const { entity, writtenAt } = this.kept;
+    const { entity, since } = this.kept;
     const { tableName, primaryColumns } = manager.dataSource.getMetadata(entity);
     const key = primaryColumns.map(({ databaseName }) => `"${databaseName}"`).join(', ');
     // Several processes may prune at once: none waits for rows that another is already deleting.
     const lock = this.database.isSqlite ? '' : 'FOR UPDATE SKIP LOCKED';
-    const due = `SELECT ${key} FROM ${tableName} WHERE ${writtenAt} <= :upTo ORDER BY ${writtenAt} LIMIT :batch ${lock}`;
+    const due = `SELECT ${key} FROM ${tableName} WHERE ${since} <= :upTo ORDER BY ${since} LIMIT :batch ${lock}`;
     for (let pruned = 0; ;) {
       const { affected } = await manager
         .createQueryBuilder()

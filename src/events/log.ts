@@ -165,7 +165,7 @@ export class EventRetention extends Retention {
     super(database, clock, {
       name: 'events',
       entity: EventEntity,
-      writtenAt: 'created_at',
+      since: 'created_at',
       keptMs: config.EVENT_RETENTION,
     });
   }

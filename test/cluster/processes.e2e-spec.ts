@@ -178,7 +178,7 @@ describe('three server processes with PostgreSQL, Redis and one Docker', () => {
 });
 
 describe('three server processes that forget', () => {
-  it('must forget each event and each entry of the audit once', async () => {
+  it('must forget each event, each entry of the audit and each token that ended once', async () => {
     let output = '';
     const cluster = await Cluster.start('retention', {
       environment: { EVENT_RETENTION: '3s', AUDIT_RETENTION: '3s', LOG_LEVEL: 'debug' },
@@ -193,12 +193,15 @@ describe('three server processes that forget', () => {
       const { db_id } = await at(apis, 0).running();
       for (const n of range(1, 3)) await Promise.all([at(apis, n).stop(db_id), at(apis, n + 1).start(db_id)]);
       const { body } = await at(apis, 0).call('GET', '/api/containers');
-      const acts = 30 + 1 + 2 * 3;
+      const token = await at(apis, 0).call('POST', '/api/tokens', { name: 'brief', scopes: ['read'] });
+      expect((await at(apis, 1).call('DELETE', `/api/tokens/${String(token.body['id'])}`)).status).toBe(200);
+      const acts = 30 + 1 + 2 * 3 + 2;
       const pruned = (what: string): number =>
         [...output.matchAll(/\{.*\}/g)]
           .map(([line]) => JSON.parse(line) as { msg?: string; count?: number })
           .reduce((sum, { msg, count = 0 }) => (msg === what ? sum + count : sum), 0);
       await eventually(() => expect(pruned('old audit entries pruned')).toBe(acts));
+      await eventually(() => expect(pruned('old tokens pruned')).toBe(1));
       await eventually(() => expect(pruned('old events pruned')).toBe(Number(body['event_seq'])));
       expect(output).not.toMatch(/"level":"(error|warn)"/);
     } finally {

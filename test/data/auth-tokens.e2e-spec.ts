@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { TokenLookup } from '../../src/auth/token-lookup';
+import { TokenEntity } from '../../src/auth/token.entity';
+import { TokenRetention } from '../../src/auth/token.service';
 import { Database } from '../../src/database';
 import { Signals } from '../../src/signals';
 import { AuthServer, expectForbidden, expectUnauthorized, UNKNOWN_TOKEN } from '../support/auth-server';
@@ -224,5 +226,24 @@ describe('a route', () => {
     expect((await other.call('GET', '/api/me', { token })).status).toBe(401);
     await other.stop();
     expect((await server.call('GET', '/api/me', { token })).status).toBe(200);
+  });
+});
+
+describe('a token that ended', () => {
+  it('must be forgotten once that is long enough ago, and no other', async () => {
+    const before = new Date(Date.now() - 60_000);
+    const { userId, id: live } = await server.holder({ expiresAt: new Date(Date.now() + DAY) });
+    const endless = await server.another(userId);
+    const justExpired = await server.another(userId, { expiresAt: new Date(before.getTime() + 1_000) });
+    await server.another(userId, { expiresAt: new Date(before.getTime() - 1_000) });
+    const justRevoked = await server.another(userId);
+    const revoked = await server.another(userId);
+    await server.tokens.revoke({ userId, tokenId: justRevoked.id });
+    await server.tokens.revoke({ userId, tokenId: revoked.id });
+    const { manager } = server.app.get(Database);
+    await manager.update(TokenEntity, { id: revoked.id }, { revokedAt: new Date(before.getTime() - 1_000) });
+    await server.app.get(TokenRetention).prune(before);
+    const kept = await manager.findBy(TokenEntity, { userId });
+    expect(kept.map(({ id }) => id).sort()).toEqual([live, endless.id, justExpired.id, justRevoked.id].sort());
   });
 });
