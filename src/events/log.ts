@@ -54,21 +54,12 @@ export class EventLog {
       this.announce(userId, events);
     });
     if (drafts.length === 0) return events;
-    const { manager } = this.database;
-    const first = (await this.lockAndNumber(userId, drafts.length)) - drafts.length + 1;
-    // Read once the row is ours, so that times follow the order of `seq` too. SQLite itself knows whole seconds only.
-    const createdAt = new Date();
-    const rows: Stored[] = drafts.map(({ type, data }, index) => ({
-      userId,
-      seq: first + index,
-      type,
-      data: { ...data },
-      createdAt,
-    }));
-    // The cast: TypeORM's type of what can be inserted knows no column whose JSON is open.
-    const values = rows as QueryDeepPartialEntity<EventEntity>[];
-    await manager.createQueryBuilder().insert().into(EventEntity).values(values).updateEntity(false).execute();
-    events.push(...rows.map(toEvent));
+    const written = this.database.isSqlite ? this.writeSqlite(userId, drafts) : this.writePostgres(userId, drafts);
+    const { last, at } = await written;
+    const first = last - drafts.length + 1;
+    drafts.forEach(({ type, data }, index) => {
+      events.push(toEvent({ type, seq: first + index, createdAt: at, data: { ...data } }));
+    });
     return events;
   }
 
@@ -131,16 +122,34 @@ export class EventLog {
     this.listeners.push(listener);
   }
 
-  /** @returns the last of so many new numbers, in one round trip, under which the user's row is locked all along */
-  private async lockAndNumber(userId: string, count: number): Promise<number> {
-    const [by, id] = this.database.isSqlite ? ['?', '?'] : ['$1', '$2'];
-    const sql = `UPDATE users SET event_seq = event_seq + ${by} WHERE id = ${id} RETURNING event_seq AS seq`;
-    type Rows = readonly { readonly seq: number }[];
-    const answer = await this.database.manager.query<Rows | readonly [Rows, number]>(sql, [count, userId]);
-    // Of an update, TypeORM hands on SQLite's rows, and PostgreSQL's together with their count.
-    const [row] = this.database.isSqlite ? (answer as Rows) : (answer as readonly [Rows, number])[0];
-    if (!row) throw new Error(`events for user ${userId}, who does not exist`);
-    return row.seq;
+  private async writeSqlite(userId: string, drafts: readonly EventDraft[]): Promise<Written> {
+    const { manager } = this.database;
+    const numbering = 'UPDATE users SET event_seq = event_seq + ? WHERE id = ? RETURNING event_seq AS last';
+    const [numbered] = await manager.query<{ last: number }[]>(numbering, [drafts.length, userId]);
+    if (!numbered) throw unknownUser(userId);
+    const { last } = numbered;
+    const at = new Date();
+    const first = last - drafts.length + 1;
+    const rows = drafts.map(({ type, data }, index) => ({
+      userId,
+      seq: first + index,
+      type,
+      data: { ...data },
+      createdAt: at,
+    }));
+    // The cast: TypeORM's type of what can be inserted knows no column whose JSON is open.
+    const values = rows as QueryDeepPartialEntity<EventEntity>[];
+    await manager.createQueryBuilder().insert().into(EventEntity).values(values).updateEntity(false).execute();
+    return { last, at };
+  }
+
+  /** In one round trip. The time is read once the user's row is locked, so that times follow the order of `seq` too. */
+  private async writePostgres(userId: string, drafts: readonly EventDraft[]): Promise<Written> {
+    const types = drafts.map(({ type }) => type);
+    const data = drafts.map((draft) => JSON.stringify(draft.data));
+    const [written] = await this.database.manager.query<Written[]>(WRITE_EVENTS, [userId, drafts.length, types, data]);
+    if (!written) throw unknownUser(userId);
+    return written;
   }
 
   private announce(userId: string, events: readonly BerthEvent[]): void {
@@ -151,7 +160,29 @@ export class EventLog {
   }
 }
 
-type Stored = Pick<EventEntity, 'userId' | 'seq' | 'type' | 'data' | 'createdAt'>;
+/** What a batch of events was written with: its last `seq`, and its time. */
+interface Written {
+  readonly last: number;
+  readonly at: Date;
+}
+
+/** In milliseconds, as all that reads the time back does. */
+const WRITE_EVENTS = `
+  WITH numbered AS (
+    UPDATE users SET event_seq = event_seq + $2 WHERE id = $1
+    RETURNING event_seq AS last, date_trunc('milliseconds', clock_timestamp()) AS at
+  ), written AS (
+    INSERT INTO events (user_id, seq, type, data, created_at)
+    SELECT $1, last - $2 + position, type, data, at
+    FROM numbered, unnest($3::varchar[], $4::text[]) WITH ORDINALITY AS draft(type, data, position)
+  )
+  SELECT last, at FROM numbered`;
+
+type Stored = Pick<EventEntity, 'seq' | 'type' | 'data' | 'createdAt'>;
+
+function unknownUser(userId: string): Error {
+  return new Error(`events for user ${userId}, who does not exist`);
+}
 
 /** The table holds nothing but what `append` was given, so `type` and `data` belong together. */
 function toEvent({ type, seq, createdAt, data }: Stored): BerthEvent {

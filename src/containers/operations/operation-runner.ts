@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { EngineError, type EngineErrorCode } from '../../docker';
 import { databaseFault, DomainError, ErrorCode } from '../../errors';
+import type { EventDraft } from '../../events';
 import { LOGGER } from '../../logging';
 import { OperationMetrics } from '../container-metrics';
 import type { ContainerRow, Ending, Operation, Verb } from '../container.entity';
@@ -137,13 +138,13 @@ export class OperationRunner implements BeforeApplicationShutdown {
    * Plans and executes; plans again if Docker contradicts the plan's assumptions. Emits the progress of creations and of
    * moves of data.
    *
-   * @returns the executed plan, and what its steps found out
+   * @returns the executed plan, what its steps found out, and the progress that is left to be written with the outcome
    * @throws EngineError, and the reason why the lease's holder has to stop
    */
   async execute(
     lease: Lease,
     input: Omit<PlanInput, 'row' | 'observed'>,
-  ): Promise<{ readonly plan: Plan; readonly facts: Facts }> {
+  ): Promise<{ readonly plan: Plan; readonly facts: Facts; readonly progress: readonly EventDraft[] }> {
     const progress = new ProgressReporter(lease, this.logger);
     let observed: ObservedState = 'unseen';
     try {
@@ -157,7 +158,7 @@ export class OperationRunner implements BeforeApplicationShutdown {
             signal: lease.signal,
             ...progress.listenersOf(input.verb),
           });
-          return { plan, facts };
+          return { plan, facts, progress: await progress.take() };
         } catch (error) {
           const contradicted = plans < MAX_PLANS && error instanceof EngineError ? error.code : null;
           const seen = contradicted && input.verb === 'start' ? STATE_AFTER[contradicted] : undefined;

@@ -170,9 +170,10 @@ export class ContainerOperations {
   }
 
   private async runCreate(lease: Lease): Promise<ContainerRow> {
-    const { facts } = await this.runner.execute(lease, { verb: 'create' });
+    const { facts, progress } = await this.runner.execute(lease, { verb: 'create' });
     const policy = await this.policies.policyOf(lease.row.userId);
-    return lease.commit(startedOutcome(lease.row, facts, policy));
+    const { patch, events } = startedOutcome(lease.row, facts, policy);
+    return lease.commit({ patch, events: [...progress, ...events] });
   }
 
   private async runStart(lease: Lease): Promise<Started> {
@@ -216,8 +217,9 @@ export class ContainerOperations {
 
   private async replace(lease: Lease, wanted: Wanted, moveTo: string | null): Promise<Updated> {
     const before = lease.row;
-    const { plan, facts } = await this.runner.execute(lease, { verb: 'update', wanted, moveTo });
-    const after = await lease.commit(updatedOutcome(before, wanted, { facts, now: this.clock.now() }));
+    const { plan, facts, progress } = await this.runner.execute(lease, { verb: 'update', wanted, moveTo });
+    const { patch, events } = updatedOutcome(before, wanted, { facts, now: this.clock.now() });
+    const after = await lease.commit({ patch, events: [...progress, ...events] });
     this.runner.cleanUp(plan, before, facts);
     return { row: after, restarted: wasRestarted(before, facts) };
   }

@@ -15,10 +15,17 @@ const STAGES: Partial<Record<Step['do'], { stage: string; message: string; progr
 };
 const PULL = { from: 5, to: 60 };
 
+/**
+ * For how long progress is collected before it is emitted, in milliseconds. Most steps take less, and a transaction for
+ * each would compete with Docker for the processors.
+ */
+const COLLECT_MS = 100;
+
 /** Emits an operation's progress, in order and before its end. Failing to emit does not fail the operation. */
 export class ProgressReporter {
   private last: Promise<void> = Promise.resolve();
   private pending: EventDraft[] = [];
+  private timer: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly lease: Lease,
@@ -33,7 +40,15 @@ export class ProgressReporter {
 
   /** Resolves when all progress reported so far has been emitted. */
   async flush(): Promise<void> {
+    this.emitPending();
     await this.last;
+  }
+
+  /** @returns the progress that is not yet emitted, to be written with the outcome; what was is emitted before */
+  async take(): Promise<readonly EventDraft[]> {
+    clearTimeout(this.timer);
+    await this.last;
+    return this.pending.splice(0);
   }
 
   private readonly onStep = (step: Step): void => {
@@ -51,9 +66,14 @@ export class ProgressReporter {
   };
 
   private report(stage: { stage: string; message: string; progress: number }): void {
+    if (this.pending.length === 0) this.timer = setTimeout(() => this.emitPending(), COLLECT_MS);
     this.pending.push({ type: 'container_progress', data: { ...containerFacts(this.lease.row), ...stage } });
+  }
+
+  private emitPending(): void {
+    clearTimeout(this.timer);
     this.last = this.last.then(async () => {
-      // All that was reported meanwhile in one transaction.
+      // In one transaction all that was reported meanwhile, also while the database was slow.
       const drafts = this.pending.splice(0);
       if (drafts.length > 0) await this.emit(drafts);
     });
