@@ -151,6 +151,18 @@ describe('an operation that meets another, or what it did not expect', () => {
     await eventually(async () => expect(await row()).toMatchObject({ operation: null, statusReason: 'interrupted' }));
   });
 
+  it('must end a creation that was cut off and taken over by an update that was cut off too', async () => {
+    const hold = engine.holdOn('ensureVolume');
+    dbId = String((await user.api.create()).body['db_id']);
+    await hold.reached;
+    await takeFromHolder('update');
+    hold.release();
+    await eventually(async () =>
+      expect(await row()).toMatchObject({ operation: null, status: 'error', statusReason: 'interrupted' }),
+    );
+    expect((await user.api.start(dbId)).status).toBe(200);
+  });
+
   describe('a container that ends just after the first look at it', () => {
     const IMAGE = 'berth/new:1';
 
@@ -379,9 +391,15 @@ describe('an operation that meets another, or what it did not expect', () => {
   });
 
   /** As another process does that believes this one dead, and then dies itself. */
-  async function takeFromHolder(): Promise<void> {
+  /** @param operation what took it over and died, if that is another one */
+  async function takeFromHolder(operation?: 'update'): Promise<void> {
     // In one write: between two, its holder could renew it.
-    const taken = { operationId: 'another', operationExpiresAt: new Date(0), revision: () => 'revision + 1' };
+    const taken = {
+      operationId: 'another',
+      operationExpiresAt: new Date(0),
+      revision: () => 'revision + 1',
+      ...(operation && { operation }),
+    };
     const { affected } = await berth.app.get(Database).manager.update(ContainerEntity, { id: dbId }, taken);
     expect(affected).toBe(1);
   }

@@ -16,6 +16,7 @@ import {
   relabelledOutcome,
   startedOutcome,
   stoppedOutcome,
+  supersededOutcome,
   updatedOutcome,
   type Wanted,
   wasRestarted,
@@ -160,7 +161,8 @@ export class ContainerOperations {
       const interrupted = lease.interrupted ?? 'reconcile';
       try {
         await this.recovery.recover(lease, interrupted);
-        await lease.commit(NOTHING);
+        // What took a creation over may have been interrupted itself, before it recovered.
+        await lease.commit(supersededOutcome(lease.row));
       } catch (error) {
         await this.recovery.leaveForRetry(lease, interrupted);
         throw error;

@@ -148,6 +148,11 @@ export function failedCreationOutcome(row: ContainerRow, reason: string): Outcom
   return { patch, events: [{ type: 'container_error', data }] };
 }
 
+/** Of a creation that was superseded by another operation: it has failed. Changes no other row. */
+export function supersededOutcome(row: ContainerRow): Outcome {
+  return row.status === 'creating' ? failedCreationOutcome(row, 'interrupted') : NOTHING;
+}
+
 const CREATION_FAULTS: Readonly<Record<string, string>> = {
   image_not_found: 'the image does not exist, or may not be pulled without credentials',
   image_access_denied: 'the registry refused access to the image; the credentials for it are missing or wrong',
