@@ -23,6 +23,14 @@ const ANSWER_WITHIN_MS = 2_500;
 
 const END_WITHIN_MS = 1_000;
 
+/**
+ * Of this session, for PostgreSQL's side of the connection: 2 s after the last sign of life it is asked for, every second,
+ * and after 4 s without an answer the session and its lock end. The other side's kernel answers, also for a paused process.
+ * On a Unix socket, which cannot be cut off, they have no effect.
+ */
+const KEEPALIVES =
+  'SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 2; SET tcp_user_timeout = 4000';
+
 /** Of this connection in `pg_stat_activity`. */
 const APPLICATION_NAME = 'berth presence';
 
@@ -118,6 +126,8 @@ export class ProcessPresence implements OnApplicationShutdown {
     try {
       await connection.connect();
       const at = new Moment();
+      // PostgreSQL hears no end of a process whose machine or network is gone: its kernel then has to ask, and to give up.
+      await connection.query(KEEPALIVES);
       // Shared, as the session before this one may not have ended yet for PostgreSQL, and nobody else takes this lock.
       const lock = 'SELECT pg_advisory_lock_shared(hashtextextended($1, 0)), pg_backend_pid() AS pid';
       const { rows } = await connection.query<{ pid: unknown }>(lock, [this.holder]);

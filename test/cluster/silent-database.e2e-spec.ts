@@ -1,3 +1,7 @@
+import { DataSource } from 'typeorm';
+import { dataSourceOptions } from '../../ormconfig';
+import { ProcessPresence } from '../../src/database';
+import { Iptables } from '../../src/docker/firewall/iptables';
 import type { ApiClient } from '../support/api-client';
 import { BerthProcess } from '../support/berth-process';
 import { eventually } from '../support/eventually';
@@ -73,6 +77,46 @@ describe('a PostgreSQL whose connections turn silent', () => {
     expect(await server.stop()).toBe(0);
     await cutOff;
   });
+});
+
+/** A machine that is switched off, or a network that is lost for as long as a process takes to die: PostgreSQL hears no end. */
+describe('the presence of a process that PostgreSQL hears nothing of any more', () => {
+  const filter = new Iptables('iptables');
+  let database: TestDatabase;
+  let dataSource: DataSource;
+  let presence: ProcessPresence;
+  let silence: string[] = [];
+
+  beforeAll(async () => {
+    database = await openTestDatabase();
+    dataSource = await new DataSource(dataSourceOptions(database.url)).initialize();
+    presence = await ProcessPresence.establish(dataSource);
+  });
+
+  afterAll(async () => {
+    await filter.apply(silence.map((rule) => rule.replace('-A', '-D')));
+    await presence.onApplicationShutdown();
+    await dataSource.destroy();
+    await database.drop();
+  });
+
+  it('must end within 15 s', async () => {
+    const [shown] = await sessions();
+    const port = String(shown?.client_port);
+    const rules = ['--sport', '--dport'].map((end) => `-A OUTPUT -o lo -p tcp ${end} ${port} -j DROP`);
+    await filter.apply(rules);
+    silence = rules;
+    await eventually(async () => expect((await sessions()).map(({ pid }) => pid)).not.toContain(shown?.pid), {
+      timeoutMs: BACK_WITHIN_MS,
+    });
+  });
+
+  function sessions(): Promise<{ pid: number; client_port: number }[]> {
+    return dataSource.query(
+      `SELECT pid, client_port FROM pg_stat_activity
+       WHERE application_name = 'berth presence' AND datname = current_database()`,
+    );
+  }
 });
 
 function atOnce<T>(count: number, work: () => Promise<T>): Promise<T[]> {
