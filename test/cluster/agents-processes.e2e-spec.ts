@@ -15,15 +15,16 @@ describe('agents of several processes', () => {
   let database: TestDatabase;
   let clients: AgentClient[] = [];
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     database = await openTestDatabase();
   });
 
-  afterEach(async () => {
+  afterEach(() => {
     for (const { socket } of clients) socket.close();
     clients = [];
-    await database.drop();
   });
+
+  afterAll(() => database.drop());
 
   async function connect(berth: { url: string }, agent: NewAgent): Promise<AgentClient> {
     const client = new AgentClient(berth.url, agent);
@@ -41,15 +42,18 @@ describe('agents of several processes', () => {
     let user: TestUser;
     let agent: NewAgent;
 
-    beforeEach(async () => {
+    beforeAll(async () => {
       const daemon = new FakeDaemon();
       const options = () => ({ database, engine: new FakeEngine(daemon), environment: environment() });
       [here, there] = await Promise.all([Berth.start(options()), Berth.start(options())]);
+    });
+
+    beforeEach(async () => {
       user = await here.user();
       agent = await newAgent(user);
     });
 
-    afterEach(() => Promise.all([here.stop(), there.stop()]));
+    afterAll(() => Promise.all([here.stop(), there.stop()]));
 
     it('must be stopped through any of them, and come back by themselves', async () => {
       const client = await connect(here, agent);

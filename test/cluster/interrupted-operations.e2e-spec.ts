@@ -23,18 +23,25 @@ describe('what two processes find at once', () => {
   let user: TestUser;
   let dbId: string;
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     daemon = new FakeDaemon();
     engine = new FakeEngine(daemon);
     database = await openTestDatabase();
     const start = (own: FakeEngine) => Berth.start({ database, engine: own, environment: ENVIRONMENT });
     [here, there] = await Promise.all([start(engine), start(new FakeEngine(daemon))]);
+  });
+
+  beforeEach(async () => {
     user = await here.user();
     dbId = (await user.api.running()).db_id;
   });
 
-  afterEach(async () => {
+  afterEach(() => {
     engine.forget();
+    jest.restoreAllMocks();
+  });
+
+  afterAll(async () => {
     for (const server of [here, there]) await server.stop();
     await database.drop();
   });

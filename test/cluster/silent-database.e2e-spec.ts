@@ -22,9 +22,6 @@ describe('a PostgreSQL whose connections turn silent', () => {
 
   beforeAll(async () => {
     database = await openTestDatabase();
-  });
-
-  beforeEach(async () => {
     const url = new URL(database.url);
     proxy = new TcpProxy({ host: url.hostname, port: Number(url.port) });
     await proxy.up();
@@ -32,16 +29,18 @@ describe('a PostgreSQL whose connections turn silent', () => {
     server = new BerthProcess({ DATABASE_URL: url.href, SHUTDOWN_GRACE_SECONDS: '10', INSTANCE_ID: 'test-silence' });
     await server.start();
     api = await server.user();
+  });
+
+  beforeEach(async () => {
     await atOnce(20, () => api.call('GET', '/api/containers'));
     expect(proxy.connections).toBeGreaterThan(5);
   });
 
-  afterEach(async () => {
+  afterAll(async () => {
     await server.kill();
     await proxy.down();
+    await database.drop();
   });
-
-  afterAll(() => database.drop());
 
   it('must be asked on new connections within 15 s', async () => {
     proxy.freeze();

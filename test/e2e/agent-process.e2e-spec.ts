@@ -18,9 +18,12 @@ describe('the agent as a process', () => {
   const expectStatus = (status: string) =>
     eventually(async () => expect(await agentsOf(berth.as(user))).toEqual([expect.objectContaining({ status })]));
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     database = await openTestDatabase();
     berth = await serve();
+  });
+
+  beforeEach(async () => {
     user = await berth.user();
     agent = await newAgent(user);
   });
@@ -28,6 +31,9 @@ describe('the agent as a process', () => {
   afterEach(async () => {
     await Promise.all(programs.map((program) => program.stop('SIGKILL')));
     programs = [];
+  });
+
+  afterAll(async () => {
     await berth.stop();
     await database.drop();
   });

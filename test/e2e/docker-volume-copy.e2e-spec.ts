@@ -70,17 +70,16 @@ describe('the copy of a volume on a real Docker', () => {
     beforeAll(async () => {
       tampering = await workbench.imageWithTamperingTar();
     });
-    beforeEach(async () => {
+    /** Makes the source, and what is done to its copy before the two are compared. */
+    async function tamperWith(program: string): Promise<void> {
       source = await workbench.volume();
       await workbench.perl(
         source,
         `open F, '>', '/d/file'; print F 'x' x 100000; close F; ${setNote('/d/file', 'value')}; link '/d/file', '/d/other';
-         system 'mkfifo /d/fifo; mkdir /d/empty; touch -d 2001-02-03T04:05:06.123456789Z /d/file'`,
+         system 'mkfifo /d/fifo; mkdir /d/empty; touch -d 2001-02-03T04:05:06.123456789Z /d/file';
+         open F, '>', '/d/.after'; print F q{chdir '/to'; ${program}}`,
       );
-    });
-
-    const tamperWith = (program: string): Promise<string> =>
-      workbench.perl(source, `open F, '>', '/d/.after'; print F q{chdir '/to'; ${program}}`);
+    }
 
     it.each([
       ['a byte', `open F, '+<', 'file'; seek F, 77777, 0; print F 'y'; close F; system 'touch -r /from/file file'`],
@@ -133,7 +132,7 @@ describe('the copy of a volume on a real Docker', () => {
       name: `berth-${owner.containerId}-move`,
       onReport: () => undefined,
       timeoutMs: 10_000,
-      stallMs: 5_000,
+      stallMs: 3_000,
     };
     try {
       await expect(runVolumeWorker(clients, work, run)).rejects.toMatchObject({ code: 'docker_unavailable' });

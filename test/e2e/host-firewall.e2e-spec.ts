@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import type { DockerEngine, DockerEngineSettings } from '../../src/docker/docker-engine';
 import { Berth } from '../support/berth';
 import { EngineSandbox, TEST_IMAGE } from '../support/engine-sandbox';
@@ -37,6 +37,7 @@ interface Service {
 describe('what a sandbox may reach', () => {
   const outside = new OutsideWorld();
   const servers: Server[] = [];
+  const clients = new Set<Socket>();
   const instance = `test-firewall-${String(process.pid)}`;
   let berth: Berth;
   let guarded: Side;
@@ -82,6 +83,7 @@ describe('what a sandbox may reach', () => {
 
   afterAll(async () => {
     for (const server of servers) server.close();
+    for (const client of clients) client.destroy();
     await berth.stop();
     await guarded.sandbox.real.removeInstance(instance);
     for (const { sandbox } of [guarded, open]) await sandbox.cleanUp();
@@ -89,21 +91,17 @@ describe('what a sandbox may reach', () => {
     expect(await firewallRulesOf(guarded.sandbox.instance)).toEqual([]);
   });
 
-  describe.each([berthItself, dockerApi, postgres, redis])(
-    'of this machine: $what',
-    ({ question, answer, ...service }) => {
-      const find = service.what;
-      const port = (): number => [berthItself, dockerApi, postgres, redis].find(({ what }) => what === find)?.port ?? 0;
-
-      it.each<[string, (from: Side) => string]>([
-        ["the address in the sandboxes' network", ({ gateway }) => gateway],
-        ['another address of the machine', () => outside.near],
-      ])('must not be reached at %s', async (_where, address) => {
-        await expectAnswer(open, { address: address(open), port: port(), question }, answer);
-        expect(await ask(guarded, { address: address(guarded), port: port(), question })).toBe('');
-      });
-    },
-  );
+  it.each<[string, (from: Side) => string]>([
+    ["the address in the sandboxes' network", ({ gateway }) => gateway],
+    ['another address of the machine', () => outside.near],
+  ])('must not be Berth, Docker, PostgreSQL or Redis of this machine at %s', async (_where, address) => {
+    const services = [berthItself, dockerApi, postgres, redis];
+    const asked = services.map(async ({ what, port, question, answer }) => {
+      await expectAnswer(open, { address: address(open), port, question }, answer);
+      return { what, answer: await ask(guarded, { address: address(guarded), port, question }) };
+    });
+    expect(await Promise.all(asked)).toEqual(services.map(({ what }) => ({ what, answer: '' })));
+  });
 
   it('must not be the metadata address of a cloud', async () => {
     const metadata = { address: outside.metadata, port: 80, question: '' };
@@ -201,7 +199,7 @@ describe('what a sandbox may reach', () => {
 
   /** Lets a server listen on every address of the machine. @returns the port */
   async function offer(server: Server): Promise<number> {
-    servers.push(server);
+    servers.push(server.on('connection', (client: Socket) => clients.add(client)));
     await new Promise<void>((resolve) => server.listen(0, '0.0.0.0', resolve));
     return (server.address() as AddressInfo).port;
   }

@@ -104,9 +104,9 @@ describe('images of a private registry', () => {
     await eventually(() => expect(answered('GET /v2/team/tool/blobs/')).not.toEqual([]));
   });
 
-  it('must be pulled once for ten that are created at once', async () => {
+  it('must be pulled once for all that are created at once', async () => {
     door.speed = 2_000_000;
-    const ids = await Promise.all(range(1, 10).map(() => create()));
+    const ids = await Promise.all(range(1, 5).map(() => create()));
     await Promise.all(ids.map(running));
     door.speed = null;
     await eventually(() => expect(answered('/team/tool/blobs/')).not.toEqual([]));

@@ -1,4 +1,4 @@
-import { ApiClient } from '../support/api-client';
+import { type Answer, ApiClient } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
 import { RealDocker } from '../support/real-docker';
@@ -9,14 +9,15 @@ jest.setTimeout(180_000);
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 
-describe('sessions, runs and idleness on real Docker under gVisor', () => {
+describe('what ends with its time on real Docker under gVisor', () => {
   const docker = new RealDocker();
   const clock = new TestClock();
   const instance = `test-sessions-${String(process.pid)}`;
   let berth: Berth;
 
   beforeAll(async () => {
-    const environment = { INSTANCE_ID: instance, LIMIT_CHECK_SECONDS: '1', IDLE_STOP_AFTER: 'pro=30m' };
+    const often = { LIMIT_CHECK_SECONDS: '1', SWEEP_INTERVAL_SECONDS: '1' };
+    const environment = { INSTANCE_ID: instance, VOLUME_RETENTION: '1h', ...often };
     berth = await Berth.start({ clock, environment });
   });
 
@@ -61,36 +62,41 @@ describe('sessions, runs and idleness on real Docker under gVisor', () => {
     ]);
   });
 
-  it('a run of a free user must end after its time, and the next start must begin another with the same data', async () => {
-    const user = await berth.user('free');
-    const events = await berth.record(user);
-    const { id } = await user.api.running();
+  it('a deleted container must come back with its data under a former id, and be gone for good once its time is over', async () => {
+    const user = await berth.user();
+    const { id, db_id, name } = await user.api.running({ env: { KEY: 'value' } });
     await docker.writeData(id, 'precious');
-    clock.forward(50 * HOUR);
-    await events.next('container_stopped', { reason: 'session_expired' });
-    clock.forward(50 * HOUR);
-    expect(await user.api.start(id)).toMatchObject({ status: 200, body: { id, status: 'running' } });
-    expect(await docker.readData(id)).toBe('precious');
-    const { expires_at } = (await user.api.get(id)).body;
-    expect(Math.abs(Date.parse(String(expires_at)) - clock.now().getTime() - 50 * HOUR)).toBeLessThan(MINUTE);
-    await user.api.delete(id);
+    await user.api.delete(db_id);
+    expect(await docker.containersOf(db_id)).toEqual([]);
+    expect((await restore(user, id.slice(0, 12))).body).toEqual({
+      message: 'container restored',
+      id,
+      db_id,
+      name,
+      status: 'stopped',
+    });
+    const started = await user.api.start(id);
+    expect(started.body).toMatchObject({ recreated: true, old_id: id, volume_kept: true, status: 'running' });
+    const again = String(started.body['id']);
+    expect(await docker.readData(again)).toBe('precious');
+    expect((await docker.inspect(again)).HostConfig.Runtime).toBe('runsc');
+    expect(await docker.exec(again, ['sh', '-c', 'echo $KEY'])).toBe('value\n');
+
+    await user.api.delete(again);
+    // A container of somebody's that has the volume mounted keeps it from going, for a while.
+    const { id: reader } = await docker.docker.createContainer({
+      Image: process.env['TEST_IMAGE'] ?? 'berth/test:latest',
+      Labels: { 'berth.instance': instance },
+      HostConfig: { Binds: [`berth-${db_id}:/data`] },
+    });
+    clock.forward(2 * HOUR);
+    expect((await restore(user, db_id)).body).toMatchObject({ code: 'container_not_found' });
+    await docker.docker.getContainer(reader).remove();
+    await eventually(async () => expect(await docker.volumeExists(`berth-${db_id}`)).toBe(false));
+    expect((await restore(user, again)).status).toBe(404);
   });
 
-  it('a container that nobody uses must be stopped, and one that is used must not', async () => {
-    const user = await berth.user('pro');
-    const events = await berth.record(user);
-    const [unused, used] = await Promise.all([user.api.running(), user.api.running()]);
-    clock.forward(20 * MINUTE);
-    await user.api.start(used.id);
-    clock.forward(20 * MINUTE);
-    await events.next('container_stopped', { db_id: unused.db_id, reason: 'idle' });
-    await eventually(async () => expect((await docker.inspect(unused.id)).State.Running).toBe(false));
-    expect((await user.api.get(used.id)).body).toMatchObject({ status: 'running', expires_at: null });
-    expect((await docker.inspect(used.id)).State.Running).toBe(true);
-  });
-
-  it('must be refused at the start where idleness is set for a tier that does not exist', async () => {
-    const start = Berth.start({ environment: { IDLE_STOP_AFTER: 'gold=30m' } });
-    await expect(start).rejects.toThrow('"gold" is not a tier');
-  });
+  function restore(user: TestUser, id: string): Promise<Answer> {
+    return user.api.call('POST', `/api/containers/${id}/restore`);
+  }
 });

@@ -14,6 +14,8 @@ const START_MS = 120_000;
 export class SecondDocker {
   readonly docker: Docker;
   private daemon: ChildProcess | null = null;
+  /** What it runs on. */
+  private dataRoot = '';
 
   private constructor(private readonly folder: string) {
     this.docker = new Docker({ socketPath: join(folder, 's') });
@@ -38,6 +40,7 @@ export class SecondDocker {
     const apart = ['--bridge', 'none', '--iptables=false', '--ip6tables=false', '--config-file', path('daemon.json')];
     const daemon = spawn('dockerd', [...args, ...apart, '--pidfile', path('pid')], { stdio: 'ignore' });
     this.daemon = daemon;
+    this.dataRoot = dataRoot;
     const ended = new Promise<never>((_resolve, reject) => {
       daemon.once('error', reject);
       daemon.once('exit', (code) => reject(new Error(`dockerd ended with ${String(code)}`)));
@@ -63,9 +66,12 @@ export class SecondDocker {
 
   /** Removes what is in each of the data-roots; networks through the daemon, as their bridges stay behind otherwise. */
   async discard(dataRoots: readonly string[]): Promise<void> {
-    for (const dataRoot of dataRoots) {
-      await this.stop();
-      await this.startOn(dataRoot);
+    const isOther = (dataRoot: string): boolean => dataRoot !== this.dataRoot;
+    for (const dataRoot of [this.dataRoot, ...dataRoots.filter(isOther)]) {
+      if (isOther(dataRoot)) {
+        await this.stop();
+        await this.startOn(dataRoot);
+      }
       for (const { Id } of await this.docker.listContainers({ all: true })) {
         await this.docker.getContainer(Id).remove({ force: true, v: true });
       }
