@@ -192,7 +192,7 @@ describe('what a process was at', () => {
 });
 
 describe('what a paused process was at', () => {
-  const TERM_SECONDS = 9;
+  const TERM_SECONDS = 6;
   let pair: Pair;
 
   beforeAll(async () => {
