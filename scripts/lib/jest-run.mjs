@@ -35,7 +35,9 @@ function slowestOf({ testResults }) {
 export async function runJest({ projects, args, env, niceness = 0 }) {
   const report = join(temporaryFolder(), `jest-${projects.join('-')}.json`);
   rmSync(report, { force: true });
-  const options = ['--ci', '--selectProjects', ...projects, '--json', `--outputFile=${report}`, ...args];
+  // What a failed test left open must not keep the run from ending.
+  const endings = ['--forceExit', '--json', `--outputFile=${report}`];
+  const options = ['--ci', '--selectProjects', ...projects, ...endings, ...args];
   const color = process.stdout.isTTY ? { FORCE_COLOR: '1' } : {};
   const succeeded = await run(process.execPath, [jest, ...options], {
     cwd: projectRoot,
