@@ -154,6 +154,7 @@ export default defineConfig({
     'typescript/return-await': ['error', 'error-handling-correctness-only'],
     'typescript/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
     'berth/own-transaction': 'error',
+    'berth/spread-literal': 'error',
   },
   overrides: [
     ...Object.keys(MODULES).map(restrictedImports),

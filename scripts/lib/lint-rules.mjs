@@ -26,4 +26,25 @@ const ownTransaction = {
   }),
 };
 
-export default { meta: { name: 'berth' }, rules: { 'own-transaction': ownTransaction } };
+/** The literal that a chain of calls begins with: `[…]` of `[…].map(…).filter(…)`. */
+function literalOf(node) {
+  if (node.type === 'ArrayExpression' || node.type === 'ObjectExpression') return node;
+  if (node.type === 'CallExpression' && node.callee.type === 'MemberExpression') return literalOf(node.callee.object);
+  return undefined;
+}
+
+/** `{ ...{ a, b } }` and `[...['a'].map(f)]`: what is spread could as well be written out, or have a name. */
+const spreadLiteral = {
+  meta: { type: 'suggestion', docs: { description: 'no literal within a literal, spread' } },
+  create: (context) => ({
+    SpreadElement(node) {
+      if (literalOf(node.argument))
+        context.report({ node, message: 'write the members out, or give the literal a name' });
+    },
+  }),
+};
+
+export default {
+  meta: { name: 'berth' },
+  rules: { 'own-transaction': ownTransaction, 'spread-literal': spreadLiteral },
+};

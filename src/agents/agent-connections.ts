@@ -17,7 +17,7 @@ export class AgentConnections implements BeforeApplicationShutdown {
     const connections = this.byAgent.get(id) ?? new Set();
     this.byAgent.set(id, connections.add(connection));
     // Of two that were made at once, the signal of the later may have come before the earlier was here to hear it.
-    this.reviewOlder(id, Math.max(epoch, ...[...connections].map(({ agent }) => agent.epoch)));
+    this.reviewOlder(id, Math.max(epoch, ...Array.from(connections, ({ agent }) => agent.epoch)));
   }
 
   /** The connection is over. */

@@ -191,7 +191,7 @@ class WaitsByUser {
   enter(userId: string, at: number): () => void {
     const deadlines = this.deadlines.get(userId) ?? new Set();
     if (deadlines.size >= MOST_WAITS_PER_USER) {
-      const first = Math.min(...[...deadlines].map((each) => each.at));
+      const first = Math.min(...Array.from(deadlines, (each) => each.at));
       throw new DomainError('too_many_connections', { retryAfter: (first - Date.now()) / 1000 });
     }
     const own = { at };

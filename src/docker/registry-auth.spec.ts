@@ -102,7 +102,10 @@ describe('credentials of registries', () => {
         .slice(1)
         .map((line) => line.split(': ')[0]?.trim()),
     ).toEqual([
-      ...['a', 'b', 'c', 'd'].map((host) => `auths.${host}.example`),
+      'auths.a.example',
+      'auths.b.example',
+      'auths.c.example',
+      'auths.d.example',
       'auths.e.example/team',
       'auths.https://index.docker.io/v1/',
     ]);

@@ -8,6 +8,23 @@ const role = {
   packages: { apt: ['php-cli'], apk: ['php84'], dnf: ['php-cli'] },
   probe: ['php'],
 };
+/** No names of packages. */
+const PACKAGES = [
+  '-y',
+  '--force',
+  'a b',
+  'a;b',
+  '$(x)',
+  '`x`',
+  'bash-',
+  'a\nb',
+  '*',
+  'a/b',
+  'a=1',
+  '',
+  'ä',
+  'x'.repeat(200),
+];
 const withPackage = (name: unknown) => ({ roles: [{ ...role, packages: { apt: [name] } }] });
 
 describe('the catalogue of roles', () => {
@@ -37,9 +54,11 @@ describe('the catalogue of roles', () => {
     ['no probe', { roles: [{ ...role, probe: [] }] }, /roles\.0\.probe: /],
     ['a path as probe', { roles: [{ ...role, probe: ['/bin/sh'] }] }, /roles\.0\.probe\.0: /],
     ['a probe that a shell would read', { roles: [{ ...role, probe: ['php;reboot'] }] }, /roles\.0\.probe\.0: /],
-    ...['-y', '--force', 'a b', 'a;b', '$(x)', '`x`', 'bash-', 'a\nb', '*', 'a/b', 'a=1', '', 'ä', 'x'.repeat(200)].map(
-      (name): [string, unknown, RegExp] => [`the package ${JSON.stringify(name)}`, withPackage(name), /apt\.0: /],
-    ),
+    ...PACKAGES.map((name): [string, unknown, RegExp] => [
+      `the package ${JSON.stringify(name)}`,
+      withPackage(name),
+      /apt\.0: /,
+    ]),
   ])('must be refused with %s', (_what, json, message) => {
     expect(() => parseRoles(json, 'x.json')).toThrow(ConfigError);
     expect(() => parseRoles(json, 'x.json')).toThrow(message);

@@ -139,6 +139,8 @@ describe('an operation that meets another, or what it did not expect', () => {
     dbId = String((await user.api.create()).body['db_id']);
     await hold.reached;
     const repository = berth.app.get(ContainerRepository);
+    // A sweep would take it over before the stop does.
+    const sweepAgain = await holdSweeps(berth);
     await takeFromHolder();
     const record = jest
       .spyOn(repository, 'record')
@@ -148,6 +150,7 @@ describe('an operation that meets another, or what it did not expect', () => {
     expect(await stopping).toMatchObject({ status: 503, body: { code: 'database_unavailable' } });
     expect(record).toHaveBeenCalledTimes(1);
     record.mockRestore();
+    sweepAgain();
     await eventually(async () => expect(await row()).toMatchObject({ operation: null, statusReason: 'interrupted' }));
   });
 

@@ -126,9 +126,11 @@ export function replayUnlikeList({ users }: Truth): string[] {
   return users.flatMap(({ name, events, list }: UserTruth) => {
     const told = facts([...replay(events).values()]);
     const listed = facts(list.containers);
+    const onlyTold = [...told].filter((one) => !listed.has(one));
+    const onlyListed = [...listed].filter((one) => !told.has(one));
     return [
-      ...[...told].filter((one) => !listed.has(one)).map((one) => `${name}: the events tell of ${one}`),
-      ...[...listed].filter((one) => !told.has(one)).map((one) => `${name}: the list tells of ${one}`),
+      ...onlyTold.map((one) => `${name}: the events tell of ${one}`),
+      ...onlyListed.map((one) => `${name}: the list tells of ${one}`),
     ];
   });
 }

@@ -50,7 +50,7 @@ export class RunPolicies {
    * How often a use is recorded, in milliseconds: once a minute, or a third of the shortest idle limit if that is less.
    */
   get useNotedEveryMs(): number {
-    return Math.min(60_000, ...[...this.config.IDLE_STOP_AFTER.values()].map((idleMs) => idleMs / 3));
+    return Math.min(60_000, ...Array.from(this.config.IDLE_STOP_AFTER.values(), (idleMs) => idleMs / 3));
   }
 
   /** The tiers that limit each run. */

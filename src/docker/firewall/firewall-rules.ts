@@ -56,7 +56,8 @@ export function ipv4Rules(network: SandboxBridge, { blocked, allowed, nameServer
       return open(address, 'tcp', port);
     }),
     '-m addrtype ! --dst-type UNICAST -j DROP',
-    ...[LINK_LOCAL, ...blocked.filter((each) => each !== LINK_LOCAL)].map((each) => `-d ${each} -j DROP`),
+    `-d ${LINK_LOCAL} -j DROP`,
+    ...blocked.filter((each) => each !== LINK_LOCAL).map((each) => `-d ${each} -j DROP`),
   ];
   return { chain, jump: jumpOf(network), rules: rules.map((rule) => `-A ${chain} ${rule}`) };
 }
@@ -109,6 +110,7 @@ export function planFirewall(
   const rules = current.filter((line) => line.startsWith(`-A ${wanted.chain} `));
   const isIn = own.some((jump) => bare(jump) === bare(wanted.jump));
   const wayIn = wanted.jump.replace(`-A ${HOOK}`, `-I ${HOOK} 1`);
+  const staleChains = new Set(stale.map(targetOf));
   // The first line creates or empties the chain, within the one change.
   const rebuilt = [`:${wanted.chain} - [0:0]`, ...wanted.rules, ...(isIn ? [] : [wayIn])];
   return {
@@ -117,7 +119,7 @@ export function planFirewall(
       // Removes all and adds one: if two processes find the same two, the second change is refused, and removes none.
       ...(own.length > 1 ? [...own.map(deletionOf), wayIn] : []),
       ...stale.map(deletionOf),
-      ...[...new Set(stale.map(targetOf))].flatMap((chain) => [`-F ${chain}`, `-X ${chain}`]),
+      ...Array.from(staleChains, (chain) => [`-F ${chain}`, `-X ${chain}`]).flat(),
     ],
   };
 }
