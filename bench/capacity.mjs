@@ -45,7 +45,7 @@ export async function capacity({ berth, database, progress }) {
     }
     const { memoryMb } = await reserved.sum();
     if (memoryMb < (ROWS + RUNS) * 256) throw new Error(`a sum of ${memoryMb} MiB`);
-    const name = `check of the machine’s room at ${ROWS} running rows, ${database} (limit: 1 ms)`;
+    const name = `check of the machine’s room at ${ROWS} running rows, ${database}`;
     return [figure({ name, measured: median(times), limit: 1, unit: 'ms', bar: 1 })];
   } finally {
     await dataSource.destroy();

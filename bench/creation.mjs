@@ -53,7 +53,7 @@ export async function creation({ berth, docker, image, database, runtime, progre
       bar: 1.1,
     }),
     figure({
-      name: `creation: its answer, ${runtime}, ${database} (limit: 10 ms)`,
+      name: `creation: its answer, ${runtime}, ${database}`,
       measured: median(times.accepted),
       limit: 10,
       unit: 'ms',

@@ -18,7 +18,7 @@ export async function endurance({ berth, progress }) {
   await work({ berth, token, ids, ...MEASURED });
   const after = await berth.report('memory');
   const ratio = (name, bytes) => ({
-    name: `${name} after ${MEASURED.requests} requests and ${MEASURED.operations} operations / when warm`,
+    name: `${name} after ${MEASURED.requests} requests, ${MEASURED.operations} operations / warm`,
     measured: bytes(after) / 2 ** 20,
     limit: bytes(warm) / 2 ** 20,
     unit: 'MB',

@@ -47,10 +47,10 @@ export async function liveEvents({ berth, database, progress }) {
   for (const one of [socket, ...idle]) one.close();
   const name = `commit → client among ${idle.length} idle sockets, ${database}`;
   return [
-    figure({ name: `${name}, median (limit: 3 ms)`, measured: quantile(late, 0.5), limit: 3, unit: 'ms', bar: 1 }),
-    figure({ name: `${name}, p99 (limit: 20 ms)`, measured: quantile(late, 0.99), limit: 20, unit: 'ms', bar: 1 }),
+    figure({ name: `${name}, median`, measured: quantile(late, 0.5), limit: 3, unit: 'ms', bar: 1 }),
+    figure({ name: `${name}, p99`, measured: quantile(late, 0.99), limit: 20, unit: 'ms', bar: 1 }),
     figure({
-      name: `memory of an idle socket, ${database} (limit: 25 KB)`,
+      name: `memory of an idle socket, ${database}`,
       measured: each,
       limit: 25,
       unit: 'KB',

@@ -23,6 +23,6 @@ export async function serverStart({ env, progress }) {
     await berth.stop();
   }
   rmSync(folder, { recursive: true });
-  const name = 'start of the server, warm (limit: 2 s)';
+  const name = 'start of the server, warm';
   return [figure({ name, measured: median(times), limit: 2000, unit: 'ms', bar: 1 })];
 }

@@ -35,9 +35,9 @@ export async function sweep({ berth, docker, database, progress }) {
   const name = `sweep over ${ROWS} rows, ${database}`;
   return [
     figure({ name: `${name}: list calls`, measured: lists, limit: 1, unit: '', bar: 1 }),
-    figure({ name: `${name}: time (limit: 1 s)`, measured: median(times), limit: 1000, unit: 'ms', bar: 1 }),
+    figure({ name: `${name}: time`, measured: median(times), limit: 1000, unit: 'ms', bar: 1 }),
     figure({
-      name: `${name}: event loop blocked at most (limit: 50 ms)`,
+      name: `${name}: event loop blocked at most`,
       measured: Math.max(...blocked),
       limit: 50,
       unit: 'ms',

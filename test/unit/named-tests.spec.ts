@@ -1,4 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 /** A test file that a document names, and the words of its tests that follow it in the same row or item. */
 interface Reference {
@@ -53,4 +54,17 @@ describe.each([
 it('docs/security.md must say of each item of the benchmark what is done', () => {
   const items = [...readFileSync('docs/security.md', 'utf8').matchAll(/^\| 5\.(\d+) +\| [^|]+ \| ([^|]+) \|$/gm)];
   expect(items.map(([, number]) => Number(number))).toEqual(Array.from({ length: 32 }, (_, index) => index + 1));
+});
+
+describe('prose and tables', () => {
+  const documents = ['.', 'docs', 'docs/decisions', 'bench', 'test', 'test/faults'].flatMap((folder) =>
+    readdirSync(folder)
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => join(folder, name)),
+  );
+
+  it.each(documents)('of %s must be 120 columns wide at most', (document) => {
+    const text = readFileSync(document, 'utf8').replaceAll(/^```[^]*?^```/gm, '');
+    expect(text.split('\n').filter((line) => line.length > 120)).toEqual([]);
+  });
 });
