@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { UserEntity } from '../../auth';
 import { type Config, CONFIG } from '../../config';
-import { Database } from '../../database';
+import { Database, type Lookup, readTime } from '../../database';
 import { Clock } from '../../scheduling';
 import { DEFAULT_PROCESSES, TiersService } from '../../tiers';
 import type { ContainerRow, Ending } from '../container.entity';
@@ -9,12 +9,16 @@ import type { ContainerRow, Ending } from '../container.entity';
 /** The limits of a user's runs. Read on every write, never cached: tiers change while containers run. */
 @Injectable()
 export class RunPolicies {
+  private readonly user: Lookup;
+
   constructor(
     private readonly database: Database,
     private readonly tiers: TiersService,
     private readonly clock: Clock,
     @Inject(CONFIG) private readonly config: Pick<Config, 'IDLE_STOP_AFTER'>,
-  ) {}
+  ) {
+    this.user = database.lookup({ columns: ['u.tier', 'u.session_expires_at'], from: 'users u', key: 'u.id' });
+  }
 
   /** The current limits of this user's containers. @throws the database's error */
   async policyOf(userId: string): Promise<RunPolicy> {
@@ -61,12 +65,12 @@ export class RunPolicies {
       .filter((name) => this.runMsOf(name) !== null);
   }
 
-  private userOf(userId: string): Promise<UserEntity> {
-    return this.database.manager
-      .createQueryBuilder(UserEntity, 'u')
-      .select(['u.id', 'u.tier', 'u.sessionExpiresAt'])
-      .where('u.id = :userId', { userId })
-      .getOneOrFail();
+  private async userOf(userId: string): Promise<Pick<UserEntity, 'tier' | 'sessionExpiresAt'>> {
+    // In the order of the lookup's columns.
+    const found = (await this.user(userId)) as readonly [tier: string, sessionExpiresAt: unknown] | null;
+    if (!found) throw new Error(`there is no user ${userId}`);
+    const [tier, sessionExpiresAt] = found;
+    return { tier, sessionExpiresAt: readTime(sessionExpiresAt) };
   }
 
   /** A tier that is no longer in the table sets no limit: that must not prevent stopping a container. */
