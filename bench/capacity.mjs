@@ -1,4 +1,5 @@
 /** What the check of the machine's room adds to a creation or a start, among ten thousand containers that run. */
+import { createRequire } from 'node:module';
 import { figure } from './lib/report.mjs';
 import { copyContainer } from './lib/rows.mjs';
 import { median, timed } from './lib/statistics.mjs';
@@ -19,10 +20,12 @@ export async function capacity({ berth, database, progress }) {
   const databaseUrl = berth.settings.DATABASE_URL;
   progress(`${database}: making ${ROWS} containers`);
   await copyContainer({ databaseUrl, id, count: ROWS - 1 });
-  const { dataSourceOptions } = await import('../dist/ormconfig.js');
-  const { connect, Database } = await import('../dist/src/database/index.js');
-  const { ReservedCapacity } = await import('../dist/src/containers/capacity/reserved-capacity.js');
-  const { DockerMachine } = await import('../dist/src/docker/machine.js');
+  // Built only when benchmarks run.
+  const require = createRequire(import.meta.url);
+  const { dataSourceOptions } = require('../dist/ormconfig.js');
+  const { connect, Database } = require('../dist/src/database/index.js');
+  const { ReservedCapacity } = require('../dist/src/containers/capacity/reserved-capacity.js');
+  const { DockerMachine } = require('../dist/src/docker/machine.js');
   const dataSource = await connect(dataSourceOptions(databaseUrl));
   try {
     const db = new Database(dataSource);

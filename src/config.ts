@@ -133,6 +133,14 @@ const networks = list.refine(
   'expected addresses, networks such as 10.0.0.0/8, loopback or private, separated by commas',
 );
 
+/** Networks that subnets are taken from. */
+const pools = list
+  .refine(
+    (items) => items.every((item) => /^[\d.]+\/\d+$/.test(item) && isNetwork(item)),
+    'expected IPv4 networks such as 10.200.0.0/16, separated by commas',
+  )
+  .transform(ipv4Networks);
+
 const services = list.refine(
   (items) => items.every(isService),
   'expected IPv4 addresses with ports such as 192.0.2.7:3128, separated by commas',
@@ -195,6 +203,8 @@ export const environmentSchema = z.object({
   SANDBOX_FIREWALL: z.enum(['required', 'preferred', 'off']).default('preferred'),
   SANDBOX_BLOCKED_NETWORKS: networks.default([]),
   SANDBOX_ALLOWED_SERVICES: services.default([]),
+  SANDBOX_NETWORK_SIZE: integer(1, 1000).default(900),
+  SANDBOX_SUBNETS: pools.default([]),
   TIERS_FILE: z.string().min(1).optional(),
   IMAGES_FILE: z.string().min(1).optional(),
   CUSTOM_IMAGES: z.enum(['allow', 'deny']).default('allow'),

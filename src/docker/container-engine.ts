@@ -291,6 +291,8 @@ export type EngineErrorCode =
   /** It exists, but can never be started again: half removed, or its writable layer is unusable. */
   | 'container_broken'
   | 'name_in_use'
+  /** The engine has no room for another container, such as no network. */
+  | 'no_capacity'
   | 'image_not_found'
   /**
    * The registry refuses the credentials, or requires some. Registries that hide private images report them as not

@@ -73,7 +73,11 @@ describe('DockerEngine', () => {
   function engineThatWaits(seconds: number): DockerEngine {
     const settings = { DOCKER_HOST: `unix://${daemon.path}`, DOCKER_TIMEOUT_SECONDS: seconds } as const;
     const firewall = { SANDBOX_FIREWALL: 'off' as const, SANDBOX_BLOCKED_NETWORKS: [], SANDBOX_ALLOWED_SERVICES: [] };
-    return new DockerEngine({ ...settings, ...firewall, SANDBOX_RUNTIME: 'runsc', DISK_QUOTA: 'off' }, calls);
+    const networks = { SANDBOX_NETWORK_SIZE: 900, SANDBOX_SUBNETS: [] };
+    return new DockerEngine(
+      { ...settings, ...firewall, ...networks, SANDBOX_RUNTIME: 'runsc', DISK_QUOTA: 'off' },
+      calls,
+    );
   }
 
   it('must keep a user’s environment out of URLs, which proxies and daemons log', async () => {

@@ -19,16 +19,23 @@ import {
 } from './container-engine';
 import { containerOf, remove, rename, start, stop, unpause } from './container-verbs';
 import { createOptions, LABELS, ownerLabels, volumeOptions } from './create-options';
-import { type DockerCall, exists, hasStatus, ignoringGone, isNetworkMissing, toEngineError } from './errors';
+import {
+  type DockerCall,
+  exists,
+  hasStatus,
+  ignoringGone,
+  isNetworkFull,
+  isNetworkMissing,
+  toEngineError,
+} from './errors';
 import { watchEvents } from './event-stream';
 import { runExec } from './exec';
-import type { SandboxBridge } from './firewall/firewall-rules';
 import { HostFirewall } from './firewall/host-firewall';
 import { parseImageReference } from './image-reference';
 import { declaredVolumes, ImagePulls, limitedVolumes, type PullOptions } from './images';
-import { listedContainer, observedContainer } from './inspect';
+import { listedContainer, observedContainer, type PlacedContainer } from './inspect';
 import { DockerMachine } from './machine';
-import { connectIfMissing, ensureSandboxNetwork, findSandboxNetwork, networkName, reattach } from './network';
+import { isNetworkOf, SandboxNetworks } from './sandbox-networks';
 import { probeDiskQuota } from './quota';
 import { RegistryCredentials } from './registry-auth';
 import { jsonElements, openEvents, openList, openPull } from './streams';
@@ -81,9 +88,14 @@ export type DockerEngineSettings = Pick<
   | 'SANDBOX_FIREWALL'
   | 'SANDBOX_BLOCKED_NETWORKS'
   | 'SANDBOX_ALLOWED_SERVICES'
+  | 'SANDBOX_NETWORK_SIZE'
+  | 'SANDBOX_SUBNETS'
   | 'DISK_QUOTA'
   | 'REGISTRY_AUTH_FILE'
 >;
+
+/** How often a start moves its container to another network. */
+const MAX_MOVES = 3;
 
 /** Runs sandboxes on one Docker daemon. */
 export class DockerEngine extends ContainerEngine implements OnApplicationShutdown {
@@ -95,6 +107,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   private readonly timeoutMs: number;
   private prepared: {
     instance: string;
+    networks: SandboxNetworks;
     probed: Omit<EngineCapabilities, 'hostFirewall'>;
     /**
      * Whether gVisor uses its own network stack, which does not see interfaces that are added to a running container.
@@ -132,21 +145,28 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const runtimes = runtimesOf(info);
     const { runtime, warning } = chooseRuntime(SANDBOX_RUNTIME, runtimes);
     if (warning !== null) this.logger.warn(warning);
-    const network = await this.call('network', (signal, docker) => ensureSandboxNetwork(docker, instance, signal));
-    await this.firewall.prepare(network);
+    const networks = new SandboxNetworks({
+      settings: this.settings,
+      instance,
+      onNetwork: (network) => this.firewall.secure([network]),
+    });
+    await this.firewall.prepare(await this.call('network', (signal, docker) => networks.prepare({ docker, signal })));
     const diskQuota = await this.call('probe', (signal, docker) =>
       probeDiskQuota(docker, { wanted: DISK_QUOTA, instance, info, signal }),
     );
     const volumeResize = diskQuota === 'enforced' ? ('move' as const) : ('none' as const);
     const ownNetworkStack = !(runtimes.get('runsc') ?? []).some((argument) => /^--?network=host$/.test(argument));
-    this.prepared = { instance, probed: { runtime, diskQuota, volumeResize }, ownNetworkStack };
+    this.prepared = { instance, networks, probed: { runtime, diskQuota, volumeResize }, ownNetworkStack };
     return this.capabilities;
   }
 
   override async maintain(): Promise<void> {
-    const network = await this.network();
-    // A missing network is recreated by the next start.
-    if (network) await this.firewall.maintain(network);
+    const { networks } = this.ready();
+    await this.call('network', (signal, docker) => networks.removeUnused({ docker, signal }));
+    await this.call('network', (signal, docker) => networks.bridges({ docker, signal })).then((bridges) =>
+      // A missing network is recreated by the next start.
+      bridges.length > 0 ? this.firewall.maintain(bridges) : undefined,
+    );
   }
 
   override get capabilities(): EngineCapabilities {
@@ -170,8 +190,10 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
 
   override async createContainer(spec: ContainerSpec): Promise<string> {
     const { capabilities } = this;
-    const { instance } = this.ready();
-    const { name, ...body } = createOptions(spec, { capabilities, network: networkName(instance) });
+    const { networks } = this.ready();
+    const network =
+      networks.withRoom() ?? (await this.call('network', (signal, docker) => networks.choose({ docker, signal })));
+    const { name, ...body } = createOptions(spec, { capabilities, network });
     if (capabilities.diskQuota === 'enforced') {
       body.HostConfig?.Mounts?.push(...limitedVolumes(await this.volumesOf(spec.image), spec.diskMb));
     }
@@ -182,6 +204,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const id: unknown = container.id;
     if (typeof id !== 'string')
       throw new EngineError('docker_unavailable', "Docker's answer to a creation cannot be read");
+    networks.joined(id, network);
     return id;
   }
 
@@ -194,13 +217,15 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
       const container = containerOf(docker, dockerId);
       // Before the start: gVisor's own network stack sees only the interfaces that exist then.
       if (!isNew) await this.connect(docker, dockerId, signal);
-      try {
-        return await start(container, signal);
-      } catch (error) {
-        if (!isNetworkMissing(error)) throw error;
-        this.logger.warn("the sandboxes' network was removed outside Berth; recreating it");
-        await reattach(docker, dockerId, this.connection(signal));
-        return start(container, signal);
+      for (let moves = 0; ; moves += 1) {
+        try {
+          return await start(container, signal);
+        } catch (error) {
+          const why = isNetworkMissing(error) ? 'is gone' : isNetworkFull(error) ? 'is full' : null;
+          if (why === null || moves === MAX_MOVES) throw error;
+          this.logger.warn(`the sandboxes' network of container ${dockerId} ${why}; moving it`);
+          await this.ready().networks.move({ docker, signal }, dockerId, error);
+        }
       }
     });
   }
@@ -224,11 +249,14 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     // By the client for streams, as it occupies its socket for the whole grace period.
     const container = containerOf(this.clients.streams, dockerId);
     const timeoutMs = graceSeconds * 1000 + this.timeoutMs;
-    return this.call('stop container', (signal) => stop(container, graceSeconds, signal), timeoutMs);
+    const outcome = await this.call('stop container', (signal) => stop(container, graceSeconds, signal), timeoutMs);
+    this.ready().networks.left(dockerId);
+    return outcome;
   }
 
   override async removeContainer(dockerId: string): Promise<void> {
     await this.call('remove container', (signal, docker) => remove(containerOf(docker, dockerId), signal));
+    this.prepared?.networks.left(dockerId);
   }
 
   override async renameContainer(dockerId: string, name: string): Promise<void> {
@@ -246,7 +274,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     return this.call('inspect container', async (signal, docker) => {
       try {
         const answer: unknown = await containerOf(docker, dockerId).inspect({ abortSignal: signal });
-        return observedContainer(answer, networkName(instance));
+        return observedContainer(answer, isNetworkOf(instance));
       } catch (error) {
         if (hasStatus(error, 404)) return null;
         throw error;
@@ -258,10 +286,12 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const label = [`${LABELS.instance}=${filter.instance}`];
     if (filter.containerId !== undefined) label.push(`${LABELS.containerId}=${filter.containerId}`);
     return this.call('list containers', async (signal, docker) => {
-      const listed: ListedContainer[] = [];
+      const listed: PlacedContainer[] = [];
       const answer = await openList(docker, { label, signal });
-      const network = networkName(filter.instance);
-      for await (const entry of jsonElements(answer)) listed.push(listedContainer(entry, network));
+      const isNetwork = isNetworkOf(filter.instance);
+      for await (const entry of jsonElements(answer)) listed.push(listedContainer(entry, isNetwork));
+      const isComplete = filter.containerId === undefined && filter.instance === this.prepared?.instance;
+      if (isComplete) this.prepared?.networks.note(listed);
       return listed;
     });
   }
@@ -394,27 +424,19 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
 
   /** Without a network there is nothing to secure yet: the start recreates it. */
   private async secureNetwork(): Promise<void> {
-    const network = await this.network();
-    if (network) await this.firewall.secure(network);
+    const { networks } = this.ready();
+    const bridges = await this.call('network', (signal, docker) => networks.bridges({ docker, signal }));
+    if (bridges.length > 0) await this.firewall.secure(bridges);
   }
 
   /** @returns whether it was missing from the sandboxes' network */
   private async connect(docker: Docker, dockerId: string, signal: AbortSignal): Promise<boolean> {
-    const found = await connectIfMissing(docker, dockerId, this.connection(signal));
+    const found = await this.ready().networks.connect({ docker, signal }, dockerId);
     if (found === null) return false;
     const isBlind = found.running && found.runtime === 'runsc' && this.ready().ownNetworkStack;
     const when = isBlind ? "; gVisor's own network stack will see it at the container's next start" : '';
     this.logger.warn(`container ${dockerId} was not in the sandboxes' network and is connected to it again${when}`);
     return true;
-  }
-
-  private connection(signal: AbortSignal): Parameters<typeof connectIfMissing>[2] {
-    return { instance: this.ready().instance, signal, onNetwork: (network) => this.firewall.secure(network) };
-  }
-
-  private network(): Promise<SandboxBridge | null> {
-    const { instance } = this.ready();
-    return this.call('network', (signal, docker) => findSandboxNetwork(docker, instance, signal));
   }
 
   private ready(): NonNullable<typeof this.prepared> {

@@ -181,6 +181,11 @@ export function isNetworkMissing(error: unknown): boolean {
   return refusal?.status === 404 && /network .*not found/i.test(refusal.message);
 }
 
+/** A bridge without a free port (1,023: moby#44973), or a subnet without a free address; in a start's refusal. */
+export function isNetworkFull(error: unknown): boolean {
+  return /exchange full|no available IPv4 addresses/i.test(refusalOf(error)?.message ?? '');
+}
+
 /** Docker 26.1 returns 403 for a container that is already in the network. */
 export function isConnected(error: unknown): boolean {
   const refusal = refusalOf(error);

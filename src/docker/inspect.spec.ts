@@ -1,4 +1,5 @@
 import { listedContainer, observedContainer } from './inspect';
+import { isNetworkOf } from './sandbox-networks';
 
 const inspection = (state: Record<string, unknown>, address = '') => ({
   Id: 'a'.repeat(64),
@@ -18,6 +19,8 @@ function thrownBy(call: () => unknown): unknown {
   }
 }
 
+const ofProd = isNetworkOf('prod');
+
 describe('an inspection', () => {
   it.each([
     ['created', '0001-01-01T00:00:00Z', 0, null],
@@ -28,23 +31,23 @@ describe('an inspection', () => {
     ['dead', '2025-11-25T00:01:55.783044574Z', 137, 137],
     ['removing', '2025-11-25T00:01:55.783044574Z', 137, 137],
   ])('must give a %s container started at %s its exit code', (Status, StartedAt, ExitCode, exitCode) => {
-    const observed = observedContainer(inspection({ Status, StartedAt, ExitCode }), 'berth-prod');
+    const observed = observedContainer(inspection({ Status, StartedAt, ExitCode }), ofProd);
     expect(observed).toMatchObject({ state: Status, exitCode });
   });
 
   it('must keep the start time as Docker writes it, and say null of one that never ran', () => {
-    expect(observedContainer(inspection({}), 'berth-prod').startedAt).toBe('2025-11-25T00:01:55.783044574Z');
-    expect(observedContainer(inspection({ StartedAt: '0001-01-01T00:00:00Z' }), 'berth-prod').startedAt).toBeNull();
+    expect(observedContainer(inspection({}), ofProd).startedAt).toBe('2025-11-25T00:01:55.783044574Z');
+    expect(observedContainer(inspection({ StartedAt: '0001-01-01T00:00:00Z' }), ofProd).startedAt).toBeNull();
   });
 
   it('must give the address in Berth’s own network, null if there is none', () => {
-    expect(observedContainer(inspection({}, '172.18.0.2'), 'berth-prod').ipAddress).toBe('172.18.0.2');
-    expect(observedContainer(inspection({}), 'berth-prod').ipAddress).toBeNull();
-    expect(observedContainer(inspection({}, '172.18.0.2'), 'berth-gone').ipAddress).toBeNull();
+    expect(observedContainer(inspection({}, '172.18.0.2'), ofProd).ipAddress).toBe('172.18.0.2');
+    expect(observedContainer(inspection({}), ofProd).ipAddress).toBeNull();
+    expect(observedContainer(inspection({}, '172.18.0.2'), isNetworkOf('gone')).ipAddress).toBeNull();
   });
 
   it('must say the rest in Berth’s words', () => {
-    expect(observedContainer(inspection({ OOMKilled: true }), 'berth-prod')).toMatchObject({
+    expect(observedContainer(inspection({ OOMKilled: true }), ofProd)).toMatchObject({
       dockerId: 'a'.repeat(64),
       name: 'berth-1',
       oomKilled: true,
@@ -56,7 +59,7 @@ describe('an inspection', () => {
   it.each([[Buffer.from('<html>')], [null], [{}], [inspection({ Status: 'confused' })], ['running']])(
     'must be refused as no answer when it cannot be read (%#)',
     (answer) => {
-      expect(thrownBy(() => observedContainer(answer, 'berth-prod'))).toMatchObject({
+      expect(thrownBy(() => observedContainer(answer, ofProd))).toMatchObject({
         name: 'EngineError',
         code: 'docker_unavailable',
       });
@@ -75,7 +78,7 @@ describe('an entry of a list', () => {
   });
 
   it('must tell whose a container is and which generation', () => {
-    expect(listedContainer(entry({}), 'berth-prod')).toEqual({
+    expect(listedContainer(entry({}), ofProd)).toEqual({
       dockerId: 'b'.repeat(64),
       name: 'berth-1',
       state: 'exited',
@@ -83,31 +86,34 @@ describe('an entry of a list', () => {
       containerId: 'c1',
       generation: 4,
       connected: true,
+      network: null,
     });
   });
 
   it.each([[null], [{}], [{ 'berth.generation': 'many' }], [{ 'berth.generation': '-1' }]])(
     'must say null of labels that are not readable (%#)',
     (Labels) => {
-      expect(listedContainer(entry({ Labels }), 'berth-prod')).toMatchObject({ containerId: null, generation: null });
+      expect(listedContainer(entry({ Labels }), ofProd)).toMatchObject({ containerId: null, generation: null });
     },
   );
 
   it.each([
     [{ 'berth-prod': {} }, true],
+    [{ bridge: {}, 'berth-prod-12': {} }, true],
+    [{ 'berth-prod-1': {}, 'berth-prod-01': {}, 'berth-prod-a': {}, 'berth-production': {} }, false],
     [{ other: {} }, false],
     [{}, false],
     [null, true],
   ])('must tell whether a container in the networks %j is in its own', (Networks, connected) => {
-    expect(listedContainer(entry({ NetworkSettings: { Networks } }), 'berth-prod')).toMatchObject({ connected });
+    expect(listedContainer(entry({ NetworkSettings: { Networks } }), ofProd)).toMatchObject({ connected });
   });
 
   it('must survive a container that is half removed and has no name', () => {
-    const halfGone = listedContainer(entry({ Names: null, State: 'removing' }), 'berth-prod');
+    const halfGone = listedContainer(entry({ Names: null, State: 'removing' }), ofProd);
     expect(halfGone).toMatchObject({ name: '', state: 'removing' });
   });
 
   it.each([[null], ['b'], [{ message: 'no' }], [{}]])('must be refused when it is none (%#)', (answer) => {
-    expect(thrownBy(() => listedContainer(answer, 'berth-prod'))).toMatchObject({ code: 'docker_unavailable' });
+    expect(thrownBy(() => listedContainer(answer, ofProd))).toMatchObject({ code: 'docker_unavailable' });
   });
 });

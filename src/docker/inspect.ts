@@ -36,15 +36,18 @@ const connection = z.object({
   NetworkSettings: z.object({ Networks: z.record(z.string(), z.unknown()).nullish() }),
 });
 
+/** A listed container, and the sandbox network that it is in, or will be at its next start; null if there is none. */
+export type PlacedContainer = ListedContainer & { readonly network: string | null };
+
 /** Docker's notation for never. */
 const ZERO_TIME = '0001-01-01T00:00:00Z';
 
 /**
  * @param answer Docker's inspection
- * @param network the network whose address is the container's
+ * @param isSandboxNetwork whether a network of this name is one whose address is the container's
  * @throws EngineError `docker_unavailable` if the answer is not an inspection
  */
-export function observedContainer(answer: unknown, network: string): ObservedContainer {
+export function observedContainer(answer: unknown, isSandboxNetwork: (name: string) => boolean): ObservedContainer {
   const { Id, Name, Image, State, HostConfig, NetworkSettings } = isKnownState(inspection, answer);
   const everRan = State.StartedAt !== ZERO_TIME;
   return {
@@ -54,7 +57,7 @@ export function observedContainer(answer: unknown, network: string): ObservedCon
     startedAt: everRan ? State.StartedAt : null,
     exitCode: everRan && !isAlive(State.Status) ? State.ExitCode : null,
     oomKilled: State.OOMKilled ?? false,
-    ipAddress: nullIfEmpty(NetworkSettings.Networks?.[network]?.IPAddress),
+    ipAddress: nullIfEmpty(networkIn(NetworkSettings.Networks, isSandboxNetwork)?.[1].IPAddress),
     imageId: Image,
     runtime: HostConfig.Runtime ?? '',
   };
@@ -62,25 +65,27 @@ export function observedContainer(answer: unknown, network: string): ObservedCon
 
 /**
  * @param answer Docker's inspection
- * @returns whether the container is in the network, or will be at its next start
+ * @returns the sandbox network that the container is in, or will be at its next start; null if there is none
  * @throws EngineError `docker_unavailable` if the answer is not an inspection
  */
 export function observedConnection(
   answer: unknown,
-  network: string,
-): { connected: boolean; running: boolean; runtime: string } {
+  isSandboxNetwork: (name: string) => boolean,
+): { network: string | null; running: boolean; runtime: string } {
   const { State, HostConfig, NetworkSettings } = isKnownState(connection, answer);
-  const connected = NetworkSettings.Networks?.[network] !== undefined;
-  return { connected, running: State.Running, runtime: HostConfig.Runtime ?? '' };
+  const network = networkIn(NetworkSettings.Networks, isSandboxNetwork)?.[0] ?? null;
+  return { network, running: State.Running, runtime: HostConfig.Runtime ?? '' };
 }
 
 /**
  * @param answer an entry of Docker's list
- * @param network that of the sandboxes
+ * @param isSandboxNetwork whether a network of this name is one of the sandboxes'
  * @throws EngineError `docker_unavailable` if the answer is not such an entry
  */
-export function listedContainer(answer: unknown, network: string): ListedContainer {
+export function listedContainer(answer: unknown, isSandboxNetwork: (name: string) => boolean): PlacedContainer {
   const entry = isKnownState(listing, answer);
+  const networks = entry.NetworkSettings?.Networks;
+  const network = networkIn(networks, isSandboxNetwork)?.[0] ?? null;
   return {
     dockerId: entry.Id,
     name: withoutSlash(entry.Names?.[0] ?? ''),
@@ -89,8 +94,17 @@ export function listedContainer(answer: unknown, network: string): ListedContain
     containerId: entry.Labels?.[LABELS.containerId] ?? null,
     generation: generationOf(entry.Labels?.[LABELS.generation]),
     // A list without networks is no reason to act.
-    connected: !entry.NetworkSettings?.Networks || entry.NetworkSettings.Networks[network] !== undefined,
+    connected: !networks || network !== null,
+    network,
   };
+}
+
+/** The first of the container's networks that is one of the sandboxes', with its name. */
+function networkIn<T>(
+  networks: Readonly<Record<string, T>> | null | undefined,
+  isSandboxNetwork: (name: string) => boolean,
+): readonly [string, T] | undefined {
+  return Object.entries(networks ?? {}).find(([name]) => isSandboxNetwork(name));
 }
 
 function isAlive(state: EngineState): boolean {

@@ -41,6 +41,8 @@ function engineThatWaits(seconds: number, host: string): DockerEngine {
     SANDBOX_FIREWALL: 'off',
     SANDBOX_BLOCKED_NETWORKS: [],
     SANDBOX_ALLOWED_SERVICES: [],
+    SANDBOX_NETWORK_SIZE: 900,
+    SANDBOX_SUBNETS: [],
   });
 }
 

@@ -21,6 +21,8 @@ export class EngineSandbox {
       SANDBOX_FIREWALL: 'preferred',
       SANDBOX_BLOCKED_NETWORKS: [],
       SANDBOX_ALLOWED_SERVICES: [],
+      SANDBOX_NETWORK_SIZE: 900,
+      SANDBOX_SUBNETS: [],
       DISK_QUOTA: 'preferred',
       ...settings,
     });

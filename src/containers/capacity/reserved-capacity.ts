@@ -57,7 +57,7 @@ export function atLeast(had: ReservedColumns, needed: ReservedColumns): Reserved
 
 /** Something of which too little is left. */
 export interface Shortage {
-  readonly resource: 'memory_mb' | 'cpu_shares' | 'free_memory_mb' | 'free_disk_mb';
+  readonly resource: 'memory_mb' | 'cpu_shares' | 'free_memory_mb' | 'free_disk_mb' | 'networks';
   readonly needed: number;
   readonly available: number;
 }
@@ -73,7 +73,7 @@ export interface CapacityBounds {
 /** Seconds: about as long as it takes for somebody's container to be stopped. */
 const RETRY_AFTER = 30;
 
-function noCapacity(short: readonly Shortage[]): DomainError {
+export function noCapacity(short: readonly Shortage[]): DomainError {
   return new DomainError('no_capacity', { fields: { short }, retryAfter: RETRY_AFTER });
 }
 

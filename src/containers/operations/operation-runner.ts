@@ -5,6 +5,7 @@ import { EngineError, type EngineErrorCode } from '../../docker';
 import { databaseFault, DomainError, ErrorCode } from '../../errors';
 import type { EventDraft } from '../../events';
 import { LOGGER } from '../../logging';
+import { noCapacity } from '../capacity/reserved-capacity';
 import { OperationMetrics } from '../container-metrics';
 import type { ContainerRow, Ending, Operation, Verb } from '../container.entity';
 import { LeaseLostError } from '../container.repository';
@@ -246,6 +247,9 @@ function toDomainError(verb: Verb | Ending, error: unknown): DomainError {
   if (error instanceof DomainError) return error;
   const fault = databaseFault(error);
   if (fault) return fault;
+  if (error instanceof EngineError && error.code === 'no_capacity') {
+    return noCapacity([{ resource: 'networks', needed: 1, available: 0 }]);
+  }
   const code =
     error instanceof EngineError ? engineCode(error) : error instanceof LeaseLostError ? 'claim_lost' : FAILED[verb];
   return new DomainError(FAILED[verb], { code, cause: error });

@@ -161,6 +161,7 @@ const CREATION_FAULTS: Readonly<Record<string, string>> = {
   docker_unavailable: 'Docker cannot be reached',
   docker_changed: 'Docker is not the one that the containers are in; an operator has to see to it',
   docker_error: 'Docker refused',
+  no_capacity: 'the machine has no room for another container',
   cancelled: 'the creation was cancelled',
   interrupted: 'the creation was cut off',
 };

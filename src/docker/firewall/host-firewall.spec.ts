@@ -68,7 +68,7 @@ describe('the host firewall', () => {
     'must be enforced with %s where it can be, for both families',
     async (manner) => {
       const made = firewall(manner, ['10.1.2.3/8', 'fc00::/7']);
-      await made.prepare(network);
+      await made.prepare([network]);
       expect(made.state).toBe('enforced');
       expect(ipv4.lines).toContain('-A BERTH-a1b2c3d4e5f6 -d 10.0.0.0/8 -j DROP');
       expect(ipv6.lines).toContain('-A BERTH-a1b2c3d4e5f6 -j DROP');
@@ -78,33 +78,33 @@ describe('the host firewall', () => {
 
   it('must change nothing when all is as it was', async () => {
     const made = firewall('required');
-    await made.prepare(network);
-    await made.maintain(network);
-    await firewall('preferred').prepare(network);
+    await made.prepare([network]);
+    await made.maintain([network]);
+    await firewall('preferred').prepare([network]);
     expect([ipv4.changes, ipv6.changes]).toEqual([1, 1]);
   });
 
   it('must look again where another process was faster, but not for ever', async () => {
     ipv4.overtaken = 2;
-    await firewall('required').prepare(network);
+    await firewall('required').prepare([network]);
     expect(ipv4.changes).toBe(1);
     ipv4.lines = [];
     ipv4.overtaken = 3;
-    await expect(firewall('required').prepare(network)).rejects.toThrow(/line 9 failed/);
+    await expect(firewall('required').prepare([network])).rejects.toThrow(/line 9 failed/);
   });
 
   it('must not need ip6tables where the kernel has no IPv6', async () => {
     delete files['/proc/net/if_inet6'];
     ipv6.refusal = 'the program ip6tables is not installed';
     const made = firewall('required');
-    await made.prepare(network);
+    await made.prepare([network]);
     expect(made.state).toBe('enforced');
   });
 
   it('must touch nothing where it is off', async () => {
     const made = firewall('off');
-    await made.prepare(network);
-    await made.maintain(network);
+    await made.prepare([network]);
+    await made.maintain([network]);
     expect(made.state).toBe('off');
     expect(ipv4.changes + ipv6.changes).toBe(0);
   });
@@ -127,41 +127,41 @@ describe('the host firewall', () => {
     beforeEach(spoil);
 
     it('must not let Berth start if it is required, and say why', async () => {
-      const refusal = firewall('required').prepare(network);
+      const refusal = firewall('required').prepare([network]);
       await expect(refusal).rejects.toThrow(ConfigError);
       await expect(refusal).rejects.toThrow(reason);
     });
 
     it('must warn and be told if it is preferred', async () => {
       const made = firewall('preferred');
-      await made.prepare(network);
+      await made.prepare([network]);
       expect(made.state).toBe('unsupported');
       expect(warned).toHaveBeenCalledWith(expect.stringMatching(reason));
-      await made.secure(network);
+      await made.secure([network]);
     });
   });
 
   it('must put back what has vanished', async () => {
     const made = firewall('preferred');
-    await made.prepare(network);
+    await made.prepare([network]);
     ipv4.lines = [];
-    await made.maintain(network);
+    await made.maintain([network]);
     expect(ipv4.lines).not.toEqual([]);
     expect(failed).not.toHaveBeenCalled();
   });
 
   it('must say once that it is lost, let no sandbox start if it is required, and say that it is back', async () => {
     const made = firewall('required');
-    await made.prepare(network);
+    await made.prepare([network]);
     ipv4.refusal = 'iptables refuses: busy';
-    await made.maintain(network);
-    await made.maintain(network);
+    await made.maintain([network]);
+    await made.maintain([network]);
     expect(made.state).toBe('unsupported');
     expect(failed).toHaveBeenCalledTimes(1);
     expect(made.isSecure).toBe(false);
-    await expect(made.secure(network)).rejects.toMatchObject({ name: 'EngineError', code: 'docker_error' });
+    await expect(made.secure([network])).rejects.toMatchObject({ name: 'EngineError', code: 'docker_error' });
     ipv4.refusal = null;
-    await made.secure(network);
+    await made.secure([network]);
     expect(made.isSecure).toBe(true);
     expect(told).toHaveBeenCalledTimes(1);
   });

@@ -45,7 +45,7 @@ const TRIES = 3;
 const ADVICE = 'see "The host firewall" in docs/security.md for the rules and how to set them by hand';
 
 /**
- * Blocks sandboxes from their host and its link-local addresses, by rules for their bridge. Idempotent, and safe in any
+ * Blocks sandboxes from their host and its link-local addresses, by rules for their bridges. Idempotent, and safe in any
  * number of processes at once.
  */
 export class HostFirewall {
@@ -64,8 +64,8 @@ export class HostFirewall {
   }
 
   /** Installs the rules. @throws ConfigError if they are required and cannot be installed */
-  async prepare(network: SandboxBridge): Promise<void> {
-    const reason = await this.check(network);
+  async prepare(networks: readonly SandboxBridge[]): Promise<void> {
+    const reason = await this.check(networks);
     if (reason === null) return;
     if (this.settings.SANDBOX_FIREWALL === 'required')
       throw new ConfigError(`SANDBOX_FIREWALL=required, but ${reason}; ${ADVICE}`);
@@ -73,17 +73,17 @@ export class HostFirewall {
   }
 
   /** Restores missing rules; logs each change once, and never throws. */
-  async maintain(network: SandboxBridge): Promise<void> {
+  async maintain(networks: readonly SandboxBridge[]): Promise<void> {
     const before = this.found;
-    const reason = await this.check(network);
+    const reason = await this.check(networks);
     if (this.found === before) return;
     if (reason === null) this.logger.log('the host firewall keeps sandboxes from this machine again');
     else this.logger.error(`the host firewall is gone, and sandboxes can reach this machine: ${reason}; ${ADVICE}`);
   }
 
   /** The same before a sandbox starts. @throws EngineError `docker_error` if the rules are required and missing */
-  async secure(network: SandboxBridge): Promise<void> {
-    await this.maintain(network);
+  async secure(networks: readonly SandboxBridge[]): Promise<void> {
+    await this.maintain(networks);
     if (this.isSecure) return;
     throw new EngineError('docker_error', 'the host firewall is required, and its rules are not there');
   }
@@ -93,14 +93,15 @@ export class HostFirewall {
     return this.settings.SANDBOX_FIREWALL !== 'required' || this.state === 'enforced';
   }
 
-  /** @returns why the rules cannot be installed, or null */
-  private async check(network: SandboxBridge): Promise<string | null> {
+  /** @returns why the rules of one of them cannot be installed, or null */
+  private async check(networks: readonly SandboxBridge[]): Promise<string | null> {
     if (this.settings.SANDBOX_FIREWALL === 'off') {
       this.found = 'off';
       return null;
     }
     return this.changing.runExclusive(async () => {
-      const reason = await this.enforce(network);
+      let reason: string | null = null;
+      for (const network of networks) reason ??= await this.enforce(network);
       this.found = reason === null ? 'enforced' : 'unsupported';
       return reason;
     });
