@@ -155,6 +155,7 @@ export default defineConfig({
     'typescript/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
     'berth/own-transaction': 'error',
     'berth/spread-literal': 'error',
+    'berth/few-dependencies': 'error',
   },
   overrides: [
     ...Object.keys(MODULES).map(restrictedImports),

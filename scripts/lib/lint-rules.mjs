@@ -44,7 +44,27 @@ const spreadLiteral = {
   }),
 };
 
+/** More dependencies mean that a class does two things, or that a concept is missing. */
+const MAX_DEPENDENCIES = 7;
+
+/** Counts the parameters of constructors. */
+const fewDependencies = {
+  meta: { type: 'suggestion', docs: { description: 'a class has few dependencies' } },
+  create: (context) => ({
+    MethodDefinition(node) {
+      const { params } = node.value;
+      if (node.kind !== 'constructor' || params.length <= MAX_DEPENDENCIES) return;
+      const message = `a class has at most ${MAX_DEPENDENCIES} dependencies, this one ${params.length}: find what is missing`;
+      context.report({ node, message });
+    },
+  }),
+};
+
 export default {
   meta: { name: 'berth' },
-  rules: { 'own-transaction': ownTransaction, 'spread-literal': spreadLiteral },
+  rules: {
+    'own-transaction': ownTransaction,
+    'spread-literal': spreadLiteral,
+    'few-dependencies': fewDependencies,
+  },
 };

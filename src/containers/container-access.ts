@@ -1,6 +1,16 @@
+import { Injectable } from '@nestjs/common';
+import { AgentsService } from '../agents';
+import type { Principal } from '../auth';
 import { DomainError } from '../errors';
 import { requestContext } from '../logging';
+import { Clock } from '../scheduling';
+import { TiersService } from '../tiers';
+import type { ContainerReference } from './container-id';
 import type { ContainerRow } from './container.entity';
+import { ContainerRepository } from './container.repository';
+
+/** The user on whose behalf something is done. A {@link Principal} is one; internal modules may build their own. */
+export type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>;
 
 /** Adds the container and its owner to the request's context. */
 export function noteSubject(row: Pick<ContainerRow, 'id' | 'userId'>): void {
@@ -17,4 +27,56 @@ export function assertOwner(caller: { readonly userId: string }, row: Pick<Conta
 /** @throws DomainError `guest_session_expired` if the caller is a guest whose session is over */
 export function assertSession({ sessionExpiresAt }: { readonly sessionExpiresAt: Date | null }, now: Date): void {
   if (sessionExpiresAt !== null && sessionExpiresAt <= now) throw new DomainError('guest_session_expired');
+}
+
+/** Finds a caller's containers, by any form of their ids, and checks what the caller may do with them. */
+@Injectable()
+export class ContainerAccess {
+  constructor(
+    private readonly repository: ContainerRepository,
+    private readonly agents: AgentsService,
+    private readonly tiers: TiersService,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * To look at, to stop or to delete: what a guest whose session is over may still do.
+   *
+   * @throws DomainError `container_not_found`, `ambiguous_id`, `agent_not_found`, `not_authorized`, and
+   * `invalid_parameters` for an agent's id
+   */
+  async find(caller: Pick<Caller, 'userId'>, id: string): Promise<ContainerRow> {
+    const reference = await this.repository.resolve(id, { userId: caller.userId });
+    if (reference?.kind === 'agent') return this.agents.refuse(caller, reference.id);
+    const row = reference && (await this.repository.find(reference));
+    if (!row) throw new DomainError('container_not_found');
+    assertOwner(caller, row);
+    return row;
+  }
+
+  /** To start, to change or to use. @throws DomainError as {@link find} does, `guest_session_expired` */
+  async findInSession(caller: Caller, id: string): Promise<ContainerRow> {
+    const row = await this.find(caller, id);
+    assertSession(caller, this.clock.now());
+    return row;
+  }
+
+  /** To resize. @throws DomainError as {@link findInSession} does, `invalid_parameters` if the tier does not allow it */
+  async findToResize(
+    caller: Caller,
+    id: string,
+    resources: Parameters<TiersService['assertWithin']>[1],
+  ): Promise<ContainerRow> {
+    const row = await this.findInSession(caller, id);
+    this.tiers.assertWithin(caller.tier, resources);
+    return row;
+  }
+
+  /** To restore, if it is deleted. @throws DomainError `container_not_found`, `ambiguous_id`; for an agent's id as {@link find} */
+  async resolveDeleted(caller: Pick<Caller, 'userId'>, id: string): Promise<ContainerReference> {
+    const reference = await this.repository.resolve(id, { userId: caller.userId, deleted: true });
+    if (reference?.kind === 'agent') return this.agents.refuse(caller, reference.id);
+    if (!reference) throw new DomainError('container_not_found');
+    return reference;
+  }
 }

@@ -21,10 +21,8 @@ import {
   Operation,
   STATUS_TRANSITIONS,
 } from './container.entity';
-import type { ContainerCreatedView } from './dto/responses';
-import { IdempotencyKeys, type OnceOnly } from './idempotency';
 import { type LabelSelector, whereLabels } from './labels';
-import { TERM_OVER } from './leases/lease-term';
+import { LeaseLostError, TERM_OVER } from './leases/lease';
 import { roleAfterReplacement, roleTriedAgain } from './roles/role-follows';
 
 type Kind = Exclude<ContainerReference['kind'], 'agent'>;
@@ -147,11 +145,6 @@ export interface ContainerChange {
   readonly events: readonly EventDraft[];
 }
 
-/** The lease was taken over: this operation may write no more. */
-export class LeaseLostError extends Error {
-  override readonly name = 'LeaseLostError';
-}
-
 /** Far below the parameter limits of SQLite and PostgreSQL. */
 const IDS_IN_QUERY = 500;
 
@@ -195,7 +188,6 @@ export class ContainerRepository {
   constructor(
     private readonly database: Database,
     private readonly eventLog: EventLog,
-    private readonly idempotencyKeys: IdempotencyKeys,
     private readonly audit: AuditLog,
     private readonly capacity: ReservedCapacity,
   ) {
@@ -270,21 +262,13 @@ export class ContainerRepository {
   /**
    * Inserts a container that its creation has already leased.
    *
-   * @returns null; or the earlier answer under the key of `once`, and then nothing is inserted
-   * @throws DomainError `container_limit_reached`, `name_taken`, `idempotency_key_reused`, `no_capacity`
+   * @throws DomainError `container_limit_reached`, `name_taken`, `no_capacity`
    */
   async insert(
     row: ContainerRow,
-    options: { limit: number; tier: string; event: EventDraft; once: OnceOnly | null; bounds: CapacityBounds },
-  ): Promise<ContainerCreatedView | null> {
-    const { once } = options;
-    return this.database.runInTxLocking(row.userId, async () => {
-      if (once) {
-        // Before the count and the name: the first request may have used the last place, and has taken the name.
-        await this.eventLog.lock(row.userId);
-        const answer = await this.idempotencyKeys.answerOf(row.userId, once);
-        if (answer) return answer;
-      }
+    options: { limit: number; tier: string; event: EventDraft; bounds: CapacityBounds },
+  ): Promise<void> {
+    await this.database.runInTxLocking(row.userId, async () => {
       // Appending locks the user's row, so the count below cannot change before the commit.
       await this.eventLog.append({ userId: row.userId, drafts: [options.event] });
       const current = await this.countLive(row.userId);
@@ -297,31 +281,8 @@ export class ContainerRepository {
       // it.
       const insert = this.database.manager.createQueryBuilder().insert().into(ContainerEntity).values(row);
       await this.nameGuard(() => insert.updateEntity(false).execute());
-      if (once) await this.idempotencyKeys.keep(row, once);
       await this.capacity.claim(NOTHING_RESERVED, row, options.bounds);
-      return null;
     });
-  }
-
-  /** Leases the container for `operation` if the row is as it was read and has no other holder. */
-  async acquireLease(
-    row: ContainerRow,
-    lease: { operation: Operation; operationId: string; holder: string; expiresAt: Date },
-  ): Promise<boolean> {
-    const { operation, operationId, holder, expiresAt } = lease;
-    const taken = { operation, operationId, operationHolder: holder, operationExpiresAt: expiresAt };
-    const result = await this.update(row.id)
-      .set({ ...taken, operationCancelled: false, revision: row.revision + 1 })
-      .andWhere('revision = :read', { read: row.revision })
-      .andWhere('(operation IS NULL OR operation_expires_at <= :over)', { over: this.database.timestamp(TERM_OVER) })
-      .execute();
-    return result.affected === 1;
-  }
-
-  /** @returns false if the lease is lost */
-  async renewLease(lease: { id: string; operationId: string; expiresAt: Date }): Promise<boolean> {
-    const result = await this.withLease(lease).set({ operationExpiresAt: lease.expiresAt }).execute();
-    return result.affected === 1;
   }
 
   /**
@@ -394,16 +355,6 @@ export class ContainerRepository {
       await this.capacity.claim(row, reserved, bounds);
     });
     return { ...row, ...changed };
-  }
-
-  /** Ends the term of every lease: the process that held them is dead. */
-  async expireAllLeases(): Promise<void> {
-    await this.database.manager
-      .createQueryBuilder()
-      .update(ContainerEntity)
-      .set({ operationExpiresAt: TERM_OVER })
-      .where('operation IS NOT NULL')
-      .execute();
   }
 
   /** An early check, before any Docker call; the index decides at the commit. @throws DomainError `name_taken` */

@@ -9,19 +9,23 @@ import { RolesModule } from '../roles';
 import { TiersModule } from '../tiers';
 import { Capacity } from './capacity/capacity';
 import { ReservedCapacity } from './capacity/reserved-capacity';
+import { ContainerAccess } from './container-access';
 import { ContainerGauge, OperationMetrics, SweepMetrics } from './container-metrics';
+import { ContainerUsage } from './container-usage';
+import { ContainerViews } from './container-views';
 import { ContainerRepository } from './container.repository';
 import { ContainersAdminService } from './containers-admin.service';
 import { ContainersController } from './containers.controller';
 import { ContainersService } from './containers.service';
+import { Creation, Specifications } from './creation';
 import { DeletedContainers } from './deleted-containers';
 import { ExpiryQueries } from './expiry/expiry-queries';
 import { ExpiryWatcher } from './expiry/expiry-watcher';
 import { RunPolicies } from './expiry/run-policy';
 import { IdempotencyKeys, IdempotencyRetention } from './idempotency';
 import { Instance } from './instance';
-import { HeldLeases } from './leases/held-leases';
-import { LeaseTerms } from './leases/lease-term';
+import { LeaseStore } from './leases/lease-store';
+import { LeaseTerms } from './leases/lease';
 import { LeaseWatch } from './leases/lease-watch';
 import { ContainerLeases } from './leases/leases';
 import { DataVolumes } from './operations/data-volumes';
@@ -33,9 +37,12 @@ import { Recovery } from './operations/recovery';
 import { Restoration } from './operations/restoration';
 import { Resumption } from './operations/resumption';
 import { RollbackRetries } from './operations/rollback-retries';
+import { Inventory, OrphanVolumes } from './reconcile/inventory';
 import { KnownEngine } from './reconcile/known-engine';
 import { Purge } from './reconcile/purge';
-import { OrphanVolumes, Reconciler } from './reconcile/reconciler';
+import { Reconciler } from './reconcile/reconciler';
+import { Repairs } from './reconcile/repairs';
+import { Sweep } from './reconcile/sweep';
 import { ContainerWatcher } from './reconcile/watcher';
 import { RoleInstallation } from './roles/role-installation';
 import { RoleInstaller } from './roles/role-installer';
@@ -52,6 +59,11 @@ import { StatusWait } from './status-wait';
     StatusWait,
     Capacity,
     ReservedCapacity,
+    ContainerAccess,
+    ContainerViews,
+    ContainerUsage,
+    Specifications,
+    Creation,
     ContainerRepository,
     DeletedContainers,
     IdempotencyKeys,
@@ -61,13 +73,14 @@ import { StatusWait } from './status-wait';
     OperationMetrics,
     SweepMetrics,
     LeaseTerms,
-    HeldLeases,
+    LeaseStore,
     ContainerLeases,
     LeaseWatch,
     Resumption,
     ContainerOperations,
     OperationRunner,
     DataVolumes,
+    Inventory,
     OrphanVolumes,
     ProvenImages,
     StepExecutor,
@@ -76,6 +89,8 @@ import { StatusWait } from './status-wait';
     ContainerWatcher,
     Purge,
     Restoration,
+    Repairs,
+    Sweep,
     Reconciler,
     RollbackRetries,
     RunPolicies,

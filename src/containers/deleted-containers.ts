@@ -7,21 +7,9 @@ import { EventLog } from '../events';
 import { Clock } from '../scheduling';
 import type { ContainerReference } from './container-id';
 import { ContainerEntity, type ContainerRow, DockerIdEntity } from './container.entity';
-import {
-  type ContainerChange,
-  ContainerRepository,
-  FREE,
-  LeaseLostError,
-  type ListFilter,
-  readPage,
-} from './container.repository';
-import { type Stamp, TERM_OVER } from './leases/lease-term';
-
-/** Identifies the lease to remove a deleted container's data. */
-export interface PurgeLease {
-  readonly id: string;
-  readonly operationId: string;
-}
+import { type ContainerChange, ContainerRepository, FREE, type ListFilter, readPage } from './container.repository';
+import { LeaseLostError, TERM_OVER } from './leases/lease';
+import { type Grant, LeaseStore } from './leases/lease-store';
 
 /**
  * Deleted containers whose data is kept, and the sole writer of their rows. A restore needs a row that no purge has
@@ -35,6 +23,7 @@ export class DeletedContainers {
     private readonly eventLog: EventLog,
     private readonly live: ContainerRepository,
     private readonly audit: AuditLog,
+    private readonly store: LeaseStore,
     private readonly clock: Clock,
   ) {}
 
@@ -107,29 +96,23 @@ export class DeletedContainers {
    *
    * @returns null if it is not due, or another process purges it
    */
-  async leasePurge(lease: PurgeLease, { holder, expiresAt }: Stamp): Promise<ContainerRow | null> {
-    const result = await this.deleted(lease.id)
-      .set({
-        operation: 'purge',
-        operationId: lease.operationId,
-        operationHolder: holder,
-        operationExpiresAt: expiresAt,
-        revision: () => 'revision + 1',
-      })
-      .andWhere('purge_at <= :now', { now: this.now() })
-      .andWhere('(operation IS NULL OR operation_expires_at <= :over)', { over: this.database.timestamp(TERM_OVER) })
-      .execute();
-    if (result.affected !== 1) return null;
+  async leasePurge(grant: Grant): Promise<ContainerRow | null> {
+    const isLeased = await this.store.acquire(grant, {
+      set: { operation: 'purge', revision: () => 'revision + 1' },
+      where: 'deleted_at IS NOT NULL AND purged_at IS NULL AND purge_at <= :now',
+      parameters: { now: this.now() },
+    });
+    if (!isLeased) return null;
     const { manager } = this.database;
-    return manager.findOneOrFail(ContainerEntity, { where: { id: lease.id }, withDeleted: true });
+    return manager.findOneOrFail(ContainerEntity, { where: { id: grant.containerId }, withDeleted: true });
   }
 
   /** Records that the data is removed, also in the audit. @returns false if another process took the purge over */
-  async finishPurge({ operationId }: PurgeLease, { id, userId }: ContainerRow): Promise<boolean> {
+  async finishPurge({ leaseId }: Grant, { id, userId }: ContainerRow): Promise<boolean> {
     return this.database.runInTx(async () => {
       const result = await this.deleted(id)
         .set({ ...FREE, purgedAt: this.clock.now(), revision: () => 'revision + 1' })
-        .andWhere('operation_id = :operationId', { operationId })
+        .andWhere('operation_id = :leaseId', { leaseId })
         .execute();
       if (result.affected !== 1) return false;
       await this.audit.recordSystem({ action: 'container.purge', subjectUserId: userId, containerId: id });
@@ -138,10 +121,10 @@ export class DeletedContainers {
   }
 
   /** Leaves the purge to the next sweep of any process. */
-  async postponePurge({ id, operationId }: PurgeLease): Promise<void> {
-    await this.deleted(id)
+  async postponePurge({ containerId, leaseId }: Grant): Promise<void> {
+    await this.deleted(containerId)
       .set({ operationExpiresAt: TERM_OVER, revision: () => 'revision + 1' })
-      .andWhere('operation_id = :operationId', { operationId })
+      .andWhere('operation_id = :leaseId', { leaseId })
       .execute();
   }
 

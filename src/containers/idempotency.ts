@@ -6,6 +6,7 @@ import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { Database, Retention } from '../database';
 import { TIMESTAMP } from '../database/column-types';
 import { DomainError, invalidParameters } from '../errors';
+import { EventLog } from '../events';
 import { Clock } from '../scheduling';
 import type { ContainerCreatedView } from './dto/responses';
 
@@ -62,18 +63,37 @@ export interface OnceOnly {
 export class IdempotencyKeys {
   constructor(
     private readonly database: Database,
+    private readonly eventLog: EventLog,
     private readonly clock: Clock,
     private readonly retention: IdempotencyRetention,
   ) {}
 
   /**
-   * To be called under the lock of the user's row, as {@link keep} is: of several concurrent requests one finds
-   * nothing, and the others its answer.
+   * Inserts a container once under a client's key, in one transaction that locks the user's row: of several concurrent
+   * requests one finds no answer, and the others the answer of that one.
    *
-   * @returns the answer under this key; null if the key is unused
-   * @throws DomainError `idempotency_key_reused` if it belongs to another request
+   * @param insert in this transaction
+   * @returns null; or the earlier answer under this key, and then nothing is inserted
+   * @throws DomainError `idempotency_key_reused` if it belongs to another request; what `insert` throws
    */
-  async answerOf(userId: string, { key, requestHash }: OnceOnly): Promise<ContainerCreatedView | null> {
+  async once(
+    container: { readonly id: string; readonly userId: string },
+    request: OnceOnly,
+    insert: () => Promise<void>,
+  ): Promise<ContainerCreatedView | null> {
+    return this.database.runInTxLocking(container.userId, async () => {
+      await this.eventLog.lock(container.userId);
+      // Before any other check: the first request may have used the last place, and has taken the name.
+      const answer = await this.answerOf(container.userId, request);
+      if (answer) return answer;
+      await this.keep(container, request);
+      // The last, as it locks what all users share.
+      await insert();
+      return null;
+    });
+  }
+
+  private async answerOf(userId: string, { key, requestHash }: OnceOnly): Promise<ContainerCreatedView | null> {
     const { manager } = this.database;
     const used = await manager.findOneBy(IdempotencyKeyEntity, { userId, key });
     if (!used) return null;
@@ -85,8 +105,7 @@ export class IdempotencyKeys {
     return used.answer;
   }
 
-  /** Stores the key with its request and answer, in the current transaction. */
-  async keep(container: { id: string; userId: string }, { key, requestHash, answer }: OnceOnly): Promise<void> {
+  private async keep(container: { id: string; userId: string }, { key, requestHash, answer }: OnceOnly): Promise<void> {
     const { id: containerId, userId } = container;
     const createdAt = this.clock.now();
     await this.database.manager.insert(IdempotencyKeyEntity, {

@@ -1,6 +1,7 @@
 export { Capacity, CapacityView } from './capacity/capacity';
 export { ContainersAdminService } from './containers-admin.service';
 export { ContainersModule } from './containers.module';
-export { ContainersService, type Caller } from './containers.service';
+export type { Caller } from './container-access';
+export { ContainersService } from './containers.service';
 export { ContainerStoppedView, LISTED_STATUSES, ListedContainerView, type ListedStatus } from './dto/responses';
 export { SweepReport } from './reconcile/reconcile-stats';

@@ -1,4 +1,4 @@
-import { randomInt, randomUUID } from 'node:crypto';
+import { randomInt } from 'node:crypto';
 import { invalidParameters } from '../errors';
 import { type CatalogRole, needsInstallation } from '../roles';
 import type { Resources } from '../tiers';
@@ -34,6 +34,7 @@ function pick(words: readonly string[]): string {
 
 /** The resolved settings of a creation. */
 interface NewContainer {
+  readonly id: string;
   readonly userId: string;
   readonly request: Pick<CreateContainerDto, 'name' | 'env' | 'environment' | 'labels'>;
   /** The reference as given to Docker. */
@@ -50,8 +51,7 @@ interface NewContainer {
  *
  * @throws DomainError `invalid_parameters` if the request gives its variables twice
  */
-export function newContainer({ userId, request, image, role, resources, lease, now }: NewContainer): ContainerRow {
-  const id = randomUUID();
+export function newContainer({ id, userId, request, image, role, resources, lease, now }: NewContainer): ContainerRow {
   return {
     id,
     userId,

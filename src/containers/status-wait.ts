@@ -3,8 +3,9 @@ import { DomainError } from '../errors';
 import { containerIdOf, EventFeed } from '../events';
 import { Clock } from '../scheduling';
 import { Signals } from '../signals';
+import type { Caller } from './container-access';
 import type { ContainerRow, ContainerStatus, Operation } from './container.entity';
-import { Caller, ContainersService } from './containers.service';
+import { ContainersService } from './containers.service';
 import { containerView, ContainerView } from './dto/responses';
 
 /** Transitions without a request: a creation ends, a run ends. */

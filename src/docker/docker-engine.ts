@@ -38,47 +38,9 @@ import { DockerMachine } from './machine';
 import { isNetworkOf, SandboxNetworks } from './sandbox-networks';
 import { probeDiskQuota } from './quota';
 import { RegistryCredentials } from './registry-auth';
+import { chooseRuntime, hasOwnNetworkStack, runtimesOf } from './runtime';
 import { jsonElements, openEvents, openList, openPull } from './streams';
 import { copyVolume, isBare, labelsOfVolume, listOwnVolumes, measureVolume, removeIfUnused } from './volumes';
-
-/** The runtime of the sandboxes, and a warning for operators about the choice. */
-interface RuntimeChoice {
-  readonly runtime: EngineCapabilities['runtime'];
-  readonly warning: string | null;
-}
-
-const REGISTER =
-  'install gVisor (https://gvisor.dev/docs/user_guide/install/), register it with ' +
-  '"runsc install -- --overlay2=none" and restart Docker';
-
-const LAYER_AT_RISK =
-  'gVisor is registered without --overlay2=none: what sandboxes write outside their volume is lost at a stop, and one ' +
-  'that was killed can only be recreated; add it to the runtimeArgs of runsc in daemon.json';
-
-/**
- * @param wanted the setting `SANDBOX_RUNTIME`
- * @param registered the runtimes that the daemon knows, with their arguments
- * @throws ConfigError with instructions
- */
-export function chooseRuntime(
-  wanted: Config['SANDBOX_RUNTIME'],
-  registered: ReadonlyMap<string, readonly string[]>,
-): RuntimeChoice {
-  const gvisor = registered.get('runsc');
-  if (wanted !== 'runc' && gvisor) {
-    return { runtime: 'runsc', warning: gvisor.includes('--overlay2=none') ? null : LAYER_AT_RISK };
-  }
-  if (wanted === 'runsc') {
-    throw new ConfigError(
-      `SANDBOX_RUNTIME=runsc, but Docker does not know the runtime runsc (it knows ${[...registered.keys()].join(', ')}): ${REGISTER}`,
-    );
-  }
-  const warning =
-    wanted === 'runc'
-      ? 'SANDBOX_RUNTIME=runc: sandboxes share the kernel of this machine; do not run code that you do not trust'
-      : `gVisor is missing, sandboxes run on runc and share the kernel of this machine: ${REGISTER}`;
-  return { runtime: 'runc', warning };
-}
 
 export type DockerEngineSettings = Pick<
   Config,
@@ -109,9 +71,6 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     instance: string;
     networks: SandboxNetworks;
     probed: Omit<EngineCapabilities, 'hostFirewall'>;
-    /**
-     * Whether gVisor uses its own network stack, which does not see interfaces that are added to a running container.
-     */
     ownNetworkStack: boolean;
   } | null = null;
 
@@ -155,8 +114,8 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
       probeDiskQuota(docker, { wanted: DISK_QUOTA, instance, info, signal }),
     );
     const volumeResize = diskQuota === 'enforced' ? ('move' as const) : ('none' as const);
-    const ownNetworkStack = !(runtimes.get('runsc') ?? []).some((argument) => /^--?network=host$/.test(argument));
-    this.prepared = { instance, networks, probed: { runtime, diskQuota, volumeResize }, ownNetworkStack };
+    const probed = { runtime, diskQuota, volumeResize };
+    this.prepared = { instance, networks, probed, ownNetworkStack: hasOwnNetworkStack(runtimes) };
     return this.capabilities;
   }
 
@@ -469,14 +428,4 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
       throw fault;
     }
   }
-}
-
-/** @returns the arguments of each runtime that Docker knows */
-function runtimesOf(info: unknown): Map<string, readonly string[]> {
-  const runtimes = (info as { Runtimes?: unknown } | null)?.Runtimes;
-  if (typeof runtimes !== 'object' || runtimes === null) {
-    throw new EngineError('docker_unavailable', "Docker's description of itself cannot be read");
-  }
-  const entries = Object.entries(runtimes) as [string, { runtimeArgs?: string[] } | null][];
-  return new Map(entries.map(([name, runtime]) => [name, runtime?.runtimeArgs ?? []]));
 }

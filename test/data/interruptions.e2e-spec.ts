@@ -1,6 +1,7 @@
 import { ContainersService } from '../../src/containers';
 import { ContainerEntity, containerFacts } from '../../src/containers/container.entity';
-import { ContainerRepository, LeaseLostError } from '../../src/containers/container.repository';
+import { ContainerRepository } from '../../src/containers/container.repository';
+import { LeaseLostError } from '../../src/containers/leases/lease';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
 import { EventLog } from '../../src/events';

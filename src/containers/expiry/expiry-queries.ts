@@ -5,7 +5,7 @@ import { type Config, CONFIG } from '../../config';
 import { Database } from '../../database';
 import { Clock } from '../../scheduling';
 import { ContainerEntity } from '../container.entity';
-import { TERM_OVER } from '../leases/lease-term';
+import { TERM_OVER } from '../leases/lease';
 import { RunPolicies } from './run-policy';
 
 /**

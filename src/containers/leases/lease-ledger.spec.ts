@@ -1,6 +1,6 @@
-import type { HeldLease } from './held-leases';
+import type { HeldLease } from './lease-store';
 import { LeaseLedger } from './lease-ledger';
-import { TERM_OVER } from './lease-term';
+import { TERM_OVER } from './lease';
 
 const TERM_MS = 30_000;
 const ABSENT_MS = 3_000;

@@ -5,9 +5,9 @@ import { LOGGER } from '../../logging';
 import { Poll } from '../../scheduling';
 import { Resumption } from '../operations/resumption';
 import { RoleInstaller } from '../roles/role-installer';
-import { type HeldLease, HeldLeases } from './held-leases';
 import { type AbandonedLease, LeaseLedger } from './lease-ledger';
-import { isTermOver, LeaseTerms } from './lease-term';
+import { type HeldLease, LeaseStore } from './lease-store';
+import { isTermOver } from './lease';
 
 /** One query, which usually finds nothing. */
 const CHECK_EVERY_MS = 500;
@@ -22,13 +22,12 @@ export class LeaseWatch implements OnModuleDestroy {
   private readonly poll: Poll;
 
   constructor(
-    private readonly held: HeldLeases,
+    private readonly store: LeaseStore,
     private readonly resumption: Resumption,
     private readonly roles: RoleInstaller,
-    terms: LeaseTerms,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
-    this.ledger = new LeaseLedger({ termMs: terms.termMs, absentForMs: ABSENT_FOR_MS });
+    this.ledger = new LeaseLedger({ termMs: store.terms.termMs, absentForMs: ABSENT_FOR_MS });
     this.poll = new Poll({
       everyMs: CHECK_EVERY_MS,
       work: () => this.check(),
@@ -46,7 +45,7 @@ export class LeaseWatch implements OnModuleDestroy {
   }
 
   private async check(): Promise<void> {
-    const leases = await this.held.list();
+    const leases = await this.store.list();
     for (const left of this.ledger.note(leases, performance.now())) {
       if (await this.end(left)) this.resume(left.lease);
     }
@@ -55,7 +54,7 @@ export class LeaseWatch implements OnModuleDestroy {
   /** @returns whether the lease is over, and not ended by another process that resumes the work */
   private async end({ lease, why }: AbandonedLease): Promise<boolean> {
     if (isTermOver(lease.expiresAt)) return true;
-    const ended = why === 'absent' ? await this.held.endAbsent(lease) : await this.held.end(lease);
+    const ended = why === 'absent' ? await this.store.endAbsent(lease) : await this.store.end(lease);
     const { containerId: container_id, kind } = lease;
     if (ended) this.logger.info({ container_id, kind, why }, 'a lease was abandoned by its holder and is taken over');
     return ended;

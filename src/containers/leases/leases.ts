@@ -1,5 +1,4 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { randomUUID } from 'node:crypto';
 import { type Config, CONFIG } from '../../config';
 import { DomainError } from '../../errors';
 import type { EventDraft } from '../../events';
@@ -7,48 +6,41 @@ import { LocalQueue } from '../../scheduling';
 import { Signals } from '../../signals';
 import { Capacity } from '../capacity/capacity';
 import type { ContainerRow, Operation } from '../container.entity';
-import { ContainerRepository, LeaseLostError } from '../container.repository';
+import { ContainerRepository } from '../container.repository';
 import { NOTHING, type Outcome } from '../operations/outcome';
-import { isTermOver, type LeaseTerm, LeaseTerms, type Stamp } from './lease-term';
+import { Lease, isTermOver } from './lease';
+import { type Grant, LeaseStore } from './lease-store';
 
 /** The holder of the creation was asked to cancel it. */
 export class CancelledError extends Error {
   override readonly name = 'CancelledError';
 }
 
-interface LeaseOptions {
+interface OperationLeaseOptions {
   readonly row: ContainerRow;
-  /** What the lease was written with. */
-  readonly stamp: Stamp;
+  readonly grant: Grant;
   readonly interrupted: Operation | null;
+  readonly store: LeaseStore;
   readonly repository: ContainerRepository;
   readonly capacity: Capacity;
   readonly signals: Signals;
-  readonly terms: LeaseTerms;
   readonly onEnd: () => void;
   /** The lease ended with recovery still pending. */
   readonly onAbandoned: (containerId: string) => void;
 }
 
-/** An exclusive lease to operate on one container, renewed until it ends in `commit`, `abandon` or `end`. */
-export class Lease {
+/** An exclusive lease to operate on one container; it ends in `commit`, `abandon` or `end`. */
+export class OperationLease extends Lease {
   private current: ContainerRow;
-  private readonly lost = new AbortController();
-  private readonly cancelled = new AbortController();
-  private readonly renewal: NodeJS.Timeout;
-  private readonly stopListening: () => void;
-  private readonly term: LeaseTerm;
   private abandonedOperation: Operation | null;
-  private ended = false;
+  private readonly cancelled = new AbortController();
+  private readonly either = AbortSignal.any([super.signal, this.cancelled.signal]);
+  private readonly stopListening: () => void;
 
-  constructor(private readonly options: LeaseOptions) {
+  constructor(private readonly options: OperationLeaseOptions) {
+    super(options.grant, options.store);
     this.current = options.row;
     this.abandonedOperation = options.interrupted;
-    const { id, operationId } = options.row;
-    this.term = options.terms.begin(options.stamp, async ({ expiresAt }) => {
-      return operationId !== null && (await options.repository.renewLease({ id, operationId, expiresAt }));
-    });
-    this.renewal = setInterval(() => void this.renew(), options.terms.termMs / 3).unref();
     this.stopListening = options.signals.on('operation_cancelled', ({ containerId }) => {
       if (containerId === this.current.id) this.cancel();
     });
@@ -69,17 +61,11 @@ export class Lease {
     this.abandonedOperation = null;
   }
 
-  /** Aborted when the operation must not continue; its reason says why. */
-  readonly signal = AbortSignal.any([this.lost.signal, this.cancelled.signal]);
-
-  /** To be called before each step, of an operation or its rollback. @throws LeaseLostError */
-  async assertHeld(): Promise<void> {
-    this.lost.signal.throwIfAborted();
-    if (!this.term.isSure && !(await this.term.confirm())) this.lose();
-    this.lost.signal.throwIfAborted();
+  override get signal(): AbortSignal {
+    return this.either;
   }
 
-  /** To be called before each step of an operation. @throws LeaseLostError, CancelledError */
+  /** To be called before each step of an operation, not of its rollback. @throws LeaseLostError, CancelledError */
   async assertNotCancelled(): Promise<void> {
     await this.assertHeld();
     this.cancelled.signal.throwIfAborted();
@@ -92,9 +78,7 @@ export class Lease {
    * @throws LeaseLostError; the database's error if it did not answer before the term was over
    */
   async confirm(): Promise<void> {
-    this.lost.signal.throwIfAborted();
-    if (!(await this.term.rewrite())) this.lose();
-    this.lost.signal.throwIfAborted();
+    await this.verify();
     this.current = (await this.options.repository.findById(this.current.id)) ?? this.current;
   }
 
@@ -144,32 +128,18 @@ export class Lease {
     }
   }
 
-  /** A lost lease ends without a write. */
-  end(): void {
-    if (this.ended) return;
-    this.ended = true;
-    clearInterval(this.renewal);
+  protected override onEnd(): void {
     this.stopListening();
     this.options.onEnd();
     this.options.signals.publish('container_released', { containerId: this.current.id });
   }
 
+  protected override async onRenewed(): Promise<void> {
+    if (await this.options.repository.isCancelled(this.current.id)) this.cancel();
+  }
+
   private cancel(): void {
     if (this.current.operation === 'create') this.cancelled.abort(new CancelledError('the creation was cancelled'));
-  }
-
-  private async renew(): Promise<void> {
-    try {
-      if (this.ended) return;
-      if (!(await this.term.renew())) this.lose();
-      else if (await this.options.repository.isCancelled(this.current.id)) this.cancel();
-    } catch {
-      // The database does not answer: the next renewal tries again; until then assertHeld() does not pass.
-    }
-  }
-
-  private lose(): void {
-    this.lost.abort(new LeaseLostError('the lease has ended, or another process took the container over'));
   }
 }
 
@@ -197,7 +167,7 @@ export class ContainerLeases {
     private readonly repository: ContainerRepository,
     private readonly capacity: Capacity,
     private readonly signals: Signals,
-    private readonly terms: LeaseTerms,
+    private readonly store: LeaseStore,
     @Inject(CONFIG) private readonly config: Pick<Config, 'OPERATION_WAIT_SECONDS'>,
   ) {}
 
@@ -212,7 +182,7 @@ export class ContainerLeases {
     row: ContainerRow,
     operation: Operation,
     waitMs = this.config.OPERATION_WAIT_SECONDS * 1000,
-  ): Promise<Lease> {
+  ): Promise<OperationLease> {
     if (operation === 'delete') await this.cancelCreation(row);
     const deadline = performance.now() + waitMs;
     const turn = await this.queue.enter(row.id, waitMs);
@@ -226,10 +196,10 @@ export class ContainerLeases {
   }
 
   /** For a container that was inserted with its lease, by `newLease`: there can be no other holder. */
-  async adopt(row: ContainerRow, stamp: Stamp): Promise<Lease> {
+  async adopt(row: ContainerRow, grant: Grant): Promise<OperationLease> {
     const turn = await this.queue.enter(row.id, 0);
     if (!turn) throw inProgress(row);
-    return this.hold(row, { stamp, interrupted: null, leave: turn.leave });
+    return this.hold(row, { grant, interrupted: null, leave: turn.leave });
   }
 
   /**
@@ -249,17 +219,9 @@ export class ContainerLeases {
   }
 
   /** A lease on a row that is about to be inserted. */
-  newLease(operation: Operation): { columns: OperationColumns & { operationId: string }; stamp: Stamp } {
-    const stamp = this.terms.stamp();
-    const operationId = randomUUID();
-    const columns = {
-      operation,
-      operationId,
-      operationHolder: stamp.holder,
-      operationExpiresAt: stamp.expiresAt,
-      operationCancelled: false,
-    };
-    return { columns, stamp };
+  newLease(containerId: string, operation: Operation): { columns: OperationColumns; grant: Grant } {
+    const grant = this.store.newGrant('operation', containerId);
+    return { columns: columnsOf(grant, operation), grant };
   }
 
   /** Calls `listener` whenever a lease of this process ends with recovery pending. It must not throw. */
@@ -280,15 +242,20 @@ export class ContainerLeases {
     first: ContainerRow,
     operation: Operation,
     leave: () => void,
-  ): Promise<Lease> {
+  ): Promise<OperationLease> {
     for (let row = first; ; row = await this.reread(row.id)) {
       const left = deadline - performance.now();
       if (row.operation === null || isTermOver(row.operationExpiresAt)) {
-        const { columns, stamp } = this.newLease(operation);
-        const { operationId } = columns;
-        if (await this.repository.acquireLease(row, { operation, operationId, ...stamp })) {
-          const leased = { ...row, ...columns, revision: row.revision + 1 };
-          return this.hold(leased, { stamp, interrupted: row.operation, leave });
+        const grant = this.store.newGrant('operation', row.id);
+        const revision = row.revision + 1;
+        const isAcquired = await this.store.acquire(grant, {
+          set: { operation, operationCancelled: false, revision },
+          where: 'deleted_at IS NULL AND revision = :read',
+          parameters: { read: row.revision },
+        });
+        if (isAcquired) {
+          const leased = { ...row, ...columnsOf(grant, operation), revision };
+          return this.hold(leased, { grant, interrupted: row.operation, leave });
         }
       } else if (left <= 0) {
         throw inProgress(row);
@@ -300,16 +267,16 @@ export class ContainerLeases {
 
   private hold(
     row: ContainerRow,
-    { stamp, interrupted, leave }: { stamp: Stamp; interrupted: Operation | null; leave: () => void },
-  ): Lease {
-    return new Lease({
+    { grant, interrupted, leave }: { grant: Grant; interrupted: Operation | null; leave: () => void },
+  ): OperationLease {
+    return new OperationLease({
       row,
-      stamp,
+      grant,
       interrupted,
+      store: this.store,
       repository: this.repository,
       capacity: this.capacity,
       signals: this.signals,
-      terms: this.terms,
       onEnd: leave,
       onAbandoned: (containerId) => this.abandonListeners.forEach((listener) => listener(containerId)),
     });
@@ -334,6 +301,16 @@ export class ContainerLeases {
       });
     });
   }
+}
+
+function columnsOf({ leaseId, stamp }: Grant, operation: Operation): OperationColumns {
+  return {
+    operation,
+    operationId: leaseId,
+    operationHolder: stamp.holder,
+    operationExpiresAt: stamp.expiresAt,
+    operationCancelled: false,
+  };
 }
 
 function inProgress(row: ContainerRow): DomainError {

@@ -8,9 +8,9 @@ import { LOGGER } from '../../logging';
 import { noCapacity } from '../capacity/reserved-capacity';
 import { OperationMetrics } from '../container-metrics';
 import type { ContainerRow, Ending, Operation, Verb } from '../container.entity';
-import { LeaseLostError } from '../container.repository';
-import type { Stamp } from '../leases/lease-term';
-import { ContainerLeases, Lease } from '../leases/leases';
+import { LeaseLostError } from '../leases/lease';
+import type { Grant } from '../leases/lease-store';
+import { ContainerLeases, OperationLease } from '../leases/leases';
 import { type Facts, StepExecutor } from './executor';
 import type { Outcome } from './outcome';
 import { type ObservedState, type Plan, type PlanInput, planOperation } from './plan';
@@ -28,7 +28,7 @@ const STATE_AFTER: Readonly<Partial<Record<EngineErrorCode, ObservedState>>> = {
 const MAX_PLANS = 3;
 
 /** What an operation does under its lease; it ends with a commit of its outcome. */
-type Work<T> = (lease: Lease) => Promise<T>;
+type Work<T> = (lease: OperationLease) => Promise<T>;
 
 /**
  * The course of every operation, one at a time per container:
@@ -72,10 +72,14 @@ export class OperationRunner implements BeforeApplicationShutdown {
 
   /**
    * Runs the creation of a row that was inserted with its lease. Nobody waits for it: a failure is logged, and is in the
-   * row and its event.
+   * row and its event. Never throws.
    */
-  async runInserted(row: ContainerRow, stamp: Stamp, work: Work<unknown>): Promise<void> {
-    await this.track(async () => this.create(await this.leases.adopt(row, stamp), work));
+  async runInserted(row: ContainerRow, grant: Grant, work: Work<unknown>): Promise<void> {
+    try {
+      await this.track(async () => this.create(await this.leases.adopt(row, grant), work));
+    } catch (error) {
+      this.logger.error({ err: error, container_id: row.id }, 'container creation failed unexpectedly');
+    }
   }
 
   /**
@@ -104,7 +108,7 @@ export class OperationRunner implements BeforeApplicationShutdown {
   }
 
   /** Recovers what an earlier holder abandoned, then does `work`; rolls back if either fails. @throws DomainError */
-  async attempt<T>(lease: Lease, verb: Verb | Ending, work: Work<T>): Promise<T> {
+  async attempt<T>(lease: OperationLease, verb: Verb | Ending, work: Work<T>): Promise<T> {
     try {
       await this.recovery.recoverAbandoned(lease, verb);
       return await work(lease);
@@ -122,7 +126,7 @@ export class OperationRunner implements BeforeApplicationShutdown {
    *
    * @throws DomainError `name_taken`, `update_failed`
    */
-  async writeAlone(lease: Lease, outcome: Outcome): Promise<ContainerRow> {
+  async writeAlone(lease: OperationLease, outcome: Outcome): Promise<ContainerRow> {
     const { interrupted } = lease;
     try {
       if (interrupted === null) return await lease.commit(outcome);
@@ -143,7 +147,7 @@ export class OperationRunner implements BeforeApplicationShutdown {
    * @throws EngineError, and the reason why the lease's holder has to stop
    */
   async execute(
-    lease: Lease,
+    lease: OperationLease,
     input: Omit<PlanInput, 'row' | 'observed'>,
   ): Promise<{ readonly plan: Plan; readonly facts: Facts; readonly progress: readonly EventDraft[] }> {
     const progress = new ProgressReporter(lease, this.logger);
@@ -209,7 +213,7 @@ export class OperationRunner implements BeforeApplicationShutdown {
     if (running > 0) this.logger.warn({ running }, 'operations were interrupted; the next start recovers them');
   }
 
-  private async create(lease: Lease, work: Work<unknown>): Promise<void> {
+  private async create(lease: OperationLease, work: Work<unknown>): Promise<void> {
     try {
       await this.measured('create', () => this.attempt(lease, 'create', work));
     } catch {

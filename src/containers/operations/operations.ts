@@ -4,8 +4,8 @@ import { Clock } from '../../scheduling';
 import type { ContainerRow, Ending, Started } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
 import { planExpiry, RunPolicies } from '../expiry/run-policy';
-import type { Stamp } from '../leases/lease-term';
-import type { Lease } from '../leases/leases';
+import type { Grant } from '../leases/lease-store';
+import type { OperationLease } from '../leases/leases';
 import { Purge } from '../reconcile/purge';
 import { DataVolumes } from './data-volumes';
 import { OperationRunner } from './operation-runner';
@@ -45,10 +45,10 @@ export class ContainerOperations {
 
   /**
    * Creates the Docker container of a row that was just inserted with its lease. Runs without a waiting caller: progress
-   * is emitted, and a failure leaves the row in `error`, with an event.
+   * is emitted, and a failure leaves the row in `error`, with an event. Never throws.
    */
-  async create(row: ContainerRow, stamp: Stamp): Promise<void> {
-    await this.runner.runInserted(row, stamp, (lease) => this.runCreate(lease));
+  async create(row: ContainerRow, grant: Grant): Promise<void> {
+    await this.runner.runInserted(row, grant, (lease) => this.runCreate(lease));
   }
 
   /** @throws DomainError `start_failed`, `operation_in_progress`, `container_not_found` */
@@ -100,7 +100,7 @@ export class ContainerOperations {
    * @throws DomainError `update_failed`, `operation_in_progress`, `container_not_found`
    */
   async moveData(row: ContainerRow): Promise<void> {
-    const work = async (lease: Lease): Promise<void> => {
+    const work = async (lease: OperationLease): Promise<void> => {
       await this.reconcileRow(lease);
       const moveTo = lease.row.status === 'stopped' ? await this.volumes.destinationOfUnlabelled(lease.row) : null;
       if (moveTo === null) await lease.commit(NOTHING);
@@ -116,7 +116,7 @@ export class ContainerOperations {
    * @throws DomainError `stop_failed`, `operation_in_progress`, `container_not_found`
    */
   async expire(row: ContainerRow, ending: Ending): Promise<void> {
-    const work = async (lease: Lease): Promise<void> => {
+    const work = async (lease: OperationLease): Promise<void> => {
       // Uses are noted without the lease, so the leased row may lack the last one.
       const current = (await this.repository.findById(lease.row.id)) ?? lease.row;
       const action = planExpiry(current, await this.policies.policyOf(current.userId), { warningMs: 0 });
@@ -157,7 +157,7 @@ export class ContainerOperations {
    * @throws EngineError, DomainError
    */
   async reconcile(row: ContainerRow): Promise<void> {
-    const work = async (lease: Lease): Promise<void> => {
+    const work = async (lease: OperationLease): Promise<void> => {
       const interrupted = lease.interrupted ?? 'reconcile';
       try {
         await this.recovery.recover(lease, interrupted);
@@ -171,14 +171,14 @@ export class ContainerOperations {
     await this.runner.underLease(row, 'reconcile', work, { waitMs: 0 });
   }
 
-  private async runCreate(lease: Lease): Promise<ContainerRow> {
+  private async runCreate(lease: OperationLease): Promise<ContainerRow> {
     const { facts, progress } = await this.runner.execute(lease, { verb: 'create' });
     const policy = await this.policies.policyOf(lease.row.userId);
     const { patch, events } = startedOutcome(lease.row, facts, policy);
     return lease.commit({ patch, events: [...progress, ...events] });
   }
 
-  private async runStart(lease: Lease): Promise<Started> {
+  private async runStart(lease: OperationLease): Promise<Started> {
     await lease.reserve(lease.row);
     const { facts } = await this.runner.execute(lease, { verb: 'start' });
     const before = lease.row;
@@ -187,7 +187,7 @@ export class ContainerOperations {
   }
 
   /** @param ending the reason, if the stop was not requested */
-  private async runStop(lease: Lease, ending?: Ending): Promise<ContainerRow> {
+  private async runStop(lease: OperationLease, ending?: Ending): Promise<ContainerRow> {
     await this.removeUnknown(lease);
     const { facts } = await this.runner.execute(lease, { verb: 'stop' });
     // It had stopped before our request: an inspection knows why.
@@ -195,7 +195,7 @@ export class ContainerOperations {
     return lease.commit(stoppedOutcome(lease.row, ending));
   }
 
-  private async runDelete(lease: Lease): Promise<ContainerRow> {
+  private async runDelete(lease: OperationLease): Promise<ContainerRow> {
     await this.removeUnknown(lease);
     try {
       await this.runner.execute(lease, { verb: 'delete' });
@@ -209,7 +209,7 @@ export class ContainerOperations {
     return after;
   }
 
-  private async runResize(lease: Lease, wanted: Wanted): Promise<Updated> {
+  private async runResize(lease: OperationLease, wanted: Wanted): Promise<Updated> {
     await this.reconcileRow(lease);
     const before = lease.row;
     await this.repository.assertNameFree({ userId: before.userId, name: wanted.name, except: before.id });
@@ -217,7 +217,7 @@ export class ContainerOperations {
     return this.replace(lease, wanted, await this.volumes.destination(before, wanted));
   }
 
-  private async replace(lease: Lease, wanted: Wanted, moveTo: string | null): Promise<Updated> {
+  private async replace(lease: OperationLease, wanted: Wanted, moveTo: string | null): Promise<Updated> {
     const before = lease.row;
     const { plan, facts, progress } = await this.runner.execute(lease, { verb: 'update', wanted, moveTo });
     const { patch, events } = updatedOutcome(before, wanted, { facts, now: this.clock.now() });
@@ -230,13 +230,13 @@ export class ContainerOperations {
    * Reconciles the row with Docker before an update. A creation that failed while Docker was unreachable may have left
    * a container running on the volume.
    */
-  private async reconcileRow(lease: Lease): Promise<void> {
+  private async reconcileRow(lease: OperationLease): Promise<void> {
     if (lease.row.dockerId === null) await this.recovery.recover(lease, 'reconcile');
     else await this.recovery.observe(lease);
   }
 
   /** The same before a stop or a deletion, which need not know the state of a container that the row knows. */
-  private async removeUnknown(lease: Lease): Promise<void> {
+  private async removeUnknown(lease: OperationLease): Promise<void> {
     if (lease.row.status === 'error') await this.recovery.recover(lease, 'reconcile');
   }
 }

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { EventDraft } from '../../events';
 import type { ContainerRow } from '../container.entity';
-import type { Lease } from '../leases/leases';
+import type { OperationLease } from '../leases/leases';
 import type { Step } from './plan';
 import { ProgressReporter } from './progress';
 
@@ -25,7 +25,7 @@ describe("an operation's progress", () => {
       return Promise.resolve();
     };
     const lease = { row: ROW, emit: (drafts: readonly EventDraft[]) => emit(drafts) };
-    reporter = new ProgressReporter(lease as unknown as Lease, {} as Logger);
+    reporter = new ProgressReporter(lease as unknown as OperationLease, {} as Logger);
   });
 
   afterEach(() => {

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { CopyProgress, PullProgress } from '../../docker';
 import type { EventDraft } from '../../events';
 import { containerFacts } from '../container.entity';
-import type { Lease } from '../leases/leases';
+import type { OperationLease } from '../leases/leases';
 import type { Execution } from './executor';
 import type { PlanInput, Step } from './plan';
 
@@ -28,7 +28,7 @@ export class ProgressReporter {
   private timer: NodeJS.Timeout | undefined;
 
   constructor(
-    private readonly lease: Lease,
+    private readonly lease: OperationLease,
     private readonly logger: Logger,
   ) {}
 

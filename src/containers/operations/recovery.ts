@@ -3,10 +3,10 @@ import type { Logger } from 'pino';
 import { ContainerEngine, EngineError, isHalfGone } from '../../docker';
 import { LOGGER } from '../../logging';
 import { type ContainerRow, type Ending, isEnding, isRolledBack, type Operation, type Verb } from '../container.entity';
-import { LeaseLostError } from '../container.repository';
+import { LeaseLostError } from '../leases/lease';
 import { RunPolicies } from '../expiry/run-policy';
 import { Instance } from '../instance';
-import { CancelledError, Lease } from '../leases/leases';
+import { CancelledError, OperationLease } from '../leases/leases';
 import { KnownEngine } from '../reconcile/known-engine';
 import { DataVolumes } from './data-volumes';
 import { outcomeOfObservation } from './observation';
@@ -37,7 +37,7 @@ export class Recovery {
    * @param interrupted the interrupted operation; decides between rollback and completion
    * @throws EngineError if Docker refuses; nothing is lost then, and a retry is safe
    */
-  async recover(lease: Lease, interrupted: Operation): Promise<void> {
+  async recover(lease: OperationLease, interrupted: Operation): Promise<void> {
     const { row } = lease;
     const listed = await this.engine.listContainers({ instance: this.instance.id, containerId: row.id });
     const current = row.dockerId === null ? null : await this.engine.inspectContainer(row.dockerId);
@@ -50,7 +50,7 @@ export class Recovery {
   }
 
   /** Updates the row to the observed state, under the lease. @throws EngineError */
-  async observe(lease: Lease, interrupted: Operation | null = null): Promise<void> {
+  async observe(lease: OperationLease, interrupted: Operation | null = null): Promise<void> {
     const followed = await this.compare(lease.row, interrupted);
     if (followed) await lease.record(followed);
   }
@@ -92,7 +92,7 @@ export class Recovery {
    *
    * @throws EngineError, LeaseLostError
    */
-  async recoverAbandoned(lease: Lease, verb: Verb | Ending): Promise<void> {
+  async recoverAbandoned(lease: OperationLease, verb: Verb | Ending): Promise<void> {
     if (lease.interrupted === null) return;
     // Only an update needs the container running again. A stop or a delete must not depend on a start, and a start
     // handles a container that can no longer be started.
@@ -105,7 +105,7 @@ export class Recovery {
   }
 
   /** Rolls back a failed operation, or leaves the rollback to the next holder. */
-  async rollBack(lease: Lease, verb: Verb | Ending, error: unknown): Promise<void> {
+  async rollBack(lease: OperationLease, verb: Verb | Ending, error: unknown): Promise<void> {
     const { id } = lease.row;
     this.logger.warn({ err: error, container_id: id, operation: verb }, `${verb} failed`);
     if (error instanceof LeaseLostError) {
@@ -141,7 +141,7 @@ export class Recovery {
    *
    * @param pending the recovery still to be done
    */
-  async leaveForRetry(lease: Lease, pending: Operation): Promise<void> {
+  async leaveForRetry(lease: OperationLease, pending: Operation): Promise<void> {
     const followed = await this.compare(lease.row, pending).catch(() => null);
     const mustRunAgain =
       isRolledBack(pending) && lease.row.status === 'running' && followed?.patch.status === 'stopped';
@@ -152,7 +152,7 @@ export class Recovery {
    * Releases the lease of an operation that failed before it changed anything in Docker: there is nothing to roll back
    * except an earlier abandoned operation, which stays pending. Never throws.
    */
-  async release(lease: Lease): Promise<void> {
+  async release(lease: OperationLease): Promise<void> {
     try {
       // An unacknowledged write may be committed, and the lease over.
       await lease.confirm();

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { Database, SettingEntity } from '../../database';
 import { ContainerEngine, EngineError, EngineIdentity } from '../../docker';
 import { LOGGER } from '../../logging';
+import { Instance } from '../instance';
 
 const KEY = 'docker_id';
 
@@ -20,9 +21,24 @@ export class KnownEngine {
   constructor(
     private readonly engine: ContainerEngine,
     private readonly identity: EngineIdentity,
+    private readonly instance: Instance,
     private readonly database: Database,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
+
+  /**
+   * Prepares Docker for this instance, and checks whether it is the known one; to be awaited before anything else.
+   *
+   * @returns the instance's name
+   * @throws ConfigError, EngineError when sandboxes cannot run here as configured
+   */
+  async prepare(): Promise<string> {
+    const instance = await this.instance.load();
+    const capabilities = await this.engine.prepare(instance);
+    this.logger.info({ instance, ...capabilities }, 'Docker is ready');
+    await this.check();
+    return instance;
+  }
 
   /** Compares the ids; logs each change once. @returns whether it is the known one @throws EngineError */
   async check(): Promise<boolean> {

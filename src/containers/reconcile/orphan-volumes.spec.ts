@@ -1,6 +1,6 @@
 import pino from 'pino';
 import type { ContainerRepository } from '../container.repository';
-import { OrphanVolumes } from './reconciler';
+import { OrphanVolumes } from './inventory';
 
 it('a volume that belongs to no row must be told of once, and one of a deleted container never', async () => {
   const told: unknown[] = [];

@@ -1,12 +1,12 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Semaphore } from 'async-mutex';
-import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../container.entity';
 import { DeletedContainers } from '../deleted-containers';
-import { LeaseTerms } from '../leases/lease-term';
+import { Lease } from '../leases/lease';
+import { LeaseStore } from '../leases/lease-store';
 import { DataVolumes } from '../operations/data-volumes';
 import { OperationRunner } from '../operations/operation-runner';
 import { KnownEngine } from './known-engine';
@@ -30,7 +30,7 @@ export class Purge {
 
   constructor(
     private readonly deleted: DeletedContainers,
-    private readonly terms: LeaseTerms,
+    private readonly store: LeaseStore,
     private readonly volumes: DataVolumes,
     private readonly known: KnownEngine,
     private readonly runner: OperationRunner,
@@ -88,21 +88,24 @@ export class Purge {
 
   private async removeData(id: string): Promise<boolean> {
     if (!(await this.known.check())) return false;
-    const lease = { id, operationId: randomUUID() };
-    const row = await this.deleted.leasePurge(lease, this.terms.stamp());
+    const grant = this.store.newGrant('operation', id);
+    const row = await this.deleted.leasePurge(grant);
     if (!row) return false;
+    const lease = new Lease(grant, this.store);
     try {
-      // If this outlasts the lease, another process may do the same: an already removed volume is success, and only one
-      // of them records it.
+      // If the lease is lost meanwhile, another process may do the same: an already removed volume is success, and only
+      // one of them records it.
       await this.runner.measured('purge', () => this.volumes.removeAll(row));
       // If Docker was exchanged meanwhile, its missing volumes prove no removal.
       await this.known.assertSame();
     } catch (error) {
+      lease.end();
       // If the database does not answer either, the lease expires by itself.
-      await this.deleted.postponePurge(lease).catch(() => undefined);
+      await this.deleted.postponePurge(grant).catch(() => undefined);
       throw error;
     }
-    if (!(await this.deleted.finishPurge(lease, row))) return false;
+    lease.end();
+    if (!(await this.deleted.finishPurge(grant, row))) return false;
     this.logger.info({ container_id: id, volume: row.volumeName }, 'purged the data of a deleted container');
     return true;
   }

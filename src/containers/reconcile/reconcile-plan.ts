@@ -1,6 +1,6 @@
 import { isHalfGone, type ListedContainer, type ListedVolume } from '../../docker';
 import type { SweptRow } from '../container.repository';
-import { isTermOver } from '../leases/lease-term';
+import { isTermOver } from '../leases/lease';
 import { containerName } from '../operations/plan';
 
 /** An action that a sweep finds for one container. */

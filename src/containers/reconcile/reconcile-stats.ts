@@ -1,4 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
+import type { SweepMetrics } from '../container-metrics';
 import type { Purged } from './purge';
 import type { ReconcileAction } from './reconcile-plan';
 
@@ -50,9 +51,12 @@ export class ReconcileStats {
   private begun = 0;
   private ended = 0;
 
-  /** An interrupted operation is being resumed. */
-  tookUp(): void {
-    this.begun += 1;
+  constructor(private readonly metrics: SweepMetrics) {}
+
+  /** An action is begun. */
+  found(action: ReconcileAction['do']): void {
+    this.metrics.found(action);
+    if (action === 'finish') this.begun += 1;
   }
 
   /** @param outcome `passed`: another process does it */

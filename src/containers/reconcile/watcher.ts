@@ -81,6 +81,21 @@ export class ContainerWatcher implements OnModuleDestroy {
     this.stopListening();
   }
 
+  /**
+   * Follows Docker's event stream until `signal` aborts.
+   *
+   * @param onConnected called at each connection; events before it may have been missed
+   */
+  async watch(
+    instance: string,
+    { signal, onConnected }: { signal: AbortSignal; onConnected: () => void },
+  ): Promise<void> {
+    for await (const message of this.engine.watch(instance, signal)) {
+      if (message.kind === 'connected') onConnected();
+      else void this.hint(message.event);
+    }
+  }
+
   /** Handles one of Docker's events. Resolves when the row has followed. */
   async hint(event: EngineEvent): Promise<void> {
     this.deaths.take(event);

@@ -107,7 +107,7 @@ export class RoleInstallation {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** @param stopped aborted when this process shuts down. @throws RoleLeaseLostError, and the database's error */
+  /** @param stopped aborted when this process shuts down. @throws LeaseLostError, and the database's error */
   async attempt(lease: RoleLease, stopped: AbortSignal): Promise<RoleOutcome> {
     const role = this.catalog.find(lease.row.role ?? '');
     if (!role) return failed('the role is no longer offered');
@@ -217,7 +217,7 @@ class Run {
     private readonly stopped: AbortSignal,
   ) {}
 
-  /** @returns the exit code. @throws EngineError, RoleLeaseLostError */
+  /** @returns the exit code. @throws EngineError, LeaseLostError */
   async exec(
     { command, env }: RoleCommand,
     options: Pick<ExecRequest, 'timeoutMs' | 'maxOutputBytes' | 'onOutput'>,

@@ -1,17 +1,15 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { Semaphore } from 'async-mutex';
-import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
-import { Database } from '../../database';
 import { type BerthEvent, containerIdOf, EventLog } from '../../events';
 import { LOGGER } from '../../logging';
 import { Poll } from '../../scheduling';
 import type { ContainerRow } from '../container.entity';
-import { LeaseTerms } from '../leases/lease-term';
+import { LeaseLostError } from '../leases/lease';
 import { roleFailed, RoleInstallation, roleInstalled, type RoleOutcome } from './role-installation';
-import { RoleLease } from './role-lease';
-import { RoleLeaseLostError, RoleRepository } from './role.repository';
+import type { RoleLease } from './role-lease';
+import { RoleRepository } from './role.repository';
 
 /** Maximum concurrent installations in this process; the containers' own limits bound their speed. */
 const CONCURRENCY = 16;
@@ -44,9 +42,7 @@ export class RoleInstaller implements OnModuleDestroy {
   constructor(
     private readonly repository: RoleRepository,
     private readonly installation: RoleInstallation,
-    private readonly database: Database,
     eventLog: EventLog,
-    private readonly terms: LeaseTerms,
     @Inject(CONFIG) config: Pick<Config, 'SWEEP_INTERVAL_SECONDS'>,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
@@ -62,8 +58,6 @@ export class RoleInstaller implements OnModuleDestroy {
   async start(): Promise<void> {
     this.started = true;
     try {
-      // On SQLite this is the only process, so all holders of leases are dead.
-      if (this.database.isSqlite) await this.repository.expireAllLeases();
       await this.check();
     } catch (error) {
       this.logger.warn({ err: error }, 'roles could not be checked yet');
@@ -124,17 +118,14 @@ export class RoleInstaller implements OnModuleDestroy {
 
   private async install(containerId: string): Promise<void> {
     if (this.stopped.signal.aborted) return;
-    const leaseId = randomUUID();
-    const stamp = this.terms.stamp();
-    const row = await this.repository.acquireLease(containerId, leaseId, stamp);
-    if (!row) return;
-    const lease = new RoleLease(row, { leaseId, stamp, repository: this.repository, terms: this.terms });
+    const lease = await this.repository.acquireLease(containerId);
+    if (!lease) return;
     try {
       await this.conclude(lease, await this.installation.attempt(lease, this.stopped.signal));
     } catch (error) {
-      if (!(error instanceof RoleLeaseLostError)) throw error;
+      if (!(error instanceof LeaseLostError)) throw error;
       this.logger.info(
-        { container_id: containerId, role: row.role },
+        { container_id: containerId, role: lease.row.role },
         `the role is for another to install: ${error.message}`,
       );
     } finally {

@@ -3,19 +3,12 @@ import type { UpdateQueryBuilder } from 'typeorm';
 import { Database } from '../../database';
 import { EventDraft, EventLog } from '../../events';
 import { ContainerEntity, type ContainerRow } from '../container.entity';
-import { type Stamp, TERM_OVER } from '../leases/lease-term';
+import { LeaseLostError, TERM_OVER } from '../leases/lease';
+import { LeaseStore } from '../leases/lease-store';
+import { RoleLease } from './role-lease';
 
 /** Identifies the lease to install the role of one container. */
-export interface RoleTicket {
-  readonly id: string;
-  readonly userId: string;
-  readonly leaseId: string;
-}
-
-/** The container was recreated, stopped or deleted, or another process took over: this installation is over. */
-export class RoleLeaseLostError extends Error {
-  override readonly name = 'RoleLeaseLostError';
-}
+type RoleTicket = Pick<RoleLease, 'row' | 'attempt'>;
 
 /** An operation holds the container whose role failed. */
 class ContainerBusyError extends Error {}
@@ -32,6 +25,7 @@ export class RoleRepository {
   constructor(
     private readonly database: Database,
     private readonly eventLog: EventLog,
+    private readonly store: LeaseStore,
   ) {}
 
   /** Database ids of running containers whose role is pending and not being installed. */
@@ -48,38 +42,32 @@ export class RoleRepository {
   /**
    * Leases the role of a running container that no operation holds.
    *
-   * @returns its row; null if there is nothing to do
+   * @returns null if there is nothing to do
    */
-  async acquireLease(id: string, leaseId: string, { holder, expiresAt }: Stamp): Promise<ContainerRow | null> {
-    const result = await this.update(id)
-      .set({ roleStatus: 'installing', roleClaimId: leaseId, roleClaimHolder: holder, roleClaimExpiresAt: expiresAt })
-      .andWhere("status = 'running' AND operation IS NULL")
-      .andWhere(OPEN, { over: this.database.timestamp(TERM_OVER) })
-      .execute();
-    if (result.affected !== 1) return null;
+  async acquireLease(id: string): Promise<RoleLease | null> {
+    const grant = this.store.newGrant('role', id);
+    const isAcquired = await this.store.acquire(grant, {
+      set: { roleStatus: 'installing' },
+      where: `deleted_at IS NULL AND status = 'running' AND operation IS NULL AND ${OPEN}`,
+      parameters: { over: this.database.timestamp(TERM_OVER) },
+    });
+    if (!isAcquired) return null;
     const row = await this.find(id);
-    return row?.roleClaimId === leaseId ? row : null;
-  }
-
-  /** @returns false if the lease is lost */
-  async renewLease({ id, leaseId }: RoleTicket, expiresAt: Date): Promise<boolean> {
-    const result = await this.update(id)
-      .set({ roleClaimExpiresAt: expiresAt })
-      .andWhere('role_claim_id = :leaseId', { leaseId })
-      .execute();
-    return result.affected === 1;
+    return row?.roleClaimId === grant.leaseId
+      ? new RoleLease(row, grant, { repository: this, store: this.store })
+      : null;
   }
 
   /**
    * Emits the progress of the installation, and renews its lease.
    *
-   * @throws RoleLeaseLostError: then nothing is emitted
+   * @throws LeaseLostError: then nothing is emitted
    */
   async emit(ticket: RoleTicket, expiresAt: Date, eventOf: (row: ContainerRow) => EventDraft): Promise<void> {
     await this.write(ticket, { roleClaimExpiresAt: expiresAt }, eventOf);
   }
 
-  /** Writes that the role is installed, with its event. @throws RoleLeaseLostError: then nothing is emitted */
+  /** Writes that the role is installed, with its event. @throws LeaseLostError: then nothing is emitted */
   async succeed(ticket: RoleTicket, eventOf: (row: ContainerRow) => EventDraft): Promise<void> {
     await this.write(ticket, { ...FREE, roleStatus: 'installed', updatedAt: new Date() }, eventOf);
   }
@@ -88,7 +76,7 @@ export class RoleRepository {
    * Writes that the role cannot be installed, with its event.
    *
    * @returns false if an operation holds the container: then nothing is written, as that may be why it failed
-   * @throws RoleLeaseLostError: then nothing is emitted
+   * @throws LeaseLostError: then nothing is emitted
    */
   async fail(ticket: RoleTicket, eventOf: (row: ContainerRow) => EventDraft): Promise<boolean> {
     const ifAtRest = (row: ContainerRow): EventDraft => {
@@ -105,7 +93,7 @@ export class RoleRepository {
   }
 
   /** Releases the role for a later attempt. @returns the row as of then; null if the lease was already lost */
-  async release({ id, leaseId }: RoleTicket): Promise<ContainerRow | null> {
+  async release({ row: { id }, attempt: leaseId }: RoleTicket): Promise<ContainerRow | null> {
     const row = await this.find(id);
     const result = await this.update(id)
       .set({ ...FREE, roleStatus: 'pending' })
@@ -114,31 +102,24 @@ export class RoleRepository {
     return result.affected === 1 ? row : null;
   }
 
-  /** Ends the term of every lease: the process that held them is dead. */
-  async expireAllLeases(): Promise<void> {
-    await this.database.manager
-      .createQueryBuilder()
-      .update(ContainerEntity)
-      .set({ roleClaimExpiresAt: TERM_OVER })
-      .where('role_claim_id IS NOT NULL')
-      .execute();
-  }
-
   private async write(
     ticket: RoleTicket,
     patch: Partial<ContainerRow>,
     eventOf: (row: ContainerRow) => EventDraft,
   ): Promise<void> {
-    const { id, userId, leaseId } = ticket;
+    const {
+      row: { id, userId },
+      attempt: leaseId,
+    } = ticket;
     await this.database.runInTxLocking(userId, async () => {
       // Locks the user before the container, as everywhere: in the other order two writers could deadlock.
       await this.eventLog.lock(userId);
       const row = await this.find(id);
-      if (row?.roleClaimId !== leaseId) throw new RoleLeaseLostError(`the role of container ${id} is no longer leased`);
+      if (row?.roleClaimId !== leaseId) throw new LeaseLostError(`the role of container ${id} is no longer leased`);
       await this.eventLog.append({ userId, drafts: [eventOf(row)] });
       const update = this.update(id).set(patch).andWhere('role_claim_id = :leaseId', { leaseId });
       const result = await update.execute();
-      if (result.affected !== 1) throw new RoleLeaseLostError(`the role of container ${id} is no longer leased`);
+      if (result.affected !== 1) throw new LeaseLostError(`the role of container ${id} is no longer leased`);
     });
   }
 

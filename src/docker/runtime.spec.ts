@@ -1,5 +1,5 @@
 import { ConfigError } from '../config';
-import { chooseRuntime } from './docker-engine';
+import { chooseRuntime } from './runtime';
 
 const WITHOUT = new Map<string, string[]>([
   ['io.containerd.runc.v2', []],

@@ -1,5 +1,5 @@
 import type { ProcessPresence } from '../../database';
-import { type LeaseTerm, LeaseTerms } from './lease-term';
+import { type LeaseTerm, LeaseTerms } from './lease';
 
 const TERM_S = 30;
 

@@ -1,0 +1,119 @@
+import { Injectable } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
+import { DomainError } from '../errors';
+import { ImageCatalog } from '../images';
+import { type CatalogRole, RoleCatalog } from '../roles';
+import { Clock } from '../scheduling';
+import { type Resources, type Tier, TiersService } from '../tiers';
+import { Capacity } from './capacity/capacity';
+import { assertSession, type Caller } from './container-access';
+import { containerFacts, type ContainerRow } from './container.entity';
+import { ContainerRepository } from './container.repository';
+import type { CreateContainerDto } from './dto/requests';
+import * as answer from './dto/responses';
+import { IdempotencyKeys, type OnceOnly, requestHash } from './idempotency';
+import { ContainerLeases } from './leases/leases';
+import { newContainer } from './new-container';
+import { ContainerOperations } from './operations/operations';
+
+/** The DTO's fields as plain data: other modules need not instantiate the class. */
+export type CreateRequest = Readonly<CreateContainerDto>;
+
+/** Makes a creation safe to retry. */
+export interface CreateOptions {
+  /** For 24 hours the same key with the same request creates nothing and returns the first answer. */
+  readonly idempotencyKey?: string | undefined;
+  /** Called if the answer is a replayed one. */
+  readonly onReplayed?: () => void;
+}
+
+/** What a request for a container resolves to. */
+interface Specification {
+  /** The reference as given to Docker. */
+  readonly image: string;
+  /** null: nothing beside the image. */
+  readonly role: CatalogRole | null;
+  readonly resources: Resources;
+  /** The tier's limits. */
+  readonly limits: Tier;
+}
+
+/** Resolves requests for containers by the catalogues of images, roles and tiers. */
+@Injectable()
+export class Specifications {
+  constructor(
+    private readonly images: ImageCatalog,
+    private readonly roles: RoleCatalog,
+    private readonly tiers: TiersService,
+  ) {}
+
+  /** @throws DomainError `invalid_parameters`: no such image or role, or more than the tier allows */
+  resolve(tier: string, request: CreateRequest): Specification {
+    const image = this.images.resolve({ image: request.image, customImage: request.custom_image });
+    const role = this.roles.resolve(request.role);
+    const resources = this.tiers.resolve(tier, request);
+    this.tiers.assertWithin(tier, resources);
+    return { image, role, resources, limits: this.tiers.limitsOf(tier) };
+  }
+}
+
+/** Accepts new containers: checks the request, inserts the row under its first lease, and begins the operation. */
+@Injectable()
+export class Creation {
+  constructor(
+    private readonly specifications: Specifications,
+    private readonly capacity: Capacity,
+    private readonly repository: ContainerRepository,
+    private readonly keys: IdempotencyKeys,
+    private readonly leases: ContainerLeases,
+    private readonly operations: ContainerOperations,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Accepts a container; it is created in the background and its progress emitted in events.
+   *
+   * @throws DomainError `invalid_parameters`, `container_limit_reached`, `name_taken`, `guest_session_expired`,
+   * `idempotency_key_reused`, `no_capacity`
+   */
+  async create(caller: Caller, request: CreateRequest, options: CreateOptions): Promise<answer.ContainerCreatedView> {
+    assertSession(caller, this.clock.now());
+    const { limits, ...settings } = this.specifications.resolve(caller.tier, request);
+    const id = randomUUID();
+    const { columns, grant } = this.leases.newLease(id, 'create');
+    const now = this.clock.now();
+    const row = newContainer({ id, userId: caller.userId, request, ...settings, lease: columns, now });
+    const created = answer.created(row, { session: caller, tier: limits });
+    const { idempotencyKey: key, onReplayed } = options;
+    const once = key === undefined ? null : { key, requestHash: requestHash(request), answer: created };
+    let replayed: answer.ContainerCreatedView | null;
+    try {
+      replayed = await this.insert(row, { limit: limits.containers, tier: caller.tier, once });
+    } catch (error) {
+      const isNamed = (request.name ?? null) !== null;
+      if (isNamed || !(error instanceof DomainError && error.kind === 'name_taken')) throw error;
+      // The taken name was generated: another will do.
+      return this.create(caller, request, options);
+    }
+    if (replayed) {
+      onReplayed?.();
+      return replayed;
+    }
+    void this.operations.create(row, grant);
+    return created;
+  }
+
+  /** @returns null; or the earlier answer under the key, and then nothing is inserted */
+  private async insert(
+    row: ContainerRow,
+    { once, ...limits }: { limit: number; tier: string; once: OnceOnly | null },
+  ): Promise<answer.ContainerCreatedView | null> {
+    const event = { type: 'container_created', data: containerFacts(row) } as const;
+    return this.capacity.within(async (bounds) => {
+      const insert = (): Promise<void> => this.repository.insert(row, { ...limits, event, bounds });
+      if (once) return this.keys.once(row, once, insert);
+      await insert();
+      return null;
+    });
+  }
+}

@@ -1,0 +1,171 @@
+import { Injectable } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
+import type { UpdateQueryBuilder } from 'typeorm';
+import type { QueryDeepPartialEntity } from 'typeorm/query-builder/QueryPartialEntity';
+import { Database, isAbsentSql, readTime } from '../../database';
+import { ContainerEntity } from '../container.entity';
+import { LeaseTerms, type Stamp, TERM_OVER } from './lease';
+
+/** `operation`: of a live container, or the purge of a deleted one; `role`: to install a container's role. */
+export type LeaseKind = 'operation' | 'role';
+
+/** Where each kind of lease is in the container's row: as columns in SQL, and as properties of the row. */
+const COLUMNS = {
+  operation: {
+    taken: 'operation IS NOT NULL',
+    leaseId: 'operation_id',
+    holder: 'operation_holder',
+    expiresAt: 'operation_expires_at',
+    written: ({ leaseId, stamp }: Grant) => ({
+      operationId: leaseId,
+      operationHolder: stamp.holder,
+      operationExpiresAt: stamp.expiresAt,
+    }),
+    expiring: (operationExpiresAt: Date) => ({ operationExpiresAt }),
+  },
+  role: {
+    taken: 'role_claim_id IS NOT NULL',
+    leaseId: 'role_claim_id',
+    holder: 'role_claim_holder',
+    expiresAt: 'role_claim_expires_at',
+    written: ({ leaseId, stamp }: Grant) => ({
+      roleClaimId: leaseId,
+      roleClaimHolder: stamp.holder,
+      roleClaimExpiresAt: stamp.expiresAt,
+    }),
+    expiring: (roleClaimExpiresAt: Date) => ({ roleClaimExpiresAt }),
+  },
+} as const;
+
+/** A lease as its holder acquires it. */
+export interface Grant {
+  readonly kind: LeaseKind;
+  readonly containerId: string;
+  /** New for each lease; every write of its holder is conditional on it. */
+  readonly leaseId: string;
+  readonly stamp: Stamp;
+}
+
+/** A lease as another process reads it. */
+export interface HeldLease {
+  readonly containerId: string;
+  readonly kind: LeaseKind;
+  readonly leaseId: string;
+  readonly expiresAt: Date;
+  /** Whether its holder's process shows no presence. Never on SQLite, which has only one process. */
+  readonly isAbsent: boolean;
+}
+
+/** As returned by the drivers. */
+type Read = Omit<HeldLease, 'expiresAt' | 'isAbsent'> & {
+  readonly expiresAt: unknown;
+  readonly isAbsent: boolean | number;
+};
+
+/** Writes all leases, of operations, purges and roles, and reads those of all processes. Each write is conditional. */
+@Injectable()
+export class LeaseStore {
+  private readonly query: string;
+
+  constructor(
+    private readonly database: Database,
+    readonly terms: LeaseTerms,
+  ) {
+    const select = (kind: LeaseKind): string => {
+      const { leaseId, expiresAt, holder, taken } = COLUMNS[kind];
+      return [
+        `SELECT id AS "containerId", '${kind}' AS kind, ${leaseId} AS "leaseId", ${expiresAt} AS "expiresAt",`,
+        `${this.isAbsent(holder)} AS "isAbsent" FROM containers WHERE ${taken}`,
+      ].join(' ');
+    };
+    this.query = `${select('operation')} UNION ALL ${select('role')}`;
+  }
+
+  /** A lease that is about to be acquired, or inserted with its row. */
+  newGrant(kind: LeaseKind, containerId: string): Grant {
+    return { kind, containerId, leaseId: randomUUID(), stamp: this.terms.stamp() };
+  }
+
+  /**
+   * Acquires a lease that is free or whose term is over: one conditional write, so that only one of several processes
+   * succeeds.
+   *
+   * @param more.set what else is written with it
+   * @param more.where what else must hold, such as that the row is as it was read
+   */
+  async acquire(
+    grant: Grant,
+    more: {
+      readonly set: QueryDeepPartialEntity<ContainerEntity>;
+      readonly where: string;
+      readonly parameters?: Readonly<Record<string, unknown>>;
+    },
+  ): Promise<boolean> {
+    const { taken, expiresAt, written } = COLUMNS[grant.kind];
+    const over = this.database.timestamp(TERM_OVER);
+    const result = await this.update(grant.containerId)
+      .set({ ...more.set, ...written(grant) })
+      .andWhere(`(NOT (${taken}) OR ${expiresAt} <= :over)`, { over })
+      .andWhere(more.where, more.parameters)
+      .execute();
+    return result.affected === 1;
+  }
+
+  /** @returns false if the lease is lost */
+  async renew({ kind, containerId, leaseId }: Grant, { expiresAt }: Stamp): Promise<boolean> {
+    const columns = COLUMNS[kind];
+    const result = await this.update(containerId)
+      .set(columns.expiring(expiresAt))
+      .andWhere(`${columns.leaseId} = :leaseId`, { leaseId })
+      .execute();
+    return result.affected === 1;
+  }
+
+  /** All current leases: usually none, never many. */
+  async list(): Promise<HeldLease[]> {
+    const rows = await this.database.manager.query<Read[]>(this.query);
+    return rows.map((row) => ({
+      ...row,
+      expiresAt: readTime(row.expiresAt) ?? TERM_OVER,
+      isAbsent: Boolean(row.isAbsent),
+    }));
+  }
+
+  /** Ends a lease's term, unless it was renewed since it was read. @returns whether it was ended */
+  async end(lease: HeldLease): Promise<boolean> {
+    return this.endIf(lease, null);
+  }
+
+  /** The same for a lease whose process is absent, if it still is. */
+  async endAbsent(lease: HeldLease): Promise<boolean> {
+    return this.endIf(lease, this.isAbsent(COLUMNS[lease.kind].holder));
+  }
+
+  /** At the start: on SQLite this is the only process, so the holders of all leases are dead. */
+  async endAllOfTheDead(): Promise<void> {
+    if (!this.database.isSqlite) return;
+    for (const { taken, expiring } of Object.values(COLUMNS)) {
+      const update = this.database.manager.createQueryBuilder().update(ContainerEntity);
+      await update.set(expiring(TERM_OVER)).where(taken).execute();
+    }
+  }
+
+  private async endIf(lease: HeldLease, condition: string | null): Promise<boolean> {
+    const { leaseId, expiresAt, expiring } = COLUMNS[lease.kind];
+    const update = this.update(lease.containerId)
+      .set(expiring(TERM_OVER))
+      .andWhere(`${leaseId} = :leaseId`, { leaseId: lease.leaseId })
+      .andWhere(`${expiresAt} = :read`, { read: this.database.timestamp(lease.expiresAt) });
+    if (condition !== null) update.andWhere(condition);
+    return (await update.execute()).affected === 1;
+  }
+
+  private update(containerId: string): UpdateQueryBuilder<ContainerEntity> {
+    const update = this.database.manager.createQueryBuilder().update(ContainerEntity);
+    return update.where('id = :containerId', { containerId });
+  }
+
+  private isAbsent(holder: string): string {
+    return this.database.isSqlite ? 'FALSE' : isAbsentSql(holder);
+  }
+}

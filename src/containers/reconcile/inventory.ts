@@ -1,0 +1,69 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { type Config, CONFIG } from '../../config';
+import { ContainerEngine, type ListedVolume } from '../../docker';
+import { LOGGER } from '../../logging';
+import { ContainerRepository } from '../container.repository';
+import { Instance } from '../instance';
+import { DataVolumes } from '../operations/data-volumes';
+import { KnownEngine } from './known-engine';
+import { ReconcilePlan } from './reconcile-plan';
+
+/** Lists what this instance has in Docker, for a sweep to compare its rows with. */
+@Injectable()
+export class Inventory {
+  constructor(
+    private readonly engine: ContainerEngine,
+    private readonly instance: Instance,
+    private readonly known: KnownEngine,
+    private readonly volumes: DataVolumes,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'ORPHAN_GRACE_SECONDS'>,
+  ) {}
+
+  /** Also checks whether this is the known Docker, and repairs what Berth maintains in it. @throws EngineError */
+  async take({ wasUnwatched }: { wasUnwatched: boolean }): Promise<ReconcilePlan> {
+    const listed = await this.engine.listContainers({ instance: this.instance.id });
+    await this.known.check();
+    await this.engine.maintain();
+    const volumes = await this.volumes.all();
+    const orphanGraceMs = this.config.ORPHAN_GRACE_SECONDS * 1000;
+    return new ReconcilePlan({
+      listed,
+      volumes,
+      stuck: this.volumes.stuck,
+      now: new Date(),
+      orphanGraceMs,
+      wasUnwatched,
+    });
+  }
+}
+
+/** Volumes that carry our label and belong to no row. They may hold the data of a lost database: none is removed. */
+@Injectable()
+export class OrphanVolumes {
+  private readonly seen = new Set<string>();
+
+  constructor(
+    private readonly repository: ContainerRepository,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /**
+   * Logs each of them once.
+   *
+   * @param volumes without a live row; those of deleted containers are kept until their purge
+   */
+  async note(volumes: readonly ListedVolume[]): Promise<void> {
+    const unseen = volumes.filter(({ name }) => !this.seen.has(name));
+    const ids = unseen.flatMap(({ containerId }) => (containerId === null ? [] : [containerId]));
+    const known = await this.repository.idsWithData(ids);
+    for (const { name, containerId } of unseen) {
+      this.seen.add(name);
+      if (containerId !== null && known.has(containerId)) continue;
+      this.logger.warn(
+        { volume: name, container_id: containerId },
+        'a volume belongs to no container; it is left alone',
+      );
+    }
+  }
+}
