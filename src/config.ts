@@ -141,6 +141,14 @@ const pools = list
   )
   .transform(ipv4Networks);
 
+/** As many as the C library of most images asks. */
+const MOST_NAME_SERVERS = 3;
+
+const nameServers = list.refine(
+  (items) => items.length <= MOST_NAME_SERVERS && items.every((item) => isIPv4(item) && !item.startsWith('127.')),
+  'expected at most three IPv4 addresses that are not on loopback such as 192.0.2.53, separated by commas',
+);
+
 const services = list.refine(
   (items) => items.every(isService),
   'expected IPv4 addresses with ports such as 192.0.2.7:3128, separated by commas',
@@ -202,6 +210,7 @@ export const environmentSchema = z.object({
   DISK_RESERVE_MB: integer(0, 1_000_000_000).default(1024),
   SANDBOX_FIREWALL: z.enum(['required', 'preferred', 'off']).default('preferred'),
   SANDBOX_BLOCKED_NETWORKS: networks.default([]),
+  SANDBOX_DNS: nameServers.default([]),
   SANDBOX_ALLOWED_SERVICES: services.default([]),
   SANDBOX_NETWORK_SIZE: integer(1, 1000).default(900),
   SANDBOX_SUBNETS: pools.default([]),

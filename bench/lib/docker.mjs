@@ -27,13 +27,14 @@ export async function newVolume(docker) {
  */
 export async function likenessesOf(docker, dockerId) {
   const { Config, HostConfig } = await docker.getContainer(dockerId).inspect();
-  const { Image, Entrypoint, Cmd, WorkingDir, Env, StopSignal, Healthcheck } = Config;
+  const { Image, Entrypoint, Cmd, User, WorkingDir, Env, StopSignal, Healthcheck } = Config;
   return ({ volume = `berth-bench-${randomUUID()}` } = {}) => {
     const Mounts = HostConfig.Mounts.map((mount) => ({ ...mount, Source: volume, VolumeOptions: { Labels } }));
     return docker.createContainer({
       Image,
       Entrypoint,
       Cmd,
+      User,
       WorkingDir,
       Env,
       StopSignal,

@@ -1,5 +1,6 @@
 import type { ContainerSpec, EngineCapabilities } from './container-engine';
-import { createOptions } from './create-options';
+import { createOptions, type SandboxImage } from './create-options';
+import { SUPERVISOR } from './supervisor';
 
 const spec: ContainerSpec = {
   name: 'berth-1b4e28ba',
@@ -19,16 +20,26 @@ const capabilities: EngineCapabilities = {
   volumeResize: 'none',
   hostFirewall: 'enforced',
 };
-const options = (changes: Partial<ContainerSpec> = {}, with_: Partial<EngineCapabilities> = {}) =>
-  createOptions({ ...spec, ...changes }, { capabilities: { ...capabilities, ...with_ }, network: 'berth-prod' });
+const NAME_SERVERS = ['192.0.2.53', '192.0.2.54'];
+const options = (
+  changes: Partial<ContainerSpec> = {},
+  with_: Partial<EngineCapabilities> = {},
+  image: SandboxImage = { user: '', hasShell: true },
+) =>
+  createOptions({ ...spec, ...changes }, image, {
+    capabilities: { ...capabilities, ...with_ },
+    network: 'berth-prod',
+    nameServers: NAME_SERVERS,
+  });
 
 describe('what Docker is asked for', () => {
   it('must be this and nothing else', () => {
     expect(options()).toEqual({
       name: 'berth-1b4e28ba',
       Image: 'ubuntu:24.04',
-      Entrypoint: ['sleep', 'infinity'],
-      Cmd: [],
+      Entrypoint: ['/bin/sh', '-c', SUPERVISOR, 'berth'],
+      Cmd: ['', '192.0.2.53', '192.0.2.54'],
+      User: '0:0',
       WorkingDir: '/home/user',
       Env: ['HOME=/home/user', 'EDITOR=vi', 'EMPTY='],
       Labels: {
@@ -37,6 +48,7 @@ describe('what Docker is asked for', () => {
         'berth.container_id': 'c1',
         'berth.user_id': 'u1',
         'berth.generation': '3',
+        'berth.user': '0',
       },
       StopSignal: 'SIGTERM',
       Healthcheck: { Test: ['NONE'] },
@@ -128,6 +140,16 @@ describe('what Docker is asked for', () => {
 
   it('must leave seccomp and AppArmor as Docker has them', () => {
     expect(options().HostConfig?.SecurityOpt).toEqual(['no-new-privileges']);
+  });
+
+  it("must run its main process as root and note the image's user, for commands and the home", () => {
+    const { User, Cmd, Labels } = options({}, {}, { user: 'app:staff', hasShell: true });
+    expect([User, Cmd?.[0], Labels?.['berth.user']]).toEqual(['0:0', 'app:staff', 'app:staff']);
+  });
+
+  it('must only sleep, as its own user, where the image has no shell', () => {
+    const body = options({}, {}, { user: 'app', hasShell: false });
+    expect([body.Entrypoint, body.Cmd, body.User]).toEqual([['sleep', 'infinity'], [], undefined]);
   });
 
   it('must mount the data volume and nothing of the host', () => {

@@ -1,5 +1,6 @@
 import type { ContainerCreateOptions, HostConfig, MountSettings } from 'dockerode';
 import type { ContainerSpec, EngineCapabilities, OwnerLabels } from './container-engine';
+import { DATA_PATH, SHELL, SUPERVISOR } from './supervisor';
 
 /** The labels on Berth's objects in Docker. They are enough to find the row that an object belongs to. */
 export const LABELS = {
@@ -8,6 +9,8 @@ export const LABELS = {
   containerId: 'berth.container_id',
   userId: 'berth.user_id',
   generation: 'berth.generation',
+  /** The image's own user, as whom commands run, though the main process is root's. */
+  user: 'berth.user',
   /**
    * On an object that is created only as a probe; instead of `berth.instance`, so that it never counts as a sandbox.
    */
@@ -24,9 +27,6 @@ export function ownerLabels(owner: OwnerLabels): Record<string, string> {
   };
 }
 
-/** The mount point of the data volume, and the home directory in the sandbox. */
-export const DATA_PATH = '/home/user';
-
 const CPU_PERIOD_US = 100_000;
 const BYTES_PER_MB = 1024 * 1024;
 
@@ -36,25 +36,57 @@ const SHM_SHARE = 1 / 2;
 /** What `apt`, `sudo`-less daemons and file ownership need; everything else is dropped. */
 const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'SETGID', 'SETUID', 'KILL', 'NET_BIND_SERVICE'];
 
+/** What has to be known of an image to run it as a sandbox. */
+export interface SandboxImage {
+  /** As Docker has it: a name or an id, with a group perhaps; empty: root. */
+  readonly user: string;
+  /** Whether it has `/bin/sh`. */
+  readonly hasShell: boolean;
+}
+
+/** The sandboxes' surroundings. */
+export interface Surroundings {
+  readonly capabilities: EngineCapabilities;
+  readonly network: string;
+  /** Docker's own where there are none. */
+  readonly nameServers: readonly string[];
+}
+
 /** The body of Docker's create call: all that a sandbox may do. Anything not listed is Docker's default, never more. */
 export function createOptions(
   spec: ContainerSpec,
-  { capabilities, network }: { capabilities: EngineCapabilities; network: string },
+  image: SandboxImage,
+  { capabilities, network, nameServers }: Surroundings,
 ): ContainerCreateOptions {
   return {
     name: spec.name,
     Image: spec.image,
-    // Any image idles under the init, whatever its own main process is; work is done by exec.
-    Entrypoint: ['sleep', 'infinity'],
-    Cmd: [],
+    ...mainProcess(image, nameServers),
     WorkingDir: DATA_PATH,
     Env: Object.entries({ HOME: DATA_PATH, ...spec.env }).map(([name, value]) => `${name}=${value}`),
-    Labels: { ...ownerLabels(spec.owner), [LABELS.generation]: String(spec.generation) },
+    Labels: {
+      ...ownerLabels(spec.owner),
+      [LABELS.generation]: String(spec.generation),
+      [LABELS.user]: image.user === '' ? '0' : image.user,
+    },
     // The image's own stop signal and health check are meant for the main process that does not run here.
     StopSignal: 'SIGTERM',
     Healthcheck: { Test: ['NONE'] },
     HostConfig: hostConfig(spec, { capabilities, network }),
   };
+}
+
+/**
+ * Any image idles under the init, whatever its own main process is; work is done by exec. Without a shell it only
+ * sleeps, as its own user: its names are Docker's, its home is root's unless the image has one, and its other processes
+ * are killed as soon as it ends.
+ */
+function mainProcess(
+  { user, hasShell }: SandboxImage,
+  nameServers: readonly string[],
+): Pick<ContainerCreateOptions, 'Entrypoint' | 'Cmd' | 'User'> {
+  if (!hasShell) return { Entrypoint: ['sleep', 'infinity'], Cmd: [] };
+  return { Entrypoint: [SHELL, '-c', SUPERVISOR, 'berth'], Cmd: [user, ...nameServers], User: '0:0' };
 }
 
 /** dockerode's types predate API 1.41. */

@@ -28,6 +28,7 @@ class StubDaemon {
   networks: object[] = [{ Name: 'berth-prod', Id: 'n1', Created: '1', Driver: 'bridge', Options: isolation }];
   /** How often a container that somebody else is removing is still found. */
   goingFor = 0;
+  hasShell = true;
   private readonly server = createServer((request, response) => {
     const url = `${request.method ?? ''} ${request.url ?? ''}`;
     this.urls.push(url);
@@ -35,6 +36,8 @@ class StubDaemon {
     response.setHeader('content-type', 'application/json');
     if (url.startsWith('GET /info')) response.end(JSON.stringify({ Runtimes: { runsc: {} } }));
     else if (url.startsWith('GET /containers/huge/')) response.end(`{"Labels":{"x":"${'x'.repeat(32 * 2 ** 20)}"}}`);
+    else if (url.startsWith('GET /images/')) response.end(JSON.stringify({ Id: 'sha256:i', Config: {} }));
+    else if (url.startsWith('HEAD /containers/')) response.writeHead(this.hasShell ? 200 : 404).end();
     else if (url.startsWith('GET /networks')) response.end(JSON.stringify(this.networks));
     else if (url.startsWith('DELETE') && this.goingFor > 0) {
       response.writeHead(409).end('{"message":"removal of container x is already in progress"}');
@@ -73,7 +76,7 @@ describe('DockerEngine', () => {
   function engineThatWaits(seconds: number): DockerEngine {
     const settings = { DOCKER_HOST: `unix://${daemon.path}`, DOCKER_TIMEOUT_SECONDS: seconds } as const;
     const firewall = { SANDBOX_FIREWALL: 'off' as const, SANDBOX_BLOCKED_NETWORKS: [], SANDBOX_ALLOWED_SERVICES: [] };
-    const networks = { SANDBOX_NETWORK_SIZE: 900, SANDBOX_SUBNETS: [] };
+    const networks = { SANDBOX_NETWORK_SIZE: 900, SANDBOX_SUBNETS: [], SANDBOX_DNS: [] };
     return new DockerEngine(
       { ...settings, ...firewall, ...networks, SANDBOX_RUNTIME: 'runsc', DISK_QUOTA: 'off' },
       calls,
@@ -83,7 +86,18 @@ describe('DockerEngine', () => {
   it('must keep a user’s environment out of URLs, which proxies and daemons log', async () => {
     await engine.prepare('prod');
     await engine.createContainer(spec);
-    expect(daemon.urls.at(-1)).toBe('POST /containers/create?name=berth-1');
+    expect(daemon.urls).toContain('POST /containers/create?name=berth-1');
+  });
+
+  it.each([
+    [true, ['POST', 'HEAD', 'POST']],
+    [false, ['POST', 'HEAD', 'DELETE', 'POST', 'POST']],
+  ])('must look once whether an image has a shell (%s)', async (hasShell, expected) => {
+    await engine.prepare('prod');
+    daemon.hasShell = hasShell;
+    for (const _time of [1, 2]) await engine.createContainer(spec);
+    const methods = daemon.urls.filter((url) => url.includes(' /containers/')).map((url) => url.split(' ')[0]);
+    expect(methods).toEqual(expected);
   });
 
   it('must not let an id lead to another path', async () => {
@@ -154,7 +168,9 @@ describe('DockerEngine', () => {
       'probe: ok',
       'network: ok',
       'probe: ok',
+      'inspect image: ok',
       'create container: ok',
+      'inspect container: ok',
       'ping: docker_unavailable',
     ]);
     for (const { seconds } of ended) expect(seconds).toBeGreaterThan(0);

@@ -26,20 +26,23 @@ import {
   ignoringGone,
   isNetworkFull,
   isNetworkMissing,
+  refusalOf,
   toEngineError,
 } from './errors';
 import { watchEvents } from './event-stream';
 import { runExec } from './exec';
 import { HostFirewall } from './firewall/host-firewall';
 import { parseImageReference } from './image-reference';
-import { declaredVolumes, ImagePulls, limitedVolumes, type PullOptions } from './images';
+import { declaredVolumes, ImagePulls, limitedVolumes, type PullOptions, userOf } from './images';
 import { listedContainer, observedContainer, type PlacedContainer } from './inspect';
 import { DockerMachine } from './machine';
+import { NameServers } from './name-servers';
 import { isNetworkOf, SandboxNetworks } from './sandbox-networks';
 import { probeDiskQuota } from './quota';
 import { RegistryCredentials } from './registry-auth';
 import { chooseRuntime, hasOwnNetworkStack, runtimesOf } from './runtime';
 import { jsonElements, openEvents, openList, openPull } from './streams';
+import { SHELL } from './supervisor';
 import { copyVolume, isBare, labelsOfVolume, listOwnVolumes, measureVolume, removeIfUnused } from './volumes';
 
 export type DockerEngineSettings = Pick<
@@ -52,12 +55,24 @@ export type DockerEngineSettings = Pick<
   | 'SANDBOX_ALLOWED_SERVICES'
   | 'SANDBOX_NETWORK_SIZE'
   | 'SANDBOX_SUBNETS'
+  | 'SANDBOX_DNS'
   | 'DISK_QUOTA'
   | 'REGISTRY_AUTH_FILE'
 >;
 
 /** How often a start moves its container to another network. */
 const MAX_MOVES = 3;
+
+/** Far more than one machine has; the oldest is forgotten. */
+const MOST_IMAGES = 1_000;
+
+/** What Docker knows of an image. */
+interface FoundImage {
+  /** Empty if it is not present. */
+  readonly id: string;
+  readonly user: string;
+  readonly volumes: readonly string[];
+}
 
 /** Runs sandboxes on one Docker daemon. */
 export class DockerEngine extends ContainerEngine implements OnApplicationShutdown {
@@ -66,6 +81,9 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   private readonly pulls: ImagePulls;
   private readonly firewall: HostFirewall;
   private readonly machine: DockerMachine;
+  private readonly nameServers: NameServers;
+  /** Whether images, by their ids, have a shell. */
+  private readonly shells = new Map<string, boolean>();
   private readonly timeoutMs: number;
   private prepared: {
     instance: string;
@@ -84,6 +102,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     this.clients = connectDocker(settings.DOCKER_HOST, { timeoutMs: this.timeoutMs });
     this.firewall = new HostFirewall(settings);
     this.machine = new DockerMachine(settings.DOCKER_HOST);
+    this.nameServers = new NameServers(settings);
     const credentials = new RegistryCredentials(settings.REGISTRY_AUTH_FILE);
     this.pulls = new ImagePulls({
       open: async (reference, signal) =>
@@ -148,23 +167,19 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   }
 
   override async createContainer(spec: ContainerSpec): Promise<string> {
-    const { capabilities } = this;
-    const { networks } = this.ready();
-    const network =
-      networks.withRoom() ?? (await this.call('network', (signal, docker) => networks.choose({ docker, signal })));
-    const { name, ...body } = createOptions(spec, { capabilities, network });
-    if (capabilities.diskQuota === 'enforced') {
-      body.HostConfig?.Mounts?.push(...limitedVolumes(await this.volumesOf(spec.image), spec.diskMb));
-    }
-    const container = await this.call('create container', (signal, docker) =>
-      // Separate, or dockerode writes the whole body, users' secrets in `Env` included, into the URL as well.
-      docker.createContainer(abortable(signal, { _query: { name }, _body: body })),
+    const image = await this.inspectImage(spec.image);
+    const hasShell = this.shells.get(image.id);
+    const dockerId = await this.create(spec, { ...image, hasShell: hasShell ?? true });
+    if (hasShell !== undefined) return dockerId;
+    // Asked once for each image, of its first container.
+    const found = await this.call('inspect container', (signal, docker) =>
+      exists(containerOf(docker, dockerId).infoArchive(abortable(signal, { path: SHELL }))),
     );
-    const id: unknown = container.id;
-    if (typeof id !== 'string')
-      throw new EngineError('docker_unavailable', "Docker's answer to a creation cannot be read");
-    networks.joined(id, network);
-    return id;
+    this.rememberShell(image.id, found);
+    if (found) return dockerId;
+    this.logger.warn(`the image ${spec.image} has no ${SHELL}: its sandboxes only sleep, and end without notice`);
+    await this.removeContainer(dockerId);
+    return this.create(spec, { ...image, hasShell: false });
   }
 
   override async startContainer(
@@ -175,7 +190,10 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     return this.call('start container', async (signal, docker) => {
       const container = containerOf(docker, dockerId);
       // Before the start: gVisor's own network stack sees only the interfaces that exist then.
-      if (!isNew) await this.connect(docker, dockerId, signal);
+      if (!isNew) {
+        const { running, supervised } = await this.connect(docker, dockerId, signal);
+        if (!running && supervised) await this.bringNameServers(container, signal);
+      }
       for (let moves = 0; ; moves += 1) {
         try {
           return await start(container, signal);
@@ -190,8 +208,10 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   }
 
   override async reconnectContainer(dockerId: string): Promise<'reconnected' | 'already_connected'> {
-    const found = await this.call('connect container', (signal, docker) => this.connect(docker, dockerId, signal));
-    return found ? 'reconnected' : 'already_connected';
+    const { connected } = await this.call('connect container', (signal, docker) =>
+      this.connect(docker, dockerId, signal),
+    );
+    return connected ? 'already_connected' : 'reconnected';
   }
 
   override async unpauseContainer(dockerId: string): Promise<void> {
@@ -225,7 +245,8 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   override async exec(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
     // By the client for streams, as it occupies its socket while the command runs.
     const container = containerOf(this.clients.streams, dockerId);
-    return runExec(container, request, (run) => this.call('exec', run));
+    const user = request.user ?? (await this.imageUserOf(dockerId));
+    return runExec(container, { ...request, ...(user !== undefined && { user }) }, (run) => this.call('exec', run));
   }
 
   override async inspectContainer(dockerId: string): Promise<ObservedContainer | null> {
@@ -353,15 +374,65 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     return this.call('inspect image', (_signal, docker) => exists(docker.getImage(reference).inspect()));
   }
 
-  /** The volumes that the image declares; none if it is not present, which the creation itself will report. */
-  private async volumesOf(image: string): Promise<string[]> {
+  /** @returns nothing of an image that is not present, which the creation itself will report */
+  private async inspectImage(image: string): Promise<FoundImage> {
     return this.call('inspect image', async (_signal, docker) => {
       try {
-        return declaredVolumes(await docker.getImage(image).inspect());
+        const answer: unknown = await docker.getImage(image).inspect();
+        const { Id } = answer as { Id?: unknown };
+        return { id: String(Id), user: userOf(answer), volumes: declaredVolumes(answer) };
       } catch (error) {
-        if (hasStatus(error, 404)) return [];
+        if (hasStatus(error, 404)) return { id: '', user: '', volumes: [] };
         throw error;
       }
+    });
+  }
+
+  private async create(spec: ContainerSpec, image: FoundImage & { hasShell: boolean }): Promise<string> {
+    const { capabilities } = this;
+    const { networks } = this.ready();
+    const network =
+      networks.withRoom() ?? (await this.call('network', (signal, docker) => networks.choose({ docker, signal })));
+    const nameServers = await this.nameServers.current();
+    const { name, ...body } = createOptions(spec, image, { capabilities, network, nameServers });
+    if (capabilities.diskQuota === 'enforced') {
+      body.HostConfig?.Mounts?.push(...limitedVolumes(image.volumes, spec.diskMb));
+    }
+    const container = await this.call('create container', (signal, docker) =>
+      // Separate, or dockerode writes the whole body, users' secrets in `Env` included, into the URL as well.
+      docker.createContainer(abortable(signal, { _query: { name }, _body: body })),
+    );
+    const id: unknown = container.id;
+    if (typeof id !== 'string')
+      throw new EngineError('docker_unavailable', "Docker's answer to a creation cannot be read");
+    networks.joined(id, network);
+    this.nameServers.note(id, nameServers);
+    return id;
+  }
+
+  private rememberShell(imageId: string, hasShell: boolean): void {
+    this.shells.set(imageId, hasShell);
+    const [oldest] = this.shells.keys();
+    if (this.shells.size > MOST_IMAGES && oldest !== undefined) this.shells.delete(oldest);
+  }
+
+  /** A container starts with those that it had rather than not at all: its disk may be full. */
+  private async bringNameServers(container: Docker.Container, signal: AbortSignal): Promise<void> {
+    try {
+      await this.nameServers.bring(container, signal);
+    } catch (error) {
+      if (refusalOf(error) === null) throw error;
+      this.logger.warn(
+        `container ${container.id} keeps its name servers: ${toEngineError(error, 'start container').message}`,
+      );
+    }
+  }
+
+  /** The main process is root's, so Docker no longer knows. @returns undefined where Docker does, or there is none */
+  private async imageUserOf(dockerId: string): Promise<string | undefined> {
+    return this.call('inspect container', async (signal, docker) => {
+      const answer = await containerOf(docker, dockerId).inspect({ abortSignal: signal });
+      return answer.Config.Labels[LABELS.user];
     });
   }
 
@@ -388,14 +459,18 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     if (bridges.length > 0) await this.firewall.secure(bridges);
   }
 
-  /** @returns whether it was missing from the sandboxes' network */
-  private async connect(docker: Docker, dockerId: string, signal: AbortSignal): Promise<boolean> {
+  /** @returns how it was before */
+  private async connect(
+    docker: Docker,
+    dockerId: string,
+    signal: AbortSignal,
+  ): Promise<Awaited<ReturnType<SandboxNetworks['connect']>>> {
     const found = await this.ready().networks.connect({ docker, signal }, dockerId);
-    if (found === null) return false;
+    if (found.connected) return found;
     const isBlind = found.running && found.runtime === 'runsc' && this.ready().ownNetworkStack;
     const when = isBlind ? "; gVisor's own network stack will see it at the container's next start" : '';
     this.logger.warn(`container ${dockerId} was not in the sandboxes' network and is connected to it again${when}`);
-    return true;
+    return found;
   }
 
   private ready(): NonNullable<typeof this.prepared> {

@@ -5,9 +5,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { Throttle, untilAborted } from '../scheduling';
 import { EngineError, type PullProgress } from './container-engine';
-import { DATA_PATH, sizeOption } from './create-options';
+import { sizeOption } from './create-options';
 import { codeOfPullFailure, isOverRateLimit, toEngineError } from './errors';
 import { ndjsonLines } from './ndjson';
+import { DATA_PATH } from './supervisor';
 
 /** A line of Docker's pull stream. */
 const pullLine = z.object({
@@ -229,6 +230,12 @@ function parseJson(text: string): unknown {
 
 function aborted(reference: string): EngineError {
   return new EngineError('aborted', `the pull of ${reference} was aborted`);
+}
+
+/** @param image what Docker's inspection of the image answers @returns its user as it has it; empty: root */
+export function userOf(image: unknown): string {
+  const { Config } = (image ?? {}) as { Config?: { User?: unknown } | null };
+  return typeof Config?.User === 'string' ? Config.User : '';
 }
 
 /**

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { EngineError, type EngineState, type ListedContainer, type ObservedContainer } from './container-engine';
 import { LABELS } from './create-options';
+import { SHELL } from './supervisor';
 
 const STATES = ['created', 'running', 'paused', 'restarting', 'exited', 'dead', 'removing'] as const;
 
@@ -31,6 +32,7 @@ const listing = z.object({
 });
 
 const connection = z.object({
+  Config: z.object({ Entrypoint: z.array(z.string()).nullish() }).nullish(),
   State: z.object({ Running: z.boolean() }),
   HostConfig: z.object({ Runtime: z.string().optional() }),
   NetworkSettings: z.object({ Networks: z.record(z.string(), z.unknown()).nullish() }),
@@ -38,6 +40,16 @@ const connection = z.object({
 
 /** A listed container, and the sandbox network that it is in, or will be at its next start; null if there is none. */
 export type PlacedContainer = ListedContainer & { readonly network: string | null };
+
+/** How a container is connected, and what its next start will do. */
+interface Connection {
+  /** The sandbox network that it is in, or will be at its next start; null if there is none. */
+  readonly network: string | null;
+  readonly running: boolean;
+  readonly runtime: string;
+  /** Whether its main process writes its name servers: not in an image without a shell, nor of an earlier Berth. */
+  readonly supervised: boolean;
+}
 
 /** Docker's notation for never. */
 const ZERO_TIME = '0001-01-01T00:00:00Z';
@@ -65,16 +77,16 @@ export function observedContainer(answer: unknown, isSandboxNetwork: (name: stri
 
 /**
  * @param answer Docker's inspection
- * @returns the sandbox network that the container is in, or will be at its next start; null if there is none
  * @throws EngineError `docker_unavailable` if the answer is not an inspection
  */
-export function observedConnection(
-  answer: unknown,
-  isSandboxNetwork: (name: string) => boolean,
-): { network: string | null; running: boolean; runtime: string } {
-  const { State, HostConfig, NetworkSettings } = isKnownState(connection, answer);
-  const network = networkIn(NetworkSettings.Networks, isSandboxNetwork)?.[0] ?? null;
-  return { network, running: State.Running, runtime: HostConfig.Runtime ?? '' };
+export function observedConnection(answer: unknown, isSandboxNetwork: (name: string) => boolean): Connection {
+  const { Config, State, HostConfig, NetworkSettings } = isKnownState(connection, answer);
+  return {
+    network: networkIn(NetworkSettings.Networks, isSandboxNetwork)?.[0] ?? null,
+    running: State.Running,
+    runtime: HostConfig.Runtime ?? '',
+    supervised: Config?.Entrypoint?.[0] === SHELL,
+  };
 }
 
 /**

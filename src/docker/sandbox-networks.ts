@@ -147,21 +147,24 @@ export class SandboxNetworks {
    * Connects a container to a network with room, if it is in none, or in one that is full and does not run. After `docker
    * network disconnect`, Docker starts it without any network.
    *
-   * @returns null if nothing had to be done, or the inspection of one that was in no network
+   * @returns how it was, and whether it was in a network
    * @throws Docker's refusal
    */
-  async connect(access: Access, dockerId: string): Promise<{ running: boolean; runtime: string } | null> {
+  async connect(
+    access: Access,
+    dockerId: string,
+  ): Promise<Omit<ReturnType<typeof observedConnection>, 'network'> & { connected: boolean }> {
     const { docker, signal } = access;
     const answer: unknown = await containerOf(docker, dockerId).inspect({ abortSignal: signal });
     const { network, ...found } = observedConnection(answer, isNetworkOf(this.options.instance));
     if (network === null) {
       await this.join(access, dockerId);
-      return found;
+      return { ...found, connected: false };
     }
     const isSettled = found.running || this.places.get(dockerId) === network || this.hasRoom(network);
     if (isSettled) this.joined(dockerId, network);
     else await this.move(access, dockerId);
-    return null;
+    return { ...found, connected: true };
   }
 
   /**

@@ -107,8 +107,13 @@ describe('the management operations on real Docker under gVisor', () => {
     });
 
     it('must fail on an environment that hides the program, though the image runs', async () => {
-      await user.api.running();
-      const created = await user.api.create({ env: { PATH: '/nowhere' } });
+      // With a shell the image's programs are found in their usual places all the same.
+      await user.api.running({ env: { PATH: '/nowhere' } });
+      const image = 'berth/without-shell:test';
+      await docker.makeImage(image, 'rm /bin/sh');
+      await user.api.running({ custom_image: image });
+      events.clear();
+      const created = await user.api.create({ custom_image: image, env: { PATH: '/nowhere' } });
       const id = String(created.body['db_id']);
       expect((await events.next('container_error', { db_id: id })).data).toMatchObject({ reason: 'start_refused' });
       expect(await docker.containersOf(id)).toEqual([]);

@@ -43,6 +43,7 @@ function engineThatWaits(seconds: number, host: string): DockerEngine {
     SANDBOX_ALLOWED_SERVICES: [],
     SANDBOX_NETWORK_SIZE: 900,
     SANDBOX_SUBNETS: [],
+    SANDBOX_DNS: [],
   });
 }
 

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import type { DockerEngine, DockerEngineSettings } from '../../src/docker/docker-engine';
 import { Berth } from '../support/berth';
-import { EngineSandbox, TEST_IMAGE } from '../support/engine-sandbox';
+import { EngineSandbox } from '../support/engine-sandbox';
 import { eventually } from '../support/eventually';
 import { firewallRulesOf, removeFirewallRules } from '../support/firewall';
 import { OutsideWorld } from '../support/outside-world';
@@ -131,20 +131,38 @@ describe('what a sandbox may reach', () => {
     }
   });
 
-  it('must be asked for by name, as Docker resolves names', async () => {
-    const { real, instance } = guarded.sandbox;
-    const container = await real.docker.createContainer({
-      Image: TEST_IMAGE,
-      Entrypoint: ['sleep', 'infinity'],
-      Labels: { 'berth.instance': instance },
-      HostConfig: { Runtime: 'runsc', NetworkMode: `berth-${instance}`, Dns: [outside.far] },
+  describe.each(['runsc', 'runc'] as const)('by name under %s', (runtime) => {
+    const found = ({ sandbox, dockerId }: Side): Promise<void> =>
+      eventually(async () =>
+        expect(await sandbox.real.exec(dockerId, ['nslookup', outside.name.text])).toContain(outside.name.address),
+      );
+    const asked = ({ sandbox, dockerId }: Side): Promise<string> =>
+      sandbox.real.exec(dockerId, ['cat', '/etc/resolv.conf']);
+
+    it('must ask the name servers of SANDBOX_DNS themselves, and others from the next start on', async () => {
+      const settings = { SANDBOX_RUNTIME: runtime, SANDBOX_BLOCKED_NETWORKS: ['198.18.0.0/15'] };
+      const named = await side('required', { ...settings, SANDBOX_DNS: [outside.far] });
+      try {
+        // Not Docker's own (127.0.0.11), which gVisor's network stack does not see.
+        await eventually(async () => expect(await asked(named)).toBe(`nameserver ${outside.far}\n`));
+        await found(named);
+        await named.engine.stopContainer(named.dockerId, 10);
+        await named.engine.startContainer(named.dockerId);
+        await found(named);
+
+        const changed = named.sandbox.engine({ ...settings, SANDBOX_DNS: ['192.0.2.1', outside.far] });
+        await changed.prepare(named.sandbox.instance);
+        await changed.stopContainer(named.dockerId, 10);
+        await changed.startContainer(named.dockerId);
+        const both = `nameserver 192.0.2.1\nnameserver ${outside.far}\n`;
+        await eventually(async () => expect(await asked(named)).toBe(both));
+        // Docker's own restart has them too.
+        await named.sandbox.real.docker.getContainer(named.dockerId).restart({ t: 10 });
+        await eventually(async () => expect(await asked(named)).toBe(both));
+      } finally {
+        await named.sandbox.cleanUp();
+      }
     });
-    await container.start();
-    expect(await real.exec(container.id, ['cat', '/etc/resolv.conf'])).toContain('nameserver 127.0.0.11');
-    await eventually(async () =>
-      expect(await real.exec(container.id, ['nslookup', outside.name.text])).toContain(outside.name.address),
-    );
-    await container.remove({ force: true });
   });
 
   it('must not be the sandbox of another Berth on the same machine', async () => {

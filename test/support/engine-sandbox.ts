@@ -23,6 +23,7 @@ export class EngineSandbox {
       SANDBOX_ALLOWED_SERVICES: [],
       SANDBOX_NETWORK_SIZE: 900,
       SANDBOX_SUBNETS: [],
+      SANDBOX_DNS: [],
       DISK_QUOTA: 'preferred',
       ...settings,
     });

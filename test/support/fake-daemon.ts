@@ -143,7 +143,7 @@ export class FakeDaemon {
   stop(dockerId: string): 'stopped' | 'already_stopped' {
     const container = this.existing(dockerId, 'stop');
     if (!isUp(container.state) && container.state !== 'restarting') return 'already_stopped';
-    this.exit(container, 143);
+    this.exit(container, 0);
     return 'stopped';
   }
 

@@ -62,8 +62,8 @@ export class RealDocker {
     );
   }
 
-  /** The test image as a script leaves it. */
-  async makeImage(reference: string, script: string): Promise<void> {
+  /** The test image as a script leaves it. @param changes in the words of a Dockerfile, such as `USER 1000` */
+  async makeImage(reference: string, script: string, changes = ''): Promise<void> {
     const [repo, tag] = reference.split(':');
     const maker = await this.docker.createContainer({
       Image: process.env['TEST_IMAGE'] ?? 'berth/test:latest',
@@ -73,7 +73,7 @@ export class RealDocker {
     try {
       await maker.start();
       await maker.wait();
-      await maker.commit({ repo, tag });
+      await maker.commit({ repo, tag, ...(changes !== '' && { changes }) });
     } finally {
       await maker.remove({ force: true });
     }

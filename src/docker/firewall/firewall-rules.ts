@@ -22,7 +22,7 @@ interface Reach {
   readonly blocked: readonly string[];
   /** Exceptions, over TCP: addresses with ports. */
   readonly allowed: readonly string[];
-  /** Addresses that Docker may query for names on a sandbox's behalf, from within the sandbox's network namespace. */
+  /** Addresses that sandboxes, and Docker on a sandbox's behalf from within its network namespace, may ask for names. */
   readonly nameServers: readonly string[];
 }
 
@@ -137,7 +137,7 @@ function isSame(found: readonly string[], wanted: readonly string[]): boolean {
 }
 
 const RESOLV_CONF = '/etc/resolv.conf';
-/** The file of systemd-resolved, whose own address (127.0.0.53) no container can reach. Docker reads it instead. */
+/** The file of systemd-resolved, whose own address (127.0.0.53) no container can reach. */
 const BEHIND_RESOLVED = '/run/systemd/resolve/resolv.conf';
 
 /** @returns the addresses of the name servers in a `resolv.conf` */
@@ -146,17 +146,19 @@ export function nameServersIn(text: string): string[] {
 }
 
 /**
- * The IPv4 name servers that Docker gives to containers, by its own rule. Those on loopback it queries from outside the
- * container, so they are excluded. `dns` in Docker's `daemon.json` cannot be queried.
+ * This host's IPv4 name servers that a container can reach, so none on loopback. Docker asks the same ones, if its
+ * `daemon.json` names no others.
  */
 export async function readNameServers(read = readText): Promise<string[]> {
-  const configured = nameServersIn(await read(RESOLV_CONF));
-  const isResolved = configured.length > 0 && configured.every((address) => address === '127.0.0.53');
-  const used = isResolved ? nameServersIn(await read(BEHIND_RESOLVED)) : configured;
-  return [...new Set(used)].filter((address) => isIPv4(address) && !address.startsWith('127.'));
+  const configured = reachable(nameServersIn(await read(RESOLV_CONF)));
+  return configured.length > 0 ? configured : reachable(nameServersIn(await read(BEHIND_RESOLVED)));
 }
 
-/** Empty if there is no such file: then Docker uses public name servers. */
+function reachable(addresses: readonly string[]): string[] {
+  return [...new Set(addresses)].filter((address) => isIPv4(address) && !address.startsWith('127.'));
+}
+
+/** Empty if there is no such file. */
 async function readText(file: string): Promise<string> {
   return readFile(file, 'utf8').catch(() => '');
 }

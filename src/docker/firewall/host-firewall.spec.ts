@@ -59,7 +59,7 @@ describe('the host firewall', () => {
       read: (file) => Promise.resolve(files[file] ?? null),
     };
     return new HostFirewall(
-      { SANDBOX_FIREWALL, SANDBOX_BLOCKED_NETWORKS: blocked, SANDBOX_ALLOWED_SERVICES: [] },
+      { SANDBOX_FIREWALL, SANDBOX_BLOCKED_NETWORKS: blocked, SANDBOX_ALLOWED_SERVICES: [], SANDBOX_DNS: [] },
       host,
     );
   }

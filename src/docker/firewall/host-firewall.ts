@@ -13,7 +13,10 @@ import {
 } from './firewall-rules';
 import { Iptables, IptablesError, type PacketFilter } from './iptables';
 
-type FirewallSettings = Pick<Config, 'SANDBOX_FIREWALL' | 'SANDBOX_BLOCKED_NETWORKS' | 'SANDBOX_ALLOWED_SERVICES'>;
+type FirewallSettings = Pick<
+  Config,
+  'SANDBOX_FIREWALL' | 'SANDBOX_BLOCKED_NETWORKS' | 'SANDBOX_ALLOWED_SERVICES' | 'SANDBOX_DNS'
+>;
 
 /** The firewall's access to the host. */
 export interface HostNetwork {
@@ -118,7 +121,8 @@ export class HostFirewall {
     const reach = {
       blocked: ipv4Networks(this.settings.SANDBOX_BLOCKED_NETWORKS),
       allowed: this.settings.SANDBOX_ALLOWED_SERVICES,
-      nameServers: await this.host.nameServers(),
+      // Docker's own name server, which sandboxes without a shell use, asks the host's whatever the setting says.
+      nameServers: [...new Set([...this.settings.SANDBOX_DNS, ...(await this.host.nameServers())])],
     };
     const hasIpv6 = (await this.host.read(IPV6_ADDRESSES)) !== null;
     try {

@@ -13,12 +13,8 @@ describe('name servers', () => {
 
   it.each([
     ['those that containers ask themselves', 'nameserver 10.0.0.2\nnameserver 10.0.0.2\n', '', ['10.0.0.2']],
-    [
-      'not those that Docker asks for them, nor IPv6',
-      'nameserver 127.0.0.1\nnameserver ::1\n',
-      'nameserver 9.9.9.9',
-      [],
-    ],
+    ['not those that only this machine can ask, nor IPv6', 'nameserver 127.0.0.1\nnameserver ::1\n', '', []],
+    ['none behind systemd-resolved where there are others', 'nameserver 10.0.0.2', 'nameserver 9.9.9.9', ['10.0.0.2']],
     ['those behind systemd-resolved', 'nameserver 127.0.0.53\n', 'nameserver 192.0.2.53', ['192.0.2.53']],
     ['none where there is no file', '', '', []],
   ])('must be %s', async (_what, resolvConf, behind, expected) => {

@@ -1,0 +1,136 @@
+import { EngineSandbox } from '../support/engine-sandbox';
+import { eventually } from '../support/eventually';
+
+jest.setTimeout(120_000);
+
+const NUMERIC = 'berth-test/numeric-user:1';
+const NAMED = 'berth-test/named-user:1';
+const SHELLESS = 'berth-test/no-shell:1';
+
+/** Long enough for a busy machine, and for it to be clear that nobody waited for its end. */
+const GRACE = 60;
+
+describe.each(['runsc', 'runc'] as const)('the main process of a sandbox under %s', (runtime) => {
+  const sandbox = new EngineSandbox();
+  const engine = sandbox.engine({ SANDBOX_RUNTIME: runtime });
+  const { real } = sandbox;
+  let dockerId: string;
+
+  const shell = (id: string, script: string, user = '0'): Promise<string> =>
+    real.exec(id, ['sh', '-c', script], { user });
+  const exitCode = async (id: string): Promise<number | null | undefined> =>
+    (await engine.inspectContainer(id))?.exitCode;
+  /** Starts a program that goes on, and waits until it is there. */
+  async function begin(script: string, user: string): Promise<void> {
+    const mark = `ready-${user}-${String(Math.random()).slice(2)}`;
+    void shell(dockerId, script.replace('READY', `: > /tmp/${mark}`), user).catch(() => undefined);
+    await eventually(async () => expect(await shell(dockerId, `ls /tmp/${mark} 2>&1`)).toBe(`/tmp/${mark}\n`));
+  }
+  /** As a command's output. */
+  async function run(id: string, ...command: string[]): Promise<string> {
+    const output: Buffer[] = [];
+    const limits = { timeoutMs: 30_000, maxOutputBytes: 10_000 };
+    await engine.exec(id, { command, ...limits, onOutput: ({ data }) => output.push(data) });
+    return Buffer.concat(output).toString();
+  }
+
+  beforeAll(async () => {
+    await engine.prepare(sandbox.instance);
+    await Promise.all([
+      real.makeImage(NUMERIC, 'rm -r /home/user', 'USER 1000:1000'),
+      real.makeImage(NAMED, 'rm -r /home/user', 'USER user'),
+      real.makeImage(SHELLESS, 'rm /bin/sh'),
+    ]);
+    dockerId = await sandbox.running(engine, sandbox.spec());
+    await shell(dockerId, 'chmod 777 /home/user /tmp');
+  });
+  afterAll(async () => {
+    await sandbox.cleanUp();
+    for (const image of [NUMERIC, NAMED, SHELLESS]) await real.docker.getImage(image).remove();
+  });
+  beforeEach(async () => {
+    await engine.startContainer(dockerId);
+  });
+
+  it('must end an idle sandbox at once', async () => {
+    expect(await engine.stopContainer(dockerId, GRACE)).toBe('stopped');
+    expect(await exitCode(dockerId)).toBe(0);
+  });
+
+  it("must give every user's programs their SIGTERM, and the time to end", async () => {
+    for (const user of ['0', '1000']) {
+      const farewell = `trap 'sleep 1; echo bye > /home/user/bye-${user}; exit' TERM`;
+      await begin(`${farewell}; READY; while :; do sleep 0.1; done`, user);
+    }
+    await engine.stopContainer(dockerId, GRACE);
+    expect(await exitCode(dockerId)).toBe(0);
+    await engine.startContainer(dockerId);
+    expect(await shell(dockerId, 'cat /home/user/bye-0 /home/user/bye-1000')).toBe('bye\nbye\n');
+  });
+
+  it('must end a program that was suspended', async () => {
+    await begin('READY; kill -STOP $$; sleep 600', '1000');
+    await engine.stopContainer(dockerId, GRACE);
+    expect(await exitCode(dockerId)).toBe(0);
+  });
+
+  it('must leave to SIGKILL what does not end', async () => {
+    await begin("trap '' TERM; READY; while :; do sleep 1; done", '1000');
+    await engine.stopContainer(dockerId, 1);
+    expect(await exitCode(dockerId)).toBe(137);
+  });
+
+  it('must go on when somebody kills what it sleeps by', async () => {
+    const before = await engine.inspectContainer(dockerId);
+    await shell(dockerId, 'killall -9 sleep');
+    await eventually(async () => expect(await shell(dockerId, 'pidof sleep')).toMatch(/^\d+\n$/));
+    expect(await engine.inspectContainer(dockerId)).toEqual(before);
+  });
+
+  it.each([NUMERIC, NAMED])(
+    'must give the home to the own user of the image %s, as whom commands run',
+    async (image) => {
+      const id = await sandbox.running(engine, sandbox.spec({ image }));
+      await eventually(async () => expect(await run(id, 'stat', '-c', '%u:%g', '/home/user')).toBe('1000:1000\n'));
+      expect(await run(id, 'sh', '-c', 'id -u; touch /home/user/mine && ls /home/user')).toBe('1000\nmine\n');
+      // Of root's own: what package managers need.
+      expect(await shell(id, 'id -u; touch /etc/roots && echo written')).toBe('0\nwritten\n');
+      await engine.removeContainer(id);
+    },
+  );
+
+  it('must leave the home to whom somebody has given it', async () => {
+    const id = await sandbox.running(engine, sandbox.spec({ image: NUMERIC }));
+    await eventually(async () => expect(await shell(id, 'chown 7:7 /home/user; stat -c %u /home/user')).toBe('7\n'));
+    await engine.stopContainer(id, GRACE);
+    await engine.startContainer(id);
+    expect(await shell(id, 'sleep 0.3; stat -c %u /home/user')).toBe('7\n');
+    await engine.removeContainer(id);
+  });
+
+  it('must be a mere sleep where the image has no shell', async () => {
+    for (const _time of ['first', 'known by now']) {
+      const id = await sandbox.running(engine, sandbox.spec({ image: SHELLESS }));
+      expect(await run(id, '/bin/ash', '-c', 'id -u; echo there')).toBe('0\nthere\n');
+      await engine.stopContainer(id, GRACE);
+      expect(await exitCode(id)).toBe(143);
+      expect(await engine.startContainer(id)).toBe('started');
+      await engine.removeContainer(id);
+    }
+  });
+
+  it('must not be needed by a container of an earlier Berth', async () => {
+    const container = await real.docker.createContainer({
+      Image: sandbox.spec().image,
+      Entrypoint: ['sleep', 'infinity'],
+      Labels: { 'berth.managed': 'true', 'berth.instance': sandbox.instance },
+      HostConfig: { Runtime: runtime, Init: true, NetworkMode: `berth-${sandbox.instance}` },
+    });
+    for (const _time of [1, 2]) {
+      expect(await engine.startContainer(container.id)).toBe('started');
+      expect(await run(container.id, 'id', '-u')).toBe('0\n');
+      expect(await engine.stopContainer(container.id, GRACE)).toBe('stopped');
+    }
+    await engine.removeContainer(container.id);
+  });
+});
