@@ -13,6 +13,7 @@ import { IdempotencyKeyEntity } from './src/containers/idempotency';
 import { sessionOptions, unbounded } from './src/database/postgres-sessions';
 import { SettingEntity } from './src/database/setting.entity';
 import { EventEntity } from './src/events/log';
+import { ImageEntity } from './src/images/image-records';
 import { InitialSchema1764000000000 } from './src/migrations/1764000000000-initial-schema';
 import { SessionsAndRoles1764100000000 } from './src/migrations/1764100000000-sessions-and-roles';
 import { Agents1764100001000 } from './src/migrations/1764100001000-agents';
@@ -22,6 +23,7 @@ import { Audit1764100009000 } from './src/migrations/1764100009000-audit';
 import { ClaimHolders1764200002000 } from './src/migrations/1764200002000-claim-holders';
 import { Labels1764200004000 } from './src/migrations/1764200004000-labels';
 import { ReservedCapacity1764300001000 } from './src/migrations/1764300001000-reserved-capacity';
+import { Images1764300010000 } from './src/migrations/1764300010000-images';
 
 /**
  * The schema and the connection, for the server, the command line and the tests alike.
@@ -41,6 +43,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       SettingEntity,
       IdempotencyKeyEntity,
       AuditEntryEntity,
+      ImageEntity,
     ],
     migrations: [
       InitialSchema1764000000000,
@@ -52,6 +55,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       ClaimHolders1764200002000,
       Labels1764200004000,
       ReservedCapacity1764300001000,
+      Images1764300010000,
     ],
     synchronize: false,
   };

@@ -38,7 +38,7 @@ const MODULES = {
     'audit',
     'metrics',
   ],
-  admin: [...FOUNDATION, 'http', 'auth', 'tiers', 'audit', 'containers'],
+  admin: [...FOUNDATION, 'http', 'auth', 'tiers', 'images', 'audit', 'containers'],
 };
 
 function restrictedImports(module) {

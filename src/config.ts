@@ -216,6 +216,8 @@ export const environmentSchema = z.object({
   SANDBOX_SUBNETS: pools.default([]),
   TIERS_FILE: z.string().min(1).optional(),
   IMAGES_FILE: z.string().min(1).optional(),
+  IMAGE_RETENTION: z.union([z.literal('forever').transform(() => null), duration]).default(7 * 24 * 3_600_000),
+  IMAGE_DISK_WATERMARK: integer(0, 99).default(85),
   CUSTOM_IMAGES: z.enum(['allow', 'deny']).default('allow'),
   CUSTOM_IMAGE_REGISTRIES: registries.default([]),
   REGISTRY_AUTH_FILE: z.string().min(1).optional(),

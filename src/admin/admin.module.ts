@@ -1,15 +1,17 @@
 import { Module } from '@nestjs/common';
 import { AuthModule } from '../auth';
 import { ContainersModule } from '../containers';
+import { ImagesModule } from '../images';
 import { AdminContainersController } from './admin-containers.controller';
+import { AdminImagesController } from './admin-images.controller';
 import { AdminTokensController } from './admin-tokens.controller';
 import { AdminUsersController } from './admin-users.controller';
 import { AdminUsers } from './admin-users.service';
 
 /** What operators do by HTTP, with a token of the scope `admin`. */
 @Module({
-  imports: [AuthModule, ContainersModule],
-  controllers: [AdminUsersController, AdminTokensController, AdminContainersController],
+  imports: [AuthModule, ContainersModule, ImagesModule],
+  controllers: [AdminUsersController, AdminTokensController, AdminContainersController, AdminImagesController],
   providers: [AdminUsers],
 })
 export class AdminModule {}

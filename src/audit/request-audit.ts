@@ -11,9 +11,9 @@ import { AuditLog, AuditOutcome } from './audit-log';
 /** What fits the column and every reader's screen; an id of ours always does. */
 const SHOWABLE = /^[A-Za-z0-9:_.-]{1,128}$/;
 
-/** The id that a request names; null where it names none, or something that is none of ours. */
+/** The id, or an image's name, that a request names; null where it names none, or something that is none of ours. */
 function namedTarget(params: unknown): string | null {
-  return showable(fieldOf(params, 'id'));
+  return showable(fieldOf(params, 'id') ?? fieldOf(params, 'name'));
 }
 
 /** The id of what a route has made, and of who was let in by it: the answer tells. */

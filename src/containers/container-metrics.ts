@@ -89,6 +89,25 @@ export class ContainerGauge {
   }
 }
 
+/** Counts the images that were removed because nothing needs them. */
+@Injectable()
+export class ImageMetrics {
+  private readonly removals: Counter<'reason'>;
+
+  constructor({ registry }: Metrics) {
+    this.removals = new Counter({
+      name: 'berth_images_removed_total',
+      help: 'Unused images that this process has removed: for their age, or as the disk was too full.',
+      labelNames: ['reason'],
+      registers: [registry],
+    });
+  }
+
+  removed(reason: string): void {
+    this.removals.inc({ reason });
+  }
+}
+
 /** Times sweeps, and counts the actions that they find. */
 @Injectable()
 export class SweepMetrics {

@@ -26,6 +26,14 @@ export class ContainerEntity {
   @Column({ type: 'varchar', length: 255 })
   image: string;
 
+  /** Docker's id of the image's version that the container was created from; a recreation takes the same. */
+  @Column({ name: 'image_id', type: 'varchar', length: 80, nullable: true })
+  imageId: string | null;
+
+  /** That version's digest in the image's repository, to pull it again; null if it is not known. */
+  @Column({ name: 'image_digest', type: 'varchar', length: 80, nullable: true })
+  imageDigest: string | null;
+
   @Column({ type: 'varchar', length: 64, nullable: true })
   role: string | null;
 
@@ -167,6 +175,7 @@ export interface Started {
   readonly recreated?: true;
   readonly old_id?: string;
   readonly volume_kept?: boolean;
+  readonly image_changed?: true;
 }
 
 /** Every Docker id that a container has or had, so that a client's old id still finds it. */

@@ -259,6 +259,21 @@ export class ContainerRepository {
     return known;
   }
 
+  async neededImages(): Promise<NeededImages> {
+    const rows = await this.database.manager
+      .createQueryBuilder(ContainerEntity, 'c')
+      .withDeleted()
+      .select('c.image', 'reference')
+      .addSelect('c.image_id', 'id')
+      .distinct()
+      .where('c.purgedAt IS NULL')
+      .getRawMany<{ reference: string; id: string | null }>();
+    return {
+      references: new Set(rows.flatMap(({ reference, id }) => (id === null ? reference : []))),
+      ids: new Set(rows.flatMap(({ id }) => id ?? [])),
+    };
+  }
+
   /**
    * Inserts a container that its creation has already leased.
    *
@@ -446,4 +461,12 @@ function assertTransition(from: ContainerStatus, to: ContainerStatus): void {
   if (from !== to && !STATUS_TRANSITIONS[from].includes(to)) {
     throw new Error(`a container cannot go from ${from} to ${to}`);
   }
+}
+
+/** The images of containers that are live, or deleted and not yet purged. */
+export interface NeededImages {
+  /** Of those that have no version yet, as they are being created. */
+  readonly references: ReadonlySet<string>;
+  /** Docker's ids of the versions that they were created from. */
+  readonly ids: ReadonlySet<string>;
 }

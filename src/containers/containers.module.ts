@@ -10,7 +10,7 @@ import { TiersModule } from '../tiers';
 import { Capacity } from './capacity/capacity';
 import { ReservedCapacity } from './capacity/reserved-capacity';
 import { ContainerAccess } from './container-access';
-import { ContainerGauge, OperationMetrics, SweepMetrics } from './container-metrics';
+import { ContainerGauge, ImageMetrics, OperationMetrics, SweepMetrics } from './container-metrics';
 import { ContainerUsage } from './container-usage';
 import { ContainerViews } from './container-views';
 import { ContainerRepository } from './container.repository';
@@ -43,6 +43,7 @@ import { Purge } from './reconcile/purge';
 import { Reconciler } from './reconcile/reconciler';
 import { Repairs } from './reconcile/repairs';
 import { Sweep } from './reconcile/sweep';
+import { UnusedImages } from './reconcile/unused-images';
 import { ContainerWatcher } from './reconcile/watcher';
 import { RoleInstallation } from './roles/role-installation';
 import { RoleInstaller } from './roles/role-installer';
@@ -70,6 +71,7 @@ import { StatusWait } from './status-wait';
     IdempotencyRetention,
     Instance,
     ContainerGauge,
+    ImageMetrics,
     OperationMetrics,
     SweepMetrics,
     LeaseTerms,
@@ -92,6 +94,7 @@ import { StatusWait } from './status-wait';
     Repairs,
     Sweep,
     Reconciler,
+    UnusedImages,
     RollbackRetries,
     RunPolicies,
     ExpiryQueries,

@@ -57,6 +57,8 @@ export function newContainer({ id, userId, request, image, role, resources, leas
     userId,
     name: request.name ?? generateName(),
     image,
+    imageId: null,
+    imageDigest: null,
     role: role?.name ?? null,
     roleStatus: needsInstallation(role) ? 'pending' : null,
     roleClaimId: null,

@@ -82,6 +82,24 @@ export interface PullProgress {
   readonly message: string;
 }
 
+/** An image in the engine. */
+export interface EngineImage {
+  /** Names exactly this version, whatever its reference names later. */
+  readonly id: string;
+  /** The same version in its registry; null if it was never pulled from, or pushed to, the reference's repository. */
+  readonly digest: string | null;
+}
+
+/** How an image is made present. */
+export interface EnsureImageOptions {
+  /** Asks the registry for a newer version although one is present. */
+  readonly refresh?: boolean;
+  /** Awaited before a pull begins, with the version that is present. A failure prevents the pull. */
+  readonly beforePull?: (present: EngineImage | null) => Promise<void>;
+  readonly onProgress?: (progress: PullProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
 /** A command to run in a container. */
 export interface ExecRequest {
   /** The program and its arguments; no shell reads them. */
@@ -167,7 +185,9 @@ export interface MachineResources {
   readonly cpuShares: number | null;
   /** What programs could take now without swapping. */
   readonly freeMemoryMb: number | null;
-  /** Where the engine keeps volumes and writable layers. */
+  /** Where the engine keeps images, volumes and writable layers. */
+  readonly diskMb: number | null;
+  /** Of that, what is free; not what the superuser alone may use. */
   readonly freeDiskMb: number | null;
 }
 
@@ -235,12 +255,19 @@ export abstract class ContainerEngine {
   /**
    * Makes sure that the image is present, pulling it if it is missing; one pull for any number of callers.
    *
+   * @returns what the reference names now
    * @throws EngineError `image_not_found`, `image_access_denied`, `image_unavailable`, `aborted`
    */
-  abstract ensureImage(
-    reference: string,
-    options?: { onProgress?: (progress: PullProgress) => void; signal?: AbortSignal },
-  ): Promise<void>;
+  abstract ensureImage(reference: string, options?: EnsureImageOptions): Promise<EngineImage>;
+  /** @param name a reference or an image's id @returns null if there is no such image */
+  abstract findImage(name: string): Promise<EngineImage | null>;
+  /**
+   * Takes the reference from the image, and removes the image if it has no other name.
+   *
+   * @returns `in_use` if a container, running or not, or another image needs it; `kept` if the reference names another
+   * version by now and this one has a name of somebody else's
+   */
+  abstract removeImage(image: { reference: string; id: string }): Promise<'removed' | 'in_use' | 'kept' | 'gone'>;
   /** @returns the references that are already present */
   abstract presentImages(references: readonly string[]): Promise<ReadonlySet<string>>;
 

@@ -7,6 +7,8 @@ import {
   type ContainerSpec,
   type EngineCapabilities,
   EngineError,
+  type EngineImage,
+  type EnsureImageOptions,
   type ExecRequest,
   type ListedContainer,
   type ListedVolume,
@@ -33,7 +35,7 @@ import { watchEvents } from './event-stream';
 import { runExec } from './exec';
 import { HostFirewall } from './firewall/host-firewall';
 import { parseImageReference } from './image-reference';
-import { declaredVolumes, ImagePulls, limitedVolumes, type PullOptions, userOf } from './images';
+import { declaredVolumes, findImage, ImagePulls, limitedVolumes, removeImage, userOf } from './images';
 import { listedContainer, observedContainer, type PlacedContainer } from './inspect';
 import { DockerMachine } from './machine';
 import { NameServers } from './name-servers';
@@ -276,17 +278,34 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     });
   }
 
-  override async ensureImage(reference: string, options: PullOptions = {}): Promise<void> {
+  override async ensureImage(reference: string, options: EnsureImageOptions = {}): Promise<EngineImage> {
     if (parseImageReference(reference) === null) {
       throw new EngineError('image_not_found', `not an image reference: ${reference}`);
     }
-    if (await this.isPresent(reference)) return;
+    const present = await this.findImage(reference);
+    if (present !== null && options.refresh !== true) return present;
+    await options.beforePull?.(present);
     await this.pulls.pull(reference, options);
+    const pulled = await this.findImage(reference);
+    if (pulled === null) throw new EngineError('image_unavailable', `${reference} was removed after its pull`);
+    return pulled;
+  }
+
+  override async findImage(name: string): Promise<EngineImage | null> {
+    const found = await this.call('inspect image', (_signal, docker) => findImage(docker, name));
+    return found && { id: found.id, digest: found.digest };
+  }
+
+  override async removeImage(image: {
+    reference: string;
+    id: string;
+  }): Promise<'removed' | 'in_use' | 'kept' | 'gone'> {
+    return this.call('remove image', (signal, docker) => removeImage(docker, image, signal));
   }
 
   override async presentImages(references: readonly string[]): Promise<ReadonlySet<string>> {
-    const present = await Promise.all(references.map((reference) => this.isPresent(reference)));
-    return new Set(references.filter((_reference, index) => present[index]));
+    const present = await Promise.all(references.map((reference) => this.findImage(reference)));
+    return new Set(references.filter((_reference, index) => present[index] !== null));
   }
 
   override async ensureVolume(volume: {
@@ -368,10 +387,6 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const info = await this.info();
     const time = Date.parse(String((info as { SystemTime?: unknown }).SystemTime));
     return Math.floor((Number.isNaN(time) ? Date.now() : time) / 1000);
-  }
-
-  private async isPresent(reference: string): Promise<boolean> {
-    return this.call('inspect image', (_signal, docker) => exists(docker.getImage(reference).inspect()));
   }
 
   /** @returns nothing of an image that is not present, which the creation itself will report */

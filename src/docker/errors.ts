@@ -14,6 +14,7 @@ export type DockerCall =
   | 'list containers'
   | 'inspect image'
   | 'pull image'
+  | 'remove image'
   | 'volume'
   | 'measure volume'
   | 'copy volume'

@@ -44,3 +44,14 @@ export function registryOf({ repository }: Pick<ImageReference, 'repository'>): 
   const host = isHost ? first.toLowerCase() : DOCKER_HUB;
   return host === 'index.docker.io' ? DOCKER_HUB : host;
 }
+
+/** The reference of one version of an image: its repository with the version's digest, without a tag. */
+export function versionReference(reference: string, digest: string): string | null {
+  const parsed = parseImageReference(reference);
+  return parsed && `${parsed.repository}@${digest}`;
+}
+
+/** A repository as Docker lists it, without the parts that it implies. */
+export function familiarRepository(repository: string): string {
+  return repository.replace(/^(?:index\.)?docker\.io\//, '').replace(/^library\//, '');
+}

@@ -1,12 +1,15 @@
+import type Docker from 'dockerode';
 import type { MountSettings } from 'dockerode';
 import { posix } from 'node:path';
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { Throttle, untilAborted } from '../scheduling';
-import { EngineError, type PullProgress } from './container-engine';
+import { abortable } from './client';
+import { type EngineImage, EngineError, type PullProgress } from './container-engine';
 import { sizeOption } from './create-options';
-import { codeOfPullFailure, isOverRateLimit, toEngineError } from './errors';
+import { codeOfPullFailure, hasStatus, isOverRateLimit, toEngineError } from './errors';
+import { familiarRepository, parseImageReference } from './image-reference';
 import { ndjsonLines } from './ndjson';
 import { DATA_PATH } from './supervisor';
 
@@ -96,8 +99,8 @@ const REPORT_MS = 250;
 const RETRY_AFTER_MS: readonly number[] = [500, 2_000];
 
 export interface PullOptions {
-  onProgress?: (progress: PullProgress) => void;
-  signal?: AbortSignal;
+  readonly onProgress?: (progress: PullProgress) => void;
+  readonly signal?: AbortSignal;
 }
 
 /** How images are pulled. */
@@ -261,4 +264,59 @@ export function limitedVolumes(paths: readonly string[], diskMb: number): MountS
     Target: path,
     VolumeOptions: { NoCopy: false, Labels: {}, DriverConfig: { Name: 'local', Options: { size } } },
   }));
+}
+
+/** What Docker's inspection of an image answers. */
+const inspectedImage = z.object({
+  Id: z.string(),
+  RepoTags: z.array(z.string()).nullish(),
+  RepoDigests: z.array(z.string()).nullish(),
+});
+
+/** @param name a reference or an id @returns null if there is no such image */
+export async function findImage(
+  docker: Docker,
+  name: string,
+): Promise<(EngineImage & { readonly tags: readonly string[] }) | null> {
+  let answer: unknown;
+  try {
+    answer = await docker.getImage(name).inspect();
+  } catch (error) {
+    if (hasStatus(error, 404)) return null;
+    throw error;
+  }
+  const image = inspectedImage.safeParse(answer);
+  if (!image.success) throw new EngineError('docker_unavailable', "Docker's answer cannot be read");
+  const { Id: id, RepoTags: tags, RepoDigests: digests } = image.data;
+  return { id, digest: digestIn(digests ?? [], name), tags: tags ?? [] };
+}
+
+/** An image has a digest for each repository that it was pulled from or pushed to. */
+function digestIn(digests: readonly string[], name: string): string | null {
+  const reference = parseImageReference(name);
+  if (reference === null) return null;
+  const repository = familiarRepository(reference.repository);
+  const own = digests.map((text) => text.split('@')).find(([of = '']) => familiarRepository(of) === repository);
+  return own?.[1] ?? null;
+}
+
+/** See `ContainerEngine.removeImage`. An image that a container uses is refused by Docker itself. */
+export async function removeImage(
+  docker: Docker,
+  { reference, id }: { reference: string; id: string },
+  signal: AbortSignal,
+): Promise<'removed' | 'in_use' | 'kept' | 'gone'> {
+  const isNamed = (await findImage(docker, reference))?.id === id;
+  const image = isNamed ? null : await findImage(docker, id);
+  if (!isNamed && image === null) return 'gone';
+  // By its id Docker would remove the only name of an image, too.
+  if (image !== null && image.tags.length > 0) return 'kept';
+  try {
+    await docker.getImage(isNamed ? reference : id).remove(abortable(signal, {}));
+    return 'removed';
+  } catch (error) {
+    if (hasStatus(error, 404)) return 'gone';
+    if (hasStatus(error, 409)) return 'in_use';
+    throw error;
+  }
 }

@@ -8,7 +8,9 @@ export {
   type EngineErrorCode,
   type EngineEvent,
   EngineIdentity,
+  type EngineImage,
   type EngineState,
+  type EnsureImageOptions,
   type ExecOutput,
   type ExecRequest,
   isHalfGone,
@@ -23,4 +25,4 @@ export {
   type WatchMessage,
 } from './container-engine';
 export { DockerModule } from './docker.module';
-export { MAX_IMAGE_REFERENCE_LENGTH, parseImageReference, registryOf } from './image-reference';
+export { MAX_IMAGE_REFERENCE_LENGTH, parseImageReference, registryOf, versionReference } from './image-reference';

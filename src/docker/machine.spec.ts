@@ -6,7 +6,10 @@ const INFO = { MemTotal: 8 * GB, NCPU: 4, DockerRootDir: '/var/lib/docker' };
 const here: ThisMachine = {
   totalMemory: () => 8 * GB,
   memoryInfo: () => Promise.resolve('MemTotal: 8388608 kB\nMemFree:  100 kB\nMemAvailable:    3145728 kB\n'),
-  freeSpace: (path) => (path === '/var/lib/docker' ? Promise.resolve(50 * GB) : Promise.reject(new Error('ENOENT'))),
+  space: (path) =>
+    path === '/var/lib/docker'
+      ? Promise.resolve({ total: 100 * GB, free: 50 * GB })
+      : Promise.reject(new Error('ENOENT')),
 };
 
 async function found(info: unknown, { host = 'unix:///var/run/docker.sock' } = {}): Promise<object> {
@@ -17,7 +20,13 @@ async function found(info: unknown, { host = 'unix:///var/run/docker.sock' } = {
 
 describe("the machine of the sandboxes' Docker", () => {
   it('must have the sizes that Docker tells, and what the kernel says is free where both are on one machine', async () => {
-    expect(await found(INFO)).toEqual({ memoryMb: 8192, cpuShares: 4000, freeMemoryMb: 3072, freeDiskMb: 51_200 });
+    expect(await found(INFO)).toEqual({
+      memoryMb: 8192,
+      cpuShares: 4000,
+      freeMemoryMb: 3072,
+      diskMb: 102_400,
+      freeDiskMb: 51_200,
+    });
   });
 
   it.each([
@@ -26,15 +35,21 @@ describe("the machine of the sandboxes' Docker", () => {
   ])('must not be taken for this one where Docker is %s', async (_where, info, options) => {
     const { MemTotal } = info;
     const memoryMb = MemTotal / 1024 ** 2;
-    expect(await found(info, options)).toEqual({ memoryMb, cpuShares: 4000, freeMemoryMb: null, freeDiskMb: null });
+    expect(await found(info, options)).toEqual({
+      memoryMb,
+      cpuShares: 4000,
+      freeMemoryMb: null,
+      diskMb: null,
+      freeDiskMb: null,
+    });
   });
 
   it("must be without free disk space where Docker's folder cannot be seen", async () => {
-    expect(await found({ ...INFO, DockerRootDir: '/elsewhere' })).toMatchObject({ freeDiskMb: null });
+    expect(await found({ ...INFO, DockerRootDir: '/elsewhere' })).toMatchObject({ diskMb: null, freeDiskMb: null });
   });
 
   it.each([[null], [{}], ['junk'], [{ MemTotal: 0, NCPU: 'many' }]])('must be of unknown size by %j', async (info) => {
-    const unknown = { memoryMb: null, cpuShares: null, freeMemoryMb: null, freeDiskMb: null };
+    const unknown = { memoryMb: null, cpuShares: null, freeMemoryMb: null, diskMb: null, freeDiskMb: null };
     expect(await found(info)).toEqual(unknown);
   });
 });

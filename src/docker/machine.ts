@@ -18,16 +18,16 @@ export interface ThisMachine {
   readonly totalMemory: () => number;
   /** The text of `/proc/meminfo`. */
   readonly memoryInfo: () => Promise<string>;
-  /** Bytes that are free for users of the file system at this path. @throws Error where there is none */
-  readonly freeSpace: (path: string) => Promise<number>;
+  /** Bytes of the file system at this path; free ones are free for users. @throws Error where there is none */
+  readonly space: (path: string) => Promise<{ readonly total: number; readonly free: number }>;
 }
 
 const THIS_MACHINE: ThisMachine = {
   totalMemory: totalmem,
   memoryInfo: () => readFile('/proc/meminfo', 'utf8'),
-  freeSpace: async (path) => {
-    const { bavail, bsize } = await statfs(path);
-    return bavail * bsize;
+  space: async (path) => {
+    const { blocks, bavail, bsize } = await statfs(path);
+    return { total: blocks * bsize, free: bavail * bsize };
   },
 };
 
@@ -52,11 +52,13 @@ export class DockerMachine {
   async resources(): Promise<MachineResources> {
     const { MemTotal, NCPU, DockerRootDir } = this.noted;
     const isHere = this.isHere();
+    const disk = isHere && DockerRootDir !== undefined ? await this.disk(DockerRootDir) : null;
     return {
-      memoryMb: MemTotal === undefined ? null : Math.floor(MemTotal / BYTES_PER_MB),
+      memoryMb: MemTotal === undefined ? null : inMb(MemTotal),
       cpuShares: NCPU === undefined ? null : NCPU * 1000,
       freeMemoryMb: isHere ? await this.freeMemoryMb() : null,
-      freeDiskMb: isHere && DockerRootDir !== undefined ? await this.freeDiskMb(DockerRootDir) : null,
+      diskMb: disk && inMb(disk.total),
+      freeDiskMb: disk && inMb(disk.free),
     };
   }
 
@@ -75,11 +77,15 @@ export class DockerMachine {
   }
 
   /** null also where Berth is in a container, and Docker's folder out of sight. */
-  private async freeDiskMb(path: string): Promise<number | null> {
+  private async disk(path: string): Promise<Awaited<ReturnType<ThisMachine['space']>> | null> {
     try {
-      return Math.floor((await this.here.freeSpace(path)) / BYTES_PER_MB);
+      return await this.here.space(path);
     } catch {
       return null;
     }
   }
+}
+
+function inMb(bytes: number): number {
+  return Math.floor(bytes / BYTES_PER_MB);
 }

@@ -26,14 +26,19 @@ export interface AgentFacts {
 /** Every event's name and what its `data` holds beside the container's facts. */
 interface EventMap {
   container_created: ContainerFacts;
-  container_started: ContainerFacts & { recreated?: true; old_id?: string; volume_kept?: boolean };
+  container_started: ContainerFacts & {
+    recreated?: true;
+    old_id?: string;
+    volume_kept?: boolean;
+    image_changed?: true;
+  };
   /** `reason` (`exited`, `oom`, `missing`, …) only where nobody asked for the stop; `message` with `oom`. */
   container_stopped: ContainerFacts & { reason?: string; exit_code?: number; message?: string };
   container_deleted: ContainerFacts & { purge_at: string | null };
   container_restored: ContainerFacts;
   /** The container will be stopped at `expires_at`, in `seconds_left`. */
   container_expiring: ContainerFacts & { expires_at: string; seconds_left: number };
-  container_updated: ContainerFacts & { restarted: boolean; old_id?: string };
+  container_updated: ContainerFacts & { restarted: boolean; old_id?: string; image_changed?: true };
   /** `progress` is 0 to 100 over the whole of the operation. */
   container_progress: ContainerFacts & { stage: string; message: string; progress: number };
   /** `reason` is a machine word, `message` a sentence for people, `output` the tail of what a failed program said. */

@@ -34,6 +34,15 @@ class FoundView {
     description: 'Whether this is the Docker that the containers and volumes are in, by its own id.',
   })
   readonly docker_identity: 'same' | 'changed' | null;
+  @ApiProperty({
+    type: 'object',
+    nullable: true,
+    properties: { total_mb: { type: 'integer' }, free_mb: { type: 'integer' } },
+    required: ['total_mb', 'free_mb'],
+    additionalProperties: false,
+    description: "The disk of Docker's data, in MiB; null where it is not known, as with a Docker on another machine.",
+  })
+  readonly disk: { readonly total_mb: number; readonly free_mb: number } | null;
   @ApiProperty({ type: [String], example: [], description: 'What an operator has to see to.' })
   readonly notices: readonly string[];
 }

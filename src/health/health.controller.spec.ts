@@ -17,7 +17,12 @@ const down: Ping = () => Promise.reject(new Error('connect /var/run/docker.sock'
 const silent: Ping = () => new Promise(() => undefined);
 
 let app: NestFastifyApplication;
-afterEach(() => app.close());
+let disk: { diskMb: number; freeDiskMb: number } | null = null;
+
+afterEach(async () => {
+  disk = null;
+  await app.close();
+});
 
 /** @param pings redis null: not configured */
 async function start(pings: { database?: Ping; docker?: Ping; redis?: Ping | null }): Promise<NestFastifyApplication> {
@@ -31,6 +36,7 @@ async function start(pings: { database?: Ping; docker?: Ping; redis?: Ping | nul
         provide: ContainerEngine,
         useValue: {
           ping: docker,
+          resources: () => Promise.resolve(disk ?? { diskMb: null, freeDiskMb: null }),
           capabilities: { runtime: 'runsc', diskQuota: 'enforced', hostFirewall: 'unsupported' },
         },
       },
@@ -68,6 +74,7 @@ const found = {
   disk_quota: 'enforced',
   host_firewall: 'unsupported',
   docker_identity: null,
+  disk: null,
   notices: [],
 };
 
@@ -88,6 +95,17 @@ describe('readiness', () => {
     expect(body['notices']).toEqual([expect.stringContaining('POST /api/admin/docker/accept')]);
     server.get(EngineIdentity).note('same');
     expect((await get('/health/ready'))[1]).toMatchObject({ status: 'ok', docker_identity: 'same', notices: [] });
+  });
+
+  it("must be degraded while the disk of Docker's data is fuller than the watermark, and always show what is free", async () => {
+    disk = { diskMb: 102_400, freeDiskMb: 16_384 };
+    await start({});
+    const shown = { total_mb: 102_400, free_mb: 16_384 };
+    expect((await get('/health/ready'))[1]).toMatchObject({ status: 'ok', disk: shown, notices: [] });
+    disk = { diskMb: 102_400, freeDiskMb: 14_336 };
+    const [status, body] = await get('/health/ready');
+    expect([status, body['status']]).toEqual([200, 'degraded']);
+    expect(body['notices']).toEqual([expect.stringMatching(/86 % full.*IMAGE_DISK_WATERMARK is 85/)]);
   });
 
   it('must not ask for a Redis that is not configured', async () => {

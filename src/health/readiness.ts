@@ -1,4 +1,4 @@
-import { Inject, Injectable, ServiceUnavailableException } from '@nestjs/common';
+import { Inject, Injectable, Logger, ServiceUnavailableException } from '@nestjs/common';
 import {
   HealthCheckResult,
   HealthCheckService,
@@ -6,10 +6,10 @@ import {
   type HealthIndicatorResult,
   HealthIndicatorService,
 } from '@nestjs/terminus';
+import { type Config, CONFIG } from '../config';
 import { Database } from '../database';
 import { ContainerEngine, EngineIdentity } from '../docker';
 import { databaseFault } from '../errors';
-import { LOGGER, type Logger } from '../logging';
 import { within } from '../scheduling';
 import { RedisConnection } from '../signals';
 
@@ -29,6 +29,8 @@ interface Readiness {
   readonly host_firewall: string | null;
   /** Whether this is the Docker that the containers are in; null until somebody has looked. */
   readonly docker_identity: 'same' | 'changed' | null;
+  /** The disk of Docker's data, in MiB; null where it is not known. */
+  readonly disk: { readonly total_mb: number; readonly free_mb: number } | null;
   /** What an operator has to see to, in words. */
   readonly notices: readonly string[];
 }
@@ -38,9 +40,22 @@ const NOTICE_OF_CHANGE =
   'If its data-root or DOCKER_HOST is wrong, put that right: all goes on by itself. ' +
   'If it is meant to stay, an administrator accepts it: POST /api/admin/docker/accept.';
 
+/** @returns null while there is room, or no watermark */
+function noticeOfDisk({ total_mb, free_mb }: NonNullable<Readiness['disk']>, watermark: number): string | null {
+  const used = (1 - free_mb / total_mb) * 100;
+  if (watermark === 0 || used <= watermark) return null;
+  return (
+    `The disk of Docker's data is ${String(Math.floor(used))} % full (IMAGE_DISK_WATERMARK is ${String(watermark)}). ` +
+    'Images that nothing needs are removed by themselves; if that is not enough, make room or add some: ' +
+    'on a full disk no container can be created, and programs in containers fail to write.'
+  );
+}
+
 /** Asks everything that the server depends on. */
 @Injectable()
 export class ReadinessCheck {
+  private readonly logger = new Logger(ReadinessCheck.name);
+
   constructor(
     private readonly health: HealthCheckService,
     private readonly indicators: HealthIndicatorService,
@@ -48,7 +63,7 @@ export class ReadinessCheck {
     private readonly engine: ContainerEngine,
     private readonly identity: EngineIdentity,
     @Inject(RedisConnection) private readonly redis: RedisConnection | null,
-    @Inject(LOGGER) private readonly logger: Logger,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'IMAGE_DISK_WATERMARK'>,
   ) {}
 
   async run(): Promise<Readiness> {
@@ -62,14 +77,23 @@ export class ReadinessCheck {
     const checks = details.map(([name, { status }]) => [name, status] as const);
     const reasons = details.flatMap(([name, { reason }]) => (typeof reason === 'string' ? [[name, reason]] : []));
     const { state } = this.identity;
+    const disk = await this.disk();
+    const full = disk && noticeOfDisk(disk, this.config.IMAGE_DISK_WATERMARK);
     return {
       ready: result.status === 'ok',
       checks: Object.fromEntries(checks),
       reasons: Object.fromEntries(reasons) as Record<string, string>,
       ...this.found(),
       docker_identity: state === 'unknown' ? null : state,
-      notices: state === 'changed' ? [NOTICE_OF_CHANGE] : [],
+      disk,
+      notices: [state === 'changed' ? NOTICE_OF_CHANGE : null, full].filter((notice) => notice !== null),
     };
+  }
+
+  private async disk(): Promise<Readiness['disk']> {
+    const resources = await within(this.engine.resources(), { ms: PATIENCE }).catch(() => null);
+    const { diskMb = null, freeDiskMb = null } = resources ?? {};
+    return diskMb === null || freeDiskMb === null ? null : { total_mb: diskMb, free_mb: freeDiskMb };
   }
 
   private indicator(name: string, ping: () => Promise<void>): HealthIndicatorFunction {
@@ -79,7 +103,7 @@ export class ReadinessCheck {
         await within(ping(), { ms: PATIENCE });
         return session.up();
       } catch (error) {
-        this.logger.warn({ check: name, err: error }, 'a readiness check failed');
+        this.logger.warn({ msg: 'a readiness check failed', check: name, err: error });
         return session.down({ reason: reasonOf(error) });
       }
     };

@@ -5,8 +5,8 @@ import type { CatalogImage } from './load-images';
 import { ImageCatalog } from './image-catalog';
 
 const IMAGES: CatalogImage[] = [
-  { name: 'sandbox', reference: 'berth/sandbox:latest', description: 'the default', default: true },
-  { name: 'ubuntu', reference: 'ubuntu:24.04', description: 'Ubuntu', default: false },
+  { name: 'sandbox', reference: 'berth/sandbox:latest', description: 'the default', default: true, pull: 'missing' },
+  { name: 'ubuntu', reference: 'ubuntu:24.04', description: 'Ubuntu', default: false, pull: 'daily' },
 ];
 
 const catalog = (
@@ -91,9 +91,17 @@ describe('the list', () => {
         reference: 'berth/sandbox:latest',
         description: 'the default',
         default: true,
+        pull: 'missing',
         available: false,
       },
-      { name: 'ubuntu', reference: 'ubuntu:24.04', description: 'Ubuntu', default: false, available: true },
+      {
+        name: 'ubuntu',
+        reference: 'ubuntu:24.04',
+        description: 'Ubuntu',
+        default: false,
+        pull: 'daily',
+        available: true,
+      },
     ]);
   });
 

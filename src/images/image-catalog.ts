@@ -3,8 +3,8 @@ import { ApiProperty } from '@nestjs/swagger';
 import { isIP } from 'node:net';
 import { type Config, CONFIG } from '../config';
 import { ContainerEngine, EngineError, MAX_IMAGE_REFERENCE_LENGTH, parseImageReference, registryOf } from '../docker';
-import { invalidParameters } from '../errors';
-import { type CatalogImage, CUSTOM } from './load-images';
+import { DomainError, invalidParameters } from '../errors';
+import { type CatalogImage, CUSTOM, PULL_POLICIES, type PullPolicy } from './load-images';
 
 /** An image of the catalogue, as a client sees it. */
 export class ImageView {
@@ -17,6 +17,11 @@ export class ImageView {
   @ApiProperty({ description: 'Whether to offer it first; one is.' })
   readonly default: boolean;
   @ApiProperty({
+    enum: PULL_POLICIES,
+    description: 'When a creation asks the registry for a newer version although the image is here.',
+  })
+  readonly pull: PullPolicy;
+  @ApiProperty({
     type: Boolean,
     nullable: true,
     description: 'Whether it is here already, so that no creation waits for it; null: not known at the moment.',
@@ -28,6 +33,27 @@ export class ImageView {
 export class ImageListView {
   @ApiProperty({ type: [ImageView] })
   readonly images: ImageView[];
+}
+
+/** What `POST /api/admin/images/:name/pull` answers. */
+export class ImagePullView {
+  @ApiProperty({ enum: ['image pulled', 'image is up to date', 'image is being pulled'] })
+  readonly message: string;
+  @ApiProperty({ example: 'ubuntu' })
+  readonly name: string;
+  @ApiProperty({ example: 'ubuntu:24.04' })
+  readonly reference: string;
+  @ApiProperty({
+    enum: ['updated', 'unchanged', 'pulling'],
+    description: 'updated: there is a version here that was not before; pulling: it goes on, ask again.',
+  })
+  readonly state: 'updated' | 'unchanged' | 'pulling';
+  @ApiProperty({ minimum: 0, maximum: 100, description: 'Of the pull, in percent.' })
+  readonly progress: number;
+  @ApiProperty({ type: String, nullable: true, description: 'The version that is here now; null while it is pulled.' })
+  readonly image_id: string | null;
+  @ApiProperty({ type: String, nullable: true, description: 'The version before; null: none.' })
+  readonly previous_image_id: string | null;
 }
 
 /** Injection token of the catalogue's images. */
@@ -64,13 +90,26 @@ export class ImageCatalog {
   /** The catalogue, and which of it is here already; not knowing that (as Docker does not answer) is no error. */
   async list(): Promise<ImageView[]> {
     const present = await this.present();
-    return this.images.map(({ name, reference, description, default: isDefault }) => ({
+    return this.images.map(({ name, reference, description, default: isDefault, pull }) => ({
       name,
       reference,
       description,
       default: isDefault,
+      pull,
       available: present?.has(reference) ?? null,
     }));
+  }
+
+  /** @throws DomainError `image_not_found` if the catalogue has no image of this name */
+  named(name: string): CatalogImage {
+    const image = this.images.find((candidate) => candidate.name === name);
+    if (!image) throw new DomainError('image_not_found');
+    return image;
+  }
+
+  /** Of an image that is not in the catalogue: `missing`. */
+  pullPolicyOf(reference: string): PullPolicy {
+    return this.images.find((image) => image.reference === reference)?.pull ?? 'missing';
   }
 
   private get allowsCustom(): boolean {

@@ -3,17 +3,21 @@ import { AuthModule } from '../auth';
 import { type Config, CONFIG } from '../config';
 import { DockerModule } from '../docker';
 import { CATALOG_IMAGES, ImageCatalog } from './image-catalog';
+import { ImageRecords } from './image-records';
+import { ImageStore } from './image-store';
 import { ImagesController } from './images.controller';
 import { loadImages } from './load-images';
 
-/** The catalogue of images as data, and what of it a request may use. */
+/** The catalogue of images as data, what of it a request may use, and which images Berth pulled. */
 @Module({
   imports: [AuthModule, DockerModule],
   controllers: [ImagesController],
   providers: [
     { provide: CATALOG_IMAGES, inject: [CONFIG], useFactory: (config: Config) => loadImages(config.IMAGES_FILE) },
     ImageCatalog,
+    ImageRecords,
+    ImageStore,
   ],
-  exports: [ImageCatalog],
+  exports: [ImageCatalog, ImageRecords, ImageStore],
 })
 export class ImagesModule {}

@@ -12,8 +12,8 @@ describe('the catalogue', () => {
   it('must be replaced by the operator’s', () => {
     const short = { name: 'debian', reference: 'debian:13-slim' };
     expect(parseImages({ images: [image, short] }, 'x.json')).toEqual([
-      image,
-      { ...short, description: '', default: false },
+      { ...image, pull: 'missing' },
+      { ...short, description: '', default: false, pull: 'missing' },
     ]);
   });
 
@@ -25,6 +25,7 @@ describe('the catalogue', () => {
     ['the name custom', { images: [{ ...image, name: 'custom' }] }, /images\.0\.name: "custom"/],
     ['a name with a slash', { images: [{ ...image, name: 'a/b' }] }, /images\.0\.name: /],
     ['a bad reference', { images: [{ ...image, reference: 'Ubuntu' }] }, /images\.0\.reference: /],
+    ['an unknown pull policy', { images: [{ ...image, pull: 'weekly' }] }, /images\.0\.pull: /],
     ['no default', { images: [{ ...image, default: false }] }, /images: exactly one/],
     ['two defaults', { images: [image, { ...image, name: 'b' }] }, /images: exactly one/],
   ])('must be refused with %s', (_what, json, message) => {

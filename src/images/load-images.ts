@@ -2,6 +2,13 @@ import { z } from 'zod';
 import { readJson, validate } from '../config';
 import { parseImageReference } from '../docker';
 
+/**
+ * When a creation asks the registry for a newer version of an image that is present: never, if the last look was a day
+ * ago, or each time.
+ */
+export const PULL_POLICIES = ['missing', 'daily', 'always'] as const;
+export type PullPolicy = (typeof PULL_POLICIES)[number];
+
 /** An image that users can choose by name. */
 export interface CatalogImage {
   /** What a user writes. */
@@ -12,6 +19,7 @@ export interface CatalogImage {
   readonly description: string;
   /** Whether a client should offer it first; exactly one is. */
   readonly default: boolean;
+  readonly pull: PullPolicy;
 }
 
 /** The `image` that means: the one that `custom_image` names. */
@@ -24,12 +32,43 @@ export const DEFAULT_IMAGES: readonly CatalogImage[] = [
     reference: 'berth/sandbox:latest',
     description: 'Debian with bash, curl and the tools of every day; built on this machine, so it is always here',
     default: true,
+    pull: 'missing',
   },
-  { name: 'debian', reference: 'debian:13-slim', description: 'Debian 13, minimal', default: false },
-  { name: 'ubuntu', reference: 'ubuntu:24.04', description: 'Ubuntu 24.04 LTS', default: false },
-  { name: 'alpine', reference: 'alpine:3.22', description: 'Alpine Linux 3.22, small, on musl', default: false },
-  { name: 'node', reference: 'node:22-bookworm-slim', description: 'Node.js 22 LTS on Debian', default: false },
-  { name: 'python', reference: 'python:3.13-slim', description: 'Python 3.13 on Debian', default: false },
+  {
+    name: 'debian',
+    reference: 'debian:13-slim',
+    description: 'Debian 13, minimal',
+    default: false,
+    pull: 'missing',
+  },
+  {
+    name: 'ubuntu',
+    reference: 'ubuntu:24.04',
+    description: 'Ubuntu 24.04 LTS',
+    default: false,
+    pull: 'missing',
+  },
+  {
+    name: 'alpine',
+    reference: 'alpine:3.22',
+    description: 'Alpine Linux 3.22, small, on musl',
+    default: false,
+    pull: 'missing',
+  },
+  {
+    name: 'node',
+    reference: 'node:22-bookworm-slim',
+    description: 'Node.js 22 LTS on Debian',
+    default: false,
+    pull: 'missing',
+  },
+  {
+    name: 'python',
+    reference: 'python:3.13-slim',
+    description: 'Python 3.13 on Debian',
+    default: false,
+    pull: 'missing',
+  },
 ];
 
 const image = z.strictObject({
@@ -42,6 +81,7 @@ const image = z.strictObject({
     .refine((text) => parseImageReference(text) !== null, 'expected an image reference such as ubuntu:24.04'),
   description: z.string().max(500).default(''),
   default: z.boolean().default(false),
+  pull: z.enum(PULL_POLICIES).default('missing'),
 });
 
 const schema = z.strictObject({ images: z.array(image).min(1).max(1000) }).superRefine(({ images }, context) => {

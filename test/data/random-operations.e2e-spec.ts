@@ -34,6 +34,7 @@ const FAULTY: readonly EngineMethod[] = [
   'inspectContainer',
   'listContainers',
   'ensureImage',
+  'findImage',
   'ensureVolume',
   'measureVolume',
   'copyVolume',

@@ -36,6 +36,7 @@ const LOOKS: readonly EngineMethod[] = [
   'listContainers',
   'listVolumes',
   'ensureImage',
+  'findImage',
   'measureVolume',
 ];
 

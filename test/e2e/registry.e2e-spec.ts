@@ -1,7 +1,9 @@
 import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { UnusedImages } from '../../src/containers/reconcile/unused-images';
 import type { BerthEvent } from '../../src/events';
+import { SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { BerthProcess } from '../support/berth-process';
 import { DockerRegistry, REGISTRY_USER, RegistryDoor } from '../support/docker-registry';
@@ -31,8 +33,17 @@ describe('images of a private registry', () => {
     image = `${door.host}/team/tool:1`;
     await registry.push(image, 8);
     await allow(door.host);
+    const catalogue = join(folder, 'images.json');
+    await writeFile(catalogue, JSON.stringify({ images: [{ name: 'tool', reference: image, default: true }] }));
     berth = await Berth.start({
-      environment: { REGISTRY_AUTH_FILE: file(), INSTANCE_ID: instance, CUSTOM_IMAGE_REGISTRIES: '127.0.0.1:*' },
+      environment: {
+        REGISTRY_AUTH_FILE: file(),
+        INSTANCE_ID: instance,
+        CUSTOM_IMAGE_REGISTRIES: '127.0.0.1:*',
+        IMAGES_FILE: catalogue,
+        IMAGE_RETENTION: '0',
+        VOLUME_RETENTION: '0',
+      },
     });
   });
 
@@ -188,6 +199,43 @@ describe('images of a private registry', () => {
     const started = await user.api.start(id);
     expect(started).toMatchObject({ status: 200, body: { recreated: true, old_id: data.id, volume_kept: true } });
     await eventually(() => expect(answered('GET /v2/team/tool/blobs/')).not.toEqual([]));
+  });
+
+  it('must keep their version for containers, be renewed when an administrator asks, and go when nothing needs them', async () => {
+    const versionOf = async (id: string): Promise<string> => (await docker.getContainer(id).inspect()).Image;
+    // Of no other test's.
+    await registry.push(image, 1);
+    const id = await create();
+    const first = await versionOf((await running(id)).data.id);
+    // A newer one under the same tag. It takes the tag from the first, which the container uses.
+    await registry.push(image, 1);
+    const admin = await berth.user('pro', ['admin']);
+    const pulled = await admin.api.call('POST', '/api/admin/images/tool/pull');
+    const second = String(pulled.body['image_id']);
+    expect(pulled).toMatchObject({ status: 200, body: { state: 'updated', reference: image } });
+    expect(second).not.toBe(first);
+    const { body } = await user.api.update(id, { name: 'kept', ...SMALL, memory_mb: 512 });
+    expect(await versionOf((body['container'] as { id: string }).id)).toBe(first);
+    await docker.getContainer((body['container'] as { id: string }).id).remove({ force: true });
+    const started = await user.api.start(id);
+    expect(started.body).toMatchObject({ recreated: true });
+    expect(started.body).not.toHaveProperty('image_changed');
+    expect(await versionOf(String(started.body['id']))).toBe(first);
+    const newer = await create();
+    expect(await versionOf((await running(newer)).data.id)).toBe(second);
+    await docker.getImage(second).tag({ repo: 'berth-test/operator', tag: String(process.pid) });
+    const sweep = (): Promise<void> => berth.app.get(UnusedImages).sweep();
+    await sweep();
+    expect((await docker.getImage(image).inspect()).Id).toBe(second);
+    await Promise.all([id, newer].map((each) => user.api.delete(each)));
+    await eventually(async () => {
+      await sweep();
+      for (const gone of [first, image]) {
+        await expect(docker.getImage(gone).inspect()).rejects.toMatchObject({ statusCode: 404 });
+      }
+    });
+    // By the name that somebody else gave it.
+    await docker.getImage(`berth-test/operator:${process.pid}`).remove();
   });
 
   it('must never be pulled in a way that leaves the password in a log', async () => {

@@ -1,9 +1,10 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
   type ContainerSpec,
   type EngineCapabilities,
   EngineError,
   type EngineEvent,
+  type EngineImage,
   type EngineState,
   type ExecOutput,
   type ExecRequest,
@@ -21,6 +22,7 @@ import { testImage } from './api-client';
 export interface FakeContainer {
   readonly dockerId: string;
   readonly spec: ContainerSpec;
+  readonly imageId: string;
   readonly createdAt: Date;
   readonly ipAddress: string;
   readonly mounts: readonly string[];
@@ -75,6 +77,10 @@ export class FakeDaemon {
   readonly images = new Set<string>([testImage()]);
   /** What a pull finds. */
   readonly registry = new Set<string>();
+  /** The newest versions there, where it is not the first. */
+  readonly registryVersions = new Map<string, number>();
+  /** Ids of versions that no reference names any more. */
+  readonly unnamedImages = new Set<string>();
   readonly startOutcomes = new Map<string, StartOutcome>();
   /** Promises that were broken, such as two containers that ran on one volume; a test expects it to be empty. */
   readonly violations: string[] = [];
@@ -85,13 +91,19 @@ export class FakeDaemon {
     hostFirewall: 'enforced',
   };
   /** As large as nobody's. */
-  machine: MachineResources = { memoryMb: null, cpuShares: null, freeMemoryMb: null, freeDiskMb: null };
+  machine: Omit<MachineResources, 'diskMb'> & Partial<Pick<MachineResources, 'diskMb'>> = {
+    memoryMb: null,
+    cpuShares: null,
+    freeMemoryMb: null,
+    freeDiskMb: null,
+  };
   /** As if nobody listened on the socket. */
   down = false;
 
   /** What commands do in containers; by default they succeed without a word. @returns the exit code */
   onExec: (command: FakeCommand) => Promise<number> | number = () => 0;
 
+  private readonly imageVersions = new Map<string, number>();
   private readonly commands = new Map<string, Set<() => void>>();
   private readonly watchers = new Set<Watcher>();
   private clock = Date.now();
@@ -106,7 +118,7 @@ export class FakeDaemon {
   }
 
   create(spec: ContainerSpec): string {
-    if (!this.images.has(spec.image)) throw new EngineError('image_not_found', `no such image: ${spec.image}`);
+    if (!this.findImage(spec.image)) throw new EngineError('image_not_found', `no such image: ${spec.image}`);
     if (this.named(spec.name)) throw new EngineError('name_in_use', `the name ${spec.name} is in use`);
     // Docker makes a volume that is missing, without labels.
     if (!this.volumes.has(spec.volumeName)) {
@@ -121,7 +133,7 @@ export class FakeDaemon {
     if (container.state === 'paused') throw new EngineError('container_paused', 'cannot start a paused container');
     if (!isNew) container.connected = true;
     if (isUp(container.state)) return 'already_running';
-    const outcome = this.startOutcomes.get(container.spec.image) ?? 'runs';
+    const outcome = this.startOutcomeOf(container);
     if (outcome === 'refused') throw new EngineError('start_refused', 'OCI runtime create failed');
     this.run(container);
     // Under an init, Docker says that a container started whose program is not even there.
@@ -188,10 +200,10 @@ export class FakeDaemon {
   inspect(dockerId: string): ObservedContainer | null {
     const container = this.containers.get(dockerId);
     if (!container) return null;
-    const { name, state, startedAt, exitCode, oomKilled, spec } = container;
+    const { name, state, startedAt, exitCode, oomKilled, imageId } = container;
     const ipAddress = isUp(state) && container.connected ? container.ipAddress : null;
     const { runtime } = this.capabilities;
-    return { dockerId, name, state, startedAt, exitCode, oomKilled, ipAddress, imageId: spec.image, runtime };
+    return { dockerId, name, state, startedAt, exitCode, oomKilled, ipAddress, imageId, runtime };
   }
 
   list(filter: { instance: string; containerId?: string }): ListedContainer[] {
@@ -269,8 +281,53 @@ export class FakeDaemon {
   }
 
   pull(reference: string): void {
-    if (!this.registry.has(reference)) throw new EngineError('image_not_found', `manifest of ${reference} unknown`);
+    if (reference.includes('@')) {
+      const isThere = [...this.registry].some((named) => this.versionsOf(named).includes(this.imageId(reference)));
+      if (!isThere) throw new EngineError('image_not_found', `manifest of ${reference} unknown`);
+    } else {
+      if (!this.registry.has(reference)) throw new EngineError('image_not_found', `manifest of ${reference} unknown`);
+      const former = this.images.has(reference) ? this.imageId(reference) : null;
+      this.imageVersions.set(reference, this.registryVersions.get(reference) ?? 1);
+      if (former !== null && former !== this.imageId(reference)) this.unnamedImages.add(former);
+    }
     this.images.add(reference);
+  }
+
+  /** By a reference or an id. */
+  findImage(name: string): EngineImage | null {
+    if (name.startsWith('sha256:')) {
+      const isNamed = [...this.images].some((reference) => this.imageId(reference) === name);
+      return isNamed || this.unnamedImages.has(name) ? { id: name, digest: null } : null;
+    }
+    if (!this.images.has(name)) return null;
+    const id = this.imageId(name);
+    return { id, digest: this.registry.has(name) ? id : null };
+  }
+
+  /** Of the version that is here. */
+  imageId(reference: string, version = this.imageVersions.get(reference) ?? 1): string {
+    const [, digest] = reference.split('@');
+    return digest ?? `sha256:${createHash('sha256').update(`${reference} ${version}`).digest('hex')}`;
+  }
+
+  removeImage({ reference, id }: { reference: string; id: string }): 'removed' | 'in_use' | 'kept' | 'gone' {
+    if (!this.findImage(id)) return 'gone';
+    if ([...this.containers.values()].some(({ imageId }) => imageId === id)) return 'in_use';
+    if (this.images.has(reference) && this.imageId(reference) === id) {
+      this.images.delete(reference);
+      return 'removed';
+    }
+    return this.unnamedImages.delete(id) ? 'removed' : 'kept';
+  }
+
+  private versionsOf(reference: string): string[] {
+    const newest = this.registryVersions.get(reference) ?? 1;
+    return Array.from({ length: newest }, (_none, index) => this.imageId(reference, index + 1));
+  }
+
+  private startOutcomeOf({ imageId }: FakeContainer): StartOutcome {
+    for (const [reference, outcome] of this.startOutcomes) if (this.imageId(reference) === imageId) return outcome;
+    return 'runs';
   }
 
   /** `docker kill`, which the restart policy takes for a wish. */
@@ -359,6 +416,7 @@ export class FakeDaemon {
     const container: FakeContainer = {
       dockerId,
       spec,
+      imageId: this.findImage(spec.image)?.id ?? spec.image,
       createdAt: new Date(this.tick()),
       ipAddress: `172.30.${String(this.created >> 8)}.${String(this.created & 255)}`,
       mounts,

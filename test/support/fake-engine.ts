@@ -4,13 +4,14 @@ import {
   type ContainerSpec,
   type EngineCapabilities,
   EngineError,
+  type EngineImage,
+  type EnsureImageOptions,
   type ExecRequest,
   type ListedContainer,
   type ListedVolume,
   type MachineResources,
   type ObservedContainer,
   type OwnerLabels,
-  type PullProgress,
   type VolumeCopy,
   type VolumeMeasurement,
   type WatchMessage,
@@ -141,7 +142,7 @@ export class FakeEngine extends ContainerEngine {
 
   /** Not a call to Docker: the kernel is asked. */
   override resources(): Promise<MachineResources> {
-    return Promise.resolve(this.daemon.machine);
+    return Promise.resolve({ diskMb: null, ...this.daemon.machine });
   }
 
   override createContainer(spec: ContainerSpec): Promise<string> {
@@ -221,10 +222,7 @@ export class FakeEngine extends ContainerEngine {
     return this.call('listContainers', [filter], () => this.daemon.list(filter));
   }
 
-  override async ensureImage(
-    reference: string,
-    options: { onProgress?: (progress: PullProgress) => void; signal?: AbortSignal } = {},
-  ): Promise<void> {
+  override async ensureImage(reference: string, options: EnsureImageOptions = {}): Promise<EngineImage> {
     const aborted = deferred<never>();
     const abort = (): void => {
       aborted.reject(new EngineError('aborted', 'the pull was aborted'));
@@ -232,14 +230,27 @@ export class FakeEngine extends ContainerEngine {
     if (options.signal?.aborted) abort();
     options.signal?.addEventListener('abort', abort, { once: true });
     aborted.promise.catch(() => undefined);
-    const pull = this.call('ensureImage', [reference, options], () => {
-      if (this.daemon.images.has(reference)) return;
+    const pull = this.call('ensureImage', [reference, options], async () => {
+      const present = this.daemon.findImage(reference);
+      if (present !== null && options.refresh !== true) return present;
+      await options.beforePull?.(present);
       options.onProgress?.({ percent: 0, message: 'looking for the image' });
       this.daemon.pull(reference);
       options.onProgress?.({ percent: 100, message: 'the image is here' });
+      return this.daemon.findImage(reference);
     });
     pull.catch(() => undefined);
-    await Promise.race([aborted.promise, pull]);
+    const image = await Promise.race([aborted.promise, pull]);
+    if (image === null) throw new Error('a pulled image is there');
+    return image;
+  }
+
+  override findImage(name: string): Promise<EngineImage | null> {
+    return this.call('findImage', [name], () => this.daemon.findImage(name));
+  }
+
+  override removeImage(image: { reference: string; id: string }): Promise<'removed' | 'in_use' | 'kept' | 'gone'> {
+    return this.call('removeImage', [image], () => this.daemon.removeImage(image));
   }
 
   override presentImages(references: readonly string[]): Promise<ReadonlySet<string>> {
@@ -309,7 +320,7 @@ export class FakeEngine extends ContainerEngine {
     this.faults.push({ method, when, callsToGo: call, times, strike });
   }
 
-  private async call<T>(method: EngineMethod, args: readonly unknown[], effect: () => T): Promise<T> {
+  private async call<T>(method: EngineMethod, args: readonly unknown[], effect: () => T | Promise<T>): Promise<T> {
     await this.pass();
     this.calls.push({ method, arguments: args });
     const struck = this.due(method);
@@ -318,7 +329,7 @@ export class FakeEngine extends ContainerEngine {
     for (const fault of struck) if (fault.when === 'before') await fault.strike();
     await this.pass();
     if (this.daemon.down) throw new EngineError('docker_unavailable', 'connect ECONNREFUSED');
-    const result = effect();
+    const result = await effect();
     for (const fault of struck) if (fault.when === 'after') await fault.strike();
     return result;
   }

@@ -249,6 +249,15 @@ describe('the OpenAPI document', () => {
       },
     ],
     ['reconciles', 200, 'POST /api/admin/reconcile', () => asAdmin('POST', () => 'reconcile')],
+    [
+      'has an image pulled',
+      200,
+      'POST /api/admin/images/{name}/pull',
+      () => {
+        engine.daemon.registry.add('alpine:3.22');
+        return asAdmin('POST', () => 'images/alpine/pull');
+      },
+    ],
     ['creates with a fault', 400, 'POST /api/containers', (api) => api.create({ memory_mb: 1 })],
     [
       'creates under a name that is taken',

@@ -89,6 +89,16 @@ export class Capacity {
       },
       logger,
     });
+    new SampledGauge(metrics, {
+      name: 'berth_capacity_disk_bytes',
+      help: "The disk of Docker's data: its size, and what is free; absent where that is not known.",
+      labelNames: ['kind'],
+      sample: async () => {
+        const { diskMb: total, freeDiskMb: free } = await engine.resources();
+        return samples({ total, free }, BYTES_PER_MB);
+      },
+      logger,
+    });
   }
 
   /**

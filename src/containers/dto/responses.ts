@@ -205,6 +205,12 @@ export class ContainerStartedView extends PickType(ContainerFactsView, ['id', 'n
   readonly old_id?: string;
   @ApiPropertyOptional({ description: 'Whether the data volume was still there.' })
   readonly volume_kept?: boolean;
+  @ApiPropertyOptional({
+    type: Boolean,
+    enum: [true],
+    description: 'Only where the version of its image was nowhere to be had any more, and another one took its place.',
+  })
+  readonly image_changed?: true;
 }
 
 /** What `DELETE /api/containers/:id` answers. */

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { ContainerEngine, EngineError, ListedVolume } from '../../docker';
 import { invalidParameters } from '../../errors';
+import { ImageStore } from '../../images';
 import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../container.entity';
 import { Instance } from '../instance';
@@ -42,6 +43,7 @@ export class DataVolumes {
 
   constructor(
     private readonly engine: ContainerEngine,
+    private readonly images: ImageStore,
     private readonly instance: Instance,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -132,7 +134,7 @@ export class DataVolumes {
   /** The image is the operator's: its absence must not be reported as if the user's were missing. */
   private async ensureCopyImage(): Promise<void> {
     try {
-      await this.engine.ensureImage(this.config.VOLUME_COPY_IMAGE);
+      await this.images.ensure(this.config.VOLUME_COPY_IMAGE);
     } catch (error) {
       if (!(error instanceof EngineError) || error.code === 'docker_unavailable') throw error;
       throw new EngineError('docker_error', `VOLUME_COPY_IMAGE is not available: ${error.message}`, { cause: error });

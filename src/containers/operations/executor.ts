@@ -10,6 +10,7 @@ import {
   ObservedContainer,
   PullProgress,
 } from '../../docker';
+import { ImageStore, type UsableImage } from '../../images';
 import type { ContainerRow } from '../container.entity';
 import { RunPolicies } from '../expiry/run-policy';
 import { Instance } from '../instance';
@@ -24,6 +25,8 @@ export interface Facts {
   generation?: number;
   /** The OCI runtime of the new container. */
   runtime?: string;
+  /** What the new container is created from. */
+  image?: UsableImage;
   /** Whether the data volume existed before. */
   volumeExisted?: boolean;
   /** The volume that the data was moved to. */
@@ -50,6 +53,7 @@ export interface Execution {
 
 /** One engine call. */
 type SingleStep = Exclude<Step, { readonly do: 'in_parallel' }>;
+type CreateStep = Extract<Step, { readonly do: 'create_container' }>;
 
 /** How long a container of an unproven image is watched, and how often it is inspected meanwhile. */
 const WATCH_MS = 300;
@@ -70,6 +74,7 @@ const NOT_UP = 'the container did not stay up';
 export class StepExecutor {
   constructor(
     private readonly engine: ContainerEngine,
+    private readonly images: ImageStore,
     private readonly instance: Instance,
     private readonly proven: ProvenImages,
     private readonly known: KnownEngine,
@@ -120,10 +125,7 @@ export class StepExecutor {
     const { row } = execution;
     switch (step.do) {
       case 'ensure_image':
-        await this.engine.ensureImage(row.image, {
-          ...(execution.onPull && { onProgress: execution.onPull }),
-          ...(execution.signal && { signal: execution.signal }),
-        });
+        facts.image = await this.ensureImage(execution);
         return;
       case 'ensure_volume': {
         await this.assertKnown(row);
@@ -135,7 +137,7 @@ export class StepExecutor {
       case 'create_container':
         // Docker creates a missing volume.
         if (facts.volumeExisted === undefined) await this.assertKnown(row);
-        facts.replacementId = await this.engine.createContainer(await this.spec(step, execution));
+        facts.replacementId = await this.create(step, execution, facts);
         facts.generation = step.generation;
         facts.runtime = this.engine.capabilities.runtime;
         return;
@@ -188,14 +190,30 @@ export class StepExecutor {
     });
   }
 
-  private async spec(
-    step: { name: string; generation: number; volume: string },
-    { row, resources }: Execution,
-  ): Promise<ContainerSpec> {
+  /** A container that has never run takes the present version of its image, a later one the same again. */
+  private ensureImage({ row, onPull, signal }: Execution): Promise<UsableImage> {
+    const options = { ...(onPull && { onProgress: onPull }), ...(signal && { signal }) };
+    return row.dockerId === null
+      ? this.images.forCreation(row.image, options)
+      : this.images.forRecreation(row, options);
+  }
+
+  private async create(step: CreateStep, execution: Execution, facts: Facts): Promise<string> {
+    try {
+      return await this.engine.createContainer(await this.spec(step, execution, facts));
+    } catch (error) {
+      if (!(error instanceof EngineError) || error.code !== 'image_not_found') throw error;
+      // Removed since it was found, by an operator, or as unused by a process that read the rows before this one's.
+      facts.image = await this.ensureImage(execution);
+      return this.engine.createContainer(await this.spec(step, execution, facts));
+    }
+  }
+
+  private async spec(step: CreateStep, { row, resources }: Execution, { image }: Facts): Promise<ContainerSpec> {
     return {
       name: step.name,
       generation: step.generation,
-      image: row.image,
+      image: image?.name ?? row.image,
       env: row.env,
       memoryMb: resources.memoryMb,
       cpuShares: resources.cpuShares,

@@ -16,6 +16,8 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     userId: 'user',
     name: 'name',
     image: 'image',
+    imageId: 'i',
+    imageDigest: null,
     role: null,
     env: {},
     labels: {},

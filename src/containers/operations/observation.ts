@@ -32,7 +32,9 @@ export function outcomeOfObservation(
   if (observed?.state === 'running' || observed?.state === 'paused') {
     return row.status === 'running' ? sameRunOrNext(row, observed, { death, policy }) : started(row, observed, policy);
   }
-  if (row.status === 'stopped') return null;
+  if (row.status === 'stopped') {
+    return observed && row.imageId === null ? { patch: imageOf(row, observed), events: [] } : null;
+  }
   return stopped(row, endOf(observed, death));
 }
 
@@ -42,10 +44,11 @@ function sameRunOrNext(
   { death, policy }: Circumstances,
 ): Outcome | null {
   if (observed.startedAt === row.runStartedAt) {
-    return observed.ipAddress === row.ipAddress ? null : { patch: seen(observed), events: [] };
+    const isKnown = observed.ipAddress === row.ipAddress && row.imageId !== null;
+    return isKnown ? null : { patch: seen(row, observed), events: [] };
   }
   // The first inspection after our own start: nothing else has happened.
-  if (row.runStartedAt === null) return { patch: seen(observed), events: [] };
+  if (row.runStartedAt === null) return { patch: seen(row, observed), events: [] };
   // Docker's restart policy was faster than this inspection: the previous run's processes are gone all the same, so
   // both its end and the new start are emitted.
   const end = stopped(row, { reason: death?.oom === true ? 'oom' : 'exited', exitCode: death?.exitCode ?? null });
@@ -59,7 +62,7 @@ function started(row: ContainerRow, observed: ObservedContainer, policy: RunPoli
     statusReason: null,
     lastUsedAt: policy.now,
     ...newRun(policy),
-    ...seen(observed),
+    ...seen(row, observed),
   };
   return { patch, events: [{ type: 'container_started', data: containerFacts({ ...row, ...patch }) }] };
 }
@@ -98,6 +101,11 @@ function endOf(
   return { reason: oom ? 'oom' : 'exited', exitCode };
 }
 
-function seen(observed: ObservedContainer): ContainerPatch {
-  return { runStartedAt: observed.startedAt, ipAddress: observed.ipAddress };
+function seen(row: ContainerRow, observed: ObservedContainer): ContainerPatch {
+  return { runStartedAt: observed.startedAt, ipAddress: observed.ipAddress, ...imageOf(row, observed) };
+}
+
+/** A row of an earlier version does not know it yet. */
+function imageOf(row: ContainerRow, { imageId }: ObservedContainer): ContainerPatch {
+  return row.imageId === null ? { imageId } : {};
 }

@@ -26,7 +26,21 @@ function recreated(facts: Facts): ContainerPatch {
   if (facts.replacementId === undefined || facts.generation === undefined) return {};
   const { replacementId: dockerId, generation, runtime = null } = facts;
   const { ipAddress = null, startedAt: runStartedAt = null } = facts.observed ?? {};
-  return { dockerId, generation, runtime, ipAddress, runStartedAt };
+  return { dockerId, generation, runtime, ipAddress, runStartedAt, ...imageOf(facts) };
+}
+
+/**
+ * The version that the new container was created from. The reference may name another one since it was looked up: the
+ * container's own inspection decides.
+ */
+function imageOf({ observed, image }: Facts): Pick<ContainerPatch, 'imageId' | 'imageDigest'> {
+  const imageId = observed?.imageId ?? image?.version.id ?? null;
+  return { imageId, imageDigest: image?.version.id === imageId ? image.version.digest : null };
+}
+
+/** Present only if the version that the container was created from was nowhere to be had. */
+function imageChange({ image }: Facts): { image_changed?: true } {
+  return image?.isChanged === true ? { image_changed: true } : {};
 }
 
 /** Of a creation or a start: running now, with an event unless it was running already. */
@@ -53,9 +67,14 @@ export function startedOutcome(row: ContainerRow, facts: Facts, policy: RunPolic
 export function recreation(
   row: ContainerRow,
   facts: Facts,
-): { recreated?: true; old_id?: string; volume_kept?: boolean } {
+): { recreated?: true; old_id?: string; volume_kept?: boolean; image_changed?: true } {
   if (facts.replacementId === undefined || row.dockerId === null) return {};
-  return { recreated: true, old_id: row.dockerId, volume_kept: facts.volumeExisted === true };
+  return {
+    recreated: true,
+    old_id: row.dockerId,
+    volume_kept: facts.volumeExisted === true,
+    ...imageChange(facts),
+  };
 }
 
 /**
@@ -118,7 +137,8 @@ export function updatedOutcome(
     ...(facts.volumeName !== undefined && { volumeName: facts.volumeName }),
     ...recreated(facts),
   };
-  const replaced = facts.replacementId !== undefined && row.dockerId !== null ? { old_id: row.dockerId } : {};
+  const replaced =
+    facts.replacementId !== undefined && row.dockerId !== null ? { old_id: row.dockerId, ...imageChange(facts) } : {};
   const data = { ...containerFacts({ ...row, ...patch }), restarted: wasRestarted(row, facts), ...replaced };
   return { patch, events: [{ type: 'container_updated', data }] };
 }

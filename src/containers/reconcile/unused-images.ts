@@ -1,0 +1,141 @@
+import { Inject, Injectable, Logger, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
+import { type Config, CONFIG } from '../../config';
+import { ContainerEngine, EngineError } from '../../docker';
+import { type ImageRecord, ImageRecords } from '../../images';
+import { Clock, Poll } from '../../scheduling';
+import { ImageMetrics } from '../container-metrics';
+import { ContainerRepository, type NeededImages } from '../container.repository';
+import { KnownEngine } from './known-engine';
+
+const INTERVAL_MS = 600_000;
+
+/** A full disk takes no image that was pulled, or needed, within this time: a creation may be about to use it. */
+const FRESH_MS = INTERVAL_MS;
+
+/** Why an image was removed. */
+export type RemovalReason = 'age' | 'disk';
+
+/**
+ * Removes the images that Berth pulled and no container needs any more: after `IMAGE_RETENTION`, and before that, the
+ * longest unused first, while the disk is fuller than `IMAGE_DISK_WATERMARK`. An image is needed while a container that
+ * was created from it exists or can be restored.
+ *
+ * Every process does so; a removal that another has made is success. A creation whose image is removed between its look
+ * and its use pulls it again: its row, which is written first, needs the image from then on.
+ */
+@Injectable()
+export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
+  private readonly logger = new Logger(UnusedImages.name);
+  private readonly poll = new Poll({
+    everyMs: INTERVAL_MS,
+    work: () => this.sweep(),
+    onFault: (error) => this.logger.warn({ msg: 'removing unused images failed; it is tried again', err: error }),
+  });
+
+  constructor(
+    private readonly engine: ContainerEngine,
+    private readonly records: ImageRecords,
+    private readonly containers: ContainerRepository,
+    private readonly known: KnownEngine,
+    private readonly clock: Clock,
+    private readonly metrics: ImageMetrics,
+    @Inject(CONFIG)
+    private readonly config: Pick<Config, 'IMAGE_RETENTION' | 'IMAGE_DISK_WATERMARK' | 'VOLUME_COPY_IMAGE'>,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    this.poll.start();
+  }
+
+  onModuleDestroy(): void {
+    this.poll.stop();
+  }
+
+  /** @throws EngineError, the database's error */
+  async sweep(): Promise<void> {
+    // Another Docker's images are not ours, and rows that need none of them prove nothing.
+    if (!(await this.known.check())) return;
+    const dockerId = (await this.engine.identify()) ?? '';
+    await this.finishInterrupted(dockerId);
+    const unused = await this.unused(dockerId);
+    const retention = this.config.IMAGE_RETENTION;
+    for (const record of unused) {
+      if (retention !== null && this.ageOf(record) >= retention) await this.remove(record, 'age');
+      else if (this.ageOf(record) >= FRESH_MS && (await this.isDiskFull())) await this.remove(record, 'disk');
+    }
+  }
+
+  /** What a process left that died during a pull, or right after it. */
+  private async finishInterrupted(dockerId: string): Promise<void> {
+    for (const pull of await this.records.unfinished(dockerId)) {
+      const present = await this.engine.findImage(pull.reference);
+      if (present !== null && present.id !== pull.previousId) {
+        const { reference } = pull;
+        await this.records.finish({ dockerId, reference, imageId: present.id, brought: true });
+      } else if (this.ageOf(pull) >= 24 * 3_600_000) await this.records.forget(pull);
+    }
+  }
+
+  /** Those that no row needs, the longest unused first; the others are noted as used. */
+  private async unused(dockerId: string): Promise<ImageRecord[]> {
+    // Before the rows: what is pulled after this is not among them.
+    const brought = await this.records.brought(dockerId);
+    if (brought.length === 0) return [];
+    const needed = await this.containers.neededImages();
+    const present = new Map<string, string | null>();
+    for (const reference of new Set(brought.map((record) => record.reference))) {
+      const isNamed = needed.references.has(reference) || reference === this.config.VOLUME_COPY_IMAGE;
+      if (isNamed) present.set(reference, (await this.engine.findImage(reference))?.id ?? null);
+    }
+    const isNeeded = (record: ImageRecord): boolean => needsImage(needed, record, present);
+    await this.records.markUsed(brought.filter(isNeeded));
+    return brought.filter((record) => !isNeeded(record));
+  }
+
+  private async remove(record: ImageRecord, reason: RemovalReason): Promise<void> {
+    const { reference, imageId } = record;
+    try {
+      const outcome = await this.engine.removeImage({ reference, id: imageId });
+      if (outcome === 'in_use') {
+        // Somebody else's container, or one whose row is not known to need it.
+        await this.records.markUsed([record]);
+        return;
+      }
+      await this.records.forget(record);
+      if (outcome !== 'removed') return;
+      this.metrics.removed(reason);
+      this.logger.log({ msg: 'removed an unused image', image: reference, image_id: imageId, reason });
+    } catch (error) {
+      if (!(error instanceof EngineError) || error.code === 'docker_unavailable') throw error;
+      this.logger.warn({
+        msg: 'an unused image could not be removed',
+        image: reference,
+        image_id: imageId,
+        err: error,
+      });
+    }
+  }
+
+  private async isDiskFull(): Promise<boolean> {
+    const watermark = this.config.IMAGE_DISK_WATERMARK;
+    const { diskMb, freeDiskMb } = await this.engine.resources();
+    if (watermark === 0 || diskMb === null || freeDiskMb === null) return false;
+    return 1 - freeDiskMb / diskMb > watermark / 100;
+  }
+
+  private ageOf({ usedAt }: ImageRecord): number {
+    return this.clock.now().getTime() - usedAt.getTime();
+  }
+}
+
+/**
+ * A version is needed by the rows that were created from it. What a reference names now is also needed by those that
+ * are being created from it.
+ */
+function needsImage(
+  needed: NeededImages,
+  { reference, imageId }: ImageRecord,
+  present: ReadonlyMap<string, string | null>,
+): boolean {
+  return needed.ids.has(imageId) || present.get(reference) === imageId;
+}

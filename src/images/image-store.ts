@@ -1,0 +1,209 @@
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  ContainerEngine,
+  EngineError,
+  type EngineImage,
+  type EnsureImageOptions,
+  type PullProgress,
+  versionReference,
+} from '../docker';
+import { DomainError } from '../errors';
+import { LOGGER, type Logger } from '../logging';
+import { Clock } from '../scheduling';
+import { ImageCatalog, type ImagePullView } from './image-catalog';
+import { ImageRecords } from './image-records';
+
+/** The image that a container is to be created from. */
+export interface UsableImage {
+  /** What Docker is given. */
+  readonly name: string;
+  readonly version: EngineImage;
+  /** Whether it is another version than the container had, because that one is nowhere to be had any more. */
+  readonly isChanged: boolean;
+}
+
+/** The image of a container, and the version that it was created from; null where that is not known. */
+export interface PinnedImage {
+  readonly image: string;
+  readonly imageId: string | null;
+  readonly imageDigest: string | null;
+}
+
+type PullOptions = Pick<EnsureImageOptions, 'onProgress' | 'signal'>;
+
+const DAY_MS = 24 * 3_600_000;
+
+/** After a failed daily look at a registry, for how long the present version is used without another. */
+const RETRY_DAILY_AFTER_MS = 10 * 60_000;
+
+/** A pull that an administrator asked for. */
+interface RequestedPull {
+  progress: PullProgress;
+  readonly done: Promise<{ readonly image: EngineImage; readonly previous: EngineImage | null }>;
+}
+
+/** Makes images present, and notes which of them Berth pulled. */
+@Injectable()
+export class ImageStore implements OnModuleDestroy {
+  /** How long a request for a pull waits for its end, in milliseconds; the pull goes on. */
+  readonly patienceMs: number = 20_000;
+  private readonly stopped = new AbortController();
+  private readonly requested = new Map<string, RequestedPull>();
+  /** When a daily look failed, by reference; `performance.now()`. */
+  private readonly failedLooks = new Map<string, number>();
+
+  constructor(
+    private readonly engine: ContainerEngine,
+    private readonly catalog: ImageCatalog,
+    private readonly records: ImageRecords,
+    private readonly clock: Clock,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  onModuleDestroy(): void {
+    this.stopped.abort();
+  }
+
+  /**
+   * The image of a container that has no version yet: pulled if it is missing, or if its pull policy says so.
+   *
+   * @throws EngineError `image_not_found`, `image_access_denied`, `image_unavailable`, `aborted`
+   */
+  async forCreation(reference: string, options: PullOptions = {}): Promise<UsableImage> {
+    const version = await this.newest(reference, options);
+    return { name: reference, version, isChanged: false };
+  }
+
+  /**
+   * The image of a container that is recreated: the very version that it was created from, whatever its reference names
+   * by now. Where Docker no longer has it, it is pulled again by its digest; where the registry does not have it either,
+   * what the reference names takes its place.
+   *
+   * @throws EngineError as {@link forCreation}; `image_unavailable` also if it cannot be known what the registry has
+   */
+  async forRecreation({ image, imageId, imageDigest }: PinnedImage, options: PullOptions = {}): Promise<UsableImage> {
+    if (imageId === null) {
+      const version = await this.ensure(image, options);
+      return { name: image, version, isChanged: false };
+    }
+    const present = await this.engine.findImage(imageId);
+    // Its digest is that of the container's row: an id alone does not name a repository.
+    if (present) return { name: imageId, version: { id: imageId, digest: imageDigest }, isChanged: false };
+    const exact = imageDigest === null ? null : versionReference(image, imageDigest);
+    const again = exact === null ? null : await this.ifInRegistry(() => this.ensure(exact, options));
+    const version = again ?? (await this.ensure(image, options));
+    const isChanged = version.id !== imageId;
+    if (isChanged) {
+      this.logger.warn(
+        { image, image_id: version.id, former_image_id: imageId },
+        'the version of the image that a container was created from is nowhere to be had; it is recreated from another',
+      );
+    }
+    return { name: version.id, version, isChanged };
+  }
+
+  /** The image, pulled if it is missing. @throws EngineError as {@link forCreation} */
+  async ensure(reference: string, options: EnsureImageOptions = {}): Promise<EngineImage> {
+    return (await this.noted(reference, options)).image;
+  }
+
+  /**
+   * Asks the registry for an image of the catalogue. Answers within 20 s: a pull that takes longer goes on in this
+   * process, and another request joins it.
+   *
+   * @throws DomainError `image_not_found`, `pull_failed`
+   */
+  async pull(name: string): Promise<ImagePullView> {
+    const { reference } = this.catalog.named(name);
+    const pull = this.requested.get(reference) ?? this.request(reference);
+    const timer = new AbortController();
+    const patience = delay(this.patienceMs, null, { signal: timer.signal }).catch(() => null);
+    try {
+      const ended = await Promise.race([pull.done, patience]);
+      const progress = ended ? 100 : pull.progress.percent;
+      const id = ended?.image.id ?? null;
+      const previous = ended?.previous?.id ?? null;
+      const state = ended === null ? 'pulling' : id === previous ? 'unchanged' : 'updated';
+      return { message: SAID[state], name, reference, state, progress, image_id: id, previous_image_id: previous };
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error;
+      throw new DomainError('pull_failed', { code: error.code, cause: error });
+    } finally {
+      timer.abort();
+    }
+  }
+
+  private request(reference: string): RequestedPull {
+    const onProgress = (progress: PullProgress): void => {
+      pull.progress = progress;
+    };
+    const done = this.noted(reference, { refresh: true, onProgress, signal: this.stopped.signal });
+    const pull: RequestedPull = { progress: { percent: 0, message: '' }, done };
+    this.requested.set(reference, pull);
+    done
+      .then(
+        ({ image }) => this.logger.info({ image: reference, image_id: image.id }, 'pulled as an administrator asked'),
+        (error: unknown) => this.logger.warn({ err: error, image: reference }, 'a pull that was asked for failed'),
+      )
+      .finally(() => this.requested.delete(reference));
+    return pull;
+  }
+
+  private async newest(reference: string, options: PullOptions): Promise<EngineImage> {
+    const policy = this.catalog.pullPolicyOf(reference);
+    if (policy === 'missing') return this.ensure(reference, options);
+    if (policy === 'always') return this.ensure(reference, { ...options, refresh: true });
+    const refresh = await this.isDailyLookDue(reference);
+    try {
+      return await this.ensure(reference, { ...options, refresh });
+    } catch (error) {
+      if (!refresh || !(error instanceof EngineError) || error.code === 'aborted') throw error;
+      const present = await this.engine.findImage(reference);
+      if (!present) throw error;
+      this.failedLooks.set(reference, performance.now());
+      this.logger.warn({ err: error, image: reference }, 'no newer version could be pulled; the present one is used');
+      return present;
+    }
+  }
+
+  private async isDailyLookDue(reference: string): Promise<boolean> {
+    const failed = this.failedLooks.get(reference);
+    if (failed !== undefined && performance.now() - failed < RETRY_DAILY_AFTER_MS) return false;
+    const checked = await this.records.checkedAt(reference);
+    return checked === null || this.clock.now().getTime() - checked.getTime() >= DAY_MS;
+  }
+
+  private async noted(
+    reference: string,
+    options: EnsureImageOptions,
+  ): Promise<{ image: EngineImage; previous: EngineImage | null }> {
+    let pulled: { readonly dockerId: string; readonly previous: EngineImage | null } | undefined;
+    const beforePull = async (previous: EngineImage | null): Promise<void> => {
+      const dockerId = (await this.engine.identify()) ?? '';
+      await this.records.begin({ dockerId, reference, previousId: previous?.id ?? null });
+      pulled = { dockerId, previous };
+    };
+    const image = await this.engine.ensureImage(reference, { ...options, beforePull });
+    if (!pulled) return { image, previous: image };
+    const { dockerId, previous } = pulled;
+    await this.records.finish({ dockerId, reference, imageId: image.id, brought: image.id !== previous?.id });
+    return { image, previous };
+  }
+
+  /** @returns null if the registry says that it has no such image */
+  private async ifInRegistry(pull: () => Promise<EngineImage>): Promise<EngineImage | null> {
+    try {
+      return await pull();
+    } catch (error) {
+      if (error instanceof EngineError && error.code === 'image_not_found') return null;
+      throw error;
+    }
+  }
+}
+
+const SAID = {
+  updated: 'image pulled',
+  unchanged: 'image is up to date',
+  pulling: 'image is being pulled',
+} as const;
