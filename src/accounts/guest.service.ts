@@ -32,7 +32,7 @@ export class GuestService {
 
   /**
    * Makes a guest of this name and a token without an end of its own: after the session it still reads, stops and deletes, so
-   * that the guest is told why the rest is refused. Of several log-ins under one name at once, one succeeds.
+   * that the guest learns why the rest is refused. Of several log-ins under one name at once, one succeeds.
    *
    * @throws DomainError `guest_login_disabled`, `guest_limit_reached`, `username_taken`
    */

@@ -33,7 +33,7 @@ export class MeController {
   }
 }
 
-/** Who the caller is, where clients of Rexec ask for it when they log in. {@link MeController} tells more. */
+/** Who the caller is, where clients of Rexec ask for it when they log in. {@link MeController} has more. */
 @Controller()
 @Scopes('read')
 export class ProfileController {

@@ -67,7 +67,7 @@ export class AdminContainersController {
     summary: 'Accept the present Docker as the one that the containers are in',
     description:
       'For a Docker that has another id than the known one (`docker_identity: changed` in /health/ready) and is meant to stay. ' +
-      'What it does not have is lost from then on: held purges are noted as done, starts make containers anew with empty volumes.',
+      'What it does not have is lost from then on: held purges are recorded as done, and starts recreate containers with empty volumes.',
   })
   @ApiOkResponse({ type: AcceptedDockerView })
   @ApiServiceUnavailableResponse({ description: 'not ready: Docker does not answer; nothing was changed.' })

@@ -67,7 +67,7 @@ export class AgentConnection {
     this.socket.conn.close(true);
   }
 
-  /** Ends the connection in a way that tells a standard client to stay away. */
+  /** Ends the connection such that a standard client does not reconnect. */
   dismiss(): void {
     this.isDismissed = true;
     this.socket.disconnect(true);

@@ -29,7 +29,7 @@ export class AgentConnections implements BeforeApplicationShutdown {
     await connection.end();
   }
 
-  /** Tells its agents off, while the database is still there; their clients come back by themselves, here or elsewhere. */
+  /** Disconnects its agents while the database is still open; their clients reconnect, here or to another process. */
   async beforeApplicationShutdown(): Promise<void> {
     this.stopListening();
     const all = [...this.byAgent.values()].flatMap((connections) => [...connections]);

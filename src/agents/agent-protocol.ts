@@ -9,7 +9,7 @@ export const MACHINE_WORD_RULE = '1 to 64 of A-Z, a-z, 0-9, ".", "_", "+", "-" a
 const word = z.string().regex(MACHINE_WORD).optional();
 const handshake = z.object({ os: word, arch: word, version: word });
 
-/** What an agent tells of itself as it connects; what it leaves out stays as it was. */
+/** What an agent reports when it connects; omitted fields keep their values. */
 export interface Hello {
   readonly os?: string;
   readonly arch?: string;
@@ -34,7 +34,7 @@ const report = z.object({
   uptime_seconds: z.number().min(0).max(1e10).optional(),
 });
 
-/** What an agent told of its machine. */
+/** What an agent reports about its machine. */
 export type AgentStats = z.output<typeof report>;
 
 /**

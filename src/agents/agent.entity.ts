@@ -72,7 +72,7 @@ export function publicId({ id }: Pick<AgentRow, 'id'>): string {
   return `agent:${id}`;
 }
 
-/** What events and answers tell of an agent. */
+/** What events and responses show of an agent. */
 export function agentFacts(row: AgentRow): AgentFacts {
   return {
     id: publicId(row),

@@ -69,7 +69,7 @@ export class AgentRepository {
    * Ends a connection: the one of this epoch, or where none is given whichever there is.
    *
    * @param end.lastSeenAt only if that was the last sign of life
-   * @returns null if there is none (any more), so that each end is told once
+   * @returns null if there is none (any more), so that each disconnection is emitted once
    */
   disconnect(
     key: AgentKey,

@@ -49,8 +49,8 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
     socket.on('error', () => undefined);
     socket.on('heartbeat', (...message: unknown[]) => {
       const [payload, answer] = typeof message[0] === 'function' ? [undefined, message[0]] : message;
-      void connection.heartbeat(payload).then((told) => {
-        if (told && typeof answer === 'function') (answer as (told: object) => void)(told);
+      void connection.heartbeat(payload).then((reply) => {
+        if (reply && typeof answer === 'function') (answer as (reply: object) => void)(reply);
       });
     });
     const unwatch = this.watch.watch({

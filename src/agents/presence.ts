@@ -5,7 +5,7 @@ import { type AgentEntity, agentFacts, type AgentRow } from './agent.entity';
 /** Why a connection is over. */
 export type EndReason = 'closed' | 'silent' | 'stopped' | 'deleted';
 
-/** A change of one agent and the event that tells of it, if anything is to be told. */
+/** A change of one agent and its event, if it has one. */
 export interface AgentChange {
   readonly patch: Partial<Pick<AgentEntity, keyof Hello | 'online' | 'connectedAt' | 'seenAt' | 'deletedAt'>>;
   readonly event: EventDraft | null;

@@ -16,7 +16,7 @@ function namedTarget(params: unknown): string | null {
   return showable(fieldOf(params, 'id') ?? fieldOf(params, 'name'));
 }
 
-/** The id of what a route has made, and of who was let in by it: the answer tells. */
+/** The id of what a route created, or of the user who logged in, taken from the response. */
 function madeTarget(answer: unknown): Partial<AuditOutcome> {
   const containerId = showable(fieldOf(answer, 'db_id'));
   const user = showable(fieldOf(fieldOf(answer, 'user'), 'id'));
@@ -39,7 +39,7 @@ function fieldOf(value: unknown, name: string): unknown {
 /**
  * Has every call of a route that is `@Audited()` written down before it does anything, and its outcome afterwards, refusals
  * and failures included. What cannot be written down is not done. An entry that stays `pending` was cut off by the end of the
- * process; how far it came, the container itself tells.
+ * process; its progress is seen in the container itself.
  */
 @Injectable()
 export class RequestAudit implements OnModuleInit {
@@ -92,7 +92,7 @@ export class RequestAudit implements OnModuleInit {
     });
   }
 
-  /** It is done (or refused) by now, and the caller is told so, even if that cannot be written down any more. */
+  /** It is done (or refused) by now, so the caller gets that answer even if the outcome cannot be recorded. */
   private async finish(id: string, outcome: AuditOutcome): Promise<void> {
     try {
       await this.log.finish(id, outcome);

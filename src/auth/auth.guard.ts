@@ -8,7 +8,7 @@ import { BearerStrategy } from './bearer.strategy';
 import { PUBLIC, REQUIRED_SCOPES } from './decorators';
 import { holdsScope, Principal, RouteScope } from './principal';
 
-/** Told of a caller whose token lacks the scope that a route asks for, before they are. */
+/** Called for a caller whose token lacks the route's scope, before the response is sent. */
 export type RefusalListener = (context: ExecutionContext) => Promise<void>;
 
 /** Lets others know whom the guard turned away: it knows no more of them than that they listen. */

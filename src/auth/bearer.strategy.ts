@@ -6,7 +6,7 @@ import { Strategy } from 'passport-http-bearer';
 import { Principal } from './principal';
 import { TokenService } from './token.service';
 
-/** Hands the token of `Authorization: Bearer` to the one verification. */
+/** Verifies the token of `Authorization: Bearer`. */
 @Injectable()
 export class BearerStrategy extends PassportStrategy(Strategy) implements OnModuleDestroy {
   /**

@@ -117,7 +117,7 @@ export class TokenService {
   }
 
   /**
-   * Revokes a token of this user: it is refused from now on, and its sockets are told to close.
+   * Revokes a token of this user: it is refused from now on, and its sockets are closed.
    *
    * @throws DomainError `token_not_found` if it is unknown, someone else's, or revoked already
    */
@@ -142,7 +142,7 @@ export class TokenService {
     return token.userId;
   }
 
-  /** Revokes every token that the user has now, those of agents too; their sockets are told to close. @returns how many */
+  /** Revokes every token that the user has now, those of agents too, and closes their sockets. @returns how many */
   async revokeAll(userId: string): Promise<number> {
     return this.database.runInTx(async () => {
       const tokens = await this.list(userId);

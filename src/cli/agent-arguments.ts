@@ -8,7 +8,7 @@ Makes this machine an agent of a Berth: connects, reports load and memory, and s
   --url URL        the Berth's address, such as https://berth.example (or BERTH_URL)
   --token TOKEN    the agent's token, of POST /api/agents (or BERTH_AGENT_TOKEN, which keeps it out of the list of processes)
 
-LOG_LEVEL says how much it tells (default: info).
+LOG_LEVEL sets the log level (default: info).
 It ends with 77 when the token is refused for good, with 78 when another program connects with the same token.
 `;
 

@@ -15,7 +15,7 @@ export class ReconnectPause {
 
   constructor(private readonly random: () => number = Math.random) {}
 
-  /** The connection works: begin anew. */
+  /** The connection works: resets the backoff. */
   reset(): void {
     this.attempts = 0;
   }
@@ -35,7 +35,7 @@ export interface AgentLinkOptions {
   /** Scheme, host and port of the Berth. */
   readonly url: string;
   readonly token: string;
-  /** What the agent tells of itself when it connects. */
+  /** What the agent reports when it connects. */
   readonly hello: Readonly<Record<string, string>>;
   readonly report: () => AgentStats;
   readonly logger: Logger;
@@ -49,7 +49,7 @@ const welcome = z.object({ id: z.string(), name: z.string(), heartbeat_seconds: 
 const refusal = z.object({ data: z.object({ code: z.string() }) });
 const answer = z.object({ ok: z.literal(true) });
 
-/** Keeps an agent connected, for ever, until it is told to end or the server says that it is not wanted. */
+/** Keeps an agent connected, until it is asked to end or the server refuses it for good. */
 export class AgentLink {
   private readonly socket: Socket;
   private readonly pause = new ReconnectPause();
@@ -64,7 +64,7 @@ export class AgentLink {
       auth: { ...hello, token },
       // Long polling needs the same server process for every request, which a balancer does not promise.
       transports: ['websocket'],
-      // One way back for all ends. Socket.IO's own knows nothing of refusals.
+      // One reconnection for all disconnections. Socket.IO's own does not handle refusals.
       reconnection: false,
       autoConnect: false,
     });
@@ -106,11 +106,11 @@ export class AgentLink {
 
   private beat(): void {
     const { logger, report } = this.options;
-    this.socket.timeout(ANSWER_MS).emit('heartbeat', report(), (late: Error | null, told: unknown) => {
-      // Also called for what a connection that broke meanwhile has swallowed; its end is told already.
+    this.socket.timeout(ANSWER_MS).emit('heartbeat', report(), (late: Error | null, reply: unknown) => {
+      // Also called for what a connection that broke meanwhile has swallowed; its end is reported already.
       if (late || !this.socket.connected) return;
-      if (answer.safeParse(told).success) this.pause.reset();
-      else logger.warn({ answer: told }, 'the server could not take a report');
+      if (answer.safeParse(reply).success) this.pause.reset();
+      else logger.warn({ answer: reply }, 'the server could not take a report');
     });
   }
 

@@ -13,13 +13,13 @@ export function machineReport(): AgentStats {
   return {
     load: loadavg().map((average) => Math.round(average * 100) / 100),
     memory_total_mb: Math.round(total / MEGABYTE),
-    // What is left out counts caches as free, as far as the operating system tells.
+    // What is left out counts caches as free, as far as the operating system reports them.
     memory_used_mb: Math.round((total - freemem()) / MEGABYTE),
     uptime_seconds: Math.floor(uptime()),
   };
 }
 
-/** As of sysexits.h, so that a service manager can be told not to start it again: no permission; wrong configuration. */
+/** As of sysexits.h, so that a service manager can be configured not to restart it: no permission; wrong configuration. */
 const EXIT: Readonly<Record<AgentEnd, number>> = { told_to: 0, refused: 77, replaced: 78 };
 const EXIT_MISUSED = 2;
 

@@ -106,7 +106,7 @@ export class ContainersController {
   @HttpCode(200)
   @Scopes('write')
   @Audited('container.start')
-  @ApiOperation({ summary: 'Start a container, made anew with its data where it has vanished from Docker' })
+  @ApiOperation({ summary: 'Start a container; it is recreated, with its data, if it is missing from Docker' })
   @ApiOkResponse({ type: ContainerStartedView })
   @ApiContainerById(
     'invalid_parameters',

@@ -63,7 +63,7 @@ function survive(client: Client): void {
 
 /**
  * Ends a connection that did not answer. node-postgres fails the query alone, and TypeORM then gives the connection back to the
- * pool, where whoever gets it next waits for that answer first. One that is ended is made anew by the pool. What a COMMIT
+ * pool, where whoever gets it next waits for that answer first. One that is ended is replaced by the pool. What a COMMIT
  * without an answer did is unknown, so nothing is repeated here.
  */
 function endWithoutAnswer(client: Client): void {

@@ -51,7 +51,7 @@ export async function runExec(
     } catch (error) {
       output.stop();
       const code = error instanceof EngineError ? error.code : null;
-      // First: as long as nobody reads what it has written, Docker tells of no command's end in the container.
+      // First: as long as nobody reads what it has written, Docker reports no command's end in the container.
       if (code === 'output_too_large') void starting.then((stream) => stream.destroy()).catch(() => undefined);
       if (code === 'timed_out' || code === 'output_too_large') await endCommand(container, request, call);
       if (code !== 'output_too_large' || !request.end) throw error;

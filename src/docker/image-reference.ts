@@ -39,7 +39,7 @@ export const DOCKER_HUB = 'docker.io';
 /** The host, with its port if given, that Docker pulls the image from. */
 export function registryOf({ repository }: Pick<ImageReference, 'repository'>): string {
   const [first = '', ...path] = repository.split('/');
-  // Docker's own rule for telling a host from the start of a path.
+  // Docker's own rule to distinguish a host from the start of a path.
   const isHost = path.length > 0 && (/[.:A-Z]/.test(first) || first === 'localhost');
   const host = isHost ? first.toLowerCase() : DOCKER_HUB;
   return host === 'index.docker.io' ? DOCKER_HUB : host;

@@ -8,7 +8,7 @@ const RETRY_UNAVAILABLE_SECONDS = 5;
 
 /**
  * What PostgreSQL's SQLSTATEs and SQLite's result codes mean to a caller. Whatever is listed here, except for
- * `database_unavailable`, undid what it was told of: the statement, and the transaction that it belonged to.
+ * `database_unavailable`, has undone the statement that it reports, and the transaction that it belonged to.
  */
 const BY_CODE: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode>([
   // A lock that did not come, a statement that took too long, a transaction that stood still, a deadlock, no connection left.
@@ -65,7 +65,7 @@ export function databaseBusy(cause?: unknown): DomainError {
 }
 
 /**
- * @returns what the caller is told of a fault of the database's: that all is undone, or, by `database_unavailable`, that
+ * @returns the caller's error for an error of the database: that all is undone, or, by `database_unavailable`, that
  *   there was no answer and what was under way may have been done; null of anything else
  */
 export function databaseFault(error: unknown): DomainError | null {
@@ -82,7 +82,7 @@ function kindOf(error: Error): ErrorCode | undefined {
   if (LOST_CONNECTION.includes(error.message)) return 'database_unavailable';
   const { code, statusCode } = error as { code?: unknown; statusCode?: unknown };
   if (typeof code !== 'string') return undefined;
-  // With a status it is the client's own connection, which Fastify tells of.
+  // With a status it is the client's own connection, which Fastify reports.
   if (UNREACHABLE.includes(code) && statusCode === undefined) return 'database_unavailable';
   // SQLite's extended codes go on after its plain ones: SQLITE_BUSY_SNAPSHOT.
   const plain = /^SQLITE_[A-Z]+/.exec(code)?.[0] ?? code;

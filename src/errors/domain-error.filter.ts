@@ -28,12 +28,12 @@ const BY_STATUS: Readonly<Partial<Record<number, ErrorCode>>> = {
   500: 'internal_error',
 };
 
-/** Turns anything thrown into an answer that tells the caller what is theirs to know. */
+/** Turns anything thrown into a response that shows only what the caller may know. */
 export function errorAnswer(thrown: unknown, requestId: string): ErrorAnswer {
-  const told = thrown instanceof DomainError ? thrown : databaseFault(thrown);
-  if (told) {
-    const { status, message } = ERRORS[told.kind];
-    const { fields, retryAfter, headers } = told.options;
+  const known = thrown instanceof DomainError ? thrown : databaseFault(thrown);
+  if (known) {
+    const { status, message } = ERRORS[known.kind];
+    const { fields, retryAfter, headers } = known.options;
     return {
       status,
       headers: {
@@ -41,13 +41,13 @@ export function errorAnswer(thrown: unknown, requestId: string): ErrorAnswer {
         ...headers,
         ...(retryAfter === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(retryAfter))) }),
       },
-      body: { error: message, code: told.code, request_id: requestId, ...fields },
+      body: { error: message, code: known.code, request_id: requestId, ...fields },
     };
   }
   return answerOfStatus(statusOf(thrown), requestId);
 }
 
-/** The answer where a status is all that there is to tell. */
+/** The response where only the status is known. */
 export function answerOfStatus(status: number, requestId: string): ErrorAnswer {
   const kind = BY_STATUS[status];
   const error = kind ? ERRORS[kind].message : (STATUS_CODES[status] ?? 'error').toLowerCase();

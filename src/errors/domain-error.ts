@@ -1,6 +1,6 @@
 /**
  * Everything that can go wrong on purpose: the machine word, its stable sentence and its HTTP status. One table, so that a
- * client never sees the same fault told in two ways.
+ * client never sees the same error in two forms.
  */
 export const ERRORS = {
   invalid_parameters: { status: 400, message: 'invalid parameters' },
@@ -71,7 +71,7 @@ export interface DomainErrorOptions {
   readonly cause?: unknown;
 }
 
-/** A fault that the caller is told about. One filter turns it into HTTP; services never speak of status codes. */
+/** An error that the caller sees. One filter turns it into HTTP; services know no status codes. */
 export class DomainError extends Error {
   override readonly name = 'DomainError';
 

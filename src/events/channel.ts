@@ -1,12 +1,12 @@
 import { BerthEvent } from './map';
 import { Retrier, retryUntilClosed } from './persistently';
 
-/** What one subscription asks for. Callbacks are told synchronously; what they throw is logged and harms nobody else. */
+/** What one subscription asks for. Callbacks are called synchronously; what they throw is logged and affects no other subscription. */
 export interface SubscribeOptions {
   readonly userId: string;
   /** The last `seq` seen: what came after it is replayed first. From now on if absent. */
   readonly after?: number;
-  /** Told every event once, in `seq` order. */
+  /** Called once for every event, in `seq` order. */
   readonly onEvent: (event: BerthEvent) => void;
   /**
    * Events between `after` and now cannot be replayed: read the whole state again. It holds what happened up to
@@ -27,17 +27,17 @@ export class Subscriber {
     private readonly onFault: (error: unknown) => void,
   ) {}
 
-  /** `seq` up to which there is nothing more to tell. */
+  /** `seq` up to which everything is delivered. */
   get seq(): number {
     return this.position;
   }
 
-  /** Takes its place without telling anything. */
+  /** Takes its place without delivering anything. */
   startAt(seq: number): void {
     this.position = seq;
   }
 
-  /** Tells the event unless it was told before. */
+  /** Delivers the event unless it was delivered before. */
   deliver(event: BerthEvent): void {
     if (this.closed || event.seq <= this.position) return;
     this.position = event.seq;
@@ -59,9 +59,9 @@ export class Subscriber {
     }
   }
 
-  private guarded(tell: () => void): void {
+  private guarded(deliver: () => void): void {
     try {
-      tell();
+      deliver();
     } catch (error) {
       this.onFault(error);
     }
@@ -80,7 +80,7 @@ const MOST_EARLY = 1_000;
 
 /**
  * One user's live events in this process: delivers every committed event after its cursor to all live subscribers, in
- * `seq` order. What it is told are hints, in any order and at any time; what is missing it reads.
+ * `seq` order. Its inputs are hints, in any order and at any time; it reads what is missing.
  */
 export class UserChannel implements Retrier {
   private closed = false;
@@ -129,7 +129,7 @@ export class UserChannel implements Retrier {
   }
 
   /**
-   * Makes a subscriber live, if its place is not behind the channel's; what it has seen already it is not told again.
+   * Makes a subscriber live, if its place is not behind the channel's; what it has seen is not delivered again.
    * Synchronous, so that no event can come between the question and the answer.
    */
   join(subscriber: Subscriber): boolean {

@@ -74,6 +74,6 @@ function answer(request: EngineFault['req'], fault: DomainError): void {
     refuseUpgrade(request, request.socket, fault);
     return;
   }
-  const told = errorAnswer(fault, requestIdOf(request.headers));
-  response.writeHead(told.status, headersOf(told)).end(JSON.stringify(told.body));
+  const answer = errorAnswer(fault, requestIdOf(request.headers));
+  response.writeHead(answer.status, headersOf(answer)).end(JSON.stringify(answer.body));
 }

@@ -90,7 +90,7 @@ export const MAX_SOCKETS_PER_USER = 50;
 
 interface SocketData {
   principal: Principal;
-  /** The last `seq` that the client has, or need not be told. */
+  /** The last `seq` that the client has, or does not need. */
   after: number;
 }
 
@@ -150,7 +150,7 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
     const unwatch = this.watch.watch({
       tokenId: principal.tokenId,
       expiresAt: principal.tokenExpiresAt,
-      // "Disconnected by the server" tells a standard client not to come back by itself.
+      // "Disconnected by the server" keeps a standard client from reconnecting.
       onEnd: () => void setImmediate(() => socket.disconnect(true)),
     });
   }

@@ -9,7 +9,7 @@ import { EventLog } from './log';
 
 /** A running subscription. */
 export interface Subscription {
-  /** The last `seq` that is not told: `after`, or the user's newest event when the subscription began. */
+  /** The last `seq` that is not delivered: `after`, or the user's newest event when the subscription began. */
   readonly startedAfter: number;
   /** No callback is called after this returns. */
   close(): void;
@@ -20,11 +20,11 @@ const PAGE = 200;
 
 /** Other processes' commits are found by asking alone, so ask often. */
 const POLL_WITHOUT_REDIS_MS = 500;
-/** Other processes tell of their commits; asking is for what got lost on the way. */
+/** Other processes signal their commits; polling finds what was lost on the way. */
 const POLL_WITH_REDIS_MS = 2_000;
 
 /**
- * "List, then watch, without a gap" for everything in this process that follows a user's events: each subscription is told
+ * "List, then watch, without a gap" for everything in this process that follows a user's events: each subscription gets
  * every committed event once and in `seq` order, whichever process committed it.
  */
 @Injectable()
@@ -58,7 +58,7 @@ export class EventFeed implements OnApplicationBootstrap, OnApplicationShutdown 
   }
 
   /**
-   * Subscribes to a user's events. When it resolves, the starting point is fixed: everything after it will be told, what
+   * Subscribes to a user's events. When it resolves, the starting point is fixed: everything after it will be delivered, what
    * is missed already in pages. Not inside a transaction.
    *
    * @throws when the database does not answer; from then on its failures are waited out

@@ -73,7 +73,7 @@ export class BerthIoAdapter extends IoAdapter {
     await this.limits.admit(request);
     const fault = headFault(request);
     if (fault) throw fault;
-    // Told before a WebSocket is made, which could be told nothing any more.
+    // Refused before a WebSocket is made, which could carry no error response.
     if (queryOf(request).get('EIO') !== PROTOCOL) throw new DomainError('unsupported_protocol');
   }
 

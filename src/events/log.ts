@@ -8,7 +8,7 @@ import { Clock } from '../scheduling';
 import { Signals } from '../signals';
 import { BerthEvent, EventDraft } from './map';
 
-/** One event of one user, written in the transaction of the change that it tells of. */
+/** One event of one user, written in the transaction of the change that it reports. */
 @Entity('events')
 export class EventEntity {
   @PrimaryColumn({ name: 'user_id', type: 'varchar', length: 36 })
@@ -29,7 +29,7 @@ export class EventEntity {
   createdAt: Date;
 }
 
-/** Tells of events of one user that are committed now, in `seq` order. */
+/** Called with one user's events once they are committed, in `seq` order. */
 type CommitListener = (userId: string, events: readonly BerthEvent[]) => void;
 
 /** Every user's events as they are in the database: append, and read. */

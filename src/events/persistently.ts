@@ -7,7 +7,7 @@ const LONGEST_BACKOFF_MS = 5_000;
 export interface Retrier {
   /** True once nobody wants the answer any more. */
   isClosed(): boolean;
-  /** Told of the first failure in a row only. */
+  /** Called for the first failure in a row only. */
   failed(error: unknown): void;
 }
 

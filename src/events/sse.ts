@@ -43,7 +43,7 @@ export class EventStream {
   }
 
   /**
-   * Sends the head. The client is told at once the id of what it has, so that it can come back there even if the
+   * Sends the head. The client gets the id of its position at once, so that it can resume from there even if the
    * connection breaks before the first event.
    */
   open({ headers, after }: { headers: EventStreamHeaders; after: number }): void {
@@ -67,7 +67,7 @@ export class EventStream {
     this.sendAs({ type: event.type, id: event.seq, payload: event });
   }
 
-  /** Events up to `eventSeq` cannot be told; the client goes on from there. */
+  /** Events up to `eventSeq` are no longer kept; the client continues after it. */
   sendResyncRequired(eventSeq: number): void {
     const payload = { type: 'resync_required', event_seq: eventSeq };
     this.sendAs({ type: payload.type, id: eventSeq, payload });

@@ -17,7 +17,7 @@ interface Watched {
   timer: NodeJS.Timeout | undefined;
 }
 
-/** Tells when a token that is in use for longer than one request, by sockets, is revoked or expires. */
+/** Reports when a token that outlives a request, as on a socket, is revoked or expires. */
 @Injectable()
 export class TokenWatch implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly logger = new Logger(TokenWatch.name);

@@ -36,7 +36,7 @@ interface Readiness {
 }
 
 const NOTICE_OF_CHANGE =
-  'This is not the Docker that the containers and volumes are in. Purges are held, and containers that it does not have are not made anew. ' +
+  'This is not the Docker that the containers and volumes are in. Purges are held, and containers that it lacks are not recreated. ' +
   'If its data-root or DOCKER_HOST is wrong, put that right: all goes on by itself. ' +
   'If it is meant to stay, an administrator accepts it: POST /api/admin/docker/accept.';
 

@@ -69,7 +69,7 @@ function enableCors(app: NestFastifyApplication, origins: readonly string[]): vo
 
 /**
  * How long requests may still take when operations are done and the HTTP server closes, in milliseconds: longer than the
- * database may take to answer, so that whoever waits for it is told.
+ * database may take to answer, so that waiting clients get an error.
  */
 const LAST_ANSWERS_MS = 7_000;
 
@@ -118,7 +118,7 @@ export function createHttpAdapter({ TRUSTED_PROXIES: proxies }: Proxies = { TRUS
   const clients = new ClientAddress(proxies);
   return new FastifyAdapter({
     bodyLimit: BODY_LIMIT,
-    // Told by a hook, as Node.js would answer with an empty body.
+    // Answered by a hook: Node.js would send an empty body.
     http: { requireHostHeader: false },
     // Decides what `request.ip` is. Without proxies, no header can say anything about it.
     trustProxy: proxies.length > 0 && clients.trusts,

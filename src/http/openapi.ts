@@ -38,7 +38,7 @@ type Operation = NonNullable<OpenAPIObject['paths'][string]['get']>;
 const DESCRIPTION = `
 Containers of your own: create, start, stop, update and delete them, and watch what happens to them.
 
-**Events.** Whatever happens to a container is told over Socket.IO, at this server's own address and in the default namespace:
+**Events.** Everything that happens to a container is emitted over Socket.IO, at this server's own address and in the default namespace:
 \`io(url, { auth: { token, after } })\`, with a token that may \`read\`. Another one is refused by a \`connect_error\`, such as
 \`unauthorized\`. An event is sent under its type's name, with one argument \`{ type, seq, timestamp, data }\`, where \`data\` holds
 the container's \`id\`, \`db_id\`, \`name\`, \`status\`, \`image\`, \`role\` and \`resources\`. The types are \`container_created\`,
@@ -105,7 +105,7 @@ const answer = (description: string) => ({
   content: { 'application/json': { schema: { $ref: getSchemaPath(ErrorResponse) } } },
 });
 
-/** What any request may be told, whatever its route: documented once, and referred to. */
+/** Errors that any route may answer with: documented once, and referenced. */
 const COMMON = {
   BodyTooLarge: answer('request body too large: more than 64 KiB.'),
   UnsupportedMediaType: answer('unsupported media type: a body is JSON.'),

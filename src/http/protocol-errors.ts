@@ -44,7 +44,7 @@ const STATUS_OF: Readonly<Record<string, number>> = {
 
 /** Answers bytes that are not an HTTP request, in the shape of every other error, and ends the connection. */
 export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
-  // A connection that the client broke off, or that is half way through another answer, cannot be told anything.
+  // A connection that the client broke off, or that is half way through another answer, cannot be answered.
   if (error.code === 'ECONNRESET' || !socket.writable || socket.bytesWritten > 0) {
     socket.destroy();
     return;

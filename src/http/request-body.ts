@@ -26,7 +26,7 @@ export function refuseUntakenBodies(app: NestFastifyApplication, fastify: Fastif
   fastify.addHook('preValidation', refuseBody);
 }
 
-/** Marks the handlers with a `@Body()`, so that their routes can be told from all others. */
+/** Marks the handlers with a `@Body()`, to distinguish their routes from all others. */
 function declareTakenBodies(modules: ModulesContainer): void {
   const scanner = new MetadataScanner();
   for (const { controllers } of modules.values()) {

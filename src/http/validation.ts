@@ -20,7 +20,7 @@ function collect(errors: readonly ValidationError[], parent: string): FieldFault
   });
 }
 
-/** Constraints that speak of a value's type, by the names that class-validator has for them: told before all others. */
+/** Constraints that speak of a value's type, by the names that class-validator has for them: reported before all others. */
 const TYPES = ['isArray', 'isObject', 'isString', 'isInt', 'isBoolean'];
 
 function messageOf({ constraints }: ValidationError): string | null {

@@ -149,7 +149,7 @@ function fault(field: string, message: string): Error {
 
 /**
  * Whether users' own images may come from a registry. Docker asks it from the machine itself, with that one's way into
- * private networks, and what the answer was can be told from the container's `status_reason`.
+ * private networks, and what the answer was can be seen in the container's `status_reason`.
  *
  * @param registry the host, with its port if one is written, in lower case
  * @param allowed what the operator lists. Empty: every registry with a public-looking name. A name may still lead to a

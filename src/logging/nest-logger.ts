@@ -5,7 +5,7 @@ import { Logger } from './logger';
 export class NestLogger implements LoggerService {
   constructor(private readonly logger: Logger) {}
 
-  // What Nest tells of itself at start (each module, each route) is for its debugging, not for operation.
+  // What Nest logs at start (each module, each route) is for its debugging, not for operation.
   log(message: unknown, ...rest: unknown[]): void {
     const { context } = describe(rest);
     this.write(context !== undefined && NEST_CONTEXTS.has(context) ? 'debug' : 'info', message, rest);

@@ -6,7 +6,7 @@ import { EngineCalls, EngineIdentity } from '../docker';
 import { EventLog, EventsGateway } from '../events';
 import { Metrics } from './metrics';
 
-/** Times the calls to Docker, and tells whether it is still the same. */
+/** Times the calls to Docker, and reports whether it is still the known Docker. */
 @Injectable()
 export class DockerMetrics {
   constructor({ registry }: Metrics, calls: EngineCalls, identity: EngineIdentity) {

@@ -39,7 +39,7 @@ function limitsOf(settings: RateLimitSettings): ReadonlyMap<LimitName, Limit> {
 export interface Count {
   readonly limit: number;
   readonly remaining: number;
-  /** When counting begins anew, in seconds from now. */
+  /** When the counter resets, in seconds from now. */
   readonly resetSeconds: number;
   /** Whether what was counted is one too many. */
   readonly exceeded: boolean;

@@ -78,12 +78,13 @@ export class RequestLimits {
     };
   }
 
-  /** Counts one more for each, and tells of the limit that is nearest to its end. @throws DomainError `rate_limit_exceeded` */
+  /** Counts one more for each, and sets the headers of the limit that is closest to exhaustion. @throws DomainError `rate_limit_exceeded` */
   private async count(reply: FastifyReply, limits: readonly (readonly [LimitName, string])[]): Promise<void> {
     for (const [name, key] of limits) {
       const count = await this.counters.hit(name, key);
       if (count?.exceeded) throw exceeded(reply, count);
-      if (count && count.remaining <= Number(reply.getHeader('ratelimit-remaining') ?? Infinity)) tell(reply, count);
+      if (count && count.remaining <= Number(reply.getHeader('ratelimit-remaining') ?? Infinity))
+        setHeaders(reply, count);
     }
   }
 }
@@ -93,12 +94,12 @@ function limitsOnUser(asked: string, userId: string): readonly (readonly [LimitN
   return asked === 'POST /api/containers' ? [requests, ['creates', userId]] : [requests];
 }
 
-function tell(reply: FastifyReply, { limit, remaining, resetSeconds }: Count): void {
+function setHeaders(reply: FastifyReply, { limit, remaining, resetSeconds }: Count): void {
   reply.headers({ 'ratelimit-limit': limit, 'ratelimit-remaining': remaining, 'ratelimit-reset': resetSeconds });
 }
 
 function exceeded(reply: FastifyReply, count: Count): DomainError {
-  tell(reply, { ...count, remaining: 0 });
+  setHeaders(reply, { ...count, remaining: 0 });
   return new DomainError('rate_limit_exceeded', { retryAfter: count.resetSeconds });
 }
 

@@ -81,8 +81,8 @@ function ratio(done: string | undefined, total: string | undefined): number {
   return Number(total) > 0 ? Number(done) / Number(total) : 0;
 }
 
-/** How much of the end is told, in characters. */
-const TOLD = 2_048;
+/** How much of the end is kept, in characters. */
+const KEPT = 2_048;
 
 /** What is hidden in the output must be found whole; this is as long as a variable of a container may be. */
 const LONGEST_SECRET = 4_096;
@@ -99,7 +99,7 @@ export class OutputTail {
   private kept = '';
   private isCut = false;
 
-  /** @param secrets values that must not be told */
+  /** @param secrets values that must not be shown */
   constructor(secrets: readonly string[]) {
     this.secrets = secrets
       .flatMap((secret) => plain(secret).split('\n'))
@@ -115,7 +115,7 @@ export class OutputTail {
 
   take(text: string): void {
     this.kept += text;
-    const most = TOLD + 4 * LONGEST_SECRET;
+    const most = KEPT + 4 * LONGEST_SECRET;
     if (this.kept.length <= most * 2) return;
     this.kept = this.kept.slice(-most);
     this.isCut = true;
@@ -128,7 +128,7 @@ export class OutputTail {
     text = text.replace(/(:\/\/)[^/\s@]+@/g, `$1${HIDDEN}@`);
     // What was cut at its beginning may begin with the rest of a secret.
     if (this.isCut) text = text.slice(LONGEST_SECRET);
-    return text.slice(-TOLD).trim();
+    return text.slice(-KEPT).trim();
   }
 }
 
@@ -153,7 +153,7 @@ export class InstallOutput {
   private readonly tail: OutputTail;
   private line = '';
 
-  /** @param secrets values that must not be told */
+  /** @param secrets values that must not be shown */
   constructor(
     secrets: readonly string[],
     private readonly onProgress: (progress: InstallProgress) => void,

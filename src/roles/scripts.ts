@@ -68,7 +68,7 @@ end_others
 
 /**
  * Installs. Its stdout is for machines: the family that was found, the step that begins, and the progress as the package
- * manager tells it; its stderr is for people. (dnf has no other channel, so all that it says is on stdout.)
+ * manager reports it; its stderr is for people. (dnf has no other channel, so all that it says is on stdout.)
  *
  * It can be run again at any time: after one that was killed at any point, and beside one whose Berth died and that still
  * runs, which it ends first.

@@ -8,7 +8,7 @@ export class Poll {
     private readonly options: {
       readonly everyMs: number;
       readonly work: () => Promise<unknown>;
-      /** Told of the first failure in a row only. */
+      /** Called for the first failure in a row only. */
       readonly onFault: (error: unknown) => void;
     },
   ) {}

@@ -55,7 +55,7 @@ export class RedisConnection {
 
   /** Sends a message to whoever is subscribed now. Dropped without a word while Redis is away. */
   publish(channel: string, message: string): void {
-    // An outage is told of once, when the connection breaks or cannot be made.
+    // An outage is logged once, when the connection breaks or cannot be made.
     this.publisher.publish(channel, message).catch(() => undefined);
   }
 
@@ -114,7 +114,7 @@ export class RedisConnection {
     if (this.down || this.closed) return;
     this.down = true;
     this.logger.warn({
-      msg: 'Redis does not answer; until it does, other processes are told late and rate limits count nothing',
+      msg: 'Redis does not answer; until it does, other processes are notified late and rate limits are not enforced',
       err: error,
     });
   }

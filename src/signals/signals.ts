@@ -1,7 +1,7 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { EventEmitter } from 'node:events';
 
-/** What the processes of one Berth tell each other. Hints only: whoever misses one finds the same in the database. */
+/** Signals between the processes of one Berth. Hints only: whoever misses one finds the same in the database. */
 export interface SignalMap {
   /** Events of this user were committed, up to `seq`. */
   user_events: { readonly userId: string; readonly seq: number };

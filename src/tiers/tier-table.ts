@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 
-/** The fields of {@link Resources}, in the order in which they are told. */
+/** The fields of {@link Resources}, in the order in which they are reported. */
 export const RESOURCE_FIELDS = ['memory_mb', 'cpu_shares', 'disk_mb'] as const;
 
 /** What a container may use. */

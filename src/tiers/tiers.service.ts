@@ -6,7 +6,7 @@ import { RequestedResources, RESOURCE_FIELDS, Resources, type Tier, type TierTab
 /** Injection token of the {@link TierTable}. */
 export const TIER_TABLE = Symbol('TIER_TABLE');
 
-/** What each tier allows. Nothing is ever clamped: what is over a limit is refused, and told. */
+/** What each tier allows. Nothing is ever clamped: what exceeds a limit is refused with an error that says so. */
 @Injectable()
 export class TiersService {
   constructor(@Inject(TIER_TABLE) private readonly table: TierTable) {}

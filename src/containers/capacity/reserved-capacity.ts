@@ -39,7 +39,7 @@ export const NOTHING_RESERVED: ReservedColumns = { reservedMemoryMb: 0, reserved
 
 /**
  * What a row reserves once it is as given: the limits of what runs or is being created. During an operation it keeps what
- * it had, as Docker may still run what the row no longer, or not yet, tells of.
+ * it had, as Docker may still run what the row no longer, or not yet, shows.
  */
 export function reservedBy(row: Reserving): ReservedColumns {
   const mayRun = row.deletedAt === null && (row.status === 'running' || row.status === 'creating');
@@ -164,7 +164,7 @@ export class ReservedCapacity {
   private async update(sql: string): Promise<number> {
     type Rows = readonly unknown[];
     const answer = await this.database.manager.query<Rows | readonly [Rows, number]>(`UPDATE ${sql} RETURNING 1`);
-    // Of an update, TypeORM hands on SQLite's rows, and PostgreSQL's together with their count.
+    // Of an update, TypeORM returns SQLite's rows, and PostgreSQL's together with their count.
     return this.database.isSqlite ? answer.length : (answer as readonly [Rows, number])[1];
   }
 }

@@ -198,7 +198,7 @@ export class ContainerStartedView extends PickType(ContainerFactsView, ['id', 'n
   @ApiPropertyOptional({
     type: Boolean,
     enum: [true],
-    description: 'Only where the container had vanished from Docker and was made anew, as the two below.',
+    description: 'Present only if the container was missing from Docker and was recreated, like the next two fields.',
   })
   readonly recreated?: true;
   @ApiPropertyOptional({ example: '9a8b7c6d'.repeat(8), description: 'The Docker id until now.' })
@@ -236,7 +236,7 @@ export class ContainerRestoredView extends PickType(ContainerFactsView, ['id', '
 export class ContainerUpdatedView {
   @ApiProperty({ example: 'settings updated' })
   readonly message: string;
-  @ApiProperty({ description: 'Whether a running container was made anew, so that its programs were started again.' })
+  @ApiProperty({ description: 'Whether a running container was recreated, which restarts its programs.' })
   readonly restarted: boolean;
   @ApiProperty({ type: ContainerFactsView })
   readonly container: ContainerFactsView;

@@ -41,7 +41,7 @@ export class ExpiryQueries {
   }
 
   /**
-   * Those whose user has changed tier, as far as a query without arithmetic can tell; the rest is detected near their
+   * Those whose user has changed tier, as far as a query without arithmetic can decide; the rest is detected near their
    * end.
    */
   private withStaleExpiry(): SelectQueryBuilder<ContainerEntity> {

@@ -58,7 +58,7 @@ export class Recovery {
   /**
    * Inspects the row's container.
    *
-   * @param interrupted the interrupted operation; tells a requested stop from an exit
+   * @param interrupted the interrupted operation; distinguishes a requested stop from an exit
    * @returns the change that the row has to follow; null if it agrees
    * @throws EngineError
    */
