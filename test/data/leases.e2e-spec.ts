@@ -1,7 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { ContainerEntity } from '../../src/containers/container.entity';
+import { ContainerEntity, containerFacts, type ContainerRow } from '../../src/containers/container.entity';
+import { ContainerRepository, LeaseLostError } from '../../src/containers/container.repository';
+import { LeaseTerms, TERM_OVER } from '../../src/containers/leases/lease-term';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Database } from '../../src/database';
+import { EventLog } from '../../src/events';
 import { Berth, type TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fake-daemon';
@@ -10,7 +13,7 @@ import { openTestDatabase, type TestDatabase } from '../support/test-database';
 
 /** Nobody sweeps but the test. */
 const ENVIRONMENT = {
-  INSTANCE_ID: 'abandoned-leases',
+  INSTANCE_ID: 'leases',
   SWEEP_INTERVAL_SECONDS: '3600',
   OPERATION_WAIT_SECONDS: '20',
   SHUTDOWN_GRACE_SECONDS: '0',
@@ -19,8 +22,7 @@ const NEVER = { OPERATION_CLAIM_SECONDS: '600' };
 
 const HOUR = 3_600_000;
 
-/** What is left by a process that was killed. */
-describe('an abandoned lease', () => {
+describe('the lease of a container', () => {
   let daemon: FakeDaemon;
   let engine: FakeEngine;
   let database: TestDatabase;
@@ -35,7 +37,83 @@ describe('an abandoned lease', () => {
 
   afterAll(() => database.drop());
 
-  describe('that by a clock which was set back since lasts for another hour', () => {
+  describe('in the row', () => {
+    let repository: ContainerRepository;
+    let dbId: string;
+
+    beforeAll(async () => {
+      await start(NEVER);
+      repository = berth.app.get(ContainerRepository);
+    });
+
+    beforeEach(async () => {
+      dbId = (await user.api.running()).db_id;
+    });
+
+    afterEach(() =>
+      write(dbId, { operation: null, operationId: null, operationHolder: null, operationExpiresAt: null }),
+    );
+
+    afterAll(() => berth.stop());
+
+    it('must be one operation’s until it is released or its term is over, and renewed by that alone', async () => {
+      const free = await row();
+      expect(await acquire(free, 'first')).toBe(true);
+      expect(await acquire(await row(), 'second')).toBe(false);
+      expect(await acquire(free, 'second')).toBe(false);
+      expect([await renew('first'), await renew('second')]).toEqual([true, false]);
+      await write(dbId, { operationExpiresAt: TERM_OVER });
+      expect(await acquire(free, 'second')).toBe(false);
+      expect(await acquire(await row(), 'second')).toBe(true);
+      expect([await renew('first'), await renew('second')]).toEqual([false, true]);
+    });
+
+    it('must be given to one of many that ask at once', async () => {
+      const free = await row();
+      const asked = await Promise.all(Array.from({ length: 8 }, (_none, n) => acquire(free, `asks-${String(n)}`)));
+      expect(asked.filter(Boolean)).toHaveLength(1);
+    });
+
+    it('must be held by whoever writes the row or emits an event, and nothing is written or emitted without', async () => {
+      const free = await row();
+      await acquire(free, 'holder');
+      const held = await row();
+      const data = { ...containerFacts(held), stage: 'create', message: 'creating the container', progress: 70 };
+      const change = { patch: { cpuShares: 1 }, events: [{ type: 'container_progress', data } as const] };
+      const other = { ...held, operationId: 'other' };
+      const log = berth.app.get(EventLog);
+      const seq = await log.lastSeq(user.id);
+      await expect(repository.commit({ row: other, ...change })).rejects.toThrow(LeaseLostError);
+      await expect(repository.record({ row: other, ...change })).rejects.toThrow(LeaseLostError);
+      await expect(repository.emit(other, change.events)).rejects.toThrow(LeaseLostError);
+      await expect(repository.abandonLease({ row: other, ...change }, 'reconcile')).rejects.toThrow(LeaseLostError);
+      // What was only observed is written where no operation holds the container, and it is as it was read.
+      expect([await repository.follow({ row: held, ...change }), await log.lastSeq(user.id)]).toEqual([null, seq]);
+      expect(await row()).toEqual(held);
+      await repository.commit({ row: held, patch: {}, events: [] });
+      expect([await repository.follow({ row: held, ...change }), await log.lastSeq(user.id)]).toEqual([null, seq]);
+      expect(await repository.follow({ row: await row(), ...change })).toMatchObject({ cpuShares: 1 });
+      expect(await log.lastSeq(user.id)).toBe(seq + 1);
+    });
+
+    async function row(): Promise<ContainerRow> {
+      const found = await repository.findById(dbId);
+      if (!found) throw new Error('there is no row');
+      return found;
+    }
+
+    /** As an operation of this process does, whose holder is present. */
+    function acquire(read: ContainerRow, operationId: string): Promise<boolean> {
+      const { holder, expiresAt } = berth.app.get(LeaseTerms).stamp();
+      return repository.acquireLease(read, { operation: 'stop', operationId, holder, expiresAt });
+    }
+
+    function renew(operationId: string): Promise<boolean> {
+      return repository.renewLease({ id: dbId, operationId, expiresAt: new Date(Date.now() + HOUR) });
+    }
+  });
+
+  describe('that is abandoned, and by a clock which was set back since lasts for another hour', () => {
     const inAnHour = (): Date => new Date(Date.now() + HOUR);
 
     beforeAll(() => start({ OPERATION_CLAIM_SECONDS: '2', VOLUME_RETENTION: '1h' }));
@@ -77,7 +155,7 @@ describe('an abandoned lease', () => {
     });
   });
 
-  describe('that lasts for long', () => {
+  describe('that is abandoned, and lasts for long', () => {
     beforeAll(() => start(NEVER));
 
     afterEach(() => engine.forget());
