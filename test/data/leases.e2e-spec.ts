@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { ContainerEntity, containerFacts, type ContainerRow } from '../../src/containers/container.entity';
-import { ContainerRepository, LeaseLostError } from '../../src/containers/container.repository';
-import { LeaseTerms, TERM_OVER } from '../../src/containers/leases/lease-term';
+import { ContainerRepository } from '../../src/containers/container.repository';
+import { LeaseLostError, TERM_OVER } from '../../src/containers/leases/lease';
+import { LeaseStore } from '../../src/containers/leases/lease-store';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Database } from '../../src/database';
 import { EventLog } from '../../src/events';
@@ -103,13 +104,17 @@ describe('the lease of a container', () => {
     }
 
     /** As an operation of this process does, whose holder is present. */
-    function acquire(read: ContainerRow, operationId: string): Promise<boolean> {
-      const { holder, expiresAt } = berth.app.get(LeaseTerms).stamp();
-      return repository.acquireLease(read, { operation: 'stop', operationId, holder, expiresAt });
+    function acquire({ revision }: ContainerRow, leaseId: string): Promise<boolean> {
+      const store = berth.app.get(LeaseStore);
+      const grant = { ...store.newGrant('operation', dbId), leaseId };
+      const set = { operation: 'stop', revision: revision + 1 } as const;
+      return store.acquire(grant, { set, where: 'revision = :revision', parameters: { revision } });
     }
 
-    function renew(operationId: string): Promise<boolean> {
-      return repository.renewLease({ id: dbId, operationId, expiresAt: new Date(Date.now() + HOUR) });
+    function renew(leaseId: string): Promise<boolean> {
+      const store = berth.app.get(LeaseStore);
+      const grant = { ...store.newGrant('operation', dbId), leaseId };
+      return store.renew(grant, { ...grant.stamp, expiresAt: new Date(Date.now() + HOUR) });
     }
   });
 
