@@ -315,7 +315,10 @@ export type EngineErrorCode =
   | 'container_paused'
   /** It exists, but the call requires it to run. */
   | 'container_not_running'
-  /** It exists, but can never be started again: half removed, or its writable layer is unusable. */
+  /**
+   * It exists, but can never be started again: half removed, its writable layer is unusable, or the runtime holds on to
+   * what a failed start left.
+   */
   | 'container_broken'
   | 'name_in_use'
   /** The engine has no room for another container, such as no network. */

@@ -12,8 +12,23 @@ describe('what Docker answers', () => {
     ['create container', 400, 'no command specified', 'docker_error'],
     ['start container', 404, 'No such container: q', 'container_not_found'],
     ['start container', 404, 'network 769349a6 not found', 'docker_error'],
+    ['start container', 404, 'failed to set up container networking: network 769349a6 not found', 'docker_error'],
     ['start container', 409, 'cannot start a paused container, try unpause instead', 'container_paused'],
     ['start container', 409, 'container is marked for removal and cannot be started', 'container_broken'],
+    [
+      'start container',
+      500,
+      `stat /var/lib/docker/overlay2/${'4e6f2ee8'.repeat(8)}: no such file or directory`,
+      'container_broken',
+    ],
+    [
+      // Docker 28.5.
+      'start container',
+      500,
+      'could not delete stale containerd task object: unknown error after kill: runsc did not terminate successfully: ' +
+        'exit status 128: cannot signal container "7625fdc9" in state created',
+      'container_broken',
+    ],
     [
       'start container',
       400,

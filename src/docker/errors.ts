@@ -82,7 +82,7 @@ const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErr
     if (status === 404 && /no such container/i.test(message)) return 'container_not_found';
     if (status === 409 && /paused/i.test(message)) return 'container_paused';
     if (status === 409 && /marked for removal|dead/i.test(message)) return 'container_broken';
-    if (LAYER_LOST.test(message)) return 'container_broken';
+    if (LAYER_LOST.test(message) || REMAINS_IN_RUNTIME.test(message)) return 'container_broken';
     return RUNTIME_REFUSED.test(message) ? 'start_refused' : null;
   },
   'unpause container': missingContainer,
@@ -104,9 +104,16 @@ const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErr
 
 /**
  * gVisor without `--overlay2=none`, after the sandbox was killed: it refuses the file that was left (seen with
- * 20240729).
+ * 20240729). Docker 26.1 and 28.5, if the folder of the writable layer is gone: 500 "stat …/overlay2/…: no such file".
  */
-const LAYER_LOST = /already has a filestore file|repeated submounts/i;
+const LAYER_LOST =
+  /already has a filestore file|repeated submounts|\bstat \S+\/overlay2\/[0-9a-f]{64}: no such file or directory/i;
+
+/**
+ * Docker 28.5 creates the sandbox before it connects the network. If that fails, it leaves the sandbox behind and cannot
+ * delete it at any later start, as gVisor (20240729) refuses to signal a container "in state created".
+ */
+const REMAINS_IN_RUNTIME = /could not delete stale containerd (task|container) object/i;
 
 const RUNTIME_REFUSED =
   /OCI runtime|failed to create (shim )?task|executable file not found|no such file or directory|exec format error|permission denied/i;
@@ -176,7 +183,7 @@ export async function exists(inspection: Promise<unknown>): Promise<boolean> {
   }
 }
 
-/** Docker 26.1 returns 404 for a start whose network is gone, as for a container that is gone. */
+/** Docker 26.1 and 28.5 return 404 for a start whose network is gone, as for a container that is gone. */
 export function isNetworkMissing(error: unknown): boolean {
   const refusal = refusalOf(error);
   return refusal?.status === 404 && /network .*not found/i.test(refusal.message);

@@ -35,7 +35,9 @@ const connection = z.object({
   Config: z.object({ Entrypoint: z.array(z.string()).nullish() }).nullish(),
   State: z.object({ Running: z.boolean() }),
   HostConfig: z.object({ Runtime: z.string().optional() }),
-  NetworkSettings: z.object({ Networks: z.record(z.string(), z.unknown()).nullish() }),
+  NetworkSettings: z.object({
+    Networks: z.record(z.string(), z.object({ NetworkID: z.string().optional() })).nullish(),
+  }),
 });
 
 /** A listed container, and the sandbox network that it is in, or will be at its next start; null if there is none. */
@@ -45,6 +47,8 @@ export type PlacedContainer = ListedContainer & { readonly network: string | nul
 interface Connection {
   /** The sandbox network that it is in, or will be at its next start; null if there is none. */
   readonly network: string | null;
+  /** The Docker id of that network, which may be gone; null until the container has run. */
+  readonly networkId: string | null;
   readonly running: boolean;
   readonly runtime: string;
   /** Whether its main process writes its name servers: not in an image without a shell, nor of an earlier Berth. */
@@ -81,8 +85,10 @@ export function observedContainer(answer: unknown, isSandboxNetwork: (name: stri
  */
 export function observedConnection(answer: unknown, isSandboxNetwork: (name: string) => boolean): Connection {
   const { Config, State, HostConfig, NetworkSettings } = isKnownState(connection, answer);
+  const [network, endpoint] = networkIn(NetworkSettings.Networks, isSandboxNetwork) ?? [null, null];
   return {
-    network: networkIn(NetworkSettings.Networks, isSandboxNetwork)?.[0] ?? null,
+    network,
+    networkId: nullIfEmpty(endpoint?.NetworkID),
     running: State.Running,
     runtime: HostConfig.Runtime ?? '',
     supervised: Config?.Entrypoint?.[0] === SHELL,

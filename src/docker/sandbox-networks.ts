@@ -147,18 +147,31 @@ export class SandboxNetworks {
    * Connects a container to a network with room, if it is in none, or in one that is full and does not run. After `docker
    * network disconnect`, Docker starts it without any network.
    *
+   * One that is to start in a network that was removed is moved as well, before Docker refuses the start: Docker 28.5 has
+   * created the sandbox by then, can neither use nor end it, and never starts the container again.
+   *
    * @returns how it was, and whether it was in a network
    * @throws Docker's refusal
    */
   async connect(
     access: Access,
     dockerId: string,
-  ): Promise<Omit<ReturnType<typeof observedConnection>, 'network'> & { connected: boolean }> {
+  ): Promise<Omit<ReturnType<typeof observedConnection>, 'network' | 'networkId'> & { connected: boolean }> {
     const { docker, signal } = access;
-    const answer: unknown = await containerOf(docker, dockerId).inspect({ abortSignal: signal });
-    const { network, ...found } = observedConnection(answer, isNetworkOf(this.options.instance));
+    const [networks, answer] = await Promise.all([
+      this.find(access),
+      containerOf(docker, dockerId).inspect({ abortSignal: signal }) as Promise<unknown>,
+    ]);
+    const { network, networkId, ...found } = observedConnection(answer, isNetworkOf(this.options.instance));
     if (network === null) {
       await this.join(access, dockerId);
+      return { ...found, connected: false };
+    }
+    const isRemoved = networkId !== null && !networks.some(({ bridge }) => bridge.networkId === networkId);
+    if (isRemoved && !found.running) {
+      // Docker disconnects from a network that is there alone, and goes by the name.
+      await this.ensure(access, numberIn(network, this.options.instance) ?? 1);
+      await this.move(access, dockerId);
       return { ...found, connected: false };
     }
     const isSettled = found.running || this.places.get(dockerId) === network || this.hasRoom(network);

@@ -246,6 +246,26 @@ describe('an operation that meets another, or what it did not expect', () => {
     expect(daemon.containers.size).toBe(1);
   });
 
+  it.each(['a creation', 'a start', 'a resize'] as const)(
+    'must make another new container where that of %s can never be started',
+    async (operation) => {
+      const { id } = (await user.api.get(dbId)).body;
+      if (operation === 'a start') daemon.vanish(String(id));
+      // The first start is that of the container which is gone.
+      const call = operation === 'a start' ? 2 : 1;
+      engine.failOn('startContainer', {
+        call,
+        error: new EngineError('container_broken', 'could not delete stale task'),
+      });
+      if (operation === 'a creation') await user.api.running({ name: 'two' });
+      else if (operation === 'a start') expect((await user.api.start(dbId)).body).toMatchObject({ recreated: true });
+      else expect((await user.api.update(dbId, { name: 'one', ...LARGER })).body).toMatchObject({ restarted: true });
+      const running = [...daemon.containers.values()].filter(({ state }) => state === 'running');
+      await eventually(() => expect(daemon.containers.size).toBe(running.length));
+      expect(running).toHaveLength(operation === 'a creation' ? 2 : 1);
+    },
+  );
+
   it('must make way for itself where a stray has the name', async () => {
     const { id } = (await user.api.get(dbId)).body;
     daemon.vanish(String(id));

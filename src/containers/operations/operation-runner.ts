@@ -169,7 +169,9 @@ export class OperationRunner implements BeforeApplicationShutdown {
           const seen = contradicted && input.verb === 'start' ? STATE_AFTER[contradicted] : undefined;
           // An update may have stopped the container; the next plan must find it as it was.
           const recoverAs = input.verb === 'update' ? 'undo' : 'reconcile';
-          if (contradicted === 'name_in_use') await this.recovery.recover(lease, recoverAs);
+          const isReplacementBroken =
+            contradicted === 'container_broken' && plan.steps.some((step) => step.do === 'create_container');
+          if (contradicted === 'name_in_use' || isReplacementBroken) await this.recovery.recover(lease, recoverAs);
           else if (seen === undefined) throw error;
           else observed = seen;
         }
