@@ -29,6 +29,8 @@ export interface Facts {
   image?: UsableImage;
   /** Whether the data volume existed before. */
   volumeExisted?: boolean;
+  /** How many processes the new container may have. */
+  processes?: number;
   /** The volume that the data was moved to. */
   volumeName?: string;
   /** Whether the container was already running when its start was requested. */
@@ -131,7 +133,13 @@ export class StepExecutor {
         await this.assertKnown(row);
         const owner = this.instance.owner(row);
         const volume = { name: step.volume, diskMb: execution.resources.diskMb, owner };
-        facts.volumeExisted = (await this.engine.ensureVolume(volume)).existed;
+        // The number of processes is needed next; read meanwhile it costs no time.
+        const [{ existed }, processes] = await Promise.all([
+          this.engine.ensureVolume(volume),
+          this.policies.processesOf(row.userId),
+        ]);
+        facts.volumeExisted = existed;
+        facts.processes = processes;
         return;
       }
       case 'create_container':
@@ -209,16 +217,16 @@ export class StepExecutor {
     }
   }
 
-  private async spec(step: CreateStep, { row, resources }: Execution, { image }: Facts): Promise<ContainerSpec> {
+  private async spec(step: CreateStep, { row, resources }: Execution, facts: Facts): Promise<ContainerSpec> {
     return {
       name: step.name,
       generation: step.generation,
-      image: image?.name ?? row.image,
+      image: facts.image?.name ?? row.image,
       env: row.env,
       memoryMb: resources.memoryMb,
       cpuShares: resources.cpuShares,
       diskMb: resources.diskMb,
-      processes: await this.policies.processesOf(row.userId),
+      processes: facts.processes ?? (await this.policies.processesOf(row.userId)),
       volumeName: step.volume,
       owner: this.instance.owner(row),
     };
