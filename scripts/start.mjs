@@ -1,5 +1,6 @@
 /** `npm start`: from a bare machine to a running API, and back to nothing at Ctrl-C. */
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ensureBuild } from './lib/build.mjs';
 import { ensureDependencies } from './lib/dependencies.mjs';
 import { readSettings } from './lib/environment-file.mjs';
@@ -47,6 +48,24 @@ async function sayNext({ url, settings, env, ownsDocker }) {
   say('');
 }
 
+/** How often the server is asked what came of the sandbox that it tries, and for how long. */
+const PROOF_EVERY_MS = 500;
+const PROOF_WITHIN_MS = 120_000;
+
+/** Says in the background what came of it; the server itself goes on in any case. */
+async function sayProof(url) {
+  const until = performance.now() + PROOF_WITHIN_MS;
+  while (!isEnding() && performance.now() < until) {
+    const answer = await fetch(`${url}/health/ready`).catch(() => undefined);
+    const { sandbox_proof: proof, notices = [] } = (await answer?.json().catch(() => undefined)) ?? {};
+    if (proof === 'proved') say('✓ a sandbox was tried: names, home, memory, processes, its end and its data are well');
+    if (proof === 'unproved') say('! the sandbox that was tried could not show everything; the log says why');
+    if (proof === 'failed') for (const notice of notices) say(`! ${notice}`);
+    if (proof !== 'proving') return;
+    await sleep(PROOF_EVERY_MS);
+  }
+}
+
 async function main() {
   checkNodeVersion();
   const lock = await takeRunLock();
@@ -58,7 +77,10 @@ async function main() {
   const env = serverEnvironment({ settings, docker });
   const { server, url } = await startServer({ env, settings, lock });
   watchDocker(docker, 'npm start');
-  if (url) await sayNext({ url, settings, env, ownsDocker: docker.own !== undefined });
+  if (url) {
+    await sayNext({ url, settings, env, ownsDocker: docker.own !== undefined });
+    void sayProof(url);
+  }
 
   const { code, signal } = await server.ended;
   if (isEnding()) return 0;

@@ -2,6 +2,7 @@ import { NestFactory } from '@nestjs/core';
 import { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AppModule } from './app.module';
 import { Config, CONFIG } from './config';
+import { SandboxProver } from './containers';
 import { BerthIoAdapter } from './events';
 import { createHttpAdapter, setUpHttp } from './http';
 import { createLogger, NestLogger } from './logging';
@@ -31,6 +32,7 @@ export async function startApp(config: Config): Promise<NestFastifyApplication> 
   const app = await createApp(config);
   try {
     await app.listen(config.PORT, config.HOST);
+    app.get(SandboxProver).begin();
   } catch (error) {
     await app.close().catch(() => undefined);
     throw error;

@@ -210,6 +210,7 @@ export const environmentSchema = z.object({
   DISK_RESERVE_MB: integer(0, 1_000_000_000).default(1024),
   SANDBOX_FIREWALL: z.enum(['required', 'preferred', 'off']).default('preferred'),
   SANDBOX_BLOCKED_NETWORKS: networks.default([]),
+  SANDBOX_PROOF: z.enum(['on', 'off']).default('on'),
   SANDBOX_DNS: nameServers.default([]),
   SANDBOX_ALLOWED_SERVICES: services.default([]),
   SANDBOX_NETWORK_SIZE: integer(1, 1000).default(900),

@@ -48,6 +48,7 @@ import { ContainerWatcher } from './reconcile/watcher';
 import { RoleInstallation } from './roles/role-installation';
 import { RoleInstaller } from './roles/role-installer';
 import { RoleRepository } from './roles/role.repository';
+import { SandboxProver } from './sandbox-prover';
 import { StatusWait } from './status-wait';
 
 /** The lifecycle. Other modules import this one and inject {@link ContainersService}. */
@@ -102,6 +103,7 @@ import { StatusWait } from './status-wait';
     RoleRepository,
     RoleInstallation,
     RoleInstaller,
+    SandboxProver,
   ],
   exports: [ContainersService, ContainersAdminService, StatusWait, Capacity],
 })

@@ -4,4 +4,5 @@ export { ContainersModule } from './containers.module';
 export type { Caller } from './container-access';
 export { ContainersService } from './containers.service';
 export { ContainerStoppedView, LISTED_STATUSES, ListedContainerView, type ListedStatus } from './dto/responses';
+export { SandboxProver } from './sandbox-prover';
 export { SweepReport } from './reconcile/reconcile-stats';

@@ -1,8 +1,12 @@
+import type { ProofReport } from './sandbox-proof';
+
 /** The specification of a sandbox, in Berth's words; `create-options.ts` translates it into Docker's. */
 export interface ContainerSpec {
   /** Name in the engine: unique, and never the user's own. */
   readonly name: string;
   readonly image: string;
+  /** In place of the image's own user. */
+  readonly user?: string;
   readonly env: Readonly<Record<string, string>>;
   readonly memoryMb: number;
   /** Millicores: 1000 is one CPU. */
@@ -20,6 +24,8 @@ export interface OwnerLabels {
   readonly instance: string;
   readonly containerId: string;
   readonly userId: string;
+  /** Whether it is only for a try: it counts as nobody's, and is removed after a while if it was left behind. */
+  readonly isProbe?: true;
 }
 
 /** `restarting`: the engine waits to start it again after a crash. */
@@ -369,12 +375,25 @@ export type EngineIdentityState =
   /** It is another engine, or has lost all containers and volumes. */
   | 'changed';
 
-/** Whether the engine is still the known one: written by the check of its id, read by those who report it. */
+/**
+ * What was found out of the engine behind the port: whether it is still the known one, and whether a sandbox that was
+ * tried does what it must. Written by those who check, read by those who report.
+ */
 export class EngineIdentity {
   private noted: EngineIdentityState = 'unknown';
+  private notedProof: 'proving' | ProofReport | null = null;
 
   get state(): EngineIdentityState {
     return this.noted;
+  }
+
+  /** Null: not tried. */
+  get proof(): 'proving' | ProofReport | null {
+    return this.notedProof;
+  }
+
+  noteProof(proof: 'proving' | ProofReport): void {
+    this.notedProof = proof;
   }
 
   note(state: EngineIdentityState): void {

@@ -21,7 +21,7 @@ export const LABELS = {
 export function ownerLabels(owner: OwnerLabels): Record<string, string> {
   return {
     [LABELS.managed]: 'true',
-    [LABELS.instance]: owner.instance,
+    [owner.isProbe ? LABELS.probe : LABELS.instance]: owner.instance,
     [LABELS.containerId]: owner.containerId,
     [LABELS.userId]: owner.userId,
   };

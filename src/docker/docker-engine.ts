@@ -40,7 +40,7 @@ import { listedContainer, observedContainer, type PlacedContainer } from './insp
 import { DockerMachine } from './machine';
 import { NameServers } from './name-servers';
 import { isNetworkOf, SandboxNetworks } from './sandbox-networks';
-import { probeDiskQuota } from './quota';
+import { LeftProbes, probeDiskQuota } from './quota';
 import { RegistryCredentials } from './registry-auth';
 import { chooseRuntime, hasOwnNetworkStack, runtimesOf } from './runtime';
 import { jsonElements, openEvents, openList, openPull } from './streams';
@@ -84,6 +84,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   private readonly firewall: HostFirewall;
   private readonly machine: DockerMachine;
   private readonly nameServers: NameServers;
+  private readonly probes = new LeftProbes();
   /** Whether images, by their ids, have a shell. */
   private readonly shells = new Map<string, boolean>();
   private readonly timeoutMs: number;
@@ -141,7 +142,8 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   }
 
   override async maintain(): Promise<void> {
-    const { networks } = this.ready();
+    const { instance, networks } = this.ready();
+    await this.call('probe', (signal, docker) => this.probes.remove(docker, instance, signal));
     await this.call('network', (signal, docker) => networks.removeUnused({ docker, signal }));
     await this.call('network', (signal, docker) => networks.bridges({ docker, signal })).then((bridges) =>
       // A missing network is recreated by the next start.
@@ -409,7 +411,11 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const network =
       networks.withRoom() ?? (await this.call('network', (signal, docker) => networks.choose({ docker, signal })));
     const nameServers = await this.nameServers.current();
-    const { name, ...body } = createOptions(spec, image, { capabilities, network, nameServers });
+    const { name, ...body } = createOptions(
+      spec,
+      { ...image, user: spec.user ?? image.user },
+      { capabilities, network, nameServers },
+    );
     if (capabilities.diskQuota === 'enforced') {
       body.HostConfig?.Mounts?.push(...limitedVolumes(image.volumes, spec.diskMb));
     }

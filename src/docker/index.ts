@@ -25,4 +25,5 @@ export {
   type WatchMessage,
 } from './container-engine';
 export { DockerModule } from './docker.module';
+export { PROOF_CHECKS, type ProofReport, proveSandbox } from './sandbox-proof';
 export { MAX_IMAGE_REFERENCE_LENGTH, parseImageReference, registryOf, versionReference } from './image-reference';

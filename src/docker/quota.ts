@@ -93,6 +93,17 @@ async function tryQuotas(
   await docker.createContainer(abortable(signal, { _query: { name }, _body: body }));
 }
 
+/** What killed probes left. Looked for as often as there may be some that are old enough. */
+export class LeftProbes {
+  private lookedAt = -Infinity;
+
+  async remove(docker: Docker, instance: string, signal: AbortSignal): Promise<void> {
+    if (performance.now() - this.lookedAt < LEFTOVER_AGE_MS) return;
+    await removeLeftovers(docker, instance, signal);
+    this.lookedAt = performance.now();
+  }
+}
+
 /** Removes what a killed probe left. */
 async function removeLeftovers(docker: Docker, instance: string, signal: AbortSignal): Promise<void> {
   const filters = { label: [`${LABELS.probe}=${instance}`] };

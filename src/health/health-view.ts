@@ -43,6 +43,14 @@ class FoundView {
     description: "The disk of Docker's data, in MiB; null where it is not known, as with a Docker on another machine.",
   })
   readonly disk: { readonly total_mb: number; readonly free_mb: number } | null;
+  @ApiProperty({
+    enum: ['proving', 'proved', 'failed', 'unproved'],
+    nullable: true,
+    description:
+      'Whether the sandbox that is tried at start does what it must. failed: see notices; unproved: it could not be ' +
+      'tried, see the log; null: it was not to be tried.',
+  })
+  readonly sandbox_proof: 'proving' | 'proved' | 'failed' | 'unproved' | null;
   @ApiProperty({ type: [String], example: [], description: 'What an operator has to see to.' })
   readonly notices: readonly string[];
 }

@@ -74,6 +74,7 @@ const found = {
   disk_quota: 'enforced',
   host_firewall: 'unsupported',
   docker_identity: null,
+  sandbox_proof: null,
   disk: null,
   notices: [],
 };
@@ -106,6 +107,18 @@ describe('readiness', () => {
     const [status, body] = await get('/health/ready');
     expect([status, body['status']]).toEqual([200, 'degraded']);
     expect(body['notices']).toEqual([expect.stringMatching(/86 % full.*IMAGE_DISK_WATERMARK is 85/)]);
+  });
+
+  it('must be degraded, and say what to do, where the sandbox that was tried at start lacks something', async () => {
+    const identity = (await start({})).get(EngineIdentity);
+    identity.noteProof('proving');
+    expect((await get('/health/ready'))[1]).toMatchObject({ status: 'ok', sandbox_proof: 'proving', notices: [] });
+    identity.noteProof({ state: 'failed', faults: { names: 'set SANDBOX_DNS' }, untried: [] });
+    const [status, body] = await get('/health/ready');
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ status: 'degraded', sandbox_proof: 'failed', notices: ['set SANDBOX_DNS'] });
+    identity.noteProof({ state: 'unproved', faults: {}, untried: ['no image is here'] });
+    expect((await get('/health/ready'))[1]).toMatchObject({ status: 'ok', sandbox_proof: 'unproved', notices: [] });
   });
 
   it('must not ask for a Redis that is not configured', async () => {

@@ -29,6 +29,8 @@ interface Readiness {
   readonly host_firewall: string | null;
   /** Whether this is the Docker that the containers are in; null until somebody has looked. */
   readonly docker_identity: 'same' | 'changed' | null;
+  /** Whether the sandbox that is tried at start does what it must; null if none is tried. */
+  readonly sandbox_proof: 'proving' | 'proved' | 'failed' | 'unproved' | null;
   /** The disk of Docker's data, in MiB; null where it is not known. */
   readonly disk: { readonly total_mb: number; readonly free_mb: number } | null;
   /** What an operator has to see to, in words. */
@@ -76,7 +78,8 @@ export class ReadinessCheck {
     const details = Object.entries(result.details);
     const checks = details.map(([name, { status }]) => [name, status] as const);
     const reasons = details.flatMap(([name, { reason }]) => (typeof reason === 'string' ? [[name, reason]] : []));
-    const { state } = this.identity;
+    const { state, proof } = this.identity;
+    const report = typeof proof === 'object' ? proof : null;
     const disk = await this.disk();
     const full = disk && noticeOfDisk(disk, this.config.IMAGE_DISK_WATERMARK);
     return {
@@ -85,8 +88,11 @@ export class ReadinessCheck {
       reasons: Object.fromEntries(reasons) as Record<string, string>,
       ...this.found(),
       docker_identity: state === 'unknown' ? null : state,
+      sandbox_proof: report?.state ?? (proof === 'proving' ? proof : null),
       disk,
-      notices: [state === 'changed' ? NOTICE_OF_CHANGE : null, full].filter((notice) => notice !== null),
+      notices: [state === 'changed' ? NOTICE_OF_CHANGE : null, full]
+        .concat(Object.values(report?.faults ?? {}))
+        .filter((notice) => notice !== null),
     };
   }
 

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Counter, Gauge, Histogram } from 'prom-client';
-import { EngineCalls, EngineIdentity } from '../docker';
+import { EngineCalls, EngineIdentity, PROOF_CHECKS } from '../docker';
 import { EventLog, EventsGateway } from '../events';
 import { Metrics } from './metrics';
 
@@ -23,6 +23,18 @@ export class DockerMetrics {
       registers: [registry],
       collect() {
         this.set(identity.state === 'changed' ? 1 : 0);
+      },
+    });
+    new Gauge({
+      name: 'berth_sandbox_proof',
+      help: '1 where the sandbox that is tried at start showed what it must, 0 where not; absent where it was not tried.',
+      labelNames: ['check'] as const,
+      registers: [registry],
+      collect() {
+        this.reset();
+        const { proof } = identity;
+        if (proof === null || proof === 'proving' || proof.state === 'unproved') return;
+        for (const check of PROOF_CHECKS) this.set({ check }, check in proof.faults ? 0 : 1);
       },
     });
     calls.onEnded(({ call, outcome, seconds }) => {

@@ -27,6 +27,7 @@ export class BerthProcess {
       HOST: '127.0.0.1',
       LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'fatal',
       SANDBOX_RUNTIME: runtime,
+      SANDBOX_PROOF: 'off',
       ...NO_LIMITS,
       ...environment,
     };

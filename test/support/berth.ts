@@ -54,6 +54,7 @@ export class Berth {
       SANDBOX_RUNTIME: process.env['SANDBOX_RUNTIME'] ?? 'runsc',
       INSTANCE_ID: `test-${randomUUID()}`,
       ORPHAN_GRACE_SECONDS: '0',
+      SANDBOX_PROOF: 'off',
       ...NO_LIMITS,
       ...options.environment,
     });

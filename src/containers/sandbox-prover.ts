@@ -1,0 +1,69 @@
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { type Config, CONFIG } from '../config';
+import { ContainerEngine, EngineIdentity, PROOF_CHECKS, type ProofReport, proveSandbox } from '../docker';
+import { ImageCatalog } from '../images';
+import { LOGGER } from '../logging';
+import { Instance } from './instance';
+
+/** After a proof that did not succeed: what an operator has put right shows without a restart. */
+const AGAIN_AFTER_MS = 10 * 60_000;
+
+/** Proves at start, in the background, that sandboxes do what is promised; the result is for operators. */
+@Injectable()
+export class SandboxProver implements OnModuleDestroy {
+  private readonly stopped = new AbortController();
+  private proving: Promise<void> = Promise.resolve();
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly engine: ContainerEngine,
+    private readonly identity: EngineIdentity,
+    private readonly catalog: ImageCatalog,
+    private readonly instance: Instance,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'SANDBOX_PROOF'>,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /** To be called once the server listens; returns at once. */
+  begin(): void {
+    if (this.config.SANDBOX_PROOF === 'off' || this.stopped.signal.aborted) return;
+    this.identity.noteProof('proving');
+    this.proving = this.prove();
+  }
+
+  /** Waits until its sandbox is removed. */
+  async onModuleDestroy(): Promise<void> {
+    this.stopped.abort();
+    clearTimeout(this.timer);
+    await this.proving;
+  }
+
+  private async prove(): Promise<void> {
+    const report = await this.attempt();
+    if (this.stopped.signal.aborted) return;
+    this.identity.noteProof(report);
+    for (const [check, fault] of Object.entries(report.faults)) {
+      this.logger.error({ check }, `the proof of a sandbox failed: ${fault}`);
+    }
+    if (report.state === 'proved') {
+      this.logger.info({ checks: PROOF_CHECKS }, 'a sandbox was tried and does what it must');
+      return;
+    }
+    for (const reason of report.untried) this.logger.warn(`sandboxes are not fully proved: ${reason}`);
+    const again = (): void => {
+      this.proving = this.prove();
+    };
+    this.timer = setTimeout(again, AGAIN_AFTER_MS).unref();
+  }
+
+  private async attempt(): Promise<ProofReport> {
+    const images = await this.catalog.list();
+    const present = images.filter(({ available }) => available === true);
+    const image = present.find((each) => each.default) ?? present[0];
+    if (!image) return { state: 'unproved', faults: {}, untried: ['no image of the catalogue is here yet'] };
+    const { reference } = image;
+    const { signal } = this.stopped;
+    return proveSandbox(this.engine, { instance: this.instance.id, image: reference, signal });
+  }
+}

@@ -1,0 +1,83 @@
+import { PROOF_CHECKS, proveSandbox } from '../../src/docker';
+import { ApiClient } from '../support/api-client';
+import { Berth } from '../support/berth';
+import { EngineSandbox, TEST_IMAGE } from '../support/engine-sandbox';
+import { eventually } from '../support/eventually';
+import { OutsideWorld } from '../support/outside-world';
+
+jest.setTimeout(180_000);
+
+describe('the proof of a sandbox at start', () => {
+  const outside = new OutsideWorld();
+  const sandbox = new EngineSandbox();
+  const { docker } = sandbox.real;
+  const { signal } = new AbortController();
+
+  beforeAll(() => outside.start());
+  afterAll(async () => {
+    await sandbox.cleanUp();
+    await outside.stop();
+  });
+
+  async function expectNothingLeft(instance: string): Promise<void> {
+    const filters = { label: [`berth.probe=${instance}`] };
+    expect(await docker.listContainers({ all: true, filters })).toEqual([]);
+    expect((await docker.listVolumes({ filters })).Volumes).toEqual([]);
+  }
+
+  it.each(['runsc', 'runc'] as const)('must find all well under %s, and leave nothing', async (runtime) => {
+    const { instance } = sandbox;
+    const engine = sandbox.engine({ SANDBOX_RUNTIME: runtime, SANDBOX_DNS: [outside.far] });
+    await engine.prepare(instance);
+    const report = await proveSandbox(engine, { instance, image: TEST_IMAGE, signal });
+    expect(report).toEqual({ state: 'proved', faults: {}, untried: [] });
+    await expectNothingLeft(instance);
+  });
+
+  it('must say of an image that cannot show anything that nothing was tried', async () => {
+    const { instance } = sandbox;
+    const [engine, image] = [sandbox.engine(), 'berth-test/nothing-to-show:1'];
+    await engine.prepare(instance);
+    await sandbox.real.makeImage(image, 'rm /bin/sh');
+    const report = await proveSandbox(engine, { instance, image, signal });
+    expect(report).toMatchObject({ state: 'unproved', faults: {} });
+    await expectNothingLeft(instance);
+    await docker.getImage(image).remove();
+  });
+
+  it('must degrade readiness with what to do, where names do not resolve, and show in the metrics', async () => {
+    const instance = `test-proof-${String(process.pid)}`;
+    // Nobody answers there.
+    const environment = { INSTANCE_ID: instance, SANDBOX_PROOF: 'on', SANDBOX_DNS: outside.near };
+    const berth = await Berth.start({ environment });
+    try {
+      const api = new ApiClient(berth.url, '');
+      expect((await api.call('GET', '/health/ready')).body).toMatchObject({ sandbox_proof: 'proving' });
+      await eventually(
+        async () => expect((await api.call('GET', '/health/ready')).body).toMatchObject({ sandbox_proof: 'failed' }),
+        { timeoutMs: 120_000 },
+      );
+      const ready = await api.call('GET', '/health/ready');
+      expect([ready.status, ready.body['status']]).toEqual([200, 'degraded']);
+      expect(ready.body['notices']).toEqual([expect.stringMatching(/resolve no names.*set SANDBOX_DNS/)]);
+      const metrics = await (await fetch(`${berth.url}/metrics`)).text();
+      for (const check of PROOF_CHECKS) {
+        expect(metrics).toContain(`berth_sandbox_proof{check="${check}"} ${check === 'names' ? '0' : '1'}`);
+      }
+    } finally {
+      await berth.stop();
+    }
+    await expectNothingLeft(instance);
+    await sandbox.real.removeInstance(instance);
+  });
+
+  it('must leave nothing where the server stops meanwhile', async () => {
+    const instance = `test-proof-cut-${String(process.pid)}`;
+    const berth = await Berth.start({ environment: { INSTANCE_ID: instance, SANDBOX_PROOF: 'on' } });
+    const filters = { label: [`berth.probe=${instance}`] };
+    await eventually(async () => expect(await docker.listContainers({ filters })).toHaveLength(1));
+    await berth.stop();
+    await expectNothingLeft(instance);
+    await sandbox.real.removeInstance(instance);
+  });
+});
