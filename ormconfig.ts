@@ -24,6 +24,7 @@ import { ClaimHolders1764200002000 } from './src/migrations/1764200002000-claim-
 import { Labels1764200004000 } from './src/migrations/1764200004000-labels';
 import { ReservedCapacity1764300001000 } from './src/migrations/1764300001000-reserved-capacity';
 import { Images1764300010000 } from './src/migrations/1764300010000-images';
+import { AbandonedContainers1764300020000 } from './src/migrations/1764300020000-abandoned-containers';
 
 /**
  * The schema and the connection, for the server, the command line and the tests alike.
@@ -56,6 +57,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       Labels1764200004000,
       ReservedCapacity1764300001000,
       Images1764300010000,
+      AbandonedContainers1764300020000,
     ],
     synchronize: false,
   };

@@ -200,7 +200,11 @@ export const environmentSchema = z.object({
   GUEST_LIMIT: integer(0, 1_000_000).default(100),
   TOKEN_LIMIT: integer(0, 1_000_000).default(50),
   GUEST_SESSION: positiveDuration.optional(),
+  GUEST_CONTAINER_RETENTION: z
+    .union([z.literal('forever').transform(() => null), duration])
+    .default(3 * 24 * 3_600_000),
   EXPIRY_WARNING: duration.default(10 * 60_000),
+  DELETION_WARNING: duration.default(24 * 3_600_000),
   IDLE_STOP_AFTER: durationsByTier.default(new Map()),
   LIMIT_CHECK_SECONDS: integer(1, 3600).default(5),
   DISK_QUOTA: z.enum(['required', 'preferred', 'off']).default('preferred'),

@@ -4,7 +4,7 @@ import type { Principal } from '../auth';
 import { DomainError } from '../errors';
 import { requestContext } from '../logging';
 import { Clock } from '../scheduling';
-import { TiersService } from '../tiers';
+import { type RequestedEnds, type Resources, TiersService } from '../tiers';
 import type { ContainerReference } from './container-id';
 import type { ContainerRow } from './container.entity';
 import { ContainerRepository } from './container.repository';
@@ -61,14 +61,14 @@ export class ContainerAccess {
     return row;
   }
 
-  /** To resize. @throws DomainError as {@link findInSession} does, `invalid_parameters` if the tier does not allow it */
-  async findToResize(
-    caller: Caller,
-    id: string,
-    resources: Parameters<TiersService['assertWithin']>[1],
-  ): Promise<ContainerRow> {
+  /**
+   * To change its settings.
+   *
+   * @throws DomainError as {@link findInSession} does, `invalid_parameters` if the tier does not allow them
+   */
+  async findToResize(caller: Caller, id: string, settings: Readonly<Resources> & RequestedEnds): Promise<ContainerRow> {
     const row = await this.findInSession(caller, id);
-    this.tiers.assertWithin(caller.tier, resources);
+    this.tiers.assertWithin(caller.tier, settings, settings);
     return row;
   }
 

@@ -1,7 +1,10 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import type { Logger } from 'pino';
 import { ContainerEngine, EngineError, type EngineErrorCode, type ExecRequest } from '../docker';
 import { DomainError } from '../errors';
+import { LOGGER } from '../logging';
 import { Clock } from '../scheduling';
+import { AUTO_END_SECONDS } from '../tiers';
 import type { ContainerRow } from './container.entity';
 import { ContainerRepository } from './container.repository';
 import { RunPolicies } from './expiry/run-policy';
@@ -9,46 +12,110 @@ import { RunPolicies } from './expiry/run-policy';
 /** Docker's errors for a container that is not running, though its row says so. */
 const NOT_RUNNING: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running', 'container_paused'];
 
-/** The use of running containers, which keeps them from counting as idle. */
+/** The uses of one container that go on in this process. */
+interface InProgress {
+  readonly row: ContainerRow;
+  commands: number;
+  notedAt: Date;
+}
+
+/** A third of the shortest idle limit that a container may have: one note that fails is made up for by the next. */
+const NOTE_EVERY_MS = (AUTO_END_SECONDS.min * 1000) / 3;
+
+/**
+ * The use of containers, which keeps them from counting as idle. A command that runs is a use until it ends: it is noted
+ * again and again in the row, where every process finds it.
+ */
 @Injectable()
-export class ContainerUsage {
+export class ContainerUsage implements OnModuleDestroy {
+  private readonly inProgress = new Map<string, InProgress>();
+  private timer: NodeJS.Timeout | undefined;
+
   constructor(
     private readonly repository: ContainerRepository,
     private readonly engine: ContainerEngine,
     private readonly policies: RunPolicies,
     private readonly clock: Clock,
+    @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** Notes a use; at most once a minute, and without an event. */
+  onModuleDestroy(): void {
+    clearInterval(this.timer);
+  }
+
+  /** Notes a use; at most once a minute, and without an event. @param row as just read */
   async note(row: ContainerRow): Promise<void> {
     const now = this.clock.now();
-    const noted = new Date(now.getTime() - this.policies.useNotedEveryMs);
+    const noted = new Date(now.getTime() - this.policies.useNotedEveryMs(row));
     if (row.lastUsedAt <= noted) await this.repository.touch(row.id, { now, noted });
   }
 
+  /** Notes a use at once. */
+  async touch(row: ContainerRow): Promise<void> {
+    const now = this.clock.now();
+    await this.repository.touch(row.id, { now, noted: now });
+  }
+
   /**
-   * Runs a command and waits for its end; counts as a use at its beginning and at its end.
+   * Runs a command and waits for its end; counts as a use until then.
    *
    * @throws DomainError `container_not_running`, EngineError
    */
   async exec(row: ContainerRow, request: ExecRequest): Promise<{ exitCode: number }> {
-    if (row.status !== 'running' || row.dockerId === null) throw new DomainError('container_not_running');
-    await this.note(row);
+    const { dockerId } = row;
+    if (row.status !== 'running' || dockerId === null) throw new DomainError('container_not_running');
     try {
-      return await this.engine.exec(row.dockerId, request);
+      return await this.during(row, () => this.engine.exec(dockerId, request));
     } catch (error) {
       if (error instanceof EngineError && NOT_RUNNING.includes(error.code)) {
         throw new DomainError('container_not_running', { cause: error });
       }
       throw error;
-    } finally {
-      // The command has ended, whatever becomes of the note.
-      await this.noteAgain(row.id).catch(() => undefined);
     }
   }
 
-  private async noteAgain(id: string): Promise<void> {
-    const row = await this.repository.findById(id);
-    if (row) await this.note(row);
+  /** Does `work`, during which the container is in use. */
+  async during<T>(row: ContainerRow, work: () => Promise<T>): Promise<T> {
+    const use = this.inProgress.get(row.id) ?? { row, commands: 0, notedAt: row.lastUsedAt };
+    use.commands += 1;
+    this.inProgress.set(row.id, use);
+    this.timer ??= setInterval(() => void this.noteInProgress(), this.intervalMs(row) / 2).unref();
+    await this.noteAgain(use);
+    try {
+      return await work();
+    } finally {
+      use.commands -= 1;
+      if (use.commands === 0) this.inProgress.delete(row.id);
+      if (this.inProgress.size === 0) {
+        clearInterval(this.timer);
+        this.timer = undefined;
+      }
+      // The command has ended, whatever becomes of the note.
+      await this.noteAgain(use);
+    }
+  }
+
+  /** Notes what is in use by this process, where the last note is not recent. Never throws. */
+  async noteInProgress(): Promise<void> {
+    for (const use of this.inProgress.values()) await this.noteAgain(use);
+  }
+
+  private async noteAgain(use: InProgress): Promise<void> {
+    const now = this.clock.now();
+    if (now.getTime() - use.notedAt.getTime() < this.intervalMs(use.row)) return;
+    try {
+      await this.repository.touch(use.row.id, { now, noted: now });
+      use.notedAt = now;
+    } catch (error) {
+      this.logger.warn(
+        { err: error, container_id: use.row.id },
+        'a use could not be noted; tried again while it lasts',
+      );
+    }
+  }
+
+  /** The idle limit of a container may become shorter while it is in use, down to the shortest that there is. */
+  private intervalMs(row: ContainerRow): number {
+    return Math.min(NOTE_EVERY_MS, this.policies.useNotedEveryMs(row));
   }
 }

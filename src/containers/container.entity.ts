@@ -8,6 +8,7 @@ import { Resources } from '../tiers';
 @Entity('containers')
 @Index('containers_expires_at', ['expiresAt'], { where: 'expires_at IS NOT NULL' })
 @Index('containers_running', ['lastUsedAt'], { where: "status = 'running' AND deleted_at IS NULL" })
+@Index('containers_stopped', ['stoppedAt'], { where: 'stopped_at IS NOT NULL AND deleted_at IS NULL' })
 @Index('containers_claimed', ['operation'], { where: 'operation IS NOT NULL' })
 @Index('containers_role_claimed', ['roleClaimId'], { where: 'role_claim_id IS NOT NULL' })
 @Index('containers_reserving', ['id'], { where: 'reserved_memory_mb > 0' })
@@ -124,6 +125,26 @@ export class ContainerEntity {
   @Column({ name: 'last_used_at', type: TIMESTAMP })
   lastUsedAt: Date;
 
+  /** After how many seconds without use it is stopped; null: as its tier has it. */
+  @Column({ name: 'auto_stop_seconds', type: 'integer', nullable: true })
+  autoStopSeconds: number | null;
+
+  /** After how many seconds since its stop, or its last use after that, it is deleted; null: as its tier has it. */
+  @Column({ name: 'auto_delete_seconds', type: 'integer', nullable: true })
+  autoDeleteSeconds: number | null;
+
+  /** When the last warning of an idle stop was emitted. */
+  @Column({ name: 'idle_warned_at', type: TIMESTAMP, nullable: true })
+  idleWarnedAt: Date | null;
+
+  /** Since when it has been stopped or in error; null: it is neither. */
+  @Column({ name: 'stopped_at', type: TIMESTAMP, nullable: true })
+  stoppedAt: Date | null;
+
+  /** When the last warning of its deletion was emitted. */
+  @Column({ name: 'deletion_warned_at', type: TIMESTAMP, nullable: true })
+  deletionWarnedAt: Date | null;
+
   /** The operation that leases the container; null if none does. */
   @Column({ type: 'varchar', length: 16, nullable: true })
   operation: Operation | null;
@@ -238,14 +259,24 @@ export function isRolledBack(operation: Operation | null): boolean {
 }
 
 /** Stops without a request: the session or run is over, or the container is idle. */
-export type Ending = 'expire' | 'idle';
+export type StopEnding = 'expire' | 'idle';
 
-export function isEnding(operation: Operation | null): operation is Ending {
+/** What is done without a request: a stop, or the deletion of a container that stayed stopped for too long. */
+export type Ending = StopEnding | 'auto_delete';
+
+export function isStopEnding(operation: Operation | null): operation is StopEnding {
   return operation === 'expire' || operation === 'idle';
+}
+
+export function isDeletion(operation: Operation | null): operation is 'delete' | 'auto_delete' {
+  return operation === 'delete' || operation === 'auto_delete';
 }
 
 /** Why a container stopped without a request. */
 export type StopReason = 'exited' | 'oom' | 'missing' | 'session_expired' | 'idle';
+
+/** Why a container was deleted without a request: it stayed stopped, or its guest's session has long been over. */
+export type DeletionReason = 'auto_delete' | 'session_expired';
 
 /** The progress of a container's role, which is installed by exec after the container runs. */
 export const ROLE_STATUSES = ['pending', 'installing', 'installed', 'failed'] as const;

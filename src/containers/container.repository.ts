@@ -5,6 +5,7 @@ import { AuditLog, type SystemAct } from '../audit';
 import { Database, isUniqueViolation, type Lookup, type PageRange, readerOf, readTime } from '../database';
 import { DomainError } from '../errors';
 import { EventDraft, EventLog } from '../events';
+import { Clock } from '../scheduling';
 import {
   atLeast,
   type CapacityBounds,
@@ -103,20 +104,24 @@ async function* readSweptRows(database: Database): AsyncGenerator<SweptRow[]> {
   }
 }
 
-/** Stops that Berth performs without a request, by the reason in the event. */
-const ACTIONS = { session_expired: 'container.expire', idle: 'container.stop_idle' } as const;
+/** Stops and deletions that Berth performs without a request, by the reason in the event. */
+const STOPS = { session_expired: 'container.expire', idle: 'container.stop_idle' } as const;
+const DELETION = 'container.auto_delete';
 
-const isActed = (reason: string | undefined): reason is keyof typeof ACTIONS =>
-  reason !== undefined && Object.hasOwn(ACTIONS, reason);
+const isActed = (reason: string | undefined): reason is keyof typeof STOPS =>
+  reason !== undefined && Object.hasOwn(STOPS, reason);
 
 /** Those events that were Berth's own actions, for the audit. */
 function systemActions(
   { id, userId }: Pick<ContainerRow, 'id' | 'userId'>,
   events: readonly EventDraft[],
 ): SystemAct[] {
-  return events.flatMap((event) => {
+  const subject = { subjectUserId: userId, containerId: id };
+  return events.flatMap((event): SystemAct[] => {
+    if (event.type === 'container_deleted' && event.data.reason !== undefined)
+      return [{ action: DELETION, ...subject }];
     const reason = event.type === 'container_stopped' ? event.data.reason : undefined;
-    return isActed(reason) ? [{ action: ACTIONS[reason], subjectUserId: userId, containerId: id }] : [];
+    return isActed(reason) ? [{ action: STOPS[reason], ...subject }] : [];
   });
 }
 
@@ -133,6 +138,7 @@ export type ContainerPatch = Partial<
     | 'operationHolder'
     | 'operationExpiresAt'
     | 'operationCancelled'
+    | 'stoppedAt'
     | 'reservedMemoryMb'
     | 'reservedCpuShares'
   >
@@ -190,6 +196,7 @@ export class ContainerRepository {
     private readonly eventLog: EventLog,
     private readonly audit: AuditLog,
     private readonly capacity: ReservedCapacity,
+    private readonly clock: Clock,
   ) {
     this.lookup = new ContainerLookup(database);
   }
@@ -412,7 +419,15 @@ export class ContainerRepository {
     const visible = events.length > 0 ? { updatedAt: new Date() } : {};
     const role = roleAfterReplacement(row, patch);
     const reserved = reservedBy({ ...row, ...patch });
-    const changed: Partial<ContainerRow> = { ...patch, ...role, ...visible, ...reserved, revision: row.revision + 1 };
+    const rest = this.restOf(row, patch);
+    const changed: Partial<ContainerRow> = {
+      ...patch,
+      ...role,
+      ...rest,
+      ...visible,
+      ...reserved,
+      revision: row.revision + 1,
+    };
     const write = async (): Promise<void> => {
       if (events.length > 0) await this.eventLog.append({ userId: row.userId, drafts: [...events] });
       for (const act of systemActions(row, events)) await this.audit.recordSystem(act);
@@ -426,6 +441,12 @@ export class ContainerRepository {
     };
     await (events.length > 0 ? this.database.runInTxLocking(row.userId, write) : this.database.runInTx(write));
     return { ...row, ...changed };
+  }
+
+  /** Since when it has been at rest, if a change begins or ends that. */
+  private restOf({ status }: ContainerRow, patch: ContainerPatch): Partial<ContainerRow> {
+    if (patch.status === undefined || patch.status === status) return {};
+    return { stoppedAt: patch.status === 'stopped' || patch.status === 'error' ? this.clock.now() : null };
   }
 
   private async addDockerId(containerId: string, dockerId: string): Promise<void> {

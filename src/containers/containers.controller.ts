@@ -133,6 +133,17 @@ export class ContainersController {
     return this.containers.stop(caller, id);
   }
 
+  @Post(':id/touch')
+  @HttpCode(200)
+  @Scopes('write')
+  @Audited('container.touch')
+  @ApiOperation({ summary: 'Note that a container is in use, so that it is neither stopped nor deleted as unused' })
+  @ApiOkResponse({ type: ContainerView })
+  @ApiContainerById('invalid_parameters', 'guest_session_expired')
+  touch(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerView> {
+    return this.containers.touchNow(caller, id);
+  }
+
   @Delete(':id')
   @Scopes('write')
   @Audited('container.delete')
@@ -180,7 +191,7 @@ export class ContainersController {
   @Patch([':id', ':id/settings'])
   @Scopes('write')
   @Audited('container.update')
-  @ApiOperation({ summary: 'Rename or resize a container; its data is kept' })
+  @ApiOperation({ summary: 'Rename or resize a container, or set when it ends unused; its data is kept' })
   @ApiOkResponse({ type: ContainerUpdatedView })
   @ApiContainerById(
     'invalid_parameters',

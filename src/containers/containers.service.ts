@@ -100,7 +100,7 @@ export class ContainersService {
   }
 
   /**
-   * Renames and resizes; a resize recreates the container and keeps its data.
+   * Renames, resizes, and sets when it ends unused; a resize recreates the container and keeps its data.
    *
    * @throws DomainError `invalid_parameters`, `name_taken`, `update_failed`, `operation_in_progress`,
    * `guest_session_expired`, `no_capacity`
@@ -108,7 +108,10 @@ export class ContainersService {
   async update(caller: Caller, id: string, settings: Settings): Promise<answer.ContainerUpdatedView> {
     const row = await this.access.findToResize(caller, id, settings);
     const { name, memory_mb: memoryMb, cpu_shares: cpuShares, disk_mb: diskMb } = settings;
-    return answer.updated(await this.operations.update(row, { name, memoryMb, cpuShares, diskMb }));
+    const { auto_stop_seconds: autoStopSeconds, auto_delete_seconds: autoDeleteSeconds } = settings;
+    return answer.updated(
+      await this.operations.update(row, { name, memoryMb, cpuShares, diskMb, autoStopSeconds, autoDeleteSeconds }),
+    );
   }
 
   /** Replaces all labels. Makes no Docker call. @throws DomainError `operation_in_progress`, `guest_session_expired` */
@@ -126,8 +129,15 @@ export class ContainersService {
     await this.usage.note(await this.access.find(caller, id));
   }
 
+  /** The same of a client's own request: noted at once. @throws DomainError `guest_session_expired` */
+  async touchNow(caller: Caller, id: string): Promise<ContainerView> {
+    const row = await this.access.findInSession(caller, id);
+    await this.usage.touch(row);
+    return this.views.of(caller, await this.access.find(caller, row.id));
+  }
+
   /**
-   * Runs a command in a running container and waits for its end; counts as use. For internal modules such as terminals
+   * Runs a command in a running container and waits for its end; counts as use until then. For internal modules such as terminals
    * and file managers: the request is the engine's own, so output is passed to `onOutput`, and `timeoutMs` bounds the
    * wait. No operation of the container waits for it: a stop ends the command, usually with exit code 137.
    *

@@ -52,7 +52,7 @@ export class Specifications {
     const image = this.images.resolve({ image: request.image, customImage: request.custom_image });
     const role = this.roles.resolve(request.role);
     const resources = this.tiers.resolve(tier, request);
-    this.tiers.assertWithin(tier, resources);
+    this.tiers.assertWithin(tier, resources, request);
     return { image, role, resources, limits: this.tiers.limitsOf(tier) };
   }
 }

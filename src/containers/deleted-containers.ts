@@ -56,7 +56,8 @@ export class DeletedContainers {
     { row, patch, events }: ContainerChange,
     { limit, tier }: { limit: number; tier: string },
   ): Promise<ContainerRow | null> {
-    const restored = { ...patch, ...FREE, updatedAt: new Date(), revision: row.revision + 1 };
+    const stoppedAt = this.clock.now();
+    const restored = { ...patch, ...FREE, stoppedAt, updatedAt: new Date(), revision: row.revision + 1 };
     try {
       await this.database.runInTxLocking(row.userId, async () => {
         await this.eventLog.append({ userId: row.userId, drafts: [...events] });

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { invalidParameters } from '../errors';
 import { type CatalogRole, needsInstallation } from '../roles';
-import type { Resources } from '../tiers';
+import type { RequestedEnds, Resources } from '../tiers';
 import type { ContainerRow } from './container.entity';
 import type { CreateContainerDto } from './dto/requests';
 import type { OperationColumns } from './leases/leases';
@@ -36,7 +36,7 @@ function pick(words: readonly string[]): string {
 interface NewContainer {
   readonly id: string;
   readonly userId: string;
-  readonly request: Pick<CreateContainerDto, 'name' | 'env' | 'environment' | 'labels'>;
+  readonly request: Pick<CreateContainerDto, 'name' | 'env' | 'environment' | 'labels' | keyof RequestedEnds>;
   /** The reference as given to Docker. */
   readonly image: string;
   /** null: nothing beside the image. */
@@ -83,6 +83,11 @@ export function newContainer({ id, userId, request, image, role, resources, leas
     expiresAt: null,
     expiryWarnedAt: null,
     lastUsedAt: now,
+    autoStopSeconds: request.auto_stop_seconds ?? null,
+    autoDeleteSeconds: request.auto_delete_seconds ?? null,
+    idleWarnedAt: null,
+    stoppedAt: null,
+    deletionWarnedAt: null,
     ...lease,
     revision: 0,
     createdAt: now,

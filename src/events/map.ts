@@ -34,10 +34,16 @@ interface EventMap {
   };
   /** `reason` (`exited`, `oom`, `missing`, …) only where nobody asked for the stop; `message` with `oom`. */
   container_stopped: ContainerFacts & { reason?: string; exit_code?: number; message?: string };
-  container_deleted: ContainerFacts & { purge_at: string | null };
+  /** `reason` only where nobody asked for the deletion: `auto_delete` or `session_expired`. */
+  container_deleted: ContainerFacts & { purge_at: string | null; reason?: string };
   container_restored: ContainerFacts;
-  /** The container will be stopped at `expires_at`, in `seconds_left`. */
-  container_expiring: ContainerFacts & { expires_at: string; seconds_left: number };
+  /** The container will be stopped or deleted (`action`) at `expires_at`, in `seconds_left`, and for which reason. */
+  container_expiring: ContainerFacts & {
+    action: 'stop' | 'delete';
+    reason: string;
+    expires_at: string;
+    seconds_left: number;
+  };
   container_updated: ContainerFacts & { restarted: boolean; old_id?: string; image_changed?: true };
   /** `progress` is 0 to 100 over the whole of the operation. */
   container_progress: ContainerFacts & { stage: string; message: string; progress: number };

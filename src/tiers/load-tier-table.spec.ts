@@ -43,6 +43,8 @@ describe('the default tiers', () => {
         processes: 1024,
         sessionSeconds: session,
         sessionOnce: once,
+        autoStopSeconds: null,
+        autoDeleteSeconds: null,
         agents,
       });
     },
@@ -91,6 +93,7 @@ describe("an operator's tiers", () => {
     ['a name with blanks', { ...DEFAULT_TIERS, tiers: { 'very big': tier } }, 'very big'],
     ['no tier', { ...DEFAULT_TIERS, tiers: {} }, 'tiers'],
     ['too few processes for a shell', file({ processes: 31 }), 'tiers.small.processes'],
+    ['an idle time under a minute', file({ auto_stop_seconds: 59 }), 'tiers.small.auto_stop_seconds'],
     ['no minimum', { tiers: { small: tier } }, 'minimum'],
     ['no object', [], 'file'],
   ])('must be refused for %s', (_fault, json, named) => {

@@ -12,6 +12,12 @@ describe('the tier table under the settings', () => {
     expect([...tiers].slice(1)).toEqual([...loadTierTable(undefined)].slice(1));
   });
 
+  it('must stop what is idle by IDLE_STOP_AFTER', () => {
+    const tiers = loadTiers(parseConfig({ IDLE_STOP_AFTER: 'free=30m' }));
+    expect(tiers.get('free')?.autoStopSeconds).toBe(1800);
+    expect(tiers.get('pro')?.autoStopSeconds).toBeNull();
+  });
+
   it('must be refused with an IDLE_STOP_AFTER that names tiers which are not in it, and say which are', () => {
     const settings = parseConfig({ IDLE_STOP_AFTER: 'guest=30m,gold=1h,platinum=2h' });
     expect(() => loadTiers(settings)).toThrow(ConfigError);

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { type Config, ConfigError, parseDuration, readJson, validate } from '../config';
-import { DEFAULT_PROCESSES, DEFAULT_TIERS, RESOURCE_FIELDS, Tier, TierTable } from './tier-table';
+import { AUTO_END_SECONDS, DEFAULT_PROCESSES, DEFAULT_TIERS, RESOURCE_FIELDS, Tier, TierTable } from './tier-table';
 
 const amount = z
   .number()
@@ -12,6 +12,8 @@ const count = z.number().int().min(0).max(100_000);
 const FEWEST_PROCESSES = 32;
 const MOST_PROCESSES = 100_000;
 const resources = { memory_mb: amount, cpu_shares: amount, disk_mb: amount };
+
+const autoEnd = z.number().int().min(AUTO_END_SECONDS.min).max(AUTO_END_SECONDS.max).nullable().default(null);
 
 const session = z
   .string()
@@ -32,6 +34,8 @@ const schema = z
           processes: z.number().int().min(FEWEST_PROCESSES).max(MOST_PROCESSES).default(DEFAULT_PROCESSES),
           session: session.nullable(),
           session_once: z.boolean(),
+          auto_stop_seconds: autoEnd,
+          auto_delete_seconds: autoEnd,
           agents: count,
         }),
       )
@@ -69,21 +73,21 @@ export function loadTierTable(file: string | undefined): TierTable {
 export function parseTierTable(json: unknown, file: string): TierTable {
   const { minimum, tiers } = validate(schema, json, { setting: 'TIERS_FILE', file, what: 'tiers' });
   return new Map(
-    Object.entries(tiers).map(
-      ([name, { session, session_once, containers, processes, agents, ...max }]): [string, Tier] => [
+    Object.entries(tiers).map(([name, tier]): [string, Tier] => [
+      name,
+      {
         name,
-        {
-          name,
-          containers,
-          min: minimum,
-          max,
-          processes,
-          sessionSeconds: session === null ? null : session / 1000,
-          sessionOnce: session_once,
-          agents,
-        },
-      ],
-    ),
+        containers: tier.containers,
+        min: minimum,
+        max: { memory_mb: tier.memory_mb, cpu_shares: tier.cpu_shares, disk_mb: tier.disk_mb },
+        processes: tier.processes,
+        sessionSeconds: tier.session === null ? null : tier.session / 1000,
+        sessionOnce: tier.session_once,
+        autoStopSeconds: tier.auto_stop_seconds,
+        autoDeleteSeconds: tier.auto_delete_seconds,
+        agents: tier.agents,
+      },
+    ]),
   );
 }
 
@@ -102,11 +106,21 @@ export function loadTiers(settings: Pick<Config, 'TIERS_FILE' | 'GUEST_SESSION' 
     const faults = unknown.map((name) => `  "${name}" is not a tier; there are ${[...table.keys()].join(', ')}`);
     throw new ConfigError(`IDLE_STOP_AFTER names what does not exist:\n${faults.join('\n')}`);
   }
-  return settings.GUEST_SESSION === undefined ? table : withGuestSession(table, settings.GUEST_SESSION);
+  return withGuestSession(withIdleStops(table, settings.IDLE_STOP_AFTER), settings.GUEST_SESSION);
 }
 
-function withGuestSession(table: TierTable, sessionMs: number): TierTable {
+/** `IDLE_STOP_AFTER` stands for the `auto_stop_seconds` of the tiers that it names. */
+function withIdleStops(table: TierTable, idleMsByTier: ReadonlyMap<string, number>): TierTable {
+  return new Map(
+    [...table].map(([name, tier]): [string, Tier] => {
+      const idleMs = idleMsByTier.get(name);
+      return [name, idleMs === undefined ? tier : { ...tier, autoStopSeconds: idleMs / 1000 }];
+    }),
+  );
+}
+
+function withGuestSession(table: TierTable, sessionMs: number | undefined): TierTable {
   const guest = table.get(GUEST_TIER);
-  if (!guest) return table;
+  if (!guest || sessionMs === undefined) return table;
   return new Map([...table, [GUEST_TIER, { ...guest, sessionSeconds: sessionMs / 1000, sessionOnce: true }]]);
 }

@@ -16,6 +16,15 @@ export class Resources {
 /** Resources of which some are left to the tier. */
 export type RequestedResources = { readonly [F in keyof Resources]?: number | undefined };
 
+/** The bounds of `auto_stop_seconds` and `auto_delete_seconds`, of a tier and of a container. */
+export const AUTO_END_SECONDS = { min: 60, max: 10 * 366 * 24 * 3600 } as const;
+
+/** After how many seconds an abandoned container is stopped, and deleted; absent or null: as its tier has it. */
+export interface RequestedEnds {
+  readonly auto_stop_seconds?: number | null | undefined;
+  readonly auto_delete_seconds?: number | null | undefined;
+}
+
 /** What users of a tier may have. */
 export interface Tier {
   readonly name: string;
@@ -29,6 +38,10 @@ export interface Tier {
   readonly sessionSeconds: number | null;
   /** true: the session begins with the user and happens once; false: each run of a container has its own. */
   readonly sessionOnce: boolean;
+  /** After how many seconds without use a container is stopped, unless it asks for fewer; null: never by the tier. */
+  readonly autoStopSeconds: number | null;
+  /** The same of the deletion of one that is stopped, since its stop or last use. */
+  readonly autoDeleteSeconds: number | null;
   /** How many agents. */
   readonly agents: number;
 }
@@ -48,6 +61,9 @@ export interface TierFile {
         /** A duration such as `50h`. */
         readonly session: string | null;
         readonly session_once: boolean;
+        /** null if absent, as the next. */
+        readonly auto_stop_seconds?: number | null;
+        readonly auto_delete_seconds?: number | null;
         readonly agents: number;
       }
     >

@@ -20,6 +20,19 @@ export class LimitsView {
   readonly session_seconds: number | null;
   @ApiProperty({ description: 'Whether the session happens once, or each run of a container has its own.' })
   readonly session_once: boolean;
+  @ApiProperty({
+    type: Number,
+    nullable: true,
+    description:
+      'Seconds without use after which a container is stopped, if it does not ask for fewer; null: no limit.',
+  })
+  readonly auto_stop_seconds: number | null;
+  @ApiProperty({
+    type: Number,
+    nullable: true,
+    description: 'Seconds after which a container that stays stopped is deleted, if it does not ask for fewer.',
+  })
+  readonly auto_delete_seconds: number | null;
   @ApiProperty({ example: 5 })
   readonly agents: number;
 }
@@ -43,6 +56,8 @@ export function viewLimits(tier: Tier): LimitsView {
     processes: tier.processes,
     session_seconds: tier.sessionSeconds,
     session_once: tier.sessionOnce,
+    auto_stop_seconds: tier.autoStopSeconds,
+    auto_delete_seconds: tier.autoDeleteSeconds,
     agents: tier.agents,
   };
 }

@@ -1,7 +1,15 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Database } from '../database';
 import { FieldFault, invalidParameters } from '../errors';
-import { RequestedResources, RESOURCE_FIELDS, Resources, type Tier, type TierTable } from './tier-table';
+import {
+  AUTO_END_SECONDS,
+  type RequestedEnds,
+  RequestedResources,
+  RESOURCE_FIELDS,
+  Resources,
+  type Tier,
+  type TierTable,
+} from './tier-table';
 
 /** Injection token of the {@link TierTable}. */
 export const TIER_TABLE = Symbol('TIER_TABLE');
@@ -44,14 +52,23 @@ export class TiersService {
   }
 
   /** @throws DomainError `invalid_parameters` with an entry for each field that is outside the tier's limits */
-  assertWithin(name: string, resources: Readonly<Resources>): void {
-    const { min, max } = this.limitsOf(name);
+  assertWithin(name: string, resources: Readonly<Resources>, ends: RequestedEnds = {}): void {
+    const tier = this.limitsOf(name);
+    const { min, max } = tier;
     const faults = RESOURCE_FIELDS.flatMap((field): FieldFault[] => {
       const value = resources[field];
       if (Number.isInteger(value) && value >= min[field] && value <= max[field]) return [];
       const message = `must be a whole number from ${String(min[field])} to ${String(max[field])} on the tier "${name}"`;
       return [{ field, message, min: min[field], max: max[field], tier: name }];
     });
+    for (const field of ['auto_stop_seconds', 'auto_delete_seconds'] as const) {
+      const value = ends[field] ?? null;
+      const most = field === 'auto_stop_seconds' ? tier.autoStopSeconds : tier.autoDeleteSeconds;
+      const bounds = { min: AUTO_END_SECONDS.min, max: most ?? AUTO_END_SECONDS.max };
+      if (value === null || (Number.isInteger(value) && value >= bounds.min && value <= bounds.max)) continue;
+      const range = `from ${String(bounds.min)} to ${String(bounds.max)}`;
+      faults.push({ field, message: `must be a whole number ${range} on the tier "${name}"`, ...bounds, tier: name });
+    }
     if (faults.length > 0) throw invalidParameters(faults);
   }
 }

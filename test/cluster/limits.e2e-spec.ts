@@ -1,3 +1,5 @@
+import { ContainersService } from '../../src/containers';
+import { ContainerUsage } from '../../src/containers/container-usage';
 import { ExpiryWatcher } from '../../src/containers/expiry/expiry-watcher';
 import { Database } from '../../src/database';
 import { EventLog } from '../../src/events';
@@ -52,6 +54,28 @@ describe('the end of runs with several processes', () => {
       made.map(() => reason),
     );
     expect(stopsAsked() - before).toBe(many);
+  });
+
+  it('must not come for what is idle but for a command, whichever process runs it', async () => {
+    const [first, second] = servers;
+    if (!first || !second || !engines[0]) throw new Error('no server');
+    user = await first.user('enterprise');
+    const { db_id } = await user.api.running();
+    const hold = engines[0].holdOn('exec');
+    const caller = { userId: user.id, tier: 'enterprise', sessionExpiresAt: null };
+    const request = { command: ['true'], timeoutMs: HOUR, maxOutputBytes: 1024 };
+    const running = first.app.get(ContainersService).exec(caller, db_id, request);
+    await hold.reached;
+    for (let times = 0; times < 3; times += 1) {
+      clock.forward(40 * MINUTE);
+      // As its timer does in the process that runs the command.
+      await first.app.get(ContainerUsage).noteInProgress();
+      await second.app.get(ExpiryWatcher).check();
+    }
+    hold.release();
+    expect(await running).toEqual({ exitCode: 0 });
+    expect((await user.api.get(db_id)).body).toMatchObject({ status: 'running' });
+    expect(await told('container_stopped')).toEqual([]);
   });
 
   async function lookAtOnce(): Promise<void> {

@@ -30,6 +30,7 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'GET /api/containers/:id/wait': { scope: 'read', id: 'container' },
   'POST /api/containers/:id/start': { scope: 'write', id: 'container' },
   'POST /api/containers/:id/stop': { scope: 'write', id: 'container' },
+  'POST /api/containers/:id/touch': { scope: 'write', id: 'container' },
   'POST /api/containers/:id/restore': { scope: 'write', id: 'container' },
   'DELETE /api/containers/:id': { scope: 'write', id: 'container' },
   'PATCH /api/containers/:id': { scope: 'write', id: 'container', body: SETTINGS },

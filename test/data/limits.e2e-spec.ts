@@ -1,9 +1,10 @@
 import { UserService } from '../../src/auth';
 import { ContainersService } from '../../src/containers';
-import type { ContainerRow } from '../../src/containers/container.entity';
+import { ContainerEntity, type ContainerRow } from '../../src/containers/container.entity';
 import { ContainerRepository } from '../../src/containers/container.repository';
 import { ExpiryWatcher } from '../../src/containers/expiry/expiry-watcher';
 import { ContainerOperations } from '../../src/containers/operations/operations';
+import { Database } from '../../src/database';
 import { Answer, ApiClient, SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
@@ -297,6 +298,124 @@ describe('the ends of sessions and runs', () => {
     }
   });
 
+  describe('a container that stays stopped', () => {
+    let user: TestUser;
+    let dbId: string;
+    const DAY = 24 * HOUR;
+
+    beforeEach(async () => {
+      user = await berth.user('pro');
+      dbId = (await user.api.running({ name: 'one', auto_delete_seconds: (4 * DAY) / 1000 })).db_id;
+    });
+
+    afterEach(() => clear(user));
+
+    it('must be warned of and deleted after its time, say so, and come back with its data', async () => {
+      await user.api.stop(dbId);
+      const events = await berth.record(user);
+      clock.forward(2 * DAY);
+      await look();
+      expect(await view(user, dbId)).toMatchObject({ status: 'stopped', auto_delete_seconds: (4 * DAY) / 1000 });
+      clock.forward(DAY + HOUR);
+      await look();
+      await look();
+      const { data } = await events.next('container_expiring');
+      expect(data).toMatchObject({ db_id: dbId, action: 'delete', reason: 'auto_delete' });
+      expectIn(String((data as { expires_at?: string }).expires_at), DAY);
+      clock.forward(DAY);
+      await look();
+      expect((await events.next('container_deleted')).data).toMatchObject({ db_id: dbId, reason: 'auto_delete' });
+      expect(events.types()).toEqual(['container_expiring', 'container_deleted']);
+      expect((await user.api.get(dbId)).status).toBe(404);
+      const audited = await user.api.call('GET', '/api/audit?action=container.auto_delete');
+      expect(audited.body['entries']).toEqual([
+        expect.objectContaining({ user_id: null, container_id: dbId, outcome: 'ok' }),
+      ]);
+      expect((await user.api.call('POST', `/api/containers/${dbId}/restore`)).status).toBe(200);
+      // Its time begins anew.
+      await look();
+      expect((await user.api.start(dbId)).body).toMatchObject({ volume_kept: true });
+    });
+
+    it('must be kept where it was touched, also between the look and the lease', async () => {
+      await user.api.stop(dbId);
+      clock.forward(3 * DAY);
+      await look();
+      clock.forward(DAY);
+      const repository = berth.app.get(ContainerRepository);
+      const read = await repository.findById(dbId);
+      expect((await user.api.call('POST', `/api/containers/${dbId}/touch`)).body).toMatchObject({ idle_seconds: 0 });
+      if (read) await berth.app.get(ContainerOperations).expire(read, 'auto_delete');
+      expect(await view(user, dbId)).toMatchObject({ status: 'stopped' });
+      await look();
+      clock.forward(3 * DAY);
+      await look();
+      expect(await view(user, dbId)).toMatchObject({ status: 'stopped' });
+    });
+
+    it('must be warned of first where its limit is new, and be kept where it is gone again', async () => {
+      await user.api.update(dbId, { name: 'one', ...SMALL, auto_delete_seconds: null });
+      await user.api.stop(dbId);
+      const events = await berth.record(user);
+      clock.forward(30 * DAY);
+      await look();
+      // As by a tier's limit: the row's own begins with its change.
+      const { manager } = berth.app.get(Database);
+      await manager.update(ContainerEntity, dbId, { autoDeleteSeconds: (4 * DAY) / 1000 });
+      await look();
+      const { data } = await events.next('container_expiring');
+      expectIn(String((data as { expires_at?: string }).expires_at), DAY);
+      await user.api.update(dbId, { name: 'one', ...SMALL, auto_delete_seconds: null });
+      clock.forward(2 * DAY);
+      await look();
+      expect(await view(user, dbId)).toMatchObject({ status: 'stopped', auto_delete_seconds: null });
+    });
+
+    it.each(['before', 'after'] as const)(
+      'must be deleted once, and for its reason, where the process died %s the removal',
+      async (when) => {
+        await user.api.stop(dbId);
+        clock.forward(3 * DAY);
+        await look();
+        clock.forward(DAY);
+        const died = engine.dieOn('removeContainer', { when });
+        await look();
+        await died;
+        await berth.stop();
+        await begin();
+        user = berth.as(user);
+        await eventually(async () => expect((await user.api.get(dbId)).status).toBe(404));
+        const events = await berth.record(user, 0);
+        const deleted = await events.next('container_deleted');
+        expect(deleted.data).toMatchObject({ db_id: dbId, reason: 'auto_delete' });
+        const left = [...daemon.containers.values()].filter(({ spec }) => spec.owner.containerId === dbId);
+        expect(left).toEqual([]);
+      },
+    );
+
+    it("must go some days after its guest's session", async () => {
+      const login = { username: `guest-${String(Date.now())}-x` };
+      const { body } = await new ApiClient(berth.url, '').call('POST', '/api/auth/guest', login);
+      const guest = {
+        id: (body['user'] as { id: string }).id,
+        token: String(body['token']),
+        api: clientOf(body['token']),
+      };
+      const { db_id } = await guest.api.running();
+      clock.forward(50 * HOUR);
+      await look();
+      await stopped(guest, db_id);
+      expect((await guest.api.call('POST', `/api/containers/${db_id}/touch`)).status).toBe(403);
+      clock.forward(2 * DAY);
+      await look();
+      clock.forward(DAY);
+      const events = await berth.record(guest);
+      await look();
+      const { data } = await events.next('container_deleted');
+      expect(data).toMatchObject({ db_id, reason: 'session_expired', purge_at: expect.any(String) });
+    });
+  });
+
   describe('a container that nobody uses', () => {
     let user: TestUser;
     let dbId: string;
@@ -312,6 +431,9 @@ describe('the ends of sessions and runs', () => {
       const events = await berth.record(user);
       clock.forward(29 * MINUTE);
       await look();
+      await look();
+      const { data } = await events.next('container_expiring');
+      expect(data).toMatchObject({ db_id: dbId, action: 'stop', reason: 'idle' });
       expect(await view(user, dbId)).toMatchObject({ status: 'running', expires_at: null });
       clock.forward(2 * MINUTE);
       await look();
@@ -330,6 +452,7 @@ describe('the ends of sessions and runs', () => {
       ['a start of what runs', (id) => user.api.start(id)],
       ['a rename', (id) => user.api.update(id, { name: 'two', ...SMALL })],
       ['an update that changes nothing', (id) => user.api.update(id, { name: 'one', ...SMALL })],
+      ['a touch', (id) => user.api.call('POST', `/api/containers/${id}/touch`)],
       ['what an internal module notes', (id) => berth.app.get(ContainersService).touch({ userId: user.id }, id)],
     ])('must count %s as a use', async (_what, use) => {
       clock.forward(20 * MINUTE);
@@ -339,6 +462,43 @@ describe('the ends of sessions and runs', () => {
       const { status, idle_seconds } = await view(user, dbId);
       expect(status).toBe('running');
       expect(Math.abs(Number(idle_seconds) - 20 * 60)).toBeLessThan(10);
+    });
+
+    it('must be stopped after its own time, set without a restart, within its bounds', async () => {
+      const settings = { name: 'one', ...SMALL };
+      const refused = await user.api.update(dbId, { ...settings, auto_stop_seconds: 1801 });
+      expect(refused).toMatchObject({ status: 400, body: { details: [{ field: 'auto_stop_seconds', max: 1800 }] } });
+      expect((await user.api.create({ auto_delete_seconds: 59 })).status).toBe(400);
+      daemon.down = true;
+      const set = await user.api.update(dbId, { ...settings, auto_stop_seconds: 300 });
+      daemon.down = false;
+      expect(set).toMatchObject({ status: 200, body: { restarted: false } });
+      expect(await view(user, dbId)).toMatchObject({ auto_stop_seconds: 300, auto_delete_seconds: null });
+      expect((await user.api.update(dbId, settings)).status).toBe(200);
+      clock.forward(6 * MINUTE);
+      await look();
+      await eventually(async () => expect(await view(user, dbId)).toMatchObject({ status_reason: 'idle' }));
+    });
+
+    it('must not be stopped while a command runs in it, nor be idle before its end', async () => {
+      const hold = engine.holdOn('exec');
+      const service = berth.app.get(ContainersService);
+      const caller = { userId: user.id, tier: 'enterprise', sessionExpiresAt: null };
+      const running = service.exec(caller, dbId, { command: ['true'], timeoutMs: MINUTE, maxOutputBytes: 1024 });
+      await hold.reached;
+      for (let times = 0; times < 3; times += 1) {
+        clock.forward(31 * MINUTE);
+        await look();
+      }
+      clock.forward(20 * MINUTE);
+      hold.release();
+      expect(await running).toEqual({ exitCode: 0 });
+      clock.forward(20 * MINUTE);
+      await look();
+      expect(await view(user, dbId)).toMatchObject({ status: 'running' });
+      clock.forward(11 * MINUTE);
+      await look();
+      await eventually(async () => expect(await view(user, dbId)).toMatchObject({ status_reason: 'idle' }));
     });
 
     it('must not be stopped where it was used between the look and the claim', async () => {

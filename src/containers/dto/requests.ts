@@ -2,6 +2,7 @@ import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform, type TransformFnParams } from 'class-transformer';
 import { IsIn, IsInt, IsOptional, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
 import { integerFromQuery, isObjectOf } from '../../http';
+import { AUTO_END_SECONDS } from '../../tiers';
 import { CONTAINER_STATUSES, type ContainerStatus } from '../container.entity';
 import { IsLabels, IsLabelSelectors } from '../labels';
 import { LISTED_STATUSES, type ListedStatus } from './responses';
@@ -98,6 +99,29 @@ export class CreateContainerDto {
   @IsOptional()
   @IsInt()
   disk_mb?: number;
+
+  @ApiPropertyOptional({
+    type: 'integer',
+    nullable: true,
+    minimum: AUTO_END_SECONDS.min,
+    example: 3600,
+    description: "seconds without use after which it is stopped, within the tier's; the tier's if absent or null",
+  })
+  @IsOptional()
+  @IsInt()
+  auto_stop_seconds?: number | null;
+
+  @ApiPropertyOptional({
+    type: 'integer',
+    nullable: true,
+    minimum: AUTO_END_SECONDS.min,
+    example: 604_800,
+    description:
+      "seconds after which it is deleted if it stays stopped, within the tier's; the tier's if absent or null",
+  })
+  @IsOptional()
+  @IsInt()
+  auto_delete_seconds?: number | null;
 }
 
 /** Query of `GET /api/containers`. */
@@ -142,7 +166,7 @@ export class ListContainersDto {
   cursor?: string;
 }
 
-/** Body of `PATCH /api/containers/:id`; all four are required. */
+/** Body of `PATCH /api/containers/:id`; name and resources are required. */
 export class UpdateContainerDto {
   @ApiProperty({ example: 'production-api', description: CONTAINER_NAME_RULE })
   @IsString()
@@ -160,6 +184,30 @@ export class UpdateContainerDto {
   @ApiProperty({ example: 20480 })
   @IsInt()
   disk_mb: number;
+
+  @ApiPropertyOptional({
+    type: 'integer',
+    nullable: true,
+    minimum: AUTO_END_SECONDS.min,
+    example: 3600,
+    description:
+      "seconds without use after which it is stopped, within the tier's; null: the tier's; unchanged if absent",
+  })
+  @IsOptional()
+  @IsInt()
+  auto_stop_seconds?: number | null;
+
+  @ApiPropertyOptional({
+    type: 'integer',
+    nullable: true,
+    minimum: AUTO_END_SECONDS.min,
+    example: 604_800,
+    description:
+      "seconds after which it is deleted if it stays stopped, within the tier's; null: the tier's; unchanged if absent",
+  })
+  @IsOptional()
+  @IsInt()
+  auto_delete_seconds?: number | null;
 }
 
 /** Query of `GET /api/containers/:id/wait`. */

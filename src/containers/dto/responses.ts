@@ -50,6 +50,20 @@ export class ContainerView extends ContainerFactsView {
       'a container without such a session does not run.',
   })
   readonly expires_at: string | null;
+  @ApiProperty({
+    type: 'integer',
+    nullable: true,
+    example: null,
+    description: "Seconds without use after which it is stopped; null: the tier's, and the tier's where that is less.",
+  })
+  readonly auto_stop_seconds: number | null;
+  @ApiProperty({
+    type: 'integer',
+    nullable: true,
+    example: null,
+    description: 'Seconds after which it is deleted if it stays stopped, since its stop or last use; null as above.',
+  })
+  readonly auto_delete_seconds: number | null;
   @ApiProperty({ type: String, nullable: true, example: '172.20.0.2', description: 'null where it does not run.' })
   readonly ip_address: string | null;
   @ApiProperty({
@@ -81,6 +95,8 @@ export function containerView(row: ContainerRow, { now, sessionEnd }: ViewedAt):
     last_used_at: row.lastUsedAt.toISOString(),
     idle_seconds: Math.max(0, Math.floor((now.getTime() - row.lastUsedAt.getTime()) / 1000)),
     expires_at: end?.toISOString() ?? null,
+    auto_stop_seconds: row.autoStopSeconds,
+    auto_delete_seconds: row.autoDeleteSeconds,
     ip_address: row.ipAddress,
     runtime: row.runtime,
   });

@@ -4,30 +4,36 @@ import { UserEntity } from '../../auth';
 import { type Config, CONFIG } from '../../config';
 import { Database } from '../../database';
 import { Clock } from '../../scheduling';
+import { type Tier, TiersService } from '../../tiers';
+import { ContainerUsage } from '../container-usage';
 import { ContainerEntity } from '../container.entity';
 import { TERM_OVER } from '../leases/lease';
 import { RunPolicies } from './run-policy';
 
 /**
- * Finds running containers whose limits may need action, and reads next to nothing of all others. The decision is made
- * on the rows themselves.
+ * Finds containers whose limits may need action, and reads next to nothing of all others. The decision is made on the
+ * rows themselves.
  */
 @Injectable()
 export class ExpiryQueries {
   constructor(
     private readonly database: Database,
     private readonly policies: RunPolicies,
+    private readonly usage: ContainerUsage,
+    private readonly tiers: TiersService,
     private readonly clock: Clock,
-    @Inject(CONFIG) private readonly config: Pick<Config, 'EXPIRY_WARNING' | 'IDLE_STOP_AFTER'>,
+    @Inject(CONFIG)
+    private readonly config: Pick<Config, 'DELETION_WARNING' | 'EXPIRY_WARNING' | 'GUEST_CONTAINER_RETENTION'>,
   ) {}
 
-  /** Database ids, earliest end first; none that an operation leases. */
+  /** Database ids, the ends of runs first; none that an operation leases, and none idle that this process uses. */
   async find(): Promise<string[]> {
+    await this.usage.noteInProgress();
     const now = this.clock.now();
-    const queries = [this.expiringSoon(now), this.withStaleExpiry(), this.idle(now)];
+    const queries = [this.expiringSoon(now), this.withStaleExpiry(), this.idle(now), this.abandoned(now)];
     const found = new Set<string>();
     for (const query of queries) {
-      for (const { id } of (await query?.select('c.id', 'id').getRawMany<{ id: string }>()) ?? []) found.add(id);
+      for (const { id } of await query.select('c.id', 'id').getRawMany<{ id: string }>()) found.add(id);
     }
     return [...found];
   }
@@ -59,32 +65,77 @@ export class ExpiryQueries {
     );
   }
 
-  private idle(now: Date): SelectQueryBuilder<ContainerEntity> | null {
-    const tiers = [...this.config.IDLE_STOP_AFTER];
-    if (tiers.length === 0) return null;
-    const since = (idleMs: number): Date | string => this.database.timestamp(new Date(now.getTime() - idleMs));
-    const shortest = Math.min(...tiers.map(([, idleMs]) => idleMs));
+  private idle(now: Date): SelectQueryBuilder<ContainerEntity> {
+    const limit = this.shorter('c.auto_stop_seconds', ({ autoStopSeconds }) => autoStopSeconds);
+    const due = `${this.seconds('c.last_used_at')} + ${limit}`;
+    const warning = this.warningPeriod(this.config.EXPIRY_WARNING, limit);
+    const warned = this.seconds('c.idle_warned_at');
     return this.withUsers()
-      .andWhere('c.lastUsedAt <= :latest', { latest: since(shortest) })
-      .andWhere(
-        new Brackets((any) => {
-          for (const [index, [tier, idleMs]] of tiers.entries()) {
-            const [name, unused] = [`tier${String(index)}`, `unused${String(index)}`];
-            any.orWhere(`u.tier = :${name} AND c.lastUsedAt <= :${unused}`, { [name]: tier, [unused]: since(idleMs) });
-          }
-        }),
-      );
+      .andWhere(`${due} - ${warning} <= :now`, { now: now.getTime() / 1000 })
+      .andWhere(`(${due} <= :now OR ${warned} IS NULL OR ${warned} < ${due} - ${warning})`);
+  }
+
+  /** Those that stayed stopped for too long, or whose guest's session has long been over. */
+  private abandoned(now: Date): SelectQueryBuilder<ContainerEntity> {
+    const warned = this.seconds('c.deletion_warned_at');
+    const isDue = (due: string, limit: string): string => {
+      const warning = this.warningPeriod(this.config.DELETION_WARNING, limit);
+      const isWarned = `${due} <= :now AND ${warned} + ${warning} <= :now`;
+      return `${due} - ${warning} <= :now AND (${warned} IS NULL OR ${warned} < ${due} - ${warning} OR (${isWarned}))`;
+    };
+    const limit = this.shorter('c.auto_delete_seconds', ({ autoDeleteSeconds }) => autoDeleteSeconds);
+    const unusedSince = this.choose('most', this.seconds('c.stopped_at'), this.seconds('c.last_used_at'));
+    const ends = [isDue(`${unusedSince} + ${limit}`, limit)];
+    if (this.config.GUEST_CONTAINER_RETENTION !== null) {
+      const retention = String(this.config.GUEST_CONTAINER_RETENTION / 1000);
+      ends.push(isDue(`${this.seconds('u.session_expires_at')} + ${retention}`, retention));
+    }
+    return this.free("c.status IN ('stopped', 'error') AND c.stopped_at IS NOT NULL AND c.deletedAt IS NULL")
+      .innerJoin(UserEntity, 'u', 'u.id = c.userId')
+      .andWhere(`(${ends.map((end) => `(${end})`).join(' OR ')})`, { now: now.getTime() / 1000 });
+  }
+
+  /** SQL for a container's own limit within its tier's, in seconds; NULL where neither is set. */
+  private shorter(column: string, ofTier: (tier: Tier) => number | null): string {
+    const cases = this.tiers.all().flatMap((tier) => {
+      const seconds = ofTier(tier);
+      if (seconds === null) return [];
+      const limit = String(seconds);
+      // Names of tiers have no quotes: see the schema of TIERS_FILE.
+      return [`WHEN '${tier.name}' THEN ${this.choose('least', `COALESCE(${column}, ${limit})`, limit)}`];
+    });
+    return cases.length === 0 ? column : `(CASE u.tier ${cases.join(' ')} ELSE ${column} END)`;
+  }
+
+  /** SQL for how long before an end its warning is due: see the policy. */
+  private warningPeriod(warningMs: number, limit: string): string {
+    return this.choose('least', String(warningMs / 1000), `${limit} / 2.0`);
+  }
+
+  private choose(which: 'least' | 'most', one: string, other: string): string {
+    const sqlite = which === 'least' ? 'MIN' : 'MAX';
+    const postgres = which === 'least' ? 'LEAST' : 'GREATEST';
+    return `${this.database.isSqlite ? sqlite : postgres}(${one}, ${other})`;
+  }
+
+  /** SQL for a time as seconds since 1970. */
+  private seconds(column: string): string {
+    return this.database.isSqlite ? `unixepoch(${column}, 'subsec')` : `EXTRACT(EPOCH FROM ${column})`;
   }
 
   private withUsers(): SelectQueryBuilder<ContainerEntity> {
     return this.running().innerJoin(UserEntity, 'u', 'u.id = c.userId');
   }
 
-  /** The status is a literal: with a parameter, neither database would use the index of running containers. */
   private running(): SelectQueryBuilder<ContainerEntity> {
+    return this.free("c.status = 'running' AND c.deletedAt IS NULL");
+  }
+
+  /** The status is a literal: with a parameter, neither database would use the index of such containers. */
+  private free(where: string): SelectQueryBuilder<ContainerEntity> {
     return this.database.manager
       .createQueryBuilder(ContainerEntity, 'c')
-      .where("c.status = 'running' AND c.deletedAt IS NULL")
+      .where(where)
       .andWhere('(c.operation IS NULL OR c.operationExpiresAt <= :over)', {
         over: this.database.timestamp(TERM_OVER),
       });

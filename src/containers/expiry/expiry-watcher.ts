@@ -10,20 +10,20 @@ import { ContainerRepository } from '../container.repository';
 import { isPassing } from '../operations/operation-runner';
 import { ContainerOperations } from '../operations/operations';
 import { ExpiryQueries } from './expiry-queries';
-import { type ExpiryAction, planExpiry, RunPolicies, type RunPolicy } from './run-policy';
+import { planExpiry, RunPolicies, type Run, type Warning } from './run-policy';
 
-/** Maximum concurrent stops, to spare the daemon. */
+/** Maximum concurrent stops and deletions, to spare the daemon. */
 const CONCURRENCY = 8;
 
 /**
- * Enforces the ends of sessions and runs, and idle limits: warns, stops, and corrects ends that no longer match the
- * user's tier. Every process does so; each write is conditional, so that what several detect at once is done and
+ * Enforces the ends of sessions and runs, and the limits of what nobody uses: warns, stops, deletes, and corrects ends
+ * that no longer match the user's tier. Every process does so; each write is conditional, so that what several detect at once is done and
  * emitted once.
  */
 @Injectable()
 export class ExpiryWatcher implements OnModuleDestroy {
   private readonly semaphore = new Semaphore(CONCURRENCY);
-  /** Containers that this process is stopping. */
+  /** Containers that this process is stopping or deleting. */
   private readonly ending = new Set<string>();
   private readonly poll: Poll;
   private closed = false;
@@ -34,7 +34,7 @@ export class ExpiryWatcher implements OnModuleDestroy {
     private readonly repository: ContainerRepository,
     private readonly operations: ContainerOperations,
     private readonly engine: ContainerEngine,
-    @Inject(CONFIG) private readonly config: Pick<Config, 'EXPIRY_WARNING' | 'LIMIT_CHECK_SECONDS'>,
+    @Inject(CONFIG) config: Pick<Config, 'LIMIT_CHECK_SECONDS'>,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     this.poll = new Poll({
@@ -56,55 +56,54 @@ export class ExpiryWatcher implements OnModuleDestroy {
   }
 
   /**
-   * Checks all due containers once. Stops are started but not awaited: a container may take its time to end, and others
+   * Checks all due containers once. Ends are started but not awaited: a container may take its time to stop, and others
    * must be warned meanwhile.
    *
-   * @throws the database's error, and EngineError if there is something to stop and Docker does not answer
+   * @throws the database's error, and EngineError if there is something to end and Docker does not answer
    */
   async check(): Promise<void> {
-    const stops: { readonly row: ContainerRow; readonly ending: Ending }[] = [];
+    const ends: { readonly row: ContainerRow; readonly ending: Ending }[] = [];
     for (const id of await this.due.find()) {
       if (this.closed) return;
       if (this.ending.has(id)) continue;
       const row = await this.repository.findById(id);
       if (!row) continue;
       const policy = await this.policies.policyOf(row.userId);
-      const action = planExpiry(row, policy, { warningMs: this.config.EXPIRY_WARNING });
-      if (action?.do === 'stop') stops.push({ row, ending: action.ending });
-      else if (action) await this.write(row, action, policy);
+      const action = planExpiry(row, policy);
+      if (action?.do === 'stop') ends.push({ row, ending: action.ending });
+      else if (action?.do === 'delete') ends.push({ row, ending: 'auto_delete' });
+      else if (action?.do === 'correct') await this.correct(row, action.run);
+      else if (action?.do === 'warn') await this.warn(row, action, policy.now);
     }
-    if (stops.length === 0) return;
+    if (ends.length === 0) return;
     await this.engine.ping();
-    for (const { row, ending } of stops) void this.stop(row, ending);
+    for (const { row, ending } of ends) void this.end(row, ending);
   }
 
-  private async write(
-    row: ContainerRow,
-    action: Exclude<ExpiryAction, { do: 'stop' }>,
-    policy: RunPolicy,
-  ): Promise<void> {
-    if (action.do === 'correct') {
-      await this.repository.follow({ row, patch: action.run, events: [] });
-      return;
-    }
-    const { secondsLeft: seconds_left, expiresAt } = action;
-    const data = { ...containerFacts(row), expires_at: expiresAt.toISOString(), seconds_left };
-    const patch = { expiryWarnedAt: policy.now };
+  private async correct(row: ContainerRow, run: Run): Promise<void> {
+    await this.repository.follow({ row, patch: run, events: [] });
+  }
+
+  private async warn(row: ContainerRow, { action, reason, expiresAt, secondsLeft }: Warning, now: Date): Promise<void> {
+    const expires_at = expiresAt.toISOString();
+    const data = { ...containerFacts(row), action, reason, expires_at, seconds_left: secondsLeft };
+    const ofStop = reason === 'idle' ? { idleWarnedAt: now } : { expiryWarnedAt: now };
+    const patch = action === 'delete' ? { deletionWarnedAt: now } : ofStop;
     await this.repository.follow({ row, patch, events: [{ type: 'container_expiring', data }] });
   }
 
-  /** Never throws: a container that cannot be stopped now is still due at the next check. */
-  private async stop(row: ContainerRow, ending: Ending): Promise<void> {
+  /** Never throws: a container that cannot be ended now is still due at the next check. */
+  private async end(row: ContainerRow, ending: Ending): Promise<void> {
     this.ending.add(row.id);
     try {
       await this.semaphore.runExclusive(async () => {
         if (this.closed) return;
         await this.operations.expire(row, ending);
-        this.logger.info({ container_id: row.id, user_id: row.userId, operation: ending }, 'ended a run');
+        this.logger.info({ container_id: row.id, user_id: row.userId, operation: ending }, 'ended what was due');
       });
     } catch (error) {
       if (isPassing(error)) return;
-      this.logger.warn({ err: error, container_id: row.id, operation: ending }, 'a run could not be ended yet');
+      this.logger.warn({ err: error, container_id: row.id, operation: ending }, 'what is due could not be ended yet');
     } finally {
       this.ending.delete(row.id);
     }

@@ -3,8 +3,18 @@ import { planExpiry, type RunPolicy } from './run-policy';
 const MINUTE = 60_000;
 const at = (minutes: number): Date => new Date(minutes * MINUTE);
 
-const FREE: RunPolicy = { now: at(100), sessionEnd: null, runMs: 120 * MINUTE, idleMs: null };
+const FREE: RunPolicy = {
+  now: at(100),
+  sessionEnd: null,
+  runMs: 120 * MINUTE,
+  idleMs: null,
+  deleteMs: null,
+  guestDeleteMs: null,
+  stopWarningMs: 10 * MINUTE,
+  deletionWarningMs: 60 * MINUTE,
+};
 const PRO: RunPolicy = { ...FREE, runMs: null };
+const IDLE: RunPolicy = { ...PRO, idleMs: 10 * MINUTE };
 const GUEST: RunPolicy = { ...PRO, sessionEnd: at(130) };
 
 /** Runs for 60 of its 120 minutes. */
@@ -14,13 +24,24 @@ const ROW = {
   runSince: at(40),
   expiresAt: at(160),
   expiryWarnedAt: null,
+  autoStopSeconds: null,
+  idleWarnedAt: null,
+  autoDeleteSeconds: null,
+  stoppedAt: null,
+  deletionWarnedAt: null,
 } as const;
 const UNLIMITED = { ...ROW, expiresAt: null };
 const correct = (since: number, end: number | null): unknown => ({
   do: 'correct',
   run: { runSince: at(since), expiresAt: end === null ? null : at(end), expiryWarnedAt: null },
 });
-const warn = (end: number, secondsLeft: number): unknown => ({ do: 'warn', expiresAt: at(end), secondsLeft });
+const warn = (end: number, secondsLeft: number, reason = 'session_expired'): unknown => ({
+  do: 'warn',
+  action: 'stop',
+  reason,
+  expiresAt: at(end),
+  secondsLeft,
+});
 const stop = (ending: 'expire' | 'idle'): unknown => ({ do: 'stop', ending });
 
 describe('what the limits ask of a container that runs', () => {
@@ -41,19 +62,30 @@ describe('what the limits ask of a container that runs', () => {
       stop('expire'),
     ],
     ['a stop when it is unused for too long', UNLIMITED, { ...PRO, idleMs: 10 * MINUTE }, stop('idle')],
-    ['nothing a moment before that', UNLIMITED, { ...PRO, idleMs: 10 * MINUTE + 1 }, null],
+    ['a warning before that', UNLIMITED, { ...PRO, idleMs: 12 * MINUTE }, warn(102, 120, 'idle')],
+    ['a warning half of a short time before', UNLIMITED, { ...PRO, idleMs: 20 * MINUTE }, warn(110, 600, 'idle')],
+    ['nothing a moment before the warning', UNLIMITED, { ...PRO, idleMs: 20 * MINUTE + 1 }, null],
+    ['one warning of it', { ...UNLIMITED, idleWarnedAt: at(96) }, { ...PRO, idleMs: 12 * MINUTE }, null],
+    [
+      'another one after another use',
+      { ...UNLIMITED, idleWarnedAt: at(89) },
+      { ...PRO, idleMs: 12 * MINUTE },
+      warn(102, 120, 'idle'),
+    ],
+    ['a stop after its own time', { ...UNLIMITED, autoStopSeconds: 600 }, PRO, stop('idle')],
+    ["a stop after the tier's time, if that is less", { ...UNLIMITED, autoStopSeconds: 900 }, IDLE, stop('idle')],
     ['the end rather than idleness', ROW, { ...FREE, now: at(160), idleMs: 1 }, stop('expire')],
   ])('must be %s', (_what, row, policy, expected) => {
-    expect(planExpiry(row, policy, { warningMs: 10 * MINUTE })).toEqual(expected);
+    expect(planExpiry(row, policy)).toEqual(expected);
   });
 
   it('must be no warning where none are wanted', () => {
-    expect(planExpiry(ROW, { ...FREE, now: at(159) }, { warningMs: 0 })).toBeNull();
+    expect(planExpiry(ROW, { ...FREE, now: at(159), stopWarningMs: 0 })).toBeNull();
   });
 
   it('must be nothing where it does not run', () => {
     for (const status of ['creating', 'stopped', 'error'] as const) {
-      expect(planExpiry({ ...ROW, status }, { ...FREE, now: at(999), idleMs: 1 }, { warningMs: 1 })).toBeNull();
+      expect(planExpiry({ ...ROW, status }, { ...FREE, now: at(999), idleMs: 1 })).toBeNull();
     }
   });
 
@@ -72,6 +104,86 @@ describe('what the limits ask of a container that runs', () => {
     ['to a tier with shorter runs', ROW, { ...FREE, runMs: 10 * MINUTE }, correct(40, 50)],
     ['a row from before runs were counted', { ...UNLIMITED, runSince: null }, FREE, correct(100, 220)],
   ])('must first be another end where the tier changed: %s', (_what, row, policy, expected) => {
-    expect(planExpiry(row, policy, { warningMs: 10 * MINUTE })).toEqual(expected);
+    expect(planExpiry(row, policy)).toEqual(expected);
+  });
+});
+
+const HOUR = 60;
+/** Stopped at 100 minutes, last used before. */
+const STOPPED = { ...UNLIMITED, status: 'stopped', runSince: null, stoppedAt: at(100) } as const;
+const DELETING: RunPolicy = { ...PRO, deleteMs: 10 * HOUR * MINUTE };
+const warnOfDeletion = (end: number, secondsLeft: number, reason = 'auto_delete'): unknown => ({
+  do: 'warn',
+  action: 'delete',
+  reason,
+  expiresAt: at(end),
+  secondsLeft,
+});
+const remove = (reason = 'auto_delete'): unknown => ({ do: 'delete', reason });
+
+describe('what the limits ask of a container that is stopped', () => {
+  const due = 100 + 10 * HOUR;
+  const warned = { ...STOPPED, deletionWarnedAt: at(due - HOUR) };
+  const guest = { ...DELETING, sessionEnd: at(130), guestDeleteMs: 5 * HOUR * MINUTE };
+
+  it.each<[string, Parameters<typeof planExpiry>[0], RunPolicy, unknown]>([
+    ['nothing where nothing limits it', STOPPED, { ...PRO, now: at(99_999) }, null],
+    ['nothing before its warning', STOPPED, { ...DELETING, now: at(due - HOUR - 1) }, null],
+    ['a warning', STOPPED, { ...DELETING, now: at(due - HOUR) }, warnOfDeletion(due, 3600)],
+    ['one warning', warned, { ...DELETING, now: at(due - 1) }, null],
+    ['its deletion', warned, { ...DELETING, now: at(due) }, remove()],
+    ['its deletion where its creation failed', { ...warned, status: 'error' }, { ...DELETING, now: at(due) }, remove()],
+    [
+      'a whole warning first, however late it is',
+      STOPPED,
+      { ...DELETING, now: at(due + 500) },
+      warnOfDeletion(due + 500 + HOUR, 3600),
+    ],
+    [
+      'nothing until that warning is over',
+      { ...STOPPED, deletionWarnedAt: at(due + 500) },
+      { ...DELETING, now: at(due + 500 + HOUR - 1) },
+      null,
+    ],
+    [
+      'its deletion then',
+      { ...STOPPED, deletionWarnedAt: at(due + 500) },
+      { ...DELETING, now: at(due + 500 + HOUR) },
+      remove(),
+    ],
+    ['nothing where it was used since', { ...warned, lastUsedAt: at(due - 30) }, { ...DELETING, now: at(due) }, null],
+    [
+      'another warning after that',
+      { ...warned, lastUsedAt: at(due - 30) },
+      { ...DELETING, now: at(due - 30 + 9 * HOUR) },
+      warnOfDeletion(due - 30 + 10 * HOUR, 3600),
+    ],
+    [
+      'its deletion at once where no warnings are wanted',
+      STOPPED,
+      { ...DELETING, now: at(due), deletionWarningMs: 0 },
+      remove(),
+    ],
+    [
+      'a warning after its own time',
+      { ...STOPPED, autoDeleteSeconds: 7200 },
+      { ...PRO, now: at(160) },
+      warnOfDeletion(220, 3600),
+    ],
+    [
+      "a guest's warning some time after the session",
+      STOPPED,
+      { ...guest, now: at(130 + 4 * HOUR) },
+      warnOfDeletion(130 + 5 * HOUR, 3600, 'session_expired'),
+    ],
+    [
+      "a guest's deletion",
+      { ...STOPPED, deletionWarnedAt: at(130 + 4 * HOUR) },
+      { ...guest, now: at(130 + 5 * HOUR) },
+      remove('session_expired'),
+    ],
+    ['nothing where it is not known since when', { ...STOPPED, stoppedAt: null }, { ...DELETING, now: at(9999) }, null],
+  ])('must be %s', (_what, row, policy, expected) => {
+    expect(planExpiry(row, policy)).toEqual(expected);
   });
 });

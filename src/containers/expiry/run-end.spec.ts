@@ -4,9 +4,18 @@ import { newRun, resumedRun, Run, runEnd, RunPolicy } from './run-policy';
 const HOUR = 3_600_000;
 const at = (hours: number): Date => new Date(hours * HOUR);
 
-const GUEST: RunPolicy = { now: at(10), sessionEnd: at(50), runMs: null, idleMs: null };
-const FREE: RunPolicy = { now: at(10), sessionEnd: null, runMs: 50 * HOUR, idleMs: null };
-const PRO: RunPolicy = { now: at(10), sessionEnd: null, runMs: null, idleMs: null };
+const PRO: RunPolicy = {
+  now: at(10),
+  sessionEnd: null,
+  runMs: null,
+  idleMs: null,
+  deleteMs: null,
+  guestDeleteMs: null,
+  stopWarningMs: 0,
+  deletionWarningMs: 0,
+};
+const GUEST: RunPolicy = { ...PRO, sessionEnd: at(50) };
+const FREE: RunPolicy = { ...PRO, runMs: 50 * HOUR };
 
 describe('a run that begins', () => {
   it.each([

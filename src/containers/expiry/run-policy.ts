@@ -3,8 +3,8 @@ import { UserEntity } from '../../auth';
 import { type Config, CONFIG } from '../../config';
 import { Database, type Lookup, readTime } from '../../database';
 import { Clock } from '../../scheduling';
-import { DEFAULT_PROCESSES, TiersService } from '../../tiers';
-import type { ContainerRow, Ending } from '../container.entity';
+import { DEFAULT_PROCESSES, type Tier, TiersService } from '../../tiers';
+import type { ContainerRow, DeletionReason, StopEnding, StopReason } from '../container.entity';
 
 /** The limits of a user's runs. Read on every write, never cached: tiers change while containers run. */
 @Injectable()
@@ -15,7 +15,8 @@ export class RunPolicies {
     private readonly database: Database,
     private readonly tiers: TiersService,
     private readonly clock: Clock,
-    @Inject(CONFIG) private readonly config: Pick<Config, 'IDLE_STOP_AFTER'>,
+    @Inject(CONFIG)
+    private readonly config: Pick<Config, 'DELETION_WARNING' | 'EXPIRY_WARNING' | 'GUEST_CONTAINER_RETENTION'>,
   ) {
     this.user = database.lookup({ columns: ['u.tier', 'u.session_expires_at'], from: 'users u', key: 'u.id' });
   }
@@ -23,11 +24,17 @@ export class RunPolicies {
   /** The current limits of this user's containers. @throws the database's error */
   async policyOf(userId: string): Promise<RunPolicy> {
     const user = await this.userOf(userId);
+    // A tier that is no longer in the table sets no limit: that must not prevent stopping a container.
+    const tier = this.tiers.has(user.tier) ? this.tiers.limitsOf(user.tier) : null;
     return {
       now: this.clock.now(),
       sessionEnd: user.sessionExpiresAt,
-      runMs: this.runMsOf(user.tier),
-      idleMs: this.config.IDLE_STOP_AFTER.get(user.tier) ?? null,
+      runMs: tier && runMsOf(tier),
+      idleMs: inMs(tier?.autoStopSeconds),
+      deleteMs: inMs(tier?.autoDeleteSeconds),
+      guestDeleteMs: this.config.GUEST_CONTAINER_RETENTION,
+      stopWarningMs: this.config.EXPIRY_WARNING,
+      deletionWarningMs: this.config.DELETION_WARNING,
     };
   }
 
@@ -51,18 +58,23 @@ export class RunPolicies {
   }
 
   /**
-   * How often a use is recorded, in milliseconds: once a minute, or a third of the shortest idle limit if that is less.
+   * How often a use of this container is recorded, in milliseconds: once a minute, or a third of the shortest idle limit
+   * if that is less.
    */
-  get useNotedEveryMs(): number {
-    return Math.min(60_000, ...Array.from(this.config.IDLE_STOP_AFTER.values(), (idleMs) => idleMs / 3));
+  useNotedEveryMs({ autoStopSeconds }: Pick<ContainerRow, 'autoStopSeconds'>): number {
+    const idleSeconds = [autoStopSeconds, ...this.tiers.all().map((tier) => tier.autoStopSeconds)];
+    return Math.min(
+      60_000,
+      ...idleSeconds.filter((seconds) => seconds !== null).map((seconds) => (seconds * 1000) / 3),
+    );
   }
 
   /** The tiers that limit each run. */
   boundTiers(): string[] {
     return this.tiers
       .all()
-      .map(({ name }) => name)
-      .filter((name) => this.runMsOf(name) !== null);
+      .filter((tier) => runMsOf(tier) !== null)
+      .map(({ name }) => name);
   }
 
   private async userOf(userId: string): Promise<Pick<UserEntity, 'tier' | 'sessionExpiresAt'>> {
@@ -72,13 +84,14 @@ export class RunPolicies {
     const [tier, sessionExpiresAt] = found;
     return { tier, sessionExpiresAt: readTime(sessionExpiresAt) };
   }
+}
 
-  /** A tier that is no longer in the table sets no limit: that must not prevent stopping a container. */
-  private runMsOf(tier: string): number | null {
-    if (!this.tiers.has(tier)) return null;
-    const { sessionSeconds, sessionOnce } = this.tiers.limitsOf(tier);
-    return sessionSeconds === null || sessionOnce ? null : sessionSeconds * 1000;
-  }
+function runMsOf({ sessionSeconds, sessionOnce }: Tier): number | null {
+  return sessionSeconds === null || sessionOnce ? null : sessionSeconds * 1000;
+}
+
+function inMs(seconds: number | null | undefined): number | null {
+  return seconds == null ? null : seconds * 1000;
 }
 
 /** The limits of one user's runs, as of `now`. */
@@ -88,8 +101,16 @@ export interface RunPolicy {
   readonly sessionEnd: Date | null;
   /** The maximum duration of one run, in milliseconds; null: unlimited. */
   readonly runMs: number | null;
-  /** After how long without use a container is stopped, in milliseconds; null: never. */
+  /** After how long without use a container is stopped, in milliseconds, if it does not ask for less; null: never. */
   readonly idleMs: number | null;
+  /** The same of the deletion of a container that stays stopped. */
+  readonly deleteMs: number | null;
+  /** How long after their session the stopped containers of a guest are deleted; null: never. */
+  readonly guestDeleteMs: number | null;
+  /** How long before a stop its warning is emitted, in milliseconds; 0: never. */
+  readonly stopWarningMs: number;
+  /** The same of a deletion. */
+  readonly deletionWarningMs: number;
 }
 
 /** A row's columns about its run. */
@@ -120,25 +141,52 @@ export function resumedRun(row: Pick<ContainerRow, 'status' | 'statusReason' | k
   return vanished && runSince !== null && !over ? { runSince, expiresAt, expiryWarnedAt } : newRun(policy);
 }
 
-/** The action that the user's policy requires for a running container. */
+/** An end that is near, to be told to the user. */
+export interface Warning {
+  readonly action: 'stop' | 'delete';
+  readonly reason: StopReason | DeletionReason;
+  readonly expiresAt: Date;
+  readonly secondsLeft: number;
+}
+
+/** The action that the user's policy requires for a container. */
 export type ExpiryAction =
-  | { readonly do: 'stop'; readonly ending: Ending }
+  | { readonly do: 'stop'; readonly ending: StopEnding }
+  | { readonly do: 'delete'; readonly reason: DeletionReason }
   /** The tier has changed: the row lacks an end that it should have, or has one that it should not. */
   | { readonly do: 'correct'; readonly run: Run }
-  | { readonly do: 'warn'; readonly expiresAt: Date; readonly secondsLeft: number };
+  | ({ readonly do: 'warn' } & Warning);
+
+type ExpiringRow = Pick<
+  ContainerRow,
+  | 'status'
+  | 'lastUsedAt'
+  | 'autoStopSeconds'
+  | 'idleWarnedAt'
+  | 'autoDeleteSeconds'
+  | 'stoppedAt'
+  | 'deletionWarnedAt'
+  | keyof Run
+>;
 
 /**
  * Decides by the current policy, not by that of the run's start.
  *
- * @param options.warningMs how long before its end a warning is emitted; 0: never
  * @returns null if there is nothing to do
  */
-export function planExpiry(
-  row: Pick<ContainerRow, 'status' | 'lastUsedAt' | keyof Run>,
-  policy: RunPolicy,
-  { warningMs }: { warningMs: number },
-): ExpiryAction | null {
-  if (row.status !== 'running') return null;
+export function planExpiry(row: ExpiringRow, policy: RunPolicy): ExpiryAction | null {
+  switch (row.status) {
+    case 'running':
+      return planStop(row, policy);
+    case 'stopped':
+    case 'error':
+      return planDeletion(row, policy);
+    case 'creating':
+      return null;
+  }
+}
+
+function planStop(row: ExpiringRow, policy: RunPolicy): ExpiryAction | null {
   const now = policy.now.getTime();
   // A limit that newly applies to an unlimited run allows its whole duration from now: it could not be known before.
   const since = row.expiresAt === null || row.runSince === null ? policy.now : row.runSince;
@@ -147,8 +195,58 @@ export function planExpiry(
     return { do: 'correct', run: { runSince: since, expiresAt, expiryWarnedAt: null } };
   }
   if (expiresAt !== null && expiresAt.getTime() <= now) return { do: 'stop', ending: 'expire' };
-  if (policy.idleMs !== null && row.lastUsedAt.getTime() + policy.idleMs <= now) return { do: 'stop', ending: 'idle' };
-  if (expiresAt === null || row.expiryWarnedAt !== null || warningMs === 0) return null;
-  const leftMs = expiresAt.getTime() - now;
-  return leftMs <= warningMs ? { do: 'warn', expiresAt, secondsLeft: Math.ceil(leftMs / 1000) } : null;
+  const idleMs = shorter(row.autoStopSeconds, policy.idleMs);
+  const idleAt = idleMs === null ? Infinity : row.lastUsedAt.getTime() + idleMs;
+  if (idleAt <= now) return { do: 'stop', ending: 'idle' };
+  const isNear = expiresAt !== null && now >= expiresAt.getTime() - policy.stopWarningMs;
+  if (isNear && row.expiryWarnedAt === null && policy.stopWarningMs > 0) {
+    return warning({ action: 'stop', reason: 'session_expired', at: expiresAt }, policy);
+  }
+  const idleWarningAt = idleAt - warningPeriod(policy.stopWarningMs, idleMs ?? 0);
+  if (now < idleWarningAt || (row.idleWarnedAt?.getTime() ?? 0) >= idleWarningAt) return null;
+  return warning({ action: 'stop', reason: 'idle', at: new Date(idleAt) }, policy);
+}
+
+/**
+ * A deletion waits for its warning, and that for its whole period: a limit may be new, or Berth may not have run when the
+ * warning was due.
+ */
+function planDeletion(row: ExpiringRow, policy: RunPolicy): ExpiryAction | null {
+  // Written by a version that did not note it.
+  if (row.stoppedAt === null) return null;
+  const now = policy.now.getTime();
+  const ends: { reason: DeletionReason; at: number; afterMs: number }[] = [];
+  const deleteMs = shorter(row.autoDeleteSeconds, policy.deleteMs);
+  if (deleteMs !== null) {
+    const unusedSince = Math.max(row.stoppedAt.getTime(), row.lastUsedAt.getTime());
+    ends.push({ reason: 'auto_delete', at: unusedSince + deleteMs, afterMs: deleteMs });
+  }
+  if (policy.sessionEnd !== null && policy.guestDeleteMs !== null) {
+    const at = policy.sessionEnd.getTime() + policy.guestDeleteMs;
+    ends.push({ reason: 'session_expired', at, afterMs: policy.guestDeleteMs });
+  }
+  const [end] = ends.sort((one, other) => one.at - other.at);
+  if (!end) return null;
+  const warningMs = warningPeriod(policy.deletionWarningMs, end.afterMs);
+  const warnedAt = row.deletionWarnedAt?.getTime() ?? 0;
+  if (warningMs > 0 && warnedAt < end.at - warningMs) {
+    if (now < end.at - warningMs) return null;
+    return warning({ action: 'delete', reason: end.reason, at: new Date(Math.max(end.at, now + warningMs)) }, policy);
+  }
+  return now >= Math.max(end.at, warnedAt + warningMs) ? { do: 'delete', reason: end.reason } : null;
+}
+
+function warning({ at, ...end }: Pick<Warning, 'action' | 'reason'> & { at: Date }, { now }: RunPolicy): ExpiryAction {
+  return { do: 'warn', ...end, expiresAt: at, secondsLeft: Math.ceil((at.getTime() - now.getTime()) / 1000) };
+}
+
+/** At most half of the time that is limited: a use must not be followed by a warning at once. */
+function warningPeriod(warningMs: number, afterMs: number): number {
+  return Math.min(warningMs, afterMs / 2);
+}
+
+/** A container's own time within its tier's. */
+function shorter(ownSeconds: number | null, tierMs: number | null): number | null {
+  if (ownSeconds === null) return tierMs;
+  return Math.min(ownSeconds * 1000, tierMs ?? Infinity);
 }

@@ -5,7 +5,7 @@ import type { EventDraft } from '../../events';
 import { LocalQueue } from '../../scheduling';
 import { Signals } from '../../signals';
 import { Capacity } from '../capacity/capacity';
-import type { ContainerRow, Operation } from '../container.entity';
+import { type ContainerRow, isDeletion, type Operation } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
 import { NOTHING, type Outcome } from '../operations/outcome';
 import { Lease, isTermOver } from './lease';
@@ -211,7 +211,7 @@ export class ContainerLeases {
   async afterDeletion(row: ContainerRow): Promise<ContainerRow | null> {
     const deadline = performance.now() + this.config.OPERATION_WAIT_SECONDS * 1000;
     for (let current: ContainerRow | null = row; ; current = await this.repository.findById(row.id)) {
-      if (current?.operation !== 'delete') return current;
+      if (!current || !isDeletion(current.operation)) return current;
       const left = deadline - performance.now();
       if (left <= 0) throw inProgress(current);
       await this.releasedOrTimeout(row.id, Math.min(POLL_MS, left));

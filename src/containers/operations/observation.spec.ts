@@ -6,7 +6,16 @@ import { DeathHint, outcomeOfObservation } from './observation';
 const FIRST_RUN = '2026-01-01T00:00:00.000000001Z';
 const NOW = new Date('2026-01-02T00:00:00.000Z');
 const RUN_END = new Date('2026-01-04T02:00:00.000Z');
-const TERMS: RunPolicy = { now: NOW, sessionEnd: null, runMs: 50 * 3_600_000, idleMs: null };
+const TERMS: RunPolicy = {
+  now: NOW,
+  sessionEnd: null,
+  runMs: 50 * 3_600_000,
+  idleMs: null,
+  deleteMs: null,
+  guestDeleteMs: null,
+  stopWarningMs: 0,
+  deletionWarningMs: 0,
+};
 const NEXT_RUN = '2026-01-01T00:00:09.000000001Z';
 
 function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): ContainerRow {
@@ -34,6 +43,11 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     ipAddress: '10.0.0.2',
     runStartedAt,
     expiresAt: null,
+    autoStopSeconds: null,
+    autoDeleteSeconds: null,
+    idleWarnedAt: null,
+    stoppedAt: null,
+    deletionWarnedAt: null,
     lastUsedAt: time,
     operation: null,
     operationId: null,

@@ -246,6 +246,7 @@ const FAILED: Readonly<Record<Verb | Ending, ErrorCode>> = {
   update: 'update_failed',
   expire: 'stop_failed',
   idle: 'stop_failed',
+  auto_delete: 'delete_failed',
 };
 
 /** The error that the caller of an operation receives. */

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EngineError } from '../../docker';
 import { Clock } from '../../scheduling';
-import type { ContainerRow, Ending, Started } from '../container.entity';
+import type { ContainerRow, DeletionReason, Ending, Started, StopEnding } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
 import { planExpiry, RunPolicies } from '../expiry/run-policy';
 import type { Grant } from '../leases/lease-store';
@@ -10,6 +10,7 @@ import { Purge } from '../reconcile/purge';
 import { DataVolumes } from './data-volumes';
 import { OperationRunner } from './operation-runner';
 import {
+  changesSettings,
   deletedOutcome,
   NOTHING,
   recreation,
@@ -67,7 +68,8 @@ export class ContainerOperations {
   }
 
   /**
-   * Renames and resizes. Only a resize needs Docker: everything in it is named by the database id.
+   * Renames, resizes, and sets when it ends unused. Only a resize needs Docker: everything in it is named by the database
+   * id.
    *
    * @throws DomainError `invalid_parameters` if the data is too large, `update_failed`, `name_taken`,
    * `operation_in_progress`, `container_not_found`
@@ -78,8 +80,7 @@ export class ContainerOperations {
         return this.runner.attempt(lease, 'update', () => this.runResize(lease, wanted));
       }
       const now = this.clock.now();
-      const isRenamed = lease.row.name !== wanted.name;
-      const outcome = isRenamed
+      const outcome = changesSettings(lease.row, wanted)
         ? updatedOutcome(lease.row, wanted, { facts: {}, now })
         : { patch: { lastUsedAt: now }, events: [] };
       return { row: await this.runner.writeAlone(lease, outcome), restarted: false };
@@ -110,17 +111,18 @@ export class ContainerOperations {
   }
 
   /**
-   * Stops a container without a request, if its user's policy still says so once it is leased: the tier may have
-   * changed, or the container been used. Does not wait for another operation.
+   * Stops or deletes a container without a request, if its user's policy still says so once it is leased: the tier may
+   * have changed, or the container been used. Does not wait for another operation.
    *
-   * @throws DomainError `stop_failed`, `operation_in_progress`, `container_not_found`
+   * @throws DomainError `stop_failed`, `delete_failed`, `operation_in_progress`, `container_not_found`
    */
   async expire(row: ContainerRow, ending: Ending): Promise<void> {
     const work = async (lease: OperationLease): Promise<void> => {
       // Uses are noted without the lease, so the leased row may lack the last one.
       const current = (await this.repository.findById(lease.row.id)) ?? lease.row;
-      const action = planExpiry(current, await this.policies.policyOf(current.userId), { warningMs: 0 });
-      if (action?.do === 'stop') await this.runStop(lease, action.ending);
+      const action = planExpiry(current, await this.policies.policyOf(current.userId));
+      if (action?.do === 'stop' && ending !== 'auto_delete') await this.runStop(lease, action.ending);
+      else if (action?.do === 'delete' && ending === 'auto_delete') await this.runDelete(lease, action.reason);
       else await lease.commit({ patch: action?.do === 'correct' ? action.run : {}, events: [] });
     };
     await this.runner.run(row, ending, work, { waitMs: 0 });
@@ -144,6 +146,7 @@ export class ContainerOperations {
         return this.runner.resume(row, 'delete', (lease) => this.runDelete(lease));
       case 'expire':
       case 'idle':
+      case 'auto_delete':
         return this.expire(row, row.operation);
       default:
         return this.reconcile(row);
@@ -187,7 +190,7 @@ export class ContainerOperations {
   }
 
   /** @param ending the reason, if the stop was not requested */
-  private async runStop(lease: OperationLease, ending?: Ending): Promise<ContainerRow> {
+  private async runStop(lease: OperationLease, ending?: StopEnding): Promise<ContainerRow> {
     await this.removeUnknown(lease);
     const { facts } = await this.runner.execute(lease, { verb: 'stop' });
     // It had stopped before our request: an inspection knows why.
@@ -195,7 +198,8 @@ export class ContainerOperations {
     return lease.commit(stoppedOutcome(lease.row, ending));
   }
 
-  private async runDelete(lease: OperationLease): Promise<ContainerRow> {
+  /** @param reason if the deletion was not requested */
+  private async runDelete(lease: OperationLease, reason?: DeletionReason): Promise<ContainerRow> {
     await this.removeUnknown(lease);
     try {
       await this.runner.execute(lease, { verb: 'delete' });
@@ -204,7 +208,7 @@ export class ContainerOperations {
       if (!(error instanceof EngineError) || !(await this.recovery.isGone(lease.row))) throw error;
     }
     const now = this.clock.now();
-    const after = await lease.commit(deletedOutcome(lease.row, { now, purgeAt: this.purge.dueAfter(now) }));
+    const after = await lease.commit(deletedOutcome(lease.row, { now, purgeAt: this.purge.dueAfter(now), reason }));
     this.purge.afterDeletion(after);
     return after;
   }

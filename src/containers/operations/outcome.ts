@@ -1,6 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { EventDraft } from '../../events';
-import { containerFacts, type ContainerRow, type Ending, type StopReason } from '../container.entity';
+import {
+  containerFacts,
+  type ContainerRow,
+  type DeletionReason,
+  type StopEnding,
+  type StopReason,
+} from '../container.entity';
 import type { ContainerPatch } from '../container.repository';
 import { newRun, NO_RUN, resumedRun, type RunPolicy } from '../expiry/run-policy';
 import type { Facts } from './executor';
@@ -12,8 +18,24 @@ export interface Outcome {
   readonly events: readonly EventDraft[];
 }
 
-/** The settings that an update requests; the name may be unchanged. */
-export type Wanted = Resources & { readonly name: string };
+/** The settings that an update requests; the name may be unchanged, and what is absent is. */
+export type Wanted = Resources & {
+  readonly name: string;
+  readonly autoStopSeconds?: number | null | undefined;
+  readonly autoDeleteSeconds?: number | null | undefined;
+};
+
+/** Whether an update changes more than the last use, resources apart. */
+export function changesSettings(row: ContainerRow, wanted: Wanted): boolean {
+  const { autoStopSeconds, autoDeleteSeconds } = endsAfter(row, wanted);
+  const isSame = autoStopSeconds === row.autoStopSeconds && autoDeleteSeconds === row.autoDeleteSeconds;
+  return row.name !== wanted.name || !isSame;
+}
+
+function endsAfter(row: ContainerRow, wanted: Wanted): Pick<ContainerRow, 'autoStopSeconds' | 'autoDeleteSeconds'> {
+  const { autoStopSeconds = row.autoStopSeconds, autoDeleteSeconds = row.autoDeleteSeconds } = wanted;
+  return { autoStopSeconds, autoDeleteSeconds };
+}
 
 /** Of an operation that changed nothing. */
 export const NOTHING: Outcome = { patch: {}, events: [] };
@@ -82,7 +104,7 @@ export function recreation(
  *
  * @param ending the reason, if the stop was not requested
  */
-export function stoppedOutcome(row: ContainerRow, ending: Ending | null = null): Outcome {
+export function stoppedOutcome(row: ContainerRow, ending: StopEnding | null = null): Outcome {
   if (row.status !== 'running' && row.status !== 'error') return NOTHING;
   const reason = ending && ENDED[ending];
   const patch: ContainerPatch = {
@@ -96,12 +118,19 @@ export function stoppedOutcome(row: ContainerRow, ending: Ending | null = null):
   return { patch, events: [{ type: 'container_stopped', data }] };
 }
 
-const ENDED: Readonly<Record<Ending, StopReason>> = { expire: 'session_expired', idle: 'idle' };
+const ENDED: Readonly<Record<StopEnding, StopReason>> = { expire: 'session_expired', idle: 'idle' };
 
-/** @param purgeAt when the volume may go; null: never */
-export function deletedOutcome(row: ContainerRow, options: { now: Date; purgeAt: Date | null }): Outcome {
+/**
+ * @param options.purgeAt when the volume may go; null: never
+ * @param options.reason if the deletion was not requested
+ */
+export function deletedOutcome(
+  row: ContainerRow,
+  options: { now: Date; purgeAt: Date | null; reason?: DeletionReason | undefined },
+): Outcome {
   const purge_at = options.purgeAt?.toISOString() ?? null;
-  const data = { ...containerFacts(row), status: 'deleted', purge_at };
+  const { reason } = options;
+  const data = { ...containerFacts(row), status: 'deleted', purge_at, ...(reason && { reason }) };
   return {
     patch: { deletedAt: options.now, purgeAt: options.purgeAt, ...NO_RUN },
     events: [{ type: 'container_deleted', data }],
@@ -133,6 +162,7 @@ export function updatedOutcome(
     memoryMb,
     cpuShares,
     diskMb,
+    ...endsAfter(row, wanted),
     lastUsedAt: now,
     ...(facts.volumeName !== undefined && { volumeName: facts.volumeName }),
     ...recreated(facts),

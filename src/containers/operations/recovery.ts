@@ -2,7 +2,15 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { ContainerEngine, EngineError, isHalfGone } from '../../docker';
 import { LOGGER } from '../../logging';
-import { type ContainerRow, type Ending, isEnding, isRolledBack, type Operation, type Verb } from '../container.entity';
+import {
+  type ContainerRow,
+  type Ending,
+  isDeletion,
+  isRolledBack,
+  isStopEnding,
+  type Operation,
+  type Verb,
+} from '../container.entity';
 import { LeaseLostError } from '../leases/lease';
 import { RunPolicies } from '../expiry/run-policy';
 import { Instance } from '../instance';
@@ -69,8 +77,8 @@ export class Recovery {
     const followed = outcomeOfObservation(row, observed, { death: null, policy });
     // Our own stop is not an exit, even if its end was observed by someone else.
     if (followed?.patch.status === 'stopped' && observed !== null) {
-      if (interrupted === 'stop' || interrupted === 'delete') return stoppedOutcome(row);
-      if (isEnding(interrupted)) return stoppedOutcome(row, interrupted);
+      if (interrupted === 'stop' || isDeletion(interrupted)) return stoppedOutcome(row);
+      if (isStopEnding(interrupted)) return stoppedOutcome(row, interrupted);
     }
     return followed;
   }
@@ -190,8 +198,8 @@ export class Recovery {
 
 /** An ending stays one, so that a stop whose answer was lost is reported with its real reason. */
 function rollbackOf(verb: Verb | Ending): Operation {
-  if (isEnding(verb)) return verb;
-  return verb === 'update' || verb === 'delete' ? 'undo' : 'reconcile';
+  if (isStopEnding(verb)) return verb;
+  return verb === 'update' || isDeletion(verb) ? 'undo' : 'reconcile';
 }
 
 function reasonOf(error: unknown): string {

@@ -16,6 +16,7 @@ import {
   type RoleCommand,
 } from '../../roles';
 import { Throttle } from '../../scheduling';
+import { ContainerUsage } from '../container-usage';
 import { containerFacts, type ContainerRow } from '../container.entity';
 import type { RoleLease } from './role-lease';
 
@@ -103,6 +104,7 @@ export class RoleInstallation {
   constructor(
     private readonly engine: ContainerEngine,
     private readonly catalog: RoleCatalog,
+    private readonly usage: ContainerUsage,
     @Inject(CONFIG) private readonly config: Pick<Config, 'ROLE_INSTALL_TIMEOUT'>,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -112,7 +114,8 @@ export class RoleInstallation {
     const role = this.catalog.find(lease.row.role ?? '');
     if (!role) return failed('the role is no longer offered');
     const run = new Run(lease, this.engine, stopped);
-    const outcome = await this.tryOnce(role, run);
+    // It is a use: an idle stop must not cut it off.
+    const outcome = await this.usage.during(lease.row, () => this.tryOnce(role, run));
     // A container that was stopped or replaced meanwhile makes any command in it fail, with any message.
     if (outcome.kind === 'failed' && !(await run.isStillTheSame())) return LATER;
     return outcome;
