@@ -38,7 +38,7 @@ describe('the presence of an agent', () => {
     expect(disconnected(row, 'stopped')).toBeNull();
   });
 
-  it('must end when the agent is deleted, which is told only if it was online', () => {
+  it('must end when the agent is deleted, which is emitted only if it was online', () => {
     const patch = { online: false, deletedAt: now };
     const data = expect.objectContaining({ status: 'offline', reason: 'deleted' });
     expect(deleted(online, now)).toEqual({ patch, event: { type: 'agent_disconnected', data } });

@@ -3,7 +3,7 @@ import { ReconnectPause } from './agent-link';
 const pauses = (pause: ReconnectPause, count: number) => Array.from({ length: count }, () => pause.next());
 
 describe('the pause before an agent tries again', () => {
-  it('must double up to half a minute, for ever, and begin anew after a success', () => {
+  it('must double up to half a minute, for ever, and begin again after a success', () => {
     const pause = new ReconnectPause(() => 1);
     expect(pauses(pause, 7)).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
     expect(pauses(pause, 5_000).at(-1)).toBe(30_000);

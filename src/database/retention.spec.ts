@@ -30,7 +30,7 @@ describe('retention', () => {
     expect(prune).toHaveBeenCalledTimes(6);
   });
 
-  it('must go on after a failure, and tell of the first in a row alone', async () => {
+  it('must go on after a failure, and report the first in a row alone', async () => {
     const logged = jest.spyOn(Logger.prototype, 'error').mockImplementation();
     prune.mockRejectedValueOnce(new Error('no database')).mockRejectedValueOnce(new Error('no database'));
     await jest.advanceTimersByTimeAsync(1_800_000);

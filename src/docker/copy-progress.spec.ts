@@ -15,7 +15,7 @@ describe('how far a copy is', () => {
 
   const total = `total ${1000 * RECORD_BYTES} ${2000 * RECORD_BYTES}`;
 
-  it('must be told at each turn, and not at every line', () => {
+  it('must be reported at each turn, and not at every line', () => {
     const { reports, bytes } = told([total, 'copied 500', 'copied 501', 'checked 0', 'checked 160', 'bytes 4096']);
     expect(reports).toEqual([
       { percent: 0, message: 'copying the data' },

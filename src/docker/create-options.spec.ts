@@ -161,7 +161,7 @@ describe('what Docker is asked for', () => {
     expect(options({}, { diskQuota: 'off' }).HostConfig).not.toHaveProperty('StorageOpt');
   });
 
-  it('must limit a data volume that Docker has to make anew, where the kernel can hold the limit', () => {
+  it('must limit a data volume that Docker has to recreate, where the kernel can hold the limit', () => {
     const [mount] = options({}, { diskQuota: 'enforced' }).HostConfig?.Mounts ?? [];
     expect(mount?.VolumeOptions?.DriverConfig).toEqual({ Name: 'local', Options: { size: '2048M' } });
   });

@@ -157,7 +157,7 @@ describe('DockerEngine', () => {
     expect(daemon.urls.filter((url) => url.startsWith('DELETE'))).toEqual(['DELETE /networks/n2']);
   });
 
-  it('must tell of each call what was asked for, what came of it and how long it took', async () => {
+  it('must report of each call what was asked for, what came of it and how long it took', async () => {
     const ended: EndedCall[] = [];
     calls.onEnded((call) => ended.push(call));
     await engine.prepare('prod');

@@ -133,7 +133,7 @@ describe('watching events', () => {
     expect(dead.destroyed).toBe(true);
   });
 
-  it('must end when it is told to, connected or not', async () => {
+  it('must end when it is asked to, connected or not', async () => {
     await next();
     const waiting = next();
     abort.abort();

@@ -37,7 +37,7 @@ describe('pulling an image', () => {
     pulls = new ImagePulls({ open: registry.open, stallMs: 60_000 });
   });
 
-  it('must happen once for any number of callers, and tell each of them', async () => {
+  it('must happen once for any number of callers, and report to each of them', async () => {
     const heard: PullProgress[][] = [[], [], []];
     const all = heard.map((list) => pulls.pull('a:1', { onProgress: (progress) => list.push(progress) }));
     await soon();
@@ -75,7 +75,7 @@ describe('pulling an image', () => {
     await stayer;
   });
 
-  it('must be broken off when nobody waits any more, and begin anew for the next', async () => {
+  it('must be aborted when nobody waits any more, and begin again for the next', async () => {
     const abort = new AbortController();
     const only = pulls.pull('a:1', { signal: abort.signal });
     await soon();
@@ -167,7 +167,7 @@ describe('pulling an image', () => {
     });
   });
 
-  it('must not tell a caller more than four times a second', async () => {
+  it('must not report to a caller more than four times a second', async () => {
     const heard: PullProgress[] = [];
     const began = performance.now();
     const pull = pulls.pull('a:1', { onProgress: (progress) => heard.push(progress) });

@@ -77,7 +77,7 @@ describe('an entry of a list', () => {
     ...changes,
   });
 
-  it('must tell whose a container is and which generation', () => {
+  it('must read whose a container is and which generation', () => {
     expect(listedContainer(entry({}), ofProd)).toEqual({
       dockerId: 'b'.repeat(64),
       name: 'berth-1',
@@ -104,7 +104,7 @@ describe('an entry of a list', () => {
     [{ other: {} }, false],
     [{}, false],
     [null, true],
-  ])('must tell whether a container in the networks %j is in its own', (Networks, connected) => {
+  ])('must read whether a container in the networks %j is in its own', (Networks, connected) => {
     expect(listedContainer(entry({ NetworkSettings: { Networks } }), ofProd)).toMatchObject({ connected });
   });
 

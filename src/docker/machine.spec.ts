@@ -19,7 +19,7 @@ async function found(info: unknown, { host = 'unix:///var/run/docker.sock' } = {
 }
 
 describe("the machine of the sandboxes' Docker", () => {
-  it('must have the sizes that Docker tells, and what the kernel says is free where both are on one machine', async () => {
+  it('must have the sizes that Docker reports, and what the kernel says is free where both are on one machine', async () => {
     expect(await found(INFO)).toEqual({
       memoryMb: 8192,
       cpuShares: 4000,

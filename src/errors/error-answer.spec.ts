@@ -105,7 +105,7 @@ describe('the answer to a fault', () => {
     ['a string', 'SELECT'],
     ['nothing', undefined],
     ['an exception of the framework', new HttpException('SELECT', 500)],
-  ])('must tell nothing of %s', (_name, thrown) => {
+  ])('must show nothing of %s', (_name, thrown) => {
     expect(errorAnswer(thrown, id)).toEqual({
       status: 500,
       headers: {},

@@ -78,7 +78,7 @@ async function started(
 }
 
 describe('a user’s channel', () => {
-  it('must tell every subscriber exactly after+1…n, however commits, hints, answers and subscriptions interleave', async () => {
+  it('must send every subscriber exactly after+1…n, however commits, hints, answers and subscriptions interleave', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(act, { maxLength: 60 }), async (acts) => {
         const events = new SlowEvents();
@@ -112,7 +112,7 @@ describe('a user’s channel', () => {
     );
   });
 
-  it('must tell what is offered in turn at once, and what comes early in its turn', async () => {
+  it('must deliver what is offered in turn at once, and what comes early in its turn', async () => {
     const { events, channel, told } = await started(2);
     events.committed = 4;
     channel.offer([events.event(4)]);
@@ -133,7 +133,7 @@ describe('a user’s channel', () => {
     expect(told).toEqual([3]);
   });
 
-  it('must ask live subscribers for a resync when events are pruned before they were told', async () => {
+  it('must ask live subscribers for a resync when events are pruned before they were delivered', async () => {
     const { events, channel, told } = await started(2);
     events.committed = 6;
     events.oldest = 5;

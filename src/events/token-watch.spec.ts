@@ -27,7 +27,7 @@ describe('the watch over tokens in use', () => {
     return { onEnd, stop: watch.watch({ tokenId, expiresAt, onEnd }) };
   };
 
-  it('must tell of the end at the time of expiry, also when that is further away than a timer can be set', () => {
+  it('must report the end at the time of expiry, also when that is further away than a timer can be set', () => {
     const { onEnd } = expiring('t', new Date(Date.now() + 100 * DAY));
     jest.advanceTimersByTime(100 * DAY - 1);
     expect(onEnd).not.toHaveBeenCalled();
@@ -36,14 +36,14 @@ describe('the watch over tokens in use', () => {
     expect(jest.getTimerCount()).toBe(0);
   });
 
-  it('must tell everyone who uses the token, once, when it is revoked', () => {
+  it('must notify everyone who uses the token, once, when it is revoked', () => {
     const users = [expiring('t'), expiring('t', new Date(Date.now() + DAY)), expiring('other')];
     signals.publish('token_revoked', { tokenId: 't' });
     signals.publish('token_revoked', { tokenId: 't' });
     expect(users.map(({ onEnd }) => onEnd.mock.calls.length)).toEqual([1, 1, 0]);
   });
 
-  it('must tell at once who comes with a token that was revoked just now', () => {
+  it('must notify at once who comes with a token that was revoked just now', () => {
     signals.publish('token_revoked', { tokenId: 't' });
     expect(expiring('t').onEnd).toHaveBeenCalledTimes(1);
   });
@@ -55,7 +55,7 @@ describe('the watch over tokens in use', () => {
     expect([gone.onEnd.mock.calls.length, stays.onEnd.mock.calls.length]).toEqual([1, 0]);
   });
 
-  it('must not end what a failing database cannot tell of', async () => {
+  it('must not end what a failing database cannot answer for', async () => {
     watch.onApplicationShutdown();
     const service: Pick<TokenService, 'stillValid'> = { stillValid: () => Promise.reject(new Error('no database')) };
     watch = new TokenWatch(service as TokenService, signals);
@@ -64,7 +64,7 @@ describe('the watch over tokens in use', () => {
     expect(onEnd).not.toHaveBeenCalled();
   });
 
-  it('must tell nothing to who has stopped, and keep no timer for nobody', () => {
+  it('must notify nobody who has stopped, and keep no timer for nobody', () => {
     const { onEnd, stop } = expiring('t', new Date(Date.now() + DAY));
     stop();
     stop();

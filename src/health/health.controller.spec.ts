@@ -80,7 +80,7 @@ const found = {
 };
 
 describe('readiness', () => {
-  it('must be told where everything answers', async () => {
+  it('must be reported where everything answers', async () => {
     await start({ redis: up });
     expect(await get('/health/ready')).toEqual([
       200,

@@ -231,7 +231,7 @@ describe('a body', () => {
     expect([answer.status, answer.body]).toEqual([201, { body: 'none' }]);
   });
 
-  it('must be told an entry for each faulty field, by its path', async () => {
+  it('must be answered an entry for each faulty field, by its path', async () => {
     const answer = await call(
       'POST',
       '/api/things',
@@ -285,7 +285,7 @@ describe('the request id', () => {
 });
 
 describe('the log', () => {
-  it('must tell of an unexpected fault once, with its id, and not of the caller’s own', async () => {
+  it('must log an unexpected fault once, with its id, and not of the caller’s own', async () => {
     logged.length = 0;
     const { headers } = await call('GET', '/api/things/broken');
     await call('GET', '/api/nothing');

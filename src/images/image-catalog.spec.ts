@@ -105,7 +105,7 @@ describe('the list', () => {
     ]);
   });
 
-  it('must still be told when Docker does not answer', async () => {
+  it('must still be answered when Docker does not answer', async () => {
     const daemon = new FakeDaemon();
     daemon.down = true;
     expect((await catalog('allow', daemon).list()).map(({ available }) => available)).toEqual([null, null]);

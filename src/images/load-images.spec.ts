@@ -33,7 +33,7 @@ describe('the catalogue', () => {
     expect(() => parseImages(json, 'x.json')).toThrow(message);
   });
 
-  it('must tell of every fault at once, and of the file', () => {
+  it('must report every fault at once, and the file', () => {
     const faults = {
       images: [
         { ...image, name: '' },

@@ -44,14 +44,14 @@ export class SampledGauge {
 
   private async refresh(): Promise<void> {
     if (performance.now() < this.keptUntil) return;
-    this.refreshing ??= this.sampleAnew().finally(() => {
+    this.refreshing ??= this.sampleAgain().finally(() => {
       this.keptUntil = performance.now() + KEPT_MS;
       this.refreshing = null;
     });
     await this.refreshing;
   }
 
-  private async sampleAnew(): Promise<void> {
+  private async sampleAgain(): Promise<void> {
     try {
       // One that has not answered yet is not asked a second time.
       this.asking ??= this.options.sample().finally(() => (this.asking = null));

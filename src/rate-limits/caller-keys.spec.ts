@@ -1,7 +1,7 @@
 import { addressKey, bearerToken, tokenKey } from './rate-counters';
 
 describe('what callers are counted by', () => {
-  it('must tell tokens apart without holding them', () => {
+  it('must keep tokens apart without holding them', () => {
     const token = `berth_${'ab'.repeat(32)}`;
     expect(tokenKey(token)).toBe(tokenKey(token));
     expect(tokenKey(token)).not.toBe(tokenKey(`${token}x`));

@@ -29,7 +29,7 @@ describe('the progress of an installation', () => {
     ['apk', ['berth:family:apk', 'berth:step:install', ...APK], 40],
     ['dnf 4', ['berth:family:dnf', 'berth:step:install', ...recorded('dnf4-install')], 6],
     ['dnf 5', ['berth:family:dnf', 'berth:step:install', ...recorded('dnf5-install')], 7],
-  ])('must move from the beginning to the end, never back, as %s tells it', (_family, lines, values) => {
+  ])('must move from the beginning to the end, never back, as %s reports it', (_family, lines, values) => {
     const told = read(lines);
     const percents = told.map(({ percent }) => percent);
     expect(percents).toEqual([...percents].sort((a, b) => a - b));

@@ -64,7 +64,7 @@ describe('the catalogue of roles', () => {
     expect(() => parseRoles(json, 'x.json')).toThrow(message);
   });
 
-  it('must tell of every fault at once, and of the file', () => {
+  it('must report every fault at once, and the file', () => {
     const faults = {
       roles: [
         { ...role, name: '' },

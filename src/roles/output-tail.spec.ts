@@ -31,12 +31,12 @@ describe('the end of what a program said', () => {
     ['a value that is part of another', 's3cret-value-long', ['s3cret', 's3cret-value-long']],
     ['a line of a key', 'x MIIEvQIBADANBg x', ['-----BEGIN-----\nMIIEvQIBADANBg\n-----END-----\n']],
     ['a password in an address', 'http://user:s3cret-value@proxy.example/ failed', []],
-  ])('must not tell %s', (_what, text, secrets) => {
+  ])('must not show %s', (_what, text, secrets) => {
     expect(tailOf(text, secrets)).toContain('***');
     expect(tailOf(text, secrets)).not.toMatch(/s3cret|MIIE/);
   });
 
-  it('must not tell the rest of a value that was cut', () => {
+  it('must not show the rest of a value that was cut', () => {
     const secret = 'k'.repeat(4_096);
     for (let before = 0; before < 6_000; before += 500) {
       const text = secret + 'x'.repeat(before) + '\n' + `${secret}\n`.repeat(12);

@@ -40,7 +40,7 @@ describe('local signals', () => {
     expect(logged).toHaveBeenCalledTimes(1);
   });
 
-  it('must let a listener stop, and others start, while it is told', () => {
+  it('must let a listener stop, and others start, during the call', () => {
     const signals = new LocalSignals();
     const late = jest.fn();
     const stop = signals.on('token_revoked', () => {

@@ -4,7 +4,7 @@ import { eventually } from '../support/eventually';
 import { SocketServer } from '../support/socket-server';
 import { openTestDatabase } from '../support/test-database';
 
-it('streams of one user at several servers must tell the same, and one must go on with what another began', async () => {
+it('streams of one user at several servers must send the same, and one must continue another', async () => {
   const database = await openTestDatabase();
   const servers = [await SocketServer.start(database), await SocketServer.start(database)] as const;
   const [here, there] = servers;

@@ -4,7 +4,7 @@ import { ContainerOperations } from '../../src/containers/operations/operations'
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
-import { leaseAsDead } from '../support/claim-as-dead';
+import { leaseAsDead } from '../support/lease-as-dead';
 import { FakeDaemon } from '../support/fake-daemon';
 import { FakeEngine } from '../support/fake-engine';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
@@ -50,7 +50,7 @@ describe('what two processes find at once', () => {
     ['start', 'stop', 'startContainer'],
     ['stop', 'start', 'stopContainer'],
   ])(
-    'must not be carried out again: an interrupted %s that is finished, after which the user asks for a %s',
+    'must not be run again: an interrupted %s that is finished, after which the user asks for a %s',
     async (left, asked, call) => {
       if (left === 'start') await user.api.stop(dbId);
       await leaseAsDead(here, await row(), left);

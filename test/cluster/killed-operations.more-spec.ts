@@ -35,7 +35,7 @@ const DEATHS: readonly Death[] = [
     told: [{ type: 'container_started' }],
   },
   {
-    of: 'the start of a restored container, which makes it anew',
+    of: 'the start of a restored container, which recreates it',
     async prepare(api, dbId) {
       await api.delete(dbId);
       expect((await api.call('POST', `/api/containers/${dbId}/restore`)).status).toBe(200);

@@ -36,25 +36,28 @@ describe('the end of runs with several processes', () => {
   it.each([
     { tier: 'free', many: 5, reason: 'session_expired', warnings: 5 },
     { tier: 'enterprise', many: 20, reason: 'idle', warnings: 0 },
-  ])('must be warned of, made and told once for each of $many on $tier', async ({ tier, many, reason, warnings }) => {
-    const [first] = servers;
-    if (!first) throw new Error('no server');
-    user = await first.user(tier);
-    const made = await Promise.all(Array.from({ length: many }, () => user.api.running()));
-    const before = stopsAsked();
-    clock.forward(50 * HOUR - MINUTE);
-    await lookAtOnce();
-    clock.forward(MINUTE);
-    await lookAtOnce();
-    await eventually(async () => expect(await told('container_stopped')).toHaveLength(many));
-    await lookAtOnce();
-    expect(daemon.running()).toEqual([]);
-    expect(await told('container_expiring')).toHaveLength(warnings);
-    expect((await told('container_stopped')).map((data) => 'reason' in data && data.reason)).toEqual(
-      made.map(() => reason),
-    );
-    expect(stopsAsked() - before).toBe(many);
-  });
+  ])(
+    'must be warned of, made and emitted once for each of $many on $tier',
+    async ({ tier, many, reason, warnings }) => {
+      const [first] = servers;
+      if (!first) throw new Error('no server');
+      user = await first.user(tier);
+      const made = await Promise.all(Array.from({ length: many }, () => user.api.running()));
+      const before = stopsAsked();
+      clock.forward(50 * HOUR - MINUTE);
+      await lookAtOnce();
+      clock.forward(MINUTE);
+      await lookAtOnce();
+      await eventually(async () => expect(await told('container_stopped')).toHaveLength(many));
+      await lookAtOnce();
+      expect(daemon.running()).toEqual([]);
+      expect(await told('container_expiring')).toHaveLength(warnings);
+      expect((await told('container_stopped')).map((data) => 'reason' in data && data.reason)).toEqual(
+        made.map(() => reason),
+      );
+      expect(stopsAsked() - before).toBe(many);
+    },
+  );
 
   it('must not come for what is idle but for a command, whichever process runs it', async () => {
     const [first, second] = servers;

@@ -29,7 +29,7 @@ describe('three server processes with PostgreSQL, Redis and one Docker', () => {
     await proxy.close();
   });
 
-  it('must tell sockets on each of them all events in order, whoever made them, and replay them on each', async () => {
+  it('must send sockets on each of them all events in order, whoever made them, and replay them on each', async () => {
     const apis = await cluster.user();
     const live = await Promise.all(apis.map((api) => cluster.record(api)));
     const late: { after: number; recorder: EventRecorder }[] = [];
@@ -105,7 +105,7 @@ describe('three server processes with PostgreSQL, Redis and one Docker', () => {
     expect(codes(many)).toEqual([202, ...range(1, many.length - 1).map(() => 'container_limit_reached')]);
   });
 
-  it('must warn of, carry out, tell and note once what ends by itself, and remove data once', async () => {
+  it('must warn of, run, emit and audit once what ends by itself, and remove data once', async () => {
     const [guest, idler, deleter] = [await cluster.user('guest'), await cluster.user('pro'), await cluster.user()];
     const operator = at(await cluster.user('pro', ['--scopes', 'read,write,admin']), 2);
     const [told, idle] = [await cluster.record(at(guest, 1), 0), await cluster.record(at(idler, 1), 0)];

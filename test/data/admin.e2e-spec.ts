@@ -3,7 +3,7 @@ import { ContainerRepository } from '../../src/containers/container.repository';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
-import { leaseAsDead } from '../support/claim-as-dead';
+import { leaseAsDead } from '../support/lease-as-dead';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fake-daemon';
 import { FakeEngine } from '../support/fake-engine';
@@ -85,7 +85,7 @@ describe('an operator', () => {
     expect(await outcomes('user.update')).toEqual(['invalid_parameters', 'ok', 'ok', 'ok']);
   });
 
-  it("must stop anybody's container as its owner would, who is told", async () => {
+  it("must stop anybody's container as its owner would, with an event for the owner", async () => {
     const { id, db_id, name } = await user.api.running();
     const events = await berth.record(user);
     const listed = await admin.api.call('GET', `/api/admin/containers?user_id=${user.id}&status=running`);
@@ -130,7 +130,7 @@ describe('an operator', () => {
     expect((await admin.api.call('GET', '/api/me')).status).toBe(200);
   });
 
-  it('must be told what a comparison with Docker found and did, behind one that goes on', async () => {
+  it('must get what a comparison with Docker found and did, behind one that goes on', async () => {
     // What the tests before have left.
     clock.forward(8 * 24 * HOUR);
     await reconcile();

@@ -124,7 +124,7 @@ describe('agents', () => {
   });
 
   describe('a connection', () => {
-    it('must make the agent online, tell who it is and what is expected of it, and be told of once', async () => {
+    it('must make the agent online, answer who it is and what is expected of it, and be emitted once', async () => {
       const agent = await newAgent(user, { os: 'plan9', tags: ['gpu'] });
       const client = await connect(agent, { os: 'linux', arch: 'x64', version: '1.0' });
       // At once: connected means online.
@@ -204,7 +204,7 @@ describe('agents', () => {
     });
 
     it.each([new Error('no database'), new DomainError('database_busy')])(
-      'must be tried again by a standard client when the server could not tell (%s)',
+      'must be retried by a standard client when the server could not decide (%s)',
       async (fault) => {
         const agent = await newAgent(user);
         jest.spyOn(berth.app.get(TokenService), 'verify').mockRejectedValueOnce(fault);
@@ -256,7 +256,7 @@ describe('agents', () => {
       expect(events.types()).toEqual(['agent_connected', 'agent_disconnected']);
     });
 
-    it('must end though it was told to before it was made', async () => {
+    it('must end though that was asked for before it was made', async () => {
       const connections = berth.app.get(AgentConnections);
       const add = jest.spyOn(connections, 'add').mockImplementationOnce((connection) => connection.dismiss());
       const client = open(await newAgent(user));
@@ -379,7 +379,7 @@ describe('agents', () => {
       expect(events.types()).toEqual(['agent_connected', 'agent_disconnected']);
     });
 
-    it('must be told of once of two, and say nothing of an agent that was offline', async () => {
+    it('must be emitted once of two, and not for an agent that was offline', async () => {
       const agent = await newAgent(user);
       const answers = await Promise.all([user.api.delete(agent.id), user.api.delete(agent.id)]);
       expect(answers.map(({ status }) => status).sort()).toEqual([200, 404]);

@@ -38,7 +38,7 @@ describe('the audit', () => {
     await database.drop();
   });
 
-  it('must tell of everything that a user did, who did it, by which token, from where and when', async () => {
+  it('must show everything that a user did, who did it, by which token, from where and when', async () => {
     const { id, db_id } = await user.api.running({ name: 'one', env: { SECRET: 'swordfish' } });
     await user.api.stop(id);
     const stopped = await user.api.start(id.slice(0, 12));
@@ -73,7 +73,7 @@ describe('the audit', () => {
     for (const secret of ['swordfish', user.token, String(token.body['token'])]) expect(whole).not.toContain(secret);
   });
 
-  it('must tell of what was refused and of what failed', async () => {
+  it('must show what was refused and what failed', async () => {
     const { id, db_id } = await user.api.running({ name: 'mine' });
     const reader = await tokenOf(user, ['read']);
     const stranger = await berth.user();
@@ -112,7 +112,7 @@ describe('the audit', () => {
     expect(theirs[0]).toMatchObject({ outcome: 'not_authorized', address: '127.0.0.1' });
   });
 
-  it('must tell of who was let in as a guest, and of who was not', async () => {
+  it('must show who was let in as a guest, and who was not', async () => {
     const login = async (username: string): Promise<Response> =>
       fetch(`${berth.url}/api/auth/guest`, {
         method: 'POST',

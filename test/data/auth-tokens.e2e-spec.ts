@@ -17,7 +17,7 @@ beforeAll(async () => {
 afterAll(() => server.stop());
 
 describe('verification', () => {
-  it('must tell who holds the token', async () => {
+  it('must find who holds the token', async () => {
     const expiresAt = new Date(Date.now() + DAY);
     const { text, userId, username, id } = await server.holder({ scopes: ['read'], expiresAt, tier: 'pro' });
     expect(await server.tokens.verify(text)).toEqual({
@@ -88,7 +88,7 @@ describe('revocation', () => {
     expect((await Promise.all(attempts)).filter(Boolean)).toEqual([]);
   });
 
-  it('must succeed once and be told once of many at the same time', async () => {
+  it('must succeed once and be signalled once of many at the same time', async () => {
     const { userId, id } = await server.holder();
     const signalled: string[] = [];
     const stop = server.app.get(Signals).on('token_revoked', ({ tokenId }) => signalled.push(tokenId));
@@ -100,7 +100,7 @@ describe('revocation', () => {
     expect(signalled).toEqual([id]);
   });
 
-  it('must be told only when it is committed', async () => {
+  it('must be signalled only when it is committed', async () => {
     const { userId, text, id } = await server.holder();
     const signalled: string[] = [];
     const stop = server.app.get(Signals).on('token_revoked', ({ tokenId }) => signalled.push(tokenId));
@@ -142,7 +142,7 @@ describe('a user', () => {
     expect(found.filter(({ created }) => created)).toHaveLength(1);
   });
 
-  it('must be moved to the tier that is asked for, with what it was told', async () => {
+  it('must be moved to the tier that is asked for, with the tier before', async () => {
     const username = `user-${randomUUID()}`;
     await server.users.ensure({ username, tier: 'free' });
     expect(await server.users.ensure({ username, tier: 'pro' })).toMatchObject({

@@ -142,7 +142,7 @@ describe('authorization', () => {
 
   // An admin may; what happens then is tested with the rest of what admins do.
   describe.each(WITH_ID.filter(([, { scope }]) => scope !== 'admin'))('%s', (route, { id, body }) => {
-    it("must tell the truth about somebody else's", async () => {
+    it("must distinguish somebody else's from what is not there", async () => {
       const ofContainer = [
         container.db_id,
         container.db_id.slice(0, 12),

@@ -4,7 +4,7 @@ import { ContainerRepository } from '../../src/containers/container.repository';
 import { Database } from '../../src/database';
 import { Answer, SMALL, testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
-import { leaseAsDead } from '../support/claim-as-dead';
+import { leaseAsDead } from '../support/lease-as-dead';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fake-daemon';
 import { FakeEngine } from '../support/fake-engine';

@@ -86,7 +86,7 @@ describe('a Docker that has lost its data', () => {
     },
   );
 
-  it('must not have a container made anew in it with an empty volume, by a start nor by an update, nor new ones', async () => {
+  it('must not have a container recreated in it with an empty volume, by a start or an update, nor new ones', async () => {
     const restore = daemon.empty();
     const refused = { status: 500, body: { code: 'docker_changed' } };
     expect(await user.api.start(kept)).toMatchObject(refused);
@@ -141,7 +141,7 @@ describe('a Docker that has lost its data', () => {
     expect(daemon.running(kept)).toHaveLength(1);
   });
 
-  it('must not be told from another where the daemon has no id', async () => {
+  it('must not be distinguished from another where the daemon has no id', async () => {
     await berth.app.get(Reconciler).sweepNow();
     expect(await setting()).toBe('docker-1');
     jest.spyOn(engine, 'identify').mockResolvedValue(null);

@@ -31,7 +31,7 @@ const ask = (query = '') =>
 const page = async (query?: string) => (await (await ask(query)).json()) as Page;
 
 describe('events in pages', () => {
-  it('must be the events that were told, from the first on', async () => {
+  it('must be the events that were emitted, from the first on', async () => {
     const committed = await server.commit(user.id, 'a', 'ünï ✓', 'c');
     expect(await page()).toEqual({ events: committed, next: 3 });
     expect(await page('?after=1')).toEqual({ events: committed.slice(1), next: 3 });
@@ -57,7 +57,7 @@ describe('events in pages', () => {
     expect(seen).toEqual(range(1, 180));
   });
 
-  it('must hold 100 unless told otherwise, and 500 at most', async () => {
+  it('must hold 100 unless asked otherwise, and 500 at most', async () => {
     await server.commit(user.id, ...range(1, 510).map(String));
     expect((await page()).events).toHaveLength(100);
     expect((await page('?limit=1')).next).toBe(1);

@@ -160,7 +160,7 @@ describe('the event feed', () => {
     told.close();
   });
 
-  it('must tell of a commit without asking the database', async () => {
+  it('must deliver a commit without asking the database', async () => {
     const told = await new Told().follow(one.feed, { userId });
     const read = jest.spyOn(one.log, 'read');
     const appended = await one.commit(userId, 'a', 'b');
@@ -169,7 +169,7 @@ describe('the event feed', () => {
     told.close();
   });
 
-  it('must tell nothing of a transaction that is rolled back', async () => {
+  it('must deliver nothing of a transaction that is rolled back', async () => {
     const told = await new Told().follow(one.feed, { userId });
     const failing = one.database.runInTx(async () => {
       await one.log.append({ userId, drafts: [draft('never')] });
@@ -181,7 +181,7 @@ describe('the event feed', () => {
     told.close();
   });
 
-  it('must not tell one user of another user’s events', async () => {
+  it('must not deliver one user another user’s events', async () => {
     const other = await one.newUser();
     const told = await new Told().follow(one.feed, { userId });
     await one.commit(other, 'not yours');

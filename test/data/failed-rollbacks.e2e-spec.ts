@@ -2,7 +2,7 @@ import { ContainerRepository } from '../../src/containers/container.repository';
 import { EngineError } from '../../src/docker';
 import { Answer, SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
-import { leaseAsDead } from '../support/claim-as-dead';
+import { leaseAsDead } from '../support/lease-as-dead';
 import { EventRecorder } from '../support/event-recorder';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fake-daemon';

@@ -7,7 +7,7 @@ import { EngineError } from '../../src/docker';
 import { EventLog } from '../../src/events';
 import { SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
-import { leaseAsDead } from '../support/claim-as-dead';
+import { leaseAsDead } from '../support/lease-as-dead';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fake-daemon';
 import { FakeEngine } from '../support/fake-engine';
@@ -53,7 +53,7 @@ describe('an operation that meets another, or what it did not expect', () => {
 
   afterAll(() => berth.stop());
 
-  it('must wait its time, and then be told which operation is in its way', async () => {
+  it('must wait its time, and then answer which operation is in its way', async () => {
     const hold = engine.holdOn('stopContainer');
     const stopping = user.api.stop(dbId);
     await hold.reached;
@@ -87,7 +87,7 @@ describe('an operation that meets another, or what it did not expect', () => {
     expect((await starting).status).toBe(404);
   });
 
-  it('must keep its claim for as long as it takes', async () => {
+  it('must keep its lease for as long as it takes', async () => {
     const hold = engine.holdOn('stopContainer');
     const stopping = user.api.stop(dbId);
     await hold.reached;
@@ -99,7 +99,7 @@ describe('an operation that meets another, or what it did not expect', () => {
     expect(await row()).toMatchObject({ operation: null, operationId: null, status: 'stopped' });
   });
 
-  it('must write nothing once its claim is lost', async () => {
+  it('must write nothing once its lease is lost', async () => {
     const hold = engine.holdOn('stopContainer', { when: 'after' });
     const stopping = user.api.stop(dbId);
     await hold.reached;
@@ -109,14 +109,14 @@ describe('an operation that meets another, or what it did not expect', () => {
     await repository.abandonLease({ row: held, patch: {}, events: [] }, 'reconcile');
     await eventually(async () => expect(await row()).toMatchObject({ operation: 'reconcile' }));
     hold.release();
-    // The queue of this process still has it; the row's new holder is whoever claims next.
+    // The queue of this process still has it; the row's new holder is whoever acquires it next.
     const answer = await stopping;
     expect(answer.status).toBe(500);
     expect(answer.body).toMatchObject({ error: 'failed to stop container', code: 'claim_lost' });
     await eventually(async () => expect(await row()).toMatchObject({ operation: null, status: 'stopped' }));
   });
 
-  it('must tell of no progress once its claim is lost', async () => {
+  it('must emit no progress once its lease is lost', async () => {
     const events = await berth.record(user);
     const hold = engine.holdOn('ensureVolume');
     dbId = String((await user.api.create()).body['db_id']);
@@ -191,7 +191,7 @@ describe('an operation that meets another, or what it did not expect', () => {
       expect(events.events.some(({ type }) => type === 'container_started')).toBe(false);
     });
 
-    it("must be told of as one that ended, by Docker's event, where its image has run here", async () => {
+    it("must be emitted as one that ended, by Docker's event, where its image has run here", async () => {
       await user.api.running({ custom_image: IMAGE });
       const sweepAgain = await holdSweeps(berth);
       const events = await berth.record(user);
@@ -238,7 +238,7 @@ describe('an operation that meets another, or what it did not expect', () => {
     expect(daemon.running(dbId)[0]?.state).toBe('running');
   });
 
-  it('must make anew a container that can never be started again', async () => {
+  it('must recreate a container that can never be started again', async () => {
     const { id } = (await user.api.stop(dbId)).body;
     engine.failOn('startContainer', { error: new EngineError('container_broken', 'already has a filestore file') });
     const started = await user.api.start(dbId);
@@ -336,7 +336,7 @@ describe('an operation that meets another, or what it did not expect', () => {
     expect(daemon.running(dbId).map(({ dockerId }) => dockerId)).toEqual([id]);
   });
 
-  it('must tell of the stop in a deletion that was cut off as of one that was asked for', async () => {
+  it('must emit the stop in a deletion that was cut off as one that was asked for', async () => {
     const { id } = (await user.api.get(dbId)).body;
     const events = await berth.record(user);
     const sweepAgain = await holdSweeps(berth);
@@ -358,7 +358,7 @@ describe('an operation that meets another, or what it did not expect', () => {
     expect((await user.api.get(dbId)).body).toMatchObject({ status: 'stopped' });
   });
 
-  it('must tell of a run that ended, and of the next one that Docker began, while no server was there', async () => {
+  it('must emit a run that ended, and the next one that Docker began, while no server was there', async () => {
     const database = await openTestDatabase();
     const others = new FakeDaemon();
     const start = (): Promise<Berth> =>

@@ -48,7 +48,7 @@ describe('the labels of a container', () => {
     expect(JSON.stringify(engine.calls)).not.toContain('mine');
   });
 
-  it('must be replaced as a whole, without Docker, told once and audited', async () => {
+  it('must be replaced as a whole, without Docker, emitted once and audited', async () => {
     const { id, db_id } = await user.api.running({ labels: { team: 'core', stage: 'test' } });
     await events.next('container_started');
     events.clear();

@@ -24,7 +24,7 @@ describe('the management operations on real Docker under gVisor', () => {
   });
 
   describe('create', () => {
-    it('must answer at once, and tell of the rest in events', async () => {
+    it('must answer at once, and emit the rest as events', async () => {
       const created = await user.api.create({ name: 'dev-environment', env: { GREETING: 'hello' } });
       expect(created.status).toBe(202);
       expect(created.body).toMatchObject({

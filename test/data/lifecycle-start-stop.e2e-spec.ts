@@ -58,7 +58,7 @@ describe('the management operations on real Docker under gVisor', () => {
       expect(events.types()).toEqual(['container_started', 'container_stopped']);
     });
 
-    it('must make anew what has vanished from Docker, with its data and under any former id', async () => {
+    it('must recreate what is missing from Docker, with its data and under any former id', async () => {
       const { id, db_id, name } = await user.api.running({ env: { KEY: 'value' } });
       await docker.writeData(id, 'survivor');
       await docker.docker.getContainer(id).remove({ force: true });

@@ -49,7 +49,7 @@ describe('the ends of sessions and runs', () => {
 
     afterEach(() => clear(guest));
 
-    it('must be told from the start when the session ends, whatever it starts again', async () => {
+    it('must see from the start when the session ends, whatever it starts again', async () => {
       const created = await guest.api.create();
       expect(created.body).toMatchObject({ expires_at: sessionEnd, session_limit_seconds: 50 * 3600 });
       const id = String(created.body['db_id']);
@@ -62,7 +62,7 @@ describe('the ends of sessions and runs', () => {
       expect(await view(guest, id)).toMatchObject({ expires_at: sessionEnd });
     });
 
-    it('must be warned once, stopped at the end, told why, and still read, stop and delete', async () => {
+    it('must be warned once, stopped at the end with the reason, and still read, stop and delete', async () => {
       const { id, db_id, name } = await guest.api.running();
       const events = await berth.record(guest);
       clock.forward(50 * HOUR - 10 * MINUTE - 30_000);
@@ -170,7 +170,7 @@ describe('the ends of sessions and runs', () => {
       expect(await told('container_expiring')).toBe(1);
     });
 
-    it('must go on in a container that is made anew because it had vanished, but not past its end', async () => {
+    it('must go on in a container that is recreated because it was missing, but not past its end', async () => {
       clock.forward(HOUR);
       daemon.vanish(await dockerId());
       await eventually(async () => expect(await view(user, dbId)).toMatchObject({ status_reason: 'missing' }));
@@ -185,7 +185,7 @@ describe('the ends of sessions and runs', () => {
       expectIn(await endOf(), 50 * HOUR);
     });
 
-    it('must end with every stop, and begin anew with every start, whoever made them', async () => {
+    it('must end with every stop, and begin again with every start, whoever made them', async () => {
       clock.forward(HOUR);
       daemon.kill(await dockerId());
       await eventually(async () => expect(await view(user, dbId)).toMatchObject({ status_reason: 'exited' }));
@@ -220,7 +220,7 @@ describe('the ends of sessions and runs', () => {
       expect(await told('container_stopped')).toBe(0);
     });
 
-    it('must be told for what it was where the answer to the stop is lost', async () => {
+    it('must be emitted for what it was where the answer to the stop is lost', async () => {
       clock.forward(50 * HOUR);
       engine.failOn('stopContainer', { when: 'after' });
       await look();
@@ -501,7 +501,7 @@ describe('the ends of sessions and runs', () => {
       await eventually(async () => expect(await view(user, dbId)).toMatchObject({ status_reason: 'idle' }));
     });
 
-    it('must not be stopped where it was used between the look and the claim', async () => {
+    it('must not be stopped where it was used between the look and the lease', async () => {
       clock.forward(31 * MINUTE);
       const repository = berth.app.get(ContainerRepository);
       const read = await repository.findById(dbId);

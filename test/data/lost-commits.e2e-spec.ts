@@ -51,7 +51,7 @@ describe.each(['none', 'move'] as const)('a commit whose answer is lost (volumeR
     expect(removals()).not.toContain(committed.dockerId);
   });
 
-  it('of a start must leave the container running that was made anew', async () => {
+  it('of a start must leave the container running that was recreated', async () => {
     daemon.vanish(String((await row()).dockerId));
     await eventually(async () => expect(await row()).toMatchObject({ status: 'stopped' }));
     loseCommit();

@@ -82,7 +82,7 @@ describe('GET /metrics', () => {
     }
   });
 
-  it('must tell what the database holds, and how the process is', async () => {
+  it('must show what the database holds, and how the process is', async () => {
     const { body: agent } = await user.api.call('POST', '/api/agents', { name: 'laptop' });
     const socket = io(`${berth.url}/agents`, { auth: { token: agent['token'] }, transports: ['websocket'] });
     const scraped = await scrape(berth);

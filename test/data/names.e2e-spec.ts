@@ -4,7 +4,7 @@ import { ContainersService } from '../../src/containers';
 import { ContainerRepository } from '../../src/containers/container.repository';
 import { Answer, SMALL, testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
-import { leaseAsDead } from '../support/claim-as-dead';
+import { leaseAsDead } from '../support/lease-as-dead';
 import { EventRecorder } from '../support/event-recorder';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fake-daemon';
@@ -110,7 +110,7 @@ describe('names and places in a tier', () => {
   describe('an update of the name alone', () => {
     const rename = (id: string, name: string): Promise<Answer> => user.api.update(id, { name, ...SMALL });
 
-    it('must need no Docker, whatever the status, and tell of itself', async () => {
+    it('must need no Docker, whatever the status, and be emitted', async () => {
       const { id, db_id } = await user.api.running({ name: 'one' });
       await rename(id, 'two');
       expect((await events.next('container_updated')).data).toMatchObject({ name: 'two' });

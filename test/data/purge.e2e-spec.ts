@@ -26,7 +26,7 @@ const ENVIRONMENT = {
 };
 
 /** What a dead process was at is soon for the next. */
-const SHORT_CLAIMS = { OPERATION_CLAIM_SECONDS: '2' } as const;
+const SHORT_LEASES = { OPERATION_CLAIM_SECONDS: '2' } as const;
 
 /** The moment at which a container's time is over, for as long as a test wants: now it is, now it is not. */
 class WaveringClock extends Clock {
@@ -113,7 +113,7 @@ describe('the purge of a deleted container', () => {
     'must be finished by the next process where one died %s it removed the volume, and forbid a restore from its first moment',
     async (when) => {
       const [clock, engine] = [new WaveringClock(), new FakeEngine(daemon)];
-      const dying = await start({ clock, engine, environment: SHORT_CLAIMS });
+      const dying = await start({ clock, engine, environment: SHORT_LEASES });
       const user = await dying.user();
       const { db_id } = await user.api.running();
       await user.api.delete(db_id);
@@ -126,7 +126,7 @@ describe('the purge of a deleted container', () => {
       expect((await restore(user, db_id)).status).toBe(404);
       await dying.stop();
       running = [];
-      const next = await start({ clock, engine: new FakeEngine(daemon), environment: SHORT_CLAIMS });
+      const next = await start({ clock, engine: new FakeEngine(daemon), environment: SHORT_LEASES });
       expect((await restore(next.as(user), db_id)).status).toBe(404);
       expect(daemon.volumes.has(`berth-${db_id}`)).toBe(when === 'before');
       clock.is = 'after';

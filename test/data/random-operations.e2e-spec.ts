@@ -50,7 +50,7 @@ class MarkingDaemon extends FakeDaemon {
     const made = super.ensureVolume(volume);
     const { containerId } = volume.owner;
     if (made.existed || volume.name !== `berth-${containerId}`) return made;
-    if (this.marked.has(containerId)) this.violations.push(`${volume.name} was lost and made anew`);
+    if (this.marked.has(containerId)) this.violations.push(`${volume.name} was lost and recreated`);
     this.marked.add(containerId);
     this.write(volume.name, containerId);
     return made;

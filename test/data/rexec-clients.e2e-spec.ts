@@ -47,7 +47,7 @@ describe("Rexec's own clients", () => {
       expect([status, body]).toEqual([200, { user: { username, ...profile } }]);
     });
 
-    it('must be told of an administrator', async () => {
+    it('must be shown for an administrator', async () => {
       user = await berth.user('enterprise', ['admin']);
       const { body } = await send('GET', '/api/profile');
       expect(body).toEqual({ user: expect.objectContaining({ tier: 'enterprise', is_admin: true }) });

@@ -98,7 +98,7 @@ describe('the role of a container', () => {
     expect(engine.callsOf('exec')).toBe(0);
   });
 
-  it('must be installed in the background, and tell how far it is, while the container is used', async () => {
+  it('must be installed in the background, with its progress, while the container is used', async () => {
     const told = (): BerthEvent[] =>
       events.events.filter(
         ({ type, data }) => type === 'container_progress' && 'stage' in data && data.stage === 'role',
@@ -220,7 +220,7 @@ describe('the role of a container', () => {
     expect(data).toMatchObject({ message: "the image's shell does not answer", status: 'running' });
   });
 
-  it('must not fail for what an operation did to its container, but begin anew', async () => {
+  it('must not fail for what an operation did to its container, but start over', async () => {
     const first = held();
     programs.installation = (command) => (first.calls.push(command), first.released(1));
     const { db_id, id } = await user.api.running({ role: 'node' });

@@ -138,7 +138,7 @@ describe('DELETE /api/tokens/:id', () => {
 });
 
 describe('GET /api/me', () => {
-  it('must tell who one is, and what is allowed and used', async () => {
+  it('must answer who one is, and what is allowed and used', async () => {
     const { text: token, username, userId } = await server.holder({ tier: 'guest', scopes: ['read'] });
     const { body } = await server.call('GET', '/api/me', { token });
     expect(body).toEqual({

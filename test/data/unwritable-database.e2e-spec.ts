@@ -20,7 +20,7 @@ describe('a database that takes no writes', () => {
 
   afterEach(() => berth.stop());
 
-  it('because it is read-only must be told to readiness and to whoever writes, until it takes them again', async () => {
+  it('because it is read-only must be shown to readiness and to whoever writes, until it takes them again', async () => {
     await setReadOnly(true);
     await eventually(async () => {
       expect(await ready()).toMatchObject({
@@ -62,7 +62,7 @@ describe('a database that takes no writes', () => {
     return user.api.call('POST', '/api/tokens', { name: `token-${made}` });
   }
 
-  /** As a setting of the server, a failover to a standby, or a file system that was mounted anew. */
+  /** As a setting of the server, a failover to a standby, or a file system that was remounted. */
   async function setReadOnly(readOnly: boolean): Promise<void> {
     if (!isPostgres) {
       await berth.app.get(DataSource).query(`PRAGMA query_only = ${readOnly ? 1 : 0}`);

@@ -6,7 +6,7 @@ import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { EngineError } from '../../src/docker';
 import { Answer, SMALL, testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
-import { leaseAsDead } from '../support/claim-as-dead';
+import { leaseAsDead } from '../support/lease-as-dead';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fake-daemon';
 import { type EngineMethod, FakeEngine } from '../support/fake-engine';
@@ -102,7 +102,7 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
     await database.drop();
   });
 
-  it('must move the data to a volume of that size, tell how far it is, and remove the old one', async () => {
+  it('must move the data to a volume of that size, with its progress, and remove the old one', async () => {
     const { dockerId } = await row();
     const events = await berth.record(user);
     const updated = await resize(LARGER);

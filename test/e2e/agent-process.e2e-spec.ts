@@ -44,7 +44,7 @@ describe('the agent as a process', () => {
     return program;
   }
 
-  it('must report its machine, survive a restart of the server and a stop, and say goodbye when it is told to end', async () => {
+  it('must report its machine, survive a restart of the server and a stop, and say goodbye when it is asked to end', async () => {
     const program = run();
     await program.untilSaid('connected');
     await eventually(async () =>

@@ -17,7 +17,7 @@ describe('a volume that Docker has without labels', () => {
   beforeAll(() => engine.prepare(sandbox.instance));
   afterAll(() => sandbox.cleanUp());
 
-  it('must be made anew where it holds nothing, and leave nothing else behind', async () => {
+  it('must be recreated where it holds nothing, and leave nothing else behind', async () => {
     const { volume, spec } = await bare();
     expect(await engine.ensureVolume(volume)).toEqual({ existed: false });
     expect(await labelsOf(volume.name)).toMatchObject({ 'berth.container_id': spec.owner.containerId });

@@ -37,7 +37,7 @@ describe('a Docker daemon that was started on an empty data-root', () => {
     await second.discard(['data', 'empty']);
   });
 
-  it('must purge nothing and make nothing anew, and once the data is back all must be right again', async () => {
+  it('must purge and recreate nothing, and once the data is back all must be right again', async () => {
     const [deleted, kept] = [await user.api.running(), await user.api.running()];
     await writeMark(kept.id);
     expect((await user.api.delete(deleted.db_id)).status).toBe(200);

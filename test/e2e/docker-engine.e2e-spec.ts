@@ -129,7 +129,7 @@ describe('DockerEngine on a real Docker', () => {
     await Promise.all([first, second].map((dockerId) => engine.removeContainer(dockerId)));
   });
 
-  it('must tell images that are here from those that are not', async () => {
+  it('must distinguish images that are here from those that are not', async () => {
     const here = sandbox.spec().image;
     expect(await engine.presentImages([here, 'berth/no-such-image:1'])).toEqual(new Set([here]));
     await engine.ensureImage(here);

@@ -36,7 +36,7 @@ describe('commands in a gVisor container', () => {
   }
   const sh = (script: string, request: Partial<ExecRequest> = {}) => run(['sh', '-c', script], request);
 
-  it('must tell both outputs apart, all of them, and the exit code', async () => {
+  it('must keep both outputs apart, whole, and the exit code', async () => {
     const script = 'echo "$GREETING $SHADOWED $1"; echo wrong >&2; id -u >&2; exit 7';
     const request = { env: { SHADOWED: 'inner' }, user: '1000' };
     expect(await run(['sh', '-c', script, 'sh', '$(reboot); "ü'], request)).toEqual({
@@ -123,7 +123,7 @@ describe('commands in a gVisor container', () => {
     await engine.removeContainer(victim);
   });
 
-  it('must not wait for what the command leaves behind, nor longer than it is told, and then leave it running', async () => {
+  it('must not wait for what the command leaves behind, nor longer than it may, and then leave it running', async () => {
     expect((await sh('sleep 300 & echo left')).stdout).toBe('left\n');
     const mark = '/tmp/went-on';
     // Long enough for the command to begin on a slow machine.

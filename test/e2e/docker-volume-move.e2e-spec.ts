@@ -38,7 +38,7 @@ describe('a changed disk_mb on a real Docker where data is moved', () => {
     await docker.removeInstance(instance);
   });
 
-  it('must keep all of it, running and stopped, on one volume, and tell how far it is', async () => {
+  it('must keep all of it, running and stopped, on one volume, with its progress', async () => {
     const { id, db_id, name } = await user.api.running();
     await docker.exec(id, ['sh', '-c', WORK]);
     const data = await docker.exec(id, ['sh', '-c', LOOK]);

@@ -109,7 +109,7 @@ describe('watching a real Docker', () => {
     await wire.close();
   });
 
-  it('must tell of a start, an end and a removal, and of its own instance alone', async () => {
+  it('must report a start, an end and a removal, of its own instance alone', async () => {
     const spec = sandbox.spec();
     const stranger = sandbox.spec({ owner: { ...spec.owner, instance: `${sandbox.instance}-other` } });
     const dockerId = await sandbox.running(engine, spec);
@@ -123,7 +123,7 @@ describe('watching a real Docker', () => {
     expect(watching.actionsOf(strangerId)).toEqual([]);
   });
 
-  it('must tell of a container that was killed for its memory', async () => {
+  it('must report a container that was killed for its memory', async () => {
     const dockerId = await sandbox.running(engine, sandbox.spec());
     await sandbox.real.exec(dockerId, ['dd', 'if=/dev/zero', 'of=/dev/null', 'bs=600M', 'count=1']);
     await eventually(() => expect(watching.actionsOf(dockerId)).toEqual(['start', 'oom', 'die', 'start']), {
@@ -155,7 +155,7 @@ describe('watching a real Docker', () => {
     expect(watching.connections).toBe(2);
   });
 
-  it('must end when it is told to', async () => {
+  it('must end when it is asked to', async () => {
     await watching.stop();
     await expect(watching.ended).resolves.toBeUndefined();
   });

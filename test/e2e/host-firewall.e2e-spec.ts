@@ -259,7 +259,7 @@ describe('the rules of the host firewall', () => {
     expect(new Set(rules).size).toBe(rules.length - 1);
   });
 
-  it('must follow the network where that is made anew, before a sandbox is in it, and leave nothing of the former', async () => {
+  it('must follow the network where that is recreated, before a sandbox is in it, and leave nothing of the former', async () => {
     const engine = sandbox.engine(required);
     await engine.prepare(sandbox.instance);
     const dockerId = await sandbox.running(engine, sandbox.spec());

@@ -57,7 +57,7 @@ function expectRefused(answer: HttpAnswer, limit: number, windowSeconds = 60): v
 describe('RATE_LIMIT_PER_MINUTE', () => {
   beforeEach(() => start({ RATE_LIMIT_PER_MINUTE: '5' }));
 
-  it('must count each user by themselves, wherever they come from, and tell how many requests are left', async () => {
+  it('must count each user by themselves, wherever they come from, and say how many requests are left', async () => {
     const first = await me();
     expect(first).toMatchObject({ status: 200, headers: { 'ratelimit-limit': '5', 'ratelimit-remaining': '4' } });
     expect(first.headers['ratelimit-reset']).toMatch(/^(5\d|60)$/);
@@ -186,7 +186,7 @@ describe('RATE_LIMIT_PER_MINUTE', () => {
     for (const { socket } of [first, second]) socket.close();
   });
 
-  it('must begin anew when its minute is over', async () => {
+  it('must reset when its minute is over', async () => {
     expect(await statuses(6, me)).toEqual([200, 200, 200, 200, 200, 429]);
     const { now } = Date;
     jest.spyOn(Date, 'now').mockImplementation(() => now() + 61_000);

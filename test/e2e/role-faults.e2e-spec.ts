@@ -72,7 +72,7 @@ describe('the installation of a role', () => {
     expect((await api.get(db_id)).body).toMatchObject({ status: 'stopped', role_status: 'failed' });
   });
 
-  it('must not be told as failed where resizes replace its container, but be done in the last one', async () => {
+  it('must not be emitted as failed where resizes replace its container, but be done in the last one', async () => {
     const resizing = async (index: number): Promise<void> => {
       const { db_id } = await api.running({ custom_image: installable, role: 'tool' });
       const sizes = [{ memory_mb: 300 }, { memory_mb: 320 }];

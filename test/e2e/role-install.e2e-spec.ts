@@ -88,7 +88,7 @@ describe('the installation of a role', () => {
     expect(await docker.exec(dockerId, ['sh', '-c', script])).toBe('42\n');
   }
 
-  it('must be carried on by the next process where one was killed in the middle, and leave what works', async () => {
+  it('must be continued by the next process where one was killed in the middle, and leave what works', async () => {
     recorder = await record();
     const { id, db_id } = await create('python');
     // Unpacking has begun: the worst of moments.

@@ -61,7 +61,7 @@ describe('a server as a process', () => {
     expect(printed()).not.toContain(api.token.slice(6));
   });
 
-  it('must finish what is running when it is told to end, and let clients reconnect elsewhere', async () => {
+  it('must finish what is running when it is asked to end, and let clients reconnect elsewhere', async () => {
     const { db_id } = await api.running();
     const socket = io(api.url, { auth: { token: api.token }, transports: ['websocket'], forceNew: true });
     const closed = new Promise<string>((resolve) => socket.once('disconnect', resolve));
@@ -112,7 +112,7 @@ describe('a server as a process', () => {
     }
   });
 
-  it('must end when it is told to, though nobody reads its log and clients send half a request, or none', async () => {
+  it('must end when it is asked to, though nobody reads its log and clients send half a request, or none', async () => {
     const asked = await unread();
     const { hostname, port } = new URL(asked.url);
     const sockets = ['', 'POST /api/agents HTTP/1.1\r\nhost: berth\r\ncontent-length: 100\r\n\r\n{"name":'].map(

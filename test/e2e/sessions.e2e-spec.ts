@@ -26,7 +26,7 @@ describe('what ends with its time on real Docker under gVisor', () => {
     await docker.removeInstance(instance);
   });
 
-  it('a guest must get in without an account, and be warned, stopped and told why at the end of the session', async () => {
+  it('a guest must get in without an account, and be warned, and stopped with the reason, at the end of the session', async () => {
     const { status, body } = await new ApiClient(berth.url, '').call('POST', '/api/auth/guest', { username: 'ada' });
     expect(status).toBe(201);
     const api = new ApiClient(berth.url, String(body['token']));

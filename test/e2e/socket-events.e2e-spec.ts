@@ -93,7 +93,7 @@ describe('a connection', () => {
   });
 
   it.each([new Error('no database'), new DomainError('database_busy')])(
-    'must be tried again by the client when the server could not tell (%s)',
+    'must be retried by the client when the server could not decide (%s)',
     async (fault) => {
       const user = await server.user();
       jest.spyOn(server.app.get(TokenService), 'verify').mockRejectedValueOnce(fault);

@@ -15,7 +15,7 @@ describe('two containers on one volume', () => {
     expect(signs.flatMap((sign) => cohabitation.take(sign))).toHaveLength(complaints);
   });
 
-  it('that were found running after a break must be told of', () => {
+  it('that were found running after a break must be reported', () => {
     const cohabitation = new Cohabitation();
     cohabitation.take(start('a'));
     expect(cohabitation.reset([start('b')])).toEqual([]);

@@ -42,7 +42,7 @@ const OPERATIONS: readonly Verb[] = ['start', 'stop', 'resize', 'rename', 'delet
 /** What writes. */
 const WRITES: readonly Verb[] = [...OPERATIONS, 'create', 'restore'];
 
-/** What Docker's faults, and other processes' claims on what a dead one held, may do to an operation. */
+/** What Docker's faults, and other processes' leases on what a dead one held, may do to an operation. */
 const UNDER_FAULTS = ['500 docker_unavailable', '500 docker_error', '500 start_refused', '500 claim_lost'];
 
 /** What else may become of an operation on a Docker without its data: before it is found out, and after. */

@@ -190,7 +190,7 @@ describe('the invariants', () => {
       'late progress of a creation',
       [event(1, 'container_started'), event(2, 'container_progress', { status: 'creating' })],
     ],
-  ])('replayUnlikeList must find events that tell of %s', (_what, events) => {
+  ])('replayUnlikeList must find events that report %s', (_what, events) => {
     expect(invariants.replayUnlikeList(truth({ users: [user({ events })] }))).not.toEqual([]);
   });
 });

@@ -31,7 +31,7 @@ export function processFaults(parts: Parts): Actions<'process_kill' | 'process_p
       const member = cluster.pick(random);
       return turns.take(LOCKS_HELD, () => turns.take(member.name, () => pauseProcess(member, parts)));
     },
-    // Nothing else may be what keeps claims from being taken over.
+    // Nothing else may be what keeps leases from being taken over.
     process_clock_back: () => turns.take(LOCKS_HELD, () => turns.take('postgres', () => setClocksBack(parts))),
   };
 }
@@ -81,13 +81,13 @@ async function mustBeTakenOver(dead: Member, { cluster, database, excuses, journ
   return isLookedAt;
 }
 
-/** Whether claims may have stayed for a reason: the database was away, a live process stood still, or a dead one seems to live. */
+/** Whether leases may have stayed for a reason: the database was away, a live process stood still, or a dead one seems to live. */
 function isDisturbed(excuses: Excuses, since: number): boolean {
   const excused = excuses.since(since, { member: '', user: '' });
   return (['database_down', 'database_busy', 'death_unseen'] as const).some((excuse) => excused.has(excuse));
 }
 
-/** @returns the claims that nobody has ended, renewed or taken over in between */
+/** @returns the leases that nobody has ended, renewed or taken over in between */
 export function leftAlone(before: readonly HeldLease[], after: readonly HeldLease[]): HeldLease[] {
   return before.filter(({ operationId, expiresAt }) =>
     after.some((lease) => lease.operationId === operationId && lease.expiresAt === expiresAt),
@@ -153,7 +153,7 @@ function resume(member: Member): void {
   member.paused = false;
 }
 
-/** The machine's clock steps back, in the moment in which a process dies; claims of before lie far ahead then. */
+/** The machine's clock steps back, in the moment in which a process dies; leases of before lie far ahead then. */
 async function setClocksBack(parts: Parts): Promise<string> {
   const { cluster, random, turns, excuses } = parts;
   while (isDisturbed(excuses, Date.now())) await delay(500);

@@ -77,7 +77,7 @@ describe('the fake engine', () => {
     await expect(next.ping()).rejects.toThrow(ProcessDeath);
   });
 
-  it('must tell watchers what happens behind the back', async () => {
+  it('must notify watchers of what happens behind the back', async () => {
     const engine = new FakeEngine();
     const abort = new AbortController();
     const seen: string[] = [];

@@ -243,7 +243,7 @@ describe('a head that HTTP does not allow', () => {
       `GET ${polling.replace('polling', 'websocket')} HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
         'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n',
     ],
-  ])('must be told in the form of every error: %s', async (_what, head) => {
+  ])('must be answered in the form of every error: %s', async (_what, head) => {
     const answer = await bytes(`${head}\r\n`);
     expectError(answer, 400, 'invalid_parameters');
     expect(answer.body['details']).toEqual([{ field: 'host', message: 'must be given once, as a header' }]);
@@ -256,7 +256,7 @@ describe('a head that HTTP does not allow', () => {
       `POST /api/tokens HTTP/1.1\r\nHost: x\r\nExpect: gold\r\nContent-Length: 2\r\n${close}`,
     ],
     ['an expectation, at Socket.IO', `GET ${polling} HTTP/1.1\r\nHost: x\r\nExpect: gold\r\n${close}`],
-  ])('must be told in the form of every error, too, where it is %s', async (_what, head) => {
+  ])('must be answered in the form of every error, too, where it is %s', async (_what, head) => {
     expectError(await bytes(`${head}\r\n`), 417, 'expectation_failed');
   });
 
@@ -302,7 +302,7 @@ describe('a field of the wrong type', () => {
     );
   }
 
-  it('must be told its type before anything else, in every body', async () => {
+  it('must be refused for its type before anything else, in every body', async () => {
     const misleading: unknown[] = [];
     for (const [route, field, { type, items }] of fields()) {
       const [method = '', path = ''] = route.replace(/\{\w+\}/g, '00000000-0000-4000-8000-000000000000').split(' ');

@@ -190,7 +190,7 @@ describe('an offer to upgrade that Berth does not take up', () => {
 
 describe('a WebSocket handshake', () => {
   it.each(['/api/me', '/', '/socket.io', '/ws/terminal/1', '/socket.iox/'])(
-    'must be told that there is no WebSocket at %s',
+    'must be answered that there is no WebSocket at %s',
     async (path) => {
       const answer = await connection()
         .write(request(`GET ${path}`, WEBSOCKET))

@@ -14,7 +14,7 @@ describe('the size that data needs', () => {
     expect(leastDiskMb(bytes)).toBe(min);
   });
 
-  it('must be told when it is not there, and with which field', () => {
+  it('must be refused when it is not there, by its field', () => {
     expect(() => assertDataFits(1000 * MIB, 1050)).not.toThrow();
     const refusal = ((): unknown => {
       try {

@@ -118,7 +118,7 @@ describe('a running row', () => {
     expect(follow(row('running'), seen, death)).toEqual(expected);
   });
 
-  it('must tell of both ends when Docker restarted the container before anyone looked', () => {
+  it('must emit both when Docker restarted the container before anyone looked', () => {
     const seen = observed('running', { startedAt: NEXT_RUN });
     const oom = { exitCode: 137, oom: true };
     expect(follow(row('running'), seen, oom)).toEqual(['running', 'container_stopped oom 137', 'container_started']);
@@ -144,7 +144,7 @@ describe('a stopped row', () => {
     },
   );
 
-  it('must stay as it is when the container is gone: it is made anew when it is started', () => {
+  it('must stay as it is when the container is gone: it is recreated when it is started', () => {
     expect(follow(row('stopped', null), null)).toBeNull();
   });
 });

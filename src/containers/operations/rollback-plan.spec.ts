@@ -122,7 +122,7 @@ describe('the rollback', () => {
     expect(recover('running', 'undo', [listed('A', 'exited')])).toBe('start A');
   });
 
-  it('must start again what could not be started when the rollback was first tried, and has been told of as stopped', () => {
+  it('must start again what could not be started when the rollback was first tried, and has been emitted as stopped', () => {
     expect(recover('stopped', 'restart', [listed('A', 'exited'), listed('B', 'created')])).toBe('remove B, start A');
     expect(recover('stopped', 'restart', [listed('A', 'running')])).toBe('');
     expect(recover('stopped', 'restart', [])).toBe('');

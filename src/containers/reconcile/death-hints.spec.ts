@@ -15,7 +15,7 @@ function cleanup(...events: EngineEvent[]): unknown {
   return hints.of('a');
 }
 
-describe('what the event stream tells of an end', () => {
+describe('what the event stream says of an end', () => {
   it('must be an out-of-memory kill where that came just before', () => {
     expect(cleanup(event('oom', 0), event('die', 0.1, 137))).toEqual({ exitCode: 137, oom: true });
   });

@@ -2,7 +2,7 @@ import pino from 'pino';
 import type { ContainerRepository } from '../container.repository';
 import { OrphanVolumes } from './inventory';
 
-it('a volume that belongs to no row must be told of once, and one of a deleted container never', async () => {
+it('a volume that belongs to no row must be reported once, and one of a deleted container never', async () => {
   const told: unknown[] = [];
   const logger = pino(
     { level: 'warn' },

@@ -19,7 +19,7 @@ describe('what becomes of a role', () => {
     ['is deleted', 'running', { deletedAt: new Date() }],
     ['is deleted when it is stopped', 'stopped', { deletedAt: new Date() }],
     ['starts', 'stopped', { status: 'running' }],
-  ])('must be decided anew by nobody but the next installer where the container %s', (_what, status, change) => {
+  ])('must be decided again only by the next installer where the container %s', (_what, status, change) => {
     expect(roleAfterReplacement(row('installing', status), change)).toEqual(PENDING);
     expect(roleAfterReplacement(row('pending', status), change)).toEqual(PENDING);
     expect(roleAfterReplacement(row('installed', status), change)).toEqual({});

@@ -17,7 +17,7 @@ const plan = (current: readonly string[], interfaces = ['br-a1b2c3d4e5f6']) =>
   planFirewall(current, { wanted, instance: 'prod', isInterface: (name) => interfaces.includes(name) });
 
 const NOTHING = { needed: [], tidying: [] };
-const putAnew = [`:${chain} - [0:0]`, ...wanted.rules];
+const rebuilt = [`:${chain} - [0:0]`, ...wanted.rules];
 const newJump = wanted.jump.replace('-A PREROUTING', '-I PREROUTING 1');
 
 describe('the rules for sandboxes', () => {
@@ -61,7 +61,7 @@ describe('the change of the rules', () => {
     ['a rule was added', [...right, `-A ${chain} -j RETURN`], false],
     ['the rules are in another order', [...OTHERS, wanted.jump, ...wanted.rules.toReversed()], false],
   ])('must put everything in place at once where %s', (_what, current, needsWayIn) => {
-    expect(plan(current).needed).toEqual([...putAnew, ...(needsWayIn ? [newJump] : [])]);
+    expect(plan(current).needed).toEqual([...rebuilt, ...(needsWayIn ? [newJump] : [])]);
   });
 
   it('must leave one way in of two, and be refused as a whole to a process that comes second', () => {
@@ -74,7 +74,7 @@ describe('the change of the rules', () => {
 
   it('must take away what an earlier network of the instance left', () => {
     expect(plan([...right, former])).toEqual({ needed: [], tidying: cleaned });
-    expect(plan([...OTHERS, former])).toEqual({ needed: [...putAnew, newJump], tidying: cleaned });
+    expect(plan([...OTHERS, former])).toEqual({ needed: [...rebuilt, newJump], tidying: cleaned });
   });
 
   it('must leave a network of the same instance that is there, as on another Docker of this machine', () => {

@@ -132,7 +132,7 @@ describe('the host firewall', () => {
       await expect(refusal).rejects.toThrow(reason);
     });
 
-    it('must warn and be told if it is preferred', async () => {
+    it('must warn and be reported if it is preferred', async () => {
       const made = firewall('preferred');
       await made.prepare([network]);
       expect(made.state).toBe('unsupported');
