@@ -49,6 +49,8 @@ describe('what Docker answers', () => {
     ['exec', 404, 'No such exec instance: 98b4', 'container_not_running'],
     ['exec', 409, '(HTTP code 409) container stopped/paused - container q is not running', 'container_not_running'],
     ['exec', 409, 'Container q is paused, unpause the container before exec', 'container_paused'],
+    ['exec', 400, 'unable to find user nobody: no matching entries in passwd file', 'command_not_started'],
+    ['exec', 500, 'unable to find user nobody: no matching entries in passwd file', 'command_not_started'],
     ['rename container', 409, 'Error when allocating new name: Conflict.', 'name_in_use'],
     [
       'remove container',

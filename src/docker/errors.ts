@@ -91,6 +91,8 @@ const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErr
   'connect container': ({ status, message }) =>
     status === 404 && /no such container/i.test(message) ? 'container_not_found' : null,
   exec: ({ status, message }) => {
+    // Docker 28.5 looks for the user before the command is started, 26.1 when it is.
+    if (/unable to find user/i.test(message)) return 'command_not_started';
     // Docker forgets the commands of a container that ended.
     if (status === 404) return /no such exec/i.test(message) ? 'container_not_running' : 'container_not_found';
     // "is paused": dockerode puts "container stopped/paused" before either.
