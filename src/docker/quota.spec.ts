@@ -94,6 +94,16 @@ describe('the probe of disk quotas', () => {
     expect(daemon.calls).toEqual([]);
   });
 
+  it("must say what to do where containerd's image store would ignore the size of a container", async () => {
+    // Docker 28.5 creates the container all the same.
+    const info = { Driver: 'overlayfs', DriverStatus: [['driver-type', 'io.containerd.snapshotter.v1']] };
+    expect(await probe('preferred', info)).toBe('unsupported');
+    await expect(probe('required', info)).rejects.toThrow(
+      /image store.*"containerd-snapshotter": false.*XFS mounted with the option prjquota/,
+    );
+    expect(daemon.calls).toEqual([]);
+  });
+
   it('must do nothing where quotas are off', async () => {
     expect(await probe('off')).toBe('off');
     expect(daemon.calls).toEqual([]);

@@ -17,12 +17,34 @@ const LEFTOVER_AGE_MS = 10 * 60_000;
 /** The end of an archive, without content: the smallest possible image. */
 const EMPTY_TAR = Buffer.alloc(1024);
 
-/** Docker's name for the file system under its data, from `GET /info`. */
-const dockerInfo = (info: unknown): { driver: string; fileSystem: string } => {
+/** Why disk space cannot be limited, and what an operator can do. */
+interface Refusal {
+  readonly reason: string;
+  readonly advice: string;
+}
+
+const ON_XFS = "put Docker's data on XFS mounted with the option prjquota";
+
+/**
+ * Drivers other than overlay2 may accept a size and ignore it, as containerd's image store does (seen with 28.5), which
+ * a new Docker has by default from 29 on.
+ *
+ * @param info Docker's `GET /info`, which names the file system under its data
+ */
+function refusalOfDriver(info: unknown): Refusal | null {
   const { Driver, DriverStatus } = (info ?? {}) as { Driver?: string; DriverStatus?: [string, string][] | null };
-  const fileSystem = DriverStatus?.find(([name]) => name === 'Backing Filesystem')?.[1];
-  return { driver: Driver ?? 'unknown', fileSystem: fileSystem ?? 'unknown' };
-};
+  const status = new Map(DriverStatus ?? []);
+  const driver = Driver ?? 'unknown';
+  if (status.get('driver-type')?.startsWith('io.containerd.snapshotter') === true) {
+    return {
+      reason: `storage driver ${driver} of containerd's image store, which ignores the size of a container`,
+      advice: `turn that off with "features": { "containerd-snapshotter": false } in daemon.json, and ${ON_XFS}`,
+    };
+  }
+  const fileSystem = status.get('Backing Filesystem') ?? 'unknown';
+  if (driver === 'overlay2' && fileSystem === 'xfs') return null;
+  return { reason: `storage driver ${driver} on ${fileSystem}`, advice: ON_XFS };
+}
 
 /**
  * Probes whether Docker can limit the size of volumes and writable layers. Starts nothing, and removes leftovers of an
@@ -44,18 +66,17 @@ export async function probeDiskQuota(
   if (refusal === null) return 'enforced';
   if (wanted === 'preferred') return 'unsupported';
   throw new ConfigError(
-    `DISK_QUOTA=required, but Docker cannot limit disk space (${refusal}): put Docker's data on XFS mounted with the option prjquota`,
+    `DISK_QUOTA=required, but Docker cannot limit disk space (${refusal.reason}): ${refusal.advice}`,
   );
 }
 
-/** @returns null if both kinds of quota work, or the reason why not */
+/** @returns null if both kinds of quota work */
 async function refusalOfQuotas(
   docker: Docker,
   { instance, info, signal }: { instance: string; info: unknown; signal: AbortSignal },
-): Promise<string | null> {
-  const { driver, fileSystem } = dockerInfo(info);
-  // Other drivers, such as containerd's snapshotters, may accept the option and ignore it.
-  if (driver !== 'overlay2' || fileSystem !== 'xfs') return `storage driver ${driver} on ${fileSystem}`;
+): Promise<Refusal | null> {
+  const unfit = refusalOfDriver(info);
+  if (unfit !== null) return unfit;
   await removeLeftovers(docker, instance, signal);
   const id = randomUUID();
   const name = `berth-probe-${id}`;
@@ -66,7 +87,7 @@ async function refusalOfQuotas(
   } catch (error) {
     const refusal = refusalOf(error);
     if (refusal === null) throw error;
-    return refusal.message.trim();
+    return { reason: refusal.message.trim(), advice: ON_XFS };
   } finally {
     await ignoringRefusal(docker.getContainer(name).remove(abortable(signal, { force: true })));
     await ignoringRefusal(docker.getVolume(name).remove(abortable(signal, {})));
