@@ -1,9 +1,9 @@
 /**
  * `npm test`: every promise, on a bare machine, in minutes: static checks, build, unit, data and end-to-end tests, and a short
  * run under faults. `npm run test:more` is the long rest: every fault at every call, on PostgreSQL the data tests that no
- * database can break alone, thousands of operations under faults.
+ * database can break alone, the life of a container on a newer Docker, thousands of operations under faults.
  *
- * `node scripts/test.mjs [more] check|unit|data|e2e|faults [jest arguments…]` runs one part.
+ * `node scripts/test.mjs [more] check|unit|data|e2e|newer|faults [jest arguments…]` runs one part.
  * The last line is always `N passed, N failed`. Where the machine lacks something that a part needs (root, Docker), the lines
  * before it say what did not run and why; with `CI=true` that is a failure.
  */
@@ -17,7 +17,7 @@ import { startFaultServices } from './lib/fault-services.mjs';
 import { runJest } from './lib/jest-run.mjs';
 import { printFailure, Problem } from './lib/problem.mjs';
 import { projectRoot } from './lib/project.mjs';
-import { sandboxImage } from './lib/sandbox-image.mjs';
+import { ensureSandboxImage, sandboxImage } from './lib/sandbox-image.mjs';
 import { isEnding, runEnd, runScript } from './lib/shutdown.mjs';
 import { say, step } from './lib/steps.mjs';
 import { Tally } from './lib/tally.mjs';
@@ -26,6 +26,7 @@ import { startTestDocker } from './lib/test-docker.mjs';
 import { testImage } from './lib/test-image.mjs';
 import { prepareTestRun } from './lib/test-preparation.mjs';
 import { findTestRegistry } from './lib/test-registry.mjs';
+import { startThrowawayDocker } from './lib/throwaway-docker.mjs';
 
 const checks = { formatting: 'format:check', 'lint and types': 'lint' };
 
@@ -34,8 +35,17 @@ const suites = {
   unit: ['unit'],
   data: ['sqlite', 'postgres'],
   e2e: ['e2e'],
+  newer: ['sqlite', 'e2e'],
   faults: ['faults'],
 };
+
+/** Parts whose services are their own. */
+const APART = ['newer', 'faults'];
+
+/** Docker as Debian's next release has it (28 and newer), by the name of the throwaway daemon. */
+const NEWER_DOCKERS = { newer: 'a newer Docker', newerImages: "a newer Docker with containerd's image store" };
+/** What depends on Docker's own behaviour, and no more: each takes minutes. */
+const NEWER_TESTS = 'test/(data/lifecycle-(start|create|update|outside)|e2e/docker-(engine|exec|supervisor))';
 
 /** Operations of the run under faults that is part of `npm test`; without it, the number in test/faults/setting.ts. */
 const SHORT_RUN = { BERTH_TEST_OPERATIONS: '150' };
@@ -135,6 +145,24 @@ async function runSuites(parts, { isMore, services, jestArgs }) {
   });
 }
 
+/** One after the other, so that both the firewall and the processors are those of one run. */
+async function runOnNewerDockers({ jestArgs }) {
+  for (const [docker, name] of Object.entries(NEWER_DOCKERS)) {
+    const env = await environmentOf(`tests on ${name}`, async () => {
+      const { api } = await startThrowawayDocker(docker);
+      await ensureSandboxImage(api);
+      return { ...cleanEnvironment(), DOCKER_HOST: api.host, SANDBOX_RUNTIME: runtimeName, ...testImages };
+    });
+    if (!env || isEnding()) continue;
+    await runTests({
+      name: `tests on ${name}`,
+      projects: suites.newer,
+      env,
+      args: [`--maxWorkers=${WORKERS}`, '--testPathPatterns', NEWER_TESTS, ...jestArgs],
+    });
+  }
+}
+
 async function runFaults({ isMore, services, jestArgs }) {
   const env = await services;
   if (!env || isEnding()) return;
@@ -166,6 +194,9 @@ async function allOver(work) {
   for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') throw result.reason;
 }
 
+/** What `npm test` runs alone. */
+const isQuick = (part) => part === 'check' || part === 'unit';
+
 async function runParts(args) {
   const isMore = args[0] === 'more';
   const [part, ...jestArgs] = isMore ? args.slice(1) : args;
@@ -173,8 +204,8 @@ async function runParts(args) {
   if (part && !known.includes(part))
     throw new Problem(`There is no part "${part}".`, [`One of: ${known.join(', ')}; none: all`]);
   await prepareTestRun();
-  const wanted = part ? [part] : known.slice(isMore ? 2 : 0);
-  const parts = wanted.filter((one) => one in suites && one !== 'faults');
+  const wanted = part ? [part] : known.filter((one) => (isMore ? !isQuick(one) : one !== 'newer'));
+  const parts = wanted.filter((one) => one in suites && !APART.includes(one));
   const hasFaults = wanted.includes('faults');
   // Services need no npm package, and most of their start is waiting. One daemon after the other: see firewall-rules.mjs.
   const services = parts.some((one) => one !== 'unit') ? environmentOf('data, e2e tests', startServices) : undefined;
@@ -186,10 +217,11 @@ async function runParts(args) {
   if (isEnding()) return;
   const suitesRun = runSuites(parts, { isMore, services, jestArgs });
   // A long run under faults wants the machine for itself; a short one is mostly waiting.
-  const faultsRun = (isMore ? suitesRun : Promise.resolve()).then(() =>
+  const newerRun = suitesRun.then(() => (wanted.includes('newer') ? runOnNewerDockers({ jestArgs }) : undefined));
+  const faultsRun = (isMore ? newerRun : Promise.resolve()).then(() =>
     runFaults({ isMore, services: faulty, jestArgs }),
   );
-  await allOver([suitesRun, faultsRun, wanted.includes('check') ? runChecks() : undefined, faulty]);
+  await allOver([suitesRun, newerRun, faultsRun, wanted.includes('check') ? runChecks() : undefined, faulty]);
 }
 
 async function main() {

@@ -40,10 +40,12 @@ export async function findForeignDocker(settings) {
 /**
  * Installs what is missing and starts the daemon that has its data in this folder.
  * @param {string} folder
- * @param {{ onStart: (own: OwnDaemon) => void }} options called before there is anything to stop, so nothing can be missed
+ * @param {{ onStart: (own: OwnDaemon) => void, programs?: string, config?: object }} options
+ *   onStart: called before there is anything to stop, so nothing can be missed; programs: as of OwnDaemon;
+ *   config: further settings of the daemon
  * @returns {Promise<{ api: DockerApi, own: OwnDaemon }>}
  */
-export async function startOwnDocker(folder, { onStart }) {
+export async function startOwnDocker(folder, { onStart, programs, config }) {
   const canInstall = canInstallPackages();
   if (!isRoot() || !(findCommand('dockerd') || canInstall)) {
     throw new Problem('There is no Docker, and this user cannot start one.', [
@@ -55,8 +57,8 @@ export async function startOwnDocker(folder, { onStart }) {
     { 'docker.io': 'dockerd', [runtimeName]: runtimeName, iptables: 'iptables' },
     { services: ['docker.service', 'docker.socket', 'containerd.service'] },
   );
-  const own = new OwnDaemon(folder);
-  own.writeConfig(withGvisor(own.readConfig(), findCommand(runtimeName)));
+  const own = new OwnDaemon(folder, { programs });
+  own.writeConfig(withGvisor({ ...own.readConfig(), ...config }, findCommand(runtimeName)));
   onStart(own);
   await step('starting a Docker daemon of its own', () => own.start(), { detail: (how) => `${how}, ${own.host}` });
   return { api: own.api, own };

@@ -21,8 +21,12 @@ const RELOAD_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 30_000;
 
 export class OwnDaemon {
-  /** @param {string} folder where its data and configuration lie */
-  constructor(folder) {
+  /**
+   * @param {string} folder where its data and configuration lie
+   * @param {{ programs?: string }} [options] programs: a folder that leads its PATH, for another dockerd than the system's
+   */
+  constructor(folder, { programs } = {}) {
+    this.searchPath = programs ? `${programs}:${searchPath}` : searchPath;
     const runtime = runtimeFolder(folder);
     this.paths = {
       folder,
@@ -105,7 +109,7 @@ export class OwnDaemon {
     );
     const child = spawn('dockerd', options, {
       stdio: ['ignore', output, output],
-      env: { ...process.env, PATH: searchPath },
+      env: { ...process.env, PATH: this.searchPath },
       // A session of its own: the terminal's Ctrl-C must not end it before the server has finished.
       detached: true,
     });

@@ -1,6 +1,7 @@
 /** A Docker daemon for one test run, with gVisor and the test image, which leaves nothing behind. */
 import { existsSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
+import { debianDocker, ensureDebianDocker } from './debian-docker.mjs';
 import { startOwnDocker } from './find-docker.mjs';
 import { checkGvisor } from './gvisor.mjs';
 import { OwnDaemon } from './own-daemon.mjs';
@@ -13,8 +14,25 @@ import { atEnd } from './shutdown.mjs';
 import { step } from './steps.mjs';
 import { addTestImage, testImage } from './test-image.mjs';
 
-/** Where the data lies while it is there: `faulty` is restarted and killed. */
-const folders = { tests: join(testFolder, 'docker'), faulty: join(testFolder, 'docker-faulty') };
+const folderOf = (name) => join(testFolder, name);
+
+/** Debian's release after the next stable one. */
+const NEWER = 'sid';
+
+/** Where the data lies while it is there, and what is special: `faulty` is restarted and killed. */
+const dockers = {
+  tests: { folder: folderOf('docker') },
+  faulty: { folder: folderOf('docker-faulty') },
+  newer: { folder: folderOf('docker-newer'), suite: NEWER },
+  /** With containerd's image store, which is the default of a new Docker from 29 on. */
+  newerImages: {
+    folder: folderOf('docker-newer-images'),
+    suite: NEWER,
+    config: { features: { 'containerd-snapshotter': true } },
+  },
+};
+
+const programsOf = ({ suite }) => (suite ? { programs: debianDocker(suite) } : {});
 
 export const query = (filters) => encodeURIComponent(JSON.stringify(filters));
 
@@ -63,12 +81,13 @@ async function discard(own, { hurry } = {}) {
 /** Every daemon of a killed run. */
 export async function discardEarlierDockers() {
   if (process.platform !== 'linux' || process.getuid() !== 0) return;
-  for (const folder of Object.values(folders)) await discardEarlier(folder);
+  for (const docker of Object.values(dockers)) await discardEarlier(docker);
 }
 
 /** The daemon of a killed run is started or taken over once more, so that what it left is removed in an orderly way. */
-async function discardEarlier(folder) {
-  const earlier = new OwnDaemon(folder);
+async function discardEarlier(docker) {
+  const { folder } = docker;
+  const earlier = new OwnDaemon(folder, programsOf(docker));
   if (!earlier.hasData() && !existsSync(awayFolder(earlier))) return;
   await step('removing what an earlier run left', async () => {
     try {
@@ -84,12 +103,16 @@ async function discardEarlier(folder) {
 }
 
 /**
- * @param {keyof typeof folders} name
+ * @param {keyof typeof dockers} name
  * @returns {Promise<{ api: import('./docker-api.mjs').DockerApi, own: OwnDaemon }>}
- * @throws Problem where gVisor does not work
+ * @throws Problem where gVisor does not work, or Debian's release cannot be reached
  */
 export async function startThrowawayDocker(name) {
-  const docker = await startOwnDocker(folders[name], {
+  const { folder, suite, config } = dockers[name];
+  const programs = suite && (await ensureDebianDocker(suite));
+  const docker = await startOwnDocker(folder, {
+    programs,
+    config,
     onStart: (own) =>
       atEnd('removing the Docker daemon', (hurry) => step('removing the Docker daemon', () => discard(own, { hurry }))),
   });
