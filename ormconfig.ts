@@ -25,6 +25,7 @@ import { Labels1764200004000 } from './src/migrations/1764200004000-labels';
 import { ReservedCapacity1764300001000 } from './src/migrations/1764300001000-reserved-capacity';
 import { Images1764300010000 } from './src/migrations/1764300010000-images';
 import { AbandonedContainers1764300020000 } from './src/migrations/1764300020000-abandoned-containers';
+import { PendingRemovals1764300030000 } from './src/migrations/1764300030000-pending-removals';
 
 /**
  * The schema and the connection, for the server, the command line and the tests alike.
@@ -58,6 +59,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       ReservedCapacity1764300001000,
       Images1764300010000,
       AbandonedContainers1764300020000,
+      PendingRemovals1764300030000,
     ],
     synchronize: false,
   };

@@ -1,4 +1,4 @@
-import { Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import {
   ApiBadRequestResponse,
   ApiNotFoundResponse,
@@ -8,7 +8,15 @@ import {
   ApiTags,
 } from '@nestjs/swagger';
 import { Audited, Scopes } from '../auth';
-import { Capacity, CapacityView, ContainersAdminService, ContainerStoppedView, SweepReport } from '../containers';
+import {
+  Capacity,
+  CapacityView,
+  ContainerDeletedView,
+  ContainersAdminService,
+  ContainerStoppedView,
+  DeleteContainerDto,
+  SweepReport,
+} from '../containers';
 import { AcceptedDockerView, AdminContainerListView, viewContainers } from './dto/responses';
 import { ListAnyContainersDto } from './dto/requests';
 
@@ -45,6 +53,16 @@ export class AdminContainersController {
   @ApiNotFoundResponse({ description: 'container not found: there is none of this id, or it is deleted.' })
   stop(@Param('id') id: string): Promise<ContainerStoppedView> {
     return this.containers.stop(id);
+  }
+
+  @Delete('containers/:id')
+  @Audited('container.delete')
+  @ApiOperation({ summary: "Delete anybody's container, with force=true also where Docker refuses" })
+  @ApiOkResponse({ type: ContainerDeletedView })
+  @ApiBadRequestResponse({ description: 'id is ambiguous, or force is neither true nor false.' })
+  @ApiNotFoundResponse({ description: 'container not found: there is none of this id, or it is deleted.' })
+  delete(@Param('id') id: string, @Query() { force }: DeleteContainerDto): Promise<ContainerDeletedView> {
+    return this.containers.delete(id, { force: force === 'true' });
   }
 
   @Post('reconcile')

@@ -9,6 +9,7 @@ import { Resources } from '../tiers';
 @Index('containers_expires_at', ['expiresAt'], { where: 'expires_at IS NOT NULL' })
 @Index('containers_running', ['lastUsedAt'], { where: "status = 'running' AND deleted_at IS NULL" })
 @Index('containers_stopped', ['stoppedAt'], { where: 'stopped_at IS NOT NULL AND deleted_at IS NULL' })
+@Index('containers_pending_removal', ['removalPendingSince'], { where: 'removal_pending_since IS NOT NULL' })
 @Index('containers_claimed', ['operation'], { where: 'operation IS NOT NULL' })
 @Index('containers_role_claimed', ['roleClaimId'], { where: 'role_claim_id IS NOT NULL' })
 @Index('containers_reserving', ['id'], { where: 'reserved_memory_mb > 0' })
@@ -185,6 +186,10 @@ export class ContainerEntity {
   /** When the volume of a deleted container was removed. */
   @Column({ name: 'purged_at', type: TIMESTAMP, nullable: true })
   purgedAt: Date | null;
+
+  /** When it was deleted by force, while Docker still has its container (`docker_id`); null: it is not in Docker. */
+  @Column({ name: 'removal_pending_since', type: TIMESTAMP, nullable: true })
+  removalPendingSince: Date | null;
 }
 
 /** A container's row as plain data: read, decided on and passed around. Only the repository writes rows. */

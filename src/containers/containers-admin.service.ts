@@ -4,10 +4,13 @@ import { DomainError } from '../errors';
 import { type Page, readPage } from '../http';
 import { Clock } from '../scheduling';
 import { noteSubject } from './container-access';
+import type { ContainerRow } from './container.entity';
 import { ContainerRepository } from './container.repository';
 import { DeletedContainers } from './deleted-containers';
 import {
+  ContainerDeletedView,
   ContainerStoppedView,
+  deleted,
   listedContainer,
   type ListedContainerView,
   type ListedStatus,
@@ -59,11 +62,16 @@ export class ContainersAdminService {
 
   /** @throws DomainError `container_not_found`, `ambiguous_id`, `stop_failed`, `operation_in_progress` */
   async stop(id: string): Promise<ContainerStoppedView> {
-    const reference = await this.repository.resolve(id);
-    const row = reference && (await this.repository.find(reference));
-    if (!row) throw new DomainError('container_not_found');
-    noteSubject(row);
-    return stopped(await this.operations.stop(row));
+    return stopped(await this.operations.stop(await this.find(id)));
+  }
+
+  /**
+   * @param options.force delete it also where Docker refuses
+   * @throws DomainError `container_not_found`, `ambiguous_id`, `delete_failed`, `operation_in_progress`
+   */
+  async delete(id: string, { force }: { force: boolean }): Promise<ContainerDeletedView> {
+    const row = await this.find(id);
+    return deleted(await (force ? this.operations.forceDelete(row) : this.operations.delete(row)));
   }
 
   /**
@@ -91,5 +99,13 @@ export class ContainersAdminService {
       if (!(error instanceof EngineError)) throw error;
       throw new DomainError('not_ready', { code: error.code, cause: error });
     }
+  }
+
+  private async find(id: string): Promise<ContainerRow> {
+    const reference = await this.repository.resolve(id);
+    const row = reference && (await this.repository.find(reference));
+    if (!row) throw new DomainError('container_not_found');
+    noteSubject(row);
+    return row;
   }
 }

@@ -8,6 +8,7 @@ import { ContainersService } from './containers.service';
 import { ApiContainerById, ApiFaults, ApiOkEither } from './dto/openapi';
 import {
   CreateContainerDto,
+  DeleteContainerDto,
   ListContainersDto,
   ReplaceLabelsDto,
   UpdateContainerDto,
@@ -149,12 +150,13 @@ export class ContainersController {
   @Audited('container.delete')
   @ApiOperation({ summary: 'Delete a container, whose volume is kept until purge_at, or an agent for good' })
   @ApiOkEither(ContainerDeletedView, AgentDeletedView)
-  @ApiContainerById('operation_in_progress', 'delete_failed')
+  @ApiContainerById('invalid_parameters', 'operation_in_progress', 'delete_failed')
   delete(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
+    @Query() { force }: DeleteContainerDto,
   ): Promise<ContainerDeletedView | AgentDeletedView> {
-    return this.containers.delete(caller, id);
+    return this.containers.delete(caller, id, { force: force === 'true' });
   }
 
   @Post(':id/restore')
@@ -169,6 +171,7 @@ export class ContainersController {
     'container_limit_reached',
     'name_taken',
     'operation_in_progress',
+    'removal_pending',
   )
   restore(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerRestoredView> {
     return this.containers.restore(caller, id);

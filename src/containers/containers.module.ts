@@ -39,6 +39,7 @@ import { Resumption } from './operations/resumption';
 import { RollbackRetries } from './operations/rollback-retries';
 import { Inventory, OrphanVolumes } from './reconcile/inventory';
 import { KnownEngine } from './reconcile/known-engine';
+import { PendingRemovals } from './reconcile/pending-removals';
 import { Purge } from './reconcile/purge';
 import { Reconciler } from './reconcile/reconciler';
 import { Repairs } from './reconcile/repairs';
@@ -90,6 +91,7 @@ import { StatusWait } from './status-wait';
     Recovery,
     KnownEngine,
     ContainerWatcher,
+    PendingRemovals,
     Purge,
     Restoration,
     Repairs,

@@ -80,12 +80,18 @@ export class ContainersService {
   /**
    * A soft deletion: the name and the place in the count are freed at once, the volume is kept until `purge_at`.
    *
+   * @param options.force delete it also where Docker refuses
    * @throws `delete_failed`
    */
-  async delete(caller: Caller, id: string): Promise<answer.ContainerDeletedView | AgentDeletedView> {
+  async delete(
+    caller: Caller,
+    id: string,
+    { force = false }: { force?: boolean } = {},
+  ): Promise<answer.ContainerDeletedView | AgentDeletedView> {
     const agentId = agentIdOf(id);
     if (agentId !== null) return this.agents.delete(caller, agentId);
-    return answer.deleted(await this.operations.delete(await this.access.find(caller, id)));
+    const row = await this.access.find(caller, id);
+    return answer.deleted(await (force ? this.operations.forceDelete(row) : this.operations.delete(row)));
   }
 
   /**

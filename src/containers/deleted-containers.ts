@@ -86,6 +86,7 @@ export class DeletedContainers {
       .withDeleted()
       .select('c.id', 'id')
       .where('c.deletedAt IS NOT NULL AND c.purgedAt IS NULL AND c.purgeAt <= :now', { now: this.now() })
+      .andWhere('c.removalPendingSince IS NULL')
       .andWhere('(c.operation IS NULL OR c.operationExpiresAt <= :over)', { over: this.database.timestamp(TERM_OVER) })
       .orderBy('c.purgeAt')
       .getRawMany<{ id: string }>();
@@ -100,7 +101,7 @@ export class DeletedContainers {
   async leasePurge(grant: Grant): Promise<ContainerRow | null> {
     const isLeased = await this.store.acquire(grant, {
       set: { operation: 'purge', revision: () => 'revision + 1' },
-      where: 'deleted_at IS NOT NULL AND purged_at IS NULL AND purge_at <= :now',
+      where: 'deleted_at IS NOT NULL AND purged_at IS NULL AND removal_pending_since IS NULL AND purge_at <= :now',
       parameters: { now: this.now() },
     });
     if (!isLeased) return null;
@@ -126,6 +127,25 @@ export class DeletedContainers {
     await this.deleted(containerId)
       .set({ operationExpiresAt: TERM_OVER, revision: () => 'revision + 1' })
       .andWhere('operation_id = :leaseId', { leaseId })
+      .execute();
+  }
+
+  /** Ids of the containers that Docker has not removed yet, though they are deleted; the oldest first. */
+  async listRemoving(): Promise<string[]> {
+    const rows = await this.database.manager
+      .createQueryBuilder(ContainerEntity, 'c')
+      .withDeleted()
+      .select('c.id', 'id')
+      .where('c.removalPendingSince IS NOT NULL')
+      .orderBy('c.removalPendingSince')
+      .getRawMany<{ id: string }>();
+    return rows.map(({ id }) => id);
+  }
+
+  /** Docker has proven that nothing of it is left but its data: from here on it can be restored or purged. */
+  async finishRemoval(id: string): Promise<void> {
+    await this.deleted(id)
+      .set({ removalPendingSince: null, revision: () => 'revision + 1' })
       .execute();
   }
 

@@ -3,6 +3,13 @@ export { ContainersAdminService } from './containers-admin.service';
 export { ContainersModule } from './containers.module';
 export type { Caller } from './container-access';
 export { ContainersService } from './containers.service';
-export { ContainerStoppedView, LISTED_STATUSES, ListedContainerView, type ListedStatus } from './dto/responses';
+export { DeleteContainerDto } from './dto/requests';
+export {
+  ContainerDeletedView,
+  ContainerStoppedView,
+  LISTED_STATUSES,
+  ListedContainerView,
+  type ListedStatus,
+} from './dto/responses';
 export { SandboxProver } from './sandbox-prover';
 export { SweepReport } from './reconcile/reconcile-stats';

@@ -95,6 +95,7 @@ export function newContainer({ id, userId, request, image, role, resources, leas
     deletedAt: null,
     purgeAt: null,
     purgedAt: null,
+    removalPendingSince: null,
   };
 }
 

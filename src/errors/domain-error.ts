@@ -27,6 +27,7 @@ export const ERRORS = {
   username_taken: { status: 409, message: 'username is taken' },
   idempotency_key_reused: { status: 409, message: 'idempotency key was used for another request' },
   container_not_running: { status: 409, message: 'container is not running' },
+  removal_pending: { status: 409, message: 'container is still being removed' },
   operation_in_progress: { status: 409, message: 'another operation is in progress' },
   unknown_transport: { status: 400, message: 'unknown transport' },
   unknown_session: { status: 400, message: 'unknown session' },

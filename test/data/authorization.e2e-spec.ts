@@ -56,8 +56,10 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'GET /api/admin/containers': { scope: 'admin' },
   'GET /api/admin/capacity': { scope: 'admin' },
   'POST /api/admin/containers/:id/stop': { scope: 'admin', id: 'container' },
+  'DELETE /api/admin/containers/:id': { scope: 'admin', id: 'container' },
   'DELETE /api/admin/tokens/:id': { scope: 'admin', id: 'token' },
   'POST /api/admin/docker/accept': { scope: 'admin' },
+  'POST /api/admin/images/:name/pull': { scope: 'admin' },
   'POST /api/admin/reconcile': { scope: 'admin' },
 };
 

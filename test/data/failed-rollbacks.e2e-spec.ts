@@ -1,4 +1,8 @@
+import { ContainerEntity } from '../../src/containers/container.entity';
 import { ContainerRepository } from '../../src/containers/container.repository';
+import { PendingRemovals } from '../../src/containers/reconcile/pending-removals';
+import { Purge } from '../../src/containers/reconcile/purge';
+import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
 import { Answer, SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
@@ -63,6 +67,32 @@ describe('an operation that fails and cannot be rolled back', () => {
     engine.forget();
     await expectRunsAgain();
     expect(events.types()).toEqual(['container_stopped', 'container_started']);
+  });
+
+  it.each(['refuses', 'does not answer'])('must be a deletion all the same by force where Docker %s', async (how) => {
+    if (how === 'refuses')
+      for (const method of ['removeContainer', 'stopContainer'] as const) engine.failOn(method, EVERY_TIME);
+    else daemon.down = true;
+    // What was abandoned before must not prevent it.
+    expect((await user.api.delete(dbId)).status).toBe(500);
+    const operator = await berth.user('pro', ['admin']);
+    const path = how === 'refuses' ? `/api/containers/${dbId}?force=true` : `/api/admin/containers/${dbId}?force=true`;
+    const forced = await (how === 'refuses' ? user : operator).api.call('DELETE', path);
+    expect(forced).toMatchObject({ status: 200, body: { db_id: dbId, removal_pending: true } });
+    await events.next('container_deleted', { db_id: dbId });
+    expect((await user.api.get(dbId)).status).toBe(404);
+    // No purge either, whatever the retention.
+    const { manager } = berth.app.get(Database);
+    await manager.update(ContainerEntity, dbId, { purgeAt: new Date(0) });
+    const signal = new AbortController().signal;
+    daemon.down = false;
+    await berth.app.get(PendingRemovals).sweep(signal);
+    expect(await berth.app.get(Purge).sweep(signal)).toMatchObject({ purged: how === 'refuses' ? 0 : 1 });
+    engine.forget();
+    await berth.app.get(PendingRemovals).sweep(signal);
+    await berth.app.get(Purge).sweep(signal);
+    expect(daemon.volumes.has(`berth-${dbId}`)).toBe(false);
+    expect(daemon.running(dbId)).toEqual([]);
   });
 
   it('must follow soon after a start or a stop that took effect unseen', async () => {

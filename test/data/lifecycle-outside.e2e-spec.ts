@@ -1,7 +1,7 @@
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { ContainerWatcher } from '../../src/containers/reconcile/watcher';
 import { ContainerEngine } from '../../src/docker';
-import { SMALL } from '../support/api-client';
+import { type Answer, SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { DockerProxy } from '../support/docker-proxy';
 import { EventRecorder } from '../support/event-recorder';
@@ -27,6 +27,40 @@ describe('the management operations on real Docker under gVisor', () => {
 
   beforeEach(async () => {
     ({ user, events } = await server.newcomer());
+  });
+
+  it('a deletion by force must succeed where Docker refuses, and be undone only once Docker has removed it', async () => {
+    const instance = `${server.instance}-forced`;
+    const proxy = await DockerProxy.open();
+    const environment = { INSTANCE_ID: instance, DOCKER_HOST: proxy.dockerHost, SWEEP_INTERVAL_SECONDS: '1' };
+    const berth = await Berth.start({ environment });
+    try {
+      const { api } = await berth.user();
+      const restore = (id: string): Promise<Answer> => api.call('POST', `/api/containers/${id}/restore`);
+      const { id, db_id } = await api.running({ name: 'stuck' });
+      await docker.writeData(id, 'precious');
+      const isEnd = /^(DELETE .*\/containers\/:id|POST .*\/containers\/:id\/(stop|kill))$/;
+      proxy.onCall = (call) => (isEnd.test(call) ? { fault: 'refuse' } : null);
+      expect((await api.delete(db_id)).status).toBe(500);
+      const forced = await api.call('DELETE', `/api/containers/${db_id}?force=true`);
+      expect(forced).toMatchObject({ status: 200, body: { db_id, removal_pending: true } });
+      expect((await api.get(db_id)).status).toBe(404);
+      expect(await docker.containersOf(db_id)).toHaveLength(1);
+      // The name is free, and its next container has a volume of its own.
+      const { db_id: successor } = await api.running({ name: 'stuck' });
+      expect(await restore(db_id)).toMatchObject({ status: 409, body: { code: 'removal_pending' } });
+      proxy.onCall = () => null;
+      await eventually(async () => expect(await docker.containersOf(db_id)).toEqual([]));
+      await api.update(successor, { name: 'another', ...SMALL });
+      await eventually(async () => expect((await restore(db_id)).status).toBe(200));
+      const started = await api.start(db_id);
+      expect(started.body).toMatchObject({ recreated: true, volume_kept: true });
+      expect(await docker.readData(String(started.body['id']))).toBe('precious');
+    } finally {
+      await berth.stop();
+      await proxy.close();
+      await docker.removeInstance(instance);
+    }
   });
 
   describe('behind the back', () => {

@@ -57,6 +57,10 @@ const FAULTS = {
     fields: { operation: 'update' },
     retryAfter: true,
   },
+  removal_pending: {
+    when: 'it was deleted by force, and Docker still has it; Retry-After when to try again',
+    retryAfter: true,
+  },
   rate_limit_exceeded: { when: 'of the same user; Retry-After says when to try again', retryAfter: true },
   too_many_connections: {
     when: 'one user may have 50 waits at a time to one server process; Retry-After says when the first of them is over',

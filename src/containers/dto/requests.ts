@@ -237,3 +237,15 @@ export class ReplaceLabelsDto {
   @IsLabels()
   labels: Record<string, string>;
 }
+
+/** Query of `DELETE /api/containers/:id`. */
+export class DeleteContainerDto {
+  @ApiPropertyOptional({
+    enum: ['true', 'false'],
+    default: 'false',
+    description: 'delete it also where Docker refuses or does not answer; the removal goes on in the background',
+  })
+  @IsOptional()
+  @IsIn(['true', 'false'])
+  force?: 'true' | 'false';
+}

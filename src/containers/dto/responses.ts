@@ -240,6 +240,12 @@ export class ContainerDeletedView extends PickType(ContainerFactsView, ['id', 'd
     description: 'Until when the data volume is kept at least; null: for good.',
   })
   readonly purge_at: string | null;
+  @ApiPropertyOptional({
+    type: Boolean,
+    enum: [true],
+    description: 'Only where it was deleted by force and Docker still has it: a restore is refused until that is over.',
+  })
+  readonly removal_pending?: true;
 }
 
 /** What `POST /api/containers/:id/restore` answers. */
@@ -295,7 +301,9 @@ export function stopped(row: ContainerRow): ContainerStoppedView {
 
 export function deleted(row: ContainerRow): ContainerDeletedView {
   const { id, db_id, name } = containerFacts(row);
-  return { message: 'container deleted', id, db_id, name, purge_at: row.purgeAt?.toISOString() ?? null };
+  const purge_at = row.purgeAt?.toISOString() ?? null;
+  const pending = row.removalPendingSince === null ? {} : { removal_pending: true as const };
+  return { message: 'container deleted', id, db_id, name, purge_at, ...pending };
 }
 
 export function restored(row: ContainerRow): ContainerRestoredView {

@@ -59,6 +59,7 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     deletedAt: null,
     purgeAt: null,
     purgedAt: null,
+    removalPendingSince: null,
     expiryWarnedAt: null,
     runSince: null,
     statusReason: null,

@@ -68,6 +68,28 @@ export class ContainerOperations {
   }
 
   /**
+   * Deletes a container whatever Docker says: where it refuses or does not answer, the row is deleted all the same, and
+   * the sweep goes on with the removal.
+   *
+   * @throws DomainError `operation_in_progress`, `container_not_found`
+   */
+  async forceDelete(row: ContainerRow): Promise<ContainerRow> {
+    return this.runner.underLease(row, 'delete', async (lease) => {
+      await this.recovery.recoverIfPossible(lease, 'delete');
+      return this.runner.attempt(lease, 'delete', async () => {
+        try {
+          return await this.runDelete(lease);
+        } catch (error) {
+          if (!(error instanceof EngineError)) throw error;
+          const now = this.clock.now();
+          const purgeAt = this.purge.dueAfter(now);
+          return lease.commit(deletedOutcome(lease.row, { now, purgeAt, isForced: true }));
+        }
+      });
+    });
+  }
+
+  /**
    * Renames, resizes, and sets when it ends unused. Only a resize needs Docker: everything in it is named by the database
    * id.
    *

@@ -123,16 +123,22 @@ const ENDED: Readonly<Record<StopEnding, StopReason>> = { expire: 'session_expir
 /**
  * @param options.purgeAt when the volume may go; null: never
  * @param options.reason if the deletion was not requested
+ * @param options.isForced Docker still has the container
  */
 export function deletedOutcome(
   row: ContainerRow,
-  options: { now: Date; purgeAt: Date | null; reason?: DeletionReason | undefined },
+  options: { now: Date; purgeAt: Date | null; reason?: DeletionReason | undefined; isForced?: boolean },
 ): Outcome {
   const purge_at = options.purgeAt?.toISOString() ?? null;
   const { reason } = options;
   const data = { ...containerFacts(row), status: 'deleted', purge_at, ...(reason && { reason }) };
   return {
-    patch: { deletedAt: options.now, purgeAt: options.purgeAt, ...NO_RUN },
+    patch: {
+      deletedAt: options.now,
+      purgeAt: options.purgeAt,
+      removalPendingSince: options.isForced === true ? options.now : null,
+      ...NO_RUN,
+    },
     events: [{ type: 'container_deleted', data }],
   };
 }

@@ -112,6 +112,17 @@ export class Recovery {
     lease.markRecovered();
   }
 
+  /** {@link recoverAbandoned}, or nothing where Docker refuses: for what goes on regardless. @throws LeaseLostError */
+  async recoverIfPossible(lease: OperationLease, verb: Verb | Ending): Promise<void> {
+    try {
+      await this.recoverAbandoned(lease, verb);
+    } catch (error) {
+      if (error instanceof EngineError) lease.markRecovered();
+      // Otherwise the next step meets the same fault, and deals with it.
+      else this.logger.warn({ err: error, container_id: lease.row.id }, 'could not recover an abandoned operation');
+    }
+  }
+
   /** Rolls back a failed operation, or leaves the rollback to the next holder. */
   async rollBack(lease: OperationLease, verb: Verb | Ending, error: unknown): Promise<void> {
     const { id } = lease.row;

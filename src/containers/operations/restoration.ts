@@ -11,6 +11,9 @@ import { DeletedContainers } from '../deleted-containers';
 import { ContainerLeases } from '../leases/leases';
 import { restoredOutcome } from './outcome';
 
+/** Seconds: that the sweep may take to remove it. */
+const REMOVAL_RETRY_AFTER = 60;
+
 /** How often a restore retries because the row changed. */
 const MAX_ROUNDS = 10;
 
@@ -28,7 +31,8 @@ export class Restoration {
   /**
    * @returns the live row: restored, or unchanged if it was live already
    * @throws DomainError `container_not_found` (past its retention, too), `not_authorized`, `guest_session_expired`,
-   * `name_taken`, `container_limit_reached`, `operation_in_progress` while its deletion is running
+   * `name_taken`, `container_limit_reached`, `operation_in_progress` while its deletion is running,
+   * `removal_pending` while Docker still has its container
    */
   async restore(
     caller: Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>,
@@ -38,6 +42,9 @@ export class Restoration {
     for (let rounds = 0; rounds < MAX_ROUNDS; rounds += 1) {
       const row = await this.find(caller, reference);
       if (row.deletedAt === null) return row;
+      // Its old container may still run on the volume.
+      if (row.removalPendingSince !== null)
+        throw new DomainError('removal_pending', { retryAfter: REMOVAL_RETRY_AFTER });
       const limit = this.tiers.limitsOf(caller.tier).containers;
       const restored = await this.deleted.restore({ row, ...restoredOutcome(row) }, { limit, tier: caller.tier });
       if (restored) return restored;

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { Capacity } from '../capacity/capacity';
 import { ContainerRepository } from '../container.repository';
 import { Inventory, OrphanVolumes } from './inventory';
+import { PendingRemovals } from './pending-removals';
 import { Purge } from './purge';
 import type { ReconcileAction, ReconcilePlan } from './reconcile-plan';
 import type { ReconcileStats } from './reconcile-stats';
@@ -25,6 +26,7 @@ export class Sweep {
     private readonly orphans: OrphanVolumes,
     private readonly repository: ContainerRepository,
     private readonly repairs: Repairs,
+    private readonly removals: PendingRemovals,
     private readonly purge: Purge,
   ) {}
 
@@ -39,6 +41,7 @@ export class Sweep {
     }
     await Promise.all([...repairing, this.repairs.inspectOverdue()]);
     await this.orphans.note(plan.orphanVolumes());
+    await this.removals.sweep(signal);
     stats.purged(await this.purge.sweep(signal));
   }
 

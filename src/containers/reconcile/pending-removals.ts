@@ -1,0 +1,59 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { ContainerEngine } from '../../docker';
+import { LOGGER } from '../../logging';
+import { Metrics, SampledGauge } from '../../metrics';
+import { DeletedContainers } from '../deleted-containers';
+import { Instance } from '../instance';
+import { KnownEngine } from './known-engine';
+
+/**
+ * Removes from Docker what was deleted by force while Docker refused. Until that is done such a container can neither be
+ * restored nor purged: two containers might run on one volume.
+ */
+@Injectable()
+export class PendingRemovals {
+  constructor(
+    private readonly deleted: DeletedContainers,
+    private readonly engine: ContainerEngine,
+    private readonly instance: Instance,
+    private readonly known: KnownEngine,
+    metrics: Metrics,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    new SampledGauge(metrics, {
+      name: 'berth_pending_removals',
+      help: 'Containers that were deleted by force and that Docker has not removed yet, of all processes together.',
+      labelNames: [],
+      sample: async () => [{ labels: {}, value: (await this.deleted.listRemoving()).length }],
+      logger,
+    });
+  }
+
+  /** Tries all; nothing while Docker is not the known one. Failures are left to the next sweep. @throws the database's error */
+  async sweep(signal: AbortSignal): Promise<void> {
+    if (this.known.changed) return;
+    for (const containerId of await this.deleted.listRemoving()) {
+      if (signal.aborted) return;
+      try {
+        await this.remove(containerId);
+      } catch (error) {
+        this.logger.warn(
+          { err: error, container_id: containerId },
+          'a container that was deleted by force is still in Docker; the next sweep tries again',
+        );
+      }
+    }
+  }
+
+  /** Safe in several processes at once: what is gone already counts as removed. */
+  private async remove(containerId: string): Promise<void> {
+    for (const { dockerId } of await this.engine.listContainers({ instance: this.instance.id, containerId })) {
+      await this.engine.removeContainer(dockerId);
+    }
+    // In another Docker its absence would prove nothing.
+    await this.known.assertSame();
+    await this.deleted.finishRemoval(containerId);
+    this.logger.info({ container_id: containerId }, 'a container that was deleted by force is gone from Docker');
+  }
+}
