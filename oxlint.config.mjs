@@ -12,6 +12,7 @@ const MODULES = {
   logging: ['config'],
   signals: ['config', 'logging'],
   docker: ['config', 'logging', 'scheduling'],
+  secrets: ['config'],
   tiers: FOUNDATION,
   auth: [...FOUNDATION, 'signals', 'tiers'],
   accounts: [...FOUNDATION, 'auth', 'tiers'],
@@ -37,6 +38,7 @@ const MODULES = {
     'roles',
     'audit',
     'metrics',
+    'secrets',
   ],
   admin: [...FOUNDATION, 'http', 'auth', 'tiers', 'images', 'audit', 'containers'],
 };

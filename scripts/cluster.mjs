@@ -52,11 +52,11 @@ async function startFleet({ count, env, settings, lock }) {
 }
 
 /** For other commands and programs; a file, so that no password stands on a screen. */
-function writeAddresses(services) {
+function writeAddresses({ DATABASE_URL, REDIS_URL }) {
   const file = join(clusterFolder, 'addresses');
   writeFileSync(
     file,
-    Object.entries(services)
+    Object.entries({ DATABASE_URL, REDIS_URL })
       .map(([name, url]) => `${name}=${url}\n`)
       .join(''),
     { mode: 0o600 },

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { ConfigError, environmentSchema, parseConfig } from './config';
 
+const SECRETS_KEY = '0'.repeat(64);
 const example = readFileSync('.env.example', 'utf8');
 
 /** The settings of `.env.example`; those without a fixed default are commented out there. */
@@ -109,7 +110,7 @@ describe('the configuration', () => {
 
   it('must run sandboxes under whatever works in development, and under gVisor alone in production', () => {
     expect(parseConfig({}).SANDBOX_RUNTIME).toBe('auto');
-    expect(parseConfig({ NODE_ENV: 'production' }).SANDBOX_RUNTIME).toBe('runsc');
+    expect(parseConfig({ NODE_ENV: 'production', SECRETS_KEY }).SANDBOX_RUNTIME).toBe('runsc');
   });
 });
 
@@ -122,7 +123,21 @@ describe('production', () => {
     expect(faultsOf({ NODE_ENV: 'production', [name]: value })).toContain(`  ${name}: `);
   });
 
+  it('must refuse to start without a key for secrets, and take one in either form that programs print', () => {
+    expect(faultsOf({})).toBe('');
+    expect(faultsOf({ NODE_ENV: 'production' })).toMatch(/ {2}SECRETS_KEY: is needed/);
+    const bytes = Buffer.alloc(32, 0xfb);
+    for (const encoding of ['hex', 'base64', 'base64url'] as const) {
+      expect(parseConfig({ SECRETS_KEY: bytes.toString(encoding) }).SECRETS_KEY).toEqual(bytes);
+    }
+    for (const wrong of ['secret', bytes.subarray(1).toString('base64'), `${bytes.toString('hex')}00`]) {
+      expect(faultsOf({ SECRETS_KEY: wrong })).toContain('  SECRETS_KEY: expected 32 random bytes');
+      expect(faultsOf({ SECRETS_KEY: wrong })).not.toContain(wrong);
+    }
+  });
+
   it('must allow runc where it is chosen by name', () => {
-    expect(parseConfig({ NODE_ENV: 'production', SANDBOX_RUNTIME: 'runc' }).SANDBOX_RUNTIME).toBe('runc');
+    const environment = { NODE_ENV: 'production', SECRETS_KEY, SANDBOX_RUNTIME: 'runc' };
+    expect(parseConfig(environment).SANDBOX_RUNTIME).toBe('runc');
   });
 });

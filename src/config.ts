@@ -165,6 +165,22 @@ const databaseUrl = z
   .string()
   .regex(/^(sqlite:.+|postgres(ql)?:\/\/.+)$/, 'expected sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE');
 
+/** 32 bytes: 64 hexadecimal digits, or base64 with either alphabet. @returns null if it is neither */
+export function parseSecretsKey(text: string): Buffer | null {
+  if (/^[0-9a-f]{64}$/i.test(text)) return Buffer.from(text, 'hex');
+  return /^[A-Za-z0-9+/_-]{43}=?$/.test(text) ? Buffer.from(text, 'base64') : null;
+}
+
+const secretsKey = z.string().transform((text, context) => {
+  const key = parseSecretsKey(text);
+  if (key) return key;
+  context.addIssue({
+    code: 'custom',
+    message: 'expected 32 random bytes in base64, as "openssl rand -base64 32" prints',
+  });
+  return z.NEVER;
+});
+
 /**
  * Every setting, by the name of its environment variable. `.env.example` lists the same names; a test keeps them equal.
  */
@@ -173,6 +189,8 @@ export const environmentSchema = z.object({
   HOST: z.string().min(1).default('127.0.0.1'),
   PORT: integer(0, 65535).default(8080),
   DATABASE_URL: databaseUrl.default('sqlite:.berth/berth.sqlite'),
+  SECRETS_KEY: secretsKey.optional(),
+  SECRETS_KEY_PREVIOUS: secretsKey.optional(),
   REDIS_URL: z
     .string()
     .regex(/^rediss?:\/\/.+$/, 'expected redis://HOST:PORT or rediss://HOST:PORT')
@@ -321,6 +339,12 @@ function insecureInProduction(config: Config): string[] {
   const faults: string[] = [];
   if (config.SANDBOX_RUNTIME === 'auto') {
     faults.push('  SANDBOX_RUNTIME: auto may run sandboxes without gVisor; choose runsc (or runc, by name)');
+  }
+  if (config.SECRETS_KEY === undefined) {
+    faults.push(
+      '  SECRETS_KEY: is needed to encrypt what users put into env; set it to what "openssl rand -base64 32" prints, and ' +
+        'keep a copy with, but not in, the backups of the database',
+    );
   }
   if (config.CORS_ORIGINS.includes('*')) {
     faults.push('  CORS_ORIGINS: * lets every web site call the API; list the origins');

@@ -9,6 +9,7 @@ import { projectRoot } from '../../scripts/lib/project.mjs';
 /** What a benchmark leaves out: limits on requests, and log lines that somebody would have to read. */
 const SETTINGS = {
   NODE_ENV: 'production',
+  SECRETS_KEY: '0'.repeat(64),
   PORT: '0',
   LOG_LEVEL: 'warn',
   RATE_LIMIT_PER_MINUTE: '0',

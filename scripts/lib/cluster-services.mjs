@@ -20,13 +20,15 @@ export const clusterFolder = join(runFolder, 'cluster');
 
 /**
  * @param {{ settings: object, remember: (name: string, process: object) => void }} options
- * @returns {Promise<{ DATABASE_URL: string, REDIS_URL: string }>} @throws Problem
+ * @returns {Promise<{ DATABASE_URL: string, REDIS_URL: string, SECRETS_KEY?: string }>} @throws Problem
  */
 export async function startServices({ settings, remember }) {
   makeDataFolder(clusterFolder);
   const keys = await readKeys();
   return {
     DATABASE_URL: ownPostgres(settings) ? await startPostgres(keys.postgres, remember) : settings.DATABASE_URL,
+    // In production it is the person's to choose and to keep: without it the servers say so.
+    SECRETS_KEY: settings.NODE_ENV === 'production' ? settings.SECRETS_KEY : (settings.SECRETS_KEY ?? keys.secrets),
     REDIS_URL: settings.REDIS_URL ?? (await startRedis(keys.redis, remember)),
   };
 }
@@ -76,7 +78,8 @@ async function keep(name, launch, remember) {
 async function readKeys() {
   const file = join(clusterFolder, 'keys.json');
   const kept = readJson(file) ?? {};
-  const keys = { postgres: await key(kept.postgres), redis: await key(kept.redis) };
+  const secrets = kept.secrets ?? randomBytes(32).toString('base64');
+  const keys = { postgres: await key(kept.postgres), redis: await key(kept.redis), secrets };
   writeFileSync(file, `${JSON.stringify(keys, null, 2)}\n`, { mode: 0o600 });
   return keys;
 }

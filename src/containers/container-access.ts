@@ -4,10 +4,13 @@ import type { Principal } from '../auth';
 import { DomainError } from '../errors';
 import { requestContext } from '../logging';
 import { Clock } from '../scheduling';
-import { type RequestedEnds, type Resources, TiersService } from '../tiers';
+import { TiersService } from '../tiers';
 import type { ContainerReference } from './container-id';
 import type { ContainerRow } from './container.entity';
 import { ContainerRepository } from './container.repository';
+import type { UpdateContainerDto } from './dto/requests';
+import { environmentOf, Environments } from './environments';
+import type { Wanted } from './operations/outcome';
 
 /** The user on whose behalf something is done. A {@link Principal} is one; internal modules may build their own. */
 export type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>;
@@ -36,6 +39,7 @@ export class ContainerAccess {
     private readonly repository: ContainerRepository,
     private readonly agents: AgentsService,
     private readonly tiers: TiersService,
+    private readonly environments: Environments,
     private readonly clock: Clock,
   ) {}
 
@@ -66,10 +70,19 @@ export class ContainerAccess {
    *
    * @throws DomainError as {@link findInSession} does, `invalid_parameters` if the tier does not allow them
    */
-  async findToResize(caller: Caller, id: string, settings: Readonly<Resources> & RequestedEnds): Promise<ContainerRow> {
+  async findToUpdate(
+    caller: Caller,
+    id: string,
+    settings: Readonly<UpdateContainerDto>,
+  ): Promise<{ readonly row: ContainerRow; readonly wanted: Wanted }> {
     const row = await this.findInSession(caller, id);
     this.tiers.assertWithin(caller.tier, settings, settings);
-    return row;
+    const { name, memory_mb: memoryMb, cpu_shares: cpuShares, disk_mb: diskMb } = settings;
+    const variables = environmentOf(settings);
+    const env = variables && this.environments.replacement(row.id, variables);
+    const { auto_stop_seconds: autoStopSeconds, auto_delete_seconds: autoDeleteSeconds } = settings;
+    const wanted = { name, memoryMb, cpuShares, diskMb, autoStopSeconds, autoDeleteSeconds };
+    return { row, wanted: env ? { ...wanted, env } : wanted };
   }
 
   /** To restore, if it is deleted. @throws DomainError `container_not_found`, `ambiguous_id`; for an agent's id as {@link find} */

@@ -55,8 +55,9 @@ export class ContainerEntity {
   @Column({ name: 'role_claim_expires_at', type: TIMESTAMP, nullable: true })
   roleClaimExpiresAt: Date | null;
 
-  @Column({ type: 'simple-json' })
-  env: Record<string, string>;
+  /** The environment variables as JSON, encrypted: see `Environments`. */
+  @Column({ name: 'env', type: 'text' })
+  sealedEnv: string;
 
   /** The user's own; not passed to Docker. Stored as `JSON.stringify` writes it, which the list's filter relies on. */
   @Column({ type: 'simple-json', default: '{}' })

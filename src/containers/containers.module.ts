@@ -6,6 +6,7 @@ import { DockerModule } from '../docker';
 import { EventsModule } from '../events';
 import { ImagesModule } from '../images';
 import { RolesModule } from '../roles';
+import { SecretsModule } from '../secrets';
 import { TiersModule } from '../tiers';
 import { Capacity } from './capacity/capacity';
 import { ReservedCapacity } from './capacity/reserved-capacity';
@@ -19,6 +20,7 @@ import { ContainersController } from './containers.controller';
 import { ContainersService } from './containers.service';
 import { Creation, Specifications } from './creation';
 import { DeletedContainers } from './deleted-containers';
+import { Environments } from './environments';
 import { ExpiryQueries } from './expiry/expiry-queries';
 import { ExpiryWatcher } from './expiry/expiry-watcher';
 import { RunPolicies } from './expiry/run-policy';
@@ -29,7 +31,7 @@ import { LeaseTerms } from './leases/lease';
 import { LeaseWatch } from './leases/lease-watch';
 import { ContainerLeases } from './leases/leases';
 import { DataVolumes } from './operations/data-volumes';
-import { StepExecutor } from './operations/executor';
+import { ContainerSpecs, StepExecutor } from './operations/executor';
 import { OperationRunner } from './operations/operation-runner';
 import { ContainerOperations } from './operations/operations';
 import { ProvenImages } from './operations/proven-images';
@@ -54,7 +56,17 @@ import { StatusWait } from './status-wait';
 
 /** The lifecycle. Other modules import this one and inject {@link ContainersService}. */
 @Module({
-  imports: [AuditModule, AgentsModule, AuthModule, DockerModule, EventsModule, ImagesModule, RolesModule, TiersModule],
+  imports: [
+    AuditModule,
+    AgentsModule,
+    AuthModule,
+    DockerModule,
+    EventsModule,
+    ImagesModule,
+    RolesModule,
+    SecretsModule,
+    TiersModule,
+  ],
   controllers: [ContainersController],
   providers: [
     ContainersService,
@@ -69,6 +81,7 @@ import { StatusWait } from './status-wait';
     Creation,
     ContainerRepository,
     DeletedContainers,
+    Environments,
     IdempotencyKeys,
     IdempotencyRetention,
     Instance,
@@ -87,6 +100,7 @@ import { StatusWait } from './status-wait';
     Inventory,
     OrphanVolumes,
     ProvenImages,
+    ContainerSpecs,
     StepExecutor,
     Recovery,
     KnownEngine,

@@ -106,18 +106,15 @@ export class ContainersService {
   }
 
   /**
-   * Renames, resizes, and sets when it ends unused; a resize recreates the container and keeps its data.
+   * Renames, resizes, replaces the environment variables, and sets when it ends unused. A resize or other variables
+   * recreate the container, which keeps its data.
    *
    * @throws DomainError `invalid_parameters`, `name_taken`, `update_failed`, `operation_in_progress`,
    * `guest_session_expired`, `no_capacity`
    */
   async update(caller: Caller, id: string, settings: Settings): Promise<answer.ContainerUpdatedView> {
-    const row = await this.access.findToResize(caller, id, settings);
-    const { name, memory_mb: memoryMb, cpu_shares: cpuShares, disk_mb: diskMb } = settings;
-    const { auto_stop_seconds: autoStopSeconds, auto_delete_seconds: autoDeleteSeconds } = settings;
-    return answer.updated(
-      await this.operations.update(row, { name, memoryMb, cpuShares, diskMb, autoStopSeconds, autoDeleteSeconds }),
-    );
+    const { row, wanted } = await this.access.findToUpdate(caller, id, settings);
+    return answer.updated(await this.operations.update(row, wanted));
   }
 
   /** Replaces all labels. Makes no Docker call. @throws DomainError `operation_in_progress`, `guest_session_expired` */

@@ -11,6 +11,7 @@ import { containerFacts, type ContainerRow } from './container.entity';
 import { ContainerRepository } from './container.repository';
 import type { CreateContainerDto } from './dto/requests';
 import * as answer from './dto/responses';
+import { environmentOf, Environments } from './environments';
 import { IdempotencyKeys, type OnceOnly, requestHash } from './idempotency';
 import { ContainerLeases } from './leases/leases';
 import { newContainer } from './new-container';
@@ -34,6 +35,8 @@ interface Specification {
   /** null: nothing beside the image. */
   readonly role: CatalogRole | null;
   readonly resources: Resources;
+  /** The environment variables, encrypted. */
+  readonly sealedEnv: string;
   /** The tier's limits. */
   readonly limits: Tier;
 }
@@ -45,15 +48,20 @@ export class Specifications {
     private readonly images: ImageCatalog,
     private readonly roles: RoleCatalog,
     private readonly tiers: TiersService,
+    private readonly environments: Environments,
   ) {}
 
-  /** @throws DomainError `invalid_parameters`: no such image or role, or more than the tier allows */
-  resolve(tier: string, request: CreateRequest): Specification {
+  /**
+   * @param options.id of the container, which its encrypted variables are bound to
+   * @throws DomainError `invalid_parameters`: no such image or role, variables given twice, or more than the tier allows
+   */
+  resolve({ id, tier }: { id: string; tier: string }, request: CreateRequest): Specification {
     const image = this.images.resolve({ image: request.image, customImage: request.custom_image });
     const role = this.roles.resolve(request.role);
     const resources = this.tiers.resolve(tier, request);
     this.tiers.assertWithin(tier, resources, request);
-    return { image, role, resources, limits: this.tiers.limitsOf(tier) };
+    const sealedEnv = this.environments.seal(id, environmentOf(request) ?? {});
+    return { image, role, resources, sealedEnv, limits: this.tiers.limitsOf(tier) };
   }
 }
 
@@ -78,8 +86,8 @@ export class Creation {
    */
   async create(caller: Caller, request: CreateRequest, options: CreateOptions): Promise<answer.ContainerCreatedView> {
     assertSession(caller, this.clock.now());
-    const { limits, ...settings } = this.specifications.resolve(caller.tier, request);
     const id = randomUUID();
+    const { limits, ...settings } = this.specifications.resolve({ id, tier: caller.tier }, request);
     const { columns, grant } = this.leases.newLease(id, 'create');
     const now = this.clock.now();
     const row = newContainer({ id, userId: caller.userId, request, ...settings, lease: columns, now });

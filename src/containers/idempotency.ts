@@ -7,6 +7,7 @@ import { Database, Retention } from '../database';
 import { TIMESTAMP } from '../database/column-types';
 import { DomainError, invalidParameters } from '../errors';
 import { EventLog } from '../events';
+import { Secrets } from '../secrets';
 import { Clock } from '../scheduling';
 import type { ContainerCreatedView } from './dto/responses';
 
@@ -19,7 +20,7 @@ export class IdempotencyKeyEntity {
   @PrimaryColumn({ type: 'varchar', length: 255 })
   key: string;
 
-  /** SHA-256 of the request, 64 hex. The request itself holds the user's secrets. */
+  /** A keyed digest of the request's hash, 64 hex: the request holds the user's secrets, which may be guessed. */
   @Column({ name: 'request_hash', type: 'varchar', length: 64 })
   requestHash: string;
 
@@ -53,6 +54,7 @@ export class IdempotencyRetention extends Retention {
 /** A creation that happens once, however often it is requested under its key. */
 export interface OnceOnly {
   readonly key: string;
+  /** Not to be stored: see `IdempotencyKeyEntity`. */
   readonly requestHash: string;
   /** The answer to the first request, and to every later one. */
   readonly answer: ContainerCreatedView;
@@ -66,6 +68,7 @@ export class IdempotencyKeys {
     private readonly eventLog: EventLog,
     private readonly clock: Clock,
     private readonly retention: IdempotencyRetention,
+    private readonly secrets: Secrets,
   ) {}
 
   /**
@@ -101,7 +104,9 @@ export class IdempotencyKeys {
       await manager.delete(IdempotencyKeyEntity, { userId, key });
       return null;
     }
-    if (used.requestHash !== requestHash) throw new DomainError('idempotency_key_reused');
+    // What an earlier version stored is the hash itself.
+    const known: readonly string[] = [...this.secrets.digests(requestHash), requestHash];
+    if (!known.includes(used.requestHash)) throw new DomainError('idempotency_key_reused');
     return used.answer;
   }
 
@@ -111,7 +116,7 @@ export class IdempotencyKeys {
     await this.database.manager.insert(IdempotencyKeyEntity, {
       userId,
       key,
-      requestHash,
+      requestHash: this.secrets.digests(requestHash)[0],
       answer,
       containerId,
       createdAt,

@@ -1,5 +1,4 @@
 import { randomInt } from 'node:crypto';
-import { invalidParameters } from '../errors';
 import { type CatalogRole, needsInstallation } from '../roles';
 import type { RequestedEnds, Resources } from '../tiers';
 import type { ContainerRow } from './container.entity';
@@ -36,22 +35,32 @@ function pick(words: readonly string[]): string {
 interface NewContainer {
   readonly id: string;
   readonly userId: string;
-  readonly request: Pick<CreateContainerDto, 'name' | 'env' | 'environment' | 'labels' | keyof RequestedEnds>;
+  readonly request: Pick<CreateContainerDto, 'name' | 'labels' | keyof RequestedEnds>;
   /** The reference as given to Docker. */
   readonly image: string;
   /** null: nothing beside the image. */
   readonly role: CatalogRole | null;
   readonly resources: Readonly<Resources>;
   readonly lease: OperationColumns;
+  /** The variables, encrypted. */
+  readonly sealedEnv: string;
   readonly now: Date;
 }
 
 /**
  * The row of a new container, leased by its own creation.
- *
- * @throws DomainError `invalid_parameters` if the request gives its variables twice
  */
-export function newContainer({ id, userId, request, image, role, resources, lease, now }: NewContainer): ContainerRow {
+export function newContainer({
+  id,
+  userId,
+  request,
+  image,
+  role,
+  resources,
+  lease,
+  sealedEnv,
+  now,
+}: NewContainer): ContainerRow {
   return {
     id,
     userId,
@@ -64,7 +73,7 @@ export function newContainer({ id, userId, request, image, role, resources, leas
     roleClaimId: null,
     roleClaimHolder: null,
     roleClaimExpiresAt: null,
-    env: environmentOf(request),
+    sealedEnv,
     labels: { ...request.labels },
     memoryMb: resources.memory_mb,
     cpuShares: resources.cpu_shares,
@@ -97,14 +106,4 @@ export function newContainer({ id, userId, request, image, role, resources, leas
     purgedAt: null,
     removalPendingSince: null,
   };
-}
-
-/**
- * Under either of its names. If both were accepted, the answer could not show which one won: it never contains them.
- */
-function environmentOf({ env, environment }: NewContainer['request']): Record<string, string> {
-  if (env != null && environment != null) {
-    throw invalidParameters([{ field: 'environment', message: 'is another name of "env"; give one of the two' }]);
-  }
-  return { ...env, ...environment };
 }

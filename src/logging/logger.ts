@@ -45,7 +45,7 @@ export const LOGGER = Symbol('LOGGER');
 /** Structured logs: `logger.info({ container_id }, 'sentence')`. */
 export type Logger = PinoLogger;
 
-const SECRET_FIELDS = ['authorization', 'token', 'access_token', 'password', 'secret', 'env'];
+const SECRET_FIELDS = ['authorization', 'token', 'access_token', 'password', 'secret', 'env', 'environment'];
 const TOKEN = /berth_[0-9a-f]{60,64}/g;
 /**
  * What JSON leaves as it is and a terminal or an editor obeys: the control characters behind ASCII (U+009B begins an escape

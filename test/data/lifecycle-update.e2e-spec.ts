@@ -61,6 +61,19 @@ describe('the management operations on real Docker under gVisor', () => {
       expect((await user.api.get(id)).body).toMatchObject({ id: newId });
     });
 
+    it('must put new variables into a new container, and keep its data', async () => {
+      const { id, db_id, name } = await user.api.running({ env: { MODE: 'old', GONE: '1' } });
+      await docker.writeData(id, 'precious');
+      const updated = await user.api.update(db_id, { name, ...SMALL, env: { MODE: 'new' } });
+      expect(updated).toMatchObject({ status: 200, body: { restarted: true, container: { status: 'running' } } });
+      const newId = (updated.body['container'] as { id: string }).id;
+      expect(await docker.exec(newId, ['sh', '-c', 'echo "$MODE/$GONE"'])).toBe('new/\n');
+      expect(await docker.readData(newId)).toBe('precious');
+      const event = await events.next('container_updated', { db_id });
+      expect(event.data).toMatchObject({ id: newId, old_id: id, restarted: true });
+      expect(event.data).not.toHaveProperty('env');
+    });
+
     it('must have given the new container its name when it answers', async () => {
       const { id, db_id, name } = await user.api.running();
       const byName = `berth-${db_id}`;

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { ContainerEntity } from '../../src/containers/container.entity';
+import { Environments } from '../../src/containers/environments';
 import { Database } from '../../src/database';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
@@ -212,7 +213,8 @@ describe("Rexec's own clients", () => {
 
     async function environmentOf({ body }: HttpAnswer): Promise<unknown> {
       const id = String(body['db_id']);
-      return (await berth.app.get(Database).manager.findOneByOrFail(ContainerEntity, { id })).env;
+      const row = await berth.app.get(Database).manager.findOneByOrFail(ContainerEntity, { id });
+      return berth.app.get(Environments).open(row);
     }
   });
 });

@@ -49,6 +49,7 @@ export class Berth {
       NODE_ENV: 'test',
       PORT: '0',
       DATABASE_URL: database.url,
+      SECRETS_KEY: process.env['SECRETS_KEY'],
       LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent',
       DOCKER_HOST: process.env['DOCKER_HOST'],
       SANDBOX_RUNTIME: process.env['SANDBOX_RUNTIME'] ?? 'runsc',
@@ -104,6 +105,11 @@ async function startWith({ engine, clock }: BerthOptions, config: Config): Promi
   const module = await builder.compile();
   const app = module.createNestApplication<NestFastifyApplication>(createHttpAdapter(config), { logger: false });
   setUpApp(app);
-  await app.listen(config.PORT, config.HOST);
+  try {
+    await app.listen(config.PORT, config.HOST);
+  } catch (error) {
+    await app.close().catch(() => undefined);
+    throw error;
+  }
   return app;
 }

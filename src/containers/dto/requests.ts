@@ -208,6 +208,27 @@ export class UpdateContainerDto {
   @IsOptional()
   @IsInt()
   auto_delete_seconds?: number | null;
+
+  @ApiPropertyOptional({
+    type: 'object',
+    additionalProperties: { type: 'string' },
+    example: { EDITOR: 'vi' },
+    description: 'all that the container has from now on; unchanged if absent. Another set recreates the container',
+  })
+  @IsOptional()
+  @Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key])
+  @IsEnvironment()
+  env?: Record<string, string>;
+
+  @ApiPropertyOptional({
+    type: 'object',
+    additionalProperties: { type: 'string' },
+    description: 'another name of "env"; one of the two at most',
+  })
+  @IsOptional()
+  @Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key])
+  @IsEnvironment()
+  environment?: Record<string, string>;
 }
 
 /** Query of `GET /api/containers/:id/wait`. */

@@ -13,6 +13,7 @@ import {
 import { ImageStore, type UsableImage } from '../../images';
 import type { ContainerRow } from '../container.entity';
 import { RunPolicies } from '../expiry/run-policy';
+import { Environments, type Variables } from '../environments';
 import { Instance } from '../instance';
 import { KnownEngine } from '../reconcile/known-engine';
 import type { Confirmation, Resources, Step, Target } from './plan';
@@ -45,6 +46,8 @@ export interface Execution {
   readonly row: ContainerRow;
   /** The container's resources: the row's, unless an update changes them. */
   readonly resources: Resources;
+  /** Its environment variables: the row's, unless an update changes them. */
+  readonly sealedEnv: string;
   /** Called before each step; throws if the operation must not continue. */
   readonly assertWanted: () => Promise<void>;
   readonly signal?: AbortSignal;
@@ -71,16 +74,53 @@ const NOT_AT_REST = 'the container was started while its data was copied';
 /** A started replacement is not running. */
 const NOT_UP = 'the container did not stay up';
 
+/** What containers are created as. Users' variables are decrypted here, and go to the engine alone. */
+@Injectable()
+export class ContainerSpecs {
+  constructor(
+    private readonly instance: Instance,
+    private readonly environments: Environments,
+    private readonly policies: RunPolicies,
+  ) {}
+
+  /** @throws SecretsError if the variables cannot be decrypted */
+  async of(step: CreateStep, execution: Execution, { image, processes }: Facts): Promise<ContainerSpec> {
+    const { row, resources } = execution;
+    return {
+      name: step.name,
+      generation: step.generation,
+      image: image?.name ?? row.image,
+      env: this.variablesOf(execution),
+      memoryMb: resources.memoryMb,
+      cpuShares: resources.cpuShares,
+      diskMb: resources.diskMb,
+      processes: processes ?? (await this.processesOf(row)),
+      volumeName: step.volume,
+      owner: this.instance.owner(row),
+    };
+  }
+
+  /** How many processes the tier allows. */
+  processesOf({ userId }: Pick<ContainerRow, 'userId'>): Promise<number> {
+    return this.policies.processesOf(userId);
+  }
+
+  /** @throws SecretsError */
+  variablesOf({ row: { id }, sealedEnv }: Execution): Variables {
+    return this.environments.open({ id, sealedEnv });
+  }
+}
+
 /** Executes a plan's steps, one engine call each, in order; makes no decisions. */
 @Injectable()
 export class StepExecutor {
   constructor(
     private readonly engine: ContainerEngine,
     private readonly images: ImageStore,
+    private readonly specs: ContainerSpecs,
     private readonly instance: Instance,
     private readonly proven: ProvenImages,
     private readonly known: KnownEngine,
-    private readonly policies: RunPolicies,
     @Inject(CONFIG) private readonly config: Config,
   ) {}
 
@@ -136,7 +176,7 @@ export class StepExecutor {
         // The number of processes is needed next; read meanwhile it costs no time.
         const [{ existed }, processes] = await Promise.all([
           this.engine.ensureVolume(volume),
-          this.policies.processesOf(row.userId),
+          this.specs.processesOf(row),
         ]);
         facts.volumeExisted = existed;
         facts.processes = processes;
@@ -160,7 +200,7 @@ export class StepExecutor {
         facts.stopFound = await this.stop(target(step.target, row, facts));
         return;
       case 'confirm_running':
-        facts.observed = await this.confirmRunning(target(step.target, row, facts), step.by, row);
+        facts.observed = await this.confirmRunning(target(step.target, row, facts), step.by, execution);
         return;
       case 'copy_volume':
         await this.copy(step, execution);
@@ -208,28 +248,13 @@ export class StepExecutor {
 
   private async create(step: CreateStep, execution: Execution, facts: Facts): Promise<string> {
     try {
-      return await this.engine.createContainer(await this.spec(step, execution, facts));
+      return await this.engine.createContainer(await this.specs.of(step, execution, facts));
     } catch (error) {
       if (!(error instanceof EngineError) || error.code !== 'image_not_found') throw error;
       // Removed since it was found, by an operator, or as unused by a process that read the rows before this one's.
       facts.image = await this.ensureImage(execution);
-      return this.engine.createContainer(await this.spec(step, execution, facts));
+      return this.engine.createContainer(await this.specs.of(step, execution, facts));
     }
-  }
-
-  private async spec(step: CreateStep, { row, resources }: Execution, facts: Facts): Promise<ContainerSpec> {
-    return {
-      name: step.name,
-      generation: step.generation,
-      image: facts.image?.name ?? row.image,
-      env: row.env,
-      memoryMb: resources.memoryMb,
-      cpuShares: resources.cpuShares,
-      diskMb: resources.diskMb,
-      processes: facts.processes ?? (await this.policies.processesOf(row.userId)),
-      volumeName: step.volume,
-      owner: this.instance.owner(row),
-    };
   }
 
   private start(which: Target, row: ContainerRow, facts: Facts): Promise<'started' | 'already_running'> {
@@ -253,7 +278,8 @@ export class StepExecutor {
     if (observed && AT_WORK.includes(observed.state)) throw new EngineError('copy_failed', NOT_AT_REST);
   }
 
-  private async confirmRunning(dockerId: string, by: Confirmation, { env }: ContainerRow): Promise<ObservedContainer> {
+  private async confirmRunning(dockerId: string, by: Confirmation, execution: Execution): Promise<ObservedContainer> {
+    const env = this.specs.variablesOf(execution);
     const end = performance.now() + (mayHideProgram(env) ? WATCH_ENV_MS : WATCH_MS);
     let run: string | null = null;
     for (;;) {

@@ -28,7 +28,7 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     imageId: 'i',
     imageDigest: null,
     role: null,
-    env: {},
+    sealedEnv: '',
     labels: {},
     status,
     memoryMb: 256,

@@ -159,6 +159,7 @@ export class OperationRunner implements BeforeApplicationShutdown {
           const facts = await this.executor.execute(plan.steps, {
             row: lease.row,
             resources: input.wanted ?? lease.row,
+            sealedEnv: input.wanted?.env?.sealed ?? lease.row.sealedEnv,
             assertWanted: () => lease.assertNotCancelled(),
             signal: lease.signal,
             ...progress.listenersOf(input.verb),
@@ -184,7 +185,7 @@ export class OperationRunner implements BeforeApplicationShutdown {
   /** Background cleanup after a committed operation. The sweep does it if this process does not. */
   cleanUp(plan: Plan, row: ContainerRow, facts: Facts): void {
     if (plan.cleanup.length === 0) return;
-    const execution = { row, resources: row, assertWanted: () => Promise.resolve() };
+    const execution = { row, resources: row, sealedEnv: row.sealedEnv, assertWanted: () => Promise.resolve() };
     void this.track(() => this.executor.execute(plan.cleanup, execution, facts)).catch((error: unknown) =>
       this.logger.warn({ err: error, container_id: row.id }, 'the cleanup failed; the sweep tries again'),
     );

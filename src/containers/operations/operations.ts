@@ -90,20 +90,22 @@ export class ContainerOperations {
   }
 
   /**
-   * Renames, resizes, and sets when it ends unused. Only a resize needs Docker: everything in it is named by the database
-   * id.
+   * Renames, resizes, replaces the variables, and sets when it ends unused. Only a resize and other variables need
+   * Docker, where everything is named by the database id.
    *
    * @throws DomainError `invalid_parameters` if the data is too large, `update_failed`, `name_taken`,
    * `operation_in_progress`, `container_not_found`
    */
   async update(row: ContainerRow, wanted: Wanted): Promise<Updated> {
     return this.runner.underLease(row, 'update', async (lease) => {
-      if (!sameResources(lease.row, wanted)) {
-        return this.runner.attempt(lease, 'update', () => this.runResize(lease, wanted));
+      const { env, ...rest } = wanted;
+      const isNewEnv = env?.differsFrom(lease.row) === true;
+      if (isNewEnv || !sameResources(lease.row, wanted)) {
+        return this.runner.attempt(lease, 'update', () => this.runResize(lease, isNewEnv ? wanted : rest));
       }
       const now = this.clock.now();
       const outcome = changesSettings(lease.row, wanted)
-        ? updatedOutcome(lease.row, wanted, { facts: {}, now })
+        ? updatedOutcome(lease.row, rest, { facts: {}, now })
         : { patch: { lastUsedAt: now }, events: [] };
       return { row: await this.runner.writeAlone(lease, outcome), restarted: false };
     });

@@ -8,6 +8,7 @@ import {
   type StopReason,
 } from '../container.entity';
 import type { ContainerPatch } from '../container.repository';
+import type { NewEnvironment } from '../environments';
 import { newRun, NO_RUN, resumedRun, type RunPolicy } from '../expiry/run-policy';
 import type { Facts } from './executor';
 import type { Resources } from './plan';
@@ -21,6 +22,7 @@ export interface Outcome {
 /** The settings that an update requests; the name may be unchanged, and what is absent is. */
 export type Wanted = Resources & {
   readonly name: string;
+  readonly env?: NewEnvironment;
   readonly autoStopSeconds?: number | null | undefined;
   readonly autoDeleteSeconds?: number | null | undefined;
 };
@@ -162,7 +164,7 @@ export function updatedOutcome(
   wanted: Wanted,
   { facts, now }: { facts: Facts; now: Date },
 ): Outcome {
-  const { name, memoryMb, cpuShares, diskMb } = wanted;
+  const { name, memoryMb, cpuShares, diskMb, env } = wanted;
   const patch: ContainerPatch = {
     name,
     memoryMb,
@@ -170,6 +172,7 @@ export function updatedOutcome(
     diskMb,
     ...endsAfter(row, wanted),
     lastUsedAt: now,
+    ...(env && { sealedEnv: env.sealed }),
     ...(facts.volumeName !== undefined && { volumeName: facts.volumeName }),
     ...recreated(facts),
   };

@@ -1,5 +1,6 @@
 import { type EngineState, isHalfGone } from '../../docker';
 import type { ContainerRow, Verb } from '../container.entity';
+import type { NewEnvironment } from '../environments';
 
 /** `current` is the Docker container that the row knows, `replacement` the one that the plan creates. */
 export type Target = 'current' | 'replacement';
@@ -52,7 +53,7 @@ export interface PlanInput {
   readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId' | 'generation' | 'volumeName'> & Resources;
   readonly observed: ObservedState;
   /** With `update` only. */
-  readonly wanted?: Resources;
+  readonly wanted?: Resources & { readonly env?: NewEnvironment };
   /** With `update` only: the volume that the data has to move to; null where it stays. */
   readonly moveTo?: string | null;
 }
@@ -96,7 +97,7 @@ export function planOperation(input: PlanInput): Plan {
 
 function planUpdate(input: PlanInput, exists: boolean): Plan {
   const { row, wanted, moveTo = null } = input;
-  if (!wanted || (moveTo === null && sameResources(row, wanted))) return before([]);
+  if (!wanted || (moveTo === null && sameResources(row, wanted) && !wanted.env)) return before([]);
   const outgrown: Step[] =
     moveTo === null ? [] : [{ do: 'remove_volume', volume: row.volumeName, because: 'the data has moved' }];
   if (row.dockerId === null) return { steps: [...newVolume(moveTo), ...move(input, 'nothing')], cleanup: outgrown };
@@ -111,7 +112,7 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
       name,
       generation,
       volume: moveTo ?? row.volumeName,
-      because: 'new limits take a new container; created before the old one stops',
+      because: 'new limits or variables take a new container; created before the old one stops',
     },
   ];
   if (!exists) return { steps: [...prepare, ...move(input, 'nothing')], cleanup: outgrown };
@@ -131,7 +132,7 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
     {
       do: 'confirm_running',
       target: 'replacement',
-      by: 'one_look',
+      by: wanted.env ? 'watch_unless_proven' : 'one_look',
       because: 'the old one is removed only once the new one runs',
     },
   ];

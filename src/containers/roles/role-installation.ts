@@ -18,6 +18,7 @@ import {
 import { Throttle } from '../../scheduling';
 import { ContainerUsage } from '../container-usage';
 import { containerFacts, type ContainerRow } from '../container.entity';
+import { Environments } from '../environments';
 import type { RoleLease } from './role-lease';
 
 const STAGE = 'role';
@@ -105,6 +106,7 @@ export class RoleInstallation {
     private readonly engine: ContainerEngine,
     private readonly catalog: RoleCatalog,
     private readonly usage: ContainerUsage,
+    private readonly environments: Environments,
     @Inject(CONFIG) private readonly config: Pick<Config, 'ROLE_INSTALL_TIMEOUT'>,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -146,7 +148,7 @@ export class RoleInstallation {
         );
     });
     progress.report({ percent: 0, message: 'preparing the installation' });
-    const output = new InstallOutput(Object.values(lease.row.env), progress.report);
+    const output = new InstallOutput(Object.values(this.environments.open(lease.row)), progress.report);
     try {
       const exitCode = await run.exec(installCommand(role, lease.attempt), {
         timeoutMs: this.config.ROLE_INSTALL_TIMEOUT,

@@ -1,0 +1,2 @@
+export { Secrets, SecretsError } from './secrets';
+export { SecretsModule } from './secrets.module';

@@ -1,0 +1,220 @@
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { ContainerEntity } from '../../src/containers/container.entity';
+import { Environments } from '../../src/containers/environments';
+import { requestHash } from '../../src/containers/idempotency';
+import { Database } from '../../src/database';
+import { SMALL } from '../support/api-client';
+import { Berth, TestUser } from '../support/berth';
+import { eventually } from '../support/eventually';
+import { FakeEngine } from '../support/fake-engine';
+import { openTestDatabase, TestDatabase } from '../support/test-database';
+
+/** Found nowhere but where a test put it. */
+const SECRET = 'hunter2-and-the-rest';
+
+const newKey = (): string => randomBytes(32).toString('base64');
+
+describe('the env of a container', () => {
+  const key = newKey();
+  const engine = new FakeEngine();
+  let database: TestDatabase;
+  let berth: Berth;
+  let user: TestUser;
+
+  beforeAll(async () => {
+    database = await openTestDatabase();
+    berth = await start({ SECRETS_KEY: key });
+    user = await berth.user('enterprise');
+  });
+
+  afterEach(() => {
+    engine.forget();
+    expect(engine.daemon.violations).toEqual([]);
+  });
+
+  afterAll(async () => {
+    await berth.stop();
+    await database.drop();
+  });
+
+  const start = (environment: Record<string, string>): Promise<Berth> =>
+    Berth.start({ database, engine, environment: { INSTANCE_ID: 'env', ...environment } });
+
+  /** On SQLite the database is one process's. */
+  async function restart(environment: Record<string, string>): Promise<void> {
+    await berth.stop();
+    berth = await start(environment);
+    user = berth.as(user);
+  }
+
+  const environments = (): Environments => berth.app.get(Environments);
+  const rowOf = (id: string): Promise<ContainerEntity> =>
+    berth.app.get(Database).manager.findOneByOrFail(ContainerEntity, { id });
+  const envIn = (dockerId: string): unknown => engine.daemon.containers.get(dockerId)?.spec.env;
+
+  async function write(id: string, sealedEnv: string): Promise<void> {
+    await berth.app.get(Database).manager.update(ContainerEntity, { id }, { sealedEnv });
+  }
+
+  /** Every value of every table, as plain SQL shows it. */
+  async function everything(): Promise<string> {
+    const { manager } = berth.app.get(Database);
+    const tables = manager.dataSource.entityMetadatas.map(({ tableName }) => tableName);
+    const rows = await Promise.all(tables.map((table) => manager.query<unknown[]>(`SELECT * FROM ${table}`)));
+    expect(tables).toContain('idempotency_keys');
+    return JSON.stringify(rows);
+  }
+
+  describe('that a settings update replaces', () => {
+    it('must be in a new container, with the data, and in no answer or event', async () => {
+      const events = await berth.record(user);
+      const { id, db_id, name } = await user.api.running({ env: { A: '1', B: '2' } });
+      engine.daemon.write(`berth-${db_id}`, 'precious');
+      const { status, body } = await user.api.update(db_id, { name, ...SMALL, env: { A: SECRET } });
+      expect([status, body['restarted']]).toEqual([200, true]);
+      const replaced = (body['container'] as { id: string }).id;
+      expect(replaced).not.toBe(id);
+      expect(envIn(replaced)).toEqual({ A: SECRET });
+      expect(engine.daemon.volumes.get(`berth-${db_id}`)?.content).toBe('precious');
+      expect(engine.daemon.running(db_id)).toHaveLength(1);
+      const event = await events.next('container_updated', { db_id, restarted: true, old_id: id });
+      expect(JSON.stringify([body, event, events.events])).not.toContain(SECRET);
+      // A later recreation has it too, also by another name of the field.
+      engine.daemon.vanish(replaced);
+      const started = await user.api.start(db_id);
+      expect(envIn(String(started.body['id']))).toEqual({ A: SECRET });
+      const other = await user.api.update(db_id, { name, ...SMALL, environment: {} });
+      expect(envIn((other.body['container'] as { id: string }).id)).toEqual({});
+    });
+
+    it('must be taken together with a resize, and with a stopped container, which stays stopped', async () => {
+      const { db_id } = await user.api.running();
+      await user.api.stop(db_id);
+      const wanted = { name: 'together', ...SMALL, memory_mb: 512, env: { A: '2' } };
+      const { body } = await user.api.update(db_id, wanted);
+      expect(body).toMatchObject({ restarted: false, container: { status: 'stopped', resources: { memory_mb: 512 } } });
+      expect(envIn((body['container'] as { id: string }).id)).toEqual({ A: '2' });
+    });
+
+    it('must leave all as it is where it is the same, in whatever order, or absent', async () => {
+      const { id, db_id, name } = await user.api.running({ env: { A: '1', B: '2' } });
+      for (const env of [{ B: '2', A: '1' }, null, undefined]) {
+        const { body } = await user.api.update(db_id, { name, ...SMALL, env });
+        expect(body).toMatchObject({ restarted: false, container: { id } });
+      }
+      const renamed = await user.api.update(db_id, { name: `${name}-2`, ...SMALL, env: { A: '1', B: '2' } });
+      expect(renamed.body).toMatchObject({ restarted: false, container: { id } });
+    });
+
+    it('must be refused under both names, and where it is none', async () => {
+      const { db_id, name } = await user.api.running();
+      for (const body of [{ env: { A: '1' }, environment: {} }, { environment: { 'not a name': '1' } }]) {
+        const refused = await user.api.update(db_id, { name, ...SMALL, ...body });
+        expect(refused).toMatchObject({ status: 400, body: { details: [{ field: 'environment' }] } });
+      }
+    });
+
+    it('must be taken back where the container does not run with it', async () => {
+      const { id, db_id, name } = await user.api.running({ env: { A: '1' } });
+      engine.failOn('startContainer');
+      const failed = await user.api.update(db_id, { name, ...SMALL, env: { A: '2' } });
+      expect(failed).toMatchObject({ status: 500, body: { error: 'failed to update settings' } });
+      expect(environments().open(await rowOf(db_id))).toEqual({ A: '1' });
+      expect(engine.daemon.running(db_id).map(({ dockerId }) => dockerId)).toEqual([id]);
+    });
+  });
+
+  describe('in the database', () => {
+    it('must be shown by no query, on no table, after whatever was done with it', async () => {
+      const body = { env: { PASSWORD: SECRET }, ...SMALL };
+      const { db_id, name } = await user.api.running(body);
+      const keyed = await fetch(`${berth.url}/api/containers`, {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${user.token}`,
+          'content-type': 'application/json',
+          'idempotency-key': 'with-env',
+        },
+        body: JSON.stringify({ image: 'sandbox', ...body }),
+      });
+      expect(keyed.status).toBe(202);
+      await user.api.update(db_id, { name, ...SMALL, env: { [SECRET.replaceAll('-', '_')]: SECRET } });
+      await user.api.delete(db_id);
+      const shown = await everything();
+      expect(shown).toContain(db_id);
+      expect(shown).not.toMatch(/hunter2/i);
+      expect(shown).not.toContain(Buffer.from(SECRET).toString('base64').slice(0, 16));
+      // What can be guessed is not stored as a plain hash either.
+      const [row] = await berth.app
+        .get(Database)
+        .manager.query<{ request_hash: string }[]>(
+          `SELECT request_hash FROM idempotency_keys WHERE "key" = 'with-env'`,
+        );
+      expect(row?.request_hash).toMatch(/^[0-9a-f]{64}$/);
+      expect(row?.request_hash).not.toBe(requestHash({ image: 'sandbox', ...body }));
+    });
+
+    it('must be of no use in another row', async () => {
+      const other = await user.api.running({ env: { A: '2' } });
+      const { db_id, name } = await user.api.running({ env: { A: '1' } });
+      await write(db_id, (await rowOf(other.db_id)).sealedEnv);
+      const refused = await user.api.update(db_id, { name, ...SMALL, memory_mb: 512 });
+      expect(refused).toMatchObject({ status: 500, body: { error: 'failed to update settings' } });
+      expect(engine.daemon.running(db_id)).toHaveLength(1);
+      await write(db_id, environments().seal(db_id, {}));
+    });
+
+    it('must be encrypted at the start where an earlier version left it plain, deleted rows included', async () => {
+      const [live, deleted] = await Promise.all([user.api.running(), user.api.running()]);
+      await user.api.delete(deleted.db_id);
+      for (const { db_id } of [live, deleted]) await write(db_id, JSON.stringify({ LEFT: SECRET }));
+      // A process of that version may still insert: it is read.
+      expect(environments().open(await rowOf(live.db_id))).toEqual({ LEFT: SECRET });
+      await restart({ SECRETS_KEY: key });
+      expect(await everything()).not.toContain(SECRET);
+      if (database.url.startsWith('sqlite:')) {
+        for (const suffix of ['', '-wal']) {
+          const bytes = await readFile(database.url.slice('sqlite:'.length) + suffix);
+          expect(bytes.includes(SECRET)).toBe(false);
+        }
+      }
+      expect(environments().open(await rowOf(live.db_id))).toEqual({ LEFT: SECRET });
+      const { body } = await user.api.update(live.db_id, { name: live.name, ...SMALL, memory_mb: 512 });
+      expect(envIn((body['container'] as { id: string }).id)).toEqual({ LEFT: SECRET });
+    });
+
+    it('must be encrypted with a new key in time, and be refused to a wrong one with words that say what to do', async () => {
+      const { db_id } = await user.api.running({ env: { A: SECRET } });
+      const before = (await rowOf(db_id)).sealedEnv;
+      const [next, wrong] = [newKey(), newKey()];
+      await berth.stop();
+      await expect(start({ SECRETS_KEY: wrong })).rejects.toThrow(
+        /SECRETS_KEY is not the key that the env of \d+ containers is encrypted with.*SECRETS_KEY_PREVIOUS/,
+      );
+      berth = await start({ SECRETS_KEY: next, SECRETS_KEY_PREVIOUS: key });
+      user = berth.as(user);
+      await eventually(async () => expect((await rowOf(db_id)).sealedEnv).not.toBe(before));
+      await eventually(async () => expect(await environments().reseal()).toBe(0));
+      await restart({ SECRETS_KEY: next });
+      expect(environments().open(await rowOf(db_id))).toEqual({ A: SECRET });
+      await restart({ SECRETS_KEY: key, SECRETS_KEY_PREVIOUS: next });
+      await eventually(async () => expect(await environments().reseal()).toBe(0));
+    });
+
+    it('must not lose a change that is made while it is encrypted anew', async () => {
+      const { db_id } = await user.api.running({ env: { A: '1' } });
+      const next = newKey();
+      await restart({ SECRETS_KEY: next, SECRETS_KEY_PREVIOUS: key });
+      await write(db_id, JSON.stringify({ A: '1' }));
+      const open = jest.spyOn(environments(), 'open').mockImplementationOnce((row) => {
+        open.mockRestore();
+        // The very moment between its reading and its writing.
+        void write(db_id, environments().seal(db_id, { A: '2' }));
+        return environments().open(row);
+      });
+      await environments().reseal();
+      await eventually(async () => expect(environments().open(await rowOf(db_id))).toEqual({ A: '2' }));
+    });
+  });
+});
