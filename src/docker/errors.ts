@@ -128,6 +128,9 @@ const RUNTIME_REFUSED =
  */
 export function codeOfPullFailure(message: string): EngineErrorCode | null {
   if (isOverRateLimit(message)) return 'image_unavailable';
+  // Docker 20.10, of a refusal without a body; later ones say "pull access denied" of a 403.
+  if (/error parsing HTTP 403 response body/i.test(message)) return 'image_not_found';
+  if (/error parsing HTTP 401 response body/i.test(message)) return 'image_access_denied';
   if (/pull access denied/i.test(message)) return 'image_not_found';
   if (/unauthorized|no basic auth|authentication required|\bdenied: /i.test(message)) {
     return 'image_access_denied';

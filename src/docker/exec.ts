@@ -14,6 +14,12 @@ type ExecCall = <T>(run: (signal: AbortSignal) => Promise<T>) => Promise<T>;
 const EXIT_CODE_WITHIN_MS = 10_000;
 const EXIT_CODE_EVERY_MS = 50;
 
+/**
+ * How often the container of a command is inspected. Docker 20.10 with gVisor of 2022 leaves the stream open, and the
+ * command running, after its container has ended.
+ */
+const LOOK_EVERY_MS = 10_000;
+
 /** For the command that ends another one and has no output. */
 const END_WITHIN_MS = 60_000;
 const END_OUTPUT_BYTES = 64 * 1024;
@@ -32,15 +38,19 @@ const ENDING = /stopped|not running|connection refused|connection reset|broken p
  * both outputs, get the exit code. The daemon cannot kill it: a command that takes too long or writes too much is ended
  * by another one, {@link ExecRequest.end}; after an abort it may continue in the container.
  *
- * @throws EngineError `command_not_started`, `timed_out`, `output_too_large`, `output_endless`, `aborted`, and what
- * `call` throws
+ * @throws EngineError `command_not_started`, `container_not_running`, `timed_out`, `output_too_large`, `output_endless`,
+ * `aborted`, and what `call` throws
  */
 export async function runExec(
   container: Docker.Container,
   request: ExecRequest,
   call: ExecCall,
+  { lookEveryMs = LOOK_EVERY_MS }: { lookEveryMs?: number } = {},
 ): Promise<{ exitCode: number }> {
   const ending = endOf(request);
+  void untilStopped(container, { call, lookEveryMs, signal: ending.over }).then((stopped) => {
+    if (stopped) ending.endWith(new EngineError('container_not_running', 'the container ended under the command'));
+  });
   try {
     const exec = await ending.orWork(call((signal) => container.exec(createOptions(request, signal))));
     const starting = call((signal) => startHijacked(exec, signal));
@@ -224,12 +234,43 @@ async function endCommand(container: Docker.Container, { end, user }: ExecReques
   await runExec(container, request, call).catch(() => undefined);
 }
 
-/** Aborts the wait for a command: timeout or signal. */
+/**
+ * Returns when the container is not running, or has been started again, at two inspections in a row: where the stream
+ * ends with the container, that comes first.
+ *
+ * @returns false if `signal` aborted first
+ */
+async function untilStopped(
+  container: Docker.Container,
+  { call, lookEveryMs, signal }: { call: ExecCall; lookEveryMs: number; signal: AbortSignal },
+): Promise<boolean> {
+  let startedAt: string | null = null;
+  let stoppedBefore = false;
+  while (!signal.aborted) {
+    try {
+      await delay(lookEveryMs, undefined, { signal });
+      const { State } = await call((within) => container.inspect({ abortSignal: within }));
+      startedAt ??= State.StartedAt;
+      const stopped = !State.Running || State.StartedAt !== startedAt;
+      if (stopped && stoppedBefore) return true;
+      stoppedBefore = stopped;
+    } catch (error) {
+      if (error instanceof EngineError && error.code === 'container_not_found') return true;
+      // Docker does not answer: the command may well go on.
+    }
+  }
+  return false;
+}
+
+/** Aborts the wait for a command: timeout, signal, or `endWith`. `over` aborts when nobody waits any more. */
 function endOf({ timeoutMs, signal }: ExecRequest): {
   orWork: <T>(work: Promise<T>) => Promise<T>;
+  endWith: (error: EngineError) => void;
+  over: AbortSignal;
   forget: () => void;
 } {
   const end = new AbortController();
+  const over = new AbortController();
   const endWith = (error: EngineError): void => end.abort(error);
   const timer = setTimeout(() => {
     endWith(new EngineError('timed_out', `the command did not end within ${String(timeoutMs)} ms`));
@@ -239,7 +280,10 @@ function endOf({ timeoutMs, signal }: ExecRequest): {
   signal?.addEventListener('abort', abort, { once: true });
   return {
     orWork: (work) => untilAborted(work, { signal: end.signal, aborted: () => end.signal.reason as EngineError }),
+    endWith,
+    over: over.signal,
     forget: () => {
+      over.abort();
       clearTimeout(timer);
       signal?.removeEventListener('abort', abort);
     },

@@ -10,7 +10,8 @@ import { expectSettled } from '../support/expect-settled';
 import { LARGER, LifecycleServer, LONG_WAIT } from '../support/lifecycle-server';
 import { RealDocker } from '../support/real-docker';
 
-jest.setTimeout(180_000);
+// gVisor by ptrace takes minutes to fill a sandbox's memory.
+jest.setTimeout(600_000);
 
 describe('the management operations on real Docker under gVisor', () => {
   let server: LifecycleServer;
