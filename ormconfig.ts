@@ -22,6 +22,7 @@ import { Runs1764100003000 } from './src/migrations/1764100003000-runs';
 import { Audit1764100009000 } from './src/migrations/1764100009000-audit';
 import { ClaimHolders1764200002000 } from './src/migrations/1764200002000-claim-holders';
 import { Labels1764200004000 } from './src/migrations/1764200004000-labels';
+import { NetworkPolicies1764300002000 } from './src/migrations/1764300002000-network-policies';
 import { ReservedCapacity1764300001000 } from './src/migrations/1764300001000-reserved-capacity';
 import { Images1764300010000 } from './src/migrations/1764300010000-images';
 import { AbandonedContainers1764300020000 } from './src/migrations/1764300020000-abandoned-containers';
@@ -57,6 +58,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       ClaimHolders1764200002000,
       Labels1764200004000,
       ReservedCapacity1764300001000,
+      NetworkPolicies1764300002000,
       Images1764300010000,
       AbandonedContainers1764300020000,
       PendingRemovals1764300030000,

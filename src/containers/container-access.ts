@@ -10,7 +10,7 @@ import type { ContainerRow } from './container.entity';
 import { ContainerRepository } from './container.repository';
 import type { UpdateContainerDto } from './dto/requests';
 import { environmentOf, Environments } from './environments';
-import type { Wanted } from './operations/outcome';
+import type { Asked } from './operations/outcome';
 
 /** The user on whose behalf something is done. A {@link Principal} is one; internal modules may build their own. */
 export type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>;
@@ -74,14 +74,15 @@ export class ContainerAccess {
     caller: Caller,
     id: string,
     settings: Readonly<UpdateContainerDto>,
-  ): Promise<{ readonly row: ContainerRow; readonly wanted: Wanted }> {
+  ): Promise<{ readonly row: ContainerRow; readonly wanted: Asked }> {
     const row = await this.findInSession(caller, id);
     this.tiers.assertWithin(caller.tier, settings, settings);
-    const { name, memory_mb: memoryMb, cpu_shares: cpuShares, disk_mb: diskMb } = settings;
+    if (settings.network !== undefined) this.tiers.networkOf(caller.tier, settings.network);
+    const { name, memory_mb: memoryMb, cpu_shares: cpuShares, disk_mb: diskMb, network } = settings;
     const variables = environmentOf(settings);
     const env = variables && this.environments.replacement(row.id, variables);
     const { auto_stop_seconds: autoStopSeconds, auto_delete_seconds: autoDeleteSeconds } = settings;
-    const wanted = { name, memoryMb, cpuShares, diskMb, autoStopSeconds, autoDeleteSeconds };
+    const wanted = { name, memoryMb, cpuShares, diskMb, network, autoStopSeconds, autoDeleteSeconds };
     return { row, wanted: env ? { ...wanted, env } : wanted };
   }
 

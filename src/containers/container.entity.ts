@@ -2,7 +2,7 @@ import { ApiProperty } from '@nestjs/swagger';
 import { Column, DeleteDateColumn, Entity, Index, PrimaryColumn } from 'typeorm';
 import { TIMESTAMP } from '../database/column-types';
 import type { ContainerFacts } from '../events';
-import { Resources } from '../tiers';
+import { NETWORK_POLICIES, type NetworkPolicy, Resources } from '../tiers';
 
 /** The state of a container: its settings, its last observed state, and the operation that leases it. */
 @Entity('containers')
@@ -72,6 +72,10 @@ export class ContainerEntity {
 
   @Column({ name: 'disk_mb', type: 'integer' })
   diskMb: number;
+
+  /** What it reaches. JSON, so that later policies need no other column. */
+  @Column({ type: 'simple-json', default: '"internet"' })
+  network: NetworkPolicy;
 
   /** What it counts for in `reserved_capacity`: its limits while it may run, none while it is stopped. */
   @Column({ name: 'reserved_memory_mb', type: 'integer', default: 0 })
@@ -315,6 +319,8 @@ export class ContainerFactsView implements ContainerFacts {
   readonly labels: Readonly<Record<string, string>>;
   @ApiProperty({ type: Resources })
   readonly resources: Resources;
+  @ApiProperty({ enum: NETWORK_POLICIES, enumName: 'NetworkPolicy', description: 'What it reaches.' })
+  readonly network: NetworkPolicy;
 }
 
 /** @returns plain data, to be spread into larger objects */
@@ -328,5 +334,6 @@ export function containerFacts(row: ContainerRow): Readonly<ContainerFactsView> 
     role: row.role,
     labels: row.labels,
     resources: { memory_mb: row.memoryMb, cpu_shares: row.cpuShares, disk_mb: row.diskMb },
+    network: row.network,
   };
 }

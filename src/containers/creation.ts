@@ -4,7 +4,7 @@ import { DomainError } from '../errors';
 import { ImageCatalog } from '../images';
 import { type CatalogRole, RoleCatalog } from '../roles';
 import { Clock } from '../scheduling';
-import { type Resources, type Tier, TiersService } from '../tiers';
+import { type NetworkPolicy, type Resources, type Tier, TiersService } from '../tiers';
 import { Capacity } from './capacity/capacity';
 import { assertSession, type Caller } from './container-access';
 import { containerFacts, type ContainerRow } from './container.entity';
@@ -35,6 +35,7 @@ interface Specification {
   /** null: nothing beside the image. */
   readonly role: CatalogRole | null;
   readonly resources: Resources;
+  readonly network: NetworkPolicy;
   /** The environment variables, encrypted. */
   readonly sealedEnv: string;
   /** The tier's limits. */
@@ -60,8 +61,9 @@ export class Specifications {
     const role = this.roles.resolve(request.role);
     const resources = this.tiers.resolve(tier, request);
     this.tiers.assertWithin(tier, resources, request);
+    const network = this.tiers.networkOf(tier, request.network);
     const sealedEnv = this.environments.seal(id, environmentOf(request) ?? {});
-    return { image, role, resources, sealedEnv, limits: this.tiers.limitsOf(tier) };
+    return { image, role, resources, network, sealedEnv, limits: this.tiers.limitsOf(tier) };
   }
 }
 

@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { type CatalogRole, needsInstallation } from '../roles';
-import type { RequestedEnds, Resources } from '../tiers';
+import type { NetworkPolicy, RequestedEnds, Resources } from '../tiers';
 import type { ContainerRow } from './container.entity';
 import type { CreateContainerDto } from './dto/requests';
 import type { OperationColumns } from './leases/leases';
@@ -41,6 +41,7 @@ interface NewContainer {
   /** null: nothing beside the image. */
   readonly role: CatalogRole | null;
   readonly resources: Readonly<Resources>;
+  readonly network: NetworkPolicy;
   readonly lease: OperationColumns;
   /** The variables, encrypted. */
   readonly sealedEnv: string;
@@ -57,6 +58,7 @@ export function newContainer({
   image,
   role,
   resources,
+  network,
   lease,
   sealedEnv,
   now,
@@ -78,6 +80,7 @@ export function newContainer({
     memoryMb: resources.memory_mb,
     cpuShares: resources.cpu_shares,
     diskMb: resources.disk_mb,
+    network,
     reservedMemoryMb: resources.memory_mb,
     reservedCpuShares: resources.cpu_shares,
     status: 'creating',

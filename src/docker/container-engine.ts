@@ -12,6 +12,8 @@ export interface ContainerSpec {
   /** Millicores: 1000 is one CPU. */
   readonly cpuShares: number;
   readonly diskMb: number;
+  /** `none`: no interface but loopback. */
+  readonly network: 'internet' | 'none';
   /** How many processes and threads it may have; fewer where its memory would not hold them. */
   readonly processes: number;
   readonly volumeName: string;

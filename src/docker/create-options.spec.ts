@@ -9,6 +9,7 @@ const spec: ContainerSpec = {
   memoryMb: 512,
   cpuShares: 1500,
   diskMb: 2048,
+  network: 'internet',
   processes: 1024,
   volumeName: 'berth-1b4e28ba-data',
   owner: { instance: 'prod', containerId: 'c1', userId: 'u1' },

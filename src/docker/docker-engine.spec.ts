@@ -13,6 +13,7 @@ const spec: ContainerSpec = {
   memoryMb: 256,
   cpuShares: 250,
   diskMb: 1024,
+  network: 'internet',
   processes: 1024,
   volumeName: 'berth-1',
   owner: { instance: 'prod', containerId: 'c1', userId: 'u1' },

@@ -36,7 +36,7 @@ import { runExec } from './exec';
 import { HostFirewall } from './firewall/host-firewall';
 import { parseImageReference } from './image-reference';
 import { declaredVolumes, findImage, ImagePulls, limitedVolumes, removeImage, userOf } from './images';
-import { listedContainer, observedContainer, type PlacedContainer } from './inspect';
+import { listedContainer, NO_NETWORK, observedContainer, type PlacedContainer } from './inspect';
 import { DockerMachine } from './machine';
 import { NameServers } from './name-servers';
 import { isNetworkOf, SandboxNetworks } from './sandbox-networks';
@@ -408,8 +408,8 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   private async create(spec: ContainerSpec, image: FoundImage & { hasShell: boolean }): Promise<string> {
     const { capabilities } = this;
     const { networks } = this.ready();
-    const network =
-      networks.withRoom() ?? (await this.call('network', (signal, docker) => networks.choose({ docker, signal })));
+    const choose = (): Promise<string> => this.call('network', (signal, docker) => networks.choose({ docker, signal }));
+    const network = spec.network === 'none' ? NO_NETWORK : (networks.withRoom() ?? (await choose()));
     const nameServers = await this.nameServers.current();
     const { name, ...body } = createOptions(
       spec,
@@ -426,7 +426,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const id: unknown = container.id;
     if (typeof id !== 'string')
       throw new EngineError('docker_unavailable', "Docker's answer to a creation cannot be read");
-    networks.joined(id, network);
+    if (network !== NO_NETWORK) networks.joined(id, network);
     this.nameServers.note(id, nameServers);
     return id;
   }

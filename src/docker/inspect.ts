@@ -34,7 +34,7 @@ const listing = z.object({
 const connection = z.object({
   Config: z.object({ Entrypoint: z.array(z.string()).nullish() }).nullish(),
   State: z.object({ Running: z.boolean() }),
-  HostConfig: z.object({ Runtime: z.string().optional() }),
+  HostConfig: z.object({ Runtime: z.string().optional(), NetworkMode: z.string().optional() }),
   NetworkSettings: z.object({
     Networks: z.record(z.string(), z.object({ NetworkID: z.string().optional() })).nullish(),
   }),
@@ -49,11 +49,16 @@ interface Connection {
   readonly network: string | null;
   /** The Docker id of that network, which may be gone; null until the container has run. */
   readonly networkId: string | null;
+  /** Whether it was created to be in none. */
+  readonly wantsNone: boolean;
   readonly running: boolean;
   readonly runtime: string;
   /** Whether its main process writes its name servers: not in an image without a shell, nor of an earlier Berth. */
   readonly supervised: boolean;
 }
+
+/** Docker's name for the network of containers without one. */
+export const NO_NETWORK = 'none';
 
 /** Docker's notation for never. */
 const ZERO_TIME = '0001-01-01T00:00:00Z';
@@ -89,6 +94,7 @@ export function observedConnection(answer: unknown, isSandboxNetwork: (name: str
   return {
     network,
     networkId: nullIfEmpty(endpoint?.NetworkID),
+    wantsNone: HostConfig.NetworkMode === NO_NETWORK,
     running: State.Running,
     runtime: HostConfig.Runtime ?? '',
     supervised: Config?.Entrypoint?.[0] === SHELL,
@@ -112,7 +118,7 @@ export function listedContainer(answer: unknown, isSandboxNetwork: (name: string
     containerId: entry.Labels?.[LABELS.containerId] ?? null,
     generation: generationOf(entry.Labels?.[LABELS.generation]),
     // A list without networks is no reason to act.
-    connected: !networks || network !== null,
+    connected: !networks || network !== null || networks[NO_NETWORK] !== undefined,
     network,
   };
 }

@@ -156,13 +156,16 @@ export class SandboxNetworks {
   async connect(
     access: Access,
     dockerId: string,
-  ): Promise<Omit<ReturnType<typeof observedConnection>, 'network' | 'networkId'> & { connected: boolean }> {
+  ): Promise<
+    Omit<ReturnType<typeof observedConnection>, 'network' | 'networkId' | 'wantsNone'> & { connected: boolean }
+  > {
     const { docker, signal } = access;
     const [networks, answer] = await Promise.all([
       this.find(access),
       containerOf(docker, dockerId).inspect({ abortSignal: signal }) as Promise<unknown>,
     ]);
-    const { network, networkId, ...found } = observedConnection(answer, isNetworkOf(this.options.instance));
+    const { network, networkId, wantsNone, ...found } = observedConnection(answer, isNetworkOf(this.options.instance));
+    if (wantsNone) return { ...found, connected: true };
     if (network === null) {
       await this.join(access, dockerId);
       return { ...found, connected: false };

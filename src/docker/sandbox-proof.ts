@@ -74,6 +74,7 @@ class Proof {
       memoryMb: MEMORY_MB,
       cpuShares: 1000,
       diskMb: 64,
+      network: 'internet',
       processes: PROCESSES,
       volumeName: `berth-proof-${id}`,
       owner: { instance: options.instance, containerId: id, userId: id, isProbe: true },

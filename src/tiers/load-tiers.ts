@@ -1,6 +1,14 @@
 import { z } from 'zod';
 import { type Config, ConfigError, parseDuration, readJson, validate } from '../config';
-import { AUTO_END_SECONDS, DEFAULT_PROCESSES, DEFAULT_TIERS, RESOURCE_FIELDS, Tier, TierTable } from './tier-table';
+import {
+  AUTO_END_SECONDS,
+  DEFAULT_PROCESSES,
+  DEFAULT_TIERS,
+  NETWORK_POLICIES,
+  RESOURCE_FIELDS,
+  Tier,
+  TierTable,
+} from './tier-table';
 
 const amount = z
   .number()
@@ -31,6 +39,7 @@ const schema = z
         z.strictObject({
           containers: count,
           ...resources,
+          network: z.enum(NETWORK_POLICIES).default('internet'),
           processes: z.number().int().min(FEWEST_PROCESSES).max(MOST_PROCESSES).default(DEFAULT_PROCESSES),
           session: session.nullable(),
           session_once: z.boolean(),
@@ -81,6 +90,7 @@ export function parseTierTable(json: unknown, file: string): TierTable {
         min: minimum,
         max: { memory_mb: tier.memory_mb, cpu_shares: tier.cpu_shares, disk_mb: tier.disk_mb },
         processes: tier.processes,
+        network: tier.network,
         sessionSeconds: tier.session === null ? null : tier.session / 1000,
         sessionOnce: tier.session_once,
         autoStopSeconds: tier.auto_stop_seconds,

@@ -13,6 +13,10 @@ export class Resources {
   readonly disk_mb: number;
 }
 
+/** What a container reaches: `internet`, what the host forwards and the firewall allows; `none`, nothing. */
+export const NETWORK_POLICIES = ['internet', 'none'] as const;
+export type NetworkPolicy = (typeof NETWORK_POLICIES)[number];
+
 /** Resources of which some are left to the tier. */
 export type RequestedResources = { readonly [F in keyof Resources]?: number | undefined };
 
@@ -34,6 +38,8 @@ export interface Tier {
   readonly max: Resources;
   /** How many processes and threads a container may have. */
   readonly processes: number;
+  /** The widest network that a container may have, and that of those whose owner asks for none. */
+  readonly network: NetworkPolicy;
   /** How long a session or run may last; null: as long as it likes. */
   readonly sessionSeconds: number | null;
   /** true: the session begins with the user and happens once; false: each run of a container has its own. */
@@ -58,6 +64,8 @@ export interface TierFile {
         readonly containers: number;
         /** {@link DEFAULT_PROCESSES} if absent. */
         readonly processes?: number;
+        /** `internet` if absent. */
+        readonly network?: NetworkPolicy;
         /** A duration such as `50h`. */
         readonly session: string | null;
         readonly session_once: boolean;

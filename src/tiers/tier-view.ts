@@ -1,5 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { Resources, type Tier } from './tier-table';
+import { NETWORK_POLICIES, type NetworkPolicy, Resources, type Tier } from './tier-table';
 
 /** What a tier allows. */
 export class LimitsView {
@@ -16,6 +16,12 @@ export class LimitsView {
       'many, and three for each 4 MiB of its memory at most.',
   })
   readonly processes: number;
+  @ApiProperty({
+    enum: NETWORK_POLICIES,
+    enumName: 'NetworkPolicy',
+    description: 'The widest network of a container; `none` is always possible.',
+  })
+  readonly network: NetworkPolicy;
   @ApiProperty({ type: Number, nullable: true, description: 'How long a session or run may last; null: no limit.' })
   readonly session_seconds: number | null;
   @ApiProperty({ description: 'Whether the session happens once, or each run of a container has its own.' })
@@ -54,6 +60,7 @@ export function viewLimits(tier: Tier): LimitsView {
     min: tier.min,
     max: tier.max,
     processes: tier.processes,
+    network: tier.network,
     session_seconds: tier.sessionSeconds,
     session_once: tier.sessionOnce,
     auto_stop_seconds: tier.autoStopSeconds,

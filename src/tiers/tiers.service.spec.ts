@@ -62,6 +62,20 @@ describe("a tier's limits", () => {
     expect(tiers.has('__proto__')).toBe(false);
   });
 
+  it('must bound the network, and be that of a container which asks for none', () => {
+    const free = tiers.limitsOf('free');
+    const bounded = new TiersService(
+      new Map([
+        ['free', free],
+        ['closed', { ...free, network: 'none' }],
+      ]),
+    );
+    const asked = ['internet', 'none', undefined] as const;
+    expect(asked.map((network) => bounded.networkOf('free', network))).toEqual(['internet', 'none', 'internet']);
+    expect(asked.slice(1).map((network) => bounded.networkOf('closed', network))).toEqual(['none', 'none']);
+    expect(() => bounded.networkOf('closed', 'internet')).toThrow(DomainError);
+  });
+
   it('must end the session of a guest after 50 hours, and nobody else’s', () => {
     const now = new Date('2026-01-01T00:00:00.000Z');
     expect(tiers.sessionEnd('guest', now)).toEqual(new Date('2026-01-03T02:00:00.000Z'));

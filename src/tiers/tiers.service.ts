@@ -3,6 +3,7 @@ import { Database } from '../database';
 import { FieldFault, invalidParameters } from '../errors';
 import {
   AUTO_END_SECONDS,
+  type NetworkPolicy,
   type RequestedEnds,
   RequestedResources,
   RESOURCE_FIELDS,
@@ -49,6 +50,18 @@ export class TiersService {
       cpu_shares: requested.cpu_shares ?? max.cpu_shares,
       disk_mb: requested.disk_mb ?? max.disk_mb,
     };
+  }
+
+  /**
+   * @param requested the tier's own if absent
+   * @throws DomainError `invalid_parameters` if the tier does not allow it
+   */
+  networkOf(name: string, requested: NetworkPolicy | undefined): NetworkPolicy {
+    const { network } = this.limitsOf(name);
+    if (requested === 'internet' && network === 'none') {
+      throw invalidParameters([{ field: 'network', message: `must be none on the tier "${name}"`, tier: name }]);
+    }
+    return requested ?? network;
   }
 
   /** @throws DomainError `invalid_parameters` with an entry for each field that is outside the tier's limits */

@@ -80,6 +80,7 @@ describe('what two processes find at once', () => {
       memoryMb: 256,
       cpuShares: 500,
       diskMb: 1024,
+      network: 'internet',
       processes: 1024,
       volumeName: `berth-${dbId}`,
       owner,

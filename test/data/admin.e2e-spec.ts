@@ -144,6 +144,7 @@ describe('an operator', () => {
       memoryMb: 256,
       cpuShares: 500,
       diskMb: 1024,
+      network: 'internet',
       processes: 1024,
       generation: 1,
       volumeName: `berth-${cut.db_id}`,

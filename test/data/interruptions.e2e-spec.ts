@@ -278,6 +278,7 @@ describe('an operation that meets another, or what it did not expect', () => {
       memoryMb: 256,
       cpuShares: 500,
       diskMb: 1024,
+      network: 'internet',
       processes: 1024,
       volumeName: current.volumeName,
       owner,

@@ -1,3 +1,4 @@
+import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { SMALL } from '../support/api-client';
 import { TestUser } from '../support/berth';
 import { EventRecorder } from '../support/event-recorder';
@@ -72,6 +73,33 @@ describe('the management operations on real Docker under gVisor', () => {
       const event = await events.next('container_updated', { db_id });
       expect(event.data).toMatchObject({ id: newId, old_id: id, restarted: true });
       expect(event.data).not.toHaveProperty('env');
+    });
+
+    it('must cut a container off from every network under gVisor, and let it back, with its data', async () => {
+      const { id, db_id, name } = await user.api.running();
+      await docker.writeData(id, 'precious');
+      const interfaces = async (of: string): Promise<string[]> =>
+        [...(await docker.exec(of, ['cat', '/proc/net/dev'])).matchAll(/^\s*(\w+):/gm)].map(([, each = '']) => each);
+      expect((await user.api.get(id)).body).toMatchObject({ network: 'internet' });
+      expect(await interfaces(id)).toContain('eth0');
+      const cut = await user.api.update(id, { name, ...SMALL, network: 'none' });
+      expect(cut.body).toMatchObject({ restarted: true, container: { db_id, status: 'running', network: 'none' } });
+      const cutId = (cut.body['container'] as { id: string }).id;
+      expect(await interfaces(cutId)).toEqual(['lo']);
+      expect(await docker.readData(cutId)).toBe('precious');
+      // Neither Docker's restart nor a stop and a start, nor a sweep, gives it one; a change of something else keeps it.
+      await docker.docker.getContainer(cutId).restart({ t: 0 });
+      await server.berth.app.get(Reconciler).sweepNow();
+      await user.api.stop(cutId);
+      await user.api.start(cutId);
+      expect(await interfaces(cutId)).toEqual(['lo']);
+      expect((await user.api.get(cutId)).body).toMatchObject({ network: 'none', ip_address: null });
+      const larger = (await user.api.update(cutId, { name, ...LARGER })).body['container'] as { id: string };
+      expect(await interfaces(larger.id)).toEqual(['lo']);
+      const back = await user.api.update(db_id, { name, ...LARGER, network: 'internet' });
+      const { id: backId } = back.body['container'] as { id: string };
+      expect(await interfaces(backId)).toContain('eth0');
+      expect(await docker.readData(backId)).toBe('precious');
     });
 
     it('must have given the new container its name when it answers', async () => {

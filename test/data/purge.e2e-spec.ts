@@ -77,6 +77,7 @@ describe('the purge of a deleted container', () => {
       memoryMb: 256,
       cpuShares: 500,
       diskMb: 1024,
+      network: 'internet',
       processes: 1024,
       volumeName: `berth-${db_id}`,
       owner,

@@ -57,6 +57,7 @@ function facts(changes: Partial<ContainerFacts> = {}): ContainerFacts {
     role: null,
     labels: {},
     resources: RESOURCES,
+    network: 'internet',
     ...changes,
   };
 }

@@ -41,6 +41,7 @@ export class EngineSandbox {
       memoryMb: 256,
       cpuShares: 500,
       diskMb: 1024,
+      network: 'internet',
       processes: 1024,
       volumeName: `berth-${containerId}`,
       owner: { instance: this.instance, containerId, userId: randomUUID() },

@@ -63,6 +63,7 @@ export function draft(message: string): EventDraft {
       role: null,
       labels: {},
       resources: { memory_mb: 256, cpu_shares: 250, disk_mb: 1024 },
+      network: 'internet',
       stage: 'pull',
       message,
       progress: 50,

@@ -200,8 +200,9 @@ export class FakeDaemon {
   inspect(dockerId: string): ObservedContainer | null {
     const container = this.containers.get(dockerId);
     if (!container) return null;
-    const { name, state, startedAt, exitCode, oomKilled, imageId } = container;
-    const ipAddress = isUp(state) && container.connected ? container.ipAddress : null;
+    const { name, state, startedAt, exitCode, oomKilled, imageId, spec } = container;
+    const isReached = isUp(state) && container.connected && spec.network === 'internet';
+    const ipAddress = isReached ? container.ipAddress : null;
     const { runtime } = this.capabilities;
     return { dockerId, name, state, startedAt, exitCode, oomKilled, ipAddress, imageId, runtime };
   }
@@ -257,7 +258,7 @@ export class FakeDaemon {
       const rival = this.running().find(({ mounts }) => mounts.includes(volume));
       if (rival) this.violations.push(`${volume} was copied while ${rival.name} ran on it`);
     }
-    const limits = { memoryMb: 0, cpuShares: 0, diskMb: 0, processes: 0 };
+    const limits = { memoryMb: 0, cpuShares: 0, diskMb: 0, network: 'none', processes: 0 } as const;
     const worker = this.add({ name, image, env: {}, ...limits, volumeName: to, owner, generation: 0 }, [from, to]);
     worker.state = 'running';
     this.write(to, 'half of a copy');

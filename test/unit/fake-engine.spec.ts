@@ -13,6 +13,7 @@ function specOf(changes: Partial<ContainerSpec> = {}): ContainerSpec {
     memoryMb: 256,
     cpuShares: 250,
     diskMb: 1024,
+    network: 'internet',
     processes: 1024,
     volumeName: `berth-${id}`,
     owner: { instance: 'test', containerId: id, userId: 'u' },

@@ -2,7 +2,7 @@ import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform, type TransformFnParams } from 'class-transformer';
 import { IsIn, IsInt, IsOptional, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
 import { integerFromQuery, isObjectOf } from '../../http';
-import { AUTO_END_SECONDS } from '../../tiers';
+import { AUTO_END_SECONDS, NETWORK_POLICIES, type NetworkPolicy } from '../../tiers';
 import { CONTAINER_STATUSES, type ContainerStatus } from '../container.entity';
 import { IsLabels, IsLabelSelectors } from '../labels';
 import { LISTED_STATUSES, type ListedStatus } from './responses';
@@ -122,6 +122,15 @@ export class CreateContainerDto {
   @IsOptional()
   @IsInt()
   auto_delete_seconds?: number | null;
+
+  @ApiPropertyOptional({
+    enum: NETWORK_POLICIES,
+    description: "what it reaches: `none` is nothing; the tier's if absent",
+  })
+  @IsOptional()
+  @IsString()
+  @IsIn(NETWORK_POLICIES)
+  network?: NetworkPolicy;
 }
 
 /** Query of `GET /api/containers`. */
@@ -229,6 +238,15 @@ export class UpdateContainerDto {
   @Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key])
   @IsEnvironment()
   environment?: Record<string, string>;
+
+  @ApiPropertyOptional({
+    enum: NETWORK_POLICIES,
+    description: 'what it reaches; as it is if absent. A change recreates the container, as a resize does',
+  })
+  @IsOptional()
+  @IsString()
+  @IsIn(NETWORK_POLICIES)
+  network?: NetworkPolicy;
 }
 
 /** Query of `GET /api/containers/:id/wait`. */

@@ -269,7 +269,7 @@ export function created(
   row: ContainerRow,
   { session, tier }: { session: { sessionExpiresAt: Date | null }; tier: Pick<Tier, 'sessionSeconds'> },
 ): ContainerCreatedView {
-  const { id, db_id, name, image, role, labels, status, resources } = containerFacts(row);
+  const { id, db_id, name, image, role, labels, status, resources, network } = containerFacts(row);
   return {
     id,
     db_id,
@@ -282,6 +282,7 @@ export function created(
     async: true,
     message: 'container is being created',
     resources,
+    network,
     labels,
     ...(session.sessionExpiresAt && { expires_at: session.sessionExpiresAt.toISOString() }),
     ...(tier.sessionSeconds !== null && { session_limit_seconds: tier.sessionSeconds }),

@@ -94,6 +94,7 @@ export class ContainerSpecs {
       memoryMb: resources.memoryMb,
       cpuShares: resources.cpuShares,
       diskMb: resources.diskMb,
+      network: resources.network,
       processes: processes ?? (await this.processesOf(row)),
       volumeName: step.volume,
       owner: this.instance.owner(row),

@@ -33,6 +33,7 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     status,
     memoryMb: 256,
     cpuShares: 250,
+    network: 'internet',
     reservedMemoryMb: 0,
     reservedCpuShares: 0,
     diskMb: 1024,

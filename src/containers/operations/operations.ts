@@ -10,6 +10,7 @@ import { Purge } from '../reconcile/purge';
 import { DataVolumes } from './data-volumes';
 import { OperationRunner } from './operation-runner';
 import {
+  type Asked,
   changesSettings,
   deletedOutcome,
   NOTHING,
@@ -96,8 +97,9 @@ export class ContainerOperations {
    * @throws DomainError `invalid_parameters` if the data is too large, `update_failed`, `name_taken`,
    * `operation_in_progress`, `container_not_found`
    */
-  async update(row: ContainerRow, wanted: Wanted): Promise<Updated> {
+  async update(row: ContainerRow, asked: Asked): Promise<Updated> {
     return this.runner.underLease(row, 'update', async (lease) => {
+      const wanted: Wanted = { ...asked, network: asked.network ?? lease.row.network };
       const { env, ...rest } = wanted;
       const isNewEnv = env?.differsFrom(lease.row) === true;
       if (isNewEnv || !sameResources(lease.row, wanted)) {

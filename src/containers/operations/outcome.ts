@@ -27,6 +27,9 @@ export type Wanted = Resources & {
   readonly autoDeleteSeconds?: number | null | undefined;
 };
 
+/** The same as a client asks for it: a network that is absent stays as the row has it under the lease. */
+export type Asked = Omit<Wanted, 'network'> & { readonly network?: Wanted['network'] | undefined };
+
 /** Whether an update changes more than the last use, resources apart. */
 export function changesSettings(row: ContainerRow, wanted: Wanted): boolean {
   const { autoStopSeconds, autoDeleteSeconds } = endsAfter(row, wanted);
@@ -164,12 +167,13 @@ export function updatedOutcome(
   wanted: Wanted,
   { facts, now }: { facts: Facts; now: Date },
 ): Outcome {
-  const { name, memoryMb, cpuShares, diskMb, env } = wanted;
+  const { name, memoryMb, cpuShares, diskMb, network, env } = wanted;
   const patch: ContainerPatch = {
     name,
     memoryMb,
     cpuShares,
     diskMb,
+    network,
     ...endsAfter(row, wanted),
     lastUsedAt: now,
     ...(env && { sealedEnv: env.sealed }),

@@ -13,8 +13,8 @@ const OBSERVED_STATES: ObservedState[] = [
   'dead',
   'removing',
 ];
-const SMALL = { memoryMb: 256, cpuShares: 250, diskMb: 1024 };
-const LARGE = { memoryMb: 512, cpuShares: 500, diskMb: 1024 };
+const SMALL = { memoryMb: 256, cpuShares: 250, diskMb: 1024, network: 'internet' } as const;
+const LARGE = { memoryMb: 512, cpuShares: 500, diskMb: 1024, network: 'internet' } as const;
 
 const line = (list: readonly Step[]): string => list.map(word).join(', ');
 

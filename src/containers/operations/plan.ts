@@ -1,4 +1,5 @@
 import { type EngineState, isHalfGone } from '../../docker';
+import type { NetworkPolicy } from '../../tiers';
 import type { ContainerRow, Verb } from '../container.entity';
 import type { NewEnvironment } from '../environments';
 
@@ -41,11 +42,12 @@ export interface Plan {
  */
 export type ObservedState = EngineState | 'missing' | 'unseen';
 
-/** The resources that an update requests. */
+/** The limits and the network that an update requests. */
 export interface Resources {
   readonly memoryMb: number;
   readonly cpuShares: number;
   readonly diskMb: number;
+  readonly network: NetworkPolicy;
 }
 
 export interface PlanInput {
@@ -180,7 +182,8 @@ function move({ row, moveTo = null }: PlanInput, user: 'current' | 'nothing'): S
 }
 
 export function sameResources(a: Resources, b: Resources): boolean {
-  return a.memoryMb === b.memoryMb && a.cpuShares === b.cpuShares && a.diskMb === b.diskMb;
+  const isSameSize = a.memoryMb === b.memoryMb && a.cpuShares === b.cpuShares && a.diskMb === b.diskMb;
+  return isSameSize && a.network === b.network;
 }
 
 const ensureVolume = ({ volumeName }: PlanInput['row']): Step => ({
