@@ -27,7 +27,7 @@ describe('npm run cluster', () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'berth-cluster-'));
     const PORT = String(await portsInARow(3));
-    const settings = { LOG_LEVEL: 'info', CUSTOM_IMAGE_REGISTRIES: 'docker.io,127.0.0.1:*' };
+    const settings = { LOG_LEVEL: 'info', SANDBOX_PROOF: 'off', CUSTOM_IMAGE_REGISTRIES: 'docker.io,127.0.0.1:*' };
     command = new ClusterCommand(folder, { PORT, INSTANCE_ID: instance, SHUTDOWN_GRACE_SECONDS, ...settings });
     await command.start();
   });

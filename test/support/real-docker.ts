@@ -86,13 +86,16 @@ export class RealDocker {
 
   /** Removes everything that carries an instance label of the tests, and the firewall rules for its network. */
   async removeInstance(instance: string): Promise<void> {
-    const filters = { label: [`berth.instance=${instance}`] };
-    for (const { Id } of await this.docker.listContainers({ all: true, filters })) {
-      await this.docker.getContainer(Id).remove({ force: true, v: true });
+    // A probe's container, of a server that was killed, has a label of its own and is on the same network.
+    for (const label of ['berth.probe', 'berth.instance']) {
+      const filters = { label: [`${label}=${instance}`] };
+      for (const { Id } of await this.docker.listContainers({ all: true, filters })) {
+        await this.docker.getContainer(Id).remove({ force: true, v: true });
+      }
+      for (const { Name } of (await this.docker.listVolumes({ filters })).Volumes)
+        await this.docker.getVolume(Name).remove();
+      for (const { Id } of await this.docker.listNetworks({ filters })) await this.docker.getNetwork(Id).remove();
     }
-    for (const { Name } of (await this.docker.listVolumes({ filters })).Volumes)
-      await this.docker.getVolume(Name).remove();
-    for (const { Id } of await this.docker.listNetworks({ filters })) await this.docker.getNetwork(Id).remove();
     await removeFirewallRules(instance);
   }
 }
