@@ -27,6 +27,7 @@ import { ReservedCapacity1764300001000 } from './src/migrations/1764300001000-re
 import { Images1764300010000 } from './src/migrations/1764300010000-images';
 import { AbandonedContainers1764300020000 } from './src/migrations/1764300020000-abandoned-containers';
 import { PendingRemovals1764300030000 } from './src/migrations/1764300030000-pending-removals';
+import { SuspendedUsers1764300040000 } from './src/migrations/1764300040000-suspended-users';
 
 /**
  * The schema and the connection, for the server, the command line and the tests alike.
@@ -62,6 +63,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       Images1764300010000,
       AbandonedContainers1764300020000,
       PendingRemovals1764300030000,
+      SuspendedUsers1764300040000,
     ],
     synchronize: false,
   };

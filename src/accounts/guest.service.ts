@@ -92,6 +92,8 @@ export class GuestService {
       tier: GUEST_TIER,
       eventSeq: 0,
       sessionExpiresAt: this.tiers.sessionEnd(GUEST_TIER, now),
+      suspendedAt: null,
+      deletedAt: null,
       createdAt: now,
     };
     await this.database.manager.insert(UserEntity, user);

@@ -1,9 +1,16 @@
-import { Body, Controller, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
-import { ApiNotFoundResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { Audited, Scopes } from '../auth';
+import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
+import { ApiBadRequestResponse, ApiNotFoundResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Audited, CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { AdminUsers } from './admin-users.service';
-import { AdminUserListView, TokensRevokedView, UserMovedView, viewUser, viewUsers } from './dto/responses';
-import { ListUsersDto, MoveUserDto } from './dto/requests';
+import {
+  AdminUserListView,
+  TokensRevokedView,
+  UserDeletedView,
+  UserUpdatedView,
+  viewUser,
+  viewUsers,
+} from './dto/responses';
+import { ListUsersDto, UpdateUserDto } from './dto/requests';
 
 const UNKNOWN = { description: 'user not found: there is none of this id.' };
 
@@ -23,11 +30,39 @@ export class AdminUsersController {
 
   @Patch(':id')
   @Audited('user.update')
-  @ApiOperation({ summary: 'Move a user to another tier', description: 'The runs of their containers follow.' })
-  @ApiOkResponse({ type: UserMovedView })
+  @ApiOperation({
+    summary: 'Move a user to another tier, suspend them, or end that',
+    description:
+      'What is left out stays. The runs of their containers follow the tier. While a user is suspended, every token of ' +
+      'theirs is refused (403 `user_suspended`); their sockets are closed at once, and their containers are stopped within ' +
+      'LIMIT_CHECK_SECONDS (reason `user_suspended`) and kept. When it ends, the tokens work again; the containers stay stopped.',
+  })
+  @ApiOkResponse({ type: UserUpdatedView })
+  @ApiBadRequestResponse({ description: 'invalid parameters: there is no such tier, or you would suspend yourself.' })
   @ApiNotFoundResponse(UNKNOWN)
-  async move(@Param('id') id: string, @Body() { tier }: MoveUserDto): Promise<UserMovedView> {
-    return { message: 'user updated', user: viewUser(await this.users.move(id, tier)) };
+  async update(
+    @CurrentPrincipal() admin: Principal,
+    @Param('id') id: string,
+    @Body() change: UpdateUserDto,
+  ): Promise<UserUpdatedView> {
+    return { message: 'user updated', user: viewUser(await this.users.change(admin, id, change)) };
+  }
+
+  @Delete(':id')
+  @Audited('user.delete')
+  @ApiOperation({
+    summary: 'Delete a user with all that is theirs',
+    description:
+      'Cannot be undone. Their tokens are revoked and their name is free at once. Their containers are deleted within ' +
+      'LIMIT_CHECK_SECONDS (reason `user_deleted`); their data, that of containers deleted before too, is removed by the ' +
+      'next comparison with Docker, whatever VOLUME_RETENTION is.',
+  })
+  @ApiOkResponse({ type: UserDeletedView })
+  @ApiBadRequestResponse({ description: 'invalid parameters: you would delete yourself.' })
+  @ApiNotFoundResponse(UNKNOWN)
+  async delete(@CurrentPrincipal() admin: Principal, @Param('id') id: string): Promise<UserDeletedView> {
+    await this.users.delete(admin, id);
+    return { message: 'user deleted', id };
   }
 
   @Post(':id/revoke-tokens')

@@ -1,5 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import { TokenService, type UserEntity, UserService } from '../auth';
+import { type Principal, TokenService, type UserChange, type UserEntity, UserService } from '../auth';
+import { Database } from '../database';
+import { invalidParameters } from '../errors';
 import { type Page, readPage } from '../http';
 import { requestContext } from '../logging';
 import type { ListUsersDto } from './dto/requests';
@@ -10,6 +12,7 @@ export class AdminUsers {
   constructor(
     private readonly users: UserService,
     private readonly tokens: TokenService,
+    private readonly database: Database,
   ) {}
 
   /** @throws DomainError `invalid_parameters` */
@@ -22,11 +25,31 @@ export class AdminUsers {
     );
   }
 
-  /** Their containers' runs follow by themselves. @throws DomainError `user_not_found`, `invalid_parameters` */
-  async move(id: string, tier: string): Promise<UserEntity> {
-    const user = await this.users.move(id, tier);
+  /**
+   * Moves or suspends a user; their containers follow by themselves.
+   *
+   * @param admin who does it: nobody may suspend themselves, as nothing but the database could undo it
+   * @throws DomainError `user_not_found`, `invalid_parameters`
+   */
+  async change(admin: Pick<Principal, 'userId'>, id: string, change: UserChange): Promise<UserEntity> {
+    if (change.suspended) assertOther(admin, id);
+    const user = await this.users.change(id, change);
     noteSubject(user.id);
     return user;
+  }
+
+  /**
+   * Deletes a user and revokes all tokens; their containers are deleted and purged in the background.
+   *
+   * @throws DomainError `user_not_found`, `invalid_parameters` of oneself
+   */
+  async delete(admin: Pick<Principal, 'userId'>, id: string): Promise<void> {
+    assertOther(admin, id);
+    noteSubject((await this.users.get(id)).id);
+    await this.database.runInTxLocking(id, async () => {
+      await this.users.delete(id);
+      await this.tokens.revokeAll(id);
+    });
   }
 
   /** @returns how many. @throws DomainError `user_not_found` */
@@ -43,6 +66,10 @@ export class AdminUsers {
     await this.tokens.revoke({ userId, tokenId });
     return userId;
   }
+}
+
+function assertOther({ userId }: Pick<Principal, 'userId'>, id: string): void {
+  if (userId === id) throw invalidParameters([{ field: 'id', message: 'must not be your own' }]);
 }
 
 function noteSubject(userId: string): void {

@@ -6,4 +6,4 @@ export { ScopeRefusals } from './auth.guard';
 export { TokenEntity } from './token.entity';
 export { TokenService, grantedEnd } from './token.service';
 export { UserEntity } from './user.entity';
-export { UserService, userFaults } from './user.service';
+export { type UserChange, UserService, userFaults } from './user.service';

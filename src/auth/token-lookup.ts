@@ -4,12 +4,13 @@ import type { Principal, Scope } from './principal';
 export interface FoundToken {
   readonly principal: Principal;
   readonly revoked: boolean;
+  readonly suspended: boolean;
 }
 
 /** In the order of the columns below. */
 type Row = readonly [
   ...[tokenId: string, userId: string, scopes: string, agentId: string | null, expiresAt: unknown, revokedAt: unknown],
-  ...[username: string, tier: string, sessionExpiresAt: unknown],
+  ...[username: string, tier: string, sessionExpiresAt: unknown, suspendedAt: unknown, deletedAt: unknown],
 ];
 
 /** Finds a token and its user by one indexed query; every request makes it. */
@@ -28,6 +29,8 @@ export class TokenLookup {
         'u.username',
         'u.tier',
         'u.session_expires_at',
+        'u.suspended_at',
+        'u.deleted_at',
       ],
       from: 'tokens t INNER JOIN users u ON u.id = t.user_id',
       key: 't.hash',
@@ -38,9 +41,12 @@ export class TokenLookup {
   async byHash(hash: string): Promise<FoundToken | null> {
     const row = (await this.find(hash)) as Row | null;
     if (!row) return null;
-    const [tokenId, userId, scopes, agentId, expiresAt, revokedAt, username, tier, sessionExpiresAt] = row;
+    const [tokenId, userId, scopes, agentId, expiresAt, revokedAt, ...user] = row;
+    const [username, tier, sessionExpiresAt, suspendedAt, deletedAt] = user;
     return {
-      revoked: revokedAt !== null,
+      // A token that was issued while its user was being deleted opens nothing either.
+      revoked: revokedAt !== null || deletedAt !== null,
+      suspended: suspendedAt !== null,
       principal: {
         userId,
         username,

@@ -10,6 +10,7 @@ import { Signals } from '../signals';
 import { Principal, Scope } from './principal';
 import { TokenLookup } from './token-lookup';
 import { hashToken, isTokenFormat, mintToken, TokenEntity } from './token.entity';
+import { UserEntity } from './user.entity';
 import { UserService } from './user.service';
 
 export interface IssueToken {
@@ -48,13 +49,16 @@ export class TokenService {
    * The one verification, for HTTP and for sockets.
    *
    * @returns null if the text is no token, or one that is unknown, revoked or expired
+   * @throws DomainError `user_suspended`
    */
   async verify(text: string): Promise<Principal | null> {
     if (!isTokenFormat(text)) return null;
     const found = await this.lookup.byHash(hashToken(text));
     if (!found || found.revoked) return null;
     const { tokenExpiresAt } = found.principal;
-    return tokenExpiresAt && tokenExpiresAt.getTime() <= Date.now() ? null : found.principal;
+    if (tokenExpiresAt && tokenExpiresAt.getTime() <= Date.now()) return null;
+    if (found.suspended) throw new DomainError('user_suspended');
+    return found.principal;
   }
 
   /** Makes a token for a user who exists. */
@@ -103,11 +107,12 @@ export class TokenService {
     });
   }
 
-  /** Which of these tokens are neither revoked nor expired. For connections that outlive a request. */
+  /** Which of these tokens open something: not revoked, expired or a suspended user's. For connections that outlive a request. */
   async stillValid(tokenIds: readonly string[]): Promise<Set<string>> {
     const valid = new Set<string>();
     for (let start = 0; start < tokenIds.length; start += VALID_BATCH) {
       const rows = await this.live()
+        .innerJoin(UserEntity, 'user', 'user.id = token.userId AND user.suspendedAt IS NULL')
         .select('token.id', 'id')
         .andWhere('token.id IN (:...ids)', { ids: tokenIds.slice(start, start + VALID_BATCH) })
         .getRawMany<{ id: string }>();

@@ -22,6 +22,14 @@ export class UserEntity {
   @Column({ name: 'session_expires_at', type: TIMESTAMP, nullable: true })
   sessionExpiresAt: Date | null;
 
+  /** Since when their tokens are refused and their containers stopped; null: not suspended. Set of a deleted user too. */
+  @Column({ name: 'suspended_at', type: TIMESTAMP, nullable: true })
+  suspendedAt: Date | null;
+
+  /** When an administrator deleted them. The row stays, for the audit and while their containers are removed. */
+  @Column({ name: 'deleted_at', type: TIMESTAMP, nullable: true })
+  deletedAt: Date | null;
+
   @Column({ name: 'created_at', type: TIMESTAMP })
   createdAt: Date;
 }

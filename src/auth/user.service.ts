@@ -1,9 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
 import { randomUUID } from 'node:crypto';
+import { IsNull } from 'typeorm';
 import { Database, type PageRange } from '../database';
 import { DomainError, type FieldFault, invalidParameters } from '../errors';
 import { Clock } from '../scheduling';
+import { Signals } from '../signals';
 import { GUEST_TIER, TiersService } from '../tiers';
 import { UserEntity } from './user.entity';
 
@@ -28,6 +30,12 @@ export function userFaults({ username, tier }: NamedUser, tiers: TiersService): 
   return faults;
 }
 
+/** What an administrator changes of a user; what is left out stays. */
+export interface UserChange {
+  readonly tier?: string | undefined;
+  readonly suspended?: boolean | undefined;
+}
+
 export interface EnsuredUser {
   readonly user: UserEntity;
   readonly created: boolean;
@@ -42,6 +50,7 @@ export class UserService {
     private readonly database: Database,
     private readonly tiers: TiersService,
     private readonly clock: Clock,
+    private readonly signals: Signals,
   ) {}
 
   /**
@@ -86,36 +95,69 @@ export class UserService {
     return { user: Object.assign(user, { tier, sessionExpiresAt }), created: false, previousTier };
   }
 
-  /** @throws DomainError `user_not_found` */
+  /** @throws DomainError `user_not_found`, also of one who is deleted */
   async get(id: string): Promise<UserEntity> {
-    const user = isUUID(id) ? await this.database.manager.findOneBy(UserEntity, { id }) : null;
+    const where = { id, deletedAt: IsNull() };
+    const user = isUUID(id) ? await this.database.manager.findOneBy(UserEntity, where) : null;
     if (!user) throw new DomainError('user_not_found');
     return user;
   }
 
   /** Some users, newest first, from behind `after`. */
   async list(filter: PageRange & { username?: string; tier?: string }): Promise<UserEntity[]> {
-    const query = this.database.manager.createQueryBuilder(UserEntity, 'u').where('1 = 1');
+    const query = this.database.manager.createQueryBuilder(UserEntity, 'u').where('u.deletedAt IS NULL');
     if (filter.username !== undefined) query.andWhere('u.username = :username', { username: filter.username });
     if (filter.tier !== undefined) query.andWhere('u.tier = :tier', { tier: filter.tier });
     return this.database.newestFirst(query, 'createdAt', filter);
   }
 
   /**
-   * Moves a user to a tier; a session of their own begins (or ends) with that. On their tier already, nothing changes.
+   * Moves a user to a tier: a session of their own begins (or ends) with that. Suspends them: their tokens are refused
+   * and their sockets closed until that ends. What is already as asked for stays.
    *
    * @throws DomainError `user_not_found`, `invalid_parameters`
    */
-  async move(id: string, tier: string): Promise<UserEntity> {
+  async change(id: string, { tier, suspended }: UserChange): Promise<UserEntity> {
+    return this.changeLocked(id, (user, now) => {
+      const faults = tier === undefined ? [] : userFaults({ username: 'valid', tier }, this.tiers);
+      if (faults.length > 0) throw invalidParameters(faults);
+      const isMoved = tier !== undefined && tier !== user.tier;
+      const isSuspended = suspended ?? user.suspendedAt !== null;
+      return {
+        tier: tier ?? user.tier,
+        sessionExpiresAt: isMoved ? this.tiers.sessionEnd(tier, now) : user.sessionExpiresAt,
+        suspendedAt: isSuspended ? (user.suspendedAt ?? now) : null,
+      };
+    });
+  }
+
+  /**
+   * Deletes a user: none of their tokens opens anything from now on, and their name is free. No user may choose a name
+   * with "~", so the one that the row keeps takes nobody's.
+   *
+   * @throws DomainError `user_not_found`
+   */
+  async delete(id: string): Promise<UserEntity> {
+    return this.changeLocked(id, (user, now) => ({
+      username: `${user.username.slice(0, 27)}~${user.id}`,
+      suspendedAt: user.suspendedAt ?? now,
+      deletedAt: now,
+    }));
+  }
+
+  private async changeLocked(
+    id: string,
+    decide: (user: UserEntity, now: Date) => Partial<UserEntity>,
+  ): Promise<UserEntity> {
     return this.database.runInTxLocking(id, async () => {
       if (isUUID(id)) await this.lock(id);
       const user = await this.get(id);
-      const faults = userFaults({ username: 'valid', tier }, this.tiers);
-      if (faults.length > 0) throw invalidParameters(faults);
-      if (user.tier === tier) return user;
-      const changed = { tier, sessionExpiresAt: this.tiers.sessionEnd(tier, this.clock.now()) };
-      await this.database.manager.update(UserEntity, { id }, changed);
-      return Object.assign(user, changed);
+      const change = decide(user, this.clock.now());
+      await this.database.manager.update(UserEntity, { id }, change);
+      if (change.suspendedAt != null) {
+        this.database.afterCommit(() => this.signals.publish('user_suspended', { userId: id }));
+      }
+      return Object.assign(user, change);
     });
   }
 }

@@ -55,12 +55,13 @@ async function issueToken(work: {
   tiers: TiersService;
 }): Promise<CommandResult> {
   const { asked, database, tiers } = work;
-  const users = new UserService(database, tiers, new Clock());
+  const signals = new LocalSignals();
+  const users = new UserService(database, tiers, new Clock(), signals);
   const { user, previousTier } = await users.ensure({
     username: asked.user,
     tier: asked.tier,
   });
-  const { text } = await new TokenService(database, new LocalSignals(), users).issue({
+  const { text } = await new TokenService(database, signals, users).issue({
     userId: user.id,
     name: asked.name,
     scopes: asked.scopes,

@@ -268,14 +268,14 @@ export function isRolledBack(operation: Operation | null): boolean {
   return operation === 'update' || operation === 'undo' || operation === 'restart';
 }
 
-/** Stops without a request: the session or run is over, or the container is idle. */
-export type StopEnding = 'expire' | 'idle';
+/** Stops without a request: the session or run is over, the container is idle, or its user suspended. */
+export type StopEnding = 'expire' | 'idle' | 'suspend';
 
-/** What is done without a request: a stop, or the deletion of a container that stayed stopped for too long. */
+/** What is done without a request: a stop, or the deletion of what nobody uses or whose user is deleted. */
 export type Ending = StopEnding | 'auto_delete';
 
 export function isStopEnding(operation: Operation | null): operation is StopEnding {
-  return operation === 'expire' || operation === 'idle';
+  return operation === 'expire' || operation === 'idle' || operation === 'suspend';
 }
 
 export function isDeletion(operation: Operation | null): operation is 'delete' | 'auto_delete' {
@@ -283,10 +283,10 @@ export function isDeletion(operation: Operation | null): operation is 'delete' |
 }
 
 /** Why a container stopped without a request. */
-export type StopReason = 'exited' | 'oom' | 'missing' | 'session_expired' | 'idle';
+export type StopReason = 'exited' | 'oom' | 'missing' | 'session_expired' | 'idle' | 'user_suspended';
 
-/** Why a container was deleted without a request: it stayed stopped, or its guest's session has long been over. */
-export type DeletionReason = 'auto_delete' | 'session_expired';
+/** Why a container was deleted without a request: it stayed stopped, its guest's session has long been over, or its user was deleted. */
+export type DeletionReason = 'auto_delete' | 'session_expired' | 'user_deleted';
 
 /** The progress of a container's role, which is installed by exec after the container runs. */
 export const ROLE_STATUSES = ['pending', 'installing', 'installed', 'failed'] as const;

@@ -105,7 +105,11 @@ async function* readSweptRows(database: Database): AsyncGenerator<SweptRow[]> {
 }
 
 /** Stops and deletions that Berth performs without a request, by the reason in the event. */
-const STOPS = { session_expired: 'container.expire', idle: 'container.stop_idle' } as const;
+const STOPS = {
+  session_expired: 'container.expire',
+  idle: 'container.stop_idle',
+  user_suspended: 'container.stop_suspended',
+} as const;
 const DELETION = 'container.auto_delete';
 
 const isActed = (reason: string | undefined): reason is keyof typeof STOPS =>

@@ -79,8 +79,19 @@ export class DeletedContainers {
     return { ...row, ...restored };
   }
 
-  /** Ids of the containers whose data is due for removal and not leased; the longest overdue first. */
+  /**
+   * Ids of the containers whose data is due for removal and not leased; the longest overdue first. That of deleted users
+   * is due at once.
+   */
   async listPurgeable(): Promise<string[]> {
+    await this.database.manager
+      .createQueryBuilder()
+      .update(ContainerEntity)
+      .set({ purgeAt: this.clock.now(), revision: () => 'revision + 1' })
+      .where('deleted_at IS NOT NULL AND purged_at IS NULL AND (purge_at IS NULL OR purge_at > :now)')
+      .andWhere('user_id IN (SELECT id FROM users WHERE suspended_at IS NOT NULL AND deleted_at IS NOT NULL)')
+      .setParameter('now', this.now())
+      .execute();
     const rows = await this.database.manager
       .createQueryBuilder(ContainerEntity, 'c')
       .withDeleted()

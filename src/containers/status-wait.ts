@@ -26,6 +26,7 @@ const OUTCOMES: Readonly<Record<Operation, readonly ContainerStatus[]>> = {
   stop: ['stopped'],
   expire: ['stopped'],
   idle: ['stopped'],
+  suspend: ['stopped'],
   auto_delete: ['stopped'],
   delete: ['stopped'],
   update: ['running', 'stopped'],

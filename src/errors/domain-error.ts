@@ -8,6 +8,7 @@ export const ERRORS = {
   unauthorized: { status: 401, message: 'unauthorized' },
   not_authorized: { status: 403, message: 'not authorized' },
   insufficient_permissions: { status: 403, message: 'insufficient permissions' },
+  user_suspended: { status: 403, message: 'user is suspended' },
   guest_session_expired: { status: 403, message: 'guest session expired' },
   guest_login_disabled: { status: 403, message: 'guest login is disabled' },
   guest_limit_reached: { status: 403, message: 'guest limit reached' },

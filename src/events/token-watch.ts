@@ -17,24 +17,27 @@ interface Watched {
   timer: NodeJS.Timeout | undefined;
 }
 
-/** Reports when a token that outlives a request, as on a socket, is revoked or expires. */
+/** Reports when a token that outlives a request, as on a socket, is revoked or expires, or its user is suspended. */
 @Injectable()
 export class TokenWatch implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly logger = new Logger(TokenWatch.name);
   private readonly tokens = new Map<string, Watched>();
   private readonly revoked = new Set<string>();
   private readonly poll: Poll;
-  private readonly stopListening: () => void;
+  private readonly stopListening: readonly (() => void)[];
 
   constructor(
     private readonly service: TokenService,
     signals: Signals,
   ) {
-    this.stopListening = signals.on('token_revoked', ({ tokenId }) => this.revoke(tokenId));
+    this.stopListening = [
+      signals.on('token_revoked', ({ tokenId }) => this.revoke(tokenId)),
+      signals.on('user_suspended', () => this.recheckNow()),
+    ];
     this.poll = new Poll({
       everyMs: RECHECK_MS,
       work: () => this.recheck(),
-      onFault: (error) => this.logger.warn({ msg: 'could not check the tokens of open sockets again', err: error }),
+      onFault: (error) => this.noteFault(error),
     });
   }
 
@@ -44,7 +47,7 @@ export class TokenWatch implements OnApplicationBootstrap, OnApplicationShutdown
 
   onApplicationShutdown(): void {
     this.poll.stop();
-    this.stopListening();
+    for (const stop of this.stopListening) stop();
     for (const { timer } of this.tokens.values()) clearTimeout(timer);
     this.tokens.clear();
   }
@@ -77,6 +80,14 @@ export class TokenWatch implements OnApplicationBootstrap, OnApplicationShutdown
     if (ids.length === 0) return;
     const valid = await this.service.stillValid(ids);
     for (const id of ids) if (!valid.has(id)) this.end(id);
+  }
+
+  private recheckNow(): void {
+    this.recheck().catch((error: unknown) => this.noteFault(error));
+  }
+
+  private noteFault(error: unknown): void {
+    this.logger.warn({ msg: 'could not check the tokens of open sockets again', err: error });
   }
 
   private armTimer(tokenId: string, watched: Watched, expiresAt: Date): void {

@@ -7,6 +7,8 @@ export interface SignalMap {
   user_events: { readonly userId: string; readonly seq: number };
   /** A token was revoked. */
   token_revoked: { readonly tokenId: string };
+  /** A user was suspended or deleted: none of their tokens opens anything. */
+  user_suspended: { readonly userId: string };
   /** No operation holds this container any more. */
   container_released: { readonly containerId: string };
   /** Connections of this agent that are older than `epoch` are over. */

@@ -81,6 +81,29 @@ describe('the end of runs with several processes', () => {
     expect(await told('container_stopped')).toEqual([]);
   });
 
+  it("must stop once what is a suspended user's, whose tokens every process refuses at once", async () => {
+    const [first, second] = servers;
+    if (!first || !second) throw new Error('no server');
+    user = await first.user('pro');
+    const admin = await second.user('pro', ['admin']);
+    const { db_id } = await user.api.running();
+    const path = `/api/admin/users/${user.id}`;
+    expect((await admin.api.call('PATCH', path, { suspended: true })).status).toBe(200);
+    for (const server of servers) expect((await server.as(user).api.get(db_id)).status).toBe(403);
+    await lookAtOnce();
+    await eventually(async () => {
+      expect(await told('container_stopped')).toMatchObject([{ db_id, reason: 'user_suspended' }]);
+    });
+    // One deletes the user while the other ends the suspension: in either order the user is gone.
+    await Promise.all([
+      second.as(admin).api.call('DELETE', path),
+      first.as(admin).api.call('PATCH', path, { suspended: false }),
+    ]);
+    for (const server of servers) expect((await server.as(user).api.get(db_id)).status).toBe(401);
+    await lookAtOnce();
+    await eventually(async () => expect(await told('container_deleted')).toMatchObject([{ reason: 'user_deleted' }]));
+  });
+
   async function lookAtOnce(): Promise<void> {
     await Promise.all(servers.map((server) => server.app.get(ExpiryWatcher).check()));
   }

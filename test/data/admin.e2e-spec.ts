@@ -1,5 +1,6 @@
-import { TokenService } from '../../src/auth';
+import { TokenService, UserService } from '../../src/auth';
 import { ContainerRepository } from '../../src/containers/container.repository';
+import { ExpiryWatcher } from '../../src/containers/expiry/expiry-watcher';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
@@ -130,6 +131,71 @@ describe('an operator', () => {
     expect((await admin.api.call('GET', '/api/me')).status).toBe(200);
   });
 
+  it.each(['free', 'guest'])(
+    'must suspend a user of the tier %s with all that is theirs, and end that',
+    async (tier) => {
+      await move(user.id, tier);
+      const { db_id } = await user.api.running();
+      const sockets = await berth.record(user);
+      const suspended = await change(user.id, { suspended: true });
+      expect(suspended.body).toMatchObject({ user: { tier, suspended_at: expect.any(String) } });
+      expect((await change(user.id, { suspended: true })).body).toEqual(suspended.body);
+      const refused = await user.api.call('GET', '/api/me');
+      expect([refused.status, refused.body['code']]).toEqual([403, 'user_suspended']);
+      await eventually(() => expect(sockets.socket.connected).toBe(false));
+      await expect(berth.record(user)).rejects.toThrow('user is suspended');
+      await check();
+      await eventually(async () => expect(await statuses(user)).toEqual(['stopped']));
+      expect(daemon.running(db_id)).toEqual([]);
+      // What nobody can use is not deleted for that.
+      clock.forward(365 * 24 * HOUR);
+      await check();
+      expect((await change(user.id, { suspended: false })).body).toMatchObject({ user: { suspended_at: null } });
+      const events = await berth.record(user, 0);
+      await events.next('container_stopped', { db_id, reason: 'user_suspended' });
+      expect((await user.api.get(db_id)).body).toMatchObject({ status: 'stopped', status_reason: 'user_suspended' });
+      expect((await user.api.call('GET', '/api/audit?action=container.stop_suspended')).body['entries']).toHaveLength(
+        1,
+      );
+      expect((await user.api.start(db_id)).status).toBe(tier === 'guest' ? 403 : 200);
+    },
+  );
+
+  it('must delete a user with all that is theirs, also what they had deleted, and free their name', async () => {
+    const [runs, stopped, gone] = [await user.api.running(), await user.api.running(), await user.api.running()];
+    await user.api.stop(stopped.db_id);
+    await user.api.delete(gone.db_id);
+    const { username } = (await user.api.call('GET', '/api/me')).body['user'] as { username: string };
+    const sockets = await berth.record(user);
+    const deleted = await admin.api.call('DELETE', `/api/admin/users/${user.id}`);
+    expect([deleted.status, deleted.body]).toEqual([200, { message: 'user deleted', id: user.id }]);
+    expect((await user.api.call('GET', '/api/me')).status).toBe(401);
+    await eventually(() => expect(sockets.socket.connected).toBe(false));
+    for (const again of [() => admin.api.call('DELETE', `/api/admin/users/${user.id}`), () => move(user.id, 'pro')]) {
+      expect((await again()).body).toMatchObject({ code: 'user_not_found' });
+    }
+    // One that was being issued meanwhile.
+    expect((await (await tokenOf(user)).as.api.call('GET', '/api/me')).status).toBe(401);
+    const { user: next } = await berth.app.get(UserService).ensure({ username, tier: 'free' });
+    expect(next.id).not.toBe(user.id);
+    await check();
+    await eventually(async () => expect(await statuses(user)).toEqual([]));
+    await berth.app.get(Reconciler).sweepNow();
+    for (const { db_id } of [runs, stopped, gone]) expect(daemon.volumes.has(`berth-${db_id}`)).toBe(false);
+    const told = (await admin.api.call('GET', `/api/audit?all=true&user_id=${user.id}`)).body['entries'] as Item[];
+    expect(told.map(({ action }) => action)).toEqual(expect.arrayContaining(['user.delete', 'container.purge']));
+  });
+
+  it('must not be able to suspend or delete themselves', async () => {
+    for (const refused of [
+      await change(admin.id, { suspended: true }),
+      await admin.api.call('DELETE', `/api/admin/users/${admin.id}`),
+    ]) {
+      expect([refused.status, refused.body['details']]).toEqual([400, [expect.objectContaining({ field: 'id' })]]);
+    }
+    expect((await change(admin.id, { suspended: false })).status).toBe(200);
+  });
+
   it('must get what a comparison with Docker found and did, behind one that goes on', async () => {
     // What the tests before have left.
     clock.forward(8 * 24 * HOUR);
@@ -189,7 +255,21 @@ describe('an operator', () => {
   }
 
   function move(id: string, tier: string): ReturnType<TestUser['api']['call']> {
-    return admin.api.call('PATCH', `/api/admin/users/${id}`, { tier });
+    return change(id, { tier });
+  }
+
+  function change(id: string, body: unknown): ReturnType<TestUser['api']['call']> {
+    return admin.api.call('PATCH', `/api/admin/users/${id}`, body);
+  }
+
+  function check(): Promise<void> {
+    return berth.app.get(ExpiryWatcher).check();
+  }
+
+  /** Of the live containers. */
+  async function statuses({ id }: TestUser): Promise<unknown[]> {
+    const { body } = await admin.api.call('GET', `/api/admin/containers?user_id=${id}`);
+    return (body['containers'] as Item[]).map(({ status }) => status);
   }
 
   async function count(asked: string): Promise<number> {

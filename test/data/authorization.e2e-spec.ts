@@ -52,6 +52,7 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'GET /api/audit': { scope: 'read' },
   'GET /api/admin/users': { scope: 'admin' },
   'PATCH /api/admin/users/:id': { scope: 'admin', id: 'user', body: { tier: 'pro' } },
+  'DELETE /api/admin/users/:id': { scope: 'admin', id: 'user' },
   'POST /api/admin/users/:id/revoke-tokens': { scope: 'admin', id: 'user' },
   'GET /api/admin/containers': { scope: 'admin' },
   'GET /api/admin/capacity': { scope: 'admin' },

@@ -57,7 +57,7 @@ describe('the log-in of guests', () => {
 
   it('must refuse a name whose guest has become a user, however long ago', async () => {
     const { id } = (await login('edsger')).body['user'] as { id: string };
-    await berth.app.get(UserService).move(id, 'pro');
+    await berth.app.get(UserService).change(id, { tier: 'pro' });
     clock.forward(100 * HOUR);
     expect((await login('edsger')).status).toBe(409);
   });

@@ -76,7 +76,7 @@ const FIELDS: readonly Case[] = [
   ]),
   fieldsOf('PATCH', '/api/containers/:target', SETTINGS, ['name', 'memory_mb', 'cpu_shares', 'disk_mb']),
   fieldsOf('POST', '/api/auth/guest', { username: 'valid' }, ['username']),
-  fieldsOf('PATCH', '/api/admin/users/:user', { tier: 'pro' }, ['tier']),
+  fieldsOf('PATCH', '/api/admin/users/:user', { tier: 'pro' }, ['tier', 'suspended']),
   fieldsOf('POST', '/api/tokens', TOKEN, ['scopes', 'expires_in']),
   fieldsOf('POST', '/api/agents', AGENT, ['name', 'description', 'os', 'arch']),
   [

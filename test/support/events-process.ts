@@ -35,6 +35,8 @@ export class EventsProcess {
       tier: 'pro',
       eventSeq: 0,
       sessionExpiresAt: null,
+      suspendedAt: null,
+      deletedAt: null,
       createdAt: new Date(),
     });
     return id;

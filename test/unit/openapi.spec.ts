@@ -232,6 +232,15 @@ describe('the OpenAPI document', () => {
       () => asAdmin('PATCH', (id) => `users/${id}`, { tier: 'free' }),
     ],
     [
+      'deletes a user',
+      200,
+      'DELETE /api/admin/users/{id}',
+      async () => {
+        const { id } = await berth.user();
+        return asAdmin('DELETE', () => `users/${id}`);
+      },
+    ],
+    [
       'revokes all tokens',
       200,
       'POST /api/admin/users/{id}/revoke-tokens',

@@ -276,6 +276,7 @@ describe('a field of the wrong type', () => {
   const WRONG = {
     string: [/must be a string/, 5, true, ['a'], { a: 'b' }],
     integer: [/must be (a whole|an integer) number/, '256', true, [1], { a: 1 }, 1.5],
+    boolean: [/must be a boolean/, 5, 'true', ['a'], { a: 'b' }],
     array: [/must be an array/, 'x', 5, true, { 0: 'x' }],
     object: [/must be an object/, 'x', 5, true, ['a']],
   } as const;

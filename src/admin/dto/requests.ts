@@ -1,5 +1,5 @@
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsOptional, IsString, IsUUID, Matches, MaxLength } from 'class-validator';
+import { ApiPropertyOptional } from '@nestjs/swagger';
+import { IsBoolean, IsIn, IsOptional, IsString, IsUUID, Matches, MaxLength, ValidateIf } from 'class-validator';
 import { LISTED_STATUSES, type ListedStatus } from '../../containers';
 import { PagedQuery } from '../../http';
 
@@ -36,9 +36,15 @@ export class ListUsersDto extends PagedQuery {
 }
 
 /** Body of `PATCH /api/admin/users/:id`. */
-export class MoveUserDto {
-  @ApiProperty({ example: 'pro', description: 'a name of GET /api/tiers' })
+export class UpdateUserDto {
+  @ApiPropertyOptional({ example: 'pro', description: 'a name of GET /api/tiers' })
+  @ValidateIf((_body, value) => value !== undefined)
   @IsString()
   @MaxLength(32)
-  tier: string;
+  tier?: string;
+
+  @ApiPropertyOptional({ example: true, description: 'whether their tokens are refused and their containers stopped' })
+  @ValidateIf((_body, value) => value !== undefined)
+  @IsBoolean()
+  suspended?: boolean;
 }

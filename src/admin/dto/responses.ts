@@ -26,6 +26,8 @@ export class AdminUserView {
     description: "When a guest's session ends; null: there is none that ends.",
   })
   readonly session_expires_at: string | null;
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'Since when; null: not suspended.' })
+  readonly suspended_at: string | null;
 }
 
 /** What `GET /api/admin/users` answers. */
@@ -37,11 +39,19 @@ export class AdminUserListView {
 }
 
 /** What `PATCH /api/admin/users/:id` answers. */
-export class UserMovedView {
+export class UserUpdatedView {
   @ApiProperty({ example: 'user updated' })
   readonly message: string;
   @ApiProperty({ type: AdminUserView })
   readonly user: AdminUserView;
+}
+
+/** What `DELETE /api/admin/users/:id` answers. */
+export class UserDeletedView {
+  @ApiProperty({ example: 'user deleted' })
+  readonly message: string;
+  @ApiProperty({ format: 'uuid' })
+  readonly id: string;
 }
 
 /** What `POST /api/admin/users/:id/revoke-tokens` answers. */
@@ -72,9 +82,15 @@ export class AdminContainerListView {
   readonly next_cursor: string | null;
 }
 
-export function viewUser({ id, username, tier, createdAt, sessionExpiresAt }: UserEntity): AdminUserView {
-  const session_expires_at = sessionExpiresAt?.toISOString() ?? null;
-  return { id, username, tier, created_at: createdAt.toISOString(), session_expires_at };
+export function viewUser({ id, username, tier, ...times }: UserEntity): AdminUserView {
+  return {
+    id,
+    username,
+    tier,
+    created_at: times.createdAt.toISOString(),
+    session_expires_at: times.sessionExpiresAt?.toISOString() ?? null,
+    suspended_at: times.suspendedAt?.toISOString() ?? null,
+  };
 }
 
 export function viewUsers({ items, next_cursor }: Page<UserEntity>): AdminUserListView {

@@ -30,7 +30,13 @@ export class ExpiryQueries {
   async find(): Promise<string[]> {
     await this.usage.noteInProgress();
     const now = this.clock.now();
-    const queries = [this.expiringSoon(now), this.withStaleExpiry(), this.idle(now), this.abandoned(now)];
+    const queries = [
+      this.expiringSoon(now),
+      this.withStaleExpiry(),
+      this.idle(now),
+      this.abandoned(now),
+      this.ofSuspended(),
+    ];
     const found = new Set<string>();
     for (const query of queries) {
       for (const { id } of await query.select('c.id', 'id').getRawMany<{ id: string }>()) found.add(id);
@@ -75,6 +81,14 @@ export class ExpiryQueries {
       .andWhere(`(${due} <= :now OR ${warned} IS NULL OR ${warned} < ${due} - ${warning})`);
   }
 
+  /** Those that run although their user is suspended, and all of a deleted user. */
+  private ofSuspended(): SelectQueryBuilder<ContainerEntity> {
+    return this.free("c.status <> 'creating' AND c.deletedAt IS NULL")
+      .innerJoin(UserEntity, 'u', 'u.id = c.userId')
+      .andWhere('u.suspendedAt IS NOT NULL')
+      .andWhere("(c.status = 'running' OR u.deletedAt IS NOT NULL)");
+  }
+
   /** Those that stayed stopped for too long, or whose guest's session has long been over. */
   private abandoned(now: Date): SelectQueryBuilder<ContainerEntity> {
     const warned = this.seconds('c.deletion_warned_at');
@@ -91,7 +105,7 @@ export class ExpiryQueries {
       ends.push(isDue(`${this.seconds('u.session_expires_at')} + ${retention}`, retention));
     }
     return this.free("c.status IN ('stopped', 'error') AND c.stopped_at IS NOT NULL AND c.deletedAt IS NULL")
-      .innerJoin(UserEntity, 'u', 'u.id = c.userId')
+      .innerJoin(UserEntity, 'u', 'u.id = c.userId AND u.suspendedAt IS NULL')
       .andWhere(`(${ends.map((end) => `(${end})`).join(' OR ')})`, { now: now.getTime() / 1000 });
   }
 

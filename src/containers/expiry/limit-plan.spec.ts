@@ -5,6 +5,8 @@ const at = (minutes: number): Date => new Date(minutes * MINUTE);
 
 const FREE: RunPolicy = {
   now: at(100),
+  userDeleted: false,
+  suspended: false,
   sessionEnd: null,
   runMs: 120 * MINUTE,
   idleMs: null,
@@ -42,12 +44,14 @@ const warn = (end: number, secondsLeft: number, reason = 'session_expired'): unk
   expiresAt: at(end),
   secondsLeft,
 });
-const stop = (ending: 'expire' | 'idle'): unknown => ({ do: 'stop', ending });
+const stop = (ending: 'expire' | 'idle' | 'suspend'): unknown => ({ do: 'stop', ending });
 
 describe('what the limits ask of a container that runs', () => {
   it.each<[string, Parameters<typeof planExpiry>[0], RunPolicy, unknown]>([
     ['nothing in the middle of its run', ROW, FREE, null],
     ['nothing where nothing limits it', UNLIMITED, PRO, null],
+    ['a stop where its user is suspended', ROW, { ...FREE, suspended: true }, stop('suspend')],
+    ['that stop rather than a change of its end', UNLIMITED, { ...FREE, suspended: true }, stop('suspend')],
     ['nothing a moment before the warning', ROW, { ...FREE, now: new Date(150 * MINUTE - 1) }, null],
     ['a warning ten minutes before its end', ROW, { ...FREE, now: at(150) }, warn(160, 600)],
     ['a warning with whole seconds', ROW, { ...FREE, now: new Date(150 * MINUTE + 1) }, warn(160, 600)],
@@ -128,6 +132,13 @@ describe('what the limits ask of a container that is stopped', () => {
 
   it.each<[string, Parameters<typeof planExpiry>[0], RunPolicy, unknown]>([
     ['nothing where nothing limits it', STOPPED, { ...PRO, now: at(99_999) }, null],
+    ['nothing where its user is suspended', warned, { ...DELETING, now: at(due), suspended: true }, null],
+    [
+      'its deletion without a warning where its user is deleted',
+      STOPPED,
+      { ...PRO, suspended: true, userDeleted: true },
+      remove('user_deleted'),
+    ],
     ['nothing before its warning', STOPPED, { ...DELETING, now: at(due - HOUR - 1) }, null],
     ['a warning', STOPPED, { ...DELETING, now: at(due - HOUR) }, warnOfDeletion(due, 3600)],
     ['one warning', warned, { ...DELETING, now: at(due - 1) }, null],

@@ -6,6 +6,8 @@ const at = (hours: number): Date => new Date(hours * HOUR);
 
 const PRO: RunPolicy = {
   now: at(10),
+  userDeleted: false,
+  suspended: false,
   sessionEnd: null,
   runMs: null,
   idleMs: null,

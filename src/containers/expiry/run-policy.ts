@@ -6,6 +6,10 @@ import { Clock } from '../../scheduling';
 import { DEFAULT_PROCESSES, type Tier, TiersService } from '../../tiers';
 import type { ContainerRow, DeletionReason, StopEnding, StopReason } from '../container.entity';
 
+/** What limits a user's containers, in the order of the columns. */
+type PolicyUser = Pick<UserEntity, 'tier' | 'sessionExpiresAt' | 'suspendedAt' | 'deletedAt'>;
+const COLUMNS = ['u.tier', 'u.session_expires_at', 'u.suspended_at', 'u.deleted_at'];
+
 /** The limits of a user's runs. Read on every write, never cached: tiers change while containers run. */
 @Injectable()
 export class RunPolicies {
@@ -18,7 +22,7 @@ export class RunPolicies {
     @Inject(CONFIG)
     private readonly config: Pick<Config, 'DELETION_WARNING' | 'EXPIRY_WARNING' | 'GUEST_CONTAINER_RETENTION'>,
   ) {
-    this.user = database.lookup({ columns: ['u.tier', 'u.session_expires_at'], from: 'users u', key: 'u.id' });
+    this.user = database.lookup({ columns: COLUMNS, from: 'users u', key: 'u.id' });
   }
 
   /** The current limits of this user's containers. @throws the database's error */
@@ -28,6 +32,8 @@ export class RunPolicies {
     const tier = this.tiers.has(user.tier) ? this.tiers.limitsOf(user.tier) : null;
     return {
       now: this.clock.now(),
+      userDeleted: user.deletedAt !== null,
+      suspended: user.suspendedAt !== null,
       sessionEnd: user.sessionExpiresAt,
       runMs: tier && runMsOf(tier),
       idleMs: inMs(tier?.autoStopSeconds),
@@ -77,12 +83,16 @@ export class RunPolicies {
       .map(({ name }) => name);
   }
 
-  private async userOf(userId: string): Promise<Pick<UserEntity, 'tier' | 'sessionExpiresAt'>> {
-    // In the order of the lookup's columns.
-    const found = (await this.user(userId)) as readonly [tier: string, sessionExpiresAt: unknown] | null;
+  private async userOf(userId: string): Promise<PolicyUser> {
+    const found = (await this.user(userId)) as readonly [tier: string, ...times: unknown[]] | null;
     if (!found) throw new Error(`there is no user ${userId}`);
-    const [tier, sessionExpiresAt] = found;
-    return { tier, sessionExpiresAt: readTime(sessionExpiresAt) };
+    const [tier, sessionExpiresAt, suspendedAt, deletedAt] = found;
+    return {
+      tier,
+      sessionExpiresAt: readTime(sessionExpiresAt),
+      suspendedAt: readTime(suspendedAt),
+      deletedAt: readTime(deletedAt),
+    };
   }
 }
 
@@ -97,6 +107,9 @@ function inMs(seconds: number | null | undefined): number | null {
 /** The limits of one user's runs, as of `now`. */
 export interface RunPolicy {
   readonly now: Date;
+  /** An administrator deleted the user; also suspended then. */
+  readonly userDeleted: boolean;
+  readonly suspended: boolean;
   /** When the user's session ends, and every run with it; null: no session. */
   readonly sessionEnd: Date | null;
   /** The maximum duration of one run, in milliseconds; null: unlimited. */
@@ -175,15 +188,11 @@ type ExpiringRow = Pick<
  * @returns null if there is nothing to do
  */
 export function planExpiry(row: ExpiringRow, policy: RunPolicy): ExpiryAction | null {
-  switch (row.status) {
-    case 'running':
-      return planStop(row, policy);
-    case 'stopped':
-    case 'error':
-      return planDeletion(row, policy);
-    case 'creating':
-      return null;
-  }
+  if (row.status === 'creating') return null;
+  if (policy.userDeleted) return { do: 'delete', reason: 'user_deleted' };
+  if (row.status === 'running') return policy.suspended ? { do: 'stop', ending: 'suspend' } : planStop(row, policy);
+  // A suspended user would see no warning and could not use what is theirs.
+  return policy.suspended ? null : planDeletion(row, policy);
 }
 
 function planStop(row: ExpiringRow, policy: RunPolicy): ExpiryAction | null {

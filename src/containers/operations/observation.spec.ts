@@ -8,6 +8,8 @@ const NOW = new Date('2026-01-02T00:00:00.000Z');
 const RUN_END = new Date('2026-01-04T02:00:00.000Z');
 const TERMS: RunPolicy = {
   now: NOW,
+  userDeleted: false,
+  suspended: false,
   sessionEnd: null,
   runMs: 50 * 3_600_000,
   idleMs: null,

@@ -247,6 +247,7 @@ const FAILED: Readonly<Record<Verb | Ending, ErrorCode>> = {
   update: 'update_failed',
   expire: 'stop_failed',
   idle: 'stop_failed',
+  suspend: 'stop_failed',
   auto_delete: 'delete_failed',
 };
 

@@ -172,6 +172,7 @@ export class ContainerOperations {
         return this.runner.resume(row, 'delete', (lease) => this.runDelete(lease));
       case 'expire':
       case 'idle':
+      case 'suspend':
       case 'auto_delete':
         return this.expire(row, row.operation);
       default:
@@ -234,7 +235,8 @@ export class ContainerOperations {
       if (!(error instanceof EngineError) || !(await this.recovery.isGone(lease.row))) throw error;
     }
     const now = this.clock.now();
-    const after = await lease.commit(deletedOutcome(lease.row, { now, purgeAt: this.purge.dueAfter(now), reason }));
+    const purgeAt = reason === 'user_deleted' ? now : this.purge.dueAfter(now);
+    const after = await lease.commit(deletedOutcome(lease.row, { now, purgeAt, reason }));
     this.purge.afterDeletion(after);
     return after;
   }

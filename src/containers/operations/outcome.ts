@@ -123,7 +123,11 @@ export function stoppedOutcome(row: ContainerRow, ending: StopEnding | null = nu
   return { patch, events: [{ type: 'container_stopped', data }] };
 }
 
-const ENDED: Readonly<Record<StopEnding, StopReason>> = { expire: 'session_expired', idle: 'idle' };
+const ENDED: Readonly<Record<StopEnding, StopReason>> = {
+  expire: 'session_expired',
+  idle: 'idle',
+  suspend: 'user_suspended',
+};
 
 /**
  * @param options.purgeAt when the volume may go; null: never
