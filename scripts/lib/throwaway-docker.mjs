@@ -19,10 +19,14 @@ const folderOf = (name) => join(testFolder, name);
 /** Debian's release after the next stable one. */
 const NEWER = 'sid';
 
-/** Where the data lies while it is there, and what is special: `faulty` is restarted and killed. */
+/** Where the data lies while it is there, and what is special. */
 const dockers = {
   tests: { folder: folderOf('docker') },
-  faulty: { folder: folderOf('docker-faulty') },
+  /**
+   * Restarted and killed beside the others. Without firewall rules, as a starting daemon empties the chains that all
+   * share, and with them what keeps the networks of another one apart.
+   */
+  faulty: { folder: folderOf('docker-faulty'), config: { iptables: false, ip6tables: false } },
   newer: { folder: folderOf('docker-newer'), suite: NEWER },
   /** With containerd's image store, which is the default of a new Docker from 29 on. */
   newerImages: {

@@ -224,8 +224,13 @@ export abstract class ContainerEngine {
   /** What the machine has, and what is free on it now. Asks the kernel, not the engine, so it is as fast as a file. */
   abstract resources(): Promise<MachineResources>;
 
-  /** @returns the new container's id; not started. @throws EngineError `image_not_found`, `name_in_use` */
-  abstract createContainer(spec: ContainerSpec): Promise<string>;
+  /**
+   * @param options.assertWanted throws if the caller must not go on; called before the container is created once more,
+   * in another way, because its image has no shell
+   * @returns the new container's id; not started
+   * @throws EngineError `image_not_found`, `name_in_use`; `container_not_found` if it is removed meanwhile
+   */
+  abstract createContainer(spec: ContainerSpec, options?: { assertWanted?: () => Promise<void> }): Promise<string>;
   /**
    * Connects it to the sandboxes' network first if it is not.
    *

@@ -170,7 +170,10 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     return this.machine.resources();
   }
 
-  override async createContainer(spec: ContainerSpec): Promise<string> {
+  override async createContainer(
+    spec: ContainerSpec,
+    { assertWanted }: { assertWanted?: () => Promise<void> } = {},
+  ): Promise<string> {
     const image = await this.inspectImage(spec.image);
     const hasShell = this.shells.get(image.id);
     const dockerId = await this.create(spec, { ...image, hasShell: hasShell ?? true });
@@ -179,8 +182,12 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const found = await this.call('inspect container', (signal, docker) =>
       exists(containerOf(docker, dockerId).infoArchive(abortable(signal, { path: SHELL }))),
     );
+    // The answer is the same where somebody else has removed the container meanwhile.
+    if (!found && (await this.inspectContainer(dockerId)) === null)
+      throw new EngineError('container_not_found', 'the container was removed as soon as it was created');
     this.rememberShell(image.id, found);
     if (found) return dockerId;
+    await assertWanted?.();
     this.logger.warn(`the image ${spec.image} has no ${SHELL}: its sandboxes only sleep, and end without notice`);
     await this.removeContainer(dockerId);
     return this.create(spec, { ...image, hasShell: false });

@@ -89,7 +89,7 @@ class Pair {
 
   /** What the victim has changed in Docker since the last `arm`. */
   get writes(): string[] {
-    return this.docker.calls.filter((call) => !call.startsWith('GET '));
+    return this.docker.calls.filter((call) => !/^(GET|HEAD) /.test(call));
   }
 
   async stop(): Promise<void> {

@@ -123,7 +123,7 @@ export class DockerProxy {
 
   private strikeFor(call: string, path: string): Strike | null {
     const { writesOnly = false, call: counted = /^/ } = this.armed ?? {};
-    if ((writesOnly && call.startsWith('GET ')) || !counted.test(call)) return null;
+    if ((writesOnly && /^(GET|HEAD) /.test(call)) || !counted.test(call)) return null;
     this.calls.push(call);
     if (this.armed?.nth !== this.calls.length) return this.onCall(call, path);
     this.struck = call;

@@ -249,12 +249,12 @@ export class StepExecutor {
 
   private async create(step: CreateStep, execution: Execution, facts: Facts): Promise<string> {
     try {
-      return await this.engine.createContainer(await this.specs.of(step, execution, facts));
+      return await this.engine.createContainer(await this.specs.of(step, execution, facts), execution);
     } catch (error) {
       if (!(error instanceof EngineError) || error.code !== 'image_not_found') throw error;
       // Removed since it was found, by an operator, or as unused by a process that read the rows before this one's.
       facts.image = await this.ensureImage(execution);
-      return this.engine.createContainer(await this.specs.of(step, execution, facts));
+      return this.engine.createContainer(await this.specs.of(step, execution, facts), execution);
     }
   }
 
