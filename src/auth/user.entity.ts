@@ -1,8 +1,9 @@
-import { Column, Entity, PrimaryColumn } from 'typeorm';
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { TIMESTAMP } from '../database/column-types';
 
 /** A user of the platform. Their row is locked while events are appended, so it also guards their container count. */
 @Entity('users')
+@Index('users_suspended', ['suspendedAt'], { where: 'suspended_at IS NOT NULL' })
 export class UserEntity {
   @PrimaryColumn({ type: 'varchar', length: 36 })
   id: string;
