@@ -22,6 +22,18 @@ const spec: ContainerSpec = {
 
 const isolation = { 'com.docker.network.bridge.enable_icc': 'false' };
 
+/** An inspection of a container that was not started yet. */
+const CREATED = {
+  Id: 'f'.repeat(64),
+  Name: '/x',
+  Created: '2026-01-01T00:00:00Z',
+  Image: 'sha256:i',
+  State: { Status: 'created', Running: false, ExitCode: 0, StartedAt: '0001-01-01T00:00:00Z' },
+  Config: { Labels: {} },
+  HostConfig: {},
+  NetworkSettings: { Networks: {} },
+};
+
 /** A daemon that says what a test wants to every call. */
 class StubDaemon {
   readonly path = join(tmpdir(), `berth-stub-${randomUUID()}.sock`);
@@ -38,6 +50,7 @@ class StubDaemon {
     if (url.startsWith('GET /info')) response.end(JSON.stringify({ Runtimes: { runsc: {} } }));
     else if (url.startsWith('GET /containers/huge/')) response.end(`{"Labels":{"x":"${'x'.repeat(32 * 2 ** 20)}"}}`);
     else if (url.startsWith('GET /images/')) response.end(JSON.stringify({ Id: 'sha256:i', Config: {} }));
+    else if (url.startsWith('GET /containers/ffff')) response.end(JSON.stringify(CREATED));
     else if (url.startsWith('HEAD /containers/')) response.writeHead(this.hasShell ? 200 : 404).end();
     else if (url.startsWith('GET /networks')) response.end(JSON.stringify(this.networks));
     else if (url.startsWith('DELETE') && this.goingFor > 0) {
@@ -92,7 +105,8 @@ describe('DockerEngine', () => {
 
   it.each([
     [true, ['POST', 'HEAD', 'POST']],
-    [false, ['POST', 'HEAD', 'DELETE', 'POST', 'POST']],
+    // Once more, as a container that is gone has no shell either.
+    [false, ['POST', 'HEAD', 'GET', 'DELETE', 'POST', 'POST']],
   ])('must look once whether an image has a shell (%s)', async (hasShell, expected) => {
     await engine.prepare('prod');
     daemon.hasShell = hasShell;
