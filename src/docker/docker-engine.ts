@@ -1,6 +1,7 @@
 import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import type Docker from 'dockerode';
 import { type Config, ConfigError } from '../config';
+import { RecentKeys } from '../scheduling';
 import { abortable, boundedCall, connectDocker, type DockerClients, type EndedCall, EngineCalls } from './client';
 import {
   ContainerEngine,
@@ -24,18 +25,18 @@ import { createOptions, LABELS, ownerLabels, volumeOptions } from './create-opti
 import {
   type DockerCall,
   exists,
-  hasStatus,
   ignoringGone,
   isNetworkFull,
   isNetworkMissing,
   refusalOf,
   toEngineError,
+  unlessMissing,
 } from './errors';
 import { watchEvents } from './event-stream';
 import { runExec } from './exec';
 import { HostFirewall } from './firewall/host-firewall';
 import { parseImageReference } from './image-reference';
-import { declaredVolumes, findImage, ImagePulls, limitedVolumes, removeImage, userOf } from './images';
+import { findImage, ImagePulls, limitedVolumes, type PresentImage, removeImage } from './images';
 import { listedContainer, NO_NETWORK, observedContainer, type PlacedContainer } from './inspect';
 import { DockerMachine } from './machine';
 import { NameServers } from './name-servers';
@@ -65,16 +66,11 @@ export type DockerEngineSettings = Pick<
 /** How often a start moves its container to another network. */
 const MAX_MOVES = 3;
 
-/** Far more than one machine has; the oldest is forgotten. */
+/** Far more than one machine has. */
 const MOST_IMAGES = 1_000;
 
-/** What Docker knows of an image. */
-interface FoundImage {
-  /** Empty if it is not present. */
-  readonly id: string;
-  readonly user: string;
-  readonly volumes: readonly string[];
-}
+/** What the creation itself will report. */
+const NO_IMAGE: Pick<PresentImage, 'id' | 'user' | 'volumes'> = { id: '', user: '', volumes: [] };
 
 /** Runs sandboxes on one Docker daemon. */
 export class DockerEngine extends ContainerEngine implements OnApplicationShutdown {
@@ -86,7 +82,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   private readonly nameServers: NameServers;
   private readonly probes = new LeftProbes();
   /** Whether images, by their ids, have a shell. */
-  private readonly shells = new Map<string, boolean>();
+  private readonly shells = new RecentKeys<boolean>(MOST_IMAGES);
   private readonly timeoutMs: number;
   private prepared: {
     instance: string;
@@ -174,7 +170,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     spec: ContainerSpec,
     { assertWanted }: { assertWanted?: () => Promise<void> } = {},
   ): Promise<string> {
-    const image = await this.inspectImage(spec.image);
+    const image = (await this.inspectImage(spec.image)) ?? NO_IMAGE;
     const hasShell = this.shells.get(image.id);
     const dockerId = await this.create(spec, { ...image, hasShell: hasShell ?? true });
     if (hasShell !== undefined) return dockerId;
@@ -185,7 +181,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     // The answer is the same where somebody else has removed the container meanwhile.
     if (!found && (await this.inspectContainer(dockerId)) === null)
       throw new EngineError('container_not_found', 'the container was removed as soon as it was created');
-    this.rememberShell(image.id, found);
+    this.shells.set(image.id, found);
     if (found) return dockerId;
     await assertWanted?.();
     this.logger.warn(`the image ${spec.image} has no ${SHELL}: its sandboxes only sleep, and end without notice`);
@@ -263,13 +259,8 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   override async inspectContainer(dockerId: string): Promise<ObservedContainer | null> {
     const { instance } = this.ready();
     return this.call('inspect container', async (signal, docker) => {
-      try {
-        const answer: unknown = await containerOf(docker, dockerId).inspect({ abortSignal: signal });
-        return observedContainer(answer, isNetworkOf(instance));
-      } catch (error) {
-        if (hasStatus(error, 404)) return null;
-        throw error;
-      }
+      const answer: Promise<unknown> = containerOf(docker, dockerId).inspect({ abortSignal: signal });
+      return unlessMissing(answer.then((container) => observedContainer(container, isNetworkOf(instance))));
     });
   }
 
@@ -301,7 +292,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   }
 
   override async findImage(name: string): Promise<EngineImage | null> {
-    const found = await this.call('inspect image', (_signal, docker) => findImage(docker, name));
+    const found = await this.inspectImage(name);
     return found && { id: found.id, digest: found.digest };
   }
 
@@ -398,21 +389,11 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     return Math.floor((Number.isNaN(time) ? Date.now() : time) / 1000);
   }
 
-  /** @returns nothing of an image that is not present, which the creation itself will report */
-  private async inspectImage(image: string): Promise<FoundImage> {
-    return this.call('inspect image', async (_signal, docker) => {
-      try {
-        const answer: unknown = await docker.getImage(image).inspect();
-        const { Id } = answer as { Id?: unknown };
-        return { id: String(Id), user: userOf(answer), volumes: declaredVolumes(answer) };
-      } catch (error) {
-        if (hasStatus(error, 404)) return { id: '', user: '', volumes: [] };
-        throw error;
-      }
-    });
+  private inspectImage(name: string): Promise<PresentImage | null> {
+    return this.call('inspect image', (_signal, docker) => findImage(docker, name));
   }
 
-  private async create(spec: ContainerSpec, image: FoundImage & { hasShell: boolean }): Promise<string> {
+  private async create(spec: ContainerSpec, image: typeof NO_IMAGE & { hasShell: boolean }): Promise<string> {
     const { capabilities } = this;
     const { networks } = this.ready();
     const choose = (): Promise<string> => this.call('network', (signal, docker) => networks.choose({ docker, signal }));
@@ -436,12 +417,6 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     if (network !== NO_NETWORK) networks.joined(id, network);
     this.nameServers.note(id, nameServers);
     return id;
-  }
-
-  private rememberShell(imageId: string, hasShell: boolean): void {
-    this.shells.set(imageId, hasShell);
-    const [oldest] = this.shells.keys();
-    if (this.shells.size > MOST_IMAGES && oldest !== undefined) this.shells.delete(oldest);
   }
 
   /** A container starts with those that it had rather than not at all: its disk may be full. */
@@ -470,13 +445,8 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
 
   private async inspectVolume(name: string): Promise<{ labels: Readonly<Record<string, string>> } | null> {
     return this.call('volume', async (signal, docker) => {
-      try {
-        const answer: unknown = await docker.getVolume(name).inspect(abortable(signal, {}));
-        return { labels: labelsOfVolume(answer) };
-      } catch (error) {
-        if (hasStatus(error, 404)) return null;
-        throw error;
-      }
+      const inspection: Promise<unknown> = docker.getVolume(name).inspect(abortable(signal, {}));
+      return unlessMissing(inspection.then((answer) => ({ labels: labelsOfVolume(answer) })));
     });
   }
 

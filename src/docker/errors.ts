@@ -166,26 +166,35 @@ export async function ignoringGone(call: Promise<unknown>): Promise<void> {
   }
 }
 
-/** Waits for a call whose refusal does not matter; a missing answer is still thrown. */
-export async function ignoringRefusal(call: Promise<unknown>): Promise<void> {
+/** Waits for a call whose refusal does not matter; a missing answer is still thrown. @returns false if it was refused */
+export async function ignoringRefusal(call: Promise<unknown>): Promise<boolean> {
   try {
     await call;
+    return true;
   } catch (error) {
     if (refusalOf(error) === null) throw error;
+    return false;
+  }
+}
+
+/** @returns null if Docker does not have what was looked for */
+export async function unlessMissing<T>(look: Promise<T>): Promise<T | null> {
+  try {
+    return await look;
+  } catch (error) {
+    if (hasStatus(error, 404)) return null;
+    throw error;
   }
 }
 
 /** @returns whether an inspection found its object */
 export async function exists(inspection: Promise<unknown>): Promise<boolean> {
-  try {
-    const answer = await inspection;
+  const found = inspection.then((answer) => {
     // docker-modem returns bytes if it expected JSON and got none.
     if (Buffer.isBuffer(answer)) throw new EngineError('docker_unavailable', "Docker's answer cannot be read");
     return true;
-  } catch (error) {
-    if (hasStatus(error, 404)) return false;
-    throw error;
-  }
+  });
+  return (await unlessMissing(found)) ?? false;
 }
 
 /** Docker 26.1 and 28.5 return 404 for a start whose network is gone, as for a container that is gone. */

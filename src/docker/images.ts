@@ -8,7 +8,7 @@ import { Throttle, untilAborted } from '../scheduling';
 import { abortable } from './client';
 import { type EngineImage, EngineError, type PullProgress } from './container-engine';
 import { sizeOption } from './create-options';
-import { codeOfPullFailure, hasStatus, isOverRateLimit, toEngineError } from './errors';
+import { codeOfPullFailure, hasStatus, isOverRateLimit, toEngineError, unlessMissing } from './errors';
 import { familiarRepository, parseImageReference } from './image-reference';
 import { ndjsonLines } from './ndjson';
 import { DATA_PATH } from './supervisor';
@@ -273,22 +273,30 @@ const inspectedImage = z.object({
   RepoDigests: z.array(z.string()).nullish(),
 });
 
+/** What Docker knows of an image that is present. */
+export interface PresentImage extends EngineImage {
+  readonly tags: readonly string[];
+  /** Empty: root. */
+  readonly user: string;
+  readonly volumes: readonly string[];
+}
+
 /** @param name a reference or an id @returns null if there is no such image */
-export async function findImage(
-  docker: Docker,
-  name: string,
-): Promise<(EngineImage & { readonly tags: readonly string[] }) | null> {
-  let answer: unknown;
-  try {
-    answer = await docker.getImage(name).inspect();
-  } catch (error) {
-    if (hasStatus(error, 404)) return null;
-    throw error;
-  }
-  const image = inspectedImage.safeParse(answer);
-  if (!image.success) throw new EngineError('docker_unavailable', "Docker's answer cannot be read");
-  const { Id: id, RepoTags: tags, RepoDigests: digests } = image.data;
-  return { id, digest: digestIn(digests ?? [], name), tags: tags ?? [] };
+export function findImage(docker: Docker, name: string): Promise<PresentImage | null> {
+  const inspection: Promise<unknown> = docker.getImage(name).inspect();
+  const found = inspection.then((answer) => {
+    const image = inspectedImage.safeParse(answer);
+    if (!image.success) throw new EngineError('docker_unavailable', "Docker's answer cannot be read");
+    const { Id: id, RepoTags: tags, RepoDigests: digests } = image.data;
+    return {
+      id,
+      digest: digestIn(digests ?? [], name),
+      tags: tags ?? [],
+      user: userOf(answer),
+      volumes: declaredVolumes(answer),
+    };
+  });
+  return unlessMissing(found);
 }
 
 /** An image has a digest for each repository that it was pulled from or pushed to. */

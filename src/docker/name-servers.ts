@@ -1,5 +1,6 @@
 import type Docker from 'dockerode';
 import type { Config } from '../config';
+import { RecentKeys } from '../scheduling';
 import { abortable } from './client';
 import { readNameServers } from './firewall/firewall-rules';
 import { NAME_SERVERS_FILE } from './supervisor';
@@ -7,13 +8,13 @@ import { NAME_SERVERS_FILE } from './supervisor';
 /** As many as the C library of most images asks. */
 const MOST_SERVERS = 3;
 
-/** Containers whose name servers are remembered; the oldest is forgotten, which costs a call at its next start. */
+/** Containers whose name servers are remembered; a forgotten one costs a call at its next start. */
 const MOST_CONTAINERS = 10_000;
 
 /** Which name servers sandboxes ask, and how they hear of others. */
 export class NameServers {
   /** What the next run of a container will ask, as far as this process knows. */
-  private readonly given = new Map<string, string>();
+  private readonly given = new RecentKeys<string>(MOST_CONTAINERS);
 
   constructor(
     private readonly settings: Pick<Config, 'SANDBOX_DNS'>,
@@ -28,10 +29,7 @@ export class NameServers {
 
   /** Remembers that the container was created with these. */
   note(dockerId: string, servers: readonly string[]): void {
-    this.given.delete(dockerId);
     this.given.set(dockerId, servers.join(' '));
-    const [oldest] = this.given.keys();
-    if (this.given.size > MOST_CONTAINERS && oldest !== undefined) this.given.delete(oldest);
   }
 
   /**

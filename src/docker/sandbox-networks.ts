@@ -172,8 +172,7 @@ export class SandboxNetworks {
     }
     const isRemoved = networkId !== null && !networks.some(({ bridge }) => bridge.networkId === networkId);
     if (isRemoved && !found.running) {
-      // Docker disconnects from a network that is there alone, and goes by the name.
-      await this.ensure(access, numberIn(network, this.options.instance) ?? 1);
+      await this.ensureNamed(access, network);
       await this.move(access, dockerId);
       return { ...found, connected: false };
     }
@@ -197,8 +196,7 @@ export class SandboxNetworks {
     this.left(dockerId);
     if (network !== null) {
       if (isNetworkFull(refusal)) this.full.add(network);
-      // Docker disconnects from a network that is there alone, and goes by the name.
-      if (isNetworkMissing(refusal)) await this.ensure(access, numberIn(network, this.options.instance) ?? 1);
+      if (isNetworkMissing(refusal)) await this.ensureNamed(access, network);
       const former = docker.getNetwork(network);
       await ignoringRefusal(former.disconnect(abortable(signal, { Container: dockerId, Force: true })));
     }
@@ -224,7 +222,7 @@ export class SandboxNetworks {
   private async join(access: Access, dockerId: string): Promise<void> {
     const name = await this.choose(access);
     // Again, as another process or somebody else may have removed it.
-    const { bridge } = await this.ensure(access, numberIn(name, this.options.instance) ?? 1);
+    const { bridge } = await this.ensureNamed(access, name);
     await this.options.onNetwork(bridge);
     try {
       await access.docker.getNetwork(name).connect(abortable(access.signal, { Container: dockerId }));
@@ -247,6 +245,11 @@ export class SandboxNetworks {
   private numbersInUse(): ReadonlySet<number> {
     const numbers = [...new Set(this.places.values())].map((name) => numberIn(name, this.options.instance));
     return new Set(numbers.filter((number) => number !== null));
+  }
+
+  /** Also before a container leaves it: Docker disconnects only from a network that is there, and goes by the name. */
+  private ensureNamed(access: Access, name: string): Promise<Known> {
+    return this.ensure(access, numberIn(name, this.options.instance) ?? 1);
   }
 
   private async ensure(access: Access, number: number): Promise<Known> {
@@ -370,15 +373,7 @@ export class SandboxNetworks {
 
   /** @returns false if it is gone already, or in use (by a container that has its address there) */
   private async remove({ docker, signal }: Access, id: string): Promise<boolean> {
-    let removed = true;
-    const removal = docker.getNetwork(id).remove(abortable(signal, {})) as Promise<unknown>;
-    await ignoringRefusal(
-      removal.catch((error: unknown) => {
-        removed = false;
-        throw error;
-      }),
-    );
-    return removed;
+    return ignoringRefusal(docker.getNetwork(id).remove(abortable(signal, {})) as Promise<unknown>);
   }
 }
 

@@ -136,31 +136,6 @@ function keyOf(request: FastifyRequest): string {
   return (request as unknown as Counting).rateLimitKey;
 }
 
-/** A map that forgets: of more than `most` keys the least recently used one goes. */
-export class RecentKeys {
-  private readonly values = new Map<string, string>();
-
-  constructor(private readonly most: number) {}
-
-  get(key: string): string | undefined {
-    const value = this.values.get(key);
-    // Map keeps the order of insertion.
-    if (value !== undefined && this.values.delete(key)) this.values.set(key, value);
-    return value;
-  }
-
-  set(key: string, value: string): void {
-    this.values.delete(key);
-    this.values.set(key, value);
-    const [oldest] = this.values.keys();
-    if (this.values.size > this.most && oldest !== undefined) this.values.delete(oldest);
-  }
-
-  delete(key: string): void {
-    this.values.delete(key);
-  }
-}
-
 /** Longer than any address; what a proxy passes on need not be one. */
 const LONGEST_ADDRESS = 64;
 

@@ -2,4 +2,5 @@ export { Clock, Moment } from './clock';
 export { untilAborted, within } from './deadline';
 export { LocalQueue } from './local-queue';
 export { Poll } from './poll';
+export { RecentKeys } from './recent-keys';
 export { Throttle } from './throttle';

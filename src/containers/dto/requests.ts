@@ -1,3 +1,4 @@
+import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform, type TransformFnParams } from 'class-transformer';
 import { IsIn, IsInt, IsOptional, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
@@ -18,6 +19,19 @@ const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 const RULE =
   `at most ${String(MAX_VARIABLES)} variables, names of letters, digits and "_", ` +
   `values strings of at most ${String(MAX_VALUE_LENGTH)} characters without NUL`;
+
+/** The object as it was sent; class-transformer would lose keys such as `toString`. */
+function AsSent(): PropertyDecorator {
+  return Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key]);
+}
+
+const ALIAS = { description: 'another name of "env"; one of the two at most' };
+
+/** Environment variables, which may be absent. */
+function EnvironmentProperty(words: { example?: object; description?: string }): PropertyDecorator {
+  const schema = { type: 'object', additionalProperties: { type: 'string' }, ...words } as const;
+  return applyDecorators(ApiPropertyOptional(schema), IsOptional(), AsSent(), IsEnvironment());
+}
 
 /** A plain object of environment variables: POSIX names, string values that fit through `execve`. */
 function IsEnvironment(): PropertyDecorator {
@@ -58,20 +72,10 @@ export class CreateContainerDto {
   @MaxLength(64)
   role?: string;
 
-  @ApiPropertyOptional({ type: 'object', additionalProperties: { type: 'string' }, example: { EDITOR: 'vi' } })
-  @IsOptional()
-  @Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key]) // else keys such as `toString` get lost
-  @IsEnvironment()
+  @EnvironmentProperty({ example: { EDITOR: 'vi' } })
   env?: Record<string, string>;
 
-  @ApiPropertyOptional({
-    type: 'object',
-    additionalProperties: { type: 'string' },
-    description: 'another name of "env"; one of the two at most',
-  })
-  @IsOptional()
-  @Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key])
-  @IsEnvironment()
+  @EnvironmentProperty(ALIAS)
   environment?: Record<string, string>;
 
   @ApiPropertyOptional({
@@ -81,7 +85,7 @@ export class CreateContainerDto {
     description: 'at most 32, keys of a-z, 0-9, ".", "_", "/" and "-"; nothing but Berth reads them',
   })
   @IsOptional()
-  @Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key])
+  @AsSent()
   @IsLabels()
   labels?: Record<string, string>;
 
@@ -218,25 +222,13 @@ export class UpdateContainerDto {
   @IsInt()
   auto_delete_seconds?: number | null;
 
-  @ApiPropertyOptional({
-    type: 'object',
-    additionalProperties: { type: 'string' },
+  @EnvironmentProperty({
     example: { EDITOR: 'vi' },
     description: 'all that the container has from now on; unchanged if absent. Another set recreates the container',
   })
-  @IsOptional()
-  @Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key])
-  @IsEnvironment()
   env?: Record<string, string>;
 
-  @ApiPropertyOptional({
-    type: 'object',
-    additionalProperties: { type: 'string' },
-    description: 'another name of "env"; one of the two at most',
-  })
-  @IsOptional()
-  @Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key])
-  @IsEnvironment()
+  @EnvironmentProperty(ALIAS)
   environment?: Record<string, string>;
 
   @ApiPropertyOptional({
@@ -272,7 +264,7 @@ export class ReplaceLabelsDto {
     example: { team: 'core', 'app/tier': 'backend' },
     description: 'all that the container has from now on',
   })
-  @Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key])
+  @AsSent()
   @IsLabels()
   labels: Record<string, string>;
 }

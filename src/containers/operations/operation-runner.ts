@@ -5,6 +5,7 @@ import { EngineError, type EngineErrorCode } from '../../docker';
 import { databaseFault, DomainError, ErrorCode } from '../../errors';
 import type { EventDraft } from '../../events';
 import { LOGGER } from '../../logging';
+import { within } from '../../scheduling';
 import { noCapacity } from '../capacity/reserved-capacity';
 import { OperationMetrics } from '../container-metrics';
 import type { ContainerRow, Ending, Operation, Verb } from '../container.entity';
@@ -231,10 +232,8 @@ export class OperationRunner implements BeforeApplicationShutdown {
   private async drain(ms: number): Promise<void> {
     const deadline = performance.now() + ms;
     while (this.running.size > 0 && performance.now() < deadline) {
-      let timer: NodeJS.Timeout | undefined;
-      const timeout = new Promise<void>((resolve) => (timer = setTimeout(resolve, deadline - performance.now())));
-      await Promise.race([Promise.allSettled(this.running), timeout]);
-      clearTimeout(timer);
+      const ms = deadline - performance.now();
+      await within(Promise.allSettled(this.running), { ms }).catch(() => undefined);
     }
   }
 }

@@ -1,9 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import type { ObservedContainer } from '../../docker';
+import { RecentKeys } from '../../scheduling';
 
 type Proof = Pick<ObservedContainer, 'imageId' | 'runtime'>;
 
-/** Far more than one machine has; the oldest entry is evicted. */
+/** Far more than one machine has. */
 const MOST = 1_000;
 
 /**
@@ -17,17 +18,14 @@ const DECISIVE = /^(PATH|LD_.*|GLIBC_TUNABLES)$/;
  */
 @Injectable()
 export class ProvenImages {
-  private readonly keys = new Set<string>();
+  private readonly keys = new RecentKeys<true>(MOST);
 
   covers(proof: Proof, env: Readonly<Record<string, string>>): boolean {
-    return !mayHideProgram(env) && this.keys.has(keyOf(proof));
+    return !mayHideProgram(env) && this.keys.get(keyOf(proof)) === true;
   }
 
   add(proof: Proof, env: Readonly<Record<string, string>>): void {
-    if (mayHideProgram(env)) return;
-    this.keys.add(keyOf(proof));
-    const [oldest] = this.keys;
-    if (this.keys.size > MOST && oldest !== undefined) this.keys.delete(oldest);
+    if (!mayHideProgram(env)) this.keys.set(keyOf(proof), true);
   }
 
   /** One of its containers did not stay up. */

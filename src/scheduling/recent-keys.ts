@@ -1,0 +1,24 @@
+/** A map that forgets: of more than `most` keys the least recently used one goes. */
+export class RecentKeys<T extends string | boolean> {
+  private readonly values = new Map<string, T>();
+
+  constructor(private readonly most: number) {}
+
+  get(key: string): T | undefined {
+    const value = this.values.get(key);
+    // Map keeps the order of insertion.
+    if (value !== undefined && this.values.delete(key)) this.values.set(key, value);
+    return value;
+  }
+
+  set(key: string, value: T): void {
+    this.values.delete(key);
+    this.values.set(key, value);
+    const [oldest] = this.values.keys();
+    if (this.values.size > this.most && oldest !== undefined) this.values.delete(oldest);
+  }
+
+  delete(key: string): void {
+    this.values.delete(key);
+  }
+}
