@@ -17,8 +17,8 @@ const CONCURRENCY = 8;
 
 /**
  * Enforces the ends of sessions and runs, and the limits of what nobody uses: warns, stops, deletes, and corrects ends
- * that no longer match the user's tier. Every process does so; each write is conditional, so that what several detect at once is done and
- * emitted once.
+ * that no longer match the user's tier. Every process does so; each write is conditional, so that what several detect
+ * at once is done and emitted once.
  */
 @Injectable()
 export class ExpiryWatcher implements OnModuleDestroy {
