@@ -200,6 +200,20 @@ export interface MachineResources {
 }
 
 /**
+ * @param watermark percent; 0: none
+ * @returns how much of the disk is used, in percent, if that is more than the watermark; otherwise, or if it is not
+ *   known, null
+ */
+export function diskUsedAbove(
+  { diskMb, freeDiskMb }: Pick<MachineResources, 'diskMb' | 'freeDiskMb'>,
+  watermark: number,
+): number | null {
+  if (watermark === 0 || diskMb === null || freeDiskMb === null) return null;
+  const used = (1 - freeDiskMb / diskMb) * 100;
+  return used > watermark ? used : null;
+}
+
+/**
  * The port to the container engine. It knows no entity, tier or user; nothing outside this module may assume that there
  * is one daemon or that a volume is local. Ids are opaque. Every method is bounded in time, throws only {@link
  * EngineError}, and is safe to repeat.

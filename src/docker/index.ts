@@ -3,6 +3,7 @@ export {
   ContainerEngine,
   type ContainerSpec,
   type CopyProgress,
+  diskUsedAbove,
   type EngineCapabilities,
   EngineError,
   type EngineErrorCode,

@@ -8,7 +8,7 @@ import {
 } from '@nestjs/terminus';
 import { type Config, CONFIG } from '../config';
 import { Database } from '../database';
-import { ContainerEngine, EngineIdentity } from '../docker';
+import { ContainerEngine, diskUsedAbove, EngineIdentity } from '../docker';
 import { databaseFault } from '../errors';
 import { within } from '../scheduling';
 import { RedisConnection } from '../signals';
@@ -44,8 +44,8 @@ const NOTICE_OF_CHANGE =
 
 /** @returns null while there is room, or no watermark */
 function noticeOfDisk({ total_mb, free_mb }: NonNullable<Readiness['disk']>, watermark: number): string | null {
-  const used = (1 - free_mb / total_mb) * 100;
-  if (watermark === 0 || used <= watermark) return null;
+  const used = diskUsedAbove({ diskMb: total_mb, freeDiskMb: free_mb }, watermark);
+  if (used === null) return null;
   return (
     `The disk of Docker's data is ${String(Math.floor(used))} % full (IMAGE_DISK_WATERMARK is ${String(watermark)}). ` +
     'Images that nothing needs are removed by themselves; if that is not enough, make room or add some: ' +

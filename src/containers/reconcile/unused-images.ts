@@ -1,6 +1,6 @@
 import { Inject, Injectable, Logger, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine, EngineError } from '../../docker';
+import { ContainerEngine, diskUsedAbove, EngineError } from '../../docker';
 import { type ImageRecord, ImageRecords } from '../../images';
 import { Clock, Poll } from '../../scheduling';
 import { ImageMetrics } from '../container-metrics';
@@ -117,10 +117,7 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   private async isDiskFull(): Promise<boolean> {
-    const watermark = this.config.IMAGE_DISK_WATERMARK;
-    const { diskMb, freeDiskMb } = await this.engine.resources();
-    if (watermark === 0 || diskMb === null || freeDiskMb === null) return false;
-    return 1 - freeDiskMb / diskMb > watermark / 100;
+    return diskUsedAbove(await this.engine.resources(), this.config.IMAGE_DISK_WATERMARK) !== null;
   }
 
   private ageOf({ usedAt }: ImageRecord): number {
