@@ -302,10 +302,16 @@ export abstract class ContainerEngine {
    * Makes sure that the volume exists. An unlabelled, empty volume that no container uses is left behind when Docker
    * crashes during a creation: it is recreated, with its size. One with data is kept as it is.
    *
+   * @param volume.isNew nobody can have created it before: Docker is not asked
    * @returns whether the volume existed before
    * @throws EngineError `docker_error` if it belongs to another container
    */
-  abstract ensureVolume(volume: { name: string; diskMb: number; owner: OwnerLabels }): Promise<{ existed: boolean }>;
+  abstract ensureVolume(volume: {
+    name: string;
+    diskMb: number;
+    owner: OwnerLabels;
+    isNew?: boolean;
+  }): Promise<{ existed: boolean }>;
   /** Already gone is success. */
   abstract removeVolume(name: string): Promise<void>;
   /**

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { json } from 'node:stream/consumers';
 import { type EndedCall, EngineCalls } from './client';
 import type { ContainerSpec } from './container-engine';
 import { DockerEngine } from './docker-engine';
@@ -42,15 +43,21 @@ class StubDaemon {
   /** How often a container that somebody else is removing is still found. */
   goingFor = 0;
   hasShell = true;
+  /** The label of the user of the container that is there. */
+  user = '0';
+  /** Those of the commands that were created. */
+  readonly execUsers: string[] = [];
   private readonly server = createServer((request, response) => {
     const url = `${request.method ?? ''} ${request.url ?? ''}`;
     this.urls.push(url);
-    request.resume();
+    if (url.endsWith('/exec')) void json(request).then((body) => this.execUsers.push((body as { User: string }).User));
+    else request.resume();
     response.setHeader('content-type', 'application/json');
     if (url.startsWith('GET /info')) response.end(JSON.stringify({ Runtimes: { runsc: {} } }));
     else if (url.startsWith('GET /containers/huge/')) response.end(`{"Labels":{"x":"${'x'.repeat(32 * 2 ** 20)}"}}`);
     else if (url.startsWith('GET /images/')) response.end(JSON.stringify({ Id: 'sha256:i', Config: {} }));
-    else if (url.startsWith('GET /containers/ffff')) response.end(JSON.stringify(CREATED));
+    else if (url.startsWith('GET /containers/ffff'))
+      response.end(JSON.stringify({ ...CREATED, Config: { Labels: { 'berth.user': this.user } } }));
     else if (url.startsWith('HEAD /containers/')) response.writeHead(this.hasShell ? 200 : 404).end();
     else if (url.startsWith('GET /networks')) response.end(JSON.stringify(this.networks));
     else if (url.startsWith('DELETE') && this.goingFor > 0) {
@@ -113,6 +120,38 @@ describe('DockerEngine', () => {
     for (const _time of [1, 2]) await engine.createContainer(spec);
     const methods = daemon.urls.filter((url) => url.includes(' /containers/')).map((url) => url.split(' ')[0]);
     expect(methods).toEqual(expected);
+  });
+
+  it('must ask nothing of an image that was just looked up, by its id, nor of a volume that is new', async () => {
+    await engine.prepare('prod');
+    const { id } = await engine.ensureImage('ubuntu:24.04');
+    expect(daemon.urls.splice(0).at(-1)).toBe('GET /images/ubuntu:24.04/json');
+    await engine.ensureVolume({ name: spec.volumeName, diskMb: 1024, owner: spec.owner, isNew: true });
+    for (const _time of [1, 2]) await engine.createContainer({ ...spec, image: id });
+    expect(daemon.urls.map((url) => url.replace(/\?.*/, ''))).toEqual([
+      'POST /volumes/create',
+      'POST /containers/create',
+      // Its shell, once.
+      `HEAD /containers/${'f'.repeat(64)}/archive`,
+      'POST /containers/create',
+    ]);
+  });
+
+  it('must not ask for the user of a container for each command', async () => {
+    await engine.prepare('prod');
+    daemon.user = '1000:1000';
+    const request = { command: ['true'], timeoutMs: 1000, maxOutputBytes: 1 };
+    daemon.urls.splice(0);
+    // The stub runs no commands.
+    for (const _time of [1, 2]) await engine.exec('f'.repeat(64), request).catch(() => undefined);
+    expect(daemon.urls.filter((url) => url.startsWith('GET /containers/ffff'))).toHaveLength(1);
+    expect(daemon.execUsers).toEqual(['1000:1000', '1000:1000']);
+    // A container that is created here is known from then on.
+    const dockerId = await engine.createContainer({ ...spec, user: '7' });
+    daemon.urls.splice(0);
+    await engine.exec(dockerId, request).catch(() => undefined);
+    expect(daemon.urls.filter((url) => url.startsWith('GET /containers/'))).toEqual([]);
+    expect(daemon.execUsers.at(-1)).toBe('7');
   });
 
   it('must not let an id lead to another path', async () => {

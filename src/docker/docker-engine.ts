@@ -36,7 +36,15 @@ import { watchEvents } from './event-stream';
 import { runExec } from './exec';
 import { HostFirewall } from './firewall/host-firewall';
 import { parseImageReference } from './image-reference';
-import { findImage, ImagePulls, limitedVolumes, type PresentImage, removeImage } from './images';
+import {
+  findImage,
+  type ImageFacts,
+  imageFacts,
+  ImagePulls,
+  limitedVolumes,
+  type PresentImage,
+  removeImage,
+} from './images';
 import { listedContainer, NO_NETWORK, observedContainer, type PlacedContainer } from './inspect';
 import { DockerMachine } from './machine';
 import { NameServers } from './name-servers';
@@ -69,8 +77,13 @@ const MAX_MOVES = 3;
 /** Far more than one machine has. */
 const MOST_IMAGES = 1_000;
 
+/** Containers whose user is remembered; a forgotten one costs a call at its next command. */
+const MOST_CONTAINERS = 10_000;
+/** Characters, of a user and a group; an image's author may write any number. */
+const MOST_USER = 256;
+
 /** What the creation itself will report. */
-const NO_IMAGE: Pick<PresentImage, 'id' | 'user' | 'volumes'> = { id: '', user: '', volumes: [] };
+const NO_IMAGE: ImageFacts = { id: '', user: '', volumes: [] };
 
 /** Runs sandboxes on one Docker daemon. */
 export class DockerEngine extends ContainerEngine implements OnApplicationShutdown {
@@ -81,6 +94,10 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   private readonly machine: DockerMachine;
   private readonly nameServers: NameServers;
   private readonly probes = new LeftProbes();
+  /** By their ids, which name the same content for ever. */
+  private readonly images = new RecentKeys<ImageFacts>(MOST_IMAGES);
+  /** As whom commands run in containers without being told: a label, which never changes. */
+  private readonly users = new RecentKeys<string>(MOST_CONTAINERS);
   /** Whether images, by their ids, have a shell. */
   private readonly shells = new RecentKeys<boolean>(MOST_IMAGES);
   private readonly timeoutMs: number;
@@ -170,7 +187,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     spec: ContainerSpec,
     { assertWanted }: { assertWanted?: () => Promise<void> } = {},
   ): Promise<string> {
-    const image = (await this.inspectImage(spec.image)) ?? NO_IMAGE;
+    const image = this.images.get(spec.image) ?? (await this.inspectImage(spec.image)) ?? NO_IMAGE;
     const hasShell = this.shells.get(image.id);
     const dockerId = await this.create(spec, { ...image, hasShell: hasShell ?? true });
     if (hasShell !== undefined) return dockerId;
@@ -242,6 +259,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
 
   override async removeContainer(dockerId: string): Promise<void> {
     await this.call('remove container', (signal, docker) => remove(containerOf(docker, dockerId), signal));
+    this.users.delete(dockerId);
     this.prepared?.networks.left(dockerId);
   }
 
@@ -312,9 +330,10 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     name: string;
     diskMb: number;
     owner: OwnerLabels;
+    isNew?: boolean;
   }): Promise<{ existed: boolean }> {
-    const { name, diskMb, owner } = volume;
-    const existing = await this.inspectVolume(name);
+    const { name, diskMb, owner, isNew = false } = volume;
+    const existing = isNew ? null : await this.inspectVolume(name);
     if (existing !== null && !isBare(existing.labels)) {
       const containerId = existing.labels[LABELS.containerId];
       if (containerId === owner.containerId) return { existed: true };
@@ -389,11 +408,14 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     return Math.floor((Number.isNaN(time) ? Date.now() : time) / 1000);
   }
 
-  private inspectImage(name: string): Promise<PresentImage | null> {
-    return this.call('inspect image', (_signal, docker) => findImage(docker, name));
+  private async inspectImage(name: string): Promise<PresentImage | null> {
+    const found = await this.call('inspect image', (_signal, docker) => findImage(docker, name));
+    const facts = found && imageFacts(found);
+    if (facts) this.images.set(facts.id, facts);
+    return found;
   }
 
-  private async create(spec: ContainerSpec, image: typeof NO_IMAGE & { hasShell: boolean }): Promise<string> {
+  private async create(spec: ContainerSpec, image: ImageFacts & { hasShell: boolean }): Promise<string> {
     const { capabilities } = this;
     const { networks } = this.ready();
     const choose = (): Promise<string> => this.call('network', (signal, docker) => networks.choose({ docker, signal }));
@@ -416,6 +438,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
       throw new EngineError('docker_unavailable', "Docker's answer to a creation cannot be read");
     if (network !== NO_NETWORK) networks.joined(id, network);
     this.nameServers.note(id, nameServers);
+    this.noteUser(id, body.Labels?.[LABELS.user]);
     return id;
   }
 
@@ -433,10 +456,18 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
 
   /** The main process is root's, so Docker no longer knows. @returns undefined where Docker does, or there is none */
   private async imageUserOf(dockerId: string): Promise<string | undefined> {
-    return this.call('inspect container', async (signal, docker) => {
+    const known = this.users.get(dockerId);
+    if (known !== undefined) return known;
+    const user = await this.call('inspect container', async (signal, docker) => {
       const answer = await containerOf(docker, dockerId).inspect({ abortSignal: signal });
       return answer.Config.Labels[LABELS.user];
     });
+    this.noteUser(dockerId, user);
+    return user;
+  }
+
+  private noteUser(dockerId: string, user: string | undefined): void {
+    if (user !== undefined && user.length <= MOST_USER) this.users.set(dockerId, user);
   }
 
   private async hasVolume(name: string): Promise<boolean> {

@@ -273,12 +273,26 @@ const inspectedImage = z.object({
   RepoDigests: z.array(z.string()).nullish(),
 });
 
-/** What Docker knows of an image that is present. */
-export interface PresentImage extends EngineImage {
-  readonly tags: readonly string[];
+/** What decides how an image is run as a sandbox. */
+export interface ImageFacts {
+  readonly id: string;
   /** Empty: root. */
   readonly user: string;
   readonly volumes: readonly string[];
+}
+
+/** What Docker knows of an image that is present. */
+export interface PresentImage extends EngineImage, ImageFacts {
+  readonly tags: readonly string[];
+}
+
+/** Characters: far more than an image needs, whose author may declare any number of volumes. */
+const MOST_FACTS = 2_000;
+
+/** @returns null if they are too long to be remembered of many images */
+export function imageFacts({ id, user, volumes }: PresentImage): ImageFacts | null {
+  const length = volumes.reduce((sum, path) => sum + path.length, id.length + user.length);
+  return length <= MOST_FACTS ? { id, user, volumes } : null;
 }
 
 /** @param name a reference or an id @returns null if there is no such image */

@@ -72,7 +72,8 @@ export class ImageStore implements OnModuleDestroy {
    */
   async forCreation(reference: string, options: PullOptions = {}): Promise<UsableImage> {
     const version = await this.newest(reference, options);
-    return { name: reference, version, isChanged: false };
+    // Not by its reference, which may name another one by now.
+    return { name: version.id, version, isChanged: false };
   }
 
   /**
@@ -85,7 +86,7 @@ export class ImageStore implements OnModuleDestroy {
   async forRecreation({ image, imageId, imageDigest }: PinnedImage, options: PullOptions = {}): Promise<UsableImage> {
     if (imageId === null) {
       const version = await this.ensure(image, options);
-      return { name: image, version, isChanged: false };
+      return { name: version.id, version, isChanged: false };
     }
     const present = await this.engine.findImage(imageId);
     // Its digest is that of the container's row: an id alone does not name a repository.

@@ -1,5 +1,5 @@
 /** A map that forgets: of more than `most` keys the least recently used one goes. */
-export class RecentKeys<T extends string | boolean> {
+export class RecentKeys<T extends string | boolean | object> {
   private readonly values = new Map<string, T>();
 
   constructor(private readonly most: number) {}

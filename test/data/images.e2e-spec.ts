@@ -211,6 +211,23 @@ describe('images', () => {
       expect(versions(next)).toEqual([1, 2, 2]);
     });
 
+    it('must not come between the look at an image and the container that is created from it', async () => {
+      await running('missing');
+      const version = daemon.imageId(REFERENCES.missing);
+      const hold = engine.holdOn('createContainer');
+      const { body } = await user.api.create({ image: 'missing', custom_image: undefined });
+      await hold.reached;
+      publish('missing', 2);
+      daemon.pull(REFERENCES.missing);
+      expect(daemon.imageId(REFERENCES.missing)).not.toBe(version);
+      hold.release();
+      const path = `/api/containers/${String(body['db_id'])}/wait?status=running`;
+      const { id } = (await user.api.call('GET', path)).body;
+      expect(versionOf(String(id))).toBe(version);
+      // Not Berth's own pull, so not its to remove.
+      daemon.images.delete(REFERENCES.missing);
+    });
+
     it('must not be forced upon a container by a resize, nor by a start that recreates it', async () => {
       const { id, db_id } = await running('always');
       const version = versionOf(id);

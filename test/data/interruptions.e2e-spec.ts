@@ -266,6 +266,25 @@ describe('an operation that meets another, or what it did not expect', () => {
     },
   );
 
+  it('must look for the volume before a creation goes on that was cut off, or begins again', async () => {
+    const looks = (): unknown[] =>
+      engine.calls
+        .filter(({ method }) => method === 'ensureVolume')
+        .map(({ arguments: [volume] }) => !(volume as { isNew: boolean }).isNew);
+    engine.calls.splice(0);
+    engine.failOn('startContainer', { error: new EngineError('container_broken', 'could not delete stale task') });
+    await user.api.running({ name: 'two' });
+    expect(looks()).toEqual([false, true]);
+    engine.calls.splice(0);
+    const hold = engine.holdOn('ensureVolume', { when: 'after' });
+    dbId = String((await user.api.create()).body['db_id']);
+    await hold.reached;
+    await takeFromHolder();
+    hold.release();
+    await eventually(async () => expect(await row()).toMatchObject({ operation: null, status: 'running' }));
+    expect(looks()).toEqual([false, true]);
+  });
+
   it('must make way for itself where a stray has the name', async () => {
     const { id } = (await user.api.get(dbId)).body;
     daemon.vanish(String(id));

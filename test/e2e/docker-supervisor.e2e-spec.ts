@@ -5,6 +5,7 @@ jest.setTimeout(120_000);
 
 const NUMERIC = 'berth-test/numeric-user:1';
 const NAMED = 'berth-test/named-user:1';
+const MOVING = 'berth-test/moving:1';
 const SHELLESS = 'berth-test/no-shell:1';
 
 /** Long enough for a busy machine, and for it to be clear that nobody waited for its end. */
@@ -98,6 +99,19 @@ describe.each(['runsc', 'runc'] as const)('the main process of a sandbox under %
       await engine.removeContainer(id);
     },
   );
+
+  it('must give it to the user of the version that was looked up, whatever the reference names by then', async () => {
+    const [repo = '', tag = ''] = MOVING.split(':');
+    await real.docker.getImage(NUMERIC).tag({ repo, tag });
+    const { id: image } = await engine.ensureImage(MOVING);
+    await real.docker.getImage(SHELLESS).tag({ repo, tag });
+    const id = await sandbox.running(engine, sandbox.spec({ image }));
+    expect(await run(id, 'id', '-u')).toBe('1000\n');
+    await eventually(async () => expect(await run(id, 'stat', '-c', '%u:%g', '/home/user')).toBe('1000:1000\n'));
+    expect(await engine.inspectContainer(id)).toMatchObject({ imageId: image });
+    await engine.removeContainer(id);
+    await real.docker.getImage(MOVING).remove();
+  });
 
   it('must leave the home to whom somebody has given it', async () => {
     const id = await sandbox.running(engine, sandbox.spec({ image: NUMERIC }));

@@ -12,11 +12,11 @@ import {
 } from '../../docker';
 import { ImageStore, type UsableImage } from '../../images';
 import type { ContainerRow } from '../container.entity';
-import { RunPolicies } from '../expiry/run-policy';
+import { RunPolicies, type RunPolicy } from '../expiry/run-policy';
 import { Environments, type Variables } from '../environments';
 import { Instance } from '../instance';
 import { KnownEngine } from '../reconcile/known-engine';
-import type { Confirmation, Resources, Step, Target } from './plan';
+import type { Resources, Step, Target } from './plan';
 import { mayHideProgram, ProvenImages } from './proven-images';
 
 /** What the steps found out; input to the outcome. */
@@ -38,6 +38,8 @@ export interface Facts {
   wasRunning?: boolean;
   /** The new container, as last seen running. */
   observed?: ObservedContainer;
+  /** What limits its user's runs, as of that look. */
+  policy?: RunPolicy;
   /** The container's state when its stop was requested. */
   stopFound?: 'running' | 'stopped' | 'missing';
 }
@@ -59,6 +61,7 @@ export interface Execution {
 /** One engine call. */
 type SingleStep = Exclude<Step, { readonly do: 'in_parallel' }>;
 type CreateStep = Extract<Step, { readonly do: 'create_container' }>;
+type ConfirmStep = Extract<Step, { readonly do: 'confirm_running' }>;
 
 /** How long a container of an unproven image is watched, and how often it is inspected meanwhile. */
 const WATCH_MS = 300;
@@ -104,6 +107,11 @@ export class ContainerSpecs {
   /** How many processes the tier allows. */
   processesOf({ userId }: Pick<ContainerRow, 'userId'>): Promise<number> {
     return this.policies.processesOf(userId);
+  }
+
+  /** What limits its runs now. */
+  policyOf({ userId }: Pick<ContainerRow, 'userId'>): Promise<RunPolicy> {
+    return this.policies.policyOf(userId);
   }
 
   /** @throws SecretsError */
@@ -173,7 +181,8 @@ export class StepExecutor {
       case 'ensure_volume': {
         await this.assertKnown(row);
         const owner = this.instance.owner(row);
-        const volume = { name: step.volume, diskMb: execution.resources.diskMb, owner };
+        const { isNew = false } = step;
+        const volume = { name: step.volume, diskMb: execution.resources.diskMb, owner, isNew };
         // The number of processes is needed next; read meanwhile it costs no time.
         const [{ existed }, processes] = await Promise.all([
           this.engine.ensureVolume(volume),
@@ -201,7 +210,7 @@ export class StepExecutor {
         facts.stopFound = await this.stop(target(step.target, row, facts));
         return;
       case 'confirm_running':
-        facts.observed = await this.confirmRunning(target(step.target, row, facts), step.by, execution);
+        await this.confirmRunning(target(step.target, row, facts), { step, execution, facts });
         return;
       case 'copy_volume':
         await this.copy(step, execution);
@@ -279,22 +288,31 @@ export class StepExecutor {
     if (observed && AT_WORK.includes(observed.state)) throw new EngineError('copy_failed', NOT_AT_REST);
   }
 
-  private async confirmRunning(dockerId: string, by: Confirmation, execution: Execution): Promise<ObservedContainer> {
+  private async confirmRunning(
+    dockerId: string,
+    { step, execution, facts }: { step: ConfirmStep; execution: Execution; facts: Facts },
+  ): Promise<void> {
     const env = this.specs.variablesOf(execution);
     const end = performance.now() + (mayHideProgram(env) ? WATCH_ENV_MS : WATCH_MS);
     let run: string | null = null;
     for (;;) {
-      const observed = await this.engine.inspectContainer(dockerId);
+      // The outcome of a creation needs the policy next; read meanwhile it costs no time.
+      const [observed, policy] = await Promise.all([
+        this.engine.inspectContainer(dockerId),
+        step.by === 'one_look' ? undefined : this.specs.policyOf(execution.row),
+      ]);
       run ??= observed?.startedAt ?? null;
       // Another start time: Docker's restart policy was faster than this inspection.
       if (observed?.state !== 'running' || observed.startedAt !== run) {
         if (observed) this.proven.forget(observed);
         throw new EngineError('start_refused', NOT_UP);
       }
-      if (by === 'one_look' || this.proven.covers(observed, env)) return observed;
-      if (performance.now() >= end) {
-        this.proven.add(observed, env);
-        return observed;
+      const isProven = step.by === 'one_look' || this.proven.covers(observed, env);
+      if (isProven || performance.now() >= end) {
+        if (!isProven) this.proven.add(observed, env);
+        facts.observed = observed;
+        if (policy) facts.policy = policy;
+        return;
       }
       await delay(Math.min(CONFIRM_EVERY_MS, end - performance.now()));
     }

@@ -155,7 +155,9 @@ export class OperationRunner implements BeforeApplicationShutdown {
     let observed: ObservedState = 'unseen';
     try {
       for (let plans = 1; ; plans += 1) {
-        const plan = planOperation({ ...input, row: lease.row, observed });
+        // An earlier plan may have done something.
+        const isNew = input.isNew === true && plans === 1;
+        const plan = planOperation({ ...input, isNew, row: lease.row, observed });
         try {
           const facts = await this.executor.execute(plan.steps, {
             row: lease.row,

@@ -3,11 +3,12 @@ import { EngineError } from '../../docker';
 import { Clock } from '../../scheduling';
 import type { ContainerRow, DeletionReason, Ending, Started, StopEnding } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
-import { planExpiry, RunPolicies } from '../expiry/run-policy';
+import { planExpiry, RunPolicies, type RunPolicy } from '../expiry/run-policy';
 import type { Grant } from '../leases/lease-store';
 import type { OperationLease } from '../leases/leases';
 import { Purge } from '../reconcile/purge';
 import { DataVolumes } from './data-volumes';
+import type { Facts } from './executor';
 import { OperationRunner } from './operation-runner';
 import {
   type Asked,
@@ -50,7 +51,7 @@ export class ContainerOperations {
    * is emitted, and a failure leaves the row in `error`, with an event. Never throws.
    */
   async create(row: ContainerRow, grant: Grant): Promise<void> {
-    await this.runner.runInserted(row, grant, (lease) => this.runCreate(lease));
+    await this.runner.runInserted(row, grant, (lease) => this.runCreate(lease, { isNew: true }));
   }
 
   /** @throws DomainError `start_failed`, `operation_in_progress`, `container_not_found` */
@@ -163,7 +164,7 @@ export class ContainerOperations {
   async resumeAbandoned(row: ContainerRow): Promise<void> {
     switch (row.operation) {
       case 'create':
-        return this.runner.resume(row, 'create', (lease) => this.runCreate(lease));
+        return this.runner.resume(row, 'create', (lease) => this.runCreate(lease, { isNew: false }));
       case 'start':
         return this.runner.resume(row, 'start', (lease) => this.runStart(lease));
       case 'stop':
@@ -201,9 +202,10 @@ export class ContainerOperations {
     await this.runner.underLease(row, 'reconcile', work, { waitMs: 0 });
   }
 
-  private async runCreate(lease: OperationLease): Promise<ContainerRow> {
-    const { facts, progress } = await this.runner.execute(lease, { verb: 'create' });
-    const policy = await this.policies.policyOf(lease.row.userId);
+  /** @param options.isNew whether nothing has been done yet for the row: no process died over it */
+  private async runCreate(lease: OperationLease, { isNew }: { isNew: boolean }): Promise<ContainerRow> {
+    const { facts, progress } = await this.runner.execute(lease, { verb: 'create', isNew });
+    const policy = await this.policyOf(lease, facts);
     const { patch, events } = startedOutcome(lease.row, facts, policy);
     return lease.commit({ patch, events: [...progress, ...events] });
   }
@@ -212,8 +214,13 @@ export class ContainerOperations {
     await lease.reserve(lease.row);
     const { facts } = await this.runner.execute(lease, { verb: 'start' });
     const before = lease.row;
-    const policy = await this.policies.policyOf(before.userId);
+    const policy = await this.policyOf(lease, facts);
     return { row: await lease.commit(startedOutcome(before, facts, policy)), ...recreation(before, facts) };
+  }
+
+  /** Read beside the last look at the container, if there was one. */
+  private async policyOf({ row }: OperationLease, { policy }: Facts): Promise<RunPolicy> {
+    return policy ?? this.policies.policyOf(row.userId);
   }
 
   /** @param ending the reason, if the stop was not requested */

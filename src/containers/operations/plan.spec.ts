@@ -201,6 +201,14 @@ describe('the plan of a creation', () => {
       `${recreate}, confirm_running B`,
     );
   });
+
+  it.each([true, false])('must say of the volume whether it can only be new (%s)', (isNew) => {
+    const row = { id: ID, status: 'creating', dockerId: null, generation: 0, volumeName: 'V', ...SMALL } as const;
+    const { steps } = planOperation({ verb: 'create', row, observed: 'unseen', isNew });
+    const volume = calls(steps).find((step) => step.do === 'ensure_volume');
+    expect(volume).toMatchObject(isNew ? { isNew } : {});
+    expect('isNew' in (volume ?? {})).toBe(isNew);
+  });
 });
 
 describe('every plan', () => {

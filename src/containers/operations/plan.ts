@@ -10,12 +10,13 @@ export type Target = 'current' | 'replacement';
  * How a start is confirmed. `one_look`: one inspection. `watch_unless_proven`: if its image has not been seen to run
  * here, the container must stay up for a moment, as a missing main process fails only after a successful start.
  */
-export type Confirmation = 'one_look' | 'watch_unless_proven';
+type Confirmation = 'one_look' | 'watch_unless_proven';
 
 /** One call to the engine, and why. */
 export type Step = { readonly because: string } & (
   | { readonly do: 'ensure_image' }
-  | { readonly do: 'ensure_volume'; readonly volume: string }
+  /** `isNew`: nobody can have created it before. */
+  | { readonly do: 'ensure_volume'; readonly volume: string; readonly isNew?: boolean }
   | { readonly do: 'create_container'; readonly name: string; readonly generation: number; readonly volume: string }
   | { readonly do: 'start_container'; readonly target: Target }
   | { readonly do: 'unpause_container'; readonly target: Target }
@@ -54,6 +55,8 @@ export interface PlanInput {
   readonly verb: Verb;
   readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId' | 'generation' | 'volumeName'> & Resources;
   readonly observed: ObservedState;
+  /** With `create` only: nothing has been done yet for this row, by no attempt. */
+  readonly isNew?: boolean;
   /** With `update` only. */
   readonly wanted?: Resources & { readonly env?: NewEnvironment };
   /** With `update` only: the volume that the data has to move to; null where it stays. */
@@ -186,9 +189,10 @@ export function sameResources(a: Resources, b: Resources): boolean {
   return isSameSize && a.network === b.network;
 }
 
-const ensureVolume = ({ volumeName }: PlanInput['row']): Step => ({
+const ensureVolume = ({ volumeName }: PlanInput['row'], isNew = false): Step => ({
   do: 'ensure_volume',
   volume: volumeName,
+  ...(isNew && { isNew }),
   because: 'the data lives in it',
 });
 const firstRun: Step = {
@@ -208,12 +212,12 @@ function removeRemains({ row, observed }: PlanInput): Step[] {
     : [];
 }
 
-function recreate({ row }: PlanInput): Step[] {
+function recreate({ row, isNew }: PlanInput): Step[] {
   const generation = row.generation + 1;
   return [
     {
       do: 'in_parallel',
-      branches: [[ensureVolume(row)], [{ do: 'ensure_image', because: 'a container needs its image' }]],
+      branches: [[ensureVolume(row, isNew)], [{ do: 'ensure_image', because: 'a container needs its image' }]],
       because: 'independent of each other',
     },
     {
