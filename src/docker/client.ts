@@ -10,6 +10,7 @@ import { Agent as HttpsAgent } from 'node:https';
 import { inspect } from 'node:util';
 import { within } from '../scheduling';
 import { EngineError, type EngineErrorCode } from './container-engine';
+import { noticeStale } from './stale-connections';
 
 /** Sockets for short calls; further calls wait for a free one. More concurrency does not make the daemon faster. */
 const CALL_SOCKETS = 64;
@@ -93,7 +94,7 @@ function agentFor(endpoint: Docker.DockerOptions, limits: { maxSockets?: number 
   // docker-modem 5.0.7 inspects the agent, to any depth, for a debug message at each request, which makes it 500 times
   // slower without this.
   Object.assign(agent, { [inspect.custom]: () => 'Agent' });
-  return failOnCutAnswers(agent);
+  return noticeStale(failOnCutAnswers(agent));
 }
 
 /** What `http.Agent` calls for each request; established by its use in other agents, absent from the types. */

@@ -73,6 +73,11 @@ class StubDaemon {
     return new Promise((resolve) => this.server.listen(this.path, resolve));
   }
 
+  /** Closes every connection. */
+  cut(): void {
+    this.server.closeAllConnections();
+  }
+
   close(): Promise<unknown> {
     return new Promise((resolve) => this.server.close(resolve));
   }
@@ -152,6 +157,30 @@ describe('DockerEngine', () => {
     await engine.exec(dockerId, request).catch(() => undefined);
     expect(daemon.urls.filter((url) => url.startsWith('GET /containers/'))).toEqual([]);
     expect(daemon.execUsers.at(-1)).toBe('7');
+  });
+
+  describe('a connection that was closed while it was idle', () => {
+    const volume = { name: 'berth-1', diskMb: 1024, owner: spec.owner, isNew: true };
+
+    /** Makes a connection, lets it be idle for so long, and has the daemon close it: the process reads that later. */
+    async function idleFor(ms: number): Promise<void> {
+      await engine.prepare('prod');
+      await Promise.all([1, 2, 3].map(() => engine.inspectContainer('f'.repeat(64))));
+      // Agents keep a connection a turn after its answer.
+      await new Promise((resolve) => setImmediate(resolve));
+      const now = performance.now.bind(performance);
+      jest.spyOn(performance, 'now').mockImplementation(() => now() + ms);
+      daemon.urls.splice(0);
+      daemon.cut();
+    }
+    afterEach(() => jest.restoreAllMocks());
+
+    it('must cost nothing, for a question or for what may be done twice', async () => {
+      await idleFor(2_000);
+      await engine.ensureVolume(volume);
+      expect(daemon.urls).toEqual([expect.stringMatching(/^POST \/volumes\/create/)]);
+      expect(await engine.inspectContainer('f'.repeat(64))).toMatchObject({ state: 'created' });
+    });
   });
 
   it('must not let an id lead to another path', async () => {

@@ -52,6 +52,7 @@ import { isNetworkOf, SandboxNetworks } from './sandbox-networks';
 import { LeftProbes, probeDiskQuota } from './quota';
 import { RegistryCredentials } from './registry-auth';
 import { chooseRuntime, hasOwnNetworkStack, runtimesOf } from './runtime';
+import { againIfStale } from './stale-connections';
 import { jsonElements, openEvents, openList, openPull } from './streams';
 import { SHELL } from './supervisor';
 import { copyVolume, isBare, labelsOfVolume, listOwnVolumes, measureVolume, removeIfUnused } from './volumes';
@@ -121,8 +122,10 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     this.nameServers = new NameServers(settings);
     const credentials = new RegistryCredentials(settings.REGISTRY_AUTH_FILE);
     this.pulls = new ImagePulls({
-      open: async (reference, signal) =>
-        openPull(this.clients.streams, reference, { signal, login: await credentials.loginFor(reference) }),
+      open: async (reference, signal) => {
+        const login = await credentials.loginFor(reference);
+        return againIfStale(signal, () => openPull(this.clients.streams, reference, { signal, login }));
+      },
       stallMs: this.timeoutMs,
       onRetry: (reference, error) => this.logger.warn(`the pull of ${reference} failed; retrying: ${error.message}`),
     });
@@ -513,7 +516,9 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     run: (signal: AbortSignal, docker: Docker) => Promise<T>,
     timeoutMs = this.timeoutMs,
   ): Promise<T> {
-    return this.inWords(what, () => boundedCall(timeoutMs, (signal) => run(signal, this.clients.calls)));
+    return this.inWords(what, () =>
+      boundedCall(timeoutMs, (signal) => againIfStale(signal, () => run(signal, this.clients.calls))),
+    );
   }
 
   /** For calls that have their own time limit. */
