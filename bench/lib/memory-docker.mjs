@@ -76,7 +76,10 @@ const routes = [
       return [201, { Id: networks.get(body.Name).Id }];
     },
   ],
+  ['GET', /^\/images\/json$/, () => [200, []]],
   ['GET', /^\/images\/(.+)\/json$/, () => [200, { Id: IMAGE_ID }]],
+  // Every image has a shell.
+  ['HEAD', /^\/containers\/[^/]+\/archive$/, () => [200]],
   ['GET', /^\/volumes$/, () => [200, { Volumes: [...volumes.values()] }]],
   [
     'POST',
