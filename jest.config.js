@@ -1,6 +1,6 @@
 // Plain JavaScript: jest on Node.js 20 cannot load a TypeScript configuration without one more dependency.
 const shared = {
-  testEnvironment: 'node',
+  testEnvironment: '<rootDir>/test/support/jest-environment.js',
   // What is built and what is tested are compiled alike: options in .swcrc.
   transform: { '^.+\\.ts$': '@swc/jest' },
 };

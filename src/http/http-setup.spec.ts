@@ -404,6 +404,8 @@ describe('a server that is about to end', () => {
       const begun = once(slow, 'begun');
       const asked = call('GET', '/api/things/slow');
       await begun;
+      // As main.ts does on a signal.
+      other.get(Draining).begin();
       const closed = other.close();
       slow.emit('done');
       expect(await asked).toMatchObject({ status: 200, headers: { connection: 'close' } });
