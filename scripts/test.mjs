@@ -178,9 +178,12 @@ async function runFaults({ isMore, services, jestArgs }) {
   });
 }
 
-/** The npm packages, then the build. */
-async function prepareBuild({ part, isMore }) {
-  await ensureDependencies();
+/**
+ * The npm packages, then the build.
+ * @param {{ onPackages: () => void }} options onPackages: static checks can run
+ */
+async function prepareBuild({ part, isMore, onPackages }) {
+  await ensureDependencies({ isQuick: true, onPackages });
   if (!part && !isMore) await check('build (npm run build)', build);
   else if (part !== 'check' && part !== 'unit') await ensureBuild();
 }
@@ -213,7 +216,14 @@ async function runParts(args) {
   const faulty = hasFaults ? Promise.resolve(services).then(startFaulty) : undefined;
   // Awaited later: until then it is not unhandled where it fails, which it does while everything ends.
   faulty?.catch(() => {});
-  await allOver([services, prepareBuild({ part, isMore })]);
+  let checks;
+  const startChecks = () => {
+    checks ??= wanted.includes('check') ? runChecks() : Promise.resolve();
+    // Awaited later, as above.
+    checks.catch(() => {});
+    return checks;
+  };
+  await allOver([services, prepareBuild({ part, isMore, onPackages: startChecks })]);
   if (isEnding()) return;
   const suitesRun = runSuites(parts, { isMore, services, jestArgs });
   // A long run under faults wants the machine for itself; a short one is mostly waiting.
@@ -221,7 +231,7 @@ async function runParts(args) {
   const faultsRun = (isMore ? newerRun : Promise.resolve()).then(() =>
     runFaults({ isMore, services: faulty, jestArgs }),
   );
-  await allOver([suitesRun, newerRun, faultsRun, wanted.includes('check') ? runChecks() : undefined, faulty]);
+  await allOver([suitesRun, newerRun, faultsRun, startChecks(), faulty]);
 }
 
 async function main() {

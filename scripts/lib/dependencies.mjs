@@ -12,6 +12,8 @@ import { step } from './steps.mjs';
 const lockFile = join(projectRoot, 'package-lock.json');
 const stampFile = join(projectRoot, 'node_modules', '.berth-installed');
 const npmOwnStamp = join(projectRoot, 'node_modules', '.package-lock.json');
+/** Made last: it is missing where an installation was cut off. */
+const addon = join(projectRoot, 'node_modules', 'better-sqlite3', 'build', 'Release', 'better_sqlite3.node');
 
 /** What must be the same for an installation to fit; native addons belong to one Node.js ABI. */
 function wantedStamp() {
@@ -23,7 +25,8 @@ function isInstalled() {
   const wanted = wantedStamp();
   if (existsSync(stampFile)) return readFileSync(stampFile, 'utf8') === wanted;
   // Installed by hand with npm: npm's own stamp tells whether it was after the lock file's last change.
-  if (!existsSync(npmOwnStamp) || statSync(npmOwnStamp).mtimeMs < statSync(lockFile).mtimeMs) return false;
+  if (!existsSync(npmOwnStamp) || !existsSync(addon)) return false;
+  if (statSync(npmOwnStamp).mtimeMs < statSync(lockFile).mtimeMs) return false;
   writeFileSync(stampFile, wanted);
   return true;
 }
@@ -42,14 +45,27 @@ function headersEnvironment() {
   return version === process.versions.node ? { npm_config_nodedir: prefix } : {};
 }
 
-function install({ onLine, onStart }) {
-  const npm = findCommand('npm');
-  if (!npm) throw new Problem('npm is not installed.', ['Install npm (it comes with Node.js).']);
+/** Packages whose binaries are made or chosen after the download; the others' scripts do nothing that is needed here. */
+const NATIVE = ['better-sqlite3', '@swc/core'];
+
+/** @param {string[]} args */
+function npm(args, { onLine, onStart, env = {} }) {
+  const command = findCommand('npm');
+  if (!command) throw new Problem('npm is not installed.', ['Install npm (it comes with Node.js).']);
+  return run(command, args, { cwd: projectRoot, env: { ...process.env, ...env }, onLine, onStart });
+}
+
+function unpack(options) {
   // Dev dependencies too, whatever NODE_ENV says: the build needs them.
-  const args = ['ci', '--include=dev', '--no-audit', '--no-fund'];
+  return npm(['ci', '--include=dev', '--no-audit', '--no-fund', '--ignore-scripts'], options);
+}
+
+/** @param {{ isQuick: boolean }} options isQuick: where SQLite has to be compiled, in a third of the time, with -O1 */
+async function buildAddons({ isQuick, ...options }) {
   // What has to be compiled is compiled on all processors.
-  const env = { ...process.env, JOBS: 'max', ...headersEnvironment() };
-  return run(npm, args, { cwd: projectRoot, env, onLine, onStart });
+  const env = { JOBS: 'max', ...headersEnvironment(), ...(isQuick && { CFLAGS: '-O1' }) };
+  await npm(['rebuild', ...NATIVE], { ...options, env });
+  await npm(['run', '-s', 'prepare'], options);
 }
 
 /** What npm has not got over by itself. */
@@ -70,26 +86,32 @@ async function withCompilers(error) {
   return true;
 }
 
-async function installWithProgress({ progress, onStart }) {
-  const options = { onLine: progress, onStart };
+/** Does it once more where that may help. */
+async function persistently(work, options) {
   try {
-    await install(options);
+    await work(options);
   } catch (error) {
-    if (await withCompilers(error)) progress('once more, now with a compiler');
+    if (await withCompilers(error)) options.onLine('once more, now with a compiler');
     else if (error instanceof CommandFailed && NETWORK_FAULT.test(error.output))
-      progress('once more, the network failed');
+      options.onLine('once more, the network failed');
     else throw error;
-    await install(options);
+    await work(options);
   }
-  writeFileSync(stampFile, wantedStamp());
 }
 
-/** @throws Problem */
-export async function ensureDependencies() {
+/**
+ * @param {{ isQuick?: boolean, onPackages?: () => void }} [options]
+ *   isQuick: for tests, see above; onPackages: all packages are there, and native addons are yet to be built
+ * @throws Problem
+ */
+export async function ensureDependencies({ isQuick = false, onPackages = () => {} } = {}) {
   if (isInstalled()) return;
   await preparingAlone(async (onStart) => {
     // Another process may have done it while this one waited.
     if (isInstalled()) return;
-    await step('installing npm packages (npm ci)', (progress) => installWithProgress({ progress, onStart }));
+    await step('installing npm packages (npm ci)', (onLine) => persistently(unpack, { onLine, onStart }));
+    onPackages();
+    await step('building native addons', (onLine) => persistently(buildAddons, { onLine, onStart, isQuick }));
+    writeFileSync(stampFile, wantedStamp());
   });
 }
