@@ -11,6 +11,10 @@ import { type ContainerChange, ContainerRepository, FREE, type ListFilter, readP
 import { LeaseLostError, TERM_OVER } from './leases/lease';
 import { type Grant, LeaseStore } from './leases/lease-store';
 
+/** Retention is over. A deleted user's has none, whatever the row says: a deletion that was under way may have written it. */
+const PURGEABLE = `(purge_at <= :now
+  OR user_id IN (SELECT id FROM users WHERE suspended_at IS NOT NULL AND deleted_at IS NOT NULL))`;
+
 /**
  * Deleted containers whose data is kept, and the sole writer of their rows. A restore needs a row that no purge has
  * leased, a purge one whose retention is over: each is one conditional update, so whichever comes first excludes the
@@ -84,19 +88,11 @@ export class DeletedContainers {
    * is due at once.
    */
   async listPurgeable(): Promise<string[]> {
-    await this.database.manager
-      .createQueryBuilder()
-      .update(ContainerEntity)
-      .set({ purgeAt: this.clock.now(), revision: () => 'revision + 1' })
-      .where('deleted_at IS NOT NULL AND purged_at IS NULL AND (purge_at IS NULL OR purge_at > :now)')
-      .andWhere('user_id IN (SELECT id FROM users WHERE suspended_at IS NOT NULL AND deleted_at IS NOT NULL)')
-      .setParameter('now', this.now())
-      .execute();
     const rows = await this.database.manager
       .createQueryBuilder(ContainerEntity, 'c')
       .withDeleted()
       .select('c.id', 'id')
-      .where('c.deletedAt IS NOT NULL AND c.purgedAt IS NULL AND c.purgeAt <= :now', { now: this.now() })
+      .where(`c.deletedAt IS NOT NULL AND c.purgedAt IS NULL AND ${PURGEABLE}`, { now: this.now() })
       .andWhere('c.removalPendingSince IS NULL')
       .andWhere('(c.operation IS NULL OR c.operationExpiresAt <= :over)', { over: this.database.timestamp(TERM_OVER) })
       .orderBy('c.purgeAt')
@@ -112,7 +108,7 @@ export class DeletedContainers {
   async leasePurge(grant: Grant): Promise<ContainerRow | null> {
     const isLeased = await this.store.acquire(grant, {
       set: { operation: 'purge', revision: () => 'revision + 1' },
-      where: 'deleted_at IS NOT NULL AND purged_at IS NULL AND removal_pending_since IS NULL AND purge_at <= :now',
+      where: `deleted_at IS NOT NULL AND purged_at IS NULL AND removal_pending_since IS NULL AND ${PURGEABLE}`,
       parameters: { now: this.now() },
     });
     if (!isLeased) return null;
@@ -143,14 +139,14 @@ export class DeletedContainers {
 
   /** Ids of the containers that Docker has not removed yet, though they are deleted; the oldest first. */
   async listRemoving(): Promise<string[]> {
-    const rows = await this.database.manager
-      .createQueryBuilder(ContainerEntity, 'c')
-      .withDeleted()
-      .select('c.id', 'id')
-      .where('c.removalPendingSince IS NOT NULL')
-      .orderBy('c.removalPendingSince')
-      .getRawMany<{ id: string }>();
+    const query = this.removing().select('c.id', 'id').orderBy('c.removalPendingSince');
+    const rows = await query.getRawMany<{ id: string }>();
     return rows.map(({ id }) => id);
+  }
+
+  /** How many those are. */
+  async countRemoving(): Promise<number> {
+    return this.removing().getCount();
   }
 
   /** Docker has proven that nothing of it is left but its data: from here on it can be restored or purged. */
@@ -158,6 +154,13 @@ export class DeletedContainers {
     await this.deleted(id)
       .set({ removalPendingSince: null, revision: () => 'revision + 1' })
       .execute();
+  }
+
+  private removing(): SelectQueryBuilder<ContainerEntity> {
+    return this.database.manager
+      .createQueryBuilder(ContainerEntity, 'c')
+      .withDeleted()
+      .where('c.removalPendingSince IS NOT NULL');
   }
 
   private restorable(): SelectQueryBuilder<ContainerEntity> {

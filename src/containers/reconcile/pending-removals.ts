@@ -25,7 +25,7 @@ export class PendingRemovals {
       name: 'berth_pending_removals',
       help: 'Containers that were deleted by force and that Docker has not removed yet, of all processes together.',
       labelNames: [],
-      sample: async () => [{ labels: {}, value: (await this.deleted.listRemoving()).length }],
+      sample: async () => [{ labels: {}, value: await this.deleted.countRemoving() }],
       logger,
     });
   }
