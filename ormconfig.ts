@@ -28,6 +28,8 @@ import { Images1764300010000 } from './src/migrations/1764300010000-images';
 import { AbandonedContainers1764300020000 } from './src/migrations/1764300020000-abandoned-containers';
 import { PendingRemovals1764300030000 } from './src/migrations/1764300030000-pending-removals';
 import { SuspendedUsers1764300040000 } from './src/migrations/1764300040000-suspended-users';
+import { Usage1764300050000 } from './src/migrations/1764300050000-usage';
+import { DailyUsageEntity } from './src/usage/usage-ledger';
 
 /**
  * The schema and the connection, for the server, the command line and the tests alike.
@@ -48,6 +50,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       IdempotencyKeyEntity,
       AuditEntryEntity,
       ImageEntity,
+      DailyUsageEntity,
     ],
     migrations: [
       InitialSchema1764000000000,
@@ -64,6 +67,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       AbandonedContainers1764300020000,
       PendingRemovals1764300030000,
       SuspendedUsers1764300040000,
+      Usage1764300050000,
     ],
     synchronize: false,
   };

@@ -24,6 +24,7 @@ const MODULES = {
   roles: [...FOUNDATION, 'auth'],
   audit: [...FOUNDATION, 'http', 'auth', 'events'],
   metrics: [...FOUNDATION, 'auth', 'docker', 'events'],
+  usage: [...FOUNDATION, 'http', 'auth'],
   health: [...FOUNDATION, 'http', 'auth', 'docker', 'signals'],
   containers: [
     ...FOUNDATION,
@@ -39,8 +40,9 @@ const MODULES = {
     'audit',
     'metrics',
     'secrets',
+    'usage',
   ],
-  admin: [...FOUNDATION, 'http', 'auth', 'tiers', 'images', 'audit', 'containers'],
+  admin: [...FOUNDATION, 'http', 'auth', 'tiers', 'images', 'audit', 'containers', 'usage'],
 };
 
 function restrictedImports(module) {

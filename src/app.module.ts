@@ -19,6 +19,7 @@ import { RateLimitsModule } from './rate-limits';
 import { RolesModule } from './roles';
 import { SignalsModule } from './signals';
 import { TiersModule } from './tiers';
+import { UsageModule } from './usage';
 
 /** All of Berth. */
 @Module({})
@@ -43,6 +44,7 @@ export class AppModule {
         EventsModule,
         MetricsModule,
         AgentsModule,
+        UsageModule,
         ContainersModule,
         AdminModule,
         HealthModule,

@@ -2,16 +2,24 @@ import { Module } from '@nestjs/common';
 import { AuthModule } from '../auth';
 import { ContainersModule } from '../containers';
 import { ImagesModule } from '../images';
+import { UsageModule } from '../usage';
 import { AdminContainersController } from './admin-containers.controller';
 import { AdminImagesController } from './admin-images.controller';
 import { AdminTokensController } from './admin-tokens.controller';
+import { AdminUsageController } from './admin-usage.controller';
 import { AdminUsersController } from './admin-users.controller';
 import { AdminUsers } from './admin-users.service';
 
 /** What operators do by HTTP, with a token of the scope `admin`. */
 @Module({
-  imports: [AuthModule, ContainersModule, ImagesModule],
-  controllers: [AdminUsersController, AdminTokensController, AdminContainersController, AdminImagesController],
+  imports: [AuthModule, ContainersModule, ImagesModule, UsageModule],
+  controllers: [
+    AdminUsersController,
+    AdminTokensController,
+    AdminContainersController,
+    AdminImagesController,
+    AdminUsageController,
+  ],
   providers: [AdminUsers],
 })
 export class AdminModule {}

@@ -10,6 +10,7 @@ import { NETWORK_POLICIES, type NetworkPolicy, Resources } from '../tiers';
 @Index('containers_running', ['lastUsedAt'], { where: "status = 'running' AND deleted_at IS NULL" })
 @Index('containers_stopped', ['stoppedAt'], { where: 'stopped_at IS NOT NULL AND deleted_at IS NULL' })
 @Index('containers_pending_removal', ['removalPendingSince'], { where: 'removal_pending_since IS NOT NULL' })
+@Index('containers_metered', ['userId', 'meteredSince'], { where: 'metered_since IS NOT NULL' })
 @Index('containers_claimed', ['operation'], { where: 'operation IS NOT NULL' })
 @Index('containers_role_claimed', ['roleClaimId'], { where: 'role_claim_id IS NOT NULL' })
 @Index('containers_reserving', ['id'], { where: 'reserved_memory_mb > 0' })
@@ -83,6 +84,10 @@ export class ContainerEntity {
 
   @Column({ name: 'reserved_cpu_shares', type: 'integer', default: 0 })
   reservedCpuShares: number;
+
+  /** Up to when its use is in `daily_usage`; null: it uses nothing, as before its first run and after its purge. */
+  @Column({ name: 'metered_since', type: TIMESTAMP, nullable: true })
+  meteredSince: Date | null;
 
   @Column({ type: 'varchar', length: 16 })
   status: ContainerStatus;

@@ -6,6 +6,7 @@ import { Database, isUniqueViolation, type Lookup, type PageRange, readerOf, rea
 import { DomainError } from '../errors';
 import { EventDraft, EventLog } from '../events';
 import { Clock } from '../scheduling';
+import { UsageLedger } from '../usage';
 import {
   atLeast,
   type CapacityBounds,
@@ -145,6 +146,7 @@ export type ContainerPatch = Partial<
     | 'stoppedAt'
     | 'reservedMemoryMb'
     | 'reservedCpuShares'
+    | 'meteredSince'
   >
 >;
 
@@ -200,6 +202,7 @@ export class ContainerRepository {
     private readonly eventLog: EventLog,
     private readonly audit: AuditLog,
     private readonly capacity: ReservedCapacity,
+    private readonly usage: UsageLedger,
     private readonly clock: Clock,
   ) {
     this.lookup = new ContainerLookup(database);
@@ -420,16 +423,18 @@ export class ContainerRepository {
     { underLease }: { underLease: boolean },
   ): Promise<ContainerRow> {
     assertTransition(row.status, patch.status ?? row.status);
-    const visible = events.length > 0 ? { updatedAt: new Date() } : {};
+    const visible = events.length > 0 ? { updatedAt: this.clock.now() } : {};
     const role = roleAfterReplacement(row, patch);
     const reserved = reservedBy({ ...row, ...patch });
     const rest = this.restOf(row, patch);
+    const { meteredSince, used } = this.usage.settle(row, { ...row, ...patch });
     const changed: Partial<ContainerRow> = {
       ...patch,
       ...role,
       ...rest,
       ...visible,
       ...reserved,
+      meteredSince,
       revision: row.revision + 1,
     };
     const write = async (): Promise<void> => {
@@ -441,6 +446,7 @@ export class ContainerRepository {
       const result = await this.nameGuard(() => update.execute());
       if (result.affected !== 1) throw new LeaseLostError(`container ${row.id} is no longer leased by this operation`);
       if (patch.dockerId != null && patch.dockerId !== row.dockerId) await this.addDockerId(row.id, patch.dockerId);
+      await this.usage.record(row.userId, used);
       await this.capacity.follow(row, reserved);
     };
     await (events.length > 0 ? this.database.runInTxLocking(row.userId, write) : this.database.runInTx(write));

@@ -8,6 +8,7 @@ import { ImagesModule } from '../images';
 import { RolesModule } from '../roles';
 import { SecretsModule } from '../secrets';
 import { TiersModule } from '../tiers';
+import { UsageModule } from '../usage';
 import { Capacity } from './capacity/capacity';
 import { ReservedCapacity } from './capacity/reserved-capacity';
 import { ContainerAccess } from './container-access';
@@ -66,6 +67,7 @@ import { StatusWait } from './status-wait';
     RolesModule,
     SecretsModule,
     TiersModule,
+    UsageModule,
   ],
   controllers: [ContainersController],
   providers: [

@@ -5,6 +5,7 @@ import { Database, isUniqueViolation } from '../database';
 import { DomainError } from '../errors';
 import { EventLog } from '../events';
 import { Clock } from '../scheduling';
+import { UsageLedger } from '../usage';
 import type { ContainerReference } from './container-id';
 import { ContainerEntity, type ContainerRow, DockerIdEntity } from './container.entity';
 import { type ContainerChange, ContainerRepository, FREE, type ListFilter, readPage } from './container.repository';
@@ -28,6 +29,7 @@ export class DeletedContainers {
     private readonly live: ContainerRepository,
     private readonly audit: AuditLog,
     private readonly store: LeaseStore,
+    private readonly usage: UsageLedger,
     private readonly clock: Clock,
   ) {}
 
@@ -60,8 +62,10 @@ export class DeletedContainers {
     { row, patch, events }: ContainerChange,
     { limit, tier }: { limit: number; tier: string },
   ): Promise<ContainerRow | null> {
-    const stoppedAt = this.clock.now();
-    const restored = { ...patch, ...FREE, stoppedAt, updatedAt: new Date(), revision: row.revision + 1 };
+    const now = this.clock.now();
+    const { meteredSince, used } = this.usage.settle(row, { ...row, ...patch });
+    const written = { stoppedAt: now, updatedAt: now, meteredSince, revision: row.revision + 1 };
+    const restored = { ...patch, ...FREE, ...written };
     try {
       await this.database.runInTxLocking(row.userId, async () => {
         await this.eventLog.append({ userId: row.userId, drafts: [...events] });
@@ -74,6 +78,7 @@ export class DeletedContainers {
           .andWhere('(purge_at IS NULL OR purge_at > :now)', { now: this.now() })
           .execute();
         if (result.affected !== 1) throw new LeaseLostError(`container ${row.id} is no longer to be restored`);
+        await this.usage.record(row.userId, used);
       });
     } catch (error) {
       if (error instanceof LeaseLostError) return null;
@@ -117,13 +122,17 @@ export class DeletedContainers {
   }
 
   /** Records that the data is removed, also in the audit. @returns false if another process took the purge over */
-  async finishPurge({ leaseId }: Grant, { id, userId }: ContainerRow): Promise<boolean> {
+  async finishPurge({ leaseId }: Grant, row: ContainerRow): Promise<boolean> {
+    const { id, userId } = row;
+    const purgedAt = this.clock.now();
+    const { meteredSince, used } = this.usage.settle(row, { ...row, purgedAt });
     return this.database.runInTx(async () => {
       const result = await this.deleted(id)
-        .set({ ...FREE, purgedAt: this.clock.now(), revision: () => 'revision + 1' })
+        .set({ ...FREE, purgedAt, meteredSince, revision: () => 'revision + 1' })
         .andWhere('operation_id = :leaseId', { leaseId })
         .execute();
       if (result.affected !== 1) return false;
+      await this.usage.record(userId, used);
       await this.audit.recordSystem({ action: 'container.purge', subjectUserId: userId, containerId: id });
       return true;
     });

@@ -83,6 +83,7 @@ export function newContainer({
     network,
     reservedMemoryMb: resources.memory_mb,
     reservedCpuShares: resources.cpu_shares,
+    meteredSince: null,
     status: 'creating',
     statusReason: null,
     dockerId: null,

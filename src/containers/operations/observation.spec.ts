@@ -63,6 +63,7 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     purgeAt: null,
     purgedAt: null,
     removalPendingSince: null,
+    meteredSince: null,
     expiryWarnedAt: null,
     runSince: null,
     statusReason: null,

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { UpdateQueryBuilder } from 'typeorm';
 import { Database } from '../../database';
 import { EventDraft, EventLog } from '../../events';
+import { Clock } from '../../scheduling';
 import { ContainerEntity, type ContainerRow } from '../container.entity';
 import { LeaseLostError, TERM_OVER } from '../leases/lease';
 import { LeaseStore } from '../leases/lease-store';
@@ -26,6 +27,7 @@ export class RoleRepository {
     private readonly database: Database,
     private readonly eventLog: EventLog,
     private readonly store: LeaseStore,
+    private readonly clock: Clock,
   ) {}
 
   /** Database ids of running containers whose role is pending and not being installed. */
@@ -69,7 +71,7 @@ export class RoleRepository {
 
   /** Writes that the role is installed, with its event. @throws LeaseLostError: then nothing is emitted */
   async succeed(ticket: RoleTicket, eventOf: (row: ContainerRow) => EventDraft): Promise<void> {
-    await this.write(ticket, { ...FREE, roleStatus: 'installed', updatedAt: new Date() }, eventOf);
+    await this.write(ticket, { ...FREE, roleStatus: 'installed', updatedAt: this.clock.now() }, eventOf);
   }
 
   /**
@@ -84,7 +86,7 @@ export class RoleRepository {
       return eventOf(row);
     };
     try {
-      await this.write(ticket, { ...FREE, roleStatus: 'failed', updatedAt: new Date() }, ifAtRest);
+      await this.write(ticket, { ...FREE, roleStatus: 'failed', updatedAt: this.clock.now() }, ifAtRest);
       return true;
     } catch (error) {
       if (error instanceof ContainerBusyError) return false;

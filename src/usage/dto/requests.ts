@@ -1,0 +1,48 @@
+import { applyDecorators } from '@nestjs/common';
+import { ApiPropertyOptional } from '@nestjs/swagger';
+import { IsOptional, IsUUID } from 'class-validator';
+import { PagedQuery, validatedBy } from '../../http';
+
+const FORM = /^\d{4}-\d{2}-\d{2}$/;
+
+function isDay(value: unknown): boolean {
+  if (typeof value !== 'string' || !FORM.test(value)) return false;
+  const day = new Date(value);
+  // 31 February is no day: some engines read it as one in March.
+  return !Number.isNaN(day.getTime()) && day.toISOString().startsWith(value);
+}
+
+/** A UTC day as text. */
+function Day(description: string): PropertyDecorator {
+  return applyDecorators(
+    ApiPropertyOptional({ format: 'date', example: '2026-11-26', description }),
+    IsOptional(),
+    validatedBy('isDay', isDay, { message: '$property must be a day such as 2026-11-26' }),
+  );
+}
+
+const FROM = 'the first UTC day; by default the 31st from the last. At most 366 days.';
+const TO = 'the last UTC day, included; by default today';
+
+/** Query of `GET /api/usage`. */
+export class UsageRangeDto {
+  @Day(FROM)
+  from?: string;
+
+  @Day(TO)
+  to?: string;
+}
+
+/** Query of `GET /api/admin/usage`. */
+export class ListUsageDto extends PagedQuery {
+  @Day(FROM)
+  from?: string;
+
+  @Day(TO)
+  to?: string;
+
+  @ApiPropertyOptional({ format: 'uuid', description: "one user's alone, also of one who is deleted" })
+  @IsOptional()
+  @IsUUID()
+  user_id?: string;
+}

@@ -1,0 +1,62 @@
+import { ApiProperty } from '@nestjs/swagger';
+import type { Page } from '../../http';
+import type { UserDay } from '../usage-reader';
+
+/** What all containers of a user used on one day, together. */
+export class DailyUsageView {
+  @ApiProperty({ format: 'date', example: '2026-11-26', description: 'The UTC day.' })
+  readonly day: string;
+  @ApiProperty({ example: 86_400, description: 'Seconds for which they ran: two that ran all day make 172800.' })
+  readonly running_seconds: number;
+  @ApiProperty({ example: 44_236_800, description: 'Their limits in MiB × the seconds for which they ran.' })
+  readonly memory_mb_seconds: number;
+  @ApiProperty({ example: 43_200_000, description: 'Their limits in millicores × the seconds for which they ran.' })
+  readonly cpu_share_seconds: number;
+  @ApiProperty({
+    example: 176_947_200,
+    description: 'Their disks in MiB × the seconds for which their data was kept: running, stopped, and until a purge.',
+  })
+  readonly disk_mb_seconds: number;
+}
+
+/** What `GET /api/usage` answers. */
+export class UsageView {
+  @ApiProperty({ type: [DailyUsageView], description: 'Newest first; days on which nothing was used are left out.' })
+  readonly usage: readonly DailyUsageView[];
+}
+
+/** What one user used on one day. */
+export class UserDailyUsageView extends DailyUsageView {
+  @ApiProperty({ format: 'uuid' })
+  readonly user_id: string;
+}
+
+/** What `GET /api/admin/usage` answers. */
+export class UsageListView {
+  @ApiProperty({ type: [UserDailyUsageView], description: 'Newest day first; days without use are left out.' })
+  readonly usage: readonly UserDailyUsageView[];
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: 'What to write as "cursor" for the next page; null on the last.',
+  })
+  readonly next_cursor: string | null;
+}
+
+export function viewUsage(days: readonly UserDay[]): UsageView {
+  return { usage: days.map(viewDay) };
+}
+
+export function viewUsageList({ items, next_cursor }: Page<UserDay>): UsageListView {
+  return { usage: items.map((entry) => Object.assign({ user_id: entry.userId }, viewDay(entry))), next_cursor };
+}
+
+function viewDay({ day, runningMs, memoryMbMs, cpuSharesMs, diskMbMs }: UserDay): DailyUsageView {
+  return {
+    day: day.toISOString().slice(0, 10),
+    running_seconds: runningMs / 1000,
+    memory_mb_seconds: memoryMbMs / 1000,
+    cpu_share_seconds: cpuSharesMs / 1000,
+    disk_mb_seconds: diskMbMs / 1000,
+  };
+}

@@ -1,0 +1,5 @@
+export { ListUsageDto } from './dto/requests';
+export { UsageListView, viewUsageList } from './dto/responses';
+export { UsageLedger } from './usage-ledger';
+export { UsageModule } from './usage.module';
+export { UsageReader } from './usage-reader';

@@ -1,0 +1,105 @@
+import { Injectable, OnApplicationBootstrap } from '@nestjs/common';
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { Database, Retention } from '../database';
+import { TIMESTAMP } from '../database/column-types';
+import { Clock } from '../scheduling';
+import { DAY_MS, type DayUse, type MeteredRow, settle, type Settlement } from './metering';
+
+/** How many days of usage are kept. */
+export const KEPT_DAYS = 400;
+
+/**
+ * What a user's containers used on one day, as far as it is settled; what each of them has used since its `metered_since`
+ * is added when it is read. The columns are whole numbers of up to 64 bits, which drivers read as text or numbers.
+ */
+@Entity('daily_usage')
+export class DailyUsageEntity {
+  @PrimaryColumn({ name: 'user_id', type: 'varchar', length: 36 })
+  userId: string;
+
+  /** The UTC midnight that it begins with. */
+  @PrimaryColumn({ type: TIMESTAMP })
+  @Index('daily_usage_day')
+  day: Date;
+
+  /** Of all containers together, as are the others: two that run all day make two days. */
+  @Column({ name: 'running_ms', type: 'bigint' })
+  runningMs: string | number;
+
+  @Column({ name: 'memory_mb_ms', type: 'bigint' })
+  memoryMbMs: string | number;
+
+  /** Millicores × milliseconds. */
+  @Column({ name: 'cpu_shares_ms', type: 'bigint' })
+  cpuSharesMs: string | number;
+
+  @Column({ name: 'disk_mb_ms', type: 'bigint' })
+  diskMbMs: string | number;
+}
+
+/** Days in one statement: far below the parameter limits of SQLite and PostgreSQL. */
+const BATCH = 200;
+
+/** The sole writer of `daily_usage`. Whoever changes what a container uses settles what it has used, in the same transaction. */
+@Injectable()
+export class UsageLedger implements OnApplicationBootstrap {
+  constructor(
+    private readonly database: Database,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Begins to meter what a process of an earlier version, which knows nothing of it, has started beside this one's kind. */
+  async onApplicationBootstrap(): Promise<void> {
+    await this.database.manager
+      .createQueryBuilder()
+      .update('containers')
+      .set({ meteredSince: this.clock.now(), revision: () => 'revision + 1' })
+      .where("status = 'running' AND deleted_at IS NULL AND operation IS NULL AND metered_since IS NULL")
+      .execute();
+  }
+
+  /** @param row as it was read; the change must be conditional on that */
+  settle(row: MeteredRow, next: MeteredRow): Settlement {
+    return settle(row, next, this.clock.now());
+  }
+
+  /**
+   * Adds to a user's days. To be called in the transaction that changes the container's row, and after that: whoever writes
+   * that row waits for it first, so that no two can wait for each other. Days that would be forgotten at once are left out.
+   */
+  async record(userId: string, used: readonly DayUse[]): Promise<void> {
+    const kept = used.slice(-KEPT_DAYS);
+    for (let from = 0; from < kept.length; from += BATCH) await this.add(userId, kept.slice(from, from + BATCH));
+  }
+
+  private async add(userId: string, used: readonly DayUse[]): Promise<void> {
+    const { manager } = this.database;
+    const parameters: unknown[] = [];
+    const parameter = (value: unknown): string =>
+      manager.dataSource.driver.createParameter('value', parameters.push(value) - 1);
+    const rows = used.map(({ day, runningMs, memoryMbMs, cpuSharesMs, diskMbMs }) => {
+      const key = [parameter(userId), parameter(this.database.timestamp(day))];
+      return `(${[...key, runningMs, memoryMbMs, cpuSharesMs, diskMbMs].join(', ')})`;
+    });
+    const amounts = ['running_ms', 'memory_mb_ms', 'cpu_shares_ms', 'disk_mb_ms'];
+    await manager.query(
+      `INSERT INTO daily_usage (user_id, day, ${amounts.join(', ')}) VALUES ${rows.join(', ')}
+       ON CONFLICT (user_id, day) DO UPDATE
+       SET ${amounts.map((amount) => `${amount} = daily_usage.${amount} + excluded.${amount}`).join(', ')}`,
+      parameters,
+    );
+  }
+}
+
+/** Keeps usage for {@link KEPT_DAYS} days, that of deleted users too. */
+@Injectable()
+export class UsageRetention extends Retention {
+  constructor(database: Database, clock: Clock) {
+    super(database, clock, {
+      name: 'days of usage',
+      entity: DailyUsageEntity,
+      since: 'day',
+      keptMs: KEPT_DAYS * DAY_MS,
+    });
+  }
+}

@@ -1,0 +1,170 @@
+import { Injectable } from '@nestjs/common';
+import { Database, type PageRange, readTime } from '../database';
+import { invalidParameters } from '../errors';
+import { type Page, readPage } from '../http';
+import { Clock } from '../scheduling';
+import type { ListUsageDto, UsageRangeDto } from './dto/requests';
+import { DAY_MS, midnight, type UsedAmounts } from './metering';
+import { KEPT_DAYS } from './usage-ledger';
+
+/** What a user's containers used on one day. */
+export interface UserDay extends UsedAmounts {
+  readonly userId: string;
+  /** The UTC midnight that it begins with. */
+  readonly day: Date;
+}
+
+/** Days by their midnights in milliseconds since 1970, both included. */
+interface Range {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** The longest range, in days. */
+const LONGEST = 366;
+/** The range that nobody asked for, in days. */
+const USUAL = 31;
+
+/** As the drivers give it: PostgreSQL's sums are text. */
+type Read = Readonly<Record<'userId' | 'day' | keyof UsedAmounts, unknown>>;
+
+/** Reads usage: what is settled, and what each container has used since. */
+@Injectable()
+export class UsageReader {
+  constructor(
+    private readonly database: Database,
+    private readonly clock: Clock,
+  ) {}
+
+  /** A user's days on which anything was used, the newest first. @throws DomainError `invalid_parameters` */
+  async ofUser(userId: string, asked: Readonly<UsageRangeDto>): Promise<UserDay[]> {
+    return this.read(this.range(asked), { userId, limit: LONGEST });
+  }
+
+  /** Everybody's days, or one user's, the newest first and in the order of their ids. @throws DomainError `invalid_parameters` */
+  async list({ user_id: userId, ...asked }: Readonly<ListUsageDto>): Promise<Page<UserDay>> {
+    const range = this.range(asked);
+    return readPage(
+      asked,
+      (page) => (userId === undefined ? this.readByDay(range, page) : this.read(range, { ...page, userId })),
+      (entry) => ({ createdAt: entry.day, id: entry.userId }),
+    );
+  }
+
+  /** @throws DomainError `invalid_parameters` */
+  private range({ from, to }: Readonly<UsageRangeDto>): Range {
+    const today = midnight(this.clock.now().getTime());
+    const last = to === undefined ? today : Date.parse(to);
+    const first = from === undefined ? last - (USUAL - 1) * DAY_MS : Date.parse(from);
+    if (first > last) throw invalidParameters([{ field: 'from', message: 'from must not be after to' }]);
+    if (last - first >= LONGEST * DAY_MS) {
+      const message = `from must be so late that the range has at most ${String(LONGEST)} days`;
+      throw invalidParameters([{ field: 'from', message }]);
+    }
+    return { first: Math.max(first, today - KEPT_DAYS * DAY_MS), last: Math.min(last, today) };
+  }
+
+  /** The days of all users, each in a statement of its own: a page is seldom more than one of them. */
+  private async readByDay(range: Range, { after, limit }: PageRange): Promise<UserDay[]> {
+    const found: UserDay[] = [];
+    const first = Math.max(range.first, await this.earliest());
+    let day = Math.min(range.last, midnight((after?.createdAt ?? new Date(range.last)).getTime()));
+    for (; day >= first && found.length < limit; day -= DAY_MS) {
+      found.push(...(await this.read({ first: day, last: day }, { after, limit: limit - found.length })));
+    }
+    return found;
+  }
+
+  /** The day before which nothing was used. */
+  private async earliest(): Promise<number> {
+    const [row] = await this.database.manager.query<{ since: unknown }[]>(
+      `SELECT MIN(since) AS since FROM
+         (SELECT MIN(day) AS since FROM daily_usage UNION ALL SELECT MIN(metered_since) FROM containers) AS known`,
+    );
+    const since = readTime(row?.since);
+    return since === null ? Infinity : midnight(since.getTime());
+  }
+
+  /**
+   * In one statement, and so by one view of the database: what a transaction settles meanwhile is found settled or not yet
+   * settled, and never both or neither.
+   */
+  private async read(
+    { first, last }: Range,
+    { userId, after, limit }: PageRange & { readonly userId?: string },
+  ): Promise<UserDay[]> {
+    if (first > last) return [];
+    const ofUser = userId === undefined ? '' : 'AND user_id = :userId';
+    const settled = `
+      SELECT user_id, ${this.milliseconds('day')} AS starts, running_ms, memory_mb_ms, cpu_shares_ms, disk_mb_ms
+      FROM daily_usage WHERE day >= :first AND day <= :last ${ofUser}`;
+    const [until, since] = [this.least('starts + :dayMs', ':now'), this.most('starts', 'since')];
+    const live = `
+      SELECT user_id, starts, runs * ms, runs * memory_mb * ms, runs * cpu_shares * ms, disk_mb * ms FROM (
+        SELECT c.*, starts, ${until} - ${since} AS ms FROM days CROSS JOIN (
+          SELECT user_id, memory_mb, cpu_shares, disk_mb, ${this.milliseconds('metered_since')} AS since,
+            CASE WHEN status = 'running' AND deleted_at IS NULL THEN 1 ELSE 0 END AS runs
+          FROM containers WHERE metered_since < :end ${ofUser}
+        ) AS c
+      ) AS unsettled WHERE ms > 0`;
+    const query = this.database.manager
+      .createQueryBuilder()
+      .select('user_id', 'userId')
+      .addSelect('starts', 'day')
+      .addSelect('SUM(running_ms)', 'runningMs')
+      .addSelect('SUM(memory_mb_ms)', 'memoryMbMs')
+      .addSelect('SUM(cpu_shares_ms)', 'cpuSharesMs')
+      .addSelect('SUM(disk_mb_ms)', 'diskMbMs')
+      .from(`(WITH days (starts) AS (${daysOf(first, last)}) ${settled} UNION ALL ${live})`, 'used')
+      .setParameters({
+        userId,
+        first: this.database.timestamp(new Date(first)),
+        last: this.database.timestamp(new Date(last)),
+        end: this.database.timestamp(new Date(last + DAY_MS)),
+        now: this.clock.now().getTime(),
+        dayMs: DAY_MS,
+      })
+      .groupBy('user_id')
+      .addGroupBy('starts')
+      .orderBy('starts', 'DESC')
+      .addOrderBy('user_id', 'DESC')
+      .limit(limit);
+    if (after) {
+      const at = { atDay: after.createdAt.getTime(), atUser: after.id };
+      query.where('(starts < :atDay OR (starts = :atDay AND user_id < :atUser))', at);
+    }
+    return (await query.getRawMany<Read>()).map(viewRow);
+  }
+
+  /** SQL for a time in milliseconds since 1970, exactly. */
+  private milliseconds(column: string): string {
+    const seconds = this.database.isSqlite ? `unixepoch(${column}, 'subsec')` : `EXTRACT(EPOCH FROM ${column})`;
+    return `CAST(ROUND(${seconds} * 1000) AS BIGINT)`;
+  }
+
+  private least(one: string, other: string): string {
+    return `${this.database.isSqlite ? 'MIN' : 'LEAST'}(${one}, ${other})`;
+  }
+
+  private most(one: string, other: string): string {
+    return `${this.database.isSqlite ? 'MAX' : 'GREATEST'}(${one}, ${other})`;
+  }
+}
+
+/** SQL for the midnights of the range. */
+function daysOf(first: number, last: number): string {
+  const days: string[] = [];
+  for (let day = first; day <= last; day += DAY_MS) days.push(`(${String(day)})`);
+  return `VALUES ${days.join(', ')}`;
+}
+
+function viewRow({ userId, day, ...amounts }: Read): UserDay {
+  return {
+    userId: String(userId),
+    day: new Date(Number(day)),
+    runningMs: Number(amounts.runningMs),
+    memoryMbMs: Number(amounts.memoryMbMs),
+    cpuSharesMs: Number(amounts.cpuSharesMs),
+    diskMbMs: Number(amounts.diskMbMs),
+  };
+}
