@@ -10,6 +10,7 @@ import type { ContainerRow } from './container.entity';
 import { ContainerRepository } from './container.repository';
 import type { UpdateContainerDto } from './dto/requests';
 import { environmentOf, Environments } from './environments';
+import { NetworkPolicies } from './network-policies';
 import type { Asked } from './operations/outcome';
 
 /** The user on whose behalf something is done. A {@link Principal} is one; internal modules may build their own. */
@@ -39,6 +40,7 @@ export class ContainerAccess {
     private readonly repository: ContainerRepository,
     private readonly agents: AgentsService,
     private readonly tiers: TiersService,
+    private readonly policies: NetworkPolicies,
     private readonly environments: Environments,
     private readonly clock: Clock,
   ) {}
@@ -68,7 +70,8 @@ export class ContainerAccess {
   /**
    * To change its settings.
    *
-   * @throws DomainError as {@link findInSession} does, `invalid_parameters` if the tier does not allow them
+   * @throws DomainError as {@link findInSession} does, `invalid_parameters` if the tier does not allow them or this machine
+   * cannot enforce them
    */
   async findToUpdate(
     caller: Caller,
@@ -77,8 +80,8 @@ export class ContainerAccess {
   ): Promise<{ readonly row: ContainerRow; readonly wanted: Asked }> {
     const row = await this.findInSession(caller, id);
     this.tiers.assertWithin(caller.tier, settings, settings);
-    if (settings.network !== undefined) this.tiers.networkOf(caller.tier, settings.network);
-    const { name, memory_mb: memoryMb, cpu_shares: cpuShares, disk_mb: diskMb, network } = settings;
+    const network = settings.network && this.policies.resolve(caller.tier, settings.network);
+    const { name, memory_mb: memoryMb, cpu_shares: cpuShares, disk_mb: diskMb } = settings;
     const variables = environmentOf(settings);
     const env = variables && this.environments.replacement(row.id, variables);
     const { auto_stop_seconds: autoStopSeconds, auto_delete_seconds: autoDeleteSeconds } = settings;

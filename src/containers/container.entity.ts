@@ -2,7 +2,8 @@ import { ApiProperty } from '@nestjs/swagger';
 import { Column, DeleteDateColumn, Entity, Index, PrimaryColumn } from 'typeorm';
 import { TIMESTAMP } from '../database/column-types';
 import type { ContainerFacts } from '../events';
-import { NETWORK_POLICIES, type NetworkPolicy, Resources } from '../tiers';
+import { type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../network-policy';
+import { Resources } from '../tiers';
 
 /** The state of a container: its settings, its last observed state, and the operation that leases it. */
 @Entity('containers')
@@ -74,7 +75,7 @@ export class ContainerEntity {
   @Column({ name: 'disk_mb', type: 'integer' })
   diskMb: number;
 
-  /** What it reaches. JSON, so that later policies need no other column. */
+  /** What it reaches, in canonical form. JSON, so that later policies need no other column. */
   @Column({ type: 'simple-json', default: '"internet"' })
   network: NetworkPolicy;
 
@@ -324,7 +325,7 @@ export class ContainerFactsView implements ContainerFacts {
   readonly labels: Readonly<Record<string, string>>;
   @ApiProperty({ type: Resources })
   readonly resources: Resources;
-  @ApiProperty({ enum: NETWORK_POLICIES, enumName: 'NetworkPolicy', description: 'What it reaches.' })
+  @ApiProperty({ ...NETWORK_POLICY_SCHEMA, description: 'What it reaches.' })
   readonly network: NetworkPolicy;
 }
 

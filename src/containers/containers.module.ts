@@ -31,6 +31,7 @@ import { LeaseStore } from './leases/lease-store';
 import { LeaseTerms } from './leases/lease';
 import { LeaseWatch } from './leases/lease-watch';
 import { ContainerLeases } from './leases/leases';
+import { NetworkPolicies } from './network-policies';
 import { DataVolumes } from './operations/data-volumes';
 import { ContainerSpecs, StepExecutor } from './operations/executor';
 import { OperationRunner } from './operations/operation-runner';
@@ -79,6 +80,7 @@ import { StatusWait } from './status-wait';
     ContainerAccess,
     ContainerViews,
     ContainerUsage,
+    NetworkPolicies,
     Specifications,
     Creation,
     ContainerRepository,

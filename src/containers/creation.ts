@@ -2,9 +2,10 @@ import { Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { DomainError } from '../errors';
 import { ImageCatalog } from '../images';
+import type { NetworkPolicy } from '../network-policy';
 import { type CatalogRole, RoleCatalog } from '../roles';
 import { Clock } from '../scheduling';
-import { type NetworkPolicy, type Resources, type Tier, TiersService } from '../tiers';
+import { type Resources, type Tier, TiersService } from '../tiers';
 import { Capacity } from './capacity/capacity';
 import { assertSession, type Caller } from './container-access';
 import { containerFacts, type ContainerRow } from './container.entity';
@@ -15,6 +16,7 @@ import { environmentOf, Environments } from './environments';
 import { IdempotencyKeys, type OnceOnly, requestHash } from './idempotency';
 import { ContainerLeases } from './leases/leases';
 import { newContainer } from './new-container';
+import { NetworkPolicies } from './network-policies';
 import { ContainerOperations } from './operations/operations';
 
 /** The DTO's fields as plain data: other modules need not instantiate the class. */
@@ -49,19 +51,21 @@ export class Specifications {
     private readonly images: ImageCatalog,
     private readonly roles: RoleCatalog,
     private readonly tiers: TiersService,
+    private readonly policies: NetworkPolicies,
     private readonly environments: Environments,
   ) {}
 
   /**
    * @param options.id of the container, which its encrypted variables are bound to
-   * @throws DomainError `invalid_parameters`: no such image or role, variables given twice, or more than the tier allows
+   * @throws DomainError `invalid_parameters`: no such image or role, variables given twice, more than the tier allows, or
+   * a network that cannot be enforced here
    */
   resolve({ id, tier }: { id: string; tier: string }, request: CreateRequest): Specification {
     const image = this.images.resolve({ image: request.image, customImage: request.custom_image });
     const role = this.roles.resolve(request.role);
     const resources = this.tiers.resolve(tier, request);
     this.tiers.assertWithin(tier, resources, request);
-    const network = this.tiers.networkOf(tier, request.network);
+    const network = this.policies.resolve(tier, request.network);
     const sealedEnv = this.environments.seal(id, environmentOf(request) ?? {});
     return { image, role, resources, network, sealedEnv, limits: this.tiers.limitsOf(tier) };
   }

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
+import type { NetworkPolicy } from '../network-policy';
 import { type CatalogRole, needsInstallation } from '../roles';
-import type { NetworkPolicy, RequestedEnds, Resources } from '../tiers';
+import type { RequestedEnds, Resources } from '../tiers';
 import type { ContainerRow } from './container.entity';
 import type { CreateContainerDto } from './dto/requests';
 import type { OperationColumns } from './leases/leases';

@@ -1,3 +1,4 @@
+import type { NetworkPolicy } from '../network-policy';
 import type { ProofReport } from './sandbox-proof';
 
 /** The specification of a sandbox, in Berth's words; `create-options.ts` translates it into Docker's. */
@@ -12,8 +13,8 @@ export interface ContainerSpec {
   /** Millicores: 1000 is one CPU. */
   readonly cpuShares: number;
   readonly diskMb: number;
-  /** `none`: no interface but loopback. */
-  readonly network: 'internet' | 'none';
+  /** `none`: no interface but loopback. A list: what the firewall lets through, besides names. */
+  readonly network: NetworkPolicy;
   /** How many processes and threads it may have; fewer where its memory would not hold them. */
   readonly processes: number;
   readonly volumeName: string;
@@ -179,6 +180,8 @@ export interface EngineCapabilities {
   readonly diskQuota: 'enforced' | 'unsupported' | 'off';
   /** Whether sandboxes are blocked from the services of their host, and from its metadata address. */
   readonly hostFirewall: 'enforced' | 'unsupported' | 'off';
+  /** Whether a sandbox can be held to an allow list. */
+  readonly allowLists: 'enforced' | 'unsupported';
   /**
    * What a change of size requires: `move`, a new volume, as a volume's limit is fixed at its creation; `none`,
    * nothing.

@@ -1,5 +1,6 @@
 import type { ContainerSpec, EngineCapabilities } from './container-engine';
 import { createOptions, type SandboxImage } from './create-options';
+import { restrictedIn, restrictedSandbox } from './restricted-sandboxes';
 import { SUPERVISOR } from './supervisor';
 
 const spec: ContainerSpec = {
@@ -20,6 +21,7 @@ const capabilities: EngineCapabilities = {
   diskQuota: 'unsupported',
   volumeResize: 'none',
   hostFirewall: 'enforced',
+  allowLists: 'enforced',
 };
 const NAME_SERVERS = ['192.0.2.53', '192.0.2.54'];
 const options = (
@@ -50,6 +52,8 @@ describe('what Docker is asked for', () => {
         'berth.user_id': 'u1',
         'berth.generation': '3',
         'berth.user': '0',
+        'berth.network': 'internet',
+        'berth.allow': '',
       },
       StopSignal: 'SIGTERM',
       Healthcheck: { Test: ['NONE'] },
@@ -146,6 +150,24 @@ describe('what Docker is asked for', () => {
   it("must run its main process as root and note the image's user, for commands and the home", () => {
     const { User, Cmd, Labels } = options({}, {}, { user: 'app:staff', hasShell: true });
     expect([User, Cmd?.[0], Labels?.['berth.user']]).toEqual(['0:0', 'app:staff', 'app:staff']);
+  });
+
+  it('must give a sandbox with an allow list the address that its rules go by, and labels that say so', () => {
+    const listed = { ...spec, network: { allow: ['192.0.2.0/24:443', '192.0.2.1/32:53/udp'] } };
+    const restricted = restrictedSandbox(listed);
+    const surroundings = { capabilities, network: 'berth.allow-prod', restricted, nameServers: NAME_SERVERS };
+    const body = createOptions(listed, { user: '', hasShell: true }, surroundings);
+    expect(restricted?.macAddress).toMatch(/^0a(:[0-9a-f]{2}){5}$/);
+    const { macAddress: MacAddress } = restricted ?? {};
+    expect([body.MacAddress, body.NetworkingConfig]).toEqual([
+      MacAddress,
+      { EndpointsConfig: { 'berth.allow-prod': { MacAddress } } },
+    ]);
+    expect(restrictedIn(body.Labels)).toEqual(restricted);
+    expect(restrictedIn(options().Labels)).toBeNull();
+    const others = [{ generation: 4 }, { owner: { ...spec.owner, containerId: 'c2' } }, { network: { allow: [] } }];
+    for (const changes of others)
+      expect(restrictedSandbox({ ...listed, ...changes })).not.toMatchObject({ macAddress: MacAddress });
   });
 
   it('must only sleep, as its own user, where the image has no shell', () => {

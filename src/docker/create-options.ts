@@ -1,5 +1,6 @@
 import type { ContainerCreateOptions, HostConfig, MountSettings } from 'dockerode';
 import type { ContainerSpec, EngineCapabilities, OwnerLabels } from './container-engine';
+import type { RestrictedSandbox } from './firewall/allow-rules';
 import { DATA_PATH, SHELL, SUPERVISOR } from './supervisor';
 
 /** The labels on Berth's objects in Docker. They are enough to find the row that an object belongs to. */
@@ -9,6 +10,10 @@ export const LABELS = {
   containerId: 'berth.container_id',
   userId: 'berth.user_id',
   generation: 'berth.generation',
+  /** `internet`, `none`, or `allow` with the list in the next. Always there, so that an image's does not count. */
+  network: 'berth.network',
+  /** The entries of the allow list, separated by commas; empty: none. */
+  allow: 'berth.allow',
   /** The image's own user, as whom commands run, though the main process is root's. */
   user: 'berth.user',
   /**
@@ -48,6 +53,8 @@ export interface SandboxImage {
 export interface Surroundings {
   readonly capabilities: EngineCapabilities;
   readonly network: string;
+  /** If it has an allow list. */
+  readonly restricted?: RestrictedSandbox | null;
   /** Docker's own where there are none. */
   readonly nameServers: readonly string[];
 }
@@ -56,7 +63,7 @@ export interface Surroundings {
 export function createOptions(
   spec: ContainerSpec,
   image: SandboxImage,
-  { capabilities, network, nameServers }: Surroundings,
+  { capabilities, network, restricted = null, nameServers }: Surroundings,
 ): ContainerCreateOptions {
   return {
     name: spec.name,
@@ -68,12 +75,23 @@ export function createOptions(
       ...ownerLabels(spec.owner),
       [LABELS.generation]: String(spec.generation),
       [LABELS.user]: image.user === '' ? '0' : image.user,
+      [LABELS.network]: typeof spec.network === 'string' ? spec.network : 'allow',
+      [LABELS.allow]: typeof spec.network === 'string' ? '' : spec.network.allow.join(),
     },
     // The image's own stop signal and health check are meant for the main process that does not run here.
     StopSignal: 'SIGTERM',
     Healthcheck: { Test: ['NONE'] },
     HostConfig: hostConfig(spec, { capabilities, network }),
+    ...(restricted && networkCard(network, restricted)),
   };
+}
+
+/** Docker before 25 knows the address of the container alone, later ones of its endpoint. */
+function networkCard(
+  network: string,
+  { macAddress: MacAddress }: RestrictedSandbox,
+): Pick<ContainerCreateOptions, 'MacAddress' | 'NetworkingConfig'> {
+  return { MacAddress, NetworkingConfig: { EndpointsConfig: { [network]: { MacAddress } } } };
 }
 
 /**

@@ -34,6 +34,8 @@ import {
 } from './errors';
 import { watchEvents } from './event-stream';
 import { runExec } from './exec';
+import type { RestrictedSandbox } from './firewall/allow-rules';
+import type { SandboxBridge } from './firewall/firewall-rules';
 import { HostFirewall } from './firewall/host-firewall';
 import { parseImageReference } from './image-reference';
 import {
@@ -51,6 +53,7 @@ import { NameServers } from './name-servers';
 import { isNetworkOf, SandboxNetworks } from './sandbox-networks';
 import { LeftProbes, probeDiskQuota } from './quota';
 import { RegistryCredentials } from './registry-auth';
+import { restrictedSandbox, restrictedSandboxes } from './restricted-sandboxes';
 import { chooseRuntime, hasOwnNetworkStack, runtimesOf } from './runtime';
 import { againIfStale } from './stale-connections';
 import { jsonElements, openEvents, openList, openPull } from './streams';
@@ -105,7 +108,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   private prepared: {
     instance: string;
     networks: SandboxNetworks;
-    probed: Omit<EngineCapabilities, 'hostFirewall'>;
+    probed: Omit<EngineCapabilities, 'hostFirewall' | 'allowLists'>;
     ownNetworkStack: boolean;
   } | null = null;
 
@@ -146,8 +149,10 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
       settings: this.settings,
       instance,
       onNetwork: (network) => this.firewall.secure([network]),
+      onRestricted: (sandbox) => this.admit(sandbox),
     });
-    await this.firewall.prepare(await this.call('network', (signal, docker) => networks.prepare({ docker, signal })));
+    const bridges = await this.call('network', (signal, docker) => networks.prepare({ docker, signal }));
+    await this.firewall.prepare(bridges, await this.restricted(instance, bridges));
     const diskQuota = await this.call('probe', (signal, docker) =>
       probeDiskQuota(docker, { wanted: DISK_QUOTA, instance, info, signal }),
     );
@@ -161,14 +166,11 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const { instance, networks } = this.ready();
     await this.call('probe', (signal, docker) => this.probes.remove(docker, instance, signal));
     await this.call('network', (signal, docker) => networks.removeUnused({ docker, signal }));
-    await this.call('network', (signal, docker) => networks.bridges({ docker, signal })).then((bridges) =>
-      // A missing network is recreated by the next start.
-      bridges.length > 0 ? this.firewall.maintain(bridges) : undefined,
-    );
+    await this.maintainFirewall();
   }
 
   override get capabilities(): EngineCapabilities {
-    return { ...this.ready().probed, hostFirewall: this.firewall.state };
+    return { ...this.ready().probed, hostFirewall: this.firewall.state, allowLists: this.firewall.lists };
   }
 
   override async ping(): Promise<void> {
@@ -421,13 +423,18 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   private async create(spec: ContainerSpec, image: ImageFacts & { hasShell: boolean }): Promise<string> {
     const { capabilities } = this;
     const { networks } = this.ready();
-    const choose = (): Promise<string> => this.call('network', (signal, docker) => networks.choose({ docker, signal }));
-    const network = spec.network === 'none' ? NO_NETWORK : (networks.withRoom() ?? (await choose()));
+    const restricted = restrictedSandbox(spec);
+    const kind = restricted ? 'restricted' : 'open';
+    const choose = (): Promise<string> =>
+      this.call('network', (signal, docker) => networks.choose({ docker, signal }, kind));
+    const network = spec.network === 'none' ? NO_NETWORK : (networks.withRoom(kind) ?? (await choose()));
+    // Its start then asks no more.
+    if (restricted) await this.admit(restricted);
     const nameServers = await this.nameServers.current();
     const { name, ...body } = createOptions(
       spec,
       { ...image, user: spec.user ?? image.user },
-      { capabilities, network, nameServers },
+      { capabilities, network, restricted, nameServers },
     );
     if (capabilities.diskQuota === 'enforced') {
       body.HostConfig?.Mounts?.push(...limitedVolumes(image.volumes, spec.diskMb));
@@ -484,11 +491,38 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     });
   }
 
+  private async maintainFirewall(): Promise<void> {
+    const { instance, networks } = this.ready();
+    const bridges = await this.call('network', (signal, docker) => networks.bridges({ docker, signal }));
+    // A missing network is recreated by the next start.
+    if (bridges.length > 0) await this.firewall.maintain(bridges, await this.restricted(instance, bridges));
+  }
+
+  /** @throws EngineError `docker_error` if its allow list cannot be enforced */
+  private async admit(sandbox: RestrictedSandbox): Promise<void> {
+    if (this.firewall.lists !== 'enforced') await this.maintainFirewall();
+    await this.firewall.admit(this.ready().instance, sandbox);
+  }
+
+  /** All sandboxes that have an allow list, as Docker knows them; undefined while there is no network for them. */
+  private async restricted(
+    instance: string,
+    bridges: readonly SandboxBridge[],
+  ): Promise<{ instance: string; sandboxes: RestrictedSandbox[] } | undefined> {
+    if (!bridges.some(({ isRestricted }) => isRestricted)) return undefined;
+    const sandboxes = await this.call('list containers', (signal, docker) =>
+      restrictedSandboxes(docker, { instance, signal }),
+    );
+    return { instance, sandboxes };
+  }
+
   /** Without a network there is nothing to secure yet: the start recreates it. */
   private async secureNetwork(): Promise<void> {
     const { networks } = this.ready();
     const bridges = await this.call('network', (signal, docker) => networks.bridges({ docker, signal }));
-    if (bridges.length > 0) await this.firewall.secure(bridges);
+    // Of restricted networks it is asked for each container.
+    const open = bridges.filter(({ isRestricted }) => !isRestricted);
+    if (open.length > 0) await this.firewall.secure(open);
   }
 
   /** @returns how it was before */

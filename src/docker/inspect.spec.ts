@@ -101,6 +101,8 @@ describe('an entry of a list', () => {
     [{ 'berth-prod': {} }, true],
     [{ bridge: {}, 'berth-prod-12': {} }, true],
     [{ 'berth-prod-1': {}, 'berth-prod-01': {}, 'berth-prod-a': {}, 'berth-production': {} }, false],
+    [{ 'berth.allow-prod-2': {} }, true],
+    [{ 'berth.allow-production': {} }, false],
     [{ other: {} }, false],
     [{}, false],
     [null, true],

@@ -32,7 +32,9 @@ const listing = z.object({
 });
 
 const connection = z.object({
-  Config: z.object({ Entrypoint: z.array(z.string()).nullish() }).nullish(),
+  Config: z
+    .object({ Entrypoint: z.array(z.string()).nullish(), Labels: z.record(z.string(), z.string()).nullish() })
+    .nullish(),
   State: z.object({ Running: z.boolean() }),
   HostConfig: z.object({ Runtime: z.string().optional(), NetworkMode: z.string().optional() }),
   NetworkSettings: z.object({
@@ -49,6 +51,7 @@ interface Connection {
   readonly network: string | null;
   /** The Docker id of that network, which may be gone; null until the container has run. */
   readonly networkId: string | null;
+  readonly labels: Readonly<Record<string, string>>;
   /** Whether it was created to be in none. */
   readonly wantsNone: boolean;
   readonly running: boolean;
@@ -86,14 +89,21 @@ export function observedContainer(answer: unknown, isSandboxNetwork: (name: stri
 
 /**
  * @param answer Docker's inspection
+ * @param isSandboxNetwork whether a network of this name is one for a container of these labels
  * @throws EngineError `docker_unavailable` if the answer is not an inspection
  */
-export function observedConnection(answer: unknown, isSandboxNetwork: (name: string) => boolean): Connection {
+export function observedConnection(
+  answer: unknown,
+  isSandboxNetwork: (name: string, labels: Connection['labels']) => boolean,
+): Connection {
   const { Config, State, HostConfig, NetworkSettings } = isKnownState(connection, answer);
-  const [network, endpoint] = networkIn(NetworkSettings.Networks, isSandboxNetwork) ?? [null, null];
+  const labels = Config?.Labels ?? {};
+  const isOne = (name: string): boolean => isSandboxNetwork(name, labels);
+  const [network, endpoint] = networkIn(NetworkSettings.Networks, isOne) ?? [null, null];
   return {
     network,
     networkId: nullIfEmpty(endpoint?.NetworkID),
+    labels,
     wantsNone: HostConfig.NetworkMode === NO_NETWORK,
     running: State.Running,
     runtime: HostConfig.Runtime ?? '',

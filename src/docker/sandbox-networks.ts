@@ -9,8 +9,10 @@ import { EngineError } from './container-engine';
 import { containerOf } from './container-verbs';
 import { LABELS } from './create-options';
 import { ignoringRefusal, isConnected, isNetworkFull, isNetworkMissing, refusalOf } from './errors';
+import type { RestrictedSandbox } from './firewall/allow-rules';
 import type { SandboxBridge } from './firewall/firewall-rules';
 import { observedConnection, type PlacedContainer } from './inspect';
+import { restrictedIn } from './restricted-sandboxes';
 import { freeSubnet, overlap, type Range, rangeOf, subnetSize } from './subnets';
 
 /** A bridge's option: whether containers may talk to each other. */
@@ -23,23 +25,54 @@ const SUBNET_TRIES = 5;
 
 export type NetworkSettings = Pick<Config, 'DOCKER_HOST' | 'SANDBOX_NETWORK_SIZE' | 'SANDBOX_SUBNETS'>;
 
-/** @returns the name of an instance's network; the first has no number */
-export function networkName(instance: string, number = 1): string {
-  return number === 1 ? `berth-${instance}` : `berth-${instance}-${String(number)}`;
+/** `restricted`: for sandboxes that have an allow list. */
+export type NetworkKind = 'open' | 'restricted';
+
+/** No name of one kind, whatever the instance is called, is one of the other. */
+const PREFIXES: Readonly<Record<NetworkKind, string>> = { open: 'berth-', restricted: 'berth.allow-' };
+
+interface Place {
+  readonly kind: NetworkKind;
+  readonly number: number;
 }
 
-/** @returns the number in the name of a network of this instance; null if the name is not of such a form */
-function numberIn(name: string, instance: string): number | null {
-  const base = networkName(instance);
-  if (name === base) return 1;
+/** @returns the name of an instance's network; the first of a kind has no number */
+function networkName(instance: string, { kind, number }: Place): string {
+  const base = `${PREFIXES[kind]}${instance}`;
+  return number === 1 ? base : `${base}-${String(number)}`;
+}
+
+/** @returns what the name of a network of this instance says; null if the name is not of such a form */
+function placeIn(name: string, instance: string): Place | null {
+  const kind = name.startsWith(PREFIXES.restricted) ? 'restricted' : 'open';
+  const base = networkName(instance, { kind, number: 1 });
+  if (name === base) return { kind, number: 1 };
   const number = name.startsWith(`${base}-`) ? /^[1-9]\d{0,3}$/.exec(name.slice(base.length + 1))?.[0] : undefined;
-  return number === undefined || number === '1' ? null : Number(number);
+  return number === undefined || number === '1' ? null : { kind, number: Number(number) };
 }
 
-/** Whether a container of this instance with a network of this name is in a sandbox network. */
-export function isNetworkOf(instance: string): (name: string) => boolean {
-  return (name) => numberIn(name, instance) !== null;
+/** Whether a container of this instance with a network of this name is in a sandbox network, of its kind. */
+export function isNetworkOf(instance: string, kind?: NetworkKind): (name: string) => boolean {
+  return (name) => {
+    const found = placeIn(name, instance)?.kind;
+    return found !== undefined && (kind ?? found) === found;
+  };
 }
+
+function kindOf(sandbox: RestrictedSandbox | null): NetworkKind {
+  return sandbox === null ? 'open' : 'restricted';
+}
+
+function connectionIn(answer: unknown, instance: string): Connection {
+  const { labels, ...found } = observedConnection(answer, (name, of) =>
+    isNetworkOf(instance, kindOf(restrictedIn(of)))(name),
+  );
+  return { ...found, restricted: restrictedIn(labels) };
+}
+
+type Connection = Omit<ReturnType<typeof observedConnection>, 'labels'> & {
+  readonly restricted: RestrictedSandbox | null;
+};
 
 /** What a call to Docker needs. */
 interface Access {
@@ -52,11 +85,12 @@ interface Options {
   readonly instance: string;
   /** To be done for a network before a container joins it. */
   readonly onNetwork: (network: SandboxBridge) => Promise<void>;
+  /** To be done for a container with an allow list before it starts, or joins a network. */
+  readonly onRestricted: (sandbox: RestrictedSandbox) => Promise<void>;
 }
 
 /** A network of this instance, as Docker has it. */
-interface Known {
-  readonly number: number;
+interface Known extends Place {
   readonly name: string;
   readonly bridge: SandboxBridge;
 }
@@ -81,7 +115,7 @@ export class SandboxNetworks {
   constructor(private readonly options: Options) {}
 
   /**
-   * Makes sure that there is a network.
+   * Makes sure that there is an open network; a restricted one is made for the first container that needs it.
    *
    * @returns all of them
    * @throws ConfigError if the subnets are not free or too small; EngineError `docker_error` if a network of that name lets
@@ -89,7 +123,7 @@ export class SandboxNetworks {
    */
   async prepare(access: Access): Promise<readonly SandboxBridge[]> {
     await this.assertSubnetsFree(access);
-    await this.ensure(access, 1);
+    await this.ensure(access, { kind: 'open', number: 1 });
     return this.bridges(access);
   }
 
@@ -119,25 +153,25 @@ export class SandboxNetworks {
   }
 
   /** @returns the name of the first known network that has room; null if there is none */
-  withRoom(): string | null {
-    return this.networks.find(({ name }) => this.hasRoom(name))?.name ?? null;
+  withRoom(kind: NetworkKind): string | null {
+    return this.networks.find((known) => known.kind === kind && this.hasRoom(known.name))?.name ?? null;
   }
 
   /**
    * @returns the name of the first network that has room, made if there is none
    * @throws EngineError `no_capacity` if none can be made
    */
-  async choose(access: Access): Promise<string> {
+  async choose(access: Access, kind: NetworkKind): Promise<string> {
     return this.choosing.runExclusive(async () => {
       // Another process may have made one, or ours may be gone.
-      if (this.withRoom() === null) this.networks = await this.find(access);
-      const found = this.withRoom();
+      if (this.withRoom(kind) === null) this.networks = await this.find(access);
+      const found = this.withRoom(kind);
       if (found !== null) return found;
       let number = 1;
       const isOut = (name: string): boolean =>
         this.networks.some((known) => known.name === name) || !this.hasRoom(name);
-      while (isOut(networkName(this.options.instance, number))) number += 1;
-      const made = await this.ensure(access, number);
+      while (isOut(networkName(this.options.instance, { kind, number }))) number += 1;
+      const made = await this.ensure(access, { kind, number });
       this.logger.log(`the sandboxes' network ${made.name} was made`);
       return made.name;
     });
@@ -156,18 +190,17 @@ export class SandboxNetworks {
   async connect(
     access: Access,
     dockerId: string,
-  ): Promise<
-    Omit<ReturnType<typeof observedConnection>, 'network' | 'networkId' | 'wantsNone'> & { connected: boolean }
-  > {
+  ): Promise<Omit<Connection, 'network' | 'networkId' | 'wantsNone' | 'restricted'> & { connected: boolean }> {
     const { docker, signal } = access;
     const [networks, answer] = await Promise.all([
       this.find(access),
       containerOf(docker, dockerId).inspect({ abortSignal: signal }) as Promise<unknown>,
     ]);
-    const { network, networkId, wantsNone, ...found } = observedConnection(answer, isNetworkOf(this.options.instance));
+    const { network, networkId, wantsNone, restricted, ...found } = connectionIn(answer, this.options.instance);
     if (wantsNone) return { ...found, connected: true };
+    if (restricted) await this.options.onRestricted(restricted);
     if (network === null) {
-      await this.join(access, dockerId);
+      await this.join(access, dockerId, restricted);
       return { ...found, connected: false };
     }
     const isRemoved = networkId !== null && !networks.some(({ bridge }) => bridge.networkId === networkId);
@@ -192,7 +225,7 @@ export class SandboxNetworks {
   async move(access: Access, dockerId: string, refusal?: unknown): Promise<void> {
     const { docker, signal } = access;
     const answer: unknown = await containerOf(docker, dockerId).inspect({ abortSignal: signal });
-    const { network } = observedConnection(answer, isNetworkOf(this.options.instance));
+    const { network, restricted } = connectionIn(answer, this.options.instance);
     this.left(dockerId);
     if (network !== null) {
       if (isNetworkFull(refusal)) this.full.add(network);
@@ -200,18 +233,18 @@ export class SandboxNetworks {
       const former = docker.getNetwork(network);
       await ignoringRefusal(former.disconnect(abortable(signal, { Container: dockerId, Force: true })));
     }
-    await this.join(access, dockerId);
+    await this.join(access, dockerId, restricted);
   }
 
-  /** Removes networks beyond the first that hold nothing, if the others have room to spare. */
+  /** Removes networks beyond the first of their kind that hold nothing, if the others have room to spare. */
   async removeUnused(access: Access): Promise<void> {
     await this.choosing.runExclusive(async () => {
-      const inUse = this.numbersInUse();
+      const inUse = new Set(this.places.values());
       const spare = Math.ceil(this.options.settings.SANDBOX_NETWORK_SIZE / 4);
-      for (const { number, name, bridge } of await this.find(access)) {
-        const others = this.networks.filter((known) => known.number < number);
+      for (const { kind, number, name, bridge } of await this.find(access)) {
+        const others = this.networks.filter((known) => known.kind === kind && known.number < number);
         const room = others.map((known) => this.options.settings.SANDBOX_NETWORK_SIZE - this.count(known.name));
-        if (number === 1 || inUse.has(number) || !room.some((free) => free >= spare)) continue;
+        if (number === 1 || inUse.has(name) || !room.some((free) => free >= spare)) continue;
         // Refused, without harm, if a container of another process has just been started there.
         if (await this.remove(access, bridge.networkId)) this.logger.log(`the unused network ${name} was removed`);
       }
@@ -219,13 +252,15 @@ export class SandboxNetworks {
     });
   }
 
-  private async join(access: Access, dockerId: string): Promise<void> {
-    const name = await this.choose(access);
+  private async join(access: Access, dockerId: string, restricted: RestrictedSandbox | null): Promise<void> {
+    const name = await this.choose(access, kindOf(restricted));
     // Again, as another process or somebody else may have removed it.
     const { bridge } = await this.ensureNamed(access, name);
     await this.options.onNetwork(bridge);
+    // Docker before 25 ignores it; in a network of another name the container then reaches nothing.
+    const EndpointConfig = restricted ? { MacAddress: restricted.macAddress } : {};
     try {
-      await access.docker.getNetwork(name).connect(abortable(access.signal, { Container: dockerId }));
+      await access.docker.getNetwork(name).connect(abortable(access.signal, { Container: dockerId, EndpointConfig }));
     } catch (error) {
       if (!isConnected(error)) throw error;
     }
@@ -242,18 +277,13 @@ export class SandboxNetworks {
     return !this.full.has(name) && this.count(name) < this.options.settings.SANDBOX_NETWORK_SIZE;
   }
 
-  private numbersInUse(): ReadonlySet<number> {
-    const numbers = [...new Set(this.places.values())].map((name) => numberIn(name, this.options.instance));
-    return new Set(numbers.filter((number) => number !== null));
-  }
-
   /** Also before a container leaves it: Docker disconnects only from a network that is there, and goes by the name. */
   private ensureNamed(access: Access, name: string): Promise<Known> {
-    return this.ensure(access, numberIn(name, this.options.instance) ?? 1);
+    return this.ensure(access, placeIn(name, this.options.instance) ?? { kind: 'open', number: 1 });
   }
 
-  private async ensure(access: Access, number: number): Promise<Known> {
-    const name = networkName(this.options.instance, number);
+  private async ensure(access: Access, place: Place): Promise<Known> {
+    const name = networkName(this.options.instance, place);
     if ((await this.namesakes(access, name)).length === 0) await this.create(access, name);
     const [network, ...duplicates] = await this.namesakes(access, name);
     if (network?.Driver !== 'bridge' || network.Options?.[INTER_CONTAINER_TRAFFIC] !== 'false') {
@@ -268,10 +298,10 @@ export class SandboxNetworks {
     // Daemons before 25 let two processes create two networks of one name. Both keep the oldest, so both keep the same
     // one.
     for (const duplicate of duplicates) await this.remove(access, duplicate.Id);
-    const known = this.known(network, number);
+    const known = this.known(network, place);
     if (!this.networks.some(({ bridge }) => bridge.networkId === network.Id)) {
       await this.options.onNetwork(known.bridge);
-      const others = this.networks.filter((other) => other.number !== number);
+      const others = this.networks.filter((other) => other.name !== name);
       this.networks = [...others, known].sort((a, b) => a.number - b.number);
     }
     return known;
@@ -280,20 +310,22 @@ export class SandboxNetworks {
   /** In the order of their numbers; of duplicates the oldest. */
   private async find(access: Access): Promise<readonly Known[]> {
     const { instance } = this.options;
-    const found = new Map<number, Known>();
-    for (const network of await list(access, { name: [networkName(instance)] })) {
-      const number = numberIn(network.Name, instance);
+    const found = new Map<string, Known>();
+    const names = Object.values(PREFIXES).map((prefix) => `${prefix}${instance}`);
+    for (const network of await list(access, { name: names })) {
+      const place = placeIn(network.Name, instance);
       // Another instance's name may end in a number.
-      const isOwn = number === 1 || network.Labels?.[LABELS.instance] === instance;
-      if (number !== null && isOwn && !found.has(number)) found.set(number, this.known(network, number));
+      const isOwn = place?.number === 1 || network.Labels?.[LABELS.instance] === instance;
+      if (place && isOwn && !found.has(network.Name)) found.set(network.Name, this.known(network, place));
     }
     return [...found.values()].sort((a, b) => a.number - b.number);
   }
 
   /** Docker's own naming rule for an interface without a configured name. */
-  private known({ Id, Name, Options }: NetworkInspectInfo, number: number): Known {
-    const bridge = Options?.[BRIDGE_NAME] ?? `br-${Id.slice(0, 12)}`;
-    return { number, name: Name, bridge: { instance: this.options.instance, networkId: Id, bridge } };
+  private known({ Id, Name, Options }: NetworkInspectInfo, { kind, number }: Place): Known {
+    const name = Options?.[BRIDGE_NAME] ?? `br-${Id.slice(0, 12)}`;
+    const bridge: SandboxBridge = { instance: this.options.instance, networkId: Id, bridge: name };
+    return { kind, number, name: Name, bridge: kind === 'open' ? bridge : { ...bridge, isRestricted: true } };
   }
 
   /** Oldest first. The filter also matches parts of names. */

@@ -9,7 +9,7 @@ export interface ContainerFacts {
   readonly role: string | null;
   readonly labels: Readonly<Record<string, string>>;
   readonly resources: { readonly memory_mb: number; readonly cpu_shares: number; readonly disk_mb: number };
-  readonly network: string;
+  readonly network: string | { readonly allow: readonly string[] };
 }
 
 /** An agent as events and answers show it. */

@@ -29,6 +29,13 @@ class FoundView {
   })
   readonly host_firewall: string | null;
   @ApiProperty({
+    type: String,
+    nullable: true,
+    example: 'enforced',
+    description: 'Whether a container can have an allow list as its `network`.',
+  })
+  readonly allow_lists: string | null;
+  @ApiProperty({
     enum: ['same', 'changed'],
     nullable: true,
     description: 'Whether this is the Docker that the containers and volumes are in, by its own id.',

@@ -37,7 +37,12 @@ async function start(pings: { database?: Ping; docker?: Ping; redis?: Ping | nul
         useValue: {
           ping: docker,
           resources: () => Promise.resolve(disk ?? { diskMb: null, freeDiskMb: null }),
-          capabilities: { runtime: 'runsc', diskQuota: 'enforced', hostFirewall: 'unsupported' },
+          capabilities: {
+            runtime: 'runsc',
+            diskQuota: 'enforced',
+            hostFirewall: 'unsupported',
+            allowLists: 'unsupported',
+          },
         },
       },
       { provide: RedisConnection, useValue: redis && { ping: redis } },
@@ -73,6 +78,7 @@ const found = {
   runtime: 'runsc',
   disk_quota: 'enforced',
   host_firewall: 'unsupported',
+  allow_lists: 'unsupported',
   docker_identity: null,
   sandbox_proof: null,
   disk: null,

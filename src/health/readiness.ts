@@ -27,6 +27,8 @@ interface Readiness {
   readonly disk_quota: string | null;
   /** Whether sandboxes are kept from the machine that they run on; null until the engine was asked. */
   readonly host_firewall: string | null;
+  /** Whether a sandbox can be held to an allow list; null until the engine was asked. */
+  readonly allow_lists: string | null;
   /** Whether this is the Docker that the containers are in; null until somebody has looked. */
   readonly docker_identity: 'same' | 'changed' | null;
   /** Whether the sandbox that is tried at start does what it must; null if none is tried. */
@@ -125,12 +127,12 @@ export class ReadinessCheck {
     }
   }
 
-  private found(): Pick<Readiness, 'runtime' | 'disk_quota' | 'host_firewall'> {
+  private found(): Pick<Readiness, 'runtime' | 'disk_quota' | 'host_firewall' | 'allow_lists'> {
     try {
-      const { runtime, diskQuota, hostFirewall } = this.engine.capabilities;
-      return { runtime, disk_quota: diskQuota, host_firewall: hostFirewall };
+      const { runtime, diskQuota, hostFirewall, allowLists } = this.engine.capabilities;
+      return { runtime, disk_quota: diskQuota, host_firewall: hostFirewall, allow_lists: allowLists };
     } catch {
-      return { runtime: null, disk_quota: null, host_firewall: null };
+      return { runtime: null, disk_quota: null, host_firewall: null, allow_lists: null };
     }
   }
 }

@@ -1,13 +1,5 @@
 export { GUEST_TIER, loadTiers } from './load-tiers';
-export {
-  AUTO_END_SECONDS,
-  DEFAULT_PROCESSES,
-  NETWORK_POLICIES,
-  type NetworkPolicy,
-  type RequestedEnds,
-  Resources,
-  type Tier,
-} from './tier-table';
+export { AUTO_END_SECONDS, DEFAULT_PROCESSES, type RequestedEnds, Resources, type Tier } from './tier-table';
 export { TiersService, TierUsage } from './tiers.service';
 export { LimitsView, TierListView, viewLimits } from './tier-view';
 export { TiersModule } from './tiers.module';

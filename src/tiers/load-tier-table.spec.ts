@@ -74,6 +74,11 @@ describe("an operator's tiers", () => {
     expect(parseTierTable(file({ processes: 4000 }), 'tiers.json').get('small')?.processes).toBe(4000);
   });
 
+  it('must be allowed a list as their widest network', () => {
+    const table = parseTierTable(file({ network: { allow: ['10.1.2.3:443'] } }), 'tiers.json');
+    expect(table.get('small')?.network).toEqual({ allow: ['10.1.2.3/32:443'] });
+  });
+
   it('must be refused with the name of the file where it cannot be read', () => {
     const missing = join(folder, 'none.json');
     expect(() => loadTierTable(missing)).toThrow(ConfigError);
@@ -94,6 +99,7 @@ describe("an operator's tiers", () => {
     ['a name with blanks', { ...DEFAULT_TIERS, tiers: { 'very big': tier } }, 'very big'],
     ['no tier', { ...DEFAULT_TIERS, tiers: {} }, 'tiers'],
     ['a network that is none of them', file({ network: 'lan' }), 'tiers.small.network'],
+    ['a list that allows no port', file({ network: { allow: ['10.0.0.0/8'] } }), 'tiers.small.network'],
     ['too few processes for a shell', file({ processes: 31 }), 'tiers.small.processes'],
     ['an idle time under a minute', file({ auto_stop_seconds: 59 }), 'tiers.small.auto_stop_seconds'],
     ['no minimum', { tiers: { small: tier } }, 'minimum'],

@@ -1,14 +1,7 @@
 import { z } from 'zod';
 import { type Config, ConfigError, parseDuration, readJson, validate } from '../config';
-import {
-  AUTO_END_SECONDS,
-  DEFAULT_PROCESSES,
-  DEFAULT_TIERS,
-  NETWORK_POLICIES,
-  RESOURCE_FIELDS,
-  Tier,
-  TierTable,
-} from './tier-table';
+import { canonicalPolicy, faultOfPolicy, type NetworkPolicy } from '../network-policy';
+import { AUTO_END_SECONDS, DEFAULT_PROCESSES, DEFAULT_TIERS, RESOURCE_FIELDS, Tier, TierTable } from './tier-table';
 
 const amount = z
   .number()
@@ -22,6 +15,16 @@ const MOST_PROCESSES = 100_000;
 const resources = { memory_mb: amount, cpu_shares: amount, disk_mb: amount };
 
 const autoEnd = z.number().int().min(AUTO_END_SECONDS.min).max(AUTO_END_SECONDS.max).nullable().default(null);
+
+const network = z
+  .unknown()
+  .transform((value, context): NetworkPolicy => {
+    const fault = faultOfPolicy(value);
+    if (fault === null) return canonicalPolicy(value as NetworkPolicy);
+    context.addIssue({ code: 'custom', message: fault });
+    return z.NEVER;
+  })
+  .default('internet');
 
 const session = z
   .string()
@@ -39,7 +42,7 @@ const schema = z
         z.strictObject({
           containers: count,
           ...resources,
-          network: z.enum(NETWORK_POLICIES).default('internet'),
+          network,
           processes: z.number().int().min(FEWEST_PROCESSES).max(MOST_PROCESSES).default(DEFAULT_PROCESSES),
           session: session.nullable(),
           session_once: z.boolean(),

@@ -1,4 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
+import type { NetworkPolicy } from '../network-policy';
 
 /** The fields of {@link Resources}, in the order in which they are reported. */
 export const RESOURCE_FIELDS = ['memory_mb', 'cpu_shares', 'disk_mb'] as const;
@@ -12,10 +13,6 @@ export class Resources {
   @ApiProperty({ description: 'MiB.' })
   readonly disk_mb: number;
 }
-
-/** What a container reaches: `internet`, what the host forwards and the firewall allows; `none`, nothing. */
-export const NETWORK_POLICIES = ['internet', 'none'] as const;
-export type NetworkPolicy = (typeof NETWORK_POLICIES)[number];
 
 /** Resources of which some are left to the tier. */
 export type RequestedResources = { readonly [F in keyof Resources]?: number | undefined };

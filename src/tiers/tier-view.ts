@@ -1,5 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { NETWORK_POLICIES, type NetworkPolicy, Resources, type Tier } from './tier-table';
+import { type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../network-policy';
+import { Resources, type Tier } from './tier-table';
 
 /** What a tier allows. */
 export class LimitsView {
@@ -17,9 +18,9 @@ export class LimitsView {
   })
   readonly processes: number;
   @ApiProperty({
-    enum: NETWORK_POLICIES,
-    enumName: 'NetworkPolicy',
-    description: 'The widest network of a container; `none` is always possible.',
+    ...NETWORK_POLICY_SCHEMA,
+    description:
+      'The widest network of a container, and that of one whose owner asks for none; `none` is always possible.',
   })
   readonly network: NetworkPolicy;
   @ApiProperty({ type: Number, nullable: true, description: 'How long a session or run may last; null: no limit.' })

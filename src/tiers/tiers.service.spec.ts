@@ -68,12 +68,18 @@ describe("a tier's limits", () => {
       new Map([
         ['free', free],
         ['closed', { ...free, network: 'none' }],
+        ['listed', { ...free, network: { allow: ['10.0.0.0/8:443'] } }],
       ]),
     );
     const asked = ['internet', 'none', undefined] as const;
     expect(asked.map((network) => bounded.networkOf('free', network))).toEqual(['internet', 'none', 'internet']);
     expect(asked.slice(1).map((network) => bounded.networkOf('closed', network))).toEqual(['none', 'none']);
     expect(() => bounded.networkOf('closed', 'internet')).toThrow(DomainError);
+    expect(bounded.networkOf('listed', undefined)).toEqual({ allow: ['10.0.0.0/8:443'] });
+    expect(bounded.networkOf('listed', { allow: ['10.1.2.3:443/tcp'] })).toEqual({ allow: ['10.1.2.3/32:443'] });
+    expect(bounded.networkOf('free', { allow: ['10.1.2.3:80'] })).toEqual({ allow: ['10.1.2.3/32:80'] });
+    expect(() => bounded.networkOf('listed', { allow: ['10.1.2.3:80'] })).toThrow(DomainError);
+    expect(() => bounded.networkOf('listed', 'internet')).toThrow(DomainError);
   });
 
   it('must end the session of a guest after 50 hours, and nobody else’s', () => {

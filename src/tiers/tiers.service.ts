@@ -1,9 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Database } from '../database';
 import { FieldFault, invalidParameters } from '../errors';
+import { canonicalPolicy, excessOf, type NetworkPolicy } from '../network-policy';
 import {
   AUTO_END_SECONDS,
-  type NetworkPolicy,
   type RequestedEnds,
   RequestedResources,
   RESOURCE_FIELDS,
@@ -54,14 +54,17 @@ export class TiersService {
 
   /**
    * @param requested the tier's own if absent
-   * @throws DomainError `invalid_parameters` if the tier does not allow it
+   * @returns the canonical form
+   * @throws DomainError `invalid_parameters` if it reaches more than the tier allows
    */
   networkOf(name: string, requested: NetworkPolicy | undefined): NetworkPolicy {
     const { network } = this.limitsOf(name);
-    if (requested === 'internet' && network === 'none') {
-      throw invalidParameters([{ field: 'network', message: `must be none on the tier "${name}"`, tier: name }]);
+    if (!requested) return network;
+    const excess = excessOf(requested, network);
+    if (excess !== null) {
+      throw invalidParameters([{ field: 'network', message: `${excess} on the tier "${name}"`, tier: name }]);
     }
-    return requested ?? network;
+    return canonicalPolicy(requested);
   }
 
   /** @throws DomainError `invalid_parameters` with an entry for each field that is outside the tier's limits */

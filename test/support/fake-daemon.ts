@@ -89,6 +89,7 @@ export class FakeDaemon {
     diskQuota: 'unsupported',
     volumeResize: 'none',
     hostFirewall: 'enforced',
+    allowLists: 'enforced',
   };
   /** As large as nobody's. */
   machine: Omit<MachineResources, 'diskMb'> & Partial<Pick<MachineResources, 'diskMb'>> = {
@@ -201,7 +202,7 @@ export class FakeDaemon {
     const container = this.containers.get(dockerId);
     if (!container) return null;
     const { name, state, startedAt, exitCode, oomKilled, imageId, spec } = container;
-    const isReached = isUp(state) && container.connected && spec.network === 'internet';
+    const isReached = isUp(state) && container.connected && spec.network !== 'none';
     const ipAddress = isReached ? container.ipAddress : null;
     const { runtime } = this.capabilities;
     return { dockerId, name, state, startedAt, exitCode, oomKilled, ipAddress, imageId, runtime };

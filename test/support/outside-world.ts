@@ -43,9 +43,14 @@ export class OutsideWorld {
     return `198.18.${String(this.third)}.1`;
   }
 
-  /** TCP on port 8000, names on 53. */
+  /** TCP on ports 80 and 8000, names on 53. */
   get far(): string {
     return `198.18.${String(this.third)}.2`;
+  }
+
+  /** The same as {@link far}, at another address. */
+  get further(): string {
+    return `198.19.${String(this.third)}.2`;
   }
 
   /** TCP on port 80. */
@@ -68,10 +73,12 @@ export class OutsideWorld {
       'link set lo up',
       'link set out up',
       `address add ${this.far}/30 dev out`,
+      `address add ${this.further}/32 dev lo`,
       `address add ${METADATA}/32 dev lo`,
       `route add default via ${this.near}`,
     ])
       await run('ip', ['-n', namespace, ...command.split(' ')]);
+    await run('ip', ['route', 'add', `${this.further}/32`, 'via', this.far]);
     // Another run on this machine may have the address at the moment.
     await eventually(() => run('ip', ['route', 'add', `${METADATA}/32`, 'via', this.far]), {
       timeoutMs: 60_000,

@@ -1,9 +1,20 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform, type TransformFnParams } from 'class-transformer';
-import { IsIn, IsInt, IsOptional, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
-import { integerFromQuery, isObjectOf } from '../../http';
-import { AUTO_END_SECONDS, NETWORK_POLICIES, type NetworkPolicy } from '../../tiers';
+import {
+  IsIn,
+  IsInt,
+  IsOptional,
+  IsString,
+  Matches,
+  Max,
+  MaxLength,
+  Min,
+  type ValidationArguments,
+} from 'class-validator';
+import { integerFromQuery, isObjectOf, validatedBy } from '../../http';
+import { faultOfPolicy, type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
+import { AUTO_END_SECONDS } from '../../tiers';
 import { CONTAINER_STATUSES, type ContainerStatus } from '../container.entity';
 import { IsLabels, IsLabelSelectors } from '../labels';
 import { LISTED_STATUSES, type ListedStatus } from './responses';
@@ -45,6 +56,17 @@ function isEnvironment(value: object): boolean {
 
 function isValue(text: unknown): boolean {
   return typeof text === 'string' && text.length <= MAX_VALUE_LENGTH && !text.includes('\0');
+}
+
+/** What a container reaches, which may be absent. */
+function NetworkProperty(description: string): PropertyDecorator {
+  const message = ({ value }: ValidationArguments): string => faultOfPolicy(value) ?? '';
+  return applyDecorators(
+    ApiPropertyOptional({ ...NETWORK_POLICY_SCHEMA, description }),
+    IsOptional(),
+    AsSent(),
+    validatedBy('isNetworkPolicy', (value) => faultOfPolicy(value) === null, { message }),
+  );
 }
 
 /** Body of `POST /api/containers`. */
@@ -127,13 +149,7 @@ export class CreateContainerDto {
   @IsInt()
   auto_delete_seconds?: number | null;
 
-  @ApiPropertyOptional({
-    enum: NETWORK_POLICIES,
-    description: "what it reaches: `none` is nothing; the tier's if absent",
-  })
-  @IsOptional()
-  @IsString()
-  @IsIn(NETWORK_POLICIES)
+  @NetworkProperty("what it reaches: `none` is nothing, a list nothing else; the tier's if absent")
   network?: NetworkPolicy;
 }
 
@@ -231,13 +247,7 @@ export class UpdateContainerDto {
   @EnvironmentProperty(ALIAS)
   environment?: Record<string, string>;
 
-  @ApiPropertyOptional({
-    enum: NETWORK_POLICIES,
-    description: 'what it reaches; as it is if absent. A change recreates the container, as a resize does',
-  })
-  @IsOptional()
-  @IsString()
-  @IsIn(NETWORK_POLICIES)
+  @NetworkProperty('what it reaches; as it is if absent. A change recreates the container, as a resize does')
   network?: NetworkPolicy;
 }
 

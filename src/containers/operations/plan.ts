@@ -1,5 +1,5 @@
 import { type EngineState, isHalfGone } from '../../docker';
-import type { NetworkPolicy } from '../../tiers';
+import { isSamePolicy, type NetworkPolicy } from '../../network-policy';
 import type { ContainerRow, Verb } from '../container.entity';
 import type { NewEnvironment } from '../environments';
 
@@ -186,7 +186,7 @@ function move({ row, moveTo = null }: PlanInput, user: 'current' | 'nothing'): S
 
 export function sameResources(a: Resources, b: Resources): boolean {
   const isSameSize = a.memoryMb === b.memoryMb && a.cpuShares === b.cpuShares && a.diskMb === b.diskMb;
-  return isSameSize && a.network === b.network;
+  return isSameSize && isSamePolicy(a.network, b.network);
 }
 
 const ensureVolume = ({ volumeName }: PlanInput['row'], isNew = false): Step => ({

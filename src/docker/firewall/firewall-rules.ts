@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { isIPv4 } from 'node:net';
+import { listsChain } from './allow-rules';
 
 /** Where packets enter the host, before the kernel decides whether they are for the host itself or to be forwarded. */
 const HOOK = 'PREROUTING';
@@ -14,6 +15,8 @@ export interface SandboxBridge {
   readonly networkId: string;
   /** The name of its interface on the host. */
   readonly bridge: string;
+  /** Whether each of its sandboxes reaches what its allow list names, and nothing else: see `allow-rules.ts`. */
+  readonly isRestricted?: true;
 }
 
 /** What sandboxes may and may not reach over IPv4, beside the fixed rules. */
@@ -38,29 +41,47 @@ export function chainName(networkId: string): string {
   return `${CHAIN_PREFIX}${networkId.slice(0, 12)}`;
 }
 
+/** The tables of the rules. Those of restricted networks are in both: whoever empties one leaves the other in force. */
+export type FirewallTable = 'mangle' | 'raw';
+
 /**
  * Sandboxes reach what the host forwards, and nothing on the host itself. `! UNICAST` matches everything for the host:
  * each of its addresses (also one that Docker would translate into a container with a published port, as these rules
  * come before that), broadcast and multicast.
  */
-export function ipv4Rules(network: SandboxBridge, { blocked, allowed, nameServers }: Reach): FirewallRules {
+export function ipv4Rules(
+  network: SandboxBridge,
+  { blocked, allowed, nameServers }: Reach,
+  table: FirewallTable = 'mangle',
+): FirewallRules {
   const chain = chainName(network.networkId);
-  const open = (address: string, protocol: 'udp' | 'tcp', port: string): string =>
-    `-d ${address}/32 -p ${protocol} -m ${protocol} --dport ${port} -j RETURN`;
+  const lists = `-g ${listsChain(network.instance)}`;
+  const open = (address: string, protocol: 'udp' | 'tcp', port: string, verdict = '-j RETURN'): string =>
+    `-d ${address}/32 -p ${protocol} -m ${protocol} --dport ${port} ${verdict}`;
   const rules = [
-    // Connections that the host itself opened, such as an operator's health check.
-    '-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN',
+    network.isRestricted ? ANSWERS[table] : '-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN',
     ...nameServers.flatMap((server) => [open(server, 'udp', '53'), open(server, 'tcp', '53')]),
     ...allowed.map((service) => {
       const [address = '', port = ''] = service.split(':');
-      return open(address, 'tcp', port);
+      return open(address, 'tcp', port, network.isRestricted && lists);
     }),
     '-m addrtype ! --dst-type UNICAST -j DROP',
     `-d ${LINK_LOCAL} -j DROP`,
     ...blocked.filter((each) => each !== LINK_LOCAL).map((each) => `-d ${each} -j DROP`),
+    ...(network.isRestricted ? [lists] : []),
   ];
   return { chain, jump: jumpOf(network), rules: rules.map((rule) => `-A ${chain} ${rule}`) };
 }
+
+/**
+ * What a restricted sandbox sends on connections that the host itself opened, such as an operator's health check. Not on
+ * its own: an earlier holder of its address may have opened one to where it must not go. `raw` comes before connections
+ * are known; what opens none there is left to `mangle`.
+ */
+const ANSWERS: Readonly<Record<FirewallTable, string>> = {
+  mangle: '-m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j RETURN',
+  raw: '-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j RETURN',
+};
 
 /** Sandboxes have no IPv6. Docker 26.0.0 gave it to containers on networks without (CVE-2024-32473). */
 export function ipv6Rules(network: SandboxBridge): FirewallRules {

@@ -37,12 +37,14 @@ describe('the host firewall', () => {
   const told = jest.spyOn(Logger.prototype, 'log').mockImplementation();
   let ipv4: TestFilter;
   let ipv6: TestFilter;
+  let raw: TestFilter;
   let files: Record<string, string>;
 
   beforeEach(() => {
     jest.clearAllMocks();
     ipv4 = new TestFilter();
     ipv6 = new TestFilter();
+    raw = new TestFilter();
     files = {
       '/proc/net/dev': `${HEADINGS}    lo: 1 2\nbr-a1b2c3d4e5f6: 3 4\n`,
       '/proc/net/if_inet6': '',
@@ -55,6 +57,7 @@ describe('the host firewall', () => {
     const host: HostNetwork = {
       ipv4,
       ipv6,
+      raw,
       nameServers: () => Promise.resolve([]),
       read: (file) => Promise.resolve(files[file] ?? null),
     };
@@ -99,6 +102,20 @@ describe('the host firewall', () => {
     const made = firewall('required');
     await made.prepare([network]);
     expect(made.state).toBe('enforced');
+  });
+
+  it('must not have allow lists enforced where there is no table raw, and say so, but everything else', async () => {
+    raw.refusal = 'iptables refuses: table does not exist';
+    const made = firewall('required');
+    await made.prepare([network]);
+    expect([made.state, made.lists]).toEqual(['enforced', 'unsupported']);
+    expect(warned).toHaveBeenCalledWith(expect.stringContaining('no sandbox can have an allow list'));
+    const sandbox = { macAddress: '0a:00:00:00:00:01', allow: ['192.0.2.1/32:443'] };
+    await expect(made.admit('prod', sandbox)).rejects.toMatchObject({ code: 'docker_error' });
+    await expect(made.secure([{ ...network, isRestricted: true }])).rejects.toMatchObject({ code: 'docker_error' });
+    raw.refusal = null;
+    await made.maintain([network]);
+    expect([made.lists, told.mock.calls.flat()]).toEqual(['enforced', ['allow lists hold sandboxes again']]);
   });
 
   it('must touch nothing where it is off', async () => {

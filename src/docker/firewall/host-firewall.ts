@@ -3,6 +3,7 @@ import { Mutex } from 'async-mutex';
 import { readFile } from 'node:fs/promises';
 import { type Config, ConfigError, ipv4Networks } from '../../config';
 import { type EngineCapabilities, EngineError } from '../container-engine';
+import { planLists, removalOf, type RestrictedSandbox, strangers } from './allow-rules';
 import {
   type FirewallRules,
   ipv4Rules,
@@ -22,6 +23,8 @@ type FirewallSettings = Pick<
 export interface HostNetwork {
   readonly ipv4: PacketFilter;
   readonly ipv6: PacketFilter;
+  /** The same as `ipv4`, in the table `raw`. */
+  readonly raw: PacketFilter;
   /** The text of a kernel file, null if it does not exist. */
   readonly read: (file: string) => Promise<string | null>;
   readonly nameServers: () => Promise<string[]>;
@@ -30,6 +33,7 @@ export interface HostNetwork {
 const THIS_HOST: HostNetwork = {
   ipv4: new Iptables('iptables'),
   ipv6: new Iptables('ip6tables'),
+  raw: new Iptables('iptables', 'raw'),
   read: (file) => readFile(file, 'utf8').catch(() => null),
   nameServers: () => readNameServers(),
 };
@@ -45,6 +49,12 @@ const BRIDGE_FILTERING = '/proc/sys/net/bridge/bridge-nf-call-iptables';
 
 const TRIES = 3;
 
+/** All sandboxes of an instance that have an allow list. */
+interface Restricted {
+  readonly instance: string;
+  readonly sandboxes: readonly RestrictedSandbox[];
+}
+
 const ADVICE = 'see "The host firewall" in docs/security.md for the rules and how to set them by hand';
 
 /**
@@ -55,6 +65,10 @@ export class HostFirewall {
   private readonly logger = new Logger(HostFirewall.name);
   private readonly changing = new Mutex();
   private found: EngineCapabilities['hostFirewall'] | null = null;
+  /** Why allow lists cannot be enforced; null: they are. */
+  private listsFault: string | null = 'the host firewall is off';
+  /** Chains of sandboxes that the last complete list did not have. */
+  private strangers: ReadonlySet<string> = new Set();
 
   constructor(
     private readonly settings: FirewallSettings,
@@ -66,29 +80,61 @@ export class HostFirewall {
     return this.found ?? 'unsupported';
   }
 
+  /** Whether the allow lists of sandboxes were in force at the last check, or could be. */
+  get lists(): EngineCapabilities['allowLists'] {
+    return this.listsFault === null ? 'enforced' : 'unsupported';
+  }
+
   /** Installs the rules. @throws ConfigError if they are required and cannot be installed */
-  async prepare(networks: readonly SandboxBridge[]): Promise<void> {
-    const reason = await this.check(networks);
+  async prepare(networks: readonly SandboxBridge[], restricted?: Restricted): Promise<void> {
+    const reason = await this.check(networks, restricted);
+    if (reason === null && this.listsFault !== null && this.state !== 'off')
+      this.logger.warn(`no sandbox can have an allow list: ${this.listsFault}`);
     if (reason === null) return;
     if (this.settings.SANDBOX_FIREWALL === 'required')
       throw new ConfigError(`SANDBOX_FIREWALL=required, but ${reason}; ${ADVICE}`);
     this.logger.warn(`sandboxes can reach this machine's own services and its metadata address: ${reason}; ${ADVICE}`);
   }
 
-  /** Restores missing rules; logs each change once, and never throws. */
-  async maintain(networks: readonly SandboxBridge[]): Promise<void> {
+  /**
+   * Restores missing rules; logs each change once, and never throws.
+   *
+   * @param restricted all that there are: the rules of others are removed, if they are there at the next time, too
+   */
+  async maintain(networks: readonly SandboxBridge[], restricted?: Restricted): Promise<void> {
     const before = this.found;
-    const reason = await this.check(networks);
-    if (this.found === before) return;
+    const { lists } = this;
+    const reason = await this.check(networks, restricted);
+    if (this.found === before) {
+      if (this.lists === lists) return;
+      if (this.listsFault === null) this.logger.log('allow lists hold sandboxes again');
+      else this.logger.error(`allow lists may not hold sandboxes, and none of these starts: ${this.listsFault}`);
+      return;
+    }
     if (reason === null) this.logger.log('the host firewall keeps sandboxes from this machine again');
     else this.logger.error(`the host firewall is gone, and sandboxes can reach this machine: ${reason}; ${ADVICE}`);
   }
 
-  /** The same before a sandbox starts. @throws EngineError `docker_error` if the rules are required and missing */
+  /**
+   * The same before a sandbox starts.
+   *
+   * @throws EngineError `docker_error` if the rules are required and missing, for a restricted network always
+   */
   async secure(networks: readonly SandboxBridge[]): Promise<void> {
     await this.maintain(networks);
+    if (this.listsFault !== null && networks.some(({ isRestricted }) => isRestricted))
+      throw notEnforced(this.listsFault);
     if (this.isSecure) return;
     throw new EngineError('docker_error', 'the host firewall is required, and its rules are not there');
+  }
+
+  /** Puts the allow list of a sandbox in force, before it starts. @throws EngineError `docker_error` if that fails */
+  async admit(instance: string, sandbox: RestrictedSandbox): Promise<void> {
+    if (this.listsFault !== null) throw notEnforced(this.listsFault);
+    const reason = await this.changing.runExclusive(() =>
+      reasonOf(() => this.putLists({ instance, sandboxes: [sandbox] })),
+    );
+    if (reason !== null) throw notEnforced(reason);
   }
 
   /** Whether a sandbox may start, as of the last check. */
@@ -96,21 +142,62 @@ export class HostFirewall {
     return this.settings.SANDBOX_FIREWALL !== 'required' || this.state === 'enforced';
   }
 
-  /** @returns why the rules of one of them cannot be installed, or null */
-  private async check(networks: readonly SandboxBridge[]): Promise<string | null> {
+  /** @returns why the rules of one of them, restricted ones apart, cannot be installed; or null */
+  private async check(networks: readonly SandboxBridge[], restricted?: Restricted): Promise<string | null> {
     if (this.settings.SANDBOX_FIREWALL === 'off') {
       this.found = 'off';
       return null;
     }
     return this.changing.runExclusive(async () => {
       let reason: string | null = null;
-      for (const network of networks) reason ??= await this.enforce(network);
-      this.found = reason === null ? 'enforced' : 'unsupported';
+      const open = networks.filter(({ isRestricted }) => !isRestricted);
+      for (const network of open) reason ??= await this.enforce(network);
+      if (open.length > 0) this.found = reason === null ? 'enforced' : 'unsupported';
+      this.listsFault = reason ?? (await this.enforceLists(networks, restricted));
       return reason;
     });
   }
 
+  /** @returns why the allow lists cannot be enforced; null if they are, or could be if there were any */
+  private async enforceLists(networks: readonly SandboxBridge[], restricted?: Restricted): Promise<string | null> {
+    const bridges = networks.filter(({ isRestricted }) => isRestricted);
+    const { instance = bridges[0]?.instance, sandboxes = [] } = restricted ?? {};
+    let reason = await reasonOf(async () => {
+      if (instance === undefined || bridges.length + sandboxes.length === 0) await this.host.raw.rules();
+      else await this.putLists({ instance, sandboxes });
+    });
+    for (const network of bridges) reason ??= await this.enforce(network);
+    if (restricted && bridges.length > 0) reason ??= await reasonOf(() => this.removeStrangers(restricted));
+    return reason;
+  }
+
+  /** Also where there are no sandboxes: a restricted network leads to their chain. */
+  private async putLists(restricted: Restricted): Promise<void> {
+    for (const filter of [this.host.ipv4, this.host.raw]) {
+      await put(filter, (current) => planLists(current, restricted));
+    }
+  }
+
+  /** Not at once: another process may have admitted a sandbox since the list. */
+  private async removeStrangers(restricted: Restricted): Promise<void> {
+    const found = new Set<string>();
+    for (const filter of [this.host.ipv4, this.host.raw]) {
+      const current = await filter.rules();
+      const chains = strangers(current, restricted);
+      for (const chain of chains) found.add(chain);
+      await tidy(
+        filter,
+        removalOf(
+          current,
+          chains.filter((chain) => this.strangers.has(chain)),
+        ),
+      );
+    }
+    this.strangers = found;
+  }
+
   private async enforce(network: SandboxBridge): Promise<string | null> {
+    const { instance } = network;
     const interfaces = interfacesIn((await this.host.read(INTERFACES)) ?? '');
     if (!interfaces.has(network.bridge)) {
       return `the bridge ${network.bridge} of Docker's network cannot be seen from here (Docker is remote or rootless, or Berth is in a container)`;
@@ -125,35 +212,52 @@ export class HostFirewall {
       nameServers: [...new Set([...this.settings.SANDBOX_DNS, ...(await this.host.nameServers())])],
     };
     const hasIpv6 = (await this.host.read(IPV6_ADDRESSES)) !== null;
-    try {
-      await put(this.host.ipv4, { network, interfaces, wanted: ipv4Rules(network, reach) });
-      if (hasIpv6) await put(this.host.ipv6, { network, interfaces, wanted: ipv6Rules(network) });
-      return null;
-    } catch (error) {
-      if (error instanceof IptablesError) return error.message;
-      throw error;
-    }
+    const isInterface = (name: string): boolean => interfaces.has(name);
+    const putRules = async (filter: PacketFilter, wanted: FirewallRules): Promise<void> => {
+      const plan = (current: readonly string[]): ReturnType<typeof planFirewall> =>
+        planFirewall(current, { wanted, instance, isInterface });
+      const current = await put(filter, (lines) => plan(lines).needed);
+      if (current !== null) await tidy(filter, plan(current).tidying);
+    };
+    return reasonOf(async () => {
+      await putRules(this.host.ipv4, ipv4Rules(network, reach));
+      if (network.isRestricted) await putRules(this.host.raw, ipv4Rules(network, reach, 'raw'));
+      if (hasIpv6) await putRules(this.host.ipv6, ipv6Rules(network));
+    });
   }
 }
 
+/** @returns the reason why iptables refuses; null if it does not */
+async function reasonOf(change: () => Promise<void>): Promise<string | null> {
+  try {
+    await change();
+    return null;
+  } catch (error) {
+    if (error instanceof IptablesError) return error.message;
+    throw error;
+  }
+}
+
+function notEnforced(reason: string): EngineError {
+  return new EngineError('docker_error', `the host firewall does not enforce allow lists: ${reason}`);
+}
+
+/** @returns the table as it was found to be right; null if another process was at it to the last try */
 async function put(
   filter: PacketFilter,
-  {
-    network: { instance },
-    interfaces,
-    wanted,
-  }: { network: SandboxBridge; interfaces: ReadonlySet<string>; wanted: FirewallRules },
-): Promise<void> {
-  const isInterface = (name: string): boolean => interfaces.has(name);
+  plan: (current: readonly string[]) => readonly string[],
+): Promise<readonly string[] | null> {
   for (let triesLeft = TRIES; triesLeft > 0; triesLeft -= 1) {
-    const { needed, tidying } = planFirewall(await filter.rules(), { wanted, instance, isInterface });
-    if (needed.length === 0) return tidy(filter, tidying);
+    const current = await filter.rules();
+    const needed = plan(current);
+    if (needed.length === 0) return current;
     try {
       await filter.apply(needed);
     } catch (error) {
       if (triesLeft === 1) throw error;
     }
   }
+  return null;
 }
 
 /** Another process may be doing the same; the next check finds what remains. */

@@ -1,11 +1,11 @@
 import { execFile } from 'node:child_process';
-
-/** The table of Berth's rules: it precedes Docker's and all other filtering, and address translation. */
-const TABLE = 'mangle';
+import type { FirewallTable } from './firewall-rules';
 
 /** How many seconds iptables waits for another process that changes rules. */
 const LOCK_WAIT_SECONDS = '5';
 const TIMEOUT_MS = 15_000;
+/** Far more than the rules of all sandboxes of a machine. */
+const MOST_BYTES = 64 * 1024 * 1024;
 
 /** Debian installs these programs in folders that are not in every process's PATH. */
 const SEARCH_PATH = `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`;
@@ -15,9 +15,9 @@ export class IptablesError extends Error {
   override readonly name = 'IptablesError';
 }
 
-/** The host's packet filter for one address family. */
+/** One table of the host's packet filter, for one address family. */
 export interface PacketFilter {
-  /** The rules of the table {@link TABLE}, one a line, as `iptables -S` prints them. @throws IptablesError */
+  /** The rules of the table, one a line, as `iptables -S` prints them. @throws IptablesError */
   rules(): Promise<string[]>;
   /** Applies all lines of a change, or none. @throws IptablesError */
   apply(lines: readonly string[]): Promise<void>;
@@ -25,21 +25,28 @@ export interface PacketFilter {
 
 /** The program `iptables` (or `ip6tables`), which writes to nftables if the host has that. No shell is involved. */
 export class Iptables implements PacketFilter {
-  constructor(private readonly program: 'iptables' | 'ip6tables') {}
+  /**
+   * @param table `mangle` precedes Docker's and all other filtering, and address translation; `raw` precedes even the
+   * tracking of connections
+   */
+  constructor(
+    private readonly program: 'iptables' | 'ip6tables',
+    private readonly table: FirewallTable = 'mangle',
+  ) {}
 
   async rules(): Promise<string[]> {
-    const output = await run(this.program, ['-w', LOCK_WAIT_SECONDS, '-t', TABLE, '-S']);
+    const output = await run(this.program, ['-w', LOCK_WAIT_SECONDS, '-t', this.table, '-S']);
     return output.split('\n').filter((line) => line !== '');
   }
 
   async apply(lines: readonly string[]): Promise<void> {
-    const script = [`*${TABLE}`, ...lines, 'COMMIT', ''].join('\n');
+    const script = [`*${this.table}`, ...lines, 'COMMIT', ''].join('\n');
     await run(`${this.program}-restore`, ['-w', LOCK_WAIT_SECONDS, '--noflush'], script);
   }
 }
 
 function run(program: string, args: readonly string[], input = ''): Promise<string> {
-  const options = { timeout: TIMEOUT_MS, env: { PATH: SEARCH_PATH, LC_ALL: 'C' } };
+  const options = { timeout: TIMEOUT_MS, maxBuffer: MOST_BYTES, env: { PATH: SEARCH_PATH, LC_ALL: 'C' } };
   return new Promise((resolve, reject) => {
     const child = execFile(program, args, options, (error, stdout, stderr) => {
       if (error) reject(new IptablesError(reasonOf({ program, error, stderr }), { cause: error }));

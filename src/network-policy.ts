@@ -1,0 +1,129 @@
+import ipaddr from 'ipaddr.js';
+import { isDeepStrictEqual } from 'node:util';
+
+/** The policies that need no list: `internet`, what the host forwards and the firewall allows; `none`, nothing. */
+export const NETWORK_WORDS = ['internet', 'none'] as const;
+
+/** Only these, and the name servers: entries as {@link canonicalPolicy} writes them. */
+export interface AllowList {
+  readonly allow: readonly string[];
+}
+
+/** What a container reaches. */
+export type NetworkPolicy = (typeof NETWORK_WORDS)[number] | AllowList;
+
+/** An entry of an allow list: a port of all addresses of an IPv4 network. */
+export interface AllowedPort {
+  /** The first address. */
+  readonly address: string;
+  /** How many bits of it are the network's. */
+  readonly prefix: number;
+  readonly port: number;
+  readonly protocol: 'tcp' | 'udp';
+}
+
+const MOST_ALLOWED = 32;
+
+const ENTRY = /^(\d{1,3}(?:\.\d{1,3}){3})(?:\/(\d{1,2}))?:([1-9]\d{0,4})(?:\/(tcp|udp))?$/;
+/** Of what is shown of a text that is no entry. */
+const LONGEST_ENTRY = 64;
+
+const POLICY_RULE =
+  `must be "internet", "none", or { "allow": [...] } with 1 to ${String(MOST_ALLOWED)} entries such as ` +
+  '"203.0.113.0/24:8000" or "198.51.100.7:53/udp"';
+
+/** The OpenAPI schema of a {@link NetworkPolicy}. */
+export const NETWORK_POLICY_SCHEMA = {
+  oneOf: [
+    { type: 'string', enum: [...NETWORK_WORDS] },
+    {
+      type: 'object',
+      required: ['allow'],
+      additionalProperties: false,
+      properties: {
+        allow: {
+          type: 'array',
+          minItems: 1,
+          maxItems: MOST_ALLOWED,
+          items: { type: 'string', example: '203.0.113.0/24:8000' },
+          description: 'IPv4 addresses or networks, each with a port; `/udp` behind it where it is not TCP.',
+        },
+      },
+    },
+  ],
+};
+
+/** @returns what an entry such as `203.0.113.0/24:8000/udp` means; otherwise what is wrong with it */
+export function parseAllowed(text: string): AllowedPort | string {
+  const shown = JSON.stringify(text.slice(0, LONGEST_ENTRY));
+  const [, address = '', length = '32', port = '', protocol = 'tcp'] = ENTRY.exec(text) ?? [];
+  const isAddress = ipaddr.IPv4.isValidFourPartDecimal(address);
+  if (!isAddress || Number(length) > 32 || Number(port) > 65_535) {
+    return `${shown} is not an IPv4 address or network with a port, such as 203.0.113.0/24:8000, and /tcp or /udp`;
+  }
+  const first = ipaddr.IPv4.networkAddressFromCIDR(`${address}/${length}`).toString();
+  // Not silently widened: somebody who writes 10.1.2.3/8 may well mean the one address.
+  if (first !== ipaddr.IPv4.parse(address).toString()) {
+    return `${shown} has bits behind its prefix: write ${first}/${String(Number(length))} for the network`;
+  }
+  return { address: first, prefix: Number(length), port: Number(port), protocol: protocol === 'udp' ? 'udp' : 'tcp' };
+}
+
+/** @returns what is wrong with a policy from outside; null if it is one */
+export function faultOfPolicy(value: unknown): string | null {
+  if (NETWORK_WORDS.some((word) => word === value)) return null;
+  if (typeof value !== 'object' || value === null || Object.keys(value).join() !== 'allow') return POLICY_RULE;
+  const { allow } = value as { allow: unknown };
+  if (!Array.isArray(allow) || allow.length === 0 || allow.length > MOST_ALLOWED) return POLICY_RULE;
+  const entries: readonly unknown[] = allow;
+  for (const entry of entries) {
+    const parsed = typeof entry === 'string' ? parseAllowed(entry) : POLICY_RULE;
+    if (typeof parsed === 'string') return parsed;
+  }
+  return null;
+}
+
+/** @returns the entries of a list, without repetitions and in a fixed order; what is none is left out */
+export function allowedPorts(list: readonly string[]): AllowedPort[] {
+  const ports = list.map(parseAllowed).filter((each) => typeof each !== 'string');
+  return [...new Map(ports.map((each) => [textOf(each), each])).values()].sort((a, b) => order(a, b));
+}
+
+/** The one form of a policy that means the same: entries sorted, each once, with prefix, and `/udp` where it is. */
+export function canonicalPolicy(policy: NetworkPolicy): NetworkPolicy {
+  return typeof policy === 'string' ? policy : { allow: allowedPorts(policy.allow).map(textOf) };
+}
+
+/** Of canonical policies. */
+export function isSamePolicy(a: NetworkPolicy, b: NetworkPolicy): boolean {
+  return isDeepStrictEqual(a, b);
+}
+
+/** @returns why a policy reaches more than the bound; null if it does not */
+export function excessOf(policy: NetworkPolicy, bound: NetworkPolicy): string | null {
+  if (bound === 'internet' || policy === 'none') return null;
+  if (bound === 'none') return 'must be none';
+  if (policy === 'internet') return `must be none, or a list within ${bound.allow.join(', ')}`;
+  const bounds = allowedPorts(bound.allow);
+  const over = allowedPorts(policy.allow).find((port) => !bounds.some((each) => covers(each, port)));
+  return over ? `must stay within ${bound.allow.join(', ')}, which ${textOf(over)} does not` : null;
+}
+
+function covers(outer: AllowedPort, inner: AllowedPort): boolean {
+  const isSamePort = outer.port === inner.port && outer.protocol === inner.protocol;
+  const contains = (): boolean =>
+    ipaddr.IPv4.parse(inner.address).match(ipaddr.IPv4.parse(outer.address), outer.prefix);
+  return isSamePort && outer.prefix <= inner.prefix && contains();
+}
+
+function textOf({ address, prefix, port, protocol }: AllowedPort): string {
+  return `${address}/${String(prefix)}:${String(port)}${protocol === 'udp' ? '/udp' : ''}`;
+}
+
+function order(a: AllowedPort, b: AllowedPort): number {
+  const numberOf = ({ address }: AllowedPort): number =>
+    ipaddr.IPv4.parse(address).octets.reduce((sum, octet) => sum * 256 + octet, 0);
+  return (
+    numberOf(a) - numberOf(b) || a.prefix - b.prefix || a.port - b.port || a.protocol.localeCompare(b.protocol, 'en')
+  );
+}
