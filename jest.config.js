@@ -5,13 +5,16 @@ const shared = {
   transform: { '^.+\\.ts$': '@swc/jest' },
 };
 
-/** `npm test` runs `*.e2e-spec.ts`, `npm run test:more` the long rest, `*.more-spec.ts` (`scripts/test.mjs` sets the variable). */
+/**
+ * `npm test` runs `*.e2e-spec.ts`, `npm run test:more` the long rest, `*.more-spec.ts` (`scripts/test.mjs` sets the
+ * variable).
+ */
 const isMore = process.env.TEST_MORE === 'true';
 const tests = isMore ? '*.more-spec.ts' : '*.e2e-spec.ts';
 
 /**
- * Tests of `test/data` whose promises no database can break alone: `npm test` runs them on SQLite, `npm run test:more` on
- * PostgreSQL too. All others run on both at once.
+ * Tests of `test/data` whose promises no database can break alone: `npm test` runs them on SQLite, `npm run test:more`
+ * on PostgreSQL too. All others run on both at once.
  */
 const ANY_DATABASE = [
   'authorization',

@@ -1,8 +1,8 @@
 import { defineConfig } from 'oxlint';
 
 /**
- * Which modules of `src/` a module may import; everything else is refused, so imports point one way and there is no cycle.
- * Other modules are entered by their `index.ts` alone.
+ * Which modules of `src/` a module may import; everything else is refused, so imports point one way and there is no
+ * cycle. Other modules are entered by their `index.ts` alone.
  */
 const FOUNDATION = ['config', 'database', 'errors', 'logging', 'scheduling'];
 const MODULES = {

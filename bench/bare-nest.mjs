@@ -1,6 +1,7 @@
 /**
- * The limit of what Berth's frameworks allow: a bare Nest controller on Fastify behind a guard of passport's bearer strategy, which
- * does no more for the same answer than `bare-route.mjs`. Run as a process of its own: DATABASE_URL, ANSWER (the body).
+ * The limit of what Berth's frameworks allow: a bare Nest controller on Fastify behind a guard of passport's bearer
+ * strategy, which does no more for the same answer than `bare-route.mjs`. Run as a process of its own: DATABASE_URL,
+ * ANSWER (the body).
  */
 import 'reflect-metadata';
 import { createHash } from 'node:crypto';

@@ -1,6 +1,6 @@
 /**
- * The limit of an authenticated read: a bare Fastify server that hashes the token, makes one raw indexed query that joins token
- * and container, and answers the same bytes. Run as a process of its own: DATABASE_URL, ANSWER (the body).
+ * The limit of an authenticated read: a bare Fastify server that hashes the token, makes one raw indexed query that
+ * joins token and container, and answers the same bytes. Run as a process of its own: DATABASE_URL, ANSWER (the body).
  */
 import { createHash } from 'node:crypto';
 import Fastify from 'fastify';

@@ -10,10 +10,15 @@ const AT_ONCE = 20;
 const GRACE_S = 10;
 /** Operations that do not reach Docker: a server that has just begun runs code that nothing has compiled yet. */
 const WARM_UP = 500;
-/** A sandbox that has just been started or removed keeps both processors busy: neither side is to pay for the other's. */
+/**
+ * A sandbox that has just been started or removed keeps both processors busy: neither side is to pay for the other's.
+ */
 const REST_MS = 300;
 
-/** @param {{ berth: import('./lib/server.mjs').Berth, docker: import('dockerode'), image: string, progress: (line: string) => void }} context */
+/**
+ * @param {{ berth: import('./lib/server.mjs').Berth, docker: import('dockerode'), image: string,
+ *   progress: (line: string) => void }} context
+ */
 export async function lifecycle({ berth, docker, image, progress }) {
   const token = await berth.token();
   const ours = await berth.running(token, image);
@@ -120,7 +125,10 @@ async function pair(run, times, works) {
   }
 }
 
-/** Follows Docker's own events of one of Berth's containers: how long between the end of the old and the start of the new. */
+/**
+ * Follows Docker's own events of one of Berth's containers: how long between the end of the old and the start of the
+ * new.
+ */
 async function watchSwap(docker, id) {
   const label = [`berth.container_id=${id}`];
   const stream = await docker.getEvents({ filters: { type: ['container'], event: ['die', 'start'], label } });

@@ -1,4 +1,7 @@
-/** From the commit of an operation to its event in a client, while a thousand other sockets are idle; and what those cost. */
+/**
+ * From the commit of an operation to its event in a client, while a thousand other sockets are idle; and what those
+ * cost.
+ */
 import { io } from 'socket.io-client';
 import { figure } from './lib/report.mjs';
 import { quantile } from './lib/statistics.mjs';

@@ -5,7 +5,10 @@ import { quantile } from './lib/statistics.mjs';
 
 const KILLS = 30;
 
-/** @param {{ berth: import('./lib/server.mjs').Berth, docker: import('dockerode'), image: string, progress: (line: string) => void }} context */
+/**
+ * @param {{ berth: import('./lib/server.mjs').Berth, docker: import('dockerode'), image: string,
+ *   progress: (line: string) => void }} context
+ */
 export async function outsideEvents({ berth, docker, image, progress }) {
   const token = await berth.token();
   const { db_id: id, id: dockerId } = await berth.running(token, image);

@@ -1,4 +1,7 @@
-/** Authenticated `GET /api/containers/:id` against a bare route that does no more than it must; interleaved, on one database. */
+/**
+ * Authenticated `GET /api/containers/:id` against a bare route that does no more than it must; interleaved, on one
+ * database.
+ */
 import { fork } from 'node:child_process';
 import { join } from 'node:path';
 import autocannon from 'autocannon';
@@ -10,7 +13,10 @@ const ROUNDS = 3;
 const SECONDS = 5;
 const CONNECTIONS = 32;
 
-/** @param {{ berth: import('./lib/server.mjs').Berth, image: string, database: string, progress: (line: string) => void }} context */
+/**
+ * @param {{ berth: import('./lib/server.mjs').Berth, image: string, database: string,
+ *   progress: (line: string) => void }} context
+ */
 export async function reads({ berth, image, database, progress }) {
   const token = await berth.token();
   const { db_id: id } = await berth.running(token, image);

@@ -1,6 +1,6 @@
 /**
- * `npm run bench`: how close Berth comes to what it stands on. Sets up what it needs like the tests do, and writes the results
- * to `bench/results/` and the table in `bench/README.md`. `npm run bench -- reads lifecycle` runs a part.
+ * `npm run bench`: how close Berth comes to what it stands on. Sets up what it needs like the tests do, and writes the
+ * results to `bench/results/` and the table in `bench/README.md`. `npm run bench -- reads lifecycle` runs a part.
  */
 import { build } from '../scripts/lib/build.mjs';
 import { readSettings } from '../scripts/lib/environment-file.mjs';
@@ -31,8 +31,8 @@ import { sweep } from './sweep.mjs';
 const QUIET = { SWEEP_INTERVAL_SECONDS: '3600', LIMIT_CHECK_SECONDS: '3600', SANDBOX_FIREWALL: 'off' };
 
 /**
- * On SQLite, and where it could differ on PostgreSQL too. On a Docker that only remembers, or `real`: on Docker with gVisor;
- * `alone`: starts its servers itself.
+ * On SQLite, and where it could differ on PostgreSQL too. On a Docker that only remembers, or `real`: on Docker with
+ * gVisor; `alone`: starts its servers itself.
  */
 const PARTS = {
   lifecycle: { name: 'the verbs', on: ['SQLite'], real: true, measure: lifecycle },

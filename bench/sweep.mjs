@@ -7,7 +7,10 @@ import { median } from './lib/statistics.mjs';
 const ROWS = 10_000;
 const RUNS = 5;
 
-/** @param {{ berth: import('./lib/server.mjs').Berth, docker: import('./lib/memory-docker-process.mjs').MemoryDocker, database: string, progress: (line: string) => void }} context */
+/**
+ * @param {{ berth: import('./lib/server.mjs').Berth, docker: import('./lib/memory-docker-process.mjs').MemoryDocker,
+ *   database: string, progress: (line: string) => void }} context
+ */
 export async function sweep({ berth, docker, database, progress }) {
   const token = await berth.token('enterprise', 'admin');
   const { db_id: id } = await berth.running(token, 'berth/test:latest');

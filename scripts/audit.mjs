@@ -1,6 +1,7 @@
 /**
- * `npm run audit`: asks the npm registry for known vulnerabilities of the packages that the server runs with. It fails for
- * one that is high or critical; where the registry cannot be asked it says so and passes, as that proves nothing of the code.
+ * `npm run audit`: asks the npm registry for known vulnerabilities of the packages that the server runs with. It fails
+ * for one that is high or critical; where the registry cannot be asked it says so and passes, as that proves nothing of
+ * the code.
  */
 import { spawnSync } from 'node:child_process';
 import { findCommand } from './lib/command.mjs';

@@ -1,6 +1,6 @@
 /**
- * `npm run cluster [-- --processes N]`: several server processes on PostgreSQL, Redis and one Docker, from a bare machine,
- * and back to nothing at Ctrl-C. Containers and data are there again at the next start.
+ * `npm run cluster [-- --processes N]`: several server processes on PostgreSQL, Redis and one Docker, from a bare
+ * machine, and back to nothing at Ctrl-C. Containers and data are there again at the next start.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,11 +1,12 @@
 /**
- * `npm test`: every promise, on a bare machine, in minutes: static checks, build, unit, data and end-to-end tests, and a short
- * run under faults. `npm run test:more` is the long rest: every fault at every call, on PostgreSQL the data tests that no
- * database can break alone, the life of a container on a newer Docker, thousands of operations under faults.
+ * `npm test`: every promise, on a bare machine, in minutes: static checks, build, unit, data and end-to-end tests, and
+ * a short run under faults. `npm run test:more` is the long rest: every fault at every call, on PostgreSQL the data
+ * tests that no database can break alone, the life of a container on a newer Docker, thousands of operations under
+ * faults.
  *
  * `node scripts/test.mjs [more] check|unit|data|e2e|newer|faults [jest arguments…]` runs one part.
- * The last line is always `N passed, N failed`. Where the machine lacks something that a part needs (root, Docker), the lines
- * before it say what did not run and why; with `CI=true` that is a failure.
+ * The last line is always `N passed, N failed`. Where the machine lacks something that a part needs (root, Docker), the
+ * lines before it say what did not run and why; with `CI=true` that is a failure.
  */
 import { cpus } from 'node:os';
 import { build, ensureBuild } from './lib/build.mjs';
@@ -210,7 +211,8 @@ async function runParts(args) {
   const wanted = part ? [part] : known.filter((one) => (isMore ? !isQuick(one) : one !== 'newer'));
   const parts = wanted.filter((one) => one in suites && !APART.includes(one));
   const hasFaults = wanted.includes('faults');
-  // Services need no npm package, and most of their start is waiting. One daemon after the other: see firewall-rules.mjs.
+  // Services need no npm package, and most of their start is waiting. One daemon after the other: see
+  // firewall-rules.mjs.
   const services = parts.some((one) => one !== 'unit') ? environmentOf('data, e2e tests', startServices) : undefined;
   const startFaulty = () => environmentOf('tests under faults', startFaultyServices);
   const faulty = hasFaults ? Promise.resolve(services).then(startFaulty) : undefined;

@@ -28,7 +28,9 @@ interface Network {
   readonly family: 'ipv4' | 'ipv6';
 }
 
-/** Addresses and networks as settings list them: `10.0.0.0/8`, `192.0.2.7`, `2001:db8::/32`, `loopback` and `private`. */
+/**
+ * Addresses and networks as settings list them: `10.0.0.0/8`, `192.0.2.7`, `2001:db8::/32`, `loopback` and `private`.
+ */
 export class Networks {
   private readonly list = new BlockList();
 
@@ -37,7 +39,9 @@ export class Networks {
     for (const { address, prefix, family } of networks.flatMap(parseAll)) this.list.addSubnet(address, prefix, family);
   }
 
-  /** Whether one of them holds the address; false for what is none. IPv4 in IPv6's clothes (`::ffff:10.0.0.1`) is IPv4. */
+  /**
+   * Whether one of them holds the address; false for what is none. IPv4 in IPv6's clothes (`::ffff:10.0.0.1`) is IPv4.
+   */
   includes(address: string): boolean {
     if (isIPv4(address)) return this.list.check(address, 'ipv4');
     return isIPv6(address) && this.list.check(address, 'ipv6');
@@ -56,7 +60,8 @@ export function isService(text: string): boolean {
 }
 
 /**
- * The IPv4 networks among them in canonical form, with the bits behind the prefix cleared: `10.1.2.3/8` is `10.0.0.0/8`.
+ * The IPv4 networks among them in canonical form, with the bits behind the prefix cleared: `10.1.2.3/8` is
+ * `10.0.0.0/8`.
  *
  * @throws Error for what is not {@link isNetwork}
  */

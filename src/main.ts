@@ -7,8 +7,8 @@ import { explainStartFault } from './start-fault';
 const EXIT = { failed: 1, misconfigured: 2 } as const;
 
 /**
- * Beyond the time that running operations get, in milliseconds: for sockets to close, answers to go out (7 s at most) and the
- * last queries to end (6.5 s at most).
+ * Beyond the time that running operations get, in milliseconds: for sockets to close, answers to go out (7 s at most)
+ * and the last queries to end (6.5 s at most).
  */
 const CLOSING_MARGIN = 15_000;
 

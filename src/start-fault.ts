@@ -16,7 +16,8 @@ const DATABASE_REFUSALS: Readonly<Record<string, string>> = {
 };
 
 /**
- * What a person can do about a server that did not start; null where nothing is known, so that the whole error is worth reading.
+ * What a person can do about a server that did not start; null where nothing is known, so that the whole error is worth
+ * reading.
  */
 export function explainStartFault(error: unknown, config: Config): string | null {
   if (!(error instanceof Error)) return null;

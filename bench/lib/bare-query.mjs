@@ -1,4 +1,6 @@
-/** One raw indexed query that joins token and container, prepared once: what an authenticated read must at least ask. */
+/**
+ * One raw indexed query that joins token and container, prepared once: what an authenticated read must at least ask.
+ */
 const SQL =
   'SELECT c.id FROM tokens t JOIN containers c ON c.user_id = t.user_id ' +
   'WHERE t.hash = $1 AND t.revoked_at IS NULL AND c.id = $2 AND c.deleted_at IS NULL';

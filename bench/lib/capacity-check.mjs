@@ -1,6 +1,6 @@
 /**
- * Times the check of the machine's room by the server's own classes, on the database of `DATABASE_URL`: prints one number a
- * line, in milliseconds. A process of its own, as entities are loaded for one kind of database.
+ * Times the check of the machine's room by the server's own classes, on the database of `DATABASE_URL`: prints one
+ * number a line, in milliseconds. A process of its own, as entities are loaded for one kind of database.
  */
 import { createRequire } from 'node:module';
 import { timed } from './statistics.mjs';

@@ -22,8 +22,8 @@ export async function newVolume(docker) {
  *
  * @param {Docker} docker
  * @param {string} dockerId the one of Berth's
- * @returns {Promise<(options?: { volume?: string }) => Promise<Docker.Container>>} makes one, which is not started, on that
- *   volume or on one of its own; the volume outlives it
+ * @returns {Promise<(options?: { volume?: string }) => Promise<Docker.Container>>} makes one, which is not started, on
+ *   that volume or on one of its own; the volume outlives it
  */
 export async function likenessesOf(docker, dockerId) {
   const { Config, HostConfig } = await docker.getContainer(dockerId).inspect();

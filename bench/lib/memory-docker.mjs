@@ -1,6 +1,7 @@
 /**
- * A Docker that only remembers, on a socket of its own: for numbers of containers and operations that would take the real
- * one hours. It runs as a process of its own, so that its work is not counted as the server's: `node memory-docker.mjs SOCKET`.
+ * A Docker that only remembers, on a socket of its own: for numbers of containers and operations that would take the
+ * real one hours. It runs as a process of its own, so that its work is not counted as the server's:
+ * `node memory-docker.mjs SOCKET`.
  */
 import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';

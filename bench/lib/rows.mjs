@@ -1,4 +1,6 @@
-/** Puts containers into the database by themselves, as copies of one that Berth made: more than it could make in a day. */
+/**
+ * Puts containers into the database by themselves, as copies of one that Berth made: more than it could make in a day.
+ */
 import { randomUUID } from 'node:crypto';
 
 const BATCH = 1000;
@@ -35,8 +37,8 @@ async function connect(databaseUrl) {
 }
 
 /**
- * @param {{ databaseUrl: string, id: string, count: number, change?: (index: number) => object }} options copies of the row
- *   `id`, each with an id of its own and of somebody else, and with what `change` says
+ * @param {{ databaseUrl: string, id: string, count: number, change?: (index: number) => object }} options copies of the
+ *   row `id`, each with an id of its own and of somebody else, and with what `change` says
  */
 export async function copyContainer({ databaseUrl, id, count, change = () => ({}) }) {
   const database = await connect(databaseUrl);

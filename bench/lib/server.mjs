@@ -93,7 +93,10 @@ export class Berth {
     return Number(lines.find((line) => line.startsWith(`${name} `))?.split(' ')[1]);
   }
 
-  /** @param {'memory' | 'blocked'} name @returns {Promise<any>} of a server that was started with `selfReport`: see `self-report.mjs` */
+  /**
+   * @param {'memory' | 'blocked'} name
+   * @returns {Promise<any>} of a server that was started with `selfReport`: see `self-report.mjs`
+   */
   report(name) {
     const told = new Promise((resolve) => {
       const listen = (message) => {

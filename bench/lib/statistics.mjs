@@ -1,4 +1,6 @@
-/** @param {readonly number[]} values @param {number} share 0.5 is the median @returns {number} the nearest-rank quantile */
+/**
+ * @param {readonly number[]} values @param {number} share 0.5 is the median @returns {number} the nearest-rank quantile
+ */
 export function quantile(values, share) {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(sorted.length * share) - 1))];

@@ -18,7 +18,9 @@ export function canInstallPackages() {
 
 /** A machine that has just booted may be upgrading itself. */
 const LOCK_WAIT_MS = 10 * 60_000;
-/** `DPkg::Lock::Timeout` is for dpkg's own locks: where another apt has the lists or the archives, apt gives up at once. */
+/**
+ * `DPkg::Lock::Timeout` is for dpkg's own locks: where another apt has the lists or the archives, apt gives up at once.
+ */
 const LOCKED = /Could not get lock/;
 
 /**

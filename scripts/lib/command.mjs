@@ -39,9 +39,10 @@ export class CommandFailed extends Problem {
 
 /**
  * @param {string} command @param {string[]} args
- * @param {{ env?: object, cwd?: string, onLine?: (line: string) => void, show?: boolean, whole?: boolean, cleanup?: boolean, uid?: number, gid?: number, inherit?: number, onStart?: (pid: number) => void }} [options]
- *   show: pass the output through as well; whole: never cut it off half way (a package installation);
- *   cleanup: may run when everything else is being stopped; inherit: an open file that the program has as number 3
+ * @param {{ env?: object, cwd?: string, onLine?: (line: string) => void, show?: boolean, whole?: boolean,
+ *   cleanup?: boolean, uid?: number, gid?: number, inherit?: number, onStart?: (pid: number) => void }} [options] show:
+ *   pass the output through as well; whole: never cut it off half way (a package installation); cleanup: may run when
+ *   everything else is being stopped; inherit: an open file that the program has as number 3
  * @returns {Promise<string>} stdout and stderr, as they came
  * @throws CommandFailed
  */

@@ -45,7 +45,9 @@ function headersEnvironment() {
   return version === process.versions.node ? { npm_config_nodedir: prefix } : {};
 }
 
-/** Packages whose binaries are made or chosen after the download; the others' scripts do nothing that is needed here. */
+/**
+ * Packages whose binaries are made or chosen after the download; the others' scripts do nothing that is needed here.
+ */
 const NATIVE = ['better-sqlite3', '@swc/core'];
 
 /** @param {string[]} args */
@@ -71,7 +73,10 @@ async function buildAddons({ isQuick, ...options }) {
 /** What npm has not got over by itself. */
 const NETWORK_FAULT = /ECONNRESET|ETIMEDOUT|EAI_AGAIN|ENOTFOUND|ERR_SOCKET_TIMEOUT|EINTEGRITY|\b50[234]\b/;
 
-/** better-sqlite3 has no prebuilt binary within reach: then it is compiled. @returns whether there are now compilers that were not */
+/**
+ * better-sqlite3 has no prebuilt binary within reach: then it is compiled.
+ * @returns whether there are now compilers that were not
+ */
 async function withCompilers(error) {
   const commands = { python3: 'python3', make: 'make', 'g++': 'g++' };
   const missing = Object.keys(commands).filter((name) => !findCommand(name));

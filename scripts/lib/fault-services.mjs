@@ -1,6 +1,7 @@
 /**
- * What the tests under faults stand on: a Docker, a PostgreSQL and a Redis that are theirs alone. The tests run in another
- * process and have these ended and started again by `POST /SERVICE/HOW` on a socket, answered once the service is there again.
+ * What the tests under faults stand on: a Docker, a PostgreSQL and a Redis that are theirs alone. The tests run in
+ * another process and have these ended and started again by `POST /SERVICE/HOW` on a socket, answered once the service
+ * is there again.
  */
 import { createServer } from 'node:http';
 import { join } from 'node:path';

@@ -23,7 +23,8 @@ const labels = { 'berth.smoke-test': 'true' };
 /**
  * Runs a container under gVisor, without network, and removes it.
  * @param {import('./docker-api.mjs').DockerApi} api
- * @param {{ image: string, own?: boolean }} options own: the daemon is ours, so processes it cannot remove may be killed
+ * @param {{ image: string, own?: boolean }} options own: the daemon is ours, so processes it cannot remove may be
+ *   killed
  * @returns {Promise<string | undefined>} why gVisor does not work; undefined if it does
  */
 async function smokeTest(api, { image, own = false }) {

@@ -7,7 +7,10 @@ const LONGEST_PAUSE_MS = 30_000;
 /** What ran for so long has not ended for the reason that ended it before. */
 const STEADY_MS = 60_000;
 
-/** @returns {number} how long to wait before the next start @param {{ last: number, ranMs: number }} options last: 0 at first */
+/**
+ * @returns {number} how long to wait before the next start
+ * @param {{ last: number, ranMs: number }} options last: 0 at first
+ */
 export function nextPause({ last, ranMs }) {
   if (last === 0 || ranMs >= STEADY_MS) return FIRST_PAUSE_MS;
   return Math.min(last * 2, LONGEST_PAUSE_MS);
@@ -23,8 +26,8 @@ export function nextPause({ last, ranMs }) {
 export class KeptRunning {
   /**
    * @param {string} name as it is called in messages
-   * @param {{ launch: () => Promise<Startable> | Startable, onReady?: (process: Startable, ready: any) => void }} options
-   *   onReady: called at every start, with what `untilReady` said
+   * @param {{ launch: () => Promise<Startable> | Startable, onReady?: (process: Startable, ready: any) => void }}
+   *   options onReady: called at every start, with what `untilReady` said
    */
   constructor(name, { launch, onReady }) {
     Object.assign(this, { name, launch, onReady });

@@ -5,7 +5,10 @@ const name = (node) => (node?.type === 'MemberExpression' && !node.computed ? no
 const OWN_TRANSACTION =
   'opens a transaction of its own, which interleaves on SQLite: use insert(), update() or a query builder';
 
-/** TypeORM's methods that open a transaction by themselves: on SQLite's one connection they would interleave with others. */
+/**
+ * TypeORM's methods that open a transaction by themselves: on SQLite's one connection they would interleave with
+ * others.
+ */
 const ownTransaction = {
   meta: { type: 'problem', docs: { description: 'transactions only by Database.runInTx()' } },
   create: (context) => ({

@@ -23,7 +23,8 @@ const STOP_TIMEOUT_MS = 30_000;
 export class OwnDaemon {
   /**
    * @param {string} folder where its data and configuration lie
-   * @param {{ programs?: string }} [options] programs: a folder that leads its PATH, for another dockerd than the system's
+   * @param {{ programs?: string }} [options] programs: a folder that leads its PATH, for another dockerd than the
+   *   system's
    */
   constructor(folder, { programs } = {}) {
     this.searchPath = programs ? `${programs}:${searchPath}` : searchPath;
@@ -141,7 +142,9 @@ export class OwnDaemon {
     ]);
   }
 
-  /** Calls back when the daemon ends without having been stopped. It is no child after a takeover, so it is looked at. */
+  /**
+   * Calls back when the daemon ends without having been stopped. It is no child after a takeover, so it is looked at.
+   */
   onUnexpectedEnd(callback) {
     this.watch = setInterval(() => {
       if (isAlive(this.identity)) return;

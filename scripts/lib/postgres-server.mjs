@@ -26,8 +26,8 @@ const STOP_MS = 30_000;
 
 /**
  * PostgreSQL refuses to run as root, and the user that it runs as may not be let into the project's folder. It gets the
- * folder of its data as an open file, number 3; from there this path leads to it without the folders above. (Its working
- * directory would do as well, did not PostgreSQL 15 change that while it looks for its own programs.)
+ * folder of its data as an open file, number 3; from there this path leads to it without the folders above. (Its
+ * working directory would do as well, did not PostgreSQL 15 change that while it looks for its own programs.)
  */
 const HANDED_OVER = '/proc/self/fd/3';
 
@@ -47,7 +47,9 @@ const NOT_DURABLE = { fsync: 'off', synchronous_commit: 'off', full_page_writes:
 /** What was committed outlives the server's own crash, though not the machine's. */
 const CRASH_SAFE = { ...NOT_DURABLE, synchronous_commit: 'on' };
 
-/** Debian keeps the server's programs outside PATH, one folder a version. @returns {Record<string, string>} by version */
+/**
+ * Debian keeps the server's programs outside PATH, one folder a version. @returns {Record<string, string>} by version
+ */
 function installed() {
   const versions = existsSync(versionsFolder) ? readdirSync(versionsFolder) : [];
   const folders = versions.map((version) => [version, join(versionsFolder, version, 'bin')]);
@@ -80,8 +82,8 @@ export async function ensurePostgres() {
 export class PostgresServer {
   /**
    * @param {string} folder where data, log and password file lie
-   * @param {{ port: number, password: string, connections?: number, isDurable?: boolean, survivesCrash?: boolean }} options
-   *   survivesCrash: where it is not durable
+   * @param {{ port: number, password: string, connections?: number, isDurable?: boolean, survivesCrash?: boolean }}
+   *   options survivesCrash: where it is not durable
    */
   constructor(folder, { port, password, connections = 200, isDurable = true, survivesCrash = false }) {
     Object.assign(this, { folder, port, password, isDurable });

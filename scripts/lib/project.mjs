@@ -11,7 +11,9 @@ export const dataFolder = join(projectRoot, '.berth');
 export const cacheFolder = join(dataFolder, 'cache');
 export const testFolder = join(dataFolder, 'test');
 
-/** What `npm start` and `npm run cluster` run on. `BERTH_FOLDER` names another, so that two can run from one checkout. */
+/**
+ * What `npm start` and `npm run cluster` run on. `BERTH_FOLDER` names another, so that two can run from one checkout.
+ */
 export const runFolder = process.env.BERTH_FOLDER ? resolve(process.env.BERTH_FOLDER) : dataFolder;
 
 /**

@@ -1,4 +1,6 @@
-/** What the virtual machine of the quota tests boots from: a Debian with Docker and gVisor, its kernel and its initrd. */
+/**
+ * What the virtual machine of the quota tests boots from: a Debian with Docker and gVisor, its kernel and its initrd.
+ */
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

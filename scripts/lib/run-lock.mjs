@@ -1,6 +1,6 @@
 /**
- * One `npm start` or `npm run cluster` at a time in one folder. What a killed one left would hold its ports and act on the
- * same containers: it is ended first.
+ * One `npm start` or `npm run cluster` at a time in one folder. What a killed one left would hold its ports and act on
+ * the same containers: it is ended first.
  */
 import { join } from 'node:path';
 import { endProcess } from './process-identity.mjs';

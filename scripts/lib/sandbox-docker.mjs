@@ -7,7 +7,9 @@ import { ensureSandboxImage, sandboxImage } from './sandbox-image.mjs';
 import { atEnd } from './shutdown.mjs';
 import { say, step } from './steps.mjs';
 
-/** @returns {Promise<{ api: import('./docker-api.mjs').DockerApi, own?: object, hasGvisor: boolean }>} @throws Problem */
+/**
+ * @returns {Promise<{ api: import('./docker-api.mjs').DockerApi, own?: object, hasGvisor: boolean }>} @throws Problem
+ */
 export async function prepareDocker(settings) {
   const docker = await findDocker({
     settings,

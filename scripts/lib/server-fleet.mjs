@@ -7,8 +7,9 @@ import { say } from './steps.mjs';
 
 export class ServerFleet {
   /**
-   * @param {{ count: number, env: object, shutdownGraceSeconds?: string, remember: (name: string, process: object) => void }} options
-   *   env: for all of them, with the first one's PORT; remember: told of each process, for the run after a SIGKILL
+   * @param {{ count: number, env: object, shutdownGraceSeconds?: string, remember: (name: string,
+   *   process: object) => void }} options env: for all of them, with the first one's PORT; remember: told of each
+   *   process, for the run after a SIGKILL
    */
   constructor({ count, env, shutdownGraceSeconds, remember }) {
     const first = Number(env.PORT);

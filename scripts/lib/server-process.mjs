@@ -13,7 +13,8 @@ const SLOW_START_MS = 60_000;
 export class ServerProcess {
   /**
    * @param {{ env: object, shutdownGraceSeconds?: string, onLine?: (line: string) => void }} options
-   *   shutdownGraceSeconds: the setting as the person wrote it; onLine: gets what it prints, which else is printed as it is
+   *   shutdownGraceSeconds: the setting as the person wrote it; onLine: gets what it prints, which else is printed as
+   *   it is
    */
   constructor({ env, shutdownGraceSeconds, onLine }) {
     const output = onLine ? 'pipe' : 'inherit';

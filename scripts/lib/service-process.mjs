@@ -1,4 +1,6 @@
-/** A server program of the machine's packages, run on data of the project's own: logged to a file, waited for, ended. */
+/**
+ * A server program of the machine's packages, run on data of the project's own: logged to a file, waited for, ended.
+ */
 import { spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync, renameSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,7 +16,8 @@ export class ServiceProcess {
    * @param {{
    *   command: string, args: string[], cwd: string, uid?: number, gid?: number, inherit?: number, log: string,
    *   answers: () => Promise<boolean>, startMs: number, stopSignal?: NodeJS.Signals, stopMs: number
-   * }} options inherit: an open file that the program has as number 3; log: the file of this run, that of the run before gets `.1`
+   * }} options inherit: an open file that the program has as number 3; log: the file of this run, that of the run
+   * before gets `.1`
    *   behind its name
    */
   constructor(name, { command, args, cwd, uid, gid, inherit, log, answers, startMs, stopSignal = 'SIGTERM', stopMs }) {

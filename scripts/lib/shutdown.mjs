@@ -19,7 +19,8 @@ export const isEnding = () => ending !== undefined;
 
 /**
  * @param {string} name
- * @param {(hurry: AbortSignal) => Promise<void> | void} work the signal is aborted at a second Ctrl-C: kill, do not wait
+ * @param {(hurry: AbortSignal) => Promise<void> | void} work the signal is aborted at a second Ctrl-C: kill, do not
+ *   wait
  */
 export function atEnd(name, work) {
   undo.push({ name, work });
@@ -53,7 +54,8 @@ function onSignal(exitCode) {
 /**
  * Runs a script's main function and ends the process with what it returns as exit code.
  * @param {() => Promise<number>} main
- * @param {{ exitCodeOnSignal?: number }} [options] a server that is asked to stop ends well; a cut-off test run does not
+ * @param {{ exitCodeOnSignal?: number }} [options] a server that is asked to stop ends well; a cut-off test run does
+ *   not
  */
 export async function runScript(main, { exitCodeOnSignal = 130 } = {}) {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => onSignal(exitCodeOnSignal));

@@ -1,4 +1,6 @@
-/** `berth/test:latest`: a 2 MB image of a static busybox, imported in an instant, for tests that need no real Debian. */
+/**
+ * `berth/test:latest`: a 2 MB image of a static busybox, imported in an instant, for tests that need no real Debian.
+ */
 import {
   copyFileSync,
   existsSync,

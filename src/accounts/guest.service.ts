@@ -31,8 +31,8 @@ export class GuestService {
   ) {}
 
   /**
-   * Makes a guest of this name and a token without an end of its own: after the session it still reads, stops and deletes, so
-   * that the guest learns why the rest is refused. Of several log-ins under one name at once, one succeeds.
+   * Makes a guest of this name and a token without an end of its own: after the session it still reads, stops and
+   * deletes, so that the guest learns why the rest is refused. Of several log-ins under one name at once, one succeeds.
    *
    * @throws DomainError `guest_login_disabled`, `guest_limit_reached`, `username_taken`
    */
@@ -59,7 +59,9 @@ export class GuestService {
     }
   }
 
-  /** Guests cost an operator who knows none of them a container each. Exact: log-ins are counted one after the other. */
+  /**
+   * Guests cost an operator who knows none of them a container each. Exact: log-ins are counted one after the other.
+   */
   private async assertRoom(now: Date): Promise<void> {
     const limit = this.config.GUEST_LIMIT;
     if (limit === 0) return;

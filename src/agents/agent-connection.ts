@@ -15,7 +15,10 @@ export interface AgentSocketData {
 }
 export type AgentSocket = Socket<DefaultEventsMap, DefaultEventsMap, DefaultEventsMap, AgentSocketData>;
 
-/** One agent's connection to this process. Others may come after it, here or elsewhere; then it speaks for the agent no more. */
+/**
+ * One agent's connection to this process. Others may come after it, here or elsewhere; then it speaks for the agent no
+ * more.
+ */
 export class AgentConnection {
   private static readonly logger = new Logger(AgentConnection.name);
   private wroteAt = -Infinity;
@@ -62,7 +65,9 @@ export class AgentConnection {
     }
   }
 
-  /** Breaks the connection beneath the socket: to a standard client an accident, after which it comes back by itself. */
+  /**
+   * Breaks the connection beneath the socket: to a standard client an accident, after which it comes back by itself.
+   */
   breakOff(): void {
     this.socket.conn.close(true);
   }

@@ -12,7 +12,10 @@ import { AgentChange, connected, deleted, disconnected, EndReason } from './pres
 /** Which agent, and whose: its user's row is what changes of it are made under. */
 export type AgentKey = Pick<AgentRow, 'id' | 'userId'>;
 
-/** The sole writer of agents. Who may speak for an agent is decided under its user's lock, and every change counts its epoch up. */
+/**
+ * The sole writer of agents. Who may speak for an agent is decided under its user's lock, and every change counts its
+ * epoch up.
+ */
 @Injectable()
 export class AgentRepository {
   constructor(

@@ -67,7 +67,10 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
     connection.begin();
   }
 
-  /** Decides before the connection exists, and notes it, so that an agent that is connected is online. @throws ConnectionRefused */
+  /**
+   * Decides before the connection exists, and notes it, so that an agent that is connected is online.
+   * @throws ConnectionRefused
+   */
   private async admit(socket: AgentSocket): Promise<void> {
     if (this.draining.begun) {
       socket.conn.close(true);

@@ -22,8 +22,9 @@ type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>;
 type Owner = Pick<Caller, 'userId'>;
 
 /**
- * A user's agents: what the REST API offers, under `/api/agents` and, beside containers, under `/api/containers`. Ids are
- * those of rows, without `agent:`. All methods on one agent throw {@link DomainError} `agent_not_found`, `not_authorized`.
+ * A user's agents: what the REST API offers, under `/api/agents` and, beside containers, under `/api/containers`. Ids
+ * are those of rows, without `agent:`. All methods on one agent throw {@link DomainError} `agent_not_found`,
+ * `not_authorized`.
  */
 @Injectable()
 export class AgentsService {

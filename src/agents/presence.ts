@@ -31,9 +31,9 @@ export function deleted(row: AgentRow, now: Date): AgentChange {
 }
 
 /**
- * What a connection of that epoch is to do, now that the agent's row is this: go on, end so that its client comes back by
- * itself, or end so that it stays away. It stays away where another connection has taken its place: if it came back it would
- * push that one out, and so on for ever.
+ * What a connection of that epoch is to do, now that the agent's row is this: go on, end so that its client comes back
+ * by itself, or end so that it stays away. It stays away where another connection has taken its place: if it came back
+ * it would push that one out, and so on for ever.
  */
 export function endReason(row: AgentRow | null, epoch: number): 'go_on' | 'come_back' | 'replaced' | 'deleted' {
   if (!row) return 'deleted';

@@ -9,8 +9,8 @@ import { AgentRepository } from './agent.repository';
 const LONGEST_INTERVAL_MS = 5_000;
 
 /**
- * Finds agents that give no sign of life. Every process looks for all of them, so the death of the process that an agent was
- * connected to is noticed too; each disconnection is emitted once, whoever is first.
+ * Finds agents that give no sign of life. Every process looks for all of them, so the death of the process that an
+ * agent was connected to is noticed too; each disconnection is emitted once, whoever is first.
  */
 @Injectable()
 export class SilenceSweep implements OnApplicationBootstrap, BeforeApplicationShutdown {

@@ -1,7 +1,9 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { TIMESTAMP } from '../database/column-types';
 
-/** Who did what to what, when and from where, and how it ended. No secrets, and nothing of what was sent or answered. */
+/**
+ * Who did what to what, when and from where, and how it ended. No secrets, and nothing of what was sent or answered.
+ */
 @Entity('audit_entries')
 @Index('audit_entries_at', ['at'])
 @Index('audit_entries_user_id', ['userId', 'at'])

@@ -58,7 +58,9 @@ export class AuditLog {
     await this.database.manager.update(AuditEntryEntity, { id }, { ...outcome, finishedAt: this.clock.now() });
   }
 
-  /** Writes what Berth did by itself; inside a transaction as a part of it, so that the one is not without the other. */
+  /**
+   * Writes what Berth did by itself; inside a transaction as a part of it, so that the one is not without the other.
+   */
   async recordSystem({ action, subjectUserId, containerId, outcome = 'ok' }: SystemAct): Promise<void> {
     const now = this.clock.now();
     await this.insert({

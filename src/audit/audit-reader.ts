@@ -13,7 +13,8 @@ export class AuditReader {
   constructor(private readonly database: Database) {}
 
   /**
-   * What the caller did and what was done to what is theirs, newest first; with the scope `admin` everybody's, or one user's.
+   * What the caller did and what was done to what is theirs, newest first; with the scope `admin` everybody's, or one
+   * user's.
    *
    * @throws DomainError `insufficient_permissions`, `invalid_parameters`
    */

@@ -37,9 +37,9 @@ function fieldOf(value: unknown, name: string): unknown {
 }
 
 /**
- * Has every call of a route that is `@Audited()` written down before it does anything, and its outcome afterwards, refusals
- * and failures included. What cannot be written down is not done. An entry that stays `pending` was cut off by the end of the
- * process; its progress is seen in the container itself.
+ * Has every call of a route that is `@Audited()` written down before it does anything, and its outcome afterwards,
+ * refusals and failures included. What cannot be written down is not done. An entry that stays `pending` was cut off by
+ * the end of the process; its progress is seen in the container itself.
  */
 @Injectable()
 export class RequestAudit implements OnModuleInit {

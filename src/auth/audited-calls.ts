@@ -4,7 +4,9 @@ import type { Observable } from 'rxjs';
 /** Surrounds a call of an audited route. @returns the call's own answer, or its error */
 export type Auditor = (context: ExecutionContext, next: CallHandler) => Observable<unknown>;
 
-/** Lets whoever keeps the audit surround the calls of audited routes: here nothing is known of it but that it is there. */
+/**
+ * Lets whoever keeps the audit surround the calls of audited routes: here nothing is known of it but that it is there.
+ */
 @Injectable()
 export class AuditedCalls {
   private auditor: Auditor | undefined;
@@ -18,7 +20,10 @@ export class AuditedCalls {
   }
 }
 
-/** On audited routes alone: what every route has to pass (Nest 11 binds a resource for each) costs a read a tenth of its time. */
+/**
+ * On audited routes alone: what every route has to pass (Nest 11 binds a resource for each) costs a read a tenth of its
+ * time.
+ */
 @Injectable()
 export class AuditedInterceptor implements NestInterceptor {
   constructor(private readonly calls: AuditedCalls) {}

@@ -34,7 +34,9 @@ interface Access {
   readonly required: readonly RouteScope[] | undefined;
 }
 
-/** Stands before every route. Closed by default: a route is open to whom its code names, and to nobody if it names none. */
+/**
+ * Stands before every route. Closed by default: a route is open to whom its code names, and to nobody if it names none.
+ */
 @Injectable()
 export class AuthGuard extends PassportGuard() {
   private readonly accesses = new WeakMap<object, Access>();
@@ -85,8 +87,8 @@ export class AuthGuard extends PassportGuard() {
   }
 
   /**
-   * Passport is shown the Authorization header alone. Its bearer strategy would take `?access_token=` and a field of the
-   * body too, and a token in a URL ends up in logs and histories.
+   * Passport is shown the Authorization header alone. Its bearer strategy would take `?access_token=` and a field of
+   * the body too, and a token in a URL ends up in logs and histories.
    */
   override getRequest(context: ExecutionContext): { headers: { authorization: string | undefined } } {
     const { authorization } = context.switchToHttp().getRequest<FastifyRequest>().headers;

@@ -16,7 +16,10 @@ export const AUDITED = 'berth:audited';
 /** What is done to what, such as `container.start`. */
 export type AuditAction = `${string}.${string}`;
 
-/** Has each call of the route written down before it does anything, and its outcome afterwards. Every route that writes has one. */
+/**
+ * Has each call of the route written down before it does anything, and its outcome afterwards. Every route that writes
+ * has one.
+ */
 export const Audited = (action: AuditAction): MethodDecorator =>
   applyDecorators(SetMetadata(AUDITED, action), UseInterceptors(AuditedInterceptor));
 

@@ -49,7 +49,8 @@ declare module 'fastify' {
 const BY_DEFAULT: readonly RouteScope[] = ['read', 'write'];
 
 /**
- * The scopes of a token that another token asks for: never more than its own; what it may of the usual ones if it names none.
+ * The scopes of a token that another token asks for: never more than its own; what it may of the usual ones if it names
+ * none.
  *
  * @throws DomainError `insufficient_permissions`
  */

@@ -107,7 +107,10 @@ export class TokenService {
     });
   }
 
-  /** Which of these tokens open something: not revoked, expired or a suspended user's. For connections that outlive a request. */
+  /**
+   * Which of these tokens open something: not revoked, expired or a suspended user's. For connections that outlive a
+   * request.
+   */
   async stillValid(tokenIds: readonly string[]): Promise<Set<string>> {
     const valid = new Set<string>();
     for (let start = 0; start < tokenIds.length; start += VALID_BATCH) {
@@ -193,8 +196,8 @@ export class TokenRetention extends Retention {
 const DAY_MS = 24 * 3_600_000;
 
 /**
- * When a token ends that another token asks for: at the latest with that one, or whoever holds a token for a day could hold
- * one for ever. It is never revoked with it.
+ * When a token ends that another token asks for: at the latest with that one, or whoever holds a token for a day could
+ * hold one for ever. It is never revoked with it.
  *
  * @param own end of the token that asks, null if it has none
  * @param days as asked for

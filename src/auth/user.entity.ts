@@ -23,7 +23,9 @@ export class UserEntity {
   @Column({ name: 'session_expires_at', type: TIMESTAMP, nullable: true })
   sessionExpiresAt: Date | null;
 
-  /** Since when their tokens are refused and their containers stopped; null: not suspended. Set of a deleted user too. */
+  /**
+   * Since when their tokens are refused and their containers stopped; null: not suspended. Set of a deleted user too.
+   */
   @Column({ name: 'suspended_at', type: TIMESTAMP, nullable: true })
   suspendedAt: Date | null;
 

@@ -54,8 +54,8 @@ export class UserService {
   ) {}
 
   /**
-   * Locks the user's row until the end of the current transaction, as appending an event does: what is counted and decided
-   * about the user from here on stays true until the commit.
+   * Locks the user's row until the end of the current transaction, as appending an event does: what is counted and
+   * decided about the user from here on stays true until the commit.
    */
   async lock(userId: string): Promise<void> {
     // On SQLite a transaction is the only writer from its start.
@@ -68,8 +68,8 @@ export class UserService {
    * Finds the user by name or makes them, and sees to it that they are on this tier. A session of the user's own begins
    * when they come to the tier. Of several calls at once, one makes the user and the others find them.
    *
-   * A guest is not moved by name: anyone may have taken that name, and their token would open whatever the user does from
-   * now on. {@link move} moves a guest whose id is known.
+   * A guest is not moved by name: anyone may have taken that name, and their token would open whatever the user does
+   * from now on. {@link move} moves a guest whose id is known.
    *
    * @throws DomainError `invalid_parameters`; `username_taken`, with `user_id`, if a guest has the name
    */

@@ -7,8 +7,8 @@ const SHORTEST_MS = 1_000;
 const LONGEST_MS = 30_000;
 
 /**
- * How long to wait before the next attempt: twice as long each time, up to half a minute, and of that a random half to the
- * whole, so that the agents of a server that comes back do not all come at once.
+ * How long to wait before the next attempt: twice as long each time, up to half a minute, and of that a random half to
+ * the whole, so that the agents of a server that comes back do not all come at once.
  */
 export class ReconnectPause {
   private attempts = 0;

@@ -19,7 +19,9 @@ export function machineReport(): AgentStats {
   };
 }
 
-/** As of sysexits.h, so that a service manager can be configured not to restart it: no permission; wrong configuration. */
+/**
+ * As of sysexits.h, so that a service manager can be configured not to restart it: no permission; wrong configuration.
+ */
 const EXIT: Readonly<Record<AgentEnd, number>> = { told_to: 0, refused: 77, replaced: 78 };
 const EXIT_MISUSED = 2;
 

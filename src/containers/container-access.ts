@@ -70,8 +70,8 @@ export class ContainerAccess {
   /**
    * To change its settings.
    *
-   * @throws DomainError as {@link findInSession} does, `invalid_parameters` if the tier does not allow them or this machine
-   * cannot enforce them
+   * @throws DomainError as {@link findInSession} does, `invalid_parameters` if the tier does not allow them or this
+   *   machine cannot enforce them
    */
   async findToUpdate(
     caller: Caller,
@@ -89,7 +89,10 @@ export class ContainerAccess {
     return { row, wanted: env ? { ...wanted, env } : wanted };
   }
 
-  /** To restore, if it is deleted. @throws DomainError `container_not_found`, `ambiguous_id`; for an agent's id as {@link find} */
+  /**
+   * To restore, if it is deleted.
+   * @throws DomainError `container_not_found`, `ambiguous_id`; for an agent's id as {@link find}
+   */
   async resolveDeleted(caller: Pick<Caller, 'userId'>, id: string): Promise<ContainerReference> {
     const reference = await this.repository.resolve(id, { userId: caller.userId, deleted: true });
     if (reference?.kind === 'agent') return this.agents.refuse(caller, reference.id);

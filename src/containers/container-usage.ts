@@ -23,8 +23,8 @@ interface InProgress {
 const NOTE_EVERY_MS = (AUTO_END_SECONDS.min * 1000) / 3;
 
 /**
- * The use of containers, which keeps them from counting as idle. A command that runs is a use until it ends: it is noted
- * again and again in the row, where every process finds it.
+ * The use of containers, which keeps them from counting as idle. A command that runs is a use until it ends: it is
+ * noted again and again in the row, where every process finds it.
  */
 @Injectable()
 export class ContainerUsage implements OnModuleDestroy {

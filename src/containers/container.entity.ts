@@ -291,7 +291,10 @@ export function isDeletion(operation: Operation | null): operation is 'delete' |
 /** Why a container stopped without a request. */
 export type StopReason = 'exited' | 'oom' | 'missing' | 'session_expired' | 'idle' | 'user_suspended';
 
-/** Why a container was deleted without a request: it stayed stopped, its guest's session has long been over, or its user was deleted. */
+/**
+ * Why a container was deleted without a request: it stayed stopped, its guest's session has long been over, or its user
+ * was deleted.
+ */
 export type DeletionReason = 'auto_delete' | 'session_expired' | 'user_deleted';
 
 /** The progress of a container's role, which is installed by exec after the container runs. */

@@ -140,9 +140,9 @@ export class ContainersService {
   }
 
   /**
-   * Runs a command in a running container and waits for its end; counts as use until then. For internal modules such as terminals
-   * and file managers: the request is the engine's own, so output is passed to `onOutput`, and `timeoutMs` bounds the
-   * wait. No operation of the container waits for it: a stop ends the command, usually with exit code 137.
+   * Runs a command in a running container and waits for its end; counts as use until then. For internal modules such as
+   * terminals and file managers: the request is the engine's own, so output is passed to `onOutput`, and `timeoutMs`
+   * bounds the wait. No operation of the container waits for it: a stop ends the command, usually with exit code 137.
    *
    * @throws DomainError `container_not_running`, `guest_session_expired`; EngineError `command_not_started`,
    * `timed_out`, `output_too_large` and `aborted` (what may continue in the container: see the engine's port),

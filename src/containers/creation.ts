@@ -57,8 +57,8 @@ export class Specifications {
 
   /**
    * @param options.id of the container, which its encrypted variables are bound to
-   * @throws DomainError `invalid_parameters`: no such image or role, variables given twice, more than the tier allows, or
-   * a network that cannot be enforced here
+   * @throws DomainError `invalid_parameters`: no such image or role, variables given twice, more than the tier allows,
+   *   or a network that cannot be enforced here
    */
   resolve({ id, tier }: { id: string; tier: string }, request: CreateRequest): Specification {
     const image = this.images.resolve({ image: request.image, customImage: request.custom_image });

@@ -12,7 +12,10 @@ import { type ContainerChange, ContainerRepository, FREE, type ListFilter, readP
 import { LeaseLostError, TERM_OVER } from './leases/lease';
 import { type Grant, LeaseStore } from './leases/lease-store';
 
-/** Retention is over. A deleted user's has none, whatever the row says: a deletion that was under way may have written it. */
+/**
+ * Retention is over. A deleted user's has none, whatever the row says: a deletion that was under way may have written
+ * it.
+ */
 const PURGEABLE = `(purge_at <= :now
   OR user_id IN (SELECT id FROM users WHERE suspended_at IS NOT NULL AND deleted_at IS NOT NULL))`;
 
@@ -89,8 +92,8 @@ export class DeletedContainers {
   }
 
   /**
-   * Ids of the containers whose data is due for removal and not leased; the longest overdue first. That of deleted users
-   * is due at once.
+   * Ids of the containers whose data is due for removal and not leased; the longest overdue first. That of deleted
+   * users is due at once.
    */
   async listPurgeable(): Promise<string[]> {
     const rows = await this.database.manager

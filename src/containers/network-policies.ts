@@ -15,8 +15,8 @@ export class NetworkPolicies {
   /**
    * @param requested the tier's own if absent
    * @returns the canonical form
-   * @throws DomainError `invalid_parameters` if it reaches more than the tier allows, or is a list and the host firewall
-   * cannot enforce it
+   * @throws DomainError `invalid_parameters` if it reaches more than the tier allows, or is a list and the host
+   *   firewall cannot enforce it
    */
   resolve(tier: string, requested: NetworkPolicy | undefined): NetworkPolicy {
     const network = this.tiers.networkOf(tier, requested);

@@ -7,7 +7,8 @@ loadEnvFile();
 const onPostgres = /^postgres(ql)?:/.test(process.env['DATABASE_URL'] ?? '');
 
 /**
- * The type of every timestamp column, in entities and migrations. TypeORM's portable `Date` has no time zone on PostgreSQL.
+ * The type of every timestamp column, in entities and migrations. TypeORM's portable `Date` has no time zone on
+ * PostgreSQL.
  */
 export const TIMESTAMP = onPostgres ? 'timestamptz' : 'datetime';
 

@@ -5,8 +5,8 @@ import { unbounded } from './postgres-sessions';
 const MIGRATION_LOCK = 23_784;
 
 /**
- * Connects and brings the schema up to date. Several processes may do so at once on PostgreSQL: one migrates, the others
- * wait for it. On SQLite a second process waits for the file.
+ * Connects and brings the schema up to date. Several processes may do so at once on PostgreSQL: one migrates, the
+ * others wait for it. On SQLite a second process waits for the file.
  */
 export async function connect(options: DataSourceOptions): Promise<DataSource> {
   if (options.type === 'postgres') await migrateAlone(unbounded(options));

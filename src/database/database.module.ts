@@ -10,7 +10,10 @@ import { SqliteLock } from './sqlite-lock';
 @Global()
 @Module({})
 export class DatabaseModule {
-  /** @param options with every entity and migration: those who own them import this module, so it cannot know them itself */
+  /**
+   * @param options with every entity and migration: those who own them import this module, so it cannot know them
+   *   itself
+   */
   static forRoot(options: DataSourceOptions): DynamicModule {
     return {
       module: DatabaseModule,

@@ -82,8 +82,9 @@ export class Database implements OnApplicationShutdown {
   }
 
   /**
-   * Prepares a query for one row by its key, for what most requests begin with: past TypeORM, and on PostgreSQL together
-   * with what other requests ask at the same moment. Inside a transaction it is an ordinary query of that transaction.
+   * Prepares a query for one row by its key, for what most requests begin with: past TypeORM, and on PostgreSQL
+   * together with what other requests ask at the same moment. Inside a transaction it is an ordinary query of that
+   * transaction.
    */
   lookup(query: LookupQuery): Lookup {
     const single = lookupSql(query, `= ${this.dataSource.driver.createParameter('key', 0)}`);
@@ -102,8 +103,8 @@ export class Database implements OnApplicationShutdown {
   }
 
   /**
-   * Commits a write that takes room on the disk and leaves nothing. What was found is the answer for a second, as anybody may
-   * ask.
+   * Commits a write that takes room on the disk and leaves nothing. What was found is the answer for a second, as
+   * anybody may ask.
    *
    * @throws what the driver throws where no write works
    */
@@ -140,8 +141,8 @@ export class Database implements OnApplicationShutdown {
   }
 
   /**
-   * {@link runInTx} for `work` that locks a row which many want: of those of this process one at a time takes a connection and
-   * waits for it, so that all others find the pool free.
+   * {@link runInTx} for `work` that locks a row which many want: of those of this process one at a time takes a
+   * connection and waits for it, so that all others find the pool free.
    *
    * @param lock what is locked first, the same wherever it is: the user's id for the user's row
    * @throws DomainError `database_busy` if the turn does not come in the time that PostgreSQL would wait for the row
@@ -157,7 +158,9 @@ export class Database implements OnApplicationShutdown {
     }
   }
 
-  /** Runs `callback` once the current transaction is committed, never if it is rolled back. Callbacks must not throw. */
+  /**
+   * Runs `callback` once the current transaction is committed, never if it is rolled back. Callbacks must not throw.
+   */
   afterCommit(callback: () => void): void {
     if (!this.transaction) throw new Error('afterCommit() outside a transaction');
     this.transaction.afterCommit.push(callback);
@@ -171,8 +174,8 @@ export class Database implements OnApplicationShutdown {
   }
 
   /**
-   * A row in a table that is there already may find room on a full disk. A temporary table takes new pages and is locked by
-   * nobody else, such as a backup.
+   * A row in a table that is there already may find room on a full disk. A temporary table takes new pages and is
+   * locked by nobody else, such as a backup.
    */
   private async checkPostgres(): Promise<void> {
     try {

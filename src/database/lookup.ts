@@ -18,8 +18,8 @@ export interface LookupQuery {
 }
 
 /**
- * @returns the row's values in the order of the columns, as the driver reads them (making objects of them costs more than
- *   reading them), or null. Keys must be checked before: one that the database refuses fails others too
+ * @returns the row's values in the order of the columns, as the driver reads them (making objects of them costs more
+ *   than reading them), or null. Keys must be checked before: one that the database refuses fails others too
  */
 export type Lookup = (key: string) => Promise<readonly unknown[] | null>;
 
@@ -36,8 +36,9 @@ export function lookupSql({ columns, from, key, where, orderBy }: LookupQuery, c
 }
 
 /**
- * Asks for all keys that requests of one turn of the event loop want at once, in the next; nothing is remembered from one turn
- * to another. Under load the requests of a turn are then answered together, which wakes clients once and not each for itself.
+ * Asks for all keys that requests of one turn of the event loop want at once, in the next; nothing is remembered from
+ * one turn to another. Under load the requests of a turn are then answered together, which wakes clients once and not
+ * each for itself.
  */
 function together(ask: (keys: readonly string[]) => Promise<(readonly unknown[] | null)[]>): Lookup {
   const options = { cache: false, maxBatchSize: BATCH, batchScheduleFn: (begin: () => void) => setImmediate(begin) };
@@ -46,8 +47,9 @@ function together(ask: (keys: readonly string[]) => Promise<(readonly unknown[] 
 }
 
 /**
- * Looks up on a connection of its own, which reads what was committed and waits for nobody: in WAL mode a writer does not
- * hold up readers. Prepared once; TypeORM's way through a query runner takes several times as long as SQLite itself.
+ * Looks up on a connection of its own, which reads what was committed and waits for nobody: in WAL mode a writer does
+ * not hold up readers. Prepared once; TypeORM's way through a query runner takes several times as long as SQLite
+ * itself.
  */
 export function sqliteLookup(reader: BetterSqlite3.Database, query: LookupQuery): Lookup {
   const statement = reader.prepare<[string], unknown[]>(lookupSql(query, '= ?')).raw();

@@ -5,7 +5,10 @@ import type { DataSourceOptions } from 'typeorm';
 interface SessionBounds {
   /** A transaction that stands still, as a paused process's does, is ended by PostgreSQL. */
   readonly idleInTransaction: number;
-  /** How long a row may be waited for: longer than a transaction may stand still, so that waiters outlast a paused process. */
+  /**
+   * How long a row may be waited for: longer than a transaction may stand still, so that waiters outlast a paused
+   * process.
+   */
   readonly lock: number;
   /** How long a statement may take, its waits included. */
   readonly statement: number;
@@ -42,7 +45,9 @@ export function sessionOptions(leaseSeconds: number): PoolConfig {
   };
 }
 
-/** The same without bounds on what is done, for migrations: a large table is rewritten, or waits for another process. */
+/**
+ * The same without bounds on what is done, for migrations: a large table is rewritten, or waits for another process.
+ */
 export function unbounded(options: DataSourceOptions): DataSourceOptions {
   const none = { idle_in_transaction_session_timeout: 0, lock_timeout: 0, statement_timeout: 0, query_timeout: 0 };
   return { ...options, extra: { ...(options.extra as PoolConfig), ...none } };
@@ -54,17 +59,18 @@ export function lockPatience(options: DataSourceOptions): number {
 }
 
 /**
- * A connection that PostgreSQL ends in the moment in which it is made has nobody who listens for its error: pg-pool (3.14) does
- * not any more, TypeORM (1.1) not yet, and an error that nobody listens for ends the process. The query fails all the same.
+ * A connection that PostgreSQL ends in the moment in which it is made has nobody who listens for its error: pg-pool
+ * (3.14) does not any more, TypeORM (1.1) not yet, and an error that nobody listens for ends the process. The query
+ * fails all the same.
  */
 function survive(client: Client): void {
   client.on('error', () => undefined);
 }
 
 /**
- * Ends a connection that did not answer. node-postgres fails the query alone, and TypeORM then gives the connection back to the
- * pool, where whoever gets it next waits for that answer first. One that is ended is replaced by the pool. What a COMMIT
- * without an answer did is unknown, so nothing is repeated here.
+ * Ends a connection that did not answer. node-postgres fails the query alone, and TypeORM then gives the connection
+ * back to the pool, where whoever gets it next waits for that answer first. One that is ended is replaced by the pool.
+ * What a COMMIT without an answer did is unknown, so nothing is repeated here.
  */
 function endWithoutAnswer(client: Client): void {
   const query = client.query.bind(client) as (...call: unknown[]) => unknown;

@@ -7,8 +7,8 @@ import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
 import { Moment } from '../scheduling';
 
 /**
- * How long after a proof of its presence a process may act without a new one. Others must have missed it for longer: see
- * {@link ABSENT_FOR_MS}.
+ * How long after a proof of its presence a process may act without a new one. Others must have missed it for longer:
+ * see {@link ABSENT_FOR_MS}.
  */
 const PROVEN_FOR_MS = 2_000;
 
@@ -24,9 +24,9 @@ const ANSWER_WITHIN_MS = 2_500;
 const END_WITHIN_MS = 1_000;
 
 /**
- * Of this session, for PostgreSQL's side of the connection: 2 s after the last sign of life it is asked for, every second,
- * and after 4 s without an answer the session and its lock end. The other side's kernel answers, also for a paused process.
- * On a Unix socket, which cannot be cut off, they have no effect.
+ * Of this session, for PostgreSQL's side of the connection: 2 s after the last sign of life it is asked for, every
+ * second, and after 4 s without an answer the session and its lock end. The other side's kernel answers, also for a
+ * paused process. On a Unix socket, which cannot be cut off, they have no effect.
  */
 const KEEPALIVES =
   'SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 2; SET tcp_user_timeout = 4000';
@@ -35,10 +35,10 @@ const KEEPALIVES =
 const APPLICATION_NAME = 'berth presence';
 
 /**
- * Shows other processes that this one lives. On PostgreSQL by a shared advisory lock, which belongs to a connection kept for
- * nothing else: the death of the process ends the connection and so the lock, a pause ends neither. The connection may also be
- * lost while the process lives, so each one has a number, and what was agreed under one has to be confirmed under the next.
- * On SQLite, which has one process only, nobody asks.
+ * Shows other processes that this one lives. On PostgreSQL by a shared advisory lock, which belongs to a connection
+ * kept for nothing else: the death of the process ends the connection and so the lock, a pause ends neither. The
+ * connection may also be lost while the process lives, so each one has a number, and what was agreed under one has to
+ * be confirmed under the next. On SQLite, which has one process only, nobody asks.
  */
 export class ProcessPresence implements OnApplicationShutdown {
   /** Names this process in what it holds; another one for each start. */
@@ -74,7 +74,10 @@ export class ProcessPresence implements OnApplicationShutdown {
     return this.closed;
   }
 
-  /** The number of the connection that shows the presence now, or did last. To be read before something is written under it. */
+  /**
+   * The number of the connection that shows the presence now, or did last. To be read before something is written under
+   * it.
+   */
   get session(): number {
     return this.lastSession;
   }
@@ -85,7 +88,9 @@ export class ProcessPresence implements OnApplicationShutdown {
     return session === this.lastSession && this.provenAt !== null && this.provenAt.age < PROVEN_FOR_MS;
   }
 
-  /** Proves the presence now, by another connection if need be. @returns its number. @throws what the database throws */
+  /**
+   * Proves the presence now, by another connection if need be. @returns its number. @throws what the database throws
+   */
   async prove(): Promise<number> {
     if (this.pool === null) return this.lastSession;
     this.proving ??= this.proveOnce().finally(() => (this.proving = null));
@@ -126,7 +131,8 @@ export class ProcessPresence implements OnApplicationShutdown {
     try {
       await connection.connect();
       const at = new Moment();
-      // PostgreSQL hears no end of a process whose machine or network is gone: its kernel then has to ask, and to give up.
+      // PostgreSQL hears no end of a process whose machine or network is gone: its kernel then has to ask, and to give
+      // up.
       await connection.query(KEEPALIVES);
       // Shared, as the session before this one may not have ended yet for PostgreSQL, and nobody else takes this lock.
       const lock = 'SELECT pg_advisory_lock_shared(hashtextextended($1, 0)), pg_backend_pid() AS pid';

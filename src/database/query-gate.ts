@@ -16,8 +16,8 @@ const SHORTEST_PAUSE_MS = 5;
 const LONGEST_PAUSE_MS = 100;
 
 /**
- * Repeats what another program's lock keeps from being done. SQLite itself would wait within the call, in which the whole process
- * stands still. What fails with SQLITE_BUSY has done nothing.
+ * Repeats what another program's lock keeps from being done. SQLite itself would wait within the call, in which the
+ * whole process stands still. What fails with SQLITE_BUSY has done nothing.
  *
  * @throws the driver's SQLITE_BUSY once the time is over
  */
@@ -35,8 +35,8 @@ export async function untilFree<T>(work: () => T | Promise<T>): Promise<T> {
 
 /**
  * Puts a gate before the single query runner that TypeORM has for better-sqlite3. Without it, queries of other requests
- * interleave with an open transaction: they are acknowledged, and vanish when it rolls back. Whoever waits for another program's
- * lock waits before the gate, so that reads go on.
+ * interleave with an open transaction: they are acknowledged, and vanish when it rolls back. Whoever waits for another
+ * program's lock waits before the gate, so that reads go on.
  *
  * @param inTransaction whether the calling context holds the gate already
  */

@@ -15,7 +15,9 @@ export interface Kept {
   /** For the log, in the plural. */
   readonly name: string;
   readonly entity: EntityTarget<ObjectLiteral>;
-  /** The column that says since when a row is only kept, such as when it was written; indexed where the table is large. */
+  /**
+   * The column that says since when a row is only kept, such as when it was written; indexed where the table is large.
+   */
   readonly since: string;
   /** How long, in milliseconds. */
   readonly keptMs: number;

@@ -4,8 +4,9 @@ import { DataSource } from 'typeorm';
 import { ConfigError } from '../config';
 
 /**
- * Keeps a second server process away from an SQLite database: with one process alone, every operation found at start was
- * cut off by that process's death and can be taken over at once. The lock is the operating system's, so SIGKILL frees it.
+ * Keeps a second server process away from an SQLite database: with one process alone, every operation found at start
+ * was cut off by that process's death and can be taken over at once. The lock is the operating system's, so SIGKILL
+ * frees it.
  */
 export class SqliteLock implements OnApplicationShutdown {
   private constructor(private readonly connection: BetterSqlite3.Database | null) {}

@@ -189,7 +189,9 @@ export interface EngineCapabilities {
   readonly volumeResize: 'move' | 'none';
 }
 
-/** What the machine of the sandboxes has. null: it cannot be known from here, as with what is free on another machine. */
+/**
+ * What the machine of the sandboxes has. null: it cannot be known from here, as with what is free on another machine.
+ */
 export interface MachineResources {
   readonly memoryMb: number | null;
   /** Millicores. */

@@ -112,8 +112,8 @@ const LAYER_LOST =
   /already has a filestore file|repeated submounts|\bstat \S+\/overlay2\/[0-9a-f]{64}: no such file or directory/i;
 
 /**
- * Docker 28.5 creates the sandbox before it connects the network. If that fails, it leaves the sandbox behind and cannot
- * delete it at any later start, as gVisor (20240729) refuses to signal a container "in state created".
+ * Docker 28.5 creates the sandbox before it connects the network. If that fails, it leaves the sandbox behind and
+ * cannot delete it at any later start, as gVisor (20240729) refuses to signal a container "in state created".
  */
 const REMAINS_IN_RUNTIME = /could not delete stale containerd (task|container) object/i;
 
@@ -166,7 +166,9 @@ export async function ignoringGone(call: Promise<unknown>): Promise<void> {
   }
 }
 
-/** Waits for a call whose refusal does not matter; a missing answer is still thrown. @returns false if it was refused */
+/**
+ * Waits for a call whose refusal does not matter; a missing answer is still thrown. @returns false if it was refused
+ */
 export async function ignoringRefusal(call: Promise<unknown>): Promise<boolean> {
   try {
     await call;

@@ -38,8 +38,8 @@ const ENDING = /stopped|not running|connection refused|connection reset|broken p
  * both outputs, get the exit code. The daemon cannot kill it: a command that takes too long or writes too much is ended
  * by another one, {@link ExecRequest.end}; after an abort it may continue in the container.
  *
- * @throws EngineError `command_not_started`, `container_not_running`, `timed_out`, `output_too_large`, `output_endless`,
- * `aborted`, and what `call` throws
+ * @throws EngineError `command_not_started`, `container_not_running`, `timed_out`, `output_too_large`,
+ *   `output_endless`, `aborted`, and what `call` throws
  */
 export async function runExec(
   container: Docker.Container,

@@ -32,8 +32,8 @@ const THIS_MACHINE: ThisMachine = {
 };
 
 /**
- * The machine of a Docker daemon: its size as Docker reports it, and what is free on it. Docker does not report what is free,
- * so that is read from the kernel, and only if Docker runs on this machine.
+ * The machine of a Docker daemon: its size as Docker reports it, and what is free on it. Docker does not report what is
+ * free, so that is read from the kernel, and only if Docker runs on this machine.
  */
 export class DockerMachine {
   private noted: z.infer<typeof sizes> = {};

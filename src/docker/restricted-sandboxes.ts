@@ -9,8 +9,8 @@ import { isKnownState } from './inspect';
 const listing = z.array(z.object({ Labels: z.record(z.string(), z.string()).nullish() }));
 
 /**
- * Docker gives it the address of its network card that it is created with, also after a restart, where its IP address may
- * be another. Derived, so that no label of an image can pass for another sandbox's.
+ * Docker gives it the address of its network card that it is created with, also after a restart, where its IP address
+ * may be another. Derived, so that no label of an image can pass for another sandbox's.
  */
 export function restrictedSandbox({
   network,

@@ -96,12 +96,13 @@ interface Known extends Place {
 }
 
 /**
- * The networks of an instance's sandboxes: isolated bridges. A Linux bridge takes 1,023 ports (moby#44973), so a further
- * network is made before that, and one that is no longer needed is removed.
+ * The networks of an instance's sandboxes: isolated bridges. A Linux bridge takes 1,023 ports (moby#44973), so a
+ * further network is made before that, and one that is no longer needed is removed.
  *
- * Which container is where is known from Docker's list, at each sweep, and from this process's own starts since. That is
- * an estimate where several processes start containers, so a network may get a few more than the bound; one that really
- * is full refuses a start, and the container moves to another. Everything here may be done by several processes at once.
+ * Which container is where is known from Docker's list, at each sweep, and from this process's own starts since. That
+ * is an estimate where several processes start containers, so a network may get a few more than the bound; one that
+ * really is full refuses a start, and the container moves to another. Everything here may be done by several processes
+ * at once.
  */
 export class SandboxNetworks {
   private readonly logger = new Logger(SandboxNetworks.name);
@@ -118,8 +119,8 @@ export class SandboxNetworks {
    * Makes sure that there is an open network; a restricted one is made for the first container that needs it.
    *
    * @returns all of them
-   * @throws ConfigError if the subnets are not free or too small; EngineError `docker_error` if a network of that name lets
-   * its containers talk to each other, or has IPv6
+   * @throws ConfigError if the subnets are not free or too small; EngineError `docker_error` if a network of that name
+   *   lets its containers talk to each other, or has IPv6
    */
   async prepare(access: Access): Promise<readonly SandboxBridge[]> {
     await this.assertSubnetsFree(access);
@@ -178,11 +179,11 @@ export class SandboxNetworks {
   }
 
   /**
-   * Connects a container to a network with room, if it is in none, or in one that is full and does not run. After `docker
-   * network disconnect`, Docker starts it without any network.
+   * Connects a container to a network with room, if it is in none, or in one that is full and does not run. After
+   * `docker network disconnect`, Docker starts it without any network.
    *
-   * One that is to start in a network that was removed is moved as well, before Docker refuses the start: Docker 28.5 has
-   * created the sandbox by then, can neither use nor end it, and never starts the container again.
+   * One that is to start in a network that was removed is moved as well, before Docker refuses the start: Docker 28.5
+   * has created the sandbox by then, can neither use nor end it, and never starts the container again.
    *
    * @returns how it was, and whether it was in a network
    * @throws Docker's refusal
@@ -216,9 +217,9 @@ export class SandboxNetworks {
   }
 
   /**
-   * For a start that Docker refused. A stopped container remembers its network by id: if the network was removed (`docker
-   * network prune`) and recreated, it no longer starts (Docker 26.1: 404 "network … not found"). Moves it to a network that
-   * is there, and not the full one.
+   * For a start that Docker refused. A stopped container remembers its network by id: if the network was removed
+   * (`docker network prune`) and recreated, it no longer starts (Docker 26.1: 404 "network … not found"). Moves it to a
+   * network that is there, and not the full one.
    *
    * @param refusal Docker's; none if the network is known to be full
    */

@@ -2,8 +2,8 @@ import type { ClientRequest, Agent as HttpAgent } from 'node:http';
 import type { Socket } from 'node:net';
 
 /**
- * For how long nothing was asked on a connection before it may be stale, in milliseconds. One that has just served a call
- * and then breaks is a fault of this call.
+ * For how long nothing was asked on a connection before it may be stale, in milliseconds. One that has just served a
+ * call and then breaks is a fault of this call.
  */
 const IDLE_MS = 1_000;
 
@@ -11,9 +11,9 @@ const IDLE_MS = 1_000;
 const CLOSED: readonly unknown[] = ['ECONNRESET', 'EPIPE'];
 
 /**
- * Calls that may be made twice, should Docker have read the first after all: a second creation of a volume or by the same
- * name makes nothing more, a second start or removal finds the work done, and a command that was created and not started
- * does nothing.
+ * Calls that may be made twice, should Docker have read the first after all: a second creation of a volume or by the
+ * same name makes nothing more, a second start or removal finds the work done, and a command that was created and not
+ * started does nothing.
  */
 const REPEATABLE: readonly RegExp[] = [
   /^(GET|HEAD|DELETE) /,
@@ -62,7 +62,9 @@ function isRepeatable({ method, path }: ClientRequest): boolean {
   return REPEATABLE.some((call) => call.test(`${method} ${path}`));
 }
 
-/** Makes a call again, once, if its connection was stale. @param signal of the call, which nobody waits for once aborted */
+/**
+ * Makes a call again, once, if its connection was stale. @param signal of the call, which nobody waits for once aborted
+ */
 export async function againIfStale<T>(signal: AbortSignal, call: () => Promise<T>): Promise<T> {
   try {
     return await call();

@@ -19,7 +19,8 @@ export const NAME_SERVERS_FILE = 'var/lib/berth/name-servers';
  *   So all get SIGTERM (and SIGCONT, or a suspended process would not see it), and this process ends once the others
  *   have; Docker kills what is left after the grace period.
  *
- * `kill` and `wait` are the shell's own, as nothing may be left to fork with; `kill -s TERM -1` is no command of dash's.
+ * `kill` and `wait` are the shell's own, as nothing may be left to fork with; `kill -s TERM -1` is no command of
+ * dash's.
  */
 export const SUPERVISOR = `
 user=$1

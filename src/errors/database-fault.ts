@@ -11,7 +11,8 @@ const RETRY_UNAVAILABLE_SECONDS = 5;
  * `database_unavailable`, has undone the statement that it reports, and the transaction that it belonged to.
  */
 const BY_CODE: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode>([
-  // A lock that did not come, a statement that took too long, a transaction that stood still, a deadlock, no connection left.
+  // A lock that did not come, a statement that took too long, a transaction that stood still, a deadlock, no connection
+  // left.
   ['55P03', 'database_busy'],
   ['57014', 'database_busy'],
   ['25P03', 'database_busy'],
@@ -33,7 +34,9 @@ const BY_CODE: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode>([
 /** Faults without a code: pg-pool (3.14) where no connection came free in time, before anything was sent. */
 const NO_CONNECTION = 'timeout exceeded when trying to connect';
 
-/** TypeORM (1.1) where PostgreSQL ended the session between two statements of a transaction, which is undone by that. */
+/**
+ * TypeORM (1.1) where PostgreSQL ended the session between two statements of a transaction, which is undone by that.
+ */
 const SESSION_ENDED = 'QueryRunnerAlreadyReleasedError';
 
 /** A connection that is refused, cut off or unanswered: the operating system's codes. */

@@ -64,7 +64,9 @@ function headersOf(status: number): Record<string, string> {
   return status === 401 ? { 'www-authenticate': 'Bearer' } : {};
 }
 
-/** Only the frameworks' own errors may choose a status: a client library's error with a `statusCode` is a fault of ours. */
+/**
+ * Only the frameworks' own errors may choose a status: a client library's error with a `statusCode` is a fault of ours.
+ */
 function statusOf(thrown: unknown): number {
   if (thrown instanceof HttpException) return thrown.getStatus();
   if (!(thrown instanceof Error)) return 500;
@@ -75,7 +77,9 @@ function statusOf(thrown: unknown): number {
   return (fromFastify || aborted) && typeof statusCode === 'number' ? statusCode : 500;
 }
 
-/** The one place that turns what was thrown into an answer: our own faults, the frameworks', and what nobody expected. */
+/**
+ * The one place that turns what was thrown into an answer: our own faults, the frameworks', and what nobody expected.
+ */
 @Catch()
 export class DomainErrorFilter implements ExceptionFilter {
   constructor(@Inject(LOGGER) private readonly logger: Logger) {}

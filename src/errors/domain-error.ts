@@ -1,6 +1,6 @@
 /**
- * Everything that can go wrong on purpose: the machine word, its stable sentence and its HTTP status. One table, so that a
- * client never sees the same error in two forms.
+ * Everything that can go wrong on purpose: the machine word, its stable sentence and its HTTP status. One table, so
+ * that a client never sees the same error in two forms.
  */
 export const ERRORS = {
   invalid_parameters: { status: 400, message: 'invalid parameters' },
@@ -61,7 +61,10 @@ export const ERRORS = {
 export type ErrorCode = keyof typeof ERRORS;
 
 export interface DomainErrorOptions {
-  /** Fields that go into the response beside `error` and `code`, such as `limit` or `operation`. Never secrets or internals. */
+  /**
+   * Fields that go into the response beside `error` and `code`, such as `limit` or `operation`. Never secrets or
+   * internals.
+   */
   readonly fields?: Readonly<Record<string, unknown>>;
   /** The machine word in the response where the table's own is too coarse, such as `docker_unavailable`. */
   readonly code?: string;

@@ -1,7 +1,10 @@
 import { BerthEvent } from './map';
 import { Retrier, retryUntilClosed } from './persistently';
 
-/** What one subscription asks for. Callbacks are called synchronously; what they throw is logged and affects no other subscription. */
+/**
+ * What one subscription asks for. Callbacks are called synchronously; what they throw is logged and affects no other
+ * subscription.
+ */
 export interface SubscribeOptions {
   readonly userId: string;
   /** The last `seq` seen: what came after it is replayed first. From now on if absent. */

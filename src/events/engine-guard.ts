@@ -23,9 +23,9 @@ const FAULTS: readonly (() => DomainError)[] = [
 ];
 
 /**
- * Has `admit` decide about every request of Engine.IO that belongs to no session, before a session is made for it; and has
- * what is refused, by it or by Engine.IO, answered in the form of every error. `message` stays beside it, which clients of
- * the protocol show.
+ * Has `admit` decide about every request of Engine.IO that belongs to no session, before a session is made for it; and
+ * has what is refused, by it or by Engine.IO, answered in the form of every error. `message` stays beside it, which
+ * clients of the protocol show.
  *
  * @param admit rejects with a DomainError for what is not let in
  */

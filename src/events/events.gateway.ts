@@ -39,7 +39,10 @@ export function tokenOf(auth: unknown): string | null {
   return withToken.safeParse(auth).data?.token ?? null;
 }
 
-/** @returns the last `seq` that the client has seen, if it says @throws ConnectionRefused if it is no whole number from 0 on */
+/**
+ * @returns the last `seq` that the client has seen, if it says
+ * @throws ConnectionRefused if it is no whole number from 0 on
+ */
 export function afterOf(auth: unknown): number | undefined {
   const parsed = withAfter.safeParse(auth);
   if (!parsed.success) throw new ConnectionRefused('invalid parameters', 'invalid_parameters');
@@ -47,8 +50,8 @@ export function afterOf(auth: unknown): number | undefined {
 }
 
 /**
- * Packets that may wait for a client that does not read, beside as many that its transport holds already. An event is about
- * half a kilobyte, so this is about a megabyte a socket at most.
+ * Packets that may wait for a client that does not read, beside as many that its transport holds already. An event is
+ * about half a kilobyte, so this is about a megabyte a socket at most.
  */
 export const MAX_WAITING = 1_000;
 
@@ -58,7 +61,8 @@ class SocketOutbox {
 
   send(name: string, payload: object): void {
     if (this.waiting >= MAX_WAITING) {
-      // Without waiting for the buffer to empty, which it does not do; as a broken connection, so that the client reconnects.
+      // Without waiting for the buffer to empty, which it does not do; as a broken connection, so that the client
+      // reconnects.
       this.socket.conn.close(true);
       return;
     }
@@ -85,7 +89,9 @@ class SocketOutbox {
   }
 }
 
-/** Enough for every browser tab and script of one person; without a bound one token could take all of a server's memory. */
+/**
+ * Enough for every browser tab and script of one person; without a bound one token could take all of a server's memory.
+ */
 export const MAX_SOCKETS_PER_USER = 50;
 
 interface SocketData {
@@ -170,7 +176,8 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
     if ((socket.nsp.adapter.rooms.get(room)?.size ?? 0) >= MAX_SOCKETS_PER_USER) {
       throw new ConnectionRefused('too many connections', 'too_many_connections');
     }
-    // In the room before it is connected, so that connections being made count too; Socket.IO clears up after a refusal.
+    // In the room before it is connected, so that connections being made count too; Socket.IO clears up after a
+    // refusal.
     await socket.join(room);
     socket.data = { principal, after };
   }

@@ -8,7 +8,10 @@ import { EventLog, EventRetention } from './log';
 import { EventStreams } from './sse';
 import { TokenWatch } from './token-watch';
 
-/** Events: the log of all changes, the feed that modules follow, and what clients follow: the gateway, streams and pages. */
+/**
+ * Events: the log of all changes, the feed that modules follow, and what clients follow: the gateway, streams and
+ * pages.
+ */
 @Module({
   imports: [AuthModule, RateLimitsModule],
   controllers: [EventsController],

@@ -58,8 +58,8 @@ export class EventFeed implements OnApplicationBootstrap, OnApplicationShutdown 
   }
 
   /**
-   * Subscribes to a user's events. When it resolves, the starting point is fixed: everything after it will be delivered, what
-   * is missed already in pages. Not inside a transaction.
+   * Subscribes to a user's events. When it resolves, the starting point is fixed: everything after it will be
+   * delivered, what is missed already in pages. Not inside a transaction.
    *
    * @throws when the database does not answer; from then on its failures are waited out
    */
@@ -142,8 +142,8 @@ export class EventHistory {
   constructor(private readonly log: EventLog) {}
 
   /**
-   * The next page after that `seq`; or, where what comes after it is no longer kept or never was (a database that was put
-   * back to an older state), from where to go on once the whole state is read again.
+   * The next page after that `seq`; or, where what comes after it is no longer kept or never was (a database that was
+   * put back to an older state), from where to go on once the whole state is read again.
    */
   async page({ userId, after, limit }: { userId: string; after: number; limit: number }): Promise<EventListView> {
     // Read first: what is said to be the present is not ahead of the page.

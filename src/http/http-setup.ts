@@ -20,7 +20,9 @@ const FREQUENT = /^\/(health\/|metrics$)/;
 /** Maximum characters of a path in the log. */
 const LONGEST_PATH = 200;
 
-/** One line for each answered request: the route's pattern, not the URL, whose query may hold what is nobody's business. */
+/**
+ * One line for each answered request: the route's pattern, not the URL, whose query may hold what is nobody's business.
+ */
 export function accessLog(logger: Logger): (request: FastifyRequest, reply: FastifyReply, done: () => void) => void {
   return (request, reply, done) => {
     const { url: route } = request.routeOptions;
@@ -68,8 +70,8 @@ function enableCors(app: NestFastifyApplication, origins: readonly string[]): vo
 }
 
 /**
- * How long requests may still take when operations are done and the HTTP server closes, in milliseconds: longer than the
- * database may take to answer, so that waiting clients get an error.
+ * How long requests may still take when operations are done and the HTTP server closes, in milliseconds: longer than
+ * the database may take to answer, so that waiting clients get an error.
  */
 const LAST_ANSWERS_MS = 7_000;
 
@@ -92,7 +94,10 @@ export class Draining implements OnModuleDestroy {
   }
 }
 
-/** Lets go of the HTTP server's connections when the process ends; Node.js closes only those without a request by itself. */
+/**
+ * Lets go of the HTTP server's connections when the process ends; Node.js closes only those without a request by
+ * itself.
+ */
 function endConnections(fastify: FastifyInstance, draining: Draining): void {
   // A connection that a client keeps for its next request would keep the server open until its idle timeout, 72 s.
   fastify.addHook('onSend', (_request, reply, _payload, done) => {
@@ -163,7 +168,10 @@ function onRequest(draining: Draining): Hook {
 /** Routes that probes and collectors know by their bare path. */
 const OUTSIDE_API = ['health/live', 'health/ready', 'metrics'];
 
-/** Gives the application its hooks, body parser, validation, prefix and documentation. Call it before `init()` or `listen()`. */
+/**
+ * Gives the application its hooks, body parser, validation, prefix and documentation. Call it before `init()` or
+ * `listen()`.
+ */
 export function setUpHttp(app: NestFastifyApplication): void {
   const adapter = app.getHttpAdapter() as unknown as FastifyAdapter;
   const fastify = adapter.getInstance();
@@ -187,7 +195,10 @@ export function setUpHttp(app: NestFastifyApplication): void {
   setUpOpenApi(app);
 }
 
-/** Aborted when the connection has ended, so that nobody will read the answer any more. For handlers that take their time. */
+/**
+ * Aborted when the connection has ended, so that nobody will read the answer any more. For handlers that take their
+ * time.
+ */
 export const ConnectionEnd = createParamDecorator((_data: unknown, context: ExecutionContext): AbortSignal => {
   const { raw } = context.switchToHttp().getResponse<FastifyReply>();
   const controller = new AbortController();

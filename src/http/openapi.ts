@@ -52,7 +52,9 @@ in pages (\`GET /api/events\`).
 
 const METHODS = ['get', 'post', 'put', 'patch', 'delete'] as const;
 
-/** Serves the description of the API and a page to try it on. Made when first asked for, so it costs nothing at start. */
+/**
+ * Serves the description of the API and a page to try it on. Made when first asked for, so it costs nothing at start.
+ */
 export function setUpOpenApi(app: NestFastifyApplication): void {
   SwaggerModule.setup('api/docs', app, () => createOpenApiDocument(app), {
     jsonDocumentUrl: 'api/openapi.json',
@@ -79,7 +81,9 @@ function createOpenApiDocument(app: NestFastifyApplication): OpenAPIObject {
   return document;
 }
 
-/** Such as `containers_list`: unique, as clients that are generated need it. The further paths of a method are numbered. */
+/**
+ * Such as `containers_list`: unique, as clients that are generated need it. The further paths of a method are numbered.
+ */
 function operationId(controller: string, method: string): string {
   const resource = controller.replace(/Controller$/, '').toLowerCase();
   return `${resource}_${method.replace('[0]', '').replace(/\[(\d+)\]$/, '_$1')}`;

@@ -36,8 +36,8 @@ export interface Page<T> {
 /**
  * One page of a list that is ordered by time and id, newest first.
  *
- * @param read gives at most `limit` entries from behind `after`; it is asked for one more than the page has, so that the last
- *   page is known for the last
+ * @param read gives at most `limit` entries from behind `after`; it is asked for one more than the page has, so that
+ *   the last page is known for the last
  * @throws DomainError `invalid_parameters` for a cursor that is none
  */
 export async function readPage<T>(

@@ -100,8 +100,8 @@ export function jsonBodyParser(
 }
 
 /**
- * @returns an object that holds no surprise: no key that reaches a prototype, no depth that exhausts the stack, and no NUL,
- * which PostgreSQL cannot store
+ * @returns an object that holds no surprise: no key that reaches a prototype, no depth that exhausts the stack, and no
+ *   NUL, which PostgreSQL cannot store
  * @throws DomainError `invalid_parameters`
  */
 export function parseJsonBody(body: Uint8Array): object {

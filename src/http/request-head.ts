@@ -11,7 +11,9 @@ export type PreParsing = (
   done: (error: Error | null, payload?: RequestPayload) => void,
 ) => void;
 
-/** Has requests whose expectation Node.js cannot meet come in like any other, so that {@link headFault} refuses them. */
+/**
+ * Has requests whose expectation Node.js cannot meet come in like any other, so that {@link headFault} refuses them.
+ */
 export function passExpectations(server: Server): void {
   // Without a listener, Node.js answers by itself, with an empty body.
   server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
@@ -20,8 +22,9 @@ export function passExpectations(server: Server): void {
 }
 
 /**
- * What a server has to refuse of a request's head: no `Host` in HTTP/1.1, or several (RFC 9112, 3.2); and an expectation other
- * than `100-continue` (RFC 9110, 10.1.1). Node.js would answer with an empty body, and lets several hosts pass.
+ * What a server has to refuse of a request's head: no `Host` in HTTP/1.1, or several (RFC 9112, 3.2); and an
+ * expectation other than `100-continue` (RFC 9110, 10.1.1). Node.js would answer with an empty body, and lets several
+ * hosts pass.
  */
 export function headFault({ httpVersion, headers, rawHeaders }: IncomingMessage): DomainError | null {
   const hosts = hostsIn(rawHeaders);
@@ -52,8 +55,8 @@ function unroutable(routes: RouteRegistry, request: IncomingMessage): DomainErro
 }
 
 /**
- * Whether a path below a folder of files names anything but a file in it: `..` and the like are not resolved, they are found
- * nowhere. Whoever serves the files would say that they are forbidden.
+ * Whether a path below a folder of files names anything but a file in it: `..` and the like are not resolved, they are
+ * found nowhere. Whoever serves the files would say that they are forbidden.
  */
 function leadsElsewhere(request: FastifyRequest): boolean {
   const path = pathOf(request.raw);

@@ -7,7 +7,9 @@ export interface RegisteredRoute {
   readonly url: string;
 }
 
-/** Every route that the server answers, as the router knows it: what a test enumerates, so that no route goes untested. */
+/**
+ * Every route that the server answers, as the router knows it: what a test enumerates, so that no route goes untested.
+ */
 @Injectable()
 export class RouteRegistry {
   private readonly registered: RegisteredRoute[] = [];
@@ -21,7 +23,10 @@ export class RouteRegistry {
     });
   }
 
-  /** @returns the methods of the path's routes; none where the path has no route. Preflights, which have any path, are no route */
+  /**
+   * @returns the methods of the path's routes; none where the path has no route. Preflights, which have any path, are
+   *   no route
+   */
   methodsAt(path: string): string[] {
     const fitting = this.registered.filter(
       ({ method, url }) => method !== 'OPTIONS' && this.patterns.get(url)?.test(path),

@@ -21,8 +21,8 @@ const WEBSOCKET_VERSIONS = ['8', '13'];
 const WEBSOCKET_KEY = /^[+/0-9A-Za-z]{22}==$/;
 
 /**
- * Decides what becomes of requests that offer an upgrade. WebSocket handshakes go to the endpoint that serves their path.
- * All other offers are declined by not taking them up (RFC 9110, 7.8): the request is answered over HTTP/1.1.
+ * Decides what becomes of requests that offer an upgrade. WebSocket handshakes go to the endpoint that serves their
+ * path. All other offers are declined by not taking them up (RFC 9110, 7.8): the request is answered over HTTP/1.1.
  */
 @Injectable()
 export class Upgrades {
@@ -68,8 +68,9 @@ export function refuseUpgrade({ headers }: IncomingMessage, socket: Socket, faul
 }
 
 /**
- * Gives the connection back to the server as it was before the request, which comes again without the offer. So its body,
- * further requests and time limits are dealt with as on any connection. Node.js has let go of the connection by now.
+ * Gives the connection back to the server as it was before the request, which comes again without the offer. So its
+ * body, further requests and time limits are dealt with as on any connection. Node.js has let go of the connection by
+ * now.
  */
 async function decline(offer: {
   server: Server;
@@ -88,7 +89,9 @@ async function decline(offer: {
   server.emit('connection', socket);
 }
 
-/** Waits until requests that came on the same connection before are answered: answers go out in the order of requests. */
+/**
+ * Waits until requests that came on the same connection before are answered: answers go out in the order of requests.
+ */
 async function answersBefore(socket: Socket): Promise<void> {
   for (let answer = answerOn(socket); answer && !socket.destroyed; answer = answerOn(socket)) {
     const onDrain = answer.emit.bind(answer, 'drain');

@@ -20,7 +20,9 @@ function collect(errors: readonly ValidationError[], parent: string): FieldFault
   });
 }
 
-/** Constraints that speak of a value's type, by the names that class-validator has for them: reported before all others. */
+/**
+ * Constraints that speak of a value's type, by the names that class-validator has for them: reported before all others.
+ */
 const TYPES = ['isArray', 'isObject', 'isString', 'isInt', 'isBoolean'];
 
 function messageOf({ constraints }: ValidationError): string | null {
@@ -31,7 +33,10 @@ function messageOf({ constraints }: ValidationError): string | null {
   return (type === undefined ? Object.values(constraints).at(-1) : constraints[type]) ?? null;
 }
 
-/** Checks what DTO classes declare. Unknown fields are refused, and nothing is converted that a DTO does not convert itself. */
+/**
+ * Checks what DTO classes declare. Unknown fields are refused, and nothing is converted that a DTO does not convert
+ * itself.
+ */
 export function createValidationPipe(): ValidationPipe {
   return new ValidationPipe({
     whitelist: true,

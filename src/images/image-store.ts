@@ -78,8 +78,8 @@ export class ImageStore implements OnModuleDestroy {
 
   /**
    * The image of a container that is recreated: the very version that it was created from, whatever its reference names
-   * by now. Where Docker no longer has it, it is pulled again by its digest; where the registry does not have it either,
-   * what the reference names takes its place.
+   * by now. Where Docker no longer has it, it is pulled again by its digest; where the registry does not have it
+   * either, what the reference names takes its place.
    *
    * @throws EngineError as {@link forCreation}; `image_unavailable` also if it cannot be known what the registry has
    */

@@ -12,8 +12,8 @@ interface LoggedError {
 }
 
 /**
- * Picks what helps. Not every property of an error: a database error carries the parameters of its query, which hold what
- * users wrote, and a Docker error carries the whole answer.
+ * Picks what helps. Not every property of an error: a database error carries the parameters of its query, which hold
+ * what users wrote, and a Docker error carries the whole answer.
  */
 function errorForLog(error: unknown, depth = 0): LoggedError {
   if (!(error instanceof Error)) return { type: typeof error, message: String(error) };
@@ -48,8 +48,8 @@ export type Logger = PinoLogger;
 const SECRET_FIELDS = ['authorization', 'token', 'access_token', 'password', 'secret', 'env', 'environment'];
 const TOKEN = /berth_[0-9a-f]{60,64}/g;
 /**
- * What JSON leaves as it is and a terminal or an editor obeys: the control characters behind ASCII (U+009B begins an escape
- * sequence), other ends of lines, and the turning of a line's direction.
+ * What JSON leaves as it is and a terminal or an editor obeys: the control characters behind ASCII (U+009B begins an
+ * escape sequence), other ends of lines, and the turning of a line's direction.
  */
 const STEERING = /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 

@@ -25,8 +25,8 @@ const KEPT_MS = 5_000;
 const PATIENCE_MS = 2_000;
 
 /**
- * A gauge whose values are asked for when they are scraped. If they cannot be had they are left out, as an old value would
- * pass for the present one, and everything else is answered.
+ * A gauge whose values are asked for when they are scraped. If they cannot be had they are left out, as an old value
+ * would pass for the present one, and everything else is answered.
  */
 export class SampledGauge {
   private readonly gauge: Gauge;

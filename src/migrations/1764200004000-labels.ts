@@ -1,6 +1,9 @@
 import { MigrationInterface, QueryRunner, TableColumn } from 'typeorm';
 
-/** What users attach to their containers. The default also serves a process of an earlier version that inserts meanwhile. */
+/**
+ * What users attach to their containers. The default also serves a process of an earlier version that inserts
+ * meanwhile.
+ */
 export class Labels1764200004000 implements MigrationInterface {
   name = 'Labels1764200004000';
 

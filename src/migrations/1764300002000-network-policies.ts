@@ -1,6 +1,8 @@
 import { MigrationInterface, QueryRunner, TableColumn } from 'typeorm';
 
-/** What a container reaches, as JSON. The default also serves a process of an earlier version that inserts meanwhile. */
+/**
+ * What a container reaches, as JSON. The default also serves a process of an earlier version that inserts meanwhile.
+ */
 export class NetworkPolicies1764300002000 implements MigrationInterface {
   name = 'NetworkPolicies1764300002000';
 

@@ -4,8 +4,8 @@ import { TIMESTAMP } from '../database/column-types';
 const TABLE = 'containers';
 
 /**
- * When containers that nobody uses are stopped and deleted. What is stopped already counts from its last change; none is
- * deleted without a warning before.
+ * When containers that nobody uses are stopped and deleted. What is stopped already counts from its last change; none
+ * is deleted without a warning before.
  */
 export class AbandonedContainers1764300020000 implements MigrationInterface {
   name = 'AbandonedContainers1764300020000';

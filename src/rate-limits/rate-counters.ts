@@ -48,7 +48,10 @@ export interface Count {
 /** How long a request waits for Redis, in milliseconds. */
 const REDIS_ANSWER_MS = 500;
 
-/** How many keys of one limit a process remembers without Redis; some 200 bytes each. The least recent is forgotten first. */
+/**
+ * How many keys of one limit a process remembers without Redis; some 200 bytes each. The least recent is forgotten
+ * first.
+ */
 const MOST_KEYS = 20_000;
 
 type Counter = ReturnType<FastifyInstance['createRateLimit']>;
@@ -89,7 +92,9 @@ export class RateCounters {
     });
   }
 
-  /** Counts one more. @returns null where nothing is limited, and where Redis does not answer: then nothing is counted */
+  /**
+   * Counts one more. @returns null where nothing is limited, and where Redis does not answer: then nothing is counted
+   */
   hit(name: LimitName, key: string): Promise<Count | null> {
     return this.count(name, key, { increment: true });
   }
@@ -144,7 +149,9 @@ export function tokenKey(token: string): string {
   return hash('sha256', token, 'base64url');
 }
 
-/** What an address is counted by: an IPv6 network of 64 bits is one caller, as anyone who has one has all its addresses. */
+/**
+ * What an address is counted by: an IPv6 network of 64 bits is one caller, as anyone who has one has all its addresses.
+ */
 export function addressKey(address: string | undefined): string {
   return address === undefined || address === '' ? 'unknown' : normalizeIP(address.slice(0, LONGEST_ADDRESS));
 }

@@ -6,9 +6,9 @@ import { type Count, RateCounters } from './rate-counters';
 const MOST_KNOWN = 10_000;
 
 /**
- * Stands before the verification of tokens that this process has not seen to be valid yet. An address from which too many
- * were refused may bring no further ones for a while, so guessing costs the database nothing. Tokens that are known go on
- * to work from there: whoever shares an address with somebody who guesses does not pay for it.
+ * Stands before the verification of tokens that this process has not seen to be valid yet. An address from which too
+ * many were refused may bring no further ones for a while, so guessing costs the database nothing. Tokens that are
+ * known go on to work from there: whoever shares an address with somebody who guesses does not pay for it.
  */
 @Injectable()
 export class RefusedTokens {
@@ -21,7 +21,9 @@ export class RefusedTokens {
     return this.owners.get(key);
   }
 
-  /** @returns the count where this address has used up its refusals, so that tokens that are not known are turned away */
+  /**
+   * @returns the count where this address has used up its refusals, so that tokens that are not known are turned away
+   */
   async exhausted(address: string): Promise<Count | null> {
     const count = await this.counters.look('refusals', address);
     return count?.remaining === 0 ? count : null;

@@ -25,8 +25,8 @@ interface CountedCaller {
 const UNLIMITED = /^\/(health\/|metrics$|api\/docs(\/|$)|api\/openapi\.json$)/;
 
 /**
- * Limits requests: those of users who are known by their tokens, and of addresses, before anything is done for them; those
- * of tokens that this process has not seen yet once more when the guard has found out whose they are.
+ * Limits requests: those of users who are known by their tokens, and of addresses, before anything is done for them;
+ * those of tokens that this process has not seen yet once more when the guard has found out whose they are.
  */
 @Injectable()
 export class RequestLimits {
@@ -78,7 +78,10 @@ export class RequestLimits {
     };
   }
 
-  /** Counts one more for each, and sets the headers of the limit that is closest to exhaustion. @throws DomainError `rate_limit_exceeded` */
+  /**
+   * Counts one more for each, and sets the headers of the limit that is closest to exhaustion.
+   * @throws DomainError `rate_limit_exceeded`
+   */
   private async count(reply: FastifyReply, limits: readonly (readonly [LimitName, string])[]): Promise<void> {
     for (const [name, key] of limits) {
       const count = await this.counters.hit(name, key);
@@ -104,8 +107,8 @@ function exceeded(reply: FastifyReply, count: Count): DomainError {
 }
 
 /**
- * Puts the limits before every route. Call it after `setUpHttp()`, whose hooks come first: a server that drains says so,
- * and preflights are answered. And before `init()` or `listen()`.
+ * Puts the limits before every route. Call it after `setUpHttp()`, whose hooks come first: a server that drains says
+ * so, and preflights are answered. And before `init()` or `listen()`.
  */
 export function setUpRateLimits(app: NestFastifyApplication): void {
   const counters = app.get(RateCounters);

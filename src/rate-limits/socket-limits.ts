@@ -6,7 +6,9 @@ import { ClientAddress } from '../http';
 import { addressKey, RateCounters, tokenKey } from './rate-counters';
 import { RefusedTokens } from './refused-tokens';
 
-/** Limits what leads to a socket, by the same counts as requests: the connection by its address, its token by the user. */
+/**
+ * Limits what leads to a socket, by the same counts as requests: the connection by its address, its token by the user.
+ */
 @Injectable()
 export class SocketLimits {
   constructor(

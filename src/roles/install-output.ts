@@ -58,7 +58,9 @@ export class InstallProgressReader {
     return done === undefined ? null : this.at(BOTH, ratio(done, total));
   }
 
-  /** dnf 4 counts `(1/3): file` and `Installing : name 1/3`, dnf 5 `[1/3] name`; both downloads before the transaction. */
+  /**
+   * dnf 4 counts `(1/3): file` and `Installing : name 1/3`, dnf 5 `[1/3] name`; both downloads before the transaction.
+   */
   private takeDnf(line: string): InstallProgress | null {
     if (line.startsWith('Running transaction')) this.inTransaction = true;
     const counted =

@@ -3,8 +3,8 @@ import { readJson, validate } from '../config';
 import { BAREBONE, type CatalogRole, DEFAULT_ROLES } from './catalog-role';
 
 /**
- * No option, since it begins with a letter or digit; nothing that a shell or a package manager reads as more than a name:
- * apt takes `name-` for a removal.
+ * No option, since it begins with a letter or digit; nothing that a shell or a package manager reads as more than a
+ * name: apt takes `name-` for a removal.
  */
 const PACKAGE = z
   .string()

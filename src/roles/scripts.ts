@@ -1,8 +1,8 @@
 import { type CatalogRole, PACKAGE_MANAGERS } from './catalog-role';
 
 /**
- * What runs in a container, under the `sh` of Debian (dash), Alpine (busybox) or Fedora (bash). Nothing is ever put into
- * the texts: packages and programs come as arguments, names as variables.
+ * What runs in a container, under the `sh` of Debian (dash), Alpine (busybox) or Fedora (bash). Nothing is ever put
+ * into the texts: packages and programs come as arguments, names as variables.
  */
 
 /** The image's own programs come first: one that has another Node.js somewhere has the role already. */
@@ -12,8 +12,9 @@ cd /
 `;
 
 /**
- * Finds an attempt's processes by the variable that they all inherit: unlike a number in a file it cannot belong to another
- * process by now, and unlike a process group it holds for what a package manager starts in a session of its own.
+ * Finds an attempt's processes by the variable that they all inherit: unlike a number in a file it cannot belong to
+ * another process by now, and unlike a process group it holds for what a package manager starts in a session of its
+ * own.
  */
 const END_OTHERS = `
 others() (
@@ -42,8 +43,8 @@ end_others() {
 `;
 
 /**
- * There while an installation is not finished, and so also after one that was cut off: then programs may be in their place
- * that do not work yet. It goes with the container's writable layer.
+ * There while an installation is not finished, and so also after one that was cut off: then programs may be in their
+ * place that do not work yet. It goes with the container's writable layer.
  */
 const UNFINISHED = `
 unfinished=/var/lib/berth/unfinished-role
@@ -67,11 +68,11 @@ end_others
 `;
 
 /**
- * Installs. Its stdout is for machines: the family that was found, the step that begins, and the progress as the package
- * manager reports it; its stderr is for people. (dnf has no other channel, so all that it says is on stdout.)
+ * Installs. Its stdout is for machines: the family that was found, the step that begins, and the progress as the
+ * package manager reports it; its stderr is for people. (dnf has no other channel, so all that it says is on stdout.)
  *
- * It can be run again at any time: after one that was killed at any point, and beside one whose Berth died and that still
- * runs, which it ends first.
+ * It can be run again at any time: after one that was killed at any point, and beside one whose Berth died and that
+ * still runs, which it ends first.
  */
 const INSTALL_SCRIPT = `${COMMON}${END_OTHERS}${UNFINISHED}
 exec 3>&1 1>&2 </dev/null

@@ -8,7 +8,9 @@ export interface Turn {
   readonly leave: () => void;
 }
 
-/** First come, first served, per key, within this process: so that ten requests do not poll the database for one row. */
+/**
+ * First come, first served, per key, within this process: so that ten requests do not poll the database for one row.
+ */
 export class LocalQueue {
   private readonly mutexes = new Map<string, { mutex: Mutex; users: number }>();
 

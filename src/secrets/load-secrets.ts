@@ -7,8 +7,8 @@ import { KEY_BYTES, Secrets } from './secrets';
 type Settings = Pick<Config, 'DATABASE_URL' | 'SECRETS_KEY' | 'SECRETS_KEY_PREVIOUS'>;
 
 /**
- * The secrets of the settings. Without `SECRETS_KEY`, which production requires, the key is in a file that is made once:
- * beside an SQLite database, or in `.berth` where several processes of one folder share a PostgreSQL.
+ * The secrets of the settings. Without `SECRETS_KEY`, which production requires, the key is in a file that is made
+ * once: beside an SQLite database, or in `.berth` where several processes of one folder share a PostgreSQL.
  *
  * @throws ConfigError if the file cannot be made or read
  */

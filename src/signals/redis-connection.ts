@@ -36,7 +36,10 @@ export class RedisConnection {
   private down = false;
   private closed = false;
 
-  /** @param url `redis://…` or `rediss://…`; connecting goes on in the background, so that a missing Redis delays no start */
+  /**
+   * @param url `redis://…` or `rediss://…`; connecting goes on in the background, so that a missing Redis delays no
+   *   start
+   */
   constructor(
     private readonly url: string,
     { answerMs = 3_000, checkMs = 10_000 }: RedisTimes = {},

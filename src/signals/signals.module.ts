@@ -4,7 +4,10 @@ import { LocalSignals, Signals } from './signals';
 import { RedisConnection } from './redis-connection';
 import { RedisSignals } from './redis-signals';
 
-/** Offers {@link Signals}, over Redis where `REDIS_URL` is set, and {@link RedisConnection}, which is null where it is not. */
+/**
+ * Offers {@link Signals}, over Redis where `REDIS_URL` is set, and {@link RedisConnection}, which is null where it is
+ * not.
+ */
 @Global()
 @Module({
   providers: [

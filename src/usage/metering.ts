@@ -44,7 +44,10 @@ interface Rates {
 
 const NOTHING: Rates = { running: 0, memoryMb: 0, cpuShares: 0, diskMb: 0 };
 
-/** From its first run, or its first stop, to its purge. What is being created, or could not be, has nothing of its user's. */
+/**
+ * From its first run, or its first stop, to its purge. What is being created, or could not be, has nothing of its
+ * user's.
+ */
 function isMetered({ status, purgedAt }: MeteredRow): boolean {
   return purgedAt === null && (status === 'running' || status === 'stopped');
 }
@@ -62,8 +65,8 @@ function isSame(one: Rates, other: Rates): boolean {
 }
 
 /**
- * What is to be written with a change of a row. Where it changes what is used per time, the use until now is settled, by
- * what the row said until now, and counted anew from here: so each moment is settled once, or not yet.
+ * What is to be written with a change of a row. Where it changes what is used per time, the use until now is settled,
+ * by what the row said until now, and counted anew from here: so each moment is settled once, or not yet.
  */
 export function settle(row: MeteredRow, next: MeteredRow, now: Date): Settlement {
   const { meteredSince } = row;

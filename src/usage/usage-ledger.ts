@@ -9,8 +9,9 @@ import { DAY_MS, type DayUse, type MeteredRow, settle, type Settlement } from '.
 export const KEPT_DAYS = 400;
 
 /**
- * What a user's containers used on one day, as far as it is settled; what each of them has used since its `metered_since`
- * is added when it is read. The columns are whole numbers of up to 64 bits, which drivers read as text or numbers.
+ * What a user's containers used on one day, as far as it is settled; what each of them has used since its
+ * `metered_since` is added when it is read. The columns are whole numbers of up to 64 bits, which drivers read as text
+ * or numbers.
  */
 @Entity('daily_usage')
 export class DailyUsageEntity {
@@ -40,7 +41,10 @@ export class DailyUsageEntity {
 /** Days in one statement: far below the parameter limits of SQLite and PostgreSQL. */
 const BATCH = 200;
 
-/** The sole writer of `daily_usage`. Whoever changes what a container uses settles what it has used, in the same transaction. */
+/**
+ * The sole writer of `daily_usage`. Whoever changes what a container uses settles what it has used, in the same
+ * transaction.
+ */
 @Injectable()
 export class UsageLedger implements OnApplicationBootstrap {
   constructor(
@@ -48,7 +52,10 @@ export class UsageLedger implements OnApplicationBootstrap {
     private readonly clock: Clock,
   ) {}
 
-  /** Begins to meter what a process of an earlier version, which knows nothing of it, has started beside this one's kind. */
+  /**
+   * Begins to meter what a process of an earlier version, which knows nothing of it, has started beside this one's
+   * kind.
+   */
   async onApplicationBootstrap(): Promise<void> {
     await this.database.manager
       .createQueryBuilder()
@@ -64,8 +71,9 @@ export class UsageLedger implements OnApplicationBootstrap {
   }
 
   /**
-   * Adds to a user's days. To be called in the transaction that changes the container's row, and after that: whoever writes
-   * that row waits for it first, so that no two can wait for each other. Days that would be forgotten at once are left out.
+   * Adds to a user's days. To be called in the transaction that changes the container's row, and after that: whoever
+   * writes that row waits for it first, so that no two can wait for each other. Days that would be forgotten at once
+   * are left out.
    */
   async record(userId: string, used: readonly DayUse[]): Promise<void> {
     const kept = used.slice(-KEPT_DAYS);

@@ -41,7 +41,10 @@ export class UsageReader {
     return this.read(this.range(asked), { userId, limit: LONGEST });
   }
 
-  /** Everybody's days, or one user's, the newest first and in the order of their ids. @throws DomainError `invalid_parameters` */
+  /**
+   * Everybody's days, or one user's, the newest first and in the order of their ids.
+   * @throws DomainError `invalid_parameters`
+   */
   async list({ user_id: userId, ...asked }: Readonly<ListUsageDto>): Promise<Page<UserDay>> {
     const range = this.range(asked);
     return readPage(
@@ -86,8 +89,8 @@ export class UsageReader {
   }
 
   /**
-   * In one statement, and so by one view of the database: what a transaction settles meanwhile is found settled or not yet
-   * settled, and never both or neither.
+   * In one statement, and so by one view of the database: what a transaction settles meanwhile is found settled or not
+   * yet settled, and never both or neither.
    */
   private async read(
     { first, last }: Range,

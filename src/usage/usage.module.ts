@@ -4,7 +4,9 @@ import { UsageLedger, UsageRetention } from './usage-ledger';
 import { UsageReader } from './usage-reader';
 import { UsageController } from './usage.controller';
 
-/** How much of the machine users' containers took, by day. Whoever writes containers settles it in {@link UsageLedger}. */
+/**
+ * How much of the machine users' containers took, by day. Whoever writes containers settles it in {@link UsageLedger}.
+ */
 @Module({
   imports: [AuthModule],
   controllers: [UsageController],

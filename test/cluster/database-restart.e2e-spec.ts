@@ -19,7 +19,9 @@ function terminating(): Buffer {
   return Buffer.concat([head, fields]);
 }
 
-/** Stands before PostgreSQL; while it `ends`, every new session is ended in the same packet that says that it is ready. */
+/**
+ * Stands before PostgreSQL; while it `ends`, every new session is ended in the same packet that says that it is ready.
+ */
 class EndingPostgres {
   ends = false;
   private constructor(

@@ -83,7 +83,8 @@ describe('another process must take up, when one is killed in the midst of', () 
     const died = server.dieAt({ fault: 'kill_before', call: /\/containers\/:id\/start$/, nth: 2 });
     const asked = doomed.update(db_id, { name, ...LARGER }).catch(() => null);
     await died;
-    // A copy that takes longer than the lease lasts: started here, and slow, so that it can be held before it is through.
+    // A copy that takes longer than the lease lasts: started here, and slow, so that it can be held before it is
+    // through.
     const worker = docker.getContainer(`berth-${db_id}-move`);
     await worker.update({ NanoCpus: 250_000_000 });
     await worker.start();

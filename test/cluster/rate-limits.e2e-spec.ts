@@ -10,7 +10,10 @@ import { RedisProxy, testRedisUrl } from '../support/socket-redis-proxy';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 
 const LIMIT = 9;
-/** Here two servers, Redis' cable and all who ask are one process: what waits long for its turn must not pass for no answer. */
+/**
+ * Here two servers, Redis' cable and all who ask are one process: what waits long for its turn must not pass for no
+ * answer.
+ */
 const ANSWER_MS = 3_000;
 
 describe('rate limits of two servers', () => {

@@ -78,7 +78,10 @@ describe('a PostgreSQL whose connections turn silent', () => {
   });
 });
 
-/** A machine that is switched off, or a network that is lost for as long as a process takes to die: PostgreSQL hears no end. */
+/**
+ * A machine that is switched off, or a network that is lost for as long as a process takes to die: PostgreSQL hears no
+ * end.
+ */
 describe('the presence of a process that PostgreSQL hears nothing of any more', () => {
   const filter = new Iptables('iptables');
   let database: TestDatabase;

@@ -55,7 +55,9 @@ class Pair {
     return { survivor, victim: new ApiClient(this.victim.url, survivor.token) };
   }
 
-  /** Has the victim ask Docker for this and get no answer before `release`; Docker has done it when `reached` resolves. */
+  /**
+   * Has the victim ask Docker for this and get no answer before `release`; Docker has done it when `reached` resolves.
+   */
   hold(call: RegExp): { reached: Promise<void>; release: () => void } {
     let release = (): void => undefined;
     const until = new Promise<void>((resolve) => (release = resolve));
@@ -71,8 +73,8 @@ class Pair {
   }
 
   /**
-   * Resolves when the victim has asked Docker for all of these; it gets no answer any more. A stop is made all the same, a
-   * removal is not.
+   * Resolves when the victim has asked Docker for all of these; it gets no answer any more. A stop is made all the
+   * same, a removal is not.
    */
   async untilHeld(calls: readonly { call: RegExp; of: string }[]): Promise<void> {
     const left = [...calls];

@@ -8,7 +8,9 @@ import { expectWorksAgain, Scenario, SCENARIOS } from '../support/verb-scenarios
 
 jest.setTimeout(900_000);
 
-/** On PostgreSQL a dead process's lease has to run out first; the verbs with the most to lose stand for the rest there. */
+/**
+ * On PostgreSQL a dead process's lease has to run out first; the verbs with the most to lose stand for the rest there.
+ */
 const MOST_TO_LOSE = ['update of a running container', 'delete'];
 const scenarios = SCENARIOS.filter(
   ({ name }) => process.env['TEST_DATABASE'] === 'sqlite' || MOST_TO_LOSE.includes(name),

@@ -87,7 +87,8 @@ describe('the management operations on real Docker under gVisor', () => {
       const cutId = (cut.body['container'] as { id: string }).id;
       expect(await interfaces(cutId)).toEqual(['lo']);
       expect(await docker.readData(cutId)).toBe('precious');
-      // Neither Docker's restart nor a stop and a start, nor a sweep, gives it one; a change of something else keeps it.
+      // Neither Docker's restart nor a stop and a start, nor a sweep, gives it one; a change of something else keeps
+      // it.
       await docker.docker.getContainer(cutId).restart({ t: 0 });
       await server.berth.app.get(Reconciler).sweepNow();
       await user.api.stop(cutId);

@@ -58,8 +58,8 @@ class MarkingDaemon extends FakeDaemon {
 }
 
 /**
- * Many users, several processes where the database allows it, everything at once, an engine that fails before and after it
- * acts, and somebody who kills and removes containers behind Berth's back. `BERTH_TEST_SEED` makes a run again.
+ * Many users, several processes where the database allows it, everything at once, an engine that fails before and after
+ * it acts, and somebody who kills and removes containers behind Berth's back. `BERTH_TEST_SEED` makes a run again.
  */
 describe.each(['none', 'move'] as const)('random operations under faults (volumeResize: %s)', (volumeResize) => {
   const seed = Number(process.env['BERTH_TEST_SEED'] ?? randomInt(2 ** 31));

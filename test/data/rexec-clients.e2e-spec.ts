@@ -12,7 +12,10 @@ import { type HttpAnswer, httpCall } from '../support/http-call';
 /** What Rexec's command line and its Go SDK send with every request, one without a body included. */
 const GO = { 'user-agent': 'Go-http-client/1.1', 'content-type': 'application/json', 'accept-encoding': 'gzip' };
 
-/** Each test speaks as a client of Rexec does that was not changed for Berth, and reads of the answer what that client reads. */
+/**
+ * Each test speaks as a client of Rexec does that was not changed for Berth, and reads of the answer what that client
+ * reads.
+ */
 describe("Rexec's own clients", () => {
   let daemon: FakeDaemon;
   let berth: Berth;

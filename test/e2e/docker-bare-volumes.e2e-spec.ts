@@ -6,8 +6,8 @@ import { EngineSandbox } from '../support/engine-sandbox';
 jest.setTimeout(120_000);
 
 /**
- * A dockerd that is killed while it makes a volume has made its folder and not yet written its labels and options: after its
- * start it has the volume without either, just as one that somebody made with nothing but a name.
+ * A dockerd that is killed while it makes a volume has made its folder and not yet written its labels and options:
+ * after its start it has the volume without either, just as one that somebody made with nothing but a name.
  */
 describe('a volume that Docker has without labels', () => {
   const sandbox = new EngineSandbox();

@@ -5,7 +5,10 @@ import { writeThreadBomb } from '../support/thread-bomb';
 
 jest.setTimeout(120_000);
 
-/** The bits of CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID and NET_BIND_SERVICE: Linux capabilities 0, 1, 3, 5, 6, 7, 10. */
+/**
+ * The bits of CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID and NET_BIND_SERVICE: Linux capabilities 0, 1, 3, 5, 6,
+ * 7, 10.
+ */
 const CAPABILITY_MASK = [0, 1, 3, 5, 6, 7, 10].reduce((mask, bit) => mask | (1 << bit), 0);
 
 describe('what a sandbox may do', () => {

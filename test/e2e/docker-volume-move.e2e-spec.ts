@@ -12,7 +12,10 @@ jest.setTimeout(120_000);
 
 const LARGER = { ...SMALL, disk_mb: 2048 } as const;
 
-/** In a sandbox: what a user works with, and a look at all of it. gVisor keeps no fifo, in a volume or not, over a restart. */
+/**
+ * In a sandbox: what a user works with, and a look at all of it. gVisor keeps no fifo, in a volume or not, over a
+ * restart.
+ */
 const WORK = `cd /home/user && mkdir -p src/.git empty && echo precious > mark && echo '#!/bin/sh' > run && chmod 4750 run &&
   chown 1000:1000 src && ln mark src/linked && ln -s ../mark src/link && head -c 30000000 /dev/urandom > blob &&
   printf x > "$(printf 'odd\\n\\377name')" && touch -d 2001-02-03T04:05:06 mark && sync`;

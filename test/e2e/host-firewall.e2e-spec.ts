@@ -33,7 +33,10 @@ interface Service {
   port: number;
 }
 
-/** The same questions from a sandbox behind the firewall and from one of a Berth without: what the rules do, and nothing else does. */
+/**
+ * The same questions from a sandbox behind the firewall and from one of a Berth without: what the rules do, and nothing
+ * else does.
+ */
 describe('what a sandbox may reach', () => {
   const outside = new OutsideWorld();
   const servers: Server[] = [];

@@ -6,7 +6,9 @@ export interface LifeSign {
   readonly containerId: string;
 }
 
-/** Two containers must never run on one volume at once. Told everything that starts and ends, it finds those that do. */
+/**
+ * Two containers must never run on one volume at once. Told everything that starts and ends, it finds those that do.
+ */
 export class Cohabitation {
   private readonly running = new Map<string, Set<string>>();
   /** Rows with a container that an outsider started: what then runs beside it is not Berth's doing. */

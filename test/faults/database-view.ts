@@ -29,8 +29,8 @@ export class DatabaseView {
   }
 
   /**
-   * Deleted rows too: a purge is an operation. Not a purge that was postponed, because Docker was away or another one: it is
-   * nobody's, and a sweep makes it when that is over.
+   * Deleted rows too: a purge is an operation. Not a purge that was postponed, because Docker was away or another one:
+   * it is nobody's, and a sweep makes it when that is over.
    */
   leases(): Promise<HeldLease[]> {
     return this.ask(
@@ -40,7 +40,9 @@ export class DatabaseView {
     );
   }
 
-  /** Whether somebody's transaction has stood still for so long, and waits for nothing but its owner. PostgreSQL only. */
+  /**
+   * Whether somebody's transaction has stood still for so long, and waits for nothing but its owner. PostgreSQL only.
+   */
   async transactionStands(ms: number): Promise<boolean> {
     const standing = await this.ask(
       `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'

@@ -1,7 +1,8 @@
 /**
- * Why an answer may come that would be wrong otherwise. `database_down`: it ends or does not answer. `database_busy`: somebody holds
- * locks in it for longer than a request waits. `docker_emptied`: neither images nor data are there. `death_unseen`: connections of a
- * process that died still stand in the database, as they had fallen silent, so that its leases have to run out.
+ * Why an answer may come that would be wrong otherwise. `database_down`: it ends or does not answer. `database_busy`:
+ * somebody holds locks in it for longer than a request waits. `docker_emptied`: neither images nor data are there.
+ * `death_unseen`: connections of a process that died still stand in the database, as they had fallen silent, so that
+ * its leases have to run out.
  */
 export type Excuse = 'database_down' | 'database_busy' | 'docker_emptied' | 'death_unseen';
 

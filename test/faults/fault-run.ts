@@ -35,8 +35,8 @@ export const INVARIANTS: Readonly<Record<string, (truth: Truth, marksOf: invaria
 };
 
 /**
- * Many users while everything that Berth stands on fails at times. The seed makes the same users want the same things, and the
- * same faults happen at the same operations; how they meet is the machine's.
+ * Many users while everything that Berth stands on fails at times. The seed makes the same users want the same things,
+ * and the same faults happen at the same operations; how they meet is the machine's.
  */
 export class FaultRun {
   readonly docker = new RealDocker();
@@ -190,7 +190,9 @@ export class FaultRun {
   }
 }
 
-/** As a client that comes again where the database was too busy: all at once is much for a machine that has other work. */
+/**
+ * As a client that comes again where the database was too busy: all at once is much for a machine that has other work.
+ */
 async function created(api: ApiClient): Promise<Answer> {
   for (;;) {
     const answer = await api.create(SIZES[0]);

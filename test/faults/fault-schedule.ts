@@ -4,8 +4,8 @@ import { SeededRandom } from '../support/seeded-random';
 export type Times<F extends string> = Readonly<Record<F, number>>;
 
 /**
- * What is done to the services and to what they keep; what the proxies do to single calls comes on top. A restart of Docker
- * takes all containers with it, and its time.
+ * What is done to the services and to what they keep; what the proxies do to single calls comes on top. A restart of
+ * Docker takes all containers with it, and its time.
  */
 export const CLUSTER_FAULTS = {
   process_kill: 20,

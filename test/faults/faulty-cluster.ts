@@ -21,7 +21,10 @@ const REVIVE_EVERY_MS = 300;
 
 const START = /^POST .*\/containers\/:id\/start$/;
 
-/** One API process, always at the same address, with proxies of its own before Docker and PostgreSQL, and a clock of its own. */
+/**
+ * One API process, always at the same address, with proxies of its own before Docker and PostgreSQL, and a clock of its
+ * own.
+ */
 export interface Member {
   readonly name: string;
   readonly url: string;

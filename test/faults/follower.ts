@@ -7,7 +7,10 @@ import { Journal } from './journal';
 
 const AGAIN_MS = 200;
 
-/** One client that follows a user's events over Socket.IO from the first on, wherever it can connect, and comes back where it was. */
+/**
+ * One client that follows a user's events over Socket.IO from the first on, wherever it can connect, and comes back
+ * where it was.
+ */
 export class Follower {
   readonly events: BerthEvent[] = [];
   private socket: Socket | null = null;

@@ -56,8 +56,8 @@ async function killProcess(member: Member, { cluster, excuses }: Parts): Promise
 }
 
 /**
- * What a dead process held is taken over by others long before its leases run out. Who holds a lease is not seen from outside;
- * but a live holder lets go of it or renews it within a third of its term.
+ * What a dead process held is taken over by others long before its leases run out. Who holds a lease is not seen from
+ * outside; but a live holder lets go of it or renews it within a third of its term.
  *
  * @returns whether it could be looked at: somebody has to be there, and nothing in the way
  */
@@ -81,7 +81,10 @@ async function mustBeTakenOver(dead: Member, { cluster, database, excuses, journ
   return isLookedAt;
 }
 
-/** Whether leases may have stayed for a reason: the database was away, a live process stood still, or a dead one seems to live. */
+/**
+ * Whether leases may have stayed for a reason: the database was away, a live process stood still, or a dead one seems
+ * to live.
+ */
 function isDisturbed(excuses: Excuses, since: number): boolean {
   const excused = excuses.since(since, { member: '', user: '' });
   return (['database_down', 'database_busy', 'death_unseen'] as const).some((excuse) => excused.has(excuse));

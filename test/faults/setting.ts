@@ -18,7 +18,10 @@ export const CLUSTER_RUN: RunSetting = {
   operations: OPERATIONS,
 };
 
-/** What several processes and Docker's faults do is seen in the other; this one is about the file. In fewer too little happens. */
+/**
+ * What several processes and Docker's faults do is seen in the other; this one is about the file. In fewer too little
+ * happens.
+ */
 export const SQLITE_RUN: RunSetting = {
   name: 'sqlite',
   processes: 1,
@@ -31,7 +34,9 @@ export const STRIKE_EVERY = 25;
 /** Which operation's client hangs up in the middle: one in so many. */
 export const HANG_UP_EVERY = 15;
 
-/** Small, so that users come to their limits all the time, and two processors can carry the containers of all of them. */
+/**
+ * Small, so that users come to their limits all the time, and two processors can carry the containers of all of them.
+ */
 const limits = { memory_mb: 512, cpu_shares: 1000, disk_mb: 2048, session: null, session_once: false, agents: 0 };
 export const TIERS = {
   minimum: { memory_mb: 256, cpu_shares: 250, disk_mb: 1024 },
@@ -50,8 +55,8 @@ export const SIZES = [
 ] as const;
 
 /**
- * Short terms, so that recovery happens during the run and not after it. That of a lease is the usual one: what a process held
- * that died is taken over long before its end.
+ * Short terms, so that recovery happens during the run and not after it. That of a lease is the usual one: what a
+ * process held that died is taken over long before its end.
  */
 export const TERMS = {
   OPERATION_CLAIM_SECONDS: '30',

@@ -1,7 +1,9 @@
 import { ChildProcess, spawn } from 'node:child_process';
 import { eventually } from './eventually';
 
-/** The agent's program as a process. Needs the build; started without the script around it, which installs and builds. */
+/**
+ * The agent's program as a process. Needs the build; started without the script around it, which installs and builds.
+ */
 export class AgentProcess {
   private readonly child: ChildProcess;
   private readonly chunks: Buffer[] = [];

@@ -1,6 +1,7 @@
 /**
- * Loaded into a process before all else (`NODE_OPTIONS=--require`): its clock is off by the milliseconds that stand in the file
- * `TEST_CLOCK_FILE`, which moving-clock.ts writes. Timers go on as before, as a machine's do when its clock is set.
+ * Loaded into a process before all else (`NODE_OPTIONS=--require`): its clock is off by the milliseconds that stand in
+ * the file `TEST_CLOCK_FILE`, which moving-clock.ts writes. Timers go on as before, as a machine's do when its clock is
+ * set.
  */
 const { readFileSync } = require('node:fs');
 

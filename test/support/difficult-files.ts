@@ -33,8 +33,8 @@ system('touch', '-h', '-d', '2001-02-03T04:05:06.123456789Z', 'plain', 'absolute
 `;
 
 /**
- * Prints all that is in `/d`, a line for each name: kind, mode, owners, links, size, time to the nanosecond, where it links
- * to, which names are one file, content, attributes. It shares nothing with the way in which volumes are copied.
+ * Prints all that is in `/d`, a line for each name: kind, mode, owners, links, size, time to the nanosecond, where it
+ * links to, which names are one file, content, attributes. It shares nothing with the way in which volumes are copied.
  */
 export const DESCRIBE_FILES = String.raw`
 use strict; use warnings;

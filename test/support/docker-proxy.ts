@@ -7,9 +7,10 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 
 /**
- * What goes wrong with one call. Without asking Docker: `refuse` answers 500, `lose` cuts the connection, `kill_before` calls
- * back and never answers. Docker is asked, and the answer `drop`ped with the connection, `truncate`d in its middle, `corrupt`ed
- * beyond reading, `delay`ed, withheld for ever (`hang`), or withheld with a call back (`kill_after`).
+ * What goes wrong with one call. Without asking Docker: `refuse` answers 500, `lose` cuts the connection, `kill_before`
+ * calls back and never answers. Docker is asked, and the answer `drop`ped with the connection, `truncate`d in its
+ * middle, `corrupt`ed beyond reading, `delay`ed, withheld for ever (`hang`), or withheld with a call back
+ * (`kill_after`).
  */
 export type Fault =
   'refuse' | 'lose' | 'drop' | 'truncate' | 'corrupt' | 'delay' | 'hang' | 'kill_before' | 'kill_after';

@@ -17,8 +17,8 @@ const HTPASSWD = 'berth:$2b$05$WQ8xk3n0vCkqD1uFz5bX4eCKRwpZ4.S2e/o.YuOTQNGa88jau
 const MOST_ATTEMPTS = 3;
 
 /**
- * The real registry of the Docker distribution, on loopback, where Docker needs no TLS, with a password. Docker reaches it by
- * a door that can be narrow, or gone; each door is another registry to Docker, as its port is another.
+ * The real registry of the Docker distribution, on loopback, where Docker needs no TLS, with a password. Docker reaches
+ * it by a door that can be narrow, or gone; each door is another registry to Docker, as its port is another.
  */
 export class DockerRegistry {
   private readonly docker = new RealDocker().docker;

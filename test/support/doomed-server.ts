@@ -11,8 +11,8 @@ const NEVER_SECONDS = '600';
 export const TAKEN_UP_WITHIN_MS = 45_000;
 
 /**
- * Three server processes of one Berth, one of which is to die: it sees to ends of runs, which the survivors leave alone. So
- * what it began, and it alone, they take up, as its connection to the database has ended.
+ * Three server processes of one Berth, one of which is to die: it sees to ends of runs, which the survivors leave
+ * alone. So what it began, and it alone, they take up, as its connection to the database has ended.
  */
 export class DoomedServer {
   private next: Promise<BerthProcess>;

@@ -11,8 +11,8 @@ const REPLAYED_WITHIN_MS = 5_000;
 type Row = Readonly<Record<string, unknown>>;
 
 /**
- * The invariants that must hold after anything: the row, Docker and the user's events tell the same; nothing is left over,
- * nothing is lost, nothing is stuck.
+ * The invariants that must hold after anything: the row, Docker and the user's events tell the same; nothing is left
+ * over, nothing is lost, nothing is stuck.
  *
  * @returns the container as the API shows it; null if it is deleted
  */

@@ -18,7 +18,10 @@ import {
 } from '../../src/docker';
 import { testImage } from './api-client';
 
-/** A container as the fake daemon keeps it; tests may read it, and change it behind Berth's back by the daemon's methods. */
+/**
+ * A container as the fake daemon keeps it; tests may read it, and change it behind Berth's back by the daemon's
+ * methods.
+ */
 export interface FakeContainer {
   readonly dockerId: string;
   readonly spec: ContainerSpec;
@@ -66,8 +69,8 @@ interface Watcher {
 }
 
 /**
- * Docker in memory: what survives the death of the processes that use it. One of it can serve many `FakeEngine`s, as one
- * daemon serves many processes.
+ * Docker in memory: what survives the death of the processes that use it. One of it can serve many `FakeEngine`s, as
+ * one daemon serves many processes.
  */
 export class FakeDaemon {
   /** Of its data: a daemon on other data has another. */
@@ -345,15 +348,17 @@ export class FakeDaemon {
   }
 
   /**
-   * The kernel kills it for its memory; Docker starts it again, as the restart policy says, and has forgotten the reason
-   * (`oomKilled` is of the present run).
+   * The kernel kills it for its memory; Docker starts it again, as the restart policy says, and has forgotten the
+   * reason (`oomKilled` is of the present run).
    */
   oom(dockerId: string): void {
     this.oomOfProcess(dockerId);
     this.crash(dockerId, 137);
   }
 
-  /** The kernel kills one process in it for the container's memory; the container goes on, and Docker says `oom` alone. */
+  /**
+   * The kernel kills one process in it for the container's memory; the container goes on, and Docker says `oom` alone.
+   */
   oomOfProcess(dockerId: string): void {
     const container = this.existing(dockerId, 'oom');
     container.oomKilled = true;
@@ -386,7 +391,10 @@ export class FakeDaemon {
     };
   }
 
-  /** Docker is started on an empty data-root, which has an id of its own. @returns the way to start it on the old one again */
+  /**
+   * Docker is started on an empty data-root, which has an id of its own.
+   * @returns the way to start it on the old one again
+   */
   empty(): () => void {
     const before = { id: this.id, containers: [...this.containers], volumes: [...this.volumes] };
     const exchange = ({ id, containers, volumes }: typeof before): void =>

@@ -94,8 +94,8 @@ export class FakeEngine extends ContainerEngine {
   }
 
   /**
-   * Kills the process at a call: neither it nor any later call of this engine returns (`hang`, as it is for a process that
-   * is no more), or all throw {@link ProcessDeath}.
+   * Kills the process at a call: neither it nor any later call of this engine returns (`hang`, as it is for a process
+   * that is no more), or all throw {@link ProcessDeath}.
    *
    * @returns settles when it has died
    */

@@ -3,7 +3,9 @@ import type { FakeCommand, FakeDaemon } from './fake-daemon';
 /** What an installation does once it runs; the default succeeds at once. @returns the exit code */
 type FakeInstallation = (command: FakeCommand) => Promise<number> | number;
 
-/** The programs that install roles, as a {@link FakeDaemon}'s containers have them: they remember, and end each other. */
+/**
+ * The programs that install roles, as a {@link FakeDaemon}'s containers have them: they remember, and end each other.
+ */
 export class FakeRolePrograms {
   /** Every installation that began, by the Docker id of its container. */
   readonly begun: string[] = [];

@@ -5,13 +5,19 @@ const TABLES = { mangle: new Iptables('iptables'), raw: new Iptables('iptables',
 const FILTERS = [TABLES.mangle, TABLES.raw, new Iptables('ip6tables')];
 const MARK = (instance: string): string => `berth:${instance}`;
 
-/** The rules of an instance's sandboxes on this machine, IPv4 and IPv6, without allow lists: those that lead into its chains, and those within. */
+/**
+ * The rules of an instance's sandboxes on this machine, IPv4 and IPv6, without allow lists: those that lead into its
+ * chains, and those within.
+ */
 export async function firewallRulesOf(instance: string): Promise<string[]> {
   const all = await Promise.all(FILTERS.map(async (filter) => rulesIn(await filter.rules(), instance)));
   return all.flat();
 }
 
-/** Takes away the rules of an instance, as whoever flushes a firewall does. The chains are only emptied if they are to stay. */
+/**
+ * Takes away the rules of an instance, as whoever flushes a firewall does. The chains are only emptied if they are to
+ * stay.
+ */
 export async function removeFirewallRules(instance: string, { keepChains = false } = {}): Promise<void> {
   for (const filter of FILTERS) {
     // Where there is no iptables there is no rule to take away.

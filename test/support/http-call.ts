@@ -24,7 +24,9 @@ export interface HttpAnswer {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-/** One request as bare as Node.js makes it: from an address of the test's choice, with the headers that it gives alone. */
+/**
+ * One request as bare as Node.js makes it: from an address of the test's choice, with the headers that it gives alone.
+ */
 export function httpCall(url: string, path: string, call: HttpCall = {}): Promise<HttpAnswer> {
   const { method = 'GET', token, headers = {}, body, from, hangUpMs } = call;
   return new Promise((resolve, reject) => {

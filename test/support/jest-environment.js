@@ -1,9 +1,9 @@
 /**
- * Packages are loaded once by a worker of jest, not once by each test file: of the two seconds of processor time that loading
- * Berth takes, nine tenths are theirs (2,200 modules). `src` and `test` are loaded anew for each file, as ever.
+ * Packages are loaded once by a worker of jest, not once by each test file: of the two seconds of processor time that
+ * loading Berth takes, nine tenths are theirs (2,200 modules). `src` and `test` are loaded anew for each file, as ever.
  *
- * Packages and tests then need the same `Error`, `Date` and `Object`, so that no test gets a realm of its own. What a file
- * leaves behind in the one realm, spies, timers, globals, the environment's variables, is undone here.
+ * Packages and tests then need the same `Error`, `Date` and `Object`, so that no test gets a realm of its own. What a
+ * file leaves behind in the one realm, spies, timers, globals, the environment's variables, is undone here.
  */
 const { ModuleMocker } = require('jest-mock');
 const { LegacyFakeTimers, ModernFakeTimers } = require('@jest/fake-timers');

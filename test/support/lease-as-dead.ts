@@ -2,7 +2,10 @@ import type { ContainerRow, Operation } from '../../src/containers/container.ent
 import { LeaseStore } from '../../src/containers/leases/lease-store';
 import type { Berth } from './berth';
 
-/** Leaves a container as an operation leaves it that was cut off in the midst of this; only a sweep takes it up by itself. */
+/**
+ * Leaves a container as an operation leaves it that was cut off in the midst of this; only a sweep takes it up by
+ * itself.
+ */
 export async function leaseAsDead({ app }: Berth, row: ContainerRow, operation: Operation): Promise<void> {
   const store = app.get(LeaseStore);
   const { stamp } = store.newGrant('operation', row.id);

@@ -1,7 +1,10 @@
 const { basename } = require('node:path');
 const { default: Sequencer } = require('@jest/test-sequencer');
 
-/** Roughly the seconds of the slow ones, so that no long file is left to run alone at the end; from the list that a run prints. */
+/**
+ * Roughly the seconds of the slow ones, so that no long file is left to run alone at the end; from the list that a run
+ * prints.
+ */
 const SECONDS = {
   'role-install.e2e-spec.ts': 50,
   'takeover.e2e-spec.ts': 45,

@@ -8,8 +8,8 @@ import { eventually } from './eventually';
 const START_MS = 120_000;
 
 /**
- * A Docker daemon beside that of the tests, without gVisor and without rules of its own in the machine's firewall, whose
- * data-root can be exchanged while nobody notices but those who use it.
+ * A Docker daemon beside that of the tests, without gVisor and without rules of its own in the machine's firewall,
+ * whose data-root can be exchanged while nobody notices but those who use it.
  */
 export class SecondDocker {
   readonly docker: Docker;

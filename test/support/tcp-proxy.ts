@@ -30,7 +30,8 @@ export class TcpProxy {
   /** Listens, on the same port as before if it has listened before. */
   async up(): Promise<void> {
     this.carriesNothing = false;
-    // A client that ends its side learns nothing from a cable that is pulled; the service's end is passed on by the pipe.
+    // A client that ends its side learns nothing from a cable that is pulled; the service's end is passed on by the
+    // pipe.
     this.server = createServer({ allowHalfOpen: true }, (client) => {
       const service = connect(this.target.port, this.target.host);
       client.on('data', (chunk: Buffer) => this.onRequest?.(chunk));
@@ -49,7 +50,10 @@ export class TcpProxy {
     this.listening = (this.server.address() as AddressInfo).port;
   }
 
-  /** Connections that stand now carry nothing any more, and do not end; and likewise those that come, until it is `up` again. */
+  /**
+   * Connections that stand now carry nothing any more, and do not end; and likewise those that come, until it is `up`
+   * again.
+   */
   freeze({ newcomersToo = false } = {}): void {
     this.carriesNothing = newcomersToo;
     for (const [client, service] of this.pairs) {

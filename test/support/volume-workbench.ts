@@ -39,7 +39,10 @@ export class VolumeWorkbench {
     }
   }
 
-  /** An image like the sandbox's whose `tar` is followed by the program `/from/.after` of the source each time it extracts. */
+  /**
+   * An image like the sandbox's whose `tar` is followed by the program `/from/.after` of the source each time it
+   * extracts.
+   */
   async imageWithTamperingTar(): Promise<string> {
     const wrapper = [
       '#!/bin/sh',

@@ -67,4 +67,16 @@ describe('prose and tables', () => {
     const text = readFileSync(document, 'utf8').replaceAll(/^```[^]*?^```/gm, '');
     expect(text.split('\n').filter((line) => line.length > 120)).toEqual([]);
   });
+
+  const isCode = (name: string): boolean => /\.(ts|m?js)$/.test(name);
+  const ours = ['src', 'test', 'scripts', 'bench'].flatMap((folder) =>
+    readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name)),
+  );
+  const code = readdirSync('.').concat(ours).filter(isCode);
+
+  it('of comments must be 120 columns wide at most', () => {
+    const isWide = (line: string): boolean => line.length > 120 && /^\s*(\/\/|\/\*|\* )/.test(line);
+    const wide = code.flatMap((file) => readFileSync(file, 'utf8').split('\n').filter(isWide));
+    expect(wide).toEqual([]);
+  });
 });

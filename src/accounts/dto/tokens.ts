@@ -19,7 +19,8 @@ const GRANTABLE: readonly RouteScope[] = ['read', 'write', 'admin'];
 /** What `POST /api/tokens` takes. */
 export class CreateTokenDto {
   @ApiProperty({ example: 'laptop', minLength: 1, maxLength: 64, description: 'A name to recognise the token by.' })
-  // Printable, and no blank at either end: \p{C} is control, format and unassigned characters, lone surrogates among them.
+  // Printable, and no blank at either end: \p{C} is control, format and unassigned characters, lone surrogates among
+  // them.
   @IsString()
   @Matches(/^(?![\s])[^\p{C}]{1,64}(?<![\s])$/u, { message: 'must be 1 to 64 printable characters' })
   readonly name: string;

@@ -8,8 +8,8 @@ import type { ContainerRow } from '../container.entity';
 const THIS_NODE = 'local';
 
 /**
- * What the containers of a machine reserve together: the sum of the columns of the same name in `containers`, changed in
- * the transaction that changes those.
+ * What the containers of a machine reserve together: the sum of the columns of the same name in `containers`, changed
+ * in the transaction that changes those.
  */
 @Entity('reserved_capacity')
 export class ReservedCapacityEntity {
@@ -38,8 +38,8 @@ type Reserving = ReservedColumns & Pick<ContainerRow, 'status' | 'operation' | '
 export const NOTHING_RESERVED: ReservedColumns = { reservedMemoryMb: 0, reservedCpuShares: 0 };
 
 /**
- * What a row reserves once it is as given: the limits of what runs or is being created. During an operation it keeps what
- * it had, as Docker may still run what the row no longer, or not yet, shows.
+ * What a row reserves once it is as given: the limits of what runs or is being created. During an operation it keeps
+ * what it had, as Docker may still run what the row no longer, or not yet, shows.
  */
 export function reservedBy(row: Reserving): ReservedColumns {
   const mayRun = row.deletedAt === null && (row.status === 'running' || row.status === 'creating');
@@ -79,7 +79,8 @@ export function noCapacity(short: readonly Shortage[]): DomainError {
 
 /**
  * Keeps the sum of what containers reserve. Its row is locked from a change to the commit, so that the sum is exact
- * whichever process reserves; therefore it is the last that a transaction locks, and for no longer than the commit takes.
+ * whichever process reserves; therefore it is the last that a transaction locks, and for no longer than the commit
+ * takes.
  */
 @Injectable()
 export class ReservedCapacity {

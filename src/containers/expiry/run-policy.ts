@@ -64,8 +64,8 @@ export class RunPolicies {
   }
 
   /**
-   * How often a use of this container is recorded, in milliseconds: once a minute, or a third of the shortest idle limit
-   * if that is less.
+   * How often a use of this container is recorded, in milliseconds: once a minute, or a third of the shortest idle
+   * limit if that is less.
    */
   useNotedEveryMs({ autoStopSeconds }: Pick<ContainerRow, 'autoStopSeconds'>): number {
     const idleSeconds = [autoStopSeconds, ...this.tiers.all().map((tier) => tier.autoStopSeconds)];
@@ -217,8 +217,8 @@ function planStop(row: ExpiringRow, policy: RunPolicy): ExpiryAction | null {
 }
 
 /**
- * A deletion waits for its warning, and that for its whole period: a limit may be new, or Berth may not have run when the
- * warning was due.
+ * A deletion waits for its warning, and that for its whole period: a limit may be new, or Berth may not have run when
+ * the warning was due.
  */
 function planDeletion(row: ExpiringRow, policy: RunPolicy): ExpiryAction | null {
   // Written by a version that did not note it.

@@ -83,8 +83,8 @@ export class OperationLease extends Lease {
   }
 
   /**
-   * Reserves room on the machine for a run within these limits, if the container does not have it yet. To be called before
-   * anything is done in Docker.
+   * Reserves room on the machine for a run within these limits, if the container does not have it yet. To be called
+   * before anything is done in Docker.
    *
    * @throws DomainError `no_capacity`: nothing is changed then; LeaseLostError
    */

@@ -72,8 +72,8 @@ export class OperationRunner implements BeforeApplicationShutdown {
   }
 
   /**
-   * Runs the creation of a row that was inserted with its lease. Nobody waits for it: a failure is logged, and is in the
-   * row and its event. Never throws.
+   * Runs the creation of a row that was inserted with its lease. Nobody waits for it: a failure is logged, and is in
+   * the row and its event. Never throws.
    */
   async runInserted(row: ContainerRow, grant: Grant, work: Work<unknown>): Promise<void> {
     try {
@@ -141,8 +141,8 @@ export class OperationRunner implements BeforeApplicationShutdown {
   }
 
   /**
-   * Plans and executes; plans again if Docker contradicts the plan's assumptions. Emits the progress of creations and of
-   * moves of data.
+   * Plans and executes; plans again if Docker contradicts the plan's assumptions. Emits the progress of creations and
+   * of moves of data.
    *
    * @returns the executed plan, what its steps found out, and the progress that is left to be written with the outcome
    * @throws EngineError, and the reason why the lease's holder has to stop

@@ -47,8 +47,8 @@ export class ContainerOperations {
   ) {}
 
   /**
-   * Creates the Docker container of a row that was just inserted with its lease. Runs without a waiting caller: progress
-   * is emitted, and a failure leaves the row in `error`, with an event. Never throws.
+   * Creates the Docker container of a row that was just inserted with its lease. Runs without a waiting caller:
+   * progress is emitted, and a failure leaves the row in `error`, with an event. Never throws.
    */
   async create(row: ContainerRow, grant: Grant): Promise<void> {
     await this.runner.runInserted(row, grant, (lease) => this.runCreate(lease, { isNew: true }));

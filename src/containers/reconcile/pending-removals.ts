@@ -8,8 +8,8 @@ import { Instance } from '../instance';
 import { KnownEngine } from './known-engine';
 
 /**
- * Removes from Docker what was deleted by force while Docker refused. Until that is done such a container can neither be
- * restored nor purged: two containers might run on one volume.
+ * Removes from Docker what was deleted by force while Docker refused. Until that is done such a container can neither
+ * be restored nor purged: two containers might run on one volume.
  */
 @Injectable()
 export class PendingRemovals {
@@ -30,7 +30,10 @@ export class PendingRemovals {
     });
   }
 
-  /** Tries all; nothing while Docker is not the known one. Failures are left to the next sweep. @throws the database's error */
+  /**
+   * Tries all; nothing while Docker is not the known one. Failures are left to the next sweep.
+   * @throws the database's error
+   */
   async sweep(signal: AbortSignal): Promise<void> {
     if (this.known.changed) return;
     for (const containerId of await this.deleted.listRemoving()) {

@@ -14,7 +14,8 @@ import type { ReconcileStats } from './reconcile-stats';
 import { ContainerWatcher } from './watcher';
 
 /**
- * The actions that are performed while Docker is not the known one: none that removes what may be somebody's data there.
+ * The actions that are performed while Docker is not the known one: none that removes what may be somebody's data
+ * there.
  */
 const HARMLESS: ReadonlySet<ReconcileAction['do']> = new Set(['look', 'finish', 'reconnect']);
 

@@ -30,7 +30,9 @@ export class Sweep {
     private readonly purge: Purge,
   ) {}
 
-  /** Resolves when all is repaired, except that abandoned operations go on. @throws EngineError, the database's error */
+  /**
+   * Resolves when all is repaired, except that abandoned operations go on. @throws EngineError, the database's error
+   */
   async run({ stats, signal, wasUnwatched }: SweepOptions): Promise<void> {
     const plan = await this.inventory.take({ wasUnwatched });
     await this.capacity.recount();

@@ -9,8 +9,9 @@ export interface RestrictedSandbox {
 }
 
 /**
- * Where the chain of a restricted network ends, one for all networks of an instance: it sends each sandbox on to a chain
- * of its own, and drops what is nobody's. So a sandbox whose rules are not there yet reaches nothing but name servers.
+ * Where the chain of a restricted network ends, one for all networks of an instance: it sends each sandbox on to a
+ * chain of its own, and drops what is nobody's. So a sandbox whose rules are not there yet reaches nothing but name
+ * servers.
  */
 export function listsChain(instance: string): string {
   return `${prefixOf(instance)}allow`;

@@ -25,7 +25,9 @@ interface Reach {
   readonly blocked: readonly string[];
   /** Exceptions, over TCP: addresses with ports. */
   readonly allowed: readonly string[];
-  /** Addresses that sandboxes, and Docker on a sandbox's behalf from within its network namespace, may ask for names. */
+  /**
+   * Addresses that sandboxes, and Docker on a sandbox's behalf from within its network namespace, may ask for names.
+   */
   readonly nameServers: readonly string[];
 }
 
@@ -74,9 +76,9 @@ export function ipv4Rules(
 }
 
 /**
- * What a restricted sandbox sends on connections that the host itself opened, such as an operator's health check. Not on
- * its own: an earlier holder of its address may have opened one to where it must not go. `raw` comes before connections
- * are known; what opens none there is left to `mangle`.
+ * What a restricted sandbox sends on connections that the host itself opened, such as an operator's health check. Not
+ * on its own: an earlier holder of its address may have opened one to where it must not go. `raw` comes before
+ * connections are known; what opens none there is left to `mangle`.
  */
 const ANSWERS: Readonly<Record<FirewallTable, string>> = {
   mangle: '-m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j RETURN',

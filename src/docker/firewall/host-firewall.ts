@@ -58,8 +58,8 @@ interface Restricted {
 const ADVICE = 'see "The host firewall" in docs/security.md for the rules and how to set them by hand';
 
 /**
- * Blocks sandboxes from their host and its link-local addresses, by rules for their bridges. Idempotent, and safe in any
- * number of processes at once.
+ * Blocks sandboxes from their host and its link-local addresses, by rules for their bridges. Idempotent, and safe in
+ * any number of processes at once.
  */
 export class HostFirewall {
   private readonly logger = new Logger(HostFirewall.name);
