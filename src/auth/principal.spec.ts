@@ -11,13 +11,18 @@ const TABLE: [Scope[], RouteScope[]][] = [
     ['read', 'write'],
   ],
   [['admin'], ['read', 'write', 'admin']],
+  [['exec'], ['exec']],
+  [
+    ['exec', 'admin'],
+    ['read', 'write', 'exec', 'admin'],
+  ],
   [['agent'], []],
   [['agent', 'read', 'admin'], []],
 ];
 
 describe('scopes', () => {
   it.each(TABLE)('%j must open what asks for %j, and nothing else', (scopes, opened) => {
-    const asked: RouteScope[] = ['read', 'write', 'admin'];
+    const asked: RouteScope[] = ['read', 'write', 'exec', 'admin'];
     expect(asked.filter((scope) => holdsScope({ scopes }, scope))).toEqual(opened);
     expect([...effectiveScopes(scopes)].sort()).toEqual([...opened].sort());
   });

@@ -1,11 +1,17 @@
 import { DomainError } from '../errors';
 
-/** What a token may be used for. `agent` tokens are bound to one agent and open no route of the API. */
-export const SCOPES = ['read', 'write', 'admin', 'agent'] as const;
+/**
+ * What a token may be used for. `exec`: what happens inside containers. `agent` tokens are bound to one agent and open
+ * no route of the API.
+ */
+export const SCOPES = ['read', 'write', 'exec', 'admin', 'agent'] as const;
 export type Scope = (typeof SCOPES)[number];
 
 /** What a route can ask for. */
 export type RouteScope = Exclude<Scope, 'agent'>;
+
+/** Not `exec`: an administrator must not see inside users' containers. */
+const IMPLIED_BY_ADMIN: readonly RouteScope[] = ['read', 'write'];
 
 /** Who is calling, and with what right. */
 export interface Principal {
@@ -23,18 +29,18 @@ export interface Principal {
   readonly tokenExpiresAt: Date | null;
 }
 
-/** The scopes that a token amounts to: `admin` implies `read` and `write`, `agent` excludes all others. */
+/** The scopes that a token amounts to: `admin` implies `read` and `write`, not `exec`; `agent` excludes all others. */
 export function effectiveScopes(scopes: readonly Scope[]): ReadonlySet<RouteScope> {
   if (scopes.includes('agent')) return new Set();
   const held = new Set(scopes.filter((scope) => scope !== 'agent'));
-  return held.has('admin') ? new Set([...held, 'read', 'write']) : held;
+  return held.has('admin') ? new Set([...held, ...IMPLIED_BY_ADMIN]) : held;
 }
 
 /** Whether the principal's token opens what asks for `scope`. */
 export function holdsScope(principal: Pick<Principal, 'scopes'>, scope: RouteScope): boolean {
   const { scopes } = principal;
   if (scopes.includes('agent')) return false;
-  return scopes.includes(scope) || (scope !== 'admin' && scopes.includes('admin'));
+  return scopes.includes(scope) || (IMPLIED_BY_ADMIN.includes(scope) && scopes.includes('admin'));
 }
 
 declare module 'fastify' {

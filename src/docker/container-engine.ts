@@ -1,3 +1,4 @@
+import type { Writable } from 'node:stream';
 import type { NetworkPolicy } from '../network-policy';
 import type { ProofReport } from './sandbox-proof';
 
@@ -134,6 +135,69 @@ export interface ExecRequest {
 export interface ExecOutput {
   readonly stream: 'stdout' | 'stderr';
   readonly data: Buffer;
+}
+
+/** A program to start in a container. */
+export interface ProcessRequest {
+  /** The program and its arguments; no shell reads them. */
+  readonly command: readonly string[];
+  /** Added to the container's own; takes precedence. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Name or id; the image's own if absent. */
+  readonly user?: string;
+  /** Absolute; the home directory if absent. */
+  readonly cwd?: string;
+  /** It gets a terminal instead of pipes; its size comes after its start, by {@link ContainerProcess.resize}. */
+  readonly terminal?: true;
+  /** It gets an input; without one, it reads the end of a file. */
+  readonly stdin?: true;
+  /**
+   * Identifies the program and all that it starts, such as a UUID: no other may have it, or begin with it.
+   *
+   * @see ContainerEngine.endProcesses
+   */
+  readonly marker?: string;
+}
+
+export interface TerminalSize {
+  readonly columns: number;
+  readonly rows: number;
+}
+
+/** A program that was started in a container. It goes on when nobody holds it any more. */
+export interface ContainerProcess {
+  /**
+   * What it writes, in order, for one reader; all of it `stdout` if it has a terminal. What is not read makes it wait,
+   * so reading slowly costs no memory. Ends with the program, with its container, and with the connection; never throws
+   * because of that. Once a program has ended, read on: until then Docker (26.1) reports the end of no other command in
+   * the container. A stop of the container, and {@link ContainerEngine.endProcesses}, give up what is not read.
+   */
+  readonly output: AsyncIterable<ExecOutput>;
+  /** Ending it is the end of the program's input. null without one. */
+  readonly stdin: Writable | null;
+  /** @throws EngineError `container_not_running` */
+  resize(size: TerminalSize): Promise<void>;
+  /**
+   * To be called after the end of `output`.
+   *
+   * @throws EngineError `container_not_running` if the container ended under it; `docker_unavailable` if the connection
+   * broke: it may go on
+   */
+  exit(): Promise<{ exitCode: number }>;
+  /** Drops the connection; the program goes on. */
+  close(): void;
+}
+
+/** The signals that a program may be sent, as `kill -s` names them. */
+export const SIGNALS = ['HUP', 'INT', 'QUIT', 'KILL', 'USR1', 'USR2', 'TERM', 'CONT', 'STOP', 'WINCH'] as const;
+export type SignalName = (typeof SIGNALS)[number];
+
+/** The processes that were started with a marker, and all that they started. */
+export interface MarkedProcesses {
+  readonly marker: string;
+  /** As whom they were started; the image's own if absent. */
+  readonly user?: string;
+  readonly signal: SignalName;
 }
 
 /** A data volume as listed. */
@@ -279,6 +343,26 @@ export abstract class ContainerEngine {
    * `timed_out`, `output_too_large`, `output_endless`, `aborted`
    */
   abstract exec(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }>;
+  /**
+   * Starts a program in a running container, and returns once it has started.
+   *
+   * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`, `command_not_started`
+   */
+  abstract startProcess(dockerId: string, request: ProcessRequest): Promise<ContainerProcess>;
+  /**
+   * Ends programs with all that they started: the signal, then SIGKILL after `graceMs`. A program that removes the
+   * marker from its environment escapes, and so does all in an image without a shell.
+   *
+   * @returns whether all have ended; `ended` too if there are none
+   * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`, `command_not_started` (the
+   * image has no shell), `timed_out`, `output_too_large`
+   */
+  abstract endProcesses(
+    dockerId: string,
+    processes: MarkedProcesses & { graceMs: number },
+  ): Promise<'ended' | 'still_running'>;
+  /** Sends a signal to programs and all that they started. @throws EngineError as {@link endProcesses} */
+  abstract signalProcesses(dockerId: string, processes: MarkedProcesses): Promise<'sent' | 'none'>;
   /** @returns null if there is no such container */
   abstract inspectContainer(dockerId: string): Promise<ObservedContainer | null>;
   /** Running or not, of one instance, or of one of its containers alone. */

@@ -5,6 +5,7 @@ import { RecentKeys } from '../scheduling';
 import { abortable, boundedCall, connectDocker, type DockerClients, type EndedCall, EngineCalls } from './client';
 import {
   ContainerEngine,
+  type ContainerProcess,
   type ContainerSpec,
   type EngineCapabilities,
   EngineError,
@@ -14,8 +15,10 @@ import {
   type ListedContainer,
   type ListedVolume,
   type MachineResources,
+  type MarkedProcesses,
   type ObservedContainer,
   type OwnerLabels,
+  type ProcessRequest,
   type VolumeCopy,
   type VolumeMeasurement,
   type WatchMessage,
@@ -34,6 +37,7 @@ import {
 } from './errors';
 import { watchEvents } from './event-stream';
 import { runExec } from './exec';
+import { ExecSession, OpenSessions } from './exec-session';
 import type { RestrictedSandbox } from './firewall/allow-rules';
 import type { SandboxBridge } from './firewall/firewall-rules';
 import { HostFirewall } from './firewall/host-firewall';
@@ -51,6 +55,7 @@ import { listedContainer, NO_NETWORK, observedContainer, type PlacedContainer } 
 import { DockerMachine } from './machine';
 import { NameServers } from './name-servers';
 import { isNetworkOf, SandboxNetworks } from './sandbox-networks';
+import { endMarked, signalMarked } from './process-marker';
 import { LeftProbes, probeDiskQuota } from './quota';
 import { RegistryCredentials } from './registry-auth';
 import { restrictedSandbox, restrictedSandboxes } from './restricted-sandboxes';
@@ -78,6 +83,9 @@ export type DockerEngineSettings = Pick<
 /** How often a start moves its container to another network. */
 const MAX_MOVES = 3;
 
+/** For commands of Berth's own, which write nothing where the image's programs are what they seem. */
+const OWN_OUTPUT_BYTES = 64 * 1024;
+
 /** Far more than one machine has. */
 const MOST_IMAGES = 1_000;
 
@@ -102,6 +110,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   private readonly images = new RecentKeys<ImageFacts>(MOST_IMAGES);
   /** As whom commands run in containers without being told: a label, which never changes. */
   private readonly users = new RecentKeys<string>(MOST_CONTAINERS);
+  private readonly processes = new OpenSessions();
   /** Whether images, by their ids, have a shell. */
   private readonly shells = new RecentKeys<boolean>(MOST_IMAGES);
   private readonly timeoutMs: number;
@@ -257,13 +266,17 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     // By the client for streams, as it occupies its socket for the whole grace period.
     const container = containerOf(this.clients.streams, dockerId);
     const timeoutMs = graceSeconds * 1000 + this.timeoutMs;
-    const outcome = await this.call('stop container', (signal) => stop(container, graceSeconds, signal), timeoutMs);
+    const outcome = await this.processes.givingUpUnread({ dockerId }, () =>
+      this.call('stop container', (signal) => stop(container, graceSeconds, signal), timeoutMs),
+    );
     this.ready().networks.left(dockerId);
     return outcome;
   }
 
   override async removeContainer(dockerId: string): Promise<void> {
-    await this.call('remove container', (signal, docker) => remove(containerOf(docker, dockerId), signal));
+    await this.processes.givingUpUnread({ dockerId }, () =>
+      this.call('remove container', (signal, docker) => remove(containerOf(docker, dockerId), signal)),
+    );
     this.users.delete(dockerId);
     this.prepared?.networks.left(dockerId);
   }
@@ -276,7 +289,48 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     // By the client for streams, as it occupies its socket while the command runs.
     const container = containerOf(this.clients.streams, dockerId);
     const user = request.user ?? (await this.imageUserOf(dockerId));
-    return runExec(container, { ...request, ...(user !== undefined && { user }) }, (run) => this.call('exec', run));
+    return runExec(
+      container,
+      { ...request, ...(user !== undefined && { user }) },
+      { call: (run) => this.call('exec', run) },
+    );
+  }
+
+  override async startProcess(dockerId: string, request: ProcessRequest): Promise<ContainerProcess> {
+    const container = containerOf(this.clients.streams, dockerId);
+    const user = request.user ?? (await this.imageUserOf(dockerId));
+    const session = await ExecSession.open(
+      container,
+      { ...request, ...(user !== undefined && { user }) },
+      { call: (run) => this.call('exec', run) },
+    );
+    this.processes.add(dockerId, session);
+    try {
+      await session.started();
+      return session;
+    } catch (error) {
+      session.close();
+      throw error;
+    }
+  }
+
+  override async endProcesses(
+    dockerId: string,
+    { marker, user, signal, graceMs }: MarkedProcesses & { graceMs: number },
+  ): Promise<'ended' | 'still_running'> {
+    const command = endMarked(marker, { signal, graceMs });
+    const { exitCode } = await this.processes.givingUpUnread({ dockerId, marker }, () =>
+      this.execOwn(dockerId, { command, user, graceMs }),
+    );
+    return exitCode === 0 ? 'ended' : 'still_running';
+  }
+
+  override async signalProcesses(
+    dockerId: string,
+    { marker, user, signal }: MarkedProcesses,
+  ): Promise<'sent' | 'none'> {
+    const { exitCode } = await this.execOwn(dockerId, { command: signalMarked(marker, signal), user, graceMs: 0 });
+    return exitCode === 0 ? 'sent' : 'none';
   }
 
   override async inspectContainer(dockerId: string): Promise<ObservedContainer | null> {
@@ -478,6 +532,15 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
 
   private noteUser(dockerId: string, user: string | undefined): void {
     if (user !== undefined && user.length <= MOST_USER) this.users.set(dockerId, user);
+  }
+
+  /** Runs a short command of Berth's own. */
+  private execOwn(
+    dockerId: string,
+    { command, user, graceMs }: { command: readonly string[]; user: string | undefined; graceMs: number },
+  ): Promise<{ exitCode: number }> {
+    const limits = { timeoutMs: graceMs + this.timeoutMs, maxOutputBytes: OWN_OUTPUT_BYTES };
+    return this.exec(dockerId, { command, ...limits, ...(user !== undefined && { user }) });
   }
 
   private async hasVolume(name: string): Promise<boolean> {

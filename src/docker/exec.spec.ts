@@ -19,7 +19,10 @@ function containerThatIs(states: readonly { Running: boolean; StartedAt: string 
 }
 
 const run = (states: readonly { Running: boolean; StartedAt: string }[]): Promise<unknown> =>
-  runExec(containerThatIs(states), REQUEST, (call) => call(AbortSignal.timeout(60_000)), { lookEveryMs: 1 });
+  runExec(containerThatIs(states), REQUEST, {
+    call: (work) => work(AbortSignal.timeout(60_000)),
+    lookAfterMs: 1,
+  });
 
 describe('a command whose stream stays open', () => {
   const running = { Running: true, StartedAt: '2026-01-01T00:00:00Z' };

@@ -1,6 +1,7 @@
 export { EngineCalls } from './client';
 export {
   ContainerEngine,
+  type ContainerProcess,
   type ContainerSpec,
   type CopyProgress,
   diskUsedAbove,
@@ -18,9 +19,14 @@ export {
   type ListedContainer,
   type ListedVolume,
   type MachineResources,
+  type MarkedProcesses,
   type ObservedContainer,
   type OwnerLabels,
+  type ProcessRequest,
   type PullProgress,
+  type SignalName,
+  SIGNALS,
+  type TerminalSize,
   type VolumeCopy,
   type VolumeMeasurement,
   type WatchMessage,

@@ -1,5 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { PassThrough, type Readable } from 'node:stream';
 import {
+  type ContainerProcess,
   type ContainerSpec,
   type EngineCapabilities,
   EngineError,
@@ -11,8 +13,12 @@ import {
   type ListedContainer,
   type ListedVolume,
   type MachineResources,
+  type MarkedProcesses,
   type ObservedContainer,
   type OwnerLabels,
+  type ProcessRequest,
+  type SignalName,
+  type TerminalSize,
   type VolumeCopy,
   type WatchMessage,
 } from '../../src/docker';
@@ -63,6 +69,19 @@ export interface FakeCommand {
   readonly killed: AbortSignal;
 }
 
+/** A program that runs in a container, its streams in Berth's hands. */
+export interface FakeProgram extends FakeCommand, RunningProgram {}
+
+interface RunningProgram {
+  readonly request: ProcessRequest;
+  /** Empty where it was not asked for. */
+  readonly stdin: Readable;
+  /** As last set; null before. */
+  size: TerminalSize | null;
+  readonly signals: SignalName[];
+  kill(): void;
+}
+
 interface Watcher {
   readonly instance: string;
   readonly send: (message: WatchMessage) => void;
@@ -106,6 +125,16 @@ export class FakeDaemon {
 
   /** What commands do in containers; by default they succeed without a word. @returns the exit code */
   onExec: (command: FakeCommand) => Promise<number> | number = () => 0;
+
+  /** What programs do: by default `cat` copies its input, `sleep` waits to be ended, the rest is {@link onExec}. */
+  onProgram: (program: FakeProgram) => Promise<number> | number = async (program) => {
+    if (program.command[0] === 'sleep') return new Promise<number>(() => undefined);
+    if (program.command[0] !== 'cat') return this.onExec(program);
+    for await (const chunk of program.stdin) program.write('stdout', String(chunk));
+    return 0;
+  };
+  /** The programs that run, by their containers' Docker ids. */
+  readonly programs = new Map<string, Set<RunningProgram>>();
 
   private readonly imageVersions = new Map<string, number>();
   private readonly commands = new Map<string, Set<() => void>>();
@@ -186,7 +215,15 @@ export class FakeDaemon {
   }
 
   /** Begins a command. @returns its exit code, once it ends: 137 if the container ended under it */
-  exec(dockerId: string, { command, env = {}, onOutput }: ExecRequest): Promise<number> {
+  exec(dockerId: string, request: Pick<ExecRequest, 'command' | 'env' | 'onOutput'>): Promise<number> {
+    return this.begin(dockerId, request, this.onExec);
+  }
+
+  private begin(
+    dockerId: string,
+    { command, env = {}, onOutput }: Pick<ExecRequest, 'command' | 'env' | 'onOutput'>,
+    run: (command: FakeCommand) => Promise<number> | number,
+  ): Promise<number> {
     const container = this.existing(dockerId, 'exec');
     if (container.state === 'paused') throw new EngineError('container_paused', 'cannot exec in a paused container');
     if (container.state !== 'running') throw new EngineError('container_not_running', `${container.name} does not run`);
@@ -197,8 +234,54 @@ export class FakeDaemon {
     const kill = (): void => abort.abort();
     commands.add(kill);
     const write: FakeCommand['write'] = (stream, text) => onOutput?.({ stream, data: Buffer.from(text) });
-    const done = (async () => this.onExec({ container, command, env, write, killed: abort.signal }))();
+    const done = (async () => run({ container, command, env, write, killed: abort.signal }))();
     return Promise.race([killed, done]).finally(() => commands.delete(kill));
+  }
+
+  /** Begins a program. */
+  startProcess(dockerId: string, request: ProcessRequest): ContainerProcess {
+    const output = new PassThrough({ objectMode: true });
+    const stdin = new PassThrough();
+    if (request.stdin !== true) stdin.end();
+    const killed = new AbortController();
+    const running = this.programs.get(dockerId) ?? new Set();
+    this.programs.set(dockerId, running);
+    const program: RunningProgram = { request, stdin, size: null, signals: [], kill: () => killed.abort() };
+    let containerEnded = false;
+    const exited = this.begin(dockerId, { ...request, onOutput: (each) => void output.write(each) }, (command) => {
+      running.add(program);
+      command.killed.addEventListener('abort', () => (containerEnded = true));
+      const byKill = new Promise<number>((resolve) => killed.signal.addEventListener('abort', () => resolve(137)));
+      return Promise.race([byKill, this.onProgram(Object.assign(program, command))]);
+    }).finally(() => {
+      running.delete(program);
+      output.end();
+    });
+    return {
+      output,
+      stdin: request.stdin === true ? stdin : null,
+      resize: (size) => {
+        program.size = size;
+        return Promise.resolve();
+      },
+      exit: async () => {
+        const exitCode = await exited;
+        if (containerEnded) throw new EngineError('container_not_running', 'the container ended under the command');
+        return { exitCode };
+      },
+      close: () => void output.destroy(),
+    };
+  }
+
+  /** Sends a signal to the programs with a marker; TERM, HUP, INT, QUIT and KILL end them. @returns how many */
+  signal(dockerId: string, { marker, signal }: MarkedProcesses): number {
+    this.existing(dockerId, 'exec');
+    const marked = [...(this.programs.get(dockerId) ?? [])].filter(({ request }) => request.marker === marker);
+    for (const program of marked) {
+      program.signals.push(signal);
+      if (['TERM', 'HUP', 'INT', 'QUIT', 'KILL'].includes(signal)) program.kill();
+    }
+    return marked.length;
   }
 
   inspect(dockerId: string): ObservedContainer | null {

@@ -1,6 +1,7 @@
 import { setImmediate as soon } from 'node:timers/promises';
 import {
   ContainerEngine,
+  type ContainerProcess,
   type ContainerSpec,
   type EngineCapabilities,
   EngineError,
@@ -10,8 +11,10 @@ import {
   type ListedContainer,
   type ListedVolume,
   type MachineResources,
+  type MarkedProcesses,
   type ObservedContainer,
   type OwnerLabels,
+  type ProcessRequest,
   type VolumeCopy,
   type VolumeMeasurement,
   type WatchMessage,
@@ -19,7 +22,7 @@ import {
 import { FakeDaemon } from './fake-daemon';
 
 export { FakeDaemon } from './fake-daemon';
-export type { FakeCommand, FakeContainer, FakeVolume, StartOutcome } from './fake-daemon';
+export type { FakeCommand, FakeContainer, FakeProgram, FakeVolume, StartOutcome } from './fake-daemon';
 
 /** The port's methods that faults can be put on. */
 export type EngineMethod = Exclude<keyof ContainerEngine, 'capabilities' | 'resources' | 'watch'>;
@@ -212,6 +215,26 @@ export class FakeEngine extends ContainerEngine {
       clearTimeout(timer);
       request.signal?.removeEventListener('abort', abort);
     }
+  }
+
+  override startProcess(dockerId: string, request: ProcessRequest): Promise<ContainerProcess> {
+    return this.call('startProcess', [dockerId, request], () => this.daemon.startProcess(dockerId, request));
+  }
+
+  override endProcesses(
+    dockerId: string,
+    processes: MarkedProcesses & { graceMs: number },
+  ): Promise<'ended' | 'still_running'> {
+    return this.call('endProcesses', [dockerId, processes], () => {
+      this.daemon.signal(dockerId, processes);
+      return 'ended' as const;
+    });
+  }
+
+  override signalProcesses(dockerId: string, processes: MarkedProcesses): Promise<'sent' | 'none'> {
+    return this.call('signalProcesses', [dockerId, processes], () =>
+      this.daemon.signal(dockerId, processes) > 0 ? 'sent' : 'none',
+    );
   }
 
   override inspectContainer(dockerId: string): Promise<ObservedContainer | null> {

@@ -1,0 +1,337 @@
+import type Docker from 'dockerode';
+import { Duplex, Readable, type Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { abortable } from './client';
+import {
+  type ContainerProcess,
+  EngineError,
+  type ExecOutput,
+  type ProcessRequest,
+  type TerminalSize,
+} from './container-engine';
+import { hasStatus } from './errors';
+import { MARKER } from './process-marker';
+import { OutputFrames } from './streams';
+
+/** One Docker call, bounded in time, with errors in the port's terms. */
+export type ExecCall = <T>(run: (signal: AbortSignal) => Promise<T>) => Promise<T>;
+
+/** Docker closes the stream a moment before the exit code is known, above all under load. */
+const EXIT_CODE_WITHIN_MS = 10_000;
+const EXIT_CODE_EVERY_MS = 50;
+
+/**
+ * How soon the container of a command is inspected, and then at intervals that double. Docker 20.10 with gVisor of 2022
+ * leaves the stream open, and the command running, after its container has ended.
+ */
+const LOOK_AFTER_MS = 10_000;
+const LOOK_EVERY_MS = 60_000;
+
+const UNREAD_AFTER_MS = 1_000;
+
+/** Docker's message in place of an output; far more than it ever is. */
+const MAX_REFUSAL_BYTES = 64 * 1024;
+
+/**
+ * The messages of runc and gVisor (20240729) about a program, its file or its working directory, as passed on by Docker
+ * 26.1.
+ */
+const NOT_RUNNABLE =
+  /executable file not found|error finding executable|no such file or directory|is a directory|not a directory|permission denied|exec format error|unable to find user/i;
+/** Their messages about a container that is just ending. */
+const ENDING = /stopped|not running|connection refused|connection reset|broken pipe|setns|no such (container|process)/i;
+
+/**
+ * One command of Docker's exec API with its connection hijacked. Docker cannot kill it, and a connection that ends does
+ * not end it.
+ */
+export class ExecSession implements ContainerProcess {
+  readonly output: AsyncIterable<ExecOutput>;
+
+  /** Docker's message in place of the command's output; empty if the command has started. */
+  private refusal = '';
+  private writer: 'unknown' | 'command' | 'docker' = 'unknown';
+  private readonly closed = new AbortController();
+  private containerEnded = false;
+  /** Since when its reader is busy with what it has got; null while it waits for more, or has ended. */
+  private busySince: number | null = performance.now();
+
+  private constructor(
+    private readonly container: Docker.Container,
+    private readonly exec: Docker.Exec,
+    private readonly stream: Duplex,
+    private readonly request: ProcessRequest,
+    private readonly call: ExecCall,
+  ) {
+    // Without a listener the error of a connection that breaks while nobody reads would end this process.
+    stream.on('error', () => undefined);
+    stream.once('close', () => {
+      this.closed.abort();
+      this.busySince = null;
+    });
+    this.output = this.read();
+  }
+
+  /**
+   * Does not wait for the command to start: whether it did shows at its first output, or its end.
+   *
+   * @param options.call each call to Docker goes through it
+   * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`, and what `call` throws
+   */
+  static async open(
+    container: Docker.Container,
+    request: ProcessRequest,
+    { call, lookAfterMs = LOOK_AFTER_MS }: { call: ExecCall; lookAfterMs?: number },
+  ): Promise<ExecSession> {
+    const exec = await call((signal) => container.exec(createOptions(request, signal)));
+    const stream = await call((signal) => startHijacked(exec, request, signal));
+    const session = new ExecSession(container, exec, stream, request, call);
+    void session.watchContainer(lookAfterMs);
+    return session;
+  }
+
+  get marker(): string | undefined {
+    return this.request.marker;
+  }
+
+  /** Calls back when the connection has ended. */
+  onClosed(listener: () => void): void {
+    this.stream.once('close', listener);
+  }
+
+  /** Whether its output has not been read for a while. */
+  get isUnread(): boolean {
+    return this.busySince !== null && performance.now() - this.busySince > UNREAD_AFTER_MS;
+  }
+
+  get stdin(): Writable | null {
+    return this.request.stdin === true ? this.stream : null;
+  }
+
+  /** @throws EngineError `command_not_started`, `container_not_running` */
+  async started(): Promise<void> {
+    if (await this.isStarted()) {
+      this.writer = 'command';
+      return;
+    }
+    this.writer = 'docker';
+    for await (const output of this.output) void output;
+    await this.exit();
+  }
+
+  async exit(): Promise<{ exitCode: number }> {
+    if (this.containerEnded) throw containerEnded();
+    const { ExitCode, Running, Pid } = await this.stateOnce(hasEnded);
+    if (Running || ExitCode === null) {
+      throw new EngineError('docker_unavailable', 'the connection to the command broke off before its end');
+    }
+    if (Pid > 0) return { exitCode: ExitCode };
+    const words = this.refusal.trim();
+    if (ENDING.test(words) && !NOT_RUNNABLE.test(words)) {
+      throw new EngineError('container_not_running', `exec: ${words}`);
+    }
+    throw new EngineError(NOT_RUNNABLE.test(words) ? 'command_not_started' : 'docker_error', `exec: ${words}`);
+  }
+
+  /** Waits a moment for it. */
+  async hasEnded(): Promise<boolean> {
+    try {
+      return hasEnded(await this.stateOnce(hasEnded));
+    } catch (error) {
+      // It ended with its container.
+      if (error instanceof EngineError && error.code === 'container_not_running') return true;
+      throw error;
+    }
+  }
+
+  async resize({ columns, rows }: TerminalSize): Promise<void> {
+    await this.call(async (signal) => {
+      try {
+        await this.exec.resize(abortable(signal, { h: rows, w: columns }));
+      } catch (error) {
+        if (hasStatus(error, 404)) throw await this.forgotten();
+        throw error;
+      }
+    });
+  }
+
+  close(): void {
+    this.stream.destroy();
+  }
+
+  /** A connection that breaks is not an error yet: Docker is asked afterwards whether the command has ended. */
+  private async *read(): AsyncGenerator<ExecOutput> {
+    let read: ExecOutput[] = [];
+    const take = (output: ExecOutput): void => void read.push(output);
+    const frames = new OutputFrames(take);
+    const hasTerminal = this.request.terminal === true;
+    this.busySince = null;
+    for await (const data of untilBroken(this.stream)) {
+      if (hasTerminal) take({ stream: 'stdout', data });
+      else frames.take(data);
+      if (read.length === 0) continue;
+      this.busySince = performance.now();
+      if (this.writer === 'unknown') this.writer = (await this.isStarted()) ? 'command' : 'docker';
+      if (this.writer === 'command') yield* joined(read);
+      else this.noteRefusal(read);
+      read = [];
+      this.busySince = null;
+    }
+  }
+
+  private noteRefusal(read: readonly ExecOutput[]): void {
+    if (this.refusal.length > MAX_REFUSAL_BYTES) return;
+    this.refusal += Buffer.concat(read.map(({ data }) => data)).toString();
+  }
+
+  /** Docker knows of a process a moment after its first output. */
+  private async isStarted(): Promise<boolean> {
+    const { Pid } = await this.stateOnce((state) => state.Pid > 0 || !state.Running);
+    return Pid > 0;
+  }
+
+  /** @returns the first awaited state, or the last one before the deadline */
+  private async stateOnce(until: (state: ExecState) => boolean): Promise<ExecState> {
+    const deadline = performance.now() + EXIT_CODE_WITHIN_MS;
+    for (;;) {
+      const state = await this.call((signal) => this.inspect(signal));
+      if (until(state) || performance.now() >= deadline) return state;
+      await delay(EXIT_CODE_EVERY_MS);
+    }
+  }
+
+  private async inspect(signal: AbortSignal): Promise<ExecState> {
+    try {
+      return await this.exec.inspect(abortable(signal, {}));
+    } catch (error) {
+      if (hasStatus(error, 404)) throw await this.forgotten();
+      throw error;
+    }
+  }
+
+  /** Docker forgets the commands of an ended container, and all of them when it is restarted itself. */
+  private async forgotten(): Promise<EngineError> {
+    const isRunning = await this.call(async (signal) => {
+      const { State } = await this.container.inspect({ abortSignal: signal });
+      return State.Running;
+    }).catch(() => false);
+    return isRunning ? new EngineError('docker_unavailable', 'Docker has forgotten the command') : containerEnded();
+  }
+
+  /** Closes the session when the container is not running, or has been started again, at two inspections in a row. */
+  private async watchContainer(lookAfterMs: number): Promise<void> {
+    const { signal } = this.closed;
+    let startedAt: string | null = null;
+    let stoppedBefore = false;
+    for (let wait = lookAfterMs; !signal.aborted && !this.containerEnded; wait = Math.min(2 * wait, LOOK_EVERY_MS)) {
+      try {
+        await delay(wait, undefined, { signal, ref: false });
+        const { State } = await this.call((within) => this.container.inspect({ abortSignal: within }));
+        startedAt ??= State.StartedAt;
+        const stopped = !State.Running || State.StartedAt !== startedAt;
+        this.containerEnded = stopped && stoppedBefore;
+        stoppedBefore = stopped;
+      } catch (error) {
+        // Where Docker does not answer, the command may well go on.
+        if (error instanceof EngineError && error.code === 'container_not_found') this.containerEnded = true;
+      }
+    }
+    if (this.containerEnded) this.close();
+  }
+}
+
+function containerEnded(): EngineError {
+  return new EngineError('container_not_running', 'the container ended under the command');
+}
+
+const GIVE_UP_EVERY_MS = 250;
+
+/** The sessions that are held now, by their containers' Docker ids. */
+export class OpenSessions {
+  private readonly byContainer = new Map<string, Set<ExecSession>>();
+
+  add(dockerId: string, session: ExecSession): void {
+    const sessions = this.byContainer.get(dockerId) ?? new Set();
+    this.byContainer.set(dockerId, sessions.add(session));
+    session.onClosed(() => {
+      sessions.delete(session);
+      if (sessions.size === 0) this.byContainer.delete(dockerId);
+    });
+  }
+
+  /**
+   * Does `work`, during which sessions whose output is not read are closed: as long as nobody reads what a dead command
+   * has written, Docker (26.1) reports the end of no other in its container, nor that of the container.
+   */
+  async givingUpUnread<T>(which: { dockerId: string; marker?: string }, work: () => Promise<T>): Promise<T> {
+    const timer = setInterval(() => {
+      for (const session of this.byContainer.get(which.dockerId) ?? []) {
+        if (session.isUnread && (which.marker ?? session.marker) === session.marker) session.close();
+      }
+    }, GIVE_UP_EVERY_MS);
+    try {
+      return await work();
+    } finally {
+      clearInterval(timer);
+    }
+  }
+}
+
+interface ExecState {
+  readonly Running: boolean;
+  readonly ExitCode: number | null;
+  /** 0 for a command that never started. */
+  readonly Pid: number;
+}
+
+function hasEnded({ Running, ExitCode }: ExecState): boolean {
+  return !Running && ExitCode !== null;
+}
+
+/** A separate body, or dockerode writes it, secrets in `Env` included, wherever it also writes options. */
+function createOptions(request: ProcessRequest, signal: AbortSignal): Docker.ExecCreateOptions {
+  const env = { ...request.env };
+  if (request.marker !== undefined) env[MARKER] = request.marker;
+  const body = {
+    Cmd: request.command,
+    AttachStdin: request.stdin === true,
+    AttachStdout: true,
+    AttachStderr: true,
+    Tty: request.terminal === true,
+    Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
+    ...(request.user !== undefined && { User: request.user }),
+    ...(request.cwd !== undefined && { WorkingDir: request.cwd }),
+  };
+  return abortable(signal, { _body: body });
+}
+
+async function startHijacked(exec: Docker.Exec, request: ProcessRequest, signal: AbortSignal): Promise<Duplex> {
+  const body = { Detach: false, Tty: request.terminal === true };
+  const options = { hijack: true, stdin: request.stdin === true, _body: body };
+  const stream: unknown = await exec.start(abortable(signal, options));
+  if (stream instanceof Duplex) return stream;
+  if (stream instanceof Readable) stream.destroy();
+  throw new EngineError('docker_error', 'Docker gave no stream');
+}
+
+async function* untilBroken(stream: Readable): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of stream) yield chunk as Buffer;
+  } catch {
+    // The connection broke, or was closed here.
+  }
+}
+
+/** Neighbours of one stream become one: a program may write single bytes, each in a frame of its own. */
+function joined(outputs: readonly ExecOutput[]): ExecOutput[] {
+  const groups: { stream: ExecOutput['stream']; data: Buffer[] }[] = [];
+  for (const { stream, data } of outputs) {
+    const last = groups.at(-1);
+    if (last?.stream === stream) last.data.push(data);
+    else groups.push({ stream, data: [data] });
+  }
+  return groups.map(({ stream, data }) => ({
+    stream,
+    data: data.length === 1 && data[0] ? data[0] : Buffer.concat(data),
+  }));
+}

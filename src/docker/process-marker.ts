@@ -1,0 +1,91 @@
+import type { SignalName } from './container-engine';
+
+/**
+ * A variable in the environment of a program that Berth started, which all that it starts inherits: what else is known
+ * of a process, such as its number, its parent, its group or its session, may be another's by now, or be left.
+ */
+export const MARKER = 'BERTH_SESSION';
+
+/**
+ * Finds processes by their marker, and their descendants, in plain `sh`, run as the user whose they are: under runc
+ * root may not read another's environment, so what its programs run as others is found by its parents.
+ * Arguments are
+ * the marker, then a verb's own. grep is the fast way; where it is missing, or sees nothing behind a zero,
+ * the shell's own `read` must do, byte by byte: that of dash, bash and busybox skips the zeros between variables.
+ */
+const FIND = `
+PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+marker=${MARKER}=$1
+shift
+
+marked() {
+  if printf 'a\\0b' | grep -qaF b 2>/dev/null; then
+    grep -laF "$marker" /proc/[0-9]*/environ 2>/dev/null
+  else
+    for file in /proc/[0-9]*/environ; do
+      while IFS= read -r line || [ -n "$line" ]; do
+        case $line in *"$marker"*) echo "$file"; break ;; esac
+      done 2>/dev/null <"$file"
+    done
+  fi | while IFS=/ read -r _ _ pid _; do echo "$pid"; done
+}
+
+# The name between the parentheses may be anything.
+parent() {
+  { IFS= read -r stat <"/proc/$1/stat"; } 2>/dev/null || return
+  set -- \${stat##*) }
+  echo "$2"
+}
+
+find_all() {
+  all=" $(marked | while read -r pid; do printf '%s ' "$pid"; done)"
+  [ "$all" = ' ' ] && all=
+  more=$all
+  while [ -n "$more" ]; do
+    more=
+    for dir in /proc/[0-9]*; do
+      pid=\${dir#/proc/}
+      case $all in *" $pid "*) continue ;; esac
+      case $all in *" $(parent "$pid") "*) more=1 all="$all$pid " ;; esac
+    done
+  done
+}
+`;
+
+/** Arguments: the first signal, and how many tenths of a second to wait after it. Succeeds if all have ended. */
+const END = `${FIND}
+turns=$2
+for signal in "$1" KILL KILL; do
+  find_all
+  [ -n "$all" ] || exit 0
+  kill -s "$signal" $all 2>/dev/null
+  [ "$signal" = KILL ] || kill -s CONT $all 2>/dev/null
+  while [ "$turns" -gt 0 ]; do
+    left=
+    for pid in $all; do [ -d "/proc/$pid" ] && left="$left $pid"; done
+    [ -n "$left" ] || break
+    sleep 0.1 || { sleep 1; turns=$((turns - 9)); }
+    turns=$((turns - 1))
+  done 2>/dev/null
+  [ -z "$left" ] || kill -s KILL $left 2>/dev/null
+  turns=30
+done
+find_all
+[ -z "$all" ]
+`;
+
+/** Argument: the signal. Fails if there is no such process. */
+const SIGNAL = `${FIND}
+find_all
+[ -n "$all" ] && kill -s "$1" $all
+`;
+
+/** @returns a command that ends all processes with the marker, and waits until they have */
+export function endMarked(marker: string, { signal, graceMs }: { signal: SignalName; graceMs: number }): string[] {
+  return ['sh', '-c', END, 'berth', marker, signal, String(Math.ceil(graceMs / 100))];
+}
+
+/** @returns a command that sends a signal to all processes with the marker */
+export function signalMarked(marker: string, signal: SignalName): string[] {
+  return ['sh', '-c', SIGNAL, 'berth', marker, signal];
+}

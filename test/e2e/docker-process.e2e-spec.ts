@@ -1,0 +1,161 @@
+import type { ContainerProcess, ProcessRequest } from '../../src/docker';
+import { EngineSandbox } from '../support/engine-sandbox';
+import { eventually } from '../support/eventually';
+
+jest.setTimeout(120_000);
+
+describe('programs in a gVisor container', () => {
+  const sandbox = new EngineSandbox();
+  const engine = sandbox.engine();
+  let dockerId: string;
+
+  beforeAll(async () => {
+    await engine.prepare(sandbox.instance);
+    dockerId = await sandbox.running(engine, sandbox.spec());
+  });
+  afterAll(() => sandbox.cleanUp());
+
+  const start = (command: readonly string[], request: Partial<ProcessRequest> = {}): Promise<ContainerProcess> =>
+    engine.startProcess(dockerId, { command, ...request });
+
+  /** Collects what a program says. */
+  function listen(program: ContainerProcess): {
+    said: () => string;
+    whole: Promise<{ stdout: string; stderr: string }>;
+  } {
+    const parts: Record<'stdout' | 'stderr', Buffer[]> = { stdout: [], stderr: [] };
+    const text = (stream: 'stdout' | 'stderr'): string => Buffer.concat(parts[stream]).toString();
+    const read = async (): Promise<{ stdout: string; stderr: string }> => {
+      for await (const { stream, data } of program.output) parts[stream].push(data);
+      return { stdout: text('stdout'), stderr: text('stderr') };
+    };
+    return { said: () => text('stdout'), whole: read() };
+  }
+  const processes = (): Promise<string> => sandbox.real.exec(dockerId, ['ps']);
+
+  it('must take what they read and give what they write, to the end of both, and the exit code', async () => {
+    const program = await start(['sh', '-c', 'pwd; id -u; wc -c; echo "$MARK" >&2; exit 7'], {
+      stdin: true,
+      cwd: '/tmp',
+      user: '1000',
+      env: { MARK: 'ü' },
+    });
+    const { whole } = listen(program);
+    // More than any buffer in between.
+    for (let mb = 0; mb < 8; mb += 1) program.stdin?.write(Buffer.alloc(1024 * 1024));
+    program.stdin?.end();
+    expect(await whole).toEqual({ stdout: `/tmp\n1000\n${String(8 * 1024 * 1024)}\n`, stderr: 'ü\n' });
+    expect(await program.exit()).toEqual({ exitCode: 7 });
+    const silent = await start(['cat']);
+    expect(await listen(silent).whole).toEqual({ stdout: '', stderr: '' });
+    expect(await silent.exit()).toEqual({ exitCode: 0 });
+  });
+
+  it('must have a terminal where it is asked for: echo, size, interrupt', async () => {
+    const program = await start(['sh'], { stdin: true, terminal: true, env: { PS1: '> ' } });
+    const { said, whole } = listen(program);
+    await program.resize({ columns: 132, rows: 43 });
+    program.stdin?.write('stty size; trap "echo int" INT\n');
+    await eventually(() => expect(said()).toContain('43 132'));
+    program.stdin?.write('sleep 7301; echo "after-$((1+1))"\n');
+    await eventually(async () => expect(await processes()).toContain('sleep 7301'));
+    program.stdin?.write('\u0003');
+    await eventually(async () => expect(await processes()).not.toContain('sleep 7301'));
+    program.stdin?.write('echo ünï; exit 3\n');
+    expect((await whole).stdout).toContain('\nünï\r\n');
+    expect(await program.exit()).toEqual({ exitCode: 3 });
+  });
+
+  it.each<[string, readonly string[], Partial<ProcessRequest>]>([
+    ['program', ['no-such-program'], {}],
+    ['user', ['true'], { user: 'nobody-knows' }],
+    ['working directory', ['true'], { cwd: '/nowhere' }],
+  ])('must not count as started without their %s', async (_what, command, request) => {
+    for (const terminal of [{}, { terminal: true } as const]) {
+      await expect(start(command, { ...request, ...terminal })).rejects.toMatchObject({ code: 'command_not_started' });
+    }
+  });
+
+  const FLOOD = ['sh', '-c', 'i=0; while :; do head -c 65536 /dev/zero; i=$((i+1)); echo $i >/tmp/written; done'];
+  /** Returns once the flood stands still. */
+  async function blocked(container: string): Promise<number> {
+    let last = -1;
+    await eventually(async () => {
+      const before = last;
+      last = Number(await sandbox.real.exec(container, ['cat', '/tmp/written']));
+      expect(last).toBe(before);
+    });
+    return last;
+  }
+
+  it('must wait while nobody reads what they write, and be ended all the same', async () => {
+    const flood = await start(FLOOD, { marker: 'unread' });
+    expect(await blocked(dockerId)).toBeLessThan(200);
+    const ending = engine.endProcesses(dockerId, { marker: 'unread', signal: 'TERM', graceMs: 2_000 });
+    flood.close();
+    expect(await ending).toBe('ended');
+    expect(await processes()).not.toContain('/tmp/written');
+  });
+
+  it('must not hold up a stop of their container, though nobody reads what they write', async () => {
+    const other = await sandbox.running(engine, sandbox.spec());
+    const flood = await engine.startProcess(other, { command: FLOOD });
+    await blocked(other);
+    const before = performance.now();
+    await engine.stopContainer(other, 2);
+    // Docker waits for 10 s more until the output is read, and then leaves the container half stopped.
+    expect(performance.now() - before).toBeLessThan(9_000);
+    expect((await engine.inspectContainer(other))?.state).toBe('exited');
+    expect(await endOf(flood)).toBe('ended');
+  });
+
+  it('must be ended with all that they started, whoever runs it, and nobody else', async () => {
+    const bystander = await start(['sleep', '7401'], { marker: 'bystander' });
+    const family = 'setsid sleep 7402 & trap "" TERM; sleep 7403 & exec sleep 7404';
+    const program = await start(['sh', '-c', family], { marker: 'one', user: '1000' });
+    await eventually(async () => expect(await processes()).toMatch(/7402[^]*7403|7403[^]*7402/));
+    const marked = { marker: 'one', user: '1000' };
+    expect(await engine.signalProcesses(dockerId, { ...marked, marker: 'nobody', signal: 'TERM' })).toBe('none');
+    expect(await engine.signalProcesses(dockerId, { ...marked, signal: 'CONT' })).toBe('sent');
+    expect(await engine.endProcesses(dockerId, { ...marked, signal: 'TERM', graceMs: 300 })).toBe('ended');
+    expect(await processes()).not.toMatch(/sleep 740[234]/);
+    expect((await program.exit()).exitCode).toBeGreaterThanOrEqual(128);
+    // What root runs as somebody else.
+    const switched = await start(['su', '-s', '/bin/sh', 'user', '-c', 'sleep 7405'], { marker: 'two' });
+    await eventually(async () => expect(await processes()).toContain('sleep 7405'));
+    expect(await engine.endProcesses(dockerId, { marker: 'two', signal: 'TERM', graceMs: 2_000 })).toBe('ended');
+    expect(await processes()).not.toContain('sleep 7405');
+    switched.close();
+    expect(await processes()).toContain('sleep 7401');
+    expect(await engine.endProcesses(dockerId, { marker: 'bystander', signal: 'TERM', graceMs: 9_000 })).toBe('ended');
+    expect(await bystander.exit()).toEqual({ exitCode: 143 });
+  });
+
+  it('must end for their reader when their container does, and go on when nobody holds them any more', async () => {
+    const other = await sandbox.running(engine, sandbox.spec());
+    const left = await engine.startProcess(other, { command: ['sh', '-c', 'while :; do echo on; sleep 0.1; done'] });
+    left.close();
+    for await (const output of left.output) void output;
+    const held = await engine.startProcess(other, { command: ['sleep', '7501'], stdin: true });
+    const { whole } = listen(held);
+    await eventually(async () => expect(await sandbox.real.exec(other, ['ps'])).toMatch(/while :[^]*sleep 7501/));
+    await engine.stopContainer(other, 1);
+    await whole;
+    expect(await endOf(held)).toBe('ended');
+    const request = { command: ['true'] };
+    await expect(engine.startProcess(other, request)).rejects.toMatchObject({ code: 'container_not_running' });
+    await engine.removeContainer(other);
+    await expect(engine.startProcess(other, request)).rejects.toMatchObject({ code: 'container_not_found' });
+  });
+});
+
+/** With its container: Docker may have forgotten it, or make up an exit code. */
+async function endOf(program: ContainerProcess): Promise<string> {
+  try {
+    const { exitCode } = await program.exit();
+    return exitCode >= 126 ? 'ended' : `exited with ${String(exitCode)}`;
+  } catch (error) {
+    const { code } = error as { code: string };
+    return code === 'container_not_running' ? 'ended' : code;
+  }
+}
