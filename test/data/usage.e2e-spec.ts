@@ -4,7 +4,7 @@ import { ContainerRepository } from '../../src/containers/container.repository';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { connect, Database } from '../../src/database';
 import { Clock } from '../../src/scheduling';
-import { DailyUsageEntity, UsageRetention } from '../../src/usage/usage-ledger';
+import { DailyUsageEntity, UsageLedger, UsageRetention } from '../../src/usage/usage-ledger';
 import { SMALL, testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
@@ -305,6 +305,18 @@ describe('usage', () => {
     }
     const refused = await admin.api.call('GET', '/api/admin/usage?user_id=x&cursor=AAAA');
     expect(refused.body['details']).toEqual([expect.objectContaining({ field: 'user_id' })]);
+  });
+
+  it('must begin with the next start of a process for what an earlier version beside it has started', async () => {
+    const { db_id } = await user.api.running();
+    const { manager } = berth.app.get(Database);
+    await manager.query(`UPDATE containers SET metered_since = NULL WHERE id = '${db_id}'`);
+    clock.forward(HOUR);
+    expect(await usage()).toEqual([]);
+    await berth.app.get(UsageLedger).onApplicationBootstrap();
+    expected.pass(1, { runs: [SMALL] });
+    await user.api.stop(db_id);
+    expect(await usage()).toEqual(expected.usage);
   });
 
   it('must be forgotten 400 days later', async () => {
