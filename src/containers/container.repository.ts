@@ -7,13 +7,7 @@ import { DomainError } from '../errors';
 import { EventDraft, EventLog } from '../events';
 import { Clock } from '../scheduling';
 import { UsageLedger } from '../usage';
-import {
-  atLeast,
-  type CapacityBounds,
-  NOTHING_RESERVED,
-  reservedBy,
-  ReservedCapacity,
-} from './capacity/reserved-capacity';
+import { atLeast, type CapacityBounds, reservedBy, ReservedCapacity } from './capacity/reserved-capacity';
 import { type ContainerReference, parseContainerReference } from './container-id';
 import {
   ContainerEntity,
@@ -309,8 +303,8 @@ export class ContainerRepository {
       // The row object stays unchanged: TypeORM would write the database's own text of columns with a default back into
       // it.
       const insert = this.database.manager.createQueryBuilder().insert().into(ContainerEntity).values(row);
-      await this.nameGuard(() => insert.updateEntity(false).execute());
-      await this.capacity.claim(NOTHING_RESERVED, row, options.bounds);
+      const { bounds } = options;
+      await this.nameGuard(() => this.capacity.insertClaiming(insert.updateEntity(false), { row, bounds }));
     });
   }
 

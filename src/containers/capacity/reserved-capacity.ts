@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
-import { Column, Entity, PrimaryColumn } from 'typeorm';
+import { Column, Entity, type InsertQueryBuilder, PrimaryColumn } from 'typeorm';
 import { Database } from '../../database';
 import { DomainError } from '../../errors';
-import type { ContainerRow } from '../container.entity';
+import type { ContainerEntity, ContainerRow } from '../container.entity';
 
 /** The only machine there is; a row of the table is one machine. */
 const THIS_NODE = 'local';
@@ -110,6 +110,27 @@ export class ReservedCapacity {
     }
   }
 
+  /**
+   * Inserts a row and claims what it reserves; on PostgreSQL in one round trip. Of who waits for the sum nobody holds
+   * a lock that the insertion needs: names are unique per user, whose row is locked.
+   *
+   * @throws what the insertion throws, DomainError `no_capacity`; the transaction must be rolled back
+   */
+  async insertClaiming(
+    insert: InsertQueryBuilder<ContainerEntity>,
+    { row, bounds }: { row: ReservedColumns; bounds: CapacityBounds },
+  ): Promise<void> {
+    const sum = additionSql(difference(NOTHING_RESERVED, row), bounds);
+    if (this.database.isSqlite || bounds.short.length > 0 || sum === null) {
+      await insert.execute();
+      return this.claim(NOTHING_RESERVED, row, bounds);
+    }
+    const [sql, parameters] = insert.getQueryAndParameters();
+    const together = `WITH inserted AS (${sql}), claimed AS (UPDATE ${sum} RETURNING 1) SELECT FROM claimed`;
+    const claimed = await this.database.manager.query<readonly unknown[]>(together, parameters);
+    if (claimed.length === 0) await this.claim(NOTHING_RESERVED, row, bounds);
+  }
+
   async sum(): Promise<Reservation> {
     const { memoryMb, cpuShares } = await this.database.manager.findOneByOrFail(ReservedCapacityEntity, {
       node: THIS_NODE,
@@ -147,27 +168,35 @@ export class ReservedCapacity {
 
   /** @returns whether it was within the bounds */
   private async add(before: ReservedColumns, after: ReservedColumns, bounds: CapacityBounds | null): Promise<boolean> {
-    const added = difference(before, after);
-    if (added.memoryMb === 0 && added.cpuShares === 0) return true;
-    const within = (column: string, more: number, bound: number | null | undefined): string =>
-      // What does not grow is never short, even where more is reserved already than the bound allows.
-      bound == null || more <= 0 ? '' : ` AND ${column} + ${String(more)} <= ${String(bound)}`;
-    const rows = await this.update(
-      `reserved_capacity SET memory_mb = memory_mb + ${String(added.memoryMb)},
-        cpu_shares = cpu_shares + ${String(added.cpuShares)} WHERE node = '${THIS_NODE}'` +
-        within('memory_mb', added.memoryMb, bounds?.memoryMb) +
-        within('cpu_shares', added.cpuShares, bounds?.cpuShares),
-    );
-    return rows === 1;
+    const sql = additionSql(difference(before, after), bounds);
+    return sql === null || (await this.update(sql)) === 1;
   }
 
-  /** Whole numbers and constants only, so there is nothing to escape. @returns the number of changed rows */
+  /** @param sql without parameters @returns the number of changed rows */
   private async update(sql: string): Promise<number> {
     type Rows = readonly unknown[];
     const answer = await this.database.manager.query<Rows | readonly [Rows, number]>(`UPDATE ${sql} RETURNING 1`);
     // Of an update, TypeORM returns SQLite's rows, and PostgreSQL's together with their count.
     return this.database.isSqlite ? answer.length : (answer as readonly [Rows, number])[1];
   }
+}
+
+/**
+ * What follows `UPDATE` to add to the sum. Whole numbers and constants only, so there is nothing to escape.
+ *
+ * @returns null if there is nothing to add
+ */
+function additionSql({ memoryMb, cpuShares }: Reservation, bounds: CapacityBounds | null): string | null {
+  if (memoryMb === 0 && cpuShares === 0) return null;
+  const within = (column: string, more: number, bound: number | null | undefined): string =>
+    // What does not grow is never short, even where more is reserved already than the bound allows.
+    bound == null || more <= 0 ? '' : ` AND ${column} + ${String(more)} <= ${String(bound)}`;
+  return (
+    `reserved_capacity SET memory_mb = memory_mb + ${String(memoryMb)},
+      cpu_shares = cpu_shares + ${String(cpuShares)} WHERE node = '${THIS_NODE}'` +
+    within('memory_mb', memoryMb, bounds?.memoryMb) +
+    within('cpu_shares', cpuShares, bounds?.cpuShares)
+  );
 }
 
 function difference(before: ReservedColumns, after: ReservedColumns): Reservation {
