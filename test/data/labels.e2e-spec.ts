@@ -2,12 +2,14 @@ import { Answer, SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { EventRecorder } from '../support/event-recorder';
 import { eventually } from '../support/eventually';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
+import type { FakeDaemon } from '../support/fake-daemon';
+import { FakeDockerServer } from '../support/fake-docker-server';
+import type { FakeEngine } from '../support/fake-engine';
 
 const TOO_MANY = Object.fromEntries(Array.from({ length: 33 }, (_each, at) => [`key-${String(at)}`, '']));
 
 describe('the labels of a container', () => {
+  let server: FakeDockerServer;
   let daemon: FakeDaemon;
   let engine: FakeEngine;
   let berth: Berth;
@@ -15,19 +17,14 @@ describe('the labels of a container', () => {
   let events: EventRecorder;
 
   beforeAll(async () => {
-    daemon = new FakeDaemon();
-    engine = new FakeEngine(daemon);
-    berth = await Berth.start({ engine, environment: { SWEEP_INTERVAL_SECONDS: '3600' } });
+    server = await FakeDockerServer.start();
+    ({ daemon, engine, berth } = server);
   });
 
-  afterAll(async () => {
-    await berth.stop();
-    expect(daemon.violations).toEqual([]);
-  });
+  afterAll(() => server.stop());
 
   beforeEach(async () => {
-    user = await berth.user();
-    events = await berth.record(user);
+    ({ user, events } = await server.newcomer());
   });
 
   const put = (id: string, labels: unknown): Promise<Answer> =>

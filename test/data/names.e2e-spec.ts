@@ -7,11 +7,12 @@ import { Berth, TestUser } from '../support/berth';
 import { leaseAsDead } from '../support/lease-as-dead';
 import { EventRecorder } from '../support/event-recorder';
 import { eventually } from '../support/eventually';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
+import type { FakeDaemon } from '../support/fake-daemon';
+import { FakeDockerServer } from '../support/fake-docker-server';
+import type { FakeEngine } from '../support/fake-engine';
 import { holdSweeps } from '../support/hold-sweeps';
-import { openTestDatabase, type TestDatabase } from '../support/test-database';
 
+const environment = { INSTANCE_ID: 'names', SWEEP_INTERVAL_SECONDS: '3600' };
 const isPostgres = process.env['TEST_DATABASE'] === 'postgres';
 
 jest.mock('../../src/containers/new-container', () => {
@@ -21,34 +22,24 @@ jest.mock('../../src/containers/new-container', () => {
 
 /** What the database decides: whose a name is, and how many places in a tier are taken. */
 describe('names and places in a tier', () => {
+  let server: FakeDockerServer;
   let daemon: FakeDaemon;
   let engine: FakeEngine;
-  let database: TestDatabase;
   let berth: Berth;
   let user: TestUser;
   let events: EventRecorder;
 
   beforeAll(async () => {
-    daemon = new FakeDaemon();
-    engine = new FakeEngine(daemon);
-    database = await openTestDatabase();
-    berth = await start();
+    server = await FakeDockerServer.start({ environment });
+    ({ daemon, engine, berth } = server);
     await holdSweeps(berth);
   });
 
-  afterAll(async () => {
-    await berth.stop();
-    await database.drop();
-    expect(daemon.violations).toEqual([]);
-  });
+  afterAll(() => server.stop());
 
   beforeEach(async () => {
-    user = await berth.user();
-    events = await berth.record(user);
+    ({ user, events } = await server.newcomer());
   });
-
-  const start = (): Promise<Berth> =>
-    Berth.start({ database, engine, environment: { INSTANCE_ID: 'names', SWEEP_INTERVAL_SECONDS: '3600' } });
 
   afterEach(() => {
     daemon.down = false;
@@ -76,7 +67,7 @@ describe('names and places in a tier', () => {
     });
 
     it('must make exactly five of 30 at once on a tier of five, whichever process is asked', async () => {
-      const other = isPostgres ? await start() : null;
+      const other = isPostgres ? await Berth.start({ database: berth.database, engine, environment }) : null;
       const free = await berth.user('free');
       const caller = { userId: free.id, tier: 'free', sessionExpiresAt: null };
       // By the service: what comes through HTTP may come one after the other.

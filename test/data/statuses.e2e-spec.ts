@@ -4,10 +4,12 @@ import { Berth, TestUser } from '../support/berth';
 import { EventRecorder } from '../support/event-recorder';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fake-daemon';
+import { FakeDockerServer } from '../support/fake-docker-server';
 import { FakeEngine } from '../support/fake-engine';
 import { holdSweeps } from '../support/hold-sweeps';
 
 describe('what the status of a container promises', () => {
+  let server: FakeDockerServer;
   let daemon: FakeDaemon;
   let engine: FakeEngine;
   let berth: Berth;
@@ -15,21 +17,16 @@ describe('what the status of a container promises', () => {
   let events: EventRecorder;
 
   beforeAll(async () => {
-    daemon = new FakeDaemon();
-    engine = new FakeEngine(daemon);
-    berth = await Berth.start({ engine, environment: { SWEEP_INTERVAL_SECONDS: '3600' } });
+    server = await FakeDockerServer.start();
+    ({ daemon, engine, berth } = server);
     // Each test shows what a request does; the comparison with Docker would do it, too, a little later.
     await holdSweeps(berth);
   });
 
-  afterAll(async () => {
-    await berth.stop();
-    expect(daemon.violations).toEqual([]);
-  });
+  afterAll(() => server.stop());
 
   beforeEach(async () => {
-    user = await berth.user();
-    events = await berth.record(user);
+    ({ user, events } = await server.newcomer());
   });
 
   afterEach(() => engine.forget());
