@@ -17,6 +17,8 @@ import { freeSubnet, overlap, type Range, rangeOf, subnetSize } from './subnets'
 
 /** A bridge's option: whether containers may talk to each other. */
 const INTER_CONTAINER_TRAFFIC = 'com.docker.network.bridge.enable_icc';
+/** A bridge's option: whether what leaves it has this machine's address. */
+const ADDRESS_TRANSLATION = 'com.docker.network.bridge.enable_ip_masquerade';
 /** A bridge's option: the name of its interface, if configured. */
 const BRIDGE_NAME = 'com.docker.network.bridge.name';
 
@@ -285,13 +287,16 @@ export class SandboxNetworks {
 
   private async ensure(access: Access, place: Place): Promise<Known> {
     const name = networkName(this.options.instance, place);
-    if ((await this.namesakes(access, name)).length === 0) await this.create(access, name);
+    if ((await this.namesakes(access, name)).length === 0) await this.create(access, name, place.kind);
     const [network, ...duplicates] = await this.namesakes(access, name);
     if (network?.Driver !== 'bridge' || network.Options?.[INTER_CONTAINER_TRAFFIC] !== 'false') {
       throw new EngineError(
         'docker_error',
         `the Docker network ${name} is not isolated (a bridge with ${INTER_CONTAINER_TRAFFIC}=false); remove it and start again`,
       );
+    }
+    if (place.kind === 'restricted' && network.Options[ADDRESS_TRANSLATION] !== 'false') {
+      throw new EngineError('docker_error', `the Docker network ${name} was not made for allow lists; remove it`);
     }
     if (network.EnableIPv6) {
       throw new EngineError('docker_error', `the Docker network ${name} has IPv6, which sandboxes must not; remove it`);
@@ -323,10 +328,17 @@ export class SandboxNetworks {
   }
 
   /** Docker's own naming rule for an interface without a configured name. */
-  private known({ Id, Name, Options }: NetworkInspectInfo, { kind, number }: Place): Known {
+  private known(network: NetworkInspectInfo, { kind, number }: Place): Known {
+    const { Id, Name, Options } = network;
+    const [subnet] = subnetsOf(network);
     const name = Options?.[BRIDGE_NAME] ?? `br-${Id.slice(0, 12)}`;
     const bridge: SandboxBridge = { instance: this.options.instance, networkId: Id, bridge: name };
-    return { kind, number, name: Name, bridge: kind === 'open' ? bridge : { ...bridge, isRestricted: true } };
+    return {
+      kind,
+      number,
+      name: Name,
+      bridge: kind === 'open' ? bridge : { ...bridge, isRestricted: true, ...(subnet !== undefined && { subnet }) },
+    };
   }
 
   /** Oldest first. The filter also matches parts of names. */
@@ -335,7 +347,7 @@ export class SandboxNetworks {
   }
 
   /** @throws EngineError `no_capacity` if there is no subnet left */
-  private async create(access: Access, name: string): Promise<void> {
+  private async create(access: Access, name: string, kind: NetworkKind): Promise<void> {
     for (let tries = 1; ; tries += 1) {
       const subnet = await this.subnet(access);
       try {
@@ -345,7 +357,11 @@ export class SandboxNetworks {
           CheckDuplicate: true,
           // Explicit, as a daemon's configuration can make it the default.
           EnableIPv6: false,
-          Options: { [INTER_CONTAINER_TRAFFIC]: 'false' },
+          Options: {
+            [INTER_CONTAINER_TRAFFIC]: 'false',
+            // Berth does, with the rules of the firewall.
+            ...(kind === 'restricted' && { [ADDRESS_TRANSLATION]: 'false' }),
+          },
           Labels: { [LABELS.managed]: 'true', [LABELS.instance]: this.options.instance },
           ...(subnet !== null && { IPAM: { Driver: 'default', Config: [{ Subnet: subnet }] } }),
           abortSignal: access.signal,

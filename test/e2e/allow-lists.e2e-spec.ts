@@ -88,8 +88,10 @@ describe('what a sandbox with an allow list reaches', () => {
     await expectLists();
   });
 
-  it('must be the same for a process that is started, after all rules were lost', async () => {
+  it('must be nothing after all rules were lost, as at boot, and the same for a process that is started', async () => {
     await removeFirewallRules(sandbox.instance);
+    await eventually(async () => expect(await reaches(free, 'far:8000')).toBe(true));
+    expect(await reaches(first, 'far:8000')).toBe(false);
     const restarted = sandbox.engine({ SANDBOX_DNS: [outside.far] });
     await restarted.prepare(sandbox.instance);
     await expectLists();

@@ -19,6 +19,7 @@ export async function firewallRulesOf(instance: string): Promise<string[]> {
  * stay.
  */
 export async function removeFirewallRules(instance: string, { keepChains = false } = {}): Promise<void> {
+  await removeTranslation(instance);
   for (const filter of FILTERS) {
     // Where there is no iptables there is no rule to take away.
     const rules = rulesIn(await filter.rules().catch(() => []), instance);
@@ -30,6 +31,15 @@ export async function removeFirewallRules(instance: string, { keepChains = false
     ];
     if (chains.length > 0) await filter.apply([...jumps.map((jump) => jump.replace('-A', '-D')), ...removal]);
   }
+}
+
+/** Takes away what gives the sandboxes of restricted networks this machine's address. */
+async function removeTranslation(instance: string): Promise<void> {
+  const filter = new Iptables('iptables', 'nat');
+  const rules = (await filter.rules().catch(() => [])).filter((line) =>
+    line.replaceAll('"', '').endsWith(` ${MARK(instance)} -j MASQUERADE`),
+  );
+  if (rules.length > 0) await filter.apply(rules.map((rule) => rule.replace('-A', '-D')));
 }
 
 /** The rules of allow lists in a table, of all sandboxes of an instance. */

@@ -30,7 +30,8 @@ const SERVERS = `
 
 /**
  * A network namespace that plays everybody beyond this machine: a server, a name server, and, as in a cloud, a metadata
- * service at the link-local address. The machine routes to it as to its own network.
+ * service at the link-local address. The machine routes to it as to its own network; it answers no address beyond that
+ * of the machine on the link between them.
  */
 export class OutsideWorld {
   private readonly namespace = `berth-test-${String(process.pid)}`;
@@ -75,7 +76,6 @@ export class OutsideWorld {
       `address add ${this.far}/30 dev out`,
       `address add ${this.further}/32 dev lo`,
       `address add ${METADATA}/32 dev lo`,
-      `route add default via ${this.near}`,
     ])
       await run('ip', ['-n', namespace, ...command.split(' ')]);
     await run('ip', ['route', 'add', `${this.further}/32`, 'via', this.far]);

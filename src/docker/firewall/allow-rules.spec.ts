@@ -1,5 +1,5 @@
 import { listsChain, planLists, removalOf, type RestrictedSandbox, strangers } from './allow-rules';
-import { ipv4Rules } from './firewall-rules';
+import { ipv4Rules, planTranslation } from './firewall-rules';
 
 const instance = 'prod';
 const lists = listsChain(instance);
@@ -104,6 +104,20 @@ describe('the rules of a restricted network', () => {
       '-d 10.0.0.0/8 -j DROP',
       `-g ${lists}`,
     ]);
+  });
+
+  it('must translate its addresses as Docker does those of others, once, and no longer of networks that are gone', () => {
+    const ofIt = { ...network, subnet: '172.18.0.0/16' };
+    const plan = (current: readonly string[]): string[] =>
+      planTranslation(current, { network: ofIt, isInterface: (name) => name === 'br-1' || name === 'br-2' });
+    const rule = '-A POSTROUTING -s 172.18.0.0/16 ! -o br-1 -m comment --comment "berth:prod" -j MASQUERADE';
+    const dockers = '-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE';
+    const sibling = rule.replace('br-1', 'br-2').replace('.18.', '.19.');
+    const gone = [rule.replace('br-1', 'br-3'), rule.replace('.18.', '.20.')];
+    expect(plan([dockers, sibling])).toEqual([rule]);
+    expect(plan([dockers, sibling, rule.replaceAll('"', '')])).toEqual([]);
+    expect(plan([rule, ...gone])).toEqual(gone.map((line) => line.replace('-A', '-D')));
+    expect(plan([rule, gone[0]?.replace('berth:prod', 'berth:prod2') ?? ''])).toEqual([]);
   });
 
   it('must be the same in both tables, but for answers to the host', () => {

@@ -17,6 +17,8 @@ export interface SandboxBridge {
   readonly bridge: string;
   /** Whether each of its sandboxes reaches what its allow list names, and nothing else: see `allow-rules.ts`. */
   readonly isRestricted?: true;
+  /** Of a restricted network, in canonical form. */
+  readonly subnet?: string;
 }
 
 /** What sandboxes may and may not reach over IPv4, beside the fixed rules. */
@@ -43,7 +45,7 @@ export function chainName(networkId: string): string {
   return `${CHAIN_PREFIX}${networkId.slice(0, 12)}`;
 }
 
-/** The tables of the rules. Those of restricted networks are in both: whoever empties one leaves the other in force. */
+/** The tables that filter. Restricted networks have rules in both: whoever empties one leaves the other in force. */
 export type FirewallTable = 'mangle' | 'raw';
 
 /**
@@ -145,6 +147,28 @@ export function planFirewall(
       ...Array.from(staleChains, (chain) => [`-F ${chain}`, `-X ${chain}`]).flat(),
     ],
   };
+}
+
+/**
+ * Docker does not translate the addresses of a restricted network, so that nothing beyond this machine's own networks
+ * answers its sandboxes while there are no rules, as at boot. This is the rule that Docker would make.
+ *
+ * @param current the table `nat` as `iptables -S` prints it
+ * @returns a change in the format of `iptables-restore --noflush`; empty if all is right
+ */
+export function planTranslation(
+  current: readonly string[],
+  { network, isInterface }: { network: SandboxBridge; isInterface: (name: string) => boolean },
+): string[] {
+  const { bridge, instance, subnet = '' } = network;
+  const rule = `-A POSTROUTING -s ${subnet} ! -o ${bridge} -m comment --comment "${mark(instance)}" -j MASQUERADE`;
+  const own = current.filter((line) => bare(line).endsWith(` ${mark(instance)} -j MASQUERADE`));
+  const stale = own.filter((line) => {
+    const name = / ! -o (\S+) /.exec(line)?.[1] ?? '';
+    return bare(line) !== bare(rule) && (name === bridge || !isInterface(name));
+  });
+  const isThere = own.some((line) => bare(line) === bare(rule));
+  return [...(isThere ? [] : [rule]), ...stale.map(deletionOf)];
 }
 
 function targetOf(jump: string): string {

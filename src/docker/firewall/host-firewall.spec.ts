@@ -58,6 +58,7 @@ describe('the host firewall', () => {
       ipv4,
       ipv6,
       raw,
+      nat: new TestFilter(),
       nameServers: () => Promise.resolve([]),
       read: (file) => Promise.resolve(files[file] ?? null),
     };

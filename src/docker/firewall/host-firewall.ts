@@ -9,6 +9,7 @@ import {
   ipv4Rules,
   ipv6Rules,
   planFirewall,
+  planTranslation,
   readNameServers,
   type SandboxBridge,
 } from './firewall-rules';
@@ -25,6 +26,8 @@ export interface HostNetwork {
   readonly ipv6: PacketFilter;
   /** The same as `ipv4`, in the table `raw`. */
   readonly raw: PacketFilter;
+  /** The same, in the table `nat`. */
+  readonly nat: PacketFilter;
   /** The text of a kernel file, null if it does not exist. */
   readonly read: (file: string) => Promise<string | null>;
   readonly nameServers: () => Promise<string[]>;
@@ -34,6 +37,7 @@ const THIS_HOST: HostNetwork = {
   ipv4: new Iptables('iptables'),
   ipv6: new Iptables('ip6tables'),
   raw: new Iptables('iptables', 'raw'),
+  nat: new Iptables('iptables', 'nat'),
   read: (file) => readFile(file, 'utf8').catch(() => null),
   nameServers: () => readNameServers(),
 };
@@ -223,6 +227,9 @@ export class HostFirewall {
       await putRules(this.host.ipv4, ipv4Rules(network, reach));
       if (network.isRestricted) await putRules(this.host.raw, ipv4Rules(network, reach, 'raw'));
       if (hasIpv6) await putRules(this.host.ipv6, ipv6Rules(network));
+      // Last: without it nothing beyond answers.
+      if (network.isRestricted)
+        await put(this.host.nat, (current) => planTranslation(current, { network, isInterface }));
     });
   }
 }

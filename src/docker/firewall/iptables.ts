@@ -27,11 +27,11 @@ export interface PacketFilter {
 export class Iptables implements PacketFilter {
   /**
    * @param table `mangle` precedes Docker's and all other filtering, and address translation; `raw` precedes even the
-   * tracking of connections
+   * tracking of connections; `nat` translates addresses
    */
   constructor(
     private readonly program: 'iptables' | 'ip6tables',
-    private readonly table: FirewallTable = 'mangle',
+    private readonly table: FirewallTable | 'nat' = 'mangle',
   ) {}
 
   async rules(): Promise<string[]> {
