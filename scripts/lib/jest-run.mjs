@@ -1,9 +1,10 @@
 /** Runs jest: its own output is shown as it comes, its numbers are read from its JSON report. */
-import { readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { basename, join } from 'node:path';
 import { run } from './command.mjs';
 import { projectRoot } from './project.mjs';
+import { say } from './steps.mjs';
 import { rememberGroup, temporaryFolder } from './test-remains.mjs';
 
 const jest = join('node_modules', 'jest', 'bin', 'jest.js');
@@ -27,6 +28,29 @@ function slowestOf({ testResults }) {
     .map(({ name, seconds: taken }) => `${name} ${taken} s`);
 }
 
+/** How long jest may take to end once it has written its report, in seconds. */
+const ENDING_S = 20;
+
+/**
+ * What a test left open must not keep the run from ending, and counts as a failure of it.
+ * @param {string} report written last @param {number} group of jest's processes
+ */
+function endAfter(report, group) {
+  let seconds = 0;
+  const timer = setInterval(() => {
+    if (existsSync(report)) seconds += 1;
+    if (seconds <= ENDING_S) return;
+    clearInterval(timer);
+    say('✗ jest does not end: a test left something open (--detectOpenHandles says what)');
+    try {
+      process.kill(-group, 'SIGKILL');
+    } catch {
+      // It has ended meanwhile.
+    }
+  }, 1_000);
+  return timer;
+}
+
 /**
  * @param {{ projects: string[], args: string[], env: object, niceness?: number }} options
  *   projects: of jest.config.js; niceness: below 0, of those whose promises are about time, it needs root
@@ -35,10 +59,10 @@ function slowestOf({ testResults }) {
 export async function runJest({ projects, args, env, niceness = 0 }) {
   const report = join(temporaryFolder(), `jest-${projects.join('-')}.json`);
   rmSync(report, { force: true });
-  // What a failed test left open must not keep the run from ending.
-  const endings = ['--forceExit', '--json', `--outputFile=${report}`];
-  const options = ['--ci', '--selectProjects', ...projects, ...endings, ...args];
+  const reported = ['--json', `--outputFile=${report}`];
+  const options = ['--ci', '--selectProjects', ...projects, ...reported, ...args];
   const color = process.stdout.isTTY ? { FORCE_COLOR: '1' } : {};
+  let unending;
   const succeeded = await run(process.execPath, [jest, ...options], {
     cwd: projectRoot,
     env: { ...env, ...color },
@@ -46,11 +70,13 @@ export async function runJest({ projects, args, env, niceness = 0 }) {
     onStart: (pid) => {
       rememberGroup(pid);
       if (niceness !== 0) setPriority(pid, niceness);
+      unending = endAfter(report, pid);
     },
   }).then(
     () => true,
     () => false,
   );
+  clearInterval(unending);
   const result = readReport(report);
   if (!result) return { passed: 0, failed: 1, skipped: 0, slowest: [] };
   // A file that does not even load has no tests to count, but fails.
