@@ -46,7 +46,8 @@ const APART = ['newer', 'faults'];
 /** Docker as Debian's next release has it (28 and newer), by the name of the throwaway daemon. */
 const NEWER_DOCKERS = { newer: 'a newer Docker', newerImages: "a newer Docker with containerd's image store" };
 /** What depends on Docker's own behaviour, and no more: each takes minutes. */
-const NEWER_TESTS = 'test/(data/lifecycle-(start|create|update|outside)|e2e/docker-(engine|exec|supervisor))';
+const NEWER_TESTS =
+  'test/(data/lifecycle-(start|create|update|outside)|e2e/(docker-(engine|exec|supervisor)|allow-lists))';
 
 /** Operations of the run under faults that is part of `npm test`; without it, the number in test/faults/setting.ts. */
 const SHORT_RUN = { BERTH_TEST_OPERATIONS: '150' };
