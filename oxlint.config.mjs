@@ -42,6 +42,19 @@ const MODULES = {
     'secrets',
     'usage',
   ],
+  sandbox: [
+    ...FOUNDATION,
+    'http',
+    'signals',
+    'auth',
+    'rate-limits',
+    'tiers',
+    'docker',
+    'events',
+    'audit',
+    'metrics',
+    'containers',
+  ],
   admin: [...FOUNDATION, 'http', 'auth', 'tiers', 'images', 'audit', 'containers', 'usage'],
 };
 

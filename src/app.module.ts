@@ -17,6 +17,7 @@ import { LoggingModule } from './logging';
 import { MetricsModule } from './metrics';
 import { RateLimitsModule } from './rate-limits';
 import { RolesModule } from './roles';
+import { SandboxModule } from './sandbox';
 import { SignalsModule } from './signals';
 import { TiersModule } from './tiers';
 import { UsageModule } from './usage';
@@ -46,6 +47,7 @@ export class AppModule {
         AgentsModule,
         UsageModule,
         ContainersModule,
+        SandboxModule,
         AdminModule,
         HealthModule,
       ],

@@ -12,6 +12,13 @@ import { RunPolicies } from './expiry/run-policy';
 /** Docker's errors for a container that is not running, though its row says so. */
 const NOT_RUNNING: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running', 'container_paused'];
 
+/** A container that runs, for what is done inside it. */
+export interface RunningContainer {
+  readonly id: string;
+  readonly userId: string;
+  readonly dockerId: string;
+}
+
 /** The uses of one container that go on in this process. */
 interface InProgress {
   readonly row: ContainerRow;
@@ -62,10 +69,19 @@ export class ContainerUsage implements OnModuleDestroy {
    * @throws DomainError `container_not_running`, EngineError
    */
   async exec(row: ContainerRow, request: ExecRequest): Promise<{ exitCode: number }> {
-    const { dockerId } = row;
+    return this.inside(row, ({ dockerId }) => this.engine.exec(dockerId, request));
+  }
+
+  /**
+   * Does something inside a container, which is in use until `work` ends.
+   *
+   * @throws DomainError `container_not_running`, also where the engine says so of `work`; what `work` throws
+   */
+  async inside<T>(row: ContainerRow, work: (container: RunningContainer) => Promise<T>): Promise<T> {
+    const { id, userId, dockerId } = row;
     if (row.status !== 'running' || dockerId === null) throw new DomainError('container_not_running');
     try {
-      return await this.during(row, () => this.engine.exec(dockerId, request));
+      return await this.during(row, () => work({ id, userId, dockerId }));
     } catch (error) {
       if (error instanceof EngineError && NOT_RUNNING.includes(error.code)) {
         throw new DomainError('container_not_running', { cause: error });

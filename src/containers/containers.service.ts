@@ -3,7 +3,7 @@ import { type AgentDeletedView, AgentsService, type AgentStoppedView, type Agent
 import type { ExecRequest } from '../docker';
 import { type Caller, ContainerAccess } from './container-access';
 import { agentIdOf } from './container-id';
-import { ContainerUsage } from './container-usage';
+import { ContainerUsage, type RunningContainer } from './container-usage';
 import { ContainerViews, type ListQuery } from './container-views';
 import type { ContainerRow } from './container.entity';
 import { type CreateOptions, type CreateRequest, Creation } from './creation';
@@ -150,6 +150,16 @@ export class ContainersService {
    */
   async exec(caller: Caller, id: string, request: ExecRequest): Promise<{ exitCode: number }> {
     return this.usage.exec(await this.access.findInSession(caller, id), request);
+  }
+
+  /**
+   * Does something inside a running container, which counts as use until `work` ends.
+   *
+   * @throws DomainError `container_not_running`, also where the engine says so of `work`, `guest_session_expired`; what
+   * `work` throws
+   */
+  async inside<T>(caller: Caller, id: string, work: (container: RunningContainer) => Promise<T>): Promise<T> {
+    return this.usage.inside(await this.access.findInSession(caller, id), work);
   }
 
   /**

@@ -2,6 +2,7 @@ export { Capacity, CapacityView } from './capacity/capacity';
 export { ContainersAdminService } from './containers-admin.service';
 export { ContainersModule } from './containers.module';
 export type { Caller } from './container-access';
+export type { RunningContainer } from './container-usage';
 export { ContainersService } from './containers.service';
 export { DeleteContainerDto } from './dto/requests';
 export {

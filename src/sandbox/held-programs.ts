@@ -1,0 +1,234 @@
+import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
+import type { Logger } from 'pino';
+import { Column, Entity, PrimaryColumn } from 'typeorm';
+import type { RunningContainer } from '../containers';
+import { ABSENT_FOR_MS, Database, isAbsentSql, ProcessPresence } from '../database';
+import { TIMESTAMP } from '../database/column-types';
+import { ContainerEngine, EngineError, type EngineErrorCode } from '../docker';
+import { DomainError, type ErrorCode } from '../errors';
+import { type EventDraft, EventLog } from '../events';
+import { LOGGER } from '../logging';
+import { Clock, Moment, Poll } from '../scheduling';
+
+/** `command`: ends with its request; `process`: is kept; `terminal`: a shell with a terminal. */
+export type ProgramKind = 'command' | 'process' | 'terminal';
+
+/** A program in a container that one of Berth's processes holds: the only one that has its streams. */
+@Entity('held_programs')
+export class HeldProgramEntity {
+  /** Its marker in the container too. */
+  @PrimaryColumn({ type: 'varchar', length: 36 })
+  id: string;
+
+  @Column({ type: 'varchar', length: 16 })
+  kind: ProgramKind;
+
+  @Column({ name: 'container_id', type: 'varchar', length: 36 })
+  containerId: string;
+
+  @Column({ name: 'user_id', type: 'varchar', length: 36 })
+  userId: string;
+
+  /** Of the very container that it was started in; a recreated one has another. */
+  @Column({ name: 'docker_id', type: 'varchar', length: 64 })
+  dockerId: string;
+
+  /** As whom it runs; null: the image's own user. */
+  @Column({ name: 'run_as', type: 'varchar', length: 255, nullable: true })
+  runAs: string | null;
+
+  /** The name of the program, without arguments, which may hold secrets. */
+  @Column({ type: 'varchar', length: 255 })
+  program: string;
+
+  /** {@link ProcessPresence.holder} of the process that holds it. */
+  @Column({ type: 'varchar', length: 36 })
+  holder: string;
+
+  @Column({ name: 'started_at', type: TIMESTAMP })
+  startedAt: Date;
+}
+
+/** What is to be started. */
+export interface NewProgram {
+  readonly kind: ProgramKind;
+  readonly command: readonly string[];
+  readonly user?: string | undefined;
+  /** How many of its kind a container may have, and what is thrown where it has them. */
+  readonly limit: { readonly count: number; readonly error: ErrorCode };
+}
+
+/** What tells of a program that was lost; null: nothing. */
+type TellLost = (program: HeldProgramEntity) => Promise<EventDraft | null> | EventDraft | null;
+
+const CHECK_EVERY_MS = 1_000;
+const LEFT_AT_ONCE = 64;
+
+/** Between SIGTERM and SIGKILL of what was left behind. */
+const GRACE_MS = 2_000;
+
+/** The container has ended, and the program with it; or nothing in it can end a program. */
+const NOTHING_TO_END: readonly EngineErrorCode[] = [
+  'container_not_found',
+  'container_not_running',
+  'command_not_started',
+];
+
+/**
+ * The ledger of the programs that are held. Written before a program starts, so that what a process leaves behind when
+ * it dies is ended in its containers: by the next start on SQLite, by any other process on PostgreSQL.
+ */
+@Injectable()
+export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
+  private readonly poll: Poll;
+  /** Since when processes show no presence. */
+  private readonly missing = new Map<string, Moment>();
+  /** What was taken over from dead processes and is not ended yet. */
+  private readonly taken = new Map<string, HeldProgramEntity>();
+  private readonly tellers = new Map<ProgramKind, TellLost>();
+
+  constructor(
+    private readonly database: Database,
+    private readonly presence: ProcessPresence,
+    private readonly engine: ContainerEngine,
+    private readonly events: EventLog,
+    private readonly clock: Clock,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    this.poll = new Poll({
+      everyMs: CHECK_EVERY_MS,
+      work: () => this.endLeft(),
+      onFault: (error) => this.logger.warn({ err: error }, 'programs left behind could not be ended; tried again'),
+    });
+  }
+
+  /** Docker is prepared by now. */
+  onApplicationBootstrap(): void {
+    this.poll.start();
+  }
+
+  onModuleDestroy(): void {
+    this.poll.stop();
+  }
+
+  /** What is emitted, with the end of its entry, for a program of this kind whose process died. */
+  onLost(kind: ProgramKind, tell: TellLost): void {
+    this.tellers.set(kind, tell);
+  }
+
+  /**
+   * Enters a program that this process is about to start.
+   *
+   * @returns the entry, whose id is to be its marker. @throws DomainError the limit's
+   */
+  async enter(container: RunningContainer, { kind, command, user, limit }: NewProgram): Promise<HeldProgramEntity> {
+    const entry: HeldProgramEntity = {
+      id: randomUUID(),
+      kind,
+      containerId: container.id,
+      userId: container.userId,
+      dockerId: container.dockerId,
+      runAs: user ?? null,
+      program: nameOf(command),
+      holder: this.presence.holder,
+      startedAt: this.clock.now(),
+    };
+    await this.database.runInTx(async () => {
+      // Two at once must not both find the last place.
+      await this.events.lock(container.userId);
+      const count = await this.database.manager.countBy(HeldProgramEntity, { containerId: container.id, kind });
+      if (count >= limit.count) throw new DomainError(limit.error, { fields: { limit: limit.count } });
+      await this.database.manager.insert(HeldProgramEntity, entry);
+    });
+    return entry;
+  }
+
+  /** Ends the entry of a program that has ended, or was never started. @param event emitted in the same transaction */
+  async leave(
+    { id, userId }: Pick<HeldProgramEntity, 'id' | 'userId'>,
+    event: EventDraft | null = null,
+  ): Promise<void> {
+    await this.database.runInTx(async () => {
+      const { affected } = await this.database.manager.delete(HeldProgramEntity, { id });
+      // Another process has taken this one for dead, and told of it.
+      if (affected === 0 || event === null) return;
+      await this.events.append({ userId, drafts: [event] });
+    });
+  }
+
+  /** Whether this process holds it. */
+  isOwn({ holder }: Pick<HeldProgramEntity, 'holder'>): boolean {
+    return holder === this.presence.holder;
+  }
+
+  /** Of one container, of all processes, oldest first. */
+  async listOf(containerId: string, kind: ProgramKind): Promise<HeldProgramEntity[]> {
+    return this.database.manager.find(HeldProgramEntity, {
+      where: { containerId, kind },
+      order: { startedAt: 'ASC', id: 'ASC' },
+    });
+  }
+
+  async find(containerId: string, id: string): Promise<HeldProgramEntity | null> {
+    return this.database.manager.findOneBy(HeldProgramEntity, { containerId, id });
+  }
+
+  /** Ends what processes that are no more have left in containers. */
+  private async endLeft(): Promise<void> {
+    const left = await this.listLeft();
+    for (const holder of this.missing.keys()) {
+      if (!left.some((program) => program.holder === holder)) this.missing.delete(holder);
+    }
+    for (const program of left) {
+      const since = this.missing.get(program.holder) ?? new Moment();
+      this.missing.set(program.holder, since);
+      const isDead = this.database.isSqlite || since.age >= ABSENT_FOR_MS;
+      if (isDead && (await this.takeOver(program))) this.taken.set(program.id, program);
+    }
+    await Promise.all([...this.taken.values()].map((program) => this.end(program)));
+  }
+
+  /** @returns false if another process has done so, or its own lives after all and has left */
+  private async takeOver({ id, holder }: HeldProgramEntity): Promise<boolean> {
+    const mine = { holder: this.presence.holder };
+    return (await this.database.manager.update(HeldProgramEntity, { id, holder }, mine)).affected === 1;
+  }
+
+  private async end(program: HeldProgramEntity): Promise<void> {
+    const { id, dockerId, runAs, kind, containerId } = program;
+    try {
+      await this.endInContainer(dockerId, { marker: id, ...(runAs !== null && { user: runAs }) });
+      await this.leave(program, (await this.tellers.get(kind)?.(program)) ?? null);
+      this.taken.delete(id);
+    } catch (error) {
+      this.logger.warn(
+        { err: error, container_id: containerId, kind },
+        'a program of a process that died could not be ended; tried again',
+      );
+    }
+  }
+
+  /** Succeeds too where the container is gone, or has no shell to end a program with. */
+  private async endInContainer(dockerId: string, marked: { marker: string; user?: string }): Promise<void> {
+    try {
+      await this.engine.endProcesses(dockerId, { ...marked, signal: 'TERM', graceMs: GRACE_MS });
+    } catch (error) {
+      if (!(error instanceof EngineError) || !NOTHING_TO_END.includes(error.code)) throw error;
+    }
+  }
+
+  private listLeft(): Promise<HeldProgramEntity[]> {
+    const query = this.database.manager
+      .createQueryBuilder(HeldProgramEntity, 'program')
+      .where('program.holder <> :own', { own: this.presence.holder })
+      .orderBy('program.startedAt')
+      .limit(LEFT_AT_ONCE);
+    if (!this.database.isSqlite) query.andWhere(isAbsentSql('program.holder'));
+    return query.getMany();
+  }
+}
+
+function nameOf(command: readonly string[]): string {
+  return (command[0] ?? '').slice(-255);
+}
