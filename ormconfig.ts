@@ -29,6 +29,7 @@ import { AbandonedContainers1764300020000 } from './src/migrations/1764300020000
 import { PendingRemovals1764300030000 } from './src/migrations/1764300030000-pending-removals';
 import { SuspendedUsers1764300040000 } from './src/migrations/1764300040000-suspended-users';
 import { Usage1764300050000 } from './src/migrations/1764300050000-usage';
+import { ExecScope1764300065000 } from './src/migrations/1764300065000-exec-scope';
 import { HeldPrograms1764300070000 } from './src/migrations/1764300070000-held-programs';
 import { HeldProgramEntity } from './src/sandbox/held-programs';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
@@ -71,6 +72,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       PendingRemovals1764300030000,
       SuspendedUsers1764300040000,
       Usage1764300050000,
+      ExecScope1764300065000,
       HeldPrograms1764300070000,
     ],
     synchronize: false,

@@ -1,5 +1,5 @@
 /**
- * `npm run -s token -- --user NAME --tier TIER [--scopes read,write] [--expires-in DAYS]`
+ * `npm run -s token -- --user NAME --tier TIER [--scopes read,write,exec] [--expires-in DAYS]`
  * Prints a new token, and nothing else, on stdout.
  */
 import { spawnSync } from 'node:child_process';

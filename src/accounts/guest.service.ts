@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { MoreThan } from 'typeorm';
-import { TokenService, UserEntity } from '../auth';
+import { TokenService, USUAL_SCOPES, UserEntity } from '../auth';
 import { type Config, CONFIG } from '../config';
 import { Database, isUniqueViolation } from '../database';
 import { DomainError } from '../errors';
@@ -48,7 +48,7 @@ export class GuestService {
         const { text } = await this.tokens.issue({
           userId: user.id,
           name: GUEST_TIER,
-          scopes: ['read', 'write'],
+          scopes: USUAL_SCOPES,
           expiresAt: null,
         });
         return { token: text, user };

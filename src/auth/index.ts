@@ -1,7 +1,15 @@
 export { AuditedCalls } from './audited-calls';
 export { AuthModule } from './auth.module';
 export { type AuditAction, Audited, AUDITED, CurrentPrincipal, Public, Scopes } from './decorators';
-export { holdsScope, type Principal, type RouteScope, type Scope, SCOPES, grantedScopes } from './principal';
+export {
+  holdsScope,
+  type Principal,
+  type RouteScope,
+  type Scope,
+  SCOPES,
+  grantedScopes,
+  USUAL_SCOPES,
+} from './principal';
 export { ScopeRefusals } from './auth.guard';
 export { TokenEntity } from './token.entity';
 export { TokenService, grantedEnd } from './token.service';

@@ -35,8 +35,16 @@ describe('the scopes of a token that another token asks for', () => {
       ['read', 'write'],
       ['read', 'write'],
     ],
+    [
+      ['read', 'write', 'exec'],
+      ['read', 'write', 'exec'],
+    ],
     [['admin'], ['read', 'write']],
-  ])('must by default be read and write as far as %j holds them', (own, granted) => {
+    [
+      ['exec', 'admin'],
+      ['read', 'write', 'exec'],
+    ],
+  ])('must by default be read, write and exec as far as %j holds them', (own, granted) => {
     expect(grantedScopes({ own, asked: undefined })).toEqual(granted);
   });
 
@@ -48,6 +56,8 @@ describe('the scopes of a token that another token asks for', () => {
       ['read', 'admin'],
     ],
     [['agent'], ['read']],
+    [['admin'], ['exec']],
+    [['read', 'write'], ['exec']],
   ])('must not exceed its own: %j asks for %j', (own, asked) => {
     expect(() => grantedScopes({ own, asked })).toThrow(new DomainError('insufficient_permissions'));
   });

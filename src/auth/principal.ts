@@ -52,7 +52,8 @@ declare module 'fastify' {
   }
 }
 
-const BY_DEFAULT: readonly RouteScope[] = ['read', 'write'];
+/** What a token is for unless it is asked for less or more: all that one does with one's own. */
+export const USUAL_SCOPES: readonly RouteScope[] = ['read', 'write', 'exec'];
 
 /**
  * The scopes of a token that another token asks for: never more than its own; what it may of the usual ones if it names
@@ -68,7 +69,7 @@ export function grantedScopes({
   asked: readonly RouteScope[] | undefined;
 }): RouteScope[] {
   const held = effectiveScopes(own);
-  if (!asked) return BY_DEFAULT.filter((scope) => held.has(scope));
+  if (!asked) return USUAL_SCOPES.filter((scope) => held.has(scope));
   if (!asked.every((scope) => held.has(scope))) throw new DomainError('insufficient_permissions');
   return [...asked];
 }

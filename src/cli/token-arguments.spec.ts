@@ -10,17 +10,17 @@ describe('the arguments of the token command', () => {
     expect(parse('--user ada --tier free')).toEqual({
       user: 'ada',
       tier: 'free',
-      scopes: ['read', 'write'],
+      scopes: ['read', 'write', 'exec'],
       expiresInDays: null,
       name: 'cli',
     });
   });
 
   it('must be taken as they are given', () => {
-    expect(parse('--user=ada --tier=pro --scopes=admin,read --expires-in 30 --name laptop')).toEqual({
+    expect(parse('--user=ada --tier=pro --scopes=admin,exec --expires-in 30 --name laptop')).toEqual({
       user: 'ada',
       tier: 'pro',
-      scopes: ['admin', 'read'],
+      scopes: ['admin', 'exec'],
       expiresInDays: 30,
       name: 'laptop',
     });

@@ -1,19 +1,20 @@
 import { parseArgs } from 'node:util';
-import { type RouteScope, userFaults } from '../auth';
+import { type RouteScope, userFaults, USUAL_SCOPES } from '../auth';
 import type { TiersService } from '../tiers';
 
-export const TOKEN_USAGE = `Usage: npm run -s token -- --user NAME --tier TIER [--scopes read,write] [--expires-in DAYS] [--name NAME]
+export const TOKEN_USAGE = `Usage: npm run -s token -- --user NAME --tier TIER [--scopes read,write,exec] [--expires-in DAYS] [--name NAME]
 
 Makes a token, and the user if there is none of that name, and prints the token.
 
   --user NAME         whose token it is
   --tier TIER         the user's tier; an existing user is moved to it
-  --scopes LIST       of read, write and admin (default: read,write)
+  --scopes LIST       of read, write, exec and admin (default: read,write,exec)
+                      exec: commands, terminals and files in the user's own containers; admin does not imply it
   --expires-in DAYS   1 to 3650 (default: it does not expire)
   --name NAME         to recognise the token by (default: cli)
 `;
 
-const SCOPES: readonly RouteScope[] = ['read', 'write', 'admin'];
+const SCOPES: readonly RouteScope[] = ['read', 'write', 'exec', 'admin'];
 
 export interface TokenArguments {
   readonly user: string;
@@ -57,7 +58,7 @@ export function parseTokenArguments(
     if (field === 'tier' && tier) faults.push(`--tier ${message}`);
   }
 
-  const scopes = (text('scopes') ?? 'read,write').split(',').map((scope) => scope.trim());
+  const scopes = (text('scopes') ?? USUAL_SCOPES.join(',')).split(',').map((scope) => scope.trim());
   if (!scopes.every(isScope)) faults.push(`--scopes must be a list of ${SCOPES.join(', ')}`);
   const days = text('expires-in');
   if (days !== undefined && days !== '' && !(/^\d{1,4}$/.test(days) && Number(days) >= 1 && Number(days) <= 3650)) {

@@ -1,5 +1,6 @@
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../ormconfig';
+import { type Scope, TokenEntity } from '../../src/auth';
 import { connect, Database, type Lookup, SettingEntity } from '../../src/database';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
 
@@ -36,6 +37,40 @@ describe('the schema', () => {
     for (let left = dataSource.migrations.length; left > 0; left -= 1) await dataSource.undoLastMigration();
     await expect(dataSource.query('SELECT 1 FROM containers')).rejects.toThrow();
     await dataSource.destroy();
+  });
+});
+
+describe('tokens of a version without the scope exec', () => {
+  it('must gain it where they read and write, and not where they are weaker or of an administrator', async () => {
+    const test = await openTestDatabase();
+    const dataSource = await connect(dataSourceOptions(test.url));
+    const applied = async () =>
+      (await dataSource.query<{ name: string }[]>('SELECT name FROM migrations')).map(({ name }) => name);
+    while ((await applied()).includes('ExecScope1764300065000')) await dataSource.undoLastMigration();
+    const scopes: Scope[][] = [
+      ['read', 'write'],
+      ['write', 'read'],
+      ['read'],
+      ['write'],
+      ['read', 'write', 'admin'],
+      ['agent'],
+    ];
+    const then = "'2026-01-01 00:00:00.000'";
+    for (const [at, held] of scopes.entries()) {
+      const values = [`'${String(at)}'`, "'u'", "'n'", `'h${String(at)}'`, "'berth_'", `'${JSON.stringify(held)}'`];
+      await dataSource.query(
+        `INSERT INTO tokens (id, user_id, name, hash, prefix, scopes, created_at) VALUES (${values.join(', ')}, ${then})`,
+      );
+    }
+    await dataSource.runMigrations();
+    const tokens = await dataSource.manager.find(TokenEntity, { order: { id: 'ASC' } });
+    expect(tokens.map((token) => token.scopes)).toEqual([
+      ['read', 'write', 'exec'],
+      ['read', 'write', 'exec'],
+      ...scopes.slice(2),
+    ]);
+    await dataSource.destroy();
+    await test.drop();
   });
 });
 

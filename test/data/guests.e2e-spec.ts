@@ -16,7 +16,7 @@ describe('the log-in of guests', () => {
 
   afterAll(() => berth.stop());
 
-  it('must give a token that reads and writes, and has no end but the session', async () => {
+  it('must give a token of the usual scopes, which has no end but the session', async () => {
     const before = clock.now().getTime();
     const { status, body } = await login('ada');
     expect(status).toBe(201);
@@ -31,13 +31,15 @@ describe('the log-in of guests', () => {
     expect((await api.call('GET', '/api/me')).body).toMatchObject({
       user: body['user'],
       tier: 'guest',
-      scopes: ['read', 'write'],
+      scopes: ['read', 'write', 'exec'],
       usage: { containers: 0 },
       session: { expires_at: body['expires_at'] },
       limits: { containers: 1, session_seconds: 7200 },
     });
     const tokens = await api.call('GET', '/api/tokens');
-    expect(tokens.body['tokens']).toEqual([expect.objectContaining({ expires_at: null, scopes: ['read', 'write'] })]);
+    expect(tokens.body['tokens']).toEqual([
+      expect.objectContaining({ expires_at: null, scopes: ['read', 'write', 'exec'] }),
+    ]);
     const tiers = (await api.call('GET', '/api/tiers')).body['tiers'];
     expect(tiers).toContainEqual(expect.objectContaining({ name: 'guest', session_seconds: 7200, session_once: true }));
     clock.forward(100 * HOUR);

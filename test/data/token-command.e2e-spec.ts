@@ -19,7 +19,7 @@ describe('the token command', () => {
       stderr: '',
     });
     const { body } = await server.call('GET', '/api/me', { token: result.stdout.trim() });
-    expect(body).toMatchObject({ user: { username: 'cli-user' }, tier: 'free', scopes: ['read', 'write'] });
+    expect(body).toMatchObject({ user: { username: 'cli-user' }, tier: 'free', scopes: ['read', 'write', 'exec'] });
   });
 
   it('must say so when it moves a user to another tier', async () => {

@@ -23,7 +23,7 @@ describe('POST /api/tokens', () => {
     expect(status).toBe(201);
     expect(body).toMatchObject({
       name: 'laptop',
-      scopes: ['read', 'write'],
+      scopes: ['read', 'write', 'exec'],
       token: expect.stringMatching(/^berth_[0-9a-f]{64}$/) as unknown,
     });
     expect(body['token_prefix']).toBe(String(body['token']).slice(0, 12));
@@ -37,7 +37,15 @@ describe('POST /api/tokens', () => {
 
   it.each<[Scope[], Scope[] | undefined, unknown]>([
     [['write'], undefined, ['write']],
+    [['read', 'write'], undefined, ['read', 'write']],
     [['admin'], undefined, ['read', 'write']],
+    [['admin', 'exec'], undefined, ['read', 'write', 'exec']],
+    [
+      ['admin', 'exec'],
+      ['admin', 'exec'],
+      ['admin', 'exec'],
+    ],
+    [['admin'], ['exec'], 'insufficient permissions'],
     [['admin'], ['admin'], ['admin']],
     [['read', 'write'], ['read'], ['read']],
     [['read', 'write'], ['admin'], 'insufficient permissions'],

@@ -12,6 +12,7 @@ import {
   type Scope,
   Scopes,
   TokenService,
+  USUAL_SCOPES,
   UserService,
 } from '../../src/auth';
 import { Config, ConfigModule, parseConfig } from '../../src/config';
@@ -124,7 +125,7 @@ export class AuthServer {
   /** One more token of the same user. */
   async another(
     userId: string,
-    { scopes = ['read', 'write'], expiresAt }: { scopes?: Scope[]; expiresAt?: Date } = {},
+    { scopes = USUAL_SCOPES, expiresAt }: { scopes?: readonly Scope[]; expiresAt?: Date } = {},
   ): Promise<Omit<Holder, 'username'>> {
     const issued = await this.tokens.issue({ userId, name: 'test', scopes, expiresAt: expiresAt ?? null });
     return { userId, text: issued.text, id: issued.token.id };

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { io, Socket } from 'socket.io-client';
 import { AppModule } from '../../src/app.module';
 import { setUpApp, startApp } from '../../src/app.setup';
-import { type Scope, TokenService, UserService } from '../../src/auth';
+import { type Scope, TokenService, UserService, USUAL_SCOPES } from '../../src/auth';
 import { type Config, parseConfig } from '../../src/config';
 import { ContainerEngine } from '../../src/docker';
 import { createHttpAdapter } from '../../src/http';
@@ -64,7 +64,7 @@ export class Berth {
   }
 
   /** A new user. */
-  async user(tier = 'pro', scopes: readonly Scope[] = ['read', 'write']): Promise<TestUser> {
+  async user(tier = 'pro', scopes: readonly Scope[] = USUAL_SCOPES): Promise<TestUser> {
     const username = `user-${randomUUID().slice(0, 8)}`;
     const { user } = await this.app.get(UserService).ensure({ username, tier });
     const { text } = await this.app

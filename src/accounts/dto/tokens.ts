@@ -14,7 +14,7 @@ import {
 } from 'class-validator';
 import { RouteScope, SCOPES, TokenEntity } from '../../auth';
 
-const GRANTABLE: readonly RouteScope[] = ['read', 'write', 'admin'];
+const GRANTABLE: readonly RouteScope[] = ['read', 'write', 'exec', 'admin'];
 
 /** What `POST /api/tokens` takes. */
 export class CreateTokenDto {
@@ -28,7 +28,9 @@ export class CreateTokenDto {
   @ApiPropertyOptional({
     enum: GRANTABLE,
     isArray: true,
-    description: 'At most what the calling token holds. By default read and write, as far as it holds them.',
+    description:
+      'At most what the calling token holds; `admin` holds `read` and `write`, and not `exec`. By default `read`, `write` ' +
+      'and `exec`, as far as it holds them.',
   })
   @ValidateIf((dto: CreateTokenDto) => dto.scopes !== undefined)
   @IsArray({ message: 'must be an array' })
