@@ -67,6 +67,13 @@ export class ContainerAccess {
     return row;
   }
 
+  /** To do something inside it. @throws DomainError as {@link findInSession} does, `exec_not_allowed` */
+  async findToEnter(caller: Caller, id: string): Promise<ContainerRow> {
+    const row = await this.findInSession(caller, id);
+    this.tiers.assertExec(caller.tier);
+    return row;
+  }
+
   /**
    * To change its settings.
    *

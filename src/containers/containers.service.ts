@@ -144,22 +144,22 @@ export class ContainersService {
    * terminals and file managers: the request is the engine's own, so output is passed to `onOutput`, and `timeoutMs`
    * bounds the wait. No operation of the container waits for it: a stop ends the command, usually with exit code 137.
    *
-   * @throws DomainError `container_not_running`, `guest_session_expired`; EngineError `command_not_started`,
-   * `timed_out`, `output_too_large` and `aborted` (what may continue in the container: see the engine's port),
-   * `docker_unavailable`
+   * @throws DomainError `container_not_running`, `guest_session_expired`, `exec_not_allowed`; EngineError
+   * `command_not_started`, `timed_out`, `output_too_large` and `aborted` (what may continue in the container: see the
+   * engine's port), `docker_unavailable`
    */
   async exec(caller: Caller, id: string, request: ExecRequest): Promise<{ exitCode: number }> {
-    return this.usage.exec(await this.access.findInSession(caller, id), request);
+    return this.usage.exec(await this.access.findToEnter(caller, id), request);
   }
 
   /**
    * Does something inside a running container, which counts as use until `work` ends.
    *
-   * @throws DomainError `container_not_running`, also where the engine says so of `work`, `guest_session_expired`; what
-   * `work` throws
+   * @throws DomainError `container_not_running`, also where the engine says so of `work`, `guest_session_expired`,
+   * `exec_not_allowed`; what `work` throws
    */
   async inside<T>(caller: Caller, id: string, work: (container: RunningContainer) => Promise<T>): Promise<T> {
-    return this.usage.inside(await this.access.findInSession(caller, id), work);
+    return this.usage.inside(await this.access.findToEnter(caller, id), work);
   }
 
   /**

@@ -13,6 +13,7 @@ export const ERRORS = {
   guest_login_disabled: { status: 403, message: 'guest login is disabled' },
   guest_limit_reached: { status: 403, message: 'guest limit reached' },
   container_limit_reached: { status: 403, message: 'container limit reached' },
+  exec_not_allowed: { status: 403, message: 'exec is not allowed on this tier' },
   agent_limit_reached: { status: 403, message: 'agent limit reached' },
   token_limit_reached: { status: 403, message: 'token limit reached' },
   container_not_found: { status: 404, message: 'container not found' },

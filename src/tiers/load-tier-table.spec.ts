@@ -47,6 +47,7 @@ describe('the default tiers', () => {
         autoStopSeconds: null,
         autoDeleteSeconds: null,
         agents,
+        exec: true,
       });
     },
   );
@@ -72,6 +73,12 @@ describe("an operator's tiers", () => {
   it('must give containers 1,024 processes unless they say otherwise', () => {
     expect(parseTierTable(file({}), 'tiers.json').get('small')?.processes).toBe(1024);
     expect(parseTierTable(file({ processes: 4000 }), 'tiers.json').get('small')?.processes).toBe(4000);
+  });
+
+  it('must let people into their containers unless they say otherwise', () => {
+    expect(parseTierTable(file({}), 'tiers.json').get('small')?.exec).toBe(true);
+    expect(parseTierTable(file({ exec: false }), 'tiers.json').get('small')?.exec).toBe(false);
+    expect(faultsOf(file({ exec: 'no' }))).toContain('tiers.small.exec');
   });
 
   it('must be allowed a list as their widest network', () => {

@@ -49,6 +49,7 @@ const schema = z
           auto_stop_seconds: autoEnd,
           auto_delete_seconds: autoEnd,
           agents: count,
+          exec: z.boolean().default(true),
         }),
       )
       .refine((tiers) => Object.keys(tiers).length > 0, 'there must be a tier'),
@@ -99,6 +100,7 @@ export function parseTierTable(json: unknown, file: string): TierTable {
         autoStopSeconds: tier.auto_stop_seconds,
         autoDeleteSeconds: tier.auto_delete_seconds,
         agents: tier.agents,
+        exec: tier.exec,
       },
     ]),
   );

@@ -47,6 +47,8 @@ export interface Tier {
   readonly autoDeleteSeconds: number | null;
   /** How many agents. */
   readonly agents: number;
+  /** Whether they may run anything in their containers: commands, terminals, files. */
+  readonly exec: boolean;
 }
 
 export type TierTable = ReadonlyMap<string, Tier>;
@@ -70,6 +72,8 @@ export interface TierFile {
         readonly auto_stop_seconds?: number | null;
         readonly auto_delete_seconds?: number | null;
         readonly agents: number;
+        /** true if absent. */
+        readonly exec?: boolean;
       }
     >
   >;

@@ -42,6 +42,12 @@ export class LimitsView {
   readonly auto_delete_seconds: number | null;
   @ApiProperty({ example: 5 })
   readonly agents: number;
+  @ApiProperty({
+    description:
+      'Whether what is in containers can be reached: commands, processes, terminals, files and statistics, with a ' +
+      'token of the scope `exec`.',
+  })
+  readonly exec: boolean;
 }
 
 export class TierView extends LimitsView {
@@ -67,5 +73,6 @@ export function viewLimits(tier: Tier): LimitsView {
     auto_stop_seconds: tier.autoStopSeconds,
     auto_delete_seconds: tier.autoDeleteSeconds,
     agents: tier.agents,
+    exec: tier.exec,
   };
 }

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Database } from '../database';
-import { FieldFault, invalidParameters } from '../errors';
+import { DomainError, FieldFault, invalidParameters } from '../errors';
 import { canonicalPolicy, excessOf, type NetworkPolicy } from '../network-policy';
 import {
   AUTO_END_SECONDS,
@@ -65,6 +65,11 @@ export class TiersService {
       throw invalidParameters([{ field: 'network', message: `${excess} on the tier "${name}"`, tier: name }]);
     }
     return canonicalPolicy(requested);
+  }
+
+  /** @throws DomainError `exec_not_allowed` if users of this tier may run nothing in their containers */
+  assertExec(name: string): void {
+    if (!this.limitsOf(name).exec) throw new DomainError('exec_not_allowed', { fields: { tier: name } });
   }
 
   /** @throws DomainError `invalid_parameters` with an entry for each field that is outside the tier's limits */

@@ -1,6 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { type RouteScope, type Scope, TokenService } from '../../src/auth';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type RouteScope, type Scope, TokenService, UserService } from '../../src/auth';
+import { ContainersService } from '../../src/containers';
 import { RouteRegistry } from '../../src/http';
+import { DEFAULT_TIERS } from '../../src/tiers/tier-table';
 import { Berth, TestUser } from '../support/berth';
 import { newAgent } from '../support/agent-client';
 import { NewContainer } from '../support/api-client';
@@ -80,6 +85,7 @@ const PROTECTED = Object.entries(RULES).filter(([, { scope }]) => scope !== 'pub
 const WITH_ID = PROTECTED.filter(([, { id }]) => id !== undefined);
 
 describe('authorization', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-authorization-'));
   let berth: Berth;
   let owner: TestUser;
   let stranger: TestUser;
@@ -88,7 +94,10 @@ describe('authorization', () => {
   let tokenId: string;
 
   beforeAll(async () => {
-    berth = await Berth.start({ engine: new FakeEngine() });
+    const tiers = { ...DEFAULT_TIERS.tiers, closed: Object.assign({ exec: false }, DEFAULT_TIERS.tiers['pro']) };
+    const TIERS_FILE = join(folder, 'tiers.json');
+    writeFileSync(TIERS_FILE, JSON.stringify({ ...DEFAULT_TIERS, tiers }));
+    berth = await Berth.start({ engine: new FakeEngine(), environment: { TIERS_FILE } });
     owner = await berth.user();
     stranger = await berth.user();
     container = await owner.api.running();
@@ -96,7 +105,10 @@ describe('authorization', () => {
     tokenId = String((await owner.api.call('POST', '/api/tokens', { name: 'spare' })).body['id']);
   });
 
-  afterAll(() => berth.stop());
+  afterAll(async () => {
+    await berth.stop();
+    rmSync(folder, { recursive: true });
+  });
 
   it('must be tested for every route that the router knows', () => {
     const routes = berth.app
@@ -199,6 +211,23 @@ describe('authorization', () => {
     const answer = await call(withQuery(route), bearer(owner.token), `agent:${randomUUID()}`, body);
     expect(answer.status).toBe(404);
     expect(await answer.json()).toMatchObject({ error: 'agent not found', code: 'agent_not_found' });
+  });
+
+  it('must let nobody into a container whose tier allows no exec, and other modules neither', async () => {
+    const users = berth.app.get(UserService);
+    await users.change(owner.id, { tier: 'closed' });
+    for (const [route, { scope, body }] of WITH_ID) {
+      if (scope !== 'exec') continue;
+      const answer = await call(withQuery(route), bearer(owner.token), container.db_id, body);
+      expect([route, answer.status]).toEqual([route, 403]);
+      expect(await answer.json()).toMatchObject({ code: 'exec_not_allowed', tier: 'closed' });
+    }
+    const caller = { userId: owner.id, tier: 'closed', sessionExpiresAt: null };
+    const exec = berth.app
+      .get(ContainersService)
+      .exec(caller, container.db_id, { command: ['true'], timeoutMs: 1000, maxOutputBytes: 1 });
+    await expect(exec).rejects.toMatchObject({ kind: 'exec_not_allowed' });
+    await users.change(owner.id, { tier: 'pro' });
   });
 
   it('must not have harmed the container and the agent that strangers tried to reach', async () => {

@@ -163,6 +163,7 @@ describe('GET /api/me', () => {
         auto_stop_seconds: null,
         auto_delete_seconds: null,
         agents: 0,
+        exec: true,
       },
       usage: { containers: 0, agents: 0 },
       scopes: ['read'],
