@@ -4,7 +4,8 @@ export { ContainersModule } from './containers.module';
 export type { Caller } from './container-access';
 export type { RunningContainer } from './container-usage';
 export { ContainersService } from './containers.service';
-export { DeleteContainerDto } from './dto/requests';
+export { ApiContainerById } from './dto/openapi';
+export { DeleteContainerDto, EnvironmentProperty } from './dto/requests';
 export {
   ContainerDeletedView,
   ContainerStoppedView,

@@ -55,7 +55,7 @@ import { listedContainer, NO_NETWORK, observedContainer, type PlacedContainer } 
 import { DockerMachine } from './machine';
 import { NameServers } from './name-servers';
 import { isNetworkOf, SandboxNetworks } from './sandbox-networks';
-import { endMarked, signalMarked } from './process-marker';
+import { Batches, endMarked, signalMarked } from './process-marker';
 import { LeftProbes, probeDiskQuota } from './quota';
 import { RegistryCredentials } from './registry-auth';
 import { restrictedSandbox, restrictedSandboxes } from './restricted-sandboxes';
@@ -111,6 +111,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   /** As whom commands run in containers without being told: a label, which never changes. */
   private readonly users = new RecentKeys<string>(MOST_CONTAINERS);
   private readonly processes = new OpenSessions();
+  private readonly endings = new Batches<string, 'ended' | 'still_running'>();
   /** Whether images, by their ids, have a shell. */
   private readonly shells = new RecentKeys<boolean>(MOST_IMAGES);
   private readonly timeoutMs: number;
@@ -314,15 +315,19 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     }
   }
 
+  /** One command for all that are to be ended at once: each looks at every process, and is one to the others. */
   override async endProcesses(
     dockerId: string,
     { marker, user, signal, graceMs }: MarkedProcesses & { graceMs: number },
   ): Promise<'ended' | 'still_running'> {
-    const command = endMarked(marker, { signal, graceMs });
-    const { exitCode } = await this.processes.givingUpUnread({ dockerId, marker }, () =>
-      this.execOwn(dockerId, { command, user, graceMs }),
-    );
-    return exitCode === 0 ? 'ended' : 'still_running';
+    const alike = [dockerId, user ?? '', signal, String(graceMs)].join(' ');
+    return this.endings.add(alike, marker, async (markers) => {
+      const command = endMarked(markers, { signal, graceMs });
+      const { exitCode } = await this.processes.givingUpUnread({ dockerId, markers: new Set(markers) }, () =>
+        this.execOwn(dockerId, { command, user, graceMs }),
+      );
+      return exitCode === 0 ? 'ended' : 'still_running';
+    });
   }
 
   override async signalProcesses(

@@ -263,10 +263,13 @@ export class OpenSessions {
    * Does `work`, during which sessions whose output is not read are closed: as long as nobody reads what a dead command
    * has written, Docker (26.1) reports the end of no other in its container, nor that of the container.
    */
-  async givingUpUnread<T>(which: { dockerId: string; marker?: string }, work: () => Promise<T>): Promise<T> {
+  async givingUpUnread<T>(
+    which: { dockerId: string; markers?: ReadonlySet<string | undefined> },
+    work: () => Promise<T>,
+  ): Promise<T> {
     const timer = setInterval(() => {
       for (const session of this.byContainer.get(which.dockerId) ?? []) {
-        if (session.isUnread && (which.marker ?? session.marker) === session.marker) session.close();
+        if (session.isUnread && (which.markers?.has(session.marker) ?? true)) session.close();
       }
     }, GIVE_UP_EVERY_MS);
     try {

@@ -10,31 +10,36 @@ export const MARKER = 'BERTH_SESSION';
  * Finds processes by their marker, and their descendants, in plain `sh`, run as the user whose they are: under runc
  * root may not read another's environment, so what its programs run as others is found by its parents.
  * Arguments are
- * the marker, then a verb's own. grep is the fast way; where it is missing, or sees nothing behind a zero,
- * the shell's own `read` must do, byte by byte: that of dash, bash and busybox skips the zeros between variables.
+ * the markers, a line each, then a verb's own. grep is the fast way; where it is missing, or sees nothing behind a
+ * zero, the shell's own `read` must do, byte by byte: that of dash, bash and busybox skips the zeros between variables.
  */
 const FIND = `
 PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-marker=${MARKER}=$1
+markers=$1
 shift
 
 marked() {
   if printf 'a\\0b' | grep -qaF b 2>/dev/null; then
-    grep -laF "$marker" /proc/[0-9]*/environ 2>/dev/null
+    set --
+    for marker in $markers; do set -- "$@" -e "$marker"; done
+    grep -laF "$@" /proc/[0-9]*/environ 2>/dev/null
   else
     for file in /proc/[0-9]*/environ; do
       while IFS= read -r line || [ -n "$line" ]; do
-        case $line in *"$marker"*) echo "$file"; break ;; esac
+        for marker in $markers; do
+          case $line in *"$marker"*) echo "$file"; break 2 ;; esac
+        done
       done 2>/dev/null <"$file"
     done
   fi | while IFS=/ read -r _ _ pid _; do echo "$pid"; done
 }
 
-# The name between the parentheses may be anything.
-parent() {
-  { IFS= read -r stat <"/proc/$1/stat"; } 2>/dev/null || return
+# The name between the parentheses may be anything. Not by the output of a subshell: that takes a process each time.
+find_parent() {
+  parent=none
+  { IFS= read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
   set -- \${stat##*) }
-  echo "$2"
+  parent=$2
 }
 
 find_all() {
@@ -46,7 +51,8 @@ find_all() {
     for dir in /proc/[0-9]*; do
       pid=\${dir#/proc/}
       case $all in *" $pid "*) continue ;; esac
-      case $all in *" $(parent "$pid") "*) more=1 all="$all$pid " ;; esac
+      find_parent "$pid"
+      case $all in *" $parent "*) more=1 all="$all$pid " ;; esac
     done
   done
 }
@@ -80,12 +86,56 @@ find_all
 [ -n "$all" ] && kill -s "$1" $all
 `;
 
-/** @returns a command that ends all processes with the marker, and waits until they have */
-export function endMarked(marker: string, { signal, graceMs }: { signal: SignalName; graceMs: number }): string[] {
-  return ['sh', '-c', END, 'berth', marker, signal, String(Math.ceil(graceMs / 100))];
+/** @returns a command that ends all processes with any of the markers, and waits until they have */
+export function endMarked(
+  markers: readonly string[],
+  { signal, graceMs }: { signal: SignalName; graceMs: number },
+): string[] {
+  return ['sh', '-c', END, 'berth', variables(markers), signal, String(Math.ceil(graceMs / 100))];
 }
 
 /** @returns a command that sends a signal to all processes with the marker */
 export function signalMarked(marker: string, signal: SignalName): string[] {
-  return ['sh', '-c', SIGNAL, 'berth', marker, signal];
+  return ['sh', '-c', SIGNAL, 'berth', variables([marker]), signal];
+}
+
+function variables(markers: readonly string[]): string {
+  return markers.map((marker) => `${MARKER}=${marker}`).join('\n');
+}
+
+/** Gathers what is to be done while the like is being done, and does it together then. */
+export class Batches<Item, Outcome> {
+  private readonly running = new Map<string, Promise<unknown>>();
+  private readonly gathering = new Map<string, { readonly items: Item[]; readonly outcome: Promise<Outcome> }>();
+
+  /** @param kind what is done together */
+  add(kind: string, item: Item, work: (items: readonly Item[]) => Promise<Outcome>): Promise<Outcome> {
+    const batch = this.gathering.get(kind);
+    if (batch) {
+      batch.items.push(item);
+      return batch.outcome;
+    }
+    const items = [item];
+    const outcome = this.runAfter(kind, this.running.get(kind), () => work(items));
+    this.gathering.set(kind, { items, outcome });
+    return outcome;
+  }
+
+  private async runAfter(
+    kind: string,
+    before: Promise<unknown> | undefined,
+    work: () => Promise<Outcome>,
+  ): Promise<Outcome> {
+    await before?.catch(() => undefined);
+    // Of those that are added in one go, all are in it.
+    await Promise.resolve();
+    this.gathering.delete(kind);
+    const running = work();
+    this.running.set(kind, running);
+    try {
+      return await running;
+    } finally {
+      if (this.running.get(kind) === running) this.running.delete(kind);
+    }
+  }
 }

@@ -4,4 +4,5 @@ export { EventFeed } from './feed';
 export { BerthIoAdapter } from './io-adapter';
 export { EventLog } from './log';
 export { containerIdOf, type AgentFacts, type BerthEvent, type ContainerFacts, type EventDraft } from './map';
+export { EventStream } from './sse';
 export { TokenWatch } from './token-watch';

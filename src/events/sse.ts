@@ -43,10 +43,10 @@ export class EventStream {
   }
 
   /**
-   * Sends the head. The client gets the id of its position at once, so that it can resume from there even if the
-   * connection breaks before the first event.
+   * Sends the head. The client gets the id of its position at once, if there is one, so that it can resume from there
+   * even if the connection breaks before the first event.
    */
-  open({ headers, after }: { headers: EventStreamHeaders; after: number }): void {
+  open({ headers, after }: { headers: EventStreamHeaders; after?: number }): void {
     for (const [name, value] of Object.entries(headers)) if (value !== undefined) this.response.setHeader(name, value);
     this.response.writeHead(200, {
       'content-type': 'text/event-stream',
@@ -56,7 +56,7 @@ export class EventStream {
       // Over with the stream, so that a server that ends has no idle connection to wait for.
       connection: 'close',
     });
-    this.write(`retry: ${String(RETRY_MS)}\nid: ${String(after)}\n\n`);
+    this.write(`retry: ${String(RETRY_MS)}\n${idLine(after)}\n`);
     const heartbeat = setInterval(() => {
       if (this.waiting === 0) this.write(':\n\n');
     }, HEARTBEAT_MS).unref();
@@ -91,9 +91,10 @@ export class EventStream {
     this.response.destroy();
   }
 
-  private sendAs({ type, id, payload }: { type: string; id: number; payload: object }): void {
+  /** Sends anything else. Whoever sends much waits for {@link ready} in between, or the connection is cut. */
+  sendAs({ type, id, payload }: { type: string; id?: number; payload: object }): void {
     if (this.waiting >= MAX_WAITING) this.cut();
-    else this.write(`id: ${String(id)}\nevent: ${type}\ndata: ${JSON.stringify(payload)}\n\n`);
+    else this.write(`${idLine(id)}event: ${type}\ndata: ${JSON.stringify(payload)}\n\n`);
   }
 
   private write(text: string): void {
@@ -104,6 +105,10 @@ export class EventStream {
       if (this.waiting === 0) this.onDrained();
     });
   }
+}
+
+function idLine(id: number | undefined): string {
+  return id === undefined ? '' : `id: ${String(id)}\n`;
 }
 
 /** Who follows, from where, and the request that asks for it. */

@@ -40,6 +40,7 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'DELETE /api/containers/:id': { scope: 'write', id: 'container' },
   'PATCH /api/containers/:id': { scope: 'write', id: 'container', body: SETTINGS },
   'PATCH /api/containers/:id/settings': { scope: 'write', id: 'container', body: SETTINGS },
+  'POST /api/containers/:id/exec': { scope: 'exec', id: 'container', body: { command: ['true'] } },
   'PUT /api/containers/:id/labels': { scope: 'write', id: 'container', body: { labels: {} } },
   'POST /api/agents': { scope: 'write', body: { name: 'a name with spaces' } },
   'GET /api/agents': { scope: 'read' },

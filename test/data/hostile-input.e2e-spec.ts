@@ -55,6 +55,14 @@ const fieldsOf = (method: string, path: string, valid: Case[2], fields: readonly
   fields.map((field) => [method, path, valid, field, NEVER_RIGHT]);
 
 const WRONG_ENV: readonly unknown[] = [{ 'a b': '1' }, { A: 1 }, { A: 'a\u0000' }, { A: { B: '1' } }];
+const WRONG_COMMANDS: readonly unknown[] = [
+  [''],
+  ['true', 1],
+  ['true', null],
+  ['true', ['a']],
+  ['a\u0000'],
+  Array.from({ length: 1025 }, () => 'a'),
+];
 const WRONG_TAGS: readonly unknown[] = [
   ['a', 'a'],
   ['a b'],
@@ -78,21 +86,41 @@ const FIELDS: readonly Case[] = [
   fieldsOf('POST', '/api/auth/guest', { username: 'valid' }, ['username']),
   fieldsOf('PATCH', '/api/admin/users/:user', { tier: 'pro' }, ['tier', 'suspended']),
   fieldsOf('POST', '/api/tokens', TOKEN, ['scopes', 'expires_in']),
+  fieldsOf('POST', '/api/containers/:target/exec', { command: ['true'] }, [
+    'command',
+    'cwd',
+    'user',
+    'timeout_ms',
+    'max_output_bytes',
+    'encoding',
+  ]),
   fieldsOf('POST', '/api/agents', AGENT, ['name', 'description', 'os', 'arch']),
   [
     ['POST', '/api/containers', CREATE, 'env', [...NEVER_RIGHT, ...WRONG_ENV]] satisfies Case,
+    ['POST', '/api/containers/:target/exec', { command: ['true'] }, 'command', WRONG_COMMANDS] satisfies Case,
+    [
+      'POST',
+      '/api/containers/:target/exec',
+      { command: ['true'] },
+      'env',
+      [...NEVER_RIGHT, ...WRONG_ENV],
+    ] satisfies Case,
+    ['POST', '/api/containers/:target/exec', { command: ['true'] }, 'stdin', [1, true, [], {}]] satisfies Case,
     ['POST', '/api/agents', AGENT, 'tags', [...NEVER_RIGHT, ...WRONG_TAGS]] satisfies Case,
   ],
 ].flat();
 
 /** Right for these fields after all: words of digits and letters, and null where leaving out is allowed. */
 const WORDS: readonly unknown[] = ['256', 'NaN', 'Infinity', '0x10', '9'.repeat(400)];
-const REQUIRED: ReadonlySet<string> = new Set(['image', 'username']);
+const REQUIRED: ReadonlySet<string> = new Set(['image', 'username', 'command']);
 const RIGHT: Readonly<Record<string, readonly unknown[]>> = {
   name: ['256', 'NaN', 'Infinity', '0x10'],
   username: ['256', 'NaN', 'Infinity', '0x10'],
   custom_image: WORDS,
   env: [{}],
+  command: [['a', 'b']],
+  user: ['256', 'NaN', 'Infinity', '0x10'],
+  max_output_bytes: [0],
   os: ['256', 'NaN', 'Infinity', '0x10'],
   arch: ['256', 'NaN', 'Infinity', '0x10'],
   tags: [[], ['a', 'b']],
@@ -118,7 +146,7 @@ describe('hostile input', () => {
 
   beforeAll(async () => {
     berth = await Berth.start({ engine: new FakeEngine() });
-    user = await berth.user('pro', ['admin']);
+    user = await berth.user('pro', ['admin', 'exec']);
     const events = await berth.record(user);
     target = String((await user.api.create({ custom_image: 'berth/no-such-image:1' })).body['db_id']);
     await events.next('container_error');

@@ -15,9 +15,13 @@ export interface StreamRequest {
   readonly after?: number | string | undefined;
   readonly lastEventId?: string | undefined;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Another stream than that of the user's events. */
+  readonly path?: string;
+  /** Sent as JSON, by a POST. */
+  readonly body?: object;
 }
 
-/** A client of `GET /api/events/stream` by the letter of the HTML standard, that can stop reading. */
+/** A client of event streams by the letter of the HTML standard, that can stop reading. */
 export class EventStreamClient {
   readonly told: StreamedEvent[] = [];
   /** As the standard has it: also from blocks that hold nothing else. */
@@ -40,18 +44,25 @@ export class EventStreamClient {
   }
 
   /** Resolves with the head of the answer, whatever its status. */
-  static async open({ url, token, after, lastEventId, headers }: StreamRequest): Promise<EventStreamClient> {
+  static async open(asked: StreamRequest): Promise<EventStreamClient> {
+    const { url, token, after, lastEventId, headers, path = '/api/events/stream', body } = asked;
     const query = after === undefined ? '' : `?after=${String(after)}`;
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
-      const request = httpRequest(`${url}/api/events/stream${query}`, {
+      const request = httpRequest(`${url}${path}${query}`, {
         agent: false,
+        method: body ? 'POST' : 'GET',
         headers: {
           authorization: `Bearer ${token}`,
+          accept: 'text/event-stream',
+          ...(body && { 'content-type': 'application/json' }),
           ...(lastEventId !== undefined && { 'last-event-id': lastEventId }),
           ...headers,
         },
       });
-      request.once('response', resolve).once('error', reject).end();
+      request
+        .once('response', resolve)
+        .once('error', reject)
+        .end(body && JSON.stringify(body));
     });
     return new EventStreamClient(response);
   }

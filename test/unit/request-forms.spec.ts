@@ -17,7 +17,7 @@ let document: OpenAPIObject;
 
 beforeAll(async () => {
   berth = await Berth.start({ engine: new FakeEngine() });
-  admin = await berth.user('pro', ['admin']);
+  admin = await berth.user('pro', ['admin', 'exec']);
   document = (await (await fetch(`${berth.url}/api/openapi.json`)).json()) as OpenAPIObject;
 });
 

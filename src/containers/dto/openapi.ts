@@ -57,6 +57,14 @@ const FAULTS = {
     fields: { operation: 'update' },
     retryAfter: true,
   },
+  container_not_running: { when: 'it is stopped, or ended meanwhile' },
+  command_not_started: {
+    when: 'its program, working directory or user does not exist in the container, or cannot be used',
+  },
+  too_many_commands: {
+    when: 'a container may have 16 at a time; limit says so',
+    fields: { limit: 16 },
+  },
   removal_pending: {
     when: 'it was deleted by force, and Docker still has it; Retry-After when to try again',
     retryAfter: true,
@@ -70,6 +78,10 @@ const FAULTS = {
     when: 'nothing was done; short says of what there is too little, Retry-After when to try again',
     fields: { short: SHORT },
     retryAfter: true,
+  },
+  command_failed: {
+    when: 'code says why; the command may have been started, and is ended then',
+    code: 'docker_unavailable',
   },
   start_failed: failed(
     'docker_unavailable',

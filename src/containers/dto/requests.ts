@@ -39,7 +39,7 @@ function AsSent(): PropertyDecorator {
 const ALIAS = { description: 'another name of "env"; one of the two at most' };
 
 /** Environment variables, which may be absent. */
-function EnvironmentProperty(words: { example?: object; description?: string }): PropertyDecorator {
+export function EnvironmentProperty(words: { example?: object; description?: string }): PropertyDecorator {
   const schema = { type: 'object', additionalProperties: { type: 'string' }, ...words } as const;
   return applyDecorators(ApiPropertyOptional(schema), IsOptional(), AsSent(), IsEnvironment());
 }

@@ -1,0 +1,156 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Principal } from '../auth';
+import { DomainError, errorAnswer } from '../errors';
+import { EventStream, TokenWatch } from '../events';
+import { accessLog } from '../http';
+import { LOGGER, type Logger } from '../logging';
+import {
+  COMMAND_OUTPUT_BYTES,
+  COMMAND_TIMEOUT_MS,
+  type CommandEndView,
+  type CommandResultView,
+  type RunCommandDto,
+} from './dto/commands';
+import { type CommandEnd, type CommandRequest, Commands } from './exec';
+import { CollectedOutput, OutputText } from './output-text';
+
+/** How long a command waits for a client that does not read before its connection is cut. */
+const READ_WITHIN_MS = 30_000;
+
+/** A request to run a command, and where its answer goes. */
+export interface CommandCall {
+  readonly caller: Principal;
+  readonly id: string;
+  readonly body: RunCommandDto;
+  /** Aborted when the connection is gone. */
+  readonly signal: AbortSignal;
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
+/** Answers with a command's output and end: in one piece of JSON, or as they come where the client accepts that. */
+@Injectable()
+export class CommandAnswers {
+  private readonly logRequest: ReturnType<typeof accessLog>;
+
+  constructor(
+    private readonly commands: Commands,
+    private readonly tokens: TokenWatch,
+    @Inject(LOGGER) logger: Logger,
+  ) {
+    this.logRequest = accessLog(logger);
+  }
+
+  /** @throws DomainError as {@link Commands.run}, `unauthorized` if the token ends meanwhile */
+  async answer(call: CommandCall): Promise<void> {
+    const over = new AbortController();
+    const unwatch = this.tokens.watch({
+      tokenId: call.caller.tokenId,
+      expiresAt: call.caller.tokenExpiresAt,
+      onEnd: () => over.abort(new DomainError('unauthorized')),
+    });
+    // It is in the audit alone: nobody is there to read it.
+    const leave = (): void => over.abort(new DomainError('request_timeout', { code: 'client_gone' }));
+    if (call.signal.aborted) leave();
+    else call.signal.addEventListener('abort', leave, { once: true });
+    try {
+      if (acceptsEvents(call.request)) await this.stream(call, over.signal);
+      else await this.answerWhole(call, over.signal);
+    } finally {
+      unwatch();
+      call.signal.removeEventListener('abort', leave);
+    }
+  }
+
+  private async answerWhole({ caller, id, body, reply }: CommandCall, signal: AbortSignal): Promise<void> {
+    const output = new CollectedOutput();
+    const end = await this.commands.run(caller, id, requestOf(body), {
+      signal,
+      onOutput: (each) => output.take(each),
+    });
+    const shown = { encoding: body.encoding ?? 'utf-8', isCut: end.truncated } as const;
+    const [stdout, stderr] = [output.text('stdout', shown), output.text('stderr', shown)];
+    const answer: CommandResultView = Object.assign(endView(end), { stdout, stderr });
+    await reply.status(200).send(answer);
+  }
+
+  private async stream(call: CommandCall, signal: AbortSignal): Promise<void> {
+    const { caller, id, body, request, reply } = call;
+    const stream = new EventStream(reply.raw);
+    const text = new OutputText(body.encoding ?? 'utf-8');
+    const send = async (output: 'stdout' | 'stderr', data: string): Promise<void> => {
+      if (data === '') return;
+      stream.sendAs({ type: 'output', payload: { stream: output, data } });
+      await drained(stream);
+    };
+    try {
+      const end = await this.commands.run(caller, id, requestOf(body), {
+        signal,
+        onStarted: () => this.open(stream, { request, reply }),
+        onOutput: (output) => send(output.stream, text.piece(output)),
+      });
+      if (!end.truncated) for (const output of ['stdout', 'stderr'] as const) await send(output, text.rest(output));
+      stream.sendAs({ type: 'result', payload: endView(end) });
+      await ended(stream);
+    } catch (error) {
+      if (!reply.raw.headersSent) throw error;
+      // The status is out already.
+      stream.sendAs({ type: 'failed', payload: errorAnswer(error, request.id).body });
+      await ended(stream);
+      throw error;
+    }
+  }
+
+  private open(stream: EventStream, { request, reply }: Pick<CommandCall, 'request' | 'reply'>): void {
+    reply.hijack();
+    stream.onClose(() => {
+      // Fastify itself sees only answers that came to their end.
+      if (!reply.raw.writableFinished) this.logRequest(request, reply, () => undefined);
+    });
+    if (!stream.isOver) stream.open({ headers: reply.getHeaders() });
+  }
+}
+
+/** Whether Server-Sent Events are asked for by name: `*` is what clients send that know of none. */
+function acceptsEvents({ headers }: FastifyRequest): boolean {
+  const types = (headers.accept ?? '').split(',').map((each) => each.split(';', 1)[0]?.trim().toLowerCase());
+  return types.includes('text/event-stream');
+}
+
+/** A client that leaves out a field may say so by a null. */
+function requestOf(body: RunCommandDto): CommandRequest {
+  return {
+    command: body.command,
+    cwd: body.cwd ?? undefined,
+    env: body.env ?? undefined,
+    user: body.user ?? undefined,
+    stdin: body.stdin ?? undefined,
+    timeoutMs: body.timeout_ms ?? COMMAND_TIMEOUT_MS.usual,
+    maxOutputBytes: body.max_output_bytes ?? COMMAND_OUTPUT_BYTES.usual,
+  };
+}
+
+function endView({ exitCode, truncated, timedOut, durationMs }: CommandEnd): CommandEndView {
+  return { exit_code: exitCode, truncated, timed_out: timedOut, duration_ms: durationMs };
+}
+
+/** Waits until the client has read what was sent; cuts the connection of one that does not. */
+async function drained(stream: EventStream): Promise<void> {
+  const late = new AbortController();
+  const timer = delay(READ_WITHIN_MS, undefined, { signal: late.signal, ref: false });
+  const cut = timer.then(
+    () => stream.cut(),
+    () => undefined,
+  );
+  await Promise.race([stream.ready(), cut]);
+  late.abort();
+}
+
+async function ended(stream: EventStream): Promise<void> {
+  if (stream.isOver) return;
+  const closed = new Promise<void>((resolve) => stream.onClose(resolve));
+  stream.end();
+  await closed;
+}

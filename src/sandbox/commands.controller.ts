@@ -1,0 +1,56 @@
+import { Body, Controller, HttpCode, Param, Post, Req, Res } from '@nestjs/common';
+import { ApiBearerAuth, ApiExtraModels, ApiOperation, ApiResponse, ApiTags, getSchemaPath } from '@nestjs/swagger';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Audited, CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { ApiContainerById } from '../containers';
+import { ConnectionEnd } from '../http';
+import { CommandAnswers } from './command-answers';
+import { CommandEndView, CommandResultView, RunCommandDto } from './dto/commands';
+
+/** Commands in containers that a request waits for. */
+@ApiTags('inside containers')
+@ApiBearerAuth()
+@Controller('containers/:id/exec')
+export class CommandsController {
+  constructor(private readonly answers: CommandAnswers) {}
+
+  @Post()
+  @HttpCode(200)
+  @Scopes('exec')
+  @Audited('container.exec')
+  @ApiOperation({
+    summary: 'Run a command in a running container and wait for its end',
+    description:
+      'With "Accept: text/event-stream" as Server-Sent Events: "output" ({ stream, data }) as it comes, then "result", the answer ' +
+      'without the outputs; in its place "failed", with an error as everywhere, where it went wrong after the start. A timeout, and ' +
+      'a client that goes, end the command with all that it started.',
+  })
+  @ApiExtraModels(CommandEndView)
+  @ApiResponse({
+    status: 200,
+    description: 'The command has ended, whatever its exit code.',
+    content: {
+      'application/json': { schema: { $ref: getSchemaPath(CommandResultView) } },
+      'text/event-stream': { schema: { type: 'string' } },
+    },
+  })
+  @ApiExtraModels(CommandResultView)
+  @ApiContainerById(
+    'invalid_parameters',
+    'guest_session_expired',
+    'container_not_running',
+    'command_not_started',
+    'too_many_commands',
+    'command_failed',
+  )
+  run(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Body() body: RunCommandDto,
+    @ConnectionEnd() signal: AbortSignal,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    return this.answers.answer({ caller, id, body, signal, request, reply });
+  }
+}

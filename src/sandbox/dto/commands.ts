@@ -1,0 +1,149 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import {
+  IsIn,
+  IsInt,
+  IsOptional,
+  IsString,
+  Matches,
+  Max,
+  MaxLength,
+  Min,
+  type ValidationArguments,
+} from 'class-validator';
+import { EnvironmentProperty } from '../../containers';
+import { validatedBy } from '../../http';
+import { OUTPUT_ENCODINGS, type OutputEncoding } from '../output-text';
+
+/** What a command line may be, together; Linux itself takes far more. */
+const MAX_ARGUMENTS = 1024;
+const MAX_COMMAND_BYTES = 64 * 1024;
+
+const PATH = /^\/[^\0]*$/;
+const MAX_PATH = 4096;
+
+/** A name or an id, also with a group, as Docker takes them. */
+const USER = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?$/;
+
+export const COMMAND_TIMEOUT_MS = { usual: 60_000, max: 600_000 } as const;
+export const COMMAND_OUTPUT_BYTES = { usual: 1024 * 1024, max: 1024 * 1024 } as const;
+
+/** Says what is wrong with a command; null: nothing. */
+function faultOfCommand(value: unknown): string | null {
+  if (!Array.isArray(value)) return 'must be an array: the program and its arguments';
+  const parts: readonly unknown[] = value;
+  if (parts.length === 0 || parts.length > MAX_ARGUMENTS) return `must have 1 to ${String(MAX_ARGUMENTS)} items`;
+  if (!parts.every((part) => typeof part === 'string' && !part.includes('\0'))) {
+    return 'each item must be a string without NUL';
+  }
+  const bytes = (parts as readonly string[]).reduce((sum, part) => sum + Buffer.byteLength(part), 0);
+  if (bytes > MAX_COMMAND_BYTES) return `must have at most ${String(MAX_COMMAND_BYTES)} bytes in all`;
+  return parts[0] === '' ? 'must begin with a program' : null;
+}
+
+/** A program to start in a container. */
+export class ProgramDto {
+  @ApiProperty({
+    type: [String],
+    minItems: 1,
+    maxItems: MAX_ARGUMENTS,
+    example: ['sh', '-c', 'echo "$GREETING, $(id -un)"'],
+    description: 'The program and its arguments; no shell reads them. 64 KiB in all.',
+  })
+  @validatedBy('isCommand', (value) => faultOfCommand(value) === null, {
+    message: ({ value }: ValidationArguments): string => faultOfCommand(value) ?? '',
+  })
+  command: string[];
+
+  @ApiPropertyOptional({ example: '/home/user', description: 'absolute; the image’s own working directory if absent' })
+  @IsOptional()
+  @IsString()
+  @Matches(PATH, { message: 'must be an absolute path without NUL' })
+  @MaxLength(MAX_PATH)
+  cwd?: string;
+
+  @EnvironmentProperty({
+    example: { GREETING: 'Hello' },
+    description: "added to the container's own; takes precedence",
+  })
+  env?: Record<string, string>;
+
+  @ApiPropertyOptional({
+    example: 'root',
+    description: 'a name or an id, also "user:group"; as the image has it if absent',
+  })
+  @IsOptional()
+  @IsString()
+  @Matches(USER, { message: 'must be a name or an id, or two of them as "user:group"' })
+  user?: string;
+}
+
+/** Body of `POST /api/containers/:id/exec`. */
+export class RunCommandDto extends ProgramDto {
+  @ApiPropertyOptional({ example: 'text', description: 'its input; without it, it reads the end of a file' })
+  @IsOptional()
+  @IsString()
+  stdin?: string;
+
+  @ApiPropertyOptional({
+    type: 'integer',
+    minimum: 1,
+    maximum: COMMAND_TIMEOUT_MS.max,
+    default: COMMAND_TIMEOUT_MS.usual,
+    description: 'after which it is ended, with all that it started',
+  })
+  @IsOptional()
+  @IsInt()
+  @Min(1)
+  @Max(COMMAND_TIMEOUT_MS.max)
+  timeout_ms?: number;
+
+  @ApiPropertyOptional({
+    type: 'integer',
+    minimum: 0,
+    maximum: COMMAND_OUTPUT_BYTES.max,
+    default: COMMAND_OUTPUT_BYTES.usual,
+    description: 'of both outputs together; what comes after is dropped, and the command goes on',
+  })
+  @IsOptional()
+  @IsInt()
+  @Min(0)
+  @Max(COMMAND_OUTPUT_BYTES.max)
+  max_output_bytes?: number;
+
+  @ApiPropertyOptional({
+    enum: OUTPUT_ENCODINGS,
+    default: 'utf-8',
+    description: 'of the output in the answer: as text, where what is no UTF-8 is U+FFFD, or any bytes as Base64',
+  })
+  @IsOptional()
+  @IsString()
+  @IsIn(OUTPUT_ENCODINGS, { message: `must be one of ${OUTPUT_ENCODINGS.join(', ')}` })
+  encoding?: OutputEncoding;
+}
+
+/** How a command ended; the `data` of the event `result`. */
+export class CommandEndView {
+  @ApiProperty({
+    type: 'integer',
+    nullable: true,
+    example: 0,
+    description:
+      '128 and the number of the signal that ended it. null after a timeout where it could not be ended, as in an image ' +
+      'without a shell: it may go on.',
+  })
+  readonly exit_code: number | null;
+  @ApiProperty({ example: false, description: 'Whether output was dropped.' })
+  readonly truncated: boolean;
+  @ApiProperty({ example: false, description: 'Whether it was ended because it took too long.' })
+  readonly timed_out: boolean;
+  @ApiProperty({ type: 'integer', example: 112 })
+  readonly duration_ms: number;
+}
+
+/** Answer of `POST /api/containers/:id/exec`. */
+export class CommandResultView extends CommandEndView {
+  @ApiProperty({ example: 'Hello, root\n' })
+  readonly stdout: string;
+  @ApiProperty({ example: '' })
+  readonly stderr: string;
+}

@@ -1,0 +1,248 @@
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { type Caller, ContainersService, type RunningContainer } from '../containers';
+import { ContainerEngine, type ContainerProcess, EngineError, type ExecOutput } from '../docker';
+import { DomainError } from '../errors';
+import { LOGGER } from '../logging';
+import { untilAborted } from '../scheduling';
+import { HeldPrograms } from './held-programs';
+
+/** A command that a request waits for. */
+export interface CommandRequest {
+  /** The program and its arguments; no shell reads them. */
+  readonly command: readonly string[];
+  readonly cwd?: string | undefined;
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  readonly user?: string | undefined;
+  /** Its input; the end of a file if absent. */
+  readonly stdin?: string | undefined;
+  /** From its start. */
+  readonly timeoutMs: number;
+  /** Of both outputs together. */
+  readonly maxOutputBytes: number;
+}
+
+/** Who waits for a command. */
+export interface CommandClient {
+  /** Aborted when nobody waits any more: with what is thrown then. */
+  readonly signal: AbortSignal;
+  /** Awaited once the command has started, before any output. */
+  readonly onStarted?: () => Promise<void> | void;
+  /** Awaited before more is read, so that a command waits for a slow reader. */
+  readonly onOutput: (output: ExecOutput) => Promise<void> | void;
+}
+
+export interface CommandEnd {
+  /** null after a timeout if it could not be ended. */
+  readonly exitCode: number | null;
+  /** Whether output was dropped. */
+  readonly truncated: boolean;
+  readonly timedOut: boolean;
+  readonly durationMs: number;
+}
+
+const AT_ONCE = { count: 16, error: 'too_many_commands' } as const;
+
+/** Between SIGTERM and SIGKILL. */
+const GRACE_MS = 2_000;
+
+/** How long the last output of a command that was ended may take. */
+const LAST_OUTPUT_MS = 2_000;
+
+/** The exit code of a command that was killed is greater, as that of all is when their container ends. */
+const KILLED = 128;
+/** Docker reports the end of a container after that of the commands in it. */
+const CONTAINER_END_MS = 500;
+
+/**
+ * Commands in containers that a request waits for. They do not outlive it: a timeout, a client that goes, a token that
+ * ends and the end of this process end them, with all that they started.
+ */
+@Injectable()
+export class Commands implements OnModuleDestroy {
+  private readonly closing = new AbortController();
+  private readonly running = new Set<Promise<unknown>>();
+
+  constructor(
+    private readonly containers: ContainersService,
+    private readonly engine: ContainerEngine,
+    private readonly programs: HeldPrograms,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /** While Docker and the database are still there. */
+  async onModuleDestroy(): Promise<void> {
+    this.closing.abort(new DomainError('shutting_down'));
+    await Promise.allSettled(this.running);
+  }
+
+  /**
+   * Runs a command and waits for its end.
+   *
+   * @throws DomainError `container_not_running`, also if it ends meanwhile; `command_not_started`,
+   *   `too_many_commands`, `command_failed`, `shutting_down`; the reason of the client's signal
+   */
+  async run(caller: Caller, id: string, request: CommandRequest, client: CommandClient): Promise<CommandEnd> {
+    return this.containers.inside(caller, id, async (container) => {
+      const work = this.runIn(container, request, client);
+      this.running.add(work);
+      try {
+        return await work;
+      } catch (error) {
+        throw toDomainError(error);
+      } finally {
+        this.running.delete(work);
+      }
+    });
+  }
+
+  private async runIn(
+    container: RunningContainer,
+    request: CommandRequest,
+    client: CommandClient,
+  ): Promise<CommandEnd> {
+    const signal = AbortSignal.any([client.signal, this.closing.signal]);
+    signal.throwIfAborted();
+    const entry = await this.programs.enter(container, {
+      kind: 'command',
+      command: request.command,
+      user: request.user,
+      limit: AT_ONCE,
+    });
+    try {
+      return await this.runEntered(container.dockerId, entry.id, request, { ...client, signal });
+    } finally {
+      await this.programs.leave(entry);
+    }
+  }
+
+  private async runEntered(
+    dockerId: string,
+    marker: string,
+    request: CommandRequest,
+    client: CommandClient,
+  ): Promise<CommandEnd> {
+    const { command, cwd, env, user, stdin, timeoutMs } = request;
+    const program = await this.engine.startProcess(dockerId, {
+      command,
+      marker,
+      ...(cwd !== undefined && { cwd }),
+      ...(env !== undefined && { env }),
+      ...(user !== undefined && { user }),
+      ...(stdin !== undefined && { stdin: true }),
+    });
+    const startedAt = performance.now();
+    const timeout = AbortSignal.timeout(timeoutMs);
+    const over = AbortSignal.any([client.signal, timeout]);
+    const reader = new OutputReader(program, request.maxOutputBytes);
+    const reading = reader.read(client, over);
+    let isOver = false;
+    try {
+      program.stdin?.end(stdin);
+      await untilAborted(reading, { signal: over, aborted: () => new Over() });
+    } catch (error) {
+      isOver = (await this.end(dockerId, { marker, user }, { program, reading })) === 'ended';
+      client.signal.throwIfAborted();
+      if (!(error instanceof Over)) throw error;
+    }
+    const timedOut = over.aborted;
+    const exitCode = timedOut && !isOver ? null : await this.exitCodeOf(dockerId, program, { timedOut });
+    return { exitCode, truncated: reader.truncated, timedOut, durationMs: Math.round(performance.now() - startedAt) };
+  }
+
+  /** Ends it with all that it started, and reads what it wrote until then. Never throws. */
+  private async end(
+    dockerId: string,
+    { marker, user }: { marker: string; user: string | undefined },
+    { program, reading }: { program: ContainerProcess; reading: Promise<void> },
+  ): Promise<'ended' | 'still_running'> {
+    const marked = { marker, ...(user !== undefined && { user }) };
+    try {
+      const outcome = await this.engine.endProcesses(dockerId, { ...marked, signal: 'TERM', graceMs: GRACE_MS });
+      if (outcome === 'ended') await Promise.race([reading, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
+      return outcome;
+    } catch (error) {
+      this.logger.warn({ err: error }, 'a command could not be ended in its container');
+      return 'still_running';
+    } finally {
+      program.close();
+      await reading.catch(() => undefined);
+    }
+  }
+
+  /** @throws EngineError `container_not_running` if it was the end of the container that ended it */
+  private async exitCodeOf(
+    dockerId: string,
+    program: ContainerProcess,
+    { timedOut }: { timedOut: boolean },
+  ): Promise<number | null> {
+    try {
+      const { exitCode } = await program.exit();
+      if (exitCode > KILLED && !timedOut && (await this.hasStopped(dockerId))) {
+        throw new EngineError('container_not_running', 'the container ended under the command');
+      }
+      return exitCode;
+    } catch (error) {
+      // It had a connection of its own up to then.
+      if (timedOut && error instanceof EngineError && error.code === 'docker_unavailable') return null;
+      throw error;
+    }
+  }
+
+  private async hasStopped(dockerId: string): Promise<boolean> {
+    const deadline = performance.now() + CONTAINER_END_MS;
+    for (;;) {
+      if ((await this.engine.inspectContainer(dockerId))?.state !== 'running') return true;
+      if (performance.now() >= deadline) return false;
+      await delay(CONTAINER_END_MS / 5);
+    }
+  }
+}
+
+/** A command's time is over, or nobody waits for it. */
+class Over extends Error {}
+
+/** Reads an output to its end, whoever wants it. */
+class OutputReader {
+  truncated = false;
+
+  constructor(
+    private readonly program: ContainerProcess,
+    private left: number,
+  ) {}
+
+  /** @param over aborted when nobody must be waited for any more; what is read then is dropped */
+  async read({ onStarted, onOutput }: CommandClient, over: AbortSignal): Promise<void> {
+    const told = async (work: Promise<void> | void): Promise<void> => {
+      if (work instanceof Promise)
+        await untilAborted(work, { signal: over, aborted: () => new Over() }).catch(ignoreOver);
+    };
+    await told(onStarted?.());
+    for await (const { stream, data } of this.program.output) {
+      const part = data.subarray(0, this.left);
+      this.left -= part.length;
+      if (part.length < data.length) this.truncated = true;
+      if (part.length > 0) await told(onOutput({ stream, data: part }));
+    }
+  }
+}
+
+function ignoreOver(error: unknown): void {
+  if (!(error instanceof Over)) throw error;
+}
+
+/** Leaves the errors alone that say that the container does not run: they are dealt with for all. */
+function toDomainError(error: unknown): unknown {
+  if (!(error instanceof EngineError)) return error;
+  switch (error.code) {
+    case 'container_not_found':
+    case 'container_not_running':
+    case 'container_paused':
+      return error;
+    case 'command_not_started':
+      return new DomainError('command_not_started', { cause: error });
+    default:
+      return new DomainError('command_failed', { code: error.code, cause: error });
+  }
+}

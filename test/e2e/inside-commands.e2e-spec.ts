@@ -1,0 +1,194 @@
+import { TokenService } from '../../src/auth';
+import type { Answer, NewContainer } from '../support/api-client';
+import { Berth, TestUser } from '../support/berth';
+import { EventStreamClient } from '../support/event-stream-client';
+import { eventually } from '../support/eventually';
+import { RealDocker } from '../support/real-docker';
+
+jest.setTimeout(120_000);
+
+describe('commands in a container on real Docker under gVisor', () => {
+  const docker = new RealDocker();
+  const instance = `test-commands-${String(process.pid)}`;
+  const liar = `berth/lying-shell-${String(process.pid)}:1`;
+  let berth: Berth;
+  let user: TestUser;
+  let container: NewContainer;
+
+  beforeAll(async () => {
+    berth = await Berth.start({ environment: { INSTANCE_ID: instance } });
+    user = await berth.user('pro', ['read', 'write', 'exec']);
+    container = await user.api.running({ env: { OWN: 'own', BOTH: 'container' } });
+  });
+
+  afterAll(async () => {
+    await berth.stop();
+    await docker.removeInstance(instance);
+    await docker.docker
+      .getImage(liar)
+      .remove({ force: true })
+      .catch(() => undefined);
+  });
+
+  const run = (command: readonly string[], more: object = {}, { db_id } = container): Promise<Answer> =>
+    user.api.call('POST', `/api/containers/${db_id}/exec`, { command, ...more });
+  const sh = (script: string, more: object = {}): Promise<Answer> => run(['sh', '-c', script], more);
+  const stream = (body: object, { db_id } = container): Promise<EventStreamClient> =>
+    EventStreamClient.open({ url: berth.url, token: user.token, path: `/api/containers/${db_id}/exec`, body });
+  const processes = (): Promise<string> => docker.exec(container.id, ['ps']);
+
+  it('must answer with what it wrote to each output, and its exit code, whatever that is', async () => {
+    const script = 'pwd; id -u; cat; echo "$OWN $BOTH $MORE" >&2; exit 7';
+    const answer = await sh(script, {
+      cwd: '/tmp',
+      user: '1000',
+      env: { BOTH: 'command', MORE: 'ü' },
+      stdin: 'a\n€',
+    });
+    expect(answer.status).toBe(200);
+    expect(answer.body).toEqual({
+      exit_code: 7,
+      stdout: '/tmp\n1000\na\n€',
+      stderr: 'own command ü\n',
+      truncated: false,
+      timed_out: false,
+      duration_ms: expect.any(Number),
+    });
+    // No input is the end of one, arguments are no shell text, and a null is what was left out.
+    expect((await run(['cat'], { stdin: null, user: null })).body).toMatchObject({ exit_code: 0, stdout: '' });
+    expect((await run(['echo', '$OWN; false'])).body).toMatchObject({ exit_code: 0, stdout: '$OWN; false\n' });
+    expect((await user.api.get(container.db_id)).body['idle_seconds']).toBeLessThanOrEqual(60);
+  });
+
+  it('must show bytes that are no text as U+FFFD, or all as Base64', async () => {
+    const script = "printf 'a\\377\\303\\274'; printf '\\303' >&2";
+    expect((await sh(script)).body).toMatchObject({ stdout: 'a\uFFFDü', stderr: '\uFFFD' });
+    const bytes = await sh(script, { encoding: 'base64' });
+    expect(Buffer.from(String(bytes.body['stdout']), 'base64')).toEqual(Buffer.from([97, 255, 195, 188]));
+  });
+
+  it('must go on beyond the limit of its output, which is cut between characters', async () => {
+    const flood = await sh('yes | head -c 3000000; echo done >/tmp/done');
+    expect(flood.body).toMatchObject({ exit_code: 0, truncated: true });
+    expect(String(flood.body['stdout']).length).toBe(1024 * 1024);
+    expect((await sh('cat /tmp/done')).body['stdout']).toBe('done\n');
+    const cut = await sh('printf aü', { max_output_bytes: 2 });
+    expect(cut.body).toMatchObject({ stdout: 'a', stderr: '', truncated: true });
+  });
+
+  const FAMILY = (seconds: number): string =>
+    `echo begun; setsid sleep ${String(seconds)} & trap "" TERM; sleep ${String(seconds)}`;
+
+  it('must be ended with all that it started when its time is over', async () => {
+    const { status, body } = await sh(FAMILY(7611), { timeout_ms: 500 });
+    expect([status, body]).toEqual([200, expect.objectContaining({ stdout: 'begun\n', timed_out: true })]);
+    expect(body['exit_code']).toBeGreaterThan(128);
+    expect(body['duration_ms']).toBeGreaterThanOrEqual(500);
+    expect(await processes()).not.toContain('sleep 7611');
+  });
+
+  it('must be ended with all that it started when its client goes', async () => {
+    const leaving = new AbortController();
+    const whole = fetch(`${berth.url}/api/containers/${container.db_id}/exec`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${user.token}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ command: ['sh', '-c', FAMILY(7621)] }),
+      signal: leaving.signal,
+    });
+    whole.catch(() => undefined);
+    // One that has stopped reading a flood goes as well as any other.
+    const unread = await stream({ command: ['sh', '-c', 'sleep 7622 & exec yes'] });
+    unread.pause();
+    await eventually(async () => expect(await processes()).toMatch(/(?=[^]*7621)[^]*7622/));
+    leaving.abort();
+    unread.close();
+    await eventually(async () => expect(await processes()).not.toMatch(/sleep 762|yes/));
+  });
+
+  it('must be ended when the token of its client ends', async () => {
+    const tokens = berth.app.get(TokenService);
+    const { text, token } = await tokens.issue({ userId: user.id, name: 'short', scopes: ['exec'], expiresAt: null });
+    const client = await EventStreamClient.open({
+      url: berth.url,
+      token: text,
+      path: `/api/containers/${container.db_id}/exec`,
+      body: { command: ['sleep', '7631'] },
+    });
+    await eventually(async () => expect(await processes()).toContain('sleep 7631'));
+    expect((await user.api.call('DELETE', `/api/tokens/${token.id}`)).status).toBe(200);
+    await eventually(() => expect(client.ending).toBe('complete'));
+    expect(client.told.at(-1)).toMatchObject({ name: 'failed', data: { code: 'unauthorized' } });
+    expect(await processes()).not.toContain('sleep 7631');
+  });
+
+  it('must send what it writes as it comes, whole characters in order, and its end last', async () => {
+    const script = "printf 'a\\303'; read line; printf '\\274' ; echo no >&2; printf '\\377'; exit 3";
+    const client = await stream({ command: ['sh', '-c', `(sleep 0.3; echo) | (${script})`] });
+    expect([client.status, client.headers['content-type']]).toEqual([200, 'text/event-stream']);
+    await eventually(() => expect(client.ending).toBe('complete'));
+    expect(client.told[0]).toMatchObject({ name: 'output', data: { stream: 'stdout', data: 'a' } });
+    const text = (of: string): string =>
+      client.told
+        .map(({ data }) => data as { stream?: string; data: string })
+        .reduce((all, { stream: from, data }) => (from === of ? all + data : all), '');
+    expect([text('stdout'), text('stderr')]).toEqual(['aü\uFFFD', 'no\n']);
+    expect(client.told.at(-1)).toMatchObject({
+      name: 'result',
+      data: { exit_code: 3, timed_out: false, truncated: false, duration_ms: expect.any(Number) },
+    });
+  });
+
+  it.each<[string, string[], object]>([
+    ['program', ['no-such-program'], {}],
+    ['program that is a directory', ['/tmp'], {}],
+    ['working directory', ['true'], { cwd: '/nowhere' }],
+    ['user', ['true'], { user: 'nobody-knows' }],
+  ])("must be a 422 where its %s is none, without Docker's words", async (_what, command, more) => {
+    const started = await run(command, more);
+    expect(started).toMatchObject({ status: 422, body: { code: 'command_not_started' } });
+    expect(Object.keys(started.body).sort()).toEqual(['code', 'error', 'request_id']);
+    const client = await stream({ command, ...more });
+    expect([client.status, client.headers['content-type']]).toEqual([422, 'application/json; charset=utf-8']);
+  });
+
+  it('must be refused where sixteen run already, in whatever form they were asked for', async () => {
+    const held = await Promise.all(Array.from({ length: 16 }, () => stream({ command: ['sleep', '7641'] })));
+    expect(held.map(({ status }) => status)).toEqual(held.map(() => 200));
+    expect(await run(['true'])).toMatchObject({ status: 429, body: { code: 'too_many_commands', limit: 16 } });
+    for (const client of held) client.close();
+    await eventually(async () => expect((await run(['true'])).status).toBe(200));
+  });
+
+  it('must say so where the container ends under it, and where it does not run', async () => {
+    const other = await user.api.running();
+    const whole = run(['sleep', '7651'], {}, other);
+    const client = await stream({ command: ['sleep', '7652'] }, other);
+    await eventually(async () => expect(await docker.exec(other.id, ['ps'])).toMatch(/(?=[^]*7651)[^]*7652/));
+    expect((await user.api.stop(other.db_id)).status).toBe(200);
+    expect(await whole).toMatchObject({ status: 409, body: { code: 'container_not_running' } });
+    await eventually(() => expect(client.ending).toBe('complete'));
+    expect(client.told.at(-1)).toMatchObject({ name: 'failed', data: { code: 'container_not_running' } });
+    expect(await run(['true'], {}, other)).toMatchObject({ status: 409, body: { code: 'container_not_running' } });
+    await user.api.delete(other.db_id);
+  });
+
+  it('must be answered in time though the shell of its image lies, without end', async () => {
+    await docker.makeImageWithFloodingShell(liar);
+    const other = await user.api.running({ custom_image: liar });
+    const { status, body } = await run(['sleep', '7661'], { timeout_ms: 300 }, other);
+    expect([status, body]).toEqual([200, expect.objectContaining({ timed_out: true, exit_code: null, stdout: '' })]);
+    expect((await run(['sh', '-c', 'x'], { timeout_ms: 300 }, other)).body).toMatchObject({ truncated: true });
+  });
+
+  it('must be in the audit by its route alone, and in the answer 503 where the server ends', async () => {
+    const { body } = await user.api.call('GET', '/api/audit?action=container.exec&limit=100');
+    expect(JSON.stringify(body)).not.toMatch(/sleep|echo|\/tmp/);
+    const outcomes = (body['entries'] as { outcome: string }[]).map(({ outcome }) => outcome);
+    expect(outcomes).toEqual(expect.arrayContaining(['ok', 'command_not_started', 'client_gone', 'too_many_commands']));
+    const last = sh(FAMILY(7671));
+    await eventually(async () => expect(await processes()).toContain('sleep 7671'));
+    await berth.app.close();
+    expect(await last).toMatchObject({ status: 503, body: { code: 'shutting_down' } });
+    expect(await processes()).not.toContain('sleep 7671');
+  });
+});
