@@ -1,14 +1,13 @@
 import { Injectable } from '@nestjs/common';
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { SelectQueryBuilder, UpdateQueryBuilder } from 'typeorm';
+import { UpdateQueryBuilder } from 'typeorm';
 import { AuditLog, type SystemAct } from '../audit';
-import { Database, isUniqueViolation, type Lookup, type PageRange, readerOf, readTime } from '../database';
+import { Database, isUniqueViolation } from '../database';
 import { DomainError } from '../errors';
 import { EventDraft, EventLog } from '../events';
 import { Clock } from '../scheduling';
 import { UsageLedger } from '../usage';
 import { atLeast, type CapacityBounds, reservedBy, ReservedCapacity } from './capacity/reserved-capacity';
-import { type ContainerReference, parseContainerReference } from './container-id';
+import { ContainerQueries } from './container.queries';
 import {
   ContainerEntity,
   type ContainerRow,
@@ -17,87 +16,8 @@ import {
   Operation,
   STATUS_TRANSITIONS,
 } from './container.entity';
-import { type LabelSelector, whereLabels } from './labels';
 import { LeaseLostError, TERM_OVER } from './leases/lease';
 import { roleAfterReplacement, roleTriedAgain } from './roles/role-follows';
-
-type Kind = Exclude<ContainerReference['kind'], 'agent'>;
-
-/**
- * Finds a live container by any of its ids with one indexed query. Most requests make it, so its text is written once
- * and the row is read without TypeORM's entities: building the query and hydrating one take longer than the database
- * does.
- */
-class ContainerLookup {
-  private readonly lookups: Readonly<Record<Kind, Lookup>>;
-  private readonly toRow: (values: readonly unknown[]) => ContainerRow;
-
-  constructor(database: Database) {
-    const { columns, tableName } = database.manager.dataSource.getMetadata(ContainerEntity);
-    const dockerIds = database.manager.dataSource.getMetadata(DockerIdEntity).tableName;
-    const live = { columns: columns.map(({ databaseName }) => `c.${databaseName}`), where: 'c.deleted_at IS NULL' };
-    const byDockerId = (column: string): Lookup =>
-      database.lookup({
-        ...live,
-        from: `${tableName} c INNER JOIN ${dockerIds} d ON d.container_id = c.id`,
-        key: `d.${column}`,
-        orderBy: 'c.created_at DESC',
-      });
-    this.lookups = {
-      database_id: database.lookup({ ...live, from: `${tableName} c`, key: 'c.id' }),
-      docker_id: byDockerId('docker_id'),
-      docker_short_id: byDockerId('short_id'),
-    };
-    const properties = columns.map((column) => ({ name: column.propertyName, read: readerOf(column) }));
-    this.toRow = (values) => {
-      // An object with all members from the start: adding them by name makes it a dictionary, five times as slow.
-      const row = new ContainerEntity();
-      const members = row as unknown as Record<string, unknown>;
-      properties.forEach(({ name, read }, at) => (members[name] = read ? read(values[at]) : values[at]));
-      return row;
-    };
-  }
-
-  /** @returns null if there is none, or it is deleted */
-  async find({ kind, id }: { readonly kind: Kind; readonly id: string }): Promise<ContainerRow | null> {
-    const values = await this.lookups[kind](id);
-    return values && this.toRow(values);
-  }
-}
-
-/** What a sweep compares with Docker. */
-export type SweptRow = Pick<
-  ContainerRow,
-  'id' | 'status' | 'dockerId' | 'volumeName' | 'runStartedAt' | 'operation' | 'operationExpiresAt'
->;
-
-/** How many rows are read at once: some milliseconds of work. */
-const PAGE = 1000;
-
-/**
- * Reads every live row, a page at a time, so that requests are served in between. Includes every row that is live
- * throughout.
- */
-async function* readSweptRows(database: Database): AsyncGenerator<SweptRow[]> {
-  for (let after = ''; ;) {
-    const page = await database.manager
-      .createQueryBuilder(ContainerEntity, 'c')
-      .select(['c.id AS id', 'c.status AS status', 'c.operation AS operation'])
-      .addSelect('c.docker_id', 'dockerId')
-      .addSelect('c.volume_name', 'volumeName')
-      .addSelect('c.run_started_at', 'runStartedAt')
-      .addSelect('c.operation_expires_at', 'operationExpiresAt')
-      .where('c.deletedAt IS NULL AND c.id > :after', { after })
-      .orderBy('c.id')
-      .limit(PAGE)
-      .getRawMany<SweptRow>();
-    yield page.map((row) => ({ ...row, operationExpiresAt: readTime(row.operationExpiresAt) }));
-    const last = page.at(-1);
-    if (!last || page.length < PAGE) return;
-    after = last.id;
-    await nextTurn();
-  }
-}
 
 /** Stops and deletions that Berth performs without a request, by the reason in the event. */
 const STOPS = {
@@ -151,9 +71,6 @@ export interface ContainerChange {
   readonly events: readonly EventDraft[];
 }
 
-/** Far below the parameter limits of SQLite and PostgreSQL. */
-const IDS_IN_QUERY = 500;
-
 /** The columns of a row that no operation leases. */
 export const FREE = {
   operation: null,
@@ -163,123 +80,21 @@ export const FREE = {
   operationCancelled: false,
 } as const;
 
-/** What a page of containers is limited to, and where it begins. */
-export interface ListFilter extends PageRange {
-  /** All users' if absent. */
-  readonly userId?: string;
-  readonly name?: string;
-  readonly labels?: readonly LabelSelector[];
-}
-
-/** The newest containers of the query first. */
-export function readPage(
-  query: SelectQueryBuilder<ContainerEntity>,
-  { userId, name, labels, ...page }: ListFilter,
-  database: Database,
-): Promise<ContainerRow[]> {
-  if (userId !== undefined) query.andWhere('c.userId = :userId', { userId });
-  if (name !== undefined) query.andWhere('c.name = :name', { name });
-  whereLabels(query, labels);
-  return database.newestFirst(query, 'createdAt', page);
-}
-
 /**
  * The sole writer of live containers. Each write is conditional: on the lease, or without one on the revision that was
  * read.
  */
 @Injectable()
-export class ContainerRepository {
-  private readonly lookup: ContainerLookup;
-
+export class ContainerRepository extends ContainerQueries {
   constructor(
-    private readonly database: Database,
+    database: Database,
     private readonly eventLog: EventLog,
     private readonly audit: AuditLog,
     private readonly capacity: ReservedCapacity,
     private readonly usage: UsageLedger,
     private readonly clock: Clock,
   ) {
-    this.lookup = new ContainerLookup(database);
-  }
-
-  /** @returns null if there is none, or it is deleted */
-  async find(reference: ContainerReference): Promise<ContainerRow | null> {
-    if (reference.kind === 'agent') return null;
-    return this.lookup.find(reference);
-  }
-
-  /**
-   * Resolves a client's text to a full reference. A prefix is completed, first among the containers of `userId`, if
-   * given; other users' containers with the same prefix do not make it ambiguous.
-   *
-   * @param scope.deleted also among those that are deleted and not yet purged
-   * @returns null if it names nothing
-   * @throws DomainError `ambiguous_id`
-   */
-  async resolve(text: string, scope: { userId?: string; deleted?: true } = {}): Promise<ContainerReference | null> {
-    const reference = parseContainerReference(text);
-    if (reference?.kind !== 'database_id_beginning') return reference;
-    const alike = await this.database.manager
-      .createQueryBuilder(ContainerEntity, 'c')
-      .withDeleted()
-      .select(['c.id', 'c.userId'])
-      .where('c.id BETWEEN :from AND :to', reference)
-      .andWhere(scope.deleted ? 'c.purgedAt IS NULL' : 'c.deletedAt IS NULL')
-      .getMany();
-    const own = scope.userId === undefined ? alike : alike.filter(({ userId }) => userId === scope.userId);
-    if (own.length > 1) throw new DomainError('ambiguous_id');
-    const id = (own[0] ?? alike[0])?.id;
-    return id === undefined ? null : { kind: 'database_id', id };
-  }
-
-  async findById(id: string): Promise<ContainerRow | null> {
-    return this.lookup.find({ kind: 'database_id', id });
-  }
-
-  /** One page of a user's containers (of all users' if none is given), newest first, after `after`. */
-  list(filter: ListFilter & { readonly status?: ContainerStatus }): Promise<ContainerRow[]> {
-    const query = this.live();
-    if (filter.status !== undefined) query.andWhere('c.status = :status', { status: filter.status });
-    return readPage(query, filter, this.database);
-  }
-
-  async countLive(userId: string): Promise<number> {
-    return this.live().andWhere('c.userId = :userId', { userId }).getCount();
-  }
-
-  /** Every live row, a page at a time, for the comparison with Docker. */
-  sweptRows(): AsyncGenerator<SweptRow[]> {
-    return readSweptRows(this.database);
-  }
-
-  /** @returns which of these ids are of containers that are live, or deleted and not yet purged */
-  async idsWithData(ids: readonly string[]): Promise<ReadonlySet<string>> {
-    const known = new Set<string>();
-    for (let from = 0; from < ids.length; from += IDS_IN_QUERY) {
-      const rows = await this.database.manager
-        .createQueryBuilder(ContainerEntity, 'c')
-        .withDeleted()
-        .select('c.id', 'id')
-        .where('c.id IN (:...ids) AND c.purgedAt IS NULL', { ids: ids.slice(from, from + IDS_IN_QUERY) })
-        .getRawMany<{ id: string }>();
-      for (const { id } of rows) known.add(id);
-    }
-    return known;
-  }
-
-  async neededImages(): Promise<NeededImages> {
-    const rows = await this.database.manager
-      .createQueryBuilder(ContainerEntity, 'c')
-      .withDeleted()
-      .select('c.image', 'reference')
-      .addSelect('c.image_id', 'id')
-      .distinct()
-      .where('c.purgedAt IS NULL')
-      .getRawMany<{ reference: string; id: string | null }>();
-    return {
-      references: new Set(rows.flatMap(({ reference, id }) => (id === null ? reference : []))),
-      ids: new Set(rows.flatMap(({ id }) => id ?? [])),
-    };
+    super(database);
   }
 
   /**
@@ -457,10 +272,6 @@ export class ContainerRepository {
     await this.database.manager.insert(DockerIdEntity, { dockerId, shortId: dockerId.slice(0, 12), containerId });
   }
 
-  private live(): SelectQueryBuilder<ContainerEntity> {
-    return this.database.manager.createQueryBuilder(ContainerEntity, 'c').where('c.deletedAt IS NULL');
-  }
-
   private update(id: string): UpdateQueryBuilder<ContainerEntity> {
     return this.database.manager
       .createQueryBuilder()
@@ -486,12 +297,4 @@ function assertTransition(from: ContainerStatus, to: ContainerStatus): void {
   if (from !== to && !STATUS_TRANSITIONS[from].includes(to)) {
     throw new Error(`a container cannot go from ${from} to ${to}`);
   }
-}
-
-/** The images of containers that are live, or deleted and not yet purged. */
-export interface NeededImages {
-  /** Of those that have no version yet, as they are being created. */
-  readonly references: ReadonlySet<string>;
-  /** Docker's ids of the versions that they were created from. */
-  readonly ids: ReadonlySet<string>;
 }

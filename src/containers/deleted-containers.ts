@@ -8,7 +8,8 @@ import { Clock } from '../scheduling';
 import { UsageLedger } from '../usage';
 import type { ContainerReference } from './container-id';
 import { ContainerEntity, type ContainerRow, DockerIdEntity } from './container.entity';
-import { type ContainerChange, ContainerRepository, FREE, type ListFilter, readPage } from './container.repository';
+import { type ListFilter, readPage } from './container.queries';
+import { type ContainerChange, ContainerRepository, FREE } from './container.repository';
 import { LeaseLostError, TERM_OVER } from './leases/lease';
 import { type Grant, LeaseStore } from './leases/lease-store';
 

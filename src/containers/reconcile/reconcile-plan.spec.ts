@@ -1,6 +1,6 @@
 import type { EngineState, ListedContainer, ListedVolume } from '../../docker';
 import type { ContainerStatus } from '../container.entity';
-import type { SweptRow } from '../container.repository';
+import type { SweptRow } from '../container.queries';
 import { TERM_OVER } from '../leases/lease';
 import { type ReconcileAction, ReconcilePlan } from './reconcile-plan';
 

@@ -1,5 +1,5 @@
 import { isHalfGone, type ListedContainer, type ListedVolume } from '../../docker';
-import type { SweptRow } from '../container.repository';
+import type { SweptRow } from '../container.queries';
 import { isTermOver } from '../leases/lease';
 import { containerName } from '../operations/plan';
 

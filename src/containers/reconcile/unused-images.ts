@@ -4,7 +4,8 @@ import { ContainerEngine, diskUsedAbove, EngineError } from '../../docker';
 import { type ImageRecord, ImageRecords } from '../../images';
 import { Clock, Poll } from '../../scheduling';
 import { ImageMetrics } from '../container-metrics';
-import { ContainerRepository, type NeededImages } from '../container.repository';
+import type { NeededImages } from '../container.queries';
+import { ContainerRepository } from '../container.repository';
 import { KnownEngine } from './known-engine';
 
 const INTERVAL_MS = 600_000;
