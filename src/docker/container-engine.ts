@@ -322,7 +322,12 @@ export abstract class ContainerEngine {
    */
   abstract startContainer(dockerId: string, options?: { isNew?: boolean }): Promise<'started' | 'already_running'>;
   abstract unpauseContainer(dockerId: string): Promise<void>;
-  /** SIGTERM, then SIGKILL after `graceSeconds`. @throws EngineError `container_not_found` */
+  /**
+   * SIGTERM, then SIGKILL after `graceSeconds`. Terminals that this process started with a marker get SIGHUP before:
+   * their shells ignore SIGTERM.
+   *
+   * @throws EngineError `container_not_found`
+   */
   abstract stopContainer(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'>;
   /** Kills it if it is running. Its data volume is kept. Already gone is success. */
   abstract removeContainer(dockerId: string): Promise<void>;

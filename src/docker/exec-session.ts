@@ -94,6 +94,14 @@ export class ExecSession implements ContainerProcess {
     return this.request.marker;
   }
 
+  get user(): string | undefined {
+    return this.request.user;
+  }
+
+  get hasTerminal(): boolean {
+    return this.request.terminal === true;
+  }
+
   /** Calls back when the connection has ended. */
   onClosed(listener: () => void): void {
     this.stream.once('close', listener);
@@ -257,6 +265,15 @@ export class OpenSessions {
       sessions.delete(session);
       if (sessions.size === 0) this.byContainer.delete(dockerId);
     });
+  }
+
+  /** The markers of the terminals in a container, by their users. */
+  terminalsOf(dockerId: string): ReadonlyMap<string | undefined, string[]> {
+    const byUser = new Map<string | undefined, string[]>();
+    for (const { hasTerminal, marker, user } of this.byContainer.get(dockerId) ?? []) {
+      if (hasTerminal && marker !== undefined) byUser.set(user, [...(byUser.get(user) ?? []), marker]);
+    }
+    return byUser;
   }
 
   /**

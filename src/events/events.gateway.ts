@@ -15,9 +15,10 @@ export class ConnectionRefused extends Error {
   /** Socket.IO sends this along. */
   readonly data: { readonly error: string; readonly code: string };
 
-  constructor(message: string, code: string) {
+  /** @param fields what a DomainError says beside them */
+  constructor(message: string, code: string, fields: Readonly<Record<string, unknown>> = {}) {
     super(message);
-    this.data = { error: message, code };
+    this.data = { error: message, code, ...fields };
   }
 
   /**
@@ -27,7 +28,7 @@ export class ConnectionRefused extends Error {
   static of(error: unknown): ConnectionRefused | null {
     if (error instanceof ConnectionRefused) return error;
     if (!(error instanceof DomainError) || error.isServerFault) return null;
-    return new ConnectionRefused(error.message, error.code);
+    return new ConnectionRefused(error.message, error.code, error.options.fields);
   }
 }
 

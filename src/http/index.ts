@@ -6,5 +6,5 @@ export { integerFromQuery, type Page, readPage, decodeCursor, encodeCursor, Page
 export { headersOf, requestIdOf } from './protocol-errors';
 export { headFault } from './request-head';
 export { RouteRegistry } from './route-registry';
-export { refuseUpgrade, Upgrades } from './upgrades';
+export { refuseUpgrade, Upgrades, type WebSocketEndpoint } from './upgrades';
 export { isObjectOf, validatedBy } from './validation';

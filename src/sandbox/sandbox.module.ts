@@ -4,15 +4,21 @@ import { AuthModule } from '../auth';
 import { ContainersModule } from '../containers';
 import { DockerModule } from '../docker';
 import { EventsModule } from '../events';
+import { RateLimitsModule } from '../rate-limits';
 import { CommandAnswers } from './command-answers';
 import { CommandsController } from './commands.controller';
 import { Commands } from './exec';
 import { HeldPrograms } from './held-programs';
+import { TerminalEntrance } from './terminals/terminal-entrance';
+import { TerminalWebSockets } from './terminals/terminal-websocket';
+import { TerminalGateway } from './terminals/terminal.gateway';
+import { Terminals } from './terminals/terminals';
+import { TerminalsController } from './terminals/terminals.controller';
 
 /** What is done inside running containers. */
 @Module({
-  imports: [AuditModule, AuthModule, ContainersModule, DockerModule, EventsModule],
-  controllers: [CommandsController],
-  providers: [HeldPrograms, Commands, CommandAnswers],
+  imports: [AuditModule, AuthModule, ContainersModule, DockerModule, EventsModule, RateLimitsModule],
+  controllers: [CommandsController, TerminalsController],
+  providers: [HeldPrograms, Commands, CommandAnswers, Terminals, TerminalEntrance, TerminalGateway, TerminalWebSockets],
 })
 export class SandboxModule {}

@@ -41,6 +41,8 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'PATCH /api/containers/:id': { scope: 'write', id: 'container', body: SETTINGS },
   'PATCH /api/containers/:id/settings': { scope: 'write', id: 'container', body: SETTINGS },
   'POST /api/containers/:id/exec': { scope: 'exec', id: 'container', body: { command: ['true'] } },
+  'GET /api/containers/:id/terminals': { scope: 'exec', id: 'container' },
+  'DELETE /api/containers/:id/terminals/:session': { scope: 'exec', id: 'container' },
   'PUT /api/containers/:id/labels': { scope: 'write', id: 'container', body: { labels: {} } },
   'POST /api/agents': { scope: 'write', body: { name: 'a name with spaces' } },
   'GET /api/agents': { scope: 'read' },

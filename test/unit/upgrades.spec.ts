@@ -189,7 +189,7 @@ describe('an offer to upgrade that Berth does not take up', () => {
 });
 
 describe('a WebSocket handshake', () => {
-  it.each(['/api/me', '/', '/socket.io', '/ws/terminal/1', '/socket.iox/'])(
+  it.each(['/api/me', '/', '/socket.io', '/ws/terminal/1/2', '/socket.iox/'])(
     'must be answered that there is no WebSocket at %s',
     async (path) => {
       const answer = await connection()

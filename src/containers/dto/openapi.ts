@@ -79,6 +79,11 @@ const FAULTS = {
     fields: { short: SHORT },
     retryAfter: true,
   },
+  terminal_not_found: { when: 'there is none of this id, or it has ended' },
+  terminal_failed: {
+    when: 'code says why; the terminal may go on',
+    code: 'docker_unavailable',
+  },
   command_failed: {
     when: 'code says why; the command may have been started, and is ended then',
     code: 'docker_unavailable',

@@ -1,0 +1,145 @@
+import { Injectable } from '@nestjs/common';
+import type { IncomingMessage } from 'node:http';
+import { z } from 'zod';
+import { AuditLog } from '../../audit';
+import { holdsScope, type Principal } from '../../auth';
+import { DomainError, errorAnswer, invalidParameters } from '../../errors';
+import { TokenWatch } from '../../events';
+import { ClientAddress, Draining, requestIdOf } from '../../http';
+import { requestContext, type RequestContext } from '../../logging';
+import { SocketLimits } from '../../rate-limits';
+import type { TerminalSize } from './attachment';
+import type { AttachOptions, TerminalSession } from './terminal-session';
+import { Terminals } from './terminals';
+
+/** Input in one message, in bytes. */
+export const MAX_INPUT_BYTES = 16 * 1024;
+
+/** Of one user, at this process: enough for every window of one person. */
+const MAX_VISITS_PER_USER = 100;
+
+const LONGEST_SIDE = 1_000;
+const side = z.coerce.number().int().min(1).max(LONGEST_SIDE);
+const size = z.object({ cols: side, rows: side });
+
+const asked = z.object({
+  container: z.string().min(1).max(512),
+  session: z.uuid().optional(),
+  cols: side.default(80),
+  rows: side.default(24),
+  after: z.coerce.number().int().min(0).optional(),
+  takeover: z.union([z.boolean(), z.enum(['true', 'false']).transform((word) => word === 'true')]).optional(),
+});
+
+/** @returns null if it is no size of a terminal: `cols` and `rows`, 1 to 1,000 */
+export function sizeOf(message: unknown): TerminalSize | null {
+  const { data } = size.safeParse(message);
+  return data ? { columns: data.cols, rows: data.rows } : null;
+}
+
+/** What fits the audit and every reader's screen; an id of ours always does. */
+const SHOWABLE = /^[A-Za-z0-9:_.-]{1,128}$/;
+
+/** A client that was let in, to one terminal. */
+export interface Visit {
+  readonly session: TerminalSession;
+  /** Whether the session was started for it. */
+  readonly isNew: boolean;
+  readonly attach: AttachOptions;
+  /** Calls back once, when the client's token ends. @returns the way to stop watching */
+  watchToken(onEnd: () => void): () => void;
+  /** To be called once, when the client has gone. */
+  leave(): void;
+}
+
+/** Lets clients in to terminals, through whatever door they come. */
+@Injectable()
+export class TerminalEntrance {
+  private readonly visits = new Map<string, number>();
+
+  constructor(
+    private readonly limits: SocketLimits,
+    private readonly watch: TokenWatch,
+    private readonly terminals: Terminals,
+    private readonly audit: AuditLog,
+    private readonly addresses: ClientAddress,
+    private readonly draining: Draining,
+  ) {}
+
+  /**
+   * Finds the terminal that a client asks for, or starts one. Written down before it is done.
+   *
+   * @param options.asked `container`, and as they are wanted `session`, `cols`, `rows`, `after`, `takeover`
+   * @throws DomainError
+   */
+  async admit(request: IncomingMessage, options: { token: string | null; asked: unknown }): Promise<Visit> {
+    if (this.draining.begun) throw new DomainError('shutting_down');
+    const { token } = options;
+    const principal = token === null ? null : await this.limits.verify(request, token);
+    if (!principal) throw new DomainError('unauthorized');
+    const visits = this.visits.get(principal.userId) ?? 0;
+    if (visits >= MAX_VISITS_PER_USER) throw new DomainError('too_many_connections');
+    this.visits.set(principal.userId, visits + 1);
+    try {
+      return await this.audited(request, principal, options.asked);
+    } catch (error) {
+      this.leave(principal.userId);
+      throw error;
+    }
+  }
+
+  private async audited(request: IncomingMessage, principal: Principal, wanted: unknown): Promise<Visit> {
+    const requestId = requestIdOf(request.headers);
+    const { container } = (wanted ?? {}) as { container?: unknown };
+    const entry = await this.audit.begin({
+      action: 'container.terminal',
+      userId: principal.userId,
+      tokenId: principal.tokenId,
+      targetId: typeof container === 'string' && SHOWABLE.test(container) ? container : null,
+      address: this.addresses.of(request),
+      requestId,
+    });
+    const context: RequestContext = { requestId, userId: principal.userId };
+    const subject = () => ({
+      ...(context.containerId !== undefined && { containerId: context.containerId }),
+      ...(context.subjectUserId !== undefined && { subjectUserId: context.subjectUserId }),
+    });
+    try {
+      const visit = await requestContext.run(context, () => this.visit(principal, wanted));
+      await this.audit.finish(entry, { outcome: 'ok', ...subject() });
+      return visit;
+    } catch (error) {
+      await this.audit.finish(entry, { outcome: errorAnswer(error, requestId).body.code, ...subject() });
+      throw error;
+    }
+  }
+
+  private async visit(principal: Principal, wanted: unknown): Promise<Visit> {
+    if (!holdsScope(principal, 'exec')) throw new DomainError('insufficient_permissions');
+    const parsed = asked.safeParse(wanted);
+    if (!parsed.success) {
+      throw invalidParameters(
+        parsed.error.issues.map(({ path, message }) => ({ field: path.join('.') || 'auth', message })),
+      );
+    }
+    const { container, session: id, cols, rows, after, takeover } = parsed.data;
+    const session =
+      id === undefined
+        ? await this.terminals.open(principal, container)
+        : await this.terminals.find(principal, container, id);
+    return {
+      session,
+      isNew: id === undefined,
+      attach: { after, takeover, size: { columns: cols, rows } },
+      watchToken: (onEnd) =>
+        this.watch.watch({ tokenId: principal.tokenId, expiresAt: principal.tokenExpiresAt, onEnd }),
+      leave: () => this.leave(principal.userId),
+    };
+  }
+
+  private leave(userId: string): void {
+    const visits = (this.visits.get(userId) ?? 0) - 1;
+    if (visits > 0) this.visits.set(userId, visits);
+    else this.visits.delete(userId);
+  }
+}

@@ -1,0 +1,312 @@
+import { PassThrough } from 'node:stream';
+import { setImmediate as turn } from 'node:timers/promises';
+import { eventually } from '../../../test/support/eventually';
+import { type ContainerProcess, EngineError, type ExecOutput } from '../../docker';
+import { type TerminalExit, type TerminalOutlet, WINDOW_BYTES } from './attachment';
+import { MAX_CLIENTS, MAX_INPUT_WAITING, RING_BYTES, TerminalSession, type TerminalTimes } from './terminal-session';
+
+const SIZE = { columns: 80, rows: 24 };
+
+/** A shell that says what a test has it say, as far as it is read. */
+class Shell implements ContainerProcess {
+  readonly output: AsyncIterable<ExecOutput>;
+  readonly stdin = new PassThrough({ highWaterMark: 1 });
+  readonly sizes: string[] = [];
+  exitCode: number | EngineError = 0;
+  taken = 0;
+  closed = false;
+  private pending: Buffer[] = [];
+  private isOver = false;
+  private wake = (): void => undefined;
+
+  constructor() {
+    this.output = this.read();
+  }
+
+  say(text: string | Buffer): void {
+    this.pending.push(Buffer.from(text));
+    this.wake();
+  }
+
+  end(exitCode: number | EngineError = 0): void {
+    this.exitCode = exitCode;
+    this.isOver = true;
+    this.wake();
+  }
+
+  resize({ columns, rows }: { columns: number; rows: number }): Promise<void> {
+    this.sizes.push(`${String(columns)}x${String(rows)}`);
+    return Promise.resolve();
+  }
+
+  exit(): Promise<{ exitCode: number }> {
+    const { exitCode } = this;
+    return typeof exitCode === 'number' ? Promise.resolve({ exitCode }) : Promise.reject(exitCode);
+  }
+
+  close(): void {
+    this.closed = true;
+    this.end(this.exitCode);
+  }
+
+  private async *read(): AsyncGenerator<ExecOutput> {
+    for (;;) {
+      const data = this.pending.shift();
+      if (data) {
+        this.taken += data.length;
+        yield { stream: 'stdout', data };
+      } else if (this.isOver) return;
+      else await new Promise<void>((resolve) => (this.wake = resolve));
+    }
+  }
+}
+
+/** A client that keeps what it is sent, and acknowledges nothing by itself. */
+class Client implements TerminalOutlet {
+  readonly chunks: { offset: number; bytes: Buffer }[] = [];
+  readonly roles: string[] = [];
+  exited: TerminalExit | null = null;
+  dropped = false;
+
+  get text(): string {
+    return Buffer.concat(this.chunks.map(({ bytes }) => bytes)).toString();
+  }
+
+  get bytes(): number {
+    return this.chunks.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  }
+
+  output(offset: number, bytes: Buffer): void {
+    this.chunks.push({ offset, bytes });
+  }
+
+  role(role: string): void {
+    this.roles.push(role);
+  }
+
+  exit(exit: TerminalExit): void {
+    this.exited = exit;
+  }
+
+  drop(): void {
+    this.dropped = true;
+  }
+}
+
+const doing = {
+  hangUp: jest.fn(() => Promise.resolve()),
+  explain: jest.fn((code: number | null) =>
+    Promise.resolve({ reason: code === null ? ('container_stopped' as const) : ('exited' as const) }),
+  ),
+  onUse: jest.fn(),
+  onError: jest.fn(),
+};
+
+const facts = { id: 's', containerId: 'c', userId: 'u', dockerId: 'd', startedAt: new Date() };
+
+let shell: Shell;
+let session: TerminalSession;
+
+function open(times: TerminalTimes = {}): void {
+  shell = new Shell();
+  session = new TerminalSession(facts, shell, doing, times);
+}
+
+beforeEach(() => {
+  jest.clearAllMocks();
+  open();
+});
+
+afterEach(async () => {
+  shell.end();
+  await session.end('ended');
+});
+
+function attach(options: { after?: number; takeover?: boolean } = {}) {
+  const client = new Client();
+  const attached = session.attach(client, { size: SIZE, ...options });
+  session.begin(attached.attachment);
+  return { client, ...attached };
+}
+
+/** Until nothing more is taken from the shell. */
+async function settled(): Promise<void> {
+  for (let last = -1; last !== shell.taken;) {
+    last = shell.taken;
+    for (let each = 0; each < 20; each += 1) await turn();
+  }
+}
+
+const KB = Buffer.alloc(1024, 'x');
+const flood = (kilobytes: number): void => {
+  for (let each = 0; each < kilobytes; each += 1) shell.say(KB);
+};
+
+describe('the output of a terminal', () => {
+  it('must come in order, at its offsets', async () => {
+    const { client, offset, gap } = attach();
+    shell.say('one ');
+    shell.say('two');
+    await eventually(() => expect(client.text).toBe('one two'));
+    expect([offset, gap]).toEqual([0, false]);
+    expect(client.chunks.map((chunk) => chunk.offset)).toEqual([0, 4]);
+  });
+
+  it('must wait for a writer that does not acknowledge, and go on as it does', async () => {
+    const { client, attachment } = attach();
+    flood(1024);
+    await settled();
+    expect(client.bytes).toBe(WINDOW_BYTES);
+    expect(shell.taken).toBeLessThanOrEqual(WINDOW_BYTES + KB.length);
+    attachment.acknowledge(100 * 1024);
+    await settled();
+    expect(client.bytes).toBe(WINDOW_BYTES + 100 * 1024);
+    // More than was sent is as much as was sent.
+    for (let each = 0; each < 10; each += 1) {
+      attachment.acknowledge(Number.MAX_SAFE_INTEGER);
+      await settled();
+    }
+    expect(client.bytes).toBe(1024 * 1024);
+  });
+
+  it('must not wait for a watcher, which then misses some of it, as its offsets say', async () => {
+    const { attachment } = attach();
+    const watching = attach();
+    for (let each = 0; each < 8; each += 1) {
+      flood(128);
+      await settled();
+      attachment.acknowledge(WINDOW_BYTES);
+    }
+    await settled();
+    expect(shell.taken).toBe(1024 * 1024);
+    expect(watching.client.bytes).toBe(WINDOW_BYTES);
+    watching.attachment.acknowledge(WINDOW_BYTES);
+    const next = watching.client.chunks.find(({ offset }) => offset > WINDOW_BYTES);
+    expect(next?.offset).toBeGreaterThanOrEqual(1024 * 1024 - RING_BYTES - 32 * 1024);
+  });
+
+  it('must be dropped by a client that makes no progress, which is detached, and lets the rest go on', async () => {
+    open({ stallMs: 30 });
+    const { client } = attach();
+    const watching = attach();
+    flood(512);
+    await eventually(() => expect([client.dropped, watching.client.dropped]).toEqual([true, true]));
+    expect(session.clients).toBe(0);
+    await eventually(() => expect(shell.taken).toBe(512 * 1024));
+  });
+
+  it('must be read slowly while nobody writes, and not be lost from the ring', async () => {
+    flood(1024);
+    await settled();
+    expect(shell.taken).toBe(256 * 1024);
+    await eventually(() => expect(shell.taken).toBe(1024 * 1024));
+    const { client, offset, gap } = attach();
+    expect(gap).toBe(true);
+    expect(offset + client.bytes).toBe(1024 * 1024);
+    expect(client.bytes).toBeGreaterThanOrEqual(WINDOW_BYTES);
+  });
+
+  it('must be replayed from where a client says, and then drawn anew', async () => {
+    const first = attach();
+    shell.say('abcdef');
+    await eventually(() => expect(first.client.text).toBe('abcdef'));
+    session.detach(first.attachment);
+    shell.say('ghi');
+    await settled();
+    const again = attach({ after: 4 });
+    expect([again.offset, again.gap, again.client.text]).toEqual([4, false, 'efghi']);
+    await settled();
+    expect(shell.sizes).toEqual(['80x24', '80x23', '80x24']);
+    expect(() => attach({ after: 10 })).toThrow('invalid parameters');
+  });
+
+  it('must not be sent before the client knows that it is attached', async () => {
+    const client = new Client();
+    const { attachment } = session.attach(client, { size: SIZE });
+    shell.say('early');
+    await settled();
+    expect(client.chunks).toEqual([]);
+    session.begin(attachment);
+    expect(client.text).toBe('early');
+  });
+});
+
+describe('who writes', () => {
+  it('must be the first, until somebody takes over, who may be anybody', async () => {
+    const one = attach();
+    const two = attach();
+    expect([one.attachment.role, two.attachment.role]).toEqual(['writer', 'watcher']);
+    expect(session.input(two.attachment, Buffer.from('no'))).toBe('not_writer');
+    session.resize(two.attachment, { columns: 10, rows: 10 });
+    const three = attach({ takeover: true });
+    expect([one.client.roles, three.attachment.role]).toEqual([['watcher'], 'writer']);
+    expect(session.input(one.attachment, Buffer.from('no'))).toBe('not_writer');
+    session.takeOver(two.attachment);
+    expect([two.client.roles, three.client.roles]).toEqual([['writer'], ['watcher']]);
+    expect(session.input(two.attachment, Buffer.from('yes'))).toBe('taken');
+    await settled();
+    expect(shell.sizes.at(-1)).toBe('10x10');
+    expect(String(shell.stdin.read())).toBe('yes');
+  });
+
+  it('must not become another by leaving; the next who comes writes', () => {
+    const one = attach();
+    const two = attach();
+    session.detach(one.attachment);
+    expect(two.attachment.role).toBe('watcher');
+    expect(attach().attachment.role).toBe('writer');
+  });
+
+  it('must be refused what the shell does not read, beyond a bound', () => {
+    const { attachment } = attach();
+    const much = Buffer.alloc(16 * 1024);
+    let taken = 0;
+    while (session.input(attachment, much) === 'taken') taken += much.length;
+    expect(taken).toBeLessThanOrEqual(MAX_INPUT_WAITING + much.length);
+    expect(taken).toBeGreaterThan(MAX_INPUT_WAITING / 2);
+  });
+});
+
+describe('the end of a terminal', () => {
+  it('must be told after all of the output, with the code', async () => {
+    const { client, attachment } = attach();
+    flood(300);
+    shell.end(7);
+    await settled();
+    expect(client.exited).toBeNull();
+    attachment.acknowledge(WINDOW_BYTES);
+    await eventually(() => expect(client.exited).toEqual({ code: 7, reason: 'exited' }));
+    expect(client.bytes).toBe(300 * 1024);
+    expect(() => attach()).toThrow('terminal not found');
+  });
+
+  it('must be told with its reason where the container ended', async () => {
+    const { client } = attach();
+    shell.end(new EngineError('container_not_running', 'gone'));
+    await eventually(() => expect(client.exited).toEqual({ code: null, reason: 'container_stopped' }));
+  });
+
+  it('must come to one that nobody is attached to, and not while somebody is', async () => {
+    open({ detachedMs: 20 });
+    const { client, attachment } = attach();
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    expect(doing.hangUp).not.toHaveBeenCalled();
+    session.detach(attachment);
+    expect(await session.ended).toEqual({ code: null, reason: 'detached' });
+    expect([doing.hangUp.mock.calls.length, shell.closed, client.exited]).toEqual([1, true, null]);
+  });
+
+  it('must come by the API too where Docker does not answer', async () => {
+    const { client } = attach();
+    doing.hangUp.mockRejectedValueOnce(new EngineError('docker_unavailable', 'no answer'));
+    flood(512);
+    await session.end('ended');
+    expect(client.exited).toEqual({ code: null, reason: 'ended' });
+    expect(doing.onError).toHaveBeenCalledTimes(1);
+  });
+
+  it('must not be held up by any number of clients, which is bounded', () => {
+    for (let each = 0; each < MAX_CLIENTS; each += 1) attach();
+    expect(() => attach()).toThrow('too many connections');
+  });
+});

@@ -1,0 +1,298 @@
+import { Inject, Injectable, OnModuleInit } from '@nestjs/common';
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import { StringDecoder } from 'node:string_decoder';
+import { type RawData, type WebSocket, WebSocketServer } from 'ws';
+import { databaseFault, DomainError, invalidParameters } from '../../errors';
+import { headFault, refuseUpgrade, Upgrades, type WebSocketEndpoint } from '../../http';
+import { LOGGER, type Logger } from '../../logging';
+import { SocketLimits } from '../../rate-limits';
+import type { TerminalExit, TerminalOutlet } from './attachment';
+import { MAX_INPUT_BYTES, sizeOf, TerminalEntrance, type Visit } from './terminal-entrance';
+import type { Attached } from './terminal-session';
+
+const PATH = /^\/ws\/terminal\/([^/]+)$/;
+
+/** Input in JSON may be six times as long as its bytes. */
+const LONGEST_FRAME = 6 * MAX_INPUT_BYTES + 1024;
+
+/** What may wait for a client that does not read, beside its output, which has its own window; in bytes. */
+const MAX_WAITING = 2 * 1024 * 1024;
+
+const PING_EVERY_MS = 25_000;
+/** How long a client may take to say goodbye. */
+const GOODBYE_MS = 1_000;
+
+/** The subprotocol for browsers, which can set no header: beside it they offer `bearer.` and the token. */
+const PROTOCOL = 'berth.v1';
+const BEARER = 'bearer.';
+/** RFC 9110, 5.6.2. */
+const HTTP_TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+/** Why the server closes a connection: the close codes of RFC 6455 where one fits. */
+const CLOSE = { over: 1000, restart: 1012, tokenEnded: 4001, tooSlow: 4002, ended: 4003 } as const;
+
+/** What the client is told of its input. */
+const REFUSED = {
+  taken: null,
+  not_writer: 'another client writes',
+  full: 'the shell does not read its input',
+} as const;
+
+type Message =
+  { type: 'input'; bytes: Buffer } | { type: 'resize'; message: object } | { type: 'ping' } | { type: 'unknown' };
+
+/**
+ * Terminals over plain WebSockets at `/ws/terminal/:id`. A text frame that is a JSON object of a known `type` is a
+ * message (`input`, `resize`, `ping`); any other frame is input. The server sends JSON: `connected`, `output`, `pong`,
+ * `error`.
+ */
+@Injectable()
+export class TerminalWebSockets implements WebSocketEndpoint, OnModuleInit {
+  private readonly server = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: LONGEST_FRAME,
+    handleProtocols: (offered) => (offered.has(PROTOCOL) ? PROTOCOL : false),
+  });
+
+  constructor(
+    private readonly entrance: TerminalEntrance,
+    private readonly upgrades: Upgrades,
+    private readonly limits: SocketLimits,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  onModuleInit(): void {
+    this.upgrades.add(this);
+  }
+
+  serves(path: string): boolean {
+    return PATH.test(path);
+  }
+
+  accept(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const onError = (): void => void socket.destroy();
+    socket.on('error', onError);
+    this.admit(request, socket, head).then(
+      () => socket.off('error', onError),
+      (error: unknown) => {
+        const fault = error instanceof DomainError ? error : databaseFault(error);
+        if (!fault) this.logger.error({ err: error }, 'a terminal could not be opened');
+        refuseUpgrade(request, socket, fault ?? new DomainError('internal_error'));
+      },
+    );
+  }
+
+  /** @throws DomainError before the handshake is answered */
+  private async admit(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
+    await this.limits.admit(request);
+    const fault = headFault(request);
+    if (fault) throw fault;
+    const { container, query } = targetOf(request);
+    const visit = await this.entrance.admit(request, {
+      token: tokenOf(request),
+      asked: { ...query, container },
+    });
+    try {
+      const connection = new Connection(visit);
+      if (socket.destroyed) connection.leave();
+      else this.server.handleUpgrade(request, socket, head, (client) => connection.open(client));
+      // Refused after all.
+      socket.once('close', () => connection.leave());
+    } catch (error) {
+      visit.leave();
+      throw error;
+    }
+  }
+}
+
+/** One client's connection to one terminal. */
+class Connection implements TerminalOutlet {
+  private readonly attached: Attached;
+  private readonly decoder = new StringDecoder('utf8');
+  private readonly unwatch: () => void;
+  private client: WebSocket | undefined;
+  private hasLeft = false;
+  private pings: NodeJS.Timeout | undefined;
+
+  /** Attaches it. @throws DomainError */
+  constructor(private readonly visit: Visit) {
+    this.attached = visit.session.attach(this, visit.attach);
+    this.unwatch = visit.watchToken(() => this.end(CLOSE.tokenEnded, 'the token has ended'));
+  }
+
+  open(client: WebSocket): void {
+    this.client = client;
+    client.on('error', () => undefined);
+    client.on('message', (data, isBinary) => this.take(data, isBinary));
+    let isAlive = true;
+    client.on('pong', () => (isAlive = true));
+    this.pings = setInterval(() => {
+      if (!isAlive) client.terminate();
+      isAlive = false;
+      client.ping();
+    }, PING_EVERY_MS).unref();
+    client.once('close', () => this.leave());
+    const { session } = this.visit;
+    const { attachment, offset, gap } = this.attached;
+    if (this.hasLeft) {
+      this.end(CLOSE.tokenEnded, 'the token has ended');
+      return;
+    }
+    this.send({ type: 'connected', session: session.id, offset, gap, role: attachment.role });
+    session.begin(attachment);
+  }
+
+  /** More than once is as once. */
+  leave(): void {
+    if (this.hasLeft) return;
+    this.hasLeft = true;
+    clearInterval(this.pings);
+    this.unwatch();
+    this.visit.leave();
+    const { session } = this.visit;
+    const { attachment } = this.attached;
+    session.detach(attachment);
+    // The client was never told of it.
+    if (this.visit.isNew && !attachment.hasBegun && session.clients === 0) void session.end('detached');
+  }
+
+  output(_offset: number, bytes: Buffer): void {
+    const { attachment } = this.attached;
+    const data = this.decoder.write(bytes);
+    // Taken by the connection counts as acknowledged: it buffers no more than the window.
+    const taken = (): void => attachment.acknowledge(bytes.length);
+    if (data === '') setImmediate(taken);
+    else this.client?.send(JSON.stringify({ type: 'output', data }), taken);
+  }
+
+  role(role: string): void {
+    if (role === 'watcher') this.complain('another client has taken over; yours watches');
+  }
+
+  exit(exit: TerminalExit): void {
+    const isOrdinary = exit.reason === 'exited' || exit.reason === 'ended';
+    if (!isOrdinary) this.complain(`the terminal has ended: ${exit.reason.replaceAll('_', ' ')}`);
+    const code = isOrdinary ? CLOSE.over : exit.reason === 'server_stopped' ? CLOSE.restart : CLOSE.ended;
+    this.end(code, exit.code === null ? exit.reason : `${exit.reason} ${String(exit.code)}`);
+  }
+
+  drop(): void {
+    this.client?.close(CLOSE.tooSlow, 'the output was not read');
+    this.client?.terminate();
+    this.leave();
+  }
+
+  private take(data: RawData, isBinary: boolean): void {
+    if (this.hasLeft) return;
+    const complaint = this.carryOut(messageOf(bytesOf(data), isBinary));
+    if (complaint !== null) this.complain(complaint);
+  }
+
+  /** @returns why it was not done; null if it was */
+  private carryOut(message: Message): string | null {
+    const { session } = this.visit;
+    const { attachment } = this.attached;
+    switch (message.type) {
+      case 'ping':
+        this.send({ type: 'pong' });
+        return null;
+      case 'resize': {
+        const size = sizeOf(message.message);
+        if (!size) return 'cols and rows must be whole numbers from 1 to 1000';
+        session.resize(attachment, size);
+        return null;
+      }
+      case 'input':
+        if (message.bytes.length > MAX_INPUT_BYTES) {
+          return `input is limited to ${String(MAX_INPUT_BYTES)} bytes a message`;
+        }
+        return REFUSED[session.input(attachment, message.bytes)];
+      case 'unknown':
+        return 'data must be text';
+    }
+  }
+
+  private complain(data: string): void {
+    this.send({ type: 'error', data });
+  }
+
+  private send(frame: object): void {
+    const { client } = this;
+    if (!client) return;
+    if (client.bufferedAmount > MAX_WAITING) client.terminate();
+    else client.send(JSON.stringify(frame), () => undefined);
+  }
+
+  private end(code: number, reason: string): void {
+    this.leave();
+    const { client } = this;
+    if (!client) return;
+    client.close(code, reason);
+    setTimeout(() => client.terminate(), GOODBYE_MS).unref();
+  }
+}
+
+/** A JSON object with a known `type` is a message; whatever else there is, is what somebody types. */
+function messageOf(bytes: Buffer, isBinary: boolean): Message {
+  const raw = { type: 'input', bytes } as const;
+  // `{`
+  if (isBinary || bytes[0] !== 0x7b) return raw;
+  let parsed: { type?: unknown; data?: unknown };
+  try {
+    parsed = JSON.parse(bytes.toString()) as object;
+  } catch {
+    return raw;
+  }
+  switch (parsed.type) {
+    case 'input':
+      return typeof parsed.data === 'string' ? { type: 'input', bytes: Buffer.from(parsed.data) } : { type: 'unknown' };
+    case 'resize':
+      return { type: 'resize', message: parsed };
+    case 'ping':
+      return { type: 'ping' };
+    default:
+      return raw;
+  }
+}
+
+function bytesOf(data: RawData): Buffer {
+  if (Buffer.isBuffer(data)) return data;
+  return Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data);
+}
+
+/** @throws DomainError `invalid_parameters`, `container_not_found` */
+function targetOf({ url = '' }: IncomingMessage): { container: string; query: Record<string, string> } {
+  const { pathname, searchParams } = new URL(url, 'http://localhost');
+  let container: string;
+  try {
+    container = decodeURIComponent(PATH.exec(pathname)?.[1] ?? '');
+  } catch {
+    throw invalidParameters([{ field: 'id', message: 'must be percent-encoded UTF-8' }]);
+  }
+  const query: Record<string, string> = {};
+  for (const name of ['session', 'cols', 'rows', 'after', 'takeover']) {
+    const value = searchParams.get(name);
+    if (value !== null) query[name] = value;
+  }
+  return { container, query };
+}
+
+/**
+ * By the `Authorization` header, or by a subprotocol. Never from the URL, which ends up in logs.
+ *
+ * @throws DomainError `invalid_parameters` for subprotocols that no handshake may offer
+ */
+function tokenOf({ headers }: IncomingMessage): string | null {
+  const bearer = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1];
+  const protocols = headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? [];
+  const isSane = protocols.every((name) => HTTP_TOKEN.test(name)) && new Set(protocols).size === protocols.length;
+  const offered = protocols.find((name) => name.startsWith(BEARER))?.slice(BEARER.length);
+  if (!isSane || (offered !== undefined && !protocols.includes(PROTOCOL))) {
+    const message = `must be a list of names; a token needs ${PROTOCOL} beside it`;
+    throw invalidParameters([{ field: 'sec-websocket-protocol', message }]);
+  }
+  return bearer ?? offered ?? null;
+}

@@ -1,0 +1,153 @@
+import { Logger } from '@nestjs/common';
+import { OnGatewayConnection, OnGatewayInit, WebSocketGateway } from '@nestjs/websockets';
+import type { DefaultEventsMap, Namespace, Socket } from 'socket.io';
+import { DomainError, ERRORS } from '../../errors';
+import { ConnectionRefused, tokenOf } from '../../events';
+import type { TerminalOutlet } from './attachment';
+import { MAX_INPUT_BYTES, sizeOf, TerminalEntrance, type Visit } from './terminal-entrance';
+import type { Attached } from './terminal-session';
+
+interface TerminalSocketData {
+  readonly visit: Visit;
+  readonly attached: Attached;
+  /** Lets go of the terminal; more than once is as once. */
+  readonly leave: () => void;
+}
+
+type TerminalSocket = Socket<DefaultEventsMap, DefaultEventsMap, DefaultEventsMap, TerminalSocketData>;
+type TerminalServer = Namespace<DefaultEventsMap, DefaultEventsMap, DefaultEventsMap, TerminalSocketData>;
+
+/** Answers that may wait for a client that does not read, beside its output, which has its own window. */
+const MAX_ANSWERS_WAITING = 200;
+
+/** What a client sent was not done. */
+type Fault = 'not_writer' | 'input_full' | 'input_too_large' | 'invalid_parameters';
+
+const FAULTS: Readonly<Record<Fault, string>> = {
+  not_writer: 'another client writes',
+  input_full: 'the shell does not read its input',
+  input_too_large: `input is limited to ${String(MAX_INPUT_BYTES)} bytes a message`,
+  invalid_parameters: ERRORS.invalid_parameters.message,
+};
+
+/** Terminals over Socket.IO: bytes with offsets, acknowledged by the client. */
+@WebSocketGateway({ namespace: '/terminal' })
+export class TerminalGateway implements OnGatewayInit<TerminalServer>, OnGatewayConnection<TerminalSocket> {
+  private readonly logger = new Logger(TerminalGateway.name);
+
+  constructor(private readonly entrance: TerminalEntrance) {}
+
+  afterInit(server: TerminalServer): void {
+    server.use((socket, next) => {
+      this.admit(socket).then(
+        () => next(),
+        (error: unknown) => next(this.refusal(socket, error)),
+      );
+    });
+  }
+
+  handleConnection(socket: TerminalSocket): void {
+    const { visit, attached, leave } = socket.data;
+    const { session } = visit;
+    const { attachment, offset, gap } = attached;
+    // Without a listener, Socket.IO prints what the client sent that it cannot decode.
+    socket.on('error', () => undefined);
+    socket.once('disconnect', leave);
+    socket.on('input', (data: unknown, done: unknown) => {
+      const bytes = typeof data === 'string' || Buffer.isBuffer(data) ? Buffer.from(data) : null;
+      if (bytes === null) answer(socket, done, 'invalid_parameters');
+      else if (bytes.length > MAX_INPUT_BYTES) answer(socket, done, 'input_too_large');
+      else {
+        const outcome = session.input(attachment, bytes);
+        answer(socket, done, outcome === 'taken' ? null : outcome === 'full' ? 'input_full' : outcome);
+      }
+    });
+    socket.on('resize', (message: unknown, done: unknown) => {
+      const size = sizeOf(message);
+      if (size) session.resize(attachment, size);
+      answer(socket, done, size ? null : 'invalid_parameters');
+    });
+    socket.on('ack', (bytes: unknown) => {
+      if (typeof bytes === 'number') attachment.acknowledge(bytes);
+    });
+    socket.on('takeover', (done: unknown) => {
+      session.takeOver(attachment);
+      answer(socket, done, null);
+    });
+    socket.emit('attached', { session: session.id, offset, gap, role: attachment.role });
+    session.begin(attachment);
+  }
+
+  /** Decides before the connection exists, and attaches it. @throws ConnectionRefused, DomainError */
+  private async admit(socket: TerminalSocket): Promise<void> {
+    const auth: unknown = socket.handshake.auth;
+    const visit = await this.entrance.admit(socket.request, { token: tokenOf(auth), asked: auth });
+    const { session } = visit;
+    let attached: Attached;
+    try {
+      attached = session.attach(outletOf(socket), visit.attach);
+    } catch (error) {
+      visit.leave();
+      throw error;
+    }
+    const unwatch = visit.watchToken(() => {
+      leave();
+      setImmediate(() => socket.disconnect());
+    });
+    let hasLeft = false;
+    const leave = (): void => {
+      if (hasLeft) return;
+      hasLeft = true;
+      socket.conn.off('close', leave);
+      unwatch();
+      visit.leave();
+      session.detach(attached.attachment);
+      // The client was never told of it.
+      if (visit.isNew && !socket.connected && session.clients === 0 && !attached.attachment.hasBegun) {
+        void session.end('detached');
+      }
+    };
+    socket.data = { visit, attached, leave };
+    // A transport that ends before the socket is connected ends it without a `disconnect`.
+    socket.conn.once('close', leave);
+    if (socket.conn.readyState !== 'open') leave();
+  }
+
+  private refusal(socket: TerminalSocket, error: unknown): Error {
+    const refused = ConnectionRefused.of(error);
+    if (refused) return refused;
+    if (error instanceof DomainError && error.kind === 'terminal_failed') {
+      return new ConnectionRefused(error.message, error.code);
+    }
+    // Something here failed, so the client should try again, which it does by itself after a broken connection alone.
+    this.logger.error({ msg: 'a terminal could not be opened', err: error });
+    socket.conn.close(true);
+    return new ConnectionRefused(ERRORS.internal_error.message, 'internal_error');
+  }
+}
+
+function outletOf(socket: TerminalSocket): TerminalOutlet {
+  return {
+    output: (offset, bytes) => socket.emit('output', offset, bytes),
+    role: (role) => socket.emit('role', { role }),
+    exit: (exit) => {
+      socket.emit('exit', exit);
+      socket.disconnect();
+    },
+    // As a broken connection, so that the client reconnects.
+    drop: () => socket.conn.close(true),
+  };
+}
+
+/** By the client's callback if it gave one; what was not done is said in any case. */
+function answer(socket: TerminalSocket, done: unknown, fault: Fault | null): void {
+  // Private in the types alone, and there is no other way to see what waits.
+  const { writeBuffer } = socket.conn as unknown as { readonly writeBuffer: readonly unknown[] };
+  if (writeBuffer.length > MAX_ANSWERS_WAITING) {
+    socket.conn.close(true);
+    return;
+  }
+  const problem = fault && { error: FAULTS[fault], code: fault };
+  if (typeof done === 'function') (done as (answer: object) => void)(problem ?? { ok: true });
+  else if (problem) socket.emit('refused', problem);
+}

@@ -1,0 +1,73 @@
+import { Controller, Delete, Get, Param } from '@nestjs/common';
+import { ApiBearerAuth, ApiOkResponse, ApiOperation, ApiParam, ApiProperty, ApiTags } from '@nestjs/swagger';
+import { Audited, CurrentPrincipal, type Principal, Scopes } from '../../auth';
+import { ApiContainerById } from '../../containers';
+import { Terminals } from './terminals';
+
+/** A terminal as its user sees it. */
+class TerminalView {
+  @ApiProperty({ format: 'uuid', description: 'What a client attaches to, as "session".' })
+  readonly id: string;
+  @ApiProperty({ format: 'date-time' })
+  readonly started_at: string;
+  @ApiProperty({
+    type: 'integer',
+    nullable: true,
+    description: 'How many are attached; null where another server holds it, which alone can attach anybody.',
+  })
+  readonly clients: number | null;
+}
+
+/** What `GET /api/containers/:id/terminals` answers. */
+class TerminalListView {
+  @ApiProperty({ type: [TerminalView], description: 'Oldest first.' })
+  readonly terminals: readonly TerminalView[];
+}
+
+/** What `DELETE /api/containers/:id/terminals/:session` answers. */
+class TerminalEndedView {
+  @ApiProperty({ example: 'terminal ended' })
+  readonly message: string;
+  @ApiProperty({ format: 'uuid' })
+  readonly id: string;
+}
+
+/** The terminals of a container over HTTP; what happens in them goes over sockets. */
+@ApiTags('inside containers')
+@ApiBearerAuth()
+@Controller('containers/:id/terminals')
+export class TerminalsController {
+  constructor(private readonly terminals: Terminals) {}
+
+  @Get()
+  @Scopes('exec')
+  @ApiOperation({ summary: 'List the terminals that are open, whoever is attached' })
+  @ApiContainerById()
+  @ApiOkResponse({ type: TerminalListView })
+  async list(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<TerminalListView> {
+    const terminals = await this.terminals.list(caller, id);
+    return {
+      terminals: terminals.map((each) => ({
+        id: each.id,
+        started_at: each.startedAt.toISOString(),
+        clients: each.clients,
+      })),
+    };
+  }
+
+  @Delete(':session')
+  @Scopes('exec')
+  @Audited('container.terminal_end')
+  @ApiOperation({ summary: 'End a terminal with all that it started' })
+  @ApiContainerById('terminal_not_found', 'terminal_failed')
+  @ApiParam({ name: 'session', description: "The terminal's id." })
+  @ApiOkResponse({ type: TerminalEndedView })
+  async end(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Param('session') session: string,
+  ): Promise<TerminalEndedView> {
+    await this.terminals.end(caller, id, session);
+    return { message: 'terminal ended', id: session };
+  }
+}

@@ -1,0 +1,221 @@
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Caller, ContainersService, type RunningContainer } from '../../containers';
+import { ContainerEngine, EngineError, type ContainerProcess } from '../../docker';
+import { DomainError } from '../../errors';
+import { LOGGER, type Logger } from '../../logging';
+import { within } from '../../scheduling';
+import { HeldPrograms, type HeldProgramEntity } from '../held-programs';
+import type { TerminalExit } from './attachment';
+import { TerminalSession } from './terminal-session';
+
+/** How many terminals a container may have at a time. */
+export const MAX_TERMINALS = 8;
+
+/**
+ * A log-in shell, as a person expects in a terminal: bash if the image has it. Not every `sh` knows `-l` (dash before
+ * 0.5.11). Without a locale, bash takes what is not ASCII for single bytes.
+ */
+const SHELL = `
+: "\${LANG:=C.UTF-8}"
+export LANG
+[ ! -x /bin/bash ] || exec /bin/bash -l
+! /bin/sh -l -c : 2>/dev/null || exec /bin/sh -l
+exec /bin/sh
+`;
+const COMMAND = ['/bin/sh', '-c', SHELL] as const;
+const ENV = { TERM: 'xterm-256color' } as const;
+
+/** Between SIGHUP and SIGKILL. */
+const HANGUP_GRACE_MS = 2_000;
+
+/** Typing is a use of the container; it is noted now and then. */
+const USE_NOTED_EVERY_MS = 15_000;
+
+/** How long a shell's end waits to be explained by its container's, and how often the row is read meanwhile. */
+const EXPLAINED_WITHIN_MS = 30_000;
+const EXPLAIN_EVERY_MS = 250;
+/** How soon the row says of a container that ended by itself, where Docker answers. */
+const SEEN_WITHIN_MS = 2_000;
+
+/** What a shell ends with that was hung up, killed, or told to end, as by a stop of its container. */
+const BY_SIGNAL: readonly number[] = [129, 137, 143];
+
+/** How long a shutdown waits for its terminals. */
+const SHUTDOWN_MS = 5_000;
+
+/** One terminal of a container, wherever it is held. */
+export interface ListedTerminal {
+  readonly id: string;
+  readonly startedAt: Date;
+  /** How many clients are attached; null where another process knows. */
+  readonly clients: number | null;
+}
+
+/** The terminals that this process holds, and where the others are. */
+@Injectable()
+export class Terminals implements OnModuleDestroy {
+  private readonly sessions = new Map<string, TerminalSession>();
+
+  constructor(
+    private readonly containers: ContainersService,
+    private readonly held: HeldPrograms,
+    private readonly engine: ContainerEngine,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /** Ends them all: nobody else could hold them. */
+  async onModuleDestroy(): Promise<void> {
+    const ending = Promise.all([...this.sessions.values()].map((session) => session.end('server_stopped')));
+    await within(ending, { ms: SHUTDOWN_MS }).catch(() => undefined);
+  }
+
+  /**
+   * Starts a shell. It ends if nobody attaches to it.
+   *
+   * @param id the container's, in any form
+   * @throws DomainError as {@link ContainersService.inside} does, `too_many_terminals`, `terminal_failed`
+   */
+  async open(caller: Caller, id: string): Promise<TerminalSession> {
+    return this.containers.inside(caller, id, (container) => this.start(container));
+  }
+
+  /**
+   * For who comes back to a terminal, or to another's of the same user.
+   *
+   * @throws DomainError as {@link ContainersService.inside} does, `terminal_not_found`, `held_elsewhere` if another
+   *   process has it: nobody but that one can attach a client
+   */
+  async find(caller: Caller, id: string, sessionId: string): Promise<TerminalSession> {
+    return this.containers.inside(caller, id, async (container) => {
+      const session = this.sessions.get(sessionId);
+      if (session?.facts.containerId === container.id) return session;
+      const entry = await this.entryOf(container.id, sessionId);
+      // It is just about to end.
+      if (this.held.isOwn(entry)) throw new DomainError('terminal_not_found');
+      throw new DomainError('held_elsewhere');
+    });
+  }
+
+  /** Of all processes, oldest first. @throws DomainError as {@link ContainersService.inside} does */
+  async list(caller: Caller, id: string): Promise<ListedTerminal[]> {
+    const entries = await this.containers.inside(caller, id, (container) => this.held.listOf(container.id, 'terminal'));
+    return entries.map((entry) => ({
+      id: entry.id,
+      startedAt: entry.startedAt,
+      clients: this.sessions.get(entry.id)?.clients ?? null,
+    }));
+  }
+
+  /**
+   * Ends a terminal with all that it started, wherever it is held.
+   *
+   * @throws DomainError as {@link ContainersService.inside} does, `terminal_not_found`, `terminal_failed`
+   */
+  async end(caller: Caller, id: string, sessionId: string): Promise<void> {
+    await this.containers.inside(caller, id, async (container) => {
+      const session = this.sessions.get(sessionId);
+      if (session?.facts.containerId === container.id) return session.end('ended');
+      // Its holder sees that it has ended.
+      return this.hangUp(await this.entryOf(container.id, sessionId)).catch((error: unknown) => {
+        throw failed(error);
+      });
+    });
+  }
+
+  private async start(container: RunningContainer): Promise<TerminalSession> {
+    const limit = { count: MAX_TERMINALS, error: 'too_many_terminals' } as const;
+    const entry = await this.held.enter(container, { kind: 'terminal', command: COMMAND, limit });
+    let shell: ContainerProcess;
+    try {
+      shell = await this.engine.startProcess(container.dockerId, {
+        command: COMMAND,
+        env: ENV,
+        terminal: true,
+        stdin: true,
+        marker: entry.id,
+      });
+    } catch (error) {
+      await this.forget(entry);
+      throw failed(error);
+    }
+    const session = this.sessionOf(entry, shell);
+    this.sessions.set(session.id, session);
+    void session.ended.then(async () => {
+      this.sessions.delete(session.id);
+      await this.forget(entry);
+    });
+    return session;
+  }
+
+  private sessionOf(entry: HeldProgramEntity, shell: ContainerProcess): TerminalSession {
+    const { id, containerId, userId, dockerId, startedAt } = entry;
+    let noted = 0;
+    return new TerminalSession({ id, containerId, userId, dockerId, startedAt }, shell, {
+      hangUp: () => this.hangUp(entry),
+      explain: (code) => this.explain(entry, code),
+      onUse: () => {
+        const now = performance.now();
+        if (now - noted < USE_NOTED_EVERY_MS) return;
+        noted = now;
+        this.containers.touch({ userId }, containerId).catch((error: unknown) => this.note(entry, error));
+      },
+      onError: (error) => this.note(entry, error),
+    });
+  }
+
+  private async hangUp({ id, dockerId }: Pick<HeldProgramEntity, 'id' | 'dockerId'>): Promise<void> {
+    await this.engine.endProcesses(dockerId, { marker: id, signal: 'HUP', graceMs: HANGUP_GRACE_MS });
+  }
+
+  /**
+   * Why a shell has ended: by itself, or with its container, whose row says so a moment later, when its operation is
+   * done, or Docker's own event was seen.
+   */
+  private async explain(
+    { containerId, userId, dockerId }: HeldProgramEntity,
+    code: number | null,
+  ): Promise<Pick<TerminalExit, 'reason' | 'detail'>> {
+    if (code !== null && !BY_SIGNAL.includes(code)) return { reason: 'exited' };
+    const began = performance.now();
+    for (;;) {
+      const row = await this.containers.find({ userId }, containerId).catch((error: unknown) => {
+        if (error instanceof DomainError && error.kind === 'container_not_found') return null;
+        throw error;
+      });
+      if (row === null) return { reason: 'container_deleted' };
+      if (row.dockerId !== dockerId) return { reason: 'container_recreated' };
+      if (row.status !== 'running') {
+        return { reason: 'container_stopped', ...(row.statusReason !== null && { detail: row.statusReason }) };
+      }
+      const waited = performance.now() - began;
+      if (code !== null && row.operation === null && waited > SEEN_WITHIN_MS) return { reason: 'exited' };
+      if (waited > EXPLAINED_WITHIN_MS) return { reason: code === null ? 'lost' : 'exited' };
+      await delay(EXPLAIN_EVERY_MS, undefined, { ref: false });
+    }
+  }
+
+  private async entryOf(containerId: string, sessionId: string): Promise<HeldProgramEntity> {
+    const entry = await this.held.find(containerId, sessionId);
+    if (entry?.kind !== 'terminal') throw new DomainError('terminal_not_found');
+    return entry;
+  }
+
+  /** Where the database does not take it, the next start ends what is long over. */
+  private async forget(entry: HeldProgramEntity): Promise<void> {
+    await this.held.leave(entry).catch((error: unknown) => this.note(entry, error));
+  }
+
+  private note({ id, containerId }: HeldProgramEntity, error: unknown): void {
+    this.logger.warn({ err: error, container_id: containerId, terminal: id }, 'a terminal could not be served');
+  }
+}
+
+/** What a client may know. `ContainersService.inside` has its own words for a container that does not run. */
+function failed(error: unknown): unknown {
+  if (!(error instanceof EngineError)) return error;
+  const { code } = error;
+  if (code === 'container_not_found' || code === 'container_not_running' || code === 'container_paused') return error;
+  const known = code === 'docker_unavailable' || code === 'command_not_started';
+  return new DomainError('terminal_failed', { code: known ? code : 'docker_error', cause: error });
+}

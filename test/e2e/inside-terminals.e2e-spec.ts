@@ -1,0 +1,271 @@
+import { TokenService } from '../../src/auth';
+import type { TerminalSession } from '../../src/sandbox/terminals/terminal-session';
+import { Terminals } from '../../src/sandbox/terminals/terminals';
+import type { NewContainer } from '../support/api-client';
+import type { TestUser } from '../support/berth';
+import { eventually } from '../support/eventually';
+import { LARGER, LifecycleServer } from '../support/lifecycle-server';
+import { PlainTerminal, TerminalClient } from '../support/terminal-client';
+
+jest.setTimeout(120_000);
+
+let server: LifecycleServer;
+let user: TestUser;
+let container: NewContainer;
+let clients: (TerminalClient | PlainTerminal)[] = [];
+
+beforeAll(async () => {
+  server = await LifecycleServer.start('terminals');
+  user = await server.berth.user('enterprise', ['read', 'write', 'exec']);
+  container = await user.api.running({ custom_image: process.env['TEST_SANDBOX_IMAGE'] });
+});
+
+afterEach(async () => {
+  for (const { socket } of clients) socket.close();
+  clients = [];
+  // Of those that a test has left, but for what it stopped.
+  await Promise.all(sessionsNow().map((session) => session.end('ended')));
+});
+
+afterAll(() => server.stop());
+
+/** The sessions that the server holds. */
+function sessionsNow(): TerminalSession[] {
+  const { sessions } = server.berth.app.get<{ sessions: Map<string, TerminalSession> }>(Terminals);
+  return [...sessions.values()];
+}
+
+function connect(auth: object = {}, options: { acknowledges?: boolean } = {}): TerminalClient {
+  const whole = { token: user.token, container: container.id, cols: 80, rows: 24, ...auth };
+  const client = new TerminalClient(server.berth.url, whole, options);
+  clients.push(client);
+  return client;
+}
+
+function plain(
+  query: string,
+  options: ConstructorParameters<typeof PlainTerminal>[1] = { headers: { authorization: `Bearer ${user.token}` } },
+  protocols?: string[],
+): PlainTerminal {
+  const client = new PlainTerminal(`${server.berth.url}/ws/terminal/${container.id}${query}`, options, protocols);
+  clients.push(client);
+  return client;
+}
+
+const processes = (): Promise<string> => server.docker.exec(container.id, ['ps', '-eo', 'args']);
+
+/** At the beginning of a line: each command is echoed too. */
+const shown = (text: string): RegExp => new RegExp(`[\\r\\n]${text}`);
+
+describe('a terminal over Socket.IO', () => {
+  it('must be a log-in shell in the home directory: echo, size, colours, UTF-8, interrupt, exit code', async () => {
+    const client = await connect({ cols: 132, rows: 43 }).opened();
+    client.type('shopt -q login_shell && echo "login-$((1+1))"; pwd; echo $TERM; stty size\n');
+    await client.says(shown('login-2'));
+    await client.says(/[\r\n]\/home\/user\r\nxterm-256color\r\n43 132/);
+    expect(await client.ask('resize', { cols: 100, rows: 30 })).toEqual({ ok: true });
+    client.type('stty size\n');
+    await client.says(shown('30 100'));
+    client.type('printf "%s\\n" "grün-✓-🚢"\n');
+    await client.says(/[\r\n]grün-✓-🚢/);
+    client.type('sleep 7801; echo "after-$((1+1))"\n');
+    await eventually(async () => expect(await processes()).toContain('sleep 7801'));
+    client.type('\u0003');
+    await eventually(async () => expect(await processes()).not.toContain('sleep 7801'));
+    client.type('exit 7\n');
+    await eventually(() => expect(client.exit).toEqual({ code: 7, reason: 'exited' }));
+    await eventually(() => expect(client.disconnects).toEqual(['io server disconnect']));
+  });
+
+  it('must replay to a client that comes back from where it was, and say what is lost', async () => {
+    const first = await connect().opened();
+    first.type('echo "one-$((1+1))"\n');
+    await first.says(shown('one-2'));
+    const { session, end } = first;
+    first.socket.close();
+    await eventually(() => expect(sessionsNow()[0]?.clients).toBe(0));
+    const second = await connect({ session, after: end }).opened();
+    expect(second.attached).toMatchObject({ session, offset: end, gap: false, role: 'writer' });
+    second.type('echo "two-$((1+1))"\n');
+    await second.says(shown('two-2'));
+    expect(second.text).not.toContain('one-2');
+    second.type('head -c 1000000 /dev/zero | tr "\\0" x; echo "three-$((1+1))"\n');
+    await second.says('three-2');
+    second.socket.close();
+    await eventually(() => expect(sessionsNow()[0]?.clients).toBe(0));
+    const third = await connect({ session, after: end }).opened();
+    expect(third.attached).toMatchObject({ gap: true });
+    await third.says('three-2');
+    expect(third.bytes).toBeLessThan(300_000);
+  });
+
+  it('must hold a flood back for a client that acknowledges nothing, and still be interrupted', async () => {
+    const client = await connect({}, { acknowledges: false }).opened();
+    client.type('yes 7901\n');
+    await eventually(() => expect(client.bytes).toBe(256 * 1024));
+    const before = process.memoryUsage().rss;
+    const cpu = await server.docker.exec(container.id, ['sh', '-c', 'sleep 1; cat /proc/*/cmdline | tr "\\0" " "']);
+    expect(cpu).toContain('yes 7901');
+    expect(client.bytes).toBe(256 * 1024);
+    expect(process.memoryUsage().rss - before).toBeLessThan(32 * 2 ** 20);
+    client.type('\u0003');
+    client.acknowledges = true;
+    client.socket.emit('ack', client.bytes);
+    await eventually(async () => expect(await processes()).not.toContain('yes 7901'));
+    client.type('echo "calm-$((1+1))"\n');
+    await client.says(shown('calm-2'));
+  });
+
+  it('must have one who writes, while others watch, until one takes over', async () => {
+    const one = await connect().opened();
+    const two = await connect({ session: one.session }).opened();
+    expect([one.attached?.role, two.attached?.role]).toEqual(['writer', 'watcher']);
+    expect(await two.ask('input', 'echo no\n')).toMatchObject({ code: 'not_writer' });
+    one.type('echo "seen-$((1+1))"\n');
+    await two.says(shown('seen-2'));
+    const three = await connect({ session: one.session, takeover: true }).opened();
+    await eventually(() => expect(one.roles).toEqual(['watcher']));
+    one.type('echo no\n');
+    await eventually(() => expect(one.refused).toMatchObject([{ code: 'not_writer' }]));
+    three.type('echo "taken-$((1+1))"\n');
+    await one.says(shown('taken-2'));
+    expect(one.text).not.toContain('echo no');
+    const { body } = await user.api.call('GET', `/api/containers/${container.id}/terminals`);
+    expect(body).toEqual({ terminals: [{ id: one.session, started_at: expect.any(String), clients: 3 }] });
+  });
+
+  it('must refuse what is wrong, by name, and have at most eight terminals a container', async () => {
+    const stranger = await server.berth.user('enterprise', ['read', 'write', 'exec']);
+    const weaker = await server.berth.user('enterprise', ['read', 'write', 'admin']);
+    const wrong: [object, object][] = [
+      [{ token: 'berth_x' }, { code: 'unauthorized' }],
+      [{ token: weaker.token }, { code: 'insufficient_permissions' }],
+      [{ token: stranger.token }, { code: 'not_authorized' }],
+      [{ container: 'f'.repeat(64) }, { code: 'container_not_found' }],
+      [{ cols: 0 }, { code: 'invalid_parameters', details: [expect.objectContaining({ field: 'cols' })] }],
+      [{ session: container.db_id }, { code: 'terminal_not_found' }],
+    ];
+    for (const [auth, data] of wrong) {
+      const client = connect(auth);
+      await eventually(() => expect(client.refusal?.data).toMatchObject(data));
+    }
+    const client = await connect().opened();
+    expect(await client.ask('input', 'x'.repeat(16_385))).toMatchObject({ code: 'input_too_large' });
+    expect(await client.ask('input', { no: 'text' })).toMatchObject({ code: 'invalid_parameters' });
+    expect(await client.ask('resize', { cols: 1001, rows: 1 })).toMatchObject({ code: 'invalid_parameters' });
+    await Promise.all(Array.from({ length: 7 }, () => connect().opened()));
+    const ninth = connect();
+    await eventually(() => expect(ninth.refusal?.data).toMatchObject({ code: 'too_many_terminals', limit: 8 }));
+    expect((await user.api.call('DELETE', `/api/containers/${container.id}/terminals/${client.session}`)).status).toBe(
+      200,
+    );
+    await eventually(() => expect(client.exit).toEqual({ code: null, reason: 'ended' }));
+    await connect().opened();
+  });
+
+  it('must detach a client whose token is revoked, and go on for the next', async () => {
+    const tokens = server.berth.app.get(TokenService);
+    const { text, token } = await tokens.issue({ userId: user.id, name: 'brief', scopes: ['exec'], expiresAt: null });
+    const client = await connect({ token: text }).opened();
+    await tokens.revoke({ userId: user.id, tokenId: token.id });
+    await eventually(() => expect(client.disconnects).toEqual(['io server disconnect']));
+    expect(client.exit).toBeNull();
+    await connect({ session: client.session }).opened();
+  });
+});
+
+describe('a terminal over a plain WebSocket', () => {
+  it('must speak as Rexec does: messages in JSON, anything else typed', async () => {
+    const client = await plain('?cols=90&rows=20').opened();
+    expect(client.frames[0]).toMatchObject({ type: 'connected', role: 'writer', offset: 0, gap: false });
+    client.send({ type: 'input', data: 'stty size\n' });
+    await client.says(shown('20 90'));
+    client.send({ type: 'resize', cols: 100, rows: 30 });
+    client.send('stty size\n');
+    await client.says(shown('30 100'));
+    client.send(Buffer.from('echo "binary-$((1+1))"\n'));
+    await client.says(shown('binary-2'));
+    client.send({ type: 'ping' });
+    await eventually(() => expect(client.of('pong')).toHaveLength(1));
+    client.send('{"type":"other"}\n');
+    await client.says('{"type":"other"}');
+    client.send({ type: 'resize', cols: 0, rows: 30 });
+    client.send({ type: 'input', data: 'x'.repeat(16_385) });
+    await eventually(() => expect(client.of('error')).toHaveLength(2));
+    // Whole characters, however the bytes come.
+    client.send(
+      'for b in 237 237; do printf "\\360\\237\\232"; sleep 0.2; printf "\\242"; done; echo " done-$((1+1))"\n',
+    );
+    await client.says('🚢🚢 done-2');
+    client.send('exit 3\n');
+    await eventually(() => expect(client.closed).toEqual({ code: 1000, reason: 'exited 3' }));
+  });
+
+  it('must be the same terminal as over Socket.IO, and hold a flood back too', async () => {
+    const first = await connect().opened();
+    first.type('echo "same-$((1+1))"\n');
+    await first.says(shown('same-2'));
+    const offered = ['berth.v1', `bearer.${user.token}`];
+    const second = await plain(`?session=${first.session}&takeover=true`, {}, offered).opened();
+    expect(second.socket.protocol).toBe('berth.v1');
+    await second.says(shown('same-2'));
+    second.socket.pause();
+    second.send('yes 7902\n');
+    const written = async () => (await processes()).includes('yes 7902');
+    await eventually(async () => expect(await written()).toBe(true));
+    const before = process.memoryUsage().rss;
+    await server.docker.exec(container.id, ['sleep', '2']);
+    expect(process.memoryUsage().rss - before).toBeLessThan(48 * 2 ** 20);
+    second.socket.resume();
+    second.send('\u0003');
+    await eventually(async () => expect(await written()).toBe(false));
+  });
+
+  it.each<[string, string, object, string[], number, string]>([
+    ['no token', '', {}, [], 401, 'unauthorized'],
+    ['a token in the address', '?token=TOKEN&access_token=TOKEN', {}, [], 401, 'unauthorized'],
+    ['a token and no berth.v1', '', {}, ['bearer.x'], 400, 'invalid_parameters'],
+    ['a session that is none', '?session=x', { authorization: 'TOKEN' }, [], 400, 'invalid_parameters'],
+    ['rows that are none', '?rows=many', { authorization: 'TOKEN' }, [], 400, 'invalid_parameters'],
+  ])('must be refused in HTTP with %s', async (_what, query, headers, protocols, status, code) => {
+    const withToken = JSON.parse(JSON.stringify(headers).replace('TOKEN', `Bearer ${user.token}`)) as object;
+    const client = plain(query.replaceAll('TOKEN', user.token), { headers: { ...withToken } }, protocols);
+    await eventually(() => expect(client.answer).toMatchObject({ status, body: { code } }));
+    expect(sessionsNow()).toEqual([]);
+  });
+});
+
+describe('the end of the container', () => {
+  it('must end its terminals at once and with the reason: a resize, a stop, a deletion', async () => {
+    const over = await connect().opened();
+    const plainOne = await plain(`?session=${over.session}`).opened();
+    over.type('sleep 7803\n');
+    await eventually(async () => expect(await processes()).toContain('sleep 7803'));
+    expect((await user.api.update(container.id, { name: container.name, ...LARGER })).status).toBe(200);
+    await eventually(() => expect(over.exit).toEqual({ code: null, reason: 'container_recreated' }));
+    await eventually(() => expect(plainOne.closed).toEqual({ code: 4003, reason: 'container_recreated' }));
+    container = { ...container, id: String((await user.api.get(container.db_id)).body['id']) };
+    const stopped = await connect().opened();
+    const before = performance.now();
+    expect((await user.api.stop(container.id)).status).toBe(200);
+    expect(performance.now() - before).toBeLessThan(6_000);
+    await eventually(() => expect(stopped.exit).toEqual({ code: null, reason: 'container_stopped' }));
+    const refused = connect();
+    await eventually(() => expect(refused.refusal?.data).toMatchObject({ code: 'container_not_running' }));
+    expect((await user.api.start(container.id)).status).toBe(200);
+    const deleted = await connect().opened();
+    expect((await user.api.delete(container.id)).status).toBe(200);
+    await eventually(() => expect(deleted.exit).toEqual({ code: null, reason: 'container_deleted' }));
+    expect(sessionsNow()).toEqual([]);
+  });
+
+  it('must be told of one that stopped by itself; its shell is sh where there is no bash', async () => {
+    container = await user.api.running();
+    const client = await connect().opened();
+    client.type('pwd; echo "sh-$((1+1))"\n');
+    await client.says(shown('/home/user'));
+    await client.says(shown('sh-2'));
+    await server.docker.docker.getContainer(container.id).kill();
+    await eventually(() => expect(client.exit).toMatchObject({ code: null, reason: 'container_stopped' }));
+  });
+});
