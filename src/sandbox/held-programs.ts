@@ -1,7 +1,7 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
-import { Column, Entity, PrimaryColumn } from 'typeorm';
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import type { RunningContainer } from '../containers';
 import { ABSENT_FOR_MS, Database, isAbsentSql, ProcessPresence } from '../database';
 import { TIMESTAMP } from '../database/column-types';
@@ -16,6 +16,8 @@ export type ProgramKind = 'command' | 'process' | 'terminal';
 
 /** A program in a container that one of Berth's processes holds: the only one that has its streams. */
 @Entity('held_programs')
+@Index('held_programs_container', ['containerId', 'kind'])
+@Index('held_programs_holder', ['holder'])
 export class HeldProgramEntity {
   /** Its marker in the container too. */
   @PrimaryColumn({ type: 'varchar', length: 36 })
