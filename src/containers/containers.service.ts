@@ -162,6 +162,13 @@ export class ContainersService {
     return this.usage.inside(await this.access.findToEnter(caller, id), work);
   }
 
+  /** The row of a container, running or not, for what is or was done inside it; counts as use. */
+  async enter(caller: Caller, id: string): Promise<ContainerRow> {
+    const row = await this.access.findToEnter(caller, id);
+    await this.usage.note(row);
+    return row;
+  }
+
   /**
    * The row for any form of a container's id.
    *

@@ -3,6 +3,13 @@ export { EventsModule } from './events.module';
 export { EventFeed } from './feed';
 export { BerthIoAdapter } from './io-adapter';
 export { EventLog } from './log';
-export { containerIdOf, type AgentFacts, type BerthEvent, type ContainerFacts, type EventDraft } from './map';
-export { EventStream } from './sse';
+export {
+  containerIdOf,
+  type AgentFacts,
+  type BerthEvent,
+  type ContainerFacts,
+  type EventDraft,
+  type ProcessFacts,
+} from './map';
+export { EventStream, parseLastEventId } from './sse';
 export { TokenWatch } from './token-watch';

@@ -24,6 +24,15 @@ export interface AgentFacts {
   readonly tags: readonly string[];
 }
 
+/** A process that is kept in a container. */
+export interface ProcessFacts {
+  readonly id: string;
+  /** The container's database id: not `db_id`, or clients would take the event for one about the container itself. */
+  readonly container_id: string;
+  /** Its name, without arguments. */
+  readonly program: string;
+}
+
 /** Every event's name and what its `data` holds beside the container's facts. */
 interface EventMap {
   container_created: ContainerFacts;
@@ -50,6 +59,11 @@ interface EventMap {
   container_progress: ContainerFacts & { stage: string; message: string; progress: number };
   /** `reason` is a machine word, `message` a sentence for people, `output` the tail of what a failed program said. */
   container_error: ContainerFacts & { reason: string; message: string; output?: string };
+  process_started: ProcessFacts;
+  /** `reason`: `exited`, `ended` or `container_stopped`; the exit code is null where it is not known. */
+  process_exited: ProcessFacts & { exit_code: number | null; reason: string };
+  /** Its server process, or Docker, ended or was restarted; it was ended too. */
+  process_lost: ProcessFacts;
   agent_connected: AgentFacts;
   /** `reason`: `closed`, `silent`, `stopped` or `deleted`. */
   agent_disconnected: AgentFacts & { reason: string };
@@ -63,7 +77,7 @@ export type EventDraft = { [T in EventType]: { readonly type: T; readonly data: 
 /** An event as clients get it. */
 export type BerthEvent = EventDraft & { readonly seq: number; readonly timestamp: string };
 
-/** The database id of the container that an event is about; null where it is about an agent. */
+/** The database id of the container that an event is about; null where it is about an agent or a process. */
 export function containerIdOf({ data }: Pick<BerthEvent, 'data'>): string | null {
   return 'db_id' in data ? data.db_id : null;
 }

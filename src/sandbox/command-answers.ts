@@ -1,11 +1,9 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Principal } from '../auth';
 import { DomainError, errorAnswer } from '../errors';
 import { EventStream, TokenWatch } from '../events';
-import { accessLog } from '../http';
-import { LOGGER, type Logger } from '../logging';
+import { acceptsEvents, AnswerStreams, drained, ended } from './answer-streams';
 import {
   COMMAND_OUTPUT_BYTES,
   COMMAND_TIMEOUT_MS,
@@ -15,9 +13,6 @@ import {
 } from './dto/commands';
 import { type CommandEnd, type CommandRequest, Commands } from './exec';
 import { CollectedOutput, OutputText } from './output-text';
-
-/** How long a command waits for a client that does not read before its connection is cut. */
-const READ_WITHIN_MS = 30_000;
 
 /** A request to run a command, and where its answer goes. */
 export interface CommandCall {
@@ -33,15 +28,11 @@ export interface CommandCall {
 /** Answers with a command's output and end: in one piece of JSON, or as they come where the client accepts that. */
 @Injectable()
 export class CommandAnswers {
-  private readonly logRequest: ReturnType<typeof accessLog>;
-
   constructor(
     private readonly commands: Commands,
+    private readonly streams: AnswerStreams,
     private readonly tokens: TokenWatch,
-    @Inject(LOGGER) logger: Logger,
-  ) {
-    this.logRequest = accessLog(logger);
-  }
+  ) {}
 
   /** @throws DomainError as {@link Commands.run}, `unauthorized` if the token ends meanwhile */
   async answer(call: CommandCall): Promise<void> {
@@ -88,7 +79,7 @@ export class CommandAnswers {
     try {
       const end = await this.commands.run(caller, id, requestOf(body), {
         signal,
-        onStarted: () => this.open(stream, { request, reply }),
+        onStarted: () => this.streams.open(stream, { request, reply }),
         onOutput: (output) => send(output.stream, text.piece(output)),
       });
       if (!end.truncated) for (const output of ['stdout', 'stderr'] as const) await send(output, text.rest(output));
@@ -102,21 +93,6 @@ export class CommandAnswers {
       throw error;
     }
   }
-
-  private open(stream: EventStream, { request, reply }: Pick<CommandCall, 'request' | 'reply'>): void {
-    reply.hijack();
-    stream.onClose(() => {
-      // Fastify itself sees only answers that came to their end.
-      if (!reply.raw.writableFinished) this.logRequest(request, reply, () => undefined);
-    });
-    if (!stream.isOver) stream.open({ headers: reply.getHeaders() });
-  }
-}
-
-/** Whether Server-Sent Events are asked for by name: `*` is what clients send that know of none. */
-function acceptsEvents({ headers }: FastifyRequest): boolean {
-  const types = (headers.accept ?? '').split(',').map((each) => each.split(';', 1)[0]?.trim().toLowerCase());
-  return types.includes('text/event-stream');
 }
 
 /** A client that leaves out a field may say so by a null. */
@@ -134,23 +110,4 @@ function requestOf(body: RunCommandDto): CommandRequest {
 
 function endView({ exitCode, truncated, timedOut, durationMs }: CommandEnd): CommandEndView {
   return { exit_code: exitCode, truncated, timed_out: timedOut, duration_ms: durationMs };
-}
-
-/** Waits until the client has read what was sent; cuts the connection of one that does not. */
-async function drained(stream: EventStream): Promise<void> {
-  const late = new AbortController();
-  const timer = delay(READ_WITHIN_MS, undefined, { signal: late.signal, ref: false });
-  const cut = timer.then(
-    () => stream.cut(),
-    () => undefined,
-  );
-  await Promise.race([stream.ready(), cut]);
-  late.abort();
-}
-
-async function ended(stream: EventStream): Promise<void> {
-  if (stream.isOver) return;
-  const closed = new Promise<void>((resolve) => stream.onClose(resolve));
-  stream.end();
-  await closed;
 }

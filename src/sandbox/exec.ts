@@ -7,6 +7,7 @@ import { DomainError } from '../errors';
 import { LOGGER } from '../logging';
 import { untilAborted } from '../scheduling';
 import { HeldPrograms } from './held-programs';
+import { exitCodeOf, toDomainError } from './program-end';
 
 /** A command that a request waits for. */
 export interface CommandRequest {
@@ -49,11 +50,6 @@ const GRACE_MS = 2_000;
 
 /** How long the last output of a command that was ended may take. */
 const LAST_OUTPUT_MS = 2_000;
-
-/** The exit code of a command that was killed is greater, as that of all is when their container ends. */
-const KILLED = 128;
-/** Docker reports the end of a container after that of the commands in it. */
-const CONTAINER_END_MS = 500;
 
 /**
  * Commands in containers that a request waits for. They do not outlive it: a timeout, a client that goes, a token that
@@ -171,31 +167,18 @@ export class Commands implements OnModuleDestroy {
     }
   }
 
-  /** @throws EngineError `container_not_running` if it was the end of the container that ended it */
+  /** @returns null after a timeout if Docker does not tell; it had a connection of its own up to then */
   private async exitCodeOf(
     dockerId: string,
     program: ContainerProcess,
     { timedOut }: { timedOut: boolean },
   ): Promise<number | null> {
+    if (!timedOut) return exitCodeOf(this.engine, dockerId, program);
     try {
-      const { exitCode } = await program.exit();
-      if (exitCode > KILLED && !timedOut && (await this.hasStopped(dockerId))) {
-        throw new EngineError('container_not_running', 'the container ended under the command');
-      }
-      return exitCode;
+      return (await program.exit()).exitCode;
     } catch (error) {
-      // It had a connection of its own up to then.
-      if (timedOut && error instanceof EngineError && error.code === 'docker_unavailable') return null;
+      if (error instanceof EngineError && error.code === 'docker_unavailable') return null;
       throw error;
-    }
-  }
-
-  private async hasStopped(dockerId: string): Promise<boolean> {
-    const deadline = performance.now() + CONTAINER_END_MS;
-    for (;;) {
-      if ((await this.engine.inspectContainer(dockerId))?.state !== 'running') return true;
-      if (performance.now() >= deadline) return false;
-      await delay(CONTAINER_END_MS / 5);
     }
   }
 }
@@ -230,19 +213,4 @@ class OutputReader {
 
 function ignoreOver(error: unknown): void {
   if (!(error instanceof Over)) throw error;
-}
-
-/** Leaves the errors alone that say that the container does not run: they are dealt with for all. */
-function toDomainError(error: unknown): unknown {
-  if (!(error instanceof EngineError)) return error;
-  switch (error.code) {
-    case 'container_not_found':
-    case 'container_not_running':
-    case 'container_paused':
-      return error;
-    case 'command_not_started':
-      return new DomainError('command_not_started', { cause: error });
-    default:
-      return new DomainError('command_failed', { code: error.code, cause: error });
-  }
 }

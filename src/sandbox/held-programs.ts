@@ -159,6 +159,18 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
     });
   }
 
+  /** Emits an event about a program that is held. */
+  async tell({ userId }: Pick<HeldProgramEntity, 'userId'>, event: EventDraft): Promise<void> {
+    await this.database.runInTx(async () => {
+      await this.events.append({ userId, drafts: [event] });
+    });
+  }
+
+  /** Gives up a program of this process whose streams are lost: it is ended in its container, and told of as lost. */
+  abandon(program: HeldProgramEntity): void {
+    this.taken.set(program.id, program);
+  }
+
   /** Whether this process holds it. */
   isOwn({ holder }: Pick<HeldProgramEntity, 'holder'>): boolean {
     return holder === this.presence.holder;

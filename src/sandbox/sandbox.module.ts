@@ -5,20 +5,27 @@ import { ContainersModule } from '../containers';
 import { DockerModule } from '../docker';
 import { EventsModule } from '../events';
 import { RateLimitsModule } from '../rate-limits';
+import { AnswerStreams } from './answer-streams';
 import { CommandAnswers } from './command-answers';
 import { CommandsController } from './commands.controller';
 import { Commands } from './exec';
 import { HeldPrograms } from './held-programs';
+import { ProcessAnswers } from './process-answers';
+import { Processes } from './processes';
+import { ProcessesController } from './processes.controller';
 import { TerminalEntrance } from './terminals/terminal-entrance';
 import { TerminalWebSockets } from './terminals/terminal-websocket';
 import { TerminalGateway } from './terminals/terminal.gateway';
 import { Terminals } from './terminals/terminals';
 import { TerminalsController } from './terminals/terminals.controller';
 
+const COMMANDS = [AnswerStreams, Commands, CommandAnswers, Processes, ProcessAnswers];
+const TERMINALS = [Terminals, TerminalEntrance, TerminalGateway, TerminalWebSockets];
+
 /** What is done inside running containers. */
 @Module({
   imports: [AuditModule, AuthModule, ContainersModule, DockerModule, EventsModule, RateLimitsModule],
-  controllers: [CommandsController, TerminalsController],
-  providers: [HeldPrograms, Commands, CommandAnswers, Terminals, TerminalEntrance, TerminalGateway, TerminalWebSockets],
+  controllers: [CommandsController, ProcessesController, TerminalsController],
+  providers: [HeldPrograms, ...COMMANDS, ...TERMINALS],
 })
 export class SandboxModule {}

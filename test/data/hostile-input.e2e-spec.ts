@@ -94,6 +94,9 @@ const FIELDS: readonly Case[] = [
     'max_output_bytes',
     'encoding',
   ]),
+  fieldsOf('POST', '/api/containers/:target/processes', { command: ['true'] }, ['command', 'cwd', 'user', 'tty']),
+  fieldsOf('POST', '/api/containers/:target/processes/x/stdin', { data: 'x' }, ['encoding', 'close']),
+  fieldsOf('POST', '/api/containers/:target/processes/x/signal', { signal: 'INT' }, ['signal']),
   fieldsOf('POST', '/api/agents', AGENT, ['name', 'description', 'os', 'arch']),
   [
     ['POST', '/api/containers', CREATE, 'env', [...NEVER_RIGHT, ...WRONG_ENV]] satisfies Case,
@@ -112,7 +115,7 @@ const FIELDS: readonly Case[] = [
 
 /** Right for these fields after all: words of digits and letters, and null where leaving out is allowed. */
 const WORDS: readonly unknown[] = ['256', 'NaN', 'Infinity', '0x10', '9'.repeat(400)];
-const REQUIRED: ReadonlySet<string> = new Set(['image', 'username', 'command']);
+const REQUIRED: ReadonlySet<string> = new Set(['image', 'username', 'command', 'signal']);
 const RIGHT: Readonly<Record<string, readonly unknown[]>> = {
   name: ['256', 'NaN', 'Infinity', '0x10'],
   username: ['256', 'NaN', 'Infinity', '0x10'],
@@ -121,6 +124,8 @@ const RIGHT: Readonly<Record<string, readonly unknown[]>> = {
   command: [['a', 'b']],
   user: ['256', 'NaN', 'Infinity', '0x10'],
   max_output_bytes: [0],
+  tty: [true],
+  close: [true],
   os: ['256', 'NaN', 'Infinity', '0x10'],
   arch: ['256', 'NaN', 'Infinity', '0x10'],
   tags: [[], ['a', 'b']],

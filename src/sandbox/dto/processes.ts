@@ -1,0 +1,172 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { Transform } from 'class-transformer';
+import { IsBoolean, IsIn, IsInt, IsOptional, IsString, Max, Min } from 'class-validator';
+import { SIGNALS, type SignalName } from '../../docker';
+import { integerFromQuery } from '../../http';
+import { type HeldProgramEntity } from '../held-programs';
+import { type KeptProcess, PROCESS_ENDS, type ProcessEnd } from '../kept-process';
+import { OUTPUT_ENCODINGS, type OutputEncoding } from '../output-text';
+import { ProgramDto } from './commands';
+
+const ENCODING_RULE = `must be one of ${OUTPUT_ENCODINGS.join(', ')}`;
+
+export const OUTPUT_PAGE_BYTES = { min: 16, usual: 64 * 1024, max: 1024 * 1024 } as const;
+
+/** Body of `POST /api/containers/:id/processes`. */
+export class StartProcessDto extends ProgramDto {
+  @ApiPropertyOptional({ default: false, description: 'whether it gets a terminal, which makes its outputs one' })
+  @IsOptional()
+  @IsBoolean()
+  tty?: boolean;
+}
+
+/** Query of `GET /api/containers/:id/processes/:pid/output`. */
+export class ReadOutputDto {
+  @ApiPropertyOptional({ type: 'integer', minimum: 0, default: 0, description: 'bytes: a "next" of an earlier answer' })
+  @IsOptional()
+  @Transform(integerFromQuery)
+  @IsInt()
+  @Min(0)
+  after?: number;
+
+  @ApiPropertyOptional({
+    type: 'integer',
+    minimum: OUTPUT_PAGE_BYTES.min,
+    maximum: OUTPUT_PAGE_BYTES.max,
+    default: OUTPUT_PAGE_BYTES.usual,
+    description: 'bytes',
+  })
+  @IsOptional()
+  @Transform(integerFromQuery)
+  @IsInt()
+  @Min(OUTPUT_PAGE_BYTES.min)
+  @Max(OUTPUT_PAGE_BYTES.max)
+  limit?: number;
+
+  @ApiPropertyOptional({ enum: OUTPUT_ENCODINGS, default: 'utf-8' })
+  @IsOptional()
+  @IsString()
+  @IsIn(OUTPUT_ENCODINGS, { message: ENCODING_RULE })
+  encoding?: OutputEncoding;
+}
+
+/** Body of `POST /api/containers/:id/processes/:pid/stdin`. */
+export class WriteInputDto {
+  @ApiPropertyOptional({ example: 'yes\n' })
+  @IsOptional()
+  @IsString()
+  data?: string;
+
+  @ApiPropertyOptional({ enum: OUTPUT_ENCODINGS, default: 'utf-8', description: 'what "data" is' })
+  @IsOptional()
+  @IsString()
+  @IsIn(OUTPUT_ENCODINGS, { message: ENCODING_RULE })
+  encoding?: OutputEncoding;
+
+  @ApiPropertyOptional({ default: false, description: 'whether the input ends with this' })
+  @IsOptional()
+  @IsBoolean()
+  close?: boolean;
+}
+
+/** Body of `POST /api/containers/:id/processes/:pid/signal`. */
+export class SendSignalDto {
+  @ApiProperty({ enum: SIGNALS, example: 'INT' })
+  @IsString()
+  @IsIn(SIGNALS, { message: `must be one of ${SIGNALS.join(', ')}` })
+  signal: SignalName;
+}
+
+/** A process that is kept in a container. */
+export class ProcessView {
+  @ApiProperty({ format: 'uuid' })
+  readonly id: string;
+  @ApiProperty({ example: 'node', description: 'Its program, without arguments.' })
+  readonly program: string;
+  @ApiProperty({ type: String, nullable: true, example: null, description: 'As whom; null: as the image has it.' })
+  readonly user: string | null;
+  @ApiProperty({ enum: ['running', 'exited'], example: 'running' })
+  readonly status: 'running' | 'exited';
+  @ApiProperty({ type: 'integer', nullable: true, example: null, description: 'null while it runs, or if not known.' })
+  readonly exit_code: number | null;
+  @ApiProperty({
+    type: String,
+    enum: PROCESS_ENDS,
+    nullable: true,
+    example: null,
+    description: 'Why it is over; null while it runs.',
+  })
+  readonly reason: ProcessEnd['reason'] | null;
+  @ApiProperty({ format: 'date-time' })
+  readonly started_at: string;
+  @ApiProperty({ type: String, format: 'date-time', nullable: true })
+  readonly exited_at: string | null;
+  @ApiProperty({ type: 'integer', nullable: true, example: 42, description: 'Ever written; null if held elsewhere.' })
+  readonly output_bytes: number | null;
+  @ApiProperty({ description: 'Whether this server process holds it, so that it has its output and input.' })
+  readonly held_here: boolean;
+}
+
+export class ProcessListView {
+  @ApiProperty({ type: [ProcessView] })
+  readonly processes: ProcessView[];
+  @ApiProperty({ type: 'integer', example: 1 })
+  readonly count: number;
+}
+
+class OutputChunkView {
+  @ApiProperty({ enum: ['stdout', 'stderr'], example: 'stdout' })
+  readonly stream: 'stdout' | 'stderr';
+  @ApiProperty({ type: 'integer', example: 0, description: 'How many bytes of both outputs came before.' })
+  readonly offset: number;
+  @ApiProperty({ example: 'listening\n' })
+  readonly data: string;
+}
+
+/** Answer of `GET /api/containers/:id/processes/:pid/output`. */
+export class ProcessOutputView {
+  @ApiProperty({ type: [OutputChunkView], description: 'In order.' })
+  readonly output: readonly OutputChunkView[];
+  @ApiProperty({ type: 'integer', example: 10, description: 'The "after" of the next page.' })
+  readonly next: number;
+  @ApiProperty({ example: false, description: 'Whether output from "after" on is no longer kept.' })
+  readonly gap: boolean;
+  @ApiProperty({ example: false, description: 'Whether this is the end of all that it will ever write.' })
+  readonly is_over: boolean;
+}
+
+export class ProcessMessageView {
+  @ApiProperty({ example: 'process ended' })
+  readonly message: string;
+  @ApiProperty({ format: 'uuid' })
+  readonly id: string;
+}
+
+export function keptView({ entry, end, output }: KeptProcess): ProcessView {
+  return {
+    ...entryView(entry),
+    status: end ? 'exited' : 'running',
+    exit_code: end?.exitCode ?? null,
+    reason: end?.reason ?? null,
+    exited_at: end?.at.toISOString() ?? null,
+    output_bytes: output.bytes,
+    held_here: true,
+  };
+}
+
+/** Of one that another process holds. */
+export function foreignView(entry: HeldProgramEntity): ProcessView {
+  return {
+    ...entryView(entry),
+    status: 'running',
+    exit_code: null,
+    reason: null,
+    exited_at: null,
+    output_bytes: null,
+    held_here: false,
+  };
+}
+
+function entryView({ id, program, runAs, startedAt }: HeldProgramEntity) {
+  return { id, program, user: runAs, started_at: startedAt.toISOString() };
+}

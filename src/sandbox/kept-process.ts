@@ -1,0 +1,131 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ContainerProcess } from '../docker';
+import { DomainError } from '../errors';
+import type { HeldProgramEntity } from './held-programs';
+import { ProcessOutput } from './process-output';
+
+/**
+ * Why a process is over: `exited`, by itself or by a signal; `ended`, by request; `container_stopped`, with its
+ * container; `lost`, as Docker was restarted.
+ */
+export const PROCESS_ENDS = ['exited', 'ended', 'container_stopped', 'lost'] as const;
+
+export interface ProcessEnd {
+  readonly reason: (typeof PROCESS_ENDS)[number];
+  /** null if it is not known. */
+  readonly exitCode: number | null;
+  readonly at: Date;
+}
+
+/** What a process has not read of its input yet, in bytes, before more is refused. */
+const UNREAD_INPUT_BYTES = 256 * 1024;
+
+/** A process that this one holds, or has held: with its streams. */
+export class KeptProcess {
+  readonly output = new ProcessOutput();
+  end: ProcessEnd | null = null;
+  /** Whether a client has asked for its end. */
+  isEndWanted = false;
+  private readonly waiting = new Set<() => void>();
+
+  constructor(
+    readonly entry: HeldProgramEntity,
+    readonly program: ContainerProcess,
+  ) {}
+
+  /** Reads what it writes until it has ended; never waits for anybody. */
+  async readOutput(): Promise<void> {
+    for await (const output of this.program.output) {
+      this.output.write(output);
+      this.wake();
+    }
+  }
+
+  finish(end: ProcessEnd): void {
+    this.end = end;
+    this.program.close();
+    this.wake();
+  }
+
+  /** Resolves when it has written more than `bytes`, or has ended, or `ms` are over. */
+  async changedSince(bytes: number, ms: number): Promise<void> {
+    if (this.output.bytes > bytes || this.end !== null) return;
+    const late = new AbortController();
+    const timer = delay(ms, undefined, { signal: late.signal, ref: false }).catch(() => undefined);
+    let wake: () => void = () => undefined;
+    const woken = new Promise<void>((resolve) => {
+      wake = resolve;
+      this.waiting.add(wake);
+    });
+    await Promise.race([woken, timer]);
+    this.waiting.delete(wake);
+    late.abort();
+  }
+
+  /** Resolves when it has ended, or `ms` are over. */
+  async ended(ms: number): Promise<void> {
+    const deadline = performance.now() + ms;
+    while (this.end === null && performance.now() < deadline) {
+      await this.changedSince(Infinity, deadline - performance.now());
+    }
+  }
+
+  /** Wakes all who wait, so that they look again. */
+  wake(): void {
+    for (const wake of this.waiting) wake();
+  }
+
+  /** @throws DomainError `process_ended`, `stdin_closed`, `stdin_full` */
+  write(data: Buffer, { close }: { close: boolean }): void {
+    const { stdin } = this.program;
+    if (this.end !== null) throw new DomainError('process_ended');
+    if (stdin === null || stdin.writableEnded || stdin.destroyed) throw new DomainError('stdin_closed');
+    if (stdin.writableLength + data.length > UNREAD_INPUT_BYTES) throw new DomainError('stdin_full');
+    if (data.length > 0) stdin.write(data);
+    if (close) stdin.end();
+  }
+}
+
+/** How long, and how many, processes that have ended can be read. */
+const ENDED_FOR_MS = 5 * 60_000;
+const MOST_ENDED_OF_CONTAINER = 16;
+const MOST_ENDED = 64;
+
+/** The processes that this one holds, and those that it held until a while ago. */
+export class KeptProcesses {
+  private readonly byId = new Map<string, KeptProcess>();
+
+  add(kept: KeptProcess): void {
+    this.byId.set(kept.entry.id, kept);
+  }
+
+  get(containerId: string, id: string): KeptProcess | null {
+    const kept = this.byId.get(id);
+    return kept?.entry.containerId === containerId ? kept : null;
+  }
+
+  of(containerId: string): KeptProcess[] {
+    return this.all().filter(({ entry }) => entry.containerId === containerId);
+  }
+
+  all(): KeptProcess[] {
+    return [...this.byId.values()];
+  }
+
+  forget({ entry }: KeptProcess): void {
+    this.byId.delete(entry.id);
+  }
+
+  /** To be called when one has ended: forgets it after a while, and the oldest that have ended where they are many. */
+  noteEnd(kept: KeptProcess): void {
+    setTimeout(() => this.forget(kept), ENDED_FOR_MS).unref();
+    this.forgetAbove(MOST_ENDED_OF_CONTAINER, this.of(kept.entry.containerId));
+    this.forgetAbove(MOST_ENDED, this.all());
+  }
+
+  private forgetAbove(most: number, among: readonly KeptProcess[]): void {
+    const ended = among.filter(({ end }) => end !== null);
+    ended.sort((a, b) => (a.end?.at.getTime() ?? 0) - (b.end?.at.getTime() ?? 0));
+    for (const kept of ended.slice(0, Math.max(0, ended.length - most))) this.forget(kept);
+  }
+}

@@ -1,0 +1,109 @@
+import { Injectable } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Principal } from '../auth';
+import { ContainersService } from '../containers';
+import { DomainError } from '../errors';
+import { EventStream, parseLastEventId, TokenWatch } from '../events';
+import { acceptsEvents, AnswerStreams, drained, ended } from './answer-streams';
+import { OUTPUT_PAGE_BYTES, type ProcessOutputView, type ReadOutputDto } from './dto/processes';
+import type { KeptProcess } from './kept-process';
+import { Processes } from './processes';
+
+/** A follower's use of the container is noted at intervals. */
+const NOTE_EVERY_MS = 30_000;
+
+/** A request for a process's output. */
+export interface OutputCall {
+  readonly caller: Principal;
+  readonly id: string;
+  readonly processId: string;
+  readonly query: ReadOutputDto;
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
+/** Answers with a page of a process's output, or follows it. What it has written is kept, so nobody holds it up. */
+@Injectable()
+export class ProcessAnswers {
+  constructor(
+    private readonly processes: Processes,
+    private readonly containers: ContainersService,
+    private readonly streams: AnswerStreams,
+    private readonly tokens: TokenWatch,
+  ) {}
+
+  /** @throws DomainError as {@link Processes.findHere}, `shutting_down` */
+  async output(call: OutputCall): Promise<void> {
+    const { caller, id, processId, query, request, reply } = call;
+    const after = parseLastEventId([request.headers['last-event-id']].flat()[0]) ?? query.after ?? 0;
+    const kept = await this.processes.findHere(caller, id, processId);
+    if (acceptsEvents(request)) await this.follow(kept, after, call);
+    else await reply.status(200).send(pageView(kept, { ...readingOf(query), after }));
+  }
+
+  private async follow(kept: KeptProcess, after: number, call: OutputCall): Promise<void> {
+    const { caller, request, reply } = call;
+    const stream = new EventStream(reply.raw);
+    if (this.processes.isClosing) throw new DomainError('shutting_down');
+    this.streams.open(stream, { request, reply });
+    if (request.method === 'HEAD' || stream.isOver) {
+      stream.end();
+      return;
+    }
+    const unwatch = this.tokens.watch({
+      tokenId: caller.tokenId,
+      expiresAt: caller.tokenExpiresAt,
+      onEnd: () => stream.end(),
+    });
+    stream.onClose(() => {
+      unwatch();
+      kept.wake();
+    });
+    await this.sendFrom(after, kept, { ...call, stream });
+    await ended(stream);
+  }
+
+  private async sendFrom(after: number, kept: KeptProcess, call: OutputCall & { stream: EventStream }): Promise<void> {
+    const { query, stream } = call;
+    const reading = readingOf(query);
+    for (let from = after; !stream.isOver && !this.processes.isClosing;) {
+      const page = pageView(kept, { ...reading, after: from });
+      if (page.gap) stream.sendAs({ type: 'gap', payload: { offset: page.output[0]?.offset ?? page.next } });
+      for (const [index, chunk] of page.output.entries()) {
+        const id = page.output[index + 1]?.offset ?? page.next;
+        stream.sendAs({ type: 'output', id, payload: chunk });
+        await drained(stream);
+      }
+      if (page.is_over) break;
+      if (page.next === from) await this.waitForMore(kept, call);
+      from = page.next;
+    }
+    const { end } = kept;
+    if (end) {
+      const payload = { exit_code: end.exitCode, reason: end.reason, exited_at: end.at.toISOString() };
+      stream.sendAs({ type: 'exit', payload });
+    }
+  }
+
+  private async waitForMore(kept: KeptProcess, { caller, id }: OutputCall): Promise<void> {
+    const { bytes } = kept.output;
+    await kept.changedSince(bytes, NOTE_EVERY_MS);
+    // Its container may be deleted by now.
+    await this.containers.touch(caller, id).catch(() => undefined);
+  }
+}
+
+type Reading = Required<Pick<ReadOutputDto, 'limit' | 'encoding'>>;
+
+function readingOf({ limit = OUTPUT_PAGE_BYTES.usual, encoding = 'utf-8' }: ReadOutputDto): Reading {
+  return { limit, encoding };
+}
+
+function pageView(
+  { output, end }: KeptProcess,
+  { after, limit, encoding }: Reading & { after: number },
+): ProcessOutputView {
+  const isOver = end !== null;
+  const { chunks, next, gap } = output.page({ after, limit, encoding, isOver });
+  return { output: chunks, next, gap, is_over: isOver && next >= output.bytes };
+}

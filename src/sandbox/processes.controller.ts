@@ -1,0 +1,183 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
+import {
+  ApiBearerAuth,
+  ApiCreatedResponse,
+  ApiExtraModels,
+  ApiHeader,
+  ApiOkResponse,
+  ApiOperation,
+  ApiResponse,
+  ApiTags,
+  getSchemaPath,
+} from '@nestjs/swagger';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Audited, CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { ApiContainerById } from '../containers';
+import {
+  foreignView,
+  keptView,
+  ProcessListView,
+  ProcessMessageView,
+  ProcessOutputView,
+  ProcessView,
+  ReadOutputDto,
+  SendSignalDto,
+  StartProcessDto,
+  WriteInputDto,
+} from './dto/processes';
+import { ProcessAnswers } from './process-answers';
+import { type FoundProcess, Processes } from './processes';
+
+/** Processes in containers that outlive the requests that start them. */
+@ApiTags('inside containers')
+@ApiBearerAuth()
+@Controller('containers/:id/processes')
+@Scopes('exec')
+export class ProcessesController {
+  constructor(
+    private readonly processes: Processes,
+    private readonly answers: ProcessAnswers,
+  ) {}
+
+  @Post()
+  @Audited('process.start')
+  @ApiOperation({ summary: 'Start a process in a running container, and keep it' })
+  @ApiCreatedResponse({ type: ProcessView })
+  @ApiContainerById(
+    'invalid_parameters',
+    'guest_session_expired',
+    'container_not_running',
+    'process_limit_reached',
+    'command_not_started',
+    'command_failed',
+  )
+  async start(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Body() { command, cwd, env, user, tty }: StartProcessDto,
+  ): Promise<ProcessView> {
+    const more = { cwd: cwd ?? undefined, env: env ?? undefined, user: user ?? undefined, terminal: tty ?? false };
+    return keptView(await this.processes.start(caller, id, { command, ...more }));
+  }
+
+  @Get()
+  @ApiOperation({
+    summary: "List a container's processes, also those that ended in the last minutes; the oldest first",
+  })
+  @ApiOkResponse({ type: ProcessListView })
+  @ApiContainerById('invalid_parameters', 'guest_session_expired')
+  async list(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ProcessListView> {
+    const processes = (await this.processes.list(caller, id)).map(viewOf);
+    return { processes, count: processes.length };
+  }
+
+  @Get(':pid')
+  @ApiOperation({ summary: 'Get a process' })
+  @ApiOkResponse({ type: ProcessView })
+  @ApiContainerById('invalid_parameters', 'guest_session_expired', 'process_not_found')
+  async get(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Param('pid') processId: string,
+  ): Promise<ProcessView> {
+    return viewOf(await this.processes.find(caller, id, processId));
+  }
+
+  @Get(':pid/output')
+  @ApiOperation({
+    summary: 'Read what a process has written, or follow it as Server-Sent Events',
+    description:
+      'The last MiB is kept. With "Accept: text/event-stream": "output" ({ stream, offset, data }) as it comes, with the next offset ' +
+      'as its id; "gap" ({ offset }) where output before it is no longer kept; last "exit" ({ exit_code, reason, exited_at }).',
+  })
+  @ApiHeader({
+    name: 'Last-Event-ID',
+    required: false,
+    schema: { type: 'integer' },
+    description: 'The last id seen; goes before "after".',
+  })
+  @ApiExtraModels(ProcessOutputView)
+  @ApiResponse({
+    status: 200,
+    content: {
+      'application/json': { schema: { $ref: getSchemaPath(ProcessOutputView) } },
+      'text/event-stream': { schema: { type: 'string' } },
+    },
+  })
+  @ApiContainerById('invalid_parameters', 'guest_session_expired', 'process_not_found', 'held_elsewhere')
+  output(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Param('pid') processId: string,
+    @Query() query: ReadOutputDto,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    return this.answers.output({ caller, id, processId, query, request, reply });
+  }
+
+  @Post(':pid/stdin')
+  @HttpCode(200)
+  @Audited('process.write')
+  @ApiOperation({ summary: 'Write to the input of a process, or end it' })
+  @ApiOkResponse({ type: ProcessMessageView })
+  @ApiContainerById(
+    'invalid_parameters',
+    'guest_session_expired',
+    'process_not_found',
+    'held_elsewhere',
+    'process_ended',
+    'stdin_closed',
+    'stdin_full',
+  )
+  async write(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Param('pid') processId: string,
+    @Body() { data, encoding, close }: WriteInputDto,
+  ): Promise<ProcessMessageView> {
+    const kept = await this.processes.findHere(caller, id, processId);
+    kept.write(Buffer.from(data ?? '', encoding ?? 'utf-8'), { close: close ?? false });
+    return { message: 'input written', id: processId };
+  }
+
+  @Post(':pid/signal')
+  @HttpCode(200)
+  @Audited('process.signal')
+  @ApiOperation({ summary: 'Send a signal to a process and all that it started' })
+  @ApiOkResponse({ type: ProcessMessageView })
+  @ApiContainerById(
+    'invalid_parameters',
+    'guest_session_expired',
+    'process_not_found',
+    'process_ended',
+    'command_failed',
+  )
+  async signal(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Param('pid') processId: string,
+    @Body() { signal }: SendSignalDto,
+  ): Promise<ProcessMessageView> {
+    await this.processes.signal(caller, id, processId, signal);
+    return { message: 'signal sent', id: processId };
+  }
+
+  @Delete(':pid')
+  @Audited('process.end')
+  @ApiOperation({ summary: 'End a process with all that it started, or forget one that has ended' })
+  @ApiOkResponse({ type: ProcessMessageView })
+  @ApiContainerById('invalid_parameters', 'guest_session_expired', 'process_not_found', 'command_failed')
+  async end(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Param('pid') processId: string,
+  ): Promise<ProcessMessageView> {
+    await this.processes.end(caller, id, processId);
+    return { message: 'process ended', id: processId };
+  }
+}
+
+function viewOf(found: FoundProcess): ProcessView {
+  return 'kept' in found ? keptView(found.kept) : foreignView(found.entry);
+}

@@ -1,0 +1,217 @@
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { type Caller, ContainersService } from '../containers';
+import { ContainerEngine, EngineError, type SignalName } from '../docker';
+import { DomainError } from '../errors';
+import type { EventDraft, ProcessFacts } from '../events';
+import { LOGGER } from '../logging';
+import { Clock } from '../scheduling';
+import { HeldProgramEntity, HeldPrograms } from './held-programs';
+import { KeptProcess, KeptProcesses, type ProcessEnd } from './kept-process';
+import { exitCodeOf, saysNotRunning, toDomainError } from './program-end';
+
+/** A process to start. */
+export interface ProcessStart {
+  /** The program and its arguments; no shell reads them. */
+  readonly command: readonly string[];
+  readonly cwd?: string | undefined;
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  readonly user?: string | undefined;
+  readonly terminal: boolean;
+}
+
+/** Held by this process, or, by its entry alone, by another one. */
+export type FoundProcess = { readonly kept: KeptProcess } | { readonly entry: HeldProgramEntity };
+
+const AT_ONCE = { count: 16, error: 'process_limit_reached' } as const;
+
+/** Between SIGTERM and SIGKILL. */
+const GRACE_MS = 5_000;
+
+/** How long the end of a process that was ended may take to be seen. */
+const SEEN_WITHIN_MS = 2_000;
+
+const RETRY_MS = { first: 500, last: 30_000 } as const;
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/**
+ * Processes in containers that outlive the requests that start them. The server process that starts one holds it: reads
+ * its output, and tells of its end. What a process that dies leaves is ended by the next one, and told of as lost.
+ */
+@Injectable()
+export class Processes implements OnModuleDestroy {
+  private readonly processes = new KeptProcesses();
+  private closing = false;
+
+  constructor(
+    private readonly containers: ContainersService,
+    private readonly engine: ContainerEngine,
+    private readonly programs: HeldPrograms,
+    private readonly clock: Clock,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    programs.onLost('process', (entry) => ({ type: 'process_lost', data: factsOf(entry) }));
+  }
+
+  get isClosing(): boolean {
+    return this.closing;
+  }
+
+  /** Their entries stay, for the next process to end them; who follows them is told to come back. */
+  onModuleDestroy(): void {
+    this.closing = true;
+    for (const kept of this.processes.all()) {
+      kept.program.close();
+      kept.wake();
+    }
+  }
+
+  /** @throws DomainError `container_not_running`, `command_not_started`, `process_limit_reached`, `command_failed` */
+  async start(caller: Caller, id: string, request: ProcessStart): Promise<KeptProcess> {
+    const { command, cwd, env, user, terminal } = request;
+    return this.containers.inside(caller, id, async (container) => {
+      const entry = await this.programs.enter(container, { kind: 'process', command, user, limit: AT_ONCE });
+      try {
+        const program = await this.engine.startProcess(container.dockerId, {
+          command,
+          marker: entry.id,
+          stdin: true,
+          ...(cwd !== undefined && { cwd }),
+          ...(env !== undefined && { env }),
+          ...(user !== undefined && { user }),
+          ...(terminal && { terminal }),
+        });
+        const kept = new KeptProcess(entry, program);
+        const reading = kept.readOutput();
+        await this.programs.tell(entry, { type: 'process_started', data: factsOf(entry) });
+        this.processes.add(kept);
+        void this.watch(kept, reading);
+        return kept;
+      } catch (error) {
+        // Otherwise it may have started, so that its entry must not just go.
+        if (hasNotStarted(error)) await this.programs.leave(entry);
+        else this.programs.abandon(entry);
+        throw toDomainError(error);
+      }
+    });
+  }
+
+  /** Those that run, of all server processes, and those that ended here a while ago; the oldest first. */
+  async list(caller: Caller, id: string): Promise<FoundProcess[]> {
+    const { id: containerId } = await this.containers.enter(caller, id);
+    const kept = this.processes.of(containerId);
+    const known = new Set(kept.map(({ entry }) => entry.id));
+    const entries = await this.programs.listOf(containerId, 'process');
+    const found: FoundProcess[] = [
+      ...kept.map((each) => ({ kept: each })),
+      ...entries.filter((entry) => !known.has(entry.id) && !this.programs.isOwn(entry)).map((entry) => ({ entry })),
+    ];
+    return found.sort((a, b) => entryOf(a).startedAt.getTime() - entryOf(b).startedAt.getTime());
+  }
+
+  /** @throws DomainError `process_not_found` */
+  async find(caller: Caller, id: string, processId: string): Promise<FoundProcess> {
+    const { id: containerId } = await this.containers.enter(caller, id);
+    const kept = this.processes.get(containerId, processId);
+    if (kept) return { kept };
+    const entry = UUID.test(processId) ? await this.programs.find(containerId, processId) : null;
+    if (entry?.kind !== 'process') throw new DomainError('process_not_found');
+    return { entry };
+  }
+
+  /** For what needs its streams. @throws DomainError `process_not_found`, `held_elsewhere` */
+  async findHere(caller: Caller, id: string, processId: string): Promise<KeptProcess> {
+    const found = await this.find(caller, id, processId);
+    if (!('kept' in found)) throw new DomainError('held_elsewhere');
+    return found.kept;
+  }
+
+  /** Sends a signal to it and all that it started. @throws DomainError `process_not_found`, `process_ended` */
+  async signal(caller: Caller, id: string, processId: string, signal: SignalName): Promise<void> {
+    const found = await this.find(caller, id, processId);
+    if ('kept' in found && found.kept.end !== null) throw new DomainError('process_ended');
+    const { dockerId, ...marked } = markedBy(entryOf(found));
+    const sent = await this.engine.signalProcesses(dockerId, { ...marked, signal }).catch((error: unknown) => {
+      if (saysNotRunning(error)) return 'none' as const;
+      throw toDomainError(error);
+    });
+    if (sent === 'none') throw new DomainError('process_ended');
+  }
+
+  /**
+   * Ends it with all that it started; forgets one that has ended.
+   *
+   * @throws DomainError `process_not_found`, `command_failed`
+   */
+  async end(caller: Caller, id: string, processId: string): Promise<void> {
+    const found = await this.find(caller, id, processId);
+    const kept = 'kept' in found ? found.kept : null;
+    if (kept && kept.end !== null) {
+      this.processes.forget(kept);
+      return;
+    }
+    if (kept) kept.isEndWanted = true;
+    const { dockerId, ...marked } = markedBy(entryOf(found));
+    const ended = await this.engine
+      .endProcesses(dockerId, { ...marked, signal: 'TERM', graceMs: GRACE_MS })
+      .catch((error: unknown) => {
+        if (saysNotRunning(error)) return 'ended' as const;
+        throw toDomainError(error);
+      });
+    if (ended !== 'ended') throw new DomainError('command_failed', { code: 'process_not_ended' });
+    await kept?.ended(SEEN_WITHIN_MS);
+  }
+
+  private async watch(kept: KeptProcess, reading: Promise<void>): Promise<void> {
+    await reading.catch((error: unknown) => this.logger.error({ err: error }, 'an output could not be read'));
+    if (this.closing) return;
+    const { entry } = kept;
+    const { reason, exitCode } = await this.endOf(kept);
+    kept.finish({ reason, exitCode, at: this.clock.now() });
+    this.processes.noteEnd(kept);
+    if (reason === 'lost') this.programs.abandon(entry);
+    else await this.leave(entry, { type: 'process_exited', data: { ...factsOf(entry), exit_code: exitCode, reason } });
+  }
+
+  private async endOf({ entry, program, isEndWanted }: KeptProcess): Promise<Omit<ProcessEnd, 'at'>> {
+    try {
+      const exitCode = await exitCodeOf(this.engine, entry.dockerId, program);
+      return { reason: isEndWanted ? 'ended' : 'exited', exitCode };
+    } catch (error) {
+      if (saysNotRunning(error)) return { reason: 'container_stopped', exitCode: null };
+      this.logger.warn({ err: error, container_id: entry.containerId }, 'a process was lost with its connection');
+      return { reason: 'lost', exitCode: null };
+    }
+  }
+
+  /** Tries until the database takes it: an entry that stays takes a place. */
+  private async leave(entry: HeldProgramEntity, event: EventDraft): Promise<void> {
+    for (let pause: number = RETRY_MS.first; !this.closing; pause = Math.min(2 * pause, RETRY_MS.last)) {
+      try {
+        await this.programs.leave(entry, event);
+        return;
+      } catch (error) {
+        this.logger.warn({ err: error }, 'the end of a process could not be written; tried again');
+        await delay(pause, undefined, { ref: false });
+      }
+    }
+  }
+}
+
+function hasNotStarted(error: unknown): boolean {
+  return saysNotRunning(error) || (error instanceof EngineError && error.code === 'command_not_started');
+}
+
+export function entryOf(found: FoundProcess): HeldProgramEntity {
+  return 'kept' in found ? found.kept.entry : found.entry;
+}
+
+function markedBy({ id, dockerId, runAs }: HeldProgramEntity): { dockerId: string; marker: string; user?: string } {
+  return { dockerId, marker: id, ...(runAs !== null && { user: runAs }) };
+}
+
+function factsOf({ id, containerId, program }: HeldProgramEntity): ProcessFacts {
+  return { id, container_id: containerId, program };
+}
