@@ -323,8 +323,7 @@ export abstract class ContainerEngine {
   abstract startContainer(dockerId: string, options?: { isNew?: boolean }): Promise<'started' | 'already_running'>;
   abstract unpauseContainer(dockerId: string): Promise<void>;
   /**
-   * SIGTERM, then SIGKILL after `graceSeconds`. Terminals that this process started with a marker get SIGHUP before:
-   * their shells ignore SIGTERM.
+   * SIGTERM, then SIGKILL after `graceSeconds`. The shells of terminals get SIGHUP too, as they ignore SIGTERM.
    *
    * @throws EngineError `container_not_found`
    */

@@ -1,7 +1,7 @@
 import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import type Docker from 'dockerode';
 import { type Config, ConfigError } from '../config';
-import { RecentKeys, within } from '../scheduling';
+import { RecentKeys } from '../scheduling';
 import { abortable, boundedCall, connectDocker, type DockerClients, type EndedCall, EngineCalls } from './client';
 import {
   ContainerEngine,
@@ -85,9 +85,6 @@ const MAX_MOVES = 3;
 
 /** For commands of Berth's own, which write nothing where the image's programs are what they seem. */
 const OWN_OUTPUT_BYTES = 64 * 1024;
-
-/** How long a stop waits for the terminals of its container to be told. */
-const HANGUP_MS = 3_000;
 
 /** Far more than one machine has. */
 const MOST_IMAGES = 1_000;
@@ -267,7 +264,6 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     // Stopping a paused gVisor container (20240729) takes 12 s, returns 204, and leaves one that cannot be started
     // again.
     if (observed.state === 'paused') await this.unpauseContainer(dockerId);
-    if (observed.state !== 'exited') await this.hangUpTerminals(dockerId);
     // By the client for streams, as it occupies its socket for the whole grace period.
     const container = containerOf(this.clients.streams, dockerId);
     const timeoutMs = graceSeconds * 1000 + this.timeoutMs;
@@ -276,15 +272,6 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     );
     this.ready().networks.left(dockerId);
     return outcome;
-  }
-
-  /** An interactive shell ignores SIGTERM, and would have the container wait for the whole grace period. */
-  private async hangUpTerminals(dockerId: string): Promise<void> {
-    const hangUps = [...this.processes.terminalsOf(dockerId)].map(([user, markers]) =>
-      this.execOwn(dockerId, { command: signalMarked(markers, 'HUP'), user, graceMs: 0 }),
-    );
-    // What does not succeed is left to the stop.
-    if (hangUps.length > 0) await within(Promise.allSettled(hangUps), { ms: HANGUP_MS }).catch(() => undefined);
   }
 
   override async removeContainer(dockerId: string): Promise<void> {
@@ -347,7 +334,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     dockerId: string,
     { marker, user, signal }: MarkedProcesses,
   ): Promise<'sent' | 'none'> {
-    const { exitCode } = await this.execOwn(dockerId, { command: signalMarked([marker], signal), user, graceMs: 0 });
+    const { exitCode } = await this.execOwn(dockerId, { command: signalMarked(marker, signal), user, graceMs: 0 });
     return exitCode === 0 ? 'sent' : 'none';
   }
 

@@ -12,6 +12,7 @@ import {
 import { hasStatus } from './errors';
 import { MARKER } from './process-marker';
 import { OutputFrames } from './streams';
+import { TERMINAL_MARKER } from './supervisor';
 
 /** One Docker call, bounded in time, with errors in the port's terms. */
 export type ExecCall = <T>(run: (signal: AbortSignal) => Promise<T>) => Promise<T>;
@@ -92,14 +93,6 @@ export class ExecSession implements ContainerProcess {
 
   get marker(): string | undefined {
     return this.request.marker;
-  }
-
-  get user(): string | undefined {
-    return this.request.user;
-  }
-
-  get hasTerminal(): boolean {
-    return this.request.terminal === true;
   }
 
   /** Calls back when the connection has ended. */
@@ -267,15 +260,6 @@ export class OpenSessions {
     });
   }
 
-  /** The markers of the terminals in a container, by their users. */
-  terminalsOf(dockerId: string): ReadonlyMap<string | undefined, string[]> {
-    const byUser = new Map<string | undefined, string[]>();
-    for (const { hasTerminal, marker, user } of this.byContainer.get(dockerId) ?? []) {
-      if (hasTerminal && marker !== undefined) byUser.set(user, [...(byUser.get(user) ?? []), marker]);
-    }
-    return byUser;
-  }
-
   /**
    * Does `work`, during which sessions whose output is not read are closed: as long as nobody reads what a dead command
    * has written, Docker (26.1) reports the end of no other in its container, nor that of the container.
@@ -312,6 +296,7 @@ function hasEnded({ Running, ExitCode }: ExecState): boolean {
 function createOptions(request: ProcessRequest, signal: AbortSignal): Docker.ExecCreateOptions {
   const env = { ...request.env };
   if (request.marker !== undefined) env[MARKER] = request.marker;
+  if (request.terminal === true) env[TERMINAL_MARKER] = '1';
   const body = {
     Cmd: request.command,
     AttachStdin: request.stdin === true,

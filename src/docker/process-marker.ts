@@ -94,9 +94,9 @@ export function endMarked(
   return ['sh', '-c', END, 'berth', variables(markers), signal, String(Math.ceil(graceMs / 100))];
 }
 
-/** @returns a command that sends a signal to all processes with any of the markers */
-export function signalMarked(markers: readonly string[], signal: SignalName): string[] {
-  return ['sh', '-c', SIGNAL, 'berth', variables(markers), signal];
+/** @returns a command that sends a signal to all processes with the marker */
+export function signalMarked(marker: string, signal: SignalName): string[] {
+  return ['sh', '-c', SIGNAL, 'berth', variables([marker]), signal];
 }
 
 function variables(markers: readonly string[]): string {

@@ -1,3 +1,6 @@
+/** A variable of what is started with a terminal: gVisor (20240729) does not say which processes have one. */
+export const TERMINAL_MARKER = 'BERTH_TERMINAL';
+
 /** What runs the {@link SUPERVISOR}. */
 export const SHELL = '/bin/sh';
 
@@ -17,7 +20,8 @@ export const NAME_SERVERS_FILE = 'var/lib/berth/name-servers';
  * - Home: Docker creates a volume as root's; it is the image's user's from here on, unless it is somebody else's.
  * - The end: without it SIGTERM reaches this process alone, and everything started by an exec is killed when it ends.
  *   So all get SIGTERM (and SIGCONT, or a suspended process would not see it), and this process ends once the others
- *   have; Docker kills what is left after the grace period.
+ *   have; Docker kills what is left after the grace period. The shells of terminals ignore SIGTERM, and get SIGHUP too:
+ *   they have a terminal, and no parent in here.
  *
  * `kill` and `wait` are the shell's own, as nothing may be left to fork with; `kill -s TERM -1` is no command of
  * dash's.
@@ -27,9 +31,22 @@ user=$1
 shift
 PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+hang_up() {
+  for dir in /proc/[0-9]*; do
+    IFS= read -r stat <"$dir/stat" || continue
+    set -- \${stat##*) }
+    [ "$2" = 0 ] || continue
+    if [ "$5" != 0 ]; then kill -HUP "\${dir#/proc/}"; continue; fi
+    while IFS= read -r line || [ -n "$line" ]; do
+      case $line in *${TERMINAL_MARKER}=*) kill -HUP "\${dir#/proc/}"; break ;; esac
+    done <"$dir/environ"
+  done 2>/dev/null
+}
+
 end() {
   trap '' TERM
   kill -TERM -1
+  hang_up
   kill -CONT -1 2>/dev/null
   wait
   # Beside the init and this process.

@@ -75,6 +75,23 @@ describe.each(['runsc', 'runc'] as const)('the main process of a sandbox under %
     expect(await exitCode(dockerId)).toBe(0);
   });
 
+  it('must end the shells of terminals, which ignore SIGTERM, and let what they run end in its own way', async () => {
+    const farewell = `trap 'sleep 1; echo bye > /home/user/bye; exit' TERM; : > /tmp/in; while :; do sleep 0.1; done`;
+    const start = () =>
+      engine.startProcess(dockerId, { command: ['sh', '-l'], terminal: true, stdin: true, user: '1000' });
+    const [idle, busy] = [await start(), await start()];
+    busy.stdin?.write(`setsid sh -c "${farewell}" &\n`);
+    await eventually(async () => expect(await shell(dockerId, 'ls /tmp/in 2>&1')).toBe('/tmp/in\n'));
+    const reading = [idle, busy].map(async ({ output }) => {
+      for await (const each of output) void each;
+    });
+    await engine.stopContainer(dockerId, GRACE);
+    expect(await exitCode(dockerId)).toBe(0);
+    await Promise.all(reading);
+    await engine.startContainer(dockerId);
+    expect(await shell(dockerId, 'cat /home/user/bye')).toBe('bye\n');
+  });
+
   it('must leave to SIGKILL what does not end', async () => {
     await begin("trap '' TERM; READY; while :; do sleep 1; done", '1000');
     await engine.stopContainer(dockerId, 1);

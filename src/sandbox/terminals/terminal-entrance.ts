@@ -1,4 +1,4 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { AuditLog } from '../../audit';
@@ -6,7 +6,7 @@ import { holdsScope, type Principal } from '../../auth';
 import { DomainError, errorAnswer, invalidParameters } from '../../errors';
 import { TokenWatch } from '../../events';
 import { ClientAddress, Draining, requestIdOf } from '../../http';
-import { requestContext, type RequestContext } from '../../logging';
+import { type Logger, LOGGER, requestContext, type RequestContext } from '../../logging';
 import { SocketLimits } from '../../rate-limits';
 import type { TerminalSize } from './attachment';
 import type { AttachOptions, TerminalSession } from './terminal-session';
@@ -64,6 +64,7 @@ export class TerminalEntrance {
     private readonly audit: AuditLog,
     private readonly addresses: ClientAddress,
     private readonly draining: Draining,
+    @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
   /**
@@ -100,16 +101,23 @@ export class TerminalEntrance {
       requestId,
     });
     const context: RequestContext = { requestId, userId: principal.userId };
-    const subject = () => ({
-      ...(context.containerId !== undefined && { containerId: context.containerId }),
-      ...(context.subjectUserId !== undefined && { subjectUserId: context.subjectUserId }),
-    });
+    // It is done, or refused, by now, even if that cannot be recorded.
+    const finish = (outcome: string): Promise<void> =>
+      this.audit
+        .finish(entry, {
+          outcome,
+          ...(context.containerId !== undefined && { containerId: context.containerId }),
+          ...(context.subjectUserId !== undefined && { subjectUserId: context.subjectUserId }),
+        })
+        .catch((error: unknown) =>
+          this.logger.error({ err: error, audit_id: entry }, 'an outcome could not be written'),
+        );
     try {
       const visit = await requestContext.run(context, () => this.visit(principal, wanted));
-      await this.audit.finish(entry, { outcome: 'ok', ...subject() });
+      await finish('ok');
       return visit;
     } catch (error) {
-      await this.audit.finish(entry, { outcome: errorAnswer(error, requestId).body.code, ...subject() });
+      await finish(errorAnswer(error, requestId).body.code);
       throw error;
     }
   }

@@ -1,0 +1,61 @@
+import type { NewContainer } from '../support/api-client';
+import { Berth, TestUser } from '../support/berth';
+import { eventually } from '../support/eventually';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
+import { TerminalClient } from '../support/terminal-client';
+import { openTestDatabase, TestDatabase } from '../support/test-database';
+
+describe('terminals of several processes', () => {
+  let database: TestDatabase;
+  let here: Berth;
+  let there: Berth;
+  let user: TestUser;
+  let container: NewContainer;
+  const daemon = new FakeDaemon();
+
+  beforeAll(async () => {
+    database = await openTestDatabase();
+    // A shell that echoes.
+    daemon.onProgram = async ({ stdin, write }) => {
+      for await (const chunk of stdin) write('stdout', String(chunk));
+      return 0;
+    };
+    const options = () => ({ database, engine: new FakeEngine(daemon) });
+    [here, there] = await Promise.all([Berth.start(options()), Berth.start(options())]);
+    user = await here.user('pro', ['read', 'write', 'exec']);
+    container = await user.api.running();
+  });
+
+  afterAll(async () => {
+    await Promise.all([here.stop(), there.stop()]);
+    await database.drop();
+  });
+
+  const connect = (berth: Berth, auth: object = {}): TerminalClient =>
+    new TerminalClient(berth.url, { token: user.token, container: container.db_id, ...auth });
+
+  it('must be listed and ended through any of them, and entered through their own alone, as the refusal says', async () => {
+    const client = await connect(here).opened();
+    client.type('echoed');
+    await client.says('echoed');
+    const { session: id } = client;
+    const path = `/api/containers/${container.db_id}/terminals`;
+    const { api } = there.as(user);
+    expect((await api.call('GET', path)).body).toEqual({
+      terminals: [{ id, started_at: expect.any(String), clients: null }],
+    });
+    const refused = connect(there, { session: id });
+    await eventually(() => expect(refused.refusal?.data).toMatchObject({ code: 'held_elsewhere' }));
+    expect((await api.call('DELETE', `${path}/${id}`)).status).toBe(200);
+    await eventually(() => expect(client.exit).toMatchObject({ reason: 'exited' }));
+    await eventually(async () => expect((await api.call('GET', path)).body).toEqual({ terminals: [] }));
+    expect((await api.call('DELETE', `${path}/${id}`)).body).toMatchObject({ code: 'terminal_not_found' });
+  });
+
+  it('must be told why their container ended, whoever ended it', async () => {
+    const client = await connect(here).opened();
+    expect((await there.as(user).api.stop(container.db_id)).status).toBe(200);
+    await eventually(() => expect(client.exit).toEqual({ code: null, reason: 'container_stopped' }));
+  });
+});
