@@ -11,6 +11,7 @@ import { answerClientError, answerFrameworkError, requestIdOf, securityHeaders }
 import { jsonBodyParser, refuseUntakenBodies } from './request-body';
 import { passExpectations, pathOf, refuseUnroutable } from './request-head';
 import { RouteRegistry } from './route-registry';
+import { passStreamedBodies } from './streamed-body';
 import { refuseUnservedHandshake, Upgrades } from './upgrades';
 import { createValidationPipe } from './validation';
 
@@ -54,9 +55,22 @@ function enableCors(app: NestFastifyApplication, origins: readonly string[]): vo
   app.enableCors({
     origin: origins.includes('*') ? '*' : [...origins],
     methods: ['GET', 'HEAD', 'POST', 'PATCH', 'PUT', 'DELETE'],
-    allowedHeaders: ['authorization', 'content-type', 'idempotency-key', 'last-event-id', 'x-request-id'],
+    allowedHeaders: [
+      'authorization',
+      'content-type',
+      'idempotency-key',
+      'if-none-match',
+      'if-range',
+      'last-event-id',
+      'range',
+      'x-request-id',
+    ],
     exposedHeaders: [
       'x-request-id',
+      'content-disposition',
+      'content-range',
+      'etag',
+      'link',
       'idempotency-replayed',
       'retry-after',
       'ratelimit-limit',
@@ -185,6 +199,7 @@ export function setUpHttp(app: NestFastifyApplication): void {
   // Behind all hooks that count requests, and before the body is read.
   fastify.addHook('preParsing', refuseUnservedHandshake);
   fastify.addHook('preParsing', refuseUnroutable(app.get(RouteRegistry)));
+  passStreamedBodies(fastify);
   refuseUntakenBodies(app, fastify);
   fastify.removeContentTypeParser('text/plain');
   fastify.removeContentTypeParser('application/json');

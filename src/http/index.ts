@@ -7,4 +7,5 @@ export { headersOf, requestIdOf } from './protocol-errors';
 export { headFault } from './request-head';
 export { RouteRegistry } from './route-registry';
 export { refuseUpgrade, Upgrades, type WebSocketEndpoint } from './upgrades';
+export { BodyStream, StreamedBody, StreamsBody } from './streamed-body';
 export { isObjectOf, validatedBy } from './validation';

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { type IncomingHttpHeaders, STATUS_CODES } from 'node:http';
 import { Socket } from 'node:net';
 import { answerOfStatus, type ErrorAnswer, errorAnswer } from '../errors';
+import { isWatched } from './streamed-body';
 
 const SANE = /^[A-Za-z0-9._-]{1,128}$/;
 
@@ -44,6 +45,8 @@ const STATUS_OF: Readonly<Record<string, number>> = {
 
 /** Answers bytes that are not an HTTP request, in the shape of every other error, and ends the connection. */
 export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
+  // A body may take longer if its route watches that it goes on coming.
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && isWatched(socket)) return;
   // A connection that the client broke off, or that is half way through another answer, cannot be answered.
   if (error.code === 'ECONNRESET' || !socket.writable || socket.bytesWritten > 0) {
     socket.destroy();

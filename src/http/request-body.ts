@@ -51,6 +51,10 @@ function takesBody(controller: Type, method: string): boolean {
 /** A body that is no JSON is refused by what it is no route's of, rather than by its type. An empty one has no type. */
 const refuseForeignBody: PreParsing = (request, _reply, payload, done) => {
   const { headers } = request.raw;
+  if (request.routeOptions.config.streamsBody) {
+    done(null, payload);
+    return;
+  }
   const isEmpty = headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0;
   // Clients that always send a type, such as curl with `-d ''`, need not be refused for it.
   if (isEmpty) delete headers['content-type'];
@@ -63,6 +67,10 @@ const refuseForeignBody: PreParsing = (request, _reply, payload, done) => {
 
 function refuseBody(request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
   const { body } = request;
+  if (request.routeOptions.config.streamsBody) {
+    done();
+    return;
+  }
   // `{}` is what clients send that send JSON always; the parser lets nothing through but objects.
   const isEmpty = body === undefined || body === null || Object.keys(body).length === 0;
   if (isEmpty || request.routeOptions.config.takesBody) done();

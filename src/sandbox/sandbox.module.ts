@@ -9,6 +9,8 @@ import { AnswerStreams } from './answer-streams';
 import { CommandAnswers } from './command-answers';
 import { CommandsController } from './commands.controller';
 import { Commands } from './exec';
+import { FilesController } from './files/files.controller';
+import { FilesService } from './files/files.service';
 import { HeldPrograms } from './held-programs';
 import { ProcessAnswers } from './process-answers';
 import { Processes } from './processes';
@@ -25,7 +27,7 @@ const TERMINALS = [Terminals, TerminalEntrance, TerminalGateway, TerminalWebSock
 /** What is done inside running containers. */
 @Module({
   imports: [AuditModule, AuthModule, ContainersModule, DockerModule, EventsModule, RateLimitsModule],
-  controllers: [CommandsController, ProcessesController, TerminalsController],
-  providers: [HeldPrograms, ...COMMANDS, ...TERMINALS],
+  controllers: [CommandsController, FilesController, ProcessesController, TerminalsController],
+  providers: [HeldPrograms, FilesService, ...COMMANDS, ...TERMINALS],
 })
 export class SandboxModule {}

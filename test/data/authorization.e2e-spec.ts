@@ -51,6 +51,15 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'POST /api/containers/:id/processes/:pid/signal': { scope: 'exec', id: 'container', body: { signal: 'INT' } },
   'DELETE /api/containers/:id/processes/:pid': { scope: 'exec', id: 'container' },
   'PUT /api/containers/:id/labels': { scope: 'write', id: 'container', body: { labels: {} } },
+  'GET /api/containers/:id/files': { scope: 'exec', id: 'container' },
+  'PUT /api/containers/:id/files': { scope: 'exec', id: 'container', body: {} },
+  'POST /api/containers/:id/files': { scope: 'exec', id: 'container', body: {} },
+  'DELETE /api/containers/:id/files': { scope: 'exec', id: 'container' },
+  'GET /api/containers/:id/files/list': { scope: 'exec', id: 'container' },
+  'POST /api/containers/:id/files/mkdir': { scope: 'exec', id: 'container', body: { path: '/tmp/x' } },
+  'POST /api/containers/:id/files/move': { scope: 'exec', id: 'container', body: { from: '/tmp/x', to: '/tmp/y' } },
+  'GET /api/containers/:id/archive': { scope: 'exec', id: 'container' },
+  'PUT /api/containers/:id/archive': { scope: 'exec', id: 'container', body: {} },
   'POST /api/agents': { scope: 'write', body: { name: 'a name with spaces' } },
   'GET /api/agents': { scope: 'read' },
   'GET /api/events': { scope: 'read' },
@@ -287,7 +296,8 @@ describe('authorization', () => {
   }
 });
 
-/** The wait needs a status to get past its validation. */
+/** The wait needs a status to get past its validation, and files need a path. */
 function withQuery(route: string): string {
-  return route.endsWith('/wait') ? `${route}?status=running&timeout=0` : route;
+  if (route.endsWith('/wait')) return `${route}?status=running&timeout=0`;
+  return /\/(files|list|archive)$/.test(route) ? `${route}?path=/tmp/x` : route;
 }

@@ -85,14 +85,16 @@ function expectError({ status, headers, body }: Answer, expected: number, code: 
 const EMPTY = [{ field: 'body', message: 'must be empty: this route takes none' }];
 
 /** Every route of the server, with ids that nothing has; those of one path once for each method. */
-function routes(): { method: string; path: string; pattern: RegExp; takesBody: boolean }[] {
+function routes(): { method: string; path: string; pattern: RegExp; takesBody: boolean; takesAny: boolean }[] {
   const known = berth.app.get(RouteRegistry).routes.filter(({ method }) => method !== 'OPTIONS');
   return known.map(({ method, url }) => {
     const described = document.paths[url.replace(/:(\w+)/g, '{$1}')];
     const operation = described?.[method.toLowerCase() as 'get'];
     const path = url.replace(/:\w+/g, '00000000-0000-4000-8000-000000000000').replace('*', 'swagger-ui.css');
     const pattern = new RegExp(`^${url.replace(/:\w+/g, '[^/]+').replace('*', '.+')}$`);
-    return { method, path, pattern, takesBody: operation?.requestBody !== undefined };
+    const body = operation?.requestBody;
+    const takesAny = body !== undefined && 'content' in body && !('application/json' in body.content);
+    return { method, path, pattern, takesBody: body !== undefined, takesAny };
   });
 }
 
@@ -100,7 +102,8 @@ describe('a body', () => {
   it('must be refused by every route that takes none, and by every other where it is not understood', async () => {
     const seen: unknown[] = [];
     const all = routes();
-    for (const { method, path, takesBody } of all) {
+    for (const { method, path, takesBody, takesAny } of all) {
+      if (takesAny) continue;
       const { status, body } = await call(method, path, { body: '{"zzz":1}' });
       const details = body['details'] as { field: string }[] | undefined;
       const isRight =

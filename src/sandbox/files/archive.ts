@@ -1,0 +1,232 @@
+import { randomUUID } from 'node:crypto';
+import { posix } from 'node:path';
+import { isUtf8 } from 'node:buffer';
+import { Readable } from 'node:stream';
+import { type Entry, extract, type Extract, type Headers, type Pack, pack } from 'tar-stream';
+import type { ContainerEngine } from '../../docker';
+import { DomainError, invalidParameters } from '../../errors';
+import type { ContainerPath } from './container-path';
+import { ScriptRun } from './script-run';
+import { UNPACK } from './scripts';
+import { bounded, newToken, writeAll } from './upload';
+
+/** What an archive held. */
+export interface Unpacked {
+  entries: number;
+  /** Of the files' contents. */
+  bytes: number;
+}
+
+/** With what its extended header says, which the types leave out. */
+type TarHeader = Headers & { readonly pax?: Readonly<Record<string, string>> | null };
+
+/** How many links one archive may have: what they are called is kept while it comes. */
+const MOST_LINKS = 10_000;
+
+/**
+ * Unpacks a tar stream into a directory: aside at first, so that nothing of one that is refused or cut off is left.
+ *
+ * @throws DomainError
+ */
+export async function unpack(
+  engine: ContainerEngine,
+  dockerId: string,
+  { path, content, limit }: { path: ContainerPath; content: AsyncIterable<Buffer>; limit: number },
+): Promise<Unpacked> {
+  const token = newToken();
+  const args = [path.argument, token, randomUUID()];
+  const run = await ScriptRun.start(engine, dockerId, { script: UNPACK, args, stdin: true });
+  return run.guarded(async () => {
+    const unpacked: Unpacked = { entries: 0, bytes: 0 };
+    const error = () => new DomainError('archive_too_large', { fields: { limit } });
+    await writeAll(run, checked(bounded(content, { limit, error }), { token, unpacked }));
+    run.endInput();
+    await run.rest();
+    return unpacked;
+  });
+}
+
+/** The same archive, without what it must not have, and with a last file that says that it is whole. */
+async function* checked(
+  content: AsyncIterable<Buffer>,
+  { token, unpacked }: { token: string; unpacked: Unpacked },
+): AsyncGenerator<Buffer> {
+  const source = Readable.from(content, { objectMode: false });
+  const entries = extract({ filenameEncoding: 'latin1' } as object);
+  const clean = pack();
+  // Whoever reads them is told as well; without a listener, this process would end.
+  entries.on('error', () => undefined);
+  clean.on('error', () => undefined);
+  source.on('error', (error) => entries.destroy(error)).pipe(entries);
+  const copying = copy(entries, clean, unpacked).then(
+    () => {
+      clean.entry({ name: token, mode: 0o600 }, Buffer.alloc(0));
+      clean.finalize();
+    },
+    (error: unknown) => clean.destroy(faultOf(error)),
+  );
+  try {
+    for await (const data of clean) yield data;
+    await copying;
+  } catch (error) {
+    throw faultOf(error);
+  } finally {
+    source.destroy();
+    entries.destroy();
+    clean.destroy();
+  }
+}
+
+function faultOf(error: unknown): DomainError {
+  return error instanceof DomainError ? error : refused('must be a tar archive that is not compressed');
+}
+
+async function copy(entries: Extract, clean: Pack, unpacked: Unpacked): Promise<void> {
+  const links = new Set<string>();
+  for await (const entry of entries) {
+    const header = cleanHeader(entry.header, links);
+    if (!header) {
+      entry.resume();
+      continue;
+    }
+    unpacked.entries += 1;
+    unpacked.bytes += header.size ?? 0;
+    await copyEntry(entry, clean, header);
+  }
+}
+
+async function copyEntry(entry: Entry, clean: Pack, header: Headers): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const target = clean.entry(header, (error) => (error ? reject(error) : resolve()));
+    target.on('error', reject);
+    entry.on('error', reject).pipe(target);
+  });
+}
+
+/**
+ * What may go on of an entry: its name below the directory, its mode, its time.
+ *
+ * @param links the links that came before, which the name must not lead through
+ * @returns null for the directory itself
+ * @throws DomainError `invalid_parameters`
+ */
+export function cleanHeader(given: TarHeader, links: Set<string>): Headers | null {
+  const { type, pax } = given;
+  const name = textOf(given.name, pax?.['path']);
+  const path = below(name);
+  if (path === '') return null;
+  for (let parent = posix.dirname(path); parent !== '.'; parent = posix.dirname(parent)) {
+    if (links.has(parent)) throw refused(`must not have "${shown(name)}", which leads through a link`);
+  }
+  const header = { name: path, mode: (given.mode ?? 0o644) & 0o7777, mtime: given.mtime ?? new Date(0) };
+  switch (type) {
+    case 'directory':
+      return { ...header, type, size: 0 };
+    case 'file':
+    case 'contiguous-file':
+      // What follows a link of the archive is no file of its own.
+      links.delete(path);
+      return { ...header, type: 'file', size: given.size ?? 0 };
+    case 'link':
+      return { ...header, type, size: 0, linkname: linkedName(given, links) };
+    case 'symlink': {
+      const linkname = textOf(given.linkname ?? '', pax?.['linkpath']);
+      assertStays(path, linkname);
+      if (links.size >= MOST_LINKS) throw refused(`must not have more than ${String(MOST_LINKS)} links`);
+      links.add(path);
+      return { ...header, type, size: 0, linkname };
+    }
+    default:
+      throw refused(`must hold files, directories and links alone, and not "${shown(name)}"`);
+  }
+}
+
+/** @returns the path below the directory, without `.` and slashes that say nothing; empty for the directory */
+function below(name: string): string {
+  const parts = name.split('/');
+  if (name.startsWith('/') || parts.includes('..') || name.includes('\0') || name === '') {
+    throw refused(`must not have "${shown(name)}", which leaves the directory`);
+  }
+  return parts.filter((part) => part !== '' && part !== '.').join('/');
+}
+
+/** The file that a hard link is another name of is one of the archive. */
+function linkedName(given: TarHeader, links: ReadonlySet<string>): string {
+  const target = below(textOf(given.linkname ?? '', given.pax?.['linkpath']));
+  for (let parent = target; parent !== '.' && parent !== ''; parent = posix.dirname(parent)) {
+    if (links.has(parent)) throw refused(`must not have "${shown(target)}" linked, which leads through a link`);
+  }
+  return target;
+}
+
+/**
+ * A link may climb only at its beginning: behind the name of another link, `..` is not where it seems to be.
+ *
+ * @throws DomainError `invalid_parameters` if it leads out of the directory
+ */
+function assertStays(path: string, linkname: string): void {
+  const parts = linkname.split('/').filter((part) => part !== '' && part !== '.');
+  const climbs = parts.findIndex((part) => part !== '..');
+  const up = climbs === -1 ? parts.length : climbs;
+  const depth = path.split('/').length - 1;
+  if (linkname === '' || linkname.startsWith('/') || up > depth || parts.slice(up).includes('..')) {
+    throw refused(`must not have the link "${shown(path)}", which leaves the directory`);
+  }
+}
+
+/** @param extended what an extended header says, which is UTF-8; anything else came as one character for each byte */
+function textOf(name: string, extended: string | undefined): string {
+  if (extended !== undefined && extended === name) return name;
+  const bytes = Buffer.from(name, 'latin1');
+  if (!isUtf8(bytes)) throw refused(`must have names in UTF-8, and not "${shown(bytes.toString())}"`);
+  return bytes.toString();
+}
+
+function shown(name: string): string {
+  return name.slice(0, 200).replaceAll('\0', '');
+}
+
+function refused(message: string): DomainError {
+  return invalidParameters([{ field: 'body', message }]);
+}
+
+/** How tar ended, in three digits, behind the token. */
+const STATUS_DIGITS = 3;
+
+/** GNU tar's, where it has packed a file that was just written to: what came is well-formed. */
+const CHANGED =
+  /(file changed as we read it|socket ignored|File removed before we read it|file is the archive; not dumped)$/;
+
+/**
+ * An archive as {@link PACK} makes it.
+ *
+ * @throws DomainError in the middle, if it is not whole
+ */
+export async function* packed(run: ScriptRun, token: string): AsyncGenerator<Buffer> {
+  const mark = token.length + STATUS_DIGITS;
+  let held: Buffer = Buffer.alloc(0);
+  for (;;) {
+    const data = await run.read();
+    if (!data) throw new DomainError('tools_failed');
+    held = Buffer.concat([held, data]);
+    if (held.length <= mark) continue;
+    const end = held.subarray(held.length - mark).toString('latin1');
+    const isEnd = end.startsWith(token);
+    const whole = held.subarray(0, held.length - mark);
+    if (!isEnd) {
+      yield whole;
+      held = held.subarray(whole.length);
+      continue;
+    }
+    run.endInput();
+    while (await run.read()) continue;
+    if (Number(end.slice(token.length)) !== 0 && !isOnlyChanged(run.complaints)) throw new DomainError('path_denied');
+    yield whole;
+    return;
+  }
+}
+
+function isOnlyChanged(words: string): boolean {
+  const lines = words.split('\n').filter((line) => line !== '');
+  return lines.length > 0 && lines.every((line) => CHANGED.test(line));
+}

@@ -1,0 +1,33 @@
+/** Some of a file's bytes. */
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+const SPEC = /^bytes=(\d{0,15})-(\d{0,15})$/;
+
+/**
+ * What a `Range` asks of a file (RFC 9110, 14): one range is served, of several or of other units nothing, which the
+ * RFC allows.
+ *
+ * @returns `all` if it says nothing that is served, `unsatisfiable` for a 416
+ */
+export function requestedRange(header: string | undefined, size: number): ByteRange | 'all' | 'unsatisfiable' {
+  const [, first = '', last = ''] = SPEC.exec(header?.replaceAll(' ', '') ?? '') ?? [];
+  if (first === '' && last === '') return 'all';
+  if (first === '') {
+    const length = Math.min(Number(last), size);
+    return length === 0 ? 'unsatisfiable' : { offset: size - length, length };
+  }
+  const offset = Number(first);
+  if (last !== '' && Number(last) < offset) return 'all';
+  if (offset >= size) return 'unsatisfiable';
+  const end = last === '' ? size : Math.min(Number(last) + 1, size);
+  return { offset, length: end - offset };
+}
+
+/** Whether a list of entity tags, such as that of `If-None-Match`, has one, compared weakly (RFC 9110, 13.1.2). */
+export function hasTag(list: string | undefined, tag: string): boolean {
+  if (list === undefined) return false;
+  return list.trim() === '*' || list.split(',').some((each) => each.trim().replace(/^W\//, '') === tag);
+}

@@ -1,0 +1,164 @@
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { DomainError } from '../../errors';
+import { type ByteRange, hasTag, requestedRange } from './byte-range';
+import type { ContainerPath } from './container-path';
+import { describe } from './listing';
+import { IDLE_MS, type ScriptRun } from './script-run';
+
+/** What a client may lag behind what is read for it. */
+const AHEAD = 256 * 1024;
+
+/** The most that is sent of a file whose size is not known before it is read, such as those of `/proc`. */
+const MOST_UNKNOWN = 1024 * 1024;
+
+/** The answer to a client, which may read slowly, stand still or go away. */
+interface Client {
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
+/** Sends a file, or what of it is asked for, as {@link READ_FILE} reads it. */
+export async function sendFile(run: ScriptRun, path: ContainerPath, { request, reply }: Client): Promise<void> {
+  const line = await run.line();
+  const description = describe(path, line);
+  if (!description) throw new DomainError('tools_failed');
+  const { size } = description;
+  const tag = tagOf(path, line);
+  const validators = {
+    etag: tag,
+    'last-modified': new Date(description.mod_time).toUTCString(),
+    'accept-ranges': 'bytes',
+  };
+  const headers = {
+    ...validators,
+    'content-type': 'application/octet-stream',
+    'content-disposition': attachment(path.base),
+  };
+  const { 'if-none-match': known, 'if-range': ifRange, range } = request.headers;
+  if (hasTag(known, tag)) {
+    run.release();
+    await reply.status(304).headers(validators).send();
+    return;
+  }
+  if (size === 0) {
+    const content = await readUnsized(run);
+    const body = request.method === 'HEAD' ? [] : [content];
+    await send(reply.headers({ ...headers, 'content-length': content.length }), Readable.from(body));
+    return;
+  }
+  const wanted = ifRange === undefined || ifRange === tag ? requestedRange(range, size) : 'all';
+  if (wanted === 'unsatisfiable') {
+    throw new DomainError('range_not_satisfiable', { headers: { 'content-range': `bytes */${String(size)}` } });
+  }
+  const bytes = wanted === 'all' ? { offset: 0, length: size } : wanted;
+  const sized = { ...headers, 'content-length': bytes.length };
+  const sendHead = (): FastifyReply =>
+    wanted === 'all'
+      ? reply.headers(sized)
+      : reply.status(206).headers({ ...sized, 'content-range': contentRange(bytes, size) });
+  if (request.method === 'HEAD') {
+    run.release();
+    await send(sendHead(), Readable.from([]));
+    return;
+  }
+  await run.write(`${String(bytes.offset)} ${String(bytes.length)}\n`);
+  await sendStream(exactly(run, bytes.length), sendHead);
+}
+
+/** Changes with the size and the time of the last change, to the nanosecond where the file system has it. */
+function tagOf(path: ContainerPath, line: string): string {
+  const [, size = '', ...time] = line.split(' ');
+  const digest = createHash('sha256')
+    .update(`${path.argument} ${size} ${time.join(' ')}`)
+    .digest('base64url');
+  return `"${digest.slice(0, 27)}"`;
+}
+
+/** What there is of a file that may be empty, or one that the kernel makes when it is read. */
+async function readUnsized(run: ScriptRun): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  await run.write(`0 ${String(MOST_UNKNOWN)}\n`);
+  run.endInput();
+  for (let part = await run.read(); part; part = await run.read()) parts.push(part);
+  await run.succeeded();
+  return Buffer.concat(parts).subarray(0, MOST_UNKNOWN);
+}
+
+/** The bytes that were promised; a file that has become shorter meanwhile breaks the answer off. */
+async function* exactly(run: ScriptRun, length: number): AsyncGenerator<Buffer> {
+  let left = length;
+  while (left > 0) {
+    const data = await run.read();
+    if (!data) break;
+    const part = data.subarray(0, left);
+    left -= part.length;
+    yield part;
+  }
+  if (left > 0) throw new DomainError('tools_failed');
+  run.release();
+}
+
+/**
+ * Sends what a program says as the client takes it, and waits until the client has it.
+ *
+ * @param sendHead is called once there is something to send: until then, what fails can be answered
+ * @throws if the client goes away, or takes nothing for too long, or the source fails: the answer is broken off then
+ */
+export async function sendStream(source: AsyncGenerator<Buffer>, sendHead: () => FastifyReply): Promise<void> {
+  const first = await source.next();
+  const reply = sendHead();
+  const stalled = setTimeout(() => reply.raw.destroy(), IDLE_MS).unref();
+  async function* watched(): AsyncGenerator<Buffer> {
+    if (first.done !== true) yield first.value;
+    for await (const data of source) {
+      stalled.refresh();
+      yield data;
+    }
+    stalled.refresh();
+  }
+  try {
+    await send(reply, Readable.from(watched(), { objectMode: false, highWaterMark: AHEAD }));
+  } finally {
+    clearTimeout(stalled);
+  }
+}
+
+/** Waits until the answer is out, or can't be. */
+async function send(reply: FastifyReply, body: Readable): Promise<void> {
+  const { raw } = reply;
+  const over = new Promise<void>((resolve, reject) => {
+    raw.once('finish', resolve).once('close', () => {
+      if (raw.writableFinished) resolve();
+      else reject(broken());
+    });
+  });
+  over.catch(() => undefined);
+  if (raw.destroyed) {
+    body.destroy();
+    throw broken();
+  }
+  void reply.send(body);
+  await over;
+}
+
+/** The client has gone, or was let go: for the audit, as nobody reads it. */
+function broken(): DomainError {
+  return new DomainError('tools_failed', { code: 'broken_off' });
+}
+
+function contentRange({ offset, length }: ByteRange, size: number): string {
+  return `bytes ${String(offset)}-${String(offset + length - 1)}/${String(size)}`;
+}
+
+/** A name for a download (RFC 6266), for what the name's bytes may be. */
+export function attachment(name: Buffer): string {
+  const text = name.toString();
+  const plain = text.replace(/[^\x20-\x7e]|["\\%]/g, '_');
+  if (plain === text) return `attachment; filename="${text}"`;
+  const encoded = encodeURIComponent(text).replace(/['()*]/g, (char) => {
+    return `%${char.charCodeAt(0).toString(16).toUpperCase()}`;
+  });
+  return `attachment; filename="${plain}"; filename*=UTF-8''${encoded}`;
+}

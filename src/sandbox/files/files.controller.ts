@@ -1,0 +1,223 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Put, Query, Req, Res } from '@nestjs/common';
+import {
+  ApiBody,
+  ApiConsumes,
+  ApiCreatedResponse,
+  ApiHeader,
+  ApiNoContentResponse,
+  ApiOkResponse,
+  ApiOperation,
+  ApiResponse,
+  ApiTags,
+} from '@nestjs/swagger';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Audited, CurrentPrincipal, type Principal, Scopes } from '../../auth';
+import { ApiContainerById } from '../../containers';
+import { BodyStream, StreamedBody, StreamsBody } from '../../http';
+import { QueryPath } from './container-path';
+import * as dto from './dto';
+import { FilesService } from './files.service';
+import type { Written } from './upload';
+
+const BINARY = { schema: { type: 'string' as const, format: 'binary' } };
+const COMMON = [
+  'invalid_parameters',
+  'guest_session_expired',
+  'container_not_running',
+  'path_not_found',
+  'path_denied',
+  'path_not_directory',
+  'tools_missing',
+  'tools_failed',
+  'too_many_transfers',
+  'file_access_failed',
+] as const;
+const WRITING = [...COMMON, 'path_exists', 'no_space'] as const;
+
+/** Files in running containers, as the image's user sees them. */
+@ApiTags('inside containers')
+@Controller('containers/:id')
+@Scopes('exec')
+export class FilesController {
+  constructor(private readonly files: FilesService) {}
+
+  @Get('files')
+  @Audited('container.file_read')
+  @ApiOperation({ summary: 'Download a file, or a range of it' })
+  @ApiHeader({ name: 'Range', required: false, description: 'One range of bytes, such as bytes=0-1023.' })
+  @ApiHeader({ name: 'If-None-Match', required: false, description: 'An ETag of an earlier answer.' })
+  @ApiHeader({ name: 'If-Range', required: false, description: 'The range counts only while this is the ETag.' })
+  @ApiOkResponse({ description: 'The file.', content: { 'application/octet-stream': BINARY } })
+  @ApiResponse({ status: 206, description: 'The range.', content: { 'application/octet-stream': BINARY } })
+  @ApiResponse({ status: 304, description: 'The file has the ETag.' })
+  @ApiContainerById(...COMMON, 'path_is_directory', 'path_not_file', 'range_not_satisfiable')
+  download(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Query() _query: dto.PathQuery,
+    @QueryPath('path') path: Buffer | undefined,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    return this.files.download({ caller, id }, path, { request, reply });
+  }
+
+  @Put('files')
+  @StreamsBody()
+  @Audited('container.file_write')
+  @ApiOperation({ summary: 'Write a file, and its parent directories; the body is its content, whatever its type' })
+  @ApiConsumes('application/octet-stream')
+  @ApiBody(BINARY)
+  @ApiCreatedResponse({ type: dto.FileView, description: 'The file is new.' })
+  @ApiOkResponse({ type: dto.FileView, description: 'The file was replaced; its mode is kept.' })
+  @ApiContainerById(...WRITING, 'path_is_directory', 'path_not_file', 'file_too_large')
+  async write(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Query() _query: dto.PathQuery,
+    @QueryPath('path') path: Buffer | undefined,
+    @StreamedBody() body: BodyStream,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<dto.FileView> {
+    return answered(reply, await this.files.upload({ caller, id }, path, body));
+  }
+
+  @Post('files')
+  @StreamsBody()
+  @Audited('container.file_write')
+  @ApiOperation({
+    summary: 'Write the file of a form, in the field "file"',
+    description: 'Where path is a directory, or ends with a slash, the file goes into it by its own name.',
+  })
+  @ApiConsumes('multipart/form-data')
+  @ApiBody({
+    schema: { type: 'object', properties: { file: { type: 'string', format: 'binary' } }, required: ['file'] },
+  })
+  @ApiCreatedResponse({ type: dto.FileView, description: 'The file is new.' })
+  @ApiOkResponse({ type: dto.FileView, description: 'The file was replaced; its mode is kept.' })
+  @ApiContainerById(...WRITING, 'path_is_directory', 'path_not_file', 'file_too_large')
+  async writeForm(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Query() _query: dto.PathQuery,
+    @QueryPath('path') path: Buffer | undefined,
+    @StreamedBody() body: BodyStream,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<dto.FileView> {
+    return answered(reply, await this.files.uploadForm({ caller, id }, path, body));
+  }
+
+  @Delete('files')
+  @HttpCode(204)
+  @Audited('container.file_delete')
+  @ApiOperation({ summary: 'Delete a file or a directory' })
+  @ApiNoContentResponse({ description: 'It is deleted.' })
+  @ApiContainerById(...COMMON, 'directory_not_empty', 'path_protected')
+  remove(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Query() { recursive }: dto.DeleteFileQuery,
+    @QueryPath('path') path: Buffer | undefined,
+  ): Promise<void> {
+    return this.files.remove({ caller, id }, path, { recursive: recursive === 'true' });
+  }
+
+  @Get('files/list')
+  @Audited('container.file_list')
+  @ApiOperation({ summary: 'List a directory, by the bytes of the names' })
+  @ApiOkResponse({
+    type: [dto.FileView],
+    headers: { Link: { description: 'The address of the next page, with rel="next".', schema: { type: 'string' } } },
+  })
+  @ApiContainerById(...COMMON)
+  async list(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Query() query: dto.ListFilesQuery,
+    @QueryPath('path') given: Buffer | undefined,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<dto.FileView[]> {
+    const { limit = dto.LARGEST_PAGE, cursor } = query;
+    const { files, next, path } = await this.files.list({ caller, id }, given, { limit, cursor });
+    if (next !== null) {
+      const address = `/api/containers/${encodeURIComponent(id)}/files/list?path=${path.inQuery}`;
+      void reply.header('link', `<${address}&limit=${String(limit)}&cursor=${next}>; rel="next"`);
+    }
+    return files;
+  }
+
+  @Post('files/mkdir')
+  @HttpCode(201)
+  @Audited('container.file_mkdir')
+  @ApiOperation({ summary: 'Make a directory, and its parents' })
+  @ApiCreatedResponse({ type: dto.FileView })
+  @ApiContainerById(...WRITING)
+  makeDirectory(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Query() _query: dto.MakeDirectoryQuery,
+    @QueryPath('path') path: Buffer | undefined,
+    @Body() body: dto.MakeDirectoryDto,
+  ): Promise<dto.FileView> {
+    return this.files.makeDirectory({ caller, id }, body.path ?? path);
+  }
+
+  @Post('files/move')
+  @HttpCode(200)
+  @Audited('container.file_move')
+  @ApiOperation({ summary: 'Move or rename a file or a directory; replaces nothing' })
+  @ApiOkResponse({ type: dto.FileView })
+  @ApiContainerById(...WRITING, 'path_protected')
+  move(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Body() body: dto.MoveFileDto,
+  ): Promise<dto.FileView> {
+    return this.files.move({ caller, id }, body);
+  }
+
+  @Get('archive')
+  @Audited('container.archive_read')
+  @ApiOperation({
+    summary: 'Download a directory as a tar stream',
+    description: 'What cannot be read breaks the answer off: an archive that came to its end is whole.',
+  })
+  @ApiOkResponse({ description: 'The archive.', content: { 'application/x-tar': BINARY } })
+  @ApiContainerById(...COMMON)
+  downloadArchive(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Query() _query: dto.PathQuery,
+    @QueryPath('path') path: Buffer | undefined,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    return this.files.downloadArchive({ caller, id }, path, { request, reply });
+  }
+
+  @Put('archive')
+  @StreamsBody()
+  @Audited('container.archive_write')
+  @ApiOperation({
+    summary: 'Unpack a tar stream into a directory, which is made',
+    description: 'Files, directories and links that stay in the directory; with anything else, nothing is written.',
+  })
+  @ApiConsumes('application/x-tar')
+  @ApiBody(BINARY)
+  @ApiOkResponse({ type: dto.ArchiveView })
+  @ApiContainerById(...WRITING, 'archive_too_large')
+  uploadArchive(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Query() _query: dto.PathQuery,
+    @QueryPath('path') path: Buffer | undefined,
+    @StreamedBody() body: BodyStream,
+  ): Promise<dto.ArchiveView> {
+    return this.files.uploadArchive({ caller, id }, path, body);
+  }
+}
+
+function answered(reply: FastifyReply, { became, file }: Written): dto.FileView {
+  void reply.status(became === 'created' ? 201 : 200);
+  return file;
+}

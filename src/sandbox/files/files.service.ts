@@ -1,0 +1,235 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Principal } from '../../auth';
+import { type Config, CONFIG } from '../../config';
+import { ContainersService } from '../../containers';
+import { ContainerEngine, EngineError, type EngineErrorCode } from '../../docker';
+import { DomainError, invalidParameters } from '../../errors';
+import type { BodyStream } from '../../http';
+import { packed, unpack } from './archive';
+import { ContainerPath } from './container-path';
+import { attachment, sendFile, sendStream } from './download';
+import { decodeNameCursor, describe, encodeNameCursor, type FileDescription, Listing } from './listing';
+import { IDLE_MS, ScriptRun } from './script-run';
+import { LIST, MAKE_DIRECTORY, MOVE, PACK, READ_FILE, REMOVE } from './scripts';
+import { formFile, newToken, tooLarge, writeFile, type Written } from './upload';
+
+/** Where a container's data are, which nobody can delete but with the container. */
+const DATA = '/home/user';
+
+const MB = 1024 * 1024;
+
+/** How many of these calls one container may have at a time, of one process. */
+const MOST_TRANSFERS = 16;
+
+/** Left to {@link ContainersService.inside}. */
+const ENDED: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running', 'container_paused'];
+
+/** Whose container, and for whom the answer is. */
+export interface Call {
+  readonly caller: Principal;
+  readonly id: string;
+}
+
+interface Client {
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
+/**
+ * Files in running containers, by the image's own programs and as its user: Docker's archives lose what they write into
+ * a running gVisor container (Docker 26.1, gVisor 20240729).
+ *
+ * All methods throw {@link DomainError}: `container_not_found`, `container_not_running`, `invalid_parameters`,
+ * `path_not_found`, `path_denied`, `tools_missing`, `tools_failed`, `too_many_transfers`, `file_access_failed`.
+ */
+@Injectable()
+export class FilesService {
+  private readonly transfers = new Map<string, number>();
+
+  constructor(
+    private readonly containers: ContainersService,
+    private readonly engine: ContainerEngine,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'FILE_SIZE_LIMIT_MB' | 'ARCHIVE_SIZE_LIMIT_MB'>,
+  ) {}
+
+  /** Sends a file, or a range of it. @throws DomainError `range_not_satisfiable`, `path_is_directory` */
+  async download(call: Call, given: Buffer | undefined, client: Client): Promise<void> {
+    const path = ContainerPath.parse(required(given), 'path');
+    await this.inside(call, async (dockerId) => {
+      const run = await this.start(dockerId, READ_FILE, [path.argument]);
+      await run.guarded(() => sendFile(run, path, client));
+    });
+  }
+
+  /** @throws DomainError `file_too_large`, `no_space`, `path_is_directory`, `path_exists`, `request_timeout` */
+  async upload(call: Call, given: Buffer | undefined, body: BodyStream): Promise<Written> {
+    return this.taking(body, async () => {
+      const path = ContainerPath.parseEntry(required(given), 'path');
+      const limit = this.config.FILE_SIZE_LIMIT_MB * MB;
+      if ((body.length ?? 0) > limit) throw tooLarge(limit);
+      const content = body.read(IDLE_MS);
+      return this.inside(call, (dockerId) =>
+        writeFile(this.engine, dockerId, { path, nameInDirectory: null, content, limit }),
+      );
+    });
+  }
+
+  /** The same of the file in a form, which goes by its own name into a path that is a directory. */
+  async uploadForm(call: Call, given: Buffer | undefined, body: BodyStream): Promise<Written> {
+    return this.taking(body, async () => {
+      const path = ContainerPath.parse(required(given), 'path');
+      const limit = this.config.FILE_SIZE_LIMIT_MB * MB;
+      return this.inside(call, async (dockerId) => {
+        const form = await formFile(body);
+        try {
+          const asked = path.isDirectory ? path.below(nameOf(form.name)) : path;
+          const target = ContainerPath.parseEntry(asked.bytes, 'path');
+          const nameInDirectory = path.isDirectory ? null : form.name;
+          return await writeFile(this.engine, dockerId, {
+            path: target,
+            nameInDirectory,
+            content: form.content,
+            limit,
+          });
+        } finally {
+          form.close();
+        }
+      });
+    });
+  }
+
+  /** One page of a directory, by the bytes of the names. @returns the cursor of the next page, or null */
+  async list(
+    call: Call,
+    given: Buffer | undefined,
+    { limit, cursor }: { limit: number; cursor?: string | undefined },
+  ): Promise<{ files: FileDescription[]; next: string | null; path: ContainerPath }> {
+    const path = ContainerPath.parse(required(given), 'path');
+    const listing = new Listing({ limit, after: cursor === undefined ? null : decodeNameCursor(cursor) });
+    await this.inside(call, async (dockerId) => {
+      const run = await this.start(dockerId, LIST, [path.argument]);
+      await run.guarded(async () => {
+        for (let data = await run.read(); data; data = await run.read()) {
+          if (!listing.take(data)) throw new DomainError('tools_failed');
+        }
+        await run.succeeded();
+      });
+    });
+    if (!listing.isWhole) throw new DomainError('tools_failed');
+    const { files, next } = listing.result(path);
+    return { files, next: next && encodeNameCursor(next), path };
+  }
+
+  /** Makes its parents too. @throws DomainError `path_exists`, `no_space` */
+  async makeDirectory(call: Call, given: Buffer | string | undefined): Promise<FileDescription> {
+    const path = ContainerPath.parseEntry(required(given), 'path');
+    return this.described(call, path, { script: MAKE_DIRECTORY, args: [path.argument] });
+  }
+
+  /** Replaces nothing. @throws DomainError `path_exists`, `path_protected`, `no_space` */
+  async move(call: Call, paths: { readonly from: string; readonly to: string }): Promise<FileDescription> {
+    const from = ContainerPath.parseEntry(paths.from, 'from');
+    const to = ContainerPath.parseEntry(paths.to, 'to');
+    if (to.isWithin(from) && from.bytes.length < to.bytes.length) {
+      throw invalidParameters([{ field: 'to', message: 'must not be in what is moved' }]);
+    }
+    return this.described(call, to, { script: MOVE, args: [from.argument, to.argument, DATA] });
+  }
+
+  /** @throws DomainError `directory_not_empty` unless `recursive`, `path_protected` */
+  async remove(call: Call, given: Buffer | undefined, { recursive }: { recursive: boolean }): Promise<void> {
+    const asked = ContainerPath.parse(required(given), 'path');
+    if (asked.base.length === 0) throw new DomainError('path_protected');
+    const path = ContainerPath.parseEntry(asked.bytes, 'path');
+    const args = [path.argument, recursive ? 'recursive' : '', DATA];
+    await this.inside(call, (dockerId) => ScriptRun.words(this.engine, dockerId, { script: REMOVE, args }));
+  }
+
+  /** Sends a directory as a tar stream. @throws DomainError `path_not_directory` */
+  async downloadArchive(call: Call, given: Buffer | undefined, { request, reply }: Client): Promise<void> {
+    const path = ContainerPath.parse(required(given), 'path');
+    const name = Buffer.concat([path.base.length === 0 ? Buffer.from('root') : path.base, Buffer.from('.tar')]);
+    const headers = { 'content-type': 'application/x-tar', 'content-disposition': attachment(name) };
+    await this.inside(call, async (dockerId) => {
+      const token = newToken();
+      const run = await this.start(dockerId, PACK, [path.argument, token]);
+      await run.guarded(async () => {
+        if ((await run.line()) !== 'ready') throw new DomainError('tools_failed');
+        if (request.method !== 'HEAD') await sendStream(packed(run, token), () => reply.headers(headers));
+        else {
+          await run.abandon();
+          await reply.headers(headers).send();
+        }
+      });
+    });
+  }
+
+  /** Unpacks a tar stream into a directory. @throws DomainError `archive_too_large`, `no_space`, `path_exists` */
+  async uploadArchive(
+    call: Call,
+    given: Buffer | undefined,
+    body: BodyStream,
+  ): Promise<{ path: string; entries: number; bytes: number }> {
+    return this.taking(body, async () => {
+      const path = ContainerPath.parse(required(given), 'path');
+      const limit = this.config.ARCHIVE_SIZE_LIMIT_MB * MB;
+      if ((body.length ?? 0) > limit) throw new DomainError('archive_too_large', { fields: { limit } });
+      const content = body.read(IDLE_MS);
+      const unpacked = await this.inside(call, (dockerId) => unpack(this.engine, dockerId, { path, content, limit }));
+      return { path: path.text, ...unpacked };
+    });
+  }
+
+  private async described(
+    call: Call,
+    path: ContainerPath,
+    request: { script: string; args: readonly string[] },
+  ): Promise<FileDescription> {
+    const words = await this.inside(call, (dockerId) => ScriptRun.words(this.engine, dockerId, request));
+    const description = describe(path, words);
+    if (!description) throw new DomainError('tools_failed');
+    return description;
+  }
+
+  private start(dockerId: string, script: string, args: readonly string[]): Promise<ScriptRun> {
+    return ScriptRun.start(this.engine, dockerId, { script, args, stdin: true });
+  }
+
+  /** Lets the client read the answer, whatever is left of what it sends. */
+  private async taking<T>(body: BodyStream, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } finally {
+      body.discard();
+    }
+  }
+
+  private inside<T>({ caller, id }: Call, work: (dockerId: string) => Promise<T>): Promise<T> {
+    return this.containers.inside(caller, id, async (container) => {
+      const running = this.transfers.get(container.id) ?? 0;
+      if (running >= MOST_TRANSFERS) throw new DomainError('too_many_transfers', { fields: { limit: MOST_TRANSFERS } });
+      this.transfers.set(container.id, running + 1);
+      try {
+        return await work(container.dockerId);
+      } catch (error) {
+        if (!(error instanceof EngineError) || ENDED.includes(error.code)) throw error;
+        throw new DomainError('file_access_failed', { code: error.code, cause: error });
+      } finally {
+        const left = (this.transfers.get(container.id) ?? 1) - 1;
+        if (left > 0) this.transfers.set(container.id, left);
+        else this.transfers.delete(container.id);
+      }
+    });
+  }
+}
+
+function required<T>(given: T | undefined): T {
+  if (given === undefined) throw invalidParameters([{ field: 'path', message: 'must be given' }]);
+  return given;
+}
+
+function nameOf(name: Buffer | null): Buffer {
+  if (!name) throw invalidParameters([{ field: 'file', message: 'must have a file name, as path is a directory' }]);
+  return name;
+}

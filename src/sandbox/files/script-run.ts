@@ -1,0 +1,247 @@
+import { randomUUID } from 'node:crypto';
+import { type ContainerEngine, type ContainerProcess, EngineError, type ExecOutput } from '../../docker';
+import { DomainError, type ErrorCode, invalidParameters } from '../../errors';
+import { within } from '../../scheduling';
+import { EXIT } from './scripts';
+
+/** How long neither side may take a byte, or a program say nothing that answers at once. */
+export const IDLE_MS = 60_000;
+/** How long a program may work without a word: to remove, to move or to copy many files. */
+const WORK_MS = 15 * 60_000;
+/** What a script says besides the bytes of a file; more is not of our scripts. */
+const MOST_WORDS = 8 * 1024;
+const END_GRACE_MS = 2_000;
+
+/** One of our scripts, run in a container by its own shell as its image's user. */
+export class ScriptRun {
+  private readonly output: AsyncIterator<ExecOutput>;
+  /** Of its output, what is on its way. */
+  private upcoming: Promise<IteratorResult<ExecOutput>> | undefined;
+  private pending: Buffer = Buffer.alloc(0);
+  private words = '';
+  /** Whether its output has come to its end. */
+  private isOver = false;
+
+  private constructor(
+    private readonly engine: ContainerEngine,
+    private readonly dockerId: string,
+    private readonly marker: string,
+    private readonly process: ContainerProcess,
+  ) {
+    this.output = process.output[Symbol.asyncIterator]();
+    process.stdin?.on('error', () => undefined);
+  }
+
+  /** @throws DomainError `tools_missing`, EngineError */
+  static async start(
+    engine: ContainerEngine,
+    dockerId: string,
+    { script, args, stdin }: { script: string; args: readonly string[]; stdin?: true },
+  ): Promise<ScriptRun> {
+    const marker = randomUUID();
+    const command = ['sh', '-c', script, 'berth', ...args];
+    try {
+      const process = await engine.startProcess(dockerId, { command, marker, ...(stdin && { stdin }) });
+      return new ScriptRun(engine, dockerId, marker, process);
+    } catch (error) {
+      if (!(error instanceof EngineError) || error.code !== 'command_not_started') throw error;
+      throw new DomainError('tools_missing', { cause: error });
+    }
+  }
+
+  /** Runs a script that has no input. @returns all that it says. @throws DomainError */
+  static async words(
+    engine: ContainerEngine,
+    dockerId: string,
+    request: { script: string; args: readonly string[] },
+  ): Promise<string> {
+    const run = await ScriptRun.start(engine, dockerId, request);
+    return run.guarded(() => run.rest());
+  }
+
+  /** Does `work`, and ends the script if it fails. */
+  async guarded<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      await this.abandon();
+      throw error;
+    }
+  }
+
+  /** The next of its output; null at the end. @throws DomainError `tools_failed` if nothing comes */
+  async read(withinMs = IDLE_MS): Promise<Buffer | null> {
+    if (this.pending.length > 0) {
+      const data = this.pending;
+      this.pending = Buffer.alloc(0);
+      return data;
+    }
+    while (!this.isOver) {
+      await within(this.comes(), { ms: withinMs, late: () => new DomainError('tools_failed') });
+      const said = await this.take();
+      if (said === 'end') break;
+      if (said !== 'complaint') return said;
+    }
+    return null;
+  }
+
+  /** Waits for some output, or its end. */
+  private async comes(): Promise<void> {
+    this.upcoming ??= this.output.next();
+    await this.upcoming;
+  }
+
+  /** Takes the output that has come, or its end. */
+  private async take(): Promise<Buffer | 'complaint' | 'end'> {
+    this.upcoming ??= this.output.next();
+    const next = await this.upcoming;
+    this.upcoming = undefined;
+    if (next.done === true) {
+      this.isOver = true;
+      return 'end';
+    }
+    const { stream, data } = next.value;
+    if (stream === 'stdout') return data;
+    this.words = (this.words + data.toString()).slice(-MOST_WORDS);
+    return 'complaint';
+  }
+
+  /** The next line of its output. @throws DomainError what the script ended with instead, `tools_failed` */
+  async line(): Promise<string> {
+    let line: Buffer = Buffer.alloc(0);
+    while (!line.includes(0x0a)) {
+      if (line.length > MOST_WORDS) throw new DomainError('tools_failed');
+      const more = await this.read();
+      if (more === null) {
+        await this.succeeded();
+        throw new DomainError('tools_failed');
+      }
+      line = Buffer.concat([line, more]);
+    }
+    const end = line.indexOf(0x0a);
+    this.pending = line.subarray(end + 1);
+    return line.subarray(0, end).toString();
+  }
+
+  /** All that it goes on to say, once it has ended well. @throws DomainError what it ended with instead */
+  async rest(): Promise<string> {
+    let said: Buffer = Buffer.alloc(0);
+    for (;;) {
+      const more = await this.read(WORK_MS);
+      if (more === null) break;
+      said = Buffer.concat([said, more]);
+      if (said.length > MOST_WORDS) throw new DomainError('tools_failed');
+    }
+    await this.succeeded();
+    return said.toString();
+  }
+
+  /** After the end of its output. @throws DomainError what it ended with instead */
+  async succeeded(): Promise<void> {
+    const { exitCode } = await this.process.exit();
+    if (exitCode !== 0) throw failure(exitCode, this.words);
+  }
+
+  /** What it said of what failed. */
+  get complaints(): string {
+    return this.words;
+  }
+
+  /**
+   * Gives it some input.
+   *
+   * @returns false if it takes no more, because it has ended: {@link rest} says why
+   * @throws DomainError `tools_failed` if it neither takes it nor ends
+   */
+  async write(data: Buffer | string): Promise<boolean> {
+    const { stdin } = this.process;
+    if (!stdin || this.isOver || stdin.destroyed || stdin.writableEnded) return false;
+    if (stdin.write(data)) return true;
+    let taken: () => void = () => undefined;
+    const free = new Promise<true>((resolve) => (taken = () => resolve(true)));
+    stdin.once('drain', taken).once('close', taken);
+    const late = () => new DomainError('tools_failed');
+    try {
+      // One that has ended takes nothing, and only its output says so.
+      while (!(await within(Promise.race([free, this.comes()]), { ms: IDLE_MS, late }))) {
+        const said = await this.take();
+        if (said === 'end') return false;
+        if (said !== 'complaint') this.keep(said);
+      }
+    } finally {
+      stdin.off('drain', taken).off('close', taken);
+    }
+    return !stdin.destroyed;
+  }
+
+  private keep(said: Buffer): void {
+    if (this.pending.length > MOST_WORDS) throw new DomainError('tools_failed');
+    this.pending = Buffer.concat([this.pending, said]);
+  }
+
+  /** The end of its input. */
+  endInput(): void {
+    this.process.stdin?.end();
+  }
+
+  /** Lets it end by itself once its input has ended, on nobody's time. */
+  release(): void {
+    this.endInput();
+    void this.drain();
+  }
+
+  /** Ends it, whatever it does. Never throws. */
+  async abandon(): Promise<void> {
+    this.endInput();
+    if (this.isOver) {
+      this.process.close();
+      return;
+    }
+    void this.drain();
+    const processes = { marker: this.marker, signal: 'TERM', graceMs: END_GRACE_MS } as const;
+    // Where the container has ended, so has the script.
+    await this.engine.endProcesses(this.dockerId, processes).catch(() => undefined);
+    this.process.close();
+  }
+
+  private async drain(): Promise<void> {
+    try {
+      for (;;) if ((await this.read()) === null) return;
+    } catch {
+      this.process.close();
+    }
+  }
+}
+
+const BY_EXIT: Readonly<Record<number, ErrorCode>> = {
+  [EXIT.exists]: 'path_exists',
+  [EXIT.isDirectory]: 'path_is_directory',
+  [EXIT.notDirectory]: 'path_not_directory',
+  [EXIT.notFile]: 'path_not_file',
+  [EXIT.protected]: 'path_protected',
+  [EXIT.toolsMissing]: 'tools_missing',
+  126: 'tools_missing',
+  127: 'tools_missing',
+};
+
+/** The words of the C library in the locale C, with which GNU's programs and busybox's end their complaints. */
+const BY_WORDS: readonly [RegExp, ErrorCode][] = [
+  [/No space left on device|Disk quota exceeded/, 'no_space'],
+  [/Permission denied|Operation not permitted|Read-only file system/, 'path_denied'],
+  [/No such file or directory|Too many levels of symbolic links/, 'path_not_found'],
+  [/Not a directory/, 'path_not_directory'],
+  [/Directory not empty/, 'directory_not_empty'],
+  [/Is a directory/, 'path_is_directory'],
+  [/File exists|annot overwrite|subdirectory of itself/, 'path_exists'],
+  [/resource busy/, 'path_protected'],
+];
+
+/** What a script's end means to the caller. Its words stay here: they are the image's. */
+export function failure(exitCode: number, words: string): DomainError {
+  const byExit = BY_EXIT[exitCode];
+  if (byExit !== undefined) return new DomainError(byExit);
+  if (/name too long/i.test(words))
+    return invalidParameters([{ field: 'path', message: 'has a name that is too long' }]);
+  const known = BY_WORDS.find(([pattern]) => pattern.test(words));
+  return new DomainError(known?.[1] ?? 'tools_failed');
+}

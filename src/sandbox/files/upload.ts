@@ -1,0 +1,139 @@
+import { Busboy, type BusboyInstance } from '@fastify/busboy';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { Readable } from 'node:stream';
+import type { ContainerEngine } from '../../docker';
+import { DomainError, invalidParameters } from '../../errors';
+import type { BodyStream } from '../../http';
+import { ContainerPath, encodeArgument } from './container-path';
+import { describe, type FileDescription } from './listing';
+import { IDLE_MS, ScriptRun } from './script-run';
+import { WRITE_FILE } from './scripts';
+
+/** A file to be written. */
+export interface Upload {
+  readonly path: ContainerPath;
+  /** Its name if `path` is a directory; null: the path must be a file's. */
+  readonly nameInDirectory: Buffer | null;
+  readonly content: AsyncIterable<Buffer>;
+  /** In bytes. */
+  readonly limit: number;
+}
+
+/** What has become of it. */
+export interface Written {
+  readonly became: 'created' | 'replaced';
+  readonly file: FileDescription;
+}
+
+/** Says that what a script was given is whole: neither a client that hangs up nor our own death looks like it. */
+export function newToken(): string {
+  return randomBytes(16).toString('hex');
+}
+
+/**
+ * Writes a file beside where it belongs and renames it once it is whole.
+ *
+ * @throws DomainError
+ */
+export async function writeFile(engine: ContainerEngine, dockerId: string, upload: Upload): Promise<Written> {
+  const { path, nameInDirectory, content, limit } = upload;
+  const token = newToken();
+  const name = nameInDirectory ?? Buffer.alloc(0);
+  const args = [path.argument, encodeArgument(name), token, randomUUID()];
+  const run = await ScriptRun.start(engine, dockerId, { script: WRITE_FILE, args, stdin: true });
+  return run.guarded(async () => {
+    const isWhole = await writeAll(run, bounded(content, { limit, error: () => tooLarge(limit) }));
+    if (isWhole) await run.write(token);
+    run.endInput();
+    const [became, place, ...words] = (await run.rest()).split(' ');
+    const written = place === 'directory' ? path.below(name) : path;
+    const file = describe(written, words.join(' '));
+    if (!file || (became !== 'created' && became !== 'replaced')) throw new DomainError('tools_failed');
+    return { became, file };
+  });
+}
+
+/** @returns false if the script has ended before it had all */
+export async function writeAll(run: ScriptRun, content: AsyncIterable<Buffer>): Promise<boolean> {
+  for await (const chunk of content) if (!(await run.write(chunk))) return false;
+  return true;
+}
+
+/** @throws what `error` makes, where it is more than `limit` bytes */
+export async function* bounded(
+  content: AsyncIterable<Buffer>,
+  { limit, error }: { limit: number; error: () => DomainError },
+): AsyncGenerator<Buffer> {
+  let bytes = 0;
+  for await (const chunk of content) {
+    bytes += chunk.length;
+    if (bytes > limit) throw error();
+    yield chunk;
+  }
+}
+
+export function tooLarge(limit: number): DomainError {
+  return new DomainError('file_too_large', { fields: { limit } });
+}
+
+/** What a form says beside its file. */
+const FORM_LIMITS = { files: 1, fields: 16, fieldSize: 64 * 1024, headerPairs: 32 };
+
+/** The file of a form. */
+export interface FormFile {
+  /** As the client named it, without folders; null if it did not. */
+  readonly name: Buffer | null;
+  readonly content: AsyncIterable<Buffer>;
+  /** Reads no more of the form. */
+  close(): void;
+}
+
+/**
+ * The file in the field `file` of a `multipart/form-data` body; what comes after it is not looked at.
+ *
+ * @throws DomainError `invalid_parameters`, `unsupported_media_type`, `request_timeout`
+ */
+export function formFile(body: BodyStream): Promise<FormFile> {
+  const type = body.type ?? '';
+  if (!/^multipart\/form-data;/i.test(type)) throw new DomainError('unsupported_media_type');
+  const form = parserOf(type);
+  const source = Readable.from(body.read(IDLE_MS), { objectMode: false });
+  const close = (): void => void source.destroy();
+  return new Promise<FormFile>((resolve, reject) => {
+    let content: Readable | undefined;
+    const fail = (error: unknown): void => {
+      const fault = error instanceof DomainError ? error : refused('must be a whole form');
+      reject(fault);
+      content?.destroy(fault);
+    };
+    form.on('file', (field, file, filename) => {
+      content = file;
+      file.on('error', (error) => file.destroy(error));
+      if (field !== 'file') {
+        fail(refused('must be in the field "file"'));
+        close();
+        return;
+      }
+      const name = filename.replace(/^.*[/\\]/s, '');
+      resolve({ name: isName(name) ? Buffer.from(name) : null, content: file, close });
+    });
+    form.on('error', fail).on('finish', () => fail(refused('is missing')));
+    source.on('error', fail).pipe(form);
+  });
+}
+
+function parserOf(type: string): BusboyInstance {
+  try {
+    return new Busboy({ headers: { 'content-type': type }, limits: FORM_LIMITS });
+  } catch {
+    throw refused('must be a form with a boundary');
+  }
+}
+
+function isName(name: string): boolean {
+  return name !== '' && name !== '.' && name !== '..' && !name.includes('\0');
+}
+
+function refused(message: string): DomainError {
+  return invalidParameters([{ field: 'file', message }]);
+}
