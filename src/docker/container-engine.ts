@@ -200,6 +200,29 @@ export interface MarkedProcesses {
   readonly signal: SignalName;
 }
 
+/** What a container has used since its start, up to a moment. */
+export interface ContainerStats {
+  /** By the clock of the engine's machine. */
+  readonly at: Date;
+  readonly cpu: {
+    readonly usedMs: number;
+    /** Millicores; null: as many as there are. */
+    readonly limitShares: number | null;
+    /** In how many periods of its limit it ran, and in how many of these it was held back. */
+    readonly periods: number;
+    readonly throttledPeriods: number;
+  };
+  readonly memory: {
+    /** Without file cache that is free to go; under gVisor with gVisor's own. */
+    readonly usedBytes: number;
+    readonly limitBytes: number | null;
+  };
+  /** Processes and threads; null where the engine does not know, as under gVisor. */
+  readonly pids: number | null;
+  /** null without a network. */
+  readonly network: { readonly rxBytes: number; readonly txBytes: number } | null;
+}
+
 /** A data volume as listed. */
 export interface ListedVolume {
   readonly name: string;
@@ -367,6 +390,8 @@ export abstract class ContainerEngine {
   ): Promise<'ended' | 'still_running'>;
   /** Sends a signal to programs and all that they started. @throws EngineError as {@link endProcesses} */
   abstract signalProcesses(dockerId: string, processes: MarkedProcesses): Promise<'sent' | 'none'>;
+  /** @throws EngineError `container_not_found`, `container_not_running` */
+  abstract stats(dockerId: string): Promise<ContainerStats>;
   /** @returns null if there is no such container */
   abstract inspectContainer(dockerId: string): Promise<ObservedContainer | null>;
   /** Running or not, of one instance, or of one of its containers alone. */

@@ -7,6 +7,7 @@ import {
   ContainerEngine,
   type ContainerProcess,
   type ContainerSpec,
+  type ContainerStats,
   type EngineCapabilities,
   EngineError,
   type EngineImage,
@@ -61,6 +62,7 @@ import { RegistryCredentials } from './registry-auth';
 import { restrictedSandbox, restrictedSandboxes } from './restricted-sandboxes';
 import { chooseRuntime, hasOwnNetworkStack, runtimesOf } from './runtime';
 import { againIfStale } from './stale-connections';
+import { StatsReader } from './stats';
 import { jsonElements, openEvents, openList, openPull } from './streams';
 import { SHELL } from './supervisor';
 import { copyVolume, isBare, labelsOfVolume, listOwnVolumes, measureVolume, removeIfUnused } from './volumes';
@@ -112,6 +114,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   private readonly users = new RecentKeys<string>(MOST_CONTAINERS);
   private readonly processes = new OpenSessions();
   private readonly endings = new Batches<string, 'ended' | 'still_running'>();
+  private readonly statsReader = new StatsReader();
   /** Whether images, by their ids, have a shell. */
   private readonly shells = new RecentKeys<boolean>(MOST_IMAGES);
   private readonly timeoutMs: number;
@@ -336,6 +339,10 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   ): Promise<'sent' | 'none'> {
     const { exitCode } = await this.execOwn(dockerId, { command: signalMarked(marker, signal), user, graceMs: 0 });
     return exitCode === 0 ? 'sent' : 'none';
+  }
+
+  override async stats(dockerId: string): Promise<ContainerStats> {
+    return this.call('stats', (signal, docker) => this.statsReader.look(containerOf(docker, dockerId), signal));
   }
 
   override async inspectContainer(dockerId: string): Promise<ObservedContainer | null> {

@@ -11,6 +11,7 @@ export type DockerCall =
   | 'connect container'
   | 'inspect container'
   | 'exec'
+  | 'stats'
   | 'list containers'
   | 'inspect image'
   | 'pull image'
@@ -88,6 +89,7 @@ const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErr
   'unpause container': missingContainer,
   'stop container': missingContainer,
   'inspect container': missingContainer,
+  stats: missingContainer,
   'connect container': ({ status, message }) =>
     status === 404 && /no such container/i.test(message) ? 'container_not_found' : null,
   exec: ({ status, message }) => {

@@ -3,6 +3,7 @@ export {
   ContainerEngine,
   type ContainerProcess,
   type ContainerSpec,
+  type ContainerStats,
   type CopyProgress,
   diskUsedAbove,
   type EngineCapabilities,

@@ -76,6 +76,7 @@ export const ERRORS = {
   command_failed: { status: 500, message: 'failed to run command' },
   terminal_failed: { status: 500, message: 'failed to open terminal' },
   file_access_failed: { status: 500, message: 'failed to access files' },
+  stats_failed: { status: 500, message: 'failed to read statistics' },
   internal_error: { status: 500, message: 'internal error' },
   database_busy: { status: 503, message: 'database is busy' },
   database_unavailable: { status: 503, message: 'database is unavailable' },

@@ -11,5 +11,5 @@ export {
   type EventDraft,
   type ProcessFacts,
 } from './map';
-export { EventStream, parseLastEventId } from './sse';
+export { EventStream, OpenStreams, parseLastEventId } from './sse';
 export { TokenWatch } from './token-watch';

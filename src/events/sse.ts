@@ -111,6 +111,27 @@ function idLine(id: number | undefined): string {
   return id === undefined ? '' : `id: ${String(id)}\n`;
 }
 
+/** The open streams, of which a user may have {@link MAX_SOCKETS_PER_USER} in this process. */
+export class OpenStreams {
+  private readonly ofUsers = new Map<string, Set<EventStream>>();
+
+  /** To be called first of all, or many that are made at once would all be let in. @throws `too_many_connections` */
+  enter(userId: string, stream: EventStream): void {
+    const streams = this.ofUsers.get(userId) ?? new Set();
+    if (streams.size >= MAX_SOCKETS_PER_USER) throw new DomainError('too_many_connections');
+    this.ofUsers.set(userId, streams.add(stream));
+    stream.onClose(() => {
+      streams.delete(stream);
+      if (streams.size === 0 && this.ofUsers.get(userId) === streams) this.ofUsers.delete(userId);
+    });
+  }
+
+  /** Ends them all. */
+  end(): void {
+    for (const streams of this.ofUsers.values()) for (const stream of streams) stream.end();
+  }
+}
+
 /** Who follows, from where, and the request that asks for it. */
 interface Following {
   readonly caller: Principal;
@@ -124,7 +145,7 @@ interface Following {
 @Injectable()
 export class EventStreams implements OnModuleDestroy {
   private readonly logger = new Logger(EventStreams.name);
-  private readonly streams = new Map<string, Set<EventStream>>();
+  private readonly streams = new OpenStreams();
   private readonly logRequest: ReturnType<typeof accessLog>;
   private closing = false;
 
@@ -140,7 +161,7 @@ export class EventStreams implements OnModuleDestroy {
   /** At the very beginning of the end: clients come back, here or elsewhere, and what happens meanwhile is replayed. */
   onModuleDestroy(): void {
     this.closing = true;
-    for (const streams of this.streams.values()) for (const stream of streams) stream.end();
+    this.streams.end();
   }
 
   /**
@@ -150,7 +171,7 @@ export class EventStreams implements OnModuleDestroy {
    */
   async follow({ caller, after, request, reply }: Following): Promise<void> {
     const stream = new EventStream(reply.raw);
-    if (!stream.isOver) this.enter(caller.userId, stream);
+    if (!stream.isOver) this.streams.enter(caller.userId, stream);
     // Fixed before the client learns that it is connected: what happens from then on must reach it.
     const startsAfter = after ?? (await this.log.lastSeq(caller.userId));
     if (this.closing) throw new DomainError('shutting_down');
@@ -189,17 +210,6 @@ export class EventStreams implements OnModuleDestroy {
         (subscription) => subscription.close(),
         () => undefined,
       );
-    });
-  }
-
-  /** Counted from the first moment, or many that are made at once would all be let in. */
-  private enter(userId: string, stream: EventStream): void {
-    const streams = this.streams.get(userId) ?? new Set();
-    if (streams.size >= MAX_SOCKETS_PER_USER) throw new DomainError('too_many_connections');
-    this.streams.set(userId, streams.add(stream));
-    stream.onClose(() => {
-      streams.delete(stream);
-      if (streams.size === 0 && this.streams.get(userId) === streams) this.streams.delete(userId);
     });
   }
 }

@@ -38,6 +38,7 @@ export class CommandsController {
   @ApiContainerById(
     'invalid_parameters',
     'guest_session_expired',
+    'exec_not_allowed',
     'container_not_running',
     'command_not_started',
     'too_many_commands',

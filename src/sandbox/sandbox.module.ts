@@ -15,6 +15,9 @@ import { HeldPrograms } from './held-programs';
 import { ProcessAnswers } from './process-answers';
 import { Processes } from './processes';
 import { ProcessesController } from './processes.controller';
+import { ContainerStatistics } from './stats';
+import { StatsAnswers } from './stats-answers';
+import { StatsController } from './stats.controller';
 import { TerminalEntrance } from './terminals/terminal-entrance';
 import { TerminalWebSockets } from './terminals/terminal-websocket';
 import { TerminalGateway } from './terminals/terminal.gateway';
@@ -23,11 +26,12 @@ import { TerminalsController } from './terminals/terminals.controller';
 
 const COMMANDS = [AnswerStreams, Commands, CommandAnswers, Processes, ProcessAnswers];
 const TERMINALS = [Terminals, TerminalEntrance, TerminalGateway, TerminalWebSockets];
+const STATS = [ContainerStatistics, StatsAnswers];
 
 /** What is done inside running containers. */
 @Module({
   imports: [AuditModule, AuthModule, ContainersModule, DockerModule, EventsModule, RateLimitsModule],
-  controllers: [CommandsController, FilesController, ProcessesController, TerminalsController],
-  providers: [HeldPrograms, FilesService, ...COMMANDS, ...TERMINALS],
+  controllers: [CommandsController, FilesController, ProcessesController, TerminalsController, StatsController],
+  providers: [HeldPrograms, FilesService, ...COMMANDS, ...TERMINALS, ...STATS],
 })
 export class SandboxModule {}

@@ -40,6 +40,7 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'DELETE /api/containers/:id': { scope: 'write', id: 'container' },
   'PATCH /api/containers/:id': { scope: 'write', id: 'container', body: SETTINGS },
   'PATCH /api/containers/:id/settings': { scope: 'write', id: 'container', body: SETTINGS },
+  'GET /api/containers/:id/stats': { scope: 'exec', id: 'container' },
   'POST /api/containers/:id/exec': { scope: 'exec', id: 'container', body: { command: ['true'] } },
   'GET /api/containers/:id/terminals': { scope: 'exec', id: 'container' },
   'DELETE /api/containers/:id/terminals/:session': { scope: 'exec', id: 'container' },

@@ -59,8 +59,8 @@ async function expectNothingLeft(): Promise<void> {
 
 /** A user's streams as the server has them. */
 function streamsOf({ id }: SocketUser): readonly { readonly waiting: number }[] {
-  const { streams } = server.app.get<{ streams: Map<string, Set<{ waiting: number }>> }>(EventStreams);
-  return [...(streams.get(id) ?? [])];
+  const { streams } = server.app.get<{ streams: { ofUsers: Map<string, Set<{ waiting: number }>> } }>(EventStreams);
+  return [...(streams.ofUsers.get(id) ?? [])];
 }
 
 /** The most writes that any stream had waiting, as the server saw it. */

@@ -3,6 +3,7 @@ import { PassThrough, type Readable } from 'node:stream';
 import {
   type ContainerProcess,
   type ContainerSpec,
+  type ContainerStats,
   type EngineCapabilities,
   EngineError,
   type EngineEvent,
@@ -135,6 +136,19 @@ export class FakeDaemon {
   };
   /** The programs that run, by their containers' Docker ids. */
   readonly programs = new Map<string, Set<RunningProgram>>();
+
+  /** What containers use: by default half of their CPU, whenever one looks, and all of their memory. */
+  onStats: (container: FakeContainer) => ContainerStats = ({ spec, startedAt }) => {
+    const at = new Date();
+    const ranMs = at.getTime() - Date.parse(startedAt ?? at.toISOString());
+    return {
+      at,
+      cpu: { usedMs: (ranMs * spec.cpuShares) / 2000, limitShares: spec.cpuShares, periods: 0, throttledPeriods: 0 },
+      memory: { usedBytes: spec.memoryMb * 2 ** 20, limitBytes: spec.memoryMb * 2 ** 20 },
+      pids: null,
+      network: { rxBytes: 0, txBytes: 0 },
+    };
+  };
 
   private readonly imageVersions = new Map<string, number>();
   private readonly commands = new Map<string, Set<() => void>>();
@@ -282,6 +296,12 @@ export class FakeDaemon {
       if (['TERM', 'HUP', 'INT', 'QUIT', 'KILL'].includes(signal)) program.kill();
     }
     return marked.length;
+  }
+
+  stats(dockerId: string): ContainerStats {
+    const container = this.existing(dockerId, 'stats');
+    if (!isUp(container.state)) throw new EngineError('container_not_running', `${container.name} does not run`);
+    return this.onStats(container);
   }
 
   inspect(dockerId: string): ObservedContainer | null {

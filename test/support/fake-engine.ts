@@ -3,6 +3,7 @@ import {
   ContainerEngine,
   type ContainerProcess,
   type ContainerSpec,
+  type ContainerStats,
   type EngineCapabilities,
   EngineError,
   type EngineImage,
@@ -235,6 +236,10 @@ export class FakeEngine extends ContainerEngine {
     return this.call('signalProcesses', [dockerId, processes], () =>
       this.daemon.signal(dockerId, processes) > 0 ? 'sent' : 'none',
     );
+  }
+
+  override stats(dockerId: string): Promise<ContainerStats> {
+    return this.call('stats', [dockerId], () => this.daemon.stats(dockerId));
   }
 
   override inspectContainer(dockerId: string): Promise<ObservedContainer | null> {

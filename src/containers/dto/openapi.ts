@@ -57,6 +57,8 @@ const FAULTS = {
     fields: { operation: 'update' },
     retryAfter: true,
   },
+  exec_not_allowed: { when: 'tier lets nobody into its containers', fields: { tier: 'guest' } },
+  container_not_running: { when: 'it is stopped, or ended meanwhile' },
   command_not_started: {
     when: 'its program, working directory or user does not exist in the container, or cannot be used',
   },
@@ -76,10 +78,11 @@ const FAULTS = {
   },
   rate_limit_exceeded: { when: 'of the same user; Retry-After says when to try again', retryAfter: true },
   too_many_connections: {
-    when: 'one user may have 50 waits at a time to one server process; Retry-After says when the first of them is over',
+    when:
+      'one user may have 50 waits, and 50 streams of statistics, at a time to one server process; Retry-After says, of ' +
+      'waits, when the first of them is over',
     retryAfter: true,
   },
-  container_not_running: { when: 'it is stopped, or ended meanwhile' },
   path_not_found: { when: 'in the container' },
   path_denied: { when: "to the image's user" },
   path_exists: { when: 'something else is there' },
@@ -106,6 +109,7 @@ const FAULTS = {
     when: 'code says why; the terminal may go on',
     code: 'docker_unavailable',
   },
+  stats_failed: { when: 'code says why', code: 'docker_unavailable' },
   command_failed: {
     when: 'code says why; the command may have been started, and is ended then',
     code: 'docker_unavailable',

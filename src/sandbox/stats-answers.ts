@@ -1,0 +1,127 @@
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Principal } from '../auth';
+import { ContainersService, type RunningContainer } from '../containers';
+import { EngineError, type EngineErrorCode } from '../docker';
+import { DomainError } from '../errors';
+import { EventStream, OpenStreams, TokenWatch } from '../events';
+import { LOGGER, type Logger } from '../logging';
+import { acceptsEvents, AnswerStreams } from './answer-streams';
+import type { StatsView } from './dto/stats';
+import { ContainerStatistics } from './stats';
+
+/** Dealt with for all that is done inside containers. */
+const NOT_RUNNING: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running', 'container_paused'];
+
+/** A request for statistics, and where its answer goes. */
+export interface StatsCall {
+  readonly caller: Principal;
+  readonly id: string;
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
+/** Why a stream ends; `detail`: why the container stopped, where nobody asked for it. */
+interface StatsEnd {
+  readonly reason: 'container_stopped' | 'container_recreated' | 'container_deleted' | 'token_ended' | 'server_stopped';
+  readonly detail?: string;
+}
+
+/** Answers with statistics once, or as they come where the client accepts that. */
+@Injectable()
+export class StatsAnswers implements OnModuleDestroy {
+  private readonly streams = new OpenStreams();
+  private readonly ends = new Set<(end: StatsEnd) => void>();
+  private closing = false;
+
+  constructor(
+    private readonly containers: ContainersService,
+    private readonly statistics: ContainerStatistics,
+    private readonly tokens: TokenWatch,
+    private readonly answers: AnswerStreams,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  onModuleDestroy(): void {
+    this.closing = true;
+    for (const end of [...this.ends]) end({ reason: 'server_stopped' });
+  }
+
+  /**
+   * @throws DomainError as {@link ContainersService.inside}, `stats_failed`, `too_many_connections`, `shutting_down`
+   */
+  async answer(call: StatsCall): Promise<void> {
+    if (acceptsEvents(call.request)) await this.stream(call);
+    else await call.reply.status(200).send((await this.look(call)).stats);
+  }
+
+  /** A look is use of the container; to go on reading is not, or a page that somebody left open would keep it. */
+  private look({ caller, id }: StatsCall): Promise<{ container: RunningContainer; stats: StatsView }> {
+    return this.containers.inside(caller, id, async (container) => {
+      try {
+        return { container, stats: await this.statistics.current(container.dockerId) };
+      } catch (error) {
+        if (!(error instanceof EngineError) || NOT_RUNNING.includes(error.code)) throw error;
+        throw new DomainError('stats_failed', { code: error.code, cause: error });
+      }
+    });
+  }
+
+  private async stream(call: StatsCall): Promise<void> {
+    const { caller, request, reply } = call;
+    const stream = new EventStream(reply.raw);
+    if (!stream.isOver) this.streams.enter(caller.userId, stream);
+    const { container } = await this.look(call);
+    if (this.closing) throw new DomainError('shutting_down');
+    this.answers.open(stream, { request, reply });
+    if (stream.isOver) return;
+    // Has no body, so no events.
+    if (request.method === 'HEAD') stream.end();
+    else this.connect(stream, { caller, container });
+  }
+
+  private connect(
+    stream: EventStream,
+    { caller, container }: { caller: Principal; container: RunningContainer },
+  ): void {
+    const end = (why: StatsEnd): void => {
+      stream.sendAs({ type: 'end', payload: why });
+      stream.end();
+    };
+    this.ends.add(end);
+    const leave = this.statistics.follow(container.dockerId, {
+      onStats: (stats) => stream.sendAs({ type: 'stats', payload: stats }),
+      onOver: () => {
+        this.reasonOf(caller, container).then(end, (error: unknown) => {
+          this.logger.warn({ err: error, container_id: container.id }, 'why a container ended could not be read');
+          end({ reason: 'container_stopped' });
+        });
+      },
+      // The next one may succeed.
+      onFault: () => undefined,
+    });
+    const unwatch = this.tokens.watch({
+      tokenId: caller.tokenId,
+      expiresAt: caller.tokenExpiresAt,
+      onEnd: () => end({ reason: 'token_ended' }),
+    });
+    stream.onClose(() => {
+      this.ends.delete(end);
+      leave();
+      unwatch();
+    });
+  }
+
+  /** Why the container that was read is not there any more, as far as its row knows by now. */
+  private async reasonOf(caller: Principal, { id, dockerId }: RunningContainer): Promise<StatsEnd> {
+    try {
+      const row = await this.containers.find(caller, id);
+      if (row.dockerId !== dockerId) return { reason: 'container_recreated' };
+      const { statusReason: detail } = row;
+      return detail === null ? { reason: 'container_stopped' } : { reason: 'container_stopped', detail };
+    } catch (error) {
+      if (error instanceof DomainError && error.kind === 'container_not_found') return { reason: 'container_deleted' };
+      throw error;
+    }
+  }
+}

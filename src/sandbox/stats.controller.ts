@@ -1,0 +1,47 @@
+import { Controller, Get, Param, Req, Res } from '@nestjs/common';
+import { ApiExtraModels, ApiOperation, ApiResponse, ApiTags, getSchemaPath } from '@nestjs/swagger';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { ApiContainerById } from '../containers';
+import { StatsView } from './dto/stats';
+import { StatsAnswers } from './stats-answers';
+
+/** What containers use now. */
+@ApiTags('inside containers')
+@Controller('containers/:id/stats')
+export class StatsController {
+  constructor(private readonly answers: StatsAnswers) {}
+
+  @Get()
+  @Scopes('exec')
+  @ApiOperation({
+    summary: 'What a running container uses of CPU, memory and network now',
+    description:
+      'With "Accept: text/event-stream" as Server-Sent Events: "stats" every two seconds, and last "end" ({ reason }), when the ' +
+      'container stops, the token ends or the server does. The first answer takes half a second, which the CPU is measured over.',
+  })
+  @ApiExtraModels(StatsView)
+  @ApiResponse({
+    status: 200,
+    description: 'At most two seconds old.',
+    content: {
+      'application/json': { schema: { $ref: getSchemaPath(StatsView) } },
+      'text/event-stream': { schema: { type: 'string' } },
+    },
+  })
+  @ApiContainerById(
+    'guest_session_expired',
+    'exec_not_allowed',
+    'container_not_running',
+    'too_many_connections',
+    'stats_failed',
+  )
+  stats(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    return this.answers.answer({ caller, id, request, reply });
+  }
+}

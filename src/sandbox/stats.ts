@@ -1,0 +1,195 @@
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import { ContainerEngine, type ContainerStats, EngineError, type EngineErrorCode } from '../docker';
+import { DomainError } from '../errors';
+import { LOGGER, type Logger } from '../logging';
+import { Moment } from '../scheduling';
+import type { StatsView } from './dto/stats';
+
+/** Between two looks; what is younger answers whoever comes meanwhile. */
+const EVERY_MS = 2_000;
+
+/** Between the first two looks: five periods of the CPU's limit. */
+const FIRST_MS = 500;
+
+/** How long the last look is kept for a client that asks again and again. */
+const KEPT_MS = 10_000;
+
+/** Docker's errors for a container that does not run. */
+const OVER: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running'];
+
+/** Who reads the statistics of one container. */
+export interface StatsListener {
+  onStats(stats: StatsView): void;
+  /** Once: it does not run any more. */
+  onOver(error: EngineError): void;
+  /** A look failed; there will be another. */
+  onFault(error: Error): void;
+}
+
+/** Statistics of containers: one look at a time at each, for however many read. */
+@Injectable()
+export class ContainerStatistics implements OnModuleDestroy {
+  private readonly polls = new Map<string, StatsPoll>();
+
+  constructor(
+    private readonly engine: ContainerEngine,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  onModuleDestroy(): void {
+    for (const poll of [...this.polls.values()]) poll.shutDown();
+  }
+
+  /** At most two seconds old. @throws EngineError `container_not_found`, `container_not_running`, … */
+  async current(dockerId: string): Promise<StatsView> {
+    let leave: () => void = () => undefined;
+    try {
+      return await new Promise<StatsView>((resolve, reject) => {
+        leave = this.follow(dockerId, { onStats: resolve, onOver: reject, onFault: reject });
+      });
+    } finally {
+      leave();
+    }
+  }
+
+  /** @returns the way to stop reading */
+  follow(dockerId: string, reader: StatsListener): () => void {
+    const known = this.polls.get(dockerId);
+    const poll =
+      known ??
+      new StatsPoll({
+        look: () => this.engine.stats(dockerId),
+        onFault: (error) => this.logger.warn({ err: error, docker_id: dockerId }, 'no statistics of a container'),
+        onUnused: () => this.polls.delete(dockerId),
+      });
+    if (!known) this.polls.set(dockerId, poll);
+    return poll.join(reader);
+  }
+}
+
+interface StatsSource {
+  look(): Promise<ContainerStats>;
+  /** The first failure in a row. */
+  onFault(error: unknown): void;
+  /** Nobody has read for {@link KEPT_MS}, or there is nothing to read any more. */
+  onUnused(): void;
+}
+
+/** Looks at one container while anybody reads. */
+class StatsPoll {
+  private readonly readers = new Set<StatsListener>();
+  private before: ContainerStats | null = null;
+  private looked: Moment | null = null;
+  private latest: StatsView | null = null;
+  private looking = false;
+  private failing = false;
+  private stopped = false;
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly source: StatsSource) {
+    this.wait();
+  }
+
+  join(reader: StatsListener): () => void {
+    this.readers.add(reader);
+    if (this.latest && !this.failing && this.looked && this.looked.age < EVERY_MS) reader.onStats(this.latest);
+    this.wait();
+    return () => {
+      if (this.readers.delete(reader)) this.wait();
+    };
+  }
+
+  shutDown(): void {
+    const readers = [...this.readers];
+    this.end();
+    for (const reader of readers) reader.onFault(new DomainError('shutting_down'));
+  }
+
+  /** Until the next look is due, or until the last one is of no use to anybody. */
+  private wait(): void {
+    clearTimeout(this.timer);
+    if (this.looking || this.stopped) return;
+    if (this.readers.size === 0) this.timer = setTimeout(() => this.end(), KEPT_MS);
+    else this.timer = setTimeout(() => void this.look(), this.dueInMs());
+    this.timer.unref();
+  }
+
+  private dueInMs(): number {
+    if (!this.looked) return 0;
+    const pauseMs = this.latest || this.failing ? EVERY_MS : FIRST_MS;
+    return Math.max(0, pauseMs - this.looked.age);
+  }
+
+  private async look(): Promise<void> {
+    this.looking = true;
+    this.looked = new Moment();
+    try {
+      this.take(await this.source.look());
+      this.failing = false;
+    } catch (error) {
+      if (error instanceof EngineError && OVER.includes(error.code)) this.over(error);
+      else this.fail(error);
+    } finally {
+      this.looking = false;
+      this.wait();
+    }
+  }
+
+  private take(stats: ContainerStats): void {
+    const view = this.before && statsBetween(this.before, stats);
+    this.before = stats;
+    this.latest = view;
+    if (view) for (const reader of [...this.readers]) reader.onStats(view);
+  }
+
+  private over(error: EngineError): void {
+    const readers = [...this.readers];
+    this.end();
+    for (const reader of readers) reader.onOver(error);
+  }
+
+  private fail(error: unknown): void {
+    if (!this.failing) this.source.onFault(error);
+    this.failing = true;
+    const fault = error instanceof Error ? error : new Error(String(error));
+    for (const reader of [...this.readers]) reader.onFault(fault);
+  }
+
+  private end(): void {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    this.readers.clear();
+    this.source.onUnused();
+  }
+}
+
+/**
+ * What is told of a container after two looks at it.
+ *
+ * @returns null if it was started anew in between: its counters began again
+ */
+export function statsBetween(
+  before: ContainerStats,
+  { at, cpu, memory, pids, network }: ContainerStats,
+): StatsView | null {
+  const passedMs = at.getTime() - before.at.getTime();
+  const usedMs = cpu.usedMs - before.cpu.usedMs;
+  const periods = cpu.periods - before.cpu.periods;
+  const throttled = cpu.throttledPeriods - before.cpu.throttledPeriods;
+  if (passedMs <= 0 || usedMs < 0 || periods < 0 || throttled < 0) return null;
+  const ofLimit = cpu.limitShares === null ? null : (usedMs / passedMs / (cpu.limitShares / 1000)) * 100;
+  return {
+    at: at.toISOString(),
+    cpu: {
+      percent_of_limit: ofLimit === null ? null : toTenths(ofLimit),
+      throttled_percent: periods === 0 ? 0 : toTenths((throttled / periods) * 100),
+    },
+    memory: { used_bytes: memory.usedBytes, limit_bytes: memory.limitBytes },
+    pids,
+    network: network && { rx_bytes: network.rxBytes, tx_bytes: network.txBytes },
+  };
+}
+
+function toTenths(percent: number): number {
+  return Math.round(percent * 10) / 10;
+}
