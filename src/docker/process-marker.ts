@@ -80,10 +80,12 @@ find_all
 [ -z "$all" ]
 `;
 
-/** Argument: the signal. Fails if there is no such process. */
+/** Argument: the signal. Fails if there is no such process; some may end before they get it. */
 const SIGNAL = `${FIND}
 find_all
-[ -n "$all" ] && kill -s "$1" $all
+sent=1
+for pid in $all; do kill -s "$1" "$pid" 2>/dev/null && sent=0; done
+exit "$sent"
 `;
 
 /** @returns a command that ends all processes with any of the markers, and waits until they have */
