@@ -221,10 +221,12 @@ describe('files in a gVisor container', () => {
 
   it('must have any name, and never be taken for anything else', async () => {
     const names = ['-rf', 'a b', '"; touch hacked; "', '$(id)', '`id`', 'new\nline\n', '\nfirst', 'ünï', '*', '\\0101'];
-    for (const name of names) {
-      expect((await put(`/tmp/w/names/${name}`, name)).status).toBe(201);
-      expect(await (await get(`/tmp/w/names/${name}`)).text()).toBe(name);
-    }
+    await Promise.all(
+      names.map(async (name) => {
+        expect((await put(`/tmp/w/names/${name}`, name)).status).toBe(201);
+        expect(await (await get(`/tmp/w/names/${name}`)).text()).toBe(name);
+      }),
+    );
     const raw = Buffer.from('/tmp/w/names/\xff\xfe', 'latin1');
     expect((await put(raw, 'raw')).status).toBe(201);
     const listed = await list('/tmp/w/names');
@@ -268,9 +270,11 @@ describe('files in a gVisor container', () => {
       ['/'.repeat(5000), 400, 'invalid_parameters'],
       [`/tmp/${'n'.repeat(300)}`, 400, 'invalid_parameters'],
     ];
-    for (const [path, ...expected] of cases) {
-      expect([path.slice(0, 50), await codeOf(await get(path))]).toEqual([path.slice(0, 50), expected]);
-    }
+    await Promise.all(
+      cases.map(async ([path, ...expected]) => {
+        expect([path.slice(0, 50), await codeOf(await get(path))]).toEqual([path.slice(0, 50), expected]);
+      }),
+    );
     expect(await codeOf(await call('GET', 'files'))).toEqual([400, 'invalid_parameters']);
     expect(await codeOf(await put('/tmp/w', 'x'))).toEqual([409, 'path_is_directory']);
     expect(await codeOf(await put('/dev/zero', 'x'))).toEqual([409, 'path_not_file']);
@@ -379,10 +383,12 @@ describe('files in a gVisor container', () => {
       [first, [{ name: 'h', type: 'link', linkname: '/etc/passwd' }]],
       [first, [{ name: 'dev', type: 'character-device', devmajor: 1, devminor: 5 }]],
     ];
-    for (const entries of evil) {
-      const answer = await call('PUT', 'archive?path=/tmp/w/evil', { body: await packed(entries) });
-      expect([entries.at(-1)?.[0], await codeOf(answer)]).toEqual([entries.at(-1)?.[0], [400, 'invalid_parameters']]);
-    }
+    await Promise.all(
+      evil.map(async (entries) => {
+        const answer = await call('PUT', 'archive?path=/tmp/w/evil', { body: await packed(entries) });
+        expect([entries.at(-1)?.[0], await codeOf(answer)]).toEqual([entries.at(-1)?.[0], [400, 'invalid_parameters']]);
+      }),
+    );
     const whole = await packed([first, [{ name: 'second' }, randomBytes(MB)]]);
     for (const body of [whole.subarray(0, MB / 2), randomBytes(2048), Buffer.from('x')]) {
       expect(await codeOf(await call('PUT', 'archive?path=/tmp/w/evil', { body }))).toEqual([

@@ -22,6 +22,9 @@ const MB = 1024 * 1024;
 /** How many of these calls one container may have at a time, of one process. */
 const MOST_TRANSFERS = 16;
 
+/** How long a directory may be listed: a program that lies need not end. */
+const LIST_MS = 120_000;
+
 /** Left to {@link ContainersService.inside}. */
 const ENDED: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running', 'container_paused'];
 
@@ -110,8 +113,9 @@ export class FilesService {
     await this.inside(call, async (dockerId) => {
       const run = await this.start(dockerId, LIST, [path.argument]);
       await run.guarded(async () => {
+        const late = performance.now() + LIST_MS;
         for (let data = await run.read(); data; data = await run.read()) {
-          if (!listing.take(data)) throw new DomainError('tools_failed');
+          if (!listing.take(data) || performance.now() > late) throw new DomainError('tools_failed');
         }
         await run.succeeded();
       });
