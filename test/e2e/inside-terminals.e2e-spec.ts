@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 
 afterEach(async () => {
-  for (const { socket } of clients) socket.close();
+  for (const client of clients) client.leave();
   clients = [];
   // Of those that a test has left, but for what it stopped.
   await Promise.all(sessionsNow().map((session) => session.end('ended')));

@@ -71,6 +71,10 @@ export class TerminalClient {
     await eventually(() => expect(this.text).toMatch(expected instanceof RegExp ? expected : escaped(expected)));
   }
 
+  leave(): void {
+    this.socket.close();
+  }
+
   /** The same by the callback. */
   ask(name: string, ...message: unknown[]): Promise<unknown> {
     return this.socket.timeout(10_000).emitWithAck(name, ...message);
@@ -102,6 +106,11 @@ export class PlainTerminal {
 
   get text(): string {
     return this.frames.map(({ type, data }) => (type === 'output' ? String(data) : '')).join('');
+  }
+
+  /** At once: one that does not read gets no goodbye. */
+  leave(): void {
+    this.socket.terminate();
   }
 
   of(type: string): Record<string, unknown>[] {
