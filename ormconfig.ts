@@ -31,6 +31,7 @@ import { SuspendedUsers1764300040000 } from './src/migrations/1764300040000-susp
 import { Usage1764300050000 } from './src/migrations/1764300050000-usage';
 import { ExecScope1764300065000 } from './src/migrations/1764300065000-exec-scope';
 import { HeldPrograms1764300070000 } from './src/migrations/1764300070000-held-programs';
+import { StartCommands1764300080000 } from './src/migrations/1764300080000-start-commands';
 import { HeldProgramEntity } from './src/sandbox/held-programs';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
 
@@ -74,6 +75,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       Usage1764300050000,
       ExecScope1764300065000,
       HeldPrograms1764300070000,
+      StartCommands1764300080000,
     ],
     synchronize: false,
   };

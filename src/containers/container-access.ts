@@ -12,6 +12,7 @@ import type { UpdateContainerDto } from './dto/requests';
 import { environmentOf, Environments } from './environments';
 import { NetworkPolicies } from './network-policies';
 import type { Asked } from './operations/outcome';
+import { startCommandOf } from './start-command';
 
 /** The user on whose behalf something is done. A {@link Principal} is one; internal modules may build their own. */
 export type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>;
@@ -78,7 +79,7 @@ export class ContainerAccess {
    * To change its settings.
    *
    * @throws DomainError as {@link findInSession} does, `invalid_parameters` if the tier does not allow them or this
-   *   machine cannot enforce them
+   *   machine cannot enforce them, `exec_not_allowed` if the tier lets nobody run a start command
    */
   async findToUpdate(
     caller: Caller,
@@ -92,7 +93,9 @@ export class ContainerAccess {
     const variables = environmentOf(settings);
     const env = variables && this.environments.replacement(row.id, variables);
     const { auto_stop_seconds: autoStopSeconds, auto_delete_seconds: autoDeleteSeconds } = settings;
-    const wanted = { name, memoryMb, cpuShares, diskMb, network, autoStopSeconds, autoDeleteSeconds };
+    if (settings.start) this.tiers.assertExec(caller.tier);
+    const start = settings.start && startCommandOf(settings.start);
+    const wanted = { name, memoryMb, cpuShares, diskMb, network, autoStopSeconds, autoDeleteSeconds, start };
     return { row, wanted: env ? { ...wanted, env } : wanted };
   }
 

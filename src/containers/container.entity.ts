@@ -4,6 +4,7 @@ import { TIMESTAMP } from '../database/column-types';
 import type { ContainerFacts } from '../events';
 import { type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../network-policy';
 import { Resources } from '../tiers';
+import type { StartCommand } from './start-command';
 
 /** The state of a container: its settings, its last observed state, and the operation that leases it. */
 @Entity('containers')
@@ -14,6 +15,7 @@ import { Resources } from '../tiers';
 @Index('containers_metered', ['userId', 'meteredSince'], { where: 'metered_since IS NOT NULL' })
 @Index('containers_claimed', ['operation'], { where: 'operation IS NOT NULL' })
 @Index('containers_role_claimed', ['roleClaimId'], { where: 'role_claim_id IS NOT NULL' })
+@Index('containers_start_due', ['startDueAt'], { where: 'start_due_at IS NOT NULL' })
 @Index('containers_reserving', ['id'], { where: 'reserved_memory_mb > 0' })
 @Index('containers_live_name', ['userId', 'name'], { unique: true, where: 'deleted_at IS NULL' })
 export class ContainerEntity {
@@ -156,6 +158,26 @@ export class ContainerEntity {
   /** When the last warning of its deletion was emitted. */
   @Column({ name: 'deletion_warned_at', type: TIMESTAMP, nullable: true })
   deletionWarnedAt: Date | null;
+
+  /** What is run after each of its starts; null: nothing. */
+  @Column({ type: 'simple-json', nullable: true })
+  start: StartCommand | null;
+
+  /** The present course of that: new for each start of the container, and for each other command; null: none. */
+  @Column({ name: 'start_run', type: 'varchar', length: 36, nullable: true })
+  startRun: string | null;
+
+  /** From when it is to be started, or started again; null: it runs, or has run for good. */
+  @Column({ name: 'start_due_at', type: TIMESTAMP, nullable: true })
+  startDueAt: Date | null;
+
+  /** How often in a row it has failed. */
+  @Column({ name: 'start_failures', type: 'integer', default: 0 })
+  startFailures: number;
+
+  /** Whether what runs became ready, or did not in its time; null: neither yet. */
+  @Column({ name: 'start_ready', type: 'boolean', nullable: true })
+  startReady: boolean | null;
 
   /** The operation that leases the container; null if none does. */
   @Column({ type: 'varchar', length: 16, nullable: true })

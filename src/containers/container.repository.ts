@@ -18,6 +18,7 @@ import {
 } from './container.entity';
 import { LeaseLostError, TERM_OVER } from './leases/lease';
 import { roleAfterReplacement, roleTriedAgain } from './roles/role-follows';
+import { startAfter, type StartColumns } from './start-command';
 
 /** Stops and deletions that Berth performs without a request, by the reason in the event. */
 const STOPS = {
@@ -61,6 +62,7 @@ export type ContainerPatch = Partial<
     | 'reservedMemoryMb'
     | 'reservedCpuShares'
     | 'meteredSince'
+    | keyof StartColumns
   >
 >;
 
@@ -234,12 +236,14 @@ export class ContainerRepository extends ContainerQueries {
     assertTransition(row.status, patch.status ?? row.status);
     const visible = events.length > 0 ? { updatedAt: this.clock.now() } : {};
     const role = roleAfterReplacement(row, patch);
+    const start = startAfter(row, patch, this.clock.now());
     const reserved = reservedBy({ ...row, ...patch });
     const rest = this.restOf(row, patch);
     const { meteredSince, used } = this.usage.settle(row, { ...row, ...patch });
     const changed: Partial<ContainerRow> = {
       ...patch,
       ...role,
+      ...start,
       ...rest,
       ...visible,
       ...reserved,

@@ -8,11 +8,11 @@ import type { ContainerRow } from './container.entity';
 import { ContainerRepository } from './container.repository';
 import { DeletedContainers } from './deleted-containers';
 import {
+  anyContainer,
+  type AnyContainerView,
   ContainerDeletedView,
   ContainerStoppedView,
   deleted,
-  listedContainer,
-  type ListedContainerView,
   type ListedStatus,
   stopped,
 } from './dto/responses';
@@ -41,7 +41,7 @@ export class ContainersAdminService {
     readonly status?: ListedStatus;
     readonly limit?: number;
     readonly cursor?: string;
-  }): Promise<Page<ListedContainerView>> {
+  }): Promise<Page<AnyContainerView>> {
     const { user_id: userId, status } = query;
     const whose = userId === undefined ? {} : { userId };
     const page = await readPage(
@@ -54,9 +54,7 @@ export class ContainersAdminService {
     );
     const now = this.clock.now();
     const sessionEnds = await this.policies.sessionEndsOf(page.items.map((row) => row.userId));
-    const items = page.items.map((row) =>
-      listedContainer(row, { now, sessionEnd: sessionEnds.get(row.userId) ?? null }),
-    );
+    const items = page.items.map((row) => anyContainer(row, { now, sessionEnd: sessionEnds.get(row.userId) ?? null }));
     return { ...page, items };
   }
 

@@ -25,6 +25,7 @@ import {
   ContainerView,
 } from './dto/responses';
 import { ApiIdempotencyKey, IdempotencyKey, REPLAYED } from './idempotency';
+import { assertMayStart } from './start-command';
 import { StatusWait } from './status-wait';
 
 const DEFAULT_WAIT_SECONDS = 30;
@@ -61,6 +62,7 @@ export class ContainersController {
     @IdempotencyKey() idempotencyKey: string | undefined,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<ContainerCreatedView> {
+    assertMayStart(caller, body);
     const onReplayed = () => void reply.header(REPLAYED.name, 'true');
     return this.containers.create(caller, body, { idempotencyKey, onReplayed });
   }
@@ -209,6 +211,7 @@ export class ContainersController {
     @Param('id') id: string,
     @Body() body: UpdateContainerDto,
   ): Promise<ContainerUpdatedView> {
+    assertMayStart(caller, body);
     return this.containers.update(caller, id, body);
   }
 }

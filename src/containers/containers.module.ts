@@ -54,6 +54,7 @@ import { RoleInstallation } from './roles/role-installation';
 import { RoleInstaller } from './roles/role-installer';
 import { RoleRepository } from './roles/role.repository';
 import { SandboxProver } from './sandbox-prover';
+import { StartCourses } from './start-courses';
 import { StatusWait } from './status-wait';
 
 /** The lifecycle. Other modules import this one and inject {@link ContainersService}. */
@@ -75,6 +76,7 @@ import { StatusWait } from './status-wait';
     ContainersService,
     ContainersAdminService,
     StatusWait,
+    StartCourses,
     Capacity,
     ReservedCapacity,
     ContainerAccess,
@@ -125,7 +127,7 @@ import { StatusWait } from './status-wait';
     RoleInstaller,
     SandboxProver,
   ],
-  exports: [ContainersService, ContainersAdminService, StatusWait, Capacity],
+  exports: [ContainersService, ContainersAdminService, StatusWait, Capacity, StartCourses],
 })
 export class ContainersModule implements OnApplicationBootstrap {
   constructor(

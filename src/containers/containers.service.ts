@@ -37,7 +37,7 @@ export class ContainersService {
    * Accepts a container; it is created in the background and its progress emitted in events.
    *
    * @throws DomainError `invalid_parameters`, `container_limit_reached`, `name_taken`, `guest_session_expired`,
-   * `idempotency_key_reused`, `no_capacity`
+   * `idempotency_key_reused`, `no_capacity`, `exec_not_allowed`
    */
   async create(
     caller: Caller,
@@ -110,7 +110,7 @@ export class ContainersService {
    * recreate the container, which keeps its data.
    *
    * @throws DomainError `invalid_parameters`, `name_taken`, `update_failed`, `operation_in_progress`,
-   * `guest_session_expired`, `no_capacity`
+   * `guest_session_expired`, `no_capacity`, `exec_not_allowed`
    */
   async update(caller: Caller, id: string, settings: Settings): Promise<answer.ContainerUpdatedView> {
     const { row, wanted } = await this.access.findToUpdate(caller, id, settings);

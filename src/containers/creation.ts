@@ -58,13 +58,14 @@ export class Specifications {
   /**
    * @param options.id of the container, which its encrypted variables are bound to
    * @throws DomainError `invalid_parameters`: no such image or role, variables given twice, more than the tier allows,
-   *   or a network that cannot be enforced here
+   *   or a network that cannot be enforced here; `exec_not_allowed`: a start command, which the tier does not allow
    */
   resolve({ id, tier }: { id: string; tier: string }, request: CreateRequest): Specification {
     const image = this.images.resolve({ image: request.image, customImage: request.custom_image });
     const role = this.roles.resolve(request.role);
     const resources = this.tiers.resolve(tier, request);
     this.tiers.assertWithin(tier, resources, request);
+    if (request.start) this.tiers.assertExec(tier);
     const network = this.policies.resolve(tier, request.network);
     const sealedEnv = this.environments.seal(id, environmentOf(request) ?? {});
     return { image, role, resources, network, sealedEnv, limits: this.tiers.limitsOf(tier) };

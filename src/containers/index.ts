@@ -7,11 +7,13 @@ export { ContainersService } from './containers.service';
 export { ApiContainerById } from './dto/openapi';
 export { DeleteContainerDto, EnvironmentProperty } from './dto/requests';
 export {
+  AnyContainerView,
   ContainerDeletedView,
   ContainerStoppedView,
   LISTED_STATUSES,
-  ListedContainerView,
   type ListedStatus,
 } from './dto/responses';
+export type { StartCommand } from './start-command';
+export { type StartCourse, StartCourses } from './start-courses';
 export { SandboxProver } from './sandbox-prover';
 export { SweepReport } from './reconcile/reconcile-stats';

@@ -6,6 +6,7 @@ import type { ContainerRow } from './container.entity';
 import type { CreateContainerDto } from './dto/requests';
 import type { OperationColumns } from './leases/leases';
 import { containerName } from './operations/plan';
+import { startCommandOf } from './start-command';
 
 const QUALITIES = [
   'amber',
@@ -36,7 +37,7 @@ function pick(words: readonly string[]): string {
 interface NewContainer {
   readonly id: string;
   readonly userId: string;
-  readonly request: Pick<CreateContainerDto, 'name' | 'labels' | keyof RequestedEnds>;
+  readonly request: Pick<CreateContainerDto, 'name' | 'labels' | 'start' | keyof RequestedEnds>;
   /** The reference as given to Docker. */
   readonly image: string;
   /** null: nothing beside the image. */
@@ -102,6 +103,11 @@ export function newContainer({
     idleWarnedAt: null,
     stoppedAt: null,
     deletionWarnedAt: null,
+    start: request.start == null ? null : startCommandOf(request.start),
+    startRun: null,
+    startDueAt: null,
+    startFailures: 0,
+    startReady: null,
     ...lease,
     revision: 0,
     createdAt: now,

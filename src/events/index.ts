@@ -11,5 +11,6 @@ export {
   type EventDraft,
   type ProcessFacts,
 } from './map';
+export { retryUntilClosed } from './persistently';
 export { EventStream, OpenStreams, parseLastEventId } from './sse';
 export { TokenWatch } from './token-watch';

@@ -31,6 +31,8 @@ export interface ProcessFacts {
   readonly container_id: string;
   /** Its name, without arguments. */
   readonly program: string;
+  /** It is the container's start command. */
+  readonly start?: true;
 }
 
 /** Every event's name and what its `data` holds beside the container's facts. */
@@ -64,6 +66,10 @@ interface EventMap {
   process_exited: ProcessFacts & { exit_code: number | null; reason: string };
   /** Its server process, or Docker, ended or was restarted; it was ended too. */
   process_lost: ProcessFacts;
+  /** What was started with the container is ready; `seconds` after its own start. */
+  container_ready: ContainerFacts & { process_id: string; seconds: number };
+  /** It did not become so in its time, and is not looked at again before its next start. */
+  container_not_ready: ContainerFacts & { process_id: string; within_seconds: number };
   agent_connected: AgentFacts;
   /** `reason`: `closed`, `silent`, `stopped` or `deleted`. */
   agent_disconnected: AgentFacts & { reason: string };

@@ -1,7 +1,7 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
-import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { Column, Entity, In, Index, PrimaryColumn } from 'typeorm';
 import type { RunningContainer } from '../containers';
 import { ABSENT_FOR_MS, Database, isAbsentSql, ProcessPresence } from '../database';
 import { TIMESTAMP } from '../database/column-types';
@@ -11,8 +11,11 @@ import { type EventDraft, EventLog } from '../events';
 import { LOGGER } from '../logging';
 import { Clock, Moment, Poll } from '../scheduling';
 
-/** `command`: ends with its request; `process`: is kept; `terminal`: a shell with a terminal. */
-export type ProgramKind = 'command' | 'process' | 'terminal';
+/**
+ * `command`: ends with its request; `process`: is kept; `start`: the start command, kept too; `terminal`: a shell with
+ * a terminal.
+ */
+export type ProgramKind = 'command' | 'process' | 'start' | 'terminal';
 
 /** A program in a container that one of Berth's processes holds: the only one that has its streams. */
 @Entity('held_programs')
@@ -139,7 +142,9 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
     await this.database.runInTx(async () => {
       // Two at once must not both find the last place.
       await this.events.lock(container.userId);
-      const count = await this.database.manager.countBy(HeldProgramEntity, { containerId: container.id, kind });
+      // Not those in the container that this one replaced: they end with it.
+      const { id: containerId, dockerId } = container;
+      const count = await this.database.manager.countBy(HeldProgramEntity, { containerId, dockerId, kind });
       if (count >= limit.count) throw new DomainError(limit.error, { fields: { limit: limit.count } });
       await this.database.manager.insert(HeldProgramEntity, entry);
     });
@@ -177,9 +182,9 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /** Of one container, of all processes, oldest first. */
-  async listOf(containerId: string, kind: ProgramKind): Promise<HeldProgramEntity[]> {
+  async listOf(containerId: string, ...kinds: readonly ProgramKind[]): Promise<HeldProgramEntity[]> {
     return this.database.manager.find(HeldProgramEntity, {
-      where: { containerId, kind },
+      where: { containerId, kind: In(kinds) },
       order: { startedAt: 'ASC', id: 'ASC' },
     });
   }

@@ -7,7 +7,7 @@ import { DomainError } from '../errors';
 import type { EventDraft, ProcessFacts } from '../events';
 import { LOGGER } from '../logging';
 import { Clock } from '../scheduling';
-import { HeldProgramEntity, HeldPrograms } from './held-programs';
+import { HeldProgramEntity, HeldPrograms, type ProgramKind } from './held-programs';
 import { KeptProcess, KeptProcesses, type ProcessEnd } from './kept-process';
 import { exitCodeOf, saysNotRunning, toDomainError } from './program-end';
 
@@ -33,6 +33,9 @@ const GRACE_MS = 5_000;
 const SEEN_WITHIN_MS = 2_000;
 
 const RETRY_MS = { first: 500, last: 30_000 } as const;
+
+/** A start command is one of them, started and watched by `StartCommands`. */
+const KINDS: readonly ProgramKind[] = ['process', 'start'];
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -98,12 +101,23 @@ export class Processes implements OnModuleDestroy {
     });
   }
 
+  /** Keeps a start command beside the others; {@link finish} is to follow. */
+  keep(kept: KeptProcess): void {
+    this.processes.add(kept);
+  }
+
+  /** Notes its end, for those who read it. */
+  finish(kept: KeptProcess, end: Omit<ProcessEnd, 'at'>): void {
+    kept.finish({ ...end, at: this.clock.now() });
+    this.processes.noteEnd(kept);
+  }
+
   /** Those that run, of all server processes, and those that ended here a while ago; the oldest first. */
   async list(caller: Caller, id: string): Promise<FoundProcess[]> {
     const { id: containerId } = await this.containers.enter(caller, id);
     const kept = this.processes.of(containerId);
     const known = new Set(kept.map(({ entry }) => entry.id));
-    const entries = await this.programs.listOf(containerId, 'process');
+    const entries = await this.programs.listOf(containerId, ...KINDS);
     const found: FoundProcess[] = [
       ...kept.map((each) => ({ kept: each })),
       ...entries.filter((entry) => !known.has(entry.id) && !this.programs.isOwn(entry)).map((entry) => ({ entry })),
@@ -117,7 +131,7 @@ export class Processes implements OnModuleDestroy {
     const kept = this.processes.get(containerId, processId);
     if (kept) return { kept };
     const entry = UUID.test(processId) ? await this.programs.find(containerId, processId) : null;
-    if (entry?.kind !== 'process') throw new DomainError('process_not_found');
+    if (!entry || !KINDS.includes(entry.kind)) throw new DomainError('process_not_found');
     return { entry };
   }
 
@@ -169,8 +183,7 @@ export class Processes implements OnModuleDestroy {
     if (this.closing) return;
     const { entry } = kept;
     const { reason, exitCode } = await this.endOf(kept);
-    kept.finish({ reason, exitCode, at: this.clock.now() });
-    this.processes.noteEnd(kept);
+    this.finish(kept, { reason, exitCode });
     if (reason === 'lost') this.programs.abandon(entry);
     else await this.leave(entry, { type: 'process_exited', data: { ...factsOf(entry), exit_code: exitCode, reason } });
   }
@@ -212,6 +225,8 @@ function markedBy({ id, dockerId, runAs }: HeldProgramEntity): { dockerId: strin
   return { dockerId, marker: id, ...(runAs !== null && { user: runAs }) };
 }
 
-function factsOf({ id, containerId, program }: HeldProgramEntity): ProcessFacts {
-  return { id, container_id: containerId, program };
+/** A process as events show it. */
+export function factsOf({ id, containerId, program, kind }: HeldProgramEntity): ProcessFacts {
+  const facts = { id, container_id: containerId, program };
+  return kind === 'start' ? { ...facts, start: true } : facts;
 }

@@ -15,6 +15,7 @@ import { HeldPrograms } from './held-programs';
 import { ProcessAnswers } from './process-answers';
 import { Processes } from './processes';
 import { ProcessesController } from './processes.controller';
+import { StartCommands } from './start-commands';
 import { ContainerStatistics } from './stats';
 import { StatsAnswers } from './stats-answers';
 import { StatsController } from './stats.controller';
@@ -24,7 +25,7 @@ import { TerminalGateway } from './terminals/terminal.gateway';
 import { Terminals } from './terminals/terminals';
 import { TerminalsController } from './terminals/terminals.controller';
 
-const COMMANDS = [AnswerStreams, Commands, CommandAnswers, Processes, ProcessAnswers];
+const COMMANDS = [AnswerStreams, Commands, CommandAnswers, Processes, ProcessAnswers, StartCommands];
 const TERMINALS = [Terminals, TerminalEntrance, TerminalGateway, TerminalWebSockets];
 const STATS = [ContainerStatistics, StatsAnswers];
 

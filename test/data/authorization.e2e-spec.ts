@@ -8,7 +8,7 @@ import { RouteRegistry } from '../../src/http';
 import { DEFAULT_TIERS } from '../../src/tiers/tier-table';
 import { Berth, TestUser } from '../support/berth';
 import { newAgent } from '../support/agent-client';
-import { NewContainer } from '../support/api-client';
+import { NewContainer, SMALL } from '../support/api-client';
 import { FakeEngine } from '../support/fake-engine';
 
 type Kind = 'container' | 'token' | 'user';
@@ -247,6 +247,18 @@ describe('authorization', () => {
       .get(ContainersService)
       .exec(caller, container.db_id, { command: ['true'], timeoutMs: 1000, maxOutputBytes: 1 });
     await expect(exec).rejects.toMatchObject({ kind: 'exec_not_allowed' });
+    const start = { command: ['true'] };
+    const { name } = container;
+    const answers = [
+      await owner.api.create({ start }),
+      await owner.api.update(container.db_id, { name, ...SMALL, start }),
+      await owner.api.update(container.db_id, { name, ...SMALL, start: null }),
+    ];
+    expect(answers.map(({ status, body }) => [status, body['code']])).toEqual([
+      [403, 'exec_not_allowed'],
+      [403, 'exec_not_allowed'],
+      [200, undefined],
+    ]);
     await users.change(owner.id, { tier: 'pro' });
   });
 

@@ -63,6 +63,14 @@ const WRONG_COMMANDS: readonly unknown[] = [
   ['a\u0000'],
   Array.from({ length: 1025 }, () => 'a'),
 ];
+const WRONG_STARTS: readonly unknown[] = [
+  { command: 'true' },
+  { command: ['true'], restart: 'always' },
+  { command: ['true'], ready: {} },
+  { command: ['true'], ready: { port: 0 } },
+  { command: ['true'], ready: { port: 80, within_seconds: 0 } },
+  { command: ['true'], cwd: '/' },
+];
 const WRONG_TAGS: readonly unknown[] = [
   ['a', 'a'],
   ['a b'],
@@ -100,6 +108,8 @@ const FIELDS: readonly Case[] = [
   fieldsOf('POST', '/api/agents', AGENT, ['name', 'description', 'os', 'arch']),
   [
     ['POST', '/api/containers', CREATE, 'env', [...NEVER_RIGHT, ...WRONG_ENV]] satisfies Case,
+    ['POST', '/api/containers', CREATE, 'start', [...NEVER_RIGHT, ...WRONG_STARTS]] satisfies Case,
+    ['PATCH', '/api/containers/:target', SETTINGS, 'start', [...NEVER_RIGHT, ...WRONG_STARTS]] satisfies Case,
     ['POST', '/api/containers/:target/exec', { command: ['true'] }, 'command', WRONG_COMMANDS] satisfies Case,
     [
       'POST',
@@ -121,6 +131,7 @@ const RIGHT: Readonly<Record<string, readonly unknown[]>> = {
   username: ['256', 'NaN', 'Infinity', '0x10'],
   custom_image: WORDS,
   env: [{}],
+  start: [null],
   command: [['a', 'b']],
   user: ['256', 'NaN', 'Infinity', '0x10'],
   max_output_bytes: [0],

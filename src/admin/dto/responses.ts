@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import type { UserEntity } from '../../auth';
-import { ListedContainerView } from '../../containers';
+import { AnyContainerView } from '../../containers';
 import type { Page } from '../../http';
 
 const NEXT_CURSOR = {
@@ -76,8 +76,8 @@ export class AdminTokenRevokedView {
 
 /** What `GET /api/admin/containers` answers. */
 export class AdminContainerListView {
-  @ApiProperty({ type: [ListedContainerView], description: 'Newest first.' })
-  readonly containers: readonly ListedContainerView[];
+  @ApiProperty({ type: [AnyContainerView], description: 'Newest first.' })
+  readonly containers: readonly AnyContainerView[];
   @ApiProperty(NEXT_CURSOR)
   readonly next_cursor: string | null;
 }
@@ -97,7 +97,7 @@ export function viewUsers({ items, next_cursor }: Page<UserEntity>): AdminUserLi
   return { users: items.map(viewUser), next_cursor };
 }
 
-export function viewContainers({ items, next_cursor }: Page<ListedContainerView>): AdminContainerListView {
+export function viewContainers({ items, next_cursor }: Page<AnyContainerView>): AdminContainerListView {
   return { containers: items, next_cursor };
 }
 

@@ -17,6 +17,7 @@ import { faultOfPolicy, type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../
 import { AUTO_END_SECONDS } from '../../tiers';
 import { CONTAINER_STATUSES, type ContainerStatus } from '../container.entity';
 import { IsLabels, IsLabelSelectors } from '../labels';
+import { type AskedStart, faultOfStart, START_COMMAND_SCHEMA } from '../start-command';
 import { LISTED_STATUSES, type ListedStatus } from './responses';
 
 /** Permitted names of containers. */
@@ -66,6 +67,17 @@ function NetworkProperty(description: string): PropertyDecorator {
     IsOptional(),
     AsSent(),
     validatedBy('isNetworkPolicy', (value) => faultOfPolicy(value) === null, { message }),
+  );
+}
+
+/** What is run after each start of a container, which may be absent. */
+function StartProperty(description: string): PropertyDecorator {
+  const message = ({ value }: ValidationArguments): string => faultOfStart(value) ?? '';
+  return applyDecorators(
+    ApiPropertyOptional({ ...START_COMMAND_SCHEMA, required: ['command'], description }),
+    IsOptional(),
+    AsSent(),
+    validatedBy('isStartCommand', (value) => faultOfStart(value) === null, { message }),
   );
 }
 
@@ -151,6 +163,9 @@ export class CreateContainerDto {
 
   @NetworkProperty("what it reaches: `none` is nothing, a list nothing else; the tier's if absent")
   network?: NetworkPolicy;
+
+  @StartProperty('what is run after each of its starts; takes the scope exec')
+  start?: AskedStart | null;
 }
 
 /** Query of `GET /api/containers`. */
@@ -249,6 +264,12 @@ export class UpdateContainerDto {
 
   @NetworkProperty('what it reaches; as it is if absent. A change recreates the container, as a resize does')
   network?: NetworkPolicy;
+
+  @StartProperty(
+    'what is run after each of its starts; null: nothing, unchanged if absent. Another one ends what runs, and is ' +
+      'run in its place; takes the scope exec',
+  )
+  start?: AskedStart | null;
 }
 
 /** Query of `GET /api/containers/:id/wait`. */

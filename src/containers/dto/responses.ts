@@ -10,6 +10,10 @@ import {
   type RoleStatus,
   type Started,
 } from '../container.entity';
+import { START_COMMAND_SCHEMA, type StartCommand } from '../start-command';
+
+/** As a request may have it, and with all that it may leave out. */
+const STARTS_WITH = { ...START_COMMAND_SCHEMA, required: ['command', 'restart', 'ready'] };
 
 /** A container as `GET /api/containers/:id` shows it. */
 export class ContainerView extends ContainerFactsView {
@@ -73,6 +77,21 @@ export class ContainerView extends ContainerFactsView {
     description: 'What it runs under: runsc (gVisor) or runc; null before the first run.',
   })
   readonly runtime: string | null;
+  @ApiProperty({
+    ...STARTS_WITH,
+    nullable: true,
+    description: 'What is run after each of its starts; null: nothing.',
+  })
+  readonly start: StartCommand | null;
+  @ApiProperty({
+    type: Boolean,
+    nullable: true,
+    example: null,
+    description:
+      'Whether what was started with it is ready now; null where "start" has no "ready". false as well while it does ' +
+      'not run, and once its time is over.',
+  })
+  readonly ready: boolean | null;
 }
 
 /** The data of a view that is not in the row. */
@@ -99,6 +118,8 @@ export function containerView(row: ContainerRow, { now, sessionEnd }: ViewedAt):
     auto_delete_seconds: row.autoDeleteSeconds,
     ip_address: row.ipAddress,
     runtime: row.runtime,
+    start: row.start,
+    ready: row.start?.ready == null ? null : row.startReady === true,
   });
 }
 
@@ -135,6 +156,14 @@ export function listedContainer(row: ContainerRow, at: ViewedAt): ListedContaine
     deleted_at: row.deletedAt.toISOString(),
     purge_at: row.purgeAt?.toISOString() ?? null,
   });
+}
+
+/** A container as administrators see it: without its start command, which may hold secrets. */
+export class AnyContainerView extends OmitType(ListedContainerView, ['start']) {}
+
+export function anyContainer(row: ContainerRow, at: ViewedAt): AnyContainerView {
+  const { start: _hidden, ...view } = listedContainer(row, at);
+  return view;
 }
 
 /** How much of the tier's limit the user's containers use, regardless of filters and pages. */
@@ -189,6 +218,8 @@ export class ContainerCreatedView extends ContainerFactsView {
   readonly async: true;
   @ApiProperty({ example: 'container is being created' })
   readonly message: string;
+  @ApiProperty({ ...STARTS_WITH, nullable: true, description: 'As it was asked for, with all that was left out.' })
+  readonly start: StartCommand | null;
   @ApiPropertyOptional({
     format: 'date-time',
     description: 'Of guests alone: when their session ends, and with it the run.',
@@ -284,6 +315,7 @@ export function created(
     resources,
     network,
     labels,
+    start: row.start,
     ...(session.sessionExpiresAt && { expires_at: session.sessionExpiresAt.toISOString() }),
     ...(tier.sessionSeconds !== null && { session_limit_seconds: tier.sessionSeconds }),
   };

@@ -11,6 +11,7 @@ import type { ContainerPatch } from '../container.repository';
 import type { NewEnvironment } from '../environments';
 import { newRun, NO_RUN, resumedRun, type RunPolicy } from '../expiry/run-policy';
 import type { Facts } from './executor';
+import type { StartCommand } from '../start-command';
 import type { Resources } from './plan';
 
 /** What a successful operation writes. */
@@ -25,6 +26,7 @@ export type Wanted = Resources & {
   readonly env?: NewEnvironment;
   readonly autoStopSeconds?: number | null | undefined;
   readonly autoDeleteSeconds?: number | null | undefined;
+  readonly start?: StartCommand | null | undefined;
 };
 
 /** The same as a client asks for it: a network that is absent stays as the row has it under the lease. */
@@ -34,7 +36,8 @@ export type Asked = Omit<Wanted, 'network'> & { readonly network?: Wanted['netwo
 export function changesSettings(row: ContainerRow, wanted: Wanted): boolean {
   const { autoStopSeconds, autoDeleteSeconds } = endsAfter(row, wanted);
   const isSame = autoStopSeconds === row.autoStopSeconds && autoDeleteSeconds === row.autoDeleteSeconds;
-  return row.name !== wanted.name || !isSame;
+  const isSameStart = wanted.start === undefined || isDeepStrictEqual(row.start, wanted.start);
+  return row.name !== wanted.name || !isSame || !isSameStart;
 }
 
 function endsAfter(row: ContainerRow, wanted: Wanted): Pick<ContainerRow, 'autoStopSeconds' | 'autoDeleteSeconds'> {
@@ -180,6 +183,7 @@ export function updatedOutcome(
     network,
     ...endsAfter(row, wanted),
     lastUsedAt: now,
+    ...(wanted.start !== undefined && { start: wanted.start }),
     ...(env && { sealedEnv: env.sealed }),
     ...(facts.volumeName !== undefined && { volumeName: facts.volumeName }),
     ...recreated(facts),

@@ -97,6 +97,8 @@ export class ProcessView {
     description: 'Why it is over; null while it runs.',
   })
   readonly reason: ProcessEnd['reason'] | null;
+  @ApiProperty({ example: false, description: "Whether it is the container's start command." })
+  readonly start: boolean;
   @ApiProperty({ format: 'date-time' })
   readonly started_at: string;
   @ApiProperty({ type: String, format: 'date-time', nullable: true })
@@ -167,6 +169,6 @@ export function foreignView(entry: HeldProgramEntity): ProcessView {
   };
 }
 
-function entryView({ id, program, runAs, startedAt }: HeldProgramEntity) {
-  return { id, program, user: runAs, started_at: startedAt.toISOString() };
+function entryView({ id, program, runAs, kind, startedAt }: HeldProgramEntity) {
+  return { id, program, user: runAs, start: kind === 'start', started_at: startedAt.toISOString() };
 }

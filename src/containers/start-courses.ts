@@ -1,0 +1,113 @@
+import { Injectable } from '@nestjs/common';
+import type { SelectQueryBuilder, UpdateQueryBuilder } from 'typeorm';
+import { Database } from '../database';
+import type { ContainerFacts } from '../events';
+import { Clock } from '../scheduling';
+import { ContainerEntity, containerFacts, type ContainerRow } from './container.entity';
+import type { StartCommand } from './start-command';
+
+/** One course of a start command: from a start of its container, or a change of the command, to the next. */
+export interface StartCourse {
+  readonly container: { readonly id: string; readonly userId: string; readonly dockerId: string };
+  readonly start: StartCommand;
+  /** Identifies it. */
+  readonly run: string;
+  /** How often in a row it has failed. */
+  readonly failures: number;
+}
+
+/** A start command needs what its role brings; one that cannot be installed is waited for no longer. */
+const ROLE_IS_THERE = "(c.role_status IS NULL OR c.role_status IN ('installed', 'failed'))";
+
+/**
+ * The sole writer of the columns about the course of start commands, beside each write's own `startAfter`: every write
+ * is conditional on the course, and none changes the row's revision, which belongs to the operations.
+ */
+@Injectable()
+export class StartCourses {
+  constructor(
+    private readonly database: Database,
+    private readonly clock: Clock,
+  ) {}
+
+  /** What is to be started now, in containers that no operation holds; the longest due first. */
+  async listDue(limit: number): Promise<StartCourse[]> {
+    const rows = await this.live()
+      .andWhere('c.start_due_at IS NOT NULL AND c.start_due_at <= :now', {
+        now: this.database.timestamp(this.clock.now()),
+      })
+      .andWhere(`c.status = 'running' AND c.operation IS NULL AND ${ROLE_IS_THERE}`)
+      .orderBy('c.start_due_at')
+      .limit(limit)
+      .getMany();
+    return rows.flatMap((row) => courseOf(row) ?? []);
+  }
+
+  /** The present courses of these containers, of those that have one. */
+  async runsOf(containerIds: readonly string[]): Promise<ReadonlySet<string>> {
+    if (containerIds.length === 0) return new Set();
+    const rows = await this.live()
+      .select('c.start_run', 'run')
+      .andWhere('c.id IN (:...ids) AND c.start_run IS NOT NULL', { ids: containerIds })
+      .getRawMany<{ run: string }>();
+    return new Set(rows.map(({ run }) => run));
+  }
+
+  /** Notes that it is being started. @returns false if it is not due any more */
+  async take({ run, container: { id } }: StartCourse): Promise<boolean> {
+    const update = this.update(id, run).andWhere('start_due_at IS NOT NULL');
+    return (await update.set({ startDueAt: null, startReady: null }).execute()).affected === 1;
+  }
+
+  /**
+   * Notes the end of what was started.
+   *
+   * @param next when it is to be started again, in milliseconds from now; null: not in this course
+   */
+  async settle(
+    { run, container: { id } }: StartCourse,
+    next: { readonly dueInMs: number | null; readonly failures: number },
+  ): Promise<void> {
+    const startDueAt = next.dueInMs === null ? null : new Date(this.clock.now().getTime() + next.dueInMs);
+    await this.update(id, run).set({ startDueAt, startFailures: next.failures, startReady: null }).execute();
+  }
+
+  /** Notes that what a dead process had started in this Docker container is to be started again. */
+  async settleLost({ containerId, dockerId }: { containerId: string; dockerId: string }): Promise<void> {
+    await this.database.manager
+      .createQueryBuilder()
+      .update(ContainerEntity)
+      .set({ startDueAt: this.clock.now(), startReady: null })
+      .where('id = :containerId AND deleted_at IS NULL AND docker_id = :dockerId', { containerId, dockerId })
+      .andWhere('start_run IS NOT NULL AND start_due_at IS NULL')
+      .execute();
+  }
+
+  /** @returns false if the course is over */
+  async noteReady({ run, container: { id } }: StartCourse, startReady: boolean): Promise<boolean> {
+    const update = this.update(id, run).andWhere('start_due_at IS NULL');
+    return (await update.set({ startReady, updatedAt: this.clock.now() }).execute()).affected === 1;
+  }
+
+  /** The container as events show it; null if it is deleted. */
+  async factsOf(containerId: string): Promise<Readonly<ContainerFacts> | null> {
+    const row = await this.live().andWhere('c.id = :containerId', { containerId }).getOne();
+    return row && containerFacts(row);
+  }
+
+  private live(): SelectQueryBuilder<ContainerEntity> {
+    return this.database.manager.createQueryBuilder(ContainerEntity, 'c').where('c.deletedAt IS NULL');
+  }
+
+  private update(id: string, run: string): UpdateQueryBuilder<ContainerEntity> {
+    return this.database.manager
+      .createQueryBuilder()
+      .update(ContainerEntity)
+      .where('id = :id AND deleted_at IS NULL AND start_run = :run', { id, run });
+  }
+}
+
+function courseOf({ id, userId, dockerId, start, startRun, startFailures }: ContainerRow): StartCourse | null {
+  if (dockerId === null || start === null || startRun === null) return null;
+  return { container: { id, userId, dockerId }, start, run: startRun, failures: startFailures };
+}

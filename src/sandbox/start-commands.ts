@@ -1,0 +1,212 @@
+import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
+import { type StartCourse, StartCourses } from '../containers';
+import { Database } from '../database';
+import { ContainerEngine } from '../docker';
+import { DomainError } from '../errors';
+import { type ContainerFacts, type EventDraft, EventLog, retryUntilClosed } from '../events';
+import { LOGGER, type Logger } from '../logging';
+import { Poll } from '../scheduling';
+import { type HeldProgramEntity, HeldPrograms } from './held-programs';
+import { factsOf, Processes } from './processes';
+import { afterEnd, type StartEnd } from './start-policy';
+import { type RunEnd, StartRun } from './start-run';
+
+const CHECK_EVERY_MS = 1_000;
+/** After an event that may begin a course: others come with it. */
+const CHECK_SOON_MS = 50;
+const AT_ONCE = 64;
+
+/** It is being run already: in this container by this very Docker id, one alone may. */
+const ONE = { count: 1, error: 'operation_in_progress' } as const;
+
+/** It was started, or taken away, by somebody else. */
+class NotDueError extends Error {}
+
+/**
+ * Runs start commands. Which of Berth's processes does is decided in the database: by the entry in the ledger, of which
+ * there is one for a container at most, and by the course, which is due for the first alone who takes it.
+ */
+@Injectable()
+export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
+  private readonly closing = new AbortController();
+  private readonly poll: Poll;
+  private readonly runs = new Map<string, StartRun>();
+  /** Courses that this process is about to take. */
+  private readonly taking = new Set<string>();
+  private soon: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly courses: StartCourses,
+    private readonly programs: HeldPrograms,
+    private readonly processes: Processes,
+    private readonly engine: ContainerEngine,
+    private readonly database: Database,
+    private readonly events: EventLog,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    this.poll = new Poll({
+      everyMs: CHECK_EVERY_MS,
+      work: () => this.check(),
+      onFault: (error) => this.logger.warn({ err: error }, 'start commands could not be looked for; tried again'),
+    });
+  }
+
+  /** Docker is prepared by now. */
+  onApplicationBootstrap(): void {
+    this.programs.onLost('start', (program) => this.lost(program));
+    this.events.onCommitted((_userId, events) => {
+      if (events.some(({ type }) => type === 'container_started' || type === 'container_updated')) this.checkSoon();
+    });
+    this.poll.start();
+  }
+
+  /** What runs goes on until the next process takes it over: see `HeldPrograms`. */
+  onModuleDestroy(): void {
+    this.closing.abort();
+    this.poll.stop();
+    clearTimeout(this.soon);
+  }
+
+  private checkSoon(): void {
+    if (this.closing.signal.aborted) return;
+    this.soon ??= setTimeout(() => {
+      this.soon = undefined;
+      // The next regular one reports what it fails of.
+      void this.check().catch(() => undefined);
+    }, CHECK_SOON_MS).unref();
+  }
+
+  /** Ends what is not to run any more, and starts what is due. */
+  private async check(): Promise<void> {
+    const own = [...this.runs.values()];
+    const present = await this.courses.runsOf(own.map(({ course }) => course.container.id));
+    for (const run of own) if (!present.has(run.course.run)) run.end();
+    for (const course of await this.courses.listDue(AT_ONCE)) {
+      if (this.closing.signal.aborted) return;
+      if (!this.taking.has(course.run)) void this.run(course);
+    }
+  }
+
+  private async run(course: StartCourse): Promise<void> {
+    this.taking.add(course.run);
+    try {
+      const entry = await this.take(course);
+      this.taking.delete(course.run);
+      if (entry) await this.runEntered(course, entry);
+    } catch (error) {
+      if (this.closing.signal.aborted) return;
+      this.logger.error({ err: error, container_id: course.container.id }, 'a start command could not be run');
+    } finally {
+      this.taking.delete(course.run);
+    }
+  }
+
+  /** @returns null if it is not due any more, or what ran before is still held */
+  private async take(course: StartCourse): Promise<HeldProgramEntity | null> {
+    const { container, start } = course;
+    try {
+      return await this.database.runInTxLocking(container.userId, async () => {
+        const entry = await this.programs.enter(container, { kind: 'start', command: start.command, limit: ONE });
+        if (!(await this.courses.take(course))) throw new NotDueError();
+        return entry;
+      });
+    } catch (error) {
+      if (error instanceof NotDueError || error instanceof DomainError) return null;
+      throw error;
+    }
+  }
+
+  private async runEntered(course: StartCourse, entry: HeldProgramEntity): Promise<void> {
+    const run = new StartRun(this.engine, this.processes, course, entry, this.closing.signal);
+    this.runs.set(entry.id, run);
+    try {
+      const listener = {
+        started: () => this.noteStarted(entry),
+        ready: (outcome: Readiness) => this.noteReady(course, entry, outcome),
+      };
+      const end = await run.toEnd(listener).catch((error: unknown) => {
+        this.logger.error({ err: error, container_id: course.container.id }, 'a start command could not be held');
+        return run.lost();
+      });
+      if (end) await this.settle(course, entry, end);
+    } finally {
+      this.runs.delete(entry.id);
+    }
+    this.checkSoon();
+  }
+
+  private async noteStarted(entry: HeldProgramEntity): Promise<void> {
+    await this.write(entry, () => this.emit(entry, { type: 'process_started', data: factsOf(entry) }));
+  }
+
+  private async noteReady(course: StartCourse, entry: HeldProgramEntity, outcome: Readiness): Promise<void> {
+    await this.write(entry, async () => {
+      const isPresent = await this.courses.noteReady(course, outcome !== 'too_late');
+      const facts = isPresent ? await this.courses.factsOf(entry.containerId) : null;
+      if (facts) await this.emit(entry, readyEvent(course, { ...facts, process_id: entry.id }, outcome));
+    });
+  }
+
+  /** In one transaction: what dies before it leaves an entry, and is made up for as a run that was lost. */
+  private async settle(course: StartCourse, entry: HeldProgramEntity, { end, ranMs }: RunEnd): Promise<void> {
+    const { restart } = course.start;
+    const next = afterEnd(end, { restart, failures: course.failures, ranMs: ranMs ?? 0 });
+    await this.write(entry, async () => {
+      await this.courses.settle(course, next);
+      // What never ran because its container does not is no event.
+      const isTold = ranMs !== null || end.reason !== 'container_stopped';
+      await this.programs.leave(entry, isTold ? endEvent(entry, end) : null);
+    });
+  }
+
+  /** Tells of a run that ended with its process; it is run again in a container that still runs. */
+  private async lost(entry: HeldProgramEntity): Promise<EventDraft> {
+    await this.courses.settleLost(entry);
+    return endEvent(entry, { reason: 'lost' });
+  }
+
+  private async emit({ userId }: HeldProgramEntity, event: EventDraft): Promise<void> {
+    await this.events.append({ userId, drafts: [event] });
+  }
+
+  /**
+   * Writes about what this process holds, unless another one has taken it for dead; tried again until it succeeds or
+   * this process closes.
+   */
+  private async write(entry: HeldProgramEntity, work: () => Promise<void>): Promise<void> {
+    const { id, userId, containerId } = entry;
+    const retrier = {
+      isClosed: () => this.closing.signal.aborted,
+      failed: (error: unknown) => this.logger.warn({ err: error, container_id: containerId }, UNWRITTEN),
+    };
+    await retryUntilClosed(retrier, () =>
+      this.database.runInTxLocking(userId, async () => {
+        await this.events.lock(userId);
+        const present = await this.programs.find(containerId, id);
+        if (present && this.programs.isOwn(present)) await work();
+      }),
+    );
+  }
+}
+
+const UNWRITTEN = 'what becomes of a start command could not be written yet';
+
+type Readiness = { readonly afterMs: number } | 'too_late';
+
+function endEvent(entry: HeldProgramEntity, end: StartEnd): EventDraft {
+  const data = factsOf(entry);
+  if (end.reason === 'lost') return { type: 'process_lost', data };
+  const exit_code = 'exitCode' in end ? end.exitCode : null;
+  return { type: 'process_exited', data: { ...data, exit_code, reason: end.reason } };
+}
+
+function readyEvent(
+  { start }: StartCourse,
+  data: ContainerFacts & { process_id: string },
+  outcome: Readiness,
+): EventDraft {
+  if (outcome === 'too_late') {
+    return { type: 'container_not_ready', data: { ...data, within_seconds: start.ready?.within_seconds ?? 0 } };
+  }
+  return { type: 'container_ready', data: { ...data, seconds: Math.round(outcome.afterMs / 100) / 10 } };
+}

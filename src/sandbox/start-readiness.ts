@@ -1,0 +1,65 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { StartCommand } from '../containers';
+import type { ContainerEngine } from '../docker';
+import { isListening, pauseBeforeProbeMs } from './start-policy';
+
+/** How long one look may take. */
+const LOOK_MS = 10_000;
+/** The tables of thousands of connections. */
+const MOST_READ_BYTES = 1024 * 1024;
+
+/** Both, as a server that listens on all addresses of IPv6 is in the second alone; one may be missing. */
+const TABLES = ['cat', '/proc/net/tcp', '/proc/net/tcp6'];
+
+/** A start command that runs. */
+interface Started {
+  readonly dockerId: string;
+  readonly marker: string;
+  readonly ready: NonNullable<StartCommand['ready']>;
+  /** Aborted when it has ended. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Waits until what was started is ready.
+ *
+ * @returns after how many milliseconds; `too_late` once its time is over, `ended` if it ended before
+ */
+export async function untilReady(engine: ContainerEngine, started: Started): Promise<number | 'too_late' | 'ended'> {
+  const { ready, signal } = started;
+  const startedAt = performance.now();
+  const deadline = startedAt + ready.within_seconds * 1000;
+  for (;;) {
+    const isReady = await look(engine, started).catch(() => false);
+    if (signal.aborted) return 'ended';
+    const now = performance.now();
+    if (isReady) return now - startedAt;
+    if (now >= deadline) return 'too_late';
+    const pause = Math.min(pauseBeforeProbeMs(now - startedAt), deadline - now);
+    await delay(pause, undefined, { signal, ref: false }).catch(() => undefined);
+  }
+}
+
+/** @throws EngineError such as `command_not_started` */
+async function look(engine: ContainerEngine, { dockerId, marker, ready, signal }: Started): Promise<boolean> {
+  const command = 'port' in ready ? TABLES : ready.command;
+  // It begins with that of the start command, so that what ends that one ends the look as well.
+  const own = `${marker}.ready`;
+  const program = await engine.startProcess(dockerId, { command, marker: own });
+  const within = AbortSignal.any([signal, AbortSignal.timeout(LOOK_MS)]);
+  let text = '';
+  const read = async (): Promise<boolean> => {
+    for await (const { data } of program.output) if (text.length < MOST_READ_BYTES) text += data.toString('latin1');
+    const { exitCode } = await program.exit();
+    return 'port' in ready ? isListening(text, ready.port) : exitCode === 0;
+  };
+  const isReady = await Promise.race([read().catch(() => false), aborted(within)]);
+  if (isReady !== null) return isReady;
+  program.close();
+  if (!signal.aborted) await engine.endProcesses(dockerId, { marker: own, signal: 'KILL', graceMs: 0 });
+  return false;
+}
+
+function aborted(signal: AbortSignal): Promise<null> {
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(null), { once: true }));
+}
