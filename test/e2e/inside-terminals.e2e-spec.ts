@@ -185,6 +185,8 @@ describe('a terminal over a plain WebSocket', () => {
     await client.says(shown('30 100'));
     client.send(Buffer.from('echo "binary-$((1+1))"\n'));
     await client.says(shown('binary-2'));
+    client.send(Buffer.from('{"type":"resize","cols":1,"rows":1}\n'));
+    await client.says('{"type":"resize"');
     client.send({ type: 'ping' });
     await eventually(() => expect(client.of('pong')).toHaveLength(1));
     client.send('{"type":"other"}\n');
@@ -199,6 +201,25 @@ describe('a terminal over a plain WebSocket', () => {
     await client.says('🚢🚢 done-2');
     client.send('exit 3\n');
     await eventually(() => expect(client.closed).toEqual({ code: 1000, reason: 'exited 3' }));
+  });
+
+  it('must say why it closes, and take a client back from where it was', async () => {
+    const tokens = server.berth.app.get(TokenService);
+    const { text, token } = await tokens.issue({ userId: user.id, name: 'brief', scopes: ['exec'], expiresAt: null });
+    const first = await plain('', { headers: { authorization: `Bearer ${text}` } }).opened();
+    first.send('echo "first-$((1+1))"\n');
+    await first.says(shown('first-2'));
+    await tokens.revoke({ userId: user.id, tokenId: token.id });
+    await eventually(() => expect(first.closed).toEqual({ code: 4001, reason: 'the token has ended' }));
+    const session = String(first.frames[0]?.['session']);
+    const after = Buffer.byteLength(first.text);
+    const second = await plain(`?session=${session}&after=${String(after)}`).opened();
+    expect(second.frames[0]).toMatchObject({ session, offset: after, gap: false, role: 'writer' });
+    second.send('echo "second-$((1+1))"\n');
+    await second.says(shown('second-2'));
+    expect(second.text).not.toContain('first-2');
+    expect((await user.api.call('DELETE', `/api/containers/${container.id}/terminals/${session}`)).status).toBe(200);
+    await eventually(() => expect(second.closed).toEqual({ code: 1000, reason: 'ended' }));
   });
 
   it('must be the same terminal as over Socket.IO, and hold a flood back too', async () => {
