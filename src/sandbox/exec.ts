@@ -6,7 +6,7 @@ import { ContainerEngine, type ContainerProcess, EngineError, type ExecOutput } 
 import { DomainError } from '../errors';
 import { LOGGER } from '../logging';
 import { untilAborted } from '../scheduling';
-import { HeldPrograms } from './held-programs';
+import { type HeldProgramEntity, HeldPrograms } from './held-programs';
 import { exitCodeOf, toDomainError } from './program-end';
 
 /** A command that a request waits for. */
@@ -106,10 +106,25 @@ export class Commands implements OnModuleDestroy {
       user: request.user,
       limit: AT_ONCE,
     });
+    let mayGoOn = false;
     try {
       return await this.runEntered(container.dockerId, entry.id, request, { ...client, signal });
+    } catch (error) {
+      mayGoOn = isUnavailable(error);
+      throw error;
     } finally {
+      if (mayGoOn) this.programs.abandon(entry);
+      else await this.leave(entry);
+    }
+  }
+
+  /** The command has ended, whatever becomes of its entry: one that stays would take a place. */
+  private async leave(entry: HeldProgramEntity): Promise<void> {
+    try {
       await this.programs.leave(entry);
+    } catch (error) {
+      this.logger.warn({ err: error }, 'the end of a command could not be written; tried again');
+      this.programs.abandon(entry);
     }
   }
 
@@ -147,7 +162,11 @@ export class Commands implements OnModuleDestroy {
     return { exitCode, truncated: reader.truncated, timedOut, durationMs: Math.round(performance.now() - startedAt) };
   }
 
-  /** Ends it with all that it started, and reads what it wrote until then. Never throws. */
+  /**
+   * Ends it with all that it started, and reads what it wrote until then.
+   *
+   * @throws EngineError `docker_unavailable`: it may go on
+   */
   private async end(
     dockerId: string,
     { marker, user }: { marker: string; user: string | undefined },
@@ -159,6 +178,7 @@ export class Commands implements OnModuleDestroy {
       if (outcome === 'ended') await Promise.race([reading, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
       return outcome;
     } catch (error) {
+      if (isUnavailable(error)) throw error;
       this.logger.warn({ err: error }, 'a command could not be ended in its container');
       return 'still_running';
     } finally {
@@ -177,10 +197,14 @@ export class Commands implements OnModuleDestroy {
     try {
       return (await program.exit()).exitCode;
     } catch (error) {
-      if (error instanceof EngineError && error.code === 'docker_unavailable') return null;
+      if (isUnavailable(error)) return null;
       throw error;
     }
   }
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof EngineError && error.code === 'docker_unavailable';
 }
 
 /** A command's time is over, or nobody waits for it. */
