@@ -87,6 +87,8 @@ const MAX_MOVES = 3;
 
 /** For commands of Berth's own, which write nothing where the image's programs are what they seem. */
 const OWN_OUTPUT_BYTES = 64 * 1024;
+/** How long they may take beyond their grace: an image's shell may never end. */
+const OWN_WITHIN_MS = 15_000;
 
 /** Far more than one machine has. */
 const MOST_IMAGES = 1_000;
@@ -551,7 +553,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     dockerId: string,
     { command, user, graceMs }: { command: readonly string[]; user: string | undefined; graceMs: number },
   ): Promise<{ exitCode: number }> {
-    const limits = { timeoutMs: graceMs + this.timeoutMs, maxOutputBytes: OWN_OUTPUT_BYTES };
+    const limits = { timeoutMs: graceMs + Math.min(this.timeoutMs, OWN_WITHIN_MS), maxOutputBytes: OWN_OUTPUT_BYTES };
     return this.exec(dockerId, { command, ...limits, ...(user !== undefined && { user }) });
   }
 

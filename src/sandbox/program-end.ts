@@ -5,7 +5,7 @@ import { DomainError } from '../errors';
 /** The exit code of a program that was killed is greater, as that of all is when their container ends. */
 const KILLED = 128;
 /** Docker reports the end of a container after that of the programs in it. */
-const CONTAINER_END_MS = 500;
+const CONTAINER_END_MS = 2_000;
 
 /**
  * The exit code of a program whose output has ended.
@@ -30,7 +30,7 @@ async function hasStopped(engine: ContainerEngine, dockerId: string): Promise<bo
   for (;;) {
     if ((await engine.inspectContainer(dockerId))?.state !== 'running') return true;
     if (performance.now() >= deadline) return false;
-    await delay(CONTAINER_END_MS / 5);
+    await delay(CONTAINER_END_MS / 20);
   }
 }
 

@@ -5,7 +5,9 @@ import { type Config, CONFIG } from '../../config';
 import { ContainersService } from '../../containers';
 import { ContainerEngine, EngineError, type EngineErrorCode } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
+import { TokenWatch } from '../../events';
 import type { BodyStream } from '../../http';
+import { untilAborted } from '../../scheduling';
 import { packed, unpack } from './archive';
 import { ContainerPath } from './container-path';
 import { attachment, sendFile, sendStream } from './download';
@@ -53,15 +55,16 @@ export class FilesService {
   constructor(
     private readonly containers: ContainersService,
     private readonly engine: ContainerEngine,
+    private readonly tokens: TokenWatch,
     @Inject(CONFIG) private readonly config: Pick<Config, 'FILE_SIZE_LIMIT_MB' | 'ARCHIVE_SIZE_LIMIT_MB'>,
   ) {}
 
   /** Sends a file, or a range of it. @throws DomainError `range_not_satisfiable`, `path_is_directory` */
   async download(call: Call, given: Buffer | undefined, client: Client): Promise<void> {
     const path = ContainerPath.parse(required(given), 'path');
-    await this.inside(call, async (dockerId) => {
+    await this.inside(call, async (dockerId, tokenEnd) => {
       const run = await this.start(dockerId, READ_FILE, [path.argument]);
-      await run.guarded(() => sendFile(run, path, client));
+      await run.guarded(() => breakingOff(client.reply, tokenEnd, () => sendFile(run, path, client)));
     });
   }
 
@@ -72,8 +75,13 @@ export class FilesService {
       const limit = this.config.FILE_SIZE_LIMIT_MB * MB;
       if ((body.length ?? 0) > limit) throw tooLarge(limit);
       const content = body.read(IDLE_MS);
-      return this.inside(call, (dockerId) =>
-        writeFile(this.engine, dockerId, { path, nameInDirectory: null, content, limit }),
+      return this.inside(call, (dockerId, tokenEnd) =>
+        writeFile(this.engine, dockerId, {
+          path,
+          nameInDirectory: null,
+          content: unlessAborted(content, tokenEnd),
+          limit,
+        }),
       );
     });
   }
@@ -83,8 +91,8 @@ export class FilesService {
     return this.taking(body, async () => {
       const path = ContainerPath.parse(required(given), 'path');
       const limit = this.config.FILE_SIZE_LIMIT_MB * MB;
-      return this.inside(call, async (dockerId) => {
-        const form = await formFile(body);
+      return this.inside(call, async (dockerId, tokenEnd) => {
+        const form = await untilAborted(formFile(body), { signal: tokenEnd, aborted: () => reasonOf(tokenEnd) });
         try {
           const asked = path.isDirectory ? path.below(nameOf(form.name)) : path;
           const target = ContainerPath.parseEntry(asked.bytes, 'path');
@@ -92,7 +100,7 @@ export class FilesService {
           return await writeFile(this.engine, dockerId, {
             path: target,
             nameInDirectory,
-            content: form.content,
+            content: unlessAborted(form.content, tokenEnd),
             limit,
           });
         } finally {
@@ -155,13 +163,15 @@ export class FilesService {
     const path = ContainerPath.parse(required(given), 'path');
     const name = Buffer.concat([path.base.length === 0 ? Buffer.from('root') : path.base, Buffer.from('.tar')]);
     const headers = { 'content-type': 'application/x-tar', 'content-disposition': attachment(name) };
-    await this.inside(call, async (dockerId) => {
+    await this.inside(call, async (dockerId, tokenEnd) => {
       const token = newToken();
       const run = await this.start(dockerId, PACK, [path.argument, token]);
       await run.guarded(async () => {
         if ((await run.line()) !== 'ready') throw new DomainError('tools_failed');
-        if (request.method !== 'HEAD') await sendStream(packed(run, token), () => reply.headers(headers));
-        else {
+        if (request.method !== 'HEAD') {
+          const send = () => sendStream(packed(run, token), () => reply.headers(headers));
+          await breakingOff(reply, tokenEnd, send);
+        } else {
           await run.abandon();
           await reply.headers(headers).send();
         }
@@ -180,7 +190,9 @@ export class FilesService {
       const limit = this.config.ARCHIVE_SIZE_LIMIT_MB * MB;
       if ((body.length ?? 0) > limit) throw new DomainError('archive_too_large', { fields: { limit } });
       const content = body.read(IDLE_MS);
-      const unpacked = await this.inside(call, (dockerId) => unpack(this.engine, dockerId, { path, content, limit }));
+      const unpacked = await this.inside(call, (dockerId, tokenEnd) =>
+        unpack(this.engine, dockerId, { path, content: unlessAborted(content, tokenEnd), limit }),
+      );
       return { path: path.text, ...unpacked };
     });
   }
@@ -209,17 +221,25 @@ export class FilesService {
     }
   }
 
-  private inside<T>({ caller, id }: Call, work: (dockerId: string) => Promise<T>): Promise<T> {
+  /** @param work is given what aborts, with `unauthorized`, when the caller's token ends */
+  private inside<T>({ caller, id }: Call, work: (dockerId: string, tokenEnd: AbortSignal) => Promise<T>): Promise<T> {
     return this.containers.inside(caller, id, async (container) => {
       const running = this.transfers.get(container.id) ?? 0;
       if (running >= MOST_TRANSFERS) throw new DomainError('too_many_transfers', { fields: { limit: MOST_TRANSFERS } });
       this.transfers.set(container.id, running + 1);
+      const token = new AbortController();
+      const unwatch = this.tokens.watch({
+        tokenId: caller.tokenId,
+        expiresAt: caller.tokenExpiresAt,
+        onEnd: () => token.abort(new DomainError('unauthorized')),
+      });
       try {
-        return await work(container.dockerId);
+        return await work(container.dockerId, token.signal);
       } catch (error) {
         if (!(error instanceof EngineError) || ENDED.includes(error.code)) throw error;
         throw new DomainError('file_access_failed', { code: error.code, cause: error });
       } finally {
+        unwatch();
         const left = (this.transfers.get(container.id) ?? 1) - 1;
         if (left > 0) this.transfers.set(container.id, left);
         else this.transfers.delete(container.id);
@@ -236,4 +256,36 @@ function required<T>(given: T | undefined): T {
 function nameOf(name: Buffer | null): Buffer {
   if (!name) throw invalidParameters([{ field: 'file', message: 'must have a file name, as path is a directory' }]);
   return name;
+}
+
+/** Does `work`, which answers; breaks an answer off that has begun when the signal aborts. */
+async function breakingOff(reply: FastifyReply, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+  const breakOff = (): void => {
+    if (reply.raw.headersSent) reply.raw.destroy();
+  };
+  signal.addEventListener('abort', breakOff, { once: true });
+  try {
+    await work();
+  } finally {
+    signal.removeEventListener('abort', breakOff);
+  }
+}
+
+/** @throws the signal's reason when it aborts, whether or not there is more to come */
+async function* unlessAborted(content: AsyncIterable<Buffer>, signal: AbortSignal): AsyncGenerator<Buffer> {
+  const chunks = content[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const next = await untilAborted(chunks.next(), { signal, aborted: () => reasonOf(signal) });
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    // Not awaited: it would wait for a client that sends nothing.
+    void chunks.return?.().catch(() => undefined);
+  }
+}
+
+function reasonOf({ reason }: AbortSignal): DomainError {
+  return reason instanceof DomainError ? reason : new DomainError('internal_error');
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type ContainerEngine, type ContainerProcess, EngineError, type ExecOutput } from '../../docker';
 import { DomainError, type ErrorCode, invalidParameters } from '../../errors';
 import { within } from '../../scheduling';
+import { exitCodeOf } from '../program-end';
 import { EXIT } from './scripts';
 
 /** How long neither side may take a byte, or a program say nothing that answers at once. */
@@ -138,7 +139,7 @@ export class ScriptRun {
 
   /** After the end of its output. @throws DomainError what it ended with instead */
   async succeeded(): Promise<void> {
-    const { exitCode } = await this.process.exit();
+    const exitCode = await exitCodeOf(this.engine, this.dockerId, this.process);
     if (exitCode !== 0) throw failure(exitCode, this.words);
   }
 
@@ -172,6 +173,19 @@ export class ScriptRun {
       stdin.off('drain', taken).off('close', taken);
     }
     return !stdin.destroyed;
+  }
+
+  /** Waits for `work`, but not beyond the end of the script. */
+  async unlessOver<T>(work: Promise<T>): Promise<{ readonly value: T } | 'over'> {
+    const done = work.then((value) => ({ value }));
+    done.catch(() => undefined);
+    while (!this.isOver) {
+      const first = await Promise.race([done, this.comes().then(() => null)]);
+      if (first) return first;
+      const said = await this.take();
+      if (said instanceof Buffer) this.keep(said);
+    }
+    return 'over';
   }
 
   private keep(said: Buffer): void {

@@ -115,7 +115,7 @@ mkdir -p "$parent" || exit 1
 sweep "\${parent%/}"
 part=\${parent%/}/${UPLOAD}$4
 trap 'rm -f "$part"' EXIT
-trap 'exit 1' HUP INT TERM
+trap 'exit 143' HUP INT TERM
 cat >"$part" || exit 1
 size=$(stat -c %s "$part") || exit 1
 size=$((size - 32))
@@ -221,7 +221,7 @@ sweep "\${path%/}"
 aside=\${path%/}/${UNPACKING}$3
 mkdir -m 700 "$aside" || exit 1
 trap 'cd /; chmod -R u+rwX "$aside" 2>/dev/null; rm -rf "$aside"' EXIT
-trap 'exit 1' HUP INT TERM
+trap 'exit 143' HUP INT TERM
 cd "$aside" || exit 1
 tar -xof - || exit 1
 rm "./$2" 2>/dev/null || exit ${String(EXIT.incomplete)}

@@ -53,10 +53,20 @@ export async function writeFile(engine: ContainerEngine, dockerId: string, uploa
   });
 }
 
-/** @returns false if the script has ended before it had all */
+/** @returns false if the script has ended before it had all, whether or not there is more to come */
 export async function writeAll(run: ScriptRun, content: AsyncIterable<Buffer>): Promise<boolean> {
-  for await (const chunk of content) if (!(await run.write(chunk))) return false;
-  return true;
+  const chunks = content[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const next = await run.unlessOver(chunks.next());
+      if (next === 'over') return false;
+      if (next.value.done === true) return true;
+      if (!(await run.write(next.value.value))) return false;
+    }
+  } finally {
+    // Not awaited: it would wait for a client that sends nothing.
+    void chunks.return?.().catch(() => undefined);
+  }
 }
 
 /** @throws what `error` makes, where it is more than `limit` bytes */

@@ -189,8 +189,9 @@ export class Terminals implements OnModuleDestroy {
         return { reason: 'container_stopped', ...(row.statusReason !== null && { detail: row.statusReason }) };
       }
       const waited = performance.now() - began;
-      if (code !== null && row.operation === null && waited > SEEN_WITHIN_MS) return { reason: 'exited' };
-      if (waited > EXPLAINED_WITHIN_MS) return { reason: code === null ? 'lost' : 'exited' };
+      if ((row.operation === null && waited > SEEN_WITHIN_MS) || waited > EXPLAINED_WITHIN_MS) {
+        return { reason: code === null ? 'lost' : 'exited' };
+      }
       await delay(EXPLAIN_EVERY_MS, undefined, { ref: false });
     }
   }

@@ -1,0 +1,130 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+import { PassThrough } from 'node:stream';
+import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import type { ContainerProcess, ExecOutput } from '../../src/docker';
+import { Berth } from '../support/berth';
+import { eventually } from '../support/eventually';
+import { FakeDaemon } from '../support/fake-daemon';
+import { FakeEngine } from '../support/fake-engine';
+
+jest.setTimeout(120_000);
+
+const PER_CONTAINER = 8;
+const TERMINALS = 200;
+const USERS = 5;
+const FLOODS = 20;
+const FLOOD_MS = 5_000;
+const AT_REST_BYTES = 60 * 1024;
+const LOOP_DELAY_MS = 50;
+
+const CHUNK = Buffer.alloc(32 * 1024, 'a line of some length\r\n');
+
+/** Prompts, and once it is typed to, writes as fast as it is read. */
+class Shell implements ContainerProcess {
+  readonly stdin = new PassThrough();
+  readonly output: AsyncIterable<ExecOutput> = this.read();
+  private isOver = false;
+  private wake = (): void => undefined;
+
+  resize = (): Promise<void> => Promise.resolve();
+  exit = (): Promise<{ exitCode: number }> => Promise.resolve({ exitCode: 0 });
+
+  close(): void {
+    this.isOver = true;
+    this.wake();
+  }
+
+  private async *read(): AsyncGenerator<ExecOutput> {
+    yield { stream: 'stdout', data: Buffer.from('$ ') };
+    await new Promise<void>((resolve) => {
+      this.wake = resolve;
+      this.stdin.once('data', () => resolve());
+    });
+    while (!this.isOver) {
+      await turn();
+      yield { stream: 'stdout', data: CHUNK };
+    }
+  }
+}
+
+describe('two hundred terminals on one server', () => {
+  let berth: Berth;
+  let crowd: ChildProcess | null = null;
+
+  beforeAll(async () => {
+    const engine = new FakeEngine(new FakeDaemon());
+    jest.spyOn(engine, 'startProcess').mockImplementation(() => Promise.resolve(new Shell()));
+    berth = await Berth.start({ engine });
+  });
+
+  afterAll(async () => {
+    crowd?.kill();
+    await berth.stop();
+  });
+
+  it('must take little memory each at rest, and leave the event loop free while twenty flood', async () => {
+    const users = await Promise.all(
+      Array.from({ length: USERS }, async () => {
+        const { api, token } = await berth.user('enterprise');
+        const count = TERMINALS / PER_CONTAINER / USERS;
+        const made = await Promise.all(Array.from({ length: count }, () => api.running()));
+        return { token, containers: made.map(({ db_id }) => db_id) };
+      }),
+    );
+    const before = await used();
+    const plan = JSON.stringify({ url: berth.url, perContainer: PER_CONTAINER, users });
+    crowd = fork(require.resolve('../support/terminal-crowd.js'), { env: { ...process.env, CROWD: plan } });
+    expect(await said(crowd)).toEqual({ attached: TERMINALS });
+    const each = ((await used()) - before) / TERMINALS;
+
+    // What the machine itself makes it wait, as others work on it too.
+    const atRest = await loopDelay(FLOOD_MS / 2);
+    crowd.send({ flood: FLOODS });
+    const loop = await loopDelay(FLOOD_MS);
+    const flooded = (await used()) - before;
+    crowd.send({ count: true });
+    const { bytes, closed } = (await said(crowd)) as { bytes: number; closed: number };
+    const p99 = loop.percentile(99) / 1e6;
+    process.stdout.write(
+      `  a terminal at rest: ${(each / 1024).toFixed(1)} KB; flood: ${(bytes / 2 ** 20).toFixed(0)} MiB in ` +
+        `${String(FLOOD_MS)} ms, event loop p50 ${(loop.percentile(50) / 1e6).toFixed(1)} ms, p99 ${p99.toFixed(1)} ms, ` +
+        `max ${(loop.max / 1e6).toFixed(1)} ms (at rest p99 ${(atRest.percentile(99) / 1e6).toFixed(1)} ms); ${(flooded / 2 ** 20).toFixed(1)} MiB in all\n`,
+    );
+    expect(closed).toBe(0);
+    expect(bytes).toBeGreaterThan(20 * 2 ** 20);
+    expect(each).toBeLessThan(AT_REST_BYTES);
+    expect(loop.percentile(50) / 1e6).toBeLessThan(LOOP_DELAY_MS);
+    // The rings, the windows, and what is being sent.
+    expect(flooded).toBeLessThan(TERMINALS * AT_REST_BYTES + FLOODS * 2 * 2 ** 20);
+    crowd.kill();
+    await eventually(() => expect(crowd?.signalCode).toBe('SIGTERM'));
+  });
+});
+
+async function loopDelay(ms: number): Promise<IntervalHistogram> {
+  const loop = monitorEventLoopDelay({ resolution: 1 });
+  loop.enable();
+  await delay(ms);
+  loop.disable();
+  return loop;
+}
+
+async function said(child: ChildProcess): Promise<unknown> {
+  return ((await once(child, 'message')) as unknown[])[0];
+}
+
+/** What is alive, in bytes. */
+async function used(): Promise<number> {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  for (let round = 0; round < 3; round += 1) {
+    collect();
+    await turn();
+  }
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
