@@ -15,13 +15,14 @@ import { ensureDependencies } from './lib/dependencies.mjs';
 import { cleanEnvironment, readSettings } from './lib/environment-file.mjs';
 import { runtimeName } from './lib/gvisor.mjs';
 import { startFaultServices } from './lib/fault-services.mjs';
-import { runJest } from './lib/jest-run.mjs';
+import { runJest, willRun } from './lib/jest-run.mjs';
 import { printFailure, Problem } from './lib/problem.mjs';
 import { projectRoot } from './lib/project.mjs';
 import { ensureSandboxImage, sandboxImage } from './lib/sandbox-image.mjs';
 import { isEnding, runEnd, runScript } from './lib/shutdown.mjs';
 import { say, step } from './lib/steps.mjs';
 import { Tally } from './lib/tally.mjs';
+import { browserTest, findTestBrowser } from './lib/test-browser.mjs';
 import { startPostgres, startRedis } from './lib/test-databases.mjs';
 import { startTestDocker } from './lib/test-docker.mjs';
 import { testImage } from './lib/test-image.mjs';
@@ -133,17 +134,37 @@ async function runTests({ name, ...options }) {
   tally.add({ name, ...result });
 }
 
+/**
+ * A browser is a large package, so it is installed only if the test that drives it is to run.
+ * @returns {Promise<{ env: object, args: string[] }>} for the run; args: leave that test out where there is none
+ */
+async function browserFor({ projects, env, args }) {
+  if (!(await willRun(browserTest, { projects, env, args })) || isEnding()) return { env: {}, args: [] };
+  const found = await environmentOf(browserTest, async () => ({ TEST_BROWSER: await findTestBrowser() }));
+  if (found) return { env: found, args: [] };
+  // Where it counts as a failure, it fails by itself too.
+  return { env: {}, args: process.env.CI ? [] : [`--testPathIgnorePatterns=${browserTest}`] };
+}
+
 /** Unit, data and end-to-end tests are one run, so that no processor is idle at the end of each. */
 async function runSuites(parts, { isMore, services, jestArgs }) {
   const more = isMore ? { TEST_MORE: 'true' } : {};
   const env = await services;
   const possible = parts.filter((part) => part === 'unit' || env);
   if (possible.length === 0 || isEnding()) return;
-  await runTests({
-    name: `${possible.join(', ')} tests${isMore ? ' (more)' : ''}`,
+  const run = {
     projects: possible.flatMap((part) => suites[part]),
     env: { ...(env ?? cleanEnvironment()), ...more },
     args: [`--maxWorkers=${WORKERS}`, ...jestArgs],
+  };
+  const browser = isMore ? await browserFor(run) : { env: {}, args: [] };
+  if (isEnding()) return;
+  await runTests({
+    name: `${possible.join(', ')} tests${isMore ? ' (more)' : ''}`,
+    projects: run.projects,
+    env: { ...run.env, ...browser.env },
+    // Jest takes what follows for more patterns.
+    args: [...run.args, ...browser.args],
   });
 }
 

@@ -52,6 +52,17 @@ function endAfter(report, group) {
 }
 
 /**
+ * @param {string} file
+ * @param {{ projects: string[], args: string[], env: object }} options as of a run
+ * @returns {Promise<boolean>} whether that run has this file among its own
+ */
+export async function willRun(file, { projects, args, env }) {
+  const options = ['--listTests', '--passWithNoTests', '--selectProjects', ...projects, ...args];
+  const listed = await run(process.execPath, [jest, ...options], { cwd: projectRoot, env });
+  return listed.split('\n').includes(join(projectRoot, file));
+}
+
+/**
  * @param {{ projects: string[], args: string[], env: object, niceness?: number }} options
  *   projects: of jest.config.js; niceness: below 0, of those whose promises are about time, it needs root
  * @returns {Promise<{ passed: number, failed: number, skipped: number, slowest: string[] }>}

@@ -16,10 +16,10 @@ export class LifecycleServer {
     readonly instance: string,
   ) {}
 
-  /** @param subject what the tests of the file are about */
-  static async start(subject: string): Promise<LifecycleServer> {
+  /** @param subject what the tests of the file are about @param environment settings beside the usual ones */
+  static async start(subject: string, environment: Readonly<Record<string, string>> = {}): Promise<LifecycleServer> {
     const instance = `test-${subject}-${String(process.pid)}-${process.env['TEST_DATABASE'] ?? ''}`;
-    const berth = await Berth.start({ environment: { INSTANCE_ID: instance, ...LONG_WAIT } });
+    const berth = await Berth.start({ environment: { INSTANCE_ID: instance, ...LONG_WAIT, ...environment } });
     return new LifecycleServer(berth, new RealDocker(), instance);
   }
 
