@@ -19,7 +19,8 @@ export type ExecCall = <T>(run: (signal: AbortSignal) => Promise<T>) => Promise<
 
 /** Docker closes the stream a moment before the exit code is known, above all under load. */
 const EXIT_CODE_WITHIN_MS = 10_000;
-const EXIT_CODE_EVERY_MS = 50;
+/** How often it is asked meanwhile: the sooner, the shorter it was waited, so that the wait itself adds an eighth. */
+const ASK_EVERY_MS = { min: 3, max: 50 } as const;
 
 /**
  * How soon the container of a command is inspected, and then at intervals that double. Docker 20.10 with gVisor of 2022
@@ -193,11 +194,12 @@ export class ExecSession implements ContainerProcess {
 
   /** @returns the first awaited state, or the last one before the deadline */
   private async stateOnce(until: (state: ExecState) => boolean): Promise<ExecState> {
-    const deadline = performance.now() + EXIT_CODE_WITHIN_MS;
+    const began = performance.now();
     for (;;) {
       const state = await this.call((signal) => this.inspect(signal));
-      if (until(state) || performance.now() >= deadline) return state;
-      await delay(EXIT_CODE_EVERY_MS);
+      const waited = performance.now() - began;
+      if (until(state) || waited >= EXIT_CODE_WITHIN_MS) return state;
+      await delay(Math.min(Math.max(waited / 8, ASK_EVERY_MS.min), ASK_EVERY_MS.max));
     }
   }
 
