@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { AuditModule } from '../audit';
 import { AuthModule } from '../auth';
 import { TiersModule } from '../tiers';
 import { GuestController } from './guest.controller';
@@ -8,7 +9,7 @@ import { TokensController } from './tokens.controller';
 
 /** What users see of themselves: guests' log-in, profile, tokens, tiers. */
 @Module({
-  imports: [AuthModule, TiersModule],
+  imports: [AuditModule, AuthModule, TiersModule],
   controllers: [TokensController, GuestController, MeController, ProfileController, TiersController],
   providers: [GuestService],
 })

@@ -1,6 +1,7 @@
 import { Body, Controller, Post } from '@nestjs/common';
 import { ApiConflictResponse, ApiCreatedResponse, ApiForbiddenResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { Audited, Public } from '../auth';
+import { Audited } from '../audit';
+import { Public } from '../auth';
 import { GuestLoginDto, GuestLoginView, viewGuestLogin } from './dto/guest-login';
 import { GuestService } from './guest.service';
 

@@ -1,6 +1,7 @@
 import { Body, Controller, Delete, Get, Inject, Param, Post } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { Audited, CurrentPrincipal, grantedEnd, grantedScopes, type Principal, Scopes, TokenService } from '../auth';
+import { Audited } from '../audit';
+import { CurrentPrincipal, grantedEnd, grantedScopes, type Principal, Scopes, TokenService } from '../auth';
 import { type Config, CONFIG } from '../config';
 import { CreatedTokenView, CreateTokenDto, TokenListView, TokenRevokedView, viewToken } from './dto/tokens';
 

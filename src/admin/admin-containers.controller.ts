@@ -7,7 +7,8 @@ import {
   ApiServiceUnavailableResponse,
   ApiTags,
 } from '@nestjs/swagger';
-import { Audited, Scopes } from '../auth';
+import { Audited } from '../audit';
+import { Scopes } from '../auth';
 import {
   Capacity,
   CapacityView,

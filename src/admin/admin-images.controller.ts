@@ -6,7 +6,8 @@ import {
   ApiOperation,
   ApiTags,
 } from '@nestjs/swagger';
-import { Audited, Scopes } from '../auth';
+import { Audited } from '../audit';
+import { Scopes } from '../auth';
 import { ImagePullView, ImageStore } from '../images';
 
 /** The catalogue's images in Docker. */

@@ -1,6 +1,7 @@
 import { Controller, Delete, Param } from '@nestjs/common';
 import { ApiNotFoundResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { Audited, Scopes } from '../auth';
+import { Audited } from '../audit';
+import { Scopes } from '../auth';
 import { AdminUsers } from './admin-users.service';
 import { AdminTokenRevokedView } from './dto/responses';
 

@@ -1,6 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
 import { ApiBadRequestResponse, ApiNotFoundResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { Audited, CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { Audited } from '../audit';
+import { CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { AdminUsers } from './admin-users.service';
 import {
   AdminUserListView,

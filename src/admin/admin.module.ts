@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { AuditModule } from '../audit';
 import { AuthModule } from '../auth';
 import { ContainersModule } from '../containers';
 import { ImagesModule } from '../images';
@@ -12,7 +13,7 @@ import { AdminUsers } from './admin-users.service';
 
 /** What operators do by HTTP, with a token of the scope `admin`. */
 @Module({
-  imports: [AuthModule, ContainersModule, ImagesModule, UsageModule],
+  imports: [AuditModule, AuthModule, ContainersModule, ImagesModule, UsageModule],
   controllers: [
     AdminUsersController,
     AdminTokensController,

@@ -1,6 +1,7 @@
 import { Body, Controller, Get, Post } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { Audited, CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { Audited } from '../audit';
+import { CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { AgentsService } from './agents.service';
 import { AgentCreatedView, AgentListView } from './dto/responses';
 import { CreateAgentDto } from './dto/requests';

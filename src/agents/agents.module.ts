@@ -1,4 +1,5 @@
 import { Inject, Injectable, Module } from '@nestjs/common';
+import { AuditModule } from '../audit';
 import { AuthModule } from '../auth';
 import { Database } from '../database';
 import { EventsModule } from '../events';
@@ -29,7 +30,7 @@ class AgentGauge {
 
 /** Agents: users' own machines that hold a connection to Berth. */
 @Module({
-  imports: [AuthModule, EventsModule, RateLimitsModule, TiersModule],
+  imports: [AuditModule, AuthModule, EventsModule, RateLimitsModule, TiersModule],
   controllers: [AgentsController],
   providers: [AgentsService, AgentRepository, AgentConnections, AgentsGateway, AgentGauge, SilenceSweep],
   exports: [AgentsService],

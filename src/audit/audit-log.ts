@@ -1,10 +1,12 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
-import type { AuditAction } from '../auth';
 import { type Config, CONFIG } from '../config';
 import { Database, Retention } from '../database';
 import { Clock } from '../scheduling';
 import { AuditEntryEntity } from './audit-entry.entity';
+
+/** What is done to what, such as `container.start`. */
+export type AuditAction = `${string}.${string}`;
 
 /** What is about to be done. */
 export interface AuditIntent {

@@ -10,6 +10,6 @@ import { RequestAudit } from './request-audit';
   imports: [AuthModule],
   controllers: [AuditController],
   providers: [AuditLog, AuditReader, AuditRetention, RequestAudit],
-  exports: [AuditLog],
+  exports: [AuditLog, RequestAudit],
 })
 export class AuditModule {}

@@ -1,12 +1,24 @@
-import { CallHandler, ExecutionContext, Inject, Injectable, OnModuleInit } from '@nestjs/common';
+import {
+  applyDecorators,
+  CallHandler,
+  ExecutionContext,
+  Inject,
+  Injectable,
+  NestInterceptor,
+  OnModuleInit,
+  SetMetadata,
+  UseInterceptors,
+} from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import { from, lastValueFrom, Observable } from 'rxjs';
-import { type AuditAction, AUDITED, AuditedCalls, ScopeRefusals } from '../auth';
+import { ScopeRefusals } from '../auth';
 import { errorAnswer } from '../errors';
 import { LOGGER } from '../logging';
-import { AuditLog, AuditOutcome } from './audit-log';
+import { type AuditAction, AuditLog, AuditOutcome } from './audit-log';
+
+export const AUDITED = 'berth:audited';
 
 /** What fits the column and every reader's screen; an id of ours always does. */
 const SHOWABLE = /^[A-Za-z0-9:_.-]{1,128}$/;
@@ -47,12 +59,10 @@ export class RequestAudit implements OnModuleInit {
     private readonly log: AuditLog,
     private readonly reflector: Reflector,
     private readonly refusals: ScopeRefusals,
-    private readonly calls: AuditedCalls,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
   onModuleInit(): void {
-    this.calls.auditBy((context, next) => this.surround(context, next));
     // The guard comes before: whom it turns away never gets to the call.
     this.refusals.onRefused(async (context) => {
       const action = this.reflector.get<AuditAction | undefined>(AUDITED, context.getHandler());
@@ -62,7 +72,8 @@ export class RequestAudit implements OnModuleInit {
     });
   }
 
-  private surround(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+  /** @returns the call's own answer, or its error */
+  surround(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     const action = this.reflector.get<AuditAction>(AUDITED, context.getHandler());
     return from(this.audited(action, context.switchToHttp().getRequest<FastifyRequest>(), next));
   }
@@ -113,3 +124,23 @@ function subjectOf({ logContext }: FastifyRequest): Partial<AuditOutcome> {
     ...(subjectUserId !== undefined && { subjectUserId }),
   };
 }
+
+/**
+ * On audited routes alone: what every route has to pass (Nest 11 binds a resource for each) costs a read a tenth of its
+ * time.
+ */
+@Injectable()
+export class AuditedInterceptor implements NestInterceptor {
+  constructor(private readonly audit: RequestAudit) {}
+
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    return this.audit.surround(context, next);
+  }
+}
+
+/**
+ * Writes an audit entry before each call of the route does anything, and its outcome afterwards. Every route that
+ * writes has one; its module imports {@link AuditModule}.
+ */
+export const Audited = (action: AuditAction): MethodDecorator =>
+  applyDecorators(SetMetadata(AUDITED, action), UseInterceptors(AuditedInterceptor));

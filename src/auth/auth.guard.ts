@@ -11,7 +11,7 @@ import { holdsScope, Principal, RouteScope } from './principal';
 /** Called for a caller whose token lacks the route's scope, before the response is sent. */
 export type RefusalListener = (context: ExecutionContext) => Promise<void>;
 
-/** Lets others know whom the guard turned away: it knows no more of them than that they listen. */
+/** Notifies listeners when the guard rejects a call for missing scopes. */
 @Injectable()
 export class ScopeRefusals {
   private readonly listeners: RefusalListener[] = [];

@@ -1,7 +1,6 @@
 import { Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { TiersModule } from '../tiers';
-import { AuditedCalls } from './audited-calls';
 import { AuthGuard, ScopeRefusals } from './auth.guard';
 import { BearerStrategy } from './bearer.strategy';
 import { TokenRetention, TokenService } from './token.service';
@@ -15,10 +14,9 @@ import { UserService } from './user.service';
     TokenRetention,
     UserService,
     ScopeRefusals,
-    AuditedCalls,
     BearerStrategy,
     { provide: APP_GUARD, useClass: AuthGuard },
   ],
-  exports: [TokenService, UserService, ScopeRefusals, AuditedCalls],
+  exports: [TokenService, UserService, ScopeRefusals],
 })
 export class AuthModule {}

@@ -1,27 +1,7 @@
-import {
-  applyDecorators,
-  createParamDecorator,
-  CustomDecorator,
-  ExecutionContext,
-  SetMetadata,
-  UseInterceptors,
-} from '@nestjs/common';
+import { applyDecorators, createParamDecorator, CustomDecorator, ExecutionContext, SetMetadata } from '@nestjs/common';
 import { ApiBearerAuth } from '@nestjs/swagger';
 import { FastifyRequest } from 'fastify';
-import { AuditedInterceptor } from './audited-calls';
 import { Principal, RouteScope } from './principal';
-
-export const AUDITED = 'berth:audited';
-
-/** What is done to what, such as `container.start`. */
-export type AuditAction = `${string}.${string}`;
-
-/**
- * Has each call of the route written down before it does anything, and its outcome afterwards. Every route that writes
- * has one.
- */
-export const Audited = (action: AuditAction): MethodDecorator =>
-  applyDecorators(SetMetadata(AUDITED, action), UseInterceptors(AuditedInterceptor));
 
 /** The caller, as a parameter of a route that asks for a scope. */
 export const CurrentPrincipal = createParamDecorator((_data: unknown, context: ExecutionContext): Principal => {

@@ -1,6 +1,5 @@
-export { AuditedCalls } from './audited-calls';
 export { AuthModule } from './auth.module';
-export { type AuditAction, Audited, AUDITED, CurrentPrincipal, Public, Scopes } from './decorators';
+export { CurrentPrincipal, Public, Scopes } from './decorators';
 export {
   holdsScope,
   type Principal,

@@ -2,7 +2,8 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Put, Query
 import { ApiAcceptedResponse, ApiBearerAuth, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { AgentDeletedView, AgentStoppedView, AgentView } from '../agents';
-import { Audited, CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { Audited } from '../audit';
+import { CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { ConnectionEnd } from '../http';
 import { ContainersService } from './containers.service';
 import { ApiContainerById, ApiFaults, ApiOkEither } from './dto/openapi';

@@ -1,7 +1,8 @@
 import { Body, Controller, HttpCode, Param, Post, Req, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiExtraModels, ApiOperation, ApiResponse, ApiTags, getSchemaPath } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { Audited, CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { Audited } from '../audit';
+import { CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { ApiContainerById } from '../containers';
 import { ConnectionEnd } from '../http';
 import { CommandAnswers } from './command-answers';

@@ -11,7 +11,8 @@ import {
   getSchemaPath,
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { Audited, CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { Audited } from '../audit';
+import { CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { ApiContainerById } from '../containers';
 import {
   foreignView,

@@ -1,7 +1,7 @@
 import { RequestMethod, type Type } from '@nestjs/common';
 import { METHOD_METADATA, PATH_METADATA } from '@nestjs/common/constants';
 import { ModulesContainer } from '@nestjs/core';
-import { AUDITED } from '../../src/auth';
+import { AUDITED } from '../../src/audit/request-audit';
 import { RouteRegistry } from '../../src/http';
 import { Berth } from '../support/berth';
 import { FakeEngine } from '../support/fake-engine';
