@@ -19,6 +19,7 @@ import { startBerth } from './lib/server.mjs';
 import { capacity } from './capacity.mjs';
 import { creation } from './creation.mjs';
 import { endurance } from './endurance.mjs';
+import { inside } from './inside.mjs';
 import { lifecycle } from './lifecycle.mjs';
 import { lists } from './lists.mjs';
 import { liveEvents } from './live-events.mjs';
@@ -45,6 +46,7 @@ const PARTS = {
     measure: creation,
   },
   events: { name: 'events from outside', on: ['SQLite'], real: true, measure: outsideEvents },
+  inside: { name: 'inside containers', on: ['SQLite'], real: true, selfReport: true, measure: inside },
   reads: { name: 'reads', on: ['SQLite', 'PostgreSQL'], measure: reads },
   live: { name: 'live events', on: ['SQLite', 'PostgreSQL'], selfReport: true, measure: liveEvents },
   lists: { name: 'lists', on: ['SQLite', 'PostgreSQL'], measure: lists },
@@ -69,7 +71,7 @@ async function measurePart(part, { database, env, docker, databaseUrl, progress 
   const context = { docker, image: testImage, database, runtime, progress };
   if (part.alone) return part.measure({ env, progress });
   if (part.real) {
-    const options = { env: { ...env, SANDBOX_RUNTIME: runtime }, databaseUrl };
+    const options = { env: { ...env, SANDBOX_RUNTIME: runtime }, databaseUrl, selfReport: part.selfReport };
     return withBerth(options, (berth) => part.measure({ ...context, berth }));
   }
   const memoryDocker = await MemoryDocker.start();

@@ -1,0 +1,243 @@
+/**
+ * What is done inside a running container, through the API against the same work by Docker's own exec, each pair in
+ * turns in one run. Both sides work in containers of the same kind, and each has its own.
+ */
+import { randomBytes } from 'node:crypto';
+import { PassThrough, Readable } from 'node:stream';
+import { io } from 'socket.io-client';
+import { likenessesOf } from './lib/docker.mjs';
+import { figure } from './lib/report.mjs';
+import { median, timed } from './lib/statistics.mjs';
+
+const COMMANDS = 60;
+const KEYS = 100;
+const TRANSFERS = 3;
+const FLOODS = 3;
+const FILE_MIB = 32;
+const FLOOD_MIB = 16;
+/** In each of so many containers as many terminals as one may have. */
+const RESTING = { containers: 4, each: 8 };
+const MIB = 2 ** 20;
+
+/**
+ * @param {{ berth: import('./lib/server.mjs').Berth, docker: import('dockerode'), image: string,
+ *   progress: (line: string) => void }} context
+ */
+export async function inside({ berth, docker, image, progress }) {
+  const token = await berth.token();
+  const ours = await berth.running(token, image);
+  const theirs = await (await likenessesOf(docker, ours.id))();
+  await theirs.start();
+  const sides = { berth, token, id: ours.db_id, container: theirs, progress };
+  try {
+    return [
+      await commands(sides),
+      ...(await files(sides)),
+      await echoes(sides),
+      await floods(sides),
+      await resting({ ...sides, image }),
+    ];
+  } finally {
+    await theirs.remove({ force: true, v: true });
+    await berth.call(token, 'DELETE', `/api/containers/${ours.db_id}`);
+  }
+}
+
+async function commands({ berth, token, id, container, progress }) {
+  const command = ['true'];
+  const ourTrue = () => berth.call(token, 'POST', `/api/containers/${id}/exec`, { command });
+  const theirTrue = () => execAndRead(container, { Cmd: command });
+  const times = [[], []];
+  for (let run = 1; run <= COMMANDS; run += 1) {
+    if (run % 20 === 0) progress(`commands ${run}/${COMMANDS}`);
+    await pair(run, times, [ourTrue, theirTrue]);
+  }
+  const [measured, limit] = times.map(median);
+  return figure({ name: 'a command (true)', measured, limit, unit: 'ms', bar: 1.15 });
+}
+
+async function files({ berth, token, id, container, progress }) {
+  const content = randomBytes(FILE_MIB * MIB);
+  const path = '/home/user/bench';
+  const url = `${berth.url}/api/containers/${id}/files?path=${path}`;
+  const authorization = `Bearer ${token}`;
+  const headers = { authorization, 'content-type': 'application/octet-stream' };
+  const ourUpload = async () => assertOk(await fetch(url, { method: 'PUT', headers, body: content }));
+  const ourDownload = async () => {
+    const response = assertOk(await fetch(url, { headers: { authorization } }));
+    assertWhole(await countOf(response.body));
+  };
+  const theirUpload = () => execAndRead(container, { Cmd: ['sh', '-c', `cat >${path}`], stdin: content });
+  const theirDownload = async () => assertWhole(await execAndRead(container, { Cmd: ['cat', path] }));
+  const [up, down] = [
+    [[], []],
+    [[], []],
+  ];
+  for (let run = 1; run <= TRANSFERS; run += 1) {
+    progress(`files ${run}/${TRANSFERS}`);
+    await pair(run, up, [ourUpload, theirUpload]);
+    await pair(run, down, [ourDownload, theirDownload]);
+  }
+  const rates = (times) => {
+    const [measured, limit] = times.map((each) => (FILE_MIB * 1000) / median(each));
+    return { measured, limit, unit: 'MiB/s', bar: 0.8, smaller: false };
+  };
+  return [
+    figure({ name: `upload of ${FILE_MIB} MiB`, ...rates(up) }),
+    figure({ name: `download of ${FILE_MIB} MiB`, ...rates(down) }),
+  ];
+}
+
+async function echoes({ berth, token, id, container, progress }) {
+  const ours = await openTerminal(berth, { token, container: id });
+  const theirs = await openExec(container, { Cmd: ['sh'], Tty: true });
+  // A shell's editing of lines writes more than the key at the end of each.
+  for (const each of [ours, theirs]) await each.until('echo ca""t; exec cat\n', 'cat');
+  const times = [[], []];
+  for (let run = 1; run <= KEYS; run += 1) {
+    if (run % 50 === 0) progress(`keys ${run}/${KEYS}`);
+    await pair(run, times, [() => ours.echo('x'), () => theirs.echo('x')]);
+  }
+  ours.close();
+  theirs.close();
+  const [measured, limit] = times.map(median);
+  progress(`keys: ${measured.toFixed(2)} ms, Docker's own ${limit.toFixed(2)} ms`);
+  return figure({
+    name: 'key press to echo, over Docker’s own',
+    measured: measured - limit,
+    limit: 3,
+    unit: 'ms',
+    bar: 1,
+  });
+}
+
+async function floods({ berth, token, id, container, progress }) {
+  const flood = `head -c ${FLOOD_MIB * MIB} /dev/zero | tr '\\0' x; echo; echo en''d`;
+  const ours = await openTerminal(berth, { token, container: id });
+  const theirs = await openExec(container, { Cmd: ['sh'], Tty: true });
+  const times = [[], []];
+  for (let run = 1; run <= FLOODS; run += 1) {
+    progress(`output ${run}/${FLOODS}`);
+    await pair(run, times, [() => ours.until(`${flood}\n`, 'end'), () => theirs.until(`${flood}\n`, 'end')]);
+  }
+  ours.close();
+  theirs.close();
+  const [measured, limit] = times.map((each) => (FLOOD_MIB * 1000) / median(each));
+  return figure({ name: 'output of a terminal', measured, limit, unit: 'MiB/s', bar: 0.7, smaller: false });
+}
+
+async function resting({ berth, token, image, progress }) {
+  const containers = [];
+  for (let each = 0; each < RESTING.containers; each += 1) containers.push(await berth.running(token, image));
+  // What the first one costs is not that of each.
+  const [first] = containers;
+  (await openTerminal(berth, { token, container: first.db_id })).end();
+  const before = await berth.report('memory');
+  const terminals = [];
+  for (const { db_id: container } of containers) {
+    progress(`terminals at rest: ${terminals.length}`);
+    for (let each = 0; each < RESTING.each; each += 1) terminals.push(await openTerminal(berth, { token, container }));
+  }
+  const after = await berth.report('memory');
+  const each = (after.rss - before.rss) / terminals.length / 1024;
+  for (const terminal of terminals) terminal.close();
+  for (const { db_id: container } of containers) await berth.call(token, 'DELETE', `/api/containers/${container}`);
+  return figure({ name: 'memory of a terminal at rest', measured: each, limit: 60, unit: 'KB', bar: 1 });
+}
+
+/** A terminal of Berth's that reads all that it is sent. */
+async function openTerminal(berth, auth) {
+  const size = { cols: 80, rows: 24 };
+  const options = { auth: { ...auth, ...size }, transports: ['websocket'], forceNew: true };
+  const socket = io(`${berth.url}/terminal`, options);
+  const talk = new Talk((text) => socket.emit('input', text));
+  socket.on('output', (_offset, bytes) => {
+    talk.hear(Buffer.from(bytes));
+    socket.emit('ack', bytes.byteLength ?? bytes.length);
+  });
+  await new Promise((resolve, reject) => socket.once('attached', resolve).once('connect_error', reject));
+  await talk.ready();
+  return Object.assign(talk, { close: () => socket.close(), end: () => talk.say('exit\n') });
+}
+
+/** The same by Docker. */
+async function openExec(container, { Cmd, Tty }) {
+  const exec = await container.exec({ Cmd, Tty, AttachStdin: true, AttachStdout: true, AttachStderr: true });
+  const stream = await exec.start({ hijack: true, stdin: true, Tty });
+  const talk = new Talk((text) => stream.write(text));
+  stream.on('data', (bytes) => talk.hear(bytes));
+  await talk.ready();
+  return Object.assign(talk, { close: () => stream.destroy() });
+}
+
+/** What is said to a shell, and waited for in what it answers. */
+class Talk {
+  #tail = '';
+  #awaited = null;
+
+  constructor(say) {
+    this.say = say;
+  }
+
+  hear(bytes) {
+    // Latin-1: no character is cut in two, and none costs time.
+    this.#tail = (this.#tail + bytes.toString('latin1')).slice(-256);
+    if (this.#awaited?.isIn(this.#tail)) this.#awaited.resolve();
+  }
+
+  ready() {
+    return this.until('echo rea""dy\n', 'ready');
+  }
+
+  echo(key) {
+    return this.#after(key, (tail) => tail.includes(key));
+  }
+
+  /** A line of its own, so that the echo of what was said is none. */
+  until(said, line) {
+    return this.#after(said, (tail) => tail.includes(`\n${line}\r`));
+  }
+
+  async #after(said, isIn) {
+    this.#tail = '';
+    const heard = new Promise((resolve) => (this.#awaited = { isIn, resolve }));
+    this.say(said);
+    await heard;
+    this.#awaited = null;
+  }
+}
+
+/** @returns {Promise<number>} how many bytes it wrote */
+async function execAndRead(container, { Cmd, stdin }) {
+  const attach = { AttachStdout: true, AttachStderr: true, ...(stdin && { AttachStdin: true }) };
+  const exec = await container.exec({ Cmd, ...attach });
+  const stream = await exec.start(stdin ? { hijack: true, stdin: true } : {});
+  const output = new PassThrough();
+  container.modem.demuxStream(stream, output, output);
+  stream.once('end', () => output.end());
+  if (stdin) Readable.from([stdin]).pipe(stream);
+  const bytes = await countOf(output);
+  const { ExitCode } = await exec.inspect();
+  if (ExitCode !== 0) throw new Error(`${Cmd.join(' ')}: ${ExitCode}`);
+  return bytes;
+}
+
+async function countOf(stream) {
+  let bytes = 0;
+  for await (const chunk of stream) bytes += chunk.length;
+  return bytes;
+}
+
+function assertOk(response) {
+  if (!response.ok) throw new Error(`${response.url}: ${response.status}`);
+  return response;
+}
+
+function assertWhole(bytes) {
+  if (bytes !== FILE_MIB * MIB) throw new Error(`${bytes} bytes of ${FILE_MIB} MiB came`);
+}
+
+/** Who is first takes turns. */
+async function pair(run, times, sides) {
+  for (const side of run % 2 === 0 ? [0, 1] : [1, 0]) times[side].push(await timed(sides[side]));
+}
