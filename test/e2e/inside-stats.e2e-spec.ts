@@ -1,6 +1,6 @@
 import { TokenService } from '../../src/auth';
 import { ContainerEngine } from '../../src/docker';
-import type { StatsView } from '../../src/sandbox/dto/stats';
+import type { StatsView } from '../../src/sandbox/stats/dto';
 import type { NewContainer } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { EventStreamClient } from '../support/event-stream-client';

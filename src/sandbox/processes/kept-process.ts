@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ContainerProcess } from '../docker';
-import { DomainError } from '../errors';
-import type { HeldProgramEntity } from './held-programs';
+import type { ContainerProcess } from '../../docker';
+import { DomainError } from '../../errors';
+import type { HeldProgramEntity } from '../held-programs';
 import { ProcessOutput } from './process-output';
 
 /**

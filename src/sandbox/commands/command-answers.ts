@@ -1,17 +1,17 @@
 import { Injectable } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Principal } from '../auth';
-import { DomainError, errorAnswer } from '../errors';
-import { EventStream, TokenWatch } from '../events';
-import { acceptsEvents, AnswerStreams, drained, ended } from './answer-streams';
+import type { Principal } from '../../auth';
+import { DomainError, errorAnswer } from '../../errors';
+import { EventStream, TokenWatch } from '../../events';
+import { acceptsEvents, AnswerStreams, drained, ended } from '../answer-streams';
 import {
   COMMAND_OUTPUT_BYTES,
   COMMAND_TIMEOUT_MS,
   type CommandEndView,
   type CommandResultView,
   type RunCommandDto,
-} from './dto/commands';
-import { type CommandEnd, type CommandRequest, Commands } from './exec';
+} from './dto';
+import { type CommandEnd, type CommandRequest, Commands } from './commands';
 import { CollectedOutput, OutputText } from './output-text';
 
 /** A request to run a command, and where its answer goes. */

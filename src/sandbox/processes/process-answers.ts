@@ -1,11 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Principal } from '../auth';
-import { ContainersService } from '../containers';
-import { DomainError } from '../errors';
-import { EventStream, parseLastEventId, TokenWatch } from '../events';
-import { acceptsEvents, AnswerStreams, drained, ended } from './answer-streams';
-import { OUTPUT_PAGE_BYTES, type ProcessOutputView, type ReadOutputDto } from './dto/processes';
+import type { Principal } from '../../auth';
+import { ContainersService } from '../../containers';
+import { DomainError } from '../../errors';
+import { EventStream, parseLastEventId, TokenWatch } from '../../events';
+import { acceptsEvents, AnswerStreams, drained, ended } from '../answer-streams';
+import { OUTPUT_PAGE_BYTES, type ProcessOutputView, type ReadOutputDto } from './dto';
 import type { KeptProcess } from './kept-process';
 import { Processes } from './processes';
 

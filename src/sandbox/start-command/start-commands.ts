@@ -1,13 +1,13 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
-import { type StartCourse, StartCourses } from '../containers';
-import { Database } from '../database';
-import { ContainerEngine } from '../docker';
-import { DomainError } from '../errors';
-import { type ContainerFacts, type EventDraft, EventLog, retryUntilClosed } from '../events';
-import { LOGGER, type Logger } from '../logging';
-import { Poll } from '../scheduling';
-import { type HeldProgramEntity, HeldPrograms } from './held-programs';
-import { factsOf, Processes } from './processes';
+import { type StartCourse, StartCourses } from '../../containers';
+import { Database } from '../../database';
+import { ContainerEngine } from '../../docker';
+import { DomainError } from '../../errors';
+import { type ContainerFacts, type EventDraft, EventLog, retryUntilClosed } from '../../events';
+import { LOGGER, type Logger } from '../../logging';
+import { Poll } from '../../scheduling';
+import { type HeldProgramEntity, HeldPrograms } from '../held-programs';
+import { factsOf, Processes } from '../processes/processes';
 import { afterEnd, type StartEnd } from './start-policy';
 import { type RunEnd, StartRun } from './start-run';
 

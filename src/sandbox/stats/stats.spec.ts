@@ -1,5 +1,5 @@
 import pino from 'pino';
-import { type ContainerEngine, type ContainerStats, EngineError } from '../docker';
+import { type ContainerEngine, type ContainerStats, EngineError } from '../../docker';
 import { ContainerStatistics, statsBetween, type StatsListener } from './stats';
 
 const sampleAt = (ms: number, usedMs: number, change: Partial<ContainerStats['cpu']> = {}): ContainerStats => ({

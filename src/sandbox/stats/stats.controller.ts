@@ -1,9 +1,9 @@
 import { Controller, Get, Param, Req, Res } from '@nestjs/common';
 import { ApiExtraModels, ApiOperation, ApiResponse, ApiTags, getSchemaPath } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { CurrentPrincipal, type Principal, Scopes } from '../auth';
-import { ApiContainerById } from '../containers';
-import { StatsView } from './dto/stats';
+import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
+import { ApiContainerById } from '../../containers';
+import { StatsView } from './dto';
 import { StatsAnswers } from './stats-answers';
 
 /** What containers use now. */

@@ -1,9 +1,9 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
-import { ContainerEngine, type ContainerStats, EngineError, type EngineErrorCode } from '../docker';
-import { DomainError } from '../errors';
-import { LOGGER, type Logger } from '../logging';
-import { Moment } from '../scheduling';
-import type { StatsView } from './dto/stats';
+import { ContainerEngine, type ContainerStats, EngineError, type EngineErrorCode } from '../../docker';
+import { DomainError } from '../../errors';
+import { LOGGER, type Logger } from '../../logging';
+import { Moment } from '../../scheduling';
+import type { StatsView } from './dto';
 
 /** Between two looks; what is younger answers whoever comes meanwhile. */
 const EVERY_MS = 2_000;

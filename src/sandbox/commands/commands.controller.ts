@@ -1,12 +1,12 @@
 import { Body, Controller, HttpCode, Param, Post, Req, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiExtraModels, ApiOperation, ApiResponse, ApiTags, getSchemaPath } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { Audited } from '../audit';
-import { CurrentPrincipal, type Principal, Scopes } from '../auth';
-import { ApiContainerById } from '../containers';
-import { ConnectionEnd } from '../http';
+import { Audited } from '../../audit';
+import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
+import { ApiContainerById } from '../../containers';
+import { ConnectionEnd } from '../../http';
 import { CommandAnswers } from './command-answers';
-import { CommandEndView, CommandResultView, RunCommandDto } from './dto/commands';
+import { CommandEndView, CommandResultView, RunCommandDto } from './dto';
 
 /** Commands in containers that a request waits for. */
 @ApiTags('inside containers')

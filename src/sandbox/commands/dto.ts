@@ -12,7 +12,7 @@ import {
 } from 'class-validator';
 import { EnvironmentProperty } from '../../containers';
 import { validatedBy } from '../../http';
-import { OUTPUT_ENCODINGS, type OutputEncoding } from '../output-text';
+import { OUTPUT_ENCODINGS, type OutputEncoding } from './output-text';
 
 /** What a command line may be, together; Linux itself takes far more. */
 const MAX_ARGUMENTS = 1024;

@@ -1,6 +1,6 @@
-import type { ExecOutput } from '../docker';
-import { OutputRing } from './output-ring';
-import { type OutputEncoding, OutputText } from './output-text';
+import type { ExecOutput } from '../../docker';
+import { OutputRing } from '../output-ring';
+import { type OutputEncoding, OutputText } from '../commands/output-text';
 
 const KEPT_BYTES = 1024 * 1024;
 

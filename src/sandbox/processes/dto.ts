@@ -4,9 +4,9 @@ import { IsBoolean, IsIn, IsInt, IsOptional, IsString, Max, Min } from 'class-va
 import { SIGNALS, type SignalName } from '../../docker';
 import { integerFromQuery } from '../../http';
 import { type HeldProgramEntity } from '../held-programs';
-import { type KeptProcess, PROCESS_ENDS, type ProcessEnd } from '../kept-process';
-import { OUTPUT_ENCODINGS, type OutputEncoding } from '../output-text';
-import { ProgramDto } from './commands';
+import { type KeptProcess, PROCESS_ENDS, type ProcessEnd } from './kept-process';
+import { OUTPUT_ENCODINGS, type OutputEncoding } from '../commands/output-text';
+import { ProgramDto } from '../commands/dto';
 
 const ENCODING_RULE = `must be one of ${OUTPUT_ENCODINGS.join(', ')}`;
 

@@ -1,4 +1,4 @@
-import type { StartCommand } from '../containers';
+import type { StartCommand } from '../../containers';
 
 /** How a start command ended. */
 export type StartEnd =

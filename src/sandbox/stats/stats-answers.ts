@@ -1,13 +1,13 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Principal } from '../auth';
-import { ContainersService, type RunningContainer } from '../containers';
-import { EngineError, type EngineErrorCode } from '../docker';
-import { DomainError } from '../errors';
-import { EventStream, OpenStreams, TokenWatch } from '../events';
-import { LOGGER, type Logger } from '../logging';
-import { acceptsEvents, AnswerStreams } from './answer-streams';
-import type { StatsView } from './dto/stats';
+import type { Principal } from '../../auth';
+import { ContainersService, type RunningContainer } from '../../containers';
+import { EngineError, type EngineErrorCode } from '../../docker';
+import { DomainError } from '../../errors';
+import { EventStream, OpenStreams, TokenWatch } from '../../events';
+import { LOGGER, type Logger } from '../../logging';
+import { acceptsEvents, AnswerStreams } from '../answer-streams';
+import type { StatsView } from './dto';
 import { ContainerStatistics } from './stats';
 
 /** Dealt with for all that is done inside containers. */

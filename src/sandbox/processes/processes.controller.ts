@@ -11,9 +11,9 @@ import {
   getSchemaPath,
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { Audited } from '../audit';
-import { CurrentPrincipal, type Principal, Scopes } from '../auth';
-import { ApiContainerById } from '../containers';
+import { Audited } from '../../audit';
+import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
+import { ApiContainerById } from '../../containers';
 import {
   foreignView,
   keptView,
@@ -25,7 +25,7 @@ import {
   SendSignalDto,
   StartProcessDto,
   WriteInputDto,
-} from './dto/processes';
+} from './dto';
 import { ProcessAnswers } from './process-answers';
 import { type FoundProcess, Processes } from './processes';
 

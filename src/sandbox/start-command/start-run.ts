@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { StartCourse } from '../containers';
-import { type ContainerEngine, EngineError } from '../docker';
-import type { HeldProgramEntity } from './held-programs';
-import { KeptProcess } from './kept-process';
-import type { Processes } from './processes';
-import { saysNotRunning } from './program-end';
+import type { StartCourse } from '../../containers';
+import { type ContainerEngine, EngineError } from '../../docker';
+import type { HeldProgramEntity } from '../held-programs';
+import { KeptProcess } from '../processes/kept-process';
+import type { Processes } from '../processes/processes';
+import { saysNotRunning } from '../program-end';
 import type { StartEnd } from './start-policy';
 import { untilReady } from './start-readiness';
 

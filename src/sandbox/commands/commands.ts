@@ -1,13 +1,13 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { type Caller, ContainersService, type RunningContainer } from '../containers';
-import { ContainerEngine, type ContainerProcess, EngineError, type ExecOutput } from '../docker';
-import { DomainError } from '../errors';
-import { LOGGER } from '../logging';
-import { untilAborted } from '../scheduling';
-import { type HeldProgramEntity, HeldPrograms } from './held-programs';
-import { exitCodeOf, toDomainError } from './program-end';
+import { type Caller, ContainersService, type RunningContainer } from '../../containers';
+import { ContainerEngine, type ContainerProcess, EngineError, type ExecOutput } from '../../docker';
+import { DomainError } from '../../errors';
+import { LOGGER } from '../../logging';
+import { untilAborted } from '../../scheduling';
+import { type HeldProgramEntity, HeldPrograms } from '../held-programs';
+import { exitCodeOf, toDomainError } from '../program-end';
 
 /** A command that a request waits for. */
 export interface CommandRequest {

@@ -1,15 +1,15 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { type Caller, ContainersService } from '../containers';
-import { ContainerEngine, EngineError, type SignalName } from '../docker';
-import { DomainError } from '../errors';
-import type { EventDraft, ProcessFacts } from '../events';
-import { LOGGER } from '../logging';
-import { Clock } from '../scheduling';
-import { HeldProgramEntity, HeldPrograms, type ProgramKind } from './held-programs';
+import { type Caller, ContainersService } from '../../containers';
+import { ContainerEngine, EngineError, type SignalName } from '../../docker';
+import { DomainError } from '../../errors';
+import type { EventDraft, ProcessFacts } from '../../events';
+import { LOGGER } from '../../logging';
+import { Clock } from '../../scheduling';
+import { HeldProgramEntity, HeldPrograms, type ProgramKind } from '../held-programs';
 import { KeptProcess, KeptProcesses, type ProcessEnd } from './kept-process';
-import { exitCodeOf, saysNotRunning, toDomainError } from './program-end';
+import { exitCodeOf, saysNotRunning, toDomainError } from '../program-end';
 
 /** A process to start. */
 export interface ProcessStart {

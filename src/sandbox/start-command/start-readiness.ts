@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { StartCommand } from '../containers';
-import type { ContainerEngine } from '../docker';
+import type { StartCommand } from '../../containers';
+import type { ContainerEngine } from '../../docker';
 import { isListening, pauseBeforeProbeMs } from './start-policy';
 
 /** How long one look may take. */
