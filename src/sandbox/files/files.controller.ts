@@ -24,6 +24,7 @@ const BINARY = { schema: { type: 'string' as const, format: 'binary' } };
 const COMMON = [
   'invalid_parameters',
   'guest_session_expired',
+  'exec_not_allowed',
   'container_not_running',
   'path_not_found',
   'path_denied',

@@ -47,6 +47,7 @@ export class ProcessesController {
   @ApiContainerById(
     'invalid_parameters',
     'guest_session_expired',
+    'exec_not_allowed',
     'container_not_running',
     'process_limit_reached',
     'command_not_started',
@@ -66,7 +67,7 @@ export class ProcessesController {
     summary: "List a container's processes, also those that ended in the last minutes; the oldest first",
   })
   @ApiOkResponse({ type: ProcessListView })
-  @ApiContainerById('invalid_parameters', 'guest_session_expired')
+  @ApiContainerById('invalid_parameters', 'guest_session_expired', 'exec_not_allowed')
   async list(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ProcessListView> {
     const processes = (await this.processes.list(caller, id)).map(viewOf);
     return { processes, count: processes.length };
@@ -75,7 +76,7 @@ export class ProcessesController {
   @Get(':pid')
   @ApiOperation({ summary: 'Get a process' })
   @ApiOkResponse({ type: ProcessView })
-  @ApiContainerById('invalid_parameters', 'guest_session_expired', 'process_not_found')
+  @ApiContainerById('invalid_parameters', 'guest_session_expired', 'exec_not_allowed', 'process_not_found')
   async get(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -105,7 +106,13 @@ export class ProcessesController {
       'text/event-stream': { schema: { type: 'string' } },
     },
   })
-  @ApiContainerById('invalid_parameters', 'guest_session_expired', 'process_not_found', 'held_elsewhere')
+  @ApiContainerById(
+    'invalid_parameters',
+    'guest_session_expired',
+    'exec_not_allowed',
+    'process_not_found',
+    'held_elsewhere',
+  )
   output(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -125,6 +132,7 @@ export class ProcessesController {
   @ApiContainerById(
     'invalid_parameters',
     'guest_session_expired',
+    'exec_not_allowed',
     'process_not_found',
     'held_elsewhere',
     'process_ended',
@@ -150,6 +158,7 @@ export class ProcessesController {
   @ApiContainerById(
     'invalid_parameters',
     'guest_session_expired',
+    'exec_not_allowed',
     'process_not_found',
     'process_ended',
     'command_failed',
@@ -168,7 +177,13 @@ export class ProcessesController {
   @Audited('process.end')
   @ApiOperation({ summary: 'End a process with all that it started, or forget one that has ended' })
   @ApiOkResponse({ type: ProcessMessageView })
-  @ApiContainerById('invalid_parameters', 'guest_session_expired', 'process_not_found', 'command_failed')
+  @ApiContainerById(
+    'invalid_parameters',
+    'guest_session_expired',
+    'exec_not_allowed',
+    'process_not_found',
+    'command_failed',
+  )
   async end(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,

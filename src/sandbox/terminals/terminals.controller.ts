@@ -43,7 +43,7 @@ export class TerminalsController {
   @Get()
   @Scopes('exec')
   @ApiOperation({ summary: 'List the terminals that are open, whoever is attached' })
-  @ApiContainerById()
+  @ApiContainerById('guest_session_expired', 'exec_not_allowed', 'container_not_running')
   @ApiOkResponse({ type: TerminalListView })
   async list(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<TerminalListView> {
     const terminals = await this.terminals.list(caller, id);
@@ -60,7 +60,13 @@ export class TerminalsController {
   @Scopes('exec')
   @Audited('container.terminal_end')
   @ApiOperation({ summary: 'End a terminal with all that it started' })
-  @ApiContainerById('terminal_not_found', 'terminal_failed')
+  @ApiContainerById(
+    'guest_session_expired',
+    'exec_not_allowed',
+    'container_not_running',
+    'terminal_not_found',
+    'terminal_failed',
+  )
   @ApiParam({ name: 'session', description: "The terminal's id." })
   @ApiOkResponse({ type: TerminalEndedView })
   async end(
