@@ -46,14 +46,16 @@ describe('looks at a container', () => {
     statistics = new ContainerStatistics({ stats: look } as unknown as ContainerEngine, pino({ level: 'silent' }));
   });
 
-  afterEach(() => {
-    statistics.onModuleDestroy();
-    expect(jest.getTimerCount()).toBe(0);
-    jest.useRealTimers();
-  });
-
   const reader = () => ({ onStats: jest.fn(), onOver: jest.fn(), onFault: jest.fn() }) satisfies StatsListener;
   const pass = (ms: number): Promise<void> => jest.advanceTimersByTimeAsync(ms);
+
+  afterEach(async () => {
+    statistics.onModuleDestroy();
+    look.mockClear();
+    await pass(60_000);
+    expect(look).not.toHaveBeenCalled();
+    jest.useRealTimers();
+  });
 
   it('must be one every two seconds for any number of readers, and none for nobody', async () => {
     const readers = Array.from({ length: 20 }, reader);
