@@ -51,13 +51,14 @@ describe('large and slow files of a gVisor container', () => {
       agent: false,
       headers: { authorization: `Bearer ${api.token}`, ...headers },
     });
-    // A server that is killed, or lets go, breaks it.
+    // A server that is killed, or lets go, breaks it: the request, or what is left of it once it is answered.
+    request.on('socket', (socket) => socket.on('error', () => undefined));
     return request.on('error', () => undefined);
   }
 
   async function answerOf(request: ClientRequest): Promise<IncomingMessage> {
     const [answer] = (await once(request, 'response')) as [IncomingMessage];
-    return answer;
+    return answer.on('error', () => undefined);
   }
 
   async function write(target: ClientRequest, chunk: Buffer): Promise<void> {
@@ -126,7 +127,6 @@ describe('large and slow files of a gVisor container', () => {
     const reading = open('GET', 'files?path=/home/user/zeros');
     reading.end();
     const answer = await answerOf(reading);
-    answer.on('error', () => undefined);
     const broken = new Promise((resolve) => answer.once('close', resolve));
     answer.once('data', () => answer.pause());
     await eventually(async () => expect(await sh('ps')).toContain('berth /home/user/zeros'));

@@ -18,6 +18,9 @@ export class ScriptRun {
   private readonly output: AsyncIterator<ExecOutput>;
   /** Of its output, what is on its way. */
   private upcoming: Promise<IteratorResult<ExecOutput>> | undefined;
+  /** Called when it has come. One at a time: what waited for it otherwise would be kept until then, chunk by chunk. */
+  private onUpcoming: (() => void) | undefined;
+  private hasCome = false;
   private pending: Buffer = Buffer.alloc(0);
   private words = '';
   /** Whether its output has come to its end. */
@@ -88,15 +91,39 @@ export class ScriptRun {
 
   /** Waits for some output, or its end. */
   private async comes(): Promise<void> {
-    this.upcoming ??= this.output.next();
-    await this.upcoming;
+    await this.next();
+  }
+
+  private next(): Promise<IteratorResult<ExecOutput>> {
+    if (this.upcoming) return this.upcoming;
+    this.upcoming = this.output.next();
+    const tell = (): void => {
+      this.hasCome = true;
+      this.onUpcoming?.();
+    };
+    this.upcoming.then(tell, tell);
+    return this.upcoming;
+  }
+
+  /** @returns null if some output, or its end, comes before `work` is done */
+  private async unlessItSpeaks<T>(work: Promise<T>): Promise<{ readonly value: T } | null> {
+    void this.next();
+    if (this.hasCome) return null;
+    try {
+      return await new Promise((resolve, reject) => {
+        this.onUpcoming = () => resolve(null);
+        work.then((value) => resolve({ value }), reject);
+      });
+    } finally {
+      this.onUpcoming = undefined;
+    }
   }
 
   /** Takes the output that has come, or its end. */
   private async take(): Promise<Buffer | 'complaint' | 'end'> {
-    this.upcoming ??= this.output.next();
-    const next = await this.upcoming;
+    const next = await this.next();
     this.upcoming = undefined;
+    this.hasCome = false;
     if (next.done === true) {
       this.isOver = true;
       return 'end';
@@ -164,7 +191,7 @@ export class ScriptRun {
     const late = () => new DomainError('tools_failed');
     try {
       // One that has ended takes nothing, and only its output says so.
-      while (!(await within(Promise.race([free, this.comes()]), { ms: IDLE_MS, late }))) {
+      while (!(await within(this.unlessItSpeaks(free), { ms: IDLE_MS, late }))) {
         const said = await this.take();
         if (said === 'end') return false;
         if (said !== 'complaint') this.keep(said);
@@ -177,11 +204,10 @@ export class ScriptRun {
 
   /** Waits for `work`, but not beyond the end of the script. */
   async unlessOver<T>(work: Promise<T>): Promise<{ readonly value: T } | 'over'> {
-    const done = work.then((value) => ({ value }));
-    done.catch(() => undefined);
+    work.catch(() => undefined);
     while (!this.isOver) {
-      const first = await Promise.race([done, this.comes().then(() => null)]);
-      if (first) return first;
+      const done = await this.unlessItSpeaks(work);
+      if (done) return done;
       const said = await this.take();
       if (said instanceof Buffer) this.keep(said);
     }
