@@ -1,6 +1,6 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { ContainerEngine, EngineError, type EngineErrorCode, type ExecRequest } from '../docker';
+import { ContainerEngine, type ExecRequest, saysNotRunning } from '../docker';
 import { DomainError } from '../errors';
 import { LOGGER } from '../logging';
 import { Clock } from '../scheduling';
@@ -8,9 +8,6 @@ import { AUTO_END_SECONDS } from '../tiers';
 import type { ContainerRow } from './container.entity';
 import { ContainerRepository } from './container.repository';
 import { RunPolicies } from './expiry/run-policy';
-
-/** Docker's errors for a container that is not running, though its row says so. */
-const NOT_RUNNING: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running', 'container_paused'];
 
 /** A container that runs, for what is done inside it. */
 export interface RunningContainer {
@@ -83,9 +80,7 @@ export class ContainerUsage implements OnModuleDestroy {
     try {
       return await this.during(row, () => work({ id, userId, dockerId }));
     } catch (error) {
-      if (error instanceof EngineError && NOT_RUNNING.includes(error.code)) {
-        throw new DomainError('container_not_running', { cause: error });
-      }
+      if (saysNotRunning(error)) throw new DomainError('container_not_running', { cause: error });
       throw error;
     }
   }

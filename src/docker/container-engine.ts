@@ -115,9 +115,9 @@ export interface ExecRequest {
   /** The program and its arguments; no shell reads them. */
   readonly command: readonly string[];
   /** Added to the container's own; takes precedence. */
-  readonly env?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string>> | undefined;
   /** Name or id; the image's own if absent. */
-  readonly user?: string;
+  readonly user?: string | undefined;
   /** From now to the end of the command. */
   readonly timeoutMs: number;
   /** Of both outputs together; a command that writes more is ended. */
@@ -126,7 +126,7 @@ export interface ExecRequest {
    * The command that ends this one in the container after a timeout or too much output, run as the same user: the
    * engine cannot do so. A variable in the command's environment identifies its processes.
    */
-  readonly end?: { readonly command: readonly string[]; readonly env?: Readonly<Record<string, string>> };
+  readonly end?: { readonly command: readonly string[]; readonly env?: Readonly<Record<string, string>> } | undefined;
   readonly signal?: AbortSignal;
   /** Called with bytes as they arrive; must not throw. */
   readonly onOutput?: (output: ExecOutput) => void;
@@ -142,21 +142,21 @@ export interface ProcessRequest {
   /** The program and its arguments; no shell reads them. */
   readonly command: readonly string[];
   /** Added to the container's own; takes precedence. */
-  readonly env?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string>> | undefined;
   /** Name or id; the image's own if absent. */
-  readonly user?: string;
+  readonly user?: string | undefined;
   /** Absolute; the home directory if absent. */
-  readonly cwd?: string;
+  readonly cwd?: string | undefined;
   /** It gets a terminal instead of pipes; its size comes after its start, by {@link ContainerProcess.resize}. */
-  readonly terminal?: true;
+  readonly terminal?: true | undefined;
   /** It gets an input; without one, it reads the end of a file. */
-  readonly stdin?: true;
+  readonly stdin?: true | undefined;
   /**
    * Identifies the program and all that it starts, such as a UUID: no other may have it, or begin with it.
    *
    * @see ContainerEngine.endProcesses
    */
-  readonly marker?: string;
+  readonly marker?: string | undefined;
 }
 
 export interface TerminalSize {
@@ -196,7 +196,7 @@ export type SignalName = (typeof SIGNALS)[number];
 export interface MarkedProcesses {
   readonly marker: string;
   /** As whom they were started; the image's own if absent. */
-  readonly user?: string;
+  readonly user?: string | undefined;
   readonly signal: SignalName;
 }
 
@@ -510,6 +510,13 @@ export class EngineError extends Error {
     super(message, options);
   }
 }
+
+/** Whether an error says of a container that it does not run, whatever its row says. */
+export function saysNotRunning(error: unknown): boolean {
+  return error instanceof EngineError && NOT_RUNNING.includes(error.code);
+}
+
+const NOT_RUNNING: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running', 'container_paused'];
 
 /** What is known of the engine behind the port. */
 export type EngineIdentityState =

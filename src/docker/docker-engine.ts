@@ -295,21 +295,13 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     // By the client for streams, as it occupies its socket while the command runs.
     const container = containerOf(this.clients.streams, dockerId);
     const user = request.user ?? (await this.imageUserOf(dockerId));
-    return runExec(
-      container,
-      { ...request, ...(user !== undefined && { user }) },
-      { call: (run) => this.call('exec', run) },
-    );
+    return runExec(container, { ...request, user }, { call: (run) => this.call('exec', run) });
   }
 
   override async startProcess(dockerId: string, request: ProcessRequest): Promise<ContainerProcess> {
     const container = containerOf(this.clients.streams, dockerId);
     const user = request.user ?? (await this.imageUserOf(dockerId));
-    const session = await ExecSession.open(
-      container,
-      { ...request, ...(user !== undefined && { user }) },
-      { call: (run) => this.call('exec', run) },
-    );
+    const session = await ExecSession.open(container, { ...request, user }, { call: (run) => this.call('exec', run) });
     this.processes.add(dockerId, session);
     try {
       await session.started();
@@ -554,7 +546,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     { command, user, graceMs }: { command: readonly string[]; user: string | undefined; graceMs: number },
   ): Promise<{ exitCode: number }> {
     const limits = { timeoutMs: graceMs + Math.min(this.timeoutMs, OWN_WITHIN_MS), maxOutputBytes: OWN_OUTPUT_BYTES };
-    return this.exec(dockerId, { command, ...limits, ...(user !== undefined && { user }) });
+    return this.exec(dockerId, { command, user, ...limits });
   }
 
   private async hasVolume(name: string): Promise<boolean> {

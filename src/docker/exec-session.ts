@@ -306,8 +306,9 @@ function createOptions(request: ProcessRequest, signal: AbortSignal): Docker.Exe
     AttachStderr: true,
     Tty: request.terminal === true,
     Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
-    ...(request.user !== undefined && { User: request.user }),
-    ...(request.cwd !== undefined && { WorkingDir: request.cwd }),
+    // Not sent where they are undefined.
+    User: request.user,
+    WorkingDir: request.cwd,
   };
   return abortable(signal, { _body: body });
 }

@@ -65,7 +65,7 @@ async function endCommand(
 ): Promise<void> {
   if (!end) return;
   const limits = { timeoutMs: END_WITHIN_MS, maxOutputBytes: END_OUTPUT_BYTES };
-  const request = { ...end, ...limits, ...(user !== undefined && { user }) };
+  const request = { ...end, ...limits, user };
   await runExec(container, request, options).catch(() => undefined);
 }
 

@@ -25,6 +25,7 @@ export {
   type OwnerLabels,
   type ProcessRequest,
   type PullProgress,
+  saysNotRunning,
   type SignalName,
   SIGNALS,
   type TerminalSize,

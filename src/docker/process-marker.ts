@@ -8,8 +8,7 @@ export const MARKER = 'BERTH_SESSION';
 
 /**
  * Finds processes by their marker, and their descendants, in plain `sh`, run as the user whose they are: under runc
- * root may not read another's environment, so what its programs run as others is found by its parents.
- * Arguments are
+ * root may not read another's environment, so what its programs run as others is found by its parents. Arguments are
  * the markers, a line each, then a verb's own. grep is the fast way; where it is missing, or sees nothing behind a
  * zero, the shell's own `read` must do, byte by byte: that of dash, bash and busybox skips the zeros between variables.
  */

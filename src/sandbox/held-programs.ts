@@ -215,9 +215,9 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   private async end(program: HeldProgramEntity): Promise<void> {
-    const { id, dockerId, runAs, kind, containerId } = program;
+    const { id, kind, containerId } = program;
     try {
-      await this.endInContainer(dockerId, { marker: id, ...(runAs !== null && { user: runAs }) });
+      await endInContainer(this.engine, program, GRACE_MS);
       await this.leave(program, (await this.tellers.get(kind)?.(program)) ?? null);
       this.taken.delete(id);
     } catch (error) {
@@ -225,15 +225,6 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
         { err: error, container_id: containerId, kind },
         'a program of a process that died could not be ended; tried again',
       );
-    }
-  }
-
-  /** Succeeds too where the container is gone, or has no shell to end a program with. */
-  private async endInContainer(dockerId: string, marked: { marker: string; user?: string }): Promise<void> {
-    try {
-      await this.engine.endProcesses(dockerId, { ...marked, signal: 'TERM', graceMs: GRACE_MS });
-    } catch (error) {
-      if (!(error instanceof EngineError) || !NOTHING_TO_END.includes(error.code)) throw error;
     }
   }
 
@@ -245,6 +236,30 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
       .limit(LEFT_AT_ONCE);
     if (!this.database.isSqlite) query.andWhere(isAbsentSql('program.holder'));
     return query.getMany();
+  }
+}
+
+/** The processes of a program, as the engine finds them. */
+export function markedBy({ id, runAs }: HeldProgramEntity): { marker: string; user: string | undefined } {
+  return { marker: id, user: runAs ?? undefined };
+}
+
+/**
+ * Ends a program with all that it started: SIGTERM, then SIGKILL after `graceMs`.
+ *
+ * @returns `ended` too where its container does not run, or has no shell to end it with
+ * @throws EngineError if it may go on
+ */
+export async function endInContainer(
+  engine: ContainerEngine,
+  program: HeldProgramEntity,
+  graceMs: number,
+): Promise<'ended' | 'still_running'> {
+  try {
+    return await engine.endProcesses(program.dockerId, { ...markedBy(program), signal: 'TERM', graceMs });
+  } catch (error) {
+    if (error instanceof EngineError && NOTHING_TO_END.includes(error.code)) return 'ended';
+    throw error;
   }
 }
 

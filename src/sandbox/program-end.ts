@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type ContainerEngine, type ContainerProcess, EngineError } from '../docker';
-import { DomainError } from '../errors';
+import { type ContainerEngine, type ContainerProcess, EngineError, saysNotRunning } from '../docker';
+import { DomainError, type ErrorCode } from '../errors';
 
 /** The exit code of a program that was killed is greater, as that of all is when their container ends. */
-const KILLED = 128;
+export const KILLED = 128;
 /** Docker reports the end of a container after that of the programs in it. */
 const CONTAINER_END_MS = 2_000;
 
@@ -19,31 +19,36 @@ export async function exitCodeOf(
   program: ContainerProcess,
 ): Promise<number> {
   const { exitCode } = await program.exit();
-  if (exitCode > KILLED && (await hasStopped(engine, dockerId))) {
+  const runs = async (): Promise<boolean> => (await engine.inspectContainer(dockerId))?.state === 'running';
+  if (exitCode > KILLED && (await stopsSoon(runs))) {
     throw new EngineError('container_not_running', 'the container ended under the program');
   }
   return exitCode;
 }
 
-async function hasStopped(engine: ContainerEngine, dockerId: string): Promise<boolean> {
+/** Whether a container turns out to have ended under a program that was killed. @param runs asked again and again */
+export async function stopsSoon(runs: () => Promise<boolean>): Promise<boolean> {
   const deadline = performance.now() + CONTAINER_END_MS;
   for (;;) {
-    if ((await engine.inspectContainer(dockerId))?.state !== 'running') return true;
+    if (!(await runs())) return true;
     if (performance.now() >= deadline) return false;
     await delay(CONTAINER_END_MS / 20);
   }
 }
 
-/** An error of the engine as clients see it; those that say that the container does not run are dealt with for all. */
-export function toDomainError(error: unknown): unknown {
+/**
+ * An error of the engine as clients see it. Those that say that the container does not run are left as they are:
+ * `ContainersService.inside` has its own words for them.
+ *
+ * @param failed what failed; the engine's code goes beside it
+ */
+export function failedAs(failed: ErrorCode, error: unknown): unknown {
   if (!(error instanceof EngineError) || saysNotRunning(error)) return error;
-  if (error.code === 'command_not_started') return new DomainError('command_not_started', { cause: error });
-  return new DomainError('command_failed', { code: error.code, cause: error });
+  return new DomainError(failed, { code: error.code, cause: error });
 }
 
-export function saysNotRunning(error: unknown): boolean {
-  return (
-    error instanceof EngineError &&
-    ['container_not_found', 'container_not_running', 'container_paused'].includes(error.code)
-  );
+/** The same of a program that was to be run, which may not be there. */
+export function toDomainError(error: unknown): unknown {
+  const isNotThere = error instanceof EngineError && error.code === 'command_not_started';
+  return isNotThere ? new DomainError('command_not_started', { cause: error }) : failedAs('command_failed', error);
 }

@@ -138,10 +138,10 @@ export class Commands implements OnModuleDestroy {
     const program = await this.engine.startProcess(dockerId, {
       command,
       marker,
-      ...(cwd !== undefined && { cwd }),
-      ...(env !== undefined && { env }),
-      ...(user !== undefined && { user }),
-      ...(stdin !== undefined && { stdin: true }),
+      cwd,
+      env,
+      user,
+      stdin: stdin === undefined ? undefined : true,
     });
     const startedAt = performance.now();
     const timeout = AbortSignal.timeout(timeoutMs);
@@ -172,9 +172,8 @@ export class Commands implements OnModuleDestroy {
     { marker, user }: { marker: string; user: string | undefined },
     { program, reading }: { program: ContainerProcess; reading: Promise<void> },
   ): Promise<'ended' | 'still_running'> {
-    const marked = { marker, ...(user !== undefined && { user }) };
     try {
-      const outcome = await this.engine.endProcesses(dockerId, { ...marked, signal: 'TERM', graceMs: GRACE_MS });
+      const outcome = await this.engine.endProcesses(dockerId, { marker, user, signal: 'TERM', graceMs: GRACE_MS });
       if (outcome === 'ended') await Promise.race([reading, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
       return outcome;
     } catch (error) {

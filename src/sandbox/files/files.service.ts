@@ -3,11 +3,12 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../auth';
 import { type Config, CONFIG } from '../../config';
 import { ContainersService } from '../../containers';
-import { ContainerEngine, EngineError, type EngineErrorCode } from '../../docker';
+import { ContainerEngine } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import { TokenWatch } from '../../events';
 import type { BodyStream } from '../../http';
 import { untilAborted } from '../../scheduling';
+import { failedAs } from '../program-end';
 import { packed, unpack } from './archive';
 import { ContainerPath } from './container-path';
 import { attachment, sendFile, sendStream } from './download';
@@ -26,9 +27,6 @@ const MOST_TRANSFERS = 16;
 
 /** How long a directory may be listed: a program that lies need not end. */
 const LIST_MS = 120_000;
-
-/** Left to {@link ContainersService.inside}. */
-const ENDED: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running', 'container_paused'];
 
 /** Whose container, and for whom the answer is. */
 export interface Call {
@@ -236,8 +234,7 @@ export class FilesService {
       try {
         return await work(container.dockerId, token.signal);
       } catch (error) {
-        if (!(error instanceof EngineError) || ENDED.includes(error.code)) throw error;
-        throw new DomainError('file_access_failed', { code: error.code, cause: error });
+        throw failedAs('file_access_failed', error);
       } finally {
         unwatch();
         const left = (this.transfers.get(container.id) ?? 1) - 1;

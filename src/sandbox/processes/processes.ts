@@ -2,14 +2,14 @@ import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Caller, ContainersService } from '../../containers';
-import { ContainerEngine, EngineError, type SignalName } from '../../docker';
+import { ContainerEngine, EngineError, saysNotRunning, type SignalName } from '../../docker';
 import { DomainError } from '../../errors';
 import type { EventDraft, ProcessFacts } from '../../events';
 import { LOGGER } from '../../logging';
 import { Clock } from '../../scheduling';
-import { HeldProgramEntity, HeldPrograms, type ProgramKind } from '../held-programs';
+import { HeldProgramEntity, HeldPrograms, markedBy, type ProgramKind } from '../held-programs';
 import { KeptProcess, KeptProcesses, type ProcessEnd } from './kept-process';
-import { exitCodeOf, saysNotRunning, toDomainError } from '../program-end';
+import { exitCodeOf, toDomainError } from '../program-end';
 
 /** A process to start. */
 export interface ProcessStart {
@@ -81,10 +81,10 @@ export class Processes implements OnModuleDestroy {
           command,
           marker: entry.id,
           stdin: true,
-          ...(cwd !== undefined && { cwd }),
-          ...(env !== undefined && { env }),
-          ...(user !== undefined && { user }),
-          ...(terminal && { terminal }),
+          cwd,
+          env,
+          user,
+          terminal: terminal || undefined,
         });
         const kept = new KeptProcess(entry, program);
         const reading = kept.readOutput();
@@ -146,11 +146,13 @@ export class Processes implements OnModuleDestroy {
   async signal(caller: Caller, id: string, processId: string, signal: SignalName): Promise<void> {
     const found = await this.find(caller, id, processId);
     if ('kept' in found && found.kept.end !== null) throw new DomainError('process_ended');
-    const { dockerId, ...marked } = markedBy(entryOf(found));
-    const sent = await this.engine.signalProcesses(dockerId, { ...marked, signal }).catch((error: unknown) => {
-      if (saysNotRunning(error)) return 'none' as const;
-      throw toDomainError(error);
-    });
+    const entry = entryOf(found);
+    const sent = await this.engine
+      .signalProcesses(entry.dockerId, { ...markedBy(entry), signal })
+      .catch((error: unknown) => {
+        if (saysNotRunning(error)) return 'none' as const;
+        throw toDomainError(error);
+      });
     if (sent === 'none') throw new DomainError('process_ended');
   }
 
@@ -167,9 +169,9 @@ export class Processes implements OnModuleDestroy {
       return;
     }
     if (kept) kept.isEndWanted = true;
-    const { dockerId, ...marked } = markedBy(entryOf(found));
+    const entry = entryOf(found);
     const ended = await this.engine
-      .endProcesses(dockerId, { ...marked, signal: 'TERM', graceMs: GRACE_MS })
+      .endProcesses(entry.dockerId, { ...markedBy(entry), signal: 'TERM', graceMs: GRACE_MS })
       .catch((error: unknown) => {
         if (saysNotRunning(error)) return 'ended' as const;
         throw toDomainError(error);
@@ -219,10 +221,6 @@ function hasNotStarted(error: unknown): boolean {
 
 export function entryOf(found: FoundProcess): HeldProgramEntity {
   return 'kept' in found ? found.kept.entry : found.entry;
-}
-
-function markedBy({ id, dockerId, runAs }: HeldProgramEntity): { dockerId: string; marker: string; user?: string } {
-  return { dockerId, marker: id, ...(runAs !== null && { user: runAs }) };
 }
 
 /** A process as events show it. */

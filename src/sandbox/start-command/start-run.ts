@@ -1,20 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StartCourse } from '../../containers';
-import { type ContainerEngine, EngineError } from '../../docker';
-import type { HeldProgramEntity } from '../held-programs';
+import { type ContainerEngine, EngineError, saysNotRunning } from '../../docker';
+import { endInContainer, type HeldProgramEntity } from '../held-programs';
 import { KeptProcess } from '../processes/kept-process';
 import type { Processes } from '../processes/processes';
-import { saysNotRunning } from '../program-end';
+import { KILLED, stopsSoon } from '../program-end';
 import type { StartEnd } from './start-policy';
 import { untilReady } from './start-readiness';
 
 /** Between SIGTERM and SIGKILL of a start command whose place another one takes. */
 const GRACE_MS = 10_000;
-
-/** The exit code of a command that was killed is greater, as that of all is when their container ends. */
-const KILLED = 128;
-/** Docker reports the end of a container after that of the commands in it. */
-const CONTAINER_END_MS = 500;
 
 const LONGEST_PAUSE_MS = 10_000;
 
@@ -143,8 +138,9 @@ export class StartRun {
   private async endOf(kept: KeptProcess, startedIn: string): Promise<RanEnd> {
     try {
       const { exitCode } = await kept.program.exit();
-      const byContainer = exitCode > KILLED && (await this.hasStopped(startedIn));
-      if (byContainer) return { reason: 'container_stopped' };
+      // Also if it runs again by now.
+      const runs = async (): Promise<boolean> => (await this.runsSince()) === startedIn;
+      if (exitCode > KILLED && (await stopsSoon(runs))) return { reason: 'container_stopped' };
       // By a client too.
       return { reason: kept.isEndWanted ? 'ended' : 'exited', exitCode };
     } catch (error) {
@@ -156,11 +152,9 @@ export class StartRun {
   private async untilEnded(): Promise<void> {
     for (let pause = 500; !this.isClosing; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
       try {
-        const how = { marker: this.entry.id, signal: 'TERM', graceMs: GRACE_MS } as const;
-        if ((await this.engine.endProcesses(this.dockerId, how)) === 'ended') return;
-      } catch (error) {
-        // Nothing runs in there, or nothing can end it but the container's own end.
-        if (error instanceof EngineError && NOTHING_TO_END.includes(error.code)) return;
+        if ((await endInContainer(this.engine, this.entry, GRACE_MS)) === 'ended') return;
+      } catch {
+        // Tried again below.
       }
       await delay(pause, undefined, { signal: this.closing, ref: false }).catch(() => undefined);
     }
@@ -176,16 +170,4 @@ export class StartRun {
       throw error;
     }
   }
-
-  /** Also if it runs again by now. */
-  private async hasStopped(startedIn: string): Promise<boolean> {
-    const deadline = performance.now() + CONTAINER_END_MS;
-    for (;;) {
-      if ((await this.runsSince()) !== startedIn) return true;
-      if (performance.now() >= deadline) return false;
-      await delay(CONTAINER_END_MS / 5);
-    }
-  }
 }
-
-const NOTHING_TO_END: readonly string[] = ['container_not_found', 'container_not_running', 'command_not_started'];

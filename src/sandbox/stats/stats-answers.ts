@@ -2,16 +2,13 @@ import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../auth';
 import { ContainersService, type RunningContainer } from '../../containers';
-import { EngineError, type EngineErrorCode } from '../../docker';
 import { DomainError } from '../../errors';
 import { EventStream, OpenStreams, TokenWatch } from '../../events';
 import { LOGGER, type Logger } from '../../logging';
 import { acceptsEvents, AnswerStreams } from '../answer-streams';
+import { failedAs } from '../program-end';
 import type { StatsView } from './dto';
 import { ContainerStatistics } from './stats';
-
-/** Dealt with for all that is done inside containers. */
-const NOT_RUNNING: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running', 'container_paused'];
 
 /** A request for statistics, and where its answer goes. */
 export interface StatsCall {
@@ -61,8 +58,7 @@ export class StatsAnswers implements OnModuleDestroy {
       try {
         return { container, stats: await this.statistics.current(container.dockerId) };
       } catch (error) {
-        if (!(error instanceof EngineError) || NOT_RUNNING.includes(error.code)) throw error;
-        throw new DomainError('stats_failed', { code: error.code, cause: error });
+        throw failedAs('stats_failed', error);
       }
     });
   }

@@ -1,7 +1,7 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Caller, ContainersService, type RunningContainer } from '../../containers';
-import { ContainerEngine, EngineError, type ContainerProcess } from '../../docker';
+import { ContainerEngine, EngineError, type ContainerProcess, saysNotRunning } from '../../docker';
 import { DomainError } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
 import { within } from '../../scheduling';
@@ -214,9 +214,8 @@ export class Terminals implements OnModuleDestroy {
 
 /** What a client may know. `ContainersService.inside` has its own words for a container that does not run. */
 function failed(error: unknown): unknown {
-  if (!(error instanceof EngineError)) return error;
+  if (!(error instanceof EngineError) || saysNotRunning(error)) return error;
   const { code } = error;
-  if (code === 'container_not_found' || code === 'container_not_running' || code === 'container_paused') return error;
   const known = code === 'docker_unavailable' || code === 'command_not_started';
   return new DomainError('terminal_failed', { code: known ? code : 'docker_error', cause: error });
 }
