@@ -15,8 +15,8 @@ import type { Logger } from 'pino';
 import { from, lastValueFrom, Observable } from 'rxjs';
 import { ScopeRefusals } from '../auth';
 import { errorAnswer } from '../errors';
-import { LOGGER } from '../logging';
-import { type AuditAction, AuditLog, AuditOutcome } from './audit-log';
+import { LOGGER, type RequestContext } from '../logging';
+import { type AuditAction, type AuditIntent, AuditLog, AuditOutcome } from './audit-log';
 
 export const AUDITED = 'berth:audited';
 
@@ -40,7 +40,8 @@ function madeTarget(answer: unknown): Partial<AuditOutcome> {
   };
 }
 
-function showable(value: unknown): string | null {
+/** @returns the value if it fits the audit; null if it is none of ours */
+export function showable(value: unknown): string | null {
   return typeof value === 'string' && SHOWABLE.test(value) ? value : null;
 }
 
@@ -68,7 +69,7 @@ export class RequestAudit implements OnModuleInit {
       const action = this.reflector.get<AuditAction | undefined>(AUDITED, context.getHandler());
       if (action === undefined) return;
       const request = context.switchToHttp().getRequest<FastifyRequest>();
-      await this.finish(await this.begin(action, request), { outcome: 'insufficient_permissions' });
+      await this.finish(await this.log.begin(intentOf(action, request)), { outcome: 'insufficient_permissions' });
     });
   }
 
@@ -78,29 +79,37 @@ export class RequestAudit implements OnModuleInit {
     return from(this.audited(action, context.switchToHttp().getRequest<FastifyRequest>(), next));
   }
 
-  private async audited(action: AuditAction, request: FastifyRequest, next: CallHandler): Promise<unknown> {
-    const id = await this.begin(action, request);
-    try {
-      const answer = await lastValueFrom(next.handle() as Observable<unknown>, { defaultValue: undefined });
-      const made = namedTarget(request.params) === null ? madeTarget(answer) : {};
-      await this.finish(id, { outcome: 'ok', ...made, ...subjectOf(request) });
-      return answer;
-    } catch (error) {
-      const { code } = errorAnswer(error, request.id).body;
-      await this.finish(id, { outcome: code, ...subjectOf(request) });
-      throw error;
-    }
+  private audited(action: AuditAction, request: FastifyRequest, next: CallHandler): Promise<unknown> {
+    return this.during(intentOf(action, request), {
+      work: () => lastValueFrom(next.handle() as Observable<unknown>, { defaultValue: undefined }),
+      found: () => subjectOf(request.logContext),
+      made: (answer) => (namedTarget(request.params) === null ? madeTarget(answer) : {}),
+    });
   }
 
-  private begin(action: AuditAction, { principal, params, ip, id }: FastifyRequest): Promise<string> {
-    return this.log.begin({
-      action,
-      userId: principal?.userId ?? null,
-      tokenId: principal?.tokenId ?? null,
-      targetId: namedTarget(params),
-      address: ip,
-      requestId: id,
-    });
+  /**
+   * Writes down what is about to be done, does it, and writes down how it ended.
+   *
+   * @param call.found what is known of it once it has ended. @param call.made the same of its answer
+   */
+  async during<T>(
+    intent: AuditIntent,
+    call: {
+      work: () => Promise<T>;
+      found: () => Partial<AuditOutcome>;
+      made?: (answer: T) => Partial<AuditOutcome>;
+    },
+  ): Promise<T> {
+    const id = await this.log.begin(intent);
+    try {
+      const answer = await call.work();
+      await this.finish(id, { outcome: 'ok', ...call.made?.(answer), ...call.found() });
+      return answer;
+    } catch (error) {
+      const { code } = errorAnswer(error, intent.requestId).body;
+      await this.finish(id, { outcome: code, ...call.found() });
+      throw error;
+    }
   }
 
   /** It is done (or refused) by now, so the caller gets that answer even if the outcome cannot be recorded. */
@@ -116,9 +125,20 @@ export class RequestAudit implements OnModuleInit {
   }
 }
 
+function intentOf(action: AuditAction, { principal, params, ip, id }: FastifyRequest): AuditIntent {
+  return {
+    action,
+    userId: principal?.userId ?? null,
+    tokenId: principal?.tokenId ?? null,
+    targetId: namedTarget(params),
+    address: ip,
+    requestId: id,
+  };
+}
+
 /** What the services have found out on their way: which container it is, and whose. */
-function subjectOf({ logContext }: FastifyRequest): Partial<AuditOutcome> {
-  const { containerId, subjectUserId } = logContext ?? {};
+export function subjectOf(context: RequestContext | undefined): Partial<AuditOutcome> {
+  const { containerId, subjectUserId } = context ?? {};
   return {
     ...(containerId !== undefined && { containerId }),
     ...(subjectUserId !== undefined && { subjectUserId }),

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { MAX_WAITING } from './events.gateway';
 import type { BerthEvent } from './map';
-import { EventStream } from './sse';
+import { EventStream } from './event-stream';
 
 /** An HTTP response whose kernel takes what is written when the test says so. */
 class SlowResponse extends EventEmitter {

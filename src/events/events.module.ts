@@ -5,6 +5,7 @@ import { EventsController } from './events.controller';
 import { EventsGateway } from './events.gateway';
 import { EventFeed, EventHistory } from './feed';
 import { EventLog, EventRetention } from './log';
+import { AnswerStreams } from './event-stream';
 import { EventStreams } from './sse';
 import { TokenWatch } from './token-watch';
 
@@ -15,7 +16,16 @@ import { TokenWatch } from './token-watch';
 @Module({
   imports: [AuthModule, RateLimitsModule],
   controllers: [EventsController],
-  providers: [EventLog, EventFeed, EventHistory, EventStreams, EventRetention, TokenWatch, EventsGateway],
-  exports: [EventLog, EventFeed, EventsGateway, TokenWatch],
+  providers: [
+    EventLog,
+    EventFeed,
+    EventHistory,
+    AnswerStreams,
+    EventStreams,
+    EventRetention,
+    TokenWatch,
+    EventsGateway,
+  ],
+  exports: [AnswerStreams, EventLog, EventFeed, EventsGateway, TokenWatch],
 })
 export class EventsModule {}

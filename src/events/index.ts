@@ -12,5 +12,6 @@ export {
   type ProcessFacts,
 } from './map';
 export { retryUntilClosed } from './persistently';
-export { EventStream, OpenStreams, parseLastEventId } from './sse';
+export { acceptsEvents, AnswerStreams, EventStream, OpenStreams } from './event-stream';
+export { parseLastEventId } from './sse';
 export { TokenWatch } from './token-watch';

@@ -1,5 +1,6 @@
 import { Injectable, Logger, OnApplicationBootstrap, OnApplicationShutdown } from '@nestjs/common';
-import { TokenService } from '../auth';
+import { type Principal, TokenService } from '../auth';
+import { DomainError } from '../errors';
 import { Poll } from '../scheduling';
 import { Signals } from '../signals';
 
@@ -72,6 +73,20 @@ export class TokenWatch implements OnApplicationBootstrap, OnApplicationShutdown
       clearTimeout(watched.timer);
       this.tokens.delete(tokenId);
     };
+  }
+
+  /** Does `work`, whose signal aborts, with `unauthorized`, when the caller's token is no longer valid. */
+  async during<T>(
+    { tokenId, tokenExpiresAt: expiresAt }: Pick<Principal, 'tokenId' | 'tokenExpiresAt'>,
+    work: (tokenEnd: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const end = new AbortController();
+    const unwatch = this.watch({ tokenId, expiresAt, onEnd: () => end.abort(new DomainError('unauthorized')) });
+    try {
+      return await work(end.signal);
+    } finally {
+      unwatch();
+    }
   }
 
   /** Asks the database about every token that is watched. */

@@ -5,7 +5,6 @@ import { ContainersModule } from '../containers';
 import { DockerModule } from '../docker';
 import { EventsModule } from '../events';
 import { RateLimitsModule } from '../rate-limits';
-import { AnswerStreams } from './answer-streams';
 import { CommandAnswers } from './commands/command-answers';
 import { CommandsController } from './commands/commands.controller';
 import { Commands } from './commands/commands';
@@ -25,7 +24,7 @@ import { TerminalGateway } from './terminals/terminal.gateway';
 import { Terminals } from './terminals/terminals';
 import { TerminalsController } from './terminals/terminals.controller';
 
-const COMMANDS = [AnswerStreams, Commands, CommandAnswers, Processes, ProcessAnswers, StartCommands];
+const COMMANDS = [Commands, CommandAnswers, Processes, ProcessAnswers, StartCommands];
 const TERMINALS = [Terminals, TerminalEntrance, TerminalGateway, TerminalWebSockets];
 const STATS = [ContainerStatistics, StatsAnswers];
 

@@ -2,8 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../auth';
 import { DomainError, errorAnswer } from '../../errors';
-import { EventStream, TokenWatch } from '../../events';
-import { acceptsEvents, AnswerStreams, drained, ended } from '../answer-streams';
+import { acceptsEvents, AnswerStreams, EventStream, TokenWatch } from '../../events';
 import {
   COMMAND_OUTPUT_BYTES,
   COMMAND_TIMEOUT_MS,
@@ -36,21 +35,18 @@ export class CommandAnswers {
 
   /** @throws DomainError as {@link Commands.run}, `unauthorized` if the token ends meanwhile */
   async answer(call: CommandCall): Promise<void> {
-    const over = new AbortController();
-    const unwatch = this.tokens.watch({
-      tokenId: call.caller.tokenId,
-      expiresAt: call.caller.tokenExpiresAt,
-      onEnd: () => over.abort(new DomainError('unauthorized')),
-    });
+    const gone = new AbortController();
     // It is in the audit alone: nobody is there to read it.
-    const leave = (): void => over.abort(new DomainError('request_timeout', { code: 'client_gone' }));
+    const leave = (): void => gone.abort(new DomainError('request_timeout', { code: 'client_gone' }));
     if (call.signal.aborted) leave();
     else call.signal.addEventListener('abort', leave, { once: true });
     try {
-      if (acceptsEvents(call.request)) await this.stream(call, over.signal);
-      else await this.answerWhole(call, over.signal);
+      await this.tokens.during(call.caller, async (tokenEnd) => {
+        const over = AbortSignal.any([tokenEnd, gone.signal]);
+        if (acceptsEvents(call.request)) await this.stream(call, over);
+        else await this.answerWhole(call, over);
+      });
     } finally {
-      unwatch();
       call.signal.removeEventListener('abort', leave);
     }
   }
@@ -74,7 +70,7 @@ export class CommandAnswers {
     const send = async (output: 'stdout' | 'stderr', data: string): Promise<void> => {
       if (data === '') return;
       stream.sendAs({ type: 'output', payload: { stream: output, data } });
-      await drained(stream);
+      await stream.drained();
     };
     try {
       const end = await this.commands.run(caller, id, requestOf(body), {
@@ -84,12 +80,12 @@ export class CommandAnswers {
       });
       if (!end.truncated) for (const output of ['stdout', 'stderr'] as const) await send(output, text.rest(output));
       stream.sendAs({ type: 'result', payload: endView(end) });
-      await ended(stream);
+      await stream.ended();
     } catch (error) {
       if (!reply.raw.headersSent) throw error;
       // The status is out already.
       stream.sendAs({ type: 'failed', payload: errorAnswer(error, request.id).body });
-      await ended(stream);
+      await stream.ended();
       throw error;
     }
   }

@@ -225,18 +225,11 @@ export class FilesService {
       const running = this.transfers.get(container.id) ?? 0;
       if (running >= MOST_TRANSFERS) throw new DomainError('too_many_transfers', { fields: { limit: MOST_TRANSFERS } });
       this.transfers.set(container.id, running + 1);
-      const token = new AbortController();
-      const unwatch = this.tokens.watch({
-        tokenId: caller.tokenId,
-        expiresAt: caller.tokenExpiresAt,
-        onEnd: () => token.abort(new DomainError('unauthorized')),
-      });
       try {
-        return await work(container.dockerId, token.signal);
+        return await this.tokens.during(caller, (tokenEnd) => work(container.dockerId, tokenEnd));
       } catch (error) {
         throw failedAs('file_access_failed', error);
       } finally {
-        unwatch();
         const left = (this.transfers.get(container.id) ?? 1) - 1;
         if (left > 0) this.transfers.set(container.id, left);
         else this.transfers.delete(container.id);

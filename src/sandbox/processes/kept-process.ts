@@ -1,6 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { ContainerProcess } from '../../docker';
 import { DomainError } from '../../errors';
+import { within } from '../../scheduling';
 import type { HeldProgramEntity } from '../held-programs';
 import { ProcessOutput } from './process-output';
 
@@ -50,16 +50,13 @@ export class KeptProcess {
   /** Resolves when it has written more than `bytes`, or has ended, or `ms` are over. */
   async changedSince(bytes: number, ms: number): Promise<void> {
     if (this.output.bytes > bytes || this.end !== null) return;
-    const late = new AbortController();
-    const timer = delay(ms, undefined, { signal: late.signal, ref: false }).catch(() => undefined);
     let wake: () => void = () => undefined;
     const woken = new Promise<void>((resolve) => {
       wake = resolve;
       this.waiting.add(wake);
     });
-    await Promise.race([woken, timer]);
+    await within(woken, { ms }).catch(() => undefined);
     this.waiting.delete(wake);
-    late.abort();
   }
 
   /** Resolves when it has ended, or `ms` are over. */

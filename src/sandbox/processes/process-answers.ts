@@ -3,8 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../auth';
 import { ContainersService } from '../../containers';
 import { DomainError } from '../../errors';
-import { EventStream, parseLastEventId, TokenWatch } from '../../events';
-import { acceptsEvents, AnswerStreams, drained, ended } from '../answer-streams';
+import { acceptsEvents, AnswerStreams, EventStream, parseLastEventId, TokenWatch } from '../../events';
 import { OUTPUT_PAGE_BYTES, type ProcessOutputView, type ReadOutputDto } from './dto';
 import type { KeptProcess } from './kept-process';
 import { Processes } from './processes';
@@ -60,7 +59,7 @@ export class ProcessAnswers {
       kept.wake();
     });
     await this.sendFrom(after, kept, { ...call, stream });
-    await ended(stream);
+    await stream.ended();
   }
 
   private async sendFrom(after: number, kept: KeptProcess, call: OutputCall & { stream: EventStream }): Promise<void> {
@@ -72,7 +71,7 @@ export class ProcessAnswers {
       for (const [index, chunk] of page.output.entries()) {
         const id = page.output[index + 1]?.offset ?? page.next;
         stream.sendAs({ type: 'output', id, payload: chunk });
-        await drained(stream);
+        await stream.drained();
       }
       if (page.is_over) break;
       if (page.next === from) await this.waitForMore(kept, call);

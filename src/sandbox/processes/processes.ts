@@ -1,10 +1,9 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Caller, ContainersService } from '../../containers';
 import { ContainerEngine, EngineError, saysNotRunning, type SignalName } from '../../docker';
 import { DomainError } from '../../errors';
-import type { EventDraft, ProcessFacts } from '../../events';
+import { type EventDraft, type ProcessFacts, retryUntilClosed } from '../../events';
 import { LOGGER } from '../../logging';
 import { Clock } from '../../scheduling';
 import { HeldProgramEntity, HeldPrograms, markedBy, type ProgramKind } from '../held-programs';
@@ -31,8 +30,6 @@ const GRACE_MS = 5_000;
 
 /** How long the end of a process that was ended may take to be seen. */
 const SEEN_WITHIN_MS = 2_000;
-
-const RETRY_MS = { first: 500, last: 30_000 } as const;
 
 /** A start command is one of them, started and watched by `StartCommands`. */
 const KINDS: readonly ProgramKind[] = ['process', 'start'];
@@ -203,15 +200,12 @@ export class Processes implements OnModuleDestroy {
 
   /** Tries until the database takes it: an entry that stays takes a place. */
   private async leave(entry: HeldProgramEntity, event: EventDraft): Promise<void> {
-    for (let pause: number = RETRY_MS.first; !this.closing; pause = Math.min(2 * pause, RETRY_MS.last)) {
-      try {
-        await this.programs.leave(entry, event);
-        return;
-      } catch (error) {
-        this.logger.warn({ err: error }, 'the end of a process could not be written; tried again');
-        await delay(pause, undefined, { ref: false });
-      }
-    }
+    const retrier = {
+      isClosed: () => this.closing,
+      failed: (error: unknown) =>
+        this.logger.warn({ err: error }, 'the end of a process could not be written; tried again'),
+    };
+    await retryUntilClosed(retrier, () => this.programs.leave(entry, event));
   }
 }
 

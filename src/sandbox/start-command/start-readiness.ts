@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StartCommand } from '../../containers';
 import type { ContainerEngine } from '../../docker';
+import { untilAborted } from '../../scheduling';
 import { isListening, pauseBeforeProbeMs } from './start-policy';
 
 /** How long one look may take. */
@@ -53,13 +54,13 @@ async function look(engine: ContainerEngine, { dockerId, marker, ready, signal }
     const { exitCode } = await program.exit();
     return 'port' in ready ? isListening(text, ready.port) : exitCode === 0;
   };
-  const isReady = await Promise.race([read().catch(() => false), aborted(within)]);
-  if (isReady !== null) return isReady;
+  const reading = read().catch(() => false);
+  try {
+    return await untilAborted(reading, { signal: within, aborted: () => new Error('it took too long') });
+  } catch {
+    // It is ended below.
+  }
   program.close();
   if (!signal.aborted) await engine.endProcesses(dockerId, { marker: own, signal: 'KILL', graceMs: 0 });
   return false;
-}
-
-function aborted(signal: AbortSignal): Promise<null> {
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(null), { once: true }));
 }

@@ -1,12 +1,12 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
-import { AuditLog } from '../../audit';
+import { RequestAudit, showable, subjectOf } from '../../audit';
 import { holdsScope, type Principal } from '../../auth';
-import { DomainError, errorAnswer, invalidParameters } from '../../errors';
+import { DomainError, invalidParameters } from '../../errors';
 import { TokenWatch } from '../../events';
 import { ClientAddress, Draining, requestIdOf } from '../../http';
-import { type Logger, LOGGER, requestContext, type RequestContext } from '../../logging';
+import { requestContext, type RequestContext } from '../../logging';
 import { SocketLimits } from '../../rate-limits';
 import type { TerminalSize } from './attachment';
 import type { AttachOptions, TerminalSession } from './terminal-session';
@@ -37,9 +37,6 @@ export function sizeOf(message: unknown): TerminalSize | null {
   return data ? { columns: data.cols, rows: data.rows } : null;
 }
 
-/** What fits the audit and every reader's screen; an id of ours always does. */
-const SHOWABLE = /^[A-Za-z0-9:_.-]{1,128}$/;
-
 /** A client that was let in, to one terminal. */
 export interface Visit {
   readonly session: TerminalSession;
@@ -61,10 +58,9 @@ export class TerminalEntrance {
     private readonly limits: SocketLimits,
     private readonly watch: TokenWatch,
     private readonly terminals: Terminals,
-    private readonly audit: AuditLog,
+    private readonly audit: RequestAudit,
     private readonly addresses: ClientAddress,
     private readonly draining: Draining,
-    @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
   /**
@@ -89,37 +85,22 @@ export class TerminalEntrance {
     }
   }
 
-  private async audited(request: IncomingMessage, principal: Principal, wanted: unknown): Promise<Visit> {
+  private audited(request: IncomingMessage, principal: Principal, wanted: unknown): Promise<Visit> {
     const requestId = requestIdOf(request.headers);
     const { container } = (wanted ?? {}) as { container?: unknown };
-    const entry = await this.audit.begin({
+    const intent = {
       action: 'container.terminal',
       userId: principal.userId,
       tokenId: principal.tokenId,
-      targetId: typeof container === 'string' && SHOWABLE.test(container) ? container : null,
+      targetId: showable(container),
       address: this.addresses.of(request),
       requestId,
-    });
+    } as const;
     const context: RequestContext = { requestId, userId: principal.userId };
-    // It is done, or refused, by now, even if that cannot be recorded.
-    const finish = (outcome: string): Promise<void> =>
-      this.audit
-        .finish(entry, {
-          outcome,
-          ...(context.containerId !== undefined && { containerId: context.containerId }),
-          ...(context.subjectUserId !== undefined && { subjectUserId: context.subjectUserId }),
-        })
-        .catch((error: unknown) =>
-          this.logger.error({ err: error, audit_id: entry }, 'an outcome could not be written'),
-        );
-    try {
-      const visit = await requestContext.run(context, () => this.visit(principal, wanted));
-      await finish('ok');
-      return visit;
-    } catch (error) {
-      await finish(errorAnswer(error, requestId).body.code);
-      throw error;
-    }
+    return this.audit.during(intent, {
+      work: () => requestContext.run(context, () => this.visit(principal, wanted)),
+      found: () => subjectOf(context),
+    });
   }
 
   private async visit(principal: Principal, wanted: unknown): Promise<Visit> {
