@@ -1,16 +1,10 @@
 import Docker from 'dockerode';
-import {
-  type AgentOptions,
-  type ClientRequest,
-  type ClientRequestArgs,
-  Agent as HttpAgent,
-  type IncomingMessage,
-} from 'node:http';
+import { type AgentOptions, Agent as HttpAgent, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { inspect } from 'node:util';
 import { within } from '../scheduling';
 import { EngineError, type EngineErrorCode } from './container-engine';
-import { noticeStale } from './stale-connections';
+import { noticeStale, type RequestingAgent } from './stale-connections';
 
 /** Sockets for short calls; further calls wait for a free one. More concurrency does not make the daemon faster. */
 const CALL_SOCKETS = 64;
@@ -95,11 +89,6 @@ function agentFor(endpoint: Docker.DockerOptions, limits: { maxSockets?: number 
   // slower without this.
   Object.assign(agent, { [inspect.custom]: () => 'Agent' });
   return noticeStale(failOnCutAnswers(agent));
-}
-
-/** What `http.Agent` calls for each request; established by its use in other agents, absent from the types. */
-interface RequestingAgent extends HttpAgent {
-  addRequest(request: ClientRequest, options: ClientRequestArgs): void;
 }
 
 /**

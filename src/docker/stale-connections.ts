@@ -1,4 +1,4 @@
-import type { ClientRequest, Agent as HttpAgent } from 'node:http';
+import type { ClientRequest, ClientRequestArgs, Agent as HttpAgent } from 'node:http';
 import type { Socket } from 'node:net';
 
 /**
@@ -22,9 +22,9 @@ const REPEATABLE: readonly RegExp[] = [
   /^POST \/containers\/[^/]+\/(start|stop|rename|unpause|exec)\b/,
 ];
 
-/** What `http.Agent` calls for each request; absent from its types. */
-interface Requesting {
-  addRequest(request: ClientRequest, ...more: unknown[]): void;
+/** What `http.Agent` calls for each request; established by its use in other agents, absent from the types. */
+export interface RequestingAgent extends HttpAgent {
+  addRequest(request: ClientRequest, options: ClientRequestArgs): void;
 }
 
 const stale = new WeakSet<object>();
@@ -38,9 +38,10 @@ const stale = new WeakSet<object>();
 export function noticeStale<T extends HttpAgent>(agent: T): T {
   const idleSince = new WeakMap<Socket, number>();
   agent.on('free', (socket: Socket) => idleSince.set(socket, performance.now()));
-  const pool: HttpAgent & Partial<Requesting> = agent;
-  const addRequest = pool.addRequest?.bind(pool);
-  pool.addRequest = (request, ...more) => {
+  const requesting: HttpAgent = agent;
+  const pool = requesting as RequestingAgent;
+  const addRequest = pool.addRequest.bind(pool);
+  pool.addRequest = (request, options) => {
     let wasIdle = false;
     let isAnswered = false;
     request.once('response', () => (isAnswered = true));
@@ -53,7 +54,7 @@ export function noticeStale<T extends HttpAgent>(agent: T): T {
       for (const sockets of Object.values(agent.freeSockets)) sockets?.forEach((socket) => socket.destroy());
       if (isRepeatable(request)) stale.add(error);
     });
-    addRequest?.(request, ...more);
+    addRequest(request, options);
   };
   return agent;
 }

@@ -7,7 +7,7 @@ import { ContainerEngine } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import { TokenWatch } from '../../events';
 import type { BodyStream } from '../../http';
-import { untilAborted } from '../../scheduling';
+import { Places, untilAborted } from '../../scheduling';
 import { failedAs } from '../program-end';
 import { packed, unpack } from './archive';
 import { ContainerPath } from './container-path';
@@ -48,7 +48,7 @@ interface Client {
  */
 @Injectable()
 export class FilesService {
-  private readonly transfers = new Map<string, number>();
+  private readonly transfers = new Places(MOST_TRANSFERS);
 
   constructor(
     private readonly containers: ContainersService,
@@ -222,17 +222,14 @@ export class FilesService {
   /** @param work is given what aborts, with `unauthorized`, when the caller's token ends */
   private inside<T>({ caller, id }: Call, work: (dockerId: string, tokenEnd: AbortSignal) => Promise<T>): Promise<T> {
     return this.containers.inside(caller, id, async (container) => {
-      const running = this.transfers.get(container.id) ?? 0;
-      if (running >= MOST_TRANSFERS) throw new DomainError('too_many_transfers', { fields: { limit: MOST_TRANSFERS } });
-      this.transfers.set(container.id, running + 1);
+      const leave = this.transfers.take(container.id);
+      if (!leave) throw new DomainError('too_many_transfers', { fields: { limit: MOST_TRANSFERS } });
       try {
         return await this.tokens.during(caller, (tokenEnd) => work(container.dockerId, tokenEnd));
       } catch (error) {
         throw failedAs('file_access_failed', error);
       } finally {
-        const left = (this.transfers.get(container.id) ?? 1) - 1;
-        if (left > 0) this.transfers.set(container.id, left);
-        else this.transfers.delete(container.id);
+        leave();
       }
     });
   }

@@ -8,6 +8,7 @@ import { TokenWatch } from '../../events';
 import { ClientAddress, Draining, requestIdOf } from '../../http';
 import { requestContext, type RequestContext } from '../../logging';
 import { SocketLimits } from '../../rate-limits';
+import { Places } from '../../scheduling';
 import type { TerminalSize } from './attachment';
 import type { AttachOptions, TerminalSession } from './terminal-session';
 import { Terminals } from './terminals';
@@ -52,7 +53,7 @@ export interface Visit {
 /** Lets clients in to terminals, through whatever door they come. */
 @Injectable()
 export class TerminalEntrance {
-  private readonly visits = new Map<string, number>();
+  private readonly visits = new Places(MAX_VISITS_PER_USER);
 
   constructor(
     private readonly limits: SocketLimits,
@@ -74,18 +75,17 @@ export class TerminalEntrance {
     const { token } = options;
     const principal = token === null ? null : await this.limits.verify(request, token);
     if (!principal) throw new DomainError('unauthorized');
-    const visits = this.visits.get(principal.userId) ?? 0;
-    if (visits >= MAX_VISITS_PER_USER) throw new DomainError('too_many_connections');
-    this.visits.set(principal.userId, visits + 1);
+    const leave = this.visits.take(principal.userId);
+    if (!leave) throw new DomainError('too_many_connections');
     try {
-      return await this.audited(request, principal, options.asked);
+      return { ...(await this.audited(request, principal, options.asked)), leave };
     } catch (error) {
-      this.leave(principal.userId);
+      leave();
       throw error;
     }
   }
 
-  private audited(request: IncomingMessage, principal: Principal, wanted: unknown): Promise<Visit> {
+  private audited(request: IncomingMessage, principal: Principal, wanted: unknown): Promise<Omit<Visit, 'leave'>> {
     const requestId = requestIdOf(request.headers);
     const { container } = (wanted ?? {}) as { container?: unknown };
     const intent = {
@@ -103,7 +103,7 @@ export class TerminalEntrance {
     });
   }
 
-  private async visit(principal: Principal, wanted: unknown): Promise<Visit> {
+  private async visit(principal: Principal, wanted: unknown): Promise<Omit<Visit, 'leave'>> {
     if (!holdsScope(principal, 'exec')) throw new DomainError('insufficient_permissions');
     const parsed = asked.safeParse(wanted);
     if (!parsed.success) {
@@ -122,13 +122,6 @@ export class TerminalEntrance {
       attach: { after, takeover, size: { columns: cols, rows } },
       watchToken: (onEnd) =>
         this.watch.watch({ tokenId: principal.tokenId, expiresAt: principal.tokenExpiresAt, onEnd }),
-      leave: () => this.leave(principal.userId),
     };
-  }
-
-  private leave(userId: string): void {
-    const visits = (this.visits.get(userId) ?? 0) - 1;
-    if (visits > 0) this.visits.set(userId, visits);
-    else this.visits.delete(userId);
   }
 }
