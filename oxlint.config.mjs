@@ -19,7 +19,7 @@ const MODULES = {
   images: [...FOUNDATION, 'auth', 'docker'],
   'rate-limits': [...FOUNDATION, 'http', 'signals', 'auth'],
   events: [...FOUNDATION, 'http', 'signals', 'auth', 'rate-limits'],
-  http: ['config', 'errors', 'logging'],
+  http: ['config', 'errors', 'logging', 'scheduling'],
   agents: [...FOUNDATION, 'audit', 'http', 'signals', 'auth', 'tiers', 'rate-limits', 'events', 'metrics'],
   roles: [...FOUNDATION, 'auth'],
   audit: [...FOUNDATION, 'http', 'auth', 'events'],

@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { DomainError } from '../errors';
+import { within } from '../scheduling';
 import type { PreParsing } from './request-head';
 
 declare module 'fastify' {
@@ -78,7 +79,8 @@ export class BodyStream {
     watched.add(body.socket);
     try {
       for (;;) {
-        const next = await unlessIdle(chunks.next() as Promise<IteratorResult<Buffer>>, idleMs);
+        const late = () => new DomainError('request_timeout');
+        const next = await within(chunks.next() as Promise<IteratorResult<Buffer>>, { ms: idleMs, late });
         if (next.done === true) break;
         yield next.value;
       }
@@ -104,18 +106,6 @@ export class BodyStream {
     setImmediate(() => body.resume());
     const timer = setTimeout(() => body.socket.destroy(), DISCARD_MS).unref();
     body.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
-  }
-}
-
-async function unlessIdle<T>(next: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const idle = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new DomainError('request_timeout')), ms);
-  });
-  try {
-    return await Promise.race([next, idle]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

@@ -18,6 +18,18 @@ const GUEST_SESSION_SECONDS = 15;
 /** Which of them depends on how far the deletion is by then. */
 const ENDED: unknown = expect.stringMatching(/^container_not_(running|found)$/);
 
+/** What each client is told of a container that was stopped, by whomever. */
+const TOLD_OF_STOP = {
+  terminal: { reason: 'container_stopped' },
+  websocket: { code: 4003, reason: 'container_stopped' },
+  command: { status: 409, code: 'container_not_running' },
+  'command stream': { name: 'failed', code: 'container_not_running' },
+  process: { name: 'exit', reason: 'container_stopped' },
+  statistics: { name: 'end', reason: 'container_stopped' },
+  upload: { status: 409, code: 'container_not_running' },
+  download: { by: 'cut' },
+};
+
 describe('those who work in containers, when something dies under them', () => {
   const docker = new RealDocker();
   const instance = `test-inside-faults-${String(process.pid)}`;
@@ -121,32 +133,14 @@ describe('those who work in containers, when something dies under them', () => {
     const began = performance.now();
     expect((await user.stop(container.db_id)).status).toBe(200);
     report('stop with everything', began);
-    expect(await clients.told(TOLD_WITHIN_MS)).toMatchObject({
-      terminal: { reason: 'container_stopped' },
-      websocket: { code: 4003, reason: 'container_stopped' },
-      command: { status: 409, code: 'container_not_running' },
-      'command stream': { name: 'failed', code: 'container_not_running' },
-      process: { name: 'exit', reason: 'container_stopped' },
-      statistics: { name: 'end', reason: 'container_stopped' },
-      upload: { status: 409, code: 'container_not_running' },
-      download: { by: 'cut' },
-    });
+    expect(await clients.told(TOLD_WITHIN_MS)).toMatchObject(TOLD_OF_STOP);
     expect((await user.start(container.db_id)).status).toBe(200);
   });
 
   it('must be told of a container that was killed behind Berth’s back', async () => {
     clients = await InsideClients.open(user, container);
     await docker.docker.getContainer(container.id).kill();
-    expect(await clients.told(TOLD_WITHIN_MS)).toMatchObject({
-      terminal: { reason: 'container_stopped' },
-      websocket: { code: 4003, reason: 'container_stopped' },
-      command: { status: 409, code: 'container_not_running' },
-      'command stream': { name: 'failed', code: 'container_not_running' },
-      process: { name: 'exit', reason: 'container_stopped' },
-      statistics: { name: 'end', reason: 'container_stopped' },
-      upload: { status: 409, code: 'container_not_running' },
-      download: { by: 'cut' },
-    });
+    expect(await clients.told(TOLD_WITHIN_MS)).toMatchObject(TOLD_OF_STOP);
     await eventually(async () => expect((await user.get(container.db_id)).body['status']).toBe('stopped'));
     expect((await user.start(container.db_id)).status).toBe(200);
   });

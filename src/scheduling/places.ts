@@ -1,0 +1,20 @@
+/** Places of each key, of which so many can be taken at once. */
+export class Places {
+  private readonly taken = new Map<string, number>();
+
+  constructor(private readonly most: number) {}
+
+  /** @returns the way to give it back, to be called once; null if all are taken */
+  take(key: string): (() => void) | null {
+    const taken = this.taken.get(key) ?? 0;
+    if (taken >= this.most) return null;
+    this.taken.set(key, taken + 1);
+    return () => this.giveBack(key);
+  }
+
+  private giveBack(key: string): void {
+    const left = (this.taken.get(key) ?? 1) - 1;
+    if (left > 0) this.taken.set(key, left);
+    else this.taken.delete(key);
+  }
+}
