@@ -334,7 +334,8 @@ export abstract class ContainerEngine {
    * @param options.assertWanted throws if the caller must not go on; called before the container is created once more,
    * in another way, because its image has no shell
    * @returns the new container's id; not started
-   * @throws EngineError `image_not_found`, `name_in_use`; `container_not_found` if it is removed meanwhile
+   * @throws EngineError `image_not_found`, `name_in_use`; `container_not_found` if it is removed meanwhile;
+   * `start_refused` if the image has nothing that a sandbox can idle in
    */
   abstract createContainer(spec: ContainerSpec, options?: { assertWanted?: () => Promise<void> }): Promise<string>;
   /**

@@ -42,7 +42,8 @@ class StubDaemon {
   networks: object[] = [{ Name: 'berth-prod', Id: 'n1', Created: '1', Driver: 'bridge', Options: isolation }];
   /** How often a container that somebody else is removing is still found. */
   goingFor = 0;
-  hasShell = true;
+  /** The files of any container. */
+  files: readonly string[] = ['/bin/sh'];
   /** The label of the user of the container that is there. */
   user = '0';
   /** Those of the commands that were created. */
@@ -58,7 +59,7 @@ class StubDaemon {
     else if (url.startsWith('GET /images/')) response.end(JSON.stringify({ Id: 'sha256:i', Config: {} }));
     else if (url.startsWith('GET /containers/ffff'))
       response.end(JSON.stringify({ ...CREATED, Config: { Labels: { 'berth.user': this.user } } }));
-    else if (url.startsWith('HEAD /containers/')) response.writeHead(this.hasShell ? 200 : 404).end();
+    else if (url.startsWith('HEAD /containers/')) response.writeHead(this.has(url) ? 200 : 404).end();
     else if (url.startsWith('GET /networks')) response.end(JSON.stringify(this.networks));
     else if (url.startsWith('DELETE') && this.goingFor > 0) {
       response.writeHead(409).end('{"message":"removal of container x is already in progress"}');
@@ -68,6 +69,10 @@ class StubDaemon {
     } else if (url.startsWith('POST')) response.writeHead(201).end(JSON.stringify({ Id: 'f'.repeat(64) }));
     else response.writeHead(204).end();
   });
+
+  private has(url: string): boolean {
+    return this.files.includes(new URLSearchParams(url.replace(/.*\?/, '')).get('path') ?? '');
+  }
 
   listen(): Promise<void> {
     return new Promise((resolve) => this.server.listen(this.path, resolve));
@@ -116,15 +121,27 @@ describe('DockerEngine', () => {
   });
 
   it.each([
-    [true, ['POST', 'HEAD', 'POST']],
+    ['/bin/sh', ['POST', 'HEAD', 'POST']],
     // Once more, as a container that is gone has no shell either.
-    [false, ['POST', 'HEAD', 'GET', 'DELETE', 'POST', 'POST']],
-  ])('must look once whether an image has a shell (%s)', async (hasShell, expected) => {
+    ['/usr/local/sbin/sleep', ['POST', 'HEAD', 'GET', 'HEAD', 'DELETE', 'POST', 'POST']],
+  ])('must look once whether an image has a shell (its only program: %s)', async (file, expected) => {
     await engine.prepare('prod');
-    daemon.hasShell = hasShell;
+    daemon.files = [file];
     for (const _time of [1, 2]) await engine.createContainer(spec);
     const methods = daemon.urls.filter((url) => url.includes(' /containers/')).map((url) => url.split(' ')[0]);
     expect(methods).toEqual(expected);
+  });
+
+  it('must refuse an image that has nothing to idle in, without waiting for its end', async () => {
+    await engine.prepare('prod');
+    daemon.files = [];
+    for (const _time of [1, 2]) {
+      await expect(engine.createContainer(spec)).rejects.toMatchObject({ code: 'start_refused' });
+      expect(daemon.urls.at(-1)).toMatch(/^DELETE /);
+    }
+    // Where the user says where programs are, only a start can tell.
+    await engine.createContainer({ ...spec, env: { PATH: '/opt/bin' } });
+    expect(daemon.urls.at(-1)).toMatch(/^POST \/containers\/create/);
   });
 
   it('must ask nothing of an image that was just looked up, by its id, nor of a volume that is new', async () => {

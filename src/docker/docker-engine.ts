@@ -1,5 +1,6 @@
 import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import type Docker from 'dockerode';
+import { posix } from 'node:path';
 import { type Config, ConfigError } from '../config';
 import { RecentKeys } from '../scheduling';
 import { abortable, boundedCall, connectDocker, type DockerClients, type EndedCall, EngineCalls } from './client';
@@ -99,7 +100,7 @@ const MOST_CONTAINERS = 10_000;
 const MOST_USER = 256;
 
 /** What the creation itself will report. */
-const NO_IMAGE: ImageFacts = { id: '', user: '', volumes: [] };
+const NO_IMAGE: ImageFacts = { id: '', user: '', path: '', volumes: [] };
 
 /** Runs sandboxes on one Docker daemon. */
 export class DockerEngine extends ContainerEngine implements OnApplicationShutdown {
@@ -212,15 +213,20 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const dockerId = await this.create(spec, { ...image, hasShell: hasShell ?? true });
     if (hasShell !== undefined) return dockerId;
     // Asked once for each image, of its first container.
-    const found = await this.call('inspect container', (signal, docker) =>
-      exists(containerOf(docker, dockerId).infoArchive(abortable(signal, { path: SHELL }))),
-    );
+    const found = await this.hasFile(dockerId, SHELL);
     // The answer is the same where somebody else has removed the container meanwhile.
     if (!found && (await this.inspectContainer(dockerId)) === null)
       throw new EngineError('container_not_found', 'the container was removed as soon as it was created');
-    this.shells.set(image.id, found);
-    if (found) return dockerId;
+    if (found) {
+      this.shells.set(image.id, true);
+      return dockerId;
+    }
     await assertWanted?.();
+    if (spec.env['PATH'] === undefined && !(await this.hasSleep(dockerId, image.path))) {
+      await this.removeContainer(dockerId);
+      throw new EngineError('start_refused', `the image ${spec.image} has neither ${SHELL} nor sleep`);
+    }
+    this.shells.set(image.id, false);
     this.logger.warn(`the image ${spec.image} has no ${SHELL}: its sandboxes only sleep, and end without notice`);
     await this.removeContainer(dockerId);
     return this.create(spec, { ...image, hasShell: false });
@@ -478,6 +484,20 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const facts = found && imageFacts(found);
     if (facts) this.images.set(facts.id, facts);
     return found;
+  }
+
+  private hasFile(dockerId: string, path: string): Promise<boolean> {
+    return this.call('inspect container', (signal, docker) =>
+      exists(containerOf(docker, dockerId).infoArchive(abortable(signal, { path }))),
+    );
+  }
+
+  /** What an image without a shell idles in: a busy machine may take seconds to tell by the container's end. */
+  private async hasSleep(dockerId: string, path: string): Promise<boolean> {
+    for (const folder of path.split(':').filter((name) => name.startsWith('/'))) {
+      if (await this.hasFile(dockerId, posix.join(folder, 'sleep'))) return true;
+    }
+    return false;
   }
 
   private async create(spec: ContainerSpec, image: ImageFacts & { hasShell: boolean }): Promise<string> {

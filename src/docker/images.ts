@@ -241,6 +241,17 @@ export function userOf(image: unknown): string {
   return typeof Config?.User === 'string' ? Config.User : '';
 }
 
+/** What runc and Docker's init search where the image says nothing. */
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** @param image what Docker's inspection of the image answers @returns where its programs are searched */
+function searchPathOf(image: unknown): string {
+  const { Config } = (image ?? {}) as { Config?: { Env?: unknown } | null };
+  const variables: unknown[] = Array.isArray(Config?.Env) ? Config.Env : [];
+  const path = variables.find((text): text is string => typeof text === 'string' && text.startsWith('PATH='));
+  return path?.slice('PATH='.length) ?? DEFAULT_PATH;
+}
+
 /**
  * The paths at which an image declares volumes (`VOLUME`), the data volume's own left out.
  *
@@ -278,6 +289,8 @@ export interface ImageFacts {
   readonly id: string;
   /** Empty: root. */
   readonly user: string;
+  /** Where its programs are searched: folders, with colons between them. */
+  readonly path: string;
   readonly volumes: readonly string[];
 }
 
@@ -290,9 +303,9 @@ export interface PresentImage extends EngineImage, ImageFacts {
 const MOST_FACTS = 2_000;
 
 /** @returns null if they are too long to be remembered of many images */
-export function imageFacts({ id, user, volumes }: PresentImage): ImageFacts | null {
-  const length = volumes.reduce((sum, path) => sum + path.length, id.length + user.length);
-  return length <= MOST_FACTS ? { id, user, volumes } : null;
+export function imageFacts({ id, user, path, volumes }: PresentImage): ImageFacts | null {
+  const length = volumes.reduce((sum, volume) => sum + volume.length, id.length + user.length + path.length);
+  return length <= MOST_FACTS ? { id, user, path, volumes } : null;
 }
 
 /** @param name a reference or an id @returns null if there is no such image */
@@ -307,6 +320,7 @@ export function findImage(docker: Docker, name: string): Promise<PresentImage | 
       digest: digestIn(digests ?? [], name),
       tags: tags ?? [],
       user: userOf(answer),
+      path: searchPathOf(answer),
       volumes: declaredVolumes(answer),
     };
   });
