@@ -3,7 +3,7 @@ import { type AgentOptions, Agent as HttpAgent, type IncomingMessage } from 'nod
 import { Agent as HttpsAgent } from 'node:https';
 import { inspect } from 'node:util';
 import { within } from '../scheduling';
-import { EngineError, type EngineErrorCode } from './container-engine';
+import { EngineError } from './container-engine';
 import { noticeStale, type RequestingAgent } from './stale-connections';
 
 /** Sockets for short calls; further calls wait for a free one. More concurrency does not make the daemon faster. */
@@ -144,27 +144,5 @@ export async function boundedCall<T>(timeoutMs: number, call: (signal: AbortSign
     // Not before the rejection, or the abort's own error would come first.
     abort.abort();
     throw error;
-  }
-}
-
-/** A completed engine call. */
-export interface EndedCall {
-  /** Such as `create container`. */
-  readonly call: string;
-  readonly outcome: 'ok' | EngineErrorCode;
-  readonly seconds: number;
-}
-
-/** Notifies listeners of every engine call, so that the engine does not depend on the metrics. */
-export class EngineCalls {
-  private readonly listeners: ((ended: EndedCall) => void)[] = [];
-
-  /** Calls `listener` at the end of each call. It must not throw. */
-  onEnded(listener: (ended: EndedCall) => void): void {
-    this.listeners.push(listener);
-  }
-
-  ended(call: EndedCall): void {
-    for (const listener of this.listeners) listener(call);
   }
 }

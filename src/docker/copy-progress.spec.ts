@@ -1,6 +1,6 @@
 import type { CopyProgress } from './container-engine';
 import { RECORD_BYTES } from './volume-worker';
-import { CopyMeter } from './volumes';
+import { CopyMeter } from './volume-copy';
 
 function told(lines: readonly string[]): { reports: CopyProgress[]; bytes: number | null } {
   const reports: CopyProgress[] = [];

@@ -3,8 +3,8 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
-import { type EndedCall, EngineCalls } from './client';
 import type { ContainerSpec } from './container-engine';
+import { type EndedCall, EngineCalls } from './daemon';
 import { DockerEngine } from './docker-engine';
 
 const spec: ContainerSpec = {

@@ -1,7 +1,7 @@
 import { Module } from '@nestjs/common';
 import { CONFIG, type Config } from '../config';
-import { EngineCalls } from './client';
 import { ContainerEngine, EngineIdentity } from './container-engine';
+import { EngineCalls } from './daemon';
 import { DockerEngine } from './docker-engine';
 
 /** Provides the only {@link ContainerEngine}. Its first user calls `prepare()`. */

@@ -1,242 +1,101 @@
+import { Logger } from '@nestjs/common';
 import type Docker from 'dockerode';
 import type { MountSettings } from 'dockerode';
 import { posix } from 'node:path';
-import type { Readable } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
-import { Throttle, untilAborted } from '../scheduling';
+import { RecentKeys } from '../scheduling';
 import { abortable } from './client';
-import { type EngineImage, EngineError, type PullProgress } from './container-engine';
+import { type EngineImage, EngineError, type EnsureImageOptions } from './container-engine';
 import { sizeOption } from './create-options';
-import { codeOfPullFailure, hasStatus, isOverRateLimit, toEngineError, unlessMissing } from './errors';
+import type { DockerDaemon } from './daemon';
+import { hasStatus, unlessMissing } from './errors';
 import { familiarRepository, parseImageReference } from './image-reference';
-import { ndjsonLines } from './ndjson';
+import { ImagePulls } from './image-pulls';
+import type { RegistryCredentials } from './registry-auth';
+import { againIfStale } from './stale-connections';
+import { openPull } from './streams';
 import { DATA_PATH } from './supervisor';
 
-/** A line of Docker's pull stream. */
-const pullLine = z.object({
-  id: z.string().optional(),
-  status: z.string().optional(),
-  progressDetail: z.object({ current: z.number().optional(), total: z.number().optional() }).nullish(),
-  error: z.string().optional(),
-  errorDetail: z.object({ message: z.string().optional() }).optional(),
-});
+/** Far more than one machine has. */
+const MOST_IMAGES = 1_000;
 
-type PullLine = z.output<typeof pullLine>;
+/** What the creation itself will report. */
+const NO_IMAGE: ImageFacts = { id: '', user: '', path: '', volumes: [] };
 
-interface Layer {
-  /** Bytes; null until Docker reports it. */
-  total: number | null;
-  downloaded: number;
-  unpacked: number;
-}
+/** The images of a daemon. The methods of {@link ContainerEngine} are documented there. */
+export class Images {
+  private readonly logger = new Logger(Images.name);
+  private readonly pulls: ImagePulls;
+  /** By their ids, which name the same content for ever. */
+  private readonly known = new RecentKeys<ImageFacts>(MOST_IMAGES);
+  /** Whether images, by their ids, have a shell. */
+  private readonly shells = new RecentKeys<boolean>(MOST_IMAGES);
 
-/** More than Docker can unpack; a registry may list any number, and each line of progress iterates over all. */
-const MAX_LAYERS = 256;
-
-/** Downloading is most of a pull; unpacking the rest. */
-const DOWNLOAD_SHARE = 0.7;
-
-/** Combines Docker's progress of each layer into one percentage that never falls. */
-export class PullMeter {
-  private readonly layers = new Map<string, Layer>();
-  private percent = 0;
-  private unpacking = false;
-
-  /** Takes in one line. */
-  update({ id, status, progressDetail }: PullLine): void {
-    if (id === undefined || status === undefined || status.startsWith('Pulling from')) return;
-    const layer = this.layers.get(id) ?? { total: null, downloaded: 0, unpacked: 0 };
-    if (this.layers.size < MAX_LAYERS) this.layers.set(id, layer);
-    if (progressDetail?.total !== undefined && progressDetail.total > 0) layer.total = progressDetail.total;
-    const current = Math.min(progressDetail?.current ?? 0, layer.total ?? 0);
-    if (status === 'Downloading') layer.downloaded = Math.max(layer.downloaded, current);
-    if (status === 'Extracting') this.unpack(layer, current);
-    if (status === 'Download complete') layer.downloaded = layer.total ?? 0;
-    if (status === 'Pull complete' || status === 'Already exists') this.complete(layer);
-    this.percent = Math.max(this.percent, this.share());
+  constructor(
+    private readonly daemon: DockerDaemon,
+    credentials: RegistryCredentials,
+  ) {
+    this.pulls = new ImagePulls({
+      open: async (reference, signal) => {
+        const login = await credentials.loginFor(reference);
+        return againIfStale(signal, () => openPull(daemon.clients.streams, reference, { signal, login }));
+      },
+      stallMs: daemon.timeoutMs,
+      onRetry: (reference, error) => this.logger.warn(`the pull of ${reference} failed; retrying: ${error.message}`),
+    });
   }
 
-  /** The progress of the pull; 100 is reported by the caller that knows the image is present. */
-  get progress(): PullProgress {
-    if (this.layers.size === 0) return { percent: 0, message: 'looking for the image' };
-    return { percent: this.percent, message: this.unpacking ? 'unpacking the image' : 'downloading the image' };
-  }
-
-  private unpack(layer: Layer, current: number): void {
-    this.unpacking = true;
-    layer.downloaded = layer.total ?? 0;
-    layer.unpacked = Math.max(layer.unpacked, current);
-  }
-
-  private complete(layer: Layer): void {
-    // A layer that was already present counts for nothing.
-    layer.total ??= 0;
-    layer.downloaded = layer.total;
-    layer.unpacked = layer.total;
-  }
-
-  private share(): number {
-    const layers = [...this.layers.values()];
-    const known = layers.filter((layer) => layer.total !== null);
-    const bytes = known.reduce((sum, layer) => sum + (layer.total ?? 0), 0);
-    if (bytes === 0) return 0;
-    // Docker downloads three layers at a time and does not report the size of the rest: assumed to be like the known
-    // ones.
-    const expected = (bytes / known.length) * layers.length;
-    const done = known.reduce(
-      (sum, layer) => sum + layer.downloaded * DOWNLOAD_SHARE + layer.unpacked * (1 - DOWNLOAD_SHARE),
-      0,
-    );
-    return Math.min(99, Math.floor((done / expected) * 100));
-  }
-}
-
-/** The minimum interval between reports, per waiter. */
-const REPORT_MS = 250;
-
-/** Short pauses only: a longer outage is better reported than waited out. */
-const RETRY_AFTER_MS: readonly number[] = [500, 2_000];
-
-export interface PullOptions {
-  readonly onProgress?: (progress: PullProgress) => void;
-  readonly signal?: AbortSignal;
-}
-
-/** How images are pulled. */
-interface PullSource {
-  /** Starts a pull. @returns Docker's progress stream */
-  readonly open: (reference: string, signal: AbortSignal) => Promise<Readable>;
-  /** A pull without output for longer than these milliseconds has failed. */
-  readonly stallMs: number;
-  /** Pauses, in milliseconds, before each retry of a pull whose registry did not answer. */
-  readonly retryAfterMs?: readonly number[];
-  /** Called before each retry. */
-  readonly onRetry?: (reference: string, error: EngineError) => void;
-}
-
-interface Waiter {
-  readonly onProgress: (progress: PullProgress) => void;
-  readonly throttle: Throttle;
-}
-
-interface RunningPull {
-  readonly waiters: Set<Waiter>;
-  readonly abort: AbortController;
-  readonly meter: PullMeter;
-  readonly done: Promise<void>;
-}
-
-/** Pulls images, each once for any number of callers; a pull without any remaining waiter is aborted. */
-export class ImagePulls {
-  private readonly running = new Map<string, RunningPull>();
-
-  constructor(private readonly docker: PullSource) {}
-
-  /**
-   * @throws EngineError `image_not_found`, `image_access_denied`, `image_unavailable`, `docker_unavailable`, `aborted`
-   */
-  async pull(reference: string, { onProgress = () => undefined, signal }: PullOptions = {}): Promise<void> {
-    if (signal?.aborted) throw aborted(reference);
-    const pull = this.running.get(reference) ?? this.start(reference);
-    const waiter: Waiter = { onProgress, throttle: new Throttle(REPORT_MS) };
-    pull.waiters.add(waiter);
-    report(waiter, pull.meter.progress);
-    try {
-      await untilAborted(pull.done, { signal, aborted: () => aborted(reference) });
-      onProgress({ percent: 100, message: 'the image is here' });
-    } finally {
-      pull.waiters.delete(waiter);
-      if (pull.waiters.size === 0) this.end(reference, pull);
+  async ensure(reference: string, options: EnsureImageOptions = {}): Promise<EngineImage> {
+    if (parseImageReference(reference) === null) {
+      throw new EngineError('image_not_found', `not an image reference: ${reference}`);
     }
+    const present = await this.find(reference);
+    if (present !== null && options.refresh !== true) return present;
+    await options.beforePull?.(present);
+    await this.pulls.pull(reference, options);
+    const pulled = await this.find(reference);
+    if (pulled === null) throw new EngineError('image_unavailable', `${reference} was removed after its pull`);
+    return pulled;
   }
 
-  private start(reference: string): RunningPull {
-    const waiters = new Set<Waiter>();
-    const abort = new AbortController();
-    const meter = new PullMeter();
-    const done = this.run(reference, { waiters, abort, meter });
-    // Every waiter sees it fail; there may be none left.
-    done.catch(() => undefined);
-    const pull = { waiters, abort, meter, done };
-    this.running.set(reference, pull);
-    return pull;
+  async find(name: string): Promise<EngineImage | null> {
+    const found = await this.inspect(name);
+    return found && { id: found.id, digest: found.digest };
   }
 
-  private end(reference: string, pull: RunningPull): void {
-    if (this.running.get(reference) === pull) this.running.delete(reference);
-    pull.abort.abort();
+  async remove(image: { reference: string; id: string }): Promise<'removed' | 'in_use' | 'kept' | 'gone'> {
+    return this.daemon.call('remove image', (signal, docker) => removeImage(docker, image, signal));
   }
 
-  private async run(reference: string, pull: Omit<RunningPull, 'done'>): Promise<void> {
-    for (const pause of this.docker.retryAfterMs ?? RETRY_AFTER_MS) {
-      try {
-        await this.attempt(reference, pull);
-        return;
-      } catch (error) {
-        if (pull.abort.signal.aborted || !isTemporary(error)) throw error;
-        this.docker.onRetry?.(reference, error);
-        await delay(pause, undefined, { signal: pull.abort.signal });
-      }
-    }
-    await this.attempt(reference, pull);
+  async present(references: readonly string[]): Promise<ReadonlySet<string>> {
+    const present = await Promise.all(references.map((reference) => this.find(reference)));
+    return new Set(references.filter((_reference, index) => present[index] !== null));
   }
 
-  private async attempt(reference: string, { waiters, abort, meter }: Omit<RunningPull, 'done'>): Promise<void> {
-    const stall = { isOver: false };
-    const stallTimer = setTimeout(() => {
-      stall.isOver = true;
-      abort.abort();
-    }, this.docker.stallMs);
-    try {
-      const stream = await this.docker.open(reference, abort.signal);
-      abort.signal.addEventListener('abort', () => stream.destroy(), { once: true });
-      if (abort.signal.aborted) stream.destroy();
-      for await (const line of ndjsonLines(stream)) {
-        stallTimer.refresh();
-        this.take(line, { waiters, meter });
-      }
-    } catch (error) {
-      if (stall.isOver)
-        throw new EngineError('docker_unavailable', `the pull of ${reference} stalled`, { cause: error });
-      throw toEngineError(error, 'pull image');
-    } finally {
-      clearTimeout(stallTimer);
-    }
+  /** @param name a reference or an id. @returns facts that are all empty if there is no such image */
+  async facts(name: string): Promise<ImageFacts> {
+    return this.known.get(name) ?? (await this.inspect(name)) ?? NO_IMAGE;
   }
 
-  private take(text: string, { waiters, meter }: Pick<RunningPull, 'waiters' | 'meter'>): void {
-    const line = pullLine.safeParse(parseJson(text));
-    if (!line.success) throw new EngineError('docker_unavailable', "Docker's report of a pull cannot be read");
-    const failure = line.data.errorDetail?.message ?? line.data.error;
-    if (failure !== undefined) throw new EngineError(codeOfPullFailure(failure) ?? 'image_unavailable', failure);
-    meter.update(line.data);
-    for (const waiter of waiters) report(waiter, meter.progress);
+  /** @returns what {@link noteShell} has noted of the image of this id */
+  hasShell(id: string): boolean | undefined {
+    return this.shells.get(id);
   }
-}
 
-function isTemporary(error: unknown): error is EngineError {
-  return error instanceof EngineError && error.code === 'image_unavailable' && !isOverRateLimit(error.message);
-}
-
-function report(waiter: Waiter, progress: PullProgress): void {
-  if (waiter.throttle.passes()) waiter.onProgress(progress);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
+  noteShell(id: string, hasShell: boolean): void {
+    this.shells.set(id, hasShell);
   }
-}
 
-function aborted(reference: string): EngineError {
-  return new EngineError('aborted', `the pull of ${reference} was aborted`);
+  private async inspect(name: string): Promise<PresentImage | null> {
+    const found = await this.daemon.call('inspect image', (_signal, docker) => findImage(docker, name));
+    const facts = found && imageFacts(found);
+    if (facts) this.known.set(facts.id, facts);
+    return found;
+  }
 }
 
 /** @param image what Docker's inspection of the image answers @returns its user as it has it; empty: root */
-export function userOf(image: unknown): string {
+function userOf(image: unknown): string {
   const { Config } = (image ?? {}) as { Config?: { User?: unknown } | null };
   return typeof Config?.User === 'string' ? Config.User : '';
 }
@@ -295,7 +154,7 @@ export interface ImageFacts {
 }
 
 /** What Docker knows of an image that is present. */
-export interface PresentImage extends EngineImage, ImageFacts {
+interface PresentImage extends EngineImage, ImageFacts {
   readonly tags: readonly string[];
 }
 
@@ -303,13 +162,13 @@ export interface PresentImage extends EngineImage, ImageFacts {
 const MOST_FACTS = 2_000;
 
 /** @returns null if they are too long to be remembered of many images */
-export function imageFacts({ id, user, path, volumes }: PresentImage): ImageFacts | null {
+function imageFacts({ id, user, path, volumes }: PresentImage): ImageFacts | null {
   const length = volumes.reduce((sum, volume) => sum + volume.length, id.length + user.length + path.length);
   return length <= MOST_FACTS ? { id, user, path, volumes } : null;
 }
 
 /** @param name a reference or an id @returns null if there is no such image */
-export function findImage(docker: Docker, name: string): Promise<PresentImage | null> {
+function findImage(docker: Docker, name: string): Promise<PresentImage | null> {
   const inspection: Promise<unknown> = docker.getImage(name).inspect();
   const found = inspection.then((answer) => {
     const image = inspectedImage.safeParse(answer);
@@ -337,7 +196,7 @@ function digestIn(digests: readonly string[], name: string): string | null {
 }
 
 /** See `ContainerEngine.removeImage`. An image that a container uses is refused by Docker itself. */
-export async function removeImage(
+async function removeImage(
   docker: Docker,
   { reference, id }: { reference: string; id: string },
   signal: AbortSignal,

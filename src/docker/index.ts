@@ -1,4 +1,3 @@
-export { EngineCalls } from './client';
 export {
   ContainerEngine,
   type ContainerProcess,
@@ -33,6 +32,7 @@ export {
   type VolumeMeasurement,
   type WatchMessage,
 } from './container-engine';
+export { EngineCalls } from './daemon';
 export { DockerModule } from './docker.module';
 export { PROOF_CHECKS, type ProofReport, proveSandbox } from './sandbox-proof';
 export { MAX_IMAGE_REFERENCE_LENGTH, parseImageReference, registryOf, versionReference } from './image-reference';

@@ -1,5 +1,5 @@
 import * as fc from 'fast-check';
-import { PullMeter } from './images';
+import { PullMeter } from './image-pulls';
 
 const STATUSES = [
   'Pulling fs layer',

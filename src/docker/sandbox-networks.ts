@@ -77,7 +77,7 @@ type Connection = Omit<ReturnType<typeof observedConnection>, 'labels'> & {
 };
 
 /** What a call to Docker needs. */
-interface Access {
+export interface Access {
   readonly docker: Docker;
   readonly signal: AbortSignal;
 }

@@ -1,33 +1,24 @@
+import { Logger } from '@nestjs/common';
 import type Docker from 'dockerode';
 import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
-import { Throttle } from '../scheduling';
-import { abortable, type DockerClients } from './client';
+import { abortable } from './client';
 import {
-  type CopyProgress,
   EngineError,
-  type EngineErrorCode,
   type ListedVolume,
   type OwnerLabels,
   type VolumeCopy,
   type VolumeMeasurement,
 } from './container-engine';
 import { remove } from './container-verbs';
-import { LABELS, ownerLabels } from './create-options';
-import { ignoringRefusal, refusalOf } from './errors';
+import { LABELS, ownerLabels, volumeOptions } from './create-options';
+import type { DockerDaemon } from './daemon';
+import { ignoringGone, ignoringRefusal, refusalOf, unlessMissing } from './errors';
 import { isKnownState } from './inspect';
-import {
-  COPY_SCRIPT,
-  MEASURE_SCRIPT,
-  RECORD_BYTES,
-  runVolumeWorker,
-  SCRIPT_EXIT,
-  SOURCE_PATH,
-  TARGET_PATH,
-  type WorkerResult,
-} from './volume-worker';
+import type { SandboxHost } from './sandbox-host';
+import { copyVolume, measureVolume } from './volume-copy';
 
 const inspection = z.object({
   Name: z.string(),
@@ -40,12 +31,87 @@ const volumes = z.object({ Volumes: z.array(inspection).nullish() });
 /** The name of a container's volume, or of one that its data was moved to. */
 const NAME = /^berth-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:-v\d+-[0-9a-f]{8})?$/;
 
+/** The volumes of a daemon. The methods of {@link ContainerEngine} are documented there. */
+export class Volumes {
+  private readonly logger = new Logger(Volumes.name);
+
+  constructor(
+    private readonly daemon: DockerDaemon,
+    private readonly host: SandboxHost,
+  ) {}
+
+  async ensure(volume: {
+    name: string;
+    diskMb: number;
+    owner: OwnerLabels;
+    isNew?: boolean;
+  }): Promise<{ existed: boolean }> {
+    const { name, diskMb, owner, isNew = false } = volume;
+    const existing = isNew ? null : await this.inspect(name);
+    if (existing !== null && !isBare(existing.labels)) {
+      const containerId = existing.labels[LABELS.containerId];
+      if (containerId === owner.containerId) return { existed: true };
+      throw new EngineError('docker_error', `volume: ${name} belongs to the container ${String(containerId)}`);
+    }
+    if (existing !== null && !(await this.call((signal, docker) => removeIfUnused(docker, volume, signal)))) {
+      this.logger.warn(`volume ${name} has no labels and no size of Berth's; it holds data and is used as it is`);
+      return { existed: true };
+    }
+    if (existing !== null) this.logger.warn(`volume ${name} had no labels and was empty; recreating it`);
+    await this.call((signal, docker) =>
+      docker.createVolume({
+        Name: name,
+        Driver: 'local',
+        Labels: ownerLabels(owner),
+        DriverOpts: volumeOptions(diskMb, this.host.capabilities),
+        abortSignal: signal,
+      }),
+    );
+    return { existed: false };
+  }
+
+  async remove(name: string): Promise<void> {
+    await this.call((signal, docker) => ignoringGone(docker.getVolume(name).remove(abortable(signal, {}))));
+  }
+
+  async list(filter: { instance: string; containerId?: string }): Promise<ListedVolume[]> {
+    return this.call((signal, docker) => listOwnVolumes(docker, filter, signal));
+  }
+
+  async measure(volume: VolumeMeasurement): Promise<{ bytes: number } | null> {
+    if ((await this.inspect(volume.name)) === null) return null;
+    const { clients, timeoutMs } = this.daemon;
+    return this.daemon.inWords('measure volume', () => measureVolume(clients, volume, timeoutMs));
+  }
+
+  async copy(copy: VolumeCopy): Promise<{ bytes: number }> {
+    // Docker would silently create a missing volume, and nothing would be copied.
+    for (const name of [copy.from, copy.to]) {
+      if ((await this.inspect(name)) === null)
+        throw new EngineError('docker_error', `copy volume: there is no volume ${name}`);
+    }
+    const { clients, timeoutMs } = this.daemon;
+    return this.daemon.inWords('copy volume', () => copyVolume(clients, copy, timeoutMs));
+  }
+
+  private async inspect(name: string): Promise<{ labels: Readonly<Record<string, string>> } | null> {
+    return this.call(async (signal, docker) => {
+      const inspection: Promise<unknown> = docker.getVolume(name).inspect(abortable(signal, {}));
+      return unlessMissing(inspection.then((answer) => ({ labels: labelsOfVolume(answer) })));
+    });
+  }
+
+  private call<T>(run: (signal: AbortSignal, docker: Docker) => Promise<T>): Promise<T> {
+    return this.daemon.call('volume', run);
+  }
+}
+
 /**
  * By label, and unlabelled ones by name: see {@link isBare}.
  *
  * @throws EngineError `docker_unavailable` if the answer is not a list of volumes
  */
-export async function listOwnVolumes(
+async function listOwnVolumes(
   docker: Docker,
   { instance, containerId }: { instance: string; containerId?: string },
   signal: AbortSignal,
@@ -78,7 +144,7 @@ async function list(
 }
 
 /** @throws EngineError `docker_unavailable` if the answer is not an inspection of a volume */
-export function labelsOfVolume(answer: unknown): Readonly<Record<string, string>> {
+function labelsOfVolume(answer: unknown): Readonly<Record<string, string>> {
   return isKnownState(inspection, answer).Labels ?? {};
 }
 
@@ -86,118 +152,9 @@ export function labelsOfVolume(answer: unknown): Readonly<Record<string, string>
  * Whether a volume has none of Berth's labels. Docker (26.1) writes them, and the options, after creating the volume's
  * folder: if it dies in between, it has a volume without either from then on, and uses it for that name.
  */
-export function isBare(labels: Readonly<Record<string, string>> | null | undefined): boolean {
+function isBare(labels: Readonly<Record<string, string>> | null | undefined): boolean {
   return !Object.keys(labels ?? {}).some((label) => label.startsWith('berth.'));
 }
-
-/** The minimum interval between reports, except for a new message. */
-const REPORT_MS = 250;
-
-/** Where the verification of the copy starts, between 0 and 100. */
-const CHECK_FROM = 60;
-
-const REPORT = /^(total|copied|checked|bytes) (\d+)(?: (\d+))?$/;
-
-/** Parses the scripts' reports into the progress of a copy. */
-export class CopyMeter {
-  /** The disk space that the data uses; null until the script is done. */
-  bytes: number | null = null;
-  private used = 0;
-  private size = 0;
-  private last: CopyProgress = { percent: -1, message: '' };
-  private readonly throttle = new Throttle(REPORT_MS);
-
-  constructor(private readonly onProgress: (progress: CopyProgress) => void = () => undefined) {}
-
-  /** Ignores lines that are not the scripts' own. */
-  take(line: string): void {
-    const [, word, number, size] = REPORT.exec(line) ?? [];
-    const first = Number(number);
-    switch (word ?? '') {
-      case 'total':
-        this.used = first;
-        this.size = Number(size ?? number);
-        this.report('copying the data', 0);
-        break;
-      case 'copied':
-        this.report('copying the data', CHECK_FROM * share(first * RECORD_BYTES, this.used));
-        break;
-      case 'checked':
-        this.report('checking the copy', CHECK_FROM + (99 - CHECK_FROM) * share(first * RECORD_BYTES, this.size));
-        break;
-      case 'bytes':
-        this.bytes = first;
-        this.report('the data is copied', 100);
-        break;
-    }
-  }
-
-  private report(message: string, percent: number): void {
-    const isNew = message !== this.last.message;
-    const progress = { percent: Math.max(this.last.percent, Math.floor(percent)), message };
-    if (isNew) this.throttle.restart();
-    else if (progress.percent === this.last.percent || !this.throttle.passes()) return;
-    this.last = progress;
-    this.onProgress(progress);
-  }
-}
-
-/** Headers make the streams longer than the data, so that the ratio may exceed 1. */
-function share(part: number, whole: number): number {
-  return whole > 0 ? Math.min(1, part / whole) : 0;
-}
-
-/** The volume must exist. @throws EngineError, or Docker's refusal */
-export async function measureVolume(
-  clients: DockerClients,
-  { name, image, owner }: VolumeMeasurement,
-  timeoutMs: number,
-): Promise<{ bytes: number }> {
-  const meter = new CopyMeter();
-  const mounts = [{ volume: name, path: SOURCE_PATH, access: 'read' } as const];
-  const result = await runVolumeWorker(
-    clients,
-    { image, script: MEASURE_SCRIPT, mounts, owner },
-    { name: workerName(owner), onReport: (line) => meter.take(line), timeoutMs },
-  );
-  return { bytes: outcome(result, meter, image) };
-}
-
-/** Both volumes must exist. @throws EngineError `data_too_large`, `copy_failed`, `aborted`, or Docker's refusal */
-export async function copyVolume(
-  clients: DockerClients,
-  { from, to, image, owner, onProgress, signal }: VolumeCopy,
-  timeoutMs: number,
-): Promise<{ bytes: number }> {
-  const meter = new CopyMeter(onProgress);
-  const mounts = [
-    { volume: from, path: SOURCE_PATH, access: 'read' },
-    { volume: to, path: TARGET_PATH, access: 'write' },
-  ] as const;
-  const result = await runVolumeWorker(
-    clients,
-    { image, script: COPY_SCRIPT, mounts, owner },
-    { name: workerName(owner), onReport: (line) => meter.take(line), signal, timeoutMs },
-  );
-  return { bytes: outcome(result, meter, image) };
-}
-
-/** One container's data is measured or copied once at a time. */
-function workerName({ containerId }: OwnerLabels): string {
-  return `berth-${containerId}-move`;
-}
-
-function outcome({ exitCode, complaint }: WorkerResult, { bytes }: CopyMeter, image: string): number {
-  if (exitCode === 0 && bytes !== null) return bytes;
-  const [code, what] = FAILURES[exitCode] ?? (['copy_failed', 'failed'] as const);
-  throw new EngineError(code, `the work on a volume by ${image} ${what} (exit code ${String(exitCode)}): ${complaint}`);
-}
-
-const FAILURES: Readonly<Partial<Record<number, readonly [EngineErrorCode, string]>>> = {
-  [SCRIPT_EXIT.differs]: ['copy_failed', 'made a copy that differs from its source'],
-  [SCRIPT_EXIT.full]: ['data_too_large', 'filled the new volume'],
-  [SCRIPT_EXIT.toolsMissing]: ['docker_error', 'needs GNU tar and coreutils'],
-};
 
 const REPOSITORY = 'berth/empty';
 
@@ -214,7 +171,7 @@ const TAR_BLOCK = 512;
  * @returns whether it is gone
  * @throws Docker's errors
  */
-export async function removeIfUnused(
+async function removeIfUnused(
   docker: Docker,
   { name, owner }: { name: string; owner: OwnerLabels },
   signal: AbortSignal,

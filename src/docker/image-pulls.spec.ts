@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { eventually } from '../../test/support/eventually';
 import type { PullProgress } from './container-engine';
-import { ImagePulls } from './images';
+import { ImagePulls } from './image-pulls';
 
 /** Docker's side of pulls: streams that a test writes. */
 class Registry {

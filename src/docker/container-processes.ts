@@ -1,0 +1,109 @@
+import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from './container-engine';
+import { RecentKeys } from '../scheduling';
+import { containerOf } from './container-verbs';
+import { LABELS } from './create-options';
+import type { DockerDaemon } from './daemon';
+import { runExec } from './exec';
+import { ExecSession, OpenSessions } from './exec-session';
+import { Batches, endMarked, signalMarked } from './process-marker';
+
+/** For commands of Berth's own, which write nothing where the image's programs are what they seem. */
+const OWN_OUTPUT_BYTES = 64 * 1024;
+/** How long they may take beyond their grace: an image's shell may never end. */
+const OWN_WITHIN_MS = 15_000;
+
+/** Containers whose user is remembered; a forgotten one costs a call at its next command. */
+const MOST_CONTAINERS = 10_000;
+/** Characters, of a user and a group; an image's author may write any number. */
+const MOST_USER = 256;
+
+/**
+ * What runs in containers beside their main processes, and as whom. The methods of {@link ContainerEngine} are
+ * documented there.
+ */
+export class ContainerProcesses {
+  /** As whom commands run in containers without being told: a label, which never changes. */
+  private readonly users = new RecentKeys<string>(MOST_CONTAINERS);
+  private readonly sessions = new OpenSessions();
+  private readonly endings = new Batches<string, 'ended' | 'still_running'>();
+
+  constructor(private readonly daemon: DockerDaemon) {}
+
+  async exec(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
+    // By the client for streams, as it occupies its socket while the command runs.
+    const container = containerOf(this.daemon.clients.streams, dockerId);
+    const user = request.user ?? (await this.imageUserOf(dockerId));
+    return runExec(container, { ...request, user }, { call: (run) => this.daemon.call('exec', run) });
+  }
+
+  async start(dockerId: string, request: ProcessRequest): Promise<ContainerProcess> {
+    const container = containerOf(this.daemon.clients.streams, dockerId);
+    const user = request.user ?? (await this.imageUserOf(dockerId));
+    const call = <T>(run: (signal: AbortSignal) => Promise<T>): Promise<T> => this.daemon.call('exec', run);
+    const session = await ExecSession.open(container, { ...request, user }, { call });
+    this.sessions.add(dockerId, session);
+    try {
+      await session.started();
+      return session;
+    } catch (error) {
+      session.close();
+      throw error;
+    }
+  }
+
+  /** One command for all that are to be ended at once: each looks at every process, and is one to the others. */
+  async end(
+    dockerId: string,
+    { marker, user, signal, graceMs }: MarkedProcesses & { graceMs: number },
+  ): Promise<'ended' | 'still_running'> {
+    const alike = [dockerId, user ?? '', signal, String(graceMs)].join(' ');
+    return this.endings.add(alike, marker, async (markers) => {
+      const command = endMarked(markers, { signal, graceMs });
+      const { exitCode } = await this.sessions.givingUpUnread({ dockerId, markers: new Set(markers) }, () =>
+        this.execOwn(dockerId, { command, user, graceMs }),
+      );
+      return exitCode === 0 ? 'ended' : 'still_running';
+    });
+  }
+
+  async signal(dockerId: string, { marker, user, signal }: MarkedProcesses): Promise<'sent' | 'none'> {
+    const { exitCode } = await this.execOwn(dockerId, { command: signalMarked(marker, signal), user, graceMs: 0 });
+    return exitCode === 0 ? 'sent' : 'none';
+  }
+
+  /** Does `work`, which ends the container, and gives up meanwhile what nobody reads: see {@link OpenSessions}. */
+  whileEnding<T>(dockerId: string, work: () => Promise<T>): Promise<T> {
+    return this.sessions.givingUpUnread({ dockerId }, work);
+  }
+
+  /** Remembers as whom commands run in a container: what its label says. */
+  noteUser(dockerId: string, user: string | undefined): void {
+    if (user !== undefined && user.length <= MOST_USER) this.users.set(dockerId, user);
+  }
+
+  /** The container is gone. */
+  forget(dockerId: string): void {
+    this.users.delete(dockerId);
+  }
+
+  /** The main process is root's, so Docker no longer knows. @returns undefined where Docker does, or there is none */
+  private async imageUserOf(dockerId: string): Promise<string | undefined> {
+    const known = this.users.get(dockerId);
+    if (known !== undefined) return known;
+    const user = await this.daemon.call('inspect container', async (signal, docker) => {
+      const answer = await containerOf(docker, dockerId).inspect({ abortSignal: signal });
+      return answer.Config.Labels[LABELS.user];
+    });
+    this.noteUser(dockerId, user);
+    return user;
+  }
+
+  /** Runs a short command of Berth's own. */
+  private execOwn(
+    dockerId: string,
+    { command, user, graceMs }: { command: readonly string[]; user: string | undefined; graceMs: number },
+  ): Promise<{ exitCode: number }> {
+    const timeoutMs = graceMs + Math.min(this.daemon.timeoutMs, OWN_WITHIN_MS);
+    return this.exec(dockerId, { command, user, timeoutMs, maxOutputBytes: OWN_OUTPUT_BYTES });
+  }
+}

@@ -1,0 +1,176 @@
+import { Logger } from '@nestjs/common';
+import type { Config } from '../config';
+import { type EngineCapabilities, EngineError } from './container-engine';
+import type { DockerDaemon } from './daemon';
+import type { RestrictedSandbox } from './firewall/allow-rules';
+import type { SandboxBridge } from './firewall/firewall-rules';
+import { HostFirewall } from './firewall/host-firewall';
+import type { PlacedContainer } from './inspect';
+import { LeftProbes, probeDiskQuota } from './quota';
+import { restrictedSandboxes } from './restricted-sandboxes';
+import { chooseRuntime, hasOwnNetworkStack, runtimesOf } from './runtime';
+import { type Access, type NetworkKind, SandboxNetworks } from './sandbox-networks';
+
+export type SandboxHostSettings = Pick<
+  Config,
+  | 'DOCKER_HOST'
+  | 'SANDBOX_RUNTIME'
+  | 'SANDBOX_FIREWALL'
+  | 'SANDBOX_BLOCKED_NETWORKS'
+  | 'SANDBOX_ALLOWED_SERVICES'
+  | 'SANDBOX_NETWORK_SIZE'
+  | 'SANDBOX_SUBNETS'
+  | 'SANDBOX_DNS'
+  | 'DISK_QUOTA'
+>;
+
+/**
+ * What sandboxes find on their machine: the runtime, the limits of disks, their networks, and the firewall between
+ * these and the machine.
+ */
+export class SandboxHost {
+  private readonly logger = new Logger(SandboxHost.name);
+  private readonly firewall: HostFirewall;
+  private readonly probes = new LeftProbes();
+  private prepared: {
+    instance: string;
+    networks: SandboxNetworks;
+    probed: Omit<EngineCapabilities, 'hostFirewall' | 'allowLists'>;
+    ownNetworkStack: boolean;
+  } | null = null;
+
+  constructor(
+    private readonly settings: SandboxHostSettings,
+    private readonly daemon: DockerDaemon,
+  ) {
+    this.firewall = new HostFirewall(settings);
+  }
+
+  /** See {@link ContainerEngine.prepare}. */
+  async prepare(instance: string): Promise<void> {
+    const { SANDBOX_RUNTIME, DISK_QUOTA } = this.settings;
+    const info = await this.daemon.info();
+    const runtimes = runtimesOf(info);
+    const { runtime, warning } = chooseRuntime(SANDBOX_RUNTIME, runtimes);
+    if (warning !== null) this.logger.warn(warning);
+    const networks = new SandboxNetworks({
+      settings: this.settings,
+      instance,
+      onNetwork: (network) => this.firewall.secure([network]),
+      onRestricted: (sandbox) => this.admit(sandbox),
+    });
+    const bridges = await this.daemon.call('network', (signal, docker) => networks.prepare({ docker, signal }));
+    await this.firewall.prepare(bridges, await this.restricted(instance, bridges));
+    const diskQuota = await this.daemon.call('probe', (signal, docker) =>
+      probeDiskQuota(docker, { wanted: DISK_QUOTA, instance, info, signal }),
+    );
+    const volumeResize = diskQuota === 'enforced' ? ('move' as const) : ('none' as const);
+    const probed = { runtime, diskQuota, volumeResize };
+    this.prepared = { instance, networks, probed, ownNetworkStack: hasOwnNetworkStack(runtimes) };
+  }
+
+  /** See {@link ContainerEngine.maintain}. */
+  async maintain(): Promise<void> {
+    const { instance, networks } = this.ready();
+    await this.daemon.call('probe', (signal, docker) => this.probes.remove(docker, instance, signal));
+    await this.daemon.call('network', (signal, docker) => networks.removeUnused({ docker, signal }));
+    await this.maintainFirewall();
+  }
+
+  get capabilities(): EngineCapabilities {
+    return { ...this.ready().probed, hostFirewall: this.firewall.state, allowLists: this.firewall.lists };
+  }
+
+  /** @throws EngineError `docker_error` before {@link prepare} */
+  get instance(): string {
+    return this.ready().instance;
+  }
+
+  /** @returns the name of a network that has room, made if there is none */
+  async networkFor(kind: NetworkKind): Promise<string> {
+    const { networks } = this.ready();
+    return (
+      networks.withRoom(kind) ??
+      (await this.daemon.call('network', (signal, docker) => networks.choose({ docker, signal }, kind)))
+    );
+  }
+
+  /**
+   * Puts the allow list of a sandbox in force, before it starts.
+   *
+   * @throws EngineError `docker_error` if it cannot be enforced
+   */
+  async admit(sandbox: RestrictedSandbox): Promise<void> {
+    if (this.firewall.lists !== 'enforced') await this.maintainFirewall();
+    await this.firewall.admit(this.ready().instance, sandbox);
+  }
+
+  /**
+   * Restores the firewall, before a sandbox starts, if it was missing at the last check.
+   *
+   * @throws EngineError `docker_error` if it is required and still missing
+   */
+  async secure(): Promise<void> {
+    if (this.firewall.isSecure) return;
+    const { networks } = this.ready();
+    const bridges = await this.daemon.call('network', (signal, docker) => networks.bridges({ docker, signal }));
+    // Of restricted networks it is asked for each container.
+    const open = bridges.filter(({ isRestricted }) => !isRestricted);
+    // Without a network there is nothing to secure yet: the start recreates it.
+    if (open.length > 0) await this.firewall.secure(open);
+  }
+
+  /** Connects a container to its network, if it is in none: see {@link SandboxNetworks.connect}. */
+  async connect(access: Access, dockerId: string): ReturnType<SandboxNetworks['connect']> {
+    const found = await this.ready().networks.connect(access, dockerId);
+    if (found.connected) return found;
+    const isBlind = found.running && found.runtime === 'runsc' && this.ready().ownNetworkStack;
+    const when = isBlind ? "; gVisor's own network stack will see it at the container's next start" : '';
+    this.logger.warn(`container ${dockerId} was not in the sandboxes' network and is connected to it again${when}`);
+    return found;
+  }
+
+  /** Moves a container whose start Docker refused to another network: see {@link SandboxNetworks.move}. */
+  async move(access: Access, dockerId: string, refusal: unknown): Promise<void> {
+    await this.ready().networks.move(access, dockerId, refusal);
+  }
+
+  /** The container was created in this network. */
+  joined(dockerId: string, network: string): void {
+    this.ready().networks.joined(dockerId, network);
+  }
+
+  /** The container has stopped, or is gone. */
+  left(dockerId: string): void {
+    this.prepared?.networks.left(dockerId);
+  }
+
+  /** Learns from a complete list of an instance's containers where they are. */
+  note(instance: string, listed: readonly PlacedContainer[]): void {
+    if (instance === this.prepared?.instance) this.prepared.networks.note(listed);
+  }
+
+  private async maintainFirewall(): Promise<void> {
+    const { instance, networks } = this.ready();
+    const bridges = await this.daemon.call('network', (signal, docker) => networks.bridges({ docker, signal }));
+    // A missing network is recreated by the next start.
+    if (bridges.length > 0) await this.firewall.maintain(bridges, await this.restricted(instance, bridges));
+  }
+
+  /** All sandboxes that have an allow list, as Docker knows them; undefined while there is no network for them. */
+  private async restricted(
+    instance: string,
+    bridges: readonly SandboxBridge[],
+  ): Promise<{ instance: string; sandboxes: RestrictedSandbox[] } | undefined> {
+    if (!bridges.some(({ isRestricted }) => isRestricted)) return undefined;
+    const sandboxes = await this.daemon.call('list containers', (signal, docker) =>
+      restrictedSandboxes(docker, { instance, signal }),
+    );
+    return { instance, sandboxes };
+  }
+
+  private ready(): NonNullable<typeof this.prepared> {
+    if (this.prepared === null) throw new EngineError('docker_error', 'the engine is used before prepare()');
+    return this.prepared;
+  }
+}
