@@ -6,11 +6,18 @@ import { EventStream } from './event-stream';
 
 /** An HTTP response whose kernel takes what is written when the test says so. */
 class SlowResponse extends EventEmitter {
-  destroyed = false;
   headersSent = false;
   writableEnded = false;
   readonly written: string[] = [];
+  /** How often somebody has looked at the connection, or ended it. */
+  touched = 0;
+  private isGone = false;
   private readonly untaken: (() => void)[] = [];
+
+  get destroyed(): boolean {
+    this.touched += 1;
+    return this.isGone;
+  }
 
   setHeader(): void {
     this.headersSent = true;
@@ -30,7 +37,8 @@ class SlowResponse extends EventEmitter {
   }
 
   destroy(): void {
-    this.destroyed = true;
+    this.touched += 1;
+    this.isGone = true;
     this.emit('close');
   }
 
@@ -52,7 +60,11 @@ describe('an event stream', () => {
   });
 
   afterEach(() => {
-    expect(jest.getTimerCount()).toBe(0);
+    // What is over does nothing any more.
+    response.takeAll();
+    const { touched } = response;
+    jest.advanceTimersByTime(60_000);
+    expect(response.touched).toBe(touched);
     jest.useRealTimers();
   });
 

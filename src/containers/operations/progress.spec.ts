@@ -71,15 +71,22 @@ describe("an operation's progress", () => {
     expect(emitted).toEqual([]);
     written();
     expect(await taken).toEqual([[2, 5], [80]]);
-    expect(jest.getTimerCount()).toBe(0);
+    await expectNoMore();
   });
 
   it('must be written at once before a failure is', async () => {
     report(0);
     await reporter.flush();
     expect(emitted).toEqual([[2, 5, 80]]);
-    expect(jest.getTimerCount()).toBe(0);
+    await expectNoMore();
   });
+
+  async function expectNoMore(): Promise<void> {
+    const more = jest.fn(() => Promise.resolve());
+    emit = more;
+    await jest.advanceTimersByTimeAsync(1_000);
+    expect(more).not.toHaveBeenCalled();
+  }
 
   function report(...range: [from: number, to?: number]): void {
     const { onStep } = reporter.listenersOf('create');
