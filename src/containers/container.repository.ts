@@ -18,7 +18,7 @@ import {
 } from './container.entity';
 import { LeaseLostError, TERM_OVER } from './leases/lease';
 import { roleAfterReplacement, roleTriedAgain } from './roles/role-follows';
-import { startAfter, type StartColumns } from './start-command';
+import { startAfter, type StartColumns } from './start-courses';
 
 /** Stops and deletions that Berth performs without a request, by the reason in the event. */
 const STOPS = {

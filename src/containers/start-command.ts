@@ -1,8 +1,5 @@
-import { randomUUID } from 'node:crypto';
-import { isDeepStrictEqual } from 'node:util';
 import { holdsScope, type Principal } from '../auth';
 import { DomainError } from '../errors';
-import type { ContainerRow } from './container.entity';
 
 /** Whether a start command is run again once it has ended: never, or where its exit code was not 0. */
 export const RESTARTS = ['never', 'on-failure'] as const;
@@ -129,29 +126,6 @@ export interface AskedStart {
  */
 export function assertMayStart(caller: Pick<Principal, 'scopes'>, { start }: { start?: AskedStart | null }): void {
   if (start !== undefined && !holdsScope(caller, 'exec')) throw new DomainError('insufficient_permissions');
-}
-
-/** The columns about the course of a container's start command. */
-export type StartColumns = Pick<ContainerRow, 'startRun' | 'startDueAt' | 'startFailures' | 'startReady'>;
-
-/** What of a change of a container concerns its start command. */
-type Change = Partial<Pick<ContainerRow, 'status' | 'dockerId' | 'deletedAt' | 'start' | 'runStartedAt'>>;
-
-const NO_START: StartColumns = { startRun: null, startDueAt: null, startFailures: 0, startReady: null };
-
-/**
- * What a change of a container means for its start command: each start of the container, by whomever, and each new
- * command begin another course of it. Applied to every write, so that no operation can forget it.
- */
-export function startAfter(row: ContainerRow, change: Change, now: Date): Partial<StartColumns> {
-  const after = { ...row, ...change };
-  if (after.start === null || after.status !== 'running' || after.deletedAt !== null) {
-    return row.startRun === null ? {} : NO_START;
-  }
-  const isNext = row.runStartedAt !== null && after.runStartedAt !== null && row.runStartedAt !== after.runStartedAt;
-  const isNew = row.startRun === null || row.dockerId !== after.dockerId || !isDeepStrictEqual(row.start, after.start);
-  const starts = row.status !== 'running' || isNext || isNew;
-  return starts ? { startRun: randomUUID(), startDueAt: now, startFailures: 0, startReady: null } : {};
 }
 
 function isPlain(value: unknown): value is Record<string, unknown> {

@@ -1,4 +1,6 @@
 import { Injectable } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { SelectQueryBuilder, UpdateQueryBuilder } from 'typeorm';
 import { Database } from '../database';
 import type { ContainerFacts } from '../events';
@@ -16,12 +18,35 @@ export interface StartCourse {
   readonly failures: number;
 }
 
+/** The columns about the course of a container's start command. */
+export type StartColumns = Pick<ContainerRow, 'startRun' | 'startDueAt' | 'startFailures' | 'startReady'>;
+
+/** What of a change of a container concerns its start command. */
+type Change = Partial<Pick<ContainerRow, 'status' | 'dockerId' | 'deletedAt' | 'start' | 'runStartedAt'>>;
+
+const NO_START: StartColumns = { startRun: null, startDueAt: null, startFailures: 0, startReady: null };
+
+/**
+ * What a change of a container means for its start command: each start of the container, by whomever, and each new
+ * command begin another course of it. Applied to every write, so that no operation can forget it.
+ */
+export function startAfter(row: ContainerRow, change: Change, now: Date): Partial<StartColumns> {
+  const after = { ...row, ...change };
+  if (after.start === null || after.status !== 'running' || after.deletedAt !== null) {
+    return row.startRun === null ? {} : NO_START;
+  }
+  const isNext = row.runStartedAt !== null && after.runStartedAt !== null && row.runStartedAt !== after.runStartedAt;
+  const isNew = row.startRun === null || row.dockerId !== after.dockerId || !isDeepStrictEqual(row.start, after.start);
+  const starts = row.status !== 'running' || isNext || isNew;
+  return starts ? { startRun: randomUUID(), startDueAt: now, startFailures: 0, startReady: null } : {};
+}
+
 /** A start command needs what its role brings; one that cannot be installed is waited for no longer. */
 const ROLE_IS_THERE = "(c.role_status IS NULL OR c.role_status IN ('installed', 'failed'))";
 
 /**
- * The sole writer of the columns about the course of start commands, beside each write's own `startAfter`: every write
- * is conditional on the course, and none changes the row's revision, which belongs to the operations.
+ * The sole writer of the columns about the course of start commands, beside each write's own {@link startAfter}: every
+ * write is conditional on the course, and none changes the row's revision, which belongs to the operations.
  */
 @Injectable()
 export class StartCourses {
