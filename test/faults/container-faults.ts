@@ -20,7 +20,7 @@ const FAULTS: readonly ContainerFault[] = [
 
 /** What somebody does to containers behind Berth's back. */
 export function containerFaults(parts: Parts): Actions<ContainerFault> {
-  const actions = FAULTS.map((fault) => [fault, () => behindBerthsBack(fault, parts)] as const);
+  const actions = FAULTS.map((fault) => [fault, (): Promise<string> => behindBerthsBack(fault, parts)]);
   return Object.fromEntries(actions) as Actions<ContainerFault>;
 }
 

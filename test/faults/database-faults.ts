@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { httpCall } from '../support/http-call';
 import { controlService } from './fault-control';
-import { type Actions, InVain, LOCKS_HELD, type Parts } from './fault-injector';
+import { type Actions, type Begin, InVain, LOCKS_HELD, type Parts } from './fault-injector';
 import type { Member } from './faulty-cluster';
 
 type PostgresFault =
@@ -11,7 +11,7 @@ type PostgresFault =
 
 /** Within 15 s on an idle machine. */
 const SERVES_WITHIN_MS = 30_000;
-const PROBE_MS = 3_000;
+const PROBE_MS = 10_000;
 /** How long a foreign session holds a row, at most: longer than Berth waits for it. */
 const LOCKED_MS = 20_000;
 /** How long another process holds SQLite's write lock, at most. */
@@ -20,24 +20,30 @@ const SQLITE_LOCKED_MS = 17_000;
 /** What goes wrong with PostgreSQL and Redis, and with the ways to them. */
 export function databaseFaults(parts: Parts): Actions<PostgresFault> {
   const { excuses, journal, turns } = parts;
-  const restart = (service: 'postgres' | 'redis', how: 'restart' | 'kill') => (): Promise<string> =>
-    turns.take(service, async () => {
-      journal.say(`${service}: ${how}`);
-      const work = (): Promise<void> => controlService(`/${service}/${how}`);
-      await (service === 'postgres' ? excuses.during('database_down', {}, work) : work());
-      journal.say(`${service} is back`);
-      return service;
-    });
+  const restart =
+    (service: 'postgres' | 'redis', how: 'restart' | 'kill') =>
+    (begin: Begin): Promise<string> =>
+      turns.take(service, async () => {
+        begin();
+        journal.say(`${service}: ${how}`);
+        const work = (): Promise<void> => controlService(`/${service}/${how}`);
+        await (service === 'postgres' ? excuses.during('database_down', {}, work) : work());
+        journal.say(`${service} is back`);
+        return service;
+      });
   return {
     postgres_restart: restart('postgres', 'restart'),
     postgres_kill: restart('postgres', 'kill'),
     redis_restart: restart('redis', 'restart'),
     redis_kill: restart('redis', 'kill'),
-    database_silent: () => {
+    database_silent: (begin) => {
       const member = parts.cluster.pick(parts.random);
-      return turns.take(LOCKS_HELD, () => turns.take(member.name, () => silence(member, parts)));
+      return turns.take(LOCKS_HELD, () => {
+        begin();
+        return turns.take(member.name, () => silence(member, parts));
+      });
     },
-    row_locked: () => lockRow(parts),
+    row_locked: (begin) => lockRow(parts, begin),
   };
 }
 
@@ -72,10 +78,11 @@ async function serves({ url }: Member, token: string): Promise<boolean> {
   return false;
 }
 
-async function lockRow({ database, excuses, random, users, turns }: Parts): Promise<string> {
+async function lockRow({ database, excuses, random, users, turns }: Parts, begin: Begin): Promise<string> {
   const { name } = random.pick(users);
   const ms = LOCKED_MS * random.next();
   return turns.take('postgres', async () => {
+    begin();
     const hold = (): Promise<void> => database.lockUser(name, () => delay(ms));
     await excuses.during('database_busy', { user: name }, hold).catch((error: unknown) => {
       throw new InVain(String(error));

@@ -40,6 +40,11 @@ export class DatabaseView {
     );
   }
 
+  /** What processes hold in containers, dead ones included. */
+  heldPrograms(): Promise<object[]> {
+    return this.ask('SELECT * FROM held_programs');
+  }
+
   /**
    * Whether somebody's transaction has stood still for so long, and waits for nothing but its owner. PostgreSQL only.
    */

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { ApiClient } from '../support/api-client';
 import { controlService } from './fault-control';
-import { type Actions, InVain, type Parts } from './fault-injector';
+import { type Actions, type Begin, InVain, type Parts } from './fault-injector';
 import { SIZES } from './setting';
 import type { RowTruth } from './truth';
 
@@ -18,21 +18,30 @@ type DockerFault =
 const EMPTY_MS = 30_000;
 /** By when a row says what its container is, after a rollback that failed as well; two seconds on an idle machine. */
 const FOLLOWS_WITHIN_MS = 6_000;
+/** Where the machine is so busy that fewer looks fit into the time, the servers have not had it either. */
+const LEAST_LOOKS = 20;
 
 /** What goes wrong with Docker and the ways to it. */
 export function dockerFaults(parts: Parts): Actions<DockerFault> {
   const { cluster, random, journal, turns } = parts;
-  const restart = (how: 'restart' | 'kill') => (): Promise<string> =>
-    turns.take('docker', async () => {
-      journal.say(`docker: ${how}`);
-      await controlService(`/docker/${how}`);
-      journal.say('docker is back');
-      return 'docker';
-    });
+  const restart =
+    (how: 'restart' | 'kill') =>
+    (begin: Begin): Promise<string> =>
+      turns.take('docker', async () => {
+        begin();
+        journal.say(`docker: ${how}`);
+        await controlService(`/docker/${how}`);
+        journal.say('docker is back');
+        return 'docker';
+      });
   return {
     docker_restart: restart('restart'),
     docker_kill: restart('kill'),
-    docker_emptied: () => turns.take('docker', () => emptyDocker(parts)),
+    docker_emptied: (begin) =>
+      turns.take('docker', () => {
+        begin();
+        return emptyDocker(parts);
+      }),
     docker_outage: async () => {
       const { name, docker } = random.pick(cluster.members);
       docker.down = true;
@@ -45,7 +54,7 @@ export function dockerFaults(parts: Parts): Actions<DockerFault> {
       for (const { docker } of cluster.members) docker.cut();
       return Promise.resolve('all');
     },
-    docker_starts_refused: () => refuseStarts(parts),
+    docker_starts_refused: (begin) => refuseStarts(parts, begin),
     event_streams_corrupted: () => {
       const { name, docker } = random.pick(cluster.members);
       docker.corruptEvents();
@@ -67,10 +76,11 @@ function emptyDocker({ excuses, journal }: Parts): Promise<string> {
 }
 
 /** A resize can start neither the new container nor the old one, and the row must say so all the same. */
-async function refuseStarts(parts: Parts): Promise<string> {
+async function refuseStarts(parts: Parts, begin: Begin): Promise<string> {
   const { cluster, random, turns } = parts;
   const member = cluster.pick(random);
   return turns.take(`starts of ${member.name}`, async () => {
+    begin();
     const { container, token } = await someRunning(parts);
     const api = new ApiClient(member.url, token);
     member.startsRefused = true;
@@ -104,10 +114,10 @@ async function someRunning({ database, users, random }: Parts): Promise<{ contai
 
 async function rowFollows(dbId: string, { database, docker, journal }: Parts): Promise<void> {
   const deadline = Date.now() + FOLLOWS_WITHIN_MS;
-  for (;;) {
+  for (let looks = 1; ; looks += 1) {
     const agree = await rowAgrees(dbId, { database, docker });
     if (agree === true) return;
-    if (Date.now() > deadline) {
+    if (looks >= LEAST_LOOKS && Date.now() > deadline) {
       journal.complain(`after a failed rollback the row does not follow Docker: ${agree}`);
       return;
     }

@@ -26,8 +26,14 @@ export interface Parts {
   readonly turns: Turns;
 }
 
+/**
+ * To be called when a fault's turn has come: it may have waited for it beyond the end of the traffic, and is then made
+ * only if none of its kind was. @throws InVain
+ */
+export type Begin = () => void;
+
 /** Each resolves when the fault is over, with what it was made on. @throws InVain */
-export type Actions<F extends string> = Readonly<Record<F, () => Promise<string>>>;
+export type Actions<F extends string> = Readonly<Record<F, (begin: Begin) => Promise<string>>>;
 
 /** The fault could not be made just now, as others met it. */
 export class InVain extends Error {
@@ -57,7 +63,9 @@ export class Turns {
 
 /** Does what the schedule says, beside everything else that goes on. */
 export class FaultInjector<F extends string> {
-  private readonly running = new Set<Promise<void>>();
+  private readonly running = new Map<Promise<void>, string>();
+  private readonly made = new Set<F>();
+  private trafficIsOver = false;
 
   constructor(
     private readonly schedule: ScheduledFault<F>[],
@@ -70,20 +78,27 @@ export class FaultInjector<F extends string> {
     while (this.schedule[0] && this.schedule[0].before <= operation) {
       const [{ fault }] = this.schedule.splice(0, 1) as [ScheduledFault<F>];
       const done = this.inject(fault, operation);
-      this.running.add(done);
+      this.running.set(done, `${fault} of operation ${String(operation)}`);
       void done.finally(() => this.running.delete(done));
     }
   };
 
-  /** Resolves when everything that was ended is there again. */
+  /** Resolves when everything that was ended is there again. The traffic is over. */
   async over(): Promise<void> {
-    while (this.running.size > 0) await Promise.all(this.running);
+    this.trafficIsOver = true;
+    while (this.running.size > 0) await Promise.all(this.running.keys());
+  }
+
+  /** What is not over. */
+  left(): string[] {
+    return [...this.running.values()];
   }
 
   private async inject(fault: F, operation: number): Promise<void> {
     const since = Date.now();
     try {
       const subject = await this.perform(fault);
+      this.made.add(fault);
       this.journal.note('fault', fault, { operation, subject, ms: Date.now() - since });
     } catch (error) {
       if (!(error instanceof InVain)) this.journal.complain(`${fault}: ${String(error)}`);
@@ -92,11 +107,16 @@ export class FaultInjector<F extends string> {
   }
 
   private async perform(fault: F): Promise<string> {
+    const isTooLate = (): boolean => this.trafficIsOver && this.made.has(fault);
+    const begin = (): void => {
+      if (isTooLate()) throw new InVain('the traffic is over');
+    };
     for (let tries = 1; ; tries += 1) {
       try {
-        return await this.actions[fault]();
+        begin();
+        return await this.actions[fault](begin);
       } catch (error) {
-        if (!(error instanceof InVain) || tries === TRIES) throw error;
+        if (!(error instanceof InVain) || tries === TRIES || isTooLate()) throw error;
         await delay(TRY_AGAIN_MS);
       }
     }

@@ -16,12 +16,19 @@ import { Journal } from './journal';
 import { LiveWatch } from './live-watch';
 import { Marks } from './marks';
 import { RunSetting, SIZES, TIER_NAMES } from './setting';
+import { inTime, whatIsThere } from './settling';
 import { Traffic } from './traffic';
 import type { Truth } from './truth';
 import { User } from './user';
 
-/** By when everything has to have settled after the last fault. */
+/** By when the last faults have to be over: one of each kind may be left, some of which take a minute. */
+const FAULTS_OVER_MS = 300_000;
+/** By when every process has to listen again after them. */
+const CALM_MS = 120_000;
+/** By when everything has to have settled then. */
 const SETTLE_MS = 180_000;
+/** How long one look may take. */
+const LOOK_MS = 60_000;
 
 export const INVARIANTS: Readonly<Record<string, (truth: Truth, marksOf: invariants.MarksOf) => string[]>> = {
   'nothing must be stuck in an operation': invariants.stuck,
@@ -49,7 +56,8 @@ export class FaultRun {
   private cluster!: FaultyCluster;
   private database!: DatabaseView;
   private watches: { close(): Promise<void> }[] = [];
-  private truth!: Truth;
+  /** Of the last look. */
+  private truth: Truth | null = null;
 
   constructor(
     readonly setting: RunSetting,
@@ -92,13 +100,16 @@ export class FaultRun {
     };
     cluster.strike(this.randomFor(-3));
     await new Traffic({ cluster, marks: this.marks, excuses, journal, operations, onOperation }).run(this.users);
-    await injector.over();
-    await cluster.calm();
+    journal.say('no more operations');
+    await inTime(FAULTS_OVER_MS, injector.over(), { what: 'the faults', left: () => injector.left() });
+    await inTime(CALM_MS, cluster.calm(), { what: 'the start of the processes', left: () => this.whatIsThere() });
     journal.say('no more faults; settling');
-    await this.settle();
-    await this.rush();
-    await this.settle();
-    journal.say('settled');
+    if (await this.settle()) {
+      await this.rush();
+      await this.settle();
+    } else {
+      this.rushFaults.push('not tried, as the run had not settled');
+    }
     this.report();
   }
 
@@ -114,6 +125,7 @@ export class FaultRun {
 
   /** @returns what contradicts one promise at the end of the run */
   contradictions(found: (truth: Truth, marksOf: invariants.MarksOf) => string[]): string[] {
+    if (!this.truth) throw new Error('nothing could be looked at');
     return found(this.truth, (dbId) => this.marks.of(dbId));
   }
 
@@ -133,20 +145,34 @@ export class FaultRun {
     }
   }
 
-  /** Waits until every invariant holds; what does not at the end of the time is for the tests to tell. */
-  private async settle(): Promise<void> {
+  /**
+   * Waits until every invariant holds. What does not at the end of the time is said, with all that is there, and for
+   * the tests to tell.
+   *
+   * @returns whether they do
+   */
+  private async settle(): Promise<boolean> {
     const deadline = Date.now() + SETTLE_MS;
     for (;;) {
-      const isLast = Date.now() > deadline;
-      const found = await this.look().catch((error: unknown) => {
-        // What goes while it is looked at, a volume whose time is over above all, is gone at the next look.
-        if (isLast) throw error;
-        return [String(error)];
-      });
-      if (found.length === 0 || isLast) return;
+      const look = inTime(LOOK_MS, this.look(), { what: 'a look', left: () => this.whatIsThere() });
+      // What goes while it is looked at, a volume whose time is over above all, is gone at the next look.
+      const found = await look.catch((error: unknown) => [String(error)]);
+      if (found.length === 0) {
+        this.journal.say('settled');
+        return true;
+      }
       this.journal.note('unsettled', String(found.length), { found: found.slice(0, 10) });
+      if (Date.now() > deadline) {
+        this.journal.complain(`not settled after ${String(SETTLE_MS)} ms: ${found.join('; ')}`);
+        for (const line of [...found, ...(await this.whatIsThere())]) this.journal.say(`not settled: ${line}`);
+        return false;
+      }
       await delay(1_000);
     }
+  }
+
+  private whatIsThere(): Promise<string[]> {
+    return whatIsThere({ cluster: this.cluster, database: this.database, docker: this.docker });
   }
 
   private async look(): Promise<string[]> {
@@ -158,7 +184,7 @@ export class FaultRun {
   /** Every user asks for more containers than the tier has left, all at once and from all processes. */
   private async rush(): Promise<void> {
     await Promise.all(
-      this.truth.users.map(async ({ name, limit, list }, userIndex) => {
+      (this.truth?.users ?? []).map(async ({ name, limit, list }, userIndex) => {
         const token = this.users[userIndex]?.user.token ?? '';
         const left = limit - list.usage.containers;
         const asked = Array.from({ length: left + 2 }, (_none, index) => {

@@ -9,7 +9,7 @@ export type Times<F extends string> = Readonly<Record<F, number>>;
  */
 export const CLUSTER_FAULTS = {
   process_kill: 20,
-  process_pause: 8,
+  process_pause: 4,
   process_clock_back: 3,
   docker_restart: 2,
   docker_kill: 2,

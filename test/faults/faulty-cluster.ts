@@ -19,6 +19,11 @@ const TIERS_FILE = 'tiers.json';
 /** How soon whoever runs a server starts it again. */
 const REVIVE_EVERY_MS = 300;
 
+/** A server that cannot start, as something that it needs is away, says so in a line. */
+const SAYS_WHY = /^Berth did not start: /m;
+/** How much of what it says is told in a complaint. */
+const SAID_CHARS = 1_000;
+
 const START = /^POST .*\/containers\/:id\/start$/;
 
 /**
@@ -140,6 +145,11 @@ export class FaultyCluster {
   /** It may not start while something that it needs is away: then once more. */
   private async revive(member: Member): Promise<void> {
     const log = this.journal.log(member.name);
+    let output = '';
+    const onOutput = (chunk: Buffer): void => {
+      log.write(chunk);
+      output = (output + chunk.toString()).slice(-SAID_CHARS);
+    };
     const onDeath = (how: string): void => {
       member.up = false;
       this.journal.complain(`${member.name} ended by itself ${how}`);
@@ -147,7 +157,8 @@ export class FaultyCluster {
     };
     while (!this.closed) {
       try {
-        await member.process.start({ onOutput: (chunk) => void log.write(chunk), onDeath });
+        output = '';
+        await member.process.start({ onOutput, onDeath });
         member.up = true;
         member.leftConnections = false;
         this.journal.note('process', 'started', { member: member.name });
@@ -155,6 +166,7 @@ export class FaultyCluster {
       } catch (error) {
         this.journal.note('process', 'did not start', { member: member.name, error: String(error) });
         await delay(REVIVE_EVERY_MS);
+        if (!SAYS_WHY.test(output)) this.journal.complain(`${member.name} did not start, and says only: ${output}`);
       }
     }
   }

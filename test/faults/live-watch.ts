@@ -6,6 +6,8 @@ import { Journal } from './journal';
 const EVERY_MS = 500;
 /** At once on an idle machine; on a busy one its loop gets its turn late. */
 const ANSWERED_WITHIN_MS = 5_000;
+/** What starts dead processes again asks more than once before it does. */
+const SILENT_TIMES = 3;
 
 /** Asks every process all the time whether it lives: whatever it waits for, it must say so. */
 export class LiveWatch {
@@ -25,18 +27,21 @@ export class LiveWatch {
   }
 
   private async watch(member: Member): Promise<void> {
+    let silent = 0;
     while (!this.closed) {
-      if (member.up && !member.paused) await this.look(member);
+      const fault = member.up && !member.paused ? await look(member) : null;
+      silent = fault === null ? 0 : silent + 1;
+      if (silent === SILENT_TIMES) this.journal.complain(`${member.name} does not say that it lives: ${String(fault)}`);
       await delay(EVERY_MS);
     }
   }
+}
 
-  private async look(member: Member): Promise<void> {
-    const { deaths, pauses } = member;
-    const fault = await fails(member.url);
-    const explained = !member.up || member.deaths > deaths || member.pauses > pauses;
-    if (fault !== null && !explained) this.journal.complain(`${member.name} does not say that it lives: ${fault}`);
-  }
+/** @returns what is wrong with it, in words; null if nothing is, or it is known why */
+async function look(member: Member): Promise<string | null> {
+  const { deaths, pauses } = member;
+  const fault = await fails(member.url);
+  return !member.up || member.deaths > deaths || member.pauses > pauses ? null : fault;
 }
 
 /** @returns in words; null if all is well */

@@ -12,6 +12,10 @@ describeRun('operations on SQLite under faults', {
   times: SQLITE_FAULTS,
   actions: (parts: Parts) => ({
     process_kill: () => processKill(parts),
-    database_locked: () => parts.turns.take('database', () => lockSqlite(parts)),
+    database_locked: (begin) =>
+      parts.turns.take('database', () => {
+        begin();
+        return lockSqlite(parts);
+      }),
   }),
 });

@@ -56,7 +56,8 @@ export class DockerProxy {
     private readonly dockerSocket: string,
     readonly socket: string,
   ) {
-    this.server = createServer((incoming, answer) => this.handle(incoming, answer));
+    // Docker closes no connection for being idle.
+    this.server = createServer({ keepAliveTimeout: 0 }, (incoming, answer) => this.handle(incoming, answer));
     this.server.on('upgrade', (incoming, client, head) => this.tunnel(incoming, client, head));
   }
 

@@ -12,10 +12,10 @@ export class MovingClock {
     return { NODE_OPTIONS: `--require=${preload}`, TEST_CLOCK_FILE: this.file };
   }
 
-  /** @param offsetMs against the machine's own clock; below 0 it is behind */
+  /** @param offsetMs against the machine's own clock, to a whole millisecond; below 0 it is behind */
   set(offsetMs: number): void {
-    // Whole at any time.
-    writeFileSync(`${this.file}.new`, String(offsetMs));
+    // Whole at any time. A clock has no parts of milliseconds, and packages rely on it.
+    writeFileSync(`${this.file}.new`, String(Math.round(offsetMs)));
     renameSync(`${this.file}.new`, this.file);
   }
 }

@@ -1,0 +1,84 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { RealDocker } from '../support/real-docker';
+import { DatabaseView } from './database-view';
+import { FaultyCluster } from './faulty-cluster';
+
+/** Of a row that is not settled: all that says what it waits for. */
+const TOLD = [
+  'id',
+  'status',
+  'operation',
+  'operation_id',
+  'operation_holder',
+  'operation_expires_at',
+  'docker_id',
+  'generation',
+  'run_started_at',
+  'deleted_at',
+  'purge_at',
+  'purged_at',
+] as const;
+
+/** @throws an error that tells what is left when the time is over */
+export async function inTime<T>(
+  ms: number,
+  work: Promise<T>,
+  { what, left }: { what: string; left: () => Promise<readonly string[]> | readonly string[] },
+): Promise<T> {
+  const over = new AbortController();
+  const late = delay(ms, undefined, { signal: over.signal }).then(async () => {
+    const lines = await Promise.resolve(left()).catch((error: unknown) => [String(error)]);
+    throw new Error([`${what} did not come to an end in ${String(ms)} ms:`, ...lines].join('\n  '));
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    over.abort();
+    late.catch(() => undefined);
+  }
+}
+
+/** In words, what a run that does not settle leaves: rows and programs that are held, and all that Docker has. */
+export async function whatIsThere({
+  cluster,
+  database,
+  docker,
+}: {
+  cluster: FaultyCluster;
+  database: DatabaseView;
+  docker: RealDocker;
+}): Promise<string[]> {
+  const filters = { label: [`berth.instance=${cluster.instance}`] };
+  const told: [string, () => Promise<string[]>][] = [
+    ['row', () => openRows(database)],
+    ['held program', async () => (await database.heldPrograms()).map((program) => JSON.stringify(program))],
+    [
+      'container',
+      async () =>
+        (await docker.docker.listContainers({ all: true, filters })).map(
+          ({ Id, Names, Status }) => `${Id.slice(0, 12)} ${String(Names[0])}: ${Status}`,
+        ),
+    ],
+    [
+      'volume',
+      async () =>
+        (await docker.docker.listVolumes({ filters: JSON.stringify(filters) })).Volumes.map(({ Name }) => Name),
+    ],
+  ];
+  const lines = told.map(async ([what, find]) => {
+    const found = await find().catch((error: unknown) => [`cannot be told: ${String(error)}`]);
+    return found.map((line) => `${what} ${line}`);
+  });
+  const servers = cluster.members.map(
+    ({ name, up, deaths }) => `${name} ${up ? 'listens' : 'is down'}, ${String(deaths)} deaths`,
+  );
+  return [...servers, ...(await Promise.all(lines)).flat()];
+}
+
+/** Rows that are live, held or not purged. */
+async function openRows(database: DatabaseView): Promise<string[]> {
+  const rows = (await database.rows()).filter(({ operation, purged_at }) => operation !== null || purged_at === null);
+  return rows.map((row) =>
+    JSON.stringify(Object.fromEntries(TOLD.map((name) => [name, row[name as keyof typeof row]]))),
+  );
+}
