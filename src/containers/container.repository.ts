@@ -16,7 +16,8 @@ import {
   Operation,
   STATUS_TRANSITIONS,
 } from './container.entity';
-import { LeaseLostError, TERM_OVER } from './leases/lease';
+import { LeaseLostError } from './leases/lease';
+import { TERM_OVER } from './leases/lease-term';
 import { roleAfterReplacement, roleTriedAgain } from './roles/role-follows';
 import { startAfter, type StartColumns } from './start-courses';
 

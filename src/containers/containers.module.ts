@@ -28,7 +28,7 @@ import { RunPolicies } from './expiry/run-policy';
 import { IdempotencyKeys, IdempotencyRetention } from './idempotency';
 import { Instance } from './instance';
 import { LeaseStore } from './leases/lease-store';
-import { LeaseTerms } from './leases/lease';
+import { LeaseTerms } from './leases/lease-term';
 import { LeaseWatch } from './leases/lease-watch';
 import { ContainerLeases } from './leases/leases';
 import { NetworkPolicies } from './network-policies';

@@ -10,7 +10,8 @@ import type { ContainerReference } from './container-id';
 import { ContainerEntity, type ContainerRow, DockerIdEntity } from './container.entity';
 import { type ListFilter, readPage } from './container.queries';
 import { type ContainerChange, ContainerRepository, FREE } from './container.repository';
-import { LeaseLostError, TERM_OVER } from './leases/lease';
+import { LeaseLostError } from './leases/lease';
+import { TERM_OVER } from './leases/lease-term';
 import { type Grant, LeaseStore } from './leases/lease-store';
 
 /**

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { ContainerEntity, containerFacts, type ContainerRow } from '../../src/containers/container.entity';
 import { ContainerRepository } from '../../src/containers/container.repository';
-import { LeaseLostError, TERM_OVER } from '../../src/containers/leases/lease';
+import { LeaseLostError } from '../../src/containers/leases/lease';
+import { TERM_OVER } from '../../src/containers/leases/lease-term';
 import { LeaseStore } from '../../src/containers/leases/lease-store';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Database } from '../../src/database';

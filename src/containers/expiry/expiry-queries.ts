@@ -7,7 +7,7 @@ import { Clock } from '../../scheduling';
 import { type Tier, TiersService } from '../../tiers';
 import { ContainerUsage } from '../container-usage';
 import { ContainerEntity } from '../container.entity';
-import { TERM_OVER } from '../leases/lease';
+import { TERM_OVER } from '../leases/lease-term';
 import { RunPolicies } from './run-policy';
 
 /**

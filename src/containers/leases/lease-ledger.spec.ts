@@ -1,6 +1,6 @@
 import type { HeldLease } from './lease-store';
 import { LeaseLedger } from './lease-ledger';
-import { TERM_OVER } from './lease';
+import { TERM_OVER } from './lease-term';
 
 const TERM_MS = 30_000;
 const ABSENT_MS = 3_000;

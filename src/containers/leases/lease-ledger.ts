@@ -1,5 +1,5 @@
 import type { HeldLease } from './lease-store';
-import { isTermOver } from './lease';
+import { isTermOver } from './lease-term';
 
 /** A lease that its holder will not act on any more, and how that is known. */
 export interface AbandonedLease {

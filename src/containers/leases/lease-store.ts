@@ -4,7 +4,7 @@ import type { UpdateQueryBuilder } from 'typeorm';
 import type { QueryDeepPartialEntity } from 'typeorm/query-builder/QueryPartialEntity';
 import { Database, isAbsentSql, readTime } from '../../database';
 import { ContainerEntity } from '../container.entity';
-import { LeaseTerms, type Stamp, TERM_OVER } from './lease';
+import { LeaseTerms, type Stamp, TERM_OVER } from './lease-term';
 
 /** `operation`: of a live container, or the purge of a deleted one; `role`: to install a container's role. */
 export type LeaseKind = 'operation' | 'role';

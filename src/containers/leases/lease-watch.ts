@@ -7,7 +7,7 @@ import { Resumption } from '../operations/resumption';
 import { RoleInstaller } from '../roles/role-installer';
 import { type AbandonedLease, LeaseLedger } from './lease-ledger';
 import { type HeldLease, LeaseStore } from './lease-store';
-import { isTermOver } from './lease';
+import { isTermOver } from './lease-term';
 
 /** One query, which usually finds nothing. */
 const CHECK_EVERY_MS = 500;

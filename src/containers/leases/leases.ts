@@ -8,7 +8,8 @@ import { Capacity } from '../capacity/capacity';
 import { type ContainerRow, isDeletion, type Operation } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
 import { NOTHING, type Outcome } from '../operations/outcome';
-import { Lease, isTermOver } from './lease';
+import { Lease } from './lease';
+import { isTermOver } from './lease-term';
 import { type Grant, LeaseStore } from './lease-store';
 
 /** The holder of the creation was asked to cancel it. */

@@ -1,7 +1,7 @@
 import type { EngineState, ListedContainer, ListedVolume } from '../../docker';
 import type { ContainerStatus } from '../container.entity';
 import type { SweptRow } from '../container.queries';
-import { TERM_OVER } from '../leases/lease';
+import { TERM_OVER } from '../leases/lease-term';
 import { type ReconcileAction, ReconcilePlan } from './reconcile-plan';
 
 const NOW = new Date('2026-01-01T12:00:00.000Z');

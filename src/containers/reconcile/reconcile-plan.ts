@@ -1,6 +1,6 @@
 import { isHalfGone, type ListedContainer, type ListedVolume } from '../../docker';
 import type { SweptRow } from '../container.queries';
-import { isTermOver } from '../leases/lease';
+import { isTermOver } from '../leases/lease-term';
 import { containerName } from '../operations/plan';
 
 /** An action that a sweep finds for one container. */

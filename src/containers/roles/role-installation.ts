@@ -19,7 +19,7 @@ import { Throttle } from '../../scheduling';
 import { ContainerUsage } from '../container-usage';
 import { containerFacts, type ContainerRow } from '../container.entity';
 import { Environments } from '../environments';
-import type { RoleLease } from './role-lease';
+import type { RoleLease } from './role.repository';
 
 const STAGE = 'role';
 

@@ -8,8 +8,7 @@ import { Poll } from '../../scheduling';
 import type { ContainerRow } from '../container.entity';
 import { LeaseLostError } from '../leases/lease';
 import { roleFailed, RoleInstallation, roleInstalled, type RoleOutcome } from './role-installation';
-import type { RoleLease } from './role-lease';
-import { RoleRepository } from './role.repository';
+import { type RoleLease, RoleRepository } from './role.repository';
 
 /** Maximum concurrent installations in this process; the containers' own limits bound their speed. */
 const CONCURRENCY = 16;

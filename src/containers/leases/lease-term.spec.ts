@@ -1,5 +1,5 @@
 import type { ProcessPresence } from '../../database';
-import { type LeaseTerm, LeaseTerms } from './lease';
+import { type LeaseTerm, LeaseTerms } from './lease-term';
 
 const TERM_S = 30;
 
