@@ -2,9 +2,9 @@
  * Why an answer may come that would be wrong otherwise. `database_down`: it ends or does not answer. `database_busy`:
  * somebody holds locks in it for longer than a request waits. `docker_emptied`: neither images nor data are there.
  * `death_unseen`: connections of a process that died still stand in the database, as they had fallen silent, so that
- * its leases have to run out.
+ * its leases have to run out. `stood_still`: the process did nothing at all.
  */
-export type Excuse = 'database_down' | 'database_busy' | 'docker_emptied' | 'death_unseen';
+export type Excuse = 'database_down' | 'database_busy' | 'docker_emptied' | 'death_unseen' | 'stood_still';
 
 /** Whom a fault concerns; everybody where nobody is named. */
 export interface Concerned {

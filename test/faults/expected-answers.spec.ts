@@ -36,6 +36,8 @@ describe('what an answer may be', () => {
     ['list', UNAVAILABLE, [], false],
     ['get', { status: 404, code: 'container_not_found' }, [], true],
     ['get', { status: 404, code: 'route_not_found' }, [], false],
+    ['create', { status: 408, code: 'request_timeout' }, [], false],
+    ['create', { status: 408, code: 'request_timeout' }, ['stood_still'], true],
   ])('of %s, %j with %j: %s', (verb, answer, excuses, expected) => {
     expect(isExpected(verb, answer, new Set(excuses))).toBe(expected);
   });

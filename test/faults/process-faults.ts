@@ -124,8 +124,11 @@ async function pauseProcess(member: Member, { database, excuses, random, journal
     }
   };
   // When it goes on, the answers that had come meanwhile are late for it.
+  const { name } = member;
   return excuses.during('database_busy', {}, () =>
-    excuses.during('database_down', { member: member.name }, standStill),
+    excuses.during('database_down', { member: name }, () =>
+      excuses.during('stood_still', { member: name }, standStill),
+    ),
   );
 }
 
