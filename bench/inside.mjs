@@ -11,7 +11,7 @@ import { median, timed } from './lib/statistics.mjs';
 
 const COMMANDS = 60;
 const KEYS = 100;
-const TRANSFERS = 3;
+const TRANSFERS = 5;
 const FLOODS = 3;
 const FILE_MIB = 32;
 const FLOOD_MIB = 16;
@@ -20,23 +20,33 @@ const RESTING = { containers: 4, each: 8 };
 const MIB = 2 ** 20;
 
 /**
- * @param {{ berth: import('./lib/server.mjs').Berth, docker: import('dockerode'), image: string,
- *   progress: (line: string) => void }} context
+ * @typedef {{ berth: import('./lib/server.mjs').Berth, docker: import('dockerode'), image: string,
+ *   progress: (line: string) => void }} Context
  */
-export async function inside({ berth, docker, image, progress }) {
+
+/** @param {Context} context */
+export function inside(context) {
+  return withBothSides(context, async (sides) => [
+    await commands(sides),
+    await echoes(sides),
+    await floods(sides),
+    await resting({ ...sides, image: context.image }),
+  ]);
+}
+
+/** @param {Context} context */
+export function transfers(context) {
+  return withBothSides(context, files);
+}
+
+async function withBothSides({ berth, docker, image, progress }, measure) {
   const token = await berth.token();
   const ours = await berth.running(token, image);
   const theirs = await (await likenessesOf(docker, ours.id))();
   await theirs.start();
   const sides = { berth, token, id: ours.db_id, container: theirs, progress };
   try {
-    return [
-      await commands(sides),
-      ...(await files(sides)),
-      await echoes(sides),
-      await floods(sides),
-      await resting({ ...sides, image }),
-    ];
+    return await measure(sides);
   } finally {
     await theirs.remove({ force: true, v: true });
     await berth.call(token, 'DELETE', `/api/containers/${ours.db_id}`);

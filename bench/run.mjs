@@ -19,7 +19,7 @@ import { startBerth } from './lib/server.mjs';
 import { capacity } from './capacity.mjs';
 import { creation } from './creation.mjs';
 import { endurance } from './endurance.mjs';
-import { inside } from './inside.mjs';
+import { inside, transfers } from './inside.mjs';
 import { lifecycle } from './lifecycle.mjs';
 import { lists } from './lists.mjs';
 import { liveEvents } from './live-events.mjs';
@@ -47,6 +47,7 @@ const PARTS = {
   },
   events: { name: 'events from outside', on: ['SQLite'], real: true, measure: outsideEvents },
   inside: { name: 'inside containers', on: ['SQLite'], real: true, selfReport: true, measure: inside },
+  transfers: { name: 'files of containers', on: ['SQLite'], real: true, measure: transfers },
   reads: { name: 'reads', on: ['SQLite', 'PostgreSQL'], measure: reads },
   live: { name: 'live events', on: ['SQLite', 'PostgreSQL'], selfReport: true, measure: liveEvents },
   lists: { name: 'lists', on: ['SQLite', 'PostgreSQL'], measure: lists },

@@ -6,6 +6,7 @@ import { type ByteRange, hasTag, requestedRange } from './byte-range';
 import type { ContainerPath } from './container-path';
 import { describe } from './listing';
 import { IDLE_MS, type ScriptRun } from './script-run';
+import { READING } from './scripts';
 
 /** What a client may lag behind what is read for it. */
 const AHEAD = 256 * 1024;
@@ -63,7 +64,7 @@ export async function sendFile(run: ScriptRun, path: ContainerPath, { request, r
     await send(sendHead(), Readable.from([]));
     return;
   }
-  await run.write(`${String(bytes.offset)} ${String(bytes.length)}\n`);
+  await run.write(READING.bytes(bytes.offset, bytes.length));
   await sendStream(exactly(run, bytes.length), sendHead);
 }
 
@@ -79,7 +80,7 @@ function tagOf(path: ContainerPath, line: string): string {
 /** What there is of a file that may be empty, or one that the kernel makes when it is read. */
 async function readUnsized(run: ScriptRun): Promise<Buffer> {
   const parts: Buffer[] = [];
-  await run.write(`0 ${String(MOST_UNKNOWN)}\n`);
+  await run.write(READING.most(MOST_UNKNOWN));
   run.endInput();
   for (let part = await run.read(); part; part = await run.read()) parts.push(part);
   await run.succeeded();

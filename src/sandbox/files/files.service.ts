@@ -78,6 +78,7 @@ export class FilesService {
           path,
           nameInDirectory: null,
           content: unlessAborted(content, tokenEnd),
+          length: body.length,
           limit,
         }),
       );
@@ -99,6 +100,7 @@ export class FilesService {
             path: target,
             nameInDirectory,
             content: unlessAborted(form.content, tokenEnd),
+            length: undefined,
             limit,
           });
         } finally {

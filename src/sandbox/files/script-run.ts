@@ -3,7 +3,7 @@ import { type ContainerEngine, type ContainerProcess, EngineError, type ExecOutp
 import { DomainError, type ErrorCode, invalidParameters } from '../../errors';
 import { within } from '../../scheduling';
 import { exitCodeOf } from '../program-end';
-import { EXIT } from './scripts';
+import { BEGUN, EXIT } from './scripts';
 
 /** How long neither side may take a byte, or a program say nothing that answers at once. */
 export const IDLE_MS = 60_000;
@@ -12,6 +12,8 @@ const WORK_MS = 15 * 60_000;
 /** What a script says besides the bytes of a file; more is not of our scripts. */
 const MOST_WORDS = 8 * 1024;
 const END_GRACE_MS = 2_000;
+/** How long a shell may take to begin with a script: one that never does must not keep anybody waiting. */
+const BEGIN_MS = 10_000;
 
 /** One of our scripts, run in a container by its own shell as its image's user. */
 export class ScriptRun {
@@ -36,7 +38,7 @@ export class ScriptRun {
     process.stdin?.on('error', () => undefined);
   }
 
-  /** @throws DomainError `tools_missing`, EngineError */
+  /** Waits until it has begun. @throws DomainError `tools_missing`, `tools_failed` if it does not begin; EngineError */
   static async start(
     engine: ContainerEngine,
     dockerId: string,
@@ -44,12 +46,28 @@ export class ScriptRun {
   ): Promise<ScriptRun> {
     const marker = randomUUID();
     const command = ['sh', '-c', script, 'berth', ...args];
+    let process: ContainerProcess;
     try {
-      const process = await engine.startProcess(dockerId, { command, marker, ...(stdin && { stdin }) });
-      return new ScriptRun(engine, dockerId, marker, process);
+      process = await engine.startProcess(dockerId, { command, marker, ...(stdin && { stdin }) });
     } catch (error) {
       if (!(error instanceof EngineError) || error.code !== 'command_not_started') throw error;
       throw new DomainError('tools_missing', { cause: error });
+    }
+    const run = new ScriptRun(engine, dockerId, marker, process);
+    await run.begin();
+    return run;
+  }
+
+  private async begin(): Promise<void> {
+    const late = () => new DomainError('tools_failed');
+    try {
+      if ((await within(this.line(), { ms: BEGIN_MS, late })) !== BEGUN) throw late();
+    } catch (error) {
+      const isOver = this.isOver;
+      this.process.close();
+      // Not awaited: what ends programs is the same shell.
+      if (!isOver) void this.end();
+      throw error;
     }
   }
 
@@ -238,10 +256,14 @@ export class ScriptRun {
       return;
     }
     void this.drain();
+    await this.end();
+    this.process.close();
+  }
+
+  private async end(): Promise<void> {
     const processes = { marker: this.marker, signal: 'TERM', graceMs: END_GRACE_MS } as const;
     // Where the container has ended, so has the script.
     await this.engine.endProcesses(this.dockerId, processes).catch(() => undefined);
-    this.process.close();
   }
 
   private async drain(): Promise<void> {

@@ -17,11 +17,28 @@ export const UNPACKING = '.berth-unpacking-';
 /** What a description of a file is made of. */
 const FORM = '%A %s %Y';
 
+/** What every script says first: a shell that does not is none. */
+export const BEGUN = 'begun';
+
+/** How many bytes are read of a file at a time. */
+const BLOCK = 64 * 1024;
+
+/** Of the end of a file whose length was not known before. */
+const TOKEN_BYTES = 32;
+const LENGTH_BYTES = 16;
+const END_BYTES = TOKEN_BYTES + LENGTH_BYTES;
+
+/** What follows a file of so many bytes, for {@link WRITE_FILE}. */
+export function endOfFile(token: string, bytes: number): string {
+  return String(bytes).padStart(LENGTH_BYTES) + token;
+}
+
 /**
  * Of every script, for sh of any kind (dash, bash, busybox): the words of programs are in English, and paths are
  * decoded, as no argument of Docker's can hold what is not UTF-8.
  */
 const PRELUDE = `
+echo ${BEGUN}
 LC_ALL=C; export LC_ALL
 PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"; export PATH
 nl='
@@ -30,10 +47,15 @@ need() {
   for tool; do command -v "$tool" >/dev/null 2>&1 || exit ${String(EXIT.toolsMissing)}; done
 }
 need printf stat
-# A shell cuts off newlines at an output's end.
+# Most paths need no subshell, which is a process. A shell cuts off newlines at an output's end.
 decode() {
-  decoded=$(printf '%b.' "$1")
-  decoded=\${decoded%.}
+  decoded=$1
+  case $1 in
+    *\\\\*)
+      decoded=$(printf '%b.' "$1")
+      decoded=\${decoded%.}
+      ;;
+  esac
 }
 occupied() {
   [ -e "$1" ] || [ -L "$1" ]
@@ -42,6 +64,10 @@ occupied() {
 parent() {
   parent=\${1%/*}
   [ -n "$parent" ] || parent=/
+}
+make_parent() {
+  parent "$1"
+  [ -d "$parent" ] || mkdir -p "$parent" || exit 1
 }
 # Refuses what the container cannot lose: its root, and what its data are in.
 spare() {
@@ -70,31 +96,53 @@ sweep() {
 `;
 
 /**
- * Argument: the path. Prints what the file is, reads an offset and a length, prints those bytes, and then waits for the
- * end of its input: Docker (26.1) reports the end of no other program while the output of an ended one is not read.
+ * Argument: the path. Prints what the file is, reads which bytes are wanted ({@link READING}), prints those, and then
+ * waits for the end of its input: Docker (26.1) reports the end of no other program while the output of an ended one is
+ * not read.
  */
 export const READ_FILE = `${PRELUDE}
 need dd head
 decode "$1"; path=$decoded
+# To open a pipe would be to wait for who writes to it.
+if [ ! -f "$path" ]; then
+  [ ! -d "$path" ] || exit ${String(EXIT.isDirectory)}
+  stat -L "$path" >/dev/null || exit 1
+  exit ${String(EXIT.notFile)}
+fi
+exec 3<"$path" || exit 1
 info=$(stat -L -c '${FORM} %y' "$path") || exit 1
 case $info in
   d*) exit ${String(EXIT.isDirectory)} ;;
   -*) ;;
   *) exit ${String(EXIT.notFile)} ;;
 esac
-exec 3<"$path" || exit 1
-info=$(stat -L -c '${FORM} %y' "$path") || exit 1
 printf '%s\\n' "$info"
-IFS=' ' read -r offset length || exit 0
-[ "$offset" = 0 ] || dd bs=1 skip="$offset" count=0 <&3 2>/dev/null || exit 1
-head -c "$length" <&3 || exit 1
+IFS=' ' read -r how offset blocks rest || exit 0
+case $how in
+  bytes)
+    [ "$offset" = 0 ] || dd bs=1 skip="$offset" count=0 <&3 2>/dev/null || exit 1
+    [ "$blocks" = 0 ] || dd bs=${String(BLOCK)} count="$blocks" <&3 2>/dev/null || exit 1
+    [ "$rest" = 0 ] || dd bs="$rest" count=1 <&3 2>/dev/null || exit 1
+    ;;
+  most) head -c "$offset" <&3 || exit 1 ;;
+esac
 IFS= read -r end
 exit 0
 `;
 
+/** What {@link READ_FILE} is asked for: a line. */
+export const READING = {
+  /** Of a file that has them. Not by `head`: that of busybox copies byte by byte. */
+  bytes: (offset: number, length: number): string =>
+    `bytes ${String(offset)} ${String(Math.floor(length / BLOCK))} ${String(length % BLOCK)}\n`,
+  /** Of a file that the kernel makes, whose size is not known and which comes in pieces of any size. */
+  most: (bytes: number): string => `most ${String(bytes)}\n`,
+};
+
 /**
- * Arguments: the path; a name for it if the path is a directory, or nothing; a token of 32 characters; an id. Its input
- * is the file and then the token: without it, the file is not whole. Prints what has become of it.
+ * Arguments: the path; a name for it if the path is a directory, or nothing; how many bytes it has, or nothing; a token
+ * of 32 characters; an id. Its input is the file. Where it is not known how long that is, {@link endOfFile} follows:
+ * without it, the file is not whole. Prints what has become of it.
  */
 export const WRITE_FILE = `${PRELUDE}${SWEEP}
 need cat chmod chown dd find mkdir mv readlink rm tail
@@ -110,27 +158,40 @@ if [ -L "$path" ]; then
 fi
 [ ! -d "$path" ] || exit ${String(EXIT.isDirectory)}
 [ ! -e "$path" ] || [ -f "$path" ] || exit ${String(EXIT.notFile)}
-parent "$path"
-mkdir -p "$parent" || exit 1
+make_parent "$path"
 sweep "\${parent%/}"
-part=\${parent%/}/${UPLOAD}$4
+part=\${parent%/}/${UPLOAD}$5
 trap 'rm -f "$part"' EXIT
 trap 'exit 143' HUP INT TERM
 cat >"$part" || exit 1
-size=$(stat -c %s "$part") || exit 1
-size=$((size - 32))
-[ "$size" -ge 0 ] && [ "$(tail -c 32 "$part")" = "$3" ] || exit ${String(EXIT.incomplete)}
-dd bs=1 seek="$size" count=0 of="$part" </dev/null 2>/dev/null || exit 1
+size=$3
+if [ -z "$size" ]; then
+  end=$(tail -c ${String(END_BYTES)} "$part") || exit 1
+  size=\${end%"$4"}
+  [ "$size" != "$end" ] || exit ${String(EXIT.incomplete)}
+  size=$((size))
+  dd bs=1 seek="$size" count=0 of="$part" </dev/null 2>/dev/null || exit 1
+fi
 became=created
+set -- "$part"
 if [ -f "$path" ]; then
   became=replaced
-  chown "$(stat -c %u:%g "$path")" "$part" 2>/dev/null
-  chmod "$(stat -c %a "$path")" "$part" || exit 1
+  set -- "$part" "$path"
 fi
-mv -f "$part" "$path" || exit 1
+# Of each its owner, its mode, and what it is.
+infos=$(stat -c '%u:%g %a ${FORM}' "$@") || exit 1
+set -f
+set -- $infos
+[ "$4" = "$size" ] || exit ${String(EXIT.incomplete)}
+if [ "$became" = replaced ] && [ "$1 $2" != "$6 $7" ]; then
+  chown "$6" "$part" 2>/dev/null
+  chmod "$7" "$part" || exit 1
+  infos=$(stat -c '%u:%g %a ${FORM}' "$part") || exit 1
+  set -- $infos
+fi
+mv -f "$part" "$path" && [ ! -e "$part" ] || exit 1
 trap - EXIT
-info=$(stat -c '${FORM}' "$path") || exit 1
-printf '%s %s %s\\n' "$became" "$place" "$info"
+printf '%s %s %s %s %s\\n' "$became" "$place" "$3" "$4" "$5"
 `;
 
 /** Argument: the path. Prints the entries of the directory; a slash and a newline end each, as no name has a slash. */
@@ -150,8 +211,7 @@ export const MAKE_DIRECTORY = `${PRELUDE}
 need mkdir
 decode "$1"; path=$decoded
 occupied "$path" && exit ${String(EXIT.exists)}
-parent "$path"
-mkdir -p "$parent" || exit 1
+make_parent "$path"
 mkdir "$path" || exit 1
 stat -c '${FORM}' "$path"
 `;
@@ -164,8 +224,7 @@ decode "$2"; to=$decoded
 stat -c %A "$from" >/dev/null || exit 1
 spare "$from" "$3"
 occupied "$to" && exit ${String(EXIT.exists)}
-parent "$to"
-mkdir -p "$parent" || exit 1
+make_parent "$to"
 # Without -T, what appears there meanwhile, if it is a directory, would be moved into; not every mv has it.
 if words=$(mv -n -T "$from" "$to" 2>&1); then :
 else

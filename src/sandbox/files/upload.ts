@@ -7,7 +7,7 @@ import type { BodyStream } from '../../http';
 import { ContainerPath, encodeArgument } from './container-path';
 import { describe, type FileDescription } from './listing';
 import { IDLE_MS, ScriptRun } from './script-run';
-import { WRITE_FILE } from './scripts';
+import { endOfFile, WRITE_FILE } from './scripts';
 
 /** A file to be written. */
 export interface Upload {
@@ -15,6 +15,8 @@ export interface Upload {
   /** Its name if `path` is a directory; null: the path must be a file's. */
   readonly nameInDirectory: Buffer | null;
   readonly content: AsyncIterable<Buffer>;
+  /** In bytes; undefined if it is not known before its end. */
+  readonly length: number | undefined;
   /** In bytes. */
   readonly limit: number;
 }
@@ -36,14 +38,14 @@ export function newToken(): string {
  * @throws DomainError
  */
 export async function writeFile(engine: ContainerEngine, dockerId: string, upload: Upload): Promise<Written> {
-  const { path, nameInDirectory, content, limit } = upload;
+  const { path, nameInDirectory, content, length, limit } = upload;
   const token = newToken();
   const name = nameInDirectory ?? Buffer.alloc(0);
-  const args = [path.argument, encodeArgument(name), token, randomUUID()];
+  const args = [path.argument, encodeArgument(name), String(length ?? ''), token, randomUUID()];
   const run = await ScriptRun.start(engine, dockerId, { script: WRITE_FILE, args, stdin: true });
   return run.guarded(async () => {
-    const isWhole = await writeAll(run, bounded(content, { limit, error: () => tooLarge(limit) }));
-    if (isWhole) await run.write(token);
+    const bytes = await writeAll(run, bounded(content, { limit, error: () => tooLarge(limit) }));
+    if (bytes !== null && length === undefined) await run.write(endOfFile(token, bytes));
     run.endInput();
     const [became, place, ...words] = (await run.rest()).split(' ');
     const written = place === 'directory' ? path.below(name) : path;
@@ -53,15 +55,17 @@ export async function writeFile(engine: ContainerEngine, dockerId: string, uploa
   });
 }
 
-/** @returns false if the script has ended before it had all, whether or not there is more to come */
-export async function writeAll(run: ScriptRun, content: AsyncIterable<Buffer>): Promise<boolean> {
+/** @returns how many bytes; null if the script has ended before it had all, whether or not there is more to come */
+export async function writeAll(run: ScriptRun, content: AsyncIterable<Buffer>): Promise<number | null> {
+  let bytes = 0;
   const chunks = content[Symbol.asyncIterator]();
   try {
     for (;;) {
       const next = await run.unlessOver(chunks.next());
-      if (next === 'over') return false;
-      if (next.value.done === true) return true;
-      if (!(await run.write(next.value.value))) return false;
+      if (next === 'over') return null;
+      if (next.value.done === true) return bytes;
+      if (!(await run.write(next.value.value))) return null;
+      bytes += next.value.value.length;
     }
   } finally {
     // Not awaited: it would wait for a client that sends nothing.
