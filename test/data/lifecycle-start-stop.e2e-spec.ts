@@ -1,3 +1,4 @@
+import type { NewContainer } from '../support/api-client';
 import { TestUser } from '../support/berth';
 import { EventRecorder } from '../support/event-recorder';
 import { LifecycleServer } from '../support/lifecycle-server';
@@ -8,21 +9,24 @@ describe('the management operations on real Docker under gVisor', () => {
   let docker: RealDocker;
   let user: TestUser;
   let events: EventRecorder;
+  /** Each test finds it running, and leaves it so. */
+  let box: NewContainer;
 
   beforeAll(async () => {
     server = await LifecycleServer.start('start');
     ({ docker } = server);
+    ({ user, events } = await server.newcomer());
+    box = await user.api.running({ env: { KEY: 'value' } });
+    await events.next('container_started');
   });
+
+  beforeEach(() => events.clear());
 
   afterAll(() => server.stop());
 
-  beforeEach(async () => {
-    ({ user, events } = await server.newcomer());
-  });
-
   describe('stop and start', () => {
     it('must stop an idle container without waiting for its grace to end, start it again and keep its data', async () => {
-      const { id, db_id, name } = await user.api.running();
+      const { id, db_id, name } = box;
       await docker.writeData(id, 'kept');
       const stopped = await user.api.stop(id);
       expect(stopped.body).toEqual({ message: 'container stopped', id, name, status: 'stopped' });
@@ -31,12 +35,11 @@ describe('the management operations on real Docker under gVisor', () => {
       const started = await user.api.start(db_id);
       expect(started.body).toEqual({ message: 'container started', id, name, status: 'running' });
       expect(await docker.readData(id)).toBe('kept');
+      await events.next('container_started');
     });
 
     it('must answer the same 200 a second time, without an event', async () => {
-      const { id, name } = await user.api.running();
-      await events.next('container_started');
-      events.clear();
+      const { id, name } = box;
       expect((await user.api.start(id)).body).toEqual({ message: 'container started', id, name, status: 'running' });
       const first = await user.api.stop(id);
       expect((await user.api.stop(id)).body).toEqual(first.body);
@@ -47,7 +50,7 @@ describe('the management operations on real Docker under gVisor', () => {
     });
 
     it('must turn a double click on start into two 200s and one start', async () => {
-      const { id } = await user.api.running();
+      const { id } = box;
       await user.api.stop(id);
       await events.next('container_stopped');
       events.clear();
@@ -56,10 +59,12 @@ describe('the management operations on real Docker under gVisor', () => {
       await user.api.stop(id);
       await events.next('container_stopped');
       expect(events.types()).toEqual(['container_started', 'container_stopped']);
+      await user.api.start(id);
+      await events.next('container_started');
     });
 
     it('must recreate what is missing from Docker, with its data and under any former id', async () => {
-      const { id, db_id, name } = await user.api.running({ env: { KEY: 'value' } });
+      const { id, db_id, name } = box;
       await docker.writeData(id, 'survivor');
       await docker.docker.getContainer(id).remove({ force: true });
       await events.next('container_stopped', { reason: 'missing' });
@@ -86,8 +91,9 @@ describe('the management operations on real Docker under gVisor', () => {
     });
 
     it('must say that the volume was not there when it was not', async () => {
-      const { id, db_id } = await user.api.running();
-      await docker.docker.getContainer(id).remove({ force: true });
+      const { db_id } = box;
+      const { id } = (await user.api.get(db_id)).body;
+      await docker.docker.getContainer(String(id)).remove({ force: true });
       await docker.docker.getVolume(`berth-${db_id}`).remove();
       expect((await user.api.start(db_id)).body).toMatchObject({ recreated: true, volume_kept: false });
     });
