@@ -4,7 +4,6 @@ import { Cluster } from '../support/cluster';
 import { DockerProxy } from '../support/docker-proxy';
 import { eventually } from '../support/eventually';
 import { expectSettled } from '../support/expect-settled';
-import { RealDocker } from '../support/real-docker';
 import { TcpProxy } from '../support/tcp-proxy';
 
 jest.setTimeout(300_000);
@@ -224,42 +223,5 @@ describe('what a paused process was at', () => {
     expect((await asked).status).toBe(500);
     expect(pair.writes).toEqual([]);
     expect(await expectSettled(survivor, pair.cluster.docker, db_id)).toMatchObject({ status: 'stopped' });
-  });
-});
-
-describe('what the only process was at when it died', () => {
-  const docker = new RealDocker();
-  let proxy: DockerProxy;
-  let cluster: Cluster;
-
-  beforeAll(async () => {
-    proxy = await DockerProxy.open();
-    const environment = { ...PATIENT, DOCKER_HOST: proxy.dockerHost };
-    cluster = await Cluster.start('takeover-alone', { processes: 1, environment });
-  });
-
-  afterAll(async () => {
-    await cluster.stop();
-    await proxy.close();
-  });
-
-  it('must be taken over within seconds of its next start', async () => {
-    const [server] = cluster.servers;
-    const [api] = await cluster.user();
-    if (!server || !api) throw new Error('there is no server');
-    const { db_id } = await api.running();
-    let asked: Promise<unknown> = Promise.resolve();
-    await new Promise<void>((resolve) => {
-      proxy.arm({ fault: 'kill_after', nth: 1, call: STOP, onKill: () => void server.kill().then(resolve) });
-      asked = api.stop(db_id).catch(() => null);
-    });
-    await asked;
-    proxy.arm(null);
-    await server.start();
-    const [again] = cluster.clients(api.token);
-    await eventually(async () => expect((await again?.get(db_id))?.body).toMatchObject({ status: 'stopped' }), {
-      timeoutMs: TAKEN_OVER_WITHIN_MS,
-    });
-    if (again) await expectSettled(again, docker, db_id);
   });
 });

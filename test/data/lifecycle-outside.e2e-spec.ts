@@ -1,13 +1,12 @@
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { ContainerWatcher } from '../../src/containers/reconcile/watcher';
 import { ContainerEngine } from '../../src/docker';
-import { type Answer, SMALL } from '../support/api-client';
+import { type Answer, type NewContainer, SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { DockerProxy } from '../support/docker-proxy';
 import { EventRecorder } from '../support/event-recorder';
 import { eventually } from '../support/eventually';
-import { expectSettled } from '../support/expect-settled';
-import { LARGER, LifecycleServer, LONG_WAIT } from '../support/lifecycle-server';
+import { LARGER, LifecycleServer } from '../support/lifecycle-server';
 import { RealDocker } from '../support/real-docker';
 
 // gVisor by ptrace takes minutes to fill a sandbox's memory.
@@ -65,12 +64,28 @@ describe('the management operations on real Docker under gVisor', () => {
   });
 
   describe('behind the back', () => {
+    let owner: TestUser;
+    let box: NewContainer;
+
+    beforeAll(async () => {
+      owner = await server.berth.user('enterprise');
+      box = await owner.api.running();
+    });
+
+    /** The box runs, and nothing of it is to be told any more. */
+    beforeEach(async () => {
+      user = owner;
+      await user.api.start(box.db_id);
+      events = await server.berth.record(user);
+      box = { ...box, id: String((await user.api.get(box.db_id)).body['id']) };
+    });
+
     it.each([
       ['docker kill', (id: string) => docker.docker.getContainer(id).kill(), { reason: 'exited', exit_code: 137 }],
       ['docker stop', (id: string) => docker.docker.getContainer(id).stop(), { reason: 'exited' }],
       ['docker rm -f', (id: string) => docker.docker.getContainer(id).remove({ force: true }), { reason: 'missing' }],
     ])('%s must become status and event, long before the next sweep', async (_what, harm, expected) => {
-      const { id } = await user.api.running();
+      const { id } = box;
       const began = Date.now();
       await harm(id);
       const stopped = await events.next('container_stopped');
@@ -80,7 +95,7 @@ describe('the management operations on real Docker under gVisor', () => {
     });
 
     it('docker start must become status and event', async () => {
-      const { id } = await user.api.running();
+      const { id } = box;
       await user.api.stop(id);
       await events.next('container_stopped');
       events.clear();
@@ -107,8 +122,20 @@ describe('the management operations on real Docker under gVisor', () => {
   });
 
   describe('docker network disconnect', () => {
+    let owner: TestUser;
+    let box: NewContainer;
+
+    beforeAll(async () => {
+      owner = await server.berth.user('enterprise');
+      box = await owner.api.running();
+    });
+
+    beforeEach(() => {
+      user = owner;
+    });
+
     it('of a running container must be undone by the next sweep', async () => {
-      const { id } = await user.api.running();
+      const { id } = box;
       await disconnect(id);
       await expectOffline(id);
       expect(await server.berth.app.get(Reconciler).sweepNow()).toMatchObject({ reconnected: 1, failed: 0 });
@@ -117,7 +144,7 @@ describe('the management operations on real Docker under gVisor', () => {
     });
 
     it('of a stopped one must be undone by the next start', async () => {
-      const { id } = await user.api.running();
+      const { id } = box;
       await user.api.stop(id);
       await disconnect(id);
       expect((await user.api.start(id)).status).toBe(200);
@@ -125,7 +152,7 @@ describe('the management operations on real Docker under gVisor', () => {
     });
 
     it('must be undone by a start of a running one, and by whichever of two servers comes first', async () => {
-      const { id, db_id } = await user.api.running();
+      const { id, db_id } = box;
       await disconnect(id);
       const [engine, observer] = [server.berth.app.get(ContainerEngine), server.berth.app.get(ContainerWatcher)];
       /** As a sweep does it; whoever does not connect it may look before it has its address. */
@@ -190,59 +217,5 @@ describe('the management operations on real Docker under gVisor', () => {
         expect((await user.api.get(id)).body).toMatchObject({ status: 'running', ip_address }),
       );
     }
-  });
-
-  describe('any order at once', () => {
-    let servers: Berth[];
-
-    beforeAll(async () => {
-      // On PostgreSQL two servers share the Berth; SQLite has one.
-      const shared = { database: server.berth.database, environment: { INSTANCE_ID: server.instance, ...LONG_WAIT } };
-      servers =
-        process.env['TEST_DATABASE'] === 'postgres' ? [server.berth, await Berth.start(shared)] : [server.berth];
-    });
-
-    afterAll(async () => {
-      for (const server of servers.slice(1)) await server.stop();
-    });
-
-    it('must end in a state that row, Docker and the last event agree on, whichever server was asked', async () => {
-      const { id, db_id, name } = await user.api.running();
-      const sizes = [SMALL, LARGER];
-      const storm = Array.from({ length: 16 }, (_nothing, turn) => {
-        const { api } = servers[turn % servers.length]?.as(user) ?? user;
-        if (turn % 4 === 0) return api.stop(db_id);
-        if (turn % 4 === 1) return api.start(db_id);
-        return turn % 4 === 2 ? api.update(id, { name, ...sizes[(turn >> 2) % 2] }) : api.start(id);
-      });
-      const answers = await Promise.all(storm);
-      for (const { status } of answers) expect([200, 409]).toContain(status);
-      expect(answers.filter(({ status }) => status === 200).length).toBeGreaterThan(3);
-      for (const server of servers) expect(await expectSettled(server.as(user).api, docker, db_id)).not.toBeNull();
-    });
-
-    it('must end in a deletion when one is asked for, and leave nothing', async () => {
-      const { db_id } = await user.api.running();
-      const storm = Array.from({ length: 9 }, (_nothing, turn) => {
-        const { api } = servers[turn % servers.length]?.as(user) ?? user;
-        if (turn === 4) return api.delete(db_id);
-        return turn % 2 === 0 ? api.stop(db_id) : api.start(db_id);
-      });
-      for (const { status } of await Promise.all(storm)) expect([200, 404, 409]).toContain(status);
-      expect(await expectSettled(user.api, docker, db_id)).toBeNull();
-    });
-
-    it('must send every server the same events in the same order', async () => {
-      const recorders = await Promise.all(servers.map((server) => server.record(user, 0)));
-      const { db_id } = await user.api.running();
-      const acts = servers.flatMap((server) => [server.as(user).api.stop(db_id), server.as(user).api.start(db_id)]);
-      await Promise.all(acts);
-      const seq = Number((await user.api.call('GET', '/api/containers')).body['event_seq']);
-      const expected = Array.from({ length: seq }, (_nothing, index) => index + 1);
-      for (const recorder of recorders) {
-        await eventually(() => expect(recorder.events.map((event) => event.seq)).toEqual(expected));
-        expect(recorder.events).toEqual(recorders[0]?.events);
-      }
-    });
   });
 });

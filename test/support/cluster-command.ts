@@ -1,6 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readdir, readFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ApiClient } from './api-client';
 import { eventually } from './eventually';
+import { portsInARow } from './free-port';
+import { RealDocker } from './real-docker';
+
+/** For what is running when a server is told to end: much longer than the end takes where somebody hurries it. */
+const SHUTDOWN_GRACE_SECONDS = '120';
+
+const INSTANCE = `test-cluster-${String(process.pid)}`;
 
 /** One server as the command tells of it. */
 export interface ClusterServer {
@@ -21,10 +31,36 @@ export class ClusterCommand {
     private readonly environment: Readonly<Record<string, string>> = {},
   ) {}
 
+  /** The command in a new folder, on free ports, as an instance of its own. */
+  static async prepare(): Promise<ClusterCommand> {
+    const settings = {
+      PORT: String(await portsInARow(3)),
+      INSTANCE_ID: INSTANCE,
+      SHUTDOWN_GRACE_SECONDS,
+      LOG_LEVEL: 'info',
+      SANDBOX_PROOF: 'off',
+      CUSTOM_IMAGE_REGISTRIES: 'docker.io,127.0.0.1:*',
+    };
+    return new ClusterCommand(await mkdtemp(join(tmpdir(), 'berth-cluster-')), settings);
+  }
+
+  /** Another one in the same folder, without settings. */
+  beside(): ClusterCommand {
+    return new ClusterCommand(this.folder);
+  }
+
   /** Starts it and waits until it says how to go on. */
   async start(args: readonly string[] = []): Promise<void> {
     void this.run(args);
     await this.untilSaid(/^ {2}Ctrl-C /m, 120_000);
+  }
+
+  /** Starts it with one server, which is enough where servers are not what it is about. */
+  async startOne(): Promise<ApiClient> {
+    await this.start(['--processes', '1']);
+    const [api] = this.apis;
+    if (!api) throw new Error('there is no server');
+    return api;
   }
 
   /** Starts it. @returns its exit code */
@@ -54,6 +90,11 @@ export class ClusterCommand {
     return [...lines].map(([, url = '', pid]) => ({ url, pid: Number(pid) }));
   }
 
+  /** Each server, as the one user that the command made. */
+  get apis(): ApiClient[] {
+    return this.servers.map(({ url }) => new ApiClient(url, this.token));
+  }
+
   get token(): string {
     return /berth_[0-9a-f]{64}/.exec(this.output)?.[0] ?? '';
   }
@@ -73,6 +114,14 @@ export class ClusterCommand {
   async kill(): Promise<void> {
     this.child?.kill('SIGKILL');
     await this.ended;
+  }
+
+  /** Ends it; it must have left no process. Leaves nothing in Docker and no data. */
+  async remove(): Promise<void> {
+    await this.interrupt();
+    expect(await this.processes()).toEqual([]);
+    await new RealDocker().removeInstance(INSTANCE);
+    await rm(this.folder, { recursive: true });
   }
 
   /** Every process that was started for this folder and is alive, by what it is. */

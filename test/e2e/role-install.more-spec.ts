@@ -1,0 +1,40 @@
+import { eventually } from '../support/eventually';
+import { INSTALLED_WITHIN_MS, RoleServer } from '../support/role-server';
+
+jest.setTimeout(600_000);
+
+/** From Debian's own mirrors, in gVisor. */
+describe('the installation of a role', () => {
+  let server: RoleServer;
+
+  beforeAll(async () => {
+    server = await RoleServer.start();
+  });
+
+  afterAll(() => server.stop());
+
+  it('must be done again in the container that replaces one that vanished from Docker', async () => {
+    const { api, docker } = server;
+    const { id, db_id } = await server.create('python');
+    expect(await server.installed(db_id)).toBe(id);
+    await docker.docker.getContainer(id).remove({ force: true });
+    await eventually(async () => expect((await api.get(db_id)).body).toMatchObject({ status: 'stopped' }));
+    expect((await api.start(db_id)).body).toMatchObject({ recreated: true, volume_kept: true });
+    const next = await server.installed(db_id);
+    expect(next).not.toBe(id);
+    await eventually(() => expect(server.progressOf(next).at(-1)).toBe(100));
+    const told = server.progressOf(next);
+    expect(told).toEqual([...new Set(told)].sort((a, b) => a - b));
+    expect(told.filter((percent) => percent > 0 && percent < 100).length).toBeGreaterThan(4);
+    await server.expectPython(next);
+  });
+
+  it('must leave the container running where a package does not exist, and say so', async () => {
+    const { db_id } = await server.create('broken');
+    const { data } = await server.recorder.next('container_error', { db_id }, INSTALLED_WITHIN_MS);
+    expect(data).toMatchObject({ reason: 'role_failed', status: 'running' });
+    expect('output' in data ? data.output : '').toMatch(/E: Unable to locate package berth-no-such-package/);
+    expect(JSON.stringify(data)).not.toContain('do-not-tell');
+    expect((await server.api.get(db_id)).body).toMatchObject({ status: 'running', role_status: 'failed' });
+  });
+});
