@@ -21,17 +21,27 @@ const ANY_DATABASE = [
   'docker-changed',
   'failed-rollbacks',
   'hostile-input',
+  'images',
+  'inside-commands',
+  'interruptions',
   'lifecycle-create-delete',
   'lifecycle-outside',
   'lifecycle-start-stop',
   'lifecycle-update',
   'metrics',
+  'network-policies',
   'rexec-clients',
   'roles',
+  'start-command',
   'statuses',
   'token-command',
   'volume-moves',
 ].map((name) => `<rootDir>/test/data/${name}.e2e-spec.ts`);
+
+/** Tests of `test/e2e` that `npm run test:more` runs again: under runc, and with the whole of their tables. */
+const AGAIN = ['docker-isolation', 'docker-supervisor', 'docker-volume-copy', 'host-firewall', 'sandbox-proof'].map(
+  (name) => `<rootDir>/test/e2e/${name}.e2e-spec.ts`,
+);
 
 /** Tests of data, on the database of `TEST_DATABASE`. */
 const onDatabase = (database) => ({
@@ -64,7 +74,7 @@ module.exports = {
     {
       ...shared,
       displayName: 'e2e',
-      testMatch: [`<rootDir>/test/e2e/**/${tests}`],
+      testMatch: [`<rootDir>/test/e2e/**/${tests}`, ...(isMore ? AGAIN : [])],
       setupFiles: ['<rootDir>/test/support/database-sqlite.ts'],
     },
     {

@@ -9,6 +9,7 @@ import { DEFAULT_TIERS } from '../../src/tiers/tier-table';
 import { Berth, TestUser } from '../support/berth';
 import { newAgent } from '../support/agent-client';
 import { NewContainer, SMALL } from '../support/api-client';
+import { IS_MORE } from '../support/extent';
 import { FakeEngine } from '../support/fake-engine';
 
 type Kind = 'container' | 'token' | 'user';
@@ -205,18 +206,9 @@ describe('authorization', () => {
 
   describe.each(WITH_ID)('%s', (route, { scope, id, body }) => {
     it('must not find what is not there, whatever it looks like', async () => {
-      const odd = [
-        'nonsense',
-        'A'.repeat(500),
-        '..%2F..%2Fetc',
-        "1'%20OR%20'1'='1",
-        '%00',
-        '%E2%80%AE',
-        '0',
-        '-1',
-        'agent:x',
-      ];
-      const forms = [randomUUID(), randomUUID().slice(0, 12), 'a'.repeat(64), 'b'.repeat(12), ...odd];
+      const odd = ['nonsense', '..%2F..%2Fetc', '%E2%80%AE', '0', '-1', 'agent:x', 'a'.repeat(64)];
+      const few = [randomUUID(), 'b'.repeat(12), 'A'.repeat(500), "1'%20OR%20'1'='1", '%00'];
+      const forms = [...few, ...(IS_MORE ? [...odd, randomUUID().slice(0, 12)] : [])];
       for (const form of forms) {
         const caller = scope === 'admin' ? await issued(['admin']) : owner.token;
         const answer = await call(withQuery(route), bearer(caller), form, body);

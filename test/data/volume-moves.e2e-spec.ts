@@ -8,6 +8,7 @@ import { Answer, SMALL, testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { leaseAsDead } from '../support/lease-as-dead';
 import { eventually } from '../support/eventually';
+import { IS_MORE } from '../support/extent';
 import { FakeDaemon } from '../support/fake-daemon';
 import { type EngineMethod, FakeEngine } from '../support/fake-engine';
 import { holdSweeps } from '../support/hold-sweeps';
@@ -41,7 +42,7 @@ const LOOKS: readonly EngineMethod[] = [
 ];
 
 /** How many processes die in a row, and at which calls. */
-const DEATHS = 8;
+const DEATHS = IS_MORE ? 8 : 4;
 const MORTAL: readonly EngineMethod[] = [
   'ensureVolume',
   'createContainer',

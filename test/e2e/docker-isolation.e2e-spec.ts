@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { EngineSandbox } from '../support/engine-sandbox';
 import { eventually } from '../support/eventually';
+import { RUNTIMES } from '../support/extent';
 import { writeThreadBomb } from '../support/thread-bomb';
 
 jest.setTimeout(120_000);
@@ -110,7 +111,7 @@ describe('what a sandbox may do', () => {
   });
 });
 
-describe.each(['runsc', 'runc'] as const)('a bomb in a sandbox under %s', (runtime) => {
+describe.each(RUNTIMES)('a bomb in a sandbox under %s', (runtime) => {
   const PROCESSES = 64;
   const sandbox = new EngineSandbox();
   const engine = sandbox.engine({ SANDBOX_RUNTIME: runtime });

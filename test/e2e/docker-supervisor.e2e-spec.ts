@@ -1,5 +1,6 @@
 import { EngineSandbox } from '../support/engine-sandbox';
 import { eventually } from '../support/eventually';
+import { RUNTIMES } from '../support/extent';
 
 jest.setTimeout(120_000);
 
@@ -11,7 +12,7 @@ const SHELLESS = 'berth-test/no-shell:1';
 /** Long enough for a busy machine, and for it to be clear that nobody waited for its end. */
 const GRACE = 60;
 
-describe.each(['runsc', 'runc'] as const)('the main process of a sandbox under %s', (runtime) => {
+describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
   const sandbox = new EngineSandbox();
   const engine = sandbox.engine({ SANDBOX_RUNTIME: runtime });
   const { real } = sandbox;

@@ -6,6 +6,7 @@ import { EngineSandbox } from '../support/engine-sandbox';
 import { eventually } from '../support/eventually';
 import { firewallRulesOf, removeFirewallRules } from '../support/firewall';
 import { OutsideWorld } from '../support/outside-world';
+import { RUNTIMES } from '../support/extent';
 
 jest.setTimeout(180_000);
 
@@ -134,7 +135,7 @@ describe('what a sandbox may reach', () => {
     }
   });
 
-  describe.each(['runsc', 'runc'] as const)('by name under %s', (runtime) => {
+  describe.each(RUNTIMES)('by name under %s', (runtime) => {
     const found = ({ sandbox, dockerId }: Side): Promise<void> =>
       eventually(async () =>
         expect(await sandbox.real.exec(dockerId, ['nslookup', outside.name.text])).toContain(outside.name.address),

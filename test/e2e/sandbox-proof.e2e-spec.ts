@@ -4,6 +4,7 @@ import { Berth } from '../support/berth';
 import { EngineSandbox, TEST_IMAGE } from '../support/engine-sandbox';
 import { eventually } from '../support/eventually';
 import { OutsideWorld } from '../support/outside-world';
+import { RUNTIMES } from '../support/extent';
 
 jest.setTimeout(180_000);
 
@@ -25,7 +26,7 @@ describe('the proof of a sandbox at start', () => {
     expect((await docker.listVolumes({ filters })).Volumes).toEqual([]);
   }
 
-  it.each(['runsc', 'runc'] as const)('must find all well under %s, and leave nothing', async (runtime) => {
+  it.each(RUNTIMES)('must find all well under %s, and leave nothing', async (runtime) => {
     const { instance } = sandbox;
     const engine = sandbox.engine({ SANDBOX_RUNTIME: runtime, SANDBOX_DNS: [outside.far] });
     await engine.prepare(instance);
