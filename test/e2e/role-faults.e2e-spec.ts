@@ -15,7 +15,7 @@ jest.setTimeout(600_000);
 const ROLES = [{ name: 'tool', packages: { apk: ['tool'] }, probe: ['tool'] }];
 /** An apk that takes its time. */
 const APK = 'sleep 1; cp /bin/apk /bin/tool';
-const CONTAINERS = 3;
+const CONTAINERS = 2;
 
 /** What becomes of a server and of a container where the installation of a role meets what it does not expect. */
 describe('the installation of a role', () => {

@@ -14,6 +14,8 @@ import { openTestDatabase, TestDatabase } from './test-database';
 export class Cluster {
   readonly docker = new RealDocker();
   private readonly recorders: EventRecorder[] = [];
+  /** A connection of the tests' own. */
+  private outside: Promise<Client> | undefined;
 
   private constructor(
     readonly servers: readonly BerthProcess[],
@@ -63,13 +65,8 @@ export class Cluster {
 
   /** Asks or changes the database behind the servers' back: so time passes. @returns the rows */
   async sql(statement: string, values: readonly unknown[]): Promise<Record<string, unknown>[]> {
-    const client = new Client({ connectionString: this.database.url });
-    await client.connect();
-    try {
-      return (await client.query<Record<string, unknown>>(statement, [...values])).rows;
-    } finally {
-      await client.end();
-    }
+    this.outside ??= this.connect();
+    return (await (await this.outside).query<Record<string, unknown>>(statement, [...values])).rows;
   }
 
   /** Leaves nothing in Docker and no database. */
@@ -77,7 +74,14 @@ export class Cluster {
     for (const recorder of this.recorders) recorder.close();
     await Promise.all(this.servers.map((server) => server.stop()));
     await this.docker.removeInstance(this.environment['INSTANCE_ID'] ?? '');
+    await (await this.outside)?.end();
     await this.database.drop();
+  }
+
+  private async connect(): Promise<Client> {
+    const client = new Client({ connectionString: this.database.url });
+    await client.connect();
+    return client;
   }
 }
 

@@ -5,17 +5,18 @@ export async function eventually(
   assertion: () => unknown,
   { timeoutMs = 30_000, what }: { timeoutMs?: number; what?: () => string } = {},
 ): Promise<void> {
-  const deadline = Date.now() + timeoutMs;
+  const began = Date.now();
   for (;;) {
     try {
       await assertion();
       return;
     } catch (error) {
-      if (Date.now() >= deadline) {
+      if (Date.now() - began >= timeoutMs) {
         if (error instanceof Error && what) error.message += `\n${what()}`;
         throw error;
       }
-      await delay(20);
+      // What is asked is often Docker or a database, and is not done sooner for being asked about.
+      await delay(Math.min(Math.max((Date.now() - began) / 10, 20), 100));
     }
   }
 }
