@@ -1,8 +1,8 @@
 /**
  * `npm test`: every promise, on a bare machine, in minutes: static checks, build, unit, data and end-to-end tests, and
  * a short run under faults. `npm run test:more` is the long rest: every fault at every call, on PostgreSQL the data
- * tests that no database can break alone, the life of a container on a newer Docker, thousands of operations under
- * faults.
+ * tests that no database can break alone, under runc what holds under every runtime, the life of a container on a newer
+ * Docker, thousands of operations under faults.
  *
  * `node scripts/test.mjs [more] check|unit|data|e2e|newer|faults [jest arguments…]` runs one part.
  * The last line is always `N passed, N failed`. Where the machine lacks something that a part needs (root, Docker), the
@@ -50,8 +50,10 @@ const NEWER_DOCKERS = { newer: 'a newer Docker', newerImages: "a newer Docker wi
 const NEWER_TESTS =
   'test/(data/lifecycle-(start|create|update|outside)|e2e/(docker-(engine|exec|supervisor)|allow-lists))';
 
-/** Operations of the run under faults that is part of `npm test`; without it, the number in test/faults/setting.ts. */
-const SHORT_RUN = { BERTH_TEST_OPERATIONS: '150' };
+/** What of the runs under faults is part of `npm test`: what a single process does on SQLite is left to the rest. */
+const SHORT_RUNS = ['test/faults/cluster'];
+/** Operations of it; without this, the number in test/faults/setting.ts. */
+const SHORT_RUN = { BERTH_TEST_OPERATIONS: '100' };
 
 /** Most tests wait for Docker, so more of them run at once than there are processors. */
 const WORKERS = Number(process.env.TEST_WORKERS ?? cpus().length + 2);
@@ -148,7 +150,7 @@ async function browserFor({ projects, env, args }) {
 
 /** Unit, data and end-to-end tests are one run, so that no processor is idle at the end of each. */
 async function runSuites(parts, { isMore, services, jestArgs }) {
-  const more = isMore ? { TEST_MORE: 'true' } : {};
+  const more = isMore ? { TEST_MORE: 'true', TEST_RUNTIMES: 'runc' } : {};
   const env = await services;
   const possible = parts.filter((part) => part === 'unit' || env);
   if (possible.length === 0 || isEnding()) return;
@@ -174,7 +176,8 @@ async function runOnNewerDockers({ jestArgs }) {
     const env = await environmentOf(`tests on ${name}`, async () => {
       const { api } = await startThrowawayDocker(docker);
       await ensureSandboxImage(api);
-      return { ...cleanEnvironment(), DOCKER_HOST: api.host, SANDBOX_RUNTIME: runtimeName, ...testImages };
+      const runtimes = { SANDBOX_RUNTIME: runtimeName, TEST_RUNTIMES: `${runtimeName},runc` };
+      return { ...cleanEnvironment(), DOCKER_HOST: api.host, ...runtimes, ...testImages };
     });
     if (!env || isEnding()) continue;
     await runTests({
@@ -190,7 +193,8 @@ async function runFaults({ isMore, services, jestArgs }) {
   const env = await services;
   if (!env || isEnding()) return;
   const size = isMore || process.env.BERTH_TEST_OPERATIONS ? {} : SHORT_RUN;
-  const args = ['--runInBand', ...jestArgs];
+  const runs = isMore || jestArgs.length > 0 ? jestArgs : SHORT_RUNS;
+  const args = ['--runInBand', ...runs];
   await runTests({
     name: 'tests under faults',
     projects: suites.faults,
