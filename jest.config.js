@@ -23,6 +23,7 @@ const ANY_DATABASE = [
   'hostile-input',
   'images',
   'inside-commands',
+  'inside-places',
   'interruptions',
   'lifecycle-create-delete',
   'lifecycle-outside',

@@ -192,11 +192,11 @@ describe('two server processes that forget', () => {
       const refused = await Promise.all(range(1, 30).map((n) => at(apis, n).create(keys(n))));
       expect(refused.map(({ status }) => status)).toEqual(refused.map(() => 400));
       const { db_id } = await at(apis, 0).running();
-      for (const n of range(1, 3)) await Promise.all([at(apis, n).stop(db_id), at(apis, n + 1).start(db_id)]);
+      await Promise.all([at(apis, 0).stop(db_id), at(apis, 1).start(db_id)]);
       const { body } = await at(apis, 0).call('GET', '/api/containers');
       const token = await at(apis, 0).call('POST', '/api/tokens', { name: 'brief', scopes: ['read'] });
       expect((await at(apis, 1).call('DELETE', `/api/tokens/${String(token.body['id'])}`)).status).toBe(200);
-      const acts = 30 + 1 + 2 * 3 + 2;
+      const acts = 30 + 1 + 2 + 2;
       const pruned = (what: string): number =>
         [...output.matchAll(/\{.*\}/g)]
           .map(([line]) => JSON.parse(line) as { msg?: string; count?: number })
