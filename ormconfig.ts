@@ -32,6 +32,7 @@ import { Usage1764300050000 } from './src/migrations/1764300050000-usage';
 import { ExecScope1764300065000 } from './src/migrations/1764300065000-exec-scope';
 import { HeldPrograms1764300070000 } from './src/migrations/1764300070000-held-programs';
 import { StartCommands1764300080000 } from './src/migrations/1764300080000-start-commands';
+import { AuditDetail1764300090000 } from './src/migrations/1764300090000-audit-detail';
 import { HeldProgramEntity } from './src/sandbox/held-programs';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
 
@@ -76,6 +77,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       ExecScope1764300065000,
       HeldPrograms1764300070000,
       StartCommands1764300080000,
+      AuditDetail1764300090000,
     ],
     synchronize: false,
   };

@@ -1,5 +1,6 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { TIMESTAMP } from '../database/column-types';
+import type { WorkInside } from '../logging';
 
 /**
  * Who did what to what, when and from where, and how it ended. No secrets, and nothing of what was sent or answered.
@@ -49,6 +50,10 @@ export class AuditEntryEntity {
 
   @Column({ name: 'request_id', type: 'varchar', length: 128, nullable: true })
   requestId: string | null;
+
+  /** Of what was done inside a container: the program's name, or the bytes of a file. */
+  @Column({ type: 'simple-json', nullable: true })
+  detail: WorkInside | null;
 
   @Column({ name: 'finished_at', type: TIMESTAMP, nullable: true })
   finishedAt: Date | null;

@@ -21,7 +21,7 @@ export interface AuditIntent {
 
 /** How it ended, and what only then was known of it. */
 export type AuditOutcome = Pick<AuditEntryEntity, 'outcome'> &
-  Partial<Pick<AuditEntryEntity, 'userId' | 'subjectUserId' | 'containerId' | 'targetId'>>;
+  Partial<Pick<AuditEntryEntity, 'userId' | 'subjectUserId' | 'containerId' | 'targetId' | 'detail'>>;
 
 /** What Berth did to a container by itself. */
 export interface SystemAct {
@@ -51,6 +51,7 @@ export class AuditLog {
       finishedAt: null,
       subjectUserId: intent.userId,
       containerId: null,
+      detail: null,
       ...intent,
     });
     return id;
@@ -78,6 +79,7 @@ export class AuditLog {
       targetId: null,
       address: null,
       requestId: null,
+      detail: null,
     });
   }
 

@@ -15,7 +15,7 @@ import type { Logger } from 'pino';
 import { from, lastValueFrom, Observable } from 'rxjs';
 import { ScopeRefusals } from '../auth';
 import { errorAnswer } from '../errors';
-import { LOGGER, type RequestContext } from '../logging';
+import { LOGGER, requestContext, type RequestContext } from '../logging';
 import { type AuditAction, type AuditIntent, AuditLog, AuditOutcome } from './audit-log';
 
 export const AUDITED = 'berth:audited';
@@ -136,13 +136,39 @@ function intentOf(action: AuditAction, { principal, params, ip, id }: FastifyReq
   };
 }
 
-/** What the services have found out on their way: which container it is, and whose. */
+/** What the services have found out on their way: which container it is, whose, and what was done in it. */
 export function subjectOf(context: RequestContext | undefined): Partial<AuditOutcome> {
-  const { containerId, subjectUserId } = context ?? {};
+  const { containerId, subjectUserId, done: detail } = context ?? {};
   return {
     ...(containerId !== undefined && { containerId }),
     ...(subjectUserId !== undefined && { subjectUserId }),
+    ...(detail !== undefined && { detail }),
   };
+}
+
+/** Longer than any program's name that is of use to a reader. */
+const MOST_PROGRAM = 255;
+
+/** Notes for the audit what the request starts in a container. @param command its arguments are left out */
+export function noteProgram([program = '']: readonly string[]): void {
+  const context = requestContext.getStore();
+  if (context) context.done = { program: program.slice(0, MOST_PROGRAM) };
+}
+
+/** Passes content on, and notes for the audit how many bytes the request has moved. */
+export function notingBytes(content: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const done = { bytes: 0 };
+  // Not when it is first read: that may be for nobody's request.
+  const context = requestContext.getStore();
+  if (context) context.done = done;
+  return counted(content, done);
+}
+
+async function* counted(content: AsyncIterable<Buffer>, done: { bytes: number }): AsyncGenerator<Buffer> {
+  for await (const chunk of content) {
+    done.bytes += chunk.length;
+    yield chunk;
+  }
 }
 
 /**

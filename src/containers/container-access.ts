@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { AgentsService } from '../agents';
+import { noteProgram } from '../audit';
 import type { Principal } from '../auth';
 import { DomainError } from '../errors';
 import { requestContext } from '../logging';
@@ -93,7 +94,10 @@ export class ContainerAccess {
     const variables = environmentOf(settings);
     const env = variables && this.environments.replacement(row.id, variables);
     const { auto_stop_seconds: autoStopSeconds, auto_delete_seconds: autoDeleteSeconds } = settings;
-    if (settings.start) this.tiers.assertExec(caller.tier);
+    if (settings.start) {
+      this.tiers.assertExec(caller.tier);
+      noteProgram(settings.start.command);
+    }
     const start = settings.start && startCommandOf(settings.start);
     const wanted = { name, memoryMb, cpuShares, diskMb, network, autoStopSeconds, autoDeleteSeconds, start };
     return { row, wanted: env ? { ...wanted, env } : wanted };

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
+import { noteProgram } from '../audit';
 import { DomainError } from '../errors';
 import { ImageCatalog } from '../images';
 import type { NetworkPolicy } from '../network-policy';
@@ -65,7 +66,10 @@ export class Specifications {
     const role = this.roles.resolve(request.role);
     const resources = this.tiers.resolve(tier, request);
     this.tiers.assertWithin(tier, resources, request);
-    if (request.start) this.tiers.assertExec(tier);
+    if (request.start) {
+      this.tiers.assertExec(tier);
+      noteProgram(request.start.command);
+    }
     const network = this.policies.resolve(tier, request.network);
     const sealedEnv = this.environments.seal(id, environmentOf(request) ?? {});
     return { image, role, resources, network, sealedEnv, limits: this.tiers.limitsOf(tier) };

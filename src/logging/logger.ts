@@ -34,6 +34,16 @@ export interface RequestContext {
   containerId?: string;
   /** Whose thing the request is about, where that need not be the caller; not for the log. */
   subjectUserId?: string;
+  /** What is done inside a container; for the audit alone. */
+  done?: WorkInside;
+}
+
+/** What the audit has of what was done inside a container: never an argument, a path or a content. */
+export interface WorkInside {
+  /** The name of the program that was started. */
+  program?: string;
+  /** Of a file or an archive, sent or taken so far. */
+  bytes?: number;
 }
 
 /** The request that the running code works for; empty in work that no request waits for. */

@@ -73,6 +73,28 @@ describe('the audit', () => {
     for (const secret of ['swordfish', user.token, String(token.body['token'])]) expect(whole).not.toContain(secret);
   });
 
+  it('must have the name of a program that was started inside, and nothing else of it', async () => {
+    const start = { command: ['./server', 'swordfish'] };
+    const { db_id } = await user.api.running({ start });
+    const inside = `/api/containers/${db_id}`;
+    const env = { SECRET: 'swordfish' };
+    const long = `/${'x'.repeat(300)}`;
+    await user.api.call('POST', `${inside}/exec`, { command: ['true', 'swordfish'], env, stdin: 'swordfish' });
+    await user.api.call('POST', `${inside}/exec`, { command: [long], user: '!' });
+    await user.api.call('POST', `${inside}/processes`, { command: [long, 'swordfish'], cwd: '/swordfish' });
+    await user.api.call('GET', `${inside}/stats`);
+    const entries = await audit();
+    expect(entries.map(({ action, detail }) => [action, detail])).toEqual([
+      ['container.stats', null],
+      ['process.start', { program: long.slice(0, 255), bytes: null }],
+      // Of what was refused for its form, nothing is known.
+      ['container.exec', null],
+      ['container.exec', { program: 'true', bytes: null }],
+      ['container.create', { program: './server', bytes: null }],
+    ]);
+    expect(JSON.stringify(entries)).not.toContain('swordfish');
+  });
+
   it('must show what was refused and what failed', async () => {
     const { id, db_id } = await user.api.running({ name: 'mine' });
     const reader = await tokenOf(user, ['read']);

@@ -117,6 +117,23 @@ describe('files in a gVisor container', () => {
     expect(await (await get('/tmp/w/a.json')).json()).toEqual({ any: 'thing' });
   });
 
+  it('must be in the audit by how many bytes went either way, and by nothing of what they are', async () => {
+    await put('/tmp/w/audited', Buffer.alloc(300_000));
+    await bytesOf(await get('/tmp/w/audited', { range: 'bytes=0-99999' }));
+    expect((await put('/tmp/w/audited', Buffer.alloc(LIMIT_MB * MB + 1))).status).toBe(413);
+    const archive = await bytesOf(await call('GET', 'archive?path=/tmp/w'));
+    await call('PUT', 'archive?path=/tmp/w/again', { body: archive });
+    const { body } = await user.api.call('GET', '/api/audit?limit=5');
+    expect((body['entries'] as Record<string, unknown>[]).map(({ action, detail }) => [action, detail])).toEqual([
+      ['container.archive_write', { program: null, bytes: archive.length }],
+      ['container.archive_read', { program: null, bytes: archive.length }],
+      ['container.file_write', null],
+      ['container.file_read', { program: null, bytes: 100_000 }],
+      ['container.file_write', { program: null, bytes: 300_000 }],
+    ]);
+    expect(JSON.stringify(body)).not.toContain('audited');
+  });
+
   it('must be served in ranges, and not again to whoever has them', async () => {
     await put('/tmp/w/range', '0123456789');
     const whole = await get('/tmp/w/range');

@@ -4,6 +4,19 @@ import type { AuditEntryEntity } from '../audit-entry.entity';
 const OPTIONAL = { type: String, nullable: true } as const;
 const NOT_YOURS = 'null where somebody else did it, but for an admin.';
 
+/** What was done inside a container. */
+export class WorkInsideView {
+  @ApiProperty({ ...OPTIONAL, example: 'npm', description: 'The program that was started, without its arguments.' })
+  readonly program: string | null;
+  @ApiProperty({
+    type: 'integer',
+    nullable: true,
+    example: 1_048_576,
+    description: 'Of a file or an archive: taken of the client, or read for it, also where it failed in the middle.',
+  })
+  readonly bytes: number | null;
+}
+
 /** One thing that was done. */
 export class AuditEntryView {
   @ApiProperty({ format: 'uuid' })
@@ -31,6 +44,8 @@ export class AuditEntryView {
   readonly address: string | null;
   @ApiProperty({ ...OPTIONAL, description: `The x-request-id; ${NOT_YOURS}` })
   readonly request_id: string | null;
+  @ApiProperty({ type: WorkInsideView, nullable: true, description: 'null where nothing is known of it.' })
+  readonly detail: WorkInsideView | null;
   @ApiProperty({ ...OPTIONAL, format: 'date-time' })
   readonly finished_at: string | null;
 }
@@ -58,6 +73,7 @@ export function viewEntry(entry: AuditEntryEntity, viewer: string | null): Audit
     target_id: entry.targetId,
     address: own ? entry.address : null,
     request_id: own ? entry.requestId : null,
+    detail: entry.detail && { program: entry.detail.program ?? null, bytes: entry.detail.bytes ?? null },
     finished_at: entry.finishedAt?.toISOString() ?? null,
   };
 }

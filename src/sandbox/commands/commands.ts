@@ -1,6 +1,7 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { noteProgram } from '../../audit';
 import { type Caller, ContainersService, type RunningContainer } from '../../containers';
 import { ContainerEngine, type ContainerProcess, EngineError, type ExecOutput } from '../../docker';
 import { DomainError } from '../../errors';
@@ -86,6 +87,7 @@ export class Commands implements OnModuleDestroy {
       try {
         return await work;
       } catch (error) {
+    noteProgram(request.command);
         throw toDomainError(error);
       } finally {
         this.running.delete(work);

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { notingBytes } from '../../audit';
 import { DomainError } from '../../errors';
 import { type ByteRange, hasTag, requestedRange } from './byte-range';
 import type { ContainerPath } from './container-path';
@@ -45,8 +46,8 @@ export async function sendFile(run: ScriptRun, path: ContainerPath, { request, r
   }
   if (size === 0) {
     const content = await readUnsized(run);
-    const body = request.method === 'HEAD' ? [] : [content];
-    await send(reply.headers({ ...headers, 'content-length': content.length }), Readable.from(body));
+    const body = request.method === 'HEAD' ? Readable.from([]) : Readable.from(notingBytes(Readable.from([content])));
+    await send(reply.headers({ ...headers, 'content-length': content.length }), body);
     return;
   }
   const wanted = ifRange === undefined || ifRange === tag ? requestedRange(range, size) : 'all';
@@ -107,7 +108,8 @@ async function* exactly(run: ScriptRun, length: number): AsyncGenerator<Buffer> 
  * @param sendHead is called once there is something to send: until then, what fails can be answered
  * @throws if the client goes away, or takes nothing for too long, or the source fails: the answer is broken off then
  */
-export async function sendStream(source: AsyncGenerator<Buffer>, sendHead: () => FastifyReply): Promise<void> {
+export async function sendStream(content: AsyncGenerator<Buffer>, sendHead: () => FastifyReply): Promise<void> {
+  const source = notingBytes(content);
   const first = await source.next();
   const reply = sendHead();
   const stalled = setTimeout(() => reply.raw.destroy(), IDLE_MS).unref();

@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { notingBytes } from '../../audit';
 import type { Principal } from '../../auth';
 import { type Config, CONFIG } from '../../config';
 import { ContainersService } from '../../containers';
@@ -77,7 +78,7 @@ export class FilesService {
         writeFile(this.engine, dockerId, {
           path,
           nameInDirectory: null,
-          content: unlessAborted(content, tokenEnd),
+          content: notingBytes(unlessAborted(content, tokenEnd)),
           length: body.length,
           limit,
         }),
@@ -99,7 +100,7 @@ export class FilesService {
           return await writeFile(this.engine, dockerId, {
             path: target,
             nameInDirectory,
-            content: unlessAborted(form.content, tokenEnd),
+            content: notingBytes(unlessAborted(form.content, tokenEnd)),
             length: undefined,
             limit,
           });
@@ -191,7 +192,7 @@ export class FilesService {
       if ((body.length ?? 0) > limit) throw new DomainError('archive_too_large', { fields: { limit } });
       const content = body.read(IDLE_MS);
       const unpacked = await this.inside(call, (dockerId, tokenEnd) =>
-        unpack(this.engine, dockerId, { path, content: unlessAborted(content, tokenEnd), limit }),
+        unpack(this.engine, dockerId, { path, content: notingBytes(unlessAborted(content, tokenEnd)), limit }),
       );
       return { path: path.text, ...unpacked };
     });

@@ -63,6 +63,7 @@ export class ProcessesController {
   }
 
   @Get()
+  @Audited('process.list')
   @ApiOperation({
     summary: "List a container's processes, also those that ended in the last minutes; the oldest first",
   })
@@ -74,6 +75,7 @@ export class ProcessesController {
   }
 
   @Get(':pid')
+  @Audited('process.show')
   @ApiOperation({ summary: 'Get a process' })
   @ApiOkResponse({ type: ProcessView })
   @ApiContainerById('invalid_parameters', 'guest_session_expired', 'exec_not_allowed', 'process_not_found')
@@ -86,6 +88,7 @@ export class ProcessesController {
   }
 
   @Get(':pid/output')
+  @Audited('process.read')
   @ApiOperation({
     summary: 'Read what a process has written, or follow it as Server-Sent Events',
     description:

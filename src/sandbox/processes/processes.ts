@@ -1,5 +1,6 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
+import { noteProgram } from '../../audit';
 import { type Caller, ContainersService } from '../../containers';
 import { ContainerEngine, EngineError, saysNotRunning, type SignalName } from '../../docker';
 import { DomainError } from '../../errors';
@@ -73,6 +74,7 @@ export class Processes implements OnModuleDestroy {
     const { command, cwd, env, user, terminal } = request;
     return this.containers.inside(caller, id, async (container) => {
       const entry = await this.programs.enter(container, { kind: 'process', command, user, limit: AT_ONCE });
+    noteProgram(command);
       try {
         const program = await this.engine.startProcess(container.dockerId, {
           command,

@@ -41,6 +41,7 @@ export class TerminalsController {
   constructor(private readonly terminals: Terminals) {}
 
   @Get()
+  @Audited('container.terminal_list')
   @Scopes('exec')
   @ApiOperation({ summary: 'List the terminals that are open, whoever is attached' })
   @ApiContainerById('guest_session_expired', 'exec_not_allowed', 'container_not_running')

@@ -1,5 +1,6 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
+import { noteProgram } from '../../audit';
 import { type Caller, ContainersService, type RunningContainer } from '../../containers';
 import { ContainerEngine, EngineError, type ContainerProcess, saysNotRunning } from '../../docker';
 import { DomainError } from '../../errors';
@@ -126,6 +127,7 @@ export class Terminals implements OnModuleDestroy {
   private async start(container: RunningContainer): Promise<TerminalSession> {
     const limit = { count: MAX_TERMINALS, error: 'too_many_terminals' } as const;
     const entry = await this.held.enter(container, { kind: 'terminal', command: COMMAND, limit });
+    noteProgram(COMMAND);
     let shell: ContainerProcess;
     try {
       shell = await this.engine.startProcess(container.dockerId, {
