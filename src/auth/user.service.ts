@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
 import { randomUUID } from 'node:crypto';
-import { IsNull } from 'typeorm';
+import { In, IsNull } from 'typeorm';
 import { Database, type PageRange } from '../database';
 import { DomainError, type FieldFault, invalidParameters } from '../errors';
 import { Clock } from '../scheduling';
@@ -15,6 +15,9 @@ export interface NamedUser {
   /** A key of the tier table. */
   readonly tier: string;
 }
+
+/** How many users one query asks about. */
+const BATCH = 500;
 
 const USERNAME = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/;
 const NAME_RULE = 'must be 1 to 64 of letters, digits, ".", "_", "@" and "-", and begin with a letter or digit';
@@ -91,6 +94,7 @@ export class UserService {
     if (user.id === id || user.tier === tier) return { user, created: user.id === id, previousTier: null };
     if (user.tier === GUEST_TIER) throw new DomainError('username_taken', { fields: { user_id: user.id } });
     await this.database.manager.update(UserEntity, { id: user.id, tier: user.tier }, { tier, sessionExpiresAt });
+    this.signals.publish('user_moved', { userId: user.id });
     const previousTier = user.tier;
     return { user: Object.assign(user, { tier, sessionExpiresAt }), created: false, previousTier };
   }
@@ -101,6 +105,17 @@ export class UserService {
     const user = isUUID(id) ? await this.database.manager.findOneBy(UserEntity, where) : null;
     if (!user) throw new DomainError('user_not_found');
     return user;
+  }
+
+  /** The tiers of these users, of those who are not deleted. */
+  async tiersOf(ids: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    const tiers = new Map<string, string>();
+    for (let start = 0; start < ids.length; start += BATCH) {
+      const where = { id: In(ids.slice(start, start + BATCH)), deletedAt: IsNull() };
+      const users = await this.database.manager.find(UserEntity, { select: { id: true, tier: true }, where });
+      for (const { id, tier } of users) tiers.set(id, tier);
+    }
+    return tiers;
   }
 
   /** Some users, newest first, from behind `after`. */
@@ -154,6 +169,9 @@ export class UserService {
       const user = await this.get(id);
       const change = decide(user, this.clock.now());
       await this.database.manager.update(UserEntity, { id }, change);
+      if (change.tier !== undefined && change.tier !== user.tier) {
+        this.database.afterCommit(() => this.signals.publish('user_moved', { userId: id }));
+      }
       if (change.suspendedAt != null) {
         this.database.afterCommit(() => this.signals.publish('user_suspended', { userId: id }));
       }

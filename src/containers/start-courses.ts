@@ -5,6 +5,7 @@ import type { SelectQueryBuilder, UpdateQueryBuilder } from 'typeorm';
 import { Database } from '../database';
 import type { ContainerFacts } from '../events';
 import { Clock } from '../scheduling';
+import { TiersService } from '../tiers';
 import { ContainerEntity, containerFacts, type ContainerRow } from './container.entity';
 import type { StartCommand } from './start-command';
 
@@ -52,16 +53,24 @@ const ROLE_IS_THERE = "(c.role_status IS NULL OR c.role_status IN ('installed', 
 export class StartCourses {
   constructor(
     private readonly database: Database,
+    private readonly tiers: TiersService,
     private readonly clock: Clock,
   ) {}
 
-  /** What is to be started now, in containers that no operation holds; the longest due first. */
+  /**
+   * What is to be started now, in containers that no operation holds and whose owner's tier lets people in; the longest
+   * due first.
+   */
   async listDue(limit: number): Promise<StartCourse[]> {
     const rows = await this.live()
       .andWhere('c.start_due_at IS NOT NULL AND c.start_due_at <= :now', {
         now: this.database.timestamp(this.clock.now()),
       })
       .andWhere(`c.status = 'running' AND c.operation IS NULL AND ${ROLE_IS_THERE}`)
+      .andWhere('EXISTS (SELECT 1 FROM users u WHERE u.id = c.user_id AND u.tier IN (:...tiers))', {
+        // One that is no tier's name, or the list could be empty.
+        tiers: ['', ...this.tiers.all().flatMap(({ name, exec }) => (exec ? [name] : []))],
+      })
       .orderBy('c.start_due_at')
       .limit(limit)
       .getMany();

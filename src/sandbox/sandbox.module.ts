@@ -5,12 +5,14 @@ import { ContainersModule } from '../containers';
 import { DockerModule } from '../docker';
 import { EventsModule } from '../events';
 import { RateLimitsModule } from '../rate-limits';
+import { TiersModule } from '../tiers';
 import { CommandAnswers } from './commands/command-answers';
 import { CommandsController } from './commands/commands.controller';
 import { Commands } from './commands/commands';
 import { FilesController } from './files/files.controller';
 import { FilesService } from './files/files.service';
 import { HeldPrograms } from './held-programs';
+import { RightToEnter } from './right-to-enter';
 import { ProcessAnswers } from './processes/process-answers';
 import { Processes } from './processes/processes';
 import { ProcessesController } from './processes/processes.controller';
@@ -30,8 +32,8 @@ const STATS = [ContainerStatistics, StatsAnswers];
 
 /** What is done inside running containers. */
 @Module({
-  imports: [AuditModule, AuthModule, ContainersModule, DockerModule, EventsModule, RateLimitsModule],
+  imports: [AuditModule, AuthModule, ContainersModule, DockerModule, EventsModule, RateLimitsModule, TiersModule],
   controllers: [CommandsController, FilesController, ProcessesController, TerminalsController, StatsController],
-  providers: [HeldPrograms, FilesService, ...COMMANDS, ...TERMINALS, ...STATS],
+  providers: [HeldPrograms, RightToEnter, FilesService, ...COMMANDS, ...TERMINALS, ...STATS],
 })
 export class SandboxModule {}

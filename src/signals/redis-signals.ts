@@ -9,6 +9,7 @@ const payloads: { readonly [S in SignalName]: z.ZodType<SignalMap[S]> } = {
   user_events: z.object({ userId: id, seq: z.int().min(0) }),
   token_revoked: z.object({ tokenId: id }),
   user_suspended: z.object({ userId: id }),
+  user_moved: z.object({ userId: id }),
   container_released: z.object({ containerId: id }),
   agent_epoch: z.object({ agentId: id, epoch: z.int().min(0) }),
   operation_cancelled: z.object({ containerId: id }),

@@ -9,6 +9,8 @@ export interface SignalMap {
   token_revoked: { readonly tokenId: string };
   /** A user was suspended or deleted: none of their tokens opens anything. */
   user_suspended: { readonly userId: string };
+  /** A user is on another tier now. */
+  user_moved: { readonly userId: string };
   /** No operation holds this container any more. */
   container_released: { readonly containerId: string };
   /** Connections of this agent that are older than `epoch` are over. */

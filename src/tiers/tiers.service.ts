@@ -67,6 +67,11 @@ export class TiersService {
     return canonicalPolicy(requested);
   }
 
+  /** Whether users of this tier may run anything in their containers; those of a tier that there is not may not. */
+  allowsExec(name: string): boolean {
+    return this.table.get(name)?.exec ?? false;
+  }
+
   /** @throws DomainError `exec_not_allowed` if users of this tier may run nothing in their containers */
   assertExec(name: string): void {
     if (!this.limitsOf(name).exec) throw new DomainError('exec_not_allowed', { fields: { tier: name } });

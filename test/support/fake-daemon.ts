@@ -143,6 +143,7 @@ export class FakeDaemon {
     const ranMs = at.getTime() - Date.parse(startedAt ?? at.toISOString());
     return {
       at,
+      startedAt: startedAt ?? '',
       cpu: { usedMs: (ranMs * spec.cpuShares) / 2000, limitShares: spec.cpuShares, periods: 0, throttledPeriods: 0 },
       memory: { usedBytes: spec.memoryMb * 2 ** 20, limitBytes: spec.memoryMb * 2 ** 20 },
       pids: null,
@@ -272,7 +273,7 @@ export class FakeDaemon {
       output.end();
     });
     return {
-      output,
+      output: untilClosed(output),
       stdin: request.stdin === true ? stdin : null,
       resize: (size) => {
         program.size = size;
@@ -594,4 +595,13 @@ export class FakeDaemon {
 
 function isUp(state: EngineState): boolean {
   return state === 'running' || state === 'paused';
+}
+
+/** As the port has it: a connection that is dropped is an end like any other. */
+async function* untilClosed(output: AsyncIterable<ExecOutput>): AsyncGenerator<ExecOutput> {
+  try {
+    yield* output;
+  } catch {
+    // It was closed here.
+  }
 }

@@ -2,7 +2,8 @@ import { Injectable } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../auth';
 import { DomainError, errorAnswer } from '../../errors';
-import { acceptsEvents, AnswerStreams, EventStream, TokenWatch } from '../../events';
+import { acceptsEvents, AnswerStreams, EventStream } from '../../events';
+import { RightToEnter } from '../right-to-enter';
 import {
   COMMAND_OUTPUT_BYTES,
   COMMAND_TIMEOUT_MS,
@@ -30,10 +31,10 @@ export class CommandAnswers {
   constructor(
     private readonly commands: Commands,
     private readonly streams: AnswerStreams,
-    private readonly tokens: TokenWatch,
+    private readonly rights: RightToEnter,
   ) {}
 
-  /** @throws DomainError as {@link Commands.run}, `unauthorized` if the token ends meanwhile */
+  /** @throws DomainError as {@link Commands.run}, `unauthorized` if the token ends meanwhile, `exec_not_allowed` if the tier comes to let nobody in */
   async answer(call: CommandCall): Promise<void> {
     const gone = new AbortController();
     // It is in the audit alone: nobody is there to read it.
@@ -41,8 +42,8 @@ export class CommandAnswers {
     if (call.signal.aborted) leave();
     else call.signal.addEventListener('abort', leave, { once: true });
     try {
-      await this.tokens.during(call.caller, async (tokenEnd) => {
-        const over = AbortSignal.any([tokenEnd, gone.signal]);
+      await this.rights.during(call.caller, async (end) => {
+        const over = AbortSignal.any([end, gone.signal]);
         if (acceptsEvents(call.request)) await this.stream(call, over);
         else await this.answerWhole(call, over);
       });

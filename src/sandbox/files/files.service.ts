@@ -6,11 +6,11 @@ import { type Config, CONFIG } from '../../config';
 import { ContainersService } from '../../containers';
 import { ContainerEngine } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
-import { TokenWatch } from '../../events';
 import type { BodyStream } from '../../http';
 import { Places, untilAborted } from '../../scheduling';
 import { failedAs } from '../program-end';
 import { packed, unpack } from './archive';
+import { RightToEnter } from '../right-to-enter';
 import { ContainerPath } from './container-path';
 import { attachment, sendFile, sendStream } from './download';
 import { decodeNameCursor, describe, encodeNameCursor, type FileDescription, Listing } from './listing';
@@ -53,17 +53,18 @@ export class FilesService {
 
   constructor(
     private readonly containers: ContainersService,
-    private readonly engine: ContainerEngine,
-    private readonly tokens: TokenWatch,
+    engine: ContainerEngine,
+    programs: HeldPrograms,
+    private readonly rights: RightToEnter,
     @Inject(CONFIG) private readonly config: Pick<Config, 'FILE_SIZE_LIMIT_MB' | 'ARCHIVE_SIZE_LIMIT_MB'>,
   ) {}
 
   /** Sends a file, or a range of it. @throws DomainError `range_not_satisfiable`, `path_is_directory` */
   async download(call: Call, given: Buffer | undefined, client: Client): Promise<void> {
     const path = ContainerPath.parse(required(given), 'path');
-    await this.inside(call, async (dockerId, tokenEnd) => {
+    await this.inside(call, async (dockerId, end) => {
       const run = await this.start(dockerId, READ_FILE, [path.argument]);
-      await run.guarded(() => breakingOff(client.reply, tokenEnd, () => sendFile(run, path, client)));
+      await run.guarded(() => breakingOff(client.reply, end, () => sendFile(run, path, client)));
     });
   }
 
@@ -74,8 +75,8 @@ export class FilesService {
       const limit = this.config.FILE_SIZE_LIMIT_MB * MB;
       if ((body.length ?? 0) > limit) throw tooLarge(limit);
       const content = body.read(IDLE_MS);
-      return this.inside(call, (dockerId, tokenEnd) =>
-        writeFile(this.engine, dockerId, {
+      return this.inside(call, (dockerId, end) =>
+        writeFile(this.host, dockerId, {
           path,
           nameInDirectory: null,
           content: notingBytes(unlessAborted(content, tokenEnd)),
@@ -91,8 +92,8 @@ export class FilesService {
     return this.taking(body, async () => {
       const path = ContainerPath.parse(required(given), 'path');
       const limit = this.config.FILE_SIZE_LIMIT_MB * MB;
-      return this.inside(call, async (dockerId, tokenEnd) => {
-        const form = await untilAborted(formFile(body), { signal: tokenEnd, aborted: () => reasonOf(tokenEnd) });
+      return this.inside(call, async (dockerId, end) => {
+        const form = await untilAborted(formFile(body), { signal: end, aborted: () => reasonOf(end) });
         try {
           const asked = path.isDirectory ? path.below(nameOf(form.name)) : path;
           const target = ContainerPath.parseEntry(asked.bytes, 'path');
@@ -164,14 +165,14 @@ export class FilesService {
     const path = ContainerPath.parse(required(given), 'path');
     const name = Buffer.concat([path.base.length === 0 ? Buffer.from('root') : path.base, Buffer.from('.tar')]);
     const headers = { 'content-type': 'application/x-tar', 'content-disposition': attachment(name) };
-    await this.inside(call, async (dockerId, tokenEnd) => {
+    await this.inside(call, async (dockerId, end) => {
       const token = newToken();
       const run = await this.start(dockerId, PACK, [path.argument, token]);
       await run.guarded(async () => {
         if ((await run.line()) !== 'ready') throw new DomainError('tools_failed');
         if (request.method !== 'HEAD') {
           const send = () => sendStream(packed(run, token), () => reply.headers(headers));
-          await breakingOff(reply, tokenEnd, send);
+          await breakingOff(reply, end, send);
         } else {
           await run.abandon();
           await reply.headers(headers).send();
@@ -222,13 +223,13 @@ export class FilesService {
     }
   }
 
-  /** @param work is given what aborts, with `unauthorized`, when the caller's token ends */
-  private inside<T>({ caller, id }: Call, work: (dockerId: string, tokenEnd: AbortSignal) => Promise<T>): Promise<T> {
+  /** @param work is given what aborts when the caller may not be here any more, with why */
+  private inside<T>({ caller, id }: Call, work: (dockerId: string, end: AbortSignal) => Promise<T>): Promise<T> {
     return this.containers.inside(caller, id, async (container) => {
       const leave = this.transfers.take(container.id);
       if (!leave) throw new DomainError('too_many_transfers', { fields: { limit: MOST_TRANSFERS } });
       try {
-        return await this.tokens.during(caller, (tokenEnd) => work(container.dockerId, tokenEnd));
+        return await this.rights.during(caller, (end) => work(container.dockerId, end));
       } catch (error) {
         throw failedAs('file_access_failed', error);
       } finally {

@@ -5,7 +5,8 @@ import type { HeldProgramEntity } from '../held-programs';
 import { ProcessOutput } from './process-output';
 
 /**
- * Why a process is over: `exited`, by itself or by a signal; `ended`, by request; `container_stopped`, with its
+ * Why a process is over: `exited`, by itself or by a signal; `ended`, by request, or as its user's tier lets nobody in
+ * any more; `container_stopped`, with its
  * container; `lost`, as Docker was restarted.
  */
 export const PROCESS_ENDS = ['exited', 'ended', 'container_stopped', 'lost'] as const;
@@ -27,6 +28,7 @@ export class KeptProcess {
   /** Whether a client has asked for its end. */
   isEndWanted = false;
   private readonly waiting = new Set<() => void>();
+  private readonly endListeners: (() => void)[] = [];
 
   constructor(
     readonly entry: HeldProgramEntity,
@@ -45,6 +47,13 @@ export class KeptProcess {
     this.end = end;
     this.program.close();
     this.wake();
+    for (const listener of this.endListeners) listener();
+  }
+
+  /** Calls back when it has ended; at once if it has. */
+  onEnd(listener: () => void): void {
+    if (this.end !== null) listener();
+    else this.endListeners.push(listener);
   }
 
   /** Resolves when it has written more than `bytes`, or has ended, or `ms` are over. */

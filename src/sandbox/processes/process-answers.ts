@@ -3,7 +3,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../auth';
 import { ContainersService } from '../../containers';
 import { DomainError } from '../../errors';
-import { acceptsEvents, AnswerStreams, EventStream, parseLastEventId, TokenWatch } from '../../events';
+import { acceptsEvents, AnswerStreams, EventStream, parseLastEventId } from '../../events';
+import { RightToEnter } from '../right-to-enter';
 import { OUTPUT_PAGE_BYTES, type ProcessOutputView, type ReadOutputDto } from './dto';
 import type { KeptProcess } from './kept-process';
 import { Processes } from './processes';
@@ -28,7 +29,7 @@ export class ProcessAnswers {
     private readonly processes: Processes,
     private readonly containers: ContainersService,
     private readonly streams: AnswerStreams,
-    private readonly tokens: TokenWatch,
+    private readonly rights: RightToEnter,
   ) {}
 
   /** @throws DomainError as {@link Processes.findHere}, `shutting_down` */
@@ -49,11 +50,7 @@ export class ProcessAnswers {
       stream.end();
       return;
     }
-    const unwatch = this.tokens.watch({
-      tokenId: caller.tokenId,
-      expiresAt: caller.tokenExpiresAt,
-      onEnd: () => stream.end(),
-    });
+    const unwatch = this.rights.watch(caller, () => stream.end());
     stream.onClose(() => {
       unwatch();
       kept.wake();

@@ -10,6 +10,7 @@ import { Clock } from '../../scheduling';
 import { HeldProgramEntity, HeldPrograms, markedBy, type ProgramKind } from '../held-programs';
 import { KeptProcess, KeptProcesses, type ProcessEnd } from './kept-process';
 import { exitCodeOf, toDomainError } from '../program-end';
+import { RightToEnter } from '../right-to-enter';
 
 /** A process to start. */
 export interface ProcessStart {
@@ -50,6 +51,7 @@ export class Processes implements OnModuleDestroy {
     private readonly containers: ContainersService,
     private readonly engine: ContainerEngine,
     private readonly programs: HeldPrograms,
+    private readonly rights: RightToEnter,
     private readonly clock: Clock,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
@@ -103,6 +105,7 @@ export class Processes implements OnModuleDestroy {
   /** Keeps a start command beside the others; {@link finish} is to follow. */
   keep(kept: KeptProcess): void {
     this.processes.add(kept);
+    this.endWithRight(kept);
   }
 
   /** Notes its end, for those who read it. */
@@ -177,6 +180,18 @@ export class Processes implements OnModuleDestroy {
       });
     if (ended !== 'ended') throw new DomainError('command_failed', { code: 'process_not_ended' });
     await kept?.ended(SEEN_WITHIN_MS);
+  }
+
+  /** Ends it where its user's tier comes to let nobody in; tried again as long as it goes on. */
+  private endWithRight(kept: KeptProcess): void {
+    const { entry } = kept;
+    const unwatch = this.rights.watchTier(entry.userId, () => {
+      kept.isEndWanted = true;
+      endInContainer(this.engine, entry, GRACE_MS).catch((error: unknown) =>
+        this.logger.warn({ err: error, container_id: entry.containerId }, 'a process could not be ended; tried again'),
+      );
+    });
+    kept.onEnd(unwatch);
   }
 
   private async watch(kept: KeptProcess, reading: Promise<void>): Promise<void> {

@@ -3,9 +3,10 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../auth';
 import { ContainersService, type RunningContainer } from '../../containers';
 import { DomainError } from '../../errors';
-import { acceptsEvents, AnswerStreams, EventStream, OpenStreams, TokenWatch } from '../../events';
+import { acceptsEvents, AnswerStreams, EventStream, OpenStreams } from '../../events';
 import { LOGGER, type Logger } from '../../logging';
 import { failedAs } from '../program-end';
+import { RightToEnter } from '../right-to-enter';
 import type { StatsView } from './dto';
 import { ContainerStatistics } from './stats';
 
@@ -19,7 +20,13 @@ export interface StatsCall {
 
 /** Why a stream ends; `detail`: why the container stopped, where nobody asked for it. */
 interface StatsEnd {
-  readonly reason: 'container_stopped' | 'container_recreated' | 'container_deleted' | 'token_ended' | 'server_stopped';
+  readonly reason:
+    | 'container_stopped'
+    | 'container_recreated'
+    | 'container_deleted'
+    | 'token_ended'
+    | 'exec_not_allowed'
+    | 'server_stopped';
   readonly detail?: string;
 }
 
@@ -33,7 +40,7 @@ export class StatsAnswers implements OnModuleDestroy {
   constructor(
     private readonly containers: ContainersService,
     private readonly statistics: ContainerStatistics,
-    private readonly tokens: TokenWatch,
+    private readonly rights: RightToEnter,
     private readonly answers: AnswerStreams,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -95,11 +102,9 @@ export class StatsAnswers implements OnModuleDestroy {
       // The next one may succeed.
       onFault: () => undefined,
     });
-    const unwatch = this.tokens.watch({
-      tokenId: caller.tokenId,
-      expiresAt: caller.tokenExpiresAt,
-      onEnd: () => end({ reason: 'token_ended' }),
-    });
+    const unwatch = this.rights.watch(caller, ({ kind }) =>
+      end({ reason: kind === 'exec_not_allowed' ? kind : 'token_ended' }),
+    );
     stream.onClose(() => {
       this.ends.delete(end);
       leave();

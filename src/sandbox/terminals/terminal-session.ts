@@ -82,7 +82,7 @@ export class TerminalSession {
   private changed = signal();
   private readonly times: Required<TerminalTimes>;
   private detached: NodeJS.Timeout | undefined;
-  private ending: TerminalExit['reason'] | null = null;
+  private ending: Omit<TerminalExit, 'code'> | null = null;
   private isOver = false;
   /** To come, in order. */
   private sizes: TerminalSize[] = [];
@@ -184,10 +184,10 @@ export class TerminalSession {
   }
 
   /** Ends the shell with all that it started. Settles when its clients know. Never throws. */
-  async end(reason: TerminalExit['reason']): Promise<void> {
+  async end(reason: TerminalExit['reason'], detail?: string): Promise<void> {
     if (this.isOver) return;
     if (this.ending === null) {
-      this.ending = reason;
+      this.ending = detail === undefined ? { reason } : { reason, detail };
       this.wake();
       await this.doing.hangUp().catch((error: unknown) => this.doing.onError(error));
       // What could not be ended, or holds on to the terminal.
@@ -246,7 +246,8 @@ export class TerminalSession {
       ({ exitCode }) => exitCode,
       () => null,
     );
-    if (this.ending !== null) return { code: null, reason: this.ending };
+    if (this.ending !== null) return { code: null, ...this.ending };
+    const code = typeof end === 'number' ? end : null;
     try {
       const why = await this.doing.explain(code);
       // Meanwhile it may have been ended here.

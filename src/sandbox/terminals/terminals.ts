@@ -7,6 +7,7 @@ import { DomainError } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
 import { within } from '../../scheduling';
 import { HeldPrograms, type HeldProgramEntity } from '../held-programs';
+import { RightToEnter } from '../right-to-enter';
 import type { TerminalExit } from './attachment';
 import { TerminalSession } from './terminal-session';
 
@@ -62,6 +63,7 @@ export class Terminals implements OnModuleDestroy {
     private readonly containers: ContainersService,
     private readonly held: HeldPrograms,
     private readonly engine: ContainerEngine,
+    private readonly rights: RightToEnter,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
@@ -143,7 +145,9 @@ export class Terminals implements OnModuleDestroy {
     }
     const session = this.sessionOf(entry, shell);
     this.sessions.set(session.id, session);
-    void session.ended.then(async () => {
+    const unwatch = this.rights.watchTier(entry.userId, () => void session.end('ended', 'exec_not_allowed'));
+    void session.ended.then(async ({ reason }) => {
+      unwatch();
       this.sessions.delete(session.id);
       await this.forget(entry);
     });
@@ -154,8 +158,12 @@ export class Terminals implements OnModuleDestroy {
     const { id, containerId, userId, dockerId, startedAt } = entry;
     let noted = 0;
     return new TerminalSession({ id, containerId, userId, dockerId, startedAt }, shell, {
-      hangUp: () => this.hangUp(entry),
-      explain: (code) => this.explain(entry, code),
+      hangUp: () =>
+        this.hangUp(entry).catch((error: unknown) => {
+          if (isUnavailable(error)) this.held.abandon(entry);
+          throw error;
+        }),
+      explain: (end) => this.explain(entry, end),
       onUse: () => {
         const now = performance.now();
         if (now - noted < USE_NOTED_EVERY_MS) return;
