@@ -204,6 +204,8 @@ export interface MarkedProcesses {
 export interface ContainerStats {
   /** By the clock of the engine's machine. */
   readonly at: Date;
+  /** Since when it runs, as the engine writes it; another one: it was started again. */
+  readonly startedAt: string;
   readonly cpu: {
     readonly usedMs: number;
     /** Millicores; null: as many as there are. */

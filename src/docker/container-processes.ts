@@ -72,8 +72,15 @@ export class ContainerProcesses {
   }
 
   /** Does `work`, which ends the container, and gives up meanwhile what nobody reads: see {@link OpenSessions}. */
-  whileEnding<T>(dockerId: string, work: () => Promise<T>): Promise<T> {
-    return this.sessions.givingUpUnread({ dockerId }, work);
+  async whileEnding<T>(dockerId: string, work: () => Promise<T>): Promise<T> {
+    const outcome = await this.sessions.givingUpUnread({ dockerId }, work);
+    this.noteContainerEnd(dockerId);
+    return outcome;
+  }
+
+  /** To be called when a container has ended: who reads a program in it may not learn it from its stream. */
+  noteContainerEnd(dockerId: string): void {
+    this.sessions.noteContainerEnd(dockerId);
   }
 
   /** Remembers as whom commands run in a container: what its label says. */

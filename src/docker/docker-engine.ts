@@ -190,7 +190,16 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     return this.volumes.copy(copy);
   }
 
-  override watch(instance: string, signal: AbortSignal): AsyncIterable<WatchMessage> {
+  override async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {
+    for await (const message of this.events(instance, signal)) {
+      if (message.kind === 'event' && message.event.action === 'die') {
+        this.processes.noteContainerEnd(message.event.dockerId);
+      }
+      yield message;
+    }
+  }
+
+  private events(instance: string, signal: AbortSignal): AsyncIterable<WatchMessage> {
     const { daemon } = this;
     return watchEvents(
       {

@@ -1,6 +1,7 @@
 import type Docker from 'dockerode';
 import { Duplex, Readable, type Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import { within } from '../scheduling';
 import { abortable } from './client';
 import {
   type ContainerProcess,
@@ -17,17 +18,34 @@ import { TERMINAL_MARKER } from './supervisor';
 /** One Docker call, bounded in time, with errors in the port's terms. */
 export type ExecCall = <T>(run: (signal: AbortSignal) => Promise<T>) => Promise<T>;
 
+/** `call`: each call to Docker goes through it. The rest is for tests. */
+export interface ExecOptions {
+  readonly call: ExecCall;
+  readonly lookAfterMs?: number;
+  readonly startWithinMs?: number;
+  readonly refusedWithinMs?: number;
+}
+
 /** Docker closes the stream a moment before the exit code is known, above all under load. */
 const EXIT_CODE_WITHIN_MS = 10_000;
 /** How often it is asked meanwhile: the sooner, the shorter it was waited, so that the wait itself adds an eighth. */
 const ASK_EVERY_MS = { min: 3, max: 50 } as const;
 
 /**
- * How soon the container of a command is inspected, and then at intervals that double. Docker 20.10 with gVisor of 2022
- * leaves the stream open, and the command running, after its container has ended.
+ * When the container of a command is inspected, beside the moments at which its end is heard of: Docker may leave the
+ * stream open, and the command running, after its container has ended (20.10 with gVisor of 2022 always, 26.1 seldom).
+ * First to know since when it runs: what ends sooner costs no call. Then ten times as late, and at intervals that
+ * double.
  */
-const LOOK_AFTER_MS = 10_000;
-const LOOK_EVERY_MS = 60_000;
+const LOOKS_MS = { first: 1_000, every: 60_000, onceStopped: 1_000 } as const;
+
+/** The exit code of a command that was ended by a signal is greater, as that of all is when their container ends. */
+const KILLED = 128;
+
+/** How long a command may take to start: gVisor's, on a machine with too much to do, takes more than ten seconds. */
+const START_WITHIN_MS = 40_000;
+/** How long Docker may take to say why a command has not started. */
+const REFUSED_WITHIN_MS = 10_000;
 
 const UNREAD_AFTER_MS = 1_000;
 
@@ -55,6 +73,10 @@ export class ExecSession implements ContainerProcess {
   private writer: 'unknown' | 'command' | 'docker' = 'unknown';
   private readonly closed = new AbortController();
   private containerEnded = false;
+  /** Docker's time of its container's start, once that was looked at. */
+  private startedAt: string | null = null;
+  /** Ends the wait for the next look at the container. */
+  private lookNow = new AbortController();
   /** Since when its reader is busy with what it has got; null while it waits for more, or has ended. */
   private busySince: number | null = performance.now();
 
@@ -64,6 +86,7 @@ export class ExecSession implements ContainerProcess {
     private readonly stream: Duplex,
     private readonly request: ProcessRequest,
     private readonly call: ExecCall,
+    private readonly times: { readonly startWithinMs: number; readonly refusedWithinMs: number },
   ) {
     // Without a listener the error of a connection that breaks while nobody reads would end this process.
     stream.on('error', () => undefined);
@@ -77,17 +100,14 @@ export class ExecSession implements ContainerProcess {
   /**
    * Does not wait for the command to start: whether it did shows at its first output, or its end.
    *
-   * @param options.call each call to Docker goes through it
    * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`, and what `call` throws
    */
-  static async open(
-    container: Docker.Container,
-    request: ProcessRequest,
-    { call, lookAfterMs = LOOK_AFTER_MS }: { call: ExecCall; lookAfterMs?: number },
-  ): Promise<ExecSession> {
+  static async open(container: Docker.Container, request: ProcessRequest, options: ExecOptions): Promise<ExecSession> {
+    const { call, lookAfterMs = LOOKS_MS.first } = options;
+    const { startWithinMs = START_WITHIN_MS, refusedWithinMs = REFUSED_WITHIN_MS } = options;
     const exec = await call((signal) => container.exec(createOptions(request, signal)));
     const stream = await call((signal) => startHijacked(exec, request, signal));
-    const session = new ExecSession(container, exec, stream, request, call);
+    const session = new ExecSession(container, exec, stream, request, call, { startWithinMs, refusedWithinMs });
     void session.watchContainer(lookAfterMs);
     return session;
   }
@@ -110,14 +130,16 @@ export class ExecSession implements ContainerProcess {
     return this.request.stdin === true ? this.stream : null;
   }
 
-  /** @throws EngineError `command_not_started`, `container_not_running` */
+  /** @throws EngineError `command_not_started`, `container_not_running`, `docker_unavailable`: it may start yet */
   async started(): Promise<void> {
-    if (await this.isStarted()) {
-      this.writer = 'command';
-      return;
-    }
-    this.writer = 'docker';
-    for await (const output of this.output) void output;
+    this.writer = await this.whoWrites();
+    if (this.writer === 'command') return;
+    if (this.writer === 'unknown') throw new EngineError('docker_unavailable', 'the command did not start in time');
+    const refusal = (async () => {
+      for await (const output of this.output) void output;
+    })();
+    // Docker need not end the stream of what has not started.
+    await within(refusal, { ms: this.times.refusedWithinMs }).catch(() => this.close());
     await this.exit();
   }
 
@@ -127,6 +149,7 @@ export class ExecSession implements ContainerProcess {
     if (Running || ExitCode === null) {
       throw new EngineError('docker_unavailable', 'the connection to the command broke off before its end');
     }
+    if (Pid > 0 && ExitCode > KILLED && !(await this.runsOn())) throw containerEnded();
     if (Pid > 0) return { exitCode: ExitCode };
     const words = this.refusal.trim();
     if (ENDING.test(words) && !NOT_RUNNABLE.test(words)) {
@@ -173,9 +196,9 @@ export class ExecSession implements ContainerProcess {
       else frames.take(data);
       if (read.length === 0) continue;
       this.busySince = performance.now();
-      if (this.writer === 'unknown') this.writer = (await this.isStarted()) ? 'command' : 'docker';
-      if (this.writer === 'command') yield* joined(read);
-      else this.noteRefusal(read);
+      if (this.writer === 'unknown') this.writer = await this.whoWrites();
+      if (this.writer === 'docker') this.noteRefusal(read);
+      else yield* joined(read);
       read = [];
       this.busySince = null;
     }
@@ -186,19 +209,20 @@ export class ExecSession implements ContainerProcess {
     this.refusal += Buffer.concat(read.map(({ data }) => data)).toString();
   }
 
-  /** Docker knows of a process a moment after its first output. */
-  private async isStarted(): Promise<boolean> {
-    const { Pid } = await this.stateOnce((state) => state.Pid > 0 || !state.Running);
-    return Pid > 0;
+  /** Docker knows of a process a moment after its first output. @returns `unknown` if it neither starts nor fails */
+  private async whoWrites(): Promise<typeof this.writer> {
+    const { Pid, Running } = await this.stateOnce((state) => state.Pid > 0 || !state.Running, this.times.startWithinMs);
+    if (Pid > 0) return 'command';
+    return Running ? 'unknown' : 'docker';
   }
 
   /** @returns the first awaited state, or the last one before the deadline */
-  private async stateOnce(until: (state: ExecState) => boolean): Promise<ExecState> {
+  private async stateOnce(until: (state: ExecState) => boolean, withinMs = EXIT_CODE_WITHIN_MS): Promise<ExecState> {
     const began = performance.now();
     for (;;) {
       const state = await this.call((signal) => this.inspect(signal));
       const waited = performance.now() - began;
-      if (until(state) || waited >= EXIT_CODE_WITHIN_MS) return state;
+      if (until(state) || waited >= withinMs) return state;
       await delay(Math.min(Math.max(waited / 8, ASK_EVERY_MS.min), ASK_EVERY_MS.max));
     }
   }
@@ -214,32 +238,51 @@ export class ExecSession implements ContainerProcess {
 
   /** Docker forgets the commands of an ended container, and all of them when it is restarted itself. */
   private async forgotten(): Promise<EngineError> {
-    const isRunning = await this.call(async (signal) => {
-      const { State } = await this.container.inspect({ abortSignal: signal });
-      return State.Running;
-    }).catch(() => false);
-    return isRunning ? new EngineError('docker_unavailable', 'Docker has forgotten the command') : containerEnded();
+    const runsOn = await this.runsOn().catch(() => false);
+    return runsOn ? new EngineError('docker_unavailable', 'Docker has forgotten the command') : containerEnded();
   }
 
-  /** Closes the session when the container is not running, or has been started again, at two inspections in a row. */
-  private async watchContainer(lookAfterMs: number): Promise<void> {
+  /** Whether the container is running, and was not started again since it was first looked at. */
+  private async runsOn(): Promise<boolean> {
+    try {
+      const { State } = await this.call((signal) => this.container.inspect({ abortSignal: signal }));
+      return State.Running && (this.startedAt === null || State.StartedAt === this.startedAt);
+    } catch (error) {
+      if (error instanceof EngineError && error.code === 'container_not_found') return false;
+      throw error;
+    }
+  }
+
+  /** Looks at the container soon, as it may have ended. */
+  noteContainerEnd(): void {
+    this.lookNow.abort();
+  }
+
+  /** Closes the session when the container is not running, or has been started again, at two looks in a row. */
+  private async watchContainer(firstMs: number): Promise<void> {
     const { signal } = this.closed;
-    let startedAt: string | null = null;
     let stoppedBefore = false;
-    for (let wait = lookAfterMs; !signal.aborted && !this.containerEnded; wait = Math.min(2 * wait, LOOK_EVERY_MS)) {
+    for (let wait = firstMs, next = 10 * firstMs; !this.containerEnded;) {
+      const early = AbortSignal.any([signal, this.lookNow.signal]);
+      await delay(wait, undefined, { signal: early, ref: false }).catch(() => undefined);
+      if (signal.aborted) return;
+      this.lookNow = new AbortController();
+      wait = next;
+      next = Math.min(2 * next, LOOKS_MS.every);
       try {
-        await delay(wait, undefined, { signal, ref: false });
-        const { State } = await this.call((within) => this.container.inspect({ abortSignal: within }));
-        startedAt ??= State.StartedAt;
-        const stopped = !State.Running || State.StartedAt !== startedAt;
+        const { State } = await this.call((abort) => this.container.inspect({ abortSignal: abort }));
+        this.startedAt ??= State.StartedAt;
+        const stopped = !State.Running || State.StartedAt !== this.startedAt;
         this.containerEnded = stopped && stoppedBefore;
         stoppedBefore = stopped;
+        // Its last output may be on its way.
+        if (stopped) wait = Math.min(firstMs, LOOKS_MS.onceStopped);
       } catch (error) {
         // Where Docker does not answer, the command may well go on.
         if (error instanceof EngineError && error.code === 'container_not_found') this.containerEnded = true;
       }
     }
-    if (this.containerEnded) this.close();
+    this.close();
   }
 }
 
@@ -260,6 +303,11 @@ export class OpenSessions {
       sessions.delete(session);
       if (sessions.size === 0) this.byContainer.delete(dockerId);
     });
+  }
+
+  /** To be called when a container has ended, or may have. */
+  noteContainerEnd(dockerId: string): void {
+    for (const session of this.byContainer.get(dockerId) ?? []) session.noteContainerEnd();
   }
 
   /**

@@ -1,11 +1,17 @@
 import type Docker from 'dockerode';
 import { PassThrough } from 'node:stream';
 import { runExec } from './exec';
+import { type ExecCall, ExecSession, OpenSessions } from './exec-session';
+
+interface State {
+  readonly Running: boolean;
+  readonly StartedAt: string;
+}
 
 const REQUEST = { command: ['sleep', '300'], timeoutMs: 60_000, maxOutputBytes: 1_000 };
 
 /** A container whose command never ends by its stream, as under Docker 20.10 with gVisor of 2022. */
-function containerThatIs(states: readonly { Running: boolean; StartedAt: string }[]): Docker.Container {
+function containerThatIs(states: readonly State[]): Docker.Container {
   const left = [...states];
   const command = {
     start: () => Promise.resolve(new PassThrough()),
@@ -18,19 +24,70 @@ function containerThatIs(states: readonly { Running: boolean; StartedAt: string 
   return container as unknown as Docker.Container;
 }
 
-const run = (states: readonly { Running: boolean; StartedAt: string }[]): Promise<unknown> =>
-  runExec(containerThatIs(states), REQUEST, {
-    call: (work) => work(AbortSignal.timeout(60_000)),
-    lookAfterMs: 1,
-  });
+const run = (states: readonly State[]): Promise<unknown> =>
+  runExec(containerThatIs(states), REQUEST, { call, lookAfterMs: 1 });
+
+const running = { Running: true, StartedAt: '2026-01-01T00:00:00Z' };
+const call: ExecCall = (work) => work(AbortSignal.timeout(60_000));
 
 describe('a command whose stream stays open', () => {
-  const running = { Running: true, StartedAt: '2026-01-01T00:00:00Z' };
-
   it.each([
     ['stopped', { ...running, Running: false }],
     ['been started again', { ...running, StartedAt: '2026-01-01T00:00:01Z' }],
   ])('must end as one whose container does not run once that has %s', async (_how, ended) => {
     await expect(run([running, ended])).rejects.toMatchObject({ code: 'container_not_running' });
+  });
+
+  it('must end for its reader within seconds once its container is known to have ended', async () => {
+    const sessions = new OpenSessions();
+    const states = [running, { ...running, Running: false }];
+    const session = await ExecSession.open(
+      containerThatIs(states),
+      { command: ['sleep'] },
+      { call, lookAfterMs: 60_000 },
+    );
+    sessions.add('a', session);
+    const reading = (async () => {
+      for await (const output of session.output) void output;
+    })();
+    // The first look by itself is a minute away.
+    const told = setInterval(() => sessions.noteContainerEnd('a'), 10);
+    await reading.finally(() => clearInterval(told));
+    await expect(session.exit()).rejects.toMatchObject({ code: 'container_not_running' });
+  });
+
+  it.each([
+    ['neither starts nor fails', true, 'docker_unavailable'],
+    ['fails without a word', false, 'docker_error'],
+  ])('must not be waited for without end where it %s', async (_how, Running, code) => {
+    const command = {
+      start: () => Promise.resolve(new PassThrough()),
+      inspect: () => Promise.resolve({ Running, ExitCode: Running ? null : 126, Pid: 0 }),
+    };
+    const container = Object.assign(containerThatIs([running]), { exec: () => Promise.resolve(command) });
+    const times = { call, startWithinMs: 20, refusedWithinMs: 20 };
+    const session = await ExecSession.open(container, { command: ['sleep'] }, times);
+    await expect(session.started()).rejects.toMatchObject({ code });
+    session.close();
+  });
+
+  it('must not be taken for one that was killed where its container was, though that runs again', async () => {
+    const command = {
+      start: () => {
+        const stream = new PassThrough();
+        setTimeout(() => stream.end(), 30);
+        return Promise.resolve(stream);
+      },
+      inspect: () => Promise.resolve({ Running: false, ExitCode: 137, Pid: 7 }),
+    };
+    const exitAfter = async (states: readonly State[]): Promise<unknown> => {
+      const container = Object.assign(containerThatIs(states), { exec: () => Promise.resolve(command) });
+      const session = await ExecSession.open(container, { command: ['sleep'] }, { call, lookAfterMs: 10 });
+      for await (const output of session.output) void output;
+      return session.exit();
+    };
+    const again = { ...running, StartedAt: '2026-01-01T00:00:01Z' };
+    await expect(exitAfter([running, again])).rejects.toMatchObject({ code: 'container_not_running' });
+    await expect(exitAfter([running])).resolves.toEqual({ exitCode: 137 });
   });
 });

@@ -20,7 +20,7 @@ import type { NameServers } from './name-servers';
 import { restrictedSandbox } from './restricted-sandboxes';
 import type { SandboxHost } from './sandbox-host';
 import { isNetworkOf } from './sandbox-networks';
-import { StatsReader } from './stats';
+import { lookAtStats } from './stats';
 import { jsonElements, openList } from './streams';
 import { SHELL } from './supervisor';
 
@@ -41,7 +41,6 @@ interface Parts {
  */
 export class SandboxContainers {
   private readonly logger = new Logger(SandboxContainers.name);
-  private readonly statsReader = new StatsReader();
 
   constructor(private readonly parts: Parts) {}
 
@@ -164,9 +163,7 @@ export class SandboxContainers {
   }
 
   async stats(dockerId: string): Promise<ContainerStats> {
-    return this.parts.daemon.call('stats', (signal, docker) =>
-      this.statsReader.look(containerOf(docker, dockerId), signal),
-    );
+    return this.parts.daemon.call('stats', (signal, docker) => lookAtStats(containerOf(docker, dockerId), signal));
   }
 
   private async createOnce(spec: ContainerSpec, image: ImageFacts & { hasShell: boolean }): Promise<string> {

@@ -1,7 +1,7 @@
 import { EngineError } from './container-engine';
 import { factsOf, statsOf } from './stats';
 
-const GVISOR = { runtime: 'runsc', cpuShares: 500 };
+const GVISOR = { startedAt: '2026-11-26T14:30:00Z', runtime: 'runsc', cpuShares: 500 };
 
 /** As Docker 26.1 tells of a gVisor container under cgroup v1. */
 const ANSWER = {
@@ -26,6 +26,7 @@ describe('what a container has used, from an answer of Docker', () => {
   it('must have its CPU and the limit of that, its memory without free cache, and its networks together', () => {
     expect(statsOf(ANSWER, GVISOR)).toEqual({
       at: new Date('2026-11-26T14:30:59.119Z'),
+      startedAt: '2026-11-26T14:30:00Z',
       cpu: { usedMs: 2_409.585416, limitShares: 500, periods: 49, throttledPeriods: 45 },
       memory: { usedBytes: 64_323_584, limitBytes: 268_435_456 },
       pids: null,
@@ -72,6 +73,7 @@ describe('the limit of a container', () => {
     [{ Runtime: 'runsc', CpuPeriod: 100_000, CpuQuota: 800_000 }, 8000],
     [{ Runtime: 'runsc', CpuPeriod: 0, CpuQuota: 0 }, null],
   ])('must be that of %j', (HostConfig, cpuShares) => {
-    expect(factsOf({ HostConfig })).toEqual({ runtime: 'runsc', cpuShares });
+    const State = { StartedAt: '2026-11-26T14:30:00Z' };
+    expect(factsOf({ HostConfig, State })).toEqual({ startedAt: State.StartedAt, runtime: 'runsc', cpuShares });
   });
 });

@@ -1,20 +1,18 @@
 import type Docker from 'dockerode';
 import { z } from 'zod';
-import { RecentKeys } from '../scheduling';
 import { abortable } from './client';
 import { type ContainerStats, EngineError } from './container-engine';
 
-/** One that is forgotten costs a call more at the next look. */
-const MOST_CONTAINERS = 10_000;
-
-/** Of a container's creation: nothing changes them. */
+/** What an inspection says of it. */
 interface Facts {
+  readonly startedAt: string;
   readonly runtime: string;
   /** Millicores; null: as many as there are. */
   readonly cpuShares: number | null;
 }
 
 const inspection = z.object({
+  State: z.object({ StartedAt: z.string() }),
   HostConfig: z.object({
     Runtime: z.string().optional(),
     CpuPeriod: z.number().optional(),
@@ -37,30 +35,30 @@ const answer = z.object({
   networks: z.record(z.string(), z.object({ rx_bytes: z.number(), tx_bytes: z.number() })).nullish(),
 });
 
-/** Looks at what containers have used. */
-export class StatsReader {
-  private readonly facts = new RecentKeys<Facts>(MOST_CONTAINERS);
-
-  /** @throws EngineError `container_not_running`, what Docker answers */
-  async look(container: Docker.Container, signal: AbortSignal): Promise<ContainerStats> {
-    const facts = this.facts.get(container.id) ?? factsOf(await container.inspect(abortable(signal, {})));
-    this.facts.set(container.id, facts);
-    // Of a single moment: without `one-shot` (API 1.41) Docker takes a second, to measure the CPU itself.
-    const options: { stream: false } = abortable(signal, { stream: false, 'one-shot': true });
-    return statsOf(await container.stats(options), facts);
-  }
+/** Looks at what a container has used. @throws EngineError `container_not_running`, what Docker answers */
+export async function lookAtStats(container: Docker.Container, signal: AbortSignal): Promise<ContainerStats> {
+  // Of a single moment: without `one-shot` (API 1.41) Docker takes a second, to measure the CPU itself.
+  const options: { stream: false } = abortable(signal, { stream: false, 'one-shot': true });
+  const used = await container.stats(options);
+  // Each time, and last: only that tells whether it was started again since the look before.
+  return statsOf(used, factsOf(await container.inspect(abortable(signal, {}))));
 }
 
 /** @throws EngineError `docker_unavailable` if it cannot be read */
 export function factsOf(found: unknown): Facts {
-  const { Runtime, CpuPeriod, CpuQuota } = readable(inspection, found).HostConfig;
-  return { runtime: Runtime ?? '', cpuShares: CpuPeriod && CpuQuota ? (CpuQuota / CpuPeriod) * 1000 : null };
+  const { HostConfig, State } = readable(inspection, found);
+  const { Runtime, CpuPeriod, CpuQuota } = HostConfig;
+  return {
+    startedAt: State.StartedAt,
+    runtime: Runtime ?? '',
+    cpuShares: CpuPeriod && CpuQuota ? (CpuQuota / CpuPeriod) * 1000 : null,
+  };
 }
 
 /**
  * @throws EngineError `container_not_running`, `docker_unavailable` if it cannot be read
  */
-export function statsOf(found: unknown, { runtime, cpuShares }: Facts): ContainerStats {
+export function statsOf(found: unknown, { startedAt, runtime, cpuShares }: Facts): ContainerStats {
   const { read, cpu_stats: cpu, memory_stats: memory, pids_stats: pids, networks } = readable(answer, found);
   // Docker (26.1) answers 200 and nothing but zeros for a container that has stopped.
   if (memory.usage === undefined) throw new EngineError('container_not_running', 'stats: the container does not run');
@@ -69,6 +67,7 @@ export function statsOf(found: unknown, { runtime, cpuShares }: Facts): Containe
   const interfaces = networks ? Object.values(networks) : null;
   return {
     at: new Date(read),
+    startedAt,
     cpu: {
       usedMs: cpu.cpu_usage.total_usage / 1e6,
       limitShares: cpuShares,

@@ -91,6 +91,8 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly missing = new Map<string, Moment>();
   /** What was taken over from dead processes and is not ended yet. */
   private readonly taken = new Map<string, HeldProgramEntity>();
+  /** The markers of what is in no ledger, as it ends with its connection, and is not ended yet, and where it is. */
+  private readonly unheld = new Map<string, string>();
   private readonly tellers = new Map<ProgramKind, TellLost>();
 
   constructor(
@@ -176,6 +178,19 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
     this.taken.set(program.id, program);
   }
 
+  /**
+   * Ends what is not entered here, as it would end with its connection by itself, once Docker answers again: one that
+   * is restarted, and leaves its containers running, closes nobody's input.
+   */
+  endLater({ dockerId, marker }: { readonly dockerId: string; readonly marker: string }): void {
+    this.unheld.set(marker, dockerId);
+  }
+
+  /** Whether it was given up and has not been ended yet. */
+  isAbandoned({ id }: Pick<HeldProgramEntity, 'id'>): boolean {
+    return this.taken.has(id);
+  }
+
   /** Whether this process holds it. */
   isOwn({ holder }: Pick<HeldProgramEntity, 'holder'>): boolean {
     return holder === this.presence.holder;
@@ -205,7 +220,18 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
       const isDead = this.database.isSqlite || since.age >= ABSENT_FOR_MS;
       if (isDead && (await this.takeOver(program))) this.taken.set(program.id, program);
     }
-    await Promise.all([...this.taken.values()].map((program) => this.end(program)));
+    const held = [...this.taken.values()].map((program) => this.end(program));
+    const unheld = [...this.unheld].map(([marker, dockerId]) => this.endUnheld(marker, dockerId));
+    await Promise.all([...held, ...unheld]);
+  }
+
+  private async endUnheld(marker: string, dockerId: string): Promise<void> {
+    try {
+      await this.engine.endProcesses(dockerId, { marker, signal: 'TERM', graceMs: GRACE_MS });
+    } catch (error) {
+      if (error instanceof EngineError && error.code === 'docker_unavailable') return;
+    }
+    this.unheld.delete(marker);
   }
 
   /** @returns false if another process has done so, or its own lives after all and has left */

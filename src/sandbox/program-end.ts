@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type ContainerEngine, type ContainerProcess, EngineError, saysNotRunning } from '../docker';
+import { type ContainerProcess, EngineError, saysNotRunning } from '../docker';
 import { DomainError, type ErrorCode } from '../errors';
 
 /** The exit code of a program that was killed is greater, as that of all is when their container ends. */
@@ -13,16 +13,11 @@ const CONTAINER_END_MS = 2_000;
  * @throws EngineError `container_not_running` if it was the end of the container that ended it; as
  *   {@link ContainerProcess.exit} does
  */
-export async function exitCodeOf(
-  engine: ContainerEngine,
-  dockerId: string,
-  program: ContainerProcess,
-): Promise<number> {
+export async function exitCodeOf(program: ContainerProcess): Promise<number> {
   const { exitCode } = await program.exit();
-  const runs = async (): Promise<boolean> => (await engine.inspectContainer(dockerId))?.state === 'running';
-  if (exitCode > KILLED && (await stopsSoon(runs))) {
-    throw new EngineError('container_not_running', 'the container ended under the program');
-  }
+  // Throws once the container has ended, also if it was started again since.
+  const runs = async (): Promise<boolean> => (await program.exit()).exitCode === exitCode;
+  if (exitCode > KILLED) await stopsSoon(runs);
   return exitCode;
 }
 

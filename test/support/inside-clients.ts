@@ -31,6 +31,8 @@ export class InsideClients {
     /** Each settles when its client was told, or was cut off. */
     private readonly ends: Readonly<Record<ClientKind, Promise<Told>>>,
     private readonly readOn: () => void,
+    /** How many statistics came so far. */
+    readonly looks: () => number,
     readonly close: () => void,
   ) {}
 
@@ -79,6 +81,7 @@ export class InsideClients {
         download: download.end,
       },
       download.readOn,
+      () => statistics.told.length,
       () => {
         terminal.socket.close();
         websocket.socket.terminate();

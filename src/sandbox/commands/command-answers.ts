@@ -34,7 +34,10 @@ export class CommandAnswers {
     private readonly rights: RightToEnter,
   ) {}
 
-  /** @throws DomainError as {@link Commands.run}, `unauthorized` if the token ends meanwhile, `exec_not_allowed` if the tier comes to let nobody in */
+  /**
+   * @throws DomainError as {@link Commands.run}, `unauthorized` if the token ends meanwhile, `exec_not_allowed` if the
+   *   tier comes to let nobody in
+   */
   async answer(call: CommandCall): Promise<void> {
     const gone = new AbortController();
     // It is in the audit alone: nobody is there to read it.

@@ -6,7 +6,7 @@ import { type Caller, ContainersService, type RunningContainer } from '../../con
 import { ContainerEngine, type ContainerProcess, EngineError, type ExecOutput } from '../../docker';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
-import { untilAborted } from '../../scheduling';
+import { untilAborted, within } from '../../scheduling';
 import { type HeldProgramEntity, HeldPrograms } from '../held-programs';
 import { exitCodeOf, toDomainError } from '../program-end';
 
@@ -49,6 +49,9 @@ const AT_ONCE = { count: 16, error: 'too_many_commands' } as const;
 /** Between SIGTERM and SIGKILL. */
 const GRACE_MS = 2_000;
 
+/** How long a shutdown waits for commands to be ended. */
+const SHUTDOWN_MS = 10_000;
+
 /** How long the last output of a command that was ended may take. */
 const LAST_OUTPUT_MS = 2_000;
 
@@ -68,10 +71,13 @@ export class Commands implements OnModuleDestroy {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** While Docker and the database are still there. */
+  /**
+   * While Docker and the database are still there. What is not ended in time, as Docker does not answer, is left to the
+   * next process.
+   */
   async onModuleDestroy(): Promise<void> {
     this.closing.abort(new DomainError('shutting_down'));
-    await Promise.allSettled(this.running);
+    await within(Promise.allSettled(this.running), { ms: SHUTDOWN_MS }).catch(() => undefined);
   }
 
   /**
@@ -81,13 +87,13 @@ export class Commands implements OnModuleDestroy {
    *   `too_many_commands`, `command_failed`, `shutting_down`; the reason of the client's signal
    */
   async run(caller: Caller, id: string, request: CommandRequest, client: CommandClient): Promise<CommandEnd> {
+    noteProgram(request.command);
     return this.containers.inside(caller, id, async (container) => {
       const work = this.runIn(container, request, client);
       this.running.add(work);
       try {
         return await work;
       } catch (error) {
-    noteProgram(request.command);
         throw toDomainError(error);
       } finally {
         this.running.delete(work);
@@ -160,7 +166,7 @@ export class Commands implements OnModuleDestroy {
       if (!(error instanceof Over)) throw error;
     }
     const timedOut = over.aborted;
-    const exitCode = timedOut && !isOver ? null : await this.exitCodeOf(dockerId, program, { timedOut });
+    const exitCode = timedOut && !isOver ? null : await this.exitCodeOf(program, { timedOut });
     return { exitCode, truncated: reader.truncated, timedOut, durationMs: Math.round(performance.now() - startedAt) };
   }
 
@@ -189,12 +195,8 @@ export class Commands implements OnModuleDestroy {
   }
 
   /** @returns null after a timeout if Docker does not tell; it had a connection of its own up to then */
-  private async exitCodeOf(
-    dockerId: string,
-    program: ContainerProcess,
-    { timedOut }: { timedOut: boolean },
-  ): Promise<number | null> {
-    if (!timedOut) return exitCodeOf(this.engine, dockerId, program);
+  private async exitCodeOf(program: ContainerProcess, { timedOut }: { timedOut: boolean }): Promise<number | null> {
+    if (!timedOut) return exitCodeOf(program);
     try {
       return (await program.exit()).exitCode;
     } catch (error) {

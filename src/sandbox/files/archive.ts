@@ -3,10 +3,9 @@ import { posix } from 'node:path';
 import { isUtf8 } from 'node:buffer';
 import { Readable } from 'node:stream';
 import { type Entry, extract, type Extract, type Headers, type Pack, pack } from 'tar-stream';
-import type { ContainerEngine } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import type { ContainerPath } from './container-path';
-import { ScriptRun } from './script-run';
+import { type ScriptHost, ScriptRun } from './script-run';
 import { UNPACK } from './scripts';
 import { bounded, newToken, writeAll } from './upload';
 
@@ -29,13 +28,13 @@ const MOST_LINKS = 10_000;
  * @throws DomainError
  */
 export async function unpack(
-  engine: ContainerEngine,
+  host: ScriptHost,
   dockerId: string,
   { path, content, limit }: { path: ContainerPath; content: AsyncIterable<Buffer>; limit: number },
 ): Promise<Unpacked> {
   const token = newToken();
   const args = [path.argument, token, randomUUID()];
-  const run = await ScriptRun.start(engine, dockerId, { script: UNPACK, args, stdin: true });
+  const run = await ScriptRun.start(host, dockerId, { script: UNPACK, args, stdin: true });
   return run.guarded(async () => {
     const unpacked: Unpacked = { entries: 0, bytes: 0 };
     const error = () => new DomainError('archive_too_large', { fields: { limit } });

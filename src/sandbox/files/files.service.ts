@@ -8,13 +8,14 @@ import { ContainerEngine } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import type { BodyStream } from '../../http';
 import { Places, untilAborted } from '../../scheduling';
+import { HeldPrograms } from '../held-programs';
 import { failedAs } from '../program-end';
-import { packed, unpack } from './archive';
 import { RightToEnter } from '../right-to-enter';
+import { packed, unpack } from './archive';
 import { ContainerPath } from './container-path';
 import { attachment, sendFile, sendStream } from './download';
 import { decodeNameCursor, describe, encodeNameCursor, type FileDescription, Listing } from './listing';
-import { IDLE_MS, ScriptRun } from './script-run';
+import { IDLE_MS, type ScriptHost, ScriptRun } from './script-run';
 import { LIST, MAKE_DIRECTORY, MOVE, PACK, READ_FILE, REMOVE } from './scripts';
 import { formFile, newToken, tooLarge, writeFile, type Written } from './upload';
 
@@ -50,6 +51,7 @@ interface Client {
 @Injectable()
 export class FilesService {
   private readonly transfers = new Places(MOST_TRANSFERS);
+  private readonly host: ScriptHost;
 
   constructor(
     private readonly containers: ContainersService,
@@ -57,7 +59,9 @@ export class FilesService {
     programs: HeldPrograms,
     private readonly rights: RightToEnter,
     @Inject(CONFIG) private readonly config: Pick<Config, 'FILE_SIZE_LIMIT_MB' | 'ARCHIVE_SIZE_LIMIT_MB'>,
-  ) {}
+  ) {
+    this.host = { engine, endLater: (left) => programs.endLater(left) };
+  }
 
   /** Sends a file, or a range of it. @throws DomainError `range_not_satisfiable`, `path_is_directory` */
   async download(call: Call, given: Buffer | undefined, client: Client): Promise<void> {
@@ -79,7 +83,7 @@ export class FilesService {
         writeFile(this.host, dockerId, {
           path,
           nameInDirectory: null,
-          content: notingBytes(unlessAborted(content, tokenEnd)),
+          content: notingBytes(unlessAborted(content, end)),
           length: body.length,
           limit,
         }),
@@ -98,10 +102,10 @@ export class FilesService {
           const asked = path.isDirectory ? path.below(nameOf(form.name)) : path;
           const target = ContainerPath.parseEntry(asked.bytes, 'path');
           const nameInDirectory = path.isDirectory ? null : form.name;
-          return await writeFile(this.engine, dockerId, {
+          return await writeFile(this.host, dockerId, {
             path: target,
             nameInDirectory,
-            content: notingBytes(unlessAborted(form.content, tokenEnd)),
+            content: notingBytes(unlessAborted(form.content, end)),
             length: undefined,
             limit,
           });
@@ -157,7 +161,7 @@ export class FilesService {
     if (asked.base.length === 0) throw new DomainError('path_protected');
     const path = ContainerPath.parseEntry(asked.bytes, 'path');
     const args = [path.argument, recursive ? 'recursive' : '', DATA];
-    await this.inside(call, (dockerId) => ScriptRun.words(this.engine, dockerId, { script: REMOVE, args }));
+    await this.inside(call, (dockerId) => ScriptRun.words(this.host, dockerId, { script: REMOVE, args }));
   }
 
   /** Sends a directory as a tar stream. @throws DomainError `path_not_directory` */
@@ -192,8 +196,8 @@ export class FilesService {
       const limit = this.config.ARCHIVE_SIZE_LIMIT_MB * MB;
       if ((body.length ?? 0) > limit) throw new DomainError('archive_too_large', { fields: { limit } });
       const content = body.read(IDLE_MS);
-      const unpacked = await this.inside(call, (dockerId, tokenEnd) =>
-        unpack(this.engine, dockerId, { path, content: notingBytes(unlessAborted(content, tokenEnd)), limit }),
+      const unpacked = await this.inside(call, (dockerId, end) =>
+        unpack(this.host, dockerId, { path, content: notingBytes(unlessAborted(content, end)), limit }),
       );
       return { path: path.text, ...unpacked };
     });
@@ -204,14 +208,14 @@ export class FilesService {
     path: ContainerPath,
     request: { script: string; args: readonly string[] },
   ): Promise<FileDescription> {
-    const words = await this.inside(call, (dockerId) => ScriptRun.words(this.engine, dockerId, request));
+    const words = await this.inside(call, (dockerId) => ScriptRun.words(this.host, dockerId, request));
     const description = describe(path, words);
     if (!description) throw new DomainError('tools_failed');
     return description;
   }
 
   private start(dockerId: string, script: string, args: readonly string[]): Promise<ScriptRun> {
-    return ScriptRun.start(this.engine, dockerId, { script, args, stdin: true });
+    return ScriptRun.start(this.host, dockerId, { script, args, stdin: true });
   }
 
   /** Lets the client read the answer, whatever is left of what it sends. */

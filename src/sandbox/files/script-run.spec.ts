@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream';
 import type { ContainerEngine, ContainerProcess } from '../../docker';
-import { ScriptRun } from './script-run';
+import { type ScriptHost, ScriptRun } from './script-run';
 import { REMOVE } from './scripts';
 
 const REQUEST = { script: REMOVE, args: ['/tmp/x', '', '/home/user'] };
@@ -11,24 +11,24 @@ describe('a script in a container', () => {
   afterEach(() => jest.useRealTimers());
 
   it('must be given up soon if the shell does not begin with it, though that cannot be ended either', async () => {
-    const { engine, shell, ended } = aContainer();
-    const outcome = ScriptRun.words(engine, 'id', REQUEST).catch((error: unknown) => error);
+    const { host, shell, ended } = aContainer();
+    const outcome = ScriptRun.words(host, 'id', REQUEST).catch((error: unknown) => error);
     await jest.advanceTimersByTimeAsync(10_000);
     expect(await outcome).toMatchObject({ code: 'tools_failed' });
     expect([shell.destroyed, ended]).toEqual([true, ['TERM']]);
   });
 
   it('must be given up at once if the shell says anything else first, without an end', async () => {
-    const { engine, shell } = aContainer();
-    const outcome = ScriptRun.words(engine, 'id', REQUEST).catch((error: unknown) => error);
+    const { host, shell } = aContainer();
+    const outcome = ScriptRun.words(host, 'id', REQUEST).catch((error: unknown) => error);
     shell.write({ stream: 'stdout', data: Buffer.from('y\ny\n') });
     expect(await outcome).toMatchObject({ code: 'tools_failed' });
     expect(shell.destroyed).toBe(true);
   });
 
   it('may work for minutes once it has begun', async () => {
-    const { engine, shell } = aContainer();
-    const outcome = ScriptRun.words(engine, 'id', REQUEST);
+    const { host, shell } = aContainer();
+    const outcome = ScriptRun.words(host, 'id', REQUEST);
     shell.write({ stream: 'stdout', data: Buffer.from('begun\n') });
     await new Promise(setImmediate);
     await jest.advanceTimersByTimeAsync(10 * 60_000);
@@ -38,7 +38,7 @@ describe('a script in a container', () => {
 });
 
 /** One whose shell writes what a test writes; what is to end it never does. */
-function aContainer(): { engine: ContainerEngine; shell: PassThrough; ended: string[] } {
+function aContainer(): { host: ScriptHost; shell: PassThrough; ended: string[] } {
   const shell = new PassThrough({ objectMode: true });
   const program: ContainerProcess = {
     output: shell,
@@ -55,5 +55,5 @@ function aContainer(): { engine: ContainerEngine; shell: PassThrough; ended: str
       return new Promise(() => undefined);
     },
   };
-  return { engine: engine as ContainerEngine, shell, ended };
+  return { host: { engine: engine as ContainerEngine, endLater: () => undefined }, shell, ended };
 }

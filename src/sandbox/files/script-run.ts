@@ -15,6 +15,13 @@ const END_GRACE_MS = 2_000;
 /** How long a shell may take to begin with a script: one that never does must not keep anybody waiting. */
 const BEGIN_MS = 10_000;
 
+/** Where scripts run. */
+export interface ScriptHost {
+  readonly engine: ContainerEngine;
+  /** Ends what was left as Docker does not answer, once it does. */
+  endLater(left: { readonly dockerId: string; readonly marker: string }): void;
+}
+
 /** One of our scripts, run in a container by its own shell as its image's user. */
 export class ScriptRun {
   private readonly output: AsyncIterator<ExecOutput>;
@@ -29,7 +36,7 @@ export class ScriptRun {
   private isOver = false;
 
   private constructor(
-    private readonly engine: ContainerEngine,
+    private readonly host: ScriptHost,
     private readonly dockerId: string,
     private readonly marker: string,
     private readonly process: ContainerProcess,
@@ -40,7 +47,7 @@ export class ScriptRun {
 
   /** Waits until it has begun. @throws DomainError `tools_missing`, `tools_failed` if it does not begin; EngineError */
   static async start(
-    engine: ContainerEngine,
+    host: ScriptHost,
     dockerId: string,
     { script, args, stdin }: { script: string; args: readonly string[]; stdin?: true },
   ): Promise<ScriptRun> {
@@ -48,12 +55,14 @@ export class ScriptRun {
     const command = ['sh', '-c', script, 'berth', ...args];
     let process: ContainerProcess;
     try {
-      process = await engine.startProcess(dockerId, { command, marker, ...(stdin && { stdin }) });
+      process = await host.engine.startProcess(dockerId, { command, marker, ...(stdin && { stdin }) });
     } catch (error) {
+      // It may have started.
+      if (isUnavailable(error)) host.endLater({ dockerId, marker });
       if (!(error instanceof EngineError) || error.code !== 'command_not_started') throw error;
       throw new DomainError('tools_missing', { cause: error });
     }
-    const run = new ScriptRun(engine, dockerId, marker, process);
+    const run = new ScriptRun(host, dockerId, marker, process);
     await run.begin();
     return run;
   }
@@ -67,17 +76,18 @@ export class ScriptRun {
       this.process.close();
       // Not awaited: what ends programs is the same shell.
       if (!isOver) void this.end();
+      else this.endLaterIf(error);
       throw error;
     }
   }
 
   /** Runs a script that has no input. @returns all that it says. @throws DomainError */
   static async words(
-    engine: ContainerEngine,
+    host: ScriptHost,
     dockerId: string,
     request: { script: string; args: readonly string[] },
   ): Promise<string> {
-    const run = await ScriptRun.start(engine, dockerId, request);
+    const run = await ScriptRun.start(host, dockerId, request);
     return run.guarded(() => run.rest());
   }
 
@@ -184,7 +194,7 @@ export class ScriptRun {
 
   /** After the end of its output. @throws DomainError what it ended with instead */
   async succeeded(): Promise<void> {
-    const exitCode = await exitCodeOf(this.engine, this.dockerId, this.process);
+    const exitCode = await exitCodeOf(this.process);
     if (exitCode !== 0) throw failure(exitCode, this.words);
   }
 
@@ -252,6 +262,8 @@ export class ScriptRun {
   async abandon(): Promise<void> {
     this.endInput();
     if (this.isOver) {
+      // It may be its connection alone that has ended; nobody waits to know.
+      void this.process.exit().catch((error: unknown) => this.endLaterIf(error));
       this.process.close();
       return;
     }
@@ -263,7 +275,12 @@ export class ScriptRun {
   private async end(): Promise<void> {
     const processes = { marker: this.marker, signal: 'TERM', graceMs: END_GRACE_MS } as const;
     // Where the container has ended, so has the script.
-    await this.engine.endProcesses(this.dockerId, processes).catch(() => undefined);
+    await this.host.engine.endProcesses(this.dockerId, processes).catch((error: unknown) => this.endLaterIf(error));
+  }
+
+  private endLaterIf(error: unknown): void {
+    const { dockerId, marker } = this;
+    if (isUnavailable(error)) this.host.endLater({ dockerId, marker });
   }
 
   private async drain(): Promise<void> {
@@ -273,6 +290,10 @@ export class ScriptRun {
       this.process.close();
     }
   }
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof EngineError && error.code === 'docker_unavailable';
 }
 
 const BY_EXIT: Readonly<Record<number, ErrorCode>> = {

@@ -1,12 +1,11 @@
 import { Busboy, type BusboyInstance } from '@fastify/busboy';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
-import type { ContainerEngine } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import type { BodyStream } from '../../http';
 import { ContainerPath, encodeArgument } from './container-path';
 import { describe, type FileDescription } from './listing';
-import { IDLE_MS, ScriptRun } from './script-run';
+import { IDLE_MS, type ScriptHost, ScriptRun } from './script-run';
 import { endOfFile, WRITE_FILE } from './scripts';
 
 /** A file to be written. */
@@ -37,12 +36,12 @@ export function newToken(): string {
  *
  * @throws DomainError
  */
-export async function writeFile(engine: ContainerEngine, dockerId: string, upload: Upload): Promise<Written> {
+export async function writeFile(host: ScriptHost, dockerId: string, upload: Upload): Promise<Written> {
   const { path, nameInDirectory, content, length, limit } = upload;
   const token = newToken();
   const name = nameInDirectory ?? Buffer.alloc(0);
   const args = [path.argument, encodeArgument(name), String(length ?? ''), token, randomUUID()];
-  const run = await ScriptRun.start(engine, dockerId, { script: WRITE_FILE, args, stdin: true });
+  const run = await ScriptRun.start(host, dockerId, { script: WRITE_FILE, args, stdin: true });
   return run.guarded(async () => {
     const bytes = await writeAll(run, bounded(content, { limit, error: () => tooLarge(limit) }));
     if (bytes !== null && length === undefined) await run.write(endOfFile(token, bytes));

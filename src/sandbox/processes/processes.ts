@@ -7,7 +7,7 @@ import { DomainError } from '../../errors';
 import { type EventDraft, type ProcessFacts, retryUntilClosed } from '../../events';
 import { LOGGER } from '../../logging';
 import { Clock } from '../../scheduling';
-import { HeldProgramEntity, HeldPrograms, markedBy, type ProgramKind } from '../held-programs';
+import { endInContainer, HeldProgramEntity, HeldPrograms, markedBy, type ProgramKind } from '../held-programs';
 import { KeptProcess, KeptProcesses, type ProcessEnd } from './kept-process';
 import { exitCodeOf, toDomainError } from '../program-end';
 import { RightToEnter } from '../right-to-enter';
@@ -74,9 +74,9 @@ export class Processes implements OnModuleDestroy {
   /** @throws DomainError `container_not_running`, `command_not_started`, `process_limit_reached`, `command_failed` */
   async start(caller: Caller, id: string, request: ProcessStart): Promise<KeptProcess> {
     const { command, cwd, env, user, terminal } = request;
+    noteProgram(command);
     return this.containers.inside(caller, id, async (container) => {
       const entry = await this.programs.enter(container, { kind: 'process', command, user, limit: AT_ONCE });
-    noteProgram(command);
       try {
         const program = await this.engine.startProcess(container.dockerId, {
           command,
@@ -90,7 +90,7 @@ export class Processes implements OnModuleDestroy {
         const kept = new KeptProcess(entry, program);
         const reading = kept.readOutput();
         await this.programs.tell(entry, { type: 'process_started', data: factsOf(entry) });
-        this.processes.add(kept);
+        this.keep(kept);
         void this.watch(kept, reading);
         return kept;
       } catch (error) {
@@ -102,7 +102,7 @@ export class Processes implements OnModuleDestroy {
     });
   }
 
-  /** Keeps a start command beside the others; {@link finish} is to follow. */
+  /** Keeps one that has started, as long as its user may be inside; {@link finish} is to follow. */
   keep(kept: KeptProcess): void {
     this.processes.add(kept);
     this.endWithRight(kept);
@@ -206,7 +206,7 @@ export class Processes implements OnModuleDestroy {
 
   private async endOf({ entry, program, isEndWanted }: KeptProcess): Promise<Omit<ProcessEnd, 'at'>> {
     try {
-      const exitCode = await exitCodeOf(this.engine, entry.dockerId, program);
+      const exitCode = await exitCodeOf(program);
       return { reason: isEndWanted ? 'ended' : 'exited', exitCode };
     } catch (error) {
       if (saysNotRunning(error)) return { reason: 'container_stopped', exitCode: null };

@@ -4,6 +4,7 @@ import { ContainerStatistics, statsBetween, type StatsListener } from './stats';
 
 const sampleAt = (ms: number, usedMs: number, change: Partial<ContainerStats['cpu']> = {}): ContainerStats => ({
   at: new Date(ms),
+  startedAt: 'once',
   cpu: { usedMs, limitShares: 500, periods: ms / 100, throttledPeriods: ms / 400, ...change },
   memory: { usedBytes: 1, limitBytes: 2 },
   pids: 3,
@@ -103,6 +104,20 @@ describe('looks at a container', () => {
     const late = expect(statistics.current('a')).rejects.toMatchObject({ code: 'container_not_running' });
     await pass(0);
     await late;
+  });
+
+  it('must end with a run of the container, also where it runs again by the next look, for those who follow alone', async () => {
+    const follower = reader();
+    statistics.follow('a', follower);
+    await pass(500);
+    look.mockRejectedValueOnce(new EngineError('docker_unavailable', 'restarted'));
+    await pass(2_000);
+    look.mockImplementation(() => Promise.resolve({ ...sampleAt(Date.now(), Date.now()), startedAt: 'again' }));
+    const asked = expect(pass(1_000).then(() => statistics.current('a'))).resolves.toMatchObject({});
+    await pass(4_000);
+    await asked;
+    expect(follower.onOver).toHaveBeenCalledTimes(1);
+    expect(follower.onStats).toHaveBeenCalledTimes(1);
   });
 
   it('must go on after one that failed, which is what those are told who ask for it', async () => {

@@ -42,6 +42,17 @@ export class ContainerStatistics implements OnModuleDestroy {
 
   /** At most two seconds old. @throws EngineError `container_not_found`, `container_not_running`, … */
   async current(dockerId: string): Promise<StatsView> {
+    for (;;) {
+      try {
+        return await this.next(dockerId);
+      } catch (error) {
+        // Nobody asked about the run that has ended.
+        if (!(error instanceof StartedAgain)) throw error;
+      }
+    }
+  }
+
+  private async next(dockerId: string): Promise<StatsView> {
     let leave: () => void = () => undefined;
     try {
       return await new Promise<StatsView>((resolve, reject) => {
@@ -64,6 +75,13 @@ export class ContainerStatistics implements OnModuleDestroy {
       });
     if (!known) this.polls.set(dockerId, poll);
     return poll.join(reader);
+  }
+}
+
+/** The container has ended, and runs again: what was read of it is over. */
+class StartedAgain extends EngineError {
+  constructor() {
+    super('container_not_running', 'stats: the container was started again');
   }
 }
 
@@ -135,7 +153,9 @@ class StatsPoll {
     }
   }
 
+  /** @throws StartedAgain */
   private take(stats: ContainerStats): void {
+    if (this.before && this.before.startedAt !== stats.startedAt) throw new StartedAgain();
     const view = this.before && statsBetween(this.before, stats);
     this.before = stats;
     this.latest = view;

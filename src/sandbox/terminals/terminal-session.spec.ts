@@ -3,7 +3,14 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { eventually } from '../../../test/support/eventually';
 import { type ContainerProcess, EngineError, type ExecOutput } from '../../docker';
 import { type TerminalExit, type TerminalOutlet, WINDOW_BYTES } from './attachment';
-import { MAX_CLIENTS, MAX_INPUT_WAITING, RING_BYTES, TerminalSession, type TerminalTimes } from './terminal-session';
+import {
+  MAX_CLIENTS,
+  MAX_INPUT_WAITING,
+  RING_BYTES,
+  type ShellEnd,
+  TerminalSession,
+  type TerminalTimes,
+} from './terminal-session';
 
 const SIZE = { columns: 80, rows: 24 };
 
@@ -95,9 +102,7 @@ class Client implements TerminalOutlet {
 
 const doing = {
   hangUp: jest.fn(() => Promise.resolve()),
-  explain: jest.fn((code: number | null) =>
-    Promise.resolve({ reason: code === null ? ('container_stopped' as const) : ('exited' as const) }),
-  ),
+  explain: jest.fn((end: ShellEnd) => Promise.resolve({ reason: typeof end === 'number' ? ('exited' as const) : end })),
   onUse: jest.fn(),
   onError: jest.fn(),
 };

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ContainerProcess } from '../../docker';
+import { type ContainerProcess, saysNotRunning } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import { OutputRing } from '../output-ring';
 import { Attachment, type TerminalExit, type TerminalOutlet, type TerminalSize } from './attachment';
@@ -36,12 +36,15 @@ export interface TerminalFacts {
   readonly startedAt: Date;
 }
 
+/** How a shell ended: by an exit code, with its container, or, `lost`, as the connection to Docker broke. */
+export type ShellEnd = number | 'container_stopped' | 'lost';
+
 /** What a session needs of its surroundings. */
 interface SessionDoing {
   /** Ends the shell and all that it started. */
   hangUp(): Promise<void>;
-  /** The reason of an end that nobody here asked for. @param code null: its container ended, or Docker is away */
-  explain(code: number | null): Promise<Pick<TerminalExit, 'reason' | 'detail'>>;
+  /** The reason of an end that nobody here asked for. */
+  explain(end: ShellEnd): Promise<Pick<TerminalExit, 'reason' | 'detail'>>;
   /** Somebody types. */
   onUse(): void;
   onError(error: unknown): void;
@@ -242,19 +245,19 @@ export class TerminalSession {
   }
 
   private async findExit(): Promise<TerminalExit> {
-    const code = await this.shell.exit().then(
-      ({ exitCode }) => exitCode,
-      () => null,
+    const end = await this.shell.exit().then(
+      ({ exitCode }): ShellEnd => exitCode,
+      (error: unknown): ShellEnd => (saysNotRunning(error) ? 'container_stopped' : 'lost'),
     );
     if (this.ending !== null) return { code: null, ...this.ending };
     const code = typeof end === 'number' ? end : null;
     try {
-      const why = await this.doing.explain(code);
+      const why = await this.doing.explain(end);
       // Meanwhile it may have been ended here.
       return { code: why.reason === 'exited' ? code : null, ...why };
     } catch (error) {
       this.doing.onError(error);
-      return { code, reason: code === null ? 'lost' : 'exited' };
+      return { code, reason: typeof end === 'number' ? 'exited' : end };
     }
   }
 

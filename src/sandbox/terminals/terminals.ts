@@ -9,7 +9,7 @@ import { within } from '../../scheduling';
 import { HeldPrograms, type HeldProgramEntity } from '../held-programs';
 import { RightToEnter } from '../right-to-enter';
 import type { TerminalExit } from './attachment';
-import { TerminalSession } from './terminal-session';
+import { type ShellEnd, TerminalSession } from './terminal-session';
 
 /** How many terminals a container may have at a time. */
 export const MAX_TERMINALS = 8;
@@ -127,9 +127,9 @@ export class Terminals implements OnModuleDestroy {
   }
 
   private async start(container: RunningContainer): Promise<TerminalSession> {
+    noteProgram(COMMAND);
     const limit = { count: MAX_TERMINALS, error: 'too_many_terminals' } as const;
     const entry = await this.held.enter(container, { kind: 'terminal', command: COMMAND, limit });
-    noteProgram(COMMAND);
     let shell: ContainerProcess;
     try {
       shell = await this.engine.startProcess(container.dockerId, {
@@ -140,7 +140,9 @@ export class Terminals implements OnModuleDestroy {
         marker: entry.id,
       });
     } catch (error) {
-      await this.forget(entry);
+      // Where Docker does not answer it may have started.
+      if (isUnavailable(error)) this.held.abandon(entry);
+      else await this.forget(entry);
       throw failed(error);
     }
     const session = this.sessionOf(entry, shell);
@@ -149,7 +151,9 @@ export class Terminals implements OnModuleDestroy {
     void session.ended.then(async ({ reason }) => {
       unwatch();
       this.sessions.delete(session.id);
-      await this.forget(entry);
+      // It goes on if the container does.
+      if (reason === 'lost') this.held.abandon(entry);
+      else if (!this.held.isAbandoned(entry)) await this.forget(entry);
     });
     return session;
   }
@@ -184,9 +188,9 @@ export class Terminals implements OnModuleDestroy {
    */
   private async explain(
     { containerId, userId, dockerId }: HeldProgramEntity,
-    code: number | null,
+    end: ShellEnd,
   ): Promise<Pick<TerminalExit, 'reason' | 'detail'>> {
-    if (code !== null && !BY_SIGNAL.includes(code)) return { reason: 'exited' };
+    if (typeof end === 'number' && !BY_SIGNAL.includes(end)) return { reason: 'exited' };
     const began = performance.now();
     for (;;) {
       const row = await this.containers.find({ userId }, containerId).catch((error: unknown) => {
@@ -200,7 +204,8 @@ export class Terminals implements OnModuleDestroy {
       }
       const waited = performance.now() - began;
       if ((row.operation === null && waited > SEEN_WITHIN_MS) || waited > EXPLAINED_WITHIN_MS) {
-        return { reason: code === null ? 'lost' : 'exited' };
+        // Of a container that has stopped: it runs again by now.
+        return { reason: typeof end === 'number' ? 'exited' : end };
       }
       await delay(EXPLAIN_EVERY_MS, undefined, { ref: false });
     }
@@ -220,6 +225,10 @@ export class Terminals implements OnModuleDestroy {
   private note({ id, containerId }: HeldProgramEntity, error: unknown): void {
     this.logger.warn({ err: error, container_id: containerId, terminal: id }, 'a terminal could not be served');
   }
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof EngineError && error.code === 'docker_unavailable';
 }
 
 /** What a client may know. `ContainersService.inside` has its own words for a container that does not run. */

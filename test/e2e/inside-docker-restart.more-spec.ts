@@ -1,0 +1,131 @@
+import Database from 'better-sqlite3';
+import { ApiClient, type NewContainer, testImage } from '../support/api-client';
+import { BerthProcess } from '../support/berth-process';
+import { eventually } from '../support/eventually';
+import { InsideClients } from '../support/inside-clients';
+import { RealDocker } from '../support/real-docker';
+import { SecondDocker } from '../support/second-docker';
+import { openTestDatabase, type TestDatabase } from '../support/test-database';
+
+jest.setTimeout(240_000);
+
+/** How long a client may be left without a word once Docker has gone. */
+const TOLD_WITHIN_MS = 5_000;
+
+/** What each client is told. */
+const TOLD = {
+  terminal: { code: null, reason: 'lost' },
+  websocket: { code: 4003, reason: 'lost' },
+  command: { status: 500, code: 'docker_unavailable' },
+  'command stream': { name: 'failed', code: 'docker_unavailable' },
+  process: { name: 'exit', exit_code: null, reason: 'lost' },
+  // It does not know yet whether the container goes on.
+  statistics: { late: true },
+  upload: { status: 500, code: 'docker_unavailable' },
+  download: { by: 'cut' },
+};
+
+describe('those who work in containers, when Docker is restarted', () => {
+  let second: SecondDocker;
+  let gvisor: Readonly<Record<string, unknown>>;
+  let database: TestDatabase;
+  let berth: BerthProcess;
+  let user: ApiClient;
+  let container: NewContainer;
+  let clients: InsideClients | null = null;
+
+  beforeAll(async () => {
+    const { docker } = new RealDocker();
+    const { Runtimes } = (await docker.info()) as { Runtimes: Readonly<Record<string, object>> };
+    gvisor = { runtimes: { runsc: Runtimes['runsc'] } };
+    second = await SecondDocker.start('data', gvisor);
+    await second.take(testImage(), docker);
+    database = await openTestDatabase();
+    berth = new BerthProcess({
+      DATABASE_URL: database.url,
+      DOCKER_HOST: second.host,
+      INSTANCE_ID: 'docker-restart',
+      SANDBOX_FIREWALL: 'off',
+      DISK_QUOTA: 'off',
+      ORPHAN_GRACE_SECONDS: '0',
+    });
+    await berth.start();
+    user = await berth.user();
+    container = await user.running();
+  });
+
+  afterEach(() => {
+    clients?.close();
+    clients = null;
+  });
+
+  afterAll(async () => {
+    await berth.stop();
+    await database.drop();
+    await second.discard(['data']);
+  });
+
+  it.each([
+    ['is stopped, with its containers', { signal: 'SIGTERM', liveRestore: false }],
+    ['is stopped without them, by live-restore', { signal: 'SIGTERM', liveRestore: true }],
+    // The next start stops them.
+    ['is killed', { signal: 'SIGKILL', liveRestore: false }],
+    ['is killed, and finds its containers running, by live-restore', { signal: 'SIGKILL', liveRestore: true }],
+  ] as const)('must be told at once where it %s, and go on afterwards', async (_what, { signal, liveRestore }) => {
+    await second.stop();
+    await second.startAgain({ ...gvisor, 'live-restore': liveRestore });
+    await works();
+    clients = await InsideClients.open(user, container);
+    await second.stop(signal);
+    // Before anybody can ask Docker again.
+    expect(await clients.told(TOLD_WITHIN_MS)).toMatchObject(TOLD);
+
+    await second.startAgain();
+    const looks = clients.looks();
+    await works();
+    if (liveRestore) await eventually(() => expect(clients?.looks()).toBeGreaterThan(looks + 1));
+    const { statistics } = await clients.told(liveRestore ? 0 : TOLD_WITHIN_MS);
+    expect(statistics).toMatchObject(liveRestore ? { late: true } : { name: 'end', reason: 'container_stopped' });
+    await eventually(() => expect(programs(database)).toBe(0));
+    await eventually(async () => expect(await sh('ps -o args')).not.toMatch(/sleep 700|\/sh -l|LC_ALL=C; export/));
+    // Nothing of an upload that was cut off; the file that was downloaded is there if the container is.
+    expect(await sh('ls -A /tmp')).toBe(liveRestore ? 'large\n' : '');
+    expect(await endsOf(clients.ids.process)).toEqual(['process_lost']);
+    await InsideClients.open(user, container).then((again) => again.close());
+  });
+
+  /** Of the events about a process, those that tell of its end. */
+  async function endsOf(process: string): Promise<unknown[]> {
+    const { body } = await user.call('GET', '/api/events?limit=200');
+    const events = body['events'] as { type: string; data: { id?: unknown } }[];
+    return events.flatMap(({ type, data }) => (data.id === process && type !== 'process_started' ? [type] : []));
+  }
+
+  /** Starts the container if it was stopped, and runs something in it. */
+  async function works(): Promise<void> {
+    await eventually(
+      async () => {
+        const { body } = await user.get(container.db_id);
+        if (body['status'] === 'stopped') await user.start(container.db_id);
+        expect(await run(['echo', 'works'])).toMatchObject({ stdout: 'works\n' });
+      },
+      { timeoutMs: 60_000 },
+    );
+  }
+
+  async function run(command: readonly string[]): Promise<Readonly<Record<string, unknown>>> {
+    return (await user.call('POST', `/api/containers/${container.db_id}/exec`, { command })).body;
+  }
+
+  const sh = async (script: string): Promise<unknown> => (await run(['sh', '-c', script]))['stdout'];
+});
+
+/** How many programs the ledger has. */
+function programs({ url }: TestDatabase): number {
+  const database = new Database(url.replace('sqlite:', ''), { readonly: true });
+  try {
+    return (database.prepare('SELECT count(*) AS count FROM held_programs').get() as { count: number }).count;
+  } finally {
+    database.close();
+  }
+}
