@@ -34,8 +34,9 @@ const POLICY_RULE =
 
 /** The OpenAPI schema of a {@link NetworkPolicy}. */
 export const NETWORK_POLICY_SCHEMA = {
+  title: 'NetworkPolicy',
   oneOf: [
-    { type: 'string', enum: [...NETWORK_WORDS] },
+    { type: 'string', enum: [...NETWORK_WORDS], example: 'internet' },
     {
       type: 'object',
       required: ['allow'],
@@ -45,7 +46,7 @@ export const NETWORK_POLICY_SCHEMA = {
           type: 'array',
           minItems: 1,
           maxItems: MOST_ALLOWED,
-          items: { type: 'string', example: '203.0.113.0/24:8000' },
+          items: { type: 'string', pattern: ENTRY.source, example: '203.0.113.0/24:8000' },
           description: 'IPv4 addresses or networks, each with a port; `/udp` behind it where it is not TCP.',
         },
       },

@@ -1,7 +1,8 @@
 import { Body, Controller, Post } from '@nestjs/common';
-import { ApiConflictResponse, ApiCreatedResponse, ApiForbiddenResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiCreatedResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Audited } from '../audit';
 import { Public } from '../auth';
+import { ApiFaults } from '../errors';
 import { GuestLoginDto, GuestLoginView, viewGuestLogin } from './dto/guest-login';
 import { GuestService } from './guest.service';
 
@@ -20,10 +21,7 @@ export class GuestController {
       'Needs no token. The name of a guest whose session is over is free again. The answer is the only one that shows the token.',
   })
   @ApiCreatedResponse({ type: GuestLoginView })
-  @ApiForbiddenResponse({
-    description: 'guest login is disabled: this server takes no guests; guest limit reached: no more at the moment.',
-  })
-  @ApiConflictResponse({ description: 'username is taken: by a user, or by a guest whose session goes on.' })
+  @ApiFaults('guest_login_disabled', 'guest_limit_reached', 'username_taken')
   async login(@Body() { username }: GuestLoginDto): Promise<GuestLoginView> {
     return viewGuestLogin(await this.guests.login(username));
   }

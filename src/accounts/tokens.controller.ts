@@ -3,6 +3,7 @@ import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestj
 import { Audited } from '../audit';
 import { CurrentPrincipal, grantedEnd, grantedScopes, type Principal, Scopes, TokenService } from '../auth';
 import { type Config, CONFIG } from '../config';
+import { ApiFaults } from '../errors';
 import { CreatedTokenView, CreateTokenDto, TokenListView, TokenRevokedView, viewToken } from './dto/tokens';
 
 /** A user's own tokens. */
@@ -19,6 +20,7 @@ export class TokensController {
   @Audited('token.create')
   @ApiOperation({ summary: 'Make a token', description: 'The answer is the only one that shows the token.' })
   @ApiCreatedResponse({ type: CreatedTokenView })
+  @ApiFaults('token_limit_reached')
   async issue(@CurrentPrincipal() caller: Principal, @Body() body: CreateTokenDto): Promise<CreatedTokenView> {
     const { text, token } = await this.tokens.issueWithin(this.config.TOKEN_LIMIT, {
       userId: caller.userId,
@@ -43,6 +45,7 @@ export class TokensController {
   @Audited('token.revoke')
   @ApiOperation({ summary: 'Revoke a token', description: 'It is refused at once, and its sockets are closed.' })
   @ApiOkResponse({ type: TokenRevokedView })
+  @ApiFaults('token_not_found')
   async revoke(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<TokenRevokedView> {
     await this.tokens.revoke({ userId: caller.userId, tokenId: id });
     return { message: 'token revoked', id };

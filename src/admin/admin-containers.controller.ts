@@ -1,12 +1,5 @@
 import { Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
-import {
-  ApiBadRequestResponse,
-  ApiNotFoundResponse,
-  ApiOkResponse,
-  ApiOperation,
-  ApiServiceUnavailableResponse,
-  ApiTags,
-} from '@nestjs/swagger';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Audited } from '../audit';
 import { Scopes } from '../auth';
 import {
@@ -18,8 +11,11 @@ import {
   DeleteContainerDto,
   SweepReport,
 } from '../containers';
+import { type ApiFault, ApiFaults } from '../errors';
 import { AcceptedDockerView, AdminContainerListView, viewContainers } from './dto/responses';
 import { ListAnyContainersDto } from './dto/requests';
+
+const OF_ONE: readonly ApiFault[] = ['ambiguous_id', 'container_not_found', 'operation_in_progress'];
 
 /** Everybody's containers. */
 @ApiTags('admin')
@@ -50,8 +46,7 @@ export class AdminContainersController {
   @Audited('container.stop')
   @ApiOperation({ summary: "Stop anybody's container" })
   @ApiOkResponse({ type: ContainerStoppedView })
-  @ApiBadRequestResponse({ description: 'id is ambiguous: several containers have an id that begins like this.' })
-  @ApiNotFoundResponse({ description: 'container not found: there is none of this id, or it is deleted.' })
+  @ApiFaults(...OF_ONE, 'stop_failed')
   stop(@Param('id') id: string): Promise<ContainerStoppedView> {
     return this.containers.stop(id);
   }
@@ -60,8 +55,7 @@ export class AdminContainersController {
   @Audited('container.delete')
   @ApiOperation({ summary: "Delete anybody's container, with force=true also where Docker refuses" })
   @ApiOkResponse({ type: ContainerDeletedView })
-  @ApiBadRequestResponse({ description: 'id is ambiguous, or force is neither true nor false.' })
-  @ApiNotFoundResponse({ description: 'container not found: there is none of this id, or it is deleted.' })
+  @ApiFaults(...OF_ONE, 'delete_failed')
   delete(@Param('id') id: string, @Query() { force }: DeleteContainerDto): Promise<ContainerDeletedView> {
     return this.containers.delete(id, { force: force === 'true' });
   }
@@ -74,7 +68,7 @@ export class AdminContainersController {
     description: 'What else happens every SWEEP_INTERVAL_SECONDS. Waits for a comparison that is going on.',
   })
   @ApiOkResponse({ type: SweepReport })
-  @ApiServiceUnavailableResponse({ description: 'not ready: Docker does not answer; nothing was done.' })
+  @ApiFaults('not_ready')
   reconcile(): Promise<SweepReport> {
     return this.containers.reconcile();
   }
@@ -89,7 +83,7 @@ export class AdminContainersController {
       'What it does not have is lost from then on: held purges are recorded as done, and starts recreate containers with empty volumes.',
   })
   @ApiOkResponse({ type: AcceptedDockerView })
-  @ApiServiceUnavailableResponse({ description: 'not ready: Docker does not answer; nothing was changed.' })
+  @ApiFaults('not_ready')
   acceptDocker(): Promise<AcceptedDockerView> {
     return this.containers.acceptDocker();
   }

@@ -1,13 +1,8 @@
 import { Controller, HttpCode, Param, Post } from '@nestjs/common';
-import {
-  ApiInternalServerErrorResponse,
-  ApiNotFoundResponse,
-  ApiOkResponse,
-  ApiOperation,
-  ApiTags,
-} from '@nestjs/swagger';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Audited } from '../audit';
 import { Scopes } from '../auth';
+import { ApiFaults } from '../errors';
 import { ImagePullView, ImageStore } from '../images';
 
 /** The catalogue's images in Docker. */
@@ -27,10 +22,7 @@ export class AdminImagesController {
       'goes on (`state: pulling`), and the same request again joins it. Containers keep the version that they were created from.',
   })
   @ApiOkResponse({ type: ImagePullView })
-  @ApiNotFoundResponse({ description: 'image not found: the catalogue has none of this name.' })
-  @ApiInternalServerErrorResponse({
-    description: 'failed to pull image; `code` says why: image_not_found, image_access_denied, image_unavailable, …',
-  })
+  @ApiFaults('image_not_found', 'pull_failed')
   pull(@Param('name') name: string): Promise<ImagePullView> {
     return this.images.pull(name);
   }

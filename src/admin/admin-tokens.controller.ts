@@ -1,7 +1,8 @@
 import { Controller, Delete, Param } from '@nestjs/common';
-import { ApiNotFoundResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Audited } from '../audit';
 import { Scopes } from '../auth';
+import { ApiFaults } from '../errors';
 import { AdminUsers } from './admin-users.service';
 import { AdminTokenRevokedView } from './dto/responses';
 
@@ -19,7 +20,7 @@ export class AdminTokensController {
     description: 'It is refused at once, and its sockets are closed.',
   })
   @ApiOkResponse({ type: AdminTokenRevokedView })
-  @ApiNotFoundResponse({ description: 'token not found: there is none of this id, or it is revoked already.' })
+  @ApiFaults('token_not_found')
   async revoke(@Param('id') id: string): Promise<AdminTokenRevokedView> {
     return { message: 'token revoked', id, user_id: await this.users.revokeToken(id) };
   }

@@ -1,5 +1,5 @@
 import { Controller, Get, Query } from '@nestjs/common';
-import { ApiBadRequestResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Scopes } from '../auth';
 import { ListUsageDto, UsageListView, UsageReader, viewUsageList } from '../usage';
 
@@ -13,7 +13,6 @@ export class AdminUsageController {
   @Get()
   @ApiOperation({ summary: "What everybody's containers used, by user and day" })
   @ApiOkResponse({ type: UsageListView })
-  @ApiBadRequestResponse({ description: 'invalid parameters: a day that is none, or a range that is too long.' })
   async list(@Query() query: ListUsageDto): Promise<UsageListView> {
     return viewUsageList(await this.reader.list(query));
   }

@@ -1,7 +1,8 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
-import { ApiBadRequestResponse, ApiNotFoundResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Audited } from '../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { ApiFaults } from '../errors';
 import { AdminUsers } from './admin-users.service';
 import {
   AdminUserListView,
@@ -12,8 +13,6 @@ import {
   viewUsers,
 } from './dto/responses';
 import { ListUsersDto, UpdateUserDto } from './dto/requests';
-
-const UNKNOWN = { description: 'user not found: there is none of this id.' };
 
 /** Everybody who uses this server. */
 @ApiTags('admin')
@@ -39,8 +38,7 @@ export class AdminUsersController {
       'LIMIT_CHECK_SECONDS (reason `user_suspended`) and kept. When it ends, the tokens work again; the containers stay stopped.',
   })
   @ApiOkResponse({ type: UserUpdatedView })
-  @ApiBadRequestResponse({ description: 'invalid parameters: there is no such tier, or you would suspend yourself.' })
-  @ApiNotFoundResponse(UNKNOWN)
+  @ApiFaults('user_not_found')
   async update(
     @CurrentPrincipal() admin: Principal,
     @Param('id') id: string,
@@ -59,8 +57,7 @@ export class AdminUsersController {
       'next comparison with Docker, whatever VOLUME_RETENTION is.',
   })
   @ApiOkResponse({ type: UserDeletedView })
-  @ApiBadRequestResponse({ description: 'invalid parameters: you would delete yourself.' })
-  @ApiNotFoundResponse(UNKNOWN)
+  @ApiFaults('user_not_found')
   async delete(@CurrentPrincipal() admin: Principal, @Param('id') id: string): Promise<UserDeletedView> {
     await this.users.delete(admin, id);
     return { message: 'user deleted', id };
@@ -71,7 +68,7 @@ export class AdminUsersController {
   @Audited('user.revoke_tokens')
   @ApiOperation({ summary: "Revoke all of a user's tokens", description: 'Their sockets are closed, agents included.' })
   @ApiOkResponse({ type: TokensRevokedView })
-  @ApiNotFoundResponse(UNKNOWN)
+  @ApiFaults('user_not_found')
   async revokeTokens(@Param('id') id: string): Promise<TokensRevokedView> {
     return { message: 'tokens revoked', id, count: await this.users.revokeTokens(id) };
   }

@@ -1,5 +1,5 @@
 import { applyDecorators, createParamDecorator, CustomDecorator, ExecutionContext, SetMetadata } from '@nestjs/common';
-import { ApiBearerAuth } from '@nestjs/swagger';
+import { ApiSecurity } from '@nestjs/swagger';
 import { FastifyRequest } from 'fastify';
 import { Principal, RouteScope } from './principal';
 
@@ -19,4 +19,4 @@ export const REQUIRED_SCOPES = 'berth:scopes';
 
 /** Opens a route, or all of a controller's routes, to tokens that hold every one of these scopes. */
 export const Scopes = (...scopes: readonly [RouteScope, ...RouteScope[]]): ClassDecorator & MethodDecorator =>
-  applyDecorators(SetMetadata(REQUIRED_SCOPES, scopes), ApiBearerAuth());
+  applyDecorators(SetMetadata(REQUIRED_SCOPES, scopes), ApiSecurity('bearer', [...scopes]));

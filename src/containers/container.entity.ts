@@ -326,6 +326,7 @@ export type RoleStatus = (typeof ROLE_STATUSES)[number];
 /** The facts about a container in events and short answers. Never `env`: it may hold the user's secrets. */
 export class ContainerFactsView implements ContainerFacts {
   @ApiProperty({
+    pattern: '^([0-9a-f]{64}|[0-9a-f-]{36})$',
     example: '4f1d2c3b'.repeat(8),
     description:
       'The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".',

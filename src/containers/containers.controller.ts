@@ -1,12 +1,13 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Put, Query, Res } from '@nestjs/common';
-import { ApiAcceptedResponse, ApiBearerAuth, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiAcceptedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { AgentDeletedView, AgentStoppedView, AgentView } from '../agents';
 import { Audited } from '../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { ApiFaults } from '../errors';
 import { ConnectionEnd } from '../http';
 import { ContainersService } from './containers.service';
-import { ApiContainerById, ApiFaults, ApiOkEither } from './dto/openapi';
+import { ApiContainerById, ApiOkEither } from './dto/openapi';
 import {
   CreateContainerDto,
   DeleteContainerDto,
@@ -33,7 +34,6 @@ const DEFAULT_WAIT_SECONDS = 30;
 
 /** The container lifecycle over HTTP. */
 @ApiTags('containers')
-@ApiBearerAuth()
 @Controller('containers')
 export class ContainersController {
   constructor(
@@ -52,6 +52,7 @@ export class ContainersController {
     'invalid_parameters',
     'insufficient_permissions',
     'guest_session_expired',
+    'exec_not_allowed',
     'container_limit_reached',
     'name_taken',
     'idempotency_key_reused',
@@ -202,6 +203,7 @@ export class ContainersController {
   @ApiContainerById(
     'invalid_parameters',
     'guest_session_expired',
+    'exec_not_allowed',
     'name_taken',
     'operation_in_progress',
     'update_failed',

@@ -62,7 +62,7 @@ export class Specifications {
    *   or a network that cannot be enforced here; `exec_not_allowed`: a start command, which the tier does not allow
    */
   resolve({ id, tier }: { id: string; tier: string }, request: CreateRequest): Specification {
-    const image = this.images.resolve({ image: request.image, customImage: request.custom_image });
+    const image = this.images.resolve({ image: request.image, customImage: request.custom_image ?? undefined });
     const role = this.roles.resolve(request.role);
     const resources = this.tiers.resolve(tier, request);
     this.tiers.assertWithin(tier, resources, request);

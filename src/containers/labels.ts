@@ -3,7 +3,7 @@ import type { SelectQueryBuilder } from 'typeorm';
 import { isObjectOf, validatedBy } from '../http';
 import type { ContainerEntity } from './container.entity';
 
-const MAX_LABELS = 32;
+export const MAX_LABELS = 32;
 const MAX_VALUE_LENGTH = 255;
 const KEY = /^[a-z0-9._/-]{1,63}$/;
 
@@ -11,6 +11,14 @@ const RULE =
   `at most ${String(MAX_LABELS)} labels, keys of 1 to 63 of a-z, 0-9, ".", "_", "/" and "-", ` +
   `values strings of at most ${String(MAX_VALUE_LENGTH)} characters without NUL`;
 const SELECTOR_RULE = `at most ${String(MAX_LABELS)} times key:value, or a key alone; ${RULE}`;
+
+/** Labels as a JSON Schema. */
+export const LABELS_SCHEMA = {
+  type: 'object' as const,
+  maxProperties: MAX_LABELS,
+  propertyNames: { pattern: KEY.source },
+  additionalProperties: { type: 'string', maxLength: MAX_VALUE_LENGTH, pattern: '^[^\\0]*$' },
+};
 
 /** Selects by label: the key must be present, with this value if one is given. */
 export interface LabelSelector {

@@ -25,12 +25,13 @@ const COMMAND = {
   type: 'array' as const,
   minItems: 1,
   maxItems: MOST_ITEMS,
-  items: { type: 'string' as const },
+  items: { type: 'string' as const, pattern: '^[^\\0]*$' },
   description: 'The program and its arguments, at most 16 KiB together; no shell reads them.',
 };
 const READY = {
   type: 'object' as const,
   nullable: true,
+  oneOf: [{ required: ['port'] }, { required: ['command'] }],
   additionalProperties: false,
   properties: {
     port: {
@@ -53,6 +54,7 @@ const READY = {
 
 /** The OpenAPI schema of a {@link StartCommand}, in requests. */
 export const START_COMMAND_SCHEMA = {
+  title: 'StartCommandRequest',
   type: 'object' as const,
   nullable: true,
   required: ['command'],
@@ -62,6 +64,13 @@ export const START_COMMAND_SCHEMA = {
     restart: { type: 'string' as const, enum: [...RESTARTS], default: 'on-failure' },
     ready: READY,
   },
+};
+
+/** The OpenAPI schema of a {@link StartCommand} in answers, with all that a request may leave out. */
+export const SHOWN_START_SCHEMA = {
+  ...START_COMMAND_SCHEMA,
+  title: 'StartCommand',
+  required: ['command', 'restart', 'ready'],
 };
 
 /** @returns what is wrong with a start command from outside; null if it is one */

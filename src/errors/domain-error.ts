@@ -90,6 +90,34 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS;
 
+/**
+ * Why something failed, as the `code` of an answer whose sentence says what failed: more specific than the table's own.
+ * `client_gone` is in the audit alone, as nobody is there to read an answer.
+ */
+export const FAILURE_REASONS = [
+  'docker_unavailable',
+  'docker_changed',
+  'docker_error',
+  'container_paused',
+  'container_broken',
+  'name_in_use',
+  'image_access_denied',
+  'image_unavailable',
+  'start_refused',
+  'timed_out',
+  'output_too_large',
+  'output_endless',
+  'data_too_large',
+  'copy_failed',
+  'aborted',
+  'claim_lost',
+  'process_not_ended',
+  'broken_off',
+  'client_gone',
+] as const;
+
+export type FailureReason = (typeof FAILURE_REASONS)[number];
+
 export interface DomainErrorOptions {
   /**
    * Fields that go into the response beside `error` and `code`, such as `limit` or `operation`. Never secrets or
@@ -97,7 +125,7 @@ export interface DomainErrorOptions {
    */
   readonly fields?: Readonly<Record<string, unknown>>;
   /** The machine word in the response where the table's own is too coarse, such as `docker_unavailable`. */
-  readonly code?: string;
+  readonly code?: ErrorCode | FailureReason;
   /** Seconds; sent as `Retry-After`. */
   readonly retryAfter?: number;
   /** Headers of the answer. */
@@ -123,7 +151,7 @@ export class DomainError extends Error {
   }
 
   /** The machine word that the response carries. */
-  get code(): string {
+  get code(): ErrorCode | FailureReason {
     return this.options.code ?? this.kind;
   }
 }

@@ -1,3 +1,12 @@
 export { databaseBusy, databaseFault } from './database-fault';
-export { DomainError, ERRORS, invalidParameters, type ErrorCode, type FieldFault } from './domain-error';
+export {
+  DomainError,
+  ERRORS,
+  invalidParameters,
+  type ErrorCode,
+  type FailureReason,
+  type FieldFault,
+} from './domain-error';
 export { DomainErrorFilter, answerOfStatus, errorAnswer, type ErrorAnswer } from './domain-error.filter';
+export { type ApiFault, ApiFaults, FAULT_EXAMPLES, FAULTS_EXTENSION, faultResponse } from './api-faults';
+export { ErrorResponse } from './error-response';

@@ -1,24 +1,20 @@
 import { Controller, Get, Query, Req, Res } from '@nestjs/common';
-import { ApiHeader, ApiOkResponse, ApiOperation, ApiResponse, ApiTags, getSchemaPath } from '@nestjs/swagger';
+import { ApiExtraModels, ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
-import { ErrorResponse } from '../http';
-import { EventListView } from './dto/responses';
+import { ApiFaults } from '../errors';
+import { eventStream } from '../http';
+import { EventListView, ProcessFactsView } from './dto/responses';
 import { FollowEventsDto, ListEventsDto } from './dto/requests';
+import { EVENT_SCHEMAS, RESYNC_SCHEMA } from './event-schemas';
 import { EventHistory } from './feed';
 import { EventStreams, parseLastEventId } from './sse';
 
 const DEFAULT_PAGE = 100;
 
-const Refused = (status: number, description: string) =>
-  ApiResponse({
-    status,
-    description,
-    content: { 'application/json': { schema: { $ref: getSchemaPath(ErrorResponse) } } },
-  });
-
 /** A user's events for clients without Socket.IO: in pages, and as they come. */
 @ApiTags('events')
+@ApiExtraModels(ProcessFactsView)
 @Controller('events')
 export class EventsController {
   constructor(
@@ -30,7 +26,6 @@ export class EventsController {
   @Scopes('read')
   @ApiOperation({ summary: 'Page through your events, oldest first' })
   @ApiOkResponse({ type: EventListView })
-  @Refused(400, 'invalid parameters: details says which.')
   list(
     @CurrentPrincipal() caller: Principal,
     @Query() { after = 0, limit = DEFAULT_PAGE }: ListEventsDto,
@@ -49,12 +44,14 @@ export class EventsController {
   @ApiHeader({
     name: 'Last-Event-ID',
     required: false,
-    schema: { type: 'integer' },
+    schema: { type: 'integer', minimum: 0 },
     description: 'The last id seen; goes before "after".',
   })
-  @ApiOkResponse({ description: 'Does not end.', content: { 'text/event-stream': { schema: { type: 'string' } } } })
-  @Refused(400, 'invalid parameters: details says which.')
-  @Refused(429, 'too many connections: one user may have 50 streams at a time to one server process.')
+  @ApiOkResponse({
+    description: 'Does not end.',
+    content: eventStream(Object.assign({ resync_required: RESYNC_SCHEMA }, EVENT_SCHEMAS)),
+  })
+  @ApiFaults('too_many_connections')
   follow(
     @CurrentPrincipal() caller: Principal,
     @Query() { after }: FollowEventsDto,

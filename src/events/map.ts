@@ -36,7 +36,7 @@ export interface ProcessFacts {
 }
 
 /** Every event's name and what its `data` holds beside the container's facts. */
-interface EventMap {
+export interface EventMap {
   container_created: ContainerFacts;
   container_started: ContainerFacts & {
     recreated?: true;

@@ -8,6 +8,7 @@ export class LiveView {
 
 class FoundView {
   @ApiProperty({
+    type: 'object',
     example: { database: 'up', docker: 'up' },
     additionalProperties: { type: 'string', enum: ['up', 'down'] },
   })
@@ -36,23 +37,29 @@ class FoundView {
   })
   readonly allow_lists: string | null;
   @ApiProperty({
+    type: String,
     enum: ['same', 'changed'],
     nullable: true,
+    example: 'same',
     description: 'Whether this is the Docker that the containers and volumes are in, by its own id.',
   })
   readonly docker_identity: 'same' | 'changed' | null;
   @ApiProperty({
     type: 'object',
     nullable: true,
-    properties: { total_mb: { type: 'integer' }, free_mb: { type: 'integer' } },
+    properties: { total_mb: { type: 'integer', minimum: 0 }, free_mb: { type: 'integer', minimum: 0 } },
+    example: { total_mb: 102_400, free_mb: 51_200 },
     required: ['total_mb', 'free_mb'],
+    selfRequired: true,
     additionalProperties: false,
     description: "The disk of Docker's data, in MiB; null where it is not known, as with a Docker on another machine.",
   })
   readonly disk: { readonly total_mb: number; readonly free_mb: number } | null;
   @ApiProperty({
+    type: String,
     enum: ['proving', 'proved', 'failed', 'unproved'],
     nullable: true,
+    example: 'proved',
     description:
       'Whether the sandbox that is tried at start does what it must. failed: see notices; unproved: it could not be ' +
       'tried, see the log; null: it was not to be tried.',
@@ -70,13 +77,14 @@ export class ReadyView extends FoundView {
 
 /** What `GET /health/ready` answers where something is down: an error, and which it is. */
 export class NotReadyView extends FoundView {
-  @ApiProperty({ example: 'not ready' })
+  @ApiProperty({ enum: ['not ready'] })
   readonly error: string;
-  @ApiProperty({ example: 'not_ready' })
+  @ApiProperty({ enum: ['not_ready'] })
   readonly code: string;
-  @ApiProperty()
+  @ApiProperty({ example: '0b7e5c1a-2f64-4d0e-9a35-6b1f0c2d3e4f' })
   readonly request_id: string;
   @ApiProperty({
+    type: 'object',
     example: { database: 'storage_full' },
     additionalProperties: { type: 'string' },
     description: 'Why what is down is down: unavailable, database_busy, database_read_only or storage_full.',
@@ -85,3 +93,20 @@ export class NotReadyView extends FoundView {
   @ApiProperty({ enum: ['error'] })
   readonly status: 'error';
 }
+
+export const NOT_READY_EXAMPLE: NotReadyView = {
+  error: 'not ready',
+  code: 'not_ready',
+  request_id: '0b7e5c1a-2f64-4d0e-9a35-6b1f0c2d3e4f',
+  status: 'error',
+  reasons: { database: 'storage_full' },
+  checks: { database: 'down', docker: 'up' },
+  runtime: 'runsc',
+  disk_quota: 'enforced',
+  host_firewall: 'enforced',
+  allow_lists: 'enforced',
+  docker_identity: 'same',
+  disk: { total_mb: 102_400, free_mb: 51_200 },
+  sandbox_proof: 'proved',
+  notices: [],
+};

@@ -1,10 +1,21 @@
 import { Controller, Get } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation, ApiServiceUnavailableResponse, ApiTags } from '@nestjs/swagger';
+import { ApiExtraModels, ApiOkResponse, ApiOperation, ApiResponse, ApiTags, getSchemaPath } from '@nestjs/swagger';
 import { Public } from '../auth';
-import { DomainError } from '../errors';
+import { DomainError, faultResponse } from '../errors';
 import { Draining } from '../http';
-import { LiveView, NotReadyView, ReadyView } from './health-view';
+import { LiveView, NOT_READY_EXAMPLE, NotReadyView, ReadyView } from './health-view';
 import { ReadinessCheck } from './readiness';
+
+const ENDING = faultResponse(['shutting_down']).content?.['application/json']?.schema ?? {};
+const NOT_READY = {
+  'application/json': {
+    schema: { oneOf: [{ $ref: getSchemaPath(NotReadyView) }, ENDING] },
+    examples: {
+      not_ready: { value: NOT_READY_EXAMPLE },
+      shutting_down: { $ref: '#/components/examples/shutting_down' },
+    },
+  },
+};
 
 /** For whoever decides whether this process gets requests, or is to be started again. */
 @Public()
@@ -28,7 +39,8 @@ export class HealthController {
     summary: 'Whether the process can serve requests: its database takes writes, Docker and Redis answer',
   })
   @ApiOkResponse({ type: ReadyView })
-  @ApiServiceUnavailableResponse({ type: NotReadyView })
+  @ApiExtraModels(NotReadyView)
+  @ApiResponse({ status: 503, description: 'Something is down, or the process is about to end.', content: NOT_READY })
   async ready(): Promise<ReadyView> {
     if (this.draining.begun) throw new DomainError('shutting_down');
     const { ready, reasons, ...found } = await this.readiness.run();

@@ -1,4 +1,10 @@
-import { createParamDecorator, ExecutionContext, Injectable, OnModuleDestroy } from '@nestjs/common';
+import {
+  createParamDecorator,
+  ExecutionContext,
+  type INestApplication,
+  Injectable,
+  OnModuleDestroy,
+} from '@nestjs/common';
 import { FastifyAdapter, NestFastifyApplication } from '@nestjs/platform-fastify';
 import { type FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { IncomingMessage } from 'node:http';
@@ -182,6 +188,11 @@ function onRequest(draining: Draining): Hook {
 /** Routes that probes and collectors know by their bare path. */
 const OUTSIDE_API = ['health/live', 'health/ready', 'metrics'];
 
+/** Puts all routes below `/api` but those of probes and collectors. */
+export function prefixRoutes(app: INestApplication): void {
+  app.setGlobalPrefix('api', { exclude: OUTSIDE_API });
+}
+
 /**
  * Gives the application its hooks, body parser, validation, prefix and documentation. Call it before `init()` or
  * `listen()`.
@@ -204,7 +215,7 @@ export function setUpHttp(app: NestFastifyApplication): void {
   fastify.removeContentTypeParser('text/plain');
   fastify.removeContentTypeParser('application/json');
   adapter.useBodyParser('application/json', false, { bodyLimit: BODY_LIMIT }, jsonBodyParser);
-  app.setGlobalPrefix('api', { exclude: OUTSIDE_API });
+  prefixRoutes(app);
   app.useGlobalPipes(createValidationPipe());
   enableCors(app, app.get<Config>(CONFIG).CORS_ORIGINS);
   setUpOpenApi(app);

@@ -61,7 +61,7 @@ const LARGEST = 200;
 
 /** The query of a list with pages; what else it can be asked for, its own class adds. */
 export class PagedQuery {
-  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: LARGEST, default: 100 })
+  @ApiPropertyOptional({ type: 'integer', default: 100 })
   @IsOptional()
   @Transform(integerFromQuery)
   @IsInt()

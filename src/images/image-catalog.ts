@@ -14,7 +14,7 @@ export class ImageView {
   readonly reference: string;
   @ApiProperty({ example: 'Ubuntu 24.04 LTS' })
   readonly description: string;
-  @ApiProperty({ description: 'Whether to offer it first; one is.' })
+  @ApiProperty({ example: true, description: 'Whether to offer it first; one is.' })
   readonly default: boolean;
   @ApiProperty({
     enum: PULL_POLICIES,
@@ -24,6 +24,7 @@ export class ImageView {
   @ApiProperty({
     type: Boolean,
     nullable: true,
+    example: true,
     description: 'Whether it is here already, so that no creation waits for it; null: not known at the moment.',
   })
   readonly available: boolean | null;
@@ -48,11 +49,16 @@ export class ImagePullView {
     description: 'updated: there is a version here that was not before; pulling: it goes on, ask again.',
   })
   readonly state: 'updated' | 'unchanged' | 'pulling';
-  @ApiProperty({ minimum: 0, maximum: 100, description: 'Of the pull, in percent.' })
+  @ApiProperty({ minimum: 0, maximum: 100, example: 100, description: 'Of the pull, in percent.' })
   readonly progress: number;
-  @ApiProperty({ type: String, nullable: true, description: 'The version that is here now; null while it is pulled.' })
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: `sha256:${'4f1d2c3b'.repeat(8)}`,
+    description: 'The version that is here now; null while it is pulled.',
+  })
   readonly image_id: string | null;
-  @ApiProperty({ type: String, nullable: true, description: 'The version before; null: none.' })
+  @ApiProperty({ type: String, nullable: true, example: null, description: 'The version before; null: none.' })
   readonly previous_image_id: string | null;
 }
 

@@ -2,6 +2,7 @@ import { Controller, Get, Res } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { Public } from '../auth';
+import { ApiFaults } from '../errors';
 import { Metrics } from './metrics';
 
 /** For a Prometheus that collects. */
@@ -14,7 +15,11 @@ export class MetricsController {
   @Get()
   @ApiOperation({ summary: 'What this process measures, in the text format of Prometheus' })
   @ApiProduces('text/plain')
-  @ApiOkResponse({ schema: { type: 'string', example: 'berth_containers{status="running"} 12' } })
+  @ApiOkResponse({
+    description: 'A line a series.',
+    schema: { type: 'string', example: 'berth_containers{status="running"} 12' },
+  })
+  @ApiFaults('shutting_down')
   async scrape(@Res({ passthrough: true }) reply: FastifyReply): Promise<string> {
     reply.type(this.metrics.contentType);
     return this.metrics.text();

@@ -1,5 +1,12 @@
 export { GUEST_TIER, loadTiers } from './load-tiers';
-export { AUTO_END_SECONDS, DEFAULT_PROCESSES, type RequestedEnds, Resources, type Tier } from './tier-table';
+export {
+  AUTO_END_SECONDS,
+  DEFAULT_PROCESSES,
+  RESOURCE_BOUNDS,
+  type RequestedEnds,
+  Resources,
+  type Tier,
+} from './tier-table';
 export { TiersService, TierUsage } from './tiers.service';
 export { LimitsView, TierListView, viewLimits } from './tier-view';
 export { TiersModule } from './tiers.module';

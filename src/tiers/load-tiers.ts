@@ -1,13 +1,17 @@
 import { z } from 'zod';
 import { type Config, ConfigError, parseDuration, readJson, validate } from '../config';
 import { canonicalPolicy, faultOfPolicy, type NetworkPolicy } from '../network-policy';
-import { AUTO_END_SECONDS, DEFAULT_PROCESSES, DEFAULT_TIERS, RESOURCE_FIELDS, Tier, TierTable } from './tier-table';
+import {
+  AUTO_END_SECONDS,
+  DEFAULT_PROCESSES,
+  DEFAULT_TIERS,
+  RESOURCE_BOUNDS,
+  RESOURCE_FIELDS,
+  Tier,
+  TierTable,
+} from './tier-table';
 
-const amount = z
-  .number()
-  .int()
-  .min(1)
-  .max(2 ** 31 - 1);
+const amount = z.number().int().min(RESOURCE_BOUNDS.minimum).max(RESOURCE_BOUNDS.maximum);
 const count = z.number().int().min(0).max(100_000);
 /** A shell, a package manager and what it starts. */
 const FEWEST_PROCESSES = 32;

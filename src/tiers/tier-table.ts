@@ -4,13 +4,16 @@ import type { NetworkPolicy } from '../network-policy';
 /** The fields of {@link Resources}, in the order in which they are reported. */
 export const RESOURCE_FIELDS = ['memory_mb', 'cpu_shares', 'disk_mb'] as const;
 
+/** What any amount may be, whatever the tier: a positive number that every database has room for. */
+export const RESOURCE_BOUNDS = { type: 'integer', minimum: 1, maximum: 2 ** 31 - 1 } as const;
+
 /** What a container may use. */
 export class Resources {
-  @ApiProperty({ description: 'MiB.' })
+  @ApiProperty({ ...RESOURCE_BOUNDS, example: 2048, description: 'MiB.' })
   readonly memory_mb: number;
-  @ApiProperty({ description: 'Millicores: 1000 is one CPU.' })
+  @ApiProperty({ ...RESOURCE_BOUNDS, example: 1000, description: 'Millicores: 1000 is one CPU.' })
   readonly cpu_shares: number;
-  @ApiProperty({ description: 'MiB.' })
+  @ApiProperty({ ...RESOURCE_BOUNDS, example: 10_240, description: 'MiB.' })
   readonly disk_mb: number;
 }
 

@@ -4,13 +4,15 @@ import { Resources, type Tier } from './tier-table';
 
 /** What a tier allows. */
 export class LimitsView {
-  @ApiProperty({ example: 5 })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 5 })
   readonly containers: number;
   @ApiProperty({ type: Resources })
   readonly min: Resources;
   @ApiProperty({ type: Resources })
   readonly max: Resources;
   @ApiProperty({
+    type: 'integer',
+    minimum: 1,
     example: 1024,
     description:
       'Processes and threads of a container, from its next creation on. Under gVisor each of its user ids may have so ' +
@@ -23,13 +25,21 @@ export class LimitsView {
       'The widest network of a container, and that of one whose owner asks for none; `none` is always possible.',
   })
   readonly network: NetworkPolicy;
-  @ApiProperty({ type: Number, nullable: true, description: 'How long a session or run may last; null: no limit.' })
+  @ApiProperty({
+    type: Number,
+    nullable: true,
+    minimum: 1,
+    example: 180_000,
+    description: 'How long a session or run may last; null: no limit.',
+  })
   readonly session_seconds: number | null;
   @ApiProperty({ description: 'Whether the session happens once, or each run of a container has its own.' })
   readonly session_once: boolean;
   @ApiProperty({
     type: Number,
     nullable: true,
+    minimum: 0,
+    example: null,
     description:
       'Seconds without use after which a container is stopped, if it does not ask for fewer; null: no limit.',
   })
@@ -37,12 +47,15 @@ export class LimitsView {
   @ApiProperty({
     type: Number,
     nullable: true,
+    minimum: 0,
+    example: null,
     description: 'Seconds after which a container that stays stopped is deleted, if it does not ask for fewer.',
   })
   readonly auto_delete_seconds: number | null;
-  @ApiProperty({ example: 5 })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 5 })
   readonly agents: number;
   @ApiProperty({
+    example: true,
     description:
       'Whether what is in containers can be reached: commands, processes, terminals, files and statistics, with a ' +
       'token of the scope `exec`.',

@@ -1,5 +1,5 @@
 import { Controller, Get, Query } from '@nestjs/common';
-import { ApiBadRequestResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { UsageRangeDto } from './dto/requests';
 import { UsageView, viewUsage } from './dto/responses';
@@ -15,7 +15,6 @@ export class UsageController {
   @Scopes('read')
   @ApiOperation({ summary: 'What your containers used, by day' })
   @ApiOkResponse({ type: UsageView })
-  @ApiBadRequestResponse({ description: 'invalid parameters: a day that is none, or a range that is too long.' })
   async list(@CurrentPrincipal() caller: Principal, @Query() range: UsageRangeDto): Promise<UsageView> {
     return viewUsage(await this.reader.ofUser(caller.userId, range));
   }

@@ -9,6 +9,7 @@ import { DEFAULT_TIERS } from '../../src/tiers/tier-table';
 import { Berth, TestUser } from '../support/berth';
 import { newAgent } from '../support/agent-client';
 import { NewContainer, SMALL } from '../support/api-client';
+import { described } from '../support/described';
 import { IS_MORE } from '../support/extent';
 import { FakeEngine } from '../support/fake-engine';
 
@@ -269,14 +270,15 @@ describe('authorization', () => {
     return { container: container.db_id, token: tokenId, user: owner.id }[kind];
   }
 
-  function call(route: string, headers: Record<string, string>, id: string, body?: object): Promise<Response> {
+  async function call(route: string, headers: Record<string, string>, id: string, body?: object): Promise<Response> {
     const [method = '', path = ''] = route.split(' ');
     const json = method === 'GET' || method === 'DELETE' || body === undefined ? null : JSON.stringify(body);
-    return fetch(`${berth.url}${path.replace(':id', id)}`, {
+    const answer = await fetch(`${berth.url}${path.replace(':id', id)}`, {
       method,
       headers: { ...headers, ...(json !== null && { 'content-type': 'application/json' }) },
       ...(json !== null && { body: json }),
     });
+    return described(method, answer);
   }
 
   function bearer(token: string): Record<string, string> {

@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import { Berth, TestUser } from '../support/berth';
+import { described } from '../support/described';
 import { IS_MORE } from '../support/extent';
 import { FakeEngine } from '../support/fake-engine';
 
@@ -278,13 +279,13 @@ describe('hostile input', () => {
     }
   });
 
-  function raw(
+  async function raw(
     method: string,
     path: string,
     init: { body?: string; headers?: Record<string, string> },
   ): Promise<Response> {
     const headers = { authorization: `Bearer ${user.token}`, ...init.headers };
-    return fetch(`${berth.url}${path}`, { method, ...init, headers });
+    return described(method, await fetch(`${berth.url}${path}`, { method, ...init, headers }));
   }
 
   async function rawBytes(text: string): Promise<string> {

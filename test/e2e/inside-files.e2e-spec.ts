@@ -11,6 +11,7 @@ import { promisify } from 'node:util';
 import { extract, type Headers, pack } from 'tar-stream';
 import type { NewContainer } from '../support/api-client';
 import { Berth, type TestUser } from '../support/berth';
+import { described } from '../support/described';
 import { eventually } from '../support/eventually';
 import { RealDocker } from '../support/real-docker';
 
@@ -57,11 +58,12 @@ describe('files in a gVisor container', () => {
     readonly body?: Buffer | string;
   }
   async function call(method: string, path: string, { headers = {}, body }: Given = {}): Promise<Response> {
-    return fetch(`${berth.url}${inside}/${path}`, {
+    const answer = await fetch(`${berth.url}${inside}/${path}`, {
       method,
       headers: { authorization: `Bearer ${user.token}`, ...headers },
       ...(body !== undefined && { body: new Uint8Array(Buffer.from(body)) }),
     });
+    return described(method, answer);
   }
   const get = (path: Buffer | string, headers: Record<string, string> = {}): Promise<Response> =>
     call('GET', `files?path=${escaped(path)}`, { headers });

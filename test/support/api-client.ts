@@ -1,3 +1,5 @@
+import { described } from './described';
+
 /** An answer of the API, its body as plain JSON. */
 export interface Answer {
   readonly status: number;
@@ -21,7 +23,7 @@ export class ApiClient {
   ) {}
 
   async call(method: string, path: string, body?: unknown): Promise<Answer> {
-    const response = await fetch(`${this.url}${path}`, {
+    const asked = fetch(`${this.url}${path}`, {
       method,
       headers: {
         authorization: `Bearer ${this.token}`,
@@ -29,6 +31,7 @@ export class ApiClient {
       },
       ...(body !== undefined && { body: JSON.stringify(body) }),
     });
+    const response = await described(method, await asked);
     const text = await response.text();
     const parsed = text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
     return { status: response.status, headers: response.headers, body: parsed };

@@ -1,5 +1,6 @@
 import { type IncomingHttpHeaders, type IncomingMessage, request as httpRequest } from 'node:http';
 import type { BerthEvent } from '../../src/events';
+import { noteAnswer, noteEvent } from './described';
 import { eventually } from './eventually';
 
 /** One block of the stream that has data. */
@@ -31,7 +32,10 @@ export class EventStreamClient {
   ending: 'complete' | 'cut' | null = null;
   private text = '';
 
-  private constructor(private readonly response: IncomingMessage) {
+  private constructor(
+    private readonly response: IncomingMessage,
+    private readonly asked: { readonly method: string; readonly url: string },
+  ) {
     response.setEncoding('utf8');
     response.on('data', (chunk: string) => {
       const blocks = (this.text + chunk).split('\n\n');
@@ -47,10 +51,11 @@ export class EventStreamClient {
   static async open(asked: StreamRequest): Promise<EventStreamClient> {
     const { url, token, after, lastEventId, headers, path = '/api/events/stream', body } = asked;
     const query = after === undefined ? '' : `?after=${String(after)}`;
+    const method = body ? 'POST' : 'GET';
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const request = httpRequest(`${url}${path}${query}`, {
         agent: false,
-        method: body ? 'POST' : 'GET',
+        method,
         headers: {
           authorization: `Bearer ${token}`,
           accept: 'text/event-stream',
@@ -64,7 +69,10 @@ export class EventStreamClient {
         .once('error', reject)
         .end(body && JSON.stringify(body));
     });
-    return new EventStreamClient(response);
+    const seen = { method, url: path };
+    const header = (name: string): string | undefined => response.headers[name]?.toString();
+    noteAnswer({ ...seen, status: response.statusCode ?? 0, header });
+    return new EventStreamClient(response, seen);
   }
 
   get status(): number {
@@ -112,6 +120,9 @@ export class EventStreamClient {
       if (field === 'data') data += value;
       if (field === 'retry') this.retry = Number(value);
     }
-    if (data !== '') this.told.push({ id: this.lastEventId, name, data: JSON.parse(data) as unknown });
+    if (data === '') return;
+    const event = { id: this.lastEventId, name, data: JSON.parse(data) as unknown };
+    this.told.push(event);
+    if (this.status === 200) noteEvent(this.asked, event);
   }
 }

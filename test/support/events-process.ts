@@ -58,7 +58,7 @@ export function draft(message: string): EventDraft {
     type: 'container_progress',
     data: {
       id: 'a'.repeat(64),
-      db_id: 'b',
+      db_id: '3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11',
       name: 'dev',
       status: 'creating',
       image: 'ubuntu:24.04',

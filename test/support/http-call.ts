@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { request as httpRequest } from 'node:http';
+import { noteAnswer } from './described';
 
 /** What a test may choose of a request. */
 export interface HttpCall {
@@ -49,11 +50,11 @@ export function httpCall(url: string, path: string, call: HttpCall = {}): Promis
         response.on('end', () => {
           const text = Buffer.concat(chunks).toString();
           const json = response.headers['content-type']?.startsWith('application/json') && text !== '';
-          resolve({
-            status: response.statusCode ?? 0,
-            headers: response.headers,
-            body: json ? (JSON.parse(text) as Record<string, unknown>) : {},
-          });
+          const parsed = json ? (JSON.parse(text) as Record<string, unknown>) : undefined;
+          const status = response.statusCode ?? 0;
+          const header = (name: string): string | undefined => response.headers[name]?.toString();
+          noteAnswer({ method, url: path, status, header, body: parsed });
+          resolve({ status, headers: response.headers, body: parsed ?? {} });
         });
       },
     );

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { SMALL, testImage } from './api-client';
 import type { TestUser } from './berth';
+import { described } from './described';
 
 /** What a creation under a key was answered; the body as it came, because it is to be the same to the letter. */
 export interface KeyedAnswer {
@@ -18,7 +19,7 @@ export async function createUnder(
   user: TestUser,
   body: Readonly<Record<string, unknown>> = {},
 ): Promise<KeyedAnswer> {
-  const response = await fetch(`${user.api.url}/api/containers`, {
+  const asked = fetch(`${user.api.url}/api/containers`, {
     method: 'POST',
     headers: {
       authorization: `Bearer ${user.token}`,
@@ -27,6 +28,7 @@ export async function createUnder(
     },
     body: JSON.stringify({ image: 'custom', custom_image: testImage(), ...SMALL, ...body }),
   });
+  const response = await described('POST', await asked);
   const text = await response.text();
   return {
     status: response.status,

@@ -1,5 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { holdsScope, type Principal } from '../../auth';
+import { holdsScope, type Principal, SCOPES } from '../../auth';
 import { LimitsView } from '../../tiers';
 
 export class MeUserView {
@@ -12,9 +12,9 @@ export class MeUserView {
 }
 
 export class MeUsageView {
-  @ApiProperty({ example: 2 })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 2 })
   readonly containers: number;
-  @ApiProperty({ example: 1 })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 1 })
   readonly agents: number;
 }
 
@@ -33,7 +33,12 @@ export class MeView {
   readonly limits: LimitsView;
   @ApiProperty({ type: MeUsageView })
   readonly usage: MeUsageView;
-  @ApiProperty({ type: [String], description: 'What the calling token holds.' })
+  @ApiProperty({
+    enum: SCOPES,
+    isArray: true,
+    example: ['read', 'write', 'exec'],
+    description: 'What the calling token holds.',
+  })
   readonly scopes: readonly string[];
   @ApiProperty({ type: MeSessionView, nullable: true, description: 'null for users without a session that ends.' })
   readonly session: MeSessionView | null;
@@ -63,7 +68,12 @@ export class ValidatedTokenView extends ProfileUserView {
   readonly valid: true;
   @ApiProperty({ format: 'uuid' })
   readonly user_id: string;
-  @ApiProperty({ type: [String], description: 'What the calling token holds.' })
+  @ApiProperty({
+    enum: SCOPES,
+    isArray: true,
+    example: ['read', 'write', 'exec'],
+    description: 'What the calling token holds.',
+  })
   readonly scopes: readonly string[];
 }
 

@@ -18,7 +18,7 @@ const GRANTABLE: readonly RouteScope[] = ['read', 'write', 'exec', 'admin'];
 
 /** What `POST /api/tokens` takes. */
 export class CreateTokenDto {
-  @ApiProperty({ example: 'laptop', minLength: 1, maxLength: 64, description: 'A name to recognise the token by.' })
+  @ApiProperty({ example: 'laptop', description: 'A name to recognise the token by.' })
   // Printable, and no blank at either end: \p{C} is control, format and unassigned characters, lone surrogates among
   // them.
   @IsString()
@@ -41,9 +41,6 @@ export class CreateTokenDto {
 
   @ApiPropertyOptional({
     type: 'integer',
-    nullable: true,
-    minimum: 1,
-    maximum: 3650,
     example: 90,
     description: 'Days. By default it ends with the calling token, which it cannot outlast, or not at all.',
   })
@@ -62,7 +59,7 @@ class TokenView {
   readonly name: string;
   @ApiProperty({ example: 'berth_1f2e3d', description: "The token's first 12 characters." })
   readonly token_prefix: string;
-  @ApiProperty({ enum: SCOPES, isArray: true })
+  @ApiProperty({ enum: SCOPES, isArray: true, example: ['read', 'write', 'exec'] })
   readonly scopes: string[];
   @ApiProperty({ format: 'date-time' })
   readonly created_at: string;
@@ -80,13 +77,13 @@ export class CreatedTokenView extends TokenView {
 export class TokenListView {
   @ApiProperty({ type: [TokenView] })
   readonly tokens: TokenView[];
-  @ApiProperty()
+  @ApiProperty({ type: 'integer', minimum: 0, example: 1 })
   readonly count: number;
 }
 
 /** What `DELETE /api/tokens/:id` answers. */
 export class TokenRevokedView {
-  @ApiProperty({ example: 'token revoked' })
+  @ApiProperty({ enum: ['token revoked'] })
   readonly message: string;
   @ApiProperty({ format: 'uuid' })
   readonly id: string;

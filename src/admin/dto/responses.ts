@@ -6,6 +6,7 @@ import type { Page } from '../../http';
 const NEXT_CURSOR = {
   type: String,
   nullable: true,
+  example: null,
   description: 'What to write as "cursor" for the next page; null on the last.',
 } as const;
 
@@ -23,10 +24,17 @@ export class AdminUserView {
     type: String,
     format: 'date-time',
     nullable: true,
+    example: null,
     description: "When a guest's session ends; null: there is none that ends.",
   })
   readonly session_expires_at: string | null;
-  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'Since when; null: not suspended.' })
+  @ApiProperty({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    example: null,
+    description: 'Since when; null: not suspended.',
+  })
   readonly suspended_at: string | null;
 }
 
@@ -40,7 +48,7 @@ export class AdminUserListView {
 
 /** What `PATCH /api/admin/users/:id` answers. */
 export class UserUpdatedView {
-  @ApiProperty({ example: 'user updated' })
+  @ApiProperty({ enum: ['user updated'] })
   readonly message: string;
   @ApiProperty({ type: AdminUserView })
   readonly user: AdminUserView;
@@ -48,7 +56,7 @@ export class UserUpdatedView {
 
 /** What `DELETE /api/admin/users/:id` answers. */
 export class UserDeletedView {
-  @ApiProperty({ example: 'user deleted' })
+  @ApiProperty({ enum: ['user deleted'] })
   readonly message: string;
   @ApiProperty({ format: 'uuid' })
   readonly id: string;
@@ -56,17 +64,17 @@ export class UserDeletedView {
 
 /** What `POST /api/admin/users/:id/revoke-tokens` answers. */
 export class TokensRevokedView {
-  @ApiProperty({ example: 'tokens revoked' })
+  @ApiProperty({ enum: ['tokens revoked'] })
   readonly message: string;
   @ApiProperty({ format: 'uuid', description: "The user's." })
   readonly id: string;
-  @ApiProperty({ type: 'integer', example: 2, description: 'How many were not revoked until now.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 2, description: 'How many were not revoked until now.' })
   readonly count: number;
 }
 
 /** What `DELETE /api/admin/tokens/:id` answers. */
 export class AdminTokenRevokedView {
-  @ApiProperty({ example: 'token revoked' })
+  @ApiProperty({ enum: ['token revoked'] })
   readonly message: string;
   @ApiProperty({ format: 'uuid' })
   readonly id: string;
@@ -101,13 +109,21 @@ export function viewContainers({ items, next_cursor }: Page<AnyContainerView>): 
   return { containers: items, next_cursor };
 }
 
+const DOCKER = '6d3e1f0a-5b7c-4d2e-8f90-1a2b3c4d5e6f';
+
 /** What `POST /api/admin/docker/accept` answers. */
 export class AcceptedDockerView {
-  @ApiProperty({ type: String, nullable: true, description: 'The id of the Docker that is known from now on.' })
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: DOCKER,
+    description: 'The id of the Docker that is known from now on.',
+  })
   readonly docker_id: string | null;
   @ApiProperty({
     type: String,
     nullable: true,
+    example: DOCKER,
     description: 'Of the one that was known before; the same if nothing has changed.',
   })
   readonly previous_docker_id: string | null;

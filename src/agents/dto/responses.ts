@@ -6,7 +6,7 @@ const AGENT_STATUSES = ['online', 'offline'] as const;
 
 /** An agent as `GET /api/agents` and `GET /api/containers` show it. */
 export class AgentView implements AgentFacts {
-  @ApiProperty({ example: 'agent:3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11' })
+  @ApiProperty({ pattern: '^agent:[0-9a-f-]{36}$', example: 'agent:3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11' })
   readonly id: string;
   @ApiProperty({ type: String, enum: ['agent'] })
   readonly type: 'agent';
@@ -18,11 +18,11 @@ export class AgentView implements AgentFacts {
   readonly os: string | null;
   @ApiProperty({ type: String, nullable: true, example: 'x64' })
   readonly arch: string | null;
-  @ApiProperty({ type: String, nullable: true, description: "Of the agent's program." })
+  @ApiProperty({ type: String, nullable: true, example: '0.1.0', description: "Of the agent's program." })
   readonly version: string | null;
-  @ApiProperty({ type: [String] })
+  @ApiProperty({ type: [String], example: ['gpu'] })
   readonly tags: readonly string[];
-  @ApiProperty({ type: String, nullable: true })
+  @ApiProperty({ type: String, nullable: true, example: 'under the desk' })
   readonly description: string | null;
   @ApiProperty({ format: 'date-time' })
   readonly created_at: string;
@@ -42,21 +42,32 @@ export class AgentView implements AgentFacts {
     description: 'Load averages of 1, 5 and 15 minutes, as last reported; null before the first report.',
   })
   readonly load: readonly number[] | null;
-  @ApiProperty({ type: Number, nullable: true, description: 'MiB.' })
+  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 32_768, description: 'MiB.' })
   readonly memory_total_mb: number | null;
-  @ApiProperty({ type: Number, nullable: true, description: 'MiB.' })
+  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 8192, description: 'MiB.' })
   readonly memory_used_mb: number | null;
-  @ApiProperty({ type: Number, nullable: true, description: 'How long its machine was up at the last report.' })
+  @ApiProperty({
+    type: Number,
+    nullable: true,
+    minimum: 0,
+    example: 86_400,
+    description: 'How long its machine was up at the last report.',
+  })
   readonly uptime_seconds: number | null;
 }
+
+/** An agent as events show it. */
+export class AgentFactsView
+  extends PickType(AgentView, ['id', 'type', 'name', 'status', 'os', 'arch', 'tags'])
+  implements AgentFacts {}
 
 /** What `GET /api/agents` answers. */
 export class AgentListView {
   @ApiProperty({ type: [AgentView], description: 'Newest first.' })
   readonly agents: readonly AgentView[];
-  @ApiProperty({ type: 'integer', example: 1 })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 1 })
   readonly count: number;
-  @ApiProperty({ type: 'integer', example: 5, description: "How many agents the user's tier allows." })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 5, description: "How many agents the user's tier allows." })
   readonly limit: number;
 }
 
@@ -101,6 +112,6 @@ export class AgentStoppedView extends PickType(AgentView, ['id', 'name']) {
 
 /** What `DELETE /api/containers/:id` answers for an agent. */
 export class AgentDeletedView extends PickType(AgentView, ['id', 'name']) {
-  @ApiProperty({ example: 'agent deleted' })
+  @ApiProperty({ enum: ['agent deleted'] })
   readonly message: string;
 }

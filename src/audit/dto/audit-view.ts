@@ -11,6 +11,7 @@ export class WorkInsideView {
   @ApiProperty({
     type: 'integer',
     nullable: true,
+    minimum: 0,
     example: 1_048_576,
     description: 'Of a file or an archive: taken of the client, or read for it, also where it failed in the middle.',
   })
@@ -38,11 +39,19 @@ export class AuditEntryView {
   readonly subject_user_id: string | null;
   @ApiProperty({ ...OPTIONAL, format: 'uuid', description: 'The database id of the container.' })
   readonly container_id: string | null;
-  @ApiProperty({ ...OPTIONAL, description: 'The id as the request had it, or of what was made.' })
+  @ApiProperty({
+    ...OPTIONAL,
+    example: '4f1d2c3b4f1d',
+    description: 'The id as the request had it, or of what was made.',
+  })
   readonly target_id: string | null;
   @ApiProperty({ ...OPTIONAL, example: '192.0.2.7', description: `From where; ${NOT_YOURS}` })
   readonly address: string | null;
-  @ApiProperty({ ...OPTIONAL, description: `The x-request-id; ${NOT_YOURS}` })
+  @ApiProperty({
+    ...OPTIONAL,
+    example: '0b7e5c1a-2f64-4d0e-9a35-6b1f0c2d3e4f',
+    description: `The x-request-id; ${NOT_YOURS}`,
+  })
   readonly request_id: string | null;
   @ApiProperty({ type: WorkInsideView, nullable: true, description: 'null where nothing is known of it.' })
   readonly detail: WorkInsideView | null;
@@ -54,7 +63,11 @@ export class AuditEntryView {
 export class AuditListView {
   @ApiProperty({ type: [AuditEntryView], description: 'Newest first.' })
   readonly entries: readonly AuditEntryView[];
-  @ApiProperty({ ...OPTIONAL, description: 'What to write as "cursor" for the next page; null on the last.' })
+  @ApiProperty({
+    ...OPTIONAL,
+    example: null,
+    description: 'What to write as "cursor" for the next page; null on the last.',
+  })
   readonly next_cursor: string | null;
 }
 

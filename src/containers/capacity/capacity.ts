@@ -11,16 +11,23 @@ import { type CapacityBounds, ReservedCapacity, type Shortage } from './reserved
 const BYTES_PER_MB = 1024 * 1024;
 
 class AmountView {
-  @ApiProperty({ type: Number, nullable: true, example: 16_384, description: "The machine's; null: unknown." })
+  @ApiProperty({
+    type: Number,
+    nullable: true,
+    minimum: 0,
+    example: 16_384,
+    description: "The machine's; null: unknown.",
+  })
   readonly total: number | null;
   @ApiProperty({
     type: Number,
     nullable: true,
+    minimum: 0,
     example: 32_768,
     description: 'How much may be reserved together: the total × the overcommit; null: any amount.',
   })
   readonly limit: number | null;
-  @ApiProperty({ example: 4096, description: 'The limits of what runs or is being started, together.' })
+  @ApiProperty({ minimum: 0, example: 4096, description: 'The limits of what runs or is being started, together.' })
   readonly reserved: number;
 }
 
@@ -28,11 +35,12 @@ class FreeView {
   @ApiProperty({
     type: Number,
     nullable: true,
+    minimum: 0,
     example: 9_000,
     description: 'Free on the machine now; null where it cannot be seen, as with Docker on another machine.',
   })
   readonly free: number | null;
-  @ApiProperty({ example: 256, description: 'With less free than this nothing is started.' })
+  @ApiProperty({ minimum: 0, example: 256, description: 'With less free than this nothing is started.' })
   readonly reserve: number;
 }
 

@@ -1,5 +1,5 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
 import { Transform, type TransformFnParams } from 'class-transformer';
 import {
   IsIn,
@@ -14,9 +14,9 @@ import {
 } from 'class-validator';
 import { integerFromQuery, isObjectOf, validatedBy } from '../../http';
 import { faultOfPolicy, type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
-import { AUTO_END_SECONDS } from '../../tiers';
+import { AUTO_END_SECONDS, RESOURCE_BOUNDS } from '../../tiers';
 import { CONTAINER_STATUSES, type ContainerStatus } from '../container.entity';
-import { IsLabels, IsLabelSelectors } from '../labels';
+import { IsLabels, IsLabelSelectors, LABELS_SCHEMA, MAX_LABELS } from '../labels';
 import { type AskedStart, faultOfStart, START_COMMAND_SCHEMA } from '../start-command';
 import { LISTED_STATUSES, type ListedStatus } from './responses';
 
@@ -37,12 +37,20 @@ function AsSent(): PropertyDecorator {
   return Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key]);
 }
 
+/** What a value may be, in a JSON Schema. */
+const VALUE = { type: 'string', maxLength: MAX_VALUE_LENGTH, pattern: '^[^\\0]*$' };
+
 const ALIAS = { description: 'another name of "env"; one of the two at most' };
 
 /** Environment variables, which may be absent. */
 export function EnvironmentProperty(words: { example?: object; description?: string }): PropertyDecorator {
-  const schema = { type: 'object', additionalProperties: { type: 'string' }, ...words } as const;
-  return applyDecorators(ApiPropertyOptional(schema), IsOptional(), AsSent(), IsEnvironment());
+  const schema = {
+    type: 'object' as const,
+    maxProperties: MAX_VARIABLES,
+    propertyNames: { pattern: NAME.source },
+    additionalProperties: VALUE,
+  };
+  return applyDecorators(ApiPropertyOptional(Object.assign(schema, words)), IsOptional(), AsSent(), IsEnvironment());
 }
 
 /** A plain object of environment variables: POSIX names, string values that fit through `execve`. */
@@ -74,21 +82,46 @@ function NetworkProperty(description: string): PropertyDecorator {
 function StartProperty(description: string): PropertyDecorator {
   const message = ({ value }: ValidationArguments): string => faultOfStart(value) ?? '';
   return applyDecorators(
-    ApiPropertyOptional({ ...START_COMMAND_SCHEMA, required: ['command'], description }),
+    ApiProperty({ ...START_COMMAND_SCHEMA, selfRequired: false, description }),
     IsOptional(),
     AsSent(),
     validatedBy('isStartCommand', (value) => faultOfStart(value) === null, { message }),
   );
 }
 
+/** What of a body goes with what; the rules are `ImageCatalog`'s and `environmentOf`'s. */
+const ONE_ENVIRONMENT = {
+  not: {
+    properties: { env: { type: 'object' }, environment: { type: 'object' } },
+    required: ['env', 'environment'],
+  },
+};
+const CUSTOM_IMAGE = {
+  if: { properties: { image: { const: 'custom' } } },
+  then: { properties: { custom_image: { type: 'string' } }, required: ['custom_image'] },
+  else: { properties: { custom_image: { type: 'null' } } },
+};
+
+/** Keywords of JSON Schema for which Nest's options have no words. */
+const Keywords = (keywords: object): ClassDecorator => ApiSchema(keywords);
+
 /** Body of `POST /api/containers`. */
+@Keywords(Object.assign({}, ONE_ENVIRONMENT, CUSTOM_IMAGE))
 export class CreateContainerDto {
-  @ApiProperty({ example: 'sandbox', description: 'a name of GET /api/images, or "custom" with custom_image' })
+  @ApiProperty({
+    minLength: 1,
+    example: 'sandbox',
+    description: 'a name of GET /api/images, or "custom" with custom_image',
+  })
   @IsString()
   @MaxLength(255)
   image: string;
 
-  @ApiPropertyOptional({ example: 'alpine:3.21' })
+  @ApiPropertyOptional({
+    minLength: 1,
+    example: 'alpine:3.21',
+    description: 'an image reference; with image custom alone',
+  })
   @IsOptional()
   @IsString()
   @MaxLength(255)
@@ -113,8 +146,7 @@ export class CreateContainerDto {
   environment?: Record<string, string>;
 
   @ApiPropertyOptional({
-    type: 'object',
-    additionalProperties: { type: 'string' },
+    ...LABELS_SCHEMA,
     example: { team: 'core', 'app/tier': 'backend' },
     description: 'at most 32, keys of a-z, 0-9, ".", "_", "/" and "-"; nothing but Berth reads them',
   })
@@ -123,17 +155,29 @@ export class CreateContainerDto {
   @IsLabels()
   labels?: Record<string, string>;
 
-  @ApiPropertyOptional({ example: 2048, description: "the tier's maximum if absent" })
+  @ApiPropertyOptional({
+    ...RESOURCE_BOUNDS,
+    example: 2048,
+    description: "within the tier's bounds; its maximum if absent",
+  })
   @IsOptional()
   @IsInt()
   memory_mb?: number;
 
-  @ApiPropertyOptional({ example: 1000, description: "millicores: 1000 is one CPU; the tier's maximum if absent" })
+  @ApiPropertyOptional({
+    ...RESOURCE_BOUNDS,
+    example: 1000,
+    description: "millicores: 1000 is one CPU; the tier's maximum if absent",
+  })
   @IsOptional()
   @IsInt()
   cpu_shares?: number;
 
-  @ApiPropertyOptional({ example: 10240, description: "the tier's maximum if absent" })
+  @ApiPropertyOptional({
+    ...RESOURCE_BOUNDS,
+    example: 10240,
+    description: "within the tier's bounds; its maximum if absent",
+  })
   @IsOptional()
   @IsInt()
   disk_mb?: number;
@@ -142,6 +186,7 @@ export class CreateContainerDto {
     type: 'integer',
     nullable: true,
     minimum: AUTO_END_SECONDS.min,
+    maximum: AUTO_END_SECONDS.max,
     example: 3600,
     description: "seconds without use after which it is stopped, within the tier's; the tier's if absent or null",
   })
@@ -153,6 +198,7 @@ export class CreateContainerDto {
     type: 'integer',
     nullable: true,
     minimum: AUTO_END_SECONDS.min,
+    maximum: AUTO_END_SECONDS.max,
     example: 604_800,
     description:
       "seconds after which it is deleted if it stays stopped, within the tier's; the tier's if absent or null",
@@ -188,6 +234,7 @@ export class ListContainersDto {
 
   @ApiPropertyOptional({
     type: [String],
+    maxItems: MAX_LABELS,
     example: ['team:core'],
     description: '`key:value`, or a key alone; given several times, all must match',
   })
@@ -211,21 +258,22 @@ export class ListContainersDto {
 }
 
 /** Body of `PATCH /api/containers/:id`; name and resources are required. */
+@Keywords(ONE_ENVIRONMENT)
 export class UpdateContainerDto {
   @ApiProperty({ example: 'production-api', description: CONTAINER_NAME_RULE })
   @IsString()
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
   name: string;
 
-  @ApiProperty({ example: 4096 })
+  @ApiProperty({ ...RESOURCE_BOUNDS, example: 4096, description: "within the tier's bounds: GET /api/tiers" })
   @IsInt()
   memory_mb: number;
 
-  @ApiProperty({ example: 4000, description: 'millicores: 1000 is one CPU' })
+  @ApiProperty({ ...RESOURCE_BOUNDS, example: 4000, description: 'millicores: 1000 is one CPU' })
   @IsInt()
   cpu_shares: number;
 
-  @ApiProperty({ example: 20480 })
+  @ApiProperty({ ...RESOURCE_BOUNDS, example: 20480, description: "within the tier's bounds, too" })
   @IsInt()
   disk_mb: number;
 
@@ -233,6 +281,7 @@ export class UpdateContainerDto {
     type: 'integer',
     nullable: true,
     minimum: AUTO_END_SECONDS.min,
+    maximum: AUTO_END_SECONDS.max,
     example: 3600,
     description:
       "seconds without use after which it is stopped, within the tier's; null: the tier's; unchanged if absent",
@@ -245,6 +294,7 @@ export class UpdateContainerDto {
     type: 'integer',
     nullable: true,
     minimum: AUTO_END_SECONDS.min,
+    maximum: AUTO_END_SECONDS.max,
     example: 604_800,
     description:
       "seconds after which it is deleted if it stays stopped, within the tier's; null: the tier's; unchanged if absent",
@@ -290,8 +340,7 @@ export class WaitContainerDto {
 /** Body of `PUT /api/containers/:id/labels`. */
 export class ReplaceLabelsDto {
   @ApiProperty({
-    type: 'object',
-    additionalProperties: { type: 'string' },
+    ...LABELS_SCHEMA,
     example: { team: 'core', 'app/tier': 'backend' },
     description: 'all that the container has from now on',
   })

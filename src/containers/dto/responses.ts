@@ -1,6 +1,6 @@
 import { ApiExtraModels, ApiProperty, ApiPropertyOptional, getSchemaPath, OmitType, PickType } from '@nestjs/swagger';
 import { AgentView } from '../../agents';
-import type { Tier } from '../../tiers';
+import { AUTO_END_SECONDS, type Tier } from '../../tiers';
 import {
   CONTAINER_STATUSES,
   containerFacts,
@@ -10,10 +10,7 @@ import {
   type RoleStatus,
   type Started,
 } from '../container.entity';
-import { START_COMMAND_SCHEMA, type StartCommand } from '../start-command';
-
-/** As a request may have it, and with all that it may leave out. */
-const STARTS_WITH = { ...START_COMMAND_SCHEMA, required: ['command', 'restart', 'ready'] };
+import { SHOWN_START_SCHEMA, type StartCommand } from '../start-command';
 
 /** A container as `GET /api/containers/:id` shows it. */
 export class ContainerView extends ContainerFactsView {
@@ -29,8 +26,8 @@ export class ContainerView extends ContainerFactsView {
   })
   readonly status_reason: string | null;
   @ApiProperty({
-    enum: ROLE_STATUSES,
-    enumName: 'RoleStatus',
+    type: String,
+    enum: [...ROLE_STATUSES],
     nullable: true,
     example: 'installed',
     description:
@@ -57,6 +54,8 @@ export class ContainerView extends ContainerFactsView {
   @ApiProperty({
     type: 'integer',
     nullable: true,
+    minimum: AUTO_END_SECONDS.min,
+    maximum: AUTO_END_SECONDS.max,
     example: null,
     description: "Seconds without use after which it is stopped; null: the tier's, and the tier's where that is less.",
   })
@@ -64,6 +63,8 @@ export class ContainerView extends ContainerFactsView {
   @ApiProperty({
     type: 'integer',
     nullable: true,
+    minimum: AUTO_END_SECONDS.min,
+    maximum: AUTO_END_SECONDS.max,
     example: null,
     description: 'Seconds after which it is deleted if it stays stopped, since its stop or last use; null as above.',
   })
@@ -78,8 +79,9 @@ export class ContainerView extends ContainerFactsView {
   })
   readonly runtime: string | null;
   @ApiProperty({
-    ...STARTS_WITH,
-    nullable: true,
+    ...SHOWN_START_SCHEMA,
+    selfRequired: true,
+    example: null,
     description: 'What is run after each of its starts; null: nothing.',
   })
   readonly start: StartCommand | null;
@@ -168,9 +170,9 @@ export function anyContainer(row: ContainerRow, at: ViewedAt): AnyContainerView 
 
 /** How much of the tier's limit the user's containers use, regardless of filters and pages. */
 class ContainerUsageView {
-  @ApiProperty({ type: 'integer', example: 2, description: 'How many live containers the user has.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 2, description: 'How many live containers the user has.' })
   readonly containers: number;
-  @ApiProperty({ type: 'integer', example: 5, description: "How many the user's tier allows." })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 5, description: "How many the user's tier allows." })
   readonly limit: number;
 }
 
@@ -185,16 +187,18 @@ export class ContainerListView {
   readonly containers: readonly (ListedContainerView | AgentView)[];
   @ApiProperty({
     type: 'integer',
+    minimum: 0,
     example: 2,
     description: 'How many entries "containers" has in this answer, agents included.',
   })
   readonly count: number;
   @ApiProperty({ type: ContainerUsageView })
   readonly usage: ContainerUsageView;
-  @ApiProperty({ type: 'integer', example: 5, description: 'The same as "usage.limit".' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 5, description: 'The same as "usage.limit".' })
   readonly limit: number;
   @ApiProperty({
     type: 'integer',
+    minimum: 0,
     example: 41,
     description: 'Watch from here: every later change is an event with a greater "seq".',
   })
@@ -216,9 +220,14 @@ export class ContainerCreatedView extends ContainerFactsView {
   readonly created_at: string;
   @ApiProperty({ type: Boolean, enum: [true], description: 'The creation goes on in the background.' })
   readonly async: true;
-  @ApiProperty({ example: 'container is being created' })
+  @ApiProperty({ enum: ['container is being created'] })
   readonly message: string;
-  @ApiProperty({ ...STARTS_WITH, nullable: true, description: 'As it was asked for, with all that was left out.' })
+  @ApiProperty({
+    ...SHOWN_START_SCHEMA,
+    selfRequired: true,
+    example: null,
+    description: 'As it was asked for, with all that was left out.',
+  })
   readonly start: StartCommand | null;
   @ApiPropertyOptional({
     format: 'date-time',
@@ -226,6 +235,7 @@ export class ContainerCreatedView extends ContainerFactsView {
   })
   readonly expires_at?: string;
   @ApiPropertyOptional({
+    minimum: 1,
     example: 180_000,
     description: 'How long a session or run may last, where the tier sets a limit: see session_seconds of the tier.',
   })
@@ -234,7 +244,7 @@ export class ContainerCreatedView extends ContainerFactsView {
 
 /** What `POST /api/containers/:id/stop` answers. */
 export class ContainerStoppedView extends PickType(ContainerFactsView, ['id', 'name', 'status']) {
-  @ApiProperty({ example: 'container stopped' })
+  @ApiProperty({ enum: ['container stopped'] })
   readonly message: string;
 }
 
@@ -250,7 +260,7 @@ export class ContainerStartedView extends PickType(ContainerFactsView, ['id', 'n
   readonly recreated?: true;
   @ApiPropertyOptional({ example: '9a8b7c6d'.repeat(8), description: 'The Docker id until now.' })
   readonly old_id?: string;
-  @ApiPropertyOptional({ description: 'Whether the data volume was still there.' })
+  @ApiPropertyOptional({ example: true, description: 'Whether the data volume was still there.' })
   readonly volume_kept?: boolean;
   @ApiPropertyOptional({
     type: Boolean,
@@ -262,7 +272,7 @@ export class ContainerStartedView extends PickType(ContainerFactsView, ['id', 'n
 
 /** What `DELETE /api/containers/:id` answers. */
 export class ContainerDeletedView extends PickType(ContainerFactsView, ['id', 'db_id', 'name']) {
-  @ApiProperty({ example: 'container deleted' })
+  @ApiProperty({ enum: ['container deleted'] })
   readonly message: string;
   @ApiProperty({
     type: String,
@@ -281,13 +291,13 @@ export class ContainerDeletedView extends PickType(ContainerFactsView, ['id', 'd
 
 /** What `POST /api/containers/:id/restore` answers. */
 export class ContainerRestoredView extends PickType(ContainerFactsView, ['id', 'db_id', 'name', 'status']) {
-  @ApiProperty({ example: 'container restored' })
+  @ApiProperty({ enum: ['container restored'] })
   readonly message: string;
 }
 
 /** What `PATCH /api/containers/:id` answers. */
 export class ContainerUpdatedView {
-  @ApiProperty({ example: 'settings updated' })
+  @ApiProperty({ enum: ['settings updated'] })
   readonly message: string;
   @ApiProperty({ description: 'Whether a running container was recreated, which restarts its programs.' })
   readonly restarted: boolean;

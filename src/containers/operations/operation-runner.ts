@@ -2,7 +2,7 @@ import { BeforeApplicationShutdown, Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { EngineError, type EngineErrorCode } from '../../docker';
-import { databaseFault, DomainError, ErrorCode } from '../../errors';
+import { databaseFault, DomainError, ErrorCode, type FailureReason } from '../../errors';
 import type { EventDraft } from '../../events';
 import { LOGGER } from '../../logging';
 import { within } from '../../scheduling';
@@ -266,7 +266,7 @@ function toDomainError(verb: Verb | Ending, error: unknown): DomainError {
 }
 
 /** Docker's error code, if a client can act on it. */
-function engineCode(error: EngineError): string {
+function engineCode({ code }: EngineError): FailureReason | 'image_not_found' {
   const actionable = [
     'docker_unavailable',
     'docker_changed',
@@ -276,8 +276,8 @@ function engineCode(error: EngineError): string {
     'start_refused',
     'data_too_large',
     'copy_failed',
-  ];
-  return actionable.includes(error.code) ? error.code : 'docker_error';
+  ] as const;
+  return actionable.find((each) => each === code) ?? 'docker_error';
 }
 
 const PASSING: readonly DomainError['kind'][] = ['operation_in_progress', 'container_not_found'];

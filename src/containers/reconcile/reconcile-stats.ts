@@ -3,7 +3,8 @@ import type { SweepMetrics } from '../container-metrics';
 import type { Purged } from './purge';
 import type { ReconcileAction } from './reconcile-plan';
 
-const count = (description: string): PropertyDecorator => ApiProperty({ type: 'integer', example: 0, description });
+const count = (description: string): PropertyDecorator =>
+  ApiProperty({ type: 'integer', minimum: 0, example: 0, description });
 
 /** What one sweep found and did. */
 export class SweepReport {

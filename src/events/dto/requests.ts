@@ -5,7 +5,7 @@ import { integerFromQuery } from '../../http';
 
 /** Query of `GET /api/events`. */
 export class ListEventsDto {
-  @ApiPropertyOptional({ type: 'integer', minimum: 0, default: 0, description: 'the last seq seen' })
+  @ApiPropertyOptional({ type: 'integer', default: 0, description: 'the last seq seen' })
   @IsOptional()
   @Transform(integerFromQuery)
   @IsInt()
@@ -13,7 +13,7 @@ export class ListEventsDto {
   @Max(Number.MAX_SAFE_INTEGER)
   after?: number;
 
-  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: 500, default: 100 })
+  @ApiPropertyOptional({ type: 'integer', default: 100 })
   @IsOptional()
   @Transform(integerFromQuery)
   @IsInt()
@@ -26,7 +26,6 @@ export class ListEventsDto {
 export class FollowEventsDto {
   @ApiPropertyOptional({
     type: 'integer',
-    minimum: 0,
     description: 'the last seq seen; what came after it is sent first, in order. From now on if absent',
   })
   @IsOptional()

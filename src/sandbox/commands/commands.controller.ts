@@ -1,16 +1,16 @@
 import { Body, Controller, HttpCode, Param, Post, Req, Res } from '@nestjs/common';
-import { ApiBearerAuth, ApiExtraModels, ApiOperation, ApiResponse, ApiTags, getSchemaPath } from '@nestjs/swagger';
+import { ApiExtraModels, ApiOperation, ApiResponse, ApiTags, getSchemaPath } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
-import { ConnectionEnd } from '../../http';
+import { ErrorResponse } from '../../errors';
+import { ConnectionEnd, eventStream } from '../../http';
 import { CommandAnswers } from './command-answers';
-import { CommandEndView, CommandResultView, RunCommandDto } from './dto';
+import { CommandEndView, CommandOutputView, CommandResultView, RunCommandDto } from './dto';
 
 /** Commands in containers that a request waits for. */
 @ApiTags('inside containers')
-@ApiBearerAuth()
 @Controller('containers/:id/exec')
 export class CommandsController {
   constructor(private readonly answers: CommandAnswers) {}
@@ -26,16 +26,19 @@ export class CommandsController {
       'without the outputs; in its place "failed", with an error as everywhere, where it went wrong after the start. A timeout, and ' +
       'a client that goes, end the command with all that it started.',
   })
-  @ApiExtraModels(CommandEndView)
+  @ApiExtraModels(CommandEndView, CommandOutputView, CommandResultView)
   @ApiResponse({
     status: 200,
     description: 'The command has ended, whatever its exit code.',
     content: {
       'application/json': { schema: { $ref: getSchemaPath(CommandResultView) } },
-      'text/event-stream': { schema: { type: 'string' } },
+      ...eventStream({
+        output: { $ref: getSchemaPath(CommandOutputView) },
+        result: { $ref: getSchemaPath(CommandEndView) },
+        failed: { $ref: getSchemaPath(ErrorResponse) },
+      }),
     },
   })
-  @ApiExtraModels(CommandResultView)
   @ApiContainerById(
     'invalid_parameters',
     'guest_session_expired',

@@ -43,7 +43,8 @@ function faultOfCommand(value: unknown): string | null {
 /** A program to start in a container. */
 export class ProgramDto {
   @ApiProperty({
-    type: [String],
+    type: 'array',
+    items: { type: 'string', pattern: '^[^\\0]*$' },
     minItems: 1,
     maxItems: MAX_ARGUMENTS,
     example: ['sh', '-c', 'echo "$GREETING, $(id -un)"'],
@@ -86,8 +87,6 @@ export class RunCommandDto extends ProgramDto {
 
   @ApiPropertyOptional({
     type: 'integer',
-    minimum: 1,
-    maximum: COMMAND_TIMEOUT_MS.max,
     default: COMMAND_TIMEOUT_MS.usual,
     description: 'after which it is ended, with all that it started',
   })
@@ -99,8 +98,6 @@ export class RunCommandDto extends ProgramDto {
 
   @ApiPropertyOptional({
     type: 'integer',
-    minimum: 0,
-    maximum: COMMAND_OUTPUT_BYTES.max,
     default: COMMAND_OUTPUT_BYTES.usual,
     description: 'of both outputs together; what comes after is dropped, and the command goes on',
   })
@@ -136,8 +133,16 @@ export class CommandEndView {
   readonly truncated: boolean;
   @ApiProperty({ example: false, description: 'Whether it was ended because it took too long.' })
   readonly timed_out: boolean;
-  @ApiProperty({ type: 'integer', example: 112 })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 112 })
   readonly duration_ms: number;
+}
+
+/** The `data` of the event `output`. */
+export class CommandOutputView {
+  @ApiProperty({ enum: ['stdout', 'stderr'], example: 'stdout' })
+  readonly stream: 'stdout' | 'stderr';
+  @ApiProperty({ example: 'Hello, root\n', description: 'As the encoding asked for.' })
+  readonly data: string;
 }
 
 /** Answer of `POST /api/containers/:id/exec`. */

@@ -8,6 +8,9 @@ export const LARGEST_PAGE = 1_000;
 
 const PATH = {
   type: 'string' as const,
+  minLength: 1,
+  maxLength: 4095,
+  pattern: '^/[^\\0]*$',
   description: 'Absolute, of 1 to 4095 bytes. Names that are not UTF-8 are percent-encoded byte by byte.',
   example: '/home/user/notes.txt',
 };
@@ -20,7 +23,7 @@ export class PathQuery {
 }
 
 export class ListFilesQuery extends PathQuery {
-  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: LARGEST_PAGE, default: LARGEST_PAGE })
+  @ApiPropertyOptional({ type: 'integer', default: LARGEST_PAGE })
   @IsOptional()
   @Transform(integerFromQuery)
   @IsInt()
@@ -54,7 +57,7 @@ export class MakeDirectoryQuery {
 }
 
 export class MakeDirectoryDto {
-  @ApiPropertyOptional({ example: '/home/user/project', description: 'In place of that of the query.' })
+  @ApiPropertyOptional({ ...PATH, example: '/home/user/project', description: 'In place of that of the query.' })
   @IsOptional()
   @IsString()
   @MaxLength(4095)
@@ -62,12 +65,12 @@ export class MakeDirectoryDto {
 }
 
 export class MoveFileDto {
-  @ApiProperty({ example: '/home/user/draft.txt' })
+  @ApiProperty({ ...PATH, example: '/home/user/draft.txt' })
   @IsString()
   @MaxLength(4095)
   from: string;
 
-  @ApiProperty({ example: '/home/user/final.txt', description: 'Nothing may be there; its parents are made.' })
+  @ApiProperty({ ...PATH, example: '/home/user/final.txt', description: 'Nothing may be there; its parents are made.' })
   @IsString()
   @MaxLength(4095)
   to: string;
@@ -79,11 +82,11 @@ export class FileView {
   readonly name: string;
   @ApiProperty({ example: '/home/user/notes.txt' })
   readonly path: string;
-  @ApiProperty({ type: 'integer', example: 1024, description: 'Bytes.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 1024, description: 'Bytes.' })
   readonly size: number;
   @ApiProperty({ example: '-rw-r--r--', description: 'Type and permissions, as ls shows them.' })
   readonly mode: string;
-  @ApiProperty({ example: '2026-11-26T14:00:00.000Z' })
+  @ApiProperty({ format: 'date-time', example: '2026-11-26T14:00:00.000Z' })
   readonly mod_time: string;
   @ApiProperty()
   readonly is_dir: boolean;
@@ -97,8 +100,8 @@ export class FileView {
 export class ArchiveView {
   @ApiProperty({ example: '/home/user/project' })
   readonly path: string;
-  @ApiProperty({ type: 'integer', example: 12 })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 12 })
   readonly entries: number;
-  @ApiProperty({ type: 'integer', example: 4096, description: "Of the files' contents." })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 4096, description: "Of the files' contents." })
   readonly bytes: number;
 }

@@ -21,6 +21,15 @@ import { FilesService } from './files.service';
 import type { Written } from './upload';
 
 const BINARY = { schema: { type: 'string' as const, format: 'binary' } };
+const text = (description: string, example: string) => ({
+  description,
+  schema: { type: 'string' as const },
+  example,
+});
+const OF_FILES = {
+  ETag: text('Of the path, the size and the time of change.', '"Zr3l1kK0m9aPq2Xv"'),
+  'Content-Disposition': text('The name of the file.', 'attachment; filename="notes.txt"'),
+};
 const COMMON = [
   'invalid_parameters',
   'guest_session_expired',
@@ -34,7 +43,7 @@ const COMMON = [
   'too_many_transfers',
   'file_access_failed',
 ] as const;
-const WRITING = [...COMMON, 'path_exists', 'no_space'] as const;
+const WRITING = [...COMMON, 'path_exists', 'path_is_directory', 'no_space'] as const;
 
 /** Files in running containers, as the image's user sees them. */
 @ApiTags('inside containers')
@@ -49,9 +58,18 @@ export class FilesController {
   @ApiHeader({ name: 'Range', required: false, description: 'One range of bytes, such as bytes=0-1023.' })
   @ApiHeader({ name: 'If-None-Match', required: false, description: 'An ETag of an earlier answer.' })
   @ApiHeader({ name: 'If-Range', required: false, description: 'The range counts only while this is the ETag.' })
-  @ApiOkResponse({ description: 'The file.', content: { 'application/octet-stream': BINARY } })
-  @ApiResponse({ status: 206, description: 'The range.', content: { 'application/octet-stream': BINARY } })
-  @ApiResponse({ status: 304, description: 'The file has the ETag.' })
+  @ApiOkResponse({
+    description: 'The file.',
+    headers: OF_FILES,
+    content: { 'application/octet-stream': BINARY },
+  })
+  @ApiResponse({
+    status: 206,
+    description: 'The range.',
+    headers: Object.assign({ 'Content-Range': text('Which of how many.', 'bytes 0-1023/4096') }, OF_FILES),
+    content: { 'application/octet-stream': BINARY },
+  })
+  @ApiResponse({ status: 304, description: 'The file has the ETag.', headers: { ETag: OF_FILES.ETag } })
   @ApiContainerById(...COMMON, 'path_is_directory', 'path_not_file', 'range_not_satisfiable')
   download(
     @CurrentPrincipal() caller: Principal,
@@ -72,7 +90,7 @@ export class FilesController {
   @ApiBody(BINARY)
   @ApiCreatedResponse({ type: dto.FileView, description: 'The file is new.' })
   @ApiOkResponse({ type: dto.FileView, description: 'The file was replaced; its mode is kept.' })
-  @ApiContainerById(...WRITING, 'path_is_directory', 'path_not_file', 'file_too_large')
+  @ApiContainerById(...WRITING, 'path_not_file', 'file_too_large')
   async write(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -97,7 +115,7 @@ export class FilesController {
   })
   @ApiCreatedResponse({ type: dto.FileView, description: 'The file is new.' })
   @ApiOkResponse({ type: dto.FileView, description: 'The file was replaced; its mode is kept.' })
-  @ApiContainerById(...WRITING, 'path_is_directory', 'path_not_file', 'file_too_large')
+  @ApiContainerById(...WRITING, 'path_not_file', 'file_too_large')
   async writeForm(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -152,6 +170,7 @@ export class FilesController {
   @HttpCode(201)
   @Audited('container.file_mkdir')
   @ApiOperation({ summary: 'Make a directory, and its parents' })
+  @ApiBody({ type: dto.MakeDirectoryDto, required: false })
   @ApiCreatedResponse({ type: dto.FileView })
   @ApiContainerById(...WRITING)
   makeDirectory(
@@ -169,7 +188,7 @@ export class FilesController {
   @Audited('container.file_move')
   @ApiOperation({ summary: 'Move or rename a file or a directory; replaces nothing' })
   @ApiOkResponse({ type: dto.FileView })
-  @ApiContainerById(...WRITING, 'path_protected')
+  @ApiContainerById(...WRITING, 'path_protected', 'directory_not_empty')
   move(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -184,7 +203,11 @@ export class FilesController {
     summary: 'Download a directory as a tar stream',
     description: 'What cannot be read breaks the answer off: an archive that came to its end is whole.',
   })
-  @ApiOkResponse({ description: 'The archive.', content: { 'application/x-tar': BINARY } })
+  @ApiOkResponse({
+    description: 'The archive.',
+    headers: { 'Content-Disposition': OF_FILES['Content-Disposition'] },
+    content: { 'application/x-tar': BINARY },
+  })
   @ApiContainerById(...COMMON)
   downloadArchive(
     @CurrentPrincipal() caller: Principal,

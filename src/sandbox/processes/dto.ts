@@ -1,4 +1,4 @@
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional, PickType } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
 import { IsBoolean, IsIn, IsInt, IsOptional, IsString, Max, Min } from 'class-validator';
 import { SIGNALS, type SignalName } from '../../docker';
@@ -22,7 +22,7 @@ export class StartProcessDto extends ProgramDto {
 
 /** Query of `GET /api/containers/:id/processes/:pid/output`. */
 export class ReadOutputDto {
-  @ApiPropertyOptional({ type: 'integer', minimum: 0, default: 0, description: 'bytes: a "next" of an earlier answer' })
+  @ApiPropertyOptional({ type: 'integer', default: 0, description: 'bytes: a "next" of an earlier answer' })
   @IsOptional()
   @Transform(integerFromQuery)
   @IsInt()
@@ -31,8 +31,6 @@ export class ReadOutputDto {
 
   @ApiPropertyOptional({
     type: 'integer',
-    minimum: OUTPUT_PAGE_BYTES.min,
-    maximum: OUTPUT_PAGE_BYTES.max,
     default: OUTPUT_PAGE_BYTES.usual,
     description: 'bytes',
   })
@@ -101,25 +99,35 @@ export class ProcessView {
   readonly start: boolean;
   @ApiProperty({ format: 'date-time' })
   readonly started_at: string;
-  @ApiProperty({ type: String, format: 'date-time', nullable: true })
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, example: null })
   readonly exited_at: string | null;
-  @ApiProperty({ type: 'integer', nullable: true, example: 42, description: 'Ever written; null if held elsewhere.' })
+  @ApiProperty({
+    type: 'integer',
+    nullable: true,
+    minimum: 0,
+    example: 42,
+    description: 'Ever written; null if held elsewhere.',
+  })
   readonly output_bytes: number | null;
-  @ApiProperty({ description: 'Whether this server process holds it, so that it has its output and input.' })
+  @ApiProperty({
+    example: true,
+    description: 'Whether this server process holds it, so that it has its output and input.',
+  })
   readonly held_here: boolean;
 }
 
 export class ProcessListView {
   @ApiProperty({ type: [ProcessView] })
   readonly processes: ProcessView[];
-  @ApiProperty({ type: 'integer', example: 1 })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 1 })
   readonly count: number;
 }
 
-class OutputChunkView {
+/** A piece of a process's output; also the `data` of the event `output`. */
+export class OutputChunkView {
   @ApiProperty({ enum: ['stdout', 'stderr'], example: 'stdout' })
   readonly stream: 'stdout' | 'stderr';
-  @ApiProperty({ type: 'integer', example: 0, description: 'How many bytes of both outputs came before.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 0, description: 'How many bytes of both outputs came before.' })
   readonly offset: number;
   @ApiProperty({ example: 'listening\n' })
   readonly data: string;
@@ -129,7 +137,7 @@ class OutputChunkView {
 export class ProcessOutputView {
   @ApiProperty({ type: [OutputChunkView], description: 'In order.' })
   readonly output: readonly OutputChunkView[];
-  @ApiProperty({ type: 'integer', example: 10, description: 'The "after" of the next page.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 10, description: 'The "after" of the next page.' })
   readonly next: number;
   @ApiProperty({ example: false, description: 'Whether output from "after" on is no longer kept.' })
   readonly gap: boolean;
@@ -137,8 +145,22 @@ export class ProcessOutputView {
   readonly is_over: boolean;
 }
 
+/** The `data` of the event `gap`. */
+export class OutputGapView {
+  @ApiProperty({ type: 'integer', minimum: 0, example: 4096, description: 'From where it is kept.' })
+  readonly offset: number;
+}
+
+/** The `data` of the event `exit`. */
+export class ProcessExitView extends PickType(ProcessView, ['exit_code']) {
+  @ApiProperty({ enum: PROCESS_ENDS, example: 'exited' })
+  readonly reason: ProcessEnd['reason'];
+  @ApiProperty({ format: 'date-time' })
+  readonly exited_at: string;
+}
+
 export class ProcessMessageView {
-  @ApiProperty({ example: 'process ended' })
+  @ApiProperty({ enum: ['input written', 'signal sent', 'process ended'] })
   readonly message: string;
   @ApiProperty({ format: 'uuid' })
   readonly id: string;

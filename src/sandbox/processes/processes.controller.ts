@@ -1,6 +1,5 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
 import {
-  ApiBearerAuth,
   ApiCreatedResponse,
   ApiExtraModels,
   ApiHeader,
@@ -14,9 +13,13 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
+import { eventStream } from '../../http';
 import {
   foreignView,
   keptView,
+  OutputChunkView,
+  OutputGapView,
+  ProcessExitView,
   ProcessListView,
   ProcessMessageView,
   ProcessOutputView,
@@ -31,7 +34,6 @@ import { type FoundProcess, Processes } from './processes';
 
 /** Processes in containers that outlive the requests that start them. */
 @ApiTags('inside containers')
-@ApiBearerAuth()
 @Controller('containers/:id/processes')
 @Scopes('exec')
 export class ProcessesController {
@@ -98,15 +100,19 @@ export class ProcessesController {
   @ApiHeader({
     name: 'Last-Event-ID',
     required: false,
-    schema: { type: 'integer' },
+    schema: { type: 'integer', minimum: 0 },
     description: 'The last id seen; goes before "after".',
   })
-  @ApiExtraModels(ProcessOutputView)
+  @ApiExtraModels(ProcessOutputView, OutputChunkView, OutputGapView, ProcessExitView)
   @ApiResponse({
     status: 200,
     content: {
       'application/json': { schema: { $ref: getSchemaPath(ProcessOutputView) } },
-      'text/event-stream': { schema: { type: 'string' } },
+      ...eventStream({
+        output: { $ref: getSchemaPath(OutputChunkView) },
+        gap: { $ref: getSchemaPath(OutputGapView) },
+        exit: { $ref: getSchemaPath(ProcessExitView) },
+      }),
     },
   })
   @ApiContainerById(
@@ -164,6 +170,7 @@ export class ProcessesController {
     'exec_not_allowed',
     'process_not_found',
     'process_ended',
+    'command_not_started',
     'command_failed',
   )
   async signal(
@@ -185,6 +192,7 @@ export class ProcessesController {
     'guest_session_expired',
     'exec_not_allowed',
     'process_not_found',
+    'command_not_started',
     'command_failed',
   )
   async end(

@@ -7,7 +7,7 @@ import { acceptsEvents, AnswerStreams, EventStream, OpenStreams } from '../../ev
 import { LOGGER, type Logger } from '../../logging';
 import { failedAs } from '../program-end';
 import { RightToEnter } from '../right-to-enter';
-import type { StatsView } from './dto';
+import type { StatsEndView, StatsView } from './dto';
 import { ContainerStatistics } from './stats';
 
 /** A request for statistics, and where its answer goes. */
@@ -18,23 +18,11 @@ export interface StatsCall {
   readonly reply: FastifyReply;
 }
 
-/** Why a stream ends; `detail`: why the container stopped, where nobody asked for it. */
-interface StatsEnd {
-  readonly reason:
-    | 'container_stopped'
-    | 'container_recreated'
-    | 'container_deleted'
-    | 'token_ended'
-    | 'exec_not_allowed'
-    | 'server_stopped';
-  readonly detail?: string;
-}
-
 /** Answers with statistics once, or as they come where the client accepts that. */
 @Injectable()
 export class StatsAnswers implements OnModuleDestroy {
   private readonly streams = new OpenStreams();
-  private readonly ends = new Set<(end: StatsEnd) => void>();
+  private readonly ends = new Set<(end: StatsEndView) => void>();
   private closing = false;
 
   constructor(
@@ -86,7 +74,7 @@ export class StatsAnswers implements OnModuleDestroy {
     stream: EventStream,
     { caller, container }: { caller: Principal; container: RunningContainer },
   ): void {
-    const end = (why: StatsEnd): void => {
+    const end = (why: StatsEndView): void => {
       stream.sendAs({ type: 'end', payload: why });
       stream.end();
     };
@@ -113,7 +101,7 @@ export class StatsAnswers implements OnModuleDestroy {
   }
 
   /** Why the container that was read is not there any more, as far as its row knows by now. */
-  private async reasonOf(caller: Principal, { id, dockerId }: RunningContainer): Promise<StatsEnd> {
+  private async reasonOf(caller: Principal, { id, dockerId }: RunningContainer): Promise<StatsEndView> {
     try {
       const row = await this.containers.find(caller, id);
       if (row.dockerId !== dockerId) return { reason: 'container_recreated' };

@@ -4,7 +4,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
-import { StatsView } from './dto';
+import { eventStream } from '../../http';
+import { StatsEndView, StatsView } from './dto';
 import { StatsAnswers } from './stats-answers';
 
 /** What containers use now. */
@@ -22,13 +23,13 @@ export class StatsController {
       'With "Accept: text/event-stream" as Server-Sent Events: "stats" every two seconds, and last "end" ({ reason }), when the ' +
       'container stops, the token ends or the server does. The first answer takes half a second, which the CPU is measured over.',
   })
-  @ApiExtraModels(StatsView)
+  @ApiExtraModels(StatsView, StatsEndView)
   @ApiResponse({
     status: 200,
     description: 'At most two seconds old.',
     content: {
       'application/json': { schema: { $ref: getSchemaPath(StatsView) } },
-      'text/event-stream': { schema: { type: 'string' } },
+      ...eventStream({ stats: { $ref: getSchemaPath(StatsView) }, end: { $ref: getSchemaPath(StatsEndView) } }),
     },
   })
   @ApiContainerById(

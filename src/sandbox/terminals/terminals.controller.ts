@@ -1,5 +1,5 @@
 import { Controller, Delete, Get, Param } from '@nestjs/common';
-import { ApiBearerAuth, ApiOkResponse, ApiOperation, ApiParam, ApiProperty, ApiTags } from '@nestjs/swagger';
+import { ApiOkResponse, ApiOperation, ApiParam, ApiProperty, ApiTags } from '@nestjs/swagger';
 import { Audited } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
@@ -14,6 +14,8 @@ class TerminalView {
   @ApiProperty({
     type: 'integer',
     nullable: true,
+    minimum: 0,
+    example: 1,
     description: 'How many are attached; null where another server holds it, which alone can attach anybody.',
   })
   readonly clients: number | null;
@@ -27,7 +29,7 @@ class TerminalListView {
 
 /** What `DELETE /api/containers/:id/terminals/:session` answers. */
 class TerminalEndedView {
-  @ApiProperty({ example: 'terminal ended' })
+  @ApiProperty({ enum: ['terminal ended'] })
   readonly message: string;
   @ApiProperty({ format: 'uuid' })
   readonly id: string;
@@ -35,7 +37,6 @@ class TerminalEndedView {
 
 /** The terminals of a container over HTTP; what happens in them goes over sockets. */
 @ApiTags('inside containers')
-@ApiBearerAuth()
 @Controller('containers/:id/terminals')
 export class TerminalsController {
   constructor(private readonly terminals: Terminals) {}

@@ -6,13 +6,26 @@ import type { UserDay } from '../usage-reader';
 export class DailyUsageView {
   @ApiProperty({ format: 'date', example: '2026-11-26', description: 'The UTC day.' })
   readonly day: string;
-  @ApiProperty({ example: 86_400, description: 'Seconds for which they ran: two that ran all day make 172800.' })
+  @ApiProperty({
+    minimum: 0,
+    example: 86_400,
+    description: 'Seconds for which they ran: two that ran all day make 172800.',
+  })
   readonly running_seconds: number;
-  @ApiProperty({ example: 44_236_800, description: 'Their limits in MiB × the seconds for which they ran.' })
+  @ApiProperty({
+    minimum: 0,
+    example: 44_236_800,
+    description: 'Their limits in MiB × the seconds for which they ran.',
+  })
   readonly memory_mb_seconds: number;
-  @ApiProperty({ example: 43_200_000, description: 'Their limits in millicores × the seconds for which they ran.' })
+  @ApiProperty({
+    minimum: 0,
+    example: 43_200_000,
+    description: 'Their limits in millicores × the seconds for which they ran.',
+  })
   readonly cpu_share_seconds: number;
   @ApiProperty({
+    minimum: 0,
     example: 176_947_200,
     description: 'Their disks in MiB × the seconds for which their data was kept: running, stopped, and until a purge.',
   })
@@ -38,6 +51,7 @@ export class UsageListView {
   @ApiProperty({
     type: String,
     nullable: true,
+    example: null,
     description: 'What to write as "cursor" for the next page; null on the last.',
   })
   readonly next_cursor: string | null;

@@ -1,0 +1,228 @@
+import { ApiExtension, getSchemaPath, type OpenAPIObject } from '@nestjs/swagger';
+import { type ErrorCode, ERRORS, type FailureReason } from './domain-error';
+import { ErrorResponse } from './error-response';
+
+type SchemaObject = NonNullable<NonNullable<OpenAPIObject['components']>['schemas']>[string];
+type Operation = NonNullable<OpenAPIObject['paths'][string]['get']>;
+type ResponseObject = Extract<Operation['responses'][string], { description: string }>;
+
+/** A field's value, or of a list its one item. */
+type FieldExample = string | number | readonly Readonly<Record<string, string | number>>[];
+
+interface FaultDescription {
+  readonly when: string;
+  /** Each `code` that it may have, if that is not the fault's own. */
+  readonly codes?: readonly (ErrorCode | FailureReason)[];
+  /** The answer's fields beside those of every error, by an example of each. */
+  readonly fields?: Readonly<Record<string, FieldExample>>;
+  /** Whether it says when to retry. */
+  readonly retryAfter?: true;
+}
+
+const DOCKER = ['docker_unavailable', 'docker_changed', 'docker_error'] as const;
+/** What a program of Berth's in a container, or Docker under it, may come to. */
+const PROGRAM = [
+  ...DOCKER,
+  'container_broken',
+  'command_not_started',
+  'timed_out',
+  'output_too_large',
+  'output_endless',
+  'aborted',
+] as const;
+const IMAGE = ['image_not_found', 'image_access_denied', 'image_unavailable', 'start_refused'] as const;
+
+/** Of an operation, which may first have to finish what another one left. @param own where nothing else is known */
+const failed = (own: ErrorCode): FaultDescription => ({
+  when: 'what was begun is taken back; code says why',
+  codes: [...DOCKER, ...IMAGE, 'data_too_large', 'copy_failed', 'claim_lost', own],
+});
+
+const REQUEST_ID = '0b7e5c1a-2f64-4d0e-9a35-6b1f0c2d3e4f';
+const SHORT = [{ resource: 'memory_mb', needed: 2048, available: 512 }];
+const TIER_LIMIT = { current: 5, limit: 5, tier: 'free' } as const;
+
+/** When a request is answered so. Those of Socket.IO's endpoint, and of requests that no route is for, are not here. */
+const FAULTS = {
+  invalid_parameters: { when: 'a field, the body or the head of the request is wrong; details says which' },
+  ambiguous_id: { when: 'several containers have an id that begins like this' },
+  unauthorized: { when: 'there is no token, or it is unknown, revoked or expired' },
+  insufficient_permissions: { when: 'the token lacks the scope' },
+  user_suspended: { when: 'an administrator has suspended the user' },
+  not_authorized: { when: "the container is another user's" },
+  guest_session_expired: { when: "the guest's session is over; reading, stopping and deleting go on to work" },
+  guest_login_disabled: { when: 'this server takes no guests' },
+  guest_limit_reached: {
+    when: 'as many have a session as may have one; try again later',
+    fields: { current: 100, limit: 100 },
+  },
+  container_limit_reached: { when: 'the user has as many containers as the tier allows', fields: TIER_LIMIT },
+  agent_limit_reached: { when: 'the user has as many agents as the tier allows', fields: TIER_LIMIT },
+  token_limit_reached: {
+    when: 'the user has as many live tokens as the server allows',
+    fields: { current: 50, limit: 50 },
+  },
+  container_not_found: { when: 'there is none of this id, or it is deleted' },
+  agent_not_found: { when: 'there is none of this id' },
+  token_not_found: { when: 'there is none of this id, or it is revoked already' },
+  user_not_found: { when: 'there is none of this id' },
+  image_not_found: { when: 'the catalogue has none of this name' },
+  status_not_reached: { when: 'the time is over; status is the present one', fields: { status: 'creating' } },
+  status_unreachable: {
+    when: 'it takes another request for it to come; status is the present one, or deleted where it was deleted meanwhile',
+    fields: { status: 'error' },
+  },
+  name_taken: { when: 'a live one of the same user' },
+  agent_name_taken: { when: 'another one of the same user' },
+  username_taken: { when: 'by a user, or by a guest whose session goes on' },
+  idempotency_key_reused: { when: 'the same Idempotency-Key came with another body in the last 24 hours' },
+  operation_in_progress: {
+    when: 'waiting for it took too long; operation says which it is, Retry-After when to try again',
+    fields: { operation: 'update' },
+    retryAfter: true,
+  },
+  exec_not_allowed: { when: 'tier lets nobody into its containers', fields: { tier: 'guest' } },
+  container_not_running: { when: 'it is stopped, or ended meanwhile' },
+  command_not_started: {
+    when: 'its program, working directory or user does not exist in the container, or cannot be used',
+  },
+  process_not_found: { when: 'there is none of this id, or it ended a while ago' },
+  process_limit_reached: { when: 'a container may have 16 at a time; limit says so', fields: { limit: 16 } },
+  process_ended: { when: 'it can be read for a while, and nothing else' },
+  held_elsewhere: { when: 'its output and input are with the server process that started it' },
+  stdin_closed: { when: 'its input has ended' },
+  stdin_full: { when: 'it has not read 256 KiB of its input yet' },
+  too_many_commands: { when: 'a container may have 16 at a time; limit says so', fields: { limit: 16 } },
+  removal_pending: {
+    when: 'it was deleted by force, and Docker still has it; Retry-After when to try again',
+    retryAfter: true,
+  },
+  rate_limit_exceeded: { when: 'Retry-After says in how many seconds to try again', retryAfter: true },
+  too_many_connections: {
+    when:
+      'one user may have 50 waits, and 50 streams, at a time to one server process; Retry-After says, of waits, when ' +
+      'the first of them is over',
+    retryAfter: true,
+  },
+  path_not_found: { when: 'in the container' },
+  path_denied: { when: "to the image's user" },
+  path_exists: { when: 'something else is there' },
+  path_is_directory: { when: 'it is none of the files that the route takes' },
+  path_not_directory: { when: 'or what is above it is not' },
+  path_not_file: { when: 'such as a device or a pipe' },
+  path_protected: { when: 'it is /home/user, something above it, or a mount' },
+  directory_not_empty: { when: 'recursive=true was not asked for' },
+  range_not_satisfiable: { when: 'Content-Range says how large the file is' },
+  file_too_large: { when: 'limit says how many bytes one may have', fields: { limit: 104_857_600 } },
+  archive_too_large: { when: 'limit says how many bytes one may have', fields: { limit: 1_073_741_824 } },
+  tools_missing: { when: 'sh, stat, cat and the like, of GNU or of busybox' },
+  tools_failed: { when: 'it did not do what such programs do, or nothing for a minute' },
+  too_many_transfers: { when: 'one container may have 16; limit says so', fields: { limit: 16 } },
+  file_access_failed: { when: 'code says why', codes: PROGRAM },
+  no_space: { when: 'nothing is left of what was written' },
+  no_capacity: {
+    when: 'nothing was done; short says of what there is too little, Retry-After when to try again',
+    fields: { short: SHORT },
+    retryAfter: true,
+  },
+  terminal_not_found: { when: 'there is none of this id, or it has ended' },
+  terminal_failed: {
+    when: 'code says why; the terminal may go on',
+    codes: ['docker_unavailable', 'docker_error', 'command_not_started'],
+  },
+  stats_failed: { when: 'code says why', codes: PROGRAM },
+  command_failed: {
+    when: 'code says why; the command may have been started, and is ended then',
+    codes: [...PROGRAM, 'process_not_ended'],
+  },
+  start_failed: failed('start_failed'),
+  stop_failed: failed('stop_failed'),
+  delete_failed: failed('delete_failed'),
+  update_failed: failed('update_failed'),
+  pull_failed: { when: 'code says why', codes: [...DOCKER, ...IMAGE, 'aborted'] },
+  not_ready: { when: 'Docker does not answer; nothing was done', codes: DOCKER },
+  request_timeout: { when: 'the request was not complete after 30 seconds; of a file, no byte came for 60 seconds' },
+  body_too_large: { when: 'it has more than 64 KiB' },
+  unsupported_media_type: { when: 'the body is none of the types that the route takes' },
+  expectation_failed: { when: 'of the header Expect, 100-continue alone is understood' },
+  request_header_fields_too_large: { when: 'they have more than 16 KiB' },
+  internal_error: { when: 'a fault of the server' },
+  database_busy: { when: 'nothing was done; Retry-After when to try again', retryAfter: true },
+  database_unavailable: {
+    when: 'what was under way may have been done; Retry-After when to try again',
+    retryAfter: true,
+  },
+  database_read_only: { when: 'it takes no writes now; nothing was done' },
+  storage_full: { when: "the database's; nothing was done" },
+  shutting_down: { when: 'nothing was done; try again' },
+} satisfies Partial<Record<ErrorCode, FaultDescription>>;
+
+export type ApiFault = keyof typeof FAULTS;
+
+/** Where {@link ApiFaults} leaves its faults for whoever makes the document. */
+export const FAULTS_EXTENSION = 'x-faults';
+
+/** Documents a route's own refusals, beside those of every route; their statuses come from the table of errors. */
+export function ApiFaults(...faults: readonly ApiFault[]): MethodDecorator {
+  return ApiExtension(FAULTS_EXTENSION, faults);
+}
+
+/** An example of each, by its name: what {@link faultResponse} refers to. */
+export const FAULT_EXAMPLES = Object.fromEntries(
+  (Object.keys(FAULTS) as ApiFault[]).map((fault) => {
+    const { codes: [code = fault] = [], fields }: FaultDescription = FAULTS[fault];
+    const error = ERRORS[fault].message;
+    return [fault, { value: Object.assign({ error, code, request_id: REQUEST_ID }, fields) }];
+  }),
+);
+
+/** Faults of one status are one answer in OpenAPI, distinguished by its examples. */
+export function faultResponse(faults: readonly ApiFault[]): ResponseObject {
+  const described = faults.map((fault): { fault: ApiFault; description: FaultDescription } => {
+    return { fault, description: FAULTS[fault] };
+  });
+  const examples = faults.map((fault) => [fault, { $ref: `#/components/examples/${fault}` }] as const);
+  const headers: NonNullable<ResponseObject['headers']> = {};
+  if (described.some(({ description }) => description.retryAfter)) headers['Retry-After'] = RETRY_AFTER;
+  if (faults.includes('unauthorized')) headers['WWW-Authenticate'] = BEARER;
+  if (faults.includes('range_not_satisfiable')) headers['Content-Range'] = CONTENT_RANGE;
+  return {
+    description: described
+      .map(({ fault, description }) => `${ERRORS[fault].message}: ${description.when}.`)
+      .join('\n\n'),
+    headers,
+    content: {
+      'application/json': {
+        schema: schemaOf(described),
+        examples: Object.fromEntries(examples) as Record<string, { $ref: string }>,
+      },
+    },
+  };
+}
+
+const RETRY_AFTER = { description: 'Seconds.', schema: { type: 'integer', minimum: 1 }, example: 2 };
+const BEARER = { description: 'A token is asked for.', schema: { type: 'string', enum: ['Bearer'] } };
+const CONTENT_RANGE = { description: 'The size.', schema: { type: 'string' }, example: 'bytes */1024' };
+
+/** An error with the sentences and codes that these faults have, and their fields. */
+function schemaOf(described: readonly { fault: ApiFault; description: FaultDescription }[]): SchemaObject {
+  const codes = described.flatMap(({ fault, description }) => description.codes ?? [fault]);
+  const own = {
+    error: { type: 'string', enum: [...new Set(described.map(({ fault }) => ERRORS[fault].message))] },
+    code: { type: 'string', enum: [...new Set(codes)] },
+  };
+  const fields = described.flatMap(({ description }) => Object.entries(description.fields ?? {}));
+  const properties = Object.assign(own, objectLike(fields).properties);
+  return { allOf: [{ $ref: getSchemaPath(ErrorResponse) }, { type: 'object', properties }] };
+}
+
+function objectLike(fields: readonly (readonly [string, FieldExample])[]): Extract<SchemaObject, { type?: string }> {
+  const properties = fields.map(([name, example]) => [name, schemaLike(example)] as const);
+  return { type: 'object', properties: Object.fromEntries(properties) };
+}
+
+function schemaLike(example: FieldExample): SchemaObject {
+  if (typeof example === 'number') return { type: 'integer', minimum: 0, example };
+  if (typeof example === 'string') return { type: 'string', example };
+  return { type: 'array', items: objectLike(Object.entries(example[0] ?? {})), example: [...example] };
+}

@@ -1,0 +1,216 @@
+import type { AgentFacts, BerthEvent, ContainerFacts, EventMap, ProcessFacts } from './map';
+
+/** A JSON Schema. */
+type Schema = Readonly<Record<string, unknown>>;
+
+type EventType = BerthEvent['type'];
+
+/** The fields that an event's `data` has beside the facts about what it is about. */
+type OwnFields<T extends EventType> = Exclude<
+  keyof EventMap[T],
+  EventMap[T] extends ContainerFacts
+    ? keyof ContainerFacts
+    : EventMap[T] extends AgentFacts
+      ? keyof AgentFacts
+      : keyof ProcessFacts
+>;
+
+/** A field that may be absent. */
+interface Optional {
+  readonly optional: Schema;
+}
+
+/** What an event is about, and what it adds: no more and no less than the type says, or it is not compiled. */
+interface Described<T extends EventType> {
+  readonly about: EventMap[T] extends ContainerFacts
+    ? typeof CONTAINER
+    : EventMap[T] extends AgentFacts
+      ? typeof AGENT
+      : typeof PROCESS;
+  readonly when: string;
+  readonly adds: {
+    readonly [F in OwnFields<T>]-?: undefined extends EventMap[T][F]
+      ? Optional
+      : Schema & { readonly optional?: never };
+  };
+}
+
+// Schemas of modules that import this one.
+const CONTAINER = { $ref: '#/components/schemas/ContainerFactsView' };
+const AGENT = { $ref: '#/components/schemas/AgentFactsView' };
+const PROCESS = { $ref: '#/components/schemas/ProcessFactsView' };
+
+const word = (example: string, description: string): Schema => ({ type: 'string', example, description });
+const integer = (example: number, description: string): Schema => ({
+  type: 'integer',
+  minimum: 0,
+  example,
+  description,
+});
+const seconds = (example: number, description: string): Schema => ({
+  type: 'number',
+  minimum: 0,
+  example,
+  description,
+});
+const DOCKER_ID = '9a8b7c6d'.repeat(8);
+const PROCESS_ID: Schema = { type: 'string', format: 'uuid', description: "The process's." };
+const IMAGE_CHANGED = {
+  optional: { type: 'boolean', enum: [true], description: 'The version of its image was lost, and another one taken.' },
+};
+
+const EVENTS: { readonly [T in EventType]: Described<T> } = {
+  container_created: { about: CONTAINER, when: 'A creation was accepted.', adds: {} },
+  container_started: {
+    about: CONTAINER,
+    when: 'It runs, whoever started it.',
+    adds: {
+      recreated: { optional: { type: 'boolean', enum: [true], description: 'It was missing from Docker.' } },
+      old_id: { optional: word(DOCKER_ID, 'The Docker id until now.') },
+      volume_kept: { optional: { type: 'boolean', description: 'Whether its data was still there.' } },
+      image_changed: IMAGE_CHANGED,
+    },
+  },
+  container_stopped: {
+    about: CONTAINER,
+    when: 'It does not run any more.',
+    adds: {
+      reason: {
+        optional: word('exited', 'Where nobody asked: exited, oom, missing, session_expired, idle, user_suspended.'),
+      },
+      exit_code: {
+        optional: { type: 'integer', example: 1, description: 'Of its main process, where that is known.' },
+      },
+      message: { optional: word('it needed more memory than its limit', 'A sentence for people, with oom.') },
+    },
+  },
+  container_deleted: {
+    about: CONTAINER,
+    when: 'It is deleted, and its data kept for a while.',
+    adds: {
+      purge_at: {
+        type: 'string',
+        format: 'date-time',
+        nullable: true,
+        description: 'Until when the data is kept at least; null: for good.',
+      },
+      reason: { optional: word('auto_delete', 'Where nobody asked: auto_delete, session_expired, user_deleted.') },
+    },
+  },
+  container_restored: { about: CONTAINER, when: 'It was brought back, as stopped.', adds: {} },
+  container_expiring: {
+    about: CONTAINER,
+    when: 'It will be stopped or deleted by itself.',
+    adds: {
+      action: { type: 'string', enum: ['stop', 'delete'], example: 'stop' },
+      reason: word('idle', 'The reason that the stop or deletion will have.'),
+      expires_at: { type: 'string', format: 'date-time' },
+      seconds_left: integer(600, 'Until then.'),
+    },
+  },
+  container_updated: {
+    about: CONTAINER,
+    when: 'It was renamed, resized, labelled, or set otherwise.',
+    adds: {
+      restarted: { type: 'boolean', description: 'Whether it ran and was recreated.' },
+      old_id: { optional: word(DOCKER_ID, 'The Docker id until now, where it was recreated.') },
+      image_changed: IMAGE_CHANGED,
+    },
+  },
+  container_progress: {
+    about: CONTAINER,
+    when: "A creation, a role's installation or a move of data goes on.",
+    adds: {
+      stage: word('image', 'Of what goes on: volume, image, create, start, role, disk.'),
+      message: word('preparing the image', 'A sentence for people.'),
+      progress: { type: 'number', minimum: 0, maximum: 100, example: 5, description: 'Percent of the whole.' },
+    },
+  },
+  container_error: {
+    about: CONTAINER,
+    when: 'A creation failed, or a role could not be installed.',
+    adds: {
+      reason: word('role_failed', 'A machine word.'),
+      message: word('the role could not be installed', 'A sentence for people.'),
+      output: { optional: word('E: Unable to locate package', 'The end of what a failed program said.') },
+    },
+  },
+  process_started: { about: PROCESS, when: 'A process that is kept was started.', adds: {} },
+  process_exited: {
+    about: PROCESS,
+    when: 'It has ended.',
+    adds: {
+      exit_code: { type: 'integer', nullable: true, example: 0, description: 'null where it is not known.' },
+      reason: word('exited', 'exited, ended, container_stopped; of a start command also command_not_started.'),
+    },
+  },
+  process_lost: { about: PROCESS, when: 'Its server process or Docker was restarted, and it was ended.', adds: {} },
+  container_ready: {
+    about: CONTAINER,
+    when: 'What was started with it is ready.',
+    adds: { process_id: PROCESS_ID, seconds: seconds(1.5, 'Since its start.') },
+  },
+  container_not_ready: {
+    about: CONTAINER,
+    when: 'What was started with it did not become ready in its time.',
+    adds: { process_id: PROCESS_ID, within_seconds: seconds(60, 'That time.') },
+  },
+  agent_connected: { about: AGENT, when: 'It came.', adds: {} },
+  agent_disconnected: {
+    about: AGENT,
+    when: 'It went.',
+    adds: { reason: word('closed', 'closed, silent, stopped or deleted.') },
+  },
+};
+
+/** Such as `ContainerStartedEvent`. */
+function titleOf(type: string): string {
+  return `${type.replace(/(?:^|_)(\w)/g, (_match, letter: string) => letter.toUpperCase())}Event`;
+}
+
+/** The schema of one type of event, as clients get it. */
+function eventSchema([type, { about, when, adds }]: [string, { about: Schema; when: string; adds: object }]): Schema {
+  const fields = Object.entries(adds as Record<string, Schema | Optional>);
+  const properties = fields.map(([name, field]) => [name, 'optional' in field ? field.optional : field]);
+  const required = fields.flatMap(([name, field]) => ('optional' in field ? [] : [name]));
+  const own = { type: 'object', properties: Object.fromEntries(properties) as object, required };
+  return {
+    title: titleOf(type),
+    type: 'object',
+    required: ['type', 'seq', 'timestamp', 'data'],
+    properties: {
+      type: { type: 'string', enum: [type], description: when },
+      seq: { type: 'integer', minimum: 1, example: 41, description: "Grows by one with each of the user's events." },
+      timestamp: { type: 'string', format: 'date-time' },
+      data: fields.length > 0 ? { allOf: [about, own] } : about,
+    },
+  };
+}
+
+/** Each type of event by its name. */
+export const EVENT_SCHEMAS: Readonly<Record<string, Schema>> = Object.fromEntries(
+  Object.entries(EVENTS).map((event) => [event[0], eventSchema(event)]),
+);
+
+/** Any event. There may be more types one day. */
+export const EVENT_SCHEMA: Schema = {
+  title: 'Event',
+  oneOf: Object.values(EVENT_SCHEMAS),
+  discriminator: {
+    propertyName: 'type',
+    mapping: Object.fromEntries(
+      Object.keys(EVENT_SCHEMAS).map((type) => [type, `#/components/schemas/${titleOf(type)}`]),
+    ),
+  },
+};
+
+/** What comes in the place of events that are no longer kept. */
+export const RESYNC_SCHEMA: Schema = {
+  title: 'ResyncRequired',
+  type: 'object',
+  required: ['type', 'event_seq'],
+  properties: {
+    type: { type: 'string', enum: ['resync_required'] },
+    event_seq: { type: 'integer', minimum: 0, example: 41, description: 'Where events go on; list again.' },
+  },
+};

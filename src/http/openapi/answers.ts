@@ -1,0 +1,152 @@
+import type { OpenAPIObject } from '@nestjs/swagger';
+import { STATUS_CODES } from 'node:http';
+import { type ApiFault, ERRORS, FAULT_EXAMPLES, FAULTS_EXTENSION, faultResponse } from '../../errors';
+import { exampleOf } from './json-schema';
+import { type Operation, operationsOf, type Schema } from './schemas';
+
+type ResponseObject = Extract<Operation['responses'][string], { description: string }>;
+
+/** What any route may answer. */
+const EVERYWHERE: readonly ApiFault[] = [
+  'invalid_parameters',
+  'request_timeout',
+  'expectation_failed',
+  'request_header_fields_too_large',
+  'internal_error',
+];
+/** Of those that read their body before anything else, or would if there were one. */
+const OF_BODIES: readonly ApiFault[] = ['body_too_large'];
+const WITH_TYPE: readonly ApiFault[] = ['unsupported_media_type'];
+/** What a body has to be where a route says so; of any other, the bytes are taken as they are. */
+const NEEDED_TYPES = ['application/json', 'multipart/form-data'];
+const WITH_TOKEN: readonly ApiFault[] = ['unauthorized', 'insufficient_permissions', 'user_suspended'];
+const LIMITED: readonly ApiFault[] = ['rate_limit_exceeded'];
+/** Of routes that need the database, which are all that are limited. */
+const WITH_DATABASE: readonly ApiFault[] = [
+  'database_busy',
+  'database_unavailable',
+  'database_read_only',
+  'storage_full',
+  'shutting_down',
+];
+
+/** Those that many routes answer with alike, by their names in the document. */
+const SHARED: Readonly<Record<string, readonly ApiFault[]>> = {
+  BadRequest: ['invalid_parameters'],
+  Unauthorized: ['unauthorized'],
+  Forbidden: ['insufficient_permissions', 'user_suspended'],
+  OfContainerInvalid: ['invalid_parameters', 'ambiguous_id'],
+  OfContainerForbidden: ['insufficient_permissions', 'user_suspended', 'not_authorized', 'guest_session_expired'],
+  InsideForbidden: [
+    'insufficient_permissions',
+    'user_suspended',
+    'not_authorized',
+    'guest_session_expired',
+    'exec_not_allowed',
+  ],
+  OfContainerNotFound: ['container_not_found', 'agent_not_found'],
+  RequestTimeout: ['request_timeout'],
+  BodyTooLarge: ['body_too_large'],
+  UnsupportedMediaType: ['unsupported_media_type'],
+  ExpectationFailed: ['expectation_failed'],
+  TooManyRequests: LIMITED,
+  HeadersTooLarge: ['request_header_fields_too_large'],
+  InternalError: ['internal_error'],
+  Unavailable: WITH_DATABASE,
+};
+
+const seconds = (description: string, example: number) => ({
+  description,
+  schema: { type: 'integer', minimum: 0 },
+  example,
+});
+
+const HEADERS = {
+  RequestId: {
+    description: 'That of the request if it sends a sane one, else a new one; also in the log.',
+    schema: { type: 'string', pattern: '^[A-Za-z0-9._-]{1,128}$' },
+    example: '0b7e5c1a-2f64-4d0e-9a35-6b1f0c2d3e4f',
+  },
+  RateLimitLimit: seconds('Requests in each window, of the limit that is nearest to its end.', 600),
+  RateLimitRemaining: seconds('Requests left in this window.', 599),
+  RateLimitReset: seconds('Seconds until the next window.', 60),
+};
+
+const header = (name: keyof typeof HEADERS) => ({ $ref: `#/components/headers/${name}` });
+const ON_EVERY = { 'x-request-id': header('RequestId') };
+const ON_LIMITED = {
+  'RateLimit-Limit': header('RateLimitLimit'),
+  'RateLimit-Remaining': header('RateLimitRemaining'),
+  'RateLimit-Reset': header('RateLimitReset'),
+};
+
+/**
+ * Adds what a route answers beside its own: the errors that every such route may come to, headers, and an example of
+ * each success.
+ *
+ * @param isLimited whether requests to a path are counted
+ */
+export function documentAnswers(document: OpenAPIObject, isLimited: (path: string) => boolean): void {
+  const shared = Object.entries(SHARED).map(([name, faults]) => [name, withHeaders(faultResponse(faults), ON_LIMITED)]);
+  document.components = Object.assign(document.components ?? {}, {
+    headers: HEADERS,
+    examples: FAULT_EXAMPLES,
+    responses: Object.fromEntries(shared) as Record<string, ResponseObject>,
+  });
+  for (const { path, operation } of operationsOf(document)) {
+    const limited = isLimited(path);
+    documentFaults(operation, limited);
+    for (const [status, response] of Object.entries(operation.responses)) {
+      if (!response || '$ref' in response) continue;
+      response.description ||= STATUS_CODES[status] ?? '';
+      withHeaders(response, limited ? ON_LIMITED : {});
+    }
+  }
+}
+
+function documentFaults(operation: Operation, isLimited: boolean): void {
+  const extended = operation as Operation & { [FAULTS_EXTENSION]?: readonly ApiFault[] };
+  const types = bodyTypes(operation);
+  const isStreamed = types.length > 0 && !types.includes('application/json');
+  const faults = new Set([
+    ...(extended[FAULTS_EXTENSION] ?? []),
+    ...EVERYWHERE,
+    ...(isStreamed ? [] : OF_BODIES),
+    ...(types.some((type) => NEEDED_TYPES.includes(type)) ? WITH_TYPE : []),
+    ...(operation.security?.length ? WITH_TOKEN : []),
+    ...(isLimited ? [...LIMITED, ...WITH_DATABASE] : []),
+  ]);
+  Reflect.deleteProperty(extended, FAULTS_EXTENSION);
+  for (const status of new Set([...faults].map((fault) => ERRORS[fault].status))) {
+    const alike = [...faults].filter((fault) => ERRORS[fault].status === status);
+    operation.responses[String(status)] ??= sharedResponse(alike) ?? faultResponse(alike);
+  }
+}
+
+function bodyTypes({ requestBody }: Operation): string[] {
+  return requestBody && 'content' in requestBody ? Object.keys(requestBody.content) : [];
+}
+
+function sharedResponse(faults: readonly ApiFault[]): { $ref: string } | undefined {
+  const isSame = (others: readonly ApiFault[]): boolean =>
+    others.length === faults.length && others.every((fault) => faults.includes(fault));
+  const found = Object.entries(SHARED).find(([, others]) => isSame(others));
+  return found && { $ref: `#/components/responses/${found[0]}` };
+}
+
+function withHeaders(response: ResponseObject, more: object): ResponseObject {
+  return Object.assign(response, { headers: Object.assign({}, response.headers, ON_EVERY, more) });
+}
+
+/** Gives each success an example, of those of its fields. Call it when the schemas are what they will be. */
+export function documentExamples(document: OpenAPIObject): void {
+  const schemas = document.components?.schemas ?? {};
+  for (const { operation } of operationsOf(document)) {
+    for (const [status, response] of Object.entries(operation.responses)) {
+      if (!status.startsWith('2') || !response || !('content' in response)) continue;
+      const json = response.content['application/json'];
+      if (!json?.schema || 'example' in json || 'examples' in json) continue;
+      json.example = exampleOf(json.schema as Schema, schemas);
+    }
+  }
+}

@@ -1,0 +1,94 @@
+import { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { DocumentBuilder, OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import { ErrorResponse } from '../../errors';
+import { documentAnswers, documentExamples } from './answers';
+import { describeInputs } from './inputs';
+import { nameTitled, toJsonSchema } from './json-schema';
+import { operationsOf } from './schemas';
+
+const DESCRIPTION = `
+Containers of your own: create, start, stop, update and delete them, and watch what happens to them.
+
+**Events.** Everything that happens to a container is emitted over Socket.IO, at this server's own address and in the default namespace:
+\`io(url, { auth: { token, after } })\`, with a token that may \`read\`. Another one is refused by a \`connect_error\`, such as
+\`unauthorized\`. An event is sent under its type's name, with one argument, an \`Event\` of the schemas. \`seq\` grows by one with each of
+the user's events. To miss none, give as \`after\` the \`event_seq\` of \`GET /api/containers\`, or the last \`seq\` that came: what
+happened since is replayed first, in order. Where that is no longer kept, \`resync_required\` (\`{ type, event_seq }\`) is sent
+instead: list the containers again; later events follow. The same events come as Server-Sent Events (\`GET /api/events/stream\`) and
+in pages (\`GET /api/events\`).
+
+**Server-Sent Events.** The \`contentSchema\` of a \`text/event-stream\` has each event by its name; \`data\` is JSON.
+
+**Errors.** A path that does not exist is a 404 \`route_not_found\`, a method that a path does not have a 405 \`method_not_allowed\` with
+\`Allow\`. \`HEAD\` is answered wherever \`GET\` is.
+`.trim();
+
+/** In the order in which the page has them. */
+const TAGS = {
+  containers: 'The life of a container: from its creation to its end, and back.',
+  'inside containers': 'Commands, processes, terminals, files and statistics, with the scope exec.',
+  events: 'What has happened, in pages and as it happens.',
+  agents: "A user's own machines.",
+  images: 'What containers can be made of.',
+  roles: 'What can be installed in containers.',
+  tiers: 'What users may have.',
+  me: 'The caller, and what their containers used.',
+  tokens: "A user's own tokens.",
+  auth: 'The way in without an account.',
+  audit: 'What was done, by whom.',
+  admin: 'For operators, with the scope admin.',
+  health: 'For probes and collectors.',
+} as const;
+
+/** What no limit of requests is for: see `rate-limits`. */
+const UNLIMITED = /^\/(health\/|metrics$)/;
+
+/**
+ * Serves the description of the API and a page to try it on. Made when first asked for, so it costs nothing at start.
+ */
+export function setUpOpenApi(app: NestFastifyApplication): void {
+  SwaggerModule.setup('api/docs', app, () => createOpenApiDocument(app), {
+    jsonDocumentUrl: 'api/openapi.json',
+    raw: ['json'],
+    customSiteTitle: 'Berth API',
+    swaggerOptions: { persistAuthorization: false },
+  });
+}
+
+/** The OpenAPI document of every route that the application has; the same for the same code. */
+export function createOpenApiDocument(app: NestFastifyApplication): OpenAPIObject {
+  const bodies = describeInputs(app);
+  const document = SwaggerModule.createDocument(app, documentHead(), {
+    extraModels: [ErrorResponse],
+    operationIdFactory: operationId,
+  });
+  for (const { operation } of operationsOf(document)) operation.security ??= [];
+  for (const name of bodies) Object.assign(document.components?.schemas?.[name] ?? {}, { additionalProperties: false });
+  documentAnswers(document, (path) => !UNLIMITED.test(path));
+  toJsonSchema(document);
+  nameTitled(document);
+  documentExamples(document);
+  return document;
+}
+
+function documentHead(): Omit<OpenAPIObject, 'paths'> {
+  const builder = new DocumentBuilder()
+    .setOpenAPIVersion('3.1.0')
+    .setTitle('Berth')
+    .setDescription(DESCRIPTION)
+    .setVersion('1')
+    .addServer('/', 'The server that has this document.')
+    .addSecurity('bearer', { type: 'http', scheme: 'bearer', description: 'A Berth token: berth_ and 64 hex.' });
+  for (const [name, description] of Object.entries(TAGS)) builder.addTag(name, description);
+  const head = builder.build();
+  Object.assign(head.info, { license: { name: 'Proprietary', identifier: 'LicenseRef-Proprietary' } });
+  return head;
+}
+
+/**
+ * Such as `containers_list`: unique, as clients that are generated need it. The further paths of a method are numbered.
+ */
+function operationId(controller: string, method: string): string {
+  const resource = controller.replace(/Controller$/, '').toLowerCase();
+  return `${resource}_${method.replace('[0]', '').replace(/\[(\d+)\]$/, '_$1')}`;
+}

@@ -1,0 +1,2 @@
+export { createOpenApiDocument, setUpOpenApi } from './document';
+export { eventStream } from './schemas';

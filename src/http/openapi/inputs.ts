@@ -1,0 +1,110 @@
+import { RequestMethod, type Type } from '@nestjs/common';
+import { METHOD_METADATA, ROUTE_ARGS_METADATA } from '@nestjs/common/constants';
+import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum';
+import { MetadataScanner, ModulesContainer } from '@nestjs/core';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { ApiProperty } from '@nestjs/swagger';
+import { getMetadataStorage } from 'class-validator';
+
+type Validation = ReturnType<ReturnType<typeof getMetadataStorage>['getTargetValidationMetadatas']>[number];
+
+/** What each validator of class-validator means in JSON Schema, by its name there. */
+const MEANINGS: Readonly<Record<string, (constraint: unknown) => object>> = {
+  isOptional: () => ({ nullable: true }),
+  isString: () => ({ type: 'string' }),
+  isBoolean: () => ({ type: 'boolean' }),
+  isInt: () => ({ type: 'integer' }),
+  isUuid: () => ({ type: 'string', format: 'uuid' }),
+  isIn: (values) => ({ enum: values }),
+  min: (minimum) => ({ minimum }),
+  max: (maximum) => ({ maximum }),
+  minLength: (minLength) => ({ minLength }),
+  maxLength: (maxLength) => ({ maxLength }),
+  matches: (pattern) => ({ pattern: (pattern as RegExp).source }),
+  arrayNotEmpty: () => ({ minItems: 1 }),
+  arrayMaxSize: (maxItems) => ({ maxItems }),
+  arrayUnique: () => ({ uniqueItems: true }),
+};
+
+/** What is not of a property in a query: it has no null, and its type and choices are declared. */
+const OF_BODIES = ['isOptional'];
+
+/**
+ * Has the document say of each field of bodies and queries what its validators ask for, so that no bound is written
+ * twice. What a schema is declared to be beyond that, it keeps.
+ *
+ * @returns the classes of bodies, whose further fields are refused
+ */
+export function describeInputs(app: NestFastifyApplication): ReadonlySet<string> {
+  const bodies = new Set<string>();
+  for (const { type, kind } of inputsOf(app.get(ModulesContainer))) {
+    if (kind === 'body') bodies.add(type.name);
+    for (const [property, validations] of Object.entries(validationsOf(type))) {
+      const used = validations.filter(({ name = '' }) => kind === 'body' || !OF_BODIES.includes(name));
+      const ofItems = meaningOf(used.filter(({ each }) => each));
+      const ofAll = meaningOf(used.filter(({ each }) => !each));
+      if (Object.keys(ofAll).length > 0) ApiProperty(ofAll)(type.prototype as object, property);
+      if (Object.keys(ofItems).length > 0) describeItems(type, property, ofItems);
+    }
+  }
+  return bodies;
+}
+
+function meaningOf(validations: readonly Validation[]): object {
+  const meanings = validations.map(({ name = '', constraints }) => {
+    return MEANINGS[name]?.((constraints as unknown[] | undefined)?.[0]) ?? {};
+  });
+  return Object.assign({}, ...meanings) as object;
+}
+
+function describeItems(type: Type, property: string, items: object): void {
+  const { isArray, enum: _choices, ...known } = metadataOf(type, property);
+  // Choices of items are declared as what they are.
+  if (isArray === true && !('items' in known && 'enum' in (known['items'] as object))) {
+    ApiProperty({ type: 'array', isArray: false, items: { type: 'string', ...items } })(
+      type.prototype as object,
+      property,
+    );
+  }
+}
+
+function metadataOf(type: Type, property: string): Record<string, unknown> {
+  return (Reflect.getMetadata('swagger/apiModelProperties', type.prototype as object, property) ?? {}) as Record<
+    string,
+    unknown
+  >;
+}
+
+function validationsOf(type: Type): Record<string, Validation[]> {
+  const all = getMetadataStorage().getTargetValidationMetadatas(type, '', false, false);
+  return getMetadataStorage().groupByPropertyName(all);
+}
+
+const KINDS: Readonly<Record<string, 'body' | 'query'>> = {
+  [RouteParamtypes.BODY]: 'body',
+  [RouteParamtypes.QUERY]: 'query',
+};
+
+/** The classes of every route's body and query. */
+function* inputsOf(modules: ModulesContainer): Generator<{ type: Type; kind: 'body' | 'query' }> {
+  for (const { controllers } of modules.values()) {
+    for (const { metatype } of controllers.values()) {
+      const controller = metatype as Type;
+      const prototype = controller.prototype as Record<string, object>;
+      for (const method of new MetadataScanner().getAllMethodNames(prototype)) {
+        const handler = prototype[method];
+        if (!handler || !(Reflect.getMetadata(METHOD_METADATA, handler) in RequestMethod)) continue;
+        const types = (Reflect.getMetadata('design:paramtypes', prototype, method) ?? []) as Type[];
+        const parameters = (Reflect.getMetadata(ROUTE_ARGS_METADATA, controller, method) ?? {}) as Record<
+          string,
+          { index: number }
+        >;
+        for (const [key, { index }] of Object.entries(parameters)) {
+          const kind = KINDS[key.split(':', 1)[0] ?? ''];
+          const type = types[index];
+          if (kind && type && type.prototype !== Object.prototype) yield { type, kind };
+        }
+      }
+    }
+  }
+}

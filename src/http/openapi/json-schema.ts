@@ -1,0 +1,93 @@
+import type { OpenAPIObject } from '@nestjs/swagger';
+import { changeSchemas, isSchema, type Schema } from './schemas';
+
+/**
+ * Turns the schemas that Nest makes, which are those of OpenAPI 3.0, into those of 3.1, which are JSON Schema: null is
+ * a type, examples are a list, and a reference has its description beside it.
+ */
+export function toJsonSchema(document: OpenAPIObject): void {
+  changeSchemas(document, (schema) => withNull(withPlainReference(withExamples(schema))));
+}
+
+/**
+ * Gives each schema that has a title the place among the named ones that generators make types of, and puts a reference
+ * in its stead.
+ *
+ * @throws if two schemas of one title differ
+ */
+export function nameTitled(document: OpenAPIObject): void {
+  const schemas = (document.components?.schemas ?? {}) as Record<string, Schema>;
+  const found: Record<string, Schema> = {};
+  changeSchemas(document, (schema) => {
+    const { title, description, examples, default: usual, ...definition } = schema;
+    if (typeof title !== 'string') return schema;
+    const known = found[title];
+    if (known && JSON.stringify(known) !== JSON.stringify(definition)) throw new Error(`${title} is two things`);
+    found[title] = definition;
+    const beside = Object.entries({ description, examples, default: usual }).filter(([, value]) => value !== undefined);
+    return Object.assign({ $ref: `#/components/schemas/${title}` }, Object.fromEntries(beside));
+  });
+  const named = Object.entries(found).sort(([one], [other]) => (one < other ? -1 : 1));
+  for (const [name, definition] of named) schemas[name] = definition;
+  if (document.components) document.components.schemas = schemas;
+}
+
+function withExamples(schema: Schema): Schema {
+  const { example, ...rest } = schema;
+  return example === undefined ? schema : { ...rest, examples: [example] };
+}
+
+/** Nest wraps a reference that has anything beside it. */
+function withPlainReference(schema: Schema): Schema {
+  const { allOf, type, ...rest } = schema;
+  const [only, ...more] = Array.isArray(allOf) ? (allOf as Schema[]) : [];
+  if (!only || more.length > 0 || !('$ref' in only) || schema['properties'] !== undefined) return schema;
+  return type === undefined || type === 'object' ? { ...only, ...rest } : schema;
+}
+
+function withNull(schema: Schema): Schema {
+  const { nullable, ...rest } = schema;
+  if (nullable === undefined) return schema;
+  if (nullable !== true) return rest;
+  const { type, enum: values } = rest;
+  if (['$ref', 'title', 'allOf', 'anyOf', 'oneOf'].some((keyword) => keyword in rest)) {
+    const { description, examples, default: usual, ...definition } = rest;
+    const beside = Object.entries({ description, examples, default: usual }).filter(([, value]) => value !== undefined);
+    return { anyOf: [definition, { type: 'null' }], ...Object.fromEntries(beside) };
+  }
+  if (Array.isArray(values))
+    return { ...rest, type: [type ?? 'string', 'null'], enum: [...(values as unknown[]), null] };
+  return typeof type === 'string' ? { ...rest, type: [type, 'null'] } : rest;
+}
+
+/** An example of what a schema describes, put together of those of its parts. */
+export function exampleOf(schema: Schema, schemas: Readonly<Record<string, unknown>>): unknown {
+  const { examples, $ref, allOf, anyOf, oneOf, properties, type, items, enum: values, default: usual } = schema;
+  if (Array.isArray(examples)) return examples[0] as unknown;
+  if (typeof $ref === 'string') {
+    return exampleOf(schemas[$ref.replace('#/components/schemas/', '')] as Schema, schemas);
+  }
+  if (Array.isArray(allOf)) {
+    const parts = [...(allOf as Schema[]), { type: 'object', properties: properties ?? {} }];
+    return Object.assign({}, ...parts.map((part) => exampleOf(part, schemas))) as object;
+  }
+  const [first] = [anyOf, oneOf].flatMap((list) => (Array.isArray(list) ? (list as Schema[]) : []));
+  if (first) return exampleOf(first, schemas);
+  if (Array.isArray(values)) return values[0] as unknown;
+  if (usual !== undefined) return usual;
+  if (isSchema(properties)) {
+    const members = Object.entries(properties).map(([name, part]) => [name, exampleOf(part as Schema, schemas)]);
+    return Object.fromEntries(members.filter(([, value]) => value !== undefined)) as object;
+  }
+  const [kind] = [type].flat();
+  if (kind === 'array') return [exampleOf(items as Schema, schemas)];
+  return kind === 'string' ? BY_FORMAT[String(schema['format'])] : BY_TYPE[String(kind)];
+}
+
+const BY_FORMAT: Readonly<Record<string, unknown>> = {
+  uuid: '3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11',
+  'date-time': '2026-01-31T12:00:00.000Z',
+  date: '2026-01-31',
+};
+
+const BY_TYPE: Readonly<Record<string, unknown>> = { boolean: false, object: {} };
