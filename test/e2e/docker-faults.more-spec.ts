@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { ContainerEngine } from '../../src/docker';
+import type { DockerDaemon } from '../../src/docker/daemon';
 import { ApiClient } from '../support/api-client';
 import { Berth } from '../support/berth';
 import { DockerProxy, Fault } from '../support/docker-proxy';
@@ -40,8 +41,10 @@ describe('a fault at any call to Docker', () => {
         SWEEP_INTERVAL_SECONDS: '3600',
       },
     });
-    // Berth reads it at each call.
-    Object.defineProperty(berth.app.get(ContainerEngine), 'timeoutMs', {
+    // Berth reads it at each call. What is not there could be defined as well, and each call would hang for a minute.
+    const { daemon } = berth.app.get<{ daemon: DockerDaemon }>(ContainerEngine);
+    expect(daemon.timeoutMs).toBe(PATIENCE_SECONDS * 1_000);
+    Object.defineProperty(daemon, 'timeoutMs', {
       get: () => (proxy.calls.length + 1 === hanging ? HANGS_MS : PATIENCE_SECONDS * 1_000),
     });
   });
