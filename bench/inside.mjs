@@ -9,7 +9,7 @@ import { PassThrough, Readable } from 'node:stream';
 import { io } from 'socket.io-client';
 import { likenessesOf } from './lib/docker.mjs';
 import { figure } from './lib/report.mjs';
-import { median, timed } from './lib/statistics.mjs';
+import { median, slope, timed } from './lib/statistics.mjs';
 
 const COMMANDS = 60;
 const KEYS = 100;
@@ -18,7 +18,7 @@ const FLOODS = 3;
 const FILE_MIB = 32;
 const FLOOD_MIB = 16;
 /** In each of so many containers as many terminals as one may have. */
-const RESTING = { containers: 4, each: 8 };
+const RESTING = { containers: 6, each: 8 };
 const MIB = 2 ** 20;
 
 /**
@@ -119,6 +119,7 @@ async function echoes({ berth, token, id, container, progress }) {
   });
 }
 
+/** The bytes reach a client over a socket, and it acknowledges them; Docker's own are read where they arrive. */
 async function floods({ berth, token, id, container, progress }) {
   const flood = `head -c ${FLOOD_MIB * MIB} /dev/zero | tr '\\0' x; echo; echo en''d`;
   const ours = await openTerminal(berth, { token, container: id });
@@ -137,20 +138,25 @@ async function floods({ berth, token, id, container, progress }) {
 async function resting({ berth, token, image, progress }) {
   const containers = [];
   for (let each = 0; each < RESTING.containers; each += 1) containers.push(await berth.running(token, image));
-  // What the first one costs is not that of each.
-  const [first] = containers;
-  (await openTerminal(berth, { token, container: first.db_id })).end();
-  const before = await berth.report('memory');
   const terminals = [];
+  const points = [];
   for (const { db_id: container } of containers) {
     progress(`terminals at rest: ${terminals.length}`);
     for (let each = 0; each < RESTING.each; each += 1) terminals.push(await openTerminal(berth, { token, container }));
+    points.push([terminals.length, await alive(berth)]);
   }
-  const after = await berth.report('memory');
-  const each = (after.rss - before.rss) / terminals.length / 1024;
+  const each = slope(points) / 1024;
   for (const terminal of terminals) terminal.close();
   for (const { db_id: container } of containers) await berth.call(token, 'DELETE', `/api/containers/${container}`);
   return figure({ name: 'memory of a terminal at rest', measured: each, limit: 60, unit: 'KB', bar: 1 });
+}
+
+/** What is left after a collection, in bytes: what is resident goes in steps far larger than a terminal. */
+async function alive(berth) {
+  // What the first one frees of objects with finalizers, the second collects.
+  await berth.report('memory');
+  const { heapUsed, external } = await berth.report('memory');
+  return heapUsed + external;
 }
 
 /** A terminal of Berth's that reads all that it is sent. */

@@ -17,3 +17,11 @@ export async function timed(work) {
   await work();
   return performance.now() - since;
 }
+
+/** @param {readonly (readonly [number, number])[]} points @returns {number} of the line that fits them best */
+export function slope(points) {
+  const mean = (at) => points.reduce((sum, point) => sum + point[at], 0) / points.length;
+  const [x, y] = [mean(0), mean(1)];
+  const spread = points.reduce((sum, point) => sum + (point[0] - x) ** 2, 0);
+  return points.reduce((sum, point) => sum + (point[0] - x) * (point[1] - y), 0) / spread;
+}

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { INestApplication } from '@nestjs/common';
 import { IoAdapter } from '@nestjs/platform-socket.io';
 import { Namespace, Server, ServerOptions } from 'socket.io';
+import { WebSocketServer } from 'ws';
 import type { Config } from '../config';
 import { DomainError } from '../errors';
 import { headFault, Upgrades } from '../http';
@@ -18,6 +19,19 @@ const PROTOCOL = '4';
 
 /** How long a client may take to say goodbye at shutdown before its connection is cut. */
 const GOODBYE_MS = 1_000;
+
+/**
+ * How long a client may take over the end of its WebSocket. By default `ws` keeps the connection, and what waits for
+ * the client, for 30 seconds after it was dropped because it does not read.
+ */
+const CLOSE_WITHIN_MS = 5_000;
+
+class ClosingWebSockets extends WebSocketServer {
+  constructor(options: ConstructorParameters<typeof WebSocketServer>[0]) {
+    // Not among the types of `ws` yet.
+    super({ ...options, closeTimeout: CLOSE_WITHIN_MS } as typeof options);
+  }
+}
 
 /** Socket.IO on the server's own port, as Berth wants it. */
 export class BerthIoAdapter extends IoAdapter {
@@ -50,6 +64,7 @@ export class BerthIoAdapter extends IoAdapter {
       pingTimeout: 20_000,
       // Costs some 300 KB a socket, for events that are a few hundred bytes.
       perMessageDeflate: false,
+      wsEngine: ClosingWebSockets,
     } satisfies Partial<ServerOptions>) as Server;
     guardEngine(server.engine, (request) => this.admit(request));
     // Engine.IO would take every upgrade of the whole server for a WebSocket of its own, or let it die unanswered.

@@ -30,7 +30,7 @@ describe('the end of an output', () => {
 
   it('must take memory for what it keeps alone', () => {
     const ring = new OutputRing(1024 * 1024);
-    for (let each = 0; each < 8 * 1024; each += 1) ring.write(Buffer.from('x'));
+    for (let each = 0; each < 4 * 1024; each += 1) ring.write(Buffer.from('x'));
     expect((ring as unknown as { pages: Buffer[] }).pages).toHaveLength(1);
   });
 });

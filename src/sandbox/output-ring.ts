@@ -1,5 +1,5 @@
 /** Small enough for a terminal at rest, large enough that a flood makes few of them. */
-const PAGE_BYTES = 8 * 1024;
+const PAGE_BYTES = 4 * 1024;
 
 /** A part of what was written. */
 export interface RingPart {
@@ -13,6 +13,8 @@ export interface RingPart {
 /** The end of an output, by the offsets of its bytes since its beginning. Takes memory for what it keeps, in pages. */
 export class OutputRing {
   private readonly pages: Buffer[] = [];
+  /** Kept no longer, and the next to be written: what is read is copied, so nobody else holds it. */
+  private spare: Buffer | undefined;
   /** Bytes of the last page. */
   private filled = PAGE_BYTES;
   private written = 0;
@@ -35,7 +37,8 @@ export class OutputRing {
     while (rest.length > 0) {
       let page = this.pages.at(-1);
       if (page === undefined || this.filled === PAGE_BYTES) {
-        page = Buffer.allocUnsafeSlow(PAGE_BYTES);
+        page = this.spare ?? Buffer.allocUnsafeSlow(PAGE_BYTES);
+        this.spare = undefined;
         this.pages.push(page);
         this.filled = 0;
       }
@@ -43,7 +46,7 @@ export class OutputRing {
       this.filled += taken;
       this.written += taken;
       rest = rest.subarray(taken);
-      if (this.kept - PAGE_BYTES >= this.capacity) this.pages.shift();
+      if (this.kept - PAGE_BYTES >= this.capacity) this.spare = this.pages.shift();
     }
   }
 

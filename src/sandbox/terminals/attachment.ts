@@ -1,8 +1,15 @@
 import type { OutputRing } from '../output-ring';
+import type { OutputTurns } from './output-turns';
 
 /** Output that may be on its way to a client, in bytes: what is written beyond it waits in the container. */
 export const WINDOW_BYTES = 256 * 1024;
-const CHUNK_BYTES = 32 * 1024;
+
+/** Of a flood as much is sent at a time: each frame costs several system calls, here and at the client. */
+export const FRAME_BYTES = 32 * 1024;
+/** A key's echo, a prompt: sent at once. */
+const SMALL_BYTES = 4 * 1024;
+/** How long output waits for more, after output that was not long before it. */
+const COLLECT_MS = 4;
 
 /** Who types; all others watch. */
 export type TerminalRole = 'writer' | 'watcher';
@@ -46,13 +53,23 @@ export interface TerminalSize {
 
 /** What an attachment tells its session. */
 interface AttachmentEvents {
-  /** There is more room for output. */
+  /** It has sent output, or has more room for it. */
   onRoom(): void;
   /** It had no room for too long. */
   onStalled(): void;
 }
 
-/** One client at one terminal: where in the output it is, and how much of that it has acknowledged. */
+interface AttachmentOptions extends AttachmentEvents {
+  /** From where in the output it is sent. */
+  readonly after: number;
+  readonly size: TerminalSize;
+  readonly stallMs: number;
+}
+
+/**
+ * One client at one terminal: where in the output it is, and how much of that it has acknowledged. Output that comes
+ * after a pause is sent at once, a flood in large frames.
+ */
 export class Attachment {
   role: TerminalRole = 'watcher';
   /** As the client last gave it; counts while it writes. */
@@ -60,15 +77,17 @@ export class Attachment {
 
   private position: number;
   private unacknowledged = 0;
+  private sentAt = -Infinity;
+  private collecting: NodeJS.Timeout | undefined;
   private stall: NodeJS.Timeout | undefined;
   private knowsOfIt = false;
   private state: 'waiting' | 'begun' | 'closed' = 'waiting';
 
-  /** @param options.after from where in the output it is sent */
   constructor(
     readonly outlet: TerminalOutlet,
     private readonly ring: OutputRing,
-    private readonly options: { after: number; size: TerminalSize; stallMs: number } & AttachmentEvents,
+    private readonly turns: OutputTurns,
+    private readonly options: AttachmentOptions,
   ) {
     this.position = options.after;
     this.size = options.size;
@@ -81,7 +100,13 @@ export class Attachment {
 
   /** Whether it was sent all that there is. */
   get isUpToDate(): boolean {
-    return this.position >= this.ring.end;
+    return this.backlog <= 0;
+  }
+
+  /** Whether more output would have to wait for it: it has a frame to send, or no room. */
+  get isBehind(): boolean {
+    if (this.isUpToDate) return false;
+    return this.state !== 'begun' || this.backlog >= Math.min(FRAME_BYTES, this.room);
   }
 
   /** From now on it is sent output: it knows that it is attached. */
@@ -92,16 +117,33 @@ export class Attachment {
     this.options.onRoom();
   }
 
-  /** Sends what there is and what it has room for. What is no longer kept is left out, as offsets show. */
+  /** There is output, or room for it: sent now, or soon. */
   flush(): void {
-    while (this.state === 'begun' && !this.isUpToDate && this.unacknowledged < WINDOW_BYTES) {
-      const room = WINDOW_BYTES - this.unacknowledged;
-      const { offset, bytes } = this.ring.read(this.position, Math.min(CHUNK_BYTES, room));
-      this.position = offset + bytes.length;
-      this.unacknowledged += bytes.length;
-      this.outlet.output(offset, bytes);
-    }
-    if (this.unacknowledged >= WINDOW_BYTES && this.state === 'begun') this.watchStall();
+    if (!this.canSend || this.turns.has(this)) return;
+    if (performance.now() - this.sentAt >= COLLECT_MS) {
+      if (this.backlog <= SMALL_BYTES) this.sendFrame();
+      else this.turns.add(this);
+    } else if (this.backlog >= FRAME_BYTES) this.turns.add(this);
+    else this.collecting ??= setTimeout(() => this.sendCollected(), COLLECT_MS).unref();
+  }
+
+  /** Sends what it has room for at once: there will be no more. */
+  finish(): void {
+    while (this.sendFrame() > 0);
+  }
+
+  /** As much as it has room for, of what is still kept. @returns its bytes */
+  sendFrame(): number {
+    if (!this.canSend) return 0;
+    const { offset, bytes } = this.ring.read(this.position, Math.min(FRAME_BYTES, this.room));
+    this.position = offset + bytes.length;
+    this.unacknowledged += bytes.length;
+    this.sentAt = performance.now();
+    if (this.room <= 0) this.watchStall();
+    this.outlet.output(offset, bytes);
+    this.flush();
+    this.options.onRoom();
+    return bytes.length;
   }
 
   /** @param bytes that the client has dealt with since it last said so */
@@ -116,7 +158,26 @@ export class Attachment {
 
   close(): void {
     this.state = 'closed';
+    this.turns.delete(this);
+    clearTimeout(this.collecting);
     clearTimeout(this.stall);
+  }
+
+  private get backlog(): number {
+    return this.ring.end - this.position;
+  }
+
+  private get room(): number {
+    return WINDOW_BYTES - this.unacknowledged;
+  }
+
+  private get canSend(): boolean {
+    return this.state === 'begun' && !this.isUpToDate && this.room > 0;
+  }
+
+  private sendCollected(): void {
+    this.collecting = undefined;
+    if (this.canSend) this.turns.add(this);
   }
 
   private watchStall(): void {

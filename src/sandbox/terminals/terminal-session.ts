@@ -1,8 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { type ContainerProcess, saysNotRunning } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import { OutputRing } from '../output-ring';
 import { Attachment, type TerminalExit, type TerminalOutlet, type TerminalSize } from './attachment';
+import type { OutputTurns } from './output-turns';
 
 /** Of the output, what is replayed to who attaches. */
 export const RING_BYTES = 256 * 1024;
@@ -41,6 +41,8 @@ export type ShellEnd = number | 'container_stopped' | 'lost';
 
 /** What a session needs of its surroundings. */
 interface SessionDoing {
+  /** Shared by all that send. */
+  readonly turns: OutputTurns;
   /** Ends the shell and all that it started. */
   hangUp(): Promise<void>;
   /** The reason of an end that nobody here asked for. */
@@ -81,8 +83,8 @@ export class TerminalSession {
 
   private readonly ring = new OutputRing(RING_BYTES);
   private readonly attachments = new Set<Attachment>();
-  /** Resolves when the run may have to go on. */
-  private changed = signal();
+  /** Goes on with the run, where it waits. */
+  private wake = doNothing;
   private readonly times: Required<TerminalTimes>;
   private detached: NodeJS.Timeout | undefined;
   private ending: Omit<TerminalExit, 'code'> | null = null;
@@ -125,7 +127,7 @@ export class TerminalSession {
       throw invalidParameters([{ field: 'after', message: 'is ahead of the output', max: this.ring.end }]);
     }
     const offset = Math.max(after, this.ring.start);
-    const attachment: Attachment = new Attachment(outlet, this.ring, {
+    const attachment: Attachment = new Attachment(outlet, this.ring, this.doing.turns, {
       after: offset,
       size,
       stallMs: this.times.stallMs,
@@ -225,17 +227,22 @@ export class TerminalSession {
     for await (const { data } of this.shell.output) {
       this.ring.write(data);
       for (const attachment of this.attachments) attachment.flush();
-      await this.untilWriterHasAll();
+      while (this.isHeldUp((writer) => writer.isBehind)) await this.change();
       if (this.writer || this.ending !== null) unwatched = 0;
       else unwatched += data.length;
       if (unwatched < UNWATCHED_BYTES) continue;
       unwatched = 0;
-      await Promise.race([delay(UNWATCHED_PAUSE_MS, undefined, { ref: false }), this.changed.given]);
+      const until = performance.now() + UNWATCHED_PAUSE_MS;
+      while (!this.writer && this.ending === null && performance.now() < until) {
+        await this.change(until - performance.now());
+      }
     }
+    while (this.isHeldUp((writer) => !writer.isUpToDate)) await this.change();
     const exit = await this.findExit();
     this.isOver = true;
     clearTimeout(this.detached);
     for (const attachment of [...this.attachments]) {
+      attachment.finish();
       attachment.close();
       attachment.outlet.exit(exit);
     }
@@ -261,17 +268,22 @@ export class TerminalSession {
     }
   }
 
-  private async untilWriterHasAll(): Promise<void> {
-    for (;;) {
-      const { writer } = this;
-      if (!writer || writer.isUpToDate || this.ending !== null) return;
-      await this.changed.given;
-    }
+  /** @param isBehind the writer, whom the output waits for */
+  private isHeldUp(isBehind: (writer: Attachment) => boolean): boolean {
+    const { writer } = this;
+    return writer !== undefined && this.ending === null && isBehind(writer);
   }
 
-  private wake(): void {
-    this.changed.give();
-    this.changed = signal();
+  /** Until something may be different, or for `atMostMs`. */
+  private change(atMostMs?: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = atMostMs === undefined ? undefined : setTimeout(() => this.wake(), atMostMs).unref();
+      this.wake = () => {
+        clearTimeout(timer);
+        this.wake = doNothing;
+        resolve();
+      };
+    });
   }
 
   /** One call at a time; of sizes that come meanwhile, the last two. */
@@ -289,8 +301,6 @@ export class TerminalSession {
   }
 }
 
-function signal(): { readonly given: Promise<void>; readonly give: () => void } {
-  let give = (): void => undefined;
-  const given = new Promise<void>((resolve) => (give = resolve));
-  return { given, give };
+function doNothing(): void {
+  // Nobody waits.
 }

@@ -9,6 +9,7 @@ import { within } from '../../scheduling';
 import { HeldPrograms, type HeldProgramEntity } from '../held-programs';
 import { RightToEnter } from '../right-to-enter';
 import type { TerminalExit } from './attachment';
+import { OutputTurns } from './output-turns';
 import { type ShellEnd, TerminalSession } from './terminal-session';
 
 /** How many terminals a container may have at a time. */
@@ -58,6 +59,7 @@ export interface ListedTerminal {
 @Injectable()
 export class Terminals implements OnModuleDestroy {
   private readonly sessions = new Map<string, TerminalSession>();
+  private readonly turns = new OutputTurns();
 
   constructor(
     private readonly containers: ContainersService,
@@ -162,6 +164,7 @@ export class Terminals implements OnModuleDestroy {
     const { id, containerId, userId, dockerId, startedAt } = entry;
     let noted = 0;
     return new TerminalSession({ id, containerId, userId, dockerId, startedAt }, shell, {
+      turns: this.turns,
       hangUp: () =>
         this.hangUp(entry).catch((error: unknown) => {
           if (isUnavailable(error)) this.held.abandon(entry);
