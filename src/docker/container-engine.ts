@@ -157,6 +157,11 @@ export interface ProcessRequest {
    * @see ContainerEngine.endProcesses
    */
   readonly marker?: string | undefined;
+  /**
+   * Its start is not waited for, which saves a call: whether it has started shows by {@link ContainerProcess.hasStarted},
+   * or at its end.
+   */
+  readonly startUnawaited?: true | undefined;
 }
 
 export interface TerminalSize {
@@ -173,6 +178,8 @@ export interface ContainerProcess {
    * the container. A stop of the container, and {@link ContainerEngine.endProcesses}, give up what is not read.
    */
   readonly output: AsyncIterable<ExecOutput>;
+  /** Waits until it has started, or could not be: {@link exit} says why. @throws EngineError as {@link exit} does */
+  hasStarted(): Promise<boolean>;
   /** Ending it is the end of the program's input. null without one. */
   readonly stdin: Writable | null;
   /** @throws EngineError `container_not_running` */
@@ -181,7 +188,7 @@ export interface ContainerProcess {
    * To be called after the end of `output`.
    *
    * @throws EngineError `container_not_running` if the container ended under it; `docker_unavailable` if the connection
-   * broke: it may go on
+   * broke: it may go on; `command_not_started` if its start was not waited for, and failed
    */
   exit(): Promise<{ exitCode: number }>;
   /** Drops the connection; the program goes on. */
@@ -374,7 +381,7 @@ export abstract class ContainerEngine {
    */
   abstract exec(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }>;
   /**
-   * Starts a program in a running container, and returns once it has started.
+   * Starts a program in a running container, and returns once it has started, or need not be waited for.
    *
    * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`, `command_not_started`
    */

@@ -42,6 +42,7 @@ export class ContainerProcesses {
     const call = <T>(run: (signal: AbortSignal) => Promise<T>): Promise<T> => this.daemon.call('exec', run);
     const session = await ExecSession.open(container, { ...request, user }, { call });
     this.sessions.add(dockerId, session);
+    if (request.startUnawaited === true) return session;
     try {
       await session.started();
       return session;

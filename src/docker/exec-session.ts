@@ -143,6 +143,13 @@ export class ExecSession implements ContainerProcess {
     await this.exit();
   }
 
+  /** Docker answers once it has started, or failed to. */
+  async hasStarted(): Promise<boolean> {
+    const writer = await this.whoWrites();
+    if (writer === 'unknown') throw new EngineError('docker_unavailable', 'the command did not start in time');
+    return writer === 'command';
+  }
+
   async exit(): Promise<{ exitCode: number }> {
     if (this.containerEnded) throw containerEnded();
     const { ExitCode, Running, Pid } = await this.stateOnce(hasEnded);

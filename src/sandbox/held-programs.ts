@@ -158,10 +158,14 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
     { id, userId }: Pick<HeldProgramEntity, 'id' | 'userId'>,
     event: EventDraft | null = null,
   ): Promise<void> {
+    if (event === null) {
+      await this.database.manager.delete(HeldProgramEntity, { id });
+      return;
+    }
     await this.database.runInTx(async () => {
       const { affected } = await this.database.manager.delete(HeldProgramEntity, { id });
       // Another process has taken this one for dead, and told of it.
-      if (affected === 0 || event === null) return;
+      if (affected === 0) return;
       await this.events.append({ userId, drafts: [event] });
     });
   }

@@ -279,6 +279,7 @@ export class FakeDaemon {
         program.size = size;
         return Promise.resolve();
       },
+      hasStarted: () => Promise.resolve(true),
       exit: async () => {
         const exitCode = await exited;
         if (containerEnded) throw new EngineError('container_not_running', 'the container ended under the command');

@@ -12,6 +12,7 @@ export class FloodingShell implements ContainerProcess {
   private wake = (): void => undefined;
 
   resize = (): Promise<void> => Promise.resolve();
+  hasStarted = (): Promise<boolean> => Promise.resolve(true);
   exit = (): Promise<{ exitCode: number }> => Promise.resolve({ exitCode: 0 });
 
   close(): void {

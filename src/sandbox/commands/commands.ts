@@ -52,6 +52,9 @@ const GRACE_MS = 2_000;
 /** How long a shutdown waits for commands to be ended. */
 const SHUTDOWN_MS = 10_000;
 
+/** How long after Docker was asked for a command it is looked at whether it has started. */
+const LOOK_AFTER_MS = 500;
+
 /** How long the last output of a command that was ended may take. */
 const LAST_OUTPUT_MS = 2_000;
 
@@ -63,6 +66,8 @@ const LAST_OUTPUT_MS = 2_000;
 export class Commands implements OnModuleDestroy {
   private readonly closing = new AbortController();
   private readonly running = new Set<Promise<unknown>>();
+  /** The ends of entries that are being written. */
+  private readonly leaving = new Set<Promise<void>>();
 
   constructor(
     private readonly containers: ContainersService,
@@ -77,7 +82,9 @@ export class Commands implements OnModuleDestroy {
    */
   async onModuleDestroy(): Promise<void> {
     this.closing.abort(new DomainError('shutting_down'));
-    await within(Promise.allSettled(this.running), { ms: SHUTDOWN_MS }).catch(() => undefined);
+    // What runs adds to what is being left, so that is looked at when all has run.
+    const ended = Promise.allSettled(this.running).then(() => Promise.allSettled(this.leaving));
+    await within(ended, { ms: SHUTDOWN_MS }).catch(() => undefined);
   }
 
   /**
@@ -108,12 +115,7 @@ export class Commands implements OnModuleDestroy {
   ): Promise<CommandEnd> {
     const signal = AbortSignal.any([client.signal, this.closing.signal]);
     signal.throwIfAborted();
-    const entry = await this.programs.enter(container, {
-      kind: 'command',
-      command: request.command,
-      user: request.user,
-      limit: AT_ONCE,
-    });
+    const entry = await this.enter(container, request);
     let mayGoOn = false;
     try {
       return await this.runEntered(container.dockerId, entry.id, request, { ...client, signal });
@@ -122,18 +124,36 @@ export class Commands implements OnModuleDestroy {
       throw error;
     } finally {
       if (mayGoOn) this.programs.abandon(entry);
-      else await this.leave(entry);
+      else this.leave(entry);
     }
   }
 
-  /** The command has ended, whatever becomes of its entry: one that stays would take a place. */
-  private async leave(entry: HeldProgramEntity): Promise<void> {
+  /** @throws DomainError `too_many_commands` */
+  private async enter(container: RunningContainer, { command, user }: CommandRequest): Promise<HeldProgramEntity> {
+    const leaving = [...this.leaving];
+    const enter = (): Promise<HeldProgramEntity> =>
+      this.programs.enter(container, { kind: 'command', command, user, limit: AT_ONCE });
     try {
-      await this.programs.leave(entry);
+      return await enter();
     } catch (error) {
-      this.logger.warn({ err: error }, 'the end of a command could not be written; tried again');
-      this.programs.abandon(entry);
+      const isFull = error instanceof DomainError && error.kind === AT_ONCE.error;
+      if (!isFull || leaving.length === 0) throw error;
+      // Some of those that were counted had ended, and had been answered.
+      await Promise.allSettled(leaving);
+      return enter();
     }
+  }
+
+  /** The command has ended, so its answer does not wait for the end of its entry; one that stayed would take a place. */
+  private leave(entry: HeldProgramEntity): void {
+    const leaving = this.programs
+      .leave(entry)
+      .catch((error: unknown) => {
+        this.logger.warn({ err: error }, 'the end of a command could not be written; tried again');
+        this.programs.abandon(entry);
+      })
+      .finally(() => this.leaving.delete(leaving));
+    this.leaving.add(leaving);
   }
 
   private async runEntered(
@@ -150,10 +170,11 @@ export class Commands implements OnModuleDestroy {
       env,
       user,
       stdin: stdin === undefined ? undefined : true,
+      startUnawaited: client.onStarted ? undefined : true,
     });
     const startedAt = performance.now();
-    const timeout = AbortSignal.timeout(timeoutMs);
-    const over = AbortSignal.any([client.signal, timeout]);
+    const time = new CommandTime(program, timeoutMs);
+    const over = AbortSignal.any([client.signal, time.over]);
     const reader = new OutputReader(program, request.maxOutputBytes);
     const reading = reader.read(client, over);
     let isOver = false;
@@ -164,6 +185,8 @@ export class Commands implements OnModuleDestroy {
       isOver = (await this.end(dockerId, { marker, user }, { program, reading })) === 'ended';
       client.signal.throwIfAborted();
       if (!(error instanceof Over)) throw error;
+    } finally {
+      time.stop();
     }
     const timedOut = over.aborted;
     const exitCode = timedOut && !isOver ? null : await this.exitCodeOf(program, { timedOut });
@@ -181,7 +204,10 @@ export class Commands implements OnModuleDestroy {
     { program, reading }: { program: ContainerProcess; reading: Promise<void> },
   ): Promise<'ended' | 'still_running'> {
     try {
-      const outcome = await this.engine.endProcesses(dockerId, { marker, user, signal: 'TERM', graceMs: GRACE_MS });
+      // What is about to start would not be found.
+      const hasStarted = await program.hasStarted();
+      const processes = { marker, user, signal: 'TERM', graceMs: GRACE_MS } as const;
+      const outcome = hasStarted ? await this.engine.endProcesses(dockerId, processes) : 'ended';
       if (outcome === 'ended') await Promise.race([reading, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
       return outcome;
     } catch (error) {
@@ -203,6 +229,40 @@ export class Commands implements OnModuleDestroy {
       if (isUnavailable(error)) return null;
       throw error;
     }
+  }
+}
+
+/**
+ * The time that a command has, from its start. A command that ends soon is not looked at for that: it is taken to have
+ * started at once, or this long before Docker says that it has.
+ */
+class CommandTime {
+  private readonly ended = new AbortController();
+  private timer: NodeJS.Timeout;
+  private isStopped = false;
+
+  constructor(program: ContainerProcess, timeoutMs: number) {
+    const lookAfterMs = Math.min(LOOK_AFTER_MS, timeoutMs / 10);
+    const look = async (): Promise<void> => {
+      const isAnswered = await program.hasStarted().then(
+        () => true,
+        () => false,
+      );
+      // Where Docker does not say so there is nothing to wait for: the end of the command finds out why.
+      const leftMs = isAnswered ? timeoutMs - lookAfterMs : 0;
+      if (!this.isStopped) this.timer = setTimeout(() => this.ended.abort(), leftMs).unref();
+    };
+    this.timer = setTimeout(() => void look(), lookAfterMs).unref();
+  }
+
+  /** Aborted once it is over. */
+  get over(): AbortSignal {
+    return this.ended.signal;
+  }
+
+  stop(): void {
+    this.isStopped = true;
+    clearTimeout(this.timer);
   }
 }
 

@@ -43,6 +43,7 @@ function aContainer(): { host: ScriptHost; shell: PassThrough; ended: string[] }
   const program: ContainerProcess = {
     output: shell,
     stdin: null,
+    hasStarted: () => Promise.resolve(true),
     resize: () => Promise.resolve(),
     exit: () => Promise.resolve({ exitCode: 0 }),
     close: () => void shell.destroy(),

@@ -47,6 +47,10 @@ class Shell implements ContainerProcess {
     return Promise.resolve();
   }
 
+  hasStarted(): Promise<boolean> {
+    return Promise.resolve(true);
+  }
+
   exit(): Promise<{ exitCode: number }> {
     const { exitCode } = this;
     return typeof exitCode === 'number' ? Promise.resolve({ exitCode }) : Promise.reject(exitCode);
