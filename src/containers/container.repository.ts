@@ -3,10 +3,16 @@ import { UpdateQueryBuilder } from 'typeorm';
 import { AuditLog, type SystemAct } from '../audit';
 import { Database, isUniqueViolation } from '../database';
 import { DomainError } from '../errors';
-import { EventDraft, EventLog } from '../events';
+import { EventDraft, EventLog, UNDER_OWNER } from '../events';
 import { Clock } from '../scheduling';
 import { UsageLedger } from '../usage';
-import { atLeast, type CapacityBounds, reservedBy, ReservedCapacity } from './capacity/reserved-capacity';
+import {
+  atLeast,
+  type CapacityBounds,
+  reservedBy,
+  ReservedCapacity,
+  type ReservedColumns,
+} from './capacity/reserved-capacity';
 import { ContainerQueries } from './container.queries';
 import {
   ContainerEntity,
@@ -169,12 +175,18 @@ export class ContainerRepository extends ContainerQueries {
 
   /** Emits the progress of an operation; changes nothing. @throws LeaseLostError: then nothing is emitted */
   async emit(row: ContainerRow, events: readonly EventDraft[]): Promise<void> {
-    await this.database.runInTxLocking(row.userId, async () => {
-      await this.eventLog.append({ userId: row.userId, drafts: events });
+    const { userId } = row;
+    const isEmitted = await this.database.runStatementLocking(userId, async () => {
       const leased = this.live().andWhere('c.id = :id AND c.operationId = :operationId', row);
-      if ((await leased.getCount()) === 0)
-        throw new LeaseLostError(`container ${row.id} is leased by another operation`);
+      if (!this.database.isSqlite) {
+        const [sql, parameters] = leased.select('1').andWhere(UNDER_OWNER).getQueryAndParameters();
+        return this.eventLog.appendWith({ userId, drafts: events }, { sql: `${sql} FOR SHARE`, parameters, also: [] });
+      }
+      if ((await leased.getCount()) === 0) return false;
+      await this.eventLog.append({ userId, drafts: events });
+      return true;
     });
+    if (!isEmitted) throw new LeaseLostError(`container ${row.id} is leased by another operation`);
   }
 
   /**
@@ -192,7 +204,7 @@ export class ContainerRepository extends ContainerQueries {
     await this.database.runInTx(async () => {
       const update = this.withLease({ id: row.id, operationId: row.operationId ?? '' }).set(changed);
       const result = await update.andWhere('revision = :read', { read: row.revision }).execute();
-      if (result.affected !== 1) throw new LeaseLostError(`container ${row.id} is no longer leased by this operation`);
+      if (result.affected !== 1) throw leaseLost(row);
       await this.capacity.claim(row, reserved, bounds);
     });
     return { ...row, ...changed };
@@ -251,15 +263,26 @@ export class ContainerRepository extends ContainerQueries {
       meteredSince,
       revision: row.revision + 1,
     };
+    // To be made where it is used: it belongs to the transaction around it.
+    const updating = (): UpdateQueryBuilder<ContainerEntity> => {
+      const update = this.update(row.id).set(changed).andWhere('revision = :read', { read: row.revision });
+      return underLease
+        ? update.andWhere('operation_id = :operationId', { operationId: row.operationId })
+        : update.andWhere('operation IS NULL');
+    };
+    const dockerId = patch.dockerId != null && patch.dockerId !== row.dockerId ? patch.dockerId : null;
+    const acts = systemActions(row, events);
+    const isAlone = acts.length === 0 && used.length === 0 && isSameReserve(row, reserved);
+    if (isAlone && events.length > 0 && !this.database.isSqlite) {
+      await this.writeAtOnce(row, { update: updating(), events, dockerId });
+      return { ...row, ...changed };
+    }
     const write = async (): Promise<void> => {
       if (events.length > 0) await this.eventLog.append({ userId: row.userId, drafts: [...events] });
-      for (const act of systemActions(row, events)) await this.audit.recordSystem(act);
-      const update = this.update(row.id).set(changed).andWhere('revision = :read', { read: row.revision });
-      if (underLease) update.andWhere('operation_id = :operationId', { operationId: row.operationId });
-      else update.andWhere('operation IS NULL');
-      const result = await this.nameGuard(() => update.execute());
-      if (result.affected !== 1) throw new LeaseLostError(`container ${row.id} is no longer leased by this operation`);
-      if (patch.dockerId != null && patch.dockerId !== row.dockerId) await this.addDockerId(row.id, patch.dockerId);
+      for (const act of acts) await this.audit.recordSystem(act);
+      const result = await this.nameGuard(() => updating().execute());
+      if (result.affected !== 1) throw leaseLost(row);
+      if (dockerId !== null) await this.database.manager.insert(DockerIdEntity, dockerIdRow(row.id, dockerId));
       await this.usage.record(row.userId, used);
       await this.capacity.follow(row, reserved);
     };
@@ -267,14 +290,36 @@ export class ContainerRepository extends ContainerQueries {
     return { ...row, ...changed };
   }
 
+  /** The row, its Docker id and the events by one statement of PostgreSQL: most starts and creations end so. */
+  private async writeAtOnce(
+    row: ContainerRow,
+    {
+      update,
+      events,
+      dockerId,
+    }: { update: UpdateQueryBuilder<ContainerEntity>; events: readonly EventDraft[]; dockerId: string | null },
+  ): Promise<void> {
+    const [updateSql, parameters] = update.andWhere(UNDER_OWNER).getQueryAndParameters();
+    const also: string[] = [];
+    if (dockerId !== null) {
+      const columns = Object.values(dockerIdRow(row.id, dockerId));
+      const places = columns.map((value) => `$${String(parameters.push(value))}::varchar`);
+      also.push(
+        `identified AS (INSERT INTO container_docker_ids (docker_id, short_id, container_id) SELECT ${places.join(', ')} FROM changed)`,
+      );
+    }
+    const { userId } = row;
+    const sql = `${updateSql} RETURNING 1`;
+    const isWritten = await this.database.runStatementLocking(userId, () =>
+      this.nameGuard(() => this.eventLog.appendWith({ userId, drafts: events }, { sql, parameters, also })),
+    );
+    if (!isWritten) throw leaseLost(row);
+  }
+
   /** Since when it has been at rest, if a change begins or ends that. */
   private restOf({ status }: ContainerRow, patch: ContainerPatch): Partial<ContainerRow> {
     if (patch.status === undefined || patch.status === status) return {};
     return { stoppedAt: patch.status === 'stopped' || patch.status === 'error' ? this.clock.now() : null };
-  }
-
-  private async addDockerId(containerId: string, dockerId: string): Promise<void> {
-    await this.database.manager.insert(DockerIdEntity, { dockerId, shortId: dockerId.slice(0, 12), containerId });
   }
 
   private update(id: string): UpdateQueryBuilder<ContainerEntity> {
@@ -296,6 +341,18 @@ export class ContainerRepository extends ContainerQueries {
       throw error;
     }
   }
+}
+
+function leaseLost({ id }: ContainerRow): LeaseLostError {
+  return new LeaseLostError(`container ${id} is no longer leased by this operation`);
+}
+
+function dockerIdRow(containerId: string, dockerId: string): DockerIdEntity {
+  return { dockerId, shortId: dockerId.slice(0, 12), containerId };
+}
+
+function isSameReserve(a: ReservedColumns, b: ReservedColumns): boolean {
+  return a.reservedMemoryMb === b.reservedMemoryMb && a.reservedCpuShares === b.reservedCpuShares;
 }
 
 function assertTransition(from: ContainerStatus, to: ContainerStatus): void {

@@ -1,6 +1,6 @@
 import { Injectable, OnModuleDestroy } from '@nestjs/common';
 import { DomainError } from '../errors';
-import { containerIdOf, EventFeed } from '../events';
+import { type BerthEvent, containerIdOf, EventFeed } from '../events';
 import { Clock } from '../scheduling';
 import { Signals } from '../signals';
 import type { Caller } from './container-access';
@@ -35,6 +35,9 @@ const OUTCOMES: Readonly<Record<Operation, readonly ContainerStatus[]>> = {
   reconcile: ['running', 'stopped'],
   purge: [],
 };
+
+/** Events that report no change of the row, while an operation goes on. */
+const KEEPS_STATUS: readonly BerthEvent['type'][] = ['container_progress'];
 
 /** The stop reasons after which Docker's restart policy starts the container again. */
 const RESTARTED_BY_DOCKER: readonly (string | null)[] = ['exited', 'oom'];
@@ -119,7 +122,7 @@ export class StatusWait implements OnModuleDestroy {
     const feed = this.feed.subscribe({
       userId: caller.userId,
       onEvent: (event) => {
-        if (containerIdOf(event) === found.id) wake.now();
+        if (containerIdOf(event) === found.id && !KEEPS_STATUS.includes(event.type)) wake.now();
       },
       onResyncRequired: () => wake.now(),
     });

@@ -122,22 +122,13 @@ export class Database implements OnApplicationShutdown {
    */
   async runInTx<T>(work: () => Promise<T>): Promise<T> {
     if (this.transaction) return work();
-    const afterCommit: (() => void)[] = [];
-    const run = async (manager: EntityManager): Promise<T> => {
-      const transaction: Transaction = { manager, afterCommit, open: true };
-      try {
-        return await this.current.run(transaction, work);
-      } finally {
-        transaction.open = false;
-      }
-    };
-    const result = this.gate
-      ? await this.gate.transaction(() => run(this.dataSource.manager))
-      : // oxlint-disable-next-line berth/own-transaction -- the one place that may
-        await this.dataSource.transaction(run);
-    // Outside the transaction's context: what listens may query the database itself.
-    this.current.exit(() => afterCommit.forEach((callback) => callback()));
-    return result;
+    const { gate } = this;
+    return this.inContext(work, (run) =>
+      gate
+        ? gate.transaction(() => run(this.dataSource.manager))
+        : // oxlint-disable-next-line berth/own-transaction -- the one place that may
+          this.dataSource.transaction(run),
+    );
   }
 
   /**
@@ -149,13 +140,18 @@ export class Database implements OnApplicationShutdown {
    */
   async runInTxLocking<T>(lock: string, work: () => Promise<T>): Promise<T> {
     if (this.transaction || this.gate) return this.runInTx(work);
-    const turn = await this.turns.enter(lock, lockPatience(this.dataSource.options));
-    if (!turn) throw databaseBusy(new Error(`the turn to lock ${lock} did not come`));
-    try {
-      return await this.runInTx(work);
-    } finally {
-      turn.leave();
-    }
+    return this.inTurn(lock, () => this.runInTx(work));
+  }
+
+  /**
+   * The same for work that is a single statement on PostgreSQL, which is a transaction by itself: of four round trips
+   * one is left.
+   *
+   * @throws DomainError `database_busy` as {@link runInTxLocking} does
+   */
+  async runStatementLocking<T>(lock: string, statement: () => Promise<T>): Promise<T> {
+    if (this.transaction || this.gate) return this.runInTx(statement);
+    return this.inTurn(lock, () => this.inContext(statement, (work) => work(this.dataSource.manager)));
   }
 
   /**
@@ -164,6 +160,35 @@ export class Database implements OnApplicationShutdown {
   afterCommit(callback: () => void): void {
     if (!this.transaction) throw new Error('afterCommit() outside a transaction');
     this.transaction.afterCommit.push(callback);
+  }
+
+  /** Does `work` in the context of the transaction that `transact` makes, then what is to follow its commit. */
+  private async inContext<T>(
+    work: () => Promise<T>,
+    transact: (run: (manager: EntityManager) => Promise<T>) => Promise<T>,
+  ): Promise<T> {
+    const afterCommit: (() => void)[] = [];
+    const result = await transact(async (manager) => {
+      const transaction: Transaction = { manager, afterCommit, open: true };
+      try {
+        return await this.current.run(transaction, work);
+      } finally {
+        transaction.open = false;
+      }
+    });
+    // Outside the transaction's context: what listens may query the database itself.
+    this.current.exit(() => afterCommit.forEach((callback) => callback()));
+    return result;
+  }
+
+  private async inTurn<T>(lock: string, work: () => Promise<T>): Promise<T> {
+    const turn = await this.turns.enter(lock, lockPatience(this.dataSource.options));
+    if (!turn) throw databaseBusy(new Error(`the turn to lock ${lock} did not come`));
+    try {
+      return await work();
+    } finally {
+      turn.leave();
+    }
   }
 
   /** One page more of the write-ahead log, as every write begins with. */

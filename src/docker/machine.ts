@@ -52,11 +52,14 @@ export class DockerMachine {
   async resources(): Promise<MachineResources> {
     const { MemTotal, NCPU, DockerRootDir } = this.noted;
     const isHere = this.isHere();
-    const disk = isHere && DockerRootDir !== undefined ? await this.disk(DockerRootDir) : null;
+    const [disk, freeMemoryMb] = await Promise.all([
+      isHere && DockerRootDir !== undefined ? this.disk(DockerRootDir) : null,
+      isHere ? this.freeMemoryMb() : null,
+    ]);
     return {
       memoryMb: MemTotal === undefined ? null : inMb(MemTotal),
       cpuShares: NCPU === undefined ? null : NCPU * 1000,
-      freeMemoryMb: isHere ? await this.freeMemoryMb() : null,
+      freeMemoryMb,
       diskMb: disk && inMb(disk.total),
       freeDiskMb: disk && inMb(disk.free),
     };

@@ -2,7 +2,7 @@ export { EventsGateway, ConnectionRefused, tokenOf } from './events.gateway';
 export { EventsModule } from './events.module';
 export { EventFeed } from './feed';
 export { BerthIoAdapter } from './io-adapter';
-export { EventLog } from './log';
+export { EventLog, UNDER_OWNER } from './log';
 export {
   containerIdOf,
   type AgentFacts,

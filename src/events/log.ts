@@ -55,12 +55,33 @@ export class EventLog {
     });
     if (drafts.length === 0) return events;
     const written = this.database.isSqlite ? this.writeSqlite(userId, drafts) : this.writePostgres(userId, drafts);
-    const { last, at } = await written;
-    const first = last - drafts.length + 1;
-    drafts.forEach(({ type, data }, index) => {
-      events.push(toEvent({ type, seq: first + index, createdAt: at, data: { ...data } }));
-    });
+    events.push(...numberedEvents(drafts, await written));
     return events;
+  }
+
+  /**
+   * The same together with a change that the events report, in one statement, where there is one on PostgreSQL: to be
+   * called in {@link Database.runStatementLocking}. The user's row is locked before the change is made.
+   *
+   * @param change changes one row, or none: `sql` is an `UPDATE`, or locks what it must hold to by a `SELECT`; its
+   *   condition has to include {@link UNDER_OWNER}. `also`: further CTEs, from the rows of `changed`
+   * @returns whether a row was changed; if not, no event is written
+   */
+  async appendWith(
+    { userId, drafts }: { userId: string; drafts: readonly EventDraft[] },
+    { sql, parameters, also }: EventfulChange,
+  ): Promise<boolean> {
+    const next = parameters.length + 1;
+    const together = `WITH owner AS (SELECT id FROM users WHERE id = $${String(next)} FOR UPDATE),
+      changed AS (${sql}), ${[...also, ...numberingCtes(next, 'changed')].join(', ')}
+      SELECT last, at FROM numbered`;
+    const events: BerthEvent[] = [];
+    this.database.afterCommit(() => this.announce(userId, events));
+    const values = [...parameters, ...draftParameters(userId, drafts)];
+    const [written] = await this.database.manager.query<Written[]>(together, values);
+    if (!written) return false;
+    events.push(...numberedEvents(drafts, written));
+    return true;
   }
 
   /**
@@ -145,9 +166,7 @@ export class EventLog {
 
   /** In one round trip. The time is read once the user's row is locked, so that times follow the order of `seq` too. */
   private async writePostgres(userId: string, drafts: readonly EventDraft[]): Promise<Written> {
-    const types = drafts.map(({ type }) => type);
-    const data = drafts.map((draft) => JSON.stringify(draft.data));
-    const [written] = await this.database.manager.query<Written[]>(WRITE_EVENTS, [userId, drafts.length, types, data]);
+    const [written] = await this.database.manager.query<Written[]>(WRITE_EVENTS, draftParameters(userId, drafts));
     if (!written) throw unknownUser(userId);
     return written;
   }
@@ -166,17 +185,47 @@ interface Written {
   readonly at: Date;
 }
 
-/** In milliseconds, as all that reads the time back does. */
-const WRITE_EVENTS = `
-  WITH numbered AS (
-    UPDATE users SET event_seq = event_seq + $2 WHERE id = $1
-    RETURNING event_seq AS last, date_trunc('milliseconds', clock_timestamp()) AS at
-  ), written AS (
-    INSERT INTO events (user_id, seq, type, data, created_at)
-    SELECT $1, last - $2 + position, type, data, at
-    FROM numbered, unnest($3::varchar[], $4::text[]) WITH ORDINALITY AS draft(type, data, position)
-  )
-  SELECT last, at FROM numbered`;
+/** A change, as a statement of PostgreSQL, and what else is to be written with it. */
+interface EventfulChange {
+  readonly sql: string;
+  readonly parameters: readonly unknown[];
+  readonly also: readonly string[];
+}
+
+/** A condition that is evaluated only once the user's row is locked. */
+export const UNDER_OWNER = 'EXISTS (SELECT FROM owner)';
+
+/**
+ * Numbers and writes events. Times are in milliseconds, as all that reads them back does.
+ *
+ * @param first the number of the first of {@link draftParameters}. @param from a CTE: with no row in it nothing is done
+ */
+function numberingCtes(first: number, from?: string): string[] {
+  const [userId, count, types, data] = [first, first + 1, first + 2, first + 3].map((number) => `$${String(number)}`);
+  const source = from === undefined ? '' : ` FROM ${from}`;
+  return [
+    `numbered AS (
+      UPDATE users SET event_seq = event_seq + ${count}::int${source} WHERE users.id = ${userId}
+      RETURNING event_seq AS last, date_trunc('milliseconds', clock_timestamp()) AS at
+    )`,
+    `written AS (
+      INSERT INTO events (user_id, seq, type, data, created_at)
+      SELECT ${userId}, last - ${count}::int + position, type, data, at
+      FROM numbered, unnest(${types}::varchar[], ${data}::text[]) WITH ORDINALITY AS draft(type, data, position)
+    )`,
+  ];
+}
+
+function draftParameters(userId: string, drafts: readonly EventDraft[]): unknown[] {
+  return [userId, drafts.length, drafts.map(({ type }) => type), drafts.map(({ data }) => JSON.stringify(data))];
+}
+
+const WRITE_EVENTS = `WITH ${numberingCtes(1).join(', ')} SELECT last, at FROM numbered`;
+
+function numberedEvents(drafts: readonly EventDraft[], { last, at }: Written): BerthEvent[] {
+  const first = last - drafts.length + 1;
+  return drafts.map(({ type, data }, index) => toEvent({ type, seq: first + index, createdAt: at, data: { ...data } }));
+}
 
 type Stored = Pick<EventEntity, 'seq' | 'type' | 'data' | 'createdAt'>;
 

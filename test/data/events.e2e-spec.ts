@@ -1,7 +1,8 @@
 import { Logger } from '@nestjs/common';
 import { setImmediate as turn } from 'node:timers/promises';
 import { UserEntity } from '../../src/auth';
-import { EventEntity } from '../../src/events/log';
+import type { EventDraft } from '../../src/events';
+import { EventEntity, UNDER_OWNER } from '../../src/events/log';
 import { LocalSignals } from '../../src/signals';
 import { draft, EventsProcess, range, Told } from '../support/events-process';
 import { eventually } from '../support/eventually';
@@ -45,13 +46,23 @@ describe('the event log', () => {
   it('must number the events of concurrent transactions 1…n without gap, whatever is rolled back', async () => {
     const committed: string[] = [];
     const reading = new AbortController();
+    // PostgreSQL has events and change in one statement too, which changes nothing where it would be rolled back.
+    const atOnce = async (number: number, drafts: EventDraft[]): Promise<void> => {
+      const sql = `SELECT 1 WHERE $1::boolean AND ${UNDER_OWNER}`;
+      const change = { sql, parameters: [number % 5 !== 0], also: [] };
+      const write = () => one.log.appendWith({ userId, drafts }, change);
+      if (!(await one.database.runStatementLocking(userId, write))) throw new Error('nothing was changed');
+    };
     const transactions = Promise.all(
       range(1, 200).map(async (number) => {
         const name = String(number);
-        const work = one.database.runInTx(async () => {
-          await one.log.append({ userId, drafts: number % 3 === 0 ? [draft(name), draft(name)] : [draft(name)] });
+        const drafts = number % 3 === 0 ? [draft(name), draft(name)] : [draft(name)];
+        const inSteps = async (): Promise<void> => {
+          await one.log.append({ userId, drafts });
           if (number % 5 === 0) throw new Error('rolled back');
-        });
+        };
+        const isAtOnce = !one.database.isSqlite && number % 2 === 0;
+        const work = isAtOnce ? atOnce(number, drafts) : one.database.runInTx(inSteps);
         await work.then(
           () => committed.push(name),
           () => undefined,

@@ -38,7 +38,7 @@ export interface Facts {
   wasRunning?: boolean;
   /** The new container, as last seen running. */
   observed?: ObservedContainer;
-  /** What limits its user's runs, as of that look. */
+  /** What limits its user's runs, as of its start. */
   policy?: RunPolicy;
   /** The container's state when its stop was requested. */
   stopFound?: 'running' | 'stopped' | 'missing';
@@ -200,7 +200,7 @@ export class StepExecutor {
         facts.runtime = this.engine.capabilities.runtime;
         return;
       case 'start_container':
-        facts.wasRunning = (await this.start(step.target, row, facts)) === 'already_running';
+        facts.wasRunning = await this.startKnowing(step.target, row, facts);
         return;
       case 'unpause_container':
         await this.engine.unpauseContainer(target(step.target, row, facts));
@@ -267,6 +267,16 @@ export class StepExecutor {
     }
   }
 
+  /** The outcome of a new run needs the policy next; read while Docker starts the container, it costs no time. */
+  private async startKnowing(which: Target, row: ContainerRow, facts: Facts): Promise<boolean> {
+    const policy = row.status === 'running' ? undefined : this.specs.policyOf(row);
+    // Docker's answer is waited for all the same.
+    policy?.catch(() => undefined);
+    const outcome = await this.start(which, row, facts);
+    if (policy) facts.policy = await policy;
+    return outcome === 'already_running';
+  }
+
   private start(which: Target, row: ContainerRow, facts: Facts): Promise<'started' | 'already_running'> {
     // Copying the data may take minutes, in which somebody can disconnect the replacement from its network.
     const isNew = which === 'replacement' && facts.volumeName === undefined;
@@ -296,11 +306,7 @@ export class StepExecutor {
     const end = performance.now() + (mayHideProgram(env) ? WATCH_ENV_MS : WATCH_MS);
     let run: string | null = null;
     for (;;) {
-      // The outcome of a creation needs the policy next; read meanwhile it costs no time.
-      const [observed, policy] = await Promise.all([
-        this.engine.inspectContainer(dockerId),
-        step.by === 'one_look' ? undefined : this.specs.policyOf(execution.row),
-      ]);
+      const observed = await this.engine.inspectContainer(dockerId);
       run ??= observed?.startedAt ?? null;
       // Another start time: Docker's restart policy was faster than this inspection.
       if (observed?.state !== 'running' || observed.startedAt !== run) {
@@ -311,7 +317,6 @@ export class StepExecutor {
       if (isProven || performance.now() >= end) {
         if (!isProven) this.proven.add(observed, env);
         facts.observed = observed;
-        if (policy) facts.policy = policy;
         return;
       }
       await delay(Math.min(CONFIRM_EVERY_MS, end - performance.now()));

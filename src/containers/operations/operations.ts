@@ -218,9 +218,9 @@ export class ContainerOperations {
     return { row: await lease.commit(startedOutcome(before, facts, policy)), ...recreation(before, facts) };
   }
 
-  /** Read beside the last look at the container, if there was one. */
+  /** Read beside the start, if there was one; the run begins now. */
   private async policyOf({ row }: OperationLease, { policy }: Facts): Promise<RunPolicy> {
-    return policy ?? this.policies.policyOf(row.userId);
+    return policy ? { ...policy, now: this.clock.now() } : this.policies.policyOf(row.userId);
   }
 
   /** @param ending the reason, if the stop was not requested */
