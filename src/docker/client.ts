@@ -3,7 +3,7 @@ import { type AgentOptions, Agent as HttpAgent, type IncomingMessage } from 'nod
 import { Agent as HttpsAgent } from 'node:https';
 import { inspect } from 'node:util';
 import { within } from '../scheduling';
-import { EngineError } from './container-engine';
+import { EngineError } from './engine-error';
 import { noticeStale, type RequestingAgent } from './stale-connections';
 
 /** Sockets for short calls; further calls wait for a free one. More concurrency does not make the daemon faster. */

@@ -1,6 +1,6 @@
-import type { Writable } from 'node:stream';
 import type { NetworkPolicy } from '../network-policy';
-import type { ProofReport } from './sandbox-proof';
+import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from './container-process';
+import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from './observed-container';
 
 /** The specification of a sandbox, in Berth's words; `create-options.ts` translates it into Docker's. */
 export interface ContainerSpec {
@@ -32,59 +32,6 @@ export interface OwnerLabels {
   readonly isProbe?: true;
 }
 
-/** `restarting`: the engine waits to start it again after a crash. */
-export type EngineState = 'created' | 'running' | 'paused' | 'restarting' | 'exited' | 'dead' | 'removing';
-
-/**
- * Whether a container counts as gone, though its name may still be taken: it is being removed, or `dead`, which Docker
- * shows for a moment at the end of a removal, and permanently where one failed.
- */
-export function isHalfGone(state: string): boolean {
-  return state === 'removing' || state === 'dead';
-}
-
-/** A container as listed. */
-export interface ListedContainer {
-  readonly dockerId: string;
-  readonly name: string;
-  readonly state: EngineState;
-  readonly createdAt: Date;
-  /** From the labels; null if they are not (or no longer) readable. */
-  readonly containerId: string | null;
-  readonly generation: number | null;
-  /** Whether it is in the sandboxes' network; a stopped one counts if it will be at its next start. */
-  readonly connected: boolean;
-}
-
-/** A container as inspected. */
-export interface ObservedContainer {
-  readonly dockerId: string;
-  readonly name: string;
-  readonly state: EngineState;
-  /** As the engine writes it; null if it has never run. */
-  readonly startedAt: string | null;
-  /** Of the last run; null while it runs or if it has never run. */
-  readonly exitCode: number | null;
-  readonly oomKilled: boolean;
-  readonly ipAddress: string | null;
-  /** Of its image, whatever that is named by now. */
-  readonly imageId: string;
-  readonly runtime: string;
-}
-
-/** A hint that something happened to a container; the inspection that follows is authoritative. */
-export interface EngineEvent {
-  readonly dockerId: string;
-  readonly containerId: string;
-  readonly action: 'start' | 'die' | 'oom' | 'destroy' | 'pause' | 'unpause';
-  /** With `die` only. */
-  readonly exitCode: number | null;
-  readonly at: Date;
-}
-
-/** `connected` comes first and after each reconnection: earlier events may have been missed. */
-export type WatchMessage = { readonly kind: 'connected' } | { readonly kind: 'event'; readonly event: EngineEvent };
-
 export interface PullProgress {
   /** 0 to 100, never falling. */
   readonly percent: number;
@@ -108,128 +55,6 @@ export interface EnsureImageOptions {
   readonly beforePull?: (present: EngineImage | null) => Promise<void>;
   readonly onProgress?: (progress: PullProgress) => void;
   readonly signal?: AbortSignal;
-}
-
-/** A command to run in a container. */
-export interface ExecRequest {
-  /** The program and its arguments; no shell reads them. */
-  readonly command: readonly string[];
-  /** Added to the container's own; takes precedence. */
-  readonly env?: Readonly<Record<string, string>> | undefined;
-  /** Name or id; the image's own if absent. */
-  readonly user?: string | undefined;
-  /** From now to the end of the command. */
-  readonly timeoutMs: number;
-  /** Of both outputs together; a command that writes more is ended. */
-  readonly maxOutputBytes: number;
-  /**
-   * The command that ends this one in the container after a timeout or too much output, run as the same user: the
-   * engine cannot do so. A variable in the command's environment identifies its processes.
-   */
-  readonly end?: { readonly command: readonly string[]; readonly env?: Readonly<Record<string, string>> } | undefined;
-  readonly signal?: AbortSignal;
-  /** Called with bytes as they arrive; must not throw. */
-  readonly onOutput?: (output: ExecOutput) => void;
-}
-
-export interface ExecOutput {
-  readonly stream: 'stdout' | 'stderr';
-  readonly data: Buffer;
-}
-
-/** A program to start in a container. */
-export interface ProcessRequest {
-  /** The program and its arguments; no shell reads them. */
-  readonly command: readonly string[];
-  /** Added to the container's own; takes precedence. */
-  readonly env?: Readonly<Record<string, string>> | undefined;
-  /** Name or id; the image's own if absent. */
-  readonly user?: string | undefined;
-  /** Absolute; the home directory if absent. */
-  readonly cwd?: string | undefined;
-  /** It gets a terminal instead of pipes; its size comes after its start, by {@link ContainerProcess.resize}. */
-  readonly terminal?: true | undefined;
-  /** It gets an input; without one, it reads the end of a file. */
-  readonly stdin?: true | undefined;
-  /**
-   * Identifies the program and all that it starts, such as a UUID: no other may have it, or begin with it.
-   *
-   * @see ContainerEngine.endProcesses
-   */
-  readonly marker?: string | undefined;
-  /**
-   * Its start is not waited for, which saves a call: whether it has started shows by {@link ContainerProcess.hasStarted},
-   * or at its end.
-   */
-  readonly startUnawaited?: true | undefined;
-}
-
-export interface TerminalSize {
-  readonly columns: number;
-  readonly rows: number;
-}
-
-/** A program that was started in a container. It goes on when nobody holds it any more. */
-export interface ContainerProcess {
-  /**
-   * What it writes, in order, for one reader; all of it `stdout` if it has a terminal. What is not read makes it wait,
-   * so reading slowly costs no memory. Ends with the program, with its container, and with the connection; never throws
-   * because of that. Once a program has ended, read on: until then Docker (26.1) reports the end of no other command in
-   * the container. A stop of the container, and {@link ContainerEngine.endProcesses}, give up what is not read.
-   */
-  readonly output: AsyncIterable<ExecOutput>;
-  /** Waits until it has started, or could not be: {@link exit} says why. @throws EngineError as {@link exit} does */
-  hasStarted(): Promise<boolean>;
-  /** Ending it is the end of the program's input. null without one. */
-  readonly stdin: Writable | null;
-  /** @throws EngineError `container_not_running` */
-  resize(size: TerminalSize): Promise<void>;
-  /**
-   * To be called after the end of `output`.
-   *
-   * @throws EngineError `container_not_running` if the container ended under it; `docker_unavailable` if the connection
-   * broke: it may go on; `command_not_started` if its start was not waited for, and failed
-   */
-  exit(): Promise<{ exitCode: number }>;
-  /** Drops the connection; the program goes on. */
-  close(): void;
-}
-
-/** The signals that a program may be sent, as `kill -s` names them. */
-export const SIGNALS = ['HUP', 'INT', 'QUIT', 'KILL', 'USR1', 'USR2', 'TERM', 'CONT', 'STOP', 'WINCH'] as const;
-export type SignalName = (typeof SIGNALS)[number];
-
-/** The processes that were started with a marker, and all that they started. */
-export interface MarkedProcesses {
-  readonly marker: string;
-  /** As whom they were started; the image's own if absent. */
-  readonly user?: string | undefined;
-  readonly signal: SignalName;
-}
-
-/** What a container has used since its start, up to a moment. */
-export interface ContainerStats {
-  /** By the clock of the engine's machine. */
-  readonly at: Date;
-  /** Since when it runs, as the engine writes it; another one: it was started again. */
-  readonly startedAt: string;
-  readonly cpu: {
-    readonly usedMs: number;
-    /** Millicores; null: as many as there are. */
-    readonly limitShares: number | null;
-    /** In how many periods of its limit it ran, and in how many of these it was held back. */
-    readonly periods: number;
-    readonly throttledPeriods: number;
-  };
-  readonly memory: {
-    /** Without file cache that is free to go; under gVisor with gVisor's own. */
-    readonly usedBytes: number;
-    readonly limitBytes: number | null;
-  };
-  /** Processes and threads; null where the engine does not know, as under gVisor. */
-  readonly pids: number | null;
-  /** null without a network. */
-  readonly network: { readonly rxBytes: number; readonly txBytes: number } | null;
 }
 
 /** A data volume as listed. */
@@ -316,8 +141,8 @@ export function diskUsedAbove(
 
 /**
  * The port to the container engine. It knows no entity, tier or user; nothing outside this module may assume that there
- * is one daemon or that a volume is local. Ids are opaque. Every method is bounded in time, throws only {@link
- * EngineError}, and is safe to repeat.
+ * is one daemon or that a volume is local. Ids are opaque. Every method is bounded in time, throws only
+ * `EngineError`, and is safe to repeat.
  */
 export abstract class ContainerEngine {
   /**
@@ -462,103 +287,4 @@ export abstract class ContainerEngine {
 
   /** Yields hints until `signal` aborts; reconnects by itself with backoff. */
   abstract watch(instance: string, signal: AbortSignal): AsyncIterable<WatchMessage>;
-}
-
-/** Engine errors, by what a caller can do about them. */
-export type EngineErrorCode =
-  /** Unreachable, or no answer in time: the call may have taken effect or not. */
-  | 'docker_unavailable'
-  /** Not the engine that the container was created on; what is missing in it proves nothing. */
-  | 'docker_changed'
-  /** An error answer that no code here expects. */
-  | 'docker_error'
-  | 'container_not_found'
-  | 'container_paused'
-  /** It exists, but the call requires it to run. */
-  | 'container_not_running'
-  /**
-   * It exists, but can never be started again: half removed, its writable layer is unusable, or the runtime holds on to
-   * what a failed start left.
-   */
-  | 'container_broken'
-  | 'name_in_use'
-  /** The engine has no room for another container, such as no network. */
-  | 'no_capacity'
-  | 'image_not_found'
-  /**
-   * The registry refuses the credentials, or requires some. Registries that hide private images report them as not
-   * found.
-   */
-  | 'image_access_denied'
-  /** The registry does not answer, or not at the moment. */
-  | 'image_unavailable'
-  /** The image cannot run the sandbox's main process, or the runtime refused it. */
-  | 'start_refused'
-  /** A command's program, user or working directory does not exist, or cannot be used. */
-  | 'command_not_started'
-  /** A command in a container exceeded its time limit; it may continue there. */
-  | 'timed_out'
-  /** A command in a container exceeded its output limit, and was ended. */
-  | 'output_too_large'
-  /** The same, and it could not be ended: it continues until its container ends. */
-  | 'output_endless'
-  /** The target volume of a copy is full. */
-  | 'data_too_large'
-  /** The data could not be copied, or the copy differs from its source. */
-  | 'copy_failed'
-  | 'aborted';
-
-/** The only error that a `ContainerEngine` throws. `message` may hold the engine's own words: log it, never send it. */
-export class EngineError extends Error {
-  override readonly name = 'EngineError';
-
-  constructor(
-    readonly code: EngineErrorCode,
-    message: string,
-    options: { cause?: unknown } = {},
-  ) {
-    super(message, options);
-  }
-}
-
-/** Whether an error says of a container that it does not run, whatever its row says. */
-export function saysNotRunning(error: unknown): boolean {
-  return error instanceof EngineError && NOT_RUNNING.includes(error.code);
-}
-
-const NOT_RUNNING: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running', 'container_paused'];
-
-/** What is known of the engine behind the port. */
-export type EngineIdentityState =
-  /** Not checked yet. */
-  | 'unknown'
-  /** It is the engine that containers and volumes were created on. */
-  | 'same'
-  /** It is another engine, or has lost all containers and volumes. */
-  | 'changed';
-
-/**
- * What was found out of the engine behind the port: whether it is still the known one, and whether a sandbox that was
- * tried does what it must. Written by those who check, read by those who report.
- */
-export class EngineIdentity {
-  private noted: EngineIdentityState = 'unknown';
-  private notedProof: 'proving' | ProofReport | null = null;
-
-  get state(): EngineIdentityState {
-    return this.noted;
-  }
-
-  /** Null: not tried. */
-  get proof(): 'proving' | ProofReport | null {
-    return this.notedProof;
-  }
-
-  noteProof(proof: 'proving' | ProofReport): void {
-    this.notedProof = proof;
-  }
-
-  note(state: EngineIdentityState): void {
-    this.noted = state;
-  }
 }

@@ -1,7 +1,7 @@
 import type Docker from 'dockerode';
 import { type Config, ConfigError } from '../config';
 import { boundedCall, connectDocker, type DockerClients } from './client';
-import type { EngineErrorCode } from './container-engine';
+import type { EngineErrorCode } from './engine-error';
 import { type DockerCall, toEngineError } from './errors';
 import { DockerMachine } from './machine';
 import { againIfStale } from './stale-connections';

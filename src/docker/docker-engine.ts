@@ -2,25 +2,19 @@ import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import type { Config } from '../config';
 import {
   ContainerEngine,
-  type ContainerProcess,
   type ContainerSpec,
-  type ContainerStats,
   type EngineCapabilities,
   type EngineImage,
   type EnsureImageOptions,
-  type ExecRequest,
-  type ListedContainer,
   type ListedVolume,
   type MachineResources,
-  type MarkedProcesses,
-  type ObservedContainer,
   type OwnerLabels,
-  type ProcessRequest,
   type VolumeCopy,
   type VolumeMeasurement,
-  type WatchMessage,
 } from './container-engine';
-import { ContainerProcesses } from './container-processes';
+import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from './container-process';
+import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from './observed-container';
+import { Processes } from './processes';
 import { DockerDaemon, EngineCalls } from './daemon';
 import { toEngineError } from './errors';
 import { watchEvents } from './event-stream';
@@ -41,7 +35,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   private readonly host: SandboxHost;
   private readonly images: Images;
   private readonly volumes: Volumes;
-  private readonly processes: ContainerProcesses;
+  private readonly processes: Processes;
   private readonly containers: SandboxContainers;
 
   /** @throws ConfigError if the file of registry credentials is not valid */
@@ -50,7 +44,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const daemon = new DockerDaemon(settings, calls);
     const host = new SandboxHost(settings, daemon);
     const images = new Images(daemon, new RegistryCredentials(settings.REGISTRY_AUTH_FILE));
-    const processes = new ContainerProcesses(daemon);
+    const processes = new Processes(daemon);
     const nameServers = new NameServers(settings);
     this.daemon = daemon;
     this.host = host;

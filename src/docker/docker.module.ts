@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { CONFIG, type Config } from '../config';
-import { ContainerEngine, EngineIdentity } from './container-engine';
+import { ContainerEngine } from './container-engine';
+import { EngineIdentity } from './engine-identity';
 import { EngineCalls } from './daemon';
 import { DockerEngine } from './docker-engine';
 

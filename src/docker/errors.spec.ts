@@ -1,4 +1,4 @@
-import { EngineError } from './container-engine';
+import { EngineError } from './engine-error';
 import { codeOfPullFailure, type DockerCall, toEngineError } from './errors';
 
 const refusal = (statusCode: number, message: string): Error => Object.assign(new Error(message), { statusCode });

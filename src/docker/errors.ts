@@ -1,4 +1,4 @@
-import { EngineError, type EngineErrorCode } from './container-engine';
+import { EngineError, type EngineErrorCode } from './engine-error';
 
 /** The kind of call; the same status has different meanings. */
 export type DockerCall =

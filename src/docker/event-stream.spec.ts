@@ -1,5 +1,5 @@
 import { PassThrough } from 'node:stream';
-import type { WatchMessage } from './container-engine';
+import type { WatchMessage } from './observed-container';
 import { type EventSource, watchEvents } from './event-stream';
 
 const TIMING = { pingMs: 5, minBackoffMs: 1, maxBackoffMs: 2 };

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { z } from 'zod';
-import type { EngineEvent, WatchMessage } from './container-engine';
+import type { EngineEvent, WatchMessage } from './observed-container';
 import { LABELS } from './create-options';
 import { ndjsonLines } from './ndjson';
 

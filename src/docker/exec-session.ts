@@ -3,13 +3,8 @@ import { Duplex, Readable, type Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { within } from '../scheduling';
 import { abortable } from './client';
-import {
-  type ContainerProcess,
-  EngineError,
-  type ExecOutput,
-  type ProcessRequest,
-  type TerminalSize,
-} from './container-engine';
+import type { ContainerProcess, ExecOutput, ProcessRequest, TerminalSize } from './container-process';
+import { EngineError } from './engine-error';
 import { hasStatus } from './errors';
 import { MARKER } from './process-marker';
 import { OutputFrames } from './streams';

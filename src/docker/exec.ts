@@ -1,6 +1,7 @@
 import type Docker from 'dockerode';
 import { untilAborted } from '../scheduling';
-import { EngineError, type ExecRequest } from './container-engine';
+import type { ExecRequest } from './container-process';
+import { EngineError } from './engine-error';
 import { type ExecCall, ExecSession } from './exec-session';
 
 /** For the command that ends another one and has no output. */

@@ -2,7 +2,8 @@ import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { Throttle, untilAborted } from '../scheduling';
-import { EngineError, type PullProgress } from './container-engine';
+import type { PullProgress } from './container-engine';
+import { EngineError } from './engine-error';
 import { codeOfPullFailure, isOverRateLimit, toEngineError } from './errors';
 import { ndjsonLines } from './ndjson';
 

@@ -1,37 +1,39 @@
 export {
   ContainerEngine,
-  type ContainerProcess,
   type ContainerSpec,
-  type ContainerStats,
   type CopyProgress,
   diskUsedAbove,
   type EngineCapabilities,
-  EngineError,
-  type EngineErrorCode,
-  type EngineEvent,
-  EngineIdentity,
   type EngineImage,
-  type EngineState,
   type EnsureImageOptions,
-  type ExecOutput,
-  type ExecRequest,
-  isHalfGone,
-  type ListedContainer,
   type ListedVolume,
   type MachineResources,
-  type MarkedProcesses,
-  type ObservedContainer,
   type OwnerLabels,
-  type ProcessRequest,
   type PullProgress,
-  saysNotRunning,
+  type VolumeCopy,
+  type VolumeMeasurement,
+} from './container-engine';
+export {
+  type ContainerProcess,
+  type ExecOutput,
+  type ExecRequest,
+  type MarkedProcesses,
+  type ProcessRequest,
   type SignalName,
   SIGNALS,
   type TerminalSize,
-  type VolumeCopy,
-  type VolumeMeasurement,
+} from './container-process';
+export { EngineError, type EngineErrorCode, saysNotRunning } from './engine-error';
+export { EngineIdentity } from './engine-identity';
+export {
+  type ContainerStats,
+  type EngineEvent,
+  type EngineState,
+  isHalfGone,
+  type ListedContainer,
+  type ObservedContainer,
   type WatchMessage,
-} from './container-engine';
+} from './observed-container';
 export { EngineCalls } from './daemon';
 export { DockerModule } from './docker.module';
 export { PROOF_CHECKS, type ProofReport, proveSandbox } from './sandbox-proof';

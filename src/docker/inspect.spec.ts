@@ -1,5 +1,5 @@
 import { listedContainer, observedContainer } from './inspect';
-import { isNetworkOf } from './sandbox-networks';
+import { isNetworkOf } from './docker-networks';
 
 const inspection = (state: Record<string, unknown>, address = '') => ({
   Id: 'a'.repeat(64),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { EngineError, type EngineState, type ListedContainer, type ObservedContainer } from './container-engine';
+import { EngineError } from './engine-error';
+import type { EngineState, ListedContainer, ObservedContainer } from './observed-container';
 import { LABELS } from './create-options';
 import { SHELL } from './supervisor';
 

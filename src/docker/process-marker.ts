@@ -1,4 +1,4 @@
-import type { SignalName } from './container-engine';
+import type { SignalName } from './container-process';
 
 /**
  * A variable in the environment of a program that Berth started, which all that it starts inherits: what else is known

@@ -1,5 +1,6 @@
 import { type Config, ConfigError } from '../config';
-import { type EngineCapabilities, EngineError } from './container-engine';
+import type { EngineCapabilities } from './container-engine';
+import { EngineError } from './engine-error';
 
 /** The runtimes that a daemon knows, each with its arguments. */
 type Runtimes = ReadonlyMap<string, readonly string[]>;

@@ -2,24 +2,20 @@ import { Logger } from '@nestjs/common';
 import type Docker from 'dockerode';
 import { posix } from 'node:path';
 import { abortable } from './client';
-import {
-  type ContainerSpec,
-  type ContainerStats,
-  EngineError,
-  type ListedContainer,
-  type ObservedContainer,
-} from './container-engine';
-import type { ContainerProcesses } from './container-processes';
+import type { ContainerSpec } from './container-engine';
+import { EngineError } from './engine-error';
+import type { ContainerStats, ListedContainer, ObservedContainer } from './observed-container';
+import type { Processes } from './processes';
 import { containerOf, remove, rename, start, stop, unpause } from './container-verbs';
 import { createOptions, LABELS } from './create-options';
 import type { DockerDaemon } from './daemon';
 import { exists, isNetworkFull, isNetworkMissing, refusalOf, toEngineError, unlessMissing } from './errors';
 import { type ImageFacts, type Images, limitedVolumes } from './images';
+import { isNetworkOf } from './docker-networks';
 import { listedContainer, NO_NETWORK, observedContainer, type PlacedContainer } from './inspect';
 import type { NameServers } from './name-servers';
 import { restrictedSandbox } from './restricted-sandboxes';
 import type { SandboxHost } from './sandbox-host';
-import { isNetworkOf } from './sandbox-networks';
 import { lookAtStats } from './stats';
 import { jsonElements, openList } from './streams';
 import { SHELL } from './supervisor';
@@ -31,7 +27,7 @@ interface Parts {
   readonly daemon: DockerDaemon;
   readonly host: SandboxHost;
   readonly images: Images;
-  readonly processes: ContainerProcesses;
+  readonly processes: Processes;
   readonly nameServers: NameServers;
 }
 

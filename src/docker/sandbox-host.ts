@@ -1,6 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type { Config } from '../config';
-import { type EngineCapabilities, EngineError } from './container-engine';
+import type { EngineCapabilities } from './container-engine';
+import { EngineError } from './engine-error';
 import type { DockerDaemon } from './daemon';
 import type { RestrictedSandbox } from './firewall/allow-rules';
 import type { SandboxBridge } from './firewall/firewall-rules';
@@ -9,7 +10,8 @@ import type { PlacedContainer } from './inspect';
 import { LeftProbes, probeDiskQuota } from './quota';
 import { restrictedSandboxes } from './restricted-sandboxes';
 import { chooseRuntime, hasOwnNetworkStack, runtimesOf } from './runtime';
-import { type Access, type NetworkKind, SandboxNetworks } from './sandbox-networks';
+import type { Access, NetworkKind } from './docker-networks';
+import { SandboxNetworks } from './sandbox-networks';
 
 export type SandboxHostSettings = Pick<
   Config,

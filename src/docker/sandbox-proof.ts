@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { Resolver } from 'node:dns/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { ContainerEngine, type ContainerSpec, EngineError } from './container-engine';
+import { ContainerEngine, type ContainerSpec } from './container-engine';
+import { EngineError } from './engine-error';
 import { nameServersIn } from './firewall/firewall-rules';
 import { DATA_PATH } from './supervisor';
 

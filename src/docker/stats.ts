@@ -1,7 +1,8 @@
 import type Docker from 'dockerode';
 import { z } from 'zod';
 import { abortable } from './client';
-import { type ContainerStats, EngineError } from './container-engine';
+import { EngineError } from './engine-error';
+import type { ContainerStats } from './observed-container';
 
 /** What an inspection says of it. */
 interface Facts {

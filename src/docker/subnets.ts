@@ -1,4 +1,8 @@
+import type { NetworkInspectInfo } from 'dockerode';
 import ipaddr from 'ipaddr.js';
+import { networkInterfaces } from 'node:os';
+import { type Config, ConfigError } from '../config';
+import { LABELS } from './create-options';
 
 /** An IPv4 network: its first address as a number, and how many there are. */
 export interface Range {
@@ -47,4 +51,57 @@ export function freeSubnet(
     }
   }
   return null;
+}
+
+/**
+ * The subnets of the settings must be large enough, and overlap no network of this machine, nor of Docker's but those
+ * of other Berths, which do no harm.
+ *
+ * @param networks all of Docker's
+ * @throws ConfigError
+ */
+export function assertSubnetsFree(
+  {
+    SANDBOX_SUBNETS: pools,
+    SANDBOX_NETWORK_SIZE: containers,
+    DOCKER_HOST,
+  }: Pick<Config, 'DOCKER_HOST' | 'SANDBOX_NETWORK_SIZE' | 'SANDBOX_SUBNETS'>,
+  networks: readonly NetworkInspectInfo[],
+): void {
+  const isOurs = ({ Labels }: NetworkInspectInfo): boolean => Labels?.[LABELS.managed] === 'true';
+  const ours = networks.filter(isOurs).flatMap(subnetsOf).map(rangeOf);
+  const others = networks
+    .filter((network) => !isOurs(network))
+    .flatMap((network) => subnetsOf(network).map((cidr) => ({ cidr, whose: `Docker's network ${network.Name}` })));
+  // Of this machine, which is Docker's only if it is reached by a socket.
+  const here = DOCKER_HOST.startsWith('unix:') ? hostNetworks(ours) : [];
+  const needed = subnetSize(containers);
+  const faults: string[] = [];
+  for (const pool of pools) {
+    const range = rangeOf(pool);
+    if (range.size < needed) {
+      const prefix = `/${String(32 - Math.log2(needed))}`;
+      faults.push(`${pool} is smaller than the ${prefix} that SANDBOX_NETWORK_SIZE=${String(containers)} needs`);
+    }
+    for (const { cidr, whose } of others.concat(here)) {
+      if (overlap(range, rangeOf(cidr))) faults.push(`${pool} overlaps ${cidr} of ${whose}`);
+    }
+  }
+  if (faults.length > 0) throw new ConfigError(`SANDBOX_SUBNETS:\n${faults.map((fault) => `  ${fault}`).join('\n')}`);
+}
+
+/** IPv4 only. */
+export function subnetsOf({ IPAM }: NetworkInspectInfo): string[] {
+  const subnets = (IPAM?.Config ?? []).map(({ Subnet }) => Subnet);
+  return subnets.filter((subnet): subnet is string => subnet !== undefined && !subnet.includes(':'));
+}
+
+/** The networks that this machine is in, but those of bridges of ours. */
+function hostNetworks(ours: readonly Range[]): { cidr: string; whose: string }[] {
+  return Object.entries(networkInterfaces()).flatMap(([name, addresses = []]) =>
+    addresses.flatMap(({ family, cidr }) => {
+      if (family !== 'IPv4' || cidr === null || ours.some((range) => overlap(range, rangeOf(cidr)))) return [];
+      return [{ cidr, whose: `this machine's interface ${name}` }];
+    }),
+  );
 }

@@ -1,13 +1,7 @@
 import { Throttle } from '../scheduling';
 import type { DockerClients } from './client';
-import {
-  type CopyProgress,
-  EngineError,
-  type EngineErrorCode,
-  type OwnerLabels,
-  type VolumeCopy,
-  type VolumeMeasurement,
-} from './container-engine';
+import type { CopyProgress, OwnerLabels, VolumeCopy, VolumeMeasurement } from './container-engine';
+import { EngineError, type EngineErrorCode } from './engine-error';
 import {
   COPY_SCRIPT,
   MEASURE_SCRIPT,

@@ -5,13 +5,8 @@ import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 import { abortable } from './client';
-import {
-  EngineError,
-  type ListedVolume,
-  type OwnerLabels,
-  type VolumeCopy,
-  type VolumeMeasurement,
-} from './container-engine';
+import type { ListedVolume, OwnerLabels, VolumeCopy, VolumeMeasurement } from './container-engine';
+import { EngineError } from './engine-error';
 import { remove } from './container-verbs';
 import { LABELS, ownerLabels, volumeOptions } from './create-options';
 import type { DockerDaemon } from './daemon';

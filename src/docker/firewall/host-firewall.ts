@@ -2,7 +2,8 @@ import { Logger } from '@nestjs/common';
 import { Mutex } from 'async-mutex';
 import { readFile } from 'node:fs/promises';
 import { type Config, ConfigError, ipv4Networks } from '../../config';
-import { type EngineCapabilities, EngineError } from '../container-engine';
+import type { EngineCapabilities } from '../container-engine';
+import { EngineError } from '../engine-error';
 import { planLists, removalOf, type RestrictedSandbox, strangers } from './allow-rules';
 import {
   type FirewallRules,

@@ -1,4 +1,4 @@
-import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from './container-engine';
+import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from './container-process';
 import { RecentKeys } from '../scheduling';
 import { containerOf } from './container-verbs';
 import { LABELS } from './create-options';
@@ -21,7 +21,7 @@ const MOST_USER = 256;
  * What runs in containers beside their main processes, and as whom. The methods of {@link ContainerEngine} are
  * documented there.
  */
-export class ContainerProcesses {
+export class Processes {
   /** As whom commands run in containers without being told: a label, which never changes. */
   private readonly users = new RecentKeys<string>(MOST_CONTAINERS);
   private readonly sessions = new OpenSessions();

@@ -1,0 +1,98 @@
+import type { Writable } from 'node:stream';
+
+/** A command to run in a container. */
+export interface ExecRequest {
+  /** The program and its arguments; no shell reads them. */
+  readonly command: readonly string[];
+  /** Added to the container's own; takes precedence. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  /** Name or id; the image's own if absent. */
+  readonly user?: string | undefined;
+  /** From now to the end of the command. */
+  readonly timeoutMs: number;
+  /** Of both outputs together; a command that writes more is ended. */
+  readonly maxOutputBytes: number;
+  /**
+   * The command that ends this one in the container after a timeout or too much output, run as the same user: the
+   * engine cannot do so. A variable in the command's environment identifies its processes.
+   */
+  readonly end?: { readonly command: readonly string[]; readonly env?: Readonly<Record<string, string>> } | undefined;
+  readonly signal?: AbortSignal;
+  /** Called with bytes as they arrive; must not throw. */
+  readonly onOutput?: (output: ExecOutput) => void;
+}
+
+export interface ExecOutput {
+  readonly stream: 'stdout' | 'stderr';
+  readonly data: Buffer;
+}
+
+/** A program to start in a container. */
+export interface ProcessRequest {
+  /** The program and its arguments; no shell reads them. */
+  readonly command: readonly string[];
+  /** Added to the container's own; takes precedence. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  /** Name or id; the image's own if absent. */
+  readonly user?: string | undefined;
+  /** Absolute; the home directory if absent. */
+  readonly cwd?: string | undefined;
+  /** It gets a terminal instead of pipes; its size comes after its start, by {@link ContainerProcess.resize}. */
+  readonly terminal?: true | undefined;
+  /** It gets an input; without one, it reads the end of a file. */
+  readonly stdin?: true | undefined;
+  /**
+   * Identifies the program and all that it starts, such as a UUID: no other may have it, or begin with it.
+   *
+   * @see ContainerEngine.endProcesses
+   */
+  readonly marker?: string | undefined;
+  /**
+   * Its start is not waited for, which saves a call: whether it has started shows by {@link ContainerProcess.hasStarted},
+   * or at its end.
+   */
+  readonly startUnawaited?: true | undefined;
+}
+
+export interface TerminalSize {
+  readonly columns: number;
+  readonly rows: number;
+}
+
+/** A program that was started in a container. It goes on when nobody holds it any more. */
+export interface ContainerProcess {
+  /**
+   * What it writes, in order, for one reader; all of it `stdout` if it has a terminal. What is not read makes it wait,
+   * so reading slowly costs no memory. Ends with the program, with its container, and with the connection; never throws
+   * because of that. Once a program has ended, read on: until then Docker (26.1) reports the end of no other command in
+   * the container. A stop of the container, and {@link ContainerEngine.endProcesses}, give up what is not read.
+   */
+  readonly output: AsyncIterable<ExecOutput>;
+  /** Waits until it has started, or could not be: {@link exit} says why. @throws EngineError as {@link exit} does */
+  hasStarted(): Promise<boolean>;
+  /** Ending it is the end of the program's input. null without one. */
+  readonly stdin: Writable | null;
+  /** @throws EngineError `container_not_running` */
+  resize(size: TerminalSize): Promise<void>;
+  /**
+   * To be called after the end of `output`.
+   *
+   * @throws EngineError `container_not_running` if the container ended under it; `docker_unavailable` if the connection
+   * broke: it may go on; `command_not_started` if its start was not waited for, and failed
+   */
+  exit(): Promise<{ exitCode: number }>;
+  /** Drops the connection; the program goes on. */
+  close(): void;
+}
+
+/** The signals that a program may be sent, as `kill -s` names them. */
+export const SIGNALS = ['HUP', 'INT', 'QUIT', 'KILL', 'USR1', 'USR2', 'TERM', 'CONT', 'STOP', 'WINCH'] as const;
+export type SignalName = (typeof SIGNALS)[number];
+
+/** The processes that were started with a marker, and all that they started. */
+export interface MarkedProcesses {
+  readonly marker: string;
+  /** As whom they were started; the image's own if absent. */
+  readonly user?: string | undefined;
+  readonly signal: SignalName;
+}

@@ -1,0 +1,63 @@
+/** Engine errors, by what a caller can do about them. */
+export type EngineErrorCode =
+  /** Unreachable, or no answer in time: the call may have taken effect or not. */
+  | 'docker_unavailable'
+  /** Not the engine that the container was created on; what is missing in it proves nothing. */
+  | 'docker_changed'
+  /** An error answer that no code here expects. */
+  | 'docker_error'
+  | 'container_not_found'
+  | 'container_paused'
+  /** It exists, but the call requires it to run. */
+  | 'container_not_running'
+  /**
+   * It exists, but can never be started again: half removed, its writable layer is unusable, or the runtime holds on to
+   * what a failed start left.
+   */
+  | 'container_broken'
+  | 'name_in_use'
+  /** The engine has no room for another container, such as no network. */
+  | 'no_capacity'
+  | 'image_not_found'
+  /**
+   * The registry refuses the credentials, or requires some. Registries that hide private images report them as not
+   * found.
+   */
+  | 'image_access_denied'
+  /** The registry does not answer, or not at the moment. */
+  | 'image_unavailable'
+  /** The image cannot run the sandbox's main process, or the runtime refused it. */
+  | 'start_refused'
+  /** A command's program, user or working directory does not exist, or cannot be used. */
+  | 'command_not_started'
+  /** A command in a container exceeded its time limit; it may continue there. */
+  | 'timed_out'
+  /** A command in a container exceeded its output limit, and was ended. */
+  | 'output_too_large'
+  /** The same, and it could not be ended: it continues until its container ends. */
+  | 'output_endless'
+  /** The target volume of a copy is full. */
+  | 'data_too_large'
+  /** The data could not be copied, or the copy differs from its source. */
+  | 'copy_failed'
+  | 'aborted';
+
+/** The only error that a `ContainerEngine` throws. `message` may hold the engine's own words: log it, never send it. */
+export class EngineError extends Error {
+  override readonly name = 'EngineError';
+
+  constructor(
+    readonly code: EngineErrorCode,
+    message: string,
+    options: { cause?: unknown } = {},
+  ) {
+    super(message, options);
+  }
+}
+
+/** Whether an error says of a container that it does not run, whatever its row says. */
+export function saysNotRunning(error: unknown): boolean {
+  return error instanceof EngineError && NOT_RUNNING.includes(error.code);
+}
+
+const NOT_RUNNING: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running', 'container_paused'];

@@ -1,0 +1,36 @@
+import type { ProofReport } from './sandbox-proof';
+
+/** What is known of the engine behind the port. */
+export type EngineIdentityState =
+  /** Not checked yet. */
+  | 'unknown'
+  /** It is the engine that containers and volumes were created on. */
+  | 'same'
+  /** It is another engine, or has lost all containers and volumes. */
+  | 'changed';
+
+/**
+ * What was found out of the engine behind the port: whether it is still the known one, and whether a sandbox that was
+ * tried does what it must. Written by those who check, read by those who report.
+ */
+export class EngineIdentity {
+  private noted: EngineIdentityState = 'unknown';
+  private notedProof: 'proving' | ProofReport | null = null;
+
+  get state(): EngineIdentityState {
+    return this.noted;
+  }
+
+  /** Null: not tried. */
+  get proof(): 'proving' | ProofReport | null {
+    return this.notedProof;
+  }
+
+  noteProof(proof: 'proving' | ProofReport): void {
+    this.notedProof = proof;
+  }
+
+  note(state: EngineIdentityState): void {
+    this.noted = state;
+  }
+}
