@@ -94,8 +94,9 @@ interface Modem {
 }
 
 /**
- * docker-modem 5.0.7 describes the options of each request, with the agent and all that hangs on it, for a debug message
- * that nobody reads: a request was 500 times slower with the agent, and still takes a tenth less without the rest.
+ * docker-modem 5.0.7 describes the options of each request, with the agent and all that hangs on it, for a debug
+ * message that nobody reads: a request was 500 times slower with the agent, and still takes a tenth less without the
+ * rest.
  */
 function undescribed(docker: Docker): Docker {
   const modem = docker.modem as unknown as Modem;

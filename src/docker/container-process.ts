@@ -48,8 +48,8 @@ export interface ProcessRequest {
    */
   readonly marker?: string | undefined;
   /**
-   * Its start is not waited for, which saves a call: whether it has started shows by {@link ContainerProcess.hasStarted},
-   * or at its end.
+   * Its start is not waited for, which saves a call: whether it has started shows by
+   * {@link ContainerProcess.hasStarted}, or at its end.
    */
   readonly startUnawaited?: true | undefined;
 }

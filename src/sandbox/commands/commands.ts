@@ -144,7 +144,7 @@ export class Commands implements OnModuleDestroy {
     }
   }
 
-  /** The command has ended, so its answer does not wait for the end of its entry; one that stayed would take a place. */
+  /** The command has ended, so its answer does not wait for its entry's end; one that stayed would take a place. */
   private leave(entry: HeldProgramEntity): void {
     const leaving = this.programs
       .leave(entry)
