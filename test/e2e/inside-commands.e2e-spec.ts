@@ -172,10 +172,14 @@ describe('commands in a container on real Docker under gVisor', () => {
     expect((await run(['sh', '-c', 'x'], { timeout_ms: 300 }, other)).body).toMatchObject({ truncated: true });
   });
 
-  it('must be in the audit by its route alone, and in the answer 503 where the server ends', async () => {
+  it('must be in the audit by its route and program alone, and in the answer 503 where the server ends', async () => {
     const { body } = await user.api.call('GET', '/api/audit?action=container.exec&limit=100');
-    expect(JSON.stringify(body)).not.toMatch(/sleep|echo|\/tmp/);
-    const outcomes = (body['entries'] as { outcome: string }[]).map(({ outcome }) => outcome);
+    const entries = body['entries'] as { outcome: string; detail: unknown }[];
+    // No argument, variable or input.
+    const programs = /^(sh|sleep|echo|cat|true|\/tmp|no-such-program)$/;
+    for (const { detail } of entries) expect(detail).toEqual({ program: expect.stringMatching(programs), bytes: null });
+    expect(JSON.stringify(body)).not.toMatch(/\$OWN|echo "|sleep \d/);
+    const outcomes = entries.map(({ outcome }) => outcome);
     expect(outcomes).toEqual(expect.arrayContaining(['ok', 'command_not_started', 'client_gone', 'too_many_commands']));
     const last = sh(FAMILY(7671));
     await eventually(async () => expect(await processes()).toContain('sleep 7671'));
