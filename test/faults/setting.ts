@@ -15,7 +15,7 @@ export const CLUSTER_RUN: RunSetting = {
   name: 'cluster',
   processes: 3,
   // Whatever takes Docker away takes the containers of all of them, and brings them back.
-  users: IS_LONG ? 20 : 6,
+  users: OPERATIONS >= 300 ? 20 : 6,
   operations: OPERATIONS,
 };
 
