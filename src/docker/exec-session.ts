@@ -41,6 +41,8 @@ const KILLED = 128;
 const START_WITHIN_MS = 40_000;
 /** How long Docker may take to say why a command has not started. */
 const REFUSED_WITHIN_MS = 10_000;
+/** How long Docker may take to begin with a command whose connection it has opened. */
+const NOT_BEGUN_MS = 5_000;
 
 const UNREAD_AFTER_MS = 1_000;
 
@@ -211,9 +213,21 @@ export class ExecSession implements ContainerProcess {
     this.refusal += Buffer.concat(read.map(({ data }) => data)).toString();
   }
 
-  /** Docker knows of a process a moment after its first output. @returns `unknown` if it neither starts nor fails */
+  /**
+   * Docker knows of a process a moment after its first output. And it opens the connection before it begins with the
+   * command, which until then neither runs nor has an exit code (26.1; 126 of one that could not be started).
+   *
+   * @returns `unknown` if it neither starts nor fails
+   */
   private async whoWrites(): Promise<typeof this.writer> {
-    const { Pid, Running } = await this.stateOnce((state) => state.Pid > 0 || !state.Running, this.times.startWithinMs);
+    const began = performance.now();
+    const isRefused = (state: ExecState): boolean => {
+      if (state.Running) return false;
+      // Without a code where the container ended before Docker began with the command.
+      return state.ExitCode !== null || this.stream.closed || performance.now() - began > NOT_BEGUN_MS;
+    };
+    const known = (state: ExecState): boolean => state.Pid > 0 || isRefused(state);
+    const { Pid, Running } = await this.stateOnce(known, this.times.startWithinMs);
     if (Pid > 0) return 'command';
     return Running ? 'unknown' : 'docker';
   }

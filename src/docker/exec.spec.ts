@@ -71,6 +71,21 @@ describe('a command whose stream stays open', () => {
     session.close();
   });
 
+  it('must not be taken for refused while Docker has yet to begin with it', async () => {
+    const states = [
+      { Running: false, ExitCode: null, Pid: 0 },
+      { Running: true, ExitCode: null, Pid: 0 },
+    ];
+    const command = {
+      start: () => Promise.resolve(new PassThrough()),
+      inspect: () => Promise.resolve(states.shift() ?? { Running: true, ExitCode: null, Pid: 7 }),
+    };
+    const container = Object.assign(containerThatIs([running]), { exec: () => Promise.resolve(command) });
+    const session = await ExecSession.open(container, { command: ['sleep'] }, { call, refusedWithinMs: 20 });
+    await expect(session.started()).resolves.toBeUndefined();
+    session.close();
+  });
+
   it('must not be taken for one that was killed where its container was, though that runs again', async () => {
     const command = {
       start: () => {
