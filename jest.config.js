@@ -13,14 +13,18 @@ const isMore = process.env.TEST_MORE === 'true';
 const tests = isMore ? '*.more-spec.ts' : '*.e2e-spec.ts';
 
 /**
- * Tests of `test/data` whose promises no database can break alone: `npm test` runs them on SQLite, `npm run test:more`
- * on PostgreSQL too. All others run on both at once.
+ * Tests of `test/data` that `npm test` runs on SQLite alone, and `npm run test:more` on PostgreSQL too: no database can
+ * break their promises alone, or `test/cluster` proves them there with several processes. All others run on both.
  */
 const ANY_DATABASE = [
+  'agents',
   'authorization',
   'docker-changed',
+  'env',
   'failed-rollbacks',
+  'guests',
   'hostile-input',
+  'idempotency',
   'images',
   'inside-commands',
   'inside-places',
@@ -29,9 +33,14 @@ const ANY_DATABASE = [
   'lifecycle-outside',
   'lifecycle-start-stop',
   'lifecycle-update',
+  'limits',
   'metrics',
+  'names',
   'network-policies',
+  'random-operations',
+  'restore',
   'rexec-clients',
+  'right-to-enter',
   'roles',
   'start-command',
   'statuses',
