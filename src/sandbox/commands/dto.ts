@@ -133,7 +133,12 @@ export class CommandEndView {
   readonly truncated: boolean;
   @ApiProperty({ example: false, description: 'Whether it was ended because it took too long.' })
   readonly timed_out: boolean;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 112 })
+  @ApiProperty({
+    type: 'integer',
+    minimum: 0,
+    example: 112,
+    description: 'Milliseconds to its end: of a stream, from its start; else from when Docker was asked to start it.',
+  })
   readonly duration_ms: number;
 }
 
