@@ -6,9 +6,13 @@ export const WINDOW_BYTES = 256 * 1024;
 
 /** Of a flood as much is sent at a time: each frame costs several system calls, here and at the client. */
 export const FRAME_BYTES = 32 * 1024;
-/** A key's echo, a prompt: sent at once. */
+/** A key's echo, a prompt: what is no more than this, with what was sent in the last moments, is sent at once. */
 const SMALL_BYTES = 4 * 1024;
-/** How long output waits for more, after output that was not long before it. */
+/** How fast what was sent counts no more: far faster than anybody types. */
+const FORGOTTEN_PER_MS = 64;
+/** What a frame counts beside its bytes. */
+const FRAME_COST = 32;
+/** How long output waits for more, where it is not sent at once. */
 const COLLECT_MS = 4;
 
 /** Who types; all others watch. */
@@ -67,8 +71,8 @@ interface AttachmentOptions extends AttachmentEvents {
 }
 
 /**
- * One client at one terminal: where in the output it is, and how much of that it has acknowledged. Output that comes
- * after a pause is sent at once, a flood in large frames.
+ * One client at one terminal: where in the output it is, and how much of that it has acknowledged. A little output is
+ * sent at once, a flood in large frames.
  */
 export class Attachment {
   role: TerminalRole = 'watcher';
@@ -78,6 +82,8 @@ export class Attachment {
   private position: number;
   private unacknowledged = 0;
   private sentAt = -Infinity;
+  /** {@link sentLately} as it was at `sentAt`. */
+  private recent = 0;
   private collecting: NodeJS.Timeout | undefined;
   private stall: NodeJS.Timeout | undefined;
   private knowsOfIt = false;
@@ -120,10 +126,8 @@ export class Attachment {
   /** There is output, or room for it: sent now, or soon. */
   flush(): void {
     if (!this.canSend || this.turns.has(this)) return;
-    if (performance.now() - this.sentAt >= COLLECT_MS) {
-      if (this.backlog <= SMALL_BYTES) this.sendFrame();
-      else this.turns.add(this);
-    } else if (this.backlog >= FRAME_BYTES) this.turns.add(this);
+    if (this.sentLately + this.backlog <= SMALL_BYTES) this.sendFrame();
+    else if (this.backlog >= FRAME_BYTES || performance.now() - this.sentAt >= COLLECT_MS) this.turns.add(this);
     else this.collecting ??= setTimeout(() => this.sendCollected(), COLLECT_MS).unref();
   }
 
@@ -138,6 +142,7 @@ export class Attachment {
     const { offset, bytes } = this.ring.read(this.position, Math.min(FRAME_BYTES, this.room));
     this.position = offset + bytes.length;
     this.unacknowledged += bytes.length;
+    this.recent = Math.min(this.sentLately + FRAME_COST + bytes.length, 2 * SMALL_BYTES);
     this.sentAt = performance.now();
     if (this.room <= 0) this.watchStall();
     this.outlet.output(offset, bytes);
@@ -165,6 +170,11 @@ export class Attachment {
 
   private get backlog(): number {
     return this.ring.end - this.position;
+  }
+
+  /** The bytes of the last moments, and what their frames cost: fewer as time goes by. */
+  private get sentLately(): number {
+    return Math.max(0, this.recent - (performance.now() - this.sentAt) * FORGOTTEN_PER_MS);
   }
 
   private get room(): number {

@@ -272,6 +272,20 @@ describe('who writes', () => {
     expect(String(shell.stdin.read())).toBe('yes');
   });
 
+  it('must find the size as it was set before it typed', async () => {
+    const { attachment } = attach();
+    await settled();
+    let resized = (): void => undefined;
+    shell.resize = () => new Promise<void>((resolve) => (resized = resolve));
+    session.resize(attachment, { columns: 10, rows: 10 });
+    session.input(attachment, Buffer.from('stty size'));
+    await settled();
+    expect(shell.stdin.read()).toBeNull();
+    resized();
+    await settled();
+    expect(String(shell.stdin.read())).toBe('stty size');
+  });
+
   it('must not become another by leaving; the next who comes writes', () => {
     const one = attach();
     const two = attach();

@@ -11,6 +11,9 @@ export const RING_BYTES = 256 * 1024;
 const UNWATCHED_BYTES = 256 * 1024;
 const UNWATCHED_PAUSE_MS = 250;
 
+/** How long input waits for a change of the terminal's size that was asked for before. */
+const INPUT_HELD_MS = 1_000;
+
 /** Input that may wait for a shell that does not read. */
 export const MAX_INPUT_WAITING = 1024 * 1024;
 
@@ -294,10 +297,26 @@ export class TerminalSession {
 
   private async applySizes(): Promise<void> {
     this.isResizing = true;
+    const release = this.holdInput();
     for (let size = this.sizes.shift(); size && !this.isOver; size = this.sizes.shift()) {
       await this.shell.resize(size).catch((error: unknown) => this.doing.onError(error));
     }
     this.isResizing = false;
+    release();
+  }
+
+  /** What is typed after a change of the size finds it changed, unless Docker takes long. @returns lets it go on */
+  private holdInput(): () => void {
+    const { stdin } = this.shell;
+    let isHeld = stdin !== null;
+    stdin?.cork();
+    const release = (): void => {
+      clearTimeout(timer);
+      if (isHeld) stdin?.uncork();
+      isHeld = false;
+    };
+    const timer = setTimeout(release, INPUT_HELD_MS).unref();
+    return release;
   }
 }
 
