@@ -129,9 +129,8 @@ export class ExecSession implements ContainerProcess {
 
   /** @throws EngineError `command_not_started`, `container_not_running`, `docker_unavailable`: it may start yet */
   async started(): Promise<void> {
-    this.writer = await this.whoWrites();
-    if (this.writer === 'command') return;
-    if (this.writer === 'unknown') throw new EngineError('docker_unavailable', 'the command did not start in time');
+    if (await this.hasStarted()) return;
+    this.writer = 'docker';
     const refusal = (async () => {
       for await (const output of this.output) void output;
     })();
@@ -220,6 +219,7 @@ export class ExecSession implements ContainerProcess {
    * @returns `unknown` if it neither starts nor fails
    */
   private async whoWrites(): Promise<typeof this.writer> {
+    if (this.writer !== 'unknown') return this.writer;
     const began = performance.now();
     const isRefused = (state: ExecState): boolean => {
       if (state.Running) return false;
@@ -228,8 +228,9 @@ export class ExecSession implements ContainerProcess {
     };
     const known = (state: ExecState): boolean => state.Pid > 0 || isRefused(state);
     const { Pid, Running } = await this.stateOnce(known, this.times.startWithinMs);
-    if (Pid > 0) return 'command';
-    return Running ? 'unknown' : 'docker';
+    // Known from here on, whoever asks next.
+    if (Pid > 0) this.writer = 'command';
+    return Pid === 0 && !Running ? 'docker' : this.writer;
   }
 
   /** @returns the first awaited state, or the last one before the deadline */
@@ -304,47 +305,6 @@ export class ExecSession implements ContainerProcess {
 
 function containerEnded(): EngineError {
   return new EngineError('container_not_running', 'the container ended under the command');
-}
-
-const GIVE_UP_EVERY_MS = 250;
-
-/** The sessions that are held now, by their containers' Docker ids. */
-export class OpenSessions {
-  private readonly byContainer = new Map<string, Set<ExecSession>>();
-
-  add(dockerId: string, session: ExecSession): void {
-    const sessions = this.byContainer.get(dockerId) ?? new Set();
-    this.byContainer.set(dockerId, sessions.add(session));
-    session.onClosed(() => {
-      sessions.delete(session);
-      if (sessions.size === 0) this.byContainer.delete(dockerId);
-    });
-  }
-
-  /** To be called when a container has ended, or may have. */
-  noteContainerEnd(dockerId: string): void {
-    for (const session of this.byContainer.get(dockerId) ?? []) session.noteContainerEnd();
-  }
-
-  /**
-   * Does `work`, during which sessions whose output is not read are closed: as long as nobody reads what a dead command
-   * has written, Docker (26.1) reports the end of no other in its container, nor that of the container.
-   */
-  async givingUpUnread<T>(
-    which: { dockerId: string; markers?: ReadonlySet<string | undefined> },
-    work: () => Promise<T>,
-  ): Promise<T> {
-    const timer = setInterval(() => {
-      for (const session of this.byContainer.get(which.dockerId) ?? []) {
-        if (session.isUnread && (which.markers?.has(session.marker) ?? true)) session.close();
-      }
-    }, GIVE_UP_EVERY_MS);
-    try {
-      return await work();
-    } finally {
-      clearInterval(timer);
-    }
-  }
 }
 
 interface ExecState {

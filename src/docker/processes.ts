@@ -4,7 +4,7 @@ import { containerOf } from './container-verbs';
 import { LABELS } from './create-options';
 import type { DockerDaemon } from './daemon';
 import { runExec } from './exec';
-import { ExecSession, OpenSessions } from './exec-session';
+import { ExecSession } from './exec-session';
 import { Batches, endMarked, signalMarked } from './process-marker';
 
 /** For commands of Berth's own, which write nothing where the image's programs are what they seem. */
@@ -16,6 +16,47 @@ const OWN_WITHIN_MS = 15_000;
 const MOST_CONTAINERS = 10_000;
 /** Characters, of a user and a group; an image's author may write any number. */
 const MOST_USER = 256;
+
+const GIVE_UP_EVERY_MS = 250;
+
+/** The sessions that are held now, by their containers' Docker ids. */
+export class OpenSessions {
+  private readonly byContainer = new Map<string, Set<ExecSession>>();
+
+  add(dockerId: string, session: ExecSession): void {
+    const sessions = this.byContainer.get(dockerId) ?? new Set();
+    this.byContainer.set(dockerId, sessions.add(session));
+    session.onClosed(() => {
+      sessions.delete(session);
+      if (sessions.size === 0) this.byContainer.delete(dockerId);
+    });
+  }
+
+  /** To be called when a container has ended, or may have. */
+  noteContainerEnd(dockerId: string): void {
+    for (const session of this.byContainer.get(dockerId) ?? []) session.noteContainerEnd();
+  }
+
+  /**
+   * Does `work`, during which sessions whose output is not read are closed: as long as nobody reads what a dead command
+   * has written, Docker (26.1) reports the end of no other in its container, nor that of the container.
+   */
+  async givingUpUnread<T>(
+    which: { dockerId: string; markers?: ReadonlySet<string | undefined> },
+    work: () => Promise<T>,
+  ): Promise<T> {
+    const timer = setInterval(() => {
+      for (const session of this.byContainer.get(which.dockerId) ?? []) {
+        if (session.isUnread && (which.markers?.has(session.marker) ?? true)) session.close();
+      }
+    }, GIVE_UP_EVERY_MS);
+    try {
+      return await work();
+    } finally {
+      clearInterval(timer);
+    }
+  }
+}
 
 /**
  * What runs in containers beside their main processes, and as whom. The methods of {@link ContainerEngine} are
