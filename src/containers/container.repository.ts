@@ -302,8 +302,8 @@ export class ContainerRepository extends ContainerQueries {
     const [updateSql, parameters] = update.andWhere(UNDER_OWNER).getQueryAndParameters();
     const also: string[] = [];
     if (dockerId !== null) {
-      const columns = Object.values(dockerIdRow(row.id, dockerId));
-      const places = columns.map((value) => `$${String(parameters.push(value))}::varchar`);
+      const { shortId, containerId } = dockerIdRow(row.id, dockerId);
+      const places = [dockerId, shortId, containerId].map((value) => `$${String(parameters.push(value))}::varchar`);
       also.push(
         `identified AS (INSERT INTO container_docker_ids (docker_id, short_id, container_id) SELECT ${places.join(', ')} FROM changed)`,
       );

@@ -60,4 +60,9 @@ export function saysNotRunning(error: unknown): boolean {
   return error instanceof EngineError && NOT_RUNNING.includes(error.code);
 }
 
+/** Whether an error says that Docker did not answer: what it was asked for may have been done, or go on. */
+export function saysUnavailable(error: unknown): boolean {
+  return error instanceof EngineError && error.code === 'docker_unavailable';
+}
+
 const NOT_RUNNING: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running', 'container_paused'];

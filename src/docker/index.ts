@@ -23,7 +23,7 @@ export {
   SIGNALS,
   type TerminalSize,
 } from './container-process';
-export { EngineError, type EngineErrorCode, saysNotRunning } from './engine-error';
+export { EngineError, type EngineErrorCode, saysNotRunning, saysUnavailable } from './engine-error';
 export { EngineIdentity } from './engine-identity';
 export {
   type ContainerStats,

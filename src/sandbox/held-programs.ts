@@ -5,7 +5,7 @@ import { Column, Entity, In, Index, PrimaryColumn } from 'typeorm';
 import type { RunningContainer } from '../containers';
 import { ABSENT_FOR_MS, Database, isAbsentSql, ProcessPresence } from '../database';
 import { TIMESTAMP } from '../database/column-types';
-import { ContainerEngine, EngineError, type EngineErrorCode } from '../docker';
+import { ContainerEngine, EngineError, type EngineErrorCode, saysUnavailable } from '../docker';
 import { DomainError, type ErrorCode } from '../errors';
 import { type EventDraft, EventLog } from '../events';
 import { LOGGER } from '../logging';
@@ -233,7 +233,7 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
     try {
       await this.engine.endProcesses(dockerId, { marker, signal: 'TERM', graceMs: GRACE_MS });
     } catch (error) {
-      if (error instanceof EngineError && error.code === 'docker_unavailable') return;
+      if (saysUnavailable(error)) return;
     }
     this.unheld.delete(marker);
   }

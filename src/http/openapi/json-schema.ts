@@ -1,5 +1,5 @@
 import type { OpenAPIObject } from '@nestjs/swagger';
-import { changeSchemas, isSchema, type Schema } from './schemas';
+import { changeSchemas, isSchema, resolved, type Schema } from './schemas';
 
 /**
  * Turns the schemas that Nest makes, which are those of OpenAPI 3.0, into those of 3.1, which are JSON Schema: null is
@@ -19,13 +19,13 @@ export function nameTitled(document: OpenAPIObject): void {
   const schemas = (document.components?.schemas ?? {}) as Record<string, Schema>;
   const found: Record<string, Schema> = {};
   changeSchemas(document, (schema) => {
-    const { title, description, examples, default: usual, ...definition } = schema;
+    const { title, ...untitled } = schema;
     if (typeof title !== 'string') return schema;
+    const { beside, definition } = withoutWords(untitled);
     const known = found[title];
     if (known && JSON.stringify(known) !== JSON.stringify(definition)) throw new Error(`${title} is two things`);
     found[title] = definition;
-    const beside = Object.entries({ description, examples, default: usual }).filter(([, value]) => value !== undefined);
-    return Object.assign({ $ref: `#/components/schemas/${title}` }, Object.fromEntries(beside));
+    return Object.assign({ $ref: `#/components/schemas/${title}` }, beside);
   });
   const named = Object.entries(found).sort(([one], [other]) => (one < other ? -1 : 1));
   for (const [name, definition] of named) schemas[name] = definition;
@@ -51,22 +51,28 @@ function withNull(schema: Schema): Schema {
   if (nullable !== true) return rest;
   const { type, enum: values } = rest;
   if (['$ref', 'title', 'allOf', 'anyOf', 'oneOf'].some((keyword) => keyword in rest)) {
-    const { description, examples, default: usual, ...definition } = rest;
-    const beside = Object.entries({ description, examples, default: usual }).filter(([, value]) => value !== undefined);
-    return { anyOf: [definition, { type: 'null' }], ...Object.fromEntries(beside) };
+    const { beside, definition } = withoutWords(rest);
+    return { anyOf: [definition, { type: 'null' }], ...beside };
   }
   if (Array.isArray(values))
     return { ...rest, type: [type ?? 'string', 'null'], enum: [...(values as unknown[]), null] };
   return typeof type === 'string' ? { ...rest, type: [type, 'null'] } : rest;
 }
 
+/** What a schema says of one place, which stays there when the rest gets another one. */
+function withoutWords({ description, examples, default: usual, ...definition }: Schema): {
+  beside: Schema;
+  definition: Schema;
+} {
+  const words = Object.entries({ description, examples, default: usual }).filter(([, value]) => value !== undefined);
+  return { beside: Object.fromEntries(words), definition };
+}
+
 /** An example of what a schema describes, put together of those of its parts. */
 export function exampleOf(schema: Schema, schemas: Readonly<Record<string, unknown>>): unknown {
   const { examples, $ref, allOf, anyOf, oneOf, properties, type, items, enum: values, default: usual } = schema;
   if (Array.isArray(examples)) return examples[0] as unknown;
-  if (typeof $ref === 'string') {
-    return exampleOf(schemas[$ref.replace('#/components/schemas/', '')] as Schema, schemas);
-  }
+  if ($ref !== undefined) return exampleOf(resolved(schema, schemas), schemas);
   if (Array.isArray(allOf)) {
     const parts = [...(allOf as Schema[]), { type: 'object', properties: properties ?? {} }];
     return Object.assign({}, ...parts.map((part) => exampleOf(part, schemas))) as object;

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { noteProgram } from '../../audit';
 import { type Caller, ContainersService, type RunningContainer } from '../../containers';
-import { ContainerEngine, type ContainerProcess, EngineError, type ExecOutput } from '../../docker';
+import { ContainerEngine, type ContainerProcess, type ExecOutput, saysUnavailable } from '../../docker';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { untilAborted, within } from '../../scheduling';
@@ -120,7 +120,7 @@ export class Commands implements OnModuleDestroy {
     try {
       return await this.runEntered(container.dockerId, entry.id, request, { ...client, signal });
     } catch (error) {
-      mayGoOn = isUnavailable(error);
+      mayGoOn = saysUnavailable(error);
       throw error;
     } finally {
       if (mayGoOn) this.programs.abandon(entry);
@@ -211,7 +211,7 @@ export class Commands implements OnModuleDestroy {
       if (outcome === 'ended') await Promise.race([reading, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
       return outcome;
     } catch (error) {
-      if (isUnavailable(error)) throw error;
+      if (saysUnavailable(error)) throw error;
       this.logger.warn({ err: error }, 'a command could not be ended in its container');
       return 'still_running';
     } finally {
@@ -226,7 +226,7 @@ export class Commands implements OnModuleDestroy {
     try {
       return (await program.exit()).exitCode;
     } catch (error) {
-      if (isUnavailable(error)) return null;
+      if (saysUnavailable(error)) return null;
       throw error;
     }
   }
@@ -264,10 +264,6 @@ class CommandTime {
     this.isStopped = true;
     clearTimeout(this.timer);
   }
-}
-
-function isUnavailable(error: unknown): boolean {
-  return error instanceof EngineError && error.code === 'docker_unavailable';
 }
 
 /** A command's time is over, or nobody waits for it. */

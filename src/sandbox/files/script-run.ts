@@ -1,5 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { type ContainerEngine, type ContainerProcess, EngineError, type ExecOutput } from '../../docker';
+import {
+  type ContainerEngine,
+  type ContainerProcess,
+  EngineError,
+  type ExecOutput,
+  saysUnavailable,
+} from '../../docker';
 import { DomainError, type ErrorCode, invalidParameters } from '../../errors';
 import { within } from '../../scheduling';
 import { exitCodeOf } from '../program-end';
@@ -58,7 +64,7 @@ export class ScriptRun {
       process = await host.engine.startProcess(dockerId, { command, marker, ...(stdin && { stdin }) });
     } catch (error) {
       // It may have started.
-      if (isUnavailable(error)) host.endLater({ dockerId, marker });
+      if (saysUnavailable(error)) host.endLater({ dockerId, marker });
       if (!(error instanceof EngineError) || error.code !== 'command_not_started') throw error;
       throw new DomainError('tools_missing', { cause: error });
     }
@@ -280,7 +286,7 @@ export class ScriptRun {
 
   private endLaterIf(error: unknown): void {
     const { dockerId, marker } = this;
-    if (isUnavailable(error)) this.host.endLater({ dockerId, marker });
+    if (saysUnavailable(error)) this.host.endLater({ dockerId, marker });
   }
 
   private async drain(): Promise<void> {
@@ -290,10 +296,6 @@ export class ScriptRun {
       this.process.close();
     }
   }
-}
-
-function isUnavailable(error: unknown): boolean {
-  return error instanceof EngineError && error.code === 'docker_unavailable';
 }
 
 const BY_EXIT: Readonly<Record<number, ErrorCode>> = {

@@ -2,7 +2,7 @@ import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import { noteProgram } from '../../audit';
 import { type Caller, ContainersService, type RunningContainer } from '../../containers';
-import { ContainerEngine, EngineError, type ContainerProcess, saysNotRunning } from '../../docker';
+import { ContainerEngine, EngineError, type ContainerProcess, saysNotRunning, saysUnavailable } from '../../docker';
 import { DomainError } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
 import { within } from '../../scheduling';
@@ -143,7 +143,7 @@ export class Terminals implements OnModuleDestroy {
       });
     } catch (error) {
       // Where Docker does not answer it may have started.
-      if (isUnavailable(error)) this.held.abandon(entry);
+      if (saysUnavailable(error)) this.held.abandon(entry);
       else await this.forget(entry);
       throw failed(error);
     }
@@ -167,7 +167,7 @@ export class Terminals implements OnModuleDestroy {
       turns: this.turns,
       hangUp: () =>
         this.hangUp(entry).catch((error: unknown) => {
-          if (isUnavailable(error)) this.held.abandon(entry);
+          if (saysUnavailable(error)) this.held.abandon(entry);
           throw error;
         }),
       explain: (end) => this.explain(entry, end),
@@ -228,10 +228,6 @@ export class Terminals implements OnModuleDestroy {
   private note({ id, containerId }: HeldProgramEntity, error: unknown): void {
     this.logger.warn({ err: error, container_id: containerId, terminal: id }, 'a terminal could not be served');
   }
-}
-
-function isUnavailable(error: unknown): boolean {
-  return error instanceof EngineError && error.code === 'docker_unavailable';
 }
 
 /** What a client may know. `ContainersService.inside` has its own words for a container that does not run. */
