@@ -6,7 +6,7 @@ import { DomainError, ERRORS } from '../errors';
 import { type Logger, LOGGER } from '../logging';
 import { Metrics, SampledGauge } from '../metrics';
 import { CONTAINER_STATUSES, ContainerEntity, type Operation } from './container.entity';
-import { CancelledError } from './leases/leases';
+import { CancelledError } from './leases/operation-lease';
 
 /** `refused`: by a rule, such as a taken name; `cancelled`: a creation whose container was deleted. */
 type Outcome = 'done' | 'refused' | 'cancelled' | 'failed';

@@ -30,7 +30,7 @@ import { Instance } from './instance';
 import { LeaseStore } from './leases/lease-store';
 import { LeaseTerms } from './leases/lease-term';
 import { LeaseWatch } from './leases/lease-watch';
-import { ContainerLeases } from './leases/leases';
+import { ContainerLeases } from './leases/container-leases';
 import { NetworkPolicies } from './network-policies';
 import { DataVolumes } from './operations/data-volumes';
 import { ContainerSpecs, StepExecutor } from './operations/executor';

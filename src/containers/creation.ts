@@ -15,7 +15,7 @@ import type { CreateContainerDto } from './dto/requests';
 import * as answer from './dto/responses';
 import { environmentOf, Environments } from './environments';
 import { IdempotencyKeys, type OnceOnly, requestHash } from './idempotency';
-import { ContainerLeases } from './leases/leases';
+import { ContainerLeases } from './leases/container-leases';
 import { newContainer } from './new-container';
 import { NetworkPolicies } from './network-policies';
 import { ContainerOperations } from './operations/operations';

@@ -4,7 +4,7 @@ import { type CatalogRole, needsInstallation } from '../roles';
 import type { RequestedEnds, Resources } from '../tiers';
 import type { ContainerRow } from './container.entity';
 import type { CreateContainerDto } from './dto/requests';
-import type { OperationColumns } from './leases/leases';
+import type { OperationColumns } from './leases/container-leases';
 import { containerName } from './operations/plan';
 import { startCommandOf } from './start-command';
 

@@ -5,7 +5,7 @@ import type { ContainerRow, DeletionReason, Ending, Started, StopEnding } from '
 import { ContainerRepository } from '../container.repository';
 import { planExpiry, RunPolicies, type RunPolicy } from '../expiry/run-policy';
 import type { Grant } from '../leases/lease-store';
-import type { OperationLease } from '../leases/leases';
+import type { OperationLease } from '../leases/operation-lease';
 import { Purge } from '../reconcile/purge';
 import { DataVolumes } from './data-volumes';
 import type { Facts } from './executor';

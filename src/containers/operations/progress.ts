@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { CopyProgress, PullProgress } from '../../docker';
 import type { EventDraft } from '../../events';
 import { containerFacts } from '../container.entity';
-import type { OperationLease } from '../leases/leases';
+import type { OperationLease } from '../leases/operation-lease';
 import type { Execution } from './executor';
 import type { PlanInput, Step } from './plan';
 

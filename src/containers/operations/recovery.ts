@@ -14,7 +14,7 @@ import {
 import { LeaseLostError } from '../leases/lease';
 import { RunPolicies } from '../expiry/run-policy';
 import { Instance } from '../instance';
-import { CancelledError, OperationLease } from '../leases/leases';
+import { CancelledError, OperationLease } from '../leases/operation-lease';
 import { KnownEngine } from '../reconcile/known-engine';
 import { DataVolumes } from './data-volumes';
 import { outcomeOfObservation } from './observation';

@@ -8,7 +8,7 @@ import type { ContainerReference } from '../container-id';
 import type { ContainerRow } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
 import { DeletedContainers } from '../deleted-containers';
-import { ContainerLeases } from '../leases/leases';
+import { ContainerLeases } from '../leases/container-leases';
 import { restoredOutcome } from './outcome';
 
 /** Seconds: that the sweep may take to remove it. */

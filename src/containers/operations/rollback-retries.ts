@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { LOGGER } from '../../logging';
 import { ContainerRepository } from '../container.repository';
-import { ContainerLeases } from '../leases/leases';
+import { ContainerLeases } from '../leases/container-leases';
 import { isPassing } from './operation-runner';
 import { ContainerOperations } from './operations';
 
