@@ -64,8 +64,8 @@ export interface NewProgram {
   readonly limit: { readonly count: number; readonly error: ErrorCode };
 }
 
-/** What tells of a program that was lost; null: nothing. */
-type TellLost = (program: HeldProgramEntity) => Promise<EventDraft | null> | EventDraft | null;
+/** What is emitted of a program that was lost; null: nothing. */
+type LossEvent = (program: HeldProgramEntity) => Promise<EventDraft | null> | EventDraft | null;
 
 const CHECK_EVERY_MS = 1_000;
 const LEFT_AT_ONCE = 64;
@@ -93,7 +93,7 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly taken = new Map<string, HeldProgramEntity>();
   /** The markers of what is in no ledger, as it ends with its connection, and is not ended yet, and where it is. */
   private readonly unheld = new Map<string, string>();
-  private readonly tellers = new Map<ProgramKind, TellLost>();
+  private readonly lossEvents = new Map<ProgramKind, LossEvent>();
 
   constructor(
     private readonly database: Database,
@@ -120,8 +120,8 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /** What is emitted, with the end of its entry, for a program of this kind whose process died. */
-  onLost(kind: ProgramKind, tell: TellLost): void {
-    this.tellers.set(kind, tell);
+  onLost(kind: ProgramKind, eventOf: LossEvent): void {
+    this.lossEvents.set(kind, eventOf);
   }
 
   /**
@@ -171,13 +171,13 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /** Emits an event about a program that is held. */
-  async tell({ userId }: Pick<HeldProgramEntity, 'userId'>, event: EventDraft): Promise<void> {
+  async emit({ userId }: Pick<HeldProgramEntity, 'userId'>, event: EventDraft): Promise<void> {
     await this.database.runInTx(async () => {
       await this.events.append({ userId, drafts: [event] });
     });
   }
 
-  /** Gives up a program of this process whose streams are lost: it is ended in its container, and told of as lost. */
+  /** Gives up a program of this process whose streams are lost: it is ended in its container, and its loss emitted. */
   abandon(program: HeldProgramEntity): void {
     this.taken.set(program.id, program);
   }
@@ -248,7 +248,7 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
     const { id, kind, containerId } = program;
     try {
       await endInContainer(this.engine, program, GRACE_MS);
-      await this.leave(program, (await this.tellers.get(kind)?.(program)) ?? null);
+      await this.leave(program, (await this.lossEvents.get(kind)?.(program)) ?? null);
       this.taken.delete(id);
     } catch (error) {
       this.logger.warn(

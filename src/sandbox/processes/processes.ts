@@ -89,7 +89,7 @@ export class Processes implements OnModuleDestroy {
         });
         const kept = new KeptProcess(entry, program);
         const reading = kept.readOutput();
-        await this.programs.tell(entry, { type: 'process_started', data: factsOf(entry) });
+        await this.programs.emit(entry, { type: 'process_started', data: factsOf(entry) });
         this.keep(kept);
         void this.watch(kept, reading);
         return kept;
