@@ -1,17 +1,13 @@
 import type Docker from 'dockerode';
-import { Duplex, Readable, type Writable } from 'node:stream';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { within } from '../scheduling';
 import { abortable } from './client';
 import type { ContainerProcess, ExecOutput, ProcessRequest, TerminalSize } from './container-process';
 import { EngineError } from './engine-error';
 import { hasStatus } from './errors';
-import { MARKER } from './process-marker';
+import { createOptions, type ExecCall, type ExecState, hasEnded, refusedWith, startHijacked } from './exec-calls';
 import { OutputFrames } from './streams';
-import { TERMINAL_MARKER } from './supervisor';
-
-/** One Docker call, bounded in time, with errors in the port's terms. */
-export type ExecCall = <T>(run: (signal: AbortSignal) => Promise<T>) => Promise<T>;
 
 /** `call`: each call to Docker goes through it. The rest is for tests. */
 export interface ExecOptions {
@@ -48,15 +44,6 @@ const UNREAD_AFTER_MS = 1_000;
 
 /** Docker's message in place of an output; far more than it ever is. */
 const MAX_REFUSAL_BYTES = 64 * 1024;
-
-/**
- * The messages of runc and gVisor (20240729) about a program, its file or its working directory, as passed on by Docker
- * 26.1.
- */
-const NOT_RUNNABLE =
-  /executable file not found|error finding executable|no such file or directory|is a directory|not a directory|permission denied|exec format error|unable to find user/i;
-/** Their messages about a container that is just ending. */
-const ENDING = /stopped|not running|connection refused|connection reset|broken pipe|setns|no such (container|process)/i;
 
 /**
  * One command of Docker's exec API with its connection hijacked. Docker cannot kill it, and a connection that ends does
@@ -154,11 +141,7 @@ export class ExecSession implements ContainerProcess {
     }
     if (Pid > 0 && ExitCode > KILLED && !(await this.runsOn())) throw containerEnded();
     if (Pid > 0) return { exitCode: ExitCode };
-    const words = this.refusal.trim();
-    if (ENDING.test(words) && !NOT_RUNNABLE.test(words)) {
-      throw new EngineError('container_not_running', `exec: ${words}`);
-    }
-    throw new EngineError(NOT_RUNNABLE.test(words) ? 'command_not_started' : 'docker_error', `exec: ${words}`);
+    throw refusedWith(this.refusal.trim());
   }
 
   /** Waits a moment for it. */
@@ -305,45 +288,6 @@ export class ExecSession implements ContainerProcess {
 
 function containerEnded(): EngineError {
   return new EngineError('container_not_running', 'the container ended under the command');
-}
-
-interface ExecState {
-  readonly Running: boolean;
-  readonly ExitCode: number | null;
-  /** 0 for a command that never started. */
-  readonly Pid: number;
-}
-
-function hasEnded({ Running, ExitCode }: ExecState): boolean {
-  return !Running && ExitCode !== null;
-}
-
-/** A separate body, or dockerode writes it, secrets in `Env` included, wherever it also writes options. */
-function createOptions(request: ProcessRequest, signal: AbortSignal): Docker.ExecCreateOptions {
-  const env = { ...request.env };
-  if (request.marker !== undefined) env[MARKER] = request.marker;
-  if (request.terminal === true) env[TERMINAL_MARKER] = '1';
-  const body = {
-    Cmd: request.command,
-    AttachStdin: request.stdin === true,
-    AttachStdout: true,
-    AttachStderr: true,
-    Tty: request.terminal === true,
-    Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
-    // Not sent where they are undefined.
-    User: request.user,
-    WorkingDir: request.cwd,
-  };
-  return abortable(signal, { _body: body });
-}
-
-async function startHijacked(exec: Docker.Exec, request: ProcessRequest, signal: AbortSignal): Promise<Duplex> {
-  const body = { Detach: false, Tty: request.terminal === true };
-  const options = { hijack: true, stdin: request.stdin === true, _body: body };
-  const stream: unknown = await exec.start(abortable(signal, options));
-  if (stream instanceof Duplex) return stream;
-  if (stream instanceof Readable) stream.destroy();
-  throw new EngineError('docker_error', 'Docker gave no stream');
 }
 
 async function* untilBroken(stream: Readable): AsyncGenerator<Buffer> {

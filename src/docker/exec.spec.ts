@@ -1,7 +1,8 @@
 import type Docker from 'dockerode';
 import { PassThrough } from 'node:stream';
 import { runExec } from './exec';
-import { type ExecCall, ExecSession } from './exec-session';
+import type { ExecCall } from './exec-calls';
+import { ExecSession } from './exec-session';
 import { OpenSessions } from './processes';
 
 interface State {

@@ -2,7 +2,8 @@ import type Docker from 'dockerode';
 import { untilAborted } from '../scheduling';
 import type { ExecRequest } from './container-process';
 import { EngineError } from './engine-error';
-import { type ExecCall, ExecSession } from './exec-session';
+import type { ExecCall } from './exec-calls';
+import { ExecSession } from './exec-session';
 
 /** For the command that ends another one and has no output. */
 const END_WITHIN_MS = 60_000;
