@@ -5,9 +5,8 @@ import { DomainError } from '../errors';
 export const RESTARTS = ['never', 'on-failure'] as const;
 
 /** When a start command counts as ready: once something listens on a port, or once a command in there exits with 0. */
-export type ReadyCondition = { readonly within_seconds: number } & (
-  { readonly port: number } | { readonly command: readonly string[] }
-);
+export type ReadyCondition = { readonly within_seconds: number } & ReadyBy;
+type ReadyBy = { readonly port: number } | { readonly command: readonly string[] };
 
 /** What is run in a container after each of its starts. */
 export interface StartCommand {

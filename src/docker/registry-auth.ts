@@ -6,9 +6,8 @@ import { ConfigError } from '../config';
 import { DOCKER_HUB, parseImageReference, registryOf } from './image-reference';
 
 /** Docker's login for one registry, in its own format. */
-export type RegistryLogin = { readonly serveraddress: string } & (
-  { readonly username: string; readonly password: string } | { readonly identitytoken: string }
-);
+export type RegistryLogin = { readonly serveraddress: string } & Credentials;
+type Credentials = { readonly username: string; readonly password: string } | { readonly identitytoken: string };
 
 /** Docker's key for the Hub, from its first API. */
 const HUB_KEY = 'https://index.docker.io/v1/';

@@ -6,8 +6,8 @@ import { controlService } from './fault-control';
 import { type Actions, type Begin, InVain, LOCKS_HELD, type Parts } from './fault-injector';
 import type { Member } from './faulty-cluster';
 
-type PostgresFault =
-  'postgres_restart' | 'postgres_kill' | 'database_silent' | 'row_locked' | 'redis_restart' | 'redis_kill';
+type ServiceFault = 'postgres_restart' | 'postgres_kill' | 'redis_restart' | 'redis_kill';
+type PostgresFault = ServiceFault | 'database_silent' | 'row_locked';
 
 /** Within 15 s on an idle machine. */
 const SERVES_WITHIN_MS = 30_000;

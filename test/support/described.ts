@@ -82,8 +82,8 @@ class Description {
   /** The same of one event of a stream. */
   faultsOfEvent(stream: Pick<SeenAnswer, 'method' | 'url'>, event: { name: string; data: unknown }): string[] {
     const template = this.templateOf(pathOf(stream.url)) ?? '';
-    const response = this.document.paths[template]?.[stream.method.toLowerCase()]?.responses['200'] as
-      Described | undefined;
+    const responses = this.document.paths[template]?.[stream.method.toLowerCase()]?.responses;
+    const response = responses?.['200'] as Described | undefined;
     const events = response?.content?.['text/event-stream']?.schema['contentSchema'] as EventSchemas | undefined;
     const schema = events?.oneOf.find(({ properties }) => properties.event.enum.includes(event.name))?.properties.data;
     const at = `${stream.method} ${template} event ${event.name}`;

@@ -12,8 +12,8 @@ import type { Duplex } from 'node:stream';
  * middle, `corrupt`ed beyond reading, `delay`ed, withheld for ever (`hang`), or withheld with a call back
  * (`kill_after`).
  */
-export type Fault =
-  'refuse' | 'lose' | 'drop' | 'truncate' | 'corrupt' | 'delay' | 'hang' | 'kill_before' | 'kill_after';
+export type Fault = FaultOfAnswer | 'delay' | 'hang' | 'kill_before' | 'kill_after';
+type FaultOfAnswer = 'refuse' | 'lose' | 'drop' | 'truncate' | 'corrupt';
 
 interface Armed {
   readonly fault: Fault;

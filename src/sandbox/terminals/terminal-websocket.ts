@@ -39,8 +39,8 @@ const REFUSED = {
   full: 'the shell does not read its input',
 } as const;
 
-type Message =
-  { type: 'input'; bytes: Buffer } | { type: 'resize'; message: object } | { type: 'ping' } | { type: 'unknown' };
+type Typed = { type: 'input'; bytes: Buffer } | { type: 'resize'; message: object };
+type Message = Typed | { type: 'ping' } | { type: 'unknown' };
 
 /**
  * Terminals over plain WebSockets at `/ws/terminal/:id`. A text frame that is a JSON object of a known `type` is a
