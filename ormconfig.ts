@@ -33,6 +33,7 @@ import { ExecScope1764300065000 } from './src/migrations/1764300065000-exec-scop
 import { HeldPrograms1764300070000 } from './src/migrations/1764300070000-held-programs';
 import { StartCommands1764300080000 } from './src/migrations/1764300080000-start-commands';
 import { AuditDetail1764300090000 } from './src/migrations/1764300090000-audit-detail';
+import { NodesOfContainers1764400000000 } from './src/migrations/1764400000000-nodes-of-containers';
 import { HeldProgramEntity } from './src/sandbox/held-programs';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
 
@@ -78,6 +79,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       HeldPrograms1764300070000,
       StartCommands1764300080000,
       AuditDetail1764300090000,
+      NodesOfContainers1764400000000,
     ],
     synchronize: false,
   };

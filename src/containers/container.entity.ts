@@ -2,6 +2,7 @@ import { ApiProperty } from '@nestjs/swagger';
 import { Column, DeleteDateColumn, Entity, Index, PrimaryColumn } from 'typeorm';
 import { TIMESTAMP } from '../database/column-types';
 import type { ContainerFacts } from '../events';
+import { plainId } from '../docker';
 import { type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../network-policy';
 import { Resources } from '../tiers';
 import type { StartCommand } from './start-command';
@@ -16,6 +17,7 @@ import type { StartCommand } from './start-command';
 @Index('containers_claimed', ['operation'], { where: 'operation IS NOT NULL' })
 @Index('containers_role_claimed', ['roleClaimId'], { where: 'role_claim_id IS NOT NULL' })
 @Index('containers_start_due', ['startDueAt'], { where: 'start_due_at IS NOT NULL' })
+@Index('containers_node', ['nodeId'], { where: 'node_id IS NOT NULL' })
 @Index('containers_reserving', ['id'], { where: 'reserved_memory_mb > 0' })
 @Index('containers_live_name', ['userId', 'name'], { unique: true, where: 'deleted_at IS NULL' })
 export class ContainerEntity {
@@ -99,9 +101,13 @@ export class ContainerEntity {
   @Column({ name: 'status_reason', type: 'varchar', length: 64, nullable: true })
   statusReason: string | null;
 
-  /** The id of the current Docker container; null until the first was created. */
-  @Column({ name: 'docker_id', type: 'varchar', length: 64, nullable: true })
+  /** The id of the current Docker container, as the engine's port gives it; null until the first was created. */
+  @Column({ name: 'docker_id', type: 'varchar', length: 128, nullable: true })
   dockerId: string | null;
+
+  /** The machine that its volume is on; null: the only one. */
+  @Column({ name: 'node_id', type: 'varchar', length: 64, nullable: true })
+  nodeId: string | null;
 
   /** Counts this container's Docker containers; 0 before the first. Also their label `berth.generation`. */
   @Column({ type: 'integer', default: 0 })
@@ -358,7 +364,7 @@ export class ContainerFactsView implements ContainerFacts {
 /** @returns plain data, to be spread into larger objects */
 export function containerFacts(row: ContainerRow): Readonly<ContainerFactsView> {
   return {
-    id: row.dockerId ?? row.id,
+    id: row.dockerId === null ? row.id : plainId(row.dockerId),
     db_id: row.id,
     name: row.name,
     status: row.status,

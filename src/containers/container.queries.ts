@@ -53,7 +53,7 @@ class ContainerLookup {
 /** What a sweep compares with Docker. */
 export type SweptRow = Pick<
   ContainerRow,
-  'id' | 'status' | 'dockerId' | 'volumeName' | 'runStartedAt' | 'operation' | 'operationExpiresAt'
+  'id' | 'status' | 'dockerId' | 'nodeId' | 'volumeName' | 'runStartedAt' | 'operation' | 'operationExpiresAt'
 >;
 
 /** How many rows are read at once: some milliseconds of work. */
@@ -69,6 +69,7 @@ async function* readSweptRows(database: Database): AsyncGenerator<SweptRow[]> {
       .createQueryBuilder(ContainerEntity, 'c')
       .select(['c.id AS id', 'c.status AS status', 'c.operation AS operation'])
       .addSelect('c.docker_id', 'dockerId')
+      .addSelect('c.node_id', 'nodeId')
       .addSelect('c.volume_name', 'volumeName')
       .addSelect('c.run_started_at', 'runStartedAt')
       .addSelect('c.operation_expires_at', 'operationExpiresAt')

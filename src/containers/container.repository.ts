@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { UpdateQueryBuilder } from 'typeorm';
 import { AuditLog, type SystemAct } from '../audit';
 import { Database, isUniqueViolation } from '../database';
+import { plainId } from '../docker';
 import { DomainError } from '../errors';
 import { EventDraft, EventLog, UNDER_OWNER } from '../events';
 import { Clock } from '../scheduling';
@@ -302,8 +303,8 @@ export class ContainerRepository extends ContainerQueries {
     const [updateSql, parameters] = update.andWhere(UNDER_OWNER).getQueryAndParameters();
     const also: string[] = [];
     if (dockerId !== null) {
-      const { shortId, containerId } = dockerIdRow(row.id, dockerId);
-      const places = [dockerId, shortId, containerId].map((value) => `$${String(parameters.push(value))}::varchar`);
+      const { dockerId: id, shortId, containerId } = dockerIdRow(row.id, dockerId);
+      const places = [id, shortId, containerId].map((value) => `$${String(parameters.push(value))}::varchar`);
       also.push(
         `identified AS (INSERT INTO container_docker_ids (docker_id, short_id, container_id) SELECT ${places.join(', ')} FROM changed)`,
       );
@@ -347,7 +348,9 @@ function leaseLost({ id }: ContainerRow): LeaseLostError {
   return new LeaseLostError(`container ${id} is no longer leased by this operation`);
 }
 
-function dockerIdRow(containerId: string, dockerId: string): DockerIdEntity {
+/** Clients see ids without their machine. */
+function dockerIdRow(containerId: string, qualified: string): DockerIdEntity {
+  const dockerId = plainId(qualified);
   return { dockerId, shortId: dockerId.slice(0, 12), containerId };
 }
 

@@ -96,17 +96,20 @@ export class DeletedContainers {
   /**
    * Ids of the containers whose data is due for removal and not leased; the longest overdue first. That of deleted
    * users is due at once.
+   *
+   * @param silent nodes that do not answer: what is there waits
    */
-  async listPurgeable(): Promise<string[]> {
-    const rows = await this.database.manager
+  async listPurgeable(silent: ReadonlySet<string> = new Set()): Promise<string[]> {
+    const query = this.database.manager
       .createQueryBuilder(ContainerEntity, 'c')
       .withDeleted()
       .select('c.id', 'id')
       .where(`c.deletedAt IS NOT NULL AND c.purgedAt IS NULL AND ${PURGEABLE}`, { now: this.now() })
       .andWhere('c.removalPendingSince IS NULL')
       .andWhere('(c.operation IS NULL OR c.operationExpiresAt <= :over)', { over: this.database.timestamp(TERM_OVER) })
-      .orderBy('c.purgeAt')
-      .getRawMany<{ id: string }>();
+      .orderBy('c.purgeAt');
+    if (silent.size > 0) query.andWhere('(c.nodeId IS NULL OR c.nodeId NOT IN (:...silent))', { silent: [...silent] });
+    const rows = await query.getRawMany<{ id: string }>();
     return rows.map(({ id }) => id);
   }
 
@@ -151,11 +154,10 @@ export class DeletedContainers {
       .execute();
   }
 
-  /** Ids of the containers that Docker has not removed yet, though they are deleted; the oldest first. */
-  async listRemoving(): Promise<string[]> {
-    const query = this.removing().select('c.id', 'id').orderBy('c.removalPendingSince');
-    const rows = await query.getRawMany<{ id: string }>();
-    return rows.map(({ id }) => id);
+  /** The containers that Docker has not removed yet, though they are deleted; the oldest first. */
+  async listRemoving(): Promise<Pick<ContainerRow, 'id' | 'nodeId'>[]> {
+    const query = this.removing().select('c.id', 'id').addSelect('c.nodeId', 'nodeId');
+    return query.orderBy('c.removalPendingSince').getRawMany<Pick<ContainerRow, 'id' | 'nodeId'>>();
   }
 
   /** How many those are. */

@@ -89,6 +89,7 @@ export function newContainer({
     status: 'creating',
     statusReason: null,
     dockerId: null,
+    nodeId: null,
     generation: 0,
     volumeName: containerName(id),
     runtime: null,

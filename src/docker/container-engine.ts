@@ -1,4 +1,5 @@
 import type { NetworkPolicy } from '../network-policy';
+import { EngineError } from './engine-error';
 import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from './container-process';
 import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from './observed-container';
 
@@ -21,6 +22,40 @@ export interface ContainerSpec {
   readonly volumeName: string;
   readonly owner: OwnerLabels;
   readonly generation: number;
+  /** The machine that it is created on; null or absent: the only one. */
+  readonly node?: string | null;
+}
+
+/** What a list found, and what it cannot tell. */
+export interface Listed<T> {
+  readonly items: readonly T[];
+  /** The nodes that did not answer: that something of theirs is missing in the list proves nothing. */
+  readonly silent: readonly string[];
+}
+
+/** One machine of several. */
+export interface EngineNode {
+  /** Never another machine's, nor that of one whose data was lost. */
+  readonly id: string;
+  /** For people: as the machine calls itself. */
+  readonly name: string;
+  /** Of its engine, as `tcp://HOST:PORT`. */
+  readonly address: string;
+  /** Tiers name pools; a node is in one. */
+  readonly pool: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** What the cluster's own membership says of it; `unknown` says nothing. */
+  readonly state: 'ready' | 'down' | 'unknown';
+  /** `drain`, `pause`: nothing is placed or started there; what runs stays. */
+  readonly availability: 'active' | 'pause' | 'drain';
+  readonly isManager: boolean;
+  readonly memoryMb: number | null;
+  /** Millicores. */
+  readonly cpuShares: number | null;
+  /** Whether its engine answered this process when it was asked last. */
+  readonly isReachable: boolean;
+  /** Why no sandbox can be placed there although it answers; null: nothing is in the way. */
+  readonly problem: string | null;
 }
 
 /** The owner of an object in the engine. */
@@ -51,10 +86,20 @@ export interface EngineImage {
 export interface EnsureImageOptions {
   /** Asks the registry for a newer version although one is present. */
   readonly refresh?: boolean;
+  /** Where it is to be present; null or absent: on the only machine. */
+  readonly node?: string | null;
   /** Awaited before a pull begins, with the version that is present. A failure prevents the pull. */
   readonly beforePull?: (present: EngineImage | null) => Promise<void>;
   readonly onProgress?: (progress: PullProgress) => void;
   readonly signal?: AbortSignal;
+}
+
+/** What a list is limited to. */
+export interface ListFilter {
+  readonly instance: string;
+  readonly containerId?: string;
+  /** This machine alone is asked. */
+  readonly node?: string | null;
 }
 
 /** A data volume as listed. */
@@ -64,6 +109,8 @@ export interface ListedVolume {
   readonly containerId: string | null;
   /** Without labels it is known only by its name: Docker has lost its options, including the size. */
   readonly labelled: boolean;
+  /** The machine that it is on; null or absent: the only one. */
+  readonly node?: string | null;
 }
 
 /** A volume to measure. */
@@ -72,6 +119,7 @@ export interface VolumeMeasurement {
   /** With GNU tar and coreutils; must be present already. */
   readonly image: string;
   readonly owner: OwnerLabels;
+  readonly node?: string | null;
 }
 
 /** A copy of the data from one volume to another. Nothing may write to either meanwhile. */
@@ -82,6 +130,8 @@ export interface VolumeCopy {
   /** With GNU tar and coreutils; must be present already. */
   readonly image: string;
   readonly owner: OwnerLabels;
+  /** The machine that both are on. */
+  readonly node?: string | null;
   readonly onProgress?: (progress: CopyProgress) => void;
   readonly signal?: AbortSignal;
 }
@@ -141,8 +191,9 @@ export function diskUsedAbove(
 
 /**
  * The port to the container engine. It knows no entity, tier or user; nothing outside this module may assume that there
- * is one daemon or that a volume is local. Ids are opaque. Every method is bounded in time, throws only
- * `EngineError`, and is safe to repeat.
+ * is one daemon or that a volume is local. Ids are opaque: that of a container tells its machine, where there are
+ * several (see `container-ids.ts`). Every method is bounded in time, throws only `EngineError`, and is safe to repeat;
+ * what concerns a machine that does not answer throws `node_unavailable`.
  */
 export abstract class ContainerEngine {
   /**
@@ -157,12 +208,26 @@ export abstract class ContainerEngine {
   abstract get capabilities(): EngineCapabilities;
   abstract ping(): Promise<void>;
   /**
+   * @param node whose store is asked for; null or absent: that of the only machine, or of all machines together
    * @returns the id of the store of containers and volumes: under another id, none of those created before exist; null
    * if it has none
    */
-  abstract identify(): Promise<string | null>;
+  abstract identify(node?: string | null): Promise<string | null>;
   /** What the machine has, and what is free on it now. Asks the kernel, not the engine, so it is as fast as a file. */
   abstract resources(): Promise<MachineResources>;
+  /** The machines, as last known; null: there is one, which has no id. Asks nobody. */
+  nodes(): readonly EngineNode[] | null {
+    return null;
+  }
+
+  /**
+   * Tells the cluster whether anything is to be placed on a machine.
+   *
+   * @throws EngineError `docker_unavailable` if nobody who can decide it answers, `docker_error` without such a node
+   */
+  setAvailability(node: string, _availability: 'active' | 'drain'): Promise<void> {
+    return Promise.reject(new EngineError('docker_error', `there is no node ${node}`));
+  }
 
   /**
    * @param options.assertWanted throws if the caller must not go on; called before the container is created once more,
@@ -230,7 +295,7 @@ export abstract class ContainerEngine {
   /** @returns null if there is no such container */
   abstract inspectContainer(dockerId: string): Promise<ObservedContainer | null>;
   /** Running or not, of one instance, or of one of its containers alone. */
-  abstract listContainers(filter: { instance: string; containerId?: string }): Promise<ListedContainer[]>;
+  abstract listContainers(filter: ListFilter): Promise<Listed<ListedContainer>>;
 
   /**
    * Makes sure that the image is present, pulling it if it is missing; one pull for any number of callers.
@@ -240,15 +305,19 @@ export abstract class ContainerEngine {
    */
   abstract ensureImage(reference: string, options?: EnsureImageOptions): Promise<EngineImage>;
   /** @param name a reference or an image's id @returns null if there is no such image */
-  abstract findImage(name: string): Promise<EngineImage | null>;
+  abstract findImage(name: string, node?: string | null): Promise<EngineImage | null>;
   /**
    * Takes the reference from the image, and removes the image if it has no other name.
    *
    * @returns `in_use` if a container, running or not, or another image needs it; `kept` if the reference names another
    * version by now and this one has a name of somebody else's
    */
-  abstract removeImage(image: { reference: string; id: string }): Promise<'removed' | 'in_use' | 'kept' | 'gone'>;
-  /** @returns the references that are already present */
+  abstract removeImage(image: {
+    reference: string;
+    id: string;
+    node?: string | null;
+  }): Promise<'removed' | 'in_use' | 'kept' | 'gone'>;
+  /** @returns the references that are already present, wherever a sandbox may be created */
   abstract presentImages(references: readonly string[]): Promise<ReadonlySet<string>>;
 
   /**
@@ -263,14 +332,15 @@ export abstract class ContainerEngine {
     name: string;
     diskMb: number;
     owner: OwnerLabels;
+    node?: string | null;
     isNew?: boolean;
   }): Promise<{ existed: boolean }>;
   /** Already gone is success. */
-  abstract removeVolume(name: string): Promise<void>;
+  abstract removeVolume(name: string, node?: string | null): Promise<void>;
   /**
    * In use or not, of one instance, or of one of its containers alone; unlabelled ones belong to whoever has the row.
    */
-  abstract listVolumes(filter: { instance: string; containerId?: string }): Promise<ListedVolume[]>;
+  abstract listVolumes(filter: ListFilter): Promise<Listed<ListedVolume>>;
   /**
    * The disk space that a volume's data uses, in bytes; it may be in use.
    *

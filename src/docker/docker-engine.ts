@@ -6,7 +6,9 @@ import {
   type EngineCapabilities,
   type EngineImage,
   type EnsureImageOptions,
+  type Listed,
   type ListedVolume,
+  type ListFilter,
   type MachineResources,
   type OwnerLabels,
   type VolumeCopy,
@@ -116,8 +118,8 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     return this.containers.inspect(dockerId);
   }
 
-  override listContainers(filter: { instance: string; containerId?: string }): Promise<ListedContainer[]> {
-    return this.containers.list(filter);
+  override async listContainers(filter: ListFilter): Promise<Listed<ListedContainer>> {
+    return { items: await this.containers.list(filter), silent: [] };
   }
 
   override stats(dockerId: string): Promise<ContainerStats> {
@@ -172,8 +174,8 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     return this.volumes.remove(name);
   }
 
-  override listVolumes(filter: { instance: string; containerId?: string }): Promise<ListedVolume[]> {
-    return this.volumes.list(filter);
+  override async listVolumes(filter: ListFilter): Promise<Listed<ListedVolume>> {
+    return { items: await this.volumes.list(filter), silent: [] };
   }
 
   override measureVolume(volume: VolumeMeasurement): Promise<{ bytes: number } | null> {

@@ -2,6 +2,8 @@
 export type EngineErrorCode =
   /** Unreachable, or no answer in time: the call may have taken effect or not. */
   | 'docker_unavailable'
+  /** The same of one machine of several: the others go on. */
+  | 'node_unavailable'
   /** Not the engine that the container was created on; what is missing in it proves nothing. */
   | 'docker_changed'
   /** An error answer that no code here expects. */
@@ -62,7 +64,9 @@ export function saysNotRunning(error: unknown): boolean {
 
 /** Whether an error says that Docker did not answer: what it was asked for may have been done, or go on. */
 export function saysUnavailable(error: unknown): boolean {
-  return error instanceof EngineError && error.code === 'docker_unavailable';
+  return error instanceof EngineError && UNAVAILABLE.includes(error.code);
 }
+
+const UNAVAILABLE: readonly EngineErrorCode[] = ['docker_unavailable', 'node_unavailable'];
 
 const NOT_RUNNING: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running', 'container_paused'];

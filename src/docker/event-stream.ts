@@ -138,7 +138,7 @@ async function* readEvents(
   }, pingMs);
   signal.addEventListener('abort', end, { once: true });
   try {
-    yield { kind: 'connected' };
+    yield { kind: 'connected', node: null };
     for await (const line of ndjsonLines(stream)) {
       const { second, event } = parseEventLine(line);
       if (filter.isNew(line, second) && event !== null) yield { kind: 'event', event };

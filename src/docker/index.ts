@@ -5,8 +5,11 @@ export {
   diskUsedAbove,
   type EngineCapabilities,
   type EngineImage,
+  type EngineNode,
   type EnsureImageOptions,
+  type Listed,
   type ListedVolume,
+  type ListFilter,
   type MachineResources,
   type OwnerLabels,
   type PullProgress,
@@ -23,6 +26,7 @@ export {
   SIGNALS,
   type TerminalSize,
 } from './container-process';
+export { nodeOf, plainId, qualifiedId } from './container-ids';
 export { EngineError, type EngineErrorCode, saysNotRunning, saysUnavailable } from './engine-error';
 export { EngineIdentity } from './engine-identity';
 export {

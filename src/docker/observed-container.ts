@@ -48,8 +48,13 @@ export interface EngineEvent {
   readonly at: Date;
 }
 
-/** `connected` comes first and after each reconnection: earlier events may have been missed. */
-export type WatchMessage = { readonly kind: 'connected' } | { readonly kind: 'event'; readonly event: EngineEvent };
+/**
+ * `connected` comes first and after each reconnection, of each machine where there are several: its earlier events may
+ * have been missed.
+ */
+export type WatchMessage =
+  | { readonly kind: 'connected'; readonly node: string | null }
+  | { readonly kind: 'event'; readonly event: EngineEvent };
 
 /** What a container has used since its start, up to a moment. */
 export interface ContainerStats {

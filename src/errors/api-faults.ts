@@ -140,6 +140,10 @@ const FAULTS = {
   delete_failed: failed('delete_failed'),
   update_failed: failed('update_failed'),
   pull_failed: { when: 'code says why', codes: [...DOCKER, ...IMAGE, 'aborted'] },
+  node_unavailable: {
+    when: 'one of several machines, and the container is on it; what was begun may have been done; Retry-After when to try again',
+    retryAfter: true,
+  },
   not_ready: { when: 'Docker does not answer; nothing was done', codes: DOCKER },
   request_timeout: { when: 'the request was not complete after 30 seconds; of a file, no byte came for 60 seconds' },
   body_too_large: { when: 'it has more than 64 KiB' },
@@ -164,7 +168,8 @@ export const FAULTS_EXTENSION = 'x-faults';
 
 /** Documents a route's own refusals, beside those of every route; their statuses come from the table of errors. */
 export function ApiFaults(...faults: readonly ApiFault[]): MethodDecorator {
-  return ApiExtension(FAULTS_EXTENSION, faults);
+  const needsNode = faults.some((fault) => (FAULTS[fault] as FaultDescription).codes?.includes('docker_unavailable'));
+  return ApiExtension(FAULTS_EXTENSION, needsNode ? [...faults, 'node_unavailable'] : faults);
 }
 
 /** An example of each, by its name: what {@link faultResponse} refers to. */

@@ -28,12 +28,17 @@ const BY_STATUS: Readonly<Partial<Record<number, ErrorCode>>> = {
   500: 'internal_error',
 };
 
+/** Seconds: a machine that is cut off is noticed within them. */
+const NODE_RETRY_AFTER = 5;
+
 /** Turns anything thrown into a response that shows only what the caller may know. */
 export function errorAnswer(thrown: unknown, requestId: string): ErrorAnswer {
   const known = thrown instanceof DomainError ? thrown : databaseFault(thrown);
   if (known) {
-    const { status, message } = ERRORS[known.kind];
-    const { fields, retryAfter, headers } = known.options;
+    // Whatever failed for it: nothing is wrong here, and trying again helps.
+    const isOfNode = known.code === 'node_unavailable';
+    const { status, message } = ERRORS[isOfNode ? 'node_unavailable' : known.kind];
+    const { fields, retryAfter = isOfNode ? NODE_RETRY_AFTER : undefined, headers } = known.options;
     return {
       status,
       headers: {

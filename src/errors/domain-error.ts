@@ -83,6 +83,7 @@ export const ERRORS = {
   database_read_only: { status: 503, message: 'database is read-only' },
   storage_full: { status: 503, message: 'storage is full' },
   no_capacity: { status: 503, message: 'the machine has no room' },
+  node_unavailable: { status: 503, message: 'the machine of the container does not answer' },
   not_ready: { status: 503, message: 'not ready' },
   no_space: { status: 507, message: 'no space left in the container' },
   shutting_down: { status: 503, message: 'server is shutting down' },

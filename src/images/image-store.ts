@@ -30,7 +30,7 @@ export interface PinnedImage {
   readonly imageDigest: string | null;
 }
 
-type PullOptions = Pick<EnsureImageOptions, 'onProgress' | 'signal'>;
+type PullOptions = Pick<EnsureImageOptions, 'onProgress' | 'signal' | 'node'>;
 
 const DAY_MS = 24 * 3_600_000;
 
@@ -88,7 +88,7 @@ export class ImageStore implements OnModuleDestroy {
       const version = await this.ensure(image, options);
       return { name: version.id, version, isChanged: false };
     }
-    const present = await this.engine.findImage(imageId);
+    const present = await this.engine.findImage(imageId, options.node);
     // Its digest is that of the container's row: an id alone does not name a repository.
     if (present) return { name: imageId, version: { id: imageId, digest: imageDigest }, isChanged: false };
     const exact = imageDigest === null ? null : versionReference(image, imageDigest);
@@ -160,7 +160,7 @@ export class ImageStore implements OnModuleDestroy {
       return await this.ensure(reference, { ...options, refresh });
     } catch (error) {
       if (!refresh || !(error instanceof EngineError) || error.code === 'aborted') throw error;
-      const present = await this.engine.findImage(reference);
+      const present = await this.engine.findImage(reference, options.node);
       if (!present) throw error;
       this.failedLooks.set(reference, performance.now());
       this.logger.warn({ err: error, image: reference }, 'no newer version could be pulled; the present one is used');
@@ -181,7 +181,7 @@ export class ImageStore implements OnModuleDestroy {
   ): Promise<{ image: EngineImage; previous: EngineImage | null }> {
     let pulled: { readonly dockerId: string; readonly previous: EngineImage | null } | undefined;
     const beforePull = async (previous: EngineImage | null): Promise<void> => {
-      const dockerId = (await this.engine.identify()) ?? '';
+      const dockerId = (await this.engine.identify(options.node)) ?? '';
       await this.records.begin({ dockerId, reference, previousId: previous?.id ?? null });
       pulled = { dockerId, previous };
     };

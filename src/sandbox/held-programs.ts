@@ -36,7 +36,7 @@ export class HeldProgramEntity {
   userId: string;
 
   /** Of the very container that it was started in; a recreated one has another. */
-  @Column({ name: 'docker_id', type: 'varchar', length: 64 })
+  @Column({ name: 'docker_id', type: 'varchar', length: 128 })
   dockerId: string;
 
   /** As whom it runs; null: the image's own user. */

@@ -22,7 +22,7 @@ describe('a volume that Docker has without labels', () => {
     expect(await engine.ensureVolume(volume)).toEqual({ existed: false });
     expect(await labelsOf(volume.name)).toMatchObject({ 'berth.container_id': spec.owner.containerId });
     expect(await engine.ensureVolume(volume)).toEqual({ existed: true });
-    expect(await engine.listContainers({ instance: sandbox.instance })).toEqual([]);
+    expect((await engine.listContainers({ instance: sandbox.instance })).items).toEqual([]);
     expect(await docker.listImages({ filters: { reference: ['berth/empty'] } })).toEqual([]);
     await engine.removeVolume(volume.name);
   });
@@ -34,8 +34,11 @@ describe('a volume that Docker has without labels', () => {
     expect(await engine.ensureVolume(volume)).toEqual({ existed: true });
     const { containerId } = spec.owner;
     const listed = { name: volume.name, containerId, labelled: false };
-    expect(await engine.listVolumes({ instance: sandbox.instance, containerId })).toEqual([listed]);
-    expect(await engine.listVolumes({ instance: sandbox.instance })).toContainEqual(listed);
+    expect(await engine.listVolumes({ instance: sandbox.instance, containerId })).toEqual({
+      items: [listed],
+      silent: [],
+    });
+    expect((await engine.listVolumes({ instance: sandbox.instance })).items).toContainEqual(listed);
     const dockerId = await sandbox.running(engine, spec);
     expect(await sandbox.real.exec(dockerId, ['ls', '-A', '/home/user'])).toBe('.kept\n');
     await engine.removeContainer(dockerId);

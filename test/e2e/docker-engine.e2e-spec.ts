@@ -88,7 +88,7 @@ describe('DockerEngine on a real Docker', () => {
         'berth.container_id': spec.owner.containerId,
       });
       const { containerId } = spec.owner;
-      const [listed, ...rest] = await engine.listContainers({ instance: sandbox.instance, containerId });
+      const [listed, ...rest] = (await engine.listContainers({ instance: sandbox.instance, containerId })).items;
       expect(rest).toEqual([]);
       expect(listed).toMatchObject({ dockerId, name: spec.name, state: 'running', containerId, generation: 7 });
       expect(Math.abs(Date.now() - (listed?.createdAt.getTime() ?? 0))).toBeLessThan(60_000);
@@ -177,12 +177,9 @@ describe('DockerEngine on a real Docker', () => {
     const dockerId = await start().catch(async (error: unknown) => {
       // Docker 28: its replacement finds the network that was made for it.
       expect(error).toMatchObject({ code: 'container_broken' });
-      for (const { dockerId: broken } of await engine.listContainers({
-        instance: sandbox.instance,
-        containerId: spec.owner.containerId,
-      })) {
-        await engine.removeContainer(broken);
-      }
+      const { containerId } = spec.owner;
+      const { items } = await engine.listContainers({ instance: sandbox.instance, containerId });
+      for (const { dockerId: broken } of items) await engine.removeContainer(broken);
       return start();
     });
     expect((await engine.inspectContainer(dockerId))?.ipAddress).toMatch(/^\d/);

@@ -165,8 +165,11 @@ describe('the copy of a volume on a real Docker', () => {
   });
 
   it('must be listed as the volume of its container alone', async () => {
-    const listed = await engine.listVolumes({ instance: sandbox.instance, containerId: owner.containerId });
+    const { items: listed } = await engine.listVolumes({ instance: sandbox.instance, containerId: owner.containerId });
     expect(listed).toContainEqual({ name: to, containerId: owner.containerId, labelled: true });
-    expect(await engine.listVolumes({ instance: sandbox.instance, containerId: randomUUID() })).toEqual([]);
+    expect(await engine.listVolumes({ instance: sandbox.instance, containerId: randomUUID() })).toEqual({
+      items: [],
+      silent: [],
+    });
   });
 });

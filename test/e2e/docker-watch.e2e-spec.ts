@@ -101,7 +101,7 @@ describe('watching a real Docker', () => {
   beforeEach(async () => {
     const proxied = sandbox.engine({ DOCKER_HOST: wire.dockerHost });
     watching = new Watching((signal) => proxied.watch(sandbox.instance, signal));
-    await eventually(() => expect(watching.messages[0]).toEqual({ kind: 'connected' }));
+    await eventually(() => expect(watching.messages[0]).toEqual({ kind: 'connected', node: null }));
   });
   afterEach(() => watching.stop());
   afterAll(async () => {

@@ -490,7 +490,7 @@ export class FakeDaemon {
   attach(instance: string, send: (message: WatchMessage) => void): () => void {
     const watcher = { instance, send };
     this.watchers.add(watcher);
-    send({ kind: 'connected' });
+    send({ kind: 'connected', node: null });
     return () => {
       this.watchers.delete(watcher);
     };
@@ -521,7 +521,7 @@ export class FakeDaemon {
     happens();
     for (const watcher of watchers) {
       this.watchers.add(watcher);
-      watcher.send({ kind: 'connected' });
+      watcher.send({ kind: 'connected', node: null });
     }
   }
 

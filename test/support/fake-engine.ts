@@ -9,8 +9,10 @@ import {
   type EngineImage,
   type EnsureImageOptions,
   type ExecRequest,
+  type Listed,
   type ListedContainer,
   type ListedVolume,
+  type ListFilter,
   type MachineResources,
   type MarkedProcesses,
   type ObservedContainer,
@@ -26,7 +28,7 @@ export { FakeDaemon } from './fake-daemon';
 export type { FakeCommand, FakeContainer, FakeProgram, FakeVolume, StartOutcome } from './fake-daemon';
 
 /** The port's methods that faults can be put on. */
-export type EngineMethod = Exclude<keyof ContainerEngine, 'capabilities' | 'resources' | 'watch'>;
+export type EngineMethod = Exclude<keyof ContainerEngine, 'capabilities' | 'resources' | 'nodes' | 'watch'>;
 
 /** Which call of a method, and whether before or after it took effect. */
 export interface FaultPoint {
@@ -246,8 +248,8 @@ export class FakeEngine extends ContainerEngine {
     return this.call('inspectContainer', [dockerId], () => this.daemon.inspect(dockerId));
   }
 
-  override listContainers(filter: { instance: string; containerId?: string }): Promise<ListedContainer[]> {
-    return this.call('listContainers', [filter], () => this.daemon.list(filter));
+  override listContainers(filter: ListFilter): Promise<Listed<ListedContainer>> {
+    return this.call('listContainers', [filter], () => ({ items: this.daemon.list(filter), silent: [] }));
   }
 
   override async ensureImage(reference: string, options: EnsureImageOptions = {}): Promise<EngineImage> {
@@ -299,8 +301,8 @@ export class FakeEngine extends ContainerEngine {
     });
   }
 
-  override listVolumes(filter: { instance: string; containerId?: string }): Promise<ListedVolume[]> {
-    return this.call('listVolumes', [filter], () => this.daemon.listVolumes(filter));
+  override listVolumes(filter: ListFilter): Promise<Listed<ListedVolume>> {
+    return this.call('listVolumes', [filter], () => ({ items: this.daemon.listVolumes(filter), silent: [] }));
   }
 
   override measureVolume(volume: VolumeMeasurement): Promise<{ bytes: number } | null> {

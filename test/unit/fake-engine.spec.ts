@@ -72,7 +72,7 @@ describe('the fake engine', () => {
     void first.createContainer(specOf());
     await died;
     void first.createContainer(specOf());
-    expect(await next.listContainers({ instance: 'test' })).toHaveLength(1);
+    expect((await next.listContainers({ instance: 'test' })).items).toHaveLength(1);
     void next.dieOn('ping', { how: 'throw' });
     await expect(next.ping()).rejects.toThrow(ProcessDeath);
     await expect(next.ping()).rejects.toThrow(ProcessDeath);

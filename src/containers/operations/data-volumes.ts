@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine, EngineError, ListedVolume } from '../../docker';
+import { ContainerEngine, EngineError, Listed, ListedVolume, saysUnavailable } from '../../docker';
 import { invalidParameters } from '../../errors';
 import { ImageStore } from '../../images';
 import { LOGGER } from '../../logging';
@@ -73,24 +73,29 @@ export class DataVolumes {
   }
 
   /** The container's volumes in Docker, found by label and by name, including the row's own. @throws EngineError */
-  async ofContainer(row: Pick<ContainerRow, 'id' | 'volumeName'>): Promise<readonly ListedVolume[]> {
+  async ofContainer(row: Pick<ContainerRow, 'id' | 'volumeName' | 'nodeId'>): Promise<readonly ListedVolume[]> {
     // Moved earlier, when this host still replaced volumes.
     const moved = row.volumeName !== containerName(row.id);
-    if (!this.move && !moved) return [];
-    return this.engine.listVolumes({ instance: this.instance.id, containerId: row.id });
+    if (!this.move && !moved && row.nodeId === null) return [];
+    const { items, silent } = await this.engine.listVolumes({ instance: this.instance.id, containerId: row.id });
+    if (row.nodeId !== null && silent.includes(row.nodeId)) {
+      throw new EngineError('node_unavailable', `the node ${row.nodeId} does not answer`);
+    }
+    return items;
   }
 
   /** Removes all the container's data. @throws EngineError */
-  async removeAll(row: Pick<ContainerRow, 'id' | 'volumeName'>): Promise<void> {
+  async removeAll(row: Pick<ContainerRow, 'id' | 'volumeName' | 'nodeId'>): Promise<void> {
     const others = await this.ofContainer(row);
-    for (const name of new Set([row.volumeName, ...others.map((volume) => volume.name)])) {
-      await this.engine.removeVolume(name);
-    }
+    await this.engine.removeVolume(row.volumeName, row.nodeId);
+    for (const { name, node } of others) if (name !== row.volumeName) await this.engine.removeVolume(name, node);
   }
 
   /** All containers' volumes in Docker. @throws EngineError */
-  async all(): Promise<readonly ListedVolume[]> {
-    return this.move ? this.engine.listVolumes({ instance: this.instance.id }) : [];
+  async all(): Promise<Listed<ListedVolume>> {
+    return this.move || this.engine.nodes() !== null
+      ? this.engine.listVolumes({ instance: this.instance.id })
+      : { items: [], silent: [] };
   }
 
   /** Unlabelled volumes whose data exceeds their size, as found by this process: their data is not moved. */
@@ -122,8 +127,9 @@ export class DataVolumes {
 
   /** @returns null if there is no data */
   private async measure(row: ContainerRow): Promise<number | null> {
-    await this.ensureCopyImage();
-    const volume = { name: row.volumeName, image: this.config.VOLUME_COPY_IMAGE, owner: this.instance.owner(row) };
+    await this.ensureCopyImage(row.nodeId);
+    const image = this.config.VOLUME_COPY_IMAGE;
+    const volume = { name: row.volumeName, image, owner: this.instance.owner(row), node: row.nodeId };
     return (await this.engine.measureVolume(volume))?.bytes ?? null;
   }
 
@@ -132,11 +138,11 @@ export class DataVolumes {
   }
 
   /** The image is the operator's: its absence must not be reported as if the user's were missing. */
-  private async ensureCopyImage(): Promise<void> {
+  private async ensureCopyImage(node: string | null): Promise<void> {
     try {
-      await this.images.ensure(this.config.VOLUME_COPY_IMAGE);
+      await this.images.ensure(this.config.VOLUME_COPY_IMAGE, { node });
     } catch (error) {
-      if (!(error instanceof EngineError) || error.code === 'docker_unavailable') throw error;
+      if (!(error instanceof EngineError) || saysUnavailable(error)) throw error;
       throw new EngineError('docker_error', `VOLUME_COPY_IMAGE is not available: ${error.message}`, { cause: error });
     }
   }

@@ -101,6 +101,7 @@ export class ContainerSpecs {
       processes: processes ?? (await this.processesOf(row)),
       volumeName: step.volume,
       owner: this.instance.owner(row),
+      node: row.nodeId,
     };
   }
 
@@ -182,7 +183,7 @@ export class StepExecutor {
         await this.assertKnown(row);
         const owner = this.instance.owner(row);
         const { isNew = false } = step;
-        const volume = { name: step.volume, diskMb: execution.resources.diskMb, owner, isNew };
+        const volume = { name: step.volume, diskMb: execution.resources.diskMb, owner, node: row.nodeId, isNew };
         // The number of processes is needed next; read meanwhile it costs no time.
         const [{ existed }, processes] = await Promise.all([
           this.engine.ensureVolume(volume),
@@ -226,7 +227,7 @@ export class StepExecutor {
         await this.engine.renameContainer(target(step.target, row, facts), step.name);
         return;
       case 'remove_volume':
-        await this.engine.removeVolume(step.volume);
+        await this.engine.removeVolume(step.volume, row.nodeId);
         return;
     }
   }
@@ -243,6 +244,7 @@ export class StepExecutor {
       to,
       image: this.config.VOLUME_COPY_IMAGE,
       owner: this.instance.owner(row),
+      node: row.nodeId,
       ...(onCopy && { onProgress: onCopy }),
       ...(signal && { signal }),
     });
@@ -250,7 +252,7 @@ export class StepExecutor {
 
   /** A container that has never run takes the present version of its image, a later one the same again. */
   private ensureImage({ row, onPull, signal }: Execution): Promise<UsableImage> {
-    const options = { ...(onPull && { onProgress: onPull }), ...(signal && { signal }) };
+    const options = { node: row.nodeId, ...(onPull && { onProgress: onPull }), ...(signal && { signal }) };
     return row.dockerId === null
       ? this.images.forCreation(row.image, options)
       : this.images.forRecreation(row, options);

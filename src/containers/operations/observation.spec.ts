@@ -39,6 +39,7 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     reservedMemoryMb: 0,
     reservedCpuShares: 0,
     diskMb: 1024,
+    nodeId: null,
     dockerId: 'a',
     generation: 1,
     volumeName: 'v',

@@ -267,9 +267,10 @@ function toDomainError(verb: Verb | Ending, error: unknown): DomainError {
 }
 
 /** Docker's error code, if a client can act on it. */
-function engineCode({ code }: EngineError): FailureReason | 'image_not_found' {
+function engineCode({ code }: EngineError): FailureReason | 'image_not_found' | 'node_unavailable' {
   const actionable = [
     'docker_unavailable',
+    'node_unavailable',
     'docker_changed',
     'image_not_found',
     'image_access_denied',

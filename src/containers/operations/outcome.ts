@@ -1,3 +1,4 @@
+import { plainId } from '../../docker';
 import { isDeepStrictEqual } from 'node:util';
 import type { EventDraft } from '../../events';
 import {
@@ -101,7 +102,7 @@ export function recreation(
   if (facts.replacementId === undefined || row.dockerId === null) return {};
   return {
     recreated: true,
-    old_id: row.dockerId,
+    old_id: plainId(row.dockerId),
     volume_kept: facts.volumeExisted === true,
     ...imageChange(facts),
   };
@@ -189,7 +190,9 @@ export function updatedOutcome(
     ...recreated(facts),
   };
   const replaced =
-    facts.replacementId !== undefined && row.dockerId !== null ? { old_id: row.dockerId, ...imageChange(facts) } : {};
+    facts.replacementId !== undefined && row.dockerId !== null
+      ? { old_id: plainId(row.dockerId), ...imageChange(facts) }
+      : {};
   const data = { ...containerFacts({ ...row, ...patch }), restarted: wasRestarted(row, facts), ...replaced };
   return { patch, events: [{ type: 'container_updated', data }] };
 }
@@ -230,6 +233,7 @@ const CREATION_FAULTS: Readonly<Record<string, string>> = {
   image_unavailable: 'the image could not be pulled; its registry does not answer',
   start_refused: 'the image cannot be run as a sandbox',
   docker_unavailable: 'Docker cannot be reached',
+  node_unavailable: 'the machine cannot be reached',
   docker_changed: 'Docker is not the one that the containers are in; an operator has to see to it',
   docker_error: 'Docker refused',
   no_capacity: 'the machine has no room for another container',

@@ -5,7 +5,12 @@ import type { OperationLease } from '../leases/operation-lease';
 import type { Step } from './plan';
 import { ProgressReporter } from './progress';
 
-const ROW = { id: '0b6f5f0e-5f0b-4a55-9a53-6d1c2b7e0d11', name: 'one', status: 'creating' } as ContainerRow;
+const ROW = {
+  id: '0b6f5f0e-5f0b-4a55-9a53-6d1c2b7e0d11',
+  name: 'one',
+  status: 'creating',
+  dockerId: null,
+} as ContainerRow;
 const steps: Step[] = [
   { do: 'ensure_volume', volume: 'v', because: '' },
   { do: 'ensure_image', because: '' },

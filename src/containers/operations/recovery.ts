@@ -47,10 +47,14 @@ export class Recovery {
    */
   async recover(lease: OperationLease, interrupted: Operation): Promise<void> {
     const { row } = lease;
-    const listed = await this.engine.listContainers({ instance: this.instance.id, containerId: row.id });
+    // On every machine: a move may have been interrupted.
+    const { items, silent } = await this.engine.listContainers({ instance: this.instance.id, containerId: row.id });
+    if (row.nodeId !== null && silent.includes(row.nodeId)) {
+      throw new EngineError('node_unavailable', `the node ${row.nodeId} does not answer`);
+    }
     const current = row.dockerId === null ? null : await this.engine.inspectContainer(row.dockerId);
     const volumes = await this.volumes.ofContainer(row);
-    for (const step of planRollback({ row, interrupted, listed, current, volumes })) {
+    for (const step of planRollback({ row, interrupted, listed: items, current, volumes })) {
       await lease.assertHeld();
       await this.perform(step);
     }
@@ -197,7 +201,7 @@ export class Recovery {
         // In another Docker it may be the only copy of the data.
         if (this.known.changed) return;
         // A leftover volume only takes space; a container must not depend on its removal.
-        return this.engine.removeVolume(step.volume).catch((error: unknown) => {
+        return this.engine.removeVolume(step.volume, step.node).catch((error: unknown) => {
           this.logger.warn(
             { err: error, volume: step.volume },
             'an unused volume could not be removed; the sweep tries again',

@@ -6,7 +6,7 @@ import { containerName } from './plan';
 export type RollbackStep = { readonly because: string } & (
   | { readonly do: 'remove_container' | 'start_container'; readonly dockerId: string }
   | { readonly do: 'rename_container'; readonly dockerId: string; readonly name: string }
-  | { readonly do: 'remove_volume'; readonly volume: string }
+  | { readonly do: 'remove_volume'; readonly volume: string; readonly node?: string | null }
 );
 
 /**
@@ -30,7 +30,13 @@ export function planRollback(input: {
     ...volumes
       .filter(({ name }) => name !== row.volumeName)
       .map(
-        ({ name }) => ({ do: 'remove_volume', volume: name, because: 'the data of the row is in another' }) as const,
+        ({ name, node = null }) =>
+          ({
+            do: 'remove_volume',
+            volume: name,
+            ...(node !== null && { node }),
+            because: 'the data of the row is in another',
+          }) as const,
       ),
   ];
 }

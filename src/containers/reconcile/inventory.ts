@@ -7,7 +7,7 @@ import { ContainerRepository } from '../container.repository';
 import { Instance } from '../instance';
 import { DataVolumes } from '../operations/data-volumes';
 import { KnownEngine } from './known-engine';
-import { ReconcilePlan } from './reconcile-plan';
+import { ReconcilePlan, type Unwatched } from './reconcile-plan';
 
 /** Lists what this instance has in Docker, for a sweep to compare its rows with. */
 @Injectable()
@@ -21,15 +21,16 @@ export class Inventory {
   ) {}
 
   /** Also checks whether this is the known Docker, and repairs what Berth maintains in it. @throws EngineError */
-  async take({ wasUnwatched }: { wasUnwatched: boolean }): Promise<ReconcilePlan> {
-    const listed = await this.engine.listContainers({ instance: this.instance.id });
+  async take({ wasUnwatched }: { wasUnwatched: Unwatched }): Promise<ReconcilePlan> {
+    const containers = await this.engine.listContainers({ instance: this.instance.id });
     await this.known.check();
     await this.engine.maintain();
     const volumes = await this.volumes.all();
     const orphanGraceMs = this.config.ORPHAN_GRACE_SECONDS * 1000;
     return new ReconcilePlan({
-      listed,
-      volumes,
+      listed: containers.items,
+      volumes: volumes.items,
+      silent: new Set([...containers.silent, ...volumes.silent]),
       stuck: this.volumes.stuck,
       now: new Date(),
       orphanGraceMs,

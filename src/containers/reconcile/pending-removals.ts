@@ -31,15 +31,18 @@ export class PendingRemovals {
   }
 
   /**
-   * Tries all; nothing while Docker is not the known one. Failures are left to the next sweep.
+   * Tries all; nothing while Docker is not the known one, and nothing on nodes that do not answer. Failures are left to
+   * the next sweep.
+   *
    * @throws the database's error
    */
-  async sweep(signal: AbortSignal): Promise<void> {
+  async sweep(signal: AbortSignal, silent: ReadonlySet<string> = new Set()): Promise<void> {
     if (this.known.changed) return;
-    for (const containerId of await this.deleted.listRemoving()) {
+    for (const { id: containerId, nodeId } of await this.deleted.listRemoving()) {
       if (signal.aborted) return;
+      if (nodeId !== null && silent.has(nodeId)) continue;
       try {
-        await this.remove(containerId);
+        await this.remove(containerId, nodeId);
       } catch (error) {
         this.logger.warn(
           { err: error, container_id: containerId },
@@ -50,8 +53,9 @@ export class PendingRemovals {
   }
 
   /** Safe in several processes at once: what is gone already counts as removed. */
-  private async remove(containerId: string): Promise<void> {
-    for (const { dockerId } of await this.engine.listContainers({ instance: this.instance.id, containerId })) {
+  private async remove(containerId: string, node: string | null): Promise<void> {
+    const { items } = await this.engine.listContainers({ instance: this.instance.id, containerId, node });
+    for (const { dockerId } of items) {
       await this.engine.removeContainer(dockerId);
     }
     // In another Docker its absence would prove nothing.

@@ -50,15 +50,15 @@ export class Purge {
   }
 
   /**
-   * Purges all that is due, until `signal` aborts; nothing while Docker is not the known one. Failures are left to a
-   * later sweep.
+   * Purges all that is due, until `signal` aborts; nothing while Docker is not the known one, and nothing on nodes that
+   * do not answer. Failures are left to a later sweep.
    *
    * @throws the database's error
    */
-  async sweep(signal: AbortSignal): Promise<Purged> {
+  async sweep(signal: AbortSignal, silent: ReadonlySet<string> = new Set()): Promise<Purged> {
     const outcomes = { purged: 0, failed: 0 };
     if (this.known.changed) return outcomes;
-    const due = await this.deleted.listPurgeable();
+    const due = await this.deleted.listPurgeable(silent);
     const purging = due.map((id) =>
       this.semaphore.runExclusive(async () => {
         if (signal.aborted) return;

@@ -20,6 +20,9 @@ export type ReconcileAction =
   /** A container of ours without a live row. */
   | { readonly do: 'remove_orphan'; readonly dockerId: string };
 
+/** Where events may have been missed; null in the set: the only machine. */
+export type Unwatched = boolean | ReadonlySet<string | null>;
+
 /**
  * The observed state that rows are compared with. The lists must be read before the rows: then a container without a
  * row is never one whose row was not read yet, nor a volume one that a row has just been given.
@@ -28,12 +31,17 @@ interface ObservedDocker {
   readonly listed: readonly ListedContainer[];
   /** None where volumes are never replaced. */
   readonly volumes: readonly ListedVolume[];
+  /** Nodes that did not answer: what is on them is neither missed nor judged. */
+  readonly silent?: ReadonlySet<string>;
   /** Volumes whose data cannot be moved. */
   readonly stuck?: ReadonlySet<string>;
   readonly now: Date;
   readonly orphanGraceMs: number;
-  /** Docker may have ended a run and started another while its events were not watched, which a list does not show. */
-  readonly wasUnwatched: boolean;
+  /**
+   * Docker may have ended a run and started another while its events were not watched, which a list does not show:
+   * everywhere, nowhere, or on these nodes.
+   */
+  readonly wasUnwatched: Unwatched;
 }
 
 /**
@@ -49,11 +57,18 @@ export class ReconcilePlan {
     this.volumes = groupByContainer(observed.volumes);
   }
 
+  /** The nodes that were not compared, as they did not answer. */
+  get silent(): ReadonlySet<string> {
+    return this.observed.silent ?? new Set();
+  }
+
   /** The actions for these rows. */
   forRows(rows: readonly SweptRow[]): ReconcileAction[] {
     return rows.flatMap((row) => {
       const containers = take(this.containers, row.id);
       const volumes = take(this.volumes, row.id);
+      // Nothing is proven by what a node does not say, and nothing can be done there.
+      if (row.nodeId !== null && this.silent.has(row.nodeId)) return [];
       const action = this.forRow(row, containers, volumes);
       return action === null ? [] : [{ do: action, row }];
     });
@@ -92,7 +107,12 @@ export class ReconcilePlan {
     const runs = current?.state === 'running' || current?.state === 'paused';
     if (row.status === 'stopped') return runs;
     // The process that started it may have died before the first inspection, which records the address.
-    return row.status === 'running' && (!runs || row.runStartedAt === null || this.observed.wasUnwatched);
+    return row.status === 'running' && (!runs || row.runStartedAt === null || this.wasUnwatched(row));
+  }
+
+  private wasUnwatched({ nodeId }: SweptRow): boolean {
+    const { wasUnwatched } = this.observed;
+    return typeof wasUnwatched === 'boolean' ? wasUnwatched : wasUnwatched.has(nodeId);
   }
 
   private isOldEnough({ createdAt }: ListedContainer): boolean {

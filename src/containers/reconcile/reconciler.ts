@@ -19,8 +19,8 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly stopped = new AbortController();
   private readonly sweeping = new Mutex();
   private timer: NodeJS.Timeout | undefined;
-  /** Whether Docker's events were missed at some time since the last sweep: before the start, or without a stream. */
-  private wasUnwatched = true;
+  /** Where Docker's events were missed at some time since the last sweep: before the start, or without a stream. */
+  private unwatched: true | Set<string | null> = true;
 
   constructor(
     private readonly known: KnownEngine,
@@ -36,8 +36,8 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
   async onApplicationBootstrap(): Promise<void> {
     const instance = await this.known.prepare();
     await this.leases.endAllOfTheDead();
-    const onConnected = (): void => {
-      this.wasUnwatched = true;
+    const onConnected = (node: string | null): void => {
+      this.noteUnwatched([node]);
       void this.sweep();
     };
     void this.watcher.watch(instance, { signal: this.stopped.signal, onConnected });
@@ -47,6 +47,11 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
   onModuleDestroy(): void {
     this.stopped.abort();
     clearInterval(this.timer);
+  }
+
+  private noteUnwatched(nodes: Iterable<string | null>): void {
+    if (this.unwatched === true) return;
+    for (const node of nodes) this.unwatched.add(node);
   }
 
   /** Compares every row with Docker once and acts on the differences. Never throws; one at a time. */
@@ -67,13 +72,15 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     return this.sweeping.runExclusive(async () => {
       const ended = this.metrics.begin();
       const stats = new ReconcileStats(this.metrics);
-      const { wasUnwatched } = this;
-      this.wasUnwatched = false;
+      const { unwatched: wasUnwatched } = this;
+      this.unwatched = new Set();
       try {
-        await this.comparison.run({ stats, signal: this.stopped.signal, wasUnwatched });
+        const silent = await this.comparison.run({ stats, signal: this.stopped.signal, wasUnwatched });
+        this.noteUnwatched(silent);
         return stats.report();
       } catch (error) {
-        this.wasUnwatched ||= wasUnwatched;
+        if (wasUnwatched === true) this.unwatched = true;
+        else this.noteUnwatched(wasUnwatched);
         throw error;
       } finally {
         ended();

@@ -4,7 +4,7 @@ import { ContainerRepository } from '../container.repository';
 import { Inventory, OrphanVolumes } from './inventory';
 import { PendingRemovals } from './pending-removals';
 import { Purge } from './purge';
-import type { ReconcileAction, ReconcilePlan } from './reconcile-plan';
+import type { ReconcileAction, ReconcilePlan, Unwatched } from './reconcile-plan';
 import type { ReconcileStats } from './reconcile-stats';
 import { Repairs } from './repairs';
 
@@ -13,8 +13,8 @@ interface SweepOptions {
   readonly stats: ReconcileStats;
   /** Ends it early. */
   readonly signal: AbortSignal;
-  /** Whether Docker's events were missed at some time since the last sweep. */
-  readonly wasUnwatched: boolean;
+  /** Where Docker's events were missed at some time since the last sweep. */
+  readonly wasUnwatched: Unwatched;
 }
 
 /** One comparison of all rows with all of Docker, and the repair of the differences. */
@@ -31,20 +31,24 @@ export class Sweep {
   ) {}
 
   /**
-   * Resolves when all is repaired, except that abandoned operations go on. @throws EngineError, the database's error
+   * Resolves when all is repaired, except that abandoned operations go on.
+   *
+   * @returns the nodes that did not answer, and were left as they are
+   * @throws EngineError, the database's error
    */
-  async run({ stats, signal, wasUnwatched }: SweepOptions): Promise<void> {
+  async run({ stats, signal, wasUnwatched }: SweepOptions): Promise<ReadonlySet<string>> {
     const plan = await this.inventory.take({ wasUnwatched });
     await this.capacity.recount();
     const repairing: Promise<void>[] = [];
     for await (const actions of this.actions(plan)) {
-      if (signal.aborted) return;
+      if (signal.aborted) return plan.silent;
       for (const action of actions) repairing.push(this.repairs.perform(action, { stats, signal }));
     }
     await Promise.all([...repairing, this.repairs.inspectOverdue()]);
     await this.orphans.note(plan.orphanVolumes());
-    await this.removals.sweep(signal);
-    stats.purged(await this.purge.sweep(signal));
+    await this.removals.sweep(signal, plan.silent);
+    stats.purged(await this.purge.sweep(signal, plan.silent));
+    return plan.silent;
   }
 
   /** A page of rows at a time: comparing ten thousand at once would block everything else for some 30 ms. */

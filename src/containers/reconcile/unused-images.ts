@@ -1,6 +1,6 @@
 import { Inject, Injectable, Logger, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine, diskUsedAbove, EngineError } from '../../docker';
+import { ContainerEngine, diskUsedAbove, EngineError, saysUnavailable } from '../../docker';
 import { type ImageRecord, ImageRecords } from '../../images';
 import { Clock, Poll } from '../../scheduling';
 import { ImageMetrics } from '../container-metrics';
@@ -107,7 +107,7 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
       this.metrics.removed(reason);
       this.logger.log({ msg: 'removed an unused image', image: reference, image_id: imageId, reason });
     } catch (error) {
-      if (!(error instanceof EngineError) || error.code === 'docker_unavailable') throw error;
+      if (!(error instanceof EngineError) || saysUnavailable(error)) throw error;
       this.logger.warn({
         msg: 'an unused image could not be removed',
         image: reference,

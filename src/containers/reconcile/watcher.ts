@@ -84,14 +84,14 @@ export class ContainerWatcher implements OnModuleDestroy {
   /**
    * Follows Docker's event stream until `signal` aborts.
    *
-   * @param onConnected called at each connection; events before it may have been missed
+   * @param onConnected called at each connection, with its node; events before it may have been missed
    */
   async watch(
     instance: string,
-    { signal, onConnected }: { signal: AbortSignal; onConnected: () => void },
+    { signal, onConnected }: { signal: AbortSignal; onConnected: (node: string | null) => void },
   ): Promise<void> {
     for await (const message of this.engine.watch(instance, signal)) {
-      if (message.kind === 'connected') onConnected();
+      if (message.kind === 'connected') onConnected(message.node);
       else void this.hint(message.event);
     }
   }

@@ -234,6 +234,6 @@ export class Terminals implements OnModuleDestroy {
 function failed(error: unknown): unknown {
   if (!(error instanceof EngineError) || saysNotRunning(error)) return error;
   const { code } = error;
-  const known = code === 'docker_unavailable' || code === 'command_not_started';
+  const known = code === 'docker_unavailable' || code === 'node_unavailable' || code === 'command_not_started';
   return new DomainError('terminal_failed', { code: known ? code : 'docker_error', cause: error });
 }
