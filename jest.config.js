@@ -77,14 +77,16 @@ module.exports = {
     {
       ...shared,
       displayName: 'unit',
-      testMatch: ['src', 'test/unit', 'test/faults'].map((folder) => `<rootDir>/${folder}/**/*.spec.ts`),
+      testMatch: ['src', 'test/unit', 'test/faults', 'packages/*/test'].map(
+        (folder) => `<rootDir>/${folder}/**/*.spec.ts`,
+      ),
     },
     sqlite,
     postgres,
     {
       ...shared,
       displayName: 'e2e',
-      testMatch: [`<rootDir>/test/e2e/**/${tests}`, ...(isMore ? AGAIN : [])],
+      testMatch: [`<rootDir>/test/e2e/**/${tests}`, `<rootDir>/packages/*/test/**/${tests}`, ...(isMore ? AGAIN : [])],
       setupFiles: ['<rootDir>/test/support/database-sqlite.ts'],
     },
     {

@@ -1,4 +1,126 @@
-/** An answer of the API that is no success. */
-export class BerthError extends Error {
+import type { ErrorCode, ErrorDetail } from './api-types.ts';
+
+/** What the client itself reports: no answer came, or one that is not Berth's (a proxy's page, perhaps). */
+export type ClientErrorCode = 'connection_failed' | 'unexpected_answer';
+
+/** The server's codes, and the client's own. A newer server may send codes that are not among them. */
+export type BerthErrorCode = ErrorCode | ClientErrorCode;
+
+interface TierLimit {
+  readonly current: number;
+  readonly limit: number;
+  readonly tier: string;
+}
+
+/** What the server says beside code and sentence, where it says more. */
+export interface ErrorFields {
+  readonly container_limit_reached: TierLimit;
+  readonly agent_limit_reached: TierLimit;
+  readonly token_limit_reached: { readonly current: number; readonly limit: number };
+  readonly process_limit_reached: { readonly limit: number };
+  readonly exec_not_allowed: { readonly tier: string };
+  readonly status_not_reached: { readonly status: string };
+  readonly status_unreachable: { readonly status: string };
+  readonly operation_in_progress: { readonly operation: string };
+  readonly no_capacity: {
+    readonly short: readonly { readonly resource: string; readonly needed: number; readonly available: number }[];
+  };
+  readonly file_too_large: { readonly limit: number };
+  readonly archive_too_large: { readonly limit: number };
+}
+
+export type FieldsOf<Code extends BerthErrorCode> = Code extends keyof ErrorFields
+  ? ErrorFields[Code]
+  : Readonly<Record<string, unknown>>;
+
+interface ErrorFacts<Code extends BerthErrorCode> {
+  readonly status: number;
+  readonly code: Code;
+  readonly message: string;
+  readonly requestId?: string | null;
+  readonly details?: readonly ErrorDetail[];
+  readonly fields?: FieldsOf<Code>;
+  readonly retryAfterMs?: number | null;
+  readonly cause?: unknown;
+}
+
+/** Whatever goes wrong with a request, but its being aborted: that rejects with the signal's own reason. */
+export class BerthError<Code extends BerthErrorCode = BerthErrorCode> extends Error {
   override readonly name = 'BerthError';
+  /** HTTP's; 0 where no answer came. */
+  readonly status: number;
+  readonly code: Code;
+  /** Finds the request in the server's log. */
+  readonly requestId: string | null;
+  /** With `invalid_parameters`: an entry for each faulty field. */
+  readonly details: readonly ErrorDetail[];
+  /** What this code says beside all that. */
+  readonly fields: FieldsOf<Code>;
+  /** How long the server asks to wait before another try, in milliseconds; null if it does not say. */
+  readonly retryAfterMs: number | null;
+
+  constructor(facts: ErrorFacts<Code>) {
+    super(facts.message, { cause: facts.cause });
+    this.status = facts.status;
+    this.code = facts.code;
+    this.requestId = facts.requestId ?? null;
+    this.details = facts.details ?? [];
+    this.fields = facts.fields ?? ({} as FieldsOf<Code>);
+    this.retryAfterMs = facts.retryAfterMs ?? null;
+  }
+}
+
+/**
+ * Tells errors apart by their codes, and knows what each code says beside them:
+ * `if (isBerthError(error, 'container_limit_reached')) show(error.fields.limit)`.
+ *
+ * @param codes any of them; any code at all where none is given
+ */
+export function isBerthError<Code extends BerthErrorCode = BerthErrorCode>(
+  error: unknown,
+  ...codes: readonly Code[]
+): error is BerthError<Code> {
+  return error instanceof BerthError && (codes.length === 0 || codes.includes(error.code as Code));
+}
+
+/** @returns the error that an answer without success is. Reads its body */
+export async function errorOf(response: Response): Promise<BerthError> {
+  const text = await response.text().catch(() => '');
+  const status = response.status;
+  const retryAfterMs = retryAfterOf(response.headers.get('retry-after'));
+  const body = parseBody(text);
+  if (!body) {
+    const message = `the server answered ${String(status)} with something else than an error of Berth`;
+    const requestId = response.headers.get('x-request-id');
+    return new BerthError({ status, code: 'unexpected_answer', message, requestId, retryAfterMs });
+  }
+  const { error: message, code, details, request_id: requestId, ...fields } = body;
+  return new BerthError({
+    status,
+    code: code as BerthErrorCode,
+    message,
+    requestId: typeof requestId === 'string' ? requestId : null,
+    details: (details ?? []) as readonly ErrorDetail[],
+    fields,
+    retryAfterMs,
+  });
+}
+
+interface ErrorBody extends Readonly<Record<string, unknown>> {
+  readonly error: string;
+  readonly code: string;
+}
+
+function parseBody(text: string): ErrorBody | null {
+  try {
+    const body = JSON.parse(text) as Partial<ErrorBody> | null;
+    return typeof body?.error === 'string' && typeof body.code === 'string' ? (body as ErrorBody) : null;
+  } catch {
+    return null;
+  }
+}
+
+function retryAfterOf(header: string | null): number | null {
+  const seconds = Number(header);
+  return header === null || !Number.isFinite(seconds) ? null : seconds * 1_000;
 }

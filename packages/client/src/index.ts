@@ -1,1 +1,22 @@
-export { BerthError } from './errors.ts';
+export type * from './api-types.ts';
+export { Account, Agents, type AuditOptions, Tokens } from './account.ts';
+export { Admin } from './admin.ts';
+export { Berth, Sandbox } from './berth.ts';
+export { type CommandMessage, type CommandOptions, Commands } from './commands.ts';
+export type { Progress, WatchedAgent, WatchedContainer } from './container-map.ts';
+export { Containers, type ListContainers, type WaitOptions } from './containers.ts';
+export {
+  BerthError,
+  type BerthErrorCode,
+  type ClientErrorCode,
+  type ErrorFields,
+  type FieldsOf,
+  isBerthError,
+} from './errors.ts';
+export { type BerthEvent, Events, type FollowEvents, Stats, type StatsMessage } from './events.ts';
+export { Download, type FileContent, Files, type ReadOptions } from './files.ts';
+export type { BerthOptions, CallOptions, TokenSource } from './http.ts';
+export { type Page, Pages } from './pages.ts';
+export { type OutputOptions, Processes, type ProcessMessage, type ProcessOptions } from './processes.ts';
+export { type Attached, Terminal, type TerminalEnd, type TerminalOptions, type TerminalRole } from './terminal.ts';
+export { ContainerWatch, type WatchSnapshot } from './watch.ts';

@@ -1,0 +1,150 @@
+import type * as api from './api-types.ts';
+import type { BerthEvent } from './events.ts';
+
+/** How far a creation, a role's installation or a move of data is. */
+export interface Progress {
+  readonly stage: string;
+  readonly message: string;
+  /** Percent of the whole. */
+  readonly percent: number;
+}
+
+type Details = Omit<api.ListedContainerView, keyof api.ContainerFactsView>;
+
+/**
+ * A container as it is watched. What events tell of (name, status, resources, …) is always right. The rest is read
+ * after each event: it is missing for the moment after a creation, and what changes without an event (`idle_seconds`,
+ * `last_used_at`) is as it was last read.
+ */
+export type WatchedContainer = api.ContainerFactsView & Partial<Details> & { readonly progress: Progress | null };
+
+/** An agent that is online; what changes without an event (`load`, memory) is as it was last read. */
+export type WatchedAgent = api.AgentFactsView & Partial<Omit<api.AgentView, keyof api.AgentFactsView>>;
+
+/** A list of all containers, and the last event that it contains. */
+export interface WholeList {
+  readonly entries: readonly (api.ListedContainerView | api.AgentView)[];
+  readonly seq: number;
+}
+
+/** The state that a list and the events after it make. Objects in it are replaced, never changed. */
+export class ContainerMap {
+  /** The last event that is contained. */
+  seq = 0;
+  private entries = new Map<string, WatchedContainer>();
+  private agentsById = new Map<string, WatchedAgent>();
+  /** Of each container the last event since the list, so that what was read before it is not taken for newer. */
+  private readonly changes = new Map<string, number>();
+  private lists = 0;
+  private view: ReadonlyMap<string, WatchedContainer> | null = null;
+  private agentsView: ReadonlyMap<string, WatchedAgent> | null = null;
+
+  /** By `db_id`, newest first. The same object for as long as nothing changes. */
+  get containers(): ReadonlyMap<string, WatchedContainer> {
+    this.view ??= new Map([...this.entries].sort(([, one], [, other]) => newestFirst(one, other)));
+    return this.view;
+  }
+
+  get agents(): ReadonlyMap<string, WatchedAgent> {
+    this.agentsView ??= new Map(this.agentsById);
+    return this.agentsView;
+  }
+
+  /** Forgets all that is known. Progress is kept of what is still creating, as no list has it. */
+  replace({ entries, seq }: WholeList): void {
+    const before = this.entries;
+    this.entries = new Map();
+    this.agentsById = new Map();
+    for (const each of entries) {
+      if ('db_id' in each) this.entries.set(each.db_id, watched(each, before.get(each.db_id)));
+      else this.agentsById.set(each.id, each);
+    }
+    this.changes.clear();
+    this.lists += 1;
+    this.seq = seq;
+    this.changed();
+  }
+
+  /** @returns the container whose details are to be read again, if any */
+  apply(event: BerthEvent): string | null {
+    this.seq = event.seq;
+    if (event.type === 'agent_connected' || event.type === 'agent_disconnected') {
+      this.applyToAgent(event);
+      return null;
+    }
+    if (!('db_id' in event.data)) return null;
+    const { db_id: id } = event.data;
+    this.changes.set(id, event.seq);
+    this.changed();
+    if (event.type === 'container_deleted') {
+      this.entries.delete(id);
+      this.changes.delete(id);
+      return null;
+    }
+    const before = this.entries.get(id);
+    const progress = progressOf(event, before);
+    this.entries.set(id, { created_at: event.timestamp, ...before, ...factsOf(event.data), progress });
+    return isNews(event, before) ? id : null;
+  }
+
+  /** What `readDetails()` wants to know of the moment at which it began to read. */
+  lastChange(id: string): string {
+    return `${String(this.lists)}:${String(this.changes.get(id))}`;
+  }
+
+  /**
+   * Takes what was read of a container beside what events tell.
+   * @param readAfter `lastChange()` before it was read
+   * @returns whether nothing has happened to it meanwhile; else it is to be read again
+   */
+  readDetails(view: api.ContainerView, readAfter: string): boolean {
+    const entry = this.entries.get(view.db_id);
+    if (!entry) return true;
+    if (this.lastChange(view.db_id) !== readAfter) return false;
+    this.entries.set(view.db_id, { ...view, ...factsOf(entry), progress: entry.progress });
+    this.changed();
+    return true;
+  }
+
+  private applyToAgent({ type, data }: api.AgentConnectedEvent | api.AgentDisconnectedEvent): void {
+    if (type === 'agent_connected') this.agentsById.set(data.id, { ...this.agentsById.get(data.id), ...data });
+    else this.agentsById.delete(data.id);
+    this.agentsView = null;
+  }
+
+  private changed(): void {
+    this.view = null;
+    this.agentsView = null;
+  }
+}
+
+function watched(listed: api.ListedContainerView, before: WatchedContainer | undefined): WatchedContainer {
+  // None that is deleted is listed here.
+  const status = listed.status as api.ContainerStatus;
+  return { ...listed, status, progress: before?.progress ?? null };
+}
+
+/** An event has these beside what is its own. */
+function factsOf(data: api.ContainerFactsView): api.ContainerFactsView {
+  const { id, db_id, name, status, image, role, labels, resources, network } = data;
+  return { id, db_id, name, status, image, role, labels, resources, network };
+}
+
+function progressOf(event: BerthEvent, before: WatchedContainer | undefined): Progress | null {
+  if (event.type === 'container_expiring') return before?.progress ?? null;
+  if (event.type !== 'container_progress' || event.data.progress >= 100) return null;
+  const { stage, message, progress } = event.data;
+  return { stage, message, percent: progress };
+}
+
+/** Progress alone changes nothing but itself, until a stage begins or is over. */
+function isNews(event: BerthEvent, before: WatchedContainer | undefined): boolean {
+  if (event.type !== 'container_progress') return true;
+  return event.data.progress >= 100 || before?.progress?.stage !== event.data.stage;
+}
+
+function newestFirst(one: WatchedContainer, other: WatchedContainer): number {
+  const [a, b] = [one.created_at ?? '', other.created_at ?? ''];
+  if (a !== b) return a < b ? 1 : -1;
+  return one.db_id < other.db_id ? 1 : -1;
+}

@@ -1,0 +1,128 @@
+import type * as api from './api-types.ts';
+import { type CallOptions, type Http, path, reading } from './http.ts';
+import { Pages } from './pages.ts';
+
+export type FileContent = string | Uint8Array<ArrayBuffer> | Blob | ReadableStream<Uint8Array>;
+
+export interface ReadOptions extends CallOptions {
+  /** The first byte, and the last one, both included. */
+  readonly range?: readonly [first: number, last?: number];
+}
+
+/** A file, or an archive, on its way here. Read it once, or cancel it. */
+export class Download implements AsyncDisposable {
+  /** In bytes; null where that is not known before its end. */
+  readonly size: number | null;
+  readonly etag: string | null;
+
+  constructor(
+    private readonly response: Response,
+    private readonly signal: AbortSignal | undefined,
+  ) {
+    const size = response.headers.get('content-length');
+    this.size = size === null ? null : Number(size);
+    this.etag = response.headers.get('etag');
+  }
+
+  get stream(): ReadableStream<Uint8Array> {
+    return this.response.body ?? new Blob([]).stream();
+  }
+
+  bytes(): Promise<Uint8Array<ArrayBuffer>> {
+    return this.read(async () => new Uint8Array(await this.response.arrayBuffer()));
+  }
+
+  text(): Promise<string> {
+    return this.read(() => this.response.text());
+  }
+
+  blob(): Promise<Blob> {
+    return this.read(() => this.response.blob());
+  }
+
+  /** Lets go of what was not read. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.response.bodyUsed) await this.response.body?.cancel();
+  }
+
+  private read<T>(how: () => Promise<T>): Promise<T> {
+    return reading(this.response, this.signal, how);
+  }
+}
+
+/** Files in running containers. Paths are absolute. */
+export class Files {
+  constructor(private readonly http: Http) {}
+
+  async read(id: string, file: string, { range, signal }: ReadOptions = {}): Promise<Download> {
+    const headers: Record<string, string> = range
+      ? { range: `bytes=${String(range[0])}-${String(range[1] ?? '')}` }
+      : {};
+    const asked = { query: { path: file }, headers, signal };
+    return new Download(await this.http.request('GET', path`/api/containers/${id}/files`, asked), signal);
+  }
+
+  /** Makes or replaces a file, as a whole. A stream is not repeated where the connection breaks. */
+  write(id: string, file: string, content: FileContent, { signal }: CallOptions = {}): Promise<api.FileView> {
+    const headers = { 'content-type': 'application/octet-stream' };
+    const asked = { query: { path: file }, body: content, headers, signal };
+    return this.http.json('PUT', path`/api/containers/${id}/files`, asked);
+  }
+
+  /** What is in a directory, by name. @param options limit: of a page, 1 to 1,000 */
+  list(
+    id: string,
+    directory: string,
+    { limit, signal }: CallOptions & { readonly limit?: number } = {},
+  ): Pages<api.FileView, api.FileView[]> {
+    return new Pages(async (cursor) => {
+      const asked = { query: { path: directory, limit, cursor }, signal };
+      const response = await this.http.request('GET', path`/api/containers/${id}/files/list`, asked);
+      const answer = await reading(response, signal, () => response.json() as Promise<api.FileView[]>);
+      return { items: answer, answer, nextCursor: nextCursor(response.headers.get('link')) };
+    });
+  }
+
+  /** Makes a directory, and those above it. */
+  makeDirectory(id: string, directory: string, { signal }: CallOptions = {}): Promise<api.FileView> {
+    return this.http.json('POST', path`/api/containers/${id}/files/mkdir`, { json: { path: directory }, signal });
+  }
+
+  move(id: string, from: string, to: string, { signal }: CallOptions = {}): Promise<api.FileView> {
+    return this.http.json('POST', path`/api/containers/${id}/files/move`, { json: { from, to }, signal });
+  }
+
+  /** @param options recursive: a directory with all that is in it */
+  async delete(
+    id: string,
+    file: string,
+    { recursive, signal }: CallOptions & { readonly recursive?: boolean } = {},
+  ): Promise<void> {
+    const asked = { query: { path: file, recursive }, signal };
+    await this.http.request('DELETE', path`/api/containers/${id}/files`, asked);
+  }
+
+  /** Packs a directory as a tar stream. */
+  async readArchive(id: string, directory: string, { signal }: CallOptions = {}): Promise<Download> {
+    const asked = { query: { path: directory }, signal };
+    return new Download(await this.http.request('GET', path`/api/containers/${id}/archive`, asked), signal);
+  }
+
+  /** Unpacks a tar stream into a directory, which is made: all of it, or nothing. */
+  writeArchive(
+    id: string,
+    directory: string,
+    tar: FileContent,
+    { signal }: CallOptions = {},
+  ): Promise<api.ArchiveView> {
+    const headers = { 'content-type': 'application/x-tar' };
+    const asked = { query: { path: directory }, body: tar, headers, signal };
+    return this.http.json('PUT', path`/api/containers/${id}/archive`, asked);
+  }
+}
+
+/** @param link such as `</api/…?cursor=abc>; rel="next"` */
+function nextCursor(link: string | null): string | null {
+  const address = /<([^>]+)>;\s*rel="?next"?/.exec(link ?? '')?.[1];
+  return address === undefined ? null : new URL(address, 'http://any').searchParams.get('cursor');
+}

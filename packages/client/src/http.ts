@@ -1,0 +1,140 @@
+import { BerthError, errorOf, isBerthError } from './errors.ts';
+import { retryDelay, sleep } from './retries.ts';
+
+/** A token, or what knows the present one; it is asked for each request and connection. */
+export type TokenSource = string | (() => string | Promise<string>);
+
+export interface BerthOptions {
+  /** Where the server is, such as `https://berth.example.org`; in a page of the server itself, `location.origin`. */
+  readonly url: string;
+  readonly token?: TokenSource;
+  /** How often a request that failed is tried again, where that is safe. 3 if absent; 0: never. */
+  readonly retries?: number;
+  /** In the place of the global `fetch`. */
+  readonly fetch?: typeof fetch;
+}
+
+/** What every method takes. */
+export interface CallOptions {
+  /** Aborts the request, and what is left of its answer; the method rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export type Query = Readonly<Record<string, string | number | boolean | readonly string[] | null | undefined>>;
+
+export interface RequestOptions extends CallOptions {
+  readonly query?: Query;
+  /** Becomes JSON. */
+  readonly json?: unknown;
+  /** Is sent as it is. A stream is sent once: such a request is never repeated. */
+  readonly body?: BodyInit;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Whether it does no harm when it is carried out twice; if absent, that of `GET`, `HEAD` and `PUT`. */
+  readonly isRepeatable?: boolean;
+}
+
+const REPEATABLE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'PUT']);
+
+/** Requests to one server, with a user's token, and their repetition. */
+export class Http {
+  /** Without a slash at its end. */
+  readonly url: string;
+  private readonly maxRetries: number;
+  private readonly fetch: typeof fetch;
+
+  constructor(private readonly options: BerthOptions) {
+    this.url = options.url.replace(/\/+$/, '');
+    this.maxRetries = options.retries ?? 3;
+    // Called by itself: a browser's `fetch` refuses to be a method of something else than the window.
+    this.fetch = options.fetch ?? ((...asked) => fetch(...asked));
+  }
+
+  async token(): Promise<string | undefined> {
+    const { token } = this.options;
+    return typeof token === 'function' ? await token() : token;
+  }
+
+  /** @returns the body of the answer. @throws BerthError, the reason of the signal */
+  async json<T>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
+    const response = await this.request(method, path, options);
+    return await reading(response, options.signal, () => response.json() as Promise<T>);
+  }
+
+  /** @returns an answer with success, whose body must be read or cancelled. @throws BerthError, the signal's reason */
+  async request(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
+    const isStream = options.body instanceof ReadableStream;
+    const isRepeatable = !isStream && (options.isRepeatable ?? REPEATABLE.has(method));
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.try(method, path, options);
+      } catch (error) {
+        if (!isBerthError(error) || isStream) throw error;
+        const delay = retryDelay({ error, tries, maxRetries: this.maxRetries, isRepeatable });
+        if (delay === null) throw error;
+        await sleep(delay, options.signal);
+      }
+    }
+  }
+
+  private async try(method: string, path: string, options: RequestOptions): Promise<Response> {
+    const { json, body, signal } = options;
+    const token = await this.token();
+    const headers: Record<string, string> = { ...options.headers };
+    if (token !== undefined) headers['authorization'] = `Bearer ${token}`;
+    if (json !== undefined) headers['content-type'] = 'application/json';
+    const init: RequestInit & { duplex?: 'half' } = { method, headers, body: body ?? null, signal: signal ?? null };
+    if (json !== undefined) init.body = JSON.stringify(json);
+    // Node.js and Chromium want it said that the answer comes after the stream.
+    if (body instanceof ReadableStream) init.duplex = 'half';
+    const response = await this.fetch(`${this.url}${path}${queryString(options.query)}`, init).catch(
+      (error: unknown) => {
+        throw brokenConnection(error, signal);
+      },
+    );
+    if (!response.ok) throw await errorOf(response);
+    return response;
+  }
+}
+
+/** Reads an answer. @throws BerthError where it breaks off, the reason of the signal */
+export async function reading<T>(
+  response: Response,
+  signal: AbortSignal | undefined,
+  read: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof SyntaxError) {
+      const message = 'the answer is no JSON';
+      throw new BerthError({ status: response.status, code: 'unexpected_answer', message, cause: error });
+    }
+    throw brokenConnection(error, signal);
+  }
+}
+
+/** @returns what a failed `fetch`, or reading of an answer, rejects with */
+export function brokenConnection(error: unknown, signal: AbortSignal | undefined): Error {
+  if (signal?.aborted) return signal.reason as Error;
+  return new BerthError({
+    status: 0,
+    code: 'connection_failed',
+    message: 'the server could not be reached, or broke off',
+    cause: error,
+  });
+}
+
+function queryString(query: Query = {}): string {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value === undefined || value === null) continue;
+    for (const each of Array.isArray(value) ? (value as readonly string[]) : [value]) search.append(name, String(each));
+  }
+  const text = search.toString();
+  return text === '' ? '' : `?${text}`;
+}
+
+/** A path with ids and the like in it, which need not be safe: `` path`/api/containers/${id}` ``. */
+export function path(texts: TemplateStringsArray, ...values: readonly string[]): string {
+  return texts.reduce((whole, text, at) => `${whole}${encodeURIComponent(values[at - 1] ?? '')}${text}`);
+}

@@ -1,0 +1,95 @@
+import { io, type Socket } from 'socket.io-client';
+import { BerthError, type BerthErrorCode } from './errors.ts';
+import type { Http } from './http.ts';
+import { backoff } from './retries.ts';
+
+/** A refusal that a later try may not meet. */
+const PASSING: ReadonlySet<string> = new Set([
+  'internal_error',
+  'too_many_connections',
+  'rate_limit_exceeded',
+  'shutting_down',
+  'database_busy',
+  'database_unavailable',
+  'docker_unavailable',
+]);
+
+export interface LiveSocketOptions {
+  /** `/`, or another namespace of the server. */
+  readonly namespace: string;
+  /** Beside the token; asked for at each connection. */
+  readonly auth: () => Readonly<Record<string, unknown>>;
+  /** The server refuses it for good: no further try is made. */
+  readonly onRefused: (error: BerthError) => void;
+  /** A connection failed or broke, or was refused for now: another try follows. */
+  readonly onInterrupted: () => void;
+}
+
+/** A Socket.IO connection that is made again for as long as that may help, whoever ended it. */
+export class LiveSocket {
+  readonly io: Socket;
+  private refusals = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    http: Http,
+    private readonly options: LiveSocketOptions,
+  ) {
+    const { namespace, auth } = options;
+    this.io = io(`${http.url}${namespace}`, {
+      forceNew: true,
+      // Polling first costs three requests more; where a proxy lets no WebSocket through, it is next.
+      transports: ['websocket', 'polling'],
+      tryAllTransports: true,
+      reconnectionDelay: 250,
+      reconnectionDelayMax: 5_000,
+      auth: (send) => {
+        http.token().then(
+          (token) => send({ ...auth(), token }),
+          // Refused as one without a token, which says what is missing.
+          () => send(auth()),
+        );
+      },
+    });
+    this.io.on('connect', () => (this.refusals = 0));
+    this.io.on('connect_error', (error) => this.failed(error));
+    this.io.on('disconnect', (reason) => {
+      if (reason === 'io client disconnect') return;
+      options.onInterrupted();
+      // The server's own word, after which Socket.IO stays away. The next try is told why, if there is a reason.
+      if (reason === 'io server disconnect') this.later();
+    });
+  }
+
+  close(): void {
+    clearTimeout(this.timer);
+    this.io.disconnect();
+  }
+
+  private failed(error: Error & { readonly data?: unknown }): void {
+    const refusal = refusalOf(error);
+    // A connection that could not be made is tried again by Socket.IO itself.
+    if (this.io.active || !refusal || PASSING.has(refusal.code)) this.options.onInterrupted();
+    if (this.io.active) return;
+    if (refusal && !PASSING.has(refusal.code)) this.options.onRefused(refusal);
+    else this.later(refusal?.retryAfterMs ?? 0);
+  }
+
+  private later(atLeastMs = 0): void {
+    this.refusals += 1;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.io.connect(), Math.max(atLeastMs, backoff(this.refusals)));
+  }
+}
+
+function refusalOf({ message, data }: Error & { readonly data?: unknown }): BerthError | null {
+  if (typeof data !== 'object' || data === null || !('code' in data)) return null;
+  const { code, error: _, retry_after: seconds, ...fields } = data as Readonly<Record<string, unknown>>;
+  return new BerthError({
+    status: 0,
+    code: code as BerthErrorCode,
+    message,
+    fields,
+    retryAfterMs: typeof seconds === 'number' ? seconds * 1_000 : null,
+  });
+}

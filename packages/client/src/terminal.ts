@@ -1,0 +1,228 @@
+import { BerthError } from './errors.ts';
+import type { Http } from './http.ts';
+import { LiveSocket } from './live-socket.ts';
+import { sleep } from './retries.ts';
+
+export interface TerminalOptions {
+  /** 80 if absent. */
+  readonly cols?: number;
+  /** 24 if absent. */
+  readonly rows?: number;
+  /** A terminal that is there already; without it a new one is opened. */
+  readonly session?: string;
+  /** With `session`: the offset up to which its output is known. */
+  readonly after?: number;
+  /** Becomes the one who writes, and who wrote before a watcher. */
+  readonly takeover?: boolean;
+  /**
+   * Called for each piece of output, in which characters may be split. What it returns is awaited before the server is
+   * told that the piece was dealt with; so a program that writes too fast is held up.
+   */
+  readonly onOutput: (bytes: Uint8Array) => void | Promise<void>;
+  /** Called after each attachment, the first included. `gap`: what came before is in part lost, clear the screen. */
+  readonly onAttached?: (attached: Attached) => void;
+  readonly onRole?: (role: TerminalRole) => void;
+  /** The connection broke; it is made again, and `onAttached` tells when. */
+  readonly onInterrupted?: () => void;
+}
+
+export type TerminalRole = 'writer' | 'watcher';
+
+export interface Attached {
+  readonly session: string;
+  /** Of the first output that follows. */
+  readonly offset: number;
+  readonly gap: boolean;
+  readonly role: TerminalRole;
+}
+
+/** `lost` also where it was gone when the connection was made again; `detached` after `detach()`. */
+export interface TerminalEnd {
+  readonly code: number | null;
+  readonly reason: string;
+  readonly detail?: string;
+}
+
+/** The answer to what was sent. */
+interface Outcome {
+  readonly ok?: true;
+  readonly error?: string;
+  readonly code?: string;
+}
+
+/** What the server takes at once. */
+const PIECE_BYTES = 16_384;
+/** Before input that the shell had no room for is sent again. */
+const FULL_PAUSE_MS = 50;
+
+/** A shell in a container. It survives broken connections, and `detach()`: its session can be attached to again. */
+export class Terminal implements Disposable {
+  /** Resolves with the first attachment. @throws BerthError where the server refuses it */
+  readonly opened: Promise<Attached>;
+  /** Resolves when it has ended, or is detached. @throws BerthError where the server refuses to attach again */
+  readonly ended: Promise<TerminalEnd>;
+  private session: string | undefined;
+  private offset: number | undefined;
+  private currentRole: TerminalRole | null = null;
+  private size: { readonly cols: number; readonly rows: number };
+  private readonly socket: LiveSocket;
+  private settleOpened!: { resolve: (attached: Attached) => void; reject: (error: Error) => void };
+  private settleEnded!: { resolve: (end: TerminalEnd) => void; reject: (error: Error) => void };
+  private readonly closing = new AbortController();
+  /** Input goes one after the other. */
+  private typed: Promise<void> = Promise.resolve();
+
+  constructor(
+    http: Http,
+    container: string,
+    private readonly options: TerminalOptions,
+  ) {
+    this.opened = new Promise((resolve, reject) => (this.settleOpened = { resolve, reject }));
+    this.ended = new Promise((resolve, reject) => (this.settleEnded = { resolve, reject }));
+    // Not everybody waits for both.
+    this.opened.catch(() => undefined);
+    this.ended.catch(() => undefined);
+    this.size = { cols: options.cols ?? 80, rows: options.rows ?? 24 };
+    this.session = options.session;
+    this.offset = options.after;
+    this.socket = new LiveSocket(http, {
+      namespace: '/terminal',
+      auth: () => ({
+        container,
+        ...this.size,
+        session: this.session,
+        after: this.session === undefined ? undefined : this.offset,
+        takeover: options.takeover === true || this.currentRole === 'writer',
+      }),
+      onRefused: (error) => this.refused(error),
+      onInterrupted: () => options.onInterrupted?.(),
+    });
+    const { io } = this.socket;
+    io.on('attached', (attached: Attached) => this.attached(attached));
+    io.on('output', (offset: number, bytes: ArrayBuffer | Uint8Array) => void this.output(offset, bytes));
+    io.on('role', ({ role }: { role: TerminalRole }) => this.become(role));
+    io.on('exit', (end: TerminalEnd) => this.end(end));
+  }
+
+  /** Finds this terminal again, from another connection too; undefined before it is opened. */
+  get id(): string | undefined {
+    return this.session;
+  }
+
+  /** Whether this client writes, or only watches; null before it is opened. */
+  get role(): TerminalRole | null {
+    return this.currentRole;
+  }
+
+  /** The offset up to which the output has come: the `after` of a later attachment. */
+  get position(): number {
+    return this.offset ?? 0;
+  }
+
+  /**
+   * Types. Resolves when the server has taken it; waits while the shell does not read, and while the connection is
+   * broken.
+   * @throws BerthError `unexpected_answer` where another client writes, or it has ended
+   */
+  write(data: string | Uint8Array): Promise<void> {
+    const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data;
+    this.typed = this.typed.catch(() => undefined).then(() => this.send(bytes));
+    // Who does not wait for it learns of the end by `ended`.
+    this.typed.catch(() => undefined);
+    return this.typed;
+  }
+
+  resize(cols: number, rows: number): void {
+    this.size = { cols, rows };
+    // A connection that is yet to be made brings the size along.
+    if (this.socket.io.connected) this.socket.io.emit('resize', this.size);
+  }
+
+  /** Becomes the one who writes. */
+  takeOver(): void {
+    this.socket.io.emit('takeover');
+  }
+
+  /** Leaves the terminal as it is. What was typed and is not yet sent is lost. */
+  detach(): void {
+    this.end({ code: null, reason: 'detached' });
+  }
+
+  [Symbol.dispose](): void {
+    this.detach();
+  }
+
+  private async send(bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length;) {
+      const piece = bytes.subarray(at, at + PIECE_BYTES);
+      const answer = await this.ask('input', piece);
+      if (answer.ok) at += piece.length;
+      else if (answer.code === 'input_full') await sleep(FULL_PAUSE_MS, this.closing.signal);
+      else throw inputRefused(answer.error ?? 'the input was refused');
+    }
+  }
+
+  /** @throws BerthError where it has ended */
+  private ask(message: string, content: unknown): Promise<Outcome> {
+    const { signal } = this.closing;
+    if (signal.aborted) return Promise.reject(inputRefused('the terminal has ended'));
+    return new Promise((resolve, reject) => {
+      const onEnd = (): void => reject(inputRefused('the terminal has ended'));
+      signal.addEventListener('abort', onEnd, { once: true });
+      // Kept by Socket.IO until it is connected. Where the connection breaks before the answer it is not sent again, as
+      // it may have been typed; then the answer is that.
+      const { io } = this.socket;
+      const onBreak = (): void => settle({ ok: true });
+      const settle = (answer: Outcome): void => {
+        signal.removeEventListener('abort', onEnd);
+        io.off('disconnect', onBreak);
+        resolve(answer);
+      };
+      io.once('disconnect', onBreak);
+      io.emit(message, content, settle);
+    });
+  }
+
+  private attached(attached: Attached): void {
+    this.session = attached.session;
+    this.offset = attached.offset;
+    this.become(attached.role);
+    this.options.onAttached?.(attached);
+    this.settleOpened.resolve(attached);
+  }
+
+  private async output(offset: number, data: ArrayBuffer | Uint8Array): Promise<void> {
+    const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
+    this.offset = offset + bytes.length;
+    await this.options.onOutput(bytes);
+    this.socket.io.emit('ack', bytes.length);
+  }
+
+  private become(role: TerminalRole): void {
+    if (this.currentRole === role) return;
+    this.currentRole = role;
+    this.options.onRole?.(role);
+  }
+
+  private refused(error: BerthError): void {
+    const wasOpen = this.currentRole !== null;
+    if (wasOpen && (error.code === 'terminal_not_found' || error.code === 'container_not_running')) {
+      this.end({ code: null, reason: 'lost' });
+      return;
+    }
+    this.settleOpened.reject(error);
+    this.settleEnded.reject(error);
+    this.end({ code: null, reason: 'lost' });
+  }
+
+  private end(end: TerminalEnd): void {
+    this.settleEnded.resolve(end);
+    this.settleOpened.reject(inputRefused('the terminal was detached before it was opened'));
+    this.closing.abort();
+    this.socket.close();
+  }
+}
+
+function inputRefused(message: string): BerthError {
+  return new BerthError({ status: 0, code: 'unexpected_answer', message });
+}
