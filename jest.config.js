@@ -48,10 +48,15 @@ const ANY_DATABASE = [
   'volume-moves',
 ].map((name) => `<rootDir>/test/data/${name}.e2e-spec.ts`);
 
-/** Tests of `test/e2e` that `npm run test:more` runs again: under runc, and with the whole of their tables. */
-const AGAIN = ['docker-isolation', 'docker-supervisor', 'docker-volume-copy', 'host-firewall', 'sandbox-proof'].map(
-  (name) => `<rootDir>/test/e2e/${name}.e2e-spec.ts`,
-);
+/** Tests of `test/e2e` that `npm run test:more` runs again: under runc, and with all of their tests and tables. */
+const AGAIN = [
+  'allow-lists',
+  'docker-isolation',
+  'docker-supervisor',
+  'docker-volume-copy',
+  'host-firewall',
+  'sandbox-proof',
+].map((name) => `<rootDir>/test/e2e/${name}.e2e-spec.ts`);
 
 /** Tests of data, on the database of `TEST_DATABASE`. */
 const onDatabase = (database) => ({

@@ -1,8 +1,11 @@
+import { AuditRetention } from '../../src/audit/audit-log';
+import { TokenRetention } from '../../src/auth/token.service';
 import { ContainersService } from '../../src/containers';
 import { ContainerUsage } from '../../src/containers/container-usage';
 import { ExpiryWatcher } from '../../src/containers/expiry/expiry-watcher';
-import { Database } from '../../src/database';
+import { Database, type Retention } from '../../src/database';
 import { EventLog } from '../../src/events';
+import { EventRetention } from '../../src/events/log';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fake-daemon';
@@ -102,6 +105,34 @@ describe('the end of runs with several processes', () => {
     for (const server of servers) expect((await server.as(user).api.get(db_id)).status).toBe(401);
     await lookAtOnce();
     await eventually(async () => expect(await told('container_deleted')).toMatchObject([{ reason: 'user_deleted' }]));
+  });
+
+  it.each([
+    { what: 'event', of: EventRetention, rows: 'events' },
+    { what: 'entry of the audit', of: AuditRetention, rows: 'audit_entries' },
+    {
+      what: 'token that ended',
+      of: TokenRetention,
+      rows: 'tokens WHERE COALESCE(revoked_at, expires_at) IS NOT NULL',
+    },
+  ])('must let them forget each $what once', async ({ of, rows }) => {
+    const [first] = servers;
+    if (!first) throw new Error('no server');
+    const { api } = await first.user('enterprise');
+    await api.running();
+    const token = await api.call('POST', '/api/tokens', { name: 'brief', scopes: ['read'] });
+    expect((await api.call('DELETE', `/api/tokens/${String(token.body['id'])}`)).status).toBe(200);
+    const count = async (): Promise<number> => {
+      const [row] = await first.app
+        .get(Database)
+        .manager.query<{ found: string }[]>(`SELECT count(*) AS found FROM ${rows}`);
+      return Number(row?.found);
+    };
+    const due = await count();
+    expect(due).toBeGreaterThan(0);
+    const pruned = await Promise.all(servers.map(({ app }) => app.get<Retention>(of).prune(clock.now())));
+    expect(pruned.reduce((sum, each) => sum + each, 0)).toBe(due);
+    expect(await count()).toBe(0);
   });
 
   async function lookAtOnce(): Promise<void> {

@@ -1,10 +1,7 @@
-import { ApiClient, SMALL } from '../support/api-client';
-import { BerthProcess } from '../support/berth-process';
-import { Cluster } from '../support/cluster';
-import { DockerProxy } from '../support/docker-proxy';
+import { SMALL } from '../support/api-client';
 import { eventually } from '../support/eventually';
 import { expectSettled } from '../support/expect-settled';
-import { TcpProxy } from '../support/tcp-proxy';
+import { STOP, VictimAndSurvivor } from '../support/victim-and-survivor';
 
 jest.setTimeout(300_000);
 
@@ -21,95 +18,17 @@ const PATIENT = {
 const TAKEN_OVER_WITHIN_MS = 10_000;
 
 const CREATION = /^POST .*\/containers\/create$/;
-const STOP = /^POST .*\/containers\/:id\/stop$/;
 const VOLUME_REMOVAL = /^DELETE .*\/volumes\//;
 const LARGER = { ...SMALL, memory_mb: 512 };
-
-/** Two processes of one Berth, one of which can be cut off from its database and its Docker. */
-class Pair {
-  private constructor(
-    readonly cluster: Cluster,
-    readonly victim: BerthProcess,
-    readonly docker: DockerProxy,
-    readonly database: TcpProxy,
-  ) {}
-
-  static async start(environment: Readonly<Record<string, string>>): Promise<Pair> {
-    const docker = await DockerProxy.open();
-    const cluster = await Cluster.start('takeover', { processes: 1, environment });
-    const url = new URL(cluster.environment['DATABASE_URL'] ?? '');
-    const database = new TcpProxy({ host: url.hostname, port: Number(url.port) });
-    await database.up();
-    url.host = `127.0.0.1:${String(database.port)}`;
-    const own = { DATABASE_URL: url.href, DOCKER_HOST: docker.dockerHost };
-    const victim = new BerthProcess({ ...cluster.environment, ...own });
-    await victim.start();
-    return new Pair(cluster, victim, docker, database);
-  }
-
-  /** The same new user as a client of both. */
-  async user(): Promise<{ victim: ApiClient; survivor: ApiClient }> {
-    const [survivor] = await this.cluster.user();
-    if (!survivor) throw new Error('nobody survives');
-    return { survivor, victim: new ApiClient(this.victim.url, survivor.token) };
-  }
-
-  /**
-   * Has the victim ask Docker for this and get no answer before `release`; Docker has done it when `reached` resolves.
-   */
-  hold(call: RegExp): { reached: Promise<void>; release: () => void } {
-    let release = (): void => undefined;
-    const until = new Promise<void>((resolve) => (release = resolve));
-    const reached = new Promise<void>((resolve) => {
-      this.docker.onCall = (made) => {
-        if (!call.test(made)) return null;
-        this.docker.onCall = () => null;
-        resolve();
-        return { fault: 'delay', until };
-      };
-    });
-    return { reached, release };
-  }
-
-  /**
-   * Resolves when the victim has asked Docker for all of these; it gets no answer any more. A stop is made all the
-   * same, a removal is not.
-   */
-  async untilHeld(calls: readonly { call: RegExp; of: string }[]): Promise<void> {
-    const left = [...calls];
-    await new Promise<void>((resolve) => {
-      this.docker.onCall = (made, path) => {
-        const index = left.findIndex(({ call, of }) => call.test(made) && path.includes(of));
-        if (index < 0) return null;
-        const [held] = left.splice(index, 1);
-        if (left.length === 0) resolve();
-        return { fault: held?.call === STOP ? 'hang' : 'kill_before' };
-      };
-    });
-  }
-
-  /** What the victim has changed in Docker since the last `arm`. */
-  get writes(): string[] {
-    return this.docker.calls.filter((call) => !/^(GET|HEAD) /.test(call));
-  }
-
-  async stop(): Promise<void> {
-    this.victim.resume();
-    await this.victim.kill();
-    await this.cluster.stop();
-    await this.docker.close();
-    await this.database.down();
-  }
-}
 
 /** More often than a process has connections to the database, so that none is kept after its end. */
 const LOSSES = 12;
 
 describe('what a process was at', () => {
-  let pair: Pair;
+  let pair: VictimAndSurvivor;
 
   beforeAll(async () => {
-    pair = await Pair.start(PATIENT);
+    pair = await VictimAndSurvivor.start(PATIENT);
   });
 
   afterAll(() => pair.stop());
@@ -193,38 +112,4 @@ describe('what a process was at', () => {
     ]);
     return rows.filter(({ client_port }) => ports.includes(Number(client_port))).map(({ pid }) => pid);
   }
-});
-
-describe('what a paused process was at', () => {
-  const TERM_SECONDS = 6;
-  let pair: Pair;
-
-  beforeAll(async () => {
-    pair = await Pair.start({
-      ...PATIENT,
-      OPERATION_CLAIM_SECONDS: String(TERM_SECONDS),
-      OPERATION_WAIT_SECONDS: '60',
-    });
-  });
-
-  afterAll(() => pair.stop());
-
-  it('must be its own until its term is over; then it must be taken over, and the process not act any more', async () => {
-    const { victim, survivor } = await pair.user();
-    const { db_id, name } = await survivor.running();
-    const { reached, release } = pair.hold(CREATION);
-    const asked = victim.update(db_id, { name, ...LARGER });
-    await reached;
-    pair.victim.pause();
-    const paused = performance.now();
-    expect((await survivor.stop(db_id)).status).toBe(200);
-    // It renews at a third of its term.
-    expect(performance.now() - paused).toBeGreaterThan((TERM_SECONDS * 1000 * 2) / 3 - 1_000);
-    pair.docker.arm(null);
-    release();
-    pair.victim.resume();
-    expect((await asked).status).toBe(500);
-    expect(pair.writes).toEqual([]);
-    expect(await expectSettled(survivor, pair.cluster.docker, db_id)).toMatchObject({ status: 'stopped' });
-  });
 });

@@ -1,7 +1,9 @@
+import { SMALL } from '../support/api-client';
 import { Cluster } from '../support/cluster';
 import { DockerProxy } from '../support/docker-proxy';
 import { eventually } from '../support/eventually';
 import { expectSettled } from '../support/expect-settled';
+import { STOP, VictimAndSurvivor } from '../support/victim-and-survivor';
 
 jest.setTimeout(300_000);
 
@@ -11,7 +13,8 @@ const PATIENT = { OPERATION_CLAIM_SECONDS: '600', SWEEP_INTERVAL_SECONDS: '600',
 /** 5 s is what is promised; the machine may be busy. */
 const TAKEN_OVER_WITHIN_MS = 10_000;
 
-const STOP = /^POST .*\/containers\/:id\/stop$/;
+const CREATION = /^POST .*\/containers\/create$/;
+const LARGER = { ...SMALL, memory_mb: 512 };
 
 describe('what the only process was at when it died', () => {
   let proxy: DockerProxy;
@@ -46,5 +49,39 @@ describe('what the only process was at when it died', () => {
       timeoutMs: TAKEN_OVER_WITHIN_MS,
     });
     if (again) await expectSettled(again, cluster.docker, db_id);
+  });
+});
+
+describe('what a paused process was at', () => {
+  const TERM_SECONDS = 6;
+  let pair: VictimAndSurvivor;
+
+  beforeAll(async () => {
+    pair = await VictimAndSurvivor.start({
+      ...PATIENT,
+      OPERATION_CLAIM_SECONDS: String(TERM_SECONDS),
+      OPERATION_WAIT_SECONDS: '60',
+    });
+  });
+
+  afterAll(() => pair.stop());
+
+  it('must be its own until its term is over; then it must be taken over, and the process not act any more', async () => {
+    const { victim, survivor } = await pair.user();
+    const { db_id, name } = await survivor.running();
+    const { reached, release } = pair.hold(CREATION);
+    const asked = victim.update(db_id, { name, ...LARGER });
+    await reached;
+    pair.victim.pause();
+    const paused = performance.now();
+    expect((await survivor.stop(db_id)).status).toBe(200);
+    // It renews at a third of its term.
+    expect(performance.now() - paused).toBeGreaterThan((TERM_SECONDS * 1000 * 2) / 3 - 1_000);
+    pair.docker.arm(null);
+    release();
+    pair.victim.resume();
+    expect((await asked).status).toBe(500);
+    expect(pair.writes).toEqual([]);
+    expect(await expectSettled(survivor, pair.cluster.docker, db_id)).toMatchObject({ status: 'stopped' });
   });
 });

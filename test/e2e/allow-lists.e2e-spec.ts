@@ -1,6 +1,7 @@
 import type { DockerEngine } from '../../src/docker/docker-engine';
 import { EngineSandbox } from '../support/engine-sandbox';
 import { eventually } from '../support/eventually';
+import { inMore } from '../support/extent';
 import { emptyChains, firewallRulesOf, listRulesOf, removeFirewallRules } from '../support/firewall';
 import { OutsideWorld } from '../support/outside-world';
 
@@ -78,7 +79,7 @@ describe('what a sandbox with an allow list reaches', () => {
     await expectLists();
   });
 
-  it('must be nothing but names while its own rules are gone, and the same after the next start', async () => {
+  inMore('must be nothing but names while its own rules are gone, and the same after the next start', async () => {
     for (const table of tables) await emptyChains(sandbox.instance, { table, onlyLists: true });
     await engine.stopContainer(first, 0);
     await engine.startContainer(first);
@@ -88,15 +89,18 @@ describe('what a sandbox with an allow list reaches', () => {
     await expectLists();
   });
 
-  it('must be nothing after all rules were lost, as at boot, and the same for a process that is started', async () => {
-    await removeFirewallRules(sandbox.instance);
-    await eventually(async () => expect(await reaches(free, 'far:8000')).toBe(true));
-    expect(await reaches(first, 'far:8000')).toBe(false);
-    const restarted = sandbox.engine({ SANDBOX_DNS: [outside.far] });
-    await restarted.prepare(sandbox.instance);
-    await expectLists();
-    await engine.maintain();
-  });
+  inMore(
+    'must be nothing after all rules were lost, as at boot, and the same for a process that is started',
+    async () => {
+      await removeFirewallRules(sandbox.instance);
+      await eventually(async () => expect(await reaches(free, 'far:8000')).toBe(true));
+      expect(await reaches(first, 'far:8000')).toBe(false);
+      const restarted = sandbox.engine({ SANDBOX_DNS: [outside.far] });
+      await restarted.prepare(sandbox.instance);
+      await expectLists();
+      await engine.maintain();
+    },
+  );
 
   it('must be put in force by several processes at once, and taken away with the sandbox', async () => {
     const engines = [1, 2, 3].map(() => sandbox.engine());

@@ -37,8 +37,10 @@ describe('npm run cluster', () => {
     expect(await command.interrupt()).toBe(0);
   });
 
-  it('must clean up after a run that was killed, and hurry at a second Ctrl-C', async () => {
+  it('must have everything again at the next start, clean up after a run that was killed, and hurry at a second Ctrl-C', async () => {
+    const { token } = command;
     const api = await command.startOne();
+    expect(api.token).toBe(token);
     const { db_id } = await api.running({ name: 'kept' });
     expect((await api.stop(db_id)).status).toBe(200);
     await command.kill();

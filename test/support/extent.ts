@@ -9,3 +9,8 @@ export const IS_MORE = process.env['TEST_MORE'] === 'true';
  * both on a newer Docker (`scripts/test.mjs`).
  */
 export const RUNTIMES = (process.env['TEST_RUNTIMES'] ?? 'runsc').split(',') as ('runsc' | 'runc')[];
+
+/** A test of a file of both that `npm run test:more` alone runs: a variant of what another one proves for both. */
+export function inMore(title: string, work: () => Promise<void>): void {
+  if (IS_MORE) it(title, work);
+}
