@@ -103,6 +103,14 @@ module.exports = {
     },
     {
       ...shared,
+      // On several Docker nodes, which may be killed and cut off: a part of `npm run test:more`, or
+      // `node scripts/test.mjs nodes`.
+      displayName: 'nodes',
+      testMatch: ['<rootDir>/test/nodes/**/*.more-spec.ts'],
+      setupFiles: ['<rootDir>/test/support/database-postgres.ts'],
+    },
+    {
+      ...shared,
       // On a Docker that keeps disk quotas: `npm run test:quota` brings one.
       displayName: 'quota',
       testMatch: ['<rootDir>/test/quota/**/*.e2e-spec.ts'],

@@ -2,14 +2,15 @@
  * `npm test`: every promise, on a bare machine, in minutes: static checks, build, unit, data and end-to-end tests, and
  * a short run under faults. `npm run test:more` is the long rest: every fault at every call, on PostgreSQL the data
  * tests that no database can break alone, under runc what holds under every runtime, the life of a container on a newer
- * Docker, thousands of operations under faults.
+ * Docker, what several machines promise on three Docker nodes, thousands of operations under faults.
  *
- * `node scripts/test.mjs [more] check|unit|data|e2e|newer|faults [jest arguments…]` runs one part.
+ * `node scripts/test.mjs [more] check|unit|data|e2e|newer|nodes|faults [jest arguments…]` runs one part.
  * The last line is always `N passed, N failed`. Where the machine lacks something that a part needs (root, Docker), the
  * lines before it say what did not run and why; with `CI=true` that is a failure.
  */
 import { cpus } from 'node:os';
 import { build, ensureBuild } from './lib/build.mjs';
+import { startTestNodes } from './lib/cluster/test-nodes.mjs';
 import { CommandFailed, findCommand, run } from './lib/command.mjs';
 import { ensureDependencies } from './lib/dependencies.mjs';
 import { cleanEnvironment, readSettings } from './lib/environment-file.mjs';
@@ -38,11 +39,14 @@ const suites = {
   data: ['sqlite', 'postgres'],
   e2e: ['e2e'],
   newer: ['sqlite', 'e2e'],
+  nodes: ['nodes'],
   faults: ['faults'],
 };
 
 /** Parts whose services are their own. */
-const APART = ['newer', 'faults'];
+const APART = ['newer', 'nodes', 'faults'];
+/** What `npm test` leaves to `npm run test:more`. */
+const MORE_ALONE = ['newer', 'nodes'];
 
 /** Docker as Debian's next release has it (28 and newer), by the name of the throwaway daemon. */
 const NEWER_DOCKERS = { newer: 'a newer Docker', newerImages: "a newer Docker with containerd's image store" };
@@ -189,6 +193,20 @@ async function runOnNewerDockers({ jestArgs }) {
   }
 }
 
+/** One file after the other: each may kill any node. */
+async function runOnNodes({ jestArgs }) {
+  const name = 'tests on several nodes';
+  const runtime = { SANDBOX_RUNTIME: runtimeName, TEST_MORE: 'true' };
+  const env = await environmentOf(name, async () => ({
+    ...cleanEnvironment(),
+    ...(await startTestNodes()),
+    ...runtime,
+    ...testImages,
+  }));
+  if (!env || isEnding()) return;
+  await runTests({ name, projects: suites.nodes, env, args: ['--runInBand', ...jestArgs] });
+}
+
 async function runFaults({ isMore, services, jestArgs }) {
   const env = await services;
   if (!env || isEnding()) return;
@@ -234,7 +252,7 @@ async function runParts(args) {
   if (part && !known.includes(part))
     throw new Problem(`There is no part "${part}".`, [`One of: ${known.join(', ')}; none: all`]);
   await prepareTestRun();
-  const wanted = part ? [part] : known.filter((one) => (isMore ? !isQuick(one) : one !== 'newer'));
+  const wanted = part ? [part] : known.filter((one) => (isMore ? !isQuick(one) : !MORE_ALONE.includes(one)));
   const parts = wanted.filter((one) => one in suites && !APART.includes(one));
   const hasFaults = wanted.includes('faults');
   // Services need no npm package, and most of their start is waiting. One daemon after the other: see
@@ -256,10 +274,11 @@ async function runParts(args) {
   const suitesRun = runSuites(parts, { isMore, services, jestArgs });
   // A long run under faults wants the machine for itself; a short one is mostly waiting.
   const newerRun = suitesRun.then(() => (wanted.includes('newer') ? runOnNewerDockers({ jestArgs }) : undefined));
-  const faultsRun = (isMore ? newerRun : Promise.resolve()).then(() =>
+  const nodesRun = newerRun.then(() => (wanted.includes('nodes') ? runOnNodes({ jestArgs }) : undefined));
+  const faultsRun = (isMore ? nodesRun : Promise.resolve()).then(() =>
     runFaults({ isMore, services: faulty, jestArgs }),
   );
-  await allOver([suitesRun, newerRun, faultsRun, startChecks(), faulty]);
+  await allOver([suitesRun, newerRun, nodesRun, faultsRun, startChecks(), faulty]);
 }
 
 async function main() {

@@ -236,6 +236,7 @@ export const environmentSchema = z.object({
   MEMORY_RESERVE_MB: integer(0, 10_000_000).default(256),
   DISK_RESERVE_MB: integer(0, 1_000_000_000).default(1024),
   SANDBOX_FIREWALL: z.enum(['required', 'preferred', 'off']).default('preferred'),
+  NODE_FIREWALL_IMAGE: z.string().min(1).optional(),
   SANDBOX_BLOCKED_NETWORKS: networks.default([]),
   SANDBOX_PROOF: z.enum(['on', 'off']).default('on'),
   SANDBOX_DNS: nameServers.default([]),

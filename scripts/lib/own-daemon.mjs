@@ -23,10 +23,12 @@ const STOP_TIMEOUT_MS = 30_000;
 export class OwnDaemon {
   /**
    * @param {string} folder where its data and configuration lie
-   * @param {{ programs?: string }} [options] programs: a folder that leads its PATH, for another dockerd than the
-   *   system's
+   * @param {{ programs?: string, within?: string[], hosts?: () => string[] }} [options]
+   *   programs: a folder that leads its PATH, for another dockerd than the system's; within: a command that runs it in
+   *   a network namespace of its own; hosts: where else it listens, known at its start
    */
-  constructor(folder, { programs } = {}) {
+  constructor(folder, { programs, within = [], hosts = () => [] } = {}) {
+    Object.assign(this, { within, hosts });
     this.searchPath = programs ? `${programs}:${searchPath}` : searchPath;
     const runtime = runtimeFolder(folder);
     this.paths = {
@@ -86,7 +88,8 @@ export class OwnDaemon {
       await endProcess(this.identity, { graceMs: 10_000 });
     }
     await clearLeftovers(this.paths);
-    await keepingFirewallRules(() => this.launch());
+    if (this.within.length > 0) await this.launch();
+    else await keepingFirewallRules(() => this.launch());
     return 'started';
   }
 
@@ -108,7 +111,9 @@ export class OwnDaemon {
       '--group',
       String(process.getgid()),
     );
-    const child = spawn('dockerd', options, {
+    for (const host of this.hosts()) options.push('--host', host);
+    const [command, ...args] = [...this.within, 'dockerd', ...options];
+    const child = spawn(command, args, {
       stdio: ['ignore', output, output],
       env: { ...process.env, PATH: this.searchPath },
       // A session of its own: the terminal's Ctrl-C must not end it before the server has finished.

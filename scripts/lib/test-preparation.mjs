@@ -1,5 +1,6 @@
 /** What every test run begins with: alone in this folder, after what a killed one left. */
 import { join } from 'node:path';
+import { discardEarlierNodes } from './cluster/test-nodes.mjs';
 import { checkNodeVersion } from './node-version.mjs';
 import { takeLock } from './process-lock.mjs';
 import { dataFolder, makeDataFolder } from './project.mjs';
@@ -15,5 +16,6 @@ export async function prepareTestRun() {
   atEnd('releasing the lock', () => lock.release());
   await clearEarlierRemains();
   await discardEarlierDockers();
+  await discardEarlierNodes();
   atEnd('removing temporary files', clearRemains);
 }

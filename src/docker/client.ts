@@ -30,14 +30,24 @@ export interface DockerClients {
   close(): void;
 }
 
+/** What this side of a connection over TLS shows, and whom it believes; all in PEM. */
+export interface ClientCertificate {
+  readonly ca: Buffer;
+  readonly cert: Buffer;
+  readonly key: Buffer;
+}
+
 /**
- * @param dockerHost `unix:///PATH`, `tcp://HOST:PORT`, `http://…` or `https://…`; client certificates are read from
- *   `DOCKER_CERT_PATH` by docker-modem, as Docker's own clients do
+ * @param dockerHost `unix:///PATH`, `tcp://HOST:PORT`, `http://…` or `https://…`
+ * @param tls if absent, docker-modem reads client certificates from `DOCKER_CERT_PATH`, as Docker's own clients do
  */
-export function connectDocker(dockerHost: string, { timeoutMs }: { timeoutMs: number }): DockerClients {
+export function connectDocker(
+  dockerHost: string,
+  { timeoutMs, tls }: { timeoutMs: number; tls?: ClientCertificate | undefined },
+): DockerClients {
   const endpoint = parseDockerHost(dockerHost);
-  const callAgent = limitAnswers(agentFor(endpoint, { maxSockets: CALL_SOCKETS }));
-  const streamAgent = agentFor(endpoint, {});
+  const callAgent = limitAnswers(agentFor(endpoint, { ...tls, maxSockets: CALL_SOCKETS }));
+  const streamAgent = agentFor(endpoint, { ...tls });
   // Every call has its own limit; this one frees the socket of those that docker-modem cannot abort.
   const calls: ModemOptions = { ...endpoint, agent: callAgent, timeout: timeoutMs + 1000 };
   const streams: ModemOptions = { ...endpoint, agent: streamAgent };
@@ -78,7 +88,10 @@ export function parseDockerHost(dockerHost: string): Docker.DockerOptions {
   return { host: `${protocol}://${url.hostname}`, port, protocol, socketPath: undefined, timeout: undefined };
 }
 
-function agentFor(endpoint: Docker.DockerOptions, limits: { maxSockets?: number }): HttpAgent {
+function agentFor(
+  endpoint: Docker.DockerOptions,
+  limits: { maxSockets?: number } & Partial<ClientCertificate>,
+): HttpAgent {
   const options: AgentOptions & { keepAliveInitialDelay: number } = {
     ...limits,
     keepAlive: true,

@@ -20,6 +20,8 @@ export const LABELS = {
    * On an object that is created only as a probe; instead of `berth.instance`, so that it never counts as a sandbox.
    */
   probe: 'berth.probe',
+  /** On a container of Berth's own that belongs to a machine and to no sandbox; without `berth.instance`. */
+  helper: 'berth.helper',
 } as const;
 
 /** @returns the labels that identify an object's owner */

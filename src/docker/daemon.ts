@@ -1,6 +1,6 @@
 import type Docker from 'dockerode';
 import { type Config, ConfigError } from '../config';
-import { boundedCall, connectDocker, type DockerClients } from './client';
+import { boundedCall, type ClientCertificate, connectDocker, type DockerClients } from './client';
 import type { EngineErrorCode } from './engine-error';
 import { type DockerCall, toEngineError } from './errors';
 import { DockerMachine } from './machine';
@@ -16,9 +16,10 @@ export class DockerDaemon {
   constructor(
     settings: Pick<Config, 'DOCKER_HOST' | 'DOCKER_TIMEOUT_SECONDS'>,
     private readonly calls: EngineCalls,
+    tls?: ClientCertificate,
   ) {
     this.timeoutMs = settings.DOCKER_TIMEOUT_SECONDS * 1000;
-    this.clients = connectDocker(settings.DOCKER_HOST, { timeoutMs: this.timeoutMs });
+    this.clients = connectDocker(settings.DOCKER_HOST, { timeoutMs: this.timeoutMs, tls });
     this.machine = new DockerMachine(settings.DOCKER_HOST);
   }
 

@@ -17,18 +17,23 @@ import {
 import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from './container-process';
 import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from './observed-container';
 import { Processes } from './processes';
+import type { ClientCertificate } from './client';
 import { DockerDaemon, EngineCalls } from './daemon';
 import { toEngineError } from './errors';
 import { watchEvents } from './event-stream';
+import type { HostNetwork } from './firewall/host-firewall';
+import { remoteHost } from './firewall/remote-host';
 import { Images } from './images';
 import { NameServers } from './name-servers';
+import { NodeHelper } from './node-helper';
 import { RegistryCredentials } from './registry-auth';
 import { SandboxContainers } from './sandbox-containers';
 import { SandboxHost, type SandboxHostSettings } from './sandbox-host';
 import { openEvents } from './streams';
 import { Volumes } from './volumes';
 
-export type DockerEngineSettings = SandboxHostSettings & Pick<Config, 'DOCKER_TIMEOUT_SECONDS' | 'REGISTRY_AUTH_FILE'>;
+export type DockerEngineSettings = SandboxHostSettings &
+  Pick<Config, 'DOCKER_TIMEOUT_SECONDS' | 'REGISTRY_AUTH_FILE' | 'NODE_FIREWALL_IMAGE'>;
 
 /** Runs sandboxes on one Docker daemon: the port's methods, each by the part that knows its subject. */
 export class DockerEngine extends ContainerEngine implements OnApplicationShutdown {
@@ -40,12 +45,15 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   private readonly processes: Processes;
   private readonly containers: SandboxContainers;
 
-  /** @throws ConfigError if the file of registry credentials is not valid */
-  constructor(settings: DockerEngineSettings, calls = new EngineCalls()) {
+  /**
+   * @param tls for a Docker on another machine
+   * @throws ConfigError if the file of registry credentials is not valid
+   */
+  constructor(settings: DockerEngineSettings, calls = new EngineCalls(), { tls }: { tls?: ClientCertificate } = {}) {
     super();
-    const daemon = new DockerDaemon(settings, calls);
-    const host = new SandboxHost(settings, daemon);
+    const daemon = new DockerDaemon(settings, calls, tls);
     const images = new Images(daemon, new RegistryCredentials(settings.REGISTRY_AUTH_FILE));
+    const host = new SandboxHost(settings, daemon, networkOf(settings, { daemon, images }));
     const processes = new Processes(daemon);
     const nameServers = new NameServers(settings);
     this.daemon = daemon;
@@ -68,6 +76,16 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
 
   override maintain(): Promise<void> {
     return this.host.maintain();
+  }
+
+  /**
+   * Keeps sandboxes from these addresses too, in the place of those of the last call: the other machines of a cluster.
+   * In force at once where the engine is prepared, else with {@link prepare}.
+   *
+   * @throws EngineError `docker_unavailable`: they are in force with the next {@link maintain}
+   */
+  blockAlso(addresses: readonly string[]): Promise<void> {
+    return this.host.blockAlso(addresses);
   }
 
   override get capabilities(): EngineCapabilities {
@@ -212,4 +230,14 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
       signal,
     );
   }
+}
+
+/** @returns undefined for this machine */
+function networkOf(
+  { DOCKER_HOST, NODE_FIREWALL_IMAGE: image }: DockerEngineSettings,
+  { daemon, images }: { daemon: DockerDaemon; images: Images },
+): HostNetwork | undefined {
+  if (image === undefined || DOCKER_HOST.startsWith('unix:')) return undefined;
+  const helper = new NodeHelper(daemon, { image, ensureImage: (reference) => images.ensure(reference) });
+  return remoteHost(DOCKER_HOST, (program, args, input) => helper.run(program, args, input));
 }

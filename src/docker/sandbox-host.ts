@@ -5,7 +5,7 @@ import { EngineError } from './engine-error';
 import type { DockerDaemon } from './daemon';
 import type { RestrictedSandbox } from './firewall/allow-rules';
 import type { SandboxBridge } from './firewall/firewall-rules';
-import { HostFirewall } from './firewall/host-firewall';
+import { HostFirewall, type HostNetwork } from './firewall/host-firewall';
 import type { PlacedContainer } from './inspect';
 import { LeftProbes, probeDiskQuota } from './quota';
 import { restrictedSandboxes } from './restricted-sandboxes';
@@ -41,11 +41,13 @@ export class SandboxHost {
     ownNetworkStack: boolean;
   } | null = null;
 
+  /** @param network of the machine that Docker runs on, where that is another one */
   constructor(
     private readonly settings: SandboxHostSettings,
     private readonly daemon: DockerDaemon,
+    network?: HostNetwork,
   ) {
-    this.firewall = new HostFirewall(settings);
+    this.firewall = new HostFirewall(settings, network);
   }
 
   /** See {@link ContainerEngine.prepare}. */
@@ -77,6 +79,12 @@ export class SandboxHost {
     await this.daemon.call('probe', (signal, docker) => this.probes.remove(docker, instance, signal));
     await this.daemon.call('network', (signal, docker) => networks.removeUnused({ docker, signal }));
     await this.maintainFirewall();
+  }
+
+  /** See {@link HostFirewall.blockAlso}; in force at once, where the engine is prepared. */
+  async blockAlso(addresses: readonly string[]): Promise<void> {
+    this.firewall.blockAlso(addresses);
+    if (this.prepared !== null) await this.maintainFirewall();
   }
 
   get capabilities(): EngineCapabilities {

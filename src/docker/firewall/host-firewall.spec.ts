@@ -55,6 +55,7 @@ describe('the host firewall', () => {
 
   function firewall(SANDBOX_FIREWALL: 'required' | 'preferred' | 'off', blocked: string[] = []): HostFirewall {
     const host: HostNetwork = {
+      machine: 'this machine',
       ipv4,
       ipv6,
       raw,
@@ -79,6 +80,18 @@ describe('the host firewall', () => {
       expect(warned).not.toHaveBeenCalled();
     },
   );
+
+  it('must block the other machines of a cluster, however they are listed, from the next check on', async () => {
+    const made = firewall('required', ['10.0.0.0/8']);
+    await made.prepare([network]);
+    const blocked = (): string[] => ipv4.lines.filter((line) => / -d (?!169)/.test(line)).map((line) => line.slice(22));
+    made.blockAlso(['192.0.2.8', '192.0.2.7', 'node3.example', '192.0.2.8', '2001:db8::7']);
+    await made.maintain([network]);
+    expect(blocked()).toEqual(['-d 10.0.0.0/8 -j DROP', '-d 192.0.2.7/32 -j DROP', '-d 192.0.2.8/32 -j DROP']);
+    made.blockAlso(['192.0.2.7']);
+    await made.maintain([network]);
+    expect(blocked()).toEqual(['-d 10.0.0.0/8 -j DROP', '-d 192.0.2.7/32 -j DROP']);
+  });
 
   it('must change nothing when all is as it was', async () => {
     const made = firewall('required');
@@ -110,13 +123,16 @@ describe('the host firewall', () => {
     const made = firewall('required');
     await made.prepare([network]);
     expect([made.state, made.lists]).toEqual(['enforced', 'unsupported']);
-    expect(warned).toHaveBeenCalledWith(expect.stringContaining('no sandbox can have an allow list'));
+    expect(warned).toHaveBeenCalledWith(expect.stringContaining('no sandbox on this machine can have an allow list'));
     const sandbox = { macAddress: '0a:00:00:00:00:01', allow: ['192.0.2.1/32:443'] };
     await expect(made.admit('prod', sandbox)).rejects.toMatchObject({ code: 'docker_error' });
     await expect(made.secure([{ ...network, isRestricted: true }])).rejects.toMatchObject({ code: 'docker_error' });
     raw.refusal = null;
     await made.maintain([network]);
-    expect([made.lists, told.mock.calls.flat()]).toEqual(['enforced', ['allow lists hold sandboxes again']]);
+    expect([made.lists, told.mock.calls.flat()]).toEqual([
+      'enforced',
+      ['allow lists hold the sandboxes of this machine again'],
+    ]);
   });
 
   it('must touch nothing where it is off', async () => {

@@ -1,6 +1,7 @@
 import { Logger } from '@nestjs/common';
 import { Mutex } from 'async-mutex';
 import { readFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { type Config, ConfigError, ipv4Networks } from '../../config';
 import type { EngineCapabilities } from '../container-engine';
 import { EngineError } from '../engine-error';
@@ -23,6 +24,8 @@ type FirewallSettings = Pick<
 
 /** The firewall's access to the host. */
 export interface HostNetwork {
+  /** Whose it is, for an operator. */
+  readonly machine: string;
   readonly ipv4: PacketFilter;
   readonly ipv6: PacketFilter;
   /** The same as `ipv4`, in the table `raw`. */
@@ -35,6 +38,7 @@ export interface HostNetwork {
 }
 
 const THIS_HOST: HostNetwork = {
+  machine: 'this machine',
   ipv4: new Iptables('iptables'),
   ipv6: new Iptables('ip6tables'),
   raw: new Iptables('iptables', 'raw'),
@@ -51,6 +55,9 @@ const INTERFACES = '/proc/net/dev';
 const IPV6_ADDRESSES = '/proc/net/if_inet6';
 /** Without it the kernel forwards traffic between containers on one bridge past all filters. */
 const BRIDGE_FILTERING = '/proc/sys/net/bridge/bridge-nf-call-iptables';
+
+/** What {@link HostNetwork.read} is asked for. */
+export const FILES_READ: readonly string[] = [INTERFACES, IPV6_ADDRESSES, BRIDGE_FILTERING];
 
 const TRIES = 3;
 
@@ -70,8 +77,12 @@ export class HostFirewall {
   private readonly logger = new Logger(HostFirewall.name);
   private readonly changing = new Mutex();
   private found: EngineCapabilities['hostFirewall'] | null = null;
+  /** Why the rules are not in force, as of the last check. */
+  private fault: string | null = null;
   /** Why allow lists cannot be enforced; null: they are. */
   private listsFault: string | null = 'the host firewall is off';
+  /** Addresses that are blocked beside the setting's. */
+  private others: readonly string[] = [];
   /** Chains of sandboxes that the last complete list did not have. */
   private strangers: ReadonlySet<string> = new Set();
 
@@ -79,6 +90,16 @@ export class HostFirewall {
     private readonly settings: FirewallSettings,
     private readonly host: HostNetwork = THIS_HOST,
   ) {}
+
+  /**
+   * Blocks these beside the networks of the setting, in the place of those of before: other machines of a cluster. The
+   * next check puts it in force.
+   *
+   * @param addresses in any order: several processes that know of the same ones write the same rules
+   */
+  blockAlso(addresses: readonly string[]): void {
+    this.others = [...new Set(addresses)].filter((address) => isIP(address) !== 0).sort();
+  }
 
   /** The state that {@link prepare} found, or the last check since. */
   get state(): EngineCapabilities['hostFirewall'] {
@@ -94,11 +115,13 @@ export class HostFirewall {
   async prepare(networks: readonly SandboxBridge[], restricted?: Restricted): Promise<void> {
     const reason = await this.check(networks, restricted);
     if (reason === null && this.listsFault !== null && this.state !== 'off')
-      this.logger.warn(`no sandbox can have an allow list: ${this.listsFault}`);
+      this.logger.warn(`no sandbox on ${this.host.machine} can have an allow list: ${this.listsFault}`);
     if (reason === null) return;
     if (this.settings.SANDBOX_FIREWALL === 'required')
       throw new ConfigError(`SANDBOX_FIREWALL=required, but ${reason}; ${ADVICE}`);
-    this.logger.warn(`sandboxes can reach this machine's own services and its metadata address: ${reason}; ${ADVICE}`);
+    this.logger.warn(
+      `sandboxes can reach the services of ${this.host.machine} itself and its metadata address: ${reason}; ${ADVICE}`,
+    );
   }
 
   /**
@@ -109,15 +132,21 @@ export class HostFirewall {
   async maintain(networks: readonly SandboxBridge[], restricted?: Restricted): Promise<void> {
     const before = this.found;
     const { lists } = this;
+    const { machine } = this.host;
     const reason = await this.check(networks, restricted);
+    // Of the first time, which is a part of the preparation, that tells.
+    if (before === null) return;
     if (this.found === before) {
       if (this.lists === lists) return;
-      if (this.listsFault === null) this.logger.log('allow lists hold sandboxes again');
-      else this.logger.error(`allow lists may not hold sandboxes, and none of these starts: ${this.listsFault}`);
+      if (this.listsFault === null) this.logger.log(`allow lists hold the sandboxes of ${machine} again`);
+      else
+        this.logger.error(
+          `allow lists may not hold the sandboxes of ${machine}, and none of these starts: ${this.listsFault}`,
+        );
       return;
     }
-    if (reason === null) this.logger.log('the host firewall keeps sandboxes from this machine again');
-    else this.logger.error(`the host firewall is gone, and sandboxes can reach this machine: ${reason}; ${ADVICE}`);
+    if (reason === null) this.logger.log(`the host firewall keeps sandboxes from ${machine} again`);
+    else this.logger.error(`the host firewall is gone, and sandboxes can reach ${machine}: ${reason}; ${ADVICE}`);
   }
 
   /**
@@ -130,7 +159,8 @@ export class HostFirewall {
     if (this.listsFault !== null && networks.some(({ isRestricted }) => isRestricted))
       throw notEnforced(this.listsFault);
     if (this.isSecure) return;
-    throw new EngineError('docker_error', 'the host firewall is required, and its rules are not there');
+    const why = this.fault === null ? '' : `: ${this.fault}`;
+    throw new EngineError('docker_error', `the host firewall is required, and its rules are not there${why}`);
   }
 
   /** Puts the allow list of a sandbox in force, before it starts. @throws EngineError `docker_error` if that fails */
@@ -158,6 +188,7 @@ export class HostFirewall {
       const open = networks.filter(({ isRestricted }) => !isRestricted);
       for (const network of open) reason ??= await this.enforce(network);
       if (open.length > 0) this.found = reason === null ? 'enforced' : 'unsupported';
+      this.fault = reason;
       this.listsFault = reason ?? (await this.enforceLists(networks, restricted));
       return reason;
     });
@@ -201,17 +232,26 @@ export class HostFirewall {
     this.strangers = found;
   }
 
-  private async enforce(network: SandboxBridge): Promise<string | null> {
+  private enforce(network: SandboxBridge): Promise<string | null> {
+    return reasonOf(() => this.putNetwork(network));
+  }
+
+  /** @throws IptablesError with the reason why its rules cannot be in force */
+  private async putNetwork(network: SandboxBridge): Promise<void> {
     const { instance } = network;
     const interfaces = interfacesIn((await this.host.read(INTERFACES)) ?? '');
     if (!interfaces.has(network.bridge)) {
-      return `the bridge ${network.bridge} of Docker's network cannot be seen from here (Docker is remote or rootless, or Berth is in a container)`;
+      throw new IptablesError(
+        `the bridge ${network.bridge} of Docker's network cannot be seen from here (Docker is remote or rootless, or Berth is in a container)`,
+      );
     }
     if ((await this.host.read(BRIDGE_FILTERING))?.trim() !== '1') {
-      return 'the kernel does not filter what goes over bridges (sysctl net.bridge.bridge-nf-call-iptables is not 1)';
+      throw new IptablesError(
+        'the kernel does not filter what goes over bridges (sysctl net.bridge.bridge-nf-call-iptables is not 1)',
+      );
     }
     const reach = {
-      blocked: ipv4Networks(this.settings.SANDBOX_BLOCKED_NETWORKS),
+      blocked: [...new Set(ipv4Networks([...this.settings.SANDBOX_BLOCKED_NETWORKS, ...this.others]))],
       allowed: this.settings.SANDBOX_ALLOWED_SERVICES,
       // Docker's own name server, which sandboxes without a shell use, asks the host's whatever the setting says.
       nameServers: [...new Set([...this.settings.SANDBOX_DNS, ...(await this.host.nameServers())])],
@@ -224,14 +264,11 @@ export class HostFirewall {
       const current = await put(filter, (lines) => plan(lines).needed);
       if (current !== null) await tidy(filter, plan(current).tidying);
     };
-    return reasonOf(async () => {
-      await putRules(this.host.ipv4, ipv4Rules(network, reach));
-      if (network.isRestricted) await putRules(this.host.raw, ipv4Rules(network, reach, 'raw'));
-      if (hasIpv6) await putRules(this.host.ipv6, ipv6Rules(network));
-      // Last: without it nothing beyond answers.
-      if (network.isRestricted)
-        await put(this.host.nat, (current) => planTranslation(current, { network, isInterface }));
-    });
+    await putRules(this.host.ipv4, ipv4Rules(network, reach));
+    if (network.isRestricted) await putRules(this.host.raw, ipv4Rules(network, reach, 'raw'));
+    if (hasIpv6) await putRules(this.host.ipv6, ipv6Rules(network));
+    // Last: without it nothing beyond answers.
+    if (network.isRestricted) await put(this.host.nat, (current) => planTranslation(current, { network, isInterface }));
   }
 }
 

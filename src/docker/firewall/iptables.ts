@@ -23,29 +23,36 @@ export interface PacketFilter {
   apply(lines: readonly string[]): Promise<void>;
 }
 
+/**
+ * Runs a program without a shell. @returns what it writes. @throws IptablesError
+ */
+export type RunProgram = (program: string, args: readonly string[], input?: string) => Promise<string>;
+
 /** The program `iptables` (or `ip6tables`), which writes to nftables if the host has that. No shell is involved. */
 export class Iptables implements PacketFilter {
   /**
    * @param table `mangle` precedes Docker's and all other filtering, and address translation; `raw` precedes even the
    * tracking of connections; `nat` translates addresses
+   * @param run where the host is another machine
    */
   constructor(
     private readonly program: 'iptables' | 'ip6tables',
     private readonly table: FirewallTable | 'nat' = 'mangle',
+    private readonly run: RunProgram = runHere,
   ) {}
 
   async rules(): Promise<string[]> {
-    const output = await run(this.program, ['-w', LOCK_WAIT_SECONDS, '-t', this.table, '-S']);
+    const output = await this.run(this.program, ['-w', LOCK_WAIT_SECONDS, '-t', this.table, '-S']);
     return output.split('\n').filter((line) => line !== '');
   }
 
   async apply(lines: readonly string[]): Promise<void> {
     const script = [`*${this.table}`, ...lines, 'COMMIT', ''].join('\n');
-    await run(`${this.program}-restore`, ['-w', LOCK_WAIT_SECONDS, '--noflush'], script);
+    await this.run(`${this.program}-restore`, ['-w', LOCK_WAIT_SECONDS, '--noflush'], script);
   }
 }
 
-function run(program: string, args: readonly string[], input = ''): Promise<string> {
+function runHere(program: string, args: readonly string[], input = ''): Promise<string> {
   const options = { timeout: TIMEOUT_MS, maxBuffer: MOST_BYTES, env: { PATH: SEARCH_PATH, LC_ALL: 'C' } };
   return new Promise((resolve, reject) => {
     const child = execFile(program, args, options, (error, stdout, stderr) => {
@@ -63,7 +70,12 @@ function reasonOf({ program, error, stderr }: { program: string; error: Error; s
   if (code === 'ENOENT') {
     return `the program ${program} is not installed (also where the machine uses nftables: iptables writes to that)`;
   }
-  const said = stderr.split('\n').find((line) => line.trim() !== '') ?? error.message;
+  return refusalIn(program, stderr, error.message);
+}
+
+/** @param otherwise where it said nothing */
+export function refusalIn(program: string, stderr: string, otherwise: string): string {
+  const said = stderr.split('\n').find((line) => line.trim() !== '') ?? otherwise;
   // Its message starts with its own name and version.
   return `${program} refuses: ${said.trim().replace(/^ip6?tables[^:]*: /, '')}`;
 }

@@ -1,0 +1,63 @@
+/**
+ * What the tests on several nodes stand on: three nodes in a Swarm, a PostgreSQL and a Redis, all theirs alone. The
+ * tests run in another process and have nodes killed, started, cut off and healed by a socket.
+ */
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { offerActions } from '../control-socket.mjs';
+import { testFolder } from '../project.mjs';
+import { ensureSandboxImage, sandboxImage } from '../sandbox-image.mjs';
+import { atEnd } from '../shutdown.mjs';
+import { step } from '../steps.mjs';
+import { startPostgres, startRedis } from '../test-databases.mjs';
+import { addTestImage, testImage } from '../test-image.mjs';
+import { temporaryFolder } from '../test-remains.mjs';
+import { addFirewallImage, firewallImage } from './firewall-image.mjs';
+import { NodeCluster } from './node-cluster.mjs';
+import { bringImages } from './node-images.mjs';
+
+const COUNT = 3;
+/** Of each node, in MiB, so that a few small sandboxes fill it. */
+const MEMORY = 2048;
+
+const testNodes = () => new NodeCluster(join(testFolder, 'nodes'), { count: COUNT });
+
+/** Of a killed run. */
+export async function discardEarlierNodes() {
+  const earlier = testNodes();
+  if (!existsSync(earlier.folder)) return;
+  await step('removing the nodes that an earlier run left', () => earlier.discard());
+}
+
+/** @returns {Promise<object>} environment variables for the tests @throws Problem */
+export async function startTestNodes() {
+  const cluster = testNodes();
+  atEnd('removing the nodes', () => step('removing the nodes', () => cluster.discard()));
+  await cluster.start({ labels: () => ({ 'berth.memory': String(MEMORY), 'berth.cpus': '16' }) });
+  const [first] = cluster.nodes;
+  await addTestImage(first.api);
+  await ensureSandboxImage(first.api);
+  await addFirewallImage(first.api);
+  await bringImages(cluster.nodes, [testImage, sandboxImage, firewallImage]);
+  const postgres = await step('starting PostgreSQL', startPostgres);
+  const redis = await step('starting Redis', startRedis);
+  const actions = cluster.nodes.flatMap((node) =>
+    ['kill', 'start', 'stop', 'cut', 'heal'].map((how) => [`/${node.name}/${how}`, () => node[how]()]),
+  );
+  const control = await offerActions('nodes', {
+    ...Object.fromEntries(actions),
+    '/all/ready': () => cluster.untilReady(),
+  });
+  const described = join(temporaryFolder(), 'nodes.json');
+  const nodes = cluster.nodes.map(({ name, address, host, api }) => ({ name, address, host, socket: api.host }));
+  writeFileSync(described, JSON.stringify({ nodes, gateway: cluster.network.gateway, control }));
+  return {
+    ...cluster.environment,
+    NODE_FIREWALL_IMAGE: firewallImage,
+    TEST_NODES: described,
+    TEST_POSTGRES_URL: postgres,
+    TEST_REDIS_URL: redis,
+    // What tests look at behind Berth's back, where it does not matter on which node.
+    DOCKER_HOST: first.api.host,
+  };
+}

@@ -1,0 +1,163 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import Docker from 'dockerode';
+import type { ClientCertificate } from '../../src/docker/client';
+import { askForAction } from './control-socket';
+
+/** What `scripts/lib/cluster/test-nodes.mjs` says of the nodes that it started. */
+interface Described {
+  readonly nodes: readonly { name: string; address: string; host: string; socket: string }[];
+  /** The machine's own address in the nodes' network. */
+  readonly gateway: string;
+  readonly control: string;
+}
+
+/** One Docker node of the tests' Swarm, and a way to its Docker that no cut of the network reaches. */
+export class TestNode {
+  readonly docker: Docker;
+
+  constructor(
+    readonly name: string,
+    readonly address: string,
+    /** Its Docker over TLS. */
+    readonly host: string,
+    /** Its Docker on this machine. */
+    readonly socket: string,
+    private readonly control: string,
+  ) {
+    this.docker = new Docker({ socketPath: socket.replace('unix://', '') });
+  }
+
+  /** As a machine without power, with all that runs there. */
+  kill(): Promise<void> {
+    return this.ask('kill');
+  }
+
+  /** As a machine that boots. */
+  start(): Promise<void> {
+    return this.ask('start');
+  }
+
+  /** Pulls its cable: no connection ends, and none gets an answer. */
+  cut(): Promise<void> {
+    return this.ask('cut');
+  }
+
+  heal(): Promise<void> {
+    return this.ask('heal');
+  }
+
+  /** Its containers that carry this label, as `name state`. */
+  async containers(label: string): Promise<{ id: string; name: string; state: string }[]> {
+    const listed = await this.docker.listContainers({ all: true, filters: { label: [label] } });
+    return listed.map(({ Id, Names, State }) => ({ id: Id, name: (Names[0] ?? '').slice(1), state: State }));
+  }
+
+  /** The names of its volumes that carry this label. */
+  async volumes(label: string): Promise<string[]> {
+    const { Volumes } = await this.docker.listVolumes({ filters: { label: [label] } });
+    return Volumes.map(({ Name }) => Name);
+  }
+
+  /** Runs a command in a container there. @returns what it printed */
+  async exec(dockerId: string, command: readonly string[]): Promise<string> {
+    const created = await this.docker
+      .getContainer(dockerId)
+      .exec({ Cmd: [...command], AttachStdout: true, AttachStderr: true });
+    const stream = await created.start({});
+    const chunks: Buffer[] = [];
+    const sink = { write: (chunk: Buffer) => chunks.push(chunk) };
+    this.docker.modem.demuxStream(stream, sink as never, sink as never);
+    await new Promise((resolve, reject) => stream.once('end', resolve).once('close', resolve).once('error', reject));
+    return Buffer.concat(chunks).toString();
+  }
+
+  /** Removes everything that carries an instance label. */
+  async removeInstance(instance: string): Promise<void> {
+    for (const label of ['berth.probe', 'berth.instance']) {
+      const filters = { label: [`${label}=${instance}`] };
+      for (const { Id } of await this.docker.listContainers({ all: true, filters }))
+        await this.docker.getContainer(Id).remove({ force: true, v: true });
+      for (const { Name } of (await this.docker.listVolumes({ filters })).Volumes)
+        await this.docker.getVolume(Name).remove();
+      for (const { Id } of await this.docker.listNetworks({ filters })) await this.docker.getNetwork(Id).remove();
+    }
+  }
+
+  private ask(how: 'kill' | 'start' | 'cut' | 'heal'): Promise<void> {
+    return askForAction(this.control, `/${this.name}/${how}`);
+  }
+}
+
+/** The nodes that `node scripts/test.mjs nodes` brings: all of them managers of one Swarm. */
+export class TestNodes {
+  readonly nodes: readonly [TestNode, TestNode, TestNode];
+  readonly gateway: string;
+  private readonly control: string;
+
+  constructor() {
+    const file = process.env['TEST_NODES'];
+    if (file === undefined) throw new Error('TEST_NODES is not set; `node scripts/test.mjs nodes` sets it');
+    const { nodes, gateway, control } = JSON.parse(readFileSync(file, 'utf8')) as Described;
+    const made = nodes.map(({ name, address, host, socket }) => new TestNode(name, address, host, socket, control));
+    this.nodes = made as unknown as [TestNode, TestNode, TestNode];
+    this.gateway = gateway;
+    this.control = control;
+  }
+
+  /** What a server needs to know to use them. */
+  get environment(): Record<string, string> {
+    const names = ['CLUSTER', 'CLUSTER_MANAGERS', 'CLUSTER_CERT_PATH', 'NODE_FIREWALL_IMAGE'];
+    return Object.fromEntries(names.map((name) => [name, process.env[name] ?? '']));
+  }
+
+  named(name: string): TestNode {
+    const found = this.nodes.find((node) => node.name === name);
+    if (!found) throw new Error(`there is no node ${name}`);
+    return found;
+  }
+
+  /** Until the Swarm sees all of them, wherever a test left them. */
+  async allWell(): Promise<void> {
+    for (const node of this.nodes) {
+      await node.heal();
+      const answers = await node.docker.ping().then(
+        () => true,
+        () => false,
+      );
+      if (!answers) await node.start();
+    }
+    await askForAction(this.control, '/all/ready');
+    for (const node of this.nodes) await this.change(node, { availability: 'active' });
+  }
+
+  /** As `docker node update` on a manager does. */
+  async change(
+    { name }: TestNode,
+    { labels = {}, availability }: { labels?: Record<string, string>; availability?: 'active' | 'drain' | 'pause' },
+  ): Promise<void> {
+    const manager = this.nodes.find((node) => node.name !== name)?.docker;
+    const listed = (await manager?.listNodes()) as readonly SwarmNode[] | undefined;
+    const found = listed?.find((node) => node.Description.Hostname === name);
+    if (!manager || !found) throw new Error(`the Swarm has no node ${name}`);
+    await manager.getNode(found.ID).update({
+      version: found.Version.Index,
+      ...found.Spec,
+      Labels: { ...found.Spec.Labels, ...labels },
+      ...(availability && { Availability: availability }),
+    });
+  }
+}
+
+/** What Berth shows to the nodes. */
+export function clientCertificate(): ClientCertificate {
+  const read = (name: string): Buffer => readFileSync(join(process.env['CLUSTER_CERT_PATH'] ?? '', name));
+  return { ca: read('ca.pem'), cert: read('cert.pem'), key: read('key.pem') };
+}
+
+interface SwarmNode {
+  readonly ID: string;
+  readonly Version: { readonly Index: number };
+  readonly Description: { readonly Hostname: string };
+  readonly Spec: { readonly Labels: Record<string, string> };
+}
