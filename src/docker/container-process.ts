@@ -65,7 +65,8 @@ export interface ContainerProcess {
    * What it writes, in order, for one reader; all of it `stdout` if it has a terminal. What is not read makes it wait,
    * so reading slowly costs no memory. Ends with the program, with its container, and with the connection; never throws
    * because of that. Once a program has ended, read on: until then Docker (26.1) reports the end of no other command in
-   * the container. A stop of the container, and {@link ContainerEngine.endProcesses}, give up what is not read.
+   * the container. A stop of the container, its end, and {@link ContainerEngine.endProcesses}, give up what is not
+   * read.
    */
   readonly output: AsyncIterable<ExecOutput>;
   /** Waits until it has started, or could not be: {@link exit} says why. @throws EngineError as {@link exit} does */

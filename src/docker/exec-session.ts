@@ -9,9 +9,11 @@ import { hasStatus } from './errors';
 import { createOptions, type ExecCall, type ExecState, hasEnded, refusedWith, startHijacked } from './exec-calls';
 import { OutputFrames } from './streams';
 
-/** `call`: each call to Docker goes through it. The rest is for tests. */
+/** `call`: each call to Docker goes through it. The times are for tests. */
 export interface ExecOptions {
   readonly call: ExecCall;
+  /** Whether its container can still be entered, whatever Docker says of it. */
+  readonly canEnter?: () => Promise<boolean>;
   readonly lookAfterMs?: number;
   readonly startWithinMs?: number;
   readonly refusedWithinMs?: number;
@@ -40,6 +42,11 @@ const REFUSED_WITHIN_MS = 10_000;
 /** How long Docker may take to begin with a command whose connection it has opened. */
 const NOT_BEGUN_MS = 5_000;
 
+/** How soon the exit code of a command whose stream has ended is known, unless Docker is kept from telling it. */
+const EXIT_CODE_SOON_MS = 1_000;
+/** How often it is tried whether the container of a command that was killed can be entered. */
+const ENTER_EVERY_MS = 1_000;
+
 const UNREAD_AFTER_MS = 1_000;
 
 /** Docker's message in place of an output; far more than it ever is. */
@@ -57,6 +64,8 @@ export class ExecSession implements ContainerProcess {
   private writer: 'unknown' | 'command' | 'docker' = 'unknown';
   private readonly closed = new AbortController();
   private containerEnded = false;
+  /** When it is tried next whether its container can be entered. */
+  private nextEntry = 0;
   /** Docker's time of its container's start, once that was looked at. */
   private startedAt: string | null = null;
   /** Ends the wait for the next look at the container. */
@@ -71,6 +80,7 @@ export class ExecSession implements ContainerProcess {
     private readonly request: ProcessRequest,
     private readonly call: ExecCall,
     private readonly times: { readonly startWithinMs: number; readonly refusedWithinMs: number },
+    private readonly canEnter: () => Promise<boolean>,
   ) {
     // Without a listener the error of a connection that breaks while nobody reads would end this process.
     stream.on('error', () => undefined);
@@ -89,9 +99,11 @@ export class ExecSession implements ContainerProcess {
   static async open(container: Docker.Container, request: ProcessRequest, options: ExecOptions): Promise<ExecSession> {
     const { call, lookAfterMs = LOOKS_MS.first } = options;
     const { startWithinMs = START_WITHIN_MS, refusedWithinMs = REFUSED_WITHIN_MS } = options;
+    const { canEnter = () => Promise.resolve(true) } = options;
     const exec = await call((signal) => container.exec(createOptions(request, signal)));
     const stream = await call((signal) => startHijacked(exec, request, signal));
-    const session = new ExecSession(container, exec, stream, request, call, { startWithinMs, refusedWithinMs });
+    const times = { startWithinMs, refusedWithinMs };
+    const session = new ExecSession(container, exec, stream, request, call, times, canEnter);
     void session.watchContainer(lookAfterMs);
     return session;
   }
@@ -103,6 +115,10 @@ export class ExecSession implements ContainerProcess {
   /** Calls back when the connection has ended. */
   onClosed(listener: () => void): void {
     this.stream.once('close', listener);
+  }
+
+  get isClosed(): boolean {
+    return this.stream.closed;
   }
 
   /** Whether its output has not been read for a while. */
@@ -135,11 +151,16 @@ export class ExecSession implements ContainerProcess {
 
   async exit(): Promise<{ exitCode: number }> {
     if (this.containerEnded) throw containerEnded();
-    const { ExitCode, Running, Pid } = await this.stateOnce(hasEnded);
+    let state = await this.stateOnce(hasEnded, EXIT_CODE_SOON_MS);
+    if (!hasEnded(state)) {
+      if (await this.endedWithContainer()) throw containerEnded();
+      state = await this.stateOnce(hasEnded);
+    }
+    const { ExitCode, Running, Pid } = state;
     if (Running || ExitCode === null) {
       throw new EngineError('docker_unavailable', 'the connection to the command broke off before its end');
     }
-    if (Pid > 0 && ExitCode > KILLED && !(await this.runsOn())) throw containerEnded();
+    if (Pid > 0 && ExitCode > KILLED && (await this.endedWithContainer())) throw containerEnded();
     if (Pid > 0) return { exitCode: ExitCode };
     throw refusedWith(this.refusal.trim());
   }
@@ -251,6 +272,18 @@ export class ExecSession implements ContainerProcess {
       if (error instanceof EngineError && error.code === 'container_not_found') return false;
       throw error;
     }
+  }
+
+  /**
+   * Whether it was the end of its container that ended it. Docker (26.1) says that a container runs as long as nobody
+   * reads what a dead command in it has written, and of such a command that it runs too.
+   */
+  private async endedWithContainer(): Promise<boolean> {
+    if (this.containerEnded || !(await this.runsOn())) return true;
+    if (performance.now() < this.nextEntry) return false;
+    this.nextEntry = performance.now() + ENTER_EVERY_MS;
+    this.containerEnded = !(await this.canEnter());
+    return this.containerEnded;
   }
 
   /** Looks at the container soon, as it may have ended. */

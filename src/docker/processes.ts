@@ -3,6 +3,7 @@ import { RecentKeys } from '../scheduling';
 import { containerOf } from './container-verbs';
 import { LABELS } from './create-options';
 import type { DockerDaemon } from './daemon';
+import { saysNotRunning } from './engine-error';
 import { runExec } from './exec';
 import { ExecSession } from './exec-session';
 import { Batches, endMarked, signalMarked } from './process-marker';
@@ -19,22 +20,55 @@ const MOST_USER = 256;
 
 const GIVE_UP_EVERY_MS = 250;
 
+/** How often it is tried whether a container can be entered in which something is not read. */
+const UNREAD_TRY_EVERY_MS = 2_000;
+
+/** A command that cannot be run, whatever the image has: enough to learn whether a container can be entered. */
+const NO_COMMAND = { command: ['/'], user: '0' };
+
 /** The sessions that are held now, by their containers' Docker ids. */
 export class OpenSessions {
   private readonly byContainer = new Map<string, Set<ExecSession>>();
+  private trying: NodeJS.Timeout | undefined;
+
+  /** @param canEnter whether a container that Docker says is running can be entered; it gives up the unread if not */
+  constructor(private readonly canEnter: (dockerId: string) => Promise<boolean> = () => Promise.resolve(true)) {}
 
   add(dockerId: string, session: ExecSession): void {
     const sessions = this.byContainer.get(dockerId) ?? new Set();
     this.byContainer.set(dockerId, sessions.add(session));
+    this.trying ??= setInterval(() => this.tryUnread(), UNREAD_TRY_EVERY_MS).unref();
     session.onClosed(() => {
       sessions.delete(session);
       if (sessions.size === 0) this.byContainer.delete(dockerId);
+      if (this.byContainer.size > 0) return;
+      clearInterval(this.trying);
+      this.trying = undefined;
     });
+  }
+
+  /** Where something is not read, nothing but an attempt to enter the container shows that it has ended. */
+  private tryUnread(): void {
+    for (const [dockerId, sessions] of this.byContainer) {
+      if ([...sessions].some((session) => session.isUnread)) void this.canEnter(dockerId);
+    }
   }
 
   /** To be called when a container has ended, or may have. */
   noteContainerEnd(dockerId: string): void {
     for (const session of this.byContainer.get(dockerId) ?? []) session.noteContainerEnd();
+  }
+
+  /**
+   * To be called when a container has ended though Docker does not say so yet: closes those of its sessions that are
+   * not read, which is what keeps Docker from it.
+   */
+  giveUpUnread(dockerId: string): void {
+    const held = [...(this.byContainer.get(dockerId) ?? [])];
+    const timer = setInterval(() => {
+      for (const session of held) if (session.isUnread) session.close();
+      if (held.every((session) => session.isClosed)) clearInterval(timer);
+    }, GIVE_UP_EVERY_MS).unref();
   }
 
   /**
@@ -65,8 +99,9 @@ export class OpenSessions {
 export class Processes {
   /** As whom commands run in containers without being told: a label, which never changes. */
   private readonly users = new RecentKeys<string>(MOST_CONTAINERS);
-  private readonly sessions = new OpenSessions();
+  private readonly sessions = new OpenSessions((dockerId) => this.canEnter(dockerId));
   private readonly endings = new Batches<string, 'ended' | 'still_running'>();
+  private readonly entries = new Batches<null, boolean>();
 
   constructor(private readonly daemon: DockerDaemon) {}
 
@@ -81,7 +116,8 @@ export class Processes {
     const container = containerOf(this.daemon.clients.streams, dockerId);
     const user = request.user ?? (await this.imageUserOf(dockerId));
     const call = <T>(run: (signal: AbortSignal) => Promise<T>): Promise<T> => this.daemon.call('exec', run);
-    const session = await ExecSession.open(container, { ...request, user }, { call });
+    const canEnter = (): Promise<boolean> => this.canEnter(dockerId);
+    const session = await ExecSession.open(container, { ...request, user }, { call, canEnter });
     this.sessions.add(dockerId, session);
     if (request.startUnawaited === true) return session;
     try {
@@ -133,6 +169,22 @@ export class Processes {
   /** The container is gone. */
   forget(dockerId: string): void {
     this.users.delete(dockerId);
+  }
+
+  /** Finds out by a command that cannot be run, one for all who ask. Only Docker's word that it has ended counts. */
+  private canEnter(dockerId: string): Promise<boolean> {
+    return this.entries.add(dockerId, null, async () => {
+      const container = containerOf(this.daemon.clients.streams, dockerId);
+      const request = { ...NO_COMMAND, timeoutMs: OWN_WITHIN_MS, maxOutputBytes: OWN_OUTPUT_BYTES };
+      try {
+        await runExec(container, request, { call: (run) => this.daemon.call('exec', run) });
+      } catch (error) {
+        if (!saysNotRunning(error)) return true;
+        this.sessions.giveUpUnread(dockerId);
+        return false;
+      }
+      return true;
+    });
   }
 
   /** The main process is root's, so Docker no longer knows. @returns undefined where Docker does, or there is none */
