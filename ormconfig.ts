@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { DataSource, DataSourceOptions } from 'typeorm';
 import { AgentEntity } from './src/agents/agent.entity';
 import { AuditEntryEntity } from './src/audit/audit-entry.entity';
+import { SignInCodeEntity } from './src/auth/sign-in-codes';
 import { TokenEntity } from './src/auth/token.entity';
 import { UserEntity } from './src/auth/user.entity';
 import { loadConfig } from './src/config';
@@ -34,6 +35,7 @@ import { HeldPrograms1764300070000 } from './src/migrations/1764300070000-held-p
 import { StartCommands1764300080000 } from './src/migrations/1764300080000-start-commands';
 import { AuditDetail1764300090000 } from './src/migrations/1764300090000-audit-detail';
 import { NodesOfContainers1764400000000 } from './src/migrations/1764400000000-nodes-of-containers';
+import { SignInCodes1764600000000 } from './src/migrations/1764600000000-sign-in-codes';
 import { HeldProgramEntity } from './src/sandbox/held-programs';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
 
@@ -47,6 +49,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
     entities: [
       UserEntity,
       TokenEntity,
+      SignInCodeEntity,
       AgentEntity,
       ContainerEntity,
       DockerIdEntity,
@@ -80,6 +83,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       StartCommands1764300080000,
       AuditDetail1764300090000,
       NodesOfContainers1764400000000,
+      SignInCodes1764600000000,
     ],
     synchronize: false,
   };

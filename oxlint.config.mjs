@@ -26,6 +26,7 @@ const MODULES = {
   metrics: [...FOUNDATION, 'auth', 'docker', 'events'],
   usage: [...FOUNDATION, 'http', 'auth'],
   health: [...FOUNDATION, 'http', 'auth', 'docker', 'signals'],
+  console: ['config', 'http'],
   containers: [
     ...FOUNDATION,
     'http',

@@ -2,9 +2,10 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ensureBuild } from './lib/build.mjs';
+import { ensureConsole } from './lib/console-build.mjs';
 import { ensureDependencies } from './lib/dependencies.mjs';
 import { readSettings } from './lib/environment-file.mjs';
-import { creation, sayTable, tokenToTry } from './lib/how-to-call.mjs';
+import { creation, sayTable, signInLink, tokenToTry } from './lib/how-to-call.mjs';
 import { checkNodeVersion } from './lib/node-version.mjs';
 import { runFolder } from './lib/project.mjs';
 import { takeRunLock } from './lib/run-lock.mjs';
@@ -30,8 +31,10 @@ async function startServer({ env, settings, lock }) {
 
 async function sayNext({ url, settings, env, ownsDocker }) {
   const token = await tokenToTry({ url, settings, env, file: join(runFolder, 'demo-token') });
+  const link = token && settings.CONSOLE !== 'off' ? await signInLink(url, token) : undefined;
   say('');
   sayTable([
+    ...(link ? [['Console', link, 'signs you in once, within the hour']] : []),
     ['API', `${url}/api`],
     ['Docs', `${url}/api/docs`],
     ['Token', token ?? 'npm run -s token -- --user NAME --tier TIER'],
@@ -72,7 +75,8 @@ async function main() {
   await ensureDependencies();
   await ensureBuild();
   const settings = readSettings();
-  const docker = await prepareDocker(settings);
+  // Beside what Docker takes, which is longer: a cold start is no slower for it.
+  const [docker] = await Promise.all([prepareDocker(settings), ensureConsole(settings)]);
 
   const env = serverEnvironment({ settings, docker });
   const { server, url } = await startServer({ env, settings, lock });

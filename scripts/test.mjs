@@ -12,6 +12,7 @@ import { cpus } from 'node:os';
 import { build, ensureBuild } from './lib/build.mjs';
 import { startTestNodes } from './lib/cluster/test-nodes.mjs';
 import { CommandFailed, findCommand, run } from './lib/command.mjs';
+import { buildConsole } from './lib/console-build.mjs';
 import { ensureDependencies } from './lib/dependencies.mjs';
 import { cleanEnvironment, readSettings } from './lib/environment-file.mjs';
 import { runtimeName } from './lib/gvisor.mjs';
@@ -23,7 +24,7 @@ import { ensureSandboxImage, sandboxImage } from './lib/sandbox-image.mjs';
 import { isEnding, runEnd, runScript } from './lib/shutdown.mjs';
 import { say, step } from './lib/steps.mjs';
 import { Tally } from './lib/tally.mjs';
-import { browserTest, findTestBrowser } from './lib/test-browser.mjs';
+import { browserTests, findTestBrowser } from './lib/test-browser.mjs';
 import { startPostgres, startRedis } from './lib/test-databases.mjs';
 import { startTestDocker } from './lib/test-docker.mjs';
 import { testImage } from './lib/test-image.mjs';
@@ -141,15 +142,18 @@ async function runTests({ name, ...options }) {
 }
 
 /**
- * A browser is a large package, so it is installed only if the test that drives it is to run.
- * @returns {Promise<{ env: object, args: string[] }>} for the run; args: leave that test out where there is none
+ * A browser is a large package, so it is installed only if a test that drives it is to run.
+ * @returns {Promise<{ env: object, args: string[] }>} for the run; args: leave those tests out where there is none
  */
 async function browserFor({ projects, env, args }) {
-  if (!(await willRun(browserTest, { projects, env, args })) || isEnding()) return { env: {}, args: [] };
-  const found = await environmentOf(browserTest, async () => ({ TEST_BROWSER: await findTestBrowser() }));
+  if (!(await willRun(browserTests, { projects, env, args })) || isEnding()) return { env: {}, args: [] };
+  const found = await environmentOf('tests in a browser', async () => {
+    await buildConsole();
+    return { TEST_BROWSER: await findTestBrowser() };
+  });
   if (found) return { env: found, args: [] };
   // Where it counts as a failure, it fails by itself too.
-  return { env: {}, args: process.env.CI ? [] : [`--testPathIgnorePatterns=${browserTest}`] };
+  return { env: {}, args: process.env.CI ? [] : [`--testPathIgnorePatterns=${browserTests}`] };
 }
 
 /** Unit, data and end-to-end tests are one run, so that no processor is idle at the end of each. */

@@ -2,6 +2,7 @@ import { NestFactory } from '@nestjs/core';
 import { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AppModule } from './app.module';
 import { Config, CONFIG } from './config';
+import { setUpConsole } from './console';
 import { SandboxProver } from './containers';
 import { BerthIoAdapter } from './events';
 import { createHttpAdapter, setUpHttp } from './http';
@@ -14,6 +15,7 @@ export function setUpApp(app: NestFastifyApplication): void {
   setUpHttp(app);
   setUpHttpMetrics(app);
   setUpRateLimits(app);
+  setUpConsole(app);
   app.useWebSocketAdapter(new BerthIoAdapter(app, app.get<Config>(CONFIG)));
 }
 

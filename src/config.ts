@@ -219,6 +219,7 @@ export const environmentSchema = z.object({
   VOLUME_RETENTION: z.union([z.literal('forever').transform(() => null), duration]).default(7 * 24 * 3_600_000),
   EVENT_RETENTION: duration.default(7 * 24 * 3_600_000),
   AUDIT_RETENTION: duration.default(90 * 24 * 3_600_000),
+  CONSOLE: z.enum(['on', 'off']).default('on'),
   GUEST_LOGIN: z.enum(['allow', 'deny']).default('allow'),
   GUEST_LIMIT: integer(0, 1_000_000).default(100),
   TOKEN_LIMIT: integer(0, 1_000_000).default(50),

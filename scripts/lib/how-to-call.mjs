@@ -12,9 +12,23 @@ export async function tokenToTry({ url, settings, env, file }) {
   return settings.NODE_ENV === 'production' ? undefined : demoToken({ url, env, file });
 }
 
+/**
+ * A link that signs in whoever opens it first. The code is in the fragment, which no browser sends and no log has.
+ * @returns {Promise<string | undefined>} nothing where the console was not built
+ */
+export async function signInLink(url, token) {
+  const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
+  const page = await fetch(url, { signal: AbortSignal.timeout(5000) }).catch(() => undefined);
+  await page?.body?.cancel();
+  if (!page?.ok) return undefined;
+  const response = await fetch(`${url}/api/auth/codes`, { method: 'POST', headers, body: '{"expires_in":3600}' });
+  const { code } = await response.json();
+  return code && `${url}/#code=${code}`;
+}
+
 /** Lines with their names in a column: `[name, line, …further lines]`. */
 export function sayTable(rows) {
   for (const [name, ...lines] of rows) {
-    for (const [index, line] of lines.entries()) say(`  ${(index === 0 ? name : '').padEnd(7)}${line}`);
+    for (const [index, line] of lines.entries()) say(`  ${(index === 0 ? name : '').padEnd(9)}${line}`);
   }
 }

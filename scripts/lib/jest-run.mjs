@@ -52,14 +52,14 @@ function endAfter(report, group) {
 }
 
 /**
- * @param {string} file
+ * @param {string} pattern
  * @param {{ projects: string[], args: string[], env: object }} options as of a run
- * @returns {Promise<boolean>} whether that run has this file among its own
+ * @returns {Promise<boolean>} whether that run has a file among its own that the pattern fits
  */
-export async function willRun(file, { projects, args, env }) {
+export async function willRun(pattern, { projects, args, env }) {
   const options = ['--listTests', '--passWithNoTests', '--selectProjects', ...projects, ...args];
   const listed = await run(process.execPath, [jest, ...options], { cwd: projectRoot, env });
-  return listed.split('\n').includes(join(projectRoot, file));
+  return listed.split('\n').some((file) => new RegExp(pattern).test(file));
 }
 
 /**

@@ -2,8 +2,8 @@
 import { ensurePackages } from './apt.mjs';
 import { findCommand } from './command.mjs';
 
-/** The test that drives it. */
-export const browserTest = 'test/e2e/inside-browser.more-spec.ts';
+/** The tests that drive it, as jest takes it for a pattern. */
+export const browserTests = 'test/e2e/(inside-browser|console.*)\\.more-spec\\.ts';
 
 /** Under the names that it has on other systems too. */
 const PROGRAMS = ['chromium', 'google-chrome-stable', 'google-chrome', 'chromium-browser'];

@@ -5,12 +5,13 @@ import { TiersModule } from '../tiers';
 import { GuestController } from './guest.controller';
 import { GuestService } from './guest.service';
 import { MeController, ProfileController, TiersController } from './me.controller';
+import { SignInController } from './sign-in.controller';
 import { TokensController } from './tokens.controller';
 
 /** What users see of themselves: guests' log-in, profile, tokens, tiers. */
 @Module({
   imports: [AuditModule, AuthModule, TiersModule],
-  controllers: [TokensController, GuestController, MeController, ProfileController, TiersController],
+  controllers: [TokensController, GuestController, SignInController, MeController, ProfileController, TiersController],
   providers: [GuestService],
 })
 export class AccountsModule {}

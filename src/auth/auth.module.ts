@@ -3,6 +3,7 @@ import { APP_GUARD } from '@nestjs/core';
 import { TiersModule } from '../tiers';
 import { AuthGuard, ScopeRefusals } from './auth.guard';
 import { BearerStrategy } from './bearer.strategy';
+import { SignInCodeRetention, SignInCodes } from './sign-in-codes';
 import { TokenRetention, TokenService } from './token.service';
 import { UserService } from './user.service';
 
@@ -12,11 +13,13 @@ import { UserService } from './user.service';
   providers: [
     TokenService,
     TokenRetention,
+    SignInCodes,
+    SignInCodeRetention,
     UserService,
     ScopeRefusals,
     BearerStrategy,
     { provide: APP_GUARD, useClass: AuthGuard },
   ],
-  exports: [TokenService, UserService, ScopeRefusals],
+  exports: [TokenService, SignInCodes, UserService, ScopeRefusals],
 })
 export class AuthModule {}

@@ -10,6 +10,7 @@ export {
   USUAL_SCOPES,
 } from './principal';
 export { ScopeRefusals } from './auth.guard';
+export { type SignIn, SignInCodes } from './sign-in-codes';
 export { TokenEntity } from './token.entity';
 export { TokenService, grantedEnd } from './token.service';
 export { UserEntity } from './user.entity';

@@ -51,6 +51,7 @@ const FAULTS = {
   user_suspended: { when: 'an administrator has suspended the user' },
   not_authorized: { when: "the container is another user's" },
   guest_session_expired: { when: "the guest's session is over; reading, stopping and deleting go on to work" },
+  sign_in_code_refused: { when: 'the code is unknown, was used, or its time or the token that made it has ended' },
   guest_login_disabled: { when: 'this server takes no guests' },
   guest_limit_reached: {
     when: 'as many have a session as may have one; try again later',

@@ -10,6 +10,7 @@ export const ERRORS = {
   insufficient_permissions: { status: 403, message: 'insufficient permissions' },
   user_suspended: { status: 403, message: 'user is suspended' },
   guest_session_expired: { status: 403, message: 'guest session expired' },
+  sign_in_code_refused: { status: 403, message: 'sign-in code is unknown, used or expired' },
   guest_login_disabled: { status: 403, message: 'guest login is disabled' },
   guest_limit_reached: { status: 403, message: 'guest limit reached' },
   container_limit_reached: { status: 403, message: 'container limit reached' },

@@ -10,6 +10,11 @@ declare module 'fastify' {
     /** Whom the request is counted for; absent where it is not limited. */
     counted?: CountedCaller;
   }
+
+  interface FastifyContextConfig {
+    /** Of a route whose requests are not counted. */
+    unlimited?: boolean;
+  }
 }
 
 /** What a request is counted by. */
@@ -39,7 +44,12 @@ export class RequestLimits {
   async admit(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const { url: route } = request.routeOptions;
     // A preflight is the browser's, not the page's, and asks for nothing.
-    if (request.method === 'OPTIONS' || (route !== undefined && UNLIMITED.test(route))) return;
+    if (
+      request.method === 'OPTIONS' ||
+      request.routeOptions.config.unlimited === true ||
+      (route !== undefined && UNLIMITED.test(route))
+    )
+      return;
     const caller = this.callerOf(request);
     request.counted = caller;
     const { address, token, userId } = caller;

@@ -51,6 +51,7 @@ const SOUND = {
   CreateTokenDto: { route: '/api/tokens', body: { name: 'laptop' } },
   CreateAgentDto: { route: '/api/agents', body: { name: 'workstation' } },
   RunCommandDto: { route: '/api/containers/{id}/exec', body: { command: ['true'] } },
+  SignInDto: { route: '/api/auth/sign-in', body: { code: 'k3yq0Yw2mJx6l4bq8Zb0sV1nQ5tR7uWd' } },
   GuestLoginDto: { route: '/api/auth/guest', body: { username: 'somebody' } },
 } as const;
 
@@ -90,6 +91,7 @@ describe('the OpenAPI document', () => {
       'GET /health/ready',
       'GET /metrics',
       'POST /api/auth/guest',
+      'POST /api/auth/sign-in',
     ]);
     expect(open.length + closed.length).toBe(allOperations().length);
   });

@@ -1,0 +1,140 @@
+import { ApiError } from './api';
+
+type Words = string | ((fields: Readonly<Record<string, unknown>>) => string);
+
+const text = (value: unknown): string => (typeof value === 'string' || typeof value === 'number' ? String(value) : '?');
+
+const SHORT: Readonly<Record<string, string>> = {
+  memory_mb: 'memory',
+  cpu_shares: 'CPU',
+  free_memory_mb: 'free memory',
+  free_disk_mb: 'free disk',
+  networks: 'networks',
+};
+
+/** What a person is told, by the answer's `code`: what is wrong, and what helps. */
+const WORDS: Readonly<Record<string, Words>> = {
+  unreachable: 'The server does not answer. Is it running, and are you online?',
+  unauthorized: 'This token is unknown, revoked or expired.',
+  sign_in_code_refused: 'This sign-in link was used before, or its time is over. Ask for a new one, or paste a token.',
+  insufficient_permissions: 'Your token does not have the scope for this.',
+  not_authorized: 'This belongs to somebody else.',
+  user_suspended: 'An administrator has suspended this user.',
+  guest_session_expired: 'Your guest session is over. You can still look, stop and delete.',
+  guest_login_disabled: 'This server takes no guests.',
+  guest_limit_reached: 'All places for guests are taken. Try again later.',
+  username_taken: 'Somebody has this name already. Choose another one.',
+  exec_not_allowed: 'Your tier does not let anybody into its containers.',
+  container_limit_reached: ({ limit, tier }) =>
+    `Your tier “${text(tier)}” allows ${text(limit)} containers. Delete one to make room.`,
+  agent_limit_reached: ({ limit, tier }) => `Your tier “${text(tier)}” allows ${text(limit)} agents.`,
+  token_limit_reached: ({ limit }) => `You have ${text(limit)} live tokens, which is the most. Revoke one first.`,
+  process_limit_reached: 'As many processes run in this container as may.',
+  name_taken: 'You have a container of this name already.',
+  agent_name_taken: 'You have an agent of this name already.',
+  container_not_found: 'This container is not there any more.',
+  container_not_running: 'The container does not run. Start it first.',
+  agent_not_found: 'This agent is not there any more.',
+  token_not_found: 'This token is not there any more.',
+  user_not_found: 'This user is not there any more.',
+  image_not_found: 'There is no such image, or it needs credentials.',
+  image_unavailable: 'The image’s registry does not answer.',
+  image_access_denied: 'The image’s registry refuses access.',
+  start_refused: 'This image cannot be run as a sandbox.',
+  terminal_not_found: 'This terminal has ended.',
+  held_elsewhere: 'Another server process holds this.',
+  operation_in_progress: 'Something else is being done with this container. Try again in a moment.',
+  removal_pending: 'Docker has not removed the old container yet. Try again in a moment.',
+  path_not_found: 'There is nothing at this path.',
+  path_exists: 'Something of this name is there already.',
+  path_denied: 'The container’s user may not do that here.',
+  path_is_directory: 'This is a folder.',
+  path_not_directory: 'This is not a folder.',
+  path_not_file: 'This is not a regular file.',
+  path_protected: 'This cannot be moved or deleted.',
+  directory_not_empty: 'The folder is not empty.',
+  file_too_large: 'The file is too large for this server.',
+  body_too_large: 'That is too much for one request.',
+  no_space: 'The container’s disk is full.',
+  tools_missing: 'The image lacks the programs that are needed for files.',
+  tools_failed: 'A program of the image’s failed at this.',
+  command_not_started: 'The program cannot be started.',
+  too_many_terminals: ({ limit }) => `${text(limit)} terminals are open in this container, which is the most.`,
+  too_many_transfers: 'Too many files are on their way. Try again in a moment.',
+  too_many_connections: 'You have too many connections open. Close a tab.',
+  rate_limit_exceeded: 'Too many requests. Wait a little.',
+  docker_unavailable: 'Docker does not answer on the server.',
+  docker_changed: 'The server’s Docker is not the one that the containers are in.',
+  docker_error: 'Docker refused this.',
+  database_busy: 'The server is busy. Nothing was done; try again.',
+  database_unavailable: 'The server’s database does not answer. Try again.',
+  database_read_only: 'The server takes no changes right now.',
+  storage_full: 'The server’s disk is full. Nothing was done.',
+  no_capacity: ({ short }) => {
+    const names = Array.isArray(short)
+      ? short.map((each) => SHORT[(each as { resource: string }).resource] ?? 'room')
+      : ['room'];
+    return `The machine has too little ${[...new Set(names)].join(' and ')} left. A smaller container may fit.`;
+  },
+  shutting_down: 'The server is restarting. Try again in a moment.',
+  internal_error: 'Something went wrong on the server.',
+};
+
+/** A sentence for a person; never empty. */
+export function inWords(error: unknown): string {
+  if (!(error instanceof ApiError)) {
+    return error instanceof Error && error.message !== '' ? error.message : 'Something went wrong.';
+  }
+  const words = WORDS[error.code];
+  if (words !== undefined) return typeof words === 'string' ? words : words(error.fields);
+  if (error.code === 'invalid_parameters' && error.details.length > 0) {
+    return error.details.map(({ field, message }) => `${FIELDS[field] ?? field} ${message}.`).join(' ');
+  }
+  return `${error.message.charAt(0).toUpperCase()}${error.message.slice(1)}.`;
+}
+
+/** The names of fields, as forms have them. */
+const FIELDS: Readonly<Record<string, string>> = {
+  name: 'Name',
+  username: 'Name',
+  image: 'Image',
+  custom_image: 'Image',
+  role: 'Role',
+  memory_mb: 'Memory',
+  cpu_shares: 'CPU',
+  disk_mb: 'Disk',
+  network: 'Network',
+  labels: 'Labels',
+  env: 'Environment',
+  start: 'Start command',
+  auto_stop_seconds: 'Idle stop',
+  auto_delete_seconds: 'Deletion when unused',
+  expires_in: 'Expiry',
+  scopes: 'Scopes',
+};
+
+/** Why a container is as it is, by the row's or an event's `reason`. */
+const REASONS: Readonly<Record<string, string>> = {
+  exited: 'its process ended',
+  oom: 'out of memory',
+  missing: 'gone from Docker',
+  session_expired: 'the session is over',
+  idle: 'unused',
+  user_suspended: 'the user is suspended',
+  auto_delete: 'unused for long',
+  user_deleted: 'the user was deleted',
+  role_failed: 'the role could not be installed',
+  image_not_found: 'no such image',
+  image_unavailable: 'the registry does not answer',
+  image_access_denied: 'the registry refuses access',
+  start_refused: 'the image cannot be run',
+  docker_unavailable: 'Docker does not answer',
+  docker_error: 'Docker refused',
+  closed: 'it disconnected',
+  silent: 'it fell silent',
+};
+
+export function reasonInWords(reason: string | null | undefined): string | null {
+  if (!reason) return null;
+  return REASONS[reason] ?? reason.replaceAll('_', ' ');
+}

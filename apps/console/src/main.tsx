@@ -1,0 +1,19 @@
+import { render } from 'preact';
+import './styles/base.css';
+import './styles/controls.css';
+import './styles/shell.css';
+import './styles/pages.css';
+import { App } from './app';
+import { adoptFromOtherTab, session, takeCode } from './session';
+import { signInWithCode } from './pages/sign-in';
+import { applyTheme } from './ui/theme';
+
+applyTheme();
+const root = document.getElementById('app');
+if (root) {
+  const code = takeCode();
+  if (!session.value) await adoptFromOtherTab();
+  // Of a link that was opened before, by whoever is signed in already, nothing is asked.
+  if (code !== null && !session.value) await signInWithCode(code);
+  render(<App />, root);
+}

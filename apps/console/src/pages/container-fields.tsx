@@ -1,0 +1,295 @@
+import type { JSX } from 'preact';
+import { megabytes, cpus } from '../data/format';
+import type { Container, Limits, Network, Resources, StartCommand } from '../data/types';
+import { faultOf } from '../ui/dialog';
+import { Field } from '../ui/parts';
+
+/** The fields that a creation and the settings share. */
+
+export interface Draft {
+  memory_mb: string;
+  cpu_shares: string;
+  disk_mb: string;
+  network: 'internet' | 'none' | 'allow';
+  allow: string;
+  labels: string;
+  auto_stop_minutes: string;
+  auto_delete_hours: string;
+  command: string;
+  restart: 'on-failure' | 'never';
+  ready_port: string;
+}
+
+export function draftOf(container: Container | undefined, limits: Limits | undefined): Draft {
+  const resources = container?.resources ?? limits?.min;
+  const network = container?.network ?? limits?.network ?? 'internet';
+  return {
+    memory_mb: String(resources?.memory_mb ?? 512),
+    cpu_shares: String(resources?.cpu_shares ?? 500),
+    disk_mb: String(resources?.disk_mb ?? 1024),
+    network: typeof network === 'string' ? network : 'allow',
+    allow: typeof network === 'string' ? '' : network.allow.join('\n'),
+    labels: writeLabels(container?.labels ?? {}),
+    auto_stop_minutes: perhaps(container?.auto_stop_seconds, 60),
+    auto_delete_hours: perhaps(container?.auto_delete_seconds, 3600),
+    command: container?.start ? writeCommand(container.start.command) : '',
+    restart: container?.start?.restart ?? 'on-failure',
+    ready_port: String(container?.start?.ready?.port ?? ''),
+  };
+}
+
+const perhaps = (seconds: number | null | undefined, unit: number): string =>
+  seconds ? String(Math.round((seconds / unit) * 100) / 100) : '';
+
+interface FieldsProps {
+  readonly draft: Draft;
+  readonly set: (change: Partial<Draft>) => void;
+  readonly fault: unknown;
+  readonly limits: Limits | undefined;
+}
+
+const RESOURCES: readonly (readonly [keyof Resources, string, (value: number) => string, string])[] = [
+  ['memory_mb', 'Memory, MB', megabytes, '128'],
+  ['cpu_shares', 'CPU, 1000 is one', cpus, '50'],
+  ['disk_mb', 'Disk, MB', megabytes, '256'],
+];
+
+export function ResourceFields({ draft, set, fault, limits }: FieldsProps): JSX.Element {
+  return (
+    <div class="fields">
+      {RESOURCES.map(([name, label, show, step]) => (
+        <Field
+          key={name}
+          label={label}
+          hint={limits && `${show(limits.min[name])} to ${show(limits.max[name])}`}
+          fault={faultOf(fault, name)}
+        >
+          {(of) => (
+            <input
+              {...of}
+              class="input"
+              type="number"
+              inputMode="numeric"
+              step={step}
+              min={limits?.min[name]}
+              max={limits?.max[name]}
+              value={draft[name]}
+              onInput={(event) => set({ [name]: event.currentTarget.value })}
+            />
+          )}
+        </Field>
+      ))}
+    </div>
+  );
+}
+
+export function LabelsField({ draft, set, fault }: FieldsProps): JSX.Element {
+  return (
+    <Field label="Labels" hint="One a line: team=core" fault={faultOf(fault, 'labels')}>
+      {(of) => (
+        <textarea
+          {...of}
+          class="input mono"
+          rows={2}
+          spellcheck={false}
+          value={draft.labels}
+          onInput={(event) => set({ labels: event.currentTarget.value })}
+        />
+      )}
+    </Field>
+  );
+}
+
+export function NetworkField({ draft, set, fault, limits }: FieldsProps): JSX.Element {
+  const widest = limits?.network;
+  return (
+    <>
+      <Field label="Network" hint={NETWORK_HINTS[draft.network]} fault={faultOf(fault, 'network')}>
+        {(of) => (
+          <select
+            {...of}
+            class="input"
+            value={draft.network}
+            onChange={(event) => set({ network: event.currentTarget.value as Draft['network'] })}
+          >
+            {(widest === undefined || widest === 'internet') && <option value="internet">Internet</option>}
+            {widest !== 'none' && <option value="allow">Only what is listed</option>}
+            <option value="none">None</option>
+          </select>
+        )}
+      </Field>
+      {draft.network === 'allow' && (
+        <Field label="Reachable addresses" hint="One a line: 203.0.113.0/24:8000 or 198.51.100.7:53/udp">
+          {(of) => (
+            <textarea
+              {...of}
+              class="input mono"
+              rows={3}
+              spellcheck={false}
+              value={draft.allow}
+              onInput={(event) => set({ allow: event.currentTarget.value })}
+            />
+          )}
+        </Field>
+      )}
+    </>
+  );
+}
+
+const NETWORK_HINTS = {
+  internet: 'What this server lets containers reach.',
+  allow: 'These addresses, and name servers.',
+  none: 'Nothing at all; no role can be installed.',
+} as const;
+
+export function LifetimeFields({ draft, set, fault, limits }: FieldsProps): JSX.Element {
+  const most = (seconds: number | null | undefined, unit: number, name: string): string =>
+    seconds ? `Empty for the tier's: ${String(Math.round(seconds / unit))} ${name}` : 'Empty for never';
+  return (
+    <div class="fields">
+      <Field
+        label="Stop when unused, minutes"
+        hint={most(limits?.auto_stop_seconds, 60, 'minutes')}
+        fault={faultOf(fault, 'auto_stop_seconds')}
+      >
+        {(of) => (
+          <input
+            {...of}
+            class="input"
+            type="number"
+            inputMode="decimal"
+            min="1"
+            value={draft.auto_stop_minutes}
+            onInput={(event) => set({ auto_stop_minutes: event.currentTarget.value })}
+          />
+        )}
+      </Field>
+      <Field
+        label="Delete when stopped, hours"
+        hint={most(limits?.auto_delete_seconds, 3600, 'hours')}
+        fault={faultOf(fault, 'auto_delete_seconds')}
+      >
+        {(of) => (
+          <input
+            {...of}
+            class="input"
+            type="number"
+            inputMode="decimal"
+            min="0.1"
+            step="0.1"
+            value={draft.auto_delete_hours}
+            onInput={(event) => set({ auto_delete_hours: event.currentTarget.value })}
+          />
+        )}
+      </Field>
+    </div>
+  );
+}
+
+export function StartFields({ draft, set, fault }: FieldsProps): JSX.Element {
+  return (
+    <>
+      <Field
+        label="Start command"
+        hint="Run after every start of the container. Quotes keep words together; no shell reads it."
+        fault={faultOf(fault, 'start')}
+      >
+        {(of) => (
+          <input
+            {...of}
+            class="input mono"
+            spellcheck={false}
+            placeholder="python3 -m http.server 8080"
+            value={draft.command}
+            onInput={(event) => set({ command: event.currentTarget.value })}
+          />
+        )}
+      </Field>
+      {draft.command.trim() !== '' && (
+        <div class="fields">
+          <Field label="When it ends">
+            {(of) => (
+              <select
+                {...of}
+                class="input"
+                value={draft.restart}
+                onChange={(event) => set({ restart: event.currentTarget.value as Draft['restart'] })}
+              >
+                <option value="on-failure">Run it again if it failed</option>
+                <option value="never">Leave it</option>
+              </select>
+            )}
+          </Field>
+          <Field label="Ready once this port listens" hint="Empty for no condition">
+            {(of) => (
+              <input
+                {...of}
+                class="input"
+                type="number"
+                inputMode="numeric"
+                min="1"
+                max="65535"
+                value={draft.ready_port}
+                onInput={(event) => set({ ready_port: event.currentTarget.value })}
+              />
+            )}
+          </Field>
+        </div>
+      )}
+    </>
+  );
+}
+
+export const readResources = (draft: Draft): Resources => ({
+  memory_mb: Number(draft.memory_mb),
+  cpu_shares: Number(draft.cpu_shares),
+  disk_mb: Number(draft.disk_mb),
+});
+
+export function readNetwork({ network, allow }: Draft): Network {
+  return network === 'allow' ? { allow: linesOf(allow) } : network;
+}
+
+export function readStart({ command, restart, ready_port }: Draft): StartCommand | null {
+  const words = readCommand(command);
+  if (words.length === 0) return null;
+  const port = Number(ready_port);
+  return { command: words, restart, ...(port > 0 && { ready: { port } }) };
+}
+
+export const readSeconds = (text: string, unit: number): number | null =>
+  text.trim() === '' ? null : Math.round(Number(text) * unit);
+
+const linesOf = (text: string): string[] =>
+  text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter(Boolean);
+
+/** `key=value` by lines; the value may be left out. */
+export function readPairs(text: string): Record<string, string> {
+  return Object.fromEntries(
+    linesOf(text).map((line) => {
+      const [key = '', ...rest] = line.split('=');
+      return [key.trim(), rest.join('=').trim()];
+    }),
+  );
+}
+
+const writeLabels = (labels: Readonly<Record<string, string>>): string =>
+  Object.entries(labels)
+    .map(([key, value]) => (value === '' ? key : `${key}=${value}`))
+    .join('\n');
+
+/** Words as a shell would have them, and nothing else of a shell. */
+export function readCommand(text: string): string[] {
+  const words = text.match(/(?:[^\s"']+|"(?:\\.|[^"\\])*"|'[^']*')+/g) ?? [];
+  return words.map((word) =>
+    word.replace(/"((?:\\.|[^"\\])*)"|'([^']*)'/g, (_all, double?: string, single?: string) =>
+      double !== undefined ? double.replace(/\\(.)/g, '$1') : (single ?? ''),
+    ),
+  );
+}
+
+export const writeCommand = (words: readonly string[]): string =>
+  words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`)).join(' ');

@@ -1,0 +1,345 @@
+import { computed, signal } from '@preact/signals';
+import type { JSX } from 'preact';
+import { memo } from 'preact/compat';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { briefly, cpus, megabytes, shortImage } from '../data/format';
+import { containers, fault, listed, me, now, progress, usage } from '../data/live';
+import type { Container, Status as ContainerStatus } from '../data/types';
+import { remove, start, stop } from '../data/verbs';
+import { inWords, reasonInWords } from '../data/words';
+import { Link, navigate } from '../router';
+import { PlusIcon } from '../ui/icons';
+import { Menu } from '../ui/menu';
+import { Empty, Meter, PageHead, Status, WorkButton } from '../ui/parts';
+import { CreateDialog } from './create-dialog';
+import { SettingsDialog } from './settings-dialog';
+
+type Filter = 'all' | ContainerStatus;
+
+const search = signal('');
+const filter = signal<Filter>('all');
+const isCreating = signal(false);
+const beingSet = signal<Container | null>(null);
+
+/** `team:core` and `team` mean a label, other words the name, the id, the image or a label's text. */
+const searched = computed(() => {
+  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+  if (words.length === 0) return containers.value;
+  return containers.value.filter((container) => {
+    const labels = Object.entries(container.labels).map(([key, value]) => `${key}:${value}`);
+    const text = [container.name, container.db_id, container.image, container.role ?? '', ...labels]
+      .join(' ')
+      .toLowerCase();
+    return words.every((word) => text.includes(word));
+  });
+});
+
+const counts = computed(() => {
+  const found = new Map<Filter, number>([['all', searched.value.length]]);
+  for (const { status } of searched.value) found.set(status, (found.get(status) ?? 0) + 1);
+  return found;
+});
+
+const shown = computed(() =>
+  filter.value === 'all' ? searched.value : searched.value.filter(({ status }) => status === filter.value),
+);
+
+/** How many rows are drawn at first, and with each scroll to the end: a thousand at once would take a second. */
+const ROWS = 60;
+
+/** The live list of the user's containers. */
+export function Containers(): JSX.Element {
+  const canWrite = me.value?.scopes.some((scope) => scope === 'write' || scope === 'admin') ?? false;
+  return (
+    <>
+      <PageHead title="Containers" aside={<Usage />}>
+        {canWrite && (
+          <button type="button" class="button primary" onClick={() => (isCreating.value = true)}>
+            <PlusIcon /> New container
+          </button>
+        )}
+      </PageHead>
+      {fault.value !== null && <p class="notice bad">{inWords(fault.value)}</p>}
+      <Toolbar />
+      <List />
+      {isCreating.value && <CreateDialog onClose={() => (isCreating.value = false)} />}
+      {beingSet.value && <SettingsDialog container={beingSet.value} onClose={() => (beingSet.value = null)} />}
+    </>
+  );
+}
+
+function Usage(): JSX.Element | null {
+  if (!usage.value) return null;
+  const { containers: used, limit } = usage.value;
+  return (
+    <span class="usage muted">
+      {used} of {limit}
+      <Meter value={used} max={limit} label="Containers of your tier's" />
+    </span>
+  );
+}
+
+const FILTERS: readonly (readonly [Filter, string])[] = [
+  ['all', 'All'],
+  ['running', 'Running'],
+  ['stopped', 'Stopped'],
+  ['creating', 'Creating'],
+  ['error', 'Error'],
+];
+
+function Toolbar(): JSX.Element | null {
+  if (containers.value.length === 0) return null;
+  return (
+    <div class="toolbar" role="search">
+      <input
+        class="input search"
+        type="search"
+        aria-label="Filter by name, image or label"
+        placeholder="Filter by name, image or label"
+        value={search.value}
+        onInput={(event) => (search.value = event.currentTarget.value)}
+      />
+      <div class="segments" role="group" aria-label="Filter by status">
+        {FILTERS.map(([value, name]) => (
+          <button
+            key={value}
+            type="button"
+            aria-pressed={filter.value === value}
+            onClick={() => (filter.value = value)}
+          >
+            {name} <span class="faint">{counts.value.get(value) ?? 0}</span>
+          </button>
+        ))}
+      </div>
+    </div>
+  );
+}
+
+function List(): JSX.Element {
+  const [rows, setRows] = useState(ROWS);
+  if (!listed.value) {
+    return (
+      <p class="muted" role="status">
+        Loading…
+      </p>
+    );
+  }
+  if (containers.value.length === 0) return <NoContainers />;
+  if (shown.value.length === 0) return <NothingFound />;
+  return (
+    <div class="panel">
+      <table class="table cards containers">
+        <caption class="visually-hidden">Your containers, the newest first</caption>
+        <thead>
+          <tr>
+            <th scope="col">Name</th>
+            <th scope="col">Status</th>
+            <th scope="col">Image</th>
+            <th scope="col">Resources</th>
+            <th scope="col">Use</th>
+            <th scope="col" class="end">
+              <span class="visually-hidden">Actions</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {shown.value.slice(0, rows).map((container) => (
+            <Row key={container.db_id} container={container} />
+          ))}
+        </tbody>
+      </table>
+      {shown.value.length > rows && (
+        <MoreRows left={shown.value.length - rows} onMore={() => setRows((before) => before + ROWS)} />
+      )}
+    </div>
+  );
+}
+
+/** Draws further rows once it comes into view, or when it is pressed. */
+function MoreRows({ left, onMore }: { readonly left: number; readonly onMore: () => void }): JSX.Element {
+  const place = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const observer = new IntersectionObserver(([entry]) => entry?.isIntersecting && onMore(), { rootMargin: '600px' });
+    if (place.current) observer.observe(place.current);
+    return () => observer.disconnect();
+  }, [left]);
+  return (
+    <div class="more-rows" ref={place}>
+      <button type="button" class="button" onClick={onMore}>
+        Show more ({left})
+      </button>
+    </div>
+  );
+}
+
+/** A row is drawn again only if its container is another object. */
+const Row = memo(function Row({ container }: { readonly container: Container }): JSX.Element {
+  const { db_id, name, labels, image, role, resources } = container;
+  const address = `/containers/${db_id}`;
+  const items = Object.entries(labels);
+  return (
+    <tr data-id={db_id}>
+      <td>
+        <div class="two">
+          <Link class="name" href={address}>
+            {name}
+          </Link>
+          {items.length > 0 && (
+            <span class="chips">
+              {items.slice(0, 4).map(([key, value]) => (
+                <button
+                  key={key}
+                  type="button"
+                  class="chip"
+                  title={`Filter by ${key}:${value}`}
+                  onClick={() => (search.value = `${key}:${value}`)}
+                >
+                  {value === '' ? key : `${key}: ${value}`}
+                </button>
+              ))}
+              {items.length > 4 && <span class="chip">+{items.length - 4}</span>}
+            </span>
+          )}
+        </div>
+      </td>
+      <td>
+        <StatusCell container={container} />
+      </td>
+      <td class="muted">
+        {shortImage(image)}
+        {role !== null && (
+          <>
+            {' '}
+            <span class="nowrap">+ {role}</span>
+          </>
+        )}
+      </td>
+      <td class="muted nowrap">
+        {megabytes(resources.memory_mb)} · {cpus(resources.cpu_shares)} · {megabytes(resources.disk_mb)} disk
+      </td>
+      <td class="muted nowrap">
+        <Use container={container} />
+      </td>
+      <td class="actions-cell">
+        <Actions container={container} />
+      </td>
+    </tr>
+  );
+});
+
+/** The status, and how far what is under way has come. */
+export function StatusCell({ container }: { readonly container: Container }): JSX.Element {
+  const { status, status_reason, role_status, db_id } = container;
+  const step = progress.value.get(db_id);
+  const reason = reasonInWords(status_reason);
+  if (step && step.progress < 100) {
+    return (
+      <div class="progress">
+        <Status of={status} {...(status === 'running' && { word: 'Running' })} />
+        <Meter value={step.progress} max={100} label={`${container.name}: ${step.message}`} />
+        <span class="small muted ellipsis" title={step.message}>
+          {step.message}
+        </span>
+      </div>
+    );
+  }
+  return (
+    <div class="two">
+      <Status of={status} />
+      {reason !== null && status !== 'running' && <span class="small muted">{reason}</span>}
+      {role_status === 'failed' && <span class="small muted">role failed</span>}
+      {role_status === 'installing' && <span class="small muted">installing its role</span>}
+      {status === 'running' && container.ready === false && <span class="small muted">not ready yet</span>}
+    </div>
+  );
+}
+
+/** For how long it has not been used, and when it ends by itself. */
+export function Use({ container }: { readonly container: Container }): JSX.Element {
+  const { status, last_used_at, expires_at, auto_stop_seconds } = container;
+  const idle = Math.max(0, (now.value - Date.parse(last_used_at)) / 1000);
+  const ends: number[] = [];
+  if (expires_at !== null) ends.push((Date.parse(expires_at) - now.value) / 1000);
+  if (status === 'running' && auto_stop_seconds !== null) ends.push(auto_stop_seconds - idle);
+  const end = Math.min(...ends);
+  return (
+    <div class="two">
+      <span>{idleInWords(status, idle)}</span>
+      {status === 'running' && Number.isFinite(end) && (
+        <span class={`small ${end < 600 ? 'status warn' : ''}`}>stops in {briefly(Math.max(end, 1))}</span>
+      )}
+    </div>
+  );
+}
+
+function idleInWords(status: ContainerStatus, seconds: number): string {
+  if (status === 'creating') return '';
+  if (status !== 'running') return seconds < 60 ? 'used just now' : `used ${briefly(seconds)} ago`;
+  return seconds < 60 ? 'in use' : `idle ${briefly(seconds)}`;
+}
+
+function Actions({ container }: { readonly container: Container }): JSX.Element {
+  const { db_id, name, status } = container;
+  const go = (tab: string): void => navigate(`/containers/${db_id}#${tab}`);
+  const isRunning = status === 'running';
+  return (
+    <div class="actions">
+      {isRunning ? (
+        <WorkButton class="button slim" aria-label={`Stop ${name}`} run={() => stop(container)}>
+          Stop
+        </WorkButton>
+      ) : (
+        status !== 'creating' && (
+          <WorkButton class="button slim" aria-label={`Start ${name}`} run={() => start(container)}>
+            Start
+          </WorkButton>
+        )
+      )}
+      <Menu
+        label={`More for ${name}`}
+        items={[
+          ...(isRunning
+            ? [
+                { name: 'Terminal', run: () => go('terminal') },
+                { name: 'Files', run: () => go('files') },
+              ]
+            : []),
+          { name: 'Settings', run: () => (beingSet.value = container) },
+          { name: 'Delete', isDangerous: true, run: () => void remove(container) },
+        ]}
+      />
+    </div>
+  );
+}
+
+function NoContainers(): JSX.Element {
+  return (
+    <div class="panel">
+      <Empty title="No containers yet">
+        <p>
+          A container is a Linux machine of your own: a terminal, files, and a data folder, <code>/home/user</code>,
+          that stays when it stops.
+        </p>
+        <button type="button" class="button primary" onClick={() => (isCreating.value = true)}>
+          <PlusIcon /> Create your first container
+        </button>
+      </Empty>
+    </div>
+  );
+}
+
+function NothingFound(): JSX.Element {
+  const clear = (): void => {
+    search.value = '';
+    filter.value = 'all';
+  };
+  return (
+    <div class="panel">
+      <Empty title="Nothing fits the filter">
+        <button type="button" class="button" onClick={clear}>
+          Clear the filter
+        </button>
+      </Empty>
+    </div>
+  );
+}

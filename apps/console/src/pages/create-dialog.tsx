@@ -1,0 +1,182 @@
+import type { JSX } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { call } from '../data/api';
+import { me } from '../data/live';
+import type { Image, Role } from '../data/types';
+import { create, type NewContainer } from '../data/verbs';
+import { Dialog, faultOf } from '../ui/dialog';
+import { Field } from '../ui/parts';
+import {
+  type Draft,
+  draftOf,
+  LabelsField,
+  LifetimeFields,
+  NetworkField,
+  readNetwork,
+  readPairs,
+  readResources,
+  readSeconds,
+  readStart,
+  ResourceFields,
+  StartFields,
+} from './container-fields';
+
+/** Asks for a container; it is made in the background, and shown in the list meanwhile. */
+export function CreateDialog({ onClose }: { readonly onClose: () => void }): JSX.Element {
+  const limits = me.value?.limits;
+  const [draft, setDraft] = useState<Draft>(() => draftOf(undefined, limits));
+  const set = (change: Partial<Draft>): void => setDraft((before) => ({ ...before, ...change }));
+  const [name, setName] = useState('');
+  const [image, setImage] = useState('');
+  const [customImage, setCustomImage] = useState('');
+  const [role, setRole] = useState('barebone');
+  const [env, setEnv] = useState('');
+  const [fault, setFault] = useState<unknown>(null);
+  const [{ images, roles }, setCatalogue] = useState<{ images: readonly Image[]; roles: readonly Role[] }>({
+    images: [],
+    roles: [],
+  });
+  // One for the dialog, and another one for what is asked otherwise after a refusal.
+  const key = useRef(crypto.randomUUID());
+
+  // Whoever is faster than the catalogue gets its first choice all the same.
+  const catalogue = useRef<Promise<string>>(Promise.resolve(''));
+  useEffect(() => {
+    const load = async (): Promise<string> => {
+      const [found, offered] = await Promise.all([
+        call<{ images: Image[] }>('GET', '/api/images'),
+        call<{ roles: Role[] }>('GET', '/api/roles'),
+      ]);
+      setCatalogue({ images: found.images, roles: offered.roles });
+      const first = found.images.find((each) => each.default)?.name ?? found.images[0]?.name ?? 'custom';
+      setImage((before) => (before === '' ? first : before));
+      return first;
+    };
+    catalogue.current = load();
+    catalogue.current.catch(() => undefined);
+  }, []);
+
+  const submit = async (): Promise<void> => {
+    const stop = readSeconds(draft.auto_stop_minutes, 60);
+    const end = readSeconds(draft.auto_delete_hours, 3600);
+    const start = readStart(draft);
+    const labels = readPairs(draft.labels);
+    const variables = readPairs(env);
+    const wanted: NewContainer = {
+      image: image === '' ? await catalogue.current : image,
+      ...(image === 'custom' && { custom_image: customImage.trim() }),
+      ...(name.trim() !== '' && { name: name.trim() }),
+      ...(role !== 'barebone' && { role }),
+      ...readResources(draft),
+      ...(Object.keys(labels).length > 0 && { labels }),
+      ...(Object.keys(variables).length > 0 && { env: variables }),
+      ...(limits && draft.network !== limits.network && { network: readNetwork(draft) }),
+      ...(stop !== null && { auto_stop_seconds: stop }),
+      ...(end !== null && { auto_delete_seconds: end }),
+      ...(start && { start }),
+    };
+    try {
+      await create(wanted, key.current);
+    } catch (error) {
+      setFault(error);
+      key.current = crypto.randomUUID();
+      throw error;
+    }
+  };
+
+  const fields = { draft, set, fault, limits };
+  return (
+    <Dialog title="New container" action="Create" onClose={onClose} onSubmit={submit}>
+      <div class="fields">
+        <Field label="Name" hint="Letters, digits and “-”. Empty for a made-up one." fault={faultOf(fault, 'name')}>
+          {(of) => (
+            <input
+              {...of}
+              class="input"
+              maxLength={64}
+              autoComplete="off"
+              value={name}
+              onInput={(event) => setName(event.currentTarget.value)}
+            />
+          )}
+        </Field>
+        <Field
+          label="Image"
+          hint={images.find((each) => each.name === image)?.description ?? undefined}
+          fault={faultOf(fault, 'image')}
+        >
+          {(of) => (
+            <select {...of} class="input" value={image} onChange={(event) => setImage(event.currentTarget.value)}>
+              {images.map((each) => (
+                <option key={each.name} value={each.name}>
+                  {each.name}
+                </option>
+              ))}
+              <option value="custom">Another one…</option>
+            </select>
+          )}
+        </Field>
+      </div>
+      {image === 'custom' && (
+        <Field
+          label="Image reference"
+          hint="As docker pull takes it: python:3.13-slim"
+          fault={faultOf(fault, 'custom_image')}
+        >
+          {(of) => (
+            <input
+              {...of}
+              class="input mono"
+              spellcheck={false}
+              value={customImage}
+              onInput={(event) => setCustomImage(event.currentTarget.value)}
+            />
+          )}
+        </Field>
+      )}
+      <ResourceFields {...fields} />
+      <Field
+        label="Role"
+        hint={roles.find((each) => each.name === role)?.description ?? 'Software that is installed once it runs.'}
+        fault={faultOf(fault, 'role')}
+      >
+        {(of) => (
+          <select {...of} class="input" value={role} onChange={(event) => setRole(event.currentTarget.value)}>
+            {roles.some((each) => each.name === 'barebone') || <option value="barebone">barebone</option>}
+            {roles.map((each) => (
+              <option key={each.name} value={each.name}>
+                {each.name}
+              </option>
+            ))}
+          </select>
+        )}
+      </Field>
+      <details class="more">
+        <summary>Network, lifetime, labels, variables, start command</summary>
+        <div class="stack">
+          <NetworkField {...fields} />
+          <LifetimeFields {...fields} />
+          <LabelsField {...fields} />
+          <Field
+            label="Environment variables"
+            hint="One a line: KEY=value. Encrypted, and shown to nobody."
+            fault={faultOf(fault, 'env')}
+          >
+            {(of) => (
+              <textarea
+                {...of}
+                class="input mono"
+                rows={2}
+                spellcheck={false}
+                autoComplete="off"
+                value={env}
+                onInput={(event) => setEnv(event.currentTarget.value)}
+              />
+            )}
+          </Field>
+          <StartFields {...fields} />
+        </div>
+      </details>
+    </Dialog>
+  );
+}

@@ -1,0 +1,95 @@
+import type { JSX } from 'preact';
+import { useEffect } from 'preact/hooks';
+import { call } from '../data/api';
+import { megabytes, shortImage } from '../data/format';
+import { events } from '../data/live';
+import type { Container, ContainerList } from '../data/types';
+import { Link } from '../router';
+import { Ago, Empty, PageHead, Shown, useLoaded, WorkButton } from '../ui/parts';
+import { say } from '../ui/toasts';
+
+async function listDeleted(): Promise<Container[]> {
+  const { containers } = await call<ContainerList>('GET', '/api/containers', {
+    query: { status: 'deleted', limit: 100 },
+  });
+  return containers as Container[];
+}
+
+/** What was deleted and can still be brought back. */
+export function Deleted(): JSX.Element {
+  const loaded = useLoaded(listDeleted);
+  const newest = events.value.find(({ type }) => type === 'container_deleted' || type === 'container_restored')?.seq;
+  useEffect(() => {
+    if (newest !== undefined) void loaded.reload();
+  }, [newest]);
+  const restore = async ({ db_id, name }: Container): Promise<void> => {
+    await call('POST', `/api/containers/${db_id}/restore`);
+    say(`“${name}” is back, stopped.`);
+    await loaded.reload();
+  };
+  return (
+    <>
+      <PageHead title="Deleted" aside={<span class="muted">Kept for a while, with their data</span>} />
+      <Shown of={loaded}>
+        {(deleted) =>
+          deleted.length === 0 ? (
+            <div class="panel">
+              <Empty title="Nothing here">
+                <p>Containers that you delete can be restored from here until their data is removed for good.</p>
+                <Link class="button" href="/">
+                  To your containers
+                </Link>
+              </Empty>
+            </div>
+          ) : (
+            <div class="panel">
+              <table class="table cards">
+                <caption class="visually-hidden">Deleted containers, the newest first</caption>
+                <thead>
+                  <tr>
+                    <th scope="col">Name</th>
+                    <th scope="col">Image</th>
+                    <th scope="col">Data</th>
+                    <th scope="col">Deleted</th>
+                    <th scope="col">Removed for good</th>
+                    <th scope="col">
+                      <span class="visually-hidden">Actions</span>
+                    </th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {deleted.map((container) => (
+                    <tr key={container.db_id}>
+                      <td>
+                        <strong>{container.name}</strong>
+                      </td>
+                      <td class="muted">{shortImage(container.image)}</td>
+                      <td class="muted nowrap">{megabytes(container.resources.disk_mb)}</td>
+                      <td class="muted nowrap" data-name="deleted">
+                        <Ago time={container.deleted_at ?? container.updated_at} />
+                      </td>
+                      <td class="muted nowrap" data-name="for good">
+                        {container.purge_at ? <Ago time={container.purge_at} /> : 'never'}
+                      </td>
+                      <td class="actions-cell">
+                        <div class="actions">
+                          <WorkButton
+                            class="button slim"
+                            aria-label={`Restore ${container.name}`}
+                            run={() => restore(container)}
+                          >
+                            Restore
+                          </WorkButton>
+                        </div>
+                      </td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          )
+        }
+      </Shown>
+    </>
+  );
+}

@@ -1,0 +1,84 @@
+import type { JSX } from 'preact';
+import { at, timeOfDay } from '../data/format';
+import type { BerthEvent } from '../data/types';
+import { reasonInWords } from '../data/words';
+import { Link } from '../router';
+
+/** What an event is called, and how it looks. */
+const KINDS: Readonly<Record<string, readonly [words: string, look: string]>> = {
+  container_created: ['Creation began', 'creating'],
+  container_progress: ['Progress', 'creating'],
+  container_started: ['Started', 'running'],
+  container_stopped: ['Stopped', 'stopped'],
+  container_updated: ['Changed', 'ok'],
+  container_expiring: ['Ends soon', 'warn'],
+  container_deleted: ['Deleted', 'deleted'],
+  container_restored: ['Restored', 'stopped'],
+  container_error: ['Failed', 'error'],
+  container_ready: ['Ready', 'running'],
+  container_not_ready: ['Not ready in time', 'warn'],
+  process_started: ['Process started', 'running'],
+  process_exited: ['Process ended', 'stopped'],
+  process_lost: ['Process lost', 'error'],
+  agent_connected: ['Agent connected', 'online'],
+  agent_disconnected: ['Agent disconnected', 'offline'],
+};
+
+const textOf = (value: unknown): string =>
+  typeof value === 'string' || typeof value === 'number' ? String(value) : '';
+
+/** What there is to say beside what happened. */
+function detailOf({ type, data }: BerthEvent): string {
+  const percent = textOf(data['progress']);
+  if (type === 'container_progress') return `${textOf(data['message'])}${percent === '' ? '' : ` (${percent} %)`}`;
+  if (type.startsWith('process_')) {
+    const code = textOf(data['exit_code']);
+    return `${textOf(data['program'])}${code === '' ? '' : `, exit code ${code}`}`;
+  }
+  if (type === 'container_expiring') {
+    return `${data['action'] === 'delete' ? 'deleted' : 'stopped'} at ${at(textOf(data['expires_at']))}`;
+  }
+  const reason = reasonInWords(textOf(data['reason']));
+  const message = textOf(data['message']);
+  const parts = [reason, message === '' ? null : message, data['recreated'] === true ? 'recreated' : null];
+  return parts.filter((part) => part !== null).join(', ');
+}
+
+/** Events, the newest first. @param isOfOne all are of one container, which need not be named */
+export function EventList({
+  events,
+  isOfOne = false,
+}: {
+  events: readonly BerthEvent[];
+  isOfOne?: boolean;
+}): JSX.Element {
+  return (
+    <ol class="panel">
+      {events.map((event) => {
+        const [words, look] = KINDS[event.type] ?? [event.type.replaceAll('_', ' '), 'ok'];
+        const id = textOf(event.data['db_id'] ?? event.data['container_id']);
+        const name = textOf(event.data['name']);
+        return (
+          <li key={event.seq} class="event">
+            <time class="muted" dateTime={event.timestamp} title={at(event.timestamp)}>
+              {timeOfDay(event.timestamp)}
+            </time>
+            <span class={`status ${look}`}>{words}</span>
+            <span class="muted">
+              {!isOfOne &&
+                name !== '' &&
+                (id !== '' && event.type !== 'container_deleted' ? (
+                  <Link class="name" href={`/containers/${id}`}>
+                    {name}
+                  </Link>
+                ) : (
+                  <strong>{name}</strong>
+                ))}{' '}
+              {detailOf(event)}
+            </span>
+          </li>
+        );
+      })}
+    </ol>
+  );
+}

@@ -1,0 +1,61 @@
+import type { JSX } from 'preact';
+import { useState } from 'preact/hooks';
+import { call } from '../data/api';
+import { events } from '../data/live';
+import type { BerthEvent, ContainerList } from '../data/types';
+import { Empty, PageHead, Shown, useLoaded } from '../ui/parts';
+import { EventList } from './event-list';
+
+/** How many of the past are read. */
+const PAST = 100;
+
+/** The last ones before now; those that come later are in the live feed already. */
+export async function readPast(): Promise<readonly BerthEvent[]> {
+  const { event_seq } = await call<ContainerList>('GET', '/api/containers', { query: { limit: 1 } });
+  const page = await call<{ events: BerthEvent[] }>('GET', '/api/events', {
+    query: { after: Math.max(0, event_seq - PAST), limit: PAST },
+  });
+  return page.events.reverse();
+}
+
+/** The newest first, each once. */
+export function joined(live: readonly BerthEvent[], past: readonly BerthEvent[]): readonly BerthEvent[] {
+  const oldest = live.at(-1)?.seq ?? Infinity;
+  return [...live, ...past.filter(({ seq }) => seq < oldest)];
+}
+
+/** What happens, as it happens. */
+export function Events(): JSX.Element {
+  const past = useLoaded(readPast);
+  const [withProgress, setWithProgress] = useState(false);
+  return (
+    <>
+      <PageHead title="Events" aside={<span class="muted">As they happen, the newest first</span>}>
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={withProgress}
+            onChange={(event) => setWithProgress(event.currentTarget.checked)}
+          />
+          Progress too
+        </label>
+      </PageHead>
+      <Shown of={past}>
+        {(before) => {
+          const shown = joined(events.value, before).filter(
+            ({ type }) => withProgress || type !== 'container_progress',
+          );
+          return shown.length === 0 ? (
+            <div class="panel">
+              <Empty title="Nothing has happened yet">
+                <p>Whatever happens to your containers and agents appears here.</p>
+              </Empty>
+            </div>
+          ) : (
+            <EventList events={shown} />
+          );
+        }}
+      </Shown>
+    </>
+  );
+}

@@ -1,0 +1,103 @@
+import type { JSX } from 'preact';
+import { useState } from 'preact/hooks';
+import { call } from '../data/api';
+import { me, takeContainer } from '../data/live';
+import type { Container } from '../data/types';
+import { Dialog, faultOf } from '../ui/dialog';
+import { Field } from '../ui/parts';
+import {
+  type Draft,
+  draftOf,
+  LabelsField,
+  LifetimeFields,
+  NetworkField,
+  readNetwork,
+  readPairs,
+  readResources,
+  readSeconds,
+  readStart,
+  ResourceFields,
+  StartFields,
+} from './container-fields';
+
+interface SettingsProps {
+  readonly container: Container;
+  readonly onClose: () => void;
+}
+
+const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+/** Changes a container, within the tier's limits. What is as it was is not sent, so it costs no restart. */
+export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Element {
+  const limits = me.value?.limits;
+  const [before] = useState<Draft>(() => draftOf(container, limits));
+  const [draft, setDraft] = useState<Draft>(before);
+  const [name, setName] = useState(container.name);
+  const [fault, setFault] = useState<unknown>(null);
+  const set = (change: Partial<Draft>): void => setDraft((now) => ({ ...now, ...change }));
+  const resources = readResources(draft);
+  const recreates = !same(resources, container.resources) || !same(readNetwork(draft), readNetwork(before));
+
+  const submit = async (): Promise<void> => {
+    const { db_id } = container;
+    const start = readStart(draft);
+    try {
+      await call('PATCH', `/api/containers/${db_id}`, {
+        json: {
+          name: name.trim(),
+          ...resources,
+          ...(draft.auto_stop_minutes !== before.auto_stop_minutes && {
+            auto_stop_seconds: readSeconds(draft.auto_stop_minutes, 60),
+          }),
+          ...(draft.auto_delete_hours !== before.auto_delete_hours && {
+            auto_delete_seconds: readSeconds(draft.auto_delete_hours, 3600),
+          }),
+          ...(!same(readNetwork(draft), readNetwork(before)) && { network: readNetwork(draft) }),
+          ...(!same(start, readStart(before)) && { start }),
+        },
+      });
+      if (draft.labels !== before.labels) {
+        await call('PUT', `/api/containers/${db_id}/labels`, { json: { labels: readPairs(draft.labels) } });
+      }
+      takeContainer(await call<Container>('GET', `/api/containers/${db_id}`));
+    } catch (error) {
+      setFault(error);
+      throw error;
+    }
+  };
+
+  const fields = { draft, set, fault, limits };
+  return (
+    <Dialog title={`Settings of “${container.name}”`} action="Save" onClose={onClose} onSubmit={submit}>
+      <Field label="Name" fault={faultOf(fault, 'name')}>
+        {(of) => (
+          <input
+            {...of}
+            class="input"
+            maxLength={64}
+            autoComplete="off"
+            value={name}
+            onInput={(event) => setName(event.currentTarget.value)}
+          />
+        )}
+      </Field>
+      <ResourceFields {...fields} />
+      {recreates && container.status === 'running' && (
+        <p class="notice warn">
+          <span>
+            The container is made anew with these, and restarted. <code>/home/user</code> stays; other files do not.
+          </span>
+        </p>
+      )}
+      <LabelsField {...fields} />
+      <LifetimeFields {...fields} />
+      <details class="more">
+        <summary>Network, start command</summary>
+        <div class="stack">
+          <NetworkField {...fields} />
+          <StartFields {...fields} />
+        </div>
+      </details>
+    </Dialog>
+  );
+}

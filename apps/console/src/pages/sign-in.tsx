@@ -1,0 +1,129 @@
+import { signal } from '@preact/signals';
+import type { InputHTMLAttributes, JSX } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { call } from '../data/api';
+import type { Me } from '../data/types';
+import { inWords } from '../data/words';
+import { keep, signedOutBecause } from '../session';
+import { Field } from '../ui/parts';
+import { Mark } from '../ui/icons';
+
+/** What came of the link that somebody came by. */
+const linkFault = signal<unknown>(null);
+
+interface SignedIn {
+  readonly id: string;
+  readonly token: string;
+}
+
+/** Takes the one-time code of a link for a session. */
+export async function signInWithCode(code: string): Promise<void> {
+  try {
+    const { id, token } = await call<SignedIn>('POST', '/api/auth/sign-in', { json: { code } });
+    keep({ token, tokenId: id });
+  } catch (error) {
+    linkFault.value = error;
+  }
+}
+
+async function signInWithToken(text: string): Promise<void> {
+  const token = text.trim();
+  if (token === '') throw new Error('Paste a token first.');
+  // Asked before it is kept: a token that opens nothing is no session.
+  await call<Me>('GET', '/api/me', { token });
+  keep({ token, tokenId: null });
+}
+
+async function enterAsGuest(username: string): Promise<void> {
+  const { token } = await call<{ token: string }>('POST', '/api/auth/guest', { json: { username } });
+  keep({ token, tokenId: null });
+}
+
+/** The way in. */
+export function SignIn(): JSX.Element {
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => {
+    document.title = 'Sign in · Berth';
+    heading.current?.focus();
+  }, []);
+  return (
+    <main class="sign-in">
+      <h1 class="brand" tabIndex={-1} ref={heading}>
+        <Mark />
+        <span>Berth</span>
+      </h1>
+      {signedOutBecause.value !== null && <p class="notice warn">{signedOutBecause.value}</p>}
+      {linkFault.value !== null && (
+        <p class="notice bad" role="alert">
+          {inWords(linkFault.value)}
+        </p>
+      )}
+      <div class="panel">
+        <Entry
+          label="Token"
+          action="Sign in"
+          isPrimary
+          hint="`npm start` prints one, and a link that signs you in by itself."
+          enter={signInWithToken}
+          input={{ type: 'password', autoComplete: 'off', placeholder: 'berth_…', spellcheck: false }}
+        />
+        <Entry
+          label="Or look around as a guest, for a while"
+          action="Enter as guest"
+          hint="2 to 30 of letters, digits, “_” and “-”."
+          enter={enterAsGuest}
+          input={{ autoComplete: 'username', placeholder: 'Your name', maxLength: 30 }}
+        />
+      </div>
+      <p class="small muted">
+        The API is described at <a href="/api/docs">/api/docs</a>.
+      </p>
+    </main>
+  );
+}
+
+interface EntryProps {
+  readonly label: string;
+  readonly action: string;
+  readonly hint: string;
+  readonly isPrimary?: boolean;
+  readonly enter: (text: string) => Promise<void>;
+  readonly input: InputHTMLAttributes;
+}
+
+function Entry({ label, action, hint, isPrimary = false, enter, input }: EntryProps): JSX.Element {
+  const [text, setText] = useState('');
+  const [isBusy, setBusy] = useState(false);
+  const [fault, setFault] = useState<string>();
+  const submit = async (event: Event): Promise<void> => {
+    event.preventDefault();
+    if (isBusy) return;
+    setBusy(true);
+    setFault(undefined);
+    linkFault.value = null;
+    try {
+      await enter(text);
+    } catch (error) {
+      setFault(inWords(error));
+      setBusy(false);
+    }
+  };
+  return (
+    <form onSubmit={(event) => void submit(event)} noValidate>
+      <Field label={label} hint={hint} fault={fault}>
+        {(of) => (
+          <input
+            {...input}
+            {...of}
+            class="input"
+            value={text}
+            onInput={(event) => setText(event.currentTarget.value)}
+          />
+        )}
+      </Field>
+      <button class={`button ${isPrimary ? 'primary' : ''} ${isBusy ? 'busy' : ''}`} aria-disabled={isBusy}>
+        {action}
+      </button>
+    </form>
+  );
+}

@@ -1,0 +1,47 @@
+import { computed, signal } from '@preact/signals';
+import type { ComponentChildren, JSX } from 'preact';
+
+/** Where the reader is; the fragment is the page's own, such as a container's tab. */
+export const address = signal(here());
+export const path = computed(() => address.value.path);
+
+function here(): { path: string; query: URLSearchParams; fragment: string } {
+  return {
+    path: location.pathname,
+    query: new URLSearchParams(location.search),
+    fragment: location.hash.slice(1),
+  };
+}
+
+const follow = (): void => void (address.value = here());
+addEventListener('popstate', follow);
+addEventListener('hashchange', follow);
+
+/** Goes to another page of the console. @param replace without an entry of its own in the history */
+export function navigate(to: string, { replace = false } = {}): void {
+  history[replace ? 'replaceState' : 'pushState'](null, '', to);
+  const before = address.value.path;
+  follow();
+  if (before !== address.value.path) scrollTo(0, 0);
+}
+
+interface LinkProps {
+  readonly href: string;
+  readonly class?: string;
+  readonly 'aria-current'?: 'page' | undefined;
+  readonly children?: ComponentChildren;
+}
+
+/** A link within the console: a real one, that opens in a new tab like any. */
+export function Link({ href, children, ...rest }: LinkProps): JSX.Element {
+  const onClick = (event: MouseEvent): void => {
+    if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
+    navigate(href);
+  };
+  return (
+    <a href={href} onClick={onClick} {...rest}>
+      {children}
+    </a>
+  );
+}

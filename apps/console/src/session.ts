@@ -1,0 +1,85 @@
+import { signal } from '@preact/signals';
+
+/**
+ * Who is signed in here. The token is kept in this tab's `sessionStorage`, which no other site's script can read and
+ * which ends with the tab; a tab that is opened beside it is handed it by those that are open (`BroadcastChannel`
+ * reaches this origin's own pages alone). It is never in an address, nor in what is kept when the browser is closed.
+ */
+export interface Session {
+  readonly token: string;
+  /** Of a token that was made for this session: it is revoked when the session ends. */
+  readonly tokenId: string | null;
+}
+
+const KEY = 'berth.session';
+/** How long a new tab waits for another tab's answer, in milliseconds. */
+const ASK_MS = 150;
+
+export const session = signal<Session | null>(read());
+/** Said on the sign-in page: why somebody is there again. */
+export const signedOutBecause = signal<string | null>(null);
+
+type Message = { readonly ask: true } | { readonly give: Session } | { readonly end: string };
+
+const channel = new BroadcastChannel('berth');
+channel.onmessage = ({ data }: MessageEvent<Message>) => {
+  const mine = session.value;
+  if ('ask' in data && mine) channel.postMessage({ give: mine } satisfies Message);
+  if ('give' in data && !mine && waiting) keep(data.give);
+  if ('end' in data && mine?.token === data.end) forget('You signed out in another tab.');
+};
+
+let waiting = false;
+
+function read(): Session | null {
+  try {
+    return JSON.parse(sessionStorage.getItem(KEY) ?? 'null') as Session | null;
+  } catch {
+    return null;
+  }
+}
+
+/** Begins a session in this tab. */
+export function keep(next: Session): void {
+  sessionStorage.setItem(KEY, JSON.stringify(next));
+  signedOutBecause.value = null;
+  session.value = next;
+}
+
+/** Ends the session in this tab. @param because said to whoever is then asked to sign in */
+export function forget(because: string | null = null): void {
+  sessionStorage.removeItem(KEY);
+  signedOutBecause.value = because;
+  session.value = null;
+}
+
+/** Ends it in all tabs. */
+export function signOutEverywhere(): void {
+  const mine = session.value;
+  forget();
+  if (mine) channel.postMessage({ end: mine.token } satisfies Message);
+}
+
+/** Takes over the session of another tab, if there is one. */
+export async function adoptFromOtherTab(): Promise<void> {
+  if (session.value) return;
+  waiting = true;
+  channel.postMessage({ ask: true } satisfies Message);
+  await new Promise<void>((resolve) => {
+    const enough = setTimeout(resolve, ASK_MS);
+    const unsubscribe = session.subscribe((found) => {
+      if (!found) return;
+      clearTimeout(enough);
+      resolve();
+      queueMicrotask(() => unsubscribe());
+    });
+  });
+  waiting = false;
+}
+
+/** The one-time code of the address's fragment, which is taken out of it: it must not stay in the history. */
+export function takeCode(): string | null {
+  const code = /^#code=([A-Za-z0-9_-]+)$/.exec(location.hash)?.[1] ?? null;
+  if (code !== null) history.replaceState(null, '', location.pathname + location.search);
+  return code;
+}

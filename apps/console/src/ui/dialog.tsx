@@ -1,0 +1,123 @@
+import { signal } from '@preact/signals';
+import type { ComponentChildren, JSX } from 'preact';
+import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { ApiError } from '../data/api';
+import { inWords } from '../data/words';
+import { CrossIcon } from './icons';
+
+interface DialogProps {
+  readonly title: string;
+  readonly onClose: () => void;
+  /** Does what the dialog is for; it closes when that is done, and shows what went wrong if it fails. */
+  readonly onSubmit: () => Promise<void> | void;
+  readonly action: string;
+  readonly isDangerous?: boolean;
+  /** Nothing to cancel: what was to be done is done. */
+  readonly isLast?: boolean;
+  readonly children: ComponentChildren;
+}
+
+/** A modal form: the browser's own dialog, which keeps the focus and closes by Escape. */
+export function Dialog(props: DialogProps): JSX.Element {
+  const { title, onClose, onSubmit, action, isDangerous = false, isLast = false, children } = props;
+  const place = useRef<HTMLDialogElement>(null);
+  const titleId = useId();
+  const [isBusy, setBusy] = useState(false);
+  const [fault, setFault] = useState<unknown>(null);
+  useEffect(() => {
+    place.current?.showModal();
+    // The first field, and not the button that closes.
+    place.current?.querySelector<HTMLElement>('.dialog-body :is(input, select, textarea)')?.focus();
+  }, []);
+
+  const submit = async (event: Event): Promise<void> => {
+    event.preventDefault();
+    if (isBusy) return;
+    setBusy(true);
+    setFault(null);
+    try {
+      await onSubmit();
+      onClose();
+    } catch (error) {
+      setFault(error);
+      setBusy(false);
+    }
+  };
+
+  return (
+    <dialog
+      ref={place}
+      aria-labelledby={titleId}
+      onClose={onClose}
+      onCancel={(event) => isBusy && event.preventDefault()}
+    >
+      <form onSubmit={(event) => void submit(event)} noValidate>
+        <div class="dialog-head">
+          <h2 id={titleId}>{title}</h2>
+          <button type="button" class="button quiet icon" aria-label="Close" onClick={onClose}>
+            <CrossIcon />
+          </button>
+        </div>
+        <div class="dialog-body" tabIndex={-1}>
+          {children}
+          {fault !== null && (
+            <p class="notice bad" role="alert">
+              {inWords(fault)}
+            </p>
+          )}
+        </div>
+        <div class="dialog-foot">
+          {!isLast && (
+            <button type="button" class="button" onClick={onClose} disabled={isBusy}>
+              Cancel
+            </button>
+          )}
+          <button
+            type="submit"
+            class={`button primary ${isDangerous ? 'danger' : ''} ${isBusy ? 'busy' : ''}`}
+            aria-disabled={isBusy}
+          >
+            {action}
+          </button>
+        </div>
+      </form>
+    </dialog>
+  );
+}
+
+/** What is wrong with a field of a refused request. */
+export function faultOf(error: unknown, field: string): string | undefined {
+  if (!(error instanceof ApiError)) return undefined;
+  return error.details.find((each) => each.field === field || each.field.startsWith(`${field}.`))?.message;
+}
+
+interface Question {
+  readonly title: string;
+  readonly text: string;
+  readonly action: string;
+  readonly run: () => Promise<void>;
+}
+
+const question = signal<Question | null>(null);
+
+/** Asks before something that cannot be undone. */
+export function ask(next: Question): void {
+  question.value = next;
+}
+
+/** Where {@link ask} asks. */
+export function Questions(): JSX.Element | null {
+  const { value } = question;
+  if (!value) return null;
+  return (
+    <Dialog
+      title={value.title}
+      action={value.action}
+      isDangerous
+      onClose={() => (question.value = null)}
+      onSubmit={value.run}
+    >
+      <p>{value.text}</p>
+    </Dialog>
+  );
+}

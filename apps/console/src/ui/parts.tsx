@@ -1,0 +1,201 @@
+import type { ComponentChildren, JSX } from 'preact';
+import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { now } from '../data/live';
+import { at, briefly } from '../data/format';
+import { inWords } from '../data/words';
+import { say, sayFault } from './toasts';
+
+/** A page's head, which has the focus when somebody comes to it: so a screen reader begins here. */
+export function PageHead({ title, children, aside }: PageHeadProps): JSX.Element {
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => {
+    document.title = `${title} · Berth`;
+  }, [title]);
+  useEffect(() => heading.current?.focus({ preventScroll: true }), []);
+  return (
+    <header class="page-head">
+      <div class="grow">
+        <h1 tabIndex={-1} ref={heading}>
+          {title}
+        </h1>
+        {aside}
+      </div>
+      {children}
+    </header>
+  );
+}
+
+interface PageHeadProps {
+  readonly title: string;
+  readonly aside?: ComponentChildren;
+  readonly children?: ComponentChildren;
+}
+
+/** A status as a shape, a colour and a word. */
+export function Status({ of, word }: { readonly of: string; readonly word?: string }): JSX.Element {
+  return <span class={`status ${of}`}>{word ?? of.charAt(0).toUpperCase() + of.slice(1)}</span>;
+}
+
+interface FieldProps {
+  readonly label: string;
+  readonly hint?: string | undefined;
+  readonly fault?: string | undefined;
+  /** Gets what ties the input to its label and its words. */
+  readonly children: (of: {
+    readonly id: string;
+    readonly 'aria-describedby': string;
+    readonly 'aria-invalid': boolean;
+  }) => ComponentChildren;
+}
+
+export function Field({ label, hint, fault, children }: FieldProps): JSX.Element {
+  const id = useId();
+  const says = `${id}-says`;
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      {children({ id, 'aria-describedby': says, 'aria-invalid': fault !== undefined })}
+      <span id={says} class={fault === undefined ? 'hint' : 'fault'}>
+        {fault ?? hint}
+      </span>
+    </div>
+  );
+}
+
+/** How full something is, in words too. */
+export function Meter({ value, max, label }: { value: number; max: number; label: string }): JSX.Element {
+  const share = max > 0 ? Math.min(1, value / max) : 0;
+  return (
+    <span
+      class={`meter ${share >= 1 ? 'full' : ''}`}
+      role="meter"
+      aria-label={label}
+      aria-valuemin={0}
+      aria-valuemax={max}
+      aria-valuenow={Math.min(value, max)}
+    >
+      <span style={{ width: `${String(share * 100)}%` }} />
+    </span>
+  );
+}
+
+/** A moment as the time since or until it; the moment itself on hover. */
+export function Ago({ time }: { readonly time: string }): JSX.Element {
+  const seconds = (now.value - Date.parse(time)) / 1000;
+  const words =
+    Math.abs(seconds) < 5 ? 'just now' : seconds > 0 ? `${briefly(seconds)} ago` : `in ${briefly(-seconds)}`;
+  return (
+    <time dateTime={time} title={at(time)}>
+      {words}
+    </time>
+  );
+}
+
+/** What to say where there is nothing. */
+export function Empty({ title, children }: { readonly title: string; readonly children?: ComponentChildren }) {
+  return (
+    <div class="empty">
+      <h2>{title}</h2>
+      {children}
+    </div>
+  );
+}
+
+/** A secret that is shown once, with a button that copies it. */
+export function Secret({ text, label }: { readonly text: string; readonly label: string }): JSX.Element {
+  const copy = (): void => {
+    navigator.clipboard.writeText(text).then(
+      () => say(`${label} copied.`),
+      () => sayFault(new Error('The browser does not let this page copy. Select the text instead.')),
+    );
+  };
+  return (
+    <div class="secret">
+      <code>{text}</code>
+      <button type="button" class="button" onClick={copy}>
+        Copy
+      </button>
+    </div>
+  );
+}
+
+/** What a page reads once, and again when asked to. */
+export function useLoaded<T>(load: () => Promise<T>, of: readonly unknown[] = []): Loaded<T> {
+  const [state, setState] = useState<{ value?: T; fault?: unknown }>({});
+  const round = useRef(0);
+  const reload = async (): Promise<void> => {
+    const own = ++round.current;
+    try {
+      const value = await load();
+      if (own === round.current) setState({ value });
+    } catch (error) {
+      if (own === round.current) setState((before) => ({ ...before, fault: error }));
+    }
+  };
+  useEffect(() => void reload(), of);
+  return { value: state.value, fault: state.fault, reload };
+}
+
+export interface Loaded<T> {
+  readonly value: T | undefined;
+  readonly fault: unknown;
+  readonly reload: () => Promise<void>;
+}
+
+/** What came of {@link useLoaded}: what it read, or why not. */
+export function Shown<T>({ of, children }: { of: Loaded<T>; children: (value: T) => ComponentChildren }) {
+  return (
+    <>
+      {of.fault !== undefined && (
+        <p class="notice bad" role="alert">
+          <span class="grow">{inWords(of.fault)}</span>
+          <button type="button" class="button slim" onClick={() => void of.reload()}>
+            Try again
+          </button>
+        </p>
+      )}
+      {of.value !== undefined
+        ? children(of.value)
+        : of.fault === undefined && (
+            <p class="muted" role="status">
+              Loading…
+            </p>
+          )}
+    </>
+  );
+}
+
+/** A button whose work takes a while: it cannot be pressed twice, and says what went wrong. */
+export function WorkButton({ run, children, class: name = 'button', ...rest }: WorkButtonProps): JSX.Element {
+  const [isBusy, setBusy] = useState(false);
+  const onClick = async (): Promise<void> => {
+    if (isBusy) return;
+    setBusy(true);
+    try {
+      await run();
+    } catch (error) {
+      sayFault(error);
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <button
+      {...rest}
+      type="button"
+      class={`${name} ${isBusy ? 'busy' : ''}`}
+      aria-disabled={isBusy}
+      onClick={() => void onClick()}
+    >
+      {children}
+    </button>
+  );
+}
+
+interface WorkButtonProps {
+  readonly run: () => Promise<unknown>;
+  readonly children: ComponentChildren;
+  readonly class?: string;
+  readonly 'aria-label'?: string;
+  readonly disabled?: boolean;
+}

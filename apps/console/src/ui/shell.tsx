@@ -1,0 +1,133 @@
+import type { ComponentChildren, JSX } from 'preact';
+import { connection, me, usage } from '../data/live';
+import { at } from '../data/format';
+import { Link, path } from '../router';
+import { ThemeIcon, Mark } from './icons';
+import { setTheme, theme, type Theme } from './theme';
+import { notices } from '../data/server';
+
+interface ShellProps {
+  readonly onSignOut: () => Promise<void>;
+  readonly children: ComponentChildren;
+}
+
+/** What is around every page: where one can go, who one is, whether what is seen is live. */
+export function Shell({ onSignOut, children }: ShellProps): JSX.Element {
+  const user = me.value;
+  return (
+    <>
+      <a class="button skip" href="#main">
+        Skip to the page
+      </a>
+      <div class="shell">
+        <header class="sidebar">
+          <Link class="brand" href="/">
+            <Mark />
+            <span>Berth</span>
+          </Link>
+          <nav class="navs" aria-label="Pages">
+            <div class="nav">
+              <NavLink to="/" also="/containers/" count={usage.value?.containers}>
+                Containers
+              </NavLink>
+              <NavLink to="/deleted">Deleted</NavLink>
+              <NavLink to="/events">Events</NavLink>
+              <NavLink to="/usage">Usage</NavLink>
+            </div>
+          </nav>
+          <div class="account">
+            <Connection />
+            {user && (
+              <div class="who two">
+                <strong class="ellipsis">{user.user.username}</strong>
+                <span class="small muted">tier {user.tier}</span>
+              </div>
+            )}
+            <div class="row">
+              <ThemeButton />
+              <button type="button" class="button quiet slim" onClick={() => void onSignOut()}>
+                Sign out
+              </button>
+            </div>
+          </div>
+        </header>
+        <div>
+          <Banners />
+          <main class="main" id="main" tabIndex={-1}>
+            {children}
+          </main>
+        </div>
+      </div>
+    </>
+  );
+}
+
+interface NavLinkProps {
+  readonly to: string;
+  /** The beginning of other addresses that belong to it. */
+  readonly also?: string;
+  readonly count?: number | undefined;
+  readonly children: string;
+}
+
+function NavLink({ to, also, count, children }: NavLinkProps): JSX.Element {
+  const isHere = path.value === to || (also !== undefined && path.value.startsWith(also));
+  return (
+    <Link href={to} aria-current={isHere ? 'page' : undefined}>
+      {children}
+      {count !== undefined && <span class="count faint">{count}</span>}
+    </Link>
+  );
+}
+
+const CONNECTION = {
+  connecting: ['creating', 'Connecting'],
+  live: ['ok', 'Live'],
+  late: ['warn', 'Reconnecting'],
+} as const;
+
+function Connection(): JSX.Element {
+  const [kind, words] = CONNECTION[connection.value];
+  return (
+    <span class="connection" role="status">
+      <span class={`status ${kind}`}>{words}</span>
+    </span>
+  );
+}
+
+const NEXT: Readonly<Record<Theme, Theme>> = { system: 'light', light: 'dark', dark: 'system' };
+
+function ThemeButton(): JSX.Element {
+  const { value } = theme;
+  return (
+    <button
+      type="button"
+      class="button quiet slim"
+      onClick={() => setTheme(NEXT[value])}
+      aria-label={`Theme: ${value}. Change to ${NEXT[value]}.`}
+      title={`Theme: ${value}`}
+    >
+      <ThemeIcon />
+      <span class="who">{value.charAt(0).toUpperCase() + value.slice(1)}</span>
+    </button>
+  );
+}
+
+function Banners(): JSX.Element {
+  const session = me.value?.session;
+  return (
+    <>
+      {connection.value === 'late' && (
+        <p class="banner" role="status">
+          The connection to the server is broken. What you see may be old; it is tried again by itself.
+        </p>
+      )}
+      {session && <p class="banner">You are a guest until {at(session.expires_at)}. What you make then goes.</p>}
+      {notices.value.map((notice) => (
+        <p key={notice} class="banner">
+          {notice}
+        </p>
+      ))}
+    </>
+  );
+}

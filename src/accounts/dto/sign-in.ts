@@ -1,0 +1,49 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
+import type { SignIn } from '../../auth';
+import { MeUserView } from './responses';
+import { CreatedTokenView, viewToken } from './tokens';
+
+/** How long a code is good unless it is asked for more or less, in seconds. */
+export const CODE_SECONDS = 300;
+
+/** What `POST /api/auth/codes` takes. */
+export class CreateSignInCodeDto {
+  @ApiPropertyOptional({
+    type: 'integer',
+    nullable: true,
+    default: CODE_SECONDS,
+    description: 'How long it is good, in seconds: 30 to 3600.',
+  })
+  @IsOptional()
+  @IsInt({ message: 'must be a whole number of seconds' })
+  @Min(30, { message: 'must be at least 30' })
+  @Max(3600, { message: 'must be at most 3600' })
+  readonly expires_in?: number | null;
+}
+
+/** What `POST /api/auth/codes` answers. */
+export class SignInCodeView {
+  @ApiProperty({ example: 'k3yq0Yw2mJx6l4bq8Zb0sV1nQ5tR7uWd', description: 'Shown this once, and good once.' })
+  readonly code: string;
+  @ApiProperty({ format: 'date-time' })
+  readonly expires_at: string;
+}
+
+/** What `POST /api/auth/sign-in` takes. */
+export class SignInDto {
+  @ApiProperty({ example: 'k3yq0Yw2mJx6l4bq8Zb0sV1nQ5tR7uWd' })
+  @IsString()
+  @Matches(/^[A-Za-z0-9_-]{1,128}$/, { message: 'must be a sign-in code' })
+  readonly code: string;
+}
+
+/** What `POST /api/auth/sign-in` answers: the session's token, and whose it is. */
+export class SignInView extends CreatedTokenView {
+  @ApiProperty({ type: MeUserView })
+  readonly user: MeUserView;
+}
+
+export function viewSignIn({ token, text, user: { id, username, tier } }: SignIn): SignInView {
+  return Object.assign(viewToken(token), { token: text, user: { id, username, tier } });
+}

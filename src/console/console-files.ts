@@ -1,0 +1,55 @@
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { extname, join, relative, sep } from 'node:path';
+
+/** A file of the built console, as it was at the server's start. */
+export interface ConsoleFile {
+  readonly type: string;
+  readonly etag: string;
+  /** As it is, and as the build has compressed it. */
+  readonly bodies: Readonly<Record<'identity', Buffer> & Partial<Record<'br' | 'gzip', Buffer>>>;
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  '.css': 'text/css; charset=utf-8',
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.svg': 'image/svg+xml',
+};
+
+/**
+ * Reads the built console, about a megabyte. In memory, as a build that replaces the files must not give half of an
+ * old console and half of a new one to those who load it meanwhile.
+ *
+ * @returns each file by its path in the folder; none if the console was not built
+ */
+export function readConsole(folder: string): ReadonlyMap<string, ConsoleFile> {
+  const files = new Map<string, ConsoleFile>();
+  for (const path of filesBelow(folder)) {
+    const type = TYPES[extname(path)];
+    if (type === undefined) continue;
+    const identity = readFileSync(path);
+    const [br, gzip] = [readIfThere(`${path}.br`), readIfThere(`${path}.gz`)];
+    const bodies = { identity, ...(br && { br }), ...(gzip && { gzip }) };
+    const etag = `"${createHash('sha256').update(identity).digest('base64url').slice(0, 22)}"`;
+    files.set(relative(folder, path).split(sep).join('/'), { type, etag, bodies });
+  }
+  return files;
+}
+
+function filesBelow(folder: string): string[] {
+  try {
+    const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+    return entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
+  } catch {
+    return [];
+  }
+}
+
+function readIfThere(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path);
+  } catch {
+    return undefined;
+  }
+}

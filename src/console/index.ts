@@ -1,0 +1,1 @@
+export { setUpConsole } from './console';

@@ -1,0 +1,202 @@
+import type { BrowserContext, Page } from 'playwright-core';
+import { testImage } from '../support/api-client';
+import { Berth, type TestUser } from '../support/berth';
+import { ConsoleBrowser } from '../support/console-browser';
+import { eventually } from '../support/eventually';
+import { FakeEngine } from '../support/fake-engine';
+
+jest.setTimeout(120_000);
+
+let engine: FakeEngine;
+let berth: Berth;
+let browser: ConsoleBrowser;
+
+beforeAll(async () => {
+  engine = new FakeEngine();
+  berth = await Berth.start({ engine });
+  browser = await ConsoleBrowser.launch(berth.url);
+});
+
+afterAll(async () => {
+  await browser.close();
+  await berth.stop();
+});
+
+/** A user with the console open, in a browser of their own. */
+async function somebody(tier = 'pro'): Promise<{ user: TestUser; page: Page; context: BrowserContext }> {
+  const user = await berth.user(tier);
+  const context = await browser.context();
+  return { user, page: await browser.signedIn(user, context), context };
+}
+
+const row = (page: Page, name: string) => page.getByRole('row').filter({ has: page.getByRole('link', { name }) });
+
+describe('the console', () => {
+  it('must be served under a policy that lets only its own scripts run, and be kept by browsers as far as may be', async () => {
+    const answer = await fetch(berth.url, { headers: { 'accept-encoding': 'br' } });
+    expect(answer.status).toBe(200);
+    const policy = answer.headers.get('content-security-policy') ?? '';
+    expect(policy).toContain("script-src 'self';");
+    expect(policy).toContain("default-src 'none'");
+    expect(policy).toContain("frame-ancestors 'none'");
+    expect(answer.headers.get('content-encoding')).toBe('br');
+    expect(answer.headers.get('cache-control')).toBe('no-cache');
+    const same = await fetch(berth.url, { headers: { 'if-none-match': answer.headers.get('etag') ?? '' } });
+    expect(same.status).toBe(304);
+    const script = /src="(\/assets\/[^"]+\.js)"/.exec(await answer.text())?.[1] ?? '';
+    const asset = await fetch(`${berth.url}${script}`);
+    expect(asset.headers.get('cache-control')).toContain('immutable');
+    expect(asset.headers.get('content-type')).toBe('text/javascript; charset=utf-8');
+  });
+
+  it('must take no address from the API, nor leave an unknown one without its error', async () => {
+    for (const path of [
+      '/api',
+      '/api/nonsense',
+      '/nonsense',
+      '/containers',
+      '/assets/nonsense.js',
+      '/assets/..%2findex.html',
+    ]) {
+      const answer = await fetch(`${berth.url}${path}`);
+      expect([path, answer.status]).toEqual([path, 404]);
+      expect(await answer.json()).toMatchObject({ code: 'route_not_found' });
+    }
+    const off = await Berth.start({ engine: new FakeEngine(), environment: { CONSOLE: 'off' } });
+    expect((await fetch(off.url)).status).toBe(404);
+    await off.stop();
+  });
+
+  it('must keep the token where only this origin reads it, share it with new tabs, and revoke it at sign-out', async () => {
+    const { user, page, context } = await somebody();
+    expect(page.url()).toBe(`${berth.url}/`);
+    expect(await page.evaluate('[document.cookie, localStorage.length]')).toEqual(['', 0]);
+    const second = await context.newPage();
+    await second.goto('/usage');
+    await second.getByRole('heading', { name: 'Usage' }).waitFor();
+    const tokens = async (): Promise<unknown[]> =>
+      (await user.api.call('GET', '/api/tokens')).body['tokens'] as unknown[];
+    expect(await tokens()).toHaveLength(2);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await second.getByText('You signed out in another tab.').waitFor();
+    expect(await tokens()).toHaveLength(1);
+    await context.close();
+  });
+
+  it('must let people in by a token and as guests, and say in words why not', async () => {
+    const context = await browser.context();
+    const page = await context.newPage();
+    await page.goto('/#code=unknown');
+    await page.getByText('This sign-in link was used before').waitFor();
+    await page.getByLabel('Token').fill('nonsense');
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByText('This token is unknown, revoked or expired.').waitFor();
+    await page.getByLabel('guest').fill('x');
+    await page.getByRole('button', { name: 'Enter as guest' }).click();
+    await page.getByText('must be 2 to 30').waitFor();
+    await page.getByLabel('guest').fill('grace');
+    await page.getByRole('button', { name: 'Enter as guest' }).click();
+    await page.getByText('You are a guest until').waitFor();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    const user = await berth.user();
+    await page.getByLabel('Token').fill(user.token);
+    await page.keyboard.press('Enter');
+    await page.getByText('No containers yet').waitFor();
+    await context.close();
+  });
+
+  it('must show a creation as it goes on, and whatever happens elsewhere, without being asked', async () => {
+    const { user, page, context } = await somebody();
+    const hold = engine.holdOn('startContainer');
+    await page.getByRole('button', { name: 'Create your first container' }).click();
+    await page.getByLabel('Name').fill('first');
+    await page.getByLabel('Image', { exact: true }).selectOption('Another one…');
+    await page.getByLabel('Image reference').fill(testImage());
+    await page.getByRole('button', { name: 'Create', exact: true }).click();
+    await row(page, 'first').getByText('Creating').waitFor();
+    hold.release();
+    await row(page, 'first').getByText('Running').waitFor();
+    await page.getByText('1 of ').waitFor();
+    const id = await row(page, 'first').getAttribute('data-id');
+    await user.api.stop(String(id));
+    await row(page, 'first').getByText('Stopped').waitFor();
+    await user.api.update(String(id), { name: 'renamed', memory_mb: 512, cpu_shares: 500, disk_mb: 1024 });
+    await row(page, 'renamed').getByText('512 MB').waitFor();
+    await row(page, 'renamed').getByRole('button', { name: 'Start renamed' }).click();
+    await row(page, 'renamed').getByText('Running').waitFor();
+    await user.api.delete(String(id));
+    await page.getByText('No containers yet').waitFor();
+    await context.close();
+  });
+
+  it('must take a deletion back, with the container as it was', async () => {
+    const { user, page, context } = await somebody();
+    await user.api.running({ name: 'precious' });
+    await row(page, 'precious').getByRole('button', { name: 'More for precious' }).click();
+    await page.getByRole('menuitem', { name: 'Delete' }).click();
+    await page.getByText('No containers yet').waitFor();
+    await page.getByRole('button', { name: 'Undo' }).click();
+    await row(page, 'precious').getByText('Running').waitFor();
+    await context.close();
+  });
+
+  it('must say what a field is refused for, and what the tier allows, in words', async () => {
+    const { user, page, context } = await somebody('free');
+    await page.getByRole('button', { name: 'Create your first container' }).click();
+    await page.getByLabel('Memory').fill('999999');
+    await page.getByRole('button', { name: 'Create', exact: true }).click();
+    await page.getByRole('alert').getByText('Memory must be a whole number from 256 to 2048').waitFor();
+    await page.keyboard.press('Escape');
+    const limits = (await user.api.call('GET', '/api/me')).body['limits'] as { containers: number };
+    for (let made = 0; made < limits.containers; made += 1) await user.api.running({});
+    await eventually(async () => expect(await page.getByRole('row').count()).toBe(limits.containers + 1));
+    await page.getByRole('button', { name: 'New container' }).click();
+    await page.getByRole('button', { name: 'Create', exact: true }).click();
+    await page
+      .getByRole('alert')
+      .getByText(`allows ${String(limits.containers)} containers`)
+      .waitFor();
+    await context.close();
+  });
+
+  it.each(['light', 'dark'] as const)('must have nothing that axe finds, on any page, in %s', async (colorScheme) => {
+    const user = await berth.user('pro');
+    const { db_id } = await user.api.running({ name: 'seen', labels: { team: 'core' } });
+    await user.api.delete((await user.api.running({ name: 'gone' })).db_id);
+    const context = await browser.context({ colorScheme, reducedMotion: 'reduce' });
+    const page = await browser.signedIn(user, context);
+    const look = async (where: string): Promise<void> =>
+      expect([where, await browser.faultsOf(page)]).toEqual([where, []]);
+    for (const [path, heading] of [
+      ['/', 'Containers'],
+      [`/containers/${db_id}`, 'seen'],
+      [`/containers/${db_id}#events`, 'seen'],
+      ['/deleted', 'Deleted'],
+      ['/events', 'Events'],
+      ['/usage', 'Usage'],
+    ] as const) {
+      await page.goto(path);
+      await page.getByRole('heading', { name: heading, exact: true }).waitFor();
+      await eventually(async () => expect(await page.getByText('Loading…').count()).toBe(0));
+      await look(path);
+    }
+    await page.goto('/');
+    await page.getByRole('button', { name: 'New container' }).click();
+    await page.getByText('Network, lifetime').click();
+    await look('the dialog of a creation');
+    await page.keyboard.press('Escape');
+    await row(page, 'seen').getByRole('button', { name: 'More for seen' }).click();
+    await look('a menu');
+    await page.getByRole('menuitem', { name: 'Settings' }).click();
+    await look('the settings');
+    await page.keyboard.press('Escape');
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('button', { name: 'Enter as guest' }).waitFor();
+    await look('the sign-in');
+    await context.close();
+  });
+
+  it('must have been without a complaint of the browser', () => {
+    expect(browser.complaints).toEqual([]);
+  });
+});

@@ -1,0 +1,56 @@
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { readFileSync } from 'node:fs';
+import type { TestUser } from './berth';
+
+/** The console in Debian's Chromium, as a person has it before them. */
+export class ConsoleBrowser {
+  /** What Chromium complained of: errors of scripts, and what the Content-Security-Policy forbade. */
+  readonly complaints: string[] = [];
+
+  private constructor(
+    private readonly browser: Browser,
+    private readonly url: string,
+  ) {}
+
+  /** @param url the server's */
+  static async launch(url: string): Promise<ConsoleBrowser> {
+    const executablePath = process.env['TEST_BROWSER'];
+    if (!executablePath) throw new Error('TEST_BROWSER names no Chromium: `npm run test:more` brings one');
+    // Chromium's own sandbox does not work for root, and the only page is ours.
+    const browser = await chromium.launch({ executablePath, chromiumSandbox: process.getuid?.() !== 0 });
+    return new ConsoleBrowser(browser, url);
+  }
+
+  /** A browser of its own, with nothing kept. */
+  async context(options: Parameters<Browser['newContext']>[0] = {}): Promise<BrowserContext> {
+    const context = await this.browser.newContext({ baseURL: this.url, ...options });
+    context.setDefaultTimeout(20_000);
+    context.on('weberror', (error) => this.complaints.push(String(error.error())));
+    context.on('console', (message) => {
+      // An answer that is an error is told by Chromium too, whatever the page makes of it.
+      if (message.type() === 'error' && !message.text().startsWith('Failed to load resource'))
+        this.complaints.push(message.text());
+    });
+    return context;
+  }
+
+  /** A page that somebody has signed in to by a link, as `npm start` prints it. */
+  async signedIn(user: TestUser, context?: BrowserContext): Promise<Page> {
+    const page = await (context ?? (await this.context())).newPage();
+    const { body } = await user.api.call('POST', '/api/auth/codes');
+    await page.goto(`/#code=${String(body['code'])}`);
+    await page.getByRole('heading', { name: 'Containers', exact: true }).waitFor();
+    return page;
+  }
+
+  /** What axe finds wrong with the page as it is: for people with a screen reader, a keyboard, or weak eyes. */
+  async faultsOf(page: Page): Promise<string[]> {
+    await page.evaluate(readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8'));
+    return page.evaluate(`axe.run({ resultTypes: ['violations'] }).then(({ violations }) => violations.map(
+      ({ id, nodes }) => id + ': ' + nodes.map(({ html, failureSummary }) => html + ' ' + failureSummary).join(' | ')))`);
+  }
+
+  close(): Promise<void> {
+    return this.browser.close();
+  }
+}
