@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { defaultClientConditions, defineConfig, type Plugin } from 'vite';
 
 /**
@@ -15,7 +15,10 @@ function compressed(): Plugin {
         if (!/\.(html|js|css|svg)$/.test(name)) continue;
         const source = readFileSync(join(dir, name));
         writeFileSync(join(dir, `${name}.gz`), gzipSync(source, { level: 9 }));
-        writeFileSync(join(dir, `${name}.br`), brotliCompressSync(source));
+        writeFileSync(
+          join(dir, `${name}.br`),
+          brotliCompressSync(source, { params: { [constants.BROTLI_PARAM_QUALITY]: 9 } }),
+        );
       }
     },
   };

@@ -35,7 +35,7 @@ export class SignInController {
   @ApiOperation({
     summary: 'Sign in with a code',
     description:
-      'Needs no token. The answer has the token of a session of a day, with the scopes of the token that made the code, and is the only one that shows it.',
+      'Needs no token. The answer has the token of a session of a week, with the scopes of the token that made the code, and is the only one that shows it.',
   })
   @ApiCreatedResponse({ type: SignInView })
   @ApiFaults('sign_in_code_refused', 'user_suspended', 'token_limit_reached')

@@ -32,7 +32,7 @@ export interface SignIn extends IssuedToken {
 }
 
 /** How long a session lasts that began with a code, in days. */
-const SESSION_DAYS = 1;
+const SESSION_DAYS = 7;
 /** The name of such a session's token. */
 const SESSION_NAME = 'console';
 
@@ -57,8 +57,8 @@ export class SignInCodes {
   }
 
   /**
-   * Takes a code for the token of a new session, which may what the token may that asked for the code, for a day and
-   * no longer than that. Of several who come with the same code at once, one gets a token.
+   * Takes a code for the token of a new session, which may what the token may that asked for the code, for a week
+   * and no longer than that. Of several who come with the same code at once, one gets a token.
    *
    * @param limit live tokens that the user may have; 0: any number
    * @throws DomainError `sign_in_code_refused`, `user_suspended`, `token_limit_reached`: then the code is still good

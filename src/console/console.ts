@@ -7,7 +7,19 @@ import { type ConsoleFile, readConsole } from './console-files';
  * The console's addresses. Each answers with the same page, whose script shows what the address names; a test opens
  * each of them. All others stay what they were: below `/api` nothing is taken, and what is unknown is a 404.
  */
-const PAGES = ['/', '/containers/:id', '/deleted', '/events', '/usage'];
+const PAGES = [
+  '/',
+  '/containers/:id',
+  '/deleted',
+  '/events',
+  '/usage',
+  '/tokens',
+  '/agents',
+  '/admin/users',
+  '/admin/containers',
+  '/admin/machine',
+  '/admin/audit',
+];
 
 /** Where `npm start` builds it, from the project's folder on. */
 const FOLDER = 'apps/console/dist';

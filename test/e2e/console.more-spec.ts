@@ -1,3 +1,5 @@
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import type { BrowserContext, Page } from 'playwright-core';
 import { testImage } from '../support/api-client';
 import { Berth, type TestUser } from '../support/berth';
@@ -47,6 +49,13 @@ describe('the console', () => {
     const asset = await fetch(`${berth.url}${script}`);
     expect(asset.headers.get('cache-control')).toContain('immutable');
     expect(asset.headers.get('content-type')).toBe('text/javascript; charset=utf-8');
+  });
+
+  it('must be 150 KB at most before a terminal is opened, compressed', () => {
+    const folder = 'apps/console/dist/assets';
+    const files = readdirSync(folder).filter((name) => name.endsWith('.gz') && !name.startsWith('terminals'));
+    const sizes = files.map((name) => statSync(join(folder, name)).size);
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(150 * 1024);
   });
 
   it('must take no address from the API, nor leave an unknown one without its error', async () => {
@@ -160,7 +169,7 @@ describe('the console', () => {
   });
 
   it.each(['light', 'dark'] as const)('must have nothing that axe finds, on any page, in %s', async (colorScheme) => {
-    const user = await berth.user('pro');
+    const user = await berth.user('pro', ['read', 'write', 'exec', 'admin']);
     const { db_id } = await user.api.running({ name: 'seen', labels: { team: 'core' } });
     await user.api.delete((await user.api.running({ name: 'gone' })).db_id);
     const context = await browser.context({ colorScheme, reducedMotion: 'reduce' });
@@ -171,6 +180,12 @@ describe('the console', () => {
       ['/', 'Containers'],
       [`/containers/${db_id}`, 'seen'],
       [`/containers/${db_id}#events`, 'seen'],
+      ['/tokens', 'Tokens'],
+      ['/agents', 'Agents'],
+      ['/admin/users', 'Users'],
+      ['/admin/containers', 'All containers'],
+      ['/admin/machine', 'Machine'],
+      ['/admin/audit', 'Audit'],
       ['/deleted', 'Deleted'],
       ['/events', 'Events'],
       ['/usage', 'Usage'],
@@ -193,6 +208,60 @@ describe('the console', () => {
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.getByRole('button', { name: 'Enter as guest' }).waitFor();
     await look('the sign-in');
+    await context.close();
+  });
+
+  it('must sign out who comes with a token that is revoked meanwhile, and say so', async () => {
+    const { user, page, context } = await somebody();
+    const { body } = await user.api.call('GET', '/api/tokens');
+    const session = (body['tokens'] as { id: string; name: string }[]).find(({ name }) => name === 'console');
+    await user.api.call('DELETE', `/api/tokens/${String(session?.id)}`);
+    await page.getByText('Your session has ended').waitFor();
+    await context.close();
+  });
+
+  it('must keep two windows of one user in step', async () => {
+    const { user, page, context } = await somebody();
+    const other = await browser.signedIn(user);
+    await user.api.running({ name: 'shared' });
+    await row(other, 'shared').getByText('Running').waitFor();
+    await row(page, 'shared').getByRole('button', { name: 'Stop shared' }).click();
+    await row(other, 'shared').getByText('Stopped').waitFor();
+    await row(other, 'shared').getByRole('button', { name: 'More for shared' }).click();
+    await other.getByRole('menuitem', { name: 'Settings' }).click();
+    await other.getByLabel('Name', { exact: true }).fill('ours');
+    await other.getByRole('button', { name: 'Save' }).click();
+    await row(page, 'ours').waitFor();
+    await other.context().close();
+    await context.close();
+  });
+
+  it('must say in words what Docker does not do, and show what a failure leaves', async () => {
+    const { user, page, context } = await somebody();
+    const { db_id } = await user.api.running({ name: 'unlucky' });
+    await user.api.stop(db_id);
+    await row(page, 'unlucky').getByText('Stopped').waitFor();
+    engine.failOn('startContainer', { times: 10 });
+    await row(page, 'unlucky').getByRole('button', { name: 'Start unlucky' }).click();
+    await page.getByRole('status').getByText('Docker does not answer on the server.').waitFor();
+    engine.forget();
+    await context.close();
+  });
+
+  it('must make one container of a button that is pressed twice, over a slow network', async () => {
+    const { page, context, user } = await somebody();
+    const network = await context.newCDPSession(page);
+    const slow = { offline: false, latency: 400, downloadThroughput: 50_000, uploadThroughput: 50_000 };
+    await network.send('Network.emulateNetworkConditions', slow);
+    await page.reload();
+    await page.getByRole('button', { name: 'Create your first container' }).click();
+    await page.getByLabel('Image', { exact: true }).selectOption('Another one…');
+    await page.getByLabel('Image reference').fill(testImage());
+    const create = page.getByRole('button', { name: 'Create', exact: true });
+    await create.click();
+    await create.click({ timeout: 1000 }).catch(() => undefined);
+    await page.getByRole('row').getByText('Running').waitFor();
+    expect((await user.api.call('GET', '/api/containers')).body['count']).toBe(1);
     await context.close();
   });
 

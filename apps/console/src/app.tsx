@@ -1,37 +1,19 @@
 import { effect } from '@preact/signals';
 import type { ComponentType, JSX } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
-import { call } from './data/api';
+import { berth } from './data/berth';
 import { connection, fault, follow, me, stop } from './data/live';
 import { inWords } from './data/words';
 import { Containers } from './pages/containers';
 import { SignIn } from './pages/sign-in';
 import { path } from './router';
 import { session, signOutEverywhere } from './session';
-import { Questions } from './ui/dialog';
+import { Prompts, Questions } from './ui/dialog';
 import { PageHead, Empty } from './ui/parts';
 import { Shell } from './ui/shell';
+import { later } from './ui/later';
 import { Toasts } from './ui/toasts';
 
 type Page = ComponentType<{ readonly id: string }>;
-
-/** A page whose script is loaded when somebody first comes to it. */
-function later(load: () => Promise<Page>): Page {
-  let loaded: Page | undefined;
-  return function Later(props) {
-    const [, setLoaded] = useState(loaded);
-    const [failed, setFailed] = useState<unknown>();
-    useEffect(() => {
-      load().then((page) => {
-        loaded = page;
-        setLoaded(() => page);
-      }, setFailed);
-    }, []);
-    if (failed !== undefined) return <p class="notice bad">This page could not be loaded. Load it again.</p>;
-    const Loaded = loaded;
-    return Loaded ? <Loaded {...props} /> : <p class="muted">Loading…</p>;
-  };
-}
 
 /** As the server has them: src/console/console.ts. */
 const PAGES: readonly (readonly [RegExp, Page])[] = [
@@ -39,6 +21,12 @@ const PAGES: readonly (readonly [RegExp, Page])[] = [
   [/^\/containers\/([^/]+)$/, later(async () => (await import('./pages/container')).ContainerPage)],
   [/^\/deleted$/, later(async () => (await import('./pages/deleted')).Deleted)],
   [/^\/events$/, later(async () => (await import('./pages/events')).Events)],
+  [/^\/tokens$/, later(async () => (await import('./pages/tokens')).Tokens)],
+  [/^\/agents$/, later(async () => (await import('./pages/agents')).Agents)],
+  [/^\/admin\/users$/, later(async () => (await import('./pages/admin-users')).AdminUsers)],
+  [/^\/admin\/containers$/, later(async () => (await import('./pages/admin-containers')).AdminContainers)],
+  [/^\/admin\/machine$/, later(async () => (await import('./pages/admin-machine')).Machine)],
+  [/^\/admin\/audit$/, later(async () => (await import('./pages/admin-audit')).Audit)],
   [/^\/usage$/, later(async () => (await import('./pages/usage')).Usage)],
 ];
 
@@ -68,7 +56,7 @@ async function begin(): Promise<void> {
 export async function signOut(): Promise<void> {
   const mine = session.value;
   if (mine?.tokenId) {
-    await call('DELETE', `/api/tokens/${mine.tokenId}`).catch(() => undefined);
+    await berth.tokens.revoke(mine.tokenId).catch(() => undefined);
   }
   signOutEverywhere();
 }
@@ -86,6 +74,7 @@ export function App(): JSX.Element {
     <>
       <Shell onSignOut={signOut}>{me.value ? <CurrentPage /> : <Waiting />}</Shell>
       <Questions />
+      <Prompts />
       <Toasts />
     </>
   );

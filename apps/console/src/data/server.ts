@@ -1,22 +1,10 @@
+import type { ReadyView } from '@berth/client';
 import { computed, effect, signal } from '@preact/signals';
-import { call } from './api';
+import { askServer } from './berth';
 import { me } from './live';
 
-/** What `GET /health/ready` answers, as far as it is shown. */
-export interface Health {
-  readonly status: 'ok' | 'degraded' | 'error';
-  readonly checks: Readonly<Record<string, 'up' | 'down'>>;
-  readonly runtime: string | null;
-  readonly disk_quota: string | null;
-  readonly host_firewall: string | null;
-  readonly allow_lists: string | null;
-  readonly docker_identity: string | null;
-  readonly disk: { readonly total_mb: number; readonly free_mb: number } | null;
-  readonly sandbox_proof: string | null;
-  readonly notices: readonly string[];
-}
-
-export const health = signal<Health | null>(null);
+/** How the server is, as `GET /health/ready` has it; where something is down it answers in the same form. */
+export const health = signal<ReadyView | null>(null);
 
 /** What concerns whoever is looking: all of it an administrator; others, that nothing here is real. */
 export const notices = computed(() =>
@@ -28,7 +16,7 @@ export const notices = computed(() =>
 const EVERY_MS = 60_000;
 
 export async function readHealth(): Promise<void> {
-  health.value = await call<Health>('GET', '/health/ready').catch(() => health.value);
+  health.value = await askServer<ReadyView>('/health/ready').catch(() => health.value);
 }
 
 effect(() => {

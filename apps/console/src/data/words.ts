@@ -1,4 +1,4 @@
-import { ApiError } from './api';
+import { isBerthError } from '@berth/client';
 
 type Words = string | ((fields: Readonly<Record<string, unknown>>) => string);
 
@@ -14,7 +14,7 @@ const SHORT: Readonly<Record<string, string>> = {
 
 /** What a person is told, by the answer's `code`: what is wrong, and what helps. */
 const WORDS: Readonly<Record<string, Words>> = {
-  unreachable: 'The server does not answer. Is it running, and are you online?',
+  connection_failed: 'The server does not answer. Is it running, and are you online?',
   unauthorized: 'This token is unknown, revoked or expired.',
   sign_in_code_refused: 'This sign-in link was used before, or its time is over. Ask for a new one, or paste a token.',
   insufficient_permissions: 'Your token does not have the scope for this.',
@@ -82,11 +82,12 @@ const WORDS: Readonly<Record<string, Words>> = {
 
 /** A sentence for a person; never empty. */
 export function inWords(error: unknown): string {
-  if (!(error instanceof ApiError)) {
+  if (!isBerthError(error)) {
     return error instanceof Error && error.message !== '' ? error.message : 'Something went wrong.';
   }
   const words = WORDS[error.code];
-  if (words !== undefined) return typeof words === 'string' ? words : words(error.fields);
+  if (words !== undefined)
+    return typeof words === 'string' ? words : words(error.fields as Readonly<Record<string, unknown>>);
   if (error.code === 'invalid_parameters' && error.details.length > 0) {
     return error.details.map(({ field, message }) => `${FIELDS[field] ?? field} ${message}.`).join(' ');
   }

@@ -1,7 +1,8 @@
 import type { JSX } from 'preact';
 import { megabytes, cpus } from '../data/format';
-import type { Container, Limits, Network, Resources, StartCommand } from '../data/types';
-import { faultOf } from '../ui/dialog';
+import type { LimitsView, NetworkPolicy, Resources, StartCommandRequest } from '@berth/client';
+import { faultOf } from '../data/berth';
+import type { Container } from '../data/live';
 import { Field } from '../ui/parts';
 
 /** The fields that a creation and the settings share. */
@@ -20,7 +21,7 @@ export interface Draft {
   ready_port: string;
 }
 
-export function draftOf(container: Container | undefined, limits: Limits | undefined): Draft {
+export function draftOf(container: Container | undefined, limits: LimitsView | undefined): Draft {
   const resources = container?.resources ?? limits?.min;
   const network = container?.network ?? limits?.network ?? 'internet';
   return {
@@ -45,7 +46,7 @@ interface FieldsProps {
   readonly draft: Draft;
   readonly set: (change: Partial<Draft>) => void;
   readonly fault: unknown;
-  readonly limits: Limits | undefined;
+  readonly limits: LimitsView | undefined;
 }
 
 const RESOURCES: readonly (readonly [keyof Resources, string, (value: number) => string, string])[] = [
@@ -246,11 +247,11 @@ export const readResources = (draft: Draft): Resources => ({
   disk_mb: Number(draft.disk_mb),
 });
 
-export function readNetwork({ network, allow }: Draft): Network {
+export function readNetwork({ network, allow }: Draft): NetworkPolicy {
   return network === 'allow' ? { allow: linesOf(allow) } : network;
 }
 
-export function readStart({ command, restart, ready_port }: Draft): StartCommand | null {
+export function readStart({ command, restart, ready_port }: Draft): StartCommandRequest | null {
   const words = readCommand(command);
   if (words.length === 0) return null;
   const port = Number(ready_port);

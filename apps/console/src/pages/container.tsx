@@ -1,12 +1,13 @@
-import type { JSX } from 'preact';
+import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import { call } from '../data/api';
+import { berth } from '../data/berth';
 import { at, cpus, duration, megabytes } from '../data/format';
-import { containerById, events, me } from '../data/live';
-import type { BerthEvent, Container } from '../data/types';
-import { askToStop, remove, start } from '../data/verbs';
+import { type Container, containerById, events, me } from '../data/live';
+import type { BerthEvent } from '@berth/client';
+import { askToStop, remove } from '../data/verbs';
 import { inWords } from '../data/words';
 import { address, Link, navigate } from '../router';
+import { later } from '../ui/later';
 import { Menu } from '../ui/menu';
 import { Ago, Empty, PageHead, Shown, useLoaded, WorkButton } from '../ui/parts';
 import { writeCommand } from './container-fields';
@@ -15,8 +16,14 @@ import { EventList } from './event-list';
 import { joined, readPast } from './events';
 import { SettingsDialog } from './settings-dialog';
 
+const Terminals = later(async () => (await import('./terminals')).Terminals);
+const Files = later(async () => (await import('./files')).Files);
+const StatsCharts = later(async () => (await import('./stats')).StatsCharts);
+
 const TABS = [
   ['overview', 'Overview'],
+  ['terminal', 'Terminal'],
+  ['files', 'Files'],
   ['events', 'Events'],
 ] as const;
 
@@ -30,9 +37,9 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
   // By another form of its id, or not listed yet.
   useEffect(() => {
     if (containerById(id)) return;
-    call<Container>('GET', `/api/containers/${encodeURIComponent(id)}`).then((found) => {
+    berth.containers.get(id).then((found) => {
       if (containerById(found.db_id)) navigate(`/containers/${found.db_id}`, { replace: true });
-      else setUnlisted(found);
+      else setUnlisted({ ...found, progress: null });
     }, setFault);
   }, [id]);
 
@@ -58,7 +65,8 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
     );
   }
 
-  const tab = TABS.find(([name]) => name === address.value.fragment)?.[0] ?? 'overview';
+  const [name = '', ...rest] = address.value.fragment.split('/');
+  const tab = TABS.find(([each]) => each === name)?.[0] ?? 'overview';
   return (
     <>
       <PageHead title={container.name} aside={<StatusCell container={container} />}>
@@ -81,10 +89,40 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
         ))}
       </nav>
       {tab === 'overview' && <Overview container={container} />}
+      {tab === 'terminal' && (
+        <Inside container={container}>
+          <Terminals container={container} />
+        </Inside>
+      )}
+      {tab === 'files' && (
+        <Inside container={container}>
+          <Files container={container} path={rest.map((each) => `/${decodeURIComponent(each)}`).join('')} />
+        </Inside>
+      )}
       {tab === 'events' && <ContainerEvents id={container.db_id} />}
       {isSetting && <SettingsDialog container={container} onClose={() => setSetting(false)} />}
     </>
   );
+}
+
+/** What is inside a container: to be seen while it runs, by those who may. */
+function Inside({ container, children }: { readonly container: Container; readonly children: ComponentChildren }) {
+  const { status, name } = container;
+  const why = whyNotInside();
+  if (why === null && status === 'running') return <>{children}</>;
+  return (
+    <div class="panel">
+      <Empty title={why ?? `“${name}” does not run`}>
+        {why === null && <p>Terminals and files are there while it does.</p>}
+        {why === null && <PowerButton container={container} />}
+      </Empty>
+    </div>
+  );
+}
+
+function whyNotInside(): string | null {
+  if (me.value?.limits.exec === false) return 'Your tier does not let anybody into its containers';
+  return me.value?.scopes.includes('exec') ? null : 'Your token does not have the scope “exec”';
 }
 
 function PowerButton({ container }: { readonly container: Container }): JSX.Element | null {
@@ -94,7 +132,7 @@ function PowerButton({ container }: { readonly container: Container }): JSX.Elem
       Stop
     </button>
   ) : (
-    <WorkButton class="button primary" run={() => start(container)}>
+    <WorkButton class="button primary" run={() => berth.containers.start(container.db_id)}>
       Start
     </WorkButton>
   );
@@ -103,6 +141,17 @@ function PowerButton({ container }: { readonly container: Container }): JSX.Elem
 function Overview({ container }: { readonly container: Container }): JSX.Element {
   return (
     <div class="columns">
+      <div class="stack">
+        {container.status === 'running' && whyNotInside() === null ? (
+          <StatsCharts container={container} />
+        ) : (
+          <div class="panel">
+            <Empty title={whyNotInside() ?? 'Nothing to measure'}>
+              {whyNotInside() === null && <p>CPU and memory are shown while the container runs.</p>}
+            </Empty>
+          </div>
+        )}
+      </div>
       <Facts container={container} />
     </div>
   );
@@ -151,7 +200,7 @@ function Facts({ container }: { readonly container: Container }): JSX.Element {
         <dd>
           <Use container={container} />
         </dd>
-        {container.expires_at !== null && (
+        {container.expires_at && (
           <>
             <dt>Ends</dt>
             <dd>{at(container.expires_at)}</dd>
@@ -159,7 +208,7 @@ function Facts({ container }: { readonly container: Container }): JSX.Element {
         )}
         <dt>When unused</dt>
         <dd>
-          {container.auto_stop_seconds === null ? 'Runs on' : `Stops after ${duration(container.auto_stop_seconds)}`}
+          {container.auto_stop_seconds ? `Stops after ${duration(container.auto_stop_seconds)}` : 'Runs on'}
           {deletion !== null && `, deleted ${duration(deletion)} after its stop`}
         </dd>
         {command && (
@@ -167,7 +216,9 @@ function Facts({ container }: { readonly container: Container }): JSX.Element {
             <dt>Start command</dt>
             <dd>
               <code>{writeCommand(command.command)}</code>
-              {container.ready !== null && <div class="muted">{container.ready ? 'Ready' : 'Not ready'}</div>}
+              {typeof container.ready === 'boolean' && (
+                <div class="muted">{container.ready ? 'Ready' : 'Not ready'}</div>
+              )}
             </dd>
           </>
         )}
@@ -186,9 +237,7 @@ function Facts({ container }: { readonly container: Container }): JSX.Element {
           )}
         </dd>
         <dt>Created</dt>
-        <dd>
-          <Ago time={container.created_at} />
-        </dd>
+        <dd>{container.created_at && <Ago time={container.created_at} />}</dd>
         <dt>Runs under</dt>
         <dd>{container.runtime === 'runsc' ? 'gVisor (runsc)' : (container.runtime ?? '—')}</dd>
         <dt>Id</dt>
@@ -200,7 +249,8 @@ function Facts({ container }: { readonly container: Container }): JSX.Element {
 
 function ContainerEvents({ id }: { readonly id: string }): JSX.Element {
   const past = useLoaded(readPast);
-  const isOwn = ({ data }: BerthEvent): boolean => data['db_id'] === id || data['container_id'] === id;
+  const isOwn = ({ data }: BerthEvent): boolean =>
+    'db_id' in data ? data.db_id === id : 'container_id' in data && data.container_id === id;
   return (
     <Shown of={past}>
       {(before) => {

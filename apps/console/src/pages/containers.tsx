@@ -3,9 +3,9 @@ import type { JSX } from 'preact';
 import { memo } from 'preact/compat';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { briefly, cpus, megabytes, shortImage } from '../data/format';
-import { containers, fault, listed, me, now, progress, usage } from '../data/live';
-import type { Container, Status as ContainerStatus } from '../data/types';
-import { remove, start, stop } from '../data/verbs';
+import { type Container, containers, fault, listed, me, now, usage } from '../data/live';
+import { berth } from '../data/berth';
+import { remove } from '../data/verbs';
 import { inWords, reasonInWords } from '../data/words';
 import { Link, navigate } from '../router';
 import { PlusIcon } from '../ui/icons';
@@ -14,6 +14,7 @@ import { Empty, Meter, PageHead, Status, WorkButton } from '../ui/parts';
 import { CreateDialog } from './create-dialog';
 import { SettingsDialog } from './settings-dialog';
 
+type ContainerStatus = Container['status'];
 type Filter = 'all' | ContainerStatus;
 
 const search = signal('');
@@ -229,14 +230,13 @@ const Row = memo(function Row({ container }: { readonly container: Container }):
 
 /** The status, and how far what is under way has come. */
 export function StatusCell({ container }: { readonly container: Container }): JSX.Element {
-  const { status, status_reason, role_status, db_id } = container;
-  const step = progress.value.get(db_id);
+  const { status, status_reason, role_status, progress: step } = container;
   const reason = reasonInWords(status_reason);
-  if (step && step.progress < 100) {
+  if (step) {
     return (
       <div class="progress">
         <Status of={status} {...(status === 'running' && { word: 'Running' })} />
-        <Meter value={step.progress} max={100} label={`${container.name}: ${step.message}`} />
+        <Meter value={step.percent} max={100} label={`${container.name}: ${step.message}`} />
         <span class="small muted ellipsis" title={step.message}>
           {step.message}
         </span>
@@ -257,10 +257,12 @@ export function StatusCell({ container }: { readonly container: Container }): JS
 /** For how long it has not been used, and when it ends by itself. */
 export function Use({ container }: { readonly container: Container }): JSX.Element {
   const { status, last_used_at, expires_at, auto_stop_seconds } = container;
+  // The rest of a container that has just come is read a moment later.
+  if (last_used_at === undefined) return <span>{idleInWords(status, 0)}</span>;
   const idle = Math.max(0, (now.value - Date.parse(last_used_at)) / 1000);
   const ends: number[] = [];
-  if (expires_at !== null) ends.push((Date.parse(expires_at) - now.value) / 1000);
-  if (status === 'running' && auto_stop_seconds !== null) ends.push(auto_stop_seconds - idle);
+  if (expires_at) ends.push((Date.parse(expires_at) - now.value) / 1000);
+  if (status === 'running' && auto_stop_seconds) ends.push(auto_stop_seconds - idle);
   const end = Math.min(...ends);
   return (
     <div class="two">
@@ -285,12 +287,12 @@ function Actions({ container }: { readonly container: Container }): JSX.Element 
   return (
     <div class="actions">
       {isRunning ? (
-        <WorkButton class="button slim" aria-label={`Stop ${name}`} run={() => stop(container)}>
+        <WorkButton class="button slim" aria-label={`Stop ${name}`} run={() => berth.containers.stop(db_id)}>
           Stop
         </WorkButton>
       ) : (
         status !== 'creating' && (
-          <WorkButton class="button slim" aria-label={`Start ${name}`} run={() => start(container)}>
+          <WorkButton class="button slim" aria-label={`Start ${name}`} run={() => berth.containers.start(db_id)}>
             Start
           </WorkButton>
         )

@@ -1,10 +1,9 @@
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { call } from '../data/api';
+import type { CreateContainerDto, ImageView, RoleView } from '@berth/client';
+import { berth, faultOf } from '../data/berth';
 import { me } from '../data/live';
-import type { Image, Role } from '../data/types';
-import { create, type NewContainer } from '../data/verbs';
-import { Dialog, faultOf } from '../ui/dialog';
+import { Dialog } from '../ui/dialog';
 import { Field } from '../ui/parts';
 import {
   type Draft,
@@ -32,7 +31,7 @@ export function CreateDialog({ onClose }: { readonly onClose: () => void }): JSX
   const [role, setRole] = useState('barebone');
   const [env, setEnv] = useState('');
   const [fault, setFault] = useState<unknown>(null);
-  const [{ images, roles }, setCatalogue] = useState<{ images: readonly Image[]; roles: readonly Role[] }>({
+  const [{ images, roles }, setCatalogue] = useState<{ images: readonly ImageView[]; roles: readonly RoleView[] }>({
     images: [],
     roles: [],
   });
@@ -43,12 +42,9 @@ export function CreateDialog({ onClose }: { readonly onClose: () => void }): JSX
   const catalogue = useRef<Promise<string>>(Promise.resolve(''));
   useEffect(() => {
     const load = async (): Promise<string> => {
-      const [found, offered] = await Promise.all([
-        call<{ images: Image[] }>('GET', '/api/images'),
-        call<{ roles: Role[] }>('GET', '/api/roles'),
-      ]);
-      setCatalogue({ images: found.images, roles: offered.roles });
-      const first = found.images.find((each) => each.default)?.name ?? found.images[0]?.name ?? 'custom';
+      const [found, offered] = await Promise.all([berth.account.images(), berth.account.roles()]);
+      setCatalogue({ images: found, roles: offered });
+      const first = found.find((each) => each.default)?.name ?? found[0]?.name ?? 'custom';
       setImage((before) => (before === '' ? first : before));
       return first;
     };
@@ -62,7 +58,7 @@ export function CreateDialog({ onClose }: { readonly onClose: () => void }): JSX
     const start = readStart(draft);
     const labels = readPairs(draft.labels);
     const variables = readPairs(env);
-    const wanted: NewContainer = {
+    const wanted: CreateContainerDto = {
       image: image === '' ? await catalogue.current : image,
       ...(image === 'custom' && { custom_image: customImage.trim() }),
       ...(name.trim() !== '' && { name: name.trim() }),
@@ -76,7 +72,7 @@ export function CreateDialog({ onClose }: { readonly onClose: () => void }): JSX
       ...(start && { start }),
     };
     try {
-      await create(wanted, key.current);
+      await berth.containers.create(wanted, { idempotencyKey: key.current });
     } catch (error) {
       setFault(error);
       key.current = crypto.randomUUID();

@@ -1,18 +1,17 @@
 import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
-import { call } from '../data/api';
+import type { ListedContainerView } from '@berth/client';
+import { berth } from '../data/berth';
 import { megabytes, shortImage } from '../data/format';
 import { events } from '../data/live';
-import type { Container, ContainerList } from '../data/types';
 import { Link } from '../router';
 import { Ago, Empty, PageHead, Shown, useLoaded, WorkButton } from '../ui/parts';
 import { say } from '../ui/toasts';
 
-async function listDeleted(): Promise<Container[]> {
-  const { containers } = await call<ContainerList>('GET', '/api/containers', {
-    query: { status: 'deleted', limit: 100 },
-  });
-  return containers as Container[];
+/** No more than one page: who looks for an older one asks the API. */
+async function listDeleted(): Promise<ListedContainerView[]> {
+  const { items } = await berth.containers.list({ status: 'deleted', limit: 100 }).page();
+  return items as ListedContainerView[];
 }
 
 /** What was deleted and can still be brought back. */
@@ -22,8 +21,8 @@ export function Deleted(): JSX.Element {
   useEffect(() => {
     if (newest !== undefined) void loaded.reload();
   }, [newest]);
-  const restore = async ({ db_id, name }: Container): Promise<void> => {
-    await call('POST', `/api/containers/${db_id}/restore`);
+  const restore = async ({ db_id, name }: ListedContainerView): Promise<void> => {
+    await berth.containers.restore(db_id);
     say(`“${name}” is back, stopped.`);
     await loaded.reload();
   };

@@ -1,6 +1,6 @@
 import type { JSX } from 'preact';
 import { at, timeOfDay } from '../data/format';
-import type { BerthEvent } from '../data/types';
+import type { BerthEvent } from '@berth/client';
 import { reasonInWords } from '../data/words';
 import { Link } from '../router';
 
@@ -28,7 +28,8 @@ const textOf = (value: unknown): string =>
   typeof value === 'string' || typeof value === 'number' ? String(value) : '';
 
 /** What there is to say beside what happened. */
-function detailOf({ type, data }: BerthEvent): string {
+function detailOf({ type, data: facts }: BerthEvent): string {
+  const data = facts as unknown as Readonly<Record<string, unknown>>;
   const percent = textOf(data['progress']);
   if (type === 'container_progress') return `${textOf(data['message'])}${percent === '' ? '' : ` (${percent} %)`}`;
   if (type.startsWith('process_')) {
@@ -56,8 +57,9 @@ export function EventList({
     <ol class="panel">
       {events.map((event) => {
         const [words, look] = KINDS[event.type] ?? [event.type.replaceAll('_', ' '), 'ok'];
-        const id = textOf(event.data['db_id'] ?? event.data['container_id']);
-        const name = textOf(event.data['name']);
+        const data = event.data as unknown as Readonly<Record<string, unknown>>;
+        const id = textOf(data['db_id'] ?? data['container_id']);
+        const name = textOf(data['name']);
         return (
           <li key={event.seq} class="event">
             <time class="muted" dateTime={event.timestamp} title={at(event.timestamp)}>

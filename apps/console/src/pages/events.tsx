@@ -1,8 +1,8 @@
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
-import { call } from '../data/api';
+import type { BerthEvent } from '@berth/client';
+import { berth } from '../data/berth';
 import { events } from '../data/live';
-import type { BerthEvent, ContainerList } from '../data/types';
 import { Empty, PageHead, Shown, useLoaded } from '../ui/parts';
 import { EventList } from './event-list';
 
@@ -11,10 +11,8 @@ const PAST = 100;
 
 /** The last ones before now; those that come later are in the live feed already. */
 export async function readPast(): Promise<readonly BerthEvent[]> {
-  const { event_seq } = await call<ContainerList>('GET', '/api/containers', { query: { limit: 1 } });
-  const page = await call<{ events: BerthEvent[] }>('GET', '/api/events', {
-    query: { after: Math.max(0, event_seq - PAST), limit: PAST },
-  });
+  const { answer } = await berth.containers.list({ limit: 1 }).page();
+  const page = await berth.events.page(Math.max(0, answer.event_seq - PAST), { limit: PAST });
   return page.events.reverse();
 }
 

@@ -1,9 +1,8 @@
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
-import { call } from '../data/api';
-import { me, takeContainer } from '../data/live';
-import type { Container } from '../data/types';
-import { Dialog, faultOf } from '../ui/dialog';
+import { berth, faultOf } from '../data/berth';
+import { type Container, me } from '../data/live';
+import { Dialog } from '../ui/dialog';
 import { Field } from '../ui/parts';
 import {
   type Draft,
@@ -42,24 +41,21 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
     const { db_id } = container;
     const start = readStart(draft);
     try {
-      await call('PATCH', `/api/containers/${db_id}`, {
-        json: {
-          name: name.trim(),
-          ...resources,
-          ...(draft.auto_stop_minutes !== before.auto_stop_minutes && {
-            auto_stop_seconds: readSeconds(draft.auto_stop_minutes, 60),
-          }),
-          ...(draft.auto_delete_hours !== before.auto_delete_hours && {
-            auto_delete_seconds: readSeconds(draft.auto_delete_hours, 3600),
-          }),
-          ...(!same(readNetwork(draft), readNetwork(before)) && { network: readNetwork(draft) }),
-          ...(!same(start, readStart(before)) && { start }),
-        },
+      await berth.containers.update(db_id, {
+        name: name.trim(),
+        ...resources,
+        ...(draft.auto_stop_minutes !== before.auto_stop_minutes && {
+          auto_stop_seconds: readSeconds(draft.auto_stop_minutes, 60),
+        }),
+        ...(draft.auto_delete_hours !== before.auto_delete_hours && {
+          auto_delete_seconds: readSeconds(draft.auto_delete_hours, 3600),
+        }),
+        ...(!same(readNetwork(draft), readNetwork(before)) && { network: readNetwork(draft) }),
+        ...(!same(start, readStart(before)) && { start }),
       });
       if (draft.labels !== before.labels) {
-        await call('PUT', `/api/containers/${db_id}/labels`, { json: { labels: readPairs(draft.labels) } });
+        await berth.containers.setLabels(db_id, readPairs(draft.labels));
       }
-      takeContainer(await call<Container>('GET', `/api/containers/${db_id}`));
     } catch (error) {
       setFault(error);
       throw error;

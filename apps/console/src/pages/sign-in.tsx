@@ -1,8 +1,7 @@
 import { signal } from '@preact/signals';
 import type { InputHTMLAttributes, JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { call } from '../data/api';
-import type { Me } from '../data/types';
+import { asking, askServer } from '../data/berth';
 import { inWords } from '../data/words';
 import { keep, signedOutBecause } from '../session';
 import { Field } from '../ui/parts';
@@ -19,7 +18,7 @@ interface SignedIn {
 /** Takes the one-time code of a link for a session. */
 export async function signInWithCode(code: string): Promise<void> {
   try {
-    const { id, token } = await call<SignedIn>('POST', '/api/auth/sign-in', { json: { code } });
+    const { id, token } = await askServer<SignedIn>('/api/auth/sign-in', { code });
     keep({ token, tokenId: id });
   } catch (error) {
     linkFault.value = error;
@@ -30,12 +29,12 @@ async function signInWithToken(text: string): Promise<void> {
   const token = text.trim();
   if (token === '') throw new Error('Paste a token first.');
   // Asked before it is kept: a token that opens nothing is no session.
-  await call<Me>('GET', '/api/me', { token });
+  await asking(token).account.me();
   keep({ token, tokenId: null });
 }
 
 async function enterAsGuest(username: string): Promise<void> {
-  const { token } = await call<{ token: string }>('POST', '/api/auth/guest', { json: { username } });
+  const { token } = await asking().account.loginAsGuest(username);
   keep({ token, tokenId: null });
 }
 

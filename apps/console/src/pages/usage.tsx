@@ -1,20 +1,16 @@
 import type { JSX } from 'preact';
-import { call } from '../data/api';
+import type { DailyUsageView } from '@berth/client';
+import { berth } from '../data/berth';
 import { cpus, duration, megabytes, onDay } from '../data/format';
 import { agents, containers, me, usage } from '../data/live';
-import type { UsageDay } from '../data/types';
 import { Empty, Meter, PageHead, Shown, useLoaded } from '../ui/parts';
 
 const HOUR = 3600;
 const one = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
 
-async function readDays(): Promise<readonly UsageDay[]> {
-  return (await call<{ usage: UsageDay[] }>('GET', '/api/usage')).usage;
-}
-
 /** What the user may have, has, and has used. */
 export function Usage(): JSX.Element {
-  const days = useLoaded(readDays);
+  const days = useLoaded(() => berth.account.usage());
   return (
     <>
       <PageHead title="Usage" aside={<span class="muted">Tier {me.value?.tier}</span>} />
@@ -81,7 +77,7 @@ function Limits(): JSX.Element | null {
   );
 }
 
-function DaysTable({ days }: { readonly days: readonly UsageDay[] }): JSX.Element {
+function DaysTable({ days }: { readonly days: readonly DailyUsageView[] }): JSX.Element {
   const most = Math.max(...days.map(({ running_seconds }) => running_seconds), 1);
   return (
     <div class="panel">

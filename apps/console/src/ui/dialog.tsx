@@ -1,15 +1,15 @@
 import { signal } from '@preact/signals';
 import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
-import { ApiError } from '../data/api';
 import { inWords } from '../data/words';
 import { CrossIcon } from './icons';
+import { Field } from './parts';
 
 interface DialogProps {
   readonly title: string;
   readonly onClose: () => void;
-  /** Does what the dialog is for; it closes when that is done, and shows what went wrong if it fails. */
-  readonly onSubmit: () => Promise<void> | void;
+  /** Does what the dialog is for, if anything; it closes when that is done, and shows what went wrong if it fails. */
+  readonly onSubmit?: () => Promise<void> | void;
   readonly action: string;
   readonly isDangerous?: boolean;
   /** Nothing to cancel: what was to be done is done. */
@@ -36,7 +36,7 @@ export function Dialog(props: DialogProps): JSX.Element {
     setBusy(true);
     setFault(null);
     try {
-      await onSubmit();
+      await onSubmit?.();
       onClose();
     } catch (error) {
       setFault(error);
@@ -85,12 +85,6 @@ export function Dialog(props: DialogProps): JSX.Element {
   );
 }
 
-/** What is wrong with a field of a refused request. */
-export function faultOf(error: unknown, field: string): string | undefined {
-  if (!(error instanceof ApiError)) return undefined;
-  return error.details.find((each) => each.field === field || each.field.startsWith(`${field}.`))?.message;
-}
-
 interface Question {
   readonly title: string;
   readonly text: string;
@@ -118,6 +112,51 @@ export function Questions(): JSX.Element | null {
       onSubmit={value.run}
     >
       <p>{value.text}</p>
+    </Dialog>
+  );
+}
+
+interface Prompt {
+  readonly title: string;
+  readonly label: string;
+  readonly value?: string;
+  readonly action: string;
+  readonly run: (text: string) => Promise<void>;
+}
+
+const prompt = signal<Prompt | null>(null);
+
+/** Asks for one word. */
+export function askFor(next: Prompt): void {
+  prompt.value = next;
+}
+
+/** Where {@link askFor} asks. */
+export function Prompts(): JSX.Element | null {
+  const { value } = prompt;
+  return value && <PromptDialog key={value.title} of={value} />;
+}
+
+function PromptDialog({ of }: { readonly of: Prompt }): JSX.Element {
+  const [text, setText] = useState(of.value ?? '');
+  const submit = async (): Promise<void> => {
+    if (text.trim() === '') throw new Error(`${of.label} must not be empty.`);
+    await of.run(text.trim());
+  };
+  return (
+    <Dialog title={of.title} action={of.action} onClose={() => (prompt.value = null)} onSubmit={submit}>
+      <Field label={of.label}>
+        {(id) => (
+          <input
+            {...id}
+            class="input"
+            autoComplete="off"
+            spellcheck={false}
+            value={text}
+            onInput={(event) => setText(event.currentTarget.value)}
+          />
+        )}
+      </Field>
     </Dialog>
   );
 }

@@ -1,5 +1,5 @@
 import type { ComponentChildren, JSX } from 'preact';
-import { connection, me, usage } from '../data/live';
+import { agents, connection, me, usage } from '../data/live';
 import { at } from '../data/format';
 import { Link, path } from '../router';
 import { ThemeIcon, Mark } from './icons';
@@ -33,7 +33,20 @@ export function Shell({ onSignOut, children }: ShellProps): JSX.Element {
               <NavLink to="/deleted">Deleted</NavLink>
               <NavLink to="/events">Events</NavLink>
               <NavLink to="/usage">Usage</NavLink>
+              <NavLink to="/tokens">Tokens</NavLink>
+              <NavLink to="/agents" count={agents.value.size === 0 ? undefined : agents.value.size}>
+                Agents
+              </NavLink>
             </div>
+            {user?.scopes.includes('admin') && (
+              <div class="nav">
+                <h2>Administration</h2>
+                <NavLink to="/admin/users">Users</NavLink>
+                <NavLink to="/admin/containers">All containers</NavLink>
+                <NavLink to="/admin/machine">Machine</NavLink>
+                <NavLink to="/admin/audit">Audit</NavLink>
+              </div>
+            )}
           </nav>
           <div class="account">
             <Connection />
@@ -83,7 +96,8 @@ function NavLink({ to, also, count, children }: NavLinkProps): JSX.Element {
 const CONNECTION = {
   connecting: ['creating', 'Connecting'],
   live: ['ok', 'Live'],
-  late: ['warn', 'Reconnecting'],
+  reconnecting: ['warn', 'Reconnecting'],
+  closed: ['bad', 'Disconnected'],
 } as const;
 
 function Connection(): JSX.Element {
@@ -117,7 +131,7 @@ function Banners(): JSX.Element {
   const session = me.value?.session;
   return (
     <>
-      {connection.value === 'late' && (
+      {connection.value === 'reconnecting' && (
         <p class="banner" role="status">
           The connection to the server is broken. What you see may be old; it is tried again by itself.
         </p>

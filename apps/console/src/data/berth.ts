@@ -1,0 +1,49 @@
+import { Berth, BerthError, isBerthError } from '@berth/client';
+import { forget, session } from '../session';
+
+/** What is asked of the server is asked through this: whoever is signed in now. */
+export const berth = new Berth({
+  url: location.origin,
+  token: () => session.value?.token ?? '',
+  fetch: async (input, init) => {
+    const asked = session.value?.token;
+    const response = await fetch(input, { ...init, credentials: 'omit', cache: 'no-store' });
+    // A token that was good and is not any more.
+    if (response.status === 401 && asked !== undefined && asked === session.value?.token) endedByServer();
+    return response;
+  },
+});
+
+/** The session's token was revoked, or has expired. */
+export function endedByServer(): void {
+  forget('Your session has ended: its token was revoked or has expired.');
+}
+
+/** Somebody who has no session yet. */
+export const asking = (token?: string): Berth =>
+  new Berth({ url: location.origin, retries: 0, ...(token !== undefined && { token }) });
+
+/** What the client has no method for: whether the server is well, and the way in by a link. */
+export async function askServer<T>(path: string, json?: unknown): Promise<T> {
+  const init: RequestInit = { credentials: 'omit', cache: 'no-store' };
+  if (json !== undefined) {
+    Object.assign(init, {
+      method: 'POST',
+      body: JSON.stringify(json),
+      headers: { 'content-type': 'application/json' },
+    });
+  }
+  const response = await fetch(path, init).catch((cause: unknown) => {
+    throw new BerthError({ status: 0, code: 'connection_failed', message: 'the server could not be reached', cause });
+  });
+  const body = (await response.json().catch(() => ({}))) as T & { error?: string; code?: string };
+  if (response.ok || body.code === undefined) return body;
+  const { status } = response;
+  throw new BerthError({ status, code: body.code as BerthError['code'], message: body.error ?? '' });
+}
+
+/** What is wrong with a field of a refused request. */
+export function faultOf(error: unknown, field: string): string | undefined {
+  if (!isBerthError(error)) return undefined;
+  return error.details.find((each) => each.field === field || each.field.startsWith(`${field}.`))?.message;
+}

@@ -1,0 +1,145 @@
+import type { AnyContainerView, ListedStatus } from '@berth/client';
+import type { JSX } from 'preact';
+import { useState } from 'preact/hooks';
+import { berth } from '../data/berth';
+import { cpus, megabytes, shortImage } from '../data/format';
+import { reasonInWords } from '../data/words';
+import { address, navigate } from '../router';
+import { ask } from '../ui/dialog';
+import { Menu } from '../ui/menu';
+import { Paged } from '../ui/paged';
+import { Ago, Empty, PageHead, Status } from '../ui/parts';
+
+const FILTERS: readonly (readonly [ListedStatus | '', string])[] = [
+  ['', 'All'],
+  ['running', 'Running'],
+  ['stopped', 'Stopped'],
+  ['error', 'Error'],
+  ['deleted', 'Deleted'],
+];
+
+/** Everybody's containers, for administrators, who do not see into them. */
+export function AdminContainers(): JSX.Element {
+  const user = address.value.query.get('user') ?? '';
+  const [status, setStatus] = useState<ListedStatus | ''>('');
+  const [round, setRound] = useState(0);
+  const onChange = (): void => setRound((before) => before + 1);
+  return (
+    <>
+      <PageHead title="All containers">
+        <button type="button" class="button" onClick={onChange}>
+          Read again
+        </button>
+      </PageHead>
+      <div class="toolbar">
+        <div class="segments" role="group" aria-label="Filter by status">
+          {FILTERS.map(([value, name]) => (
+            <button key={value} type="button" aria-pressed={status === value} onClick={() => setStatus(value)}>
+              {name}
+            </button>
+          ))}
+        </div>
+        {user !== '' && (
+          <button type="button" class="button slim" onClick={() => navigate('/admin/containers')}>
+            Of one user: show everybody’s
+          </button>
+        )}
+      </div>
+      <Paged
+        list={() =>
+          berth.admin.containers({
+            limit: 50,
+            ...(status !== '' && { status }),
+            ...(user !== '' && { user_id: user }),
+          })
+        }
+        of={`${status} ${user} ${String(round)}`}
+        empty={<Empty title="There are none" />}
+      >
+        {(containers) => (
+          <table class="table cards">
+            <caption class="visually-hidden">Containers, the newest first</caption>
+            <thead>
+              <tr>
+                <th scope="col">Name</th>
+                <th scope="col">Status</th>
+                <th scope="col">Image</th>
+                <th scope="col">Resources</th>
+                <th scope="col">Used</th>
+                <th scope="col">
+                  <span class="visually-hidden">Actions</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {containers.map((container) => (
+                <Row key={container.db_id} container={container} onChange={onChange} />
+              ))}
+            </tbody>
+          </table>
+        )}
+      </Paged>
+    </>
+  );
+}
+
+function Row({ container, onChange }: { readonly container: AnyContainerView; readonly onChange: () => void }) {
+  const { db_id, name, status, status_reason, image, resources, user_id, last_used_at } = container;
+  const reason = reasonInWords(status_reason);
+  const stop = (): void =>
+    ask({
+      title: `Stop “${name}”?`,
+      text: 'It is somebody else’s, perhaps. All that runs in it ends; its data stays.',
+      action: 'Stop',
+      run: async () => {
+        await berth.admin.stopContainer(db_id);
+        onChange();
+      },
+    });
+  const remove = (): void =>
+    ask({
+      title: `Delete “${name}”?`,
+      text: 'Its owner can restore it for a while.',
+      action: 'Delete',
+      run: async () => {
+        await berth.admin.deleteContainer(db_id);
+        onChange();
+      },
+    });
+  return (
+    <tr>
+      <td>
+        <div class="two">
+          <strong>{name}</strong>
+          <span class="small muted mono">user {user_id.slice(0, 8)}</span>
+        </div>
+      </td>
+      <td>
+        <div class="two">
+          <Status of={status} />
+          {reason !== null && status !== 'running' && <span class="small muted">{reason}</span>}
+        </div>
+      </td>
+      <td class="muted">{shortImage(image)}</td>
+      <td class="muted nowrap">
+        {megabytes(resources.memory_mb)} · {cpus(resources.cpu_shares)} · {megabytes(resources.disk_mb)} disk
+      </td>
+      <td class="muted nowrap">
+        <Ago time={last_used_at} />
+      </td>
+      <td class="actions-cell">
+        {status !== 'deleted' && (
+          <div class="actions">
+            <Menu
+              label={`More for ${name}`}
+              items={[
+                ...(status === 'running' ? [{ name: 'Stop', run: stop }] : []),
+                { name: 'Delete', isDangerous: true, run: remove },
+              ]}
+            />
+          </div>
+        )}
+      </td>
+    </tr>
+  );
+}

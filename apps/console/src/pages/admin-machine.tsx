@@ -1,0 +1,135 @@
+import type { AmountView, FreeView, SweepReport } from '@berth/client';
+import type { JSX } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
+import { berth } from '../data/berth';
+import { cpus, megabytes } from '../data/format';
+import { health, readHealth } from '../data/server';
+import { Meter, PageHead, Shown, Status, useLoaded, WorkButton } from '../ui/parts';
+
+/** The machine under the containers, for administrators: how it is, what room it has, and its comparison with Docker. */
+export function Machine(): JSX.Element {
+  const capacity = useLoaded(() => berth.admin.capacity());
+  const [report, setReport] = useState<SweepReport | null>(null);
+  useEffect(() => void readHealth(), []);
+  const reconcile = async (): Promise<void> => {
+    setReport(await berth.admin.reconcile());
+    await Promise.all([capacity.reload(), readHealth()]);
+  };
+  return (
+    <>
+      <PageHead title="Machine" aside={health.value && <HealthStatus of={health.value.status} />}>
+        <WorkButton run={reconcile}>Compare with Docker</WorkButton>
+      </PageHead>
+      {report && <Report of={report} />}
+      <Shown of={capacity}>
+        {(room) => (
+          <div class="limit-grid">
+            <Reserved title="Memory, reserved" of={room.memory_mb} show={megabytes} />
+            <Reserved title="CPU, reserved" of={room.cpu_shares} show={cpus} />
+            <Free title="Memory, free now" of={room.free_memory_mb} />
+            <Free title="Disk, free now" of={room.free_disk_mb} />
+          </div>
+        )}
+      </Shown>
+      <Checks />
+    </>
+  );
+}
+
+function HealthStatus({ of }: { readonly of: string }): JSX.Element {
+  if (of === 'ok') return <Status of="ok" word="Well" />;
+  return of === 'degraded' ? <Status of="warn" word="There are notices" /> : <Status of="error" word="Not ready" />;
+}
+
+interface AmountProps {
+  readonly title: string;
+  readonly of: AmountView;
+  readonly show: (amount: number) => string;
+}
+
+function Reserved({ title, of: { reserved, limit, total }, show }: AmountProps): JSX.Element {
+  return (
+    <div class="panel">
+      <span class="muted">{title}</span>
+      <span class="big">
+        {show(reserved)} <span class="muted small">{limit === null ? 'of any amount' : `of ${show(limit)}`}</span>
+      </span>
+      {limit !== null && <Meter value={reserved} max={limit} label={title} />}
+      <span class="small muted">{total === null ? 'The machine’s is unknown' : `The machine has ${show(total)}`}</span>
+    </div>
+  );
+}
+
+function Free({ title, of: { free, reserve } }: { readonly title: string; readonly of: FreeView }): JSX.Element {
+  return (
+    <div class="panel">
+      <span class="muted">{title}</span>
+      <span class="big">{free === null ? 'Unknown' : megabytes(free)}</span>
+      <span class="small muted">Nothing is started with less than {megabytes(reserve)}</span>
+    </div>
+  );
+}
+
+const REPORT: readonly (readonly [keyof SweepReport, string])[] = [
+  ['looked', 'containers compared'],
+  ['reconciled', 'rows that followed Docker'],
+  ['finished', 'operations finished'],
+  ['under_way', 'under way'],
+  ['reconnected', 'reconnected to their network'],
+  ['moved', 'moved to another network'],
+  ['removed_orphans', 'orphans removed'],
+  ['purged', 'purged'],
+  ['failed', 'failed'],
+];
+
+function Report({ of }: { readonly of: SweepReport }): JSX.Element {
+  const found = REPORT.filter(([name]) => name === 'looked' || of[name] > 0);
+  return (
+    <p class={`notice ${of.failed > 0 ? 'bad' : ''}`} role="status" style={{ marginBottom: '16px' }}>
+      Compared with Docker: {found.map(([name, words]) => `${String(of[name])} ${words}`).join(', ')}.
+    </p>
+  );
+}
+
+/** What `GET /health/ready` says, as a list. */
+function Checks(): JSX.Element | null {
+  const { value } = health;
+  if (!value) return null;
+  const facts: readonly (readonly [string, string | null])[] = [
+    ...Object.entries(value.checks).map(([name, state]) => [NAMES[name] ?? name, state] as const),
+    ['Runtime', value.runtime],
+    ['Firewall', value.host_firewall],
+    ['Allow lists', value.allow_lists],
+    ['Disk quotas', value.disk_quota],
+    ['Docker is', value.docker_identity],
+    ['Sandbox proof', value.sandbox_proof],
+    ['Disk', value.disk && `${megabytes(value.disk.free_mb)} of ${megabytes(value.disk.total_mb)} free`],
+  ];
+  return (
+    <section class="panel" aria-labelledby="health">
+      <div class="panel-head">
+        <h2 id="health">Health</h2>
+      </div>
+      <dl class="facts panel-body">
+        {facts.map(([name, state]) => (
+          <>
+            <dt>{name}</dt>
+            <dd>{state ?? <span class="muted">unknown</span>}</dd>
+          </>
+        ))}
+        {value.notices.length > 0 && (
+          <>
+            <dt>Notices</dt>
+            <dd>
+              {value.notices.map((notice) => (
+                <p key={notice}>{notice}</p>
+              ))}
+            </dd>
+          </>
+        )}
+      </dl>
+    </section>
+  );
+}
+
+const NAMES: Readonly<Record<string, string>> = { database: 'Database', docker: 'Docker' };

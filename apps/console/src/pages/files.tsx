@@ -1,0 +1,304 @@
+import type { FileView } from '@berth/client';
+import type { JSX } from 'preact';
+import { useRef, useState } from 'preact/hooks';
+import { berth } from '../data/berth';
+import { bytes } from '../data/format';
+import type { Container } from '../data/live';
+import { navigate } from '../router';
+import { ask, askFor } from '../ui/dialog';
+import { FileIcon, FolderIcon } from '../ui/icons';
+import { Menu } from '../ui/menu';
+import { Ago, Empty, Shown, useLoaded } from '../ui/parts';
+import { say, sayFault } from '../ui/toasts';
+import { Editor } from './editor';
+
+const HOME = '/home/user';
+/** Larger files are downloaded rather than edited. */
+const EDITABLE_BYTES = 1024 * 1024;
+
+const join = (folder: string, name: string): string => `${folder === '/' ? '' : folder}/${name}`;
+const addressOf = (id: string, folder: string): string =>
+  `/containers/${id}#files${folder.split('/').map(encodeURIComponent).join('/')}`;
+
+interface FilesProps {
+  readonly container: Container;
+  /** What the address says after `#files`. */
+  readonly path: string;
+}
+
+/** The files of a running container: looked through, edited, sent and fetched. */
+export function Files({ container, path }: FilesProps): JSX.Element {
+  const { db_id } = container;
+  const folder = path === '' ? HOME : path;
+  const [edited, setEdited] = useState<{ readonly path: string; readonly isNew: boolean } | null>(null);
+  if (edited) {
+    return <Editor container={db_id} path={edited.path} isNew={edited.isNew} onClose={() => setEdited(null)} />;
+  }
+  return <Folder key={folder} id={db_id} folder={folder} onEdit={(file, isNew) => setEdited({ path: file, isNew })} />;
+}
+
+interface FolderProps {
+  readonly id: string;
+  readonly folder: string;
+  readonly onEdit: (path: string, isNew: boolean) => void;
+}
+
+interface Listing {
+  readonly entries: readonly FileView[];
+  readonly isAll: boolean;
+}
+
+async function readFolder(id: string, folder: string): Promise<Listing> {
+  const { items, nextCursor } = await berth.files.list(id, folder, { limit: 1000 }).page();
+  const entries = [...items].sort((a, b) => Number(b.is_dir) - Number(a.is_dir) || a.name.localeCompare(b.name));
+  return { entries, isAll: nextCursor === null };
+}
+
+function Folder({ id, folder, onEdit }: FolderProps): JSX.Element {
+  const loaded = useLoaded(() => readFolder(id, folder));
+  const [sending, setSending] = useState<string | null>(null);
+  const [isDropping, setDropping] = useState(false);
+  const picker = useRef<HTMLInputElement>(null);
+
+  const upload = async (files: readonly File[]): Promise<void> => {
+    try {
+      for (const [at, file] of files.entries()) {
+        const many = files.length > 1 ? ` (${String(at + 1)} of ${String(files.length)})` : '';
+        setSending(`Uploading ${file.name}${many}…`);
+        await berth.files.write(id, join(folder, file.name), file);
+      }
+      say(
+        files.length === 1 ? `${files[0]?.name ?? ''} was uploaded.` : `${String(files.length)} files were uploaded.`,
+      );
+    } catch (error) {
+      sayFault(error);
+    } finally {
+      setSending(null);
+      await loaded.reload();
+    }
+  };
+
+  const makeFolder = (): void =>
+    askFor({
+      title: 'New folder',
+      label: 'Name',
+      action: 'Create',
+      run: async (name) => {
+        await berth.files.makeDirectory(id, join(folder, name));
+        await loaded.reload();
+      },
+    });
+  const makeFile = (): void =>
+    askFor({
+      title: 'New file',
+      label: 'Name',
+      action: 'Create',
+      run: (name) => {
+        onEdit(join(folder, name), true);
+        return Promise.resolve();
+      },
+    });
+
+  const onDrop = (event: DragEvent): void => {
+    event.preventDefault();
+    setDropping(false);
+    const files = [...(event.dataTransfer?.files ?? [])];
+    if (files.length > 0) void upload(files);
+  };
+
+  return (
+    <section
+      class={`panel ${isDropping ? 'dropping' : ''}`}
+      aria-label={`Files in ${folder}`}
+      onDragOver={(event) => {
+        event.preventDefault();
+        setDropping(true);
+      }}
+      onDragLeave={() => setDropping(false)}
+      onDrop={onDrop}
+    >
+      <div class="panel-head files-head">
+        <Crumbs id={id} folder={folder} />
+        <div class="actions">
+          <button type="button" class="button slim" onClick={makeFolder}>
+            New folder
+          </button>
+          <button type="button" class="button slim" onClick={makeFile}>
+            New file
+          </button>
+          <button type="button" class="button slim" onClick={() => picker.current?.click()}>
+            Upload
+          </button>
+          <input
+            ref={picker}
+            type="file"
+            multiple
+            hidden
+            aria-label="Files to upload"
+            onChange={(event) => {
+              const files = [...(event.currentTarget.files ?? [])];
+              event.currentTarget.value = '';
+              if (files.length > 0) void upload(files);
+            }}
+          />
+        </div>
+      </div>
+      {sending !== null && (
+        <p class="panel-body muted" role="status">
+          {sending}
+        </p>
+      )}
+      <div class={loaded.value ? '' : 'panel-body'}>
+        <Shown of={loaded}>
+          {({ entries, isAll }) =>
+            entries.length === 0 ? (
+              <Empty title="This folder is empty">
+                <p>Drop files here, or upload them.</p>
+              </Empty>
+            ) : (
+              <>
+                <Entries id={id} entries={entries} onEdit={onEdit} onChange={() => void loaded.reload()} />
+                {!isAll && <p class="panel-body muted">Only the first 1,000 are shown.</p>}
+              </>
+            )
+          }
+        </Shown>
+      </div>
+    </section>
+  );
+}
+
+function Crumbs({ id, folder }: { readonly id: string; readonly folder: string }): JSX.Element {
+  const names = folder.split('/').filter(Boolean);
+  const steps = [
+    { name: '/', path: '/' },
+    ...names.map((name, at) => ({ name, path: `/${names.slice(0, at + 1).join('/')}` })),
+  ];
+  return (
+    <nav class="crumbs grow" aria-label="Folder">
+      {steps.map(({ name, path }, at) => (
+        <span key={path}>
+          {at === steps.length - 1 ? (
+            <span aria-current="location">{name}</span>
+          ) : (
+            <button type="button" onClick={() => navigate(addressOf(id, path))}>
+              {name}
+            </button>
+          )}
+          {at > 0 && at < steps.length - 1 && <span class="faint">/</span>}
+        </span>
+      ))}
+    </nav>
+  );
+}
+
+interface EntriesProps {
+  readonly id: string;
+  readonly entries: readonly FileView[];
+  readonly onEdit: (path: string, isNew: boolean) => void;
+  readonly onChange: () => void;
+}
+
+function Entries({ id, entries, onEdit, onChange }: EntriesProps): JSX.Element {
+  return (
+    <table class="table cards">
+      <caption class="visually-hidden">Folders, then files, by name</caption>
+      <thead>
+        <tr>
+          <th scope="col">Name</th>
+          <th scope="col" class="end">
+            Size
+          </th>
+          <th scope="col">Changed</th>
+          <th scope="col">Mode</th>
+          <th scope="col">
+            <span class="visually-hidden">Actions</span>
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {entries.map((entry) => (
+          <Entry key={entry.path} id={id} entry={entry} onEdit={onEdit} onChange={onChange} />
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function Entry({ id, entry, onEdit, onChange }: Omit<EntriesProps, 'entries'> & { entry: FileView }): JSX.Element {
+  const { name, path, size, is_dir, mode, mod_time, path_encoded } = entry;
+  // A name that is no text cannot be named in a request from here.
+  const isNameable = path_encoded === undefined;
+  const isEditable = size <= EDITABLE_BYTES;
+  const open = (): void => {
+    if (is_dir) navigate(addressOf(id, path));
+    else if (isEditable) onEdit(path, false);
+    else void download(id, entry);
+  };
+  const rename = (): void =>
+    askFor({
+      title: `Rename “${name}”`,
+      label: 'Name',
+      value: name,
+      action: 'Rename',
+      run: async (next) => {
+        await berth.files.move(id, path, join(path.slice(0, path.lastIndexOf('/')) || '/', next));
+        onChange();
+      },
+    });
+  const remove = (): void =>
+    ask({
+      title: `Delete “${name}”?`,
+      text: is_dir ? 'The folder and all that is in it are gone then.' : 'The file is gone then.',
+      action: 'Delete',
+      run: async () => {
+        await berth.files.delete(id, path, { recursive: is_dir });
+        onChange();
+      },
+    });
+  return (
+    <tr>
+      <td>
+        <span class="file-name">
+          {is_dir ? <FolderIcon /> : <FileIcon />}
+          <button type="button" class="linklike ellipsis" disabled={!isNameable} onClick={open}>
+            {name}
+          </button>
+        </span>
+      </td>
+      <td class="end muted nowrap">{is_dir ? '' : bytes(size)}</td>
+      <td class="muted nowrap">
+        <Ago time={mod_time} />
+      </td>
+      <td class="muted mono nowrap">{mode}</td>
+      <td class="actions-cell">
+        {isNameable && (
+          <div class="actions">
+            <Menu
+              label={`More for ${name}`}
+              items={[
+                ...(is_dir ? [] : [{ name: 'Download', run: () => void download(id, entry) }]),
+                { name: 'Rename', run: rename },
+                { name: 'Delete', isDangerous: true, run: remove },
+              ]}
+            />
+          </div>
+        )}
+      </td>
+    </tr>
+  );
+}
+
+/** Saves a file where the browser saves its downloads. The token is in a header, so a plain link will not do. */
+export async function download(id: string, { path, name }: Pick<FileView, 'path' | 'name'>): Promise<void> {
+  try {
+    const blob = await (await berth.files.read(id, path)).blob();
+    const link = document.createElement('a');
+    link.href = URL.createObjectURL(blob);
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  } catch (error) {
+    sayFault(error);
+  }
+}

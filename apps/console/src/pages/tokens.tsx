@@ -1,0 +1,217 @@
+import type { CreatedTokenView, TokenView } from '@berth/client';
+import type { JSX } from 'preact';
+import { useState } from 'preact/hooks';
+import { berth, faultOf } from '../data/berth';
+import { at } from '../data/format';
+import { me } from '../data/live';
+import { session } from '../session';
+import { ask, Dialog } from '../ui/dialog';
+import { PlusIcon } from '../ui/icons';
+import { Ago, Empty, Field, PageHead, Secret, Shown, useLoaded } from '../ui/parts';
+
+/** The user's tokens. */
+export function Tokens(): JSX.Element {
+  const loaded = useLoaded(() => berth.tokens.list());
+  const [isMaking, setMaking] = useState(false);
+  const [made, setMade] = useState<CreatedTokenView | null>(null);
+  const revoke = ({ id, name }: TokenView): void =>
+    ask({
+      title: `Revoke “${name}”?`,
+      text:
+        id === session.value?.tokenId
+          ? 'It is the token of this session: you are signed out then.'
+          : 'Whatever uses it is refused from then on, and its connections are closed.',
+      action: 'Revoke',
+      run: async () => {
+        await berth.tokens.revoke(id);
+        await loaded.reload();
+      },
+    });
+  return (
+    <>
+      <PageHead title="Tokens" aside={<span class="muted">What programs sign in with</span>}>
+        <button type="button" class="button primary" onClick={() => setMaking(true)}>
+          <PlusIcon /> New token
+        </button>
+      </PageHead>
+      <Shown of={loaded}>
+        {(tokens) =>
+          tokens.length === 0 ? (
+            <div class="panel">
+              <Empty title="No tokens" />
+            </div>
+          ) : (
+            <div class="panel">
+              <table class="table cards">
+                <caption class="visually-hidden">Your tokens, the oldest first</caption>
+                <thead>
+                  <tr>
+                    <th scope="col">Name</th>
+                    <th scope="col">Begins with</th>
+                    <th scope="col">Scopes</th>
+                    <th scope="col">Made</th>
+                    <th scope="col">Expires</th>
+                    <th scope="col">
+                      <span class="visually-hidden">Actions</span>
+                    </th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {tokens.map((token) => (
+                    <tr key={token.id}>
+                      <td>
+                        <strong>{token.name}</strong>{' '}
+                        {token.id === session.value?.tokenId && <span class="chip">this session</span>}
+                      </td>
+                      <td class="mono muted">{token.token_prefix}…</td>
+                      <td>
+                        <span class="chips">
+                          {token.scopes.map((scope) => (
+                            <span key={scope} class="chip">
+                              {scope}
+                            </span>
+                          ))}
+                        </span>
+                      </td>
+                      <td class="muted nowrap" data-name="made">
+                        <Ago time={token.created_at} />
+                      </td>
+                      <td class="muted nowrap" data-name="expires">
+                        {token.expires_at === null ? 'never' : <Ago time={token.expires_at} />}
+                      </td>
+                      <td class="actions-cell">
+                        <div class="actions">
+                          <button
+                            type="button"
+                            class="button slim danger"
+                            aria-label={`Revoke ${token.name}`}
+                            onClick={() => revoke(token)}
+                          >
+                            Revoke
+                          </button>
+                        </div>
+                      </td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          )
+        }
+      </Shown>
+      {isMaking && (
+        <NewToken
+          own={loaded.value?.find(({ token_prefix }) => session.value?.token.startsWith(token_prefix))}
+          onClose={() => setMaking(false)}
+          onMade={(token) => {
+            setMade(token);
+            void loaded.reload();
+          }}
+        />
+      )}
+      {made && (
+        <Dialog title={`Token “${made.name}”`} action="Done" isLast onClose={() => setMade(null)}>
+          <p>It is shown this once. Whoever has it may do with your containers what its scopes allow.</p>
+          <Secret text={made.token} label="The token" />
+          {made.expires_at !== null && <p class="muted">It expires on {at(made.expires_at)}.</p>}
+        </Dialog>
+      )}
+    </>
+  );
+}
+
+type Grantable = 'read' | 'write' | 'exec' | 'admin';
+
+const SCOPES: readonly (readonly [Grantable, string])[] = [
+  ['read', 'see containers, events and usage'],
+  ['write', 'create, change and delete them'],
+  ['exec', 'commands, terminals and files in them'],
+  ['admin', 'everybody’s containers, and users'],
+];
+
+const DAY_MS = 24 * 3_600_000;
+const EXPIRIES: readonly (readonly [days: number, words: string])[] = [
+  [1, 'in a day'],
+  [7, 'in a week'],
+  [30, 'in 30 days'],
+  [90, 'in 90 days'],
+  [365, 'in a year'],
+];
+
+interface NewTokenProps {
+  /** The token of this session; undefined where it is not among them. */
+  readonly own: TokenView | undefined;
+  readonly onClose: () => void;
+  readonly onMade: (token: CreatedTokenView) => void;
+}
+
+function NewToken({ own, onClose, onMade }: NewTokenProps): JSX.Element {
+  const held = me.value?.scopes ?? [];
+  const offered = SCOPES.filter(([scope]) => held.includes(scope) || (held.includes('admin') && scope !== 'exec'));
+  // What a token makes does not outlast it.
+  const end = own?.expires_at ? Date.parse(own.expires_at) : null;
+  const hint =
+    end === null
+      ? undefined
+      : 'This session ends, and what is made in it ends with it. `npm run token` on the server makes others.';
+  const [name, setName] = useState('');
+  const [scopes, setScopes] = useState<readonly Grantable[]>(
+    offered.map(([scope]) => scope).filter((scope) => scope !== 'admin'),
+  );
+  const [days, setDays] = useState('');
+  const [fault, setFault] = useState<unknown>(null);
+  const submit = async (): Promise<void> => {
+    try {
+      const expires = days === '' ? {} : { expires_in: Number(days) };
+      onMade(await berth.tokens.create({ name: name.trim(), scopes: [...scopes], ...expires }));
+    } catch (error) {
+      setFault(error);
+      throw error;
+    }
+  };
+  return (
+    <Dialog title="New token" action="Create" onClose={onClose} onSubmit={submit}>
+      <Field label="Name" hint="To recognise it by: laptop, ci" fault={faultOf(fault, 'name')}>
+        {(of) => (
+          <input
+            {...of}
+            class="input"
+            maxLength={64}
+            autoComplete="off"
+            value={name}
+            onInput={(event) => setName(event.currentTarget.value)}
+          />
+        )}
+      </Field>
+      <fieldset class="field">
+        <legend class="label">What it may</legend>
+        {offered.map(([scope, words]) => (
+          <label key={scope} class="check">
+            <input
+              type="checkbox"
+              checked={scopes.includes(scope)}
+              onChange={(event) =>
+                setScopes(event.currentTarget.checked ? [...scopes, scope] : scopes.filter((each) => each !== scope))
+              }
+            />
+            <span>
+              <strong>{scope}</strong> <span class="muted">{words}</span>
+            </span>
+          </label>
+        ))}
+      </fieldset>
+      <Field label="Expires" hint={hint} fault={faultOf(fault, 'expires_in')}>
+        {(of) => (
+          <select {...of} class="input" value={days} onChange={(event) => setDays(event.currentTarget.value)}>
+            <option value="">{end === null ? 'never' : 'with this session'}</option>
+            {EXPIRIES.filter(([each]) => end === null || each * DAY_MS < end - Date.now()).map(([each, words]) => (
+              <option key={each} value={each}>
+                {words}
+              </option>
+            ))}
+          </select>
+        )}
+      </Field>
+    </Dialog>
+  );
+}

@@ -1,0 +1,32 @@
+import type { ComponentType, JSX } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
+
+/** What is shown by a script that is loaded when it is first needed. */
+export function later<Props extends object>(load: () => Promise<ComponentType<Props>>): ComponentType<Props> {
+  let loaded: ComponentType<Props> | undefined;
+  return function Later(props: Props): JSX.Element {
+    const [, setLoaded] = useState(loaded);
+    const [hasFailed, setFailed] = useState(false);
+    useEffect(() => {
+      load().then(
+        (component) => {
+          loaded = component;
+          setLoaded(() => component);
+        },
+        () => setFailed(true),
+      );
+    }, []);
+    const Loaded = loaded;
+    if (Loaded) return <Loaded {...props} />;
+    if (!hasFailed) return <p class="muted">Loading…</p>;
+    // As after an update of the server: the page that is open asks for scripts that are no more.
+    return (
+      <p class="notice bad" role="alert">
+        <span class="grow">This part of the page could not be loaded.</span>
+        <button type="button" class="button slim" onClick={() => location.reload()}>
+          Load the page again
+        </button>
+      </p>
+    );
+  };
+}

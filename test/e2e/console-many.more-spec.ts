@@ -1,0 +1,110 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Page } from 'playwright-core';
+import { DEFAULT_TIERS } from '../../src/tiers/tier-table';
+import { Berth, type TestUser } from '../support/berth';
+import { ConsoleBrowser } from '../support/console-browser';
+import { FakeEngine } from '../support/fake-engine';
+import { freePort } from '../support/free-port';
+import { openTestDatabase, type TestDatabase } from '../support/test-database';
+
+jest.setTimeout(240_000);
+
+const CONTAINERS = 1000;
+/** Creations at once. */
+const AT_ONCE = 20;
+
+const folder = mkdtempSync(join(tmpdir(), 'berth-console-'));
+let database: TestDatabase;
+let environment: Record<string, string>;
+let engine: FakeEngine;
+let berth: Berth;
+let browser: ConsoleBrowser;
+let user: TestUser;
+let page: Page;
+let middle: string;
+
+/** When the frame with an event came, and when the page showed it, in milliseconds of the page's clock. */
+const WATCHED = `
+  const { set } = Object.getOwnPropertyDescriptor(WebSocket.prototype, 'onmessage');
+  Object.defineProperty(WebSocket.prototype, 'onmessage', {
+    set(listener) {
+      set.call(this, (event) => {
+        if (String(event.data).includes('container_stopped')) globalThis.cameAt = performance.now();
+        listener.call(this, event);
+      });
+    },
+  });
+`;
+
+beforeAll(async () => {
+  const big = Object.assign({}, DEFAULT_TIERS.tiers['enterprise'], { containers: CONTAINERS + 10 });
+  const TIERS_FILE = join(folder, 'tiers.json');
+  writeFileSync(TIERS_FILE, JSON.stringify({ ...DEFAULT_TIERS, tiers: { ...DEFAULT_TIERS.tiers, big } }));
+  environment = { TIERS_FILE, PORT: String(await freePort()) };
+  database = await openTestDatabase();
+  engine = new FakeEngine();
+  berth = await Berth.start({ engine, database, environment });
+  user = await berth.user('big');
+  for (let made = 0; made < CONTAINERS; made += AT_ONCE) {
+    const batch = Array.from({ length: AT_ONCE }, (_, at) => `c${String(made + at).padStart(4, '0')}`);
+    await Promise.all(batch.map((name) => user.api.create({ name, labels: { team: `t${name.at(-1) ?? ''}` } })));
+  }
+  middle = (await user.api.running({ name: 'last' })).db_id;
+  browser = await ConsoleBrowser.launch(berth.url);
+  const context = await browser.context();
+  await context.addInitScript(WATCHED);
+  page = await browser.signedIn(user, context);
+});
+
+afterAll(async () => {
+  await browser.close();
+  await berth.stop();
+  await database.drop();
+  rmSync(folder, { recursive: true });
+});
+
+describe('a list of 1,000 containers', () => {
+  it('must be painted within a second, and be whole soon after', async () => {
+    await page.goto('/');
+    await page.getByRole('link', { name: 'last' }).waitFor();
+    const painted = await page.evaluate<number>("performance.getEntriesByName('first-contentful-paint')[0].startTime");
+    expect(painted).toBeLessThan(1000);
+    await page.getByRole('button', { name: `All ${String(CONTAINERS + 1)}` }).waitFor();
+  });
+
+  it('must show an event within 100 ms of its coming', async () => {
+    await page.evaluate(`
+      const row = document.querySelector('tr[data-id="${middle}"]').closest('table');
+      new MutationObserver(() => {
+        const seen = document.querySelector('tr[data-id="${middle}"] .status.stopped');
+        if (seen) globalThis.shownAt ??= performance.now();
+      }).observe(row, { subtree: true, childList: true, attributes: true, characterData: true });
+    `);
+    await user.api.stop(middle);
+    await page.locator(`tr[data-id="${middle}"]`).getByText('Stopped').waitFor();
+    const took = await page.evaluate<number>('globalThis.shownAt - globalThis.cameAt');
+    expect(took).toBeLessThan(100);
+  });
+
+  it('must be filtered by words and labels, and drawn on as it is scrolled', async () => {
+    await page.getByLabel('Filter by name').fill('team:t7 c01');
+    await page.getByRole('button', { name: 'All 10' }).waitFor();
+    await page.getByLabel('Filter by name').fill('');
+    const rows = page.locator('tbody tr');
+    const before = await rows.count();
+    expect(before).toBeLessThan(200);
+    await page.mouse.wheel(0, 100_000);
+    await page.waitForFunction(`document.querySelectorAll('tbody tr').length > ${String(before)}`);
+  });
+
+  it('must be right again by itself after the server was restarted and things happened meanwhile', async () => {
+    await berth.stop();
+    await page.getByText('The connection to the server is broken.').waitFor();
+    berth = await Berth.start({ engine: new FakeEngine(engine.daemon), database, environment });
+    await user.api.start(middle);
+    await page.getByText('Live', { exact: true }).waitFor();
+    await page.locator(`tr[data-id="${middle}"]`).getByText('Running').waitFor();
+  });
+});
