@@ -223,7 +223,7 @@ describe('files in a gVisor container', () => {
   });
 
   it('must end the program of a client that goes in the middle of them, or reads nothing', async () => {
-    await sh('head -c 6291456 /dev/zero >/tmp/w/zeros');
+    await sh('dd if=/dev/zero of=/tmp/w/zeros bs=6M count=1');
     const { hostname, port } = new URL(berth.url);
     const socket = connect(Number(port), hostname);
     const head = `GET ${inside}/files?path=/tmp/w/zeros HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${user.token}\r\n\r\n`;
@@ -422,7 +422,7 @@ describe('files in a gVisor container', () => {
 
   it('must be refused where there is no room, and leave nothing', async () => {
     // Half of the container's memory.
-    await sh('head -c 131072000 /dev/zero >/dev/shm/full; df -k /dev/shm');
+    await sh('dd if=/dev/zero of=/dev/shm/full bs=5M count=25; df -k /dev/shm');
     expect(await codeOf(await put('/dev/shm/new', randomBytes(7 * MB)))).toEqual([507, 'no_space']);
     const archive = await packed([[{ name: 'big' }, randomBytes(7 * MB)]]);
     expect(await codeOf(await call('PUT', 'archive?path=/dev/shm/arc', { body: archive }))).toEqual([507, 'no_space']);

@@ -62,7 +62,7 @@ describe('statistics of a container on real Docker under gVisor', () => {
     await eventually(() => expect(last(stream).cpu.percent_of_limit).toBeLessThan(50));
     const before = last(stream);
     const busy =
-      'head -c 67108864 /dev/zero >/dev/shm/held; nslookup localhost 192.0.2.1 & i=0; while :; do i=$((i+1)); done';
+      'dd if=/dev/zero of=/dev/shm/held bs=4M count=16; nslookup localhost 192.0.2.1 & i=0; while :; do i=$((i+1)); done';
     const engine = berth.app.get(ContainerEngine);
     const loop = await engine.startProcess(container.id, { command: ['sh', '-c', busy], marker: 'busy' });
     await eventually(() => {
