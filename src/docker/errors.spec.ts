@@ -1,5 +1,5 @@
 import { EngineError } from './engine-error';
-import { codeOfPullFailure, type DockerCall, toEngineError } from './errors';
+import { codeOfPullFailure, type DockerCall, isNetworkMissing, toEngineError } from './errors';
 
 const refusal = (statusCode: number, message: string): Error => Object.assign(new Error(message), { statusCode });
 
@@ -91,6 +91,20 @@ describe('what Docker answers', () => {
     ['list containers', 500, 'something new', 'docker_error'],
   ])('must mean for "%s" with %i "%s": %s', (call, status, message, code) => {
     expect(toEngineError(refusal(status, message), call)).toMatchObject({ name: 'EngineError', code });
+  });
+});
+
+describe('a network that is gone', () => {
+  const inSwarm = 'Could not attach to network berth-prod: rpc error: code = ';
+
+  it.each([
+    [404, 'network 769349a6 not found', true],
+    [404, 'No such container: c1', false],
+    [500, `${inSwarm}NotFound desc = network berth-prod not found`, true],
+    [500, `${inSwarm}Unknown desc = The swarm does not have a leader`, true],
+    [500, 'failed to set up container networking: exchange full', false],
+  ])('must be known by the refusal of a start: %s %s', (status, message, expected) => {
+    expect(isNetworkMissing(refusal(status, message))).toBe(expected);
   });
 });
 

@@ -201,10 +201,16 @@ export async function exists(inspection: Promise<unknown>): Promise<boolean> {
   return (await unlessMissing(found)) ?? false;
 }
 
-/** Docker 26.1 and 28.5 return 404 for a start whose network is gone, as for a container that is gone. */
+/**
+ * Docker 26.1 and 28.5 return 404 for a start whose network is gone, as for a container that is gone. In a Swarm they
+ * ask its managers for a network of that name: 500 "Could not attach to network", whatever those answer.
+ */
 export function isNetworkMissing(error: unknown): boolean {
-  const refusal = refusalOf(error);
-  return refusal?.status === 404 && /network .*not found/i.test(refusal.message);
+  const { status, message } = refusalOf(error) ?? { status: 0, message: '' };
+  return (
+    (status === 404 && /network .*not found/i.test(message)) ||
+    (status === 500 && /could not attach to network/i.test(message))
+  );
 }
 
 /** A bridge without a free port (1,023: moby#44973), or a subnet without a free address; in a start's refusal. */
