@@ -55,6 +55,9 @@ const NEWER_DOCKERS = { newer: 'a newer Docker', newerImages: "a newer Docker wi
 const NEWER_TESTS =
   'test/(data/lifecycle-(start|create|update|outside)|e2e/(docker-(engine|exec|supervisor)|allow-lists))';
 
+/** What an engine promises of one Docker, on a node of several, over TLS: each takes minutes. */
+const NODE_TESTS = 'test/e2e/docker-(engine|exec|process|supervisor|volume-copy)';
+
 /** What of the runs under faults is part of `npm test`: what a single process does on SQLite is left to the rest. */
 const SHORT_RUNS = ['test/faults/cluster'];
 /** Operations of it; without this, the number in test/faults/setting.ts. */
@@ -197,18 +200,33 @@ async function runOnNewerDockers({ jestArgs }) {
   }
 }
 
-/** One file after the other: each may kill any node. */
+/**
+ * What several machines promise, one file after the other, as each may kill any node; then what an engine promises of
+ * one Docker. An argument that begins with `test/e2e/` names files of the latter alone, any other of the former.
+ */
 async function runOnNodes({ jestArgs }) {
   const name = 'tests on several nodes';
-  const runtime = { SANDBOX_RUNTIME: runtimeName, TEST_MORE: 'true' };
   const env = await environmentOf(name, async () => ({
     ...cleanEnvironment(),
     ...(await startTestNodes()),
-    ...runtime,
+    SANDBOX_RUNTIME: runtimeName,
+    TEST_RUNTIMES: runtimeName,
     ...testImages,
   }));
   if (!env || isEnding()) return;
-  await runTests({ name, projects: suites.nodes, env, args: ['--runInBand', ...jestArgs] });
+  const isOfOne = jestArgs[0]?.startsWith('test/e2e/');
+  if (!isOfOne) {
+    const args = ['--runInBand', ...jestArgs];
+    await runTests({ name, projects: suites.nodes, env: { ...env, TEST_MORE: 'true' }, args });
+  }
+  if (isEnding() || (jestArgs.length > 0 && !isOfOne)) return;
+  const tests = isOfOne ? jestArgs : ['--testPathPatterns', NODE_TESTS];
+  await runTests({
+    name: 'tests of the engine on a node',
+    projects: ['e2e'],
+    env,
+    args: [`--maxWorkers=${WORKERS}`, ...tests],
+  });
 }
 
 async function runFaults({ isMore, services, jestArgs }) {

@@ -3,8 +3,12 @@ import type { ContainerSpec } from '../../src/docker';
 import { DockerEngine, type DockerEngineSettings } from '../../src/docker/docker-engine';
 import { testImage } from './api-client';
 import { RealDocker } from './real-docker';
+import { clientCertificate } from './test-nodes';
 
 export const TEST_IMAGE = testImage();
+
+/** Docker of a node of a cluster, over TLS; without it, the tests' only Docker. */
+const NODE_HOST = process.env['TEST_NODE_HOST'];
 
 /** A real engine of an instance of its own, and a second way to the same Docker, for what happens behind its back. */
 export class EngineSandbox {
@@ -14,8 +18,8 @@ export class EngineSandbox {
 
   /** @returns an engine, prepared unless it is told not to be */
   engine(settings: Partial<DockerEngineSettings> = {}): DockerEngine {
-    const engine = new DockerEngine({
-      DOCKER_HOST: process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock',
+    const all: DockerEngineSettings = {
+      DOCKER_HOST: NODE_HOST ?? process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock',
       DOCKER_TIMEOUT_SECONDS: 60,
       SANDBOX_RUNTIME: 'runsc',
       SANDBOX_FIREWALL: 'preferred',
@@ -25,8 +29,11 @@ export class EngineSandbox {
       SANDBOX_SUBNETS: [],
       SANDBOX_DNS: [],
       DISK_QUOTA: 'preferred',
+      NODE_FIREWALL_IMAGE: process.env['NODE_FIREWALL_IMAGE'],
       ...settings,
-    });
+    };
+    const tls = NODE_HOST === undefined ? {} : { tls: clientCertificate() };
+    const engine = new DockerEngine(all, undefined, tls);
     this.engines.push(engine);
     return engine;
   }

@@ -63,14 +63,19 @@ export class ClusterNode {
     await this.daemon.stop({ hurry });
   }
 
+  /** Also of one that does not run, for its next start. */
   async cut() {
     this.isCut = true;
-    await this.network.cut(this.number);
+    if (this.isRunning) await this.network.cut(this.number);
   }
 
   async heal() {
     this.isCut = false;
-    await this.network.heal(this.number);
+    if (this.isRunning) await this.network.heal(this.number);
+  }
+
+  get isRunning() {
+    return this.daemon.identity !== undefined;
   }
 
   /** Ends what runs of it, also of a killed run. */

@@ -6,10 +6,10 @@ import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { canInstallPackages, ensurePackages } from '../apt.mjs';
-import { findCommand } from '../command.mjs';
+import { findCommand, run } from '../command.mjs';
 import { runtimeName } from '../gvisor.mjs';
 import { Problem } from '../problem.mjs';
-import { makeDataFolder, removeFolder } from '../project.mjs';
+import { makeDataFolder } from '../project.mjs';
 import { step } from '../steps.mjs';
 import { makeCertificates } from './certificates.mjs';
 import { ClusterNode } from './cluster-node.mjs';
@@ -91,7 +91,8 @@ export class NodeCluster {
   /** Its data, too. */
   async discard() {
     await this.stop({ kill: true });
-    removeFolder(this.folder);
+    // Images are tens of thousands of files, which this process would do nothing else with meanwhile.
+    await run('rm', ['-rf', '--', this.folder], { cleanup: true });
   }
 }
 

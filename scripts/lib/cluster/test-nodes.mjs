@@ -6,7 +6,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { offerActions } from '../control-socket.mjs';
 import { testFolder } from '../project.mjs';
-import { ensureSandboxImage, sandboxImage } from '../sandbox-image.mjs';
+import { ensureSandboxImage } from '../sandbox-image.mjs';
 import { atEnd } from '../shutdown.mjs';
 import { step } from '../steps.mjs';
 import { startPostgres, startRedis } from '../test-databases.mjs';
@@ -36,9 +36,10 @@ export async function startTestNodes() {
   await cluster.start({ labels: () => ({ 'berth.memory': String(MEMORY), 'berth.cpus': '16' }) });
   const [first] = cluster.nodes;
   await addTestImage(first.api);
-  await ensureSandboxImage(first.api);
   await addFirewallImage(first.api);
-  await bringImages(cluster.nodes, [testImage, sandboxImage, firewallImage]);
+  await bringImages(cluster.nodes, [testImage, firewallImage]);
+  // For the copies of volumes alone.
+  await ensureSandboxImage(first.api);
   const postgres = await step('starting PostgreSQL', startPostgres);
   const redis = await step('starting Redis', startRedis);
   const actions = cluster.nodes.flatMap((node) =>
@@ -57,6 +58,8 @@ export async function startTestNodes() {
     TEST_NODES: described,
     TEST_POSTGRES_URL: postgres,
     TEST_REDIS_URL: redis,
+    // For the tests of the engine of a single Docker.
+    TEST_NODE_HOST: first.host,
     // What tests look at behind Berth's back, where it does not matter on which node.
     DOCKER_HOST: first.api.host,
   };
