@@ -179,7 +179,7 @@ export default defineConfig({
   overrides: [
     ...Object.keys(MODULES).map(restrictedImports),
     {
-      files: ['**/*.mjs', '**/*.js'],
+      files: ['**/*.mjs', '**/*.js', '**/*.jsx'],
       // Plain JavaScript: without types most values are `any`, and scripts write to the console.
       rules: {
         'no-console': 'off',
@@ -209,7 +209,7 @@ export default defineConfig({
       },
     },
     {
-      files: ['test/**/*.ts', 'src/**/*.spec.ts'],
+      files: ['test/**/*.ts', 'src/**/*.spec.ts', 'packages/*/test/**/*.ts'],
       plugins: ['typescript', 'oxc', 'jest'],
       rules: {
         // `expect.any(String)` is an `any` by its type.

@@ -7,7 +7,7 @@ import { Events, Stats } from './events.ts';
 import { Files } from './files.ts';
 import { type BerthOptions, Http } from './http.ts';
 import { Processes } from './processes.ts';
-import { Terminal, type TerminalOptions } from './terminal.ts';
+import { Terminal, type TerminalOptions, Terminals } from './terminal.ts';
 import { ContainerWatch } from './watch.ts';
 
 /** One user's access to one server. */
@@ -17,6 +17,7 @@ export class Berth {
   readonly commands: Commands;
   readonly processes: Processes;
   readonly files: Files;
+  readonly terminals: Terminals;
   readonly stats: Stats;
   readonly events: Events;
   readonly account: Account;
@@ -32,6 +33,7 @@ export class Berth {
     this.commands = new Commands(this.http);
     this.processes = new Processes(this.http);
     this.files = new Files(this.http);
+    this.terminals = new Terminals(this.http);
     this.stats = new Stats(this.http);
     this.events = new Events(this.http);
     this.account = new Account(this.http);

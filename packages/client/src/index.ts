@@ -18,5 +18,12 @@ export { Download, type FileContent, Files, type ReadOptions } from './files.ts'
 export type { BerthOptions, CallOptions, TokenSource } from './http.ts';
 export { type Page, Pages } from './pages.ts';
 export { type OutputOptions, Processes, type ProcessMessage, type ProcessOptions } from './processes.ts';
-export { type Attached, Terminal, type TerminalEnd, type TerminalOptions, type TerminalRole } from './terminal.ts';
+export {
+  type Attached,
+  Terminal,
+  type TerminalEnd,
+  type TerminalOptions,
+  type TerminalRole,
+  Terminals,
+} from './terminal.ts';
 export { ContainerWatch, type WatchSnapshot } from './watch.ts';

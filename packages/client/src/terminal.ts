@@ -1,5 +1,6 @@
+import type * as api from './api-types.ts';
 import { BerthError } from './errors.ts';
-import type { Http } from './http.ts';
+import { type CallOptions, type Http, path } from './http.ts';
 import { LiveSocket } from './live-socket.ts';
 import { sleep } from './retries.ts';
 
@@ -225,4 +226,19 @@ export class Terminal implements Disposable {
 
 function inputRefused(message: string): BerthError {
   return new BerthError({ status: 0, code: 'unexpected_answer', message });
+}
+
+/** Terminals that are open, attached to or not. */
+export class Terminals {
+  constructor(private readonly http: Http) {}
+
+  async list(id: string, { signal }: CallOptions = {}): Promise<api.TerminalView[]> {
+    const route = path`/api/containers/${id}/terminals`;
+    return (await this.http.json<api.TerminalListView>('GET', route, { signal })).terminals;
+  }
+
+  /** Ends it with all that was started in it. */
+  end(id: string, session: string, { signal }: CallOptions = {}): Promise<api.TerminalEndedView> {
+    return this.http.json('DELETE', path`/api/containers/${id}/terminals/${session}`, { signal });
+  }
 }

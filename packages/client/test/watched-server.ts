@@ -19,7 +19,8 @@ import {
 /** Change without an event, so no watch can have them; progress is in no list. */
 const UNTOLD: ReadonlySet<string> = new Set(['idle_seconds', 'last_used_at', 'ip_address', 'progress']);
 
-function told(container: WatchedContainer | ListedContainerView): Record<string, unknown> {
+/** What must be the same in the map and in the list. */
+export function told(container: WatchedContainer | ListedContainerView): Record<string, unknown> {
   return Object.fromEntries(Object.entries(container).filter(([name]) => !UNTOLD.has(name)));
 }
 

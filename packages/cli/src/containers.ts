@@ -1,0 +1,239 @@
+import type * as api from '@berth/client';
+import type { Command } from 'commander';
+import { age, note, ProgressBar, type Row, sayJson, sayTable } from './output.ts';
+import { findDeletedId, findId, openSession, type Session } from './session.ts';
+import { cpuShares, mebibytes, network, pair, seconds, several, showNetwork } from './values.ts';
+
+type Pairs = Readonly<Record<string, string>>;
+
+interface Settings {
+  readonly name?: string;
+  readonly memory?: number;
+  readonly cpus?: number;
+  readonly disk?: number;
+  readonly network?: api.NetworkPolicy;
+  readonly autoStop?: number | 'tier';
+  readonly autoDelete?: number | 'tier';
+  readonly env?: Pairs;
+  readonly label?: Pairs;
+}
+
+/** What of a container is set when it is made, and can be changed later. */
+function withSettings(command: Command): Command {
+  return command
+    .option('--name <name>', 'its name')
+    .option('--memory <size>', 'memory: 512, 512m or 2g', mebibytes)
+    .option('--cpus <number>', 'CPUs, such as 0.5', cpuShares)
+    .option('--disk <size>', 'disk: 1024, 10g', mebibytes)
+    .option('--network <policy>', 'internet, none, or a list: 203.0.113.0/24:443,198.51.100.7:53/udp', network)
+    .option('--auto-stop <time>', 'stopped after so long without use: 30m, 8h, "tier"', seconds)
+    .option('--auto-delete <time>', 'deleted after so long of being stopped: 7d, "tier"', seconds)
+    .option('-e, --env <NAME=VALUE>', 'an environment variable; several times', pair)
+    .option('-l, --label <key=value>', 'a label; several times', pair);
+}
+
+/** Without labels, which an update has a request of its own for. */
+function settingsOf(options: Settings): Partial<api.UpdateContainerDto> {
+  const settings = {
+    name: options.name,
+    memory_mb: options.memory,
+    cpu_shares: options.cpus,
+    disk_mb: options.disk,
+    network: options.network,
+    auto_stop_seconds: lifetimeOf(options.autoStop),
+    auto_delete_seconds: lifetimeOf(options.autoDelete),
+    env: options.env,
+  };
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+}
+
+function lifetimeOf(written: number | 'tier' | undefined): number | null | undefined {
+  return written === 'tier' ? null : written;
+}
+
+export function addContainerCommands(program: Command): void {
+  program
+    .command('ls')
+    .description('lists containers, and agents that are online')
+    .option('-l, --label <key[:value]>', 'with this label; several times', several)
+    .option('-s, --status <status>', 'creating, running, stopped, error or deleted')
+    .option('-q, --quiet', 'ids alone')
+    .action(async (options: ListOptions, command: Command) => list(await openSession(command), options));
+  program
+    .command('show <container>')
+    .description('shows all that is known of a container')
+    .action(async (name: string, _: unknown, command: Command) => {
+      const session = await openSession(command);
+      show(session, await session.berth.containers.get(await findId(session, name)));
+    });
+  withSettings(program.command('create [image]').description('makes a container and waits until it runs'))
+    .option('--role <role>', 'software that is installed in it')
+    .option('--start <command>', 'is run by a shell after each start')
+    .option('--no-wait', 'does not wait until it runs')
+    .action(async (image: string | undefined, options: CreateOptions, command: Command) =>
+      create(await openSession(command), image ?? 'sandbox', options),
+    );
+  withSettings(program.command('update <container>').description('changes what is given, and leaves the rest')).action(
+    async (name: string, options: Settings, command: Command) => update(await openSession(command), name, options),
+  );
+  addVerb(program, 'start <container...>', {
+    description: 'starts containers',
+    act: async (session, name) => session.berth.containers.start(await findId(session, name), session),
+  });
+  addVerb(program, 'stop <container...>', {
+    description: 'stops containers, and disconnects agents',
+    act: async (session, name) => session.berth.containers.stop(await findId(session, name), session),
+  });
+  addVerb(program, 'rm <container...>', {
+    description: 'deletes containers; restore brings them back for a while',
+    act: async (session, name, { force }) =>
+      session.berth.containers.delete(await findId(session, name), { force: force === true, signal: session.signal }),
+  }).option('-f, --force', 'also where Docker refuses');
+  addVerb(program, 'restore <container...>', {
+    description: 'brings deleted containers back, stopped',
+    act: async (session, name) => session.berth.containers.restore(await findDeletedId(session, name), session),
+  });
+}
+
+interface Verb {
+  readonly description: string;
+  readonly act: (
+    session: Session,
+    name: string,
+    options: { readonly force?: boolean },
+  ) => Promise<{ readonly message: string; readonly name: string }>;
+}
+
+/** Of several containers each is done, whatever becomes of the others; the first error is the command's. */
+function addVerb(program: Command, usage: string, { description, act }: Verb): Command {
+  return program
+    .command(usage)
+    .description(description)
+    .action(async (names: readonly string[], options: { readonly force?: boolean }, command: Command) => {
+      const session = await openSession(command);
+      const results = await Promise.allSettled(names.map((name) => act(session, name, options)));
+      const done = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+      if (session.isJson) sayJson(names.length === 1 ? done[0] : done);
+      else for (const { message, name } of done) note(`${name}: ${message}`);
+      const failed = results.find((result) => result.status === 'rejected');
+      if (failed) throw failed.reason;
+    });
+}
+
+interface ListOptions {
+  readonly label?: readonly string[];
+  readonly status?: api.ListedStatus;
+  readonly quiet?: boolean;
+}
+
+async function list({ berth, isJson, signal }: Session, { label, status, quiet }: ListOptions): Promise<void> {
+  const filter = { ...(label && { labels: label }), ...(status && { status }), signal };
+  const found = await berth.containers.list(filter).all();
+  if (isJson) sayJson(found);
+  else if (quiet) for (const each of found) process.stdout.write(`${'db_id' in each ? each.db_id : each.id}\n`);
+  else
+    sayTable(['ID', 'NAME', 'STATUS', 'IMAGE', 'MEMORY', 'CPUS', 'NETWORK', 'LABELS', 'ENDS', 'AGE'], found.map(rowOf));
+}
+
+function rowOf(each: api.ListedContainerView | api.AgentView): Row {
+  if (!('db_id' in each))
+    return [each.id.slice(0, 14), each.name, each.status, each.os, ...NOTHING, age(each.created_at)];
+  const { resources, expires_at: ends } = each;
+  const labels = Object.entries(each.labels).map(([key, value]) => (value === '' ? key : `${key}=${value}`));
+  return [
+    each.db_id.slice(0, 8),
+    each.name,
+    each.status_reason === null ? each.status : `${each.status} (${each.status_reason})`,
+    each.image,
+    `${String(resources.memory_mb)}m`,
+    resources.cpu_shares / 1_000,
+    typeof each.network === 'string' ? each.network : `${String(each.network.allow.length)} allowed`,
+    labels.length === 0 ? null : labels.join(','),
+    ends === null ? null : `in ${age(new Date().toISOString(), Date.parse(ends))}`,
+    age(each.created_at),
+  ];
+}
+
+/** What agents have none of. */
+const NOTHING = [null, null, null, null, null] as const;
+
+function show({ isJson }: Session, container: api.ContainerView): void {
+  if (isJson) {
+    sayJson(container);
+    return;
+  }
+  const facts = Object.entries(container).map(([name, value]): Row => {
+    if (name === 'network') return [name, showNetwork(value as api.NetworkPolicy)];
+    return [name, value !== null && typeof value === 'object' ? JSON.stringify(value) : String(value)];
+  });
+  sayTable(['FIELD', 'VALUE'], facts);
+}
+
+interface CreateOptions extends Settings {
+  readonly role?: string;
+  readonly start?: string;
+  readonly wait: boolean;
+}
+
+async function create(session: Session, image: string, options: CreateOptions): Promise<void> {
+  const { berth, isJson, signal } = session;
+  const known = await berth.account.images({ signal });
+  const body: api.CreateContainerDto = {
+    ...(known.some(({ name }) => name === image) ? { image } : { image: 'custom', custom_image: image }),
+    ...settingsOf(options),
+  };
+  if (options.label) body.labels = options.label;
+  if (options.role !== undefined) body.role = options.role;
+  if (options.start !== undefined) body.start = { command: ['sh', '-c', options.start] };
+  const created = await berth.containers.create(body, { signal });
+  if (!options.wait) {
+    if (isJson) sayJson(created);
+    else process.stdout.write(`${created.db_id}\n`);
+    return;
+  }
+  const container = await runningWithProgress(session, created);
+  if (isJson) sayJson(container);
+  else {
+    note(`${container.name} runs`);
+    process.stdout.write(`${container.db_id}\n`);
+  }
+}
+
+/** How long an image may take to come. */
+const CREATION_MS = 30 * 60_000;
+
+async function runningWithProgress(
+  { berth, signal }: Session,
+  { db_id: id, name }: api.ContainerCreatedView,
+): Promise<api.ContainerView> {
+  const bar = new ProgressBar();
+  using watch = berth.watch();
+  watch.subscribe(() => {
+    const progress = watch.getSnapshot().containers.get(id)?.progress;
+    if (progress) bar.show(progress.percent, `${name}: ${progress.message}`);
+  });
+  try {
+    return await berth.containers.wait(id, 'running', { timeoutMs: CREATION_MS, signal });
+  } catch (error) {
+    const reason = (await berth.containers.get(id).catch(() => null))?.status_reason;
+    if (typeof reason === 'string') note(`${name} did not come to run: ${reason}`);
+    throw error;
+  } finally {
+    bar.clear();
+  }
+}
+
+async function update(session: Session, name: string, options: Settings): Promise<void> {
+  const { berth, isJson, signal } = session;
+  const id = await findId(session, name);
+  const settings = settingsOf(options);
+  if (Object.keys(settings).length > 0) {
+    const { message } = await berth.containers.update(id, settings, { signal });
+    if (!isJson) note(`${options.name ?? name}: ${message}`);
+  }
+  if (options.label) {
+    await berth.containers.setLabels(id, options.label, { signal });
+    if (!isJson) note(`${options.name ?? name}: labels replaced`);
+  }
+  if (isJson) sayJson(await berth.containers.get(id, { signal }));
+}

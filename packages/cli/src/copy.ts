@@ -1,0 +1,155 @@
+import { spawn } from 'node:child_process';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdir, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { Readable, Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { type Download, isBerthError } from '@berth/client';
+import { CliError, USAGE } from './exit.ts';
+import { bytes, note, ProgressBar } from './output.ts';
+import { findId, type Session } from './session.ts';
+
+/** One end of a copy that is in a container. */
+interface Inside {
+  readonly id: string;
+  readonly path: string;
+}
+
+/** @param from, to: exactly one of them is `container:/path`; a path that is not absolute begins in `/home/user` */
+export async function copy(session: Session, from: string, to: string): Promise<void> {
+  const [source, target] = [await inside(session, from), await inside(session, to)];
+  if (source && !target) await download(session, source, to);
+  else if (target && !source) await upload(session, from, target);
+  else throw new CliError('one of the two is to be in a container: NAME:/path', USAGE);
+}
+
+async function inside(session: Session, text: string): Promise<Inside | null> {
+  const at = text.indexOf(':');
+  // `./a:b` and `C:\a` are of this machine.
+  if (at < 2 || text.slice(0, at).includes('/')) return null;
+  const path = text.slice(at + 1);
+  return { id: await findId(session, text.slice(0, at)), path: path.startsWith('/') ? path : join('/home/user', path) };
+}
+
+async function upload(session: Session, from: string, { id, path }: Inside): Promise<void> {
+  const { berth, signal } = session;
+  const facts = await stat(from).catch(() => null);
+  if (!facts) throw new CliError(`${from} is not there`, 4);
+  const into = await isDirectory(session, { id, path });
+  const target = into || path.endsWith('/') ? join(path, basename(from)) : path;
+  if (!facts.isDirectory()) {
+    await measured(createReadStream(from), { total: facts.size, name: target }, async (body) =>
+      berth.files.write(id, target, body, { signal }),
+    );
+    return;
+  }
+  const tar = spawn('tar', ['-cf', '-', '-C', from, '.'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ended = endOf(tar);
+  await measured(tar.stdout, { total: null, name: target }, async (body) => {
+    await berth.files.writeArchive(id, target, body, { signal });
+    await ended;
+  });
+}
+
+async function download(session: Session, { id, path }: Inside, to: string): Promise<void> {
+  const { berth, signal } = session;
+  const isInto = (await stat(to).catch(() => null))?.isDirectory() === true;
+  const target = isInto ? join(to, basename(path)) : to;
+  if (await isDirectory(session, { id, path })) {
+    await mkdir(target, { recursive: true });
+    const tar = spawn('tar', ['-xf', '-', '-C', target], { stdio: ['pipe', 'inherit', 'inherit'] });
+    const ended = endOf(tar);
+    await received(await berth.files.readArchive(id, path, { signal }), target, tar.stdin);
+    await ended;
+    return;
+  }
+  await mkdir(dirname(target), { recursive: true });
+  const part = `${target}.${String(process.pid)}.part`;
+  try {
+    await received(await berth.files.read(id, path, { signal }), target, createWriteStream(part));
+    await rename(part, target);
+  } finally {
+    await rm(part, { force: true });
+  }
+}
+
+async function isDirectory({ berth, signal }: Session, { id, path }: Inside): Promise<boolean> {
+  try {
+    await berth.files.list(id, path, { limit: 1, signal }).page();
+    return true;
+  } catch (error) {
+    if (isBerthError(error, 'path_not_directory', 'path_not_found')) return false;
+    throw error;
+  }
+}
+
+interface Measure {
+  /** In bytes, where it is known. */
+  readonly total: number | null;
+  readonly name: string;
+}
+
+async function measured(
+  source: Readable,
+  measure: Measure,
+  send: (body: ReadableStream<Uint8Array>) => Promise<unknown>,
+): Promise<void> {
+  const meter = new Meter(measure);
+  const through = source.on('error', (error) => meter.stream.destroy(error)).pipe(meter.stream);
+  try {
+    await send(Readable.toWeb(through) as ReadableStream<Uint8Array>);
+    meter.done();
+  } finally {
+    meter.clear();
+    source.destroy();
+  }
+}
+
+async function received(file: Download, name: string, target: NodeJS.WritableStream): Promise<void> {
+  const meter = new Meter({ total: file.size, name });
+  try {
+    await pipeline(Readable.fromWeb(file.stream as never), meter.stream, target);
+    meter.done();
+  } finally {
+    meter.clear();
+  }
+}
+
+/** Counts what goes through, and shows it. */
+class Meter {
+  readonly stream = new Transform({
+    transform: (chunk: Buffer, _encoding, done) => {
+      this.add(chunk.length);
+      done(null, chunk);
+    },
+  });
+  private readonly bar = new ProgressBar();
+  private count = 0;
+
+  constructor(private readonly measure: Measure) {}
+
+  done(): void {
+    this.clear();
+    note(`${this.measure.name}: ${bytes(this.count)}`);
+  }
+
+  clear(): void {
+    this.bar.clear();
+  }
+
+  private add(length: number): void {
+    const { total, name } = this.measure;
+    this.count += length;
+    this.bar.show(total === null || total === 0 ? null : (this.count / total) * 100, `${name} ${bytes(this.count)}`);
+  }
+}
+
+function endOf(tar: ReturnType<typeof spawn>): Promise<void> {
+  const ended = new Promise<void>((resolve, reject) => {
+    tar.once('error', () => reject(new CliError('`tar` is needed for directories, and could not be run')));
+    tar.once('exit', (code) => (code === 0 ? resolve() : reject(new CliError(`tar failed (${String(code)})`))));
+  });
+  // Awaited once the copy is over; until then it is not unhandled.
+  ended.catch(() => undefined);
+  return ended;
+}

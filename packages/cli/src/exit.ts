@@ -1,0 +1,33 @@
+import { isBerthError } from '@berth/client';
+
+/** What is wrong with the command line or the configuration. */
+export const USAGE = 2;
+/** Of `exec` and `sh`, whose other codes are those of the program. */
+export const NOT_RUN = 125;
+
+/** A sentence for the person, and the exit code for the script. */
+export class CliError extends Error {
+  constructor(
+    message: string,
+    readonly exitCode = 1,
+  ) {
+    super(message);
+  }
+}
+
+/** @returns 3 not allowed, 4 not found, 5 conflict, 6 not reached, else 1 */
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof CliError) return error.exitCode;
+  if (!isBerthError(error)) return 1;
+  if (error.status === 401 || error.status === 403) return 3;
+  if (error.status === 404) return 4;
+  if (error.status === 409) return 5;
+  return error.code === 'connection_failed' ? 6 : 1;
+}
+
+/** @returns what a person is told, a line for each faulty field after the first */
+export function sentenceOf(error: unknown): string {
+  if (!isBerthError(error)) return error instanceof Error ? error.message : String(error);
+  const fields = error.details.map(({ field, message }) => `\n  ${field}: ${message}`);
+  return `${error.message}${fields.join('')}`;
+}

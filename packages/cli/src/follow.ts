@@ -1,0 +1,31 @@
+import type { BerthEvent } from '@berth/client';
+import type { Command } from 'commander';
+import { printable } from './output.ts';
+import { openSession, type Session } from './session.ts';
+
+export function addWatchCommand(program: Command): void {
+  program
+    .command('watch')
+    .description('shows what happens, as it happens; with --json a line for each event')
+    .option('--after <seq>', 'begins with what came after that event', Number)
+    .action(async ({ after }: { after?: number }, command: Command) => watch(await openSession(command), after));
+}
+
+async function watch({ berth, isJson, signal }: Session, after: number | undefined): Promise<void> {
+  for await (const event of berth.events.follow({ signal, ...(after !== undefined && { after }) })) {
+    if (isJson) process.stdout.write(`${JSON.stringify(event)}\n`);
+    else if (event.type === 'resync_required') process.stdout.write('  some events are no longer kept\n');
+    else process.stdout.write(`${printable(lineOf(event))}\n`);
+  }
+}
+
+function lineOf({ seq, timestamp, type, data }: BerthEvent): string {
+  const time = timestamp.slice(11, 19);
+  const about = 'name' in data ? data.name : `process ${data.program}`;
+  const more = ['status', 'message', 'reason', 'progress'].flatMap((field) => {
+    const value: unknown = field in data ? data[field as keyof typeof data] : undefined;
+    if (typeof value === 'number') return [`${String(value)}%`];
+    return typeof value === 'string' ? [value] : [];
+  });
+  return [String(seq).padStart(6), time, type.padEnd(20), about, ...more].join('  ');
+}

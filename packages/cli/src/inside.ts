@@ -1,0 +1,157 @@
+import { text } from 'node:stream/consumers';
+import type * as api from '@berth/client';
+import type { Command } from 'commander';
+import { copy } from './copy.ts';
+import { CliError, NOT_RUN } from './exit.ts';
+import { bytes, note, sayJson, sayTable } from './output.ts';
+import { findId, openSession, type Session } from './session.ts';
+import { openShell, type ShellOptions } from './shell.ts';
+import { pair } from './values.ts';
+
+export function addInsideCommands(program: Command): void {
+  program
+    .command('exec <container> <command...>')
+    .description('runs a command, and ends with its exit code: berth exec dev -- ls -l')
+    .option('-i, --stdin', 'gives it what comes on standard input, at most 64 KiB')
+    .option('-w, --cwd <directory>', 'where it runs')
+    .option('-u, --user <user>', 'as whom')
+    .option('-e, --env <NAME=VALUE>', 'an environment variable; several times', pair)
+    .option('--timeout <seconds>', 'it is ended then', Number)
+    .passThroughOptions()
+    .action(async (name: string, words: readonly string[], options: ExecOptions, command: Command) =>
+      exec(await openSession(command), { name, words: words[0] === '--' ? words.slice(1) : words, options }),
+    );
+  program
+    .command('sh <container>')
+    .description('opens a terminal; Ctrl-] leaves it open, and --attach comes back to it')
+    .option('-a, --attach [session]', 'a terminal that is open already; the only one if none is named')
+    .option('--watch', 'only looks on, where somebody else writes')
+    .action(async (name: string, options: ShellOptions, command: Command) =>
+      openShell(await openSession(command), name, options),
+    );
+  program
+    .command('cp <from> <to>')
+    .description('copies files and directories: berth cp a.txt dev:/home/user/, berth cp dev:/home/user/out .')
+    .action(async (from: string, to: string, _: unknown, command: Command) =>
+      copy(await openSession(command), from, to),
+    );
+  program
+    .command('logs <container> [process]')
+    .description('shows what a process wrote; the last one that was started if none is named')
+    .option('-f, --follow', 'goes on with what it writes')
+    .action(async (name: string, process: string | undefined, options: { follow?: boolean }, command: Command) =>
+      logs(await openSession(command), { name, process, isFollowed: options.follow === true }),
+    );
+  program
+    .command('stats <container>')
+    .description('shows what a container uses')
+    .option('-f, --follow', 'every two seconds')
+    .action(async (name: string, options: { follow?: boolean }, command: Command) =>
+      stats(await openSession(command), name, options.follow === true),
+    );
+}
+
+interface ExecOptions {
+  readonly stdin?: boolean;
+  readonly cwd?: string;
+  readonly user?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly timeout?: number;
+}
+
+async function exec(
+  session: Session,
+  { name, words, options }: { name: string; words: readonly string[]; options: ExecOptions },
+): Promise<void> {
+  const { berth, isJson, signal } = session;
+  const { stdin, cwd, user, env, timeout } = options;
+  const request = {
+    ...(stdin && { stdin: await text(process.stdin) }),
+    ...(cwd !== undefined && { cwd }),
+    ...(user !== undefined && { user }),
+    ...(env && { env }),
+    ...(timeout !== undefined && { timeout_ms: timeout * 1_000 }),
+    signal,
+  };
+  try {
+    const id = await findId(session, name);
+    if (isJson) {
+      const result = await berth.exec(id, words, request);
+      sayJson(result);
+      process.exitCode = result.exit_code ?? NOT_RUN;
+      return;
+    }
+    // Bytes as they are, whatever they mean.
+    for await (const message of berth.commands.follow(id, words, { ...request, encoding: 'base64' })) {
+      if (message.type === 'output') process[message.stream].write(Buffer.from(message.data, 'base64'));
+      else {
+        if (message.timed_out) note('ended, as its time was over');
+        if (message.truncated) note('there was more output than is shown');
+        process.exitCode = message.exit_code ?? NOT_RUN;
+      }
+    }
+  } catch (error) {
+    process.exitCode = NOT_RUN;
+    throw error;
+  }
+}
+
+async function logs(
+  session: Session,
+  { name, process: wanted, isFollowed }: { name: string; process: string | undefined; isFollowed: boolean },
+): Promise<void> {
+  const { berth, isJson, signal } = session;
+  const id = await findId(session, name);
+  const pid = wanted ?? (await lastProcess(session, id)).id;
+  if (isFollowed) {
+    for await (const message of berth.processes.follow(id, pid, { signal, after: 0 })) {
+      if (isJson) sayJson(message);
+      else if (message.type === 'output') process[message.stream].write(message.data);
+      else if (message.type === 'gap') note('[what came here is no longer kept]');
+      else note(`[${message.reason}${message.exit_code === null ? '' : ` ${String(message.exit_code)}`}]`);
+    }
+    return;
+  }
+  for (let after = 0; ;) {
+    const page = await berth.processes.output(id, pid, { after, signal });
+    if (isJson) for (const chunk of page.output) sayJson(chunk);
+    else for (const { stream, data } of page.output) process[stream].write(data);
+    if (page.output.length === 0) return;
+    after = page.next;
+  }
+}
+
+async function lastProcess({ berth, signal }: Session, id: string): Promise<api.ProcessView> {
+  const all = await berth.processes.list(id, { signal });
+  const [last] = all.toSorted((one, other) => Date.parse(other.started_at) - Date.parse(one.started_at));
+  if (!last) throw new CliError('no process was started in it: see `create --start`', 4);
+  return last;
+}
+
+async function stats(session: Session, name: string, isFollowed: boolean): Promise<void> {
+  const { berth, isJson, signal } = session;
+  const id = await findId(session, name);
+  if (!isFollowed) {
+    const now = await berth.stats.get(id, { signal });
+    if (isJson) sayJson(now);
+    else sayTable(STATS_HEAD, [statsRow(now)]);
+    return;
+  }
+  for await (const message of berth.stats.follow(id, { signal })) {
+    if (isJson) sayJson(message);
+    else if (message.type === 'end') note(`[${message.reason}]`);
+    else sayTable(STATS_HEAD, [statsRow(message)]);
+  }
+}
+
+const STATS_HEAD = ['CPU', 'MEMORY', 'LIMIT', 'RECEIVED', 'SENT'];
+
+function statsRow({ cpu, memory, network }: api.StatsView): (string | null)[] {
+  return [
+    `${cpu.percent_of_limit === null ? '-' : String(cpu.percent_of_limit)}%`,
+    bytes(memory.used_bytes),
+    memory.limit_bytes === null ? null : bytes(memory.limit_bytes),
+    network && bytes(network.rx_bytes),
+    network && bytes(network.tx_bytes),
+  ];
+}

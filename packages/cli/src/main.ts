@@ -1,0 +1,61 @@
+import { Command, CommanderError, Option } from 'commander';
+import { addAccountCommands } from './account.ts';
+import { addCompletion } from './completion.ts';
+import { addContainerCommands } from './containers.ts';
+import { exitCodeOf, sentenceOf, USAGE } from './exit.ts';
+import { addWatchCommand } from './follow.ts';
+import { addInsideCommands } from './inside.ts';
+import { note } from './output.ts';
+import { Interrupted, listenForInterrupts } from './session.ts';
+
+const EXIT_CODES = `
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not allowed, 4 not found, 5 in conflict, 6 server not reached,
+130 interrupted; of exec and sh the program's own, and 125 where it was not run.`;
+
+function createProgram(): Command {
+  const program = new Command('berth')
+    .description('Sandboxed containers with data that stays')
+    .option('--json', 'writes JSON, for scripts')
+    .option('--context <name>', 'another context than the current one')
+    .addHelpText('after', EXIT_CODES)
+    .enablePositionalOptions()
+    .showHelpAfterError('(--help says more)')
+    // Errors of usage have a code of their own.
+    .exitOverride((error) => {
+      throw error;
+    });
+  addContainerCommands(program);
+  addInsideCommands(program);
+  addWatchCommand(program);
+  addAccountCommands(program);
+  addCompletion(program);
+  // At their end too, where people write them: `berth ls --json`.
+  for (const command of allCommands(program)) {
+    command.addOption(new Option('--json').hideHelp()).addOption(new Option('--context <name>').hideHelp());
+  }
+  return program;
+}
+
+function allCommands(program: Command): Command[] {
+  return program.commands.flatMap((command) => [command, ...allCommands(command)]);
+}
+
+async function main(): Promise<void> {
+  listenForInterrupts();
+  // `berth ls | head` ends without a word.
+  process.stdout.on('error', () => process.exit(0));
+  try {
+    await createProgram().parseAsync();
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? 0 : USAGE;
+    } else if (error instanceof Interrupted) {
+      process.exitCode = 130;
+    } else {
+      note(`berth: ${sentenceOf(error)}`);
+      process.exitCode ??= exitCodeOf(error);
+    }
+  }
+}
+
+void main();

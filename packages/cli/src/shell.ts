@@ -1,0 +1,85 @@
+import type { Terminal } from '@berth/client';
+import { CliError, NOT_RUN } from './exit.ts';
+import { note } from './output.ts';
+import { findId, type Session } from './session.ts';
+
+export interface ShellOptions {
+  readonly attach?: string | true;
+  readonly watch?: boolean;
+}
+
+/** Ctrl-], as telnet has it. */
+const DETACH = 0x1d;
+
+/**
+ * A terminal in this one: every key goes there, and the size with it. Where the connection breaks it is made again, and
+ * the shell is the same.
+ */
+export async function openShell(session: Session, name: string, { attach, watch }: ShellOptions): Promise<void> {
+  const id = await findId(session, name);
+  const attached = attach === true ? await onlySession(session, id) : attach;
+  const { stdout } = process;
+  using terminal = session.berth.terminal(id, {
+    cols: stdout.columns || 80,
+    rows: stdout.rows || 24,
+    takeover: watch !== true,
+    ...(attached !== undefined && { session: attached, after: 0 }),
+    // Held up as long as this terminal is.
+    onOutput: (bytes) => new Promise((resolve) => stdout.write(bytes, () => resolve())),
+    onInterrupted: () => note('\r\n[the connection broke, trying again]\r'),
+    onRole: (role) => {
+      if (role === 'watcher') note('\r\n[another client writes]\r');
+    },
+  });
+  try {
+    await terminal.opened;
+  } catch (error) {
+    process.exitCode = NOT_RUN;
+    throw error;
+  }
+  // A real terminal sends Ctrl-C as a key.
+  session.signal.addEventListener('abort', () => terminal.detach());
+  const release = holdTerminal(terminal);
+  try {
+    const { code, reason, detail } = await terminal.ended;
+    process.exitCode = reason === 'exited' ? (code ?? NOT_RUN) : reason === 'detached' ? 0 : NOT_RUN;
+    release();
+    if (reason === 'detached') note(`\n[left open: berth sh ${name} --attach ${terminal.id ?? ''}]`);
+    else if (reason !== 'exited') note(`\n[${[reason, detail].filter(Boolean).join(': ')}]`);
+  } catch (error) {
+    process.exitCode = NOT_RUN;
+    throw error;
+  } finally {
+    release();
+  }
+}
+
+/** Keys and sizes go to that terminal. @returns what makes this one as it was; more than once is as once */
+function holdTerminal(terminal: Terminal): () => void {
+  const { stdin, stdout } = process;
+  const onData = (data: Buffer): void => {
+    const end = stdin.isTTY ? data.indexOf(DETACH) : -1;
+    // Refused where only looking on is allowed; the shell's end is told by `ended`.
+    void terminal.write(end < 0 ? data : data.subarray(0, end)).catch(() => undefined);
+    if (end >= 0) terminal.detach();
+  };
+  const onResize = (): void => terminal.resize(stdout.columns, stdout.rows);
+  // What is typed at the end of a pipe; a terminal sends its own.
+  const onEnd = (): void => void terminal.write('\u0004').catch(() => undefined);
+  if (stdin.isTTY) stdin.setRawMode(true);
+  stdin.on('data', onData).on('end', onEnd).resume();
+  stdout.on('resize', onResize);
+  return () => {
+    if (stdin.isTTY) stdin.setRawMode(false);
+    stdin.off('data', onData).off('end', onEnd).pause();
+    stdout.off('resize', onResize);
+  };
+}
+
+async function onlySession({ berth, signal }: Session, id: string): Promise<string> {
+  const open = await berth.terminals.list(id, { signal });
+  const [first] = open;
+  if (first && open.length === 1) return first.id;
+  const ids = open.map((each) => `\n  ${each.id}  since ${each.started_at}`);
+  throw new CliError(first ? `several are open, name one:${ids.join('')}` : 'no terminal is open there', 4);
+}

@@ -1,0 +1,51 @@
+import type { NetworkPolicy } from '@berth/client';
+import { InvalidArgumentError } from 'commander';
+
+/** Readers of what is written on the command line. Each throws InvalidArgumentError, which commander shows. */
+
+/** @returns MiB, of `512`, `512m` or `2g` */
+export function mebibytes(text: string): number {
+  const found = /^(\d+(?:\.\d+)?)([mg]?)i?b?$/i.exec(text);
+  if (!found) throw new InvalidArgumentError('a size such as 512, 512m or 2g is wanted.');
+  return Math.round(Number(found[1]) * (found[2]?.toLowerCase() === 'g' ? 1_024 : 1));
+}
+
+/** @returns thousandths of a CPU, of `0.5` or `2` */
+export function cpuShares(text: string): number {
+  const cpus = Number(text);
+  if (!(cpus > 0)) throw new InvalidArgumentError('a number of CPUs such as 0.5 or 2 is wanted.');
+  return Math.round(cpus * 1_000);
+}
+
+/** @returns seconds, of `90s`, `30m`, `8h` or `7d`; `tier` leaves it to the tier */
+export function seconds(text: string): number | 'tier' {
+  if (text === 'tier') return text;
+  const found = /^(\d+)([smhd])$/.exec(text);
+  if (!found) throw new InvalidArgumentError('a time such as 30m, 8h or 7d is wanted, or "tier".');
+  const sizes: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
+  return Number(found[1]) * (sizes[found[2] ?? 's'] ?? 1);
+}
+
+/** @returns of `internet`, `none`, or a list such as `203.0.113.0/24:443,198.51.100.7:53/udp` */
+export function network(text: string): NetworkPolicy {
+  if (text === 'internet' || text === 'none') return text;
+  return { allow: text.split(',').map((entry) => entry.trim()) };
+}
+
+export function showNetwork(policy: NetworkPolicy): string {
+  return typeof policy === 'string' ? policy : policy.allow.join(',');
+}
+
+type Pairs = Readonly<Record<string, string>>;
+
+/** Gathers `--env NAME=VALUE` and the like, given several times. */
+export function pair(text: string, before: Pairs = {}): Pairs {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('NAME=VALUE is wanted.');
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+/** Gathers an option that may be given several times. */
+export function several(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text];
+}

@@ -1,0 +1,129 @@
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Berth as Server, type TestUser } from '../../../test/support/berth.ts';
+import { eventually } from '../../../test/support/eventually.ts';
+import { FakeDaemon, FakeEngine } from '../../../test/support/fake-engine.ts';
+import { CommandLine } from './command-line.ts';
+
+jest.setTimeout(120_000);
+
+const IMAGE = process.env['TEST_IMAGE'] ?? 'berth/test:latest';
+
+describe('berth', () => {
+  let server: Server;
+  let user: TestUser;
+  let line: CommandLine;
+
+  beforeAll(async () => {
+    [server, line] = await Promise.all([
+      Server.start({ engine: new FakeEngine(new FakeDaemon()) }),
+      CommandLine.build(),
+    ]);
+    user = await server.user('enterprise');
+  });
+  afterAll(async () => {
+    await server.stop();
+    await line.remove();
+  });
+
+  const json = async (...args: readonly string[]): Promise<Record<string, unknown>> => {
+    const { code, stdout, stderr } = await line.berth(...args, '--json');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    return JSON.parse(stdout) as Record<string, unknown>;
+  };
+
+  it('must want to be logged in, keep tokens from others, and let the environment win', async () => {
+    const strange = await line.berth('ls');
+    expect(strange).toMatchObject({ code: 2, stdout: '' });
+    expect(strange.stderr).toContain('not logged in');
+    expect(await line.berthWith({ input: 'berth_wrong\n' }, 'login', server.url)).toMatchObject({ code: 3 });
+    const login = await line.berthWith({ input: `${user.token}\n` }, 'login', server.url, '--as', 'test');
+    expect(login).toMatchObject({ code: 0, stdout: '' });
+    const file = join(line.folder, '.config/berth/config.json');
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    expect(JSON.parse(await readFile(file, 'utf8'))).toMatchObject({ current: 'test' });
+    expect(await line.berth('ls', '--json')).toMatchObject({ code: 0, stdout: '[]\n' });
+    expect(await line.berthWith({ environment: { BERTH_TOKEN: 'berth_other' } }, 'ls')).toMatchObject({ code: 3 });
+    expect(await line.berthWith({ environment: { BERTH_URL: 'http://127.0.0.1:1' } }, 'stop', 'x')).toMatchObject({
+      code: 6,
+    });
+    expect(await line.berth('ls', '--context', 'nowhere')).toMatchObject({ code: 2 });
+  });
+
+  it('must make, show, change, delete and restore a container, for people and for scripts', async () => {
+    const settings = ['--name', 'dev', '--memory', '0.5g', '--cpus', '0.5', '--disk', '1024', '--network', 'none'];
+    const made = await json('create', IMAGE, ...settings, '--label', 'team=core', '--auto-stop', '30m');
+    expect(made).toMatchObject({
+      name: 'dev',
+      status: 'running',
+      resources: { memory_mb: 512, cpu_shares: 500, disk_mb: 1024 },
+      network: 'none',
+      labels: { team: 'core' },
+      auto_stop_seconds: 1_800,
+    });
+    const { stdout } = await line.berth('ls', '--label', 'team:core');
+    expect(stdout).toMatch(/^ID +NAME +STATUS .*\n[0-9a-f]{8} +dev +running .* none +team=core /);
+    expect(
+      await json('update', 'dev', '--memory', '256', '--network', '203.0.113.7:443', '--auto-stop', 'tier'),
+    ).toMatchObject({
+      resources: { memory_mb: 256, cpu_shares: 500 },
+      network: { allow: ['203.0.113.7/32:443'] },
+      auto_stop_seconds: null,
+    });
+    expect(await line.berth('stop', 'dev')).toMatchObject({ code: 0, stdout: '', stderr: 'dev: container stopped\n' });
+    expect(await json('start', 'dev')).toMatchObject({ status: 'running' });
+    expect(await line.berth('create', IMAGE, '--name', 'dev', '--no-wait')).toMatchObject({ code: 5 });
+    expect(await line.berth('rm', 'dev')).toMatchObject({ code: 0 });
+    expect(await line.berth('stop', 'dev')).toMatchObject({ code: 4, stderr: 'berth: container not found\n' });
+    expect(await json('restore', 'dev')).toMatchObject({ status: 'stopped' });
+  });
+
+  it('must say what is wrong, in words and by the exit code', async () => {
+    const usage = await line.berth('create', '--memory', 'much');
+    expect(usage).toMatchObject({ code: 2, stdout: '' });
+    expect(usage.stderr).toContain('a size such as 512, 512m or 2g is wanted');
+    const refused = await line.berth('create', IMAGE, '--memory', '1', '--no-wait');
+    expect(refused).toMatchObject({ code: 1 });
+    expect(refused.stderr).toMatch(/^berth: invalid parameters\n {2}memory_mb: must be/);
+    expect(await line.berth('tokens', 'rm', '3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11')).toMatchObject({ code: 4 });
+  });
+
+  it('must make, list and revoke tokens and agents, and show usage', async () => {
+    const { stdout: token } = await line.berth('tokens', 'create', 'ci', '--scopes', 'read', '--expires-in', '1');
+    expect(token).toMatch(/^berth_[0-9a-f]{64}\n$/);
+    const tokens = JSON.parse((await line.berth('tokens', '--json')).stdout) as { id: string; name: string }[];
+    const made = tokens.find(({ name }) => name === 'ci');
+    expect(await line.berth('tokens', 'rm', made?.id ?? '')).toMatchObject({ code: 0 });
+    expect(await line.berthWith({ environment: { BERTH_TOKEN: token.trim() } }, 'ls')).toMatchObject({ code: 3 });
+    expect(await line.berth('agents', 'create', 'workshop', '--tags', 'linux')).toMatchObject({ code: 0 });
+    expect((await line.berth('agents')).stdout).toMatch(/workshop +offline/);
+    expect(await json('usage')).toMatchObject({ usage: { containers: 1 } });
+  });
+
+  it('must show events as they come, a line of JSON each, and end at Ctrl-C', async () => {
+    const watching = line.begin({}, 'watch', '--after', '0', '--json');
+    let shown = '';
+    watching.stdout?.on('data', (chunk: Buffer) => (shown += chunk.toString()));
+    await eventually(() => expect(shown).toContain('container_restored')).catch((error: unknown) => {
+      watching.kill();
+      throw error;
+    });
+    watching.kill('SIGINT');
+    expect(await new Promise((resolve) => watching.once('close', resolve))).toBe(130);
+    const events = shown
+      .trim()
+      .split('\n')
+      .map((each) => JSON.parse(each) as { seq: number });
+    expect(events.map(({ seq }) => seq)).toEqual(events.map((_, index) => index + 1));
+  });
+
+  it('must complete commands, options and names of containers in the shell', async () => {
+    const script = await line.berth('completion', 'bash');
+    expect(script).toMatchObject({ code: 0, stderr: '' });
+    const complete = async (...words: readonly string[]) => (await line.berth('__complete', ...words)).stdout;
+    expect(await complete('st')).toBe('start\nstop\nstats\n');
+    expect(await complete('update', '--mem')).toBe('--memory\n');
+    expect(await complete('stop', 'd')).toBe('dev\n');
+    expect(await complete('tokens', 'cr')).toBe('create\n');
+  });
+});
