@@ -211,6 +211,24 @@ describe('the console', () => {
     await context.close();
   });
 
+  it('must show each page again to whoever goes back and forth', async () => {
+    const { user, page, context } = await somebody();
+    await user.api.running({ name: 'seen' });
+    await page.getByRole('link', { name: 'seen' }).click();
+    const tabs = page.getByRole('navigation', { name: 'seen' });
+    const parts = { Overview: 'Memory of seen', Files: 'Files in /home/user', Terminal: 'Terminals of seen' };
+    for (const [name, region] of [...Object.entries(parts), ...Object.entries(parts)]) {
+      await tabs.getByRole('link', { name }).click();
+      await page.getByRole('region', { name: region }).waitFor();
+    }
+    const pages = page.getByRole('navigation', { name: 'Pages' });
+    for (const name of ['Deleted', 'Events', 'Usage', 'Tokens', 'Agents', 'Events', 'Deleted', 'Tokens']) {
+      await pages.getByRole('link', { name }).click();
+      await page.getByRole('heading', { name, exact: true }).waitFor();
+    }
+    await context.close();
+  });
+
   it('must sign out who comes with a token that is revoked meanwhile, and say so', async () => {
     const { user, page, context } = await somebody();
     const { body } = await user.api.call('GET', '/api/tokens');

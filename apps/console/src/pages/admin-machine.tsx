@@ -1,8 +1,8 @@
-import type { AmountView, FreeView, SweepReport } from '@berth/client';
+import type { AmountView, FreeView, SweepReport, UserDailyUsageView } from '@berth/client';
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
-import { cpus, megabytes } from '../data/format';
+import { cpus, duration, megabytes } from '../data/format';
 import { health, readHealth } from '../data/server';
 import { Meter, PageHead, Shown, Status, useLoaded, WorkButton } from '../ui/parts';
 
@@ -31,6 +31,7 @@ export function Machine(): JSX.Element {
           </div>
         )}
       </Shown>
+      <UsedToday />
       <Checks />
     </>
   );
@@ -85,9 +86,83 @@ const REPORT: readonly (readonly [keyof SweepReport, string])[] = [
 function Report({ of }: { readonly of: SweepReport }): JSX.Element {
   const found = REPORT.filter(([name]) => name === 'looked' || of[name] > 0);
   return (
-    <p class={`notice ${of.failed > 0 ? 'bad' : ''}`} role="status" style={{ marginBottom: '16px' }}>
+    <p class={`notice spaced ${of.failed > 0 ? 'bad' : ''}`} role="status">
       Compared with Docker: {found.map(([name, words]) => `${String(of[name])} ${words}`).join(', ')}.
     </p>
+  );
+}
+
+interface UserDay {
+  readonly name: string;
+  readonly use: UserDailyUsageView;
+}
+
+/** Today's use by user, who used most memory first; of many users the first page. */
+async function readToday(): Promise<readonly UserDay[]> {
+  const today = new Date().toISOString().slice(0, 10);
+  const [usage, users] = await Promise.all([
+    berth.admin.usage({ from: today, to: today }).page(),
+    berth.admin.users({ limit: 100 }).page(),
+  ]);
+  const names = new Map(users.items.map(({ id, username }) => [id, username]));
+  return usage.items
+    .map((use) => ({ name: names.get(use.user_id) ?? use.user_id.slice(0, 8), use }))
+    .sort((one, other) => other.use.memory_mb_seconds - one.use.memory_mb_seconds);
+}
+
+const HOUR = 3600;
+const one = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
+
+function UsedToday(): JSX.Element {
+  const loaded = useLoaded(readToday);
+  return (
+    <Shown of={loaded}>
+      {(users) =>
+        users.length > 0 && (
+          <section class="panel spaced" aria-labelledby="today">
+            <div class="panel-head">
+              <h2 id="today">Who used it today</h2>
+            </div>
+            <table class="table cards">
+              <thead>
+                <tr>
+                  <th scope="col">User</th>
+                  <th scope="col">Running</th>
+                  <th scope="col" class="end">
+                    Memory, GB × hours
+                  </th>
+                  <th scope="col" class="end">
+                    CPU, hours
+                  </th>
+                  <th scope="col" class="end">
+                    Disk, GB × hours
+                  </th>
+                </tr>
+              </thead>
+              <tbody>
+                {users.map(({ name, use }) => (
+                  <tr key={use.user_id}>
+                    <td>
+                      <strong>{name}</strong>
+                    </td>
+                    <td class="muted nowrap">{duration(use.running_seconds)}</td>
+                    <td class="end" data-name="memory">
+                      {one.format(use.memory_mb_seconds / 1024 / HOUR)}
+                    </td>
+                    <td class="end" data-name="CPU">
+                      {one.format(use.cpu_share_seconds / 1000 / HOUR)}
+                    </td>
+                    <td class="end" data-name="disk">
+                      {one.format(use.disk_mb_seconds / 1024 / HOUR)}
+                    </td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </section>
+        )
+      }
+    </Shown>
   );
 }
 

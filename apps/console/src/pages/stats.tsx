@@ -1,11 +1,11 @@
 import type { StatsView } from '@berth/client';
-import { effect, signal } from '@preact/signals';
+import { effect } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { berth } from '../data/berth';
-import { bytes } from '../data/format';
+import { bytes, megabytes } from '../data/format';
 import type { Container } from '../data/live';
 import { inWords } from '../data/words';
 import { isDark } from '../ui/theme';
@@ -67,7 +67,7 @@ export function StatsCharts({ container }: { readonly container: Container }): J
         description={`Memory of ${name}`}
         points={points.map(({ at, memory }) => [Date.parse(at) / 1000, memory.used_bytes / MEBIBYTE])}
         max={(limit ?? last?.memory.used_bytes ?? MEBIBYTE) / MEBIBYTE}
-        show={(value) => `${String(value)} MB`}
+        show={megabytes}
       />
       {last?.network && (
         <p class="small muted">
@@ -89,12 +89,15 @@ interface ChartProps {
 }
 
 const HEIGHT = 124;
+/** Five minutes, however few points there are yet. */
+const SPAN_S = 300;
+const minute = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
 
 function Chart({ title, value, note, description, points, max, show }: ChartProps): JSX.Element {
   const place = useRef<HTMLDivElement>(null);
   const drawn = useRef<uPlot | null>(null);
-  const top = useRef(signal(max));
-  top.current.value = max;
+  const top = useRef(max);
+  top.current = max;
 
   useEffect(() => {
     const element = place.current;
@@ -115,14 +118,24 @@ function Chart({ title, value, note, description, points, max, show }: ChartProp
           height: HEIGHT,
           legend: { show: false },
           cursor: { show: false },
-          scales: { y: { range: () => [0, top.current.peek()] } },
+          scales: {
+            x: { range: (_plot, _min, max) => [(max || Date.now() / 1000) - SPAN_S, max || Date.now() / 1000] },
+            y: { range: () => [0, top.current] },
+          },
           axes: [
-            { ...axis, grid: { show: false }, size: 26, space: 70, font: '11px system-ui' },
+            {
+              ...axis,
+              grid: { show: false },
+              size: 26,
+              space: 80,
+              font: '11px system-ui',
+              values: (_plot, splits) => splits.map((each) => minute.format(each * 1000)),
+            },
             {
               ...axis,
               size: 56,
               font: '11px system-ui',
-              splits: () => [0, top.current.peek() / 2, top.current.peek()],
+              splits: () => [0, top.current / 2, top.current],
               values: (_plot, splits) => splits.map((each) => show(Math.round(each))),
             },
           ],

@@ -5,13 +5,13 @@ import { useEffect, useState } from 'preact/hooks';
 export function later<Props extends object>(load: () => Promise<ComponentType<Props>>): ComponentType<Props> {
   let loaded: ComponentType<Props> | undefined;
   return function Later(props: Props): JSX.Element {
-    const [, setLoaded] = useState(loaded);
+    const [, redraw] = useState(0);
     const [hasFailed, setFailed] = useState(false);
     useEffect(() => {
       load().then(
         (component) => {
           loaded = component;
-          setLoaded(() => component);
+          redraw((before) => before + 1);
         },
         () => setFailed(true),
       );

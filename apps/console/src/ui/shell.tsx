@@ -16,9 +16,9 @@ export function Shell({ onSignOut, children }: ShellProps): JSX.Element {
   const user = me.value;
   return (
     <>
-      <a class="button skip" href="#main">
+      <button type="button" class="button skip" onClick={() => document.getElementById('main')?.focus()}>
         Skip to the page
-      </a>
+      </button>
       <div class="shell">
         <header class="sidebar">
           <Link class="brand" href="/">
