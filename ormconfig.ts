@@ -11,6 +11,7 @@ import { loadConfig } from './src/config';
 import { ReservedCapacityEntity } from './src/containers/capacity/reserved-capacity';
 import { ContainerEntity, DockerIdEntity } from './src/containers/container.entity';
 import { IdempotencyKeyEntity } from './src/containers/idempotency';
+import { NodeEntity, PlacementEntity } from './src/containers/nodes/node.entity';
 import { sessionOptions, unbounded } from './src/database/postgres-sessions';
 import { SettingEntity } from './src/database/setting.entity';
 import { EventEntity } from './src/events/log';
@@ -35,6 +36,7 @@ import { HeldPrograms1764300070000 } from './src/migrations/1764300070000-held-p
 import { StartCommands1764300080000 } from './src/migrations/1764300080000-start-commands';
 import { AuditDetail1764300090000 } from './src/migrations/1764300090000-audit-detail';
 import { NodesOfContainers1764400000000 } from './src/migrations/1764400000000-nodes-of-containers';
+import { Nodes1764400010000 } from './src/migrations/1764400010000-nodes';
 import { SignInCodes1764600000000 } from './src/migrations/1764600000000-sign-in-codes';
 import { HeldProgramEntity } from './src/sandbox/held-programs';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
@@ -54,6 +56,8 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       ContainerEntity,
       DockerIdEntity,
       ReservedCapacityEntity,
+      NodeEntity,
+      PlacementEntity,
       EventEntity,
       SettingEntity,
       IdempotencyKeyEntity,
@@ -83,6 +87,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       StartCommands1764300080000,
       AuditDetail1764300090000,
       NodesOfContainers1764400000000,
+      Nodes1764400010000,
       SignInCodes1764600000000,
     ],
     synchronize: false,

@@ -159,6 +159,12 @@ const services = list.refine(
   'expected IPv4 addresses with ports such as 192.0.2.7:3128, separated by commas',
 );
 
+const managers = list.refine(
+  (items) =>
+    items.length > 0 && items.every((item) => /^tcp:\/\/[^/:]+:\d{1,5}$|^tcp:\/\/\[[0-9a-f:]+\]:\d{1,5}$/.test(item)),
+  'expected the managers of a Swarm such as tcp://10.0.0.1:2376,tcp://10.0.0.2:2376',
+);
+
 const registries = list.refine(
   (items) => items.every((item) => REGISTRY.test(item)),
   'expected hosts of registries such as docker.io, registry.example:5000 or registry.example:*, separated by commas',
@@ -204,6 +210,9 @@ export const environmentSchema = z.object({
     .string()
     .regex(/^(unix:\/\/\/.+|tcp:\/\/.+|https?:\/\/.+)$/, 'expected unix:///PATH or tcp://HOST:PORT')
     .default('unix:///var/run/docker.sock'),
+  CLUSTER: z.enum(['swarm']).optional(),
+  CLUSTER_MANAGERS: managers.optional(),
+  CLUSTER_CERT_PATH: z.string().min(1).optional(),
   SANDBOX_RUNTIME: z.enum(['runsc', 'runc', 'auto']).optional(),
   INSTANCE_ID: z
     .string()
@@ -267,13 +276,19 @@ export const environmentSchema = z.object({
   CORS_ORIGINS: list.default([]),
 });
 
-const consistentSchema = environmentSchema.refine(
-  (settings) => settings.AGENT_OFFLINE_SECONDS > settings.AGENT_HEARTBEAT_SECONDS,
-  {
+const consistentSchema = environmentSchema
+  .refine((settings) => settings.CLUSTER === undefined || settings.CLUSTER_MANAGERS !== undefined, {
+    path: ['CLUSTER_MANAGERS'],
+    message: 'is needed with CLUSTER: the managers of the Swarm, such as tcp://10.0.0.1:2376',
+  })
+  .refine((settings) => settings.CLUSTER === undefined || settings.CLUSTER_CERT_PATH !== undefined, {
+    path: ['CLUSTER_CERT_PATH'],
+    message: 'is needed with CLUSTER: the folder with ca.pem, cert.pem and key.pem',
+  })
+  .refine((settings) => settings.AGENT_OFFLINE_SECONDS > settings.AGENT_HEARTBEAT_SECONDS, {
     path: ['AGENT_OFFLINE_SECONDS'],
     message: 'expected more than AGENT_HEARTBEAT_SECONDS, or agents would be offline between two signs of life',
-  },
-);
+  });
 
 type Environment = z.output<typeof environmentSchema>;
 

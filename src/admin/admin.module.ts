@@ -6,6 +6,7 @@ import { ImagesModule } from '../images';
 import { UsageModule } from '../usage';
 import { AdminContainersController } from './admin-containers.controller';
 import { AdminImagesController } from './admin-images.controller';
+import { AdminNodesController } from './admin-nodes.controller';
 import { AdminTokensController } from './admin-tokens.controller';
 import { AdminUsageController } from './admin-usage.controller';
 import { AdminUsersController } from './admin-users.controller';
@@ -19,6 +20,7 @@ import { AdminUsers } from './admin-users.service';
     AdminTokensController,
     AdminContainersController,
     AdminImagesController,
+    AdminNodesController,
     AdminUsageController,
   ],
   providers: [AdminUsers],

@@ -109,6 +109,10 @@ export class ContainerEntity {
   @Column({ name: 'node_id', type: 'varchar', length: 64, nullable: true })
   nodeId: string | null;
 
+  /** Since when its machine has not answered, as its user was told; null: it answers. */
+  @Column({ name: 'unreachable_since', type: TIMESTAMP, nullable: true })
+  unreachableSince: Date | null;
+
   /** Counts this container's Docker containers; 0 before the first. Also their label `berth.generation`. */
   @Column({ type: 'integer', default: 0 })
   generation: number;
@@ -279,8 +283,9 @@ export type ContainerStatus = (typeof CONTAINER_STATUSES)[number];
 /** The permitted transitions; the repository refuses all others. */
 export const STATUS_TRANSITIONS: Readonly<Record<ContainerStatus, readonly ContainerStatus[]>> = {
   creating: ['running', 'error'],
-  running: ['stopped'],
-  stopped: ['running'],
+  // To `error`: its machine, and so its data, is lost for good.
+  running: ['stopped', 'error'],
+  stopped: ['running', 'error'],
   error: ['running', 'stopped'],
 };
 

@@ -5,6 +5,7 @@ import { DomainError } from '../errors';
 import { type ContainerReference, parseContainerReference } from './container-id';
 import { ContainerEntity, type ContainerRow, ContainerStatus, DockerIdEntity } from './container.entity';
 import { type LabelSelector, whereLabels } from './labels';
+import { NodeEntity } from './nodes/node.entity';
 
 type Kind = Exclude<ContainerReference['kind'], 'agent'>;
 
@@ -163,6 +164,13 @@ export class ContainerQueries {
     const query = this.live();
     if (filter.status !== undefined) query.andWhere('c.status = :status', { status: filter.status });
     return readPage(query, filter, this.database);
+  }
+
+  /** The names of the machines that these are on, by their ids. */
+  async nodeNames(rows: readonly ContainerRow[]): Promise<ReadonlyMap<string, string>> {
+    if (rows.every(({ nodeId }) => nodeId === null)) return new Map();
+    const nodes = await this.database.manager.find(NodeEntity, { select: { id: true, name: true } });
+    return new Map(nodes.map(({ id, name }) => [id, name]));
   }
 
   async countLive(userId: string): Promise<number> {

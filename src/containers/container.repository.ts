@@ -10,6 +10,7 @@ import { UsageLedger } from '../usage';
 import {
   atLeast,
   type CapacityBounds,
+  NOTHING_RESERVED,
   reservedBy,
   ReservedCapacity,
   type ReservedColumns,
@@ -17,12 +18,14 @@ import {
 import { ContainerQueries } from './container.queries';
 import {
   ContainerEntity,
+  containerFacts,
   type ContainerRow,
   ContainerStatus,
   DockerIdEntity,
   Operation,
   STATUS_TRANSITIONS,
 } from './container.entity';
+import { NO_RUN } from './expiry/run-policy';
 import { LeaseLostError } from './leases/lease';
 import { TERM_OVER } from './leases/lease-term';
 import { roleAfterReplacement, roleTriedAgain } from './roles/role-follows';
@@ -81,6 +84,13 @@ export interface ContainerChange {
   readonly events: readonly EventDraft[];
 }
 
+/** The reason of a container whose machine is gone for good. */
+const NODE_LOST = 'node_lost';
+const LOST = 'its machine is gone, and its data with it; a start makes it anew';
+
+/** The columns of a row that is on no machine. */
+const NOT_PLACED = { nodeId: null, dockerId: null, unreachableSince: null } as const;
+
 /** The columns of a row that no operation leases. */
 export const FREE = {
   operation: null,
@@ -108,15 +118,16 @@ export class ContainerRepository extends ContainerQueries {
   }
 
   /**
-   * Inserts a container that its creation has already leased.
+   * Inserts a container that its creation has already leased; of several machines, on the one that has the most room.
    *
+   * @returns the row as inserted
    * @throws DomainError `container_limit_reached`, `name_taken`, `no_capacity`
    */
   async insert(
     row: ContainerRow,
     options: { limit: number; tier: string; event: EventDraft; bounds: CapacityBounds },
-  ): Promise<void> {
-    await this.database.runInTxLocking(row.userId, async () => {
+  ): Promise<ContainerRow> {
+    return this.database.runInTxLocking(row.userId, async () => {
       // Appending locks the user's row, so the count below cannot change before the commit.
       await this.eventLog.append({ userId: row.userId, drafts: [options.event] });
       const current = await this.countLive(row.userId);
@@ -127,9 +138,15 @@ export class ContainerRepository extends ContainerQueries {
       }
       // The row object stays unchanged: TypeORM would write the database's own text of columns with a default back into
       // it.
-      const insert = this.database.manager.createQueryBuilder().insert().into(ContainerEntity).values(row);
+      const insert = this.database.manager.createQueryBuilder().insert().into(ContainerEntity).updateEntity(false);
       const { bounds } = options;
-      await this.nameGuard(() => this.capacity.insertClaiming(insert.updateEntity(false), { row, bounds }));
+      if (bounds.nodes) {
+        const placed = { ...row, nodeId: await this.capacity.place(row, bounds.nodes) };
+        await this.nameGuard(() => insert.values(placed).execute());
+        return placed;
+      }
+      await this.nameGuard(() => this.capacity.insertClaiming(insert.values(row), { row, bounds }));
+      return row;
     });
   }
 
@@ -174,6 +191,48 @@ export class ContainerRepository extends ContainerQueries {
       .execute();
   }
 
+  /**
+   * Writes that the machine of a container does not answer, or does again, with the event, unless somebody has written
+   * it. Neither a change of the container nor of who operates on it, so its lease and revision stay.
+   *
+   * @param since null: it answers
+   */
+  async noteReachability(row: ContainerRow, since: Date | null): Promise<void> {
+    const { userId } = row;
+    await this.database.runInTxLocking(userId, async () => {
+      const before = since === null ? 'unreachable_since IS NOT NULL' : 'unreachable_since IS NULL';
+      const update = this.update(row.id).set({ unreachableSince: since }).andWhere(before);
+      const { affected } = await update.andWhere('node_id = :node', { node: row.nodeId }).execute();
+      if (affected !== 1) return;
+      const type = since === null ? 'container_reachable' : 'container_unreachable';
+      const current = (await this.findById(row.id)) ?? row;
+      await this.eventLog.append({ userId, drafts: [{ type, data: containerFacts(current) }] });
+    });
+  }
+
+  /**
+   * Gives up a container whose machine is gone for good, whatever operated on it: that can finish nothing any more. A
+   * start makes it anew.
+   */
+  async giveUp(row: ContainerRow): Promise<void> {
+    const lost = { ...NOT_PLACED, status: 'error', statusReason: NODE_LOST } as const;
+    const after: ContainerRow = { ...row, ...FREE, ...lost, ...NO_RUN };
+    const data = Object.assign({}, containerFacts(after), { reason: NODE_LOST, message: LOST });
+    await this.database.runInTxLocking(row.userId, async () => {
+      await this.eventLog.append({ userId: row.userId, drafts: [{ type: 'container_error', data }] });
+      const { meteredSince, used } = this.usage.settle(row, after);
+      const changed = { ...FREE, ...lost, ...NO_RUN, ...this.restOf(row, lost), ...NOTHING_RESERVED, meteredSince };
+      const times = { updatedAt: this.clock.now(), revision: row.revision + 1 };
+      const update = this.update(row.id)
+        .set({ ...changed, ...times })
+        .andWhere('revision = :read', { read: row.revision });
+      const result = await update.execute();
+      if (result.affected !== 1) throw leaseLost(row);
+      await this.usage.record(row.userId, used);
+      await this.capacity.follow(row, NOTHING_RESERVED);
+    });
+  }
+
   /** Emits the progress of an operation; changes nothing. @throws LeaseLostError: then nothing is emitted */
   async emit(row: ContainerRow, events: readonly EventDraft[]): Promise<void> {
     const { userId } = row;
@@ -201,12 +260,15 @@ export class ContainerRepository extends ContainerQueries {
     bounds: CapacityBounds,
   ): Promise<ContainerRow> {
     const reserved = atLeast(row, { reservedMemoryMb: memoryMb, reservedCpuShares: cpuShares });
-    const changed = { ...reserved, revision: row.revision + 1 };
+    const changed: Partial<ContainerRow> = { ...reserved, revision: row.revision + 1 };
     await this.database.runInTx(async () => {
+      // Its machine was lost, and it has no data: another one takes it.
+      const isUnplaced = row.nodeId === null && bounds.nodes !== undefined;
+      if (isUnplaced) Object.assign(changed, { nodeId: await this.capacity.place(reserved, bounds.nodes ?? []) });
       const update = this.withLease({ id: row.id, operationId: row.operationId ?? '' }).set(changed);
       const result = await update.andWhere('revision = :read', { read: row.revision }).execute();
       if (result.affected !== 1) throw leaseLost(row);
-      await this.capacity.claim(row, reserved, bounds);
+      if (!isUnplaced) await this.capacity.claim(row, reserved, bounds);
     });
     return { ...row, ...changed };
   }
@@ -273,7 +335,8 @@ export class ContainerRepository extends ContainerQueries {
     };
     const dockerId = patch.dockerId != null && patch.dockerId !== row.dockerId ? patch.dockerId : null;
     const acts = systemActions(row, events);
-    const isAlone = acts.length === 0 && used.length === 0 && isSameReserve(row, reserved);
+    const isAlone =
+      acts.length === 0 && used.length === 0 && isSameReserve(row, reserved) && patch.nodeId === undefined;
     if (isAlone && events.length > 0 && !this.database.isSqlite) {
       await this.writeAtOnce(row, { update: updating(), events, dockerId });
       return { ...row, ...changed };
@@ -285,7 +348,7 @@ export class ContainerRepository extends ContainerQueries {
       if (result.affected !== 1) throw leaseLost(row);
       if (dockerId !== null) await this.database.manager.insert(DockerIdEntity, dockerIdRow(row.id, dockerId));
       await this.usage.record(row.userId, used);
-      await this.capacity.follow(row, reserved);
+      await this.capacity.follow(row, { ...reserved, nodeId: patch.nodeId === undefined ? row.nodeId : patch.nodeId });
     };
     await (events.length > 0 ? this.database.runInTxLocking(row.userId, write) : this.database.runInTx(write));
     return { ...row, ...changed };

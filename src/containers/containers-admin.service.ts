@@ -54,7 +54,10 @@ export class ContainersAdminService {
     );
     const now = this.clock.now();
     const sessionEnds = await this.policies.sessionEndsOf(page.items.map((row) => row.userId));
-    const items = page.items.map((row) => anyContainer(row, { now, sessionEnd: sessionEnds.get(row.userId) ?? null }));
+    const nodes = await this.repository.nodeNames(page.items);
+    const items = page.items.map((row) =>
+      anyContainer(row, { now, sessionEnd: sessionEnds.get(row.userId) ?? null }, nodes),
+    );
     return { ...page, items };
   }
 

@@ -42,6 +42,10 @@ import { Restoration } from './operations/restoration';
 import { Resumption } from './operations/resumption';
 import { RollbackRetries } from './operations/rollback-retries';
 import { Inventory, OrphanVolumes } from './reconcile/inventory';
+import { NodeMetrics } from './nodes/node-metrics';
+import { NodeRepository } from './nodes/node.repository';
+import { NodeWatch } from './nodes/node-watch';
+import { NodesAdmin } from './nodes/nodes-admin';
 import { KnownEngine } from './reconcile/known-engine';
 import { PendingRemovals } from './reconcile/pending-removals';
 import { Purge } from './reconcile/purge';
@@ -126,8 +130,12 @@ import { StatusWait } from './status-wait';
     RoleInstallation,
     RoleInstaller,
     SandboxProver,
+    NodeRepository,
+    NodeWatch,
+    NodesAdmin,
+    NodeMetrics,
   ],
-  exports: [ContainersService, ContainersAdminService, StatusWait, Capacity, StartCourses],
+  exports: [NodesAdmin, ContainersService, ContainersAdminService, StatusWait, Capacity, StartCourses],
 })
 export class ContainersModule implements OnApplicationBootstrap {
   constructor(

@@ -105,34 +105,44 @@ export class Creation {
     const created = answer.created(row, { session: caller, tier: limits });
     const { idempotencyKey: key, onReplayed } = options;
     const once = key === undefined ? null : { key, requestHash: requestHash(request), answer: created };
-    let replayed: answer.ContainerCreatedView | null;
+    let inserted: { readonly row: ContainerRow } | { readonly replayed: answer.ContainerCreatedView };
     try {
-      replayed = await this.insert(row, { limit: limits.containers, tier: caller.tier, once });
+      const { containers: limit, pool } = limits;
+      inserted = await this.insert(row, { limit, tier: caller.tier, pool, once });
     } catch (error) {
       const isNamed = (request.name ?? null) !== null;
       if (isNamed || !(error instanceof DomainError && error.kind === 'name_taken')) throw error;
       // The taken name was generated: another will do.
       return this.create(caller, request, options);
     }
-    if (replayed) {
+    if ('replayed' in inserted) {
       onReplayed?.();
-      return replayed;
+      return inserted.replayed;
     }
-    void this.operations.create(row, grant);
+    void this.operations.create(inserted.row, grant);
     return created;
   }
 
-  /** @returns null; or the earlier answer under the key, and then nothing is inserted */
+  /** @returns the row as inserted; or the earlier answer under the key, and then nothing is inserted */
   private async insert(
     row: ContainerRow,
-    { once, ...limits }: { limit: number; tier: string; once: OnceOnly | null },
-  ): Promise<answer.ContainerCreatedView | null> {
+    { once, pool, ...limits }: { limit: number; tier: string; pool: string; once: OnceOnly | null },
+  ): Promise<{ readonly row: ContainerRow } | { readonly replayed: answer.ContainerCreatedView }> {
     const event = { type: 'container_created', data: containerFacts(row) } as const;
-    return this.capacity.within(async (bounds) => {
-      const insert = (): Promise<void> => this.repository.insert(row, { ...limits, event, bounds });
-      if (once) return this.keys.once(row, once, insert);
-      await insert();
-      return null;
-    });
+    return this.capacity.within(
+      async (bounds) => {
+        let placed = row;
+        const insert = async (): Promise<void> => {
+          placed = await this.repository.insert(row, { ...limits, event, bounds });
+        };
+        if (once) {
+          const replayed = await this.keys.once(row, once, insert);
+          return replayed ? { replayed } : { row: placed };
+        }
+        await insert();
+        return { row: placed };
+      },
+      { pool },
+    );
   }
 }

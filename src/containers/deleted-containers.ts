@@ -146,6 +146,32 @@ export class DeletedContainers {
     });
   }
 
+  /** Records that the data is gone with its machine. */
+  async giveUp(row: ContainerRow): Promise<void> {
+    const purgedAt = this.clock.now();
+    const { meteredSince, used } = this.usage.settle(row, { ...row, purgedAt });
+    await this.database.runInTx(async () => {
+      const gone = { ...FREE, purgedAt, meteredSince, removalPendingSince: null, nodeId: null };
+      const result = await this.deleted(row.id)
+        .set({ ...gone, revision: () => 'revision + 1' })
+        .execute();
+      // Purged before: only where it was is to be forgotten.
+      if (result.affected !== 1) {
+        const { manager } = this.database;
+        await manager
+          .createQueryBuilder()
+          .update(ContainerEntity)
+          .set({ nodeId: null })
+          .where({ id: row.id })
+          .execute();
+        return;
+      }
+      await this.usage.record(row.userId, used);
+      const act = { action: 'container.purge', subjectUserId: row.userId, containerId: row.id } as const;
+      await this.audit.recordSystem(act);
+    });
+  }
+
   /** Leaves the purge to the next sweep of any process. */
   async postponePurge({ containerId, leaseId }: Grant): Promise<void> {
     await this.deleted(containerId)

@@ -13,6 +13,7 @@ export {
   LISTED_STATUSES,
   type ListedStatus,
 } from './dto/responses';
+export { NodeListView, NodesAdmin, NodeView } from './nodes/nodes-admin';
 export type { StartCommand } from './start-command';
 export { type StartCourse, StartCourses } from './start-courses';
 export { SandboxProver } from './sandbox-prover';

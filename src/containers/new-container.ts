@@ -90,6 +90,7 @@ export function newContainer({
     statusReason: null,
     dockerId: null,
     nodeId: null,
+    unreachableSince: null,
     generation: 0,
     volumeName: containerName(id),
     runtime: null,

@@ -64,6 +64,14 @@ export class SandboxProver implements OnModuleDestroy {
     if (!image) return { state: 'unproved', faults: {}, untried: ['no image of the catalogue is here yet'] };
     const { reference } = image;
     const { signal } = this.stopped;
-    return proveSandbox(this.engine, { instance: this.instance.id, image: reference, signal });
+    return proveSandbox(this.engine, { instance: this.instance.id, image: reference, signal, node: this.anyNode() });
+  }
+
+  /** Of several machines, any that takes sandboxes; so several processes, and runs, try different ones. */
+  private anyNode(): string | null {
+    const usable = (this.engine.nodes() ?? []).filter(
+      ({ isReachable, availability, problem }) => isReachable && availability === 'active' && problem === null,
+    );
+    return usable[Math.floor(Math.random() * usable.length)]?.id ?? null;
   }
 }

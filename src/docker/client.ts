@@ -1,6 +1,7 @@
 import Docker from 'dockerode';
 import { type AgentOptions, Agent as HttpAgent, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
+import type { Socket } from 'node:net';
 import { inspect } from 'node:util';
 import { within } from '../scheduling';
 import { EngineError } from './engine-error';
@@ -48,6 +49,7 @@ export function connectDocker(
   const endpoint = parseDockerHost(dockerHost);
   const callAgent = limitAnswers(agentFor(endpoint, { ...tls, maxSockets: CALL_SOCKETS }));
   const streamAgent = agentFor(endpoint, { ...tls });
+  const taken = tls ? takenSockets([callAgent, streamAgent]) : [];
   // Every call has its own limit; this one frees the socket of those that docker-modem cannot abort.
   const calls: ModemOptions = { ...endpoint, agent: callAgent, timeout: timeoutMs + 1000 };
   const streams: ModemOptions = { ...endpoint, agent: streamAgent };
@@ -57,6 +59,7 @@ export function connectDocker(
     close: () => {
       callAgent.destroy();
       streamAgent.destroy();
+      for (const socket of taken) socket.destroy();
     },
   };
 }
@@ -99,6 +102,26 @@ function agentFor(
   };
   const agent = endpoint.protocol === 'https' ? new HttpsAgent(options) : new HttpAgent(options);
   return noticeStale(failOnCutAnswers(agent));
+}
+
+/**
+ * The sockets that these agents have given away, to the streams of commands: an agent destroys only those that it still
+ * has, and on a machine that is cut off they would be waited for without end.
+ */
+function takenSockets(agents: readonly HttpAgent[]): ReadonlySet<Socket> {
+  const taken = new Set<Socket>();
+  for (const agent of agents) {
+    const requesting = agent as RequestingAgent;
+    const addRequest = requesting.addRequest.bind(requesting);
+    requesting.addRequest = (request, options) => {
+      request.once('upgrade', (_response: IncomingMessage, socket: Socket) => {
+        taken.add(socket);
+        socket.once('close', () => taken.delete(socket));
+      });
+      addRequest(request, options);
+    };
+  }
+  return taken;
 }
 
 /** The internals of docker-modem's own calls; its types do not declare them. */

@@ -220,6 +220,17 @@ export abstract class ContainerEngine {
     return null;
   }
 
+  /** Whether what is on this node can be asked for now, as far as is known; of the only machine (null) nothing is. */
+  answers(node: string | null): boolean {
+    const nodes = node === null ? null : this.nodes();
+    return nodes === null || nodes.some(({ id, isReachable }) => id === node && isReachable);
+  }
+
+  /** Before {@link prepare}: what an earlier process knew of {@link identify} and {@link nodes}. */
+  remember(_store: string, _nodes: readonly EngineNode[]): void {
+    // A single machine is asked itself.
+  }
+
   /**
    * Tells the cluster whether anything is to be placed on a machine.
    *

@@ -1,4 +1,5 @@
 import type Docker from 'dockerode';
+import type { IncomingMessage } from 'node:http';
 import { type Config, ConfigError } from '../config';
 import { boundedCall, type ClientCertificate, connectDocker, type DockerClients } from './client';
 import type { EngineErrorCode } from './engine-error';
@@ -59,6 +60,11 @@ export class DockerDaemon {
     await this.call('ping', (_signal, docker) => docker.ping());
   }
 
+  /** Asks on a connection that waits for no other call. @returns the time by Docker's own clock */
+  async look(timeoutMs: number): Promise<Date> {
+    return this.call('ping', (signal) => readClock(this.clients.streams, signal), timeoutMs);
+  }
+
   async info(): Promise<unknown> {
     const info: unknown = await this.call('probe', (_signal, docker) => docker.info());
     this.machine.note(info);
@@ -75,15 +81,28 @@ export class DockerDaemon {
 
   /** @returns the time by Docker's own clock, which may differ from this host's */
   async seconds(): Promise<number> {
-    const info = await this.info();
-    const time = Date.parse(String((info as { SystemTime?: unknown }).SystemTime));
-    return Math.floor((Number.isNaN(time) ? Date.now() : time) / 1000);
+    // Not by `GET /info`, which a manager of a Swarm that has lost the others answers after 20 s.
+    return Math.floor((await this.look(this.timeoutMs)).getTime() / 1000);
   }
 
   /** Drops every connection. */
   close(): void {
     this.clients.close();
   }
+}
+
+/** By the header of an answer that Docker gives at once. */
+async function readClock(docker: Docker, signal: AbortSignal): Promise<Date> {
+  const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+    const ping = { path: '/_ping', method: 'GET', isStream: true, statusCodes: { 200: true }, abortSignal: signal };
+    docker.modem.dial(ping, (error: Error | null, response: unknown) => {
+      if (error) reject(error);
+      else resolve(response as IncomingMessage);
+    });
+  });
+  answer.resume();
+  const time = Date.parse(answer.headers.date ?? '');
+  return new Date(Number.isNaN(time) ? Date.now() : time);
 }
 
 /** A completed engine call. */

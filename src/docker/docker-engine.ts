@@ -17,9 +17,10 @@ import {
 import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from './container-process';
 import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from './observed-container';
 import { Processes } from './processes';
-import type { ClientCertificate } from './client';
+import { abortable, type ClientCertificate } from './client';
 import { DockerDaemon, EngineCalls } from './daemon';
-import { toEngineError } from './errors';
+import { LABELS } from './create-options';
+import { exists, toEngineError } from './errors';
 import { watchEvents } from './event-stream';
 import type { HostNetwork } from './firewall/host-firewall';
 import { remoteHost } from './firewall/remote-host';
@@ -86,6 +87,47 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
    */
   blockAlso(addresses: readonly string[]): Promise<void> {
     return this.host.blockAlso(addresses);
+  }
+
+  /**
+   * Asks whether it answers, on a connection that waits for no other call.
+   *
+   * @returns how far its clock is ahead of this machine's
+   */
+  async look(timeoutMs: number): Promise<{ skewMs: number }> {
+    const at = await this.daemon.look(timeoutMs);
+    return { skewMs: at.getTime() - Date.now() };
+  }
+
+  /** @returns its own id in the Swarm that it is in; null if it is in none @throws EngineError */
+  async swarmNodeId(): Promise<string | null> {
+    const { Swarm } = (await this.daemon.info()) as { Swarm?: { NodeID?: unknown } };
+    const id = Swarm?.NodeID;
+    return typeof id === 'string' && id !== '' ? id : null;
+  }
+
+  /**
+   * Something in its store that no other has, to recognize it by without `GET /info`, which a manager of a Swarm that
+   * has lost the others answers after 20 s.
+   *
+   * @returns null if there is nothing
+   */
+  async landmark(instance: string): Promise<string | null> {
+    const filters = { label: [`${LABELS.instance}=${instance}`] };
+    const networks = await this.daemon.call('network', (signal, docker) =>
+      docker.listNetworks(abortable(signal, { filters })),
+    );
+    return networks[0]?.Id ?? null;
+  }
+
+  /** Whether what {@link landmark} found is there. */
+  async hasLandmark(landmark: string): Promise<boolean> {
+    return this.daemon.call('network', (_signal, docker) => exists(docker.getNetwork(landmark).inspect()));
+  }
+
+  /** Drops its connections, with what goes on on them; later calls make new ones. */
+  disconnect(): void {
+    this.daemon.close();
   }
 
   override get capabilities(): EngineCapabilities {

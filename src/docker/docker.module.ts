@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import { CONFIG, type Config } from '../config';
+import { clusterEngine } from './cluster/cluster-settings';
 import { ContainerEngine } from './container-engine';
 import { EngineIdentity } from './engine-identity';
 import { EngineCalls } from './daemon';
@@ -13,7 +14,8 @@ import { DockerEngine } from './docker-engine';
     {
       provide: ContainerEngine,
       inject: [CONFIG, EngineCalls],
-      useFactory: (config: Config, calls: EngineCalls) => new DockerEngine(config, calls),
+      useFactory: (config: Config, calls: EngineCalls) =>
+        clusterEngine(config, calls) ?? new DockerEngine(config, calls),
     },
   ],
   exports: [ContainerEngine, EngineCalls, EngineIdentity],

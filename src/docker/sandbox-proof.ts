@@ -41,11 +41,9 @@ const MAX_OUTPUT_BYTES = 64 * 1024;
  * process dies, what it leaves is removed by {@link ContainerEngine.maintain}. Never throws.
  *
  * @param options.image must be present
+ * @param options.node of several machines, the one to try; null: there is one
  */
-export async function proveSandbox(
-  engine: ContainerEngine,
-  options: { instance: string; image: string; signal: AbortSignal },
-): Promise<ProofReport> {
+export async function proveSandbox(engine: ContainerEngine, options: ProofOptions): Promise<ProofReport> {
   const proof = new Proof(engine, options);
   try {
     return await proof.run();
@@ -56,6 +54,13 @@ export async function proveSandbox(
   }
 }
 
+interface ProofOptions {
+  readonly instance: string;
+  readonly image: string;
+  readonly signal: AbortSignal;
+  readonly node?: string | null;
+}
+
 class Proof {
   private readonly faults: Partial<Record<ProofCheck, string>> = {};
   private readonly untried: string[] = [];
@@ -64,7 +69,7 @@ class Proof {
 
   constructor(
     private readonly engine: ContainerEngine,
-    private readonly options: { instance: string; image: string; signal: AbortSignal },
+    private readonly options: ProofOptions,
   ) {
     const id = randomUUID();
     this.spec = {
@@ -80,6 +85,7 @@ class Proof {
       volumeName: `berth-proof-${id}`,
       owner: { instance: options.instance, containerId: id, userId: id, isProbe: true },
       generation: 1,
+      node: options.node ?? null,
     };
   }
 
@@ -105,7 +111,8 @@ class Proof {
   async removeSandbox(): Promise<void> {
     // What cannot be removed now is removed by maintain().
     if (this.dockerId !== null) await this.engine.removeContainer(this.dockerId).catch(() => undefined);
-    await this.engine.removeVolume(this.spec.volumeName).catch(() => undefined);
+    const { volumeName, node = null } = this.spec;
+    await this.engine.removeVolume(volumeName, node).catch(() => undefined);
   }
 
   private report(): ProofReport {
@@ -115,8 +122,8 @@ class Proof {
   }
 
   private async start(): Promise<void> {
-    const { volumeName: name, diskMb, owner } = this.spec;
-    await this.engine.ensureVolume({ name, diskMb, owner });
+    const { volumeName: name, diskMb, owner, node = null } = this.spec;
+    await this.engine.ensureVolume({ name, diskMb, owner, node });
     this.dockerId = await this.engine.createContainer(this.spec);
     await this.engine.startContainer(this.dockerId, { isNew: true });
   }

@@ -67,6 +67,8 @@ const FAULTS = {
   agent_not_found: { when: 'there is none of this id' },
   token_not_found: { when: 'there is none of this id, or it is revoked already' },
   user_not_found: { when: 'there is none of this id' },
+  node_not_found: { when: 'there is none of this name or id' },
+  node_reachable: { when: 'nothing of it is given up; it was heard of within the last seconds' },
   image_not_found: { when: 'the catalogue has none of this name' },
   status_not_reached: { when: 'the time is over; status is the present one', fields: { status: 'creating' } },
   status_unreachable: {

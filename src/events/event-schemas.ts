@@ -117,6 +117,12 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
       image_changed: IMAGE_CHANGED,
     },
   },
+  container_unreachable: {
+    about: CONTAINER,
+    when: 'Of several machines, the one that it is on does not answer; it may go on to run there.',
+    adds: {},
+  },
+  container_reachable: { about: CONTAINER, when: 'Its machine answers again.', adds: {} },
   container_progress: {
     about: CONTAINER,
     when: "A creation, a role's installation or a move of data goes on.",

@@ -61,6 +61,10 @@ export interface EventMap {
   container_progress: ContainerFacts & { stage: string; message: string; progress: number };
   /** `reason` is a machine word, `message` a sentence for people, `output` the tail of what a failed program said. */
   container_error: ContainerFacts & { reason: string; message: string; output?: string };
+  /** Its machine does not answer; what runs there may go on. */
+  container_unreachable: ContainerFacts;
+  /** Its machine answers again. */
+  container_reachable: ContainerFacts;
   process_started: ProcessFacts;
   /** `reason`: `exited`, `ended` or `container_stopped`; the exit code is null where it is not known. */
   process_exited: ProcessFacts & { exit_code: number | null; reason: string };

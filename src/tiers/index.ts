@@ -1,6 +1,7 @@
 export { GUEST_TIER, loadTiers } from './load-tiers';
 export {
   AUTO_END_SECONDS,
+  DEFAULT_POOL,
   DEFAULT_PROCESSES,
   RESOURCE_BOUNDS,
   type RequestedEnds,

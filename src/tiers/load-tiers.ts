@@ -3,6 +3,7 @@ import { type Config, ConfigError, parseDuration, readJson, validate } from '../
 import { canonicalPolicy, faultOfPolicy, type NetworkPolicy } from '../network-policy';
 import {
   AUTO_END_SECONDS,
+  DEFAULT_POOL,
   DEFAULT_PROCESSES,
   DEFAULT_TIERS,
   RESOURCE_BOUNDS,
@@ -54,6 +55,10 @@ const schema = z
           auto_delete_seconds: autoEnd,
           agents: count,
           exec: z.boolean().default(true),
+          pool: z
+            .string()
+            .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/, 'expected 1 to 63 of letters, digits, "_", "." and "-"')
+            .default(DEFAULT_POOL),
         }),
       )
       .refine((tiers) => Object.keys(tiers).length > 0, 'there must be a tier'),
@@ -105,6 +110,7 @@ export function parseTierTable(json: unknown, file: string): TierTable {
         autoDeleteSeconds: tier.auto_delete_seconds,
         agents: tier.agents,
         exec: tier.exec,
+        pool: tier.pool,
       },
     ]),
   );

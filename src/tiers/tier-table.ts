@@ -52,6 +52,8 @@ export interface Tier {
   readonly agents: number;
   /** Whether they may run anything in their containers: commands, terminals, files. */
   readonly exec: boolean;
+  /** Of several machines, those that its containers are placed on. */
+  readonly pool: string;
 }
 
 export type TierTable = ReadonlyMap<string, Tier>;
@@ -77,10 +79,15 @@ export interface TierFile {
         readonly agents: number;
         /** true if absent. */
         readonly exec?: boolean;
+        /** {@link DEFAULT_POOL} if absent. */
+        readonly pool?: string;
       }
     >
   >;
 }
+
+/** Of nodes without a label, and of tiers that name none. */
+export const DEFAULT_POOL = 'default';
 
 /** Processes of a container where its tier says nothing. */
 export const DEFAULT_PROCESSES = 1024;

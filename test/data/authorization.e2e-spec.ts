@@ -106,6 +106,10 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'DELETE /api/admin/tokens/:id': { scope: 'admin', id: 'token' },
   'POST /api/admin/docker/accept': { scope: 'admin' },
   'POST /api/admin/images/:name/pull': { scope: 'admin' },
+  'GET /api/admin/nodes': { scope: 'admin' },
+  'POST /api/admin/nodes/:name/drain': { scope: 'admin' },
+  'POST /api/admin/nodes/:name/activate': { scope: 'admin' },
+  'POST /api/admin/nodes/:name/forget': { scope: 'admin' },
   'POST /api/admin/reconcile': { scope: 'admin' },
 };
 

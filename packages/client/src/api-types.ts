@@ -732,6 +732,10 @@ export type ListedContainerView = {
      */
     ready: boolean | null;
     /**
+     * Where there are several machines: whether its own answers. While it does not, the status is the last known one, and requests that need the machine are refused.
+     */
+    node_state?: 'reachable' | 'unreachable';
+    /**
      * `deleted` only in the list of `status=deleted`.
      */
     status: ListedStatus;
@@ -851,6 +855,10 @@ export type ContainerView = {
      * Whether what was started with it is ready now; null where "start" has no "ready". false as well while it does not run, and once its time is over.
      */
     ready: boolean | null;
+    /**
+     * Where there are several machines: whether its own answers. While it does not, the status is the last known one, and requests that need the machine are refused.
+     */
+    node_state?: 'reachable' | 'unreachable';
 };
 
 export type ContainerStartedView = {
@@ -1503,6 +1511,10 @@ export type AnyContainerView = {
      */
     ready: boolean | null;
     /**
+     * Where there are several machines: whether its own answers. While it does not, the status is the last known one, and requests that need the machine are refused.
+     */
+    node_state?: 'reachable' | 'unreachable';
+    /**
      * `deleted` only in the list of `status=deleted`.
      */
     status: ListedStatus;
@@ -1514,6 +1526,10 @@ export type AnyContainerView = {
      * Of deleted ones alone: until when they can be restored; null: for good.
      */
     purge_at?: string | null;
+    /**
+     * Where there are several machines: the one that it is on.
+     */
+    node?: string;
 };
 
 export type AdminContainerListView = {
@@ -1642,6 +1658,79 @@ export type ImagePullView = {
      * The version before; null: none.
      */
     previous_image_id: string | null;
+};
+
+export type NodeAmountsView = {
+    /**
+     * MiB; null: not known.
+     */
+    memory_mb: number | null;
+    /**
+     * Millicores; null: not known.
+     */
+    cpu_shares: number | null;
+};
+
+export type NodeView = {
+    /**
+     * Swarm's own.
+     */
+    id: string;
+    /**
+     * As the machine calls itself.
+     */
+    name: string;
+    /**
+     * Whether its Docker answers; forgotten: it was given up.
+     */
+    state: 'reachable' | 'unreachable' | 'forgotten';
+    /**
+     * What Swarm says of it.
+     */
+    swarm_state: 'ready' | 'down' | 'unknown';
+    /**
+     * Unless it is active nothing is placed or started there; what runs goes on.
+     */
+    availability: 'active' | 'pause' | 'drain';
+    /**
+     * Tiers name pools.
+     */
+    pool: string;
+    labels: {
+        [key: string]: string;
+    };
+    /**
+     * Its Docker's.
+     */
+    address: string;
+    is_manager: boolean;
+    /**
+     * Why no container can be placed there although it may answer, in a sentence; null: nothing is wrong.
+     */
+    problem: string | null;
+    /**
+     * When it last answered.
+     */
+    reachable_at: string | null;
+    /**
+     * What it has, before any overcommit.
+     */
+    capacity: NodeAmountsView;
+    /**
+     * The limits of what runs there or is being started, together.
+     */
+    used: NodeAmountsView;
+    /**
+     * Containers on it, running or not.
+     */
+    containers: number;
+};
+
+export type NodeListView = {
+    /**
+     * By name; none where there is one machine.
+     */
+    nodes: Array<NodeView>;
 };
 
 export type UserDailyUsageView = {
@@ -1782,7 +1871,7 @@ export type ReadyView = {
 /**
  * The machine word for it.
  */
-export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'agent_not_found' | 'token_not_found' | 'user_not_found' | 'image_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'removal_pending' | 'held_elsewhere' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'tools_missing' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'delete_failed' | 'update_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
+export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'agent_not_found' | 'token_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'node_reachable' | 'removal_pending' | 'held_elsewhere' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'tools_missing' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'delete_failed' | 'update_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
 
 export type ErrorDetail = {
     /**
@@ -1978,6 +2067,19 @@ export type ContainerProgressEvent = {
     };
 };
 
+export type ContainerReachableEvent = {
+    /**
+     * Its machine answers again.
+     */
+    type: 'container_reachable';
+    /**
+     * Grows by one with each of the user's events.
+     */
+    seq: number;
+    timestamp: string;
+    data: ContainerFactsView;
+};
+
 export type ContainerReadyEvent = {
     /**
      * What was started with it is ready.
@@ -2069,6 +2171,19 @@ export type ContainerStoppedEvent = {
     };
 };
 
+export type ContainerUnreachableEvent = {
+    /**
+     * Of several machines, the one that it is on does not answer; it may go on to run there.
+     */
+    type: 'container_unreachable';
+    /**
+     * Grows by one with each of the user's events.
+     */
+    seq: number;
+    timestamp: string;
+    data: ContainerFactsView;
+};
+
 export type ContainerUpdatedEvent = {
     /**
      * It was renamed, resized, labelled, or set otherwise.
@@ -2110,6 +2225,10 @@ export type Event = ({
 } & ContainerExpiringEvent) | ({
     type: 'container_updated';
 } & ContainerUpdatedEvent) | ({
+    type: 'container_unreachable';
+} & ContainerUnreachableEvent) | ({
+    type: 'container_reachable';
+} & ContainerReachableEvent) | ({
     type: 'container_progress';
 } & ContainerProgressEvent) | ({
     type: 'container_error';

@@ -2,11 +2,12 @@ import { Inject, Injectable } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
 import { Counter } from 'prom-client';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine } from '../../docker';
+import { ContainerEngine, type EngineNode } from '../../docker';
 import { DomainError } from '../../errors';
 import { type Logger, LOGGER } from '../../logging';
+import { DEFAULT_POOL } from '../../tiers';
 import { Metrics, type Sample, SampledGauge } from '../../metrics';
-import { type CapacityBounds, ReservedCapacity, type Shortage } from './reserved-capacity';
+import { type CapacityBounds, noCapacity, type NodeBounds, ReservedCapacity, type Shortage } from './reserved-capacity';
 
 const BYTES_PER_MB = 1024 * 1024;
 
@@ -54,6 +55,16 @@ export class CapacityView {
   readonly free_memory_mb: FreeView;
   @ApiProperty({ type: FreeView, description: "MiB, where Docker's data lies." })
   readonly free_disk_mb: FreeView;
+}
+
+/** Of several machines, where something is, or may be placed. */
+export interface Whereabouts {
+  /** Where its data is; null: it has none yet. */
+  readonly node?: string | null;
+  /** What its tier names. */
+  readonly pool?: string;
+  /** It runs there already: the machine need take nothing new. */
+  readonly isRunning?: boolean;
 }
 
 type CapacitySettings = Pick<Config, 'MEMORY_OVERCOMMIT' | 'CPU_OVERCOMMIT' | 'MEMORY_RESERVE_MB' | 'DISK_RESERVE_MB'>;
@@ -113,9 +124,11 @@ export class Capacity {
    * Does what reserves, within the present bounds; counts and logs a refusal.
    *
    * @param reserve the transaction that reserves; nothing else is to be awaited in it
+   * @param where of several machines, those that it may be on
    * @throws DomainError `no_capacity`, and whatever `reserve` throws
    */
-  async within<T>(reserve: (bounds: CapacityBounds) => Promise<T>): Promise<T> {
+  async within<T>(reserve: (bounds: CapacityBounds) => Promise<T>, where: Whereabouts = {}): Promise<T> {
+    if (this.engine.nodes() !== null) return this.withinNodes(reserve, where);
     const { memoryMb, cpuShares, freeMemoryMb, freeDiskMb } = await this.engine.resources();
     const { MEMORY_OVERCOMMIT, CPU_OVERCOMMIT, MEMORY_RESERVE_MB, DISK_RESERVE_MB } = this.settings;
     try {
@@ -133,10 +146,44 @@ export class Capacity {
     }
   }
 
+  private async withinNodes<T>(
+    reserve: (bounds: CapacityBounds) => Promise<T>,
+    { node = null, pool = DEFAULT_POOL, isRunning = false }: Whereabouts,
+  ): Promise<T> {
+    try {
+      const nodes = this.engine.nodes() ?? [];
+      const taking = nodes.filter(
+        (each) => each.availability === 'active' && each.isReachable && each.problem === null,
+      );
+      // Swarm takes up to 45 s to see that a machine is back; whoever was there already need not wait for that.
+      const candidates =
+        node === null
+          ? taking.filter((each) => each.state !== 'down' && each.pool === pool)
+          : (isRunning ? nodes : taking).filter(({ id }) => id === node);
+      const bounds = candidates.map((each) => this.boundsOf(each));
+      const [first] = bounds;
+      if (!first) throw noCapacity([{ resource: 'nodes', needed: 1, available: 0 }]);
+      return await reserve({ memoryMb: first.memoryMb, cpuShares: first.cpuShares, short: [], nodes: bounds });
+    } catch (error) {
+      if (error instanceof DomainError && error.kind === 'no_capacity') this.noteRefusal(error);
+      throw error;
+    }
+  }
+
+  private boundsOf({ id, memoryMb, cpuShares }: EngineNode): NodeBounds {
+    const { MEMORY_OVERCOMMIT, CPU_OVERCOMMIT } = this.settings;
+    return { id, memoryMb: times(memoryMb, MEMORY_OVERCOMMIT), cpuShares: times(cpuShares, CPU_OVERCOMMIT) };
+  }
+
   async view(): Promise<CapacityView> {
     const { memoryMb, cpuShares, freeMemoryMb, freeDiskMb } = await this.engine.resources();
     const { MEMORY_OVERCOMMIT, CPU_OVERCOMMIT, MEMORY_RESERVE_MB, DISK_RESERVE_MB } = this.settings;
-    const reserved = await this.reserved.sum();
+    const sums = await this.reserved.sums();
+    const reserved = { memoryMb: 0, cpuShares: 0 };
+    for (const sum of sums.values()) {
+      reserved.memoryMb += sum.memoryMb;
+      reserved.cpuShares += sum.cpuShares;
+    }
     return {
       memory_mb: { total: memoryMb, limit: times(memoryMb, MEMORY_OVERCOMMIT), reserved: reserved.memoryMb },
       cpu_shares: { total: cpuShares, limit: times(cpuShares, CPU_OVERCOMMIT), reserved: reserved.cpuShares },

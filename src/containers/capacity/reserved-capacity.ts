@@ -4,7 +4,7 @@ import { Database } from '../../database';
 import { DomainError } from '../../errors';
 import type { ContainerEntity, ContainerRow } from '../container.entity';
 
-/** The only machine there is; a row of the table is one machine. */
+/** The only machine, where there is one; a row of the table is one machine. */
 const THIS_NODE = 'local';
 
 /**
@@ -33,6 +33,9 @@ export interface Reservation {
 /** A row's columns of what it reserves. */
 export type ReservedColumns = Pick<ContainerRow, 'reservedMemoryMb' | 'reservedCpuShares'>;
 
+/** What a row reserves, and where. */
+type PlacedReserve = ReservedColumns & Pick<ContainerRow, 'nodeId'>;
+
 type Reserving = ReservedColumns & Pick<ContainerRow, 'status' | 'operation' | 'deletedAt' | 'memoryMb' | 'cpuShares'>;
 
 export const NOTHING_RESERVED: ReservedColumns = { reservedMemoryMb: 0, reservedCpuShares: 0 };
@@ -57,7 +60,7 @@ export function atLeast(had: ReservedColumns, needed: ReservedColumns): Reserved
 
 /** Something of which too little is left. */
 export interface Shortage {
-  readonly resource: 'memory_mb' | 'cpu_shares' | 'free_memory_mb' | 'free_disk_mb' | 'networks';
+  readonly resource: 'memory_mb' | 'cpu_shares' | 'free_memory_mb' | 'free_disk_mb' | 'networks' | 'nodes';
   readonly needed: number;
   readonly available: number;
 }
@@ -68,6 +71,15 @@ export interface CapacityBounds {
   readonly cpuShares: number | null;
   /** What is short whatever is reserved. */
   readonly short: readonly Shortage[];
+  /** Of several machines, those that it may go to; absent: there is one. */
+  readonly nodes?: readonly NodeBounds[];
+}
+
+/** A machine that something may be placed on. */
+export interface NodeBounds {
+  readonly id: string;
+  readonly memoryMb: number | null;
+  readonly cpuShares: number | null;
 }
 
 /** Seconds: about as long as it takes for somebody's container to be stopped. */
@@ -87,8 +99,14 @@ export class ReservedCapacity {
   constructor(private readonly database: Database) {}
 
   /** To be called in the transaction that changes the row, after everything else. */
-  async follow(before: ReservedColumns, after: ReservedColumns): Promise<void> {
-    await this.add(before, after, null);
+  async follow(before: PlacedReserve, after: ReservedColumns & Partial<Pick<ContainerRow, 'nodeId'>>): Promise<void> {
+    const { nodeId = before.nodeId } = after;
+    if (nodeId === before.nodeId) {
+      await this.add(before, after, { node: nodeId });
+      return;
+    }
+    await this.add(before, NOTHING_RESERVED, { node: before.nodeId });
+    await this.add(NOTHING_RESERVED, after, { node: nodeId });
   }
 
   /**
@@ -96,11 +114,12 @@ export class ReservedCapacity {
    *
    * @throws DomainError `no_capacity`; the transaction must be rolled back
    */
-  async claim(before: ReservedColumns, after: ReservedColumns, bounds: CapacityBounds): Promise<void> {
+  async claim(before: PlacedReserve, after: ReservedColumns, bounds: CapacityBounds): Promise<void> {
     if (bounds.short.length > 0) throw noCapacity(bounds.short);
     const added = difference(before, after);
-    while (!(await this.add(before, after, bounds))) {
-      const { memoryMb, cpuShares } = await this.sum();
+    const { nodeId: node } = before;
+    while (!(await this.add(before, after, { node, bounds }))) {
+      const { memoryMb, cpuShares } = await this.sum(node);
       const short = [
         ...shortage('memory_mb', { needed: added.memoryMb, bound: bounds.memoryMb, reserved: memoryMb }),
         ...shortage('cpu_shares', { needed: added.cpuShares, bound: bounds.cpuShares, reserved: cpuShares }),
@@ -120,20 +139,49 @@ export class ReservedCapacity {
     insert: InsertQueryBuilder<ContainerEntity>,
     { row, bounds }: { row: ReservedColumns; bounds: CapacityBounds },
   ): Promise<void> {
-    const sum = additionSql(difference(NOTHING_RESERVED, row), bounds);
+    const nothing = { ...NOTHING_RESERVED, nodeId: null };
+    const sum = additionSql(difference(NOTHING_RESERVED, row), { node: null, bounds });
     if (this.database.isSqlite || bounds.short.length > 0 || sum === null) {
       await insert.execute();
-      return this.claim(NOTHING_RESERVED, row, bounds);
+      return this.claim(nothing, row, bounds);
     }
     const [sql, parameters] = insert.getQueryAndParameters();
     const together = `WITH inserted AS (${sql}), claimed AS (UPDATE ${sum} RETURNING 1) SELECT FROM claimed`;
     const claimed = await this.database.manager.query<readonly unknown[]>(together, parameters);
-    if (claimed.length === 0) await this.claim(NOTHING_RESERVED, row, bounds);
+    if (claimed.length === 0) await this.claim(nothing, row, bounds);
   }
 
-  async sum(): Promise<Reservation> {
+  /**
+   * Chooses the machine that has the most room, and claims it there; the next one where somebody was faster. Who places
+   * waits for who has placed, so that each sees what the other took; a start or a stop does not.
+   *
+   * @returns the node
+   * @throws DomainError `no_capacity`; the transaction must be rolled back
+   */
+  async place(reserve: ReservedColumns, nodes: readonly NodeBounds[]): Promise<string> {
+    await this.update('placement SET id = id');
+    const needed = difference(NOTHING_RESERVED, reserve);
+    for (;;) {
+      const [chosen] = await this.rowsOf<{ node: string }>(placementSql(needed, nodes));
+      if (chosen) return chosen.node;
+      const reserved = await this.sums();
+      const sumOf = (id: string): Reservation => reserved.get(id) ?? { memoryMb: 0, cpuShares: 0 };
+      const short = shortOfAll(nodes, { needed, sumOf });
+      // None if a start took what there was, and somebody has released some since.
+      if (short !== null) throw noCapacity(short);
+    }
+  }
+
+  /** What is reserved on each machine, as `place` finds it. */
+  async sums(): Promise<ReadonlyMap<string, Reservation>> {
+    const rows = await this.database.manager.find(ReservedCapacityEntity);
+    return new Map(rows.map(({ node, memoryMb, cpuShares }) => [node, { memoryMb, cpuShares }]));
+  }
+
+  /** @param node null: the only machine */
+  async sum(node: string | null = null): Promise<Reservation> {
     const { memoryMb, cpuShares } = await this.database.manager.findOneByOrFail(ReservedCapacityEntity, {
-      node: THIS_NODE,
+      node: node ?? THIS_NODE,
     });
     return { memoryMb, cpuShares };
   }
@@ -154,12 +202,15 @@ export class ReservedCapacity {
           WHERE reserved_memory_mb > 0 AND operation IS NULL AND (status <> 'running' OR deleted_at IS NOT NULL)`),
       ];
       // Locks the sum before the rows are added up: whoever changes one of them later adds to the result.
-      await this.update(`reserved_capacity SET memory_mb = memory_mb WHERE node = '${THIS_NODE}'`);
-      const sums = `SELECT COALESCE(SUM(reserved_memory_mb), 0) AS memory_mb,
-        COALESCE(SUM(reserved_cpu_shares), 0) AS cpu_shares FROM containers WHERE reserved_memory_mb > 0`;
+      await this.update('placement SET id = id');
+      await this.update('reserved_capacity SET memory_mb = memory_mb');
+      const sums = `SELECT r.node AS node, COALESCE(SUM(c.reserved_memory_mb), 0) AS memory_mb,
+        COALESCE(SUM(c.reserved_cpu_shares), 0) AS cpu_shares FROM reserved_capacity r LEFT JOIN containers c
+        ON COALESCE(c.node_id, '${THIS_NODE}') = r.node AND c.reserved_memory_mb > 0 GROUP BY r.node`;
       corrected.push(
         await this.update(`reserved_capacity SET memory_mb = counted.memory_mb, cpu_shares = counted.cpu_shares
-          FROM (${sums}) AS counted WHERE node = '${THIS_NODE}' AND (reserved_capacity.memory_mb <> counted.memory_mb
+          FROM (${sums}) AS counted WHERE reserved_capacity.node = counted.node
+          AND (reserved_capacity.memory_mb <> counted.memory_mb
           OR reserved_capacity.cpu_shares <> counted.cpu_shares)`),
       );
       return corrected.some((rows) => rows > 0);
@@ -167,36 +218,102 @@ export class ReservedCapacity {
   }
 
   /** @returns whether it was within the bounds */
-  private async add(before: ReservedColumns, after: ReservedColumns, bounds: CapacityBounds | null): Promise<boolean> {
-    const sql = additionSql(difference(before, after), bounds);
+  private async add(
+    before: ReservedColumns,
+    after: ReservedColumns,
+    where: { readonly node: string | null; readonly bounds?: CapacityBounds },
+  ): Promise<boolean> {
+    const sql = additionSql(difference(before, after), where);
     return sql === null || (await this.update(sql)) === 1;
   }
 
   /** @param sql without parameters @returns the number of changed rows */
   private async update(sql: string): Promise<number> {
-    type Rows = readonly unknown[];
-    const answer = await this.database.manager.query<Rows | readonly [Rows, number]>(`UPDATE ${sql} RETURNING 1`);
+    return (await this.rowsOf(`UPDATE ${sql} RETURNING 1`)).length;
+  }
+
+  /** @param sql an update that returns something, without parameters */
+  private async rowsOf<T>(sql: string): Promise<readonly T[]> {
+    type Rows = readonly T[];
+    const answer = await this.database.manager.query<Rows | readonly [Rows, number]>(sql);
     // Of an update, TypeORM returns SQLite's rows, and PostgreSQL's together with their count.
-    return this.database.isSqlite ? answer.length : (answer as readonly [Rows, number])[1];
+    return this.database.isSqlite ? (answer as Rows) : (answer as readonly [Rows, number])[0];
   }
 }
 
+/** What ids of nodes are made of. */
+const PLAIN = /^[a-z0-9_-]{1,64}$/i;
+
+function assertPlain(id: string): void {
+  if (!PLAIN.test(id)) throw new Error('the id of a node is not one');
+}
+
 /**
- * What follows `UPDATE` to add to the sum. Whole numbers and constants only, so there is nothing to escape.
+ * What follows `UPDATE` to add to the sum. Whole numbers and plain words only, so there is nothing to escape.
  *
  * @returns null if there is nothing to add
  */
-function additionSql({ memoryMb, cpuShares }: Reservation, bounds: CapacityBounds | null): string | null {
+function additionSql(
+  { memoryMb, cpuShares }: Reservation,
+  { node, bounds }: { readonly node: string | null; readonly bounds?: CapacityBounds },
+): string | null {
+  if (node !== null) assertPlain(node);
   if (memoryMb === 0 && cpuShares === 0) return null;
   const within = (column: string, more: number, bound: number | null | undefined): string =>
     // What does not grow is never short, even where more is reserved already than the bound allows.
     bound == null || more <= 0 ? '' : ` AND ${column} + ${String(more)} <= ${String(bound)}`;
   return (
     `reserved_capacity SET memory_mb = memory_mb + ${String(memoryMb)},
-      cpu_shares = cpu_shares + ${String(cpuShares)} WHERE node = '${THIS_NODE}'` +
+      cpu_shares = cpu_shares + ${String(cpuShares)} WHERE node = '${node ?? THIS_NODE}'` +
     within('memory_mb', memoryMb, bounds?.memoryMb) +
     within('cpu_shares', cpuShares, bounds?.cpuShares)
   );
+}
+
+/** More than any machine has. */
+const UNBOUNDED = Number.MAX_SAFE_INTEGER;
+
+/**
+ * Adds to the sum of the machine that is the least full, by what is scarcer there, among those where it fits. Whole
+ * numbers and plain words only, so there is nothing to escape.
+ */
+function placementSql({ memoryMb, cpuShares }: Reservation, nodes: readonly NodeBounds[]): string {
+  const bounds = nodes.map((node) => {
+    assertPlain(node.id);
+    return `('${node.id}', ${String(node.memoryMb ?? UNBOUNDED)}, ${String(node.cpuShares ?? UNBOUNDED)})`;
+  });
+  const share = (column: string): string => `(r.${column} * 1.0 / (b.${column} + 1))`;
+  return `WITH b(node, memory_mb, cpu_shares) AS (VALUES ${bounds.join(', ')})
+    UPDATE reserved_capacity SET memory_mb = memory_mb + ${String(memoryMb)},
+    cpu_shares = cpu_shares + ${String(cpuShares)}
+    WHERE node = (SELECT r.node FROM reserved_capacity r INNER JOIN b ON b.node = r.node
+      WHERE r.memory_mb + ${String(memoryMb)} <= b.memory_mb AND r.cpu_shares + ${String(cpuShares)} <= b.cpu_shares
+      ORDER BY CASE WHEN ${share('memory_mb')} > ${share('cpu_shares')} THEN ${share('memory_mb')}
+        ELSE ${share('cpu_shares')} END, r.node LIMIT 1)
+    AND memory_mb + ${String(memoryMb)} <= (SELECT b.memory_mb FROM b WHERE b.node = reserved_capacity.node)
+    AND cpu_shares + ${String(cpuShares)} <= (SELECT b.cpu_shares FROM b WHERE b.node = reserved_capacity.node)
+    RETURNING node`;
+}
+
+/** Where it fits on no machine: what the one with the most room lacks. @returns null if it fits on one */
+function shortOfAll(
+  nodes: readonly NodeBounds[],
+  { needed, sumOf }: { needed: Reservation; sumOf: (id: string) => Reservation },
+): readonly Shortage[] | null {
+  const shortages = nodes.map((node) => {
+    const { memoryMb, cpuShares } = sumOf(node.id);
+    return [
+      ...shortage('memory_mb', { needed: needed.memoryMb, bound: node.memoryMb, reserved: memoryMb }),
+      ...shortage('cpu_shares', { needed: needed.cpuShares, bound: node.cpuShares, reserved: cpuShares }),
+    ];
+  });
+  const [least] = shortages.sort((a, b) => a.length - b.length || availableOf(b) - availableOf(a));
+  if (least === undefined) return [{ resource: 'nodes', needed: 1, available: 0 }];
+  return least.length === 0 ? null : least;
+}
+
+function availableOf(short: readonly Shortage[]): number {
+  return short[0]?.available ?? 0;
 }
 
 function difference(before: ReservedColumns, after: ReservedColumns): Reservation {

@@ -94,6 +94,14 @@ export class ContainerView extends ContainerFactsView {
       'not run, and once its time is over.',
   })
   readonly ready: boolean | null;
+  @ApiPropertyOptional({
+    enum: ['reachable', 'unreachable'],
+    example: 'reachable',
+    description:
+      'Where there are several machines: whether its own answers. While it does not, the status is the last known one, ' +
+      'and requests that need the machine are refused.',
+  })
+  readonly node_state?: 'reachable' | 'unreachable';
 }
 
 /** The data of a view that is not in the row. */
@@ -107,7 +115,7 @@ export function containerView(row: ContainerRow, { now, sessionEnd }: ViewedAt):
   // A row keeps the end of the run in which its container went missing: the next start continues that run.
   const end = row.status === 'running' && row.deletedAt === null ? row.expiresAt : sessionEnd;
   // Not spread into a literal: each member behind a spread costs V8 a microsecond, and a list has many.
-  return Object.assign(containerFacts(row), {
+  const view = Object.assign(containerFacts(row), {
     user_id: row.userId,
     status_reason: row.statusReason,
     role_status: row.roleStatus,
@@ -123,6 +131,12 @@ export function containerView(row: ContainerRow, { now, sessionEnd }: ViewedAt):
     start: row.start,
     ready: row.start?.ready == null ? null : row.startReady === true,
   });
+  if (row.nodeId === null) return view;
+  return Object.assign(view, { node_state: nodeStateOf(row) });
+}
+
+function nodeStateOf({ unreachableSince }: ContainerRow): 'reachable' | 'unreachable' {
+  return unreachableSince === null ? 'reachable' : 'unreachable';
 }
 
 /** The statuses that the list filters by; a deleted container is one that can still be restored. */
@@ -161,11 +175,15 @@ export function listedContainer(row: ContainerRow, at: ViewedAt): ListedContaine
 }
 
 /** A container as administrators see it: without its start command, which may hold secrets. */
-export class AnyContainerView extends OmitType(ListedContainerView, ['start']) {}
+export class AnyContainerView extends OmitType(ListedContainerView, ['start']) {
+  @ApiPropertyOptional({ example: 'node-3', description: 'Where there are several machines: the one that it is on.' })
+  readonly node?: string;
+}
 
-export function anyContainer(row: ContainerRow, at: ViewedAt): AnyContainerView {
+/** @param nodes names of machines by their ids */
+export function anyContainer(row: ContainerRow, at: ViewedAt, nodes: ReadonlyMap<string, string>): AnyContainerView {
   const { start: _hidden, ...view } = listedContainer(row, at);
-  return view;
+  return row.nodeId === null ? view : Object.assign(view, { node: nodes.get(row.nodeId) ?? row.nodeId });
 }
 
 /** How much of the tier's limit the user's containers use, regardless of filters and pages. */

@@ -3,7 +3,7 @@ import { UserEntity } from '../../auth';
 import { type Config, CONFIG } from '../../config';
 import { Database, type Lookup, readTime } from '../../database';
 import { Clock } from '../../scheduling';
-import { DEFAULT_PROCESSES, type Tier, TiersService } from '../../tiers';
+import { DEFAULT_POOL, DEFAULT_PROCESSES, type Tier, TiersService } from '../../tiers';
 import type { ContainerRow, DeletionReason, StopEnding, StopReason } from '../container.entity';
 
 /** What limits a user's containers, in the order of the columns. */
@@ -48,6 +48,12 @@ export class RunPolicies {
   async processesOf(userId: string): Promise<number> {
     const { tier } = await this.userOf(userId);
     return this.tiers.has(tier) ? this.tiers.limitsOf(tier).processes : DEFAULT_PROCESSES;
+  }
+
+  /** Of several machines, those that this user's containers are placed on. @throws the database's error */
+  async poolOf(userId: string): Promise<string> {
+    const { tier } = await this.userOf(userId);
+    return this.tiers.has(tier) ? this.tiers.limitsOf(tier).pool : DEFAULT_POOL;
   }
 
   /** The ends of the users' sessions, of those who have one. For at most a page of containers. */

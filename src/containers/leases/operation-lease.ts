@@ -84,11 +84,12 @@ export class OperationLease extends Lease {
    *
    * @throws DomainError `no_capacity`: nothing is changed then; LeaseLostError
    */
-  async reserve(limits: Pick<ContainerRow, 'memoryMb' | 'cpuShares'>): Promise<void> {
+  async reserve(limits: Pick<ContainerRow, 'memoryMb' | 'cpuShares'>, { pool }: { pool?: string } = {}): Promise<void> {
     const { row } = this;
     if (row.reservedMemoryMb >= limits.memoryMb && row.reservedCpuShares >= limits.cpuShares) return;
     const { capacity, repository } = this.options;
-    this.current = await capacity.within((bounds) => repository.reserve(row, limits, bounds));
+    const where = { node: row.nodeId, isRunning: row.status === 'running', ...(pool !== undefined && { pool }) };
+    this.current = await capacity.within((bounds) => repository.reserve(row, limits, bounds), where);
   }
 
   /** Writes the outcome with its events and ends the lease. @throws LeaseLostError, DomainError `name_taken` */

@@ -1,7 +1,7 @@
 import { BeforeApplicationShutdown, Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
-import { EngineError, type EngineErrorCode } from '../../docker';
+import { ContainerEngine, EngineError, type EngineErrorCode } from '../../docker';
 import { databaseFault, DomainError, ErrorCode, type FailureReason } from '../../errors';
 import type { EventDraft } from '../../events';
 import { LOGGER } from '../../logging';
@@ -49,6 +49,7 @@ export class OperationRunner implements BeforeApplicationShutdown {
 
   constructor(
     private readonly leases: ContainerLeases,
+    private readonly engine: ContainerEngine,
     private readonly executor: StepExecutor,
     private readonly recovery: Recovery,
     private readonly metrics: OperationMetrics,
@@ -69,6 +70,7 @@ export class OperationRunner implements BeforeApplicationShutdown {
     work: Work<T>,
     { waitMs }: { waitMs?: number } = {},
   ): Promise<T> {
+    this.assertAnswers(row);
     return this.underLease(row, verb, (lease) => this.attempt(lease, verb, work), { waitMs });
   }
 
@@ -91,12 +93,23 @@ export class OperationRunner implements BeforeApplicationShutdown {
    * @throws DomainError as {@link run} does; not of a creation that fails again
    */
   async resume(row: ContainerRow, verb: Verb, work: Work<unknown>): Promise<void> {
+    this.assertAnswers(row);
     await this.track(async () => {
       const lease = await this.leases.acquire(row, verb, 0);
       if (lease.interrupted !== verb) await this.recovery.release(lease);
       else if (verb === 'create') await this.create(lease, work);
       else await this.measured(verb, () => this.attempt(lease, verb, work));
     });
+  }
+
+  /** Whether there are several machines. */
+  get isClustered(): boolean {
+    return this.engine.nodes() !== null;
+  }
+
+  /** Before anything is begun. @throws DomainError `node_unavailable` */
+  assertAnswers({ nodeId }: Pick<ContainerRow, 'nodeId'>): void {
+    if (!this.engine.answers(nodeId)) throw new DomainError('node_unavailable');
   }
 
   /** Waits for the lease and nothing more: `work` decides what becomes of it. */
@@ -116,7 +129,7 @@ export class OperationRunner implements BeforeApplicationShutdown {
       return await work(lease);
     } catch (error) {
       // Nothing was begun in Docker, so there is nothing to roll back, and no creation that failed.
-      const isRefused = error instanceof DomainError && error.kind === 'no_capacity';
+      const isRefused = error instanceof DomainError && UNBEGUN.includes(error.kind);
       await (isRefused ? this.recovery.release(lease) : this.recovery.rollBack(lease, verb, error));
       throw toDomainError(verb, error);
     }
@@ -282,9 +295,15 @@ function engineCode({ code }: EngineError): FailureReason | 'image_not_found' | 
   return actionable.find((each) => each === code) ?? 'docker_error';
 }
 
-const PASSING: readonly DomainError['kind'][] = ['operation_in_progress', 'container_not_found'];
+/** Refusals of what was not begun. */
+const UNBEGUN: readonly DomainError['kind'][] = ['no_capacity', 'node_unavailable'];
 
-/** True if another process is doing, or has done, this background work: no failure where several detect the same. */
+const PASSING: readonly DomainError['kind'][] = ['operation_in_progress', 'container_not_found', 'node_unavailable'];
+
+/**
+ * True if another process is doing, or has done, this background work, or its machine does not answer: no failure where
+ * several detect the same.
+ */
 export function isPassing(error: unknown): boolean {
   return error instanceof DomainError && PASSING.includes(error.kind);
 }

@@ -188,6 +188,7 @@ export class ContainerOperations {
    * @throws EngineError, DomainError
    */
   async reconcile(row: ContainerRow): Promise<void> {
+    this.runner.assertAnswers(row);
     const work = async (lease: OperationLease): Promise<void> => {
       const interrupted = lease.interrupted ?? 'reconcile';
       try {
@@ -211,11 +212,16 @@ export class ContainerOperations {
   }
 
   private async runStart(lease: OperationLease): Promise<Started> {
-    await lease.reserve(lease.row);
+    await lease.reserve(lease.row, await this.poolOf(lease.row));
     const { facts } = await this.runner.execute(lease, { verb: 'start' });
     const before = lease.row;
     const policy = await this.policyOf(lease, facts);
     return { row: await lease.commit(startedOutcome(before, facts, policy)), ...recreation(before, facts) };
+  }
+
+  /** Where it may be placed anew, if its machine was lost. */
+  private async poolOf({ nodeId, userId }: ContainerRow): Promise<{ pool?: string }> {
+    return nodeId === null && this.runner.isClustered ? { pool: await this.policies.poolOf(userId) } : {};
   }
 
   /** Read beside the start, if there was one; the run begins now. */
@@ -249,6 +255,7 @@ export class ContainerOperations {
   }
 
   private async runResize(lease: OperationLease, wanted: Wanted): Promise<Updated> {
+    this.runner.assertAnswers(lease.row);
     await this.reconcileRow(lease);
     const before = lease.row;
     await this.repository.assertNameFree({ userId: before.userId, name: wanted.name, except: before.id });

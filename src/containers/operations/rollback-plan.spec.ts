@@ -17,7 +17,7 @@ function recover(
 ): string {
   const current = found.find((container) => container.dockerId === dockerId) ?? null;
   const steps = planRollback({
-    row: { id: ID, status, dockerId, volumeName: 'V' },
+    row: { nodeId: null, id: ID, status, dockerId, volumeName: 'V' },
     interrupted,
     listed: found,
     current,
@@ -138,7 +138,7 @@ describe('the rollback', () => {
 
   it('must believe the inspection where the list is behind it', () => {
     const steps = planRollback({
-      row: { id: ID, status: 'running', dockerId: 'A', volumeName: 'V' },
+      row: { id: ID, status: 'running', dockerId: 'A', nodeId: null, volumeName: 'V' },
       interrupted: 'undo',
       volumes: [],
       listed: [listed('A', 'running')],

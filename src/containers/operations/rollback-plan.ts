@@ -16,7 +16,7 @@ export type RollbackStep = { readonly because: string } & (
  * to, or has moved from.
  */
 export function planRollback(input: {
-  readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId' | 'volumeName'>;
+  readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId' | 'volumeName' | 'nodeId'>;
   readonly interrupted: Operation | null;
   readonly listed: readonly ListedContainer[];
   /** The row's own container by an inspection: for a moment after a stop, Docker 26.1 still lists it as running. */
@@ -28,7 +28,7 @@ export function planRollback(input: {
   return [
     ...ofContainers(input),
     ...volumes
-      .filter(({ name }) => name !== row.volumeName)
+      .filter(({ name, node = null }) => name !== row.volumeName || (row.nodeId !== null && node !== row.nodeId))
       .map(
         ({ name, node = null }) =>
           ({

@@ -5,6 +5,7 @@ import { ContainerEngine, type ListedVolume } from '../../docker';
 import { LOGGER } from '../../logging';
 import { ContainerRepository } from '../container.repository';
 import { Instance } from '../instance';
+import { NodeRepository } from '../nodes/node.repository';
 import { DataVolumes } from '../operations/data-volumes';
 import { KnownEngine } from './known-engine';
 import { ReconcilePlan, type Unwatched } from './reconcile-plan';
@@ -17,6 +18,7 @@ export class Inventory {
     private readonly instance: Instance,
     private readonly known: KnownEngine,
     private readonly volumes: DataVolumes,
+    private readonly nodes: NodeRepository,
     @Inject(CONFIG) private readonly config: Pick<Config, 'ORPHAN_GRACE_SECONDS'>,
   ) {}
 
@@ -30,12 +32,20 @@ export class Inventory {
     return new ReconcilePlan({
       listed: containers.items,
       volumes: volumes.items,
-      silent: new Set([...containers.silent, ...volumes.silent]),
+      silent: new Set([...containers.silent, ...volumes.silent, ...(await this.absent())]),
       stuck: this.volumes.stuck,
       now: new Date(),
       orphanGraceMs,
       wasUnwatched,
     });
+  }
+
+  /** Nodes that are in the cluster no more, and were not given up: what was there may come back. */
+  private async absent(): Promise<string[]> {
+    const present = this.engine.nodes();
+    if (present === null) return [];
+    const rows = await this.nodes.all();
+    return rows.flatMap(({ id }) => (present.some((node) => node.id === id) ? [] : [id]));
   }
 }
 

@@ -4,6 +4,7 @@ import { Database, SettingEntity } from '../../database';
 import { ContainerEngine, EngineError, EngineIdentity } from '../../docker';
 import { LOGGER } from '../../logging';
 import { Instance } from '../instance';
+import { NodeWatch } from '../nodes/node-watch';
 
 const KEY = 'docker_id';
 
@@ -23,6 +24,7 @@ export class KnownEngine {
     private readonly identity: EngineIdentity,
     private readonly instance: Instance,
     private readonly database: Database,
+    private readonly nodes: NodeWatch,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
@@ -34,7 +36,9 @@ export class KnownEngine {
    */
   async prepare(): Promise<string> {
     const instance = await this.instance.load();
+    await this.nodes.remember(await this.stored());
     const capabilities = await this.engine.prepare(instance);
+    await this.nodes.start();
     this.logger.info({ instance, ...capabilities }, 'Docker is ready');
     await this.check();
     return instance;
@@ -86,11 +90,15 @@ export class KnownEngine {
     return { id, previous };
   }
 
+  private async stored(): Promise<string | null> {
+    return (await this.database.manager.findOneBy(SettingEntity, { key: KEY }))?.value ?? null;
+  }
+
   /** @param first becomes the known id if there is none yet */
   private async known(first: string): Promise<string> {
     const { manager } = this.database;
-    const setting = await manager.findOneBy(SettingEntity, { key: KEY });
-    if (setting) return setting.value;
+    const stored = await this.stored();
+    if (stored !== null) return stored;
     // If two processes start at once, the first insert decides.
     const value = { key: KEY, value: first };
     await manager.createQueryBuilder().insert().into(SettingEntity).values(value).orIgnore().execute();

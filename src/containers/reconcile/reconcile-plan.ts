@@ -95,7 +95,8 @@ export class ReconcilePlan {
     const current = containers.find(({ dockerId }) => dockerId === row.dockerId);
     const isStray = (listed: ListedContainer): boolean => listed !== current && this.isOldEnough(listed);
     const isMisnamed = current !== undefined && current.name !== containerName(row.id);
-    const isOutgrown = ({ name }: ListedVolume): boolean => name !== row.volumeName;
+    const isOutgrown = ({ name, node = null }: ListedVolume): boolean =>
+      name !== row.volumeName || (row.nodeId !== null && node !== row.nodeId);
     if (containers.some(isStray) || isMisnamed || volumes.some(isOutgrown)) return 'reconcile';
     if (current && !current.connected && !isHalfGone(current.state)) return 'reconnect';
     if (this.mayDiffer(row, current)) return 'look';

@@ -56,20 +56,27 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
   async sweep(): Promise<void> {
     // Another Docker's images are not ours, and rows that need none of them prove nothing.
     if (!(await this.known.check())) return;
-    const dockerId = (await this.engine.identify()) ?? '';
-    await this.finishInterrupted(dockerId);
-    const unused = await this.unused(dockerId);
+    const nodes = this.engine.nodes();
+    if (nodes === null) return this.sweepNode(null);
+    for (const { id, isReachable } of nodes) if (isReachable) await this.sweepNode(id);
+  }
+
+  /** @param node null: the only machine */
+  private async sweepNode(node: string | null): Promise<void> {
+    const dockerId = (await this.engine.identify(node)) ?? '';
+    await this.finishInterrupted(dockerId, node);
+    const unused = await this.unused(dockerId, node);
     const retention = this.config.IMAGE_RETENTION;
     for (const record of unused) {
-      if (retention !== null && this.ageOf(record) >= retention) await this.remove(record, 'age');
-      else if (this.ageOf(record) >= FRESH_MS && (await this.isDiskFull())) await this.remove(record, 'disk');
+      if (retention !== null && this.ageOf(record) >= retention) await this.remove(record, 'age', node);
+      else if (this.ageOf(record) >= FRESH_MS && (await this.isDiskFull())) await this.remove(record, 'disk', node);
     }
   }
 
   /** What a process left that died during a pull, or right after it. */
-  private async finishInterrupted(dockerId: string): Promise<void> {
+  private async finishInterrupted(dockerId: string, node: string | null): Promise<void> {
     for (const pull of await this.records.unfinished(dockerId)) {
-      const present = await this.engine.findImage(pull.reference);
+      const present = await this.engine.findImage(pull.reference, node);
       if (present !== null && present.id !== pull.previousId) {
         const { reference } = pull;
         await this.records.finish({ dockerId, reference, imageId: present.id, brought: true });
@@ -78,7 +85,7 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /** Those that no row needs, the longest unused first; the others are noted as used. */
-  private async unused(dockerId: string): Promise<ImageRecord[]> {
+  private async unused(dockerId: string, node: string | null): Promise<ImageRecord[]> {
     // Before the rows: what is pulled after this is not among them.
     const brought = await this.records.brought(dockerId);
     if (brought.length === 0) return [];
@@ -86,17 +93,17 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
     const present = new Map<string, string | null>();
     for (const reference of new Set(brought.map((record) => record.reference))) {
       const isNamed = needed.references.has(reference) || reference === this.config.VOLUME_COPY_IMAGE;
-      if (isNamed) present.set(reference, (await this.engine.findImage(reference))?.id ?? null);
+      if (isNamed) present.set(reference, (await this.engine.findImage(reference, node))?.id ?? null);
     }
     const isNeeded = (record: ImageRecord): boolean => needsImage(needed, record, present);
     await this.records.markUsed(brought.filter(isNeeded));
     return brought.filter((record) => !isNeeded(record));
   }
 
-  private async remove(record: ImageRecord, reason: RemovalReason): Promise<void> {
+  private async remove(record: ImageRecord, reason: RemovalReason, node: string | null): Promise<void> {
     const { reference, imageId } = record;
     try {
-      const outcome = await this.engine.removeImage({ reference, id: imageId });
+      const outcome = await this.engine.removeImage({ reference, id: imageId, node });
       if (outcome === 'in_use') {
         // Somebody else's container, or one whose row is not known to need it.
         await this.records.markUsed([record]);

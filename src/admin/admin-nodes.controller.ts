@@ -1,0 +1,56 @@
+import { Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Audited } from '../audit';
+import { Scopes } from '../auth';
+import { NodeListView, NodesAdmin, NodeView } from '../containers';
+import { ApiFaults } from '../errors';
+
+/** The machines of a cluster. */
+@ApiTags('admin')
+@Controller('admin/nodes')
+@Scopes('admin')
+export class AdminNodesController {
+  constructor(private readonly nodes: NodesAdmin) {}
+
+  @Get()
+  @ApiOperation({ summary: 'List the machines of a cluster, with what they have and what is used of it' })
+  @ApiOkResponse({ type: NodeListView })
+  list(): Promise<NodeListView> {
+    return this.nodes.list();
+  }
+
+  @Post(':name/drain')
+  @HttpCode(200)
+  @Audited('node.drain')
+  @ApiOperation({ summary: 'Place and start nothing on a machine any more; what runs there goes on' })
+  @ApiOkResponse({ type: NodeView })
+  @ApiFaults('node_not_found', 'not_ready')
+  drain(@Param('name') name: string): Promise<NodeView> {
+    return this.nodes.setAvailability(name, 'drain');
+  }
+
+  @Post(':name/activate')
+  @HttpCode(200)
+  @Audited('node.activate')
+  @ApiOperation({ summary: 'Place and start containers on a machine again' })
+  @ApiOkResponse({ type: NodeView })
+  @ApiFaults('node_not_found', 'not_ready')
+  activate(@Param('name') name: string): Promise<NodeView> {
+    return this.nodes.setAvailability(name, 'active');
+  }
+
+  @Post(':name/forget')
+  @HttpCode(200)
+  @Audited('node.forget')
+  @ApiOperation({
+    summary: 'Give up a machine that is gone for good',
+    description:
+      'Its containers are in `error` with the reason `node_lost`, and their data is lost: a start makes them anew on ' +
+      'another machine. Refused while the machine answers. Should it come back, what it still has is removed.',
+  })
+  @ApiOkResponse({ type: NodeView })
+  @ApiFaults('node_not_found', 'node_reachable')
+  forget(@Param('name') name: string): Promise<NodeView> {
+    return this.nodes.forget(name);
+  }
+}

@@ -1,0 +1,52 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { ContainerEngine } from '../../docker';
+import { LOGGER } from '../../logging';
+import { Metrics, SampledGauge } from '../../metrics';
+import { NodesAdmin, type NodeView } from './nodes-admin';
+
+const BYTES_PER_MB = 1024 * 1024;
+
+/** The metrics of machines; none where there is one. */
+@Injectable()
+export class NodeMetrics {
+  constructor(
+    engine: ContainerEngine,
+    private readonly nodes: NodesAdmin,
+    metrics: Metrics,
+    @Inject(LOGGER) logger: Logger,
+  ) {
+    if (engine.nodes() === null) return;
+    const gauge = (name: string, help: string, value: (node: NodeView) => number | null): SampledGauge =>
+      new SampledGauge(metrics, { name, help, labelNames: ['node'], sample: () => this.sample(value), logger });
+    gauge('berth_node_reachable', 'Whether the Docker of a node answers any process: 1 or 0.', ({ state }) =>
+      state === 'forgotten' ? null : state === 'reachable' ? 1 : 0,
+    );
+    gauge('berth_node_usable', 'Whether containers can be placed on a node: 1 or 0.', (node) =>
+      node.state === 'forgotten' ? null : isUsable(node) ? 1 : 0,
+    );
+    gauge('berth_node_containers', 'Containers on a node, running or not.', ({ containers }) => containers);
+    gauge('berth_node_memory_bytes', 'Memory of a node.', ({ capacity }) => inBytes(capacity.memory_mb));
+    gauge('berth_node_reserved_memory_bytes', 'Memory limits of what runs on a node, together.', ({ used }) =>
+      inBytes(used.memory_mb),
+    );
+  }
+
+  private async sample(
+    value: (node: NodeView) => number | null,
+  ): Promise<{ labels: { node: string }; value: number }[]> {
+    const { nodes } = await this.nodes.list();
+    return nodes.flatMap((node) => {
+      const sampled = value(node);
+      return sampled === null ? [] : [{ labels: { node: node.name }, value: sampled }];
+    });
+  }
+}
+
+function isUsable({ state, availability, problem }: NodeView): boolean {
+  return state === 'reachable' && availability === 'active' && problem === null;
+}
+
+function inBytes(megabytes: number | null): number | null {
+  return megabytes === null ? null : megabytes * BYTES_PER_MB;
+}

@@ -1,0 +1,102 @@
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { ContainerEngine } from '../../docker';
+import { LOGGER } from '../../logging';
+import { Clock, Poll } from '../../scheduling';
+import { ContainerRepository } from '../container.repository';
+import { DeletedContainers } from '../deleted-containers';
+import { isSilent, type NodeRow } from './node.entity';
+import { NodeRepository } from './node.repository';
+
+const EVERY_MS = 2_000;
+
+/** How many rows are read at once. */
+const PAGE = 200;
+
+/**
+ * Notes what is known of the machines, tells users whose containers are on one that does not answer, and again when it
+ * does, and gives up what is on machines that were given up. Every process does so: each row is written once, on the
+ * condition that nobody has written it yet. Nothing runs where there is one machine.
+ */
+@Injectable()
+export class NodeWatch implements OnModuleDestroy {
+  private readonly poll: Poll;
+
+  constructor(
+    private readonly engine: ContainerEngine,
+    private readonly nodes: NodeRepository,
+    private readonly containers: ContainerRepository,
+    private readonly deleted: DeletedContainers,
+    private readonly clock: Clock,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    this.poll = new Poll({
+      everyMs: EVERY_MS,
+      work: () => this.look(),
+      onFault: (error) => this.logger.warn({ err: error }, 'what is known of the nodes could not be noted'),
+    });
+  }
+
+  /** Before the engine is prepared: what an earlier process knew, for when no manager answers. */
+  async remember(store: string | null): Promise<void> {
+    if (store === null || this.engine.nodes() === null) return;
+    const known = (await this.nodes.all()).filter(({ forgottenAt }) => forgottenAt === null);
+    this.engine.remember(
+      store,
+      known.map((node) => ({ ...node, isReachable: false })),
+    );
+  }
+
+  /** Once the engine is prepared. */
+  async start(): Promise<void> {
+    if (this.engine.nodes() === null) return;
+    await this.look();
+    this.poll.start();
+  }
+
+  onModuleDestroy(): void {
+    this.poll.stop();
+  }
+
+  /** @throws the database's error */
+  async look(): Promise<void> {
+    const present = this.engine.nodes();
+    if (present === null) return;
+    await this.nodes.note(present);
+    const rows = await this.nodes.all();
+    const now = this.clock.now();
+    const gone = rows.filter(({ forgottenAt }) => forgottenAt !== null);
+    await this.giveUp(gone.map(({ id }) => id));
+    for (const { id, name } of gone) {
+      if (!present.some((node) => node.id === id && node.isReachable)) continue;
+      await this.nodes.readmit(id);
+      this.logger.warn({ node: name }, 'a node that was given up is back; what it still has is removed');
+    }
+    const kept = rows.filter(({ forgottenAt }) => forgottenAt === null);
+    const silent = (node: NodeRow): boolean => isSilent(node, now);
+    await this.tell(kept.filter(silent), { isUnreachable: true });
+    await this.tell(
+      kept.filter((node) => !silent(node)),
+      { isUnreachable: false },
+    );
+  }
+
+  private async tell(nodes: readonly NodeRow[], { isUnreachable }: { isUnreachable: boolean }): Promise<void> {
+    const ids = nodes.map(({ id }) => id);
+    const since = isUnreachable ? this.clock.now() : null;
+    for (;;) {
+      const rows = await this.nodes.untold(ids, isUnreachable, PAGE);
+      for (const row of rows) await this.containers.noteReachability(row, since);
+      if (rows.length < PAGE) return;
+    }
+  }
+
+  /** Whatever is on them is lost, in the row and in what is kept of deleted ones. */
+  private async giveUp(nodes: readonly string[]): Promise<void> {
+    for (;;) {
+      const rows = await this.nodes.on(nodes, PAGE);
+      for (const row of rows) await (row.deletedAt === null ? this.containers.giveUp(row) : this.deleted.giveUp(row));
+      if (rows.length < PAGE) return;
+    }
+  }
+}

@@ -1,0 +1,126 @@
+import { Injectable } from '@nestjs/common';
+import { In } from 'typeorm';
+import { Database } from '../../database';
+import type { EngineNode } from '../../docker';
+import { Clock } from '../../scheduling';
+import { ReservedCapacityEntity } from '../capacity/reserved-capacity';
+import { ContainerEntity, type ContainerRow } from '../container.entity';
+import { NodeEntity, type NodeRow } from './node.entity';
+
+/** However often it is asked, that it answers is written no oftener. */
+const NOTED_EVERY_MS = 3_000;
+
+/** How many containers on each machine, running or not. */
+export type ContainersByNode = ReadonlyMap<string, number>;
+
+/** The machines' rows, and what is read of the containers on them. */
+@Injectable()
+export class NodeRepository {
+  constructor(
+    private readonly database: Database,
+    private readonly clock: Clock,
+  ) {}
+
+  /** By name. */
+  all(): Promise<NodeRow[]> {
+    return this.database.manager.find(NodeEntity, { order: { name: 'ASC', id: 'ASC' } });
+  }
+
+  /** @param name or the id; of several of one name the one that is not given up */
+  async find(name: string): Promise<NodeRow | null> {
+    const rows = await this.database.manager.find(NodeEntity, { where: [{ id: name }, { name }] });
+    return rows.find(({ forgottenAt }) => forgottenAt === null) ?? rows[0] ?? null;
+  }
+
+  /** Writes what this process knows of them, as far as it is news. */
+  async note(nodes: readonly EngineNode[]): Promise<void> {
+    const rows = new Map((await this.all()).map((row) => [row.id, row]));
+    const now = this.clock.now();
+    for (const { isReachable, ...facts } of nodes) {
+      const row = rows.get(facts.id);
+      if (!row) await this.insert({ ...facts, labels: { ...facts.labels } }, isReachable ? now : null);
+      else if (isNews(row, facts) || (isReachable && isDue(row.reachableAt, now))) {
+        const reachableAt = isReachable ? now : row.reachableAt;
+        const { id, ...rest } = facts;
+        await this.database.manager.update(NodeEntity, { id }, { ...rest, labels: { ...facts.labels }, reachableAt });
+      }
+    }
+  }
+
+  /** From here on nothing on it is waited for. */
+  async forget(id: string): Promise<void> {
+    await this.database.manager.update(NodeEntity, { id }, { forgottenAt: this.clock.now() });
+  }
+
+  /** It answers after it was given up: it is as a new one. */
+  async readmit(id: string): Promise<void> {
+    await this.database.manager.update(NodeEntity, { id }, { forgottenAt: null });
+  }
+
+  async countContainers(): Promise<ContainersByNode> {
+    const rows = await this.database.manager
+      .createQueryBuilder(ContainerEntity, 'c')
+      .select('c.node_id', 'node')
+      .addSelect('COUNT(*)', 'count')
+      .where('c.deletedAt IS NULL AND c.nodeId IS NOT NULL')
+      .groupBy('c.node_id')
+      .getRawMany<{ node: string; count: string | number }>();
+    return new Map(rows.map(({ node, count }) => [node, Number(count)]));
+  }
+
+  /** Live rows whose users have not been told yet, at most a page. @param isUnreachable what they have to be told */
+  async untold(nodes: readonly string[], isUnreachable: boolean, page: number): Promise<ContainerRow[]> {
+    if (nodes.length === 0) return [];
+    const query = this.database.manager
+      .createQueryBuilder(ContainerEntity, 'c')
+      .where('c.deletedAt IS NULL AND c.nodeId IN (:...nodes)', { nodes });
+    return query
+      .andWhere(isUnreachable ? 'c.unreachableSince IS NULL' : 'c.unreachableSince IS NOT NULL')
+      .orderBy('c.id')
+      .limit(page)
+      .getMany();
+  }
+
+  /** Rows on given up nodes, deleted ones too; at most a page. */
+  async on(nodes: readonly string[], page: number): Promise<ContainerRow[]> {
+    if (nodes.length === 0) return [];
+    return this.database.manager.find(ContainerEntity, {
+      where: { nodeId: In([...nodes]) },
+      withDeleted: true,
+      order: { id: 'ASC' },
+      take: page,
+    });
+  }
+
+  private async insert(facts: Omit<EngineNode, 'isReachable'>, reachableAt: Date | null): Promise<void> {
+    const { manager } = this.database;
+    const node = { ...facts, labels: { ...facts.labels }, reachableAt, forgottenAt: null };
+    // The sum first: a node without one could be chosen and not be counted. Two processes may do so at once.
+    const sum = { node: facts.id, memoryMb: 0, cpuShares: 0 };
+    await manager.createQueryBuilder().insert().into(ReservedCapacityEntity).values(sum).orIgnore().execute();
+    await manager.createQueryBuilder().insert().into(NodeEntity).values(node).orIgnore().execute();
+  }
+}
+
+function isDue(notedAt: Date | null, now: Date): boolean {
+  return notedAt === null || now.getTime() - notedAt.getTime() >= NOTED_EVERY_MS;
+}
+
+type Facts = Omit<EngineNode, 'isReachable'>;
+
+function isNews(row: NodeRow, facts: Facts): boolean {
+  const plain: readonly (keyof Facts & keyof NodeRow)[] = [
+    'name',
+    'address',
+    'pool',
+    'state',
+    'availability',
+    'isManager',
+    'memoryMb',
+    'cpuShares',
+    'problem',
+  ];
+  return (
+    plain.some((field) => row[field] !== facts[field]) || JSON.stringify(row.labels) !== JSON.stringify(facts.labels)
+  );
+}

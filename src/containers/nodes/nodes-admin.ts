@@ -1,0 +1,157 @@
+import { Injectable } from '@nestjs/common';
+import { ApiProperty } from '@nestjs/swagger';
+import { ContainerEngine, EngineError } from '../../docker';
+import { DomainError } from '../../errors';
+import { Clock } from '../../scheduling';
+import { ReservedCapacity } from '../capacity/reserved-capacity';
+import { isSilent, type NodeRow } from './node.entity';
+import { NodeRepository } from './node.repository';
+import { NodeWatch } from './node-watch';
+
+class NodeAmountsView {
+  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 16_384, description: 'MiB; null: not known.' })
+  readonly memory_mb: number | null;
+  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 8000, description: 'Millicores; null: not known.' })
+  readonly cpu_shares: number | null;
+}
+
+/** One of several machines. */
+export class NodeView {
+  @ApiProperty({ example: 'qx1k0z5u6gm9t4v2w8y7r3s1d', description: "Swarm's own." })
+  readonly id: string;
+  @ApiProperty({ example: 'node-3', description: 'As the machine calls itself.' })
+  readonly name: string;
+  @ApiProperty({
+    enum: ['reachable', 'unreachable', 'forgotten'],
+    example: 'reachable',
+    description: 'Whether its Docker answers; forgotten: it was given up.',
+  })
+  readonly state: 'reachable' | 'unreachable' | 'forgotten';
+  @ApiProperty({ enum: ['ready', 'down', 'unknown'], description: 'What Swarm says of it.' })
+  readonly swarm_state: 'ready' | 'down' | 'unknown';
+  @ApiProperty({
+    enum: ['active', 'pause', 'drain'],
+    description: 'Unless it is active nothing is placed or started there; what runs goes on.',
+  })
+  readonly availability: 'active' | 'pause' | 'drain';
+  @ApiProperty({ example: 'default', description: 'Tiers name pools.' })
+  readonly pool: string;
+  @ApiProperty({ type: 'object', additionalProperties: { type: 'string' }, example: { 'berth.pool': 'default' } })
+  readonly labels: Readonly<Record<string, string>>;
+  @ApiProperty({ example: 'tcp://10.0.0.13:2376', description: "Its Docker's." })
+  readonly address: string;
+  @ApiProperty({ example: false })
+  readonly is_manager: boolean;
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: null,
+    description: 'Why no container can be placed there although it may answer, in a sentence; null: nothing is wrong.',
+  })
+  readonly problem: string | null;
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'When it last answered.' })
+  readonly reachable_at: string | null;
+  @ApiProperty({ type: NodeAmountsView, description: 'What it has, before any overcommit.' })
+  readonly capacity: NodeAmountsView;
+  @ApiProperty({ type: NodeAmountsView, description: 'The limits of what runs there or is being started, together.' })
+  readonly used: NodeAmountsView;
+  @ApiProperty({ minimum: 0, example: 12, description: 'Containers on it, running or not.' })
+  readonly containers: number;
+}
+
+/** What `GET /api/admin/nodes` answers. */
+export class NodeListView {
+  @ApiProperty({ type: [NodeView], description: 'By name; none where there is one machine.' })
+  readonly nodes: NodeView[];
+}
+
+/** The machines, for administrators. */
+@Injectable()
+export class NodesAdmin {
+  constructor(
+    private readonly engine: ContainerEngine,
+    private readonly nodes: NodeRepository,
+    private readonly reserved: ReservedCapacity,
+    private readonly watch: NodeWatch,
+    private readonly clock: Clock,
+  ) {}
+
+  async list(): Promise<NodeListView> {
+    const [rows, used, counts] = await Promise.all([
+      this.nodes.all(),
+      this.reserved.sums(),
+      this.nodes.countContainers(),
+    ]);
+    const now = this.clock.now();
+    const nodes = rows.map((row) => {
+      const { memoryMb, cpuShares } = used.get(row.id) ?? { memoryMb: 0, cpuShares: 0 };
+      const amounts = { memory_mb: memoryMb, cpu_shares: cpuShares };
+      return nodeView(row, { now, used: amounts, containers: counts.get(row.id) ?? 0 });
+    });
+    return { nodes };
+  }
+
+  /** @throws DomainError `node_not_found`, `not_ready` if no manager of the Swarm decides it */
+  async setAvailability(name: string, availability: 'active' | 'drain'): Promise<NodeView> {
+    const { id } = await this.find(name);
+    try {
+      await this.engine.setAvailability(id, availability);
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error;
+      if (error.code === 'docker_error') throw new DomainError('node_not_found', { cause: error });
+      throw new DomainError('not_ready', { code: 'docker_unavailable', cause: error });
+    }
+    await this.watch.look();
+    return this.viewOf(id);
+  }
+
+  /**
+   * Gives up a machine that is gone for good: its containers are in `error`, their data is lost.
+   *
+   * @throws DomainError `node_not_found`, `node_reachable`
+   */
+  async forget(name: string): Promise<NodeView> {
+    const row = await this.find(name);
+    if (row.forgottenAt === null) {
+      if (this.engine.answers(row.id) || !isSilent(row, this.clock.now())) throw new DomainError('node_reachable');
+      await this.nodes.forget(row.id);
+    }
+    // What this process does not come to is done by any other.
+    await this.watch.look();
+    return this.viewOf(row.id);
+  }
+
+  private async find(name: string): Promise<NodeRow> {
+    const row = await this.nodes.find(name);
+    if (!row) throw new DomainError('node_not_found');
+    return row;
+  }
+
+  private async viewOf(id: string): Promise<NodeView> {
+    const view = (await this.list()).nodes.find((node) => node.id === id);
+    if (!view) throw new DomainError('node_not_found');
+    return view;
+  }
+}
+
+function nodeView(
+  row: NodeRow,
+  { now, used, containers }: { now: Date; used: NodeAmountsView; containers: number },
+): NodeView {
+  return {
+    id: row.id,
+    name: row.name,
+    state: row.forgottenAt !== null ? 'forgotten' : isSilent(row, now) ? 'unreachable' : 'reachable',
+    swarm_state: row.state,
+    availability: row.availability,
+    pool: row.pool,
+    labels: row.labels,
+    address: row.address,
+    is_manager: row.isManager,
+    problem: row.problem,
+    reachable_at: row.reachableAt?.toISOString() ?? null,
+    capacity: { memory_mb: row.memoryMb, cpu_shares: row.cpuShares },
+    used,
+    containers,
+  };
+}

@@ -1,0 +1,332 @@
+import { Logger, type OnApplicationShutdown } from '@nestjs/common';
+import { within } from '../../scheduling';
+import {
+  ContainerEngine,
+  type ContainerSpec,
+  type EngineCapabilities,
+  type EngineImage,
+  type EngineNode,
+  type EnsureImageOptions,
+  type Listed,
+  type ListedVolume,
+  type ListFilter,
+  type MachineResources,
+  type OwnerLabels,
+  type VolumeCopy,
+  type VolumeMeasurement,
+} from '../container-engine';
+import { nodeOf, plainId, qualifiedId } from '../container-ids';
+import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from '../container-process';
+import { EngineError, type EngineErrorCode } from '../engine-error';
+import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from '../observed-container';
+import type { ClusterMember, ClusterMembers } from './cluster-members';
+import { MessageQueue } from './message-queue';
+
+/** A list of one machine: what takes longer is not waited for by those of the others. */
+const LIST_MS = 5_000;
+
+/**
+ * Runs sandboxes on several machines, as ordinary containers of the engine of each: every call goes to the machine that
+ * it concerns, and a list asks all of them. Nothing is placed or moved here.
+ */
+export class ClusterEngine extends ContainerEngine implements OnApplicationShutdown {
+  private readonly logger = new Logger(ClusterEngine.name);
+
+  constructor(private readonly members: ClusterMembers) {
+    super();
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.members.close();
+  }
+
+  override async prepare(instance: string): Promise<EngineCapabilities> {
+    await this.members.prepare(instance);
+    return this.capabilities;
+  }
+
+  /** One that cannot be maintained now is maintained later; the others go on. */
+  override async maintain(): Promise<void> {
+    await Promise.all(
+      this.reachable().map((node) =>
+        node
+          .call((engine) => engine.maintain())
+          .catch((error: unknown) => this.logger.warn({ msg: `the node ${node.name} is not maintained`, err: error })),
+      ),
+    );
+  }
+
+  /** What every prepared node has. */
+  override get capabilities(): EngineCapabilities {
+    const all = this.members
+      .all()
+      .filter((node) => node.isPrepared)
+      .map((node) => node.engine.capabilities);
+    if (all.length === 0) throw new EngineError('docker_error', 'no node has been prepared yet');
+    const least = <T extends string>(values: readonly T[], strongest: T): T =>
+      values.find((value) => value !== strongest) ?? strongest;
+    return {
+      runtime: least(
+        all.map(({ runtime }) => runtime),
+        'runsc',
+      ),
+      diskQuota: least(
+        all.map(({ diskQuota }) => diskQuota),
+        'enforced',
+      ),
+      hostFirewall: least(
+        all.map(({ hostFirewall }) => hostFirewall),
+        'enforced',
+      ),
+      allowLists: least(
+        all.map(({ allowLists }) => allowLists),
+        'enforced',
+      ),
+      // A move is right everywhere; the lack of one is not.
+      volumeResize: all.some(({ volumeResize }) => volumeResize === 'move') ? 'move' : 'none',
+    };
+  }
+
+  override async ping(): Promise<void> {
+    if (this.reachable().length === 0) throw new EngineError('docker_unavailable', 'no node answers');
+    return Promise.resolve();
+  }
+
+  override async identify(node: string | null = null): Promise<string | null> {
+    if (node !== null) return Promise.resolve(this.member(node).id);
+    const { store } = this.members;
+    if (store === null) throw new EngineError('docker_unavailable', 'no manager of the Swarm has answered yet');
+    return Promise.resolve(store);
+  }
+
+  /** All machines together; what is free on them is not known from here. */
+  override resources(): Promise<MachineResources> {
+    const usable = this.nodes().filter(({ isReachable }) => isReachable);
+    const sum = (amounts: readonly (number | null)[]): number | null =>
+      amounts.length === 0 || amounts.includes(null) ? null : amounts.reduce<number>((a, b) => a + (b ?? 0), 0);
+    return Promise.resolve({
+      memoryMb: sum(usable.map(({ memoryMb }) => memoryMb)),
+      cpuShares: sum(usable.map(({ cpuShares }) => cpuShares)),
+      freeMemoryMb: null,
+      diskMb: null,
+      freeDiskMb: null,
+    });
+  }
+
+  override nodes(): readonly EngineNode[] {
+    return this.members.all().map((node) => node.view());
+  }
+
+  override remember(store: string, nodes: readonly EngineNode[]): void {
+    this.members.remember(store, nodes);
+  }
+
+  override setAvailability(node: string, availability: 'active' | 'drain'): Promise<void> {
+    return this.members.setAvailability(node, availability);
+  }
+
+  override async createContainer(
+    spec: ContainerSpec,
+    options: { assertWanted?: () => Promise<void> } = {},
+  ): Promise<string> {
+    const node = this.member(spec.node);
+    return qualifiedId(node.id, await node.call((engine) => engine.createContainer(spec, options)));
+  }
+
+  override startContainer(dockerId: string, options: { isNew?: boolean } = {}): Promise<'started' | 'already_running'> {
+    return this.at(dockerId, (engine, id) => engine.startContainer(id, options));
+  }
+
+  override unpauseContainer(dockerId: string): Promise<void> {
+    return this.at(dockerId, (engine, id) => engine.unpauseContainer(id));
+  }
+
+  override stopContainer(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'> {
+    return this.at(dockerId, (engine, id) => engine.stopContainer(id, graceSeconds));
+  }
+
+  override removeContainer(dockerId: string): Promise<void> {
+    return this.at(dockerId, (engine, id) => engine.removeContainer(id));
+  }
+
+  override renameContainer(dockerId: string, name: string): Promise<void> {
+    return this.at(dockerId, (engine, id) => engine.renameContainer(id, name));
+  }
+
+  override reconnectContainer(dockerId: string): Promise<'reconnected' | 'already_connected'> {
+    return this.at(dockerId, (engine, id) => engine.reconnectContainer(id));
+  }
+
+  override exec(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
+    return this.at(dockerId, (engine, id) => engine.exec(id, request));
+  }
+
+  override startProcess(dockerId: string, request: ProcessRequest): Promise<ContainerProcess> {
+    return this.at(dockerId, (engine, id) => engine.startProcess(id, request));
+  }
+
+  override endProcesses(
+    dockerId: string,
+    processes: MarkedProcesses & { graceMs: number },
+  ): Promise<'ended' | 'still_running'> {
+    return this.at(dockerId, (engine, id) => engine.endProcesses(id, processes));
+  }
+
+  override signalProcesses(dockerId: string, processes: MarkedProcesses): Promise<'sent' | 'none'> {
+    return this.at(dockerId, (engine, id) => engine.signalProcesses(id, processes));
+  }
+
+  override stats(dockerId: string): Promise<ContainerStats> {
+    return this.at(dockerId, (engine, id) => engine.stats(id));
+  }
+
+  override async inspectContainer(dockerId: string): Promise<ObservedContainer | null> {
+    const observed = await this.at(dockerId, (engine, id) => engine.inspectContainer(id));
+    return observed && { ...observed, dockerId };
+  }
+
+  override listContainers(filter: ListFilter): Promise<Listed<ListedContainer>> {
+    return this.list(filter.node, async (node) => {
+      const { items } = await node.call((engine) => engine.listContainers(filter));
+      return items.map((item) => ({ ...item, dockerId: qualifiedId(node.id, item.dockerId) }));
+    });
+  }
+
+  override async ensureImage(reference: string, options: EnsureImageOptions = {}): Promise<EngineImage> {
+    const { node = null } = options;
+    if (node !== null) return this.member(node).call((engine) => engine.ensureImage(reference, options));
+    const ensured = await Promise.all(
+      this.reachable().map((each) => each.call((engine) => engine.ensureImage(reference, options))),
+    );
+    const [first] = ensured;
+    if (!first) throw new EngineError('docker_unavailable', 'no node answers');
+    return first;
+  }
+
+  override async findImage(name: string, node: string | null = null): Promise<EngineImage | null> {
+    return (node === null ? this.anyone() : this.member(node)).call((engine) => engine.findImage(name));
+  }
+
+  override removeImage(image: {
+    reference: string;
+    id: string;
+    node?: string | null;
+  }): Promise<'removed' | 'in_use' | 'kept' | 'gone'> {
+    return this.on(image.node, (engine) => engine.removeImage(image));
+  }
+
+  override async presentImages(references: readonly string[]): Promise<ReadonlySet<string>> {
+    const nodes = this.reachable().filter((node) => node.view().availability === 'active');
+    const present = await Promise.all(nodes.map((node) => node.call((engine) => engine.presentImages(references))));
+    if (present.length === 0) throw new EngineError('docker_unavailable', 'no node answers');
+    return new Set(references.filter((reference) => present.every((there) => there.has(reference))));
+  }
+
+  override ensureVolume(volume: {
+    name: string;
+    diskMb: number;
+    owner: OwnerLabels;
+    node?: string | null;
+    isNew?: boolean;
+  }): Promise<{ existed: boolean }> {
+    return this.on(volume.node, (engine) => engine.ensureVolume(volume));
+  }
+
+  override removeVolume(name: string, node: string | null = null): Promise<void> {
+    return this.on(node, (engine) => engine.removeVolume(name));
+  }
+
+  override listVolumes(filter: ListFilter): Promise<Listed<ListedVolume>> {
+    return this.list(filter.node, async (node) => {
+      const { items } = await node.call((engine) => engine.listVolumes(filter));
+      return items.map((item) => ({ ...item, node: node.id }));
+    });
+  }
+
+  override measureVolume(volume: VolumeMeasurement): Promise<{ bytes: number } | null> {
+    return this.on(volume.node, (engine) => engine.measureVolume(volume));
+  }
+
+  override copyVolume(copy: VolumeCopy): Promise<{ bytes: number }> {
+    return this.on(copy.node, (engine) => engine.copyVolume(copy));
+  }
+
+  /** Of each node from when it answers until it falls silent, then from when it answers again. */
+  override async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {
+    const queue = new MessageQueue<WatchMessage>();
+    const follow = (node: ClusterMember): void => void this.watchNode(node, { instance, signal, queue });
+    const stop = this.members.onReachable(follow);
+    for (const node of this.reachable()) follow(node);
+    try {
+      yield* queue.read(signal);
+    } finally {
+      stop();
+    }
+  }
+
+  private async watchNode(
+    node: ClusterMember,
+    { instance, signal, queue }: { instance: string; signal: AbortSignal; queue: MessageQueue<WatchMessage> },
+  ): Promise<void> {
+    const either = AbortSignal.any([signal, node.signal]);
+    for await (const message of node.engine.watch(instance, either)) {
+      if (message.kind === 'connected') queue.put({ kind: 'connected', node: node.id });
+      else
+        queue.put({
+          kind: 'event',
+          event: { ...message.event, dockerId: qualifiedId(node.id, message.event.dockerId) },
+        });
+    }
+  }
+
+  private reachable(): ClusterMember[] {
+    return this.members.all().filter((node) => node.isReachable);
+  }
+
+  private anyone(): ClusterMember {
+    const [first] = this.reachable();
+    if (!first) throw new EngineError('docker_unavailable', 'no node answers');
+    return first;
+  }
+
+  /** @throws EngineError `node_unavailable` if it is no member any more: it may be one again */
+  private member(id: string | null | undefined): ClusterMember {
+    const node = id == null ? undefined : this.members.find(id);
+    if (node) return node;
+    const code: EngineErrorCode = id == null ? 'docker_error' : 'node_unavailable';
+    throw new EngineError(code, id == null ? 'no node was named' : `the Swarm has no node ${id}`);
+  }
+
+  private async at<T>(dockerId: string, work: (engine: ContainerEngine, id: string) => Promise<T>): Promise<T> {
+    return this.member(nodeOf(dockerId)).call((engine) => work(engine, plainId(dockerId)));
+  }
+
+  /** Rejects, where it would throw at once. */
+  private async on<T>(node: string | null | undefined, work: (engine: ContainerEngine) => Promise<T>): Promise<T> {
+    return this.member(node).call(work);
+  }
+
+  /** Of one node, which must answer, or of all that do. */
+  private async list<T>(
+    only: string | null | undefined,
+    listed: (node: ClusterMember) => Promise<readonly T[]>,
+  ): Promise<Listed<T>> {
+    const ofNode = (node: ClusterMember): Promise<readonly T[]> =>
+      within(listed(node), {
+        ms: LIST_MS,
+        late: () => new EngineError('node_unavailable', `the node ${node.name} did not list in time`),
+      });
+    if (only != null) return { items: await ofNode(this.member(only)), silent: [] };
+    const silent: string[] = [];
+    const lists = await Promise.all(
+      this.members.all().map((node) =>
+        ofNode(node).catch((error: unknown) => {
+          if (!(error instanceof EngineError)) throw error;
+          silent.push(node.id);
+          return [];
+        }),
+      ),
+    );
+    return { items: lists.flat(), silent };
+  }
+}

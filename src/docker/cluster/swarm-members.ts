@@ -1,0 +1,143 @@
+import { Logger } from '@nestjs/common';
+import { isIP } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { ConfigError } from '../../config';
+import { Poll } from '../../scheduling';
+import type { ClientCertificate } from '../client';
+import type { EngineNode } from '../container-engine';
+import type { EngineCalls } from '../daemon';
+import { DockerEngine, type DockerEngineSettings } from '../docker-engine';
+import type { ClusterMember, ClusterMembers } from './cluster-members';
+import { ClusterNode } from './cluster-node';
+import { NodeDirectory } from './node-directory';
+
+/** How often the managers are asked for the nodes. */
+const REFRESH_MS = 5_000;
+
+const STORE = 'swarm-';
+
+interface SwarmParts {
+  readonly settings: DockerEngineSettings;
+  readonly managers: readonly string[];
+  readonly tls: ClientCertificate;
+  readonly calls: EngineCalls;
+  /** Of what else no sandbox may reach, such as the database's machine. */
+  readonly addresses: readonly string[];
+}
+
+/** The nodes of a Docker Swarm, each with an engine of its own over mutual TLS. */
+export class SwarmMembers implements ClusterMembers {
+  private readonly logger = new Logger(SwarmMembers.name);
+  private readonly directory: NodeDirectory;
+  private readonly members = new Map<string, ClusterNode>();
+  private readonly listeners = new Set<(member: ClusterMember) => void>();
+  private readonly poll: Poll;
+  private instance: string | null = null;
+  private blocked: readonly string[] = [];
+
+  constructor(private readonly parts: SwarmParts) {
+    this.directory = new NodeDirectory(parts.managers, parts.tls);
+    this.poll = new Poll({
+      everyMs: REFRESH_MS,
+      work: () => this.follow(),
+      onFault: (error) => this.logger.error({ msg: 'the nodes could not be followed', err: error }),
+    });
+  }
+
+  get store(): string | null {
+    const { id } = this.directory;
+    return id === null ? null : STORE + id;
+  }
+
+  /** @throws ConfigError if there is no manager or no node that can be used */
+  async prepare(instance: string): Promise<void> {
+    this.instance = instance;
+    await this.follow();
+    this.poll.start();
+    const nodes = this.all().map((node) => node.view());
+    if (nodes.some(({ isReachable, problem }) => isReachable && problem === null)) return;
+    const faults = nodes.map(({ name, problem }) => `  ${name}: ${problem ?? 'it does not answer'}`);
+    throw new ConfigError(`no node of the Swarm can be used:\n${faults.join('\n')}`);
+  }
+
+  all(): readonly ClusterNode[] {
+    return [...this.members.values()];
+  }
+
+  find(id: string): ClusterNode | undefined {
+    return this.members.get(id);
+  }
+
+  onReachable(listener: (member: ClusterMember) => void): () => void {
+    this.listeners.add(listener);
+    return () => void this.listeners.delete(listener);
+  }
+
+  remember(store: string, nodes: readonly EngineNode[]): void {
+    if (store.startsWith(STORE)) this.directory.remember(store.slice(STORE.length), nodes);
+  }
+
+  async setAvailability(id: string, availability: 'active' | 'drain'): Promise<void> {
+    await this.directory.setAvailability(id, availability);
+    await this.follow();
+  }
+
+  async close(): Promise<void> {
+    this.poll.stop();
+    this.directory.close();
+    await Promise.all(this.all().map((node) => node.stop()));
+  }
+
+  /** Asks the managers for the nodes, and follows who came and went. */
+  private async follow(): Promise<void> {
+    await this.directory.refresh();
+    const { instance } = this;
+    const listed = this.directory.nodes;
+    if (instance === null || listed === null) return;
+    const gone = [...this.members.values()].filter((node) => {
+      const now = listed.find(({ id }) => id === node.id);
+      return now === undefined || now.address !== node.address;
+    });
+    for (const node of gone) {
+      this.members.delete(node.id);
+      void node.stop();
+    }
+    const joined = listed.filter(({ id }) => !this.members.has(id));
+    for (const node of listed) this.members.get(node.id)?.note(node);
+    const fresh = joined.map((node) => {
+      const settings = { ...this.parts.settings, DOCKER_HOST: node.address };
+      const engine = new DockerEngine(settings, this.parts.calls, { tls: this.parts.tls });
+      const member = new ClusterNode(node, engine, (reachable) =>
+        this.listeners.forEach((listener) => listener(reachable)),
+      );
+      this.members.set(node.id, member);
+      return member;
+    });
+    await this.block(listed.map(({ address }) => new URL(address).hostname));
+    await Promise.all(fresh.map((node) => node.start(instance)));
+  }
+
+  /** No sandbox reaches a node's Docker, this machine, or what the settings name, on whatever node it is. */
+  private async block(nodes: readonly string[]): Promise<void> {
+    const own = Object.values(networkInterfaces()).flatMap((of) =>
+      (of ?? []).flatMap(({ address, internal, family }) => (internal || family !== 'IPv4' ? [] : [address])),
+    );
+    const managers = this.parts.managers.map((host) => new URL(host).hostname);
+    const wanted = [...nodes, ...managers, ...own, ...this.parts.addresses].filter((address) => isIP(address) === 4);
+    const addresses = [...new Set(wanted)].sort();
+    const isSame = addresses.join() === this.blocked.join();
+    this.blocked = addresses;
+    await Promise.all(
+      this.all().map(async (node) => {
+        // New ones are told before they are prepared.
+        if (isSame && node.isPrepared) return;
+        const telling = node.engine.blockAlso(addresses);
+        telling.catch((error: unknown) => {
+          this.logger.warn({ msg: `the firewall of the node ${node.name} is behind`, err: error });
+        });
+        // Where it does not answer it is put in force before it is used again.
+        if (node.isReachable || !node.isPrepared) await node.whileReachable(telling).catch(() => undefined);
+      }),
+    );
+  }
+}

@@ -1,0 +1,186 @@
+import { ReservedCapacity } from '../../src/containers/capacity/reserved-capacity';
+import { NodeWatch } from '../../src/containers/nodes/node-watch';
+import { Reconciler } from '../../src/containers/reconcile/reconciler';
+import { Clock } from '../../src/scheduling/clock';
+import { SMALL } from '../support/api-client';
+import { Berth, TestUser } from '../support/berth';
+import { EventRecorder } from '../support/event-recorder';
+import { eventually } from '../support/eventually';
+import { FakeCluster, type FakeNode } from '../support/fake-cluster';
+
+const NAMES = ['one', 'two', 'three'] as const;
+
+/** As long as a test says. */
+class AheadClock extends Clock {
+  aheadMs = 0;
+
+  override now(): Date {
+    return new Date(super.now().getTime() + this.aheadMs);
+  }
+}
+
+describe('containers on several machines', () => {
+  let cluster: FakeCluster;
+  let clock: AheadClock;
+  let berth: Berth;
+  let operator: TestUser;
+  let user: TestUser;
+  let events: EventRecorder;
+
+  beforeEach(async () => {
+    cluster = new FakeCluster(NAMES);
+    clock = new AheadClock();
+    const settings = { MEMORY_OVERCOMMIT: '1', CPU_OVERCOMMIT: '1', SWEEP_INTERVAL_SECONDS: '3600' };
+    berth = await Berth.start({ engine: cluster.engine(), clock, environment: { INSTANCE_ID: 'nodes', ...settings } });
+    operator = await berth.user('pro', ['admin', 'read', 'write']);
+    user = await berth.user('enterprise');
+    events = await berth.record(user);
+  });
+
+  afterEach(async () => {
+    for (const { daemon } of cluster.nodes) expect(daemon.violations).toEqual([]);
+    expect(await berth.app.get(ReservedCapacity).recount()).toBe(false);
+    await berth.stop();
+  });
+
+  const running = async (body: Readonly<Record<string, unknown>> = {}): Promise<string> => {
+    const { body: made } = await user.api.create(body);
+    await events.next('container_started', { db_id: made['db_id'] });
+    return String(made['db_id']);
+  };
+
+  const nodeOf = async (id: string): Promise<FakeNode> => {
+    const { body } = await operator.api.call('GET', '/api/admin/containers');
+    const found = (body['containers'] as { db_id: string; node?: string }[]).find(({ db_id }) => db_id === id);
+    return cluster.named(found?.node ?? 'none');
+  };
+
+  const nodes = async (): Promise<
+    Record<string, { state: string; containers: number; used: { memory_mb: number } }>
+  > => {
+    const { body } = await operator.api.call('GET', '/api/admin/nodes');
+    const listed = body['nodes'] as { name: string; state: string; containers: number; used: { memory_mb: number } }[];
+    return Object.fromEntries(listed.map((node) => [node.name, node]));
+  };
+
+  /** The processes have not heard of it for long. */
+  const silence = async (node: FakeNode): Promise<void> => {
+    node.cut();
+    clock.aheadMs += 20_000;
+    await berth.app.get(NodeWatch).look();
+  };
+
+  it('must never be more on a machine than it has, however many are created at once', async () => {
+    const others = await Promise.all(Array.from({ length: 3 }, () => berth.user('enterprise')));
+    const answers = await Promise.all(
+      [user, ...others].flatMap(({ api }) => Array.from({ length: 4 }, () => api.create(SMALL))),
+    );
+    const refused = answers.filter(({ status }) => status === 503);
+    expect(answers.filter(({ status }) => status === 202)).toHaveLength(12);
+    expect(refused).toHaveLength(4);
+    expect(refused[0]?.body).toMatchObject({ code: 'no_capacity', short: [{ resource: 'memory_mb', available: 0 }] });
+    expect(refused[0]?.headers.get('retry-after')).toMatch(/^\d+$/);
+    for (const name of NAMES) expect((await nodes())[name]).toMatchObject({ containers: 4, used: { memory_mb: 1024 } });
+    await eventually(() => expect(cluster.nodes.map(({ daemon }) => daemon.containers.size)).toEqual([4, 4, 4]));
+  });
+
+  it('must be placed by pools and on machines that take some, and shown with theirs to administrators alone', async () => {
+    cluster.named('one').facts = { ...cluster.named('one').facts, pool: 'gpu' };
+    cluster.named('two').facts = { ...cluster.named('two').facts, problem: 'its clock is off' };
+    const id = await running();
+    expect((await nodeOf(id)).name).toBe('three');
+    const { body } = await user.api.get(id);
+    expect(body['id']).toMatch(/^[0-9a-f]{64}$/);
+    expect(body).toMatchObject({ node_state: 'reachable' });
+    expect(body).not.toHaveProperty('node');
+    expect((await user.api.get(String(body['id']))).status).toBe(200);
+    await operator.api.call('POST', '/api/admin/nodes/three/drain');
+    const refused = await user.api.create();
+    expect(refused).toMatchObject({ status: 503, body: { code: 'no_capacity', short: [{ resource: 'nodes' }] } });
+    // What runs there stays, and what was stopped there waits.
+    expect((await user.api.stop(id)).status).toBe(200);
+    expect((await user.api.start(id)).body).toMatchObject({ code: 'no_capacity' });
+    await operator.api.call('POST', '/api/admin/nodes/three/activate');
+    expect((await user.api.start(id)).status).toBe(200);
+  });
+
+  it('must be left as they are while their machine is silent, and be told of it, and harm nobody else', async () => {
+    const [kept, other] = [await running(), await running()];
+    const [silent, well] = [await nodeOf(kept), await nodeOf(other)];
+    expect(silent).not.toBe(well);
+    await silence(silent);
+    await events.next('container_unreachable', { db_id: kept });
+    expect((await user.api.get(kept)).body).toMatchObject({ status: 'running', node_state: 'unreachable' });
+    for (const refused of [await user.api.stop(kept), await user.api.delete(kept), await user.api.start(kept)]) {
+      expect(refused).toMatchObject({ status: 503, body: { code: 'node_unavailable' } });
+      expect(refused.headers.get('retry-after')).toBe('5');
+    }
+    // What is behind Berth's back on the other one is seen all the same.
+    const [container] = [...well.daemon.containers.values()];
+    if (container) well.daemon.stop(container.dockerId);
+    await berth.app.get(Reconciler).sweep();
+    await events.next('container_stopped', { db_id: other });
+    expect((await user.api.get(kept)).body).toMatchObject({ status: 'running' });
+    expect(silent.daemon.containers.size).toBe(1);
+    const [mine] = [...silent.daemon.containers.values()];
+    if (mine) silent.daemon.stop(mine.dockerId);
+    silent.heal();
+    await berth.app.get(NodeWatch).look();
+    await events.next('container_reachable', { db_id: kept });
+    // It was swept as soon as it answered.
+    await events.next('container_stopped', { db_id: kept });
+    expect((await user.api.start(kept)).status).toBe(200);
+  });
+
+  it('must keep the data of deleted ones until their machine answers', async () => {
+    const id = await running();
+    const node = await nodeOf(id);
+    expect((await user.api.delete(id)).status).toBe(200);
+    clock.aheadMs += 8 * 24 * 3_600_000;
+    await silence(node);
+    await berth.app.get(Reconciler).sweep();
+    expect(node.daemon.volumes.size).toBe(1);
+    node.heal();
+    await eventually(() => expect(node.daemon.volumes.size).toBe(0));
+  });
+
+  it('must be lost with a machine that is given up, start anew on another, and be one when it comes back', async () => {
+    const id = await running();
+    const node = await nodeOf(id);
+    const forget = () => operator.api.call('POST', `/api/admin/nodes/${node.name}/forget`);
+    expect(await forget()).toMatchObject({ status: 409, body: { code: 'node_reachable' } });
+    await silence(node);
+    expect((await forget()).body).toMatchObject({ state: 'forgotten', containers: 0 });
+    await events.next('container_error', { db_id: id, reason: 'node_lost' });
+    expect((await user.api.get(id)).body).toMatchObject({ status: 'error', status_reason: 'node_lost' });
+    expect((await user.api.start(id)).status).toBe(200);
+    const next = await nodeOf(id);
+    expect(next).not.toBe(node);
+    node.heal();
+    await berth.app.get(NodeWatch).look();
+    await eventually(async () => {
+      await berth.app.get(Reconciler).sweep();
+      expect([node.daemon.containers.size, node.daemon.volumes.size]).toEqual([0, 0]);
+    });
+    expect((await nodes())[node.name]).toMatchObject({ state: 'reachable' });
+    expect((await user.api.get(id)).body).toMatchObject({ status: 'running' });
+  });
+
+  it('must not be judged where a list is cut short, and be swept later', async () => {
+    const id = await running();
+    const node = await nodeOf(id);
+    node.engine.failOn('listContainers');
+    const [container] = [...node.daemon.containers.values()];
+    if (container) node.daemon.remove(container.dockerId);
+    await berth.app.get(Reconciler).sweep();
+    await berth.app.get(Reconciler).sweep();
+    await events.next('container_stopped', { db_id: id, reason: 'missing' });
+  });
+
+  it('must know no other machine than those that there are', async () => {
+    for (const verb of ['drain', 'activate', 'forget']) {
+      const answer = await operator.api.call('POST', `/api/admin/nodes/nowhere/${verb}`);
+      expect(answer).toMatchObject({ status: 404, body: { code: 'node_not_found' } });
+    }
+  });
+});
