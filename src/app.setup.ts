@@ -9,6 +9,7 @@ import { createHttpAdapter, setUpHttp } from './http';
 import { createLogger, NestLogger } from './logging';
 import { setUpHttpMetrics } from './metrics';
 import { setUpRateLimits } from './rate-limits';
+import { setUpTracing } from './tracing';
 
 /** Gives an application made of {@link AppModule} its HTTP and its sockets. Call it before `init()` or `listen()`. */
 export function setUpApp(app: NestFastifyApplication): void {
@@ -25,6 +26,7 @@ async function createApp(config: Config): Promise<NestFastifyApplication> {
     logger: new NestLogger(createLogger(config)),
     abortOnError: false,
   });
+  await setUpTracing(app);
   setUpApp(app);
   return app;
 }

@@ -274,6 +274,10 @@ export const environmentSchema = z.object({
   TRUSTED_PROXIES: networks.default([]),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   CORS_ORIGINS: list.default([]),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z
+    .string()
+    .regex(/^https?:\/\/.+$/, 'expected http://HOST:PORT or https://HOST:PORT')
+    .optional(),
 });
 
 const consistentSchema = environmentSchema

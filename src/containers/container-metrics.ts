@@ -5,6 +5,7 @@ import { EngineError } from '../docker';
 import { DomainError, ERRORS } from '../errors';
 import { type Logger, LOGGER } from '../logging';
 import { Metrics, SampledGauge } from '../metrics';
+import { inSpan } from '../tracing/spans';
 import { CONTAINER_STATUSES, ContainerEntity, type Operation } from './container.entity';
 import { CancelledError } from './leases/operation-lease';
 
@@ -38,7 +39,7 @@ export class OperationMetrics {
     const before = performance.now();
     let outcome: Outcome = 'done';
     try {
-      return await work();
+      return await inSpan(`operation ${operation}`, {}, work);
     } catch (error) {
       outcome = outcomeOf(error);
       throw error;

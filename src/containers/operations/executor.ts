@@ -11,6 +11,7 @@ import {
   PullProgress,
 } from '../../docker';
 import { ImageStore, type UsableImage } from '../../images';
+import { inSpan } from '../../tracing/spans';
 import type { ContainerRow } from '../container.entity';
 import { RunPolicies, type RunPolicy } from '../expiry/run-policy';
 import { Environments, type Variables } from '../environments';
@@ -145,7 +146,7 @@ export class StepExecutor {
         await this.inParallel(step.branches, execution, facts);
       } else {
         execution.onStep?.(step);
-        await this.perform(step, execution, facts);
+        await inSpan(`step ${step.do}`, { container_id: execution.row.id }, () => this.perform(step, execution, facts));
       }
     }
     await execution.assertWanted();

@@ -1,0 +1,2 @@
+export { inSpan } from './spans';
+export { setUpTracing } from './tracing';
