@@ -1,12 +1,14 @@
 /**
- * `npm run cluster [-- --processes N]`: several server processes on PostgreSQL, Redis and one Docker, from a bare
- * machine, and back to nothing at Ctrl-C. Containers and data are there again at the next start.
+ * `npm run cluster [-- --processes N] [--nodes N]`: several server processes on PostgreSQL, Redis and one Docker, or
+ * several Docker nodes in a Swarm, from a bare machine, and back to nothing at Ctrl-C. Containers and data are there
+ * again at the next start.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ensureBuild } from './lib/build.mjs';
 import { clusterFolder, startServices } from './lib/cluster-services.mjs';
+import { nodesFolder, prepareNodes } from './lib/cluster/sandbox-nodes.mjs';
 import { ensureDependencies } from './lib/dependencies.mjs';
 import { readSettings } from './lib/environment-file.mjs';
 import { creation, sayTable, tokenToTry } from './lib/how-to-call.mjs';
@@ -20,20 +22,31 @@ import { atEnd, runScript } from './lib/shutdown.mjs';
 import { say, step } from './lib/steps.mjs';
 
 const PROCESSES = { fewest: 1, usual: 3, most: 20 };
+/** Without the option, there are none: one Docker, whichever is there. */
+const NODES = { fewest: 1, most: 9 };
 
-/** @returns {number} @throws Problem */
-function processesAsked() {
-  const usage = `Usage: npm run cluster -- --processes N, from ${PROCESSES.fewest} to ${PROCESSES.most} (${PROCESSES.usual} if you do not say)`;
-  let asked;
+const USAGE = [
+  `Usage: npm run cluster -- --processes N, from ${PROCESSES.fewest} to ${PROCESSES.most} (${PROCESSES.usual} if you do not say)`,
+  `       npm run cluster -- --nodes N, from ${NODES.fewest} to ${NODES.most}: that many Docker nodes in a Swarm`,
+];
+
+/** @returns {{ processes: number, nodes?: number }} @throws Problem */
+function asked() {
+  const options = { processes: { type: 'string', default: String(PROCESSES.usual) }, nodes: { type: 'string' } };
+  let values;
   try {
-    asked = parseArgs({ options: { processes: { type: 'string', default: String(PROCESSES.usual) } } }).values
-      .processes;
+    ({ values } = parseArgs({ options }));
   } catch (error) {
-    throw new Problem(error.message, [usage]);
+    throw new Problem(error.message, USAGE);
   }
-  const count = /^\d+$/.test(asked) ? Number(asked) : NaN;
-  if (count >= PROCESSES.fewest && count <= PROCESSES.most) return count;
-  throw new Problem(`--processes ${asked} is not a number of processes that can be started.`, [usage]);
+  const processes = numberOf('processes', values.processes, PROCESSES);
+  return values.nodes === undefined ? { processes } : { processes, nodes: numberOf('nodes', values.nodes, NODES) };
+}
+
+function numberOf(what, text, { fewest, most }) {
+  const count = /^\d+$/.test(text) ? Number(text) : NaN;
+  if (count >= fewest && count <= most) return count;
+  throw new Problem(`--${what} ${text} is not a number of ${what} that can be started.`, USAGE);
 }
 
 async function startFleet({ count, env, settings, lock }) {
@@ -52,8 +65,8 @@ async function startFleet({ count, env, settings, lock }) {
 }
 
 /** For other commands and programs; a file, so that no password stands on a screen. */
-function writeAddresses({ DATABASE_URL, REDIS_URL }) {
-  const file = join(clusterFolder, 'addresses');
+function writeAddresses(folder, { DATABASE_URL, REDIS_URL }) {
+  const file = join(folder, 'addresses');
   writeFileSync(
     file,
     Object.entries({ DATABASE_URL, REDIS_URL })
@@ -64,13 +77,14 @@ function writeAddresses({ DATABASE_URL, REDIS_URL }) {
   return file;
 }
 
-async function sayNext({ servers, settings, env, addresses, ownsDocker }) {
+async function sayNext({ servers, settings, env, folder, addresses, nodes, ownsDocker }) {
   const [{ url }] = servers;
-  const token = await tokenToTry({ url, settings, env, file: join(clusterFolder, 'demo-token') });
+  const token = await tokenToTry({ url, settings, env, file: join(folder, 'demo-token') });
   const command = `env $(cat ${addresses}) npm run -s token -- --user NAME --tier TIER`;
   say('');
   sayTable([
     ['APIs', ...servers.map(({ name, pid, ...server }) => `${server.url}/api  (${name}, process ${pid})`)],
+    ...(nodes.length > 0 ? [['Nodes', ...nodes.map(({ name, host }) => `${name}  ${host}`)]] : []),
     ['Docs', `${url}/api/docs`],
     ...(token ? [['Token', token]] : []),
     [token ? 'More' : 'Token', command],
@@ -89,19 +103,23 @@ async function sayNext({ servers, settings, env, addresses, ownsDocker }) {
 
 async function main() {
   checkNodeVersion();
-  const count = processesAsked();
+  const { processes: count, nodes: wanted } = asked();
   const lock = await takeRunLock();
   await ensureDependencies();
   await ensureBuild();
   const settings = readSettings();
-  const docker = await prepareDocker(settings);
-  const services = await startServices({ settings, remember: lock.remember });
+  const made = wanted === undefined ? undefined : await prepareNodes(wanted);
+  const docker = made?.docker ?? (await prepareDocker(settings));
+  const nodes = made?.cluster.nodes ?? [];
+  const folder = made ? nodesFolder : clusterFolder;
+  const services = await startServices({ settings, folder, remember: lock.remember });
 
-  const env = { ...serverEnvironment({ settings, docker }), ...services };
+  const env = { ...serverEnvironment({ settings, docker }), ...made?.env, ...services };
   const servers = await startFleet({ count, env, settings, lock });
   watchDocker(docker, 'npm run cluster');
-  const addresses = writeAddresses(services);
-  await sayNext({ servers, settings, env, addresses, ownsDocker: docker.own !== undefined });
+  const addresses = writeAddresses(folder, services);
+  const ownsDocker = made !== undefined || docker.own !== undefined;
+  await sayNext({ servers, settings, env, folder, addresses, nodes, ownsDocker });
   // Until a signal ends it: whatever else ends is started again.
   return new Promise(() => {});
 }

@@ -19,17 +19,18 @@ const CONNECTIONS = 300;
 export const clusterFolder = join(runFolder, 'cluster');
 
 /**
- * @param {{ settings: object, remember: (name: string, process: object) => void }} options
+ * @param {{ settings: object, folder?: string, remember: (name: string, process: object) => void }} options folder: for
+ *   their data
  * @returns {Promise<{ DATABASE_URL: string, REDIS_URL: string, SECRETS_KEY?: string }>} @throws Problem
  */
-export async function startServices({ settings, remember }) {
-  makeDataFolder(clusterFolder);
-  const keys = await readKeys();
+export async function startServices({ settings, folder = clusterFolder, remember }) {
+  makeDataFolder(folder);
+  const keys = await readKeys(folder);
   return {
-    DATABASE_URL: ownPostgres(settings) ? await startPostgres(keys.postgres, remember) : settings.DATABASE_URL,
+    DATABASE_URL: ownPostgres(settings) ? await startPostgres(folder, keys.postgres, remember) : settings.DATABASE_URL,
     // In production it is the person's to choose and to keep: without it the servers say so.
     SECRETS_KEY: settings.NODE_ENV === 'production' ? settings.SECRETS_KEY : (settings.SECRETS_KEY ?? keys.secrets),
-    REDIS_URL: settings.REDIS_URL ?? (await startRedis(keys.redis, remember)),
+    REDIS_URL: settings.REDIS_URL ?? (await startRedis(folder, keys.redis, remember)),
   };
 }
 
@@ -42,9 +43,9 @@ function ownPostgres({ DATABASE_URL: url }) {
   return isSqlite;
 }
 
-async function startPostgres(key, remember) {
+async function startPostgres(folder, key, remember) {
   await ensurePostgres();
-  const server = new PostgresServer(clusterFolder, { ...key, connections: CONNECTIONS });
+  const server = new PostgresServer(folder, { ...key, connections: CONNECTIONS });
   await step('starting PostgreSQL', async () => {
     await server.prepare();
     await keep('PostgreSQL', () => server.launch(), remember);
@@ -52,9 +53,9 @@ async function startPostgres(key, remember) {
   return server.url;
 }
 
-async function startRedis(key, remember) {
+async function startRedis(folder, key, remember) {
   await ensureRedis();
-  const server = new RedisServer(clusterFolder, key);
+  const server = new RedisServer(folder, key);
   await step('starting Redis', () => keep('Redis', () => server.launch(), remember));
   return server.url;
 }
@@ -75,8 +76,8 @@ async function keep(name, launch, remember) {
 }
 
 /** Ports and passwords stay the same from run to run where nothing else has taken the port since. */
-async function readKeys() {
-  const file = join(clusterFolder, 'keys.json');
+async function readKeys(folder) {
+  const file = join(folder, 'keys.json');
   const kept = readJson(file) ?? {};
   const secrets = kept.secrets ?? randomBytes(32).toString('base64');
   const keys = { postgres: await key(kept.postgres), redis: await key(kept.redis), secrets };

@@ -27,7 +27,7 @@ export class ClusterCommand {
 
   constructor(
     /** Where its data and what it knows of its processes lie. */
-    private readonly folder: string,
+    readonly folder: string,
     private readonly environment: Readonly<Record<string, string>> = {},
   ) {}
 
@@ -50,9 +50,9 @@ export class ClusterCommand {
   }
 
   /** Starts it and waits until it says how to go on. */
-  async start(args: readonly string[] = []): Promise<void> {
+  async start(args: readonly string[] = [], timeoutMs = 120_000): Promise<void> {
     void this.run(args);
-    await this.untilSaid(/^ {2}Ctrl-C /m, 120_000);
+    await this.untilSaid(/^ {2}Ctrl-C /m, timeoutMs);
   }
 
   /** Starts it with one server, which is enough where servers are not what it is about. */

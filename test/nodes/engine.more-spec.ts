@@ -1,0 +1,240 @@
+import { randomUUID } from 'node:crypto';
+import { parseConfig } from '../../src/config';
+import { type ContainerSpec, EngineCalls, EngineError, type EngineNode, type WatchMessage } from '../../src/docker';
+import type { ClusterEngine } from '../../src/docker/cluster/cluster-engine';
+import { clusterEngine } from '../../src/docker/cluster/cluster-settings';
+import { testImage } from '../support/api-client';
+import { eventually } from '../support/eventually';
+import { TestNodes, type TestNode } from '../support/test-nodes';
+
+jest.setTimeout(300_000);
+
+/** Within which what is asked of a node that is silent is answered. */
+const ANSWER_MS = 5_500;
+
+const codeOf = (error: unknown): string => (error instanceof EngineError ? error.code : String(error));
+
+describe('the engine of a cluster', () => {
+  const cluster = new TestNodes();
+  const [first, second, third] = cluster.nodes;
+  const instance = `test-${randomUUID().slice(0, 8)}`;
+  const watching = new AbortController();
+  const told: WatchMessage[] = [];
+  let engine: ClusterEngine;
+  let watched: Promise<void>;
+  /** A running sandbox a node, by its name. */
+  const sandboxes = new Map<string, string>();
+
+  const idOf = ({ name }: TestNode): string => engine.nodes().find((node) => node.name === name)?.id ?? '';
+  const on = ({ name }: TestNode): string => sandboxes.get(name) ?? '';
+  const isReachable = ({ name }: TestNode): boolean =>
+    engine.nodes().find((node) => node.name === name)?.isReachable === true;
+  const stateOf = async (node: TestNode): Promise<string | undefined> =>
+    (await engine.inspectContainer(on(node)))?.state;
+
+  function spec(node: TestNode): ContainerSpec {
+    const containerId = randomUUID();
+    return {
+      name: `berth-${containerId}`,
+      image: testImage(),
+      env: {},
+      memoryMb: 256,
+      cpuShares: 500,
+      diskMb: 1024,
+      network: 'internet',
+      processes: 1024,
+      volumeName: `berth-${containerId}`,
+      owner: { instance, containerId, userId: randomUUID() },
+      generation: 1,
+      node: idOf(node),
+    };
+  }
+
+  async function running(node: TestNode): Promise<string> {
+    const wanted = spec(node);
+    const { volumeName: name, diskMb, owner } = wanted;
+    await engine.ensureVolume({ name, diskMb, owner, node: idOf(node) });
+    const dockerId = await engine.createContainer(wanted);
+    await engine.startContainer(dockerId);
+    return dockerId;
+  }
+
+  /** Rejects with `node_unavailable`, and soon. */
+  async function expectUnavailable(work: () => Promise<unknown>): Promise<void> {
+    const before = performance.now();
+    await expect(work()).rejects.toMatchObject({ code: 'node_unavailable' });
+    expect(performance.now() - before).toBeLessThan(ANSWER_MS);
+  }
+
+  /** Lists name who is silent, and have all of the others. */
+  async function expectListed(silent: readonly TestNode[]): Promise<void> {
+    const before = performance.now();
+    const listed = await engine.listContainers({ instance });
+    expect(performance.now() - before).toBeLessThan(ANSWER_MS);
+    expect([...listed.silent].sort()).toEqual(silent.map(idOf).sort());
+    const answering = cluster.nodes.filter((node) => !silent.includes(node));
+    expect(listed.items.map(({ dockerId }) => dockerId).sort()).toEqual(answering.map(on).sort());
+  }
+
+  async function untilAllAnswer(): Promise<void> {
+    await cluster.allWell();
+    await eventually(() => expect(engine.nodes().filter((node) => node.isReachable)).toHaveLength(3), {
+      timeoutMs: 90_000,
+    });
+  }
+
+  beforeAll(async () => {
+    await cluster.allWell();
+    const made = clusterEngine(
+      parseConfig({
+        ...cluster.environment,
+        DATABASE_URL: process.env['DATABASE_URL'],
+        SECRETS_KEY: process.env['SECRETS_KEY'],
+        SANDBOX_RUNTIME: 'runsc',
+        SANDBOX_FIREWALL: 'required',
+        DISK_QUOTA: 'off',
+        DOCKER_TIMEOUT_SECONDS: '30',
+      }),
+      new EngineCalls(),
+    );
+    if (!made) throw new Error('the settings name no cluster');
+    engine = made;
+    await engine.prepare(instance);
+    await untilAllAnswer();
+    for (const node of cluster.nodes) sandboxes.set(node.name, await running(node));
+    watched = (async () => {
+      for await (const message of engine.watch(instance, watching.signal)) told.push(message);
+    })();
+  });
+
+  afterAll(async () => {
+    watching.abort();
+    await watched;
+    await cluster.allWell();
+    for (const node of cluster.nodes) await node.removeInstance(instance);
+    await engine.onApplicationShutdown();
+  });
+
+  beforeEach(() => untilAllAnswer());
+
+  it('must know the nodes by what the Swarm and their labels say', () => {
+    const facts = ({ name, address, pool, state, availability, isManager, memoryMb, problem }: EngineNode): object => {
+      return { name, address, pool, state, availability, isManager, memoryMb, problem };
+    };
+    const alike = { pool: 'default', state: 'ready', availability: 'active', isManager: true, problem: null };
+    const wanted = cluster.nodes.map(({ name, host }) => ({ name, address: host, ...alike, memoryMb: 2048 }));
+    const known = [...engine.nodes()].sort((a, b) => a.name.localeCompare(b.name));
+    expect(known.map(facts)).toEqual(wanted);
+    expect(engine.capabilities).toMatchObject({ runtime: 'runsc', hostFirewall: 'enforced', allowLists: 'enforced' });
+  });
+
+  it('must run what it is asked on the node that the id names', async () => {
+    for (const node of cluster.nodes) {
+      let said = '';
+      const request = { command: ['cat', '/proc/version'], timeoutMs: 20_000, maxOutputBytes: 4096 };
+      const onOutput = ({ data }: { data: Buffer }): void => void (said += data.toString());
+      expect(await engine.exec(on(node), { ...request, onOutput })).toEqual({ exitCode: 0 });
+      expect(said).toMatch(/^Linux version/);
+      expect(await node.containers(`berth.instance=${instance}`)).toMatchObject([{ state: 'running' }]);
+    }
+    await expectListed([]);
+  });
+
+  it('must answer at once for a node that was killed, go on with the others, and have all again', async () => {
+    const before = await engine.inspectContainer(on(third));
+    await third.kill();
+    await eventually(() => expect(isReachable(third)).toBe(false), { timeoutMs: ANSWER_MS });
+    await expectUnavailable(() => engine.inspectContainer(on(third)));
+    await expectUnavailable(() => engine.stopContainer(on(third), 1));
+    await expectUnavailable(() => engine.createContainer(spec(third)));
+    await expectListed([third]);
+    expect(await engine.stopContainer(on(first), 1)).toBe('stopped');
+    expect(await engine.startContainer(on(first))).toBe('started');
+    const seen = told.length;
+    await third.start();
+    await eventually(() => expect(isReachable(third)).toBe(true), { timeoutMs: 60_000 });
+    // Whoever watches looks at all of the node then.
+    await eventually(() => expect(told.slice(seen)).toContainEqual({ kind: 'connected', node: idOf(third) }));
+    await eventually(async () => expect(await stateOf(third)).toBe('running'), { timeoutMs: 60_000 });
+    expect((await engine.inspectContainer(on(third)))?.dockerId).toBe(before?.dockerId);
+    await expectListed([]);
+  });
+
+  it('must end what is under way when a node is killed: a start, a stop, a command', async () => {
+    const victim = await running(second);
+    const request = { command: ['sleep', '300'], timeoutMs: 300_000, maxOutputBytes: 1024 };
+    const command = engine.exec(victim, request).then(() => 'ended', codeOf);
+    await eventually(async () => expect(await second.exec(victim.split('/')[1] ?? '', ['ps'])).toContain('sleep 300'));
+    const stop = engine.stopContainer(victim, 30).then(() => 'stopped', codeOf);
+    const before = performance.now();
+    await second.kill();
+    expect(['node_unavailable', 'container_not_running', 'docker_unavailable']).toContain(await command);
+    expect(['node_unavailable', 'stopped']).toContain(await stop);
+    expect(performance.now() - before).toBeLessThan(2 * ANSWER_MS);
+    await second.start();
+    await eventually(() => expect(isReachable(second)).toBe(true), { timeoutMs: 60_000 });
+    await engine.removeContainer(victim);
+    expect(await engine.inspectContainer(victim)).toBeNull();
+  });
+
+  it('must answer within five seconds for a node that is cut off, for half a minute, and go on as it was', async () => {
+    const before = await second.docker.getContainer(on(second).split('/')[1] ?? '').inspect();
+    await second.cut();
+    // Also what is asked before anybody knows.
+    await expectUnavailable(() => engine.inspectContainer(on(second)));
+    const until = performance.now() + 30_000;
+    let rounds = 0;
+    while (performance.now() < until) {
+      await expectUnavailable(() => engine.startContainer(on(second)));
+      await expectListed([second]);
+      expect(await stateOf(first)).toBe('running');
+      rounds += 1;
+    }
+    expect(rounds).toBeGreaterThan(4);
+    const seen = told.length;
+    await second.heal();
+    await eventually(() => expect(isReachable(second)).toBe(true), { timeoutMs: 20_000 });
+    await eventually(() => expect(told.slice(seen)).toContainEqual({ kind: 'connected', node: idOf(second) }));
+    const after = await second.docker.getContainer(before.Id).inspect();
+    expect(after.State.StartedAt).toBe(before.State.StartedAt);
+    expect(await engine.stopContainer(on(second), 1)).toBe('stopped');
+    expect(await engine.startContainer(on(second))).toBe('started');
+    await eventually(() =>
+      expect(
+        told
+          .slice(seen)
+          .filter((message) => message.kind === 'event')
+          .map(({ event }) => event.dockerId),
+      ).toContain(on(second)),
+    );
+  });
+
+  it('must go on without a quorum: on the node that is left, everything; of the nodes, what was known', async () => {
+    const names = (): string[] =>
+      engine
+        .nodes()
+        .map(({ name }) => name)
+        .sort();
+    await Promise.all([second.kill(), third.kill()]);
+    await eventually(() => expect([isReachable(second), isReachable(third)]).toEqual([false, false]));
+    expect(await engine.stopContainer(on(first), 1)).toBe('stopped');
+    expect(await engine.startContainer(on(first))).toBe('started');
+    const another = await running(first);
+    await engine.removeContainer(another);
+    expect(names()).toEqual(['node1', 'node2', 'node3']);
+    expect(isReachable(first)).toBe(true);
+    await Promise.all([second.start(), third.start()]);
+    await untilAllAnswer();
+    for (const node of [second, third])
+      await eventually(async () => expect(await stateOf(node)).toBe('running'), { timeoutMs: 60_000 });
+  });
+
+  it('must drain and activate a node, and see that somebody else did', async () => {
+    const availability = (): string | undefined => engine.nodes().find(({ name }) => name === third.name)?.availability;
+    await engine.setAvailability(idOf(third), 'drain');
+    expect(availability()).toBe('drain');
+    expect(await stateOf(third)).toBe('running');
+    await cluster.change(third, { availability: 'active' });
+    await eventually(() => expect(availability()).toBe('active'));
+  });
+});
