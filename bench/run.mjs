@@ -17,6 +17,7 @@ import { MemoryDocker } from './lib/memory-docker-process.mjs';
 import { machine, write } from './lib/report.mjs';
 import { startBerth } from './lib/server.mjs';
 import { capacity } from './capacity.mjs';
+import { cluster } from './cluster.mjs';
 import { creation } from './creation.mjs';
 import { endurance } from './endurance.mjs';
 import { inside, transfers } from './inside.mjs';
@@ -54,6 +55,7 @@ const PARTS = {
   sweep: { name: 'sweeps', on: ['SQLite', 'PostgreSQL'], selfReport: true, measure: sweep },
   capacity: { name: 'room on the machine', on: ['SQLite', 'PostgreSQL'], measure: capacity },
   endurance: { name: 'endurance', on: ['SQLite'], selfReport: true, measure: endurance },
+  cluster: { name: 'several machines', on: ['PostgreSQL'], alone: true, measure: cluster },
   start: { name: 'starts of the server', on: ['SQLite'], alone: true, measure: serverStart },
 };
 
