@@ -116,6 +116,19 @@ describe('an operation that meets another, or what it did not expect', () => {
     await eventually(async () => expect(await row()).toMatchObject({ operation: null, status: 'stopped' }));
   });
 
+  it('must answer that its lease is lost, though Docker refuses what another has undone first', async () => {
+    const hold = engine.holdOn('renameContainer');
+    engine.failOn('renameContainer', { error: new EngineError('container_not_found', 'no such container') });
+    const updating = user.api.update(dbId, { name: 'one', ...LARGER });
+    await hold.reached;
+    await takeFromHolder();
+    hold.release();
+    const answer = await updating;
+    expect(answer.status).toBe(500);
+    expect(answer.body).toMatchObject({ error: 'failed to update settings', code: 'claim_lost' });
+    await eventually(async () => expect(await row()).toMatchObject({ operation: null, status: 'running' }));
+  });
+
   it('must emit no progress once its lease is lost', async () => {
     const events = await berth.record(user);
     const hold = engine.holdOn('ensureVolume');

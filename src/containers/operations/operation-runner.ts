@@ -130,7 +130,8 @@ export class OperationRunner implements BeforeApplicationShutdown {
     } catch (error) {
       // Nothing was begun in Docker, so there is nothing to roll back, and no creation that failed.
       const isRefused = error instanceof DomainError && UNBEGUN.includes(error.kind);
-      await (isRefused ? this.recovery.release(lease) : this.recovery.rollBack(lease, verb, error));
+      if (!isRefused) throw toDomainError(verb, await this.recovery.rollBack(lease, verb, error));
+      await this.recovery.release(lease);
       throw toDomainError(verb, error);
     }
   }

@@ -127,13 +127,18 @@ export class Recovery {
     }
   }
 
-  /** Rolls back a failed operation, or leaves the rollback to the next holder. */
-  async rollBack(lease: OperationLease, verb: Verb | Ending, error: unknown): Promise<void> {
+  /**
+   * Rolls back a failed operation, or leaves the rollback to the next holder. Never throws.
+   *
+   * @returns why it failed: its error, or the loss of the lease where only that came to light: Docker refuses what
+   *   another process has done or undone by now
+   */
+  async rollBack(lease: OperationLease, verb: Verb | Ending, error: unknown): Promise<unknown> {
     const { id } = lease.row;
     this.logger.warn({ err: error, container_id: id, operation: verb }, `${verb} failed`);
     if (error instanceof LeaseLostError) {
       lease.end();
-      return;
+      return error;
     }
     // An earlier abandoned operation comes first, if it was not even recovered yet.
     const interrupted = lease.interrupted ?? rollbackOf(verb);
@@ -150,11 +155,12 @@ export class Recovery {
     } catch (fault) {
       if (fault instanceof LeaseLostError) {
         lease.end();
-        return;
+        return error instanceof EngineError ? fault : error;
       }
       this.logger.error({ err: fault, container_id: id, operation: verb }, `${verb} could not be rolled back yet`);
       await this.leaveForRetry(lease, verb === 'create' ? 'create' : interrupted);
     }
+    return error;
   }
 
   /**
