@@ -15,10 +15,18 @@ import type { Logger } from 'pino';
 import { from, lastValueFrom, Observable } from 'rxjs';
 import { ScopeRefusals } from '../auth';
 import { errorAnswer } from '../errors';
+import { acceptsEvents } from '../events';
 import { LOGGER, requestContext, type RequestContext } from '../logging';
+import { RecentKeys } from '../scheduling';
 import { type AuditAction, type AuditIntent, AuditLog, AuditOutcome } from './audit-log';
 
 export const AUDITED = 'berth:audited';
+const LOOK = 'berth:audited-look';
+
+/** A client that polls is written down once in this time. */
+const LOOK_EVERY_MS = 60_000;
+/** Of so many who look at something; a forgotten one is written down again. */
+const MOST_LOOKS = 10_000;
 
 /** What fits the column and every reader's screen; an id of ours always does. */
 const SHOWABLE = /^[A-Za-z0-9:_.-]{1,128}$/;
@@ -56,6 +64,8 @@ function fieldOf(value: unknown, name: string): unknown {
  */
 @Injectable()
 export class RequestAudit implements OnModuleInit {
+  private readonly looks = new RecentKeys<{ readonly at: number }>(MOST_LOOKS);
+
   constructor(
     private readonly log: AuditLog,
     private readonly reflector: Reflector,
@@ -75,16 +85,45 @@ export class RequestAudit implements OnModuleInit {
 
   /** @returns the call's own answer, or its error */
   surround(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    const action = this.reflector.get<AuditAction>(AUDITED, context.getHandler());
-    return from(this.audited(action, context.switchToHttp().getRequest<FastifyRequest>(), next));
+    return from(this.audited(context, next));
   }
 
-  private audited(action: AuditAction, request: FastifyRequest, next: CallHandler): Promise<unknown> {
-    return this.during(intentOf(action, request), {
+  private async audited(context: ExecutionContext, next: CallHandler): Promise<unknown> {
+    const action = this.reflector.get<AuditAction>(AUDITED, context.getHandler());
+    const request = context.switchToHttp().getRequest<FastifyRequest>();
+    const intent = intentOf(action, request);
+    const call = {
       work: () => lastValueFrom(next.handle() as Observable<unknown>, { defaultValue: undefined }),
       found: () => subjectOf(request.logContext),
-      made: (answer) => (namedTarget(request.params) === null ? madeTarget(answer) : {}),
-    });
+      made: (answer: unknown) => (namedTarget(request.params) === null ? madeTarget(answer) : {}),
+    };
+    // What is followed may go on for hours.
+    const isLook =
+      this.reflector.get<boolean | undefined>(LOOK, context.getHandler()) === true && !acceptsEvents(request);
+    return isLook ? this.look(intent, call) : this.during(intent, call);
+  }
+
+  /** Writes down the first look of a minute, and each that fails. */
+  private async look<T>(
+    intent: AuditIntent,
+    call: { work: () => Promise<T>; found: () => Partial<AuditOutcome> },
+  ): Promise<T> {
+    const { action, userId, tokenId, targetId, address } = intent;
+    const key = JSON.stringify([action, userId, tokenId, targetId, address]);
+    const at = performance.now();
+    const noted = this.looks.get(key);
+    if (!noted || at - noted.at >= LOOK_EVERY_MS) {
+      const answer = await this.during(intent, call);
+      this.looks.set(key, { at });
+      return answer;
+    }
+    try {
+      return await call.work();
+    } catch (error) {
+      const { code } = errorAnswer(error, intent.requestId).body;
+      await this.finish(await this.log.begin(intent), { outcome: code, ...call.found() });
+      throw error;
+    }
   }
 
   /**
@@ -190,3 +229,7 @@ export class AuditedInterceptor implements NestInterceptor {
  */
 export const Audited = (action: AuditAction): MethodDecorator =>
   applyDecorators(SetMetadata(AUDITED, action), UseInterceptors(AuditedInterceptor));
+
+/** The same of a look that clients repeat: of those within a minute by one token from one address, the first. */
+export const AuditedLook = (action: AuditAction): MethodDecorator =>
+  applyDecorators(SetMetadata(LOOK, true), Audited(action));

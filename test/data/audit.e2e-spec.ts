@@ -95,6 +95,25 @@ describe('the audit', () => {
     expect(JSON.stringify(entries)).not.toContain('swordfish');
   });
 
+  it('must have what a client polls once a minute, and each look that fails', async () => {
+    const { id, db_id } = await user.api.running();
+    const other = await tokenOf(user, ['read', 'exec']);
+    for (let look = 0; look < 3; look += 1) {
+      for (const api of [user.api, other.api]) await api.call('GET', `/api/containers/${db_id}/processes`);
+    }
+    await user.api.call('GET', `/api/containers/${db_id}/stats`);
+    expect((await user.api.stop(id)).status).toBe(200);
+    for (let look = 0; look < 2; look += 1) await user.api.call('GET', `/api/containers/${db_id}/stats`);
+    const entries = (await audit()).filter(({ action }) => /^(process|container.stats)/.test(String(action)));
+    expect(entries.map(({ action, outcome, token_id }) => [action, outcome, token_id === other.tokenId])).toEqual([
+      ['container.stats', 'container_not_running', false],
+      ['container.stats', 'container_not_running', false],
+      ['container.stats', 'ok', false],
+      ['process.list', 'ok', true],
+      ['process.list', 'ok', false],
+    ]);
+  });
+
   it('must show what was refused and what failed', async () => {
     const { id, db_id } = await user.api.running({ name: 'mine' });
     const reader = await tokenOf(user, ['read']);

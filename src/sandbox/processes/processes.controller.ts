@@ -10,7 +10,7 @@ import {
   getSchemaPath,
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { Audited } from '../../audit';
+import { Audited, AuditedLook } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
 import { eventStream } from '../../http';
@@ -65,7 +65,7 @@ export class ProcessesController {
   }
 
   @Get()
-  @Audited('process.list')
+  @AuditedLook('process.list')
   @ApiOperation({
     summary: "List a container's processes, also those that ended in the last minutes; the oldest first",
   })
@@ -77,7 +77,7 @@ export class ProcessesController {
   }
 
   @Get(':pid')
-  @Audited('process.show')
+  @AuditedLook('process.show')
   @ApiOperation({ summary: 'Get a process' })
   @ApiOkResponse({ type: ProcessView })
   @ApiContainerById('invalid_parameters', 'guest_session_expired', 'exec_not_allowed', 'process_not_found')
@@ -90,7 +90,7 @@ export class ProcessesController {
   }
 
   @Get(':pid/output')
-  @Audited('process.read')
+  @AuditedLook('process.read')
   @ApiOperation({
     summary: 'Read what a process has written, or follow it as Server-Sent Events',
     description:

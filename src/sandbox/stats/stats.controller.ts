@@ -1,7 +1,7 @@
 import { Controller, Get, Param, Req, Res } from '@nestjs/common';
 import { ApiExtraModels, ApiOperation, ApiResponse, ApiTags, getSchemaPath } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { Audited } from '../../audit';
+import { AuditedLook } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
 import { eventStream } from '../../http';
@@ -16,7 +16,7 @@ export class StatsController {
 
   @Get()
   @Scopes('exec')
-  @Audited('container.stats')
+  @AuditedLook('container.stats')
   @ApiOperation({
     summary: 'What a running container uses of CPU, memory and network now',
     description:

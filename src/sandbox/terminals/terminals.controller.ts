@@ -1,6 +1,6 @@
 import { Controller, Delete, Get, Param } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam, ApiProperty, ApiTags } from '@nestjs/swagger';
-import { Audited } from '../../audit';
+import { Audited, AuditedLook } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
 import { Terminals } from './terminals';
@@ -42,7 +42,7 @@ export class TerminalsController {
   constructor(private readonly terminals: Terminals) {}
 
   @Get()
-  @Audited('container.terminal_list')
+  @AuditedLook('container.terminal_list')
   @Scopes('exec')
   @ApiOperation({ summary: 'List the terminals that are open, whoever is attached' })
   @ApiContainerById('guest_session_expired', 'exec_not_allowed', 'container_not_running')
