@@ -80,6 +80,21 @@ describe('a client of a terminal that does not play its part', () => {
     await eventually(() => expect(ends.map((end) => end?.destroyed)).toEqual([true, true]), { timeoutMs: 20_000 });
   });
 
+  it('must be dropped where it sends a hundred megabytes at once, by either door, and its terminal goes on', async () => {
+    const before = attached().length;
+    const [one, other] = [await overSocketIo().opened(), await plain().opened()];
+    const much = Buffer.alloc(100 * 2 ** 20, 'x');
+    one.socket.emit('input', much);
+    other.send(much);
+    await eventually(() => expect(attached().slice(before)).toEqual([0, 0]), { timeoutMs: 20_000 });
+    await eventually(() => expect([one.disconnects.length, other.closed !== null]).toEqual([1, true]));
+    const { session } = one;
+    const auth = { token: user.token, container, session };
+    const back = new TerminalClient(berth.url, auth);
+    clients.push(back);
+    expect((await back.opened()).attached).toMatchObject({ session, role: 'writer' });
+  });
+
   it('must be dropped where it answers no ping, by either door', async () => {
     const before = attached().length;
     const silent = await plain({ autoPong: false }).opened();
