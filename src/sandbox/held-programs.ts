@@ -13,9 +13,9 @@ import { Clock, Moment, Poll } from '../scheduling';
 
 /**
  * `command`: ends with its request; `process`: is kept; `start`: the start command, kept too; `terminal`: a shell with
- * a terminal.
+ * a terminal; `transfer`: reads or writes a file or an archive for a request.
  */
-export type ProgramKind = 'command' | 'process' | 'start' | 'terminal';
+export type ProgramKind = 'command' | 'process' | 'start' | 'terminal' | 'transfer';
 
 /** A program in a container that one of Berth's processes holds: the only one that has its streams. */
 @Entity('held_programs')

@@ -94,6 +94,21 @@ describe('those who work in containers, when Docker is restarted', () => {
     await InsideClients.open(user, container).then((again) => again.close());
   });
 
+  it('must have left nothing in their containers by the next start where it is killed together with Docker', async () => {
+    await second.stop();
+    await second.startAgain({ ...gvisor, 'live-restore': true });
+    await works();
+    clients = await InsideClients.open(user, container);
+    await Promise.all([berth.kill(), second.stop('SIGKILL')]);
+    await second.startAgain();
+    await berth.start();
+    user = new ApiClient(berth.url, user.token);
+    await works();
+    await eventually(() => expect(programs(database)).toBe(0));
+    expect(await sh('ps -o args')).not.toMatch(/sleep 700|\/sh -l|LC_ALL=C; export/);
+    expect(await sh('ls -A /tmp')).toBe('large\n');
+  });
+
   /** Of the events about a process, those that tell of its end. */
   async function endsOf(process: string): Promise<unknown[]> {
     const { body } = await user.call('GET', '/api/events?limit=200');

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { notingBytes } from '../../audit';
 import type { Principal } from '../../auth';
 import { type Config, CONFIG } from '../../config';
-import { ContainersService } from '../../containers';
+import { ContainersService, type RunningContainer } from '../../containers';
 import { ContainerEngine } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import type { BodyStream } from '../../http';
@@ -29,6 +29,21 @@ const MOST_TRANSFERS = 16;
 
 /** How long a directory may be listed: a program that lies need not end. */
 const LIST_MS = 120_000;
+
+/** Each process counts its own, and those of the others are bounded by theirs. */
+const TRANSFER = {
+  kind: 'transfer',
+  command: ['sh'],
+  limit: { count: Infinity, error: 'too_many_transfers' },
+} as const;
+
+/** Where a file is read or written. */
+interface TransferPlace {
+  readonly host: ScriptHost;
+  readonly dockerId: string;
+  /** Aborts when the caller may not be here any more, with why. */
+  readonly end: AbortSignal;
+}
 
 /** Whose container, and for whom the answer is. */
 export interface Call {
@@ -56,7 +71,7 @@ export class FilesService {
   constructor(
     private readonly containers: ContainersService,
     engine: ContainerEngine,
-    programs: HeldPrograms,
+    private readonly programs: HeldPrograms,
     private readonly rights: RightToEnter,
     @Inject(CONFIG) private readonly config: Pick<Config, 'FILE_SIZE_LIMIT_MB' | 'ARCHIVE_SIZE_LIMIT_MB'>,
   ) {
@@ -66,8 +81,8 @@ export class FilesService {
   /** Sends a file, or a range of it. @throws DomainError `range_not_satisfiable`, `path_is_directory` */
   async download(call: Call, given: Buffer | undefined, client: Client): Promise<void> {
     const path = ContainerPath.parse(required(given), 'path');
-    await this.inside(call, async (dockerId, end) => {
-      const run = await this.start(dockerId, READ_FILE, [path.argument]);
+    await this.transfer(call, async ({ host, dockerId, end }) => {
+      const run = await ScriptRun.start(host, dockerId, { script: READ_FILE, args: [path.argument], stdin: true });
       await run.guarded(() => breakingOff(client.reply, end, () => sendFile(run, path, client)));
     });
   }
@@ -79,8 +94,8 @@ export class FilesService {
       const limit = this.config.FILE_SIZE_LIMIT_MB * MB;
       if ((body.length ?? 0) > limit) throw tooLarge(limit);
       const content = body.read(IDLE_MS);
-      return this.inside(call, (dockerId, end) =>
-        writeFile(this.host, dockerId, {
+      return this.transfer(call, ({ host, dockerId, end }) =>
+        writeFile(host, dockerId, {
           path,
           nameInDirectory: null,
           content: notingBytes(unlessAborted(content, end)),
@@ -96,13 +111,13 @@ export class FilesService {
     return this.taking(body, async () => {
       const path = ContainerPath.parse(required(given), 'path');
       const limit = this.config.FILE_SIZE_LIMIT_MB * MB;
-      return this.inside(call, async (dockerId, end) => {
+      return this.transfer(call, async ({ host, dockerId, end }) => {
         const form = await untilAborted(formFile(body), { signal: end, aborted: () => reasonOf(end) });
         try {
           const asked = path.isDirectory ? path.below(nameOf(form.name)) : path;
           const target = ContainerPath.parseEntry(asked.bytes, 'path');
           const nameInDirectory = path.isDirectory ? null : form.name;
-          return await writeFile(this.host, dockerId, {
+          return await writeFile(host, dockerId, {
             path: target,
             nameInDirectory,
             content: notingBytes(unlessAborted(form.content, end)),
@@ -124,8 +139,8 @@ export class FilesService {
   ): Promise<{ files: FileDescription[]; next: string | null; path: ContainerPath }> {
     const path = ContainerPath.parse(required(given), 'path');
     const listing = new Listing({ limit, after: cursor === undefined ? null : decodeNameCursor(cursor) });
-    await this.inside(call, async (dockerId) => {
-      const run = await this.start(dockerId, LIST, [path.argument]);
+    await this.inside(call, async ({ dockerId }) => {
+      const run = await ScriptRun.start(this.host, dockerId, { script: LIST, args: [path.argument], stdin: true });
       await run.guarded(async () => {
         const late = performance.now() + LIST_MS;
         for (let data = await run.read(); data; data = await run.read()) {
@@ -161,7 +176,7 @@ export class FilesService {
     if (asked.base.length === 0) throw new DomainError('path_protected');
     const path = ContainerPath.parseEntry(asked.bytes, 'path');
     const args = [path.argument, recursive ? 'recursive' : '', DATA];
-    await this.inside(call, (dockerId) => ScriptRun.words(this.host, dockerId, { script: REMOVE, args }));
+    await this.inside(call, ({ dockerId }) => ScriptRun.words(this.host, dockerId, { script: REMOVE, args }));
   }
 
   /** Sends a directory as a tar stream. @throws DomainError `path_not_directory` */
@@ -169,9 +184,9 @@ export class FilesService {
     const path = ContainerPath.parse(required(given), 'path');
     const name = Buffer.concat([path.base.length === 0 ? Buffer.from('root') : path.base, Buffer.from('.tar')]);
     const headers = { 'content-type': 'application/x-tar', 'content-disposition': attachment(name) };
-    await this.inside(call, async (dockerId, end) => {
+    await this.transfer(call, async ({ host, dockerId, end }) => {
       const token = newToken();
-      const run = await this.start(dockerId, PACK, [path.argument, token]);
+      const run = await ScriptRun.start(host, dockerId, { script: PACK, args: [path.argument, token], stdin: true });
       await run.guarded(async () => {
         if ((await run.line()) !== 'ready') throw new DomainError('tools_failed');
         if (request.method !== 'HEAD') {
@@ -196,8 +211,8 @@ export class FilesService {
       const limit = this.config.ARCHIVE_SIZE_LIMIT_MB * MB;
       if ((body.length ?? 0) > limit) throw new DomainError('archive_too_large', { fields: { limit } });
       const content = body.read(IDLE_MS);
-      const unpacked = await this.inside(call, (dockerId, end) =>
-        unpack(this.host, dockerId, { path, content: notingBytes(unlessAborted(content, end)), limit }),
+      const unpacked = await this.transfer(call, ({ host, dockerId, end }) =>
+        unpack(host, dockerId, { path, content: notingBytes(unlessAborted(content, end)), limit }),
       );
       return { path: path.text, ...unpacked };
     });
@@ -208,14 +223,10 @@ export class FilesService {
     path: ContainerPath,
     request: { script: string; args: readonly string[] },
   ): Promise<FileDescription> {
-    const words = await this.inside(call, (dockerId) => ScriptRun.words(this.host, dockerId, request));
+    const words = await this.inside(call, ({ dockerId }) => ScriptRun.words(this.host, dockerId, request));
     const description = describe(path, words);
     if (!description) throw new DomainError('tools_failed');
     return description;
-  }
-
-  private start(dockerId: string, script: string, args: readonly string[]): Promise<ScriptRun> {
-    return ScriptRun.start(this.host, dockerId, { script, args, stdin: true });
   }
 
   /** Lets the client read the answer, whatever is left of what it sends. */
@@ -227,13 +238,37 @@ export class FilesService {
     }
   }
 
+  /**
+   * Does `work` by a script that lives by its connection, and is in the ledger: where this process and Docker die at
+   * once and the container goes on (`live-restore`), nothing closes its input, and the next start ends it.
+   */
+  private transfer<T>(call: Call, work: (place: TransferPlace) => Promise<T>): Promise<T> {
+    return this.inside(call, async (container, end) => {
+      const entry = await this.programs.enter(container, TRANSFER);
+      const left = { isGivenUp: false };
+      const endLater = (): void => {
+        left.isGivenUp = true;
+        this.programs.abandon(entry);
+      };
+      const host = { engine: this.host.engine, marker: entry.id, endLater };
+      try {
+        return await work({ host, dockerId: container.dockerId, end });
+      } finally {
+        if (!left.isGivenUp) await this.programs.leave(entry).catch(endLater);
+      }
+    });
+  }
+
   /** @param work is given what aborts when the caller may not be here any more, with why */
-  private inside<T>({ caller, id }: Call, work: (dockerId: string, end: AbortSignal) => Promise<T>): Promise<T> {
+  private inside<T>(
+    { caller, id }: Call,
+    work: (container: RunningContainer, end: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     return this.containers.inside(caller, id, async (container) => {
       const leave = this.transfers.take(container.id);
       if (!leave) throw new DomainError('too_many_transfers', { fields: { limit: MOST_TRANSFERS } });
       try {
-        return await this.rights.during(caller, (end) => work(container.dockerId, end));
+        return await this.rights.during(caller, (end) => work(container, end));
       } catch (error) {
         throw failedAs('file_access_failed', error);
       } finally {

@@ -26,6 +26,20 @@ describe('a script in a container', () => {
     expect(shell.destroyed).toBe(true);
   });
 
+  it('must be given up where it complains without end, and says nothing else', async () => {
+    const { host, shell, ended } = aContainer();
+    const outcome = ScriptRun.start(host, 'id', { ...REQUEST, stdin: true }).then((run) => run.line());
+    const failed = outcome.catch((error: unknown) => error);
+    shell.write({ stream: 'stdout', data: Buffer.from('begun\n') });
+    await new Promise(setImmediate);
+    for (let seconds = 0; seconds < 60; seconds += 20) {
+      shell.write({ stream: 'stderr', data: Buffer.from('no!') });
+      await jest.advanceTimersByTimeAsync(20_000);
+    }
+    expect(await Promise.race([failed, Promise.resolve('goes on')])).toMatchObject({ code: 'tools_failed' });
+    expect(ended).toEqual([]);
+  });
+
   it('may work for minutes once it has begun', async () => {
     const { host, shell } = aContainer();
     const outcome = ScriptRun.words(host, 'id', REQUEST);

@@ -18,12 +18,16 @@ const WORK_MS = 15 * 60_000;
 /** What a script says besides the bytes of a file; more is not of our scripts. */
 const MOST_WORDS = 8 * 1024;
 const END_GRACE_MS = 2_000;
+/** How many bytes of its input may wait to be taken: what is ready is on its way while more is being read. */
+const INPUT_AHEAD = 1024 * 1024;
 /** How long a shell may take to begin with a script: one that never does must not keep anybody waiting. */
 const BEGIN_MS = 10_000;
 
 /** Where scripts run. */
 export interface ScriptHost {
   readonly engine: ContainerEngine;
+  /** Of its one script, where that is in the ledger of what is held; otherwise it gets one of its own. */
+  readonly marker?: string;
   /** Ends what was left as Docker does not answer, once it does. */
   endLater(left: { readonly dockerId: string; readonly marker: string }): void;
 }
@@ -57,7 +61,7 @@ export class ScriptRun {
     dockerId: string,
     { script, args, stdin }: { script: string; args: readonly string[]; stdin?: true },
   ): Promise<ScriptRun> {
-    const marker = randomUUID();
+    const marker = host.marker ?? randomUUID();
     const command = ['sh', '-c', script, 'berth', ...args];
     let process: ContainerProcess;
     try {
@@ -114,8 +118,11 @@ export class ScriptRun {
       this.pending = Buffer.alloc(0);
       return data;
     }
+    // Of its output alone: one that goes on to complain says nothing.
+    const deadline = performance.now() + withinMs;
     while (!this.isOver) {
-      await within(this.comes(), { ms: withinMs, late: () => new DomainError('tools_failed') });
+      const ms = Math.max(0, deadline - performance.now());
+      await within(this.comes(), { ms, late: () => new DomainError('tools_failed') });
       const said = await this.take();
       if (said === 'end') break;
       if (said !== 'complaint') return said;
@@ -218,7 +225,7 @@ export class ScriptRun {
   async write(data: Buffer | string): Promise<boolean> {
     const { stdin } = this.process;
     if (!stdin || this.isOver || stdin.destroyed || stdin.writableEnded) return false;
-    if (stdin.write(data)) return true;
+    if (stdin.write(data) || stdin.writableLength < INPUT_AHEAD) return true;
     let taken: () => void = () => undefined;
     const free = new Promise<true>((resolve) => (taken = () => resolve(true)));
     stdin.once('drain', taken).once('close', taken);
