@@ -5,7 +5,7 @@ const INFO = { MemTotal: 8 * GB, NCPU: 4, DockerRootDir: '/var/lib/docker' };
 
 const here: ThisMachine = {
   totalMemory: () => 8 * GB,
-  memoryInfo: () => Promise.resolve('MemTotal: 8388608 kB\nMemFree:  100 kB\nMemAvailable:    3145728 kB\n'),
+  memoryInfo: () => 'MemTotal: 8388608 kB\nMemFree:  100 kB\nMemAvailable:    3145728 kB\n',
   space: (path) =>
     path === '/var/lib/docker'
       ? Promise.resolve({ total: 100 * GB, free: 50 * GB })

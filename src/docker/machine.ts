@@ -1,4 +1,5 @@
-import { readFile, statfs } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { z } from 'zod';
 import type { MachineResources } from './container-engine';
@@ -16,15 +17,16 @@ const sizes = z.object({
 export interface ThisMachine {
   /** Bytes, as the kernel's `MemTotal`. */
   readonly totalMemory: () => number;
-  /** The text of `/proc/meminfo`. */
-  readonly memoryInfo: () => Promise<string>;
+  /** The text of `/proc/meminfo`. @throws Error where there is none */
+  readonly memoryInfo: () => string;
   /** Bytes of the file system at this path; free ones are free for users. @throws Error where there is none */
   readonly space: (path: string) => Promise<{ readonly total: number; readonly free: number }>;
 }
 
 const THIS_MACHINE: ThisMachine = {
   totalMemory: totalmem,
-  memoryInfo: () => readFile('/proc/meminfo', 'utf8'),
+  // The kernel answers at once; the pool of threads would take a busy machine several milliseconds.
+  memoryInfo: () => readFileSync('/proc/meminfo', 'utf8'),
   space: async (path) => {
     const { blocks, bavail, bsize } = await statfs(path);
     return { total: blocks * bsize, free: bavail * bsize };
@@ -52,14 +54,11 @@ export class DockerMachine {
   async resources(): Promise<MachineResources> {
     const { MemTotal, NCPU, DockerRootDir } = this.noted;
     const isHere = this.isHere();
-    const [disk, freeMemoryMb] = await Promise.all([
-      isHere && DockerRootDir !== undefined ? this.disk(DockerRootDir) : null,
-      isHere ? this.freeMemoryMb() : null,
-    ]);
+    const disk = isHere && DockerRootDir !== undefined ? await this.disk(DockerRootDir) : null;
     return {
       memoryMb: MemTotal === undefined ? null : inMb(MemTotal),
       cpuShares: NCPU === undefined ? null : NCPU * 1000,
-      freeMemoryMb,
+      freeMemoryMb: isHere ? this.freeMemoryMb() : null,
       diskMb: disk && inMb(disk.total),
       freeDiskMb: disk && inMb(disk.free),
     };
@@ -73,10 +72,17 @@ export class DockerMachine {
     return this.dockerHost.startsWith('unix:') && this.noted.MemTotal === this.here.totalMemory();
   }
 
-  private async freeMemoryMb(): Promise<number | null> {
-    const text = await this.here.memoryInfo().catch(() => '');
-    const kilobytes = /^MemAvailable:\s+(\d+) kB$/m.exec(text)?.[1];
+  private freeMemoryMb(): number | null {
+    const kilobytes = /^MemAvailable:\s+(\d+) kB$/m.exec(this.memoryInfo())?.[1];
     return kilobytes === undefined ? null : Math.floor(Number(kilobytes) / 1024);
+  }
+
+  private memoryInfo(): string {
+    try {
+      return this.here.memoryInfo();
+    } catch {
+      return '';
+    }
   }
 
   /** null also where Berth is in a container, and Docker's folder out of sight. */
