@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { ContainerEngine, EngineEvent } from '../../docker';
 import { LOGGER } from '../../logging';
 import { Signals } from '../../signals';
+import type { ContainerRow } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
 import { RunPolicies } from '../expiry/run-policy';
 import { type DeathHint, outcomeOfObservation } from '../operations/observation';
@@ -45,6 +46,29 @@ export class DeathHints {
   }
 }
 
+/** What Docker reported of a container, or that it was more than one thing. */
+type Reported = Pick<EngineEvent, 'dockerId' | 'action'> | 'several';
+
+/** An inspection that is going on, or is to begin. */
+interface Inspection {
+  again: boolean;
+  /** What it is made for. */
+  reported: Reported;
+}
+
+/**
+ * Whether all that Docker reported during an operation is the operation's own outcome: its start, which it has looked
+ * at, or its stop.
+ */
+export function isOutcome(
+  reported: Reported,
+  { dockerId, status, runStartedAt }: Pick<ContainerRow, 'dockerId' | 'status' | 'runStartedAt'>,
+): boolean {
+  if (reported === 'several' || reported.dockerId !== dockerId) return false;
+  if (reported.action === 'start') return status === 'running' && runStartedAt !== null;
+  return reported.action === 'die' && status === 'stopped';
+}
+
 /** A row that changes during every inspection is being operated on; its release triggers the next one. */
 const MAX_INSPECTIONS = 5;
 
@@ -55,9 +79,9 @@ const MAX_INSPECTIONS = 5;
 @Injectable()
 export class ContainerWatcher implements OnModuleDestroy {
   private readonly deaths = new DeathHints();
-  private readonly inspecting = new Map<string, { again: boolean }>();
-  /** Containers that an operation had leased when they were to be inspected. */
-  private readonly deferred = new Set<string>();
+  private readonly inspecting = new Map<string, Inspection>();
+  /** Containers that an operation had leased when they were to be inspected, and what was reported of each since. */
+  private readonly deferred = new Map<string, Reported>();
   /** Containers whose inspection failed, as Docker or the database did not answer. */
   private readonly failed = new Set<string>();
   private readonly stopListening: () => void;
@@ -70,10 +94,9 @@ export class ContainerWatcher implements OnModuleDestroy {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     this.stopListening = signals.on('container_released', ({ containerId }) => {
-      const running = this.inspecting.get(containerId);
+      const reported = this.deferred.get(containerId);
       // A running inspection may have read the row before its release.
-      if (running) running.again = true;
-      else if (this.deferred.delete(containerId)) void this.inspect(containerId);
+      if (reported !== undefined || this.inspecting.has(containerId)) void this.inspectFor(containerId, reported);
     });
   }
 
@@ -100,13 +123,13 @@ export class ContainerWatcher implements OnModuleDestroy {
   async hint(event: EngineEvent): Promise<void> {
     this.deaths.take(event);
     if (event.action === 'oom') return;
-    await this.inspect(event.containerId);
+    await this.inspectFor(event.containerId, event);
     if (event.action === 'destroy') this.deaths.forget(event.dockerId);
   }
 
   /** Containers whose inspection failed or was deferred; clears the list. */
   takeOverdue(): string[] {
-    const overdue = [...new Set([...this.failed, ...this.deferred])];
+    const overdue = [...new Set([...this.failed, ...this.deferred.keys()])];
     this.failed.clear();
     this.deferred.clear();
     return overdue;
@@ -114,17 +137,22 @@ export class ContainerWatcher implements OnModuleDestroy {
 
   /** Inspects one container in Docker and updates its row. Never throws: the next sweep tries again. */
   async inspect(containerId: string): Promise<void> {
+    await this.inspectFor(containerId, 'several');
+  }
+
+  private async inspectFor(containerId: string, reported: Reported = 'several'): Promise<void> {
     const running = this.inspecting.get(containerId);
     if (running) {
       running.again = true;
+      running.reported = 'several';
       return;
     }
-    const state = { again: true };
-    this.inspecting.set(containerId, state);
+    const inspection: Inspection = { again: true, reported };
+    this.inspecting.set(containerId, inspection);
     try {
-      for (let rounds = 0; state.again && rounds < MAX_INSPECTIONS; rounds += 1) {
-        state.again = false;
-        if (!(await this.inspectOnce(containerId))) state.again = true;
+      for (let rounds = 0; inspection.again && rounds < MAX_INSPECTIONS; rounds += 1) {
+        inspection.again = false;
+        if (!(await this.inspectOnce(containerId, inspection))) inspection.again = true;
       }
     } catch (error) {
       this.failed.add(containerId);
@@ -135,13 +163,18 @@ export class ContainerWatcher implements OnModuleDestroy {
   }
 
   /** @returns false if the row changed meanwhile */
-  private async inspectOnce(containerId: string): Promise<boolean> {
+  private async inspectOnce(containerId: string, inspection: Inspection): Promise<boolean> {
+    const earlier = this.deferred.get(containerId);
     this.deferred.delete(containerId);
     const row = await this.repository.findById(containerId);
     if (!row) return true;
     // For a creation too, which writes the container's id only with its outcome.
     if (row.operation !== null) {
-      this.deferred.add(containerId);
+      this.deferred.set(containerId, earlier === undefined ? inspection.reported : 'several');
+      return true;
+    }
+    if (earlier !== undefined && earlier === inspection.reported && isOutcome(earlier, row)) {
+      this.deaths.used(row.dockerId ?? '');
       return true;
     }
     if (row.dockerId === null) return true;
