@@ -48,6 +48,7 @@ describe('the default tiers', () => {
         autoDeleteSeconds: null,
         agents,
         exec: true,
+        pool: 'default',
       });
     },
   );
