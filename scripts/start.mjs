@@ -1,4 +1,7 @@
-/** `npm start`: from a bare machine to a running API, and back to nothing at Ctrl-C. */
+/**
+ * `npm start`: from a bare machine to a running API, and back to nothing at Ctrl-C. With `--simulate`: without Docker,
+ * on containers that are only simulated.
+ */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ensureBuild } from './lib/build.mjs';
@@ -10,7 +13,7 @@ import { checkNodeVersion } from './lib/node-version.mjs';
 import { runFolder } from './lib/project.mjs';
 import { takeRunLock } from './lib/run-lock.mjs';
 import { prepareDocker, watchDocker } from './lib/sandbox-docker.mjs';
-import { serverEnvironment } from './lib/server-environment.mjs';
+import { serverEnvironment, simulatedEnvironment } from './lib/server-environment.mjs';
 import { ServerProcess } from './lib/server-process.mjs';
 import { atEnd, isEnding, runScript } from './lib/shutdown.mjs';
 import { say, step } from './lib/steps.mjs';
@@ -44,9 +47,12 @@ async function sayNext({ url, settings, env, ownsDocker }) {
     for (const line of ['Create a container:', creation(url, token)]) say(`  ${line}`);
   }
   say('');
-  const atCtrlC = ownsDocker
-    ? 'stops everything; containers and their data come back at the next start'
-    : 'stops the server; containers go on running in your Docker';
+  const atCtrlC =
+    env.ENGINE === 'simulated'
+      ? 'stops the server; what is simulated comes back at the next start'
+      : ownsDocker
+        ? 'stops everything; containers and their data come back at the next start'
+        : 'stops the server; containers go on running in your Docker';
   sayTable([['Ctrl-C', `${atCtrlC}.`]]);
   say('');
 }
@@ -75,14 +81,16 @@ async function main() {
   await ensureDependencies();
   await ensureBuild();
   const settings = readSettings();
+  const isSimulated = process.argv.includes('--simulate') || settings.ENGINE === 'simulated';
   // Beside what Docker takes, which is longer: a cold start is no slower for it.
-  const [docker] = await Promise.all([prepareDocker(settings), ensureConsole(settings)]);
+  const findDocker = isSimulated ? undefined : prepareDocker(settings);
+  const [docker] = await Promise.all([findDocker, ensureConsole(settings)]);
 
-  const env = serverEnvironment({ settings, docker });
+  const env = docker ? serverEnvironment({ settings, docker }) : simulatedEnvironment(settings);
   const { server, url } = await startServer({ env, settings, lock });
-  watchDocker(docker, 'npm start');
+  if (docker) watchDocker(docker, 'npm start');
   if (url) {
-    await sayNext({ url, settings, env, ownsDocker: docker.own !== undefined });
+    await sayNext({ url, settings, env, ownsDocker: docker?.own !== undefined });
     void sayProof(url);
   }
 

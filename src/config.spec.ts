@@ -75,6 +75,16 @@ describe('the configuration', () => {
     expect(faults).toContain('  AGENT_OFFLINE_SECONDS: expected more than AGENT_HEARTBEAT_SECONDS');
   });
 
+  it('must simulate containers neither in production nor on PostgreSQL, which several processes share', () => {
+    expect(parseConfig({ ENGINE: 'simulated' }).ENGINE).toBe('simulated');
+    const SECRETS_KEY = 'ab'.repeat(32);
+    expect(faultsOf({ ENGINE: 'simulated', NODE_ENV: 'production', SECRETS_KEY })).toContain(
+      '  ENGINE: simulated has no',
+    );
+    const faults = faultsOf({ ENGINE: 'simulated', DATABASE_URL: 'postgres://u:p@h/d' });
+    expect(faults).toContain('  ENGINE: simulated containers are in the memory of one process');
+  });
+
   it('must take an empty variable for one that is not set', () => {
     expect(parseConfig({ PORT: '', REDIS_URL: '' }).PORT).toBe(8080);
   });

@@ -206,6 +206,8 @@ export const environmentSchema = z.object({
     .string()
     .regex(/^rediss?:\/\/.+$/, 'expected redis://HOST:PORT or rediss://HOST:PORT')
     .optional(),
+  ENGINE: z.enum(['docker', 'simulated']).default('docker'),
+  SIMULATION_SPEED: z.coerce.number().min(0.1).max(1_000_000).default(1),
   DOCKER_HOST: z
     .string()
     .regex(/^(unix:\/\/\/.+|tcp:\/\/.+|https?:\/\/.+)$/, 'expected unix:///PATH or tcp://HOST:PORT')
@@ -294,6 +296,15 @@ const consistentSchema = environmentSchema
     message: 'expected more than AGENT_HEARTBEAT_SECONDS, or agents would be offline between two signs of life',
   });
 
+/** Their containers are in one process's memory, and so is what only it can know. */
+const simulatedSchema = consistentSchema.refine(
+  ({ ENGINE, DATABASE_URL }) => ENGINE !== 'simulated' || DATABASE_URL.startsWith('sqlite:'),
+  {
+    path: ['ENGINE'],
+    message: 'simulated containers are in the memory of one process, so DATABASE_URL must be SQLite',
+  },
+);
+
 type Environment = z.output<typeof environmentSchema>;
 
 /** The settings as the code uses them: times in milliseconds, the runtime decided. */
@@ -350,7 +361,7 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
       environment[name] === '' ? undefined : environment[name],
     ]),
   );
-  const parsed = consistentSchema.safeParse(known);
+  const parsed = simulatedSchema.safeParse(known);
   if (!parsed.success) {
     const faults = parsed.error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`);
     throw new ConfigError(`the configuration is not valid:\n${faults.join('\n')}\nSee .env.example for every setting.`);
@@ -365,6 +376,9 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
 /** What is convenient on a developer's machine and must not slip into production by default. */
 function insecureInProduction(config: Config): string[] {
   const faults: string[] = [];
+  if (config.ENGINE === 'simulated') {
+    faults.push('  ENGINE: simulated has no containers, only their looks; choose docker');
+  }
   if (config.SANDBOX_RUNTIME === 'auto') {
     faults.push('  SANDBOX_RUNTIME: auto may run sandboxes without gVisor; choose runsc (or runc, by name)');
   }

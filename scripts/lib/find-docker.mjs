@@ -9,6 +9,10 @@ import { say, step } from './steps.mjs';
 
 export const defaultHost = 'unix:///var/run/docker.sock';
 
+/** For who works on what uses Berth, and needs no containers for that. */
+const simulating =
+  'Without any Docker: `npm start -- --simulate` runs the whole API on containers that are only simulated.';
+
 const isRoot = () => process.getuid?.() === 0;
 
 async function whyNot(api) {
@@ -32,6 +36,7 @@ export async function findForeignDocker(settings) {
   if (/EACCES/.test(reason)) {
     throw new Problem(`Docker is there (${defaultHost}), but you may not use it.`, [
       'Let your user: `sudo usermod -aG docker $USER`, then log in again. Or run this command as root.',
+      simulating,
     ]);
   }
   return undefined;
@@ -51,6 +56,7 @@ export async function startOwnDocker(folder, { onStart, programs, config }) {
     throw new Problem('There is no Docker, and this user cannot start one.', [
       'Install Docker (https://docs.docker.com/engine/install/) and try again, or name one: DOCKER_HOST=unix:///path/to/docker.sock',
       'As root on a Debian system, this command installs docker.io and runsc and runs a daemon of its own.',
+      simulating,
     ]);
   }
   await ensurePackages(

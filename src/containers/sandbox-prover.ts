@@ -21,13 +21,14 @@ export class SandboxProver implements OnModuleDestroy {
     private readonly identity: EngineIdentity,
     private readonly catalog: ImageCatalog,
     private readonly instance: Instance,
-    @Inject(CONFIG) private readonly config: Pick<Config, 'SANDBOX_PROOF'>,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'ENGINE' | 'SANDBOX_PROOF'>,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
   /** To be called once the server listens; returns at once. */
   begin(): void {
-    if (this.config.SANDBOX_PROOF === 'off' || this.stopped.signal.aborted) return;
+    const isOff = this.config.SANDBOX_PROOF === 'off' || this.config.ENGINE === 'simulated';
+    if (isOff || this.stopped.signal.aborted) return;
     this.identity.noteProof('proving');
     this.proving = this.prove();
   }

@@ -145,8 +145,8 @@ export interface CopyProgress {
 
 /** The capabilities of the engine behind the port; probed at start. */
 export interface EngineCapabilities {
-  /** The OCI runtime that sandboxes get. */
-  readonly runtime: 'runsc' | 'runc';
+  /** The OCI runtime that sandboxes get; `simulated`: there are none. */
+  readonly runtime: 'runsc' | 'runc' | 'simulated';
   /** Whether the kernel can limit the size of volumes and writable layers. */
   readonly diskQuota: 'enforced' | 'unsupported' | 'off';
   /** Whether sandboxes are blocked from the services of their host, and from its metadata address. */

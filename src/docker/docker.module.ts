@@ -5,6 +5,12 @@ import { ContainerEngine } from './container-engine';
 import { EngineIdentity } from './engine-identity';
 import { EngineCalls } from './daemon';
 import { DockerEngine } from './docker-engine';
+import { SimulatedEngine } from './simulation/simulated-engine';
+
+function simulatedEngine({ DATABASE_URL, SIMULATION_SPEED }: Config): SimulatedEngine {
+  const file = DATABASE_URL.replace(/^sqlite:/, '');
+  return new SimulatedEngine({ folder: file === ':memory:' ? null : `${file}.simulated`, speed: SIMULATION_SPEED });
+}
 
 /** Provides the only {@link ContainerEngine}. Its first user calls `prepare()`. */
 @Module({
@@ -15,7 +21,9 @@ import { DockerEngine } from './docker-engine';
       provide: ContainerEngine,
       inject: [CONFIG, EngineCalls],
       useFactory: (config: Config, calls: EngineCalls) =>
-        clusterEngine(config, calls) ?? new DockerEngine(config, calls),
+        config.ENGINE === 'simulated'
+          ? simulatedEngine(config)
+          : (clusterEngine(config, calls) ?? new DockerEngine(config, calls)),
     },
   ],
   exports: [ContainerEngine, EngineCalls, EngineIdentity],

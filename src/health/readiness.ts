@@ -44,6 +44,10 @@ const NOTICE_OF_CHANGE =
   'If its data-root or DOCKER_HOST is wrong, put that right: all goes on by itself. ' +
   'If it is meant to stay, an administrator accepts it: POST /api/admin/docker/accept.';
 
+const NOTICE_OF_SIMULATION =
+  'Containers are only simulated (ENGINE=simulated): their states, events and files are made up in memory, and no ' +
+  'program runs in them. This is for work on what uses Berth where there is no Docker.';
+
 /** @returns null while there is room, or no watermark */
 function noticeOfDisk({ total_mb, free_mb }: NonNullable<Readiness['disk']>, watermark: number): string | null {
   const used = diskUsedAbove({ diskMb: total_mb, freeDiskMb: free_mb }, watermark);
@@ -67,7 +71,7 @@ export class ReadinessCheck {
     private readonly engine: ContainerEngine,
     private readonly identity: EngineIdentity,
     @Inject(RedisConnection) private readonly redis: RedisConnection | null,
-    @Inject(CONFIG) private readonly config: Pick<Config, 'IMAGE_DISK_WATERMARK'>,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'ENGINE' | 'IMAGE_DISK_WATERMARK'>,
   ) {}
 
   async run(): Promise<Readiness> {
@@ -83,6 +87,7 @@ export class ReadinessCheck {
     const { state, proof } = this.identity;
     const report = typeof proof === 'object' ? proof : null;
     const disk = await this.disk();
+    const isSimulated = this.config.ENGINE === 'simulated';
     const full = disk && noticeOfDisk(disk, this.config.IMAGE_DISK_WATERMARK);
     return {
       ready: result.status === 'ok',
@@ -92,7 +97,7 @@ export class ReadinessCheck {
       docker_identity: state === 'unknown' ? null : state,
       sandbox_proof: report?.state ?? (proof === 'proving' ? proof : null),
       disk,
-      notices: [state === 'changed' ? NOTICE_OF_CHANGE : null, full]
+      notices: [isSimulated ? NOTICE_OF_SIMULATION : null, state === 'changed' ? NOTICE_OF_CHANGE : null, full]
         .concat(Object.values(report?.faults ?? {}))
         .filter((notice) => notice !== null),
     };

@@ -20,7 +20,10 @@ describe('what a sandbox with an allow list reaches', () => {
 
   beforeAll(async () => {
     await outside.start();
-    engine = sandbox.engine({ SANDBOX_DNS: [outside.far], SANDBOX_ALLOWED_SERVICES: [`${outside.further}:8000`] });
+    engine = sandbox.dockerEngine({
+      SANDBOX_DNS: [outside.far],
+      SANDBOX_ALLOWED_SERVICES: [`${outside.further}:8000`],
+    });
     await engine.prepare(sandbox.instance);
     expect(engine.capabilities).toMatchObject({ hostFirewall: 'enforced', allowLists: 'enforced' });
     const allowed = (port: number): string[] => [`${outside.far}/32:${String(port)}`, `${outside.metadata}/32:80`];
@@ -95,7 +98,7 @@ describe('what a sandbox with an allow list reaches', () => {
       await removeFirewallRules(sandbox.instance);
       await eventually(async () => expect(await reaches(free, 'far:8000')).toBe(true));
       expect(await reaches(first, 'far:8000')).toBe(false);
-      const restarted = sandbox.engine({ SANDBOX_DNS: [outside.far] });
+      const restarted = sandbox.dockerEngine({ SANDBOX_DNS: [outside.far] });
       await restarted.prepare(sandbox.instance);
       await expectLists();
       await engine.maintain();
@@ -103,7 +106,7 @@ describe('what a sandbox with an allow list reaches', () => {
   );
 
   it('must be put in force by several processes at once, and taken away with the sandbox', async () => {
-    const engines = [1, 2, 3].map(() => sandbox.engine());
+    const engines = [1, 2, 3].map(() => sandbox.dockerEngine());
     await Promise.all(engines.map((each) => each.prepare(sandbox.instance)));
     const rules = async (): Promise<number[]> =>
       Promise.all(tables.map(async (table) => (await listRulesOf(sandbox.instance, table)).length));
@@ -120,7 +123,7 @@ describe('what a sandbox with an allow list reaches', () => {
   });
 
   it('must be refused where the host firewall is off', async () => {
-    const off = sandbox.engine({ SANDBOX_FIREWALL: 'off' });
+    const off = sandbox.dockerEngine({ SANDBOX_FIREWALL: 'off' });
     await off.prepare(sandbox.instance);
     expect(off.capabilities.allowLists).toBe('unsupported');
     const spec = sandbox.spec({ network: { allow: ['192.0.2.0/24:443'] } });

@@ -1,6 +1,7 @@
 import { DockerProxy } from '../support/docker-proxy';
 import { EngineSandbox } from '../support/engine-sandbox';
 import { eventually } from '../support/eventually';
+import { isSimulated, itOnDocker } from '../support/which-engine';
 
 jest.setTimeout(120_000);
 
@@ -11,12 +12,12 @@ describe('DockerEngine on a real Docker', () => {
   beforeAll(() => engine.prepare(sandbox.instance));
   afterAll(() => sandbox.cleanUp());
 
-  it('must find gVisor and say whether disk quotas work', () => {
+  itOnDocker('must find gVisor and say whether disk quotas work', () => {
     expect(engine.capabilities.runtime).toBe('runsc');
     expect(['enforced', 'unsupported']).toContain(engine.capabilities.diskQuota);
   });
 
-  it('must prepare any number of times, in several processes at once', async () => {
+  itOnDocker('must prepare any number of times, in several processes at once', async () => {
     await Promise.all([1, 2, 3].map(() => sandbox.engine().prepare(sandbox.instance)));
     const networks = await sandbox.real.docker.listNetworks({ filters: { name: [`berth-${sandbox.instance}`] } });
     expect(networks).toHaveLength(1);
@@ -38,7 +39,7 @@ describe('DockerEngine on a real Docker', () => {
       startedAt: null,
       exitCode: null,
       ipAddress: null,
-      runtime: 'runsc',
+      runtime: isSimulated ? 'simulated' : 'runsc',
     });
 
     expect(await engine.startContainer(dockerId)).toBe('started');
@@ -46,10 +47,10 @@ describe('DockerEngine on a real Docker', () => {
     const running = await engine.inspectContainer(dockerId);
     expect(running).toMatchObject({ state: 'running', exitCode: null, oomKilled: false });
     expect(running?.ipAddress).toMatch(/^\d+\.\d+\.\d+\.\d+$/);
-    expect(await sandbox.real.exec(dockerId, ['sh', '-c', 'pwd; echo $HOME; echo "$GREETING"'])).toBe(
+    expect(await sandbox.exec(dockerId, ['sh', '-c', 'pwd; echo $HOME; echo "$GREETING"'])).toBe(
       '/home/user\n/home/user\nGrüße = "$HOME"\n',
     );
-    await sandbox.real.writeData(dockerId, 'kept');
+    await sandbox.exec(dockerId, ['sh', '-c', 'echo kept >/home/user/mark']);
 
     expect(await engine.stopContainer(dockerId, 10)).toBe('stopped');
     expect(await engine.stopContainer(dockerId, 10)).toBe('already_stopped');
@@ -61,14 +62,14 @@ describe('DockerEngine on a real Docker', () => {
     expect(await engine.inspectContainer(dockerId)).toBeNull();
 
     const next = await sandbox.running(engine, { ...spec, generation: 2 });
-    expect(await sandbox.real.readData(next)).toBe('kept');
+    expect(await sandbox.exec(next, ['cat', '/home/user/mark'])).toBe('kept\n');
     await engine.removeContainer(next);
     await engine.removeVolume(spec.volumeName);
     await engine.removeVolume(spec.volumeName);
-    expect(await sandbox.real.volumeExists(spec.volumeName)).toBe(false);
+    expect(await sandbox.hasVolume(spec.volumeName)).toBe(false);
   });
 
-  it('must label what it makes, and list what has its labels alone', async () => {
+  itOnDocker('must label what it makes, and list what has its labels alone', async () => {
     const spec = sandbox.spec({ generation: 7 });
     const other = sandbox.spec({ owner: { ...spec.owner, instance: `${sandbox.instance}-other` } });
     const dockerId = await sandbox.running(engine, spec);
@@ -98,7 +99,7 @@ describe('DockerEngine on a real Docker', () => {
     }
   });
 
-  it('must label a volume that was gone and that Docker makes by itself', async () => {
+  itOnDocker('must label a volume that was gone and that Docker makes by itself', async () => {
     const spec = sandbox.spec();
     const dockerId = await engine.createContainer(spec);
     const { Labels } = await sandbox.real.docker.getVolume(spec.volumeName).inspect();
@@ -140,7 +141,7 @@ describe('DockerEngine on a real Docker', () => {
 
   it('must stop, start and remove a container that was paused', async () => {
     const dockerId = await sandbox.running(engine, sandbox.spec());
-    const pause = (): Promise<unknown> => sandbox.real.docker.getContainer(dockerId).pause();
+    const pause = (): Promise<void> => sandbox.pause(dockerId);
     await pause();
     await expect(engine.startContainer(dockerId)).rejects.toMatchObject({ code: 'container_paused' });
     await engine.unpauseContainer(dockerId);
@@ -154,23 +155,26 @@ describe('DockerEngine on a real Docker', () => {
     expect(await engine.inspectContainer(dockerId)).toBeNull();
   });
 
-  it('must start a container whose network was removed and made again, without a start that Docker refuses', async () => {
-    const proxy = await DockerProxy.open();
-    const proxied = sandbox.engine({ DOCKER_HOST: proxy.dockerHost });
-    await proxied.prepare(sandbox.instance);
-    const dockerId = await sandbox.running(engine, sandbox.spec());
-    await engine.stopContainer(dockerId, 1);
-    await sandbox.real.docker.getNetwork(`berth-${sandbox.instance}`).remove();
-    proxy.arm(null);
-    expect(await proxied.startContainer(dockerId)).toBe('started');
-    // After one refused start, Docker 28 can never start it again.
-    expect(proxy.calls.filter((call) => call.endsWith('/start'))).toHaveLength(1);
-    expect((await engine.inspectContainer(dockerId))?.ipAddress).toMatch(/^\d/);
-    await engine.removeContainer(dockerId);
-    await proxy.close();
-  });
+  itOnDocker(
+    'must start a container whose network was removed and made again, without a start that Docker refuses',
+    async () => {
+      const proxy = await DockerProxy.open();
+      const proxied = sandbox.engine({ DOCKER_HOST: proxy.dockerHost });
+      await proxied.prepare(sandbox.instance);
+      const dockerId = await sandbox.running(engine, sandbox.spec());
+      await engine.stopContainer(dockerId, 1);
+      await sandbox.real.docker.getNetwork(`berth-${sandbox.instance}`).remove();
+      proxy.arm(null);
+      expect(await proxied.startContainer(dockerId)).toBe('started');
+      // After one refused start, Docker 28 can never start it again.
+      expect(proxy.calls.filter((call) => call.endsWith('/start'))).toHaveLength(1);
+      expect((await engine.inspectContainer(dockerId))?.ipAddress).toMatch(/^\d/);
+      await engine.removeContainer(dockerId);
+      await proxy.close();
+    },
+  );
 
-  it('must start a new container whose network was removed, or say that it never will', async () => {
+  itOnDocker('must start a new container whose network was removed, or say that it never will', async () => {
     await sandbox.real.docker.getNetwork(`berth-${sandbox.instance}`).remove();
     const spec = sandbox.spec();
     const start = (): Promise<string> => sandbox.running(engine, spec);
@@ -192,7 +196,7 @@ describe('DockerEngine on a real Docker', () => {
     await eventually(async () => expect(await engine.inspectContainer(dockerId)).toBeNull());
   });
 
-  it('must refuse what the runtime cannot do with a word that says so', async () => {
+  itOnDocker('must refuse what the runtime cannot do with a word that says so', async () => {
     const plain = sandbox.engine({ SANDBOX_RUNTIME: 'runc' });
     expect(await plain.prepare(sandbox.instance)).toMatchObject({ runtime: 'runc' });
     await expect(sandbox.engine({ DISK_QUOTA: 'off' }).prepare(sandbox.instance)).resolves.toMatchObject({

@@ -111,7 +111,7 @@ describe('commands in a gVisor container', () => {
     const env = Object.fromEntries(hostile.map((value, index) => [`VALUE_${String(index)}`, value]));
     const victim = await sandbox.running(engine, sandbox.spec({ env }));
     const print = hostile.map((_value, index) => `printf '%s\\0' "$VALUE_${String(index)}"`).join(';');
-    const printed = (await sandbox.real.exec(victim, ['sh', '-c', `${print}; ls /tmp`])).split('\0');
+    const printed = (await sandbox.exec(victim, ['sh', '-c', `${print}; ls /tmp`])).split('\0');
     expect(printed.slice(0, -1)).toEqual(hostile);
     expect(printed.at(-1)).not.toContain('ran');
     // As arguments, and as what a role's packages would be if its file were not checked.
@@ -146,12 +146,12 @@ describe('commands in a gVisor container', () => {
       ({ exitCode }) => (exitCode >= 128 ? 'killed' : exitCode),
       (error: unknown) => (error as { code: string }).code,
     );
-    await eventually(async () => expect(await sandbox.real.exec(other, ['ps'])).toContain('sleep 300'));
+    await eventually(async () => expect(await sandbox.exec(other, ['ps'])).toContain('sleep 300'));
     await engine.stopContainer(other, 1);
     expect(['killed', 'container_not_running']).toContain(await cut);
     await expect(engine.exec(other, request)).rejects.toMatchObject({ code: 'container_not_running' });
     await engine.startContainer(other);
-    await sandbox.real.docker.getContainer(other).pause();
+    await sandbox.pause(other);
     await expect(engine.exec(other, request)).rejects.toMatchObject({ code: 'container_paused' });
     await engine.removeContainer(other);
   });
@@ -164,6 +164,8 @@ describe('commands in a gVisor container', () => {
       probe: ['tool', 'sh'],
       packages: { apt: [], apk: ['one', 'two+three'], dnf: ['four'] },
     };
+    // The simulated image has one.
+    beforeAll(() => run(['rm', '-f', '/bin/apt-get']));
     const say = (command: RoleCommand) => run(command.command, { env: command.env, user: '0' });
     const program = (name: string, script: string) =>
       run(['sh', '-c', 'printf "%s\\n" "#!/bin/sh" "$2" > /bin/$1 && chmod 755 /bin/$1', 'sh', name, script]);

@@ -31,7 +31,7 @@ describe('programs in a gVisor container', () => {
     };
     return { said: () => text('stdout'), whole: read() };
   }
-  const processes = (): Promise<string> => sandbox.real.exec(dockerId, ['ps']);
+  const processes = (): Promise<string> => sandbox.exec(dockerId, ['ps']);
 
   it('must take what they read and give what they write, to the end of both, and the exit code', async () => {
     const program = await start(['sh', '-c', 'pwd; id -u; wc -c; echo "$MARK" >&2; exit 7'], {
@@ -82,7 +82,7 @@ describe('programs in a gVisor container', () => {
     let last = -1;
     await eventually(async () => {
       const before = last;
-      last = Number(await sandbox.real.exec(container, ['cat', '/tmp/written']));
+      last = Number(await sandbox.exec(container, ['cat', '/tmp/written']));
       expect(last).toBe(before);
     });
     return last;
@@ -154,7 +154,7 @@ describe('programs in a gVisor container', () => {
     for await (const output of left.output) void output;
     const held = await engine.startProcess(other, { command: ['sleep', '7501'], stdin: true });
     const { whole } = listen(held);
-    await eventually(async () => expect(await sandbox.real.exec(other, ['ps'])).toMatch(/while :[^]*sleep 7501/));
+    await eventually(async () => expect(await sandbox.exec(other, ['ps'])).toMatch(/while :[^]*sleep 7501/));
     await engine.stopContainer(other, 1);
     await whole;
     expect(await endOf(held)).toBe('ended');

@@ -154,7 +154,7 @@ describe('what a sandbox may reach', () => {
         await named.engine.startContainer(named.dockerId);
         await found(named);
 
-        const changed = named.sandbox.engine({ ...settings, SANDBOX_DNS: ['192.0.2.1', outside.far] });
+        const changed = named.sandbox.dockerEngine({ ...settings, SANDBOX_DNS: ['192.0.2.1', outside.far] });
         await changed.prepare(named.sandbox.instance);
         await changed.stopContainer(named.dockerId, 10);
         await changed.startContainer(named.dockerId);
@@ -200,7 +200,7 @@ describe('what a sandbox may reach', () => {
   /** A Berth's engine with one running sandbox. */
   async function side(manner: 'required' | 'off', settings: Partial<DockerEngineSettings> = {}): Promise<Side> {
     const sandbox = new EngineSandbox();
-    const engine = sandbox.engine({ SANDBOX_FIREWALL: manner, ...settings });
+    const engine = sandbox.dockerEngine({ SANDBOX_FIREWALL: manner, ...settings });
     const { hostFirewall } = await engine.prepare(sandbox.instance);
     expect(hostFirewall).toBe(manner === 'off' ? 'off' : 'enforced');
     const dockerId = await sandbox.running(engine, sandbox.spec());
@@ -251,12 +251,12 @@ describe('the rules of the host firewall', () => {
   afterEach(() => sandbox.cleanUp());
 
   it('must be there once, however many processes put them there', async () => {
-    const engines = Array.from({ length: 12 }, () => sandbox.engine(required));
+    const engines = Array.from({ length: 12 }, () => sandbox.dockerEngine(required));
     await Promise.all(engines.map((engine) => engine.prepare(sandbox.instance)));
     await removeFirewallRules(sandbox.instance, { keepChains: true });
     await Promise.all(engines.map((engine) => engine.maintain()));
     expect(engines.map(({ capabilities }) => capabilities.hostFirewall)).toEqual(engines.map(() => 'enforced'));
-    const last = sandbox.engine(required);
+    const last = sandbox.dockerEngine(required);
     await last.prepare(sandbox.instance);
     const rules = await firewallRulesOf(sandbox.instance);
     expect(rules.filter((rule) => rule.startsWith('-A PREROUTING '))).toHaveLength(2);
@@ -264,7 +264,7 @@ describe('the rules of the host firewall', () => {
   });
 
   it('must follow the network where that is recreated, before a sandbox is in it, and leave nothing of the former', async () => {
-    const engine = sandbox.engine(required);
+    const engine = sandbox.dockerEngine(required);
     await engine.prepare(sandbox.instance);
     const dockerId = await sandbox.running(engine, sandbox.spec());
     await engine.stopContainer(dockerId, 0);

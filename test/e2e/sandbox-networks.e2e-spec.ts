@@ -19,7 +19,7 @@ describe('the networks of many sandboxes', () => {
   afterEach(() => sandbox.cleanUp());
 
   it('must be as many as it takes, each isolated and behind the firewall, and removed when nobody needs them', async () => {
-    const engine = await prepared(sandbox.engine({ ...TWO_EACH, SANDBOX_FIREWALL: 'required' }));
+    const engine = await prepared(sandbox.dockerEngine({ ...TWO_EACH, SANDBOX_FIREWALL: 'required' }));
     const ids = [];
     for (let count = 0; count < 4; count += 1) ids.push(await sandbox.running(engine, sandbox.spec()));
     expect(await placesOf(ids)).toEqual([name(), name(), name(2), name(2)]);
@@ -70,7 +70,7 @@ describe('the networks of many sandboxes', () => {
       Labels: { 'berth.managed': 'true', 'berth.instance': sandbox.instance },
       IPAM: { Config: [{ Subnet: '10.213.77.0/29' }] },
     });
-    const [one, two] = [await prepared(sandbox.engine(RUNTIME)), await prepared(sandbox.engine(RUNTIME))];
+    const [one, two] = [await prepared(sandbox.dockerEngine(RUNTIME)), await prepared(sandbox.dockerEngine(RUNTIME))];
     const ids = await Promise.all(
       Array.from({ length: 7 }, (_each, at) => sandbox.running(at % 2 ? one : two, sandbox.spec())),
     );
@@ -86,7 +86,7 @@ describe('the networks of many sandboxes', () => {
 
   it('must be made once by several processes, and again where somebody removed one with a stopped sandbox', async () => {
     const engines = await Promise.all(
-      [1, 2, 3].map(() => prepared(sandbox.engine({ ...RUNTIME, SANDBOX_NETWORK_SIZE: 1 }))),
+      [1, 2, 3].map(() => prepared(sandbox.dockerEngine({ ...RUNTIME, SANDBOX_NETWORK_SIZE: 1 }))),
     );
     const ids = await Promise.all(engines.map((engine) => sandbox.running(engine, sandbox.spec())));
     const [engine] = engines;
@@ -105,7 +105,7 @@ describe('the networks of many sandboxes', () => {
 
   it('must take their subnets where the operator says, and refuse to start where those are not free', async () => {
     const settings = { ...TWO_EACH, SANDBOX_SUBNETS: ['10.213.88.0/28'] };
-    const engine = await prepared(sandbox.engine(settings));
+    const engine = await prepared(sandbox.dockerEngine(settings));
     const ids = [];
     for (let count = 0; count < 4; count += 1) ids.push(await sandbox.running(engine, sandbox.spec()));
     expect(await subnetOf(name())).toBe('10.213.88.0/29');
@@ -118,7 +118,7 @@ describe('the networks of many sandboxes', () => {
     });
     try {
       const collides = { ...TWO_EACH, SANDBOX_SUBNETS: ['10.213.96.0/20', '10.213.88.0/30'] };
-      const refused = await sandbox.engine(collides).prepare(sandbox.instance).catch(String);
+      const refused = await sandbox.dockerEngine(collides).prepare(sandbox.instance).catch(String);
       expect(refused).toContain(`10.213.96.0/20 overlaps 10.213.99.0/24 of Docker's network other-${sandbox.instance}`);
       expect(refused).toContain('10.213.88.0/30 is smaller than the /29 that SANDBOX_NETWORK_SIZE=2 needs');
     } finally {

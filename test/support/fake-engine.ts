@@ -245,7 +245,7 @@ export class FakeEngine extends ContainerEngine {
   }
 
   override inspectContainer(dockerId: string): Promise<ObservedContainer | null> {
-    return this.call('inspectContainer', [dockerId], () => this.daemon.inspect(dockerId));
+    return this.call('inspectContainer', [dockerId], () => this.daemon.inspect(dockerId, this.capabilities.runtime));
   }
 
   override listContainers(filter: ListFilter): Promise<Listed<ListedContainer>> {

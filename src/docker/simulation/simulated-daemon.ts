@@ -1,0 +1,427 @@
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import type { ContainerSpec, EngineImage, ListedVolume, OwnerLabels, VolumeCopy } from '../container-engine';
+import { EngineError } from '../engine-error';
+import type { EngineEvent, EngineState, ListedContainer, ObservedContainer, WatchMessage } from '../observed-container';
+import { DirectoryNode, Space } from './file-tree';
+
+/** A container as the daemon keeps it. */
+export interface SimulatedContainer {
+  readonly dockerId: string;
+  readonly spec: ContainerSpec;
+  readonly imageId: string;
+  readonly createdAt: Date;
+  readonly ipAddress: string;
+  readonly mounts: readonly string[];
+  name: string;
+  state: EngineState;
+  startedAt: string | null;
+  exitCode: number | null;
+  oomKilled: boolean;
+  /** Whether it is in the sandboxes' network. */
+  connected: boolean;
+}
+
+/** What a volume of any size may take in this process's memory. */
+const MOST_VOLUME_BYTES = 64 * 2 ** 20;
+/** The same of all of them, and of what is written elsewhere in containers. */
+const MOST_BYTES = 256 * 2 ** 20;
+
+/** A data volume, whose files are in memory. */
+export class SimulatedVolume {
+  readonly root: DirectoryNode;
+  private readonly space: Space;
+
+  constructor(
+    /** null: held to no size. */
+    public diskMb: number | null,
+    readonly owner: OwnerLabels,
+    within: Space | null = null,
+    /** Without labels its owner is known by its name alone. */
+    public labelled = true,
+  ) {
+    this.space = new Space(Math.min(MOST_VOLUME_BYTES, (diskMb ?? MOST_VOLUME_BYTES) * 2 ** 20), within);
+    this.root = new DirectoryNode({ mode: 0o755, uid: 0, gid: 0 }, this.space);
+  }
+
+  /** The space that its content takes. */
+  get bytes(): number {
+    return this.space.used;
+  }
+
+  get isEmpty(): boolean {
+    return this.root.isEmpty;
+  }
+
+  set onChange(onChange: () => void) {
+    this.space.onChange = onChange;
+  }
+
+  /** Removes all that is in it. */
+  clear(): void {
+    for (const name of this.root.names()) this.root.drop(name);
+  }
+}
+
+interface Watcher {
+  readonly instance: string;
+  readonly send: (message: WatchMessage) => void;
+}
+
+/**
+ * Docker in memory: containers, volumes, images and events, and what survives the end of those who use it. What runs
+ * inside containers is another's: see {@link onRun} and {@link onEnd}.
+ */
+export class SimulatedDaemon {
+  /** Of its data: a daemon on other data has another. */
+  id: string = randomUUID();
+  readonly containers = new Map<string, SimulatedContainer>();
+  readonly volumes: Map<string, SimulatedVolume> = new Map<string, SimulatedVolume>();
+  readonly images = new Set<string>();
+  /** Ids of versions that no reference names any more. */
+  readonly unnamedImages = new Set<string>();
+  protected readonly imageVersions = new Map<string, number>();
+  /** What files take of this process's memory. */
+  readonly space = new Space(MOST_BYTES);
+  private readonly watchers = new Set<Watcher>();
+  private clock = Date.now();
+  private created = 0;
+
+  /** A container has begun to run. */
+  onRun: (container: SimulatedContainer) => void = () => undefined;
+  /** A container has ended, and with it all that ran in it. */
+  onEnd: (container: SimulatedContainer) => void = () => undefined;
+  /** Something was changed that is to be kept. */
+  onChange: () => void = () => undefined;
+  /** So were the files of a volume. */
+  onVolumeChange: (volume: SimulatedVolume) => void = () => undefined;
+
+  /** What runs, of one container of Berth's or of all. */
+  running(containerId?: string): SimulatedContainer[] {
+    return [...this.containers.values()].filter(
+      (container) =>
+        isUp(container.state) && (containerId === undefined || container.spec.owner.containerId === containerId),
+    );
+  }
+
+  create(spec: ContainerSpec): string {
+    if (!this.findImage(spec.image)) throw new EngineError('image_not_found', `no such image: ${spec.image}`);
+    if (this.named(spec.name)) throw new EngineError('name_in_use', `the name ${spec.name} is in use`);
+    // Docker makes a volume that is missing.
+    if (!this.volumes.has(spec.volumeName)) {
+      this.onMissingVolume(spec);
+      this.ensureVolume({ name: spec.volumeName, diskMb: spec.diskMb, owner: spec.owner });
+    }
+    return this.add(spec, [spec.volumeName]).dockerId;
+  }
+
+  start(dockerId: string, { isNew = false }: { isNew?: boolean } = {}): 'started' | 'already_running' {
+    const container = this.existing(dockerId, 'start');
+    if (container.state === 'paused') throw new EngineError('container_paused', 'cannot start a paused container');
+    if (!isNew) container.connected = true;
+    if (isUp(container.state)) return 'already_running';
+    this.begin(container);
+    return 'started';
+  }
+
+  pause(dockerId: string): void {
+    const container = this.existing(dockerId, 'pause');
+    container.state = 'paused';
+    this.tell(container, 'pause');
+  }
+
+  unpause(dockerId: string): void {
+    const container = this.existing(dockerId, 'unpause');
+    if (container.state !== 'paused') return;
+    container.state = 'running';
+    this.tell(container, 'unpause');
+  }
+
+  stop(dockerId: string): 'stopped' | 'already_stopped' {
+    const container = this.existing(dockerId, 'stop');
+    if (!isUp(container.state) && container.state !== 'restarting') return 'already_stopped';
+    this.exit(container, 0);
+    return 'stopped';
+  }
+
+  remove(dockerId: string): void {
+    const container = this.containers.get(dockerId);
+    if (!container) return;
+    if (isUp(container.state)) this.exit(container, 137);
+    this.containers.delete(dockerId);
+    this.tell(container, 'destroy');
+  }
+
+  rename(dockerId: string, name: string): void {
+    const container = this.containers.get(dockerId);
+    if (!container || container.name === name) return;
+    if (this.named(name)) throw new EngineError('name_in_use', `the name ${name} is in use`);
+    container.name = name;
+    this.onChange();
+  }
+
+  reconnect(dockerId: string): 'reconnected' | 'already_connected' {
+    const container = this.existing(dockerId, 'reconnect');
+    if (container.connected) return 'already_connected';
+    container.connected = true;
+    return 'reconnected';
+  }
+
+  inspect(dockerId: string, runtime: string): ObservedContainer | null {
+    const container = this.containers.get(dockerId);
+    if (!container) return null;
+    const { name, state, startedAt, exitCode, oomKilled, imageId, spec } = container;
+    const isReached = isUp(state) && container.connected && spec.network !== 'none';
+    const ipAddress = isReached ? container.ipAddress : null;
+    return { dockerId, name, state, startedAt, exitCode, oomKilled, ipAddress, imageId, runtime };
+  }
+
+  list(filter: { instance: string; containerId?: string }): ListedContainer[] {
+    return [...this.containers.values()]
+      .filter(({ spec: { owner } }) => owner.instance === filter.instance)
+      .filter(({ spec: { owner } }) => filter.containerId === undefined || owner.containerId === filter.containerId)
+      .map(({ dockerId, name, state, createdAt, spec, connected }) => ({
+        dockerId,
+        name,
+        state,
+        createdAt,
+        containerId: spec.owner.containerId,
+        generation: spec.generation,
+        connected,
+      }));
+  }
+
+  ensureVolume({ name, diskMb, owner }: { name: string; diskMb: number; owner: OwnerLabels }): { existed: boolean } {
+    const volume = this.volumes.get(name);
+    const isUsed = [...this.containers.values()].some(({ mounts }) => mounts.includes(name));
+    const existed = volume !== undefined && (volume.labelled || isUsed || !volume.isEmpty);
+    if (!existed) {
+      this.addVolume(name, diskMb, owner);
+      this.onChange();
+    }
+    return { existed };
+  }
+
+  addVolume(name: string, diskMb: number | null, owner: OwnerLabels): SimulatedVolume {
+    const volume = this.newVolume(diskMb, owner);
+    volume.onChange = () => this.onVolumeChange(volume);
+    this.volumes.set(name, volume);
+    return volume;
+  }
+
+  protected newVolume(diskMb: number | null, owner: OwnerLabels): SimulatedVolume {
+    return new SimulatedVolume(diskMb, owner, this.space);
+  }
+
+  listVolumes(filter: { instance: string; containerId?: string }): ListedVolume[] {
+    return [...this.volumes]
+      .filter(([, { owner }]) => owner.instance === filter.instance)
+      .filter(([, { owner }]) => filter.containerId === undefined || owner.containerId === filter.containerId)
+      .map(([name, { owner, labelled }]) => ({ name, containerId: owner.containerId, labelled }));
+  }
+
+  removeVolume(name: string): void {
+    const user = [...this.containers.values()].find(({ mounts }) => mounts.includes(name));
+    if (user) throw new EngineError('docker_error', `volume ${name} is in use by ${user.name}`);
+    this.volumes.get(name)?.clear();
+    this.volumes.delete(name);
+    this.onChange();
+  }
+
+  /** The first half of a copy: the container that copies is there, and the target is of no use. */
+  beginCopy({ from, to, image, owner }: VolumeCopy): SimulatedContainer {
+    if (!this.images.has(image)) throw new EngineError('docker_error', `no such image: ${image}`);
+    this.volume(from);
+    const name = `berth-${owner.containerId}-move`;
+    const leftover = [...this.containers.values()].find((container) => container.name === name);
+    if (leftover) this.remove(leftover.dockerId);
+    const limits = { memoryMb: 0, cpuShares: 0, diskMb: 0, network: 'none', processes: 0 } as const;
+    const worker = this.add({ name, image, env: {}, ...limits, volumeName: to, owner, generation: 0 }, [from, to]);
+    worker.state = 'running';
+    this.volume(to).clear();
+    return worker;
+  }
+
+  /** The second half. */
+  finishCopy({ from, to }: VolumeCopy, worker: SimulatedContainer): { bytes: number } {
+    if (!this.containers.delete(worker.dockerId)) throw new EngineError('copy_failed', 'the copying was cut off');
+    return { bytes: this.copied(this.volume(from), this.volume(to)) };
+  }
+
+  /** @throws EngineError `data_too_large` */
+  protected copied(from: SimulatedVolume, to: SimulatedVolume): number {
+    const copy = (source: DirectoryNode, target: DirectoryNode): void => {
+      for (const name of source.names()) {
+        const node = source.get(name);
+        if (node?.kind === 'directory') {
+          const directory = new DirectoryNode(node, target.space);
+          target.set(name, directory);
+          copy(node, directory);
+        } else if (node) target.set(name, node.kind === 'file' ? node.copy(target.space) : node);
+      }
+    };
+    try {
+      copy(from.root, to.root);
+    } catch (error) {
+      throw new EngineError('data_too_large', 'the new volume is full', { cause: error });
+    }
+    this.onChange();
+    return to.bytes;
+  }
+
+  /** A pull is over. @throws EngineError `image_not_found` */
+  pull(reference: string): void {
+    this.images.add(reference);
+    this.onChange();
+  }
+
+  /** By a reference or an id. */
+  findImage(name: string): EngineImage | null {
+    if (name.startsWith('sha256:')) {
+      const isNamed = [...this.images].some((reference) => this.imageId(reference) === name);
+      return isNamed || this.unnamedImages.has(name) ? { id: name, digest: null } : null;
+    }
+    if (!this.images.has(name)) return null;
+    const id = this.imageId(name);
+    return { id, digest: this.isInRegistry(name) ? id : null };
+  }
+
+  /** Of the version that is here. */
+  imageId(reference: string, version = this.imageVersions.get(reference) ?? 1): string {
+    const [, digest] = reference.split('@');
+    return (
+      digest ??
+      `sha256:${createHash('sha256')
+        .update(`${reference} ${String(version)}`)
+        .digest('hex')}`
+    );
+  }
+
+  removeImage({ reference, id }: { reference: string; id: string }): 'removed' | 'in_use' | 'kept' | 'gone' {
+    if (!this.findImage(id)) return 'gone';
+    if ([...this.containers.values()].some(({ imageId }) => imageId === id)) return 'in_use';
+    if (this.images.has(reference) && this.imageId(reference) === id) {
+      this.images.delete(reference);
+      this.onChange();
+      return 'removed';
+    }
+    return this.unnamedImages.delete(id) ? 'removed' : 'kept';
+  }
+
+  protected isInRegistry(_reference: string): boolean {
+    return true;
+  }
+
+  /** Opens a watcher; it is sent `connected` first. @returns the way to close it */
+  attach(instance: string, send: (message: WatchMessage) => void): () => void {
+    const watcher = { instance, send };
+    this.watchers.add(watcher);
+    send({ kind: 'connected', node: null });
+    return () => {
+      this.watchers.delete(watcher);
+    };
+  }
+
+  /** Runs what happens while no watcher is connected, then connects them again: they have missed it. */
+  unwatched(happens: () => void): void {
+    const watchers = [...this.watchers];
+    this.watchers.clear();
+    happens();
+    for (const watcher of watchers) {
+      this.watchers.add(watcher);
+      watcher.send({ kind: 'connected', node: null });
+    }
+  }
+
+  /** The main process ends. */
+  exit(container: SimulatedContainer, exitCode: number): void {
+    container.state = 'exited';
+    container.exitCode = exitCode;
+    this.onEnd(container);
+    this.tell(container, 'die', exitCode);
+  }
+
+  /** @throws EngineError `start_refused` */
+  begin(container: SimulatedContainer): void {
+    this.run(container);
+  }
+
+  protected run(container: SimulatedContainer): void {
+    container.state = 'running';
+    // Nanoseconds, as Docker writes them.
+    container.startedAt = new Date(this.tick()).toISOString().replace('Z', '000000Z');
+    container.exitCode = null;
+    container.oomKilled = false;
+    this.onRun(container);
+    this.tell(container, 'start');
+  }
+
+  /** A container is created whose volume is not there. */
+  protected onMissingVolume(_spec: ContainerSpec): void {
+    // Docker makes one.
+  }
+
+  protected tell(container: SimulatedContainer, action: EngineEvent['action'], exitCode: number | null = null): void {
+    this.onChange();
+    const { containerId, instance } = container.spec.owner;
+    const event = { dockerId: container.dockerId, containerId, action, exitCode, at: new Date(this.tick()) };
+    for (const watcher of this.watchers) if (watcher.instance === instance) watcher.send({ kind: 'event', event });
+  }
+
+  /** @throws EngineError `container_not_found` */
+  existing(dockerId: string, verb: string): SimulatedContainer {
+    const container = this.containers.get(dockerId);
+    if (!container) throw new EngineError('container_not_found', `${verb}: no such container ${dockerId}`);
+    return container;
+  }
+
+  /** @throws EngineError `container_not_found`, `container_not_running`, `container_paused` */
+  runningOne(dockerId: string, verb: string): SimulatedContainer {
+    const container = this.existing(dockerId, verb);
+    if (container.state === 'paused') throw new EngineError('container_paused', `cannot ${verb} in a paused container`);
+    if (container.state !== 'running') throw new EngineError('container_not_running', `${container.name} does not run`);
+    return container;
+  }
+
+  protected add(spec: ContainerSpec, mounts: readonly string[]): SimulatedContainer {
+    this.created += 1;
+    const dockerId = randomBytes(32).toString('hex');
+    const container: SimulatedContainer = {
+      dockerId,
+      spec,
+      imageId: this.findImage(spec.image)?.id ?? spec.image,
+      createdAt: new Date(this.tick()),
+      ipAddress: `172.30.${String((this.created >> 8) & 255)}.${String(this.created & 255)}`,
+      mounts,
+      name: spec.name,
+      state: 'created',
+      startedAt: null,
+      exitCode: null,
+      oomKilled: false,
+      connected: true,
+    };
+    this.containers.set(dockerId, container);
+    this.onChange();
+    return container;
+  }
+
+  protected volume(name: string): SimulatedVolume {
+    const volume = this.volumes.get(name);
+    if (!volume) throw new EngineError('docker_error', `no such volume: ${name}`);
+    return volume;
+  }
+
+  private named(name: string): boolean {
+    return [...this.containers.values()].some((container) => container.name === name);
+  }
+
+  /** No two things happen at the same time. */
+  private tick(): number {
+    this.clock = Math.max(this.clock + 1, Date.now());
+    return this.clock;
+  }
+}
+
+/** Whether a container has processes. */
+export function isUp(state: EngineState): boolean {
+  return state === 'running' || state === 'paused';
+}

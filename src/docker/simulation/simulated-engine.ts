@@ -1,0 +1,385 @@
+import { Logger, type OnApplicationShutdown } from '@nestjs/common';
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  ContainerEngine,
+  type ContainerSpec,
+  type EngineCapabilities,
+  type EngineImage,
+  type EnsureImageOptions,
+  type Listed,
+  type ListedVolume,
+  type ListFilter,
+  type MachineResources,
+  type OwnerLabels,
+  type VolumeCopy,
+  type VolumeMeasurement,
+} from '../container-engine';
+import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from '../container-process';
+import { EngineError } from '../engine-error';
+import { parseImageReference } from '../image-reference';
+import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from '../observed-container';
+import { untilAborted } from '../../scheduling';
+import { SandboxFiles, SandboxRun } from './sandbox-run';
+import { type SimulatedContainer, SimulatedDaemon } from './simulated-daemon';
+import { DirectoryNode } from './file-tree';
+import { SimulationState } from './simulation-state';
+
+/** What calls take, in milliseconds, at the usual pace. */
+const TAKES_MS = { create: 120, start: 250, stop: 80, remove: 100, volume: 30, copy: 1_500 } as const;
+/** A pull's parts, each of so many milliseconds. */
+const PULL_STEPS = 12;
+const PULL_STEP_MS = 350;
+
+/** A machine as a small team has one. */
+const MACHINE = { memoryMb: 64 * 1024, cpuShares: 32_000, diskMb: 500 * 1024 } as const;
+const MB = 2 ** 20;
+
+/** What there is before anything is pulled. */
+const PRESENT = ['berth/sandbox:latest'] as const;
+
+/** Images that are made up for their faults, by the last part of their repository's name. */
+const FAULTY: Readonly<
+  Record<string, 'image_not_found' | 'image_access_denied' | 'image_unavailable' | 'start_refused'>
+> = {
+  'no-such-image': 'image_not_found',
+  'private-image': 'image_access_denied',
+  'unreachable-image': 'image_unavailable',
+  'broken-image': 'start_refused',
+};
+
+function faultOf(reference: string): string | undefined {
+  const repository = reference.replace(/@.*$/, '').replace(/:[^/]*$/, '');
+  return FAULTY[repository.split('/').at(-1) ?? ''];
+}
+
+export interface SimulatedEngineSettings {
+  /** What is kept, and where; null: nothing outlives this process. */
+  readonly folder: string | null;
+  /** How many times as fast as the usual pace; Infinity: nothing takes time. */
+  readonly speed: number;
+}
+
+/**
+ * An engine without containers: it has their states, their events, files in memory, and a shell with simulated programs
+ * in place of what would run in them. For a machine without Docker, on which somebody works on what uses Berth.
+ */
+export class SimulatedEngine extends ContainerEngine implements OnApplicationShutdown {
+  private readonly logger = new Logger(SimulatedEngine.name);
+  private readonly files = new Map<string, SandboxFiles>();
+  private readonly runs = new Map<string, SandboxRun>();
+  private readonly pulls = new Map<string, Promise<void>>();
+  private readonly state: SimulationState | null;
+  private readonly pace: number;
+
+  override readonly capabilities: EngineCapabilities = {
+    runtime: 'simulated',
+    diskQuota: 'enforced',
+    volumeResize: 'move',
+    hostFirewall: 'off',
+    allowLists: 'enforced',
+  };
+
+  constructor(
+    { folder, speed }: SimulatedEngineSettings,
+    readonly daemon: SimulatedDaemon = new SimulatedDaemon(),
+  ) {
+    super();
+    this.pace = 1 / speed;
+    for (const reference of PRESENT) daemon.images.add(reference);
+    daemon.onRun = (container) => this.ran(container);
+    daemon.onEnd = (container) => this.ended(container);
+    this.state = folder === null ? null : new SimulationState(folder, daemon);
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    for (const run of this.runs.values()) run.over();
+    await this.state?.close();
+  }
+
+  override async prepare(): Promise<EngineCapabilities> {
+    await this.state?.load();
+    this.logger.warn('containers are only SIMULATED: no program of theirs runs, and nothing in them is real');
+    return this.capabilities;
+  }
+
+  override maintain(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  override ping(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  override identify(): Promise<string | null> {
+    return Promise.resolve(this.daemon.id);
+  }
+
+  override resources(): Promise<MachineResources> {
+    const used = this.daemon.running().reduce((sum, { spec }) => sum + spec.memoryMb, 0);
+    const kept = [...this.daemon.volumes.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+    return Promise.resolve({
+      ...MACHINE,
+      // Of what containers may take, they take a third.
+      freeMemoryMb: Math.max(0, Math.round(MACHINE.memoryMb - 2048 - used / 3)),
+      freeDiskMb: Math.round(MACHINE.diskMb * 0.6 - kept / MB),
+    });
+  }
+
+  override async createContainer(spec: ContainerSpec): Promise<string> {
+    await this.takes(TAKES_MS.create);
+    return this.daemon.create(spec);
+  }
+
+  override async startContainer(
+    dockerId: string,
+    options?: { isNew?: boolean },
+  ): Promise<'started' | 'already_running'> {
+    await this.takes(TAKES_MS.start);
+    const { spec } = this.daemon.existing(dockerId, 'start');
+    if (faultOf(spec.image) === 'start_refused') throw new EngineError('start_refused', 'it has nothing to run');
+    return this.daemon.start(dockerId, options);
+  }
+
+  override unpauseContainer(dockerId: string): Promise<void> {
+    return attempt(() => this.daemon.unpause(dockerId));
+  }
+
+  override async stopContainer(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'> {
+    await this.takes(TAKES_MS.stop);
+    this.daemon.existing(dockerId, 'stop');
+    await this.runs.get(dockerId)?.end(graceSeconds * 1000);
+    return this.daemon.stop(dockerId);
+  }
+
+  override async removeContainer(dockerId: string): Promise<void> {
+    await this.takes(TAKES_MS.remove);
+    this.daemon.remove(dockerId);
+    this.files.delete(dockerId);
+  }
+
+  override renameContainer(dockerId: string, name: string): Promise<void> {
+    return attempt(() => this.daemon.rename(dockerId, name));
+  }
+
+  override reconnectContainer(dockerId: string): Promise<'reconnected' | 'already_connected'> {
+    return attempt(() => this.daemon.reconnect(dockerId));
+  }
+
+  override async exec(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
+    const program = this.run(dockerId, 'exec').start(request);
+    const within = AbortSignal.timeout(request.timeoutMs);
+    const over = request.signal ? AbortSignal.any([within, request.signal]) : within;
+    const aborted = (): EngineError =>
+      within.aborted
+        ? new EngineError('timed_out', 'the command did not end in time')
+        : new EngineError('aborted', 'nobody waits for the command any more');
+    let bytes = 0;
+    const read = async (): Promise<void> => {
+      for await (const output of program.output) {
+        if (over.aborted) return;
+        bytes += output.data.length;
+        if (bytes > request.maxOutputBytes) throw new EngineError('output_too_large', 'the command said too much');
+        request.onOutput?.(output);
+      }
+    };
+    try {
+      await untilAborted(read(), { signal: over, aborted });
+    } catch (error) {
+      program.close();
+      const { end } = request;
+      const code = error instanceof EngineError ? error.code : null;
+      if (end && (code === 'timed_out' || code === 'output_too_large')) {
+        await this.exec(dockerId, { ...end, user: request.user, timeoutMs: END_MS, maxOutputBytes: MB }).catch(
+          () => null,
+        );
+      }
+      throw error;
+    }
+    // The container's end is an exit code as well.
+    return program.exit().catch(() => ({ exitCode: 137 }));
+  }
+
+  override startProcess(dockerId: string, request: ProcessRequest): Promise<ContainerProcess> {
+    return attempt(() => this.run(dockerId, 'exec').start(request));
+  }
+
+  override async endProcesses(
+    dockerId: string,
+    processes: MarkedProcesses & { graceMs: number },
+  ): Promise<'ended' | 'still_running'> {
+    return (await this.run(dockerId, 'exec').endMarked(processes)) ? 'ended' : 'still_running';
+  }
+
+  override signalProcesses(dockerId: string, processes: MarkedProcesses): Promise<'sent' | 'none'> {
+    return attempt(() => (this.run(dockerId, 'exec').signal(processes) > 0 ? 'sent' : 'none'));
+  }
+
+  override stats(dockerId: string): Promise<ContainerStats> {
+    return attempt(() => this.run(dockerId, 'stats').stats(this.daemon.existing(dockerId, 'stats').startedAt ?? ''));
+  }
+
+  override inspectContainer(dockerId: string): Promise<ObservedContainer | null> {
+    return attempt(() => this.daemon.inspect(dockerId, this.capabilities.runtime));
+  }
+
+  override listContainers(filter: ListFilter): Promise<Listed<ListedContainer>> {
+    return attempt(() => ({ items: this.daemon.list(filter), silent: [] }));
+  }
+
+  override async ensureImage(reference: string, options: EnsureImageOptions = {}): Promise<EngineImage> {
+    const present = this.daemon.findImage(reference);
+    if (present && options.refresh !== true) return present;
+    await options.beforePull?.(present);
+    const signal = options.signal ?? new AbortController().signal;
+    const aborted = (): EngineError => new EngineError('aborted', 'the pull was aborted');
+    if (signal.aborted) throw aborted();
+    await untilAborted(this.pull(reference, options), { signal, aborted });
+    const image = this.daemon.findImage(reference);
+    if (!image) throw new EngineError('image_not_found', `${reference} was removed`);
+    return image;
+  }
+
+  /** For any number of callers one pull; its progress is shown to all. */
+  private async pull(reference: string, { onProgress }: EnsureImageOptions): Promise<void> {
+    const running = this.pulls.get(reference) ?? this.beginPull(reference);
+    const pull = { isOver: false };
+    const over = running.finally(() => (pull.isOver = true));
+    over.catch(() => undefined);
+    for (let step = 0; step < PULL_STEPS && !pull.isOver; step += 1) {
+      const percent = Math.round((100 * step) / PULL_STEPS);
+      const message = step === 0 ? 'looking for the image' : `downloading, ${String(percent)} %`;
+      onProgress?.({ percent, message });
+      await this.takes(PULL_STEP_MS);
+    }
+    await over;
+    onProgress?.({ percent: 100, message: 'the image is here' });
+  }
+
+  private beginPull(reference: string): Promise<void> {
+    const pull = async (): Promise<void> => {
+      if (!parseImageReference(reference)) throw new EngineError('image_not_found', `${reference} is no image`);
+      const fault = faultOf(reference);
+      await this.takes(fault === undefined || fault === 'start_refused' ? PULL_STEPS * PULL_STEP_MS : PULL_STEP_MS);
+      if (fault === 'image_not_found' || fault === 'image_access_denied' || fault === 'image_unavailable') {
+        throw new EngineError(fault, `${reference} is made up to fail`);
+      }
+      this.daemon.pull(reference);
+    };
+    const running = pull().finally(() => this.pulls.delete(reference));
+    this.pulls.set(reference, running);
+    return running;
+  }
+
+  override findImage(name: string): Promise<EngineImage | null> {
+    return attempt(() => this.daemon.findImage(name));
+  }
+
+  override removeImage(image: { reference: string; id: string }): Promise<'removed' | 'in_use' | 'kept' | 'gone'> {
+    return attempt(() => this.daemon.removeImage(image));
+  }
+
+  override presentImages(references: readonly string[]): Promise<ReadonlySet<string>> {
+    return attempt(() => new Set(references.filter((reference) => this.daemon.images.has(reference))));
+  }
+
+  override async ensureVolume(volume: {
+    name: string;
+    diskMb: number;
+    owner: OwnerLabels;
+  }): Promise<{ existed: boolean }> {
+    await this.takes(TAKES_MS.volume);
+    return this.daemon.ensureVolume(volume);
+  }
+
+  override removeVolume(name: string): Promise<void> {
+    return attempt(() => this.daemon.removeVolume(name));
+  }
+
+  override listVolumes(filter: ListFilter): Promise<Listed<ListedVolume>> {
+    return attempt(() => ({ items: this.daemon.listVolumes(filter), silent: [] }));
+  }
+
+  override measureVolume(volume: VolumeMeasurement): Promise<{ bytes: number } | null> {
+    return attempt(() => {
+      const found = this.daemon.volumes.get(volume.name);
+      return found ? { bytes: found.bytes } : null;
+    });
+  }
+
+  override async copyVolume(copy: VolumeCopy): Promise<{ bytes: number }> {
+    const worker = this.daemon.beginCopy(copy);
+    try {
+      for (const percent of [0, 25, 50, 75]) {
+        copy.onProgress?.({ percent, message: 'copying the data' });
+        await this.takes(TAKES_MS.copy / 4);
+        if (copy.signal?.aborted === true) throw new EngineError('aborted', 'the copy was aborted');
+      }
+      const copied = this.daemon.finishCopy(copy, worker);
+      copy.onProgress?.({ percent: 100, message: 'the data is copied' });
+      return copied;
+    } finally {
+      this.daemon.containers.delete(worker.dockerId);
+    }
+  }
+
+  override async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {
+    const queue: WatchMessage[] = [];
+    let wake = (): void => undefined;
+    const detach = this.daemon.attach(instance, (message) => {
+      queue.push(message);
+      wake();
+    });
+    signal.addEventListener('abort', () => wake());
+    try {
+      while (!signal.aborted) {
+        const message = queue.shift();
+        if (message) yield message;
+        else await new Promise<void>((resolve) => (wake = resolve));
+      }
+    } finally {
+      detach();
+    }
+  }
+
+  /** A call takes its time. */
+  private async takes(ms: number): Promise<void> {
+    await delay(ms * this.pace);
+  }
+
+  /** @throws EngineError */
+  private run(dockerId: string, verb: string): SandboxRun {
+    const container = this.daemon.runningOne(dockerId, verb);
+    const run = this.runs.get(dockerId);
+    if (!run) throw new EngineError('container_not_running', `${container.name} does not run`);
+    return run;
+  }
+
+  private ran(container: SimulatedContainer): void {
+    const { dockerId, spec } = container;
+    this.runs.get(dockerId)?.over();
+    this.runs.set(dockerId, new SandboxRun(spec, this.filesOf(container), { dockerId, pace: this.pace }));
+  }
+
+  private ended({ dockerId }: SimulatedContainer): void {
+    this.runs.get(dockerId)?.over();
+    this.runs.delete(dockerId);
+  }
+
+  private filesOf({ dockerId, spec }: SimulatedContainer): SandboxFiles {
+    const known = this.files.get(dockerId);
+    if (known) return known;
+    const { space, volumes } = this.daemon;
+    const nothing = new DirectoryNode({ mode: 0o755, uid: 0, gid: 0 }, space);
+    const files = new SandboxFiles(spec, { space, volume: () => volumes.get(spec.volumeName)?.root ?? nothing });
+    this.files.set(dockerId, files);
+    return files;
+  }
+}
+
+/** For the command that ends another one. */
+const END_MS = 10_000;
+
+async function attempt<T>(work: () => T): Promise<T> {
+  await Promise.resolve();
+  return work();
+}

@@ -1,0 +1,91 @@
+import { rm } from 'node:fs/promises';
+import { Berth, type TestUser } from '../support/berth';
+import { eventually } from '../support/eventually';
+import { TerminalClient } from '../support/terminal-client';
+import { openTestDatabase, type TestDatabase } from '../support/test-database';
+
+const environment = { ENGINE: 'simulated', SIMULATION_SPEED: '1000', INSTANCE_ID: 'simulated' };
+
+describe('a server on the simulated engine', () => {
+  let database: TestDatabase;
+  let berth: Berth;
+  let user: TestUser;
+  let id: string;
+
+  beforeAll(async () => {
+    database = await openTestDatabase();
+    berth = await Berth.start({ environment, database });
+    user = await berth.user('pro', ['read', 'write', 'exec']);
+    id = (await user.api.running({ image: 'sandbox', custom_image: null, role: 'node' })).db_id;
+  });
+  afterAll(async () => {
+    await berth.stop();
+    await rm(`${database.url.replace('sqlite:', '')}.simulated`, { recursive: true });
+    await database.drop();
+  });
+
+  const sh = async (script: string): Promise<unknown> =>
+    (await user.api.call('POST', `/api/containers/${id}/exec`, { command: ['sh', '-c', script] })).body['stdout'];
+  const files = (method: string, path: string, body?: string): Promise<Response> =>
+    fetch(`${berth.url}/api/containers/${id}/files?path=${path}`, {
+      method,
+      headers: { authorization: `Bearer ${user.token}`, 'content-type': 'application/octet-stream' },
+      ...(body !== undefined && { body }),
+    });
+
+  it('must say that it is one, as a notice and of its containers', async () => {
+    const ready = (await (await fetch(`${berth.url}/health/ready`)).json()) as Record<string, unknown>;
+    expect(ready).toMatchObject({ status: 'degraded', runtime: 'simulated', sandbox_proof: null });
+    expect(ready['notices']).toEqual([expect.stringContaining('only simulated')]);
+    expect((await user.api.get(id)).body['runtime']).toBe('simulated');
+  });
+
+  it('must install roles and take files by the scripts that run on Docker', async () => {
+    await eventually(async () => expect((await user.api.get(id)).body['role_status']).toBe('installed'));
+    expect(await sh('command -v node npm')).toContain('/node\n');
+    expect((await files('PUT', '/home/user/a.txt', 'grüße')).status).toBe(201);
+    expect(await (await files('GET', '/home/user/a.txt')).text()).toBe('grüße');
+    expect(await sh('cat a.txt; ls')).toBe('grüßea.txt\n');
+    const archive = await fetch(`${berth.url}/api/containers/${id}/archive?path=/home/user`, {
+      headers: { authorization: `Bearer ${user.token}` },
+    });
+    expect(Buffer.from(await archive.arrayBuffer()).toString()).toContain('./a.txt');
+    expect((await files('GET', '/home/user/b.txt')).status).toBe(404);
+    expect((await files('DELETE', '/home/user')).status).toBe(409);
+  });
+
+  it('must have terminals with a prompt, keys that interrupt, and an end', async () => {
+    const terminal = await new TerminalClient(berth.url, { token: user.token, container: id }).opened();
+    terminal.type('echo $((6*7))\r');
+    await eventually(() => expect(terminal.text).toContain('\r\n42\r\n'));
+    terminal.type('sleep 1000\r');
+    await eventually(async () => expect(await sh('ps')).toContain('sleep 1000'));
+    terminal.type('\u0003');
+    await eventually(async () => expect(await sh('ps')).not.toContain('sleep 1000'));
+    terminal.type('exit 3\r');
+    await eventually(() => expect(terminal.exit).toMatchObject({ code: 3, reason: 'exited' }));
+    terminal.socket.close();
+  });
+
+  it('must stop, start, resize and fail as containers on Docker do', async () => {
+    expect((await user.api.stop(id)).body['status']).toBe('stopped');
+    expect((await user.api.start(id)).body['status']).toBe('running');
+    const resources = { memory_mb: 512, cpu_shares: 500, disk_mb: 4096 };
+    expect((await user.api.update(id, { name: 'resized', ...resources })).body['container']).toMatchObject({
+      resources,
+    });
+    expect(await sh('cat a.txt')).toBe('grüße');
+    const failing = await user.api.create({ custom_image: 'example/no-such-image:1' });
+    await eventually(async () => {
+      expect((await user.api.get(String(failing.body['db_id']))).body['status']).toBe('error');
+    });
+  });
+
+  it('must have its containers and their data again after a restart', async () => {
+    await berth.stop();
+    berth = await Berth.start({ environment, database });
+    user = berth.as(user);
+    expect((await user.api.get(id)).body).toMatchObject({ status: 'running', runtime: 'simulated' });
+    expect(await sh('cat a.txt')).toBe('grüße');
+  });
+});
