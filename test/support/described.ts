@@ -206,29 +206,22 @@ const faults = new Set<string>();
 
 /** Has the present test fail if `docs/openapi.json` does not describe the answer. */
 export function noteAnswer(answer: SeenAnswer): void {
-  if (isHeld()) for (const fault of description().faultsOf(answer)) faults.add(fault);
+  for (const fault of description().faultsOf(answer)) faults.add(fault);
 }
 
 /** The same for an event of a stream that was answered with. */
 export function noteEvent(stream: Pick<SeenAnswer, 'method' | 'url'>, event: { name: string; data: unknown }): void {
-  if (isHeld()) for (const fault of description().faultsOfEvent(stream, event)) faults.add(fault);
+  for (const fault of description().faultsOfEvent(stream, event)) faults.add(fault);
 }
 
 /** The same for an answer of `fetch`, which can still be read. */
 export async function described(method: string, response: Response): Promise<Response> {
-  if (!isHeld()) return response;
   const isJson = response.headers.get('content-type')?.startsWith('application/json') ?? false;
   const text = isJson && method !== 'HEAD' ? await response.clone().text() : '';
   const { url, status, headers } = response;
   const body = text === '' ? undefined : (JSON.parse(text) as unknown);
   noteAnswer({ method, url, status, header: (name) => headers.get(name), body });
   return response;
-}
-
-/** The tests whose answers are held against the document; with `TEST_DESCRIBED=all`, every test's. */
-function isHeld(): boolean {
-  const { testPath = '' } = expect.getState();
-  return process.env['TEST_DESCRIBED'] === 'all' || /\/(src|test\/unit)\//.test(testPath);
 }
 
 function expectAllDescribed(): void {

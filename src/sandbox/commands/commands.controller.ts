@@ -4,10 +4,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
-import { ErrorResponse } from '../../errors';
 import { ConnectionEnd, eventStream } from '../../http';
 import { CommandAnswers } from './command-answers';
-import { CommandEndView, CommandOutputView, CommandResultView, RunCommandDto } from './dto';
+import { CommandEndView, CommandFailureView, CommandOutputView, CommandResultView, RunCommandDto } from './dto';
 
 /** Commands in containers that a request waits for. */
 @ApiTags('inside containers')
@@ -26,7 +25,7 @@ export class CommandsController {
       'without the outputs; in its place "failed", with an error as everywhere, where it went wrong after the start. A timeout, and ' +
       'a client that goes, end the command with all that it started.',
   })
-  @ApiExtraModels(CommandEndView, CommandOutputView, CommandResultView)
+  @ApiExtraModels(CommandEndView, CommandFailureView, CommandOutputView, CommandResultView)
   @ApiResponse({
     status: 200,
     description: 'The command has ended, whatever its exit code.',
@@ -35,7 +34,7 @@ export class CommandsController {
       ...eventStream({
         output: { $ref: getSchemaPath(CommandOutputView) },
         result: { $ref: getSchemaPath(CommandEndView) },
-        failed: { $ref: getSchemaPath(ErrorResponse) },
+        failed: { $ref: getSchemaPath(CommandFailureView) },
       }),
     },
   })

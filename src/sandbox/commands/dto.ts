@@ -11,6 +11,7 @@ import {
   type ValidationArguments,
 } from 'class-validator';
 import { EnvironmentProperty } from '../../containers';
+import { ErrorResponse } from '../../errors';
 import { validatedBy } from '../../http';
 import { OUTPUT_ENCODINGS, type OutputEncoding } from './output-text';
 
@@ -148,6 +149,12 @@ export class CommandOutputView {
   readonly stream: 'stdout' | 'stderr';
   @ApiProperty({ example: 'Hello, root\n', description: 'As the encoding asked for.' })
   readonly data: string;
+}
+
+/** The `data` of the event `failed`. */
+export class CommandFailureView extends ErrorResponse {
+  @ApiPropertyOptional({ example: 'guest', description: 'With exec_not_allowed: the tier that lets nobody in by now.' })
+  readonly tier?: string;
 }
 
 /** Answer of `POST /api/containers/:id/exec`. */
