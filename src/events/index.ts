@@ -1,3 +1,4 @@
+export { EVENT_CHANNEL } from './event-channel';
 export { EventsGateway, ConnectionRefused, tokenOf } from './events.gateway';
 export { EventsModule } from './events.module';
 export { EventFeed } from './feed';

@@ -1,7 +1,7 @@
 export { ClientAddress } from './client-address';
 export { accessLog, ConnectionEnd, Draining, createHttpAdapter, prefixRoutes, setUpHttp } from './http-setup';
 export { HttpModule } from './http.module';
-export { createOpenApiDocument, eventStream } from './openapi';
+export { type AsyncChannel, createAsyncApiDocument, createOpenApiDocument, eventStream } from './openapi';
 export { integerFromQuery, type Page, readPage, decodeCursor, encodeCursor, PagedQuery } from './paging';
 export { headersOf, requestIdOf } from './protocol-errors';
 export { headFault } from './request-head';

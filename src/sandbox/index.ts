@@ -1,1 +1,2 @@
 export { SandboxModule } from './sandbox.module';
+export { TERMINAL_CHANNELS } from './terminals/terminal-channels';

@@ -1,5 +1,6 @@
 import type { AgentView } from '../../src/agents';
 import type { TestUser } from './berth';
+import { noteMessage } from './described';
 import { eventually } from './eventually';
 import { SocketClient } from './socket-server';
 
@@ -30,6 +31,7 @@ export class AgentClient extends SocketClient {
   constructor(url: string, agent: Pick<NewAgent, 'token'>, auth: Readonly<Record<string, unknown>> = {}) {
     super(`${url}/agents`, { token: agent.token, ...auth });
     this.socket.on('connect', () => (this.connects += 1));
+    this.socket.onAny((name: string, payload: unknown = null) => noteMessage('agents', name, payload));
   }
 
   heartbeat(payload: unknown): Promise<unknown> {

@@ -33,6 +33,12 @@ interface OpenApi {
   readonly components: Readonly<Record<'schemas' | 'responses' | 'headers', Readonly<Record<string, Schema>>>>;
 }
 
+interface AsyncApi {
+  readonly channels: Readonly<
+    Record<string, { readonly messages: Readonly<Record<string, { readonly payload: Schema }>> }>
+  >;
+}
+
 /** Headers that mean something to clients, so that an answer that has one has to say so. */
 const MEANT = [
   'allow',
@@ -54,9 +60,10 @@ const WITHOUT_ROUTE = [400, 404, 405, 408, 413, 417, 426, 429, 431, 503];
 /** What is served and not described: the documentation itself, and sockets. */
 const NOT_DESCRIBED = /^\/api\/(docs(\/|$)|openapi\.json$|stub\/)/;
 
-/** `docs/openapi.json`, by which answers are judged; what was compiled is kept. */
+/** `docs/openapi.json`, `docs/asyncapi.json`: by them answers and messages are judged; what was compiled is kept. */
 class Description {
   private readonly document = JSON.parse(readFileSync('docs/openapi.json', 'utf8')) as OpenApi;
+  private readonly channels = (JSON.parse(readFileSync('docs/asyncapi.json', 'utf8')) as AsyncApi).channels;
   private readonly validators = new Map<string, ValidateFunction>();
   private readonly ajv = addFormats(new Ajv2020({ strict: false, discriminator: true, allErrors: true }));
   /** Paths with fewer parameters first: `/api/tokens/validate` is no token. */
@@ -88,6 +95,15 @@ class Description {
     const schema = events?.oneOf.find(({ properties }) => properties.event.enum.includes(event.name))?.properties.data;
     const at = `${stream.method} ${template} event ${event.name}`;
     return schema ? this.ofJson(at, schema, event.data) : [`${at}: is not described`];
+  }
+
+  /** The same of a message that the server sent over a connection. @param payload of several arguments, all of them */
+  faultsOfMessage(channel: string, name: string, payload: unknown): string[] {
+    const at = `${channel} message ${name}`;
+    const schema = this.channels[channel]?.messages[name]?.payload;
+    if (!schema) return [`${at}: is not described`];
+    // Bytes are none of JSON's values.
+    return Array.isArray(schema['items']) ? [] : this.ofJson(at, schema, payload);
   }
 
   private templateOf(path: string): string | undefined {
@@ -214,6 +230,11 @@ export function noteEvent(stream: Pick<SeenAnswer, 'method' | 'url'>, event: { n
   for (const fault of description().faultsOfEvent(stream, event)) faults.add(fault);
 }
 
+/** The same for a message of a connection, and `docs/asyncapi.json`. */
+export function noteMessage(channel: string, name: string, payload: unknown): void {
+  for (const fault of description().faultsOfMessage(channel, name, payload)) faults.add(fault);
+}
+
 /** The same for an answer of `fetch`, which can still be read. */
 export async function described(method: string, response: Response): Promise<Response> {
   const isJson = response.headers.get('content-type')?.startsWith('application/json') ?? false;
@@ -227,7 +248,8 @@ export async function described(method: string, response: Response): Promise<Res
 function expectAllDescribed(): void {
   const found = [...faults];
   faults.clear();
-  if (found.length > 0) throw new Error(`docs/openapi.json does not describe:\n${found.join('\n')}`);
+  if (found.length > 0)
+    throw new Error(`docs/openapi.json or docs/asyncapi.json does not describe:\n${found.join('\n')}`);
 }
 
 afterEach(expectAllDescribed);

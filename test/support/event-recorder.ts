@@ -1,5 +1,6 @@
 import type { Socket } from 'socket.io-client';
 import type { BerthEvent } from '../../src/events';
+import { noteMessage } from './described';
 import { eventually } from './eventually';
 
 /** What one Socket.IO client was sent, in order. */
@@ -10,6 +11,7 @@ export class EventRecorder {
     socket.onAny((type: string, event: BerthEvent) => {
       // Each event must come under its own name.
       if (event.type !== type) throw new Error(`a ${event.type} came as ${type}`);
+      noteMessage('events', type, event);
       this.events.push(event);
     });
   }

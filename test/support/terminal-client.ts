@@ -1,5 +1,6 @@
 import { io, type Socket } from 'socket.io-client';
 import { type ClientOptions, WebSocket } from 'ws';
+import { noteMessage } from './described';
 import { eventually } from './eventually';
 
 export interface TerminalAuth {
@@ -31,6 +32,9 @@ export class TerminalClient {
   constructor(url: string, auth: TerminalAuth | object, { acknowledges = true } = {}) {
     this.acknowledges = acknowledges;
     this.socket = io(`${url}/terminal`, { auth, transports: ['websocket'], forceNew: true, reconnection: false });
+    this.socket.onAny((name: string, ...args: unknown[]) => {
+      noteMessage('terminal', name, args.length > 1 ? args : args[0]);
+    });
     this.socket.on('attached', (message: NonNullable<TerminalClient['attached']>) => (this.attached = message));
     this.socket.on('output', (offset: number, bytes: Buffer) => {
       this.bytes += bytes.length;
@@ -91,7 +95,11 @@ export class PlainTerminal {
 
   constructor(url: string, options: ClientOptions, protocols: string[] = []) {
     this.socket = new WebSocket(url.replace(/^http/, 'ws'), protocols, options);
-    this.socket.on('message', (data: Buffer) => this.frames.push(JSON.parse(String(data)) as Record<string, unknown>));
+    this.socket.on('message', (data: Buffer) => {
+      const frame = JSON.parse(String(data)) as Record<string, unknown>;
+      noteMessage('terminal_websocket', String(frame['type']), frame);
+      this.frames.push(frame);
+    });
     this.socket.on('close', (code, reason) => (this.closed = { code, reason: String(reason) }));
     this.socket.on('error', () => undefined);
     this.socket.on('unexpected-response', (request, response) => {

@@ -30,7 +30,7 @@ const BEARER = 'bearer.';
 const HTTP_TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /** Why the server closes a connection: the close codes of RFC 6455 where one fits. */
-const CLOSE = { over: 1000, restart: 1012, tokenEnded: 4001, tooSlow: 4002, ended: 4003 } as const;
+export const CLOSE = { over: 1000, restart: 1012, tokenEnded: 4001, tooSlow: 4002, ended: 4003 } as const;
 
 /** What the client is told of its input. */
 const REFUSED = {

@@ -21,7 +21,7 @@ type TerminalServer = Namespace<DefaultEventsMap, DefaultEventsMap, DefaultEvent
 const MAX_ANSWERS_WAITING = 200;
 
 /** What a client sent was not done. */
-type Fault = 'not_writer' | 'input_full' | 'input_too_large' | 'invalid_parameters';
+export type Fault = 'not_writer' | 'input_full' | 'input_too_large' | 'invalid_parameters';
 
 const FAULTS: Readonly<Record<Fault, string>> = {
   not_writer: 'another client writes',

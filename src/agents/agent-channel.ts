@@ -1,0 +1,42 @@
+import type { AsyncChannel } from '../http';
+import { MACHINE_WORD } from './agent-protocol';
+
+const word = { type: 'string', pattern: MACHINE_WORD.source };
+const megabytes = { type: 'number', minimum: 0 };
+
+/** What agents and Berth tell each other, as the AsyncAPI document has it. */
+export const AGENT_CHANNEL: AsyncChannel = {
+  name: 'agents',
+  address: '/agents',
+  protocol: 'socketio',
+  title: "An agent's connection",
+  description: 'With the token of an agent. A heartbeat is answered by the callback, with `ok`, or `error` and `code`.',
+  handshake: {
+    type: 'object',
+    required: ['token'],
+    properties: { token: { type: 'string' }, os: word, arch: word, version: word },
+  },
+  sends: {
+    welcome: {
+      type: 'object',
+      required: ['id', 'name', 'heartbeat_seconds'],
+      properties: {
+        id: { type: 'string', pattern: '^agent:' },
+        name: { type: 'string' },
+        heartbeat_seconds: { type: 'integer', minimum: 1, description: 'How often a heartbeat is due.' },
+      },
+    },
+    replaced: { type: 'null', description: 'No argument: another connection of the agent has come; this one ends.' },
+  },
+  takes: {
+    heartbeat: {
+      type: 'object',
+      properties: {
+        load: { type: 'array', maxItems: 8, items: { type: 'number', minimum: 0 } },
+        memory_total_mb: megabytes,
+        memory_used_mb: megabytes,
+        uptime_seconds: { type: 'number', minimum: 0 },
+      },
+    },
+  },
+};

@@ -1,0 +1,152 @@
+import type { OpenAPIObject } from '@nestjs/swagger';
+import { operationsOf } from './schemas';
+
+/** A JSON Schema; its references are to the OpenAPI document's components. */
+type Schema = Readonly<Record<string, unknown>>;
+
+/** Messages that go over one connection. */
+export interface AsyncChannel {
+  /** Of the document's own: `terminal`. */
+  readonly name: string;
+  /** The namespace of Socket.IO, or the path. */
+  readonly address: string;
+  readonly protocol: 'socketio' | 'websocket' | 'sse';
+  readonly title: string;
+  readonly description: string;
+  /** What a client gives as it connects: `auth` of Socket.IO, the query of a WebSocket. */
+  readonly handshake?: Schema;
+  /** What the server sends, by its name; of several arguments, the list of them. */
+  readonly sends: Readonly<Record<string, Schema>>;
+  /** What it takes. */
+  readonly takes?: Readonly<Record<string, Schema>>;
+}
+
+const DESCRIPTION = `
+What Berth sends by itself, and what goes both ways: events over Socket.IO, terminals over Socket.IO and plain WebSockets, agents, and
+every stream of Server-Sent Events. Routes that are asked and answer are in the OpenAPI document. "send" is what the server sends.
+
+An event of Socket.IO is a message of its name. Its payload is the only argument; where an event has several, a list of them. What a
+client gives as \`auth\` is the channel's \`x-handshake\`. A client that is refused has a \`connect_error\` whose \`data\` is an error as
+everywhere.
+`.trim();
+
+const SERVERS = {
+  socketio: {
+    host: '127.0.0.1:8080',
+    protocol: 'ws',
+    pathname: '/socket.io/',
+    description: 'Socket.IO 4; begins with WebSocket or with polling.',
+    security: [{ $ref: '#/components/securitySchemes/handshake' }],
+  },
+  websocket: {
+    host: '127.0.0.1:8080',
+    protocol: 'ws',
+    description: 'Plain WebSockets.',
+    security: [{ $ref: '#/components/securitySchemes/bearer' }],
+  },
+  sse: {
+    host: '127.0.0.1:8080',
+    protocol: 'http',
+    description: 'Server-Sent Events.',
+    security: [{ $ref: '#/components/securitySchemes/bearer' }],
+  },
+} as const;
+
+/** The AsyncAPI document of these channels, and of all streams of Server-Sent Events in the OpenAPI document. */
+export function createAsyncApiDocument(openapi: OpenAPIObject, channels: readonly AsyncChannel[]): object {
+  const all = [...channels, ...streamsOf(openapi)];
+  return {
+    asyncapi: '3.0.0',
+    info: { title: 'Berth', version: '1', description: DESCRIPTION },
+    defaultContentType: 'application/json',
+    servers: SERVERS,
+    channels: Object.fromEntries(all.map((channel) => [channel.name, channelObject(channel)])),
+    operations: Object.fromEntries(all.flatMap(operationsObject)),
+    components: {
+      schemas: referred(openapi, all),
+      securitySchemes: {
+        bearer: { type: 'http', scheme: 'bearer', description: 'A Berth token: berth_ and 64 hex.' },
+        handshake: { type: 'apiKey', in: 'user', description: '`auth.token` of the handshake: a Berth token.' },
+      },
+    },
+  };
+}
+
+function channelObject({
+  name,
+  address,
+  protocol,
+  title,
+  description,
+  handshake,
+  sends,
+  takes = {},
+}: AsyncChannel): object {
+  const messages = [...Object.entries(sends), ...Object.entries(takes)].map(([event, payload]) => [
+    event,
+    { name: event, title: `${name} ${event}`, payload },
+  ]);
+  const parameters = [...address.matchAll(/\{(\w+)\}/g)].map(([, parameter]) => [parameter, {}]);
+  return {
+    address,
+    title,
+    description,
+    servers: [{ $ref: `#/servers/${protocol}` }],
+    ...(parameters.length > 0 && { parameters: Object.fromEntries(parameters) as object }),
+    messages: Object.fromEntries(messages) as object,
+    ...(handshake && { 'x-handshake': handshake }),
+  };
+}
+
+function operationsObject({ name, title, sends, takes = {} }: AsyncChannel): [string, object][] {
+  const operation = (action: 'send' | 'receive', messages: object): [string, object][] => {
+    const refs = Object.keys(messages).map((event) => ({ $ref: `#/channels/${name}/messages/${event}` }));
+    if (refs.length === 0) return [];
+    return [[`${name}_${action}`, { action, channel: { $ref: `#/channels/${name}` }, summary: title, messages: refs }]];
+  };
+  return [...operation('send', sends), ...operation('receive', takes)];
+}
+
+interface EventSchemas {
+  readonly oneOf: readonly {
+    readonly properties: { readonly event: { readonly enum: readonly string[] }; readonly data: Schema };
+  }[];
+}
+
+/** Every answer that is a stream: what its `contentSchema` says. */
+function streamsOf(openapi: OpenAPIObject): AsyncChannel[] {
+  return operationsOf(openapi).flatMap(({ path, operation }) => {
+    const response = operation.responses['200'];
+    const content = response && 'content' in response ? response.content['text/event-stream'] : undefined;
+    const schemas = (content?.schema as { contentSchema?: EventSchemas } | undefined)?.contentSchema;
+    if (!schemas) return [];
+    const sends = schemas.oneOf.flatMap(({ properties }) =>
+      properties.event.enum.map((event) => [event, properties.data]),
+    );
+    return [
+      {
+        name: `stream_${operation.operationId ?? path}`,
+        address: path,
+        protocol: 'sse' as const,
+        title: operation.summary ?? '',
+        description: 'As the OpenAPI document has it: how it is asked for, and the errors before it begins.',
+        sends: Object.fromEntries(sends) as Record<string, Schema>,
+      },
+    ];
+  });
+}
+
+/** The schemas that the channels refer to, and those that these do. */
+function referred(openapi: OpenAPIObject, channels: readonly AsyncChannel[]): object {
+  const schemas = (openapi.components?.schemas ?? {}) as Record<string, unknown>;
+  const found = new Map<string, unknown>();
+  const look = (value: unknown): void => {
+    for (const [, name = ''] of JSON.stringify(value).matchAll(/"#\/components\/schemas\/([^"]+)"/g)) {
+      if (found.has(name)) continue;
+      found.set(name, schemas[name]);
+      look(schemas[name]);
+    }
+  };
+  look(channels);
+  return Object.fromEntries([...found].sort(([one], [other]) => (one < other ? -1 : 1)));
+}
