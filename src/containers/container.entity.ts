@@ -1,4 +1,4 @@
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiProperty, OmitType } from '@nestjs/swagger';
 import { Column, DeleteDateColumn, Entity, Index, PrimaryColumn } from 'typeorm';
 import { TIMESTAMP } from '../database/column-types';
 import type { ContainerFacts } from '../events';
@@ -364,6 +364,12 @@ export class ContainerFactsView implements ContainerFacts {
   readonly resources: Resources;
   @ApiProperty({ ...NETWORK_POLICY_SCHEMA, description: 'What it reaches.' })
   readonly network: NetworkPolicy;
+}
+
+/** The same of a container that was just deleted, as its event has it. */
+export class DeletedContainerFactsView extends OmitType(ContainerFactsView, ['status']) {
+  @ApiProperty({ type: String, enum: ['deleted'] })
+  readonly status: 'deleted';
 }
 
 /** @returns plain data, to be spread into larger objects */

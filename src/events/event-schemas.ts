@@ -23,7 +23,7 @@ interface Optional {
 /** What an event is about, and what it adds: no more and no less than the type says, or it is not compiled. */
 interface Described<T extends EventType> {
   readonly about: EventMap[T] extends ContainerFacts
-    ? typeof CONTAINER
+    ? typeof CONTAINER | typeof DELETED_CONTAINER
     : EventMap[T] extends AgentFacts
       ? typeof AGENT
       : typeof PROCESS;
@@ -37,6 +37,7 @@ interface Described<T extends EventType> {
 
 // Schemas of modules that import this one.
 const CONTAINER = { $ref: '#/components/schemas/ContainerFactsView' };
+const DELETED_CONTAINER = { $ref: '#/components/schemas/DeletedContainerFactsView' };
 const AGENT = { $ref: '#/components/schemas/AgentFactsView' };
 const PROCESS = { $ref: '#/components/schemas/ProcessFactsView' };
 
@@ -85,7 +86,7 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
     },
   },
   container_deleted: {
-    about: CONTAINER,
+    about: DELETED_CONTAINER,
     when: 'It is deleted, and its data kept for a while.',
     adds: {
       purge_at: {

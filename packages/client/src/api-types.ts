@@ -904,6 +904,35 @@ export type AgentStoppedView = {
     message: 'agent disconnected' | 'agent was already offline';
 };
 
+export type DeletedContainerFactsView = {
+    /**
+     * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
+     */
+    id: string;
+    /**
+     * The database id, which never changes.
+     */
+    db_id: string;
+    name: string;
+    /**
+     * The image reference that Docker was given.
+     */
+    image: string;
+    role: string | null;
+    /**
+     * The user's own; Docker does not get them.
+     */
+    labels: {
+        [key: string]: string;
+    };
+    resources: Resources;
+    /**
+     * What it reaches.
+     */
+    network: NetworkPolicy;
+    status: 'deleted';
+};
+
 export type ContainerDeletedView = {
     /**
      * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
@@ -1980,7 +2009,7 @@ export type ContainerDeletedEvent = {
      */
     seq: number;
     timestamp: string;
-    data: ContainerFactsView & {
+    data: DeletedContainerFactsView & {
         /**
          * Until when the data is kept at least; null: for good.
          */

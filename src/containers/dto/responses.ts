@@ -6,6 +6,7 @@ import {
   containerFacts,
   ContainerFactsView,
   type ContainerRow,
+  DeletedContainerFactsView,
   ROLE_STATUSES,
   type RoleStatus,
   type Started,
@@ -289,6 +290,7 @@ export class ContainerStartedView extends PickType(ContainerFactsView, ['id', 'n
 }
 
 /** What `DELETE /api/containers/:id` answers. */
+@ApiExtraModels(DeletedContainerFactsView)
 export class ContainerDeletedView extends PickType(ContainerFactsView, ['id', 'db_id', 'name']) {
   @ApiProperty({ enum: ['container deleted'] })
   readonly message: string;
