@@ -1,6 +1,7 @@
 import type { ContainerProcess, ProcessRequest } from '../../src/docker';
 import { EngineSandbox } from '../support/engine-sandbox';
 import { eventually } from '../support/eventually';
+import { itOnDocker } from '../support/which-engine';
 
 jest.setTimeout(120_000);
 
@@ -109,21 +110,24 @@ describe('programs in a gVisor container', () => {
     expect(await endOf(flood)).toBe('ended');
   });
 
-  it('must end with their container that is killed from outside, though nobody reads what another has written', async () => {
-    const other = await sandbox.running(engine, sandbox.spec());
-    const unread = await engine.startProcess(other, { command: ['head', '-c', '60000000', '/dev/zero'] });
-    const held = await engine.startProcess(other, { command: ['sh', '-c', 'echo begun; exec sleep 7601'] });
-    const { said, whole } = listen(held);
-    await eventually(() => expect(said()).toBe('begun\n'));
-    // Read to its first bytes, and no further.
-    await unread.output[Symbol.asyncIterator]().next();
-    // As long as that is not read, Docker says that the container runs, and both programs too.
-    const killed = sandbox.real.docker.getContainer(other).kill();
-    await whole;
-    await expect(held.exit()).rejects.toMatchObject({ code: 'container_not_running' });
-    await killed;
-    expect((await engine.inspectContainer(other))?.state).toBe('exited');
-  });
+  itOnDocker(
+    'must end with their container that is killed from outside, though nobody reads what another has written',
+    async () => {
+      const other = await sandbox.running(engine, sandbox.spec());
+      const unread = await engine.startProcess(other, { command: ['head', '-c', '60000000', '/dev/zero'] });
+      const held = await engine.startProcess(other, { command: ['sh', '-c', 'echo begun; exec sleep 7601'] });
+      const { said, whole } = listen(held);
+      await eventually(() => expect(said()).toBe('begun\n'));
+      // Read to its first bytes, and no further.
+      await unread.output[Symbol.asyncIterator]().next();
+      // As long as that is not read, Docker says that the container runs, and both programs too.
+      const killed = sandbox.real.docker.getContainer(other).kill();
+      await whole;
+      await expect(held.exit()).rejects.toMatchObject({ code: 'container_not_running' });
+      await killed;
+      expect((await engine.inspectContainer(other))?.state).toBe('exited');
+    },
+  );
 
   it('must be ended with all that they started, whoever runs it, and nobody else', async () => {
     const bystander = await start(['sleep', '7401'], { marker: 'bystander' });
