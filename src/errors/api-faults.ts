@@ -166,6 +166,9 @@ const FAULTS = {
 
 export type ApiFault = keyof typeof FAULTS;
 
+/** The same by any code, for the catalogue of errors. */
+export const FAULT_DESCRIPTIONS: Readonly<Partial<Record<string, FaultDescription>>> = FAULTS;
+
 /** Where {@link ApiFaults} leaves its faults for whoever makes the document. */
 export const FAULTS_EXTENSION = 'x-faults';
 

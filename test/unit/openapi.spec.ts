@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs';
 import type { OpenAPIObject } from '@nestjs/swagger';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
-import { ERRORS } from '../../src/errors';
 import { type Answer, type ApiClient, SMALL } from '../support/api-client';
 import { Berth } from '../support/berth';
 import { FakeEngine } from '../support/fake-engine';
@@ -388,20 +387,6 @@ describe('the OpenAPI document', () => {
     expect((await call(api)).status).toBe(status);
     expect(new Map(operations()).get(route)?.responses).toHaveProperty(String(status));
   });
-});
-
-describe('docs/api.md', () => {
-  const rows = readFileSync('docs/api.md', 'utf8')
-    .split('\n')
-    .filter((line) => /^\| \d{3} /.test(line));
-
-  it.each(Object.entries(ERRORS).filter(([, { status }]) => status < 500))(
-    'must have %s in its table of errors',
-    (code, { status }) => {
-      const said = rows.filter((row) => row.includes(`\`${code}\``)).map((row) => Number(row.slice(2, 5)));
-      expect(said).toContain(status);
-    },
-  );
 });
 
 /** @param path behind `/api/admin/`, of the admin's own id */

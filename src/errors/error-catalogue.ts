@@ -1,0 +1,91 @@
+import { FAULT_DESCRIPTIONS } from './api-faults';
+import { type ErrorCode, ERRORS } from './domain-error';
+import { type AnswerCode, GUIDANCE, type Retry } from './error-guidance';
+
+const WIDTH = 120;
+
+const RETRIES: Readonly<Record<Retry, string>> = { no: 'no', later: 'later', repeatable: 'if harmless' };
+
+const HEAD = `# Errors
+
+Every \`code\` that an answer may have: made of the code by \`npm run docs:errors\`. [The API](api.md#errors) has the shape
+of an error, [for frontend teams](frontend.md#errors) what a page makes of one. Go by \`code\`, and by the status where
+you do not know it: a later version, or a proxy, may send others ([stability](stability.md)).
+
+**Whether to send the same request again:**
+
+- **no**: it will be refused again. Change it, or somebody has to do something first
+- **later**: nothing was done. Wait for as long as \`Retry-After\` says, where it is there, else a moment that doubles
+- **if harmless**: it may have been done. Send it again if it does no harm twice, as reads, starts, stops, settings and
+  creations with an [idempotency key](api.md#asking-twice) do none; else read first what became of it
+
+Refusals of a Socket.IO connection have the same \`code\` in the \`data\` of \`connect_error\`. Codes that only a terminal
+sends are [with terminals](inside.md#over-socketio), reasons of a failed creation
+[with the events](events.md) and in \`status_reason\`.`;
+
+/** @returns `docs/errors.md`, formatted as all documents are */
+export function errorCatalogue(): string {
+  const codes = (Object.keys(GUIDANCE) as AnswerCode[]).sort();
+  const rows = codes
+    .flatMap((code) => statusesOf(code).map((status) => [status, code] as const))
+    .sort(([a], [b]) => a - b)
+    .map(([status, code]) => [String(status), `[\`${code}\`](#${code})`, RETRIES[GUIDANCE[code].retry]]);
+  const table = tableOf([['status', '`code`', 'again?'], ...rows]);
+  return `${[HEAD, '## By status', table, '## By code', ...codes.map(entryOf)].join('\n\n')}\n`;
+}
+
+/** Its own, and those of the failures that it may be the reason of. */
+function statusesOf(code: AnswerCode): number[] {
+  const failures = (Object.keys(ERRORS) as ErrorCode[]).filter((each) =>
+    (FAULT_DESCRIPTIONS[each]?.codes ?? [each]).includes(code),
+  );
+  const own = code in ERRORS ? [code as ErrorCode] : [];
+  const found = (failures.length > 0 ? failures : own).map((each) => ERRORS[each].status);
+  // Docker and its programs fail as 500 where no route says more.
+  return [...new Set(found.length > 0 ? found : [500])].sort((a, b) => a - b);
+}
+
+function entryOf(code: AnswerCode): string {
+  const { retry, advice } = GUIDANCE[code];
+  const facts = `**${statusesOf(code).join(' or ')}**, again: ${RETRIES[retry]}. ${meaningOf(code)} ${fieldsOf(code)}`;
+  const reaction = `${advice} ${otherCodesOf(code)}`;
+  return [`### ${code}`, fill(facts), fill(reaction)].join('\n\n');
+}
+
+/** The sentence that is the answer's `error`, and when it is given. */
+function meaningOf(code: AnswerCode): string {
+  const { when = '' } = { ...FAULT_DESCRIPTIONS[code], ...(GUIDANCE[code] as { readonly when?: string }) };
+  if (code in ERRORS) return `\`${ERRORS[code as ErrorCode].message}\`: ${when}.`;
+  return `${when.charAt(0).toUpperCase()}${when.slice(1)}.`;
+}
+
+function fieldsOf(code: AnswerCode): string {
+  const names = Object.keys(FAULT_DESCRIPTIONS[code]?.fields ?? {}).map((name) => `\`${name}\``);
+  return names.length === 0 ? '' : `With ${names.join(', ')}.`;
+}
+
+/** Of a failure that other codes are the reason of. */
+function otherCodesOf(code: AnswerCode): string {
+  const others = FAULT_DESCRIPTIONS[code]?.codes?.filter((each) => each !== code) ?? [];
+  if (others.length === 0) return '';
+  return `\`error\` has this sentence with other codes too: ${others.map((each) => `[\`${each}\`](#${each})`).join(', ')}.`;
+}
+
+/** Words in lines, as many as fit. */
+function fill(text: string): string {
+  const lines: string[] = [];
+  for (const word of text.trim().split(' ')) {
+    const line = lines.at(-1);
+    if (line !== undefined && line.length + 1 + word.length <= WIDTH) lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(word);
+  }
+  return lines.join('\n');
+}
+
+function tableOf(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  const line = (row: readonly string[]): string =>
+    `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |`;
+  const rule = widths.map((width) => '-'.repeat(width));
+  return [line(rows[0] ?? []), line(rule), ...rows.slice(1).map(line)].join('\n');
+}

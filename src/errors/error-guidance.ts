@@ -1,0 +1,241 @@
+import type { ApiFault } from './api-faults';
+import type { ErrorCode, FailureReason } from './domain-error';
+
+/** Every code that an answer may carry; the last is in the audit alone. */
+export type AnswerCode = ErrorCode | Exclude<FailureReason, 'client_gone'>;
+
+/**
+ * Whether the same request may be sent again: never; later, as nothing was done; or only where it does no harm to do it
+ * twice, as it may have been done.
+ */
+export type Retry = 'no' | 'later' | 'repeatable';
+
+interface Guidance {
+  readonly retry: Retry;
+  /** Sentences for who calls the API. */
+  readonly advice: string;
+}
+
+/** What no description of a route's refusals says already. */
+interface WithMeaning extends Guidance {
+  readonly when: string;
+}
+
+const OPERATOR = 'Give the operator the `request_id`: the log has the reason.';
+const OF_SOCKET_IO = "of Socket.IO's endpoint; `message` has the protocol's own words";
+
+/** What a client does about each code. The type demands a new one's entry. */
+export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? Guidance : WithMeaning } = {
+  invalid_parameters: { retry: 'no', advice: 'Correct what `details` names; nothing is rounded or clamped.' },
+  ambiguous_id: { retry: 'no', advice: 'Use the whole `db_id`.' },
+  unauthorized: { retry: 'no', advice: 'Sign in again. Refused tokens count against the address.' },
+  not_authorized: { retry: 'no', advice: "Use the id of one of the user's own." },
+  insufficient_permissions: { retry: 'no', advice: 'Use a token with the scope that the route asks for.' },
+  user_suspended: { retry: 'no', advice: 'Ask the operator. The same tokens work again afterwards.' },
+  guest_session_expired: { retry: 'no', advice: 'Offer another log-in; this token still reads, stops and deletes.' },
+  sign_in_code_refused: { retry: 'no', advice: 'Have a new code made: each works once.' },
+  guest_login_disabled: { retry: 'no', advice: 'Offer another way to sign in.' },
+  guest_limit_reached: { retry: 'later', advice: 'A place becomes free when a session ends, which may take hours.' },
+  container_limit_reached: {
+    retry: 'no',
+    advice: 'Show `current` and `limit`. Deleting one makes room; stopping does not.',
+  },
+  exec_not_allowed: { retry: 'no', advice: 'Offer no commands, terminals and files on this tier.' },
+  process_limit_reached: { retry: 'no', advice: 'End a process that is not needed.' },
+  agent_limit_reached: { retry: 'no', advice: 'Delete an agent.' },
+  token_limit_reached: { retry: 'no', advice: 'Revoke a token.' },
+  container_not_found: {
+    retry: 'no',
+    advice: 'List again. `GET /api/containers?status=deleted` has what can be restored.',
+  },
+  agent_not_found: { retry: 'no', advice: 'List again.' },
+  token_not_found: { retry: 'no', advice: 'List again.' },
+  user_not_found: { retry: 'no', advice: 'List again.' },
+  node_not_found: { retry: 'no', advice: 'Look into `GET /api/admin/nodes`.' },
+  image_not_found: {
+    retry: 'no',
+    advice:
+      'With 404, choose a name of `GET /api/images`. With 500, the reference is wrong, or its registry wants ' +
+      "credentials, which are the operator's to give.",
+  },
+  process_not_found: { retry: 'no', advice: 'List the processes again.' },
+  path_denied: { retry: 'no', advice: 'Choose another path, such as one below `/home/user`, or change its mode.' },
+  path_not_found: { retry: 'no', advice: 'List the directory again.' },
+  route_not_found: {
+    retry: 'no',
+    when: 'there is no such path',
+    advice: 'Correct it. A server of an earlier version lacks later routes.',
+  },
+  terminal_not_found: { retry: 'no', advice: 'Open a new one.' },
+  status_not_reached: { retry: 'later', advice: 'Wait again, or follow the events.' },
+  status_unreachable: { retry: 'no', advice: 'Look at `status` and at `status_reason`; start it, or give up.' },
+  name_taken: { retry: 'no', advice: 'Ask for another name, or leave it out: one is made up.' },
+  agent_name_taken: { retry: 'no', advice: 'Ask for another name.' },
+  username_taken: { retry: 'no', advice: 'Ask for another name.' },
+  idempotency_key_reused: { retry: 'no', advice: 'Use a new key for a new request.' },
+  container_not_running: { retry: 'no', advice: 'Start it first.' },
+  process_ended: { retry: 'no', advice: 'Read the rest of its output.' },
+  stdin_closed: { retry: 'no', advice: 'Start another process.' },
+  stdin_full: { retry: 'later', advice: 'Go on once it has read.' },
+  path_exists: { retry: 'no', advice: 'Choose another path, or delete what is there.' },
+  path_is_directory: { retry: 'no', advice: 'Name a file.' },
+  path_not_directory: { retry: 'no', advice: 'Name a directory.' },
+  path_not_file: { retry: 'no', advice: 'Read it by a command.' },
+  path_protected: { retry: 'no', advice: 'Delete or move what is in it.' },
+  directory_not_empty: { retry: 'no', advice: 'Ask whether all of it may go, then send `recursive=true`.' },
+  node_reachable: { retry: 'no', advice: 'Drain it, or turn it off first.' },
+  removal_pending: { retry: 'later', advice: 'The removal goes on by itself.' },
+  held_elsewhere: { retry: 'no', advice: 'Reach the server that holds it: the load balancer must bind a user to one.' },
+  operation_in_progress: { retry: 'later', advice: '`operation` says what it waits for.' },
+  unknown_transport: { retry: 'no', when: OF_SOCKET_IO, advice: "Use Socket.IO's own client, of version 4." },
+  unknown_session: {
+    retry: 'no',
+    when: OF_SOCKET_IO,
+    advice: "Connect anew, as its client does by itself. If it lasts, a load balancer spreads one session's requests.",
+  },
+  unsupported_protocol: { retry: 'no', when: OF_SOCKET_IO, advice: "Use Socket.IO's own client, of version 4." },
+  method_not_allowed: { retry: 'no', when: 'the path has no such method', advice: '`Allow` has those that it has.' },
+  request_timeout: { retry: 'later', advice: 'Send it without pauses.' },
+  body_too_large: { retry: 'no', advice: 'Send less; large input goes through files.' },
+  file_too_large: { retry: 'no', advice: 'Show `limit`.' },
+  archive_too_large: { retry: 'no', advice: 'Show `limit`; unpack it in parts.' },
+  unsupported_media_type: { retry: 'no', advice: 'Send `Content-Type: application/json`, or what the route names.' },
+  range_not_satisfiable: { retry: 'no', advice: 'Ask again from the size that `Content-Range` has.' },
+  expectation_failed: { retry: 'no', advice: 'Leave the header out.' },
+  tools_missing: { retry: 'no', advice: 'Use an image that has these programs; commands still work.' },
+  tools_failed: {
+    retry: 'repeatable',
+    advice: "Once more may help; else the image's programs, or a full machine, are at fault.",
+  },
+  upgrade_required: {
+    retry: 'no',
+    when: 'a WebSocket handshake is of another version than 13',
+    advice: 'Use a client of RFC 6455.',
+  },
+  request_header_fields_too_large: { retry: 'no', advice: 'Send fewer headers or cookies.' },
+  command_not_started: {
+    retry: 'no',
+    advice: 'Correct program, working directory or user; a shell is asked for by name.',
+  },
+  too_many_transfers: { retry: 'later', advice: 'Begin the next one when one has ended.' },
+  rate_limit_exceeded: { retry: 'later', advice: 'Follow events rather than poll.' },
+  too_many_connections: { retry: 'later', advice: 'Close some: one connection to events is enough for a whole page.' },
+  too_many_terminals: {
+    retry: 'later',
+    when: 'a container may have eight at a time; `limit` says so',
+    advice: 'Close one; `GET …/terminals` lists them.',
+  },
+  too_many_commands: { retry: 'later', advice: 'Run the next one when one has ended.' },
+  start_failed: { retry: 'repeatable', advice: OPERATOR },
+  stop_failed: { retry: 'repeatable', advice: OPERATOR },
+  delete_failed: { retry: 'repeatable', advice: `\`force=true\` deletes what Docker cannot remove. ${OPERATOR}` },
+  update_failed: { retry: 'repeatable', advice: `The container is as it was. ${OPERATOR}` },
+  create_failed: {
+    retry: 'no',
+    when: 'of no answer: a creation is answered before it can fail, and then it is `container_error`',
+    advice: '`status_reason` says why; a start tries again.',
+  },
+  pull_failed: { retry: 'repeatable', advice: 'Go by `code`.' },
+  command_failed: { retry: 'repeatable', advice: 'Go by `code`.' },
+  terminal_failed: { retry: 'repeatable', advice: 'Go by `code`.' },
+  file_access_failed: { retry: 'repeatable', advice: 'Go by `code`.' },
+  stats_failed: { retry: 'repeatable', advice: 'Go by `code`.' },
+  internal_error: { retry: 'no', advice: OPERATOR },
+  database_busy: { retry: 'later', advice: 'Mostly it is over in seconds.' },
+  database_unavailable: {
+    retry: 'repeatable',
+    advice: 'Read what became of it, or ask again with the same idempotency key.',
+  },
+  database_read_only: { retry: 'later', advice: 'Reading works. No write does before the operator has seen to it.' },
+  storage_full: { retry: 'later', advice: 'Reading works. No write does before the operator has made room.' },
+  no_capacity: {
+    retry: 'later',
+    advice:
+      'A smaller container may fit. `resource` in `short` is `memory_mb` or `cpu_shares` (limits of what runs, ' +
+      'together), `free_memory_mb` or `free_disk_mb` (actually free), or `networks`. Tiers do not count here.',
+  },
+  node_unavailable: {
+    retry: 'repeatable',
+    advice: 'Read the container first; `container_reachable` is the event of its return.',
+  },
+  not_ready: { retry: 'later', advice: 'Wait until `/health/ready` is well.' },
+  no_space: { retry: 'no', advice: 'Delete files, or resize the container.' },
+  shutting_down: {
+    retry: 'repeatable',
+    advice: 'Another process, or the next one, answers. A command that ran was begun, and is ended.',
+  },
+  docker_unavailable: {
+    retry: 'repeatable',
+    when: 'Docker does not answer; of an operation, what was begun is taken back or finished when it does',
+    advice: 'Read the container first; its status follows Docker by itself.',
+  },
+  docker_changed: {
+    retry: 'no',
+    when: 'Docker is not the one that the containers are in',
+    advice: 'Tell the operator; nothing is done before they have decided.',
+  },
+  docker_error: { retry: 'no', when: 'Docker refused', advice: OPERATOR },
+  container_paused: {
+    retry: 'no',
+    when: 'somebody has paused the container in Docker',
+    advice: 'Tell the operator, who can unpause it.',
+  },
+  container_broken: {
+    retry: 'no',
+    when: 'Docker cannot use the container any more',
+    advice: 'Stop and start it: it is recreated, with its data.',
+  },
+  name_in_use: { retry: 'no', when: 'Docker has something else of this name', advice: OPERATOR },
+  image_access_denied: {
+    retry: 'no',
+    when: "the image's registry refuses access",
+    advice: 'Choose another image, or ask the operator for credentials.',
+  },
+  image_unavailable: {
+    retry: 'repeatable',
+    when: "the image's registry does not answer, or not now",
+    advice: 'Wait some minutes. A pull is tried more than once already.',
+  },
+  start_refused: {
+    retry: 'no',
+    when: 'the image cannot be run as a sandbox',
+    advice: 'Choose another image: it needs `sh` or `sleep`, for this processor.',
+  },
+  timed_out: { retry: 'repeatable', when: 'a program in the container took too long', advice: 'Once more may help.' },
+  output_too_large: { retry: 'no', when: 'a program in the container wrote too much', advice: 'Ask for less.' },
+  output_endless: {
+    retry: 'no',
+    when: 'a program in the container writes without end, and could not be ended',
+    advice: 'Stop the container.',
+  },
+  data_too_large: {
+    retry: 'no',
+    when: 'the data does not fit into the new `disk_mb`; nothing was changed',
+    advice: 'Delete files, or choose more.',
+  },
+  copy_failed: {
+    retry: 'repeatable',
+    when: 'the data could not be copied to a volume of the new size; it is as it was',
+    advice: OPERATOR,
+  },
+  aborted: {
+    retry: 'repeatable',
+    when: 'it was given up, as the server ends for example',
+    advice: 'Read first what became of it.',
+  },
+  claim_lost: {
+    retry: 'repeatable',
+    when: 'another process has taken the operation over, and finishes it or rolls it back',
+    advice: 'Read the container first.',
+  },
+  process_not_ended: {
+    retry: 'no',
+    when: 'a process did not end, though it was killed',
+    advice: 'Stop the container.',
+  },
+  broken_off: {
+    retry: 'repeatable',
+    when: 'the client hung up during a transfer; mostly in the audit, as nobody reads the answer',
+    advice: 'Send it again: an upload that was broken off left what was.',
+  },
+};
