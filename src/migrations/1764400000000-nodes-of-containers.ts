@@ -35,6 +35,8 @@ async function setLength(queryRunner: QueryRunner, length: number): Promise<void
   await queryRunner.query(`UPDATE ${CONTAINERS} SET docker_id_resized = docker_id`);
   await queryRunner.query(`ALTER TABLE ${CONTAINERS} DROP COLUMN docker_id`);
   await queryRunner.query(`ALTER TABLE ${CONTAINERS} RENAME COLUMN docker_id_resized TO docker_id`);
+  // TypeORM would make the table as it remembers it where a later migration changes a column.
+  await queryRunner.getTable(CONTAINERS);
   const held = { name: 'docker_id', type: 'varchar' };
   await queryRunner.changeColumn(HELD, 'docker_id', new TableColumn({ ...held, length: String(length) }));
 }
