@@ -268,7 +268,7 @@ describe('hostile input', () => {
   });
 
   it('must get an error in the one shape for a route that is not there', async () => {
-    for (const path of ['/', '/api', '/api/nothing', '/etc/passwd', '/api/containers/a/b/c', '//evil']) {
+    for (const path of ['/nothing', '/api', '/api/nothing', '/etc/passwd', '/api/containers/a/b/c', '//evil']) {
       const answer = await raw('GET', path, {});
       expect(answer.status).toBe(404);
       expect(await answer.json()).toEqual({
