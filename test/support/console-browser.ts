@@ -39,7 +39,12 @@ export class ConsoleBrowser {
     const page = await (context ?? (await this.context())).newPage();
     const { body } = await user.api.call('POST', '/api/auth/codes');
     await page.goto(`/#code=${String(body['code'])}`);
-    await page.getByRole('heading', { name: 'Containers', exact: true }).waitFor();
+    await page
+      .getByRole('heading', { name: 'Containers', exact: true })
+      .waitFor()
+      .catch(async (error: unknown) => {
+        throw new Error(`the page says: ${await page.locator('body').innerText()}`, { cause: error });
+      });
     return page;
   }
 
