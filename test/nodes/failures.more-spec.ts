@@ -98,11 +98,15 @@ describe('containers on the nodes of a cluster', () => {
     );
   }
 
+  async function listedNodes(): Promise<Record<string, unknown>[]> {
+    return (await admin.call('GET', '/api/admin/nodes')).body['nodes'] as Record<string, unknown>[];
+  }
+
   async function allWell(): Promise<void> {
     await nodes.allWell();
     await eventually(
       async () => {
-        const listed = (await admin.call('GET', '/api/admin/nodes')).body['nodes'] as Record<string, unknown>[];
+        const listed = await listedNodes();
         const facts = listed.map(({ state, availability, problem }) => ({ state, availability, problem }));
         expect(facts).toEqual(Array(3).fill({ state: 'reachable', availability: 'active', problem: null }));
       },
@@ -229,6 +233,10 @@ describe('containers on the nodes of a cluster', () => {
       expect(answer.status).toBe(200);
     });
     expect((await other.start(own.db_id)).status).toBe(200);
+    // Until their end is noticed, a container may be placed on one of them, and fails.
+    await eventually(async () =>
+      expect((await listedNodes()).filter(({ state }) => state === 'reachable')).toHaveLength(1),
+    );
     const created = await api.running();
     expect((await nodeOf(created.db_id)).name).toBe(left.name);
     await Promise.all([second.start(), third.start()]);
