@@ -1,5 +1,5 @@
 import { EngineError } from './engine-error';
-import { codeOfPullFailure, type DockerCall, isNetworkMissing, toEngineError } from './errors';
+import { codeOfPullFailure, type DockerCall, isNetworkMissing, isVolumeMissing, toEngineError } from './errors';
 
 const refusal = (statusCode: number, message: string): Error => Object.assign(new Error(message), { statusCode });
 
@@ -105,6 +105,16 @@ describe('a network that is gone', () => {
     [500, 'failed to set up container networking: exchange full', false],
   ])('must be known by the refusal of a start: %s %s', (status, message, expected) => {
     expect(isNetworkMissing(refusal(status, message))).toBe(expected);
+  });
+});
+
+describe('a volume that is not there', () => {
+  it.each([
+    [404, 'get berth-1: no such volume', true],
+    [500, 'rpc error: code = Unknown desc = The swarm does not have a leader. It is possible that…', true],
+    [500, 'something new', false],
+  ])('must be known by the refusal of a look: %s %s', (status, message, expected) => {
+    expect(isVolumeMissing(refusal(status, message))).toBe(expected);
   });
 });
 

@@ -182,13 +182,25 @@ export async function ignoringRefusal(call: Promise<unknown>): Promise<boolean> 
 }
 
 /** @returns null if Docker does not have what was looked for */
-export async function unlessMissing<T>(look: Promise<T>): Promise<T | null> {
+export async function unlessMissing<T>(
+  look: Promise<T>,
+  isMissing = (error: unknown): boolean => hasStatus(error, 404),
+): Promise<T | null> {
   try {
     return await look;
   } catch (error) {
-    if (hasStatus(error, 404)) return null;
+    if (isMissing(error)) return null;
     throw error;
   }
+}
+
+/**
+ * A manager of a Swarm that does not have a volume itself asks the Swarm for one of that name: 500 where that has no
+ * leader (Docker 26.1), after up to 20 s. Berth's volumes are never the Swarm's.
+ */
+export function isVolumeMissing(error: unknown): boolean {
+  const { status, message } = refusalOf(error) ?? { status: 0, message: '' };
+  return status === 404 || (status === 500 && /swarm does not have a leader/i.test(message));
 }
 
 /** @returns whether an inspection found its object */

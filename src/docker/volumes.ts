@@ -10,7 +10,7 @@ import { EngineError } from './engine-error';
 import { remove } from './container-verbs';
 import { LABELS, ownerLabels, volumeOptions } from './create-options';
 import type { DockerDaemon } from './daemon';
-import { ignoringGone, ignoringRefusal, refusalOf, unlessMissing } from './errors';
+import { ignoringGone, ignoringRefusal, isVolumeMissing, refusalOf, unlessMissing } from './errors';
 import { isKnownState } from './inspect';
 import type { SandboxHost } from './sandbox-host';
 import { copyVolume, measureVolume } from './volume-copy';
@@ -66,7 +66,10 @@ export class Volumes {
   }
 
   async remove(name: string): Promise<void> {
-    await this.call((signal, docker) => ignoringGone(docker.getVolume(name).remove(abortable(signal, {}))));
+    await this.call(async (signal, docker) => {
+      const removal: Promise<unknown> = docker.getVolume(name).remove(abortable(signal, {}));
+      await ignoringGone(unlessMissing(removal, isVolumeMissing));
+    });
   }
 
   async list(filter: { instance: string; containerId?: string }): Promise<ListedVolume[]> {
@@ -92,7 +95,10 @@ export class Volumes {
   private async inspect(name: string): Promise<{ labels: Readonly<Record<string, string>> } | null> {
     return this.call(async (signal, docker) => {
       const inspection: Promise<unknown> = docker.getVolume(name).inspect(abortable(signal, {}));
-      return unlessMissing(inspection.then((answer) => ({ labels: labelsOfVolume(answer) })));
+      return unlessMissing(
+        inspection.then((answer) => ({ labels: labelsOfVolume(answer) })),
+        isVolumeMissing,
+      );
     });
   }
 
