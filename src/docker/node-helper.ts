@@ -1,6 +1,7 @@
 import type Docker from 'dockerode';
 import type { ContainerCreateOptions } from 'dockerode';
 import { createHash } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
 import { within } from '../scheduling';
 import { abortable } from './client';
 import { containerOf, start } from './container-verbs';
@@ -22,6 +23,8 @@ const COMPLAINT_CHARS = 2_000;
 
 /** What is missing when the helper is not there, or does not run: it is made, or started, and asked once more. */
 const MISSING = new Set(['container_not_found', 'container_not_running']);
+/** How often; for some five seconds in all. */
+const MOST_MISSED = 10;
 
 /** @returns the body of Docker's create call. It reaches the machine's network configuration, and nothing else. */
 export function helperOptions(image: string): ContainerCreateOptions {
@@ -80,13 +83,16 @@ export class NodeHelper {
    */
   async run(program: string, args: readonly string[], input = ''): Promise<string> {
     try {
-      return await this.exec(program, args, input);
-    } catch (error) {
-      if (!(error instanceof EngineError && MISSING.has(error.code))) throw inFirewallsWords(error);
-    }
-    try {
-      await this.makeSure();
-      return await this.exec(program, args, input);
+      for (let missed = 0; ; missed += 1) {
+        try {
+          return await this.exec(program, args, input);
+        } catch (error) {
+          if (!isMissing(error) || missed === MOST_MISSED) throw error;
+        }
+        // One that another process makes has its name (409) before Docker finds it by that (404).
+        await setTimeout(missed * 100);
+        await this.makeSure();
+      }
     } catch (error) {
       throw inFirewallsWords(error);
     }
@@ -153,6 +159,10 @@ async function outputOf(session: ExecSession): Promise<{ output: string; complai
     if (bytes > MOST_BYTES) throw new IptablesError('the rules of the machine are larger than can be');
   }
   return { output: Buffer.concat(chunks).toString(), complaint };
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof EngineError && MISSING.has(error.code);
 }
 
 /** A Docker that does not answer is not a firewall that refuses. */
