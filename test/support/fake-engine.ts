@@ -22,6 +22,7 @@ import {
   type VolumeMeasurement,
   type WatchMessage,
 } from '../../src/docker';
+import { MessageQueue } from '../../src/docker/message-queue';
 import { FakeDaemon } from './fake-daemon';
 
 export { FakeDaemon } from './fake-daemon';
@@ -322,21 +323,10 @@ export class FakeEngine extends ContainerEngine {
   }
 
   override async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {
-    const queue: WatchMessage[] = [];
-    let wake = (): void => undefined;
-    const detach = this.daemon.attach(instance, (message) => {
-      queue.push(message);
-      wake();
-    });
-    signal.addEventListener('abort', () => {
-      wake();
-    });
+    const queue = new MessageQueue<WatchMessage>();
+    const detach = this.daemon.attach(instance, (message) => queue.put(message));
     try {
-      while (!signal.aborted) {
-        const message = queue.shift();
-        if (message) yield message;
-        else await new Promise<void>((resolve) => (wake = resolve));
-      }
+      yield* queue.read(signal);
     } finally {
       detach();
     }

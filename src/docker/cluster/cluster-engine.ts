@@ -18,9 +18,9 @@ import {
 import { nodeOf, plainId, qualifiedId } from '../container-ids';
 import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from '../container-process';
 import { EngineError, type EngineErrorCode } from '../engine-error';
+import { MessageQueue } from '../message-queue';
 import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from '../observed-container';
 import type { ClusterMember, ClusterMembers } from './cluster-members';
-import { MessageQueue } from './message-queue';
 
 /** A list of one machine: what takes longer is not waited for by those of the others. */
 const LIST_MS = 5_000;
@@ -63,27 +63,17 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
       .filter((node) => node.isPrepared)
       .map((node) => node.engine.capabilities);
     if (all.length === 0) throw new EngineError('docker_error', 'no node has been prepared yet');
-    const least = <T extends string>(values: readonly T[], strongest: T): T =>
-      values.find((value) => value !== strongest) ?? strongest;
+    const least = <K extends keyof EngineCapabilities>(
+      name: K,
+      strongest: EngineCapabilities[K],
+    ): EngineCapabilities[K] => all.find((each) => each[name] !== strongest)?.[name] ?? strongest;
     return {
-      runtime: least(
-        all.map(({ runtime }) => runtime),
-        'runsc',
-      ),
-      diskQuota: least(
-        all.map(({ diskQuota }) => diskQuota),
-        'enforced',
-      ),
-      hostFirewall: least(
-        all.map(({ hostFirewall }) => hostFirewall),
-        'enforced',
-      ),
-      allowLists: least(
-        all.map(({ allowLists }) => allowLists),
-        'enforced',
-      ),
+      runtime: least('runtime', 'runsc'),
+      diskQuota: least('diskQuota', 'enforced'),
+      hostFirewall: least('hostFirewall', 'enforced'),
+      allowLists: least('allowLists', 'enforced'),
       // A move is right everywhere; the lack of one is not.
-      volumeResize: all.some(({ volumeResize }) => volumeResize === 'move') ? 'move' : 'none',
+      volumeResize: least('volumeResize', 'none'),
     };
   }
 

@@ -17,6 +17,7 @@ import {
 import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from '../container-process';
 import { EngineError } from '../engine-error';
 import { parseImageReference } from '../image-reference';
+import { MessageQueue } from '../message-queue';
 import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from '../observed-container';
 import { untilAborted } from '../../scheduling';
 import { SandboxFiles, SandboxRun } from './sandbox-run';
@@ -323,19 +324,10 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
   }
 
   override async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {
-    const queue: WatchMessage[] = [];
-    let wake = (): void => undefined;
-    const detach = this.daemon.attach(instance, (message) => {
-      queue.push(message);
-      wake();
-    });
-    signal.addEventListener('abort', () => wake());
+    const queue = new MessageQueue<WatchMessage>();
+    const detach = this.daemon.attach(instance, (message) => queue.put(message));
     try {
-      while (!signal.aborted) {
-        const message = queue.shift();
-        if (message) yield message;
-        else await new Promise<void>((resolve) => (wake = resolve));
-      }
+      yield* queue.read(signal);
     } finally {
       detach();
     }
