@@ -10,6 +10,9 @@ const BYTES_PER_MB = 1024 * 1024;
 /** The metrics of machines; none where there is one. */
 @Injectable()
 export class NodeMetrics {
+  /** One for all gauges of a scrape. */
+  private reading: Promise<readonly NodeView[]> | null = null;
+
   constructor(
     engine: ContainerEngine,
     private readonly nodes: NodesAdmin,
@@ -32,11 +35,18 @@ export class NodeMetrics {
     );
   }
 
+  private read(): Promise<readonly NodeView[]> {
+    this.reading ??= this.nodes
+      .list()
+      .then(({ nodes }) => nodes)
+      .finally(() => (this.reading = null));
+    return this.reading;
+  }
+
   private async sample(
     value: (node: NodeView) => number | null,
   ): Promise<{ labels: { node: string }; value: number }[]> {
-    const { nodes } = await this.nodes.list();
-    return nodes.flatMap((node) => {
+    return (await this.read()).flatMap((node) => {
       const sampled = value(node);
       return sampled === null ? [] : [{ labels: { node: node.name }, value: sampled }];
     });

@@ -112,7 +112,11 @@ export class NodeDirectory {
     return false;
   }
 
-  /** @throws EngineError `docker_unavailable` if no manager decides it, `docker_error` without such a node */
+  /**
+   * The nodes tell it after the next {@link refresh}.
+   *
+   * @throws EngineError `docker_unavailable` if no manager decides it, `docker_error` without such a node
+   */
   async setAvailability(id: string, availability: 'active' | 'drain'): Promise<void> {
     const faults: string[] = [];
     for (const { host, clients } of this.managers) {
@@ -126,7 +130,6 @@ export class NodeDirectory {
           const body = Object.assign({}, written, { Availability: availability });
           await docker.getNode(id).update(abortable(signal, { _query: { version: Version.Index }, _body: body }));
         });
-        await this.refresh();
         return;
       } catch (error) {
         if ((error as { statusCode?: unknown }).statusCode === 404)
