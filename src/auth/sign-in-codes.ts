@@ -6,7 +6,7 @@ import { TIMESTAMP } from '../database/column-types';
 import { DomainError } from '../errors';
 import { Clock } from '../scheduling';
 import { grantedScopes, type Principal } from './principal';
-import { grantedEnd, type IssuedToken, TokenService } from './token.service';
+import { type IssuedToken, TokenService } from './token.service';
 import { hashToken, TokenEntity } from './token.entity';
 import { UserEntity } from './user.entity';
 
@@ -31,8 +31,8 @@ export interface SignIn extends IssuedToken {
   readonly user: UserEntity;
 }
 
-/** How long a session lasts that began with a code, in days. */
-const SESSION_DAYS = 7;
+/** How long a session lasts that began with a code. */
+const SESSION_MS = 7 * 24 * 3_600_000;
 /** The name of such a session's token. */
 const SESSION_NAME = 'console';
 
@@ -78,12 +78,12 @@ export class SignInCodes {
     return this.database.runInTxLocking(user.id, async () => {
       const { affected } = await this.database.manager.delete(SignInCodeEntity, { hash });
       if (affected !== 1) throw new DomainError('sign_in_code_refused');
-      const days = by.expiresAt && by.expiresAt.getTime() - now.getTime() < SESSION_DAYS * DAY_MS ? null : SESSION_DAYS;
+      const week = new Date(now.getTime() + SESSION_MS);
       const issued = await this.tokens.issueWithin(limit, {
         userId: user.id,
         name: SESSION_NAME,
         scopes: sessionScopes(by),
-        expiresAt: grantedEnd({ own: by.expiresAt, days, now }),
+        expiresAt: by.expiresAt && by.expiresAt < week ? by.expiresAt : week,
       });
       return { user, text: issued.text, token: issued.token };
     });
@@ -93,8 +93,6 @@ export class SignInCodes {
     return this.database.manager.findOneBy(UserEntity, { id: userId });
   }
 }
-
-const DAY_MS = 24 * 3_600_000;
 
 /** All that the token may, `admin` itself among it. */
 function sessionScopes(by: TokenEntity): ReturnType<typeof grantedScopes> {
