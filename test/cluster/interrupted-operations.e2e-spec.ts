@@ -2,12 +2,12 @@ import { Operation } from '../../src/containers/container.entity';
 import { ContainerRepository } from '../../src/containers/container.repository';
 import { ContainerOperations } from '../../src/containers/operations/operations';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
-import { testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { leaseAsDead } from '../support/lease-as-dead';
 import { FakeDaemon } from '../support/fake-daemon';
 import { FakeEngine } from '../support/fake-engine';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { smallestSpec } from '../support/smallest-spec';
 
 type Row = NonNullable<Awaited<ReturnType<ContainerRepository['findById']>>>;
 
@@ -73,19 +73,14 @@ describe('what two processes find at once', () => {
 
   it('must be no failure of the one that comes second', async () => {
     const owner = { instance: 'interrupted', containerId: dbId, userId: user.id };
-    daemon.create({
-      name: 'stray',
-      image: testImage(),
-      env: {},
-      memoryMb: 256,
-      cpuShares: 500,
-      diskMb: 1024,
-      network: 'internet',
-      processes: 1024,
-      volumeName: `berth-${dbId}`,
-      owner,
-      generation: 9,
-    });
+    daemon.create(
+      smallestSpec({
+        name: 'stray',
+        volumeName: `berth-${dbId}`,
+        owner,
+        generation: 9,
+      }),
+    );
     const hold = engine.holdOn('removeContainer');
     const find = repository(there).findById.bind(repository(there));
     const reading = new Promise<void>((resolve) => {

@@ -2,13 +2,13 @@ import { TokenService, UserService } from '../../src/auth';
 import { ContainerRepository } from '../../src/containers/container.repository';
 import { ExpiryWatcher } from '../../src/containers/expiry/expiry-watcher';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
-import { testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { leaseAsDead } from '../support/lease-as-dead';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fake-daemon';
 import { FakeEngine } from '../support/fake-engine';
 import { TestClock } from '../support/test-clock';
+import { smallestSpec } from '../support/smallest-spec';
 
 const HOUR = 3_600_000;
 const ENVIRONMENT = {
@@ -203,19 +203,13 @@ describe('an operator', () => {
     const [cut, gone] = [await user.api.running(), await user.api.running()];
     await user.api.delete(gone.db_id);
     clock.forward(8 * 24 * HOUR);
-    daemon.create({
-      name: 'orphan',
-      image: testImage(),
-      env: {},
-      memoryMb: 256,
-      cpuShares: 500,
-      diskMb: 1024,
-      network: 'internet',
-      processes: 1024,
-      generation: 1,
-      volumeName: `berth-${cut.db_id}`,
-      owner: { instance: 'admin', containerId: 'nobody', userId: 'nobody' },
-    });
+    daemon.create(
+      smallestSpec({
+        name: 'orphan',
+        volumeName: `berth-${cut.db_id}`,
+        owner: { instance: 'admin', containerId: 'nobody', userId: 'nobody' },
+      }),
+    );
     const repository = berth.app.get(ContainerRepository);
     const row = await repository.findById(cut.db_id);
     if (!row) throw new Error('there is no row');

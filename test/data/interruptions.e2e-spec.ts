@@ -13,6 +13,7 @@ import { FakeDaemon } from '../support/fake-daemon';
 import { FakeEngine } from '../support/fake-engine';
 import { holdSweeps } from '../support/hold-sweeps';
 import { openTestDatabase } from '../support/test-database';
+import { smallestSpec } from '../support/smallest-spec';
 
 const INSTANCE = 'interruptions';
 const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
@@ -303,19 +304,15 @@ describe('an operation that meets another, or what it did not expect', () => {
     daemon.vanish(String(id));
     const current = await row();
     const owner = { instance: INSTANCE, containerId: dbId, userId: user.id };
-    daemon.create({
-      name: `berth-${dbId}`,
-      image: current.image,
-      env: {},
-      memoryMb: 256,
-      cpuShares: 500,
-      diskMb: 1024,
-      network: 'internet',
-      processes: 1024,
-      volumeName: current.volumeName,
-      owner,
-      generation: 9,
-    });
+    daemon.create(
+      smallestSpec({
+        name: `berth-${dbId}`,
+        image: current.image,
+        volumeName: current.volumeName,
+        owner,
+        generation: 9,
+      }),
+    );
     expect((await user.api.start(dbId)).body).toMatchObject({ recreated: true, status: 'running' });
     expect([...daemon.containers.values()].map(({ state }) => state)).toEqual(['running']);
   });

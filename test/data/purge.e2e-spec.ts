@@ -5,7 +5,7 @@ import { ContainerEntity } from '../../src/containers/container.entity';
 import { Purge, Purged } from '../../src/containers/reconcile/purge';
 import { Database } from '../../src/database';
 import { Clock } from '../../src/scheduling/clock';
-import { type Answer, type NewContainer, testImage } from '../support/api-client';
+import { type Answer, type NewContainer } from '../support/api-client';
 import { Berth, BerthOptions, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fake-daemon';
@@ -13,6 +13,7 @@ import { FakeEngine } from '../support/fake-engine';
 import { SeededRandom } from '../support/seeded-random';
 import { TestClock } from '../support/test-clock';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { smallestSpec } from '../support/smallest-spec';
 
 const DAY = 24 * 3_600_000;
 const SERVERS = process.env['TEST_DATABASE'] === 'postgres' ? 2 : 1;
@@ -70,19 +71,13 @@ describe('the purge of a deleted container', () => {
     clock.forward(DAY + 1000);
     // Somebody's own container has it mounted.
     const owner = { instance: 'foreign', containerId: 'foreign', userId: 'foreign' };
-    const guest = daemon.create({
-      name: 'foreign',
-      image: testImage(),
-      env: {},
-      memoryMb: 256,
-      cpuShares: 500,
-      diskMb: 1024,
-      network: 'internet',
-      processes: 1024,
-      volumeName: `berth-${db_id}`,
-      owner,
-      generation: 1,
-    });
+    const guest = daemon.create(
+      smallestSpec({
+        name: 'foreign',
+        volumeName: `berth-${db_id}`,
+        owner,
+      }),
+    );
     expect(await sweep(berth)).toEqual({ purged: 0, failed: 1 });
     engine.failOn('removeVolume');
     daemon.remove(guest);

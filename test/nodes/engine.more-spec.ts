@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { parseConfig } from '../../src/config';
-import { type ContainerSpec, EngineCalls, EngineError, type EngineNode, type WatchMessage } from '../../src/docker';
+import { EngineCalls, EngineError, type EngineNode, type WatchMessage } from '../../src/docker';
 import type { ClusterEngine } from '../../src/docker/cluster/cluster-engine';
 import { clusterEngine } from '../../src/docker/cluster/cluster-settings';
-import { testImage } from '../support/api-client';
 import { eventually } from '../support/eventually';
+import { smallestSpec } from '../support/smallest-spec';
 import { TestNodes, type TestNode } from '../support/test-nodes';
 
 jest.setTimeout(300_000);
@@ -32,26 +32,8 @@ describe('the engine of a cluster', () => {
   const stateOf = async (node: TestNode): Promise<string | undefined> =>
     (await engine.inspectContainer(on(node)))?.state;
 
-  function spec(node: TestNode): ContainerSpec {
-    const containerId = randomUUID();
-    return {
-      name: `berth-${containerId}`,
-      image: testImage(),
-      env: {},
-      memoryMb: 256,
-      cpuShares: 500,
-      diskMb: 1024,
-      network: 'internet',
-      processes: 1024,
-      volumeName: `berth-${containerId}`,
-      owner: { instance, containerId, userId: randomUUID() },
-      generation: 1,
-      node: idOf(node),
-    };
-  }
-
   async function running(node: TestNode): Promise<string> {
-    const wanted = spec(node);
+    const wanted = smallestSpec({ instance, node: idOf(node) });
     const { volumeName: name, diskMb, owner } = wanted;
     await engine.ensureVolume({ name, diskMb, owner, node: idOf(node) });
     const dockerId = await engine.createContainer(wanted);
@@ -146,7 +128,7 @@ describe('the engine of a cluster', () => {
     await eventually(() => expect(isReachable(third)).toBe(false), { timeoutMs: ANSWER_MS });
     await expectUnavailable(() => engine.inspectContainer(on(third)));
     await expectUnavailable(() => engine.stopContainer(on(third), 1));
-    await expectUnavailable(() => engine.createContainer(spec(third)));
+    await expectUnavailable(() => engine.createContainer(smallestSpec({ instance, node: idOf(third) })));
     await expectListed([third]);
     expect(await engine.stopContainer(on(first), 1)).toBe('stopped');
     expect(await engine.startContainer(on(first))).toBe('started');

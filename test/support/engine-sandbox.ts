@@ -4,6 +4,7 @@ import { DockerEngine, type DockerEngineSettings } from '../../src/docker/docker
 import { SimulatedEngine } from '../../src/docker/simulation/simulated-engine';
 import { testImage } from './api-client';
 import { RealDocker } from './real-docker';
+import { smallestSpec } from './smallest-spec';
 import { clientCertificate } from './test-nodes';
 import { isSimulated } from './which-engine';
 
@@ -48,23 +49,9 @@ export class EngineSandbox {
     return engine;
   }
 
-  /** The smallest container that Berth allows, with names that nobody else has. */
+  /** See {@link smallestSpec}. */
   spec(changes: Partial<ContainerSpec> = {}): ContainerSpec {
-    const containerId = randomUUID();
-    return {
-      name: `berth-${containerId}`,
-      image: TEST_IMAGE,
-      env: {},
-      memoryMb: 256,
-      cpuShares: 500,
-      diskMb: 1024,
-      network: 'internet',
-      processes: 1024,
-      volumeName: `berth-${containerId}`,
-      owner: { instance: this.instance, containerId, userId: randomUUID() },
-      generation: 1,
-      ...changes,
-    };
+    return smallestSpec({ instance: this.instance, ...changes });
   }
 
   /** Makes the volume and the container, and starts it. @returns its Docker id */

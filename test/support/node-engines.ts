@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ContainerSpec } from '../../src/docker';
 import { DockerEngine, type DockerEngineSettings } from '../../src/docker/docker-engine';
-import { testImage } from './api-client';
+import { smallestSpec } from './smallest-spec';
 import { clientCertificate, type TestNode } from './test-nodes';
 
 /** Berth's engine on single nodes of a cluster, over TLS, as an instance of its own. */
@@ -31,24 +31,10 @@ export class NodeEngines {
 
   /** Makes and starts the smallest sandbox. @returns its Docker id */
   async running(engine: DockerEngine, changes: Partial<ContainerSpec> = {}): Promise<string> {
-    const containerId = randomUUID();
-    const owner = { instance: this.instance, containerId, userId: randomUUID() };
-    const volumeName = `berth-${containerId}`;
-    await engine.ensureVolume({ name: volumeName, diskMb: 1024, owner });
-    const dockerId = await engine.createContainer({
-      name: volumeName,
-      image: testImage(),
-      env: {},
-      memoryMb: 256,
-      cpuShares: 500,
-      diskMb: 1024,
-      network: 'internet',
-      processes: 1024,
-      volumeName,
-      owner,
-      generation: 1,
-      ...changes,
-    });
+    const spec = smallestSpec({ instance: this.instance, ...changes });
+    const { volumeName: name, diskMb, owner } = spec;
+    await engine.ensureVolume({ name, diskMb, owner });
+    const dockerId = await engine.createContainer(spec);
     await engine.startContainer(dockerId);
     return dockerId;
   }
