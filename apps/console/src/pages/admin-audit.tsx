@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { at, bytes } from '../data/format';
 import { Paged } from '../ui/paged';
-import { Empty, PageHead, Status } from '../ui/parts';
+import { Empty, PageHead, Status, Table } from '../ui/parts';
 
 /** What was done, by whom, for administrators. */
 export function Audit(): JSX.Element {
@@ -34,24 +34,14 @@ export function Audit(): JSX.Element {
         empty={<Empty title="Nothing of the kind was done" />}
       >
         {(entries) => (
-          <table class="table cards">
-            <caption class="visually-hidden">Entries of the audit, the newest first</caption>
-            <thead>
-              <tr>
-                <th scope="col">Action</th>
-                <th scope="col">Outcome</th>
-                <th scope="col">When</th>
-                <th scope="col">By</th>
-                <th scope="col">With</th>
-                <th scope="col">From</th>
-              </tr>
-            </thead>
-            <tbody>
-              {entries.map((entry) => (
-                <Row key={entry.id} entry={entry} />
-              ))}
-            </tbody>
-          </table>
+          <Table
+            caption="Entries of the audit, the newest first"
+            columns={['Action', 'Outcome', 'When', 'By', 'With', 'From']}
+          >
+            {entries.map((entry) => (
+              <Row key={entry.id} entry={entry} />
+            ))}
+          </Table>
         )}
       </Paged>
     </>

@@ -8,7 +8,7 @@ import { address, navigate } from '../router';
 import { ask } from '../ui/dialog';
 import { Menu } from '../ui/menu';
 import { Paged } from '../ui/paged';
-import { Ago, Empty, PageHead, Status } from '../ui/parts';
+import { Ago, Empty, PageHead, Status, Table } from '../ui/parts';
 
 const FILTERS: readonly (readonly [ListedStatus | '', string])[] = [
   ['', 'All'],
@@ -57,26 +57,15 @@ export function AdminContainers(): JSX.Element {
         empty={<Empty title="There are none" />}
       >
         {(containers) => (
-          <table class="table cards">
-            <caption class="visually-hidden">Containers, the newest first</caption>
-            <thead>
-              <tr>
-                <th scope="col">Name</th>
-                <th scope="col">Status</th>
-                <th scope="col">Image</th>
-                <th scope="col">Resources</th>
-                <th scope="col">Used</th>
-                <th scope="col">
-                  <span class="visually-hidden">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {containers.map((container) => (
-                <Row key={container.db_id} container={container} onChange={onChange} />
-              ))}
-            </tbody>
-          </table>
+          <Table
+            caption="Containers, the newest first"
+            columns={['Name', 'Status', 'Image', 'Resources', 'Used']}
+            hasActions
+          >
+            {containers.map((container) => (
+              <Row key={container.db_id} container={container} onChange={onChange} />
+            ))}
+          </Table>
         )}
       </Paged>
     </>

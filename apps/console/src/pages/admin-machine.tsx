@@ -4,7 +4,8 @@ import { useEffect, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { cpus, duration, megabytes } from '../data/format';
 import { health, readHealth } from '../data/server';
-import { Meter, PageHead, Shown, Status, useLoaded, WorkButton } from '../ui/parts';
+import { Meter, PageHead, Shown, Status, Table, useLoaded, WorkButton } from '../ui/parts';
+import { USED_COLUMNS, UsedAmounts } from '../ui/used-amounts';
 
 /** The machine under the containers, for administrators: how it is, what room it has, and its comparison with Docker. */
 export function Machine(): JSX.Element {
@@ -110,9 +111,6 @@ async function readToday(): Promise<readonly UserDay[]> {
     .sort((one, other) => other.use.memory_mb_seconds - one.use.memory_mb_seconds);
 }
 
-const HOUR = 3600;
-const one = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
-
 function UsedToday(): JSX.Element {
   const loaded = useLoaded(readToday);
   return (
@@ -123,42 +121,17 @@ function UsedToday(): JSX.Element {
             <div class="panel-head">
               <h2 id="today">Who used it today</h2>
             </div>
-            <table class="table cards">
-              <thead>
-                <tr>
-                  <th scope="col">User</th>
-                  <th scope="col">Running</th>
-                  <th scope="col" class="end">
-                    Memory, GB × hours
-                  </th>
-                  <th scope="col" class="end">
-                    CPU, hours
-                  </th>
-                  <th scope="col" class="end">
-                    Disk, GB × hours
-                  </th>
+            <Table columns={['User', 'Running', ...USED_COLUMNS]}>
+              {users.map(({ name, use }) => (
+                <tr key={use.user_id}>
+                  <td>
+                    <strong>{name}</strong>
+                  </td>
+                  <td class="muted nowrap">{duration(use.running_seconds)}</td>
+                  <UsedAmounts of={use} />
                 </tr>
-              </thead>
-              <tbody>
-                {users.map(({ name, use }) => (
-                  <tr key={use.user_id}>
-                    <td>
-                      <strong>{name}</strong>
-                    </td>
-                    <td class="muted nowrap">{duration(use.running_seconds)}</td>
-                    <td class="end" data-name="memory">
-                      {one.format(use.memory_mb_seconds / 1024 / HOUR)}
-                    </td>
-                    <td class="end" data-name="CPU">
-                      {one.format(use.cpu_share_seconds / 1000 / HOUR)}
-                    </td>
-                    <td class="end" data-name="disk">
-                      {one.format(use.disk_mb_seconds / 1024 / HOUR)}
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
+              ))}
+            </Table>
           </section>
         )
       }

@@ -7,7 +7,7 @@ import { navigate } from '../router';
 import { ask } from '../ui/dialog';
 import { Menu } from '../ui/menu';
 import { Paged } from '../ui/paged';
-import { Ago, Empty, PageHead, Status } from '../ui/parts';
+import { Ago, Empty, PageHead, Status, Table } from '../ui/parts';
 import { say, sayFault } from '../ui/toasts';
 
 /** Everybody, for administrators. */
@@ -56,25 +56,11 @@ export function AdminUsers(): JSX.Element {
         empty={<Empty title="Nobody fits the filter" />}
       >
         {(users) => (
-          <table class="table cards">
-            <caption class="visually-hidden">Users</caption>
-            <thead>
-              <tr>
-                <th scope="col">Name</th>
-                <th scope="col">Tier</th>
-                <th scope="col">Status</th>
-                <th scope="col">Since</th>
-                <th scope="col">
-                  <span class="visually-hidden">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {users.map((user) => (
-                <Row key={user.id} user={user} tiers={tiers} onChange={onChange} />
-              ))}
-            </tbody>
-          </table>
+          <Table caption="Users" columns={['Name', 'Tier', 'Status', 'Since']} hasActions>
+            {users.map((user) => (
+              <Row key={user.id} user={user} tiers={tiers} onChange={onChange} />
+            ))}
+          </Table>
         )}
       </Paged>
     </>

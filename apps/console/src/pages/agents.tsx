@@ -6,7 +6,7 @@ import { duration, megabytes } from '../data/format';
 import { agents as online } from '../data/live';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
-import { Ago, Empty, Field, PageHead, Secret, Shown, Status, useLoaded } from '../ui/parts';
+import { Ago, Empty, PageHead, Secret, Shown, Status, Table, TextField, useLoaded } from '../ui/parts';
 
 /** The user's own machines. */
 export function Agents(): JSX.Element {
@@ -45,27 +45,11 @@ export function Agents(): JSX.Element {
             </div>
           ) : (
             <div class="panel">
-              <table class="table cards">
-                <caption class="visually-hidden">Your agents</caption>
-                <thead>
-                  <tr>
-                    <th scope="col">Name</th>
-                    <th scope="col">Status</th>
-                    <th scope="col">System</th>
-                    <th scope="col">Load</th>
-                    <th scope="col">Memory</th>
-                    <th scope="col">Seen</th>
-                    <th scope="col">
-                      <span class="visually-hidden">Actions</span>
-                    </th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {agents.map((agent) => (
-                    <Row key={agent.id} agent={agent} onRemove={() => remove(agent)} />
-                  ))}
-                </tbody>
-              </table>
+              <Table caption="Your agents" columns={['Name', 'Status', 'System', 'Load', 'Memory', 'Seen']} hasActions>
+                {agents.map((agent) => (
+                  <Row key={agent.id} agent={agent} onRemove={() => remove(agent)} />
+                ))}
+              </Table>
             </div>
           )
         }
@@ -145,29 +129,21 @@ function NewAgent({ onClose, onMade }: NewAgentProps): JSX.Element {
   };
   return (
     <Dialog title="New agent" action="Create" onClose={onClose} onSubmit={submit}>
-      <Field label="Name" hint="Letters, digits and “-”." fault={faultOf(fault, 'name')}>
-        {(of) => (
-          <input
-            {...of}
-            class="input"
-            maxLength={64}
-            autoComplete="off"
-            value={name}
-            onInput={(event) => setName(event.currentTarget.value)}
-          />
-        )}
-      </Field>
-      <Field label="Description" fault={faultOf(fault, 'description')}>
-        {(of) => (
-          <input
-            {...of}
-            class="input"
-            autoComplete="off"
-            value={description}
-            onInput={(event) => setDescription(event.currentTarget.value)}
-          />
-        )}
-      </Field>
+      <TextField
+        label="Name"
+        hint="Letters, digits and “-”."
+        fault={faultOf(fault, 'name')}
+        input={{ maxLength: 64, autoComplete: 'off' }}
+        value={name}
+        onValue={setName}
+      />
+      <TextField
+        label="Description"
+        fault={faultOf(fault, 'description')}
+        input={{ autoComplete: 'off' }}
+        value={description}
+        onValue={setDescription}
+      />
     </Dialog>
   );
 }

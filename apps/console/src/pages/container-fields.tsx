@@ -3,7 +3,7 @@ import { megabytes, cpus } from '../data/format';
 import type { LimitsView, NetworkPolicy, Resources, StartCommandRequest } from '@berth/client';
 import { faultOf } from '../data/berth';
 import type { Container } from '../data/live';
-import { Field } from '../ui/parts';
+import { Field, LinesField, TextField } from '../ui/parts';
 
 /** The fields that a creation and the settings share. */
 
@@ -59,26 +59,15 @@ export function ResourceFields({ draft, set, fault, limits }: FieldsProps): JSX.
   return (
     <div class="fields">
       {RESOURCES.map(([name, label, show, step]) => (
-        <Field
+        <TextField
           key={name}
           label={label}
           hint={limits && `${show(limits.min[name])} to ${show(limits.max[name])}`}
           fault={faultOf(fault, name)}
-        >
-          {(of) => (
-            <input
-              {...of}
-              class="input"
-              type="number"
-              inputMode="numeric"
-              step={step}
-              min={limits?.min[name]}
-              max={limits?.max[name]}
-              value={draft[name]}
-              onInput={(event) => set({ [name]: event.currentTarget.value })}
-            />
-          )}
-        </Field>
+          input={{ type: 'number', inputMode: 'numeric', step, min: limits?.min[name], max: limits?.max[name] }}
+          value={draft[name]}
+          onValue={(text) => set({ [name]: text })}
+        />
       ))}
     </div>
   );
@@ -86,18 +75,14 @@ export function ResourceFields({ draft, set, fault, limits }: FieldsProps): JSX.
 
 export function LabelsField({ draft, set, fault }: FieldsProps): JSX.Element {
   return (
-    <Field label="Labels" hint="One a line: team=core" fault={faultOf(fault, 'labels')}>
-      {(of) => (
-        <textarea
-          {...of}
-          class="input mono"
-          rows={2}
-          spellcheck={false}
-          value={draft.labels}
-          onInput={(event) => set({ labels: event.currentTarget.value })}
-        />
-      )}
-    </Field>
+    <LinesField
+      label="Labels"
+      hint="One a line: team=core"
+      fault={faultOf(fault, 'labels')}
+      rows={2}
+      value={draft.labels}
+      onValue={(text) => set({ labels: text })}
+    />
   );
 }
 
@@ -120,18 +105,13 @@ export function NetworkField({ draft, set, fault, limits }: FieldsProps): JSX.El
         )}
       </Field>
       {draft.network === 'allow' && (
-        <Field label="Reachable addresses" hint="One a line: 203.0.113.0/24:8000 or 198.51.100.7:53/udp">
-          {(of) => (
-            <textarea
-              {...of}
-              class="input mono"
-              rows={3}
-              spellcheck={false}
-              value={draft.allow}
-              onInput={(event) => set({ allow: event.currentTarget.value })}
-            />
-          )}
-        </Field>
+        <LinesField
+          label="Reachable addresses"
+          hint="One a line: 203.0.113.0/24:8000 or 198.51.100.7:53/udp"
+          rows={3}
+          value={draft.allow}
+          onValue={(text) => set({ allow: text })}
+        />
       )}
     </>
   );
@@ -148,41 +128,22 @@ export function LifetimeFields({ draft, set, fault, limits }: FieldsProps): JSX.
     seconds ? `Empty for the tier's: ${String(Math.round(seconds / unit))} ${name}` : 'Empty for never';
   return (
     <div class="fields">
-      <Field
+      <TextField
         label="Stop when unused, minutes"
         hint={most(limits?.auto_stop_seconds, 60, 'minutes')}
         fault={faultOf(fault, 'auto_stop_seconds')}
-      >
-        {(of) => (
-          <input
-            {...of}
-            class="input"
-            type="number"
-            inputMode="decimal"
-            min="1"
-            value={draft.auto_stop_minutes}
-            onInput={(event) => set({ auto_stop_minutes: event.currentTarget.value })}
-          />
-        )}
-      </Field>
-      <Field
+        input={{ type: 'number', inputMode: 'decimal', min: '1' }}
+        value={draft.auto_stop_minutes}
+        onValue={(text) => set({ auto_stop_minutes: text })}
+      />
+      <TextField
         label="Delete when stopped, hours"
         hint={most(limits?.auto_delete_seconds, 3600, 'hours')}
         fault={faultOf(fault, 'auto_delete_seconds')}
-      >
-        {(of) => (
-          <input
-            {...of}
-            class="input"
-            type="number"
-            inputMode="decimal"
-            min="0.1"
-            step="0.1"
-            value={draft.auto_delete_hours}
-            onInput={(event) => set({ auto_delete_hours: event.currentTarget.value })}
-          />
-        )}
-      </Field>
+        input={{ type: 'number', inputMode: 'decimal', min: '0.1', step: '0.1' }}
+        value={draft.auto_delete_hours}
+        onValue={(text) => set({ auto_delete_hours: text })}
+      />
     </div>
   );
 }
@@ -190,22 +151,15 @@ export function LifetimeFields({ draft, set, fault, limits }: FieldsProps): JSX.
 export function StartFields({ draft, set, fault }: FieldsProps): JSX.Element {
   return (
     <>
-      <Field
+      <TextField
         label="Start command"
         hint="Run after every start of the container. Quotes keep words together; no shell reads it."
         fault={faultOf(fault, 'start')}
-      >
-        {(of) => (
-          <input
-            {...of}
-            class="input mono"
-            spellcheck={false}
-            placeholder="python3 -m http.server 8080"
-            value={draft.command}
-            onInput={(event) => set({ command: event.currentTarget.value })}
-          />
-        )}
-      </Field>
+        isMono
+        input={{ spellcheck: false, placeholder: 'python3 -m http.server 8080' }}
+        value={draft.command}
+        onValue={(text) => set({ command: text })}
+      />
       {draft.command.trim() !== '' && (
         <div class="fields">
           <Field label="When it ends">
@@ -221,20 +175,13 @@ export function StartFields({ draft, set, fault }: FieldsProps): JSX.Element {
               </select>
             )}
           </Field>
-          <Field label="Ready once this port listens" hint="Empty for no condition">
-            {(of) => (
-              <input
-                {...of}
-                class="input"
-                type="number"
-                inputMode="numeric"
-                min="1"
-                max="65535"
-                value={draft.ready_port}
-                onInput={(event) => set({ ready_port: event.currentTarget.value })}
-              />
-            )}
-          </Field>
+          <TextField
+            label="Ready once this port listens"
+            hint="Empty for no condition"
+            input={{ type: 'number', inputMode: 'numeric', min: '1', max: '65535' }}
+            value={draft.ready_port}
+            onValue={(text) => set({ ready_port: text })}
+          />
         </div>
       )}
     </>

@@ -10,7 +10,7 @@ import { inWords, reasonInWords } from '../data/words';
 import { Link, navigate } from '../router';
 import { PlusIcon } from '../ui/icons';
 import { Menu } from '../ui/menu';
-import { Empty, Meter, PageHead, Status, WorkButton } from '../ui/parts';
+import { Empty, Meter, PageHead, Status, Table, WorkButton } from '../ui/parts';
 import { CreateDialog } from './create-dialog';
 import { SettingsDialog } from './settings-dialog';
 
@@ -129,26 +129,16 @@ function List(): JSX.Element {
   if (shown.value.length === 0) return <NothingFound />;
   return (
     <div class="panel">
-      <table class="table cards containers">
-        <caption class="visually-hidden">Your containers, the newest first</caption>
-        <thead>
-          <tr>
-            <th scope="col">Name</th>
-            <th scope="col">Status</th>
-            <th scope="col">Image</th>
-            <th scope="col">Resources</th>
-            <th scope="col">Use</th>
-            <th scope="col" class="end">
-              <span class="visually-hidden">Actions</span>
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {shown.value.slice(0, rows).map((container) => (
-            <Row key={container.db_id} container={container} />
-          ))}
-        </tbody>
-      </table>
+      <Table
+        caption="Your containers, the newest first"
+        class="containers"
+        columns={['Name', 'Status', 'Image', 'Resources', 'Use']}
+        hasActions
+      >
+        {shown.value.slice(0, rows).map((container) => (
+          <Row key={container.db_id} container={container} />
+        ))}
+      </Table>
       {shown.value.length > rows && (
         <MoreRows left={shown.value.length - rows} onMore={() => setRows((before) => before + ROWS)} />
       )}

@@ -4,7 +4,7 @@ import type { CreateContainerDto, ImageView, RoleView } from '@berth/client';
 import { berth, faultOf } from '../data/berth';
 import { me } from '../data/live';
 import { Dialog } from '../ui/dialog';
-import { Field } from '../ui/parts';
+import { Field, LinesField, TextField } from '../ui/parts';
 import {
   type Draft,
   draftOf,
@@ -84,18 +84,14 @@ export function CreateDialog({ onClose }: { readonly onClose: () => void }): JSX
   return (
     <Dialog title="New container" action="Create" onClose={onClose} onSubmit={submit}>
       <div class="fields">
-        <Field label="Name" hint="Letters, digits and “-”. Empty for a made-up one." fault={faultOf(fault, 'name')}>
-          {(of) => (
-            <input
-              {...of}
-              class="input"
-              maxLength={64}
-              autoComplete="off"
-              value={name}
-              onInput={(event) => setName(event.currentTarget.value)}
-            />
-          )}
-        </Field>
+        <TextField
+          label="Name"
+          hint="Letters, digits and “-”. Empty for a made-up one."
+          fault={faultOf(fault, 'name')}
+          input={{ maxLength: 64, autoComplete: 'off' }}
+          value={name}
+          onValue={setName}
+        />
         <Field
           label="Image"
           hint={images.find((each) => each.name === image)?.description ?? undefined}
@@ -114,21 +110,15 @@ export function CreateDialog({ onClose }: { readonly onClose: () => void }): JSX
         </Field>
       </div>
       {image === 'custom' && (
-        <Field
+        <TextField
           label="Image reference"
           hint="As docker pull takes it: python:3.13-slim"
           fault={faultOf(fault, 'custom_image')}
-        >
-          {(of) => (
-            <input
-              {...of}
-              class="input mono"
-              spellcheck={false}
-              value={customImage}
-              onInput={(event) => setCustomImage(event.currentTarget.value)}
-            />
-          )}
-        </Field>
+          isMono
+          input={{ spellcheck: false }}
+          value={customImage}
+          onValue={setCustomImage}
+        />
       )}
       <ResourceFields {...fields} />
       <Field
@@ -153,23 +143,15 @@ export function CreateDialog({ onClose }: { readonly onClose: () => void }): JSX
           <NetworkField {...fields} />
           <LifetimeFields {...fields} />
           <LabelsField {...fields} />
-          <Field
+          <LinesField
             label="Environment variables"
             hint="One a line: KEY=value. Encrypted, and shown to nobody."
             fault={faultOf(fault, 'env')}
-          >
-            {(of) => (
-              <textarea
-                {...of}
-                class="input mono"
-                rows={2}
-                spellcheck={false}
-                autoComplete="off"
-                value={env}
-                onInput={(event) => setEnv(event.currentTarget.value)}
-              />
-            )}
-          </Field>
+            rows={2}
+            autoComplete="off"
+            value={env}
+            onValue={setEnv}
+          />
           <StartFields {...fields} />
         </div>
       </details>

@@ -5,7 +5,7 @@ import { berth } from '../data/berth';
 import { megabytes, shortImage } from '../data/format';
 import { events } from '../data/live';
 import { Link } from '../router';
-import { Ago, Empty, PageHead, Shown, useLoaded, WorkButton } from '../ui/parts';
+import { Ago, Empty, PageHead, Shown, Table, useLoaded, WorkButton } from '../ui/parts';
 import { say } from '../ui/toasts';
 
 /** No more than one page: who looks for an older one asks the API. */
@@ -42,49 +42,38 @@ export function Deleted(): JSX.Element {
             </div>
           ) : (
             <div class="panel">
-              <table class="table cards">
-                <caption class="visually-hidden">Deleted containers, the newest first</caption>
-                <thead>
-                  <tr>
-                    <th scope="col">Name</th>
-                    <th scope="col">Image</th>
-                    <th scope="col">Data</th>
-                    <th scope="col">Deleted</th>
-                    <th scope="col">Removed for good</th>
-                    <th scope="col">
-                      <span class="visually-hidden">Actions</span>
-                    </th>
+              <Table
+                caption="Deleted containers, the newest first"
+                columns={['Name', 'Image', 'Data', 'Deleted', 'Removed for good']}
+                hasActions
+              >
+                {deleted.map((container) => (
+                  <tr key={container.db_id}>
+                    <td>
+                      <strong>{container.name}</strong>
+                    </td>
+                    <td class="muted">{shortImage(container.image)}</td>
+                    <td class="muted nowrap">{megabytes(container.resources.disk_mb)}</td>
+                    <td class="muted nowrap" data-name="deleted">
+                      <Ago time={container.deleted_at ?? container.updated_at} />
+                    </td>
+                    <td class="muted nowrap" data-name="for good">
+                      {container.purge_at ? <Ago time={container.purge_at} /> : 'never'}
+                    </td>
+                    <td class="actions-cell">
+                      <div class="actions">
+                        <WorkButton
+                          class="button slim"
+                          aria-label={`Restore ${container.name}`}
+                          run={() => restore(container)}
+                        >
+                          Restore
+                        </WorkButton>
+                      </div>
+                    </td>
                   </tr>
-                </thead>
-                <tbody>
-                  {deleted.map((container) => (
-                    <tr key={container.db_id}>
-                      <td>
-                        <strong>{container.name}</strong>
-                      </td>
-                      <td class="muted">{shortImage(container.image)}</td>
-                      <td class="muted nowrap">{megabytes(container.resources.disk_mb)}</td>
-                      <td class="muted nowrap" data-name="deleted">
-                        <Ago time={container.deleted_at ?? container.updated_at} />
-                      </td>
-                      <td class="muted nowrap" data-name="for good">
-                        {container.purge_at ? <Ago time={container.purge_at} /> : 'never'}
-                      </td>
-                      <td class="actions-cell">
-                        <div class="actions">
-                          <WorkButton
-                            class="button slim"
-                            aria-label={`Restore ${container.name}`}
-                            run={() => restore(container)}
-                          >
-                            Restore
-                          </WorkButton>
-                        </div>
-                      </td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
+                ))}
+              </Table>
             </div>
           )
         }

@@ -8,7 +8,7 @@ import { navigate } from '../router';
 import { ask, askFor } from '../ui/dialog';
 import { FileIcon, FolderIcon } from '../ui/icons';
 import { Menu } from '../ui/menu';
-import { Ago, Empty, Shown, useLoaded } from '../ui/parts';
+import { Ago, Empty, Shown, Table, useLoaded } from '../ui/parts';
 import { say, sayFault } from '../ui/toasts';
 import { Editor } from './editor';
 
@@ -201,27 +201,11 @@ interface EntriesProps {
 
 function Entries({ id, entries, onEdit, onChange }: EntriesProps): JSX.Element {
   return (
-    <table class="table cards">
-      <caption class="visually-hidden">Folders, then files, by name</caption>
-      <thead>
-        <tr>
-          <th scope="col">Name</th>
-          <th scope="col" class="end">
-            Size
-          </th>
-          <th scope="col">Changed</th>
-          <th scope="col">Mode</th>
-          <th scope="col">
-            <span class="visually-hidden">Actions</span>
-          </th>
-        </tr>
-      </thead>
-      <tbody>
-        {entries.map((entry) => (
-          <Entry key={entry.path} id={id} entry={entry} onEdit={onEdit} onChange={onChange} />
-        ))}
-      </tbody>
-    </table>
+    <Table caption="Folders, then files, by name" columns={['Name', { end: 'Size' }, 'Changed', 'Mode']} hasActions>
+      {entries.map((entry) => (
+        <Entry key={entry.path} id={id} entry={entry} onEdit={onEdit} onChange={onChange} />
+      ))}
+    </Table>
   );
 }
 

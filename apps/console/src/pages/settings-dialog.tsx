@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks';
 import { berth, faultOf } from '../data/berth';
 import { type Container, me } from '../data/live';
 import { Dialog } from '../ui/dialog';
-import { Field } from '../ui/parts';
+import { TextField } from '../ui/parts';
 import {
   type Draft,
   draftOf,
@@ -65,18 +65,13 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
   const fields = { draft, set, fault, limits };
   return (
     <Dialog title={`Settings of “${container.name}”`} action="Save" onClose={onClose} onSubmit={submit}>
-      <Field label="Name" fault={faultOf(fault, 'name')}>
-        {(of) => (
-          <input
-            {...of}
-            class="input"
-            maxLength={64}
-            autoComplete="off"
-            value={name}
-            onInput={(event) => setName(event.currentTarget.value)}
-          />
-        )}
-      </Field>
+      <TextField
+        label="Name"
+        fault={faultOf(fault, 'name')}
+        input={{ maxLength: 64, autoComplete: 'off' }}
+        value={name}
+        onValue={setName}
+      />
       <ResourceFields {...fields} />
       {recreates && container.status === 'running' && (
         <p class="notice warn">

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { asking, askServer } from '../data/berth';
 import { inWords } from '../data/words';
 import { keep, signedOutBecause } from '../session';
-import { Field } from '../ui/parts';
+import { TextField } from '../ui/parts';
 import { Mark } from '../ui/icons';
 
 /** What came of the link that somebody came by. */
@@ -109,17 +109,7 @@ function Entry({ label, action, hint, isPrimary = false, enter, input }: EntryPr
   };
   return (
     <form onSubmit={(event) => void submit(event)} noValidate>
-      <Field label={label} hint={hint} fault={fault}>
-        {(of) => (
-          <input
-            {...input}
-            {...of}
-            class="input"
-            value={text}
-            onInput={(event) => setText(event.currentTarget.value)}
-          />
-        )}
-      </Field>
+      <TextField label={label} hint={hint} fault={fault} input={input} value={text} onValue={setText} />
       <button class={`button ${isPrimary ? 'primary' : ''} ${isBusy ? 'busy' : ''}`} aria-disabled={isBusy}>
         {action}
       </button>

@@ -7,7 +7,7 @@ import { me } from '../data/live';
 import { session } from '../session';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
-import { Ago, Empty, Field, PageHead, Secret, Shown, useLoaded } from '../ui/parts';
+import { Ago, Empty, Field, PageHead, Secret, Shown, Table, TextField, useLoaded } from '../ui/parts';
 
 /** The user's tokens. */
 export function Tokens(): JSX.Element {
@@ -42,59 +42,48 @@ export function Tokens(): JSX.Element {
             </div>
           ) : (
             <div class="panel">
-              <table class="table cards">
-                <caption class="visually-hidden">Your tokens, the oldest first</caption>
-                <thead>
-                  <tr>
-                    <th scope="col">Name</th>
-                    <th scope="col">Begins with</th>
-                    <th scope="col">Scopes</th>
-                    <th scope="col">Made</th>
-                    <th scope="col">Expires</th>
-                    <th scope="col">
-                      <span class="visually-hidden">Actions</span>
-                    </th>
+              <Table
+                caption="Your tokens, the oldest first"
+                columns={['Name', 'Begins with', 'Scopes', 'Made', 'Expires']}
+                hasActions
+              >
+                {tokens.map((token) => (
+                  <tr key={token.id}>
+                    <td>
+                      <strong>{token.name}</strong>{' '}
+                      {token.id === session.value?.tokenId && <span class="chip">this session</span>}
+                    </td>
+                    <td class="mono muted">{token.token_prefix}…</td>
+                    <td>
+                      <span class="chips">
+                        {token.scopes.map((scope) => (
+                          <span key={scope} class="chip">
+                            {scope}
+                          </span>
+                        ))}
+                      </span>
+                    </td>
+                    <td class="muted nowrap" data-name="made">
+                      <Ago time={token.created_at} />
+                    </td>
+                    <td class="muted nowrap" data-name="expires">
+                      {token.expires_at === null ? 'never' : <Ago time={token.expires_at} />}
+                    </td>
+                    <td class="actions-cell">
+                      <div class="actions">
+                        <button
+                          type="button"
+                          class="button slim danger"
+                          aria-label={`Revoke ${token.name}`}
+                          onClick={() => revoke(token)}
+                        >
+                          Revoke
+                        </button>
+                      </div>
+                    </td>
                   </tr>
-                </thead>
-                <tbody>
-                  {tokens.map((token) => (
-                    <tr key={token.id}>
-                      <td>
-                        <strong>{token.name}</strong>{' '}
-                        {token.id === session.value?.tokenId && <span class="chip">this session</span>}
-                      </td>
-                      <td class="mono muted">{token.token_prefix}…</td>
-                      <td>
-                        <span class="chips">
-                          {token.scopes.map((scope) => (
-                            <span key={scope} class="chip">
-                              {scope}
-                            </span>
-                          ))}
-                        </span>
-                      </td>
-                      <td class="muted nowrap" data-name="made">
-                        <Ago time={token.created_at} />
-                      </td>
-                      <td class="muted nowrap" data-name="expires">
-                        {token.expires_at === null ? 'never' : <Ago time={token.expires_at} />}
-                      </td>
-                      <td class="actions-cell">
-                        <div class="actions">
-                          <button
-                            type="button"
-                            class="button slim danger"
-                            aria-label={`Revoke ${token.name}`}
-                            onClick={() => revoke(token)}
-                          >
-                            Revoke
-                          </button>
-                        </div>
-                      </td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
+                ))}
+              </Table>
             </div>
           )
         }
@@ -171,18 +160,14 @@ function NewToken({ own, onClose, onMade }: NewTokenProps): JSX.Element {
   };
   return (
     <Dialog title="New token" action="Create" onClose={onClose} onSubmit={submit}>
-      <Field label="Name" hint="To recognise it by: laptop, ci" fault={faultOf(fault, 'name')}>
-        {(of) => (
-          <input
-            {...of}
-            class="input"
-            maxLength={64}
-            autoComplete="off"
-            value={name}
-            onInput={(event) => setName(event.currentTarget.value)}
-          />
-        )}
-      </Field>
+      <TextField
+        label="Name"
+        hint="To recognise it by: laptop, ci"
+        fault={faultOf(fault, 'name')}
+        input={{ maxLength: 64, autoComplete: 'off' }}
+        value={name}
+        onValue={setName}
+      />
       <fieldset class="field">
         <legend class="label">What it may</legend>
         {offered.map(([scope, words]) => (

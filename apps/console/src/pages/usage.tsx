@@ -3,10 +3,8 @@ import type { DailyUsageView } from '@berth/client';
 import { berth } from '../data/berth';
 import { cpus, duration, megabytes, onDay } from '../data/format';
 import { agents, containers, me, usage } from '../data/live';
-import { Empty, Meter, PageHead, Shown, useLoaded } from '../ui/parts';
-
-const HOUR = 3600;
-const one = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
+import { Empty, Meter, PageHead, Shown, Table, useLoaded } from '../ui/parts';
+import { USED_COLUMNS, UsedAmounts } from '../ui/used-amounts';
 
 /** What the user may have, has, and has used. */
 export function Usage(): JSX.Element {
@@ -81,46 +79,20 @@ function DaysTable({ days }: { readonly days: readonly DailyUsageView[] }): JSX.
   const most = Math.max(...days.map(({ running_seconds }) => running_seconds), 1);
   return (
     <div class="panel">
-      <table class="table cards">
-        <caption class="visually-hidden">Use by day, the newest first</caption>
-        <thead>
-          <tr>
-            <th scope="col">Day (UTC)</th>
-            <th scope="col">Running</th>
-            <th scope="col" class="end">
-              Memory, GB × hours
-            </th>
-            <th scope="col" class="end">
-              CPU, hours
-            </th>
-            <th scope="col" class="end">
-              Disk, GB × hours
-            </th>
+      <Table caption="Use by day, the newest first" columns={['Day (UTC)', 'Running', ...USED_COLUMNS]}>
+        {days.map(({ day, running_seconds, ...amounts }) => (
+          <tr key={day}>
+            <td class="nowrap">{onDay(day)}</td>
+            <td>
+              <div class="progress">
+                <span>{duration(running_seconds)}</span>
+                <Meter value={running_seconds} max={most * 1.001} label={`Running on ${day}`} />
+              </div>
+            </td>
+            <UsedAmounts of={amounts} />
           </tr>
-        </thead>
-        <tbody>
-          {days.map(({ day, running_seconds, memory_mb_seconds, cpu_share_seconds, disk_mb_seconds }) => (
-            <tr key={day}>
-              <td class="nowrap">{onDay(day)}</td>
-              <td>
-                <div class="progress">
-                  <span>{duration(running_seconds)}</span>
-                  <Meter value={running_seconds} max={most * 1.001} label={`Running on ${day}`} />
-                </div>
-              </td>
-              <td class="end" data-name="memory">
-                {one.format(memory_mb_seconds / 1024 / HOUR)}
-              </td>
-              <td class="end" data-name="CPU">
-                {one.format(cpu_share_seconds / 1000 / HOUR)}
-              </td>
-              <td class="end" data-name="disk">
-                {one.format(disk_mb_seconds / 1024 / HOUR)}
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+        ))}
+      </Table>
     </div>
   );
 }

@@ -3,7 +3,7 @@ import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { inWords } from '../data/words';
 import { CrossIcon } from './icons';
-import { Field } from './parts';
+import { TextField } from './parts';
 
 interface DialogProps {
   readonly title: string;
@@ -145,18 +145,7 @@ function PromptDialog({ of }: { readonly of: Prompt }): JSX.Element {
   };
   return (
     <Dialog title={of.title} action={of.action} onClose={() => (prompt.value = null)} onSubmit={submit}>
-      <Field label={of.label}>
-        {(id) => (
-          <input
-            {...id}
-            class="input"
-            autoComplete="off"
-            spellcheck={false}
-            value={text}
-            onInput={(event) => setText(event.currentTarget.value)}
-          />
-        )}
-      </Field>
+      <TextField label={of.label} input={{ autoComplete: 'off', spellcheck: false }} value={text} onValue={setText} />
     </Dialog>
   );
 }

@@ -1,4 +1,4 @@
-import type { ComponentChildren, JSX } from 'preact';
+import type { ComponentChildren, InputHTMLAttributes, JSX } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { now } from '../data/live';
 import { at, briefly } from '../data/format';
@@ -59,6 +59,97 @@ export function Field({ label, hint, fault, children }: FieldProps): JSX.Element
         {fault ?? hint}
       </span>
     </div>
+  );
+}
+
+interface TextFieldProps extends Omit<FieldProps, 'children'> {
+  readonly value: string;
+  readonly onValue: (value: string) => void;
+  /** For programs. */
+  readonly isMono?: boolean;
+  /** What else the input is told. */
+  readonly input?: InputHTMLAttributes;
+}
+
+/** A field of one line. */
+export function TextField({ value, onValue, isMono = false, input, ...field }: TextFieldProps): JSX.Element {
+  return (
+    <Field {...field}>
+      {(of) => (
+        <input
+          {...input}
+          {...of}
+          class={isMono ? 'input mono' : 'input'}
+          value={value}
+          onInput={(event) => onValue(event.currentTarget.value)}
+        />
+      )}
+    </Field>
+  );
+}
+
+interface LinesFieldProps extends Omit<FieldProps, 'children'> {
+  readonly value: string;
+  readonly onValue: (value: string) => void;
+  readonly rows: number;
+  readonly autoComplete?: 'off';
+}
+
+/** A field of several lines, for programs. */
+export function LinesField({ label, hint, fault, onValue, ...area }: LinesFieldProps): JSX.Element {
+  return (
+    <Field label={label} hint={hint} fault={fault}>
+      {(of) => (
+        <textarea
+          {...of}
+          {...area}
+          class="input mono"
+          spellcheck={false}
+          onInput={(event) => onValue(event.currentTarget.value)}
+        />
+      )}
+    </Field>
+  );
+}
+
+interface TableProps {
+  /** For screen readers; absent where a heading says it. */
+  readonly caption?: string;
+  readonly class?: string;
+  /** The heads of its columns; of numbers, which stand at the end, as `{ end }`. */
+  readonly columns: readonly (string | { readonly end: string })[];
+  /** Whether a last column, without a head that is seen, has what can be done with each row. */
+  readonly hasActions?: boolean;
+  readonly children: ComponentChildren;
+}
+
+/** A table of things, which on a narrow screen is a list of cards. */
+export function Table({ caption, class: kind, columns, hasActions = false, children }: TableProps): JSX.Element {
+  return (
+    <table class={kind === undefined ? 'table cards' : `table cards ${kind}`}>
+      {caption !== undefined && <caption class="visually-hidden">{caption}</caption>}
+      <thead>
+        <tr>
+          {columns.map((column) =>
+            typeof column === 'string' ? (
+              <th key={column} scope="col">
+                {column}
+              </th>
+            ) : (
+              <th key={column.end} scope="col" class="end">
+                {column.end}
+              </th>
+            ),
+          )}
+          {hasActions && (
+            <th scope="col">
+              <span class="visually-hidden">Actions</span>
+            </th>
+          )}
+        </tr>
+      </thead>
+      <tbody>{children}</tbody>
+    </table>
   );
 }
 

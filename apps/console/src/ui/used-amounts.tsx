@@ -1,0 +1,29 @@
+import type { DailyUsageView } from '@berth/client';
+import type { JSX } from 'preact';
+
+const HOUR = 3600;
+const one = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
+
+/** The columns of {@link UsedAmounts}. */
+export const USED_COLUMNS = [
+  { end: 'Memory, GB × hours' },
+  { end: 'CPU, hours' },
+  { end: 'Disk, GB × hours' },
+] as const;
+
+/** What was used, as cells of a table. */
+export function UsedAmounts({ of }: { readonly of: Omit<DailyUsageView, 'day' | 'running_seconds'> }): JSX.Element {
+  return (
+    <>
+      <td class="end" data-name="memory">
+        {one.format(of.memory_mb_seconds / 1024 / HOUR)}
+      </td>
+      <td class="end" data-name="CPU">
+        {one.format(of.cpu_share_seconds / 1000 / HOUR)}
+      </td>
+      <td class="end" data-name="disk">
+        {one.format(of.disk_mb_seconds / 1024 / HOUR)}
+      </td>
+    </>
+  );
+}
