@@ -1,9 +1,13 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { eventually } from './eventually';
 
 const run = promisify(execFile);
-const METADATA = '169.254.169.254';
+const NAMESPACES = '/run/netns';
+/** Names of what a process with this number made here. */
+const NAMESPACE = /^berth-test-(\d+)$/;
+const LINK = /\bbt(\d+)@/g;
 const NAME = 'somewhere.example';
 
 /** Answers every TCP connection with its name, and every question for a name with an address of documentation. */
@@ -27,6 +31,21 @@ const SERVERS = `
   });
   names.bind(53, () => console.log('listening'));
 `;
+
+function isOfNobodyElse(pid: string): boolean {
+  return Number(pid) === process.pid || !existsSync(`/proc/${pid}`);
+}
+
+/** What processes left that were killed: their routes would answer in this one's place. */
+async function removeRemains(): Promise<void> {
+  const { stdout } = await run('ip', ['-o', 'link']);
+  for (const [, pid = ''] of stdout.matchAll(LINK))
+    if (isOfNobodyElse(pid)) await run('ip', ['link', 'delete', `bt${pid}`]).catch(() => undefined);
+  for (const namespace of existsSync(NAMESPACES) ? await readdir(NAMESPACES) : []) {
+    const pid = NAMESPACE.exec(namespace)?.[1];
+    if (pid && isOfNobodyElse(pid)) await run('ip', ['netns', 'delete', namespace]).catch(() => undefined);
+  }
+}
 
 /**
  * A network namespace that plays everybody beyond this machine: a server, a name server, and, as in a cloud, a metadata
@@ -54,9 +73,12 @@ export class OutsideWorld {
     return `198.19.${String(this.third)}.2`;
   }
 
-  /** TCP on port 80. */
+  /**
+   * TCP on port 80, at a link-local address, as the metadata services of clouds have one: not theirs (169.254.169.254),
+   * to which this machine may have a route of its own.
+   */
   get metadata(): string {
-    return METADATA;
+    return `169.254.${String(this.third + 1)}.254`;
   }
 
   /** What the name server knows. */
@@ -66,6 +88,7 @@ export class OutsideWorld {
 
   async start(): Promise<void> {
     const { namespace, link } = this;
+    await removeRemains();
     await run('ip', ['netns', 'add', namespace]);
     await run('ip', ['link', 'add', link, 'type', 'veth', 'peer', 'name', 'out', 'netns', namespace]);
     await run('ip', ['address', 'add', `${this.near}/30`, 'dev', link]);
@@ -75,14 +98,11 @@ export class OutsideWorld {
       'link set out up',
       `address add ${this.far}/30 dev out`,
       `address add ${this.further}/32 dev lo`,
-      `address add ${METADATA}/32 dev lo`,
+      `address add ${this.metadata}/32 dev lo`,
     ])
       await run('ip', ['-n', namespace, ...command.split(' ')]);
     await run('ip', ['route', 'add', `${this.further}/32`, 'via', this.far]);
-    // Another run on this machine may have the address at the moment.
-    await eventually(() => run('ip', ['route', 'add', `${METADATA}/32`, 'via', this.far]), {
-      timeoutMs: 60_000,
-    });
+    await run('ip', ['route', 'add', `${this.metadata}/32`, 'via', this.far]);
     await this.serve();
   }
 
