@@ -196,7 +196,7 @@ export class StepExecutor {
       }
       case 'create_container':
         // Docker creates a missing volume.
-        if (facts.volumeExisted === undefined) await this.assertKnown(row);
+        if (!step.sawCurrent && facts.volumeExisted === undefined) await this.assertKnown(row);
         facts.replacementId = await this.create(step, execution, facts);
         facts.generation = step.generation;
         facts.runtime = this.engine.capabilities.runtime;

@@ -221,7 +221,7 @@ describe('every plan', () => {
           const row = { id: ID, status, dockerId, generation: 3, volumeName: 'V', ...SMALL };
           return [null, 'W'].map((moveTo) => {
             const plan = planOperation({ verb, row, observed: observed, wanted: LARGE, moveTo });
-            return { verb, dockerId, moveTo, plan };
+            return { verb, status, observed, dockerId, moveTo, plan };
           });
         }),
       ),
@@ -241,6 +241,15 @@ describe('every plan', () => {
         if (!('target' in step)) continue;
         expect(step.target === 'current' ? dockerId !== null : made).toBe(true);
       }
+    }
+  });
+
+  it('must take this for the Docker that has the volume only where an update has just seen the container run', () => {
+    for (const { plan, verb, status, observed, dockerId } of all) {
+      const create = calls(plan.steps).find((step) => step.do === 'create_container');
+      if (!create) continue;
+      const isThere = dockerId !== null && !['missing', 'dead', 'removing'].includes(observed);
+      expect(create.sawCurrent ?? false).toBe(verb === 'update' && status === 'running' && isThere);
     }
   });
 

@@ -17,7 +17,14 @@ export type Step = { readonly because: string } & (
   | { readonly do: 'ensure_image' }
   /** `isNew`: nobody can have created it before. */
   | { readonly do: 'ensure_volume'; readonly volume: string; readonly isNew?: boolean }
-  | { readonly do: 'create_container'; readonly name: string; readonly generation: number; readonly volume: string }
+  /** `sawCurrent`: the row's present container was just seen in this Docker, so its volume is in it too. */
+  | {
+      readonly do: 'create_container';
+      readonly name: string;
+      readonly generation: number;
+      readonly volume: string;
+      readonly sawCurrent?: boolean;
+    }
   | { readonly do: 'start_container'; readonly target: Target }
   | { readonly do: 'unpause_container'; readonly target: Target }
   | { readonly do: 'stop_container'; readonly target: Target }
@@ -117,6 +124,8 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
       name,
       generation,
       volume: moveTo ?? row.volumeName,
+      // An update compares the row with Docker first.
+      ...(exists && row.status === 'running' && { sawCurrent: true }),
       because: 'new limits or variables take a new container; created before the old one stops',
     },
   ];
