@@ -1,6 +1,6 @@
 import type * as api from './api-types.ts';
 import { type CallOptions, type Http, path } from './http.ts';
-import { Pages } from './pages.ts';
+import { type Pages, pagesOf } from './pages.ts';
 
 /** The user's own tokens. */
 export class Tokens {
@@ -36,10 +36,9 @@ export class Agents {
 
 export interface AuditOptions extends CallOptions {
   readonly container_id?: string;
+  /** Such as `container.start`. */
   readonly action?: string;
-  /** Everybody's; takes the scope `admin`. */
-  readonly all?: boolean;
-  readonly user_id?: string;
+  /** Of a page: 1 to 200. */
   readonly limit?: number;
 }
 
@@ -76,14 +75,19 @@ export class Account {
     return this.http.json('POST', '/api/auth/guest', { json: { username }, signal });
   }
 
-  /** What was done, newest first. */
+  /** Makes a code that signs this user in once, as in a link. */
+  createSignInCode({ signal, ...body }: api.CreateSignInCodeDto & CallOptions = {}): Promise<api.SignInCodeView> {
+    return this.http.json('POST', '/api/auth/codes', { json: body, signal });
+  }
+
+  /** Signs in by a code, without a token; the answer has one. */
+  signIn(code: string, { signal }: CallOptions = {}): Promise<api.SignInView> {
+    return this.http.json('POST', '/api/auth/sign-in', { json: { code }, signal });
+  }
+
+  /** What the user did, and what was done to what is theirs, newest first. */
   audit({ signal, ...query }: AuditOptions = {}): Pages<api.AuditEntryView, api.AuditListView> {
-    return new Pages(async (cursor) => {
-      const answer = await this.http.json<api.AuditListView>('GET', '/api/audit', {
-        query: { ...query, cursor },
-        signal,
-      });
-      return { items: answer.entries, answer, nextCursor: answer.next_cursor };
-    });
+    const items = (answer: api.AuditListView): api.AuditEntryView[] => answer.entries;
+    return pagesOf(this.http, '/api/audit', { query, signal }, items);
   }
 }

@@ -1,10 +1,7 @@
+import type { AuditOptions } from './account.ts';
 import type * as api from './api-types.ts';
-import { type CallOptions, type Http, path, type Query } from './http.ts';
-import { Pages } from './pages.ts';
-
-interface Answer {
-  readonly next_cursor: string | null;
-}
+import { type CallOptions, type Http, path } from './http.ts';
+import { type Pages, pagesOf } from './pages.ts';
 
 /** `/api/admin`, for tokens with the scope `admin`. */
 export class Admin {
@@ -17,7 +14,7 @@ export class Admin {
     api.AdminUserView,
     api.AdminUserListView
   > {
-    return this.pages('/api/admin/users', { query, signal }, (answer: api.AdminUserListView) => answer.users);
+    return pagesOf(this.http, '/api/admin/users', { query, signal }, (answer: api.AdminUserListView) => answer.users);
   }
 
   updateUser(id: string, changes: api.UpdateUserDto, { signal }: CallOptions = {}): Promise<api.UserUpdatedView> {
@@ -45,7 +42,7 @@ export class Admin {
     readonly limit?: number;
   } = {}): Pages<api.AnyContainerView, api.AdminContainerListView> {
     const items = (answer: api.AdminContainerListView): api.AnyContainerView[] => answer.containers;
-    return this.pages('/api/admin/containers', { query, signal }, items);
+    return pagesOf(this.http, '/api/admin/containers', { query, signal }, items);
   }
 
   stopContainer(id: string, { signal }: CallOptions = {}): Promise<api.ContainerStoppedView> {
@@ -80,17 +77,44 @@ export class Admin {
     api.UserDailyUsageView,
     api.UsageListView
   > {
-    return this.pages('/api/admin/usage', { query, signal }, (answer: api.UsageListView) => answer.usage);
+    return pagesOf(this.http, '/api/admin/usage', { query, signal }, (answer: api.UsageListView) => answer.usage);
   }
 
-  private pages<Item, Whole extends Answer>(
-    route: string,
-    { query, signal }: CallOptions & { readonly query: Query },
-    items: (answer: Whole) => Item[],
-  ): Pages<Item, Whole> {
-    return new Pages(async (cursor) => {
-      const answer = await this.http.json<Whole>('GET', route, { query: { ...query, cursor }, signal });
-      return { items: items(answer), answer, nextCursor: answer.next_cursor };
-    });
+  /** What was done by everybody or by one user, and what was done to it, newest first. */
+  audit({ signal, user_id, ...query }: AuditOptions & { readonly user_id?: string } = {}): Pages<
+    api.AuditEntryView,
+    api.AuditListView
+  > {
+    const whose = user_id === undefined ? { all: true } : { user_id };
+    const items = (answer: api.AuditListView): api.AuditEntryView[] => answer.entries;
+    return pagesOf(this.http, '/api/audit', { query: { ...query, ...whose }, signal }, items);
+  }
+
+  /** The machines of a cluster, by name; none where there is one machine. */
+  async nodes({ signal }: CallOptions = {}): Promise<api.NodeView[]> {
+    return (await this.http.json<api.NodeListView>('GET', '/api/admin/nodes', { signal })).nodes;
+  }
+
+  /** Nothing is placed or started on it any more; what runs there goes on. */
+  drainNode(name: string, { signal }: CallOptions = {}): Promise<api.NodeView> {
+    return this.http.json('POST', path`/api/admin/nodes/${name}/drain`, { isRepeatable: true, signal });
+  }
+
+  /** Takes back {@link drainNode}. */
+  activateNode(name: string, { signal }: CallOptions = {}): Promise<api.NodeView> {
+    return this.http.json('POST', path`/api/admin/nodes/${name}/activate`, { isRepeatable: true, signal });
+  }
+
+  /**
+   * Gives up a machine that is gone for good, and the data of its containers with it.
+   * @throws BerthError `node_reachable` while it answers
+   */
+  forgetNode(name: string, { signal }: CallOptions = {}): Promise<api.NodeView> {
+    return this.http.json('POST', path`/api/admin/nodes/${name}/forget`, { isRepeatable: true, signal });
+  }
+
+  /** Takes another Docker for the known one; what it does not have is lost. */
+  acceptDocker({ signal }: CallOptions = {}): Promise<api.AcceptedDockerView> {
+    return this.http.json('POST', '/api/admin/docker/accept', { isRepeatable: true, signal });
   }
 }

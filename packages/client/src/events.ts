@@ -1,9 +1,7 @@
 import type * as api from './api-types.ts';
-import { EVENT_STREAM, type Told, untilTold } from './commands.ts';
-import { isBerthError } from './errors.ts';
+import { BerthError, isBerthError } from './errors.ts';
 import { type CallOptions, type Http, path } from './http.ts';
-import { backoff, sleep } from './retries.ts';
-import { readEvents } from './server-sent-events.ts';
+import { EVENT_STREAM, readUntil, resumed, type Told } from './server-sent-events.ts';
 
 export type BerthEvent = api.Event;
 
@@ -24,29 +22,25 @@ export class Events {
   /**
    * Events as they come, each once and in order. Comes back by itself where the connection breaks, for as long as it
    * takes. Where events are no longer kept, `resync_required` comes in their place: read again what they would tell.
-   * @throws BerthError where the server refuses, as with a token that has ended
+   * @throws BerthError where the first connection cannot be made, and where the server refuses, as with a token that
+   *   has ended
    */
-  async *follow({ after, signal }: FollowEvents = {}): AsyncGenerator<
-    BerthEvent | api.ResyncRequired,
-    void,
-    undefined
-  > {
+  follow({ after, signal }: FollowEvents = {}): AsyncGenerator<BerthEvent | api.ResyncRequired, void, undefined> {
     let last = after;
-    for (let tries = 1; ; tries++) {
-      try {
-        const asked = { query: { after: last }, headers: EVENT_STREAM, signal };
-        const response = await this.http.request('GET', '/api/events/stream', asked);
-        for await (const { id, data } of readEvents(response, signal)) {
-          tries = 0;
+    // A break before the first event loses none.
+    const onPosition = (id: string): void => void (last ??= Number(id));
+    return resumed({
+      signal,
+      open: () =>
+        this.http.request('GET', '/api/events/stream', { query: { after: last }, headers: EVENT_STREAM, signal }),
+      read: async function* (response) {
+        for await (const { id, data } of readUntil(response, { signal, onPosition })) {
           const event = JSON.parse(data) as BerthEvent | api.ResyncRequired;
           last = event.type === 'resync_required' ? event.event_seq : Number(id);
           yield event;
         }
-      } catch (error) {
-        if (!isBerthError(error) || (error.status >= 400 && error.status < 500 && error.status !== 429)) throw error;
-      }
-      await sleep(backoff(Math.max(tries, 1)), signal);
-    }
+      },
+    });
   }
 }
 
@@ -61,14 +55,41 @@ export class Stats {
     return this.http.json('GET', path`/api/containers/${id}/stats`, { signal });
   }
 
-  /** @throws BerthError `connection_failed` where it breaks off */
+  /**
+   * What it uses, every two seconds, until it no longer runs. Comes back by itself where the connection breaks or the
+   * server is restarted, for as long as it takes.
+   * @throws BerthError where the first connection cannot be made, and where the server refuses
+   */
   async *follow(id: string, { signal }: CallOptions = {}): AsyncGenerator<StatsMessage, void, undefined> {
-    const response = await this.http.request('GET', path`/api/containers/${id}/stats`, {
-      headers: EVENT_STREAM,
-      signal,
-    });
-    for await (const { event, data } of untilTold(response, signal, 'end')) {
-      yield { type: event, ...(JSON.parse(data) as object) } as StatsMessage;
+    const route = path`/api/containers/${id}/stats`;
+    let isKnown = false;
+    try {
+      const stream = resumed({
+        signal,
+        open: () => this.http.request('GET', route, { headers: EVENT_STREAM, signal }),
+        read: (response) => statsOf(response, signal),
+      });
+      for await (const message of stream) {
+        isKnown = true;
+        yield message;
+      }
+    } catch (error) {
+      // It ended while nobody was there to be told.
+      if (isKnown && isBerthError(error, 'container_not_running')) yield { type: 'end', reason: 'container_stopped' };
+      else if (isKnown && isBerthError(error, 'container_not_found'))
+        yield { type: 'end', reason: 'container_deleted' };
+      else throw error;
     }
+  }
+}
+
+/** @throws BerthError as where it breaks off, when the server ends: the container does not end with it */
+async function* statsOf(response: Response, signal: AbortSignal | undefined): AsyncGenerator<StatsMessage> {
+  for await (const { event, data } of readUntil(response, { signal, last: 'end' })) {
+    const message = { type: event, ...(JSON.parse(data) as object) } as StatsMessage;
+    if (message.type === 'end' && message.reason === 'server_stopped') {
+      throw new BerthError({ status: 0, code: 'shutting_down', message: 'the server is stopping' });
+    }
+    yield message;
   }
 }

@@ -27,7 +27,7 @@ export interface RequestOptions extends CallOptions {
   /** Becomes JSON. */
   readonly json?: unknown;
   /** Is sent as it is. A stream is sent once: such a request is never repeated. */
-  readonly body?: BodyInit;
+  readonly body?: NonNullable<RequestInit['body']>;
   readonly headers?: Readonly<Record<string, string>>;
   /** Whether it does no harm when it is carried out twice; if absent, that of `GET`, `HEAD` and `PUT`. */
   readonly isRepeatable?: boolean;

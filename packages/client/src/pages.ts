@@ -1,3 +1,5 @@
+import type { CallOptions, Http, Query } from './http.ts';
+
 /** One page of a list. */
 export interface Page<Item, Whole = unknown> {
   readonly items: readonly Item[];
@@ -38,4 +40,17 @@ export class Pages<Item, Whole = unknown> implements AsyncIterable<Item> {
   async *[Symbol.asyncIterator](): AsyncGenerator<Item, void, undefined> {
     for await (const page of this.pages()) yield* page.items;
   }
+}
+
+/** The list of a route. @param items those of an answer */
+export function pagesOf<Item, Whole extends { readonly next_cursor: string | null }>(
+  http: Http,
+  route: string,
+  { query, signal }: CallOptions & { readonly query: Query },
+  items: (answer: Whole) => Item[],
+): Pages<Item, Whole> {
+  return new Pages(async (cursor) => {
+    const answer = await http.json<Whole>('GET', route, { query: { ...query, cursor }, signal });
+    return { items: items(answer), answer, nextCursor: answer.next_cursor };
+  });
 }

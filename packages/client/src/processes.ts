@@ -1,8 +1,6 @@
 import type * as api from './api-types.ts';
-import { EVENT_STREAM, type Told, untilTold } from './commands.ts';
-import { isBerthError } from './errors.ts';
 import { type CallOptions, type Http, path } from './http.ts';
-import { backoff, sleep } from './retries.ts';
+import { EVENT_STREAM, readUntil, resumed, type Told } from './server-sent-events.ts';
 
 export type ProcessOptions = Omit<api.StartProcessDto, 'command'> & CallOptions;
 
@@ -44,29 +42,28 @@ export class Processes {
     return this.http.json('GET', path`/api/containers/${id}/processes/${process}/output`, { query, signal });
   }
 
-  /** Its output as it comes, and last its exit. Comes back by itself where the connection breaks. */
-  async *follow(
+  /**
+   * Its output as it comes, and last its exit. Comes back by itself where the connection breaks, to the same byte, for
+   * as long as it takes.
+   * @throws BerthError where the first connection cannot be made, and where the server refuses
+   */
+  follow(
     id: string,
     process: string,
     { signal, after, encoding }: OutputOptions = {},
   ): AsyncGenerator<ProcessMessage, void, undefined> {
     const route = path`/api/containers/${id}/processes/${process}/output`;
     let from = after;
-    for (let tries = 1; ; tries++) {
-      try {
-        const query = { after: from, encoding };
-        const response = await this.http.request('GET', route, { query, headers: EVENT_STREAM, signal });
-        for await (const { event, data, id: next } of untilTold(response, signal, 'exit')) {
-          tries = 0;
+    return resumed({
+      signal,
+      open: () => this.http.request('GET', route, { query: { after: from, encoding }, headers: EVENT_STREAM, signal }),
+      read: async function* (response) {
+        for await (const { event, data, id: next } of readUntil(response, { signal, last: 'exit' })) {
           if (next !== '') from = Number(next);
           yield { type: event, ...(JSON.parse(data) as object) } as ProcessMessage;
         }
-        return;
-      } catch (error) {
-        if (!isBerthError(error, 'connection_failed', 'shutting_down') || tries >= MOST_TRIES) throw error;
-        await sleep(backoff(Math.max(tries, 1)), signal);
-      }
-    }
+      },
+    });
   }
 
   /** Writes to its input. @param options close: ends the input after it */
@@ -93,6 +90,3 @@ export class Processes {
     return this.http.json('DELETE', path`/api/containers/${id}/processes/${process}`, { signal });
   }
 }
-
-/** Of a process that is followed, one after the other without a word from it. */
-const MOST_TRIES = 5;

@@ -1,4 +1,15 @@
+import { BerthError, type BerthErrorCode, isBerthError } from './errors.ts';
 import { brokenConnection } from './http.ts';
+import { backoff, retryDelay, sleep } from './retries.ts';
+
+/** Asks for a stream where a route can answer by one. */
+export const EVENT_STREAM = { accept: 'text/event-stream' } as const;
+
+/** A message of a stream, with its name. */
+export type Told<Type extends string, Facts> = { readonly type: Type } & Facts;
+
+/** The server writes every 15 seconds, if only a comment; after this, the connection is taken for dead. */
+const LONGEST_SILENCE_MS = 45_000;
 
 export interface ServerSentEvent {
   /** `message` where the stream does not say. */
@@ -8,13 +19,84 @@ export interface ServerSentEvent {
   readonly id: string;
 }
 
+export interface ReadEvents {
+  readonly signal: AbortSignal | undefined;
+  /** The event after which the stream ends; absent: it never does. */
+  readonly last?: string;
+  /** Told where the stream is before its first event, if it says so. */
+  readonly onPosition?: (id: string) => void;
+}
+
 /**
- * Reads a `text/event-stream`. Leaving the loop ends the connection.
- * @throws BerthError where it breaks off, the reason of the signal
+ * Reads a stream to its last event. Leaving the loop ends the connection.
+ * @throws BerthError for a `failed` of the server, and where the stream ends before its last event; the signal's reason
  */
-export async function* readEvents(
+export async function* readUntil(
   response: Response,
-  signal: AbortSignal | undefined,
+  options: ReadEvents,
+): AsyncGenerator<ServerSentEvent, void, undefined> {
+  for await (const message of readEvents(response, options)) {
+    if (message.event === 'failed') throw failure(message.data);
+    yield message;
+    if (message.event === options.last) return;
+  }
+  throw new BerthError({ status: 0, code: 'connection_failed', message: 'the server broke off' });
+}
+
+export interface Resumed<Message> {
+  /** Asks for the stream, from where the one before broke off. */
+  readonly open: () => Promise<Response>;
+  /** Ends after the last message, and throws before. */
+  readonly read: (response: Response) => AsyncIterable<Message>;
+  readonly signal: AbortSignal | undefined;
+}
+
+/**
+ * A stream that is opened again where it breaks, for as long as it takes.
+ * @throws BerthError where it cannot be opened to begin with, and where the server refuses for good; the signal's reason
+ */
+export async function* resumed<Message>({
+  open,
+  read,
+  signal,
+}: Resumed<Message>): AsyncGenerator<Message, void, undefined> {
+  let wasOpen = false;
+  for (let tries = 1; ; tries++) {
+    try {
+      const response = await open();
+      wasOpen = true;
+      for await (const message of read(response)) {
+        tries = 0;
+        yield message;
+      }
+      return;
+    } catch (error) {
+      if (!wasOpen || !isPassing(error)) throw error;
+      await sleep(Math.max(backoff(Math.max(tries, 1)), error.retryAfterMs ?? 0), signal);
+    }
+  }
+}
+
+/** Whether a later try may do better. */
+function isPassing(error: unknown): error is BerthError {
+  if (!isBerthError(error)) return false;
+  return error.status >= 500 || retryDelay({ error, tries: 1, maxRetries: 1, isRepeatable: true }) !== null;
+}
+
+function failure(data: string): BerthError {
+  const { error, code, request_id: requestId, ...fields } = JSON.parse(data) as Record<string, unknown>;
+  return new BerthError({
+    status: 0,
+    code: code as BerthErrorCode,
+    message: String(error),
+    requestId: typeof requestId === 'string' ? requestId : null,
+    fields,
+  });
+}
+
+async function* readEvents(
+  response: Response,
+  { signal, onPosition }: ReadEvents,
 ): AsyncGenerator<ServerSentEvent, void, undefined> {
   if (!response.body) return;
   const reader = response.body.getReader();
@@ -22,14 +104,28 @@ export async function* readEvents(
   const decoder = new TextDecoder();
   try {
     for (;;) {
-      const { done, value } = await reader.read().catch((error: unknown) => {
+      const { done, value } = await readSoon(reader).catch((error: unknown) => {
         throw brokenConnection(error, signal);
       });
       if (done) return;
-      yield* parser.push(decoder.decode(value, { stream: true }));
+      const events = parser.push(decoder.decode(value, { stream: true }));
+      if (parser.position !== '') onPosition?.(parser.position);
+      yield* events;
     }
   } finally {
     reader.cancel().catch(() => undefined);
+  }
+}
+
+async function readSoon<Chunk>(reader: ReadableStreamDefaultReader<Chunk>): Promise<ReadableStreamReadResult<Chunk>> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const silence = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('nothing came for too long')), LONGEST_SILENCE_MS);
+  });
+  try {
+    return await Promise.race([reader.read(), silence]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -39,6 +135,11 @@ export class EventParser {
   private event = '';
   private data: string[] = [];
   private id = '';
+
+  /** The last id that came, with an event or without. */
+  get position(): string {
+    return this.id;
+  }
 
   /** @returns the events that end in this piece of text */
   push(text: string): ServerSentEvent[] {

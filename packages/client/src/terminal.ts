@@ -237,6 +237,14 @@ export class Terminals {
     return (await this.http.json<api.TerminalListView>('GET', route, { signal })).terminals;
   }
 
+  /**
+   * Attaches to a terminal that is open, from whatever client it was opened; all of its output that is kept comes first.
+   * @param options after: the `position` up to which the output is known already
+   */
+  attach(id: string, session: string, options: Omit<TerminalOptions, 'session'>): Terminal {
+    return new Terminal(this.http, id, { ...options, session });
+  }
+
   /** Ends it with all that was started in it. */
   end(id: string, session: string, { signal }: CallOptions = {}): Promise<api.TerminalEndedView> {
     return this.http.json('DELETE', path`/api/containers/${id}/terminals/${session}`, { signal });

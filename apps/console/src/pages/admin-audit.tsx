@@ -29,7 +29,7 @@ export function Audit(): JSX.Element {
         />
       </div>
       <Paged
-        list={() => berth.account.audit({ all: true, limit: 50, ...(asked !== '' && { action: asked }) })}
+        list={() => berth.admin.audit({ limit: 50, ...(asked !== '' && { action: asked }) })}
         of={`${asked} ${String(round)}`}
         empty={<Empty title="Nothing of the kind was done" />}
       >

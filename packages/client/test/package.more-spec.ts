@@ -1,0 +1,101 @@
+import { execFile } from 'node:child_process';
+import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { Berth as Server } from '../../../test/support/berth.ts';
+import { FakeEngine } from '../../../test/support/fake-engine.ts';
+
+jest.setTimeout(120_000);
+
+const run = promisify(execFile);
+const TYPESCRIPT = 'node_modules/typescript/bin/tsc';
+
+/** What a program of somebody else writes, with each kind of thing that the package exports. */
+const PROGRAM = `
+import { Berth, type BerthEvent, type ContainerView, isBerthError, type WatchSnapshot } from '@berth/client';
+
+const { BERTH_URL: url = '', BERTH_TOKEN: token = '' } = ENVIRONMENT;
+const berth = new Berth({ url, token, retries: 1 });
+const watch = berth.watch();
+await watch.ready;
+const snapshot: WatchSnapshot = watch.getSnapshot();
+watch.onEvent((event: BerthEvent) => console.log(event.seq));
+watch.close();
+const all: string[] = [];
+for await (const { name } of berth.containers.list()) all.push(name);
+try {
+  const one: ContainerView = await berth.containers.get('no-such-container');
+  console.log(one.resources.memory_mb);
+} catch (error) {
+  if (!isBerthError(error, 'container_not_found', 'container_limit_reached')) throw error;
+  // @ts-expect-error -- no code says this
+  error.fields.nothing;
+  console.log(error.code, snapshot.seq, all.length);
+}
+`;
+
+describe('the package, as it is published', () => {
+  let folder: string;
+  let server: Server;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'berth-package-'));
+    server = await Server.start({ engine: new FakeEngine() });
+    const built = join(folder, 'built');
+    await mkdir(built);
+    await cp('packages/client/package.json', join(built, 'package.json'));
+    const out = ['--outDir', join(built, 'dist')];
+    await run(process.execPath, [TYPESCRIPT, '-p', 'packages/client/tsconfig.build.json', ...out]);
+    const { stdout } = await run('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', folder], {
+      cwd: built,
+    });
+    // As npm would install it, without a registry: what it depends on is the project's.
+    const modules = join(folder, 'node_modules');
+    await mkdir(join(modules, '@berth', 'client'), { recursive: true });
+    await mkdir(join(modules, '@types'));
+    const strip = ['--strip-components=1', '-C', join(modules, '@berth', 'client')];
+    await run('tar', ['-xzf', join(folder, stdout.trim()), ...strip]);
+    const { default: manifest } = (await import('../package.json')) as { default: { dependencies: object } };
+    for (const name of [...Object.keys(manifest.dependencies), '@types/node']) {
+      await symlink(join(process.cwd(), 'node_modules', name), join(modules, name));
+    }
+    await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
+  });
+  afterAll(async () => {
+    await server.stop();
+    await rm(folder, { recursive: true });
+  });
+
+  async function compile(program: string, options: readonly string[]): Promise<void> {
+    await writeFile(join(folder, 'program.ts'), program);
+    const strict = ['--strict', '--exactOptionalPropertyTypes', '--target', 'es2023'];
+    const args = [join(process.cwd(), TYPESCRIPT), 'program.ts', ...strict, ...options];
+    await run(process.execPath, args, { cwd: folder }).catch((error: unknown) => {
+      throw new Error(String((error as { stdout?: string }).stdout), { cause: error });
+    });
+  }
+
+  it('must have nothing in it but what is built', async () => {
+    const files = await readdir(join(folder, 'node_modules', '@berth', 'client'), { recursive: true });
+    const others = files.filter((file) => !/^dist(\/[a-z-]+(\.d\.ts|\.js))?$/.test(file));
+    expect(others).toEqual(['package.json']);
+  });
+
+  it('must be imported by an ES module in Node.js whose types are checked, and do its work', async () => {
+    const program = PROGRAM.replace('ENVIRONMENT', 'process.env');
+    await compile(program, ['--module', 'nodenext', '--types', 'node', '--lib', 'es2023,esnext.disposable']);
+    const { token } = await server.user();
+    const env = { PATH: process.env['PATH'], BERTH_URL: server.url, BERTH_TOKEN: token };
+    const { stdout } = await run(process.execPath, [join(folder, 'program.js')], { env });
+    expect(stdout).toBe('container_not_found 0 0\n');
+  });
+
+  it('must have types for a page that a bundler takes', async () => {
+    const program = PROGRAM.replace('ENVIRONMENT', '{} as Record<string, string>');
+    await mkdir(join(folder, 'node_modules', '@types', 'none'));
+    await writeFile(join(folder, 'node_modules', '@types', 'none', 'index.d.ts'), '');
+    const lib = 'es2023,dom,dom.iterable,dom.asynciterable,esnext.disposable';
+    await compile(program, ['--module', 'esnext', '--moduleResolution', 'bundler', '--types', 'none', '--lib', lib]);
+  });
+});

@@ -1,0 +1,158 @@
+import { readFileSync } from 'node:fs';
+import { Berth } from '../src/index.ts';
+
+interface Operation {
+  readonly parameters?: readonly { readonly name: string; readonly in: string }[];
+}
+
+const DOCUMENT = JSON.parse(readFileSync('docs/openapi.json', 'utf8')) as {
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+};
+
+/** Those that no program needs which has the others. */
+const WITHOUT_METHOD: readonly string[] = [
+  // `account.me()` says it.
+  'GET /api/profile',
+  'GET /api/tokens/validate',
+  // A form's; `files.write()` is for programs.
+  'POST /api/containers/{id}/files',
+  // Another name of `PATCH /api/containers/{id}`.
+  'PATCH /api/containers/{id}/settings',
+  'GET /metrics',
+  'GET /health/live',
+  'GET /health/ready',
+];
+
+/** What each method asks for. */
+const METHODS: readonly [string, (berth: Berth) => unknown][] = [
+  ['POST /api/tokens {"name":"ci"}', (berth) => berth.tokens.create({ name: 'ci' })],
+  ['GET /api/tokens', (berth) => berth.tokens.list()],
+  ['DELETE /api/tokens/{id}', (berth) => berth.tokens.revoke('ID')],
+  ['POST /api/auth/guest {"username":"ada"}', (berth) => berth.account.loginAsGuest('ada')],
+  ['POST /api/auth/codes {"expires_in":60}', (berth) => berth.account.createSignInCode({ expires_in: 60 })],
+  ['POST /api/auth/sign-in {"code":"c"}', (berth) => berth.account.signIn('c')],
+  ['GET /api/me', (berth) => berth.account.me()],
+  ['GET /api/tiers', (berth) => berth.account.tiers()],
+  ['GET /api/images', (berth) => berth.account.images()],
+  ['GET /api/roles', (berth) => berth.account.roles()],
+  ['GET /api/usage?from=2026-11-01', (berth) => berth.account.usage({ from: '2026-11-01' })],
+  ['GET /api/audit?action=token.create', (berth) => berth.account.audit({ action: 'token.create' }).page()],
+  ['GET /api/events?after=7&limit=5', (berth) => berth.events.page(7, { limit: 5 })],
+  ['GET /api/events/stream?after=7', (berth) => berth.events.follow({ after: 7 }).next()],
+  ['POST /api/agents {"name":"pi"}', (berth) => berth.agents.create({ name: 'pi' })],
+  ['GET /api/agents', (berth) => berth.agents.list()],
+  ['POST /api/containers {"image":"sandbox"}', (berth) => berth.containers.create({ image: 'sandbox' })],
+  [
+    'GET /api/containers?status=error&label=a',
+    (berth) => berth.containers.list({ status: 'error', labels: ['a'] }).all(),
+  ],
+  ['GET /api/containers/{id}', (berth) => berth.containers.get('ID')],
+  ['GET /api/containers/{id}/wait?status=stopped&timeout=60', (berth) => berth.containers.wait('ID', 'stopped')],
+  ['POST /api/containers/{id}/start', (berth) => berth.containers.start('ID')],
+  ['POST /api/containers/{id}/stop', (berth) => berth.containers.stop('ID')],
+  ['POST /api/containers/{id}/touch', (berth) => berth.containers.touch('ID')],
+  ['PUT /api/containers/{id}/labels {"labels":{"a":"b"}}', (berth) => berth.containers.setLabels('ID', { a: 'b' })],
+  [
+    'PATCH /api/containers/{id} {"name":"n","memory_mb":256,"cpu_shares":500,"disk_mb":1024}',
+    (berth) => berth.containers.update('ID', { name: 'n', memory_mb: 256, cpu_shares: 500, disk_mb: 1024 }),
+  ],
+  ['DELETE /api/containers/{id}?force=true', (berth) => berth.containers.delete('ID', { force: true })],
+  ['POST /api/containers/{id}/restore', (berth) => berth.containers.restore('ID')],
+  ['POST /api/containers/{id}/exec {"command":["ls"],"cwd":"/"}', (berth) => berth.exec('ID', ['ls'], { cwd: '/' })],
+  ['POST /api/containers/{id}/exec {"command":["ls"]}', (berth) => berth.commands.follow('ID', ['ls']).next()],
+  ['GET /api/containers/{id}/files?path=%2Fa', (berth) => berth.files.read('ID', '/a')],
+  ['PUT /api/containers/{id}/files?path=%2Fa text', (berth) => berth.files.write('ID', '/a', 'text')],
+  ['DELETE /api/containers/{id}/files?path=%2Fa', (berth) => berth.files.delete('ID', '/a')],
+  [
+    'GET /api/containers/{id}/files/list?path=%2Fa&limit=9',
+    (berth) => berth.files.list('ID', '/a', { limit: 9 }).page(),
+  ],
+  ['POST /api/containers/{id}/files/mkdir {"path":"/a"}', (berth) => berth.files.makeDirectory('ID', '/a')],
+  ['POST /api/containers/{id}/files/move {"from":"/a","to":"/b"}', (berth) => berth.files.move('ID', '/a', '/b')],
+  ['GET /api/containers/{id}/archive?path=%2Fa', (berth) => berth.files.readArchive('ID', '/a')],
+  ['PUT /api/containers/{id}/archive?path=%2Fa tar', (berth) => berth.files.writeArchive('ID', '/a', 'tar')],
+  ['POST /api/containers/{id}/processes {"command":["ls"]}', (berth) => berth.processes.start('ID', ['ls'])],
+  ['GET /api/containers/{id}/processes', (berth) => berth.processes.list('ID')],
+  ['GET /api/containers/{id}/processes/{pid}', (berth) => berth.processes.get('ID', 'PID')],
+  [
+    'GET /api/containers/{id}/processes/{pid}/output?after=3',
+    (berth) => berth.processes.output('ID', 'PID', { after: 3 }),
+  ],
+  [
+    'GET /api/containers/{id}/processes/{pid}/output?after=3',
+    (berth) => berth.processes.follow('ID', 'PID', { after: 3 }).next(),
+  ],
+  [
+    'POST /api/containers/{id}/processes/{pid}/stdin {"data":"y"}',
+    (berth) => berth.processes.write('ID', 'PID', { data: 'y' }),
+  ],
+  [
+    'POST /api/containers/{id}/processes/{pid}/signal {"signal":"INT"}',
+    (berth) => berth.processes.signal('ID', 'PID', 'INT'),
+  ],
+  ['DELETE /api/containers/{id}/processes/{pid}', (berth) => berth.processes.end('ID', 'PID')],
+  ['GET /api/containers/{id}/terminals', (berth) => berth.terminals.list('ID')],
+  ['DELETE /api/containers/{id}/terminals/{session}', (berth) => berth.terminals.end('ID', 'SESSION')],
+  ['GET /api/containers/{id}/stats', (berth) => berth.stats.get('ID')],
+  ['GET /api/containers/{id}/stats', (berth) => berth.stats.follow('ID').next()],
+  ['GET /api/admin/users?tier=free', (berth) => berth.admin.users({ tier: 'free' }).page()],
+  ['PATCH /api/admin/users/{id} {"tier":"pro"}', (berth) => berth.admin.updateUser('ID', { tier: 'pro' })],
+  ['DELETE /api/admin/users/{id}', (berth) => berth.admin.deleteUser('ID')],
+  ['POST /api/admin/users/{id}/revoke-tokens', (berth) => berth.admin.revokeTokensOf('ID')],
+  ['DELETE /api/admin/tokens/{id}', (berth) => berth.admin.revokeToken('ID')],
+  ['GET /api/admin/containers?user_id=u', (berth) => berth.admin.containers({ user_id: 'u' }).page()],
+  ['POST /api/admin/containers/{id}/stop', (berth) => berth.admin.stopContainer('ID')],
+  ['DELETE /api/admin/containers/{id}', (berth) => berth.admin.deleteContainer('ID')],
+  ['GET /api/admin/capacity', (berth) => berth.admin.capacity()],
+  ['POST /api/admin/reconcile', (berth) => berth.admin.reconcile()],
+  ['POST /api/admin/docker/accept', (berth) => berth.admin.acceptDocker()],
+  ['POST /api/admin/images/{name}/pull', (berth) => berth.admin.pullImage('NAME')],
+  ['GET /api/admin/usage?user_id=u', (berth) => berth.admin.usage({ user_id: 'u' }).page()],
+  ['GET /api/audit?all=true', (berth) => berth.admin.audit().page()],
+  ['GET /api/audit?user_id=u', (berth) => berth.admin.audit({ user_id: 'u' }).page()],
+  ['GET /api/admin/nodes', (berth) => berth.admin.nodes()],
+  ['POST /api/admin/nodes/{name}/drain', (berth) => berth.admin.drainNode('NAME')],
+  ['POST /api/admin/nodes/{name}/activate', (berth) => berth.admin.activateNode('NAME')],
+  ['POST /api/admin/nodes/{name}/forget', (berth) => berth.admin.forgetNode('NAME')],
+];
+
+/** What a method asks for first, with the values of a path by their names. Nothing is answered. */
+async function askedBy(call: (berth: Berth) => unknown): Promise<string> {
+  let asked = '';
+  const note = (address: string, { method = 'GET', body }: RequestInit = {}): Promise<Response> => {
+    const { pathname, search } = new URL(address);
+    const path = pathname.replace(/\/(ID|PID|SESSION|NAME)(?=\/|$)/g, (_, name: string) => `/{${name.toLowerCase()}}`);
+    asked ||= `${method} ${path}${search}${typeof body === 'string' ? ` ${body}` : ''}`;
+    return Promise.reject(new Error('nobody answers'));
+  };
+  const berth = new Berth({ url: 'http://berth.test', retries: 0, fetch: note as typeof fetch });
+  await expect(call(berth)).rejects.toMatchObject({ code: 'connection_failed' });
+  return asked;
+}
+
+/** Without the query and the body. */
+const routeOf = (asked: string): string => /^[A-Z]+ [^ ?]+/.exec(asked)?.[0] ?? '';
+
+describe('the client', () => {
+  it.each(METHODS)('must ask for %s', async (asked, call) => {
+    expect(await askedBy(call)).toBe(asked);
+  });
+
+  it('must have a method for every route of the API, and none that it has not', () => {
+    const routes = Object.entries(DOCUMENT.paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+    );
+    const methods = new Set(METHODS.map(([asked]) => routeOf(asked)));
+    expect([...methods, ...WITHOUT_METHOD].sort()).toEqual(routes.sort());
+  });
+
+  it('must send queries that their routes know', () => {
+    for (const [asked] of METHODS) {
+      const [method = '', rest = ''] = asked.split(' ');
+      const { pathname, searchParams } = new URL(rest, 'http://berth.test');
+      const operation = DOCUMENT.paths[decodeURI(pathname)]?.[method.toLowerCase()];
+      const known = operation?.parameters?.filter((each) => each.in === 'query').map(({ name }) => name) ?? [];
+      expect({ asked, known }).toMatchObject({ known: expect.arrayContaining([...searchParams.keys()]) as string[] });
+    }
+  });
+});
