@@ -1,11 +1,10 @@
-import { createInterface } from 'node:readline/promises';
-import { Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { Berth } from '@berth/client';
 import type { Command } from 'commander';
 import { forgetContext, readConfig, saveContext, useContext } from './config.ts';
 import { CliError, USAGE } from './exit.ts';
 import { age, duration, note, sayJson, sayTable } from './output.ts';
+import { askSecret } from './prompt.ts';
 import { openSession, type Session } from './session.ts';
 
 export function addAccountCommands(program: Command): void {
@@ -65,19 +64,6 @@ async function login(url: string, { tokenStdin, guest, as }: LoginOptions): Prom
   const name = as ?? new URL(url).hostname;
   await saveContext(name, { url, token });
   note(`logged in to ${name} as ${user.username} (${user.tier}; ${scopes.join(', ')})`);
-}
-
-/** What is typed is not shown. */
-async function askSecret(question: string): Promise<string> {
-  process.stderr.write(question);
-  const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
-  const line = createInterface({ input: process.stdin, output: silent, terminal: true });
-  try {
-    return (await line.question('')).trim();
-  } finally {
-    line.close();
-    process.stderr.write('\n');
-  }
 }
 
 function addTokens(tokens: Command): void {

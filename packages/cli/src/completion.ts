@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { openSession } from './session.ts';
+import { findId, openSession } from './session.ts';
 
 /** Of a shell, what asks `berth __complete` for the words that may come. */
 const SCRIPTS: Readonly<Record<string, string>> = {
@@ -47,16 +47,29 @@ async function candidates(program: Command, words: readonly string[], self: Comm
   let at = program;
   for (const word of words.slice(0, -1)) at = at.commands.find((each) => each.name() === word) ?? at;
   const options = [...program.options, ...at.options].flatMap(({ long }) => (long === undefined ? [] : [long]));
-  const names = at.commands.map((each) => each.name()).filter((name) => !name.startsWith('_'));
-  const takesContainer = at.registeredArguments.some((each) => ['container', 'from', 'to'].includes(each.name()));
-  const containers =
-    takesContainer && !typed.startsWith('-') ? await containerNames(self, at.name() === 'restore') : [];
-  const all = typed.startsWith('-') ? options : [...names, ...containers];
+  const commands = at.commands.map((each) => each.name()).filter((name) => !name.startsWith('_'));
+  const all = typed.startsWith('-') ? options : [...commands, ...(await names(at, words, self))];
   return all.filter((word) => word.startsWith(typed));
 }
 
-async function containerNames(self: Command, isDeleted: boolean): Promise<string[]> {
+/** What the server knows by name, where the command takes one. */
+async function names(at: Command, words: readonly string[], self: Command): Promise<string[]> {
+  const taken = new Set(at.registeredArguments.map((each) => each.name()));
+  if (at.name() === 'sh' && ['-a', '--attach'].includes(words.at(-2) ?? '')) return terminals(self, words);
+  if (taken.has('node')) {
+    const { berth } = await openSession(self);
+    return (await berth.admin.nodes()).map(({ name }) => name);
+  }
+  if (!['container', 'from', 'to'].some((name) => taken.has(name))) return [];
   const { berth } = await openSession(self);
-  const found = await berth.containers.list(isDeleted ? { status: 'deleted' } : {}).page();
+  const found = await berth.containers.list(at.name() === 'restore' ? { status: 'deleted' } : {}).page();
   return found.items.map(({ name }) => name);
+}
+
+/** Those that are open in the container that was named: `berth sh dev --attach`. */
+async function terminals(self: Command, words: readonly string[]): Promise<string[]> {
+  const container = words.slice(1, -1).find((word) => !word.startsWith('-'));
+  if (container === undefined) return [];
+  const session = await openSession(self);
+  return (await session.berth.terminals.list(await findId(session, container))).map(({ id }) => id);
 }

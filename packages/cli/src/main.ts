@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
 import { addAccountCommands } from './account.ts';
+import { addAdminCommands } from './admin.ts';
 import { addCompletion } from './completion.ts';
 import { addContainerCommands } from './containers.ts';
 import { exitCodeOf, sentenceOf, USAGE } from './exit.ts';
@@ -28,6 +29,7 @@ function createProgram(): Command {
   addInsideCommands(program);
   addWatchCommand(program);
   addAccountCommands(program);
+  addAdminCommands(program);
   addCompletion(program);
   // At their end too, where people write them: `berth ls --json`.
   for (const command of allCommands(program)) {

@@ -17,6 +17,9 @@ interface GlobalOptions {
 
 const interrupted = new AbortController();
 
+/** Aborted at Ctrl-C. */
+export const interruption = interrupted.signal;
+
 /** Why a command ended that Ctrl-C was pressed in. */
 export class Interrupted extends Error {}
 
@@ -28,7 +31,7 @@ export function listenForInterrupts(): void {
 export async function openSession(command: Command): Promise<Session> {
   const { json, context } = command.optsWithGlobals<GlobalOptions>();
   const berth = new Berth(await currentContext(context));
-  return { berth, isJson: json === true, signal: interrupted.signal };
+  return { berth, isJson: json === true, signal: interruption };
 }
 
 /** A name may look like an id: it is taken for a name first. @returns what the API takes as an id */

@@ -53,7 +53,7 @@ export interface Resumed<Message> {
 
 /**
  * A stream that is opened again where it breaks, for as long as it takes.
- * @throws BerthError where it cannot be opened to begin with, and where the server refuses for good; the signal's reason
+ * @throws BerthError where it cannot be opened to begin with, and where the server refuses; the signal's reason
  */
 export async function* resumed<Message>({
   open,

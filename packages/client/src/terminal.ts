@@ -238,7 +238,7 @@ export class Terminals {
   }
 
   /**
-   * Attaches to a terminal that is open, from whatever client it was opened; all of its output that is kept comes first.
+   * Attaches to a terminal that is open, whoever opened it; all of its output that is kept comes first.
    * @param options after: the `position` up to which the output is known already
    */
   attach(id: string, session: string, options: Omit<TerminalOptions, 'session'>): Terminal {

@@ -8,8 +8,8 @@ import { backoff, sleep } from './retries.ts';
 
 export interface WatchSnapshot {
   /**
-   * `connecting` until the first list is there and events come, `live` while they do, `reconnecting` while the map may be old,
-   * `closed` after `close()`, and for good where the server refuses (`error` says why).
+   * `connecting` until the first list is there and events come, `live` while they do, `reconnecting` while the map may
+   * be old, `closed` after `close()`, and for good where the server refuses (`error` says why).
    */
   readonly state: 'connecting' | 'live' | 'reconnecting' | 'closed';
   readonly error: BerthError | null;

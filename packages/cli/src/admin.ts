@@ -1,0 +1,261 @@
+import type * as api from '@berth/client';
+import type { Command } from 'commander';
+import { age, duration, note, type Row, sayJson, sayTable } from './output.ts';
+import { confirm } from './prompt.ts';
+import { openSession, type Session } from './session.ts';
+
+/** `berth admin`, for tokens with the scope `admin`. */
+export function addAdminCommands(program: Command): void {
+  const admin = program.command('admin').description('users, all containers, capacity, nodes, audit: scope admin');
+  admin
+    .command('capacity')
+    .description('shows what the machine has, what containers reserve of it, and what is free')
+    .action(async (_: unknown, command: Command) => capacity(await openSession(command)));
+  addNodes(admin.command('nodes').description('the machines of a cluster'));
+  admin
+    .command('users')
+    .description('lists users')
+    .option('--tier <tier>', 'of this tier')
+    .option('--username <name>', 'of this name')
+    .action(async (options: { tier?: string; username?: string }, command: Command) =>
+      users(await openSession(command), options),
+    );
+  admin
+    .command('containers')
+    .description("lists everybody's containers")
+    .option('--user <id>', "this user's")
+    .option('-s, --status <status>', 'creating, running, stopped, error or deleted')
+    .action(async (options: { user?: string; status?: api.ListedStatus }, command: Command) =>
+      containers(await openSession(command), options),
+    );
+  admin
+    .command('usage')
+    .description('shows what users used, by day')
+    .option('--user <id>', "this user's")
+    .option('--from <day>', 'such as 2026-11-01')
+    .option('--to <day>', 'included')
+    .action(async (options: { user?: string; from?: string; to?: string }, command: Command) =>
+      usage(await openSession(command), options),
+    );
+  admin
+    .command('audit')
+    .description('shows what was done, newest first')
+    .option('--user <id>', 'by this user, or to what is theirs')
+    .option('--action <action>', 'such as container.start')
+    .option('-n, --limit <number>', 'how many', Number, 50)
+    .action(async (options: { user?: string; action?: string; limit: number }, command: Command) =>
+      audit(await openSession(command), options),
+    );
+  admin
+    .command('reconcile')
+    .description('compares all containers with Docker, and repairs the differences')
+    .action(async (_: unknown, command: Command) => {
+      const { berth, isJson, signal } = await openSession(command);
+      const report = await berth.admin.reconcile({ signal });
+      if (isJson) sayJson(report);
+      else sayTable(['WHAT', 'HOW MANY'], Object.entries(report));
+    });
+}
+
+async function capacity({ berth, isJson, signal }: Session): Promise<void> {
+  const found = await berth.admin.capacity({ signal });
+  if (isJson) {
+    sayJson(found);
+    return;
+  }
+  const { memory_mb: memory, cpu_shares: cpu, free_memory_mb: freeMemory, free_disk_mb: freeDisk } = found;
+  const given = (amount: api.AmountView, show: typeof size): Row => [
+    show(amount.total),
+    show(amount.limit),
+    show(amount.reserved),
+  ];
+  sayTable(
+    ['WHAT', 'TOTAL', 'LIMIT', 'RESERVED', 'FREE', 'KEPT FREE'],
+    [
+      ['memory', ...given(memory, size), size(freeMemory.free), size(freeMemory.reserve)],
+      ['cpus', ...given(cpu, cpus), null, null],
+      ['disk', null, null, null, size(freeDisk.free), size(freeDisk.reserve)],
+    ],
+  );
+}
+
+interface NodeVerb {
+  readonly name: 'drain' | 'activate' | 'forget';
+  readonly description: string;
+  /** What it leads to, for whoever is asked. */
+  readonly warning: string;
+  readonly act: (admin: Session['berth']['admin'], name: string, signal: AbortSignal) => Promise<api.NodeView>;
+}
+
+const NODE_VERBS: readonly NodeVerb[] = [
+  {
+    name: 'drain',
+    description: 'places and starts nothing there any more; what runs goes on',
+    warning: 'Nothing is placed or started there any more; what runs goes on.',
+    act: (admin, name, signal) => admin.drainNode(name, { signal }),
+  },
+  {
+    name: 'activate',
+    description: 'places and starts containers there again',
+    warning: 'Containers are placed and started there again.',
+    act: (admin, name, signal) => admin.activateNode(name, { signal }),
+  },
+  {
+    name: 'forget',
+    description: 'gives up a machine that is gone for good, with the data of its containers',
+    warning: 'Its containers are lost, and all of their data. Only for a machine that never comes back.',
+    act: (admin, name, signal) => admin.forgetNode(name, { signal }),
+  },
+];
+
+function addNodes(nodes: Command): void {
+  nodes
+    .command('ls', { isDefault: true })
+    .description('lists them, with what they have and what is used of it')
+    .action(async (_: unknown, command: Command) => {
+      const { berth, isJson, signal } = await openSession(command);
+      const all = await berth.admin.nodes({ signal });
+      if (isJson) sayJson(all);
+      else {
+        sayTable(
+          ['NAME', 'STATE', 'AVAILABILITY', 'POOL', 'CONTAINERS', 'MEMORY', 'CPUS', 'PROBLEM'],
+          all.map(rowOfNode),
+        );
+      }
+    });
+  for (const { name: verb, description, warning, act } of NODE_VERBS) {
+    nodes
+      .command(`${verb} <node>`)
+      .description(description)
+      .option('-y, --yes', 'without being asked')
+      .action(async (name: string, { yes }: { yes?: boolean }, command: Command) => {
+        const { berth, isJson, signal } = await openSession(command);
+        if (!yes) await confirm(`${verb} ${name}? ${warning}`);
+        const node = await act(berth.admin, name, signal);
+        if (isJson) sayJson(node);
+        else note(`${name}: ${node.state}, ${node.availability}`);
+      });
+  }
+}
+
+function rowOfNode(node: api.NodeView): Row {
+  const { name, state, swarm_state: swarm, availability, pool, containers: count, used, capacity: has, problem } = node;
+  return [
+    name,
+    state === 'reachable' && swarm !== 'ready' ? `${state} (Swarm: ${swarm})` : state,
+    availability,
+    pool,
+    count,
+    `${size(used.memory_mb) ?? '?'} of ${size(has.memory_mb) ?? '?'}`,
+    `${cpus(used.cpu_shares) ?? '?'} of ${cpus(has.cpu_shares) ?? '?'}`,
+    problem,
+  ];
+}
+
+async function users(
+  { berth, isJson, signal }: Session,
+  { tier, username }: { tier?: string; username?: string },
+): Promise<void> {
+  const filter = { ...(tier !== undefined && { tier }), ...(username !== undefined && { username }), signal };
+  const all = await berth.admin.users(filter).all();
+  if (isJson) {
+    sayJson(all);
+    return;
+  }
+  const rows = all.map(
+    ({ id, username, tier, suspended_at: suspended, session_expires_at: ends, created_at: since }) => [
+      id,
+      username,
+      tier,
+      suspended === null ? 'no' : `since ${suspended}`,
+      ends,
+      age(since),
+    ],
+  );
+  sayTable(['ID', 'USERNAME', 'TIER', 'SUSPENDED', 'SESSION ENDS', 'AGE'], rows);
+}
+
+async function containers(
+  { berth, isJson, signal }: Session,
+  { user, status }: { user?: string; status?: api.ListedStatus },
+): Promise<void> {
+  const filter = { ...(user !== undefined && { user_id: user }), ...(status && { status }), signal };
+  const all = await berth.admin.containers(filter).all();
+  if (isJson) {
+    sayJson(all);
+    return;
+  }
+  const rows = all.map((each) => [
+    each.db_id.slice(0, 8),
+    each.name,
+    each.user_id,
+    each.status_reason === null ? each.status : `${each.status} (${each.status_reason})`,
+    each.image,
+    size(each.resources.memory_mb),
+    cpus(each.resources.cpu_shares),
+    each.node,
+    age(each.created_at),
+  ]);
+  sayTable(['ID', 'NAME', 'USER', 'STATUS', 'IMAGE', 'MEMORY', 'CPUS', 'NODE', 'AGE'], rows);
+}
+
+async function usage(
+  { berth, isJson, signal }: Session,
+  { user, from, to }: { user?: string; from?: string; to?: string },
+): Promise<void> {
+  const days = { ...(from !== undefined && { from }), ...(to !== undefined && { to }) };
+  const all = await berth.admin.usage({ ...days, ...(user !== undefined && { user_id: user }), signal }).all();
+  if (isJson) {
+    sayJson(all);
+    return;
+  }
+  const hours = (amount: number): string => (amount / 3_600).toFixed(1);
+  const rows = all.map((each) => [
+    each.day,
+    each.user_id,
+    duration(each.running_seconds),
+    hours(each.memory_mb_seconds / 1_024),
+    hours(each.cpu_share_seconds / 1_000),
+    hours(each.disk_mb_seconds / 1_024),
+  ]);
+  sayTable(['DAY', 'USER', 'RUNNING', 'GIB-HOURS', 'CPU-HOURS', 'DISK-GIB-HOURS'], rows);
+}
+
+/** A page of the audit has no more. */
+const MOST_ENTRIES_A_PAGE = 200;
+
+async function audit(
+  { berth, isJson, signal }: Session,
+  { user, action, limit }: { user?: string; action?: string; limit: number },
+): Promise<void> {
+  const filter = { ...(user !== undefined && { user_id: user }), ...(action !== undefined && { action }) };
+  const entries: api.AuditEntryView[] = [];
+  for await (const entry of berth.admin.audit({ ...filter, limit: Math.min(limit, MOST_ENTRIES_A_PAGE), signal })) {
+    entries.push(entry);
+    if (entries.length >= limit) break;
+  }
+  if (isJson) {
+    sayJson(entries);
+    return;
+  }
+  const rows = entries.map((each) => [
+    each.at,
+    each.action,
+    each.outcome,
+    each.user_id ?? 'Berth',
+    each.container_id ?? each.target_id,
+    each.address,
+  ]);
+  sayTable(['AT', 'ACTION', 'OUTCOME', 'BY', 'ON', 'FROM'], rows);
+}
+
+/** @param mebibytes null where it is not known */
+function size(mebibytes: number | null): string | null {
+  if (mebibytes === null) return null;
+  return mebibytes < 10_240 ? `${String(mebibytes)}m` : `${(mebibytes / 1_024).toFixed(1)}g`;
+}
+
+/** @param shares null where it is not known */
+function cpus(shares: number | null): string | null {
+  return shares === null ? null : String(shares / 1_000);
+}

@@ -1,0 +1,36 @@
+import { createInterface } from 'node:readline/promises';
+import { Writable } from 'node:stream';
+import { CliError, USAGE } from './exit.ts';
+import { interruption } from './session.ts';
+
+/** Asks the person at the terminal. @throws CliError unless the answer is yes, and where nobody can be asked */
+export async function confirm(question: string): Promise<void> {
+  if (!process.stdin.isTTY) throw new CliError('nobody is there to be asked: --yes does it', USAGE);
+  const answer = await ask(`${question} [y/N] `, process.stderr);
+  if (!/^y(es)?$/i.test(answer)) throw new CliError('nothing was done');
+}
+
+/** What is typed is not shown. */
+export async function askSecret(question: string): Promise<string> {
+  process.stderr.write(question);
+  const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
+  try {
+    return await ask('', silent);
+  } finally {
+    process.stderr.write('\n');
+  }
+}
+
+/** @throws Interrupted at Ctrl-C, which readline keeps from the process */
+async function ask(question: string, output: NodeJS.WritableStream): Promise<string> {
+  const line = createInterface({ input: process.stdin, output, terminal: true });
+  line.once('SIGINT', () => process.emit('SIGINT'));
+  try {
+    return (await line.question(question, { signal: interruption })).trim();
+  } catch (error) {
+    interruption.throwIfAborted();
+    throw error;
+  } finally {
+    line.close();
+  }
+}

@@ -1,0 +1,120 @@
+import { NodeWatch } from '../../../src/containers/nodes/node-watch.ts';
+import { Clock } from '../../../src/scheduling/clock.ts';
+import { Berth as Server, type TestUser } from '../../../test/support/berth.ts';
+import { FakeCluster } from '../../../test/support/fake-cluster.ts';
+import { CommandLine, type PersonsTerminal } from './command-line.ts';
+
+jest.setTimeout(120_000);
+
+class AheadClock extends Clock {
+  aheadMs = 0;
+
+  override now(): Date {
+    return new Date(super.now().getTime() + this.aheadMs);
+  }
+}
+
+describe('berth admin', () => {
+  const cluster = new FakeCluster(['one', 'two']);
+  const clock = new AheadClock();
+  let server: Server;
+  let user: TestUser;
+  let line: CommandLine;
+  let terminal: PersonsTerminal | undefined;
+
+  beforeAll(async () => {
+    server = await Server.start({ engine: cluster.engine(), clock, environment: { INSTANCE_ID: 'cli-admin' } });
+    const { token } = await server.user('pro', ['admin', 'read', 'write']);
+    line = await CommandLine.build({ BERTH_URL: server.url, BERTH_TOKEN: token });
+    user = await server.user('free');
+    await user.api.running({ name: 'theirs' });
+  });
+  afterEach(() => terminal?.close());
+  afterAll(async () => {
+    await server.stop();
+    await line.remove();
+  });
+
+  const availability = (name: string): string => cluster.named(name).facts.availability;
+
+  it('must show machines, capacity, users, containers, usage and the audit, as tables and as JSON', async () => {
+    expect((await line.berth('admin', 'nodes')).stdout).toMatch(
+      /^NAME +STATE +AVAILABILITY +POOL +CONTAINERS +MEMORY +CPUS +PROBLEM\none +reachable +active +default +\d +\d+m of 1024m +[\d.]+ of 4 +-\ntwo /,
+    );
+    expect((await line.berth('admin', 'capacity')).stdout).toMatch(
+      /^WHAT +TOTAL .*\nmemory +2048m .*\ncpus +8 .*\ndisk /,
+    );
+    expect((await line.berth('admin', 'users', '--tier', 'free')).stdout).toMatch(
+      /\n[0-9a-f-]{36} +user-\S+ +free +no /,
+    );
+    expect((await line.berth('admin', 'containers', '--user', user.id)).stdout).toMatch(
+      new RegExp(`\\n[0-9a-f]{8} +theirs +${user.id} +running .* (one|two) `),
+    );
+    expect((await line.berth('admin', 'usage', '--user', user.id)).stdout).toMatch(
+      /\n20\d\d-\d\d-\d\d +[0-9a-f-]{36} +/,
+    );
+    const made = await line.berth('admin', 'audit', '--user', user.id, '--action', 'container.create', '-n', '1');
+    expect(made.stdout).toMatch(/\n20\S+Z +container\.create +ok +[0-9a-f-]{36} +[0-9a-f-]{36} +127\.0\.0\.1\n$/);
+    expect((await line.berth('admin', 'reconcile')).stdout).toMatch(/\nfailed +0\n/);
+    for (const what of ['nodes', 'users', 'containers', 'usage', 'audit']) {
+      const { stdout, ...ended } = await line.berth('admin', what, '--json');
+      expect({ what, ...ended }).toEqual({ what, code: 0, stderr: '' });
+      expect(JSON.parse(stdout)).toBeInstanceOf(Array);
+    }
+    expect(JSON.parse((await line.berth('admin', 'capacity', '--json')).stdout)).toMatchObject({
+      cpu_shares: { total: 8000 },
+    });
+  });
+
+  it('must drain a machine and take that back only where somebody says so', async () => {
+    expect(await line.berth('admin', 'nodes', 'drain', 'one')).toMatchObject({
+      code: 2,
+      stderr: 'berth: nobody is there to be asked: --yes does it\n',
+    });
+    for (const [answer, code] of [
+      ['n\r', 1],
+      ['\r', 1],
+      ['\u0003', 130],
+    ] as const) {
+      terminal = line.inTerminal('rows 24 cols 100', 'admin', 'nodes', 'drain', 'one');
+      await terminal.shows(/drain one\? Nothing is placed or started there any more; .* \[y\/N\]/);
+      terminal.type(answer);
+      await terminal.shows(`ended with ${String(code)}`);
+      terminal.close();
+      expect(availability('one')).toBe('active');
+    }
+    terminal = line.inTerminal('rows 24 cols 100', 'admin', 'nodes', 'drain', 'one');
+    await terminal.shows(/\[y\/N\]/);
+    terminal.type('y\r');
+    await terminal.shows(/one: reachable, drain[\s\S]*ended with 0/);
+    expect(availability('one')).toBe('drain');
+    expect(JSON.parse((await line.berth('admin', 'nodes', 'activate', 'one', '--yes', '--json')).stdout)).toMatchObject(
+      {
+        name: 'one',
+        availability: 'active',
+      },
+    );
+  });
+
+  it('must give up a machine that is gone, and none that answers', async () => {
+    expect(await line.berth('admin', 'nodes', 'forget', 'two', '--yes')).toMatchObject({ code: 5 });
+    cluster.named('two').cut();
+    clock.aheadMs += 20_000;
+    await server.app.get(NodeWatch).look();
+    expect(await line.berth('admin', 'nodes', 'forget', 'two', '-y')).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: 'two: forgotten, active\n',
+    });
+    expect(await line.berth('admin', 'nodes', 'forget', 'three', '-y')).toMatchObject({ code: 4 });
+  });
+
+  it('must be refused without the scope, and completed with it', async () => {
+    const environment = { BERTH_TOKEN: user.token };
+    expect(await line.berthWith({ environment }, 'admin', 'nodes')).toMatchObject({ code: 3 });
+    const complete = async (...words: readonly string[]) => (await line.berth('__complete', ...words)).stdout;
+    expect(await complete('admin', '')).toBe('capacity\nnodes\nusers\ncontainers\nusage\naudit\nreconcile\n');
+    expect(await complete('admin', 'nodes', 'drain', 'o')).toBe('one\n');
+    expect(await complete('admin', 'nodes', 'forget', '--y')).toBe('--yes\n');
+  });
+});
