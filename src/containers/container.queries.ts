@@ -183,18 +183,13 @@ export class ContainerQueries {
   }
 
   /** @returns which of these ids are of containers that are live, or deleted and not yet purged */
-  async idsWithData(ids: readonly string[]): Promise<ReadonlySet<string>> {
-    const known = new Set<string>();
-    for (let from = 0; from < ids.length; from += IDS_IN_QUERY) {
-      const rows = await this.database.manager
-        .createQueryBuilder(ContainerEntity, 'c')
-        .withDeleted()
-        .select('c.id', 'id')
-        .where('c.id IN (:...ids) AND c.purgedAt IS NULL', { ids: ids.slice(from, from + IDS_IN_QUERY) })
-        .getRawMany<{ id: string }>();
-      for (const { id } of rows) known.add(id);
-    }
-    return known;
+  idsWithData(ids: readonly string[]): Promise<ReadonlySet<string>> {
+    return this.idsWhere('c.purgedAt IS NULL', ids);
+  }
+
+  /** @returns which of these ids are of containers whose data was purged */
+  idsPurged(ids: readonly string[]): Promise<ReadonlySet<string>> {
+    return this.idsWhere('c.purgedAt IS NOT NULL', ids);
   }
 
   async neededImages(): Promise<NeededImages> {
@@ -210,6 +205,20 @@ export class ContainerQueries {
       references: new Set(rows.flatMap(({ reference, id }) => (id === null ? reference : []))),
       ids: new Set(rows.flatMap(({ id }) => id ?? [])),
     };
+  }
+
+  private async idsWhere(condition: string, ids: readonly string[]): Promise<ReadonlySet<string>> {
+    const known = new Set<string>();
+    for (let from = 0; from < ids.length; from += IDS_IN_QUERY) {
+      const rows = await this.database.manager
+        .createQueryBuilder(ContainerEntity, 'c')
+        .withDeleted()
+        .select('c.id', 'id')
+        .where(`c.id IN (:...ids) AND ${condition}`, { ids: ids.slice(from, from + IDS_IN_QUERY) })
+        .getRawMany<{ id: string }>();
+      for (const { id } of rows) known.add(id);
+    }
+    return known;
   }
 
   protected live(): SelectQueryBuilder<ContainerEntity> {

@@ -273,6 +273,23 @@ export class ContainerRepository extends ContainerQueries {
     return { ...row, ...changed };
   }
 
+  /**
+   * Places a leased creation on another machine, with the room that it has reserved.
+   *
+   * @throws LeaseLostError, DomainError `no_capacity`; then nothing is changed
+   */
+  async placeElsewhere(row: ContainerRow, { nodes = [] }: CapacityBounds): Promise<ContainerRow> {
+    const { revision } = row;
+    return this.database.runInTx(async () => {
+      const changed = { nodeId: await this.capacity.place(row, nodes), revision: revision + 1 };
+      const update = this.withLease({ id: row.id, operationId: row.operationId ?? '' }).set(changed);
+      const result = await update.andWhere('revision = :read', { read: revision }).execute();
+      if (result.affected !== 1) throw leaseLost(row);
+      await this.capacity.follow(row, NOTHING_RESERVED);
+      return { ...row, ...changed };
+    });
+  }
+
   /** An early check, before any Docker call; the index decides at the commit. @throws DomainError `name_taken` */
   async assertNameFree(wanted: { userId: string; name: string; except: string }): Promise<void> {
     const taken = this.live().andWhere('c.userId = :userId AND c.name = :name AND c.id <> :except', wanted);

@@ -37,7 +37,7 @@ const NO_CONNECTION = 'timeout exceeded when trying to connect';
 /**
  * TypeORM (1.1) where PostgreSQL ended the session between two statements of a transaction, which is undone by that.
  */
-const SESSION_ENDED = 'QueryRunnerAlreadyReleasedError';
+const SESSION_ENDED: readonly string[] = ['QueryRunnerAlreadyReleasedError', 'QueryRunnerProviderAlreadyReleasedError'];
 
 /** A connection that is refused, cut off or unanswered: the operating system's codes. */
 const UNREACHABLE: readonly string[] = [
@@ -81,7 +81,7 @@ export function databaseFault(error: unknown): DomainError | null {
 }
 
 function kindOf(error: Error): ErrorCode | undefined {
-  if (error.message === NO_CONNECTION || error.name === SESSION_ENDED) return 'database_busy';
+  if (error.message === NO_CONNECTION || SESSION_ENDED.includes(error.name)) return 'database_busy';
   if (LOST_CONNECTION.includes(error.message)) return 'database_unavailable';
   const { code, statusCode } = error as { code?: unknown; statusCode?: unknown };
   if (typeof code !== 'string') return undefined;

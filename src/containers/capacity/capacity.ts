@@ -65,6 +65,8 @@ export interface Whereabouts {
   readonly pool?: string;
   /** It runs there already: the machine need take nothing new. */
   readonly isRunning?: boolean;
+  /** Those that it is not to be placed on. */
+  readonly except?: readonly string[];
 }
 
 type CapacitySettings = Pick<Config, 'MEMORY_OVERCOMMIT' | 'CPU_OVERCOMMIT' | 'MEMORY_RESERVE_MB' | 'DISK_RESERVE_MB'>;
@@ -148,7 +150,7 @@ export class Capacity {
 
   private async withinNodes<T>(
     reserve: (bounds: CapacityBounds) => Promise<T>,
-    { node = null, pool = DEFAULT_POOL, isRunning = false }: Whereabouts,
+    { node = null, pool = DEFAULT_POOL, isRunning = false, except = [] }: Whereabouts,
   ): Promise<T> {
     try {
       const nodes = this.engine.nodes() ?? [];
@@ -158,7 +160,7 @@ export class Capacity {
       // Swarm takes up to 45 s to see that a machine is back; whoever was there already need not wait for that.
       const candidates =
         node === null
-          ? taking.filter((each) => each.state !== 'down' && each.pool === pool)
+          ? taking.filter((each) => each.state !== 'down' && each.pool === pool && !except.includes(each.id))
           : (isRunning ? nodes : taking).filter(({ id }) => id === node);
       const bounds = candidates.map((each) => this.boundsOf(each));
       const [first] = bounds;

@@ -92,6 +92,17 @@ export class OperationLease extends Lease {
     this.current = await capacity.within((bounds) => repository.reserve(row, limits, bounds), where);
   }
 
+  /**
+   * Places the container on another of several machines, none of `except`; nothing is awaited of the present one.
+   *
+   * @throws DomainError `no_capacity`: nothing is changed then; LeaseLostError
+   */
+  async placeElsewhere(where: { pool: string; except: readonly string[] }): Promise<void> {
+    const { row } = this;
+    const { capacity, repository } = this.options;
+    this.current = await capacity.within((bounds) => repository.placeElsewhere(row, bounds), where);
+  }
+
   /** Writes the outcome with its events and ends the lease. @throws LeaseLostError, DomainError `name_taken` */
   async commit(outcome: Outcome): Promise<ContainerRow> {
     this.current = await this.options.repository.commit({ row: this.current, ...outcome });

@@ -35,6 +35,8 @@ export interface Facts {
   processes?: number;
   /** The volume that the data was moved to. */
   volumeName?: string;
+  /** Docker was asked to start the new container, whatever became of that. */
+  wasStartAsked?: true;
   /** Whether the container was already running when its start was requested. */
   wasRunning?: boolean;
   /** The new container, as last seen running. */
@@ -283,6 +285,7 @@ export class StepExecutor {
   private start(which: Target, row: ContainerRow, facts: Facts): Promise<'started' | 'already_running'> {
     // Copying the data may take minutes, in which somebody can disconnect the replacement from its network.
     const isNew = which === 'replacement' && facts.volumeName === undefined;
+    if (which === 'replacement' && this.engine.answers(row.nodeId)) facts.wasStartAsked = true;
     return this.engine.startContainer(target(which, row, facts), { isNew });
   }
 

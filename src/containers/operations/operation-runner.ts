@@ -159,32 +159,44 @@ export class OperationRunner implements BeforeApplicationShutdown {
    * Plans and executes; plans again if Docker contradicts the plan's assumptions. Emits the progress of creations and
    * of moves of data.
    *
+   * @param options.elsewhere places a creation on another machine, where nothing of it can have run on the one that does
+   *   not answer; what may lie there is removed by the sweep that follows its return
    * @returns the executed plan, what its steps found out, and the progress that is left to be written with the outcome
    * @throws EngineError, and the reason why the lease's holder has to stop
    */
   async execute(
     lease: OperationLease,
     input: Omit<PlanInput, 'row' | 'observed'>,
+    { elsewhere }: { elsewhere?: () => Promise<void> } = {},
   ): Promise<{ readonly plan: Plan; readonly facts: Facts; readonly progress: readonly EventDraft[] }> {
     const progress = new ProgressReporter(lease, this.logger);
     let observed: ObservedState = 'unseen';
+    let wasStartAsked = false;
     try {
       for (let plans = 1; ; plans += 1) {
         // An earlier plan may have done something.
         const isNew = input.isNew === true && plans === 1;
         const plan = planOperation({ ...input, isNew, row: lease.row, observed });
+        const execution = {
+          row: lease.row,
+          resources: input.wanted ?? lease.row,
+          sealedEnv: input.wanted?.env?.sealed ?? lease.row.sealedEnv,
+          assertWanted: () => lease.assertNotCancelled(),
+          signal: lease.signal,
+          ...progress.listenersOf(input.verb),
+        };
+        const facts: Facts = {};
         try {
-          const facts = await this.executor.execute(plan.steps, {
-            row: lease.row,
-            resources: input.wanted ?? lease.row,
-            sealedEnv: input.wanted?.env?.sealed ?? lease.row.sealedEnv,
-            assertWanted: () => lease.assertNotCancelled(),
-            signal: lease.signal,
-            ...progress.listenersOf(input.verb),
-          });
+          await this.executor.execute(plan.steps, execution, facts);
           return { plan, facts, progress: await progress.take() };
         } catch (error) {
           const contradicted = plans < MAX_PLANS && error instanceof EngineError ? error.code : null;
+          wasStartAsked ||= facts.wasStartAsked === true;
+          const isSilent = error instanceof EngineError && error.code === 'node_unavailable';
+          if (isSilent && elsewhere && !wasStartAsked) {
+            await this.placeElsewhere(lease, elsewhere, error);
+            continue;
+          }
           const seen = contradicted && input.verb === 'start' ? STATE_AFTER[contradicted] : undefined;
           // An update may have stopped the container; the next plan must find it as it was.
           const recoverAs = input.verb === 'update' ? 'undo' : 'reconcile';
@@ -198,6 +210,17 @@ export class OperationRunner implements BeforeApplicationShutdown {
     } finally {
       await progress.flush();
     }
+  }
+
+  /** @throws the error for which it was to be placed, where no other machine takes it; LeaseLostError */
+  private async placeElsewhere(lease: OperationLease, elsewhere: () => Promise<void>, error: unknown): Promise<void> {
+    const { id: container_id, nodeId: node } = lease.row;
+    try {
+      await elsewhere();
+    } catch (refusal) {
+      throw refusal instanceof DomainError ? error : refusal;
+    }
+    this.logger.warn({ err: error, container_id, node }, 'a creation was placed on another node');
   }
 
   /** Background cleanup after a committed operation. The sweep does it if this process does not. */

@@ -49,25 +49,32 @@ export class Inventory {
   }
 }
 
-/** Volumes that carry our label and belong to no row. They may hold the data of a lost database: none is removed. */
+/**
+ * Volumes that carry our label and belong to no row. They may hold the data of a lost database: none is removed, but on
+ * one of several machines what is left of a purged container, which had been on another one by then.
+ */
 @Injectable()
 export class OrphanVolumes {
   private readonly seen = new Set<string>();
 
   constructor(
     private readonly repository: ContainerRepository,
+    private readonly engine: ContainerEngine,
+    private readonly known: KnownEngine,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
   /**
-   * Logs each of them once.
+   * Logs each of them once, and removes what is left of purged containers.
    *
    * @param volumes without a live row; those of deleted containers are kept until their purge
    */
   async note(volumes: readonly ListedVolume[]): Promise<void> {
-    const unseen = volumes.filter(({ name }) => !this.seen.has(name));
-    const ids = unseen.flatMap(({ containerId }) => (containerId === null ? [] : [containerId]));
-    const known = await this.repository.idsWithData(ids);
+    const purged = await this.removePurged(volumes);
+    const unseen = volumes.filter(
+      ({ name, containerId }) => !this.seen.has(name) && (containerId === null || !purged.has(containerId)),
+    );
+    const known = await this.repository.idsWithData(containersOf(unseen));
     for (const { name, containerId } of unseen) {
       this.seen.add(name);
       if (containerId !== null && known.has(containerId)) continue;
@@ -77,4 +84,28 @@ export class OrphanVolumes {
       );
     }
   }
+  /**
+   * Such as the empty volume of a creation whose node fell silent, and that was placed on another one.
+   *
+   * @returns the ids of those containers
+   */
+  private async removePurged(volumes: readonly ListedVolume[]): Promise<ReadonlySet<string>> {
+    const there = volumes.filter(({ node }) => node != null);
+    if (there.length === 0 || this.known.changed) return new Set();
+    const purged = await this.repository.idsPurged(containersOf(there));
+    for (const { name, containerId, node } of there) {
+      if (containerId === null || !purged.has(containerId)) continue;
+      await this.engine.removeVolume(name, node).catch((error: unknown) => {
+        this.logger.warn(
+          { err: error, volume: name, node },
+          'the volume of a purged container could not be removed; the next sweep tries again',
+        );
+      });
+    }
+    return purged;
+  }
+}
+
+function containersOf(volumes: readonly ListedVolume[]): string[] {
+  return volumes.flatMap(({ containerId }) => (containerId === null ? [] : [containerId]));
 }

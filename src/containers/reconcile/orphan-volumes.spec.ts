@@ -1,6 +1,8 @@
 import pino from 'pino';
+import type { ContainerEngine } from '../../docker';
 import type { ContainerRepository } from '../container.repository';
 import { OrphanVolumes } from './inventory';
+import type { KnownEngine } from './known-engine';
 
 it('a volume that belongs to no row must be reported once, and one of a deleted container never', async () => {
   const told: unknown[] = [];
@@ -13,7 +15,8 @@ it('a volume that belongs to no row must be reported once, and one of a deleted 
     asked.push(ids);
     return Promise.resolve(new Set(['deleted']));
   };
-  const orphans = new OrphanVolumes({ idsWithData } as unknown as ContainerRepository, logger);
+  const repository = { idsWithData } as unknown as ContainerRepository;
+  const orphans = new OrphanVolumes(repository, {} as ContainerEngine, { changed: false } as KnownEngine, logger);
   const volumes = [
     { name: 'kept', containerId: 'deleted' },
     { name: 'lost', containerId: 'nobody' },

@@ -1,0 +1,218 @@
+import { ReservedCapacity } from '../../src/containers/capacity/reserved-capacity';
+import { ContainerRepository } from '../../src/containers/container.repository';
+import { Reconciler } from '../../src/containers/reconcile/reconciler';
+import { Database } from '../../src/database';
+import { EngineError } from '../../src/docker';
+import type { Answer } from '../support/api-client';
+import { Berth, type TestUser } from '../support/berth';
+import { eventually } from '../support/eventually';
+import { FakeCluster } from '../support/fake-cluster';
+import { SeededRandom } from '../support/seeded-random';
+
+const INSTANCE = 'placement';
+const NAMES = ['one', 'two', 'three'] as const;
+/** Room for two of the smallest on each node. */
+const ROOM_MB = 512;
+const ROOM = 6;
+const AT_ONCE = 16;
+const ROUNDS = 8;
+
+const IS_POSTGRES = process.env['TEST_DATABASE'] === 'postgres';
+/** Servers on one database. */
+const SERVERS = IS_POSTGRES ? 2 : 1;
+
+/** What is on a node whose room is exceeded, by its rows, or, where they can be compared, on which both disagree. */
+const OVERFULL = `INSERT INTO overfull SELECT r.node, r.memory_mb, COALESCE(SUM(c.memory_mb), 0)
+  FROM reserved_capacity r LEFT JOIN containers c ON c.node_id = r.node AND c.deleted_at IS NULL
+  AND c.status IN ('creating', 'running') WHERE r.node <> 'local' GROUP BY r.node, r.memory_mb
+  HAVING COALESCE(SUM(c.memory_mb), 0) > ${String(ROOM_MB)}`;
+
+/**
+ * At each commit that changes rows or sums. On PostgreSQL the statement sees what is committed together with its own
+ * transaction, whose sum nobody else can change meanwhile; SQLite has one writer at a time.
+ */
+const onPostgres = (table: string): string =>
+  `CREATE CONSTRAINT TRIGGER watched AFTER INSERT OR UPDATE ON ${table} DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION note_overfull()`;
+const WATCHING = IS_POSTGRES
+  ? [
+      `CREATE FUNCTION note_overfull() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+         ${OVERFULL} OR r.memory_mb > ${String(ROOM_MB)} OR r.memory_mb < COALESCE(SUM(c.memory_mb), 0);
+         RETURN NULL; END $$`,
+      onPostgres('containers'),
+      onPostgres('reserved_capacity'),
+    ]
+  : ['INSERT', 'UPDATE'].map(
+      (change) => `CREATE TRIGGER watched_${change} AFTER ${change} ON containers BEGIN ${OVERFULL}; END`,
+    );
+
+/** The database has no time, or its connection broke: a client asks again. */
+const PASSING = ['database_unavailable', 'database_busy'];
+
+const FAILED = new EngineError('docker_error', 'injected');
+
+describe('the placement of many containers at once', () => {
+  let cluster: FakeCluster;
+  let servers: Berth[];
+  let users: TestUser[];
+
+  beforeAll(async () => {
+    cluster = new FakeCluster(NAMES);
+    for (const node of cluster.nodes) node.facts = { ...node.facts, memoryMb: ROOM_MB, cpuShares: 64_000 };
+    const environment = {
+      INSTANCE_ID: INSTANCE,
+      MEMORY_OVERCOMMIT: '1',
+      CPU_OVERCOMMIT: '1',
+      OPERATION_CLAIM_SECONDS: '5',
+      SWEEP_INTERVAL_SECONDS: '1',
+    };
+    servers = [await Berth.start({ engine: cluster.engine(), environment })];
+    while (servers.length < SERVERS) {
+      servers.push(await Berth.start({ database: first().database, engine: cluster.engine(), environment }));
+    }
+    users = await Promise.all(Array.from({ length: 4 }, () => first().user('enterprise')));
+    await database().manager.query('CREATE TABLE overfull (node varchar, said integer, counted integer)');
+    for (const statement of WATCHING) await database().manager.query(statement);
+  });
+
+  afterAll(async () => {
+    for (const server of servers.toReversed()) await server.stop();
+  });
+
+  function first(): Berth {
+    const [server] = servers;
+    if (!server) throw new Error('no server was started');
+    return server;
+  }
+
+  const database = (): Database => first().app.get(Database);
+
+  /** Of each creation, by users and servers in turn. */
+  const createMany = (): Promise<Answer[]> =>
+    Promise.all(
+      Array.from({ length: AT_ONCE }, (_none, index) => {
+        const user = users[index % users.length];
+        const server = servers[Math.floor(index / users.length) % servers.length];
+        if (!user || !server) throw new Error('nobody asks');
+        return server.as(user).api.create();
+      }),
+    );
+
+  /** Asks again as long as the database has no time, which a busy machine's may not have. */
+  const created = async ({ api }: TestUser): Promise<Answer> => {
+    for (;;) {
+      const answer = await api.create();
+      if (!PASSING.includes(String(answer.body['code']))) return answer;
+    }
+  };
+
+  const listed = async (): Promise<{ db_id: string; status: string }[]> => {
+    const lists = await Promise.all(users.map(({ api }) => api.call('GET', '/api/containers')));
+    return lists.flatMap(({ body }) => body['containers'] as { db_id: string; status: string }[]);
+  };
+
+  /** Nothing is under way. @returns what there is */
+  const settled = async (): Promise<{ db_id: string; status: string }[]> => {
+    await eventually(async () => {
+      const held = 'SELECT id FROM containers WHERE operation IS NOT NULL AND deleted_at IS NULL';
+      expect(await database().manager.query<unknown[]>(held)).toEqual([]);
+    });
+    return listed();
+  };
+
+  const deleteAll = async (): Promise<void> => {
+    const owned = await Promise.all(
+      users.map(async ({ api }) => ({ api, body: (await api.call('GET', '/api/containers')).body })),
+    );
+    for (const { api, body } of owned) {
+      for (const { db_id: id } of body['containers'] as { db_id: string }[]) {
+        await eventually(async () => expect([200, 404]).toContain((await api.delete(id)).status));
+      }
+    }
+  };
+
+  /** Ends some connections of the servers in the middle of a transaction. */
+  const breakSome = async (): Promise<void> => {
+    const some = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
+      AND pid <> pg_backend_pid() AND xact_start IS NOT NULL ORDER BY random() LIMIT 2`;
+    let broken = 0;
+    await eventually(async () => {
+      broken += (await database().manager.query<unknown[]>(some)).length;
+      expect(broken).toBeGreaterThan(3);
+    });
+  };
+
+  /** Never, since the watching began. */
+  const expectNeverOverfull = async (): Promise<void> => {
+    expect(await database().manager.query<unknown[]>('SELECT * FROM overfull')).toEqual([]);
+  };
+
+  it('must give the room of a creation that failed to a later one', async () => {
+    const [user] = users;
+    if (!user) throw new Error('nobody asks');
+    for (let made = 0; made < ROOM - 1; made += 1) expect((await created(user)).status).toBe(202);
+    await settled();
+    // Whichever node has room left takes the last one.
+    const holds = cluster.nodes.map(({ engine }) => engine.holdOn('createContainer', { when: 'before' }));
+    for (const { engine } of cluster.nodes) engine.failOn('startContainer', { error: FAILED });
+    expect((await created(user)).status).toBe(202);
+    await Promise.race(holds.map(({ reached }) => reached));
+    expect((await created(user)).body).toMatchObject({ code: 'no_capacity' });
+    for (const hold of holds) hold.release();
+    await eventually(async () => expect((await settled()).map(({ status }) => status)).toContain('error'));
+    for (const { engine } of cluster.nodes) engine.forget();
+    expect((await created(user)).status).toBe(202);
+    expect((await settled()).filter(({ status }) => status === 'running')).toHaveLength(ROOM);
+    await expectNeverOverfull();
+    await deleteAll();
+  });
+
+  it(`must never exceed a node's room, of ${String(AT_ONCE)} creations at once, some of which fail`, async () => {
+    const random = new SeededRandom(1);
+    for (let round = 0; round < ROUNDS; round += 1) {
+      for (const { engine } of cluster.nodes) {
+        const method = random.pick(['ensureVolume', 'createContainer', 'startContainer', 'inspectContainer'] as const);
+        const when = random.pick(['before', 'after'] as const);
+        engine.failOn(method, { call: random.pick([1, 2]), when, error: FAILED });
+      }
+      const repository = first().app.get(ContainerRepository);
+      const commit = repository.commit.bind(repository);
+      jest.spyOn(repository, 'commit').mockImplementationOnce(async (change) => {
+        await commit(change);
+        throw new Error('Connection terminated unexpectedly');
+      });
+      const asking = createMany();
+      if (IS_POSTGRES && round % 2 === 1) await breakSome();
+      const answers = await asking;
+      const accepted = answers.filter(({ status }) => status === 202);
+      const refused = answers.filter(({ status }) => status !== 202);
+      for (const { status, body } of refused) {
+        expect([status, body['code']]).toEqual([503, expect.stringMatching(/^(no_capacity|database_\w+)$/)]);
+      }
+      const rows = await settled();
+      const failed = rows.filter(({ status }) => status === 'error');
+      expect(rows.length - failed.length).toBeLessThanOrEqual(ROOM);
+      // Each that was accepted is there, and what was accepted beyond the room has taken that of one that failed.
+      const ids = new Set(rows.map(({ db_id: id }) => id));
+      for (const { body } of accepted) expect(ids).toContain(body['db_id']);
+      expect(accepted.length).toBeLessThanOrEqual(ROOM + failed.length);
+      // Without faults of the database, whoever was refused was so for a reason.
+      if (refused.every(({ body }) => !PASSING.includes(String(body['code'])))) {
+        expect(accepted.length).toBeGreaterThanOrEqual(ROOM);
+      }
+      await expectNeverOverfull();
+      jest.restoreAllMocks();
+      for (const { engine } of cluster.nodes) engine.forget();
+      await deleteAll();
+      await settled();
+      expect(await first().app.get(ReservedCapacity).recount()).toBe(false);
+    }
+    for (const { daemon } of cluster.nodes) {
+      expect(daemon.violations).toEqual([]);
+      await eventually(async () => {
+        await first().app.get(Reconciler).sweep();
+        expect(daemon.containers.size).toBe(0);
+      });
+    }
+  });
+});
