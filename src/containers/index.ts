@@ -18,3 +18,4 @@ export type { StartCommand } from './start-command';
 export { type StartCourse, StartCourses } from './start-courses';
 export { SandboxProver } from './sandbox-prover';
 export { SweepReport } from './reconcile/reconcile-stats';
+export { StatusWait } from './status-wait';

@@ -1,7 +1,7 @@
 export { EVENT_CHANNEL } from './event-channel';
 export { EventsGateway, ConnectionRefused, tokenOf } from './events.gateway';
 export { EventsModule } from './events.module';
-export { EventFeed } from './feed';
+export { EventFeed, type Subscription } from './feed';
 export { BerthIoAdapter } from './io-adapter';
 export { EventLog, UNDER_OWNER } from './log';
 export {

@@ -1,3 +1,4 @@
+import type { Type } from '@nestjs/common';
 import { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import { randomUUID } from 'node:crypto';
@@ -23,6 +24,8 @@ export interface BerthOptions {
   readonly engine?: ContainerEngine;
   /** In the place of the present. */
   readonly clock?: Clock;
+  /** Modules beside Berth's own. */
+  readonly modules?: readonly Type[];
 }
 
 /** A user with a token, as a client of one server. */
@@ -59,7 +62,8 @@ export class Berth {
       ...NO_LIMITS,
       ...options.environment,
     });
-    const app = (options.engine ?? options.clock) ? await startWith(options, config) : await startApp(config);
+    const app =
+      (options.engine ?? options.clock ?? options.modules) ? await startWith(options, config) : await startApp(config);
     return new Berth(app, await app.getUrl(), database, options.database === undefined);
   }
 
@@ -98,8 +102,11 @@ export class Berth {
   }
 }
 
-async function startWith({ engine, clock }: BerthOptions, config: Config): Promise<NestFastifyApplication> {
-  const builder = Test.createTestingModule({ imports: [AppModule.forRoot(config)] });
+async function startWith(
+  { engine, clock, modules = [] }: BerthOptions,
+  config: Config,
+): Promise<NestFastifyApplication> {
+  const builder = Test.createTestingModule({ imports: [AppModule.forRoot(config), ...modules] });
   if (engine) builder.overrideProvider(ContainerEngine).useValue(engine);
   if (clock) builder.overrideProvider(Clock).useValue(clock);
   const module = await builder.compile();
