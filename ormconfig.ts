@@ -38,6 +38,7 @@ import { AuditDetail1764300090000 } from './src/migrations/1764300090000-audit-d
 import { NodesOfContainers1764400000000 } from './src/migrations/1764400000000-nodes-of-containers';
 import { Nodes1764400010000 } from './src/migrations/1764400010000-nodes';
 import { SignInCodes1764600000000 } from './src/migrations/1764600000000-sign-in-codes';
+import { Moves1764700000000 } from './src/migrations/1764700000000-moves';
 import { HeldProgramEntity } from './src/sandbox/held-programs';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
 
@@ -89,6 +90,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       NodesOfContainers1764400000000,
       Nodes1764400010000,
       SignInCodes1764600000000,
+      Moves1764700000000,
     ],
     synchronize: false,
   };

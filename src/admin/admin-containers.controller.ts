@@ -1,19 +1,21 @@
-import { Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { ApiBody, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Audited } from '../audit';
 import { Scopes } from '../auth';
 import {
   Capacity,
   CapacityView,
   ContainerDeletedView,
+  ContainerMovedView,
   ContainersAdminService,
   ContainerStoppedView,
   DeleteContainerDto,
+  Moves,
   SweepReport,
 } from '../containers';
 import { type ApiFault, ApiFaults } from '../errors';
 import { AcceptedDockerView, AdminContainerListView, viewContainers } from './dto/responses';
-import { ListAnyContainersDto } from './dto/requests';
+import { ListAnyContainersDto, MoveContainerDto } from './dto/requests';
 
 const OF_ONE: readonly ApiFault[] = ['ambiguous_id', 'container_not_found', 'operation_in_progress'];
 
@@ -25,6 +27,7 @@ export class AdminContainersController {
   constructor(
     private readonly containers: ContainersAdminService,
     private readonly machine: Capacity,
+    private readonly moves: Moves,
   ) {}
 
   @Get('containers')
@@ -49,6 +52,22 @@ export class AdminContainersController {
   @ApiFaults(...OF_ONE, 'stop_failed')
   stop(@Param('id') id: string): Promise<ContainerStoppedView> {
     return this.containers.stop(id);
+  }
+
+  @Post('containers/:id/move')
+  @HttpCode(200)
+  @Audited('container.move')
+  @ApiOperation({
+    summary: "Move anybody's container to another machine of a cluster",
+    description:
+      'With its data. If it runs, it is stopped, and started again there; what is outside its volume is lost, as with a ' +
+      'resize. If anything fails it runs on where it was. The answer comes when that is done, however long it takes.',
+  })
+  @ApiBody({ type: MoveContainerDto, required: false })
+  @ApiOkResponse({ type: ContainerMovedView })
+  @ApiFaults(...OF_ONE, 'node_not_found', 'not_clustered', 'same_node', 'wrong_pool', 'no_capacity', 'move_failed')
+  move(@Param('id') id: string, @Body() { node }: MoveContainerDto): Promise<ContainerMovedView> {
+    return this.moves.move(id, node);
   }
 
   @Delete('containers/:id')

@@ -18,6 +18,7 @@ import type { StartCommand } from './start-command';
 @Index('containers_role_claimed', ['roleClaimId'], { where: 'role_claim_id IS NOT NULL' })
 @Index('containers_start_due', ['startDueAt'], { where: 'start_due_at IS NOT NULL' })
 @Index('containers_node', ['nodeId'], { where: 'node_id IS NOT NULL' })
+@Index('containers_other_node', ['otherNodeId'], { where: 'other_node_id IS NOT NULL' })
 @Index('containers_reserving', ['id'], { where: 'reserved_memory_mb > 0' })
 @Index('containers_live_name', ['userId', 'name'], { unique: true, where: 'deleted_at IS NULL' })
 export class ContainerEntity {
@@ -108,6 +109,17 @@ export class ContainerEntity {
   /** The machine that its volume is on; null: the only one. */
   @Column({ name: 'node_id', type: 'varchar', length: 64, nullable: true })
   nodeId: string | null;
+
+  /**
+   * Another machine that may have something of it: the target while it is moved, then the one that it left, until
+   * nothing is there any more. What it reserves counts there too. null: there is none.
+   */
+  @Column({ name: 'other_node_id', type: 'varchar', length: 64, nullable: true })
+  otherNodeId: string | null;
+
+  /** The code of why it could not be moved when its machine was to be emptied; null: nothing was in the way. */
+  @Column({ name: 'not_moved_because', type: 'varchar', length: 64, nullable: true })
+  notMovedBecause: string | null;
 
   /** Since when its machine has not answered, as its user was told; null: it answers. */
   @Column({ name: 'unreachable_since', type: TIMESTAMP, nullable: true })
@@ -289,8 +301,8 @@ export const STATUS_TRANSITIONS: Readonly<Record<ContainerStatus, readonly Conta
   error: ['running', 'stopped'],
 };
 
-/** What a client can request. */
-export type Verb = 'create' | 'start' | 'stop' | 'delete' | 'update';
+/** What a client can request; `move`, to another machine, is an administrator's. */
+export type Verb = 'create' | 'start' | 'stop' | 'delete' | 'update' | 'move';
 
 /**
  * What can lease a container, one at a time. Beside the verbs there are the recoveries of a failed one: `undo` makes
@@ -304,7 +316,7 @@ export type Operation = Verb | 'undo' | 'restart' | 'reconcile' | Ending | 'purg
  * Operations that are rolled back to the state before them; for the others the row follows whatever state they reached.
  */
 export function isRolledBack(operation: Operation | null): boolean {
-  return operation === 'update' || operation === 'undo' || operation === 'restart';
+  return operation === 'update' || operation === 'move' || operation === 'undo' || operation === 'restart';
 }
 
 /** Stops without a request: the session or run is over, the container is idle, or its user suspended. */

@@ -54,7 +54,15 @@ class ContainerLookup {
 /** What a sweep compares with Docker. */
 export type SweptRow = Pick<
   ContainerRow,
-  'id' | 'status' | 'dockerId' | 'nodeId' | 'volumeName' | 'runStartedAt' | 'operation' | 'operationExpiresAt'
+  | 'id'
+  | 'status'
+  | 'dockerId'
+  | 'nodeId'
+  | 'otherNodeId'
+  | 'volumeName'
+  | 'runStartedAt'
+  | 'operation'
+  | 'operationExpiresAt'
 >;
 
 /** How many rows are read at once: some milliseconds of work. */
@@ -71,6 +79,7 @@ async function* readSweptRows(database: Database): AsyncGenerator<SweptRow[]> {
       .select(['c.id AS id', 'c.status AS status', 'c.operation AS operation'])
       .addSelect('c.docker_id', 'dockerId')
       .addSelect('c.node_id', 'nodeId')
+      .addSelect('c.other_node_id', 'otherNodeId')
       .addSelect('c.volume_name', 'volumeName')
       .addSelect('c.run_started_at', 'runStartedAt')
       .addSelect('c.operation_expires_at', 'operationExpiresAt')

@@ -89,7 +89,7 @@ const NODE_LOST = 'node_lost';
 const LOST = 'its machine is gone, and its data with it; a start makes it anew';
 
 /** The columns of a row that is on no machine. */
-const NOT_PLACED = { nodeId: null, dockerId: null, unreachableSince: null } as const;
+const NOT_PLACED = { nodeId: null, otherNodeId: null, dockerId: null, unreachableSince: null } as const;
 
 /** The columns of a row that no operation leases. */
 export const FREE = {
@@ -290,6 +290,34 @@ export class ContainerRepository extends ContainerQueries {
     });
   }
 
+  /**
+   * Reserves what a leased container has reserved once more, on another machine that it is to be moved to.
+   *
+   * @throws LeaseLostError, DomainError `no_capacity`; then nothing is changed
+   */
+  async reserveElsewhere(
+    row: ContainerRow,
+    { nodes = [] }: CapacityBounds,
+  ): Promise<ContainerRow & { otherNodeId: string }> {
+    return this.database.runInTx(async () => {
+      const changed = { otherNodeId: await this.capacity.place(row, nodes), revision: row.revision + 1 };
+      const update = this.withLease({ id: row.id, operationId: row.operationId ?? '' }).set(changed);
+      const result = await update.andWhere('revision = :read', { read: row.revision }).execute();
+      if (result.affected !== 1) throw leaseLost(row);
+      return { ...row, ...changed };
+    });
+  }
+
+  /** Forgets that a container may have something on a machine that is gone for good, whatever operates on it. */
+  async forgetOther(row: ContainerRow): Promise<void> {
+    await this.database.runInTx(async () => {
+      const changed = { otherNodeId: null, revision: row.revision + 1 };
+      const update = this.update(row.id).set(changed).andWhere('revision = :read', { read: row.revision });
+      if ((await update.execute()).affected !== 1) throw leaseLost(row);
+      await this.capacity.follow(row, { ...columnsOf(row), otherNodeId: null });
+    });
+  }
+
   /** An early check, before any Docker call; the index decides at the commit. @throws DomainError `name_taken` */
   async assertNameFree(wanted: { userId: string; name: string; except: string }): Promise<void> {
     const taken = this.live().andWhere('c.userId = :userId AND c.name = :name AND c.id <> :except', wanted);
@@ -352,8 +380,7 @@ export class ContainerRepository extends ContainerQueries {
     };
     const dockerId = patch.dockerId != null && patch.dockerId !== row.dockerId ? patch.dockerId : null;
     const acts = systemActions(row, events);
-    const isAlone =
-      acts.length === 0 && used.length === 0 && isSameReserve(row, reserved) && patch.nodeId === undefined;
+    const isAlone = acts.length === 0 && used.length === 0 && isSameReserve(row, reserved) && !isPlaced(patch);
     if (isAlone && events.length > 0 && !this.database.isSqlite) {
       await this.writeAtOnce(row, { update: updating(), events, dockerId });
       return { ...row, ...changed };
@@ -365,7 +392,8 @@ export class ContainerRepository extends ContainerQueries {
       if (result.affected !== 1) throw leaseLost(row);
       if (dockerId !== null) await this.database.manager.insert(DockerIdEntity, dockerIdRow(row.id, dockerId));
       await this.usage.record(row.userId, used);
-      await this.capacity.follow(row, { ...reserved, nodeId: patch.nodeId === undefined ? row.nodeId : patch.nodeId });
+      const { nodeId = row.nodeId, otherNodeId = row.otherNodeId } = patch;
+      await this.capacity.follow(row, { ...reserved, nodeId, otherNodeId });
     };
     await (events.length > 0 ? this.database.runInTxLocking(row.userId, write) : this.database.runInTx(write));
     return { ...row, ...changed };
@@ -428,10 +456,19 @@ function leaseLost({ id }: ContainerRow): LeaseLostError {
   return new LeaseLostError(`container ${id} is no longer leased by this operation`);
 }
 
+function columnsOf({ reservedMemoryMb, reservedCpuShares }: ContainerRow): ReservedColumns {
+  return { reservedMemoryMb, reservedCpuShares };
+}
+
 /** Clients see ids without their machine. */
 function dockerIdRow(containerId: string, qualified: string): DockerIdEntity {
   const dockerId = plainId(qualified);
   return { dockerId, shortId: dockerId.slice(0, 12), containerId };
+}
+
+/** Whether a change concerns where a container counts. */
+function isPlaced({ nodeId, otherNodeId }: Partial<ContainerRow>): boolean {
+  return nodeId !== undefined || otherNodeId !== undefined;
 }
 
 function isSameReserve(a: ReservedColumns, b: ReservedColumns): boolean {

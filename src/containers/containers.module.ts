@@ -42,6 +42,7 @@ import { Restoration } from './operations/restoration';
 import { Resumption } from './operations/resumption';
 import { RollbackRetries } from './operations/rollback-retries';
 import { Inventory, OrphanVolumes } from './reconcile/inventory';
+import { Moves } from './nodes/moves';
 import { NodeMetrics } from './nodes/node-metrics';
 import { NodeRepository } from './nodes/node.repository';
 import { NodeWatch } from './nodes/node-watch';
@@ -134,8 +135,9 @@ import { StatusWait } from './status-wait';
     NodeWatch,
     NodesAdmin,
     NodeMetrics,
+    Moves,
   ],
-  exports: [NodesAdmin, ContainersService, ContainersAdminService, StatusWait, Capacity, StartCourses],
+  exports: [NodesAdmin, Moves, ContainersService, ContainersAdminService, StatusWait, Capacity, StartCourses],
 })
 export class ContainersModule implements OnApplicationBootstrap {
   constructor(

@@ -108,7 +108,9 @@ export class DeletedContainers {
       .andWhere('c.removalPendingSince IS NULL')
       .andWhere('(c.operation IS NULL OR c.operationExpiresAt <= :over)', { over: this.database.timestamp(TERM_OVER) })
       .orderBy('c.purgeAt');
-    if (silent.size > 0) query.andWhere('(c.nodeId IS NULL OR c.nodeId NOT IN (:...silent))', { silent: [...silent] });
+    // A copy may be where it was moved from, too.
+    for (const column of silent.size > 0 ? ['nodeId', 'otherNodeId'] : [])
+      query.andWhere(`(c.${column} IS NULL OR c.${column} NOT IN (:...silent))`, { silent: [...silent] });
     const rows = await query.getRawMany<{ id: string }>();
     return rows.map(({ id }) => id);
   }
@@ -151,7 +153,7 @@ export class DeletedContainers {
     const purgedAt = this.clock.now();
     const { meteredSince, used } = this.usage.settle(row, { ...row, purgedAt });
     await this.database.runInTx(async () => {
-      const gone = { ...FREE, purgedAt, meteredSince, removalPendingSince: null, nodeId: null };
+      const gone = { ...FREE, purgedAt, meteredSince, removalPendingSince: null, nodeId: null, otherNodeId: null };
       const result = await this.deleted(row.id)
         .set({ ...gone, revision: () => 'revision + 1' })
         .execute();
@@ -161,7 +163,7 @@ export class DeletedContainers {
         await manager
           .createQueryBuilder()
           .update(ContainerEntity)
-          .set({ nodeId: null })
+          .set({ nodeId: null, otherNodeId: null })
           .where({ id: row.id })
           .execute();
         return;
@@ -170,6 +172,13 @@ export class DeletedContainers {
       const act = { action: 'container.purge', subjectUserId: row.userId, containerId: row.id } as const;
       await this.audit.recordSystem(act);
     });
+  }
+
+  /** Forgets that something may be on a machine that is gone for good. */
+  async forgetOther({ id }: ContainerRow): Promise<void> {
+    await this.deleted(id)
+      .set({ otherNodeId: null, revision: () => 'revision + 1' })
+      .execute();
   }
 
   /** Leaves the purge to the next sweep of any process. */

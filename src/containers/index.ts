@@ -9,10 +9,12 @@ export { DeleteContainerDto, EnvironmentProperty } from './dto/requests';
 export {
   AnyContainerView,
   ContainerDeletedView,
+  ContainerMovedView,
   ContainerStoppedView,
   LISTED_STATUSES,
   type ListedStatus,
 } from './dto/responses';
+export { Moves } from './nodes/moves';
 export { NodeListView, NodesAdmin, NodeView } from './nodes/nodes-admin';
 export type { StartCommand } from './start-command';
 export { type StartCourse, StartCourses } from './start-courses';

@@ -90,6 +90,8 @@ export function newContainer({
     statusReason: null,
     dockerId: null,
     nodeId: null,
+    otherNodeId: null,
+    notMovedBecause: null,
     unreachableSince: null,
     generation: 0,
     volumeName: containerName(id),

@@ -30,6 +30,7 @@ const OUTCOMES: Readonly<Record<Operation, readonly ContainerStatus[]>> = {
   auto_delete: ['stopped'],
   delete: ['stopped'],
   update: ['running', 'stopped'],
+  move: ['running', 'stopped'],
   undo: ['running', 'stopped'],
   restart: ['running', 'stopped'],
   reconcile: ['running', 'stopped'],

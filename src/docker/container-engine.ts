@@ -130,8 +130,10 @@ export interface VolumeCopy {
   /** With GNU tar and coreutils; must be present already. */
   readonly image: string;
   readonly owner: OwnerLabels;
-  /** The machine that both are on. */
+  /** The machine that both are on, or the source. */
   readonly node?: string | null;
+  /** The machine that the target is on, if it is another. */
+  readonly toNode?: string;
   readonly onProgress?: (progress: CopyProgress) => void;
   readonly signal?: AbortSignal;
 }

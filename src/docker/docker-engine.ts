@@ -1,4 +1,5 @@
 import { Logger, type OnApplicationShutdown } from '@nestjs/common';
+import type { Readable, Writable } from 'node:stream';
 import type { Config } from '../config';
 import {
   ContainerEngine,
@@ -31,13 +32,15 @@ import { RegistryCredentials } from './registry-auth';
 import { SandboxContainers } from './sandbox-containers';
 import { SandboxHost, type SandboxHostSettings } from './sandbox-host';
 import { openEvents } from './streams';
+import type { VolumeDigest, VolumeWork } from './volume-copy';
+import type { TransferringEngine } from './volume-transfer';
 import { Volumes } from './volumes';
 
 export type DockerEngineSettings = SandboxHostSettings &
   Pick<Config, 'DOCKER_TIMEOUT_SECONDS' | 'REGISTRY_AUTH_FILE' | 'NODE_FIREWALL_IMAGE'>;
 
 /** Runs sandboxes on one Docker daemon: the port's methods, each by the part that knows its subject. */
-export class DockerEngine extends ContainerEngine implements OnApplicationShutdown {
+export class DockerEngine extends ContainerEngine implements TransferringEngine, OnApplicationShutdown {
   private readonly logger = new Logger(DockerEngine.name);
   private readonly daemon: DockerDaemon;
   private readonly host: SandboxHost;
@@ -244,6 +247,21 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
 
   override copyVolume(copy: VolumeCopy): Promise<{ bytes: number }> {
     return this.volumes.copy(copy);
+  }
+
+  sendVolume(volume: VolumeWork, output: Writable): Promise<void> {
+    return this.volumes.send(volume, output);
+  }
+
+  receiveVolume(volume: VolumeWork, input: Readable): Promise<void> {
+    return this.volumes.receive(volume, input);
+  }
+
+  digestVolume(
+    volume: VolumeWork,
+    options: { like?: VolumeDigest; onReport: (line: string) => void },
+  ): Promise<VolumeDigest> {
+    return this.volumes.digest(volume, options);
   }
 
   override async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {

@@ -39,6 +39,8 @@ export {
   type WatchMessage,
 } from './observed-container';
 export { EngineCalls } from './daemon';
+export type { VolumeDigest, VolumeWork } from './volume-copy';
+export type { TransferringEngine } from './volume-transfer';
 export { DockerModule } from './docker.module';
 export { PROOF_CHECKS, type ProofReport, proveSandbox } from './sandbox-proof';
 export { MAX_IMAGE_REFERENCE_LENGTH, parseImageReference, registryOf, versionReference } from './image-reference';

@@ -1,11 +1,15 @@
+import type { Readable, Writable } from 'node:stream';
 import { Throttle } from '../scheduling';
 import type { DockerClients } from './client';
 import type { CopyProgress, OwnerLabels, VolumeCopy, VolumeMeasurement } from './container-engine';
 import { EngineError, type EngineErrorCode } from './engine-error';
 import {
   COPY_SCRIPT,
+  digestScript,
   MEASURE_SCRIPT,
+  RECEIVE_SCRIPT,
   RECORD_BYTES,
+  SEND_SCRIPT,
   runVolumeWorker,
   SCRIPT_EXIT,
   SOURCE_PATH,
@@ -105,13 +109,98 @@ export async function copyVolume(
   return { bytes: outcome(result, meter, image) };
 }
 
+/** Work on a volume at one end of a copy to another machine. */
+export interface VolumeWork extends VolumeMeasurement {
+  readonly signal: AbortSignal;
+}
+
+/** What two volumes are compared by. */
+export interface VolumeDigest {
+  /** Of all that is in it: the same for the same files. */
+  readonly sha256: string;
+  /** The disk space that the data uses. */
+  readonly bytes: number;
+  /** Of all files, with their holes. */
+  readonly size: number;
+}
+
+/** Writes a volume as an archive, and ends `output` only when that is whole. @throws EngineError, Docker's refusal */
+export async function sendVolume(
+  clients: DockerClients,
+  { name, image, owner, signal }: VolumeWork,
+  { output, timeoutMs }: { output: Writable; timeoutMs: number },
+): Promise<void> {
+  const mounts = [{ volume: name, path: SOURCE_PATH, access: 'read' } as const];
+  const result = await runVolumeWorker(
+    clients,
+    { image, script: SEND_SCRIPT, mounts, owner },
+    { name: `berth-${owner.containerId}-send`, output, signal, timeoutMs },
+  );
+  assertDone(result, image);
+  output.end();
+}
+
+/**
+ * Makes a volume what an archive says; what it held is removed.
+ *
+ * @throws EngineError `data_too_large`, `copy_failed`, `aborted`, or Docker's refusal
+ */
+export async function receiveVolume(
+  clients: DockerClients,
+  { name, image, owner, signal }: VolumeWork,
+  { input, timeoutMs }: { input: Readable; timeoutMs: number },
+): Promise<void> {
+  const mounts = [{ volume: name, path: TARGET_PATH, access: 'write' } as const];
+  const result = await runVolumeWorker(
+    clients,
+    { image, script: RECEIVE_SCRIPT, mounts, owner, stdin: true },
+    { name: workerName(owner), input, signal, timeoutMs },
+  );
+  assertDone(result, image);
+}
+
+/**
+ * @param options.like of which digest holes are to be compared in the same way
+ * @param options.onReport with lines for {@link CopyMeter}
+ * @throws EngineError `copy_failed`, `aborted`, or Docker's refusal
+ */
+export async function digestVolume(
+  clients: DockerClients,
+  { name, image, owner, signal }: VolumeWork,
+  options: { like?: VolumeDigest; onReport: (line: string) => void; timeoutMs: number },
+): Promise<VolumeDigest> {
+  const { like, timeoutMs } = options;
+  const digest = { sha256: '', bytes: 0, size: 0 };
+  const onReport = (line: string): void => {
+    const [word, value = '', size] = line.split(' ');
+    if (word === 'sum') digest.sha256 = value;
+    else if (word === 'total') Object.assign(digest, { bytes: Number(value), size: Number(size) });
+    if (word !== 'bytes') options.onReport(line);
+  };
+  const mounts = [{ volume: name, path: SOURCE_PATH, access: 'read' } as const];
+  const result = await runVolumeWorker(
+    clients,
+    { image, script: digestScript(like?.size), mounts, owner },
+    { name: `berth-${owner.containerId}-check`, onReport, signal, timeoutMs },
+  );
+  assertDone(result, image);
+  if (!/^[0-9a-f]{64}$/.test(digest.sha256)) throw new EngineError('copy_failed', 'a volume has no digest');
+  return digest;
+}
+
 /** One container's data is measured or copied once at a time. */
 function workerName({ containerId }: OwnerLabels): string {
   return `berth-${containerId}-move`;
 }
 
-function outcome({ exitCode, complaint }: WorkerResult, { bytes }: CopyMeter, image: string): number {
-  if (exitCode === 0 && bytes !== null) return bytes;
+function outcome(result: WorkerResult, { bytes }: CopyMeter, image: string): number {
+  if (bytes === null) assertDone({ ...result, exitCode: result.exitCode || SCRIPT_EXIT.failed }, image);
+  assertDone(result, image);
+  return bytes ?? 0;
+}
+
+function assertDone({ exitCode, complaint }: WorkerResult, image: string): void {
+  if (exitCode === 0) return;
   const [code, what] = FAILURES[exitCode] ?? (['copy_failed', 'failed'] as const);
   throw new EngineError(code, `the work on a volume by ${image} ${what} (exit code ${String(exitCode)}): ${complaint}`);
 }

@@ -1,7 +1,7 @@
 import type Docker from 'dockerode';
 import type { ContainerCreateOptions, MountSettings } from 'dockerode';
 import { createInterface } from 'node:readline';
-import { PassThrough, type Readable } from 'node:stream';
+import { type Duplex, PassThrough, type Readable, type Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { abortable, boundedCall, type DockerClients } from './client';
 import type { OwnerLabels } from './container-engine';
@@ -33,13 +33,15 @@ interface WorkerSpec {
   readonly script: string;
   readonly mounts: readonly WorkerMount[];
   readonly owner: OwnerLabels;
+  /** Whether it reads what it is given. */
+  readonly stdin?: true;
 }
 
 /**
  * The body of Docker's create call. It runs none of the user's programs, so not under gVisor, which is many times
  * slower with files and preserves neither all attributes nor all file types; it can reach nothing but the volumes.
  */
-export function volumeWorkerOptions({ image, script, mounts, owner }: WorkerSpec): ContainerCreateOptions {
+export function volumeWorkerOptions({ image, script, mounts, owner, stdin }: WorkerSpec): ContainerCreateOptions {
   return {
     Image: image,
     User: '0:0',
@@ -48,6 +50,7 @@ export function volumeWorkerOptions({ image, script, mounts, owner }: WorkerSpec
     Cmd: [],
     Labels: ownerLabels(owner),
     Healthcheck: { Test: ['NONE'] },
+    ...(stdin && { AttachStdin: true, OpenStdin: true, StdinOnce: true }),
     HostConfig: {
       Runtime: 'runc',
       NetworkMode: 'none',
@@ -82,14 +85,18 @@ function volumeMount({ volume, path, access }: WorkerMount, owner: OwnerLabels):
 /** How much of its programs' error output is kept for the log. */
 const COMPLAINT_CHARS = 2000;
 
-/** A worker without a report for longer is stuck. Flushing gigabytes to a slow disk produces no reports either. */
+/** A worker that neither reports, reads nor writes for longer is stuck. Flushing gigabytes to a slow disk produces no reports either. */
 const STALL_MS = 5 * 60_000;
 
 interface WorkerRun {
   /** Unique in Docker; a leftover of this name is replaced. */
   readonly name: string;
   /** Called for each line that the script reports. */
-  readonly onReport: (line: string) => void;
+  readonly onReport?: (line: string) => void;
+  /** Takes what the script writes, in place of reports; left open, as only the exit code tells whether that is all. */
+  readonly output?: Writable;
+  /** What the script reads, where it has a `stdin`. What it does not want is read to the end all the same. */
+  readonly input?: Readable;
   readonly signal?: AbortSignal | undefined;
   readonly stallMs?: number;
 }
@@ -123,8 +130,8 @@ export async function runVolumeWorker(
   );
   try {
     // Attached before it starts, so that no report is missed.
-    const output = readable(await bounded((signal) => attach(container, signal)));
-    const ended = listen(output, run);
+    const stream = readable(await bounded((signal) => attach(container, spec, signal)));
+    const ended = listen(stream, run);
     ended.catch(() => undefined);
     await bounded((signal) => start(container, signal));
     const complaint = await ended;
@@ -136,42 +143,68 @@ export async function runVolumeWorker(
   }
 }
 
-function attach(container: Docker.Container, signal: AbortSignal): Promise<NodeJS.ReadWriteStream> {
-  return container.attach(abortable(signal, { stream: true, stdout: true, stderr: true }));
+function attach(
+  container: Docker.Container,
+  { stdin }: WorkerSpec,
+  signal: AbortSignal,
+): Promise<NodeJS.ReadWriteStream> {
+  const input = stdin ? { stdin: true, hijack: true } : {};
+  return container.attach(abortable(signal, { stream: true, stdout: true, stderr: true, ...input }));
 }
 
 /** @returns the error output, when the container has ended */
-async function listen(output: Readable, run: WorkerRun): Promise<string> {
-  const { onReport, signal, stallMs = STALL_MS } = run;
-  const reports = new PassThrough();
+async function listen(stream: Readable, run: WorkerRun): Promise<string> {
+  const { onReport = () => undefined, signal, stallMs = STALL_MS, input } = run;
+  const reports = run.output ? null : new PassThrough();
+  const sink = run.output ?? reports;
   let complaint = '';
-  const frames = new OutputFrames(({ stream, data }) => {
-    if (stream === 'stdout') reports.write(data);
+  const frames = new OutputFrames(({ stream: from, data }) => {
+    if (from === 'stdout') sink?.write(data);
     else complaint = (complaint + data.toString()).slice(-COMPLAINT_CHARS);
   });
   const stall = setTimeout(() => {
-    output.destroy(new EngineError('docker_unavailable', 'the work on a volume hangs'));
+    stream.destroy(new EngineError('docker_unavailable', 'the work on a volume hangs'));
   }, stallMs);
   const abort = (): void => {
-    output.destroy(aborted());
+    stream.destroy(aborted());
   };
   signal?.addEventListener('abort', abort, { once: true });
-  createInterface({ input: reports }).on('line', (line) => {
-    stall.refresh();
-    onReport(line);
-  });
+  if (reports) {
+    createInterface({ input: reports }).on('line', (line) => {
+      stall.refresh();
+      onReport(line);
+    });
+  }
   try {
     throwIfAborted(signal);
-    output.on('data', (chunk: Buffer) => frames.take(chunk));
-    await finished(output, { writable: false });
-    reports.end();
-    await finished(reports);
+    if (input) feed(input, stream as Duplex, () => stall.refresh());
+    stream.on('data', (chunk: Buffer) => {
+      frames.take(chunk);
+      if (run.output) stall.refresh();
+      if (sink?.writableNeedDrain !== true) return;
+      stream.pause();
+      sink.once('drain', () => stream.resume());
+    });
+    await finished(stream, { writable: false });
+    if (reports) {
+      reports.end();
+      await finished(reports);
+    }
     return complaint.trim();
   } finally {
     clearTimeout(stall);
     signal?.removeEventListener('abort', abort);
-    reports.destroy();
+    reports?.destroy();
   }
+}
+
+/** Its exit code, not the end of the connection, tells what a worker made of what it was given. */
+function feed(input: Readable, stdin: Duplex, onProgress: () => void): void {
+  stdin.on('error', () => undefined);
+  stdin.once('close', () => input.resume());
+  input.on('data', onProgress);
+  input.once('error', (error) => stdin.destroy(error));
+  input.pipe(stdin);
 }
 
 function exitCodeOf(answer: unknown): number {
@@ -224,6 +257,42 @@ report bytes "$(used ${SOURCE_PATH})"
 `;
 
 /**
+ * One stream of all that is in a folder, the same for the same data. Reports records as `$2`; `$3` is how it takes
+ * holes.
+ */
+const ARCHIVE = `
+archive() {
+  tar --create --file=- --directory="$1" --one-file-system --sort=name --numeric-owner --format=pax \\
+    --pax-option='exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime' \\
+    --xattrs --xattrs-include='*' --xattrs-exclude=security.selinux --acls --blocking-factor=${BLOCKS_IN_RECORD} \\
+    --checkpoint=${RECORDS_IN_CHECKPOINT} --checkpoint-action="exec=echo $2 \\$TAR_CHECKPOINT >&3" $3 .
+}
+# The other formats of sparse files have the number of tar's process in them.
+as_holes='--sparse --sparse-version=0.0'
+`;
+
+/** Makes the target what the archive is that is read. */
+const EXTRACT = `
+# Docker fills a new volume with what the image has at its path.
+empty() { find ${TARGET_PATH} -xdev -mindepth 1 -delete; }
+extract() {
+  tar --extract --file=- --directory=${TARGET_PATH} --numeric-owner --same-owner --same-permissions \\
+    --delay-directory-restore --xattrs --xattrs-include='*' --acls \\
+    --blocking-factor=${BLOCKS_IN_RECORD} --read-full-records
+}
+# tar says that the disk is full in words, beside names that may be such words.
+fail_extraction() {
+  probe=$(mktemp ${TARGET_PATH}/full.XXXXXX) && head -c 1048576 /dev/zero >"$probe" || exit ${SCRIPT_EXIT.full}
+  exit ${SCRIPT_EXIT.failed}
+}
+# The source is removed soon: nothing of the copy may be in memory alone then.
+write_out() { sync --file-system ${TARGET_PATH} || exit ${SCRIPT_EXIT.failed}; }
+`;
+
+/** As many digits as the size has of what is compared with holes as holes. */
+const VAST_DIGITS = 12;
+
+/**
  * Empties the target, copies, flushes it to the disk, and compares one stream of either side. Reports `total N M` (the
  * disk space that the data uses, the bytes in its files), `copied N` and `checked N` (records of the streams), `bytes
  * N`.
@@ -232,37 +301,22 @@ report bytes "$(used ${SOURCE_PATH})"
  * anyone can create a sparse file of petabytes, so where the files hold 10¹¹ bytes and more, holes are compared as
  * holes.
  */
-export const COPY_SCRIPT = `${PRELUDE}
-archive() {
-  tar --create --file=- --directory="$1" --one-file-system --sort=name --numeric-owner --format=pax \\
-    --pax-option='exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime' \\
-    --xattrs --xattrs-include='*' --xattrs-exclude=security.selinux --acls --blocking-factor=${BLOCKS_IN_RECORD} \\
-    --checkpoint=${RECORDS_IN_CHECKPOINT} --checkpoint-action="exec=echo $2 \\$TAR_CHECKPOINT >&3" $3 .
-}
+export const COPY_SCRIPT = `${PRELUDE}${ARCHIVE}${EXTRACT}
 ended_well() { [ "$(cat "$@")" = "0
 0" ]; }
 
 size=$(used --apparent-size ${SOURCE_PATH})
 holes=
-# The other formats of sparse files have the number of tar's process in them.
-[ "\${#size}" -le 11 ] || holes='--sparse --sparse-version=0.0'
+[ "\${#size}" -lt ${VAST_DIGITS} ] || holes=$as_holes
 report total "$(used ${SOURCE_PATH})" "$size"
 
-# Docker fills a new volume with what the image has at its path.
-find ${TARGET_PATH} -xdev -mindepth 1 -delete || exit ${SCRIPT_EXIT.failed}
+empty || exit ${SCRIPT_EXIT.failed}
 { archive ${SOURCE_PATH} copied --sparse; echo $? >/tmp/created; } | {
-  tar --extract --file=- --directory=${TARGET_PATH} --numeric-owner --same-owner --same-permissions \\
-    --delay-directory-restore --xattrs --xattrs-include='*' --acls \\
-    --blocking-factor=${BLOCKS_IN_RECORD} --read-full-records
+  extract
   echo $? >/tmp/extracted
 }
-if ! ended_well /tmp/created /tmp/extracted; then
-  # tar says that the disk is full in words, beside names that may be such words.
-  probe=$(mktemp ${TARGET_PATH}/full.XXXXXX) && head -c 1048576 /dev/zero >"$probe" || exit ${SCRIPT_EXIT.full}
-  exit ${SCRIPT_EXIT.failed}
-fi
-# The source is removed soon: nothing of the copy may be in memory alone then.
-sync --file-system ${TARGET_PATH} || exit ${SCRIPT_EXIT.failed}
+ended_well /tmp/created /tmp/extracted || fail_extraction
+write_out
 
 sum() { { archive "$1" checked "$holes"; echo $? >"$2.ended"; } | sha256sum >"$2"; }
 report checked 0
@@ -273,3 +327,38 @@ ended_well /tmp/source.ended /tmp/target.ended || exit ${SCRIPT_EXIT.failed}
 [ -s /tmp/source ] && cmp /tmp/source /tmp/target || exit ${SCRIPT_EXIT.differs}
 report bytes "$(used ${TARGET_PATH})"
 `;
+
+/** Writes the source to the standard output, which has no reports then. */
+export const SEND_SCRIPT = `${PRELUDE}${ARCHIVE}
+exec 4>&3 3>/dev/null
+archive ${SOURCE_PATH} copied --sparse >&4 || exit ${SCRIPT_EXIT.failed}
+`;
+
+/** Makes the target what {@link SEND_SCRIPT} wrote, and flushes it to the disk. */
+export const RECEIVE_SCRIPT = `${PRELUDE}${EXTRACT}
+empty || exit ${SCRIPT_EXIT.failed}
+extract || fail_extraction
+write_out
+`;
+
+/**
+ * The digest of the stream that {@link COPY_SCRIPT} compares. Reports `total N M` and `checked N` as that does, `sum X`
+ * and `bytes N`.
+ *
+ * @param likeBytes of files in the source, which decides how holes are compared; absent: this is the source
+ */
+export function digestScript(likeBytes?: number): string {
+  const size = likeBytes === undefined ? '$size' : String(likeBytes);
+  return `${PRELUDE}${ARCHIVE}
+size=$(used --apparent-size ${SOURCE_PATH})
+taken=$(used ${SOURCE_PATH})
+report total "$taken" "$size"
+like=${size}
+holes=
+[ "\${#like}" -lt ${VAST_DIGITS} ] || holes=$as_holes
+sum=$({ archive ${SOURCE_PATH} checked "$holes"; echo $? >/tmp/ended; } | sha256sum)
+[ "$(cat /tmp/ended)" = 0 ] || exit ${SCRIPT_EXIT.failed}
+report sum "\${sum%% *}"
+report bytes "$taken"
+`;
+}

@@ -1,7 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type Docker from 'dockerode';
 import { randomUUID } from 'node:crypto';
-import { Readable } from 'node:stream';
+import { Readable, type Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 import { abortable } from './client';
@@ -13,7 +13,15 @@ import type { DockerDaemon } from './daemon';
 import { ignoringGone, ignoringRefusal, isVolumeMissing, refusalOf, unlessMissing } from './errors';
 import { isKnownState } from './inspect';
 import type { SandboxHost } from './sandbox-host';
-import { copyVolume, measureVolume } from './volume-copy';
+import {
+  copyVolume,
+  digestVolume,
+  measureVolume,
+  receiveVolume,
+  sendVolume,
+  type VolumeDigest,
+  type VolumeWork,
+} from './volume-copy';
 
 const inspection = z.object({
   Name: z.string(),
@@ -83,13 +91,36 @@ export class Volumes {
   }
 
   async copy(copy: VolumeCopy): Promise<{ bytes: number }> {
-    // Docker would silently create a missing volume, and nothing would be copied.
-    for (const name of [copy.from, copy.to]) {
-      if ((await this.inspect(name)) === null)
-        throw new EngineError('docker_error', `copy volume: there is no volume ${name}`);
-    }
+    for (const name of [copy.from, copy.to]) await this.assertThere(name);
     const { clients, timeoutMs } = this.daemon;
     return this.daemon.inWords('copy volume', () => copyVolume(clients, copy, timeoutMs));
+  }
+
+  async send(volume: VolumeWork, output: Writable): Promise<void> {
+    await this.assertThere(volume.name);
+    const { clients, timeoutMs } = this.daemon;
+    return this.daemon.inWords('send volume', () => sendVolume(clients, volume, { output, timeoutMs }));
+  }
+
+  async receive(volume: VolumeWork, input: Readable): Promise<void> {
+    await this.assertThere(volume.name);
+    const { clients, timeoutMs } = this.daemon;
+    return this.daemon.inWords('receive volume', () => receiveVolume(clients, volume, { input, timeoutMs }));
+  }
+
+  async digest(
+    volume: VolumeWork,
+    options: { like?: VolumeDigest; onReport: (line: string) => void },
+  ): Promise<VolumeDigest> {
+    await this.assertThere(volume.name);
+    const { clients, timeoutMs } = this.daemon;
+    return this.daemon.inWords('digest volume', () => digestVolume(clients, volume, { ...options, timeoutMs }));
+  }
+
+  /** Docker would silently create a missing volume, and nothing would be copied. */
+  private async assertThere(name: string): Promise<void> {
+    if ((await this.inspect(name)) === null)
+      throw new EngineError('docker_error', `copy volume: there is no volume ${name}`);
   }
 
   private async inspect(name: string): Promise<{ labels: Readonly<Record<string, string>> } | null> {

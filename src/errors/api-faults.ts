@@ -69,6 +69,9 @@ const FAULTS = {
   user_not_found: { when: 'there is none of this id' },
   node_not_found: { when: 'there is none of this name or id' },
   node_reachable: { when: 'nothing of it is given up; it was heard of within the last seconds' },
+  not_clustered: { when: 'there is nowhere to move it' },
+  same_node: { when: 'it is there already' },
+  wrong_pool: { when: "the container's tier names another one" },
   image_not_found: { when: 'the catalogue has none of this name' },
   status_not_reached: { when: 'the time is over; status is the present one', fields: { status: 'creating' } },
   status_unreachable: {
@@ -142,6 +145,7 @@ const FAULTS = {
   stop_failed: failed('stop_failed'),
   delete_failed: failed('delete_failed'),
   update_failed: failed('update_failed'),
+  move_failed: failed('move_failed'),
   pull_failed: { when: 'code says why', codes: [...DOCKER, ...IMAGE, 'aborted'] },
   node_unavailable: {
     when: 'one of several machines, and the container is on it; what was begun may have been done; Retry-After when to try again',

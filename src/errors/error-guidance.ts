@@ -84,6 +84,8 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   path_protected: { retry: 'no', advice: 'Delete or move what is in it.' },
   directory_not_empty: { retry: 'no', advice: 'Ask whether all of it may go, then send `recursive=true`.' },
   node_reachable: { retry: 'no', advice: 'Drain it, or turn it off first.' },
+  not_clustered: { retry: 'no', advice: 'Set `CLUSTER`; a single machine has no other.' },
+  same_node: { retry: 'no', advice: 'Name another one, or none.' },
   removal_pending: { retry: 'later', advice: 'The removal goes on by itself.' },
   held_elsewhere: { retry: 'no', advice: 'Reach the server that holds it: the load balancer must bind a user to one.' },
   operation_in_progress: { retry: 'later', advice: '`operation` says what it waits for.' },
@@ -102,6 +104,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   unsupported_media_type: { retry: 'no', advice: 'Send `Content-Type: application/json`, or what the route names.' },
   range_not_satisfiable: { retry: 'no', advice: 'Ask again from the size that `Content-Range` has.' },
   expectation_failed: { retry: 'no', advice: 'Leave the header out.' },
+  wrong_pool: { retry: 'no', advice: "Name a node of that pool, or change the user's tier first." },
   tools_missing: { retry: 'no', advice: 'Use an image that has these programs; commands still work.' },
   tools_failed: {
     retry: 'repeatable',
@@ -130,6 +133,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   stop_failed: { retry: 'repeatable', advice: OPERATOR },
   delete_failed: { retry: 'repeatable', advice: `\`force=true\` deletes what Docker cannot remove. ${OPERATOR}` },
   update_failed: { retry: 'repeatable', advice: `The container is as it was. ${OPERATOR}` },
+  move_failed: { retry: 'repeatable', advice: `The container is where it was. ${OPERATOR}` },
   create_failed: {
     retry: 'no',
     when: 'of no answer: a creation is answered before it can fail, and then it is `container_error`',
@@ -152,7 +156,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
     retry: 'later',
     advice:
       'A smaller container may fit. `resource` in `short` is `memory_mb` or `cpu_shares` (limits of what runs, ' +
-      'together), `free_memory_mb` or `free_disk_mb` (actually free), or `networks`. Tiers do not count here.',
+      'together), `free_memory_mb` or `free_disk_mb` (actually free), `networks` or `nodes` (machines). Tiers do not count here.',
   },
   node_unavailable: {
     retry: 'repeatable',
@@ -210,12 +214,12 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   },
   data_too_large: {
     retry: 'no',
-    when: 'the data does not fit into the new `disk_mb`; nothing was changed',
+    when: 'the data does not fit into the new `disk_mb`, or on the other machine; nothing was changed',
     advice: 'Delete files, or choose more.',
   },
   copy_failed: {
     retry: 'repeatable',
-    when: 'the data could not be copied to a volume of the new size; it is as it was',
+    when: 'the data could not be copied to another volume; it is as it was',
     advice: OPERATOR,
   },
   aborted: {

@@ -118,6 +118,15 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
       image_changed: IMAGE_CHANGED,
     },
   },
+  container_moved: {
+    about: CONTAINER,
+    when: 'Of several machines, it is on another one now, with its data.',
+    adds: {
+      restarted: { type: 'boolean', description: 'Whether it ran and was recreated.' },
+      old_id: { optional: word(DOCKER_ID, 'The Docker id until now, where it had one.') },
+      image_changed: IMAGE_CHANGED,
+    },
+  },
   container_unreachable: {
     about: CONTAINER,
     when: 'Of several machines, the one that it is on does not answer; it may go on to run there.',
@@ -126,9 +135,9 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
   container_reachable: { about: CONTAINER, when: 'Its machine answers again.', adds: {} },
   container_progress: {
     about: CONTAINER,
-    when: "A creation, a role's installation or a move of data goes on.",
+    when: "A creation, a role's installation, a move of data or of the whole container goes on.",
     adds: {
-      stage: word('image', 'Of what goes on: volume, image, create, start, role, disk.'),
+      stage: word('image', 'Of what goes on: volume, image, create, start, role, disk, move.'),
       message: word('preparing the image', 'A sentence for people.'),
       progress: { type: 'number', minimum: 0, maximum: 100, example: 5, description: 'Percent of the whole.' },
     },

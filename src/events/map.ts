@@ -57,6 +57,8 @@ export interface EventMap {
     seconds_left: number;
   };
   container_updated: ContainerFacts & { restarted: boolean; old_id?: string; image_changed?: true };
+  /** To another machine, for the operator's reasons. */
+  container_moved: ContainerFacts & { restarted: boolean; old_id?: string; image_changed?: true };
   /** `progress` is 0 to 100 over the whole of the operation. */
   container_progress: ContainerFacts & { stage: string; message: string; progress: number };
   /** `reason` is a machine word, `message` a sentence for people, `output` the tail of what a failed program said. */

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import type { CopyProgress } from '../../src/docker';
+import { type CopyProgress, EngineError, type VolumeCopy } from '../../src/docker';
 import { connectDocker } from '../../src/docker/client';
+import type { DockerEngine } from '../../src/docker/docker-engine';
+import { transferVolume } from '../../src/docker/volume-transfer';
 import { runVolumeWorker } from '../../src/docker/volume-worker';
 import { DESCRIBE_FILES, MAKE_DIFFICULT_FILES } from '../support/difficult-files';
 import { EngineSandbox, TEST_IMAGE } from '../support/engine-sandbox';
@@ -62,6 +64,74 @@ describe('the copy of a volume on a real Docker', () => {
     await workbench.perl(small, `open F, '>', '/d/only'; print F 'this'`);
     await engine.copyVolume({ from: small, to, image, owner });
     expect(await workbench.perl(to, DESCRIBE_FILES)).toBe(await workbench.perl(small, DESCRIBE_FILES));
+  });
+
+  describe('to another machine', () => {
+    const docker = sandbox.dockerEngine();
+    const pass = (copy: Partial<VolumeCopy>): Promise<{ bytes: number }> =>
+      transferVolume(docker, docker, { from, to, image, owner, ...copy });
+
+    it('must keep whatever a file can be', async () => {
+      await workbench.perl(to, `open F, '>', '/d/left over'; mkdir '/d/plain'`);
+      const source = await workbench.perl(from, DESCRIBE_FILES);
+      const progress: CopyProgress[] = [];
+      const { bytes } = await pass({ onProgress: (report) => progress.push(report) });
+      expect(await workbench.perl(to, DESCRIBE_FILES)).toBe(source);
+      expect(await workbench.perl(from, DESCRIBE_FILES)).toBe(source);
+      expect(bytes).toBeGreaterThan(16 * 2 ** 20);
+      expect(bytes).toBeLessThan(20 * 2 ** 20);
+      const percents = progress.map(({ percent }) => percent);
+      expect(percents).toEqual([...percents].sort((a, b) => a - b));
+      expect([percents[0], percents.at(-1)]).toEqual([0, 100]);
+    });
+
+    it('must keep what is empty, and not read for ever what is one hole', async () => {
+      const [empty, hole] = [await workbench.volume(), await workbench.volume()];
+      await workbench.perl(hole, `open F, '>', '/d/vast'; print F 'begin'; truncate F, 2**43`);
+      for (const source of [empty, hole]) {
+        await pass({ from: source });
+        const look = 'print join "|", map { $_ . (-s $_) } </d/*>';
+        expect(await workbench.perl(to, look)).toBe(await workbench.perl(source, look));
+      }
+    });
+
+    it('must be found to differ where the copy is changed before it is compared', async () => {
+      const changing = Object.create(docker) as DockerEngine;
+      changing.receiveVolume = async (...args) => {
+        await docker.receiveVolume(...args);
+        await workbench.perl(to, `system 'chmod u-w /d/plain'`);
+      };
+      const copying = transferVolume(docker, changing, { from, to, image, owner });
+      await expect(copying).rejects.toMatchObject({ code: 'copy_failed', message: expect.stringMatching(/differs/) });
+    });
+
+    it('must say that the target is full', async () => {
+      const tiny = await workbench.volume({ type: 'tmpfs', device: 'tmpfs', o: 'size=4m' });
+      await expect(pass({ to: tiny })).rejects.toMatchObject({ code: 'data_too_large' });
+      expect(await sandbox.real.containersOf(owner.containerId)).toEqual([]);
+    });
+
+    it('must end on both sides when it is aborted, or one side fails', async () => {
+      const abort = new AbortController();
+      const onProgress = (): void => abort.abort();
+      await expect(pass({ onProgress, signal: abort.signal })).rejects.toMatchObject({ code: 'aborted' });
+      expect(await sandbox.real.containersOf(owner.containerId)).toEqual([]);
+      const broken = Object.create(docker) as DockerEngine;
+      broken.sendVolume = (_volume, output) => {
+        output.write(Buffer.alloc(100_000));
+        return Promise.reject(new EngineError('docker_unavailable', 'injected'));
+      };
+      const copying = transferVolume(broken, docker, { from, to, image, owner });
+      await expect(copying).rejects.toMatchObject({ code: 'docker_unavailable' });
+      expect(await sandbox.real.containersOf(owner.containerId)).toEqual([]);
+    });
+
+    it('must not make a volume that is not there', async () => {
+      const missing = `berth-test-${randomUUID()}`;
+      for (const copy of [{ from: missing }, { to: missing }])
+        await expect(pass(copy)).rejects.toMatchObject({ code: 'docker_error' });
+      expect(await sandbox.real.volumeExists(missing)).toBe(false);
+    });
   });
 
   describe('to which something happens', () => {

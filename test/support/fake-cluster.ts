@@ -7,7 +7,7 @@ import { FakeEngine } from './fake-engine';
 /** One machine in memory, which can fall silent. */
 export class FakeNode implements ClusterMember {
   readonly daemon = new FakeDaemon();
-  readonly engine = new FakeEngine(this.daemon);
+  engine = new FakeEngine(this.daemon);
   readonly isPrepared = true;
   facts: EngineNode;
   private lost: AbortController | null = new AbortController();
@@ -81,6 +81,14 @@ export class FakeCluster implements ClusterMembers {
 
   constructor(names: readonly string[]) {
     this.nodes = names.map((name) => new FakeNode(name, (node) => this.listeners.forEach((listen) => listen(node))));
+    this.connect();
+  }
+
+  /** The process has died that used them; the next one finds the machines as they are. */
+  reconnect(): void {
+    this.listeners.clear();
+    for (const node of this.nodes) node.engine = new FakeEngine(node.daemon);
+    this.connect();
   }
 
   engine(): ClusterEngine {
@@ -118,6 +126,11 @@ export class FakeCluster implements ClusterMembers {
     const node = this.named(id);
     node.facts = { ...node.facts, availability };
     return Promise.resolve();
+  }
+
+  private connect(): void {
+    const engines = this.nodes.map(({ engine }) => engine);
+    for (const engine of engines) engine.others = engines.filter((each) => each !== engine);
   }
 
   close(): Promise<void> {

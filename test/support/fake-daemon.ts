@@ -14,6 +14,7 @@ import {
   type SignalName,
   type TerminalSize,
   type VolumeCopy,
+  type VolumeMeasurement,
 } from '../../src/docker';
 import {
   isUp,
@@ -249,6 +250,27 @@ export class FakeDaemon extends SimulatedDaemon {
     }
     this.write(copy.to, 'half of a copy');
     return worker;
+  }
+
+  /** The first half of work at one end of a copy to another machine: the container that does it is there. */
+  beginWork({ name: volume, image, owner }: VolumeMeasurement, as: 'send' | 'move' | 'check'): FakeContainer {
+    if (!this.images.has(image)) throw new EngineError('docker_error', `no such image: ${image}`);
+    this.volume(volume);
+    const name = `berth-${owner.containerId}-${as}`;
+    const leftover = [...this.containers.values()].find((container) => container.name === name);
+    if (leftover) this.remove(leftover.dockerId);
+    const rival = this.running().find(({ spec }) => spec.generation > 0 && spec.volumeName === volume);
+    if (rival) this.violations.push(`${volume} was copied while ${rival.name} ran on it`);
+    const limits = { memoryMb: 0, cpuShares: 0, diskMb: 0, network: 'none', processes: 0 } as const;
+    const worker = this.add({ name, image, env: {}, ...limits, volumeName: volume, owner, generation: 0 }, [volume]);
+    worker.state = 'running';
+    return worker;
+  }
+
+  /** The second half. @returns what is in the volume */
+  endWork(worker: FakeContainer): FakeVolume {
+    if (!this.containers.delete(worker.dockerId)) throw new EngineError('copy_failed', 'the copying was cut off');
+    return this.volume(worker.spec.volumeName);
   }
 
   protected override copied(from: FakeVolume, to: FakeVolume): number {

@@ -1,3 +1,6 @@
+import { createHash } from 'node:crypto';
+import { addAbortSignal, type Readable, type Writable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { setImmediate as soon } from 'node:timers/promises';
 import {
   ContainerEngine,
@@ -18,8 +21,11 @@ import {
   type ObservedContainer,
   type OwnerLabels,
   type ProcessRequest,
+  type TransferringEngine,
   type VolumeCopy,
+  type VolumeDigest,
   type VolumeMeasurement,
+  type VolumeWork,
   type WatchMessage,
 } from '../../src/docker';
 import { MessageQueue } from '../../src/docker/message-queue';
@@ -29,7 +35,7 @@ export { FakeDaemon } from './fake-daemon';
 export type { FakeCommand, FakeContainer, FakeProgram, FakeVolume, StartOutcome } from './fake-daemon';
 
 /** The port's methods that faults can be put on. */
-export type EngineMethod = Exclude<keyof ContainerEngine, 'capabilities' | 'resources' | 'nodes' | 'watch'>;
+export type EngineMethod = Exclude<keyof TransferringEngine, 'capabilities' | 'resources' | 'nodes' | 'watch'>;
 
 /** Which call of a method, and whether before or after it took effect. */
 export interface FaultPoint {
@@ -64,7 +70,7 @@ interface Fault {
  * One process's way to a {@link FakeDaemon}, with faults at chosen calls. A second `FakeEngine` on the same daemon is a
  * second process, or the same one after its death.
  */
-export class FakeEngine extends ContainerEngine {
+export class FakeEngine extends ContainerEngine implements TransferringEngine {
   /** Every call, in order, with its arguments. */
   readonly calls: { readonly method: EngineMethod; readonly arguments: readonly unknown[] }[] = [];
 
@@ -74,6 +80,8 @@ export class FakeEngine extends ContainerEngine {
   private faults: Fault[] = [];
   private readonly holds: Hold[] = [];
   private death: 'throw' | 'hang' | null = null;
+  /** Those of the same process on other machines, which die with it. */
+  others: readonly FakeEngine[] = [];
 
   constructor(readonly daemon: FakeDaemon = new FakeDaemon()) {
     super();
@@ -109,7 +117,7 @@ export class FakeEngine extends ContainerEngine {
   dieOn(method: EngineMethod, point: FaultPoint & { how?: 'hang' | 'throw' } = {}): Promise<void> {
     const died = deferred<undefined>();
     this.inject(method, point, () => {
-      this.death = point.how ?? 'hang';
+      for (const engine of [this, ...this.others]) engine.death = point.how ?? 'hang';
       died.resolve(undefined);
       return this.pass();
     });
@@ -320,6 +328,40 @@ export class FakeEngine extends ContainerEngine {
     const copied = await this.call('copyVolume', [copy], () => this.daemon.finishCopy(copy, worker));
     copy.onProgress?.({ percent: 100, message: 'the data is copied' });
     return copied;
+  }
+
+  /** Two calls, like a copy. */
+  async sendVolume(volume: VolumeWork, output: Writable): Promise<void> {
+    const worker = await this.call('sendVolume', [volume], () => this.daemon.beginWork(volume, 'send'));
+    const { content, taken } = await this.call('sendVolume', [volume], () => this.daemon.endWork(worker));
+    output.end(JSON.stringify({ content, taken }));
+  }
+
+  /** Two calls, like a copy. */
+  async receiveVolume(volume: VolumeWork, input: Readable): Promise<void> {
+    const worker = await this.call('receiveVolume', [volume], () => {
+      this.daemon.write(volume.name, 'half of a copy');
+      return this.daemon.beginWork(volume, 'move');
+    });
+    const archive = await text(addAbortSignal(volume.signal, input)).catch((cause: unknown) => {
+      throw new EngineError('aborted', 'the work on a volume was aborted', { cause });
+    });
+    await this.call('receiveVolume', [volume], () => {
+      const target = this.daemon.endWork(worker);
+      const { content, taken } = JSON.parse(archive) as { content: string; taken: number };
+      if (taken > (target.diskMb ?? Infinity) * 2 ** 20)
+        throw new EngineError('data_too_large', 'the new volume is full');
+      this.daemon.write(volume.name, content, taken);
+    });
+  }
+
+  digestVolume(volume: VolumeWork, { onReport }: { onReport: (line: string) => void }): Promise<VolumeDigest> {
+    return this.call('digestVolume', [volume], () => {
+      const { content, taken } = this.daemon.endWork(this.daemon.beginWork(volume, 'check'));
+      onReport(`total ${String(taken)} ${String(taken)}`);
+      const sha256 = createHash('sha256').update(content).digest('hex');
+      return { sha256, bytes: taken, size: taken };
+    });
   }
 
   override async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {

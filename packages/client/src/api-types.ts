@@ -1090,7 +1090,7 @@ export type CommandEndView = {
 /**
  * The machine word for it.
  */
-export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'agent_not_found' | 'token_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'node_reachable' | 'removal_pending' | 'held_elsewhere' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'tools_missing' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'delete_failed' | 'update_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
+export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'agent_not_found' | 'token_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'held_elsewhere' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'wrong_pool' | 'tools_missing' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'delete_failed' | 'update_failed' | 'move_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
 
 export type ErrorDetail = {
     /**
@@ -1656,6 +1656,35 @@ export type CapacityView = {
     free_disk_mb: FreeView;
 };
 
+export type MoveContainerDto = {
+    /**
+     * its name or id; by default the one that has the most room
+     */
+    node?: string;
+};
+
+export type ContainerMovedView = {
+    /**
+     * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
+     */
+    id: string;
+    /**
+     * The database id, which never changes.
+     */
+    db_id: string;
+    name: string;
+    status: ContainerStatus;
+    message: 'container moved';
+    /**
+     * The machine that it is on now.
+     */
+    node: string;
+    /**
+     * Whether it ran and was recreated, which restarts its programs.
+     */
+    restarted: boolean;
+};
+
 export type SweepReport = {
     /**
      * Containers that were not as their row said, and were looked at again.
@@ -2071,6 +2100,32 @@ export type ContainerExpiringEvent = {
     };
 };
 
+export type ContainerMovedEvent = {
+    /**
+     * Of several machines, it is on another one now, with its data.
+     */
+    type: 'container_moved';
+    /**
+     * Grows by one with each of the user's events.
+     */
+    seq: number;
+    timestamp: string;
+    data: ContainerFactsView & {
+        /**
+         * Whether it ran and was recreated.
+         */
+        restarted: boolean;
+        /**
+         * The Docker id until now, where it had one.
+         */
+        old_id?: string;
+        /**
+         * The version of its image was lost, and another one taken.
+         */
+        image_changed?: true;
+    };
+};
+
 export type ContainerNotReadyEvent = {
     /**
      * What was started with it did not become ready in its time.
@@ -2095,7 +2150,7 @@ export type ContainerNotReadyEvent = {
 
 export type ContainerProgressEvent = {
     /**
-     * A creation, a role's installation or a move of data goes on.
+     * A creation, a role's installation, a move of data or of the whole container goes on.
      */
     type: 'container_progress';
     /**
@@ -2105,7 +2160,7 @@ export type ContainerProgressEvent = {
     timestamp: string;
     data: ContainerFactsView & {
         /**
-         * Of what goes on: volume, image, create, start, role, disk.
+         * Of what goes on: volume, image, create, start, role, disk, move.
          */
         stage: string;
         /**
@@ -2277,6 +2332,8 @@ export type Event = ({
 } & ContainerExpiringEvent) | ({
     type: 'container_updated';
 } & ContainerUpdatedEvent) | ({
+    type: 'container_moved';
+} & ContainerMovedEvent) | ({
     type: 'container_unreachable';
 } & ContainerUnreachableEvent) | ({
     type: 'container_reachable';

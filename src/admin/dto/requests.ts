@@ -20,6 +20,15 @@ export class ListAnyContainersDto extends PagedQuery {
   status?: ListedStatus;
 }
 
+/** Body of `POST /api/admin/containers/:id/move`. */
+export class MoveContainerDto {
+  @ApiPropertyOptional({ example: 'node-2', description: 'its name or id; by default the one that has the most room' })
+  @ValidateIf((_body, value) => value !== undefined)
+  @IsString()
+  @MaxLength(255)
+  node?: string;
+}
+
 /** Query of `GET /api/admin/users`. */
 export class ListUsersDto extends PagedQuery {
   @ApiPropertyOptional({ example: 'ada', description: 'the exact name' })

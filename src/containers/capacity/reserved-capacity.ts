@@ -34,7 +34,7 @@ export interface Reservation {
 export type ReservedColumns = Pick<ContainerRow, 'reservedMemoryMb' | 'reservedCpuShares'>;
 
 /** What a row reserves, and where. */
-type PlacedReserve = ReservedColumns & Pick<ContainerRow, 'nodeId'>;
+type PlacedReserve = ReservedColumns & Pick<ContainerRow, 'nodeId' | 'otherNodeId'>;
 
 type Reserving = ReservedColumns & Pick<ContainerRow, 'status' | 'operation' | 'deletedAt' | 'memoryMb' | 'cpuShares'>;
 
@@ -99,14 +99,23 @@ export class ReservedCapacity {
   constructor(private readonly database: Database) {}
 
   /** To be called in the transaction that changes the row, after everything else. */
-  async follow(before: PlacedReserve, after: ReservedColumns & Partial<Pick<ContainerRow, 'nodeId'>>): Promise<void> {
-    const { nodeId = before.nodeId } = after;
-    if (nodeId === before.nodeId) {
-      await this.add(before, after, { node: nodeId });
-      return;
-    }
-    await this.add(before, NOTHING_RESERVED, { node: before.nodeId });
-    await this.add(NOTHING_RESERVED, after, { node: nodeId });
+  async follow(
+    before: PlacedReserve,
+    after: ReservedColumns & Partial<Pick<ContainerRow, 'nodeId' | 'otherNodeId'>>,
+  ): Promise<void> {
+    const { nodeId = before.nodeId, otherNodeId = before.otherNodeId } = after;
+    const here = placesOf(before);
+    const there = placesOf({ nodeId, otherNodeId });
+    const changes = [...new Set([...here, ...there])]
+      .map((node) => ({
+        node,
+        was: here.includes(node) ? before : NOTHING_RESERVED,
+        is: there.includes(node) ? after : NOTHING_RESERVED,
+      }))
+      .filter(({ was, is }) => !isNone(difference(was, is)));
+    // Two that lock each other's sums would wait for each other.
+    if (changes.length > 1) await this.update('placement SET id = id');
+    for (const { node, was, is } of changes) await this.add(was, is, { node });
   }
 
   /**
@@ -117,7 +126,11 @@ export class ReservedCapacity {
   async claim(before: PlacedReserve, after: ReservedColumns, bounds: CapacityBounds): Promise<void> {
     if (bounds.short.length > 0) throw noCapacity(bounds.short);
     const added = difference(before, after);
-    const { nodeId: node } = before;
+    const { nodeId: node, otherNodeId } = before;
+    if (otherNodeId !== null) {
+      await this.update('placement SET id = id');
+      await this.add(before, after, { node: otherNodeId });
+    }
     while (!(await this.add(before, after, { node, bounds }))) {
       const { memoryMb, cpuShares } = await this.sum(node);
       const short = [
@@ -139,7 +152,7 @@ export class ReservedCapacity {
     insert: InsertQueryBuilder<ContainerEntity>,
     { row, bounds }: { row: ReservedColumns; bounds: CapacityBounds },
   ): Promise<void> {
-    const nothing = { ...NOTHING_RESERVED, nodeId: null };
+    const nothing = { ...NOTHING_RESERVED, nodeId: null, otherNodeId: null };
     const sum = additionSql(difference(NOTHING_RESERVED, row), { node: null, bounds });
     if (this.database.isSqlite || bounds.short.length > 0 || sum === null) {
       await insert.execute();
@@ -205,8 +218,8 @@ export class ReservedCapacity {
       await this.update('placement SET id = id');
       await this.update('reserved_capacity SET memory_mb = memory_mb');
       const sums = `SELECT r.node AS node, COALESCE(SUM(c.reserved_memory_mb), 0) AS memory_mb,
-        COALESCE(SUM(c.reserved_cpu_shares), 0) AS cpu_shares FROM reserved_capacity r LEFT JOIN containers c
-        ON COALESCE(c.node_id, '${THIS_NODE}') = r.node AND c.reserved_memory_mb > 0 GROUP BY r.node`;
+        COALESCE(SUM(c.reserved_cpu_shares), 0) AS cpu_shares FROM reserved_capacity r LEFT JOIN (${RESERVING}) c
+        ON c.node = r.node GROUP BY r.node`;
       corrected.push(
         await this.update(`reserved_capacity SET memory_mb = counted.memory_mb, cpu_shares = counted.cpu_shares
           FROM (${sums}) AS counted WHERE reserved_capacity.node = counted.node
@@ -241,6 +254,23 @@ export class ReservedCapacity {
   }
 }
 
+/** What containers reserve, each on every machine that it counts on. */
+const RESERVING = ["COALESCE(node_id, '" + THIS_NODE + "')", 'other_node_id']
+  .map(
+    (node) => `SELECT ${node} AS node, reserved_memory_mb, reserved_cpu_shares FROM containers
+    WHERE reserved_memory_mb > 0 AND ${node} IS NOT NULL`,
+  )
+  .join(' UNION ALL ');
+
+/** The machines that a row counts on. */
+function placesOf({ nodeId, otherNodeId }: Pick<ContainerRow, 'nodeId' | 'otherNodeId'>): readonly (string | null)[] {
+  return otherNodeId === null ? [nodeId] : [nodeId, otherNodeId];
+}
+
+function isNone({ memoryMb, cpuShares }: Reservation): boolean {
+  return memoryMb === 0 && cpuShares === 0;
+}
+
 /** What ids of nodes are made of. */
 const PLAIN = /^[a-z0-9_-]{1,64}$/i;
 
@@ -258,7 +288,7 @@ function additionSql(
   { node, bounds }: { readonly node: string | null; readonly bounds?: CapacityBounds },
 ): string | null {
   if (node !== null) assertPlain(node);
-  if (memoryMb === 0 && cpuShares === 0) return null;
+  if (isNone({ memoryMb, cpuShares })) return null;
   const within = (column: string, more: number, bound: number | null | undefined): string =>
     // What does not grow is never short, even where more is reserved already than the bound allows.
     bound == null || more <= 0 ? '' : ` AND ${column} + ${String(more)} <= ${String(bound)}`;
@@ -283,15 +313,18 @@ function placementSql({ memoryMb, cpuShares }: Reservation, nodes: readonly Node
     return `('${node.id}', ${String(node.memoryMb ?? UNBOUNDED)}, ${String(node.cpuShares ?? UNBOUNDED)})`;
   });
   const share = (column: string): string => `(r.${column} * 1.0 / (b.${column} + 1))`;
+  // What needs nothing is never short, even where more is reserved already than the bound allows.
+  const fits = (column: string, more: number, bound: string): string =>
+    more === 0 ? '1 = 1' : `${column} + ${String(more)} <= ${bound}`;
+  const boundOf = (column: string): string => `(SELECT b.${column} FROM b WHERE b.node = reserved_capacity.node)`;
   return `WITH b(node, memory_mb, cpu_shares) AS (VALUES ${bounds.join(', ')})
     UPDATE reserved_capacity SET memory_mb = memory_mb + ${String(memoryMb)},
     cpu_shares = cpu_shares + ${String(cpuShares)}
     WHERE node = (SELECT r.node FROM reserved_capacity r INNER JOIN b ON b.node = r.node
-      WHERE r.memory_mb + ${String(memoryMb)} <= b.memory_mb AND r.cpu_shares + ${String(cpuShares)} <= b.cpu_shares
+      WHERE ${fits('r.memory_mb', memoryMb, 'b.memory_mb')} AND ${fits('r.cpu_shares', cpuShares, 'b.cpu_shares')}
       ORDER BY CASE WHEN ${share('memory_mb')} > ${share('cpu_shares')} THEN ${share('memory_mb')}
         ELSE ${share('cpu_shares')} END, r.node LIMIT 1)
-    AND memory_mb + ${String(memoryMb)} <= (SELECT b.memory_mb FROM b WHERE b.node = reserved_capacity.node)
-    AND cpu_shares + ${String(cpuShares)} <= (SELECT b.cpu_shares FROM b WHERE b.node = reserved_capacity.node)
+    AND ${fits('memory_mb', memoryMb, boundOf('memory_mb'))} AND ${fits('cpu_shares', cpuShares, boundOf('cpu_shares'))}
     RETURNING node`;
 }
 

@@ -325,6 +325,16 @@ export class ContainerUpdatedView {
   readonly container: ContainerFactsView;
 }
 
+/** What `POST /api/admin/containers/:id/move` answers. */
+export class ContainerMovedView extends PickType(ContainerFactsView, ['id', 'db_id', 'name', 'status']) {
+  @ApiProperty({ enum: ['container moved'] })
+  readonly message: string;
+  @ApiProperty({ example: 'node-2', description: 'The machine that it is on now.' })
+  readonly node: string;
+  @ApiProperty({ description: 'Whether it ran and was recreated, which restarts its programs.' })
+  readonly restarted: boolean;
+}
+
 /** Includes the limits of the container's run: the caller's session, and the tier's. */
 export function created(
   row: ContainerRow,
@@ -376,4 +386,12 @@ export function restored(row: ContainerRow): ContainerRestoredView {
 
 export function updated({ row, restarted }: { row: ContainerRow; restarted: boolean }): ContainerUpdatedView {
   return { message: 'settings updated', restarted, container: containerFacts(row) };
+}
+
+export function moved(
+  row: ContainerRow,
+  { node, restarted }: { node: string; restarted: boolean },
+): ContainerMovedView {
+  const { id, db_id, name, status } = containerFacts(row);
+  return { message: 'container moved', id, db_id, name, status, node, restarted };
 }

@@ -1,6 +1,8 @@
 import type { EventDraft } from '../../events';
 import { Signals } from '../../signals';
+import { DomainError } from '../../errors';
 import { Capacity } from '../capacity/capacity';
+import type { CapacityBounds } from '../capacity/reserved-capacity';
 import type { ContainerRow, Operation } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
 import { NOTHING, type Outcome } from '../operations/outcome';
@@ -101,6 +103,27 @@ export class OperationLease extends Lease {
     const { row } = this;
     const { capacity, repository } = this.options;
     this.current = await capacity.within((bounds) => repository.placeElsewhere(row, bounds), where);
+  }
+
+  /**
+   * Reserves room for the container on another machine as well, until nothing of it is left on one of the two. To be
+   * called before anything is done in Docker.
+   *
+   * @param to.node its id; absent: the one of the pool that has the most room
+   * @returns the machine's id
+   * @throws DomainError `no_capacity`, `same_node`, `node_unavailable` if it may still have something on a third one:
+   *   nothing is changed then; LeaseLostError
+   */
+  async reserveElsewhere({ node, pool }: { node?: string; pool: string }): Promise<string> {
+    const { row } = this;
+    if (node === row.nodeId) throw new DomainError('same_node');
+    if (row.otherNodeId !== null) throw new DomainError('node_unavailable');
+    const { capacity, repository } = this.options;
+    const reserve = (bounds: CapacityBounds): Promise<ContainerRow & { otherNodeId: string }> =>
+      repository.reserveElsewhere(row, bounds);
+    const reserved = await capacity.within(reserve, { node: node ?? null, pool, except: row.nodeId === null ? [] : [row.nodeId] });
+    this.current = reserved;
+    return reserved.otherNodeId;
   }
 
   /** Writes the outcome with its events and ends the lease. @throws LeaseLostError, DomainError `name_taken` */

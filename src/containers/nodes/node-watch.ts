@@ -96,6 +96,11 @@ export class NodeWatch implements OnModuleDestroy {
     for (;;) {
       const rows = await this.nodes.on(nodes, PAGE);
       for (const row of rows) await (row.deletedAt === null ? this.containers.giveUp(row) : this.deleted.giveUp(row));
+      if (rows.length < PAGE) break;
+    }
+    for (;;) {
+      const rows = await this.nodes.partlyOn(nodes, PAGE);
+      for (const row of rows) await (row.deletedAt === null ? this.containers : this.deleted).forgetOther(row);
       if (rows.length < PAGE) return;
     }
   }

@@ -92,6 +92,17 @@ export class NodeRepository {
     });
   }
 
+  /** The same of rows of which only something may be there. */
+  async partlyOn(nodes: readonly string[], page: number): Promise<ContainerRow[]> {
+    if (nodes.length === 0) return [];
+    return this.database.manager.find(ContainerEntity, {
+      where: { otherNodeId: In([...nodes]) },
+      withDeleted: true,
+      order: { id: 'ASC' },
+      take: page,
+    });
+  }
+
   private async insert(facts: Omit<EngineNode, 'isReachable'>, reachableAt: Date | null): Promise<void> {
     const { manager } = this.database;
     const node = { ...facts, labels: { ...facts.labels }, reachableAt, forgottenAt: null };

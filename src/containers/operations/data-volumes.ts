@@ -7,7 +7,7 @@ import { ImageStore } from '../../images';
 import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../container.entity';
 import { Instance } from '../instance';
-import { containerName, movedVolumeName, Resources } from './plan';
+import { containerName, type Destination, movedVolumeName, Resources } from './plan';
 
 const MIB = 1024 * 1024;
 
@@ -72,6 +72,20 @@ export class DataVolumes {
     return movedVolumeName(row, row.operationId);
   }
 
+  /**
+   * What a move to another machine takes with it.
+   *
+   * @param row leased
+   * @throws EngineError
+   */
+  async destinationOn(row: ContainerRow, node: string): Promise<Destination> {
+    await this.ensureCopyImage(row.nodeId);
+    await this.ensureCopyImage(node);
+    const volumes = await this.ofContainer(row);
+    const hasData = volumes.some((volume) => volume.name === row.volumeName && volume.node === row.nodeId);
+    return { node, volume: movedVolumeName(row, row.operationId ?? ''), hasData };
+  }
+
   /** The container's volumes in Docker, found by label and by name, including the row's own. @throws EngineError */
   async ofContainer(row: Pick<ContainerRow, 'id' | 'volumeName' | 'nodeId'>): Promise<readonly ListedVolume[]> {
     // Moved earlier, when this host still replaced volumes.
@@ -84,8 +98,11 @@ export class DataVolumes {
     return items;
   }
 
-  /** Removes all the container's data. @throws EngineError */
-  async removeAll(row: Pick<ContainerRow, 'id' | 'volumeName' | 'nodeId'>): Promise<void> {
+  /** Removes all the container's data. @throws EngineError, also if a machine that may have a copy does not answer */
+  async removeAll(row: Pick<ContainerRow, 'id' | 'volumeName' | 'nodeId' | 'otherNodeId'>): Promise<void> {
+    if (!this.engine.answers(row.otherNodeId)) {
+      throw new EngineError('node_unavailable', `the node ${String(row.otherNodeId)} does not answer`);
+    }
     const others = await this.ofContainer(row);
     await this.engine.removeVolume(row.volumeName, row.nodeId);
     for (const { name, node } of others) if (name !== row.volumeName) await this.engine.removeVolume(name, node);

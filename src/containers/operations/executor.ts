@@ -64,6 +64,7 @@ export interface Execution {
 /** One engine call. */
 type SingleStep = Exclude<Step, { readonly do: 'in_parallel' }>;
 type CreateStep = Extract<Step, { readonly do: 'create_container' }>;
+type CopyStep = Extract<Step, { readonly do: 'copy_volume' }>;
 type ConfirmStep = Extract<Step, { readonly do: 'confirm_running' }>;
 
 /** How long a container of an unproven image is watched, and how often it is inspected meanwhile. */
@@ -104,7 +105,7 @@ export class ContainerSpecs {
       processes: processes ?? (await this.processesOf(row)),
       volumeName: step.volume,
       owner: this.instance.owner(row),
-      node: row.nodeId,
+      node: step.node ?? row.nodeId,
     };
   }
 
@@ -180,13 +181,13 @@ export class StepExecutor {
     const { row } = execution;
     switch (step.do) {
       case 'ensure_image':
-        facts.image = await this.ensureImage(execution);
+        facts.image = await this.ensureImage(execution, step.node);
         return;
       case 'ensure_volume': {
         await this.assertKnown(row);
         const owner = this.instance.owner(row);
-        const { isNew = false } = step;
-        const volume = { name: step.volume, diskMb: execution.resources.diskMb, owner, node: row.nodeId, isNew };
+        const { isNew = false, node = row.nodeId } = step;
+        const volume = { name: step.volume, diskMb: execution.resources.diskMb, owner, node, isNew };
         // The number of processes is needed next; read meanwhile it costs no time.
         const [{ existed }, processes] = await Promise.all([
           this.engine.ensureVolume(volume),
@@ -241,21 +242,22 @@ export class StepExecutor {
     else await this.known.assertSame();
   }
 
-  private async copy({ from, to }: { from: string; to: string }, { row, onCopy, signal }: Execution): Promise<void> {
+  private async copy({ from, to, node }: CopyStep, { row, onCopy, signal }: Execution): Promise<void> {
     await this.engine.copyVolume({
       from,
       to,
       image: this.config.VOLUME_COPY_IMAGE,
       owner: this.instance.owner(row),
       node: row.nodeId,
+      ...(node !== undefined && { toNode: node }),
       ...(onCopy && { onProgress: onCopy }),
       ...(signal && { signal }),
     });
   }
 
   /** A container that has never run takes the present version of its image, a later one the same again. */
-  private ensureImage({ row, onPull, signal }: Execution): Promise<UsableImage> {
-    const options = { node: row.nodeId, ...(onPull && { onProgress: onPull }), ...(signal && { signal }) };
+  private ensureImage({ row, onPull, signal }: Execution, node = row.nodeId): Promise<UsableImage> {
+    const options = { node, ...(onPull && { onProgress: onPull }), ...(signal && { signal }) };
     return row.dockerId === null
       ? this.images.forCreation(row.image, options)
       : this.images.forRecreation(row, options);
@@ -267,7 +269,7 @@ export class StepExecutor {
     } catch (error) {
       if (!(error instanceof EngineError) || error.code !== 'image_not_found') throw error;
       // Removed since it was found, by an operator, or as unused by a process that read the rows before this one's.
-      facts.image = await this.ensureImage(execution);
+      facts.image = await this.ensureImage(execution, step.node);
       return this.engine.createContainer(await this.specs.of(step, execution, facts), execution);
     }
   }

@@ -40,6 +40,8 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     reservedCpuShares: 0,
     diskMb: 1024,
     nodeId: null,
+    otherNodeId: null,
+    notMovedBecause: null,
     unreachableSince: null,
     dockerId: 'a',
     generation: 1,

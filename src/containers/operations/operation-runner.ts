@@ -200,6 +200,8 @@ export class OperationRunner implements BeforeApplicationShutdown {
           const seen = contradicted && input.verb === 'start' ? STATE_AFTER[contradicted] : undefined;
           // An update may have stopped the container; the next plan must find it as it was.
           const recoverAs = input.verb === 'update' ? 'undo' : 'reconcile';
+          // It began by removing all that could be in the way, and has room reserved until it ends.
+          if (input.verb === 'move') throw error;
           const isReplacementBroken =
             contradicted === 'container_broken' && plan.steps.some((step) => step.do === 'create_container');
           if (contradicted === 'name_in_use' || isReplacementBroken) await this.recovery.recover(lease, recoverAs);
@@ -230,6 +232,15 @@ export class OperationRunner implements BeforeApplicationShutdown {
     void this.track(() => this.executor.execute(plan.cleanup, execution, facts)).catch((error: unknown) =>
       this.logger.warn({ err: error, container_id: row.id }, 'the cleanup failed; the sweep tries again'),
     );
+  }
+
+  /** The cleanup of a plan under its lease. @throws EngineError, LeaseLostError */
+  async finish(
+    lease: OperationLease,
+    { plan, row, facts }: { plan: Plan; row: ContainerRow; facts: Facts },
+  ): Promise<void> {
+    const assertWanted = (): Promise<void> => lease.assertHeld();
+    await this.executor.execute(plan.cleanup, { row, resources: row, sealedEnv: row.sealedEnv, assertWanted }, facts);
   }
 
   /** Does `work` to its end before the process ends, within the grace period. */
@@ -284,6 +295,7 @@ const FAILED: Readonly<Record<Verb | Ending, ErrorCode>> = {
   stop: 'stop_failed',
   delete: 'delete_failed',
   update: 'update_failed',
+  move: 'move_failed',
   expire: 'stop_failed',
   idle: 'stop_failed',
   suspend: 'stop_failed',
@@ -320,7 +332,7 @@ function engineCode({ code }: EngineError): FailureReason | 'image_not_found' | 
 }
 
 /** Refusals of what was not begun. */
-const UNBEGUN: readonly DomainError['kind'][] = ['no_capacity', 'node_unavailable'];
+const UNBEGUN: readonly DomainError['kind'][] = ['no_capacity', 'node_unavailable', 'same_node'];
 
 const PASSING: readonly DomainError['kind'][] = ['operation_in_progress', 'container_not_found', 'node_unavailable'];
 

@@ -14,6 +14,7 @@ import {
   type Asked,
   changesSettings,
   deletedOutcome,
+  movedOutcome,
   NOTHING,
   recreation,
   relabelledOutcome,
@@ -135,6 +136,18 @@ export class ContainerOperations {
       else await this.replace(lease, lease.row, moveTo);
     };
     await this.runner.run(row, 'update', work, { waitMs: 0 });
+  }
+
+  /**
+   * Moves a container with its data to another machine. The answer comes when nothing is left on the one that it was
+   * on, or that does not answer any more.
+   *
+   * @param to.node its id; absent: the one that has the most room
+   * @throws DomainError `move_failed`, `same_node`, `no_capacity`, `node_unavailable`, `operation_in_progress`,
+   * `container_not_found`
+   */
+  async move(row: ContainerRow, to: { node?: string }, { waitMs }: { waitMs?: number } = {}): Promise<Updated> {
+    return this.runner.run(row, 'move', (lease) => this.runMove(lease, to), waitMs === undefined ? {} : { waitMs });
   }
 
   /**
@@ -278,6 +291,27 @@ export class ContainerOperations {
     const after = await lease.commit({ patch, events: [...progress, ...events] });
     this.runner.cleanUp(plan, before, facts);
     return { row: after, restarted: wasRestarted(before, facts) };
+  }
+
+  private async runMove(lease: OperationLease, { node }: { node?: string }): Promise<Updated> {
+    // On every machine: what an earlier attempt left would be in the way.
+    await this.recovery.recover(lease, 'reconcile');
+    const pool = await this.policies.poolOf(lease.row.userId);
+    const target = await lease.reserveElsewhere({ pool, ...(node !== undefined && { node }) });
+    const before = lease.row;
+    const move = await this.volumes.destinationOn(before, target);
+    const { plan, facts, progress } = await this.runner.execute(lease, { verb: 'move', move });
+    const { patch, events } = movedOutcome(before, move, facts);
+    const moved = await lease.record({ patch, events: [...progress, ...events] });
+    const restarted = wasRestarted(before, facts);
+    try {
+      await this.runner.finish(lease, { plan, row: before, facts });
+      return { row: await lease.commit({ patch: { otherNodeId: null }, events: [] }), restarted };
+    } catch (error) {
+      // It has moved; what it left is removed later.
+      await this.recovery.leaveCleanup(lease, error);
+      return { row: moved, restarted };
+    }
   }
 
   /**

@@ -13,7 +13,7 @@ import type { NewEnvironment } from '../environments';
 import { newRun, NO_RUN, resumedRun, type RunPolicy } from '../expiry/run-policy';
 import type { Facts } from './executor';
 import type { StartCommand } from '../start-command';
-import type { Resources } from './plan';
+import type { Destination, Resources } from './plan';
 
 /** What a successful operation writes. */
 export interface Outcome {
@@ -195,6 +195,22 @@ export function updatedOutcome(
       : {};
   const data = { ...containerFacts({ ...row, ...patch }), restarted: wasRestarted(row, facts), ...replaced };
   return { patch, events: [{ type: 'container_updated', data }] };
+}
+
+/** Of a move to another machine; the row keeps in mind the one that it leaves. */
+export function movedOutcome(row: ContainerRow, { node, volume, hasData }: Destination, facts: Facts): Outcome {
+  const isMade = facts.replacementId !== undefined;
+  const patch: ContainerPatch = {
+    nodeId: node,
+    otherNodeId: row.nodeId,
+    unreachableSince: null,
+    notMovedBecause: null,
+    ...((isMade || hasData) && { volumeName: volume }),
+    ...recreated(facts),
+  };
+  const replaced = isMade && row.dockerId !== null ? { old_id: plainId(row.dockerId), ...imageChange(facts) } : {};
+  const data = { ...containerFacts({ ...row, ...patch }), restarted: wasRestarted(row, facts), ...replaced };
+  return { patch, events: [{ type: 'container_moved', data }] };
 }
 
 /** Of new labels: no event if they are unchanged, in whatever order. */

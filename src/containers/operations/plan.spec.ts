@@ -32,11 +32,12 @@ function print(input: Omit<PlanInput, 'row'> & { status: ContainerStatus; docker
 }
 
 function word(step: Step): string {
-  const what = step.do.replace('_container', '').replace('ensure_', '');
+  const plain = step.do.replace('_container', '').replace('ensure_', '');
+  const what = 'node' in step && step.node !== undefined ? `${step.node}:${plain}` : plain;
   // The row's own volume is V; only another one is worth a word.
   if ('volume' in step) return step.volume === 'V' && step.do !== 'remove_volume' ? what : `${what} ${step.volume}`;
   if (step.do === 'in_parallel') return `(${step.branches.map(line).join(' & ')})`;
-  if (step.do === 'copy_volume') return `copy ${step.from} ${step.to}`;
+  if (step.do === 'copy_volume') return `${what.replace('_volume', '')} ${step.from} ${step.to}`;
   return 'target' in step ? `${what} ${step.target === 'current' ? 'A' : 'B'}` : what;
 }
 
@@ -68,6 +69,27 @@ describe('the plan of a start', () => {
         `${recreate}, confirm_running B`,
       );
     }
+  });
+});
+
+describe('the plan of a move to another machine', () => {
+  const move = (status: ContainerStatus, hasData = true, dockerId: string | null = 'a'.repeat(64)): string =>
+    print({ verb: 'move', status, dockerId, observed: 'unseen', move: { node: 'two', volume: 'W', hasData } });
+  const made = 'two:image, two:volume W, two:create W';
+
+  it('must copy what runs while it is stopped, and remove nothing before the new one runs', () => {
+    const steps = `${made}, stop A, two:copy V W, confirm_stopped A, start B, confirm_running B`;
+    expect(move('running')).toBe(`${steps} | remove A, remove_volume V`);
+  });
+
+  it('must leave what is stopped stopped', () => {
+    expect(move('stopped')).toBe(`${made}, two:copy V W, confirm_stopped A | remove A, remove_volume V`);
+  });
+
+  it('must take along what there is, and no more', () => {
+    expect(move('stopped', false)).toBe(`${made} | remove A`);
+    expect(move('error', true, null)).toBe('two:volume W, two:copy V W | remove_volume V');
+    expect(move('error', false, null)).toBe('');
   });
 });
 

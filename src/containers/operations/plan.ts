@@ -12,11 +12,11 @@ export type Target = 'current' | 'replacement';
  */
 type Confirmation = 'one_look' | 'watch_unless_proven';
 
-/** One call to the engine, and why. */
+/** One call to the engine, and why. `node`: on which machine, if not on that of the row. */
 export type Step = { readonly because: string } & (
-  | { readonly do: 'ensure_image' }
+  | { readonly do: 'ensure_image'; readonly node?: string }
   /** `isNew`: nobody can have created it before. */
-  | { readonly do: 'ensure_volume'; readonly volume: string; readonly isNew?: boolean }
+  | { readonly do: 'ensure_volume'; readonly volume: string; readonly isNew?: boolean; readonly node?: string }
   /** `sawCurrent`: the row's present container was just seen in this Docker, so its volume is in it too. */
   | {
       readonly do: 'create_container';
@@ -24,13 +24,14 @@ export type Step = { readonly because: string } & (
       readonly generation: number;
       readonly volume: string;
       readonly sawCurrent?: boolean;
+      readonly node?: string;
     }
   | { readonly do: 'start_container'; readonly target: Target }
   | { readonly do: 'unpause_container'; readonly target: Target }
   | { readonly do: 'stop_container'; readonly target: Target }
   | { readonly do: 'confirm_running'; readonly target: Target; readonly by: Confirmation }
-  /** Copies the data and compares the copy with it; nothing may run on either volume. */
-  | { readonly do: 'copy_volume'; readonly from: string; readonly to: string }
+  /** Copies the data, to another machine if `node` names one, and compares the copy; nothing may run on either. */
+  | { readonly do: 'copy_volume'; readonly from: string; readonly to: string; readonly node?: string }
   | { readonly do: 'confirm_stopped'; readonly target: Target }
   | { readonly do: 'remove_container'; readonly target: Target }
   | { readonly do: 'rename_container'; readonly target: Target; readonly name: string }
@@ -68,6 +69,17 @@ export interface PlanInput {
   readonly wanted?: Resources & { readonly env?: NewEnvironment };
   /** With `update` only: the volume that the data has to move to; null where it stays. */
   readonly moveTo?: string | null;
+  /** With `move` only. */
+  readonly move?: Destination;
+}
+
+/** Where a container is moved to. */
+export interface Destination {
+  readonly node: string;
+  /** The volume there; none has this name yet. */
+  readonly volume: string;
+  /** Whether there is data to be copied. */
+  readonly hasData: boolean;
 }
 
 /** The name of the Docker container of a row. */
@@ -104,7 +116,44 @@ export function planOperation(input: PlanInput): Plan {
       return before(exists ? takeDown(input) : removeRemains(input));
     case 'update':
       return planUpdate(input, exists);
+    case 'move':
+      return planMove(input);
   }
+}
+
+/** Nothing is named anew: names are unique on each machine alone. */
+function planMove({ row, move: destination }: PlanInput): Plan {
+  if (!destination) return before([]);
+  const { node, volume, hasData } = destination;
+  const hasContainer = row.dockerId !== null;
+  const runs = hasContainer && row.status === 'running';
+  const steps: Step[] = [];
+  const cleanup: Step[] = [];
+  if (hasContainer) {
+    steps.push({ do: 'ensure_image', node, because: 'the other machine may not have it' });
+    cleanup.push({ do: 'remove_container', target: 'current', because: 'it has moved' });
+  }
+  if (hasContainer || hasData) steps.push({ do: 'ensure_volume', volume, node, because: 'the data moves into it' });
+  if (hasContainer) {
+    const created = { name: containerName(row.id), generation: row.generation + 1, volume, node };
+    steps.push({ do: 'create_container', ...created, because: 'created before the old one stops' });
+  }
+  if (runs) steps.push(stop('what writes to the data must end'));
+  if (hasData) {
+    steps.push({ do: 'copy_volume', from: row.volumeName, to: volume, node, because: 'the data is at rest' });
+    if (hasContainer) steps.push(confirmStopped);
+    cleanup.push({ do: 'remove_volume', volume: row.volumeName, because: 'the data has moved' });
+  }
+  if (runs) {
+    steps.push({ do: 'start_container', target: 'replacement', because: 'it was running before' });
+    steps.push({
+      do: 'confirm_running',
+      target: 'replacement',
+      by: 'one_look',
+      because: 'the old one is removed only once the new one runs',
+    });
+  }
+  return { steps, cleanup };
 }
 
 function planUpdate(input: PlanInput, exists: boolean): Plan {
@@ -181,15 +230,7 @@ function move({ row, moveTo = null }: PlanInput, user: 'current' | 'nothing'): S
   if (moveTo === null) return [];
   return [
     { do: 'copy_volume', from: row.volumeName, to: moveTo, because: 'the data is at rest' },
-    ...(user === 'nothing'
-      ? []
-      : [
-          {
-            do: 'confirm_stopped',
-            target: user,
-            because: 'somebody may have started it, and it writes to the old volume',
-          } as const,
-        ]),
+    ...(user === 'nothing' ? [] : [confirmStopped]),
   ];
 }
 
@@ -204,6 +245,11 @@ const ensureVolume = ({ volumeName }: PlanInput['row'], isNew = false): Step => 
   ...(isNew && { isNew }),
   because: 'the data lives in it',
 });
+const confirmStopped: Step = {
+  do: 'confirm_stopped',
+  target: 'current',
+  because: 'somebody may have started it, and it writes to the old volume',
+};
 const firstRun: Step = {
   do: 'confirm_running',
   target: 'replacement',

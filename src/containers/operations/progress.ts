@@ -15,6 +15,16 @@ const STAGES: Partial<Record<Step['do'], { stage: string; message: string; progr
 };
 const PULL = { from: 5, to: 60 };
 
+/** Each step's of a move to another machine; the pull and the copy advance to the next step's. */
+const MOVE_STEPS: Partial<Record<Step['do'], { message: string; progress: number }>> = {
+  ensure_image: { message: 'preparing the image on another machine', progress: 0 },
+  stop_container: { message: 'stopping the container', progress: 20 },
+  copy_volume: { message: 'copying the data to another machine', progress: 20 },
+  start_container: { message: 'starting the container', progress: 95 },
+};
+const MOVE_PULL = { from: 0, to: 20 };
+const MOVE_COPY = { from: 20, to: 95 };
+
 /**
  * For how long progress is collected before it is emitted, in milliseconds. Most steps take less, and a transaction for
  * each would compete with Docker for the processors.
@@ -32,9 +42,22 @@ export class ProgressReporter {
     private readonly logger: Logger,
   ) {}
 
-  /** A creation reports its steps and the pull, an update the move to another volume, anything else nothing. */
+  /**
+   * A creation reports its steps and the pull, an update the move to another volume, a move to another machine all of
+   * that, anything else nothing.
+   */
   listenersOf(verb: PlanInput['verb']): Pick<Execution, 'onStep' | 'onPull' | 'onCopy'> {
     if (verb === 'create') return { onStep: this.onStep, onPull: this.onPull };
+    if (verb === 'move') {
+      return {
+        onStep: ({ do: step }) => {
+          const stage = MOVE_STEPS[step];
+          if (stage) this.report({ stage: 'move', ...stage });
+        },
+        onPull: ({ percent, message }) => this.report({ stage: 'move', message, progress: part(percent, MOVE_PULL) }),
+        onCopy: ({ percent, message }) => this.report({ stage: 'move', message, progress: part(percent, MOVE_COPY) }),
+      };
+    }
     return verb === 'update' ? { onCopy: this.onCopy } : {};
   }
 
@@ -57,8 +80,7 @@ export class ProgressReporter {
   };
 
   private readonly onPull = ({ percent, message }: PullProgress): void => {
-    const progress = Math.round(PULL.from + ((PULL.to - PULL.from) * percent) / 100);
-    this.report({ stage: 'image', message, progress });
+    this.report({ stage: 'image', message, progress: part(percent, PULL) });
   };
 
   private readonly onCopy = ({ percent, message }: CopyProgress): void => {
@@ -85,4 +107,8 @@ export class ProgressReporter {
       logger.warn({ err: error, container_id: lease.row.id }, 'progress could not be emitted');
     });
   }
+}
+
+function part(percent: number, { from, to }: { from: number; to: number }): number {
+  return Math.round(from + ((to - from) * percent) / 100);
 }

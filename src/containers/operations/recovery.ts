@@ -59,6 +59,9 @@ export class Recovery {
       await this.perform(step);
     }
     await this.observe(lease, interrupted);
+    const { otherNodeId } = lease.row;
+    const isLookedAt = otherNodeId !== null && !silent.includes(otherNodeId) && this.engine.answers(otherNodeId);
+    if (isLookedAt) await lease.record({ patch: { otherNodeId: null }, events: [] });
   }
 
   /** Updates the row to the observed state, under the lease. @throws EngineError */
@@ -106,9 +109,9 @@ export class Recovery {
    */
   async recoverAbandoned(lease: OperationLease, verb: Verb | Ending): Promise<void> {
     if (lease.interrupted === null) return;
-    // Only an update needs the container running again. A stop or a delete must not depend on a start, and a start
+    // Only an update or a move needs the container running again. A stop or a delete must not depend on a start, and a start
     // handles a container that can no longer be started.
-    const needless = verb !== 'update' && isRolledBack(lease.interrupted);
+    const needless = verb !== 'update' && verb !== 'move' && isRolledBack(lease.interrupted);
     await this.recover(lease, needless ? 'reconcile' : lease.interrupted);
     if (verb !== 'create' && lease.row.status === 'creating') {
       await lease.record(failedCreationOutcome(lease.row, INTERRUPTED));
@@ -193,6 +196,13 @@ export class Recovery {
     }
   }
 
+  /** Leaves to the next holder what an operation that has succeeded could not remove. Never throws. */
+  async leaveCleanup(lease: OperationLease, error: unknown): Promise<void> {
+    const { id } = lease.row;
+    this.logger.warn({ err: error, container_id: id }, 'the cleanup failed; the sweep tries again');
+    await this.leaveForRetry(lease, 'reconcile');
+  }
+
   private async perform(step: RollbackStep): Promise<void> {
     switch (step.do) {
       case 'remove_container':
@@ -220,7 +230,7 @@ export class Recovery {
 /** An ending stays one, so that a stop whose answer was lost is reported with its real reason. */
 function rollbackOf(verb: Verb | Ending): Operation {
   if (isStopEnding(verb)) return verb;
-  return verb === 'update' || isDeletion(verb) ? 'undo' : 'reconcile';
+  return verb === 'update' || verb === 'move' || isDeletion(verb) ? 'undo' : 'reconcile';
 }
 
 function reasonOf(error: unknown): string {

@@ -104,6 +104,71 @@ describe('the rollback of a move to another volume that ended after', () => {
   });
 });
 
+describe('the rollback of a move to another machine that ended after', () => {
+  const here = (state: EngineState): ListedContainer => listed('one/A', state);
+  const there = (state: EngineState): ListedContainer => listed('two/B', state);
+  const worker = (node: string): ListedContainer => listed(`${node}/M`, 'running', `${NAME}-move`);
+
+  /** @param volumes as `node:name` */
+  function rollBack(
+    found: readonly ListedContainer[],
+    volumes: readonly string[],
+    { at = 'one', status = 'running' }: { at?: 'one' | 'two'; status?: 'running' | 'stopped' } = {},
+  ): string {
+    const own = at === 'one' ? { dockerId: 'one/A', volumeName: 'V' } : { dockerId: 'two/B', volumeName: 'W' };
+    const steps = planRollback({
+      row: { id: ID, status, nodeId: at, ...own },
+      interrupted: 'move',
+      listed: found,
+      current: found.find(({ dockerId }) => dockerId === own.dockerId) ?? null,
+      volumes: volumes.map((volume) => {
+        const [node = '', name = ''] = volume.split(':');
+        return { node, name, containerId: ID, labelled: true };
+      }),
+    });
+    return steps
+      .map((step) => (step.do === 'remove_volume' ? `${step.node ?? ''}:${word(step)}` : word(step)))
+      .join(', ');
+  }
+
+  it.each([
+    ['the reservation', [here('running')], ['one:V'], ''],
+    ['the new volume', [here('running')], ['one:V', 'two:W'], 'two:remove_volume W'],
+    ['the new container', [here('running'), there('created')], ['one:V', 'two:W'], 'remove two/B, two:remove_volume W'],
+    [
+      'the stop',
+      [here('exited'), there('created')],
+      ['one:V', 'two:W'],
+      'remove two/B, start one/A, two:remove_volume W',
+    ],
+    [
+      'the beginning of the copy',
+      [here('exited'), there('created'), worker('one'), worker('two')],
+      ['one:V', 'two:W'],
+      'remove two/B, remove one/M, remove two/M, start one/A, two:remove_volume W',
+    ],
+    [
+      'the start of the new one',
+      [here('exited'), there('running')],
+      ['one:V', 'two:W'],
+      'remove two/B, start one/A, two:remove_volume W',
+    ],
+    ['the death of the other machine', [here('exited')], ['one:V'], 'start one/A'],
+  ])('%s must end with the old one running on the old volume, alone', (_step, found, volumes, expected) => {
+    expect(rollBack(found, volumes)).toBe(expected);
+    expect(rollBack(found, volumes, { status: 'stopped' })).toBe(expected.replace(/(, )?start one\/A/, ''));
+  });
+
+  it.each([
+    ['the commit', [here('exited'), there('running')], ['one:V', 'two:W'], 'remove one/A, one:remove_volume V'],
+    ['the removal of the old container', [there('running')], ['one:V', 'two:W'], 'one:remove_volume V'],
+    ['everything', [there('running')], ['two:W'], ''],
+    ['the commit, with both volumes of one name', [there('running')], ['one:W', 'two:W'], 'one:remove_volume W'],
+  ])('%s must end with the new one on the new volume, alone', (_step, found, volumes, expected) => {
+    expect(rollBack(found, volumes, { at: 'two' })).toBe(expected);
+  });
+});
+
 describe('the rollback', () => {
   it('must remove what a creation left, whatever its state', () => {
     expect(recover('creating', 'create', [listed('B', 'running')], { dockerId: null })).toBe('remove B');

@@ -11,7 +11,17 @@ const before = (ms: number): Date => new Date(NOW.getTime() - ms);
 function row(id: string, status: ContainerStatus, lease: Partial<SweptRow> = {}): SweptRow {
   const volumeName = `berth-${id}`;
   const free = { operation: null, operationExpiresAt: null };
-  return { id, status, nodeId: null, dockerId: `docker-${id}`, volumeName, runStartedAt: '2026', ...free, ...lease };
+  return {
+    id,
+    status,
+    nodeId: null,
+    otherNodeId: null,
+    dockerId: `docker-${id}`,
+    volumeName,
+    runStartedAt: '2026',
+    ...free,
+    ...lease,
+  };
 }
 
 function listed(containerId: string | null, state: EngineState, more: Partial<ListedContainer> = {}): ListedContainer {

@@ -97,7 +97,9 @@ export class ReconcilePlan {
     const isMisnamed = current !== undefined && current.name !== containerName(row.id);
     const isOutgrown = ({ name, node = null }: ListedVolume): boolean =>
       name !== row.volumeName || (row.nodeId !== null && node !== row.nodeId);
-    if (containers.some(isStray) || isMisnamed || volumes.some(isOutgrown)) return 'reconcile';
+    // Something may be there that is not listed yet, or nothing any more.
+    const mayBeElsewhere = row.otherNodeId !== null && !this.silent.has(row.otherNodeId);
+    if (containers.some(isStray) || isMisnamed || volumes.some(isOutgrown) || mayBeElsewhere) return 'reconcile';
     if (current && !current.connected && !isHalfGone(current.state)) return 'reconnect';
     if (this.mayDiffer(row, current)) return 'look';
     const isMovable = ({ name, labelled }: ListedVolume): boolean => !labelled && !this.observed.stuck?.has(name);

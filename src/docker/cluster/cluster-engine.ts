@@ -20,6 +20,7 @@ import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } f
 import { EngineError, type EngineErrorCode } from '../engine-error';
 import { MessageQueue } from '../message-queue';
 import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from '../observed-container';
+import { transferVolume } from '../volume-transfer';
 import type { ClusterMember, ClusterMembers } from './cluster-members';
 
 /** A list of one machine: what takes longer is not waited for by those of the others. */
@@ -237,8 +238,13 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     return this.on(volume.node, (engine) => engine.measureVolume(volume));
   }
 
-  override copyVolume(copy: VolumeCopy): Promise<{ bytes: number }> {
-    return this.on(copy.node, (engine) => engine.copyVolume(copy));
+  override async copyVolume(copy: VolumeCopy): Promise<{ bytes: number }> {
+    const { node, toNode = node } = copy;
+    if (toNode === node) return this.on(node, (engine) => engine.copyVolume(copy));
+    const [from, to] = [this.member(node), this.member(toNode)];
+    // When one falls silent, nothing goes on at the other.
+    const signal = AbortSignal.any([from.signal, to.signal, ...(copy.signal ? [copy.signal] : [])]);
+    return from.call((source) => to.call((target) => transferVolume(source, target, { ...copy, signal })));
   }
 
   /** Of each node from when it answers until it falls silent, then from when it answers again. */

@@ -1,4 +1,5 @@
-import type { ContainerEngine, EngineNode } from '../container-engine';
+import type { EngineNode } from '../container-engine';
+import type { TransferringEngine } from '../volume-transfer';
 
 /** One machine of a cluster. */
 export interface ClusterMember {
@@ -8,12 +9,12 @@ export interface ClusterMember {
   /** Whether sandboxes can be on it, whether it answers now or not. */
   readonly isPrepared: boolean;
   /** Its engine, which knows no other machine: ids are its own. */
-  readonly engine: ContainerEngine;
+  readonly engine: TransferringEngine;
   /** Aborted when it falls silent. */
   readonly signal: AbortSignal;
   view(): EngineNode;
   /** @throws EngineError `node_unavailable`, at once where it is known; and whatever the call throws */
-  call<T>(work: (engine: ContainerEngine) => Promise<T>): Promise<T>;
+  call<T>(work: (engine: TransferringEngine) => Promise<T>): Promise<T>;
 }
 
 /** Which machines there are, and whether they answer. */

@@ -1,0 +1,532 @@
+import { randomInt } from 'node:crypto';
+import { ReservedCapacity } from '../../src/containers/capacity/reserved-capacity';
+import type { ContainerRow } from '../../src/containers/container.entity';
+import { ContainerRepository } from '../../src/containers/container.repository';
+import { NodeWatch } from '../../src/containers/nodes/node-watch';
+import { Reconciler } from '../../src/containers/reconcile/reconciler';
+import { EngineError } from '../../src/docker';
+import { type Answer, SMALL, testImage } from '../support/api-client';
+import { Berth, type TestUser } from '../support/berth';
+import { eventually } from '../support/eventually';
+import { IS_MORE } from '../support/extent';
+import { FakeCluster, type FakeNode } from '../support/fake-cluster';
+import { type EngineMethod, FakeEngine } from '../support/fake-engine';
+import { holdSweeps } from '../support/hold-sweeps';
+import { leaseAsDead } from '../support/lease-as-dead';
+import { SeededRandom } from '../support/seeded-random';
+import { TestClock } from '../support/test-clock';
+import { openTestDatabase, type TestDatabase } from '../support/test-database';
+
+jest.setTimeout(300_000);
+
+const MIB = 2 ** 20;
+const NAMES = ['one', 'two', 'three'] as const;
+const ENVIRONMENT = {
+  INSTANCE_ID: 'moves',
+  VOLUME_COPY_IMAGE: testImage(),
+  MEMORY_OVERCOMMIT: '1',
+  CPU_OVERCOMMIT: '1',
+  ORPHAN_GRACE_SECONDS: '0',
+  OPERATION_CLAIM_SECONDS: '4',
+  SWEEP_INTERVAL_SECONDS: '1',
+  SHUTDOWN_GRACE_SECONDS: '0',
+};
+
+/** Calls that change nothing. */
+const LOOKS: readonly EngineMethod[] = [
+  'maintain',
+  'identify',
+  'inspectContainer',
+  'listContainers',
+  'listVolumes',
+  'ensureImage',
+  'findImage',
+];
+
+/** A call of one machine's that a move makes; the first is 1. */
+interface Point {
+  readonly node: string;
+  readonly method: EngineMethod;
+  readonly call: number;
+}
+
+/** How many processes die in a row, and at which calls. */
+const DEATHS = IS_MORE ? 10 : 4;
+const MORTAL: readonly EngineMethod[] = [
+  'ensureVolume',
+  'createContainer',
+  'stopContainer',
+  'sendVolume',
+  'receiveVolume',
+  'digestVolume',
+  'startContainer',
+  'removeContainer',
+  'removeVolume',
+  'listVolumes',
+  'inspectContainer',
+];
+
+describe('a container that is moved to another machine', () => {
+  const seed = Number(process.env['BERTH_TEST_SEED'] ?? randomInt(2 ** 31));
+  let database: TestDatabase;
+  let cluster: FakeCluster;
+  let clock: TestClock;
+  let berth: Berth;
+  let operator: TestUser;
+  let user: TestUser;
+  let dbId: string;
+
+  beforeAll(async () => {
+    clock = new TestClock();
+    database = await openTestDatabase();
+    cluster = new FakeCluster(NAMES);
+    await begin();
+    operator = await berth.user('pro', ['admin', 'read', 'write']);
+  });
+
+  beforeEach(async () => {
+    await wellAgain();
+    user = await berth.user('enterprise');
+    ({ db_id: dbId } = await user.api.running(SMALL));
+    const { volumeName, nodeId } = await row();
+    cluster.named(nodeId ?? '').daemon.write(volumeName, 'precious', 100 * MIB);
+  });
+
+  afterEach(async () => {
+    for (const { engine } of cluster.nodes) engine.forget();
+    await wellAgain();
+    const { body } = await user.api.call('GET', '/api/containers');
+    for (const { db_id } of body['containers'] as { db_id: string }[])
+      await eventually(async () => expect([200, 404]).toContain((await user.api.delete(db_id)).status));
+    await eventually(() => expect(cluster.nodes.map(({ daemon }) => daemon.containers.size)).toEqual([0, 0, 0]));
+    for (const { daemon } of cluster.nodes) expect(daemon.violations).toEqual([]);
+    expect(await berth.app.get(ReservedCapacity).recount()).toBe(false);
+    clock.forward(8 * 24 * 3_600_000);
+    await eventually(() => expect(cluster.nodes.map(({ daemon }) => daemon.volumes.size)).toEqual([0, 0, 0]));
+  });
+
+  afterAll(async () => {
+    await berth.stop();
+    await database.drop();
+  });
+
+  it('must be there with its data, and nowhere else, and whoever watches be told', async () => {
+    const before = await row();
+    const events = await berth.record(user);
+    const target = await another();
+    const hold = target.engine.holdOn('startContainer');
+    const answering = move({ node: target.name });
+    await hold.reached;
+    // It counts on both while it moves.
+    expect(await reserved(before.nodeId, target.name)).toEqual([256, 256]);
+    expect(await berth.app.get(ReservedCapacity).recount()).toBe(false);
+    hold.release();
+    const { status, body } = await answering;
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ message: 'container moved', db_id: dbId, node: target.name, restarted: true });
+    await expectAt(target, 'running');
+    expect(await reserved(before.nodeId, target.name)).toEqual([0, 256]);
+    const { data } = await events.next('container_moved', { db_id: dbId });
+    expect(data).toMatchObject({ restarted: true, old_id: before.dockerId?.split('/')[1], id: body['id'] });
+    const told = events.events.map(({ type, data: each }) =>
+      'progress' in each ? `${each.stage} ${each.progress}` : type,
+    );
+    expect(told.slice(0, -1).every((line) => /^move \d+$/.test(line))).toBe(true);
+    expect([told[0], told.at(-2), told.at(-1)]).toEqual(['move 0', 'move 95', 'container_moved']);
+    // Whoever has the old id finds it.
+    expect((await user.api.get(String(before.dockerId?.split('/')[1]))).body).toMatchObject({ db_id: dbId });
+    const { body: audit } = await operator.api.call('GET', '/api/audit?action=container.move');
+    expect((audit['entries'] as object[])[0]).toMatchObject({ outcome: 'ok', container_id: dbId });
+  });
+
+  it('must go where there is the most room if nobody says where, and back', async () => {
+    const before = await row();
+    for (let round = 0; round < 3; round += 1) expect((await move()).status).toBe(200);
+    expect((await row()).nodeId).not.toBe(before.nodeId);
+    expect((await move({ node: String(before.nodeId) })).status).toBe(200);
+    await expectAt(cluster.named(String(before.nodeId)), 'running');
+  });
+
+  it('must stay stopped if it was, and start there', async () => {
+    await user.api.stop(dbId);
+    const target = await another();
+    expect((await move({ node: target.name })).body).toMatchObject({ restarted: false, status: 'stopped' });
+    await expectAt(target, 'stopped');
+    expect((await user.api.start(dbId)).body).not.toHaveProperty('recreated');
+    await expectAt(target, 'running');
+  });
+
+  it('must take along what there is of one that could never be made', async () => {
+    const [made, unmade] = ['createContainer', 'ensureVolume'] as const;
+    for (const method of [made, unmade]) {
+      for (const { engine } of cluster.nodes)
+        engine.failOn(method, { error: new EngineError('docker_error', 'injected') });
+      const id = String((await user.api.create({ ...SMALL, name: method.toLowerCase() })).body['db_id']);
+      await eventually(async () => expect((await user.api.get(id)).body).toMatchObject({ status: 'error' }));
+      for (const { engine } of cluster.nodes) engine.forget();
+      const { nodeId } = await row(id);
+      if (method === made) cluster.named(String(nodeId)).daemon.write(`berth-${id}`, 'precious');
+      expect((await operator.api.call('POST', `/api/admin/containers/${id}/move`)).status).toBe(200);
+      const after = await row(id);
+      expect(after.nodeId).not.toBe(nodeId);
+      expect(volumesOf(id)).toEqual(method === made ? [`${String(after.nodeId)}:${after.volumeName}`] : []);
+      expect((await user.api.start(id)).body).toMatchObject({ status: 'running' });
+      const { content } = cluster.named(String(after.nodeId)).daemon.volumes.get((await row(id)).volumeName) ?? {};
+      expect(content).toBe(method === made ? 'precious' : '');
+    }
+  });
+
+  it('must be refused with the reason, and be as it was', async () => {
+    const before = await row();
+    const own = String(before.nodeId);
+    const [full, other] = cluster.nodes.filter(({ name }) => name !== own) as [FakeNode, FakeNode];
+    const refusals: [string, Record<string, unknown>, number, string][] = [
+      ['nowhere', {}, 404, 'node_not_found'],
+      [own, {}, 409, 'same_node'],
+      [full.name, { pool: 'gpu' }, 422, 'wrong_pool'],
+      [full.name, { availability: 'drain' }, 503, 'no_capacity'],
+      [full.name, { problem: 'its clock is off' }, 503, 'no_capacity'],
+      [full.name, { memoryMb: 100 }, 503, 'no_capacity'],
+    ];
+    for (const [node, facts, status, code] of refusals) {
+      const was = full.facts;
+      full.facts = { ...was, ...facts };
+      await berth.app.get(NodeWatch).look();
+      const refused = await move({ node });
+      expect([node, facts, refused.status, refused.body['code']]).toEqual([node, facts, status, code]);
+      expect(refused.body['details']).toMatchObject([{ field: 'node' }]);
+      full.facts = was;
+    }
+    await berth.app.get(NodeWatch).look();
+    full.cut();
+    expect(await move({ node: full.name })).toMatchObject({ status: 503, body: { code: 'no_capacity' } });
+    other.cut();
+    expect(await move()).toMatchObject({ status: 503, body: { code: 'no_capacity', short: [{ resource: 'nodes' }] } });
+    cluster.named(own).cut();
+    expect(await move()).toMatchObject({ status: 503, body: { code: 'node_unavailable' } });
+    for (const node of cluster.nodes) node.heal();
+    expect(await move({ where: 'two' })).toMatchObject({ status: 400, body: { details: [{ field: 'where' }] } });
+    expect(await move({ node: 2 })).toMatchObject({ status: 400, body: { details: [{ field: 'node' }] } });
+    const path = `/api/admin/containers/${dbId}/move`;
+    expect((await user.api.call('POST', path)).status).toBe(403);
+    expect((await operator.api.call('POST', path.replace(dbId, user.id))).status).toBe(404);
+    expect(await row()).toMatchObject({ dockerId: before.dockerId, nodeId: own, otherNodeId: null, operation: null });
+    await expectAt(cluster.named(own), 'running');
+  });
+
+  it('must be refused where there is one machine', async () => {
+    const alone = await Berth.start({ engine: new FakeEngine(), environment: { INSTANCE_ID: 'alone' } });
+    const admin = await alone.user('pro', ['admin', 'read', 'write']);
+    const { db_id } = await admin.api.running(SMALL);
+    const refused = await admin.api.call('POST', `/api/admin/containers/${db_id}/move`);
+    expect(refused).toMatchObject({ status: 409, body: { code: 'not_clustered' } });
+    await alone.stop();
+  });
+
+  it('must wait for what goes on, and have what comes meanwhile wait', async () => {
+    const target = await another();
+    const hold = target.engine.holdOn('receiveVolume');
+    const moving = move({ node: target.name });
+    await hold.reached;
+    const stopping = user.api.stop(dbId);
+    hold.release();
+    expect((await moving).status).toBe(200);
+    expect((await stopping).status).toBe(200);
+    await expectAt(target, 'stopped');
+    await user.api.delete(dbId);
+    expect((await move()).status).toBe(404);
+  });
+
+  it('must never be more on a machine than it has, however many are moved at once', async () => {
+    const ids = [dbId];
+    for (let count = 1; count < 4; count += 1) ids.push((await user.api.running(SMALL)).db_id);
+    const [target, ...others] = cluster.nodes as [FakeNode, FakeNode, FakeNode];
+    for (const id of ids) if ((await row(id)).nodeId === target.name) await move({}, id);
+    const was = target.facts;
+    target.facts = { ...was, memoryMb: 512 };
+    await berth.app.get(NodeWatch).look();
+    const answers = await Promise.all(ids.map((id) => move({ node: target.name }, id)));
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 200, 503, 503]);
+    expect(await reserved(target.name)).toEqual([512]);
+    expect((await reserved(...others.map(({ name }) => name))).reduce((sum, each) => sum + each)).toBe(512);
+    target.facts = was;
+  });
+
+  it('must run where it was if the other machine falls silent, whose copy is removed when it is back', async () => {
+    const { nodeId, dockerId } = await row();
+    const target = await another();
+    const hold = target.engine.holdOn('receiveVolume', { call: 2 });
+    const answering = move({ node: target.name });
+    await hold.reached;
+    target.cut();
+    hold.release();
+    const failed = await answering;
+    expect(failed).toMatchObject({ status: 503, body: { code: 'node_unavailable' } });
+    expect((await user.api.get(dbId)).body).toMatchObject({ status: 'running' });
+    // What may still be there counts there.
+    expect(await row()).toMatchObject({ nodeId, dockerId, otherNodeId: target.name });
+    expect(await move()).toMatchObject({ status: 503, body: { code: 'node_unavailable' } });
+    expect(volumesOf(dbId)).toHaveLength(2);
+    target.heal();
+    await expectAt(cluster.named(String(nodeId)), 'running');
+    expect((await move({ node: target.name })).status).toBe(200);
+    await expectAt(target, 'running');
+  });
+
+  it('must not be waited for on a machine that is given up while it moves there', async () => {
+    const target = await another();
+    const hold = target.engine.holdOn('receiveVolume', { call: 2 });
+    const answering = move({ node: target.name });
+    await hold.reached;
+    target.cut();
+    hold.release();
+    expect((await answering).status).toBe(503);
+    clock.forward(20_000);
+    await berth.app.get(NodeWatch).look();
+    const path = `/api/admin/nodes/${target.name}/forget`;
+    await eventually(async () => expect((await operator.api.call('POST', path)).status).toBe(200));
+    expect(await row()).toMatchObject({ otherNodeId: null });
+    expect((await move()).status).toBe(200);
+    target.heal();
+    await berth.app.get(NodeWatch).look();
+    await expectAt(cluster.named(String((await row()).nodeId)), 'running');
+  });
+
+  it('must run where it was once that machine is back, if that falls silent', async () => {
+    const before = await row();
+    const source = cluster.named(String(before.nodeId));
+    const target = await another();
+    const hold = source.engine.holdOn('sendVolume', { call: 2 });
+    const answering = move({ node: target.name });
+    await hold.reached;
+    source.cut();
+    hold.release();
+    expect(await answering).toMatchObject({ status: 503, body: { code: 'node_unavailable' } });
+    expect(await user.api.start(dbId)).toMatchObject({ status: 503, body: { code: 'node_unavailable' } });
+    source.heal();
+    await expectAt(source, 'running');
+    expect(await row()).toMatchObject({ dockerId: before.dockerId, volumeName: before.volumeName });
+  });
+
+  it('must have moved if the machine that it left falls silent, and keep the data there for its purge alone', async () => {
+    const source = cluster.named(String((await row()).nodeId));
+    const target = await another();
+    const hold = source.engine.holdOn('removeContainer');
+    const answering = move({ node: target.name });
+    await hold.reached;
+    source.cut();
+    hold.release();
+    expect((await answering).status).toBe(200);
+    expect(await row()).toMatchObject({ nodeId: target.name, otherNodeId: source.name });
+    expect((await user.api.stop(dbId)).status).toBe(200);
+    expect((await user.api.start(dbId)).status).toBe(200);
+    expect((await user.api.delete(dbId)).status).toBe(200);
+    clock.forward(8 * 24 * 3_600_000);
+    await berth.app.get(Reconciler).sweep();
+    expect(volumesOf(dbId)).toHaveLength(2);
+    source.heal();
+    await eventually(() => expect(volumesOf(dbId)).toEqual([]));
+  });
+
+  it('must be taken back where somebody starts the old one while its data is copied', async () => {
+    const before = await row();
+    const source = cluster.named(String(before.nodeId));
+    const target = await another();
+    const hold = target.engine.holdOn('digestVolume', { when: 'after' });
+    const answering = move({ node: target.name });
+    await hold.reached;
+    source.daemon.start(before.dockerId?.split('/')[1] ?? '');
+    hold.release();
+    expect(await answering).toMatchObject({ status: 500, body: { code: 'copy_failed' } });
+    await expectAt(source, 'running');
+  });
+
+  it('must be taken back where the copy differs', async () => {
+    const { nodeId } = await row();
+    const target = await another();
+    const hold = target.engine.holdOn('digestVolume');
+    const answering = move({ node: target.name });
+    await hold.reached;
+    for (const name of target.daemon.volumes.keys()) target.daemon.write(name, 'precarious');
+    hold.release();
+    expect(await answering).toMatchObject({ status: 500, body: { code: 'copy_failed' } });
+    await expectAt(cluster.named(String(nodeId)), 'running');
+  });
+
+  it('must be on one machine, on its data, whichever call fails, before or after it took effect', async () => {
+    const points = await pointsOf();
+    expect(points.length).toBeGreaterThan(15);
+    for (const point of points) {
+      for (const when of ['before', 'after'] as const) {
+        const [from, to] = await placed(point);
+        cluster.named(point.node === 'source' ? from : to).engine.failOn(point.method, { call: point.call, when });
+        const answer = await move({ node: to });
+        try {
+          const isMoved = answer.status === 200;
+          if (!isMoved) expect([500, 503]).toContain(answer.status);
+          for (const { engine } of cluster.nodes) engine.forget();
+          await expectAt(cluster.named(isMoved ? to : from), 'running');
+        } catch (error) {
+          throw at(error, `${when} ${describe_(point)}`);
+        }
+      }
+    }
+  });
+
+  it('must survive the death of the process at any call', async () => {
+    const points = await pointsOf();
+    const changes = points.filter(({ method }) => !LOOKS.includes(method));
+    const copying = ['source:sendVolume', 'target:receiveVolume', 'source:digestVolume', 'target:digestVolume'];
+    expect(changes.map(({ node, method }) => `${node}:${method}`).filter((name) => !copying.includes(name))).toEqual([
+      'source:stopContainer',
+      'source:removeContainer',
+      'source:removeVolume',
+      'target:ensureVolume',
+      'target:createContainer',
+      'target:startContainer',
+    ]);
+    const deaths = changes.flatMap((point) => (['before', 'after'] as const).map((when) => ({ ...point, when })));
+    for (const death of deaths) {
+      const [from, to] = await placed(death);
+      const died = cluster
+        .named(death.node === 'source' ? from : to)
+        .engine.dieOn(death.method, { call: death.call, when: death.when, how: 'throw' });
+      await move({ node: to });
+      await died;
+      await rebirth();
+      try {
+        const { nodeId } = await settled();
+        expect([from, to]).toContain(nodeId);
+        await expectAt(cluster.named(String(nodeId)), 'running');
+      } catch (error) {
+        throw at(error, `${death.when} ${describe_(death)}`);
+      }
+    }
+  });
+
+  it(`must survive deaths one after another, of those that come to help too (BERTH_TEST_SEED=${String(seed)})`, async () => {
+    const random = new SeededRandom(seed);
+    for (let round = 0; round < DEATHS; round += 1) {
+      void cluster.named(random.pick(NAMES)).engine.dieOn(random.pick(MORTAL), {
+        call: random.pick([1, 1, 2]),
+        when: random.pick(['before', 'after'] as const),
+        how: 'throw',
+      });
+      await move();
+      await rebirth();
+    }
+    const { nodeId } = await settled();
+    await expectAt(cluster.named(String(nodeId)), 'running');
+    expect((await move()).status).toBe(200);
+    await expectAt(cluster.named(String((await row()).nodeId)), 'running');
+  });
+
+  async function begin(): Promise<void> {
+    berth = await Berth.start({ database, engine: cluster.engine(), clock, environment: ENVIRONMENT });
+  }
+
+  /** The process is no more, and another one starts. */
+  async function rebirth(): Promise<void> {
+    await eventually(async () => {
+      const held = await row();
+      if (held.operation !== null) await leaseAsDead(berth, held, 'move');
+    });
+    await berth.stop();
+    cluster.reconnect();
+    await begin();
+    user = berth.as(user);
+    operator = berth.as(operator);
+  }
+
+  /** All machines answer, are active and have been told so. */
+  async function wellAgain(): Promise<void> {
+    for (const node of cluster.nodes) if (!node.isReachable) node.heal();
+    await berth.app.get(NodeWatch).look();
+  }
+
+  function move(body?: Readonly<Record<string, unknown>>, id = dbId): Promise<Answer> {
+    return operator.api.call('POST', `/api/admin/containers/${id}/move`, body);
+  }
+
+  /** A machine that it is not on. */
+  async function another(): Promise<FakeNode> {
+    const { nodeId } = await row();
+    const found = cluster.nodes.find(({ name }) => name !== nodeId);
+    if (!found) throw new Error('there is no other machine');
+    return found;
+  }
+
+  /** It runs, and nothing is under way. @returns where it is, and where it may be moved to */
+  async function placed(_point: Point): Promise<[string, string]> {
+    const { nodeId } = await settled();
+    return [String(nodeId), (await another()).name];
+  }
+
+  async function row(id = dbId): Promise<ContainerRow> {
+    const found = await berth.app.get(ContainerRepository).findById(id);
+    if (!found) throw new Error('there is no row');
+    return found;
+  }
+
+  async function settled(): Promise<ContainerRow> {
+    await eventually(async () => expect(await row()).toMatchObject({ operation: null, otherNodeId: null }));
+    return row();
+  }
+
+  /** Memory on these machines. */
+  async function reserved(...nodes: readonly (string | null)[]): Promise<number[]> {
+    const sums = await berth.app.get(ReservedCapacity).sums();
+    return nodes.map((node) => sums.get(String(node))?.memoryMb ?? 0);
+  }
+
+  /** As `node:name`. */
+  function volumesOf(id: string): string[] {
+    return cluster.nodes.flatMap(({ name: node, daemon }) =>
+      daemon.listVolumes({ instance: 'moves', containerId: id }).map(({ name }) => `${node}:${name}`),
+    );
+  }
+
+  /** The calls that a move makes, as those of the machine that it leaves and of the other one. */
+  async function pointsOf(): Promise<Point[]> {
+    const sweepAgain = await holdSweeps(berth);
+    const [source, target] = [cluster.named(String((await row()).nodeId)), await another()];
+    const sides = { source, target };
+    const seen = { source: source.engine.calls.length, target: target.engine.calls.length };
+    expect((await move({ node: target.name })).status).toBe(200);
+    sweepAgain();
+    return (['source', 'target'] as const).flatMap((side) => {
+      const calls = sides[side].engine.calls.slice(seen[side]).map(({ method }) => method);
+      return calls.map((method, index) => ({
+        node: side,
+        method,
+        call: calls.slice(0, index + 1).filter((other) => other === method).length,
+      }));
+    });
+  }
+
+  /** One container and one volume, which the row knows, with the data. */
+  async function expectAt(node: FakeNode, status: 'running' | 'stopped'): Promise<void> {
+    await eventually(async () => {
+      const found = await row();
+      expect(found).toMatchObject({ nodeId: node.name, status, operation: null, otherNodeId: null });
+      const containers = cluster.nodes.flatMap(({ name, daemon }) =>
+        [...daemon.containers.values()]
+          .filter(({ spec }) => spec.owner.containerId === dbId)
+          .map((container) => ({ id: `${name}/${container.dockerId}`, name: container.name, state: container.state })),
+      );
+      expect(containers).toEqual([{ id: found.dockerId, name: `berth-${dbId}`, state: expect.anything() as string }]);
+      expect(containers[0]?.state === 'running').toBe(status === 'running');
+      expect(volumesOf(dbId)).toEqual([`${node.name}:${found.volumeName}`]);
+      expect(node.daemon.volumes.get(found.volumeName)?.content).toBe('precious');
+    });
+  }
+});
+
+function describe_({ node, method, call }: Point): string {
+  return `${node} ${method} ${String(call)}`;
+}
+
+function at(error: unknown, where: string): unknown {
+  if (error instanceof Error) error.message = `${where}: ${error.message}`;
+  return error;
+}
