@@ -29,6 +29,17 @@ export function addAdminCommands(program: Command): void {
       containers(await openSession(command), options),
     );
   admin
+    .command('move <container> [node]')
+    .description('moves it with its data to another machine of a cluster, by default where there is the most room')
+    .option('-y, --yes', 'without being asked')
+    .action(async (id: string, node: string | undefined, { yes }: { yes?: boolean }, command: Command) => {
+      const { berth, isJson, signal } = await openSession(command);
+      if (!yes) await confirm(`move ${id}? If it runs, it is stopped until its data is copied, and started there.`);
+      const moved = await berth.admin.moveContainer(id, { ...(node !== undefined && { node }), signal });
+      if (isJson) sayJson(moved);
+      else note(`${moved.name}: ${moved.status} on ${moved.node}`);
+    });
+  admin
     .command('usage')
     .description('shows what users used, by day')
     .option('--user <id>', "this user's")

@@ -1,5 +1,6 @@
 import { NodeWatch } from '../../../src/containers/nodes/node-watch.ts';
 import { Clock } from '../../../src/scheduling/clock.ts';
+import { testImage } from '../../../test/support/api-client.ts';
 import { Berth as Server, type TestUser } from '../../../test/support/berth.ts';
 import { FakeCluster } from '../../../test/support/fake-cluster.ts';
 import { CommandLine, type PersonsTerminal } from './command-line.ts';
@@ -23,7 +24,11 @@ describe('berth admin', () => {
   let terminal: PersonsTerminal | undefined;
 
   beforeAll(async () => {
-    server = await Server.start({ engine: cluster.engine(), clock, environment: { INSTANCE_ID: 'cli-admin' } });
+    server = await Server.start({
+      engine: cluster.engine(),
+      clock,
+      environment: { INSTANCE_ID: 'cli-admin', VOLUME_COPY_IMAGE: testImage() },
+    });
     const { token } = await server.user('pro', ['admin', 'read', 'write']);
     line = await CommandLine.build({ BERTH_URL: server.url, BERTH_TOKEN: token });
     user = await server.user('free');
@@ -96,6 +101,26 @@ describe('berth admin', () => {
     );
   });
 
+  it('must move a container to the machine that is named, or to another', async () => {
+    const nodeOf = async (): Promise<string> => {
+      const { stdout } = await line.berth('admin', 'containers', '--json');
+      return (JSON.parse(stdout) as { node: string }[])[0]?.node ?? '';
+    };
+    const { body } = await user.api.call('GET', '/api/containers');
+    const [{ db_id: id } = { db_id: '' }] = body['containers'] as { db_id: string }[];
+    expect(await line.berth('admin', 'move', id)).toMatchObject({ code: 2 });
+    const node = (await nodeOf()) === 'one' ? 'two' : 'one';
+    expect(await line.berth('admin', 'move', id.slice(0, 8), node, '-y')).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: `theirs: running on ${node}\n`,
+    });
+    expect(await nodeOf()).toBe(node);
+    expect(await line.berth('admin', 'move', id, node, '-y')).toMatchObject({ code: 5 });
+    expect(JSON.parse((await line.berth('admin', 'move', id, '-y', '--json')).stdout)).toMatchObject({ db_id: id });
+    expect(await nodeOf()).not.toBe(node);
+  });
+
   it('must give up a machine that is gone, and none that answers', async () => {
     expect(await line.berth('admin', 'nodes', 'forget', 'two', '--yes')).toMatchObject({ code: 5 });
     cluster.named('two').cut();
@@ -113,7 +138,7 @@ describe('berth admin', () => {
     const environment = { BERTH_TOKEN: user.token };
     expect(await line.berthWith({ environment }, 'admin', 'nodes')).toMatchObject({ code: 3 });
     const complete = async (...words: readonly string[]) => (await line.berth('__complete', ...words)).stdout;
-    expect(await complete('admin', '')).toBe('capacity\nnodes\nusers\ncontainers\nusage\naudit\nreconcile\n');
+    expect(await complete('admin', '')).toBe('capacity\nnodes\nusers\ncontainers\nmove\nusage\naudit\nreconcile\n');
     expect(await complete('admin', 'nodes', 'drain', 'o')).toBe('one\n');
     expect(await complete('admin', 'nodes', 'forget', '--y')).toBe('--yes\n');
   });

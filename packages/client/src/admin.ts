@@ -56,6 +56,23 @@ export class Admin {
     return this.http.json('DELETE', path`/api/admin/containers/${id}`, { query: { force }, signal });
   }
 
+  /**
+   * Moves it with its data to another machine of a cluster; what runs is stopped and started again. Waits for all of
+   * the data.
+   *
+   * @param options.node its name or id; by default the one that has the most room
+   * @throws BerthError `no_capacity`, `same_node`, `wrong_pool`, `not_clustered`, `move_failed`: it is where it was
+   */
+  moveContainer(
+    id: string,
+    { node, signal }: CallOptions & { readonly node?: string } = {},
+  ): Promise<api.ContainerMovedView> {
+    return this.http.json('POST', path`/api/admin/containers/${id}/move`, {
+      json: node === undefined ? {} : { node },
+      signal,
+    });
+  }
+
   /** What the machine has, and what runs there. */
   capacity({ signal }: CallOptions = {}): Promise<api.CapacityView> {
     return this.http.json('GET', '/api/admin/capacity', { signal });

@@ -1,5 +1,6 @@
 import { NodeWatch } from '../../../src/containers/nodes/node-watch.ts';
 import { Clock } from '../../../src/scheduling/clock.ts';
+import { testImage } from '../../../test/support/api-client.ts';
 import { Berth as Server, type TestUser } from '../../../test/support/berth.ts';
 import { FakeCluster } from '../../../test/support/fake-cluster.ts';
 import { Berth } from '../src/index.ts';
@@ -21,7 +22,11 @@ describe('an administrator', () => {
   let id: string;
 
   beforeAll(async () => {
-    server = await Server.start({ engine: cluster.engine(), clock, environment: { INSTANCE_ID: 'client-admin' } });
+    server = await Server.start({
+      engine: cluster.engine(),
+      clock,
+      environment: { INSTANCE_ID: 'client-admin', VOLUME_COPY_IMAGE: testImage() },
+    });
     user = await server.user('pro');
     const { token } = await server.user('pro', ['admin', 'read', 'write']);
     ({ admin } = new Berth({ url: server.url, token, retries: 0 }));
@@ -46,6 +51,16 @@ describe('an administrator', () => {
     expect(['one', 'two']).toContain(found?.node);
     expect(await admin.stopContainer(id)).toMatchObject({ status: 'stopped' });
     expect((await user.api.start(id)).status).toBe(200);
+  });
+
+  it('must move one to another machine', async () => {
+    const nodeOf = async (): Promise<string | undefined> => (await admin.containers().all())[0]?.node;
+    const before = await nodeOf();
+    const node = before === 'one' ? 'two' : 'one';
+    expect(await admin.moveContainer(id, { node })).toMatchObject({ db_id: id, node, restarted: true });
+    await expect(admin.moveContainer(id, { node })).rejects.toMatchObject({ code: 'same_node' });
+    expect((await admin.moveContainer(id)).node).toBe(before);
+    expect(await nodeOf()).toBe(before);
   });
 
   it('must see what there is, what is used, and what was done', async () => {

@@ -121,7 +121,11 @@ export class OperationLease extends Lease {
     const { capacity, repository } = this.options;
     const reserve = (bounds: CapacityBounds): Promise<ContainerRow & { otherNodeId: string }> =>
       repository.reserveElsewhere(row, bounds);
-    const reserved = await capacity.within(reserve, { node: node ?? null, pool, except: row.nodeId === null ? [] : [row.nodeId] });
+    const reserved = await capacity.within(reserve, {
+      node: node ?? null,
+      pool,
+      except: row.nodeId === null ? [] : [row.nodeId],
+    });
     this.current = reserved;
     return reserved.otherNodeId;
   }

@@ -51,7 +51,7 @@ export class Moves {
   /** @throws DomainError */
   private async target(row: ContainerRow, name: string): Promise<NodeRow> {
     const node = await this.nodes.find(name);
-    if (!node || node.forgottenAt !== null) throw refused('node_not_found', 'is no machine of the cluster');
+    if (node?.forgottenAt !== null) throw refused('node_not_found', 'is no machine of the cluster');
     if (node.id === row.nodeId) throw refused('same_node', 'must be another than the one that it is on');
     const pool = await this.policies.poolOf(row.userId);
     if (node.pool !== pool) throw refused('wrong_pool', `must be in the pool "${pool}" of the user's tier`);

@@ -33,7 +33,7 @@ function print(input: Omit<PlanInput, 'row'> & { status: ContainerStatus; docker
 
 function word(step: Step): string {
   const plain = step.do.replace('_container', '').replace('ensure_', '');
-  const what = 'node' in step && step.node !== undefined ? `${step.node}:${plain}` : plain;
+  const what = 'node' in step ? `${step.node}:${plain}` : plain;
   // The row's own volume is V; only another one is worth a word.
   if ('volume' in step) return step.volume === 'V' && step.do !== 'remove_volume' ? what : `${what} ${step.volume}`;
   if (step.do === 'in_parallel') return `(${step.branches.map(line).join(' & ')})`;
