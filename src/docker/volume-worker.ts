@@ -85,7 +85,10 @@ function volumeMount({ volume, path, access }: WorkerMount, owner: OwnerLabels):
 /** How much of its programs' error output is kept for the log. */
 const COMPLAINT_CHARS = 2000;
 
-/** A worker that neither reports, reads nor writes for longer is stuck. Flushing gigabytes to a slow disk produces no reports either. */
+/**
+ * A worker that neither reports, reads nor writes for longer is stuck. Flushing gigabytes to a slow disk produces no
+ * reports either.
+ */
 const STALL_MS = 5 * 60_000;
 
 interface WorkerRun {

@@ -102,7 +102,7 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
   ['DELETE /api/admin/tokens/{id}', (berth) => berth.admin.revokeToken('ID')],
   ['GET /api/admin/containers?user_id=u', (berth) => berth.admin.containers({ user_id: 'u' }).page()],
   ['POST /api/admin/containers/{id}/stop', (berth) => berth.admin.stopContainer('ID')],
-  ['POST /api/admin/containers/{id}/move', (berth) => berth.admin.moveContainer('ID', { node: 'two' })],
+  ['POST /api/admin/containers/{id}/move {"node":"two"}', (berth) => berth.admin.moveContainer('ID', { node: 'two' })],
   ['DELETE /api/admin/containers/{id}', (berth) => berth.admin.deleteContainer('ID')],
   ['GET /api/admin/capacity', (berth) => berth.admin.capacity()],
   ['POST /api/admin/reconcile', (berth) => berth.admin.reconcile()],

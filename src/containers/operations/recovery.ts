@@ -109,8 +109,8 @@ export class Recovery {
    */
   async recoverAbandoned(lease: OperationLease, verb: Verb | Ending): Promise<void> {
     if (lease.interrupted === null) return;
-    // Only an update or a move needs the container running again. A stop or a delete must not depend on a start, and a start
-    // handles a container that can no longer be started.
+    // Only an update or a move needs the container running again. A stop or a delete must not depend on a start, and a
+    // start handles a container that can no longer be started.
     const needless = verb !== 'update' && verb !== 'move' && isRolledBack(lease.interrupted);
     await this.recover(lease, needless ? 'reconcile' : lease.interrupted);
     if (verb !== 'create' && lease.row.status === 'creating') {
