@@ -20,7 +20,7 @@ const compose = (file: string): Readonly<Record<string, Service>> =>
 
 /** As Compose fills in what `deploy/.env` says. */
 function filledIn(environment: Readonly<Record<string, string>>): Record<string, string> {
-  const given: Record<string, string> = { POSTGRES_PASSWORD: 'secret', SECRETS_KEY };
+  const given: Record<string, string> = { POSTGRES_PASSWORD: 'secret', SECRETS_KEY, SANDBOX_DNS: '192.0.2.53' };
   const fill = (text: string): string => text.replace(/\$\{(\w+)[^}]*\}/g, (_whole, name: string) => given[name] ?? '');
   return Object.fromEntries(Object.entries(environment).map(([name, text]) => [name, fill(text)]));
 }
