@@ -1,6 +1,7 @@
 import { NestFactory } from '@nestjs/core';
 import { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AppModule } from './app.module';
+import { CHANNELS } from './channels';
 import { Config, CONFIG } from './config';
 import { setUpConsole } from './console';
 import { SandboxProver } from './containers';
@@ -13,7 +14,7 @@ import { setUpTracing } from './tracing';
 
 /** Gives an application made of {@link AppModule} its HTTP and its sockets. Call it before `init()` or `listen()`. */
 export function setUpApp(app: NestFastifyApplication): void {
-  setUpHttp(app);
+  setUpHttp(app, CHANNELS);
   setUpHttpMetrics(app);
   setUpRateLimits(app);
   setUpConsole(app);

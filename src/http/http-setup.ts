@@ -12,7 +12,7 @@ import { Config, CONFIG } from '../config';
 import { DomainError, errorAnswer } from '../errors';
 import { type Logger, LOGGER, requestContext, type RequestContext } from '../logging';
 import { ClientAddress } from './client-address';
-import { setUpOpenApi } from './openapi';
+import { type AsyncChannel, setUpDocuments } from './openapi';
 import { answerClientError, answerFrameworkError, requestIdOf, securityHeaders } from './protocol-errors';
 import { jsonBodyParser, refuseUntakenBodies } from './request-body';
 import { passExpectations, pathOf, refuseUnroutable } from './request-head';
@@ -196,8 +196,10 @@ export function prefixRoutes(app: INestApplication): void {
 /**
  * Gives the application its hooks, body parser, validation, prefix and documentation. Call it before `init()` or
  * `listen()`.
+ *
+ * @param channels documented beside the routes
  */
-export function setUpHttp(app: NestFastifyApplication): void {
+export function setUpHttp(app: NestFastifyApplication, channels: readonly AsyncChannel[] = []): void {
   const adapter = app.getHttpAdapter() as unknown as FastifyAdapter;
   const fastify = adapter.getInstance();
   app.get(RouteRegistry).watch(fastify);
@@ -218,7 +220,7 @@ export function setUpHttp(app: NestFastifyApplication): void {
   prefixRoutes(app);
   app.useGlobalPipes(createValidationPipe());
   enableCors(app, app.get<Config>(CONFIG).CORS_ORIGINS);
-  setUpOpenApi(app);
+  setUpDocuments(app, channels);
 }
 
 /**

@@ -27,7 +27,7 @@ interface CountedCaller {
 }
 
 /** Probes, collectors and the documentation, which cost nothing and must work when all else is too much. */
-const UNLIMITED = /^\/(health\/|metrics$|api\/docs(\/|$)|api\/openapi\.json$)/;
+const UNLIMITED = /^\/(health\/|metrics$|api\/docs(\/|$)|api\/(openapi|asyncapi)\.json$)/;
 
 /**
  * Limits requests: those of users who are known by their tokens, and of addresses, before anything is done for them;

@@ -29,6 +29,7 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'GET /health/ready': { scope: 'public' },
   'GET /metrics': { scope: 'public' },
   'GET /api/openapi.json': { scope: 'public' },
+  'GET /api/asyncapi.json': { scope: 'public' },
   'GET /api/docs': { scope: 'public' },
   // The console's pages, and the files of its build.
   'GET /': { scope: 'public' },

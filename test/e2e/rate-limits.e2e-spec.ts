@@ -216,7 +216,7 @@ describe('RATE_LIMIT_PER_MINUTE', () => {
   });
 
   it('must never limit probes and the documentation, nor count preflights', async () => {
-    for (const path of ['/health/live', '/health/ready', '/api/docs', '/api/openapi.json']) {
+    for (const path of ['/health/live', '/health/ready', '/api/docs', '/api/openapi.json', '/api/asyncapi.json']) {
       const answers = await Promise.all(Array.from({ length: 8 }, () => call(path)));
       expect([path, ...new Set(answers.map(({ status }) => status))]).toEqual([path, 200]);
       expect(answers[0]?.headers).not.toHaveProperty('ratelimit-limit');

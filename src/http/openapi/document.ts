@@ -2,6 +2,7 @@ import { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { DocumentBuilder, OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import { ErrorResponse } from '../../errors';
 import { documentAnswers, documentExamples } from './answers';
+import { type AsyncChannel, createAsyncApiDocument } from './async-document';
 import { describeInputs } from './inputs';
 import { nameTitled, toJsonSchema } from './json-schema';
 import { operationsOf } from './schemas';
@@ -44,15 +45,23 @@ const TAGS = {
 const UNLIMITED = /^\/(health\/|metrics$)/;
 
 /**
- * Serves the description of the API and a page to try it on. Made when first asked for, so it costs nothing at start.
+ * Serves the descriptions of the API, of its routes and of these channels, and a page to try it on. Made when first
+ * asked for, so they cost nothing at start.
  */
-export function setUpOpenApi(app: NestFastifyApplication): void {
-  SwaggerModule.setup('api/docs', app, () => createOpenApiDocument(app), {
+export function setUpDocuments(app: NestFastifyApplication, channels: readonly AsyncChannel[]): void {
+  let openapi: OpenAPIObject | undefined;
+  const openApiDocument = (): OpenAPIObject => (openapi ??= createOpenApiDocument(app));
+  SwaggerModule.setup('api/docs', app, openApiDocument, {
     jsonDocumentUrl: 'api/openapi.json',
     raw: ['json'],
     customSiteTitle: 'Berth API',
     swaggerOptions: { persistAuthorization: false },
   });
+  let asyncapi: object | undefined;
+  app
+    .getHttpAdapter()
+    .getInstance()
+    .get('/api/asyncapi.json', () => (asyncapi ??= createAsyncApiDocument(openApiDocument(), channels)));
 }
 
 /** The OpenAPI document of every route that the application has; the same for the same code. */

@@ -1,3 +1,3 @@
 export { type AsyncChannel, createAsyncApiDocument } from './async-document';
-export { createOpenApiDocument, setUpOpenApi } from './document';
+export { createOpenApiDocument, setUpDocuments } from './document';
 export { eventStream } from './schemas';
