@@ -29,6 +29,7 @@ import { startPostgres, startRedis } from './lib/test-databases.mjs';
 import { startTestDocker } from './lib/test-docker.mjs';
 import { testImage } from './lib/test-image.mjs';
 import { prepareTestRun } from './lib/test-preparation.mjs';
+import { installTestPackages } from './lib/test-packages.mjs';
 import { findTestRegistry } from './lib/test-registry.mjs';
 import { startThrowawayDocker } from './lib/throwaway-docker.mjs';
 
@@ -108,7 +109,8 @@ const starters = {
 };
 
 /** @returns {Promise<object>} the tests' environment @throws Problem */
-async function startServices() {
+async function startServices({ hasBrowser }) {
+  await installTestPackages({ hasBrowser });
   const env = cleanEnvironment();
   for (const start of Object.values(starters)) Object.assign(env, await start());
   return env;
@@ -144,12 +146,18 @@ async function runTests({ name, ...options }) {
   tally.add({ name, ...result });
 }
 
+/** All tests of these parts run, those in a browser among them. */
+const hasBrowserTests = ({ parts, jestArgs }) => parts.includes('e2e') && jestArgs.length === 0;
+
 /**
  * A browser is a large package, so it is installed only if a test that drives it is to run.
  * @returns {Promise<{ env: object, args: string[] }>} for the run; args: leave those tests out where there is none
  */
-async function browserFor({ projects, env, args }) {
-  if (!(await willRun(browserTests, { projects, env, args })) || isEnding()) return { env: {}, args: [] };
+async function browserFor({ projects, env, args, isSure }) {
+  if (!projects.includes('e2e')) return { env: {}, args: [] };
+  // To ask jest takes it two seconds.
+  const isWanted = isSure || (await willRun(browserTests, { projects, env, args }));
+  if (!isWanted || isEnding()) return { env: {}, args: [] };
   const found = await environmentOf('tests in a browser', async () => {
     await buildConsole();
     return { TEST_BROWSER: await findTestBrowser() };
@@ -170,7 +178,7 @@ async function runSuites(parts, { isMore, services, jestArgs }) {
     env: { ...(env ?? cleanEnvironment()), ...more },
     args: [`--maxWorkers=${WORKERS}`, ...jestArgs],
   };
-  const browser = isMore ? await browserFor(run) : { env: {}, args: [] };
+  const browser = await browserFor({ ...run, isSure: hasBrowserTests({ parts: possible, jestArgs }) });
   if (isEnding()) return;
   await runTests({
     name: `${possible.join(', ')} tests${isMore ? ' (more)' : ''}`,
@@ -279,7 +287,8 @@ async function runParts(args) {
   const hasFaults = wanted.includes('faults');
   // Services need no npm package, and most of their start is waiting. One daemon after the other: see
   // firewall-rules.mjs.
-  const services = parts.some((one) => one !== 'unit') ? environmentOf('data, e2e tests', startServices) : undefined;
+  const startAll = () => startServices({ hasBrowser: hasBrowserTests({ parts, jestArgs }) });
+  const services = parts.some((one) => one !== 'unit') ? environmentOf('data, e2e tests', startAll) : undefined;
   const startFaulty = () => environmentOf('tests under faults', startFaultyServices);
   const faulty = hasFaults ? Promise.resolve(services).then(startFaulty) : undefined;
   // Awaited later: until then it is not unhandled where it fails, which it does while everything ends.

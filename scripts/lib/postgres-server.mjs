@@ -74,9 +74,13 @@ async function unprivileged() {
   return { uid: await id('-u'), gid: await id('-g') };
 }
 
+export const postgresPackages = {
+  packages: { postgresql: () => Object.keys(installed()).length > 0 },
+  services: ['postgresql.service'],
+};
+
 export async function ensurePostgres() {
-  const isThere = () => Object.keys(installed()).length > 0;
-  await ensurePackages({ postgresql: isThere }, { services: ['postgresql.service'] });
+  await ensurePackages(postgresPackages.packages, postgresPackages);
 }
 
 export class PostgresServer {

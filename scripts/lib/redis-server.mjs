@@ -9,8 +9,10 @@ import { ServiceProcess } from './service-process.mjs';
 const START_MS = 60_000;
 const STOP_MS = 5_000;
 
+export const redisPackages = { packages: { 'redis-server': 'redis-server' }, services: ['redis-server.service'] };
+
 export async function ensureRedis() {
-  await ensurePackages({ 'redis-server': 'redis-server' }, { services: ['redis-server.service'] });
+  await ensurePackages(redisPackages.packages, redisPackages);
 }
 
 export class RedisServer {

@@ -3,15 +3,20 @@ import { ensurePackages } from './apt.mjs';
 import { findCommand } from './command.mjs';
 
 /** The tests that drive it, as jest takes it for a pattern. */
-export const browserTests = 'test/e2e/(inside-browser|console.*)\\.more-spec\\.ts';
+export const browserTests = 'test/e2e/(inside-browser|console[^/]*)\\.(e2e|more)-spec\\.ts';
 
-/** Under the names that it has on other systems too. */
-const PROGRAMS = ['chromium', 'google-chrome-stable', 'google-chrome', 'chromium-browser'];
+/**
+ * Under the names that it has on other systems too. The one without windows first: it is smaller, and a test takes a
+ * quarter less of the processor.
+ */
+const PROGRAMS = ['chromium-headless-shell', 'chromium', 'google-chrome-stable', 'google-chrome', 'chromium-browser'];
 
 const installed = () => PROGRAMS.map(findCommand).find((path) => path !== undefined);
 
+export const browserPackages = { packages: { 'chromium-headless-shell': () => installed() !== undefined } };
+
 /** @returns {Promise<string>} its path @throws Problem */
 export async function findTestBrowser() {
-  await ensurePackages({ chromium: () => installed() !== undefined });
+  await ensurePackages(browserPackages.packages);
   return installed();
 }

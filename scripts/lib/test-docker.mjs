@@ -11,6 +11,9 @@ import { query, startThrowawayDocker } from './throwaway-docker.mjs';
 /** On a Docker that others use too: longer than any test run, so that a run of another folder keeps its containers. */
 const ABANDONED_AFTER_S = 30 * 60;
 
+/** For the tests of the host firewall, which make a network beyond the machine. */
+export const firewallPackages = { packages: { iproute2: 'ip', iptables: 'iptables' } };
+
 const isTests = (thing) => thing.Labels?.['berth.instance']?.startsWith('test-');
 const created = (thing) =>
   typeof thing.Created === 'number' ? thing.Created : Date.parse(thing.CreatedAt ?? thing.Created) / 1000;
@@ -53,8 +56,7 @@ async function usableForeign(settings) {
  * @throws Problem where gVisor does not work
  */
 export async function startTestDocker(settings) {
-  // For the tests of the host firewall, which make a network beyond the machine.
-  if (canInstallPackages()) await ensurePackages({ iproute2: 'ip', iptables: 'iptables' });
+  if (canInstallPackages()) await ensurePackages(firewallPackages.packages);
   let docker = await usableForeign(settings);
   if (docker) {
     const { api } = docker;

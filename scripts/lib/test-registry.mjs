@@ -2,8 +2,13 @@
 import { ensurePackages } from './apt.mjs';
 import { findCommand } from './command.mjs';
 
+export const registryPackages = {
+  packages: { 'docker-registry': 'docker-registry' },
+  services: ['docker-registry.service'],
+};
+
 /** @returns {Promise<string>} its path */
 export async function findTestRegistry() {
-  await ensurePackages({ 'docker-registry': 'docker-registry' }, { services: ['docker-registry.service'] });
+  await ensurePackages(registryPackages.packages, registryPackages);
   return findCommand('docker-registry');
 }

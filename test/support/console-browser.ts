@@ -15,7 +15,7 @@ export class ConsoleBrowser {
   /** @param url the server's */
   static async launch(url: string): Promise<ConsoleBrowser> {
     const executablePath = process.env['TEST_BROWSER'];
-    if (!executablePath) throw new Error('TEST_BROWSER names no Chromium: `npm run test:more` brings one');
+    if (!executablePath) throw new Error('TEST_BROWSER names no Chromium: `npm test` brings one');
     // Chromium's own sandbox does not work for root, and the only page is ours.
     const browser = await chromium.launch({ executablePath, chromiumSandbox: process.getuid?.() !== 0 });
     return new ConsoleBrowser(browser, url);

@@ -24,6 +24,7 @@ const SECONDS = {
   'cluster-command.e2e-spec.ts': 30,
   'lifecycle-create-delete.e2e-spec.ts': 30,
   'docker-volume-copy.e2e-spec.ts': 30,
+  'console-life.e2e-spec.ts': 25,
   'interruptions.e2e-spec.ts': 30,
   'random-operations.e2e-spec.ts': 25,
 };

@@ -61,12 +61,19 @@ function isDescribed(operation: Operation, status: string): boolean {
   return status === '204' || Object.values(response.content ?? {}).some(({ schema }) => schema !== undefined);
 }
 
+/** Compiles each component once, however many schemas refer to it. */
+let ajv: Ajv2020 | undefined;
+
 /** Whatever of JSON Schema there is, in one place. */
 function validator(schema: object): (value: unknown) => string[] {
-  const ajv = addFormats(new Ajv2020({ strict: false }));
   const { schemas } = document.components ?? {};
-  const validate = ajv.compile({ ...schema, components: { schemas } });
-  return (value) => (validate(value) ? [] : [ajv.errorsText(validate.errors)]);
+  const compiler = (ajv ??= addFormats(new Ajv2020({ strict: false })).addSchema({
+    $id: 'document',
+    components: { schemas },
+  }));
+  const referring = JSON.stringify(schema).replaceAll('"#/components/', '"document#/components/');
+  const validate = compiler.compile(JSON.parse(referring) as object);
+  return (value) => (validate(value) ? [] : [compiler.errorsText(validate.errors)]);
 }
 
 describe('the OpenAPI document', () => {
