@@ -17,7 +17,9 @@ const PAGES = [
   '/agents',
   '/admin/users',
   '/admin/containers',
+  '/admin/images',
   '/admin/machine',
+  '/admin/nodes',
   '/admin/audit',
 ];
 

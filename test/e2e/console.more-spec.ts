@@ -1,3 +1,5 @@
+import { NodeWatch } from '../../src/containers/nodes/node-watch';
+import { Clock } from '../../src/scheduling/clock';
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BrowserContext, Page } from 'playwright-core';
@@ -5,6 +7,7 @@ import { testImage } from '../support/api-client';
 import { Berth, type TestUser } from '../support/berth';
 import { ConsoleBrowser } from '../support/console-browser';
 import { eventually } from '../support/eventually';
+import { FakeCluster } from '../support/fake-cluster';
 import { FakeEngine } from '../support/fake-engine';
 
 jest.setTimeout(120_000);
@@ -32,6 +35,25 @@ async function somebody(tier = 'pro'): Promise<{ user: TestUser; page: Page; con
 }
 
 const row = (page: Page, name: string) => page.getByRole('row').filter({ has: page.getByRole('link', { name }) });
+
+/** Every page, with its heading. */
+const pagesOf = (id: string): readonly (readonly [path: string, heading: string])[] => [
+  ['/', 'Containers'],
+  [`/containers/${id}`, 'seen'],
+  [`/containers/${id}#processes`, 'seen'],
+  [`/containers/${id}#events`, 'seen'],
+  ['/tokens', 'Tokens'],
+  ['/agents', 'Agents'],
+  ['/admin/users', 'Users'],
+  ['/admin/containers', 'All containers'],
+  ['/admin/images', 'Images'],
+  ['/admin/machine', 'Machine'],
+  ['/admin/nodes', 'Nodes'],
+  ['/admin/audit', 'Audit'],
+  ['/deleted', 'Deleted'],
+  ['/events', 'Events'],
+  ['/usage', 'Usage'],
+];
 
 describe('the console', () => {
   it('must be served under a policy that lets only its own scripts run, and be kept by browsers as far as may be', async () => {
@@ -176,20 +198,7 @@ describe('the console', () => {
     const page = await browser.signedIn(user, context);
     const look = async (where: string): Promise<void> =>
       expect([where, await browser.faultsOf(page)]).toEqual([where, []]);
-    for (const [path, heading] of [
-      ['/', 'Containers'],
-      [`/containers/${db_id}`, 'seen'],
-      [`/containers/${db_id}#events`, 'seen'],
-      ['/tokens', 'Tokens'],
-      ['/agents', 'Agents'],
-      ['/admin/users', 'Users'],
-      ['/admin/containers', 'All containers'],
-      ['/admin/machine', 'Machine'],
-      ['/admin/audit', 'Audit'],
-      ['/deleted', 'Deleted'],
-      ['/events', 'Events'],
-      ['/usage', 'Usage'],
-    ] as const) {
+    for (const [path, heading] of pagesOf(db_id)) {
       await page.goto(path);
       await page.getByRole('heading', { name: heading, exact: true }).waitFor();
       await eventually(async () => expect(await page.getByText('Loading…').count()).toBe(0));
@@ -209,6 +218,41 @@ describe('the console', () => {
     await page.getByRole('button', { name: 'Enter as guest' }).waitFor();
     await look('the sign-in');
     await context.close();
+  });
+
+  it('must fit a phone, on any page', async () => {
+    const user = await berth.user('pro', ['read', 'write', 'exec', 'admin']);
+    const { db_id } = await user.api.running({ name: 'seen' });
+    const context = await browser.context({ viewport: { width: 360, height: 740 } });
+    const page = await browser.signedIn(user, context);
+    for (const [path, heading] of pagesOf(db_id)) {
+      await page.goto(path);
+      await page.getByRole('heading', { name: heading, exact: true }).waitFor();
+      await eventually(async () => expect(await page.getByText('Loading…').count()).toBe(0));
+      expect([path, await page.evaluate('document.documentElement.scrollWidth - innerWidth')]).toEqual([path, 0]);
+    }
+    await context.close();
+  });
+
+  it('must let an administrator pull an image, and show that it goes on', async () => {
+    engine.daemon.registry.add('debian:13-slim');
+    const user = await berth.user('pro', ['read', 'admin']);
+    const page = await browser.signedIn(user);
+    await page.getByRole('link', { name: 'Images' }).click();
+    const debian = page.getByRole('row').filter({ hasText: 'debian:13-slim' });
+    await debian.getByText('Not pulled').waitFor();
+    const hold = engine.holdOn('ensureImage');
+    await debian.getByRole('button', { name: 'Pull now: debian' }).click();
+    await debian.getByText('Pulling').waitFor();
+    hold.release();
+    await page.getByText('There is a new version of “debian”.').waitFor();
+    await debian.getByText('Available').waitFor();
+    await debian.getByRole('button', { name: 'Pull now: debian' }).click();
+    await page.getByText('“debian” is up to date.').waitFor();
+    engine.daemon.registry.delete('debian:13-slim');
+    await debian.getByRole('button', { name: 'Pull now: debian' }).click();
+    await page.getByText('There is no such image, or it needs credentials.').waitFor();
+    await page.context().close();
   });
 
   it('must show each page again to whoever goes back and forth', async () => {
@@ -287,3 +331,71 @@ describe('the console', () => {
     expect(browser.complaints).toEqual([]);
   });
 });
+
+describe('the console of other servers', () => {
+  let server: Berth;
+  let window: ConsoleBrowser;
+
+  const open = async (options: Parameters<typeof Berth.start>[0]): Promise<Page> => {
+    server = await Berth.start(options);
+    window = await ConsoleBrowser.launch(server.url);
+    return window.signedIn(await server.user('enterprise', ['read', 'write', 'exec', 'admin']));
+  };
+
+  afterEach(async () => {
+    expect(window.complaints).toEqual([]);
+    await window.close();
+    await server.stop();
+  });
+
+  it('must list the nodes of a cluster, have them drained and activated, and given up once they are silent', async () => {
+    const cluster = new FakeCluster(['node1', 'node2', 'node3']);
+    const clock = new MovedClock();
+    const page = await open({ engine: cluster.engine(), clock, environment: { INSTANCE_ID: 'console-nodes' } });
+    const node = (name: string) => page.getByRole('row').filter({ hasText: name });
+    const choose = async (name: string, action: string): Promise<void> => {
+      await node(name)
+        .getByRole('button', { name: `More for ${name}` })
+        .click();
+      await page.getByRole('menuitem', { name: action }).click();
+    };
+    await page.getByRole('link', { name: 'Nodes' }).click();
+    await node('node1').getByText('of 1 GB').waitFor();
+    await choose('node2', 'Drain');
+    await page.getByRole('dialog').getByRole('button', { name: 'Drain' }).click();
+    await node('node2').getByText('Nothing is placed there').waitFor();
+    expect(cluster.named('node2').facts.availability).toBe('drain');
+    await choose('node2', 'Activate');
+    await node('node2').getByText('Active').waitFor();
+    cluster.named('node3').cut();
+    clock.aheadMs = 60_000;
+    await server.app.get(NodeWatch).look();
+    await node('node3').getByText('Does not answer').waitFor();
+    expect(await window.faultsOf(page)).toEqual([]);
+    await choose('node3', 'Give up for good');
+    await page.getByRole('dialog').getByRole('button', { name: 'Give up' }).click();
+    await node('node3').getByText('Given up').waitFor();
+  });
+
+  it('must say on every page, before the sign-in too, that containers are only simulated', async () => {
+    const page = await open({ environment: { ENGINE: 'simulated' } });
+    const banner = page.getByText('This server has no Docker: its containers are made up');
+    await banner.waitFor();
+    await page.getByRole('link', { name: 'Machine' }).click();
+    await banner.waitFor();
+    expect(await window.faultsOf(page)).toEqual([]);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('button', { name: 'Enter as guest' }).waitFor();
+    await banner.waitFor();
+    expect(await window.faultsOf(page)).toEqual([]);
+  });
+});
+
+/** As far ahead as a test says. */
+class MovedClock extends Clock {
+  aheadMs = 0;
+
+  override now(): Date {
+    return new Date(super.now().getTime() + this.aheadMs);
+  }
+}

@@ -58,7 +58,7 @@ const MEANT = [
 const WITHOUT_ROUTE = [400, 404, 405, 408, 413, 417, 426, 429, 431, 503];
 
 /** What is served and not described: the documentation itself, and sockets. */
-const NOT_DESCRIBED = /^\/api\/(docs(\/|$)|openapi\.json$|stub\/)/;
+const NOT_DESCRIBED = /^\/api\/(docs(\/|$)|(open|async)api\.json$|stub\/)/;
 
 /** `docs/openapi.json`, `docs/asyncapi.json`: by them answers and messages are judged; what was compiled is kept. */
 class Description {

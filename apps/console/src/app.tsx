@@ -1,4 +1,4 @@
-import { effect } from '@preact/signals';
+import { effect, untracked } from '@preact/signals';
 import type { ComponentType, JSX } from 'preact';
 import { berth } from './data/berth';
 import { connection, fault, follow, me, stop } from './data/live';
@@ -6,10 +6,10 @@ import { inWords } from './data/words';
 import { Containers } from './pages/containers';
 import { SignIn } from './pages/sign-in';
 import { path } from './router';
-import { session, signOutEverywhere } from './session';
+import { isEntering, session, signOutEverywhere } from './session';
 import { Prompts, Questions } from './ui/dialog';
 import { PageHead, Empty } from './ui/parts';
-import { Shell } from './ui/shell';
+import { Shell, SimulationBanner } from './ui/shell';
 import { later } from './ui/later';
 import { Toasts } from './ui/toasts';
 
@@ -26,6 +26,8 @@ const PAGES: readonly (readonly [RegExp, Page])[] = [
   [/^\/admin\/users$/, later(async () => (await import('./pages/admin-users')).AdminUsers)],
   [/^\/admin\/containers$/, later(async () => (await import('./pages/admin-containers')).AdminContainers)],
   [/^\/admin\/machine$/, later(async () => (await import('./pages/admin-machine')).Machine)],
+  [/^\/admin\/images$/, later(async () => (await import('./pages/admin-images')).Images)],
+  [/^\/admin\/nodes$/, later(async () => (await import('./pages/admin-nodes')).Nodes)],
   [/^\/admin\/audit$/, later(async () => (await import('./pages/admin-audit')).Audit)],
   [/^\/usage$/, later(async () => (await import('./pages/usage')).Usage)],
 ];
@@ -34,18 +36,23 @@ const PAGES: readonly (readonly [RegExp, Page])[] = [
 effect(() => {
   if (!session.value) {
     stop();
-    return;
+    return undefined;
   }
-  void begin();
+  const leaving = new AbortController();
+  untracked(() => void begin(leaving.signal));
+  return () => leaving.abort();
 });
 
-async function begin(): Promise<void> {
+/** Tries until it follows. One at a time: whoever begins ends what was followed before, and would be ended by it. */
+async function begin(leaving: AbortSignal): Promise<void> {
   const RETRY_MS = 2000;
-  for (const { token } = session.value ?? { token: '' }; session.value?.token === token;) {
+  const isLeft = (): boolean => leaving.aborted;
+  while (!isLeft()) {
     try {
       await follow();
       return;
     } catch (error) {
+      if (isLeft()) return;
       fault.value = error;
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
@@ -65,7 +72,8 @@ export function App(): JSX.Element {
   if (!session.value) {
     return (
       <>
-        <SignIn />
+        <SimulationBanner />
+        {isEntering.value ? <Entering /> : <SignIn />}
         <Toasts />
       </>
     );
@@ -77,6 +85,16 @@ export function App(): JSX.Element {
       <Prompts />
       <Toasts />
     </>
+  );
+}
+
+function Entering(): JSX.Element {
+  return (
+    <main class="sign-in">
+      <p class="muted" role="status">
+        Signing in…
+      </p>
+    </main>
   );
 }
 

@@ -4,7 +4,7 @@ import './styles/controls.css';
 import './styles/shell.css';
 import './styles/pages.css';
 import { App } from './app';
-import { adoptFromOtherTab, session, takeCode } from './session';
+import { adoptFromOtherTab, isEntering, session, takeCode } from './session';
 import { signInWithCode } from './pages/sign-in';
 import { applyTheme } from './ui/theme';
 
@@ -12,8 +12,10 @@ applyTheme();
 const root = document.getElementById('app');
 if (root) {
   const code = takeCode();
+  // Shown at once: on a slow line the way in takes seconds.
+  render(<App />, root);
   if (!session.value) await adoptFromOtherTab();
   // Of a link that was opened before, by whoever is signed in already, nothing is asked.
   if (code !== null && !session.value) await signInWithCode(code);
-  render(<App />, root);
+  isEntering.value = false;
 }

@@ -16,6 +16,8 @@ const KEY = 'berth.session';
 const ASK_MS = 150;
 
 export const session = signal<Session | null>(read());
+/** Until it is known whether another tab, or the link that somebody came by, has a session. */
+export const isEntering = signal(session.peek() === null);
 /** Said on the sign-in page: why somebody is there again. */
 export const signedOutBecause = signal<string | null>(null);
 

@@ -1,17 +1,23 @@
 import type { ReadyView } from '@berth/client';
-import { computed, effect, signal } from '@preact/signals';
-import { askServer } from './berth';
+import { computed, effect, signal, untracked } from '@preact/signals';
+import { askServer, berth } from './berth';
 import { me } from './live';
 
 /** How the server is, as `GET /health/ready` has it; where something is down it answers in the same form. */
 export const health = signal<ReadyView | null>(null);
 
-/** What concerns whoever is looking: all of it an administrator; others, that nothing here is real. */
+/** Whether containers are only made up: then nobody should take them for real, signed in or not. */
+export const isSimulated = computed(() => health.value?.runtime === 'simulated');
+
+export const isAdmin = computed(() => me.value?.scopes.includes('admin') ?? false);
+
+/** What an administrator has to see to; the simulation has a banner of its own. */
 export const notices = computed(() =>
-  (health.value?.notices ?? []).filter(
-    (notice) => (me.value?.scopes.includes('admin') ?? false) || /simulat/i.test(notice),
-  ),
+  isAdmin.value ? (health.value?.notices ?? []).filter((notice) => !notice.includes('ENGINE=simulated')) : [],
 );
+
+/** Whether sandboxes are on several machines. */
+export const hasNodes = signal(false);
 
 const EVERY_MS = 60_000;
 
@@ -19,9 +25,18 @@ export async function readHealth(): Promise<void> {
   health.value = await askServer<ReadyView>('/health/ready').catch(() => health.value);
 }
 
+void readHealth();
+setInterval(() => document.visibilityState === 'visible' && me.value && void readHealth(), EVERY_MS);
+
 effect(() => {
-  if (!me.value) return undefined;
-  void readHealth();
-  const timer = setInterval(() => document.visibilityState === 'visible' && void readHealth(), EVERY_MS);
-  return () => clearInterval(timer);
+  if (!isAdmin.value) {
+    hasNodes.value = false;
+    return;
+  }
+  untracked(() => {
+    berth.admin.nodes().then(
+      (nodes) => (hasNodes.value = nodes.length > 0),
+      () => undefined,
+    );
+  });
 });

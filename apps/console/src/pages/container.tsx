@@ -17,6 +17,7 @@ import { joined, readPast } from './events';
 import { SettingsDialog } from './settings-dialog';
 
 const Terminals = later(async () => (await import('./terminals')).Terminals);
+const Processes = later(async () => (await import('./processes')).Processes);
 const Files = later(async () => (await import('./files')).Files);
 const StatsCharts = later(async () => (await import('./stats')).StatsCharts);
 
@@ -24,6 +25,7 @@ const TABS = [
   ['overview', 'Overview'],
   ['terminal', 'Terminal'],
   ['files', 'Files'],
+  ['processes', 'Processes'],
   ['events', 'Events'],
 ] as const;
 
@@ -99,6 +101,11 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
           <Files container={container} path={rest.map((each) => `/${decodeURIComponent(each)}`).join('')} />
         </Inside>
       )}
+      {tab === 'processes' && (
+        <Inside container={container}>
+          <Processes container={container} open={rest[0]} />
+        </Inside>
+      )}
       {tab === 'events' && <ContainerEvents id={container.db_id} />}
       {isSetting && <SettingsDialog container={container} onClose={() => setSetting(false)} />}
     </>
@@ -113,7 +120,7 @@ function Inside({ container, children }: { readonly container: Container; readon
   return (
     <div class="panel">
       <Empty title={why ?? `“${name}” does not run`}>
-        {why === null && <p>Terminals and files are there while it does.</p>}
+        {why === null && <p>Terminals, files and processes are there while it does.</p>}
         {why === null && <PowerButton container={container} />}
       </Empty>
     </div>

@@ -1,39 +1,42 @@
-import { isBerthError, type Terminal as Session, type TerminalEnd } from '@berth/client';
-import { effect } from '@preact/signals';
-import { FitAddon } from '@xterm/addon-fit';
-import { WebLinksAddon } from '@xterm/addon-web-links';
-import { Terminal } from '@xterm/xterm';
-import '@xterm/xterm/css/xterm.css';
+import type { TerminalView } from '@berth/client';
 import type { JSX } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
-import type { Container } from '../data/live';
-import { inWords, reasonInWords } from '../data/words';
+import { type Container, now } from '../data/live';
+import { ask } from '../ui/dialog';
 import { CrossIcon, PlusIcon } from '../ui/icons';
-import { isDark } from '../ui/theme';
+import { Ago } from '../ui/parts';
+import { Screen } from './terminal-screen';
 
 /** A terminal of this tab of the browser; without a session it is yet to be opened. */
 interface Tab {
   readonly key: number;
   readonly session: string | null;
+  /** False where it is another window's, which goes on to write. */
+  readonly isWriter: boolean;
 }
 
 /** Of this browser's tab, so that a page that is loaded again comes back to its terminals. */
-const keptAs = (id: string): string => `berth.terminals.${id}`;
+const keptAs = (id: string): string => `berth.terminals-of.${id}`;
 
 function readKept(id: string): readonly Tab[] {
   try {
-    const sessions = JSON.parse(sessionStorage.getItem(keptAs(id)) ?? '[]') as string[];
-    return sessions.map((session) => ({ key: ++lastKey, session }));
+    const kept = JSON.parse(sessionStorage.getItem(keptAs(id)) ?? '[]') as readonly Omit<Tab, 'key'>[];
+    return kept.map((tab) => ({ ...tab, key: ++lastKey }));
   } catch {
     return [];
   }
 }
 
-let lastKey = 0;
-const fresh = (): Tab => ({ key: ++lastKey, session: null });
+function keep(id: string, tabs: readonly Tab[]): void {
+  const kept = tabs.flatMap(({ session, isWriter }) => (session === null ? [] : { session, isWriter }));
+  sessionStorage.setItem(keptAs(id), JSON.stringify(kept));
+}
 
-/** The terminals of a container, one of them seen. */
+let lastKey = 0;
+const fresh = (): Tab => ({ key: ++lastKey, session: null, isWriter: true });
+
+/** The terminals of a container, one of them seen, and those that are open elsewhere. */
 export function Terminals({ container }: { readonly container: Container }): JSX.Element {
   const { db_id, name } = container;
   const [tabs, setTabs] = useState<readonly Tab[]>(() => {
@@ -41,28 +44,19 @@ export function Terminals({ container }: { readonly container: Container }): JSX
     return kept.length > 0 ? kept : [fresh()];
   });
   const [seen, setSeen] = useState(tabs[0]?.key ?? 0);
+  useEffect(() => keep(db_id, tabs), [tabs]);
 
-  const change = (next: readonly Tab[]): void => {
-    const sessions = next.flatMap(({ session }) => session ?? []);
-    sessionStorage.setItem(keptAs(db_id), JSON.stringify(sessions));
-    setTabs(next);
-  };
   const note = (key: number, session: string | null): void =>
-    setTabs((before) => {
-      const next = before.map((tab) => (tab.key === key ? { key, session } : tab));
-      sessionStorage.setItem(keptAs(db_id), JSON.stringify(next.flatMap((tab) => tab.session ?? [])));
-      return next;
-    });
-  const open = (): void => {
-    const tab = fresh();
-    change([...tabs, tab]);
+    setTabs((before) => before.map((tab) => (tab.key === key ? { ...tab, session } : tab)));
+  const add = (tab: Tab): void => {
+    setTabs([...tabs, tab]);
     setSeen(tab.key);
   };
   const close = (key: number): void => {
     const at = tabs.findIndex((tab) => tab.key === key);
     const rest = tabs.filter((tab) => tab.key !== key);
     const next = rest.length > 0 ? rest : [fresh()];
-    change(next);
+    setTabs(next);
     if (seen === key) setSeen((next[Math.min(at, next.length - 1)] ?? next[0])?.key ?? 0);
   };
 
@@ -79,9 +73,14 @@ export function Terminals({ container }: { readonly container: Container }): JSX
             </button>
           </div>
         ))}
-        <button type="button" class="button quiet icon" aria-label="New terminal" onClick={open}>
+        <button type="button" class="button quiet icon" aria-label="New terminal" onClick={() => add(fresh())}>
           <PlusIcon />
         </button>
+        <Elsewhere
+          container={db_id}
+          own={tabs.flatMap(({ session }) => session ?? [])}
+          onAttach={({ id, clients }) => add({ key: ++lastKey, session: id, isWriter: clients === 0 })}
+        />
         <span class="small faint leave">Ctrl+. leaves the terminal</span>
       </div>
       <div class="terminal-screens">
@@ -90,6 +89,7 @@ export function Terminals({ container }: { readonly container: Container }): JSX
             key={tab.key}
             container={db_id}
             session={tab.session}
+            isWriter={tab.isWriter}
             isSeen={tab.key === seen}
             onSession={(session) => note(tab.key, session)}
           />
@@ -99,221 +99,58 @@ export function Terminals({ container }: { readonly container: Container }): JSX
   );
 }
 
-const THEMES = {
-  light: {
-    background: '#fbfcfc',
-    foreground: '#14181c',
-    cursor: '#0b5f8f',
-    cursorAccent: '#fbfcfc',
-    selectionBackground: '#bcdcf0',
-    black: '#14181c',
-    red: '#b3261e',
-    green: '#17753c',
-    yellow: '#8a5200',
-    blue: '#0b5f8f',
-    magenta: '#8a2e82',
-    cyan: '#0b6b70',
-    white: '#5f6a75',
-    brightBlack: '#4c5660',
-    brightRed: '#c5362d',
-    brightGreen: '#1c8747',
-    brightYellow: '#9a6200',
-    brightBlue: '#1170a8',
-    brightMagenta: '#9d3f95',
-    brightCyan: '#0d7c82',
-    brightWhite: '#14181c',
-  },
-  dark: {
-    background: '#0c0f11',
-    foreground: '#e7ebee',
-    cursor: '#62b8ec',
-    cursorAccent: '#0c0f11',
-    selectionBackground: '#24506e',
-    black: '#272e35',
-    red: '#ff8d84',
-    green: '#5fd08a',
-    yellow: '#f0b35a',
-    blue: '#62b8ec',
-    magenta: '#e39bdc',
-    cyan: '#5fd0d0',
-    white: '#c8d0d7',
-    brightBlack: '#8e99a4',
-    brightRed: '#ffaaa3',
-    brightGreen: '#86dfa7',
-    brightYellow: '#f6c987',
-    brightBlue: '#8fcdf3',
-    brightMagenta: '#edb9e8',
-    brightCyan: '#8ce0e0',
-    brightWhite: '#ffffff',
-  },
-};
-
-interface ScreenProps {
+interface ElsewhereProps {
   readonly container: string;
-  /** To come back to. */
-  readonly session: string | null;
-  readonly isSeen: boolean;
-  readonly onSession: (session: string | null) => void;
+  /** The sessions of this window. */
+  readonly own: readonly string[];
+  readonly onAttach: (terminal: TerminalView) => void;
 }
 
-function Screen({ container, session, isSeen, onSession }: ScreenProps): JSX.Element {
-  const place = useRef<HTMLDivElement>(null);
-  const screen = useRef<{ terminal: Terminal; fit: () => void; session: () => Session } | null>(null);
-  const [says, setSays] = useState<string | null>(null);
-  const [isWatching, setWatching] = useState(false);
-  const [isOver, setOver] = useState(false);
-  /** One more for each shell that is begun in this place. */
-  const [round, setRound] = useState(0);
-
-  useEffect(() => {
-    const element = place.current;
-    if (!element) return undefined;
-    const terminal = new Terminal({
-      fontFamily: getComputedStyle(element).getPropertyValue('--mono'),
-      fontSize: 13,
-      scrollback: 5000,
-      cursorBlink: !matchMedia('(prefers-reduced-motion: reduce)').matches,
-      // What of a terminal's colours is too pale for its background is made stronger.
-      minimumContrastRatio: 4.5,
-      screenReaderMode: true,
+/** Terminals that other windows opened, or that were left and go on: to come to, or to end. */
+function Elsewhere({ container, own, onAttach }: ElsewhereProps): JSX.Element | null {
+  const [all, setAll] = useState<readonly TerminalView[]>([]);
+  const read = (): void => {
+    // Beside the terminals of this window, it is no fault that needs words.
+    berth.terminals.list(container).then(setAll, () => undefined);
+  };
+  // No event tells of terminals.
+  useEffect(read, [container, own.join(' '), now.value]);
+  const others = all.filter(({ id }) => !own.includes(id));
+  if (others.length === 0) return null;
+  const askToEnd = ({ id }: TerminalView): void =>
+    ask({
+      title: 'End this terminal?',
+      text: 'Its shell ends with all that was started in it, also for whoever is attached.',
+      action: 'End',
+      run: async () => {
+        await berth.terminals.end(container, id);
+        read();
+      },
     });
-    const fitting = new FitAddon();
-    terminal.loadAddon(fitting);
-    terminal.loadAddon(new WebLinksAddon());
-    terminal.open(element);
-    const disposeTheme = effect(() => {
-      terminal.options.theme = isDark.value ? THEMES.dark : THEMES.light;
-    });
-    const fit = (): void => {
-      if (element.clientHeight > 0) fitting.fit();
-    };
-    fit();
-    const observer = new ResizeObserver(fit);
-    observer.observe(element);
-    terminal.attachCustomKeyEventHandler((event) => isForTerminal(event, terminal, element));
-
-    let isLeft = false;
-    let present: Session;
-    const attach = (to: string | null): void => {
-      present = berth.terminal(container, {
-        cols: terminal.cols,
-        rows: terminal.rows,
-        takeover: true,
-        ...(to !== null && { session: to, after: 0 }),
-        onOutput: (bytes) => new Promise((resolve) => terminal.write(bytes, resolve)),
-        onAttached: ({ session: own, gap }) => {
-          setSays(null);
-          if (gap) terminal.reset();
-          onSession(own);
-          present.resize(terminal.cols, terminal.rows);
-        },
-        onRole: (role) => setWatching(role === 'watcher'),
-        onInterrupted: () => setSays('The connection is broken; it is made again…'),
-      });
-      const own = present;
-      own.opened.catch((error: unknown) => {
-        if (isLeft || own !== present) return;
-        // The one of before the page was loaded again has ended meanwhile: another one in its place.
-        if (to !== null && isBerthError(error, 'terminal_not_found')) attach(null);
-        else finish(inWords(error));
-      });
-      own.ended.then(
-        (end) => {
-          if (!isLeft && own === present && own.role !== null) finish(endInWords(end));
-        },
-        () => undefined,
-      );
-    };
-    const finish = (words: string): void => {
-      setOver(true);
-      setSays(words);
-      onSession(null);
-    };
-    const type = (data: string | Uint8Array): void => void present.write(data).catch(() => undefined);
-    terminal.onData(type);
-    terminal.onBinary((text) => type(Uint8Array.from(text, (char) => char.charCodeAt(0))));
-    terminal.onResize(({ cols, rows }) => present.resize(cols, rows));
-    attach(round === 0 ? session : null);
-    screen.current = { terminal, fit, session: () => present };
-
-    return () => {
-      isLeft = true;
-      disposeTheme();
-      observer.disconnect();
-      present.detach();
-      terminal.dispose();
-      screen.current = null;
-    };
-  }, [round]);
-
-  useEffect(() => {
-    if (!isSeen) return;
-    screen.current?.fit();
-    screen.current?.terminal.focus();
-  }, [isSeen, round]);
-
   return (
-    <div class="terminal-screen" hidden={!isSeen}>
-      {(says !== null || isWatching) && (
-        <p class="terminal-says" role="status">
-          <span class="grow">{says ?? 'Somebody else writes in this terminal.'}</span>
-          {isOver && (
-            <button
-              type="button"
-              class="button slim"
-              onClick={() => {
-                setOver(false);
-                setSays(null);
-                setRound((before) => before + 1);
-              }}
-            >
-              New shell
-            </button>
-          )}
-          {!isOver && isWatching && (
-            <button type="button" class="button slim" onClick={() => screen.current?.session().takeOver()}>
-              Write here
-            </button>
-          )}
-        </p>
-      )}
-      <div class="terminal-place" ref={place} />
+    <div class="terminal-others" role="group" aria-label="Open elsewhere">
+      <span class="small faint">Open elsewhere:</span>
+      {others.map((terminal) => (
+        <div key={terminal.id} class="terminal-tab other">
+          <button
+            type="button"
+            disabled={terminal.clients === null}
+            title={terminal.clients === null ? 'Another server process holds it' : 'Show it here'}
+            onClick={() => onAttach(terminal)}
+          >
+            <Ago time={terminal.started_at} />
+            <span class="faint">{attachedInWords(terminal.clients)}</span>
+          </button>
+          <button type="button" aria-label="End this terminal" onClick={() => askToEnd(terminal)}>
+            <CrossIcon />
+          </button>
+        </div>
+      ))}
     </div>
   );
 }
 
-/** Of keys with Ctrl, those that are the browser's or the page's, and not the shell's. */
-function isForTerminal(event: KeyboardEvent, terminal: Terminal, element: HTMLElement): boolean {
-  if (event.type !== 'keydown' || !event.ctrlKey || event.altKey || event.metaKey) return true;
-  const key = event.key.toLowerCase();
-  if (key === '.') {
-    // The way out by keyboard: Tab is the shell's.
-    element.closest('.terminal-area')?.querySelector<HTMLElement>('.terminal-tabs [aria-pressed="true"]')?.focus();
-    event.preventDefault();
-    return false;
-  }
-  if (key === 'v') return false;
-  if (key === 'c' && event.shiftKey) {
-    void navigator.clipboard.writeText(terminal.getSelection()).catch(() => undefined);
-    event.preventDefault();
-    return false;
-  }
-  return true;
-}
-
-const ENDS: Readonly<Record<string, string>> = {
-  ended: 'The terminal was ended.',
-  detached: 'The terminal ended, as nobody was attached to it.',
-  container_stopped: 'The container has stopped.',
-  container_recreated: 'The container was made anew, and its terminals ended.',
-  container_deleted: 'The container was deleted.',
-  server_stopped: 'The server was restarted, and the terminal ended with it.',
-  lost: 'The terminal has ended: the connection to it was lost.',
-};
-
-function endInWords({ reason, code, detail }: TerminalEnd): string {
-  if (reason === 'exited') return `The shell has ended${code === null ? '' : ` with code ${String(code)}`}.`;
-  const words = ENDS[reason] ?? 'The terminal has ended.';
-  const why = reasonInWords(detail);
-  return why === null ? words : `${words} (${why})`;
+function attachedInWords(clients: number | null): string {
+  if (clients === null) return 'on another server';
+  return clients === 0 ? 'nobody attached' : `${String(clients)} attached`;
 }

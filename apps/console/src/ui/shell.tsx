@@ -4,7 +4,7 @@ import { at } from '../data/format';
 import { Link, path } from '../router';
 import { ThemeIcon, Mark } from './icons';
 import { setTheme, theme, type Theme } from './theme';
-import { notices } from '../data/server';
+import { hasNodes, isAdmin, isSimulated, notices } from '../data/server';
 
 interface ShellProps {
   readonly onSignOut: () => Promise<void>;
@@ -38,12 +38,14 @@ export function Shell({ onSignOut, children }: ShellProps): JSX.Element {
                 Agents
               </NavLink>
             </div>
-            {user?.scopes.includes('admin') && (
+            {isAdmin.value && (
               <div class="nav">
                 <h2>Administration</h2>
                 <NavLink to="/admin/users">Users</NavLink>
                 <NavLink to="/admin/containers">All containers</NavLink>
+                <NavLink to="/admin/images">Images</NavLink>
                 <NavLink to="/admin/machine">Machine</NavLink>
+                {hasNodes.value && <NavLink to="/admin/nodes">Nodes</NavLink>}
                 <NavLink to="/admin/audit">Audit</NavLink>
               </div>
             )}
@@ -127,21 +129,40 @@ function ThemeButton(): JSX.Element {
   );
 }
 
+/** Said on every page, also before the sign-in: what is seen here is not real. */
+export function SimulationBanner(): JSX.Element | null {
+  if (!isSimulated.value) return null;
+  return (
+    <aside aria-label="Simulation">
+      <p class="banner simulated">
+        <strong>Simulated.</strong> This server has no Docker: its containers are made up, and no program really runs in
+        them.
+      </p>
+    </aside>
+  );
+}
+
 function Banners(): JSX.Element {
   const session = me.value?.session;
+  const hasNotices = session != null || notices.value.length > 0;
   return (
     <>
+      <SimulationBanner />
       {connection.value === 'reconnecting' && (
         <p class="banner" role="status">
           The connection to the server is broken. What you see may be old; it is tried again by itself.
         </p>
       )}
-      {session && <p class="banner">You are a guest until {at(session.expires_at)}. What you make then goes.</p>}
-      {notices.value.map((notice) => (
-        <p key={notice} class="banner">
-          {notice}
-        </p>
-      ))}
+      {hasNotices && (
+        <aside aria-label="Notices">
+          {session && <p class="banner">You are a guest until {at(session.expires_at)}. What you make then goes.</p>}
+          {notices.value.map((notice) => (
+            <p key={notice} class="banner">
+              {notice}
+            </p>
+          ))}
+        </aside>
+      )}
     </>
   );
 }

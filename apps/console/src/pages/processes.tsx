@@ -1,0 +1,362 @@
+import type { BerthEvent, ProcessView } from '@berth/client';
+import type { JSX } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { berth, faultOf } from '../data/berth';
+import { bytes } from '../data/format';
+import { type Container, events } from '../data/live';
+import { inWords } from '../data/words';
+import { navigate } from '../router';
+import { ask, Dialog } from '../ui/dialog';
+import { PlusIcon } from '../ui/icons';
+import { Menu, type MenuItem } from '../ui/menu';
+import { Ago, Empty, Shown, Status, Table, TextField, useLoaded, WorkButton } from '../ui/parts';
+import { sayFault } from '../ui/toasts';
+import { readCommand } from './container-fields';
+
+const addressOf = (container: string, process?: string): string =>
+  `/containers/${container}#processes${process === undefined ? '' : `/${process}`}`;
+
+/** What is told of the processes of a container: with each of these they are read again. */
+const isOfProcess = (event: BerthEvent, container: string): boolean =>
+  event.type.startsWith('process_') && 'container_id' in event.data && event.data.container_id === container;
+
+interface ProcessesProps {
+  readonly container: Container;
+  /** The one whose output is shown. */
+  readonly open: string | undefined;
+}
+
+/** What runs in a container and was started to be kept, and what it writes. */
+export function Processes({ container: { db_id }, open }: ProcessesProps): JSX.Element {
+  const told = events.value.find((event) => isOfProcess(event, db_id))?.seq ?? 0;
+  const loaded = useLoaded(() => berth.processes.list(db_id), [db_id, told]);
+  const [isStarting, setStarting] = useState(false);
+  const process = loaded.value?.find(({ id }) => id === open);
+  return (
+    <>
+      <Shown of={loaded}>
+        {(processes) =>
+          open === undefined ? (
+            <List
+              container={db_id}
+              processes={processes}
+              onNew={() => setStarting(true)}
+              onChange={() => void loaded.reload()}
+            />
+          ) : (
+            <Output key={open} container={db_id} id={open} process={process} onChange={() => void loaded.reload()} />
+          )
+        }
+      </Shown>
+      {isStarting && <NewProcess container={db_id} onClose={() => setStarting(false)} />}
+    </>
+  );
+}
+
+interface ListProps {
+  readonly container: string;
+  readonly processes: readonly ProcessView[];
+  readonly onNew: () => void;
+  readonly onChange: () => void;
+}
+
+function List({ container, processes, onNew, onChange }: ListProps): JSX.Element {
+  const make = (
+    <button type="button" class="button slim" onClick={onNew}>
+      <PlusIcon /> New process
+    </button>
+  );
+  if (processes.length === 0) {
+    return (
+      <section class="panel" aria-label="Processes">
+        <Empty title="No processes">
+          <p>
+            One that is started here runs until it ends, whoever is looking, and keeps the last of its output. Those of
+            terminals are not listed.
+          </p>
+          {make}
+        </Empty>
+      </section>
+    );
+  }
+  return (
+    <section class="panel" aria-labelledby="processes">
+      <div class="panel-head">
+        <h2 id="processes">Processes</h2>
+        {make}
+      </div>
+      <Table
+        caption="Processes, and those that ended in the last five minutes"
+        columns={['Program', 'Status', 'Started', { end: 'Output' }]}
+        hasActions
+      >
+        {processes.map((process) => (
+          <Row key={process.id} container={container} process={process} onChange={onChange} />
+        ))}
+      </Table>
+    </section>
+  );
+}
+
+interface RowProps {
+  readonly container: string;
+  readonly process: ProcessView;
+  readonly onChange: () => void;
+}
+
+function Row({ container, process, onChange }: RowProps): JSX.Element {
+  const { id, program, status, start, user, started_at, output_bytes, held_here } = process;
+  const items: MenuItem[] =
+    status === 'running'
+      ? [
+          { name: 'Interrupt (SIGINT)', run: () => void interrupt(container, id) },
+          { name: 'End', isDangerous: true, run: () => askToEnd(container, process) },
+        ]
+      : [{ name: 'Remove from the list', run: () => void forget(container, id).then(onChange) }];
+  return (
+    <tr>
+      <td>
+        <span class="chips">
+          {held_here ? (
+            <a class="name mono" href={addressOf(container, id)}>
+              {program}
+            </a>
+          ) : (
+            <span class="mono">{program}</span>
+          )}
+          {start && <span class="chip">start command</span>}
+          {user !== null && <span class="chip">as {user}</span>}
+          {!held_here && <span class="chip">on another server</span>}
+        </span>
+      </td>
+      <td>
+        <State of={process} />
+      </td>
+      <td class="muted nowrap" data-name="started">
+        <Ago time={started_at} />
+      </td>
+      <td class="muted nowrap end" data-name="output">
+        {output_bytes === null ? 'unknown' : bytes(output_bytes)}
+      </td>
+      <td class="actions-cell">
+        <div class="actions">
+          {held_here && (
+            <a class="button slim" href={addressOf(container, id)} aria-label={`Output of ${program}`}>
+              Output
+            </a>
+          )}
+          <Menu label={`More for ${program}`} items={items} />
+        </div>
+      </td>
+    </tr>
+  );
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ended: 'Ended on request',
+  container_stopped: 'Ended by a stop',
+  lost: 'Lost',
+};
+
+function State({ of: { status, exit_code, reason, exited_at } }: { readonly of: ProcessView }): JSX.Element {
+  if (status === 'running') return <Status of="running" />;
+  const words =
+    REASONS[reason ?? ''] ?? (exit_code === null || exit_code === 0 ? 'Ended' : `Exit code ${String(exit_code)}`);
+  const hasFailed = reason === 'lost' || (reason === 'exited' && exit_code !== 0);
+  return (
+    <span class="two">
+      <Status of={hasFailed ? 'error' : 'stopped'} word={words} />
+      {exited_at !== null && (
+        <span class="small muted">
+          <Ago time={exited_at} />
+        </span>
+      )}
+    </span>
+  );
+}
+
+async function interrupt(container: string, id: string): Promise<void> {
+  await berth.processes.signal(container, id, 'INT').catch(sayFault);
+}
+
+async function forget(container: string, id: string): Promise<void> {
+  await berth.processes.end(container, id).catch(sayFault);
+}
+
+function askToEnd(container: string, { id, program, start }: ProcessView): void {
+  ask({
+    title: `End “${program}”?`,
+    text: start
+      ? 'It ends with all that it started, and is not run again before the container’s next start.'
+      : 'It ends with all that it started: politely first, by force after five seconds.',
+    action: 'End',
+    run: async () => void (await berth.processes.end(container, id)),
+  });
+}
+
+/** Characters of a process's output that are shown: the last ones. */
+const MOST_SHOWN = 256 * 1024;
+const ESC = String.fromCharCode(27);
+const BELL = String.fromCharCode(7);
+/** What moves a terminal's cursor, colours its text or names its window. */
+const ESCAPES = new RegExp(`${ESC}(?:\\[[0-9;?]*[ -/]*[@-~]|\\][^${BELL}${ESC}]*(?:${BELL}|${ESC}\\\\)|[()].|.)`, 'g');
+const asText = (text: string): string => text.replace(ESCAPES, '').replaceAll('\r\n', '\n').replaceAll('\r', '\n');
+
+interface Piece {
+  readonly stream: string;
+  readonly text: string;
+}
+
+/** With one piece more; where there is too much, without the beginning. */
+function withMore(pieces: readonly Piece[], more: Piece): readonly Piece[] {
+  const last = pieces.at(-1);
+  const next =
+    last?.stream === more.stream
+      ? [...pieces.slice(0, -1), { stream: more.stream, text: last.text + more.text }]
+      : [...pieces, more];
+  let surplus = next.reduce((sum, { text }) => sum + text.length, 0) - MOST_SHOWN;
+  return next.flatMap((piece) => {
+    if (surplus <= 0) return [piece];
+    const rest = piece.text.slice(surplus);
+    surplus -= piece.text.length;
+    return rest === '' ? [] : [{ stream: piece.stream, text: rest }];
+  });
+}
+
+interface OutputProps {
+  readonly container: string;
+  readonly id: string;
+  /** As it was last read; undefined where it is not listed any more. */
+  readonly process: ProcessView | undefined;
+  readonly onChange: () => void;
+}
+
+/** What a process wrote and writes. */
+function Output({ container, id, process, onChange }: OutputProps): JSX.Element {
+  const [pieces, setPieces] = useState<readonly Piece[]>([]);
+  const [isCut, setCut] = useState(false);
+  const [isOver, setOver] = useState(false);
+  const [fault, setFault] = useState<unknown>();
+  const place = useRef<HTMLPreElement>(null);
+  const isAtEnd = useRef(true);
+
+  useEffect(() => {
+    const leaving = new AbortController();
+    const follow = async (): Promise<void> => {
+      for await (const message of berth.processes.follow(container, id, { signal: leaving.signal })) {
+        if (message.type === 'gap') setCut(true);
+        else if (message.type === 'output')
+          setPieces((before) => withMore(before, { stream: message.stream, text: message.data }));
+        else setOver(true);
+      }
+    };
+    follow().catch((error: unknown) => {
+      if (!leaving.signal.aborted) setFault(error);
+    });
+    return () => leaving.abort();
+  }, [container, id]);
+  useEffect(() => {
+    const element = place.current;
+    if (element && isAtEnd.current) element.scrollTop = element.scrollHeight;
+  }, [pieces]);
+
+  const name = process?.program ?? 'Process';
+  const isRunning = process?.status === 'running' && !isOver;
+  const remove = async (): Promise<void> => {
+    await forget(container, id);
+    navigate(addressOf(container));
+    onChange();
+  };
+  return (
+    <section class="panel" aria-label={`Output of ${name}`}>
+      <div class="panel-head files-head">
+        <nav class="crumbs grow" aria-label="Processes">
+          <a class="linklike" href={addressOf(container)}>
+            Processes
+          </a>
+          <span class="faint">/</span>
+          <span class="mono" aria-current="page">
+            {name}
+          </span>
+        </nav>
+        {process && <State of={process} />}
+        {process && isRunning && (
+          <button type="button" class="button slim danger" onClick={() => askToEnd(container, process)}>
+            End
+          </button>
+        )}
+        {process?.status === 'exited' && (
+          <WorkButton class="button slim" run={remove}>
+            Remove
+          </WorkButton>
+        )}
+      </div>
+      {fault !== undefined && (
+        <p class="notice bad output-says" role="alert">
+          {inWords(fault)}
+        </p>
+      )}
+      {isCut && <p class="notice output-says">What it wrote before is no longer kept.</p>}
+      <pre
+        ref={place}
+        class="output"
+        tabIndex={0}
+        role="log"
+        aria-label={`What ${name} writes`}
+        onScroll={({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) =>
+          (isAtEnd.current = scrollHeight - scrollTop - clientHeight < 24)
+        }
+      >
+        {pieces.map(({ stream, text }, at) => (
+          <span key={at} class={stream}>
+            {asText(text)}
+          </span>
+        ))}
+        {pieces.length === 0 && fault === undefined && (
+          <span class="faint">{isOver ? 'It wrote nothing.' : 'Nothing written yet.'}</span>
+        )}
+      </pre>
+    </section>
+  );
+}
+
+/** Starts one, and goes to its output. */
+function NewProcess({ container, onClose }: { readonly container: string; readonly onClose: () => void }): JSX.Element {
+  const [command, setCommand] = useState('');
+  const [folder, setFolder] = useState('');
+  const [fault, setFault] = useState<unknown>(null);
+  const submit = async (): Promise<void> => {
+    const words = readCommand(command);
+    if (words.length === 0) throw new Error('Write a command first.');
+    const cwd = folder.trim() === '' ? {} : { cwd: folder.trim() };
+    try {
+      const { id } = await berth.processes.start(container, words, cwd);
+      navigate(addressOf(container, id));
+    } catch (error) {
+      setFault(error);
+      throw error;
+    }
+  };
+  return (
+    <Dialog title="New process" action="Start" onClose={onClose} onSubmit={submit}>
+      <TextField
+        label="Command"
+        hint="A program and its arguments. For pipes and variables: sh -c 'make | tee log'"
+        fault={faultOf(fault, 'command')}
+        isMono
+        input={{ autoComplete: 'off', spellcheck: false, placeholder: 'node server.js' }}
+        value={command}
+        onValue={setCommand}
+      />
+      <TextField
+        label="Working directory"
+        hint="The image’s own, if left empty"
+        fault={faultOf(fault, 'cwd')}
+        isMono
+        input={{ autoComplete: 'off', spellcheck: false, placeholder: '/home/user' }}
+        value={folder}
+        onValue={setFolder}
+      />
+    </Dialog>
+  );
+}

@@ -1,0 +1,191 @@
+import { readFileSync } from 'node:fs';
+import type { Page } from 'playwright-core';
+import type { NewContainer } from '../support/api-client';
+import type { TestUser } from '../support/berth';
+import { ConsoleBrowser } from '../support/console-browser';
+import { eventually } from '../support/eventually';
+import { LifecycleServer } from '../support/lifecycle-server';
+
+jest.setTimeout(120_000);
+
+let server: LifecycleServer;
+let browser: ConsoleBrowser;
+let user: TestUser;
+let container: NewContainer;
+let page: Page;
+/** Of what was started. */
+const endings: (() => Promise<unknown>)[] = [];
+
+beforeAll(async () => {
+  server = await LifecycleServer.start('console-inside');
+  endings.push(() => server.stop());
+  browser = await ConsoleBrowser.launch(server.berth.url);
+  endings.push(() => browser.close());
+  user = await server.berth.user('pro');
+  container = await user.api.running({ name: 'once', custom_image: process.env['TEST_SANDBOX_IMAGE'] });
+  page = await browser.signedIn(user);
+  await page.getByRole('link', { name: 'once' }).click();
+});
+
+afterAll(async () => {
+  for (const end of endings.reverse()) await end();
+});
+
+/** What the seen terminal holds. */
+const screen = (): Promise<string> => page.locator('.terminal-screen:visible .xterm-accessibility-tree').innerText();
+
+async function says(expected: string): Promise<void> {
+  await eventually(async () => expect(await screen()).toContain(expected), { timeoutMs: 30_000 });
+}
+
+/** By the keyboard, into the terminal that has the focus. */
+async function type(line: string): Promise<void> {
+  await page.keyboard.type(line);
+  await page.keyboard.press('Enter');
+}
+
+async function openTab(name: string): Promise<void> {
+  await page.getByRole('navigation', { name: 'once' }).getByRole('link', { name }).click();
+}
+
+describe('inside a container by clicks, on Docker under gVisor', () => {
+  it('must show CPU and memory as they are used', async () => {
+    await page.getByRole('region', { name: 'Memory of once' }).getByText('of 256 MB').waitFor({ timeout: 30_000 });
+    expect(await page.locator('.chart canvas').count()).toBe(2);
+  });
+
+  it('must have terminals that are typed in, several of them, and come back after a reload', async () => {
+    await openTab('Terminal');
+    await says('~#');
+    await type('echo "first-$((1+1))"');
+    await says('first-2');
+    await page.getByRole('button', { name: 'New terminal' }).click();
+    await eventually(async () => expect(await screen()).not.toContain('first-2'));
+    await says('~#');
+    await type('echo "second-$((1+1))" | tee /home/user/noted.txt');
+    await says('second-2');
+    await page.reload();
+    await says('first-2');
+    await page.getByRole('button', { name: 'Terminal 2', exact: true }).click();
+    await says('second-2');
+    const open = await user.api.call('GET', `/api/containers/${new URL(page.url()).pathname.split('/')[2]}/terminals`);
+    expect(open.body['terminals']).toHaveLength(2);
+    // Out by the keyboard: Tab is the shell's.
+    await page.locator('.terminal-screen:visible .xterm-helper-textarea').focus();
+    await page.keyboard.press('Control+.');
+    expect(await page.evaluate('document.activeElement.textContent')).toBe('Terminal 2');
+  });
+
+  it('must tell how a shell ended, and begin another one', async () => {
+    await page.locator('.terminal-screen:visible .xterm-helper-textarea').focus();
+    await type('exit 7');
+    await page.getByText('The shell has ended with code 7.').waitFor();
+    await page.getByRole('button', { name: 'New shell' }).click();
+    await says('~#');
+    await page.getByRole('button', { name: 'Close terminal 2' }).click();
+    await says('first-2');
+  });
+
+  it('must show what is open elsewhere, let one watch and take over, and end it', async () => {
+    await page.locator('.terminal-screen:visible .xterm-helper-textarea').focus();
+    await type('echo "from-$((1+2))"');
+    await says('from-3');
+    const context = await browser.context({ viewport: { width: 390, height: 760 } });
+    const other = await browser.signedIn(user, context);
+    await other.goto(new URL(page.url()).pathname + '#terminal');
+    const elsewhere = other.getByRole('group', { name: 'Open elsewhere' });
+    await elsewhere.getByRole('button', { name: '1 attached' }).first().click();
+    await other.getByText('Another window writes in this terminal; you watch.').waitFor();
+    const theirs = other.locator('.terminal-screen:visible .xterm-accessibility-tree');
+    await eventually(async () => expect(await theirs.innerText()).toContain('from-3'));
+    expect(await browser.faultsOf(other)).toEqual([]);
+    expect(await other.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true);
+    await other.getByRole('button', { name: 'Write here' }).click();
+    await page.getByText('Another window writes in this terminal; you watch.').waitFor();
+    await other.getByText('you watch').waitFor({ state: 'detached' });
+    await other.keyboard.type('exit 5\n');
+    await page.getByText('The shell has ended with code 5.').waitFor();
+    await context.close();
+    // What was left goes on, of that window and of this one, and is ended from here.
+    const left = page.getByRole('group', { name: 'Open elsewhere' });
+    const ends = left.getByRole('button', { name: 'End this terminal' });
+    for (const count of [2, 1]) {
+      await eventually(async () => expect(await ends.count()).toBe(count));
+      await ends.first().click();
+      await page.getByRole('dialog').getByRole('button', { name: 'End' }).click();
+    }
+    await left.waitFor({ state: 'detached' });
+    await page.getByRole('button', { name: 'New shell' }).click();
+    await says('~#');
+  });
+
+  it('must have files that are read, changed, sent, fetched, renamed and deleted', async () => {
+    await openTab('Files');
+    await page.getByRole('button', { name: 'noted.txt', exact: true }).click();
+    const content = page.getByLabel('Content of noted.txt');
+    await eventually(async () => expect(await content.inputValue()).toBe('second-2\n'));
+    await content.fill('changed here\n');
+    await page.keyboard.press('Control+s');
+    await page.getByText('noted.txt was saved.').waitFor();
+    await page.getByRole('button', { name: 'Close', exact: true }).click();
+    const upload = { name: 'sent.bin', mimeType: 'application/octet-stream', buffer: Buffer.from([0, 255, 1]) };
+    await page.getByLabel('Files to upload').setInputFiles(upload);
+    await page.getByRole('button', { name: 'sent.bin', exact: true }).click();
+    await page.getByText('This is no text.').waitFor();
+    await page.getByRole('button', { name: 'Close', exact: true }).click();
+    await page.getByRole('button', { name: 'More for noted.txt' }).click();
+    const downloading = page.waitForEvent('download');
+    await page.getByRole('menuitem', { name: 'Download' }).click();
+    const downloaded = await (await downloading).path();
+    expect(readFileSync(downloaded, 'utf8')).toBe('changed here\n');
+    await page.getByRole('button', { name: 'New folder' }).click();
+    await page.getByLabel('Name', { exact: true }).fill('kept');
+    await page.getByRole('button', { name: 'Create', exact: true }).click();
+    await page.getByRole('button', { name: 'More for sent.bin' }).click();
+    await page.getByRole('menuitem', { name: 'Rename' }).click();
+    await page.getByLabel('Name', { exact: true }).fill('renamed.bin');
+    await page.getByRole('button', { name: 'Rename', exact: true }).click();
+    await page.getByRole('button', { name: 'More for renamed.bin' }).click();
+    await page.getByRole('menuitem', { name: 'Delete' }).click();
+    await page.getByRole('button', { name: 'Delete', exact: true }).click();
+    await eventually(async () =>
+      expect(await page.getByRole('button', { name: 'renamed.bin', exact: true }).count()).toBe(0),
+    );
+    await page.getByRole('button', { name: 'kept', exact: true }).click();
+    await page.getByText('This folder is empty').waitFor();
+  });
+
+  it('must list processes, show what one writes as it comes, and end it', async () => {
+    await openTab('Processes');
+    await page.getByText('No processes').waitFor();
+    expect(await browser.faultsOf(page)).toEqual([]);
+    await page.getByRole('button', { name: 'New process' }).click();
+    await page.getByLabel('Command').fill('sh -c "echo begun; echo odd >&2; read never"');
+    await page.getByRole('button', { name: 'Start', exact: true }).click();
+    const output = page.getByRole('log', { name: 'What sh writes' });
+    await output.getByText('begun').waitFor();
+    expect(await output.locator('.stderr').innerText()).toBe('odd\n');
+    const answer = await user.api.call('POST', `/api/containers/${container.db_id}/processes`, {
+      command: ['sh', '-c', 'printf "\\033[31mred\\033[0m\\r\\n"; exit 3'],
+    });
+    expect(answer.status).toBe(201);
+    await page.getByRole('link', { name: 'Processes' }).last().click();
+    const failed = page.getByRole('row').filter({ hasText: 'Exit code 3' });
+    await failed.waitFor();
+    expect(await browser.faultsOf(page)).toEqual([]);
+    await failed.getByRole('link', { name: 'Output of sh' }).click();
+    await eventually(async () => expect(await output.innerText()).toBe('red\n'));
+    await page.getByRole('button', { name: 'Remove' }).click();
+    await page.getByRole('row').filter({ hasText: 'Running' }).getByRole('link', { name: 'Output of sh' }).click();
+    await output.getByText('begun').waitFor();
+    await page.getByRole('button', { name: 'End', exact: true }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'End' }).click();
+    await page.getByText('Ended on request').waitFor({ timeout: 30_000 });
+    const listed = await user.api.call('GET', `/api/containers/${container.db_id}/processes`);
+    expect(listed.body['processes']).toMatchObject([{ program: 'sh', status: 'exited', reason: 'ended' }]);
+  });
+
+  it('must have been without a complaint of the browser', () => {
+    expect(browser.complaints).toEqual([]);
+  });
+});
