@@ -39,6 +39,7 @@ import { NodesOfContainers1764400000000 } from './src/migrations/1764400000000-n
 import { Nodes1764400010000 } from './src/migrations/1764400010000-nodes';
 import { SignInCodes1764600000000 } from './src/migrations/1764600000000-sign-in-codes';
 import { Moves1764700000000 } from './src/migrations/1764700000000-moves';
+import { NodeVersions1764710000000 } from './src/migrations/1764710000000-node-versions';
 import { HeldProgramEntity } from './src/sandbox/held-programs';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
 
@@ -91,6 +92,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       Nodes1764400010000,
       SignInCodes1764600000000,
       Moves1764700000000,
+      NodeVersions1764710000000,
     ],
     synchronize: false,
   };

@@ -61,6 +61,20 @@ export class TokenService {
     return found.principal;
   }
 
+  /** The ids of the users who have a valid token with the scope `admin`, in order. */
+  async administrators(): Promise<string[]> {
+    const rows = await this.database.manager
+      .createQueryBuilder(TokenEntity, 't')
+      .innerJoin(UserEntity, 'u', 'u.id = t.userId AND u.suspendedAt IS NULL')
+      .select('t.userId', 'id')
+      .distinct()
+      .where('t.revokedAt IS NULL AND t.scopes LIKE \'%"admin"%\'')
+      .andWhere('(t.expiresAt IS NULL OR t.expiresAt > :now)', { now: this.database.timestamp(new Date()) })
+      .orderBy('t.userId')
+      .getRawMany<{ id: string }>();
+    return rows.map(({ id }) => id);
+  }
+
   /** Makes a token for a user who exists. */
   async issue(options: IssueToken): Promise<IssuedToken> {
     const { text, hash, prefix } = mintToken();

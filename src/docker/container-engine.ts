@@ -49,6 +49,8 @@ export interface EngineNode {
   /** `drain`, `pause`: nothing is placed or started there; what runs stays. */
   readonly availability: 'active' | 'pause' | 'drain';
   readonly isManager: boolean;
+  /** Of what the cluster says of it: grows with each change. */
+  readonly version: number;
   readonly memoryMb: number | null;
   /** Millicores. */
   readonly cpuShares: number | null;

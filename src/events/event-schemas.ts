@@ -1,4 +1,4 @@
-import type { AgentFacts, BerthEvent, ContainerFacts, EventMap, ProcessFacts } from './map';
+import type { AgentFacts, BerthEvent, ContainerFacts, EventMap, NodeFacts, ProcessFacts } from './map';
 
 /** A JSON Schema. */
 type Schema = Readonly<Record<string, unknown>>;
@@ -12,7 +12,9 @@ type OwnFields<T extends EventType> = Exclude<
     ? keyof ContainerFacts
     : EventMap[T] extends AgentFacts
       ? keyof AgentFacts
-      : keyof ProcessFacts
+      : EventMap[T] extends NodeFacts
+        ? keyof NodeFacts
+        : keyof ProcessFacts
 >;
 
 /** A field that may be absent. */
@@ -26,7 +28,9 @@ interface Described<T extends EventType> {
     ? typeof CONTAINER | typeof DELETED_CONTAINER
     : EventMap[T] extends AgentFacts
       ? typeof AGENT
-      : typeof PROCESS;
+      : EventMap[T] extends NodeFacts
+        ? typeof NODE
+        : typeof PROCESS;
   readonly when: string;
   readonly adds: {
     readonly [F in OwnFields<T>]-?: undefined extends EventMap[T][F]
@@ -39,6 +43,7 @@ interface Described<T extends EventType> {
 const CONTAINER = { $ref: '#/components/schemas/ContainerFactsView' };
 const DELETED_CONTAINER = { $ref: '#/components/schemas/DeletedContainerFactsView' };
 const AGENT = { $ref: '#/components/schemas/AgentFactsView' };
+const NODE = { $ref: '#/components/schemas/NodeFactsView' };
 const PROCESS = { $ref: '#/components/schemas/ProcessFactsView' };
 
 const word = (example: string, description: string): Schema => ({ type: 'string', example, description });
@@ -170,6 +175,18 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
     about: CONTAINER,
     when: 'What was started with it did not become ready in its time.',
     adds: { process_id: PROCESS_ID, within_seconds: seconds(60, 'That time.') },
+  },
+  node_drained: {
+    about: NODE,
+    when: 'To administrators: nothing is placed or started on it any more; what runs goes on.',
+    adds: {},
+  },
+  node_activated: { about: NODE, when: 'To administrators: it takes containers again.', adds: {} },
+  node_forgotten: { about: NODE, when: 'To administrators: it was given up, and what was there with it.', adds: {} },
+  node_readmitted: {
+    about: NODE,
+    when: 'To administrators: it answers after it was given up; what it still has is removed.',
+    adds: {},
   },
   agent_connected: { about: AGENT, when: 'It came.', adds: {} },
   agent_disconnected: {

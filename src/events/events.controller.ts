@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { ApiFaults } from '../errors';
 import { eventStream } from '../http';
-import { EventListView, ProcessFactsView } from './dto/responses';
+import { EventListView, NodeFactsView, ProcessFactsView } from './dto/responses';
 import { FollowEventsDto, ListEventsDto } from './dto/requests';
 import { EVENT_SCHEMAS, RESYNC_SCHEMA } from './event-schemas';
 import { EventHistory } from './feed';
@@ -14,7 +14,7 @@ const DEFAULT_PAGE = 100;
 
 /** A user's events for clients without Socket.IO: in pages, and as they come. */
 @ApiTags('events')
-@ApiExtraModels(ProcessFactsView)
+@ApiExtraModels(NodeFactsView, ProcessFactsView)
 @Controller('events')
 export class EventsController {
   constructor(

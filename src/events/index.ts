@@ -10,6 +10,7 @@ export {
   type BerthEvent,
   type ContainerFacts,
   type EventDraft,
+  type NodeFacts,
   type ProcessFacts,
 } from './map';
 export { retryUntilClosed } from './persistently';

@@ -35,6 +35,15 @@ export interface ProcessFacts {
   readonly start?: true;
 }
 
+/** One of several machines. */
+export interface NodeFacts {
+  /** Swarm's own. */
+  readonly id: string;
+  readonly name: string;
+  readonly pool: string;
+  readonly availability: 'active' | 'pause' | 'drain';
+}
+
 /** Every event's name and what its `data` holds beside the container's facts. */
 export interface EventMap {
   container_created: ContainerFacts;
@@ -76,6 +85,14 @@ export interface EventMap {
   container_ready: ContainerFacts & { process_id: string; seconds: number };
   /** It did not become so in its time, and is not looked at again before its next start. */
   container_not_ready: ContainerFacts & { process_id: string; within_seconds: number };
+  /** Events of nodes are told to administrators alone. Nothing is placed or started there any more. */
+  node_drained: NodeFacts;
+  /** Containers are placed and started there again. */
+  node_activated: NodeFacts;
+  /** It was given up, and what was there with it. */
+  node_forgotten: NodeFacts;
+  /** It answers after it was given up; what it still has is removed. */
+  node_readmitted: NodeFacts;
   agent_connected: AgentFacts;
   /** `reason`: `closed`, `silent`, `stopped` or `deleted`. */
   agent_disconnected: AgentFacts & { reason: string };

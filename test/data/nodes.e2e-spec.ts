@@ -1,6 +1,10 @@
 import { ReservedCapacity } from '../../src/containers/capacity/reserved-capacity';
+import { NodeRepository } from '../../src/containers/nodes/node.repository';
 import { NodeWatch } from '../../src/containers/nodes/node-watch';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
+import { TokenService } from '../../src/auth';
+import { Database } from '../../src/database';
+import { EventLog } from '../../src/events';
 import { Clock } from '../../src/scheduling/clock';
 import { SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
@@ -265,6 +269,64 @@ describe('containers on several machines', () => {
     await berth.app.get(Reconciler).sweep();
     await berth.app.get(Reconciler).sweep();
     await events.next('container_stopped', { db_id: id, reason: 'missing' });
+  });
+
+  describe('whose machines change', () => {
+    it('must be told to administrators, and to nobody else', async () => {
+      const told = await berth.record(operator);
+      const verb = (name: string) => operator.api.call('POST', `/api/admin/nodes/one/${name}`);
+      await verb('drain');
+      await told.next('node_drained', { name: 'one', availability: 'drain', pool: 'default' });
+      await verb('drain');
+      await verb('activate');
+      await told.next('node_activated', { name: 'one', availability: 'active' });
+      // As somebody does with Docker's own tools.
+      const two = cluster.named('two');
+      two.facts = { ...two.facts, availability: 'pause', version: two.facts.version + 1 };
+      await berth.app.get(NodeWatch).look();
+      await told.next('node_drained', { name: 'two', availability: 'pause' });
+      await silence(cluster.named('one'));
+      await verb('forget');
+      await told.next('node_forgotten', { name: 'one' });
+      cluster.named('one').heal();
+      await berth.app.get(NodeWatch).look();
+      await told.next('node_readmitted', { name: 'one' });
+      expect(told.events.map(({ type }) => type)).toEqual([
+        'node_drained',
+        'node_activated',
+        'node_drained',
+        'node_forgotten',
+        'node_readmitted',
+      ]);
+      expect(events.events.filter(({ type }) => type.startsWith('node_'))).toEqual([]);
+    });
+
+    it('must be known and told as Swarm said last, whatever a process says that is behind', async () => {
+      const told = await berth.record(operator);
+      const { app } = berth;
+      const other = new NodeRepository(app.get(Database), app.get(EventLog), app.get(TokenService), clock);
+      const before = cluster.nodes.map((node) => node.view());
+      await other.note(before);
+      await operator.api.call('POST', '/api/admin/nodes/one/drain');
+      await told.next('node_drained', { name: 'one' });
+      await other.note(before);
+      const { body } = await operator.api.call('GET', '/api/admin/nodes');
+      expect(body['nodes']).toMatchObject([{ name: 'one', availability: 'drain' }, {}, {}]);
+      await other.note(cluster.nodes.map((node) => node.view()));
+      await operator.api.call('POST', '/api/admin/nodes/one/activate');
+      await told.next('node_activated', { name: 'one' });
+      expect(told.events.map(({ type }) => type)).toEqual(['node_drained', 'node_activated']);
+    });
+
+    it('must be known as a restored Swarm says', async () => {
+      const one = cluster.named('one');
+      one.facts = { ...one.facts, version: 9 };
+      await berth.app.get(NodeWatch).look();
+      one.facts = { ...one.facts, availability: 'drain', version: 3 };
+      await berth.app.get(NodeWatch).look();
+      const { body } = await operator.api.call('GET', '/api/admin/nodes');
+      expect(body['nodes']).toMatchObject([{ name: 'one', availability: 'drain' }, {}, {}]);
+    });
   });
 
   it('must know no other machine than those that there are', async () => {

@@ -25,6 +25,7 @@ export class FakeNode implements ClusterMember {
       state: 'ready',
       availability: 'active',
       isManager: false,
+      version: 1,
       memoryMb: 1024,
       cpuShares: 4000,
       isReachable: true,
@@ -124,7 +125,7 @@ export class FakeCluster implements ClusterMembers {
 
   setAvailability(id: string, availability: 'active' | 'drain'): Promise<void> {
     const node = this.named(id);
-    node.facts = { ...node.facts, availability };
+    node.facts = { ...node.facts, availability, version: node.facts.version + 1 };
     return Promise.resolve();
   }
 

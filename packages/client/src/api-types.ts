@@ -396,6 +396,22 @@ export type RoleListView = {
     roles: Array<RoleView>;
 };
 
+export type NodeFactsView = {
+    /**
+     * Swarm's own.
+     */
+    id: string;
+    /**
+     * As the machine calls itself.
+     */
+    name: string;
+    /**
+     * Tiers name pools.
+     */
+    pool: string;
+    availability: 'active' | 'pause' | 'drain';
+};
+
 export type ProcessFactsView = {
     id: string;
     /**
@@ -2352,6 +2368,14 @@ export type Event = ({
 } & ContainerReadyEvent) | ({
     type: 'container_not_ready';
 } & ContainerNotReadyEvent) | ({
+    type: 'node_drained';
+} & NodeDrainedEvent) | ({
+    type: 'node_activated';
+} & NodeActivatedEvent) | ({
+    type: 'node_forgotten';
+} & NodeForgottenEvent) | ({
+    type: 'node_readmitted';
+} & NodeReadmittedEvent) | ({
     type: 'agent_connected';
 } & AgentConnectedEvent) | ({
     type: 'agent_disconnected';
@@ -2362,6 +2386,58 @@ export type NetworkPolicy = 'internet' | 'none' | {
      * IPv4 addresses or networks, each with a port; `/udp` behind it where it is not TCP.
      */
     allow: Array<string>;
+};
+
+export type NodeActivatedEvent = {
+    /**
+     * To administrators: it takes containers again.
+     */
+    type: 'node_activated';
+    /**
+     * Grows by one with each of the user's events.
+     */
+    seq: number;
+    timestamp: string;
+    data: NodeFactsView;
+};
+
+export type NodeDrainedEvent = {
+    /**
+     * To administrators: nothing is placed or started on it any more; what runs goes on.
+     */
+    type: 'node_drained';
+    /**
+     * Grows by one with each of the user's events.
+     */
+    seq: number;
+    timestamp: string;
+    data: NodeFactsView;
+};
+
+export type NodeForgottenEvent = {
+    /**
+     * To administrators: it was given up, and what was there with it.
+     */
+    type: 'node_forgotten';
+    /**
+     * Grows by one with each of the user's events.
+     */
+    seq: number;
+    timestamp: string;
+    data: NodeFactsView;
+};
+
+export type NodeReadmittedEvent = {
+    /**
+     * To administrators: it answers after it was given up; what it still has is removed.
+     */
+    type: 'node_readmitted';
+    /**
+     * Grows by one with each of the user's events.
+     */
+    seq: number;
+    timestamp: string;
+    data: NodeFactsView;
 };
 
 export type ProcessExitedEvent = {

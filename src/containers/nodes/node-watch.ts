@@ -67,9 +67,10 @@ export class NodeWatch implements OnModuleDestroy {
     const now = this.clock.now();
     const gone = rows.filter(({ forgottenAt }) => forgottenAt !== null);
     await this.giveUp(gone.map(({ id }) => id));
-    for (const { id, name } of gone) {
+    for (const row of gone) {
+      const { id, name } = row;
       if (!present.some((node) => node.id === id && node.isReachable)) continue;
-      await this.nodes.readmit(id);
+      if (!(await this.nodes.readmit(row))) continue;
       this.logger.warn({ node: name }, 'a node that was given up is back; what it still has is removed');
     }
     const kept = rows.filter(({ forgottenAt }) => forgottenAt === null);

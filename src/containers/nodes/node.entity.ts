@@ -29,6 +29,10 @@ export class NodeEntity {
   @Column({ name: 'is_manager', type: 'boolean' })
   isManager: boolean;
 
+  /** Of what Swarm says: a process that was told less recently changes none of it. */
+  @Column({ type: 'integer', default: 0 })
+  version: number;
+
   @Column({ name: 'memory_mb', type: 'integer', nullable: true })
   memoryMb: number | null;
 

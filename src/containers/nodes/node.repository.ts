@@ -1,11 +1,15 @@
 import { Injectable } from '@nestjs/common';
-import { In } from 'typeorm';
+import { In, type UpdateQueryBuilder } from 'typeorm';
+import { TokenService } from '../../auth';
 import { Database } from '../../database';
 import type { EngineNode } from '../../docker';
+import { type EventDraft, EventLog } from '../../events';
 import { Clock } from '../../scheduling';
 import { ReservedCapacityEntity } from '../capacity/reserved-capacity';
 import { ContainerEntity, type ContainerRow } from '../container.entity';
 import { NodeEntity, type NodeRow } from './node.entity';
+
+type NodeEvent = Extract<EventDraft['type'], `node_${string}`>;
 
 /** However often it is asked, that it answers is written no oftener. */
 const NOTED_EVERY_MS = 3_000;
@@ -13,11 +17,16 @@ const NOTED_EVERY_MS = 3_000;
 /** How many containers on each machine, running or not. */
 export type ContainersByNode = ReadonlyMap<string, number>;
 
-/** The machines' rows, and what is read of the containers on them. */
+/** The machines' rows, of whose changes administrators are told, and what is read of the containers on them. */
 @Injectable()
 export class NodeRepository {
+  /** What this process was told last, by node. */
+  private readonly versions = new Map<string, number>();
+
   constructor(
     private readonly database: Database,
+    private readonly eventLog: EventLog,
+    private readonly tokens: TokenService,
     private readonly clock: Clock,
   ) {}
 
@@ -32,7 +41,7 @@ export class NodeRepository {
     return rows.find(({ forgottenAt }) => forgottenAt === null) ?? rows[0] ?? null;
   }
 
-  /** Writes what this process knows of them, as far as it is news. */
+  /** Writes what this process knows of them, as far as it is news; what Swarm says, unless another knows it better. */
   async note(nodes: readonly EngineNode[]): Promise<void> {
     const rows = new Map((await this.all()).map((row) => [row.id, row]));
     const now = this.clock.now();
@@ -40,21 +49,22 @@ export class NodeRepository {
       const row = rows.get(facts.id);
       if (!row) await this.insert({ ...facts, labels: { ...facts.labels } }, isReachable ? now : null);
       else if (isNews(row, facts) || (isReachable && isDue(row.reachableAt, now))) {
-        const reachableAt = isReachable ? now : row.reachableAt;
-        const { id, ...rest } = facts;
-        await this.database.manager.update(NodeEntity, { id }, { ...rest, labels: { ...facts.labels }, reachableAt });
+        await this.write(row, facts, isReachable ? now : row.reachableAt);
       }
+      this.versions.set(facts.id, facts.version);
     }
   }
 
   /** From here on nothing on it is waited for. */
-  async forget(id: string): Promise<void> {
-    await this.database.manager.update(NodeEntity, { id }, { forgottenAt: this.clock.now() });
+  async forget(row: NodeRow): Promise<void> {
+    const update = this.update(row.id).set({ forgottenAt: this.clock.now() }).andWhere('forgotten_at IS NULL');
+    await this.changed(update, 'node_forgotten', row);
   }
 
-  /** It answers after it was given up: it is as a new one. */
-  async readmit(id: string): Promise<void> {
-    await this.database.manager.update(NodeEntity, { id }, { forgottenAt: null });
+  /** It answers after it was given up: it is as a new one. @returns whether nobody else has noted it */
+  async readmit(row: NodeRow): Promise<boolean> {
+    const update = this.update(row.id).set({ forgottenAt: null }).andWhere('forgotten_at IS NOT NULL');
+    return this.changed(update, 'node_readmitted', row);
   }
 
   async countContainers(): Promise<ContainersByNode> {
@@ -103,6 +113,43 @@ export class NodeRepository {
     });
   }
 
+  private async write(row: NodeRow, facts: Facts, reachableAt: Date | null): Promise<void> {
+    // A Swarm that was restored from a copy counts on from there: what was told later is right.
+    const isBehind = facts.version < row.version && facts.version >= (this.versions.get(row.id) ?? Infinity);
+    if (isBehind) await this.update(row.id).set({ problem: facts.problem, reachableAt }).execute();
+    else await this.writeAll(row, facts, reachableAt);
+  }
+
+  private async writeAll(row: NodeRow, { id, ...facts }: Facts, reachableAt: Date | null): Promise<void> {
+    const after = { ...facts, reachableAt, labels: { ...facts.labels } };
+    const update = this.update(id).set(after).andWhere('version = :read', { read: row.version });
+    if (facts.availability === row.availability) {
+      await update.execute();
+      return;
+    }
+    const type = facts.availability === 'active' ? 'node_activated' : 'node_drained';
+    const first = update.andWhere('availability = :before', { before: row.availability });
+    await this.changed(first, type, { ...row, ...after });
+  }
+
+  /** Makes the change and tells it, unless somebody else has. @returns whether it was made */
+  private async changed(update: UpdateQueryBuilder<NodeEntity>, type: NodeEvent, row: NodeRow): Promise<boolean> {
+    const { id, name, pool, availability } = row;
+    return this.database.runInTx(async () => {
+      const result = await update.execute();
+      if (result.affected !== 1) return false;
+      // In the order of their ids, as each one's row is locked.
+      for (const userId of await this.tokens.administrators()) {
+        await this.eventLog.append({ userId, drafts: [{ type, data: { id, name, pool, availability } }] });
+      }
+      return true;
+    });
+  }
+
+  private update(id: string): UpdateQueryBuilder<NodeEntity> {
+    return this.database.manager.createQueryBuilder().update(NodeEntity).where('id = :id', { id });
+  }
+
   private async insert(facts: Omit<EngineNode, 'isReachable'>, reachableAt: Date | null): Promise<void> {
     const { manager } = this.database;
     const node = { ...facts, labels: { ...facts.labels }, reachableAt, forgottenAt: null };
@@ -127,6 +174,7 @@ function isNews(row: NodeRow, facts: Facts): boolean {
     'state',
     'availability',
     'isManager',
+    'version',
     'memoryMb',
     'cpuShares',
     'problem',

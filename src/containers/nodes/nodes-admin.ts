@@ -114,7 +114,7 @@ export class NodesAdmin {
     const row = await this.find(name);
     if (row.forgottenAt === null) {
       if (this.engine.answers(row.id) || !isSilent(row, this.clock.now())) throw new DomainError('node_reachable');
-      await this.nodes.forget(row.id);
+      await this.nodes.forget(row);
     }
     // What this process does not come to is done by any other.
     await this.watch.look();

@@ -159,8 +159,8 @@ export class OperationRunner implements BeforeApplicationShutdown {
    * Plans and executes; plans again if Docker contradicts the plan's assumptions. Emits the progress of creations and
    * of moves of data.
    *
-   * @param options.elsewhere places a creation on another machine, where nothing of it can have run on the one that does
-   *   not answer; what may lie there is removed by the sweep that follows its return
+   * @param options.elsewhere places a creation on another machine where its own does not answer and nothing of it can
+   *   have run there; what may lie there is removed by the sweep that follows its return
    * @returns the executed plan, what its steps found out, and the progress that is left to be written with the outcome
    * @throws EngineError, and the reason why the lease's holder has to stop
    */

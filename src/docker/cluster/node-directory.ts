@@ -13,6 +13,8 @@ const ANSWER_MS = 5_000;
 export type SwarmNode = Omit<EngineNode, 'isReachable' | 'problem'>;
 
 const MIB = 1024 * 1024;
+/** As far as a column of the database counts. */
+const LAST_VERSION = 2 ** 31 - 1;
 const DEFAULT_POOL = 'default';
 
 /** Labels of a node that Berth reads. */
@@ -172,6 +174,7 @@ export class NodeDirectory {
       state: State === 'ready' || State === 'down' ? State : before,
       availability: node.Spec.Availability,
       isManager: node.Spec.Role === 'manager',
+      version: Math.min(node.Version.Index, LAST_VERSION),
       memoryMb: memory.success
         ? Math.floor(memory.data)
         : MemoryBytes === undefined

@@ -1,6 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { EVENT_SCHEMA } from '../event-schemas';
-import type { BerthEvent, ProcessFacts } from '../map';
+import type { BerthEvent, NodeFacts, ProcessFacts } from '../map';
 
 /** What `GET /api/events` answers. */
 export class EventListView {
@@ -30,4 +30,16 @@ export class ProcessFactsView implements ProcessFacts {
   readonly program: string;
   @ApiPropertyOptional({ enum: [true], description: "Where it is the container's start command." })
   readonly start?: true;
+}
+
+/** One of several machines, as events show it. */
+export class NodeFactsView implements NodeFacts {
+  @ApiProperty({ example: 'qx1k0z5u6gm9t4v2w8y7r3s1d', description: "Swarm's own." })
+  readonly id: string;
+  @ApiProperty({ example: 'node-3', description: 'As the machine calls itself.' })
+  readonly name: string;
+  @ApiProperty({ example: 'default', description: 'Tiers name pools.' })
+  readonly pool: string;
+  @ApiProperty({ enum: ['active', 'pause', 'drain'] })
+  readonly availability: 'active' | 'pause' | 'drain';
 }

@@ -23,6 +23,10 @@ const KINDS: Readonly<Record<string, readonly [words: string, look: string]>> = 
   process_started: ['Process started', 'running'],
   process_exited: ['Process ended', 'stopped'],
   process_lost: ['Process lost', 'error'],
+  node_drained: ['Node drained', 'warn'],
+  node_activated: ['Node activated', 'running'],
+  node_forgotten: ['Node given up', 'error'],
+  node_readmitted: ['Node is back', 'running'],
   agent_connected: ['Agent connected', 'online'],
   agent_disconnected: ['Agent disconnected', 'offline'],
 };
