@@ -194,20 +194,12 @@ export function noteProgram([program = '']: readonly string[]): void {
   if (context) context.done = { program: program.slice(0, MOST_PROGRAM) };
 }
 
-/** Passes content on, and notes for the audit how many bytes the request has moved. */
-export function notingBytes(content: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+/** Begins to note for the audit how many bytes the request moves. @returns to be called with each number that it has */
+export function notedBytes(): (bytes: number) => void {
   const done = { bytes: 0 };
-  // Not when it is first read: that may be for nobody's request.
   const context = requestContext.getStore();
   if (context) context.done = done;
-  return counted(content, done);
-}
-
-async function* counted(content: AsyncIterable<Buffer>, done: { bytes: number }): AsyncGenerator<Buffer> {
-  for await (const chunk of content) {
-    done.bytes += chunk.length;
-    yield chunk;
-  }
+  return (bytes) => void (done.bytes += bytes);
 }
 
 /**

@@ -59,6 +59,54 @@ export interface TerminalSize {
   readonly rows: number;
 }
 
+/** Who takes what a program writes, as it comes. Neither may throw. */
+export interface OutputTaker {
+  take(output: ExecOutput): void;
+  /** There is no more. Called once. */
+  over(): void;
+}
+
+/** Output on its way to an {@link OutputTaker}. */
+export interface OutputFlow {
+  /** Nothing more is read, and the program waits. What has been read already may yet come. */
+  pause(): void;
+  resume(): void;
+}
+
+/** What a program writes, for one reader. */
+export interface ProcessOutput extends AsyncIterable<ExecOutput> {
+  /** Hands it over without a promise for each piece, as {@link flowOf} does for whoever reads whole files. */
+  flowTo?(taker: OutputTaker): OutputFlow;
+}
+
+/** Hands over, once a program has started, what can be iterated as well. */
+export function flowOf(output: ProcessOutput, taker: OutputTaker): OutputFlow {
+  return output.flowTo?.(taker) ?? iterated(output, taker);
+}
+
+function iterated(output: AsyncIterable<ExecOutput>, taker: OutputTaker): OutputFlow {
+  let paused: Promise<void> | null = null;
+  let resume = (): void => undefined;
+  const pause = (): void => {
+    paused ??= new Promise((resolve) => {
+      resume = () => {
+        paused = null;
+        resolve();
+      };
+    });
+  };
+  const read = async (): Promise<void> => {
+    for await (const each of output) {
+      taker.take(each);
+      await paused;
+    }
+  };
+  void read()
+    .catch(() => undefined)
+    .then(() => taker.over());
+  return { pause, resume: () => resume() };
+}
+
 /** A program that was started in a container. It goes on when nobody holds it any more. */
 export interface ContainerProcess {
   /**
@@ -68,7 +116,7 @@ export interface ContainerProcess {
    * the container. A stop of the container, its end, and {@link ContainerEngine.endProcesses}, give up what is not
    * read.
    */
-  readonly output: AsyncIterable<ExecOutput>;
+  readonly output: ProcessOutput;
   /** Waits until it has started, or could not be: {@link exit} says why. @throws EngineError as {@link exit} does */
   hasStarted(): Promise<boolean>;
   /** Ending it is the end of the program's input. null without one. */

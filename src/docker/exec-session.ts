@@ -3,7 +3,15 @@ import type { Duplex, Readable, Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { within } from '../scheduling';
 import { abortable } from './client';
-import type { ContainerProcess, ExecOutput, ProcessRequest, TerminalSize } from './container-process';
+import type {
+  ContainerProcess,
+  ExecOutput,
+  OutputFlow,
+  OutputTaker,
+  ProcessOutput,
+  ProcessRequest,
+  TerminalSize,
+} from './container-process';
 import { EngineError } from './engine-error';
 import { hasStatus } from './errors';
 import { createOptions, type ExecCall, type ExecState, hasEnded, refusedWith, startHijacked } from './exec-calls';
@@ -57,7 +65,7 @@ const MAX_REFUSAL_BYTES = 64 * 1024;
  * not end it.
  */
 export class ExecSession implements ContainerProcess {
-  readonly output: AsyncIterable<ExecOutput>;
+  readonly output: ProcessOutput;
 
   /** Docker's message in place of the command's output; empty if the command has started. */
   private refusal = '';
@@ -88,7 +96,11 @@ export class ExecSession implements ContainerProcess {
       this.closed.abort();
       this.busySince = null;
     });
-    this.output = this.read();
+    const read = this.read();
+    this.output = {
+      [Symbol.asyncIterator]: () => read,
+      flowTo: (taker) => this.flowTo(taker),
+    };
   }
 
   /**
@@ -191,6 +203,35 @@ export class ExecSession implements ContainerProcess {
     this.stream.destroy();
   }
 
+  /** That it has started is known by now, so all of it is the command's. */
+  private flowTo(taker: OutputTaker): OutputFlow {
+    const { stream } = this;
+    const frames = new OutputFrames((output) => taker.take(output));
+    const hasTerminal = this.request.terminal === true;
+    let isOver = false;
+    const end = (): void => {
+      if (isOver) return;
+      isOver = true;
+      taker.over();
+    };
+    this.busySince = null;
+    stream.on('data', (data: Buffer) => {
+      if (hasTerminal) taker.take({ stream: 'stdout', data });
+      else frames.take(data);
+    });
+    stream.once('end', end).once('close', end);
+    return {
+      pause: () => {
+        stream.pause();
+        this.busySince ??= performance.now();
+      },
+      resume: () => {
+        this.busySince = null;
+        if (stream.isPaused()) stream.resume();
+      },
+    };
+  }
+
   /** A connection that breaks is not an error yet: Docker is asked afterwards whether the command has ended. */
   private async *read(): AsyncGenerator<ExecOutput> {
     let read: ExecOutput[] = [];
@@ -205,7 +246,7 @@ export class ExecSession implements ContainerProcess {
       this.busySince = performance.now();
       if (this.writer === 'unknown') this.writer = await this.whoWrites();
       if (this.writer === 'docker') this.noteRefusal(read);
-      else yield* joined(read);
+      else yield* read;
       read = [];
       this.busySince = null;
     }
@@ -329,18 +370,4 @@ async function* untilBroken(stream: Readable): AsyncGenerator<Buffer> {
   } catch {
     // The connection broke, or was closed here.
   }
-}
-
-/** Neighbours of one stream become one: a program may write single bytes, each in a frame of its own. */
-function joined(outputs: readonly ExecOutput[]): ExecOutput[] {
-  const groups: { stream: ExecOutput['stream']; data: Buffer[] }[] = [];
-  for (const { stream, data } of outputs) {
-    const last = groups.at(-1);
-    if (last?.stream === stream) last.data.push(data);
-    else groups.push({ stream, data: [data] });
-  }
-  return groups.map(({ stream, data }) => ({
-    stream,
-    data: data.length === 1 && data[0] ? data[0] : Buffer.concat(data),
-  }));
 }

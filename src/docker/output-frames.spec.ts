@@ -14,11 +14,19 @@ describe('the output of a command', () => {
     const outputs = { stdout: '', stderr: '' };
     const collected: { stream: 'stdout' | 'stderr'; data: Buffer }[] = [];
     const frames = new OutputFrames((output) => collected.push(output));
-    for (let at = 0; at < bytes.length; at += size) frames.take(bytes.subarray(at, at + size));
+    for (let at = 0; at < bytes.length; at += size) frames.take(Buffer.from(bytes.subarray(at, at + size)));
     for (const stream of ['stdout', 'stderr'] as const) {
       outputs[stream] = Buffer.concat(collected.filter((o) => o.stream === stream).map((o) => o.data)).toString();
     }
     expect(outputs).toEqual({ stdout: 'outmore\n', stderr: 'fehler ü!' });
+  });
+
+  it('must come in one piece where its neighbours are of one stream', () => {
+    const pieces: string[] = [];
+    const frames = new OutputFrames(({ stream, data }) => pieces.push(`${stream} ${data.toString()}`));
+    frames.take(Buffer.from(bytes.subarray(0, bytes.length - 2)));
+    frames.take(Buffer.concat([bytes.subarray(bytes.length - 2), frame(2, '?'), frame(1, '.')]));
+    expect(pieces).toEqual(['stdout out', 'stderr fehler ü', 'stdout more\n', 'stderr !?', 'stdout .']);
   });
 
   it('must be taken apart however many frames come at once', () => {

@@ -117,37 +117,60 @@ const STDERR = 2;
 
 /**
  * Demultiplexes Docker's stream of a command without a terminal. Passes bytes on at once, so that frames of any length
- * need no buffer. Not docker-modem's `demuxStream` (5.0.7): it calls itself for each frame, and a command that writes
+ * need no buffer; neighbours of one stream are moved together in place, as a program may write single bytes, each in a
+ * frame of its own. Not docker-modem's `demuxStream` (5.0.7): it calls itself for each frame, and a command that writes
  * single bytes makes it exceed the stack, which ends the process.
  */
 export class OutputFrames {
-  private header = Buffer.alloc(0);
+  private readonly header = Buffer.alloc(HEADER_BYTES);
+  /** How much of the header has come. */
+  private known = 0;
+  /** How much of the frame is to come. */
   private left = 0;
   private stream: ExecOutput['stream'] = 'stdout';
 
   constructor(private readonly onOutput: (output: ExecOutput) => void) {}
 
-  /** The next bytes, cut at any position. */
+  /** @param chunk the next bytes, cut at any position; its memory becomes that of the output */
   take(chunk: Buffer): void {
-    let rest = chunk;
-    while (rest.length > 0) rest = this.left > 0 ? this.body(rest) : this.head(rest);
+    let at = 0;
+    let begin = 0;
+    let end = 0;
+    let { stream } = this;
+    while (at < chunk.length) {
+      if (this.left === 0) {
+        at += this.head(chunk, at);
+        continue;
+      }
+      const length = Math.min(this.left, chunk.length - at);
+      if (end > begin && this.stream === stream) {
+        chunk.copyWithin(end, at, at + length);
+        end += length;
+      } else {
+        this.hand(stream, chunk.subarray(begin, end));
+        ({ stream } = this);
+        begin = at;
+        end = at + length;
+      }
+      at += length;
+      this.left -= length;
+    }
+    this.hand(stream, chunk.subarray(begin, end));
   }
 
-  private head(bytes: Buffer): Buffer {
-    const missing = HEADER_BYTES - this.header.length;
-    this.header = Buffer.concat([this.header, bytes.subarray(0, missing)]);
-    if (this.header.length === HEADER_BYTES) {
+  private hand(stream: ExecOutput['stream'], data: Buffer): void {
+    if (data.length > 0) this.onOutput({ stream, data });
+  }
+
+  /** @returns how many bytes of it came */
+  private head(chunk: Buffer, at: number): number {
+    const came = chunk.copy(this.header, this.known, at, at + HEADER_BYTES - this.known);
+    this.known += came;
+    if (this.known === HEADER_BYTES) {
       this.stream = this.header[0] === STDERR ? 'stderr' : 'stdout';
       this.left = this.header.readUInt32BE(4);
-      this.header = Buffer.alloc(0);
+      this.known = 0;
     }
-    return bytes.subarray(missing);
-  }
-
-  private body(bytes: Buffer): Buffer {
-    const data = bytes.subarray(0, this.left);
-    this.left -= data.length;
-    this.onOutput({ stream: this.stream, data });
-    return bytes.subarray(data.length);
+    return came;
   }
 }

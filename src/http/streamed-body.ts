@@ -3,8 +3,8 @@ import { RouteConfig } from '@nestjs/platform-fastify';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import { DomainError } from '../errors';
-import { within } from '../scheduling';
 import type { PreParsing } from './request-head';
 
 declare module 'fastify' {
@@ -68,30 +68,13 @@ export class BodyStream {
   }
 
   /**
-   * Takes it once, in any time as long as bytes come.
+   * Takes it once, in any time as long as bytes come. Fails with `request_timeout`, and where the client goes away
+   * before the end.
    *
    * @param idleMs how long none may come
-   * @throws DomainError `request_timeout`; an error if the client goes away before the end
    */
-  async *read(idleMs: number): AsyncGenerator<Buffer> {
-    const body = this.request.raw;
-    const chunks = body.iterator({ destroyOnReturn: false });
-    watched.add(body.socket);
-    try {
-      for (;;) {
-        const late = () => new DomainError('request_timeout');
-        const next = await within(chunks.next() as Promise<IteratorResult<Buffer>>, { ms: idleMs, late });
-        if (next.done === true) break;
-        yield next.value;
-      }
-      if (!body.complete) throw gone();
-    } catch (error) {
-      throw error instanceof DomainError ? error : gone();
-    } finally {
-      watched.delete(body.socket);
-      // Whoever listens no more leaves the rest to others.
-      void chunks.return?.();
-    }
+  read(idleMs: number): Readable {
+    return new WatchedBody(this.request.raw, idleMs);
   }
 
   /**
@@ -102,10 +85,73 @@ export class BodyStream {
     const body: IncomingMessage = this.request.raw;
     if (body.complete || body.destroyed) return;
     body.on('error', () => undefined);
-    // Its last reader lets go of it a moment later.
-    setImmediate(() => body.resume());
+    body.resume();
     const timer = setTimeout(() => body.socket.destroy(), DISCARD_MS).unref();
     body.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
+  }
+}
+
+/** A body as its bytes come. Once nobody reads it any more, what is left of it is dropped. */
+class WatchedBody extends Readable {
+  private idle: NodeJS.Timeout | undefined;
+  /** Whether more is waited for. */
+  private isWanted = false;
+
+  constructor(
+    private readonly body: IncomingMessage,
+    private readonly idleMs: number,
+  ) {
+    super();
+  }
+
+  override _read(): void {
+    if (this.isWanted) return;
+    this.isWanted = true;
+    if (this.idle) {
+      this.idle.refresh();
+      this.body.resume();
+    } else {
+      this.begin();
+    }
+  }
+
+  private begin(): void {
+    const { body } = this;
+    watched.add(body.socket);
+    this.idle = setTimeout(() => this.late(), this.idleMs);
+    body.on('data', this.onData).on('end', this.onEnd).on('error', this.onGone).on('close', this.onGone);
+    if (body.readableEnded) this.onEnd();
+    else if (body.destroyed) this.onGone();
+  }
+
+  private readonly onData = (data: Buffer): void => {
+    this.idle?.refresh();
+    if (this.push(data)) return;
+    this.isWanted = false;
+    this.body.pause();
+  };
+
+  private readonly onEnd = (): void => {
+    if (this.body.complete) this.push(null);
+    else this.destroy(gone());
+  };
+
+  /** What has come and was not read yet may be gone as well, so that only its end is one. */
+  private readonly onGone = (): void => {
+    if (!this.body.readableEnded) this.destroy(gone());
+  };
+
+  private late(): void {
+    if (this.isWanted) this.destroy(new DomainError('request_timeout'));
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    const { body } = this;
+    clearTimeout(this.idle);
+    watched.delete(body.socket);
+    body.off('data', this.onData).off('end', this.onEnd).off('error', this.onGone).off('close', this.onGone);
+    if (this.idle) body.resume();
+    done(error);
   }
 }
 

@@ -4,10 +4,9 @@ import { isUtf8 } from 'node:buffer';
 import { Readable } from 'node:stream';
 import { type Entry, extract, type Extract, type Headers, type Pack, pack } from 'tar-stream';
 import { DomainError, invalidParameters } from '../../errors';
-import type { ContainerPath } from './container-path';
 import { type ScriptHost, ScriptRun } from './script-run';
 import { UNPACK } from './scripts';
-import { bounded, newToken, writeAll } from './upload';
+import { newToken, type Upload } from './upload';
 
 /** What an archive held. */
 export interface Unpacked {
@@ -30,19 +29,34 @@ const MOST_LINKS = 10_000;
 export async function unpack(
   host: ScriptHost,
   dockerId: string,
-  { path, content, limit }: { path: ContainerPath; content: AsyncIterable<Buffer>; limit: number },
+  { path, content, onBytes, limit }: Pick<Upload, 'path' | 'content' | 'onBytes' | 'limit'>,
 ): Promise<Unpacked> {
   const token = newToken();
   const args = [path.argument, token, randomUUID()];
   const run = await ScriptRun.start(host, dockerId, { script: UNPACK, args, stdin: true });
   return run.guarded(async () => {
     const unpacked: Unpacked = { entries: 0, bytes: 0 };
-    const error = () => new DomainError('archive_too_large', { fields: { limit } });
-    await writeAll(run, checked(bounded(content, { limit, error }), { token, unpacked }));
+    const tooLarge = () => new DomainError('archive_too_large', { fields: { limit } });
+    const source = bounded(content, { limit, onBytes, tooLarge });
+    await run.feed(Readable.from(checked(source, { token, unpacked }), { objectMode: false }));
     run.endInput();
     await run.rest();
     return unpacked;
   });
+}
+
+/** Tells of each piece as long as they are within the limit. @throws what `tooLarge` makes */
+async function* bounded(
+  content: AsyncIterable<Buffer>,
+  { limit, onBytes, tooLarge }: Pick<Upload, 'limit' | 'onBytes'> & { tooLarge: () => DomainError },
+): AsyncGenerator<Buffer> {
+  let bytes = 0;
+  for await (const data of content) {
+    bytes += data.length;
+    if (bytes > limit) throw tooLarge();
+    onBytes(data.length);
+    yield data;
+  }
 }
 
 /** The same archive, without what it must not have, and with a last file that says that it is whole. */

@@ -1,16 +1,13 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { notingBytes } from '../../audit';
+import { notedBytes } from '../../audit';
 import { DomainError } from '../../errors';
 import { type ByteRange, hasTag, requestedRange } from './byte-range';
 import type { ContainerPath } from './container-path';
 import { describe } from './listing';
 import { IDLE_MS, type ScriptRun } from './script-run';
 import { READING } from './scripts';
-
-/** What a client may lag behind what is read for it. */
-const AHEAD = 256 * 1024;
 
 /** The most that is sent of a file whose size is not known before it is read, such as those of `/proc`. */
 const MOST_UNKNOWN = 1024 * 1024;
@@ -46,7 +43,8 @@ export async function sendFile(run: ScriptRun, path: ContainerPath, { request, r
   }
   if (size === 0) {
     const content = await readUnsized(run);
-    const body = request.method === 'HEAD' ? Readable.from([]) : Readable.from(notingBytes(Readable.from([content])));
+    if (request.method !== 'HEAD') notedBytes()(content.length);
+    const body = Readable.from(request.method === 'HEAD' ? [] : [content]);
     await send(reply.headers({ ...headers, 'content-length': content.length }), body);
     return;
   }
@@ -65,8 +63,10 @@ export async function sendFile(run: ScriptRun, path: ContainerPath, { request, r
     await send(sendHead(), Readable.from([]));
     return;
   }
-  await run.write(READING.bytes(bytes.offset, bytes.length));
-  await sendStream(exactly(run, bytes.length), sendHead);
+  run.say(READING.bytes(bytes.offset, bytes.length));
+  // What has become shorter than nothing can still be answered.
+  if (!(await run.hasMore())) throw new DomainError('tools_failed');
+  await sendAsTaken(sendHead(), (onBytes) => run.bytes(bytes.length, onBytes));
 }
 
 /** Changes with the size and the time of the last change, to the nanosecond where the file system has it. */
@@ -81,25 +81,11 @@ function tagOf(path: ContainerPath, line: string): string {
 /** What there is of a file that may be empty, or one that the kernel makes when it is read. */
 async function readUnsized(run: ScriptRun): Promise<Buffer> {
   const parts: Buffer[] = [];
-  await run.write(READING.most(MOST_UNKNOWN));
+  run.say(READING.most(MOST_UNKNOWN));
   run.endInput();
   for (let part = await run.read(); part; part = await run.read()) parts.push(part);
   await run.succeeded();
   return Buffer.concat(parts).subarray(0, MOST_UNKNOWN);
-}
-
-/** The bytes that were promised; a file that has become shorter meanwhile breaks the answer off. */
-async function* exactly(run: ScriptRun, length: number): AsyncGenerator<Buffer> {
-  let left = length;
-  while (left > 0) {
-    const data = await run.read();
-    if (!data) break;
-    const part = data.subarray(0, left);
-    left -= part.length;
-    yield part;
-  }
-  if (left > 0) throw new DomainError('tools_failed');
-  run.release();
 }
 
 /**
@@ -109,20 +95,30 @@ async function* exactly(run: ScriptRun, length: number): AsyncGenerator<Buffer> 
  * @throws if the client goes away, or takes nothing for too long, or the source fails: the answer is broken off then
  */
 export async function sendStream(content: AsyncGenerator<Buffer>, sendHead: () => FastifyReply): Promise<void> {
-  const source = notingBytes(content);
-  const first = await source.next();
-  const reply = sendHead();
-  const stalled = setTimeout(() => reply.raw.destroy(), IDLE_MS).unref();
-  async function* watched(): AsyncGenerator<Buffer> {
-    if (first.done !== true) yield first.value;
-    for await (const data of source) {
-      stalled.refresh();
-      yield data;
+  const first = await content.next();
+  await sendAsTaken(sendHead(), (onBytes) => {
+    async function* told(): AsyncGenerator<Buffer> {
+      if (first.done !== true) yield first.value;
+      for await (const data of content) {
+        onBytes(data.length);
+        yield data;
+      }
     }
+    if (first.done !== true) onBytes(first.value.length);
+    return Readable.from(told(), { objectMode: false });
+  });
+}
+
+/** @param bodyOf makes what is sent; it is given what to tell of each piece that is on its way */
+async function sendAsTaken(reply: FastifyReply, bodyOf: (onBytes: (bytes: number) => void) => Readable): Promise<void> {
+  const note = notedBytes();
+  const stalled = setTimeout(() => reply.raw.destroy(), IDLE_MS).unref();
+  const body = bodyOf((bytes) => {
+    note(bytes);
     stalled.refresh();
-  }
+  });
   try {
-    await send(reply, Readable.from(watched(), { objectMode: false, highWaterMark: AHEAD }));
+    await send(reply, body);
   } finally {
     clearTimeout(stalled);
   }

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { notingBytes } from '../../audit';
+import type { Readable } from 'node:stream';
+import { notedBytes } from '../../audit';
 import type { Principal } from '../../auth';
 import { type Config, CONFIG } from '../../config';
 import { ContainersService, type RunningContainer } from '../../containers';
@@ -98,7 +99,8 @@ export class FilesService {
         writeFile(host, dockerId, {
           path,
           nameInDirectory: null,
-          content: notingBytes(unlessAborted(content, end)),
+          content: until(content, end),
+          onBytes: notedBytes(),
           length: body.length,
           limit,
         }),
@@ -120,7 +122,8 @@ export class FilesService {
           return await writeFile(host, dockerId, {
             path: target,
             nameInDirectory,
-            content: notingBytes(unlessAborted(form.content, end)),
+            content: until(form.content, end),
+            onBytes: notedBytes(),
             length: undefined,
             limit,
           });
@@ -212,7 +215,7 @@ export class FilesService {
       if ((body.length ?? 0) > limit) throw new DomainError('archive_too_large', { fields: { limit } });
       const content = body.read(IDLE_MS);
       const unpacked = await this.transfer(call, ({ host, dockerId, end }) =>
-        unpack(host, dockerId, { path, content: notingBytes(unlessAborted(content, end)), limit }),
+        unpack(host, dockerId, { path, content: until(content, end), onBytes: notedBytes(), limit }),
       );
       return { path: path.text, ...unpacked };
     });
@@ -254,7 +257,8 @@ export class FilesService {
       try {
         return await work({ host, dockerId: container.dockerId, end });
       } finally {
-        if (!left.isGivenUp) await this.programs.leave(entry).catch(endLater);
+        // No answer waits for it.
+        if (!left.isGivenUp) void this.programs.leave(entry).catch(endLater);
       }
     });
   }
@@ -301,19 +305,14 @@ async function breakingOff(reply: FastifyReply, signal: AbortSignal, work: () =>
   }
 }
 
-/** @throws the signal's reason when it aborts, whether or not there is more to come */
-async function* unlessAborted(content: AsyncIterable<Buffer>, signal: AbortSignal): AsyncGenerator<Buffer> {
-  const chunks = content[Symbol.asyncIterator]();
-  try {
-    for (;;) {
-      const next = await untilAborted(chunks.next(), { signal, aborted: () => reasonOf(signal) });
-      if (next.done === true) return;
-      yield next.value;
-    }
-  } finally {
-    // Not awaited: it would wait for a client that sends nothing.
-    void chunks.return?.().catch(() => undefined);
-  }
+/** The same content, which fails with the signal's reason when that aborts, whether or not there is more to come. */
+function until(content: Readable, signal: AbortSignal): Readable {
+  const stop = (): void => void content.destroy(reasonOf(signal));
+  // Whoever reads it is told as well; until somebody does, nobody listens.
+  content.on('error', () => undefined).once('close', () => signal.removeEventListener('abort', stop));
+  signal.addEventListener('abort', stop, { once: true });
+  if (signal.aborted) stop();
+  return content;
 }
 
 function reasonOf({ reason }: AbortSignal): DomainError {

@@ -1,4 +1,4 @@
-import { PassThrough } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import type { ContainerEngine, ContainerProcess } from '../../docker';
 import { type ScriptHost, ScriptRun } from './script-run';
 import { REMOVE } from './scripts';
@@ -40,6 +40,56 @@ describe('a script in a container', () => {
     expect(ended).toEqual([]);
   });
 
+  it('must be fed at its own pace, and with nothing more once it has ended', async () => {
+    const { host, shell, stdin } = aContainer();
+    const run = await begun(host, shell);
+    const content = endless();
+    const fed = run.feed(content);
+    await jest.advanceTimersByTimeAsync(30_000);
+    expect(stdin.writableLength).toBeLessThan(3 * 2 ** 20);
+    shell.end();
+    expect(await fed).toBeNull();
+    expect(content.destroyed).toBe(true);
+  });
+
+  it('must not be waited for once it has taken nothing for a minute', async () => {
+    const { host, shell } = aContainer();
+    const run = await begun(host, shell);
+    const failed = run.feed(endless()).catch((error: unknown) => error);
+    await jest.advanceTimersByTimeAsync(60_000);
+    expect(await failed).toMatchObject({ code: 'tools_failed' });
+  });
+
+  it('must be fed no more where its content fails, or is refused', async () => {
+    const { host, shell, stdin } = aContainer();
+    const run = await begun(host, shell);
+    const broken = new PassThrough();
+    const failed = run.feed(broken).catch((error: unknown) => error);
+    broken.write('abc');
+    await new Promise(setImmediate);
+    broken.destroy(new Error('gone'));
+    expect(await failed).toMatchObject({ message: 'gone' });
+    const refuse = (): void => {
+      throw new Error('too large');
+    };
+    await expect(run.feed(Readable.from([Buffer.from('def')]), refuse)).rejects.toThrow('too large');
+    expect(String(stdin.read())).toBe('abc');
+  });
+
+  it('must fail where it says less than it is read for, and be let go of where it says more', async () => {
+    const { host, shell } = aContainer();
+    const run = await begun(host, shell);
+    let told = 0;
+    const whole = run.bytes(5, (bytes) => (told += bytes)).toArray();
+    shell.write({ stream: 'stdout', data: Buffer.from('123') });
+    shell.write({ stream: 'stdout', data: Buffer.from('4567') });
+    expect(Buffer.concat(await whole).toString()).toBe('12345');
+    expect(told).toBe(5);
+    const short = run.bytes(5, () => undefined).toArray();
+    shell.end({ stream: 'stdout', data: Buffer.from('123') });
+    await expect(short).rejects.toMatchObject({ code: 'tools_failed' });
+  });
+
   it('may work for minutes once it has begun', async () => {
     const { host, shell } = aContainer();
     const outcome = ScriptRun.words(host, 'id', REQUEST);
@@ -51,12 +101,28 @@ describe('a script in a container', () => {
   });
 });
 
+async function begun(host: ScriptHost, shell: PassThrough): Promise<ScriptRun> {
+  const starting = ScriptRun.start(host, 'id', { ...REQUEST, stdin: true });
+  shell.write({ stream: 'stdout', data: Buffer.from('begun\n') });
+  return starting;
+}
+
+/** Content without an end. */
+function endless(): Readable {
+  return new Readable({
+    read() {
+      this.push(Buffer.alloc(64 * 1024));
+    },
+  });
+}
+
 /** One whose shell writes what a test writes; what is to end it never does. */
-function aContainer(): { host: ScriptHost; shell: PassThrough; ended: string[] } {
+function aContainer(): { host: ScriptHost; shell: PassThrough; stdin: PassThrough; ended: string[] } {
+  const stdin = new PassThrough();
   const shell = new PassThrough({ objectMode: true });
   const program: ContainerProcess = {
     output: shell,
-    stdin: null,
+    stdin,
     hasStarted: () => Promise.resolve(true),
     resize: () => Promise.resolve(),
     exit: () => Promise.resolve({ exitCode: 0 }),
@@ -70,5 +136,5 @@ function aContainer(): { host: ScriptHost; shell: PassThrough; ended: string[] }
       return new Promise(() => undefined);
     },
   };
-  return { host: { engine: engine as ContainerEngine, endLater: () => undefined }, shell, ended };
+  return { host: { engine: engine as ContainerEngine, endLater: () => undefined }, shell, stdin, ended };
 }

@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto';
+import { finished, Readable } from 'node:stream';
 import {
   type ContainerEngine,
   type ContainerProcess,
   EngineError,
   type ExecOutput,
+  flowOf,
+  type OutputFlow,
   saysUnavailable,
 } from '../../docker';
 import { DomainError, type ErrorCode, invalidParameters } from '../../errors';
@@ -14,12 +17,14 @@ import { BEGUN, EXIT } from './scripts';
 /** How long neither side may take a byte, or a program say nothing that answers at once. */
 export const IDLE_MS = 60_000;
 /** How long a program may work without a word: to remove, to move or to copy many files. */
-const WORK_MS = 15 * 60_000;
+export const WORK_MS = 15 * 60_000;
 /** What a script says besides the bytes of a file; more is not of our scripts. */
 const MOST_WORDS = 8 * 1024;
 const END_GRACE_MS = 2_000;
 /** How many bytes of its input may wait to be taken: what is ready is on its way while more is being read. */
 const INPUT_AHEAD = 1024 * 1024;
+/** How much of its output may wait for its reader. */
+const MOST_AHEAD = 256 * 1024;
 /** How long a shell may take to begin with a script: one that never does must not keep anybody waiting. */
 const BEGIN_MS = 10_000;
 
@@ -34,16 +39,16 @@ export interface ScriptHost {
 
 /** One of our scripts, run in a container by its own shell as its image's user. */
 export class ScriptRun {
-  private readonly output: AsyncIterator<ExecOutput>;
-  /** Of its output, what is on its way. */
-  private upcoming: Promise<IteratorResult<ExecOutput>> | undefined;
-  /** Called when it has come. One at a time: what waited for it otherwise would be kept until then, chunk by chunk. */
-  private onUpcoming: (() => void) | undefined;
-  private hasCome = false;
-  private pending: Buffer = Buffer.alloc(0);
+  private readonly flow: OutputFlow;
+  /** What it has said and nobody has read yet. */
+  private readonly said: Buffer[] = [];
   private words = '';
   /** Whether its output has come to its end. */
   private isOver = false;
+  /** Told when it says something, and at its end. */
+  private readonly listeners = new Set<() => void>();
+  /** Takes what it says in place of those who read. */
+  private taker: ((data: Buffer) => void) | undefined;
 
   private constructor(
     private readonly host: ScriptHost,
@@ -51,7 +56,13 @@ export class ScriptRun {
     private readonly marker: string,
     private readonly process: ContainerProcess,
   ) {
-    this.output = process.output[Symbol.asyncIterator]();
+    this.flow = flowOf(process.output, {
+      take: (output) => this.take(output),
+      over: () => {
+        this.isOver = true;
+        this.tell();
+      },
+    });
     process.stdin?.on('error', () => undefined);
   }
 
@@ -111,76 +122,58 @@ export class ScriptRun {
     }
   }
 
+  private take({ stream, data }: ExecOutput): void {
+    if (stream === 'stderr') {
+      this.words = (this.words + data.toString()).slice(-MOST_WORDS);
+    } else if (this.taker) {
+      this.taker(data);
+    } else {
+      this.said.push(data);
+      if (this.saidBytes >= MOST_AHEAD) this.flow.pause();
+      this.tell();
+    }
+  }
+
+  private tell(): void {
+    for (const listener of this.listeners) listener();
+  }
+
+  private get saidBytes(): number {
+    return this.said.reduce((sum, { length }) => sum + length, 0);
+  }
+
   /** The next of its output; null at the end. @throws DomainError `tools_failed` if nothing comes */
   async read(withinMs = IDLE_MS): Promise<Buffer | null> {
-    if (this.pending.length > 0) {
-      const data = this.pending;
-      this.pending = Buffer.alloc(0);
-      return data;
-    }
+    await this.hasMore(withinMs);
+    const data = this.said.shift() ?? null;
+    if (this.said.length === 0) this.flow.resume();
+    return data;
+  }
+
+  /** Waits until there is something to read, or its output has ended. @throws DomainError `tools_failed` as `read` */
+  async hasMore(withinMs = IDLE_MS): Promise<boolean> {
     // Of its output alone: one that goes on to complain says nothing.
-    const deadline = performance.now() + withinMs;
-    while (!this.isOver) {
-      const ms = Math.max(0, deadline - performance.now());
-      await within(this.comes(), { ms, late: () => new DomainError('tools_failed') });
-      const said = await this.take();
-      if (said === 'end') break;
-      if (said !== 'complaint') return said;
-    }
-    return null;
+    if (this.said.length === 0 && !this.isOver) await this.speaks(withinMs);
+    return this.said.length > 0;
   }
 
-  /** Waits for some output, or its end. */
-  private async comes(): Promise<void> {
-    await this.next();
-  }
-
-  private next(): Promise<IteratorResult<ExecOutput>> {
-    if (this.upcoming) return this.upcoming;
-    this.upcoming = this.output.next();
-    const tell = (): void => {
-      this.hasCome = true;
-      this.onUpcoming?.();
-    };
-    this.upcoming.then(tell, tell);
-    return this.upcoming;
-  }
-
-  /** @returns null if some output, or its end, comes before `work` is done */
-  private async unlessItSpeaks<T>(work: Promise<T>): Promise<{ readonly value: T } | null> {
-    void this.next();
-    if (this.hasCome) return null;
+  private async speaks(ms: number): Promise<void> {
+    let listener = (): void => undefined;
+    const spoken = new Promise<void>((resolve) => (listener = resolve));
+    this.listeners.add(listener);
     try {
-      return await new Promise((resolve, reject) => {
-        this.onUpcoming = () => resolve(null);
-        work.then((value) => resolve({ value }), reject);
-      });
+      await within(spoken, { ms, late: () => new DomainError('tools_failed') });
     } finally {
-      this.onUpcoming = undefined;
+      this.listeners.delete(listener);
     }
-  }
-
-  /** Takes the output that has come, or its end. */
-  private async take(): Promise<Buffer | 'complaint' | 'end'> {
-    const next = await this.next();
-    this.upcoming = undefined;
-    this.hasCome = false;
-    if (next.done === true) {
-      this.isOver = true;
-      return 'end';
-    }
-    const { stream, data } = next.value;
-    if (stream === 'stdout') return data;
-    this.words = (this.words + data.toString()).slice(-MOST_WORDS);
-    return 'complaint';
   }
 
   /** The next line of its output. @throws DomainError what the script ended with instead, `tools_failed` */
-  async line(): Promise<string> {
+  async line(withinMs = IDLE_MS): Promise<string> {
     let line: Buffer = Buffer.alloc(0);
     while (!line.includes(0x0a)) {
       if (line.length > MOST_WORDS) throw new DomainError('tools_failed');
-      const more = await this.read();
+      const more = await this.read(withinMs);
       if (more === null) {
         await this.succeeded();
         throw new DomainError('tools_failed');
@@ -188,7 +181,7 @@ export class ScriptRun {
       line = Buffer.concat([line, more]);
     }
     const end = line.indexOf(0x0a);
-    this.pending = line.subarray(end + 1);
+    if (end + 1 < line.length) this.said.unshift(line.subarray(end + 1));
     return line.subarray(0, end).toString();
   }
 
@@ -216,48 +209,96 @@ export class ScriptRun {
     return this.words;
   }
 
-  /**
-   * Gives it some input.
-   *
-   * @returns false if it takes no more, because it has ended: {@link rest} says why
-   * @throws DomainError `tools_failed` if it neither takes it nor ends
-   */
-  async write(data: Buffer | string): Promise<boolean> {
+  /** Gives it a few words of input. */
+  say(words: string): void {
     const { stdin } = this.process;
-    if (!stdin || this.isOver || stdin.destroyed || stdin.writableEnded) return false;
-    if (stdin.write(data) || stdin.writableLength < INPUT_AHEAD) return true;
-    let taken: () => void = () => undefined;
-    const free = new Promise<true>((resolve) => (taken = () => resolve(true)));
-    stdin.once('drain', taken).once('close', taken);
-    const late = () => new DomainError('tools_failed');
+    if (stdin?.writable === true) stdin.write(words);
+  }
+
+  /**
+   * Gives it some content as input, as fast as it takes it.
+   *
+   * @param onBytes is told of each piece before it is given; what it throws is the end of all
+   * @returns how many bytes; null if it has ended before it had all, whether or not there is more to come
+   * @throws DomainError `tools_failed` if it neither takes it nor ends; what the content fails with
+   */
+  async feed(content: Readable, onBytes: (bytes: number) => void = () => undefined): Promise<number | null> {
+    const { stdin } = this.process;
+    if (!stdin || this.isOver || !stdin.writable) {
+      content.destroy();
+      return null;
+    }
+    let bytes = 0;
+    let stalled: NodeJS.Timeout | undefined;
+    let forget = (): void => undefined;
     try {
-      // One that has ended takes nothing, and only its output says so.
-      while (!(await within(this.unlessItSpeaks(free), { ms: IDLE_MS, late }))) {
-        const said = await this.take();
-        if (said === 'end') return false;
-        if (said !== 'complaint') this.keep(said);
-      }
+      return await new Promise((resolve, reject) => {
+        const take = (data: Buffer): void => {
+          bytes += data.length;
+          try {
+            onBytes(data.length);
+          } catch (error) {
+            content.off('data', take);
+            reject(error);
+            return;
+          }
+          if (stdin.write(data) || stdin.writableLength < INPUT_AHEAD) return;
+          content.pause();
+          stalled ??= setTimeout(() => reject(new DomainError('tools_failed')), IDLE_MS);
+        };
+        const drained = (): void => {
+          clearTimeout(stalled);
+          stalled = undefined;
+          content.resume();
+        };
+        const closed = (): void => resolve(null);
+        const spoken = (): void => {
+          if (this.isOver) resolve(null);
+          else if (this.saidBytes > MOST_WORDS) reject(new DomainError('tools_failed'));
+        };
+        const unlisten = finished(content, { writable: false }, (error) => (error ? reject(error) : resolve(bytes)));
+        this.listeners.add(spoken);
+        stdin.on('drain', drained).on('close', closed);
+        content.on('data', take);
+        forget = () => {
+          unlisten();
+          this.listeners.delete(spoken);
+          stdin.off('drain', drained).off('close', closed);
+          content.off('data', take);
+        };
+      });
     } finally {
-      stdin.off('drain', taken).off('close', taken);
+      clearTimeout(stalled);
+      forget();
+      content.on('error', () => undefined).destroy();
     }
-    return !stdin.destroyed;
   }
 
-  /** Waits for `work`, but not beyond the end of the script. */
-  async unlessOver<T>(work: Promise<T>): Promise<{ readonly value: T } | 'over'> {
-    work.catch(() => undefined);
-    while (!this.isOver) {
-      const done = await this.unlessItSpeaks(work);
-      if (done) return done;
-      const said = await this.take();
-      if (said instanceof Buffer) this.keep(said);
-    }
-    return 'over';
-  }
-
-  private keep(said: Buffer): void {
-    if (this.pending.length > MOST_WORDS) throw new DomainError('tools_failed');
-    this.pending = Buffer.concat([this.pending, said]);
+  /**
+   * The next bytes of its output as they come; then it is let go of. Fails with `tools_failed` if there are fewer.
+   *
+   * @param onBytes is told of each piece
+   */
+  bytes(length: number, onBytes: (bytes: number) => void): Readable {
+    let left = length;
+    const body = new Readable({ highWaterMark: MOST_AHEAD, read: () => this.flow.resume() });
+    const ended = (): void => {
+      if (this.isOver && left > 0) body.destroy(new DomainError('tools_failed'));
+    };
+    const take = (data: Buffer): void => {
+      const part = data.length > left ? data.subarray(0, left) : data;
+      left -= part.length;
+      onBytes(part.length);
+      if (!body.push(part)) this.flow.pause();
+      if (left > 0) return;
+      body.push(null);
+      this.release();
+    };
+    this.taker = take;
+    this.listeners.add(ended);
+    for (let data = this.said.shift(); data && left > 0; data = this.said.shift()) take(data);
+    ended();
+    return body;
   }
 
   /** The end of its input. */
@@ -268,7 +309,7 @@ export class ScriptRun {
   /** Lets it end by itself once its input has ended, on nobody's time. */
   release(): void {
     this.endInput();
-    void this.drain();
+    this.discard();
   }
 
   /** Ends it, whatever it does. Never throws. */
@@ -280,7 +321,7 @@ export class ScriptRun {
       this.process.close();
       return;
     }
-    void this.drain();
+    this.discard();
     await this.end();
     this.process.close();
   }
@@ -296,12 +337,17 @@ export class ScriptRun {
     if (saysUnavailable(error)) this.host.endLater({ dockerId, marker });
   }
 
-  private async drain(): Promise<void> {
-    try {
-      for (;;) if ((await this.read()) === null) return;
-    } catch {
-      this.process.close();
-    }
+  /** Reads what it goes on to say for nobody, and drops its connection where it says nothing and does not end. */
+  private discard(): void {
+    const idle = setTimeout(() => this.process.close(), IDLE_MS).unref();
+    const ended = (): void => {
+      if (this.isOver) clearTimeout(idle);
+    };
+    this.said.length = 0;
+    this.taker = () => void idle.refresh();
+    this.listeners.add(ended);
+    ended();
+    this.flow.resume();
   }
 }
 

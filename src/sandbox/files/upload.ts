@@ -1,11 +1,11 @@
 import { Busboy, type BusboyInstance } from '@fastify/busboy';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { DomainError, invalidParameters } from '../../errors';
 import type { BodyStream } from '../../http';
 import { ContainerPath, encodeArgument } from './container-path';
 import { describe, type FileDescription } from './listing';
-import { IDLE_MS, type ScriptHost, ScriptRun } from './script-run';
+import { IDLE_MS, type ScriptHost, ScriptRun, WORK_MS } from './script-run';
 import { endOfFile, WRITE_FILE } from './scripts';
 
 /** A file to be written. */
@@ -13,7 +13,9 @@ export interface Upload {
   readonly path: ContainerPath;
   /** Its name if `path` is a directory; null: the path must be a file's. */
   readonly nameInDirectory: Buffer | null;
-  readonly content: AsyncIterable<Buffer>;
+  readonly content: Readable;
+  /** Told of each piece that is on its way. */
+  readonly onBytes: (bytes: number) => void;
   /** In bytes; undefined if it is not known before its end. */
   readonly length: number | undefined;
   /** In bytes. */
@@ -37,52 +39,33 @@ export function newToken(): string {
  * @throws DomainError
  */
 export async function writeFile(host: ScriptHost, dockerId: string, upload: Upload): Promise<Written> {
-  const { path, nameInDirectory, content, length, limit } = upload;
+  const { path, nameInDirectory, content, length } = upload;
   const token = newToken();
   const name = nameInDirectory ?? Buffer.alloc(0);
   const args = [path.argument, encodeArgument(name), String(length ?? ''), token, randomUUID()];
   const run = await ScriptRun.start(host, dockerId, { script: WRITE_FILE, args, stdin: true });
   return run.guarded(async () => {
-    const bytes = await writeAll(run, bounded(content, { limit, error: () => tooLarge(limit) }));
-    if (bytes !== null && length === undefined) await run.write(endOfFile(token, bytes));
+    const bytes = await run.feed(content, bounded(upload));
+    if (bytes !== null && length === undefined) run.say(endOfFile(token, bytes));
     run.endInput();
-    const [became, place, ...words] = (await run.rest()).split(' ');
+    // The last that it says: its own end is nobody's to wait for.
+    const [became, place, ...words] = (await run.line(WORK_MS)).split(' ');
     const written = place === 'directory' ? path.below(name) : path;
     const file = describe(written, words.join(' '));
     if (!file || (became !== 'created' && became !== 'replaced')) throw new DomainError('tools_failed');
+    run.release();
     return { became, file };
   });
 }
 
-/** @returns how many bytes; null if the script has ended before it had all, whether or not there is more to come */
-export async function writeAll(run: ScriptRun, content: AsyncIterable<Buffer>): Promise<number | null> {
-  let bytes = 0;
-  const chunks = content[Symbol.asyncIterator]();
-  try {
-    for (;;) {
-      const next = await run.unlessOver(chunks.next());
-      if (next === 'over') return null;
-      if (next.value.done === true) return bytes;
-      if (!(await run.write(next.value.value))) return null;
-      bytes += next.value.value.length;
-    }
-  } finally {
-    // Not awaited: it would wait for a client that sends nothing.
-    void chunks.return?.().catch(() => undefined);
-  }
-}
-
-/** @throws what `error` makes, where it is more than `limit` bytes */
-export async function* bounded(
-  content: AsyncIterable<Buffer>,
-  { limit, error }: { limit: number; error: () => DomainError },
-): AsyncGenerator<Buffer> {
-  let bytes = 0;
-  for await (const chunk of content) {
-    bytes += chunk.length;
-    if (bytes > limit) throw error();
-    yield chunk;
-  }
+/** Tells of bytes as long as they are within the limit. @throws DomainError `file_too_large` */
+function bounded({ onBytes, limit }: Upload): (bytes: number) => void {
+  let sum = 0;
+  return (bytes) => {
+    sum += bytes;
+    if (sum > limit) throw tooLarge(limit);
+    onBytes(bytes);
+  };
 }
 
 export function tooLarge(limit: number): DomainError {
@@ -96,7 +79,7 @@ const FORM_LIMITS = { files: 1, fields: 16, fieldSize: 64 * 1024, headerPairs: 3
 export interface FormFile {
   /** As the client named it, without folders; null if it did not. */
   readonly name: Buffer | null;
-  readonly content: AsyncIterable<Buffer>;
+  readonly content: Readable;
   /** Reads no more of the form. */
   close(): void;
 }
@@ -110,7 +93,7 @@ export function formFile(body: BodyStream): Promise<FormFile> {
   const type = body.type ?? '';
   if (!/^multipart\/form-data;/i.test(type)) throw new DomainError('unsupported_media_type');
   const form = parserOf(type);
-  const source = Readable.from(body.read(IDLE_MS), { objectMode: false });
+  const source = body.read(IDLE_MS);
   const close = (): void => void source.destroy();
   return new Promise<FormFile>((resolve, reject) => {
     let content: Readable | undefined;
