@@ -239,7 +239,7 @@ export class ScriptRun {
             onBytes(data.length);
           } catch (error) {
             content.off('data', take);
-            reject(error);
+            content.destroy(error as Error);
             return;
           }
           if (stdin.write(data) || stdin.writableLength < INPUT_AHEAD) return;
