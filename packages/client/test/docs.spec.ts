@@ -15,9 +15,7 @@ async function runBlock(heading: string, which: number, scope: Scope): Promise<v
   const text = BLOCKS.filter((block) => block.heading === heading)[which]?.text;
   if (text === undefined) throw new Error(`docs/client.md has no such block below ${heading}`);
   const body = text.replace(/^import .*$/gm, '').replace("'http://127.0.0.1:8080'", 'url');
-  const AsyncFunction = (async () => await null).constructor as new (
-    ...args: string[]
-  ) => (...values: unknown[]) => Promise<void>;
+  const AsyncFunction = runBlock.constructor as new (...args: string[]) => (...values: unknown[]) => Promise<void>;
   // A block of its own: what it declares may have the name of a parameter.
   await new AsyncFunction(...Object.keys(scope), `{ ${body} }`)(...Object.values(scope));
 }

@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server as HttpServer } from 'node:http';
 import { type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,7 @@ jest.setTimeout(120_000);
 
 const TYPES: Readonly<Record<string, string>> = { '.html': 'text/html', '.js': 'text/javascript' };
 
-describe('the page without a framework in examples/', () => {
+describe('the pages in examples/, in a browser', () => {
   let folder: string;
   let site: HttpServer;
   let database: TestDatabase;
@@ -30,6 +30,11 @@ describe('the page without a framework in examples/', () => {
       format: 'esm',
       outfile: join(folder, 'berth.js'),
     });
+    await buildReact(join(folder, 'react.js'));
+    await writeFile(
+      join(folder, 'react.html'),
+      '<!doctype html><div id="page"></div><script type="module" src="react.js"></script>',
+    );
     site = createServer(({ url = '/' }, response) => {
       const name = new URL(url, 'http://any').pathname;
       const file = join(folder, name === '/' ? 'index.html' : name);
@@ -56,7 +61,7 @@ describe('the page without a framework in examples/', () => {
     await rm(folder, { recursive: true });
   });
 
-  it("must show the user's containers as they are, act on them, and say what was refused", async () => {
+  it("without a framework must show the user's containers as they are, act on them, and say what was refused", async () => {
     const page = await (await browser.context()).newPage();
     await page.goto(`/?url=${server.url}`);
     await page.getByLabel('Token').fill(user.token);
@@ -90,4 +95,41 @@ describe('the page without a framework in examples/', () => {
     await page.getByText('The token is not valid, or has ended.').waitFor();
     expect(browser.complaints).toEqual([]);
   });
+
+  it("with React must show the user's containers as they are, and act on them", async () => {
+    const other = await server.user('free');
+    const page = await (await browser.context()).newPage();
+    // The page's own address of a server is the one that `npm start` has.
+    const script = (await readFile(join(folder, 'react.js'), 'utf8')).replaceAll('http://127.0.0.1:8080', server.url);
+    await writeFile(join(folder, 'react.js'), script);
+    await page.addInitScript(`sessionStorage.setItem('token', '${other.token}')`);
+    await page.goto('/react.html');
+    await page.getByText('live', { exact: true }).waitFor();
+    await page.getByRole('button', { name: 'Create' }).click();
+    const row = page.locator('li');
+    await row.filter({ hasText: 'running' }).waitFor();
+    await row.getByRole('button', { name: 'Stop' }).click();
+    await row.filter({ hasText: 'stopped' }).waitFor();
+    await row.getByRole('button', { name: 'Delete' }).click();
+    await row.waitFor({ state: 'detached' });
+    expect(browser.complaints).toEqual([]);
+  });
 });
+
+/** With Preact, which takes React's place in the console as well: a library that only an example needs is none. */
+async function buildReact(outfile: string): Promise<void> {
+  await build({
+    entryPoints: ['examples/react/page.jsx'],
+    outfile,
+    bundle: true,
+    format: 'esm',
+    jsx: 'automatic',
+    conditions: ['berth-source', 'browser', 'import'],
+    alias: {
+      'react/jsx-runtime': 'preact/jsx-runtime',
+      'react-dom/client': 'preact/compat/client',
+      'react-dom': 'preact/compat',
+      react: 'preact/compat',
+    },
+  });
+}
