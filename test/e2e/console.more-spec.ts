@@ -336,10 +336,13 @@ describe('the console of other servers', () => {
   let server: Berth;
   let window: ConsoleBrowser;
 
+  let owner: TestUser;
+
   const open = async (options: Parameters<typeof Berth.start>[0]): Promise<Page> => {
     server = await Berth.start(options);
     window = await ConsoleBrowser.launch(server.url);
-    return window.signedIn(await server.user('enterprise', ['read', 'write', 'exec', 'admin']));
+    owner = await server.user('enterprise', ['read', 'write', 'exec', 'admin']);
+    return window.signedIn(owner);
   };
 
   afterEach(async () => {
@@ -348,10 +351,11 @@ describe('the console of other servers', () => {
     await server.stop();
   });
 
-  it('must list the nodes of a cluster, have them drained and activated, and given up once they are silent', async () => {
+  it('must have a container of a cluster moved, and nodes drained, activated, and given up once they are silent', async () => {
     const cluster = new FakeCluster(['node1', 'node2', 'node3']);
     const clock = new MovedClock();
-    const page = await open({ engine: cluster.engine(), clock, environment: { INSTANCE_ID: 'console-nodes' } });
+    const environment = { INSTANCE_ID: 'console-nodes', VOLUME_COPY_IMAGE: testImage() };
+    const page = await open({ engine: cluster.engine(), clock, environment });
     const node = (name: string) => page.getByRole('row').filter({ hasText: name });
     const choose = async (name: string, action: string): Promise<void> => {
       await node(name)
@@ -359,6 +363,20 @@ describe('the console of other servers', () => {
         .click();
       await page.getByRole('menuitem', { name: action }).click();
     };
+    await owner.api.running({ name: 'traveller' });
+    const view = async (): Promise<string> => {
+      const { body } = await owner.api.call('GET', '/api/admin/containers');
+      return (body['containers'] as { node: string }[])[0]?.node ?? '';
+    };
+    const before = await view();
+    await page.getByRole('link', { name: 'All containers' }).click();
+    await node('traveller').getByText(`on ${before}`).waitFor();
+    await choose('traveller', 'Move to another node');
+    await page.getByRole('dialog').getByRole('button', { name: 'Move' }).click();
+    await page.getByText(/“traveller” is on node\d now/).waitFor();
+    const after = await view();
+    expect(after).not.toBe(before);
+    await node('traveller').getByText(`on ${after}`).waitFor();
     await page.getByRole('link', { name: 'Nodes' }).click();
     await node('node1').getByText('of 1 GB').waitFor();
     await choose('node2', 'Drain');

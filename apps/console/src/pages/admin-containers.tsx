@@ -3,12 +3,14 @@ import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { cpus, megabytes, shortImage } from '../data/format';
+import { hasNodes } from '../data/server';
 import { reasonInWords } from '../data/words';
 import { address, navigate } from '../router';
 import { ask } from '../ui/dialog';
 import { Menu } from '../ui/menu';
 import { Paged } from '../ui/paged';
 import { Ago, Empty, PageHead, Status, Table } from '../ui/parts';
+import { say, sayFault } from '../ui/toasts';
 
 const FILTERS: readonly (readonly [ListedStatus | '', string])[] = [
   ['', 'All'],
@@ -73,7 +75,7 @@ export function AdminContainers(): JSX.Element {
 }
 
 function Row({ container, onChange }: { readonly container: AnyContainerView; readonly onChange: () => void }) {
-  const { db_id, name, status, status_reason, image, resources, user_id, last_used_at } = container;
+  const { db_id, name, status, status_reason, image, resources, user_id, last_used_at, node } = container;
   const reason = reasonInWords(status_reason);
   const stop = (): void =>
     ask({
@@ -95,12 +97,32 @@ function Row({ container, onChange }: { readonly container: AnyContainerView; re
         onChange();
       },
     });
+  const move = (): void =>
+    ask({
+      title: `Move “${name}” to another node?`,
+      text:
+        `It goes with its data from ${node ?? 'where it is'} to the node that has the most room. ` +
+        'Where it runs, its programs are stopped while the data is copied, and it is started again there.',
+      action: 'Move',
+      run: () => {
+        say(`“${name}” is being moved.`);
+        // Answered when it is done, which takes as long as its data is large.
+        berth.admin.moveContainer(db_id).then((moved) => {
+          say(`“${name}” is on ${moved.node} now.`);
+          onChange();
+        }, sayFault);
+        return Promise.resolve();
+      },
+    });
   return (
     <tr>
       <td>
         <div class="two">
           <strong>{name}</strong>
-          <span class="small muted mono">user {user_id.slice(0, 8)}</span>
+          <span class="small muted mono">
+            user {user_id.slice(0, 8)}
+            {node !== undefined && ` on ${node}`}
+          </span>
         </div>
       </td>
       <td>
@@ -123,6 +145,7 @@ function Row({ container, onChange }: { readonly container: AnyContainerView; re
               label={`More for ${name}`}
               items={[
                 ...(status === 'running' ? [{ name: 'Stop', run: stop }] : []),
+                ...(hasNodes.value ? [{ name: 'Move to another node', run: move }] : []),
                 { name: 'Delete', isDangerous: true, run: remove },
               ]}
             />

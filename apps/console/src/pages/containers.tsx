@@ -237,6 +237,7 @@ export function StatusCell({ container }: { readonly container: Container }): JS
     <div class="two">
       <Status of={status} />
       {reason !== null && status !== 'running' && <span class="small muted">{reason}</span>}
+      {container.node_state === 'unreachable' && <span class="small muted">its machine does not answer</span>}
       {role_status === 'failed' && <span class="small muted">role failed</span>}
       {role_status === 'installing' && <span class="small muted">installing its role</span>}
       {status === 'running' && container.ready === false && <span class="small muted">not ready yet</span>}

@@ -1,6 +1,6 @@
 import type { TerminalView } from '@berth/client';
 import type { JSX } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { type Container, now } from '../data/live';
 import { ask } from '../ui/dialog';
@@ -45,6 +45,9 @@ export function Terminals({ container }: { readonly container: Container }): JSX
   });
   const [seen, setSeen] = useState(tabs[0]?.key ?? 0);
   useEffect(() => keep(db_id, tabs), [tabs]);
+  const bar = useRef<HTMLDivElement>(null);
+  // On a phone there is room for two of them.
+  useEffect(() => bar.current?.querySelector('.seen')?.scrollIntoView({ block: 'nearest', inline: 'nearest' }), [seen]);
 
   const note = (key: number, session: string | null): void =>
     setTabs((before) => before.map((tab) => (tab.key === key ? { ...tab, session } : tab)));
@@ -62,7 +65,7 @@ export function Terminals({ container }: { readonly container: Container }): JSX
 
   return (
     <section class="panel terminal-area" aria-label={`Terminals of ${name}`}>
-      <div class="terminal-tabs">
+      <div class="terminal-tabs" ref={bar}>
         {tabs.map(({ key }, at) => (
           <div key={key} class={`terminal-tab ${key === seen ? 'seen' : ''}`}>
             <button type="button" aria-pressed={key === seen} onClick={() => setSeen(key)}>
