@@ -6,7 +6,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { offerActions } from '../control-socket.mjs';
 import { testFolder } from '../project.mjs';
-import { ensureSandboxImage } from '../sandbox-image.mjs';
+import { ensureSandboxImage, sandboxImage } from '../sandbox-image.mjs';
 import { atEnd } from '../shutdown.mjs';
 import { step } from '../steps.mjs';
 import { startPostgres, startRedis } from '../test-databases.mjs';
@@ -37,9 +37,9 @@ export async function startTestNodes() {
   const [first] = cluster.nodes;
   await addTestImage(first.api);
   await addFirewallImage(first.api);
-  await bringImages(cluster.nodes, [testImage, firewallImage]);
-  // For the copies of volumes alone.
+  // For the copies of volumes.
   await ensureSandboxImage(first.api);
+  await bringImages(cluster.nodes, [testImage, firewallImage, sandboxImage]);
   const postgres = await step('starting PostgreSQL', startPostgres);
   const redis = await step('starting Redis', startRedis);
   const actions = cluster.nodes.flatMap((node) =>

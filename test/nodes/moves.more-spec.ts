@@ -1,0 +1,228 @@
+import { type Answer, ApiClient, type NewContainer } from '../support/api-client';
+import { Cluster } from '../support/cluster';
+import { DESCRIBE_FILES, MAKE_DIFFICULT_FILES } from '../support/difficult-files';
+import type { EventRecorder } from '../support/event-recorder';
+import { eventually } from '../support/eventually';
+import { TestNodes, type TestNode } from '../support/test-nodes';
+import { SANDBOX_IMAGE } from '../support/volume-workbench';
+
+jest.setTimeout(400_000);
+
+/** Until a node that is back is used again, and what was under way there is finished. */
+const BACK_MS = 120_000;
+
+/** Takes some seconds from node to node. */
+const MAKE_LARGE = `system q{head -c 400000000 /dev/urandom >/d/large; sha256sum /d/large >/d/sum; sync};`;
+const CHECK_LARGE = `print system('cd /; sha256sum --status -c /d/sum') == 0 ? 'whole' : 'broken'`;
+
+describe('a container that is moved from node to node', () => {
+  const nodes = new TestNodes();
+  let berth: Cluster;
+  let api: ApiClient;
+  let other: ApiClient;
+  let admin: ApiClient;
+  let otherAdmin: ApiClient;
+  let made: NewContainer;
+  let events: EventRecorder;
+  let source: TestNode;
+  let target: TestNode;
+
+  const ofRow = (dbId = made.db_id): string => `berth.container_id=${dbId}`;
+
+  beforeAll(async () => {
+    await nodes.allWell();
+    berth = await Cluster.start('moves', {
+      processes: 2,
+      environment: {
+        ...nodes.environment,
+        SANDBOX_FIREWALL: 'required',
+        DISK_QUOTA: 'off',
+        MEMORY_OVERCOMMIT: '1',
+        CPU_OVERCOMMIT: '100',
+        ORPHAN_GRACE_SECONDS: '0',
+        SWEEP_INTERVAL_SECONDS: '3',
+        STOP_GRACE_SECONDS: '1',
+      },
+    });
+    [api, other] = (await berth.user()) as [ApiClient, ApiClient];
+    [admin, otherAdmin] = (await berth.user('pro', ['--scopes', 'read,write,admin'])) as [ApiClient, ApiClient];
+  });
+
+  afterAll(async () => {
+    await nodes.allWell();
+    const instance = berth.environment['INSTANCE_ID'] ?? '';
+    await berth.stop();
+    for (const node of nodes.nodes) await node.removeInstance(instance);
+  });
+
+  beforeEach(async () => {
+    await allWell();
+    made = await other.running();
+    source = await nodeOf();
+    target = nodes.nodes.find((node) => node !== source) ?? source;
+    events = await berth.record(other);
+  });
+
+  afterEach(async () => {
+    events.close();
+    await allWell();
+    await eventually(async () => expect((await other.delete(made.db_id)).status).toBe(200), { timeoutMs: BACK_MS });
+  });
+
+  it('must have there whatever a file can be, to the nanosecond', async () => {
+    await perl(source, MAKE_DIFFICULT_FILES);
+    const before = await perl(source, DESCRIBE_FILES);
+    expect(before.split('\n').length).toBeGreaterThan(50);
+    const moved = await move(admin, target);
+    expect([moved.status, moved.body]).toMatchObject([200, { node: target.name, restarted: true, status: 'running' }]);
+    expect(await perl(target, DESCRIBE_FILES)).toBe(before);
+    await expectOn(target, 'running');
+    const { data } = await events.next('container_moved', { db_id: made.db_id });
+    expect(data).toMatchObject({ old_id: made.id, id: moved.body['id'] });
+    // And back, at rest, by the other server.
+    expect((await other.stop(made.db_id)).status).toBe(200);
+    expect((await move(otherAdmin, source)).body).toMatchObject({ node: source.name, restarted: false });
+    expect(await perl(source, DESCRIBE_FILES)).toBe(before);
+    await expectOn(source, 'stopped');
+    expect((await other.start(made.db_id)).body).not.toHaveProperty('recreated');
+    expect(await perl(source, DESCRIBE_FILES)).toBe(before);
+  });
+
+  it('must run where it was, whole, if the other node is killed while its data is copied', async () => {
+    await perl(source, MAKE_LARGE);
+    const moving = move(admin, target);
+    await untilCopied(30);
+    await target.kill();
+    expect((await moving).body['code']).toBe('node_unavailable');
+    expect((await other.get(made.db_id)).body['status']).toBe('running');
+    expect(await perl(source, CHECK_LARGE)).toBe('whole');
+    await target.start();
+    await expectOn(source, 'running');
+  });
+
+  it.each(['killed', 'cut off'] as const)(
+    'must run where it was, whole, if that node is %s while its data is copied, once it is back',
+    async (how) => {
+      await perl(source, MAKE_LARGE);
+      const moving = move(admin, target);
+      await untilCopied(30);
+      await (how === 'killed' ? source.kill() : source.cut());
+      expect((await moving).body['code']).toBe('node_unavailable');
+      expect((await other.start(made.db_id)).body['code']).toBe('node_unavailable');
+      await (how === 'killed' ? source.start() : source.heal());
+      await expectOn(source, 'running');
+      expect(await perl(source, CHECK_LARGE)).toBe('whole');
+    },
+  );
+
+  it('must be taken back by another process if the one that moves it is killed while its data is copied', async () => {
+    await perl(source, MAKE_LARGE);
+    const moving = move(admin, target).catch(() => null);
+    await untilCopied(30);
+    const [doomed] = berth.servers;
+    await doomed?.kill();
+    expect(await moving).toBeNull();
+    await expectOn(source, 'running');
+    expect(await perl(source, CHECK_LARGE)).toBe('whole');
+    expect((await move(otherAdmin, target)).body).toMatchObject({ node: target.name, restarted: true });
+    await expectOn(target, 'running');
+    expect(await perl(target, CHECK_LARGE)).toBe('whole');
+    await doomed?.start();
+    // On another port.
+    api = new ApiClient(doomed?.url ?? '', api.token);
+    admin = new ApiClient(doomed?.url ?? '', admin.token);
+  });
+
+  it('must have moved if the node that it left falls silent, which is cleaned up when it is back', async () => {
+    const moving = move(admin, target);
+    await events.next('container_moved', { db_id: made.db_id });
+    await source.cut();
+    expect((await moving).status).toBe(200);
+    expect((await other.stop(made.db_id)).status).toBe(200);
+    expect((await other.start(made.db_id)).status).toBe(200);
+    await source.heal();
+    await expectOn(target, 'running');
+  });
+
+  /** Asks again as long as the process has not heard of the node itself: there is room on each. */
+  async function move(by: ApiClient, node: TestNode): Promise<Answer> {
+    for (;;) {
+      const answer = await by.call('POST', `/api/admin/containers/${made.db_id}/move`, { node: node.name });
+      if (answer.body['code'] !== 'no_capacity') return answer;
+    }
+  }
+
+  /** Where it is, by what Docker there says. */
+  async function nodeOf(): Promise<TestNode> {
+    for (const node of nodes.nodes) if ((await node.containers(ofRow())).length > 0) return node;
+    throw new Error('it is on no node');
+  }
+
+  /** Until the progress of its move is as far. */
+  async function untilCopied(percent: number): Promise<void> {
+    await eventually(
+      () => {
+        const told = events.events.flatMap(({ data }) =>
+          'progress' in data && data.stage === 'move' ? data.progress : [],
+        );
+        expect(Math.max(0, ...told)).toBeGreaterThanOrEqual(percent);
+      },
+      { timeoutMs: 60_000 },
+    );
+  }
+
+  /** One container and one volume, on this node. */
+  async function expectOn(node: TestNode, status: 'running' | 'stopped'): Promise<void> {
+    await eventually(
+      async () => {
+        const { body } = await other.get(made.db_id);
+        expect(body).toMatchObject({ status, node_state: 'reachable' });
+        for (const each of nodes.nodes) {
+          const containers = await each.containers(ofRow());
+          const volumes = await each.volumes(ofRow());
+          const isHere = each === node;
+          expect([each.name, containers.map(({ id, state }) => [id, state === 'running']), volumes.length]).toEqual([
+            each.name,
+            isHere ? [[body['id'], status === 'running']] : [],
+            isHere ? 1 : 0,
+          ]);
+        }
+      },
+      { timeoutMs: BACK_MS },
+    );
+  }
+
+  /** Runs a program in Perl as root, with the container's volume at `/d`. */
+  async function perl(node: TestNode, program: string): Promise<string> {
+    const [volume] = await node.volumes(ofRow());
+    const { docker } = node;
+    const container = await docker.createContainer({
+      Image: SANDBOX_IMAGE,
+      Entrypoint: ['sleep', 'infinity'],
+      Cmd: [],
+      HostConfig: { Runtime: 'runc', NetworkMode: 'none', Binds: [`${volume ?? ''}:/d:nocopy`], Init: true },
+    });
+    try {
+      await container.start();
+      const printed = await node.exec(container.id, ['perl', '-e', program]);
+      if (/ at -e line \d+/.test(printed)) throw new Error(printed);
+      return printed;
+    } finally {
+      await container.remove({ force: true });
+    }
+  }
+
+  async function allWell(): Promise<void> {
+    await nodes.allWell();
+    await eventually(
+      async () => {
+        for (const by of [admin, otherAdmin]) {
+          const listed = (await by.call('GET', '/api/admin/nodes')).body['nodes'] as Record<string, unknown>[];
+          const facts = listed.map(({ state, availability, problem }) => ({ state, availability, problem }));
+          expect(facts).toEqual(Array(3).fill({ state: 'reachable', availability: 'active', problem: null }));
+        }
+      },
+      { timeoutMs: BACK_MS },
+    );
+  }
+});
