@@ -1,9 +1,10 @@
-import { Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Body, Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
+import { ApiBody, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Audited } from '../audit';
 import { Scopes } from '../auth';
 import { NodeListView, NodesAdmin, NodeView } from '../containers';
 import { ApiFaults } from '../errors';
+import { DrainNodeDto } from './dto/requests';
 
 /** The machines of a cluster. */
 @ApiTags('admin')
@@ -22,11 +23,17 @@ export class AdminNodesController {
   @Post(':name/drain')
   @HttpCode(200)
   @Audited('node.drain')
-  @ApiOperation({ summary: 'Place and start nothing on a machine any more; what runs there goes on' })
+  @ApiOperation({
+    summary: 'Place and start nothing on a machine any more; what runs there goes on',
+    description:
+      'With `move` what is on it is moved to other machines, a few at a time, until it is active again or drained ' +
+      'without that. It goes on in the background: `evacuation` says how far it is, and what could not be moved.',
+  })
+  @ApiBody({ type: DrainNodeDto, required: false })
   @ApiOkResponse({ type: NodeView })
   @ApiFaults('node_not_found', 'not_ready')
-  drain(@Param('name') name: string): Promise<NodeView> {
-    return this.nodes.setAvailability(name, 'drain');
+  drain(@Param('name') name: string, @Body() { move }: DrainNodeDto): Promise<NodeView> {
+    return this.nodes.setAvailability(name, 'drain', { move });
   }
 
   @Post(':name/activate')

@@ -42,6 +42,7 @@ import { Restoration } from './operations/restoration';
 import { Resumption } from './operations/resumption';
 import { RollbackRetries } from './operations/rollback-retries';
 import { Inventory, OrphanVolumes } from './reconcile/inventory';
+import { Evacuation } from './nodes/evacuation';
 import { Moves } from './nodes/moves';
 import { NodeMetrics } from './nodes/node-metrics';
 import { NodeRepository } from './nodes/node.repository';
@@ -136,6 +137,7 @@ import { StatusWait } from './status-wait';
     NodesAdmin,
     NodeMetrics,
     Moves,
+    Evacuation,
   ],
   exports: [NodesAdmin, Moves, ContainersService, ContainersAdminService, StatusWait, Capacity, StartCourses],
 })
@@ -144,6 +146,7 @@ export class ContainersModule implements OnApplicationBootstrap {
     private readonly limitsWatch: ExpiryWatcher,
     private readonly roleInstaller: RoleInstaller,
     private readonly leaseWatch: LeaseWatch,
+    private readonly evacuation: Evacuation,
   ) {}
 
   /** Runs after the hooks of all the module's providers, so Docker is prepared. */
@@ -151,5 +154,6 @@ export class ContainersModule implements OnApplicationBootstrap {
     await this.limitsWatch.start();
     await this.roleInstaller.start();
     this.leaseWatch.start();
+    this.evacuation.start();
   }
 }

@@ -328,6 +328,56 @@ describe('a container that is moved to another machine', () => {
     await eventually(() => expect(volumesOf(dbId)).toEqual([]));
   });
 
+  it('must be moved with all others from a machine that is drained so, and what cannot be be told', async () => {
+    const source = cluster.named(String((await row()).nodeId));
+    const others = cluster.nodes.filter((node) => node !== source);
+    const drain = (body?: object): Promise<Answer> =>
+      operator.api.call('POST', `/api/admin/nodes/${source.name}/drain`, body);
+    const ids = [dbId];
+    while (ids.length < 4) {
+      const { db_id: id } = await user.api.running(SMALL);
+      if ((await row(id)).nodeId !== source.name) expect((await move({ node: source.name }, id)).status).toBe(200);
+      ids.push(id);
+    }
+    const [stopped = '', deleted = ''] = ids.slice(2);
+    await user.api.stop(stopped);
+    await user.api.delete(deleted);
+    expect(await drain({ move: 1 })).toMatchObject({ status: 400, body: { details: [{ field: 'move' }] } });
+    expect((await drain()).body).toMatchObject({ availability: 'drain', evacuation: null });
+    const was = others.map(({ facts }) => facts);
+    for (const node of others) node.facts = { ...node.facts, memoryMb: 1 };
+    await berth.app.get(NodeWatch).look();
+    expect((await drain({ move: true })).body).toMatchObject({ evacuation: { left: 3, not_moved: [], deleted: 1 } });
+    // Nothing is needed for what is stopped.
+    await eventually(async () => expect((await row(stopped)).nodeId).not.toBe(source.name));
+    const evacuation = async (): Promise<unknown> => {
+      const { body } = await operator.api.call('GET', '/api/admin/nodes');
+      return (body['nodes'] as { name: string; evacuation: unknown }[]).find(({ name }) => name === source.name)
+        ?.evacuation;
+    };
+    const full = ids
+      .slice(0, 2)
+      .sort()
+      .map((db_id) => ({ db_id, code: 'no_capacity' }));
+    await eventually(async () => expect(await evacuation()).toMatchObject({ left: 2, not_moved: full, deleted: 1 }));
+    // Another process goes on with it.
+    await rebirth();
+    others.forEach((node, index) => (node.facts = was[index] ?? node.facts));
+    await berth.app.get(NodeWatch).look();
+    await eventually(async () => expect(await evacuation()).toMatchObject({ left: 0, not_moved: [] }), {
+      timeoutMs: 60_000,
+    });
+    for (const id of ids.slice(0, 2))
+      expect((await user.api.get(id)).body).toMatchObject({ status: 'running', node_state: 'reachable' });
+    const { body: audit } = await operator.api.call('GET', `/api/audit?action=container.move&user_id=${user.id}`);
+    const acts = (audit['entries'] as { outcome: string; user_id: string | null; container_id: string }[]).filter(
+      (entry) => entry.user_id === null,
+    );
+    expect(acts.map(({ outcome }) => outcome).sort()).toEqual([...full.map(({ code }) => code), 'ok', 'ok', 'ok']);
+    const activated = await operator.api.call('POST', `/api/admin/nodes/${source.name}/activate`);
+    expect(activated.body).toMatchObject({ availability: 'active', evacuation: null });
+  });
+
   it('must be taken back where somebody starts the old one while its data is copied', async () => {
     const before = await row();
     const source = cluster.named(String(before.nodeId));

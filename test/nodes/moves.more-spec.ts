@@ -91,7 +91,7 @@ describe('a container that is moved from node to node', () => {
   it('must run where it was, whole, if the other node is killed while its data is copied', async () => {
     await perl(source, MAKE_LARGE);
     const moving = move(admin, target);
-    await untilCopied(30);
+    await untilCopied(22);
     await target.kill();
     expect((await moving).body['code']).toBe('node_unavailable');
     expect((await other.get(made.db_id)).body['status']).toBe('running');
@@ -105,7 +105,7 @@ describe('a container that is moved from node to node', () => {
     async (how) => {
       await perl(source, MAKE_LARGE);
       const moving = move(admin, target);
-      await untilCopied(30);
+      await untilCopied(22);
       await (how === 'killed' ? source.kill() : source.cut());
       expect((await moving).body['code']).toBe('node_unavailable');
       expect((await other.start(made.db_id)).body['code']).toBe('node_unavailable');
@@ -118,7 +118,7 @@ describe('a container that is moved from node to node', () => {
   it('must be taken back by another process if the one that moves it is killed while its data is copied', async () => {
     await perl(source, MAKE_LARGE);
     const moving = move(admin, target).catch(() => null);
-    await untilCopied(30);
+    await untilCopied(22);
     const [doomed] = berth.servers;
     await doomed?.kill();
     expect(await moving).toBeNull();
@@ -144,6 +144,32 @@ describe('a container that is moved from node to node', () => {
     await expectOn(target, 'running');
   });
 
+  it('must be moved with all others from a node that is drained so', async () => {
+    const others: NewContainer[] = [];
+    while ((await source.containers('berth.container_id')).length < 3 && others.length < 9)
+      others.push(await other.running());
+    await perl(source, MAKE_DIFFICULT_FILES);
+    const before = await perl(source, DESCRIBE_FILES);
+    const drain = await admin.call('POST', `/api/admin/nodes/${source.name}/drain`, { move: true });
+    expect(drain).toMatchObject({ status: 200, body: { availability: 'drain' } });
+    const instance = `berth.instance=${berth.environment['INSTANCE_ID'] ?? ''}`;
+    await eventually(
+      async () => {
+        const { body } = await otherAdmin.call('GET', '/api/admin/nodes');
+        const listed = body['nodes'] as { name: string; evacuation: object | null }[];
+        const { evacuation } = listed.find(({ name }) => name === source.name) ?? {};
+        expect(evacuation).toMatchObject({ left: 0, not_moved: [] });
+        expect(await source.containers(instance)).toEqual([]);
+      },
+      { timeoutMs: 200_000 },
+    );
+    const now = await nodeOf();
+    await expectOn(now, 'running');
+    expect(await perl(now, DESCRIBE_FILES)).toBe(before);
+    expect((await admin.call('POST', `/api/admin/nodes/${source.name}/activate`)).status).toBe(200);
+    for (const { db_id: id } of others) expect((await other.delete(id)).status).toBe(200);
+  });
+
   /** Asks again as long as the process has not heard of the node itself: there is room on each. */
   async function move(by: ApiClient, node: TestNode): Promise<Answer> {
     for (;;) {
@@ -167,7 +193,7 @@ describe('a container that is moved from node to node', () => {
         );
         expect(Math.max(0, ...told)).toBeGreaterThanOrEqual(percent);
       },
-      { timeoutMs: 60_000 },
+      { timeoutMs: 200_000 },
     );
   }
 

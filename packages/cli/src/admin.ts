@@ -95,7 +95,11 @@ interface NodeVerb {
   readonly description: string;
   /** What it leads to, for whoever is asked. */
   readonly warning: string;
-  readonly act: (admin: Session['berth']['admin'], name: string, signal: AbortSignal) => Promise<api.NodeView>;
+  readonly act: (
+    admin: Session['berth']['admin'],
+    name: string,
+    options: { readonly move?: boolean; readonly signal: AbortSignal },
+  ) => Promise<api.NodeView>;
 }
 
 const NODE_VERBS: readonly NodeVerb[] = [
@@ -103,19 +107,19 @@ const NODE_VERBS: readonly NodeVerb[] = [
     name: 'drain',
     description: 'places and starts nothing there any more; what runs goes on',
     warning: 'Nothing is placed or started there any more; what runs goes on.',
-    act: (admin, name, signal) => admin.drainNode(name, { signal }),
+    act: (admin, name, options) => admin.drainNode(name, options),
   },
   {
     name: 'activate',
     description: 'places and starts containers there again',
     warning: 'Containers are placed and started there again.',
-    act: (admin, name, signal) => admin.activateNode(name, { signal }),
+    act: (admin, name, { signal }) => admin.activateNode(name, { signal }),
   },
   {
     name: 'forget',
     description: 'gives up a machine that is gone for good, with the data of its containers',
     warning: 'Its containers are lost, and all of their data. Only for a machine that never comes back.',
-    act: (admin, name, signal) => admin.forgetNode(name, { signal }),
+    act: (admin, name, { signal }) => admin.forgetNode(name, { signal }),
   },
 ];
 
@@ -135,18 +139,24 @@ function addNodes(nodes: Command): void {
       }
     });
   for (const { name: verb, description, warning, act } of NODE_VERBS) {
-    nodes
+    const asked = nodes
       .command(`${verb} <node>`)
       .description(description)
       .option('-y, --yes', 'without being asked')
-      .action(async (name: string, { yes }: { yes?: boolean }, command: Command) => {
+      .action(async (name: string, { yes, move }: { yes?: boolean; move?: boolean }, command: Command) => {
         const { berth, isJson, signal } = await openSession(command);
-        if (!yes) await confirm(`${verb} ${name}? ${warning}`);
-        const node = await act(berth.admin, name, signal);
+        const what = move ? `${warning} It is moved to other machines.` : warning;
+        if (!yes) await confirm(`${verb} ${name}? ${what}`);
+        const node = await act(berth.admin, name, { ...(move && { move }), signal });
         if (isJson) sayJson(node);
-        else note(`${name}: ${node.state}, ${node.availability}`);
+        else note(`${name}: ${node.state}, ${node.availability}${node.evacuation ? leftOn(node.evacuation) : ''}`);
       });
+    if (verb === 'drain') asked.option('--move', 'and moves what is there to other machines, in the background');
   }
+}
+
+function leftOn({ left, not_moved: notMoved }: api.EvacuationView): string {
+  return `, ${String(left)} to be moved${notMoved.length > 0 ? `, ${String(notMoved.length)} could not be so far` : ''}`;
 }
 
 function rowOfNode(node: api.NodeView): Row {

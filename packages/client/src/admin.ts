@@ -112,9 +112,14 @@ export class Admin {
     return (await this.http.json<api.NodeListView>('GET', '/api/admin/nodes', { signal })).nodes;
   }
 
-  /** Nothing is placed or started on it any more; what runs there goes on. */
-  drainNode(name: string, { signal }: CallOptions = {}): Promise<api.NodeView> {
-    return this.http.json('POST', path`/api/admin/nodes/${name}/drain`, { isRepeatable: true, signal });
+  /**
+   * Nothing is placed or started on it any more; what runs there goes on.
+   *
+   * @param options.move moves what is on it to others, in the background: `evacuation` says how far that is
+   */
+  drainNode(name: string, { move, signal }: CallOptions & { readonly move?: boolean } = {}): Promise<api.NodeView> {
+    const body = move === undefined ? {} : { json: { move } };
+    return this.http.json('POST', path`/api/admin/nodes/${name}/drain`, { ...body, isRepeatable: true, signal });
   }
 
   /** Takes back {@link drainNode}. */

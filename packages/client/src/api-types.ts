@@ -1784,6 +1784,33 @@ export type NodeAmountsView = {
     cpu_shares: number | null;
 };
 
+export type NotMovedView = {
+    /**
+     * The container's.
+     */
+    db_id: string;
+    /**
+     * The last attempt's error.
+     */
+    code: string;
+};
+
+export type EvacuationView = {
+    since: string;
+    /**
+     * Containers that are still there.
+     */
+    left: number;
+    /**
+     * Those that could not be moved so far, at most 100: each is tried again every half minute.
+     */
+    not_moved: Array<NotMovedView>;
+    /**
+     * Deleted ones with data there, which is not moved.
+     */
+    deleted: number;
+};
+
 export type NodeView = {
     /**
      * Swarm's own.
@@ -1837,6 +1864,10 @@ export type NodeView = {
      * Containers on it, running or not.
      */
     containers: number;
+    /**
+     * How far what was on it is moved, where it was drained with `move`; null: what is on it stays.
+     */
+    evacuation: EvacuationView | null;
 };
 
 export type NodeListView = {
@@ -1844,6 +1875,13 @@ export type NodeListView = {
      * By name; none where there is one machine.
      */
     nodes: Array<NodeView>;
+};
+
+export type DrainNodeDto = {
+    /**
+     * whether what is on it is moved to others, in the background
+     */
+    move?: boolean;
 };
 
 export type UserDailyUsageView = {

@@ -113,6 +113,7 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
   ['GET /api/audit?user_id=u', (berth) => berth.admin.audit({ user_id: 'u' }).page()],
   ['GET /api/admin/nodes', (berth) => berth.admin.nodes()],
   ['POST /api/admin/nodes/{name}/drain', (berth) => berth.admin.drainNode('NAME')],
+  ['POST /api/admin/nodes/{name}/drain {"move":true}', (berth) => berth.admin.drainNode('NAME', { move: true })],
   ['POST /api/admin/nodes/{name}/activate', (berth) => berth.admin.activateNode('NAME')],
   ['POST /api/admin/nodes/{name}/forget', (berth) => berth.admin.forgetNode('NAME')],
 ];

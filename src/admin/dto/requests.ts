@@ -29,6 +29,14 @@ export class MoveContainerDto {
   node?: string;
 }
 
+/** Body of `POST /api/admin/nodes/:name/drain`. */
+export class DrainNodeDto {
+  @ApiPropertyOptional({ example: true, description: 'whether what is on it is moved to others, in the background' })
+  @ValidateIf((_body, value) => value !== undefined)
+  @IsBoolean()
+  move?: boolean;
+}
+
 /** Query of `GET /api/admin/users`. */
 export class ListUsersDto extends PagedQuery {
   @ApiPropertyOptional({ example: 'ada', description: 'the exact name' })

@@ -48,6 +48,10 @@ export class NodeEntity {
   @Column({ name: 'reachable_at', type: TIMESTAMP, nullable: true })
   reachableAt: Date | null;
 
+  /** Since when what is on it is to be moved to others, as long as it is drained; null: it stays. */
+  @Column({ name: 'emptied_since', type: TIMESTAMP, nullable: true })
+  emptiedSince: Date | null;
+
   /** When an administrator gave it up; null: nobody has. */
   @Column({ name: 'forgotten_at', type: TIMESTAMP, nullable: true })
   forgottenAt: Date | null;

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { In, type UpdateQueryBuilder } from 'typeorm';
+import { In, IsNull, Not, type UpdateQueryBuilder } from 'typeorm';
 import { TokenService } from '../../auth';
 import { Database } from '../../database';
 import type { EngineNode } from '../../docker';
@@ -65,6 +65,55 @@ export class NodeRepository {
   async readmit(row: NodeRow): Promise<boolean> {
     const update = this.update(row.id).set({ forgottenAt: null }).andWhere('forgotten_at IS NOT NULL');
     return this.changed(update, 'node_readmitted', row);
+  }
+
+  /** Those that are to be emptied. */
+  async emptied(): Promise<(NodeRow & { readonly emptiedSince: Date })[]> {
+    const rows = await this.database.manager.find(NodeEntity, {
+      where: { emptiedSince: Not(IsNull()), forgottenAt: IsNull() },
+    });
+    return rows.map(({ emptiedSince, ...row }) => ({ ...row, emptiedSince: emptiedSince ?? new Date(0) }));
+  }
+
+  /** @param since null: what is on it stays */
+  async setEmptied(id: string, since: Date | null): Promise<void> {
+    await this.database.manager.update(NodeEntity, { id }, { emptiedSince: since });
+    if (since !== null) return;
+    const stays = { nodeId: id, notMovedBecause: Not(IsNull()) };
+    await this.database.manager.update(ContainerEntity, stays, { notMovedBecause: null });
+  }
+
+  /** Ids of containers on it that nothing operates on. */
+  async idleOn(id: string): Promise<string[]> {
+    const rows = await this.database.manager.find(ContainerEntity, {
+      select: { id: true },
+      where: { nodeId: id, operation: IsNull() },
+      order: { id: 'ASC' },
+    });
+    return rows.map((row) => row.id);
+  }
+
+  /** Neither a change of the container nor of who operates on it, so its lease and revision stay. */
+  async noteNotMoved(containerId: string, code: string): Promise<void> {
+    await this.database.manager.update(ContainerEntity, { id: containerId }, { notMovedBecause: code });
+  }
+
+  /** Why containers on it could not be moved so far, at most `limit`. */
+  async notMoved(id: string, limit: number): Promise<Pick<ContainerRow, 'id' | 'notMovedBecause'>[]> {
+    return this.database.manager.find(ContainerEntity, {
+      select: { id: true, notMovedBecause: true },
+      where: { nodeId: id, notMovedBecause: Not(IsNull()) },
+      order: { id: 'ASC' },
+      take: limit,
+    });
+  }
+
+  /** How many deleted containers have data on it. */
+  async countKept(id: string): Promise<number> {
+    return this.database.manager.count(ContainerEntity, {
+      where: { nodeId: id, deletedAt: Not(IsNull()), purgedAt: IsNull() },
+      withDeleted: true,
+    });
   }
 
   async countContainers(): Promise<ContainersByNode> {
@@ -152,7 +201,7 @@ export class NodeRepository {
 
   private async insert(facts: Omit<EngineNode, 'isReachable'>, reachableAt: Date | null): Promise<void> {
     const { manager } = this.database;
-    const node = { ...facts, labels: { ...facts.labels }, reachableAt, forgottenAt: null };
+    const node = { ...facts, labels: { ...facts.labels }, reachableAt, emptiedSince: null, forgottenAt: null };
     // The sum first: a node without one could be chosen and not be counted. Two processes may do so at once.
     const sum = { node: facts.id, memoryMb: 0, cpuShares: 0 };
     await manager.createQueryBuilder().insert().into(ReservedCapacityEntity).values(sum).orIgnore().execute();

@@ -8,11 +8,36 @@ import { isSilent, type NodeRow } from './node.entity';
 import { NodeRepository } from './node.repository';
 import { NodeWatch } from './node-watch';
 
+/** As many as help. */
+const MOST_NOT_MOVED = 100;
+
 class NodeAmountsView {
   @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 16_384, description: 'MiB; null: not known.' })
   readonly memory_mb: number | null;
   @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 8000, description: 'Millicores; null: not known.' })
   readonly cpu_shares: number | null;
+}
+
+class NotMovedView {
+  @ApiProperty({ format: 'uuid', description: "The container's." })
+  readonly db_id: string;
+  @ApiProperty({ example: 'no_capacity', description: "The last attempt's error." })
+  readonly code: string;
+}
+
+/** How far a drained machine is emptied. */
+export class EvacuationView {
+  @ApiProperty({ format: 'date-time' })
+  readonly since: string;
+  @ApiProperty({ minimum: 0, example: 12, description: 'Containers that are still there.' })
+  readonly left: number;
+  @ApiProperty({
+    type: [NotMovedView],
+    description: 'Those that could not be moved so far, at most 100: each is tried again every half minute.',
+  })
+  readonly not_moved: readonly NotMovedView[];
+  @ApiProperty({ minimum: 0, example: 1, description: 'Deleted ones with data there, which is not moved.' })
+  readonly deleted: number;
 }
 
 /** One of several machines. */
@@ -57,6 +82,12 @@ export class NodeView {
   readonly used: NodeAmountsView;
   @ApiProperty({ minimum: 0, example: 12, description: 'Containers on it, running or not.' })
   readonly containers: number;
+  @ApiProperty({
+    type: EvacuationView,
+    nullable: true,
+    description: 'How far what was on it is moved, where it was drained with `move`; null: what is on it stays.',
+  })
+  readonly evacuation: EvacuationView | null;
 }
 
 /** What `GET /api/admin/nodes` answers. */
@@ -83,16 +114,25 @@ export class NodesAdmin {
       this.nodes.countContainers(),
     ]);
     const now = this.clock.now();
-    const nodes = rows.map((row) => {
+    const nodes: NodeView[] = [];
+    for (const row of rows) {
       const { memoryMb, cpuShares } = used.get(row.id) ?? { memoryMb: 0, cpuShares: 0 };
       const amounts = { memory_mb: memoryMb, cpu_shares: cpuShares };
-      return nodeView(row, { now, used: amounts, containers: counts.get(row.id) ?? 0 });
-    });
+      const containers = counts.get(row.id) ?? 0;
+      nodes.push(nodeView(row, { now, used: amounts, containers, evacuation: await this.evacuation(row, containers) }));
+    }
     return { nodes };
   }
 
-  /** @throws DomainError `node_not_found`, `not_ready` if no manager of the Swarm decides it */
-  async setAvailability(name: string, availability: 'active' | 'drain'): Promise<NodeView> {
+  /**
+   * @param options.move whether what is on it is to be moved to others, in the background
+   * @throws DomainError `node_not_found`, `not_ready` if no manager of the Swarm decides it
+   */
+  async setAvailability(
+    name: string,
+    availability: 'active' | 'drain',
+    { move = false }: { move?: boolean | undefined } = {},
+  ): Promise<NodeView> {
     const { id } = await this.find(name);
     try {
       await this.engine.setAvailability(id, availability);
@@ -101,6 +141,7 @@ export class NodesAdmin {
       if (error.code === 'docker_error') throw new DomainError('node_not_found', { cause: error });
       throw new DomainError('not_ready', { code: 'docker_unavailable', cause: error });
     }
+    await this.nodes.setEmptied(id, move ? this.clock.now() : null);
     await this.watch.look();
     return this.viewOf(id);
   }
@@ -127,6 +168,17 @@ export class NodesAdmin {
     return row;
   }
 
+  private async evacuation({ id, emptiedSince }: NodeRow, left: number): Promise<EvacuationView | null> {
+    if (emptiedSince === null) return null;
+    const notMoved = await this.nodes.notMoved(id, MOST_NOT_MOVED);
+    return {
+      since: emptiedSince.toISOString(),
+      left,
+      not_moved: notMoved.map((row) => ({ db_id: row.id, code: row.notMovedBecause ?? '' })),
+      deleted: await this.nodes.countKept(id),
+    };
+  }
+
   private async viewOf(id: string): Promise<NodeView> {
     const view = (await this.list()).nodes.find((node) => node.id === id);
     if (!view) throw new DomainError('node_not_found');
@@ -136,7 +188,12 @@ export class NodesAdmin {
 
 function nodeView(
   row: NodeRow,
-  { now, used, containers }: { now: Date; used: NodeAmountsView; containers: number },
+  {
+    now,
+    used,
+    containers,
+    evacuation,
+  }: { now: Date; used: NodeAmountsView; containers: number; evacuation: EvacuationView | null },
 ): NodeView {
   return {
     id: row.id,
@@ -153,5 +210,6 @@ function nodeView(
     capacity: { memory_mb: row.memoryMb, cpu_shares: row.cpuShares },
     used,
     containers,
+    evacuation,
   };
 }
