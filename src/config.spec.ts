@@ -85,6 +85,18 @@ describe('the configuration', () => {
     expect(faults).toContain('  ENGINE: simulated containers are in the memory of one process');
   });
 
+  it('must not simulate containers on the nodes of a Swarm', () => {
+    const cluster = {
+      CLUSTER: 'swarm',
+      CLUSTER_MANAGERS: 'tcp://10.0.0.1:2376',
+      CLUSTER_CERT_PATH: '/etc/berth/nodes',
+    };
+    expect(parseConfig(cluster).CLUSTER).toBe('swarm');
+    expect(faultsOf({ ...cluster, ENGINE: 'simulated' })).toContain(
+      '  CLUSTER: the nodes of a Swarm run no simulated containers: leave out CLUSTER, or --simulate',
+    );
+  });
+
   it('must take an empty variable for one that is not set', () => {
     expect(parseConfig({ PORT: '', REDIS_URL: '' }).PORT).toBe(8080);
   });

@@ -297,13 +297,15 @@ const consistentSchema = environmentSchema
   });
 
 /** Their containers are in one process's memory, and so is what only it can know. */
-const simulatedSchema = consistentSchema.refine(
-  ({ ENGINE, DATABASE_URL }) => ENGINE !== 'simulated' || DATABASE_URL.startsWith('sqlite:'),
-  {
+const simulatedSchema = consistentSchema
+  .refine(({ ENGINE, DATABASE_URL }) => ENGINE !== 'simulated' || DATABASE_URL.startsWith('sqlite:'), {
     path: ['ENGINE'],
     message: 'simulated containers are in the memory of one process, so DATABASE_URL must be SQLite',
-  },
-);
+  })
+  .refine(({ ENGINE, CLUSTER }) => ENGINE !== 'simulated' || CLUSTER === undefined, {
+    path: ['CLUSTER'],
+    message: 'the nodes of a Swarm run no simulated containers: leave out CLUSTER, or --simulate and ENGINE=simulated',
+  });
 
 type Environment = z.output<typeof environmentSchema>;
 

@@ -13,12 +13,15 @@ export class DockerDaemon {
   readonly machine: DockerMachine;
   /** For a call that the daemon answers at once. */
   readonly timeoutMs: number;
+  /** Of several machines, which it is, for whoever counts its calls. */
+  private readonly of: Pick<EndedCall, 'node'>;
 
   constructor(
     settings: Pick<Config, 'DOCKER_HOST' | 'DOCKER_TIMEOUT_SECONDS'>,
     private readonly calls: EngineCalls,
-    tls?: ClientCertificate,
+    { tls, node }: { tls?: ClientCertificate | undefined; node?: string | undefined } = {},
   ) {
+    this.of = node === undefined ? {} : { node };
     this.timeoutMs = settings.DOCKER_TIMEOUT_SECONDS * 1000;
     this.clients = connectDocker(settings.DOCKER_HOST, { timeoutMs: this.timeoutMs, tls });
     this.machine = new DockerMachine(settings.DOCKER_HOST);
@@ -43,7 +46,7 @@ export class DockerDaemon {
   async inWords<T>(what: DockerCall, run: () => Promise<T>): Promise<T> {
     const before = performance.now();
     const ended = (outcome: EndedCall['outcome']): void =>
-      this.calls.ended({ call: what, outcome, seconds: (performance.now() - before) / 1000 });
+      this.calls.ended({ call: what, outcome, seconds: (performance.now() - before) / 1000, ...this.of });
     try {
       const result = await run();
       ended('ok');
@@ -111,6 +114,8 @@ export interface EndedCall {
   readonly call: string;
   readonly outcome: 'ok' | EngineErrorCode;
   readonly seconds: number;
+  /** Of several machines, the name of the one that was asked. */
+  readonly node?: string;
 }
 
 /** Notifies listeners of every engine call, so that the engine does not depend on the metrics. */

@@ -50,12 +50,16 @@ export class DockerEngine extends ContainerEngine implements TransferringEngine,
   private readonly containers: SandboxContainers;
 
   /**
-   * @param tls for a Docker on another machine
+   * @param machine for a Docker on another machine: what to show it, and its name
    * @throws ConfigError if the file of registry credentials is not valid
    */
-  constructor(settings: DockerEngineSettings, calls = new EngineCalls(), { tls }: { tls?: ClientCertificate } = {}) {
+  constructor(
+    settings: DockerEngineSettings,
+    calls = new EngineCalls(),
+    machine: { tls?: ClientCertificate; node?: string } = {},
+  ) {
     super();
-    const daemon = new DockerDaemon(settings, calls, tls);
+    const daemon = new DockerDaemon(settings, calls, machine);
     const images = new Images(daemon, new RegistryCredentials(settings.REGISTRY_AUTH_FILE));
     const host = new SandboxHost(settings, daemon, networkOf(settings, { daemon, images }));
     const processes = new Processes(daemon);

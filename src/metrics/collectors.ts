@@ -1,22 +1,32 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { Counter, Gauge, Histogram } from 'prom-client';
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { type Config, CONFIG } from '../config';
 import { EngineCalls, EngineIdentity, PROOF_CHECKS } from '../docker';
 import { EventLog, EventsGateway } from '../events';
 import { Metrics } from './metrics';
 
+/** From a ping to a stop that takes its time, in seconds. */
+const CALL_BUCKETS = [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
 /** Times the calls to Docker, and reports whether it is still the known Docker. */
 @Injectable()
 export class DockerMetrics {
-  constructor({ registry }: Metrics, calls: EngineCalls, identity: EngineIdentity) {
+  constructor(
+    { registry }: Metrics,
+    calls: EngineCalls,
+    identity: EngineIdentity,
+    @Inject(CONFIG) { CLUSTER }: Pick<Config, 'CLUSTER'>,
+  ) {
     const duration = new Histogram({
       name: 'berth_docker_call_duration_seconds',
       help: 'Calls to Docker, by what was asked for and what came of it: ok, or why not.',
       labelNames: ['call', 'outcome'] as const,
-      buckets: [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+      buckets: CALL_BUCKETS,
       registers: [registry],
     });
+    if (CLUSTER !== undefined) this.timeByNode(registry, calls);
     new Gauge({
       name: 'berth_docker_changed',
       help: '1 while Docker is not the one that the containers and volumes are in; purges are held then.',
@@ -39,6 +49,20 @@ export class DockerMetrics {
     });
     calls.onEnded(({ call, outcome, seconds }) => {
       duration.observe({ call: call.replaceAll(' ', '_'), outcome }, seconds);
+    });
+  }
+
+  /** By node, but not by call as well: a hundred nodes would have tens of thousands of series. */
+  private timeByNode(registry: Registry, calls: EngineCalls): void {
+    const duration = new Histogram({
+      name: 'berth_node_docker_call_duration_seconds',
+      help: 'Calls to the Docker of each node, by what came of them.',
+      labelNames: ['node', 'outcome'] as const,
+      buckets: CALL_BUCKETS,
+      registers: [registry],
+    });
+    calls.onEnded(({ node, outcome, seconds }) => {
+      if (node !== undefined) duration.observe({ node, outcome }, seconds);
     });
   }
 }

@@ -11,6 +11,8 @@ import { Berth, TestUser } from '../support/berth';
 import { EventRecorder } from '../support/event-recorder';
 import { eventually } from '../support/eventually';
 import { FakeCluster, type FakeNode } from '../support/fake-cluster';
+import { FakeEngine } from '../support/fake-engine';
+import { openTestDatabase } from '../support/test-database';
 
 const NAMES = ['one', 'two', 'three'] as const;
 
@@ -327,6 +329,36 @@ describe('containers on several machines', () => {
       const { body } = await operator.api.call('GET', '/api/admin/nodes');
       expect(body['nodes']).toMatchObject([{ name: 'one', availability: 'drain' }, {}, {}]);
     });
+  });
+
+  it('must be given up, and can be made anew, where they were on a single Docker before', async () => {
+    const database = await openTestDatabase();
+    const environment = { INSTANCE_ID: 'single', SWEEP_INTERVAL_SECONDS: '3600', VOLUME_RETENTION: '0' };
+    const single = await Berth.start({ database, engine: new FakeEngine(), environment });
+    const owner = await single.user('enterprise');
+    const [kept, deleted] = [await owner.api.running(), await owner.api.running()];
+    await single.stop();
+    const clustered = await Berth.start({ database, engine: cluster.engine(), environment });
+    const { api } = clustered.as(owner);
+    const admin = await clustered.user('pro', ['admin', 'read', 'write']);
+    try {
+      await eventually(async () => {
+        await clustered.app.get(Reconciler).sweep();
+        expect((await api.get(kept.db_id)).body).toMatchObject({ status: 'stopped', status_reason: 'missing' });
+      });
+      expect(await api.start(kept.db_id)).toMatchObject({ body: { code: 'docker_changed' } });
+      expect((await admin.api.call('POST', '/api/admin/docker/accept')).status).toBe(200);
+      expect((await api.start(kept.db_id)).body).toMatchObject({ status: 'running', volume_kept: false });
+      expect((await api.delete(deleted.db_id)).status).toBe(200);
+      await eventually(async () => {
+        const purged = 'SELECT id FROM containers WHERE purged_at IS NOT NULL';
+        expect(await clustered.app.get(Database).manager.query<unknown[]>(purged)).toHaveLength(1);
+      });
+    } finally {
+      expect(await clustered.app.get(ReservedCapacity).recount()).toBe(false);
+      await clustered.stop();
+      await database.drop();
+    }
   });
 
   it('must know no other machine than those that there are', async () => {

@@ -20,18 +20,28 @@ export class NodeMetrics {
     @Inject(LOGGER) logger: Logger,
   ) {
     if (engine.nodes() === null) return;
-    const gauge = (name: string, help: string, value: (node: NodeView) => number | null): SampledGauge =>
+    const gauge = (
+      { name, help }: { name: string; help: string },
+      value: (node: NodeView) => number | null,
+    ): SampledGauge =>
       new SampledGauge(metrics, { name, help, labelNames: ['node'], sample: () => this.sample(value), logger });
-    gauge('berth_node_reachable', 'Whether the Docker of a node answers any process: 1 or 0.', ({ state }) =>
-      state === 'forgotten' ? null : state === 'reachable' ? 1 : 0,
+    gauge(
+      { name: 'berth_node_reachable', help: 'Whether the Docker of a node answers any process: 1 or 0.' },
+      ({ state }) => (state === 'forgotten' ? null : state === 'reachable' ? 1 : 0),
     );
-    gauge('berth_node_usable', 'Whether containers can be placed on a node: 1 or 0.', (node) =>
+    gauge({ name: 'berth_node_usable', help: 'Whether containers can be placed on a node: 1 or 0.' }, (node) =>
       node.state === 'forgotten' ? null : isUsable(node) ? 1 : 0,
     );
-    gauge('berth_node_containers', 'Containers on a node, running or not.', ({ containers }) => containers);
-    gauge('berth_node_memory_bytes', 'Memory of a node.', ({ capacity }) => inBytes(capacity.memory_mb));
-    gauge('berth_node_reserved_memory_bytes', 'Memory limits of what runs on a node, together.', ({ used }) =>
-      inBytes(used.memory_mb),
+    gauge(
+      { name: 'berth_node_containers', help: 'Containers on a node, running or not.' },
+      ({ containers }) => containers,
+    );
+    gauge({ name: 'berth_node_memory_bytes', help: 'Memory of a node.' }, ({ capacity }) =>
+      inBytes(capacity.memory_mb),
+    );
+    gauge(
+      { name: 'berth_node_reserved_memory_bytes', help: 'Memory limits of what runs on a node, together.' },
+      ({ used }) => inBytes(used.memory_mb),
     );
   }
 

@@ -136,7 +136,8 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     return this.at(dockerId, (engine, id) => engine.stopContainer(id, graceSeconds));
   }
 
-  override removeContainer(dockerId: string): Promise<void> {
+  override async removeContainer(dockerId: string): Promise<void> {
+    if (nodeOf(dockerId) === null) return;
     return this.at(dockerId, (engine, id) => engine.removeContainer(id));
   }
 
@@ -172,6 +173,7 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
   }
 
   override async inspectContainer(dockerId: string): Promise<ObservedContainer | null> {
+    if (nodeOf(dockerId) === null) return null;
     const observed = await this.at(dockerId, (engine, id) => engine.inspectContainer(id));
     return observed && { ...observed, dockerId };
   }
@@ -223,7 +225,8 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     return this.on(volume.node, (engine) => engine.ensureVolume(volume));
   }
 
-  override removeVolume(name: string, node: string | null = null): Promise<void> {
+  override async removeVolume(name: string, node: string | null = null): Promise<void> {
+    if (node === null) return;
     return this.on(node, (engine) => engine.removeVolume(name));
   }
 
@@ -293,8 +296,14 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     throw new EngineError(code, id == null ? 'no node was named' : `the Swarm has no node ${id}`);
   }
 
+  /**
+   * @throws EngineError `container_not_found` of a container of no node: it was on a single Docker before, and is on
+   *   none of these
+   */
   private async at<T>(dockerId: string, work: (engine: ContainerEngine, id: string) => Promise<T>): Promise<T> {
-    return this.member(nodeOf(dockerId)).call((engine) => work(engine, plainId(dockerId)));
+    const node = nodeOf(dockerId);
+    if (node === null) throw new EngineError('container_not_found', 'the container is on no node');
+    return this.member(node).call((engine) => work(engine, plainId(dockerId)));
   }
 
   /** Rejects, where it would throw at once. */

@@ -204,8 +204,9 @@ const REFUSALS: readonly (readonly [RegExp, string])[] = [
   ],
   [/ECONNREFUSED/, 'nothing listens there'],
   [/ENOTFOUND|EAI_AGAIN/, 'there is no such host'],
-  [/not a swarm manager|not part of a swarm/i, 'it is no manager of a Swarm'],
+  // Before the next: dockerode (5.0) says of any 503 that the node is not part of a swarm.
   [/does not have a leader/i, 'it has lost the other managers'],
+  [/not a swarm manager|not part of a swarm/i, 'it is no manager of a Swarm'],
 ];
 
 /** What an operator can do about a manager or node that cannot be used. */

@@ -106,7 +106,7 @@ export class SwarmMembers implements ClusterMembers {
     for (const node of listed) this.members.get(node.id)?.note(node);
     const fresh = joined.map((node) => {
       const settings = { ...this.parts.settings, DOCKER_HOST: node.address };
-      const engine = new DockerEngine(settings, this.parts.calls, { tls: this.parts.tls });
+      const engine = new DockerEngine(settings, this.parts.calls, { tls: this.parts.tls, node: node.name });
       const member = new ClusterNode(node, engine, (reachable) =>
         this.listeners.forEach((listener) => listener(reachable)),
       );

@@ -1,0 +1,92 @@
+import { Logger } from '@nestjs/common';
+import { ConfigError } from '../../config';
+import type { DockerEngine } from '../docker-engine';
+import { EngineError } from '../engine-error';
+import { ClusterNode } from './cluster-node';
+
+const SWARM = {
+  id: 'node-id',
+  name: 'node-1',
+  address: 'tcp://192.0.2.1:2376',
+  pool: 'default',
+  labels: {},
+  state: 'ready',
+  availability: 'active',
+  isManager: false,
+  version: 1,
+  memoryMb: 1024,
+  cpuShares: 1000,
+} as const;
+
+/** Nothing is wrong with it, but for what a test says. */
+function engineOf(differs: Readonly<Record<string, unknown>> = {}): DockerEngine {
+  const well = {
+    look: () => Promise.resolve({ skewMs: 0 }),
+    swarmNodeId: () => Promise.resolve(SWARM.id),
+    prepare: () => Promise.resolve(),
+    landmark: () => Promise.resolve('network'),
+    hasLandmark: () => Promise.resolve(true),
+    maintain: () => Promise.resolve(),
+    disconnect: () => undefined,
+    onApplicationShutdown: () => undefined,
+  };
+  return Object.assign(well, differs) as unknown as DockerEngine;
+}
+
+describe('what is wrong with a node', () => {
+  let node: ClusterNode | undefined;
+  const reached: string[] = [];
+
+  beforeAll(() => void Logger.overrideLogger(false));
+  afterAll(() => void Logger.overrideLogger(['log', 'error', 'warn']));
+  afterEach(async () => {
+    await node?.stop();
+    reached.splice(0);
+  });
+
+  async function start(engine: DockerEngine): Promise<{ problem: string | null; isReachable: boolean }> {
+    node = new ClusterNode(SWARM, engine, ({ name }) => reached.push(name));
+    await node.start('test');
+    return node.view();
+  }
+
+  it('must be nothing where it answers', async () => {
+    expect(await start(engineOf())).toMatchObject({ problem: null, isReachable: true });
+    expect(reached).toEqual(['node-1']);
+  });
+
+  it.each<[string, () => Promise<never>, RegExp]>([
+    [
+      'a Docker without gVisor',
+      () => Promise.reject(new ConfigError('SANDBOX_RUNTIME: Docker has no runtime runsc')),
+      /^SANDBOX_RUNTIME: Docker has no runtime runsc$/,
+    ],
+    [
+      'a firewall that cannot be made',
+      () => Promise.reject(new EngineError('docker_error', 'no image of the firewall')),
+      /no image of the firewall$/,
+    ],
+  ])('must be told as it is: %s', async (_what, prepare, problem) => {
+    const view = await start(engineOf({ prepare }));
+    expect(view).toMatchObject({ isReachable: false, problem: expect.stringMatching(problem) as string });
+    expect(reached).toEqual([]);
+  });
+
+  it.each([
+    [45_000, "its clock is 45 s off this machine's"],
+    [-120_000, "its clock is -120 s off this machine's"],
+    [20_000, null],
+  ])('must be told of a clock that is %d ms ahead', async (skewMs, problem) => {
+    const view = await start(engineOf({ look: () => Promise.resolve({ skewMs }) }));
+    // What runs there can be reached all the same.
+    expect(view).toMatchObject({ isReachable: true, problem });
+  });
+
+  it.each([
+    ['another-id', 'the Docker at tcp://192.0.2.1:2376 is another-id, not this node'],
+    [null, 'the Docker at tcp://192.0.2.1:2376 is in no Swarm, not this node'],
+  ])('must be told where another one has its address: %s', async (id, problem) => {
+    const view = await start(engineOf({ swarmNodeId: () => Promise.resolve(id) }));
+    expect(view).toMatchObject({ isReachable: false, problem });
+  });
+});
