@@ -4,18 +4,18 @@ import { berth } from '../data/berth';
 import { inWords } from '../data/words';
 import { ask } from '../ui/dialog';
 import { say, sayFault } from '../ui/toasts';
-import { download } from './files';
 
 interface EditorProps {
   readonly container: string;
   readonly path: string;
   /** Not there yet: it is made by its first saving. */
   readonly isNew: boolean;
+  readonly onDownload: () => void;
   readonly onClose: () => void;
 }
 
 /** A text file, to be changed. */
-export function Editor({ container, path, isNew, onClose }: EditorProps): JSX.Element {
+export function Editor({ container, path, isNew, onDownload, onClose }: EditorProps): JSX.Element {
   const name = path.slice(path.lastIndexOf('/') + 1);
   const [saved, setSaved] = useState<string | null>(isNew ? '' : null);
   const [text, setText] = useState('');
@@ -99,7 +99,7 @@ export function Editor({ container, path, isNew, onClose }: EditorProps): JSX.El
             Close
           </button>
           {!isNew && (
-            <button type="button" class="button slim" onClick={() => void download(container, { path, name })}>
+            <button type="button" class="button slim" onClick={onDownload}>
               Download
             </button>
           )}

@@ -32,7 +32,16 @@ export function Files({ container, path }: FilesProps): JSX.Element {
   const folder = path === '' ? HOME : path;
   const [edited, setEdited] = useState<{ readonly path: string; readonly isNew: boolean } | null>(null);
   if (edited) {
-    return <Editor container={db_id} path={edited.path} isNew={edited.isNew} onClose={() => setEdited(null)} />;
+    const { path, isNew } = edited;
+    return (
+      <Editor
+        container={db_id}
+        path={path}
+        isNew={isNew}
+        onDownload={() => void download(db_id, { path, name: path.slice(path.lastIndexOf('/') + 1) })}
+        onClose={() => setEdited(null)}
+      />
+    );
   }
   return <Folder key={folder} id={db_id} folder={folder} onEdit={(file, isNew) => setEdited({ path: file, isNew })} />;
 }
@@ -274,7 +283,7 @@ function Entry({ id, entry, onEdit, onChange }: Omit<EntriesProps, 'entries'> & 
 }
 
 /** Saves a file where the browser saves its downloads. The token is in a header, so a plain link will not do. */
-export async function download(id: string, { path, name }: Pick<FileView, 'path' | 'name'>): Promise<void> {
+async function download(id: string, { path, name }: Pick<FileView, 'path' | 'name'>): Promise<void> {
   try {
     const blob = await (await berth.files.read(id, path)).blob();
     const link = document.createElement('a');
