@@ -183,7 +183,7 @@ export class ContainerQueries {
   }
 
   async countLive(userId: string): Promise<number> {
-    return this.live().andWhere('c.userId = :userId', { userId }).getCount();
+    return this.liveOf(userId).getCount();
   }
 
   /** Every live row, a page at a time, for the comparison with Docker. */
@@ -228,6 +228,11 @@ export class ContainerQueries {
       for (const { id } of rows) known.add(id);
     }
     return known;
+  }
+
+  /** What counts towards the tier's limit. */
+  protected liveOf(userId: string): SelectQueryBuilder<ContainerEntity> {
+    return this.live().andWhere('c.userId = :userId', { userId });
   }
 
   protected live(): SelectQueryBuilder<ContainerEntity> {

@@ -15,6 +15,7 @@ import {
   ReservedCapacity,
   type ReservedColumns,
 } from './capacity/reserved-capacity';
+import { AtOnce } from './at-once';
 import { ContainerQueries } from './container.queries';
 import {
   ContainerEntity,
@@ -106,6 +107,8 @@ export const FREE = {
  */
 @Injectable()
 export class ContainerRepository extends ContainerQueries {
+  private readonly atOnce: AtOnce;
+
   constructor(
     database: Database,
     private readonly eventLog: EventLog,
@@ -115,6 +118,7 @@ export class ContainerRepository extends ContainerQueries {
     private readonly clock: Clock,
   ) {
     super(database);
+    this.atOnce = new AtOnce(database, eventLog);
   }
 
   /**
@@ -127,6 +131,7 @@ export class ContainerRepository extends ContainerQueries {
     row: ContainerRow,
     options: { limit: number; tier: string; event: EventDraft; bounds: CapacityBounds },
   ): Promise<ContainerRow> {
+    if (await this.nameGuard(() => this.insertAtOnce(row, options))) return row;
     return this.database.runInTxLocking(row.userId, async () => {
       // Appending locks the user's row, so the count below cannot change before the commit.
       await this.eventLog.append({ userId: row.userId, drafts: [options.event] });
@@ -145,7 +150,8 @@ export class ContainerRepository extends ContainerQueries {
         await this.nameGuard(() => insert.values(placed).execute());
         return placed;
       }
-      await this.nameGuard(() => this.capacity.insertClaiming(insert.values(row), { row, bounds }));
+      await this.nameGuard(() => insert.values(row).execute());
+      await this.capacity.claim({ ...NOTHING_RESERVED, nodeId: null, otherNodeId: null }, row, bounds);
       return row;
     });
   }
@@ -240,7 +246,7 @@ export class ContainerRepository extends ContainerQueries {
       const leased = this.live().andWhere('c.id = :id AND c.operationId = :operationId', row);
       if (!this.database.isSqlite) {
         const [sql, parameters] = leased.select('1').andWhere(UNDER_OWNER).getQueryAndParameters();
-        return this.eventLog.appendWith({ userId, drafts: events }, { sql: `${sql} FOR SHARE`, parameters, also: [] });
+        return this.eventLog.appendWith({ userId, drafts: events }, { sql: `${sql} FOR SHARE`, parameters });
       }
       if ((await leased.getCount()) === 0) return false;
       await this.eventLog.append({ userId, drafts: events });
@@ -350,6 +356,16 @@ export class ContainerRepository extends ContainerQueries {
     }
   }
 
+  /** @returns false if that cannot be done, or something stands against it; then nothing is written */
+  private async insertAtOnce(
+    row: ContainerRow,
+    { limit, event, bounds }: { limit: number; event: EventDraft; bounds: CapacityBounds },
+  ): Promise<boolean> {
+    if (this.database.isSqlite || bounds.nodes) return false;
+    const claim = this.capacity.claimSql(row, bounds);
+    return claim !== null && this.atOnce.insert(row, { count: this.liveOf(row.userId), limit, claim, event });
+  }
+
   private async write(
     { row, patch, events }: { row: ContainerRow; patch: Partial<ContainerRow>; events: readonly EventDraft[] },
     { underLease }: { underLease: boolean },
@@ -382,7 +398,9 @@ export class ContainerRepository extends ContainerQueries {
     const acts = systemActions(row, events);
     const isAlone = acts.length === 0 && used.length === 0 && isSameReserve(row, reserved) && !isPlaced(patch);
     if (isAlone && events.length > 0 && !this.database.isSqlite) {
-      await this.writeAtOnce(row, { update: updating(), events, dockerId });
+      const identified = dockerId === null ? null : dockerIdRow(row.id, dockerId);
+      const isWritten = await this.nameGuard(() => this.atOnce.write(row, { update: updating(), events, identified }));
+      if (!isWritten) throw leaseLost(row);
       return { ...row, ...changed };
     }
     const write = async (): Promise<void> => {
@@ -397,32 +415,6 @@ export class ContainerRepository extends ContainerQueries {
     };
     await (events.length > 0 ? this.database.runInTxLocking(row.userId, write) : this.database.runInTx(write));
     return { ...row, ...changed };
-  }
-
-  /** The row, its Docker id and the events by one statement of PostgreSQL: most starts and creations end so. */
-  private async writeAtOnce(
-    row: ContainerRow,
-    {
-      update,
-      events,
-      dockerId,
-    }: { update: UpdateQueryBuilder<ContainerEntity>; events: readonly EventDraft[]; dockerId: string | null },
-  ): Promise<void> {
-    const [updateSql, parameters] = update.andWhere(UNDER_OWNER).getQueryAndParameters();
-    const also: string[] = [];
-    if (dockerId !== null) {
-      const { dockerId: id, shortId, containerId } = dockerIdRow(row.id, dockerId);
-      const places = [id, shortId, containerId].map((value) => `$${String(parameters.push(value))}::varchar`);
-      also.push(
-        `identified AS (INSERT INTO container_docker_ids (docker_id, short_id, container_id) SELECT ${places.join(', ')} FROM changed)`,
-      );
-    }
-    const { userId } = row;
-    const sql = `${updateSql} RETURNING 1`;
-    const isWritten = await this.database.runStatementLocking(userId, () =>
-      this.nameGuard(() => this.eventLog.appendWith({ userId, drafts: events }, { sql, parameters, also })),
-    );
-    if (!isWritten) throw leaseLost(row);
   }
 
   /** Since when it has been at rest, if a change begins or ends that. */

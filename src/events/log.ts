@@ -63,18 +63,24 @@ export class EventLog {
    * The same together with a change that the events report, in one statement, where there is one on PostgreSQL: to be
    * called in {@link Database.runStatementLocking}. The user's row is locked before the change is made.
    *
-   * @param change changes one row, or none: `sql` is an `UPDATE`, or locks what it must hold to by a `SELECT`; its
-   *   condition has to include {@link UNDER_OWNER}. `also`: further CTEs, from the rows of `changed`
+   * @param change changes one row, or none: `sql` inserts or updates it, or locks what it must hold to by a `SELECT`;
+   *   its condition has to include {@link UNDER_OWNER} or {@link UNDISTURBED}, or the rows of a CTE `before` it, whose
+   *   does. `also`: further CTEs, from the rows of `changed`
    * @returns whether a row was changed; if not, no event is written
    */
   async appendWith(
     { userId, drafts }: { userId: string; drafts: readonly EventDraft[] },
-    { sql, parameters, also }: EventfulChange,
+    { before = [], sql, parameters, also = [] }: EventfulChange,
   ): Promise<boolean> {
     const next = parameters.length + 1;
-    const together = `WITH owner AS (SELECT id FROM users WHERE id = $${String(next)} FOR UPDATE),
-      changed AS (${sql}), ${[...also, ...numberingCtes(next, 'changed')].join(', ')}
-      SELECT last, at FROM numbered`;
+    const ctes = [
+      `owner AS (SELECT id, event_seq FROM users WHERE id = $${String(next)} FOR UPDATE)`,
+      ...before,
+      `changed AS (${sql})`,
+      ...also,
+      ...numberingCtes(next, 'changed'),
+    ];
+    const together = `WITH ${ctes.join(', ')} SELECT last, at FROM numbered`;
     const events: BerthEvent[] = [];
     this.database.afterCommit(() => this.announce(userId, events));
     const values = [...parameters, ...draftParameters(userId, drafts)];
@@ -187,13 +193,21 @@ interface Written {
 
 /** A change, as a statement of PostgreSQL, and what else is to be written with it. */
 interface EventfulChange {
+  readonly before?: readonly string[];
   readonly sql: string;
   readonly parameters: readonly unknown[];
-  readonly also: readonly string[];
+  readonly also?: readonly string[];
 }
 
 /** A condition that is evaluated only once the user's row is locked. */
 export const UNDER_OWNER = 'EXISTS (SELECT FROM owner)';
+
+/**
+ * The same, and that nobody has written an event of the user's since the statement began. What a statement reads is as
+ * of its beginning, before it waited for the user's row: by this it is known to be as the lock finds it.
+ */
+export const UNDISTURBED =
+  'EXISTS (SELECT FROM owner INNER JOIN users AS seen USING (id) WHERE seen.event_seq = owner.event_seq)';
 
 /**
  * Numbers and writes events. Times are in milliseconds, as all that reads them back does.

@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
-import { Column, Entity, type InsertQueryBuilder, PrimaryColumn } from 'typeorm';
+import { Column, Entity, PrimaryColumn } from 'typeorm';
 import { Database } from '../../database';
 import { DomainError } from '../../errors';
-import type { ContainerEntity, ContainerRow } from '../container.entity';
+import type { ContainerRow } from '../container.entity';
 
 /** The only machine, where there is one; a row of the table is one machine. */
 const THIS_NODE = 'local';
@@ -143,25 +143,13 @@ export class ReservedCapacity {
   }
 
   /**
-   * Inserts a row and claims what it reserves; on PostgreSQL in one round trip. Of who waits for the sum nobody holds
-   * a lock that the insertion needs: names are unique per user, whose row is locked.
+   * What follows `UPDATE` to claim what a new row reserves, as a part of a statement that does more; its condition can
+   * be continued. Where it updates nothing, `claim` says what is short.
    *
-   * @throws what the insertion throws, DomainError `no_capacity`; the transaction must be rolled back
+   * @returns null where it is short whatever is reserved
    */
-  async insertClaiming(
-    insert: InsertQueryBuilder<ContainerEntity>,
-    { row, bounds }: { row: ReservedColumns; bounds: CapacityBounds },
-  ): Promise<void> {
-    const nothing = { ...NOTHING_RESERVED, nodeId: null, otherNodeId: null };
-    const sum = additionSql(difference(NOTHING_RESERVED, row), { node: null, bounds });
-    if (this.database.isSqlite || bounds.short.length > 0 || sum === null) {
-      await insert.execute();
-      return this.claim(nothing, row, bounds);
-    }
-    const [sql, parameters] = insert.getQueryAndParameters();
-    const together = `WITH inserted AS (${sql}), claimed AS (UPDATE ${sum} RETURNING 1) SELECT FROM claimed`;
-    const claimed = await this.database.manager.query<readonly unknown[]>(together, parameters);
-    if (claimed.length === 0) await this.claim(nothing, row, bounds);
+  claimSql(row: ReservedColumns, bounds: CapacityBounds): string | null {
+    return bounds.short.length > 0 ? null : additionSql(difference(NOTHING_RESERVED, row), { node: null, bounds });
   }
 
   /**

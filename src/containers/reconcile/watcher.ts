@@ -94,9 +94,10 @@ export class ContainerWatcher implements OnModuleDestroy {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     this.stopListening = signals.on('container_released', ({ containerId }) => {
-      const reported = this.deferred.get(containerId);
-      // A running inspection may have read the row before its release.
-      if (reported !== undefined || this.inspecting.has(containerId)) void this.inspectFor(containerId, reported);
+      const running = this.inspecting.get(containerId);
+      // It may have read the row before its release.
+      if (running) running.again = true;
+      else if (this.deferred.has(containerId)) void this.inspectFor(containerId, this.deferred.get(containerId));
     });
   }
 

@@ -1,0 +1,95 @@
+import type { SelectQueryBuilder, UpdateQueryBuilder } from 'typeorm';
+import { Database } from '../database';
+import { type EventDraft, EventLog, UNDER_OWNER, UNDISTURBED } from '../events';
+import { ContainerEntity, type ContainerRow, type DockerIdEntity } from './container.entity';
+
+/**
+ * Changes of containers as single statements of PostgreSQL, each a transaction by itself: most creations, and most ends
+ * of operations. At each round trip of a longer one both ends wait for a processor, while Docker works.
+ */
+export class AtOnce {
+  private insertion: string | undefined;
+
+  constructor(
+    private readonly database: Database,
+    private readonly events: EventLog,
+  ) {}
+
+  /**
+   * Inserts a container with its event, if there is room for it.
+   *
+   * What is counted is as of the statement's beginning. That is exact unless somebody has written an event of the
+   * user's since, as whatever adds a container does.
+   *
+   * @param options.count counts the user's containers, which have to be fewer than `limit`
+   * @param options.claim what follows `UPDATE` to claim what the container reserves
+   * @returns false if nothing is written: what stands against it is to be found under the user's lock
+   * @throws what a unique index throws
+   */
+  async insert(
+    row: ContainerRow,
+    options: { count: SelectQueryBuilder<ContainerEntity>; limit: number; claim: string; event: EventDraft },
+  ): Promise<boolean> {
+    const [count, parameters] = options.count.select('COUNT(*)').getQueryAndParameters();
+    const limit = `$${String(parameters.push(options.limit))}`;
+    const claimed = `UPDATE ${options.claim} AND ${UNDISTURBED} AND (${count}) < ${limit}::bigint RETURNING 1`;
+    const values = this.valuesOf(row).map((value) => `$${String(parameters.push(value))}`);
+    const change = {
+      before: [`claimed AS (${claimed})`],
+      sql: `${this.insertInto} SELECT ${values.join(', ')} FROM claimed RETURNING 1`,
+      parameters,
+    };
+    const { userId } = row;
+    return this.database.runStatementLocking(userId, () =>
+      this.events.appendWith({ userId, drafts: [options.event] }, change),
+    );
+  }
+
+  /**
+   * Updates a container, with the events and its new Docker id.
+   *
+   * @param change.update conditional on what was read
+   * @returns false if the condition does not hold; then nothing is written
+   * @throws what a unique index throws
+   */
+  async write(
+    { userId }: Pick<ContainerRow, 'userId'>,
+    change: {
+      update: UpdateQueryBuilder<ContainerEntity>;
+      events: readonly EventDraft[];
+      identified: DockerIdEntity | null;
+    },
+  ): Promise<boolean> {
+    const [update, parameters] = change.update.andWhere(UNDER_OWNER).getQueryAndParameters();
+    const also: string[] = [];
+    if (change.identified) {
+      const { dockerId, shortId, containerId } = change.identified;
+      const ids = [dockerId, shortId, containerId].map((value) => `$${String(parameters.push(value))}::varchar`);
+      also.push(
+        `identified AS (INSERT INTO container_docker_ids (docker_id, short_id, container_id) SELECT ${ids.join(', ')} FROM changed)`,
+      );
+    }
+    const sql = `${update} RETURNING 1`;
+    return this.database.runStatementLocking(userId, () =>
+      this.events.appendWith({ userId, drafts: change.events }, { sql, parameters, also }),
+    );
+  }
+
+  private get insertInto(): string {
+    const { tableName, columns } = this.metadata;
+    this.insertion ??= `INSERT INTO ${tableName} (${columns.map(({ databaseName }) => databaseName).join(', ')})`;
+    return this.insertion;
+  }
+
+  /** In the order of the columns, as TypeORM would write them. */
+  private valuesOf(row: ContainerRow): unknown[] {
+    const { driver } = this.database.manager.dataSource;
+    return this.metadata.columns.map(
+      (column) => driver.preparePersistentValue(column.getEntityValue(row), column) as unknown,
+    );
+  }
+
+  private get metadata() {
+    return this.database.manager.dataSource.getMetadata(ContainerEntity);
+  }
+}
