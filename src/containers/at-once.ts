@@ -1,7 +1,7 @@
 import type { SelectQueryBuilder, UpdateQueryBuilder } from 'typeorm';
-import { Database } from '../database';
+import { Database, type StatementPart } from '../database';
 import { type EventDraft, EventLog, UNDER_OWNER, UNDISTURBED } from '../events';
-import { ContainerEntity, type ContainerRow, type DockerIdEntity } from './container.entity';
+import { ContainerEntity, type ContainerRow } from './container.entity';
 
 /**
  * Changes of containers as single statements of PostgreSQL, each a transaction by itself: most creations, and most ends
@@ -46,9 +46,10 @@ export class AtOnce {
   }
 
   /**
-   * Updates a container, with the events and its new Docker id.
+   * Updates a container, with the events and what else is written with it.
    *
    * @param change.update conditional on what was read
+   * @param change.also in the order in which what others wait for is to be locked
    * @returns false if the condition does not hold; then nothing is written
    * @throws what a unique index throws
    */
@@ -57,18 +58,17 @@ export class AtOnce {
     change: {
       update: UpdateQueryBuilder<ContainerEntity>;
       events: readonly EventDraft[];
-      identified: DockerIdEntity | null;
+      also: readonly StatementPart[];
     },
   ): Promise<boolean> {
     const [update, parameters] = change.update.andWhere(UNDER_OWNER).getQueryAndParameters();
-    const also: string[] = [];
-    if (change.identified) {
-      const { dockerId, shortId, containerId } = change.identified;
-      const ids = [dockerId, shortId, containerId].map((value) => `$${String(parameters.push(value))}::varchar`);
-      also.push(
-        `identified AS (INSERT INTO container_docker_ids (docker_id, short_id, container_id) SELECT ${ids.join(', ')} FROM changed)`,
-      );
-    }
+    const parameter = (value: string | Date): string =>
+      `$${String(parameters.push(value))}::${value instanceof Date ? 'timestamptz' : 'varchar'}`;
+    const also = change.also.map((part, at) => {
+      // Counted, as a part of which only a beginning is read is finished later.
+      const when = `(SELECT COUNT(*) FROM ${at === 0 ? 'changed' : `also_${String(at - 1)}`}) > 0`;
+      return `also_${String(at)} AS (${part({ when, parameter })} RETURNING 1)`;
+    });
     const sql = `${update} RETURNING 1`;
     return this.database.runStatementLocking(userId, () =>
       this.events.appendWith({ userId, drafts: change.events }, { sql, parameters, also }),

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { UpdateQueryBuilder } from 'typeorm';
 import { AuditLog, type SystemAct } from '../audit';
-import { Database, isUniqueViolation } from '../database';
+import { Database, isUniqueViolation, type StatementPart } from '../database';
 import { plainId } from '../docker';
 import { DomainError } from '../errors';
 import { EventDraft, EventLog, UNDER_OWNER } from '../events';
@@ -396,10 +396,14 @@ export class ContainerRepository extends ContainerQueries {
     };
     const dockerId = patch.dockerId != null && patch.dockerId !== row.dockerId ? patch.dockerId : null;
     const acts = systemActions(row, events);
-    const isAlone = acts.length === 0 && used.length === 0 && isSameReserve(row, reserved) && !isPlaced(patch);
-    if (isAlone && events.length > 0 && !this.database.isSqlite) {
-      const identified = dockerId === null ? null : dockerIdRow(row.id, dockerId);
-      const isWritten = await this.nameGuard(() => this.atOnce.write(row, { update: updating(), events, identified }));
+    const staysOnNode = row.otherNodeId === null && !isPlaced(patch);
+    if (!this.database.isSqlite && events.length > 0 && acts.length === 0 && staysOnNode) {
+      const also = [
+        ...(dockerId === null ? [] : [identifiedPart(row.id, dockerId)]),
+        ...this.usage.recordParts(row.userId, used),
+        ...this.capacity.followParts(row, reserved),
+      ];
+      const isWritten = await this.nameGuard(() => this.atOnce.write(row, { update: updating(), events, also }));
       if (!isWritten) throw leaseLost(row);
       return { ...row, ...changed };
     }
@@ -463,8 +467,11 @@ function isPlaced({ nodeId, otherNodeId }: Partial<ContainerRow>): boolean {
   return nodeId !== undefined || otherNodeId !== undefined;
 }
 
-function isSameReserve(a: ReservedColumns, b: ReservedColumns): boolean {
-  return a.reservedMemoryMb === b.reservedMemoryMb && a.reservedCpuShares === b.reservedCpuShares;
+function identifiedPart(containerId: string, qualified: string): StatementPart {
+  const { dockerId, shortId } = dockerIdRow(containerId, qualified);
+  return ({ when, parameter }) =>
+    `INSERT INTO container_docker_ids (docker_id, short_id, container_id)
+     SELECT ${[dockerId, shortId, containerId].map(parameter).join(', ')} WHERE ${when}`;
 }
 
 function assertTransition(from: ContainerStatus, to: ContainerStatus): void {

@@ -6,3 +6,4 @@ export type { Lookup } from './lookup';
 export { ABSENT_FOR_MS, isAbsentSql, ProcessPresence } from './process-presence';
 export { Retention } from './retention';
 export { SettingEntity } from './setting.entity';
+export type { StatementPart } from './statement-part';

@@ -1,6 +1,6 @@
 import { Injectable, OnApplicationBootstrap } from '@nestjs/common';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { Database, Retention } from '../database';
+import { Database, Retention, type StatementPart } from '../database';
 import { TIMESTAMP } from '../database/column-types';
 import { Clock } from '../scheduling';
 import { DAY_MS, type DayUse, type MeteredRow, settle, type Settlement } from './metering';
@@ -72,31 +72,53 @@ export class UsageLedger implements OnApplicationBootstrap {
 
   /**
    * Adds to a user's days. To be called in the transaction that changes the container's row, and after that: whoever
-   * writes that row waits for it first, so that no two can wait for each other. Days that would be forgotten at once
-   * are left out.
+   * writes that row waits for it first, so that no two can wait for each other.
    */
   async record(userId: string, used: readonly DayUse[]): Promise<void> {
-    const kept = used.slice(-KEPT_DAYS);
-    for (let from = 0; from < kept.length; from += BATCH) await this.add(userId, kept.slice(from, from + BATCH));
+    for (const batch of batchesOf(used)) await this.add(userId, batch);
+  }
+
+  /** {@link record} as parts of the statement that changes the row. */
+  recordParts(userId: string, used: readonly DayUse[]): StatementPart[] {
+    return batchesOf(used).map(
+      (batch): StatementPart =>
+        ({ when, parameter }) =>
+          additionSql(`SELECT * FROM (${valuesSql(userId, batch, parameter)}) AS added WHERE ${when}`),
+    );
   }
 
   private async add(userId: string, used: readonly DayUse[]): Promise<void> {
     const { manager } = this.database;
     const parameters: unknown[] = [];
-    const parameter = (value: unknown): string =>
-      manager.dataSource.driver.createParameter('value', parameters.push(value) - 1);
-    const rows = used.map(({ day, runningMs, memoryMbMs, cpuSharesMs, diskMbMs }) => {
-      const key = [parameter(userId), parameter(this.database.timestamp(day))];
-      return `(${[...key, runningMs, memoryMbMs, cpuSharesMs, diskMbMs].join(', ')})`;
-    });
-    const amounts = ['running_ms', 'memory_mb_ms', 'cpu_shares_ms', 'disk_mb_ms'];
-    await manager.query(
-      `INSERT INTO daily_usage (user_id, day, ${amounts.join(', ')}) VALUES ${rows.join(', ')}
-       ON CONFLICT (user_id, day) DO UPDATE
-       SET ${amounts.map((amount) => `${amount} = daily_usage.${amount} + excluded.${amount}`).join(', ')}`,
-      parameters,
-    );
+    const parameter = (value: string | Date): string => {
+      const given = value instanceof Date ? this.database.timestamp(value) : value;
+      return manager.dataSource.driver.createParameter('value', parameters.push(given) - 1);
+    };
+    await manager.query(additionSql(valuesSql(userId, used, parameter)), parameters);
   }
+}
+
+/** Without the days that would be forgotten at once. */
+function batchesOf(used: readonly DayUse[]): (readonly DayUse[])[] {
+  const kept = used.slice(-KEPT_DAYS);
+  return Array.from({ length: Math.ceil(kept.length / BATCH) }, (_, at) => kept.slice(at * BATCH, (at + 1) * BATCH));
+}
+
+const AMOUNTS = ['running_ms', 'memory_mb_ms', 'cpu_shares_ms', 'disk_mb_ms'];
+
+function valuesSql(userId: string, used: readonly DayUse[], parameter: (value: string | Date) => string): string {
+  const rows = used.map(({ day, runningMs, memoryMbMs, cpuSharesMs, diskMbMs }) => {
+    const key = [parameter(userId), parameter(day)];
+    return `(${[...key, runningMs, memoryMbMs, cpuSharesMs, diskMbMs].join(', ')})`;
+  });
+  return `VALUES ${rows.join(', ')}`;
+}
+
+/** @param rows what is added, in the order of the columns */
+function additionSql(rows: string): string {
+  const sums = AMOUNTS.map((amount) => `${amount} = daily_usage.${amount} + excluded.${amount}`);
+  return `INSERT INTO daily_usage (user_id, day, ${AMOUNTS.join(', ')}) ${rows}
+    ON CONFLICT (user_id, day) DO UPDATE SET ${sums.join(', ')}`;
 }
 
 /** Keeps usage for {@link KEPT_DAYS} days, that of deleted users too. */

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
-import { Database } from '../../database';
+import { Database, type StatementPart } from '../../database';
 import { DomainError } from '../../errors';
 import type { ContainerRow } from '../container.entity';
 
@@ -118,8 +118,14 @@ export class ReservedCapacity {
     for (const { node, was, is } of changes) await this.add(was, is, { node });
   }
 
+  /** {@link follow} as the last part of the statement that changes a row which stays on its machine. */
+  followParts(before: PlacedReserve, after: ReservedColumns): StatementPart[] {
+    const sql = additionSql(difference(before, after), { node: before.nodeId });
+    return sql === null ? [] : [({ when }) => `UPDATE ${sql} AND ${when}`];
+  }
+
   /**
-   * The same, if what it adds is there.
+   * As {@link follow}, if what it adds is there.
    *
    * @throws DomainError `no_capacity`; the transaction must be rolled back
    */

@@ -1,5 +1,10 @@
-import type { EngineEvent } from '../../docker';
-import { isOutcome } from './watcher';
+import type { Logger } from 'pino';
+import type { ContainerEngine, EngineEvent } from '../../docker';
+import { LocalSignals } from '../../signals';
+import type { ContainerRow } from '../container.entity';
+import type { ContainerRepository } from '../container.repository';
+import type { RunPolicies } from '../expiry/run-policy';
+import { ContainerWatcher, isOutcome } from './watcher';
 
 const reported = (action: EngineEvent['action'], dockerId = 'a') => ({ action, dockerId });
 const running = { dockerId: 'a', status: 'running', runStartedAt: '2026-01-01T00:00:00Z' } as const;
@@ -22,5 +27,21 @@ describe('what Docker reports during an operation', () => {
     ['several things', 'several' as const, running],
   ])('must be looked at where it is %s', (_what, seen, row) => {
     expect(isOutcome(seen, row)).toBe(false);
+  });
+
+  it('must not be looked at where the row was read before the operation ended, and is its outcome', async () => {
+    const signals = new LocalSignals();
+    const inspectContainer = jest.fn();
+    const leased: Partial<ContainerRow> = { ...running, status: 'creating', operation: 'create' };
+    const findById = jest.fn<Promise<Partial<ContainerRow>>, []>().mockResolvedValue({ ...running, operation: null });
+    findById.mockImplementationOnce(() => {
+      signals.publish('container_released', { containerId: 'c' });
+      return Promise.resolve(leased);
+    });
+    const engine = { inspectContainer } as unknown as ContainerEngine;
+    const repository = { findById } as unknown as ContainerRepository;
+    const watcher = new ContainerWatcher(engine, repository, {} as RunPolicies, signals, {} as Logger);
+    await watcher.hint({ ...reported('start'), containerId: 'c', exitCode: null, at: new Date() });
+    expect([findById.mock.calls.length, inspectContainer.mock.calls.length]).toEqual([2, 0]);
   });
 });
