@@ -1,10 +1,12 @@
+import { EventEmitter, once } from 'node:events';
 import { TokenService } from '../../src/auth';
+import { UNDISTURBED } from '../../src/events';
 import { LocalSignals, SignalMap, SignalName, Signals } from '../../src/signals';
 import { testRedisUrl } from '../support/socket-redis-proxy';
 import { SocketClient, SocketServer } from '../support/socket-server';
 import { eventually } from '../support/eventually';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
-import { EventsProcess, range, Told } from '../support/events-process';
+import { draft, EventsProcess, range, Told } from '../support/events-process';
 
 /** What one process publishes, all processes on the same wire hear. */
 class WireSignals extends LocalSignals {
@@ -70,6 +72,29 @@ describe('events of several processes', () => {
     one.feed.onApplicationBootstrap();
     two.feed.onApplicationBootstrap();
     await expectBothToTellAll(one, two);
+  });
+
+  it('must undo what a statement read of their user before they were written, though it waited for them', async () => {
+    const [one, two] = await start([]);
+    const userId = await one.newUser();
+    const change = { sql: `SELECT 1 WHERE ${UNDISTURBED}`, parameters: [] };
+    const write = (): Promise<boolean> => one.log.appendWith({ userId, drafts: [draft('statement')] }, change);
+    const waits = async (): Promise<void> => {
+      const locks = 'SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = $1';
+      expect(await two.database.manager.query<object[]>(locks, ['Lock'])).toHaveLength(1);
+    };
+    const written = new EventEmitter();
+    const begun = once(written, 'event');
+    const transaction = two.database.runInTx(async () => {
+      await two.log.append({ userId, drafts: [draft('transaction')] });
+      written.emit('event');
+      await eventually(waits);
+    });
+    await begun;
+    const statement = one.database.runStatementLocking(userId, write);
+    await transaction;
+    expect([await statement, await one.log.lastSeq(userId)]).toEqual([false, 1]);
+    expect(await one.database.runStatementLocking(userId, write)).toBe(true);
   });
 
   it('must not stop at a hint of events that do not exist', async () => {

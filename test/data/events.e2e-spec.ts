@@ -1,9 +1,8 @@
 import { Logger } from '@nestjs/common';
-import { EventEmitter, once } from 'node:events';
 import { setImmediate as turn } from 'node:timers/promises';
 import { UserEntity } from '../../src/auth';
 import type { EventDraft } from '../../src/events';
-import { EventEntity, UNDER_OWNER, UNDISTURBED } from '../../src/events/log';
+import { EventEntity, UNDER_OWNER } from '../../src/events/log';
 import { LocalSignals } from '../../src/signals';
 import { draft, EventsProcess, range, Told } from '../support/events-process';
 import { eventually } from '../support/eventually';
@@ -88,34 +87,6 @@ describe('the event log', () => {
     expect([...names].sort()).toEqual(committed.sort());
     const times = events.map(({ timestamp }) => timestamp);
     expect(times).toEqual([...times].sort());
-  });
-
-  it('must let a statement change nothing by what it read before an event of the user that it waited for', async () => {
-    // SQLite's transactions are alone.
-    if (one.database.isSqlite) return;
-    const change = { sql: `SELECT 1 WHERE ${UNDISTURBED}`, parameters: [] };
-    const write = () => one.log.appendWith({ userId, drafts: [draft('statement')] }, change);
-    const inTurn = () => one.database.runStatementLocking(userId, write);
-    const other = await EventsProcess.start({ url: testDatabase.url, signals: new LocalSignals() });
-    try {
-      const events = new EventEmitter();
-      const begun = once(events, 'begun');
-      const held = other.database.runInTx(async () => {
-        await other.log.append({ userId, drafts: [draft('transaction')] });
-        events.emit('begun');
-        await eventually(async () => {
-          const locks = 'SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = $1';
-          expect(await other.database.manager.query<object[]>(locks, ['Lock'])).toHaveLength(1);
-        });
-      });
-      await begun;
-      const waiting = inTurn();
-      await held;
-      expect([await waiting, await one.log.lastSeq(userId)]).toEqual([false, 1]);
-      expect([await inTurn(), await one.log.lastSeq(userId)]).toEqual([true, 2]);
-    } finally {
-      await other.stop();
-    }
   });
 
   it('must write no event without its change, and no change without its event', async () => {
