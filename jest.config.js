@@ -35,6 +35,7 @@ const ANY_DATABASE = [
   'lifecycle-update',
   'limits',
   'metrics',
+  'moves',
   'names',
   'network-policies',
   'random-operations',

@@ -8,7 +8,7 @@ import { EngineError } from '../../src/docker';
 import { type Answer, SMALL, testImage } from '../support/api-client';
 import { Berth, type TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
-import { IS_MORE } from '../support/extent';
+import { inMore, IS_MORE } from '../support/extent';
 import { FakeCluster, type FakeNode } from '../support/fake-cluster';
 import { type EngineMethod, FakeEngine } from '../support/fake-engine';
 import { holdSweeps } from '../support/hold-sweeps';
@@ -139,7 +139,7 @@ describe('a container that is moved to another machine', () => {
     expect((audit['entries'] as object[])[0]).toMatchObject({ outcome: 'ok', container_id: dbId });
   });
 
-  it('must go where there is the most room if nobody says where, and back', async () => {
+  inMore('must go where there is the most room if nobody says where, and back', async () => {
     const before = await row();
     for (let round = 0; round < 3; round += 1) expect((await move()).status).toBe(200);
     expect((await row()).nodeId).not.toBe(before.nodeId);
@@ -147,7 +147,7 @@ describe('a container that is moved to another machine', () => {
     await expectAt(cluster.named(String(before.nodeId)), 'running');
   });
 
-  it('must stay stopped if it was, and start there', async () => {
+  inMore('must stay stopped if it was, and start there', async () => {
     await user.api.stop(dbId);
     const target = await another();
     expect((await move({ node: target.name })).body).toMatchObject({ restarted: false, status: 'stopped' });
@@ -156,7 +156,7 @@ describe('a container that is moved to another machine', () => {
     await expectAt(target, 'running');
   });
 
-  it('must take along what there is of one that could never be made', async () => {
+  inMore('must take along what there is of one that could never be made', async () => {
     const [made, unmade] = ['createContainer', 'ensureVolume'] as const;
     for (const method of [made, unmade]) {
       for (const { engine } of cluster.nodes)
@@ -214,7 +214,7 @@ describe('a container that is moved to another machine', () => {
     await expectAt(cluster.named(own), 'running');
   });
 
-  it('must be refused where there is one machine', async () => {
+  inMore('must be refused where there is one machine', async () => {
     const alone = await Berth.start({ engine: new FakeEngine(), environment: { INSTANCE_ID: 'alone' } });
     const admin = await alone.user('pro', ['admin', 'read', 'write']);
     const { db_id } = await admin.api.running(SMALL);
@@ -273,7 +273,7 @@ describe('a container that is moved to another machine', () => {
     await expectAt(target, 'running');
   });
 
-  it('must not be waited for on a machine that is given up while it moves there', async () => {
+  inMore('must not be waited for on a machine that is given up while it moves there', async () => {
     const target = await another();
     const hold = target.engine.holdOn('receiveVolume', { call: 2 });
     const answering = move({ node: target.name });
@@ -292,7 +292,7 @@ describe('a container that is moved to another machine', () => {
     await expectAt(cluster.named(String((await row()).nodeId)), 'running');
   });
 
-  it('must run where it was once that machine is back, if that falls silent', async () => {
+  inMore('must run where it was once that machine is back, if that falls silent', async () => {
     const before = await row();
     const source = cluster.named(String(before.nodeId));
     const target = await another();
@@ -391,7 +391,7 @@ describe('a container that is moved to another machine', () => {
     await expectAt(source, 'running');
   });
 
-  it('must be taken back where the copy differs', async () => {
+  inMore('must be taken back where the copy differs', async () => {
     const { nodeId } = await row();
     const target = await another();
     const hold = target.engine.holdOn('digestVolume');
@@ -423,7 +423,7 @@ describe('a container that is moved to another machine', () => {
     }
   });
 
-  it('must survive the death of the process at any call', async () => {
+  inMore('must survive the death of the process at any call', async () => {
     const points = await pointsOf();
     const changes = points.filter(({ method }) => !LOOKS.includes(method));
     const copying = ['source:sendVolume', 'target:receiveVolume', 'source:digestVolume', 'target:digestVolume'];
@@ -454,22 +454,25 @@ describe('a container that is moved to another machine', () => {
     }
   });
 
-  it(`must survive deaths one after another, of those that come to help too (BERTH_TEST_SEED=${String(seed)})`, async () => {
-    const random = new SeededRandom(seed);
-    for (let round = 0; round < DEATHS; round += 1) {
-      void cluster.named(random.pick(NAMES)).engine.dieOn(random.pick(MORTAL), {
-        call: random.pick([1, 1, 2]),
-        when: random.pick(['before', 'after'] as const),
-        how: 'throw',
-      });
-      await move();
-      await rebirth();
-    }
-    const { nodeId } = await settled();
-    await expectAt(cluster.named(String(nodeId)), 'running');
-    expect((await move()).status).toBe(200);
-    await expectAt(cluster.named(String((await row()).nodeId)), 'running');
-  });
+  inMore(
+    `must survive deaths one after another, of those that come to help too (BERTH_TEST_SEED=${String(seed)})`,
+    async () => {
+      const random = new SeededRandom(seed);
+      for (let round = 0; round < DEATHS; round += 1) {
+        void cluster.named(random.pick(NAMES)).engine.dieOn(random.pick(MORTAL), {
+          call: random.pick([1, 1, 2]),
+          when: random.pick(['before', 'after'] as const),
+          how: 'throw',
+        });
+        await move();
+        await rebirth();
+      }
+      const { nodeId } = await settled();
+      await expectAt(cluster.named(String(nodeId)), 'running');
+      expect((await move()).status).toBe(200);
+      await expectAt(cluster.named(String((await row()).nodeId)), 'running');
+    },
+  );
 
   async function begin(): Promise<void> {
     berth = await Berth.start({ database, engine: cluster.engine(), clock, environment: ENVIRONMENT });
