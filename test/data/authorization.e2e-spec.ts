@@ -105,6 +105,7 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'GET /api/admin/capacity': { scope: 'admin' },
   'GET /api/admin/usage': { scope: 'admin' },
   'POST /api/admin/containers/:id/stop': { scope: 'admin', id: 'container' },
+  'POST /api/admin/containers/:id/move': { scope: 'admin', id: 'container' },
   'DELETE /api/admin/containers/:id': { scope: 'admin', id: 'container' },
   'DELETE /api/admin/tokens/:id': { scope: 'admin', id: 'token' },
   'POST /api/admin/docker/accept': { scope: 'admin' },
