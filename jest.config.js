@@ -29,6 +29,7 @@ const ANY_DATABASE = [
   'inside-commands',
   'inside-places',
   'interruptions',
+  'leases',
   'lifecycle-create-delete',
   'lifecycle-outside',
   'lifecycle-start-stop',
@@ -38,6 +39,8 @@ const ANY_DATABASE = [
   'moves',
   'names',
   'network-policies',
+  'nodes',
+  'purge',
   'random-operations',
   'restore',
   'rexec-clients',
@@ -56,6 +59,7 @@ const AGAIN = [
   'docker-supervisor',
   'docker-volume-copy',
   'host-firewall',
+  'sandbox-networks',
   'sandbox-proof',
 ].map((name) => `<rootDir>/test/e2e/${name}.e2e-spec.ts`);
 

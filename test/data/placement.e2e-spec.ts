@@ -15,7 +15,7 @@ const NAMES = ['one', 'two', 'three'] as const;
 const ROOM_MB = 512;
 const ROOM = 6;
 const AT_ONCE = 16;
-const ROUNDS = 8;
+const ROUNDS = 4;
 
 const IS_POSTGRES = process.env['TEST_DATABASE'] === 'postgres';
 /** Servers on one database. */

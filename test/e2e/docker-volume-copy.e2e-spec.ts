@@ -7,7 +7,7 @@ import { runVolumeWorker } from '../../src/docker/volume-worker';
 import { DESCRIBE_FILES, MAKE_DIFFICULT_FILES } from '../support/difficult-files';
 import { eventually } from '../support/eventually';
 import { EngineSandbox, TEST_IMAGE } from '../support/engine-sandbox';
-import { IS_MORE } from '../support/extent';
+import { inMore, IS_MORE } from '../support/extent';
 import { SANDBOX_IMAGE, VolumeWorkbench } from '../support/volume-workbench';
 
 jest.setTimeout(120_000);
@@ -86,7 +86,7 @@ describe('the copy of a volume on a real Docker', () => {
       expect([percents[0], percents.at(-1)]).toEqual([0, 100]);
     });
 
-    it('must keep what is empty, and not read for ever what is one hole', async () => {
+    inMore('must keep what is empty, and not read for ever what is one hole', async () => {
       const [empty, hole] = [await workbench.volume(), await workbench.volume()];
       await workbench.perl(hole, `open F, '>', '/d/vast'; print F 'begin'; truncate F, 2**43`);
       for (const source of [empty, hole]) {
@@ -96,7 +96,7 @@ describe('the copy of a volume on a real Docker', () => {
       }
     });
 
-    it('must be found to differ where the copy is changed before it is compared', async () => {
+    inMore('must be found to differ where the copy is changed before it is compared', async () => {
       const changing = Object.create(docker) as DockerEngine;
       changing.receiveVolume = async (...args) => {
         await docker.receiveVolume(...args);
@@ -106,7 +106,7 @@ describe('the copy of a volume on a real Docker', () => {
       await expect(copying).rejects.toMatchObject({ code: 'copy_failed', message: expect.stringMatching(/differs/) });
     });
 
-    it('must say that the target is full', async () => {
+    inMore('must say that the target is full', async () => {
       const tiny = await workbench.volume({ type: 'tmpfs', device: 'tmpfs', o: 'size=4m' });
       await expect(pass({ to: tiny })).rejects.toMatchObject({ code: 'data_too_large' });
       expect(await sandbox.real.containersOf(owner.containerId)).toEqual([]);
@@ -130,7 +130,7 @@ describe('the copy of a volume on a real Docker', () => {
       await expectNoWorker();
     });
 
-    it('must not make a volume that is not there', async () => {
+    inMore('must not make a volume that is not there', async () => {
       const missing = `berth-test-${randomUUID()}`;
       for (const copy of [{ from: missing }, { to: missing }])
         await expect(pass(copy)).rejects.toMatchObject({ code: 'docker_error' });

@@ -6,7 +6,7 @@ import { EngineSandbox } from '../support/engine-sandbox';
 import { eventually } from '../support/eventually';
 import { firewallRulesOf, removeFirewallRules } from '../support/firewall';
 import { OutsideWorld } from '../support/outside-world';
-import { RUNTIMES } from '../support/extent';
+import { inMore, RUNTIMES } from '../support/extent';
 
 jest.setTimeout(180_000);
 
@@ -250,7 +250,7 @@ describe('the rules of the host firewall', () => {
   const required = { SANDBOX_FIREWALL: 'required' } as const;
   afterEach(() => sandbox.cleanUp());
 
-  it('must be there once, however many processes put them there', async () => {
+  inMore('must be there once, however many processes put them there', async () => {
     const engines = Array.from({ length: 12 }, () => sandbox.dockerEngine(required));
     await Promise.all(engines.map((engine) => engine.prepare(sandbox.instance)));
     await removeFirewallRules(sandbox.instance, { keepChains: true });
@@ -263,18 +263,21 @@ describe('the rules of the host firewall', () => {
     expect(new Set(rules).size).toBe(rules.length - 1);
   });
 
-  it('must follow the network where that is recreated, before a sandbox is in it, and leave nothing of the former', async () => {
-    const engine = sandbox.dockerEngine(required);
-    await engine.prepare(sandbox.instance);
-    const dockerId = await sandbox.running(engine, sandbox.spec());
-    await engine.stopContainer(dockerId, 0);
-    const before = await firewallRulesOf(sandbox.instance);
-    await sandbox.real.docker.getNetwork(`berth-${sandbox.instance}`).remove();
-    await engine.startContainer(dockerId);
-    const after = await firewallRulesOf(sandbox.instance);
-    expect(after).toHaveLength(before.length);
-    expect(after.filter((rule) => before.includes(rule))).toEqual([]);
-  });
+  inMore(
+    'must follow the network where that is recreated, before a sandbox is in it, and leave nothing of the former',
+    async () => {
+      const engine = sandbox.dockerEngine(required);
+      await engine.prepare(sandbox.instance);
+      const dockerId = await sandbox.running(engine, sandbox.spec());
+      await engine.stopContainer(dockerId, 0);
+      const before = await firewallRulesOf(sandbox.instance);
+      await sandbox.real.docker.getNetwork(`berth-${sandbox.instance}`).remove();
+      await engine.startContainer(dockerId);
+      const after = await firewallRulesOf(sandbox.instance);
+      expect(after).toHaveLength(before.length);
+      expect(after.filter((rule) => before.includes(rule))).toEqual([]);
+    },
+  );
 
   it('must be put back by the sweep of a server, which says that they are there', async () => {
     const environment = { INSTANCE_ID: sandbox.instance, ...required, SWEEP_INTERVAL_SECONDS: '1' };

@@ -2,6 +2,7 @@ import type { DockerEngine } from '../../src/docker/docker-engine';
 import { EngineSandbox } from '../support/engine-sandbox';
 import { eventually } from '../support/eventually';
 import { firewallRulesOf } from '../support/firewall';
+import { inMore } from '../support/extent';
 
 jest.setTimeout(180_000);
 
@@ -62,7 +63,7 @@ describe('the networks of many sandboxes', () => {
     expect(await firewallRulesOf(sandbox.instance)).toHaveLength(rules.length / 2);
   });
 
-  it('must be found full by Docker too, as when other processes fill them, and left for another', async () => {
+  inMore('must be found full by Docker too, as when other processes fill them, and left for another', async () => {
     // Of eight addresses five are for containers, whatever the bound says.
     await sandbox.real.docker.createNetwork({
       Name: name(),

@@ -56,6 +56,8 @@ describe('a server on the simulated engine', () => {
 
   it('must have terminals with a prompt, keys that interrupt, and an end', async () => {
     const terminal = await new TerminalClient(berth.url, { token: user.token, container: id }).opened();
+    // What is typed before is shown before the prompt, as any terminal does.
+    await eventually(() => expect(terminal.text).toContain('# '));
     terminal.type('echo $((6*7))\r');
     await eventually(() => expect(terminal.text).toContain('\r\n42\r\n'));
     terminal.type('sleep 1000\r');
