@@ -4,7 +4,7 @@ import { likenessesOf, newVolume } from './lib/docker.mjs';
 import { figure } from './lib/report.mjs';
 import { median, timed } from './lib/statistics.mjs';
 
-const RUNS = 20;
+const RUNS = 30;
 /** What was started or removed just now keeps both processors busy: neither side is to pay for the other's. */
 const REST_MS = 300;
 
@@ -17,6 +17,8 @@ export async function creation({ berth, docker, image, database, runtime, progre
   // The first of an image is watched for longer; all that follow are what this is about.
   const first = await berth.running(token, image);
   const create = await likenessesOf(docker, first.id);
+  progress('warming up');
+  await berth.warmUp(token, first);
   const times = { running: [[], []], accepted: [] };
   for (let run = 1; run <= RUNS; run += 1) {
     progress(`creation ${run}/${RUNS}`);
