@@ -23,12 +23,12 @@ export class Moves {
 
   /**
    * @param name of the machine, or its id; absent: the one that has the most room
-   * @throws DomainError `not_clustered`, `container_not_found`, `ambiguous_id`, `node_not_found`, `same_node`,
+   * @throws DomainError `container_not_found`, `ambiguous_id`, `not_clustered`, `node_not_found`, `same_node`,
    * `wrong_pool`, and as {@link ContainerOperations.move}
    */
   async move(id: string, name?: string): Promise<ContainerMovedView> {
-    if (this.engine.nodes() === null) throw new DomainError('not_clustered');
     const row = await this.find(id);
+    if (this.engine.nodes() === null) throw new DomainError('not_clustered');
     const target = name === undefined ? null : await this.target(row, name);
     try {
       const { row: after, restarted } = await this.operations.move(row, target === null ? {} : { node: target.id });
