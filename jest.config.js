@@ -101,6 +101,13 @@ module.exports = {
     },
     {
       ...shared,
+      // What is measured of one server's process: by itself, as what earlier files left in a worker would count.
+      displayName: 'alone',
+      testMatch: ['<rootDir>/test/alone/**/*.more-spec.ts'],
+      setupFiles: ['<rootDir>/test/support/database-sqlite.ts'],
+    },
+    {
+      ...shared,
       // On services that may be killed: `npm run test:faults` brings them.
       displayName: 'faults',
       testMatch: ['<rootDir>/test/faults/**/*.e2e-spec.ts'],

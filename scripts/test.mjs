@@ -4,7 +4,7 @@
  * tests that no database can break alone, under runc what holds under every runtime, the life of a container on a newer
  * Docker, what several machines promise on three Docker nodes, thousands of operations under faults.
  *
- * `node scripts/test.mjs [more] check|unit|data|e2e|newer|nodes|faults [jest arguments…]` runs one part.
+ * `node scripts/test.mjs [more] check|unit|data|e2e|alone|newer|nodes|faults [jest arguments…]` runs one part.
  * The last line is always `N passed, N failed`. Where the machine lacks something that a part needs (root, Docker), the
  * lines before it say what did not run and why; with `CI=true` that is a failure.
  */
@@ -40,15 +40,16 @@ const suites = {
   unit: ['unit'],
   data: ['sqlite', 'postgres'],
   e2e: ['e2e'],
+  alone: ['alone'],
   newer: ['sqlite', 'e2e'],
   nodes: ['nodes'],
   faults: ['faults'],
 };
 
 /** Parts whose services are their own. */
-const APART = ['newer', 'nodes', 'faults'];
+const APART = ['alone', 'newer', 'nodes', 'faults'];
 /** What `npm test` leaves to `npm run test:more`. */
-const MORE_ALONE = ['newer', 'nodes'];
+const MORE_ALONE = ['alone', 'newer', 'nodes'];
 
 /** Docker as Debian's next release has it (28 and newer), by the name of the throwaway daemon. */
 const NEWER_DOCKERS = { newer: 'a newer Docker', newerImages: "a newer Docker with containerd's image store" };
@@ -189,6 +190,16 @@ async function runSuites(parts, { isMore, services, jestArgs }) {
   });
 }
 
+/** What is measured of one server's process, on engines that only remember. */
+async function runAlone({ jestArgs }) {
+  await runTests({
+    name: 'tests of one process',
+    projects: suites.alone,
+    env: { ...cleanEnvironment(), TEST_MORE: 'true' },
+    args: ['--runInBand', ...jestArgs],
+  });
+}
+
 /** One after the other, so that both the firewall and the processors are those of one run. */
 async function runOnNewerDockers({ jestArgs }) {
   for (const [docker, name] of Object.entries(NEWER_DOCKERS)) {
@@ -303,13 +314,14 @@ async function runParts(args) {
   await allOver([services, prepareBuild({ part, isMore, onPackages: startChecks })]);
   if (isEnding()) return;
   const suitesRun = runSuites(parts, { isMore, services, jestArgs });
-  // A long run under faults wants the machine for itself; a short one is mostly waiting.
-  const newerRun = suitesRun.then(() => (wanted.includes('newer') ? runOnNewerDockers({ jestArgs }) : undefined));
+  const aloneRun = suitesRun.then(() => (wanted.includes('alone') ? runAlone({ jestArgs }) : undefined));
+  const newerRun = aloneRun.then(() => (wanted.includes('newer') ? runOnNewerDockers({ jestArgs }) : undefined));
   const nodesRun = newerRun.then(() => (wanted.includes('nodes') ? runOnNodes({ jestArgs }) : undefined));
+  // A long run under faults wants the machine for itself; a short one is mostly waiting.
   const faultsRun = (isMore ? nodesRun : Promise.resolve()).then(() =>
     runFaults({ isMore, services: faulty, jestArgs }),
   );
-  await allOver([suitesRun, newerRun, nodesRun, faultsRun, startChecks(), faulty]);
+  await allOver([suitesRun, aloneRun, newerRun, nodesRun, faultsRun, startChecks(), faulty]);
 }
 
 async function main() {
