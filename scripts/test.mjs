@@ -58,7 +58,7 @@ const NEWER_TESTS =
   'test/(data/lifecycle-(start|create|update|outside)|e2e/(docker-(engine|exec|supervisor)|allow-lists))';
 
 /** What an engine promises of one Docker, on a node of several, over TLS: each takes minutes. */
-const NODE_TESTS = 'test/e2e/docker-(engine|exec|process|supervisor|volume-copy)';
+const NODE_TESTS = 'test/e2e/docker-(engine|exec|process)';
 
 /** What of the runs under faults is part of `npm test`: what a single process does on SQLite is left to the rest. */
 const SHORT_RUNS = ['test/faults/cluster'];
@@ -219,24 +219,29 @@ async function runOnNewerDockers({ jestArgs }) {
   }
 }
 
+const NODES_RUN = 'tests on several nodes';
+
+async function startNodes() {
+  const nodes = await startTestNodes();
+  return { ...cleanEnvironment(), ...nodes, SANDBOX_RUNTIME: runtimeName, TEST_RUNTIMES: runtimeName, ...testImages };
+}
+
 /**
  * What several machines promise, one file after the other, as each may kill any node; then what an engine promises of
  * one Docker. An argument that begins with `test/e2e/` names files of the latter alone, any other of the former.
  */
-async function runOnNodes({ jestArgs }) {
-  const name = 'tests on several nodes';
-  const env = await environmentOf(name, async () => ({
-    ...cleanEnvironment(),
-    ...(await startTestNodes()),
-    SANDBOX_RUNTIME: runtimeName,
-    TEST_RUNTIMES: runtimeName,
-    ...testImages,
-  }));
+async function runOnNodes({ env, jestArgs }) {
   if (!env || isEnding()) return;
   const isOfOne = jestArgs[0]?.startsWith('test/e2e/');
   if (!isOfOne) {
-    const args = ['--runInBand', ...jestArgs];
-    await runTests({ name, projects: suites.nodes, env: { ...env, TEST_MORE: 'true' }, args });
+    await runTests({
+      name: NODES_RUN,
+      projects: suites.nodes,
+      env: { ...env, TEST_MORE: 'true' },
+      args: ['--runInBand', ...jestArgs],
+      // Whoever asks for what is on a silent node wants an answer in time.
+      niceness: -5,
+    });
   }
   if (isEnding() || (jestArgs.length > 0 && !isOfOne)) return;
   const tests = isOfOne ? jestArgs : ['--testPathPatterns', NODE_TESTS];
@@ -315,10 +320,13 @@ async function runParts(args) {
   if (isEnding()) return;
   const suitesRun = runSuites(parts, { isMore, services, jestArgs });
   const aloneRun = suitesRun.then(() => (wanted.includes('alone') ? runAlone({ jestArgs }) : undefined));
-  const newerRun = aloneRun.then(() => (wanted.includes('newer') ? runOnNewerDockers({ jestArgs }) : undefined));
-  const nodesRun = newerRun.then(() => (wanted.includes('nodes') ? runOnNodes({ jestArgs }) : undefined));
+  const has = (part) => wanted.includes(part);
+  const nodes = aloneRun.then(() => (has('nodes') ? environmentOf(NODES_RUN, startNodes) : undefined));
+  // The nodes have networks of their own, and their tests mostly wait.
+  const nodesRun = nodes.then((env) => runOnNodes({ env, jestArgs }));
+  const newerRun = nodes.then(() => (has('newer') ? runOnNewerDockers({ jestArgs }) : undefined));
   // A long run under faults wants the machine for itself; a short one is mostly waiting.
-  const faultsRun = (isMore ? nodesRun : Promise.resolve()).then(() =>
+  const faultsRun = (isMore ? Promise.allSettled([nodesRun, newerRun]) : Promise.resolve()).then(() =>
     runFaults({ isMore, services: faulty, jestArgs }),
   );
   await allOver([suitesRun, aloneRun, newerRun, nodesRun, faultsRun, startChecks(), faulty]);
