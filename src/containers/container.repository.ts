@@ -285,14 +285,10 @@ export class ContainerRepository extends ContainerQueries {
    * @throws LeaseLostError, DomainError `no_capacity`; then nothing is changed
    */
   async placeElsewhere(row: ContainerRow, { nodes = [] }: CapacityBounds): Promise<ContainerRow> {
-    const { revision } = row;
     return this.database.runInTx(async () => {
-      const changed = { nodeId: await this.capacity.place(row, nodes), revision: revision + 1 };
-      const update = this.withLease({ id: row.id, operationId: row.operationId ?? '' }).set(changed);
-      const result = await update.andWhere('revision = :read', { read: revision }).execute();
-      if (result.affected !== 1) throw leaseLost(row);
+      const placed = await this.place(row, nodes, (nodeId) => ({ nodeId }));
       await this.capacity.follow(row, NOTHING_RESERVED);
-      return { ...row, ...changed };
+      return placed;
     });
   }
 
@@ -305,13 +301,7 @@ export class ContainerRepository extends ContainerQueries {
     row: ContainerRow,
     { nodes = [] }: CapacityBounds,
   ): Promise<ContainerRow & { otherNodeId: string }> {
-    return this.database.runInTx(async () => {
-      const changed = { otherNodeId: await this.capacity.place(row, nodes), revision: row.revision + 1 };
-      const update = this.withLease({ id: row.id, operationId: row.operationId ?? '' }).set(changed);
-      const result = await update.andWhere('revision = :read', { read: row.revision }).execute();
-      if (result.affected !== 1) throw leaseLost(row);
-      return { ...row, ...changed };
-    });
+    return this.database.runInTx(() => this.place(row, nodes, (otherNodeId) => ({ otherNodeId })));
   }
 
   /** Forgets that a container may have something on a machine that is gone for good, whatever operates on it. */
@@ -354,6 +344,23 @@ export class ContainerRepository extends ContainerQueries {
       if (error instanceof LeaseLostError) return null;
       throw error;
     }
+  }
+
+  /**
+   * Adds what a leased container reserves to that of a machine which has the room, and notes which.
+   *
+   * @param columnOf where it is noted
+   */
+  private async place<Column extends Pick<ContainerRow, 'nodeId'> | Pick<ContainerRow, 'otherNodeId'>>(
+    row: ContainerRow,
+    nodes: NonNullable<CapacityBounds['nodes']>,
+    columnOf: (node: string) => Column,
+  ): Promise<ContainerRow & Column> {
+    const changed = { ...columnOf(await this.capacity.place(row, nodes)), revision: row.revision + 1 };
+    const update = this.withLease({ id: row.id, operationId: row.operationId ?? '' }).set(changed);
+    const result = await update.andWhere('revision = :read', { read: row.revision }).execute();
+    if (result.affected !== 1) throw leaseLost(row);
+    return { ...row, ...changed };
   }
 
   /** @returns false if that cannot be done, or something stands against it; then nothing is written */

@@ -111,7 +111,7 @@ export class Recovery {
     if (lease.interrupted === null) return;
     // Only an update or a move needs the container running again. A stop or a delete must not depend on a start, and a
     // start handles a container that can no longer be started.
-    const needless = verb !== 'update' && verb !== 'move' && isRolledBack(lease.interrupted);
+    const needless = !isRolledBack(verb) && isRolledBack(lease.interrupted);
     await this.recover(lease, needless ? 'reconcile' : lease.interrupted);
     if (verb !== 'create' && lease.row.status === 'creating') {
       await lease.record(failedCreationOutcome(lease.row, INTERRUPTED));
@@ -230,7 +230,7 @@ export class Recovery {
 /** An ending stays one, so that a stop whose answer was lost is reported with its real reason. */
 function rollbackOf(verb: Verb | Ending): Operation {
   if (isStopEnding(verb)) return verb;
-  return verb === 'update' || verb === 'move' || isDeletion(verb) ? 'undo' : 'reconcile';
+  return isRolledBack(verb) || isDeletion(verb) ? 'undo' : 'reconcile';
 }
 
 function reasonOf(error: unknown): string {

@@ -84,6 +84,7 @@ export class OrphanVolumes {
       );
     }
   }
+
   /**
    * Such as the empty volume of a creation whose node fell silent, and that was placed on another one.
    *
