@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { likenessesOf } from './lib/docker.mjs';
 import { figure } from './lib/report.mjs';
+import { LIMITS } from './lib/server.mjs';
 import { median, timed } from './lib/statistics.mjs';
 
 const RUNS = 30;
@@ -28,7 +29,6 @@ export async function lifecycle({ berth, docker, image, progress }) {
   await theirs.start();
 
   progress('warming up');
-  const settings = { memory_mb: 256, cpu_shares: 1000, disk_mb: 1024 };
   await berth.warmUp(token, ours);
 
   const times = { start: [[], []], stop: [[], []], resize: [[], []], down: [[], []], delete: [[], []] };
@@ -39,7 +39,7 @@ export async function lifecycle({ berth, docker, image, progress }) {
   }
   for (let run = 1; run <= RUNS; run += 1) {
     progress(`resize ${run}/${RUNS}`);
-    const resized = { ...settings, name: ours.name, memory_mb: run % 2 ? 512 : 256 };
+    const resized = { ...LIMITS, name: ours.name, memory_mb: run % 2 ? 512 : 256 };
     const watch = await watchSwap(docker, ours.db_id);
     const replace = async () => {
       await theirs.stop({ t: GRACE_S });

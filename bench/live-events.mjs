@@ -4,6 +4,7 @@
  */
 import { io } from 'socket.io-client';
 import { figure } from './lib/report.mjs';
+import { LIMITS } from './lib/server.mjs';
 import { quantile } from './lib/statistics.mjs';
 
 const IDLE_USERS = 20;
@@ -35,7 +36,6 @@ export async function liveEvents({ berth, database, progress }) {
   const idle = await idleSockets(berth);
   const each = ((await berth.report('memory')).rss - before.rss) / idle.length / 1024;
   const late = [];
-  const settings = { memory_mb: 256, cpu_shares: 1000, disk_mb: 1024 };
   for (let change = 1; change <= CHANGES; change += 1) {
     if (change % 50 === 0) progress(`${database}: change ${change}/${CHANGES}`);
     const told = new Promise((resolve) =>
@@ -44,7 +44,7 @@ export async function liveEvents({ berth, database, progress }) {
         resolve(performance.timeOrigin + performance.now() - Date.parse(timestamp)),
       ),
     );
-    await berth.call(token, 'PATCH', `/api/containers/${id}`, { name: `changed-${change}`, ...settings });
+    await berth.call(token, 'PATCH', `/api/containers/${id}`, { name: `changed-${change}`, ...LIMITS });
     late.push(await told);
   }
   for (const one of [socket, ...idle]) one.close();

@@ -300,18 +300,18 @@ async function runParts(args) {
   await prepareTestRun();
   const wanted = part ? [part] : known.filter((one) => (isMore ? !isQuick(one) : !MORE_ALONE.includes(one)));
   const parts = wanted.filter((one) => one in suites && !APART.includes(one));
-  const hasFaults = wanted.includes('faults');
+  const has = (part) => wanted.includes(part);
   // Services need no npm package, and most of their start is waiting. One daemon after the other: see
   // firewall-rules.mjs.
   const startAll = () => startServices({ hasBrowser: hasBrowserTests({ parts, jestArgs }) });
   const services = parts.some((one) => one !== 'unit') ? environmentOf('data, e2e tests', startAll) : undefined;
   const startFaulty = () => environmentOf('tests under faults', startFaultyServices);
-  const faulty = hasFaults ? Promise.resolve(services).then(startFaulty) : undefined;
+  const faulty = has('faults') ? Promise.resolve(services).then(startFaulty) : undefined;
   // Awaited later: until then it is not unhandled where it fails, which it does while everything ends.
   faulty?.catch(() => {});
   let checks;
   const startChecks = () => {
-    checks ??= wanted.includes('check') ? runChecks() : Promise.resolve();
+    checks ??= has('check') ? runChecks() : Promise.resolve();
     // Awaited later, as above.
     checks.catch(() => {});
     return checks;
@@ -319,8 +319,7 @@ async function runParts(args) {
   await allOver([services, prepareBuild({ part, isMore, onPackages: startChecks })]);
   if (isEnding()) return;
   const suitesRun = runSuites(parts, { isMore, services, jestArgs });
-  const aloneRun = suitesRun.then(() => (wanted.includes('alone') ? runAlone({ jestArgs }) : undefined));
-  const has = (part) => wanted.includes(part);
+  const aloneRun = suitesRun.then(() => (has('alone') ? runAlone({ jestArgs }) : undefined));
   const nodes = aloneRun.then(() => (has('nodes') ? environmentOf(NODES_RUN, startNodes) : undefined));
   // The nodes have networks of their own, and their tests mostly wait.
   const nodesRun = nodes.then((env) => runOnNodes({ env, jestArgs }));

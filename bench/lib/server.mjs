@@ -20,6 +20,9 @@ const SETTINGS = {
 /** What makes {@link Berth.report} work. */
 const SELF_REPORT = ['--expose-gc', '--import', join(projectRoot, 'bench', 'lib', 'self-report.mjs')];
 
+/** Of every container that is measured. */
+export const LIMITS = { memory_mb: 256, cpu_shares: 1000, disk_mb: 1024 };
+
 /** Requests before anything is measured. */
 const WARM_UP = 500;
 
@@ -115,16 +118,14 @@ export class Berth {
 
   /** @returns {Promise<any>} the answer to a creation, which goes on */
   async accepted(token, image, name) {
-    const limits = { memory_mb: 256, cpu_shares: 1000, disk_mb: 1024 };
-    const body = { image: 'custom', custom_image: image, ...(name && { name }), ...limits };
+    const body = { image: 'custom', custom_image: image, ...(name && { name }), ...LIMITS };
     return this.call(token, 'POST', '/api/containers', body);
   }
 
   /** Runs what no Docker call is made for: a server that has just begun runs code that nothing has compiled yet. */
   async warmUp(token, { db_id }) {
-    const settings = { memory_mb: 256, cpu_shares: 1000, disk_mb: 1024 };
     for (let rename = 0; rename < WARM_UP; rename += 1) {
-      await this.call(token, 'PATCH', `/api/containers/${db_id}`, { ...settings, name: `warm-${rename % 2}` });
+      await this.call(token, 'PATCH', `/api/containers/${db_id}`, { ...LIMITS, name: `warm-${rename % 2}` });
     }
   }
 

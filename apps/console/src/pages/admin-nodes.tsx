@@ -10,7 +10,7 @@ import { say, sayFault } from '../ui/toasts';
 
 /** The machines of a cluster, for administrators: how they are, what is used of them, and what is placed there. */
 export function Nodes(): JSX.Element {
-  // No event tells of nodes.
+  // What is used of them changes with every container, and no event tells of it.
   const loaded = useLoaded(() => berth.admin.nodes(), [now.value]);
   return (
     <>
