@@ -46,13 +46,12 @@ export async function transferVolume(
   const report = (line: string): void => {
     if (line.startsWith('total')) meter.take(line);
   };
+  const archive = countingStream((bytes) => meter.take(`copied ${String(Math.floor(bytes / RECORD_BYTES))}`));
   const [original] = await allOrAbort(failed, [
     source.digestVolume(origin, { onReport: report }),
-    pass(meter, {
-      send: (output) => source.sendVolume(origin, output),
-      receive: (input) => target.receiveVolume(copy, input),
-    }),
-  ]);
+    source.sendVolume(origin, archive),
+    target.receiveVolume(copy, archive),
+  ]).finally(() => archive.destroy());
   const copied = await target.digestVolume(copy, { like: original, onReport: (line) => meter.take(line) });
   if (copied.sha256 !== original.sha256) {
     throw new EngineError('copy_failed', `the copy of ${from} on another machine differs from its source`);
@@ -61,24 +60,17 @@ export async function transferVolume(
   return { bytes: copied.bytes };
 }
 
-async function pass(
-  meter: CopyMeter,
-  { send, receive }: { send: (output: Writable) => Promise<void>; receive: (input: Readable) => Promise<void> },
-): Promise<void> {
+/** @param onCount told of all bytes that have passed so far */
+function countingStream(onCount: (bytes: number) => void): Transform {
   let bytes = 0;
-  const between = new Transform({
+  return new Transform({
     highWaterMark: 1024 * 1024,
     transform: (chunk: Buffer, _encoding, done) => {
       bytes += chunk.length;
-      meter.take(`copied ${String(Math.floor(bytes / RECORD_BYTES))}`);
+      onCount(bytes);
       done(null, chunk);
     },
   });
-  try {
-    await Promise.all([send(between), receive(between)]);
-  } finally {
-    between.destroy();
-  }
 }
 
 /** If one fails, the others are aborted and awaited, so that nothing still runs when a rollback begins. */
