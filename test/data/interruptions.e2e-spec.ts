@@ -186,7 +186,12 @@ describe('an operation that meets another, or what it did not expect', () => {
 
     /** @returns its database id */
     async function endsAfterFirstLook(env: Readonly<Record<string, string>> = {}): Promise<string> {
-      const hold = engine.holdOn('inspectContainer', { when: 'after' });
+      // A sweep may look at one that was there before.
+      const earlier = new Set(daemon.containers.keys());
+      const hold = engine.holdOn('inspectContainer', {
+        when: 'after',
+        on: (dockerId) => !earlier.has(String(dockerId)),
+      });
       const id = String((await user.api.create({ custom_image: IMAGE, env })).body['db_id']);
       await hold.reached;
       for (const { dockerId } of daemon.running(id)) daemon.kill(dockerId);

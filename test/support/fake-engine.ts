@@ -43,6 +43,8 @@ export interface FaultPoint {
   readonly call?: number;
   /** `after`: Docker did it, and the caller does not learn of it. */
   readonly when?: 'before' | 'after';
+  /** Only calls with such a first argument: background work makes calls of its own. */
+  readonly on?: (argument: unknown) => boolean;
 }
 
 /** A call that waits. */
@@ -61,6 +63,7 @@ export class ProcessDeath extends Error {
 interface Fault {
   readonly method: EngineMethod;
   readonly when: 'before' | 'after';
+  readonly on: (argument: unknown) => boolean;
   callsToGo: number;
   times: number;
   readonly strike: () => Promise<unknown> | undefined;
@@ -376,16 +379,16 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
 
   private inject(
     method: EngineMethod,
-    { call = 1, when = 'before', times = 1 }: FaultPoint & { times?: number },
+    { call = 1, when = 'before', on = () => true, times = 1 }: FaultPoint & { times?: number },
     strike: Fault['strike'],
   ): void {
-    this.faults.push({ method, when, callsToGo: call, times, strike });
+    this.faults.push({ method, when, on, callsToGo: call, times, strike });
   }
 
   private async call<T>(method: EngineMethod, args: readonly unknown[], effect: () => T | Promise<T>): Promise<T> {
     await this.pass();
     this.calls.push({ method, arguments: args });
-    const struck = this.due(method);
+    const struck = this.due(method, args[0]);
     // A real call takes its time; other work goes on meanwhile.
     await soon();
     for (const fault of struck) if (fault.when === 'before') await fault.strike();
@@ -397,9 +400,9 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
   }
 
   /** The faults that this call meets. */
-  private due(method: EngineMethod): Fault[] {
+  private due(method: EngineMethod, argument: unknown): Fault[] {
     const due: Fault[] = [];
-    for (const fault of this.faults.filter((candidate) => candidate.method === method)) {
+    for (const fault of this.faults.filter((candidate) => candidate.method === method && candidate.on(argument))) {
       fault.callsToGo -= 1;
       if (fault.callsToGo > 0) continue;
       due.push(fault);
