@@ -1,7 +1,6 @@
 import { Errno } from './errno';
 import type { DirectoryNode, FileNode, MadeNode } from './file-tree';
-import type { ExecOutput } from '../container-process';
-import type { Terminal } from './terminal';
+import type { ExecOutput, TerminalSize } from '../container-process';
 
 /** What can wait: a process, which signals interrupt, or Berth itself. */
 export interface Waiter {
@@ -36,10 +35,18 @@ export class Waiters {
   }
 }
 
+/** What programs read and change of a terminal. */
+export interface TerminalSettings {
+  readonly size: TerminalSize;
+  /** Lines are edited and come as a whole; off, keys come as they are typed. */
+  canonical: boolean;
+  echo: boolean;
+}
+
 /** What a descriptor names; several may name the same. */
 export abstract class OpenFile {
   private references = 1;
-  readonly terminal: Terminal | null = null;
+  readonly terminal: TerminalSettings | null = null;
   /** What it is of, where it is of a file. */
   readonly node: FileNode | MadeNode | DirectoryNode | null = null;
 

@@ -1,5 +1,5 @@
 import type { SignalName, TerminalSize } from '../container-process';
-import { OpenFile, type Output, type Waiter, Waiters } from './streams';
+import { OpenFile, type Output, type TerminalSettings, type Waiter, Waiters } from './streams';
 
 const CTRL_C = 3;
 const CTRL_D = 4;
@@ -18,9 +18,8 @@ const MOST_LINE = 4096;
 const MOST_TYPED = 64 * 1024;
 
 /** A terminal's line discipline: echo, editing of the line, the keys that are signals. */
-export class Terminal {
+export class Terminal implements TerminalSettings {
   size: TerminalSize = { columns: 80, rows: 24 };
-  /** Lines are edited and come as a whole; off, keys come as they are typed. */
   canonical = true;
   echo = true;
   /** The process group that keys send signals to. */

@@ -1,6 +1,5 @@
 import { ARCHIVE_PROGRAMS } from './archives';
 import { FILE_PROGRAMS } from './files';
-import { LISTENERS } from './listeners';
 import { PACKAGE_PROGRAMS } from './packages';
 import { PROGRAMS } from './registry';
 import { SHELL_PROGRAMS } from './sh';
@@ -11,7 +10,6 @@ import { TEXT_PROGRAMS } from './text';
 export const PROGRAM_NAMES: readonly string[] = [
   ARCHIVE_PROGRAMS,
   FILE_PROGRAMS,
-  LISTENERS,
   PACKAGE_PROGRAMS,
   SHELL_PROGRAMS,
   SYSTEM_PROGRAMS,

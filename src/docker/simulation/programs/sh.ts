@@ -2,7 +2,8 @@ import { Errno } from '../errno';
 import { Killed, type Process } from '../process';
 import { BUILTINS } from '../shell/builtins';
 import { parseScript, SyntaxFault } from '../shell/parser';
-import { Leave, Shell } from '../shell/shell';
+import { Leave } from '../shell/builtins';
+import { Shell } from '../shell/shell';
 import type { Program } from './program';
 
 /** How much of a script is read. */

@@ -278,6 +278,23 @@ const unreachable =
     usage(process, words(args.find((arg) => !arg.startsWith('-')) ?? ''), status);
 
 /** Programs about processes and the machine. */
+/** `nc -l -p 8080`: nothing comes, but the port is open, as what waits until a program is ready asks. */
+const nc: Program = async (process, args) => {
+  const port = Number(args.findLast((arg) => /^\d+$/.test(arg)));
+  if (!args.some((arg) => /^-[a-z]*l/.test(arg)) || !(port > 0 && port < 65_536)) {
+    return usage(process, 'nc: there is no network in a simulated container');
+  }
+  const { ports } = process.table;
+  if (ports.has(port)) return usage(process, 'nc: Address already in use');
+  ports.add(port);
+  try {
+    await process.sleep(Number.POSITIVE_INFINITY);
+    return 0;
+  } finally {
+    ports.delete(port);
+  }
+};
+
 export const SYSTEM_PROGRAMS: Readonly<Record<string, Program>> = {
   arch: (process) => say(process, 'x86_64'),
   basename: (process, [path = '', suffix = '']) => say(process, posix.basename(path, suffix)),
@@ -294,6 +311,7 @@ export const SYSTEM_PROGRAMS: Readonly<Record<string, Program>> = {
   getent,
   hostname: (process) => say(process, process.table.hostname),
   id,
+  nc,
   nohup,
   nproc: (process) => say(process, '1'),
   pgrep: pgrep(false),

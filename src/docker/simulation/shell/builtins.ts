@@ -6,7 +6,20 @@ import { holds } from './conditions';
 import { formatted, unescaped } from './printf';
 import { ExpansionFault } from './expansion';
 import { calculate } from './arithmetic';
-import { Leave, type Shell } from './shell';
+import type { Shell } from './shell';
+
+/** Leaves what runs: a loop, a function, the shell. */
+export class Leave extends Error {
+  override readonly name = 'Leave';
+
+  constructor(
+    readonly what: 'break' | 'continue' | 'return' | 'exit',
+    /** How many loops, or the exit code. */
+    readonly value: number,
+  ) {
+    super(what);
+  }
+}
 
 /** What the shell does itself. */
 interface Builtin {

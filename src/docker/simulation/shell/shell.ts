@@ -4,23 +4,10 @@ import type { Program } from '../programs/program';
 import { become, findProgram } from '../programs/registry';
 import { Killed, type Process, type Signal } from '../process';
 import { type OpenFile, Pipe, TreeFile } from '../streams';
-import { BUILTINS } from './builtins';
+import { BUILTINS, Leave } from './builtins';
 import { ExpansionFault, fieldsOf, matches, patternOf, type Surroundings, textOf } from './expansion';
 import { parseScript, SyntaxFault } from './parser';
 import type { Chain, Command, List, Pipeline, Redirection, Simple } from './syntax';
-
-/** Leaves what runs: a loop, a function, the shell. */
-export class Leave extends Error {
-  override readonly name = 'Leave';
-
-  constructor(
-    readonly what: 'break' | 'continue' | 'return' | 'exit',
-    /** How many loops, or the exit code. */
-    readonly value: number,
-  ) {
-    super(what);
-  }
-}
 
 /** How deep functions, `eval` and `.` may be in each other. */
 const DEEPEST = 200;
