@@ -10,7 +10,7 @@ import { Berth, type TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
 import { inMore, IS_MORE } from '../support/extent';
 import { FakeCluster, type FakeNode } from '../support/fake-cluster';
-import { type EngineMethod, FakeEngine } from '../support/fake-engine';
+import { type EngineMethod, FakeEngine, LOOKS } from '../support/fake-engine';
 import { holdSweeps } from '../support/hold-sweeps';
 import { leaseAsDead } from '../support/lease-as-dead';
 import { SeededRandom } from '../support/seeded-random';
@@ -31,17 +31,6 @@ const ENVIRONMENT = {
   SWEEP_INTERVAL_SECONDS: '1',
   SHUTDOWN_GRACE_SECONDS: '0',
 };
-
-/** Calls that change nothing. */
-const LOOKS: readonly EngineMethod[] = [
-  'maintain',
-  'identify',
-  'inspectContainer',
-  'listContainers',
-  'listVolumes',
-  'ensureImage',
-  'findImage',
-];
 
 /** A call of one machine's that a move makes; the first is 1. */
 interface Point {

@@ -10,7 +10,7 @@ import { leaseAsDead } from '../support/lease-as-dead';
 import { eventually } from '../support/eventually';
 import { IS_MORE } from '../support/extent';
 import { FakeDaemon } from '../support/fake-daemon';
-import { type EngineMethod, FakeEngine } from '../support/fake-engine';
+import { type EngineMethod, FakeEngine, LOOKS } from '../support/fake-engine';
 import { holdSweeps } from '../support/hold-sweeps';
 import { SeededRandom } from '../support/seeded-random';
 import { TestClock } from '../support/test-clock';
@@ -28,18 +28,6 @@ const ENVIRONMENT = {
   SWEEP_INTERVAL_SECONDS: '1',
   SHUTDOWN_GRACE_SECONDS: '0',
 };
-
-/** Calls that change nothing. */
-const LOOKS: readonly EngineMethod[] = [
-  'maintain',
-  'identify',
-  'inspectContainer',
-  'listContainers',
-  'listVolumes',
-  'ensureImage',
-  'findImage',
-  'measureVolume',
-];
 
 /** How many processes die in a row, and at which calls. */
 const DEATHS = IS_MORE ? 8 : 4;

@@ -37,6 +37,18 @@ export type { FakeCommand, FakeContainer, FakeProgram, FakeVolume, StartOutcome 
 /** The port's methods that faults can be put on. */
 export type EngineMethod = Exclude<keyof TransferringEngine, 'capabilities' | 'resources' | 'nodes' | 'watch'>;
 
+/** Methods that change nothing. */
+export const LOOKS: readonly EngineMethod[] = [
+  'maintain',
+  'identify',
+  'inspectContainer',
+  'listContainers',
+  'listVolumes',
+  'ensureImage',
+  'findImage',
+  'measureVolume',
+];
+
 /** Which call of a method, and whether before or after it took effect. */
 export interface FaultPoint {
   /** 1 is the next call from now on. */
