@@ -131,9 +131,11 @@ export async function runVolumeWorker(
       abortable(signal, { _query: { name: run.name }, _body: volumeWorkerOptions(spec) }),
     ),
   );
+  let stream: Readable | null = null;
   try {
     // Attached before it starts, so that no report is missed.
-    const stream = readable(await bounded((signal) => attach(container, spec, signal)));
+    stream = readable(await bounded((signal) => attach(container, spec, signal)));
+    throwIfAborted(run.signal);
     const ended = listen(stream, run);
     ended.catch(() => undefined);
     await bounded((signal) => start(container, signal));
@@ -141,6 +143,8 @@ export async function runVolumeWorker(
     const answer: unknown = await bounded((signal) => container.wait(abortable(signal, {})));
     return { exitCode: exitCodeOf(answer), complaint };
   } finally {
+    // Docker (26.1) does not see the end of a container whose output nobody reads, and cannot remove it.
+    stream?.destroy();
     // If even this fails, it is a container that no row knows.
     await bounded((signal) => remove(container, signal)).catch(() => undefined);
   }

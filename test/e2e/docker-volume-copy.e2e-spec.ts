@@ -1,6 +1,8 @@
+import type { ContainerCreateOptions } from 'dockerode';
 import { randomUUID } from 'node:crypto';
+import { PassThrough } from 'node:stream';
 import { type CopyProgress, EngineError, type VolumeCopy } from '../../src/docker';
-import { connectDocker } from '../../src/docker/client';
+import { connectDocker, type DockerClients } from '../../src/docker/client';
 import type { DockerEngine } from '../../src/docker/docker-engine';
 import { transferVolume } from '../../src/docker/volume-transfer';
 import { runVolumeWorker } from '../../src/docker/volume-worker';
@@ -15,6 +17,9 @@ jest.setTimeout(120_000);
 /** A call of `setxattr`, whose arguments may not be literals. */
 const setNote = (path: string, value: string): string =>
   `my ($p, $n, $v) = ('${path}', 'user.note', '${value}'); syscall(qx(uname -m) =~ /aarch64/ ? 6 : 189, $p, $n, $v, 5, 0) == 0 or die "$!"`;
+
+const connectToDocker = (): DockerClients =>
+  connectDocker(process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock', { timeoutMs: 10_000 });
 
 describe('the copy of a volume on a real Docker', () => {
   const sandbox = new EngineSandbox();
@@ -204,8 +209,28 @@ describe('the copy of a volume on a real Docker', () => {
     expect(await sandbox.real.containersOf(owner.containerId)).toEqual([]);
   });
 
+  it('must leave no container where it is aborted before that runs, and writes a lot', async () => {
+    const clients = connectToDocker();
+    const abort = new AbortController();
+    const streams = Object.create(clients.streams) as typeof clients.streams;
+    streams.createContainer = async (options: ContainerCreateOptions) => {
+      const container = await clients.streams.createContainer(options);
+      abort.abort();
+      return container;
+    };
+    const work = { image, script: 'cat /dev/zero', mounts: [], owner };
+    const run = { name: `berth-${owner.containerId}-send`, output: new PassThrough(), timeoutMs: 5_000 };
+    try {
+      const running = runVolumeWorker({ ...clients, streams }, work, { ...run, signal: abort.signal });
+      await expect(running).rejects.toMatchObject({ code: 'aborted' });
+      expect(await sandbox.real.containersOf(owner.containerId)).toEqual([]);
+    } finally {
+      clients.close();
+    }
+  });
+
   it('must be given up when it hangs', async () => {
-    const clients = connectDocker(process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock', { timeoutMs: 10_000 });
+    const clients = connectToDocker();
     const work = { image, script: 'echo begun; sleep 1000', mounts: [], owner };
     const run = {
       name: `berth-${owner.containerId}-move`,
