@@ -51,6 +51,9 @@ const APART = ['alone', 'newer', 'nodes', 'faults'];
 /** What `npm test` leaves to `npm run test:more`. */
 const MORE_ALONE = ['alone', 'newer', 'nodes'];
 
+/** What is measured with nothing beside it, each in a process of its own. */
+const ALONE_TESTS = ['test/alone/many-terminals', 'test/alone/console-many'];
+
 /** Docker as Debian's next release has it (28 and newer), by the name of the throwaway daemon. */
 const NEWER_DOCKERS = { newer: 'a newer Docker', newerImages: "a newer Docker with containerd's image store" };
 /** What depends on Docker's own behaviour, and no more: each takes minutes. */
@@ -155,7 +158,7 @@ const hasBrowserTests = ({ parts, jestArgs }) => parts.includes('e2e') && jestAr
  * @returns {Promise<{ env: object, args: string[] }>} for the run; args: leave those tests out where there is none
  */
 async function browserFor({ projects, env, args, isSure }) {
-  if (!projects.includes('e2e')) return { env: {}, args: [] };
+  if (!projects.some((project) => project === 'e2e' || project === 'alone')) return { env: {}, args: [] };
   // To ask jest takes it two seconds.
   const isWanted = isSure || (await willRun(browserTests, { projects, env, args }));
   if (!isWanted || isEnding()) return { env: {}, args: [] };
@@ -190,14 +193,20 @@ async function runSuites(parts, { isMore, services, jestArgs }) {
   });
 }
 
-/** What is measured of one server's process, on engines that only remember. */
+/** What is measured of one server's process, on engines that only remember: each file by itself. */
 async function runAlone({ jestArgs }) {
-  await runTests({
-    name: 'tests of one process',
-    projects: suites.alone,
-    env: { ...cleanEnvironment(), TEST_MORE: 'true' },
-    args: ['--runInBand', ...jestArgs],
-  });
+  const files = jestArgs.length > 0 ? [jestArgs] : ALONE_TESTS.map((file) => [file]);
+  for (const args of files) {
+    const run = { projects: suites.alone, env: { ...cleanEnvironment(), TEST_MORE: 'true' }, args };
+    const browser = await browserFor({ ...run, isSure: false });
+    if (isEnding()) return;
+    await runTests({
+      name: 'tests of one process',
+      ...run,
+      env: { ...run.env, ...browser.env },
+      args: ['--runInBand', '--passWithNoTests', ...args, ...browser.args],
+    });
+  }
 }
 
 /** One after the other, so that both the firewall and the processors are those of one run. */

@@ -3,7 +3,7 @@ import { ensurePackages } from './apt.mjs';
 import { findCommand } from './command.mjs';
 
 /** The tests that drive it, as jest takes it for a pattern. */
-export const browserTests = 'test/e2e/(inside-browser|console[^/]*)\\.(e2e|more)-spec\\.ts';
+export const browserTests = 'test/(e2e|alone)/(inside-browser|console[^/]*)\\.(e2e|more)-spec\\.ts';
 
 /**
  * Under the names that it has on other systems too. The one without windows first: it is smaller, and a test takes a

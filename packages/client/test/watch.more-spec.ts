@@ -91,7 +91,8 @@ describe('a watch', () => {
       await cable.up();
       // Sometimes it comes to the present before the next break, sometimes not.
       const goal = seq + Math.floor(random.next() * 400);
-      await eventually(async () => expect(await seqNow()).toBeGreaterThanOrEqual(goal), { timeoutMs: 120_000 });
+      // Three users make a few events a second where the machine is busy with others.
+      await eventually(async () => expect(await seqNow()).toBeGreaterThanOrEqual(goal), { timeoutMs: 400_000 });
       if (random.chance(0.3)) await eventually(() => expect(watch.getSnapshot().seq).toBeGreaterThanOrEqual(goal));
     }
     isOver = true;
