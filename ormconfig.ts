@@ -40,6 +40,7 @@ import { Nodes1764400010000 } from './src/migrations/1764400010000-nodes';
 import { SignInCodes1764600000000 } from './src/migrations/1764600000000-sign-in-codes';
 import { Moves1764700000000 } from './src/migrations/1764700000000-moves';
 import { NodeVersions1764710000000 } from './src/migrations/1764710000000-node-versions';
+import { SilentNodes1764720000000 } from './src/migrations/1764720000000-silent-nodes';
 import { HeldProgramEntity } from './src/sandbox/held-programs';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
 
@@ -93,6 +94,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       SignInCodes1764600000000,
       Moves1764700000000,
       NodeVersions1764710000000,
+      SilentNodes1764720000000,
     ],
     synchronize: false,
   };

@@ -182,6 +182,12 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
     adds: {},
   },
   node_activated: { about: NODE, when: 'To administrators: it takes containers again.', adds: {} },
+  node_unreachable: {
+    about: NODE,
+    when: 'To administrators: its Docker does not answer any more; what runs there may go on.',
+    adds: {},
+  },
+  node_reachable: { about: NODE, when: 'To administrators: its Docker answers again.', adds: {} },
   node_forgotten: { about: NODE, when: 'To administrators: it was given up, and what was there with it.', adds: {} },
   node_readmitted: {
     about: NODE,

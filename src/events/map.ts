@@ -89,6 +89,10 @@ export interface EventMap {
   node_drained: NodeFacts;
   /** Containers are placed and started there again. */
   node_activated: NodeFacts;
+  /** No process gets an answer of its Docker; what runs there may go on. */
+  node_unreachable: NodeFacts;
+  /** Its Docker answers again. */
+  node_reachable: NodeFacts;
   /** It was given up, and what was there with it. */
   node_forgotten: NodeFacts;
   /** It answers after it was given up; what it still has is removed. */

@@ -288,6 +288,12 @@ describe('containers on several machines', () => {
       await berth.app.get(NodeWatch).look();
       await told.next('node_drained', { name: 'two', availability: 'pause' });
       await silence(cluster.named('one'));
+      await told.next('node_unreachable', { name: 'one', availability: 'active' });
+      cluster.named('one').heal();
+      await Promise.all([berth.app.get(NodeWatch).look(), berth.app.get(NodeWatch).look()]);
+      await told.next('node_reachable', { name: 'one' });
+      await silence(cluster.named('one'));
+      await told.next('node_unreachable', { name: 'one' });
       await verb('forget');
       await told.next('node_forgotten', { name: 'one' });
       cluster.named('one').heal();
@@ -297,6 +303,9 @@ describe('containers on several machines', () => {
         'node_drained',
         'node_activated',
         'node_drained',
+        'node_unreachable',
+        'node_reachable',
+        'node_unreachable',
         'node_forgotten',
         'node_readmitted',
       ]);

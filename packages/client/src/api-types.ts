@@ -2410,6 +2410,10 @@ export type Event = ({
 } & NodeDrainedEvent) | ({
     type: 'node_activated';
 } & NodeActivatedEvent) | ({
+    type: 'node_unreachable';
+} & NodeUnreachableEvent) | ({
+    type: 'node_reachable';
+} & NodeReachableEvent) | ({
     type: 'node_forgotten';
 } & NodeForgottenEvent) | ({
     type: 'node_readmitted';
@@ -2465,11 +2469,37 @@ export type NodeForgottenEvent = {
     data: NodeFactsView;
 };
 
+export type NodeReachableEvent = {
+    /**
+     * To administrators: its Docker answers again.
+     */
+    type: 'node_reachable';
+    /**
+     * Grows by one with each of the user's events.
+     */
+    seq: number;
+    timestamp: string;
+    data: NodeFactsView;
+};
+
 export type NodeReadmittedEvent = {
     /**
      * To administrators: it answers after it was given up; what it still has is removed.
      */
     type: 'node_readmitted';
+    /**
+     * Grows by one with each of the user's events.
+     */
+    seq: number;
+    timestamp: string;
+    data: NodeFactsView;
+};
+
+export type NodeUnreachableEvent = {
+    /**
+     * To administrators: its Docker does not answer any more; what runs there may go on.
+     */
+    type: 'node_unreachable';
     /**
      * Grows by one with each of the user's events.
      */

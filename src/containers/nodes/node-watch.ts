@@ -14,9 +14,9 @@ const EVERY_MS = 2_000;
 const PAGE = 200;
 
 /**
- * Notes what is known of the machines, tells users whose containers are on one that does not answer, and again when it
- * does, and gives up what is on machines that were given up. Every process does so: each row is written once, on the
- * condition that nobody has written it yet. Nothing runs where there is one machine.
+ * Notes what is known of the machines, tells administrators of one that does not answer, and users whose containers are
+ * on it, and again when it does, and gives up what is on machines that were given up. Every process does so: each row
+ * is written once, on the condition that nobody has written it yet. Nothing runs where there is one machine.
  */
 @Injectable()
 export class NodeWatch implements OnModuleDestroy {
@@ -75,6 +75,11 @@ export class NodeWatch implements OnModuleDestroy {
     }
     const kept = rows.filter(({ forgottenAt }) => forgottenAt === null);
     const silent = (node: NodeRow): boolean => isSilent(node, now);
+    for (const node of kept) {
+      // Of one that never has answered nobody is told that it does not any more.
+      const isLost = silent(node) && node.reachableAt !== null;
+      if (isLost !== (node.silentSince !== null)) await this.nodes.noteSilence(node, { isSilent: isLost });
+    }
     await this.tell(kept.filter(silent), { isUnreachable: true });
     await this.tell(
       kept.filter((node) => !silent(node)),

@@ -48,6 +48,10 @@ export class NodeEntity {
   @Column({ name: 'reachable_at', type: TIMESTAMP, nullable: true })
   reachableAt: Date | null;
 
+  /** Since when administrators know that it is silent; null: it answers, or never has. */
+  @Column({ name: 'silent_since', type: TIMESTAMP, nullable: true })
+  silentSince: Date | null;
+
   /** Since when what is on it is to be moved to others, as long as it is drained; null: it stays. */
   @Column({ name: 'emptied_since', type: TIMESTAMP, nullable: true })
   emptiedSince: Date | null;
@@ -69,7 +73,12 @@ export type NodeRow = Readonly<NodeEntity>;
 /** No process has heard of it for so long: its users are told. Processes note what answers every few seconds. */
 const SILENT_MS = 10_000;
 
+/** A machine that answered any process after this is not silent. */
+export function silentBefore(now: Date): Date {
+  return new Date(now.getTime() - SILENT_MS);
+}
+
 /** Whether no process gets an answer of it. */
 export function isSilent({ reachableAt }: Pick<NodeRow, 'reachableAt'>, now: Date): boolean {
-  return reachableAt === null || now.getTime() - reachableAt.getTime() > SILENT_MS;
+  return reachableAt === null || reachableAt < silentBefore(now);
 }

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { In, IsNull, Not, type UpdateQueryBuilder } from 'typeorm';
+import { In, IsNull, LessThan, Not, type UpdateQueryBuilder } from 'typeorm';
 import { TokenService } from '../../auth';
 import { Database } from '../../database';
 import type { EngineNode } from '../../docker';
@@ -7,7 +7,7 @@ import { type EventDraft, EventLog } from '../../events';
 import { Clock } from '../../scheduling';
 import { ReservedCapacityEntity } from '../capacity/reserved-capacity';
 import { ContainerEntity, type ContainerRow } from '../container.entity';
-import { NodeEntity, type NodeRow } from './node.entity';
+import { NodeEntity, type NodeRow, silentBefore } from './node.entity';
 
 type NodeEvent = Extract<EventDraft['type'], `node_${string}`>;
 
@@ -55,9 +55,22 @@ export class NodeRepository {
     }
   }
 
+  /** Tells that it is silent, or is not any more, unless that is known, or not so any more. */
+  async noteSilence(row: NodeRow, { isSilent }: { readonly isSilent: boolean }): Promise<void> {
+    const now = this.clock.now();
+    const update = this.update(row.id)
+      .set({ silentSince: isSilent ? now : null })
+      .andWhere(
+        isSilent ? { silentSince: IsNull(), reachableAt: LessThan(silentBefore(now)) } : { silentSince: Not(IsNull()) },
+      );
+    await this.changed(update, isSilent ? 'node_unreachable' : 'node_reachable', row);
+  }
+
   /** From here on nothing on it is waited for. */
   async forget(row: NodeRow): Promise<void> {
-    const update = this.update(row.id).set({ forgottenAt: this.clock.now() }).andWhere('forgotten_at IS NULL');
+    const update = this.update(row.id)
+      .set({ forgottenAt: this.clock.now(), silentSince: null })
+      .andWhere('forgotten_at IS NULL');
     await this.changed(update, 'node_forgotten', row);
   }
 
@@ -201,7 +214,14 @@ export class NodeRepository {
 
   private async insert(facts: Omit<EngineNode, 'isReachable'>, reachableAt: Date | null): Promise<void> {
     const { manager } = this.database;
-    const node = { ...facts, labels: { ...facts.labels }, reachableAt, emptiedSince: null, forgottenAt: null };
+    const node = {
+      ...facts,
+      labels: { ...facts.labels },
+      reachableAt,
+      silentSince: null,
+      emptiedSince: null,
+      forgottenAt: null,
+    };
     // The sum first: a node without one could be chosen and not be counted. Two processes may do so at once.
     const sum = { node: facts.id, memoryMb: 0, cpuShares: 0 };
     await manager.createQueryBuilder().insert().into(ReservedCapacityEntity).values(sum).orIgnore().execute();

@@ -1,6 +1,7 @@
 import type { JSX } from 'preact';
 import { at, timeOfDay } from '../data/format';
 import type { BerthEvent } from '@berth/client';
+import { containerById } from '../data/live';
 import { reasonInWords } from '../data/words';
 import { Link } from '../router';
 
@@ -25,6 +26,8 @@ const KINDS: Readonly<Record<string, readonly [words: string, look: string]>> = 
   process_lost: ['Process lost', 'error'],
   node_drained: ['Node drained', 'warn'],
   node_activated: ['Node activated', 'running'],
+  node_unreachable: ['Node silent', 'error'],
+  node_reachable: ['Node answers', 'running'],
   node_forgotten: ['Node given up', 'error'],
   node_readmitted: ['Node is back', 'running'],
   agent_connected: ['Agent connected', 'online'],
@@ -66,7 +69,8 @@ export function EventList({
         const [words, look] = KINDS[event.type] ?? [event.type.replaceAll('_', ' '), 'ok'];
         const data = event.data as unknown as Readonly<Record<string, unknown>>;
         const id = textOf(data['db_id'] ?? data['container_id']);
-        const name = textOf(data['name']);
+        // Of processes the container's name is not told.
+        const name = textOf(data['name'] ?? containerById(id)?.name);
         return (
           <li key={event.seq} class="event">
             <time class="muted" dateTime={event.timestamp} title={at(event.timestamp)}>
