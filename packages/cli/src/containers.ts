@@ -1,8 +1,21 @@
 import type * as api from '@berth/client';
 import type { Command } from 'commander';
-import { age, note, ProgressBar, type Row, sayJson, sayTable } from './output.ts';
+import { age, duration, note, ProgressBar, type Row, sayJson, sayTable } from './output.ts';
 import { findDeletedId, findId, openSession, type Session } from './session.ts';
-import { cpuShares, mebibytes, network, pair, seconds, several, showNetwork } from './values.ts';
+import {
+  cpuShares,
+  kindOf,
+  labelFilter,
+  mebibytes,
+  network,
+  type NetworkKind,
+  networkKind,
+  pair,
+  period,
+  seconds,
+  several,
+  showNetwork,
+} from './values.ts';
 
 type Pairs = Readonly<Record<string, string>>;
 
@@ -55,8 +68,14 @@ export function addContainerCommands(program: Command): void {
   program
     .command('ls')
     .description('lists containers, and agents that are online')
-    .option('-l, --label <key[:value]>', 'with this label; several times', several)
+    .option('-l, --label <key[=value]>', 'with this label; several times', several)
     .option('-s, --status <status>', 'creating, running, stopped, error or deleted')
+    .option('--network <kind>', 'internet, none, or allow: with a list of what is allowed', networkKind)
+    .option(
+      '--ends-within <time>',
+      'that are stopped by themselves within so long, if nobody uses them: 30m, 8h',
+      period,
+    )
     .option('-q, --quiet', 'ids alone')
     .action(async (options: ListOptions, command: Command) => list(await openSession(command), options));
   program
@@ -123,33 +142,56 @@ function addVerb(program: Command, usage: string, { description, act }: Verb): C
 interface ListOptions {
   readonly label?: readonly string[];
   readonly status?: api.ListedStatus;
+  readonly network?: NetworkKind;
+  readonly endsWithin?: number;
   readonly quiet?: boolean;
 }
 
-async function list({ berth, isJson, signal }: Session, { label, status, quiet }: ListOptions): Promise<void> {
-  const filter = { ...(label && { labels: label }), ...(status && { status }), signal };
-  const found = await berth.containers.list(filter).all();
+async function list({ berth, isJson, signal }: Session, options: ListOptions): Promise<void> {
+  const { label, status, network: kind, endsWithin, quiet } = options;
+  const filter = { ...(label && { labels: label.map(labelFilter) }), ...(status && { status }), signal };
+  const [{ limits }, listed] = await Promise.all([berth.account.me({ signal }), berth.containers.list(filter).all()]);
+  const found = listed.filter((each) => {
+    if (kind !== undefined && (!('db_id' in each) || kindOf(each.network) !== kind)) return false;
+    return endsWithin === undefined || (endOf(each, limits) ?? Infinity) <= endsWithin;
+  });
   if (isJson) sayJson(found);
   else if (quiet) for (const each of found) process.stdout.write(`${'db_id' in each ? each.db_id : each.id}\n`);
-  else
-    sayTable(['ID', 'NAME', 'STATUS', 'IMAGE', 'MEMORY', 'CPUS', 'NETWORK', 'LABELS', 'ENDS', 'AGE'], found.map(rowOf));
+  else {
+    const head = ['ID', 'NAME', 'STATUS', 'IMAGE', 'MEMORY', 'CPUS', 'NETWORK', 'LABELS', 'ENDS', 'AGE'];
+    sayTable(
+      head,
+      found.map((each) => rowOf(each, limits)),
+    );
+  }
 }
 
-function rowOf(each: api.ListedContainerView | api.AgentView): Row {
+type Listed = api.ListedContainerView | api.AgentView;
+
+/** @returns seconds until it is stopped by itself if nobody uses it; null: never, or it does not run */
+function endOf(each: Listed, limits: api.LimitsView): number | null {
+  if (!('db_id' in each) || each.status !== 'running') return null;
+  const idle = [each.auto_stop_seconds, limits.auto_stop_seconds].filter((limit) => limit !== null);
+  const ends = idle.map((limit) => limit - each.idle_seconds);
+  if (each.expires_at !== null) ends.push((Date.parse(each.expires_at) - Date.now()) / 1_000);
+  return ends.length === 0 ? null : Math.max(0, Math.min(...ends));
+}
+
+function rowOf(each: Listed, limits: api.LimitsView): Row {
   if (!('db_id' in each))
     return [each.id.slice(0, 14), each.name, each.status, each.os, ...NOTHING, age(each.created_at)];
-  const { resources, expires_at: ends } = each;
   const labels = Object.entries(each.labels).map(([key, value]) => (value === '' ? key : `${key}=${value}`));
+  const end = endOf(each, limits);
   return [
     each.db_id.slice(0, 8),
     each.name,
     each.status_reason === null ? each.status : `${each.status} (${each.status_reason})`,
     each.image,
-    `${String(resources.memory_mb)}m`,
-    resources.cpu_shares / 1_000,
+    `${String(each.resources.memory_mb)}m`,
+    each.resources.cpu_shares / 1_000,
     typeof each.network === 'string' ? each.network : `${String(each.network.allow.length)} allowed`,
     labels.length === 0 ? null : labels.join(','),
-    ends === null ? null : `in ${age(new Date().toISOString(), Date.parse(ends))}`,
+    end === null ? null : `in ${duration(end)}`,
     age(each.created_at),
   ];
 }
@@ -228,8 +270,8 @@ async function update(session: Session, name: string, options: Settings): Promis
   const id = await findId(session, name);
   const settings = settingsOf(options);
   if (Object.keys(settings).length > 0) {
-    const { message } = await berth.containers.update(id, settings, { signal });
-    if (!isJson) note(`${options.name ?? name}: ${message}`);
+    const { message, restarted } = await berth.containers.update(id, settings, { signal });
+    if (!isJson) note(`${options.name ?? name}: ${message}${restarted ? ', restarted' : ''}`);
   }
   if (options.label) {
     await berth.containers.setLabels(id, options.label, { signal });

@@ -17,11 +17,15 @@ export function cpuShares(text: string): number {
   return Math.round(cpus * 1_000);
 }
 
-/** @returns seconds, of `90s`, `30m`, `8h` or `7d`; `tier` leaves it to the tier */
+/** @returns seconds, as {@link period}; `tier` leaves it to the tier */
 export function seconds(text: string): number | 'tier' {
-  if (text === 'tier') return text;
+  return text === 'tier' ? text : period(text);
+}
+
+/** @returns seconds, of `90s`, `30m`, `8h` or `7d` */
+export function period(text: string): number {
   const found = /^(\d+)([smhd])$/.exec(text);
-  if (!found) throw new InvalidArgumentError('a time such as 30m, 8h or 7d is wanted, or "tier".');
+  if (!found) throw new InvalidArgumentError('a time such as 30m, 8h or 7d is wanted.');
   const sizes: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
   return Number(found[1]) * (sizes[found[2] ?? 's'] ?? 1);
 }
@@ -30,6 +34,22 @@ export function seconds(text: string): number | 'tier' {
 export function network(text: string): NetworkPolicy {
   if (text === 'internet' || text === 'none') return text;
   return { allow: text.split(',').map((entry) => entry.trim()) };
+}
+
+export type NetworkKind = 'internet' | 'none' | 'allow';
+
+export function networkKind(text: string): NetworkKind {
+  if (text === 'internet' || text === 'none' || text === 'allow') return text;
+  throw new InvalidArgumentError('internet, none or allow is wanted.');
+}
+
+export function kindOf(policy: NetworkPolicy): NetworkKind {
+  return typeof policy === 'string' ? policy : 'allow';
+}
+
+/** @returns as the API wants it, `key:value`, of that or of `key=value`, as labels are set and shown */
+export function labelFilter(text: string): string {
+  return /^[^:]*=/.test(text) ? text.replace('=', ':') : text;
 }
 
 export function showNetwork(policy: NetworkPolicy): string {

@@ -61,8 +61,15 @@ describe('berth', () => {
       labels: { team: 'core' },
       auto_stop_seconds: 1_800,
     });
-    const { stdout } = await line.berth('ls', '--label', 'team:core');
-    expect(stdout).toMatch(/^ID +NAME +STATUS .*\n[0-9a-f]{8} +dev +running .* none +team=core /);
+    for (const label of ['team=core', 'team:core', 'team']) {
+      const { stdout } = await line.berth('ls', '--label', label);
+      expect(stdout).toMatch(/^ID +NAME +STATUS .*\n[0-9a-f]{8} +dev +running .* none +team=core +in (29|30)m /);
+    }
+    const filtered = async (...args: readonly string[]) => (await line.berth('ls', '-q', ...args)).stdout.split('\n');
+    expect(await filtered('--network', 'none', '--ends-within', '1h')).toEqual([made['db_id'], '']);
+    expect(await filtered('--network', 'allow')).toEqual(['']);
+    expect(await filtered('--ends-within', '5m')).toEqual(['']);
+    expect(await line.berth('ls', '--network', 'some')).toMatchObject({ code: 2 });
     expect(
       await json('update', 'dev', '--memory', '256', '--network', '203.0.113.7:443', '--auto-stop', 'tier'),
     ).toMatchObject({
@@ -70,6 +77,8 @@ describe('berth', () => {
       network: { allow: ['203.0.113.7/32:443'] },
       auto_stop_seconds: null,
     });
+    const updated = await line.berth('update', 'dev', '--memory', '512m');
+    expect(updated).toMatchObject({ code: 0, stdout: '', stderr: 'dev: settings updated, restarted\n' });
     expect(await line.berth('stop', 'dev')).toMatchObject({ code: 0, stdout: '', stderr: 'dev: container stopped\n' });
     expect(await json('start', 'dev')).toMatchObject({ status: 'running' });
     expect(await line.berth('create', IMAGE, '--name', 'dev', '--no-wait')).toMatchObject({ code: 5 });
