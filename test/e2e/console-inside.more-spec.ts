@@ -155,6 +155,29 @@ describe('inside a container by clicks, on Docker under gVisor', () => {
     await page.getByText('This folder is empty').waitFor();
   });
 
+  it('must write to a process, line by line, until its input ends', async () => {
+    await openTab('Processes');
+    await page.getByRole('button', { name: 'New process' }).click();
+    await page.getByLabel('Command').fill(`sh -c 'read name; echo "hello $name"; cat; echo over'`);
+    await page.getByRole('button', { name: 'Start', exact: true }).click();
+    const output = page.getByRole('log', { name: 'What sh writes' });
+    const input = page.getByLabel('Input of sh');
+    await input.fill('ada');
+    await input.press('Enter');
+    await output.getByText('hello ada').waitFor();
+    await eventually(async () => expect(await input.inputValue()).toBe(''));
+    await input.fill('more');
+    await page.getByRole('button', { name: 'Send' }).click();
+    await output.getByText('more').waitFor();
+    expect(await browser.faultsOf(page)).toEqual([]);
+    await page.getByRole('button', { name: 'End input' }).click();
+    await output.getByText('over').waitFor();
+    await page.getByText('Ended', { exact: true }).waitFor();
+    expect(await input.count()).toBe(0);
+    await page.getByRole('button', { name: 'Remove' }).click();
+    await page.getByText('No processes').waitFor();
+  });
+
   it('must list processes, show what one writes as it comes, and end it', async () => {
     await openTab('Processes');
     await page.getByText('No processes').waitFor();

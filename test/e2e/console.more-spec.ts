@@ -351,6 +351,38 @@ describe('the console of other servers', () => {
     await server.stop();
   });
 
+  it('must show what ends by itself and what it may reach, find containers by that, and give new variables', async () => {
+    const fake = new FakeEngine();
+    const page = await open({ engine: fake, environment: { IDLE_STOP_AFTER: 'enterprise=1h' } });
+    await owner.api.running({ name: 'tiers', cpu_shares: 250 });
+    const { db_id } = await owner.api.running({ name: 'own', auto_stop_seconds: 300, network: 'none' });
+    await row(page, 'tiers')
+      .getByText(/stops in (1 h|59 min)/)
+      .waitFor();
+    await row(page, 'tiers').getByText('0.25 CPU').waitFor();
+    await row(page, 'own')
+      .getByText(/stops in [45] min/)
+      .waitFor();
+    const found = async (words: string, count: number): Promise<void> => {
+      await page.getByLabel('Filter by name').fill(words);
+      await page.getByRole('button', { name: `All ${String(count)}` }).waitFor();
+    };
+    await found('auto-stop', 2);
+    await found('auto-delete', 0);
+    await found('network:internet', 1);
+    await found('network:none', 1);
+    await row(page, 'own').getByRole('button', { name: 'More for own' }).click();
+    await page.getByRole('menuitem', { name: 'Settings' }).click();
+    await page.getByText('Network, variables').click();
+    await page.getByLabel('New environment variables').fill('A=1\nB=two words');
+    await page.getByText('The container is made anew with these').waitFor();
+    await page.getByRole('button', { name: 'Save' }).click();
+    await eventually(async () => {
+      const { id } = (await owner.api.get(db_id)).body;
+      expect(fake.daemon.containers.get(String(id))?.spec.env).toEqual({ A: '1', B: 'two words' });
+    });
+  });
+
   it('must have a container of a cluster moved, and nodes drained, activated, and given up once they are silent', async () => {
     const cluster = new FakeCluster(['node1', 'node2', 'node3']);
     const clock = new MovedClock();
@@ -385,10 +417,14 @@ describe('the console of other servers', () => {
     expect(cluster.named('node2').facts.availability).toBe('drain');
     await choose('node2', 'Activate');
     await node('node2').getByText('Active').waitFor();
+    // What others do is followed, long before the list is read again by itself.
+    const FOLLOWED = { timeout: 5000 };
+    await owner.api.call('POST', '/api/admin/nodes/node1/drain');
+    await node('node1').getByText('Nothing is placed there').waitFor(FOLLOWED);
     cluster.named('node3').cut();
     clock.aheadMs = 60_000;
     await server.app.get(NodeWatch).look();
-    await node('node3').getByText('Does not answer').waitFor();
+    await node('node3').getByText('Does not answer').waitFor(FOLLOWED);
     expect(await window.faultsOf(page)).toEqual([]);
     await choose('node3', 'Give up for good');
     await page.getByRole('dialog').getByRole('button', { name: 'Give up' }).click();

@@ -30,6 +30,7 @@ export function briefly(seconds: number): string {
 }
 
 const decimal = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
+const hundredths = new Intl.NumberFormat('en', { maximumFractionDigits: 2 });
 const whole = new Intl.NumberFormat('en');
 
 export const count = (value: number): string => whole.format(value);
@@ -39,9 +40,9 @@ export function megabytes(mb: number): string {
   return mb < 1024 ? `${whole.format(mb)} MB` : `${decimal.format(mb / 1024)} GB`;
 }
 
-/** Millicores as `½ CPU`'s plain form: `0.5 CPU`. */
+/** Millicores as `0.25 CPU`. */
 export function cpus(shares: number): string {
-  return `${decimal.format(shares / 1000)} CPU`;
+  return `${hundredths.format(shares / 1000)} CPU`;
 }
 
 export function bytes(value: number): string {

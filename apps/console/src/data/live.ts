@@ -30,6 +30,27 @@ export const usage = computed(() => {
   return limit === undefined ? null : { containers: byId.value.size, limit };
 });
 
+/** What ends by itself, in seconds; null: never. Where the tier sets less than the container has, that counts. */
+export interface Lifetime {
+  /** Without use, until it is stopped. */
+  readonly stop: number | null;
+  /** Stopped, until it is deleted. */
+  readonly deletion: number | null;
+}
+
+export function lifetimeOf({ auto_stop_seconds, auto_delete_seconds }: Container): Lifetime {
+  const limits = me.value?.limits;
+  return {
+    stop: shorter(auto_stop_seconds, limits?.auto_stop_seconds),
+    deletion: shorter(auto_delete_seconds, limits?.auto_delete_seconds),
+  };
+}
+
+function shorter(own: number | null | undefined, tiers: number | null | undefined): number | null {
+  const least = Math.min(own ?? Infinity, tiers ?? Infinity);
+  return Number.isFinite(least) ? least : null;
+}
+
 const KEPT_EVENTS = 200;
 
 let watch: ContainerWatch | null = null;

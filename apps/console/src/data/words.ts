@@ -32,6 +32,8 @@ const WORDS: Readonly<Record<string, Words>> = {
   process_limit_reached: 'As many processes run in this container as may.',
   process_not_found: 'This process is not there any more.',
   process_ended: 'This process has ended.',
+  stdin_closed: 'Its input has ended.',
+  stdin_full: 'It has not read what was sent before. Try again in a moment.',
   name_taken: 'You have a container of this name already.',
   agent_name_taken: 'You have an agent of this name already.',
   container_not_found: 'This container is not there any more.',

@@ -2,7 +2,7 @@ import type { ImagePullView, ImageView } from '@berth/client';
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
-import { Empty, Meter, PageHead, Shown, Status, Table, useLoaded, WorkButton } from '../ui/parts';
+import { Empty, Listing, Meter, PageHead, Shown, Status, useLoaded, WorkButton } from '../ui/parts';
 import { say } from '../ui/toasts';
 
 /** The catalogue's images, for administrators: which are here, and newer versions of them. */
@@ -13,17 +13,15 @@ export function Images(): JSX.Element {
       <PageHead title="Images" aside={<span class="muted">What containers can be made of</span>} />
       <Shown of={loaded}>
         {(images) => (
-          <div class="panel">
-            {images.length === 0 ? (
-              <Empty title="The catalogue is empty" />
-            ) : (
-              <Table caption="Images of the catalogue" columns={['Image', 'Status', 'Pulled']} hasActions>
-                {images.map((image) => (
-                  <Row key={image.name} image={image} onPulled={() => void loaded.reload()} />
-                ))}
-              </Table>
-            )}
-          </div>
+          <Listing
+            items={images}
+            caption="Images of the catalogue"
+            columns={['Image', 'Status', 'Pulled']}
+            hasActions
+            empty={<Empty title="The catalogue is empty" />}
+          >
+            {(image) => <Row key={image.name} image={image} onPulled={() => void loaded.reload()} />}
+          </Listing>
         )}
       </Shown>
     </>

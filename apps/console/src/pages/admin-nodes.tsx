@@ -1,35 +1,45 @@
-import type { NodeView } from '@berth/client';
+import type { BerthEvent, NodeView } from '@berth/client';
 import type { JSX } from 'preact';
 import { berth } from '../data/berth';
 import { count, cpus, megabytes } from '../data/format';
-import { now } from '../data/live';
+import { connection, events, now } from '../data/live';
 import { ask } from '../ui/dialog';
 import { Menu, type MenuItem } from '../ui/menu';
-import { Ago, Empty, Meter, PageHead, Shown, Status, Table, useLoaded } from '../ui/parts';
+import { Ago, Empty, Listing, Meter, PageHead, Shown, Status, useLoaded } from '../ui/parts';
 import { say, sayFault } from '../ui/toasts';
+
+/** Of what nobody is told, such as what others' containers use of a node: read again after as long. */
+const EVERY_MS = 30_000;
+
+/** With these events it is read again: what becomes of nodes, and of one's own containers on them. */
+const isTold = ({ type }: BerthEvent): boolean =>
+  type.startsWith('node_') || (type.startsWith('container_') && type !== 'container_progress');
 
 /** The machines of a cluster, for administrators: how they are, what is used of them, and what is placed there. */
 export function Nodes(): JSX.Element {
-  // What is used of them changes with every container, and no event tells of it.
-  const loaded = useLoaded(() => berth.admin.nodes(), [now.value]);
+  const told = events.value.find(isTold)?.seq ?? 0;
+  const loaded = useLoaded(
+    () => berth.admin.nodes(),
+    [told, connection.value === 'live', Math.floor(now.value / EVERY_MS)],
+  );
   return (
     <>
       <PageHead title="Nodes" aside={<span class="muted">Machines that containers are placed on</span>} />
       <Shown of={loaded}>
         {(nodes) => (
-          <div class="panel">
-            {nodes.length === 0 ? (
+          <Listing
+            items={nodes}
+            caption="Nodes, by name"
+            columns={['Node', 'State', 'Memory', 'CPU', 'Containers']}
+            hasActions
+            empty={
               <Empty title="There is one machine">
                 <p>With CLUSTER=swarm, containers are placed on the nodes of a Docker Swarm, which are listed here.</p>
               </Empty>
-            ) : (
-              <Table caption="Nodes, by name" columns={['Node', 'State', 'Memory', 'CPU', 'Containers']} hasActions>
-                {nodes.map((node) => (
-                  <Row key={node.id} node={node} onChange={() => void loaded.reload()} />
-                ))}
-              </Table>
-            )}
-          </div>
+            }
+          >
+            {(node) => <Row key={node.id} node={node} onChange={() => void loaded.reload()} />}
+          </Listing>
         )}
       </Shown>
     </>

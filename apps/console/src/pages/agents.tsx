@@ -6,7 +6,7 @@ import { duration, megabytes } from '../data/format';
 import { agents as online } from '../data/live';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
-import { Ago, Empty, PageHead, Secret, Shown, Status, Table, TextField, useLoaded } from '../ui/parts';
+import { Ago, Empty, Listing, PageHead, Secret, Shown, Status, TextField, useLoaded } from '../ui/parts';
 
 /** The user's own machines. */
 export function Agents(): JSX.Element {
@@ -33,26 +33,24 @@ export function Agents(): JSX.Element {
         </button>
       </PageHead>
       <Shown of={loaded}>
-        {(agents) =>
-          agents.length === 0 ? (
-            <div class="panel">
+        {(agents) => (
+          <Listing
+            items={agents}
+            caption="Your agents"
+            columns={['Name', 'Status', 'System', 'Load', 'Memory', 'Seen']}
+            hasActions
+            empty={
               <Empty title="No agents">
                 <p>An agent makes a machine of your own appear beside your containers, with its load and memory.</p>
                 <button type="button" class="button primary" onClick={() => setMaking(true)}>
                   <PlusIcon /> New agent
                 </button>
               </Empty>
-            </div>
-          ) : (
-            <div class="panel">
-              <Table caption="Your agents" columns={['Name', 'Status', 'System', 'Load', 'Memory', 'Seen']} hasActions>
-                {agents.map((agent) => (
-                  <Row key={agent.id} agent={agent} onRemove={() => remove(agent)} />
-                ))}
-              </Table>
-            </div>
-          )
-        }
+            }
+          >
+            {(agent) => <Row key={agent.id} agent={agent} onRemove={() => remove(agent)} />}
+          </Listing>
+        )}
       </Shown>
       {isMaking && (
         <NewAgent

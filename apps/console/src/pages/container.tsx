@@ -2,7 +2,7 @@ import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { at, cpus, duration, megabytes } from '../data/format';
-import { type Container, containerById, events, me } from '../data/live';
+import { type Container, containerById, events, lifetimeOf, me } from '../data/live';
 import type { BerthEvent } from '@berth/client';
 import { askToStop, remove } from '../data/verbs';
 import { inWords } from '../data/words';
@@ -167,8 +167,7 @@ function Overview({ container }: { readonly container: Container }): JSX.Element
 function Facts({ container }: { readonly container: Container }): JSX.Element {
   const { resources, network, labels, start: command } = container;
   const items = Object.entries(labels);
-  const limits = me.value?.limits;
-  const deletion = container.auto_delete_seconds ?? limits?.auto_delete_seconds ?? null;
+  const { stop, deletion } = lifetimeOf(container);
   return (
     <section class="panel" aria-labelledby="facts">
       <div class="panel-head">
@@ -215,7 +214,7 @@ function Facts({ container }: { readonly container: Container }): JSX.Element {
         )}
         <dt>When unused</dt>
         <dd>
-          {container.auto_stop_seconds ? `Stops after ${duration(container.auto_stop_seconds)}` : 'Runs on'}
+          {stop === null ? 'Runs on' : `Stops after ${duration(stop)}`}
           {deletion !== null && `, deleted ${duration(deletion)} after its stop`}
         </dd>
         {command && (

@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { memo } from 'preact/compat';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { briefly, cpus, megabytes, shortImage } from '../data/format';
-import { type Container, containers, fault, listed, me, now, usage } from '../data/live';
+import { type Container, containers, fault, lifetimeOf, listed, me, now, usage } from '../data/live';
 import { berth } from '../data/berth';
 import { remove } from '../data/verbs';
 import { inWords, reasonInWords } from '../data/words';
@@ -22,13 +22,27 @@ const filter = signal<Filter>('all');
 const isCreating = signal(false);
 const beingSet = signal<Container | null>(null);
 
-/** `team:core` and `team` mean a label, other words the name, the id, the image or a label's text. */
+/** What its network is called, and what a filter finds it by. */
+const networkOf = ({ network }: Container): string => `network:${typeof network === 'string' ? network : 'allow'}`;
+
+/** What a filter finds of what ends by itself. */
+function endsOf(container: Container): string[] {
+  const { stop, deletion } = lifetimeOf(container);
+  const ends = { 'auto-stop': stop, 'auto-delete': deletion, expires: container.expires_at };
+  return Object.entries(ends).flatMap(([name, end]) => (end == null ? [] : [name]));
+}
+
+/**
+ * `team:core` and `team` mean a label, `network:none` a network, `auto-stop`, `auto-delete` and `expires` that something
+ * ends by itself; other words the name, the id, the image or a label's text.
+ */
 const searched = computed(() => {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
   if (words.length === 0) return containers.value;
   return containers.value.filter((container) => {
     const labels = Object.entries(container.labels).map(([key, value]) => `${key}:${value}`);
-    const text = [container.name, container.db_id, container.image, container.role ?? '', ...labels]
+    const { name, db_id, image, role } = container;
+    const text = [name, db_id, image, role ?? '', ...labels, networkOf(container), ...endsOf(container)]
       .join(' ')
       .toLowerCase();
     return words.every((word) => text.includes(word));
@@ -95,8 +109,8 @@ function Toolbar(): JSX.Element | null {
       <input
         class="input search"
         type="search"
-        aria-label="Filter by name, image or label"
-        placeholder="Filter by name, image or label"
+        aria-label="Filter by name, image, label or network"
+        placeholder="Filter: name, image, label, network:none"
         value={search.value}
         onInput={(event) => (search.value = event.currentTarget.value)}
       />
@@ -247,13 +261,14 @@ export function StatusCell({ container }: { readonly container: Container }): JS
 
 /** For how long it has not been used, and when it ends by itself. */
 export function Use({ container }: { readonly container: Container }): JSX.Element {
-  const { status, last_used_at, expires_at, auto_stop_seconds } = container;
+  const { status, last_used_at, expires_at } = container;
+  const { stop } = lifetimeOf(container);
   // The rest of a container that has just come is read a moment later.
   if (last_used_at === undefined) return <span>{idleInWords(status, 0)}</span>;
   const idle = Math.max(0, (now.value - Date.parse(last_used_at)) / 1000);
   const ends: number[] = [];
   if (expires_at) ends.push((Date.parse(expires_at) - now.value) / 1000);
-  if (status === 'running' && auto_stop_seconds) ends.push(auto_stop_seconds - idle);
+  if (status === 'running' && stop !== null) ends.push(stop - idle);
   const end = Math.min(...ends);
   return (
     <div class="two">

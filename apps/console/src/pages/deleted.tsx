@@ -5,7 +5,7 @@ import { berth } from '../data/berth';
 import { megabytes, shortImage } from '../data/format';
 import { events } from '../data/live';
 import { Link } from '../router';
-import { Ago, Empty, PageHead, Shown, Table, useLoaded, WorkButton } from '../ui/parts';
+import { Ago, Empty, Listing, PageHead, Shown, useLoaded, WorkButton } from '../ui/parts';
 import { say } from '../ui/toasts';
 
 /** No more than one page: who looks for an older one asks the API. */
@@ -30,53 +30,49 @@ export function Deleted(): JSX.Element {
     <>
       <PageHead title="Deleted" aside={<span class="muted">Kept for a while, with their data</span>} />
       <Shown of={loaded}>
-        {(deleted) =>
-          deleted.length === 0 ? (
-            <div class="panel">
+        {(deleted) => (
+          <Listing
+            items={deleted}
+            caption="Deleted containers, the newest first"
+            columns={['Name', 'Image', 'Data', 'Deleted', 'Removed for good']}
+            hasActions
+            empty={
               <Empty title="Nothing here">
                 <p>Containers that you delete can be restored from here until their data is removed for good.</p>
                 <Link class="button" href="/">
                   To your containers
                 </Link>
               </Empty>
-            </div>
-          ) : (
-            <div class="panel">
-              <Table
-                caption="Deleted containers, the newest first"
-                columns={['Name', 'Image', 'Data', 'Deleted', 'Removed for good']}
-                hasActions
-              >
-                {deleted.map((container) => (
-                  <tr key={container.db_id}>
-                    <td>
-                      <strong>{container.name}</strong>
-                    </td>
-                    <td class="muted">{shortImage(container.image)}</td>
-                    <td class="muted nowrap">{megabytes(container.resources.disk_mb)}</td>
-                    <td class="muted nowrap" data-name="deleted">
-                      <Ago time={container.deleted_at ?? container.updated_at} />
-                    </td>
-                    <td class="muted nowrap" data-name="for good">
-                      {container.purge_at ? <Ago time={container.purge_at} /> : 'never'}
-                    </td>
-                    <td class="actions-cell">
-                      <div class="actions">
-                        <WorkButton
-                          class="button slim"
-                          aria-label={`Restore ${container.name}`}
-                          run={() => restore(container)}
-                        >
-                          Restore
-                        </WorkButton>
-                      </div>
-                    </td>
-                  </tr>
-                ))}
-              </Table>
-            </div>
-          )
-        }
+            }
+          >
+            {(container) => (
+              <tr key={container.db_id}>
+                <td>
+                  <strong>{container.name}</strong>
+                </td>
+                <td class="muted">{shortImage(container.image)}</td>
+                <td class="muted nowrap">{megabytes(container.resources.disk_mb)}</td>
+                <td class="muted nowrap" data-name="deleted">
+                  <Ago time={container.deleted_at ?? container.updated_at} />
+                </td>
+                <td class="muted nowrap" data-name="for good">
+                  {container.purge_at ? <Ago time={container.purge_at} /> : 'never'}
+                </td>
+                <td class="actions-cell">
+                  <div class="actions">
+                    <WorkButton
+                      class="button slim"
+                      aria-label={`Restore ${container.name}`}
+                      run={() => restore(container)}
+                    >
+                      Restore
+                    </WorkButton>
+                  </div>
+                </td>
+              </tr>
+            )}
+          </Listing>
+        )}
       </Shown>
     </>
   );

@@ -1,4 +1,4 @@
-import type { BerthEvent, ProcessView } from '@berth/client';
+import { type BerthEvent, isBerthError, type ProcessView } from '@berth/client';
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth, faultOf } from '../data/berth';
@@ -231,7 +231,7 @@ interface OutputProps {
   readonly onChange: () => void;
 }
 
-/** What a process wrote and writes. */
+/** What a process wrote and writes, and the way to write to it. */
 function Output({ container, id, process, onChange }: OutputProps): JSX.Element {
   const [pieces, setPieces] = useState<readonly Piece[]>([]);
   const [isCut, setCut] = useState(false);
@@ -316,7 +316,67 @@ function Output({ container, id, process, onChange }: OutputProps): JSX.Element 
           <span class="faint">{isOver ? 'It wrote nothing.' : 'Nothing written yet.'}</span>
         )}
       </pre>
+      {process && isRunning && process.held_here && !process.start && (
+        <Input container={container} id={id} name={name} />
+      )}
     </section>
+  );
+}
+
+interface InputProps {
+  readonly container: string;
+  readonly id: string;
+  readonly name: string;
+}
+
+/** What is written to a process: line by line, and the end of it. */
+function Input({ container, id, name }: InputProps): JSX.Element {
+  const [line, setLine] = useState('');
+  const [isBusy, setBusy] = useState(false);
+  const [hasEnded, setEnded] = useState(false);
+  const write = async (input: { data: string } | { close: true }): Promise<void> => {
+    if (isBusy) return;
+    setBusy(true);
+    try {
+      await berth.processes.write(container, id, input);
+      if ('close' in input) setEnded(true);
+      else setLine('');
+    } catch (error) {
+      if (isBerthError(error, 'stdin_closed')) setEnded(true);
+      else sayFault(error);
+    } finally {
+      setBusy(false);
+    }
+  };
+  const submit = (event: Event): void => {
+    event.preventDefault();
+    void write({ data: `${line}\n` });
+  };
+  if (hasEnded) return <p class="output-input small muted">Its input has ended.</p>;
+  return (
+    <form class="output-input" onSubmit={submit}>
+      <input
+        class="input mono grow"
+        aria-label={`Input of ${name}`}
+        placeholder="A line of input"
+        autoComplete="off"
+        autocapitalize="off"
+        spellcheck={false}
+        value={line}
+        onInput={(event) => setLine(event.currentTarget.value)}
+      />
+      <button type="submit" class={`button ${isBusy ? 'busy' : ''}`} aria-disabled={isBusy}>
+        Send
+      </button>
+      <button
+        type="button"
+        class="button"
+        title="As Ctrl+D does in a terminal: it has read everything then"
+        onClick={() => void write({ close: true })}
+      >
+        End input
+      </button>
+    </form>
   );
 }
 

@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks';
 import { berth, faultOf } from '../data/berth';
 import { type Container, me } from '../data/live';
 import { Dialog } from '../ui/dialog';
-import { TextField } from '../ui/parts';
+import { LinesField, TextField } from '../ui/parts';
 import {
   type Draft,
   draftOf,
@@ -32,10 +32,14 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
   const [before] = useState<Draft>(() => draftOf(container, limits));
   const [draft, setDraft] = useState<Draft>(before);
   const [name, setName] = useState(container.name);
+  const [env, setEnv] = useState('');
   const [fault, setFault] = useState<unknown>(null);
   const set = (change: Partial<Draft>): void => setDraft((now) => ({ ...now, ...change }));
   const resources = readResources(draft);
-  const recreates = !same(resources, container.resources) || !same(readNetwork(draft), readNetwork(before));
+  const variables = readPairs(env);
+  const hasVariables = Object.keys(variables).length > 0;
+  const recreates =
+    hasVariables || !same(resources, container.resources) || !same(readNetwork(draft), readNetwork(before));
 
   const submit = async (): Promise<void> => {
     const { db_id } = container;
@@ -52,6 +56,7 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
         }),
         ...(!same(readNetwork(draft), readNetwork(before)) && { network: readNetwork(draft) }),
         ...(!same(start, readStart(before)) && { start }),
+        ...(hasVariables && { env: variables }),
       });
       if (draft.labels !== before.labels) {
         await berth.containers.setLabels(db_id, readPairs(draft.labels));
@@ -83,9 +88,18 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
       <LabelsField {...fields} />
       <LifetimeFields {...fields} />
       <details class="more">
-        <summary>Network, start command</summary>
+        <summary>Network, variables, start command</summary>
         <div class="stack">
           <NetworkField {...fields} />
+          <LinesField
+            label="New environment variables"
+            hint="Instead of all that it has, one a line: KEY=value. Empty: they stay."
+            fault={faultOf(fault, 'env')}
+            rows={2}
+            autoComplete="off"
+            value={env}
+            onValue={setEnv}
+          />
           <StartFields {...fields} />
         </div>
       </details>

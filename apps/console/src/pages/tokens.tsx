@@ -7,7 +7,7 @@ import { me } from '../data/live';
 import { session } from '../session';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
-import { Ago, Empty, Field, PageHead, Secret, Shown, Table, TextField, useLoaded } from '../ui/parts';
+import { Ago, Empty, Field, Listing, PageHead, Secret, Shown, TextField, useLoaded } from '../ui/parts';
 
 /** The user's tokens. */
 export function Tokens(): JSX.Element {
@@ -35,58 +35,52 @@ export function Tokens(): JSX.Element {
         </button>
       </PageHead>
       <Shown of={loaded}>
-        {(tokens) =>
-          tokens.length === 0 ? (
-            <div class="panel">
-              <Empty title="No tokens" />
-            </div>
-          ) : (
-            <div class="panel">
-              <Table
-                caption="Your tokens, the oldest first"
-                columns={['Name', 'Begins with', 'Scopes', 'Made', 'Expires']}
-                hasActions
-              >
-                {tokens.map((token) => (
-                  <tr key={token.id}>
-                    <td>
-                      <strong>{token.name}</strong>{' '}
-                      {token.id === session.value?.tokenId && <span class="chip">this session</span>}
-                    </td>
-                    <td class="mono muted">{token.token_prefix}…</td>
-                    <td>
-                      <span class="chips">
-                        {token.scopes.map((scope) => (
-                          <span key={scope} class="chip">
-                            {scope}
-                          </span>
-                        ))}
+        {(tokens) => (
+          <Listing
+            items={tokens}
+            caption="Your tokens, the oldest first"
+            columns={['Name', 'Begins with', 'Scopes', 'Made', 'Expires']}
+            hasActions
+            empty={<Empty title="No tokens" />}
+          >
+            {(token) => (
+              <tr key={token.id}>
+                <td>
+                  <strong>{token.name}</strong>{' '}
+                  {token.id === session.value?.tokenId && <span class="chip">this session</span>}
+                </td>
+                <td class="mono muted">{token.token_prefix}…</td>
+                <td>
+                  <span class="chips">
+                    {token.scopes.map((scope) => (
+                      <span key={scope} class="chip">
+                        {scope}
                       </span>
-                    </td>
-                    <td class="muted nowrap" data-name="made">
-                      <Ago time={token.created_at} />
-                    </td>
-                    <td class="muted nowrap" data-name="expires">
-                      {token.expires_at === null ? 'never' : <Ago time={token.expires_at} />}
-                    </td>
-                    <td class="actions-cell">
-                      <div class="actions">
-                        <button
-                          type="button"
-                          class="button slim danger"
-                          aria-label={`Revoke ${token.name}`}
-                          onClick={() => revoke(token)}
-                        >
-                          Revoke
-                        </button>
-                      </div>
-                    </td>
-                  </tr>
-                ))}
-              </Table>
-            </div>
-          )
-        }
+                    ))}
+                  </span>
+                </td>
+                <td class="muted nowrap" data-name="made">
+                  <Ago time={token.created_at} />
+                </td>
+                <td class="muted nowrap" data-name="expires">
+                  {token.expires_at === null ? 'never' : <Ago time={token.expires_at} />}
+                </td>
+                <td class="actions-cell">
+                  <div class="actions">
+                    <button
+                      type="button"
+                      class="button slim danger"
+                      aria-label={`Revoke ${token.name}`}
+                      onClick={() => revoke(token)}
+                    >
+                      Revoke
+                    </button>
+                  </div>
+                </td>
+              </tr>
+            )}
+          </Listing>
+        )}
       </Shown>
       {isMaking && (
         <NewToken

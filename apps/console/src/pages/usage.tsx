@@ -3,7 +3,7 @@ import type { DailyUsageView } from '@berth/client';
 import { berth } from '../data/berth';
 import { cpus, duration, megabytes, onDay } from '../data/format';
 import { agents, containers, me, usage } from '../data/live';
-import { Empty, Meter, PageHead, Shown, Table, useLoaded } from '../ui/parts';
+import { Empty, Listing, Meter, PageHead, Shown, useLoaded } from '../ui/parts';
 import { USED_COLUMNS, UsedAmounts } from '../ui/used-amounts';
 
 /** What the user may have, has, and has used. */
@@ -13,19 +13,7 @@ export function Usage(): JSX.Element {
     <>
       <PageHead title="Usage" aside={<span class="muted">Tier {me.value?.tier}</span>} />
       <Limits />
-      <Shown of={days}>
-        {(usageDays) =>
-          usageDays.length === 0 ? (
-            <div class="panel">
-              <Empty title="Nothing used in the last 31 days">
-                <p>Running containers count by their limits, day by day.</p>
-              </Empty>
-            </div>
-          ) : (
-            <DaysTable days={usageDays} />
-          )
-        }
-      </Shown>
+      <Shown of={days}>{(usageDays) => <DaysTable days={usageDays} />}</Shown>
     </>
   );
 }
@@ -78,21 +66,28 @@ function Limits(): JSX.Element | null {
 function DaysTable({ days }: { readonly days: readonly DailyUsageView[] }): JSX.Element {
   const most = Math.max(...days.map(({ running_seconds }) => running_seconds), 1);
   return (
-    <div class="panel">
-      <Table caption="Use by day, the newest first" columns={['Day (UTC)', 'Running', ...USED_COLUMNS]}>
-        {days.map(({ day, running_seconds, ...amounts }) => (
-          <tr key={day}>
-            <td class="nowrap">{onDay(day)}</td>
-            <td>
-              <div class="progress">
-                <span>{duration(running_seconds)}</span>
-                <Meter value={running_seconds} max={most * 1.001} label={`Running on ${day}`} />
-              </div>
-            </td>
-            <UsedAmounts of={amounts} />
-          </tr>
-        ))}
-      </Table>
-    </div>
+    <Listing
+      items={days}
+      caption="Use by day, the newest first"
+      columns={['Day (UTC)', 'Running', ...USED_COLUMNS]}
+      empty={
+        <Empty title="Nothing used in the last 31 days">
+          <p>Running containers count by their limits, day by day.</p>
+        </Empty>
+      }
+    >
+      {({ day, running_seconds, ...amounts }) => (
+        <tr key={day}>
+          <td class="nowrap">{onDay(day)}</td>
+          <td>
+            <div class="progress">
+              <span>{duration(running_seconds)}</span>
+              <Meter value={running_seconds} max={most * 1.001} label={`Running on ${day}`} />
+            </div>
+          </td>
+          <UsedAmounts of={amounts} />
+        </tr>
+      )}
+    </Listing>
   );
 }

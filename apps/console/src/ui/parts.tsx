@@ -153,6 +153,18 @@ export function Table({ caption, class: kind, columns, hasActions = false, child
   );
 }
 
+interface ListingProps<Item> extends Omit<TableProps, 'children'> {
+  readonly items: readonly Item[];
+  /** What to say where there are none. */
+  readonly empty: ComponentChildren;
+  readonly children: (item: Item) => JSX.Element;
+}
+
+/** A panel with a row for each thing, or with what to say where there is none. */
+export function Listing<Item>({ items, empty, children, ...table }: ListingProps<Item>): JSX.Element {
+  return <div class="panel">{items.length === 0 ? empty : <Table {...table}>{items.map(children)}</Table>}</div>;
+}
+
 /** How full something is, in words too. */
 export function Meter({ value, max, label }: { value: number; max: number; label: string }): JSX.Element {
   const share = max > 0 ? Math.min(1, value / max) : 0;

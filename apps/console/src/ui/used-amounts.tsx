@@ -4,6 +4,9 @@ import type { JSX } from 'preact';
 const HOUR = 3600;
 const one = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
 
+/** Little is not nothing. */
+const amount = (value: number): string => (value > 0 && value < 0.05 ? '< 0.1' : one.format(value));
+
 /** The columns of {@link UsedAmounts}. */
 export const USED_COLUMNS = [
   { end: 'Memory, GB × hours' },
@@ -16,13 +19,13 @@ export function UsedAmounts({ of }: { readonly of: Omit<DailyUsageView, 'day' | 
   return (
     <>
       <td class="end" data-name="memory">
-        {one.format(of.memory_mb_seconds / 1024 / HOUR)}
+        {amount(of.memory_mb_seconds / 1024 / HOUR)}
       </td>
       <td class="end" data-name="CPU">
-        {one.format(of.cpu_share_seconds / 1000 / HOUR)}
+        {amount(of.cpu_share_seconds / 1000 / HOUR)}
       </td>
       <td class="end" data-name="disk">
-        {one.format(of.disk_mb_seconds / 1024 / HOUR)}
+        {amount(of.disk_mb_seconds / 1024 / HOUR)}
       </td>
     </>
   );
