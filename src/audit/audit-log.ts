@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { type Config, CONFIG } from '../config';
-import { Database, Retention } from '../database';
+import { Database, Retention, RowWriter } from '../database';
 import { Clock } from '../scheduling';
 import { AuditEntryEntity } from './audit-entry.entity';
 
@@ -36,15 +36,19 @@ export interface SystemAct {
 /** Writes down what is done, before and after. */
 @Injectable()
 export class AuditLog {
+  private readonly entries: RowWriter<AuditEntryEntity>;
+
   constructor(
-    private readonly database: Database,
+    database: Database,
     private readonly clock: Clock,
-  ) {}
+  ) {
+    this.entries = new RowWriter(database, AuditEntryEntity);
+  }
 
   /** Writes the intent; nothing may be done before this has succeeded. @returns the entry's id, for {@link finish} */
   async begin(intent: AuditIntent): Promise<string> {
     const id = randomUUID();
-    await this.insert({
+    await this.entries.insert({
       id,
       at: this.clock.now(),
       outcome: 'pending',
@@ -58,7 +62,7 @@ export class AuditLog {
   }
 
   async finish(id: string, outcome: AuditOutcome): Promise<void> {
-    await this.database.manager.update(AuditEntryEntity, { id }, { ...outcome, finishedAt: this.clock.now() });
+    await this.entries.update({ ...outcome, finishedAt: this.clock.now() }, (parameter) => `id = ${parameter(id)}`);
   }
 
   /**
@@ -66,7 +70,7 @@ export class AuditLog {
    */
   async recordSystem({ action, subjectUserId, containerId, outcome = 'ok' }: SystemAct): Promise<void> {
     const now = this.clock.now();
-    await this.insert({
+    await this.entries.insert({
       id: randomUUID(),
       at: now,
       finishedAt: now,
@@ -81,10 +85,6 @@ export class AuditLog {
       requestId: null,
       detail: null,
     });
-  }
-
-  private async insert(entry: AuditEntryEntity): Promise<void> {
-    await this.database.manager.insert(AuditEntryEntity, entry);
   }
 }
 

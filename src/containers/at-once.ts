@@ -1,5 +1,5 @@
 import type { SelectQueryBuilder, UpdateQueryBuilder } from 'typeorm';
-import { Database, type StatementPart } from '../database';
+import { Database, RowWriter, type StatementPart } from '../database';
 import { type EventDraft, EventLog, UNDER_OWNER, UNDISTURBED } from '../events';
 import { ContainerEntity, type ContainerRow } from './container.entity';
 
@@ -8,12 +8,14 @@ import { ContainerEntity, type ContainerRow } from './container.entity';
  * of operations. At each round trip of a longer one both ends wait for a processor, while Docker works.
  */
 export class AtOnce {
-  private insertion: string | undefined;
+  private readonly rows: RowWriter<ContainerEntity>;
 
   constructor(
     private readonly database: Database,
     private readonly events: EventLog,
-  ) {}
+  ) {
+    this.rows = new RowWriter(database, ContainerEntity);
+  }
 
   /**
    * Inserts a container with its event, if there is room for it.
@@ -33,10 +35,10 @@ export class AtOnce {
     const [count, parameters] = options.count.select('COUNT(*)').getQueryAndParameters();
     const limit = `$${String(parameters.push(options.limit))}`;
     const claimed = `UPDATE ${options.claim} AND ${UNDISTURBED} AND (${count}) < ${limit}::bigint RETURNING 1`;
-    const values = this.valuesOf(row).map((value) => `$${String(parameters.push(value))}`);
+    const values = this.rows.valuesOf(row).map((value) => `$${String(parameters.push(value))}`);
     const change = {
       before: [`claimed AS (${claimed})`],
-      sql: `${this.insertInto} SELECT ${values.join(', ')} FROM claimed RETURNING 1`,
+      sql: `${this.rows.insertInto} SELECT ${values.join(', ')} FROM claimed RETURNING 1`,
       parameters,
     };
     const { userId } = row;
@@ -73,23 +75,5 @@ export class AtOnce {
     return this.database.runStatementLocking(userId, () =>
       this.events.appendWith({ userId, drafts: change.events }, { sql, parameters, also }),
     );
-  }
-
-  private get insertInto(): string {
-    const { tableName, columns } = this.metadata;
-    this.insertion ??= `INSERT INTO ${tableName} (${columns.map(({ databaseName }) => databaseName).join(', ')})`;
-    return this.insertion;
-  }
-
-  /** In the order of the columns, as TypeORM would write them. */
-  private valuesOf(row: ContainerRow): unknown[] {
-    const { driver } = this.database.manager.dataSource;
-    return this.metadata.columns.map(
-      (column) => driver.preparePersistentValue(column.getEntityValue(row), column) as unknown,
-    );
-  }
-
-  private get metadata() {
-    return this.database.manager.dataSource.getMetadata(ContainerEntity);
   }
 }

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { UpdateQueryBuilder } from 'typeorm';
 import { AuditLog, type SystemAct } from '../audit';
-import { Database, isUniqueViolation, type StatementPart } from '../database';
+import { Database, isUniqueViolation, RowWriter, type StatementPart } from '../database';
 import { plainId } from '../docker';
 import { DomainError } from '../errors';
 import { EventDraft, EventLog, UNDER_OWNER } from '../events';
@@ -108,6 +108,7 @@ export const FREE = {
 @Injectable()
 export class ContainerRepository extends ContainerQueries {
   private readonly atOnce: AtOnce;
+  private readonly rows: RowWriter<ContainerEntity>;
 
   constructor(
     database: Database,
@@ -119,6 +120,7 @@ export class ContainerRepository extends ContainerQueries {
   ) {
     super(database);
     this.atOnce = new AtOnce(database, eventLog);
+    this.rows = new RowWriter(database, ContainerEntity);
   }
 
   /**
@@ -394,13 +396,6 @@ export class ContainerRepository extends ContainerQueries {
       meteredSince,
       revision: row.revision + 1,
     };
-    // To be made where it is used: it belongs to the transaction around it.
-    const updating = (): UpdateQueryBuilder<ContainerEntity> => {
-      const update = this.update(row.id).set(changed).andWhere('revision = :read', { read: row.revision });
-      return underLease
-        ? update.andWhere('operation_id = :operationId', { operationId: row.operationId })
-        : update.andWhere('operation IS NULL');
-    };
     const dockerId = patch.dockerId != null && patch.dockerId !== row.dockerId ? patch.dockerId : null;
     const acts = systemActions(row, events);
     const staysOnNode = row.otherNodeId === null && !isPlaced(patch);
@@ -410,15 +405,23 @@ export class ContainerRepository extends ContainerQueries {
         ...this.usage.recordParts(row.userId, used),
         ...this.capacity.followParts(row, reserved),
       ];
-      const isWritten = await this.nameGuard(() => this.atOnce.write(row, { update: updating(), events, also }));
+      const update = this.update(row.id).set(changed).andWhere('revision = :read', { read: row.revision });
+      if (underLease) update.andWhere('operation_id = :operationId', { operationId: row.operationId });
+      else update.andWhere('operation IS NULL');
+      const isWritten = await this.nameGuard(() => this.atOnce.write(row, { update, events, also }));
       if (!isWritten) throw leaseLost(row);
       return { ...row, ...changed };
     }
     const write = async (): Promise<void> => {
       if (events.length > 0) await this.eventLog.append({ userId: row.userId, drafts: [...events] });
       for (const act of acts) await this.audit.recordSystem(act);
-      const result = await this.nameGuard(() => updating().execute());
-      if (result.affected !== 1) throw leaseLost(row);
+      const written = await this.nameGuard(() =>
+        this.rows.update(changed, (parameter) => {
+          const asRead = `id = ${parameter(row.id)} AND deleted_at IS NULL AND revision = ${parameter(row.revision)}`;
+          return `${asRead} AND ${underLease ? `operation_id = ${parameter(row.operationId)}` : 'operation IS NULL'}`;
+        }),
+      );
+      if (written !== 1) throw leaseLost(row);
       if (dockerId !== null) await this.database.manager.insert(DockerIdEntity, dockerIdRow(row.id, dockerId));
       await this.usage.record(row.userId, used);
       const { nodeId = row.nodeId, otherNodeId = row.otherNodeId } = patch;

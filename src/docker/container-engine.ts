@@ -261,6 +261,15 @@ export abstract class ContainerEngine {
   abstract startContainer(dockerId: string, options?: { isNew?: boolean }): Promise<'started' | 'already_running'>;
   abstract unpauseContainer(dockerId: string): Promise<void>;
   /**
+   * Says that the container is about to be stopped: what the stop has to know of it can be looked at meanwhile. Where
+   * the stop does not come, or not at once, this was for nothing.
+   *
+   * @returns once it is asked for; never rejects
+   */
+  async expectStop(_dockerId: string): Promise<void> {
+    // Only an engine whose stop looks first has something to do.
+  }
+  /**
    * SIGTERM, then SIGKILL after `graceSeconds`. The shells of terminals get SIGHUP too, as they ignore SIGTERM.
    *
    * @throws EngineError `container_not_found`

@@ -46,6 +46,8 @@ class StubDaemon {
   files: readonly string[] = ['/bin/sh'];
   /** The label of the user of the container that is there. */
   user = '0';
+  /** The status of that container. */
+  status = 'created';
   /** Those of the commands that were created. */
   readonly execUsers: string[] = [];
   private readonly server = createServer((request, response) => {
@@ -58,7 +60,13 @@ class StubDaemon {
     else if (url.startsWith('GET /containers/huge/')) response.end(`{"Labels":{"x":"${'x'.repeat(32 * 2 ** 20)}"}}`);
     else if (url.startsWith('GET /images/')) response.end(JSON.stringify({ Id: 'sha256:i', Config: {} }));
     else if (url.startsWith('GET /containers/ffff'))
-      response.end(JSON.stringify({ ...CREATED, Config: { Labels: { 'berth.user': this.user } } }));
+      response.end(
+        JSON.stringify({
+          ...CREATED,
+          State: { ...CREATED.State, Status: this.status },
+          Config: { Labels: { 'berth.user': this.user } },
+        }),
+      );
     else if (url.startsWith('HEAD /containers/')) response.writeHead(this.has(url) ? 200 : 404).end();
     else if (url.startsWith('GET /networks')) response.end(JSON.stringify(this.networks));
     else if (url.startsWith('DELETE') && this.goingFor > 0) {
@@ -66,7 +74,8 @@ class StubDaemon {
     } else if (url.startsWith('GET /containers/x/')) {
       this.goingFor -= 1;
       response.writeHead(this.goingFor < 0 ? 404 : 200).end('{"message":"no such container"}');
-    } else if (url.startsWith('POST')) response.writeHead(201).end(JSON.stringify({ Id: 'f'.repeat(64) }));
+    } else if (/^POST .*\/(stop|unpause)(\?|$)/.test(url)) response.writeHead(204).end();
+    else if (url.startsWith('POST')) response.writeHead(201).end(JSON.stringify({ Id: 'f'.repeat(64) }));
     else response.writeHead(204).end();
   });
 
@@ -278,5 +287,39 @@ describe('DockerEngine', () => {
 
   it('must say so when it is used before it is prepared', async () => {
     await expect(engine.createContainer(spec)).rejects.toMatchObject({ name: 'EngineError' });
+  });
+
+  describe('a stop that is expected', () => {
+    const dockerId = 'f'.repeat(64);
+
+    beforeEach(() => engine.prepare('prod'));
+
+    const askedOfIt = (): string[] =>
+      daemon.urls.flatMap((url) => new RegExp(`${dockerId}/(\\w+)`).exec(url)?.[1] ?? []);
+
+    it.each<[string, string[]]>([
+      ['running', ['json', 'stop']],
+      ['paused', ['json', 'unpause', 'stop']],
+    ])('must go by what was seen when it was said, of one that is %s', async (status, asked) => {
+      daemon.status = status;
+      await engine.expectStop(dockerId);
+      await engine.stopContainer(dockerId, 1);
+      expect(askedOfIt()).toEqual(asked);
+    });
+
+    it('must look again later, and for each further one', async () => {
+      daemon.status = 'running';
+      await engine.expectStop(dockerId);
+      const now = performance.now();
+      const clock = jest.spyOn(performance, 'now').mockReturnValue(now + 1_000);
+      daemon.status = 'paused';
+      await engine.stopContainer(dockerId, 1);
+      clock.mockRestore();
+      expect(askedOfIt().filter((asked) => asked !== 'json')).toEqual(['unpause', 'stop']);
+      await engine.expectStop(dockerId);
+      await engine.stopContainer(dockerId, 1);
+      await engine.stopContainer(dockerId, 1);
+      expect(askedOfIt().filter((asked) => asked === 'json')).toHaveLength(4);
+    });
   });
 });

@@ -169,6 +169,10 @@ export class DockerEngine extends ContainerEngine implements TransferringEngine,
     return this.containers.unpause(dockerId);
   }
 
+  override expectStop(dockerId: string): Promise<void> {
+    return this.containers.expectStop(dockerId);
+  }
+
   override stopContainer(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'> {
     return this.containers.stop(dockerId, graceSeconds);
   }

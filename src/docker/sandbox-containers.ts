@@ -6,6 +6,7 @@ import type { ContainerSpec } from './container-engine';
 import { EngineError } from './engine-error';
 import type { ContainerStats, ListedContainer, ObservedContainer } from './observed-container';
 import type { Processes } from './processes';
+import { RecentKeys } from '../scheduling';
 import { containerOf, remove, rename, start, stop, unpause } from './container-verbs';
 import { createOptions, LABELS } from './create-options';
 import type { DockerDaemon } from './daemon';
@@ -19,6 +20,10 @@ import type { SandboxHost } from './sandbox-host';
 import { lookAtStats } from './stats';
 import { jsonElements, openList } from './streams';
 import { SHELL } from './supervisor';
+
+/** For how long what was seen of a container that is about to be stopped is what a stop would see, in milliseconds. */
+const SEEN_HOLDS_MS = 250;
+const MOST_EXPECTED = 1_000;
 
 /** How often a start moves its container to another network. */
 const MAX_MOVES = 3;
@@ -37,6 +42,8 @@ interface Parts {
  */
 export class SandboxContainers {
   private readonly logger = new Logger(SandboxContainers.name);
+  /** What is seen of containers that are about to be stopped, and since when. */
+  private readonly expected = new RecentKeys<{ at: number; seen: Promise<ObservedContainer | null> }>(MOST_EXPECTED);
 
   constructor(private readonly parts: Parts) {}
 
@@ -103,9 +110,20 @@ export class SandboxContainers {
     );
   }
 
+  async expectStop(dockerId: string): Promise<void> {
+    const seen = this.inspect(dockerId);
+    seen.catch(() => undefined);
+    this.expected.set(dockerId, { at: performance.now(), seen });
+    // Node.js sends a request in the next tick: after all that SQLite does, which waits for nothing.
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+  }
+
   async stop(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'> {
     const { daemon, host, processes } = this.parts;
-    const observed = await this.inspect(dockerId);
+    const expected = this.expected.get(dockerId);
+    this.expected.delete(dockerId);
+    const isFresh = expected !== undefined && performance.now() - expected.at <= SEEN_HOLDS_MS;
+    const observed = await (isFresh ? expected.seen : this.inspect(dockerId));
     if (observed === null)
       throw new EngineError('container_not_found', `stop container: no such container ${dockerId}`);
     // Stopping a paused gVisor container (20240729) takes 12 s, returns 204, and leaves one that cannot be started

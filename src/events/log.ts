@@ -1,8 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { Column, Entity, Index, PrimaryColumn, type QueryDeepPartialEntity } from 'typeorm';
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { UserEntity } from '../auth';
 import { type Config, CONFIG } from '../config';
-import { Database, Retention } from '../database';
+import { Database, Retention, RowWriter } from '../database';
 import { TIMESTAMP } from '../database/column-types';
 import { Clock } from '../scheduling';
 import { Signals } from '../signals';
@@ -36,11 +36,14 @@ type CommitListener = (userId: string, events: readonly BerthEvent[]) => void;
 @Injectable()
 export class EventLog {
   private readonly listeners: CommitListener[] = [];
+  private readonly rows: RowWriter<EventEntity>;
 
   constructor(
     private readonly database: Database,
     private readonly signals: Signals,
-  ) {}
+  ) {
+    this.rows = new RowWriter(database, EventEntity);
+  }
 
   /**
    * Writes events as part of the current transaction. The user's row stays locked until its end, so `seq` follows the
@@ -157,16 +160,9 @@ export class EventLog {
     const { last } = numbered;
     const at = new Date();
     const first = last - drafts.length + 1;
-    const rows = drafts.map(({ type, data }, index) => ({
-      userId,
-      seq: first + index,
-      type,
-      data: { ...data },
-      createdAt: at,
-    }));
-    // The cast: TypeORM's type of what can be inserted knows no column whose JSON is open.
-    const values = rows as QueryDeepPartialEntity<EventEntity>[];
-    await manager.createQueryBuilder().insert().into(EventEntity).values(values).updateEntity(false).execute();
+    for (const [index, { type, data }] of drafts.entries()) {
+      await this.rows.insert({ userId, seq: first + index, type, data: { ...data }, createdAt: at });
+    }
     return { last, at };
   }
 

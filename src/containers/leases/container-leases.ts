@@ -114,14 +114,8 @@ export class ContainerLeases {
       const left = deadline - performance.now();
       if (row.operation === null || isTermOver(row.operationExpiresAt)) {
         const grant = this.store.newGrant('operation', row.id);
-        const revision = row.revision + 1;
-        const isAcquired = await this.store.acquire(grant, {
-          set: { operation, operationCancelled: false, revision },
-          where: 'deleted_at IS NULL AND revision = :read',
-          parameters: { read: row.revision },
-        });
-        if (isAcquired) {
-          const leased = { ...row, ...columnsOf(grant, operation), revision };
+        if (await this.store.acquireAsRead(grant, { operation, revision: row.revision })) {
+          const leased = { ...row, ...columnsOf(grant, operation), revision: row.revision + 1 };
           return this.hold(leased, { grant, interrupted: row.operation, leave });
         }
       } else if (left <= 0) {

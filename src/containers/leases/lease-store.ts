@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import type { UpdateQueryBuilder } from 'typeorm';
 import type { QueryDeepPartialEntity } from 'typeorm/query-builder/QueryPartialEntity';
-import { Database, isAbsentSql, readTime } from '../../database';
+import { Database, isAbsentSql, readTime, RowWriter } from '../../database';
 import { ContainerEntity } from '../container.entity';
 import { LeaseTerms, type Stamp, TERM_OVER } from './lease-term';
 
@@ -66,11 +66,13 @@ type Read = Omit<HeldLease, 'expiresAt' | 'isAbsent'> & {
 @Injectable()
 export class LeaseStore {
   private readonly query: string;
+  private readonly rows: RowWriter<ContainerEntity>;
 
   constructor(
     private readonly database: Database,
     readonly terms: LeaseTerms,
   ) {
+    this.rows = new RowWriter(database, ContainerEntity);
     const select = (kind: LeaseKind): string => {
       const { leaseId, expiresAt, holder, taken } = COLUMNS[kind];
       return [
@@ -109,6 +111,22 @@ export class LeaseStore {
       .andWhere(more.where, more.parameters)
       .execute();
     return result.affected === 1;
+  }
+
+  /** {@link acquire} for an operation on a live container, if it is as it was read. */
+  async acquireAsRead(
+    grant: Grant,
+    { operation, revision }: Pick<ContainerEntity, 'operation' | 'revision'>,
+  ): Promise<boolean> {
+    const { taken, expiresAt, written } = COLUMNS.operation;
+    const set = { ...written(grant), operation, operationCancelled: false, revision: revision + 1 };
+    const changed = await this.rows.update(set, (parameter) =>
+      [
+        `id = ${parameter(grant.containerId)} AND deleted_at IS NULL AND revision = ${parameter(revision)}`,
+        `(NOT (${taken}) OR ${expiresAt} <= ${parameter(this.database.timestamp(TERM_OVER))})`,
+      ].join(' AND '),
+    );
+    return changed === 1;
   }
 
   /** @returns false if the lease is lost */

@@ -71,6 +71,9 @@ export class OperationRunner implements BeforeApplicationShutdown {
     { waitMs }: { waitMs?: number } = {},
   ): Promise<T> {
     this.assertAnswers(row);
+    const isToStop = (verb === 'stop' || verb === 'delete') && row.status === 'running' && row.operation === null;
+    // Docker answers while the lease is written.
+    if (isToStop && row.dockerId !== null) await this.engine.expectStop(row.dockerId);
     return this.underLease(row, verb, (lease) => this.attempt(lease, verb, work), { waitMs });
   }
 

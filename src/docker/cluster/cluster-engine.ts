@@ -132,6 +132,11 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     return this.at(dockerId, (engine, id) => engine.unpauseContainer(id));
   }
 
+  override async expectStop(dockerId: string): Promise<void> {
+    const node = nodeOf(dockerId);
+    if (node !== null && this.answers(node)) await this.member(node).engine.expectStop(plainId(dockerId));
+  }
+
   override stopContainer(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'> {
     return this.at(dockerId, (engine, id) => engine.stopContainer(id, graceSeconds));
   }
