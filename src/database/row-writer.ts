@@ -31,11 +31,17 @@ export class RowWriter<Entity extends ObjectLiteral> {
     return this.metadata.columns.map((column) => this.valueOf(column, column.getEntityValue(row)));
   }
 
-  /** @param row whole: the database's own defaults are not asked for. @throws what the driver throws */
-  async insert(row: Entity): Promise<void> {
+  /**
+   * @param row whole: the database's own defaults are not asked for
+   * @param where an SQL condition
+   * @returns whether it holds; if not, nothing is inserted. @throws what the driver throws
+   */
+  async insert(row: Entity, where: (parameter: Parameter) => string = () => '1 = 1'): Promise<boolean> {
     const values = this.valuesOf(row);
     const places = values.map((_value, index) => this.place(index));
-    await this.database.manager.query(`${this.insertInto} VALUES (${places.join(', ')})`, values);
+    const condition = where((value) => this.place(values.push(value) - 1));
+    const sql = `${this.insertInto} SELECT ${places.join(', ')} WHERE ${condition} RETURNING 1`;
+    return (await this.database.manager.query<unknown[]>(sql, values)).length === 1;
   }
 
   /**
@@ -47,8 +53,18 @@ export class RowWriter<Entity extends ObjectLiteral> {
     const columns = names.map((name) => this.columnOf(name));
     const values = columns.map((column, index) => this.valueOf(column, set[names[index] ?? '']));
     const condition = where((value) => this.place(values.push(value) - 1));
-    const sql = `${this.updateOf(names, columns)} WHERE ${condition} RETURNING 1`;
-    const changed = await this.database.manager.query<unknown[]>(sql, values);
+    return this.changed(`${this.updateOf(names, columns)} WHERE ${condition}`, values);
+  }
+
+  /** @param where an SQL condition @returns how many rows were deleted. @throws what the driver throws */
+  async delete(where: (parameter: Parameter) => string): Promise<number> {
+    const values: unknown[] = [];
+    const condition = where((value) => this.place(values.push(value) - 1));
+    return this.changed(`DELETE FROM ${this.metadata.tableName} WHERE ${condition}`, values);
+  }
+
+  private async changed(sql: string, values: unknown[]): Promise<number> {
+    const changed = await this.database.manager.query<unknown[]>(`${sql} RETURNING 1`, values);
     // PostgreSQL's driver answers the rows and their number.
     return this.database.isSqlite ? changed.length : Number(changed[1]);
   }

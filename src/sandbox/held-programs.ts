@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { Column, Entity, In, Index, PrimaryColumn } from 'typeorm';
 import type { RunningContainer } from '../containers';
-import { ABSENT_FOR_MS, Database, isAbsentSql, ProcessPresence } from '../database';
+import { ABSENT_FOR_MS, Database, isAbsentSql, ProcessPresence, RowWriter } from '../database';
 import { TIMESTAMP } from '../database/column-types';
 import { ContainerEngine, EngineError, type EngineErrorCode, saysUnavailable } from '../docker';
 import { DomainError, type ErrorCode } from '../errors';
@@ -94,6 +94,7 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
   /** The markers of what is in no ledger, as it ends with its connection, and is not ended yet, and where it is. */
   private readonly unheld = new Map<string, string>();
   private readonly lossEvents = new Map<ProgramKind, LossEvent>();
+  private readonly rows: RowWriter<HeldProgramEntity>;
 
   constructor(
     private readonly database: Database,
@@ -103,6 +104,7 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly clock: Clock,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
+    this.rows = new RowWriter(database, HeldProgramEntity);
     this.poll = new Poll({
       everyMs: CHECK_EVERY_MS,
       work: () => this.endLeft(),
@@ -141,15 +143,23 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
       holder: this.presence.holder,
       startedAt: this.clock.now(),
     };
-    await this.database.runInTx(async () => {
-      // Two at once must not both find the last place.
-      await this.events.lock(container.userId);
-      // Not those in the container that this one replaced: they end with it.
-      const { id: containerId, dockerId } = container;
-      const count = await this.database.manager.countBy(HeldProgramEntity, { containerId, dockerId, kind });
-      if (count >= limit.count) throw new DomainError(limit.error, { fields: { limit: limit.count } });
-      await this.database.manager.insert(HeldProgramEntity, entry);
-    });
+    const { containerId, dockerId } = entry;
+    const insert = (): Promise<boolean> =>
+      this.rows.insert(entry, (parameter) => {
+        if (!Number.isFinite(limit.count)) return '1 = 1';
+        // Not those in the container that this one replaced: they end with it.
+        const alike = `container_id = ${parameter(containerId)} AND docker_id = ${parameter(dockerId)}`;
+        const count = `SELECT COUNT(*) FROM held_programs WHERE ${alike} AND kind = ${parameter(kind)}`;
+        return `(${count}) < ${parameter(limit.count)}`;
+      });
+    const insertInTurn = async (): Promise<boolean> => {
+      // Two at once must not both find the last place: on PostgreSQL a statement counts what there was when it began.
+      await this.events.lock(entry.userId);
+      return insert();
+    };
+    const isAlone = this.database.isSqlite || !Number.isFinite(limit.count);
+    const isEntered = isAlone ? await insert() : await this.database.runInTx(insertInTurn);
+    if (!isEntered) throw new DomainError(limit.error, { fields: { limit: limit.count } });
     return entry;
   }
 
@@ -158,14 +168,14 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
     { id, userId }: Pick<HeldProgramEntity, 'id' | 'userId'>,
     event: EventDraft | null = null,
   ): Promise<void> {
+    const remove = (): Promise<number> => this.rows.delete((parameter) => `id = ${parameter(id)}`);
     if (event === null) {
-      await this.database.manager.delete(HeldProgramEntity, { id });
+      await remove();
       return;
     }
     await this.database.runInTx(async () => {
-      const { affected } = await this.database.manager.delete(HeldProgramEntity, { id });
       // Another process has taken this one for dead, and told of it.
-      if (affected === 0) return;
+      if ((await remove()) === 0) return;
       await this.events.append({ userId, drafts: [event] });
     });
   }

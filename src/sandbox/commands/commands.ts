@@ -1,5 +1,5 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate as answered, setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { noteProgram } from '../../audit';
 import { type Caller, ContainersService, type RunningContainer } from '../../containers';
@@ -146,8 +146,8 @@ export class Commands implements OnModuleDestroy {
 
   /** The command has ended, so its answer does not wait for its entry's end; one that stayed would take a place. */
   private leave(entry: HeldProgramEntity): void {
-    const leaving = this.programs
-      .leave(entry)
+    const leaving = answered()
+      .then(() => this.programs.leave(entry))
       .catch((error: unknown) => {
         this.logger.warn({ err: error }, 'the end of a command could not be written; tried again');
         this.programs.abandon(entry);
