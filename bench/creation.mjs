@@ -2,9 +2,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { likenessesOf, newVolume } from './lib/docker.mjs';
 import { figure } from './lib/report.mjs';
-import { median, timed } from './lib/statistics.mjs';
+import { median, paired, timed } from './lib/statistics.mjs';
 
-const RUNS = 30;
+const RUNS = 40;
 /** What was started or removed just now keeps both processors busy: neither side is to pay for the other's. */
 const REST_MS = 300;
 
@@ -45,12 +45,10 @@ export async function creation({ berth, docker, image, database, runtime, progre
     await theirs.remove({ force: true, v: true });
   }
   await berth.call(token, 'DELETE', `/api/containers/${first.db_id}`);
-  const [measured, limit] = times.running.map(median);
   return [
     figure({
       name: `creation until it runs, ${runtime}, ${database} / volume + create + start`,
-      measured,
-      limit,
+      ...paired(times.running),
       unit: 'ms',
       bar: 1.1,
     }),

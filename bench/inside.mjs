@@ -9,11 +9,11 @@ import { PassThrough, Readable } from 'node:stream';
 import { io } from 'socket.io-client';
 import { likenessesOf } from './lib/docker.mjs';
 import { figure } from './lib/report.mjs';
-import { median, slope, timed } from './lib/statistics.mjs';
+import { median, paired, slope, timed } from './lib/statistics.mjs';
 
-const COMMANDS = 60;
+const COMMANDS = 100;
 const KEYS = 100;
-const TRANSFERS = 5;
+const TRANSFERS = 15;
 const FLOODS = 3;
 const FILE_MIB = 32;
 const FLOOD_MIB = 16;
@@ -64,8 +64,7 @@ async function commands({ berth, token, id, container, progress }) {
     if (run % 20 === 0) progress(`commands ${run}/${COMMANDS}`);
     await pair(run, times, [ourTrue, theirTrue]);
   }
-  const [measured, limit] = times.map(median);
-  return figure({ name: 'a command (true)', measured, limit, unit: 'ms', bar: 1.15 });
+  return figure({ name: 'a command (true)', ...paired(times), unit: 'ms', bar: 1.15 });
 }
 
 async function files({ berth, token, id, container, progress }) {
@@ -87,8 +86,9 @@ async function files({ berth, token, id, container, progress }) {
     await pair(run, down, [ourDownload, theirDownload]);
   }
   const rates = (times) => {
-    const [measured, limit] = times.map((each) => (FILE_MIB * 1000) / median(each));
-    return { measured, limit, unit: 'MiB/s', bar: 0.8, smaller: false };
+    const { measured, limit, error } = paired(times);
+    const rate = (ms) => (FILE_MIB * 1000) / ms;
+    return { measured: rate(measured), limit: rate(limit), error, unit: 'MiB/s', bar: 0.8, smaller: false };
   };
   return [
     figure({ name: `upload of ${FILE_MIB} MiB`, ...rates(up) }),

@@ -19,19 +19,22 @@ export function machine({ docker }) {
   };
 }
 
-/** A figure and its limit, measured in the same run. `isGood` by the bar; null where there is none. */
-export function figure({ name, measured, limit, unit, bar = null, smaller = true }) {
+/**
+ * A figure and its limit, measured in the same run. `isGood` by the bar; null where there is none. `error`: how far off
+ * the ratio may be, a standard error, where it is known.
+ */
+export function figure({ name, measured, limit, unit, bar = null, smaller = true, error = null }) {
   const ratio = measured / limit;
   const isGood = bar === null ? null : smaller ? ratio <= bar : ratio >= bar;
-  return { name, measured, limit, unit, ratio, bar, isGood, smaller };
+  return { name, measured, limit, unit, ratio, error, bar, isGood, smaller };
 }
 
 const number = (value) => (value >= 100 ? value.toFixed(0) : value.toFixed(1));
 
 function table(figures) {
   const rows = figures.map(
-    ({ name, measured, limit, unit, ratio, bar, smaller, isGood }) =>
-      `| ${name} | ${number(measured)} ${unit} | ${number(limit)} ${unit} | ${ratio.toFixed(2)} | ${bar === null ? '– | –' : `${smaller ? '≤' : '≥'} ${bar} | ${isGood ? 'yes' : 'no'}`} |`,
+    ({ name, measured, limit, unit, ratio, error, bar, smaller, isGood }) =>
+      `| ${name} | ${number(measured)} ${unit} | ${number(limit)} ${unit} | ${ratio.toFixed(2)}${error === null ? '' : ` ± ${error.toFixed(2)}`} | ${bar === null ? '– | –' : `${smaller ? '≤' : '≥'} ${bar} | ${isGood ? 'yes' : 'no'}`} |`,
   );
   return ['| figure | Berth | limit | ratio | bar | met |', '| --- | --- | --- | --- | --- | --- |', ...rows].join(
     '\n',
