@@ -41,6 +41,7 @@ import { SignInCodes1764600000000 } from './src/migrations/1764600000000-sign-in
 import { Moves1764700000000 } from './src/migrations/1764700000000-moves';
 import { NodeVersions1764710000000 } from './src/migrations/1764710000000-node-versions';
 import { SilentNodes1764720000000 } from './src/migrations/1764720000000-silent-nodes';
+import { OpenNodes1764730000000 } from './src/migrations/1764730000000-open-nodes';
 import { HeldProgramEntity } from './src/sandbox/held-programs';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
 
@@ -95,6 +96,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       Moves1764700000000,
       NodeVersions1764710000000,
       SilentNodes1764720000000,
+      OpenNodes1764730000000,
     ],
     synchronize: false,
   };

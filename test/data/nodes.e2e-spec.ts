@@ -5,6 +5,7 @@ import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { TokenService } from '../../src/auth';
 import { Database } from '../../src/database';
 import { EventLog } from '../../src/events';
+import { ClusterEngine } from '../../src/docker/cluster/cluster-engine';
 import { Clock } from '../../src/scheduling/clock';
 import { SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
@@ -15,6 +16,9 @@ import { FakeEngine } from '../support/fake-engine';
 import { openTestDatabase } from '../support/test-database';
 
 const NAMES = ['one', 'two', 'three'] as const;
+
+/** What is answered where no machine takes anything. */
+const NO_NODE = { status: 503, body: { code: 'no_capacity', short: [{ resource: 'nodes' }] } };
 
 /** As long as a test says. */
 class AheadClock extends Clock {
@@ -32,12 +36,14 @@ describe('containers on several machines', () => {
   let operator: TestUser;
   let user: TestUser;
   let events: EventRecorder;
+  let engine: ClusterEngine;
 
   beforeEach(async () => {
     cluster = new FakeCluster(NAMES);
+    engine = cluster.engine();
     clock = new AheadClock();
     const settings = { MEMORY_OVERCOMMIT: '1', CPU_OVERCOMMIT: '1', SWEEP_INTERVAL_SECONDS: '3600' };
-    berth = await Berth.start({ engine: cluster.engine(), clock, environment: { INSTANCE_ID: 'nodes', ...settings } });
+    berth = await Berth.start({ engine, clock, environment: { INSTANCE_ID: 'nodes', ...settings } });
     operator = await berth.user('pro', ['admin', 'read', 'write']);
     user = await berth.user('enterprise');
     events = await berth.record(user);
@@ -67,6 +73,17 @@ describe('containers on several machines', () => {
     const { body } = await operator.api.call('GET', '/api/admin/nodes');
     const listed = body['nodes'] as { name: string; state: string; containers: number; used: { memory_mb: number } }[];
     return Object.fromEntries(listed.map((node) => [node.name, node]));
+  };
+
+  const anotherProcess = (): NodeRepository => {
+    const { app } = berth;
+    return new NodeRepository(
+      app.get(Database),
+      app.get(EventLog),
+      app.get(ReservedCapacity),
+      app.get(TokenService),
+      clock,
+    );
   };
 
   /** The processes have not heard of it for long. */
@@ -108,6 +125,56 @@ describe('containers on several machines', () => {
     expect((await user.api.start(id)).body).toMatchObject({ code: 'no_capacity' });
     await operator.api.call('POST', '/api/admin/nodes/three/activate');
     expect((await user.api.start(id)).status).toBe(200);
+  });
+
+  describe('on a machine that is drained, by a process that has not heard of it', () => {
+    /** What the managers say now is known to another process, which has written it. */
+    const drainElsewhere = async (name: string): Promise<void> => {
+      const heard = engine.nodes();
+      await cluster.setAvailability(name, 'drain');
+      await anotherProcess().note(cluster.nodes.map((node) => node.view()));
+      jest.spyOn(engine, 'nodes').mockReturnValue(heard);
+    };
+
+    afterEach(() => void jest.restoreAllMocks());
+
+    it('must be neither created nor started there, and refused if no other takes them', async () => {
+      const id = await running();
+      const drained = await nodeOf(id);
+      const others = cluster.nodes.filter((node) => node !== drained);
+      await user.api.stop(id);
+      await drainElsewhere(drained.name);
+      for (let made = 0; made < 4; made += 1) expect(others).toContain(await nodeOf(await running()));
+      expect(await user.api.start(id)).toMatchObject(NO_NODE);
+      const moved = await running();
+      const move = await operator.api.call('POST', `/api/admin/containers/${moved}/move`, { node: drained.name });
+      expect(move).toMatchObject({ ...NO_NODE, body: { details: [{ field: 'node', message: 'is drained' }] } });
+      // What is left of the others is not enough, and then there is none.
+      await eventually(async () => {
+        const { body } = await user.api.create();
+        expect(body).toMatchObject({ code: 'no_capacity', short: [{ resource: 'memory_mb' }] });
+      });
+      for (const { name } of others) await cluster.setAvailability(name, 'drain');
+      await anotherProcess().note(cluster.nodes.map((node) => node.view()));
+      expect(await user.api.create()).toMatchObject(NO_NODE);
+    });
+
+    it('must be resized where they run', async () => {
+      const id = await running();
+      const drained = await nodeOf(id);
+      await drainElsewhere(drained.name);
+      const { body } = await user.api.get(id);
+      const larger = { ...SMALL, memory_mb: 512 };
+      expect((await user.api.update(id, { name: String(body['name']), ...larger })).status).toBe(200);
+      expect((await nodes())[drained.name]).toMatchObject({ containers: 1, used: { memory_mb: 512 } });
+    });
+
+    it('must not be placed there either where somebody changed its row by hand, once that is counted', async () => {
+      await running();
+      await berth.app.get(Database).manager.query("UPDATE nodes SET availability = 'drain' WHERE name <> 'two'");
+      expect(await berth.app.get(ReservedCapacity).recount()).toBe(true);
+      for (let made = 0; made < 2; made += 1) expect((await nodeOf(await running())).name).toBe('two');
+    });
   });
 
   it('must be left as they are while their machine is silent, and be told of it, and harm nobody else', async () => {
@@ -314,8 +381,7 @@ describe('containers on several machines', () => {
 
     it('must be known and told as Swarm said last, whatever a process says that is behind', async () => {
       const told = await berth.record(operator);
-      const { app } = berth;
-      const other = new NodeRepository(app.get(Database), app.get(EventLog), app.get(TokenService), clock);
+      const other = anotherProcess();
       const before = cluster.nodes.map((node) => node.view());
       await other.note(before);
       await operator.api.call('POST', '/api/admin/nodes/one/drain');
@@ -329,12 +395,44 @@ describe('containers on several machines', () => {
       expect(told.events.map(({ type }) => type)).toEqual(['node_drained', 'node_activated']);
     });
 
-    it('must be known as a restored Swarm says', async () => {
+    it('must be known as Swarm said last, though a process that starts was told before', async () => {
+      const other = anotherProcess();
+      other.remember(await other.all());
+      const before = cluster.nodes.map((node) => node.view());
+      await operator.api.call('POST', '/api/admin/nodes/one/drain');
+      await other.note(before);
+      const { body } = await operator.api.call('GET', '/api/admin/nodes');
+      expect(body['nodes']).toMatchObject([{ name: 'one', availability: 'drain' }, {}, {}]);
+    });
+
+    it.each(['goes on', 'starts'])('must be known as a restored Swarm says, by a process that %s', async (which) => {
       const one = cluster.named('one');
       one.facts = { ...one.facts, version: 9 };
       await berth.app.get(NodeWatch).look();
       one.facts = { ...one.facts, availability: 'drain', version: 3 };
-      await berth.app.get(NodeWatch).look();
+      const starting = anotherProcess();
+      starting.remember(await starting.all());
+      if (which === 'starts') await starting.note(cluster.nodes.map((node) => node.view()));
+      else await berth.app.get(NodeWatch).look();
+      const { body } = await operator.api.call('GET', '/api/admin/nodes');
+      expect(body['nodes']).toMatchObject([{ name: 'one', availability: 'drain' }, {}, {}]);
+    });
+
+    it('must be known as one says that is slower than another, who knew it no better', async () => {
+      const one = cluster.named('one');
+      const slow = anotherProcess();
+      const fast = anotherProcess();
+      one.facts = { ...one.facts, labels: { rack: 'b' }, version: 2 };
+      const between = cluster.nodes.map((node) => node.view());
+      await cluster.setAvailability('one', 'drain');
+      // It reads the rows, and the other one writes before it does.
+      const all = slow.all.bind(slow);
+      jest.spyOn(slow, 'all').mockImplementationOnce(async () => {
+        const rows = await all();
+        await fast.note(between);
+        return rows;
+      });
+      await slow.note(cluster.nodes.map((node) => node.view()));
       const { body } = await operator.api.call('GET', '/api/admin/nodes');
       expect(body['nodes']).toMatchObject([{ name: 'one', availability: 'drain' }, {}, {}]);
     });

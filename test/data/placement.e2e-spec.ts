@@ -3,6 +3,7 @@ import { ContainerRepository } from '../../src/containers/container.repository';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
+import { ClusterEngine } from '../../src/docker/cluster/cluster-engine';
 import type { Answer } from '../support/api-client';
 import { Berth, type TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
@@ -31,20 +32,26 @@ const OVERFULL = `INSERT INTO overfull SELECT r.node, r.memory_mb, COALESCE(SUM(
  * At each commit that changes rows or sums. On PostgreSQL the statement sees what is committed together with its own
  * transaction, whose sum nobody else can change meanwhile; SQLite has one writer at a time.
  */
-const onPostgres = (table: string): string =>
-  `CREATE CONSTRAINT TRIGGER watched AFTER INSERT OR UPDATE ON ${table} DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW EXECUTE FUNCTION note_overfull()`;
+const onPostgres = (table: string, note = 'note_overfull'): string =>
+  `CREATE CONSTRAINT TRIGGER ${note} AFTER INSERT OR UPDATE ON ${table} DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION ${note}()`;
+/** Whatever is placed on a drained node. Whoever places something there has its sum, which a drain waits for. */
+const PLACED = `INSERT INTO overfull SELECT n.id, 0, 0 FROM nodes n WHERE n.id = NEW.node_id AND n.availability = 'drain'`;
 const WATCHING = IS_POSTGRES
   ? [
       `CREATE FUNCTION note_overfull() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
          ${OVERFULL} OR r.memory_mb > ${String(ROOM_MB)} OR r.memory_mb < COALESCE(SUM(c.memory_mb), 0);
          RETURN NULL; END $$`,
+      `CREATE FUNCTION note_drained() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+         IF TG_OP = 'INSERT' THEN ${PLACED}; END IF; RETURN NULL; END $$`,
+      onPostgres('containers', 'note_drained'),
       onPostgres('containers'),
       onPostgres('reserved_capacity'),
     ]
-  : ['INSERT', 'UPDATE'].map(
-      (change) => `CREATE TRIGGER watched_${change} AFTER ${change} ON containers BEGIN ${OVERFULL}; END`,
-    );
+  : ['INSERT', 'UPDATE'].map((change) => {
+      const noted = change === 'INSERT' ? `${OVERFULL}; ${PLACED}` : OVERFULL;
+      return `CREATE TRIGGER watched_${change} AFTER ${change} ON containers BEGIN ${noted}; END`;
+    });
 
 /** The database has no time, or its connection broke: a client asks again. */
 const PASSING = ['database_unavailable', 'database_busy'];
@@ -53,7 +60,8 @@ const FAILED = new EngineError('docker_error', 'injected');
 
 describe('the placement of many containers at once', () => {
   let cluster: FakeCluster;
-  let servers: Berth[];
+  let engines: ClusterEngine[];
+  const servers: Berth[] = [];
   let users: TestUser[];
 
   beforeAll(async () => {
@@ -66,9 +74,10 @@ describe('the placement of many containers at once', () => {
       OPERATION_CLAIM_SECONDS: '5',
       SWEEP_INTERVAL_SECONDS: '1',
     };
-    servers = [await Berth.start({ engine: cluster.engine(), environment })];
-    while (servers.length < SERVERS) {
-      servers.push(await Berth.start({ database: first().database, engine: cluster.engine(), environment }));
+    engines = Array.from({ length: SERVERS }, () => cluster.engine());
+    for (const engine of engines) {
+      const [one] = servers;
+      servers.push(await Berth.start({ engine, environment, ...(one && { database: one.database }) }));
     }
     users = await Promise.all(Array.from({ length: 4 }, () => first().user('enterprise')));
     await database().manager.query('CREATE TABLE overfull (node varchar, said integer, counted integer)');
@@ -142,7 +151,7 @@ describe('the placement of many containers at once', () => {
     });
   };
 
-  /** Never, since the watching began. */
+  /** Nor anything placed on one that was drained: never, since the watching began. */
   const expectNeverOverfull = async (): Promise<void> => {
     expect(await database().manager.query<unknown[]>('SELECT * FROM overfull')).toEqual([]);
   };
@@ -165,6 +174,28 @@ describe('the placement of many containers at once', () => {
     expect((await settled()).filter(({ status }) => status === 'running')).toHaveLength(ROOM);
     await expectNeverOverfull();
     await deleteAll();
+  });
+
+  it('must end on a node with its drain, also by a server that has not heard of it', async () => {
+    const operator = await first().user('pro', ['admin', 'read', 'write']);
+    const verb = (name: string, node: string): Promise<Answer> =>
+      operator.api.call('POST', `/api/admin/nodes/${node}/${name}`);
+    const [, behind] = engines;
+    if (behind) jest.spyOn(behind, 'nodes').mockReturnValue(behind.nodes());
+    for (const name of NAMES) {
+      const [drained] = await Promise.all([verb('drain', name), createMany()]);
+      expect(drained).toMatchObject({ status: 200, body: { availability: 'drain' } });
+      const placed = (await settled()).length;
+      const later = await createMany();
+      const refused = later.filter(({ status }) => status !== 202);
+      expect(refused.length).toBeGreaterThanOrEqual(AT_ONCE - (ROOM - 2));
+      expect(refused.map(({ body }) => body['code'])).toEqual(Array(refused.length).fill('no_capacity'));
+      expect((await settled()).length).toBe(placed + AT_ONCE - refused.length);
+      await deleteAll();
+      expect((await verb('activate', name)).status).toBe(200);
+    }
+    jest.restoreAllMocks();
+    await expectNeverOverfull();
   });
 
   it(`must never exceed a node's room, of ${String(AT_ONCE)} creations at once, some of which fail`, async () => {

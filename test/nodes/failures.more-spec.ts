@@ -248,15 +248,16 @@ describe('containers on the nodes of a cluster', () => {
     const drain = await admin.call('POST', `/api/admin/nodes/${drained.name}/drain`);
     expect([drain.status, drain.body['availability']]).toEqual([200, 'drain']);
     expect((await api.get(own.db_id)).body['status']).toBe('running');
-    for (let count = 0; count < 3; count += 1)
-      expect((await nodeOf((await api.running()).db_id)).name).not.toBe(drained.name);
-    expect((await api.stop(own.db_id)).status).toBe(200);
-    // Another process asks the managers every five seconds.
-    await eventually(async () => {
-      const refused = await other.start(own.db_id);
-      if (refused.status === 200) await api.stop(own.db_id);
-      expect([refused.status, refused.body['code']]).toEqual([503, 'no_capacity']);
-    });
+    // Another process asks the managers every five seconds, and does not wait for that.
+    const placed = await Promise.all(Array.from({ length: 3 }, () => other.create()));
+    expect((await other.stop(own.db_id)).status).toBe(200);
+    const refused = await other.start(own.db_id);
+    expect([refused.status, refused.body['code']]).toEqual([503, 'no_capacity']);
+    placed.push(...(await Promise.all(Array.from({ length: 3 }, () => api.create()))));
+    for (const { status, body } of placed) {
+      expect(status).toBe(202);
+      await eventually(async () => expect((await nodeOf(String(body['db_id']))).name).not.toBe(drained.name));
+    }
     expect((await admin.call('POST', `/api/admin/nodes/${drained.name}/activate`)).status).toBe(200);
     await eventually(async () => expect((await other.start(own.db_id)).status).toBe(200));
     expect((await admin.call('POST', '/api/admin/nodes/nowhere/drain')).status).toBe(404);

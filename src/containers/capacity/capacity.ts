@@ -7,7 +7,14 @@ import { DomainError } from '../../errors';
 import { type Logger, LOGGER } from '../../logging';
 import { DEFAULT_POOL } from '../../tiers';
 import { Metrics, type Sample, SampledGauge } from '../../metrics';
-import { type CapacityBounds, noCapacity, type NodeBounds, ReservedCapacity, type Shortage } from './reserved-capacity';
+import {
+  type CapacityBounds,
+  NO_NODE,
+  noCapacity,
+  type NodeBounds,
+  ReservedCapacity,
+  type Shortage,
+} from './reserved-capacity';
 
 const BYTES_PER_MB = 1024 * 1024;
 
@@ -164,8 +171,9 @@ export class Capacity {
           : (isRunning ? nodes : taking).filter(({ id }) => id === node);
       const bounds = candidates.map((each) => this.boundsOf(each));
       const [first] = bounds;
-      if (!first) throw noCapacity([{ resource: 'nodes', needed: 1, available: 0 }]);
-      return await reserve({ memoryMb: first.memoryMb, cpuShares: first.cpuShares, short: [], nodes: bounds });
+      if (!first) throw noCapacity([NO_NODE]);
+      const { memoryMb, cpuShares } = first;
+      return await reserve({ memoryMb, cpuShares, short: [], nodes: bounds, mayBeClosed: isRunning });
     } catch (error) {
       if (error instanceof DomainError && error.kind === 'no_capacity') this.noteRefusal(error);
       throw error;

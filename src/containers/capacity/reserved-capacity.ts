@@ -22,6 +22,13 @@ export class ReservedCapacityEntity {
   /** Millicores. */
   @Column({ name: 'cpu_shares', type: 'integer' })
   cpuShares: number;
+
+  /**
+   * Whether anything new may be placed or started there: whether its row in `nodes` says that it is active. Here, as
+   * whoever places something locks this row: from the commit of a drain on, nobody does, whatever he has heard.
+   */
+  @Column({ name: 'is_open', type: 'boolean', default: true })
+  isOpen: boolean;
 }
 
 /** Memory in MiB and CPU in millicores. */
@@ -58,6 +65,9 @@ export function atLeast(had: ReservedColumns, needed: ReservedColumns): Reserved
   };
 }
 
+/** What is reserved on a machine, and whether that takes anything new. */
+type NodeSum = Reservation & Pick<ReservedCapacityEntity, 'isOpen'>;
+
 /** Something of which too little is left. */
 export interface Shortage {
   readonly resource: 'memory_mb' | 'cpu_shares' | 'free_memory_mb' | 'free_disk_mb' | 'networks' | 'nodes';
@@ -73,6 +83,8 @@ export interface CapacityBounds {
   readonly short: readonly Shortage[];
   /** Of several machines, those that it may go to; absent: there is one. */
   readonly nodes?: readonly NodeBounds[];
+  /** It runs there already, where nothing new is to be placed or started any more, if need be. */
+  readonly mayBeClosed?: boolean;
 }
 
 /** A machine that something may be placed on. */
@@ -81,6 +93,9 @@ export interface NodeBounds {
   readonly memoryMb: number | null;
   readonly cpuShares: number | null;
 }
+
+/** No machine takes it. */
+export const NO_NODE: Shortage = { resource: 'nodes', needed: 1, available: 0 };
 
 /** Seconds: about as long as it takes for somebody's container to be stopped. */
 const RETRY_AFTER = 30;
@@ -138,12 +153,13 @@ export class ReservedCapacity {
       await this.add(before, after, { node: otherNodeId });
     }
     while (!(await this.add(before, after, { node, bounds }))) {
-      const { memoryMb, cpuShares } = await this.sum(node);
+      const { memoryMb, cpuShares, isOpen } = await this.sum(node);
       const short = [
+        ...(isOpen || bounds.mayBeClosed ? [] : [NO_NODE]),
         ...shortage('memory_mb', { needed: added.memoryMb, bound: bounds.memoryMb, reserved: memoryMb }),
         ...shortage('cpu_shares', { needed: added.cpuShares, bound: bounds.cpuShares, reserved: cpuShares }),
       ];
-      // None if somebody has released some since.
+      // None if somebody has released some since, or the machine is active again.
       if (short.length > 0) throw noCapacity(short);
     }
   }
@@ -171,26 +187,30 @@ export class ReservedCapacity {
     for (;;) {
       const [chosen] = await this.rowsOf<{ node: string }>(placementSql(needed, nodes));
       if (chosen) return chosen.node;
-      const reserved = await this.sums();
-      const sumOf = (id: string): Reservation => reserved.get(id) ?? { memoryMb: 0, cpuShares: 0 };
-      const short = shortOfAll(nodes, { needed, sumOf });
-      // None if a start took what there was, and somebody has released some since.
+      const short = shortOfAll(nodes, { needed, sums: await this.sums() });
+      // None if a start took what there was, and somebody has released some since, or a machine is active again.
       if (short !== null) throw noCapacity(short);
     }
   }
 
   /** What is reserved on each machine, as `place` finds it. */
-  async sums(): Promise<ReadonlyMap<string, Reservation>> {
+  async sums(): Promise<ReadonlyMap<string, NodeSum>> {
     const rows = await this.database.manager.find(ReservedCapacityEntity);
-    return new Map(rows.map(({ node, memoryMb, cpuShares }) => [node, { memoryMb, cpuShares }]));
+    return new Map(rows.map(({ node, ...sum }) => [node, sum]));
   }
 
   /** @param node null: the only machine */
-  async sum(node: string | null = null): Promise<Reservation> {
-    const { memoryMb, cpuShares } = await this.database.manager.findOneByOrFail(ReservedCapacityEntity, {
-      node: node ?? THIS_NODE,
-    });
-    return { memoryMb, cpuShares };
+  async sum(node: string | null = null): Promise<NodeSum> {
+    return this.database.manager.findOneByOrFail(ReservedCapacityEntity, { node: node ?? THIS_NODE });
+  }
+
+  /**
+   * Makes the sum of a machine say whether it is active as its row does: to be called in the transaction that changes
+   * that, as the last. What is being placed there meanwhile is waited for.
+   */
+  async followAvailability(node: string): Promise<void> {
+    assertPlain(node);
+    await this.update(`reserved_capacity SET is_open = (${IS_ACTIVE}) WHERE node = '${node}'`);
   }
 
   /**
@@ -219,6 +239,8 @@ export class ReservedCapacity {
           FROM (${sums}) AS counted WHERE reserved_capacity.node = counted.node
           AND (reserved_capacity.memory_mb <> counted.memory_mb
           OR reserved_capacity.cpu_shares <> counted.cpu_shares)`),
+        await this.update(`reserved_capacity SET is_open = (${IS_ACTIVE})
+          WHERE node IN (SELECT id FROM nodes) AND is_open <> (${IS_ACTIVE})`),
       );
       return corrected.some((rows) => rows > 0);
     });
@@ -247,6 +269,9 @@ export class ReservedCapacity {
     return this.database.isSqlite ? (answer as Rows) : (answer as readonly [Rows, number])[0];
   }
 }
+
+/** Of the machine whose sum it is. */
+const IS_ACTIVE = "SELECT n.availability = 'active' FROM nodes n WHERE n.id = reserved_capacity.node";
 
 /** What containers reserve, each on every machine that it counts on. */
 const RESERVING = ["COALESCE(node_id, '" + THIS_NODE + "')", 'other_node_id']
@@ -289,6 +314,7 @@ function additionSql(
   return (
     `reserved_capacity SET memory_mb = memory_mb + ${String(memoryMb)},
       cpu_shares = cpu_shares + ${String(cpuShares)} WHERE node = '${node ?? THIS_NODE}'` +
+    ((bounds?.mayBeClosed ?? bounds === undefined) ? '' : ' AND is_open') +
     within('memory_mb', memoryMb, bounds?.memoryMb) +
     within('cpu_shares', cpuShares, bounds?.cpuShares)
   );
@@ -298,8 +324,8 @@ function additionSql(
 const UNBOUNDED = Number.MAX_SAFE_INTEGER;
 
 /**
- * Adds to the sum of the machine that is the least full, by what is scarcer there, among those where it fits. Whole
- * numbers and plain words only, so there is nothing to escape.
+ * Adds to the sum of the machine that is the least full, by what is scarcer there, among those that are open and where
+ * it fits. Whole numbers and plain words only, so there is nothing to escape.
  */
 function placementSql({ memoryMb, cpuShares }: Reservation, nodes: readonly NodeBounds[]): string {
   const bounds = nodes.map((node) => {
@@ -315,27 +341,32 @@ function placementSql({ memoryMb, cpuShares }: Reservation, nodes: readonly Node
     UPDATE reserved_capacity SET memory_mb = memory_mb + ${String(memoryMb)},
     cpu_shares = cpu_shares + ${String(cpuShares)}
     WHERE node = (SELECT r.node FROM reserved_capacity r INNER JOIN b ON b.node = r.node
-      WHERE ${fits('r.memory_mb', memoryMb, 'b.memory_mb')} AND ${fits('r.cpu_shares', cpuShares, 'b.cpu_shares')}
+      WHERE r.is_open AND ${fits('r.memory_mb', memoryMb, 'b.memory_mb')} AND ${fits('r.cpu_shares', cpuShares, 'b.cpu_shares')}
       ORDER BY CASE WHEN ${share('memory_mb')} > ${share('cpu_shares')} THEN ${share('memory_mb')}
         ELSE ${share('cpu_shares')} END, r.node LIMIT 1)
-    AND ${fits('memory_mb', memoryMb, boundOf('memory_mb'))} AND ${fits('cpu_shares', cpuShares, boundOf('cpu_shares'))}
+    AND is_open AND ${fits('memory_mb', memoryMb, boundOf('memory_mb'))} AND ${fits('cpu_shares', cpuShares, boundOf('cpu_shares'))}
     RETURNING node`;
 }
+
+/** Of a machine that no process has noted yet: nothing can be counted there. */
+const NOT_THERE: NodeSum = { memoryMb: 0, cpuShares: 0, isOpen: false };
 
 /** Where it fits on no machine: what the one with the most room lacks. @returns null if it fits on one */
 function shortOfAll(
   nodes: readonly NodeBounds[],
-  { needed, sumOf }: { needed: Reservation; sumOf: (id: string) => Reservation },
+  { needed, sums }: { needed: Reservation; sums: ReadonlyMap<string, NodeSum> },
 ): readonly Shortage[] | null {
-  const shortages = nodes.map((node) => {
-    const { memoryMb, cpuShares } = sumOf(node.id);
-    return [
+  const shortages = nodes.flatMap((node) => {
+    const { memoryMb, cpuShares, isOpen } = sums.get(node.id) ?? NOT_THERE;
+    if (!isOpen) return [];
+    const short = [
       ...shortage('memory_mb', { needed: needed.memoryMb, bound: node.memoryMb, reserved: memoryMb }),
       ...shortage('cpu_shares', { needed: needed.cpuShares, bound: node.cpuShares, reserved: cpuShares }),
     ];
+    return [short];
   });
   const [least] = shortages.sort((a, b) => a.length - b.length || availableOf(b) - availableOf(a));
-  if (least === undefined) return [{ resource: 'nodes', needed: 1, available: 0 }];
+  if (least === undefined) return [NO_NODE];
   return least.length === 0 ? null : least;
 }
 

@@ -58,11 +58,11 @@ export class Moves {
     return node;
   }
 
-  private whyNot({ id }: NodeRow): string {
+  private whyNot({ id, availability }: NodeRow): string {
     const node = this.engine.nodes()?.find((each) => each.id === id);
     if (!node?.isReachable) return 'does not answer';
     if (node.problem !== null) return 'cannot be used at the moment';
-    return node.availability === 'active' ? 'has no room for it' : 'is drained';
+    return node.availability === 'active' && availability === 'active' ? 'has no room for it' : 'is drained';
   }
 }
 

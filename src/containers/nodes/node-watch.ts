@@ -1,6 +1,7 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import { Mutex } from 'async-mutex';
 import type { Logger } from 'pino';
-import { ContainerEngine } from '../../docker';
+import { ContainerEngine, type EngineNode } from '../../docker';
 import { LOGGER } from '../../logging';
 import { Clock, Poll } from '../../scheduling';
 import { ContainerRepository } from '../container.repository';
@@ -21,6 +22,7 @@ const PAGE = 200;
 @Injectable()
 export class NodeWatch implements OnModuleDestroy {
   private readonly poll: Poll;
+  private readonly noting = new Mutex();
 
   constructor(
     private readonly engine: ContainerEngine,
@@ -40,7 +42,9 @@ export class NodeWatch implements OnModuleDestroy {
   /** Before the engine is prepared: what an earlier process knew, for when no manager answers. */
   async remember(store: string | null): Promise<void> {
     if (store === null || this.engine.nodes() === null) return;
-    const known = (await this.nodes.all()).filter(({ forgottenAt }) => forgottenAt === null);
+    const rows = await this.nodes.all();
+    this.nodes.remember(rows);
+    const known = rows.filter(({ forgottenAt }) => forgottenAt === null);
     this.engine.remember(
       store,
       known.map((node) => ({ ...node, isReachable: false })),
@@ -60,9 +64,8 @@ export class NodeWatch implements OnModuleDestroy {
 
   /** @throws the database's error */
   async look(): Promise<void> {
-    const present = this.engine.nodes();
+    const present = await this.note();
     if (present === null) return;
-    await this.nodes.note(present);
     const rows = await this.nodes.all();
     const now = this.clock.now();
     const gone = rows.filter(({ forgottenAt }) => forgottenAt !== null);
@@ -85,6 +88,15 @@ export class NodeWatch implements OnModuleDestroy {
       kept.filter((node) => !silent(node)),
       { isUnreachable: false },
     );
+  }
+
+  /** One after the other: what was read before is not to be taken for what this process was told last. */
+  private note(): Promise<readonly EngineNode[] | null> {
+    return this.noting.runExclusive(async () => {
+      const present = this.engine.nodes();
+      if (present !== null) await this.nodes.note(present);
+      return present;
+    });
   }
 
   private async tell(nodes: readonly NodeRow[], { isUnreachable }: { isUnreachable: boolean }): Promise<void> {

@@ -5,9 +5,11 @@ import { Database } from '../../database';
 import type { EngineNode } from '../../docker';
 import { type EventDraft, EventLog } from '../../events';
 import { Clock } from '../../scheduling';
-import { ReservedCapacityEntity } from '../capacity/reserved-capacity';
+import { ReservedCapacity, ReservedCapacityEntity } from '../capacity/reserved-capacity';
 import { ContainerEntity, type ContainerRow } from '../container.entity';
 import { NodeEntity, type NodeRow, silentBefore } from './node.entity';
+
+type NodeUpdate = UpdateQueryBuilder<NodeEntity>;
 
 type NodeEvent = Extract<EventDraft['type'], `node_${string}`>;
 
@@ -26,6 +28,7 @@ export class NodeRepository {
   constructor(
     private readonly database: Database,
     private readonly eventLog: EventLog,
+    private readonly capacity: ReservedCapacity,
     private readonly tokens: TokenService,
     private readonly clock: Clock,
   ) {}
@@ -41,42 +44,54 @@ export class NodeRepository {
     return rows.find(({ forgottenAt }) => forgottenAt === null) ?? rows[0] ?? null;
   }
 
+  /**
+   * Takes what is written as what this process was told, before it asks Swarm for the first time: what that says then
+   * is newer, whatever others write meanwhile.
+   */
+  remember(rows: readonly NodeRow[]): void {
+    for (const { id, version } of rows) this.versions.set(id, version);
+  }
+
   /** Writes what this process knows of them, as far as it is news; what Swarm says, unless another knows it better. */
   async note(nodes: readonly EngineNode[]): Promise<void> {
     const rows = new Map((await this.all()).map((row) => [row.id, row]));
     const now = this.clock.now();
-    for (const { isReachable, ...facts } of nodes) {
-      const row = rows.get(facts.id);
-      if (!row) await this.insert({ ...facts, labels: { ...facts.labels } }, isReachable ? now : null);
-      else if (isNews(row, facts) || (isReachable && isDue(row.reachableAt, now))) {
-        await this.write(row, facts, isReachable ? now : row.reachableAt);
+    for (const node of nodes) {
+      let row = rows.get(node.id) ?? null;
+      // Whoever was faster need not have known it better.
+      while (!(await this.noteOne(row, node, now))) {
+        row = await this.database.manager.findOneBy(NodeEntity, { id: node.id });
       }
-      this.versions.set(facts.id, facts.version);
+      this.versions.set(node.id, node.version);
     }
   }
 
   /** Tells that it is silent, or is not any more, unless that is known, or not so any more. */
   async noteSilence(row: NodeRow, { isSilent }: { readonly isSilent: boolean }): Promise<void> {
     const now = this.clock.now();
-    const update = this.update(row.id)
-      .set({ silentSince: isSilent ? now : null })
-      .andWhere(
-        isSilent ? { silentSince: IsNull(), reachableAt: LessThan(silentBefore(now)) } : { silentSince: Not(IsNull()) },
-      );
+    const update = (): NodeUpdate =>
+      this.update(row.id)
+        .set({ silentSince: isSilent ? now : null })
+        .andWhere(
+          isSilent
+            ? { silentSince: IsNull(), reachableAt: LessThan(silentBefore(now)) }
+            : { silentSince: Not(IsNull()) },
+        );
     await this.changed(update, isSilent ? 'node_unreachable' : 'node_reachable', row);
   }
 
   /** From here on nothing on it is waited for. */
   async forget(row: NodeRow): Promise<void> {
-    const update = this.update(row.id)
-      .set({ forgottenAt: this.clock.now(), silentSince: null })
-      .andWhere('forgotten_at IS NULL');
+    const forgottenAt = this.clock.now();
+    const update = (): NodeUpdate =>
+      this.update(row.id).set({ forgottenAt, silentSince: null }).andWhere('forgotten_at IS NULL');
     await this.changed(update, 'node_forgotten', row);
   }
 
   /** It answers after it was given up: it is as a new one. @returns whether nobody else has noted it */
   async readmit(row: NodeRow): Promise<boolean> {
-    const update = this.update(row.id).set({ forgottenAt: null }).andWhere('forgotten_at IS NOT NULL');
+    const update = (): NodeUpdate =>
+      this.update(row.id).set({ forgottenAt: null }).andWhere('forgotten_at IS NOT NULL');
     return this.changed(update, 'node_readmitted', row);
   }
 
@@ -175,57 +190,68 @@ export class NodeRepository {
     });
   }
 
-  private async write(row: NodeRow, facts: Facts, reachableAt: Date | null): Promise<void> {
+  /** @param row as read; null: there was none @returns false if somebody else has written it since */
+  private async noteOne(row: NodeRow | null, { isReachable, ...facts }: EngineNode, now: Date): Promise<boolean> {
+    if (row === null) {
+      await this.insert(facts, isReachable ? now : null);
+      return false;
+    }
+    if (!isNews(row, facts) && !(isReachable && isDue(row.reachableAt, now))) return true;
+    return this.write(row, facts, isReachable ? now : row.reachableAt);
+  }
+
+  private async write(row: NodeRow, facts: Facts, reachableAt: Date | null): Promise<boolean> {
     // A Swarm that was restored from a copy counts on from there: what was told later is right.
     const isBehind = facts.version < row.version && facts.version >= (this.versions.get(row.id) ?? Infinity);
-    if (isBehind) await this.update(row.id).set({ problem: facts.problem, reachableAt }).execute();
-    else await this.writeAll(row, facts, reachableAt);
+    if (!isBehind) return this.writeAll(row, facts, reachableAt);
+    await this.update(row.id).set({ problem: facts.problem, reachableAt }).execute();
+    return true;
   }
 
-  private async writeAll(row: NodeRow, { id, ...facts }: Facts, reachableAt: Date | null): Promise<void> {
+  private async writeAll(row: NodeRow, { id, ...facts }: Facts, reachableAt: Date | null): Promise<boolean> {
     const after = { ...facts, reachableAt, labels: { ...facts.labels } };
-    const update = this.update(id).set(after).andWhere('version = :read', { read: row.version });
-    if (facts.availability === row.availability) {
-      await update.execute();
-      return;
-    }
+    const update = (): NodeUpdate => this.update(id).set(after).andWhere('version = :read', { read: row.version });
+    if (facts.availability === row.availability) return (await update().execute()).affected === 1;
     const type = facts.availability === 'active' ? 'node_activated' : 'node_drained';
-    const first = update.andWhere('availability = :before', { before: row.availability });
-    await this.changed(first, type, { ...row, ...after });
+    const first = (): NodeUpdate => update().andWhere('availability = :before', { before: row.availability });
+    return this.changed(first, type, { ...row, ...after });
   }
 
-  /** Makes the change and tells it, unless somebody else has. @returns whether it was made */
-  private async changed(update: UpdateQueryBuilder<NodeEntity>, type: NodeEvent, row: NodeRow): Promise<boolean> {
+  /**
+   * Makes the change and tells it, unless somebody else has.
+   *
+   * @param update made in the transaction, as it belongs to it
+   * @returns whether it was made
+   */
+  private async changed(update: () => NodeUpdate, type: NodeEvent, row: NodeRow): Promise<boolean> {
     const { id, name, pool, availability } = row;
     return this.database.runInTx(async () => {
-      const result = await update.execute();
+      const result = await update().execute();
       if (result.affected !== 1) return false;
       // In the order of their ids, as each one's row is locked.
       for (const userId of await this.tokens.administrators()) {
         await this.eventLog.append({ userId, drafts: [{ type, data: { id, name, pool, availability } }] });
       }
+      await this.capacity.followAvailability(id);
       return true;
     });
   }
 
-  private update(id: string): UpdateQueryBuilder<NodeEntity> {
+  private update(id: string): NodeUpdate {
     return this.database.manager.createQueryBuilder().update(NodeEntity).where('id = :id', { id });
   }
 
-  private async insert(facts: Omit<EngineNode, 'isReachable'>, reachableAt: Date | null): Promise<void> {
-    const { manager } = this.database;
-    const node = {
-      ...facts,
-      labels: { ...facts.labels },
-      reachableAt,
-      silentSince: null,
-      emptiedSince: null,
-      forgottenAt: null,
-    };
-    // The sum first: a node without one could be chosen and not be counted. Two processes may do so at once.
-    const sum = { node: facts.id, memoryMb: 0, cpuShares: 0 };
-    await manager.createQueryBuilder().insert().into(ReservedCapacityEntity).values(sum).orIgnore().execute();
-    await manager.createQueryBuilder().insert().into(NodeEntity).values(node).orIgnore().execute();
+  private async insert(facts: Facts, reachableAt: Date | null): Promise<void> {
+    const dates = { reachableAt, silentSince: null, emptiedSince: null, forgottenAt: null };
+    const node = { ...facts, labels: { ...facts.labels }, ...dates };
+    // Two processes may do so at once.
+    const sum = { node: facts.id, memoryMb: 0, cpuShares: 0, isOpen: false };
+    await this.database.runInTx(async () => {
+      const { manager } = this.database;
+      await manager.createQueryBuilder().insert().into(NodeEntity).values(node).orIgnore().execute();
+      await manager.createQueryBuilder().insert().into(ReservedCapacityEntity).values(sum).orIgnore().execute();
+      await this.capacity.followAvailability(facts.id);
+    });
   }
 }
 

@@ -1,4 +1,5 @@
 import { Logger } from '@nestjs/common';
+import { Mutex } from 'async-mutex';
 import type Docker from 'dockerode';
 import { z } from 'zod';
 import { ConfigError } from '../../config';
@@ -59,6 +60,7 @@ export class NodeDirectory {
   private known: readonly SwarmNode[] | null = null;
   private swarmId: string | null = null;
   private isSilent = false;
+  private readonly turn = new Mutex();
 
   constructor(hosts: readonly string[], tls: ClientCertificate) {
     this.managers = hosts.map((host) => ({ host, clients: connectDocker(host, { timeoutMs: ANSWER_MS, tls }) }));
@@ -86,11 +88,16 @@ export class NodeDirectory {
   }
 
   /**
-   * Asks the managers. @returns whether one answered
+   * Asks the managers: what is known is then as of now, as an earlier answer that comes late is waited for.
    *
+   * @returns whether one answered
    * @throws ConfigError that says of each what is wrong with it, if none ever has
    */
   async refresh(): Promise<boolean> {
+    return this.turn.runExclusive(() => this.askInTurn());
+  }
+
+  private async askInTurn(): Promise<boolean> {
     const faults: string[] = [];
     for (const manager of [...this.managers]) {
       try {

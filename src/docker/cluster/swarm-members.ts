@@ -7,6 +7,7 @@ import type { ClientCertificate } from '../client';
 import type { EngineNode } from '../container-engine';
 import type { EngineCalls } from '../daemon';
 import { DockerEngine, type DockerEngineSettings } from '../docker-engine';
+import { EngineError } from '../engine-error';
 import type { ClusterMember, ClusterMembers } from './cluster-members';
 import { ClusterNode } from './cluster-node';
 import { NodeDirectory } from './node-directory';
@@ -79,7 +80,8 @@ export class SwarmMembers implements ClusterMembers {
 
   async setAvailability(id: string, availability: 'active' | 'drain'): Promise<void> {
     await this.directory.setAvailability(id, availability);
-    await this.follow();
+    if (await this.follow()) return;
+    throw new EngineError('docker_unavailable', 'no manager of the Swarm says how its nodes are by now');
   }
 
   async close(): Promise<void> {
@@ -88,12 +90,12 @@ export class SwarmMembers implements ClusterMembers {
     await Promise.all(this.all().map((node) => node.stop()));
   }
 
-  /** Asks the managers for the nodes, and follows who came and went. */
-  private async follow(): Promise<void> {
-    await this.directory.refresh();
+  /** Asks the managers for the nodes, and follows who came and went. @returns whether one answered */
+  private async follow(): Promise<boolean> {
+    const isAnswered = await this.directory.refresh();
     const { instance } = this;
     const listed = this.directory.nodes;
-    if (instance === null || listed === null) return;
+    if (instance === null || listed === null) return isAnswered;
     const gone = [...this.members.values()].filter((node) => {
       const now = listed.find(({ id }) => id === node.id);
       return now === undefined || now.address !== node.address;
@@ -115,6 +117,7 @@ export class SwarmMembers implements ClusterMembers {
     });
     await this.block(listed.map(({ address }) => new URL(address).hostname));
     await Promise.all(fresh.map((node) => node.start(instance)));
+    return isAnswered;
   }
 
   /** No sandbox reaches a node's Docker, this machine, or what the settings name, on whatever node it is. */
