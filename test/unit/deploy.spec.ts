@@ -1,8 +1,10 @@
 import { load } from 'js-yaml';
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { environmentSchema, parseConfig } from '../../src/config';
 import { Metrics } from '../../src/metrics';
@@ -58,6 +60,22 @@ describe('what is in deploy/', () => {
     }
     const asked = [...read('compose.yaml').matchAll(/\$\{(\w+):\?/g)].map(([, name]) => name);
     expect(Object.keys(settingsIn('compose.env.example')).sort()).toEqual([...new Set(asked)].sort());
+  });
+
+  // Where there is no systemd, as in most containers, nothing can be said of it.
+  const onSystemd = existsSync('/usr/bin/systemd-analyze') ? it : it.skip;
+
+  onSystemd('must have a unit that systemd finds nothing wrong with, and little exposed', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'berth-unit-'));
+    const unit = join(folder, 'berth.service');
+    // A node of another place is one all the same.
+    writeFileSync(unit, read('berth.service').replace('/usr/bin/node', process.execPath));
+    const analyze = (...args: readonly string[]): Promise<{ stderr: string }> =>
+      promisify(execFile)('systemd-analyze', [...args, unit]);
+    expect((await analyze('verify')).stderr).not.toContain('berth.service');
+    // In tenths: it fails above.
+    await analyze('security', '--offline=true', '--threshold=20', '--no-pager');
+    rmSync(folder, { recursive: true });
   });
 
   it('must give a server its time to end', () => {

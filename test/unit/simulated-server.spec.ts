@@ -1,10 +1,20 @@
+import { execFile } from 'node:child_process';
 import { rm } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import { Berth, type TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
 import { TerminalClient } from '../support/terminal-client';
 import { openTestDatabase, type TestDatabase } from '../support/test-database';
 
 const environment = { ENGINE: 'simulated', SIMULATION_SPEED: '1000', INSTANCE_ID: 'simulated' };
+
+it('must be offered to whoever has no Docker and may start none', async () => {
+  const asNobody = `import { startOwnDocker } from './scripts/lib/find-docker.mjs';
+    if (process.getuid() === 0) process.setuid(65534);
+    startOwnDocker('/nonexistent', {}).catch(({ advice }) => console.log(advice.join('\\n')));`;
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', asNobody]);
+  expect(stdout).toContain('npm start -- --simulate');
+});
 
 describe('a server on the simulated engine', () => {
   let database: TestDatabase;
