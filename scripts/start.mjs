@@ -87,6 +87,7 @@ async function main() {
   const [docker] = await Promise.all([findDocker, ensureConsole(settings)]);
 
   const env = docker ? serverEnvironment({ settings, docker }) : simulatedEnvironment(settings);
+  lock.uses(env.DATABASE_URL);
   const { server, url } = await startServer({ env, settings, lock });
   if (docker) watchDocker(docker, 'npm start');
   if (url) {

@@ -21,6 +21,12 @@ function read(path) {
   }
 }
 
+/** @param {string} path @returns {object | undefined} what its owner has noted, if that lives */
+export function notesOf(path) {
+  const owner = read(path);
+  return owner && isAlive(owner) ? owner : undefined;
+}
+
 /**
  * @param {string} path
  * @param {{ what: string }} options what is locked, for the message

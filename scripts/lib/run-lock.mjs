@@ -4,20 +4,28 @@
  */
 import { join } from 'node:path';
 import { endProcess } from './process-identity.mjs';
-import { takeLock } from './process-lock.mjs';
+import { notesOf, takeLock } from './process-lock.mjs';
 import { makeDataFolder, runFolder } from './project.mjs';
 import { atEnd } from './shutdown.mjs';
 
 const END_MS = 20_000;
+const path = join(runFolder, 'start.lock');
+
+/** @returns {string | undefined} the DATABASE_URL of the server that runs in this folder */
+export const databaseInUse = () => notesOf(path)?.database;
 
 /**
- * @returns {Promise<{ remember: (name: string, process: { identity: object, stopSignal?: NodeJS.Signals }) => void }>}
- *   remember: notes a process for the run after a SIGKILL; one of the same name takes the place of an earlier one
+ * @returns {Promise<{
+ *   remember: (name: string, process: { identity: object, stopSignal?: NodeJS.Signals }) => void,
+ *   uses: (database: string) => void,
+ * }>}
+ *   remember: notes a process for the run after a SIGKILL; one of the same name takes the place of an earlier one;
+ *   uses: notes the database for `npm run token`
  * @throws Problem if another live process has the folder
  */
 export async function takeRunLock() {
   makeDataFolder();
-  const lock = takeLock(join(runFolder, 'start.lock'), { what: '`npm start` or `npm run cluster`' });
+  const lock = takeLock(path, { what: '`npm start` or `npm run cluster`' });
   atEnd('releasing the lock', () => lock.release());
   const remembered = new Map();
   const left = lock.previous?.processes ?? [];
@@ -27,10 +35,16 @@ export async function takeRunLock() {
   // The latest first: servers before what they use.
   for (const [, { identity, signal }] of left.toReversed()) await endProcess(identity, { signal, graceMs: END_MS });
   remembered.clear();
+  let database;
+  const note = () => lock.note({ processes: [...remembered], database });
   return {
     remember(name, { identity, stopSignal }) {
       remembered.set(name, { identity, signal: stopSignal });
-      lock.note({ processes: [...remembered] });
+      note();
+    },
+    uses(url) {
+      database = url;
+      note();
     },
   };
 }

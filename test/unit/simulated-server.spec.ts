@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process';
-import { rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Berth, type TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
@@ -14,6 +16,22 @@ it('must be offered to whoever has no Docker and may start none', async () => {
     startOwnDocker('/nonexistent', {}).catch(({ advice }) => console.log(advice.join('\\n')));`;
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', asNobody]);
   expect(stdout).toContain('npm start -- --simulate');
+});
+
+it('must be whose database `npm run token` is told of while it runs, and no longer', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'berth-lock-'));
+  const owner = `import { notesOf, takeLock } from './scripts/lib/process-lock.mjs';
+    const lock = takeLock(process.argv[1], { what: 'this' });
+    lock.note({ database: 'sqlite:simulated' });
+    console.log(notesOf(process.argv[1]).database);`;
+  const reader = `import { notesOf } from './scripts/lib/process-lock.mjs'; console.log(notesOf(process.argv[1]));`;
+  const run = async (script: string): Promise<string> => {
+    const args = ['--input-type=module', '-e', script, join(folder, 'lock')];
+    return (await promisify(execFile)(process.execPath, args)).stdout.trim();
+  };
+  expect(await run(owner)).toBe('sqlite:simulated');
+  expect(await run(reader)).toBe('undefined');
+  await rm(folder, { recursive: true });
 });
 
 describe('a server on the simulated engine', () => {
