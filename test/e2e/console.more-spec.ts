@@ -402,7 +402,8 @@ describe('the console of other servers', () => {
     };
     const before = await view();
     await page.getByRole('link', { name: 'All containers' }).click();
-    await node('traveller').getByText(`on ${before}`).waitFor();
+    const { username } = (await owner.api.call('GET', '/api/me')).body['user'] as { username: string };
+    await node('traveller').getByText(`user ${username} on ${before}`).waitFor();
     await choose('traveller', 'Move to another node');
     await page.getByRole('dialog').getByRole('button', { name: 'Move' }).click();
     await page.getByText(/“traveller” is on node\d now/).waitFor();

@@ -19,6 +19,20 @@ export const notices = computed(() =>
 /** Whether sandboxes are on several machines. */
 export const hasNodes = signal(false);
 
+const names = signal<ReadonlyMap<string, string>>(new Map());
+
+/** Reads who is who, for administrators; of very many users the newest. Does not throw: ids are shown then. */
+export async function readUserNames(): Promise<void> {
+  const page = await berth.admin
+    .users({ limit: 100 })
+    .page()
+    .catch(() => null);
+  if (page) names.value = new Map(page.items.map(({ id, username }) => [id, username]));
+}
+
+/** What a user is called, or how their id begins. */
+export const nameOf = (user: string): string => names.value.get(user) ?? user.slice(0, 8);
+
 const EVERY_MS = 60_000;
 
 export async function readHealth(): Promise<void> {

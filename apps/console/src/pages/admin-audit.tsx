@@ -1,8 +1,9 @@
 import type { AuditEntryView } from '@berth/client';
 import type { JSX } from 'preact';
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { at, bytes } from '../data/format';
+import { nameOf, readUserNames } from '../data/server';
 import { Paged } from '../ui/paged';
 import { Empty, PageHead, Status, Table } from '../ui/parts';
 
@@ -11,6 +12,7 @@ export function Audit(): JSX.Element {
   const [action, setAction] = useState('');
   const [round, setRound] = useState(0);
   const asked = action.trim();
+  useEffect(() => void readUserNames(), [round]);
   return (
     <>
       <PageHead title="Audit" aside={<span class="muted">What was done, the newest first</span>}>
@@ -69,7 +71,7 @@ function Row({ entry }: { readonly entry: AuditEntryView }): JSX.Element {
         <Status of={look} word={outcome === 'ok' ? 'Done' : outcome.replaceAll('_', ' ')} />
       </td>
       <td class="muted nowrap">{at(entry.at)}</td>
-      <td class="muted mono">{user_id?.slice(0, 8) ?? 'the server'}</td>
+      <td class="muted mono">{user_id === null ? 'the server' : nameOf(user_id)}</td>
       <td class="muted mono" title={target ?? undefined}>
         {target?.replace('agent:', '').slice(0, 8) ?? '–'}
       </td>

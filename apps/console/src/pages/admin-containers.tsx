@@ -1,9 +1,9 @@
 import type { AnyContainerView, ListedStatus } from '@berth/client';
 import type { JSX } from 'preact';
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { cpus, megabytes, shortImage } from '../data/format';
-import { hasNodes } from '../data/server';
+import { hasNodes, nameOf, readUserNames } from '../data/server';
 import { reasonInWords } from '../data/words';
 import { address, navigate } from '../router';
 import { ask } from '../ui/dialog';
@@ -26,6 +26,7 @@ export function AdminContainers(): JSX.Element {
   const [status, setStatus] = useState<ListedStatus | ''>('');
   const [round, setRound] = useState(0);
   const onChange = (): void => setRound((before) => before + 1);
+  useEffect(() => void readUserNames(), [round]);
   return (
     <>
       <PageHead title="All containers">
@@ -120,7 +121,7 @@ function Row({ container, onChange }: { readonly container: AnyContainerView; re
         <div class="two">
           <strong>{name}</strong>
           <span class="small muted mono">
-            user {user_id.slice(0, 8)}
+            user {nameOf(user_id)}
             {node !== undefined && ` on ${node}`}
           </span>
         </div>

@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { cpus, duration, megabytes } from '../data/format';
-import { health, readHealth } from '../data/server';
+import { health, nameOf, readHealth, readUserNames } from '../data/server';
 import { Meter, PageHead, Shown, Status, Table, useLoaded, WorkButton } from '../ui/parts';
 import { USED_COLUMNS, UsedAmounts } from '../ui/used-amounts';
 
@@ -93,22 +93,11 @@ function Report({ of }: { readonly of: SweepReport }): JSX.Element {
   );
 }
 
-interface UserDay {
-  readonly name: string;
-  readonly use: UserDailyUsageView;
-}
-
 /** Today's use by user, who used most memory first; of many users the first page. */
-async function readToday(): Promise<readonly UserDay[]> {
+async function readToday(): Promise<readonly UserDailyUsageView[]> {
   const today = new Date().toISOString().slice(0, 10);
-  const [usage, users] = await Promise.all([
-    berth.admin.usage({ from: today, to: today }).page(),
-    berth.admin.users({ limit: 100 }).page(),
-  ]);
-  const names = new Map(users.items.map(({ id, username }) => [id, username]));
-  return usage.items
-    .map((use) => ({ name: names.get(use.user_id) ?? use.user_id.slice(0, 8), use }))
-    .sort((one, other) => other.use.memory_mb_seconds - one.use.memory_mb_seconds);
+  const [{ items }] = await Promise.all([berth.admin.usage({ from: today, to: today }).page(), readUserNames()]);
+  return items.toSorted((one, other) => other.memory_mb_seconds - one.memory_mb_seconds);
 }
 
 function UsedToday(): JSX.Element {
@@ -122,10 +111,10 @@ function UsedToday(): JSX.Element {
               <h2 id="today">Who used it today</h2>
             </div>
             <Table columns={['User', 'Running', ...USED_COLUMNS]}>
-              {users.map(({ name, use }) => (
+              {users.map((use) => (
                 <tr key={use.user_id}>
                   <td>
-                    <strong>{name}</strong>
+                    <strong>{nameOf(use.user_id)}</strong>
                   </td>
                   <td class="muted nowrap">{duration(use.running_seconds)}</td>
                   <UsedAmounts of={use} />
