@@ -109,6 +109,7 @@ export const FREE = {
 export class ContainerRepository extends ContainerQueries {
   private readonly atOnce: AtOnce;
   private readonly rows: RowWriter<ContainerEntity>;
+  private readonly dockerIds: RowWriter<DockerIdEntity>;
 
   constructor(
     database: Database,
@@ -121,6 +122,7 @@ export class ContainerRepository extends ContainerQueries {
     super(database);
     this.atOnce = new AtOnce(database, eventLog);
     this.rows = new RowWriter(database, ContainerEntity);
+    this.dockerIds = new RowWriter(database, DockerIdEntity);
   }
 
   /**
@@ -143,16 +145,13 @@ export class ContainerRepository extends ContainerQueries {
           fields: { current, limit: options.limit, tier: options.tier },
         });
       }
-      // The row object stays unchanged: TypeORM would write the database's own text of columns with a default back into
-      // it.
-      const insert = this.database.manager.createQueryBuilder().insert().into(ContainerEntity).updateEntity(false);
       const { bounds } = options;
       if (bounds.nodes) {
         const placed = { ...row, nodeId: await this.capacity.place(row, bounds.nodes) };
-        await this.nameGuard(() => insert.values(placed).execute());
+        await this.nameGuard(() => this.rows.insert(placed));
         return placed;
       }
-      await this.nameGuard(() => insert.values(row).execute());
+      await this.nameGuard(() => this.rows.insert(row));
       await this.capacity.claim({ ...NOTHING_RESERVED, nodeId: null, otherNodeId: null }, row, bounds);
       return row;
     });
@@ -422,7 +421,7 @@ export class ContainerRepository extends ContainerQueries {
         }),
       );
       if (written !== 1) throw leaseLost(row);
-      if (dockerId !== null) await this.database.manager.insert(DockerIdEntity, dockerIdRow(row.id, dockerId));
+      if (dockerId !== null) await this.dockerIds.insert(dockerIdRow(row.id, dockerId));
       await this.usage.record(row.userId, used);
       const { nodeId = row.nodeId, otherNodeId = row.otherNodeId } = patch;
       await this.capacity.follow(row, { ...reserved, nodeId, otherNodeId });
