@@ -90,3 +90,17 @@ describe('what is wrong with a node', () => {
     expect(view).toMatchObject({ isReachable: false, problem });
   });
 });
+
+it('what is asked of two nodes must fail with the name of the one that does not answer', async () => {
+  Logger.overrideLogger(false);
+  const [from, to] = ['source', 'target'].map(
+    (name) => new ClusterNode({ ...SWARM, name }, engineOf(), () => undefined),
+  );
+  if (!from || !to) throw new Error('there are two');
+  await Promise.all([from.start('test'), to.start('test')]);
+  const gone = new EngineError('docker_unavailable', 'it is gone');
+  const copied = from.call(() => to.call(() => Promise.reject(gone)));
+  await expect(copied).rejects.toThrow(/^the node target does not answer: it is gone$/);
+  await Promise.all([from.stop(), to.stop()]);
+  Logger.overrideLogger(['log', 'error', 'warn']);
+});

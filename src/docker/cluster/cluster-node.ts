@@ -96,8 +96,9 @@ export class ClusterNode implements ClusterMember {
     try {
       return await untilAborted(work(this.engine), { signal: lost.signal, aborted: () => this.unavailable() });
     } catch (error) {
-      if (saysUnavailable(error)) throw this.unavailable(error);
-      throw error;
+      // Another's, of what is asked of two, says which one it is.
+      const isNamed = error instanceof EngineError && error.code === 'node_unavailable';
+      throw saysUnavailable(error) && !isNamed ? this.unavailable(error) : error;
     }
   }
 
