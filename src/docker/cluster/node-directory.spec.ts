@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -7,6 +8,11 @@ import { join } from 'node:path';
 import { ConfigError } from '../../config';
 import type { ClientCertificate } from '../client';
 import { explain, NodeDirectory } from './node-directory';
+
+interface Answer {
+  readonly status: number;
+  readonly body: object;
+}
 
 const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
 
@@ -41,8 +47,12 @@ describe('a manager of the Swarm that cannot be used', () => {
   }
 
   /** @returns where a Docker answers so */
-  async function docker(tls: ClientCertificate, { status, body }: { status: number; body: object }): Promise<string> {
-    const server = createServer({ ...tls, requestCert: true, rejectUnauthorized: true }, (_request, response) => {
+  async function docker(
+    tls: ClientCertificate,
+    answer: Answer | ((request: IncomingMessage) => Answer),
+  ): Promise<string> {
+    const server = createServer({ ...tls, requestCert: true, rejectUnauthorized: true }, (request, response) => {
+      const { status, body } = typeof answer === 'function' ? answer(request) : answer;
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
     });
     servers.push(server);
@@ -102,5 +112,28 @@ describe('a manager of the Swarm that cannot be used', () => {
   ])('must be told: %s', async (message, told) => {
     const host = await docker(ours, { status: 503, body: { message } });
     expect(await faultOf(host, ours)).toBe(told);
+  });
+
+  it('must be asked to write what it says to be so already, and again what another was faster with', async () => {
+    const asked: string[] = [];
+    let version = 7;
+    const node = { ID: 'n', Description: { Hostname: 'node-1' }, Status: { State: 'ready', Addr: '192.0.2.1' } };
+    const Spec = { Role: 'worker', Labels: {}, Availability: 'active' };
+    const host = await docker(ours, ({ method, url }) => {
+      asked.push(`${method ?? ''} ${url ?? ''}`);
+      if (method === 'GET') return { status: 200, body: { ...node, Version: { Index: version }, Spec } };
+      version += 1;
+      return version === 8 ? { status: 500, body: { message: 'rpc error: update out of sequence' } } : ANY;
+    });
+    const directory = new NodeDirectory([host], ours);
+    // One that has just become the leader may not know yet of what was decided before.
+    await directory.setAvailability('n', 'active');
+    directory.close();
+    expect(asked).toEqual([
+      'GET /nodes/n',
+      'POST /nodes/n/update?version=7',
+      'GET /nodes/n',
+      'POST /nodes/n/update?version=8',
+    ]);
   });
 });

@@ -45,6 +45,8 @@ const swarmNode = z.object({
 
 const swarm = z.object({ ID: z.string().min(1) });
 
+const OUT_OF_SEQUENCE = 'out of sequence';
+
 interface Manager {
   readonly host: string;
   readonly clients: DockerClients;
@@ -130,15 +132,7 @@ export class NodeDirectory {
     const faults: string[] = [];
     for (const { host, clients } of this.managers) {
       try {
-        await boundedCall(ANSWER_MS, async (signal) => {
-          const docker = clients.calls;
-          const answer: unknown = await docker.getNode(id).inspect(abortable(signal, {}));
-          const { Version, Spec } = swarmNode.parse(answer);
-          if (Spec.Availability === availability) return;
-          const written = (answer as { Spec: object }).Spec;
-          const body = Object.assign({}, written, { Availability: availability });
-          await docker.getNode(id).update(abortable(signal, { _query: { version: Version.Index }, _body: body }));
-        });
+        await boundedCall(ANSWER_MS, (signal) => decide(clients.calls.getNode(id), { availability, signal }));
         return;
       } catch (error) {
         if ((error as { statusCode?: unknown }).statusCode === 404)
@@ -193,6 +187,28 @@ export class NodeDirectory {
           ? null
           : Math.floor(NanoCPUs / 1e6),
     };
+  }
+}
+
+/**
+ * Writes it also where it is said to be so: only what is written is decided by most of the managers, and one that has
+ * just become their leader may not know yet what was decided before.
+ */
+async function decide(
+  node: Docker.Node,
+  { availability, signal }: { availability: 'active' | 'drain'; signal: AbortSignal },
+): Promise<void> {
+  for (;;) {
+    const answer: unknown = await node.inspect(abortable(signal, {}));
+    const { Version } = swarmNode.parse(answer);
+    const body = Object.assign({}, (answer as { Spec: object }).Spec, { Availability: availability });
+    try {
+      await node.update(abortable(signal, { _query: { version: Version.Index }, _body: body }));
+      return;
+    } catch (error) {
+      // Somebody else, such as Swarm itself, was faster.
+      if (!String((error as { message?: unknown }).message).includes(OUT_OF_SEQUENCE)) throw error;
+    }
   }
 }
 
