@@ -6,7 +6,7 @@
 import { offerActions } from './control-socket.mjs';
 import { Problem } from './problem.mjs';
 import { step } from './steps.mjs';
-import { startPostgresServer, startRedisServer } from './test-databases.mjs';
+import { databaseActions, startPostgresServer, startRedisServer } from './test-databases.mjs';
 import { emptyDocker, refillDocker, startThrowawayDocker } from './throwaway-docker.mjs';
 
 /** @returns {Promise<object>} environment variables for the tests @throws Problem */
@@ -24,10 +24,7 @@ export async function startFaultServices() {
     '/docker/kill': () => docker.restart({ kill: true }),
     '/docker/empty': () => emptyDocker(docker),
     '/docker/refill': () => refillDocker(docker),
-    '/postgres/restart': () => postgres.restart({ signal: 'SIGINT' }),
-    '/postgres/kill': () => postgres.restart({ signal: 'SIGQUIT' }),
-    '/redis/restart': () => redis.restart({ signal: 'SIGTERM' }),
-    '/redis/kill': () => redis.restart({ signal: 'SIGKILL' }),
+    ...databaseActions({ postgres, redis }),
   });
   const env = { DOCKER_HOST: docker.host, TEST_POSTGRES_URL: postgres.url, TEST_REDIS_URL: redis.url };
   return { ...env, TEST_FAULTS_CONTROL: control };

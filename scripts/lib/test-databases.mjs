@@ -58,6 +58,14 @@ export async function startRedisServer() {
   return new TestServer(new RedisServer(folderFor('redis'), { port: await freePort() })).start();
 }
 
+/** How tests have them ended and started again, for `offerActions`. @param {Record<string, TestServer>} servers */
+export const databaseActions = ({ postgres, redis }) => ({
+  '/postgres/restart': () => postgres.restart({ signal: 'SIGINT' }),
+  '/postgres/kill': () => postgres.restart({ signal: 'SIGQUIT' }),
+  '/redis/restart': () => redis.restart({ signal: 'SIGTERM' }),
+  '/redis/kill': () => redis.restart({ signal: 'SIGKILL' }),
+});
+
 /** @returns {Promise<string>} the URL of one that nobody restarts */
 export async function startPostgres() {
   return (await startPostgresServer()).url;

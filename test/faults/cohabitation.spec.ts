@@ -1,7 +1,14 @@
 import { Cohabitation } from './cohabitation';
 
-const start = (dockerId: string, containerId = 'c') => ({ action: 'start', dockerId, containerId });
-const die = (dockerId: string, containerId = 'c') => ({ action: 'die', dockerId, containerId });
+const sign = (action: string, dockerId: string, containerId = 'c') => ({
+  action,
+  dockerId,
+  node: null,
+  containerId,
+  isWorker: false,
+});
+const start = (dockerId: string, containerId?: string) => sign('start', dockerId, containerId);
+const die = (dockerId: string, containerId?: string) => sign('die', dockerId, containerId);
 
 describe('two containers on one volume', () => {
   it.each([
@@ -15,16 +22,39 @@ describe('two containers on one volume', () => {
     expect(signs.flatMap((sign) => cohabitation.take(sign))).toHaveLength(complaints);
   });
 
+  it('must be reported of a sandbox and what works on its volume, and not of two that do', () => {
+    const cohabitation = new Cohabitation();
+    expect(cohabitation.take({ ...start('a'), isWorker: true })).toEqual([]);
+    expect(cohabitation.take({ ...start('b'), isWorker: true })).toEqual([]);
+    expect(cohabitation.take(start('d'))).toHaveLength(1);
+  });
+
   it('that were found running after a break must be reported', () => {
     const cohabitation = new Cohabitation();
     cohabitation.take(start('a'));
-    expect(cohabitation.reset([start('b')])).toEqual([]);
-    expect(cohabitation.reset([start('a'), start('b')])).toHaveLength(1);
+    expect(cohabitation.reset(null, [start('b')])).toEqual([]);
+    expect(cohabitation.reset(null, [start('a'), start('b')])).toHaveLength(1);
+  });
+
+  it('that run on two nodes must be reported, whichever of these was looked at anew', () => {
+    const cohabitation = new Cohabitation();
+    expect(cohabitation.take({ ...start('a'), node: 'n1' })).toEqual([]);
+    expect(cohabitation.reset('n2', [start('b')])).toHaveLength(1);
+    expect(cohabitation.reset('n1', [])).toEqual([]);
+    expect(cohabitation.reset('n2', [start('b')])).toEqual([]);
   });
 
   it('of which an outsider started one are not complained of', () => {
     const cohabitation = new Cohabitation();
     cohabitation.meddle('c');
     expect([start('a'), start('b')].flatMap((sign) => cohabitation.take(sign))).toEqual([]);
+  });
+
+  it('on two nodes of one that is moved are not complained of, and on one node are', () => {
+    const cohabitation = new Cohabitation();
+    cohabitation.move('c');
+    expect(cohabitation.take({ ...start('a'), node: 'n1' })).toEqual([]);
+    expect(cohabitation.take({ ...start('b'), node: 'n2' })).toEqual([]);
+    expect(cohabitation.take({ ...start('d'), node: 'n2' })).toEqual(['b and d run at once on the volume of c']);
   });
 });

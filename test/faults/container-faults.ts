@@ -25,20 +25,25 @@ export function containerFaults(parts: Parts): Actions<ContainerFault> {
 }
 
 async function behindBerthsBack(fault: ContainerFault, parts: Parts): Promise<string> {
-  const { docker, cluster, random, cohabitation } = parts;
+  const { dockers, cluster, random, cohabitation } = parts;
   const filters = { label: [`berth.instance=${cluster.instance}`] };
   try {
-    const listed = await docker.docker.listContainers({ all: true, filters });
+    const lists = dockers.map(async ({ docker }) =>
+      (await docker.listContainers({ all: true, filters })).map((found) => ({ ...found, docker })),
+    );
+    // A node may be away.
+    const listed = (await Promise.allSettled(lists)).flatMap((list) => (list.status === 'fulfilled' ? list.value : []));
     const isFitting = ({ State }: Docker.ContainerInfo): boolean =>
       fault === 'container_remove' || (State === 'running') === (fault !== 'container_start');
     const fitting = listed.filter(isFitting);
     // One that nobody has stopped is stopped first.
     const choice = fitting.length > 0 || fault !== 'container_start' ? fitting : listed;
     if (choice.length === 0) throw new Error('there is no such container');
-    const { Id, Labels } = random.pick(choice);
+    const { Id, Labels, docker } = random.pick(choice);
     if (fault === 'container_start') cohabitation.meddle(Labels['berth.container_id'] ?? '');
-    if (choice !== fitting) await docker.docker.getContainer(Id).stop({ t: 2 });
-    await meddle(fault, docker.docker.getContainer(Id), parts);
+    const container = docker.getContainer(Id);
+    if (choice !== fitting) await container.stop({ t: 2 });
+    await meddle(fault, container, docker.getNetwork(`berth-${cluster.instance}`));
     return Id;
   } catch (error) {
     // Whoever acts behind Berth's back meets the other faults as well.
@@ -46,7 +51,7 @@ async function behindBerthsBack(fault: ContainerFault, parts: Parts): Promise<st
   }
 }
 
-async function meddle(fault: ContainerFault, container: Docker.Container, { docker, cluster }: Parts): Promise<void> {
+async function meddle(fault: ContainerFault, container: Docker.Container, network: Docker.Network): Promise<void> {
   switch (fault) {
     case 'container_kill':
       await container.kill();
@@ -60,11 +65,9 @@ async function meddle(fault: ContainerFault, container: Docker.Container, { dock
     case 'container_start':
       await container.start();
       return;
-    case 'container_disconnect': {
-      const network = docker.docker.getNetwork(`berth-${cluster.instance}`);
+    case 'container_disconnect':
       await network.disconnect({ Container: container.id, Force: true });
       return;
-    }
     case 'container_crash': {
       // Its main process dies, and Docker's restart policy brings it back.
       const { Pid } = (await container.inspect()).State;

@@ -1,7 +1,7 @@
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../ormconfig';
-import type { RowTruth } from './truth';
+import type { ReservedTruth, RowTruth } from './truth';
 
 /** A lease on a row, whether its holder lives or not. */
 export interface HeldLease {
@@ -22,6 +22,10 @@ export class DatabaseView {
 
   async row(dbId: string): Promise<RowTruth | undefined> {
     return (await this.rows()).find(({ id }) => id === dbId);
+  }
+
+  reserved(): Promise<ReservedTruth[]> {
+    return this.ask('SELECT node, memory_mb, cpu_shares FROM reserved_capacity');
   }
 
   users(): Promise<{ id: string; username: string }[]> {

@@ -1,7 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { ApiClient } from '../support/api-client';
 import { controlService } from './fault-control';
+import type { DockerProxy } from '../support/docker-proxy';
 import { type Actions, type Begin, InVain, type Parts } from './fault-injector';
+import type { Member } from './faulty-cluster';
 import { SIZES } from './setting';
 import type { RowTruth } from './truth';
 
@@ -43,7 +45,7 @@ export function dockerFaults(parts: Parts): Actions<DockerFault> {
         return emptyDocker(parts);
       }),
     docker_outage: async () => {
-      const { name, docker } = random.pick(cluster.members);
+      const { name, docker } = proxied(random.pick(cluster.members));
       docker.down = true;
       docker.cut();
       await delay(500 + 4_500 * random.next());
@@ -51,16 +53,21 @@ export function dockerFaults(parts: Parts): Actions<DockerFault> {
       return name;
     },
     docker_connections_cut: () => {
-      for (const { docker } of cluster.members) docker.cut();
+      for (const member of cluster.members) proxied(member).docker.cut();
       return Promise.resolve('all');
     },
     docker_starts_refused: (begin) => refuseStarts(parts, begin),
     event_streams_corrupted: () => {
-      const { name, docker } = random.pick(cluster.members);
+      const { name, docker } = proxied(random.pick(cluster.members));
       docker.corruptEvents();
       return Promise.resolve(name);
     },
   };
+}
+
+function proxied({ name, docker }: Member): { name: string; docker: DockerProxy } {
+  if (!docker) throw new Error(`${name} has no proxy before Docker`);
+  return { name, docker };
 }
 
 /** It comes back without its data, as with a disk that was not mounted, and later with it. */
@@ -112,10 +119,10 @@ async function someRunning({ database, users, random }: Parts): Promise<{ contai
   }
 }
 
-async function rowFollows(dbId: string, { database, docker, journal }: Parts): Promise<void> {
+async function rowFollows(dbId: string, { database, dockers, journal }: Parts): Promise<void> {
   const deadline = Date.now() + FOLLOWS_WITHIN_MS;
   for (let looks = 1; ; looks += 1) {
-    const agree = await rowAgrees(dbId, { database, docker });
+    const agree = await rowAgrees(dbId, { database, dockers });
     if (agree === true) return;
     if (looks >= LEAST_LOOKS && Date.now() > deadline) {
       journal.complain(`after a failed rollback the row does not follow Docker: ${agree}`);
@@ -128,13 +135,12 @@ async function rowFollows(dbId: string, { database, docker, journal }: Parts): P
 /** @returns true, or what there is instead */
 async function rowAgrees(
   dbId: string,
-  { database, docker }: Pick<Parts, 'database' | 'docker'>,
+  { database, dockers }: Pick<Parts, 'database' | 'dockers'>,
 ): Promise<true | string> {
   try {
     const row = await database.row(dbId);
-    const running = (await docker.containersOf(dbId)).some(
-      ({ id, state }) => id === row?.docker_id && state === 'running',
-    );
+    const found = await Promise.all(dockers.map((docker) => docker.containersOf(dbId)));
+    const running = found.flat().some(({ id, state }) => id === row?.docker_id && state === 'running');
     const says = row?.deleted_at === null && row.status === 'running';
     return says === running ? true : `${dbId} is ${String(row?.status)}, and it ${running ? 'runs' : 'does not run'}`;
   } catch (error) {

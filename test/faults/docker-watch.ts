@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { RealDocker } from '../support/real-docker';
-import { Cohabitation } from './cohabitation';
+import { Cohabitation, type LifeSign } from './cohabitation';
 import { Journal } from './journal';
 
 const AGAIN_MS = 200;
 
-/** Watches Docker itself, past the proxies, for two containers that run on one volume. */
+/** Watches a Docker itself, past the proxies, for two containers that run on one volume. */
 export class DockerWatch {
   private readonly stopped = new AbortController();
   private readonly ended: Promise<void>;
@@ -33,11 +33,11 @@ export class DockerWatch {
   }
 
   private async connection(): Promise<void> {
-    const { docker } = this.docker;
+    const { docker, id: node } = this.docker;
     const label = [`berth.instance=${this.instance}`];
     const filters = { type: ['container'], event: ['start', 'die'], label };
     const stream = await docker.getEvents({ filters, abortSignal: this.stopped.signal } as object);
-    this.complain(this.cohabitation.reset(await this.running(label)));
+    this.complain(this.cohabitation.reset(node, await this.running(label)));
     // The stream is older than the list, so it begins with what led to it: to be taken in, but no news.
     const listedAt = Date.now();
     let rest = '';
@@ -46,7 +46,7 @@ export class DockerWatch {
       rest = lines.pop() ?? '';
       for (const line of lines) {
         const { Action, Actor, timeNano } = JSON.parse(line) as DockerEvent;
-        const sign = { action: Action, dockerId: Actor.ID, containerId: rowOf(Actor.Attributes) };
+        const sign = { action: Action, dockerId: Actor.ID, node, ...known(Actor.Attributes) };
         this.journal.note('docker', Action, sign);
         const complaints = this.cohabitation.take(sign);
         if (timeNano / 1e6 > listedAt) this.complain(complaints);
@@ -55,13 +55,13 @@ export class DockerWatch {
   }
 
   /** By inspection: for a moment after a stop, Docker 26.1 still lists it as running. */
-  private async running(label: string[]): Promise<{ dockerId: string; containerId: string }[]> {
+  private async running(label: string[]): Promise<({ dockerId: string } & Known)[]> {
     const { docker } = this.docker;
     const listed = await docker.listContainers({ filters: { label, status: ['running'] } });
     const inspected = await Promise.all(listed.map(async ({ Id }) => docker.getContainer(Id).inspect()));
     return inspected
       .filter(({ State }) => State.Running)
-      .map(({ Id, Config }) => ({ dockerId: Id, containerId: rowOf(Config.Labels) }));
+      .map(({ Id, Config }) => ({ dockerId: Id, ...known(Config.Labels) }));
   }
 
   private complain(complaints: readonly string[]): void {
@@ -77,6 +77,9 @@ interface DockerEvent {
   readonly timeNano: number;
 }
 
-function rowOf(labels: Labels): string {
-  return labels['berth.container_id'] ?? '';
+type Known = Pick<LifeSign, 'containerId' | 'isWorker'>;
+
+/** By the labels. */
+function known(labels: Labels): Known {
+  return { containerId: labels['berth.container_id'] ?? '', isWorker: labels['berth.generation'] === undefined };
 }

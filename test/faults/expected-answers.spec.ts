@@ -5,6 +5,8 @@ const BUSY = { status: 503, code: 'database_busy', retryAfter: '1' };
 const GONE = { status: 503, code: 'database_unavailable', retryAfter: '5' };
 const INTERNAL = { status: 500, code: 'internal_error' };
 const UNAVAILABLE = { status: 500, code: 'docker_unavailable' };
+const SILENT = { status: 503, code: 'node_unavailable', retryAfter: '5' };
+const FULL = { status: 503, code: 'no_capacity', retryAfter: '5' };
 const NO_IMAGE = { status: 500, code: 'image_not_found' };
 
 describe('what an answer may be', () => {
@@ -30,7 +32,17 @@ describe('what an answer may be', () => {
     ['start', { status: 500, code: 'docker_changed' }, ['docker_emptied'], true],
     ['create', BUSY, ['database_busy'], true],
     ['restore', BUSY, ['database_busy'], true],
+    ['create', BUSY, ['late'], true],
+    ['list', BUSY, ['late'], false],
     ['restore', UNAVAILABLE, ['docker_emptied'], false],
+    ['start', SILENT, ['node_silent'], true],
+    ['start', SILENT, ['node_drained'], false],
+    ['start', SILENT, [], false],
+    ['start', { ...SILENT, retryAfter: '' }, ['node_silent'], false],
+    ['get', SILENT, ['node_silent'], false],
+    ['create', FULL, ['node_silent'], true],
+    ['start', FULL, ['node_drained'], true],
+    ['create', FULL, [], false],
     ['list', BUSY, ['database_busy'], false],
     ['list', BUSY, ['database_down'], true],
     ['list', UNAVAILABLE, [], false],

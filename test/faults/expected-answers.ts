@@ -66,11 +66,17 @@ export function isExpected(verb: Verb, answer: Answer, excuses: ReadonlySet<Excu
   if (EXPECTED[verb].includes(words)) return true;
   if (OPERATIONS.includes(verb) && UNDER_FAULTS.includes(words)) return true;
   if (OPERATIONS.includes(verb) && excuses.has('docker_emptied') && WITHOUT_DATA.includes(words)) return true;
+  if (WRITES.includes(verb) && Number(retryAfter) > 0) {
+    if (excuses.has('node_silent') && words === '503 node_unavailable') return true;
+    // What others have left may be too little, and a drained node starts nothing.
+    if ((excuses.has('node_silent') || excuses.has('node_drained')) && words === '503 no_capacity') return true;
+  }
   // It came, and was read half a minute later.
   if (excuses.has('stood_still') && words === '408 request_timeout') return true;
   if (excuses.has('database_down') && status === 500) return true;
   if (excuses.has('database_down') && words === '503 database_unavailable' && Number(retryAfter) > 0) return true;
   // Nobody who only reads waits for a lock.
-  const mayBeBusy = excuses.has('database_down') || (excuses.has('database_busy') && WRITES.includes(verb));
+  const isLocked = excuses.has('database_busy') || excuses.has('late');
+  const mayBeBusy = excuses.has('database_down') || (isLocked && WRITES.includes(verb));
   return mayBeBusy && words === '503 database_busy' && Number(retryAfter) > 0;
 }

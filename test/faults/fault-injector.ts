@@ -16,9 +16,11 @@ const TRY_AGAIN_MS = 1_000;
 /** What faults are made of. */
 export interface Parts {
   readonly cluster: FaultyCluster;
-  readonly docker: RealDocker;
+  readonly dockers: readonly RealDocker[];
   readonly database: DatabaseView;
   readonly users: readonly User[];
+  /** The token of an administrator. */
+  readonly operator: string;
   readonly excuses: Excuses;
   readonly cohabitation: Cohabitation;
   readonly random: SeededRandom;

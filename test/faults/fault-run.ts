@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Answer, ApiClient } from '../support/api-client';
 import { RealDocker } from '../support/real-docker';
 import { SeededRandom } from '../support/seeded-random';
+import type { TestNodes } from '../support/test-nodes';
 import { Cohabitation } from './cohabitation';
 import { DatabaseView } from './database-view';
 import { DockerWatch } from './docker-watch';
@@ -37,21 +38,31 @@ export const INVARIANTS: Readonly<Record<string, (truth: Truth, marksOf: invaria
   'no volume must be without a row': invariants.orphanVolumes,
   'no data must be lost': invariants.lostData,
   "the tiers' counts must be exact": invariants.wrongCounts,
+  'what is reserved must be what runs': invariants.wrongReserves,
   'events must be numbered without a gap, and each told once': invariants.eventGaps,
   'replaying the events must give the list': invariants.replayUnlikeList,
 };
+
+/** One user, who asks, and what follows their events. */
+interface Observed {
+  readonly user: User;
+  readonly follower: Follower;
+  readonly random: SeededRandom;
+}
 
 /**
  * Many users while everything that Berth stands on fails at times. The seed makes the same users want the same things,
  * and the same faults happen at the same operations; how they meet is the machine's.
  */
 export class FaultRun {
-  readonly docker = new RealDocker();
   readonly journal: Journal;
   /** How many of the creations of the last rush were accepted too few or too many. */
   readonly rushFaults: string[] = [];
+  private readonly dockers: readonly RealDocker[];
   private readonly marks: Marks;
-  private readonly users: { user: User; follower: Follower; random: SeededRandom }[] = [];
+  /** Who administers: of several nodes, hears what becomes of them, and asks for nothing else. */
+  private operator!: Observed;
+  private readonly users: Observed[] = [];
   private readonly cohabitation = new Cohabitation();
   private cluster!: FaultyCluster;
   private database!: DatabaseView;
@@ -62,30 +73,34 @@ export class FaultRun {
   constructor(
     readonly setting: RunSetting,
     private readonly seed: number,
+    private readonly nodes: TestNodes | null = null,
   ) {
     this.journal = new Journal(setting.name);
-    this.marks = new Marks(this.docker, this.journal);
+    this.dockers = nodes?.nodes ?? [new RealDocker()];
+    this.marks = new Marks(this.dockers, this.journal);
   }
 
   async perform<F extends string>(times: Times<F>, actionsOf: (parts: Parts) => Actions<F>): Promise<void> {
-    const { journal, docker, cohabitation, seed } = this;
+    const { journal, dockers, nodes, cohabitation, seed } = this;
     const { operations, users } = this.setting;
     journal.say(`BERTH_TEST_SEED=${String(seed)}: ${String(operations)} operations of ${String(users)} users`);
-    const cluster = await FaultyCluster.open(this.setting, journal);
+    await nodes?.allWell();
+    const cluster = await FaultyCluster.open(this.setting, { journal, nodes });
     this.cluster = cluster;
     const database = new DatabaseView(cluster.database.url);
     this.database = database;
-    const dockerWatch = new DockerWatch(cluster.instance, docker, cohabitation, journal);
-    this.watches.push(dockerWatch, new LiveWatch(cluster, journal));
-    await this.makeUsers();
     const excuses = new Excuses();
+    const watched = dockers.map((docker) => new DockerWatch(cluster.instance, docker, cohabitation, journal));
+    this.watches.push(...watched, new LiveWatch(cluster, excuses, journal));
+    await this.makeUsers();
     const injector = new FaultInjector(
       scheduleFaults(times, this.randomFor(-2), operations),
       actionsOf({
         cluster,
-        docker,
+        dockers,
         database,
         users: this.users.map(({ user }) => user),
+        operator: this.operator.user.token,
         excuses,
         cohabitation,
         random: this.randomFor(-1),
@@ -99,7 +114,8 @@ export class FaultRun {
       injector.onOperation(operation);
     };
     cluster.strike(this.randomFor(-3));
-    await new Traffic({ cluster, marks: this.marks, excuses, journal, operations, onOperation }).run(this.users);
+    const { marks, setting } = this;
+    await new Traffic({ cluster, marks, excuses, journal, setting, onOperation }).run(this.users);
     journal.say('no more operations');
     await inTime(FAULTS_OVER_MS, injector.over(), { what: 'the faults', left: () => injector.left() });
     await inTime(CALM_MS, cluster.calm(), { what: 'the start of the processes', left: () => this.whatIsThere() });
@@ -116,10 +132,11 @@ export class FaultRun {
   async close(): Promise<void> {
     // It did not even start.
     if (this.watches.length === 0) return;
-    for (const { follower } of this.users) await follower.close();
+    for (const { follower } of this.everybody) await follower.close();
     for (const watch of this.watches) await watch.close();
+    await this.nodes?.allWell();
     await this.cluster.close();
-    await this.docker.removeInstance(this.cluster.instance);
+    for (const docker of this.dockers) await docker.removeInstance(this.cluster.instance);
     await this.journal.close();
   }
 
@@ -134,15 +151,28 @@ export class FaultRun {
     return new SeededRandom((this.seed + index * 0x9e3779b1) >>> 0);
   }
 
+  private get everybody(): readonly Observed[] {
+    return [...this.users, this.operator];
+  }
+
   private async makeUsers(): Promise<void> {
-    for (let index = 0; index < this.setting.users; index += 1) {
-      const name = `user-${String(index + 1)}`;
+    const { users } = this.setting;
+    for (let index = 0; index < users; index += 1) {
       const tier = TIER_NAMES[index % TIER_NAMES.length] ?? 'one';
-      const token = await this.cluster.token(name, tier);
-      const random = this.randomFor(index);
-      const follower = new Follower({ name, token }, this.cluster, this.randomFor(1_000 + index), this.journal);
-      this.users.push({ user: new User(name, token, tier, random), follower, random });
+      this.users.push(await this.makeUser(index, { name: `user-${String(index + 1)}`, tier }));
     }
+    const more = ['--scopes', 'read,write,admin'];
+    this.operator = await this.makeUser(users, { name: 'operator', tier: 'one', more });
+  }
+
+  private async makeUser(
+    index: number,
+    { name, tier, more = [] }: { name: string; tier: string; more?: readonly string[] },
+  ): Promise<Observed> {
+    const token = await this.cluster.token(name, tier, more);
+    const random = this.randomFor(index);
+    const follower = new Follower({ name, token }, this.cluster, this.randomFor(1_000 + index), this.journal);
+    return { user: new User(name, token, tier, random), follower, random };
   }
 
   /**
@@ -172,12 +202,12 @@ export class FaultRun {
   }
 
   private whatIsThere(): Promise<string[]> {
-    return whatIsThere({ cluster: this.cluster, database: this.database, docker: this.docker });
+    return whatIsThere({ cluster: this.cluster, database: this.database, dockers: this.dockers });
   }
 
   private async look(): Promise<string[]> {
-    const { cluster, database, docker } = this;
-    this.truth = await findTruth({ cluster, database, docker }, this.users);
+    const { cluster, database, dockers } = this;
+    this.truth = await findTruth({ cluster, database, dockers }, this.everybody);
     return Object.values(INVARIANTS).flatMap((found) => this.contradictions(found));
   }
 
@@ -185,7 +215,7 @@ export class FaultRun {
   private async rush(): Promise<void> {
     await Promise.all(
       (this.truth?.users ?? []).map(async ({ name, limit, list }, userIndex) => {
-        const token = this.users[userIndex]?.user.token ?? '';
+        const token = this.everybody[userIndex]?.user.token ?? '';
         const left = limit - list.usage.containers;
         const asked = Array.from({ length: left + 2 }, (_none, index) => {
           const { url } = this.cluster.members[index % this.cluster.members.length] ?? {};
@@ -210,6 +240,10 @@ export class FaultRun {
       'takeover',
       'pause',
       'silence',
+      'node',
+      'decision',
+      'move',
+      'late',
     ]) {
       this.journal.say(`${String(this.journal.count(kind))} × ${kind}: ${this.journal.summary(kind)}`);
     }

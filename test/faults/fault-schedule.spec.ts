@@ -1,5 +1,5 @@
 import { SeededRandom } from '../support/seeded-random';
-import { CLUSTER_FAULTS, scheduleFaults, SQLITE_FAULTS } from './fault-schedule';
+import { CLUSTER_FAULTS, NODES_FAULTS, scheduleFaults, SQLITE_FAULTS } from './fault-schedule';
 
 describe('the schedule of faults', () => {
   it('must be the same for the same seed, and another for another', () => {
@@ -15,6 +15,7 @@ describe('the schedule of faults', () => {
     ['several processes', CLUSTER_FAULTS, 10_000],
     ['SQLite', SQLITE_FAULTS, 1],
     ['SQLite', SQLITE_FAULTS, 200],
+    ['several nodes', NODES_FAULTS, 80],
   ])('of the run on %s must have every kind of fault, %#, in order', (_run, times, operations) => {
     const schedule = scheduleFaults<string>(times, new SeededRandom(3), operations);
     expect(new Set(schedule.map(({ fault }) => fault))).toEqual(new Set(Object.keys(times)));

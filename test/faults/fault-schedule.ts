@@ -35,6 +35,28 @@ export const CLUSTER_FAULTS = {
 /** Of the run on SQLite. */
 export const SQLITE_FAULTS = { process_kill: 20, database_locked: 30 } as const;
 
+/** Of the run on several nodes: what one Docker's run has, of each kind some, and what becomes of nodes. */
+export const NODES_FAULTS = {
+  node_kill: 30,
+  node_restart: 10,
+  node_cut: 30,
+  node_drain: 20,
+  quorum_lost: 10,
+  container_move: 40,
+  process_kill: 30,
+  process_pause: 10,
+  postgres_kill: 10,
+  database_silent: 10,
+  row_locked: 10,
+  redis_kill: 10,
+  container_kill: 20,
+  container_stop: 10,
+  container_remove: 20,
+  container_crash: 10,
+  container_start: 10,
+  container_disconnect: 10,
+} as const;
+
 export interface ScheduledFault<F extends string> {
   readonly fault: F;
   /** Before which operation, counted from 1. */

@@ -11,6 +11,7 @@ import { MovingClock } from '../support/moving-clock';
 import { SeededRandom } from '../support/seeded-random';
 import { TcpProxy } from '../support/tcp-proxy';
 import { openTestDatabase, TestDatabase } from '../support/test-database';
+import type { TestNodes } from '../support/test-nodes';
 import { Journal } from './journal';
 import { RunSetting, STRIKE_EVERY, TERMS, TIERS } from './setting';
 
@@ -34,7 +35,8 @@ export interface Member {
   readonly name: string;
   readonly url: string;
   readonly process: BerthProcess;
-  readonly docker: DockerProxy;
+  /** null where there are several Dockers: these are spoken to over TLS. */
+  readonly docker: DockerProxy | null;
   /** null on SQLite. */
   readonly database: TcpProxy | null;
   readonly clock: MovingClock;
@@ -51,7 +53,7 @@ export interface Member {
   deaths: number;
 }
 
-/** API processes on one database and one Docker, started again whenever they are killed; several share a Redis. */
+/** API processes on one database, started again whenever they are killed; several share a Redis. */
 export class FaultyCluster {
   private reviving = new Set<Promise<void>>();
   private closed = false;
@@ -64,7 +66,11 @@ export class FaultyCluster {
     private readonly journal: Journal,
   ) {}
 
-  static async open({ name, processes }: RunSetting, journal: Journal): Promise<FaultyCluster> {
+  /** @param nodes of a Swarm; null: on one Docker */
+  static async open(
+    { name, processes }: RunSetting,
+    { journal, nodes }: { journal: Journal; nodes: TestNodes | null },
+  ): Promise<FaultyCluster> {
     const folder = mkdtempSync(join(tmpdir(), 'berth-faults-'));
     writeFileSync(join(folder, TIERS_FILE), JSON.stringify(TIERS));
     const database = await openTestDatabase();
@@ -77,10 +83,12 @@ export class FaultyCluster {
       TIERS_FILE: join(folder, TIERS_FILE),
       LOG_LEVEL: 'info',
       ...TERMS,
+      ...(nodes && { ...nodes.environment, SANDBOX_FIREWALL: 'required', DISK_QUOTA: 'off' }),
     };
     const members: Member[] = [];
     for (let index = 1; index <= processes; index += 1) {
-      members.push(await openMember(`server-${String(index)}`, environment, folder));
+      const docker = nodes ? null : await DockerProxy.open();
+      members.push(await openMember(`server-${String(index)}`, environment, { folder, docker }));
     }
     const cluster = new FaultyCluster(members, instance, database, folder, journal);
     await Promise.all(members.map((member) => cluster.revive(member)));
@@ -88,9 +96,9 @@ export class FaultyCluster {
   }
 
   /** @returns the token of a new user */
-  async token(user: string, tier: string): Promise<string> {
+  async token(user: string, tier: string, more: readonly string[] = []): Promise<string> {
     const config = parseConfig({ DATABASE_URL: this.database.url, TIERS_FILE: join(this.folder, TIERS_FILE) });
-    const { stdout, stderr } = await runTokenCommand(['--user', user, '--tier', tier], config);
+    const { stdout, stderr } = await runTokenCommand(['--user', user, '--tier', tier, ...more], config);
     if (stdout === '') throw new Error(stderr);
     return stdout.trim();
   }
@@ -114,6 +122,7 @@ export class FaultyCluster {
   /** Lets the proxies strike calls at random. */
   strike(random: SeededRandom): void {
     for (const member of this.members) {
+      if (!member.docker) continue;
       member.docker.onCall = (call) => {
         if (member.startsRefused && START.test(call)) return { fault: 'refuse' };
         const strike = random.chance(1 / STRIKE_EVERY) ? strikeOf(random) : null;
@@ -126,6 +135,7 @@ export class FaultyCluster {
   /** From here on nothing is struck. Resolves when every process listens. */
   async calm(): Promise<void> {
     for (const { docker } of this.members) {
+      if (!docker) continue;
       docker.onCall = () => null;
       docker.down = false;
     }
@@ -136,7 +146,7 @@ export class FaultyCluster {
     this.closed = true;
     await Promise.all(this.reviving);
     await Promise.all(this.members.map(({ process: server }) => server.stop()));
-    await Promise.all(this.members.map(({ docker }) => docker.close()));
+    for (const { docker } of this.members) await docker?.close();
     for (const { database } of this.members) await database?.down();
     await this.database.drop();
     rmSync(this.folder, { recursive: true, force: true });
@@ -174,12 +184,16 @@ export class FaultyCluster {
 
 type Environment = Readonly<Record<string, string>> & { readonly DATABASE_URL: string };
 
-async function openMember(name: string, shared: Environment, folder: string): Promise<Member> {
+async function openMember(
+  name: string,
+  shared: Environment,
+  { folder, docker }: { folder: string; docker: DockerProxy | null },
+): Promise<Member> {
   const port = String(await freePort());
-  const docker = await DockerProxy.open();
   const clock = new MovingClock(join(folder, `${name}.clock`));
   const { database, url } = await proxied(shared.DATABASE_URL);
-  const own = { PORT: port, DOCKER_HOST: docker.dockerHost, DATABASE_URL: url, ...clock.environment };
+  const dockerHost = docker ? { DOCKER_HOST: docker.dockerHost } : {};
+  const own = { PORT: port, ...dockerHost, DATABASE_URL: url, ...clock.environment };
   return {
     name,
     url: `http://127.0.0.1:${port}`,

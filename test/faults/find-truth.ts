@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { qualifiedId } from '../../src/docker/container-ids';
 import type { BerthEvent } from '../../src/events';
 import { ApiClient } from '../support/api-client';
 import { RealDocker } from '../support/real-docker';
@@ -13,9 +14,9 @@ import { User } from './user';
 const MB = 1024 * 1024;
 const PAGE = 500;
 
-/** Looks everywhere: into the database, Docker, the volumes themselves, and what each user is told. */
+/** Looks everywhere: into the database, each Docker, the volumes themselves, and what each user is told. */
 export async function findTruth(
-  { cluster, database, docker }: { cluster: FaultyCluster; database: DatabaseView; docker: RealDocker },
+  { cluster, database, dockers }: { cluster: FaultyCluster; database: DatabaseView; dockers: readonly RealDocker[] },
   users: readonly { user: User; follower: Follower }[],
 ): Promise<Truth> {
   const idOf = new Map((await database.users()).map(({ id, username }) => [username, id]));
@@ -27,8 +28,13 @@ export async function findTruth(
   }
   const filters = { label: [`berth.instance=${cluster.instance}`] };
   const network = `berth-${cluster.instance}`;
-  const [containers, volumes] = [await containersIn(docker, filters, network), await volumesIn(docker, filters)];
-  return { rows: await database.rows(), containers, volumes, users: told };
+  const containers: ContainerTruth[] = [];
+  const volumes: VolumeTruth[] = [];
+  for (const docker of dockers) {
+    containers.push(...(await containersIn(docker, filters, network)));
+    volumes.push(...(await volumesIn(docker, filters)));
+  }
+  return { rows: await database.rows(), containers, volumes, reserved: await database.reserved(), users: told };
 }
 
 async function toldTo(user: User, api: ApiClient): Promise<Omit<UserTruth, 'id' | 'followed'>> {
@@ -47,13 +53,18 @@ async function toldTo(user: User, api: ApiClient): Promise<Omit<UserTruth, 'id' 
 
 type Filters = Readonly<Record<string, string[]>>;
 
-async function containersIn({ docker }: RealDocker, filters: Filters, network: string): Promise<ContainerTruth[]> {
+async function containersIn(
+  { docker, id: node }: RealDocker,
+  filters: Filters,
+  network: string,
+): Promise<ContainerTruth[]> {
   const listed = await docker.listContainers({ all: true, filters });
   return Promise.all(
     listed.map(async ({ Id }) => {
       const { Name, State, Config, HostConfig, Mounts, NetworkSettings } = await docker.getContainer(Id).inspect();
       return {
-        id: Id,
+        id: qualifiedId(node, Id),
+        node,
         name: Name.slice(1),
         running: State.Running,
         containerId: Config.Labels['berth.container_id'] ?? '',
@@ -70,7 +81,7 @@ async function containersIn({ docker }: RealDocker, filters: Filters, network: s
   );
 }
 
-async function volumesIn({ docker }: RealDocker, filters: Filters): Promise<VolumeTruth[]> {
+async function volumesIn({ docker, id: node }: RealDocker, filters: Filters): Promise<VolumeTruth[]> {
   // By name: one that has lost its labels is a container's all the same.
   const { Volumes } = await docker.listVolumes({ filters: { name: ['berth-'] } });
   const [label] = filters['label'] ?? [];
@@ -82,6 +93,7 @@ async function volumesIn({ docker }: RealDocker, filters: Filters): Promise<Volu
       const marks = files.map(async (file) => [file, (await readFile(join(Mountpoint, file), 'utf8')).trim()] as const);
       return {
         name: Name,
+        node,
         containerId: (Labels as typeof Labels | null)?.['berth.container_id'] ?? Name.slice('berth-'.length, 42),
         marks: new Map(await Promise.all(marks)),
       };

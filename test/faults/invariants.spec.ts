@@ -3,6 +3,7 @@ import * as invariants from './invariants';
 import type { ContainerTruth, RowTruth, Truth, UserTruth, VolumeTruth } from './truth';
 
 const RESOURCES = { memory_mb: 256, cpu_shares: 500, disk_mb: 1024 };
+const RESERVED = { node: 'local', memory_mb: 256, cpu_shares: 500 };
 const GONE = { deleted_at: new Date(), purged_at: new Date() };
 
 function row(changes: Partial<RowTruth> = {}): RowTruth {
@@ -15,6 +16,8 @@ function row(changes: Partial<RowTruth> = {}): RowTruth {
     cpu_shares: 500,
     generation: 2,
     docker_id: 'd',
+    node_id: null,
+    other_node_id: null,
     volume_name: 'v',
     operation: null,
     deleted_at: null,
@@ -28,6 +31,7 @@ function row(changes: Partial<RowTruth> = {}): RowTruth {
 function container(changes: Partial<ContainerTruth> = {}): ContainerTruth {
   return {
     id: 'd',
+    node: null,
     name: 'berth-c',
     running: true,
     containerId: 'c',
@@ -44,7 +48,7 @@ function container(changes: Partial<ContainerTruth> = {}): ContainerTruth {
 }
 
 function volume(marks: Readonly<Record<string, string>> = {}, changes: Partial<VolumeTruth> = {}): VolumeTruth {
-  return { name: 'v', containerId: 'c', marks: new Map(Object.entries(marks)), ...changes };
+  return { name: 'v', node: null, containerId: 'c', marks: new Map(Object.entries(marks)), ...changes };
 }
 
 function facts(changes: Partial<ContainerFacts> = {}): ContainerFacts {
@@ -73,7 +77,14 @@ function user(changes: Partial<UserTruth> = {}): UserTruth {
 }
 
 function truth(changes: Partial<Truth> = {}): Truth {
-  return { rows: [row()], containers: [container()], volumes: [volume()], users: [user()], ...changes };
+  return {
+    rows: [row()],
+    containers: [container()],
+    volumes: [volume()],
+    reserved: [RESERVED],
+    users: [user()],
+    ...changes,
+  };
 }
 
 const marksOf =
@@ -91,6 +102,7 @@ describe('the invariants', () => {
     ['creating c is still creating', { status: 'creating' }],
     ['deleted c is not purged', { deleted_at: new Date() }],
     ['c is held by purge', { ...GONE, operation: 'purge' }],
+    ['c is also on n2', { other_node_id: 'n2' }],
   ])('stuck must find that %s', (complaint, changes) => {
     expect(invariants.stuck(truth({ rows: [row(changes)] }))).toEqual([expect.stringContaining(complaint)]);
   });
@@ -113,6 +125,7 @@ describe('the invariants', () => {
     ['connected is false and ought to be true', {}, [container({ connected: false })]],
     ['startedAt is 2027 and ought to be 2026', {}, [container({ startedAt: '2027' })]],
     ['generation is 1 and ought to be 2', {}, [container({ generation: 1 })]],
+    ['node is n2 and ought to be n1', { node_id: 'n1' }, [container({ node: 'n2' })]],
   ])('rowsUnlikeDocker must find that %s', (complaint, changes, containers) => {
     const found = invariants.rowsUnlikeDocker(truth({ rows: [row(changes)], containers }));
     expect(found).toEqual([expect.stringContaining(complaint)]);
@@ -141,6 +154,12 @@ describe('the invariants', () => {
     expect(invariants.lostData({ ...kept, volumes: [] }, none)).toEqual(['deleted c has no volume']);
   });
 
+  it('a volume on another node than its row must be found there, and missed where it ought to be', () => {
+    const elsewhere = truth({ rows: [row({ node_id: 'n1' })], volumes: [volume({}, { node: 'n2' })] });
+    expect(invariants.orphanVolumes(elsewhere)).toEqual(['the volume v has no row on n2']);
+    expect(invariants.lostData(elsewhere, none)).toEqual(['running c has no volume']);
+  });
+
   it.each<[string, VolumeTruth[], string[], string[]]>([
     ['has no volume', [], [], []],
     ['has lost mark-1', [volume()], ['mark-1'], ['mark-1']],
@@ -164,6 +183,15 @@ describe('the invariants', () => {
     ['a row that is listed and deleted', { rows: [row(GONE)] }],
   ])('wrongCounts must find %s', (_what, changes) => {
     expect(invariants.wrongCounts(truth(changes))).toHaveLength(1);
+  });
+
+  it.each<[string, Partial<Truth>]>([
+    ['less than what runs', { reserved: [{ ...RESERVED, memory_mb: 0 }] }],
+    ['nothing', { reserved: [] }],
+    ['what does not run', { rows: [row({ status: 'stopped' })] }],
+    ['what runs elsewhere', { reserved: [RESERVED, { ...RESERVED, node: 'n2' }] }],
+  ])('wrongReserves must find that there is reserved %s', (_what, changes) => {
+    expect(invariants.wrongReserves(truth(changes))).toHaveLength(1);
   });
 
   it.each<[string, Partial<UserTruth>]>([

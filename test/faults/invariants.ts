@@ -1,6 +1,6 @@
 import type { ContainerFacts } from '../../src/events';
 import { replay } from '../support/replay';
-import type { ContainerTruth, RowTruth, Truth, UserTruth } from './truth';
+import type { ContainerTruth, RowTruth, Truth, UserTruth, VolumeTruth } from './truth';
 
 /** By `db_id`: the marks that are known to be written, and those that may be. */
 export type MarksOf = (dbId: string) => { readonly written: ReadonlySet<string>; readonly tried: ReadonlySet<string> };
@@ -12,6 +12,7 @@ export function stuck({ rows }: Truth): string[] {
   return rows.flatMap((row) => [
     ...(row.operation === null ? [] : [`${about(row)} is held by ${row.operation}`]),
     ...(row.deleted_at !== null || row.status !== 'creating' ? [] : [`${about(row)} is still creating`]),
+    ...(row.other_node_id === null ? [] : [`${about(row)} is also on ${row.other_node_id}`]),
     ...(row.deleted_at === null || row.purged_at !== null ? [] : [`${about(row)} is not purged`]),
   ]);
 }
@@ -31,6 +32,7 @@ export function rowsUnlikeDocker({ rows, containers }: Truth): string[] {
 function differences(row: RowTruth, container: ContainerTruth): string[] {
   const is = {
     running: container.running,
+    node: container.node,
     name: container.name,
     volume: container.volume,
     runtime: container.runtime,
@@ -43,6 +45,7 @@ function differences(row: RowTruth, container: ContainerTruth): string[] {
   };
   const ought = {
     running: row.status === 'running',
+    node: row.node_id,
     name: `berth-${row.id}`,
     volume: row.volume_name,
     runtime: 'runsc',
@@ -65,10 +68,12 @@ export function orphanContainers({ rows, containers }: Truth): string[] {
   return containers.filter(({ containerId }) => !known.has(containerId)).map(({ name }) => `${name} has no row`);
 }
 
-/** Volumes without a row that keeps data. */
+/** Volumes without a row that keeps data, there. */
 export function orphanVolumes({ rows, volumes }: Truth): string[] {
-  const known = new Set(rows.filter(({ purged_at }) => purged_at === null).map(({ volume_name }) => volume_name));
-  return volumes.filter(({ name }) => !known.has(name)).map(({ name }) => `the volume ${name} has no row`);
+  const kept = rows.filter(({ purged_at }) => purged_at === null);
+  return volumes
+    .filter((volume) => !kept.some((row) => isOf(volume, row)))
+    .map(({ name, node }) => `the volume ${name} has no row${node === null ? '' : ` on ${node}`}`);
 }
 
 /** Every row that was ever in Docker and is not purged has its volume, with all that was written, and nobody else's. */
@@ -76,7 +81,7 @@ export function lostData({ rows, volumes }: Truth, marksOf: MarksOf): string[] {
   return rows
     .filter(({ docker_id, purged_at }) => docker_id !== null && purged_at === null)
     .flatMap((row) => {
-      const volume = volumes.find(({ name }) => name === row.volume_name);
+      const volume = volumes.find((one) => isOf(one, row));
       if (!volume) return [`${about(row)} has no volume`];
       const { written, tried } = marksOf(row.id);
       const lost = [...written].filter((mark) => volume.marks.get(mark) !== row.id);
@@ -97,6 +102,20 @@ export function wrongCounts({ rows, users }: Truth): string[] {
     const counts = { rows: rowsOf, listed: list.containers.length, count: list.count, usage: list.usage.containers };
     const wrong = Object.values(counts).some((count) => count !== rowsOf) || rowsOf > limit;
     return wrong ? [`${name} has ${JSON.stringify(counts)}, limit ${String(limit)}`] : [];
+  });
+}
+
+/** What is reserved of each machine is what runs on it. */
+export function wrongReserves({ rows, reserved }: Truth): string[] {
+  const running = live(rows).filter(({ status }) => status === 'running');
+  const nodes = new Set([...reserved.map(({ node }) => node), ...running.map(machineOf)]);
+  return [...nodes].flatMap((node) => {
+    const kept = reserved.find((sum) => sum.node === node);
+    const is = [kept?.memory_mb ?? 0, kept?.cpu_shares ?? 0].join();
+    const there = running.filter((row) => machineOf(row) === node);
+    const sum = (column: 'memory_mb' | 'cpu_shares'): number => there.reduce((total, row) => total + row[column], 0);
+    const ought = [sum('memory_mb'), sum('cpu_shares')].join();
+    return is === ought ? [] : [`reserved of ${node} is ${is} and ought to be ${ought}`];
   });
 }
 
@@ -142,6 +161,14 @@ function facts(containers: readonly ContainerFacts[]): Set<string> {
       return JSON.stringify({ db_id, id, name, status, image, role, memory_mb, cpu_shares, disk_mb });
     }),
   );
+}
+
+function machineOf({ node_id }: RowTruth): string {
+  return node_id ?? 'local';
+}
+
+function isOf(volume: VolumeTruth, row: RowTruth): boolean {
+  return volume.name === row.volume_name && volume.node === row.node_id;
 }
 
 function live(rows: readonly RowTruth[]): RowTruth[] {

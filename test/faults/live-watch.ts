@@ -1,11 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { httpCall } from '../support/http-call';
+import type { Excuses } from './excuses';
 import type { FaultyCluster, Member } from './faulty-cluster';
 import { Journal } from './journal';
 
 const EVERY_MS = 500;
 /** At once on an idle machine; on a busy one its loop gets its turn late. */
 const ANSWERED_WITHIN_MS = 5_000;
+/** Longer than any look takes on a machine that has the time. */
+const LATE_MS = 2_000;
 /** What starts dead processes again asks more than once before it does. */
 const SILENT_TIMES = 3;
 
@@ -16,6 +19,7 @@ export class LiveWatch {
 
   constructor(
     cluster: FaultyCluster,
+    private readonly excuses: Excuses,
     private readonly journal: Journal,
   ) {
     this.ended = Promise.all(cluster.members.map((member) => this.watch(member)));
@@ -29,11 +33,23 @@ export class LiveWatch {
   private async watch(member: Member): Promise<void> {
     let silent = 0;
     while (!this.closed) {
-      const fault = member.up && !member.paused ? await look(member) : null;
+      const fault = member.up && !member.paused ? await this.look(member) : null;
       silent = fault === null ? 0 : silent + 1;
       if (silent === SILENT_TIMES) this.journal.complain(`${member.name} does not say that it lives: ${String(fault)}`);
       await delay(EVERY_MS);
     }
+  }
+
+  private async look(member: Member): Promise<string | null> {
+    const looking = look(member);
+    const onLate = (): void => {
+      this.journal.note('late', member.name);
+      void this.excuses.during('late', {}, () => looking);
+    };
+    const late = setTimeout(onLate, LATE_MS);
+    const fault = await looking;
+    clearTimeout(late);
+    return fault;
   }
 }
 

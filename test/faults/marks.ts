@@ -13,7 +13,7 @@ export class Marks {
   private readonly tried = new Map<string, Set<string>>();
 
   constructor(
-    private readonly docker: RealDocker,
+    private readonly dockers: readonly RealDocker[],
     private readonly journal: Journal,
   ) {}
 
@@ -21,10 +21,18 @@ export class Marks {
     const mark = `mark-${String(this.next++)}`;
     add(this.tried, dbId, mark);
     const script = `echo ${dbId} > /home/user/${mark} && sync && echo written`;
-    const printed = await within(ANSWER_MS, this.docker.exec(dockerId, ['sh', '-c', script])).catch(String);
+    const printed = await within(ANSWER_MS, this.exec(dockerId, script)).catch(String);
     const isWritten = /^written$/m.test(printed);
     if (isWritten) add(this.written, dbId, mark);
     this.journal.note('mark', isWritten ? 'written' : 'not known', { dbId, dockerId, file: mark, printed });
+  }
+
+  /** On whichever of them the container is. */
+  private async exec(dockerId: string, script: string): Promise<string> {
+    const command = ['sh', '-c', script];
+    const tried = await Promise.allSettled(this.dockers.map((docker) => docker.exec(dockerId, command)));
+    const done = tried.find((each) => each.status === 'fulfilled');
+    return done?.value ?? tried.map((each) => (each.status === 'rejected' ? String(each.reason) : '')).join('; ');
   }
 
   of(dbId: string): { written: ReadonlySet<string>; tried: ReadonlySet<string> } {

@@ -94,12 +94,14 @@ async function mustBeTakenOver(dead: Member, { cluster, database, excuses, journ
 }
 
 /**
- * Whether leases may have stayed for a reason: the database was away, a live process stood still, or a dead one seems
- * to live.
+ * Whether leases may have stayed for a reason: the database was away, a live process stood still, a dead one seems to
+ * live, or what they are on does not answer.
  */
-function isDisturbed(excuses: Excuses, since: number): boolean {
+export function isDisturbed(excuses: Excuses, since: number): boolean {
   const excused = excuses.since(since, { member: '', user: '' });
-  return (['database_down', 'database_busy', 'death_unseen'] as const).some((excuse) => excused.has(excuse));
+  return (['database_down', 'database_busy', 'death_unseen', 'node_silent'] as const).some((excuse) =>
+    excused.has(excuse),
+  );
 }
 
 /** @returns the leases that nobody has ended, renewed or taken over in between */

@@ -1,14 +1,20 @@
 /** How large the run on several processes is. `BERTH_TEST_OPERATIONS` makes one that only tries something out. */
 const OPERATIONS = Number(process.env['BERTH_TEST_OPERATIONS'] ?? 2_000);
-/** Whether there is time enough for every kind of fault to be made, however faults meet. */
-export const IS_LONG = OPERATIONS >= 1_000;
+const THINK_MS = 500;
+
+/** How long nodes are away in the run on several. */
+export const AWAY_MS = OPERATIONS >= 1_000 ? [1_000, 5_000, 15_000, 30_000] : [1_000, 5_000, 15_000];
 
 /** How one of the runs is made. */
 export interface RunSetting {
-  readonly name: 'cluster' | 'sqlite';
+  readonly name: 'cluster' | 'sqlite' | 'nodes';
   readonly processes: number;
   readonly users: number;
   readonly operations: number;
+  /** How long users think between requests, at most. */
+  readonly thinkMs: number;
+  /** Whether there is time enough for every kind of fault to be made, however faults meet. */
+  readonly isLong: boolean;
 }
 
 export const CLUSTER_RUN: RunSetting = {
@@ -17,6 +23,8 @@ export const CLUSTER_RUN: RunSetting = {
   // Whatever takes Docker away takes the containers of all of them, and brings them back.
   users: OPERATIONS >= 300 ? 20 : 6,
   operations: OPERATIONS,
+  thinkMs: THINK_MS,
+  isLong: OPERATIONS >= 1_000,
 };
 
 /**
@@ -28,6 +36,21 @@ export const SQLITE_RUN: RunSetting = {
   processes: 1,
   users: 8,
   operations: Math.max(100, Math.ceil(OPERATIONS / 8)),
+  thinkMs: THINK_MS,
+  isLong: OPERATIONS >= 1_000,
+};
+
+/**
+ * This one is about what several Dockers add. It takes as long as nodes are away, so its users take their time: they
+ * are to be there all the while.
+ */
+export const NODES_RUN: RunSetting = {
+  name: 'nodes',
+  processes: 2,
+  users: 6,
+  operations: Math.max(80, Math.ceil(OPERATIONS / 12)),
+  thinkMs: 5 * THINK_MS,
+  isLong: false,
 };
 
 /** Which call of a process to Docker is struck: one in so many. */

@@ -12,6 +12,7 @@ const TOLD = [
   'operation_holder',
   'operation_expires_at',
   'docker_id',
+  'node_id',
   'generation',
   'run_started_at',
   'deleted_at',
@@ -38,32 +39,39 @@ export async function inTime<T>(
   }
 }
 
+/** What is told of, and what there is of it. */
+type Told = readonly [string, () => Promise<string[]>];
+
 /** In words, what a run that does not settle leaves: rows and programs that are held, and all that Docker has. */
 export async function whatIsThere({
   cluster,
   database,
-  docker,
+  dockers,
 }: {
   cluster: FaultyCluster;
   database: DatabaseView;
-  docker: RealDocker;
+  dockers: readonly RealDocker[];
 }): Promise<string[]> {
   const filters = { label: [`berth.instance=${cluster.instance}`] };
-  const told: [string, () => Promise<string[]>][] = [
+  const told: Told[] = [
     ['row', () => openRows(database)],
     ['held program', async () => (await database.heldPrograms()).map((program) => JSON.stringify(program))],
-    [
-      'container',
-      async () =>
-        (await docker.docker.listContainers({ all: true, filters })).map(
-          ({ Id, Names, Status }) => `${Id.slice(0, 12)} ${String(Names[0])}: ${Status}`,
-        ),
-    ],
-    [
-      'volume',
-      async () =>
-        (await docker.docker.listVolumes({ filters: JSON.stringify(filters) })).Volumes.map(({ Name }) => Name),
-    ],
+    ...dockers.flatMap(({ docker, id }): Told[] => {
+      const where = id === null ? '' : ` on ${id}`;
+      return [
+        [
+          `container${where}`,
+          async () =>
+            (await docker.listContainers({ all: true, filters })).map(
+              ({ Id, Names, Status }) => `${Id.slice(0, 12)} ${String(Names[0])}: ${Status}`,
+            ),
+        ],
+        [
+          `volume${where}`,
+          async () => (await docker.listVolumes({ filters: JSON.stringify(filters) })).Volumes.map(({ Name }) => Name),
+        ],
+      ];
+    }),
   ];
   const lines = told.map(async ([what, find]) => {
     const found = await find().catch((error: unknown) => [`cannot be told: ${String(error)}`]);

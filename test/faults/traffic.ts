@@ -6,11 +6,9 @@ import { isExpected, type Verb } from './expected-answers';
 import { FaultyCluster, Member } from './faulty-cluster';
 import { Journal } from './journal';
 import { Marks } from './marks';
-import { HANG_UP_EVERY } from './setting';
+import { HANG_UP_EVERY, type RunSetting } from './setting';
 import { Asked, User } from './user';
 
-/** How long people think, at most. */
-const THINK_MS = 500;
 /** How long they wait after a failure, twice as long after each further one. */
 const DISCOURAGED_MS = 1_000;
 const MOST_DISCOURAGED_MS = 10_000;
@@ -28,7 +26,7 @@ interface Parts {
   readonly marks: Marks;
   readonly excuses: Excuses;
   readonly journal: Journal;
-  readonly operations: number;
+  readonly setting: RunSetting;
   readonly onOperation: (operation: number) => void;
 }
 
@@ -44,14 +42,14 @@ export class Traffic {
 
   private async work(user: User, random: SeededRandom): Promise<void> {
     let failures = 0;
-    while (this.begun < this.parts.operations) {
+    while (this.begun < this.parts.setting.operations) {
       this.begun += 1;
       this.parts.onOperation(this.begun);
       const succeeded = await this.operate(user, random);
       failures = succeeded ? 0 : failures + 1;
       const running = random.chance(1 / MARK_EVERY) ? user.running() : null;
       if (running) await this.parts.marks.write(running.db_id, running.id);
-      await delay(failures > 0 ? discouragement(failures) : THINK_MS * random.next());
+      await delay(failures > 0 ? discouragement(failures) : this.parts.setting.thinkMs * random.next());
     }
   }
 

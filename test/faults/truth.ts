@@ -9,6 +9,10 @@ export interface RowTruth {
   readonly memory_mb: number;
   readonly cpu_shares: number;
   readonly docker_id: string | null;
+  /** Of several Dockers, the one that it is on. */
+  readonly node_id: string | null;
+  /** The one that it is being moved to, or that may still have something of a move. */
+  readonly other_node_id: string | null;
   readonly generation: number;
   readonly volume_name: string;
   readonly ip_address: string | null;
@@ -21,7 +25,9 @@ export interface RowTruth {
 
 /** A container of this Berth's as Docker has it. */
 export interface ContainerTruth {
+  /** As rows have it: of several Dockers, with the node. */
   readonly id: string;
+  readonly node: string | null;
   readonly name: string;
   readonly running: boolean;
   /** Of its labels. */
@@ -41,8 +47,16 @@ export interface ContainerTruth {
 /** A volume of this Berth's, with the marks in it: the text of each by its file's name. */
 export interface VolumeTruth {
   readonly name: string;
+  readonly node: string | null;
   readonly containerId: string;
   readonly marks: ReadonlyMap<string, string>;
+}
+
+/** What rows reserve together of a machine, as the database keeps the sum. */
+export interface ReservedTruth {
+  readonly node: string;
+  readonly memory_mb: number;
+  readonly cpu_shares: number;
 }
 
 /** What one user is told. */
@@ -69,5 +83,6 @@ export interface Truth {
   readonly rows: readonly RowTruth[];
   readonly containers: readonly ContainerTruth[];
   readonly volumes: readonly VolumeTruth[];
+  readonly reserved: readonly ReservedTruth[];
   readonly users: readonly UserTruth[];
 }

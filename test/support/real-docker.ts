@@ -4,7 +4,11 @@ import { removeFirewallRules } from './firewall';
 
 /** Docker as somebody else on the same machine uses it: behind Berth's back. */
 export class RealDocker {
-  readonly docker = connect();
+  /** @param id of the node in its Swarm; null: the only Docker that there is */
+  constructor(
+    readonly docker = connect(),
+    readonly id: string | null = null,
+  ) {}
 
   /** Runs a command in a container and returns what it printed. */
   async exec(dockerId: string, command: readonly string[], { user }: { user?: string } = {}): Promise<string> {
@@ -33,18 +37,26 @@ export class RealDocker {
     return this.docker.getContainer(dockerId).inspect();
   }
 
-  /** Every container under one row's label, as `name state`. */
-  async containersOf(containerId: string): Promise<{ id: string; name: string; state: string }[]> {
-    const label = [`berth.container_id=${containerId}`];
-    const listed = await this.docker.listContainers({ all: true, filters: { label } });
+  /** Every container under a label, as `name state`. */
+  async containers(label: string): Promise<{ id: string; name: string; state: string }[]> {
+    const listed = await this.docker.listContainers({ all: true, filters: { label: [label] } });
     return listed.map(({ Id, Names, State }) => ({ id: Id, name: (Names[0] ?? '').slice(1), state: State }));
   }
 
-  /** The names of all volumes under one row's label. */
-  async volumesOf(containerId: string): Promise<string[]> {
-    const label = [`berth.container_id=${containerId}`];
-    const { Volumes } = await this.docker.listVolumes({ filters: { label } });
+  /** The names of all volumes under a label. */
+  async volumes(label: string): Promise<string[]> {
+    const { Volumes } = await this.docker.listVolumes({ filters: { label: [label] } });
     return Volumes.map(({ Name }) => Name);
+  }
+
+  /** Every container of one row. */
+  containersOf(containerId: string): Promise<{ id: string; name: string; state: string }[]> {
+    return this.containers(`berth.container_id=${containerId}`);
+  }
+
+  /** The names of all volumes of one row. */
+  volumesOf(containerId: string): Promise<string[]> {
+    return this.volumes(`berth.container_id=${containerId}`);
   }
 
   async volumeExists(name: string): Promise<boolean> {
@@ -86,6 +98,11 @@ export class RealDocker {
 
   /** Removes everything that carries an instance label of the tests, and the firewall rules for its network. */
   async removeInstance(instance: string): Promise<void> {
+    await this.removeLabelled(instance);
+    await removeFirewallRules(instance);
+  }
+
+  protected async removeLabelled(instance: string): Promise<void> {
     // A probe's container, of a server that was killed, has a label of its own and is on the same network.
     for (const label of ['berth.probe', 'berth.instance']) {
       const filters = { label: [`${label}=${instance}`] };
@@ -96,7 +113,6 @@ export class RealDocker {
         await this.docker.getVolume(Name).remove();
       for (const { Id } of await this.docker.listNetworks({ filters })) await this.docker.getNetwork(Id).remove();
     }
-    await removeFirewallRules(instance);
   }
 }
 

@@ -3,29 +3,42 @@ import { join } from 'node:path';
 import Docker from 'dockerode';
 import type { ClientCertificate } from '../../src/docker/client';
 import { askForAction } from './control-socket';
+import { RealDocker } from './real-docker';
+
+interface DescribedNode {
+  /** In the Swarm. */
+  readonly id: string;
+  readonly name: string;
+  readonly address: string;
+  /** Its Docker over TLS. */
+  readonly host: string;
+  /** Its Docker on this machine. */
+  readonly socket: string;
+}
 
 /** What `scripts/lib/cluster/test-nodes.mjs` says of the nodes that it started. */
 interface Described {
-  readonly nodes: readonly { name: string; address: string; host: string; socket: string }[];
+  readonly nodes: readonly DescribedNode[];
   /** The machine's own address in the nodes' network. */
   readonly gateway: string;
   readonly control: string;
 }
 
 /** One Docker node of the tests' Swarm, and a way to its Docker that no cut of the network reaches. */
-export class TestNode {
-  readonly docker: Docker;
+export class TestNode extends RealDocker {
+  readonly name: string;
+  readonly address: string;
+  /** Its Docker over TLS. */
+  readonly host: string;
 
   constructor(
-    readonly name: string,
-    readonly address: string,
-    /** Its Docker over TLS. */
-    readonly host: string,
-    /** Its Docker on this machine. */
-    readonly socket: string,
+    { id, name, address, host, socket }: DescribedNode,
     private readonly control: string,
   ) {
-    this.docker = new Docker({ socketPath: socket.replace('unix://', '') });
+    super(new Docker({ socketPath: socket.replace('unix://', '') }), id);
+    this.name = name;
+    this.address = address;
+    this.host = host;
   }
 
   /** As a machine without power, with all that runs there. */
@@ -38,6 +51,11 @@ export class TestNode {
     return this.ask('start');
   }
 
+  /** In good order, its containers with it. */
+  restart(): Promise<void> {
+    return this.ask('restart');
+  }
+
   /** Pulls its cable: no connection ends, and none gets an answer. */
   cut(): Promise<void> {
     return this.ask('cut');
@@ -47,44 +65,12 @@ export class TestNode {
     return this.ask('heal');
   }
 
-  /** Its containers that carry this label, as `name state`. */
-  async containers(label: string): Promise<{ id: string; name: string; state: string }[]> {
-    const listed = await this.docker.listContainers({ all: true, filters: { label: [label] } });
-    return listed.map(({ Id, Names, State }) => ({ id: Id, name: (Names[0] ?? '').slice(1), state: State }));
+  /** Removes everything that carries an instance label; the rules of its firewall go with its next boot. */
+  override removeInstance(instance: string): Promise<void> {
+    return this.removeLabelled(instance);
   }
 
-  /** The names of its volumes that carry this label. */
-  async volumes(label: string): Promise<string[]> {
-    const { Volumes } = await this.docker.listVolumes({ filters: { label: [label] } });
-    return Volumes.map(({ Name }) => Name);
-  }
-
-  /** Runs a command in a container there. @returns what it printed */
-  async exec(dockerId: string, command: readonly string[]): Promise<string> {
-    const created = await this.docker
-      .getContainer(dockerId)
-      .exec({ Cmd: [...command], AttachStdout: true, AttachStderr: true });
-    const stream = await created.start({});
-    const chunks: Buffer[] = [];
-    const sink = { write: (chunk: Buffer) => chunks.push(chunk) };
-    this.docker.modem.demuxStream(stream, sink as never, sink as never);
-    await new Promise((resolve, reject) => stream.once('end', resolve).once('close', resolve).once('error', reject));
-    return Buffer.concat(chunks).toString();
-  }
-
-  /** Removes everything that carries an instance label. */
-  async removeInstance(instance: string): Promise<void> {
-    for (const label of ['berth.probe', 'berth.instance']) {
-      const filters = { label: [`${label}=${instance}`] };
-      for (const { Id } of await this.docker.listContainers({ all: true, filters }))
-        await this.docker.getContainer(Id).remove({ force: true, v: true });
-      for (const { Name } of (await this.docker.listVolumes({ filters })).Volumes)
-        await this.docker.getVolume(Name).remove();
-      for (const { Id } of await this.docker.listNetworks({ filters })) await this.docker.getNetwork(Id).remove();
-    }
-  }
-
-  private ask(how: 'kill' | 'start' | 'cut' | 'heal'): Promise<void> {
+  private ask(how: 'kill' | 'start' | 'restart' | 'cut' | 'heal'): Promise<void> {
     return askForAction(this.control, `/${this.name}/${how}`);
   }
 }
@@ -99,7 +85,7 @@ export class TestNodes {
     const file = process.env['TEST_NODES'];
     if (file === undefined) throw new Error('TEST_NODES is not set; `node scripts/test.mjs nodes` sets it');
     const { nodes, gateway, control } = JSON.parse(readFileSync(file, 'utf8')) as Described;
-    const made = nodes.map(({ name, address, host, socket }) => new TestNode(name, address, host, socket, control));
+    const made = nodes.map((node) => new TestNode(node, control));
     this.nodes = made as unknown as [TestNode, TestNode, TestNode];
     this.gateway = gateway;
     this.control = control;

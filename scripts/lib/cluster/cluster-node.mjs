@@ -63,6 +63,10 @@ export class ClusterNode {
     await this.daemon.stop({ hurry });
   }
 
+  async restart() {
+    await this.daemon.restart({ kill: false });
+  }
+
   /** Also of one that does not run, for its next start. */
   async cut() {
     this.isCut = true;

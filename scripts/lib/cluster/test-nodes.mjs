@@ -9,7 +9,7 @@ import { testFolder } from '../project.mjs';
 import { ensureSandboxImage, sandboxImage } from '../sandbox-image.mjs';
 import { atEnd } from '../shutdown.mjs';
 import { step } from '../steps.mjs';
-import { startPostgres, startRedis } from '../test-databases.mjs';
+import { databaseActions, startPostgresServer, startRedisServer } from '../test-databases.mjs';
 import { addTestImage, testImage } from '../test-image.mjs';
 import { temporaryFolder } from '../test-remains.mjs';
 import { addFirewallImage, firewallImage } from './firewall-image.mjs';
@@ -40,24 +40,30 @@ export async function startTestNodes() {
   // For the copies of volumes.
   await ensureSandboxImage(first.api);
   await bringImages(cluster.nodes, [testImage, firewallImage, sandboxImage]);
-  const postgres = await step('starting PostgreSQL', startPostgres);
-  const redis = await step('starting Redis', startRedis);
+  const postgres = await step('starting PostgreSQL', () => startPostgresServer({ survivesCrash: true }));
+  const redis = await step('starting Redis', startRedisServer);
   const actions = cluster.nodes.flatMap((node) =>
-    ['kill', 'start', 'stop', 'cut', 'heal'].map((how) => [`/${node.name}/${how}`, () => node[how]()]),
+    ['kill', 'start', 'restart', 'cut', 'heal'].map((how) => [`/${node.name}/${how}`, () => node[how]()]),
   );
   const control = await offerActions('nodes', {
     ...Object.fromEntries(actions),
     '/all/ready': () => cluster.untilReady(),
+    ...databaseActions({ postgres, redis }),
   });
   const described = join(temporaryFolder(), 'nodes.json');
-  const nodes = cluster.nodes.map(({ name, address, host, api }) => ({ name, address, host, socket: api.host }));
+  const ofNode = async ({ name, address, host, api }) => {
+    const id = (await api.info()).Swarm.NodeID;
+    return { id, name, address, host, socket: api.host };
+  };
+  const nodes = await Promise.all(cluster.nodes.map(ofNode));
   writeFileSync(described, JSON.stringify({ nodes, gateway: cluster.network.gateway, control }));
   return {
     ...cluster.environment,
     NODE_FIREWALL_IMAGE: firewallImage,
     TEST_NODES: described,
-    TEST_POSTGRES_URL: postgres,
-    TEST_REDIS_URL: redis,
+    TEST_FAULTS_CONTROL: control,
+    TEST_POSTGRES_URL: postgres.url,
+    TEST_REDIS_URL: redis.url,
     // For the tests of the engine of a single Docker.
     TEST_NODE_HOST: first.host,
     // What tests look at behind Berth's back, where it does not matter on which node.

@@ -1,0 +1,211 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Answer, ApiClient } from '../support/api-client';
+import type { TestNode, TestNodes } from '../support/test-nodes';
+import type { DatabaseView } from './database-view';
+import type { Excuse } from './excuses';
+import { type Actions, type Begin, InVain, type Parts } from './fault-injector';
+import { AWAY_MS } from './setting';
+import type { RowTruth } from './truth';
+
+type NodeFault = 'node_kill' | 'node_restart' | 'node_cut' | 'node_drain' | 'quorum_lost' | 'container_move';
+
+/** How nodes go, and come back. */
+interface Way {
+  readonly name: string;
+  readonly away: (node: TestNode) => Promise<void>;
+  readonly back: (node: TestNode) => Promise<void>;
+}
+
+const KILL: Way = { name: 'without power', away: (node) => node.kill(), back: (node) => node.start() };
+const CUT: Way = { name: 'cut off', away: (node) => node.cut(), back: (node) => node.heal() };
+
+/** By when whatever was under way on a node that fell silent is over, in Berth. */
+const OVER_MS = 8_000;
+/** By when a node that is back is used again; a few seconds on an idle machine. */
+const USED_WITHIN_MS = 90_000;
+/** By when the managers decide, who may be away. */
+const DECIDED_WITHIN_MS = 120_000;
+const LOOK_AGAIN_MS = 500;
+/** What the answer to a move may be while everything fails; nothing, from a process that dies. */
+const MOVED =
+  /^(200|404 container_not_found|409 operation_in_progress|50[03] (move_failed|claim_lost|start_refused|copy_failed|docker_error|docker_unavailable|node_unavailable|no_capacity|database_\w+)|)$/;
+
+/** What may write a row late. */
+const LATE: readonly Excuse[] = ['database_down', 'database_busy', 'stood_still', 'late'];
+
+/** What becomes of nodes; each fault is over when Berth uses them again. */
+export function nodeFaults(parts: Parts, nodes: TestNodes): Actions<NodeFault> {
+  const { random, turns } = parts;
+  const one =
+    (work: (node: TestNode) => Promise<unknown>) =>
+    (begin: Begin): Promise<string> => {
+      const node = random.pick(nodes.nodes);
+      return turns.take(node.name, async () => {
+        begin();
+        await work(node);
+        return node.name;
+      });
+    };
+  return {
+    node_kill: one((node) => takeAway([node], KILL, parts)),
+    node_cut: one((node) => takeAway([node], CUT, parts)),
+    node_restart: one((node) =>
+      parts.excuses.during('node_silent', {}, async () => {
+        await node.restart();
+        await usedAgain([node], parts);
+      }),
+    ),
+    node_drain: one((node) => drain(node, parts)),
+    container_move: () => move(parts),
+    quorum_lost: (begin) => {
+      const left = random.pick(nodes.nodes);
+      const way = random.pick([KILL, CUT]);
+      // Always in the same order, so that none waits for another.
+      const [first, second] = nodes.nodes.filter((node) => node !== left);
+      if (!first || !second) throw new Error('there are three nodes');
+      return turns.take(first.name, () =>
+        turns.take(second.name, async () => {
+          begin();
+          await takeAway([first, second], way, parts);
+          return `${first.name} and ${second.name}`;
+        }),
+      );
+    },
+  };
+}
+
+async function takeAway(nodes: readonly TestNode[], { name, away, back }: Way, parts: Parts): Promise<void> {
+  const { excuses, journal, random } = parts;
+  const ms = random.pick(AWAY_MS);
+  const names = nodes.map((node) => node.name).join(' and ');
+  await excuses.during('node_silent', {}, async () => {
+    journal.say(`${names}: ${name} for ${String(ms)} ms`);
+    await Promise.all(nodes.map(away));
+    await mustKeepRows(nodes, ms, parts);
+    await Promise.all(nodes.map(back));
+    await usedAgain(nodes, parts);
+    journal.say(`${names}: back`);
+  });
+}
+
+/** While nobody knows what is on a node, its rows stay as they are. */
+async function mustKeepRows(
+  nodes: readonly TestNode[],
+  ms: number,
+  { database, excuses, journal }: Parts,
+): Promise<void> {
+  await delay(Math.min(ms, OVER_MS));
+  if (ms <= OVER_MS) return;
+  const since = Date.now();
+  const before = await rowsOn(nodes, database).catch(() => []);
+  await delay(ms - OVER_MS);
+  const after = await rowsOn(nodes, database).catch(() => null);
+  const excused = excuses.since(since - OVER_MS, { member: '', user: '' });
+  if (after === null || LATE.some((excuse) => excused.has(excuse))) {
+    journal.note('node', 'rows not looked at');
+    return;
+  }
+  journal.note('node', 'rows looked at', { rows: before.length });
+  for (const row of before) {
+    if (row.operation !== null) continue;
+    const now = after.find(({ id }) => id === row.id);
+    if (now?.status === row.status && now.docker_id === row.docker_id) continue;
+    const said = `${now?.status ?? 'not there'}, ${String(now?.docker_id)}`;
+    journal.complain(`${row.id} was ${row.status} on a silent node, ${String(row.docker_id)}, and is ${said} now`);
+  }
+}
+
+/** Those that are not deleted. */
+async function rowsOn(nodes: readonly TestNode[], database: DatabaseView): Promise<RowTruth[]> {
+  const isThere = ({ deleted_at, node_id }: RowTruth): boolean =>
+    deleted_at === null && nodes.some(({ id }) => id === node_id);
+  return (await database.rows()).filter(isThere);
+}
+
+/** Resolves when some process has had an answer of each since now, and would place something there. */
+async function usedAgain(nodes: readonly TestNode[], { cluster, operator, random, journal }: Parts): Promise<void> {
+  const since = Date.now();
+  const isUsed = (listed: readonly ListedNode[], { name }: TestNode): boolean =>
+    listed.some((node) => node.name === name && node.problem === null && Date.parse(node.reachable_at ?? '') > since);
+  let seen = 'nothing';
+  while (Date.now() - since < USED_WITHIN_MS) {
+    const { body } = await asked(new ApiClient(cluster.pick(random).url, operator), 'GET', '/api/admin/nodes');
+    const listed = (body['nodes'] ?? []) as readonly ListedNode[];
+    if (nodes.every((node) => isUsed(listed, node))) {
+      journal.note('node', 'used again', { ms: Date.now() - since });
+      return;
+    }
+    seen = JSON.stringify(body);
+    await delay(LOOK_AGAIN_MS);
+  }
+  const names = nodes.map(({ name }) => name).join(' and ');
+  journal.complain(`${names} are not used again ${String(USED_WITHIN_MS)} ms after they are back: ${seen}`);
+}
+
+interface ListedNode {
+  readonly name: string;
+  readonly problem: string | null;
+  readonly reachable_at: string | null;
+}
+
+/** To wherever there is the most room. */
+async function move({ cluster, cohabitation, database, operator, random, journal }: Parts): Promise<string> {
+  const rows = await database.rows().catch(() => []);
+  const live = rows.filter(({ deleted_at, node_id }) => deleted_at === null && node_id !== null);
+  if (live.length === 0) throw new InVain('there is nothing to move');
+  const { id } = random.pick(live);
+  cohabitation.move(id);
+  const path = `/api/admin/containers/${id}/move`;
+  const { status, body } = await asked(new ApiClient(cluster.pick(random).url, operator), 'POST', path);
+  const words = [status, body['code']].filter(Boolean).join(' ');
+  journal.note('move', words, { id, body });
+  if (!MOVED.test(words)) journal.complain(`${path} was answered ${String(status)} ${JSON.stringify(body)}`);
+  if (status !== 200) throw new InVain(words);
+  return id;
+}
+
+/** Nothing is placed or started there for some seconds; what is there stays, or is moved to others. */
+async function drain(node: TestNode, parts: Parts): Promise<void> {
+  const { excuses, random, journal, database, cohabitation } = parts;
+  const isEmptied = random.chance(0.5);
+  await excuses.during('node_drained', {}, async () => {
+    // Until it is drained more may come to it.
+    if (isEmptied) for (const { id } of await database.rows()) cohabitation.move(id);
+    if (!(await isDecided(node, isEmptied ? 'empty' : 'drain', parts))) throw new InVain('no manager decides');
+    await delay(2_000 + 8_000 * random.next());
+    if (!(await isDecided(node, 'activate', parts))) journal.complain(`${node.name} could not be activated`);
+  });
+}
+
+async function isDecided(
+  { name }: TestNode,
+  how: 'drain' | 'empty' | 'activate',
+  { cluster, operator, random, journal }: Parts,
+): Promise<boolean> {
+  const since = Date.now();
+  const [route, body] = how === 'empty' ? ['drain', { move: true }] : [how, undefined];
+  while (Date.now() - since < DECIDED_WITHIN_MS) {
+    const api = new ApiClient(cluster.pick(random).url, operator);
+    const answer = await asked(api, 'POST', `/api/admin/nodes/${name}/${route}`, body);
+    if (answer.status === 200) {
+      journal.note('decision', `${how} ${String(answer.body['availability'])}`, { name });
+      return true;
+    }
+    await delay(LOOK_AGAIN_MS);
+  }
+  return false;
+}
+
+/** What a process answers; one that dies meanwhile answers nothing. */
+async function asked(
+  api: ApiClient,
+  method: string,
+  path: string,
+  body?: object,
+): Promise<Pick<Answer, 'status' | 'body'>> {
+  return api.call(method, path, body).catch((error: unknown) => {
+    // What `fetch` throws, in whatever realm. An answer that is not as documented is another error.
+    if ((error as { name?: unknown }).name === 'TypeError') return { status: 0, body: {} };
+    throw error;
+  });
+}
