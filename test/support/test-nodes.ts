@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import Docker from 'dockerode';
 import type { ClientCertificate } from '../../src/docker/client';
 import { askForAction } from './control-socket';
+import { eventually } from './eventually';
 import { RealDocker } from './real-docker';
 
 interface DescribedNode {
@@ -23,6 +24,14 @@ interface Described {
   readonly gateway: string;
   readonly control: string;
 }
+
+interface NodeChanges {
+  readonly labels?: Record<string, string>;
+  readonly availability?: 'active' | 'drain' | 'pause';
+}
+
+/** Until a manager that was away hears of the others again. */
+const LEADER_MS = 90_000;
 
 /** One Docker node of the tests' Swarm, and a way to its Docker that no cut of the network reaches. */
 export class TestNode extends RealDocker {
@@ -117,11 +126,12 @@ export class TestNodes {
     for (const node of this.nodes) await this.change(node, { availability: 'active' });
   }
 
-  /** As `docker node update` on a manager does. */
-  async change(
-    { name }: TestNode,
-    { labels = {}, availability }: { labels?: Record<string, string>; availability?: 'active' | 'drain' | 'pause' },
-  ): Promise<void> {
+  /** As `docker node update` on a manager does; again while that one, which may have been away, knows no leader. */
+  async change(node: TestNode, changes: NodeChanges): Promise<void> {
+    await eventually(() => this.changeOnce(node, changes), { timeoutMs: LEADER_MS });
+  }
+
+  private async changeOnce({ name }: TestNode, { labels = {}, availability }: NodeChanges): Promise<void> {
     const manager = this.nodes.find((node) => node.name !== name)?.docker;
     const listed = (await manager?.listNodes()) as readonly SwarmNode[] | undefined;
     const found = listed?.find((node) => node.Description.Hostname === name);
