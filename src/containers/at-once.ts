@@ -1,6 +1,7 @@
 import type { SelectQueryBuilder, UpdateQueryBuilder } from 'typeorm';
 import { Database, RowWriter, type StatementPart } from '../database';
 import { type EventDraft, EventLog, UNDER_OWNER, UNDISTURBED } from '../events';
+import type { Claim } from './capacity/reserved-capacity';
 import { ContainerEntity, type ContainerRow } from './container.entity';
 
 /**
@@ -24,27 +25,32 @@ export class AtOnce {
    * user's since, as whatever adds a container does.
    *
    * @param options.count counts the user's containers, which have to be fewer than `limit`
-   * @param options.claim what follows `UPDATE` to claim what the container reserves
-   * @returns false if nothing is written: what stands against it is to be found under the user's lock
+   * @returns the row as inserted, on the machine that was claimed; null if nothing is written: what stands against it
+   *   is to be found under the user's lock
    * @throws what a unique index throws
    */
   async insert(
     row: ContainerRow,
-    options: { count: SelectQueryBuilder<ContainerEntity>; limit: number; claim: string; event: EventDraft },
-  ): Promise<boolean> {
+    options: { count: SelectQueryBuilder<ContainerEntity>; limit: number; claim: Claim; event: EventDraft },
+  ): Promise<ContainerRow | null> {
     const [count, parameters] = options.count.select('COUNT(*)').getQueryAndParameters();
     const limit = `$${String(parameters.push(options.limit))}`;
-    const claimed = `UPDATE ${options.claim} AND ${UNDISTURBED} AND (${count}) < ${limit}::bigint RETURNING 1`;
-    const values = this.rows.valuesOf(row).map((value) => `$${String(parameters.push(value))}`);
+    const { update, before, node } = options.claim;
+    const claimed = `UPDATE ${update} AND ${UNDISTURBED} AND (${count}) < ${limit}::bigint RETURNING ${node} AS node`;
+    const placed = this.rows.positionOf('nodeId');
+    const values = this.rows
+      .valuesOf(row)
+      .map((value, at) => (at === placed ? 'claimed.node' : `$${String(parameters.push(value))}`));
     const change = {
-      before: [`claimed AS (${claimed})`],
-      sql: `${this.rows.insertInto} SELECT ${values.join(', ')} FROM claimed RETURNING 1`,
+      before: [...before, `claimed AS (${claimed})`],
+      sql: `${this.rows.insertInto} SELECT ${values.join(', ')} FROM claimed RETURNING node_id`,
       parameters,
     };
     const { userId } = row;
-    return this.database.runStatementLocking(userId, () =>
+    const inserted = await this.database.runStatementLocking(userId, () =>
       this.events.appendWith({ userId, drafts: [options.event] }, change),
     );
+    return inserted && { ...row, nodeId: inserted['node_id'] as string | null };
   }
 
   /**
@@ -72,8 +78,9 @@ export class AtOnce {
       return `also_${String(at)} AS (${part({ when, parameter })} RETURNING 1)`;
     });
     const sql = `${update} RETURNING 1`;
-    return this.database.runStatementLocking(userId, () =>
+    const written = await this.database.runStatementLocking(userId, () =>
       this.events.appendWith({ userId, drafts: change.events }, { sql, parameters, also }),
     );
+    return written !== null;
   }
 }

@@ -135,7 +135,8 @@ export class ContainerRepository extends ContainerQueries {
     row: ContainerRow,
     options: { limit: number; tier: string; event: EventDraft; bounds: CapacityBounds },
   ): Promise<ContainerRow> {
-    if (await this.nameGuard(() => this.insertAtOnce(row, options))) return row;
+    const inserted = await this.nameGuard(() => this.insertAtOnce(row, options));
+    if (inserted) return inserted;
     return this.database.runInTxLocking(row.userId, async () => {
       // Appending locks the user's row, so the count below cannot change before the commit.
       await this.eventLog.append({ userId: row.userId, drafts: [options.event] });
@@ -247,7 +248,8 @@ export class ContainerRepository extends ContainerQueries {
       const leased = this.live().andWhere('c.id = :id AND c.operationId = :operationId', row);
       if (!this.database.isSqlite) {
         const [sql, parameters] = leased.select('1').andWhere(UNDER_OWNER).getQueryAndParameters();
-        return this.eventLog.appendWith({ userId, drafts: events }, { sql: `${sql} FOR SHARE`, parameters });
+        const change = { sql: `${sql} FOR SHARE`, parameters };
+        return (await this.eventLog.appendWith({ userId, drafts: events }, change)) !== null;
       }
       if ((await leased.getCount()) === 0) return false;
       await this.eventLog.append({ userId, drafts: events });
@@ -364,14 +366,13 @@ export class ContainerRepository extends ContainerQueries {
     return { ...row, ...changed };
   }
 
-  /** @returns false if that cannot be done, or something stands against it; then nothing is written */
+  /** @returns null if that cannot be done, or something stands against it; then nothing is written */
   private async insertAtOnce(
     row: ContainerRow,
     { limit, event, bounds }: { limit: number; event: EventDraft; bounds: CapacityBounds },
-  ): Promise<boolean> {
-    if (this.database.isSqlite || bounds.nodes) return false;
-    const claim = this.capacity.claimSql(row, bounds);
-    return claim !== null && this.atOnce.insert(row, { count: this.liveOf(row.userId), limit, claim, event });
+  ): Promise<ContainerRow | null> {
+    const claim = this.database.isSqlite ? null : this.capacity.claimSql(row, bounds);
+    return claim && this.atOnce.insert(row, { count: this.liveOf(row.userId), limit, claim, event });
   }
 
   private async write(

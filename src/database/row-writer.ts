@@ -26,6 +26,11 @@ export class RowWriter<Entity extends ObjectLiteral> {
     return this.insertion;
   }
 
+  /** @returns where it is in the order of the columns */
+  positionOf(name: keyof Entity & string): number {
+    return this.metadata.columns.findIndex(({ propertyName }) => propertyName === name);
+  }
+
   /** @param row whole @returns its values in the order of the columns */
   valuesOf(row: Entity): unknown[] {
     return this.metadata.columns.map((column) => this.valueOf(column, column.getEntityValue(row)));

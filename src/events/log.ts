@@ -69,12 +69,12 @@ export class EventLog {
    * @param change changes one row, or none: `sql` inserts or updates it, or locks what it must hold to by a `SELECT`;
    *   its condition has to include {@link UNDER_OWNER} or {@link UNDISTURBED}, or the rows of a CTE `before` it, whose
    *   does. `also`: further CTEs, from the rows of `changed`
-   * @returns whether a row was changed; if not, no event is written
+   * @returns what `sql` returns of the row; null if none was changed: then no event is written
    */
   async appendWith(
     { userId, drafts }: { userId: string; drafts: readonly EventDraft[] },
     { before = [], sql, parameters, also = [] }: EventfulChange,
-  ): Promise<boolean> {
+  ): Promise<Readonly<Record<string, unknown>> | null> {
     const next = parameters.length + 1;
     const ctes = [
       `owner AS (SELECT id, event_seq FROM users WHERE id = $${String(next)} FOR UPDATE)`,
@@ -83,14 +83,15 @@ export class EventLog {
       ...also,
       ...numberingCtes(next, 'changed'),
     ];
-    const together = `WITH ${ctes.join(', ')} SELECT last, at FROM numbered`;
+    const together = `WITH ${ctes.join(', ')} SELECT last, at, changed.* FROM numbered, changed`;
     const events: BerthEvent[] = [];
     this.database.afterCommit(() => this.announce(userId, events));
     const values = [...parameters, ...draftParameters(userId, drafts)];
-    const [written] = await this.database.manager.query<Written[]>(together, values);
-    if (!written) return false;
-    events.push(...numberedEvents(drafts, written));
-    return true;
+    const [written] = await this.database.manager.query<(Written & Record<string, unknown>)[]>(together, values);
+    if (!written) return null;
+    const { last, at, ...changed } = written;
+    events.push(...numberedEvents(drafts, { last, at }));
+    return changed;
   }
 
   /**

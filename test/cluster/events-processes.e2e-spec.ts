@@ -78,7 +78,8 @@ describe('events of several processes', () => {
     const [one, two] = await start([]);
     const userId = await one.newUser();
     const change = { sql: `SELECT 1 WHERE ${UNDISTURBED}`, parameters: [] };
-    const write = (): Promise<boolean> => one.log.appendWith({ userId, drafts: [draft('statement')] }, change);
+    const write = async (): Promise<boolean> =>
+      (await one.log.appendWith({ userId, drafts: [draft('statement')] }, change)) !== null;
     const waits = async (): Promise<void> => {
       const locks = 'SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = $1';
       expect(await two.database.manager.query<object[]>(locks, ['Lock'])).toHaveLength(1);

@@ -329,6 +329,36 @@ describe('containers on several machines', () => {
     });
   });
 
+  it('must be listed on a few machines at once, however many there are', async () => {
+    const many = new FakeCluster(Array.from({ length: 20 }, (_none, at) => `node${String(at)}`));
+    let [listing, most] = [0, 0];
+    for (const { engine: each } of many.nodes) {
+      jest.spyOn(each, 'listContainers').mockImplementation(async () => {
+        most = Math.max(most, (listing += 1));
+        await new Promise(setImmediate);
+        listing -= 1;
+        return { items: [], silent: [] };
+      });
+    }
+    many.named('node7').cut();
+    const { silent } = await many.engine().listContainers({ instance: 'nodes' });
+    expect([silent, most]).toEqual([['node7'], 4]);
+  });
+
+  it('must not be compared once for each machine, where many answer at the same time', async () => {
+    const many = new FakeCluster(Array.from({ length: 20 }, (_none, at) => `node${String(at)}`)).engine();
+    const lists = jest.spyOn(many, 'listContainers');
+    const environment = { INSTANCE_ID: 'many', SWEEP_INTERVAL_SECONDS: '3600' };
+    const server = await Berth.start({ engine: many, environment });
+    try {
+      // After all that wait.
+      await server.app.get(Reconciler).sweep();
+      expect(lists.mock.calls.length).toBeLessThanOrEqual(4);
+    } finally {
+      await server.stop();
+    }
+  });
+
   it('must not be judged where a list is cut short, and be swept later', async () => {
     const id = await running();
     const node = await nodeOf(id);

@@ -198,6 +198,22 @@ describe('the placement of many containers at once', () => {
     await expectNeverOverfull();
   });
 
+  if (IS_POSTGRES) {
+    it('must wait for no other that is being placed, where another node has room', async () => {
+      const [user] = users;
+      if (!user) throw new Error('nobody asks');
+      const taken = "UPDATE reserved_capacity SET memory_mb = memory_mb WHERE node IN ('one', 'two')";
+      const answers = await database().runInTx(async () => {
+        await database().manager.query(taken);
+        return [await created(user), await created(user)];
+      });
+      expect(answers.map(({ status }) => status)).toEqual([202, 202]);
+      await settled();
+      expect(cluster.nodes.map(({ daemon }) => daemon.containers.size)).toEqual([0, 0, 2]);
+      await deleteAll();
+    });
+  }
+
   it(`must never exceed a node's room, of ${String(AT_ONCE)} creations at once, some of which fail`, async () => {
     const random = new SeededRandom(1);
     for (let round = 0; round < ROUNDS; round += 1) {

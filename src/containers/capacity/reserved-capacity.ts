@@ -87,6 +87,16 @@ export interface CapacityBounds {
   readonly mayBeClosed?: boolean;
 }
 
+/** A claim as a part of a statement. */
+export interface Claim {
+  /** CTEs that it needs. */
+  readonly before: readonly string[];
+  /** What follows `UPDATE`; its condition can be continued. */
+  readonly update: string;
+  /** The machine that was claimed, of several, in terms of what is updated. */
+  readonly node: string;
+}
+
 /** A machine that something may be placed on. */
 export interface NodeBounds {
   readonly id: string;
@@ -165,13 +175,17 @@ export class ReservedCapacity {
   }
 
   /**
-   * What follows `UPDATE` to claim what a new row reserves, as a part of a statement that does more; its condition can
-   * be continued. Where it updates nothing, `claim` says what is short.
+   * Claims what a new row reserves, as a part of a statement of PostgreSQL that does more. Where it updates nothing,
+   * `claim` says what is short; of several machines `place` finds one, or says it.
    *
    * @returns null where it is short whatever is reserved
    */
-  claimSql(row: ReservedColumns, bounds: CapacityBounds): string | null {
-    return bounds.short.length > 0 ? null : additionSql(difference(NOTHING_RESERVED, row), { node: null, bounds });
+  claimSql(row: ReservedColumns, bounds: CapacityBounds): Claim | null {
+    const needed = difference(NOTHING_RESERVED, row);
+    if (bounds.short.length > 0 || isNone(needed)) return null;
+    if (bounds.nodes) return claimOfOne(needed, bounds.nodes);
+    const update = additionSql(needed, { node: null, bounds });
+    return update === null ? null : { before: [], update, node: 'NULL::varchar' };
   }
 
   /**
@@ -323,27 +337,54 @@ function additionSql(
 /** More than any machine has. */
 const UNBOUNDED = Number.MAX_SAFE_INTEGER;
 
-/**
- * Adds to the sum of the machine that is the least full, by what is scarcer there, among those that are open and where
- * it fits. Whole numbers and plain words only, so there is nothing to escape.
- */
-function placementSql({ memoryMb, cpuShares }: Reservation, nodes: readonly NodeBounds[]): string {
+/** What every machine that something may be placed on may give, as a table. */
+function boundsCte(nodes: readonly NodeBounds[]): string {
   const bounds = nodes.map((node) => {
     assertPlain(node.id);
     return `('${node.id}', ${String(node.memoryMb ?? UNBOUNDED)}, ${String(node.cpuShares ?? UNBOUNDED)})`;
   });
+  return `b(node, memory_mb, cpu_shares) AS (VALUES ${bounds.join(', ')})`;
+}
+
+/** What needs nothing is never short, even where more is reserved already than the bound allows. */
+function fits(column: string, more: number, bound: string): string {
+  return more === 0 ? '1 = 1' : `${column} + ${String(more)} <= ${bound}`;
+}
+
+/** Of {@link boundsCte}, the machine that is the least full, by what is scarcer there, where it is open and it fits. */
+function leastFullSql({ memoryMb, cpuShares }: Reservation): string {
   const share = (column: string): string => `(r.${column} * 1.0 / (b.${column} + 1))`;
-  // What needs nothing is never short, even where more is reserved already than the bound allows.
-  const fits = (column: string, more: number, bound: string): string =>
-    more === 0 ? '1 = 1' : `${column} + ${String(more)} <= ${bound}`;
+  return `SELECT r.node FROM reserved_capacity r INNER JOIN b ON b.node = r.node WHERE r.is_open
+    AND ${fits('r.memory_mb', memoryMb, 'b.memory_mb')} AND ${fits('r.cpu_shares', cpuShares, 'b.cpu_shares')}
+    ORDER BY CASE WHEN ${share('memory_mb')} > ${share('cpu_shares')} THEN ${share('memory_mb')}
+      ELSE ${share('cpu_shares')} END, r.node LIMIT 1`;
+}
+
+/**
+ * Claims on the machine that is the least full of those whose sums nobody has at the moment: who places something at
+ * the same time goes elsewhere, and none waits. Which is the least full is as of the statement's beginning; that it is
+ * open and that it fits is looked at again once the sum is locked.
+ */
+function claimOfOne(needed: Reservation, nodes: readonly NodeBounds[]): Claim {
+  const { memoryMb, cpuShares } = needed;
+  return {
+    before: [boundsCte(nodes), `free AS (${leastFullSql(needed)} FOR NO KEY UPDATE OF r SKIP LOCKED)`],
+    update: `reserved_capacity SET memory_mb = memory_mb + ${String(memoryMb)},
+      cpu_shares = cpu_shares + ${String(cpuShares)} WHERE node = (SELECT node FROM free)`,
+    node: 'node',
+  };
+}
+
+/**
+ * Adds to the sum of the least full machine, if it still fits there. Whole numbers and plain words only, so there is
+ * nothing to escape.
+ */
+function placementSql(needed: Reservation, nodes: readonly NodeBounds[]): string {
+  const { memoryMb, cpuShares } = needed;
   const boundOf = (column: string): string => `(SELECT b.${column} FROM b WHERE b.node = reserved_capacity.node)`;
-  return `WITH b(node, memory_mb, cpu_shares) AS (VALUES ${bounds.join(', ')})
-    UPDATE reserved_capacity SET memory_mb = memory_mb + ${String(memoryMb)},
+  return `WITH ${boundsCte(nodes)} UPDATE reserved_capacity SET memory_mb = memory_mb + ${String(memoryMb)},
     cpu_shares = cpu_shares + ${String(cpuShares)}
-    WHERE node = (SELECT r.node FROM reserved_capacity r INNER JOIN b ON b.node = r.node
-      WHERE r.is_open AND ${fits('r.memory_mb', memoryMb, 'b.memory_mb')} AND ${fits('r.cpu_shares', cpuShares, 'b.cpu_shares')}
-      ORDER BY CASE WHEN ${share('memory_mb')} > ${share('cpu_shares')} THEN ${share('memory_mb')}
-        ELSE ${share('cpu_shares')} END, r.node LIMIT 1)
+    WHERE node = (${leastFullSql(needed)})
     AND is_open AND ${fits('memory_mb', memoryMb, boundOf('memory_mb'))} AND ${fits('cpu_shares', cpuShares, boundOf('cpu_shares'))}
     RETURNING node`;
 }

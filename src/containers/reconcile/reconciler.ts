@@ -19,6 +19,8 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly stopped = new AbortController();
   private readonly sweeping = new Mutex();
   private timer: NodeJS.Timeout | undefined;
+  /** Whether a sweep waits for its turn. */
+  private isDue = false;
   /** Where Docker's events were missed at some time since the last sweep: before the start, or without a stream. */
   private unwatched: true | Set<string | null> = true;
 
@@ -38,10 +40,10 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     await this.leases.endAllOfTheDead();
     const onConnected = (node: string | null): void => {
       this.noteUnwatched([node]);
-      void this.sweep();
+      void this.sweepSoon();
     };
     void this.watcher.watch(instance, { signal: this.stopped.signal, onConnected });
-    this.timer = setInterval(() => void this.sweep(), this.config.SWEEP_INTERVAL_SECONDS * 1000).unref();
+    this.timer = setInterval(() => void this.sweepSoon(), this.config.SWEEP_INTERVAL_SECONDS * 1000).unref();
   }
 
   onModuleDestroy(): void {
@@ -52,6 +54,13 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
   private noteUnwatched(nodes: Iterable<string | null>): void {
     if (this.unwatched === true) return;
     for (const node of nodes) this.unwatched.add(node);
+  }
+
+  /** Not if one waits for its turn already: that one sees all that there is until it begins. */
+  private async sweepSoon(): Promise<void> {
+    if (this.isDue) return;
+    this.isDue = true;
+    await this.sweep();
   }
 
   /** Compares every row with Docker once and acts on the differences. Never throws; one at a time. */
@@ -70,6 +79,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
    */
   async sweepNow(): Promise<SweepReport> {
     return this.sweeping.runExclusive(async () => {
+      this.isDue = false;
       const ended = this.metrics.begin();
       const stats = new ReconcileStats(this.metrics);
       const { unwatched: wasUnwatched } = this;

@@ -1,4 +1,5 @@
 import { Logger, type OnApplicationShutdown } from '@nestjs/common';
+import { Semaphore } from 'async-mutex';
 import { within } from '../../scheduling';
 import {
   ContainerEngine,
@@ -27,11 +28,18 @@ import type { ClusterMember, ClusterMembers } from './cluster-members';
 const LIST_MS = 5_000;
 
 /**
+ * As many machines list at once. The lists of a hundred, a megabyte each, would be read side by side for seconds, in
+ * which none is done in time and machines that are asked whether they answer seem silent.
+ */
+const LISTS_AT_ONCE = 4;
+
+/**
  * Runs sandboxes on several machines, as ordinary containers of the engine of each: every call goes to the machine that
  * it concerns, and a list asks all of them. Nothing is placed or moved here.
  */
 export class ClusterEngine extends ContainerEngine implements OnApplicationShutdown {
   private readonly logger = new Logger(ClusterEngine.name);
+  private readonly listing = new Semaphore(LISTS_AT_ONCE);
 
   constructor(private readonly members: ClusterMembers) {
     super();
@@ -330,11 +338,13 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     const silent: string[] = [];
     const lists = await Promise.all(
       this.members.all().map((node) =>
-        ofNode(node).catch((error: unknown) => {
-          if (!(error instanceof EngineError)) throw error;
-          silent.push(node.id);
-          return [];
-        }),
+        this.listing
+          .runExclusive(() => ofNode(node))
+          .catch((error: unknown) => {
+            if (!(error instanceof EngineError)) throw error;
+            silent.push(node.id);
+            return [];
+          }),
       ),
     );
     return { items: lists.flat(), silent };
