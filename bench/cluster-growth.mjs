@@ -48,7 +48,9 @@ export async function clusterGrowth({ env, quiet, newDatabase, progress }) {
   return figures;
 }
 
-/** @param {object} of `smallest`: those with the fewest nodes; without a bar, how much more it is than for each there */
+/**
+ * @param {object} of `smallest`: those with the fewest nodes; without a bar, how much more it is than for each there
+ */
 function figuresOf({ count, measured, smallest }) {
   const name = `${count} nodes × ${OF_EACH}`;
   const grown = count / COUNTS[0];

@@ -16,6 +16,12 @@ describe('a start that failed', () => {
     ['the database is away', fault({ syscall: 'connect', code: 'ECONNREFUSED' }), /nothing listens there/],
     ['the password is wrong', fault({ code: '28P01' }), /the user or password is wrong/],
     ['there is no such database', fault({ code: '3D000' }), /create it first/],
+    [
+      'the database ends the connection meanwhile',
+      fault({ name: 'QueryFailedError' }, 'Connection terminated unexpectedly'),
+      /postgres:\/\/db\.example:5432\/berth cannot be used: Connection terminated unexpectedly; see that it works/,
+    ],
+    ['the database starts, too', fault({ code: '57P03' }, 'the database system is starting up'), /starting up; see/],
     ['the settings are wrong', new ConfigError('TIERS_FILE: no'), /^TIERS_FILE: no$/],
     [
       'Docker is away',

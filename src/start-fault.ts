@@ -1,4 +1,5 @@
 import type { Config } from './config';
+import { databaseFault } from './errors';
 
 const DATABASE_REFUSALS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nothing listens there',
@@ -31,8 +32,10 @@ export function explainStartFault(error: unknown, config: Config): string | null
   if (syscall === 'mkdir') return `the folder of the database ${config.DATABASE_URL} cannot be made (${String(code)})`;
   // node-postgres (8.23) gives the end of its own patience no code.
   const silent = /^(timeout expired|Connection terminated due to connection timeout)$/.test(error.message);
-  const reason = DATABASE_REFUSALS[silent ? 'ETIMEDOUT' : typeof code === 'string' ? code : ''];
-  return reason === undefined ? null : `the database ${withoutPassword(config.DATABASE_URL)} cannot be used: ${reason}`;
+  const known = DATABASE_REFUSALS[silent ? 'ETIMEDOUT' : typeof code === 'string' ? code : ''];
+  // In the middle of the start.
+  const reason = known ?? (databaseFault(error) && `${error.message}; see that it works, then start Berth again`);
+  return reason === null ? null : `the database ${withoutPassword(config.DATABASE_URL)} cannot be used: ${reason}`;
 }
 
 function explainListen(code: string, { HOST, PORT }: Config): string {
