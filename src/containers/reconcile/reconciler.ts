@@ -60,7 +60,11 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
   private async sweepSoon(): Promise<void> {
     if (this.isDue) return;
     this.isDue = true;
-    await this.sweep();
+    try {
+      await this.sweep();
+    } finally {
+      this.isDue = false;
+    }
   }
 
   /** Compares every row with Docker once and acts on the differences. Never throws; one at a time. */
