@@ -144,7 +144,7 @@ describe('the console', () => {
     await page.getByLabel('Image', { exact: true }).selectOption('Another one…');
     await page.getByLabel('Image reference').fill(testImage());
     await page.getByRole('button', { name: 'Create', exact: true }).click();
-    await row(page, 'first').getByText('Creating').waitFor();
+    await row(page, 'first').getByText('Creating', { exact: true }).waitFor();
     hold.release();
     await row(page, 'first').getByText('Running').waitFor();
     await page.getByText('1 of ').waitFor();
