@@ -333,8 +333,8 @@ async function runParts(args) {
   // The nodes have networks of their own, and their tests mostly wait.
   const nodesRun = nodes.then((env) => runOnNodes({ env, jestArgs }));
   const newerRun = nodes.then(() => (has('newer') ? runOnNewerDockers({ jestArgs }) : undefined));
-  // A long run under faults wants the machine for itself; a short one is mostly waiting.
-  const faultsRun = (isMore ? Promise.allSettled([nodesRun, newerRun]) : Promise.resolve()).then(() =>
+  // A long run under faults wants the processors for itself: a short one, and the nodes, mostly wait.
+  const faultsRun = (isMore ? Promise.allSettled([newerRun]) : Promise.resolve()).then(() =>
     runFaults({ isMore, services: faulty, jestArgs }),
   );
   await allOver([suitesRun, aloneRun, newerRun, nodesRun, faultsRun, startChecks(), faulty]);
