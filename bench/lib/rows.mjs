@@ -10,13 +10,11 @@ async function connect(databaseUrl) {
     const { default: Database } = await import('better-sqlite3');
     const database = new Database(databaseUrl.slice('sqlite:'.length), { timeout: 10_000 });
     return {
-      copyAll: async (id, changes) => {
-        const template = database.prepare('SELECT * FROM containers WHERE id = ?').get(id);
-        const columns = Object.keys(template);
+      query: async (sql, values = []) => database.prepare(sql.replaceAll(/\$\d+/g, '?')).all(...values),
+      insertAll: async (table, columns, rows) => {
         const places = columns.map(() => '?').join(', ');
-        const insert = database.prepare(`INSERT INTO containers (${columns.join(', ')}) VALUES (${places})`);
-        const add = (change) => insert.run(columns.map((column) => ({ ...template, ...change })[column]));
-        database.transaction(() => changes.forEach(add))();
+        const insert = database.prepare(`INSERT INTO ${table} (${columns.join(', ')}) VALUES (${places})`);
+        database.transaction(() => rows.forEach((row) => insert.run(columns.map((column) => row[column]))))();
       },
       // Berth never has SQLite gather statistics, and so decides by its indexes alone.
       analyze: async () => {},
@@ -27,12 +25,12 @@ async function connect(databaseUrl) {
   const client = new pg.Client({ connectionString: databaseUrl });
   await client.connect();
   return {
-    copyAll: (id, changes) =>
-      client.query(
-        `INSERT INTO containers SELECT made.* FROM containers template, unnest($2::jsonb[]) AS change,
-         LATERAL jsonb_populate_record(template, change) AS made WHERE template.id = $1`,
-        [id, changes.map((change) => JSON.stringify(change))],
-      ),
+    query: async (sql, values = []) => (await client.query(sql, values)).rows,
+    insertAll: async (table, columns, rows) => {
+      const places = rows.map((_row, at) => `(${columns.map((_column, i) => `$${at * columns.length + i + 1}`)})`);
+      const values = rows.flatMap((row) => columns.map((column) => row[column]));
+      await client.query(`INSERT INTO ${table} (${columns.join(', ')}) VALUES ${places.join(', ')}`, values);
+    },
     analyze: () => client.query('ANALYZE'),
     end: () => client.end(),
   };
@@ -45,13 +43,15 @@ async function connect(databaseUrl) {
 export async function copyContainer({ databaseUrl, id, count, change = () => ({}) }) {
   const database = await connect(databaseUrl);
   try {
+    const [template] = await database.query('SELECT * FROM containers WHERE id = $1', [id]);
+    const columns = Object.keys(template);
     for (let made = 0; made < count; made += BATCH) {
-      const changes = Array.from({ length: Math.min(BATCH, count - made) }, (_each, at) => {
+      const rows = Array.from({ length: Math.min(BATCH, count - made) }, (_each, at) => {
         const own = randomUUID();
         const fresh = { id: own, user_id: randomUUID(), docker_id: null, volume_name: `berth-${own}` };
-        return { ...fresh, ...change(made + at) };
+        return { ...template, ...fresh, ...change(made + at) };
       });
-      await database.copyAll(id, changes);
+      await database.insertAll('containers', columns, rows);
     }
     // What PostgreSQL's autovacuum would have done by the time that so many had been made.
     await database.analyze();

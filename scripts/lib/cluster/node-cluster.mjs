@@ -48,8 +48,7 @@ export class NodeCluster {
     await this.clear();
     const subnet = await this.network.up();
     writeFileSync(this.state, JSON.stringify({ subnet }), { mode: 0o600 });
-    const named = this.nodes.map(({ name, address }) => ({ name, addresses: [address] }));
-    await makeCertificates(this.certificates, named);
+    await makeCertificates(this.certificates, this.nodes);
     // At once: a manager that has been one before answers late while it sees no others.
     await step(`starting ${this.count} Docker nodes`, () => allOver(this.nodes.map((node) => node.start())));
     await step('making a Swarm of them', async () => {
