@@ -8,7 +8,9 @@
  * The last line is always `N passed, N failed`. Where the machine lacks something that a part needs (root, Docker), the
  * lines before it say what did not run and why; with `CI=true` that is a failure.
  */
+import { readdirSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { join } from 'node:path';
 import { build, ensureBuild } from './lib/build.mjs';
 import { startTestNodes } from './lib/cluster/test-nodes.mjs';
 import { CommandFailed, findCommand, run } from './lib/command.mjs';
@@ -50,9 +52,6 @@ const suites = {
 const APART = ['alone', 'newer', 'nodes', 'faults'];
 /** What `npm test` leaves to `npm run test:more`. */
 const MORE_ALONE = ['alone', 'newer', 'nodes'];
-
-/** What is measured with nothing beside it, each in a process of its own. */
-const ALONE_TESTS = ['test/alone/many-terminals', 'test/alone/console-many'];
 
 /** Docker as Debian's next release has it (28 and newer), by the name of the throwaway daemon. */
 const NEWER_DOCKERS = { newer: 'a newer Docker', newerImages: "a newer Docker with containerd's image store" };
@@ -195,8 +194,8 @@ async function runSuites(parts, { isMore, services, jestArgs }) {
 
 /** What is measured of one server's process, on engines that only remember: each file by itself. */
 async function runAlone({ jestArgs }) {
-  const files = jestArgs.length > 0 ? [jestArgs] : ALONE_TESTS.map((file) => [file]);
-  for (const args of files) {
+  const all = readdirSync(join(projectRoot, 'test', 'alone')).map((file) => [`test/alone/${file}`]);
+  for (const args of jestArgs.length > 0 ? [jestArgs] : all) {
     const run = { projects: suites.alone, env: { ...cleanEnvironment(), TEST_MORE: 'true' }, args };
     const browser = await browserFor({ ...run, isSure: false });
     if (isEnding()) return;
@@ -204,7 +203,8 @@ async function runAlone({ jestArgs }) {
       name: 'tests of one process',
       ...run,
       env: { ...run.env, ...browser.env },
-      args: ['--runInBand', '--passWithNoTests', ...args, ...browser.args],
+      // The file may be one of those that a browser is missing for.
+      args: ['--runInBand', ...args, ...(browser.args.length > 0 ? ['--passWithNoTests', ...browser.args] : [])],
     });
   }
 }

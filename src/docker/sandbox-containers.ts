@@ -1,12 +1,12 @@
 import { Logger } from '@nestjs/common';
 import type Docker from 'dockerode';
 import { posix } from 'node:path';
+import { RecentKeys } from '../scheduling';
 import { abortable } from './client';
 import type { ContainerSpec } from './container-engine';
 import { EngineError } from './engine-error';
 import type { ContainerStats, ListedContainer, ObservedContainer } from './observed-container';
 import type { Processes } from './processes';
-import { RecentKeys } from '../scheduling';
 import { containerOf, remove, rename, start, stop, unpause } from './container-verbs';
 import { createOptions, LABELS } from './create-options';
 import type { DockerDaemon } from './daemon';

@@ -311,26 +311,30 @@ function assertPlain(id: string): void {
   if (!PLAIN.test(id)) throw new Error('the id of a node is not one');
 }
 
+/** Adds to sums, up to the condition. */
+function additionTo({ memoryMb, cpuShares }: Reservation): string {
+  return `reserved_capacity SET memory_mb = memory_mb + ${String(memoryMb)}, cpu_shares = cpu_shares + ${String(cpuShares)}`;
+}
+
 /**
  * What follows `UPDATE` to add to the sum. Whole numbers and plain words only, so there is nothing to escape.
  *
  * @returns null if there is nothing to add
  */
 function additionSql(
-  { memoryMb, cpuShares }: Reservation,
+  added: Reservation,
   { node, bounds }: { readonly node: string | null; readonly bounds?: CapacityBounds },
 ): string | null {
   if (node !== null) assertPlain(node);
-  if (isNone({ memoryMb, cpuShares })) return null;
+  if (isNone(added)) return null;
   const within = (column: string, more: number, bound: number | null | undefined): string =>
     // What does not grow is never short, even where more is reserved already than the bound allows.
     bound == null || more <= 0 ? '' : ` AND ${column} + ${String(more)} <= ${String(bound)}`;
   return (
-    `reserved_capacity SET memory_mb = memory_mb + ${String(memoryMb)},
-      cpu_shares = cpu_shares + ${String(cpuShares)} WHERE node = '${node ?? THIS_NODE}'` +
+    `${additionTo(added)} WHERE node = '${node ?? THIS_NODE}'` +
     ((bounds?.mayBeClosed ?? bounds === undefined) ? '' : ' AND is_open') +
-    within('memory_mb', memoryMb, bounds?.memoryMb) +
-    within('cpu_shares', cpuShares, bounds?.cpuShares)
+    within('memory_mb', added.memoryMb, bounds?.memoryMb) +
+    within('cpu_shares', added.cpuShares, bounds?.cpuShares)
   );
 }
 
@@ -366,11 +370,9 @@ function leastFullSql({ memoryMb, cpuShares }: Reservation): string {
  * open and that it fits is looked at again once the sum is locked.
  */
 function claimOfOne(needed: Reservation, nodes: readonly NodeBounds[]): Claim {
-  const { memoryMb, cpuShares } = needed;
   return {
     before: [boundsCte(nodes), `free AS (${leastFullSql(needed)} FOR NO KEY UPDATE OF r SKIP LOCKED)`],
-    update: `reserved_capacity SET memory_mb = memory_mb + ${String(memoryMb)},
-      cpu_shares = cpu_shares + ${String(cpuShares)} WHERE node = (SELECT node FROM free)`,
+    update: `${additionTo(needed)} WHERE node = (SELECT node FROM free)`,
     node: 'node',
   };
 }
@@ -382,8 +384,7 @@ function claimOfOne(needed: Reservation, nodes: readonly NodeBounds[]): Claim {
 function placementSql(needed: Reservation, nodes: readonly NodeBounds[]): string {
   const { memoryMb, cpuShares } = needed;
   const boundOf = (column: string): string => `(SELECT b.${column} FROM b WHERE b.node = reserved_capacity.node)`;
-  return `WITH ${boundsCte(nodes)} UPDATE reserved_capacity SET memory_mb = memory_mb + ${String(memoryMb)},
-    cpu_shares = cpu_shares + ${String(cpuShares)}
+  return `WITH ${boundsCte(nodes)} UPDATE ${additionTo(needed)}
     WHERE node = (${leastFullSql(needed)})
     AND is_open AND ${fits('memory_mb', memoryMb, boundOf('memory_mb'))} AND ${fits('cpu_shares', cpuShares, boundOf('cpu_shares'))}
     RETURNING node`;

@@ -37,6 +37,12 @@ const COLUMNS = {
   },
 } as const;
 
+/** @param over the place of the time until which its term is over. @returns an SQL condition */
+function isFree(kind: LeaseKind, over: string): string {
+  const { taken, expiresAt } = COLUMNS[kind];
+  return `(NOT (${taken}) OR ${expiresAt} <= ${over})`;
+}
+
 /** A lease as its holder acquires it. */
 export interface Grant {
   readonly kind: LeaseKind;
@@ -103,11 +109,10 @@ export class LeaseStore {
       readonly parameters?: Readonly<Record<string, unknown>>;
     },
   ): Promise<boolean> {
-    const { taken, expiresAt, written } = COLUMNS[grant.kind];
     const over = this.database.timestamp(TERM_OVER);
     const result = await this.update(grant.containerId)
-      .set({ ...more.set, ...written(grant) })
-      .andWhere(`(NOT (${taken}) OR ${expiresAt} <= :over)`, { over })
+      .set({ ...more.set, ...COLUMNS[grant.kind].written(grant) })
+      .andWhere(isFree(grant.kind, ':over'), { over })
       .andWhere(more.where, more.parameters)
       .execute();
     return result.affected === 1;
@@ -118,12 +123,11 @@ export class LeaseStore {
     grant: Grant,
     { operation, revision }: Pick<ContainerEntity, 'operation' | 'revision'>,
   ): Promise<boolean> {
-    const { taken, expiresAt, written } = COLUMNS.operation;
-    const set = { ...written(grant), operation, operationCancelled: false, revision: revision + 1 };
+    const set = { ...COLUMNS.operation.written(grant), operation, operationCancelled: false, revision: revision + 1 };
     const changed = await this.rows.update(set, (parameter) =>
       [
         `id = ${parameter(grant.containerId)} AND deleted_at IS NULL AND revision = ${parameter(revision)}`,
-        `(NOT (${taken}) OR ${expiresAt} <= ${parameter(this.database.timestamp(TERM_OVER))})`,
+        isFree('operation', parameter(this.database.timestamp(TERM_OVER))),
       ].join(' AND '),
     );
     return changed === 1;

@@ -60,11 +60,9 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
   private async sweepSoon(): Promise<void> {
     if (this.isDue) return;
     this.isDue = true;
-    try {
-      await this.sweep();
-    } finally {
-      this.isDue = false;
-    }
+    await this.sweeping.waitForUnlock();
+    this.isDue = false;
+    await this.sweep();
   }
 
   /** Compares every row with Docker once and acts on the differences. Never throws; one at a time. */
@@ -83,7 +81,6 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
    */
   async sweepNow(): Promise<SweepReport> {
     return this.sweeping.runExclusive(async () => {
-      this.isDue = false;
       const ended = this.metrics.begin();
       const stats = new ReconcileStats(this.metrics);
       const { unwatched: wasUnwatched } = this;
