@@ -26,10 +26,14 @@ export interface PageRange {
 }
 
 interface Transaction {
+  readonly database: Database;
   readonly manager: EntityManager;
   readonly afterCommit: (() => void)[];
   open: boolean;
 }
+
+/** One for all databases of a process: on Node.js 20 each that was ever used makes every promise slower. */
+const current = new AsyncLocalStorage<Transaction>();
 
 /**
  * The one way to the database. `manager` is the transaction's own inside {@link runInTx} and the pool's outside, so
@@ -37,7 +41,6 @@ interface Transaction {
  */
 @Injectable()
 export class Database implements OnApplicationShutdown {
-  private readonly current = new AsyncLocalStorage<Transaction>();
   private readonly turns = new LocalQueue();
   private readonly gate: QueryGate | null;
   private lastCheck: { readonly at: number; readonly outcome: Promise<void> } | undefined;
@@ -169,15 +172,15 @@ export class Database implements OnApplicationShutdown {
   ): Promise<T> {
     const afterCommit: (() => void)[] = [];
     const result = await transact(async (manager) => {
-      const transaction: Transaction = { manager, afterCommit, open: true };
+      const transaction: Transaction = { database: this, manager, afterCommit, open: true };
       try {
-        return await this.current.run(transaction, work);
+        return await current.run(transaction, work);
       } finally {
         transaction.open = false;
       }
     });
     // Outside the transaction's context: what listens may query the database itself.
-    this.current.exit(() => afterCommit.forEach((callback) => callback()));
+    current.exit(() => afterCommit.forEach((callback) => callback()));
     return result;
   }
 
@@ -225,9 +228,9 @@ export class Database implements OnApplicationShutdown {
   }
 
   private get transaction(): Transaction | undefined {
-    const transaction = this.current.getStore();
+    const transaction = current.getStore();
     // Work that outlives its transaction is outside of it.
-    return transaction?.open ? transaction : undefined;
+    return transaction?.open && transaction.database === this ? transaction : undefined;
   }
 }
 

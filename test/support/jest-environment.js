@@ -3,10 +3,12 @@
  * loading Berth takes, nine tenths are theirs (2,200 modules). `src` and `test` are loaded anew for each file, as ever.
  *
  * Packages and tests then need the same `Error`, `Date` and `Object`, so that no test gets a realm of its own. What a
- * file leaves behind in the one realm, spies, timers, globals, the environment's variables, is undone here.
+ * file leaves behind in the one realm, spies, timers, globals, the environment's variables, the contexts of
+ * asynchronous calls, is undone here.
  */
 const { ModuleMocker } = require('jest-mock');
 const { LegacyFakeTimers, ModernFakeTimers } = require('@jest/fake-timers');
+const asyncHooks = require('node:async_hooks');
 const vm = require('node:vm');
 
 /** What jest takes for the realm of a test file. */
@@ -22,6 +24,22 @@ vm.compileFunction = (code, parameters, options) => {
   if (PACKAGE.test(options.filename)) return (module) => void (module.exports = require(options.filename));
   return compileFunction(code, parameters, { ...options, parsingContext: undefined });
 };
+
+/** Of the test file that runs: on Node.js 20 and 22 each that was used makes every promise of the process slower. */
+const localStorages = new Set();
+const LocalStorage = class AsyncLocalStorage extends asyncHooks.AsyncLocalStorage {
+  constructor(...options) {
+    super(...options);
+    localStorages.add(this);
+  }
+};
+// Where it is a getter it cannot be assigned.
+Object.defineProperty(asyncHooks, 'AsyncLocalStorage', {
+  enumerable: true,
+  configurable: true,
+  writable: true,
+  value: LocalStorage,
+});
 
 const first = {
   globals: Object.getOwnPropertyDescriptors(globalThis),
@@ -59,6 +77,8 @@ module.exports = class JestEnvironment {
     this.moduleMocker.restoreAllMocks();
     this.fakeTimers.dispose();
     this.fakeTimersModern.dispose();
+    for (const storage of localStorages) storage.disable();
+    localStorages.clear();
     // Jest puts its own in the place of this one, and would put the next one over it.
     process.exit = first.exit;
   }
