@@ -1,5 +1,6 @@
 import { ContainerEntity } from '../../src/containers/container.entity';
 import { ContainerRepository } from '../../src/containers/container.repository';
+import { LeaseStore } from '../../src/containers/leases/lease-store';
 import { PendingRemovals } from '../../src/containers/reconcile/pending-removals';
 import { Purge } from '../../src/containers/reconcile/purge';
 import { Database } from '../../src/database';
@@ -120,6 +121,29 @@ describe('an operation that fails and cannot be rolled back', () => {
     engine.forget();
     await expectRunsAgain();
     expect(events.types()).toEqual(['container_stopped', 'container_started']);
+  });
+
+  it('must not stand in the way for a whole term where the database failed at its end, or just after its beginning', async () => {
+    const repository = berth.app.get(ContainerRepository);
+    const store = berth.app.get(LeaseStore);
+    const other = await user.api.running({ name: 'two' });
+    const lost = new Error('Connection terminated unexpectedly');
+    engine.failOn('stopContainer');
+    jest.spyOn(repository, 'commit').mockRejectedValueOnce(lost);
+    jest.spyOn(repository, 'abandonLease').mockRejectedValueOnce(lost);
+    expect((await user.api.stop(dbId)).status).toBe(500);
+    const acquire = store.acquireAsRead.bind(store);
+    jest.spyOn(store, 'acquireAsRead').mockImplementationOnce(async (grant, read) => {
+      await acquire(grant, read);
+      throw lost;
+    });
+    expect((await user.api.stop(other.db_id)).status).toBe(503);
+    const operations = async (): Promise<unknown[]> =>
+      Promise.all([dbId, other.db_id].map(async (id) => (await repository.findById(id))?.operation));
+    expect(await operations()).toEqual(['stop', 'stop']);
+    await eventually(async () => expect(await operations()).toEqual([null, null]), { timeoutMs: 20_000 });
+    for (const id of [dbId, other.db_id]) expect((await user.api.stop(id)).status).toBe(200);
+    await user.api.delete(other.db_id);
   });
 
   it('must change nothing while Docker is away, and roll back as soon as it is there again', async () => {

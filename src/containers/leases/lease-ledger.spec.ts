@@ -4,6 +4,7 @@ import { TERM_OVER } from './lease-term';
 
 const TERM_MS = 30_000;
 const ABSENT_MS = 3_000;
+const UNHELD_MS = 8_000;
 
 /** What a row may say of a lease after its holder's or the reader's clock was set, in hours from now. */
 const EXPIRIES = [-24, -1, 0, 1, 24];
@@ -15,13 +16,14 @@ describe('a lease', () => {
     leaseId: 'its',
     expiresAt: new Date(Date.now() + TERM_MS),
     isAbsent: false,
+    isUnheld: false,
     ...more,
   });
   let ledger: LeaseLedger;
   const abandoned = (seen: HeldLease, now: number): string[] => ledger.note([seen], now).map(({ why }) => why);
 
   beforeEach(() => {
-    ledger = new LeaseLedger({ termMs: TERM_MS, absentForMs: ABSENT_MS });
+    ledger = new LeaseLedger({ termMs: TERM_MS, absentForMs: ABSENT_MS, unheldForMs: UNHELD_MS });
   });
 
   it.each(EXPIRIES)('must be over when it was not renewed for a term, if its row says it ends in %d h', (hours) => {
@@ -47,6 +49,18 @@ describe('a lease', () => {
     expect(abandoned({ ...gone, expiresAt: new Date(gone.expiresAt.getTime() + 1) }, 2 * ABSENT_MS)).toEqual([]);
     expect(abandoned(gone, 2 * ABSENT_MS + 1)).toEqual([]);
     expect(abandoned(gone, 3 * ABSENT_MS + 1)).toEqual(['absent']);
+  });
+
+  it('must be over soon after this process, whose it is, does not hold it, and not where it has learned of it', () => {
+    const lost = lease({ isUnheld: true });
+    expect(abandoned(lost, 0)).toEqual([]);
+    expect(abandoned(lost, UNHELD_MS - 1)).toEqual([]);
+    expect(abandoned({ ...lost, isUnheld: false }, UNHELD_MS)).toEqual([]);
+    expect(abandoned(lost, UNHELD_MS + 1)).toEqual([]);
+    expect(abandoned(lost, 2 * UNHELD_MS)).toEqual([]);
+    expect(abandoned(lost, 2 * UNHELD_MS + 1)).toEqual(['unheld']);
+    expect(abandoned(lease({ isUnheld: true, expiresAt: TERM_OVER }), 4 * UNHELD_MS)).toEqual([]);
+    expect(abandoned(lease({ isUnheld: true, expiresAt: TERM_OVER }), 8 * UNHELD_MS)).toEqual([]);
   });
 
   it('must be left to its holder once its term is over, unless that is gone too', () => {

@@ -4,7 +4,13 @@ import { isTermOver } from './lease-term';
 /** A lease that its holder will not act on any more, and how that is known. */
 export interface AbandonedLease {
   readonly lease: HeldLease;
-  readonly why: 'not_renewed' | 'absent';
+  readonly why: 'not_renewed' | 'absent' | 'unheld';
+}
+
+interface Seen {
+  readonly since: number;
+  readonly absentSince: number | null;
+  readonly unheldSince: number | null;
 }
 
 /**
@@ -17,13 +23,17 @@ export interface AbandonedLease {
  *
  *  holder    proves its presence ── may act for 2 s ──▶|
  *  others         miss its presence ── for 3 s, the lease unchanged ──▶ over
+ *
+ *  holder    stops acting on it, or never learns that it has it; its row says otherwise ── for 8 s ──▶ over
  * ```
  */
 export class LeaseLedger {
-  private seen = new Map<string, { readonly since: number; readonly absentSince: number | null }>();
+  private seen = new Map<string, Seen>();
 
-  /** Both in milliseconds. */
-  constructor(private readonly options: { readonly termMs: number; readonly absentForMs: number }) {}
+  /** All in milliseconds. `unheldForMs`: longer than the answer to an acquisition can take. */
+  constructor(
+    private readonly options: { readonly termMs: number; readonly absentForMs: number; readonly unheldForMs: number },
+  ) {}
 
   /**
    * Records all current leases.
@@ -32,19 +42,28 @@ export class LeaseLedger {
    * @returns those that are over; one whose row already says so only if its holder is absent too
    */
   note(leases: readonly HeldLease[], now: number): AbandonedLease[] {
+    const { termMs, absentForMs, unheldForMs } = this.options;
     const before = this.seen;
     this.seen = new Map();
     const left: AbandonedLease[] = [];
     for (const lease of leases) {
       const key = `${lease.kind} ${lease.leaseId} ${String(lease.expiresAt.getTime())}`;
-      const { since, absentSince } = before.get(key) ?? { since: now, absentSince: null };
-      const known = { since, absentSince: lease.isAbsent ? (absentSince ?? now) : null };
+      const { since, absentSince, unheldSince } = before.get(key) ?? {
+        since: now,
+        absentSince: null,
+        unheldSince: null,
+      };
+      const known = {
+        since,
+        absentSince: lease.isAbsent ? (absentSince ?? now) : null,
+        unheldSince: lease.isUnheld ? (unheldSince ?? now) : null,
+      };
       this.seen.set(key, known);
-      const isAbsent = known.absentSince !== null && now - known.absentSince >= this.options.absentForMs;
-      if (isAbsent) left.push({ lease, why: 'absent' });
-      else if (!isTermOver(lease.expiresAt) && now - since >= this.options.termMs) {
-        left.push({ lease, why: 'not_renewed' });
-      }
+      const isFor = (ms: number, from: number | null): boolean => from !== null && now - from >= ms;
+      if (isFor(absentForMs, known.absentSince)) left.push({ lease, why: 'absent' });
+      else if (isTermOver(lease.expiresAt)) continue;
+      else if (isFor(unheldForMs, known.unheldSince)) left.push({ lease, why: 'unheld' });
+      else if (isFor(termMs, since)) left.push({ lease, why: 'not_renewed' });
     }
     return left;
   }

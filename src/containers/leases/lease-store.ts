@@ -60,10 +60,16 @@ export interface HeldLease {
   readonly expiresAt: Date;
   /** Whether its holder's process shows no presence. Never on SQLite, which has only one process. */
   readonly isAbsent: boolean;
+  /**
+   * Whether it is this process's own and nothing here holds it: the answer to its acquisition was lost, or the write
+   * that was to end it.
+   */
+  readonly isUnheld: boolean;
 }
 
 /** As returned by the drivers. */
-type Read = Omit<HeldLease, 'expiresAt' | 'isAbsent'> & {
+type Read = Pick<HeldLease, 'containerId' | 'kind' | 'leaseId'> & {
+  readonly holder: string | null;
   readonly expiresAt: unknown;
   readonly isAbsent: boolean | number;
 };
@@ -72,6 +78,8 @@ type Read = Omit<HeldLease, 'expiresAt' | 'isAbsent'> & {
 @Injectable()
 export class LeaseStore {
   private readonly query: string;
+  /** The ids of the leases that this process holds. */
+  private readonly held = new Set<string>();
   private readonly rows: RowWriter<ContainerEntity>;
 
   constructor(
@@ -83,7 +91,7 @@ export class LeaseStore {
       const { leaseId, expiresAt, holder, taken } = COLUMNS[kind];
       return [
         `SELECT id AS "containerId", '${kind}' AS kind, ${leaseId} AS "leaseId", ${expiresAt} AS "expiresAt",`,
-        `${this.isAbsent(holder)} AS "isAbsent" FROM containers WHERE ${taken}`,
+        `${holder} AS holder, ${this.isAbsent(holder)} AS "isAbsent" FROM containers WHERE ${taken}`,
       ].join(' ');
     };
     this.query = `${select('operation')} UNION ALL ${select('role')}`;
@@ -92,6 +100,16 @@ export class LeaseStore {
   /** A lease that is about to be acquired, or inserted with its row. */
   newGrant(kind: LeaseKind, containerId: string): Grant {
     return { kind, containerId, leaseId: randomUUID(), stamp: this.terms.stamp() };
+  }
+
+  /** To be called once the lease is acquired; until {@link noteEnded} it counts as held. */
+  noteHeld({ leaseId }: Grant): void {
+    this.held.add(leaseId);
+  }
+
+  /** Nothing here acts on the lease any more, whatever the row says. */
+  noteEnded({ leaseId }: Grant): void {
+    this.held.delete(leaseId);
   }
 
   /**
@@ -146,10 +164,13 @@ export class LeaseStore {
   /** All current leases: usually none, never many. */
   async list(): Promise<HeldLease[]> {
     const rows = await this.database.manager.query<Read[]>(this.query);
-    return rows.map((row) => ({
-      ...row,
-      expiresAt: readTime(row.expiresAt) ?? TERM_OVER,
-      isAbsent: Boolean(row.isAbsent),
+    return rows.map(({ containerId, kind, leaseId, holder, expiresAt, isAbsent }) => ({
+      containerId,
+      kind,
+      leaseId,
+      expiresAt: readTime(expiresAt) ?? TERM_OVER,
+      isAbsent: Boolean(isAbsent),
+      isUnheld: holder === this.terms.holder && !this.held.has(leaseId),
     }));
   }
 

@@ -38,6 +38,11 @@ export class LeaseTerms {
     return this.config.OPERATION_CLAIM_SECONDS * 1000;
   }
 
+  /** Names this process in the leases that it holds. */
+  get holder(): string {
+    return this.presence.holder;
+  }
+
   /** For a write that is about to be sent. */
   stamp(): Stamp {
     const expiresAt = new Date(Date.now() + this.termMs);

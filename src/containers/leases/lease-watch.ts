@@ -12,8 +12,12 @@ import { isTermOver } from './lease-term';
 /** One query, which usually finds nothing. */
 const CHECK_EVERY_MS = 500;
 
+/** Beyond the longest that the database's answer to an acquisition is awaited (see `postgres-sessions.ts`). */
+const UNHELD_FOR_MS = 8_000;
+
 /**
- * Ends leases that their holders no longer renew, or whose processes have died, and resumes their work. Every process
+ * Ends leases that their holders no longer renew, or whose processes have died, and those of this process that nothing
+ * in it holds, as the database failed when they were acquired or released. Then resumes their work. Every process
  * does so; each write is conditional on the lease as it was read, so only one of them ends it.
  */
 @Injectable()
@@ -27,7 +31,11 @@ export class LeaseWatch implements OnModuleDestroy {
     private readonly roles: RoleInstaller,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
-    this.ledger = new LeaseLedger({ termMs: store.terms.termMs, absentForMs: ABSENT_FOR_MS });
+    this.ledger = new LeaseLedger({
+      termMs: store.terms.termMs,
+      absentForMs: ABSENT_FOR_MS,
+      unheldForMs: UNHELD_FOR_MS,
+    });
     this.poll = new Poll({
       everyMs: CHECK_EVERY_MS,
       work: () => this.check(),

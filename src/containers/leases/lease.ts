@@ -19,10 +19,11 @@ export class Lease {
 
   constructor(
     readonly grant: Grant,
-    store: LeaseStore,
+    private readonly leases: LeaseStore,
   ) {
-    this.term = store.terms.begin(grant.stamp, (stamp) => store.renew(grant, stamp));
-    this.renewal = setInterval(() => void this.renew(), store.terms.termMs / 3).unref();
+    leases.noteHeld(grant);
+    this.term = leases.terms.begin(grant.stamp, (stamp) => leases.renew(grant, stamp));
+    this.renewal = setInterval(() => void this.renew(), leases.terms.termMs / 3).unref();
   }
 
   /** Aborted when the work must not continue; its reason says why. */
@@ -37,11 +38,12 @@ export class Lease {
     this.lost.signal.throwIfAborted();
   }
 
-  /** No further renewals; writes nothing. */
+  /** No further renewals; writes nothing. If the row still has the lease, `LeaseWatch` ends it there. */
   end(): void {
     if (this.ended) return;
     this.ended = true;
     clearInterval(this.renewal);
+    this.leases.noteEnded(this.grant);
     this.onEnd();
   }
 
