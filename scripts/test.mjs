@@ -351,6 +351,7 @@ async function main() {
   // The clean-up comes first, so that its lines are not the last.
   await runEnd();
   for (const reason of notRun) say(`! not run: ${reason}`);
+  for (const failure of tally.details) say(`✗ ${failure}`);
   if (tally.failures.length) say(`✗ failed: ${tally.failures.join(', ')}`);
   say(tally.toString());
   return tally.isGood ? 0 : 1;

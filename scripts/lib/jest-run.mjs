@@ -1,7 +1,8 @@
 /** Runs jest: its own output is shown as it comes, its numbers are read from its JSON report. */
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { setPriority } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, join, relative } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { run } from './command.mjs';
 import { projectRoot } from './project.mjs';
 import { say } from './steps.mjs';
@@ -26,6 +27,28 @@ function slowestOf({ testResults }) {
     .sort((a, b) => b.seconds - a.seconds)
     .slice(0, 5)
     .map(({ name, seconds: taken }) => `${name} ${taken} s`);
+}
+
+/** Of each failed test: what fits on a screen, as the whole is further up. */
+const MESSAGE_CHARACTERS = 1_500;
+
+/** A line of a stack outside the project. */
+const FOREIGN_FRAME = /^ +at .*(node_modules|node:|processTicksAndRejections).*\n?|^ +at new Promise.*\n?/gm;
+
+/** What failed, file and test, each with the beginning of its message; a file that did not load has no test. */
+function failuresOf({ testResults }) {
+  return testResults.flatMap(({ name, status, message, assertionResults }) => {
+    const failed = assertionResults.filter((test) => test.status === 'failed');
+    const tests = failed.map(({ fullName, failureMessages }) => ({
+      title: fullName,
+      text: failureMessages.join('\n'),
+    }));
+    const unloaded = status === 'failed' && tests.length === 0 ? [{ title: 'did not run', text: message }] : [];
+    return [...tests, ...unloaded].map(({ title, text }) => {
+      const plain = stripVTControlCharacters(text).replace(FOREIGN_FRAME, '').slice(0, MESSAGE_CHARACTERS);
+      return `${relative(projectRoot, name)}: ${title}\n${plain.replace(/^/gm, '    ')}`;
+    });
+  });
 }
 
 /** How long jest may take to end once it has written its report, in seconds. */
@@ -65,7 +88,8 @@ export async function willRun(pattern, { projects, args, env }) {
 /**
  * @param {{ projects: string[], args: string[], env: object, niceness?: number }} options
  *   projects: of jest.config.js; niceness: below 0, of those whose promises are about time, it needs root
- * @returns {Promise<{ passed: number, failed: number, skipped: number, slowest: string[] }>}
+ * @returns {Promise<{ passed: number, failed: number, skipped: number, slowest: string[], details: string[] }>}
+ *   details: of what failed
  */
 export async function runJest({ projects, args, env, niceness = 0 }) {
   const report = join(temporaryFolder(), `jest-${projects.join('-')}.json`);
@@ -89,7 +113,7 @@ export async function runJest({ projects, args, env, niceness = 0 }) {
   );
   clearInterval(unending);
   const result = readReport(report);
-  if (!result) return { passed: 0, failed: 1, skipped: 0, slowest: [] };
+  if (!result) return { passed: 0, failed: 1, skipped: 0, slowest: [], details: [] };
   // A file that does not even load has no tests to count, but fails.
   const failed = result.numFailedTests + result.numRuntimeErrorTestSuites;
   const ran = result.numPassedTests + failed > 0;
@@ -98,5 +122,6 @@ export async function runJest({ projects, args, env, niceness = 0 }) {
     failed: succeeded || failed > 0 || !ran ? failed : 1,
     skipped: result.numPendingTests + result.numTodoTests,
     slowest: slowestOf(result),
+    details: failuresOf(result),
   };
 }
