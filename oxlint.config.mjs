@@ -153,7 +153,7 @@ const STRICT = [
 ];
 
 export default defineConfig({
-  plugins: ['typescript', 'oxc'],
+  plugins: ['typescript', 'oxc', 'import'],
   jsPlugins: ['./scripts/lib/lint-rules.mjs'],
   categories: { correctness: 'error' },
   options: { typeAware: true, typeCheck: true, denyWarnings: true, reportUnusedDisableDirectives: 'error' },
@@ -172,6 +172,7 @@ export default defineConfig({
     'typescript/restrict-template-expressions': ['error', { allowNumber: true }],
     'typescript/return-await': ['error', 'error-handling-correctness-only'],
     'typescript/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+    'import/no-cycle': ['error', { ignoreTypes: false }],
     'berth/own-transaction': 'error',
     'berth/spread-literal': 'error',
     'berth/few-dependencies': 'error',
@@ -210,7 +211,7 @@ export default defineConfig({
     },
     {
       files: ['test/**/*.ts', 'src/**/*.spec.ts', 'packages/*/test/**/*.ts'],
-      plugins: ['typescript', 'oxc', 'jest'],
+      plugins: ['typescript', 'oxc', 'import', 'jest'],
       rules: {
         // `expect.any(String)` is an `any` by its type.
         'typescript/no-unsafe-assignment': 'off',

@@ -6,7 +6,7 @@ import { holds } from './conditions';
 import { formatted, unescaped } from './printf';
 import { ExpansionFault } from './expansion';
 import { calculate } from './arithmetic';
-import type { Shell } from './shell';
+import type { Command } from './syntax';
 
 /** Leaves what runs: a loop, a function, the shell. */
 export class Leave extends Error {
@@ -21,18 +21,43 @@ export class Leave extends Error {
   }
 }
 
+/** What builtins see of the shell that runs them, and change in it. */
+export interface ShellState {
+  readonly process: Process;
+  readonly variables: Map<string, string>;
+  readonly exported: Set<string>;
+  readonly functions: Map<string, Command>;
+  readonly options: Set<string>;
+  readonly traps: Map<Signal | 'EXIT', string>;
+  readonly jobs: Map<number, Process>;
+  positional: readonly string[];
+  /** The exit code of the last command. */
+  readonly status: number;
+  /** Signals whose traps are to be run. */
+  readonly pending: Signal[];
+  /** Ends a wait that a trap interrupts. */
+  wakeWait: (() => void) | null;
+  /** Names that a function has for itself, with what they were before. */
+  readonly locals: Map<string, string | undefined> | null;
+  variable(name: string): string | undefined;
+  assign(name: string, value: string): void;
+  /** Runs a text in it. */
+  evaluate(script: string): Promise<number>;
+  complain(words: string): Promise<void>;
+}
+
 /** What the shell does itself. */
 interface Builtin {
   /** Assignments before it stay. */
   readonly isSpecial?: true;
-  run(shell: Shell, args: readonly string[]): Promise<number> | number;
+  run(shell: ShellState, args: readonly string[]): Promise<number> | number;
 }
 
 type Run = Builtin['run'];
 
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
-const out = async (shell: Shell, text: string): Promise<number> => {
+const out = async (shell: ShellState, text: string): Promise<number> => {
   await shell.process.write(1, text);
   return 0;
 };
@@ -255,7 +280,7 @@ const trap: Run = async (shell, args) => {
   return 0;
 };
 
-function handle(shell: Shell, signal: Signal, action: string | null): void {
+function handle(shell: ShellState, signal: Signal, action: string | null): void {
   const { handlers } = shell.process;
   if (action === null) handlers.delete(signal);
   else if (action === '') handlers.set(signal, 'ignore');
@@ -284,7 +309,7 @@ const wait: Run = async (shell, args) => {
   return args.length === 0 ? 0 : status;
 };
 
-function jobOf(shell: Shell, text: string): Process | null {
+function jobOf(shell: ShellState, text: string): Process | null {
   if (!text.startsWith('%')) return shell.jobs.get(Number(text)) ?? null;
   return [...shell.jobs.values()][Number(text.slice(1) || shell.jobs.size) - 1] ?? null;
 }
@@ -324,7 +349,7 @@ const kill: Run = async (shell, args) => {
   return status;
 };
 
-function targetsOf(shell: Shell, word: string): readonly Process[] {
+function targetsOf(shell: ShellState, word: string): readonly Process[] {
   const { process } = shell;
   if (word.startsWith('%')) return [jobOf(shell, word)].filter((each) => each !== null);
   const pid = Number(word);

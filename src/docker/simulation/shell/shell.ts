@@ -4,7 +4,7 @@ import type { Program } from '../programs/program';
 import { become, findProgram } from '../programs/registry';
 import { Killed, type Process, type Signal } from '../process';
 import { type OpenFile, Pipe, TreeFile } from '../streams';
-import { BUILTINS, Leave } from './builtins';
+import { BUILTINS, Leave, type ShellState } from './builtins';
 import { ExpansionFault, fieldsOf, matches, patternOf, type Surroundings, textOf } from './expansion';
 import { parseScript, SyntaxFault } from './parser';
 import type { Chain, Command, List, Pipeline, Redirection, Simple } from './syntax';
@@ -13,7 +13,7 @@ import type { Chain, Command, List, Pipeline, Redirection, Simple } from './synt
 const DEEPEST = 200;
 
 /** One shell: its variables, functions and options. A subshell is a copy of it in another process. */
-export class Shell implements Surroundings {
+export class Shell implements Surroundings, ShellState {
   readonly variables = new Map<string, string>();
   readonly exported = new Set<string>();
   readonly functions = new Map<string, Command>();
@@ -27,11 +27,8 @@ export class Shell implements Surroundings {
   lastBackground: number | null = null;
   /** What `$$` is, in subshells too. */
   mainPid: number;
-  /** Signals whose traps are to be run. */
   readonly pending: Signal[] = [];
-  /** Ends a wait that a trap interrupts. */
   wakeWait: (() => void) | null = null;
-  /** Names that a function has for itself, with what they were before. */
   locals: Map<string, string | undefined> | null = null;
   private depth = 0;
   /** How the last `$(…)` of a command without a name ended, which is then its own exit code. */
