@@ -1,5 +1,5 @@
-import type { SelectQueryBuilder, UpdateQueryBuilder } from 'typeorm';
-import { Database, RowWriter, type StatementPart } from '../database';
+import type { SelectQueryBuilder } from 'typeorm';
+import { Database, type Parameter, RowWriter, type StatementPart } from '../database';
 import { type EventDraft, EventLog, UNDER_OWNER, UNDISTURBED } from '../events';
 import type { Claim } from './capacity/reserved-capacity';
 import { ContainerEntity, type ContainerRow } from './container.entity';
@@ -56,7 +56,7 @@ export class AtOnce {
   /**
    * Updates a container, with the events and what else is written with it.
    *
-   * @param change.update conditional on what was read
+   * @param change.where an SQL condition: that the row is as it was read
    * @param change.also in the order in which what others wait for is to be locked
    * @returns false if the condition does not hold; then nothing is written
    * @throws what a unique index throws
@@ -64,12 +64,14 @@ export class AtOnce {
   async write(
     { userId }: Pick<ContainerRow, 'userId'>,
     change: {
-      update: UpdateQueryBuilder<ContainerEntity>;
+      set: Partial<ContainerRow>;
+      where: (parameter: Parameter) => string;
       events: readonly EventDraft[];
       also: readonly StatementPart[];
     },
   ): Promise<boolean> {
-    const [update, parameters] = change.update.andWhere(UNDER_OWNER).getQueryAndParameters();
+    const where = (place: Parameter): string => `${change.where(place)} AND ${UNDER_OWNER}`;
+    const { sql: update, parameters } = this.rows.updateStatement(change.set, where);
     const parameter = (value: string | Date): string =>
       `$${String(parameters.push(value))}::${value instanceof Date ? 'timestamptz' : 'varchar'}`;
     const also = change.also.map((part, at) => {

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { UpdateQueryBuilder } from 'typeorm';
 import { AuditLog, type SystemAct } from '../audit';
-import { Database, isUniqueViolation, RowWriter, type StatementPart } from '../database';
+import { Database, isUniqueViolation, type Parameter, RowWriter, type StatementPart } from '../database';
 import { plainId } from '../docker';
 import { DomainError } from '../errors';
 import { EventDraft, EventLog, UNDER_OWNER } from '../events';
@@ -396,6 +396,10 @@ export class ContainerRepository extends ContainerQueries {
       meteredSince,
       revision: row.revision + 1,
     };
+    const asRead = (parameter: Parameter): string => {
+      const isSame = `id = ${parameter(row.id)} AND deleted_at IS NULL AND revision = ${parameter(row.revision)}`;
+      return `${isSame} AND ${underLease ? `operation_id = ${parameter(row.operationId)}` : 'operation IS NULL'}`;
+    };
     const dockerId = patch.dockerId != null && patch.dockerId !== row.dockerId ? patch.dockerId : null;
     const acts = systemActions(row, events);
     const staysOnNode = row.otherNodeId === null && !isPlaced(patch);
@@ -405,22 +409,16 @@ export class ContainerRepository extends ContainerQueries {
         ...this.usage.recordParts(row.userId, used),
         ...this.capacity.followParts(row, reserved),
       ];
-      const update = this.update(row.id).set(changed).andWhere('revision = :read', { read: row.revision });
-      if (underLease) update.andWhere('operation_id = :operationId', { operationId: row.operationId });
-      else update.andWhere('operation IS NULL');
-      const isWritten = await this.nameGuard(() => this.atOnce.write(row, { update, events, also }));
+      const isWritten = await this.nameGuard(() =>
+        this.atOnce.write(row, { set: changed, where: asRead, events, also }),
+      );
       if (!isWritten) throw leaseLost(row);
       return { ...row, ...changed };
     }
     const write = async (): Promise<void> => {
       if (events.length > 0) await this.eventLog.append({ userId: row.userId, drafts: [...events] });
       for (const act of acts) await this.audit.recordSystem(act);
-      const written = await this.nameGuard(() =>
-        this.rows.update(changed, (parameter) => {
-          const asRead = `id = ${parameter(row.id)} AND deleted_at IS NULL AND revision = ${parameter(row.revision)}`;
-          return `${asRead} AND ${underLease ? `operation_id = ${parameter(row.operationId)}` : 'operation IS NULL'}`;
-        }),
-      );
+      const written = await this.nameGuard(() => this.rows.update(changed, asRead));
       if (written !== 1) throw leaseLost(row);
       if (dockerId !== null) await this.dockerIds.insert(dockerIdRow(row.id, dockerId));
       await this.usage.record(row.userId, used);

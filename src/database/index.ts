@@ -5,6 +5,6 @@ export { DatabaseModule } from './database.module';
 export type { Lookup } from './lookup';
 export { ABSENT_FOR_MS, isAbsentSql, ProcessPresence } from './process-presence';
 export { Retention } from './retention';
-export { RowWriter } from './row-writer';
+export { type Parameter, RowWriter } from './row-writer';
 export { SettingEntity } from './setting.entity';
 export type { StatementPart } from './statement-part';

@@ -74,6 +74,17 @@ describe.each(['none', 'move'] as const)('a commit whose answer is lost (volumeR
     expect(removals()).toEqual([]);
   });
 
+  it('of a creation that the database did not even get must not fail it: it begins again', async () => {
+    const lost = new Error('Connection terminated unexpectedly');
+    jest.spyOn(berth.app.get(ContainerRepository), 'commit').mockRejectedValueOnce(lost);
+    const created = await user.api.create({ name: 'two' });
+    dbId = String(created.body['db_id']);
+    await eventually(async () => expect((await row()).status).not.toBe('creating'));
+    await expectSettled();
+    const { dockerId } = await row();
+    expect(daemon.running(dbId).map((running) => running.dockerId)).toEqual([dockerId]);
+  });
+
   /** The next outcome is committed, and nobody is told. */
   function loseCommit(): void {
     const repository = berth.app.get(ContainerRepository);

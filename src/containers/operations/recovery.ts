@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { ContainerEngine, EngineError, isHalfGone } from '../../docker';
+import { databaseFault } from '../../errors';
 import { LOGGER } from '../../logging';
 import {
   type ContainerRow,
@@ -149,6 +150,11 @@ export class Recovery {
     try {
       // Before any rollback in Docker: a write that the database did not acknowledge may be committed.
       await lease.confirm();
+      if (verb === 'create' && databaseFault(error) !== null) {
+        // The database answers again, and nothing else stood against it: it begins anew.
+        await lease.abandon('create');
+        return error;
+      }
       // A creation is over even if Docker does not answer; the sweep removes what it may have left.
       await this.recover(lease, interrupted).catch((fault: unknown) => {
         if (!unmade) throw fault;
