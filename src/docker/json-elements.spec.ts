@@ -9,7 +9,15 @@ async function read(...chunks: string[]): Promise<unknown[]> {
 }
 
 describe('a long list in JSON', () => {
-  const list = [{ Id: 'a', Labels: { 'x]}"\\': 'é[{' } }, { Id: 'b', Names: ['/n', null] }, 3, null, [], {}];
+  const list = [
+    { Id: 'a', Labels: { 'x]}"\\': 'é[{', '\\\\"},{"': '\\' } },
+    { Id: 'b', Names: ['/n', null] },
+    'c,"d',
+    3,
+    null,
+    [],
+    {},
+  ];
   const bytes = Buffer.from(JSON.stringify(list));
 
   it.each([1, 2, 3, 7, 1000])('must be read element by element, cut anywhere: chunks of %i bytes', async (size) => {
@@ -35,6 +43,10 @@ describe('a long list in JSON', () => {
     ['a list that is not closed', ['[{"Id":"a"}']],
     ['no JSON', ['<html>']],
     ['more behind it', ['[]', 'x']],
+    ['another list behind it', ['[1,2]', ',[3,4]']],
+    ['a list without its last element', ['[1,', ']']],
+    ['a list without its first element', ['[', ',1]']],
+    ['a list without one in the middle', ['[1,', ',2]']],
   ])('must be refused if it is %s', async (_what, chunks) => {
     await expect(read(...chunks)).rejects.toMatchObject({ code: 'docker_unavailable' });
   });
