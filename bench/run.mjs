@@ -17,6 +17,7 @@ import { MemoryDocker } from './lib/memory-docker-process.mjs';
 import { machine, write } from './lib/report.mjs';
 import { startBerth } from './lib/server.mjs';
 import { capacity } from './capacity.mjs';
+import { clusterGrowth } from './cluster-growth.mjs';
 import { cluster } from './cluster.mjs';
 import { creation } from './creation.mjs';
 import { endurance } from './endurance.mjs';
@@ -34,7 +35,7 @@ const QUIET = { SWEEP_INTERVAL_SECONDS: '3600', LIMIT_CHECK_SECONDS: '3600', SAN
 
 /**
  * On SQLite, and where it could differ on PostgreSQL too. On a Docker that only remembers, or `real`: on Docker with
- * gVisor; `alone`: starts its servers itself.
+ * gVisor; `alone`: starts its servers itself. Whoever asks for a part gets what belongs to it (`with`) too.
  */
 const PARTS = {
   lifecycle: { name: 'the verbs', on: ['SQLite'], real: true, measure: lifecycle },
@@ -55,7 +56,8 @@ const PARTS = {
   sweep: { name: 'sweeps', on: ['SQLite', 'PostgreSQL'], selfReport: true, measure: sweep },
   capacity: { name: 'room on the machine', on: ['SQLite', 'PostgreSQL'], measure: capacity },
   endurance: { name: 'endurance', on: ['SQLite'], selfReport: true, measure: endurance },
-  cluster: { name: 'several machines', on: ['PostgreSQL'], alone: true, measure: cluster },
+  cluster: { name: 'several machines', on: ['PostgreSQL'], alone: true, with: 'clusterGrowth', measure: cluster },
+  clusterGrowth: { name: 'many machines', on: ['PostgreSQL'], alone: true, measure: clusterGrowth },
   start: { name: 'starts of the server', on: ['SQLite'], alone: true, measure: serverStart },
 };
 
@@ -69,10 +71,10 @@ async function withBerth(options, work) {
 }
 
 /** Runs a part against a server of its own. */
-async function measurePart(part, { database, env, docker, databaseUrl, progress }) {
+async function measurePart(part, { database, env, docker, databaseUrl, newDatabase, progress }) {
   const { runtime = runtimeName } = part;
   const context = { docker, image: testImage, database, runtime, progress };
-  if (part.alone) return part.measure({ env, progress });
+  if (part.alone) return part.measure({ env, quiet: QUIET, newDatabase, progress });
   if (part.real) {
     const options = { env: { ...env, SANDBOX_RUNTIME: runtime }, databaseUrl, selfReport: part.selfReport };
     return withBerth(options, (berth) => part.measure({ ...context, berth }));
@@ -96,7 +98,7 @@ async function measure({ parts, env, docker }) {
       if (database === 'PostgreSQL') postgres ??= await step('starting PostgreSQL', startPostgres);
       const databaseUrl = database === 'PostgreSQL' ? await newDatabase(postgres) : undefined;
       const made = await step(`${part.name}, ${database}`, (progress) =>
-        measurePart(part, { database, env, docker, databaseUrl, progress }),
+        measurePart(part, { database, env, docker, databaseUrl, progress, newDatabase: () => newDatabase(postgres) }),
       );
       figures.push(...made);
     }
@@ -124,7 +126,8 @@ async function bench(asked) {
   const api = await startTestDocker(readSettings());
   const env = { ...process.env, DOCKER_HOST: api.host, SANDBOX_RUNTIME: runtimeName };
   const docker = connect(api.host);
-  const figures = await measure({ parts: asked.length > 0 ? asked : Object.keys(PARTS), env, docker });
+  const wanted = asked.flatMap((part) => [part, PARTS[part].with ?? []].flat());
+  const figures = await measure({ parts: asked.length > 0 ? [...new Set(wanted)] : Object.keys(PARTS), env, docker });
   const { ServerVersion: version } = await docker.info();
   say(write({ figures, about: machine({ docker: version }), isWhole: asked.length === 0 }));
 }

@@ -1,11 +1,13 @@
-/** Starts and asks the Docker of `memory-docker.mjs`. */
+/** Starts and asks the Dockers of `memory-docker.mjs`. */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
+import { request as tlsRequest } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
+import { makeCertificates } from '../../scripts/lib/cluster/certificates.mjs';
 import { projectRoot } from '../../scripts/lib/project.mjs';
 
 export class MemoryDocker {
@@ -30,6 +32,43 @@ export class MemoryDocker {
   async call(method, path, body) {
     const asked = request({ socketPath: this.socketPath, method, path });
     asked.end(body && JSON.stringify(body));
+    const [answer] = await once(asked, 'response');
+    return json(answer);
+  }
+
+  async stop() {
+    const ended = once(this.child, 'exit');
+    this.child.disconnect();
+    await ended;
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Many in one process, the nodes of a Swarm. */
+export class MemoryNodes {
+  static async start(count) {
+    const folder = mkdtempSync(join(tmpdir(), 'berth-bench-'));
+    const keys = join(folder, 'keys');
+    const addresses = Array.from({ length: count }, (_each, at) => `127.1.${Math.floor(at / 250)}.${(at % 250) + 1}`);
+    await makeCertificates(keys, [{ name: 'node', addresses }]);
+    const child = fork(join(projectRoot, 'bench', 'lib', 'memory-docker.mjs'), ['--nodes', keys, ...addresses]);
+    const failed = once(child, 'exit').then(([code]) => {
+      throw new Error(`the nodes ended with ${code} before they were ready`);
+    });
+    const [{ nodes }] = await Promise.race([once(child, 'message'), failed]);
+    failed.catch(() => undefined);
+    const tls = Object.fromEntries(
+      ['ca', 'cert', 'key'].map((name) => [name, readFileSync(join(keys, `${name}.pem`))]),
+    );
+    const env = { CLUSTER: 'swarm', CLUSTER_MANAGERS: nodes[0].host, CLUSTER_CERT_PATH: keys };
+    return Object.assign(new MemoryNodes(), { child, folder, nodes, tls, env });
+  }
+
+  /** @param {{ host: string }} node @returns {Promise<string[]>} the Docker ids of containers that are made, running */
+  async add({ host }, containers) {
+    const { hostname, port } = new URL(host);
+    const asked = tlsRequest({ ...this.tls, hostname, port, method: 'POST', path: '/bench/containers' });
+    asked.end(JSON.stringify(containers));
     const [answer] = await once(asked, 'response');
     return json(answer);
   }

@@ -1,39 +1,23 @@
 /**
  * A Docker that only remembers, on a socket of its own: for numbers of containers and operations that would take the
  * real one hours. It runs as a process of its own, so that its work is not counted as the server's:
- * `node memory-docker.mjs SOCKET`.
+ * `node memory-docker.mjs SOCKET`. Or a Swarm of them, each on an address of this machine, over mutual TLS:
+ * `node memory-docker.mjs --nodes CERTIFICATES ADDRESS …`.
  */
 import { randomBytes } from 'node:crypto';
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 
 const NEVER = '0001-01-01T00:00:00Z';
-const containers = new Map();
-const volumes = new Map();
-const networks = new Map();
-const watchers = new Set();
-let lists = 0;
-
 const runtimes = { runsc: { path: 'runsc', runtimeArgs: ['--overlay2=none'] } };
-const info = () => ({ Runtimes: runtimes, Driver: 'memory', DriverStatus: [], SystemTime: new Date().toISOString() });
 
 /** Of the one image that everything is of. */
 const IMAGE_ID = `sha256:${'0'.repeat(64)}`;
 
-function tell(container, action, attributes = {}) {
-  const nano = Date.now() * 1e6;
-  const Actor = { ID: container.id, Attributes: { ...container.body.Labels, ...attributes } };
-  const line = `${JSON.stringify({ Type: 'container', Action: action, Actor, time: Math.floor(nano / 1e9), timeNano: nano })}\n`;
-  for (const watcher of watchers) watcher.write(line);
-}
-
-function add(name, body) {
-  const id = randomBytes(32).toString('hex');
-  const container = { id, name, body, created: Date.now(), state: 'created', startedAt: NEVER };
-  containers.set(id, container);
-  return container;
-}
+const newId = () => randomBytes(32).toString('hex');
 
 const run = (container) => Object.assign(container, { state: 'running', startedAt: new Date().toISOString() });
 
@@ -58,115 +42,276 @@ const listed = ({ id, name, body, created, state }) => ({
   Labels: body.Labels,
   State: state,
   Status: 'Up 2 hours',
-  HostConfig: { NetworkMode: 'berth' },
-  NetworkSettings: { Networks: { berth: { NetworkID: '0'.repeat(64), EndpointID: '0'.repeat(64), MacAddress: '' } } },
+  HostConfig: { NetworkMode: body.HostConfig.NetworkMode },
+  NetworkSettings: {
+    Networks: {
+      [body.HostConfig.NetworkMode]: { NetworkID: '0'.repeat(64), EndpointID: '0'.repeat(64), MacAddress: '' },
+    },
+  },
   Mounts: [
     { Type: 'volume', Name: name, Source: `/volumes/${name}/_data`, Destination: '/home/user', Driver: 'local' },
   ],
 });
 
+/** As long as Docker's own, too. */
+const listedVolume = ({ Name, Labels }) => ({
+  CreatedAt: '2026-01-01T00:00:00Z',
+  Driver: 'local',
+  Labels,
+  Mountpoint: `/var/lib/docker/volumes/${Name}/_data`,
+  Name,
+  Options: null,
+  Scope: 'local',
+});
+
+/** That of Docker over TLS. */
+const PORT = 2376;
+
+/** More than is ever asked for. */
+const RESOURCES = { NanoCPUs: 4096e9, MemoryBytes: 2 ** 42 };
+
+/** The nodes of one Swarm. */
+class Swarm {
+  id = newId().slice(0, 25);
+  members = [];
+
+  join(node) {
+    const id = newId().slice(0, 25);
+    this.members.push({ id, node, hostname: `node${this.members.length + 1}`, availability: 'active', version: 1 });
+    return this.members.at(-1);
+  }
+
+  find(id) {
+    return this.members.find((member) => member.id === id);
+  }
+
+  told({ id, node, hostname, availability, version }) {
+    return {
+      ID: id,
+      Version: { Index: version },
+      Spec: { Labels: { 'berth.engine': node.host }, Role: 'worker', Availability: availability },
+      Description: { Hostname: hostname, Resources: RESOURCES },
+      Status: { State: 'ready', Addr: '127.0.0.1' },
+    };
+  }
+}
+
+/** One machine's. */
+class Docker {
+  containers = new Map();
+  volumes = new Map();
+  networks = new Map();
+  watchers = new Set();
+  lists = 0;
+  /** What its list was answered with, until something changes: that it is made anew is no work of Docker's. */
+  listing = null;
+  volumeListing = null;
+  host = null;
+  member = null;
+
+  /** @param {Swarm | null} swarm */
+  constructor(swarm = null) {
+    this.swarm = swarm;
+    this.member = swarm?.join(this) ?? null;
+  }
+
+  info() {
+    const swarm = this.member ? { Swarm: { NodeID: this.member.id } } : {};
+    const SystemTime = new Date().toISOString();
+    return { Runtimes: runtimes, Driver: 'memory', DriverStatus: [], SystemTime, ...swarm };
+  }
+
+  tell(container, action, attributes = {}) {
+    this.listing = null;
+    const nano = Date.now() * 1e6;
+    const Actor = { ID: container.id, Attributes: { ...container.body.Labels, ...attributes } };
+    const time = Math.floor(nano / 1e9);
+    const line = `${JSON.stringify({ Type: 'container', Action: action, Actor, time, timeNano: nano })}\n`;
+    for (const watcher of this.watchers) watcher.write(line);
+  }
+
+  add(name, body) {
+    this.listing = null;
+    const container = { id: newId(), name, body, created: Date.now(), state: 'created', startedAt: NEVER };
+    this.containers.set(container.id, container);
+    return container;
+  }
+
+  list() {
+    this.lists += 1;
+    this.listing ??= JSON.stringify([...this.containers.values()].map(listed));
+    return this.listing;
+  }
+
+  listVolumes() {
+    this.volumeListing ??= JSON.stringify({ Volumes: [...this.volumes.values()].map(listedVolume), Warnings: null });
+    return this.volumeListing;
+  }
+
+  addVolume(body) {
+    this.volumeListing = null;
+    this.volumes.set(body.Name, body);
+  }
+
+  removeVolume(name) {
+    this.volumeListing = null;
+    return this.volumes.delete(name);
+  }
+
+  answerOf(method, path, given) {
+    for (const [verb, pattern, work] of routes) {
+      const match = verb === method && pattern.exec(path);
+      if (match) return work(this, match, given);
+    }
+    return this.ofContainer(method, path, given) ?? [501, { message: `${method} ${path} is not made` }];
+  }
+
+  ofContainer(method, path, request) {
+    const [, id, verb] = /^\/containers\/([^/]+)(?:\/(\w+))?$/.exec(path) ?? [];
+    const container = this.containers.get(id);
+    const action = actions[method === 'DELETE' ? 'remove' : verb];
+    if (!action) return undefined;
+    return container ? action(this, container, request) : [404, { message: `No such container: ${id}` }];
+  }
+}
+
 const routes = [
   ['GET', /^\/_ping$/, () => [200, 'OK']],
-  ['GET', /^\/info$/, () => [200, info()]],
-  ['GET', /^\/networks$/, () => [200, [...networks.values()]]],
+  ['GET', /^\/info$/, (docker) => [200, docker.info()]],
+  ['GET', /^\/swarm$/, ({ swarm }) => (swarm ? [200, { ID: swarm.id }] : [503, { message: 'not a swarm manager' }])],
+  ['GET', /^\/nodes$/, ({ swarm }) => [200, swarm.members.map((member) => swarm.told(member))]],
+  ['GET', /^\/nodes\/(\w+)$/, ({ swarm }, [, id]) => [200, swarm.told(swarm.find(id))]],
+  [
+    'POST',
+    /^\/nodes\/(\w+)\/update$/,
+    ({ swarm }, [, id], { body }) => {
+      const member = swarm.find(id);
+      Object.assign(member, { availability: body.Availability, version: member.version + 1 });
+      return [200];
+    },
+  ],
+  ['GET', /^\/networks$/, ({ networks }) => [200, [...networks.values()]]],
   [
     'POST',
     /^\/networks\/create$/,
-    (_match, { body }) => {
-      networks.set(body.Name, { ...body, Id: randomBytes(32).toString('hex'), Created: new Date().toISOString() });
+    ({ networks }, _match, { body }) => {
+      networks.set(body.Name, { ...body, Id: newId(), Created: new Date().toISOString() });
       return [201, { Id: networks.get(body.Name).Id }];
+    },
+  ],
+  [
+    'GET',
+    /^\/networks\/([^/]+)$/,
+    ({ networks }, [, name]) => {
+      const found = [...networks.values()].find(({ Id, Name }) => Id === name || Name === name);
+      return found ? [200, found] : [404, { message: 'no such network' }];
     },
   ],
   ['GET', /^\/images\/json$/, () => [200, []]],
   ['GET', /^\/images\/(.+)\/json$/, () => [200, { Id: IMAGE_ID }]],
   // Every image has a shell.
   ['HEAD', /^\/containers\/[^/]+\/archive$/, () => [200]],
-  ['GET', /^\/volumes$/, () => [200, { Volumes: [...volumes.values()] }]],
+  ['GET', /^\/volumes$/, (docker) => [200, docker.listVolumes()]],
   [
     'POST',
     /^\/volumes\/create$/,
-    (_match, { body }) => {
-      volumes.set(body.Name, body);
+    (docker, _match, { body }) => {
+      docker.addVolume(body);
       return [201, body];
     },
   ],
-  ['GET', /^\/volumes\/([^/]+)$/, ([, name]) => (volumes.has(name) ? [200, volumes.get(name)] : [404, {}])],
-  ['DELETE', /^\/volumes\/([^/]+)$/, ([, name]) => [volumes.delete(name) ? 204 : 404]],
   [
     'GET',
-    /^\/containers\/json$/,
-    () => {
-      lists += 1;
-      return [200, [...containers.values()].map(listed)];
-    },
+    /^\/volumes\/([^/]+)$/,
+    ({ volumes }, [, name]) => (volumes.has(name) ? [200, volumes.get(name)] : [404, {}]),
   ],
-  ['POST', /^\/containers\/create$/, (_match, { query, body }) => [201, { Id: add(query.get('name'), body).id }]],
+  ['DELETE', /^\/volumes\/([^/]+)$/, (docker, [, name]) => [docker.removeVolume(name) ? 204 : 404]],
+  ['GET', /^\/containers\/json$/, (docker) => [200, docker.list()]],
+  [
+    'POST',
+    /^\/containers\/create$/,
+    (docker, _match, { query, body }) => [201, { Id: docker.add(query.get('name'), body).id }],
+  ],
   // Not Docker's: what a benchmark asks for.
-  ['GET', /^\/bench\/lists$/, () => [200, { lists }]],
+  ['GET', /^\/bench\/lists$/, ({ lists }) => [200, { lists }]],
   [
     'POST',
     /^\/bench\/containers$/,
-    (_match, { body }) => [201, body.map(({ name, Labels }) => run(add(name, { Image: 'berth/test', Labels })).id)],
+    (docker, _match, { body }) => {
+      const [NetworkMode] = docker.networks.keys();
+      const made = { Image: 'berth/test', HostConfig: { NetworkMode } };
+      // Each with its volume, which has its name.
+      for (const { name: Name, Labels } of body) docker.addVolume({ Name, Labels });
+      return [201, body.map(({ name, Labels }) => run(docker.add(name, { ...made, Labels })).id)];
+    },
   ],
 ];
 
 const actions = {
-  json: (container) => [200, inspected(container)],
-  start: (container) => {
+  json: (_docker, container) => [200, inspected(container)],
+  start: (docker, container) => {
     if (container.state === 'running') return [304];
-    tell(run(container), 'start');
+    docker.tell(run(container), 'start');
     return [204];
   },
-  stop: (container) => {
+  stop: (docker, container) => {
     if (container.state !== 'running') return [304];
     container.state = 'exited';
-    tell(container, 'die', { exitCode: '0' });
+    docker.tell(container, 'die', { exitCode: '0' });
     return [204];
   },
-  rename: (container, { query }) => {
+  rename: (docker, container, { query }) => {
+    docker.listing = null;
     container.name = query.get('name');
     return [204];
   },
-  remove: (container) => {
-    containers.delete(container.id);
-    tell(container, 'destroy');
+  remove: (docker, container) => {
+    docker.containers.delete(container.id);
+    docker.tell(container, 'destroy');
     return [204];
   },
 };
 
-function ofContainer(method, path, request) {
-  const [, id, verb] = /^\/containers\/([^/]+)(?:\/(\w+))?$/.exec(path) ?? [];
-  const container = containers.get(id);
-  const action = actions[method === 'DELETE' ? 'remove' : verb];
-  if (!action) return undefined;
-  return container ? action(container, request) : [404, { message: `No such container: ${id}` }];
-}
-
-async function answer(request) {
+async function answer(docker, request) {
   const { pathname, searchParams: query } = new URL(request.url, 'http://docker');
   const path = decodeURIComponent(pathname.replace(/^\/v[\d.]+/, ''));
   const sent = await text(request);
-  const given = { query, body: sent === '' ? {} : JSON.parse(sent) };
-  for (const [method, pattern, work] of routes) {
-    const match = method === request.method && pattern.exec(path);
-    if (match) return work(match, given);
-  }
-  return ofContainer(request.method, path, given) ?? [501, { message: `${request.method} ${path} is not made` }];
+  return docker.answerOf(request.method, path, { query, body: sent === '' ? {} : JSON.parse(sent) });
 }
 
-const [socket] = process.argv.slice(2);
-rmSync(socket, { force: true });
-const server = createServer((request, response) => {
+const serving = (docker) => (request, response) => {
   if (/\/events\?/.test(request.url)) {
     response.writeHead(200, { 'content-type': 'application/json' }).flushHeaders();
-    watchers.add(response);
-    response.on('close', () => watchers.delete(response));
+    docker.watchers.add(response);
+    response.on('close', () => docker.watchers.delete(response));
     return;
   }
-  void answer(request).then(([status, body]) => {
+  void answer(docker, request).then(([status, body]) => {
     const text = body === undefined ? '' : typeof body === 'string' ? body : JSON.stringify(body);
     response.writeHead(status, { 'content-type': 'application/json' }).end(text);
   });
-});
-server.listen(socket, () => process.send?.('ready'));
+};
+
+/** @returns {Promise<{ id: string, host: string }[]>} each with where its Docker is */
+async function serveNodes(folder, addresses) {
+  const [ca, cert, key] = ['ca.pem', 'node.pem', 'node-key.pem'].map((name) => readFileSync(join(folder, name)));
+  const swarm = new Swarm();
+  for (const address of addresses) {
+    const node = new Docker(swarm);
+    const server = createTlsServer({ ca, cert, key, requestCert: true, rejectUnauthorized: true }, serving(node));
+    // Docker ends no idle connection either.
+    server.keepAliveTimeout = 0;
+    await new Promise((resolve) => server.listen(PORT, address, resolve));
+    node.host = `tcp://${address}:${PORT}`;
+  }
+  return swarm.members.map(({ id, node }) => ({ id, host: node.host }));
+}
+
+const [socket, folder, ...addresses] = process.argv.slice(2);
+if (socket === '--nodes') {
+  void serveNodes(folder, addresses).then((nodes) => process.send?.({ nodes }));
+} else {
+  rmSync(socket, { force: true });
+  createServer(serving(new Docker())).listen(socket, () => process.send?.('ready'));
+}
 process.on('disconnect', () => process.exit(0));

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { run } from '../../scripts/lib/command.mjs';
 import { projectRoot } from '../../scripts/lib/project.mjs';
 
@@ -43,14 +44,19 @@ export async function startBerth({ env, databaseUrl, selfReport = false }) {
   const child = spawn(process.execPath, [...(selfReport ? SELF_REPORT : []), join('dist', 'src', 'main.js')], {
     cwd: projectRoot,
     env: settings,
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+  });
+  const log = [];
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    log.push(line);
+    console.log(line);
   });
   const ended = new Promise((resolve) => child.once('exit', resolve));
   const url = await new Promise((resolve, reject) => {
     child.on('message', (message) => message?.type === 'ready' && resolve(message.url));
     void ended.then((code) => reject(new Error(`the server ended with ${code} before it was ready`)));
   });
-  return new Berth({ child, ended, url, settings, folder, readyMs: performance.now() - since });
+  return new Berth({ child, ended, url, settings, folder, log, readyMs: performance.now() - since });
 }
 
 export class Berth {
@@ -100,7 +106,7 @@ export class Berth {
   }
 
   /**
-   * @param {'memory' | 'blocked'} name
+   * @param {'memory' | 'blocked' | 'placements'} name
    * @returns {Promise<any>} of a server that was started with `selfReport`: see `self-report.mjs`
    */
   report(name) {

@@ -14,12 +14,15 @@ const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-
 /**
  * Makes what is missing.
  * @param {string} folder for `ca.pem`, the client's `cert.pem` and `key.pem`, and `NODE.pem` and `NODE-key.pem`
- * @param {{ name: string, address: string }[]} nodes
+ * @param {{ name: string, addresses: string[] }[]} nodes
  */
 export async function makeCertificates(folder, nodes) {
   await ensurePackages({ openssl: 'openssl' });
   if (!existsSync(join(folder, 'ca.pem'))) await makeAuthority(folder);
-  const leaves = nodes.map(({ name, address }) => ({ name, use: 'serverAuth', names: `IP:${address},DNS:${name}` }));
+  const leaves = nodes.map(({ name, addresses }) => {
+    const names = [...addresses.map((address) => `IP:${address}`), `DNS:${name}`].join();
+    return { name, use: 'serverAuth', names };
+  });
   leaves.push({ name: 'client', use: 'clientAuth', names: 'DNS:berth' });
   for (const leaf of leaves) if (!existsSync(join(folder, certificateOf(leaf.name)))) await makeLeaf(folder, leaf);
 }

@@ -48,7 +48,8 @@ export class NodeCluster {
     await this.clear();
     const subnet = await this.network.up();
     writeFileSync(this.state, JSON.stringify({ subnet }), { mode: 0o600 });
-    await makeCertificates(this.certificates, this.nodes);
+    const named = this.nodes.map(({ name, address }) => ({ name, addresses: [address] }));
+    await makeCertificates(this.certificates, named);
     // At once: a manager that has been one before answers late while it sees no others.
     await step(`starting ${this.count} Docker nodes`, () => allOver(this.nodes.map((node) => node.start())));
     await step('making a Swarm of them', async () => {
