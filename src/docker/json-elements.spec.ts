@@ -1,14 +1,17 @@
 import { Readable } from 'node:stream';
 import { jsonElements } from './streams';
 
-async function read(...chunks: string[]): Promise<unknown[]> {
-  const elements: unknown[] = [];
-  for await (const element of jsonElements(Readable.from(chunks.map((chunk) => Buffer.from(chunk)))))
-    elements.push(element);
-  return elements;
-}
+describe.each([
+  ['short', {}],
+  ['long', { atOnce: 0 }],
+])('a %s list in JSON', (_size, options) => {
+  async function read(...chunks: string[]): Promise<unknown[]> {
+    const elements: unknown[] = [];
+    const stream = Readable.from(chunks.map((chunk) => Buffer.from(chunk)));
+    for await (const element of jsonElements(stream, options)) elements.push(element);
+    return elements;
+  }
 
-describe('a long list in JSON', () => {
   const list = [
     { Id: 'a', Labels: { 'x]}"\\': 'é[{', '\\\\"},{"': '\\' } },
     { Id: 'b', Names: ['/n', null] },
@@ -25,7 +28,7 @@ describe('a long list in JSON', () => {
       bytes.subarray(index * size, (index + 1) * size),
     );
     const elements: unknown[] = [];
-    for await (const element of jsonElements(Readable.from(chunks))) elements.push(element);
+    for await (const element of jsonElements(Readable.from(chunks), options)) elements.push(element);
     expect(elements).toEqual(list);
   });
 
@@ -59,7 +62,7 @@ describe('a long list in JSON', () => {
       },
     });
     const readAll = async () => {
-      for await (const element of jsonElements(broken)) expect(element).toEqual({ Id: 'a' });
+      for await (const element of jsonElements(broken, options)) expect(element).toEqual({ Id: 'a' });
     };
     await expect(readAll()).rejects.toMatchObject({ code: 'docker_unavailable' });
   });
