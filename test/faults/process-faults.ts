@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { DatabaseView, HeldLease } from './database-view';
 import type { Excuses } from './excuses';
 import { type Actions, InVain, LOCKS_HELD, type Parts } from './fault-injector';
-import type { Member } from './faulty-cluster';
+import type { FaultyCluster, Member } from './faulty-cluster';
 import { TERMS } from './setting';
 
 /** What locks the row of a user, in a transaction mostly. */
@@ -23,6 +23,8 @@ const LEAST_LOOKS = 30;
 const CLOCK_BACK_MS = 20_000;
 const HOUR_MS = 3_600_000;
 const TERM_MS = Number(TERMS.OPERATION_CLAIM_SECONDS) * 1_000;
+/** However often those who watch die as well. */
+const MOST_TERMS = 10;
 
 /** What happens to the server processes. */
 export function processFaults(parts: Parts): Actions<'process_kill' | 'process_pause' | 'process_clock_back'> {
@@ -58,10 +60,22 @@ export async function processKill(parts: Parts): Promise<string> {
 
 async function killProcess(member: Member, { cluster, excuses }: Parts): Promise<void> {
   if (!member.up) throw new InVain(`${member.name} is down already`);
-  if (member.leftConnections) {
-    void excuses.during('death_unseen', {}, () => delay(TERM_MS, undefined, { ref: false }));
-  }
+  if (member.leftConnections) void excuses.during('death_unseen', {}, () => watchedForATerm(cluster));
   await cluster.kill(member);
+}
+
+/** Resolves when a live process has seen the leases of before for a whole term: only then does it take them over. */
+async function watchedForATerm({ members }: Pick<FaultyCluster, 'members'>): Promise<void> {
+  const since = new Map<string, number>();
+  for (const deadline = Date.now() + MOST_TERMS * TERM_MS; Date.now() < deadline;) {
+    for (const { name, up, paused, deaths, pauses } of members) {
+      if (!up || paused) continue;
+      const life = `${name} ${String(deaths)} ${String(pauses)}`;
+      since.set(life, since.get(life) ?? Date.now());
+      if (Date.now() - (since.get(life) ?? 0) >= TERM_MS) return;
+    }
+    await delay(LOOK_AGAIN_MS, undefined, { ref: false });
+  }
 }
 
 /**
