@@ -74,7 +74,10 @@ async function files({ berth, token, id, container, progress }) {
   const authorization = `Bearer ${token}`;
   const ourUpload = async () => void (await countOf(await answerOf('PUT', url, { authorization, body: content })));
   const ourDownload = async () => assertWhole(await countOf(await answerOf('GET', url, { authorization })));
-  const theirUpload = () => execAndRead(container, { Cmd: ['sh', '-c', `cat >${path}`], stdin: content });
+  // To the same end as Berth's: the file appears whole or not at all, wherever the connection breaks.
+  const isWhole = `[ "$(stat -c %s ${path}.part)" = ${content.length} ]`;
+  const write = `cat >${path}.part && ${isWhole} && mv -f ${path}.part ${path}`;
+  const theirUpload = () => execAndRead(container, { Cmd: ['sh', '-c', write], stdin: content });
   const theirDownload = async () => assertWhole(await execAndRead(container, { Cmd: ['cat', path] }));
   const [up, down] = [
     [[], []],

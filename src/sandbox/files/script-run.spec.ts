@@ -52,6 +52,30 @@ describe('a script in a container', () => {
     expect(content.destroyed).toBe(true);
   });
 
+  it('must be fed more before it has taken all that it was given', async () => {
+    const { host, shell, stdin } = aContainer();
+    const run = await begun(host, shell);
+    const content = endless();
+    const fed = run.feed(content);
+    while (!content.isPaused()) await new Promise(setImmediate);
+    const waiting = stdin.writableLength;
+    while (content.isPaused()) if (stdin.read() === null) await new Promise(setImmediate);
+    expect(stdin.writableLength).toBeGreaterThan(waiting / 2);
+    shell.end();
+    expect(await fed).toBeNull();
+  });
+
+  it('must leave nothing in memory of what it was fed, if that is nobody else’s', async () => {
+    const { host, shell, stdin } = aContainer();
+    const run = await begun(host, shell);
+    const [owned, shared, small] = [Buffer.alloc(64 * 1024, 1), Buffer.alloc(64 * 1024, 2), Buffer.from('abc')];
+    stdin.resume();
+    await run.feed(Readable.from([owned, small], { objectMode: false }), { isOwned: true });
+    await run.feed(Readable.from([shared], { objectMode: false }));
+    await new Promise((resolve) => stdin.end(resolve));
+    expect([owned, shared, small].map(({ length }) => length)).toEqual([0, 64 * 1024, 3]);
+  });
+
   it('must not be waited for once it has taken nothing for a minute', async () => {
     const { host, shell } = aContainer();
     const run = await begun(host, shell);
@@ -72,7 +96,7 @@ describe('a script in a container', () => {
     const refuse = (): void => {
       throw new Error('too large');
     };
-    await expect(run.feed(Readable.from([Buffer.from('def')]), refuse)).rejects.toThrow('too large');
+    await expect(run.feed(Readable.from([Buffer.from('def')]), { onBytes: refuse })).rejects.toThrow('too large');
     expect(String(stdin.read())).toBe('abc');
   });
 

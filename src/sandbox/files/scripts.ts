@@ -145,7 +145,7 @@ export const READING = {
  * without it, the file is not whole. Prints what has become of it.
  */
 export const WRITE_FILE = `${PRELUDE}${SWEEP}
-need cat chmod chown dd find mkdir mv readlink rm tail
+need chmod chown dd find mkdir mv readlink rm tail
 decode "$1"; path=$decoded
 place=file
 if [ -n "$2" ] && [ -d "$path" ]; then
@@ -163,7 +163,8 @@ sweep "\${parent%/}"
 part=\${parent%/}/${UPLOAD}$5
 trap 'rm -f "$part"' EXIT
 trap 'exit 143' HUP INT TERM
-cat >"$part" || exit 1
+# What came at once is written at once: busybox's cat copies four kilobytes at a time.
+dd bs=${String(BLOCK)} >"$part" || exit 1
 size=$3
 if [ -z "$size" ]; then
   end=$(tail -c ${String(END_BYTES)} "$part") || exit 1

@@ -14,6 +14,8 @@ export interface Upload {
   /** Its name if `path` is a directory; null: the path must be a file's. */
   readonly nameInDirectory: Buffer | null;
   readonly content: Readable;
+  /** Whether the content's pieces are nobody else's. */
+  readonly isOwned: boolean;
   /** Told of each piece that is on its way. */
   readonly onBytes: (bytes: number) => void;
   /** In bytes; undefined if it is not known before its end. */
@@ -45,7 +47,7 @@ export async function writeFile(host: ScriptHost, dockerId: string, upload: Uplo
   const args = [path.argument, encodeArgument(name), String(length ?? ''), token, randomUUID()];
   const run = await ScriptRun.start(host, dockerId, { script: WRITE_FILE, args, stdin: true });
   return run.guarded(async () => {
-    const bytes = await run.feed(content, bounded(upload));
+    const bytes = await run.feed(content, { onBytes: bounded(upload), isOwned: upload.isOwned });
     if (bytes !== null && length === undefined) run.say(endOfFile(token, bytes));
     run.endInput();
     // The last that it says: its own end is nobody's to wait for.
