@@ -1,6 +1,7 @@
 /** Runs other programs: output is collected, the newest line is told, a failure carries the output's end. */
 import { spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, writeFileSync } from 'node:fs';
+import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { Problem } from './problem.mjs';
 
@@ -38,16 +39,30 @@ export class CommandFailed extends Problem {
 }
 
 /**
+ * Of a process that leads a session: Linux shares the processors among sessions first, by a niceness of their own
+ * (`autogroup`), and within each by that of its processes.
+ */
+function setNiceness(pid, niceness) {
+  setPriority(pid, niceness);
+  try {
+    writeFileSync(`/proc/${pid}/autogroup`, String(niceness));
+  } catch {
+    // There are none, or it has ended.
+  }
+}
+
+/**
  * @param {string} command @param {string[]} args
  * @param {{ env?: object, cwd?: string, onLine?: (line: string) => void, show?: boolean, whole?: boolean,
- *   cleanup?: boolean, uid?: number, gid?: number, inherit?: number, onStart?: (pid: number) => void }} [options] show:
- *   pass the output through as well; whole: never cut it off half way (a package installation); cleanup: may run when
- *   everything else is being stopped; inherit: an open file that the program has as number 3
+ *   cleanup?: boolean, uid?: number, gid?: number, inherit?: number, onStart?: (pid: number) => void,
+ *   niceness?: number }} [options] show: pass the output through as well; whole: never cut it off half way (a package
+ *   installation); cleanup: may run when everything else is being stopped; inherit: an open file that the program has
+ *   as number 3; niceness: as of nice, it needs root below 0
  * @returns {Promise<string>} stdout and stderr, as they came
  * @throws CommandFailed
  */
 export function run(command, args, options = {}) {
-  const { env = process.env, cwd, onLine, show, whole, cleanup, uid, gid, inherit, onStart } = options;
+  const { env = process.env, cwd, onLine, show, whole, cleanup, uid, gid, inherit, onStart, niceness = 0 } = options;
   if (stopping && !cleanup) return Promise.reject(new Problem(`${command} is not run: stopping`));
   const line = [command, ...args].join(' ');
   return new Promise((resolve, reject) => {
@@ -63,6 +78,7 @@ export function run(command, args, options = {}) {
     const entry = { child, whole, ended: undefined };
     entry.ended = new Promise((ended) => child.once('close', ended));
     running.add(entry);
+    if (child.pid && niceness !== 0) setNiceness(child.pid, niceness);
     if (child.pid) onStart?.(child.pid);
     let output = '';
     for (const [stream, through] of [

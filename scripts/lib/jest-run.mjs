@@ -1,6 +1,5 @@
 /** Runs jest: its own output is shown as it comes, its numbers are read from its JSON report. */
 import { existsSync, readFileSync, rmSync } from 'node:fs';
-import { setPriority } from 'node:os';
 import { basename, join, relative } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { run } from './command.mjs';
@@ -102,9 +101,9 @@ export async function runJest({ projects, args, env, niceness = 0 }) {
     cwd: projectRoot,
     env: { ...env, ...color },
     show: true,
+    niceness,
     onStart: (pid) => {
       rememberGroup(pid);
-      if (niceness !== 0) setPriority(pid, niceness);
       unending = endAfter(report, pid);
     },
   }).then(
