@@ -1,9 +1,13 @@
 /**
  * The engine of a cluster over TLS against the engine of one Docker over its socket, both on the same node, in turns;
- * and lists of all nodes against that of the slowest one.
+ * and lists of all nodes against that of the slowest one, and against bare requests that nobody parses.
  */
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { Agent, get } from 'node:https';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startTestNodes } from '../scripts/lib/cluster/test-nodes.mjs';
 import { testImage } from '../scripts/lib/test-image.mjs';
@@ -13,7 +17,9 @@ import { median, timed } from './lib/statistics.mjs';
 
 const RUNS = 15;
 const EXECS = 5;
-const LISTS = 30;
+const LISTS = 60;
+/** Lists before anything is measured: the first ones connect and run code that nothing has compiled yet. */
+const FIRST_LISTS = 20;
 const GRACE_S = 10;
 const REST_MS = 200;
 const ENDED_MS = 20_000;
@@ -67,19 +73,32 @@ export async function cluster({ progress }) {
   }
 
   for (const { name } of nodes) await sandbox(far, { instance, place: { node: idOf(name) } }).make();
-  const alone = nodes.map(() => []);
-  const together = [];
-  for (let run = 0; run < LISTS; run += 1) {
-    for (const [index, { name }] of nodes.entries())
-      alone[index].push(await timed(() => far.listContainers({ instance, node: idOf(name) })));
-    together.push(await timed(() => far.listContainers({ instance })));
+  progress('lists');
+  const list = (node) => far.listContainers({ instance, ...(node && { node: idOf(node.name) }) });
+  const bare = bareLists({ nodes: far.nodes(), folder: config.CLUSTER_CERT_PATH, instance });
+  const lists = { ours: nodes.map(() => []), bare: nodes.map(() => []), oursTogether: [], bareTogether: [] };
+  for (let run = 0; run < FIRST_LISTS + LISTS; run += 1) {
+    const note = async (times, work) => {
+      const time = await timed(work);
+      if (run >= FIRST_LISTS) times.push(time);
+    };
+    for (const [at, node] of nodes.entries()) {
+      await note(lists.ours[at], () => list(node));
+      await note(lists.bare[at], () => bare.ask(node.name));
+    }
+    const both = [
+      () => note(lists.oursTogether, () => list()),
+      () => note(lists.bareTogether, () => Promise.all(nodes.map(({ name }) => bare.ask(name)))),
+    ];
+    for (const each of run % 2 ? both : both.reverse()) await each();
   }
+  bare.close();
   progress('a node is cut off');
   const last = nodes.at(-1);
   await askNode(env, last.name, 'cut');
   await until(() => far.nodes().some(({ name, isReachable }) => name === last.name && !isReachable));
   const silent = [];
-  for (let run = 0; run < LISTS; run += 1) silent.push(await timed(() => far.listContainers({ instance })));
+  for (let run = 0; run < LISTS; run += 1) silent.push(await timed(() => list()));
   await askNode(env, last.name, 'heal');
   await far.onApplicationShutdown();
   near.onApplicationShutdown();
@@ -88,14 +107,33 @@ export async function cluster({ progress }) {
     const [limit, measured] = times[name].map(median);
     return figure({ name: `${name} over TLS / over the socket`, measured, limit, unit: 'ms', bar });
   };
-  const slowest = Math.max(...alone.map(median));
-  const listed = median(together);
+  const slowest = (times) => Math.max(...times.map(median));
+  const listed = median(lists.oursTogether);
+  const bareListed = median(lists.bareTogether);
   return [
     verb('create', 1.15),
     verb('start', 1.15),
     verb('stop', 1.15),
     verb('exec', 1.3),
-    figure({ name: 'list of three nodes / of the slowest', measured: listed, limit: slowest, unit: 'ms', bar: 1.5 }),
+    figure({
+      name: 'list of three nodes / of the slowest',
+      measured: listed,
+      limit: slowest(lists.ours),
+      unit: 'ms',
+      bar: 1.5,
+    }),
+    figure({
+      name: 'three bare requests at once / the slowest alone',
+      measured: bareListed,
+      limit: slowest(lists.bare),
+      unit: 'ms',
+    }),
+    figure({
+      name: 'list of three nodes / three bare requests at once',
+      measured: listed,
+      limit: bareListed,
+      unit: 'ms',
+    }),
     figure({
       name: 'list with one of them silent / 50 ms more',
       measured: median(silent),
@@ -104,6 +142,21 @@ export async function cluster({ progress }) {
       bar: 1,
     }),
   ];
+}
+
+/** What a list of each node takes at least: the same request over connections that are kept, whose answer is read. */
+function bareLists({ nodes, folder, instance }) {
+  const [ca, cert, key] = ['ca', 'cert', 'key'].map((name) => readFileSync(join(folder, `${name}.pem`)));
+  const filters = JSON.stringify({ label: [`berth.instance=${instance}`] });
+  const path = `/containers/json?all=true&filters=${encodeURIComponent(filters)}`;
+  const agents = new Map(nodes.map(({ name }) => [name, new Agent({ ca, cert, key, keepAlive: true })]));
+  const ask = async (name) => {
+    const { hostname, port } = new URL(nodes.find((node) => node.name === name).address);
+    const [answer] = await once(get({ agent: agents.get(name), hostname, port, path }), 'response');
+    if (answer.statusCode !== 200) throw new Error(`a list was answered with ${answer.statusCode}`);
+    await once(answer.resume(), 'end');
+  };
+  return { ask, close: () => agents.forEach((agent) => agent.destroy()) };
 }
 
 function sandbox(engine, { instance, place }) {
