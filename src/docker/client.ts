@@ -46,7 +46,7 @@ export function connectDocker(
   dockerHost: string,
   { timeoutMs, tls }: { timeoutMs: number; tls?: ClientCertificate | undefined },
 ): DockerClients {
-  const endpoint = parseDockerHost(dockerHost);
+  const endpoint = parseDockerHost(dockerHost, { secured: tls !== undefined || environmentSecures() });
   const callAgent = limitAnswers(agentFor(endpoint, { ...tls, maxSockets: CALL_SOCKETS }));
   const streamAgent = agentFor(endpoint, { ...tls });
   const taken = tls ? takenSockets([callAgent, streamAgent]) : [];
@@ -72,8 +72,17 @@ export function abortable<T extends object>(signal: AbortSignal, options: T): T 
   return { ...options, abortSignal: signal };
 }
 
-/** Where docker-modem connects to. `undefined` is explicit, or docker-modem reads `DOCKER_HOST` itself. */
-export function parseDockerHost(dockerHost: string): Docker.DockerOptions {
+/** Whether Docker's own clients would use TLS for any `tcp://`, whatever the port. */
+function environmentSecures(): boolean {
+  return [process.env['DOCKER_TLS_VERIFY'], process.env['DOCKER_CERT_PATH']].some((value) => (value ?? '') !== '');
+}
+
+/**
+ * Where docker-modem connects to. `undefined` is explicit, or docker-modem reads `DOCKER_HOST` itself.
+ *
+ * @param secured whether `tcp://` means TLS on every port, as where there are certificates; else on 2376 alone
+ */
+export function parseDockerHost(dockerHost: string, { secured = false } = {}): Docker.DockerOptions {
   const url = new URL(dockerHost);
   if (url.protocol === 'unix:') {
     return {
@@ -84,7 +93,7 @@ export function parseDockerHost(dockerHost: string): Docker.DockerOptions {
       timeout: undefined,
     };
   }
-  const tls = url.protocol === 'https:' || (url.protocol === 'tcp:' && url.port === '2376');
+  const tls = url.protocol === 'https:' || (url.protocol === 'tcp:' && (secured || url.port === '2376'));
   const protocol = tls ? 'https' : 'http';
   // With its scheme, docker-modem parses the host itself, and so copes with IPv6 addresses.
   const port = url.port === '' ? (tls ? 2376 : 2375) : Number(url.port);
