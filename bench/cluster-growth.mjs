@@ -1,11 +1,12 @@
 /**
  * Nodes that only remember, a thousand containers each, by how many there are: sixteen creations at once and their
- * placements, a list of all that is on the nodes, a sweep, and the memory that the server has afterwards.
+ * placements, in turns with those on one machine, a list of all that is on the nodes, a sweep, and the memory that the
+ * server has afterwards.
  */
 import { randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MemoryNodes } from './lib/memory-docker-process.mjs';
+import { MemoryDocker, MemoryNodes } from './lib/memory-docker-process.mjs';
 import { figure } from './lib/report.mjs';
 import { copyContainer } from './lib/rows.mjs';
 import { startBerth } from './lib/server.mjs';
@@ -14,7 +15,8 @@ import { median, timed } from './lib/statistics.mjs';
 const COUNTS = [10, 30, 100];
 const OF_EACH = 1000;
 const CLIENTS = 16;
-const ROUNDS = 12;
+const PLACEMENT_MS = 30;
+const ROUNDS = 10;
 const LISTS = 5;
 const SWEEPS = 3;
 /** What runs on after an answer is not to be paid for by the next. */
@@ -35,16 +37,24 @@ const require = createRequire(import.meta.url);
 export async function clusterGrowth({ env, quiet, newDatabase, progress }) {
   const figures = [];
   let smallest;
-  for (const count of COUNTS) {
-    const say = (line) => progress(`${count} nodes: ${line}`);
-    const measured = await measure({
-      count,
-      env: { ...env, ...quiet },
-      databaseUrl: await newDatabase(),
-      progress: say,
-    });
-    smallest ??= measured;
-    figures.push(...figuresOf({ count, measured, smallest }));
+  const docker = await MemoryDocker.start();
+  const settings = { ...env, ...quiet };
+  const single = await startBerth({
+    env: { ...settings, DOCKER_HOST: docker.host },
+    databaseUrl: await newDatabase(),
+    selfReport: true,
+  });
+  try {
+    for (const count of COUNTS) {
+      const say = (line) => progress(`${count} nodes: ${line}`);
+      const databaseUrl = await newDatabase();
+      const measured = await measure({ count, env: settings, databaseUrl, single, progress: say });
+      smallest ??= measured;
+      figures.push(...figuresOf({ count, measured, smallest }));
+    }
+  } finally {
+    await single.stop();
+    await docker.stop();
   }
   return figures;
 }
@@ -64,9 +74,9 @@ function figuresOf({ count, measured, smallest }) {
     });
   return [
     figure({
-      name: `${name}: placement, of ${CLIENTS} at once`,
+      name: `${name}: placement, of ${CLIENTS} at once / ${PLACEMENT_MS} ms more than on one machine`,
       measured: measured.placement,
-      limit: 30,
+      limit: measured.onOne + PLACEMENT_MS,
       unit: 'ms',
       bar: 1,
     }),
@@ -89,7 +99,8 @@ function figuresOf({ count, measured, smallest }) {
   ];
 }
 
-async function measure({ count, env, databaseUrl, progress }) {
+/** @param {object} of `single`: a server on one machine */
+async function measure({ count, env, databaseUrl, single, progress }) {
   progress('starting');
   const nodes = await MemoryNodes.start(count);
   // Their rows come after them.
@@ -107,7 +118,7 @@ async function measure({ count, env, databaseUrl, progress }) {
     await reconcile();
     const noted = berth.log.length;
     progress('placements');
-    const placed = await placements(berth);
+    const placed = await placements({ berth, single });
     progress('sweeps');
     const times = [];
     const blocked = [];
@@ -169,35 +180,46 @@ async function fill({ nodes, berth, token }) {
 }
 
 /**
- * @returns {Promise<{ creation: number, placement: number }>} how long the answer to a creation takes where as many
- *   clients ask at once, and of it what the server takes to place and insert
+ * @returns {Promise<{ creation: number, placement: number, onOne: number }>} how long the answer to a creation takes
+ *   where as many clients ask at once, of it what the server takes to place and insert, and that on one machine
  */
-async function placements(berth) {
-  const names = Array.from({ length: CLIENTS }, (_each, at) => `client-${at}`);
-  const tokens = await Promise.all(names.map(async (name) => (await berth.guest(name)).token));
-  const answers = [];
-  const inserts = [];
-  await berth.report('placements');
-  for (let round = 0; round < ROUNDS; round += 1) {
-    const times = [];
-    const made = await Promise.all(
-      tokens.map(async (token) => {
-        let answer;
-        times.push(await timed(async () => (answer = await berth.call(token, 'POST', '/api/containers', BODY))));
-        return answer.db_id;
-      }),
-    );
-    const placed = await berth.report('placements');
-    if (placed.length !== CLIENTS) throw new Error(`${placed.length} placements of ${CLIENTS} creations`);
-    // The first ones run code that nothing has compiled yet.
-    if (round > 1) answers.push(...times);
-    if (round > 1) inserts.push(...placed);
-    const all = (work) => Promise.all(tokens.map((token, at) => work(token, made[at])));
-    await all((token, id) => berth.call(token, 'GET', `/api/containers/${id}/wait?status=running&timeout=60`));
-    await all((token, id) => berth.call(token, 'DELETE', `/api/containers/${id}`));
-    await sleep(REST_MS);
+async function placements({ berth, single }) {
+  const sides = [];
+  for (const server of [berth, single]) {
+    const names = Array.from({ length: CLIENTS }, () => `client-${randomUUID().slice(0, 8)}`);
+    const tokens = await Promise.all(names.map(async (name) => (await server.guest(name)).token));
+    await server.report('placements');
+    sides.push({ server, tokens, answers: [], inserts: [] });
   }
-  return { creation: median(answers), placement: median(inserts) };
+  for (let round = 0; round < ROUNDS; round += 1) {
+    for (const { server, tokens, answers, inserts } of round % 2 ? sides : sides.toReversed()) {
+      const { times, placed } = await createAtOnce(server, tokens);
+      // The first ones run code that nothing has compiled yet.
+      if (round > 1) answers.push(...times);
+      if (round > 1) inserts.push(...placed);
+    }
+  }
+  const [many, one] = sides;
+  return { creation: median(many.answers), placement: median(many.inserts), onOne: median(one.inserts) };
+}
+
+/** A container of each client, which is deleted afterwards. */
+async function createAtOnce(server, tokens) {
+  const times = [];
+  const made = await Promise.all(
+    tokens.map(async (token) => {
+      let answer;
+      times.push(await timed(async () => (answer = await server.call(token, 'POST', '/api/containers', BODY))));
+      return answer.db_id;
+    }),
+  );
+  const placed = await server.report('placements');
+  if (placed.length !== CLIENTS) throw new Error(`${placed.length} placements of ${CLIENTS} creations`);
+  const all = (work) => Promise.all(tokens.map((token, at) => work(token, made[at])));
+  await all((token, id) => server.call(token, 'GET', `/api/containers/${id}/wait?status=running&timeout=60`));
+  await all((token, id) => server.call(token, 'DELETE', `/api/containers/${id}`));
+  await sleep(REST_MS);
+  return { times, placed };
 }
 
 /** @returns {Promise<number>} how long the engine's list of all nodes takes, in this process */
