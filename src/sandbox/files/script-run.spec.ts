@@ -65,7 +65,7 @@ describe('a script in a container', () => {
     expect(await fed).toBeNull();
   });
 
-  it('must leave nothing in memory of what it was fed, if that is nobody else’s', async () => {
+  it('must leave what it was fed in memory where its input passes the same memory on', async () => {
     const { host, shell, stdin } = aContainer();
     const run = await begun(host, shell);
     const [owned, shared, small] = [Buffer.alloc(64 * 1024, 1), Buffer.alloc(64 * 1024, 2), Buffer.from('abc')];
@@ -73,7 +73,7 @@ describe('a script in a container', () => {
     await run.feed(Readable.from([owned, small], { objectMode: false }), { isOwned: true });
     await run.feed(Readable.from([shared], { objectMode: false }));
     await new Promise((resolve) => stdin.end(resolve));
-    expect([owned, shared, small].map(({ length }) => length)).toEqual([0, 64 * 1024, 3]);
+    expect([owned, shared, small].map(({ length }) => length)).toEqual([64 * 1024, 64 * 1024, 3]);
   });
 
   it('must not be waited for once it has taken nothing for a minute', async () => {

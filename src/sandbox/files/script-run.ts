@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { Socket } from 'node:net';
 import { finished, Readable, type Writable } from 'node:stream';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import {
@@ -238,6 +239,8 @@ export class ScriptRun {
     let forget = (): void => undefined;
     try {
       return await new Promise((resolve, reject) => {
+        // What a socket has written is the kernel's; other streams pass on the same memory.
+        const isFreed = isOwned && stdin instanceof Socket;
         const take = (data: Buffer): void => {
           bytes += data.length;
           try {
@@ -249,7 +252,7 @@ export class ScriptRun {
           }
           gather(stdin);
           const written = (error?: Error | null): void => {
-            if (isOwned && !error) free(data);
+            if (isFreed && !error) free(data);
             taken();
           };
           if (stdin.write(data, written) || stdin.writableLength < INPUT_AHEAD) return;
