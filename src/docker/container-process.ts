@@ -121,6 +121,8 @@ export interface ContainerProcess {
   hasStarted(): Promise<boolean>;
   /** Ending it is the end of the program's input. null without one. */
   readonly stdin: Writable | null;
+  /** Present if `stdin` keeps nothing of a piece once it calls back that it is written: its memory may be given up. */
+  readonly isInputCopied?: true;
   /** @throws EngineError `container_not_running` */
   resize(size: TerminalSize): Promise<void>;
   /**

@@ -66,6 +66,8 @@ const MAX_REFUSAL_BYTES = 64 * 1024;
  */
 export class ExecSession implements ContainerProcess {
   readonly output: ProcessOutput;
+  /** By the kernel, or by what encrypts it. */
+  readonly isInputCopied = true;
 
   /** Docker's message in place of the command's output; empty if the command has started. */
   private refusal = '';

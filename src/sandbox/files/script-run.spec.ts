@@ -65,15 +65,18 @@ describe('a script in a container', () => {
     expect(await fed).toBeNull();
   });
 
-  it('must leave what it was fed in memory where its input passes the same memory on', async () => {
-    const { host, shell, stdin } = aContainer();
+  it.each([
+    ['free what it was fed, if that is nobody else’s', true, [0, 64 * 1024, 3]],
+    ['leave it in memory where its input passes the same memory on', false, [64 * 1024, 64 * 1024, 3]],
+  ])('must %s', async (_what, isInputCopied, lengths) => {
+    const { host, shell, stdin } = aContainer({ isInputCopied });
     const run = await begun(host, shell);
     const [owned, shared, small] = [Buffer.alloc(64 * 1024, 1), Buffer.alloc(64 * 1024, 2), Buffer.from('abc')];
     stdin.resume();
     await run.feed(Readable.from([owned, small], { objectMode: false }), { isOwned: true });
     await run.feed(Readable.from([shared], { objectMode: false }));
     await new Promise((resolve) => stdin.end(resolve));
-    expect([owned, shared, small].map(({ length }) => length)).toEqual([64 * 1024, 64 * 1024, 3]);
+    expect([owned, shared, small].map(({ length }) => length)).toEqual(lengths);
   });
 
   it('must not be waited for once it has taken nothing for a minute', async () => {
@@ -141,7 +144,12 @@ function endless(): Readable {
 }
 
 /** One whose shell writes what a test writes; what is to end it never does. */
-function aContainer(): { host: ScriptHost; shell: PassThrough; stdin: PassThrough; ended: string[] } {
+function aContainer({ isInputCopied = false } = {}): {
+  host: ScriptHost;
+  shell: PassThrough;
+  stdin: PassThrough;
+  ended: string[];
+} {
   const stdin = new PassThrough();
   const shell = new PassThrough({ objectMode: true });
   const program: ContainerProcess = {
@@ -151,6 +159,7 @@ function aContainer(): { host: ScriptHost; shell: PassThrough; stdin: PassThroug
     resize: () => Promise.resolve(),
     exit: () => Promise.resolve({ exitCode: 0 }),
     close: () => void shell.destroy(),
+    ...(isInputCopied && { isInputCopied }),
   };
   const ended: string[] = [];
   const engine: Pick<ContainerEngine, 'startProcess' | 'endProcesses'> = {

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { Socket } from 'node:net';
 import { finished, Readable, type Writable } from 'node:stream';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import {
@@ -239,8 +238,7 @@ export class ScriptRun {
     let forget = (): void => undefined;
     try {
       return await new Promise((resolve, reject) => {
-        // What a socket has written is the kernel's; other streams pass on the same memory.
-        const isFreed = isOwned && stdin instanceof Socket;
+        const isFreed = isOwned && this.process.isInputCopied === true;
         const take = (data: Buffer): void => {
           bytes += data.length;
           try {
