@@ -138,7 +138,7 @@ export class DeletedContainers {
     const { meteredSince, used } = this.usage.settle(row, { ...row, purgedAt });
     return this.database.runInTx(async () => {
       const result = await this.deleted(id)
-        .set({ ...FREE, purgedAt, meteredSince, revision: () => 'revision + 1' })
+        .set({ ...FREE, purgedAt, meteredSince, otherNodeId: null, revision: () => 'revision + 1' })
         .andWhere('operation_id = :leaseId', { leaseId })
         .execute();
       if (result.affected !== 1) return false;

@@ -112,6 +112,9 @@ describe('a volume that is not there', () => {
   it.each([
     [404, 'get berth-1: no such volume', true],
     [500, 'rpc error: code = Unknown desc = The swarm does not have a leader. It is possible that…', true],
+    [500, 'rpc error: code = DeadlineExceeded desc = context deadline exceeded', true],
+    [500, 'rpc error: code = Unavailable desc = connection error', true],
+    [500, 'context deadline exceeded', false],
     [500, 'something new', false],
   ])('must be known by the refusal of a look: %s %s', (status, message, expected) => {
     expect(isVolumeMissing(refusal(status, message))).toBe(expected);

@@ -197,13 +197,16 @@ export async function unlessMissing<T>(
   }
 }
 
+/** Of a volume driver's own words none begins so: it is not asked by gRPC. */
+const NO_LEADER = /swarm does not have a leader|rpc error: code = (DeadlineExceeded|Unavailable)/i;
+
 /**
  * A manager of a Swarm that does not have a volume itself asks the Swarm for one of that name: 500 where that has no
- * leader (Docker 26.1), after up to 20 s. Berth's volumes are never the Swarm's.
+ * leader, or has lost it and not noticed yet (Docker 26.1), after up to 20 s. Berth's volumes are never the Swarm's.
  */
 export function isVolumeMissing(error: unknown): boolean {
   const { status, message } = refusalOf(error) ?? { status: 0, message: '' };
-  return status === 404 || (status === 500 && /swarm does not have a leader/i.test(message));
+  return status === 404 || (status === 500 && NO_LEADER.test(message));
 }
 
 /** @returns whether an inspection found its object */

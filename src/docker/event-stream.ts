@@ -6,7 +6,7 @@ import { LABELS } from './create-options';
 import { ndjsonLines } from './ndjson';
 
 /** The watched actions; the daemon filters by them. */
-export const WATCHED_ACTIONS = ['start', 'die', 'oom', 'destroy', 'pause', 'unpause'] as const;
+export const WATCHED_ACTIONS = ['start', 'kill', 'oom', 'die', 'destroy', 'pause', 'unpause'] as const;
 
 const dockerEvent = z.object({
   Action: z.string(),

@@ -42,7 +42,8 @@ export interface ObservedContainer {
 export interface EngineEvent {
   readonly dockerId: string;
   readonly containerId: string;
-  readonly action: 'start' | 'die' | 'oom' | 'destroy' | 'pause' | 'unpause';
+  /** `kill`: somebody had Docker send it a signal, as for a stop too. */
+  readonly action: 'start' | 'kill' | 'oom' | 'die' | 'destroy' | 'pause' | 'unpause';
   /** With `die` only. */
   readonly exitCode: number | null;
   readonly at: Date;

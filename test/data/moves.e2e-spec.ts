@@ -1,9 +1,10 @@
 import { randomInt } from 'node:crypto';
 import { ReservedCapacity } from '../../src/containers/capacity/reserved-capacity';
-import type { ContainerRow } from '../../src/containers/container.entity';
+import { ContainerEntity, type ContainerRow } from '../../src/containers/container.entity';
 import { ContainerRepository } from '../../src/containers/container.repository';
 import { NodeWatch } from '../../src/containers/nodes/node-watch';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
+import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
 import { type Answer, SMALL, testImage } from '../support/api-client';
 import { Berth, type TestUser } from '../support/berth';
@@ -315,6 +316,11 @@ describe('a container that is moved to another machine', () => {
     expect(volumesOf(dbId)).toHaveLength(2);
     source.heal();
     await eventually(() => expect(volumesOf(dbId)).toEqual([]));
+    const purged = { purgedAt: expect.any(Date) as unknown, otherNodeId: null };
+    const withDeleted = { where: { id: dbId }, withDeleted: true };
+    await eventually(async () => {
+      expect(await berth.app.get(Database).manager.findOne(ContainerEntity, withDeleted)).toMatchObject(purged);
+    });
   });
 
   it('must be moved with all others from a machine that is drained so, and what cannot be be told', async () => {

@@ -74,8 +74,11 @@ class Watching {
     );
   }
 
+  /** But for signals, of which a stop sends as many as it needs. */
   actionsOf(dockerId: string): string[] {
-    return this.eventsOf(dockerId).map(({ action }) => action);
+    return this.eventsOf(dockerId)
+      .map(({ action }) => action)
+      .filter((action) => action !== 'kill');
   }
 
   async stop(): Promise<void> {
@@ -118,7 +121,9 @@ describe('watching a real Docker', () => {
     await sandbox.real.removeInstance(stranger.owner.instance);
     await engine.removeContainer(dockerId);
     await eventually(() => expect(watching.actionsOf(dockerId)).toEqual(['start', 'die', 'destroy']));
-    expect(watching.eventsOf(dockerId)[1]).toMatchObject({ exitCode: 137, containerId: spec.owner.containerId });
+    const [, kill, die] = watching.eventsOf(dockerId);
+    expect(kill).toMatchObject({ action: 'kill', exitCode: null });
+    expect(die).toMatchObject({ action: 'die', exitCode: 137, containerId: spec.owner.containerId });
     expect(Math.abs(Date.now() - (watching.eventsOf(dockerId)[0]?.at.getTime() ?? 0))).toBeLessThan(60_000);
     expect(watching.actionsOf(strangerId)).toEqual([]);
   });

@@ -100,12 +100,17 @@ export class DataVolumes {
 
   /** Removes all the container's data. @throws EngineError, also if a machine that may have a copy does not answer */
   async removeAll(row: Pick<ContainerRow, 'id' | 'volumeName' | 'nodeId' | 'otherNodeId'>): Promise<void> {
-    if (!this.engine.answers(row.otherNodeId)) {
-      throw new EngineError('node_unavailable', `the node ${String(row.otherNodeId)} does not answer`);
-    }
+    this.assertAnswers(row.otherNodeId);
     const others = await this.ofContainer(row);
+    // Or it was left out of the list.
+    this.assertAnswers(row.otherNodeId);
     await this.engine.removeVolume(row.volumeName, row.nodeId);
     for (const { name, node } of others) if (name !== row.volumeName) await this.engine.removeVolume(name, node);
+  }
+
+  private assertAnswers(node: string | null): void {
+    if (!this.engine.answers(node))
+      throw new EngineError('node_unavailable', `the node ${String(node)} does not answer`);
   }
 
   /** All containers' volumes in Docker. @throws EngineError */

@@ -9,10 +9,19 @@ import { RunPolicies } from '../expiry/run-policy';
 import { type DeathHint, outcomeOfObservation } from '../operations/observation';
 
 /**
- * How long after an `oom` a `die` counts as its consequence. Docker also emits `oom` if the kernel killed only one
- * process and the container survived; under gVisor 20240729 the container's end comes 0.1 s later.
+ * How long after an `oom`, or a `kill`, a `die` counts as its consequence. Docker also emits `oom` if the kernel killed
+ * only one process and the container survived; under gVisor 20240729 the container's end comes 0.1 s later.
  */
-const OOM_TO_DIE_MS = 10_000;
+const CAUSE_TO_DIE_MS = 10_000;
+
+/**
+ * How long after a `die` an `oom` may come, where nobody had Docker kill the container: on a busy machine Docker can
+ * report them in the wrong order.
+ */
+const OOM_AFTER_DIE_MS = 500;
+
+/** Of a process that was killed, by the kernel or by somebody. */
+const KILLED = 137;
 
 /**
  * What the event stream reported about exits, until an inspection has used it: an inspection no longer shows the cause
@@ -21,28 +30,63 @@ const OOM_TO_DIE_MS = 10_000;
 export class DeathHints {
   private readonly deaths = new Map<string, DeathHint>();
   private readonly ooms = new Map<string, Date>();
+  private readonly kills = new Map<string, Date>();
+  /** Of the deaths whose cause may still come. */
+  private readonly undecided = new Map<string, { readonly over: Promise<void>; readonly end: () => void }>();
 
   take({ action, dockerId, exitCode, at }: EngineEvent): void {
-    if (action === 'oom') this.ooms.set(dockerId, at);
+    if (action === 'kill') this.kills.set(dockerId, at);
+    if (action === 'oom') this.takeOom(dockerId, at);
     if (action !== 'die') return;
-    const oom = this.ooms.get(dockerId);
+    const isSoonAfter = (cause: Date | undefined): boolean =>
+      cause !== undefined && at.getTime() - cause.getTime() <= CAUSE_TO_DIE_MS;
+    const oom = isSoonAfter(this.ooms.get(dockerId));
+    const isUndecided = exitCode === KILLED && !oom && !isSoonAfter(this.kills.get(dockerId));
     this.ooms.delete(dockerId);
-    this.deaths.set(dockerId, { exitCode, oom: oom !== undefined && at.getTime() - oom.getTime() <= OOM_TO_DIE_MS });
+    this.kills.delete(dockerId);
+    this.deaths.set(dockerId, { exitCode, oom });
+    if (isUndecided) this.waitForOom(dockerId);
   }
 
-  of(dockerId: string): DeathHint | null {
+  /** What is known of its last end, once that is decided. */
+  async of(dockerId: string): Promise<DeathHint | null> {
+    await this.undecided.get(dockerId)?.over;
     return this.deaths.get(dockerId) ?? null;
   }
 
-  /** An inspection has used it. */
-  used(dockerId: string): void {
-    this.deaths.delete(dockerId);
+  /** An inspection has used it; a later end is another one. */
+  used(dockerId: string, death: DeathHint | null): void {
+    if (this.deaths.get(dockerId) === death) this.deaths.delete(dockerId);
   }
 
   /** The container is gone for good. */
   forget(dockerId: string): void {
     this.deaths.delete(dockerId);
     this.ooms.delete(dockerId);
+    this.kills.delete(dockerId);
+  }
+
+  private takeOom(dockerId: string, at: Date): void {
+    const late = this.undecided.get(dockerId);
+    if (!late) {
+      this.ooms.set(dockerId, at);
+      return;
+    }
+    this.deaths.set(dockerId, { exitCode: KILLED, oom: true });
+    late.end();
+  }
+
+  private waitForOom(dockerId: string): void {
+    let end = (): void => undefined;
+    const over = new Promise<void>((resolve) => {
+      const timer = setTimeout(() => end(), OOM_AFTER_DIE_MS).unref();
+      end = () => {
+        clearTimeout(timer);
+        if (this.undecided.get(dockerId)?.over === over) this.undecided.delete(dockerId);
+        resolve();
+      };
+    });
+    this.undecided.set(dockerId, { over, end });
   }
 }
 
@@ -123,7 +167,7 @@ export class ContainerWatcher implements OnModuleDestroy {
   /** Handles one of Docker's events. Resolves when the row has followed. */
   async hint(event: EngineEvent): Promise<void> {
     this.deaths.take(event);
-    if (event.action === 'oom') return;
+    if (event.action === 'oom' || event.action === 'kill') return;
     await this.inspectFor(event.containerId, event);
     if (event.action === 'destroy') this.deaths.forget(event.dockerId);
   }
@@ -175,15 +219,17 @@ export class ContainerWatcher implements OnModuleDestroy {
       return true;
     }
     if (earlier !== undefined && earlier === inspection.reported && isOutcome(earlier, row)) {
-      this.deaths.used(row.dockerId ?? '');
+      const { dockerId } = row;
+      if (dockerId !== null) this.deaths.used(dockerId, await this.deaths.of(dockerId));
       return true;
     }
     if (row.dockerId === null) return true;
+    const death = await this.deaths.of(row.dockerId);
     const observed = await this.engine.inspectContainer(row.dockerId);
     const policy = await this.policies.policyOf(row.userId);
-    const followed = outcomeOfObservation(row, observed, { death: this.deaths.of(row.dockerId), policy });
+    const followed = outcomeOfObservation(row, observed, { death, policy });
     if (followed && !(await this.repository.follow({ row, ...followed }))) return false;
-    this.deaths.used(row.dockerId);
+    this.deaths.used(row.dockerId, death);
     return true;
   }
 }
