@@ -29,7 +29,7 @@ export class Inventory {
     await this.engine.maintain();
     const volumes = await this.volumes.all();
     const orphanGraceMs = this.config.ORPHAN_GRACE_SECONDS * 1000;
-    return new ReconcilePlan({
+    return ReconcilePlan.of({
       listed: containers.items,
       volumes: volumes.items,
       silent: new Set([...containers.silent, ...volumes.silent, ...(await this.absent())]),

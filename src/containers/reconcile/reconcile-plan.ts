@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isHalfGone, type ListedContainer, type ListedVolume } from '../../docker';
 import type { SweptRow } from '../container.queries';
 import { isTermOver } from '../leases/lease-term';
@@ -49,12 +50,19 @@ interface ObservedDocker {
  * be passed once; what remains in the lists afterwards is orphaned.
  */
 export class ReconcilePlan {
-  private readonly containers: Groups<ListedContainer>;
-  private readonly volumes: Groups<ListedVolume>;
+  private constructor(
+    private readonly observed: ObservedDocker,
+    private readonly containers: Groups<ListedContainer>,
+    private readonly volumes: Groups<ListedVolume>,
+  ) {}
 
-  constructor(private readonly observed: ObservedDocker) {
-    this.containers = groupByContainer(observed.listed);
-    this.volumes = groupByContainer(observed.volumes);
+  /** Groups what was listed by container, a piece at a time. */
+  static async of(observed: ObservedDocker): Promise<ReconcilePlan> {
+    return new ReconcilePlan(
+      observed,
+      await groupByContainer(observed.listed),
+      await groupByContainer(observed.volumes),
+    );
   }
 
   /** The nodes that were not compared, as they did not answer. */
@@ -125,9 +133,15 @@ export class ReconcilePlan {
 
 type Groups<T> = Map<string, readonly T[]>;
 
-function groupByContainer<T extends { readonly containerId: string | null }>(listed: readonly T[]): Groups<T> {
+/** How many entries are grouped before others get their turn: a hundred thousand at once take some 50 ms. */
+const PIECE = 10_000;
+
+async function groupByContainer<T extends { readonly containerId: string | null }>(
+  listed: readonly T[],
+): Promise<Groups<T>> {
   const groups = new Map<string, T[]>();
-  for (const entry of listed) {
+  for (const [index, entry] of listed.entries()) {
+    if (index > 0 && index % PIECE === 0) await nextTurn();
     // Without a readable label its owner is unknown; it is left alone.
     if (entry.containerId === null) continue;
     const group = groups.get(entry.containerId);
