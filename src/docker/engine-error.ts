@@ -57,6 +57,12 @@ export class EngineError extends Error {
   }
 }
 
+/** @param node its name or id */
+export function nodeUnavailable(node: string, cause?: unknown): EngineError {
+  const why = cause instanceof Error ? `: ${cause.message}` : '';
+  return new EngineError('node_unavailable', `the node ${node} does not answer${why}`, { cause });
+}
+
 /** Whether an error says of a container that it does not run, whatever its row says. */
 export function saysNotRunning(error: unknown): boolean {
   return error instanceof EngineError && NOT_RUNNING.includes(error.code);

@@ -197,7 +197,7 @@ export async function unlessMissing<T>(
   }
 }
 
-/** Of a volume driver's own words none begins so: it is not asked by gRPC. */
+/** The Swarm's words: no driver of volumes is asked by gRPC. */
 const NO_LEADER = /swarm does not have a leader|rpc error: code = (DeadlineExceeded|Unavailable)/i;
 
 /**

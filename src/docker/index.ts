@@ -29,7 +29,7 @@ export {
   type TerminalSize,
 } from './container-process';
 export { nodeOf, plainId, qualifiedId } from './container-ids';
-export { EngineError, type EngineErrorCode, saysNotRunning, saysUnavailable } from './engine-error';
+export { EngineError, type EngineErrorCode, nodeUnavailable, saysNotRunning, saysUnavailable } from './engine-error';
 export { EngineIdentity } from './engine-identity';
 export {
   type ContainerStats,

@@ -112,6 +112,7 @@ export async function* jsonElements(stream: Readable, { atOnce = AT_ONCE_BYTES }
   }
 }
 
+/** A JSON array that is parsed as it arrives. */
 class ArrivingArray {
   /** Without its elements; undefined until it is complete. */
   whole: unknown;

@@ -139,7 +139,7 @@ export class Volumes {
 }
 
 /**
- * By label, and unlabelled ones by name: see {@link isBare}. All of them are asked for once, as all names begin alike.
+ * By label, and unlabelled ones by name: see {@link isBare}. All that there are need one call, as names begin alike.
  *
  * @throws EngineError `docker_unavailable` if the answer is not a list of volumes
  */
@@ -148,12 +148,13 @@ async function listOwnVolumes(
   { instance, containerId }: { instance: string; containerId?: string },
   signal: AbortSignal,
 ): Promise<ListedVolume[]> {
-  const label = [`${LABELS.instance}=${instance}`, `${LABELS.containerId}=${containerId ?? ''}`];
-  const [named, owned] = await Promise.all([
+  const label = [`${LABELS.instance}=${instance}`];
+  if (containerId !== undefined) label.push(`${LABELS.containerId}=${containerId}`);
+  const [named, found] = await Promise.all([
     list(docker, { name: [`berth-${containerId ?? ''}`] }, signal),
-    containerId === undefined ? undefined : list(docker, { label }, signal),
+    containerId === undefined ? null : list(docker, { label }, signal),
   ]);
-  const own = owned ?? named.filter(({ Labels }) => Labels?.[LABELS.instance] === instance);
+  const own = found ?? named.filter(({ Labels }) => Labels?.[LABELS.instance] === instance);
   const unlabelled = named
     .filter(({ Labels }) => isBare(Labels))
     .map(({ Name }) => ({ name: Name, containerId: NAME.exec(Name)?.[1] ?? null, labelled: false }))

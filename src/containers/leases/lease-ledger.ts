@@ -46,6 +46,7 @@ export class LeaseLedger {
     const before = this.seen;
     this.seen = new Map();
     const left: AbandonedLease[] = [];
+    const isFor = (ms: number, from: number | null): boolean => from !== null && now - from >= ms;
     for (const lease of leases) {
       const key = `${lease.kind} ${lease.leaseId} ${String(lease.expiresAt.getTime())}`;
       const { since, absentSince, unheldSince } = before.get(key) ?? {
@@ -59,7 +60,6 @@ export class LeaseLedger {
         unheldSince: lease.isUnheld ? (unheldSince ?? now) : null,
       };
       this.seen.set(key, known);
-      const isFor = (ms: number, from: number | null): boolean => from !== null && now - from >= ms;
       if (isFor(absentForMs, known.absentSince)) left.push({ lease, why: 'absent' });
       else if (isTermOver(lease.expiresAt)) continue;
       else if (isFor(unheldForMs, known.unheldSince)) left.push({ lease, why: 'unheld' });

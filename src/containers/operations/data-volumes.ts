@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine, EngineError, Listed, ListedVolume, saysUnavailable } from '../../docker';
+import { ContainerEngine, EngineError, Listed, ListedVolume, nodeUnavailable, saysUnavailable } from '../../docker';
 import { invalidParameters } from '../../errors';
 import { ImageStore } from '../../images';
 import { LOGGER } from '../../logging';
@@ -92,9 +92,7 @@ export class DataVolumes {
     const moved = row.volumeName !== containerName(row.id);
     if (!this.move && !moved && row.nodeId === null) return [];
     const { items, silent } = await this.engine.listVolumes({ instance: this.instance.id, containerId: row.id });
-    if (row.nodeId !== null && silent.includes(row.nodeId)) {
-      throw new EngineError('node_unavailable', `the node ${row.nodeId} does not answer`);
-    }
+    if (row.nodeId !== null && silent.includes(row.nodeId)) throw nodeUnavailable(row.nodeId);
     return items;
   }
 
@@ -109,8 +107,7 @@ export class DataVolumes {
   }
 
   private assertAnswers(node: string | null): void {
-    if (!this.engine.answers(node))
-      throw new EngineError('node_unavailable', `the node ${String(node)} does not answer`);
+    if (node !== null && !this.engine.answers(node)) throw nodeUnavailable(node);
   }
 
   /** All containers' volumes in Docker. @throws EngineError */

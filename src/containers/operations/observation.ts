@@ -12,6 +12,9 @@ export interface DeathHint {
   readonly oom: boolean;
 }
 
+/** The exit code of a process that was killed, by the kernel or by somebody. */
+export const KILLED = 137;
+
 /** What an inspection alone does not show. */
 export interface Circumstances {
   readonly death: DeathHint | null;
@@ -95,9 +98,9 @@ function endOf(
 ): { reason: StopReason; exitCode: number | null } {
   if (observed === null || isHalfGone(observed.state)) return { reason: 'missing', exitCode: null };
   const exitCode = death?.exitCode ?? observed.exitCode;
-  // Docker's own flag also stays set if only one process was killed and the container survived; only 137 is the
+  // Docker's own flag also stays set if only one process was killed and the container survived; only this is the
   // kernel's kill.
-  const oom = death?.oom === true || (observed.oomKilled && exitCode === 137);
+  const oom = death?.oom === true || (observed.oomKilled && exitCode === KILLED);
   return { reason: oom ? 'oom' : 'exited', exitCode };
 }
 

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { ContainerEngine, EngineError, isHalfGone } from '../../docker';
+import { ContainerEngine, EngineError, isHalfGone, nodeUnavailable } from '../../docker';
 import { databaseFault } from '../../errors';
 import { LOGGER } from '../../logging';
 import {
@@ -50,9 +50,7 @@ export class Recovery {
     const { row } = lease;
     // On every machine: a move may have been interrupted.
     const { items, silent } = await this.engine.listContainers({ instance: this.instance.id, containerId: row.id });
-    if (row.nodeId !== null && silent.includes(row.nodeId)) {
-      throw new EngineError('node_unavailable', `the node ${row.nodeId} does not answer`);
-    }
+    if (row.nodeId !== null && silent.includes(row.nodeId)) throw nodeUnavailable(row.nodeId);
     const current = row.dockerId === null ? null : await this.engine.inspectContainer(row.dockerId);
     const volumes = await this.volumes.ofContainer(row);
     for (const step of planRollback({ row, interrupted, listed: items, current, volumes })) {

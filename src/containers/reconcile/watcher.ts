@@ -6,7 +6,7 @@ import { Signals } from '../../signals';
 import type { ContainerRow } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
 import { RunPolicies } from '../expiry/run-policy';
-import { type DeathHint, outcomeOfObservation } from '../operations/observation';
+import { type DeathHint, KILLED, outcomeOfObservation } from '../operations/observation';
 
 /**
  * How long after an `oom`, or a `kill`, a `die` counts as its consequence. Docker also emits `oom` if the kernel killed
@@ -19,9 +19,6 @@ const CAUSE_TO_DIE_MS = 10_000;
  * report them in the wrong order.
  */
 const OOM_AFTER_DIE_MS = 500;
-
-/** Of a process that was killed, by the kernel or by somebody. */
-const KILLED = 137;
 
 /**
  * What the event stream reported about exits, until an inspection has used it: an inspection no longer shows the cause
@@ -54,8 +51,8 @@ export class DeathHints {
     return this.deaths.get(dockerId) ?? null;
   }
 
-  /** An inspection has used it; a later end is another one. */
-  used(dockerId: string, death: DeathHint | null): void {
+  /** An inspection has used it, or what is known by now; a later end is another one. */
+  used(dockerId: string, death: DeathHint | null = this.deaths.get(dockerId) ?? null): void {
     if (this.deaths.get(dockerId) === death) this.deaths.delete(dockerId);
   }
 
@@ -219,8 +216,7 @@ export class ContainerWatcher implements OnModuleDestroy {
       return true;
     }
     if (earlier !== undefined && earlier === inspection.reported && isOutcome(earlier, row)) {
-      const { dockerId } = row;
-      if (dockerId !== null) this.deaths.used(dockerId, await this.deaths.of(dockerId));
+      this.deaths.used(row.dockerId ?? '');
       return true;
     }
     if (row.dockerId === null) return true;

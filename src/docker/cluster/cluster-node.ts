@@ -4,7 +4,7 @@ import { ConfigError } from '../../config';
 import { untilAborted, within } from '../../scheduling';
 import type { EngineNode } from '../container-engine';
 import type { DockerEngine } from '../docker-engine';
-import { EngineError, saysUnavailable } from '../engine-error';
+import { EngineError, nodeUnavailable, saysUnavailable } from '../engine-error';
 import type { ClusterMember } from './cluster-members';
 import { explain, type SwarmNode } from './node-directory';
 
@@ -108,8 +108,7 @@ export class ClusterNode implements ClusterMember {
   }
 
   private unavailable(cause?: unknown): EngineError {
-    const why = cause instanceof Error ? `: ${cause.message}` : '';
-    return new EngineError('node_unavailable', `the node ${this.name} does not answer${why}`, { cause });
+    return nodeUnavailable(this.name, cause);
   }
 
   /** Asks it again and again, until it is stopped. */
