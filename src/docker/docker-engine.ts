@@ -274,8 +274,10 @@ export class DockerEngine extends ContainerEngine implements TransferringEngine,
 
   override async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {
     for await (const message of this.events(instance, signal)) {
-      if (message.kind === 'event' && message.event.action === 'die') {
-        this.processes.noteContainerEnd(message.event.dockerId);
+      if (message.kind === 'event') {
+        const { action, dockerId } = message.event;
+        if (action === 'kill') this.processes.noteKill(dockerId);
+        if (action === 'die') this.processes.noteContainerEnd(dockerId);
       }
       yield message;
     }

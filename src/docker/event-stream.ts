@@ -8,6 +8,9 @@ import { ndjsonLines } from './ndjson';
 /** The watched actions; the daemon filters by them. */
 export const WATCHED_ACTIONS = ['start', 'kill', 'oom', 'die', 'destroy', 'pause', 'unpause'] as const;
 
+/** As Docker writes SIGKILL and SIGTERM: what a sandbox's main process ends by. */
+const ENDING_SIGNALS: ReadonlySet<string> = new Set(['9', '15']);
+
 const dockerEvent = z.object({
   Action: z.string(),
   Actor: z.object({ ID: z.string(), Attributes: z.record(z.string(), z.string()).nullish() }),
@@ -28,7 +31,8 @@ function parseEventLine(line: string): EventLine {
   const { Action, Actor, time, timeNano } = dockerEvent.parse(JSON.parse(line));
   const action = WATCHED_ACTIONS.find((watched) => watched === Action);
   const containerId = Actor.Attributes?.[LABELS.containerId];
-  if (action === undefined || containerId === undefined) return { second: time, event: null };
+  const ends = action !== 'kill' || ENDING_SIGNALS.has(Actor.Attributes?.['signal'] ?? '');
+  if (action === undefined || containerId === undefined || !ends) return { second: time, event: null };
   const exitCode = Number(Actor.Attributes?.['exitCode'] ?? Number.NaN);
   return {
     second: time,

@@ -17,11 +17,20 @@ import { hasStatus } from './errors';
 import { createOptions, type ExecCall, type ExecState, hasEnded, refusedWith, startHijacked } from './exec-calls';
 import { OutputFrames } from './streams';
 
+/** What is known of the end of a command's container that Docker does not say of it. */
+interface ContainerEnd {
+  /** Whether it is being ended. */
+  isNear(): boolean;
+  /** Whether it can still be entered, whatever Docker says of it. */
+  canEnter(): Promise<boolean>;
+}
+
+const NOTHING_KNOWN: ContainerEnd = { isNear: () => false, canEnter: () => Promise.resolve(true) };
+
 /** `call`: each call to Docker goes through it. The times are for tests. */
 export interface ExecOptions {
   readonly call: ExecCall;
-  /** Whether its container can still be entered, whatever Docker says of it. */
-  readonly canEnter?: () => Promise<boolean>;
+  readonly end?: ContainerEnd;
   readonly lookAfterMs?: number;
   readonly startWithinMs?: number;
   readonly refusedWithinMs?: number;
@@ -49,6 +58,9 @@ const START_WITHIN_MS = 40_000;
 const REFUSED_WITHIN_MS = 10_000;
 /** How long Docker may take to begin with a command whose connection it has opened. */
 const NOT_BEGUN_MS = 5_000;
+
+/** How often a container that is being ended is inspected where a command in it was killed. */
+const ENDING_LOOK_MS = 100;
 
 /** How soon the exit code of a command whose stream has ended is known, unless Docker is kept from telling it. */
 const EXIT_CODE_SOON_MS = 1_000;
@@ -90,7 +102,7 @@ export class ExecSession implements ContainerProcess {
     private readonly request: ProcessRequest,
     private readonly call: ExecCall,
     private readonly times: { readonly startWithinMs: number; readonly refusedWithinMs: number },
-    private readonly canEnter: () => Promise<boolean>,
+    private readonly end: ContainerEnd,
   ) {
     // Without a listener the error of a connection that breaks while nobody reads would end this process.
     stream.on('error', () => undefined);
@@ -111,13 +123,12 @@ export class ExecSession implements ContainerProcess {
    * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`, and what `call` throws
    */
   static async open(container: Docker.Container, request: ProcessRequest, options: ExecOptions): Promise<ExecSession> {
-    const { call, lookAfterMs = LOOKS_MS.first } = options;
+    const { call, lookAfterMs = LOOKS_MS.first, end = NOTHING_KNOWN } = options;
     const { startWithinMs = START_WITHIN_MS, refusedWithinMs = REFUSED_WITHIN_MS } = options;
-    const { canEnter = () => Promise.resolve(true) } = options;
     const exec = await call((signal) => container.exec(createOptions(request, signal)));
     const stream = await call((signal) => startHijacked(exec, request, signal));
     const times = { startWithinMs, refusedWithinMs };
-    const session = new ExecSession(container, exec, stream, request, call, times, canEnter);
+    const session = new ExecSession(container, exec, stream, request, call, times, end);
     void session.watchContainer(lookAfterMs);
     return session;
   }
@@ -174,7 +185,7 @@ export class ExecSession implements ContainerProcess {
     if (Running || ExitCode === null) {
       throw new EngineError('docker_unavailable', 'the connection to the command broke off before its end');
     }
-    if (Pid > 0 && ExitCode > KILLED && (await this.endedWithContainer())) throw containerEnded();
+    if (Pid > 0 && ExitCode > KILLED && (await this.endsWithContainer())) throw containerEnded();
     if (Pid > 0) return { exitCode: ExitCode };
     throw refusedWith(this.refusal.trim());
   }
@@ -325,8 +336,19 @@ export class ExecSession implements ContainerProcess {
     if (this.containerEnded || !(await this.runsOn())) return true;
     if (performance.now() < this.nextEntry) return false;
     this.nextEntry = performance.now() + ENTER_EVERY_MS;
-    this.containerEnded = !(await this.canEnter());
+    this.containerEnded = !(await this.end.canEnter());
     return this.containerEnded;
+  }
+
+  /** The same of a command that was killed: the end of a container that is being ended may still come. */
+  private async endsWithContainer(): Promise<boolean> {
+    for (;;) {
+      // Asked first, so that a container which has just ended is looked at once more.
+      const isNear = this.end.isNear();
+      if (await this.endedWithContainer()) return true;
+      if (!isNear) return false;
+      await delay(ENDING_LOOK_MS);
+    }
   }
 
   /** Looks at the container soon, as it may have ended. */

@@ -1,5 +1,6 @@
 import type Docker from 'dockerode';
 import { PassThrough } from 'node:stream';
+import { setTimeout } from 'node:timers/promises';
 import { runExec } from './exec';
 import type { ExecCall } from './exec-calls';
 import { ExecSession } from './exec-session';
@@ -92,7 +93,7 @@ describe('a command whose stream stays open', () => {
     const command = {
       start: () => {
         const stream = new PassThrough();
-        setTimeout(() => stream.end(), 30);
+        void setTimeout(30).then(() => stream.end());
         return Promise.resolve(stream);
       },
       inspect: () => Promise.resolve({ Running: false, ExitCode: 137, Pid: 7 }),
@@ -106,5 +107,26 @@ describe('a command whose stream stays open', () => {
     const again = { ...running, StartedAt: '2026-01-01T00:00:01Z' };
     await expect(exitAfter([running, again])).rejects.toMatchObject({ code: 'container_not_running' });
     await expect(exitAfter([running])).resolves.toEqual({ exitCode: 137 });
+  });
+
+  it.each([
+    ['stopped here', (sessions: OpenSessions, ended: Promise<void>) => void sessions.whileEnding('a', () => ended)],
+    ['sent a signal by somebody else', (sessions: OpenSessions) => sessions.noteKill('a')],
+  ])('must not be taken for one that was killed while its container, %s, takes its time', async (_how, end) => {
+    const sessions = new OpenSessions();
+    let state = running;
+    const command = {
+      start: () => Promise.resolve(new PassThrough().end()),
+      inspect: () => Promise.resolve({ Running: false, ExitCode: 143, Pid: 7 }),
+    };
+    const container = { exec: () => Promise.resolve(command), inspect: () => Promise.resolve({ State: state }) };
+    const canEnter = (): Promise<boolean> => Promise.resolve(true);
+    const options = { call, lookAfterMs: 60_000, end: { isNear: () => sessions.isEnding('a'), canEnter } };
+    const session = await ExecSession.open(container as unknown as Docker.Container, { command: ['sleep'] }, options);
+    sessions.add('a', session);
+    const ended = setTimeout(300).then(() => void (state = { ...running, Running: false }));
+    end(sessions, ended);
+    for await (const output of session.output) void output;
+    await expect(session.exit()).rejects.toMatchObject({ code: 'container_not_running' });
   });
 });

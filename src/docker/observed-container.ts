@@ -42,7 +42,7 @@ export interface ObservedContainer {
 export interface EngineEvent {
   readonly dockerId: string;
   readonly containerId: string;
-  /** `kill`: somebody had Docker send it a signal, as for a stop too. */
+  /** `kill`: somebody had Docker send it a signal that ends it, SIGTERM or SIGKILL, as for a stop too. */
   readonly action: 'start' | 'kill' | 'oom' | 'die' | 'destroy' | 'pause' | 'unpause';
   /** With `die` only. */
   readonly exitCode: number | null;

@@ -23,12 +23,17 @@ const GIVE_UP_EVERY_MS = 250;
 /** How often it is tried whether a container can be entered in which something is not read. */
 const UNREAD_TRY_EVERY_MS = 2_000;
 
+/** How long the end of a container may take that was sent a signal from elsewhere: with what grace is not known. */
+const ENDS_WITHIN_MS = 60_000;
+
 /** A command that cannot be run, whatever the image has: enough to learn whether a container can be entered. */
 const NO_COMMAND = { command: ['/'], user: '0' };
 
 /** The sessions that are held now, by their containers' Docker ids. */
 export class OpenSessions {
   private readonly byContainer = new Map<string, Set<ExecSession>>();
+  /** How much is under way that ends a container, by its Docker id. */
+  private readonly endings = new Map<string, number>();
   private trying: NodeJS.Timeout | undefined;
 
   /** @param canEnter whether a container that Docker says is running can be entered; it gives up the unread if not */
@@ -52,6 +57,38 @@ export class OpenSessions {
     for (const [dockerId, sessions] of this.byContainer) {
       if ([...sessions].some((session) => session.isUnread)) void this.canEnter(dockerId);
     }
+  }
+
+  /** Whether a container is being ended: what ends in it by a signal until then ends with it. */
+  isEnding(dockerId: string): boolean {
+    return this.endings.has(dockerId);
+  }
+
+  /** To be called when somebody has sent a container a signal that ends it. */
+  noteKill(dockerId: string): void {
+    if (!this.byContainer.has(dockerId)) return;
+    const ended = this.begin(dockerId);
+    setTimeout(ended, ENDS_WITHIN_MS).unref();
+  }
+
+  /** Does `work`, which ends the container, and gives up meanwhile what is not read. */
+  async whileEnding<T>(dockerId: string, work: () => Promise<T>): Promise<T> {
+    const ended = this.begin(dockerId);
+    try {
+      return await this.givingUpUnread({ dockerId }, work);
+    } finally {
+      ended();
+    }
+  }
+
+  /** @returns to be called once it has ended, or will not end */
+  private begin(dockerId: string): () => void {
+    this.endings.set(dockerId, (this.endings.get(dockerId) ?? 0) + 1);
+    return () => {
+      const left = (this.endings.get(dockerId) ?? 1) - 1;
+      if (left > 0) this.endings.set(dockerId, left);
+      else this.endings.delete(dockerId);
+    };
   }
 
   /** To be called when a container has ended, or may have. */
@@ -116,8 +153,8 @@ export class Processes {
     const container = containerOf(this.daemon.clients.streams, dockerId);
     const user = request.user ?? (await this.imageUserOf(dockerId));
     const call = <T>(run: (signal: AbortSignal) => Promise<T>): Promise<T> => this.daemon.call('exec', run);
-    const canEnter = (): Promise<boolean> => this.canEnter(dockerId);
-    const session = await ExecSession.open(container, { ...request, user }, { call, canEnter });
+    const end = { isNear: () => this.sessions.isEnding(dockerId), canEnter: () => this.canEnter(dockerId) };
+    const session = await ExecSession.open(container, { ...request, user }, { call, end });
     this.sessions.add(dockerId, session);
     if (request.startUnawaited === true) return session;
     try {
@@ -151,7 +188,7 @@ export class Processes {
 
   /** Does `work`, which ends the container, and gives up meanwhile what nobody reads: see {@link OpenSessions}. */
   async whileEnding<T>(dockerId: string, work: () => Promise<T>): Promise<T> {
-    const outcome = await this.sessions.givingUpUnread({ dockerId }, work);
+    const outcome = await this.sessions.whileEnding(dockerId, work);
     this.noteContainerEnd(dockerId);
     return outcome;
   }
@@ -159,6 +196,11 @@ export class Processes {
   /** To be called when a container has ended: who reads a program in it may not learn it from its stream. */
   noteContainerEnd(dockerId: string): void {
     this.sessions.noteContainerEnd(dockerId);
+  }
+
+  /** To be called when somebody has sent a container a signal that ends it. */
+  noteKill(dockerId: string): void {
+    this.sessions.noteKill(dockerId);
   }
 
   /** Remembers as whom commands run in a container: what its label says. */

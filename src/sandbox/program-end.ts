@@ -4,8 +4,9 @@ import { DomainError, type ErrorCode } from '../errors';
 
 /** The exit code of a program that was killed is greater, as that of all is when their container ends. */
 export const KILLED = 128;
-/** Docker reports the end of a container after that of the programs in it. */
+/** Docker reports the end of a container after that of the programs in it. Of one that is being ended it is known. */
 const CONTAINER_END_MS = 2_000;
+const LOOK_EVERY_MS = 100;
 
 /**
  * The exit code of a program whose output has ended.
@@ -15,20 +16,11 @@ const CONTAINER_END_MS = 2_000;
  */
 export async function exitCodeOf(program: ContainerProcess): Promise<number> {
   const { exitCode } = await program.exit();
-  // Throws once the container has ended, also if it was started again since.
-  const runs = async (): Promise<boolean> => (await program.exit()).exitCode === exitCode;
-  if (exitCode > KILLED) await stopsSoon(runs);
-  return exitCode;
-}
-
-/** Whether a container turns out to have ended under a program that was killed. @param runs asked again and again */
-export async function stopsSoon(runs: () => Promise<boolean>): Promise<boolean> {
+  if (exitCode <= KILLED) return exitCode;
+  // Throws once the container has ended, or was started again since.
   const deadline = performance.now() + CONTAINER_END_MS;
-  for (;;) {
-    if (!(await runs())) return true;
-    if (performance.now() >= deadline) return false;
-    await delay(CONTAINER_END_MS / 20);
-  }
+  while ((await program.exit()).exitCode === exitCode && performance.now() < deadline) await delay(LOOK_EVERY_MS);
+  return exitCode;
 }
 
 /**

@@ -14,6 +14,8 @@ jest.setTimeout(180_000);
 const TOLD_WITHIN_MS = 5_000;
 /** An idle shell must not hold up a stop. */
 const STOPPED_WITHIN_MS = 2_000;
+/** Of a program that does not end at once: longer than the end of a container is waited for that nobody ends. */
+const SLOW_END_SECONDS = 5;
 const GUEST_SESSION_SECONDS = 15;
 /** Which of them depends on how far the deletion is by then. */
 const ENDED: unknown = expect.stringMatching(/^container_not_(running|found)$/);
@@ -146,6 +148,18 @@ describe('those who work in containers, when something dies under them', () => {
     expect((await user.stop(container.db_id)).status).toBe(200);
     report('stop with everything', began);
     expect(await clients.told(TOLD_WITHIN_MS)).toMatchObject(TOLD_OF_STOP);
+  });
+
+  it.each([
+    ['stop', () => user.stop(container.db_id)],
+    ['stop behind Berth’s back', (): Promise<unknown> => docker.docker.getContainer(container.id).stop({ t: 60 })],
+  ])('must be told of a %s that has to wait for a program', async (_how, stop: () => Promise<unknown>) => {
+    const slow = `trap 'sleep ${String(SLOW_END_SECONDS)}; exit' TERM; while :; do sleep 0.1; done`;
+    await docker.exec(container.id, ['sh', '-c', `setsid sh -c "${slow}" </dev/null >/dev/null 2>&1 & echo`]);
+    clients = await InsideClients.open(user, container);
+    const stopped = stop();
+    expect(await clients.told(SLOW_END_SECONDS * 1_000 + TOLD_WITHIN_MS)).toMatchObject(TOLD_OF_STOP);
+    await stopped;
   });
 
   it('must be told of a container that was killed behind Berth’s back', async () => {

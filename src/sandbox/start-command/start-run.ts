@@ -4,7 +4,7 @@ import { type ContainerEngine, EngineError, saysNotRunning } from '../../docker'
 import { endInContainer, type HeldProgramEntity } from '../held-programs';
 import { KeptProcess } from '../processes/kept-process';
 import type { Processes } from '../processes/processes';
-import { KILLED, stopsSoon } from '../program-end';
+import { exitCodeOf, KILLED } from '../program-end';
 import type { StartEnd } from './start-policy';
 import { untilReady } from './start-readiness';
 
@@ -137,10 +137,9 @@ export class StartRun {
 
   private async endOf(kept: KeptProcess, startedIn: string): Promise<RanEnd> {
     try {
-      const { exitCode } = await kept.program.exit();
+      const exitCode = await exitCodeOf(kept.program);
       // Also if it runs again by now.
-      const runs = async (): Promise<boolean> => (await this.runsSince()) === startedIn;
-      if (exitCode > KILLED && (await stopsSoon(runs))) return { reason: 'container_stopped' };
+      if (exitCode > KILLED && (await this.runsSince()) !== startedIn) return { reason: 'container_stopped' };
       // By a client too.
       return { reason: kept.isEndWanted ? 'ended' : 'exited', exitCode };
     } catch (error) {
