@@ -18,7 +18,7 @@ import { createOptions, type ExecCall, type ExecState, hasEnded, refusedWith, st
 import { OutputFrames } from './streams';
 
 /** What is known of the end of a command's container that Docker does not say of it. */
-interface ContainerEnd {
+export interface ContainerEnd {
   /** Whether it is being ended. */
   isNear(): boolean;
   /** Whether it can still be entered, whatever Docker says of it. */

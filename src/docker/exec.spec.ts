@@ -129,4 +129,16 @@ describe('a command whose stream stays open', () => {
     for await (const output of session.output) void output;
     await expect(session.exit()).rejects.toMatchObject({ code: 'container_not_running' });
   });
+
+  it('must not be waited for in the next run of a container that was killed', async () => {
+    const sessions = new OpenSessions();
+    sessions.noteKill('a');
+    expect(sessions.isEnding('a')).toBe(true);
+    sessions.noteContainerEnd('a');
+    expect(sessions.isEnding('a')).toBe(false);
+    const ended = sessions.whileEnding('a', () => Promise.reject(new Error('no answer')));
+    expect(sessions.isEnding('a')).toBe(true);
+    await expect(ended).rejects.toThrow('no answer');
+    expect(sessions.isEnding('a')).toBe(false);
+  });
 });

@@ -2,8 +2,7 @@ import type Docker from 'dockerode';
 import { untilAborted } from '../scheduling';
 import type { ExecRequest } from './container-process';
 import { EngineError } from './engine-error';
-import type { ExecCall } from './exec-calls';
-import { ExecSession } from './exec-session';
+import { type ExecOptions, ExecSession } from './exec-session';
 
 /** For the command that ends another one and has no output. */
 const END_WITHIN_MS = 60_000;
@@ -19,7 +18,7 @@ const END_OUTPUT_BYTES = 64 * 1024;
 export async function runExec(
   container: Docker.Container,
   request: ExecRequest,
-  options: { call: ExecCall; lookAfterMs?: number },
+  options: ExecOptions,
 ): Promise<{ exitCode: number }> {
   const ending = endOf(request);
   const opening = ExecSession.open(container, request, options);
@@ -63,7 +62,7 @@ async function readOutput(
 async function endCommand(
   container: Docker.Container,
   { end, user }: ExecRequest,
-  options: { call: ExecCall },
+  options: ExecOptions,
 ): Promise<void> {
   if (!end) return;
   const limits = { timeoutMs: END_WITHIN_MS, maxOutputBytes: END_OUTPUT_BYTES };

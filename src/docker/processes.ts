@@ -5,7 +5,7 @@ import { LABELS } from './create-options';
 import type { DockerDaemon } from './daemon';
 import { saysNotRunning } from './engine-error';
 import { runExec } from './exec';
-import { ExecSession } from './exec-session';
+import { type ContainerEnd, ExecSession } from './exec-session';
 import { Batches, endMarked, signalMarked } from './process-marker';
 
 /** For commands of Berth's own, which write nothing where the image's programs are what they seem. */
@@ -32,8 +32,10 @@ const NO_COMMAND = { command: ['/'], user: '0' };
 /** The sessions that are held now, by their containers' Docker ids. */
 export class OpenSessions {
   private readonly byContainer = new Map<string, Set<ExecSession>>();
-  /** How much is under way that ends a container, by its Docker id. */
+  /** How much is under way here that ends a container, by its Docker id. */
   private readonly endings = new Map<string, number>();
+  /** Containers that were sent a signal that ends them: until they have ended, or were expected to. */
+  private readonly kills = new Map<string, NodeJS.Timeout>();
   private trying: NodeJS.Timeout | undefined;
 
   /** @param canEnter whether a container that Docker says is running can be entered; it gives up the unread if not */
@@ -61,38 +63,31 @@ export class OpenSessions {
 
   /** Whether a container is being ended: what ends in it by a signal until then ends with it. */
   isEnding(dockerId: string): boolean {
-    return this.endings.has(dockerId);
+    return this.endings.has(dockerId) || this.kills.has(dockerId);
   }
 
   /** To be called when somebody has sent a container a signal that ends it. */
   noteKill(dockerId: string): void {
-    if (!this.byContainer.has(dockerId)) return;
-    const ended = this.begin(dockerId);
-    setTimeout(ended, ENDS_WITHIN_MS).unref();
+    clearTimeout(this.kills.get(dockerId));
+    this.kills.set(dockerId, setTimeout(() => this.kills.delete(dockerId), ENDS_WITHIN_MS).unref());
   }
 
   /** Does `work`, which ends the container, and gives up meanwhile what is not read. */
   async whileEnding<T>(dockerId: string, work: () => Promise<T>): Promise<T> {
-    const ended = this.begin(dockerId);
+    this.endings.set(dockerId, (this.endings.get(dockerId) ?? 0) + 1);
     try {
       return await this.givingUpUnread({ dockerId }, work);
     } finally {
-      ended();
-    }
-  }
-
-  /** @returns to be called once it has ended, or will not end */
-  private begin(dockerId: string): () => void {
-    this.endings.set(dockerId, (this.endings.get(dockerId) ?? 0) + 1);
-    return () => {
       const left = (this.endings.get(dockerId) ?? 1) - 1;
       if (left > 0) this.endings.set(dockerId, left);
       else this.endings.delete(dockerId);
-    };
+    }
   }
 
   /** To be called when a container has ended, or may have. */
   noteContainerEnd(dockerId: string): void {
+    clearTimeout(this.kills.get(dockerId));
+    this.kills.delete(dockerId);
     for (const session of this.byContainer.get(dockerId) ?? []) session.noteContainerEnd();
   }
 
@@ -146,15 +141,15 @@ export class Processes {
     // By the client for streams, as it occupies its socket while the command runs.
     const container = containerOf(this.daemon.clients.streams, dockerId);
     const user = request.user ?? (await this.imageUserOf(dockerId));
-    return runExec(container, { ...request, user }, { call: (run) => this.daemon.call('exec', run) });
+    const call = <T>(run: (signal: AbortSignal) => Promise<T>): Promise<T> => this.daemon.call('exec', run);
+    return runExec(container, { ...request, user }, { call, end: this.endOf(dockerId) });
   }
 
   async start(dockerId: string, request: ProcessRequest): Promise<ContainerProcess> {
     const container = containerOf(this.daemon.clients.streams, dockerId);
     const user = request.user ?? (await this.imageUserOf(dockerId));
     const call = <T>(run: (signal: AbortSignal) => Promise<T>): Promise<T> => this.daemon.call('exec', run);
-    const end = { isNear: () => this.sessions.isEnding(dockerId), canEnter: () => this.canEnter(dockerId) };
-    const session = await ExecSession.open(container, { ...request, user }, { call, end });
+    const session = await ExecSession.open(container, { ...request, user }, { call, end: this.endOf(dockerId) });
     this.sessions.add(dockerId, session);
     if (request.startUnawaited === true) return session;
     try {
@@ -211,6 +206,10 @@ export class Processes {
   /** The container is gone. */
   forget(dockerId: string): void {
     this.users.delete(dockerId);
+  }
+
+  private endOf(dockerId: string): ContainerEnd {
+    return { isNear: () => this.sessions.isEnding(dockerId), canEnter: () => this.canEnter(dockerId) };
   }
 
   /** Finds out by a command that cannot be run, one for all who ask. Only Docker's word that it has ended counts. */
