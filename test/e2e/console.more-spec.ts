@@ -98,6 +98,19 @@ describe('the console', () => {
     await off.stop();
   });
 
+  it('must say what to do where its script does not come, and nothing of that otherwise', async () => {
+    const context = await browser.context();
+    await context.route('**/*.js', (route) => route.abort());
+    const page = await context.newPage();
+    await page.goto('/');
+    await page.getByText('reload the page').waitFor();
+    await context.unroute('**/*.js');
+    await page.reload();
+    await page.getByLabel('Token').waitFor();
+    expect(await page.getByText('reload the page').count()).toBe(0);
+    await context.close();
+  });
+
   it('must keep the token where only this origin reads it, share it with new tabs, and revoke it at sign-out', async () => {
     const { user, page, context } = await somebody();
     expect(page.url()).toBe(`${berth.url}/`);

@@ -1,4 +1,4 @@
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { type Browser, type BrowserContext, chromium, type Page, type Request } from 'playwright-core';
 import { readFileSync } from 'node:fs';
 import type { TestUser } from './berth';
 
@@ -6,6 +6,8 @@ import type { TestUser } from './berth';
 export class ConsoleBrowser {
   /** What Chromium complained of: errors of scripts, and what the Content-Security-Policy forbade. */
   readonly complaints: string[] = [];
+  /** What could not be loaded, with Chromium's reason. */
+  private readonly failed: string[] = [];
 
   private constructor(
     private readonly browser: Browser,
@@ -25,6 +27,10 @@ export class ConsoleBrowser {
   async context(options: Parameters<Browser['newContext']>[0] = {}): Promise<BrowserContext> {
     const context = await this.browser.newContext({ baseURL: this.url, ...options });
     context.setDefaultTimeout(20_000);
+    context.on('requestfailed', (request) => {
+      this.failed.push(`${request.url()}: ${request.failure()?.errorText ?? ''}`);
+      loadAgain(request);
+    });
     context.on('weberror', (error) => this.complaints.push(String(error.error())));
     context.on('console', (message) => {
       // An answer that is an error is told by Chromium too, whatever the page makes of it.
@@ -43,7 +49,9 @@ export class ConsoleBrowser {
       .getByRole('heading', { name: 'Containers', exact: true })
       .waitFor()
       .catch(async (error: unknown) => {
-        throw new Error(`the page says: ${await page.locator('body').innerText()}`, { cause: error });
+        const says = await page.locator('body').innerText();
+        const faults = [...this.complaints, ...this.failed].join('\n');
+        throw new Error(`the page says: ${says}\n${faults}`, { cause: error });
       });
     return page;
   }
@@ -58,4 +66,18 @@ export class ConsoleBrowser {
   close(): Promise<void> {
     return this.browser.close();
   }
+}
+
+/**
+ * Loads a page again whose script or style Chromium has dropped: it drops all that is on the way when a network
+ * interface comes or goes, as one does with each container of the tests beside.
+ */
+function loadAgain(request: Request): void {
+  if (request.failure()?.errorText !== 'net::ERR_NETWORK_CHANGED') return;
+  if (!['script', 'stylesheet'].includes(request.resourceType())) return;
+  const page = request.frame().page();
+  page
+    .waitForLoadState()
+    .then(() => page.reload())
+    .catch(() => undefined);
 }

@@ -12,7 +12,8 @@ applyTheme();
 const root = document.getElementById('app');
 if (root) {
   const code = takeCode();
-  // Shown at once: on a slow line the way in takes seconds.
+  // Shown at once, in place of what the page says without a script: on a slow line the way in takes seconds.
+  root.replaceChildren();
   render(<App />, root);
   if (!session.value) await adoptFromOtherTab();
   // Of a link that was opened before, by whoever is signed in already, nothing is asked.
