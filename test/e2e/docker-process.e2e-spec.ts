@@ -110,6 +110,18 @@ describe('programs in a gVisor container', () => {
     expect(await endOf(flood)).toBe('ended');
   });
 
+  it('must be told from those that end by themselves where a stop ends them, however long others take', async () => {
+    const other = await sandbox.running(engine, sandbox.spec());
+    const slow = await engine.startProcess(other, { command: ['sh', '-c', 'trap "sleep 3; exit 0" TERM; sleep 7601'] });
+    const quick = await engine.startProcess(other, { command: ['sleep', '7602'] });
+    const wholes = [listen(slow), listen(quick)].map(({ whole }) => whole);
+    await eventually(async () => expect(await sandbox.exec(other, ['ps'])).toMatch(/(?=[^]*7601)[^]*sleep 7602/));
+    const stopping = engine.stopContainer(other, 20);
+    await Promise.all(wholes);
+    await expect(quick.exit()).rejects.toMatchObject({ code: 'container_not_running' });
+    await stopping;
+  });
+
   itOnDocker(
     'must end with their container that is killed from outside, though nobody reads what another has written',
     async () => {

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { Writable } from 'node:stream';
 import type { ContainerProcess, MarkedProcesses, ProcessRequest } from '../container-process';
 import type { ContainerSpec } from '../container-engine';
@@ -14,6 +15,9 @@ import { findProgram } from './programs/registry';
 import { userId, USERS } from './programs/users';
 import { type OpenFile, Output, OUTSIDE, Pipe } from './streams';
 import { Terminal } from './terminal';
+
+/** The exit code of a program that a signal has ended is greater. */
+const KILLED = 128;
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
@@ -52,7 +56,8 @@ export class SandboxFiles {
 export class SandboxRun {
   private readonly table: ProcessTable;
   private readonly startedMs = Date.now();
-  private isOver = false;
+  private isEnding = false;
+  private readonly ended = new AbortController();
 
   constructor(
     private readonly spec: ContainerSpec,
@@ -68,16 +73,21 @@ export class SandboxRun {
     files.table = this.table;
   }
 
-  /** Everything in it is told to end, and killed if it does not. */
+  /** Everything in it is told to end, and killed if it does not. To be followed by {@link over}. */
   async end(graceMs: number): Promise<void> {
+    this.isEnding = true;
     await this.table.end(graceMs);
   }
 
   /** The container has ended. */
   over(): void {
-    this.isOver = true;
+    this.ended.abort();
     this.table.kill();
     if (this.files.table === this.table) this.files.table = null;
+  }
+
+  private get isOver(): boolean {
+    return this.ended.signal.aborted;
   }
 
   /** @throws EngineError `command_not_started` */
@@ -99,6 +109,7 @@ export class SandboxRun {
       },
       exit: async () => {
         const exitCode = await process.ended;
+        if (this.isEnding && !this.isOver && exitCode > KILLED) await once(this.ended.signal, 'abort');
         if (this.isOver) throw ended();
         return { exitCode };
       },
