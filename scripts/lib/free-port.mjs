@@ -1,14 +1,27 @@
 /** A port on 127.0.0.1 that nothing uses now. */
+import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
 
+/**
+ * Below those that Linux gives to outgoing connections: a server that is ended and started again finds its port free,
+ * though clients have tried to connect to it meanwhile.
+ */
+const PORTS = { from: 10_000, to: 32_768 };
+
 /** @param {number} [wanted] if nothing uses it @returns {Promise<number>} */
-export function freePort(wanted = 0) {
-  return new Promise((resolve, reject) => {
+export async function freePort(wanted) {
+  for (let port = wanted || randomPort(); ; port = randomPort()) {
+    if (await isFree(port)) return port;
+  }
+}
+
+const randomPort = () => randomInt(PORTS.from, PORTS.to);
+
+/** @returns {Promise<boolean>} */
+function isFree(port) {
+  return new Promise((resolve) => {
     const server = createServer();
-    server.once('error', (error) => (wanted ? resolve(freePort()) : reject(error)));
-    server.listen(wanted, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
   });
 }

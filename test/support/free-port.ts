@@ -1,21 +1,21 @@
 import { randomInt } from 'node:crypto';
-import { type AddressInfo, createServer, type Server } from 'node:net';
+import { createServer, type Server } from 'node:net';
 
-/** Below the ports that the kernel gives to outgoing connections, of which one may take a neighbour at any time. */
-const IN_A_ROW = { from: 10_000, to: 30_000 };
+/**
+ * Below those that Linux gives to outgoing connections, of which one may take a neighbour, or the port of a server
+ * between its end and its next start, at any time.
+ */
+const PORTS = { from: 10_000, to: 32_768 };
 
 /** A port on 127.0.0.1 that nothing uses now. */
-export async function freePort(): Promise<number> {
-  const server = await listen(0);
-  const { port } = server.address() as AddressInfo;
-  await close(server);
-  return port;
+export function freePort(): Promise<number> {
+  return portsInARow(1);
 }
 
 /** The first of that many ports in a row that nothing uses. */
 export async function portsInARow(count: number): Promise<number> {
   for (;;) {
-    const first = randomInt(IN_A_ROW.from, IN_A_ROW.to);
+    const first = randomInt(PORTS.from, PORTS.to - count);
     const tried = await Promise.allSettled(Array.from({ length: count }, (_none, index) => listen(first + index)));
     const servers = tried.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
     await Promise.all(servers.map(close));
