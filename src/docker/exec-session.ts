@@ -17,8 +17,8 @@ import { hasStatus } from './errors';
 import { createOptions, type ExecCall, type ExecState, hasEnded, refusedWith, startHijacked } from './exec-calls';
 import { OutputFrames } from './streams';
 
-/** What is known of the end of a command's container that Docker does not say of it. */
-export interface ContainerEnd {
+/** What Berth knows of the end of a command's container before Docker says so. */
+interface ContainerEnd {
   /** Whether it is being ended. */
   isNear(): boolean;
   /** Whether it can still be entered, whatever Docker says of it. */

@@ -5,7 +5,8 @@ import { LABELS } from './create-options';
 import type { DockerDaemon } from './daemon';
 import { saysNotRunning } from './engine-error';
 import { runExec } from './exec';
-import { type ContainerEnd, ExecSession } from './exec-session';
+import type { ExecCall } from './exec-calls';
+import { type ExecOptions, ExecSession } from './exec-session';
 import { Batches, endMarked, signalMarked } from './process-marker';
 
 /** For commands of Berth's own, which write nothing where the image's programs are what they seem. */
@@ -134,6 +135,7 @@ export class Processes {
   private readonly sessions = new OpenSessions((dockerId) => this.canEnter(dockerId));
   private readonly endings = new Batches<string, 'ended' | 'still_running'>();
   private readonly entries = new Batches<null, boolean>();
+  private readonly call: ExecCall = (run) => this.daemon.call('exec', run);
 
   constructor(private readonly daemon: DockerDaemon) {}
 
@@ -141,15 +143,13 @@ export class Processes {
     // By the client for streams, as it occupies its socket while the command runs.
     const container = containerOf(this.daemon.clients.streams, dockerId);
     const user = request.user ?? (await this.imageUserOf(dockerId));
-    const call = <T>(run: (signal: AbortSignal) => Promise<T>): Promise<T> => this.daemon.call('exec', run);
-    return runExec(container, { ...request, user }, { call, end: this.endOf(dockerId) });
+    return runExec(container, { ...request, user }, this.optionsFor(dockerId));
   }
 
   async start(dockerId: string, request: ProcessRequest): Promise<ContainerProcess> {
     const container = containerOf(this.daemon.clients.streams, dockerId);
     const user = request.user ?? (await this.imageUserOf(dockerId));
-    const call = <T>(run: (signal: AbortSignal) => Promise<T>): Promise<T> => this.daemon.call('exec', run);
-    const session = await ExecSession.open(container, { ...request, user }, { call, end: this.endOf(dockerId) });
+    const session = await ExecSession.open(container, { ...request, user }, this.optionsFor(dockerId));
     this.sessions.add(dockerId, session);
     if (request.startUnawaited === true) return session;
     try {
@@ -208,8 +208,9 @@ export class Processes {
     this.users.delete(dockerId);
   }
 
-  private endOf(dockerId: string): ContainerEnd {
-    return { isNear: () => this.sessions.isEnding(dockerId), canEnter: () => this.canEnter(dockerId) };
+  private optionsFor(dockerId: string): ExecOptions {
+    const end = { isNear: () => this.sessions.isEnding(dockerId), canEnter: () => this.canEnter(dockerId) };
+    return { call: this.call, end };
   }
 
   /** Finds out by a command that cannot be run, one for all who ask. Only Docker's word that it has ended counts. */
@@ -218,7 +219,7 @@ export class Processes {
       const container = containerOf(this.daemon.clients.streams, dockerId);
       const request = { ...NO_COMMAND, timeoutMs: OWN_WITHIN_MS, maxOutputBytes: OWN_OUTPUT_BYTES };
       try {
-        await runExec(container, request, { call: (run) => this.daemon.call('exec', run) });
+        await runExec(container, request, { call: this.call });
       } catch (error) {
         if (!saysNotRunning(error)) return true;
         this.sessions.giveUpUnread(dockerId);
