@@ -15,17 +15,8 @@ import type {
 import { EngineError } from './engine-error';
 import { hasStatus } from './errors';
 import { createOptions, type ExecCall, type ExecState, hasEnded, refusedWith, startHijacked } from './exec-calls';
+import { type ContainerEnd, ExecContainer } from './exec-container';
 import { OutputFrames } from './streams';
-
-/** What Berth knows of the end of a command's container before Docker says so. */
-interface ContainerEnd {
-  /** Whether it is being ended. */
-  isNear(): boolean;
-  /** Whether it can still be entered, whatever Docker says of it. */
-  canEnter(): Promise<boolean>;
-}
-
-const NOTHING_KNOWN: ContainerEnd = { isNear: () => false, canEnter: () => Promise.resolve(true) };
 
 /** `call`: each call to Docker goes through it. The times are for tests. */
 export interface ExecOptions {
@@ -41,14 +32,6 @@ const EXIT_CODE_WITHIN_MS = 10_000;
 /** How often it is asked meanwhile: the sooner, the shorter it was waited, so that the wait itself adds an eighth. */
 const ASK_EVERY_MS = { min: 3, max: 50 } as const;
 
-/**
- * When the container of a command is inspected, beside the moments at which its end is heard of: Docker may leave the
- * stream open, and the command running, after its container has ended (20.10 with gVisor of 2022 always, 26.1 seldom).
- * First to know since when it runs: what ends sooner costs no call. Then ten times as late, and at intervals that
- * double.
- */
-const LOOKS_MS = { first: 1_000, every: 60_000, onceStopped: 1_000 } as const;
-
 /** The exit code of a command that was ended by a signal is greater, as that of all is when their container ends. */
 const KILLED = 128;
 
@@ -59,13 +42,8 @@ const REFUSED_WITHIN_MS = 10_000;
 /** How long Docker may take to begin with a command whose connection it has opened. */
 const NOT_BEGUN_MS = 5_000;
 
-/** How often a container that is being ended is inspected where a command in it was killed. */
-const ENDING_LOOK_MS = 100;
-
 /** How soon the exit code of a command whose stream has ended is known, unless Docker is kept from telling it. */
 const EXIT_CODE_SOON_MS = 1_000;
-/** How often it is tried whether the container of a command that was killed can be entered. */
-const ENTER_EVERY_MS = 1_000;
 
 const UNREAD_AFTER_MS = 1_000;
 
@@ -85,24 +63,16 @@ export class ExecSession implements ContainerProcess {
   private refusal = '';
   private writer: 'unknown' | 'command' | 'docker' = 'unknown';
   private readonly closed = new AbortController();
-  private containerEnded = false;
-  /** When it is tried next whether its container can be entered. */
-  private nextEntry = 0;
-  /** Docker's time of its container's start, once that was looked at. */
-  private startedAt: string | null = null;
-  /** Ends the wait for the next look at the container. */
-  private lookNow = new AbortController();
   /** Since when its reader is busy with what it has got; null while it waits for more, or has ended. */
   private busySince: number | null = performance.now();
 
   private constructor(
-    private readonly container: Docker.Container,
+    private readonly container: ExecContainer,
     private readonly exec: Docker.Exec,
     private readonly stream: Duplex,
     private readonly request: ProcessRequest,
     private readonly call: ExecCall,
     private readonly times: { readonly startWithinMs: number; readonly refusedWithinMs: number },
-    private readonly end: ContainerEnd,
   ) {
     // Without a listener the error of a connection that breaks while nobody reads would end this process.
     stream.on('error', () => undefined);
@@ -123,13 +93,13 @@ export class ExecSession implements ContainerProcess {
    * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`, and what `call` throws
    */
   static async open(container: Docker.Container, request: ProcessRequest, options: ExecOptions): Promise<ExecSession> {
-    const { call, lookAfterMs = LOOKS_MS.first, end = NOTHING_KNOWN } = options;
+    const { call, lookAfterMs, end } = options;
     const { startWithinMs = START_WITHIN_MS, refusedWithinMs = REFUSED_WITHIN_MS } = options;
     const exec = await call((signal) => container.exec(createOptions(request, signal)));
     const stream = await call((signal) => startHijacked(exec, request, signal));
     const times = { startWithinMs, refusedWithinMs };
-    const session = new ExecSession(container, exec, stream, request, call, times, end);
-    void session.watchContainer(lookAfterMs);
+    const session = new ExecSession(new ExecContainer(container, call, end), exec, stream, request, call, times);
+    void session.container.untilEnded(session.closed.signal, lookAfterMs).then(() => session.close());
     return session;
   }
 
@@ -175,17 +145,17 @@ export class ExecSession implements ContainerProcess {
   }
 
   async exit(): Promise<{ exitCode: number }> {
-    if (this.containerEnded) throw containerEnded();
+    if (this.container.isOver) throw containerEnded();
     let state = await this.stateOnce(hasEnded, EXIT_CODE_SOON_MS);
     if (!hasEnded(state)) {
-      if (await this.endedWithContainer()) throw containerEnded();
+      if (await this.container.hasEnded()) throw containerEnded();
       state = await this.stateOnce(hasEnded);
     }
     const { ExitCode, Running, Pid } = state;
     if (Running || ExitCode === null) {
       throw new EngineError('docker_unavailable', 'the connection to the command broke off before its end');
     }
-    if (Pid > 0 && ExitCode > KILLED && (await this.endsWithContainer())) throw containerEnded();
+    if (Pid > 0 && ExitCode > KILLED && (await this.container.ends())) throw containerEnded();
     if (Pid > 0) return { exitCode: ExitCode };
     throw refusedWith(this.refusal.trim());
   }
@@ -313,74 +283,13 @@ export class ExecSession implements ContainerProcess {
 
   /** Docker forgets the commands of an ended container, and all of them when it is restarted itself. */
   private async forgotten(): Promise<EngineError> {
-    const runsOn = await this.runsOn().catch(() => false);
+    const runsOn = await this.container.runsOn().catch(() => false);
     return runsOn ? new EngineError('docker_unavailable', 'Docker has forgotten the command') : containerEnded();
-  }
-
-  /** Whether the container is running, and was not started again since it was first looked at. */
-  private async runsOn(): Promise<boolean> {
-    try {
-      const { State } = await this.call((signal) => this.container.inspect({ abortSignal: signal }));
-      return State.Running && (this.startedAt === null || State.StartedAt === this.startedAt);
-    } catch (error) {
-      if (error instanceof EngineError && error.code === 'container_not_found') return false;
-      throw error;
-    }
-  }
-
-  /**
-   * Whether it was the end of its container that ended it. Docker (26.1) says that a container runs as long as nobody
-   * reads what a dead command in it has written, and of such a command that it runs too.
-   */
-  private async endedWithContainer(): Promise<boolean> {
-    if (this.containerEnded || !(await this.runsOn())) return true;
-    if (performance.now() < this.nextEntry) return false;
-    this.nextEntry = performance.now() + ENTER_EVERY_MS;
-    this.containerEnded = !(await this.end.canEnter());
-    return this.containerEnded;
-  }
-
-  /** The same of a command that was killed: the end of a container that is being ended may still come. */
-  private async endsWithContainer(): Promise<boolean> {
-    for (;;) {
-      // Asked first, so that a container which has just ended is looked at once more.
-      const isNear = this.end.isNear();
-      if (await this.endedWithContainer()) return true;
-      if (!isNear) return false;
-      await delay(ENDING_LOOK_MS);
-    }
   }
 
   /** Looks at the container soon, as it may have ended. */
   noteContainerEnd(): void {
-    this.lookNow.abort();
-  }
-
-  /** Closes the session when the container is not running, or has been started again, at two looks in a row. */
-  private async watchContainer(firstMs: number): Promise<void> {
-    const { signal } = this.closed;
-    let stoppedBefore = false;
-    for (let wait = firstMs, next = 10 * firstMs; !this.containerEnded;) {
-      const early = AbortSignal.any([signal, this.lookNow.signal]);
-      await delay(wait, undefined, { signal: early, ref: false }).catch(() => undefined);
-      if (signal.aborted) return;
-      this.lookNow = new AbortController();
-      wait = next;
-      next = Math.min(2 * next, LOOKS_MS.every);
-      try {
-        const { State } = await this.call((abort) => this.container.inspect({ abortSignal: abort }));
-        this.startedAt ??= State.StartedAt;
-        const stopped = !State.Running || State.StartedAt !== this.startedAt;
-        this.containerEnded = stopped && stoppedBefore;
-        stoppedBefore = stopped;
-        // Its last output may be on its way.
-        if (stopped) wait = Math.min(firstMs, LOOKS_MS.onceStopped);
-      } catch (error) {
-        // Where Docker does not answer, the command may well go on.
-        if (error instanceof EngineError && error.code === 'container_not_found') this.containerEnded = true;
-      }
-    }
-    this.close();
+    this.container.lookSoon();
   }
 }
 
