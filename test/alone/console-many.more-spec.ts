@@ -51,7 +51,7 @@ beforeAll(async () => {
   user = await berth.user('big');
   middle = (await user.api.running({ name: 'last' })).db_id;
   await makeOthers();
-  browser = await ConsoleBrowser.launch(berth.url);
+  browser = await ConsoleBrowser.launch(berth.url, { isAlone: true });
   const context = await browser.context();
   await context.addInitScript(WATCHED);
   page = await browser.signedIn(user, context);

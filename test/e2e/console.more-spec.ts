@@ -359,9 +359,9 @@ describe('the console of other servers', () => {
   };
 
   afterEach(async () => {
-    expect(window.complaints).toEqual([]);
     await window.close();
     await server.stop();
+    expect(window.complaints).toEqual([]);
   });
 
   it('must show what ends by itself and what it may reach, find containers by that, and give new variables', async () => {

@@ -1,6 +1,7 @@
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import type { NewContainer } from '../support/api-client';
 import type { TestUser } from '../support/berth';
+import { withstandNetworkChanges } from '../support/console-browser';
 import { eventually } from '../support/eventually';
 import { LifecycleServer } from '../support/lifecycle-server';
 import { TerminalPage } from '../support/terminal-page';
@@ -36,6 +37,7 @@ beforeAll(async () => {
   browser = await chromium.launch({ executablePath, chromiumSandbox: process.getuid?.() !== 0 });
   endings.push(() => browser.close());
   context = await browser.newContext();
+  await withstandNetworkChanges(context);
   page = await context.newPage();
   page.on('console', (message) => complaints.push(message.text()));
   page.on('pageerror', (error) => complaints.push(String(error)));

@@ -1,4 +1,4 @@
-import { type Browser, type BrowserContext, chromium, type Page, type Request } from 'playwright-core';
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import { readFileSync } from 'node:fs';
 import type { TestUser } from './berth';
 
@@ -12,24 +12,25 @@ export class ConsoleBrowser {
   private constructor(
     private readonly browser: Browser,
     private readonly url: string,
+    private readonly isAlone: boolean,
   ) {}
 
-  /** @param url the server's */
-  static async launch(url: string): Promise<ConsoleBrowser> {
+  /** @param url the server's. @param isAlone whether no other test runs meanwhile */
+  static async launch(url: string, { isAlone = false } = {}): Promise<ConsoleBrowser> {
     const executablePath = process.env['TEST_BROWSER'];
     if (!executablePath) throw new Error('TEST_BROWSER names no Chromium: `npm test` brings one');
     // Chromium's own sandbox does not work for root, and the only page is ours.
     const browser = await chromium.launch({ executablePath, chromiumSandbox: process.getuid?.() !== 0 });
-    return new ConsoleBrowser(browser, url);
+    return new ConsoleBrowser(browser, url, isAlone);
   }
 
   /** A browser of its own, with nothing kept. */
   async context(options: Parameters<Browser['newContext']>[0] = {}): Promise<BrowserContext> {
     const context = await this.browser.newContext({ baseURL: this.url, ...options });
     context.setDefaultTimeout(20_000);
+    if (!this.isAlone) await withstandNetworkChanges(context);
     context.on('requestfailed', (request) => {
       this.failed.push(`${request.url()}: ${request.failure()?.errorText ?? ''}`);
-      loadAgain(request);
     });
     context.on('weberror', (error) => this.complaints.push(String(error.error())));
     context.on('console', (message) => {
@@ -69,15 +70,31 @@ export class ConsoleBrowser {
 }
 
 /**
- * Loads a page again whose script or style Chromium has dropped: it drops all that is on the way when a network
- * interface comes or goes, as one does with each container of the tests beside.
+ * Keeps pages from what Chromium's own network does when a network interface comes or goes, as one does with each
+ * container of the tests beside: it drops all that is on its way, and a page whose script was dropped stays empty.
  */
-function loadAgain(request: Request): void {
-  if (request.failure()?.errorText !== 'net::ERR_NETWORK_CHANGED') return;
-  if (!['script', 'stylesheet'].includes(request.resourceType())) return;
-  const page = request.frame().page();
-  page
-    .waitForLoadState()
-    .then(() => page.reload())
-    .catch(() => undefined);
+export async function withstandNetworkChanges(context: BrowserContext): Promise<void> {
+  context.on('page', (page) => {
+    Object.assign(page, { goto: again(page.goto.bind(page)), reload: again(page.reload.bind(page)) });
+  });
+  // Loaded by this process. The way in too: its code opens once, and is of no use to a page that has lost the answer.
+  await context.route(/\.(js|css)$|\/api\/auth\/sign-in$/, async (route) => {
+    try {
+      await route.fulfill({ response: await route.fetch() });
+    } catch {
+      // The server is gone, or the page.
+      await route.abort().catch(() => undefined);
+    }
+  });
+}
+
+function again<Args extends unknown[], Result>(load: (...args: Args) => Promise<Result>) {
+  return async (...args: Args): Promise<Result> => {
+    try {
+      return await load(...args);
+    } catch (error) {
+      if (!String(error).includes('ERR_NETWORK_CHANGED')) throw error;
+      return load(...args);
+    }
+  };
 }
