@@ -1,6 +1,7 @@
-/** A port on 127.0.0.1 that nothing uses now. */
+/** Ports on 127.0.0.1 that nothing uses now. */
 import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
  * Below those that Linux gives to outgoing connections: a server that is ended and started again finds its port free,
@@ -24,4 +25,18 @@ function isFree(port) {
     server.once('error', () => resolve(false));
     server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
   });
+}
+
+const FREE_WITHIN_MS = 10_000;
+
+/**
+ * Waits for a port that a server had which has been killed: its threads may go on dying after it is known to be dead.
+ *
+ * @param {number} port @returns {Promise<boolean>} false if something else uses it, or that takes too long
+ */
+export async function untilFree(port) {
+  for (const until = performance.now() + FREE_WITHIN_MS; performance.now() < until; await sleep(20)) {
+    if (await isFree(port)) return true;
+  }
+  return false;
 }

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePort } from './free-port.mjs';
+import { freePort, untilFree } from './free-port.mjs';
 import { ensurePostgres, PostgresServer } from './postgres-server.mjs';
 import { ensureRedis, RedisServer } from './redis-server.mjs';
 import { atEnd } from './shutdown.mjs';
@@ -29,6 +29,7 @@ class TestServer {
   /** @param {{ signal: NodeJS.Signals }} how it is ended */
   async restart({ signal }) {
     await this.process.stop({ signal });
+    await untilFree(this.server.port);
     await this.start();
   }
 }
