@@ -93,10 +93,12 @@ describe('inside a container by clicks, on Docker under gVisor', () => {
     const context = await browser.context({ viewport: { width: 390, height: 760 } });
     const other = await browser.signedIn(user, context);
     await other.goto(new URL(page.url()).pathname + '#terminal');
+    const theirs = other.locator('.terminal-screen:visible .xterm-accessibility-tree');
+    // Its own shell, which it leaves for the one that is open elsewhere.
+    await eventually(async () => expect(await theirs.innerText()).toContain('~#'));
     const elsewhere = other.getByRole('group', { name: 'Open elsewhere' });
     await elsewhere.getByRole('button', { name: '1 attached' }).first().click();
     await other.getByText('Another window writes in this terminal; you watch.').waitFor();
-    const theirs = other.locator('.terminal-screen:visible .xterm-accessibility-tree');
     await eventually(async () => expect(await theirs.innerText()).toContain('from-3'));
     expect(await browser.faultsOf(other)).toEqual([]);
     expect(await other.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true);

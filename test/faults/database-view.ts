@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../ormconfig';
@@ -11,6 +12,10 @@ export interface HeldLease {
   /** As the database writes it. */
   readonly expiresAt: string;
 }
+
+/** How long a database may be away that is started again. */
+const BACK_WITHIN_MS = 20_000;
+const ASK_AGAIN_MS = 200;
 
 /** What the database says, asked past the servers and the proxies. */
 export class DatabaseView {
@@ -75,8 +80,16 @@ export class DatabaseView {
     }
   }
 
-  private ask<T>(statement: string): Promise<T[]> {
-    return this.connected((database) => database.query<T[]>(statement));
+  /** Again while the database is away: it is killed and started again beside. */
+  private async ask<T>(statement: string): Promise<T[]> {
+    for (const until = Date.now() + BACK_WITHIN_MS; ;) {
+      try {
+        return await this.connected((database) => database.query<T[]>(statement));
+      } catch (error) {
+        if (Date.now() > until) throw error;
+        await delay(ASK_AGAIN_MS);
+      }
+    }
   }
 
   /** A connection for each question: the server may have been away since the last one. */
