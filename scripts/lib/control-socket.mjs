@@ -20,7 +20,7 @@ export async function offerActions(name, actions) {
     if (!action) return void answer(404, `no action ${request.url}`);
     const done = action().then(
       () => answer(200, 'done'),
-      (error) => answer(500, error.message),
+      (error) => answer(500, [error.message, ...(error.advice ?? [])].join('\n')),
     );
     running.add(done);
     void done.finally(() => running.delete(done));

@@ -122,8 +122,19 @@ export class TestNodes {
       );
       if (!answers) await node.start();
     }
-    await askForAction(this.control, '/all/ready');
+    await this.ready();
     for (const node of this.nodes) await this.change(node, { availability: 'active' });
+  }
+
+  /** A Docker (26.1) that lost its Swarm's leader need not find it again: it is restarted then, as by an operator. */
+  private async ready(): Promise<void> {
+    try {
+      await askForAction(this.control, '/all/ready');
+    } catch (error) {
+      process.stdout.write(`${String(error)}\nrestarting the nodes\n`);
+      for (const node of this.nodes) await node.restart();
+      await askForAction(this.control, '/all/ready');
+    }
   }
 
   /** As `docker node update` on a manager does; again while that one, which may have been away, knows no leader. */
