@@ -30,13 +30,12 @@ function isFree(port) {
 const FREE_WITHIN_MS = 10_000;
 
 /**
- * Waits for a port that a server had which has been killed: its threads may go on dying after it is known to be dead.
+ * Waits, if not for ever, for a port of a server that was killed: its threads may go on dying after it is known to be
+ * dead.
  *
- * @param {number} port @returns {Promise<boolean>} false if something else uses it, or that takes too long
+ * @param {number} port
  */
 export async function untilFree(port) {
-  for (const until = performance.now() + FREE_WITHIN_MS; performance.now() < until; await sleep(20)) {
-    if (await isFree(port)) return true;
-  }
-  return false;
+  const until = performance.now() + FREE_WITHIN_MS;
+  while (!(await isFree(port)) && performance.now() < until) await sleep(20);
 }

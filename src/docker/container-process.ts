@@ -1,5 +1,8 @@
 import type { Writable } from 'node:stream';
 
+/** The exit code of a program that a signal has ended is greater, as that of all is when their container ends. */
+export const KILLED = 128;
+
 /** A command to run in a container. */
 export interface ExecRequest {
   /** The program and its arguments; no shell reads them. */

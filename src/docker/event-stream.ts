@@ -22,7 +22,7 @@ const dockerEvent = z.object({
 interface EventLine {
   /** By the daemon's clock. */
   readonly second: number;
-  /** Null for unwatched actions. */
+  /** Null for what is not watched. */
   readonly event: EngineEvent | null;
 }
 
@@ -31,8 +31,8 @@ function parseEventLine(line: string): EventLine {
   const { Action, Actor, time, timeNano } = dockerEvent.parse(JSON.parse(line));
   const action = WATCHED_ACTIONS.find((watched) => watched === Action);
   const containerId = Actor.Attributes?.[LABELS.containerId];
-  const ends = action !== 'kill' || ENDING_SIGNALS.has(Actor.Attributes?.['signal'] ?? '');
-  if (action === undefined || containerId === undefined || !ends) return { second: time, event: null };
+  const isOtherSignal = action === 'kill' && !ENDING_SIGNALS.has(Actor.Attributes?.['signal'] ?? '');
+  if (action === undefined || containerId === undefined || isOtherSignal) return { second: time, event: null };
   const exitCode = Number(Actor.Attributes?.['exitCode'] ?? Number.NaN);
   return {
     second: time,

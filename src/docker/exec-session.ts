@@ -3,14 +3,15 @@ import type { Duplex, Readable, Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { within } from '../scheduling';
 import { abortable } from './client';
-import type {
-  ContainerProcess,
-  ExecOutput,
-  OutputFlow,
-  OutputTaker,
-  ProcessOutput,
-  ProcessRequest,
-  TerminalSize,
+import {
+  type ContainerProcess,
+  type ExecOutput,
+  KILLED,
+  type OutputFlow,
+  type OutputTaker,
+  type ProcessOutput,
+  type ProcessRequest,
+  type TerminalSize,
 } from './container-process';
 import { EngineError } from './engine-error';
 import { hasStatus } from './errors';
@@ -31,9 +32,6 @@ export interface ExecOptions {
 const EXIT_CODE_WITHIN_MS = 10_000;
 /** How often it is asked meanwhile: the sooner, the shorter it was waited, so that the wait itself adds an eighth. */
 const ASK_EVERY_MS = { min: 3, max: 50 } as const;
-
-/** The exit code of a command that was ended by a signal is greater, as that of all is when their container ends. */
-const KILLED = 128;
 
 /** How long a command may take to start: gVisor's, on a machine with too much to do, takes more than ten seconds. */
 const START_WITHIN_MS = 40_000;

@@ -21,6 +21,7 @@ export {
   type ExecOutput,
   type ExecRequest,
   flowOf,
+  KILLED,
   type MarkedProcesses,
   type OutputFlow,
   type ProcessRequest,

@@ -14,7 +14,7 @@ const OWN_OUTPUT_BYTES = 64 * 1024;
 /** How long they may take beyond their grace: an image's shell may never end. */
 const OWN_WITHIN_MS = 15_000;
 
-/** Containers whose user is remembered; a forgotten one costs a call at its next command. */
+/** Containers of which something is remembered; a forgotten user costs a call at the next command. */
 const MOST_CONTAINERS = 10_000;
 /** Characters, of a user and a group; an image's author may write any number. */
 const MOST_USER = 256;
@@ -35,8 +35,8 @@ export class OpenSessions {
   private readonly byContainer = new Map<string, Set<ExecSession>>();
   /** How much is under way here that ends a container, by its Docker id. */
   private readonly endings = new Map<string, number>();
-  /** Containers that were sent a signal that ends them: until they have ended, or were expected to. */
-  private readonly kills = new Map<string, NodeJS.Timeout>();
+  /** Containers that were sent a signal that ends them, with the time until which they are expected to have ended. */
+  private readonly kills = new RecentKeys<number>(MOST_CONTAINERS);
   private trying: NodeJS.Timeout | undefined;
 
   /** @param canEnter whether a container that Docker says is running can be entered; it gives up the unread if not */
@@ -64,13 +64,12 @@ export class OpenSessions {
 
   /** Whether a container is being ended: what ends in it by a signal until then ends with it. */
   isEnding(dockerId: string): boolean {
-    return this.endings.has(dockerId) || this.kills.has(dockerId);
+    return this.endings.has(dockerId) || performance.now() < (this.kills.get(dockerId) ?? 0);
   }
 
   /** To be called when somebody has sent a container a signal that ends it. */
   noteKill(dockerId: string): void {
-    clearTimeout(this.kills.get(dockerId));
-    this.kills.set(dockerId, setTimeout(() => this.kills.delete(dockerId), ENDS_WITHIN_MS).unref());
+    this.kills.set(dockerId, performance.now() + ENDS_WITHIN_MS);
   }
 
   /** Does `work`, which ends the container, and gives up meanwhile what is not read. */
@@ -87,7 +86,6 @@ export class OpenSessions {
 
   /** To be called when a container has ended, or may have. */
   noteContainerEnd(dockerId: string): void {
-    clearTimeout(this.kills.get(dockerId));
     this.kills.delete(dockerId);
     for (const session of this.byContainer.get(dockerId) ?? []) session.noteContainerEnd();
   }

@@ -1,9 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type ContainerProcess, EngineError, saysNotRunning } from '../docker';
+import { type ContainerProcess, EngineError, KILLED, saysNotRunning } from '../docker';
 import { DomainError, type ErrorCode } from '../errors';
 
-/** The exit code of a program that was killed is greater, as that of all is when their container ends. */
-export const KILLED = 128;
 /** Docker reports the end of a container after that of the programs in it. Of one that is being ended it is known. */
 const CONTAINER_END_MS = 2_000;
 const LOOK_EVERY_MS = 100;
@@ -18,9 +16,12 @@ export async function exitCodeOf(program: ContainerProcess): Promise<number> {
   const { exitCode } = await program.exit();
   if (exitCode <= KILLED) return exitCode;
   // Throws once the container has ended, or was started again since.
-  const deadline = performance.now() + CONTAINER_END_MS;
-  while ((await program.exit()).exitCode === exitCode && performance.now() < deadline) await delay(LOOK_EVERY_MS);
-  return exitCode;
+  const until = performance.now() + CONTAINER_END_MS;
+  for (;;) {
+    await program.exit();
+    if (performance.now() >= until) return exitCode;
+    await delay(LOOK_EVERY_MS);
+  }
 }
 
 /**

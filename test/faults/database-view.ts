@@ -1,7 +1,7 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../ormconfig';
+import { eventually } from '../support/eventually';
 import type { ReservedTruth, RowTruth } from './truth';
 
 /** A lease on a row, whether its holder lives or not. */
@@ -15,7 +15,6 @@ export interface HeldLease {
 
 /** How long a database may be away that is started again. */
 const BACK_WITHIN_MS = 20_000;
-const ASK_AGAIN_MS = 200;
 
 /** What the database says, asked past the servers and the proxies. */
 export class DatabaseView {
@@ -81,15 +80,10 @@ export class DatabaseView {
   }
 
   /** Again while the database is away: it is killed and started again beside. */
-  private async ask<T>(statement: string): Promise<T[]> {
-    for (const until = Date.now() + BACK_WITHIN_MS; ;) {
-      try {
-        return await this.connected((database) => database.query<T[]>(statement));
-      } catch (error) {
-        if (Date.now() > until) throw error;
-        await delay(ASK_AGAIN_MS);
-      }
-    }
+  private ask<T>(statement: string): Promise<T[]> {
+    return eventually(() => this.connected((database) => database.query<T[]>(statement)), {
+      timeoutMs: BACK_WITHIN_MS,
+    });
   }
 
   /** A connection for each question: the server may have been away since the last one. */

@@ -1,15 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Repeats an assertion until it holds: a test waits for a condition, never for a time. */
-export async function eventually(
-  assertion: () => unknown,
+/** Repeats an assertion until it holds: a test waits for a condition, never for a time. @returns what it returned */
+export async function eventually<T>(
+  assertion: () => T | Promise<T>,
   { timeoutMs = 30_000, what }: { timeoutMs?: number; what?: () => string } = {},
-): Promise<void> {
+): Promise<T> {
   const began = Date.now();
   for (;;) {
     try {
-      await assertion();
-      return;
+      return await assertion();
     } catch (error) {
       if (Date.now() - began >= timeoutMs) {
         if (error instanceof Error && what) error.message += `\n${what()}`;

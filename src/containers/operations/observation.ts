@@ -12,8 +12,8 @@ export interface DeathHint {
   readonly oom: boolean;
 }
 
-/** The exit code of a process that was killed, by the kernel or by somebody. */
-export const KILLED = 137;
+/** The exit code of a process that SIGKILL has ended, by the kernel or by somebody. */
+export const SIGKILLED = 137;
 
 /** What an inspection alone does not show. */
 export interface Circumstances {
@@ -100,7 +100,7 @@ function endOf(
   const exitCode = death?.exitCode ?? observed.exitCode;
   // Docker's own flag also stays set if only one process was killed and the container survived; only this is the
   // kernel's kill.
-  const oom = death?.oom === true || (observed.oomKilled && exitCode === KILLED);
+  const oom = death?.oom === true || (observed.oomKilled && exitCode === SIGKILLED);
   return { reason: oom ? 'oom' : 'exited', exitCode };
 }
 

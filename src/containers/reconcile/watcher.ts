@@ -6,7 +6,7 @@ import { Signals } from '../../signals';
 import type { ContainerRow } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
 import { RunPolicies } from '../expiry/run-policy';
-import { type DeathHint, KILLED, outcomeOfObservation } from '../operations/observation';
+import { type DeathHint, SIGKILLED, outcomeOfObservation } from '../operations/observation';
 
 /**
  * How long after an `oom`, or a `kill`, a `die` counts as its consequence. Docker also emits `oom` if the kernel killed
@@ -38,7 +38,7 @@ export class DeathHints {
     const isSoonAfter = (cause: Date | undefined): boolean =>
       cause !== undefined && at.getTime() - cause.getTime() <= CAUSE_TO_DIE_MS;
     const oom = isSoonAfter(this.ooms.get(dockerId));
-    const isUndecided = exitCode === KILLED && !oom && !isSoonAfter(this.kills.get(dockerId));
+    const isUndecided = exitCode === SIGKILLED && !oom && !isSoonAfter(this.kills.get(dockerId));
     this.ooms.delete(dockerId);
     this.kills.delete(dockerId);
     this.deaths.set(dockerId, { exitCode, oom });
@@ -69,7 +69,7 @@ export class DeathHints {
       this.ooms.set(dockerId, at);
       return;
     }
-    this.deaths.set(dockerId, { exitCode: KILLED, oom: true });
+    this.deaths.set(dockerId, { exitCode: SIGKILLED, oom: true });
     late.end();
   }
 

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { Writable } from 'node:stream';
-import type { ContainerProcess, MarkedProcesses, ProcessRequest } from '../container-process';
+import { type ContainerProcess, KILLED, type MarkedProcesses, type ProcessRequest } from '../container-process';
 import type { ContainerSpec } from '../container-engine';
 import { EngineError } from '../engine-error';
 import type { ContainerStats } from '../observed-container';
@@ -15,9 +15,6 @@ import { findProgram } from './programs/registry';
 import { userId, USERS } from './programs/users';
 import { type OpenFile, Output, OUTSIDE, Pipe } from './streams';
 import { Terminal } from './terminal';
-
-/** The exit code of a program that a signal has ended is greater. */
-const KILLED = 128;
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StartCourse } from '../../containers';
-import { type ContainerEngine, EngineError, saysNotRunning } from '../../docker';
+import { type ContainerEngine, EngineError, KILLED, saysNotRunning } from '../../docker';
 import { endInContainer, type HeldProgramEntity } from '../held-programs';
 import { KeptProcess } from '../processes/kept-process';
 import type { Processes } from '../processes/processes';
-import { exitCodeOf, KILLED } from '../program-end';
+import { exitCodeOf } from '../program-end';
 import type { StartEnd } from './start-policy';
 import { untilReady } from './start-readiness';
 
