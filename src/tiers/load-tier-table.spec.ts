@@ -40,6 +40,11 @@ describe('the default tiers', () => {
         containers,
         min: { memory_mb: 256, cpu_shares: 250, disk_mb: 1024 },
         max: { memory_mb, cpu_shares, disk_mb },
+        default: {
+          memory_mb: Math.min(memory_mb, 1024),
+          cpu_shares: Math.min(cpu_shares, 1000),
+          disk_mb: Math.min(disk_mb, 10240),
+        },
         processes: 1024,
         network: 'internet',
         sessionSeconds: session,
@@ -74,6 +79,13 @@ describe("an operator's tiers", () => {
   it('must give containers 1,024 processes unless they say otherwise', () => {
     expect(parseTierTable(file({}), 'tiers.json').get('small')?.processes).toBe(1024);
     expect(parseTierTable(file({ processes: 4000 }), 'tiers.json').get('small')?.processes).toBe(4000);
+  });
+
+  it('must give containers at least the minimum where a request says nothing', () => {
+    const minimum = { memory_mb: 2048, cpu_shares: 1500, disk_mb: 20_480 };
+    const maximum = { memory_mb: 4096, cpu_shares: 2000, disk_mb: 40_960 };
+    const table = parseTierTable({ minimum, tiers: { small: { ...tier, ...maximum } } }, 'tiers.json');
+    expect(table.get('small')?.default).toEqual(minimum);
   });
 
   it('must let people into their containers unless they say otherwise', () => {

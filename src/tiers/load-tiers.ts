@@ -5,9 +5,11 @@ import {
   AUTO_END_SECONDS,
   DEFAULT_POOL,
   DEFAULT_PROCESSES,
+  DEFAULT_RESOURCES,
   DEFAULT_TIERS,
   RESOURCE_BOUNDS,
   RESOURCE_FIELDS,
+  type Resources,
   Tier,
   TierTable,
 } from './tier-table';
@@ -91,6 +93,15 @@ export function loadTierTable(file: string | undefined): TierTable {
     : parseTierTable(readJson({ setting: 'TIERS_FILE', file }), file);
 }
 
+const tierMaximum = ({ memory_mb, cpu_shares, disk_mb }: Resources): Resources => ({ memory_mb, cpu_shares, disk_mb });
+
+/** {@link DEFAULT_RESOURCES} where the tier allows them; else the bound that is nearest. */
+function defaultWithin(min: Resources, max: Resources): Resources {
+  const amount = (field: keyof Resources): number =>
+    Math.max(min[field], Math.min(max[field], DEFAULT_RESOURCES[field]));
+  return { memory_mb: amount('memory_mb'), cpu_shares: amount('cpu_shares'), disk_mb: amount('disk_mb') };
+}
+
 /** @throws ConfigError that lists every fault and names the file */
 export function parseTierTable(json: unknown, file: string): TierTable {
   const { minimum, tiers } = validate(schema, json, { setting: 'TIERS_FILE', file, what: 'tiers' });
@@ -101,7 +112,8 @@ export function parseTierTable(json: unknown, file: string): TierTable {
         name,
         containers: tier.containers,
         min: minimum,
-        max: { memory_mb: tier.memory_mb, cpu_shares: tier.cpu_shares, disk_mb: tier.disk_mb },
+        max: tierMaximum(tier),
+        default: defaultWithin(minimum, tierMaximum(tier)),
         processes: tier.processes,
         network: tier.network,
         sessionSeconds: tier.session === null ? null : tier.session / 1000,

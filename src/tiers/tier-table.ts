@@ -17,6 +17,9 @@ export class Resources {
   readonly disk_mb: number;
 }
 
+/** What a container gets if its creator does not say, on every tier that allows so much. */
+export const DEFAULT_RESOURCES: Resources = { memory_mb: 1024, cpu_shares: 1000, disk_mb: 10_240 };
+
 /** Resources of which some are left to the tier. */
 export type RequestedResources = { readonly [F in keyof Resources]?: number | undefined };
 
@@ -36,6 +39,8 @@ export interface Tier {
   readonly containers: number;
   readonly min: Resources;
   readonly max: Resources;
+  /** What a creation gets for the amounts that it leaves out. */
+  readonly default: Resources;
   /** How many processes and threads a container may have. */
   readonly processes: number;
   /** The widest network that a container may have, and that of those whose owner asks for none. */

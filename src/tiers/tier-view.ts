@@ -11,6 +11,11 @@ export class LimitsView {
   @ApiProperty({ type: Resources })
   readonly max: Resources;
   @ApiProperty({
+    type: Resources,
+    description: 'What a creation gets for the amounts that it leaves out.',
+  })
+  readonly default: Resources;
+  @ApiProperty({
     type: 'integer',
     minimum: 1,
     example: 1024,
@@ -79,6 +84,7 @@ export function viewLimits(tier: Tier): LimitsView {
     containers: tier.containers,
     min: tier.min,
     max: tier.max,
+    default: tier.default,
     processes: tier.processes,
     network: tier.network,
     session_seconds: tier.sessionSeconds,

@@ -16,10 +16,13 @@ function faultsOf(tier: string, resources: typeof within): unknown {
 }
 
 describe("a tier's limits", () => {
-  it('must be the value of what a request leaves out', () => {
-    expect(tiers.resolve('free', {})).toEqual({ memory_mb: 2048, cpu_shares: 2000, disk_mb: 10240 });
+  it('must have a default for what a request leaves out, the same on all tiers that allow so much', () => {
+    for (const tier of ['free', 'pro', 'enterprise']) {
+      expect(tiers.resolve(tier, {})).toEqual({ memory_mb: 1024, cpu_shares: 1000, disk_mb: 10240 });
+    }
+    expect(tiers.resolve('guest', {})).toEqual({ memory_mb: 512, cpu_shares: 500, disk_mb: 2048 });
     expect(tiers.resolve('free', { cpu_shares: 750, disk_mb: undefined })).toEqual({
-      memory_mb: 2048,
+      memory_mb: 1024,
       cpu_shares: 750,
       disk_mb: 10240,
     });

@@ -42,13 +42,13 @@ export class TiersService {
     return sessionOnce && sessionSeconds !== null ? new Date(now.getTime() + sessionSeconds * 1000) : null;
   }
 
-  /** What a request asks for, with the tier's maximum for what it leaves out. Not checked; see {@link assertWithin}. */
+  /** What a request asks for, with the tier's default for what it leaves out. Not checked; see {@link assertWithin}. */
   resolve(name: string, requested: RequestedResources): Resources {
-    const { max } = this.limitsOf(name);
+    const tier = this.limitsOf(name);
     return {
-      memory_mb: requested.memory_mb ?? max.memory_mb,
-      cpu_shares: requested.cpu_shares ?? max.cpu_shares,
-      disk_mb: requested.disk_mb ?? max.disk_mb,
+      memory_mb: requested.memory_mb ?? tier.default.memory_mb,
+      cpu_shares: requested.cpu_shares ?? tier.default.cpu_shares,
+      disk_mb: requested.disk_mb ?? tier.default.disk_mb,
     };
   }
 

@@ -156,6 +156,7 @@ describe('GET /api/me', () => {
         containers: 1,
         min: { memory_mb: 256, cpu_shares: 250, disk_mb: 1024 },
         max: { memory_mb: 512, cpu_shares: 500, disk_mb: 2048 },
+        default: { memory_mb: 512, cpu_shares: 500, disk_mb: 2048 },
         processes: 1024,
         network: 'internet',
         session_seconds: 180_000,
@@ -193,7 +194,7 @@ describe('GET /api/tiers', () => {
     expect(body).toMatchObject({
       tiers: [
         { name: 'guest' },
-        { name: 'free', max: { memory_mb: 2048 }, session_seconds: 180_000 },
+        { name: 'free', max: { memory_mb: 2048 }, default: { memory_mb: 1024 }, session_seconds: 180_000 },
         { name: 'pro' },
         { name: 'enterprise', session_seconds: null },
       ],

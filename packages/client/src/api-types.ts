@@ -138,6 +138,10 @@ export type LimitsView = {
     min: Resources;
     max: Resources;
     /**
+     * What a creation gets for the amounts that it leaves out.
+     */
+    default: Resources;
+    /**
      * Processes and threads of a container, from its next creation on. Under gVisor each of its user ids may have so many, and three for each 4 MiB of its memory at most.
      */
     processes: number;
@@ -235,6 +239,10 @@ export type TierView = {
     containers: number;
     min: Resources;
     max: Resources;
+    /**
+     * What a creation gets for the amounts that it leaves out.
+     */
+    default: Resources;
     /**
      * Processes and threads of a container, from its next creation on. Under gVisor each of its user ids may have so many, and three for each 4 MiB of its memory at most.
      */
@@ -596,15 +604,15 @@ export type CreateContainerDto = {
         [key: string]: string;
     } | null;
     /**
-     * within the tier's bounds; its maximum if absent
+     * MiB, within the tier's bounds; 1,024, or the tier's maximum if that is less, if absent
      */
     memory_mb?: number | null;
     /**
-     * millicores: 1000 is one CPU; the tier's maximum if absent
+     * millicores: 1000 is one CPU; 1000, or the tier's maximum if that is less, if absent
      */
     cpu_shares?: number | null;
     /**
-     * within the tier's bounds; its maximum if absent
+     * MiB, within the tier's bounds; 10,240, or the tier's maximum if that is less, if absent
      */
     disk_mb?: number | null;
     /**

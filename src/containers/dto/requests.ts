@@ -157,8 +157,8 @@ export class CreateContainerDto {
 
   @ApiPropertyOptional({
     ...RESOURCE_BOUNDS,
-    example: 2048,
-    description: "within the tier's bounds; its maximum if absent",
+    example: 1024,
+    description: "MiB, within the tier's bounds; 1,024, or the tier's maximum if that is less, if absent",
   })
   @IsOptional()
   @IsInt()
@@ -167,7 +167,7 @@ export class CreateContainerDto {
   @ApiPropertyOptional({
     ...RESOURCE_BOUNDS,
     example: 1000,
-    description: "millicores: 1000 is one CPU; the tier's maximum if absent",
+    description: "millicores: 1000 is one CPU; 1000, or the tier's maximum if that is less, if absent",
   })
   @IsOptional()
   @IsInt()
@@ -176,7 +176,7 @@ export class CreateContainerDto {
   @ApiPropertyOptional({
     ...RESOURCE_BOUNDS,
     example: 10240,
-    description: "within the tier's bounds; its maximum if absent",
+    description: "MiB, within the tier's bounds; 10,240, or the tier's maximum if that is less, if absent",
   })
   @IsOptional()
   @IsInt()
