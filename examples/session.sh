@@ -3,7 +3,7 @@
 #   BERTH_URL=http://127.0.0.1:8080 BERTH_TOKEN=berth_… sh examples/session.sh [IMAGE]
 set -eu
 
-berth() {
+api() {
   curl -sSf -X "$1" "$BERTH_URL$2" -H "Authorization: Bearer $BERTH_TOKEN" -H 'Content-Type: application/json' \
     ${3:+-d "$3"}
 }
@@ -12,11 +12,11 @@ berth() {
 body='{"image":"sandbox"}'
 [ $# = 0 ] || body="{\"image\":\"custom\",\"custom_image\":\"$1\"}"
 # An idempotency key would make this safe to repeat: -H "Idempotency-Key: $(uuidgen)"
-created=$(berth POST /api/containers "$body")
+created=$(api POST /api/containers "$body")
 id=$(printf '%s' "$created" | sed 's/.*"db_id":"\([^"]*\)".*/\1/')
-trap 'berth DELETE "/api/containers/$id" >/dev/null' EXIT
+trap 'api DELETE "/api/containers/$id" >/dev/null' EXIT
 
-berth GET "/api/containers/$id/wait?status=running&timeout=120" >/dev/null
+api GET "/api/containers/$id/wait?status=running&timeout=120" >/dev/null
 echo "$id runs"
-berth POST "/api/containers/$id/stop"
+api POST "/api/containers/$id/stop"
 echo
