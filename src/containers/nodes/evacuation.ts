@@ -58,14 +58,21 @@ export class Evacuation implements OnModuleDestroy {
 
   /** Moves what can be moved now. @throws the database's error */
   async look(): Promise<void> {
+    this.forgetDue();
     for (const { id, availability, emptiedSince } of await this.nodes.emptied()) {
       if (availability === 'drain') await this.empty(id);
       else if (this.clock.now().getTime() - emptiedSince.getTime() > TOLD_MS) await this.nodes.setEmptied(id, null);
     }
   }
 
+  /** What is due may have been moved by another process, or deleted: only what still has to wait is kept in mind. */
+  private forgetDue(): void {
+    const now = performance.now();
+    for (const [id, at] of this.nextTry) if (at <= now) this.nextTry.delete(id);
+  }
+
   private async empty(node: string): Promise<void> {
-    const waiting = (await this.nodes.idleOn(node)).filter((id) => (this.nextTry.get(id) ?? 0) <= performance.now());
+    const waiting = (await this.nodes.idleOn(node)).filter((id) => !this.nextTry.has(id));
     const next = async (): Promise<void> => {
       for (let id = waiting.shift(); id !== undefined; id = waiting.shift()) {
         if (this.stopped.signal.aborted || !this.engine.answers(node) || !(await this.isWanted(node))) return;

@@ -112,9 +112,11 @@ export class DataVolumes {
 
   /** All containers' volumes in Docker. @throws EngineError */
   async all(): Promise<Listed<ListedVolume>> {
-    return this.move || this.engine.nodes() !== null
-      ? this.engine.listVolumes({ instance: this.instance.id })
-      : { items: [], silent: [] };
+    if (!this.move && this.engine.nodes() === null) return { items: [], silent: [] };
+    const listed = await this.engine.listVolumes({ instance: this.instance.id });
+    const names = new Set(listed.items.map(({ name }) => name));
+    for (const name of this.overfull) if (!names.has(name)) this.overfull.delete(name);
+    return listed;
   }
 
   /** Unlabelled volumes whose data exceeds their size, as found by this process: their data is not moved. */

@@ -55,7 +55,8 @@ export class Inventory {
  */
 @Injectable()
 export class OrphanVolumes {
-  private readonly seen = new Set<string>();
+  /** Those of the last sweep. */
+  private seen: ReadonlySet<string> = new Set();
 
   constructor(
     private readonly repository: ContainerRepository,
@@ -65,7 +66,7 @@ export class OrphanVolumes {
   ) {}
 
   /**
-   * Logs each of them once, and removes what is left of purged containers.
+   * Logs each of them once as long as it is there, and removes what is left of purged containers.
    *
    * @param volumes without a live row; those of deleted containers are kept until their purge
    */
@@ -75,8 +76,8 @@ export class OrphanVolumes {
       ({ name, containerId }) => !this.seen.has(name) && (containerId === null || !purged.has(containerId)),
     );
     const known = await this.repository.idsWithData(containersOf(unseen));
+    this.seen = new Set(volumes.map(({ name }) => name));
     for (const { name, containerId } of unseen) {
-      this.seen.add(name);
       if (containerId !== null && known.has(containerId)) continue;
       this.logger.warn(
         { volume: name, container_id: containerId },

@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { type BerthEvent, containerIdOf, EventLog } from '../../events';
 import { LOGGER } from '../../logging';
-import { Poll } from '../../scheduling';
+import { Poll, RecentKeys } from '../../scheduling';
 import type { ContainerRow } from '../container.entity';
 import { LeaseLostError } from '../leases/lease';
 import { roleFailed, RoleInstallation, roleInstalled, type RoleOutcome } from './role-installation';
@@ -23,6 +23,9 @@ const LONGEST_RETRY_MS = 60_000;
 const MAX_CUTS = 3;
 const CUT = 'the installation was cut off again and again; the container may have too little memory for it';
 
+/** Maximum containers whose failed attempts are counted: of those that are deleted meanwhile nothing is heard. */
+const MOST_TRIES = 1_000;
+
 /**
  * Installs the roles that containers ask for: in the background, beside the container's operations, and again for each
  * new Docker container. Woken by start events; every `SWEEP_INTERVAL_SECONDS` it checks for installations that others
@@ -34,7 +37,7 @@ export class RoleInstaller implements OnModuleDestroy {
   private readonly semaphore = new Semaphore(CONCURRENCY);
   private readonly working = new Map<string, { again: boolean; done: Promise<void> }>();
   /** Failed attempts by container: how many in all, and how many were interrupted. */
-  private readonly tries = new Map<string, { all: number; cuts: number }>();
+  private readonly tries = new RecentKeys<{ all: number; cuts: number }>(MOST_TRIES);
   private readonly poll: Poll;
   private started = false;
 

@@ -1,4 +1,6 @@
 import { Logger } from '@nestjs/common';
+import { getEventListeners } from 'node:events';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ConfigError } from '../../config';
 import type { DockerEngine } from '../docker-engine';
 import { EngineError } from '../engine-error';
@@ -103,4 +105,26 @@ it('what is asked of two nodes must fail with the name of the one that does not 
   await expect(copied).rejects.toThrow(/^the node target does not answer: it is gone$/);
   await Promise.all([from.stop(), to.stop()]);
   Logger.overrideLogger(['log', 'error', 'warn']);
+});
+
+it('any number of calls must wait for one node, and Node.js not take that for a leak', async () => {
+  Logger.overrideLogger(false);
+  const warnings: Error[] = [];
+  const note = (warning: Error): void => void warnings.push(warning);
+  process.on('warning', note);
+  const node = new ClusterNode(SWARM, engineOf(), () => undefined);
+  await node.start('test');
+  const calls = Array.from({ length: 100 }, () => node.call(() => new Promise<never>(() => undefined)));
+  const { signal } = node;
+  expect(getEventListeners(signal, 'abort')).toHaveLength(100);
+  // Warnings are emitted in the next turn.
+  await nextTurn();
+  const ended = Promise.allSettled(calls);
+  await node.stop();
+  const answers = new Set((await ended).map((call) => (call.status === 'rejected' ? String(call.reason) : 'answered')));
+  expect([...answers]).toEqual(['EngineError: the node node-1 does not answer']);
+  expect(getEventListeners(signal, 'abort')).toEqual([]);
+  process.off('warning', note);
+  Logger.overrideLogger(['log', 'error', 'warn']);
+  expect(warnings).toEqual([]);
 });

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StartCourse } from '../../containers';
 import { type ContainerEngine, EngineError, KILLED, saysNotRunning } from '../../docker';
@@ -46,7 +47,10 @@ export class StartRun {
     readonly course: StartCourse,
     private readonly entry: HeldProgramEntity,
     private readonly closing: AbortSignal,
-  ) {}
+  ) {
+    // Each run may wait for it, and Node.js takes an eleventh listener for a leak.
+    setMaxListeners(0, closing);
+  }
 
   /**
    * Runs it.
