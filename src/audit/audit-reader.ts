@@ -1,7 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import { holdsScope, type Principal } from '../auth';
+import { holdsScope, insufficientScope, type Principal } from '../auth';
 import { Database, type PageRange } from '../database';
-import { DomainError } from '../errors';
 import { readPage } from '../http';
 import { AuditEntryEntity } from './audit-entry.entity';
 import { AuditListView, viewEntry } from './dto/audit-view';
@@ -21,7 +20,7 @@ export class AuditReader {
   async list(caller: Principal, query: Readonly<ListAuditDto>): Promise<AuditListView> {
     const isAdmin = holdsScope(caller, 'admin');
     const asksForOthers = query.all === 'true' || query.user_id !== undefined;
-    if (asksForOthers && !isAdmin) throw new DomainError('insufficient_permissions');
+    if (asksForOthers && !isAdmin) throw insufficientScope('admin');
     const userId = query.user_id ?? (query.all === 'true' ? null : caller.userId);
     const page = await readPage(
       query,

@@ -4,6 +4,7 @@ import { AuthGuard as PassportGuard } from '@nestjs/passport';
 import { FastifyRequest } from 'fastify';
 import { DomainError } from '../errors';
 import { LOGGER, type Logger, requestContext } from '../logging';
+import { bearerToken, insufficientScope, invalidToken, isBearer } from './bearer';
 import { BearerStrategy } from './bearer.strategy';
 import { PUBLIC, REQUIRED_SCOPES } from './decorators';
 import { holdsScope, Principal, RouteScope } from './principal';
@@ -65,7 +66,7 @@ export class AuthGuard extends PassportGuard() {
     }
     if (!principal || !required?.every((scope) => holdsScope(principal, scope))) {
       await this.refusals.emit(context);
-      throw new DomainError('insufficient_permissions');
+      throw insufficientScope(...(required ?? []));
     }
     return true;
   }
@@ -78,8 +79,10 @@ export class AuthGuard extends PassportGuard() {
     context: ExecutionContext,
   ): T {
     if (error instanceof Error) throw error;
-    if (!principal) throw new DomainError('unauthorized');
     const request = context.switchToHttp().getRequest<FastifyRequest>();
+    if (!principal) {
+      throw isBearer(request.headers.authorization) ? invalidToken() : new DomainError('unauthorized');
+    }
     request.principal = principal as unknown as Principal;
     const log = requestContext.getStore();
     if (log) log.userId = request.principal.userId;
@@ -87,12 +90,12 @@ export class AuthGuard extends PassportGuard() {
   }
 
   /**
-   * Passport is shown the Authorization header alone. Its bearer strategy would take `?access_token=` and a field of
-   * the body too, and a token in a URL ends up in logs and histories.
+   * Passport is shown the Authorization header alone, in the one form that it reads. Its bearer strategy would take
+   * `?access_token=` and a field of the body too, and a token in a URL ends up in logs and histories.
    */
   override getRequest(context: ExecutionContext): { headers: { authorization: string | undefined } } {
-    const { authorization } = context.switchToHttp().getRequest<FastifyRequest>().headers;
-    return { headers: { authorization } };
+    const token = bearerToken(context.switchToHttp().getRequest<FastifyRequest>().headers.authorization);
+    return { headers: { authorization: token === null ? undefined : `Bearer ${token}` } };
   }
 
   /** Looked up once a route: looking up metadata takes longer than all else that is decided here. */

@@ -1,4 +1,5 @@
 export { AuthModule } from './auth.module';
+export { bearerToken, insufficientScope, invalidToken } from './bearer';
 export { CurrentPrincipal, Public, Scopes } from './decorators';
 export {
   holdsScope,

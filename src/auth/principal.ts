@@ -1,4 +1,4 @@
-import { DomainError } from '../errors';
+import { insufficientScope } from './bearer';
 
 /**
  * What a token may be used for. `exec`: what happens inside containers. `agent` tokens are bound to one agent and open
@@ -70,6 +70,7 @@ export function grantedScopes({
 }): RouteScope[] {
   const held = effectiveScopes(own);
   if (!asked) return USUAL_SCOPES.filter((scope) => held.has(scope));
-  if (!asked.every((scope) => held.has(scope))) throw new DomainError('insufficient_permissions');
+  const lacking = asked.filter((scope) => !held.has(scope));
+  if (lacking.length > 0) throw insufficientScope(...lacking);
   return [...asked];
 }

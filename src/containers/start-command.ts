@@ -1,5 +1,4 @@
-import { holdsScope, type Principal } from '../auth';
-import { DomainError } from '../errors';
+import { holdsScope, insufficientScope, type Principal } from '../auth';
 
 /** Whether a start command is run again once it has ended: never, or where its exit code was not 0. */
 export const RESTARTS = ['never', 'on-failure'] as const;
@@ -133,7 +132,7 @@ export interface AskedStart {
  * @throws DomainError `insufficient_permissions`
  */
 export function assertMayStart(caller: Pick<Principal, 'scopes'>, { start }: { start?: AskedStart | null }): void {
-  if (start !== undefined && !holdsScope(caller, 'exec')) throw new DomainError('insufficient_permissions');
+  if (start !== undefined && !holdsScope(caller, 'exec')) throw insufficientScope('exec');
 }
 
 function isPlain(value: unknown): value is Record<string, unknown> {

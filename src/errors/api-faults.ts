@@ -1,5 +1,5 @@
 import { ApiExtension, getSchemaPath, type OpenAPIObject } from '@nestjs/swagger';
-import { type ErrorCode, ERRORS, type FailureReason } from './domain-error';
+import { BEARER_CHALLENGE, type ErrorCode, ERRORS, type FailureReason } from './domain-error';
 import { ErrorResponse } from './error-response';
 
 type SchemaObject = NonNullable<NonNullable<OpenAPIObject['components']>['schemas']>[string];
@@ -199,7 +199,8 @@ export function faultResponse(faults: readonly ApiFault[]): ResponseObject {
   const examples = faults.map((fault) => [fault, { $ref: `#/components/examples/${fault}` }] as const);
   const headers: NonNullable<ResponseObject['headers']> = {};
   if (described.some(({ description }) => description.retryAfter)) headers['Retry-After'] = RETRY_AFTER;
-  if (faults.includes('unauthorized')) headers['WWW-Authenticate'] = BEARER;
+  if (faults.includes('unauthorized')) headers['WWW-Authenticate'] = CHALLENGE;
+  if (faults.includes('insufficient_permissions')) headers['WWW-Authenticate'] = SCOPE_CHALLENGE;
   if (faults.includes('range_not_satisfiable')) headers['Content-Range'] = CONTENT_RANGE;
   return {
     description: described
@@ -216,7 +217,15 @@ export function faultResponse(faults: readonly ApiFault[]): ResponseObject {
 }
 
 const RETRY_AFTER = { description: 'Seconds.', schema: { type: 'integer', minimum: 1 }, example: 2 };
-const BEARER = { description: 'A token is asked for.', schema: { type: 'string', enum: ['Bearer'] } };
+const CHALLENGE = {
+  description: 'A token is asked for; with `error="invalid_token"` where one was given.',
+  schema: { type: 'string', enum: [BEARER_CHALLENGE, `${BEARER_CHALLENGE}, error="invalid_token"`] },
+};
+const SCOPE_CHALLENGE = {
+  description: 'With `insufficient_permissions`: the scopes that the request needs.',
+  schema: { type: 'string', pattern: '^Bearer realm="berth", error="insufficient_scope"' },
+  example: `${BEARER_CHALLENGE}, error="insufficient_scope", scope="write"`,
+};
 const CONTENT_RANGE = { description: 'The size.', schema: { type: 'string' }, example: 'bytes */1024' };
 
 /** An error with the sentences and codes that these faults have, and their fields. */

@@ -3,7 +3,7 @@ import { FastifyReply, FastifyRequest } from 'fastify';
 import { STATUS_CODES } from 'node:http';
 import { LOGGER, type Logger } from '../logging';
 import { databaseFault } from './database-fault';
-import { DomainError, ErrorCode, ERRORS } from './domain-error';
+import { BEARER_CHALLENGE, DomainError, ErrorCode, ERRORS } from './domain-error';
 
 /** What a fault looks like in HTTP. */
 export interface ErrorAnswer {
@@ -66,7 +66,7 @@ function isServerFault(status: number): boolean {
 }
 
 function headersOf(status: number): Record<string, string> {
-  return status === 401 ? { 'www-authenticate': 'Bearer' } : {};
+  return status === 401 ? { 'www-authenticate': BEARER_CHALLENGE } : {};
 }
 
 /**

@@ -164,6 +164,9 @@ export class DomainError extends Error {
   }
 }
 
+/** What every 401 asks for (RFC 6750, 3); its parameters are added where a token was given. */
+export const BEARER_CHALLENGE = 'Bearer realm="berth"';
+
 /** One entry of a validation error's `details`. */
 export interface FieldFault {
   readonly field: string;

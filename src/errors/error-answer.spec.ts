@@ -51,8 +51,12 @@ describe('the answer to a fault', () => {
   });
 
   it('must ask for a token with every 401', () => {
-    expect(errorAnswer(new DomainError('unauthorized'), id).headers).toEqual({ 'www-authenticate': 'Bearer' });
-    expect(errorAnswer(new HttpException('no', 401), id).headers).toEqual({ 'www-authenticate': 'Bearer' });
+    expect(errorAnswer(new DomainError('unauthorized'), id).headers).toEqual({
+      'www-authenticate': 'Bearer realm="berth"',
+    });
+    expect(errorAnswer(new HttpException('no', 401), id).headers).toEqual({
+      'www-authenticate': 'Bearer realm="berth"',
+    });
   });
 
   it.each<[string, unknown, number, string]>([

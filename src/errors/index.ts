@@ -1,5 +1,6 @@
 export { databaseBusy, databaseFault } from './database-fault';
 export {
+  BEARER_CHALLENGE,
   DomainError,
   ERRORS,
   invalidParameters,

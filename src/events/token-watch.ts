@@ -1,6 +1,5 @@
 import { Injectable, Logger, OnApplicationBootstrap, OnApplicationShutdown } from '@nestjs/common';
-import { type Principal, TokenService } from '../auth';
-import { DomainError } from '../errors';
+import { invalidToken, type Principal, TokenService } from '../auth';
 import { Poll } from '../scheduling';
 import { Signals } from '../signals';
 
@@ -81,7 +80,7 @@ export class TokenWatch implements OnApplicationBootstrap, OnApplicationShutdown
     work: (tokenEnd: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const end = new AbortController();
-    const unwatch = this.watch({ tokenId, expiresAt, onEnd: () => end.abort(new DomainError('unauthorized')) });
+    const unwatch = this.watch({ tokenId, expiresAt, onEnd: () => end.abort(invalidToken()) });
     try {
       return await work(end.signal);
     } finally {

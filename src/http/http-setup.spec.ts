@@ -370,7 +370,7 @@ describe('pages of other sites', () => {
       const own = await call('GET', '/api/things/1', { headers: { origin: 'https://app.example' } });
       expect(own.headers['access-control-expose-headers']).toBe(
         'x-request-id, content-disposition, content-range, etag, link, idempotency-replayed, retry-after, ' +
-          'ratelimit-limit, ratelimit-remaining, ratelimit-reset',
+          'www-authenticate, ratelimit-limit, ratelimit-remaining, ratelimit-reset',
       );
       const foreign = await call('GET', '/api/things/1', { headers: { origin: 'https://evil.example' } });
       expect(foreign.headers['access-control-allow-origin']).toBeUndefined();

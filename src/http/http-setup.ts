@@ -79,6 +79,7 @@ function enableCors(app: NestFastifyApplication, origins: readonly string[]): vo
       'link',
       'idempotency-replayed',
       'retry-after',
+      'www-authenticate',
       'ratelimit-limit',
       'ratelimit-remaining',
       'ratelimit-reset',

@@ -22,14 +22,18 @@ export function passExpectations(server: Server): void {
 }
 
 /**
- * What a server has to refuse of a request's head: no `Host` in HTTP/1.1, or several (RFC 9112, 3.2); and an
- * expectation other than `100-continue` (RFC 9110, 10.1.1). Node.js would answer with an empty body, and lets several
- * hosts pass.
+ * What a server has to refuse of a request's head: no `Host` in HTTP/1.1, or several (RFC 9112, 3.2); several
+ * `Authorization` (RFC 9110, 5.3); and an expectation other than `100-continue` (RFC 9110, 10.1.1). Node.js would
+ * answer with an empty body, and lets several of either pass.
  */
 export function headFault({ httpVersion, headers, rawHeaders }: IncomingMessage): DomainError | null {
-  const hosts = hostsIn(rawHeaders);
+  const hosts = timesIn(rawHeaders, 'host');
   if (hosts > 1 || (hosts === 0 && httpVersion === '1.1')) {
     return invalidParameters([{ field: 'host', message: 'must be given once, as a header' }]);
+  }
+  // Node.js would take the first of them, a proxy before it perhaps the last.
+  if (timesIn(rawHeaders, 'authorization') > 1) {
+    return invalidParameters([{ field: 'authorization', message: 'must be given once' }]);
   }
   const { expect } = headers;
   const isUnmet = expect !== undefined && httpVersion !== '1.0' && expect.toLowerCase() !== '100-continue';
@@ -72,11 +76,11 @@ export function pathOf({ url = '' }: Pick<IncomingMessage, 'url'>): string {
 }
 
 /** Counted as they came: of several, Node.js keeps the first. */
-function hostsIn(rawHeaders: readonly string[]): number {
-  let hosts = 0;
+function timesIn(rawHeaders: readonly string[], wanted: string): number {
+  let times = 0;
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index];
-    if (name?.length === 4 && name.toLowerCase() === 'host') hosts += 1;
+    if (name?.length === wanted.length && name.toLowerCase() === wanted) times += 1;
   }
-  return hosts;
+  return times;
 }

@@ -1,4 +1,4 @@
-import { addressKey, bearerToken, tokenKey } from './rate-counters';
+import { addressKey, tokenKey } from './rate-counters';
 
 describe('what callers are counted by', () => {
   it('must keep tokens apart without holding them', () => {
@@ -22,17 +22,4 @@ describe('what callers are counted by', () => {
       expect(addressKey(address).length).toBeLessThanOrEqual(64);
     },
   );
-
-  it.each([
-    ['Bearer abc', 'abc'],
-    ['bearer abc', 'abc'],
-    ['Bearer  abc', null],
-    ['Bearer abc def', null],
-    ['Bearer', null],
-    ['Basic abc', null],
-    ['', null],
-    [undefined, null],
-  ])('must read the token of %p', (authorization, token) => {
-    expect(bearerToken(authorization)).toBe(token);
-  });
 });

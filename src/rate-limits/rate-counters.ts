@@ -155,8 +155,3 @@ export function tokenKey(token: string): string {
 export function addressKey(address: string | undefined): string {
   return address === undefined || address === '' ? 'unknown' : normalizeIP(address.slice(0, LONGEST_ADDRESS));
 }
-
-/** The token of `Authorization: Bearer TOKEN`, as the guard reads it; null if it is anything else. */
-export function bearerToken(authorization: string | undefined): string | null {
-  return /^Bearer ([^ ]+)$/i.exec(authorization ?? '')?.[1] ?? null;
-}

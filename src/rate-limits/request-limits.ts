@@ -1,8 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { bearerToken } from '../auth';
 import { DomainError } from '../errors';
-import { addressKey, bearerToken, type Count, type LimitName, RateCounters, tokenKey } from './rate-counters';
+import { addressKey, type Count, type LimitName, RateCounters, tokenKey } from './rate-counters';
 import { RefusedTokens } from './refused-tokens';
 
 declare module 'fastify' {

@@ -1,5 +1,5 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
-import { type Principal, UserService } from '../auth';
+import { invalidToken, type Principal, UserService } from '../auth';
 import { DomainError } from '../errors';
 import { TokenWatch } from '../events';
 import { LOGGER, type Logger } from '../logging';
@@ -69,7 +69,7 @@ export class RightToEnter implements OnApplicationBootstrap, OnModuleDestroy {
     const unwatchTier = this.watchTier(userId, (tier) =>
       end(new DomainError('exec_not_allowed', { fields: { tier } })),
     );
-    const unwatchToken = this.tokens.watch({ tokenId, expiresAt, onEnd: () => end(new DomainError('unauthorized')) });
+    const unwatchToken = this.tokens.watch({ tokenId, expiresAt, onEnd: () => end(invalidToken()) });
     return () => {
       unwatchTier();
       unwatchToken();

@@ -166,17 +166,18 @@ describe('authorization', () => {
   });
 
   describe.each(PROTECTED)('%s', (route, { scope, id, body }) => {
-    it.each<[string, () => Promise<Record<string, string>>]>([
+    it.each<[what: string, headers: () => Promise<Record<string, string>>]>([
       ['no token', () => Promise.resolve({})],
       ['another scheme', () => Promise.resolve({ authorization: `Basic ${Buffer.from('a:b').toString('base64')}` })],
       ['a malformed token', () => Promise.resolve({ authorization: 'Bearer berth_short' })],
       ['an unknown token', () => Promise.resolve({ authorization: `Bearer berth_${'0'.repeat(64)}` })],
       ['a revoked token', async () => bearer(await revoked())],
       ['an expired token', async () => bearer(await issued(['read', 'write'], new Date(Date.now() - 1000)))],
-    ])('must refuse %s', async (_what, headers) => {
+    ])('must refuse %s', async (what, headers) => {
       const answer = await call(route, await headers(), id ? idOf(id) : '', body);
       expect(answer.status).toBe(401);
-      expect(answer.headers.get('www-authenticate')).toBe('Bearer');
+      const error = /no token|another scheme/.test(what) ? '' : ', error="invalid_token"';
+      expect(answer.headers.get('www-authenticate')).toBe(`Bearer realm="berth"${error}`);
       expect(await answer.json()).toEqual({
         error: 'unauthorized',
         code: 'unauthorized',

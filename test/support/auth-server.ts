@@ -154,7 +154,7 @@ export class AuthServer {
 
 export function expectUnauthorized({ status, headers, body }: Answer): void {
   expect([status, body['error'], body['code']]).toEqual([401, 'unauthorized', 'unauthorized']);
-  expect(headers['www-authenticate']).toBe('Bearer');
+  expect(headers['www-authenticate']).toMatch(/^Bearer realm="berth"(, error="invalid_token")?$/);
 }
 
 export function expectForbidden({ status, body }: Answer): void {

@@ -275,6 +275,56 @@ describe('a head that HTTP does not allow', () => {
   });
 });
 
+describe('the header Authorization', () => {
+  const me = (headers: string): Promise<Answer> =>
+    bytes(`GET /api/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${headers}\r\n\r\n`);
+
+  it.each(['Bearer ', 'bearer ', 'BEARER     '])('must be taken with %j before the token', async (scheme) => {
+    expect((await me(`Authorization: ${scheme}${admin.token}`)).status).toBe(200);
+  });
+
+  it.each([
+    ['twice the same', (token: string) => [token, token]],
+    ['with another one after it', (token: string) => [token, 'Bearer x']],
+    ['with another one before it', (token: string) => ['Basic eDp5', token]],
+  ])('must be refused where it is given %s', async (_what, given) => {
+    const lines = given(`Bearer ${admin.token}`).map((value) => `Authorization: ${value}`);
+    const answer = await me(lines.join('\r\n'));
+    expectError(answer, 400, 'invalid_parameters');
+    expect(answer.body['details']).toEqual([{ field: 'authorization', message: 'must be given once' }]);
+  });
+
+  it.each([
+    ['nothing', '', 'Bearer realm="berth"'],
+    ['another scheme', 'Authorization: Basic eDp5', 'Bearer realm="berth"'],
+    ['no token', 'Authorization: Bearer', 'Bearer realm="berth", error="invalid_token"'],
+    ['two words', 'Authorization: Bearer a b', 'Bearer realm="berth", error="invalid_token"'],
+    ['an unknown token', 'Authorization: Bearer berth_x', 'Bearer realm="berth", error="invalid_token"'],
+  ])('must be asked for by a 401 that says what is wrong with %s', async (_what, header, challenge) => {
+    const answer = await me(header === '' ? 'Accept: */*' : header);
+    expectError(answer, 401, 'unauthorized');
+    expect(answer.headers['www-authenticate']).toBe(challenge.toLowerCase());
+  });
+
+  it('must be answered by a 403 that names the scopes, where the token lacks them', async () => {
+    const { token } = await berth.user('pro', ['read']);
+    const headers = { authorization: `Bearer ${token}` };
+    for (const [method, path, scope, body] of [
+      ['POST', '/api/containers/none/start', 'write', undefined],
+      ['POST', '/api/containers/none/exec', 'exec', '{"command":["true"]}'],
+      ['GET', '/api/admin/users', 'admin', undefined],
+      ['GET', '/api/audit?all=true', 'admin', undefined],
+    ] as const) {
+      const answer = await call(method, path, { headers, ...(body !== undefined && { body }) });
+      expectError(answer, 403, 'insufficient_permissions');
+      expect([path, answer.headers['www-authenticate']]).toEqual([
+        path,
+        `Bearer realm="berth", error="insufficient_scope", scope="${scope}"`,
+      ]);
+    }
+  });
+});
+
 describe('a field of the wrong type', () => {
   const WRONG = {
     string: [/must be a string/, 5, true, ['a'], { a: 'b' }],

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { RequestAudit, showable, subjectOf } from '../../audit';
-import { holdsScope, type Principal } from '../../auth';
+import { holdsScope, insufficientScope, invalidToken, type Principal } from '../../auth';
 import { DomainError, invalidParameters } from '../../errors';
 import { TokenWatch } from '../../events';
 import { ClientAddress, Draining, requestIdOf } from '../../http';
@@ -74,7 +74,7 @@ export class TerminalEntrance {
     if (this.draining.begun) throw new DomainError('shutting_down');
     const { token } = options;
     const principal = token === null ? null : await this.limits.verify(request, token);
-    if (!principal) throw new DomainError('unauthorized');
+    if (!principal) throw token === null ? new DomainError('unauthorized') : invalidToken();
     const leave = this.visits.take(principal.userId);
     if (!leave) throw new DomainError('too_many_connections');
     try {
@@ -104,7 +104,7 @@ export class TerminalEntrance {
   }
 
   private async visit(principal: Principal, wanted: unknown): Promise<Omit<Visit, 'leave'>> {
-    if (!holdsScope(principal, 'exec')) throw new DomainError('insufficient_permissions');
+    if (!holdsScope(principal, 'exec')) throw insufficientScope('exec');
     const parsed = asked.safeParse(wanted);
     if (!parsed.success) {
       throw invalidParameters(

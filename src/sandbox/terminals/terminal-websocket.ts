@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { StringDecoder } from 'node:string_decoder';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import { databaseFault, DomainError, invalidParameters } from '../../errors';
+import { bearerToken } from '../../auth';
 import { headFault, refuseUpgrade, Upgrades, type WebSocketEndpoint } from '../../http';
 import { LOGGER, type Logger } from '../../logging';
 import { SocketLimits } from '../../rate-limits';
@@ -286,7 +287,7 @@ function targetOf({ url = '' }: IncomingMessage): { container: string; query: Re
  * @throws DomainError `invalid_parameters` for subprotocols that no handshake may offer
  */
 function tokenOf({ headers }: IncomingMessage): string | null {
-  const bearer = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1];
+  const bearer = bearerToken(headers.authorization);
   const protocols = headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? [];
   const isSane = protocols.every((name) => HTTP_TOKEN.test(name)) && new Set(protocols).size === protocols.length;
   const offered = protocols.find((name) => name.startsWith(BEARER))?.slice(BEARER.length);
