@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { BrowserContext, Page } from 'playwright-core';
 import { testImage } from '../support/api-client';
 import { Berth, type TestUser } from '../support/berth';
-import { ConsoleBrowser } from '../support/console-browser';
+import { ConsoleBrowser, consolePages } from '../support/console-browser';
 import { eventually } from '../support/eventually';
 import { FakeCluster } from '../support/fake-cluster';
 import { FakeEngine } from '../support/fake-engine';
@@ -35,25 +35,6 @@ async function somebody(tier = 'pro'): Promise<{ user: TestUser; page: Page; con
 }
 
 const row = (page: Page, name: string) => page.getByRole('row').filter({ has: page.getByRole('link', { name }) });
-
-/** Every page, with its heading. */
-const pagesOf = (id: string): readonly (readonly [path: string, heading: string])[] => [
-  ['/', 'Containers'],
-  [`/containers/${id}`, 'seen'],
-  [`/containers/${id}#processes`, 'seen'],
-  [`/containers/${id}#events`, 'seen'],
-  ['/tokens', 'Tokens'],
-  ['/agents', 'Agents'],
-  ['/admin/users', 'Users'],
-  ['/admin/containers', 'All containers'],
-  ['/admin/images', 'Images'],
-  ['/admin/machine', 'Machine'],
-  ['/admin/nodes', 'Nodes'],
-  ['/admin/audit', 'Audit'],
-  ['/deleted', 'Deleted'],
-  ['/events', 'Events'],
-  ['/usage', 'Usage'],
-];
 
 describe('the console', () => {
   it('must be served under a policy that lets only its own scripts run, and be kept by browsers as far as may be', async () => {
@@ -211,7 +192,7 @@ describe('the console', () => {
     const page = await browser.signedIn(user, context);
     const look = async (where: string): Promise<void> =>
       expect([where, await browser.faultsOf(page)]).toEqual([where, []]);
-    for (const [path, heading] of pagesOf(db_id)) {
+    for (const [path, heading] of consolePages(db_id)) {
       await page.goto(path);
       await page.getByRole('heading', { name: heading, exact: true }).waitFor();
       await eventually(async () => expect(await page.getByText('Loading…').count()).toBe(0));
@@ -238,7 +219,7 @@ describe('the console', () => {
     const { db_id } = await user.api.running({ name: 'seen' });
     const context = await browser.context({ viewport: { width: 360, height: 740 } });
     const page = await browser.signedIn(user, context);
-    for (const [path, heading] of pagesOf(db_id)) {
+    for (const [path, heading] of consolePages(db_id)) {
       await page.goto(path);
       await page.getByRole('heading', { name: heading, exact: true }).waitFor();
       await eventually(async () => expect(await page.getByText('Loading…').count()).toBe(0));

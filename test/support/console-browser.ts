@@ -69,6 +69,25 @@ export class ConsoleBrowser {
   }
 }
 
+/** Every page of the console with its heading. @param id of a container that is called `seen` */
+export const consolePages = (id: string): readonly (readonly [path: string, heading: string])[] => [
+  ['/', 'Containers'],
+  [`/containers/${id}`, 'seen'],
+  [`/containers/${id}#processes`, 'seen'],
+  [`/containers/${id}#events`, 'seen'],
+  ['/tokens', 'Tokens'],
+  ['/agents', 'Agents'],
+  ['/admin/users', 'Users'],
+  ['/admin/containers', 'All containers'],
+  ['/admin/images', 'Images'],
+  ['/admin/machine', 'Machine'],
+  ['/admin/nodes', 'Nodes'],
+  ['/admin/audit', 'Audit'],
+  ['/deleted', 'Deleted'],
+  ['/events', 'Events'],
+  ['/usage', 'Usage'],
+];
+
 /**
  * Keeps pages from what Chromium's own network does when a network interface comes or goes, as one does with each
  * container of the tests beside: it drops all that is on its way, and a page whose script was dropped stays empty.

@@ -1,0 +1,79 @@
+import type { Page } from 'playwright-core';
+import { testImage } from '../support/api-client';
+import { Berth, type TestUser } from '../support/berth';
+import { ConsoleBrowser, consolePages } from '../support/console-browser';
+import { eventually } from '../support/eventually';
+import { FakeEngine } from '../support/fake-engine';
+
+jest.setTimeout(180_000);
+
+const PHONE = { width: 360, height: 740 };
+const DESK = { width: 1280, height: 800 };
+/** Both sides of each width at which the layout changes, and some between. */
+const WIDTHS = [320, 360, 480, 640, 760, 761, 800, 890, 980, 981, 1060, 1061, 1100, 1180, 1280];
+const LONG = 'a-rather-long-name-of-a-container-as-people-give-them';
+
+let berth: Berth;
+let browser: ConsoleBrowser;
+let user: TestUser;
+let page: Page;
+
+beforeAll(async () => {
+  berth = await Berth.start({ engine: new FakeEngine() });
+  browser = await ConsoleBrowser.launch(berth.url);
+  user = await berth.user('pro', ['read', 'write', 'exec', 'admin']);
+  page = await browser.signedIn(user, await browser.context({ reducedMotion: 'reduce' }));
+});
+
+afterAll(async () => {
+  await browser.close();
+  await berth.stop();
+});
+
+it.each([PHONE, DESK])('a message must appear at the bottom right, and not over the logo: %o', async (viewport) => {
+  await page.setViewportSize(viewport);
+  const { db_id } = await user.api.running({ name: 'deleted' });
+  const row = page.locator(`tr[data-id="${db_id}"]`);
+  await row.getByRole('button', { name: 'More for deleted' }).click();
+  await page.getByRole('menuitem', { name: 'Delete' }).click();
+  await page.getByRole('button', { name: 'Undo' }).waitFor();
+  const box = await page.locator('.toasts').boundingBox();
+  const { x, y, width, height } = box ?? { x: 0, y: 0, width: 0, height: 0 };
+  expect({ right: viewport.width - x - width, bottom: viewport.height - y - height }).toEqual({
+    right: 16,
+    bottom: 16,
+  });
+  const logo = await page.locator('.brand').boundingBox();
+  expect(y).toBeGreaterThan((logo?.y ?? 0) + (logo?.height ?? 0));
+  await page.getByRole('button', { name: 'Dismiss' }).click();
+  await page.locator('.toast').waitFor({ state: 'detached' });
+});
+
+/** What reaches beyond the window, or a table beyond the panel that it is in. */
+const OVERFLOWING = `[
+  ...(document.documentElement.scrollWidth > innerWidth ? ['the page, ' + document.documentElement.scrollWidth] : []),
+  ...[...document.querySelectorAll('.panel')]
+    .filter((panel) => panel.scrollWidth > panel.clientWidth)
+    .map((panel) => panel.textContent.slice(0, 60)),
+]`;
+
+it('every page must fit every width, with all that can be done in it', async () => {
+  const { db_id } = await user.api.running({ name: 'seen', labels: { team: 'the-core-team', stage: 'development' } });
+  await user.api.running({ name: LONG, role: 'standard' });
+  await user.api.delete((await user.api.running({ name: `${LONG}-2`.slice(0, 60), custom_image: testImage() })).db_id);
+  await user.api.call('POST', '/api/tokens', { name: LONG, scopes: ['read', 'write', 'exec'], expires_in: 30 });
+  for (const [path, heading] of consolePages(db_id)) {
+    await page.goto(path);
+    await page.getByRole('heading', { name: heading, exact: true }).waitFor();
+    await eventually(async () => expect(await page.getByText('Loading…').count()).toBe(0));
+    for (const width of WIDTHS) {
+      await page.setViewportSize({ width, height: 800 });
+      // Charts are drawn again in the frame after.
+      await eventually(async () => expect([path, width, await page.evaluate(OVERFLOWING)]).toEqual([path, width, []]));
+    }
+  }
+});
+
+it('must have been without a complaint of the browser', () => {
+  expect(browser.complaints).toEqual([]);
+});
