@@ -13,6 +13,7 @@ import { DomainError, errorAnswer } from '../errors';
 import { type Logger, LOGGER, requestContext, type RequestContext } from '../logging';
 import { ClientAddress } from './client-address';
 import { type AsyncChannel, setUpDocuments } from './openapi';
+import { beginInTurn } from './pipeline';
 import { answerClientError, answerFrameworkError, requestIdOf, securityHeaders } from './protocol-errors';
 import { jsonBodyParser, refuseUntakenBodies } from './request-body';
 import { passExpectations, pathOf, refuseUnroutable } from './request-head';
@@ -207,6 +208,7 @@ export function setUpHttp(app: NestFastifyApplication, channels: readonly AsyncC
   // The adapter's own places for hooks come before CORS, so that answers to preflights have the headers too.
   adapter.setOnRequestHook(onRequest(app.get(Draining)));
   adapter.setOnResponseHook(accessLog(app.get<Logger>(LOGGER)));
+  beginInTurn(fastify.server);
   app.get(Upgrades).watch(fastify.server);
   passExpectations(fastify.server);
   endConnections(fastify, app.get(Draining));

@@ -1,7 +1,8 @@
 import { Injectable } from '@nestjs/common';
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { DomainError, errorAnswer, invalidParameters } from '../errors';
+import { headOf, postpone, putBack } from './pipeline';
 import { endWith, requestIdOf } from './protocol-errors';
 import { pathOf, type PreParsing } from './request-head';
 
@@ -36,8 +37,10 @@ export class Upgrades {
   /** Handles the server's upgrades, and CONNECT, which is no proxy's here. Nobody else may listen to them. */
   watch(server: Server): void {
     server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+      const detached = { server, request, socket, rest: head };
+      if (postpone(detached)) return;
       const endpoint = isHandshake(request) ? this.endpoints.find((each) => each.serves(pathOf(request))) : undefined;
-      if (!endpoint) void decline({ server, request, socket, head });
+      if (!endpoint) putBack(detached, headWithoutOffer(request));
       else if (!WEBSOCKET_VERSIONS.includes(String(request.headers['sec-websocket-version']))) {
         const headers = { upgrade: 'websocket', 'sec-websocket-version': '13' };
         refuseUpgrade(request, socket, new DomainError('upgrade_required', { headers }));
@@ -46,9 +49,10 @@ export class Upgrades {
         refuseUpgrade(request, socket, invalidParameters([fault]));
       } else endpoint.accept(request, socket, head);
     });
-    server.on('connect', (request: IncomingMessage, socket: Socket) =>
-      refuseUpgrade(request, socket, new DomainError('route_not_found')),
-    );
+    server.on('connect', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+      if (postpone({ server, request, socket, rest: head })) return;
+      refuseUpgrade(request, socket, new DomainError('route_not_found'));
+    });
   }
 }
 
@@ -67,55 +71,12 @@ export function refuseUpgrade({ headers }: IncomingMessage, socket: Socket, faul
   endWith(socket, errorAnswer(fault, requestIdOf(headers)));
 }
 
-/**
- * Gives the connection back to the server as it was before the request, which comes again without the offer. So its
- * body, further requests and time limits are dealt with as on any connection. Node.js has let go of the connection by
- * now.
- */
-async function decline(offer: {
-  server: Server;
-  request: IncomingMessage;
-  socket: Socket;
-  head: Buffer;
-}): Promise<void> {
-  const { server, request, socket, head } = offer;
-  const onError = (): void => void socket.destroy();
-  socket.on('error', onError);
-  await answersBefore(socket);
-  socket.off('error', onError);
-  if (socket.destroyed) return;
-  socket.unshift(Buffer.concat([headWithoutOffer(request), head]));
-  // To be emitted by whoever injects a connection, says Node.js.
-  server.emit('connection', socket);
-}
-
-/**
- * Waits until requests that came on the same connection before are answered: answers go out in the order of requests.
- */
-async function answersBefore(socket: Socket): Promise<void> {
-  for (let answer = answerOn(socket); answer && !socket.destroyed; answer = answerOn(socket)) {
-    const onDrain = answer.emit.bind(answer, 'drain');
-    socket.on('drain', onDrain);
-    await new Promise<void>((resolve) => answer.once('close', resolve));
-    socket.off('drain', onDrain);
-  }
-}
-
-/** Private in the types alone, and there is no other way to see which answer a connection is busy with. */
-function answerOn(socket: Socket): ServerResponse | null | undefined {
-  return (socket as unknown as { readonly _httpMessage?: ServerResponse | null })._httpMessage;
-}
-
-/** The request's head as it came over the wire, but for what offers the upgrade. */
-function headWithoutOffer({ method, url, httpVersion, rawHeaders }: IncomingMessage): Buffer {
-  const lines = [`${method ?? ''} ${url ?? ''} HTTP/${httpVersion}`];
-  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
-    const name = rawHeaders[index] ?? '';
-    const value = rawHeaders[index + 1] ?? '';
-    const kept = name.toLowerCase() === 'connection' ? withoutOffer(value) : value;
-    if (!OFFER.has(name.toLowerCase()) && kept !== null) lines.push(`${name}: ${kept}`);
-  }
-  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
+/** The head without what offers the upgrade. */
+function headWithoutOffer(request: IncomingMessage): Buffer {
+  return headOf(request, (name, value) => {
+    if (OFFER.has(name)) return null;
+    return name === 'connection' ? withoutOffer(value) : value;
+  });
 }
 
 /** @returns null where the field would be left empty */

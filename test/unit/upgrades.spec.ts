@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
 import { promisify } from 'node:util';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
 import { FakeEngine } from '../support/fake-engine';
+import { RawConnection, requestText } from '../support/raw-connection';
 import { SocketClient } from '../support/socket-server';
 
 const H2C = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n';
@@ -21,69 +21,11 @@ beforeAll(async () => {
 
 afterAll(() => berth.stop());
 
-interface RawAnswer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
-}
-
-/** A bare connection: what is written, and the answers that come. */
-class Connection {
-  private received = Buffer.alloc(0);
-  readonly socket: Socket;
-  closed = false;
-
-  constructor() {
-    const { hostname, port } = new URL(berth.url);
-    this.socket = connect(Number(port), hostname);
-    this.socket.on('data', (chunk: Buffer) => (this.received = Buffer.concat([this.received, chunk])));
-    this.socket.on('error', () => undefined);
-    this.socket.on('close', () => (this.closed = true));
-  }
-
-  write(...parts: readonly string[]): this {
-    this.socket.write(Buffer.from(parts.join(''), 'latin1'));
-    return this;
-  }
-
-  /** The next answer, framed by its length. */
-  async next(): Promise<RawAnswer> {
-    let end = -1;
-    let head = '';
-    await eventually(() => {
-      end = this.received.indexOf('\r\n\r\n');
-      head = this.received.subarray(0, end).toString('latin1');
-      expect(end).toBeGreaterThan(0);
-      expect(this.received.length).toBeGreaterThanOrEqual(end + 4 + Number(fieldsOf(head)['content-length'] ?? 0));
-    });
-    const headers = fieldsOf(head);
-    const length = Number(headers['content-length'] ?? 0);
-    const body = this.received.subarray(end + 4, end + 4 + length).toString();
-    this.received = this.received.subarray(end + 4 + length);
-    return { status: Number(head.split(' ')[1]), headers, body };
-  }
-}
-
-function fieldsOf(head: string): Record<string, string> {
-  const lines = head.split('\r\n').slice(1);
-  return Object.fromEntries(
-    lines.map((line) => [line.split(':', 1)[0]?.toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]),
-  ) as Record<string, string>;
-}
-
-const open: Connection[] = [];
-function connection(): Connection {
-  const made = new Connection();
-  open.push(made);
-  return made;
-}
-afterEach(() => {
-  for (const { socket } of open.splice(0)) socket.destroy();
-});
+const connection = (): RawConnection => new RawConnection(berth.url);
+afterEach(() => RawConnection.closeAll());
 
 const request = (line: string, headers: string, body = ''): string =>
-  `${line} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${user.token}\r\n${headers}` +
-  `${body === '' ? '' : `Content-Type: application/json\r\nContent-Length: ${String(body.length)}\r\n`}\r\n${body}`;
+  requestText(line, `Authorization: Bearer ${user.token}\r\n${headers}`, body);
 
 describe('an offer to upgrade that Berth does not take up', () => {
   it.each([
