@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { posix } from 'node:path';
 import { isUtf8 } from 'node:buffer';
+import { once } from 'node:events';
 import { Readable } from 'node:stream';
-import { type Entry, extract, type Extract, type Headers, type Pack, pack } from 'tar-stream';
+import { type Headers, type Pack, pack } from 'tar-stream';
 import { DomainError, invalidParameters } from '../../errors';
 import { type ScriptHost, ScriptRun } from './script-run';
 import { UNPACK } from './scripts';
+import { readTar, type TarEntry, type TarHeader } from './tar-reader';
 import { newToken, type Upload } from './upload';
 
 /** What an archive held. */
@@ -15,8 +17,8 @@ export interface Unpacked {
   bytes: number;
 }
 
-/** With what its extended header says, which the types leave out. */
-type TarHeader = Headers & { readonly pax?: Readonly<Record<string, string>> | null };
+/** Seconds since 1970: what the writer of archives can encode. */
+const LATEST = 2 ** 31 - 1;
 
 /** How many links one archive may have: what they are called is kept while it comes. */
 const MOST_LINKS = 10_000;
@@ -64,14 +66,10 @@ async function* checked(
   content: AsyncIterable<Buffer>,
   { token, unpacked }: { token: string; unpacked: Unpacked },
 ): AsyncGenerator<Buffer> {
-  const source = Readable.from(content, { objectMode: false });
-  const entries = extract({ filenameEncoding: 'latin1' } as object);
   const clean = pack();
-  // Whoever reads them is told as well; without a listener, this process would end.
-  entries.on('error', () => undefined);
+  // Its reader gets the error too. Without a listener, it would end this process.
   clean.on('error', () => undefined);
-  source.on('error', (error) => entries.destroy(error)).pipe(entries);
-  const copying = copy(entries, clean, unpacked).then(
+  const copying = copy(readTar(content), clean, unpacked).then(
     () => {
       clean.entry({ name: token, mode: 0o600 }, Buffer.alloc(0));
       clean.finalize();
@@ -84,8 +82,6 @@ async function* checked(
   } catch (error) {
     throw faultOf(error);
   } finally {
-    source.destroy();
-    entries.destroy();
     clean.destroy();
   }
 }
@@ -94,26 +90,28 @@ function faultOf(error: unknown): DomainError {
   return error instanceof DomainError ? error : refused('must be a tar archive that is not compressed');
 }
 
-async function copy(entries: Extract, clean: Pack, unpacked: Unpacked): Promise<void> {
+async function copy(entries: AsyncGenerator<TarEntry>, clean: Pack, unpacked: Unpacked): Promise<void> {
   const links = new Set<string>();
-  for await (const entry of entries) {
-    const header = cleanHeader(entry.header, links);
-    if (!header) {
-      entry.resume();
-      continue;
-    }
+  for await (const { header, content } of entries) {
+    const cleaned = cleanHeader(header, links);
+    if (!cleaned) continue;
     unpacked.entries += 1;
-    unpacked.bytes += header.size ?? 0;
-    await copyEntry(entry, clean, header);
+    unpacked.bytes += cleaned.size ?? 0;
+    await copyEntry(content, clean, cleaned);
   }
 }
 
-async function copyEntry(entry: Entry, clean: Pack, header: Headers): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const target = clean.entry(header, (error) => (error ? reject(error) : resolve()));
-    target.on('error', reject);
-    entry.on('error', reject).pipe(target);
-  });
+async function copyEntry(content: AsyncIterable<Buffer>, clean: Pack, header: Headers): Promise<void> {
+  let settle = (_error?: Error | null): void => undefined;
+  const copied = new Promise<void>((resolve, reject) => (settle = (error) => (error ? reject(error) : resolve())));
+  copied.catch(() => undefined);
+  const target = clean.entry(header, (error) => settle(error)).on('error', (error: Error) => settle(error));
+  for await (const data of content) {
+    // The second fails where the archive is given up meanwhile.
+    if (!target.write(data)) await Promise.race([once(target, 'drain'), copied]);
+  }
+  target.end();
+  await copied;
 }
 
 /**
@@ -124,14 +122,14 @@ async function copyEntry(entry: Entry, clean: Pack, header: Headers): Promise<vo
  * @throws DomainError `invalid_parameters`
  */
 export function cleanHeader(given: TarHeader, links: Set<string>): Headers | null {
-  const { type, pax } = given;
-  const name = textOf(given.name, pax?.['path']);
+  const { type } = given;
+  const name = textOf(given.name);
   const path = below(name);
   if (path === '') return null;
   for (let parent = posix.dirname(path); parent !== '.'; parent = posix.dirname(parent)) {
     if (links.has(parent)) throw refused(`must not have "${shown(name)}", which leads through a link`);
   }
-  const header = { name: path, mode: (given.mode ?? 0o644) & 0o7777, mtime: given.mtime ?? new Date(0) };
+  const header = { name: path, mode: given.mode & 0o7777, mtime: new Date(Math.min(given.mtime, LATEST) * 1000) };
   switch (type) {
     case 'directory':
       return { ...header, type, size: 0 };
@@ -139,11 +137,11 @@ export function cleanHeader(given: TarHeader, links: Set<string>): Headers | nul
     case 'contiguous-file':
       // What follows a link of the archive is no file of its own.
       links.delete(path);
-      return { ...header, type: 'file', size: given.size ?? 0 };
+      return { ...header, type: 'file', size: given.size };
     case 'link':
       return { ...header, type, size: 0, linkname: linkedName(given, links) };
     case 'symlink': {
-      const linkname = textOf(given.linkname ?? '', pax?.['linkpath']);
+      const linkname = textOf(given.linkname);
       assertStays(path, linkname);
       if (links.size >= MOST_LINKS) throw refused(`must not have more than ${String(MOST_LINKS)} links`);
       links.add(path);
@@ -165,7 +163,7 @@ function below(name: string): string {
 
 /** The file that a hard link is another name of is one of the archive. */
 function linkedName(given: TarHeader, links: ReadonlySet<string>): string {
-  const target = below(textOf(given.linkname ?? '', given.pax?.['linkpath']));
+  const target = below(textOf(given.linkname));
   for (let parent = target; parent !== '.' && parent !== ''; parent = posix.dirname(parent)) {
     if (links.has(parent)) throw refused(`must not have "${shown(target)}" linked, which leads through a link`);
   }
@@ -187,9 +185,8 @@ function assertStays(path: string, linkname: string): void {
   }
 }
 
-/** @param extended what an extended header says, which is UTF-8; anything else came as one character for each byte */
-function textOf(name: string, extended: string | undefined): string {
-  if (extended !== undefined && extended === name) return name;
+/** @param name one character for each byte */
+function textOf(name: string): string {
   const bytes = Buffer.from(name, 'latin1');
   if (!isUtf8(bytes)) throw refused(`must have names in UTF-8, and not "${shown(bytes.toString())}"`);
   return bytes.toString();
