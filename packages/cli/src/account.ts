@@ -3,7 +3,7 @@ import { Berth } from '@berth/client';
 import type { Command } from 'commander';
 import { forgetContext, readConfig, saveContext, useContext } from './config.ts';
 import { CliError, USAGE } from './exit.ts';
-import { age, duration, note, sayJson, sayTable } from './output.ts';
+import { age, duration, note, say, sayJson, sayTable } from './output.ts';
 import { askSecret } from './prompt.ts';
 import { openSession, type Session } from './session.ts';
 
@@ -13,7 +13,7 @@ export function addAccountCommands(program: Command): void {
     .description('keeps a server and a token as a context, and makes it the current one')
     .option('--token-stdin', 'reads the token from standard input')
     .option('--guest <username>', 'logs in as a guest, who needs no token')
-    .option('--as <context>', "the context's name; the server's host name if absent")
+    .option('--as <context>', "the context's name; the server's host name if absent, with a number where that is taken")
     .action(login);
   program
     .command('logout [context]')
@@ -24,12 +24,17 @@ export function addAccountCommands(program: Command): void {
     .description('lists the contexts that were logged in to')
     .action(async (_: unknown, command: Command) => {
       const { current, contexts } = await readConfig();
-      const rows = Object.entries(contexts).map(([name, { url }]) => ({ name, url, current: name === current }));
+      const rows = Object.entries(contexts).map(([name, { url, user }]) => ({
+        name,
+        url,
+        user: user ?? null,
+        current: name === current,
+      }));
       if (command.optsWithGlobals<{ json?: boolean }>().json) sayJson(rows);
       else
         sayTable(
-          ['', 'NAME', 'URL'],
-          rows.map((row) => [row.current ? '*' : '', row.name, row.url]),
+          ['', 'NAME', 'URL', 'USER'],
+          rows.map((row) => [row.current ? '*' : '', row.name, row.url, row.user]),
         );
     });
   program
@@ -55,15 +60,26 @@ interface LoginOptions {
 }
 
 async function login(url: string, { tokenStdin, guest, as }: LoginOptions): Promise<void> {
-  if (!URL.canParse(url)) throw new CliError(`${url} is no address such as https://berth.example.org`, USAGE);
+  if (!/^https?:/.test(url) || !URL.canParse(url)) {
+    throw new CliError(`${url} is no address such as https://berth.example.org`, USAGE);
+  }
+  if (isReadOnTheWay(url)) {
+    note(`warning: ${new URL(url).host} is reached over HTTP: everybody on the way there can read the token.`);
+    note('  Use an https:// address, or a tunnel (`ssh -L 8080:127.0.0.1:8080 HOST`).');
+  }
   let token: string;
   if (guest !== undefined) ({ token } = await new Berth({ url }).account.loginAsGuest(guest));
   else if (tokenStdin || !process.stdin.isTTY) token = (await text(process.stdin)).trim();
   else token = await askSecret('Token: ');
   const { user, scopes } = await new Berth({ url, token }).account.me();
-  const name = as ?? new URL(url).hostname;
-  await saveContext(name, { url, token });
+  const name = await saveContext(as, { url, token, user: user.username });
   note(`logged in to ${name} as ${user.username} (${user.tier}; ${scopes.join(', ')})`);
+}
+
+/** Whether the connection is neither encrypted nor within this machine. */
+function isReadOnTheWay(url: string): boolean {
+  const { protocol, hostname } = new URL(url);
+  return protocol === 'http:' && !/^(.*\.)?localhost$|^127(\.\d+){3}$|^\[::1\]$/.test(hostname);
 }
 
 function addTokens(tokens: Command): void {
@@ -96,7 +112,7 @@ function addTokens(tokens: Command): void {
       const body = { name, ...(scopes && { scopes }), ...(expiresIn !== undefined && { expires_in: expiresIn }) };
       const created = await berth.tokens.create(body, { signal });
       if (isJson) sayJson(created);
-      else process.stdout.write(`${created.token}\n`);
+      else say(created.token);
     });
   tokens
     .command('rm <id>')
@@ -137,7 +153,7 @@ function addAgents(agents: Command): void {
       const { berth, isJson, signal } = await openSession(command);
       const created = await berth.agents.create({ name, ...(tags && { tags }) }, { signal });
       if (isJson) sayJson(created);
-      else process.stdout.write(`${created.token}\n`);
+      else say(created.token);
     });
 }
 

@@ -1,18 +1,27 @@
 import type { Command } from 'commander';
 import { findId, openSession } from './session.ts';
 
-/** Of a shell, what asks `berth __complete` for the words that may come. */
+/**
+ * Of a shell, what asks `berth __complete` for the words that may come. The words are data, some of them a server's:
+ * none of these scripts has the shell expand them, as `compgen -W` of bash would.
+ */
 const SCRIPTS: Readonly<Record<string, string>> = {
   bash: `_berth() {
-  local IFS=$'\\n'
-  COMPREPLY=($(compgen -W "$(berth __complete "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)" -- "\${COMP_WORDS[COMP_CWORD]}"))
+  local word
+  COMPREPLY=()
+  while IFS= read -r word; do
+    COMPREPLY+=("$word")
+  done < <(berth __complete "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
 }
 complete -o default -F _berth berth
 `,
   zsh: `#compdef berth
 _berth() {
+  local word
   local -a found
-  found=("\${(@f)$(berth __complete "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
+  while IFS= read -r word; do
+    found+=("$word")
+  done < <(berth __complete "\${(@)words[2,CURRENT]}" 2>/dev/null)
   compadd -a found
 }
 compdef _berth berth
@@ -20,6 +29,12 @@ compdef _berth berth
   fish: `complete -c berth -f -a '(berth __complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
 `,
 };
+
+/**
+ * A shell may put a word on the command line as it is, and run it with the line. So only words are offered that every
+ * shell takes as they stand, which the names of containers do; others have to be typed.
+ */
+const PLAIN_WORD = /^[A-Za-z0-9_][A-Za-z0-9_.:@/+-]*$/;
 
 export function addCompletion(program: Command): void {
   program
@@ -48,7 +63,9 @@ async function candidates(program: Command, words: readonly string[], self: Comm
   for (const word of words.slice(0, -1)) at = at.commands.find((each) => each.name() === word) ?? at;
   const options = [...program.options, ...at.options].flatMap(({ long }) => (long === undefined ? [] : [long]));
   const commands = at.commands.map((each) => each.name()).filter((name) => !name.startsWith('_'));
-  const all = typed.startsWith('-') ? options : [...commands, ...(await names(at, words, self))];
+  const all = typed.startsWith('-')
+    ? options
+    : [...commands, ...(await names(at, words, self)).filter((name) => PLAIN_WORD.test(name))];
   return all.filter((word) => word.startsWith(typed));
 }
 

@@ -3,10 +3,12 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { CliError, USAGE } from './exit.ts';
 
-/** A server and who one is there. */
+/** A server, and a user there with a token. The token is sent to that server alone. */
 export interface Context {
   readonly url: string;
   readonly token: string;
+  /** The username; absent in files of version 0.1.0. */
+  readonly user?: string;
 }
 
 interface Config {
@@ -42,10 +44,47 @@ async function writeConfig(config: Config): Promise<void> {
   await rename(next, file);
 }
 
-/** Keeps a context and makes it the current one. */
-export async function saveContext(name: string, context: Context): Promise<void> {
+/**
+ * Keeps a context and makes it the current one. A context belongs to one server and one of its users: logging in again
+ * replaces the token, and another user or server never does.
+ *
+ * @param asked its name; if absent the server's host name, with a number where that is another's
+ * @returns its name
+ * @throws CliError where the name asked for is another's
+ */
+export async function saveContext(asked: string | undefined, context: Context): Promise<string> {
   const { contexts } = await readConfig();
+  const isFree = (name: string): boolean => {
+    const kept = contextNamed(contexts, name);
+    return !kept || isSame(kept, context);
+  };
+  if (asked !== undefined && !isFree(asked)) {
+    const { url, user = 'a user' } = contexts[asked] ?? context;
+    throw new CliError(`"${asked}" is ${user} at ${url}: \`berth logout ${asked}\` first, or take another name`, USAGE);
+  }
+  const host = new URL(context.url).hostname;
+  const known = Object.entries(contexts).find(([, each]) => isSame(each, context))?.[0];
+  let name = asked ?? known ?? host;
+  for (let number = 2; !isFree(name); number++) name = `${host}-${String(number)}`;
   await writeConfig({ current: name, contexts: { ...contexts, [name]: context } });
+  return name;
+}
+
+function isSame(one: Context, other: Context): boolean {
+  return isSameServer(one.url, other.url) && one.user !== undefined && one.user === other.user;
+}
+
+/** Compares origin and path, however the addresses are written. */
+function isSameServer(one: string, other: string): boolean {
+  const plain = (url: string): string => {
+    const { origin, pathname } = new URL(url);
+    return `${origin}${pathname.replace(/\/+$/, '')}`;
+  };
+  return one === other || (URL.canParse(one) && URL.canParse(other) && plain(one) === plain(other));
+}
+
+function contextNamed(contexts: Config['contexts'], name: string | null): Context | undefined {
+  return name !== null && Object.hasOwn(contexts, name) ? contexts[name] : undefined;
 }
 
 export async function useContext(name: string): Promise<void> {
@@ -64,18 +103,41 @@ export async function forgetContext(name: string | undefined): Promise<string> {
 }
 
 /**
- * `BERTH_URL` and `BERTH_TOKEN` take precedence over the context, each by itself.
- * @param name of a context; the current one if absent
+ * A context that is named takes precedence over `BERTH_URL` and `BERTH_TOKEN`, and these over the current context. The
+ * token of a context goes to the server that it was saved with, and to no other.
+ *
+ * @param name of a context; absent: none is named
+ * @throws CliError where no token is known for the server
  */
-export async function currentContext(name: string | undefined): Promise<Context> {
+export async function openContext(name: string | undefined): Promise<Context> {
   const { current, contexts } = await readConfig();
-  const wanted = name ?? current;
-  const context = wanted !== null && Object.hasOwn(contexts, wanted) ? contexts[wanted] : undefined;
-  if (name !== undefined && !context) throw new CliError(`there is no context "${name}"`, USAGE);
-  const url = process.env['BERTH_URL'] ?? context?.url;
-  const token = process.env['BERTH_TOKEN'] ?? context?.token;
-  if (url === undefined || token === undefined) {
-    throw new CliError('not logged in: `berth login URL`, or set BERTH_URL and BERTH_TOKEN', USAGE);
+  if (name !== undefined) {
+    const context = contextNamed(contexts, name);
+    if (!context) throw new CliError(`there is no context "${name}"`, USAGE);
+    return context;
   }
-  return { url, token };
+  const { BERTH_URL: url, BERTH_TOKEN: token } = process.env;
+  if (url !== undefined) return { url, token: token ?? tokenFor(url, { current, contexts }) };
+  const context = contextNamed(contexts, current);
+  if (!context) throw new CliError('not logged in: `berth login URL`, or set BERTH_URL and BERTH_TOKEN', USAGE);
+  return token === undefined ? context : { url: context.url, token };
+}
+
+function tokenFor(url: string, { current, contexts }: Config): string {
+  const [first, ...others] = Object.entries(contexts)
+    .filter(([, context]) => isSameServer(context.url, url))
+    // The current one before others of this server.
+    .toSorted(([one], [other]) => Number(other === current) - Number(one === current));
+  if (!first) {
+    throw new CliError(
+      `no token was saved for BERTH_URL, ${url}: set BERTH_TOKEN too, or \`berth login ${url}\``,
+      USAGE,
+    );
+  }
+  const [name, { token }] = first;
+  if (others.length > 0 && name !== current) {
+    const names = [first, ...others].map(([each]) => each).join(', ');
+    throw new CliError(`several users were saved for BERTH_URL, ${url}: take one of --context ${names}`, USAGE);
+  }
+  return token;
 }

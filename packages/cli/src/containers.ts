@@ -1,6 +1,8 @@
 import type * as api from '@berth/client';
 import type { Command } from 'commander';
-import { age, duration, note, ProgressBar, type Row, sayJson, sayTable } from './output.ts';
+import { exitCodeOf, linesOf } from './exit.ts';
+import { age, duration, note, ProgressBar, type Row, say, sayJson, sayTable } from './output.ts';
+import { confirm } from './prompt.ts';
 import { findDeletedId, findId, openSession, type Session } from './session.ts';
 import {
   cpuShares,
@@ -92,9 +94,11 @@ export function addContainerCommands(program: Command): void {
     .action(async (image: string | undefined, options: CreateOptions, command: Command) =>
       create(await openSession(command), image ?? 'sandbox', options),
     );
-  withSettings(program.command('update <container>').description('changes what is given, and leaves the rest')).action(
-    async (name: string, options: Settings, command: Command) => update(await openSession(command), name, options),
-  );
+  withSettings(program.command('update <container>').description('changes what is given, and leaves the rest'))
+    .option('-y, --yes', 'without being asked where files are lost')
+    .action(async (name: string, options: UpdateOptions, command: Command) =>
+      update(await openSession(command), name, options),
+    );
   addVerb(program, 'start <container...>', {
     description: 'starts containers',
     act: async (session, name) => session.berth.containers.start(await findId(session, name), session),
@@ -132,10 +136,17 @@ function addVerb(program: Command, usage: string, { description, act }: Verb): C
       const session = await openSession(command);
       const results = await Promise.allSettled(names.map((name) => act(session, name, options)));
       const done = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
-      if (session.isJson) sayJson(names.length === 1 ? done[0] : done);
-      else for (const { message, name } of done) note(`${name}: ${message}`);
-      const failed = results.find((result) => result.status === 'rejected');
-      if (failed) throw failed.reason;
+      if (!session.isJson) for (const { message, name } of done) note(`${name}: ${message}`);
+      else if (names.length > 1) sayJson(done);
+      else if (done.length > 0) sayJson(done[0]);
+      for (const [index, result] of results.entries()) {
+        if (result.status === 'fulfilled') continue;
+        // Of a single one it is clear which it was.
+        if (names.length === 1 || session.signal.aborted) throw result.reason;
+        const [sentence, ...more] = linesOf(result.reason);
+        note(`berth: ${names[index] ?? ''}: ${sentence}`, ...more);
+        process.exitCode ??= exitCodeOf(result.reason);
+      }
     });
 }
 
@@ -156,7 +167,7 @@ async function list({ berth, isJson, signal }: Session, options: ListOptions): P
     return endsWithin === undefined || (endOf(each, limits) ?? Infinity) <= endsWithin;
   });
   if (isJson) sayJson(found);
-  else if (quiet) for (const each of found) process.stdout.write(`${'db_id' in each ? each.db_id : each.id}\n`);
+  else if (quiet) for (const each of found) say('db_id' in each ? each.db_id : each.id);
   else {
     const head = ['ID', 'NAME', 'STATUS', 'IMAGE', 'MEMORY', 'CPUS', 'NETWORK', 'LABELS', 'ENDS', 'AGE'];
     sayTable(
@@ -230,14 +241,14 @@ async function create(session: Session, image: string, options: CreateOptions): 
   const created = await berth.containers.create(body, { signal });
   if (!options.wait) {
     if (isJson) sayJson(created);
-    else process.stdout.write(`${created.db_id}\n`);
+    else say(created.db_id);
     return;
   }
   const container = await runningWithProgress(session, created);
   if (isJson) sayJson(container);
   else {
     note(`${container.name} runs`);
-    process.stdout.write(`${container.db_id}\n`);
+    say(container.db_id);
   }
 }
 
@@ -265,10 +276,24 @@ async function runningWithProgress(
   }
 }
 
-async function update(session: Session, name: string, options: Settings): Promise<void> {
+interface UpdateOptions extends Settings {
+  readonly yes?: boolean;
+}
+
+/** Whether Berth makes a new container of it: only `/home/user` is in both. */
+function isRecreating(changes: Partial<api.UpdateContainerDto>, { resources }: api.ContainerView): boolean {
+  const isOther = (name: keyof typeof resources): boolean =>
+    changes[name] !== undefined && changes[name] !== resources[name];
+  return changes.env !== undefined || isOther('memory_mb') || isOther('cpu_shares') || isOther('disk_mb');
+}
+
+async function update(session: Session, name: string, options: UpdateOptions): Promise<void> {
   const { berth, isJson, signal } = session;
   const id = await findId(session, name);
   const settings = settingsOf(options);
+  if (!options.yes && isRecreating(settings, await berth.containers.get(id, { signal }))) {
+    await confirm(`update ${name}? It is recreated: its programs end, and files outside /home/user are lost.`);
+  }
   if (Object.keys(settings).length > 0) {
     const { message, restarted } = await berth.containers.update(id, settings, { signal });
     if (!isJson) note(`${options.name ?? name}: ${message}${restarted ? ', restarted' : ''}`);

@@ -8,12 +8,16 @@ import { type Download, isBerthError } from '@berth/client';
 import { CliError, USAGE } from './exit.ts';
 import { bytes, note, ProgressBar } from './output.ts';
 import { findId, type Session } from './session.ts';
+import { unpack } from './unpack.ts';
 
 /** One end of a copy that is in a container. */
 interface Inside {
   readonly id: string;
   readonly path: string;
 }
+
+/** Standard input or output, as the end of a copy that is here. */
+const STANDARD = '-';
 
 /** @param from, to: exactly one of them is `container:/path`; a path that is not absolute begins in `/home/user` */
 export async function copy(session: Session, from: string, to: string): Promise<void> {
@@ -33,6 +37,15 @@ async function inside(session: Session, text: string): Promise<Inside | null> {
 
 async function upload(session: Session, from: string, { id, path }: Inside): Promise<void> {
   const { berth, signal } = session;
+  if (from === STANDARD) {
+    if (path.endsWith('/') || (await isDirectory(session, { id, path }))) {
+      throw new CliError(`${path} is a directory: what comes on standard input needs a name`, USAGE);
+    }
+    await measured(process.stdin, { total: null, name: path }, async (body) =>
+      berth.files.write(id, path, body, { signal }),
+    );
+    return;
+  }
   const facts = await stat(from).catch(() => null);
   if (!facts) throw new CliError(`${from} is not there`, 4);
   const into = await isDirectory(session, { id, path });
@@ -53,20 +66,23 @@ async function upload(session: Session, from: string, { id, path }: Inside): Pro
 
 async function download(session: Session, { id, path }: Inside, to: string): Promise<void> {
   const { berth, signal } = session;
+  const isTree = await isDirectory(session, { id, path });
+  if (to === STANDARD) {
+    const file = isTree ? berth.files.readArchive(id, path, { signal }) : berth.files.read(id, path, { signal });
+    await received(await file, path, (body) => pipeline(body, process.stdout, { end: false }));
+    return;
+  }
   const isInto = (await stat(to).catch(() => null))?.isDirectory() === true;
   const target = isInto ? join(to, basename(path)) : to;
-  if (await isDirectory(session, { id, path })) {
-    await mkdir(target, { recursive: true });
-    const tar = spawn('tar', ['-xf', '-', '-C', target], { stdio: ['pipe', 'inherit', 'inherit'] });
-    const ended = endOf(tar);
-    await received(await berth.files.readArchive(id, path, { signal }), target, tar.stdin);
-    await ended;
+  if (isTree) {
+    await received(await berth.files.readArchive(id, path, { signal }), target, (body) => unpack(body, target));
     return;
   }
   await mkdir(dirname(target), { recursive: true });
   const part = `${target}.${String(process.pid)}.part`;
   try {
-    await received(await berth.files.read(id, path, { signal }), target, createWriteStream(part));
+    const file = await berth.files.read(id, path, { signal });
+    await received(file, target, (body) => pipeline(body, createWriteStream(part, { flags: 'wx' })));
     await rename(part, target);
   } finally {
     await rm(part, { force: true });
@@ -105,13 +121,15 @@ async function measured(
   }
 }
 
-async function received(file: Download, name: string, target: NodeJS.WritableStream): Promise<void> {
+async function received(file: Download, name: string, take: (body: Readable) => Promise<void>): Promise<void> {
   const meter = new Meter({ total: file.size, name });
+  const source = Readable.fromWeb(file.stream as never);
   try {
-    await pipeline(Readable.fromWeb(file.stream as never), meter.stream, target);
+    await take(source.on('error', (error) => meter.stream.destroy(error)).pipe(meter.stream));
     meter.done();
   } finally {
     meter.clear();
+    source.destroy();
   }
 }
 

@@ -10,6 +10,8 @@ export class CliError extends Error {
   constructor(
     message: string,
     readonly exitCode = 1,
+    /** Lines after the first. */
+    readonly more: readonly string[] = [],
   ) {
     super(message);
   }
@@ -25,9 +27,9 @@ export function exitCodeOf(error: unknown): number {
   return error.code === 'connection_failed' ? 6 : 1;
 }
 
-/** @returns what a person is told, a line for each faulty field after the first */
-export function sentenceOf(error: unknown): string {
-  if (!isBerthError(error)) return error instanceof Error ? error.message : String(error);
-  const fields = error.details.map(({ field, message }) => `\n  ${field}: ${message}`);
-  return `${error.message}${fields.join('')}`;
+/** @returns the lines that a person is told: a sentence, then a line for each faulty field */
+export function linesOf(error: unknown): readonly [sentence: string, ...string[]] {
+  if (error instanceof CliError) return [error.message, ...error.more];
+  if (!isBerthError(error)) return [error instanceof Error ? error.message : String(error)];
+  return [error.message, ...error.details.map(({ field, message }) => `  ${field}: ${message}`)];
 }

@@ -1,6 +1,6 @@
 import type { BerthEvent } from '@berth/client';
 import type { Command } from 'commander';
-import { printable } from './output.ts';
+import { say, sayJsonLine } from './output.ts';
 import { openSession, type Session } from './session.ts';
 
 export function addWatchCommand(program: Command): void {
@@ -13,9 +13,9 @@ export function addWatchCommand(program: Command): void {
 
 async function watch({ berth, isJson, signal }: Session, after: number | undefined): Promise<void> {
   for await (const event of berth.events.follow({ signal, ...(after !== undefined && { after }) })) {
-    if (isJson) process.stdout.write(`${JSON.stringify(event)}\n`);
-    else if (event.type === 'resync_required') process.stdout.write('  some events are no longer kept\n');
-    else process.stdout.write(`${printable(lineOf(event))}\n`);
+    if (isJson) sayJsonLine(event);
+    else if (event.type === 'resync_required') say('  some events are no longer kept');
+    else say(lineOf(event));
   }
 }
 

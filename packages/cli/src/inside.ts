@@ -3,7 +3,7 @@ import type * as api from '@berth/client';
 import type { Command } from 'commander';
 import { copy } from './copy.ts';
 import { CliError, NOT_RUN } from './exit.ts';
-import { bytes, note, sayJson, sayTable } from './output.ts';
+import { bytes, note, sayJson, sayJsonLine, sayTable } from './output.ts';
 import { findId, openSession, type Session } from './session.ts';
 import { openShell, type ShellOptions } from './shell.ts';
 import { pair } from './values.ts';
@@ -31,7 +31,9 @@ export function addInsideCommands(program: Command): void {
     );
   program
     .command('cp <from> <to>')
-    .description('copies files and directories: berth cp a.txt dev:/home/user/, berth cp dev:/home/user/out .')
+    .description(
+      'copies files and directories, "-" is standard input or output: berth cp a.txt dev:, berth cp dev:out .',
+    )
     .action(async (from: string, to: string, _: unknown, command: Command) =>
       copy(await openSession(command), from, to),
     );
@@ -105,7 +107,7 @@ async function logs(
   const pid = wanted ?? (await lastProcess(session, id)).id;
   if (isFollowed) {
     for await (const message of berth.processes.follow(id, pid, { signal, after: 0 })) {
-      if (isJson) sayJson(message);
+      if (isJson) sayJsonLine(message);
       else if (message.type === 'output') process[message.stream].write(message.data);
       else if (message.type === 'gap') note('[what came here is no longer kept]');
       else note(`[${message.reason}${message.exit_code === null ? '' : ` ${String(message.exit_code)}`}]`);
@@ -114,7 +116,7 @@ async function logs(
   }
   for (let after = 0; ;) {
     const page = await berth.processes.output(id, pid, { after, signal });
-    if (isJson) for (const chunk of page.output) sayJson(chunk);
+    if (isJson) for (const chunk of page.output) sayJsonLine(chunk);
     else for (const { stream, data } of page.output) process[stream].write(data);
     if (page.output.length === 0) return;
     after = page.next;
@@ -138,7 +140,7 @@ async function stats(session: Session, name: string, isFollowed: boolean): Promi
     return;
   }
   for await (const message of berth.stats.follow(id, { signal })) {
-    if (isJson) sayJson(message);
+    if (isJson) sayJsonLine(message);
     else if (message.type === 'end') note(`[${message.reason}]`);
     else sayTable(STATS_HEAD, [statsRow(message)]);
   }

@@ -3,11 +3,14 @@ import { addAccountCommands } from './account.ts';
 import { addAdminCommands } from './admin.ts';
 import { addCompletion } from './completion.ts';
 import { addContainerCommands } from './containers.ts';
-import { exitCodeOf, sentenceOf, USAGE } from './exit.ts';
+import { exitCodeOf, linesOf, USAGE } from './exit.ts';
 import { addWatchCommand } from './follow.ts';
 import { addInsideCommands } from './inside.ts';
 import { note } from './output.ts';
 import { Interrupted, listenForInterrupts } from './session.ts';
+
+/** Set by the build: packages/cli/package.json's. */
+declare const VERSION: string;
 
 const EXIT_CODES = `
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not allowed, 4 not found, 5 in conflict, 6 server not reached,
@@ -16,8 +19,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not allowed, 4 not found, 5 in co
 function createProgram(): Command {
   const program = new Command('berth')
     .description('Sandboxed containers with data that stays')
+    .version(VERSION, '-V, --version', 'shows its version')
     .option('--json', 'writes JSON, for scripts')
-    .option('--context <name>', 'another context than the current one')
+    .option('--context <name>', 'another context than the current one; takes precedence over BERTH_URL')
     .addHelpText('after', EXIT_CODES)
     .enablePositionalOptions()
     .showHelpAfterError('(--help says more)')
@@ -54,7 +58,8 @@ async function main(): Promise<void> {
     } else if (error instanceof Interrupted) {
       process.exitCode = 130;
     } else {
-      note(`berth: ${sentenceOf(error)}`);
+      const [sentence, ...more] = linesOf(error);
+      note(`berth: ${sentence}`, ...more);
       process.exitCode ??= exitCodeOf(error);
     }
   }

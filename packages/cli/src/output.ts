@@ -4,13 +4,30 @@ export interface Output {
   readonly isJson: boolean;
 }
 
+/** Indented on a terminal. Control characters are escaped, also those beyond ASCII, which `JSON.stringify` leaves. */
 export function sayJson(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value, null, process.stdout.isTTY ? 2 : undefined)}\n`);
+  process.stdout.write(`${jsonText(value, process.stdout.isTTY ? 2 : 0)}\n`);
 }
 
-/** What happened, which is not the answer of a command. */
-export function note(text: string): void {
-  process.stderr.write(`${text}\n`);
+/** One of several messages: always on one line. */
+export function sayJsonLine(value: unknown): void {
+  process.stdout.write(`${jsonText(value, 0)}\n`);
+}
+
+function jsonText(value: unknown, indent: number): string {
+  const escape = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  // JSON.stringify has escaped all below U+0020 within strings; what is left of these are its own line feeds.
+  return JSON.stringify(value, null, indent).replace(UNPRINTABLE, (found) => (found === '\n' ? found : escape(found)));
+}
+
+/** The answer of a command, such as an id. */
+export function say(text: string): void {
+  process.stdout.write(`${printable(text)}\n`);
+}
+
+/** What happened, which is not the answer of a command. Within a line, a line feed is a control character as others. */
+export function note(...lines: readonly string[]): void {
+  process.stderr.write(lines.map((line) => `${printable(line)}\n`).join(''));
 }
 
 export type Row = readonly (string | number | null | undefined)[];
@@ -32,10 +49,13 @@ export function sayTable(head: readonly string[], rows: readonly Row[]): void {
   process.stdout.write(table(head, rows));
 }
 
+/** C0 and C1 controls, which begin escape sequences, line separators, and what changes the direction of text. */
+// oxlint-disable-next-line no-control-regex -- these are what is taken out
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
 /** Names, labels and messages of others must not steer the terminal. */
 export function printable(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- these are what is taken out
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '\u{fffd}');
+  return text.replace(UNPRINTABLE, '\u{fffd}');
 }
 
 /** A line on a terminal that is written over; nothing where stderr is none. */

@@ -1,12 +1,14 @@
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import { CliError, USAGE } from './exit.ts';
+import { printable } from './output.ts';
 import { interruption } from './session.ts';
 
 /** Asks the person at the terminal. @throws CliError unless the answer is yes, and where nobody can be asked */
 export async function confirm(question: string): Promise<void> {
-  if (!process.stdin.isTTY) throw new CliError('nobody is there to be asked: --yes does it', USAGE);
-  const answer = await ask(`${question} [y/N] `, process.stderr);
+  if (!process.stdin.isTTY)
+    throw new CliError('there is no terminal to ask at: --yes does it', USAGE, [`  ${question}`]);
+  const answer = await ask(`${printable(question)} [y/N] `, process.stderr);
   if (!/^y(es)?$/i.test(answer)) throw new CliError('nothing was done');
 }
 

@@ -1,6 +1,6 @@
 import { Berth, type ContainerView, isBerthError } from '@berth/client';
 import type { Command } from 'commander';
-import { currentContext } from './config.ts';
+import { openContext } from './config.ts';
 import type { Output } from './output.ts';
 
 /** What every command has: the client, how to write, and the end by Ctrl-C. */
@@ -30,7 +30,7 @@ export function listenForInterrupts(): void {
 
 export async function openSession(command: Command): Promise<Session> {
   const { json, context } = command.optsWithGlobals<GlobalOptions>();
-  const berth = new Berth(await currentContext(context));
+  const berth = new Berth(await openContext(context));
   return { berth, isJson: json === true, signal: interruption };
 }
 

@@ -1,6 +1,6 @@
 import type { Terminal } from '@berth/client';
 import { CliError, NOT_RUN } from './exit.ts';
-import { note } from './output.ts';
+import { printable } from './output.ts';
 import { findId, type Session } from './session.ts';
 
 export interface ShellOptions {
@@ -26,9 +26,9 @@ export async function openShell(session: Session, name: string, { attach, watch 
     ...(attached !== undefined && { session: attached, after: 0 }),
     // Held up as long as this terminal is.
     onOutput: (bytes) => new Promise((resolve) => stdout.write(bytes, () => resolve())),
-    onInterrupted: () => note('\r\n[the connection broke, trying again]\r'),
+    onInterrupted: () => noteInTerminal('the connection broke, trying again'),
     onRole: (role) => {
-      if (role === 'watcher') note('\r\n[another client writes]\r');
+      if (role === 'watcher') noteInTerminal('another client writes');
     },
   });
   try {
@@ -44,14 +44,19 @@ export async function openShell(session: Session, name: string, { attach, watch 
     const { code, reason, detail } = await terminal.ended;
     process.exitCode = reason === 'exited' ? (code ?? NOT_RUN) : reason === 'detached' ? 0 : NOT_RUN;
     release();
-    if (reason === 'detached') note(`\n[left open: berth sh ${name} --attach ${terminal.id ?? ''}]`);
-    else if (reason !== 'exited') note(`\n[${[reason, detail].filter(Boolean).join(': ')}]`);
+    if (reason === 'detached') noteInTerminal(`left open: berth sh ${name} --attach ${terminal.id ?? ''}`);
+    else if (reason !== 'exited') noteInTerminal([reason, detail].filter(Boolean).join(': '));
   } catch (error) {
     process.exitCode = NOT_RUN;
     throw error;
   } finally {
     release();
   }
+}
+
+/** On a line of its own, whatever the shell wrote last, and whether the terminal is raw or not. */
+function noteInTerminal(text: string): void {
+  process.stderr.write(`\r\n[${printable(text)}]\r\n`);
 }
 
 /** Keys and sizes go to that terminal. @returns what makes this one as it was; more than once is as once */
@@ -80,6 +85,7 @@ async function onlySession({ berth, signal }: Session, id: string): Promise<stri
   const open = await berth.terminals.list(id, { signal });
   const [first] = open;
   if (first && open.length === 1) return first.id;
-  const ids = open.map((each) => `\n  ${each.id}  since ${each.started_at}`);
-  throw new CliError(first ? `several are open, name one:${ids.join('')}` : 'no terminal is open there', 4);
+  if (!first) throw new CliError('no terminal is open there', 4);
+  const ids = open.map((each) => `  ${each.id}  since ${each.started_at}`);
+  throw new CliError('several are open, name one:', 4, ids);
 }

@@ -44,9 +44,9 @@ describe('berth', () => {
     expect(JSON.parse(await readFile(file, 'utf8'))).toMatchObject({ current: 'test' });
     expect(await line.berth('ls', '--json')).toMatchObject({ code: 0, stdout: '[]\n' });
     expect(await line.berthWith({ environment: { BERTH_TOKEN: 'berth_other' } }, 'ls')).toMatchObject({ code: 3 });
-    expect(await line.berthWith({ environment: { BERTH_URL: 'http://127.0.0.1:1' } }, 'stop', 'x')).toMatchObject({
-      code: 6,
-    });
+    const elsewhere = { BERTH_URL: 'http://127.0.0.1:2', BERTH_TOKEN: 'berth_other' };
+    expect(await line.berthWith({ environment: elsewhere }, 'stop', 'x')).toMatchObject({ code: 6 });
+    expect(await line.berthWith({ environment: elsewhere }, 'ls', '--context', 'test')).toMatchObject({ code: 0 });
     expect(await line.berth('ls', '--context', 'nowhere')).toMatchObject({ code: 2 });
   });
 
@@ -71,13 +71,13 @@ describe('berth', () => {
     expect(await filtered('--ends-within', '5m')).toEqual(['']);
     expect(await line.berth('ls', '--network', 'some')).toMatchObject({ code: 2 });
     expect(
-      await json('update', 'dev', '--memory', '256', '--network', '203.0.113.7:443', '--auto-stop', 'tier'),
+      await json('update', 'dev', '--yes', '--memory', '256', '--network', '203.0.113.7:443', '--auto-stop', 'tier'),
     ).toMatchObject({
       resources: { memory_mb: 256, cpu_shares: 500 },
       network: { allow: ['203.0.113.7/32:443'] },
       auto_stop_seconds: null,
     });
-    const updated = await line.berth('update', 'dev', '--memory', '512m');
+    const updated = await line.berth('update', 'dev', '--memory', '512m', '-y');
     expect(updated).toMatchObject({ code: 0, stdout: '', stderr: 'dev: settings updated, restarted\n' });
     expect(await line.berth('stop', 'dev')).toMatchObject({ code: 0, stdout: '', stderr: 'dev: container stopped\n' });
     expect(await json('start', 'dev')).toMatchObject({ status: 'running' });

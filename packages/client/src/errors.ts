@@ -70,6 +70,40 @@ export class BerthError<Code extends BerthErrorCode = BerthErrorCode> extends Er
   }
 }
 
+/** No answer came, or one that broke off. */
+export class UnreachableError extends BerthError<'connection_failed'> {
+  /** With its port, such as `berth.example.org:8080`. */
+  readonly host: string;
+  /** Node.js's code, such as `ECONNREFUSED`, or `CORS`; null where it is not known: a browser does not say. */
+  readonly reason: string | null;
+
+  constructor({ url, what, reason, cause }: UnreachableFacts) {
+    const host = URL.canParse(url) ? new URL(url).host : 'the server';
+    const found = reasonOf(cause);
+    const message = `${host} ${what}${found.message === '' ? '' : `: ${found.message}`}`;
+    super({ status: 0, code: 'connection_failed', message, cause });
+    this.host = host;
+    this.reason = reason ?? found.code;
+  }
+}
+
+interface UnreachableFacts {
+  readonly url: string;
+  /** Says it of the host, such as `could not be reached`. */
+  readonly what: string;
+  /** Where the cause does not tell. */
+  readonly reason?: string;
+  readonly cause?: unknown;
+}
+
+/** `fetch` says that it failed; why is in its cause, or in the first of several (an address each). */
+function reasonOf(error: unknown): { readonly message: string; readonly code: string | null } {
+  let { cause } = (error ?? {}) as { cause?: unknown };
+  if (cause instanceof AggregateError) cause = cause.errors[0];
+  const { message, code } = (cause ?? {}) as { message?: unknown; code?: unknown };
+  return { message: typeof message === 'string' ? message : '', code: typeof code === 'string' ? code : null };
+}
+
 /**
  * Tells errors apart by their codes, and knows what each code says beside them:
  * `if (isBerthError(error, 'container_limit_reached')) show(error.fields.limit)`.

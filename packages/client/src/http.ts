@@ -1,4 +1,4 @@
-import { BerthError, errorOf, isBerthError } from './errors.ts';
+import { BerthError, errorOf, isBerthError, UnreachableError } from './errors.ts';
 import { retryDelay, sleep } from './retries.ts';
 
 /** A token, or what knows the present one; it is asked for each request and connection. */
@@ -87,12 +87,31 @@ export class Http {
     // Node.js and Chromium want it said that the answer comes after the stream.
     if (body instanceof ReadableStream) init.duplex = 'half';
     const response = await this.fetch(`${this.url}${path}${queryString(options.query)}`, init).catch(
-      (error: unknown) => {
-        throw brokenConnection(error, signal);
+      (cause: unknown) => {
+        if (signal?.aborted) throw signal.reason as Error;
+        throw new UnreachableError({ url: this.url, what: 'could not be reached', cause });
       },
     );
     if (!response.ok) throw await errorOf(response);
     return response;
+  }
+
+  /**
+   * A browser does not tell a page why a request to another site failed. Where the site answers a request that needs no
+   * permission, it was CORS.
+   */
+  async explain(error: BerthError): Promise<BerthError> {
+    const page = (globalThis as { readonly location?: { readonly origin: string } }).location?.origin;
+    const isElsewhere = page !== undefined && URL.canParse(this.url) && new URL(this.url).origin !== page;
+    if (error.code !== 'connection_failed' || !isElsewhere) return error;
+    const asked = { mode: 'no-cors', credentials: 'omit', cache: 'no-store' } as const;
+    const isThere = await this.fetch(`${this.url}/health/live`, asked).then(
+      () => true,
+      () => false,
+    );
+    if (!isThere) return error;
+    const what = `is there, but does not allow this page to call it: its CORS_ORIGINS must have ${page}`;
+    return new UnreachableError({ url: this.url, what, reason: 'CORS' });
   }
 }
 
@@ -109,19 +128,14 @@ export async function reading<T>(
       const message = 'the answer is no JSON';
       throw new BerthError({ status: response.status, code: 'unexpected_answer', message, cause: error });
     }
-    throw brokenConnection(error, signal);
+    throw brokenOff(response, error, signal);
   }
 }
 
-/** @returns what a failed `fetch`, or reading of an answer, rejects with */
-export function brokenConnection(error: unknown, signal: AbortSignal | undefined): Error {
+/** @returns what reading an answer that does not come to its end rejects with */
+export function brokenOff({ url }: Response, cause: unknown, signal: AbortSignal | undefined): Error {
   if (signal?.aborted) return signal.reason as Error;
-  return new BerthError({
-    status: 0,
-    code: 'connection_failed',
-    message: 'the server could not be reached, or broke off',
-    cause: error,
-  });
+  return new UnreachableError({ url, what: 'broke off', cause });
 }
 
 function queryString(query: Query = {}): string {

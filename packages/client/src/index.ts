@@ -12,6 +12,7 @@ export {
   type ErrorFields,
   type FieldsOf,
   isBerthError,
+  UnreachableError,
 } from './errors.ts';
 export { type BerthEvent, Events, type FollowEvents, Stats, type StatsMessage } from './events.ts';
 export { Download, type FileContent, Files, type ReadOptions } from './files.ts';

@@ -1,5 +1,5 @@
-import { BerthError, type BerthErrorCode, isBerthError } from './errors.ts';
-import { brokenConnection } from './http.ts';
+import { BerthError, type BerthErrorCode, isBerthError, UnreachableError } from './errors.ts';
+import { brokenOff } from './http.ts';
 import { backoff, retryDelay, sleep } from './retries.ts';
 
 /** Asks for a stream where a route can answer by one. */
@@ -40,7 +40,7 @@ export async function* readUntil(
     yield message;
     if (message.event === options.last) return;
   }
-  throw new BerthError({ status: 0, code: 'connection_failed', message: 'the server broke off' });
+  throw new UnreachableError({ url: response.url, what: 'broke off' });
 }
 
 export interface Resumed<Message> {
@@ -105,7 +105,7 @@ async function* readEvents(
   try {
     for (;;) {
       const { done, value } = await readSoon(reader).catch((error: unknown) => {
-        throw brokenConnection(error, signal);
+        throw brokenOff(response, error, signal);
       });
       if (done) return;
       const events = parser.push(decoder.decode(value, { stream: true }));

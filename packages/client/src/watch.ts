@@ -9,9 +9,10 @@ import { backoff, sleep } from './retries.ts';
 export interface WatchSnapshot {
   /**
    * `connecting` until the first list is there and events come, `live` while they do, `reconnecting` while the map may
-   * be old, `closed` after `close()`, and for good where the server refuses (`error` says why).
+   * be old, `closed` after `close()`, and for good where the server refuses.
    */
   readonly state: 'connecting' | 'live' | 'reconnecting' | 'closed';
+  /** Why it was refused; before that, why the list could not be read at the last try, which is repeated. */
   readonly error: BerthError | null;
   /** The last event that is contained. */
   readonly seq: number;
@@ -183,6 +184,7 @@ export class ContainerWatch implements Disposable {
     const { waiting } = this;
     this.waiting = null;
     this.isMissing = false;
+    this.error = null;
     for (const event of waiting) this.apply(event);
     this.live();
     this.changed();
@@ -204,10 +206,19 @@ export class ContainerWatch implements Disposable {
         return { entries, seq: seq ?? 0 };
       } catch (error) {
         if (isFinal(error)) this.end(error);
-        else await sleep(backoff(tries), signal).catch(() => undefined);
+        else {
+          if (isBerthError(error)) this.fail(await this.http.explain(error));
+          await sleep(backoff(tries), signal).catch(() => undefined);
+        }
       }
     }
     return null;
+  }
+
+  private fail(error: BerthError): void {
+    if (this.closing.signal.aborted) return;
+    this.error = error;
+    this.changed();
   }
 
   private live(): void {

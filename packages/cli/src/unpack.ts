@@ -1,0 +1,131 @@
+import { copyFile, link, lstat, mkdir, open, realpath, rm, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { extract, type Headers } from 'tar-stream';
+import { CliError } from './exit.ts';
+import { note } from './output.ts';
+
+/** More are only counted. */
+const MOST_NAMED = 20;
+
+/**
+ * Unpacks an archive that a container made, which may be hostile. Files, directories and links belong to the user who
+ * runs this, root among them, with the nine bits of `rwx` that the umask leaves. Nothing is written through a symbolic
+ * link. Devices, pipes and links that lead out of the directory are left out, and named.
+ *
+ * @throws CliError for a path that leads out of the directory, or through something that is no directory
+ */
+export async function unpack(archive: Readable, directory: string): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  const tree = new Tree(await realpath(directory));
+  const entries = extract();
+  archive.on('error', (error) => entries.destroy(error)).pipe(entries);
+  for await (const entry of entries) {
+    await tree.add(entry.header, entry);
+    entry.resume();
+  }
+  tree.sayLeftOut();
+}
+
+class Tree {
+  /** Directories, by path, that were looked at: nothing here makes another thing of one. */
+  private readonly directories = new Set<string>();
+  private readonly files = new Set<string>();
+  private readonly leftOut: string[] = [];
+
+  constructor(private readonly root: string) {
+    this.directories.add(root);
+  }
+
+  async add(header: Headers, content: Readable): Promise<void> {
+    const parts = partsOf(header.name);
+    if (parts.length === 0) return;
+    const path = join(this.root, ...parts);
+    if (header.type === 'directory') {
+      await this.enter(parts, header.mode);
+      return;
+    }
+    if (header.type === 'file' || header.type === 'contiguous-file') {
+      await this.makeRoom(parts);
+      await writeFile(path, header, content);
+      this.files.add(path);
+    } else if (header.type === 'symlink' && staysInside(parts.length - 1, header.linkname ?? '')) {
+      await this.makeRoom(parts);
+      await symlink(header.linkname ?? '', path);
+    } else if (header.type === 'link') {
+      const target = join(this.root, ...partsOf(header.linkname ?? ''));
+      if (!this.files.has(target)) throw new CliError(`${header.name}: a link to a file that is not in the archive`);
+      await this.makeRoom(parts);
+      await link(target, path).catch(() => copyFile(target, path));
+      this.files.add(path);
+    } else {
+      this.leftOut.push(`${header.name}: ${header.type === 'symlink' ? 'a link that leads out' : String(header.type)}`);
+    }
+  }
+
+  sayLeftOut(): void {
+    for (const each of this.leftOut.slice(0, MOST_NAMED)) note(`left out: ${each}`);
+    const more = this.leftOut.length - MOST_NAMED;
+    if (more > 0) note(`left out: ${String(more)} more`);
+  }
+
+  /** Makes the directory of it, and removes a file or a link that is in its place. */
+  private async makeRoom(parts: readonly string[]): Promise<void> {
+    const path = join(this.root, ...parts);
+    await this.enter(parts.slice(0, -1));
+    this.files.delete(path);
+    await rm(path, { force: true });
+  }
+
+  /** Makes directories, which the user can always write to. One that is there stays as it is. */
+  private async enter(parts: readonly string[], mode = 0o777): Promise<void> {
+    for (let depth = 1; depth <= parts.length; depth++) {
+      const path = join(this.root, ...parts.slice(0, depth));
+      if (this.directories.has(path)) continue;
+      const found = await lstat(path).catch(() => null);
+      if (found && !found.isDirectory()) {
+        throw new CliError(
+          `${path} is no directory${found.isSymbolicLink() ? ', but a link' : ''}: nothing goes there`,
+        );
+      }
+      const own = depth === parts.length ? mode : 0o777;
+      if (!found) await mkdir(path, { mode: (own & 0o777) | 0o700 });
+      this.directories.add(path);
+    }
+  }
+}
+
+/** @throws CliError for a name that leads out */
+function partsOf(name: string): string[] {
+  const parts = name.split('/').filter((part) => part !== '' && part !== '.');
+  if (name.startsWith('/') || name.includes('\0') || parts.includes('..')) {
+    throw new CliError(`the archive has a path that leads out of its directory: ${name}`);
+  }
+  return parts;
+}
+
+/**
+ * Whether a symbolic link leads to a place within the directory, also by way of other links that do. `..` is exact only
+ * at its beginning: after a name, it would be of what that name is a link to.
+ *
+ * @param depth of the directory that it is in
+ */
+function staysInside(depth: number, target: string): boolean {
+  if (target === '' || target.startsWith('/')) return false;
+  const parts = target.split('/').filter((part) => part !== '' && part !== '.');
+  const down = parts.findIndex((part) => part !== '..');
+  const ups = down < 0 ? parts.length : down;
+  return ups <= depth && !parts.slice(ups).includes('..');
+}
+
+async function writeFile(path: string, { mode = 0o666, mtime }: Headers, content: Readable): Promise<void> {
+  // `wx` refuses what has come into this place meanwhile, a link among it.
+  const file = await open(path, 'wx', mode & 0o777);
+  try {
+    for await (const chunk of content) await file.writeFile(chunk as Buffer);
+    const seconds = (mtime?.getTime() ?? NaN) / 1_000;
+    if (Number.isFinite(seconds)) await file.utimes(seconds, seconds);
+  } finally {
+    await file.close();
+  }
+}
