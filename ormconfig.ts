@@ -42,6 +42,7 @@ import { Moves1764700000000 } from './src/migrations/1764700000000-moves';
 import { NodeVersions1764710000000 } from './src/migrations/1764710000000-node-versions';
 import { SilentNodes1764720000000 } from './src/migrations/1764720000000-silent-nodes';
 import { OpenNodes1764730000000 } from './src/migrations/1764730000000-open-nodes';
+import { NamesInAnyCase1764740000000 } from './src/migrations/1764740000000-names-in-any-case';
 import { HeldProgramEntity } from './src/sandbox/held-programs';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
 
@@ -97,6 +98,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       NodeVersions1764710000000,
       SilentNodes1764720000000,
       OpenNodes1764730000000,
+      NamesInAnyCase1764740000000,
     ],
     synchronize: false,
   };

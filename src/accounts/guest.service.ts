@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { MoreThan } from 'typeorm';
-import { TokenService, USUAL_SCOPES, UserEntity } from '../auth';
+import { TokenService, USUAL_SCOPES, UserEntity, UserService } from '../auth';
 import { type Config, CONFIG } from '../config';
 import { Database, isUniqueViolation } from '../database';
 import { DomainError } from '../errors';
@@ -25,6 +25,7 @@ export class GuestService {
   constructor(
     private readonly database: Database,
     private readonly tiers: TiersService,
+    private readonly users: UserService,
     private readonly tokens: TokenService,
     private readonly clock: Clock,
     @Inject(CONFIG) private readonly config: Pick<Config, 'GUEST_LOGIN' | 'GUEST_LIMIT'>,
@@ -32,7 +33,8 @@ export class GuestService {
 
   /**
    * Makes a guest of this name and a token without an end of its own: after the session it still reads, stops and
-   * deletes, so that the guest learns why the rest is refused. Of several log-ins under one name at once, one succeeds.
+   * deletes, so that the guest learns why the rest is refused. Of several log-ins under one name at once, one succeeds,
+   * whatever case the name is written in.
    *
    * @throws DomainError `guest_login_disabled`, `guest_limit_reached`, `username_taken`
    */
@@ -73,15 +75,15 @@ export class GuestService {
 
   /** Takes the name from a guest whose session is over. No user may choose a name with "~", so the new one is free. */
   private async vacate(username: string, now: Date): Promise<void> {
-    const { manager } = this.database;
-    const holder = await manager.findOneBy(UserEntity, { username });
+    const holder = await this.users.byName(username);
     if (!holder) return;
-    const { affected } = await manager
+    const former = holder.username;
+    const { affected } = await this.database.manager
       .createQueryBuilder()
       .update(UserEntity)
-      .set({ username: `${username}~${holder.id.slice(0, 8)}` })
+      .set({ username: `${former}~${holder.id.slice(0, 8)}` })
       // Asked again by the write itself: two who come at once have both read the name, and one of them finds it gone.
-      .where('id = :id AND username = :username AND tier = :tier', { id: holder.id, username, tier: GUEST_TIER })
+      .where('id = :id AND username = :former AND tier = :tier', { id: holder.id, former, tier: GUEST_TIER })
       .andWhere('session_expires_at <= :now', { now: this.database.timestamp(now) })
       .execute();
     if (affected !== 1) throw new DomainError('username_taken');

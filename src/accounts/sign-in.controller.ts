@@ -24,6 +24,7 @@ export class SignInController {
       'For a link or another device: good once, and only as long as the calling token. A page takes it from the fragment of its address.',
   })
   @ApiCreatedResponse({ type: SignInCodeView })
+  @ApiFaults('guest_session_expired')
   async make(@CurrentPrincipal() caller: Principal, @Body() body: CreateSignInCodeDto): Promise<SignInCodeView> {
     const { code, expiresAt } = await this.codes.make(caller, body.expires_in ?? CODE_SECONDS);
     return { code, expires_at: expiresAt.toISOString() };
@@ -38,7 +39,7 @@ export class SignInController {
       'Needs no token. The answer has the token of a session of a week, with the scopes of the token that made the code, and is the only one that shows it.',
   })
   @ApiCreatedResponse({ type: SignInView })
-  @ApiFaults('sign_in_code_refused', 'user_suspended', 'token_limit_reached')
+  @ApiFaults('sign_in_code_refused', 'user_suspended', 'guest_session_expired', 'token_limit_reached')
   async signIn(@Body() { code }: SignInDto): Promise<SignInView> {
     return viewSignIn(await this.codes.redeem(code, this.config.TOKEN_LIMIT));
   }

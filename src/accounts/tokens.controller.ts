@@ -1,7 +1,7 @@
 import { Body, Controller, Delete, Get, Inject, Param, Post } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Audited } from '../audit';
-import { CurrentPrincipal, grantedEnd, grantedScopes, type Principal, Scopes, TokenService } from '../auth';
+import { CurrentPrincipal, type Principal, Scopes, TokenRequests, TokenService } from '../auth';
 import { type Config, CONFIG } from '../config';
 import { ApiFaults } from '../errors';
 import { CreatedTokenView, CreateTokenDto, TokenListView, TokenRevokedView, viewToken } from './dto/tokens';
@@ -12,6 +12,7 @@ import { CreatedTokenView, CreateTokenDto, TokenListView, TokenRevokedView, view
 export class TokensController {
   constructor(
     private readonly tokens: TokenService,
+    private readonly requests: TokenRequests,
     @Inject(CONFIG) private readonly config: Pick<Config, 'TOKEN_LIMIT'>,
   ) {}
 
@@ -20,13 +21,12 @@ export class TokensController {
   @Audited('token.create')
   @ApiOperation({ summary: 'Make a token', description: 'The answer is the only one that shows the token.' })
   @ApiCreatedResponse({ type: CreatedTokenView })
-  @ApiFaults('token_limit_reached')
+  @ApiFaults('guest_session_expired', 'token_limit_reached')
   async issue(@CurrentPrincipal() caller: Principal, @Body() body: CreateTokenDto): Promise<CreatedTokenView> {
-    const { text, token } = await this.tokens.issueWithin(this.config.TOKEN_LIMIT, {
-      userId: caller.userId,
+    const { text, token } = await this.requests.issueFor(caller, this.config.TOKEN_LIMIT, {
       name: body.name,
-      scopes: grantedScopes({ own: caller.scopes, asked: body.scopes }),
-      expiresAt: grantedEnd({ own: caller.tokenExpiresAt, days: body.expires_in, now: new Date() }),
+      scopes: body.scopes,
+      days: body.expires_in,
     });
     return Object.assign(viewToken(token), { token: text });
   }

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
-import { type Principal, TokenService } from '../auth';
+import { type Principal, TokenRequests, TokenService } from '../auth';
 import { Database } from '../database';
 import { DomainError, invalidParameters } from '../errors';
 import { requestContext } from '../logging';
@@ -18,7 +18,8 @@ import {
 } from './dto/responses';
 import type { CreateAgentDto } from './dto/requests';
 
-type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>;
+type Maker = Pick<Principal, 'userId' | 'tokenId'>;
+type Caller = Pick<Principal, 'userId' | 'tier'>;
 type Owner = Pick<Caller, 'userId'>;
 
 /**
@@ -32,25 +33,26 @@ export class AgentsService {
     private readonly repository: AgentRepository,
     private readonly database: Database,
     private readonly tokens: TokenService,
+    private readonly requests: TokenRequests,
     private readonly tiers: TiersService,
     private readonly clock: Clock,
   ) {}
 
   /**
-   * Makes an agent and the token that it connects with.
+   * Makes an agent and the token that it connects with, which ends with the session of a guest.
    *
-   * @throws DomainError `agent_limit_reached`, `agent_name_taken`, `guest_session_expired`
+   * @throws DomainError `agent_limit_reached`, `agent_name_taken`, `guest_session_expired`, `unauthorized`,
+   * `user_suspended`
    */
-  async create(caller: Caller, request: Readonly<CreateAgentDto>): Promise<AgentCreatedView> {
-    const { userId, tier, sessionExpiresAt } = caller;
-    if (sessionExpiresAt !== null && sessionExpiresAt <= this.clock.now()) {
-      throw new DomainError('guest_session_expired');
-    }
+  async create(caller: Maker, request: Readonly<CreateAgentDto>): Promise<AgentCreatedView> {
+    const { userId } = caller;
     const { name } = request;
     const id = randomUUID();
-    const limit = this.tiers.limitsOf(tier).agents;
     return this.database.runInTxLocking(userId, async () => {
-      const agent = { userId, name, scopes: ['agent'], agentId: id, expiresAt: null } as const;
+      const { user } = await this.requests.requireIssuer(caller);
+      const { tier, sessionExpiresAt } = user;
+      const limit = this.tiers.limitsOf(tier).agents;
+      const agent = { userId, name, scopes: ['agent'], agentId: id, expiresAt: sessionExpiresAt } as const;
       const { text, token } = await this.tokens.issue(agent);
       const row = newAgent(request, { id, userId, tokenId: token.id, createdAt: this.clock.now() });
       await this.repository.insert(row, { limit, tier });

@@ -4,6 +4,7 @@ import { TiersModule } from '../tiers';
 import { AuthGuard, ScopeRefusals } from './auth.guard';
 import { BearerStrategy } from './bearer.strategy';
 import { SignInCodeRetention, SignInCodes } from './sign-in-codes';
+import { TokenRequests } from './token-requests';
 import { TokenRetention, TokenService } from './token.service';
 import { UserService } from './user.service';
 
@@ -12,6 +13,7 @@ import { UserService } from './user.service';
   imports: [TiersModule],
   providers: [
     TokenService,
+    TokenRequests,
     TokenRetention,
     SignInCodes,
     SignInCodeRetention,
@@ -20,6 +22,6 @@ import { UserService } from './user.service';
     BearerStrategy,
     { provide: APP_GUARD, useClass: AuthGuard },
   ],
-  exports: [TokenService, SignInCodes, UserService, ScopeRefusals],
+  exports: [TokenService, TokenRequests, SignInCodes, UserService, ScopeRefusals],
 })
 export class AuthModule {}

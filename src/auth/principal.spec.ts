@@ -1,6 +1,5 @@
 import { DomainError } from '../errors';
-import { effectiveScopes, grantedScopes, holdsScope, RouteScope, Scope } from './principal';
-import { grantedEnd } from './token.service';
+import { effectiveScopes, grantedEnd, grantedScopes, holdsScope, RouteScope, Scope } from './principal';
 
 const TABLE: [Scope[], RouteScope[]][] = [
   [[], []],

@@ -1,3 +1,4 @@
+import { invalidParameters } from '../errors';
 import { insufficientScope } from './bearer';
 
 /**
@@ -73,4 +74,32 @@ export function grantedScopes({
   const lacking = asked.filter((scope) => !held.has(scope));
   if (lacking.length > 0) throw insufficientScope(...lacking);
   return [...asked];
+}
+
+const DAY_MS = 24 * 3_600_000;
+
+/**
+ * When a token ends that another token asks for: at the latest with that one, or with the session of a guest. Otherwise
+ * a token of a day could make one without an end. It is never revoked with it.
+ *
+ * @param own the latest end that may be, null if there is none
+ * @param days as asked for
+ * @returns null: it does not expire
+ * @throws DomainError `invalid_parameters`
+ */
+export function grantedEnd({
+  own,
+  days,
+  now,
+}: {
+  own: Date | null;
+  days: number | null | undefined;
+  now: Date;
+}): Date | null {
+  const asked = days ? new Date(now.getTime() + days * DAY_MS) : null;
+  if (!own) return asked;
+  if (!asked) return own;
+  if (asked <= own) return asked;
+  const message = `must not reach beyond the end of the token that asks, or of a guest's session (${own.toISOString()}); left out, both end together`;
+  throw invalidParameters([{ field: 'expires_in', message }]);
 }

@@ -1,12 +1,13 @@
 import { Injectable } from '@nestjs/common';
 import { randomBytes } from 'node:crypto';
-import { Column, Entity, Index, IsNull, PrimaryColumn } from 'typeorm';
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { Database, Retention } from '../database';
 import { TIMESTAMP } from '../database/column-types';
 import { DomainError } from '../errors';
 import { Clock } from '../scheduling';
 import { grantedScopes, type Principal } from './principal';
-import { type IssuedToken, TokenService } from './token.service';
+import { type TokenIssuer, TokenRequests } from './token-requests';
+import type { IssuedToken } from './token.service';
 import { hashToken, TokenEntity } from './token.entity';
 import { UserEntity } from './user.entity';
 
@@ -45,60 +46,74 @@ export class SignInCodes {
   constructor(
     private readonly database: Database,
     private readonly clock: Clock,
-    private readonly tokens: TokenService,
+    private readonly requests: TokenRequests,
   ) {}
 
-  /** Makes a code that signs in whoever holds the token, with what it may. @param seconds how long it is good */
-  async make({ tokenId }: Pick<Principal, 'tokenId'>, seconds: number): Promise<{ code: string; expiresAt: Date }> {
+  /**
+   * Creates a sign-in code for the token's user, with the token's scopes.
+   *
+   * @param seconds how long it is good
+   * @throws DomainError `unauthorized`, `user_suspended`, `guest_session_expired`
+   */
+  async make(
+    caller: Pick<Principal, 'userId' | 'tokenId'>,
+    seconds: number,
+  ): Promise<{ code: string; expiresAt: Date }> {
     const code = randomBytes(24).toString('base64url');
     const expiresAt = new Date(this.clock.now().getTime() + seconds * 1000);
-    await this.database.manager.insert(SignInCodeEntity, { hash: hashToken(code), tokenId, expiresAt });
+    await this.database.runInTxLocking(caller.userId, async () => {
+      await this.requests.requireIssuer(caller);
+      const { tokenId } = caller;
+      await this.database.manager.insert(SignInCodeEntity, { hash: hashToken(code), tokenId, expiresAt });
+    });
     return { code, expiresAt };
   }
 
   /**
    * Takes a code for the token of a new session, which may what the token may that asked for the code, for a week
-   * and no longer than that. Of several who come with the same code at once, one gets a token.
+   * and no longer than that token or a guest's session. Of several who come with the same code at once, one gets a
+   * token.
    *
    * @param limit live tokens that the user may have; 0: any number
-   * @throws DomainError `sign_in_code_refused`, `user_suspended`, `token_limit_reached`: then the code is still good
+   * @throws DomainError `sign_in_code_refused`; `user_suspended`, `token_limit_reached`: then the code is still good;
+   * `guest_session_expired`
    */
   async redeem(code: string, limit: number): Promise<SignIn> {
-    const { manager } = this.database;
     const hash = hashToken(code);
-    const found = await manager.findOneBy(SignInCodeEntity, { hash });
-    const now = this.clock.now();
-    const by =
-      found && found.expiresAt > now
-        ? await manager.findOneBy(TokenEntity, { id: found.tokenId, revokedAt: IsNull() })
-        : null;
-    const user = by && (by.expiresAt === null || by.expiresAt > now) ? await this.ownerOf(by) : null;
-    if (!by || !user) throw new DomainError('sign_in_code_refused');
-    if (user.suspendedAt) throw new DomainError('user_suspended');
-    return this.database.runInTxLocking(user.id, async () => {
-      const { affected } = await this.database.manager.delete(SignInCodeEntity, { hash });
-      if (affected !== 1) throw new DomainError('sign_in_code_refused');
+    const userId = await this.userOf(hash);
+    if (userId === null) throw new DomainError('sign_in_code_refused');
+    return this.database.runInTxLocking(userId, async () => {
+      const { manager } = this.database;
+      // Only under the lock of the user's row is it certain that the token behind the code is not revoked meanwhile.
+      const found = await manager.findOneBy(SignInCodeEntity, { hash });
+      const now = this.clock.now();
+      const issuer =
+        found && found.expiresAt > now ? await this.requests.lockIssuer({ userId, tokenId: found.tokenId }) : null;
+      const { affected } = issuer ? await manager.delete(SignInCodeEntity, { hash }) : { affected: 0 };
+      if (!issuer || affected !== 1) throw new DomainError('sign_in_code_refused');
       const week = new Date(now.getTime() + SESSION_MS);
-      const issued = await this.tokens.issueWithin(limit, {
-        userId: user.id,
+      const { text, token } = await this.requests.issueWithin(limit, {
+        userId,
         name: SESSION_NAME,
-        scopes: sessionScopes(by),
-        expiresAt: by.expiresAt && by.expiresAt < week ? by.expiresAt : week,
+        scopes: sessionScopes(issuer),
+        expiresAt: issuer.endsAt && issuer.endsAt < week ? issuer.endsAt : week,
       });
-      return { user, text: issued.text, token: issued.token };
+      return { user: issuer.user, text, token };
     });
   }
 
-  private ownerOf({ userId }: TokenEntity): Promise<UserEntity | null> {
-    return this.database.manager.findOneBy(UserEntity, { id: userId });
+  /** Whose token made the code; null if there is no such code. */
+  private async userOf(hash: string): Promise<string | null> {
+    const { manager } = this.database;
+    const code = await manager.findOneBy(SignInCodeEntity, { hash });
+    const token = code && (await manager.findOneBy(TokenEntity, { id: code.tokenId }));
+    return token?.userId ?? null;
   }
 }
 
 /** All that the token may, `admin` itself among it. */
-function sessionScopes(by: TokenEntity): ReturnType<typeof grantedScopes> {
-  const own = by.scopes as Principal['scopes'];
-  const asked = own.filter((scope) => scope !== 'agent');
-  return grantedScopes({ own, asked });
+function sessionScopes({ scopes }: TokenIssuer): ReturnType<typeof grantedScopes> {
+  return grantedScopes({ own: scopes, asked: scopes.filter((scope) => scope !== 'agent') });
 }
 
 /** Removes codes that nobody used in their time. */

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { Brackets, IsNull, type SelectQueryBuilder } from 'typeorm';
 import { type Config, CONFIG } from '../config';
 import { Database, Retention } from '../database';
-import { DomainError, invalidParameters } from '../errors';
+import { DomainError } from '../errors';
 import { Clock } from '../scheduling';
 import { Signals } from '../signals';
 import { Principal, Scope } from './principal';
@@ -94,23 +94,9 @@ export class TokenService {
     return { text, token };
   }
 
-  /**
-   * Makes a token for a user who may have `limit` live ones (0: any number); those of agents do not count, as the tier
-   * limits agents. Exact: makers of one user's tokens take turns.
-   *
-   * @throws DomainError `token_limit_reached`
-   */
-  async issueWithin(limit: number, options: IssueToken): Promise<IssuedToken> {
-    if (limit === 0) return this.issue(options);
-    return this.database.runInTxLocking(options.userId, async () => {
-      await this.users.lock(options.userId);
-      const current = await this.live()
-        .andWhere('token.userId = :userId', options)
-        .andWhere('token.agentId IS NULL')
-        .getCount();
-      if (current >= limit) throw new DomainError('token_limit_reached', { fields: { current, limit } });
-      return this.issue(options);
-    });
+  /** How many live tokens the user has; those of agents do not count, as the tier limits agents. */
+  countLive(userId: string): Promise<number> {
+    return this.live().andWhere('token.userId = :userId', { userId }).andWhere('token.agentId IS NULL').getCount();
   }
 
   /** The user's tokens that are not revoked, oldest first; expired ones are among them. */
@@ -139,13 +125,14 @@ export class TokenService {
   }
 
   /**
-   * Revokes a token of this user: it is refused from now on, and its sockets are closed.
+   * Revokes a token of this user: it is refused from now on and makes no other, and its sockets are closed.
    *
    * @throws DomainError `token_not_found` if it is unknown, someone else's, or revoked already
    */
   async revoke({ userId, tokenId }: { userId: string; tokenId: string }): Promise<void> {
     if (!isUUID(tokenId)) throw new DomainError('token_not_found');
-    await this.database.runInTx(async () => {
+    await this.database.runInTxLocking(userId, async () => {
+      await this.users.lock(userId);
       const { affected } = await this.database.manager.update(
         TokenEntity,
         { id: tokenId, userId, revokedAt: IsNull() },
@@ -164,9 +151,15 @@ export class TokenService {
     return token.userId;
   }
 
-  /** Revokes every token that the user has now, those of agents too, and closes their sockets. @returns how many */
+  /**
+   * Revokes every token that the user has, those of agents too, and closes their sockets. A request that one of them
+   * let in before makes no token after it.
+   *
+   * @returns how many
+   */
   async revokeAll(userId: string): Promise<number> {
-    return this.database.runInTx(async () => {
+    return this.database.runInTxLocking(userId, async () => {
+      await this.users.lock(userId);
       const tokens = await this.list(userId);
       const revoked: string[] = [];
       for (const { id } of tokens) {
@@ -205,32 +198,4 @@ export class TokenRetention extends Retention {
       keptMs: config.AUDIT_RETENTION,
     });
   }
-}
-
-const DAY_MS = 24 * 3_600_000;
-
-/**
- * When a token ends that another token asks for: at the latest with that one, or whoever holds a token for a day could
- * hold one for ever. It is never revoked with it.
- *
- * @param own end of the token that asks, null if it has none
- * @param days as asked for
- * @returns null: it does not expire
- * @throws DomainError `invalid_parameters`
- */
-export function grantedEnd({
-  own,
-  days,
-  now,
-}: {
-  own: Date | null;
-  days: number | null | undefined;
-  now: Date;
-}): Date | null {
-  const asked = days ? new Date(now.getTime() + days * DAY_MS) : null;
-  if (!own) return asked;
-  if (!asked) return own;
-  if (asked <= own) return asked;
-  const message = `must not reach beyond the end of the token that asks (${own.toISOString()}); left out, both end together`;
-  throw invalidParameters([{ field: 'expires_in', message }]);
 }

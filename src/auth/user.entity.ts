@@ -3,6 +3,8 @@ import { TIMESTAMP } from '../database/column-types';
 
 /** A user of the platform. Their row is locked while events are appended, so it also guards their container count. */
 @Entity('users')
+// Names that differ in case alone are one: on the lower-case name, which an entity cannot describe.
+@Index('users_username_lower', { synchronize: false })
 @Index('users_suspended', ['suspendedAt'], { where: 'suspended_at IS NOT NULL' })
 export class UserEntity {
   @PrimaryColumn({ type: 'varchar', length: 36 })

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
 import { randomUUID } from 'node:crypto';
-import { In, IsNull } from 'typeorm';
+import { In, IsNull, type SelectQueryBuilder } from 'typeorm';
 import { Database, type PageRange } from '../database';
 import { DomainError, type FieldFault, invalidParameters } from '../errors';
 import { Clock } from '../scheduling';
@@ -68,8 +68,8 @@ export class UserService {
   }
 
   /**
-   * Finds the user by name or makes them, and sees to it that they are on this tier. A session of the user's own begins
-   * when they come to the tier. Of several calls at once, one makes the user and the others find them.
+   * Finds the user by name, in any case, or makes them, and sees to it that they are on this tier. A session of their
+   * own begins when they come to the tier. Of several calls at once, one makes the user and the others find them.
    *
    * A guest is not moved by name: anyone may have taken that name, and their token would open whatever the user does
    * from now on. {@link move} moves a guest whose id is known.
@@ -90,13 +90,19 @@ export class UserService {
       .orIgnore()
       .updateEntity(false)
       .execute();
-    const user = await this.database.manager.findOneByOrFail(UserEntity, { username });
+    const user = await this.byName(username);
+    if (!user) throw new Error(`user ${username} was renamed while looked for`);
     if (user.id === id || user.tier === tier) return { user, created: user.id === id, previousTier: null };
     if (user.tier === GUEST_TIER) throw new DomainError('username_taken', { fields: { user_id: user.id } });
     await this.database.manager.update(UserEntity, { id: user.id, tier: user.tier }, { tier, sessionExpiresAt });
     this.signals.publish('user_moved', { userId: user.id });
     const previousTier = user.tier;
     return { user: Object.assign(user, { tier, sessionExpiresAt }), created: false, previousTier };
+  }
+
+  /** The user of this name, in upper or lower case. */
+  byName(username: string): Promise<UserEntity | null> {
+    return this.named(this.database.manager.createQueryBuilder(UserEntity, 'u'), username).getOne();
   }
 
   /** @throws DomainError `user_not_found`, also of one who is deleted */
@@ -121,7 +127,7 @@ export class UserService {
   /** Some users, newest first, from behind `after`. */
   async list(filter: PageRange & { username?: string; tier?: string }): Promise<UserEntity[]> {
     const query = this.database.manager.createQueryBuilder(UserEntity, 'u').where('u.deletedAt IS NULL');
-    if (filter.username !== undefined) query.andWhere('u.username = :username', { username: filter.username });
+    if (filter.username !== undefined) this.named(query, filter.username);
     if (filter.tier !== undefined) query.andWhere('u.tier = :tier', { tier: filter.tier });
     return this.database.newestFirst(query, 'createdAt', filter);
   }
@@ -158,6 +164,12 @@ export class UserService {
       suspendedAt: user.suspendedAt ?? now,
       deletedAt: now,
     }));
+  }
+
+  /** Names are ASCII. As the unique index has them, so that it is used. */
+  private named(query: SelectQueryBuilder<UserEntity>, username: string): SelectQueryBuilder<UserEntity> {
+    const lower = this.database.isSqlite ? 'lower(u.username)' : 'lower(u.username COLLATE "C")';
+    return query.andWhere(`${lower} = :username`, { username: username.toLowerCase() });
   }
 
   private async changeLocked(

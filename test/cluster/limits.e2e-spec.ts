@@ -1,4 +1,5 @@
 import { AuditRetention } from '../../src/audit/audit-log';
+import { TokenService } from '../../src/auth';
 import { TokenRetention } from '../../src/auth/token.service';
 import { ContainersService } from '../../src/containers';
 import { ContainerUsage } from '../../src/containers/container-usage';
@@ -6,6 +7,7 @@ import { ExpiryWatcher } from '../../src/containers/expiry/expiry-watcher';
 import { Database, type Retention } from '../../src/database';
 import { EventLog } from '../../src/events';
 import { EventRetention } from '../../src/events/log';
+import { ApiClient } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fake-daemon';
@@ -105,6 +107,35 @@ describe('the end of runs with several processes', () => {
     for (const server of servers) expect((await server.as(user).api.get(db_id)).status).toBe(401);
     await lookAtOnce();
     await eventually(async () => expect(await told('container_deleted')).toMatchObject([{ reason: 'user_deleted' }]));
+  });
+
+  it('must let in one of all guests who come at once under one name in any case, whichever process they come to', async () => {
+    const names = ['visitor_1', 'VISITOR_1', 'Visitor_1', 'vISITOR_1'];
+    for (const turn of ['a new name', 'the name of a guest whose session is over']) {
+      const answers = await Promise.all(
+        servers.flatMap(({ url }) =>
+          names.map((username) => new ApiClient(url, '').call('POST', '/api/auth/guest', { username })),
+        ),
+      );
+      const outcome = answers.map(({ status }) => status).sort();
+      expect([turn, ...outcome]).toEqual([turn, 201, ...Array.from({ length: 11 }, () => 409)]);
+      clock.forward(51 * HOUR);
+    }
+  });
+
+  it('must leave a user no token whose tokens are revoked by one process while others make some', async () => {
+    const [first, second, third] = servers;
+    if (!first || !second || !third) throw new Error('no server');
+    const admin = await second.user('pro', ['admin']);
+    for (let turn = 0; turn < 3; turn += 1) {
+      user = await first.user('pro');
+      const make = (server: Berth): Promise<unknown> =>
+        server.as(user).api.call('POST', '/api/tokens', { name: 'late', scopes: ['read'] });
+      const revoked = admin.api.call('POST', `/api/admin/users/${user.id}/revoke-tokens`);
+      await Promise.all([revoked, ...servers.flatMap((server) => Array.from({ length: 5 }, () => make(server)))]);
+      expect((await revoked).status).toBe(200);
+      expect(await third.app.get(TokenService).list(user.id)).toEqual([]);
+    }
   });
 
   it.each([

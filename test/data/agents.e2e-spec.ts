@@ -52,6 +52,23 @@ describe('agents', () => {
     (await of.api.call('GET', `/api/containers${query}`)).body['containers'] as Record<string, unknown>[];
 
   describe('as their owner makes and finds them', () => {
+    it('must not be made with a token that was revoked after the request was let in', async () => {
+      const database = berth.app.get(Database);
+      const lock = database.runInTxLocking.bind(database);
+      let isRevoked = false;
+      const spy = jest.spyOn(database, 'runInTxLocking').mockImplementation(async (key, work) => {
+        if (key === user.id && !isRevoked) {
+          isRevoked = true;
+          await berth.app.get(TokenService).revokeAll(user.id);
+        }
+        return lock(key, work);
+      });
+      const answer = await user.api.call('POST', '/api/agents', { name: 'late' });
+      spy.mockRestore();
+      expect([isRevoked, answer.status]).toEqual([true, 401]);
+      expect(await berth.app.get(TokenService).list(user.id)).toEqual([]);
+    });
+
     it('must be as described, with a token that is shown once and an id beside those of containers', async () => {
       const facts = { description: 'under the desk', os: 'linux', arch: 'x64', tags: ['gpu', 'site:home'] };
       const answer = await user.api.call('POST', '/api/agents', { name: 'workstation', ...facts });

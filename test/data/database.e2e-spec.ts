@@ -44,9 +44,7 @@ describe('tokens of a version without the scope exec', () => {
   it('must gain it where they read and write, and not where they are weaker or of an administrator', async () => {
     const test = await openTestDatabase();
     const dataSource = await connect(dataSourceOptions(test.url));
-    const applied = async () =>
-      (await dataSource.query<{ name: string }[]>('SELECT name FROM migrations')).map(({ name }) => name);
-    while ((await applied()).includes('ExecScope1764300065000')) await dataSource.undoLastMigration();
+    await undoDownTo(dataSource, 'ExecScope1764300065000');
     const scopes: Scope[][] = [
       ['read', 'write'],
       ['write', 'read'],
@@ -73,6 +71,53 @@ describe('tokens of a version without the scope exec', () => {
     await test.drop();
   });
 });
+
+describe('names of a version in which they differed by case', () => {
+  it('must become one user each: a user before a guest, the older first, the others under another name', async () => {
+    const test = await openTestDatabase();
+    const dataSource = await connect(dataSourceOptions(test.url));
+    await undoDownTo(dataSource, 'NamesInAnyCase1764740000000');
+    const users = [
+      ['a', 'ADA', 'guest', '2026-01-01'],
+      ['b', 'ada', 'free', '2026-01-03'],
+      ['c', 'Ada', 'pro', '2026-01-02'],
+      ['d', 'grace', 'guest', '2026-01-01'],
+      ['e', 'IRIS', 'guest', '2026-01-02'],
+      ['f', 'iris', 'guest', '2026-01-01'],
+      ['g', 'X'.repeat(64), 'free', '2026-01-02'],
+      ['h', 'x'.repeat(64), 'free', '2026-01-01'],
+    ] as const;
+    for (const [id, username, tier, created] of users) {
+      const values = [id, username, tier, `${created} 00:00:00.000`].map((value) => `'${value}'`).join(', ');
+      await dataSource.query(`INSERT INTO users (id, username, tier, created_at) VALUES (${values})`);
+    }
+    await dataSource.runMigrations();
+    const names = await dataSource.query<{ username: string }[]>('SELECT username FROM users ORDER BY id');
+    expect(names.map(({ username }) => username)).toEqual([
+      'ADA~a',
+      'ada~b',
+      'Ada',
+      'grace',
+      'IRIS~e',
+      'iris',
+      `${'X'.repeat(27)}~g`,
+      'x'.repeat(64),
+    ]);
+    const again = dataSource.query(
+      `INSERT INTO users (id, username, tier, created_at) VALUES ('i', 'GRACE', 'free', '2026-01-01')`,
+    );
+    await expect(again).rejects.toThrow(/unique/i);
+    await dataSource.destroy();
+    await test.drop();
+  });
+});
+
+/** Undoes migrations until this one is undone. */
+async function undoDownTo(dataSource: DataSource, migration: string): Promise<void> {
+  const applied = async (): Promise<string[]> =>
+    (await dataSource.query<{ name: string }[]>('SELECT name FROM migrations')).map(({ name }) => name);
+  while ((await applied()).includes(migration)) await dataSource.undoLastMigration();
+}
 
 describe('a lookup by key', () => {
   let test: TestDatabase;

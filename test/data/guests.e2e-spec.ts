@@ -57,6 +57,44 @@ describe('the log-in of guests', () => {
     }
   });
 
+  it('must take names that differ in case alone for the same, of users and guests alike', async () => {
+    const users = berth.app.get(UserService);
+    const { user } = await users.ensure({ username: 'Hedy', tier: 'free' });
+    const guest = (await login('visitor_1')).body['user'] as { id: string };
+    for (const taken of ['hedy', 'HEDY', 'VISITOR_1', 'Visitor_1']) {
+      expect(await login(taken)).toMatchObject({ status: 409, body: { code: 'username_taken' } });
+    }
+    expect((await users.ensure({ username: 'hEDY', tier: 'free' })).user).toMatchObject({
+      id: user.id,
+      username: 'Hedy',
+    });
+    await expect(users.ensure({ username: 'Visitor_1', tier: 'free' })).rejects.toMatchObject({
+      kind: 'username_taken',
+    });
+    expect((await users.list({ limit: 5, username: 'VISITOR_1' })).map(({ id }) => id)).toEqual([guest.id]);
+    clock.forward(2 * HOUR);
+    const next = await login('VISITOR_1');
+    expect(next).toMatchObject({ status: 201, body: { user: { username: 'VISITOR_1' } } });
+    expect((await users.get(guest.id)).username).toBe(`visitor_1~${guest.id.slice(0, 8)}`);
+  });
+
+  it('must give the guest no other token that outlasts the session, and none after it', async () => {
+    const { body } = await login('katherine');
+    const api = clientOf(body);
+    const made = await api.call('POST', '/api/tokens', { name: 'laptop' });
+    expect(made).toMatchObject({ status: 201, body: { expires_at: body['expires_at'] } });
+    expect(await api.call('POST', '/api/tokens', { name: 'longer', expires_in: 1 })).toMatchObject({
+      status: 400,
+      body: { details: [{ field: 'expires_in' }] },
+    });
+    clock.forward(2 * HOUR);
+    expect(await api.call('POST', '/api/tokens', { name: 'late' })).toMatchObject({
+      status: 403,
+      body: { code: 'guest_session_expired' },
+    });
+    expect((await api.call('GET', '/api/tokens')).body).toMatchObject({ count: 2 });
+  });
+
   it('must refuse a name whose guest has become a user, however long ago', async () => {
     const { id } = (await login('edsger')).body['user'] as { id: string };
     await berth.app.get(UserService).change(id, { tier: 'pro' });

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { TokenService, UserService } from '../../src/auth';
+import { Database } from '../../src/database';
 import { ApiClient, type Answer } from '../support/api-client';
 import { Berth, type TestUser } from '../support/berth';
 import { FakeEngine } from '../support/fake-engine';
@@ -61,6 +62,41 @@ describe('sign-in codes', () => {
     for (const refused of [late, short, 'nonsense', createHash('sha256').update(late).digest('hex')]) {
       expect(await signIn(refused)).toMatchObject({ status: 403, body: { code: 'sign_in_code_refused' } });
     }
+  });
+
+  it('must give no session once the token that made them is revoked, also where that is while they are taken', async () => {
+    const database = berth.app.get(Database);
+    const kept = await code();
+    const lock = database.runInTxLocking.bind(database);
+    let isRevoked = false;
+    const spy = jest.spyOn(database, 'runInTxLocking').mockImplementation(async (key, work) => {
+      if (key === user.id && !isRevoked) {
+        isRevoked = true;
+        await berth.app.get(TokenService).revokeAll(user.id);
+      }
+      return lock(key, work);
+    });
+    expect(await signIn(kept)).toMatchObject({ status: 403, body: { code: 'sign_in_code_refused' } });
+    spy.mockRestore();
+    expect(isRevoked).toBe(true);
+    expect(await berth.app.get(TokenService).list(user.id)).toEqual([]);
+  });
+
+  it('must give a guest no session that lasts longer than theirs, and none after it', async () => {
+    const login = await new ApiClient(berth.url, '').call('POST', '/api/auth/guest', { username: 'coded' });
+    const guest = new ApiClient(berth.url, String(login.body['token']));
+    const [first, second] = [await code(guest), await code(guest, { expires_in: 600 })];
+    const { body } = await signIn(first);
+    expect(body['expires_at']).toBe(login.body['expires_at']);
+    clock.forward(Date.parse(String(login.body['expires_at'])) - clock.now().getTime() - 60_000);
+    const late = await code(guest, { expires_in: 600 });
+    clock.forward(60_000);
+    expect(await signIn(late)).toMatchObject({ status: 403, body: { code: 'guest_session_expired' } });
+    expect(await signIn(second)).toMatchObject({ status: 403, body: { code: 'sign_in_code_refused' } });
+    expect(await guest.call('POST', '/api/auth/codes')).toMatchObject({
+      status: 403,
+      body: { code: 'guest_session_expired' },
+    });
   });
 
   it('must give no session that lasts longer than the token that made them', async () => {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Scope } from '../../src/auth';
 import { Database } from '../../src/database';
-import { AuthServer, expectUnauthorized } from '../support/auth-server';
+import { AuthServer, expectUnauthorized, type Holder } from '../support/auth-server';
 
 const DAY = 24 * 3_600_000;
 
@@ -120,6 +120,58 @@ describe('TOKEN_LIMIT', () => {
     await server.tokens.revoke({ userId, tokenId: String(made?.id) });
     expect((await make()).status).toBe(201);
     expect((await make()).status).toBe(403);
+  });
+});
+
+describe('a request that was let in before its token ended', () => {
+  /** Does `end` once a request is at the lock of the user's row, and has not taken it. */
+  function beforeLock(userId: string, end: () => Promise<unknown>): void {
+    const database = server.app.get(Database);
+    const lock = database.runInTxLocking.bind(database);
+    let isEnded = false;
+    jest.spyOn(database, 'runInTxLocking').mockImplementation(async (key, work) => {
+      if (key === userId && !isEnded) {
+        isEnded = true;
+        await end();
+      }
+      return lock(key, work);
+    });
+  }
+
+  afterEach(() => jest.restoreAllMocks());
+
+  const live = async (userId: string) => (await server.tokens.list(userId)).length;
+
+  it.each<[string, number, string, (of: Holder) => Promise<unknown>]>([
+    ['was revoked', 401, 'unauthorized', ({ userId, id }) => server.tokens.revoke({ userId, tokenId: id })],
+    ['was revoked with all others', 401, 'unauthorized', ({ userId }) => server.tokens.revokeAll(userId)],
+    ['is of a user who was deleted', 401, 'unauthorized', ({ userId }) => server.users.delete(userId)],
+    [
+      'is of a user who was suspended',
+      403,
+      'user_suspended',
+      ({ userId }) => server.users.change(userId, { suspended: true }),
+    ],
+  ])('must make no token with one that %s', async (_what, status, code, end) => {
+    const holder = await server.holder();
+    beforeLock(holder.userId, () => end(holder));
+    const before = await live(holder.userId);
+    const answer = await server.call('POST', '/api/tokens', { token: holder.text, body: { name: 'late' } });
+    expect([answer.status, answer.body['code']]).toEqual([status, code]);
+    expect(await live(holder.userId)).toBeLessThanOrEqual(before);
+    expect((await server.tokens.list(holder.userId)).map(({ name }) => name)).not.toContain('late');
+  });
+
+  it('must leave none when all tokens are revoked, however many are asked for meanwhile', async () => {
+    const { text: token, userId } = await server.holder();
+    const make = (): Promise<{ status: number }> =>
+      server.call('POST', '/api/tokens', { token, body: { name: 'x', scopes: ['read'] } });
+    const first = Array.from({ length: 10 }, make);
+    const revoked = server.tokens.revokeAll(userId);
+    const answers = await Promise.all([...first, ...Array.from({ length: 10 }, make)]);
+    await revoked;
+    for (const { status } of answers) expect([201, 401]).toContain(status);
+    expect(await live(userId)).toBe(0);
   });
 });
 

@@ -61,7 +61,7 @@ class StubController {
 @Module({ controllers: [StubController] })
 class StubModule {}
 
-interface Holder {
+export interface Holder {
   readonly userId: string;
   readonly username: string;
   readonly text: string;

@@ -1,0 +1,107 @@
+import { Injectable } from '@nestjs/common';
+import { IsNull } from 'typeorm';
+import { Database } from '../database';
+import { DomainError } from '../errors';
+import { Clock } from '../scheduling';
+import { invalidToken } from './bearer';
+import { grantedEnd, grantedScopes, type Principal, type RouteScope, type Scope } from './principal';
+import { TokenEntity } from './token.entity';
+import { type IssuedToken, type IssueToken, TokenService } from './token.service';
+import { UserEntity } from './user.entity';
+import { UserService } from './user.service';
+
+/** What the holder of a token asks for. */
+export interface AskedToken {
+  readonly name: string;
+  readonly scopes: readonly RouteScope[] | undefined;
+  /** Until its end; null and undefined: as long as may be. */
+  readonly days: number | null | undefined;
+}
+
+/** A token that may make others, and its user. */
+export interface TokenIssuer {
+  readonly scopes: readonly Scope[];
+  readonly user: UserEntity;
+  /** What it makes ends no later: its own end, or that of the session of a guest. null: neither. */
+  readonly endsAt: Date | null;
+}
+
+/**
+ * Tokens that the holder of another token asks for. Whether that one still may is decided under the lock of the user's
+ * row: a request is authenticated before it comes there, and its token may have been revoked in between.
+ */
+@Injectable()
+export class TokenRequests {
+  constructor(
+    private readonly database: Database,
+    private readonly tokens: TokenService,
+    private readonly users: UserService,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Locks the user's row and reads the token that asks for another one. Revocations, suspensions and deletions take the
+   * same lock, so what is found holds until the end of the transaction, whatever was true when the request was let in.
+   * Call it inside a transaction.
+   *
+   * @returns null if the token is revoked or expired, or its user is deleted
+   * @throws DomainError `user_suspended`, `guest_session_expired`
+   */
+  async lockIssuer({ userId, tokenId }: Pick<Principal, 'userId' | 'tokenId'>): Promise<TokenIssuer | null> {
+    await this.users.lock(userId);
+    const { manager } = this.database;
+    const token = await manager.findOneBy(TokenEntity, { id: tokenId, userId, revokedAt: IsNull() });
+    const user = await manager.findOneBy(UserEntity, { id: userId, deletedAt: IsNull() });
+    const now = this.clock.now();
+    if (!token || !user || (token.expiresAt && token.expiresAt <= now)) return null;
+    if (user.suspendedAt) throw new DomainError('user_suspended');
+    if (user.sessionExpiresAt && user.sessionExpiresAt <= now) throw new DomainError('guest_session_expired');
+    const ends = [token.expiresAt, user.sessionExpiresAt].filter((end) => end !== null);
+    const endsAt = ends.length > 0 ? new Date(Math.min(...ends.map(Number))) : null;
+    return { scopes: token.scopes as Scope[], user, endsAt };
+  }
+
+  /** The same for a token that must be good. @throws DomainError `unauthorized` too */
+  async requireIssuer(caller: Pick<Principal, 'userId' | 'tokenId'>): Promise<TokenIssuer> {
+    const issuer = await this.lockIssuer(caller);
+    if (!issuer) throw invalidToken();
+    return issuer;
+  }
+
+  /**
+   * Makes a token for a user who may have `limit` live ones (0: any number); those of agents do not count, as the tier
+   * limits agents. Exact under the lock of {@link lockIssuer}, which the caller holds.
+   *
+   * @throws DomainError `token_limit_reached`
+   */
+  async issueWithin(limit: number, options: IssueToken): Promise<IssuedToken> {
+    if (limit === 0) return this.tokens.issue(options);
+    const current = await this.tokens.countLive(options.userId);
+    if (current >= limit) throw new DomainError('token_limit_reached', { fields: { current, limit } });
+    return this.tokens.issue(options);
+  }
+
+  /**
+   * Makes a token that the holder of another one asks for, with no more than that one may.
+   *
+   * @param limit as of {@link issueWithin}
+   * @throws DomainError `unauthorized`, `user_suspended`, `guest_session_expired`, `token_limit_reached`,
+   * `insufficient_permissions`, `invalid_parameters`
+   */
+  async issueFor(
+    caller: Pick<Principal, 'userId' | 'tokenId'>,
+    limit: number,
+    asked: AskedToken,
+  ): Promise<IssuedToken> {
+    const { userId } = caller;
+    return this.database.runInTxLocking(userId, async () => {
+      const issuer = await this.requireIssuer(caller);
+      return this.issueWithin(limit, {
+        userId,
+        name: asked.name,
+        scopes: grantedScopes({ own: issuer.scopes, asked: asked.scopes }),
+        expiresAt: grantedEnd({ own: issuer.endsAt, days: asked.days, now: this.clock.now() }),
+      });
+    });
+  }
+}
