@@ -221,12 +221,14 @@ export class ContainerRepository extends ContainerQueries {
   /**
    * Gives up a container whose machine is gone for good, whatever operated on it: that can finish nothing any more. A
    * start makes it anew.
+   *
+   * @returns false if the row was written since it was read, by a process that gave it up too or by another one
    */
-  async giveUp(row: ContainerRow): Promise<void> {
+  async giveUp(row: ContainerRow): Promise<boolean> {
     const lost = { ...NOT_PLACED, status: 'error', statusReason: NODE_LOST } as const;
     const after: ContainerRow = { ...row, ...FREE, ...lost, ...NO_RUN };
     const data = Object.assign({}, containerFacts(after), { reason: NODE_LOST, message: LOST });
-    await this.database.runInTxLocking(row.userId, async () => {
+    const give = async (): Promise<void> => {
       await this.eventLog.append({ userId: row.userId, drafts: [{ type: 'container_error', data }] });
       const { meteredSince, used } = this.usage.settle(row, after);
       const changed = { ...FREE, ...lost, ...NO_RUN, ...this.restOf(row, lost), ...NOTHING_RESERVED, meteredSince };
@@ -238,7 +240,8 @@ export class ContainerRepository extends ContainerQueries {
       if (result.affected !== 1) throw leaseLost(row);
       await this.usage.record(row.userId, used);
       await this.capacity.follow(row, NOTHING_RESERVED);
-    });
+    };
+    return isAsRead(this.database.runInTxLocking(row.userId, give));
   }
 
   /** Emits the progress of an operation; changes nothing. @throws LeaseLostError: then nothing is emitted */
@@ -307,14 +310,19 @@ export class ContainerRepository extends ContainerQueries {
     return this.database.runInTx(() => this.place(row, nodes, (otherNodeId) => ({ otherNodeId })));
   }
 
-  /** Forgets that a container may have something on a machine that is gone for good, whatever operates on it. */
-  async forgetOther(row: ContainerRow): Promise<void> {
-    await this.database.runInTx(async () => {
+  /**
+   * Forgets that a container may have something on a machine that is gone for good, whatever operates on it.
+   *
+   * @returns false if the row was written since it was read
+   */
+  async forgetOther(row: ContainerRow): Promise<boolean> {
+    const forget = async (): Promise<void> => {
       const changed = { otherNodeId: null, revision: row.revision + 1 };
       const update = this.update(row.id).set(changed).andWhere('revision = :read', { read: row.revision });
       if ((await update.execute()).affected !== 1) throw leaseLost(row);
       await this.capacity.follow(row, { ...columnsOf(row), otherNodeId: null });
-    });
+    };
+    return isAsRead(this.database.runInTx(forget));
   }
 
   /** An early check, before any Docker call; the index decides at the commit. @throws DomainError `name_taken` */
@@ -458,6 +466,17 @@ export class ContainerRepository extends ContainerQueries {
 
 function leaseLost({ id }: ContainerRow): LeaseLostError {
   return new LeaseLostError(`container ${id} is no longer leased by this operation`);
+}
+
+/** @returns whether a write was made; false if the row was written since it was read, and then it is rolled back */
+async function isAsRead(write: Promise<void>): Promise<boolean> {
+  try {
+    await write;
+    return true;
+  } catch (error) {
+    if (error instanceof LeaseLostError) return false;
+    throw error;
+  }
 }
 
 function columnsOf({ reservedMemoryMb, reservedCpuShares }: ContainerRow): ReservedColumns {

@@ -148,7 +148,7 @@ export class DeletedContainers {
     });
   }
 
-  /** Records that the data is gone with its machine. */
+  /** Records that the data is gone with its machine; nothing of one that was restored since it was read. */
   async giveUp(row: ContainerRow): Promise<void> {
     const purgedAt = this.clock.now();
     const { meteredSince, used } = this.usage.settle(row, { ...row, purgedAt });
@@ -164,7 +164,7 @@ export class DeletedContainers {
           .createQueryBuilder()
           .update(ContainerEntity)
           .set({ nodeId: null, otherNodeId: null })
-          .where({ id: row.id })
+          .where('id = :id AND purged_at IS NOT NULL', row)
           .execute();
         return;
       }
@@ -175,9 +175,12 @@ export class DeletedContainers {
   }
 
   /** Forgets that something may be on a machine that is gone for good. */
-  async forgetOther({ id }: ContainerRow): Promise<void> {
-    await this.deleted(id)
+  async forgetOther(row: ContainerRow): Promise<void> {
+    await this.database.manager
+      .createQueryBuilder()
+      .update(ContainerEntity)
       .set({ otherNodeId: null, revision: () => 'revision + 1' })
+      .where('id = :id AND deleted_at IS NOT NULL', row)
       .execute();
   }
 

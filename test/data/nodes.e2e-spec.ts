@@ -1,4 +1,8 @@
 import { ReservedCapacity } from '../../src/containers/capacity/reserved-capacity';
+import { ContainerEntity, type ContainerRow } from '../../src/containers/container.entity';
+import { ContainerRepository } from '../../src/containers/container.repository';
+import { DeletedContainers } from '../../src/containers/deleted-containers';
+import { NodeEntity } from '../../src/containers/nodes/node.entity';
 import { NodeRepository } from '../../src/containers/nodes/node.repository';
 import { NodeWatch } from '../../src/containers/nodes/node-watch';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
@@ -7,7 +11,7 @@ import { Database } from '../../src/database';
 import { EventLog } from '../../src/events';
 import { ClusterEngine } from '../../src/docker/cluster/cluster-engine';
 import { Clock } from '../../src/scheduling/clock';
-import { SMALL } from '../support/api-client';
+import { SMALL, testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { EventRecorder } from '../support/event-recorder';
 import { eventually } from '../support/eventually';
@@ -42,7 +46,12 @@ describe('containers on several machines', () => {
     cluster = new FakeCluster(NAMES);
     engine = cluster.engine();
     clock = new AheadClock();
-    const settings = { MEMORY_OVERCOMMIT: '1', CPU_OVERCOMMIT: '1', SWEEP_INTERVAL_SECONDS: '3600' };
+    const settings = {
+      MEMORY_OVERCOMMIT: '1',
+      CPU_OVERCOMMIT: '1',
+      SWEEP_INTERVAL_SECONDS: '3600',
+      VOLUME_COPY_IMAGE: testImage(),
+    };
     berth = await Berth.start({ engine, clock, environment: { INSTANCE_ID: 'nodes', ...settings } });
     operator = await berth.user('pro', ['admin', 'read', 'write']);
     user = await berth.user('enterprise');
@@ -237,6 +246,117 @@ describe('containers on several machines', () => {
     });
     expect((await nodes())[node.name]).toMatchObject({ state: 'reachable' });
     expect((await user.api.get(id)).body).toMatchObject({ status: 'running' });
+  });
+
+  describe('of a machine that is given up, by a process that is slower than another', () => {
+    /** The rows that this process reads next are written by another one before it comes to them. */
+    const writtenMeanwhile = (
+      method: 'onGivenUp' | 'partlyOnGivenUp',
+      write: (row: ContainerRow) => Promise<unknown>,
+    ): void => {
+      const repository = berth.app.get(NodeRepository);
+      const read = repository[method].bind(repository);
+      jest.spyOn(repository, method).mockImplementationOnce(async (page) => {
+        const rows = await read(page);
+        expect(rows).not.toEqual([]);
+        for (const row of rows) await write(row);
+        return rows;
+      });
+    };
+
+    const releasedMeanwhile = (): void =>
+      writtenMeanwhile('onGivenUp', (row) =>
+        row.deletedAt === null
+          ? berth.app.get(ContainerRepository).giveUp(row)
+          : berth.app.get(DeletedContainers).giveUp(row),
+      );
+
+    afterEach(() => void jest.restoreAllMocks());
+
+    it('must be given up once, and the administrator be told what is so', async () => {
+      for (const name of ['two', 'three']) await operator.api.call('POST', `/api/admin/nodes/${name}/drain`);
+      const [id, deleted] = [await running(), await running()];
+      expect((await user.api.delete(deleted)).status).toBe(200);
+      const node = cluster.named('one');
+      await silence(node);
+      releasedMeanwhile();
+      const answer = await operator.api.call('POST', `/api/admin/nodes/${node.name}/forget`);
+      expect(answer).toMatchObject({ status: 200, body: { state: 'forgotten', containers: 0 } });
+      await events.next('container_error', { db_id: id, reason: 'node_lost' });
+      const told = events.events.filter(({ type }) => type === 'container_error');
+      expect(told).toHaveLength(1);
+      const purges = "SELECT id FROM audit_entries WHERE action = 'container.purge'";
+      expect(await berth.app.get(Database).manager.query<unknown[]>(purges)).toHaveLength(1);
+    });
+
+    it.each(['drain', 'activate'])('must fail no %s of another machine', async (verb) => {
+      const id = await running();
+      const node = await nodeOf(id);
+      const other = cluster.nodes.find((each) => each !== node)?.name ?? '';
+      await silence(node);
+      // What has given it up has died before it came to what is there.
+      await berth.app.get(Database).manager.update(NodeEntity, { id: node.id }, { forgottenAt: clock.now() });
+      releasedMeanwhile();
+      const answer = await operator.api.call('POST', `/api/admin/nodes/${other}/${verb}`);
+      expect(answer).toMatchObject({ status: 200, body: { availability: verb === 'drain' ? 'drain' : 'active' } });
+      await events.next('container_error', { db_id: id, reason: 'node_lost' });
+    });
+
+    it('must be given up all the same where they were only changed', async () => {
+      const id = await running();
+      const node = await nodeOf(id);
+      await silence(node);
+      writtenMeanwhile('onGivenUp', (row) =>
+        berth.app.get(Database).manager.update(ContainerEntity, { id: row.id }, { revision: row.revision + 1 }),
+      );
+      const answer = await operator.api.call('POST', `/api/admin/nodes/${node.name}/forget`);
+      expect(answer).toMatchObject({ status: 200, body: { state: 'forgotten', containers: 0 } });
+      await events.next('container_error', { db_id: id, reason: 'node_lost' });
+    });
+
+    it('must be forgotten there where they have moved, and the administrator be told what is so', async () => {
+      const id = await running();
+      const node = await nodeOf(id);
+      const hold = node.engine.holdOn('removeContainer');
+      const moving = operator.api.call('POST', `/api/admin/containers/${id}/move`);
+      await hold.reached;
+      await silence(node);
+      hold.release();
+      expect((await moving).status).toBe(200);
+      writtenMeanwhile('partlyOnGivenUp', (row) => berth.app.get(ContainerRepository).forgetOther(row));
+      const answer = await operator.api.call('POST', `/api/admin/nodes/${node.name}/forget`);
+      expect(answer).toMatchObject({ status: 200, body: { state: 'forgotten', used: { memory_mb: 0 } } });
+      expect((await user.api.get(id)).body).toMatchObject({ status: 'running' });
+    });
+
+    it('must stay where they were placed on it after it came back', async () => {
+      const node = cluster.named('one');
+      await silence(node);
+      await operator.api.call('POST', '/api/admin/nodes/one/forget');
+      const repository = berth.app.get(NodeRepository);
+      const before = await repository.all();
+      node.heal();
+      await berth.app.get(NodeWatch).look();
+      for (const name of ['two', 'three']) await operator.api.call('POST', `/api/admin/nodes/${name}/drain`);
+      const id = await running();
+      expect(await nodeOf(id)).toBe(node);
+      jest.spyOn(repository, 'all').mockResolvedValueOnce(before).mockResolvedValueOnce(before);
+      await berth.app.get(NodeWatch).look();
+      expect((await user.api.get(id)).body).toMatchObject({ status: 'running' });
+    });
+
+    it('must not be taken from their machine where they were restored meanwhile', async () => {
+      const id = await running();
+      const node = await nodeOf(id);
+      expect((await user.api.delete(id)).status).toBe(200);
+      await silence(node);
+      writtenMeanwhile('onGivenUp', async () =>
+        expect((await user.api.call('POST', `/api/containers/${id}/restore`)).status).toBe(200),
+      );
+      await operator.api.call('POST', `/api/admin/nodes/${node.name}/forget`);
+      await events.next('container_error', { db_id: id, reason: 'node_lost' });
+      expect((await user.api.get(id)).body).toMatchObject({ status: 'error', status_reason: 'node_lost' });
+    });
   });
 
   describe('that are being created when their machine falls silent', () => {

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { ContainerEngine, type EngineNode } from '../../docker';
 import { LOGGER } from '../../logging';
 import { Clock, Poll } from '../../scheduling';
+import type { ContainerRow } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
 import { DeletedContainers } from '../deleted-containers';
 import { isSilent, type NodeRow } from './node.entity';
@@ -69,7 +70,7 @@ export class NodeWatch implements OnModuleDestroy {
     const rows = await this.nodes.all();
     const now = this.clock.now();
     const gone = rows.filter(({ forgottenAt }) => forgottenAt !== null);
-    await this.giveUp(gone.map(({ id }) => id));
+    if (gone.length > 0) await this.giveUp();
     for (const row of gone) {
       const { id, name } = row;
       if (!present.some((node) => node.id === id && node.isReachable)) continue;
@@ -109,17 +110,18 @@ export class NodeWatch implements OnModuleDestroy {
     }
   }
 
-  /** Whatever is on them is lost, in the row and in what is kept of deleted ones. */
-  private async giveUp(nodes: readonly string[]): Promise<void> {
-    for (;;) {
-      const rows = await this.nodes.on(nodes, PAGE);
-      for (const row of rows) await (row.deletedAt === null ? this.containers.giveUp(row) : this.deleted.giveUp(row));
-      if (rows.length < PAGE) break;
+  /**
+   * Whatever is on machines that are given up is lost, in the row and in what is kept of deleted ones. Other processes do
+   * the same at once, and an operation may still write: what was written since it was read is read again.
+   */
+  private async giveUp(): Promise<void> {
+    const whole = (): Promise<ContainerRow[]> => this.nodes.onGivenUp(PAGE);
+    for (let rows = await whole(); rows.length > 0; rows = await whole()) {
+      for (const row of rows) await (row.deletedAt === null ? this.containers : this.deleted).giveUp(row);
     }
-    for (;;) {
-      const rows = await this.nodes.partlyOn(nodes, PAGE);
+    const partly = (): Promise<ContainerRow[]> => this.nodes.partlyOnGivenUp(PAGE);
+    for (let rows = await partly(); rows.length > 0; rows = await partly()) {
       for (const row of rows) await (row.deletedAt === null ? this.containers : this.deleted).forgetOther(row);
-      if (rows.length < PAGE) return;
     }
   }
 }

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { In, IsNull, LessThan, Not, type UpdateQueryBuilder } from 'typeorm';
+import { IsNull, LessThan, Not, Raw, type UpdateQueryBuilder } from 'typeorm';
 import { TokenService } from '../../auth';
 import { Database } from '../../database';
 import type { EngineNode } from '../../docker';
@@ -15,6 +15,9 @@ type NodeEvent = Extract<EventDraft['type'], `node_${string}`>;
 
 /** However often it is asked, that it answers is written no oftener. */
 const NOTED_EVERY_MS = 3_000;
+
+/** As of now: one that is back takes containers again, whatever was read of it before. */
+const GIVEN_UP = Raw((column) => `${column} IN (SELECT n.id FROM nodes n WHERE n.forgotten_at IS NOT NULL)`);
 
 /** How many containers on each machine, running or not. */
 export type ContainersByNode = ReadonlyMap<string, number>;
@@ -168,11 +171,10 @@ export class NodeRepository {
       .getMany();
   }
 
-  /** Rows on given up nodes, deleted ones too; at most a page. */
-  async on(nodes: readonly string[], page: number): Promise<ContainerRow[]> {
-    if (nodes.length === 0) return [];
+  /** Rows on nodes that are given up, deleted ones too; at most a page. */
+  async onGivenUp(page: number): Promise<ContainerRow[]> {
     return this.database.manager.find(ContainerEntity, {
-      where: { nodeId: In([...nodes]) },
+      where: { nodeId: GIVEN_UP },
       withDeleted: true,
       order: { id: 'ASC' },
       take: page,
@@ -180,10 +182,9 @@ export class NodeRepository {
   }
 
   /** The same of rows of which only something may be there. */
-  async partlyOn(nodes: readonly string[], page: number): Promise<ContainerRow[]> {
-    if (nodes.length === 0) return [];
+  async partlyOnGivenUp(page: number): Promise<ContainerRow[]> {
     return this.database.manager.find(ContainerEntity, {
-      where: { otherNodeId: In([...nodes]) },
+      where: { otherNodeId: GIVEN_UP },
       withDeleted: true,
       order: { id: 'ASC' },
       take: page,
