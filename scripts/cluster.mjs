@@ -79,7 +79,9 @@ function writeAddresses(folder, { DATABASE_URL, REDIS_URL }) {
 
 async function sayNext({ servers, settings, env, folder, addresses, nodes, ownsDocker }) {
   const [{ url }] = servers;
-  const token = await tokenToTry({ url, settings, env, file: join(folder, 'demo-token') });
+  // An administrator's, who may list, drain and forget the nodes too.
+  const scopes = ['read', 'write', 'exec', 'admin'];
+  const token = await tokenToTry({ url, settings, env, file: join(folder, 'demo-token'), scopes });
   const command = `env $(cat ${addresses}) npm run -s token -- --user NAME --tier TIER`;
   say('');
   sayTable([

@@ -9,6 +9,7 @@ import { ensureConsole } from './lib/console-build.mjs';
 import { ensureDependencies } from './lib/dependencies.mjs';
 import { readSettings } from './lib/environment-file.mjs';
 import { creation, sayTable, signInLink, tokenToTry } from './lib/how-to-call.mjs';
+import { KeptRunning } from './lib/kept-running.mjs';
 import { checkNodeVersion } from './lib/node-version.mjs';
 import { runFolder } from './lib/project.mjs';
 import { takeRunLock } from './lib/run-lock.mjs';
@@ -18,18 +19,33 @@ import { ServerProcess } from './lib/server-process.mjs';
 import { atEnd, isEnding, runScript } from './lib/shutdown.mjs';
 import { say, step } from './lib/steps.mjs';
 
+/** @returns {Promise<string>} its URL @throws Problem if its first start fails; later it is started again */
 async function startServer({ env, settings, lock }) {
-  return step('starting the server', async () => {
-    const server = new ServerProcess({ env, shutdownGraceSeconds: settings.SHUTDOWN_GRACE_SECONDS });
+  // Port 0 is any free one, and stays the server's once it has it.
+  let { PORT: port } = env;
+  let url;
+  const launch = () => {
+    const server = new ServerProcess({
+      env: { ...env, PORT: port },
+      shutdownGraceSeconds: settings.SHUTDOWN_GRACE_SECONDS,
+    });
     lock.remember('server', server);
-    atEnd('stopping the server', (hurry) =>
-      step('stopping the server', () => server.stop({ hurry }), {
-        detail: (inTime) => (inTime ? undefined : 'killed, it did not stop in time'),
-      }),
-    );
-    const onSlow = () => say('! the server is slow to start; still waiting');
-    return { server, url: await server.untilReady({ onSlow }) };
-  });
+    return server;
+  };
+  const onReady = (_server, readyAt) => {
+    const isBack = url !== undefined;
+    url = readyAt;
+    port = new URL(url).port;
+    if (isBack) say(`✓ the server is back: ${url}`);
+  };
+  const server = new KeptRunning('the server', { launch, onReady });
+  atEnd('stopping the server', (hurry) =>
+    step('stopping the server', () => server.stop({ hurry }), {
+      detail: (inTime) => (inTime ? undefined : 'killed, it did not stop in time'),
+    }),
+  );
+  await step('starting the server', () => server.start());
+  return url;
 }
 
 async function sayNext({ url, settings, env, ownsDocker }) {
@@ -88,17 +104,12 @@ async function main() {
 
   const env = docker ? serverEnvironment({ settings, docker }) : simulatedEnvironment(settings);
   lock.uses(env.DATABASE_URL);
-  const { server, url } = await startServer({ env, settings, lock });
+  const url = await startServer({ env, settings, lock });
   if (docker) watchDocker(docker, 'npm start');
-  if (url) {
-    await sayNext({ url, settings, env, ownsDocker: docker?.own !== undefined });
-    void sayProof(url);
-  }
-
-  const { code, signal } = await server.ended;
-  if (isEnding()) return 0;
-  say(`✗ the server ended by itself (${signal ?? `code ${code}`}); its last lines above say why`);
-  return code || 1;
+  await sayNext({ url, settings, env, ownsDocker: docker?.own !== undefined });
+  void sayProof(url);
+  // Until a signal ends it.
+  return new Promise(() => {});
 }
 
 void runScript(main, { exitCodeOnSignal: 0 });

@@ -4,6 +4,7 @@ import { accessSync, constants, writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { Problem } from './problem.mjs';
+import { sendSignal } from './process-identity.mjs';
 
 const TAIL_LINES = 15;
 const running = new Set();
@@ -113,13 +114,7 @@ export async function stopCommands() {
   stopping = true;
   await Promise.all(
     [...running].map(async ({ child, whole, ended }) => {
-      const kill = (signal) => {
-        try {
-          process.kill(-child.pid, signal);
-        } catch {
-          // It has ended by itself.
-        }
-      };
+      const kill = (signal) => sendSignal(-child.pid, signal);
       if (!whole) kill('SIGTERM');
       const late = whole ? undefined : setTimeout(() => kill('SIGKILL'), 5000);
       await ended;

@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import { run } from './command.mjs';
 import { projectRoot } from './project.mjs';
 
-async function works(url, token) {
+async function allows({ url, token, scopes }) {
   const headers = { Authorization: `Bearer ${token}` };
   try {
     const response = await fetch(`${url}/api/me`, { headers, signal: AbortSignal.timeout(5000) });
-    return response.ok;
+    const { scopes: held = [] } = await response.json();
+    return response.ok && scopes.every((scope) => held.includes(scope));
   } catch {
     return false;
   }
@@ -22,12 +23,17 @@ function readToken(file) {
   }
 }
 
-/** @param {{ url: string, env: object, file: string }} options file: where it is kept @returns {Promise<string>} */
-export async function demoToken({ url, env, file }) {
+/**
+ * @param {{ url: string, env: object, file: string, scopes?: string[] }} options
+ *   file: where it is kept; scopes: what it must allow, those of an ordinary token if absent
+ * @returns {Promise<string>}
+ */
+export async function demoToken({ url, env, file, scopes = [] }) {
   const last = readToken(file);
-  if (last && (await works(url, last))) return last;
+  if (last && (await allows({ url, token: last, scopes }))) return last;
   const cli = join('dist', 'src', 'cli', 'token.js');
-  const output = await run(process.execPath, [cli, '--user', 'demo', '--tier', 'pro', '--name', 'start'], {
+  const asked = scopes.length > 0 ? ['--scopes', scopes.join(',')] : [];
+  const output = await run(process.execPath, [cli, '--user', 'demo', '--tier', 'pro', '--name', 'start', ...asked], {
     cwd: projectRoot,
     env,
   });

@@ -8,8 +8,8 @@ export const creation = (url, token) => {
 };
 
 /** @returns {Promise<string | undefined>} a token to try the API with; in production none is made up */
-export async function tokenToTry({ url, settings, env, file }) {
-  return settings.NODE_ENV === 'production' ? undefined : demoToken({ url, env, file });
+export async function tokenToTry({ settings, ...options }) {
+  return settings.NODE_ENV === 'production' ? undefined : demoToken(options);
 }
 
 /**

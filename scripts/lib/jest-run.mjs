@@ -3,6 +3,7 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { run } from './command.mjs';
+import { sendSignal } from './process-identity.mjs';
 import { projectRoot } from './project.mjs';
 import { say } from './steps.mjs';
 import { rememberGroup, temporaryFolder } from './test-remains.mjs';
@@ -64,11 +65,7 @@ function endAfter(report, group) {
     if (seconds <= ENDING_S) return;
     clearInterval(timer);
     say('✗ jest does not end: a test left something open (--detectOpenHandles says what)');
-    try {
-      process.kill(-group, 'SIGKILL');
-    } catch {
-      // It has ended meanwhile.
-    }
+    sendSignal(-group, 'SIGKILL');
   }, 1_000);
   return timer;
 }

@@ -19,7 +19,8 @@ export function nextPause({ last, ranMs }) {
 /**
  * @typedef {object} Startable
  * @property {Promise<{ code: number | null, signal: string | null }>} ended
- * @property {() => Promise<unknown>} untilReady resolves with nothing, or throws a Problem, if it ended before
+ * @property {(options: { onSlow: () => void }) => Promise<unknown>} untilReady resolves with nothing, or throws a
+ *   Problem, if it ended before; may tell that it takes long
  * @property {(options: { hurry?: AbortSignal }) => Promise<boolean>} stop
  */
 
@@ -55,7 +56,7 @@ export class KeptRunning {
     this.current = process;
     // Told to stop while it was made.
     if (this.stopping.signal.aborted) await process.stop({});
-    const ready = await process.untilReady();
+    const ready = await process.untilReady({ onSlow: () => say(`! ${this.name} is slow to start; still waiting`) });
     if (ready === undefined) return false;
     this.onReady?.(process, ready);
     return true;

@@ -11,7 +11,7 @@ import { DockerApi } from './docker-api.mjs';
 import { keepingFirewallRules } from './firewall-rules.mjs';
 import { clearLeftovers, daemonProcess } from './own-daemon-processes.mjs';
 import { Problem } from './problem.mjs';
-import { endProcess, identityOf, isAlive } from './process-identity.mjs';
+import { endProcess, identityOf, isAlive, sendSignal } from './process-identity.mjs';
 import { runtimeFolder } from './project.mjs';
 import { say } from './steps.mjs';
 
@@ -65,7 +65,7 @@ export class OwnDaemon {
 
   /** Makes a running daemon read its configuration again, and waits until `isApplied` holds of its info. */
   async reload(isApplied) {
-    process.kill(this.identity.pid, 'SIGHUP');
+    sendSignal(this.identity.pid, 'SIGHUP');
     const until = performance.now() + RELOAD_TIMEOUT_MS;
     do {
       if (isApplied(await this.api.info())) return;

@@ -54,6 +54,21 @@ export function processesWhere(test) {
     .filter(test);
 }
 
+/**
+ * Sends a signal to a process. That it has ended already is no failure: it may do so between any look and the signal.
+ * @param {number} pid below 0 a process group @param {NodeJS.Signals} signal
+ * @returns {boolean} whether there was a process
+ */
+export function sendSignal(pid, signal) {
+  try {
+    process.kill(pid, signal);
+    return true;
+  } catch (error) {
+    if (error.code === 'ESRCH') return false;
+    throw error;
+  }
+}
+
 async function endsWithin(identity, ms, hurry) {
   const until = performance.now() + ms;
   while (isAlive(identity) && performance.now() < until && !hurry?.aborted) await sleep(20);
@@ -68,9 +83,9 @@ async function endsWithin(identity, ms, hurry) {
  */
 export async function endProcess(identity, { signal = 'SIGTERM', graceMs = 10_000, hurry } = {}) {
   if (!isAlive(identity)) return true;
-  process.kill(identity.pid, signal);
+  sendSignal(identity.pid, signal);
   if (await endsWithin(identity, graceMs, hurry)) return true;
-  process.kill(identity.pid, 'SIGKILL');
+  sendSignal(identity.pid, 'SIGKILL');
   // In the kernel it may hang for longer, on a dead disk; nobody here can help that.
   await endsWithin(identity, KILL_MS);
   return false;

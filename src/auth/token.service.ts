@@ -41,6 +41,7 @@ export class TokenService {
     private readonly database: Database,
     private readonly signals: Signals,
     private readonly users: UserService,
+    private readonly clock: Clock,
   ) {
     this.lookup = new TokenLookup(database);
   }
@@ -56,7 +57,7 @@ export class TokenService {
     const found = await this.lookup.byHash(hashToken(text));
     if (!found || found.revoked) return null;
     const { tokenExpiresAt } = found.principal;
-    if (tokenExpiresAt && tokenExpiresAt.getTime() <= Date.now()) return null;
+    if (tokenExpiresAt && tokenExpiresAt.getTime() <= this.clock.now().getTime()) return null;
     if (found.suspended) throw new DomainError('user_suspended');
     return found.principal;
   }
@@ -69,7 +70,7 @@ export class TokenService {
       .select('t.userId', 'id')
       .distinct()
       .where('t.revokedAt IS NULL AND t.scopes LIKE \'%"admin"%\'')
-      .andWhere('(t.expiresAt IS NULL OR t.expiresAt > :now)', { now: this.database.timestamp(new Date()) })
+      .andWhere('(t.expiresAt IS NULL OR t.expiresAt > :now)', { now: this.database.timestamp(this.clock.now()) })
       .orderBy('t.userId')
       .getRawMany<{ id: string }>();
     return rows.map(({ id }) => id);
@@ -86,7 +87,7 @@ export class TokenService {
       prefix,
       scopes: [...options.scopes],
       agentId: options.agentId ?? null,
-      createdAt: new Date(),
+      createdAt: this.clock.now(),
       expiresAt: options.expiresAt,
       revokedAt: null,
     };
@@ -136,7 +137,7 @@ export class TokenService {
       const { affected } = await this.database.manager.update(
         TokenEntity,
         { id: tokenId, userId, revokedAt: IsNull() },
-        { revokedAt: new Date() },
+        { revokedAt: this.clock.now() },
       );
       if (affected !== 1) throw new DomainError('token_not_found');
       this.database.afterCommit(() => this.signals.publish('token_revoked', { tokenId }));
@@ -164,7 +165,9 @@ export class TokenService {
       const revoked: string[] = [];
       for (const { id } of tokens) {
         const unrevoked = { id, revokedAt: IsNull() };
-        const { affected } = await this.database.manager.update(TokenEntity, unrevoked, { revokedAt: new Date() });
+        const { affected } = await this.database.manager.update(TokenEntity, unrevoked, {
+          revokedAt: this.clock.now(),
+        });
         if (affected === 1) revoked.push(id);
       }
       this.database.afterCommit(() => {
@@ -181,7 +184,7 @@ export class TokenService {
       .where('token.revokedAt IS NULL')
       .andWhere(
         new Brackets((either) =>
-          either.where('token.expiresAt IS NULL').orWhere('token.expiresAt > :now', { now: new Date() }),
+          either.where('token.expiresAt IS NULL').orWhere('token.expiresAt > :now', { now: this.clock.now() }),
         ),
       );
   }

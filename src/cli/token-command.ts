@@ -1,7 +1,7 @@
 import { dataSourceOptions } from '../../ormconfig';
 import { TokenService, UserService } from '../auth';
 import type { Config } from '../config';
-import { connect, Database } from '../database';
+import { connect, Database, DatabaseClock } from '../database';
 import { DomainError } from '../errors';
 import { Clock } from '../scheduling/clock';
 import { LocalSignals } from '../signals';
@@ -32,7 +32,10 @@ export async function runTokenCommand(args: readonly string[], config: Config): 
   const { DATABASE_URL, OPERATION_CLAIM_SECONDS } = config;
   const dataSource = await connect({ ...dataSourceOptions(DATABASE_URL, OPERATION_CLAIM_SECONDS), logging: false });
   try {
-    return await issueToken({ asked: parsed, database: new Database(dataSource), tiers });
+    const clock = new Clock();
+    const databaseClock = await DatabaseClock.establish(dataSource, clock);
+    databaseClock.onApplicationShutdown();
+    return await issueToken({ asked: parsed, database: new Database(dataSource), tiers, clock });
   } catch (error) {
     if (error instanceof DomainError && error.kind === 'username_taken') return takenByGuest(parsed.user, error);
     throw error;
@@ -53,19 +56,20 @@ async function issueToken(work: {
   asked: TokenArguments;
   database: Database;
   tiers: TiersService;
+  clock: Clock;
 }): Promise<CommandResult> {
-  const { asked, database, tiers } = work;
+  const { asked, database, tiers, clock } = work;
   const signals = new LocalSignals();
-  const users = new UserService(database, tiers, new Clock(), signals);
+  const users = new UserService(database, tiers, clock, signals);
   const { user, previousTier } = await users.ensure({
     username: asked.user,
     tier: asked.tier,
   });
-  const { text } = await new TokenService(database, signals, users).issue({
+  const { text } = await new TokenService(database, signals, users, clock).issue({
     userId: user.id,
     name: asked.name,
     scopes: asked.scopes,
-    expiresAt: asked.expiresInDays === null ? null : new Date(Date.now() + asked.expiresInDays * DAY),
+    expiresAt: asked.expiresInDays === null ? null : new Date(clock.now().getTime() + asked.expiresInDays * DAY),
   });
   const moved =
     previousTier === null ? '' : `${user.username} was on tier ${previousTier} and is on ${user.tier} now\n`;

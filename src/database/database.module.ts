@@ -1,8 +1,10 @@
 import { DynamicModule, Global, Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { DataSource, type DataSourceOptions } from 'typeorm';
+import { Clock } from '../scheduling';
 import { connect } from './connect';
 import { Database } from './database';
+import { DatabaseClock } from './database-clock';
 import { ProcessPresence } from './process-presence';
 import { SqliteLock } from './sqlite-lock';
 
@@ -34,6 +36,11 @@ export class DatabaseModule {
           provide: ProcessPresence,
           inject: [DataSource],
           useFactory: (dataSource: DataSource) => ProcessPresence.establish(dataSource),
+        },
+        {
+          provide: DatabaseClock,
+          inject: [DataSource, Clock],
+          useFactory: (dataSource: DataSource, clock: Clock) => DatabaseClock.establish(dataSource, clock),
         },
       ],
       exports: [Database, ProcessPresence],

@@ -1,5 +1,6 @@
 export { readerOf, readTime } from './column-types';
 export { connect } from './connect';
+export { DatabaseClock } from './database-clock';
 export { Database, isUniqueViolation, type PageRange } from './database';
 export { DatabaseModule } from './database.module';
 export type { Lookup } from './lookup';

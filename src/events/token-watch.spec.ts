@@ -1,4 +1,5 @@
 import { TokenService } from '../auth';
+import { Clock } from '../scheduling';
 import { LocalSignals } from '../signals';
 import { TokenWatch } from './token-watch';
 
@@ -14,7 +15,7 @@ describe('the watch over tokens in use', () => {
     signals = new LocalSignals();
     valid = new Set();
     const service: Pick<TokenService, 'stillValid'> = { stillValid: () => Promise.resolve(valid) };
-    watch = new TokenWatch(service as TokenService, signals);
+    watch = new TokenWatch(service as TokenService, new Clock(), signals);
   });
 
   afterEach(() => {
@@ -59,7 +60,7 @@ describe('the watch over tokens in use', () => {
   it('must not end what a failing database cannot answer for', async () => {
     watch.onApplicationShutdown();
     const service: Pick<TokenService, 'stillValid'> = { stillValid: () => Promise.reject(new Error('no database')) };
-    watch = new TokenWatch(service as TokenService, signals);
+    watch = new TokenWatch(service as TokenService, new Clock(), signals);
     const { onEnd } = expiring('t');
     await expect(watch.recheck()).rejects.toThrow('no database');
     expect(onEnd).not.toHaveBeenCalled();

@@ -1,6 +1,6 @@
 import { Injectable, Logger, OnApplicationBootstrap, OnApplicationShutdown } from '@nestjs/common';
 import { invalidToken, type Principal, TokenService } from '../auth';
-import { Poll } from '../scheduling';
+import { Clock, Poll } from '../scheduling';
 import { Signals } from '../signals';
 
 /** `setTimeout` fires at once for more than this. */
@@ -28,6 +28,7 @@ export class TokenWatch implements OnApplicationBootstrap, OnApplicationShutdown
 
   constructor(
     private readonly service: TokenService,
+    private readonly clock: Clock,
     signals: Signals,
   ) {
     this.stopListening = [
@@ -105,7 +106,7 @@ export class TokenWatch implements OnApplicationBootstrap, OnApplicationShutdown
   }
 
   private armTimer(tokenId: string, watched: Watched, expiresAt: Date): void {
-    const left = expiresAt.getTime() - Date.now();
+    const left = expiresAt.getTime() - this.clock.now().getTime();
     const next = () => (left > LONGEST_TIMER_MS ? this.armTimer(tokenId, watched, expiresAt) : this.end(tokenId));
     watched.timer = setTimeout(next, Math.min(Math.max(left, 0), LONGEST_TIMER_MS));
     watched.timer.unref();

@@ -54,7 +54,10 @@ export interface Detached {
 /** @returns false if the request's turn has come; else it comes again when it has */
 export function postpone(detached: Detached): boolean {
   if (!early.has(detached.request)) return false;
-  putBack(detached, headOf(detached.request, (_name, value) => value));
+  putBack(
+    detached,
+    headOf(detached.request, (_name, value) => value),
+  );
   return true;
 }
 

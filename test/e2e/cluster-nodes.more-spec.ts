@@ -44,6 +44,8 @@ describe('npm run cluster -- --nodes', () => {
     expect((await left()).length).toBeGreaterThan(0);
     const [api] = command.apis;
     if (!api) throw new Error('there is no server');
+    const { body } = await api.call('GET', '/api/admin/nodes');
+    expect(body['nodes']).toHaveLength(3);
     const { db_id: kept } = await api.running({ ...SANDBOX, name: 'kept' });
     expect((await api.get(kept)).body).toMatchObject({ status: 'running' });
     expect(await command.interrupt()).toBe(0);

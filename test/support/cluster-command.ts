@@ -18,7 +18,7 @@ export interface ClusterServer {
   readonly pid: number;
 }
 
-/** `npm run cluster` as somebody runs it in a terminal, in a folder of its own. Needs the build. */
+/** `npm run cluster`, or another of the commands that run servers, in a folder of its own. Needs the build. */
 export class ClusterCommand {
   /** All that it printed. */
   output = '';
@@ -29,9 +29,10 @@ export class ClusterCommand {
     /** Where its data and what it knows of its processes lie. */
     readonly folder: string,
     private readonly environment: Readonly<Record<string, string>> = {},
+    private readonly script = 'scripts/cluster.mjs',
   ) {}
 
-  /** The command in a new folder, on free ports, as an instance of its own. */
+  /** `npm run cluster` in a new folder, on free ports, as an instance of its own. */
   static async prepare(): Promise<ClusterCommand> {
     const settings = {
       PORT: String(await portsInARow(3)),
@@ -66,7 +67,7 @@ export class ClusterCommand {
   /** Starts it. @returns its exit code */
   run(args: readonly string[] = []): Promise<number | null> {
     const own = { DATABASE_URL: undefined, REDIS_URL: undefined, BERTH_FOLDER: this.folder };
-    const child = spawn(process.execPath, ['scripts/cluster.mjs', ...args], {
+    const child = spawn(process.execPath, [this.script, ...args], {
       env: { ...process.env, NODE_ENV: 'development', ...own, ...this.environment },
       stdio: ['ignore', 'pipe', 'pipe'],
       // A group of its own, as a terminal gives it.

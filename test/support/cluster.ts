@@ -27,7 +27,7 @@ export class Cluster {
   /** @param subject what the tests of the file are about */
   static async start(
     subject: string,
-    { processes = 3, environment = {}, onOutput }: ClusterOptions = {},
+    { processes = 3, environment = {}, own = [], onOutput }: ClusterOptions = {},
   ): Promise<Cluster> {
     const database = await openTestDatabase();
     const all = {
@@ -36,7 +36,7 @@ export class Cluster {
       INSTANCE_ID: `test-${subject}-${process.pid}`,
       ...environment,
     };
-    const servers = Array.from({ length: processes }, () => new BerthProcess(all));
+    const servers = Array.from({ length: processes }, (_none, index) => new BerthProcess({ ...all, ...own[index] }));
     await Promise.all(servers.map((server) => server.start({ ...(onOutput && { onOutput }) })));
     return new Cluster(servers, database, all);
   }
@@ -88,6 +88,8 @@ export class Cluster {
 interface ClusterOptions {
   readonly processes?: number;
   readonly environment?: Readonly<Record<string, string>>;
+  /** What each server is given beside that, in their order. */
+  readonly own?: readonly Readonly<Record<string, string>>[];
   /** Gets what they print. */
   readonly onOutput?: (chunk: Buffer) => void;
 }

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { ContainerEngine, type ListedVolume } from '../../docker';
 import { LOGGER } from '../../logging';
+import { Clock } from '../../scheduling';
 import { ContainerRepository } from '../container.repository';
 import { Instance } from '../instance';
 import { NodeRepository } from '../nodes/node.repository';
@@ -19,6 +20,7 @@ export class Inventory {
     private readonly known: KnownEngine,
     private readonly volumes: DataVolumes,
     private readonly nodes: NodeRepository,
+    private readonly clock: Clock,
     @Inject(CONFIG) private readonly config: Pick<Config, 'ORPHAN_GRACE_SECONDS'>,
   ) {}
 
@@ -34,7 +36,7 @@ export class Inventory {
       volumes: volumes.items,
       silent: new Set([...containers.silent, ...volumes.silent, ...(await this.absent())]),
       stuck: this.volumes.stuck,
-      now: new Date(),
+      now: this.clock.now(),
       orphanGraceMs,
       wasUnwatched,
     });

@@ -1,0 +1,47 @@
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ClusterCommand } from '../support/cluster-command';
+import { eventually } from '../support/eventually';
+import { freePort } from '../support/free-port';
+
+jest.setTimeout(180_000);
+
+describe('npm start', () => {
+  let command: ClusterCommand;
+
+  afterEach(() => command.remove());
+
+  async function prepare(settings: Readonly<Record<string, string>>): Promise<void> {
+    const folder = await mkdtemp(join(tmpdir(), 'berth-start-'));
+    const environment = { PORT: String(await freePort()), SANDBOX_PROOF: 'off', CONSOLE: 'off', ...settings };
+    command = new ClusterCommand(folder, environment, 'scripts/start.mjs');
+  }
+
+  const serverPid = async (): Promise<number> => {
+    const [server] = (await command.processes()).filter((each) => each.includes('main.js'));
+    return Number(server?.split(' ')[0]);
+  };
+
+  it('must start a server that was killed again, where it was, and end well at Ctrl-C', async () => {
+    await prepare({});
+    await command.start(['--simulate']);
+    const url = /http:\S+(?=\/api$)/m.exec(command.output)?.[0] ?? '';
+    const first = await serverPid();
+    process.kill(first, 'SIGKILL');
+    await command.untilSaid(/^✗ the server ended by itself \(SIGKILL\); it is started again in 1 s$/m);
+    await command.untilSaid(new RegExp(`^✓ the server is back: ${url}$`, 'm'));
+    expect(await serverPid()).not.toBe(first);
+    await eventually(async () => expect((await fetch(`${url}/health/ready`)).status).toBe(200));
+    expect(await command.interrupt()).toBe(0);
+    expect(await command.processes()).toEqual([]);
+  });
+
+  it('must not say that it started a server which could not start', async () => {
+    await prepare({ TIERS_FILE: '/nonexistent/tiers.json' });
+    expect(await command.run(['--simulate'])).toBe(1);
+    expect(command.output).toMatch(/TIERS_FILE/);
+    expect(command.output).toMatch(/^✗ the server ended before it was ready/m);
+    expect(command.output).not.toContain('✓ starting the server');
+  });
+});

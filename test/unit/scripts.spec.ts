@@ -1,0 +1,25 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+
+/** Runs statements beside the ES modules of `scripts/lib`, which jest cannot load. @returns what they print */
+async function run(script: string): Promise<string> {
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]);
+  return stdout.trim();
+}
+
+it('must count a process that ends just before its signal as ended', async () => {
+  const script = `
+    import { spawn } from 'node:child_process';
+    import { once } from 'node:events';
+    import { endProcess, identityOf } from './scripts/lib/process-identity.mjs';
+    const child = spawn('sleep', ['600']);
+    const identity = identityOf(child.pid);
+    const kill = process.kill.bind(process);
+    process.kill = (pid, signal) => {
+      process.kill = kill;
+      kill(pid, 'SIGKILL');
+      throw Object.assign(new Error('kill ESRCH'), { code: 'ESRCH' });
+    };
+    console.log(await endProcess(identity));`;
+  expect(await run(script)).toBe('true');
+});
