@@ -8,8 +8,8 @@ const READ_EVERY_MS = 5_000;
 const NOTED_DIFFERENCE_MS = 2_000;
 
 /**
- * Makes the {@link Clock} follow PostgreSQL's, which all processes share. SQLite belongs to one process, whose machine's
- * clock it is.
+ * Makes the {@link Clock} follow PostgreSQL's, which all processes share. SQLite belongs to one process, so there the
+ * clock is that of its machine.
  */
 export class DatabaseClock implements OnApplicationShutdown {
   private readonly logger = new Logger(DatabaseClock.name);
