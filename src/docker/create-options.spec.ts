@@ -40,11 +40,11 @@ describe('what Docker is asked for', () => {
     expect(options()).toEqual({
       name: 'berth-1b4e28ba',
       Image: 'ubuntu:24.04',
-      Entrypoint: ['/bin/sh', '-c', SUPERVISOR, 'berth'],
+      Entrypoint: ['/bin/sh', '-c', 'eval "$BERTH_SESSION"', 'berth-supervisor'],
       Cmd: ['', '192.0.2.53', '192.0.2.54'],
       User: '0:0',
       WorkingDir: '/home/user',
-      Env: ['HOME=/home/user', 'EDITOR=vi', 'EMPTY='],
+      Env: ['HOME=/home/user', 'EDITOR=vi', 'EMPTY=', `BERTH_SESSION=${SUPERVISOR}`],
       Labels: {
         'berth.managed': 'true',
         'berth.instance': 'prod',
@@ -139,7 +139,8 @@ describe('what Docker is asked for', () => {
     const env = { DOCKER_HOST: 'unix:///var/run/docker.sock', LD_PRELOAD: '/x.so', A: '$(reboot)\n; x' };
     const body = options({ env });
     expect(body.HostConfig).toEqual(options().HostConfig);
-    expect(body.Env).toEqual(['HOME=/home/user', ...Object.entries(env).map(([name, value]) => `${name}=${value}`)]);
+    const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+    expect(body.Env).toEqual(['HOME=/home/user', ...variables, `BERTH_SESSION=${SUPERVISOR}`]);
     expect({ ...body, Env: [] }).toEqual({ ...options(), Env: [] });
   });
 
@@ -173,6 +174,7 @@ describe('what Docker is asked for', () => {
   it('must only sleep, as its own user, where the image has no shell', () => {
     const body = options({}, {}, { user: 'app', hasShell: false });
     expect([body.Entrypoint, body.Cmd, body.User]).toEqual([['sleep', 'infinity'], [], undefined]);
+    expect(body.Env).toEqual(['HOME=/home/user', 'EDITOR=vi', 'EMPTY=']);
   });
 
   it('must mount the data volume and nothing of the host', () => {
@@ -190,7 +192,15 @@ describe('what Docker is asked for', () => {
   });
 
   it('must let a user choose another home', () => {
-    expect(options({ env: { HOME: '/root' } }).Env).toEqual(['HOME=/root']);
+    expect(options({ env: { HOME: '/root' } }).Env?.[0]).toBe('HOME=/root');
+  });
+
+  it('must not let a user choose another main process', () => {
+    expect(options({ env: { BERTH_SESSION: 'reboot', A: 'b' } }).Env).toEqual([
+      'HOME=/home/user',
+      `BERTH_SESSION=${SUPERVISOR}`,
+      'A=b',
+    ]);
   });
 
   it.each([

@@ -1,7 +1,8 @@
 import type { ContainerCreateOptions, HostConfig, MountSettings } from 'dockerode';
 import type { ContainerSpec, EngineCapabilities, OwnerLabels } from './container-engine';
 import type { RestrictedSandbox } from './firewall/allow-rules';
-import { DATA_PATH, SHELL, SUPERVISOR } from './supervisor';
+import { MARKER } from './process-marker';
+import { DATA_PATH, LAUNCHER, SUPERVISOR } from './supervisor';
 
 /** The labels on Berth's objects in Docker. They are enough to find the row that an object belongs to. */
 export const LABELS = {
@@ -70,9 +71,8 @@ export function createOptions(
   return {
     name: spec.name,
     Image: spec.image,
-    ...mainProcess(image, nameServers),
+    ...mainProcess(image, { env: { HOME: DATA_PATH, ...spec.env }, nameServers }),
     WorkingDir: DATA_PATH,
-    Env: Object.entries({ HOME: DATA_PATH, ...spec.env }).map(([name, value]) => `${name}=${value}`),
     Labels: {
       ...ownerLabels(spec.owner),
       [LABELS.generation]: String(spec.generation),
@@ -103,10 +103,20 @@ function networkCard(
  */
 function mainProcess(
   { user, hasShell }: SandboxImage,
-  nameServers: readonly string[],
-): Pick<ContainerCreateOptions, 'Entrypoint' | 'Cmd' | 'User'> {
-  if (!hasShell) return { Entrypoint: ['sleep', 'infinity'], Cmd: [] };
-  return { Entrypoint: [SHELL, '-c', SUPERVISOR, 'berth'], Cmd: [user, ...nameServers], User: '0:0' };
+  { env, nameServers }: { env: Readonly<Record<string, string>>; nameServers: readonly string[] },
+): Pick<ContainerCreateOptions, 'Entrypoint' | 'Cmd' | 'Env' | 'User'> {
+  if (!hasShell) return { Entrypoint: ['sleep', 'infinity'], Cmd: [], Env: variables(env) };
+  return {
+    Entrypoint: [...LAUNCHER],
+    Cmd: [user, ...nameServers],
+    // Last: a variable of this name that a user gives must not become the main process.
+    Env: variables({ ...env, [MARKER]: SUPERVISOR }),
+    User: '0:0',
+  };
+}
+
+function variables(env: Readonly<Record<string, string>>): string[] {
+  return Object.entries(env).map(([name, value]) => `${name}=${value}`);
 }
 
 /** dockerode's types predate API 1.41. */

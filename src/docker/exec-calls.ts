@@ -27,13 +27,16 @@ export function createOptions(request: ProcessRequest, signal: AbortSignal): Doc
   const env = { ...request.env };
   if (request.marker !== undefined) env[MARKER] = request.marker;
   if (request.terminal === true) env[TERMINAL_MARKER] = '1';
+  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  // A name alone removes the container's variable, whose value is the text of its main process.
+  if (env[MARKER] === undefined) variables.push(MARKER);
   const body = {
     Cmd: request.command,
     AttachStdin: request.stdin === true,
     AttachStdout: true,
     AttachStderr: true,
     Tty: request.terminal === true,
-    Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
+    Env: variables,
     // Not sent where they are undefined.
     User: request.user,
     WorkingDir: request.cwd,

@@ -1,8 +1,16 @@
+import { MARKER } from './process-marker';
+
 /** A variable of what is started with a terminal: gVisor (20240729) does not say which processes have one. */
 export const TERMINAL_MARKER = 'BERTH_TERMINAL';
 
 /** What runs the {@link SUPERVISOR}. */
 export const SHELL = '/bin/sh';
+
+/**
+ * The command of the main process, before its arguments: all that `ps` shows of it. The {@link SUPERVISOR} is in the
+ * variable {@link MARKER} of the container, which every exec sets to its own marker or removes.
+ */
+export const LAUNCHER = [SHELL, '-c', `eval "$${MARKER}"`, 'berth-supervisor'] as const;
 
 /** The mount point of the data volume, and the home directory in the sandbox. */
 export const DATA_PATH = '/home/user';
@@ -27,6 +35,7 @@ export const NAME_SERVERS_FILE = 'var/lib/berth/name-servers';
  * dash's.
  */
 export const SUPERVISOR = `
+unset ${MARKER}
 user=$1
 shift
 PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -38,7 +47,8 @@ hang_up() {
     [ "$2" = 0 ] || continue
     if [ "$5" != 0 ]; then kill -HUP "\${dir#/proc/}"; continue; fi
     while IFS= read -r line || [ -n "$line" ]; do
-      case $line in *${TERMINAL_MARKER}=*) kill -HUP "\${dir#/proc/}"; break ;; esac
+      # Not as one word: this text itself is in the environment of the init, and of what Docker alone has started.
+      case $line in *${TERMINAL_MARKER}''=*) kill -HUP "\${dir#/proc/}"; break ;; esac
     done <"$dir/environ"
   done 2>/dev/null
 }

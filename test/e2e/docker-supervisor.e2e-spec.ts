@@ -54,6 +54,42 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
     await engine.startContainer(dockerId);
   });
 
+  // In an image with busybox and in one of Debian.
+  it.each([sandbox.spec().image, process.env['TEST_SANDBOX_IMAGE'] ?? ''])(
+    'must have a short name in a list of processes, and its text in the environment of no program, in %s',
+    async (image) => {
+      const id = await sandbox.running(engine, sandbox.spec({ image }));
+      const list = 'for each in /proc/[0-9]*/cmdline; do tr "\\0" " " <$each; echo; done';
+      const names = (await run(id, 'sh', '-c', list)).split('\n');
+      const own = names.filter((name) => name.includes('berth-supervisor'));
+      expect(own.length).toBeGreaterThanOrEqual(1);
+      for (const name of own) expect(name.length).toBeLessThan(120);
+      expect(names.filter((name) => name.includes('hang_up'))).toEqual([]);
+      const limits = { timeoutMs: 30_000, maxOutputBytes: 100_000 };
+      const environments: string[] = [];
+      for (const user of [undefined, '0', '1000']) {
+        const request = { command: ['env'], user, ...limits };
+        await engine.exec(id, { ...request, onOutput: ({ data }) => environments.push(data.toString()) });
+        for (const [marker, terminal] of [[undefined], ['a-marker'], ['another', true as const]] as const) {
+          const { output } = await engine.startProcess(id, { command: ['env'], user, marker, terminal });
+          const said: Buffer[] = [];
+          for await (const { data } of output) said.push(data);
+          environments.push(Buffer.concat(said).toString());
+        }
+      }
+      expect(environments.join('\n')).toMatch(/^BERTH_SESSION=a-marker$/m);
+      for (const environment of environments) {
+        expect(environment).toContain('HOME=/home/user');
+        expect(environment).not.toMatch(/hang_up|BERTH_SESSION=\s/);
+      }
+      // What the main process has started, which is what it idles by.
+      const idle =
+        'for each in /proc/[0-9]*; do tr "\\0" " " <$each/cmdline | grep -q ^sleep && cat $each/environ; done';
+      expect(await run(id, 'sh', '-c', `${idle}; true`)).not.toMatch(/hang_up/);
+      await engine.removeContainer(id);
+    },
+  );
+
   it('must end an idle sandbox at once', async () => {
     expect(await engine.stopContainer(dockerId, GRACE)).toBe('stopped');
     expect(await exitCode(dockerId)).toBe(0);
