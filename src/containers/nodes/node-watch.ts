@@ -111,8 +111,8 @@ export class NodeWatch implements OnModuleDestroy {
   }
 
   /**
-   * Whatever is on machines that are given up is lost, in the row and in what is kept of deleted ones. Other processes do
-   * the same at once, and an operation may still write: what was written since it was read is read again.
+   * Whatever is on machines that are given up is lost, in the row and in what is kept of deleted ones. Other processes
+   * do the same at once, and an operation may still write: what was written since it was read is read again.
    */
   private async giveUp(): Promise<void> {
     const whole = (): Promise<ContainerRow[]> => this.nodes.onGivenUp(PAGE);
