@@ -1,10 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { UpdateQueryBuilder } from 'typeorm';
 import { AuditLog, type SystemAct } from '../audit';
-import { Database, isUniqueViolation, type Parameter, RowWriter, type StatementPart } from '../database';
+import { Database, isUniqueViolation, type Parameter, RowWriter } from '../database';
 import { plainId } from '../docker';
 import { DomainError } from '../errors';
-import { EventDraft, EventLog, UNDER_OWNER } from '../events';
+import { EventDraft, EventLog } from '../events';
 import { Clock } from '../scheduling';
 import { UsageLedger } from '../usage';
 import {
@@ -15,7 +15,6 @@ import {
   ReservedCapacity,
   type ReservedColumns,
 } from './capacity/reserved-capacity';
-import { AtOnce } from './at-once';
 import { ContainerQueries } from './container.queries';
 import {
   ContainerEntity,
@@ -30,6 +29,7 @@ import { NO_RUN } from './expiry/run-policy';
 import { LeaseLostError } from './leases/lease';
 import { TERM_OVER } from './leases/lease-term';
 import { roleAfterReplacement, roleTriedAgain } from './roles/role-follows';
+import { SingleStatementWriter } from './single-statement-writer';
 import { startAfter, type StartColumns } from './start-courses';
 
 /** Stops and deletions that Berth performs without a request, by the reason in the event. */
@@ -107,7 +107,7 @@ export const FREE = {
  */
 @Injectable()
 export class ContainerRepository extends ContainerQueries {
-  private readonly atOnce: AtOnce;
+  private readonly singleStatements: SingleStatementWriter;
   private readonly rows: RowWriter<ContainerEntity>;
   private readonly dockerIds: RowWriter<DockerIdEntity>;
 
@@ -120,7 +120,7 @@ export class ContainerRepository extends ContainerQueries {
     private readonly clock: Clock,
   ) {
     super(database);
-    this.atOnce = new AtOnce(database, eventLog);
+    this.singleStatements = new SingleStatementWriter(database, eventLog);
     this.rows = new RowWriter(database, ContainerEntity);
     this.dockerIds = new RowWriter(database, DockerIdEntity);
   }
@@ -135,7 +135,7 @@ export class ContainerRepository extends ContainerQueries {
     row: ContainerRow,
     options: { limit: number; tier: string; event: EventDraft; bounds: CapacityBounds },
   ): Promise<ContainerRow> {
-    const inserted = await this.nameGuard(() => this.insertAtOnce(row, options));
+    const inserted = await this.nameGuard(() => this.insertByStatement(row, options));
     if (inserted) return inserted;
     return this.database.runInTxLocking(row.userId, async () => {
       // Appending locks the user's row, so the count below cannot change before the commit.
@@ -247,18 +247,15 @@ export class ContainerRepository extends ContainerQueries {
   /** Emits the progress of an operation; changes nothing. @throws LeaseLostError: then nothing is emitted */
   async emit(row: ContainerRow, events: readonly EventDraft[]): Promise<void> {
     const { userId } = row;
-    const isEmitted = await this.database.runStatementLocking(userId, async () => {
-      const leased = this.live().andWhere('c.id = :id AND c.operationId = :operationId', row);
-      if (!this.database.isSqlite) {
-        const [sql, parameters] = leased.select('1').andWhere(UNDER_OWNER).getQueryAndParameters();
-        const change = { sql: `${sql} FOR SHARE`, parameters };
-        return (await this.eventLog.appendWith({ userId, drafts: events }, change)) !== null;
-      }
-      if ((await leased.getCount()) === 0) return false;
+    await this.database.runInTxLocking(userId, async () => {
       await this.eventLog.append({ userId, drafts: events });
-      return true;
+      const leased = this.live().andWhere('c.id = :id AND c.operationId = :operationId', row);
+      // No other process can take the lease before the commit. SQLite has one process.
+      if (!this.database.isSqlite) leased.setLock('pessimistic_read');
+      if ((await leased.getOne()) === null) {
+        throw new LeaseLostError(`container ${row.id} is leased by another operation`);
+      }
     });
-    if (!isEmitted) throw new LeaseLostError(`container ${row.id} is leased by another operation`);
   }
 
   /**
@@ -375,12 +372,12 @@ export class ContainerRepository extends ContainerQueries {
   }
 
   /** @returns null if that cannot be done, or something stands against it; then nothing is written */
-  private async insertAtOnce(
+  private async insertByStatement(
     row: ContainerRow,
     { limit, event, bounds }: { limit: number; event: EventDraft; bounds: CapacityBounds },
   ): Promise<ContainerRow | null> {
     const claim = this.database.isSqlite ? null : this.capacity.claimSql(row, bounds);
-    return claim && this.atOnce.insert(row, { count: this.liveOf(row.userId), limit, claim, event });
+    return claim && this.singleStatements.insert(row, { count: this.liveOf(row.userId), limit, claim, event });
   }
 
   private async write(
@@ -410,19 +407,6 @@ export class ContainerRepository extends ContainerQueries {
     };
     const dockerId = patch.dockerId != null && patch.dockerId !== row.dockerId ? patch.dockerId : null;
     const acts = systemActions(row, events);
-    const staysOnNode = row.otherNodeId === null && !isPlaced(patch);
-    if (!this.database.isSqlite && events.length > 0 && acts.length === 0 && staysOnNode) {
-      const also = [
-        ...(dockerId === null ? [] : [identifiedPart(row.id, dockerId)]),
-        ...this.usage.recordParts(row.userId, used),
-        ...this.capacity.followParts(row, reserved),
-      ];
-      const isWritten = await this.nameGuard(() =>
-        this.atOnce.write(row, { set: changed, where: asRead, events, also }),
-      );
-      if (!isWritten) throw leaseLost(row);
-      return { ...row, ...changed };
-    }
     const write = async (): Promise<void> => {
       if (events.length > 0) await this.eventLog.append({ userId: row.userId, drafts: [...events] });
       for (const act of acts) await this.audit.recordSystem(act);
@@ -487,18 +471,6 @@ function columnsOf({ reservedMemoryMb, reservedCpuShares }: ContainerRow): Reser
 function dockerIdRow(containerId: string, qualified: string): DockerIdEntity {
   const dockerId = plainId(qualified);
   return { dockerId, shortId: dockerId.slice(0, 12), containerId };
-}
-
-/** Whether a change concerns where a container counts. */
-function isPlaced({ nodeId, otherNodeId }: Partial<ContainerRow>): boolean {
-  return nodeId !== undefined || otherNodeId !== undefined;
-}
-
-function identifiedPart(containerId: string, qualified: string): StatementPart {
-  const { dockerId, shortId } = dockerIdRow(containerId, qualified);
-  return ({ when, parameter }) =>
-    `INSERT INTO container_docker_ids (docker_id, short_id, container_id)
-     SELECT ${[dockerId, shortId, containerId].map(parameter).join(', ')} WHERE ${when}`;
 }
 
 function assertTransition(from: ContainerStatus, to: ContainerStatus): void {

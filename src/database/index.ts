@@ -8,4 +8,3 @@ export { ABSENT_FOR_MS, isAbsentSql, ProcessPresence } from './process-presence'
 export { Retention } from './retention';
 export { type Parameter, RowWriter } from './row-writer';
 export { SettingEntity } from './setting.entity';
-export type { StatementPart } from './statement-part';

@@ -54,20 +54,11 @@ export class RowWriter<Entity extends ObjectLiteral> {
    * @param where an SQL condition @returns how many rows were changed. @throws what the driver throws
    */
   async update(set: Partial<Entity>, where: (parameter: Parameter) => string): Promise<number> {
-    const { sql, parameters } = this.updateStatement(set, where);
-    return this.changed(sql, parameters);
-  }
-
-  /** {@link update} as a statement, to be part of a longer one. `parameters` may be added to. */
-  updateStatement(
-    set: Partial<Entity>,
-    where: (parameter: Parameter) => string,
-  ): { readonly sql: string; readonly parameters: unknown[] } {
     const names = Object.keys(set).filter((name) => set[name] !== undefined);
     const columns = names.map((name) => this.columnOf(name));
-    const parameters = columns.map((column, index) => this.valueOf(column, set[names[index] ?? '']));
-    const condition = where((value) => this.place(parameters.push(value) - 1));
-    return { sql: `${this.updateOf(names, columns)} WHERE ${condition}`, parameters };
+    const values = columns.map((column, index) => this.valueOf(column, set[names[index] ?? '']));
+    const condition = where((value) => this.place(values.push(value) - 1));
+    return this.changed(`${this.updateOf(names, columns)} WHERE ${condition}`, values);
   }
 
   /** @param where an SQL condition @returns how many rows were deleted. @throws what the driver throws */

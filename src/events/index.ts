@@ -3,7 +3,7 @@ export { EventsGateway, ConnectionRefused, tokenOf } from './events.gateway';
 export { EventsModule } from './events.module';
 export { EventFeed, type Subscription } from './feed';
 export { BerthIoAdapter } from './io-adapter';
-export { EventLog, UNDER_OWNER, UNDISTURBED } from './log';
+export { EventLog, UNDISTURBED } from './log';
 export {
   containerIdOf,
   type AgentFacts,

@@ -66,21 +66,19 @@ export class EventLog {
    * The same together with a change that the events report, in one statement, where there is one on PostgreSQL: to be
    * called in {@link Database.runStatementLocking}. The user's row is locked before the change is made.
    *
-   * @param change changes one row, or none: `sql` inserts or updates it, or locks what it must hold to by a `SELECT`;
-   *   its condition has to include {@link UNDER_OWNER} or {@link UNDISTURBED}, or the rows of a CTE `before` it, whose
-   *   does. `also`: further CTEs, from the rows of `changed`
+   * @param change inserts or updates one row, or none; its condition, or that of a CTE `before` it, has to include
+   *   {@link UNDISTURBED}
    * @returns what `sql` returns of the row; null if none was changed: then no event is written
    */
   async appendWith(
     { userId, drafts }: { userId: string; drafts: readonly EventDraft[] },
-    { before = [], sql, parameters, also = [] }: EventfulChange,
+    { before = [], sql, parameters }: EventfulChange,
   ): Promise<Readonly<Record<string, unknown>> | null> {
     const next = parameters.length + 1;
     const ctes = [
       `owner AS (SELECT id, event_seq FROM users WHERE id = $${String(next)} FOR UPDATE)`,
       ...before,
       `changed AS (${sql})`,
-      ...also,
       ...numberingCtes(next, 'changed'),
     ];
     const together = `WITH ${ctes.join(', ')} SELECT last, at, changed.* FROM numbered, changed`;
@@ -188,20 +186,17 @@ interface Written {
   readonly at: Date;
 }
 
-/** A change, as a statement of PostgreSQL, and what else is to be written with it. */
+/** A change, as a statement of PostgreSQL, and the CTEs that it reads. */
 interface EventfulChange {
   readonly before?: readonly string[];
   readonly sql: string;
   readonly parameters: readonly unknown[];
-  readonly also?: readonly string[];
 }
 
-/** A condition that is evaluated only once the user's row is locked. */
-export const UNDER_OWNER = 'EXISTS (SELECT FROM owner)';
-
 /**
- * The same, and that nobody has written an event of the user's since the statement began. What a statement reads is as
- * of its beginning, before it waited for the user's row: by this it is known to be as the lock finds it.
+ * A condition that is evaluated once the user's row is locked: no event of the user has been written since the
+ * statement began. A statement reads the database as of its beginning, before it waited for the lock; if this holds,
+ * what it read is still so.
  */
 export const UNDISTURBED =
   'EXISTS (SELECT FROM owner INNER JOIN users AS seen USING (id) WHERE seen.event_seq = owner.event_seq)';

@@ -1,6 +1,6 @@
 import { Injectable, OnApplicationBootstrap } from '@nestjs/common';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { Database, Retention, type StatementPart } from '../database';
+import { Database, Retention } from '../database';
 import { TIMESTAMP } from '../database/column-types';
 import { Clock } from '../scheduling';
 import { DAY_MS, type DayUse, type MeteredRow, settle, type Settlement } from './metering';
@@ -76,15 +76,6 @@ export class UsageLedger implements OnApplicationBootstrap {
    */
   async record(userId: string, used: readonly DayUse[]): Promise<void> {
     for (const batch of batchesOf(used)) await this.add(userId, batch);
-  }
-
-  /** {@link record} as parts of the statement that changes the row. */
-  recordParts(userId: string, used: readonly DayUse[]): StatementPart[] {
-    return batchesOf(used).map(
-      (batch): StatementPart =>
-        ({ when, parameter }) =>
-          additionSql(`SELECT * FROM (${valuesSql(userId, batch, parameter)}) AS added WHERE ${when}`),
-    );
   }
 
   private async add(userId: string, used: readonly DayUse[]): Promise<void> {

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
-import { Database, type StatementPart } from '../../database';
+import { Database } from '../../database';
 import { DomainError } from '../../errors';
 import type { ContainerRow } from '../container.entity';
 
@@ -141,12 +141,6 @@ export class ReservedCapacity {
     // Two that lock each other's sums would wait for each other.
     if (changes.length > 1) await this.update('placement SET id = id');
     for (const { node, was, is } of changes) await this.add(was, is, { node });
-  }
-
-  /** {@link follow} as the last part of the statement that changes a row which stays on its machine. */
-  followParts(before: PlacedReserve, after: ReservedColumns): StatementPart[] {
-    const sql = additionSql(difference(before, after), { node: before.nodeId });
-    return sql === null ? [] : [({ when }) => `UPDATE ${sql} AND ${when}`];
   }
 
   /**
