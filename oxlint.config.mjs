@@ -15,7 +15,7 @@ const MODULES = {
   secrets: ['config'],
   tiers: FOUNDATION,
   auth: [...FOUNDATION, 'signals', 'tiers'],
-  accounts: [...FOUNDATION, 'audit', 'auth', 'tiers'],
+  accounts: [...FOUNDATION, 'http', 'audit', 'auth', 'tiers'],
   images: [...FOUNDATION, 'auth', 'docker'],
   'rate-limits': [...FOUNDATION, 'http', 'signals', 'auth'],
   events: [...FOUNDATION, 'http', 'signals', 'auth', 'rate-limits'],

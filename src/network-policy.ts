@@ -24,7 +24,10 @@ export interface AllowedPort {
 
 const MOST_ALLOWED = 32;
 
-const ENTRY = /^(\d{1,3}(?:\.\d{1,3}){3})(?:\/(\d{1,2}))?:([1-9]\d{0,4})(?:\/(tcp|udp))?$/;
+const OCTET = '(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])';
+const PREFIX = '(3[0-2]|[0-2]?[0-9])';
+const PORT = '(6553[0-5]|655[0-2][0-9]|65[0-4][0-9][0-9]|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})';
+const ENTRY = new RegExp(`^(${OCTET}(?:\\.${OCTET}){3})(?:/${PREFIX})?:${PORT}(?:/(tcp|udp))?$`);
 /** Of what is shown of a text that is no entry. */
 const LONGEST_ENTRY = 64;
 
@@ -46,7 +49,7 @@ export const NETWORK_POLICY_SCHEMA = {
           type: 'array',
           minItems: 1,
           maxItems: MOST_ALLOWED,
-          items: { type: 'string', pattern: ENTRY.source, example: '203.0.113.0/24:8000' },
+          items: { type: 'string', pattern: ENTRY.source.replaceAll('\\/', '/'), example: '203.0.113.0/24:8000' },
           description: 'IPv4 addresses or networks, each with a port; `/udp` behind it where it is not TCP.',
         },
       },
@@ -58,8 +61,7 @@ export const NETWORK_POLICY_SCHEMA = {
 export function parseAllowed(text: string): AllowedPort | string {
   const shown = JSON.stringify(text.slice(0, LONGEST_ENTRY));
   const [, address = '', length = '32', port = '', protocol = 'tcp'] = ENTRY.exec(text) ?? [];
-  const isAddress = ipaddr.IPv4.isValidFourPartDecimal(address);
-  if (!isAddress || Number(length) > 32 || Number(port) > 65_535) {
+  if (address === '') {
     return `${shown} is not an IPv4 address or network with a port, such as 203.0.113.0/24:8000, and /tcp or /udp`;
   }
   const first = ipaddr.IPv4.networkAddressFromCIDR(`${address}/${length}`).toString();

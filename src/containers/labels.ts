@@ -1,6 +1,6 @@
 import type { ValidationOptions } from 'class-validator';
 import type { SelectQueryBuilder } from 'typeorm';
-import { isObjectOf, validatedBy } from '../http';
+import { isObjectOf, validatedBy, WITHOUT_NUL } from '../http';
 import type { ContainerEntity } from './container.entity';
 
 export const MAX_LABELS = 32;
@@ -17,7 +17,7 @@ export const LABELS_SCHEMA = {
   type: 'object' as const,
   maxProperties: MAX_LABELS,
   propertyNames: { pattern: KEY.source },
-  additionalProperties: { type: 'string', maxLength: MAX_VALUE_LENGTH, pattern: '^[^\\0]*$' },
+  additionalProperties: { type: 'string', maxLength: MAX_VALUE_LENGTH, pattern: WITHOUT_NUL },
 };
 
 /** Selects by label: the key must be present, with this value if one is given. */

@@ -1,4 +1,5 @@
 import { holdsScope, insufficientScope, type Principal } from '../auth';
+import { WITHOUT_NUL } from '../http';
 
 /** Whether a start command is run again once it has ended: never, or where its exit code was not 0. */
 export const RESTARTS = ['never', 'on-failure'] as const;
@@ -23,7 +24,7 @@ const COMMAND = {
   type: 'array' as const,
   minItems: 1,
   maxItems: MOST_ITEMS,
-  items: { type: 'string' as const, pattern: '^[^\\0]*$' },
+  items: { type: 'string' as const, pattern: WITHOUT_NUL },
   description: 'The program and its arguments, at most 16 KiB together; no shell reads them.',
 };
 const READY = {
@@ -69,6 +70,9 @@ export const SHOWN_START_SCHEMA = {
   ...START_COMMAND_SCHEMA,
   title: 'StartCommand',
   required: ['command', 'restart', 'ready'],
+  properties: Object.assign({}, START_COMMAND_SCHEMA.properties, {
+    ready: Object.assign({ required: ['within_seconds'] }, READY),
+  }),
 };
 
 /** @returns what is wrong with a start command from outside; null if it is one */
@@ -100,7 +104,7 @@ function faultOfCommand(command: unknown, field: string): string | null {
   const isList = Array.isArray(command) && command.length > 0 && command.length <= MOST_ITEMS;
   const items: readonly unknown[] = isList ? command : [];
   const isCommand = isList && items.every((each) => typeof each === 'string' && !each.includes('\0'));
-  if (!isCommand || items[0] === '') {
+  if (!isCommand) {
     return `${field} must be a program and its arguments: 1 to ${String(MOST_ITEMS)} strings without NUL`;
   }
   return Buffer.byteLength(items.join('')) > MOST_BYTES ? `${field} must have at most 16 KiB` : null;

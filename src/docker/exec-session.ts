@@ -88,10 +88,13 @@ export class ExecSession implements ContainerProcess {
   /**
    * Does not wait for the command to start: whether it did shows at its first output, or its end.
    *
-   * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`, and what `call` throws
+   * @throws EngineError `command_not_started` where no program is named, `container_not_found`,
+   *   `container_not_running`, `container_paused`, and what `call` throws
    */
   static async open(container: Docker.Container, request: ProcessRequest, options: ExecOptions): Promise<ExecSession> {
     const { call, lookAfterMs, end } = options;
+    // Docker's runtimes do not agree on what the empty name of a program is.
+    if (request.command[0] === '') throw new EngineError('command_not_started', 'the program has no name');
     const { startWithinMs = START_WITHIN_MS, refusedWithinMs = REFUSED_WITHIN_MS } = options;
     const exec = await call((signal) => container.exec(createOptions(request, signal)));
     const stream = await call((signal) => startHijacked(exec, request, signal));

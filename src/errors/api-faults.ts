@@ -154,7 +154,7 @@ const FAULTS = {
   not_ready: { when: 'Docker does not answer; nothing was done', codes: DOCKER },
   request_timeout: { when: 'the request was not complete after 30 seconds; of a file, no byte came for 60 seconds' },
   body_too_large: { when: 'it has more than 64 KiB' },
-  unsupported_media_type: { when: 'the body is none of the types that the route takes' },
+  unsupported_media_type: { when: 'the body is none of the types that the route takes, or has a Content-Encoding' },
   expectation_failed: { when: 'of the header Expect, 100-continue alone is understood' },
   request_header_fields_too_large: { when: 'they have more than 16 KiB' },
   internal_error: { when: 'a fault of the server' },

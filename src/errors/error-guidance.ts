@@ -101,7 +101,10 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   body_too_large: { retry: 'no', advice: 'Send less; large input goes through files.' },
   file_too_large: { retry: 'no', advice: 'Show `limit`.' },
   archive_too_large: { retry: 'no', advice: 'Show `limit`; unpack it in parts.' },
-  unsupported_media_type: { retry: 'no', advice: 'Send `Content-Type: application/json`, or what the route names.' },
+  unsupported_media_type: {
+    retry: 'no',
+    advice: 'Send `Content-Type: application/json`, or what the route names, and nothing compressed.',
+  },
   range_not_satisfiable: { retry: 'no', advice: 'Ask again from the size that `Content-Range` has.' },
   expectation_failed: { retry: 'no', advice: 'Leave the header out.' },
   wrong_pool: { retry: 'no', advice: "Name a node of that pool, or change the user's tier first." },

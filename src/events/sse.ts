@@ -89,6 +89,6 @@ export class EventStreams implements OnModuleDestroy {
  */
 export function parseLastEventId(header: string | undefined): number | undefined {
   if (header === undefined || header === '') return undefined;
-  if (/^\d{1,15}$/.test(header)) return Number(header);
+  if (/^[0-9]{1,16}$/.test(header) && Number.isSafeInteger(Number(header))) return Number(header);
   throw invalidParameters([{ field: 'last-event-id', message: 'must be the id of an event' }]);
 }

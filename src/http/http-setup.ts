@@ -12,6 +12,7 @@ import { Config, CONFIG } from '../config';
 import { DomainError, errorAnswer } from '../errors';
 import { type Logger, LOGGER, requestContext, type RequestContext } from '../logging';
 import { ClientAddress } from './client-address';
+import { KnownQuery } from './known-query';
 import { type AsyncChannel, setUpDocuments } from './openapi';
 import { beginInTurn } from './pipeline';
 import { answerClientError, answerFrameworkError, requestIdOf, securityHeaders } from './protocol-errors';
@@ -221,6 +222,7 @@ export function setUpHttp(app: NestFastifyApplication, channels: readonly AsyncC
   fastify.removeContentTypeParser('application/json');
   adapter.useBodyParser('application/json', false, { bodyLimit: BODY_LIMIT }, jsonBodyParser);
   prefixRoutes(app);
+  app.useGlobalGuards(new KnownQuery());
   app.useGlobalPipes(createValidationPipe());
   enableCors(app, app.get<Config>(CONFIG).CORS_ORIGINS);
   setUpDocuments(app, channels);

@@ -8,4 +8,4 @@ export { headFault } from './request-head';
 export { RouteRegistry } from './route-registry';
 export { refuseUpgrade, Upgrades, type WebSocketEndpoint } from './upgrades';
 export { BodyStream, StreamedBody, StreamsBody } from './streamed-body';
-export { isObjectOf, validatedBy } from './validation';
+export { BodyExample, isObjectOf, IsUuidText, printable, printableName, validatedBy, WITHOUT_NUL } from './validation';

@@ -34,6 +34,8 @@ describe('a JSON body', () => {
     ['NUL in a value', '{"a":"\\u0000"}'],
     ['NUL in a list', '{"a":["\\u0000"]}'],
     ['NUL in a key', '{"\\u0000":1}'],
+    ['half of a character', '{"a":"\\ud800"}'],
+    ['half of a character in a list', '{"a":["x\\udfff"]}'],
   ])('must not be %s', (_name, text) => {
     expect(() => parse(text)).toThrow(DomainError);
   });

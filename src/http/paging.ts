@@ -53,7 +53,7 @@ export async function readPage<T>(
 
 /** Query strings are text: turns plain decimal digits into a number and leaves the rest for the validator to refuse. */
 export function integerFromQuery({ value }: TransformFnParams): unknown {
-  return typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : value;
+  return typeof value === 'string' && /^[0-9]{1,16}$/.test(value) ? Number(value) : value;
 }
 
 /** The largest page. */

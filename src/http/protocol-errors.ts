@@ -75,7 +75,8 @@ export function headersOf({ headers, body }: ErrorAnswer): Record<string, string
 /** The whole answer, as it goes over the wire. */
 function messageOf(answer: ErrorAnswer): string {
   const { status, body } = answer;
-  const lines = Object.entries(headersOf(answer)).map(([name, value]) => `${name}: ${value}`);
+  const headers = Object.assign({ date: new Date().toUTCString() }, headersOf(answer));
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
   const head = [`HTTP/1.1 ${String(status)} ${STATUS_CODES[status] ?? ''}`, ...lines, 'connection: close'];
   return [...head, '', JSON.stringify(body)].join('\r\n');
 }

@@ -4,6 +4,7 @@ import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum';
 import { MetadataScanner, ModulesContainer } from '@nestjs/core';
 import { type NestFastifyApplication, RouteConfig } from '@nestjs/platform-fastify';
 import { type FastifyInstance, type FastifyReply, FastifyRequest } from 'fastify';
+import type { IncomingHttpHeaders } from 'node:http';
 import { DomainError, invalidParameters } from '../errors';
 import type { PreParsing } from './request-head';
 
@@ -51,14 +52,20 @@ function takesBody(controller: Type, method: string): boolean {
 /** A body that is no JSON is refused by what it is no route's of, rather than by its type. An empty one has no type. */
 const refuseForeignBody: PreParsing = (request, _reply, payload, done) => {
   const { headers } = request.raw;
-  if (request.routeOptions.config.streamsBody) {
+  const { streamsBody, takesBody } = request.routeOptions.config;
+  const isEmpty = headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0;
+  if (!isEmpty && (streamsBody || takesBody) && isEncoded(headers)) {
+    // RFC 9110, 12.5.3: what would be taken.
+    done(new DomainError('unsupported_media_type', { headers: { 'accept-encoding': 'identity' } }));
+    return;
+  }
+  if (streamsBody) {
     done(null, payload);
     return;
   }
-  const isEmpty = headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0;
   // Clients that always send a type, such as curl with `-d ''`, need not be refused for it.
   if (isEmpty) delete headers['content-type'];
-  else if (!isJson(headers['content-type']) && !request.routeOptions.config.takesBody) {
+  else if (!takesBody && (!isJson(headers['content-type']) || isEncoded(headers))) {
     done(untaken());
     return;
   }
@@ -75,6 +82,11 @@ function refuseBody(request: FastifyRequest, _reply: FastifyReply, done: (error?
   const isEmpty = body === undefined || body === null || Object.keys(body).length === 0;
   if (isEmpty || request.routeOptions.config.takesBody) done();
   else done(untaken());
+}
+
+/** Whether a body is compressed, or encoded otherwise: Berth decodes none. */
+function isEncoded({ 'content-encoding': coding }: IncomingHttpHeaders): boolean {
+  return coding !== undefined && !/^(?:identity)?$/i.test(coding.trim());
 }
 
 function isJson(type: string | undefined): boolean {
@@ -142,6 +154,8 @@ function membersOf(node: object): unknown[] {
 
 function isNode(value: unknown): value is object {
   if (typeof value === 'string' && value.includes('\0')) throw refused('must not contain NUL characters');
+  // Half of a pair of UTF-16, which `\ud800` in JSON makes: UTF-8 has no such character, and would get another one.
+  if (typeof value === 'string' && /\p{Surrogate}/u.test(value)) throw refused('must not contain lone surrogates');
   return typeof value === 'object' && value !== null;
 }
 

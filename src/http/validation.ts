@@ -1,5 +1,7 @@
-import { type ValidationError, ValidationPipe } from '@nestjs/common';
-import { registerDecorator, ValidationArguments, ValidationOptions } from 'class-validator';
+import { applyDecorators, type ValidationError, ValidationPipe } from '@nestjs/common';
+import { ApiSchema } from '@nestjs/swagger';
+import { Transform, type TransformFnParams } from 'class-transformer';
+import { Matches, registerDecorator, ValidationArguments, ValidationOptions } from 'class-validator';
 import { FieldFault, invalidParameters } from '../errors';
 
 /** As many as help; a body can hold thousands of unknown fields. */
@@ -57,6 +59,41 @@ export function isObjectOf(
   const message = ({ value }: ValidationArguments): string => (isObject(value) ? rule : 'must be an object');
   return validatedBy(name, (value) => isObject(value) && validate(value), { message, ...options });
 }
+
+/**
+ * A pattern for a text without NUL, which neither programs nor PostgreSQL take. Patterns of the documents use only what
+ * the regular expressions of all languages have in common: a test says what that is.
+ */
+export const WITHOUT_NUL = '^[^\\x00]*$';
+
+/** Controls, and what is invisible or turns the direction of what follows it: literal characters, as escapes differ. */
+const UNPRINTABLE = '\\x00-\\x1f\\x7f-\\x9f\\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff';
+const BLANK = ' \\xa0\u1680\u2000-\u200a\u202f\u205f\u3000';
+
+/** At most `most` printable characters on one line, of any script. */
+export function printable(most: number): RegExp {
+  return new RegExp(`^[^${UNPRINTABLE}]{0,${String(most)}}$`, 'u');
+}
+
+/** 1 to `most` printable characters, and no blank at either end. */
+export function printableName(most: number): RegExp {
+  const end = `[^${UNPRINTABLE}${BLANK}]`;
+  return new RegExp(`^${end}(?:[^${UNPRINTABLE}]{0,${String(most - 2)}}${end})?$`, 'u');
+}
+
+/** The form of a UUID, whatever its version, in any case. */
+const UUID = /^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/;
+
+/** A UUID in a query, as `format: uuid` has it: of any version, and in any case, which makes no difference. */
+export function IsUuidText(): PropertyDecorator {
+  return applyDecorators(
+    Transform(({ value }: TransformFnParams): unknown => (typeof value === 'string' ? value.toLowerCase() : value)),
+    Matches(UUID, { message: '$property must be a UUID' }),
+  );
+}
+
+/** A whole body that the server takes, for the documents: it is what a page to try the API on sends. */
+export const BodyExample = (body: object): ClassDecorator => ApiSchema({ examples: [body] } as object);
 
 /** A field for which `validate` is true. */
 export function validatedBy(

@@ -62,7 +62,7 @@ const fieldsOf = (method: string, path: string, valid: Case[2], fields: readonly
 
 const WRONG_ENV: readonly unknown[] = [{ 'a b': '1' }, { A: 1 }, { A: 'a\u0000' }, { A: { B: '1' } }];
 const WRONG_COMMANDS: readonly unknown[] = [
-  [''],
+  [],
   ['true', 1],
   ['true', null],
   ['true', ['a']],

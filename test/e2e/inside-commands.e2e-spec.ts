@@ -140,6 +140,7 @@ describe('commands in a container on real Docker under gVisor', () => {
 
   it.each<[string, string[], object]>([
     ['program', ['no-such-program'], {}],
+    ['program, which has no name,', [''], {}],
     ['program that is a directory', ['/tmp'], {}],
     ['working directory', ['true'], { cwd: '/nowhere' }],
     ['user', ['true'], { user: 'nobody-knows' }],
@@ -176,7 +177,7 @@ describe('commands in a container on real Docker under gVisor', () => {
     const { body } = await user.api.call('GET', '/api/audit?action=container.exec&limit=100');
     const entries = body['entries'] as { outcome: string; detail: unknown }[];
     // No argument, variable or input.
-    const programs = /^(sh|sleep|echo|cat|true|\/tmp|no-such-program)$/;
+    const programs = /^(sh|sleep|echo|cat|true|\/tmp|no-such-program|)$/;
     for (const { detail } of entries) expect(detail).toEqual({ program: expect.stringMatching(programs), bytes: null });
     expect(JSON.stringify(body)).not.toMatch(/\$OWN|echo "|sleep \d/);
     const outcomes = entries.map(({ outcome }) => outcome);

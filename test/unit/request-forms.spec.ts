@@ -84,8 +84,18 @@ function expectError({ status, headers, body }: Answer, expected: number, code: 
 
 const EMPTY = [{ field: 'body', message: 'must be empty: this route takes none' }];
 
-/** Every route of the server, with ids that nothing has; those of one path once for each method. */
-function routes(): { method: string; path: string; pattern: RegExp; takesBody: boolean; takesAny: boolean }[] {
+/** A route of the server, with ids that nothing has. */
+interface Route {
+  readonly method: string;
+  readonly path: string;
+  readonly pattern: RegExp;
+  readonly takesBody: boolean;
+  readonly takesAny: boolean;
+  readonly isDescribed: boolean;
+}
+
+/** Every route; those of one path once for each method. */
+function routes(): Route[] {
   const known = berth.app.get(RouteRegistry).routes.filter(({ method }) => method !== 'OPTIONS');
   return known.map(({ method, url }) => {
     const described = document.paths[url.replace(/:(\w+)/g, '{$1}')];
@@ -94,7 +104,8 @@ function routes(): { method: string; path: string; pattern: RegExp; takesBody: b
     const pattern = new RegExp(`^${url.replace(/:\w+/g, '[^/]+').replace('*', '.+')}$`);
     const body = operation?.requestBody;
     const takesAny = body !== undefined && 'content' in body && !('application/json' in body.content);
-    return { method, path, pattern, takesBody: body !== undefined, takesAny };
+    const isDescribed = operation !== undefined || (method === 'HEAD' && described?.get !== undefined);
+    return { method, path, pattern, takesBody: body !== undefined, takesAny, isDescribed };
   });
 }
 
@@ -322,6 +333,87 @@ describe('the header Authorization', () => {
         `Bearer realm="berth", error="insufficient_scope", scope="${scope}"`,
       ]);
     }
+  });
+});
+
+describe('a parameter of a query', () => {
+  it('must be refused by every route that does not know it, by its name', async () => {
+    const seen: unknown[] = [];
+    const described = routes().filter(({ isDescribed }) => isDescribed);
+    for (const { method, path, takesAny } of described) {
+      const options = takesAny ? { headers: { 'content-type': 'application/octet-stream' } } : {};
+      const { status, body } = await call(method, `${path}?zzz=1&path=/a`, options);
+      const told = (body['details'] as { field: string }[] | undefined)?.some(({ field }) => field === 'zzz');
+      if (status !== 400 || (method !== 'HEAD' && !told)) seen.push({ method, path, status, body });
+    }
+    expect(seen).toEqual([]);
+    expect(described.length).toBeGreaterThan(60);
+  });
+
+  it('must not be told of to those who may not use the route', async () => {
+    const headers = { authorization: 'Bearer x' };
+    expectError(await call('GET', '/api/me?zzz=1', { headers }), 401, 'unauthorized');
+    const { token } = await berth.user('pro', ['read']);
+    const denied = { authorization: `Bearer ${token}` };
+    expectError(
+      await call('POST', '/api/containers/x/start?zzz=1', { headers: denied }),
+      403,
+      'insufficient_permissions',
+    );
+  });
+
+  it.each([
+    ['/api/events?after=9007199254740991', 200],
+    ['/api/events?after=9007199254740992', 400],
+    ['/api/events/stream?after=9007199254740991', 200],
+    ['/api/events?after=10000000000000000', 400],
+    ['/api/events?after=-1', 400],
+  ])('must be as large as the document says: %s', async (path, status) => {
+    expect((await call('GET', path)).status).toBe(status);
+  });
+});
+
+describe('a body with a Content-Encoding', () => {
+  it.each(['gzip', 'GZIP', 'br', 'identity, gzip', 'x'])(
+    'must be a 415 that says what is taken: %s',
+    async (coding) => {
+      const { db_id: id } = await admin.api.running();
+      for (const [method, path, type] of [
+        ['POST', '/api/containers', 'application/json'],
+        ['PUT', `/api/containers/${id}/files?path=/tmp/x`, 'application/octet-stream'],
+      ] as const) {
+        const headers = { 'content-encoding': coding, 'content-type': type };
+        const answer = await call(method, path, { body: '{}', headers });
+        expectError(answer, 415, 'unsupported_media_type');
+        expect(answer.headers['accept-encoding']).toBe('identity');
+      }
+      const untaken = await call('POST', `/api/containers/${id}/stop`, {
+        body: '{}',
+        headers: { 'content-encoding': coding },
+      });
+      expectError(untaken, 400, 'invalid_parameters');
+    },
+  );
+
+  it('must be taken where the coding is none', async () => {
+    const headers = { 'content-encoding': 'identity' };
+    expect((await call('POST', '/api/tokens', { body: '{"name":"x"}', headers })).status).toBe(201);
+    const gzip = { 'content-encoding': 'gzip' };
+    expect((await call('GET', '/api/me', { headers: gzip })).status).toBe(200);
+  });
+});
+
+describe('what is no HTTP', () => {
+  it.each([
+    ['nonsense', 'hello\r\n\r\n'],
+    ['two lengths', 'POST /api/tokens HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n'],
+    ['a header without end', `GET / HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(20_000)}\r\n\r\n`],
+  ])('must be refused with the time, as everything is (RFC 9110, 6.6.1): %s', async (_what, text) => {
+    const before = Date.now();
+    const { headers } = await bytes(text);
+    const told = Date.parse(String(headers['date']));
+    expect(told).toBeGreaterThan(before - 2_000);
+    expect(told).toBeLessThanOrEqual(Date.now());
   });
 });
 

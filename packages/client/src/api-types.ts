@@ -84,7 +84,7 @@ export type GuestLoginView = {
 
 export type CreateSignInCodeDto = {
     /**
-     * How long it is good, in seconds: 30 to 3600.
+     * How long it is good, in seconds: 30 to 3600. 300 if absent.
      */
     expires_in?: number | null;
 };
@@ -1203,15 +1203,15 @@ export type RunCommandDto = {
      */
     stdin?: string | null;
     /**
-     * after which it is ended, with all that it started
+     * after which it is ended, with all that it started; 60000 if absent
      */
     timeout_ms?: number | null;
     /**
-     * of both outputs together; what comes after is dropped, and the command goes on
+     * of both outputs together; what comes after is dropped, and the command goes on; 1048576 if absent
      */
     max_output_bytes?: number | null;
     /**
-     * of the output in the answer: as text, where what is no UTF-8 is U+FFFD, or any bytes as Base64
+     * of the output in the answer: as text, where what is no UTF-8 is U+FFFD, or any bytes as Base64; "utf-8" if absent
      */
     encoding?: 'utf-8' | 'base64' | null;
 };
@@ -1244,7 +1244,7 @@ export type MakeDirectoryDto = {
 
 export type MoveFileDto = {
     /**
-     * Absolute, of 1 to 4095 bytes. Names that are not UTF-8 are percent-encoded byte by byte.
+     * Absolute, of 1 to 4095 bytes. Names that are not UTF-8 are percent-encoded byte by byte. It ends with a name.
      */
     from: string;
     /**
@@ -1282,7 +1282,7 @@ export type StartProcessDto = {
      */
     user?: string | null;
     /**
-     * whether it gets a terminal, which makes its outputs one
+     * whether it gets a terminal, which makes its outputs one; false if absent
      */
     tty?: boolean | null;
 };
@@ -1374,11 +1374,11 @@ export type ProcessExitView = {
 export type WriteInputDto = {
     data?: string | null;
     /**
-     * what "data" is
+     * what "data" is; "utf-8" if absent
      */
     encoding?: 'utf-8' | 'base64' | null;
     /**
-     * whether the input ends with this
+     * whether the input ends with this; false if absent
      */
     close?: boolean | null;
 };
@@ -2577,6 +2577,9 @@ export type StartCommand = {
      * The program and its arguments, at most 16 KiB together; no shell reads them.
      */
     command: Array<string>;
+    /**
+     * "on-failure" if absent
+     */
     restart: 'never' | 'on-failure';
     ready: (unknown & {
         /**
@@ -2588,9 +2591,9 @@ export type StartCommand = {
          */
         command?: Array<string>;
         /**
-         * From each start of the command, until it counts as not ready.
+         * From each start of the command, until it counts as not ready. 60 if absent.
          */
-        within_seconds?: number;
+        within_seconds: number;
     }) | null;
 };
 
@@ -2599,6 +2602,9 @@ export type StartCommandRequest = {
      * The program and its arguments, at most 16 KiB together; no shell reads them.
      */
     command: Array<string>;
+    /**
+     * "on-failure" if absent
+     */
     restart?: 'never' | 'on-failure';
     ready?: (unknown & {
         /**
@@ -2610,7 +2616,7 @@ export type StartCommandRequest = {
          */
         command?: Array<string>;
         /**
-         * From each start of the command, until it counts as not ready.
+         * From each start of the command, until it counts as not ready. 60 if absent.
          */
         within_seconds?: number;
     }) | null;

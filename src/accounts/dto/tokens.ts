@@ -13,16 +13,16 @@ import {
   ValidateIf,
 } from 'class-validator';
 import { RouteScope, SCOPES, TokenEntity } from '../../auth';
+import { BodyExample, printableName } from '../../http';
 
 const GRANTABLE: readonly RouteScope[] = ['read', 'write', 'exec', 'admin'];
 
 /** What `POST /api/tokens` takes. */
+@BodyExample({ name: 'laptop', scopes: ['read', 'write'], expires_in: 90 })
 export class CreateTokenDto {
   @ApiProperty({ example: 'laptop', description: 'A name to recognise the token by.' })
-  // Printable, and no blank at either end: \p{C} is control, format and unassigned characters, lone surrogates among
-  // them.
   @IsString()
-  @Matches(/^(?![\s])[^\p{C}]{1,64}(?<![\s])$/u, { message: 'must be 1 to 64 printable characters' })
+  @Matches(printableName(64), { message: 'must be 1 to 64 printable characters' })
   readonly name: string;
 
   @ApiPropertyOptional({

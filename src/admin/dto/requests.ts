@@ -1,13 +1,13 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
-import { IsBoolean, IsIn, IsOptional, IsString, IsUUID, Matches, MaxLength, ValidateIf } from 'class-validator';
+import { IsBoolean, IsIn, IsOptional, IsString, Matches, MaxLength, ValidateIf } from 'class-validator';
 import { LISTED_STATUSES, type ListedStatus } from '../../containers';
-import { PagedQuery } from '../../http';
+import { BodyExample, IsUuidText, PagedQuery } from '../../http';
 
 /** Query of `GET /api/admin/containers`. */
 export class ListAnyContainersDto extends PagedQuery {
   @ApiPropertyOptional({ format: 'uuid', description: "one user's alone" })
   @IsOptional()
-  @IsUUID()
+  @IsUuidText()
   user_id?: string;
 
   @ApiPropertyOptional({
@@ -53,6 +53,7 @@ export class ListUsersDto extends PagedQuery {
 }
 
 /** Body of `PATCH /api/admin/users/:id`. */
+@BodyExample({ tier: 'pro' })
 export class UpdateUserDto {
   @ApiPropertyOptional({ example: 'pro', description: 'a name of GET /api/tiers' })
   @ValidateIf((_body, value) => value !== undefined)

@@ -1,5 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { ArrayMaxSize, ArrayUnique, IsArray, IsOptional, IsString, Matches } from 'class-validator';
+import { printable } from '../../http';
 import { MACHINE_WORD, MACHINE_WORD_RULE } from '../agent-protocol';
 
 /** As for containers. */
@@ -18,9 +19,8 @@ export class CreateAgentDto {
 
   @ApiPropertyOptional({ type: String, nullable: true, maxLength: 500, example: 'under the desk' })
   @IsOptional()
-  // \p{C} is control, format and unassigned characters, lone surrogates among them.
   @IsString()
-  @Matches(/^[^\p{C}]{0,500}$/u, { message: 'at most 500 printable characters' })
+  @Matches(printable(500), { message: 'at most 500 printable characters' })
   description?: string | null;
 
   @ApiPropertyOptional({

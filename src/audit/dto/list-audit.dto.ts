@@ -1,12 +1,12 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsOptional, IsString, IsUUID, Matches } from 'class-validator';
-import { PagedQuery } from '../../http';
+import { IsIn, IsOptional, IsString, Matches } from 'class-validator';
+import { IsUuidText, PagedQuery } from '../../http';
 
 /** Query of `GET /api/audit`. */
 export class ListAuditDto extends PagedQuery {
   @ApiPropertyOptional({ format: 'uuid', description: 'the database id of a container, deleted ones included' })
   @IsOptional()
-  @IsUUID()
+  @IsUuidText()
   container_id?: string;
 
   @ApiPropertyOptional({ example: 'container.start' })
@@ -22,6 +22,6 @@ export class ListAuditDto extends PagedQuery {
 
   @ApiPropertyOptional({ format: 'uuid', description: "that user's; with the scope `admin` alone" })
   @IsOptional()
-  @IsUUID()
+  @IsUuidText()
   user_id?: string;
 }

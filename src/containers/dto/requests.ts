@@ -12,7 +12,7 @@ import {
   Min,
   type ValidationArguments,
 } from 'class-validator';
-import { integerFromQuery, isObjectOf, validatedBy } from '../../http';
+import { integerFromQuery, isObjectOf, validatedBy, WITHOUT_NUL } from '../../http';
 import { faultOfPolicy, type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
 import { AUTO_END_SECONDS, RESOURCE_BOUNDS } from '../../tiers';
 import { CONTAINER_STATUSES, type ContainerStatus } from '../container.entity';
@@ -38,7 +38,7 @@ function AsSent(): PropertyDecorator {
 }
 
 /** What a value may be, in a JSON Schema. */
-const VALUE = { type: 'string', maxLength: MAX_VALUE_LENGTH, pattern: '^[^\\0]*$' };
+const VALUE = { type: 'string', maxLength: MAX_VALUE_LENGTH, pattern: WITHOUT_NUL };
 
 const ALIAS = { description: 'another name of "env"; one of the two at most' };
 
@@ -90,23 +90,28 @@ function StartProperty(description: string): PropertyDecorator {
 }
 
 /** What of a body goes with what; the rules are `ImageCatalog`'s and `environmentOf`'s. */
-const ONE_ENVIRONMENT = {
-  not: {
-    properties: { env: { type: 'object' }, environment: { type: 'object' } },
-    required: ['env', 'environment'],
-  },
+const TWO_ENVIRONMENTS = {
+  properties: { env: { type: 'object' }, environment: { type: 'object' } },
+  required: ['env', 'environment'],
 };
-const CUSTOM_IMAGE = {
-  if: { properties: { image: { const: 'custom' } } },
-  then: { properties: { custom_image: { type: 'string' } }, required: ['custom_image'] },
-  else: { properties: { custom_image: { type: 'null' } } },
+const CUSTOM_WITHOUT_IMAGE = { properties: { image: { const: 'custom' }, custom_image: { type: 'null' } } };
+const IMAGE_WITHOUT_CUSTOM = {
+  properties: { image: { not: { const: 'custom' } }, custom_image: { type: 'string' } },
+  required: ['image', 'custom_image'],
 };
+
+/** Bodies that every tier takes; without a name, so that they can be sent again. */
+const CREATION = { image: 'sandbox', memory_mb: 512, cpu_shares: 500, disk_mb: 2048, labels: { team: 'core' } };
+const SETTINGS = { name: 'dev-environment', memory_mb: 512, cpu_shares: 500, disk_mb: 2048, auto_stop_seconds: 3600 };
 
 /** Keywords of JSON Schema for which Nest's options have no words. */
 const Keywords = (keywords: object): ClassDecorator => ApiSchema(keywords);
 
 /** Body of `POST /api/containers`. */
-@Keywords(Object.assign({}, ONE_ENVIRONMENT, CUSTOM_IMAGE))
+@Keywords({
+  examples: [CREATION],
+  not: { anyOf: [TWO_ENVIRONMENTS, CUSTOM_WITHOUT_IMAGE, IMAGE_WITHOUT_CUSTOM] },
+})
 export class CreateContainerDto {
   @ApiProperty({
     minLength: 1,
@@ -258,7 +263,7 @@ export class ListContainersDto {
 }
 
 /** Body of `PATCH /api/containers/:id`; name and resources are required. */
-@Keywords(ONE_ENVIRONMENT)
+@Keywords({ examples: [SETTINGS], not: TWO_ENVIRONMENTS })
 export class UpdateContainerDto {
   @ApiProperty({ example: 'production-api', description: CONTAINER_NAME_RULE })
   @IsString()

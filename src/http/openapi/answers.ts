@@ -16,9 +16,8 @@ const EVERYWHERE: readonly ApiFault[] = [
 ];
 /** Of those that read their body before anything else, or would if there were one. */
 const OF_BODIES: readonly ApiFault[] = ['body_too_large'];
-const WITH_TYPE: readonly ApiFault[] = ['unsupported_media_type'];
-/** What a body has to be where a route says so; of any other, the bytes are taken as they are. */
-const NEEDED_TYPES = ['application/json', 'multipart/form-data'];
+/** Of those that take one: it may be of another type, or compressed. */
+const WITH_BODY: readonly ApiFault[] = ['unsupported_media_type'];
 const WITH_TOKEN: readonly ApiFault[] = ['unauthorized', 'insufficient_permissions', 'user_suspended'];
 const LIMITED: readonly ApiFault[] = ['rate_limit_exceeded'];
 /** Of routes that need the database, which are all that are limited. */
@@ -112,7 +111,7 @@ function documentFaults(operation: Operation, isLimited: boolean): void {
     ...(extended[FAULTS_EXTENSION] ?? []),
     ...EVERYWHERE,
     ...(isStreamed ? [] : OF_BODIES),
-    ...(types.some((type) => NEEDED_TYPES.includes(type)) ? WITH_TYPE : []),
+    ...(types.length > 0 ? WITH_BODY : []),
     ...(operation.security?.length ? WITH_TOKEN : []),
     ...(isLimited ? [...LIMITED, ...WITH_DATABASE] : []),
   ]);
@@ -138,10 +137,16 @@ function withHeaders(response: ResponseObject, more: object): ResponseObject {
   return Object.assign(response, { headers: Object.assign({}, response.headers, ON_EVERY, more) });
 }
 
-/** Gives each success an example, of those of its fields. Call it when the schemas are what they will be. */
+/**
+ * Gives each body and each success an example: its schema's own, or one of those of its fields. Call it when the
+ * schemas are what they will be.
+ */
 export function documentExamples(document: OpenAPIObject): void {
   const schemas = document.components?.schemas ?? {};
   for (const { operation } of operationsOf(document)) {
+    const { requestBody } = operation;
+    const body = requestBody && 'content' in requestBody ? requestBody.content['application/json'] : undefined;
+    if (body?.schema) body.example ??= exampleOf(body.schema as Schema, schemas);
     for (const [status, response] of Object.entries(operation.responses)) {
       if (!status.startsWith('2') || !response || !('content' in response)) continue;
       const json = response.content['application/json'];

@@ -4,7 +4,7 @@ import { ErrorResponse } from '../../errors';
 import { documentAnswers, documentExamples } from './answers';
 import { type AsyncChannel, createAsyncApiDocument } from './async-document';
 import { describeInputs } from './inputs';
-import { nameTitled, toJsonSchema } from './json-schema';
+import { describeDefaults, nameTitled, toJsonSchema } from './json-schema';
 import { operationsOf } from './schemas';
 
 const DESCRIPTION = `
@@ -77,6 +77,7 @@ export function createOpenApiDocument(app: NestFastifyApplication): OpenAPIObjec
   toJsonSchema(document);
   nameTitled(document);
   documentExamples(document);
+  describeDefaults(document);
   return document;
 }
 

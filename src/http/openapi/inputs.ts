@@ -8,19 +8,23 @@ import { getMetadataStorage } from 'class-validator';
 
 type Validation = ReturnType<ReturnType<typeof getMetadataStorage>['getTargetValidationMetadatas']>[number];
 
+/** Without the escapes that only JavaScript's own literals need: of a slash and of line separators. */
+function patternOf({ source }: RegExp): string {
+  return source.replaceAll('\\/', '/').replaceAll('\\u2028', '\u2028').replaceAll('\\u2029', '\u2029');
+}
+
 /** What each validator of class-validator means in JSON Schema, by its name there. */
 const MEANINGS: Readonly<Record<string, (constraint: unknown) => object>> = {
   isOptional: () => ({ nullable: true }),
   isString: () => ({ type: 'string' }),
   isBoolean: () => ({ type: 'boolean' }),
   isInt: () => ({ type: 'integer' }),
-  isUuid: () => ({ type: 'string', format: 'uuid' }),
   isIn: (values) => ({ enum: values }),
   min: (minimum) => ({ minimum }),
   max: (maximum) => ({ maximum }),
   minLength: (minLength) => ({ minLength }),
   maxLength: (maxLength) => ({ maxLength }),
-  matches: (pattern) => ({ pattern: (pattern as RegExp).source }),
+  matches: (pattern) => ({ pattern: patternOf(pattern as RegExp) }),
   arrayNotEmpty: () => ({ minItems: 1 }),
   arrayMaxSize: (maxItems) => ({ maxItems }),
   arrayUnique: () => ({ uniqueItems: true }),

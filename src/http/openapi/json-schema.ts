@@ -1,5 +1,5 @@
 import type { OpenAPIObject } from '@nestjs/swagger';
-import { changeSchemas, isSchema, resolved, type Schema } from './schemas';
+import { changeSchemas, isSchema, mapSchema, resolved, type Schema } from './schemas';
 
 /**
  * Turns the schemas that Nest makes, which are those of OpenAPI 3.0, into those of 3.1, which are JSON Schema: null is
@@ -66,6 +66,32 @@ function withoutWords({ description, examples, default: usual, ...definition }: 
 } {
   const words = Object.entries({ description, examples, default: usual }).filter(([, value]) => value !== undefined);
   return { beside: Object.fromEntries(words), definition };
+}
+
+/**
+ * Says of fields with a default in words what it is. Generators take the keyword for a promise that the field is there,
+ * and make it required where a client sends it; parameters of a query keep theirs.
+ */
+export function describeDefaults(document: OpenAPIObject): void {
+  const schemas = (document.components?.schemas ?? {}) as Record<string, Schema>;
+  for (const [name, schema] of Object.entries(schemas)) {
+    schemas[name] = mapSchema(schema, ({ properties, ...rest }) => {
+      if (!isSchema(properties)) return properties === undefined ? rest : { ...rest, properties };
+      const fields = Object.entries(properties).map(([field, part]) => [field, withDefaultInWords(part as Schema)]);
+      return { ...rest, properties: Object.fromEntries(fields) as Schema };
+    });
+  }
+}
+
+function withDefaultInWords({ default: usual, ...schema }: Schema): Schema {
+  if (usual === undefined) return schema;
+  const words = `${JSON.stringify(usual)} if absent`;
+  const { description } = schema;
+  if (typeof description !== 'string') return { ...schema, description: words };
+  return {
+    ...schema,
+    description: description.endsWith('.') ? `${description} ${words}.` : `${description}; ${words}`,
+  };
 }
 
 /** An example of what a schema describes, put together of those of its parts. */

@@ -12,14 +12,14 @@ import {
 } from 'class-validator';
 import { EnvironmentProperty } from '../../containers';
 import { ErrorResponse } from '../../errors';
-import { validatedBy } from '../../http';
+import { BodyExample, validatedBy, WITHOUT_NUL } from '../../http';
 import { OUTPUT_ENCODINGS, type OutputEncoding } from './output-text';
 
 /** What a command line may be, together; Linux itself takes far more. */
 const MAX_ARGUMENTS = 1024;
 const MAX_COMMAND_BYTES = 64 * 1024;
 
-const PATH = /^\/[^\0]*$/;
+const PATH = /^\/[^\x00]*$/;
 const MAX_PATH = 4096;
 
 /** A name or an id, also with a group, as Docker takes them. */
@@ -37,15 +37,14 @@ function faultOfCommand(value: unknown): string | null {
     return 'each item must be a string without NUL';
   }
   const bytes = (parts as readonly string[]).reduce((sum, part) => sum + Buffer.byteLength(part), 0);
-  if (bytes > MAX_COMMAND_BYTES) return `must have at most ${String(MAX_COMMAND_BYTES)} bytes in all`;
-  return parts[0] === '' ? 'must begin with a program' : null;
+  return bytes > MAX_COMMAND_BYTES ? `must have at most ${String(MAX_COMMAND_BYTES)} bytes in all` : null;
 }
 
 /** A program to start in a container. */
 export class ProgramDto {
   @ApiProperty({
     type: 'array',
-    items: { type: 'string', pattern: '^[^\\0]*$' },
+    items: { type: 'string', pattern: WITHOUT_NUL },
     minItems: 1,
     maxItems: MAX_ARGUMENTS,
     example: ['sh', '-c', 'echo "$GREETING, $(id -un)"'],
@@ -80,6 +79,7 @@ export class ProgramDto {
 }
 
 /** Body of `POST /api/containers/:id/exec`. */
+@BodyExample({ command: ['sh', '-c', 'echo "$GREETING, $(id -un)"'], env: { GREETING: 'Hello' } })
 export class RunCommandDto extends ProgramDto {
   @ApiPropertyOptional({ example: 'text', description: 'its input; without it, it reads the end of a file' })
   @IsOptional()

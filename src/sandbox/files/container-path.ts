@@ -33,9 +33,14 @@ export class ContainerPath {
   /** For what is to be changed, made or removed. @throws DomainError `invalid_parameters` if it names no entry */
   static parseEntry(path: Buffer | string, field: string): ContainerPath {
     const parsed = ContainerPath.parse(path, field);
-    const last = parsed.base.toString('latin1');
-    if (last === '' || last === '..') throw refused(field, 'must end with a name');
+    if (!parsed.isEntry) throw refused(field, 'must end with a name');
     return parsed;
+  }
+
+  /** Whether it ends with a name: the root does not, nor does what ends with `..`. */
+  get isEntry(): boolean {
+    const last = this.base.toString('latin1');
+    return last !== '' && last !== '..';
   }
 
   /** The last of its names; empty for the root. */

@@ -10,14 +10,30 @@ const PATH = {
   type: 'string' as const,
   minLength: 1,
   maxLength: 4095,
-  pattern: '^/[^\\0]*$',
+  pattern: '^/[^\\x00]*$',
   description: 'Absolute, of 1 to 4095 bytes. Names that are not UTF-8 are percent-encoded byte by byte.',
   example: '/home/user/notes.txt',
 };
 
+/** A name other than `.` and `..`. */
+const NAME = '(?:[^/.\\x00][^/\\x00]*|\\.[^/.\\x00][^/\\x00]*|\\.\\.[^/\\x00]+)';
+/** Of what is made or moved: not the root, and nothing that ends with `..`. See `ContainerPath.parseEntry`. */
+const ENTRY_PATH = Object.assign({}, PATH, {
+  minLength: 2,
+  pattern: `^/(?:[^\\x00]*/)?${NAME}(?:/\\.?)*$`,
+  description: `${PATH.description} It ends with a name.`,
+});
+
 /** The path itself is read as bytes: see `QueryPath`. */
 export class PathQuery {
   @ApiProperty(PATH)
+  @IsOptional()
+  path?: unknown;
+}
+
+/** The same for what is to be written. */
+export class EntryQuery {
+  @ApiProperty(ENTRY_PATH)
   @IsOptional()
   path?: unknown;
 }
@@ -51,13 +67,13 @@ export class DeleteFileQuery extends PathQuery {
 
 /** A path is in the query or in the body. */
 export class MakeDirectoryQuery {
-  @ApiPropertyOptional(PATH)
+  @ApiPropertyOptional(ENTRY_PATH)
   @IsOptional()
   path?: unknown;
 }
 
 export class MakeDirectoryDto {
-  @ApiPropertyOptional({ ...PATH, example: '/home/user/project', description: 'In place of that of the query.' })
+  @ApiPropertyOptional({ ...ENTRY_PATH, example: '/home/user/project', description: 'In place of that of the query.' })
   @IsOptional()
   @IsString()
   @MaxLength(4095)
@@ -65,12 +81,16 @@ export class MakeDirectoryDto {
 }
 
 export class MoveFileDto {
-  @ApiProperty({ ...PATH, example: '/home/user/draft.txt' })
+  @ApiProperty({ ...ENTRY_PATH, example: '/home/user/draft.txt' })
   @IsString()
   @MaxLength(4095)
   from: string;
 
-  @ApiProperty({ ...PATH, example: '/home/user/final.txt', description: 'Nothing may be there; its parents are made.' })
+  @ApiProperty({
+    ...ENTRY_PATH,
+    example: '/home/user/final.txt',
+    description: 'Nothing may be there; its parents are made.',
+  })
   @IsString()
   @MaxLength(4095)
   to: string;

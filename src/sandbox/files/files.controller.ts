@@ -94,7 +94,7 @@ export class FilesController {
   async write(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
-    @Query() _query: dto.PathQuery,
+    @Query() _query: dto.EntryQuery,
     @QueryPath('path') path: Buffer | undefined,
     @StreamedBody() body: BodyStream,
     @Res({ passthrough: true }) reply: FastifyReply,

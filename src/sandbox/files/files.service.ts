@@ -177,9 +177,8 @@ export class FilesService {
 
   /** @throws DomainError `directory_not_empty` unless `recursive`, `path_protected` */
   async remove(call: Call, given: Buffer | undefined, { recursive }: { recursive: boolean }): Promise<void> {
-    const asked = ContainerPath.parse(required(given), 'path');
-    if (asked.base.length === 0) throw new DomainError('path_protected');
-    const path = ContainerPath.parseEntry(asked.bytes, 'path');
+    const path = ContainerPath.parse(required(given), 'path');
+    if (!path.isEntry) throw new DomainError('path_protected');
     const args = [path.argument, recursive ? 'recursive' : '', DATA];
     await this.inside(call, ({ dockerId }) => ScriptRun.words(this.host, dockerId, { script: REMOVE, args }));
   }

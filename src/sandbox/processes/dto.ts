@@ -2,7 +2,7 @@ import { ApiProperty, ApiPropertyOptional, PickType } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
 import { IsBoolean, IsIn, IsInt, IsOptional, IsString, Max, Min } from 'class-validator';
 import { SIGNALS, type SignalName } from '../../docker';
-import { integerFromQuery } from '../../http';
+import { BodyExample, integerFromQuery } from '../../http';
 import { type HeldProgramEntity } from '../held-programs';
 import { type KeptProcess, PROCESS_ENDS, type ProcessEnd } from './kept-process';
 import { OUTPUT_ENCODINGS, type OutputEncoding } from '../commands/output-text';
@@ -13,6 +13,7 @@ const ENCODING_RULE = `must be one of ${OUTPUT_ENCODINGS.join(', ')}`;
 export const OUTPUT_PAGE_BYTES = { min: 16, usual: 64 * 1024, max: 1024 * 1024 } as const;
 
 /** Body of `POST /api/containers/:id/processes`. */
+@BodyExample({ command: ['sh', '-c', 'while sleep 1; do date; done'] })
 export class StartProcessDto extends ProgramDto {
   @ApiPropertyOptional({ default: false, description: 'whether it gets a terminal, which makes its outputs one' })
   @IsOptional()
@@ -27,6 +28,7 @@ export class ReadOutputDto {
   @Transform(integerFromQuery)
   @IsInt()
   @Min(0)
+  @Max(Number.MAX_SAFE_INTEGER)
   after?: number;
 
   @ApiPropertyOptional({
@@ -49,6 +51,7 @@ export class ReadOutputDto {
 }
 
 /** Body of `POST /api/containers/:id/processes/:pid/stdin`. */
+@BodyExample({ data: 'yes\n' })
 export class WriteInputDto {
   @ApiPropertyOptional({ example: 'yes\n' })
   @IsOptional()

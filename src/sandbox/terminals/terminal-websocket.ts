@@ -264,6 +264,8 @@ function bytesOf(data: RawData): Buffer {
   return Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data);
 }
 
+const PARAMETERS: ReadonlySet<string> = new Set(['session', 'cols', 'rows', 'after', 'takeover']);
+
 /** @throws DomainError `invalid_parameters`, `container_not_found` */
 function targetOf({ url = '' }: IncomingMessage): { container: string; query: Record<string, string> } {
   const { pathname, searchParams } = new URL(url, 'http://localhost');
@@ -274,9 +276,9 @@ function targetOf({ url = '' }: IncomingMessage): { container: string; query: Re
     throw invalidParameters([{ field: 'id', message: 'must be percent-encoded UTF-8' }]);
   }
   const query: Record<string, string> = {};
-  for (const name of ['session', 'cols', 'rows', 'after', 'takeover']) {
-    const value = searchParams.get(name);
-    if (value !== null) query[name] = value;
+  for (const [name, value] of searchParams) {
+    if (!PARAMETERS.has(name)) throw invalidParameters([{ field: name.slice(0, 100), message: 'unknown field' }]);
+    query[name] = value;
   }
   return { container, query };
 }

@@ -1,7 +1,7 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiPropertyOptional } from '@nestjs/swagger';
-import { IsOptional, IsUUID } from 'class-validator';
-import { PagedQuery, validatedBy } from '../../http';
+import { IsOptional } from 'class-validator';
+import { IsUuidText, PagedQuery, validatedBy } from '../../http';
 
 const FORM = /^\d{4}-\d{2}-\d{2}$/;
 
@@ -43,6 +43,6 @@ export class ListUsageDto extends PagedQuery {
 
   @ApiPropertyOptional({ format: 'uuid', description: "one user's alone, also of one who is deleted" })
   @IsOptional()
-  @IsUUID()
+  @IsUuidText()
   user_id?: string;
 }

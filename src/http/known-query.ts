@@ -1,0 +1,49 @@
+import { type CanActivate, type ExecutionContext, type Type } from '@nestjs/common';
+import { ROUTE_ARGS_METADATA } from '@nestjs/common/constants';
+import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum';
+import type { FastifyRequest } from 'fastify';
+import { type FieldFault, invalidParameters } from '../errors';
+
+/** As many as help. */
+const MOST = 50;
+const LONGEST_NAME = 100;
+
+/**
+ * Refuses parameters of a query to a handler without a `@Query()`; with one, validation refuses what its class has not.
+ * A client that sends a parameter expects something of it. Behind the guard of tokens: what is open to the caller
+ * comes first.
+ */
+export class KnownQuery implements CanActivate {
+  private readonly takers = new WeakMap<object, boolean>();
+
+  /** @throws DomainError `invalid_parameters` */
+  canActivate(context: ExecutionContext): boolean {
+    if (context.getType() !== 'http') return true;
+    const request = context.switchToHttp().getRequest<FastifyRequest>();
+    if (request.raw.url?.includes('?') === true && !this.takesQuery(context)) refuseQuery(request);
+    return true;
+  }
+
+  private takesQuery(context: ExecutionContext): boolean {
+    const handler = context.getHandler();
+    const known = this.takers.get(handler);
+    if (known !== undefined) return known;
+    const takes = hasQuery(context.getClass(), handler.name);
+    this.takers.set(handler, takes);
+    return takes;
+  }
+}
+
+function hasQuery(controller: Type, method: string): boolean {
+  const parameters = (Reflect.getMetadata(ROUTE_ARGS_METADATA, controller, method) ?? {}) as object;
+  return Object.keys(parameters).some((key) => key.startsWith(`${String(RouteParamtypes.QUERY)}:`));
+}
+
+/** @throws DomainError `invalid_parameters` that names each parameter, if there is one */
+export function refuseQuery({ query }: Pick<FastifyRequest, 'query'>): void {
+  const names = Object.keys(query as object).slice(0, MOST);
+  if (names.length === 0) return;
+  throw invalidParameters(
+    names.map((name): FieldFault => ({ field: name.slice(0, LONGEST_NAME), message: 'unknown field' })),
+  );
+}

@@ -1,0 +1,86 @@
+import { rm } from 'node:fs/promises';
+import type { OpenAPIObject } from '@nestjs/swagger';
+import { Berth, type TestUser } from '../support/berth';
+import { openTestDatabase, type TestDatabase } from '../support/test-database';
+
+const METHODS = ['post', 'put', 'patch', 'delete'] as const;
+
+/** Refused for what only a certain server has, rather than for what they are. */
+const REFUSED: Readonly<Record<string, readonly [status: number, code: string]>> = {
+  'POST /api/auth/sign-in': [403, 'sign_in_code_refused'],
+  'POST /api/admin/containers/{id}/move': [409, 'not_clustered'],
+  'POST /api/admin/nodes/{name}/drain': [404, 'node_not_found'],
+};
+
+describe('the examples of bodies', () => {
+  let database: TestDatabase;
+  let berth: Berth;
+  let user: TestUser;
+  let document: OpenAPIObject;
+
+  beforeAll(async () => {
+    database = await openTestDatabase();
+    const environment = { ENGINE: 'simulated', SIMULATION_SPEED: '1000', INSTANCE_ID: 'examples' };
+    berth = await Berth.start({ environment, database });
+    user = await berth.user('free', ['read', 'write', 'exec', 'admin']);
+    document = (await (await fetch(`${berth.url}/api/openapi.json`)).json()) as OpenAPIObject;
+  });
+  afterAll(async () => {
+    await berth.stop();
+    await rm(`${database.url.replace('sqlite:', '')}.simulated`, { recursive: true });
+    await database.drop();
+  });
+
+  /** Every body in JSON, with its examples: those of the place, and those of its schema. */
+  function bodies(): { route: string; examples: object[] }[] {
+    return Object.entries(document.paths).flatMap(([path, item]) =>
+      METHODS.flatMap((method) => {
+        const body = item[method]?.requestBody;
+        const json = body && 'content' in body ? body.content['application/json'] : undefined;
+        if (!json) return [];
+        const name = (json.schema as { $ref?: string }).$ref?.replace('#/components/schemas/', '') ?? '';
+        const { examples = [] } = (document.components?.schemas?.[name] ?? {}) as { examples?: object[] };
+        return [{ route: `${method.toUpperCase()} ${path}`, examples: [json.example as object, ...examples] }];
+      }),
+    );
+  }
+
+  it('must be there for each, and be taken by a server as they are', async () => {
+    const container = await user.api.running({ image: 'sandbox', custom_image: null });
+    const files = `/api/containers/${container.db_id}/files`;
+    const started = async (): Promise<string> => {
+      const answer = await user.api.call('POST', `/api/containers/${container.db_id}/processes`, { command: ['cat'] });
+      return String(answer.body['id']);
+    };
+    const others = await berth.user('free');
+    const idFor = (route: string): string => (route.includes('/users/') ? others.id : container.db_id);
+    const all = bodies();
+    for (const { route, examples } of all) {
+      for (const example of examples) {
+        if (route.endsWith('/files/move')) {
+          const { from, to } = example as { from: string; to: string };
+          const headers = { authorization: `Bearer ${user.token}` };
+          await fetch(`${berth.url}${files}?path=${from}`, { method: 'PUT', headers, body: 'x' });
+          await fetch(`${berth.url}${files}?path=${to}`, { method: 'DELETE', headers });
+        }
+        const [method = '', path = ''] = route.split(' ');
+        const target = path
+          .replace('{id}', idFor(route))
+          .replace('{pid}', path.includes('{pid}') ? await started() : '')
+          .replace('{name}', 'default');
+        const answer = await user.api.call(method, target, example);
+        const { status, body } = answer;
+        const refusal = REFUSED[route];
+        if (refusal) expect([route, status, body['code']]).toEqual([route, ...refusal]);
+        else
+          expect({ route, example, status, body }).toEqual({
+            route,
+            example,
+            status: status < 300 ? status : 200,
+            body,
+          });
+      }
+    }
+    expect(all.length).toBeGreaterThan(15);
+  });
+});
