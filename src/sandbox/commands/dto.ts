@@ -19,7 +19,8 @@ import { OUTPUT_ENCODINGS, type OutputEncoding } from './output-text';
 const MAX_ARGUMENTS = 1024;
 const MAX_COMMAND_BYTES = 64 * 1024;
 
-const PATH = /^\/[^\x00]*$/;
+/** Absolute. */
+const PATH = new RegExp(WITHOUT_NUL.replace('^', '^/'));
 const MAX_PATH = 4096;
 
 /** A name or an id, also with a group, as Docker takes them. */
