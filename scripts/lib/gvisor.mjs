@@ -60,7 +60,9 @@ async function removeContainer(api, { id, own }) {
 }
 
 async function removeEarlier(api, { own }) {
-  const filters = encodeURIComponent(JSON.stringify({ label: Object.keys(labels) }));
+  // By the value: of a sandbox's image that has such a label Berth leaves the name.
+  const label = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+  const filters = encodeURIComponent(JSON.stringify({ label }));
   for (const { Id: id } of await api.call('GET', `/containers/json?all=true&filters=${filters}`)) {
     await removeContainer(api, { id, own });
   }

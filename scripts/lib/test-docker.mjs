@@ -24,7 +24,7 @@ const created = (thing) =>
  * @param {(thing: object) => boolean} isDue
  */
 async function sweep(api, isDue) {
-  const filters = query({ label: ['berth.managed'] });
+  const filters = query({ label: ['berth.managed=true'] });
   const containers = await api.call('GET', `/containers/json?all=true&filters=${filters}`);
   const due = containers.filter(isDue);
   await Promise.all(due.map(({ Id: id }) => api.remove(`/containers/${id}?force=true&v=true`).catch(() => {})));

@@ -1,5 +1,5 @@
 import type { ContainerSpec, EngineCapabilities } from './container-engine';
-import { createOptions, type SandboxImage } from './create-options';
+import { claimedLabels, createOptions, LABELS, type SandboxImage } from './create-options';
 import { restrictedIn, restrictedSandbox } from './restricted-sandboxes';
 import { SUPERVISOR } from './supervisor';
 
@@ -54,6 +54,8 @@ describe('what Docker is asked for', () => {
         'berth.user': '0',
         'berth.network': 'internet',
         'berth.allow': '',
+        'berth.probe': '',
+        'berth.helper': '',
       },
       StopSignal: 'SIGTERM',
       Healthcheck: { Test: ['NONE'] },
@@ -99,6 +101,24 @@ describe('what Docker is asked for', () => {
         LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } },
       },
     });
+  });
+
+  it('must have each label of Berth, without a value where it does not apply, and those that the image claims', () => {
+    const image = { user: '', hasShell: true, claimedLabels: ['berth.probe', 'berth.instance', 'berth.later'] };
+    const none = Object.fromEntries(Object.values(LABELS).map((label) => [label, '']));
+    expect(options({}, {}, image).Labels).toEqual({
+      ...none,
+      ...options().Labels,
+      'berth.probe': '',
+      'berth.instance': 'prod',
+      'berth.later': '',
+    });
+    const owner = { instance: 'prod', containerId: 'c1', userId: 'u1', isProbe: true } as const;
+    expect(options({ owner }, {}, image).Labels).toMatchObject({ 'berth.probe': 'prod', 'berth.instance': '' });
+    expect(claimedLabels({ 'berth.x': '1', 'berthed.y': '1', 'org.berth.z': '1', maintainer: 'm' })).toEqual([
+      'berth.x',
+    ]);
+    expect(claimedLabels(null)).toEqual([]);
   });
 
   // The numbers are those of CIS Docker Benchmark 1.6.0; docs/security.md says what is met and what is not, and why.

@@ -11,7 +11,7 @@ export const LABELS = {
   containerId: 'berth.container_id',
   userId: 'berth.user_id',
   generation: 'berth.generation',
-  /** `internet`, `none`, or `allow` with the list in the next. Always there, so that an image's does not count. */
+  /** `internet`, `none`, or `allow` with the list in the next. */
   network: 'berth.network',
   /** The entries of the allow list, separated by commas; empty: none. */
   allow: 'berth.allow',
@@ -24,6 +24,29 @@ export const LABELS = {
   /** On a container of Berth's own that belongs to a machine and to no sandbox; without `berth.instance`. */
   helper: 'berth.helper',
 } as const;
+
+/** What all of Berth's labels begin with. */
+const PREFIX = 'berth.';
+
+/** @param labels an image's @returns the names of those that pass for Berth's */
+export function claimedLabels(labels: Readonly<Record<string, unknown>> | null | undefined): string[] {
+  return Object.keys(labels ?? {}).filter((label) => label.startsWith(PREFIX));
+}
+
+/**
+ * All labels of a container. Docker adds the image's to those that it is given, so each of Berth's that does not apply
+ * is there too, without a value: otherwise an image could say of its containers that they are another's, or a probe's
+ * leftover. A label's name alone therefore says nothing; compare values.
+ *
+ * @param claimed as {@link claimedLabels} finds them of the image
+ */
+export function containerLabels(
+  own: Readonly<Record<string, string>>,
+  claimed: readonly string[] = [],
+): Record<string, string> {
+  const blank = [...Object.values(LABELS), ...claimed].map((label) => [label, ''] as const);
+  return { ...Object.fromEntries(blank), ...own };
+}
 
 /** @returns the labels that identify an object's owner */
 export function ownerLabels(owner: OwnerLabels): Record<string, string> {
@@ -50,6 +73,8 @@ export interface SandboxImage {
   readonly user: string;
   /** Whether it has `/bin/sh`. */
   readonly hasShell: boolean;
+  /** Its labels that pass for Berth's. */
+  readonly claimedLabels?: readonly string[];
 }
 
 /** The sandboxes' surroundings. */
@@ -73,13 +98,16 @@ export function createOptions(
     Image: spec.image,
     ...mainProcess(image, { env: { HOME: DATA_PATH, ...spec.env }, nameServers }),
     WorkingDir: DATA_PATH,
-    Labels: {
-      ...ownerLabels(spec.owner),
-      [LABELS.generation]: String(spec.generation),
-      [LABELS.user]: image.user === '' ? '0' : image.user,
-      [LABELS.network]: typeof spec.network === 'string' ? spec.network : 'allow',
-      [LABELS.allow]: typeof spec.network === 'string' ? '' : spec.network.allow.join(),
-    },
+    Labels: containerLabels(
+      {
+        ...ownerLabels(spec.owner),
+        [LABELS.generation]: String(spec.generation),
+        [LABELS.user]: image.user === '' ? '0' : image.user,
+        [LABELS.network]: typeof spec.network === 'string' ? spec.network : 'allow',
+        [LABELS.allow]: typeof spec.network === 'string' ? '' : spec.network.allow.join(),
+      },
+      image.claimedLabels,
+    ),
     // The image's own stop signal and health check are meant for the main process that does not run here.
     StopSignal: 'SIGTERM',
     Healthcheck: { Test: ['NONE'] },

@@ -32,7 +32,8 @@ function parseEventLine(line: string): EventLine {
   const action = WATCHED_ACTIONS.find((watched) => watched === Action);
   const containerId = Actor.Attributes?.[LABELS.containerId];
   const isOtherSignal = action === 'kill' && !ENDING_SIGNALS.has(Actor.Attributes?.['signal'] ?? '');
-  if (action === undefined || containerId === undefined || isOtherSignal) return { second: time, event: null };
+  if (action === undefined || containerId === undefined || containerId === '' || isOtherSignal)
+    return { second: time, event: null };
   const exitCode = Number(Actor.Attributes?.['exitCode'] ?? Number.NaN);
   return {
     second: time,

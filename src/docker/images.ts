@@ -7,7 +7,7 @@ import { RecentKeys } from '../scheduling';
 import { abortable } from './client';
 import type { EngineImage, EnsureImageOptions } from './container-engine';
 import { EngineError } from './engine-error';
-import { sizeOption } from './create-options';
+import { claimedLabels, sizeOption } from './create-options';
 import type { DockerDaemon } from './daemon';
 import { hasStatus, unlessMissing } from './errors';
 import { familiarRepository, parseImageReference } from './image-reference';
@@ -21,7 +21,7 @@ import { DATA_PATH } from './supervisor';
 const MOST_IMAGES = 1_000;
 
 /** What the creation itself will report. */
-const NO_IMAGE: ImageFacts = { id: '', user: '', path: '', volumes: [] };
+const NO_IMAGE: ImageFacts = { id: '', user: '', path: '', volumes: [], claimedLabels: [] };
 
 /** The images of a daemon. The methods of {@link ContainerEngine} are documented there. */
 export class Images {
@@ -137,6 +137,22 @@ export function limitedVolumes(paths: readonly string[], diskMb: number): MountS
   }));
 }
 
+/** @param image what Docker's inspection of the image answers @returns its labels that pass for Berth's */
+function labelsOf(image: unknown): string[] {
+  const { Config } = (image ?? {}) as { Config?: { Labels?: Readonly<Record<string, unknown>> | null } | null };
+  return claimedLabels(Config?.Labels);
+}
+
+/**
+ * An image's labels that pass for Berth's, for a container that is created once in a while.
+ *
+ * @returns none if there is no such image: what the creation itself will report
+ */
+export async function labelsOfImage(docker: Docker, name: string): Promise<readonly string[]> {
+  const inspection: Promise<unknown> = docker.getImage(name).inspect();
+  return (await unlessMissing(inspection.then(labelsOf))) ?? [];
+}
+
 /** What Docker's inspection of an image answers. */
 const inspectedImage = z.object({
   Id: z.string(),
@@ -152,6 +168,7 @@ export interface ImageFacts {
   /** Where its programs are searched: folders, with colons between them. */
   readonly path: string;
   readonly volumes: readonly string[];
+  readonly claimedLabels: readonly string[];
 }
 
 /** What Docker knows of an image that is present. */
@@ -159,13 +176,13 @@ interface PresentImage extends EngineImage, ImageFacts {
   readonly tags: readonly string[];
 }
 
-/** Characters: far more than an image needs, whose author may declare any number of volumes. */
+/** Characters: far more than an image needs, whose author may declare any number of volumes and labels. */
 const MOST_FACTS = 2_000;
 
 /** @returns null if they are too long to be remembered of many images */
-function imageFacts({ id, user, path, volumes }: PresentImage): ImageFacts | null {
-  const length = volumes.reduce((sum, volume) => sum + volume.length, id.length + user.length + path.length);
-  return length <= MOST_FACTS ? { id, user, path, volumes } : null;
+function imageFacts({ id, user, path, volumes, claimedLabels: claimed }: PresentImage): ImageFacts | null {
+  const length = [id, user, path, ...volumes, ...claimed].reduce((sum, text) => sum + text.length, 0);
+  return length <= MOST_FACTS ? { id, user, path, volumes, claimedLabels: claimed } : null;
 }
 
 /** @param name a reference or an id @returns null if there is no such image */
@@ -182,6 +199,7 @@ function findImage(docker: Docker, name: string): Promise<PresentImage | null> {
       user: userOf(answer),
       path: searchPathOf(answer),
       volumes: declaredVolumes(answer),
+      claimedLabels: labelsOf(answer),
     };
   });
   return unlessMissing(found);

@@ -126,7 +126,7 @@ export function listedContainer(answer: unknown, isSandboxNetwork: (name: string
     name: withoutSlash(entry.Names?.[0] ?? ''),
     state: entry.State,
     createdAt: new Date(entry.Created * 1000),
-    containerId: entry.Labels?.[LABELS.containerId] ?? null,
+    containerId: nullIfEmpty(entry.Labels?.[LABELS.containerId]),
     generation: generationOf(entry.Labels?.[LABELS.generation]),
     // A list without networks is no reason to act.
     connected: !networks || network !== null || networks[NO_NETWORK] !== undefined,

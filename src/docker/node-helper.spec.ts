@@ -1,12 +1,24 @@
 import { helperOptions } from './node-helper';
 
 it('what writes the firewall of another machine must be this and nothing else', () => {
-  expect(helperOptions('tables:1')).toEqual({
+  expect(helperOptions('tables:1', ['berth.later'])).toEqual({
     Image: 'tables:1',
     User: '0:0',
     Entrypoint: ['sleep', 'infinity'],
     Cmd: [],
-    Labels: { 'berth.managed': 'true', 'berth.helper': 'firewall' },
+    Labels: {
+      'berth.managed': 'true',
+      'berth.helper': 'firewall',
+      'berth.instance': '',
+      'berth.container_id': '',
+      'berth.user_id': '',
+      'berth.generation': '',
+      'berth.network': '',
+      'berth.allow': '',
+      'berth.user': '',
+      'berth.probe': '',
+      'berth.later': '',
+    },
     Healthcheck: { Test: ['NONE'] },
     StopSignal: 'SIGKILL',
     HostConfig: {

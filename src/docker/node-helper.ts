@@ -5,11 +5,12 @@ import { setTimeout } from 'node:timers/promises';
 import { within } from '../scheduling';
 import { abortable } from './client';
 import { containerOf, start } from './container-verbs';
-import { LABELS } from './create-options';
+import { containerLabels, LABELS } from './create-options';
 import type { DockerDaemon } from './daemon';
 import { EngineError } from './engine-error';
 import { hasStatus } from './errors';
 import { ExecSession } from './exec-session';
+import { labelsOfImage } from './images';
 import { IptablesError, refusalIn } from './firewall/iptables';
 
 const MEMORY = 128 * 1024 * 1024;
@@ -26,14 +27,17 @@ const MISSING = new Set(['container_not_found', 'container_not_running']);
 /** How often; for some five seconds in all. */
 const MOST_MISSED = 10;
 
-/** @returns the body of Docker's create call. It reaches the machine's network configuration, and nothing else. */
-export function helperOptions(image: string): ContainerCreateOptions {
+/**
+ * @param claimedLabels of the image: those that pass for Berth's
+ * @returns the body of Docker's create call. It reaches the machine's network configuration, and nothing else.
+ */
+export function helperOptions(image: string, claimedLabels: readonly string[]): ContainerCreateOptions {
   return {
     Image: image,
     User: '0:0',
     Entrypoint: ['sleep', 'infinity'],
     Cmd: [],
-    Labels: { [LABELS.managed]: 'true', [LABELS.helper]: 'firewall' },
+    Labels: containerLabels({ [LABELS.managed]: 'true', [LABELS.helper]: 'firewall' }, claimedLabels),
     Healthcheck: { Test: ['NONE'] },
     // It has nothing to finish, and a daemon that ends should not wait for it.
     StopSignal: 'SIGKILL',
@@ -140,8 +144,9 @@ export class NodeHelper {
 }
 
 async function create(docker: Docker, name: string, image: string, signal: AbortSignal): Promise<void> {
+  const options = helperOptions(image, await labelsOfImage(docker, image));
   try {
-    await docker.createContainer(abortable(signal, { _query: { name }, _body: helperOptions(image) }));
+    await docker.createContainer(abortable(signal, { _query: { name }, _body: options }));
   } catch (error) {
     // Another process was faster.
     if (!hasStatus(error, 409)) throw error;

@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers';
 import { type Config, ConfigError } from '../config';
 import { abortable } from './client';
 import type { EngineCapabilities } from './container-engine';
-import { LABELS, sizeOption } from './create-options';
+import { containerLabels, LABELS, sizeOption } from './create-options';
 import { ignoringRefusal, refusalOf } from './errors';
 
 const PROBE_MB = 16;
@@ -110,7 +110,7 @@ async function tryQuotas(
   const changes = Object.entries(labels).map(([label, value]) => `LABEL ${label}=${value}`);
   await text(await docker.importImage(Readable.from([EMPTY_TAR]), abortable(signal, { repo, tag, changes })));
   const HostConfig = { StorageOpt: { size }, NetworkMode: 'none' };
-  const body = { Image: image, Cmd: ['none'], Labels: labels, HostConfig };
+  const body = { Image: image, Cmd: ['none'], Labels: containerLabels(labels), HostConfig };
   await docker.createContainer(abortable(signal, { _query: { name }, _body: body }));
 }
 
@@ -129,17 +129,25 @@ export class LeftProbes {
 async function removeLeftovers(docker: Docker, instance: string, signal: AbortSignal): Promise<void> {
   const filters = { label: [`${LABELS.probe}=${instance}`] };
   const isLeftover = (madeAt: number): boolean => Date.now() - madeAt > LEFTOVER_AGE_MS;
-  for (const { Id, Created } of await docker.listContainers({ all: true, filters, abortSignal: signal })) {
-    if (!isLeftover(Created * 1000)) continue;
+  for (const { Id, Created, Labels } of await docker.listContainers({ all: true, filters, abortSignal: signal })) {
+    // A sandbox that an earlier Berth created has what labels its image has, too.
+    if (!isLeftover(Created * 1000) || isSandbox(Labels)) continue;
     await ignoringRefusal(docker.getContainer(Id).remove(abortable(signal, { force: true })));
   }
   for (const { Name, CreatedAt } of await listVolumes(docker, filters, signal)) {
     if (!isLeftover(Date.parse(CreatedAt ?? ''))) continue;
     await ignoringRefusal(docker.getVolume(Name).remove(abortable(signal, {})));
   }
-  for (const { Id, Created } of await docker.listImages({ filters, abortSignal: signal })) {
+  // Of Berth's own: anybody may give an image such a label.
+  const imageFilters = { ...filters, reference: [PROBE_REPOSITORY] };
+  for (const { Id, Created } of await docker.listImages({ filters: imageFilters, abortSignal: signal })) {
     if (isLeftover(Created * 1000)) await ignoringRefusal(docker.getImage(Id).remove(abortable(signal, {})));
   }
+}
+
+/** @param labels Docker gives none, or null, where there are none */
+function isSandbox(labels: Readonly<Record<string, string>> | null | undefined): boolean {
+  return (labels?.[LABELS.instance] ?? '') !== '';
 }
 
 async function listVolumes(

@@ -8,6 +8,17 @@ const labels = {
   'berth.user_id': 'u1',
 };
 
+/** What an image may not say of it: that it is a sandbox, a probe or a helper, or has an allow list. */
+const withoutValue = {
+  'berth.generation': '',
+  'berth.network': '',
+  'berth.allow': '',
+  'berth.user': '',
+  'berth.probe': '',
+  'berth.helper': '',
+  'berth.later': '',
+};
+
 it('what works on volumes must be this and nothing else', () => {
   const mounts = [
     { volume: 'old', path: '/from', access: 'read' },
@@ -20,13 +31,14 @@ it('what works on volumes must be this and nothing else', () => {
     ReadOnly,
     VolumeOptions: { NoCopy: true, Labels: labels, DriverConfig: { Name: 'local', Options: {} } },
   });
-  expect(volumeWorkerOptions({ image: 'tools:1', script: 'true', mounts, owner })).toEqual({
+  const worker = { image: 'tools:1', script: 'true', mounts, owner };
+  expect(volumeWorkerOptions(worker, ['berth.later'])).toEqual({
     Image: 'tools:1',
     User: '0:0',
     WorkingDir: '/',
     Entrypoint: ['/bin/sh', '-c', 'true'],
     Cmd: [],
-    Labels: labels,
+    Labels: { ...withoutValue, ...labels },
     Healthcheck: { Test: ['NONE'] },
     HostConfig: {
       Runtime: 'runc',

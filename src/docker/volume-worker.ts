@@ -7,7 +7,8 @@ import { abortable, boundedCall, type DockerClients } from './client';
 import type { OwnerLabels } from './container-engine';
 import { EngineError } from './engine-error';
 import { containerOf, remove, start } from './container-verbs';
-import { ownerLabels } from './create-options';
+import { containerLabels, ownerLabels } from './create-options';
+import { labelsOfImage } from './images';
 import { OutputFrames, readable } from './streams';
 
 /** More than tar needed for a directory of a million files. */
@@ -40,15 +41,20 @@ interface WorkerSpec {
 /**
  * The body of Docker's create call. It runs none of the user's programs, so not under gVisor, which is many times
  * slower with files and preserves neither all attributes nor all file types; it can reach nothing but the volumes.
+ *
+ * @param claimedLabels of the image: those that pass for Berth's
  */
-export function volumeWorkerOptions({ image, script, mounts, owner, stdin }: WorkerSpec): ContainerCreateOptions {
+export function volumeWorkerOptions(
+  { image, script, mounts, owner, stdin }: WorkerSpec,
+  claimedLabels: readonly string[],
+): ContainerCreateOptions {
   return {
     Image: image,
     User: '0:0',
     WorkingDir: '/',
     Entrypoint: ['/bin/sh', '-c', script],
     Cmd: [],
-    Labels: ownerLabels(owner),
+    Labels: containerLabels(ownerLabels(owner), claimedLabels),
     Healthcheck: { Test: ['NONE'] },
     ...(stdin && { AttachStdin: true, OpenStdin: true, StdinOnce: true }),
     HostConfig: {
@@ -126,10 +132,10 @@ export async function runVolumeWorker(
   throwIfAborted(run.signal);
   const leftover = containerOf(clients.calls, run.name);
   await bounded((signal) => remove(leftover, signal));
+  const claimed = await bounded(() => labelsOfImage(clients.calls, spec.image));
+  const options = volumeWorkerOptions(spec, claimed);
   const container = await bounded((signal) =>
-    clients.streams.createContainer(
-      abortable(signal, { _query: { name: run.name }, _body: volumeWorkerOptions(spec) }),
-    ),
+    clients.streams.createContainer(abortable(signal, { _query: { name: run.name }, _body: options })),
   );
   let stream: Readable | null = null;
   try {

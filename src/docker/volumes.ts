@@ -8,7 +8,7 @@ import { abortable } from './client';
 import type { ListedVolume, OwnerLabels, VolumeCopy, VolumeMeasurement } from './container-engine';
 import { EngineError } from './engine-error';
 import { remove } from './container-verbs';
-import { LABELS, ownerLabels, volumeOptions } from './create-options';
+import { containerLabels, LABELS, ownerLabels, volumeOptions } from './create-options';
 import type { DockerDaemon } from './daemon';
 import { ignoringGone, ignoringRefusal, isVolumeMissing, refusalOf, unlessMissing } from './errors';
 import { isKnownState } from './inspect';
@@ -232,7 +232,7 @@ async function isEmpty(
   const tag = randomUUID();
   const image = `${REPOSITORY}:${tag}`;
   // If the process dies, this container is removed like any other that no row knows.
-  const Labels = ownerLabels(owner);
+  const Labels = containerLabels(ownerLabels(owner));
   const changes = [`LABEL ${LABELS.managed}=true`];
   try {
     await text(

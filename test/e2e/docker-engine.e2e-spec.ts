@@ -1,3 +1,4 @@
+import { text } from 'node:stream/consumers';
 import { DockerProxy } from '../support/docker-proxy';
 import { EngineSandbox } from '../support/engine-sandbox';
 import { eventually } from '../support/eventually';
@@ -96,6 +97,51 @@ describe('DockerEngine on a real Docker', () => {
     } finally {
       await engine.removeContainer(dockerId);
       await sandbox.real.removeInstance(other.owner.instance);
+    }
+  });
+
+  itOnDocker('must take no label of an image for its own, of a sandbox or of what works on volumes', async () => {
+    const { real, instance } = sandbox;
+    const image = `claiming:${instance}`;
+    const claimed = {
+      'berth.managed': 'false',
+      'berth.instance': `${instance}-other`,
+      'berth.probe': instance,
+      'berth.helper': 'firewall',
+      'berth.generation': '9',
+      'berth.network': 'allow',
+      'berth.allow': '0.0.0.0/0',
+      'berth.smoke-test': 'true',
+      'berth.later': 'anything',
+    };
+    const changes = Object.entries(claimed).map(([name, value]) => `LABEL ${name}=${value}`);
+    await real.makeImage(image, 'true', [...changes, 'LABEL other=kept'].join('\n'));
+    const spec = sandbox.spec({ image, generation: 2 });
+    const begun = Math.floor(Date.now() / 1000) - 1;
+    try {
+      const dockerId = await sandbox.running(engine, spec);
+      const { Labels } = (await real.inspect(dockerId)).Config;
+      const none = Object.fromEntries(Object.keys(claimed).map((name) => [name, '']));
+      const own = { 'berth.managed': 'true', 'berth.instance': instance, 'berth.network': 'internet' };
+      expect(Labels).toMatchObject({ ...none, ...own, 'berth.generation': '2', other: 'kept' });
+      for (const label of [`berth.probe=${instance}`, 'berth.helper=firewall', `berth.instance=${instance}-other`]) {
+        const found = await real.docker.listContainers({ all: true, filters: { label: [label] } });
+        expect(found.map(({ Id }) => Id)).not.toContain(dockerId);
+      }
+      await engine.measureVolume({ name: spec.volumeName, image, owner: spec.owner }).catch(() => undefined);
+      const filters = { event: ['create'], label: [`berth.container_id=${spec.owner.containerId}`] };
+      const until = Math.ceil(Date.now() / 1000) + 1;
+      const events = await text(await real.docker.getEvents({ since: begun, until, filters }));
+      const made = events
+        .trim()
+        .split('\n')
+        .map((line) => (JSON.parse(line) as { Actor: { Attributes: Record<string, string> } }).Actor.Attributes);
+      expect(made.map((labels) => labels['berth.generation'])).toEqual(['2', '']);
+      expect(made[1]).toMatchObject({ ...none, 'berth.managed': 'true', 'berth.instance': instance });
+    } finally {
+      await real.removeInstance(instance);
+      await engine.prepare(instance);
+      await real.docker.getImage(image).remove({ force: true });
     }
   });
 

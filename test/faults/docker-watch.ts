@@ -81,5 +81,6 @@ type Known = Pick<LifeSign, 'containerId' | 'isWorker'>;
 
 /** By the labels. */
 function known(labels: Labels): Known {
-  return { containerId: labels['berth.container_id'] ?? '', isWorker: labels['berth.generation'] === undefined };
+  // What is not a sandbox has the label without a value.
+  return { containerId: labels['berth.container_id'] ?? '', isWorker: (labels['berth.generation'] ?? '') === '' };
 }

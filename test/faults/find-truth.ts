@@ -68,7 +68,8 @@ async function containersIn(
         name: Name.slice(1),
         running: State.Running,
         containerId: Config.Labels['berth.container_id'] ?? '',
-        generation: Number(Config.Labels['berth.generation']),
+        // What is not a sandbox has the label without a value.
+        generation: Number.parseInt(Config.Labels['berth.generation'] ?? '', 10),
         memoryMb: (HostConfig.Memory ?? 0) / MB,
         cpuShares: (1000 * (HostConfig.CpuQuota ?? 0)) / (HostConfig.CpuPeriod ?? 1),
         runtime: HostConfig.Runtime ?? '',

@@ -147,13 +147,12 @@ describe('a container that is moved from node to node', () => {
 
   it('must be moved with all others from a node that is drained so', async () => {
     const others: NewContainer[] = [];
-    while ((await source.containers('berth.container_id')).length < 3 && others.length < 9)
-      others.push(await other.running());
+    const instance = `berth.instance=${berth.environment['INSTANCE_ID'] ?? ''}`;
+    while ((await source.containers(instance)).length < 3 && others.length < 9) others.push(await other.running());
     await perl(source, MAKE_DIFFICULT_FILES);
     const before = await perl(source, DESCRIBE_FILES);
     const drain = await admin.call('POST', `/api/admin/nodes/${source.name}/drain`, { move: true });
     expect(drain).toMatchObject({ status: 200, body: { availability: 'drain' } });
-    const instance = `berth.instance=${berth.environment['INSTANCE_ID'] ?? ''}`;
     await eventually(
       async () => {
         const { body } = await otherAdmin.call('GET', '/api/admin/nodes');
