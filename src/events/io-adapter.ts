@@ -7,7 +7,7 @@ import { Namespace, Server, ServerOptions } from 'socket.io';
 import { WebSocketServer } from 'ws';
 import type { Config } from '../config';
 import { DomainError } from '../errors';
-import { headFault, Upgrades } from '../http';
+import { answerPings, headFault, Upgrades } from '../http';
 import { SocketLimits } from '../rate-limits';
 import { guardEngine, queryOf } from './engine-guard';
 
@@ -29,7 +29,14 @@ const CLOSE_WITHIN_MS = 5_000;
 class ClosingWebSockets extends WebSocketServer {
   constructor(options: ConstructorParameters<typeof WebSocketServer>[0]) {
     // Not among the types of `ws` yet.
-    super({ ...options, closeTimeout: CLOSE_WITHIN_MS } as typeof options);
+    super({ ...options, closeTimeout: CLOSE_WITHIN_MS, autoPong: false } as typeof options);
+  }
+
+  override handleUpgrade(...[request, socket, head, done]: Parameters<WebSocketServer['handleUpgrade']>): void {
+    super.handleUpgrade(request, socket, head, (client, ...rest) => {
+      answerPings(client);
+      done(client, ...rest);
+    });
   }
 }
 

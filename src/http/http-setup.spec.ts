@@ -5,13 +5,15 @@ import { Type } from 'class-transformer';
 import { IsInt, IsOptional, IsString, ValidateNested } from 'class-validator';
 import { EventEmitter, once } from 'node:events';
 import { request as httpRequest } from 'node:http';
-import { connect } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
+import { WebSocket, WebSocketServer } from 'ws';
 import { ConfigModule, parseConfig } from '../config';
 import { DomainError } from '../errors';
 import { createLogger, LOGGER, LoggingModule, requestContext } from '../logging';
 import { createHttpAdapter, Draining, setUpHttp } from './http-setup';
 import { HttpModule } from './http.module';
 import { RouteRegistry } from './route-registry';
+import { answerPings } from './upgrades';
 
 class PartDto {
   @IsInt({ message: 'must be a whole number' })
@@ -422,5 +424,32 @@ describe('a server that is about to end', () => {
     const draining = other.get(Draining);
     await other.close();
     expect(draining.begun).toBe(true);
+  });
+});
+
+describe('pings of a WebSocket', () => {
+  it('must be answered while the client reads, and not be kept without a bound where it does not', async () => {
+    const server = new WebSocketServer({ port: 0, host: '127.0.0.1', autoPong: false });
+    await once(server, 'listening');
+    const { port: at } = server.address() as AddressInfo;
+    const client = new WebSocket(`ws://127.0.0.1:${String(at)}`);
+    const [[served]] = (await Promise.all([once(server, 'connection'), once(client, 'open')])) as [[WebSocket], []];
+    answerPings(served);
+    client.ping('well');
+    expect(String((await once(client, 'pong'))[0])).toBe('well');
+    client.pause();
+    const ping = Buffer.alloc(125);
+    let most = 0;
+    served.on('ping', () => (most = Math.max(most, served.bufferedAmount)));
+    // Several times as much as the kernel's buffers hold.
+    for (let batch = 0; batch < 100; batch += 1) {
+      for (let each = 0; each < 1_999; each += 1) client.ping(ping);
+      await new Promise<void>((resolve) => client.ping(ping, undefined, () => resolve()));
+    }
+    expect(most).toBeGreaterThan(0);
+    expect(most).toBeLessThan(96 * 1024);
+    client.terminate();
+    served.terminate();
+    server.close();
   });
 });

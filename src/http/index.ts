@@ -6,6 +6,6 @@ export { integerFromQuery, type Page, readPage, decodeCursor, encodeCursor, Page
 export { headersOf, requestIdOf } from './protocol-errors';
 export { headFault } from './request-head';
 export { RouteRegistry } from './route-registry';
-export { refuseUpgrade, Upgrades, type WebSocketEndpoint } from './upgrades';
+export { answerPings, refuseUpgrade, Upgrades, type WebSocketEndpoint } from './upgrades';
 export { BodyStream, StreamedBody, StreamsBody } from './streamed-body';
 export { BodyExample, isObjectOf, IsUuidText, printable, printableName, validatedBy, WITHOUT_NUL } from './validation';

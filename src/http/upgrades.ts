@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
+import type { WebSocket } from 'ws';
 import { DomainError, errorAnswer, invalidParameters } from '../errors';
 import { headOf, postpone, putBack } from './pipeline';
 import { endWith, requestIdOf } from './protocol-errors';
@@ -69,6 +70,19 @@ function isHandshake({ method, headers }: IncomingMessage): boolean {
 /** Refuses a handshake in the form of every error, and ends the connection. */
 export function refuseUpgrade({ headers }: IncomingMessage, socket: Socket, fault: DomainError): void {
   endWith(socket, errorAnswer(fault, requestIdOf(headers)));
+}
+
+/** Bytes that may wait for a client which sends pings and reads no answers. */
+const PONG_ROOM_BYTES = 64 * 1024;
+
+/**
+ * Answers a client's pings while it reads: by default `ws` answers each, and keeps without a bound what is not read.
+ * Its server needs `autoPong: false`. A ping may be left unanswered if another one follows (RFC 6455, 5.5.3).
+ */
+export function answerPings(client: WebSocket): void {
+  client.on('ping', (data) => {
+    if (client.bufferedAmount <= PONG_ROOM_BYTES) client.pong(data, undefined, () => undefined);
+  });
 }
 
 /** The head without what offers the upgrade. */

@@ -35,7 +35,14 @@ function sessionsNow(): TerminalSession[] {
   return [...sessions.values()];
 }
 
-function connect(auth: object = {}, options: { acknowledges?: boolean } = {}): TerminalClient {
+/** What a server knows of the output that it has sent to a client. */
+interface SentOutput {
+  readonly position: number;
+  readonly unacknowledged: number;
+  readonly unwritten: number;
+}
+
+function connect(auth: object = {}, options: ConstructorParameters<typeof TerminalClient>[2] = {}): TerminalClient {
   const whole = { token: user.token, container: container.id, cols: 80, rows: 24, ...auth };
   const client = new TerminalClient(server.berth.url, whole, options);
   clients.push(client);
@@ -114,6 +121,48 @@ describe('a terminal over Socket.IO', () => {
     await eventually(async () => expect(await processes()).not.toContain('yes 7901'));
     client.type('echo "calm-$((1+1))"\n');
     await client.says(shown('calm-2'));
+  });
+
+  it('must refuse an acknowledgement of more than was sent, and end the connection', async () => {
+    const client = await connect({}, { acknowledges: false }).opened();
+    for (const wrong of ['1', -1, 0, 1.5, null]) client.socket.emit('ack', wrong);
+    await eventually(() => expect(client.refused.map(({ code }) => code)).toEqual(Array(5).fill('invalid_parameters')));
+    client.socket.emit('ack', Number.MAX_SAFE_INTEGER);
+    await eventually(() => expect(client.refused.at(-1)).toEqual({ code: 'invalid_ack', error: expect.any(String) }));
+    await eventually(() => expect(client.disconnects).toEqual(['io server disconnect']));
+    await eventually(() => expect(sessionsNow()[0]?.clients).toBe(0));
+  });
+
+  it('must keep no more than a bound for a client that acknowledges all and reads nothing', async () => {
+    const client = await connect({}, { acknowledges: false }).opened();
+    const [session] = sessionsNow();
+    const [attachment] = [...(session as unknown as { attachments: Set<SentOutput> }).attachments];
+    if (!attachment) throw new Error('nothing is attached');
+    const { ws } = client.socket.io.engine.transport as unknown as { ws: { pause(): void } };
+    client.type('yes 7903\n');
+    await eventually(() => expect(client.bytes).toBe(256 * 1024));
+    ws.pause();
+    const before = process.memoryUsage().arrayBuffers;
+    // As fast as a client could that read: some MiB go into the kernel's buffers, and then no more is sent.
+    for (let sent = -1; attachment.position > sent;) {
+      sent = attachment.position;
+      expect(sent).toBeLessThan(64 * 2 ** 20);
+      if (attachment.unacknowledged > 0) client.socket.emit('ack', attachment.unacknowledged);
+      await eventually(() => {
+        const { position, unacknowledged, unwritten } = attachment;
+        expect(unwritten).toBeLessThanOrEqual(256 * 1024);
+        expect(position > sent || (unacknowledged === 0 && unwritten > 0)).toBe(true);
+      });
+    }
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(8 * 2 ** 20);
+    expect([client.disconnects, session?.clients]).toEqual([[], 1]);
+  });
+
+  it('must flow by polls too', async () => {
+    const client = await connect({}, { transports: ['polling'] }).opened();
+    client.type('head -c 1000000 /dev/zero | tr "\\0" x; echo "done-$((1+1))"\n');
+    await client.says('done-2');
+    expect(client.bytes).toBeGreaterThan(1_000_000);
   });
 
   it('must have one who writes, while others watch, until one takes over', async () => {

@@ -29,9 +29,13 @@ export class TerminalClient {
   private readonly decoder = new TextDecoder();
   private said = '';
 
-  constructor(url: string, auth: TerminalAuth | object, { acknowledges = true } = {}) {
+  constructor(
+    url: string,
+    auth: TerminalAuth | object,
+    { acknowledges = true, transports = ['websocket'] }: { acknowledges?: boolean; transports?: string[] } = {},
+  ) {
     this.acknowledges = acknowledges;
-    this.socket = io(`${url}/terminal`, { auth, transports: ['websocket'], forceNew: true, reconnection: false });
+    this.socket = io(`${url}/terminal`, { auth, transports, forceNew: true, reconnection: false });
     this.socket.onAny((name: string, ...args: unknown[]) => {
       noteMessage('terminal', name, args.length > 1 ? args : args[0]);
     });

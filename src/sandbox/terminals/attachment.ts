@@ -41,6 +41,7 @@ export interface TerminalExit {
 
 /** A client as its door knows it. Nothing here may throw. */
 export interface TerminalOutlet {
+  /** {@link Attachment.noteWritten} is to be called once the bytes have left this process. */
   output(offset: number, bytes: Buffer): void;
   /** Its role has changed. */
   role(role: TerminalRole): void;
@@ -68,11 +69,14 @@ interface AttachmentOptions extends AttachmentEvents {
   readonly after: number;
   readonly size: TerminalSize;
   readonly stallMs: number;
+  /** How much a client that comes back may still acknowledge of what its earlier connection brought, in bytes. */
+  readonly staleBytes: number;
 }
 
 /**
- * One client at one terminal: where in the output it is, and how much of that it has acknowledged. A little output is
- * sent at once, a flood in large frames.
+ * One client at one terminal: where in the output it is, how much of that it has acknowledged, and how much the kernel
+ * has taken. An acknowledgement alone proves nothing: a client can acknowledge what it has never read. A little output
+ * is sent at once, a flood in large frames.
  */
 export class Attachment {
   role: TerminalRole = 'watcher';
@@ -81,6 +85,9 @@ export class Attachment {
 
   private position: number;
   private unacknowledged = 0;
+  /** Sent, and still in this process's memory: in a buffer of the transport. */
+  private unwritten = 0;
+  private staleBytes: number;
   private sentAt = -Infinity;
   /** {@link sentLately} as it was at `sentAt`. */
   private recent = 0;
@@ -96,6 +103,7 @@ export class Attachment {
     private readonly options: AttachmentOptions,
   ) {
     this.position = options.after;
+    this.staleBytes = options.staleBytes;
     this.size = options.size;
   }
 
@@ -142,6 +150,7 @@ export class Attachment {
     const { offset, bytes } = this.ring.read(this.position, Math.min(FRAME_BYTES, this.room));
     this.position = offset + bytes.length;
     this.unacknowledged += bytes.length;
+    this.unwritten += bytes.length;
     this.recent = Math.min(this.sentLately + FRAME_COST + bytes.length, 2 * SMALL_BYTES);
     this.sentAt = performance.now();
     if (this.room <= 0) this.watchStall();
@@ -151,14 +160,24 @@ export class Attachment {
     return bytes.length;
   }
 
-  /** @param bytes that the client has dealt with since it last said so */
-  acknowledge(bytes: number): void {
-    if (this.state !== 'begun' || bytes <= 0 || this.unacknowledged === 0) return;
-    this.unacknowledged = Math.max(0, this.unacknowledged - bytes);
-    clearTimeout(this.stall);
-    this.stall = undefined;
-    this.flush();
-    this.options.onRoom();
+  /**
+   * @param bytes that the client has dealt with since it last said so, more than 0
+   * @returns false where it was not sent as many: the client is wrong, and nothing has changed
+   */
+  acknowledge(bytes: number): boolean {
+    if (this.state === 'closed') return true;
+    const excess = Math.max(0, bytes - this.unacknowledged);
+    if (excess > this.staleBytes) return false;
+    this.staleBytes -= excess;
+    this.unacknowledged -= bytes - excess;
+    this.noteProgress();
+    return true;
+  }
+
+  /** @param bytes of its output that have left this process */
+  noteWritten(bytes: number): void {
+    this.unwritten -= bytes;
+    this.noteProgress();
   }
 
   close(): void {
@@ -178,11 +197,19 @@ export class Attachment {
   }
 
   private get room(): number {
-    return WINDOW_BYTES - this.unacknowledged;
+    return WINDOW_BYTES - Math.max(this.unacknowledged, this.unwritten);
   }
 
   private get canSend(): boolean {
     return this.state === 'begun' && !this.isUpToDate && this.room > 0;
+  }
+
+  private noteProgress(): void {
+    if (this.state !== 'begun' || this.room <= 0) return;
+    clearTimeout(this.stall);
+    this.stall = undefined;
+    this.flush();
+    this.options.onRoom();
   }
 
   private sendCollected(): void {

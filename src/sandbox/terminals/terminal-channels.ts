@@ -21,7 +21,13 @@ const REASON = wordsOf<TerminalExit['reason']>({
   lost: true,
   server_stopped: true,
 });
-const FAULT = wordsOf<Fault>({ not_writer: true, input_full: true, input_too_large: true, invalid_parameters: true });
+const FAULT = wordsOf<Fault>({
+  not_writer: true,
+  input_full: true,
+  input_too_large: true,
+  invalid_ack: true,
+  invalid_parameters: true,
+});
 
 const OFFSET = { type: 'integer', minimum: 0, description: 'In the whole output, in bytes.' } as const;
 const SIDE = { type: 'integer', minimum: 1, maximum: 1000 } as const;
@@ -90,7 +96,11 @@ export const TERMINAL_CHANNELS: readonly AsyncChannel[] = [
     takes: {
       input: { description: `What is typed: a text or bytes, at most ${String(MAX_INPUT_BYTES)}.` },
       resize: object(SIZE),
-      ack: { type: 'integer', minimum: 1, description: 'Bytes of output that the client has dealt with.' },
+      ack: {
+        type: 'integer',
+        minimum: 1,
+        description: 'Bytes of output that the client has dealt with; of more than it was sent the connection ends.',
+      },
       takeover: { type: 'null', description: 'No argument: from now on this client writes.' },
     },
   },

@@ -2,7 +2,7 @@ import { PassThrough } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import { eventually } from '../../../test/support/eventually';
 import { type ContainerProcess, EngineError, type ExecOutput } from '../../docker';
-import { FRAME_BYTES, type TerminalExit, type TerminalOutlet, WINDOW_BYTES } from './attachment';
+import { type Attachment, FRAME_BYTES, type TerminalExit, type TerminalOutlet, WINDOW_BYTES } from './attachment';
 import { OutputTurns } from './output-turns';
 import {
   MAX_CLIENTS,
@@ -73,8 +73,10 @@ class Shell implements ContainerProcess {
   }
 }
 
-/** A client that keeps what it is sent, and acknowledges nothing by itself. */
+/** A client that keeps what it is sent, acknowledges nothing by itself, and whose transport takes what it is given. */
 class Client implements TerminalOutlet {
+  attachment: Attachment | null = null;
+  takes = true;
   readonly chunks: { offset: number; bytes: Buffer }[] = [];
   readonly roles: string[] = [];
   exited: TerminalExit | null = null;
@@ -91,6 +93,7 @@ class Client implements TerminalOutlet {
 
   output(offset: number, bytes: Buffer): void {
     this.chunks.push({ offset, bytes });
+    if (this.takes) setImmediate(() => this.attachment?.noteWritten(bytes.length));
     this.onOutput(bytes);
   }
 
@@ -138,6 +141,7 @@ afterEach(async () => {
 function attach(options: { after?: number; takeover?: boolean } = {}) {
   const client = new Client();
   const attached = session.attach(client, { size: SIZE, ...options });
+  client.attachment = attached.attachment;
   session.begin(attached.attachment);
   return { client, ...attached };
 }
@@ -175,11 +179,49 @@ describe('the output of a terminal', () => {
     await eventually(() => expect(client.bytes).toBe(WINDOW_BYTES + 100 * 1024));
     await settled();
     expect(client.bytes).toBe(WINDOW_BYTES + 100 * 1024);
-    await eventually(() => {
-      // More than was sent is as much as was sent.
-      attachment.acknowledge(Number.MAX_SAFE_INTEGER);
-      expect(client.bytes).toBe(1024 * 1024);
-    });
+    client.onOutput = ({ length }) => setImmediate(() => attachment.acknowledge(length));
+    attachment.acknowledge(WINDOW_BYTES);
+    await eventually(() => expect(client.bytes).toBe(1024 * 1024));
+  });
+
+  it('must refuse an acknowledgement of more than was sent, and send no more for it', async () => {
+    const { client, attachment } = attach();
+    expect(attachment.acknowledge(1)).toBe(false);
+    flood(1024);
+    await eventually(() => expect(client.bytes).toBe(WINDOW_BYTES));
+    for (const bytes of [WINDOW_BYTES + 1, Number.MAX_SAFE_INTEGER]) expect(attachment.acknowledge(bytes)).toBe(false);
+    await settled();
+    expect(client.bytes).toBe(WINDOW_BYTES);
+    expect(attachment.acknowledge(1024)).toBe(true);
+    await eventually(() => expect(client.bytes).toBe(WINDOW_BYTES + 1024));
+    expect(attachment.acknowledge(WINDOW_BYTES + 1)).toBe(false);
+  });
+
+  it('must wait for a transport that holds it, whatever the client acknowledges, and then drop the client', async () => {
+    open({ stallMs: 300 });
+    const { client, attachment } = attach();
+    client.takes = false;
+    client.onOutput = ({ length }) => setImmediate(() => attachment.acknowledge(length));
+    flood(1024);
+    await eventually(() => expect(client.bytes).toBe(WINDOW_BYTES));
+    await settled();
+    expect(client.bytes).toBe(WINDOW_BYTES);
+    expect(shell.taken).toBeLessThanOrEqual(WINDOW_BYTES + KB.length);
+    attachment.noteWritten(100 * 1024);
+    await eventually(() => expect(client.bytes).toBe(WINDOW_BYTES + 100 * 1024));
+    await eventually(() => expect(client.dropped).toBe(true));
+  });
+
+  it('must be acknowledged by a client that comes back, up to a window that its earlier connection brought', async () => {
+    const first = attach();
+    shell.say(Buffer.alloc(1000, 'x'));
+    await eventually(() => expect(first.client.bytes).toBe(1000));
+    session.detach(first.attachment);
+    const again = attach({ after: 1000 });
+    expect(again.attachment.acknowledge(600)).toBe(true);
+    expect(again.attachment.acknowledge(401)).toBe(false);
+    expect(again.attachment.acknowledge(400)).toBe(true);
+    expect(again.attachment.acknowledge(1)).toBe(false);
   });
 
   it('must come at once after a pause, and in large frames while it floods', async () => {
@@ -195,13 +237,11 @@ describe('the output of a terminal', () => {
   });
 
   it('must not wait for a watcher, which then misses some of it, as its offsets say', async () => {
-    const { attachment } = attach();
+    const { client, attachment } = attach();
+    client.onOutput = ({ length }) => setImmediate(() => attachment.acknowledge(length));
     const watching = attach();
-    for (let each = 0; each < 8; each += 1) {
-      flood(128);
-      await eventually(() => expect(shell.taken).toBe((each + 1) * 128 * 1024));
-      attachment.acknowledge(WINDOW_BYTES);
-    }
+    flood(1024);
+    await eventually(() => expect(shell.taken).toBe(1024 * 1024));
     await eventually(() => expect(watching.client.bytes).toBe(WINDOW_BYTES));
     watching.attachment.acknowledge(WINDOW_BYTES);
     const next = (): number => watching.client.chunks.find(({ offset }) => offset > WINDOW_BYTES)?.offset ?? 0;
@@ -309,7 +349,7 @@ describe('the end of a terminal', () => {
     const { client, attachment } = attach();
     flood(300);
     shell.end(7);
-    await settled();
+    await eventually(() => expect(client.bytes).toBe(WINDOW_BYTES));
     expect(client.exited).toBeNull();
     attachment.acknowledge(WINDOW_BYTES);
     await eventually(() => expect(client.exited).toEqual({ code: 7, reason: 'exited' }));

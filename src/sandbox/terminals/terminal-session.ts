@@ -1,7 +1,7 @@
 import { type ContainerProcess, saysNotRunning } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import { OutputRing } from '../output-ring';
-import { Attachment, type TerminalExit, type TerminalOutlet, type TerminalSize } from './attachment';
+import { Attachment, type TerminalExit, type TerminalOutlet, type TerminalSize, WINDOW_BYTES } from './attachment';
 import type { OutputTurns } from './output-turns';
 
 /** Of the output, what is replayed to who attaches. */
@@ -134,6 +134,7 @@ export class TerminalSession {
       after: offset,
       size,
       stallMs: this.times.stallMs,
+      staleBytes: Math.min(after, WINDOW_BYTES),
       onRoom: () => this.wake(),
       onStalled: () => {
         this.detach(attachment);

@@ -5,7 +5,7 @@ import { StringDecoder } from 'node:string_decoder';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import { databaseFault, DomainError, invalidParameters } from '../../errors';
 import { bearerToken } from '../../auth';
-import { headFault, refuseUpgrade, Upgrades, type WebSocketEndpoint } from '../../http';
+import { answerPings, headFault, refuseUpgrade, Upgrades, type WebSocketEndpoint } from '../../http';
 import { LOGGER, type Logger } from '../../logging';
 import { SocketLimits } from '../../rate-limits';
 import type { TerminalExit, TerminalOutlet } from './attachment';
@@ -54,6 +54,8 @@ export class TerminalWebSockets implements WebSocketEndpoint, OnModuleInit {
     noServer: true,
     clientTracking: false,
     perMessageDeflate: false,
+    // See `answerPings`.
+    autoPong: false,
     maxPayload: LONGEST_FRAME,
     handleProtocols: (offered) => (offered.has(PROTOCOL) ? PROTOCOL : false),
   });
@@ -128,12 +130,17 @@ class Connection implements TerminalOutlet {
     this.client = client;
     client.on('error', () => undefined);
     client.on('message', (data, isBinary) => this.take(data, isBinary));
-    let isAlive = true;
-    client.on('pong', () => (isAlive = true));
+    answerPings(client);
+    // A pong proves that the client reads only where it has what the ping had.
+    let asked = 0;
+    let answered = 0;
+    client.on('pong', (data) => {
+      if (data.toString() === String(asked)) answered = asked;
+    });
     this.pings = setInterval(() => {
-      if (!isAlive) client.terminate();
-      isAlive = false;
-      client.ping();
+      if (answered < asked) client.terminate();
+      asked += 1;
+      client.ping(String(asked));
     }, PING_EVERY_MS).unref();
     client.once('close', () => this.leave());
     const { session } = this.visit;
@@ -163,8 +170,11 @@ class Connection implements TerminalOutlet {
   output(_offset: number, bytes: Buffer): void {
     const { attachment } = this.attached;
     const data = this.decoder.write(bytes);
-    // Taken by the connection counts as acknowledged: it buffers no more than the window.
-    const taken = (): void => attachment.acknowledge(bytes.length);
+    // The protocol has no acknowledgement: what the kernel has taken counts as acknowledged.
+    const taken = (): void => {
+      attachment.acknowledge(bytes.length);
+      attachment.noteWritten(bytes.length);
+    };
     if (data === '') setImmediate(taken);
     else this.client?.send(JSON.stringify({ type: 'output', data }), taken);
   }

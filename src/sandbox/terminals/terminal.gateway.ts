@@ -1,5 +1,7 @@
 import { Logger } from '@nestjs/common';
 import { OnGatewayConnection, OnGatewayInit, WebSocketGateway } from '@nestjs/websockets';
+import type { EventEmitter } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import type { DefaultEventsMap, Namespace, Socket } from 'socket.io';
 import { DomainError, ERRORS } from '../../errors';
 import { ConnectionRefused, tokenOf } from '../../events';
@@ -20,13 +22,17 @@ type TerminalServer = Namespace<DefaultEventsMap, DefaultEventsMap, DefaultEvent
 /** Answers that may wait for a client that does not read, beside its output, which has its own window. */
 const MAX_ANSWERS_WAITING = 200;
 
+/** How long a client may take to read why it is disconnected. */
+const GOODBYE_MS = 1_000;
+
 /** What a client sent was not done. */
-export type Fault = 'not_writer' | 'input_full' | 'input_too_large' | 'invalid_parameters';
+export type Fault = 'not_writer' | 'input_full' | 'input_too_large' | 'invalid_ack' | 'invalid_parameters';
 
 const FAULTS: Readonly<Record<Fault, string>> = {
   not_writer: 'another client writes',
   input_full: 'the shell does not read its input',
   input_too_large: `input is limited to ${String(MAX_INPUT_BYTES)} bytes a message`,
+  invalid_ack: 'more output was acknowledged than was sent',
   invalid_parameters: ERRORS.invalid_parameters.message,
 };
 
@@ -68,12 +74,20 @@ export class TerminalGateway implements OnGatewayInit<TerminalServer>, OnGateway
       answer(socket, done, size ? null : 'invalid_parameters');
     });
     socket.on('ack', (bytes: unknown) => {
-      if (typeof bytes === 'number') attachment.acknowledge(bytes);
+      if (!Number.isSafeInteger(bytes) || (bytes as number) <= 0) answer(socket, null, 'invalid_parameters');
+      else if (!attachment.acknowledge(bytes as number)) {
+        answer(socket, null, 'invalid_ack');
+        leave();
+        socket.disconnect();
+        // Also where the client does not read what it was told.
+        setTimeout(() => socket.conn.close(true), GOODBYE_MS).unref();
+      }
     });
     socket.on('takeover', (done: unknown) => {
       session.takeOver(attachment);
       answer(socket, done, null);
     });
+    onOutputWritten(socket.conn, (written) => attachment.noteWritten(written));
     socket.emit('attached', { session: session.id, offset, gap, role: attachment.role });
     session.begin(attachment);
   }
@@ -137,6 +151,33 @@ function outletOf(socket: TerminalSocket): TerminalOutlet {
     // As a broken connection, so that the client reconnects.
     drop: () => socket.conn.close(true),
   };
+}
+
+/** Private in the types alone: there is no other way to see what the transport still holds. */
+interface Transport extends EventEmitter {
+  readonly name: string;
+  /** Of the poll that is open. */
+  readonly res?: ServerResponse | null;
+}
+
+/**
+ * Calls back with how many bytes of output have left this process. Engine.IO takes the response to a poll for sent as
+ * soon as it is made, so that a client which polls again and does not read would have it collect output without end.
+ */
+function onOutputWritten(conn: TerminalSocket['conn'], written: (bytes: number) => void): void {
+  conn.on('flush', (packets: readonly { readonly data?: unknown }[]) => {
+    // Only output is sent as bytes.
+    const bytes = packets.reduce((sum, { data }) => sum + (Buffer.isBuffer(data) ? data.length : 0), 0);
+    if (bytes === 0) return;
+    let isWritten = false;
+    const note = (): void => {
+      if (!isWritten) written(bytes);
+      isWritten = true;
+    };
+    const transport = conn.transport as unknown as Transport;
+    if (transport.name === 'polling') transport.res?.once('finish', note).once('close', note);
+    else transport.once('drain', note);
+  });
 }
 
 /** By the client's callback if it gave one; what was not done is said in any case. */
