@@ -1,12 +1,12 @@
-import { effect, untracked } from '@preact/signals';
+import { computed, effect, untracked } from '@preact/signals';
 import type { ComponentType, JSX } from 'preact';
-import { berth } from './data/berth';
 import { connection, fault, follow, me, stop } from './data/live';
 import { inWords } from './data/words';
 import { Containers } from './pages/containers';
 import { SignIn } from './pages/sign-in';
+import { signOut, SignOutQuestion } from './pages/sign-out';
 import { path } from './router';
-import { isEntering, session, signOutEverywhere } from './session';
+import { isEntering, session } from './session';
 import { Prompts, Questions } from './ui/dialog';
 import { PageHead, Empty } from './ui/parts';
 import { Shell, SimulationBanner } from './ui/shell';
@@ -32,9 +32,12 @@ const PAGES: readonly (readonly [RegExp, Page])[] = [
   [/^\/usage$/, later(async () => (await import('./pages/usage')).Usage)],
 ];
 
+/** What is noted in a session leaves it the same. */
+const token = computed(() => session.value?.token ?? null);
+
 // Whoever is signed in is followed; what was known of somebody else is forgotten.
 effect(() => {
-  if (!session.value) {
+  if (token.value === null) {
     stop();
     return undefined;
   }
@@ -59,15 +62,6 @@ async function begin(leaving: AbortSignal): Promise<void> {
   }
 }
 
-/** Ends the session, here and on the server where its token was made for it. */
-export async function signOut(): Promise<void> {
-  const mine = session.value;
-  if (mine?.tokenId) {
-    await berth.tokens.revoke(mine.tokenId).catch(() => undefined);
-  }
-  signOutEverywhere();
-}
-
 export function App(): JSX.Element {
   if (!session.value) {
     return (
@@ -83,6 +77,7 @@ export function App(): JSX.Element {
       <Shell onSignOut={signOut}>{me.value ? <CurrentPage /> : <Waiting />}</Shell>
       <Questions />
       <Prompts />
+      <SignOutQuestion />
       <Toasts />
     </>
   );

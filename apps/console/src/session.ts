@@ -9,6 +9,8 @@ export interface Session {
   readonly token: string;
   /** Of a token that was made for this session: it is revoked when the session ends. */
   readonly tokenId: string | null;
+  /** The ids of tokens that were made in this session: they go on after it. */
+  readonly made?: readonly string[];
 }
 
 const KEY = 'berth.session';
@@ -21,13 +23,18 @@ export const isEntering = signal(session.peek() === null);
 /** Said on the sign-in page: why somebody is there again. */
 export const signedOutBecause = signal<string | null>(null);
 
-type Message = { readonly ask: true } | { readonly give: Session } | { readonly end: string };
+type Message =
+  | { readonly ask: true }
+  | { readonly give: Session }
+  | { readonly made: string; readonly by: string }
+  | { readonly end: string };
 
 const channel = new BroadcastChannel('berth');
 channel.onmessage = ({ data }: MessageEvent<Message>) => {
   const mine = session.value;
   if ('ask' in data && mine) channel.postMessage({ give: mine } satisfies Message);
   if ('give' in data && !mine && waiting) keep(data.give);
+  if ('made' in data && mine?.token === data.by) add(mine, data.made);
   if ('end' in data && mine?.token === data.end) forget('You signed out in another tab.');
 };
 
@@ -46,6 +53,18 @@ export function keep(next: Session): void {
   sessionStorage.setItem(KEY, JSON.stringify(next));
   signedOutBecause.value = null;
   session.value = next;
+}
+
+/** Remembers, in all tabs, a token that was made in this session. */
+export function noteMade(id: string): void {
+  const mine = session.value;
+  if (!mine) return;
+  add(mine, id);
+  channel.postMessage({ made: id, by: mine.token } satisfies Message);
+}
+
+function add(mine: Session, made: string): void {
+  keep({ ...mine, made: [...(mine.made ?? []), made] });
 }
 
 /** Ends the session in this tab. @param because said to whoever is then asked to sign in */

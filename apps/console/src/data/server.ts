@@ -9,6 +9,12 @@ export const health = signal<ReadyView | null>(null);
 /** Whether containers are only made up: then nobody should take them for real, signed in or not. */
 export const isSimulated = computed(() => health.value?.runtime === 'simulated');
 
+/** Whether Docker holds containers to their disk size, on every node; null while that is not known. */
+export const isDiskEnforced = computed(() => {
+  const found = health.value?.disk_quota ?? null;
+  return found === null ? null : found === 'enforced';
+});
+
 export const isAdmin = computed(() => me.value?.scopes.includes('admin') ?? false);
 
 /** What an administrator has to see to; the simulation has a banner of its own. */

@@ -2,7 +2,7 @@ import type { AnyContainerView, ListedStatus } from '@berth/client';
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
-import { cpus, megabytes, shortImage } from '../data/format';
+import { shortImage } from '../data/format';
 import { hasNodes, nameOf, readUserNames } from '../data/server';
 import { reasonInWords } from '../data/words';
 import { address, navigate } from '../router';
@@ -10,6 +10,7 @@ import { ask } from '../ui/dialog';
 import { Menu } from '../ui/menu';
 import { Paged } from '../ui/paged';
 import { Ago, Empty, PageHead, Status, Table } from '../ui/parts';
+import { ResourceAmounts } from '../ui/resources';
 import { say, sayFault } from '../ui/toasts';
 
 const FILTERS: readonly (readonly [ListedStatus | '', string])[] = [
@@ -134,7 +135,7 @@ function Row({ container, onChange }: { readonly container: AnyContainerView; re
       </td>
       <td class="muted">{shortImage(image)}</td>
       <td class="muted nowrap">
-        {megabytes(resources.memory_mb)} · {cpus(resources.cpu_shares)} · {megabytes(resources.disk_mb)} disk
+        <ResourceAmounts of={resources} />
       </td>
       <td class="muted nowrap">
         <Ago time={last_used_at} />

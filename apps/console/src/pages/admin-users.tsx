@@ -76,7 +76,7 @@ interface RowProps {
 function Row({ user, tiers, onChange }: RowProps): JSX.Element {
   const { id, username, tier, suspended_at, session_expires_at, created_at } = user;
   const isSuspended = suspended_at !== null;
-  const change = async (changes: { tier?: string; suspended?: boolean }): Promise<void> => {
+  const change = async (changes: { suspended: boolean }): Promise<void> => {
     try {
       await berth.admin.updateUser(id, changes);
     } catch (error) {
@@ -84,6 +84,24 @@ function Row({ user, tiers, onChange }: RowProps): JSX.Element {
     }
     onChange();
   };
+  const moveTo = async (next: string): Promise<void> => {
+    await berth.admin.updateUser(id, { tier: next });
+    onChange();
+  };
+  const askToMove = (next: string): void =>
+    ask({
+      title: `Change the tier of “${username}”?`,
+      text:
+        `From “${tier}” to “${next}”. Its limits count at once, for how long containers run and may be unused too; ` +
+        'those that there are keep their sizes.',
+      action: 'Change',
+      isDangerous: false,
+      run: async () => {
+        await moveTo(next);
+        const undo = (): void => void moveTo(tier).catch(sayFault);
+        say(`“${username}” is on the tier “${next}” now.`, { name: 'Undo', run: undo });
+      },
+    });
   const revoke = (): void =>
     ask({
       title: `Revoke all tokens of “${username}”?`,
@@ -121,7 +139,12 @@ function Row({ user, tiers, onChange }: RowProps): JSX.Element {
           class="input slim-select"
           aria-label={`Tier of ${username}`}
           value={tier}
-          onChange={(event) => void change({ tier: event.currentTarget.value })}
+          onChange={(event) => {
+            const next = event.currentTarget.value;
+            // It shows the tier that the user has until that has changed.
+            event.currentTarget.value = tier;
+            askToMove(next);
+          }}
         >
           {(tiers.includes(tier) ? tiers : [tier, ...tiers]).map((name) => (
             <option key={name} value={name}>

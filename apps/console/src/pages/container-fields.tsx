@@ -3,6 +3,7 @@ import { megabytes, cpus } from '../data/format';
 import type { LimitsView, NetworkPolicy, Resources, StartCommandRequest } from '@berth/client';
 import { faultOf } from '../data/berth';
 import type { Container } from '../data/live';
+import { isDiskEnforced } from '../data/server';
 import { Field, LinesField, TextField } from '../ui/parts';
 
 /** The fields that a creation and the settings share. */
@@ -22,12 +23,12 @@ export interface Draft {
 }
 
 export function draftOf(container: Container | undefined, limits: LimitsView | undefined): Draft {
-  const resources = container?.resources ?? limits?.min;
+  const resources = container?.resources ?? limits?.default;
   const network = container?.network ?? limits?.network ?? 'internet';
   return {
-    memory_mb: String(resources?.memory_mb ?? 512),
-    cpu_shares: String(resources?.cpu_shares ?? 500),
-    disk_mb: String(resources?.disk_mb ?? 1024),
+    memory_mb: String(resources?.memory_mb ?? 1024),
+    cpu_shares: String(resources?.cpu_shares ?? 1000),
+    disk_mb: String(resources?.disk_mb ?? 10_240),
     network: typeof network === 'string' ? network : 'allow',
     allow: typeof network === 'string' ? '' : network.allow.join('\n'),
     labels: writeLabels(container?.labels ?? {}),
@@ -55,6 +56,10 @@ const RESOURCES: readonly (readonly [keyof Resources, string, (value: number) =>
   ['disk_mb', 'Disk, MB', megabytes, '256'],
 ];
 
+/** What the number does not mean here. */
+const caveatOf = (name: keyof Resources): string =>
+  name === 'disk_mb' && isDiskEnforced.value === false ? '; not enforced by this server' : '';
+
 export function ResourceFields({ draft, set, fault, limits }: FieldsProps): JSX.Element {
   return (
     <div class="fields">
@@ -62,7 +67,7 @@ export function ResourceFields({ draft, set, fault, limits }: FieldsProps): JSX.
         <TextField
           key={name}
           label={label}
-          hint={limits && `${show(limits.min[name])} to ${show(limits.max[name])}`}
+          hint={limits && `${show(limits.min[name])} to ${show(limits.max[name])}${caveatOf(name)}`}
           fault={faultOf(fault, name)}
           input={{ type: 'number', inputMode: 'numeric', step, min: limits?.min[name], max: limits?.max[name] }}
           value={draft[name]}

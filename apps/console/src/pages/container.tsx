@@ -4,12 +4,14 @@ import { berth } from '../data/berth';
 import { at, cpus, duration, megabytes } from '../data/format';
 import { type Container, containerById, events, lifetimeOf, me } from '../data/live';
 import type { BerthEvent } from '@berth/client';
+import { isDiskEnforced } from '../data/server';
 import { askToStop, remove } from '../data/verbs';
 import { inWords } from '../data/words';
 import { address, Link, navigate } from '../router';
 import { later } from '../ui/later';
 import { Menu } from '../ui/menu';
 import { Ago, Empty, PageHead, Shown, useLoaded, WorkButton } from '../ui/parts';
+import { DiskSize, NOT_ENFORCED } from '../ui/resources';
 import { writeCommand } from './container-fields';
 import { StatusCell, Use } from './containers';
 import { EventList } from './event-list';
@@ -190,7 +192,8 @@ function Facts({ container }: { readonly container: Container }): JSX.Element {
         <dd>{cpus(resources.cpu_shares)}</dd>
         <dt>Disk</dt>
         <dd>
-          {megabytes(resources.disk_mb)} <span class="muted">at /home/user</span>
+          <DiskSize mb={resources.disk_mb} words="at /home/user" />
+          {isDiskEnforced.value === false && <div class="muted">{NOT_ENFORCED}</div>}
         </dd>
         <dt>Network</dt>
         <dd>

@@ -2,7 +2,7 @@ import { computed, signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { memo } from 'preact/compat';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { briefly, cpus, megabytes, shortImage } from '../data/format';
+import { briefly, shortImage } from '../data/format';
 import { type Container, containers, fault, lifetimeOf, listed, me, now, usage } from '../data/live';
 import { berth } from '../data/berth';
 import { remove } from '../data/verbs';
@@ -11,6 +11,7 @@ import { Link, navigate } from '../router';
 import { PlusIcon } from '../ui/icons';
 import { Menu } from '../ui/menu';
 import { Empty, Meter, PageHead, Status, Table, WorkButton } from '../ui/parts';
+import { ResourceAmounts } from '../ui/resources';
 import { CreateDialog } from './create-dialog';
 import { SettingsDialog } from './settings-dialog';
 
@@ -220,7 +221,7 @@ const Row = memo(function Row({ container }: { readonly container: Container }):
         )}
       </td>
       <td class="muted nowrap">
-        {megabytes(resources.memory_mb)} · {cpus(resources.cpu_shares)} · {megabytes(resources.disk_mb)} disk
+        <ResourceAmounts of={resources} />
       </td>
       <td class="muted nowrap">
         <Use container={container} />

@@ -2,10 +2,11 @@ import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
 import type { ListedContainerView } from '@berth/client';
 import { berth } from '../data/berth';
-import { megabytes, shortImage } from '../data/format';
+import { shortImage } from '../data/format';
 import { events } from '../data/live';
 import { Link } from '../router';
 import { Ago, Empty, Listing, PageHead, Shown, useLoaded, WorkButton } from '../ui/parts';
+import { DiskSize } from '../ui/resources';
 import { say } from '../ui/toasts';
 
 /** No more than one page: who looks for an older one asks the API. */
@@ -34,7 +35,7 @@ export function Deleted(): JSX.Element {
           <Listing
             items={deleted}
             caption="Deleted containers, the newest first"
-            columns={['Name', 'Image', 'Data', 'Deleted', 'Removed for good']}
+            columns={['Name', 'Image', 'Disk size', 'Deleted', 'Removed for good']}
             hasActions
             empty={
               <Empty title="Nothing here">
@@ -51,7 +52,9 @@ export function Deleted(): JSX.Element {
                   <strong>{container.name}</strong>
                 </td>
                 <td class="muted">{shortImage(container.image)}</td>
-                <td class="muted nowrap">{megabytes(container.resources.disk_mb)}</td>
+                <td class="muted nowrap" data-name="disk size">
+                  <DiskSize mb={container.resources.disk_mb} />
+                </td>
                 <td class="muted nowrap" data-name="deleted">
                   <Ago time={container.deleted_at ?? container.updated_at} />
                 </td>

@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks';
 import { berth, faultOf } from '../data/berth';
 import { at } from '../data/format';
 import { me } from '../data/live';
-import { session } from '../session';
+import { noteMade, session } from '../session';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
 import { Ago, Empty, Field, Listing, PageHead, Secret, Shown, TextField, useLoaded } from '../ui/parts';
@@ -30,7 +30,13 @@ export function Tokens(): JSX.Element {
   return (
     <>
       <PageHead title="Tokens" aside={<span class="muted">What programs sign in with</span>}>
-        <button type="button" class="button primary" onClick={() => setMaking(true)}>
+        <button
+          type="button"
+          class="button primary"
+          // How long a token may last is known by the token of this session.
+          disabled={loaded.value === undefined && loaded.fault === undefined}
+          onClick={() => setMaking(true)}
+        >
           <PlusIcon /> New token
         </button>
       </PageHead>
@@ -87,6 +93,7 @@ export function Tokens(): JSX.Element {
           own={loaded.value?.find(({ token_prefix }) => session.value?.token.startsWith(token_prefix))}
           onClose={() => setMaking(false)}
           onMade={(token) => {
+            noteMade(token.id);
             setMade(token);
             void loaded.reload();
           }}
@@ -131,12 +138,13 @@ interface NewTokenProps {
 function NewToken({ own, onClose, onMade }: NewTokenProps): JSX.Element {
   const held = me.value?.scopes ?? [];
   const offered = SCOPES.filter(([scope]) => held.includes(scope) || (held.includes('admin') && scope !== 'exec'));
-  // What a token makes does not outlast it.
+  // The server lets no token outlast the one that made it.
   const end = own?.expires_at ? Date.parse(own.expires_at) : null;
   const hint =
     end === null
-      ? undefined
-      : 'This session ends, and what is made in it ends with it. `npm run token` on the server makes others.';
+      ? 'It goes on after you sign out, until it is revoked or expires.'
+      : 'It goes on after you sign out, until it is revoked or expires: at the latest on ' +
+        `${at(new Date(end).toISOString())}, as this session does. \`npm run token\` on the server makes longer ones.`;
   const [name, setName] = useState('');
   const [scopes, setScopes] = useState<readonly Grantable[]>(
     offered.map(([scope]) => scope).filter((scope) => scope !== 'admin'),
@@ -182,7 +190,7 @@ function NewToken({ own, onClose, onMade }: NewTokenProps): JSX.Element {
       <Field label="Expires" hint={hint} fault={faultOf(fault, 'expires_in')}>
         {(of) => (
           <select {...of} class="input" value={days} onChange={(event) => setDays(event.currentTarget.value)}>
-            <option value="">{end === null ? 'never' : 'with this session'}</option>
+            <option value="">{end === null ? 'never' : 'as late as it may'}</option>
             {EXPIRIES.filter(([each]) => end === null || each * DAY_MS < end - Date.now()).map(([each, words]) => (
               <option key={each} value={each}>
                 {words}

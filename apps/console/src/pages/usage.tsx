@@ -4,6 +4,7 @@ import { berth } from '../data/berth';
 import { cpus, duration, megabytes, onDay } from '../data/format';
 import { agents, containers, me, usage } from '../data/live';
 import { Empty, Listing, Meter, PageHead, Shown, useLoaded } from '../ui/parts';
+import { DiskSize } from '../ui/resources';
 import { USED_COLUMNS, UsedAmounts } from '../ui/used-amounts';
 
 /** What the user may have, has, and has used. */
@@ -45,7 +46,7 @@ function Limits(): JSX.Element | null {
         <span class="muted">One container at most</span>
         <span class="big">{megabytes(limits.max.memory_mb)}</span>
         <span class="small muted">
-          {cpus(limits.max.cpu_shares)}, {megabytes(limits.max.disk_mb)} disk
+          {cpus(limits.max.cpu_shares)}, <DiskSize mb={limits.max.disk_mb} words="disk" />
         </span>
       </div>
       <div class="panel">

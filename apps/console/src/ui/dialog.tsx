@@ -89,12 +89,14 @@ interface Question {
   readonly title: string;
   readonly text: string;
   readonly action: string;
+  /** False for what can be taken back. */
+  readonly isDangerous?: boolean;
   readonly run: () => Promise<void>;
 }
 
 const question = signal<Question | null>(null);
 
-/** Asks before something that cannot be undone. */
+/** Asks before something that cannot be undone, or that is easily done by mistake. */
 export function ask(next: Question): void {
   question.value = next;
 }
@@ -107,7 +109,7 @@ export function Questions(): JSX.Element | null {
     <Dialog
       title={value.title}
       action={value.action}
-      isDangerous
+      isDangerous={value.isDangerous ?? true}
       onClose={() => (question.value = null)}
       onSubmit={value.run}
     >

@@ -1,0 +1,182 @@
+import type { Page } from 'playwright-core';
+import { Berth, type TestUser } from '../support/berth';
+import { ConsoleBrowser } from '../support/console-browser';
+import { eventually } from '../support/eventually';
+import { FakeEngine } from '../support/fake-engine';
+
+jest.setTimeout(120_000);
+
+let engine: FakeEngine;
+let berth: Berth;
+let browser: ConsoleBrowser;
+
+beforeAll(async () => {
+  engine = new FakeEngine();
+  berth = await Berth.start({ engine });
+  browser = await ConsoleBrowser.launch(berth.url);
+});
+
+afterAll(async () => {
+  await browser.close();
+  await berth.stop();
+});
+
+const open = async (user: TestUser): Promise<Page> => browser.signedIn(user, await browser.context());
+
+const click = (page: Page, name: string): Promise<void> => page.getByRole('button', { name, exact: true }).click();
+
+const nameOf = async ({ api }: TestUser): Promise<string> =>
+  ((await api.call('GET', '/api/me')).body['user'] as { username: string }).username;
+
+describe('a change of a tier', () => {
+  let admin: TestUser;
+  let other: TestUser;
+  let page: Page;
+  let name: string;
+
+  beforeAll(async () => {
+    [admin, other] = [await berth.user('pro', ['read', 'admin']), await berth.user('free')];
+    name = await nameOf(other);
+    page = await open(admin);
+    await page.getByRole('link', { name: 'Users' }).click();
+    await page.getByLabel('Exact name').fill(name);
+  });
+  afterAll(() => page.context().close());
+
+  const tierOf = async (): Promise<unknown> => (await other.api.call('GET', '/api/me')).body['tier'];
+  const shown = (): Promise<string> => page.getByLabel(`Tier of ${name}`).inputValue();
+
+  it('must be asked about, with both tiers, and be none where it is not confirmed', async () => {
+    await page.getByLabel(`Tier of ${name}`).selectOption('enterprise');
+    const dialog = page.getByRole('dialog');
+    await dialog.getByText('From “free” to “enterprise”').waitFor();
+    expect(await browser.faultsOf(page)).toEqual([]);
+    await dialog.getByRole('button', { name: 'Cancel' }).click();
+    await eventually(async () => expect(await shown()).toBe('free'));
+    expect(await tierOf()).toBe('free');
+  });
+
+  it('must be taken back by one click', async () => {
+    await page.getByLabel(`Tier of ${name}`).selectOption('enterprise');
+    await page.getByRole('dialog').getByRole('button', { name: 'Change' }).click();
+    await page.getByText(`“${name}” is on the tier “enterprise” now.`).waitFor();
+    expect(await tierOf()).toBe('enterprise');
+    await eventually(async () => expect(await shown()).toBe('enterprise'));
+    await click(page, 'Undo');
+    await eventually(async () => expect(await shown()).toBe('free'));
+    expect(await tierOf()).toBe('free');
+  });
+});
+
+describe('a disk limit', () => {
+  it.each(['unsupported', 'enforced'] as const)('must be shown as what it is: %s', async (diskQuota) => {
+    const fake = new FakeEngine();
+    fake.daemon.capabilities = { ...fake.daemon.capabilities, diskQuota };
+    const server = await Berth.start({ engine: fake });
+    const window = await ConsoleBrowser.launch(server.url);
+    const user = await server.user('pro', ['read', 'write', 'exec', 'admin']);
+    const { db_id } = await user.api.running({ name: 'stored' });
+    await user.api.delete((await user.api.running({ name: 'gone' })).db_id);
+    const page = await window.signedIn(user);
+    const says = async (where: string): Promise<void> => {
+      const count = (): Promise<number> => page.getByText('not enforced').count();
+      await eventually(async () => expect([where, (await count()) > 0]).toEqual([where, diskQuota === 'unsupported']));
+    };
+    await page.getByRole('row').filter({ hasText: 'stored' }).getByText('disk').first().waitFor();
+    await says('the list');
+    await click(page, 'New container');
+    const disk = page.getByLabel('Disk, MB');
+    const hint = `#${String(await disk.getAttribute('aria-describedby'))}`;
+    expect((await page.locator(hint).innerText()).includes('not enforced')).toBe(diskQuota === 'unsupported');
+    await page.keyboard.press('Escape');
+    for (const [path, text] of [
+      [`/containers/${db_id}`, 'at /home/user'],
+      ['/usage', 'One container at most'],
+      ['/deleted', 'gone'],
+      ['/admin/containers', 'stored'],
+    ] as const) {
+      await page.goto(path);
+      await page.getByText(text, { exact: false }).first().waitFor();
+      await says(path);
+    }
+    await window.close();
+    await server.stop();
+    expect(window.complaints).toEqual([]);
+  });
+});
+
+it('a creation must be offered what the API takes for what is left out', async () => {
+  const user = await berth.user('pro');
+  const page = await open(user);
+  await click(page, 'New container');
+  const { limits } = (await user.api.call('GET', '/api/me')).body as { limits: { default: Record<string, number> } };
+  const offered = {
+    memory_mb: Number(await page.getByLabel('Memory, MB').inputValue()),
+    cpu_shares: Number(await page.getByLabel('CPU, 1000').inputValue()),
+    disk_mb: Number(await page.getByLabel('Disk, MB').inputValue()),
+  };
+  expect(offered).toEqual(limits.default);
+  await page.context().close();
+});
+
+describe('a token that is made in the console', () => {
+  let user: TestUser;
+  let page: Page;
+
+  beforeEach(async () => {
+    user = await berth.user();
+    page = await open(user);
+    await page.getByRole('link', { name: 'Tokens' }).click();
+  });
+  afterEach(() => page.context().close());
+
+  const live = async (): Promise<string[]> => {
+    const { body } = await user.api.call('GET', '/api/tokens');
+    return (body['tokens'] as { name: string }[]).map((token) => token.name).sort();
+  };
+
+  async function make(name: string): Promise<void> {
+    await click(page, 'New token');
+    await page.getByLabel('Name', { exact: true }).fill(name);
+    await page.getByRole('dialog').getByText('goes on after you sign out').waitFor();
+    await click(page, 'Create');
+    await click(page, 'Done');
+  }
+
+  it('must be said to go on after the sign-out, with its end', async () => {
+    await make('laptop');
+    await click(page, 'Sign out');
+    const dialog = page.getByRole('dialog');
+    await dialog.getByText('laptop').waitFor();
+    expect(await browser.faultsOf(page)).toEqual([]);
+    await dialog.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('button', { name: 'Enter as guest' }).waitFor();
+    expect(await live()).toEqual(['laptop', 'test']);
+  });
+
+  it('must end with the session if that is wanted, from another tab too', async () => {
+    await make('ci');
+    const second = await page.context().newPage();
+    await second.goto('/usage');
+    await second.getByRole('button', { name: 'Sign out' }).click();
+    await second.getByLabel('Revoke').check();
+    await second.getByRole('dialog').getByRole('button', { name: 'Sign out' }).click();
+    await second.getByRole('button', { name: 'Enter as guest' }).waitFor();
+    await page.getByText('You signed out in another tab.').waitFor();
+    expect(await live()).toEqual(['test']);
+  });
+
+  it('must not be asked about where there is none', async () => {
+    await make('gone');
+    await click(page, 'Revoke gone');
+    await click(page, 'Revoke');
+    await eventually(async () => expect(await live()).toEqual(['console', 'test']));
+    await click(page, 'Sign out');
+    await page.getByRole('button', { name: 'Enter as guest' }).waitFor();
+    expect(await live()).toEqual(['test']);
+  });
+});
+
+it('must have been without a complaint of the browser', () => {
+  expect(browser.complaints).toEqual([]);
+});
