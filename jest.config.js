@@ -87,7 +87,7 @@ module.exports = {
     {
       ...shared,
       displayName: 'unit',
-      testMatch: ['src', 'test/unit', 'test/faults', 'packages/*/test'].map(
+      testMatch: ['src', 'test/unit', 'test/faults', 'packages/*/test', 'apps/*/test'].map(
         (folder) => `<rootDir>/${folder}/**/*.spec.ts`,
       ),
     },

@@ -64,6 +64,7 @@ const WORDS: Readonly<Record<string, Words>> = {
   path_protected: 'This cannot be moved or deleted.',
   directory_not_empty: 'The folder is not empty.',
   file_too_large: 'The file is too large for this server.',
+  archive_too_large: 'That is more than this server takes at once.',
   body_too_large: 'That is too much for one request.',
   no_space: 'The container’s disk is full.',
   tools_missing: 'The image lacks the programs that are needed for files.',

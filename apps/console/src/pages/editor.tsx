@@ -5,6 +5,9 @@ import { inWords } from '../data/words';
 import { ask } from '../ui/dialog';
 import { say, sayFault } from '../ui/toasts';
 
+/** Larger files are downloaded rather than edited. */
+export const EDITABLE_BYTES = 1024 * 1024;
+
 interface EditorProps {
   readonly container: string;
   readonly path: string;
@@ -27,8 +30,14 @@ export function Editor({ container, path, isNew, onDownload, onClose }: EditorPr
   useEffect(() => {
     if (isNew) return;
     const load = async (): Promise<void> => {
-      const bytes = await (await berth.files.read(container, path)).bytes();
-      const content = decode(bytes);
+      const file = await berth.files.read(container, path);
+      // It was smaller in the list, or is what a link leads to.
+      if ((file.size ?? 0) > EDITABLE_BYTES) {
+        await file.stream.cancel();
+        setFault('This is too large to be edited here. Download it to look into it.');
+        return;
+      }
+      const content = decode(await file.bytes());
       if (content === null) {
         setFault('This is no text. Download it to look into it.');
         return;

@@ -1,20 +1,19 @@
-import type { FileView } from '@berth/client';
+import { type FileView, isBerthError } from '@berth/client';
 import type { JSX } from 'preact';
-import { useRef, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { bytes } from '../data/format';
 import type { Container } from '../data/live';
+import { type LocalEntry, readChosen, readDropped, upload } from '../data/local-files';
 import { navigate } from '../router';
 import { ask, askFor } from '../ui/dialog';
-import { FileIcon, FolderIcon } from '../ui/icons';
+import { FileIcon, FolderIcon, LinkIcon } from '../ui/icons';
 import { Menu } from '../ui/menu';
 import { Ago, Empty, Shown, Table, useLoaded } from '../ui/parts';
 import { say, sayFault } from '../ui/toasts';
-import { Editor } from './editor';
+import { EDITABLE_BYTES, Editor } from './editor';
 
 const HOME = '/home/user';
-/** Larger files are downloaded rather than edited. */
-const EDITABLE_BYTES = 1024 * 1024;
 
 const join = (folder: string, name: string): string => `${folder === '/' ? '' : folder}/${name}`;
 const addressOf = (id: string, folder: string): string =>
@@ -67,18 +66,12 @@ function Folder({ id, folder, onEdit }: FolderProps): JSX.Element {
   const loaded = useLoaded(() => readFolder(id, folder));
   const [sending, setSending] = useState<string | null>(null);
   const [isDropping, setDropping] = useState(false);
-  const picker = useRef<HTMLInputElement>(null);
 
-  const upload = async (files: readonly File[]): Promise<void> => {
+  const send = async (reading: LocalEntry[] | Promise<LocalEntry[]>): Promise<void> => {
     try {
-      for (const [at, file] of files.entries()) {
-        const many = files.length > 1 ? ` (${String(at + 1)} of ${String(files.length)})` : '';
-        setSending(`Uploading ${file.name}${many}…`);
-        await berth.files.write(id, join(folder, file.name), file);
-      }
-      say(
-        files.length === 1 ? `${files[0]?.name ?? ''} was uploaded.` : `${String(files.length)} files were uploaded.`,
-      );
+      const entries = await reading;
+      if (entries.length === 0) return;
+      say(await upload({ container: id, folder }, entries, setSending));
     } catch (error) {
       sayFault(error);
     } finally {
@@ -111,8 +104,7 @@ function Folder({ id, folder, onEdit }: FolderProps): JSX.Element {
   const onDrop = (event: DragEvent): void => {
     event.preventDefault();
     setDropping(false);
-    const files = [...(event.dataTransfer?.files ?? [])];
-    if (files.length > 0) void upload(files);
+    if (event.dataTransfer) void send(readDropped(event.dataTransfer));
   };
 
   return (
@@ -135,21 +127,11 @@ function Folder({ id, folder, onEdit }: FolderProps): JSX.Element {
           <button type="button" class="button slim" onClick={makeFile}>
             New file
           </button>
-          <button type="button" class="button slim" onClick={() => picker.current?.click()}>
-            Upload
+          <Chooser name="Upload" label="Files to upload" onChosen={(entries) => void send(entries)} />
+          <Chooser name="Upload folder" label="Folder to upload" isFolder onChosen={(entries) => void send(entries)} />
+          <button type="button" class="button slim" onClick={() => void downloadFolder(id, folder)}>
+            Download folder
           </button>
-          <input
-            ref={picker}
-            type="file"
-            multiple
-            hidden
-            aria-label="Files to upload"
-            onChange={(event) => {
-              const files = [...(event.currentTarget.files ?? [])];
-              event.currentTarget.value = '';
-              if (files.length > 0) void upload(files);
-            }}
-          />
         </div>
       </div>
       {sending !== null && (
@@ -162,7 +144,7 @@ function Folder({ id, folder, onEdit }: FolderProps): JSX.Element {
           {({ entries, isAll }) =>
             entries.length === 0 ? (
               <Empty title="This folder is empty">
-                <p>Drop files here, or upload them.</p>
+                <p>Drop files and folders here, or upload them.</p>
               </Empty>
             ) : (
               <>
@@ -174,6 +156,40 @@ function Folder({ id, folder, onEdit }: FolderProps): JSX.Element {
         </Shown>
       </div>
     </section>
+  );
+}
+
+interface ChooserProps {
+  readonly name: string;
+  readonly label: string;
+  readonly isFolder?: boolean;
+  readonly onChosen: (entries: LocalEntry[]) => void;
+}
+
+/** A button that opens the browser's file dialog. */
+function Chooser({ name, label, isFolder = false, onChosen }: ChooserProps): JSX.Element {
+  const input = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    if (input.current) input.current.webkitdirectory = isFolder;
+  }, [isFolder]);
+  return (
+    <>
+      <button type="button" class="button slim" onClick={() => input.current?.click()}>
+        {name}
+      </button>
+      <input
+        ref={input}
+        type="file"
+        multiple
+        hidden
+        aria-label={label}
+        onChange={(event) => {
+          const entries = readChosen(event.currentTarget.files);
+          event.currentTarget.value = '';
+          onChosen(entries);
+        }}
+      />
+    </>
   );
 }
 
@@ -223,10 +239,12 @@ function Entry({ id, entry, onEdit, onChange }: Omit<EntriesProps, 'entries'> & 
   // A name that is no text cannot be named in a request from here.
   const isNameable = path_encoded === undefined;
   const isEditable = size <= EDITABLE_BYTES;
-  const open = (): void => {
-    if (is_dir) navigate(addressOf(id, path));
+  // As `ls` has it: of the link itself, and not of what it leads to.
+  const isLink = mode.startsWith('l');
+  const open = async (): Promise<void> => {
+    if (is_dir || (isLink && (await leadsToFolder(id, path)))) navigate(addressOf(id, path));
     else if (isEditable) onEdit(path, false);
-    else void download(id, entry);
+    else await download(id, entry);
   };
   const rename = (): void =>
     askFor({
@@ -253,8 +271,13 @@ function Entry({ id, entry, onEdit, onChange }: Omit<EntriesProps, 'entries'> & 
     <tr>
       <td>
         <span class="file-name">
-          {is_dir ? <FolderIcon /> : <FileIcon />}
-          <button type="button" class="linklike ellipsis" disabled={!isNameable} onClick={open}>
+          {is_dir ? <FolderIcon /> : isLink ? <LinkIcon /> : <FileIcon />}
+          <button
+            type="button"
+            class="linklike ellipsis"
+            disabled={!isNameable}
+            onClick={() => void open().catch(sayFault)}
+          >
             {name}
           </button>
         </span>
@@ -270,7 +293,9 @@ function Entry({ id, entry, onEdit, onChange }: Omit<EntriesProps, 'entries'> & 
             <Menu
               label={`More for ${name}`}
               items={[
-                ...(is_dir ? [] : [{ name: 'Download', run: () => void download(id, entry) }]),
+                is_dir
+                  ? { name: 'Download as tar', run: () => void downloadFolder(id, path) }
+                  : { name: 'Download', run: () => void download(id, entry) },
                 { name: 'Rename', run: rename },
                 { name: 'Delete', isDangerous: true, run: remove },
               ]}
@@ -282,16 +307,45 @@ function Entry({ id, entry, onEdit, onChange }: Omit<EntriesProps, 'entries'> & 
   );
 }
 
+/** A listing does not say what a link leads to. @throws BerthError where it leads nowhere */
+async function leadsToFolder(id: string, path: string): Promise<boolean> {
+  try {
+    await berth.files.list(id, path, { limit: 1 }).page();
+    return true;
+  } catch (error) {
+    if (isBerthError(error, 'path_not_directory')) return false;
+    throw error;
+  }
+}
+
 /** Saves a file where the browser saves its downloads. The token is in a header, so a plain link will not do. */
 async function download(id: string, { path, name }: Pick<FileView, 'path' | 'name'>): Promise<void> {
   try {
-    const blob = await (await berth.files.read(id, path)).blob();
-    const link = document.createElement('a');
-    link.href = URL.createObjectURL(blob);
-    link.download = name;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    save(await (await berth.files.read(id, path)).blob(), name);
   } catch (error) {
-    sayFault(error);
+    // A link to one.
+    if (isBerthError(error, 'path_is_directory')) await downloadFolder(id, path);
+    else sayFault(error);
   }
+}
+
+/** Saves a folder with all that is in it, as a tar archive. */
+async function downloadFolder(id: string, folder: string): Promise<void> {
+  const name = folder.slice(folder.lastIndexOf('/') + 1) || 'root';
+  say(`“${name}” is being packed.`);
+  try {
+    save(await (await berth.files.readArchive(id, folder)).blob(), `${name}.tar`);
+  } catch (error) {
+    // The server breaks off an archive in which something is missing.
+    const isBroken = isBerthError(error, 'connection_failed');
+    sayFault(isBroken ? new Error(`“${name}” did not come as a whole: something in it could not be read.`) : error);
+  }
+}
+
+function save(content: Blob, name: string): void {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(content);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

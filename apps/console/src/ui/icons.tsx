@@ -42,6 +42,12 @@ export const FileIcon = (): JSX.Element => (
   </Icon>
 );
 
+export const LinkIcon = (): JSX.Element => (
+  <Icon>
+    <path d="M6.5 9.5l3-3M7 4.8l1.3-1.3a3 3 0 0 1 4.2 4.2L11.2 9M9 11.2l-1.3 1.3a3 3 0 0 1-4.2-4.2L4.8 7" />
+  </Icon>
+);
+
 export const PlusIcon = (): JSX.Element => (
   <Icon>
     <path d="M8 3v10M3 8h10" />
