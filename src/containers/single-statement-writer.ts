@@ -7,7 +7,8 @@ import { ContainerEntity, type ContainerRow } from './container.entity';
 /**
  * Inserts containers as single statements of PostgreSQL, each a transaction by itself. A transaction of several
  * statements holds the lock of the user's row for as many round trips, and creations of one user wait for each other
- * there. As one statement, 50 creations at once take a third less time; other writes do not gain enough to be written twice.
+ * there. As one statement, 50 creations at once take a third less time. Other writes do not gain enough to be there in
+ * two forms.
  *
  * ```
  * owner (locks the user's row) → claimed (adds to what its machine has reserved, if there is room) → changed (the row)
