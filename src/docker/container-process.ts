@@ -9,6 +9,8 @@ export interface ExecRequest {
   readonly command: readonly string[];
   /** Added to the container's own; takes precedence. */
   readonly env?: Readonly<Record<string, string>> | undefined;
+  /** Names of the container's own variables that the command does not get. */
+  readonly without?: readonly string[] | undefined;
   /** Name or id; the image's own if absent. */
   readonly user?: string | undefined;
   /** From now to the end of the command. */
@@ -19,7 +21,7 @@ export interface ExecRequest {
    * The command that ends this one in the container after a timeout or too much output, run as the same user: the
    * engine cannot do so. A variable in the command's environment identifies its processes.
    */
-  readonly end?: { readonly command: readonly string[]; readonly env?: Readonly<Record<string, string>> } | undefined;
+  readonly end?: (Pick<ExecRequest, 'env' | 'without'> & { readonly command: readonly string[] }) | undefined;
   readonly signal?: AbortSignal;
   /** Called with bytes as they arrive; must not throw. */
   readonly onOutput?: (output: ExecOutput) => void;
@@ -36,6 +38,8 @@ export interface ProcessRequest {
   readonly command: readonly string[];
   /** Added to the container's own; takes precedence. */
   readonly env?: Readonly<Record<string, string>> | undefined;
+  /** Names of the container's own variables that the command does not get. */
+  readonly without?: readonly string[] | undefined;
   /** Name or id; the image's own if absent. */
   readonly user?: string | undefined;
   /** Absolute; the home directory if absent. */

@@ -28,8 +28,9 @@ export function createOptions(request: ProcessRequest, signal: AbortSignal): Doc
   if (request.marker !== undefined) env[MARKER] = request.marker;
   if (request.terminal === true) env[TERMINAL_MARKER] = '1';
   const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  // A name alone removes the container's variable, whose value is the text of its main process.
-  if (env[MARKER] === undefined) variables.push(MARKER);
+  // A name alone removes the container's variable. That of the marker has the text of its main process.
+  const removed = [MARKER, ...(request.without ?? [])].filter((name) => env[name] === undefined);
+  variables.push(...new Set(removed));
   const body = {
     Cmd: request.command,
     AttachStdin: request.stdin === true,

@@ -1,5 +1,6 @@
 export { Clock, Moment } from './clock';
 export { untilAborted, within } from './deadline';
+export { FairLimiter } from './fair-limiter';
 export { LocalQueue } from './local-queue';
 export { Places } from './places';
 export { Poll } from './poll';

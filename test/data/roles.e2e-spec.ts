@@ -140,6 +140,68 @@ describe('the role of a container', () => {
     expect(install?.arguments[1]).toMatchObject({ user: '0', timeoutMs: 20_000 });
   });
 
+  it('must be installed for others while users have installations that do not end, of which each has a share', async () => {
+    const greedy = [await berth.user(), await berth.user()];
+    const other = await berth.user();
+    let release = (): void => undefined;
+    const released = new Promise<void>((resolve) => (release = resolve));
+    const users = new Map<string, number>();
+    programs.installation = async ({ container }) => {
+      const { userId } = container.spec.owner;
+      if (userId === other.id) return 0;
+      users.set(userId, (users.get(userId) ?? 0) + 1);
+      await released;
+      return 0;
+    };
+    const ids: string[] = [];
+    for (const { api } of greedy) {
+      const made = Array.from({ length: 10 }, () => api.running({ role: 'node' }));
+      ids.push(...(await Promise.all(made)).map(({ db_id }) => db_id));
+    }
+    await eventually(() => expect(programs.begun.length).toBeGreaterThanOrEqual(8));
+    const { db_id } = await other.api.running({ role: 'node' });
+    await eventually(async () => expect((await other.api.get(db_id)).body).toMatchObject({ role_status: 'installed' }));
+    expect([...users.values()]).toEqual([4, 4]);
+    release();
+    for (const { api } of greedy) {
+      await eventually(async () => {
+        const { containers } = (await api.call('GET', '/api/containers?limit=100')).body as {
+          containers: { role_status: string }[];
+        };
+        expect(containers.map((each) => each.role_status)).toEqual(Array.from({ length: 10 }, () => 'installed'));
+      });
+    }
+    expect(programs.begun).toHaveLength(ids.length + 1);
+  });
+
+  it("must be installed without the variables of the container, which are the user's", async () => {
+    const seen: Readonly<Record<string, string>>[] = [];
+    programs.installation = ({ env }) => {
+      seen.push(env);
+      return 0;
+    };
+    const env = { LD_PRELOAD: '/home/user/hook.so', APT_CONFIG: '/home/user/apt.conf', PATH: '/home/user', HOME: '/x' };
+    const { db_id } = await user.api.running({ role: 'node', env });
+    await becomes(db_id, 'installed');
+    expect(seen).toEqual([
+      {
+        HOME: '/root',
+        LC_ALL: 'C',
+        TERM: 'dumb',
+        PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+        BERTH_ROLE_ATTEMPT: expect.any(String) as unknown,
+      },
+    ]);
+    const requests = engine.calls.filter(({ method }) => method === 'exec').map((call) => call.arguments[1] as object);
+    for (const request of requests) {
+      expect(request).toMatchObject({
+        without: ['LD_PRELOAD', 'APT_CONFIG'],
+        end: { without: ['LD_PRELOAD', 'APT_CONFIG'] },
+      });
+    }
+    await user.api.call('POST', `/api/containers/${db_id}/exec`, { command: ['true'] });
+  });
+
   it('must not be installed where it is there already', async () => {
     daemon.onExec = ({ command }) => (command[3] === 'berth-role-probe' ? 0 : 1);
     const { db_id } = await user.api.running({ role: 'node' });

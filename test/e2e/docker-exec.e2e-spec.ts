@@ -50,6 +50,13 @@ describe('commands in a gVisor container', () => {
     expect(await sh('exit 127')).toMatchObject({ exitCode: 127, stdout: '' });
   });
 
+  it('must get the variables of the container, but for those that it is to go without', async () => {
+    const script = 'echo "${GREETING-unset} ${SHADOWED-unset} ${PATH-unset}"';
+    const request = { without: ['GREETING', 'SHADOWED', 'NONE'], env: { SHADOWED: 'inner' } };
+    expect((await sh(script, request)).stdout).toMatch(/^unset inner \/.*bin\n$/);
+    expect((await sh(script)).stdout).toMatch(/^hello outer \/.*bin\n$/);
+  });
+
   it.each<[string, readonly string[], Partial<ExecRequest>]>([
     ['program is not there', ['no-such-program'], {}],
     ['program is none', ['/etc'], {}],

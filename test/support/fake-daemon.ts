@@ -49,11 +49,15 @@ export type StartOutcome = 'runs' | 'refused' | 'crashes';
 export interface FakeCommand {
   readonly container: FakeContainer;
   readonly command: readonly string[];
+  /** The container's own that it is given, and what it is given beside them. */
   readonly env: Readonly<Record<string, string>>;
   write(stream: ExecOutput['stream'], text: string): void;
   /** Aborted when the container ends under the command; what it then does is nobody's concern. */
   readonly killed: AbortSignal;
 }
+
+/** What of a request for a command is looked at here. */
+type CommandRequest = Pick<ExecRequest, 'command' | 'env' | 'without' | 'onOutput'>;
 
 /** A program that runs in a container, its streams in Berth's hands. */
 export interface FakeProgram extends FakeCommand, RunningProgram {}
@@ -150,13 +154,13 @@ export class FakeDaemon extends SimulatedDaemon {
   }
 
   /** Begins a command. @returns its exit code, once it ends: 137 if the container ended under it */
-  exec(dockerId: string, request: Pick<ExecRequest, 'command' | 'env' | 'onOutput'>): Promise<number> {
+  exec(dockerId: string, request: CommandRequest): Promise<number> {
     return this.beginCommand(dockerId, request, this.onExec);
   }
 
   private beginCommand(
     dockerId: string,
-    { command, env = {}, onOutput }: Pick<ExecRequest, 'command' | 'env' | 'onOutput'>,
+    { command, env: given = {}, without = [], onOutput }: CommandRequest,
     run: (command: FakeCommand) => Promise<number> | number,
   ): Promise<number> {
     const container = this.runningOne(dockerId, 'exec');
@@ -166,6 +170,8 @@ export class FakeDaemon extends SimulatedDaemon {
     const killed = new Promise<number>((resolve) => abort.signal.addEventListener('abort', () => resolve(137)));
     const kill = (): void => abort.abort();
     commands.add(kill);
+    const own = Object.entries(container.spec.env).filter(([name]) => !without.includes(name));
+    const env = { ...Object.fromEntries(own), ...given };
     const write: FakeCommand['write'] = (stream, text) => onOutput?.({ stream, data: Buffer.from(text) });
     const done = (async () => run({ container, command, env, write, killed: abort.signal }))();
     return Promise.race([killed, done]).finally(() => commands.delete(kill));

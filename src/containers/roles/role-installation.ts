@@ -92,6 +92,9 @@ const PROBE_OUTPUT_BYTES = 64 * 1024;
 /** Only the end is kept, the rest costs only the time to read it; package managers write far less. */
 const INSTALL_OUTPUT_BYTES = 16 * 1024 * 1024;
 
+/** Where the programs of most images are. */
+const USUAL_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
 /** Above the exit codes that programs choose themselves. */
 const KILLED_FROM = 128;
 
@@ -115,7 +118,7 @@ export class RoleInstallation {
   async attempt(lease: RoleLease, stopped: AbortSignal): Promise<RoleOutcome> {
     const role = this.catalog.find(lease.row.role ?? '');
     if (!role) return failed('the role is no longer offered');
-    const run = new Run(lease, this.engine, stopped);
+    const run = new Run(lease, this.engine, { stopped, variables: this.environments.open(lease.row) });
     // It is a use: an idle stop must not cut it off.
     const outcome = await this.usage.during(lease.row, () => this.tryOnce(role, run));
     // A container that was stopped or replaced meanwhile makes any command in it fail, with any message.
@@ -148,7 +151,7 @@ export class RoleInstallation {
         );
     });
     progress.report({ percent: 0, message: 'preparing the installation' });
-    const output = new InstallOutput(Object.values(this.environments.open(lease.row)), progress.report);
+    const output = new InstallOutput(Object.values(run.variables), progress.report);
     try {
       const exitCode = await run.exec(installCommand(role, lease.attempt), {
         timeoutMs: this.config.ROLE_INSTALL_TIMEOUT,
@@ -219,17 +222,36 @@ class Run {
   constructor(
     readonly lease: RoleLease,
     private readonly engine: ContainerEngine,
-    private readonly stopped: AbortSignal,
+    private readonly options: {
+      readonly stopped: AbortSignal;
+      /** The container's own, which its user has chosen. */
+      readonly variables: Readonly<Record<string, string>>;
+    },
   ) {}
 
-  /** @returns the exit code. @throws EngineError, LeaseLostError */
+  get variables(): Readonly<Record<string, string>> {
+    return this.options.variables;
+  }
+
+  /**
+   * Runs a command as root, without the user's variables, of which many make a package manager do something else.
+   *
+   * @returns the exit code
+   * @throws EngineError, LeaseLostError
+   */
   async exec(
     { command, env }: RoleCommand,
     options: Pick<ExecRequest, 'timeoutMs' | 'maxOutputBytes' | 'onOutput'>,
   ): Promise<number> {
     await this.lease.assertHeld();
-    const signal = AbortSignal.any([this.lease.signal, this.stopped]);
-    const request: ExecRequest = { command, env, user: '0', end: endCommand(), signal, ...options };
+    const signal = AbortSignal.any([this.lease.signal, this.options.stopped]);
+    const request: ExecRequest = {
+      ...this.withoutUsers({ command, env }),
+      user: '0',
+      end: this.withoutUsers(endCommand()),
+      signal,
+      ...options,
+    };
     const { exitCode } = await this.engine.exec(this.dockerId, request);
     return exitCode;
   }
@@ -261,6 +283,13 @@ class Run {
     const names = Buffer.concat(found).toString().split('\n');
     const known = role.probe.filter((program) => names.includes(program));
     return known.length > 0 ? known : ['working installation'];
+  }
+
+  private withoutUsers({ command, env }: RoleCommand): RoleCommand & Pick<ExecRequest, 'without'> {
+    const names = Object.keys(this.variables);
+    // Docker finds the shell itself by it, and the image's is gone where the user has chosen another.
+    const all = names.includes('PATH') ? { PATH: USUAL_PATH, ...env } : env;
+    return { command, env: all, without: names.filter((name) => !(name in all)) };
   }
 
   private get dockerId(): string {

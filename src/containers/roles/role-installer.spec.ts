@@ -15,7 +15,11 @@ it('failed attempts of containers of which nothing more is heard must not be kep
     const row = { id, role: 'node', operation: null };
     return { row, release: () => Promise.resolve(row), end: () => undefined };
   };
-  const repository = { listOpen: () => Promise.resolve([]), acquireLease: (id: string) => Promise.resolve(lease(id)) };
+  const repository = {
+    listOpen: () => Promise.resolve([]),
+    ownerOf: (id: string) => Promise.resolve(id),
+    acquireLease: (id: string) => Promise.resolve(lease(id)),
+  };
   const installation = { attempt: () => Promise.resolve({ kind: 'later', cause: null }) };
   const installer = new RoleInstaller(
     repository as unknown as RoleRepository,

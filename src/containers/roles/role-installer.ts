@@ -1,17 +1,19 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
-import { Semaphore } from 'async-mutex';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { type BerthEvent, containerIdOf, EventLog } from '../../events';
 import { LOGGER } from '../../logging';
-import { Poll, RecentKeys } from '../../scheduling';
+import { FairLimiter, Poll, RecentKeys } from '../../scheduling';
 import type { ContainerRow } from '../container.entity';
 import { LeaseLostError } from '../leases/lease';
 import { roleFailed, RoleInstallation, roleInstalled, type RoleOutcome } from './role-installation';
 import { type RoleLease, RoleRepository } from './role.repository';
 
-/** Maximum concurrent installations in this process; the containers' own limits bound their speed. */
-const CONCURRENCY = 16;
+/**
+ * Maximum concurrent installations in this process, and those of one user among them: an installation may take all of
+ * its time, `ROLE_INSTALL_TIMEOUT`. The containers' own limits bound their speed.
+ */
+const CONCURRENCY = { atOnce: 16, perKey: 4 };
 
 /**
  * The delay before an interrupted installation is retried, so that Docker and the row can settle; doubles each time.
@@ -34,7 +36,8 @@ const MOST_TRIES = 1_000;
 @Injectable()
 export class RoleInstaller implements OnModuleDestroy {
   private readonly stopped = new AbortController();
-  private readonly semaphore = new Semaphore(CONCURRENCY);
+  /** By user. */
+  private readonly limiter = new FairLimiter(CONCURRENCY);
   private readonly working = new Map<string, { again: boolean; done: Promise<void> }>();
   /** Failed attempts by container: how many in all, and how many were interrupted. */
   private readonly tries = new RecentKeys<{ all: number; cuts: number }>(MOST_TRIES);
@@ -106,7 +109,8 @@ export class RoleInstaller implements OnModuleDestroy {
     try {
       while (state.again) {
         state.again = false;
-        await this.semaphore.runExclusive(() => this.install(containerId));
+        const userId = await this.repository.ownerOf(containerId);
+        if (userId !== null) await this.limiter.run(userId, () => this.install(containerId));
       }
     } catch (error) {
       this.logger.warn(

@@ -41,6 +41,11 @@ export class RoleRepository {
     return rows.map(({ id }) => id);
   }
 
+  /** The id of the container's user; null if it is deleted. */
+  async ownerOf(id: string): Promise<string | null> {
+    return (await this.find(id))?.userId ?? null;
+  }
+
   /**
    * Leases the role of a running container that no operation holds.
    *

@@ -114,7 +114,15 @@ export class SandboxRun {
     };
   }
 
-  private prepare({ command, env = {}, user = this.files.user, cwd = DATA_PATH, marker, ...request }: ProcessRequest): {
+  private prepare({
+    command,
+    env = {},
+    without = [],
+    user = this.files.user,
+    cwd = DATA_PATH,
+    marker,
+    ...request
+  }: ProcessRequest): {
     process: Process;
     output: Output;
     stdin: Writable | null;
@@ -129,8 +137,8 @@ export class SandboxRun {
       ['HOSTNAME', this.table.hostname],
       ['HOME', USERS.find(({ id }) => id === uid && id !== 0)?.home ?? DATA_PATH],
     ]);
-    for (const [key, value] of Object.entries({ ...this.spec.env, ...env }))
-      variables.set(bytesOf(key), bytesOf(value));
+    const own = Object.entries(this.spec.env).filter(([key]) => !without.includes(key));
+    for (const [key, value] of [...own, ...Object.entries(env)]) variables.set(bytesOf(key), bytesOf(value));
     if (marker !== undefined) variables.set(MARKER, marker);
     const output = new Output();
     const isTerminal = request.terminal === true;
