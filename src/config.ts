@@ -118,6 +118,11 @@ const list = z.string().transform((text) =>
 /** A host in lower case, with its port where that is not the usual one; `*` is any. */
 const REGISTRY = /^(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(?::(?:[0-9]{1,5}|\*))?$/;
 
+const hostNames = list.refine(
+  (items) => items.every((item) => /^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(item)),
+  'expected names without ports such as berth.example.com or *.example.com, separated by commas',
+);
+
 /** `guest=30m,free=12h`: a duration for each of some tiers. */
 const durationsByTier = z.string().transform((text, context): ReadonlyMap<string, number> => {
   const entries = text.split(',').map((item) => item.trim().split('='));
@@ -270,11 +275,14 @@ export const environmentSchema = z.object({
   AGENT_HEARTBEAT_SECONDS: integer(1, 600).default(15),
   AGENT_OFFLINE_SECONDS: integer(2, 3600).default(45),
   RATE_LIMIT_PER_MINUTE: integer(0, 1_000_000).default(600),
+  RATE_LIMIT_PUBLIC_PER_MINUTE: integer(0, 1_000_000).default(1200),
   RATE_LIMIT_CREATES_PER_MINUTE: integer(0, 1_000_000).default(100),
   RATE_LIMIT_GUESTS_PER_HOUR: integer(0, 1_000_000).default(20),
   RATE_LIMIT_REFUSALS_PER_MINUTE: integer(0, 1_000_000).default(60),
+  CONNECTION_LIMIT: integer(0, 1_000_000).default(500),
   TRUSTED_PROXIES: networks.default([]),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  ALLOWED_HOSTS: hostNames.default([]),
   CORS_ORIGINS: list.default([]),
   OTEL_EXPORTER_OTLP_ENDPOINT: z
     .string()

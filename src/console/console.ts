@@ -57,7 +57,7 @@ export function setUpConsole(app: NestFastifyApplication): void {
   const files = readConsole(FOLDER);
   const page = files.get('index.html');
   // Neither counts as a request to the API: both are small, and in memory.
-  const config = { unlimited: true };
+  const config = { isPublicFile: true };
   for (const url of PAGES) {
     fastify.get(url, { config }, (request, reply) => send({ request, reply, file: page, headers: PAGE_HEADERS }));
   }

@@ -156,6 +156,7 @@ const FAULTS = {
   body_too_large: { when: 'it has more than 64 KiB' },
   unsupported_media_type: { when: 'the body is none of the types that the route takes, or has a Content-Encoding' },
   expectation_failed: { when: 'of the header Expect, 100-continue alone is understood' },
+  misdirected_request: { when: 'the server is asked by a name that is not among its ALLOWED_HOSTS' },
   request_header_fields_too_large: { when: 'they have more than 16 KiB' },
   internal_error: { when: 'a fault of the server' },
   database_busy: { when: 'nothing was done; Retry-After when to try again', retryAfter: true },

@@ -23,6 +23,7 @@ const BY_STATUS: Readonly<Partial<Record<number, ErrorCode>>> = {
   413: 'body_too_large',
   415: 'unsupported_media_type',
   417: 'expectation_failed',
+  421: 'misdirected_request',
   426: 'upgrade_required',
   431: 'request_header_fields_too_large',
   500: 'internal_error',

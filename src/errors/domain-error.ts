@@ -62,6 +62,7 @@ export const ERRORS = {
   unsupported_media_type: { status: 415, message: 'unsupported media type' },
   range_not_satisfiable: { status: 416, message: 'range not satisfiable' },
   expectation_failed: { status: 417, message: 'expectation failed' },
+  misdirected_request: { status: 421, message: 'misdirected request' },
   wrong_pool: { status: 422, message: 'node is in another pool' },
   tools_missing: { status: 422, message: 'the image lacks the programs for this' },
   tools_failed: { status: 422, message: "a program of the image's failed" },

@@ -107,6 +107,10 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   },
   range_not_satisfiable: { retry: 'no', advice: 'Ask again from the size that `Content-Range` has.' },
   expectation_failed: { retry: 'no', advice: 'Leave the header out.' },
+  misdirected_request: {
+    retry: 'no',
+    advice: 'Ask by an IP address, `localhost` or a name that the operator has put into `ALLOWED_HOSTS`.',
+  },
   wrong_pool: { retry: 'no', advice: "Name a node of that pool, or change the user's tier first." },
   tools_missing: { retry: 'no', advice: 'Use an image that has these programs; commands still work.' },
   tools_failed: {

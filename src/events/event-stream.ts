@@ -124,34 +124,33 @@ function idLine(id: number | undefined): string {
   return id === undefined ? '' : `id: ${String(id)}\n`;
 }
 
-/** The open streams, of which a user may have {@link MAX_SOCKETS_PER_USER} in this process. */
-export class OpenStreams {
-  private readonly ofUsers = new Map<string, Set<EventStream>>();
-
-  /** To be called first of all, or many that are made at once would all be let in. @throws `too_many_connections` */
-  enter(userId: string, stream: EventStream): void {
-    const streams = this.ofUsers.get(userId) ?? new Set();
-    if (streams.size >= MAX_SOCKETS_PER_USER) throw new DomainError('too_many_connections');
-    this.ofUsers.set(userId, streams.add(stream));
-    stream.onClose(() => {
-      streams.delete(stream);
-      if (streams.size === 0 && this.ofUsers.get(userId) === streams) this.ofUsers.delete(userId);
-    });
-  }
-
-  /** Ends them all. */
-  end(): void {
-    for (const streams of this.ofUsers.values()) for (const stream of streams) stream.end();
-  }
-}
-
 /** Answers to requests that are streams of Server-Sent Events. */
 @Injectable()
 export class AnswerStreams {
   private readonly logRequest: ReturnType<typeof accessLog>;
+  /** How many streams each user has open, whatever comes in them. */
+  private readonly counts = new Map<string, number>();
 
   constructor(@Inject(LOGGER) logger: Logger) {
     this.logRequest = accessLog(logger);
+  }
+
+  /**
+   * Counts a stream for its user until it closes. To be called first of all, or many that are made at once would all be
+   * let in.
+   *
+   * @throws DomainError `too_many_connections` beyond {@link MAX_SOCKETS_PER_USER} in this process
+   */
+  enter(userId: string, stream: EventStream): void {
+    if (stream.isOver) return;
+    const count = this.counts.get(userId) ?? 0;
+    if (count >= MAX_SOCKETS_PER_USER) throw new DomainError('too_many_connections');
+    this.counts.set(userId, count + 1);
+    stream.onClose(() => {
+      const left = (this.counts.get(userId) ?? 1) - 1;
+      if (left > 0) this.counts.set(userId, left);
+      else this.counts.delete(userId);
+    });
   }
 
   /**

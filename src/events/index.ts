@@ -14,6 +14,6 @@ export {
   type ProcessFacts,
 } from './map';
 export { retryUntilClosed } from './persistently';
-export { acceptsEvents, AnswerStreams, EventStream, OpenStreams } from './event-stream';
+export { acceptsEvents, AnswerStreams, EventStream } from './event-stream';
 export { parseLastEventId } from './sse';
 export { TokenWatch } from './token-watch';

@@ -7,7 +7,7 @@ import { Namespace, Server, ServerOptions } from 'socket.io';
 import { WebSocketServer } from 'ws';
 import type { Config } from '../config';
 import { DomainError } from '../errors';
-import { answerPings, headFault, Upgrades } from '../http';
+import { AllowedHosts, answerPings, headFault, Upgrades } from '../http';
 import { SocketLimits } from '../rate-limits';
 import { guardEngine, queryOf } from './engine-guard';
 
@@ -46,6 +46,7 @@ export class BerthIoAdapter extends IoAdapter {
   private readonly connections = new Set<TcpSocket>();
   private readonly upgrades: Upgrades;
   private readonly limits: SocketLimits;
+  private readonly hosts: AllowedHosts;
 
   constructor(
     app: INestApplication,
@@ -54,6 +55,7 @@ export class BerthIoAdapter extends IoAdapter {
     super(app);
     this.upgrades = app.get(Upgrades);
     this.limits = app.get(SocketLimits);
+    this.hosts = app.get(AllowedHosts);
   }
 
   override createIOServer(port: number, options: Partial<ServerOptions> = {}): Server {
@@ -92,6 +94,8 @@ export class BerthIoAdapter extends IoAdapter {
   /** Before a connection costs anything, and before anybody knows whose it is. @throws DomainError */
   private async admit(request: IncomingMessage): Promise<void> {
     if (this.closing) throw new DomainError('shutting_down');
+    const misdirected = this.hosts.fault(request);
+    if (misdirected) throw misdirected;
     await this.limits.admit(request);
     const fault = headFault(request);
     if (fault) throw fault;

@@ -2,7 +2,7 @@ import { Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../auth';
 import { DomainError, invalidParameters } from '../errors';
-import { AnswerStreams, EventStream, OpenStreams } from './event-stream';
+import { AnswerStreams, EventStream } from './event-stream';
 import { EventFeed } from './feed';
 import { EventLog } from './log';
 import { TokenWatch } from './token-watch';
@@ -20,7 +20,7 @@ interface Following {
 @Injectable()
 export class EventStreams implements OnModuleDestroy {
   private readonly logger = new Logger(EventStreams.name);
-  private readonly streams = new OpenStreams();
+  private readonly streams = new Set<EventStream>();
   private closing = false;
 
   constructor(
@@ -33,7 +33,7 @@ export class EventStreams implements OnModuleDestroy {
   /** At the very beginning of the end: clients come back, here or elsewhere, and what happens meanwhile is replayed. */
   onModuleDestroy(): void {
     this.closing = true;
-    this.streams.end();
+    for (const stream of this.streams) stream.end();
   }
 
   /**
@@ -43,7 +43,11 @@ export class EventStreams implements OnModuleDestroy {
    */
   async follow({ caller, after, request, reply }: Following): Promise<void> {
     const stream = new EventStream(reply.raw);
-    if (!stream.isOver) this.streams.enter(caller.userId, stream);
+    this.answers.enter(caller.userId, stream);
+    if (!stream.isOver) {
+      this.streams.add(stream);
+      stream.onClose(() => this.streams.delete(stream));
+    }
     // Fixed before the client learns that it is connected: what happens from then on must reach it.
     const startsAfter = after ?? (await this.log.lastSeq(caller.userId));
     if (this.closing) throw new DomainError('shutting_down');

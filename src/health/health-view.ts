@@ -45,6 +45,15 @@ class FoundView {
   })
   readonly docker_identity: 'same' | 'changed' | null;
   @ApiProperty({
+    type: String,
+    enum: ['any', 'listed'],
+    example: 'listed',
+    description:
+      'Whether requests are served by any name (the server listens beyond loopback, and there are no ALLOWED_HOSTS), or ' +
+      'by IP addresses, localhost and the names that are listed.',
+  })
+  readonly hosts: 'any' | 'listed';
+  @ApiProperty({
     type: 'object',
     nullable: true,
     properties: { total_mb: { type: 'integer', minimum: 0 }, free_mb: { type: 'integer', minimum: 0 } },
@@ -106,6 +115,7 @@ export const NOT_READY_EXAMPLE: NotReadyView = {
   host_firewall: 'enforced',
   allow_lists: 'enforced',
   docker_identity: 'same',
+  hosts: 'listed',
   disk: { total_mb: 102_400, free_mb: 51_200 },
   sandbox_proof: 'proved',
   notices: [],

@@ -79,6 +79,7 @@ const found = {
   disk_quota: 'enforced',
   host_firewall: 'unsupported',
   allow_lists: 'unsupported',
+  hosts: 'listed',
   docker_identity: null,
   sandbox_proof: null,
   disk: null,

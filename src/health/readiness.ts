@@ -10,6 +10,7 @@ import { type Config, CONFIG } from '../config';
 import { Database } from '../database';
 import { ContainerEngine, diskUsedAbove, EngineIdentity } from '../docker';
 import { databaseFault } from '../errors';
+import { acceptsAnyHost } from '../http';
 import { within } from '../scheduling';
 import { RedisConnection } from '../signals';
 
@@ -31,6 +32,8 @@ interface Readiness {
   readonly allow_lists: string | null;
   /** Whether this is the Docker that the containers are in; null until somebody has looked. */
   readonly docker_identity: 'same' | 'changed' | null;
+  /** Whether requests are served by any name, or by those of {@link Config.ALLOWED_HOSTS} and addresses alone. */
+  readonly hosts: 'any' | 'listed';
   /** Whether the sandbox that is tried at start does what it must; null if none is tried. */
   readonly sandbox_proof: 'proving' | 'proved' | 'failed' | 'unproved' | null;
   /** The disk of Docker's data, in MiB; null where it is not known. */
@@ -63,6 +66,7 @@ function noticeOfDisk({ total_mb, free_mb }: NonNullable<Readiness['disk']>, wat
 @Injectable()
 export class ReadinessCheck {
   private readonly logger = new Logger(ReadinessCheck.name);
+  private running: Promise<Readiness> | null = null;
 
   constructor(
     private readonly health: HealthCheckService,
@@ -71,10 +75,16 @@ export class ReadinessCheck {
     private readonly engine: ContainerEngine,
     private readonly identity: EngineIdentity,
     @Inject(RedisConnection) private readonly redis: RedisConnection | null,
-    @Inject(CONFIG) private readonly config: Pick<Config, 'ENGINE' | 'IMAGE_DISK_WATERMARK'>,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'ALLOWED_HOSTS' | 'ENGINE' | 'HOST' | 'IMAGE_DISK_WATERMARK'>,
   ) {}
 
-  async run(): Promise<Readiness> {
+  /** Asks once for all who want to know at the same time, so that many probes cost no more than one. */
+  run(): Promise<Readiness> {
+    this.running ??= this.ask().finally(() => (this.running = null));
+    return this.running;
+  }
+
+  private async ask(): Promise<Readiness> {
     const { redis } = this;
     const result = await this.check([
       this.indicator('database', () => this.database.checkWrites()),
@@ -94,6 +104,7 @@ export class ReadinessCheck {
       checks: Object.fromEntries(checks),
       reasons: Object.fromEntries(reasons) as Record<string, string>,
       ...this.found(),
+      hosts: acceptsAnyHost(this.config) ? 'any' : 'listed',
       docker_identity: state === 'unknown' ? null : state,
       sandbox_proof: report?.state ?? (proof === 'proving' ? proof : null),
       disk,

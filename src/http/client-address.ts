@@ -1,4 +1,5 @@
 import proxyAddress from '@fastify/proxy-addr';
+import { normalizeIP } from '@fastify/rate-limit';
 import type { IncomingMessage } from 'node:http';
 import { Networks } from '../config';
 
@@ -23,4 +24,14 @@ export class ClientAddress {
     const address = proxyAddress(request as IncomingMessage, this.trusts) as string | undefined;
     return address ?? '';
   }
+}
+
+/** Longer than any address; what a proxy passes on need not be one. */
+const LONGEST_ADDRESS = 64;
+
+/**
+ * What an address is counted by: an IPv6 network of 64 bits is one caller, as anyone who has one has all its addresses.
+ */
+export function addressKey(address: string | undefined): string {
+  return address === undefined || address === '' ? 'unknown' : normalizeIP(address.slice(0, LONGEST_ADDRESS));
 }

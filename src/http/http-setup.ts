@@ -11,7 +11,9 @@ import type { IncomingMessage } from 'node:http';
 import { Config, CONFIG } from '../config';
 import { DomainError, errorAnswer } from '../errors';
 import { type Logger, LOGGER, requestContext, type RequestContext } from '../logging';
+import { AllowedHosts } from './allowed-hosts';
 import { ClientAddress } from './client-address';
+import { Connections } from './connections';
 import { KnownQuery } from './known-query';
 import { type AsyncChannel, setUpDocuments } from './openapi';
 import { beginInTurn } from './pipeline';
@@ -121,7 +123,7 @@ export class Draining implements OnModuleDestroy {
  * Lets go of the HTTP server's connections when the process ends; Node.js closes only those without a request by
  * itself.
  */
-function endConnections(fastify: FastifyInstance, draining: Draining): void {
+function endConnections(fastify: FastifyInstance, draining: Draining, connections: Connections): void {
   // A connection that a client keeps for its next request would keep the server open until its idle timeout, 72 s.
   fastify.addHook('onSend', (_request, reply, _payload, done) => {
     if (draining.begun) reply.header('connection', 'close');
@@ -130,7 +132,7 @@ function endConnections(fastify: FastifyInstance, draining: Draining): void {
   // And so would a client that sends half a request, or none, or does not read its answer.
   fastify.addHook('preClose', (done) => {
     const { server } = fastify;
-    const timer = setTimeout(() => server.closeAllConnections(), LAST_ANSWERS_MS).unref();
+    const timer = setTimeout(() => connections.destroyAll(), LAST_ANSWERS_MS).unref();
     server.once('close', () => clearTimeout(timer));
     done();
   });
@@ -138,6 +140,9 @@ function endConnections(fastify: FastifyInstance, draining: Draining): void {
 
 /** The largest body, in bytes. */
 const BODY_LIMIT = 65_536;
+
+/** Within this time a request's head and body must be here, whatever the speed at which they trickle in. */
+const REQUEST_MS = 30_000;
 
 type Proxies = Pick<Config, 'TRUSTED_PROXIES'>;
 
@@ -147,11 +152,16 @@ export function createHttpAdapter({ TRUSTED_PROXIES: proxies }: Proxies = { TRUS
   return new FastifyAdapter({
     bodyLimit: BODY_LIMIT,
     // Answered by a hook: Node.js would send an empty body.
-    http: { requireHostHeader: false },
+    http: {
+      requireHostHeader: false,
+      // Node.js holds requests to the longer of this, 60 s by default, and the next.
+      headersTimeout: REQUEST_MS,
+      requestTimeout: REQUEST_MS,
+      connectionsCheckingInterval: 2_000,
+    },
     // Decides what `request.ip` is. Without proxies, no header can say anything about it.
     trustProxy: proxies.length > 0 && clients.trusts,
-    // A request's head and body must be here within this time, whatever the speed at which they trickle in.
-    requestTimeout: 30_000,
+    requestTimeout: REQUEST_MS,
     genReqId: (request: IncomingMessage) => requestIdOf(request.headers),
     frameworkErrors: answerFrameworkError,
     clientErrorHandler: answerClientError,
@@ -173,8 +183,11 @@ declare module 'fastify' {
 
 type Hook = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void;
 
-/** The first hook of each request: names it, guards its answer, and turns it away while the server is draining. */
-function onRequest(draining: Draining): Hook {
+/**
+ * The first hook of each request: names it, guards its answer, and turns it away while the server is draining or if it
+ * is for another one.
+ */
+function onRequest(draining: Draining, hosts: AllowedHosts): Hook {
   return (request, reply, done) => {
     reply.headers({ 'x-request-id': request.id, ...securityHeaders(request.routeOptions.url) });
     request.logContext = { requestId: request.id };
@@ -184,7 +197,9 @@ function onRequest(draining: Draining): Hook {
       void reply.status(status).headers(headers).header('connection', 'close').send(body);
       return;
     }
-    requestContext.run(request.logContext, done);
+    const fault = hosts.fault(request.raw);
+    if (fault) done(fault);
+    else requestContext.run(request.logContext, done);
   };
 }
 
@@ -207,12 +222,14 @@ export function setUpHttp(app: NestFastifyApplication, channels: readonly AsyncC
   const fastify = adapter.getInstance();
   app.get(RouteRegistry).watch(fastify);
   // The adapter's own places for hooks come before CORS, so that answers to preflights have the headers too.
-  adapter.setOnRequestHook(onRequest(app.get(Draining)));
+  adapter.setOnRequestHook(onRequest(app.get(Draining), app.get(AllowedHosts)));
   adapter.setOnResponseHook(accessLog(app.get<Logger>(LOGGER)));
+  const connections = app.get(Connections);
+  connections.watch(fastify.server);
   beginInTurn(fastify.server);
   app.get(Upgrades).watch(fastify.server);
   passExpectations(fastify.server);
-  endConnections(fastify, app.get(Draining));
+  endConnections(fastify, app.get(Draining), connections);
   // Behind all hooks that count requests, and before the body is read.
   fastify.addHook('preParsing', refuseUnservedHandshake);
   fastify.addHook('preParsing', refuseUnroutable(app.get(RouteRegistry)));

@@ -2,7 +2,9 @@ import { Global, Module } from '@nestjs/common';
 import { APP_FILTER } from '@nestjs/core';
 import { type Config, CONFIG } from '../config';
 import { DomainErrorFilter } from '../errors';
+import { AllowedHosts } from './allowed-hosts';
 import { ClientAddress } from './client-address';
+import { Connections } from './connections';
 import { Draining } from './http-setup';
 import { RouteRegistry } from './route-registry';
 import { Upgrades } from './upgrades';
@@ -11,6 +13,8 @@ import { Upgrades } from './upgrades';
 @Global()
 @Module({
   providers: [
+    AllowedHosts,
+    Connections,
     Draining,
     RouteRegistry,
     Upgrades,
@@ -21,6 +25,6 @@ import { Upgrades } from './upgrades';
     },
     { provide: APP_FILTER, useClass: DomainErrorFilter },
   ],
-  exports: [ClientAddress, Draining, RouteRegistry, Upgrades],
+  exports: [AllowedHosts, ClientAddress, Draining, RouteRegistry, Upgrades],
 })
 export class HttpModule {}

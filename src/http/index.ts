@@ -1,4 +1,5 @@
-export { ClientAddress } from './client-address';
+export { acceptsAnyHost, AllowedHosts } from './allowed-hosts';
+export { addressKey, ClientAddress } from './client-address';
 export { accessLog, ConnectionEnd, Draining, createHttpAdapter, prefixRoutes, setUpHttp } from './http-setup';
 export { HttpModule } from './http.module';
 export { type AsyncChannel, createAsyncApiDocument, createOpenApiDocument, eventStream } from './openapi';

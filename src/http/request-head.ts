@@ -76,7 +76,7 @@ export function pathOf({ url = '' }: Pick<IncomingMessage, 'url'>): string {
 }
 
 /** Counted as they came: of several, Node.js keeps the first. */
-function timesIn(rawHeaders: readonly string[], wanted: string): number {
+export function timesIn(rawHeaders: readonly string[], wanted: string): number {
   let times = 0;
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = rawHeaders[index];

@@ -3,6 +3,7 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import { DomainError, errorAnswer, invalidParameters } from '../errors';
+import { AllowedHosts } from './allowed-hosts';
 import { headOf, postpone, putBack } from './pipeline';
 import { endWith, requestIdOf } from './protocol-errors';
 import { pathOf, type PreParsing } from './request-head';
@@ -30,6 +31,8 @@ const WEBSOCKET_KEY = /^[+/0-9A-Za-z]{22}==$/;
 export class Upgrades {
   private readonly endpoints: WebSocketEndpoint[] = [];
 
+  constructor(private readonly hosts: AllowedHosts) {}
+
   /** Adds an endpoint; the first that serves a path gets its handshakes. */
   add(endpoint: WebSocketEndpoint): void {
     this.endpoints.push(endpoint);
@@ -41,7 +44,9 @@ export class Upgrades {
       const detached = { server, request, socket, rest: head };
       if (postpone(detached)) return;
       const endpoint = isHandshake(request) ? this.endpoints.find((each) => each.serves(pathOf(request))) : undefined;
+      const misdirected = this.hosts.fault(request);
       if (!endpoint) putBack(detached, headWithoutOffer(request));
+      else if (misdirected) refuseUpgrade(request, socket, misdirected);
       else if (!WEBSOCKET_VERSIONS.includes(String(request.headers['sec-websocket-version']))) {
         const headers = { upgrade: 'websocket', 'sec-websocket-version': '13' };
         refuseUpgrade(request, socket, new DomainError('upgrade_required', { headers }));

@@ -1,4 +1,5 @@
-import { addressKey, tokenKey } from './rate-counters';
+import { addressKey } from '../http';
+import { tokenKey } from './rate-counters';
 
 describe('what callers are counted by', () => {
   it('must keep tokens apart without holding them', () => {

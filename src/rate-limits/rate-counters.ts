@@ -1,4 +1,4 @@
-import rateLimit, { normalizeIP } from '@fastify/rate-limit';
+import rateLimit from '@fastify/rate-limit';
 import { Inject, Injectable } from '@nestjs/common';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { hash } from 'node:crypto';
@@ -6,7 +6,7 @@ import { type Config, CONFIG } from '../config';
 import { RedisConnection } from '../signals';
 
 /** What is limited, in the order of their settings. */
-const LIMIT_NAMES = ['requests', 'creates', 'guests', 'refusals'] as const;
+const LIMIT_NAMES = ['requests', 'public', 'creates', 'guests', 'refusals'] as const;
 export type LimitName = (typeof LIMIT_NAMES)[number];
 
 interface Limit {
@@ -19,6 +19,7 @@ const MINUTE = 60_000;
 type RateLimitSettings = Pick<
   Config,
   | 'RATE_LIMIT_PER_MINUTE'
+  | 'RATE_LIMIT_PUBLIC_PER_MINUTE'
   | 'RATE_LIMIT_CREATES_PER_MINUTE'
   | 'RATE_LIMIT_GUESTS_PER_HOUR'
   | 'RATE_LIMIT_REFUSALS_PER_MINUTE'
@@ -28,6 +29,7 @@ type RateLimitSettings = Pick<
 function limitsOf(settings: RateLimitSettings): ReadonlyMap<LimitName, Limit> {
   const all: Readonly<Record<LimitName, Limit>> = {
     requests: { max: settings.RATE_LIMIT_PER_MINUTE, windowMs: MINUTE },
+    public: { max: settings.RATE_LIMIT_PUBLIC_PER_MINUTE, windowMs: MINUTE },
     creates: { max: settings.RATE_LIMIT_CREATES_PER_MINUTE, windowMs: MINUTE },
     guests: { max: settings.RATE_LIMIT_GUESTS_PER_HOUR, windowMs: 60 * MINUTE },
     refusals: { max: settings.RATE_LIMIT_REFUSALS_PER_MINUTE, windowMs: MINUTE },
@@ -141,17 +143,7 @@ function keyOf(request: FastifyRequest): string {
   return (request as unknown as Counting).rateLimitKey;
 }
 
-/** Longer than any address; what a proxy passes on need not be one. */
-const LONGEST_ADDRESS = 64;
-
 /** What a token is counted by: never the token itself, which must not get into Redis. */
 export function tokenKey(token: string): string {
   return hash('sha256', token, 'base64url');
-}
-
-/**
- * What an address is counted by: an IPv6 network of 64 bits is one caller, as anyone who has one has all its addresses.
- */
-export function addressKey(address: string | undefined): string {
-  return address === undefined || address === '' ? 'unknown' : normalizeIP(address.slice(0, LONGEST_ADDRESS));
 }

@@ -3,7 +3,8 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { bearerToken } from '../auth';
 import { DomainError } from '../errors';
-import { addressKey, type Count, type LimitName, RateCounters, tokenKey } from './rate-counters';
+import { addressKey } from '../http';
+import { type Count, type LimitName, RateCounters, tokenKey } from './rate-counters';
 import { RefusedTokens } from './refused-tokens';
 
 declare module 'fastify' {
@@ -13,8 +14,8 @@ declare module 'fastify' {
   }
 
   interface FastifyContextConfig {
-    /** Of a route whose requests are not counted. */
-    unlimited?: boolean;
+    /** Of a route that answers anyone alike, from memory: counted by address, apart from the API. */
+    isPublicFile?: boolean;
   }
 }
 
@@ -27,8 +28,14 @@ interface CountedCaller {
   readonly userId: string | undefined;
 }
 
-/** Probes, collectors and the documentation, which cost nothing and must work when all else is too much. */
-const UNLIMITED = /^\/(health\/|metrics$|api\/docs(\/|$)|api\/(openapi|asyncapi)\.json$)/;
+/** What collectors and readers of the documentation ask for; counted apart: it must work when the API is too much. */
+const PUBLIC = /^\/(metrics$|api\/docs(\/|$)|api\/(openapi|asyncapi)\.json$)/;
+
+/**
+ * Probes are not counted: a balancer or supervisor whose probe is refused takes the server away from everybody, so
+ * anyone at its address could bring that about. They cost little: the one is constant, the other asks once for all.
+ */
+const PROBES = '/health/';
 
 /**
  * Limits requests: those of users who are known by their tokens, and of addresses, before anything is done for them;
@@ -44,13 +51,12 @@ export class RequestLimits {
   /** Before the body is read. @throws DomainError `rate_limit_exceeded` */
   async admit(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const { url: route } = request.routeOptions;
-    // A preflight is the browser's, not the page's, and asks for nothing.
-    if (
-      request.method === 'OPTIONS' ||
-      request.routeOptions.config.unlimited === true ||
-      (route !== undefined && UNLIMITED.test(route))
-    )
+    if (route?.startsWith(PROBES)) return;
+    if (isPublic(request)) {
+      const count = await this.counters.hit('public', addressKey(request.ip));
+      if (count?.exceeded) throw exceeded(reply, count);
       return;
+    }
     const caller = this.callerOf(request);
     request.counted = caller;
     const { address, token, userId } = caller;
@@ -101,6 +107,11 @@ export class RequestLimits {
         setHeaders(reply, count);
     }
   }
+}
+
+/** A preflight is the browser's, not the page's, and asks for nothing. */
+function isPublic({ method, routeOptions: { url, config } }: FastifyRequest): boolean {
+  return method === 'OPTIONS' || config.isPublicFile === true || (url !== undefined && PUBLIC.test(url));
 }
 
 function limitsOnUser(asked: string, userId: string): readonly (readonly [LimitName, string])[] {

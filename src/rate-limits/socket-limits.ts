@@ -2,8 +2,8 @@ import { Injectable } from '@nestjs/common';
 import type { IncomingMessage } from 'node:http';
 import { type Principal, TokenService } from '../auth';
 import { DomainError } from '../errors';
-import { ClientAddress } from '../http';
-import { addressKey, RateCounters, tokenKey } from './rate-counters';
+import { addressKey, ClientAddress } from '../http';
+import { RateCounters, tokenKey } from './rate-counters';
 import { RefusedTokens } from './refused-tokens';
 
 /**

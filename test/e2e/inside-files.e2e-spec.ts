@@ -226,7 +226,7 @@ describe('files in a gVisor container', () => {
     await sh('dd if=/dev/zero of=/tmp/w/zeros bs=6M count=1');
     const { hostname, port } = new URL(berth.url);
     const socket = connect(Number(port), hostname);
-    const head = `GET ${inside}/files?path=/tmp/w/zeros HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${user.token}\r\n\r\n`;
+    const head = `GET ${inside}/files?path=/tmp/w/zeros HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${user.token}\r\n\r\n`;
     socket.write(head);
     socket.once('data', () => socket.pause());
     await once(socket, 'data');

@@ -215,7 +215,7 @@ describe('RATE_LIMIT_PER_MINUTE', () => {
     expect(answers.filter(({ status }) => status === 429)).toHaveLength(16);
   });
 
-  it('must never limit probes and the documentation, nor count preflights', async () => {
+  it('must never limit probes, nor count the documentation and preflights with the API', async () => {
     for (const path of ['/health/live', '/health/ready', '/api/docs', '/api/openapi.json', '/api/asyncapi.json']) {
       const answers = await Promise.all(Array.from({ length: 8 }, () => call(path)));
       expect([path, ...new Set(answers.map(({ status }) => status))]).toEqual([path, 200]);
@@ -229,6 +229,28 @@ describe('RATE_LIMIT_PER_MINUTE', () => {
     await statuses(6, me);
     berth.app.get(Draining).begin();
     expect(await me()).toMatchObject({ status: 503, body: { code: 'shutting_down' } });
+  });
+});
+
+describe('RATE_LIMIT_PUBLIC_PER_MINUTE', () => {
+  it.each([
+    '/metrics',
+    '/api/docs',
+    '/api/docs/swagger-ui-bundle.js',
+    '/api/openapi.json',
+    '/api/asyncapi.json',
+    '/',
+    '/assets/index.js',
+  ])('must limit %s by address, and leave probes alone', async (path) => {
+    await start({ RATE_LIMIT_PUBLIC_PER_MINUTE: '3' });
+    const answered = await statuses(3, () => call(path));
+    expect(answered).not.toContain(429);
+    expectRefused(await call(path), 3);
+    expectRefused(await call('/metrics'), 3);
+    expect((await call(path, { from: ELSEWHERE })).status).toBe(answered[0]);
+    expect(await statuses(4, () => call('/health/live'))).toEqual([200, 200, 200, 200]);
+    expect(await statuses(4, () => call('/health/ready'))).toEqual([200, 200, 200, 200]);
+    expect((await me()).status).toBe(200);
   });
 });
 

@@ -1,9 +1,22 @@
 import { ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { ApiClient } from './api-client';
 import { NO_LIMITS } from './no-limits';
+
+/** What a server has of its machine at a moment. */
+export interface Vitals {
+  /** Resident memory, in MiB. */
+  readonly memoryMb: number;
+  /** Open file descriptors. */
+  readonly descriptors: number;
+  /** Processor time since its start, in milliseconds. */
+  readonly cpuMs: number;
+}
+
+/** The unit of times in `/proc`: USER_HZ, which is 100 on every machine that Node.js runs on. */
+const TICK_MS = 10;
 
 export interface StartListeners {
   readonly onOutput?: (chunk: Buffer) => void;
@@ -87,6 +100,22 @@ export class BerthProcess {
   async peakMemoryMb(): Promise<number> {
     const status = await readFile(`/proc/${String(this.child?.pid)}/status`, 'utf8');
     return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
+  }
+
+  async vitals(): Promise<Vitals> {
+    const folder = `/proc/${String(this.child?.pid)}`;
+    const [status, stat, descriptors] = await Promise.all([
+      readFile(`${folder}/status`, 'utf8'),
+      readFile(`${folder}/stat`, 'utf8'),
+      readdir(`${folder}/fd`),
+    ]);
+    // Behind the name, which may have spaces; user and system time are the 14th and 15th fields of all.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return {
+      memoryMb: Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024,
+      descriptors: descriptors.length,
+      cpuMs: (Number(fields[11]) + Number(fields[12])) * TICK_MS,
+    };
   }
 
   get isRunning(): boolean {

@@ -55,7 +55,7 @@ const MEANT = [
 ];
 
 /** What HTTP itself refuses, before there is a route. */
-const WITHOUT_ROUTE = [400, 404, 405, 408, 413, 417, 426, 429, 431, 503];
+const WITHOUT_ROUTE = [400, 404, 405, 408, 413, 417, 421, 426, 429, 431, 503];
 
 /** What is served and not described: the documentation itself, and sockets. */
 const NOT_DESCRIBED = /^\/api\/(docs(\/|$)|(open|async)api\.json$|stub\/)/;

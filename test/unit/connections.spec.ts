@@ -1,9 +1,20 @@
 import { readdirSync, readlinkSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import { Connections } from '../../src/http/connections';
 import { Berth, TestUser } from '../support/berth';
+import { EventStreamClient } from '../support/event-stream-client';
 import { eventually } from '../support/eventually';
 import { FakeEngine } from '../support/fake-engine';
 import { RawConnection, requestText } from '../support/raw-connection';
+
+/** What is private of {@link Connections}. */
+interface Watching {
+  readonly open: ReadonlyMap<Socket, unknown>;
+  readonly maxUnread: number;
+  readonly timer: NodeJS.Timeout;
+  look(now?: number): void;
+}
 
 let berth: Berth;
 let user: TestUser;
@@ -124,6 +135,127 @@ describe('requests that are sent without waiting for answers', () => {
     await eventually(() => expect(begun.length).toBeGreaterThan(0));
     await settled(() => begun.length);
     expect(begun.length).toBeLessThan(60);
+  });
+});
+
+describe('a client that does not read', () => {
+  /** A connection for which bytes wait in the server. */
+  async function unread(): Promise<RawConnection> {
+    const asked = new RawConnection(berth.url).stopReading();
+    asked.write(request('GET /api/openapi.json').repeat(30));
+    await eventually(() => expect(waiting().map(({ remotePort }) => remotePort)).toContain(asked.socket.localPort));
+    return asked;
+  }
+
+  const watched = (): Watching => berth.app.get<Watching>(Connections);
+  const waiting = (): Socket[] =>
+    [...watched().open.keys()].filter(({ destroyed, writableLength }) => !destroyed && writableLength > 0);
+
+  // The tests' own looks are all, so that their times are.
+  beforeAll(() => clearInterval(watched().timer));
+  // Those of other tests.
+  beforeEach(() => eventually(() => expect(waiting().length).toBe(0)));
+
+  it('must be cut off when it has taken nothing for half a minute of what waits for it, and no other', async () => {
+    const asked = await unread();
+    const idle = new RawConnection(berth.url).write(request('GET /api/me'));
+    expect((await idle.next()).status).toBe(200);
+    const now = performance.now();
+    watched().look(now);
+    watched().look(now + 29_000);
+    expect(waiting().length).toBe(1);
+    watched().look(now + 31_000);
+    expect(waiting().length).toBe(0);
+    asked.socket.resume();
+    await eventually(() => expect(asked.closed).toBe(true));
+    expect((await idle.write(request('GET /api/me')).next()).status).toBe(200);
+  });
+
+  it('must not be cut off as long as it takes some', async () => {
+    const asked = await unread();
+    const now = performance.now();
+    watched().look(now);
+    const { length } = begun;
+    asked.socket.resume();
+    // What the client has read, the kernel has taken; and what was begun next waits again.
+    await eventually(() => expect(begun.length).toBeGreaterThan(length));
+    asked.socket.pause();
+    watched().look(now + 31_000);
+    expect(asked.closed).toBe(false);
+    asked.socket.resume();
+    for (let index = 0; index < 30; index += 1) expect((await asked.next()).status).toBe(200);
+  });
+
+  it('must be cut off where too much waits for all of them together, and those first for whom most does', async () => {
+    const { maxUnread } = watched();
+    const asked = [await unread(), await unread(), await unread()];
+    const unreadBytes = waiting().reduce((sum, { writableLength }) => sum + writableLength, 0);
+    Object.assign(watched(), { maxUnread: unreadBytes - 1 });
+    watched().look();
+    Object.assign(watched(), { maxUnread });
+    expect(waiting().length).toBe(2);
+    for (const each of asked) each.socket.resume();
+    await eventually(() => expect(asked.filter(({ closed }) => closed)).toHaveLength(1));
+  });
+});
+
+describe('CONNECTION_LIMIT', () => {
+  const start = (environment: Record<string, string>): Promise<Berth> =>
+    Berth.start({ engine: new FakeEngine(), environment: { CONNECTION_LIMIT: '3', ...environment } });
+
+  it('must be how many connections an address has at a time', async () => {
+    const limited = await start({});
+    const asked = ['127.0.0.1', '127.0.0.1', '127.0.0.1'].map((from) => new RawConnection(limited.url, from));
+    for (const each of asked) expect((await each.write(requestText('GET /health/live')).next()).status).toBe(200);
+    const further = await new RawConnection(limited.url, '127.0.0.1').next();
+    expect([further.status, further.body]).toEqual([429, expect.stringContaining('"too_many_connections"')]);
+    const elsewhere = new RawConnection(limited.url, '127.0.0.2').write(requestText('GET /health/live'));
+    expect((await elsewhere.next()).status).toBe(200);
+    asked[0]?.socket.destroy();
+    await eventually(async () => {
+      const again = new RawConnection(limited.url, '127.0.0.1').write(requestText('GET /health/live'));
+      expect((await again.next()).status).toBe(200);
+    });
+    await limited.stop();
+  });
+
+  it('must not be that of a trusted proxy, whose connections are those of many', async () => {
+    const limited = await start({ TRUSTED_PROXIES: '127.0.0.1' });
+    for (let index = 0; index < 5; index += 1) {
+      const each = new RawConnection(limited.url, '127.0.0.1').write(requestText('GET /health/live'));
+      expect((await each.next()).status).toBe(200);
+    }
+    await limited.stop();
+  });
+});
+
+it('a request that trickles in must be refused after the half minute that is documented', () => {
+  const { headersTimeout, requestTimeout } = berth.app.getHttpServer();
+  expect(Math.max(headersTimeout, requestTimeout)).toBe(30_000);
+});
+
+it('those who follow the output of a process must count with those of events and statistics', async () => {
+  const follower = await berth.user();
+  const container = await follower.api.running();
+  const path = `/api/containers/${container.db_id}/processes`;
+  const started = await follower.api.call('POST', path, { command: ['sleep', '9'] });
+  const follow = (at: string): Promise<EventStreamClient> =>
+    EventStreamClient.open({ url: berth.url, token: follower.token, path: at });
+  const output = `${path}/${String(started.body['id'])}/output`;
+  const streams: EventStreamClient[] = [];
+  for (let index = 0; index < 25; index += 1) {
+    streams.push(await follow('/api/events/stream'), await follow(output));
+  }
+  expect(new Set(streams.map(({ status }) => status))).toEqual(new Set([200]));
+  for (const at of ['/api/events/stream', output, `/api/containers/${container.db_id}/stats`]) {
+    const refused = await follow(at);
+    expect([at, refused.status]).toEqual([at, 429]);
+  }
+  for (const stream of streams) stream.close();
+  await eventually(async () => {
+    const again = await follow(output);
+    again.close();
+    expect(again.status).toBe(200);
   });
 });
 

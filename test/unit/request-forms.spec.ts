@@ -264,12 +264,12 @@ describe('a head that HTTP does not allow', () => {
   });
 
   it.each([
-    ['an expectation', `GET /api/me HTTP/1.1\r\nHost: x\r\nExpect: gold\r\n${close}`],
+    ['an expectation', `GET /api/me HTTP/1.1\r\nHost: localhost\r\nExpect: gold\r\n${close}`],
     [
       'an expectation, with a body',
-      `POST /api/tokens HTTP/1.1\r\nHost: x\r\nExpect: gold\r\nContent-Length: 2\r\n${close}`,
+      `POST /api/tokens HTTP/1.1\r\nHost: localhost\r\nExpect: gold\r\nContent-Length: 2\r\n${close}`,
     ],
-    ['an expectation, at Socket.IO', `GET ${polling} HTTP/1.1\r\nHost: x\r\nExpect: gold\r\n${close}`],
+    ['an expectation, at Socket.IO', `GET ${polling} HTTP/1.1\r\nHost: localhost\r\nExpect: gold\r\n${close}`],
   ])('must be answered in the form of every error, too, where it is %s', async (_what, head) => {
     expectError(await bytes(`${head}\r\n`), 417, 'expectation_failed');
   });
@@ -288,7 +288,7 @@ describe('a head that HTTP does not allow', () => {
 
 describe('the header Authorization', () => {
   const me = (headers: string): Promise<Answer> =>
-    bytes(`GET /api/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${headers}\r\n\r\n`);
+    bytes(`GET /api/me HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n${headers}\r\n\r\n`);
 
   it.each(['Bearer ', 'bearer ', 'BEARER     '])('must be taken with %j before the token', async (scheme) => {
     expect((await me(`Authorization: ${scheme}${admin.token}`)).status).toBe(200);

@@ -1114,7 +1114,7 @@ export type CommandEndView = {
 /**
  * The machine word for it.
  */
-export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'agent_not_found' | 'token_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'held_elsewhere' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'wrong_pool' | 'tools_missing' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'delete_failed' | 'update_failed' | 'move_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
+export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'agent_not_found' | 'token_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'held_elsewhere' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'misdirected_request' | 'wrong_pool' | 'tools_missing' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'delete_failed' | 'update_failed' | 'move_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
 
 export type ErrorDetail = {
     /**
@@ -1956,6 +1956,10 @@ export type NotReadyView = {
      */
     docker_identity: 'same' | 'changed' | null;
     /**
+     * Whether requests are served by any name (the server listens beyond loopback, and there are no ALLOWED_HOSTS), or by IP addresses, localhost and the names that are listed.
+     */
+    hosts: 'any' | 'listed';
+    /**
      * The disk of Docker's data, in MiB; null where it is not known, as with a Docker on another machine.
      */
     disk: {
@@ -2006,6 +2010,10 @@ export type ReadyView = {
      * Whether this is the Docker that the containers and volumes are in, by its own id.
      */
     docker_identity: 'same' | 'changed' | null;
+    /**
+     * Whether requests are served by any name (the server listens beyond loopback, and there are no ALLOWED_HOSTS), or by IP addresses, localhost and the names that are listed.
+     */
+    hosts: 'any' | 'listed';
     /**
      * The disk of Docker's data, in MiB; null where it is not known, as with a Docker on another machine.
      */

@@ -14,13 +14,16 @@ const EVERYWHERE: readonly ApiFault[] = [
   'request_header_fields_too_large',
   'internal_error',
 ];
+/** Routes that are served by any name, and whose requests nothing counts. */
+const PROBES = '/health/';
+const BY_NAME: readonly ApiFault[] = ['misdirected_request'];
 /** Of those that read their body before anything else, or would if there were one. */
 const OF_BODIES: readonly ApiFault[] = ['body_too_large'];
 /** Of those that take one: it may be of another type, or compressed. */
 const WITH_BODY: readonly ApiFault[] = ['unsupported_media_type'];
 const WITH_TOKEN: readonly ApiFault[] = ['unauthorized', 'insufficient_permissions', 'user_suspended'];
 const LIMITED: readonly ApiFault[] = ['rate_limit_exceeded'];
-/** Of routes that need the database, which are all that are limited. */
+/** Of routes that need the database, which are those of the API. */
 const WITH_DATABASE: readonly ApiFault[] = [
   'database_busy',
   'database_unavailable',
@@ -48,6 +51,7 @@ const SHARED: Readonly<Record<string, readonly ApiFault[]>> = {
   BodyTooLarge: ['body_too_large'],
   UnsupportedMediaType: ['unsupported_media_type'],
   ExpectationFailed: ['expectation_failed'],
+  Misdirected: BY_NAME,
   TooManyRequests: LIMITED,
   HeadersTooLarge: ['request_header_fields_too_large'],
   InternalError: ['internal_error'],
@@ -83,7 +87,7 @@ const ON_LIMITED = {
  * Adds what a route answers beside its own: the errors that every such route may come to, headers, and an example of
  * each success.
  *
- * @param isLimited whether requests to a path are counted
+ * @param isLimited whether a path is the API's, whose answers tell of its limit
  */
 export function documentAnswers(document: OpenAPIObject, isLimited: (path: string) => boolean): void {
   const shared = Object.entries(SHARED).map(([name, faults]) => [name, withHeaders(faultResponse(faults), ON_LIMITED)]);
@@ -94,7 +98,7 @@ export function documentAnswers(document: OpenAPIObject, isLimited: (path: strin
   });
   for (const { path, operation } of operationsOf(document)) {
     const limited = isLimited(path);
-    documentFaults(operation, limited);
+    documentFaults(operation, { path, isLimited: limited });
     for (const [status, response] of Object.entries(operation.responses)) {
       if (!response || '$ref' in response) continue;
       response.description ||= STATUS_CODES[status] ?? '';
@@ -103,7 +107,7 @@ export function documentAnswers(document: OpenAPIObject, isLimited: (path: strin
   }
 }
 
-function documentFaults(operation: Operation, isLimited: boolean): void {
+function documentFaults(operation: Operation, { path, isLimited }: { path: string; isLimited: boolean }): void {
   const extended = operation as Operation & { [FAULTS_EXTENSION]?: readonly ApiFault[] };
   const types = bodyTypes(operation);
   const isStreamed = types.length > 0 && !types.includes('application/json');
@@ -113,7 +117,8 @@ function documentFaults(operation: Operation, isLimited: boolean): void {
     ...(isStreamed ? [] : OF_BODIES),
     ...(types.length > 0 ? WITH_BODY : []),
     ...(operation.security?.length ? WITH_TOKEN : []),
-    ...(isLimited ? [...LIMITED, ...WITH_DATABASE] : []),
+    ...(path.startsWith(PROBES) ? [] : [...LIMITED, ...BY_NAME]),
+    ...(isLimited ? WITH_DATABASE : []),
   ]);
   Reflect.deleteProperty(extended, FAULTS_EXTENSION);
   for (const status of new Set([...faults].map((fault) => ERRORS[fault].status))) {

@@ -41,7 +41,7 @@ const TAGS = {
   health: 'For probes and collectors.',
 } as const;
 
-/** What no limit of requests is for: see `rate-limits`. */
+/** Whose answers tell of no limit: see `rate-limits`. */
 const UNLIMITED = /^\/(health\/|metrics$)/;
 
 /**

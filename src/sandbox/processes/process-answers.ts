@@ -32,7 +32,7 @@ export class ProcessAnswers {
     private readonly rights: RightToEnter,
   ) {}
 
-  /** @throws DomainError as {@link Processes.findHere}, `shutting_down` */
+  /** @throws DomainError as {@link Processes.findHere}, `too_many_connections`, `shutting_down` */
   async output(call: OutputCall): Promise<void> {
     const { caller, id, processId, query, request, reply } = call;
     const after = parseLastEventId([request.headers['last-event-id']].flat()[0]) ?? query.after ?? 0;
@@ -44,6 +44,7 @@ export class ProcessAnswers {
   private async follow(kept: KeptProcess, after: number, call: OutputCall): Promise<void> {
     const { caller, request, reply } = call;
     const stream = new EventStream(reply.raw);
+    this.streams.enter(caller.userId, stream);
     if (this.processes.isClosing) throw new DomainError('shutting_down');
     this.streams.open(stream, { request, reply });
     if (request.method === 'HEAD' || stream.isOver) {

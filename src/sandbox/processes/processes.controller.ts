@@ -121,6 +121,7 @@ export class ProcessesController {
     'exec_not_allowed',
     'process_not_found',
     'held_elsewhere',
+    'too_many_connections',
   )
   output(
     @CurrentPrincipal() caller: Principal,

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../auth';
 import { ContainersService, type RunningContainer } from '../../containers';
 import { DomainError } from '../../errors';
-import { acceptsEvents, AnswerStreams, EventStream, OpenStreams } from '../../events';
+import { acceptsEvents, AnswerStreams, EventStream } from '../../events';
 import { LOGGER, type Logger } from '../../logging';
 import { failedAs } from '../program-end';
 import { RightToEnter } from '../right-to-enter';
@@ -21,7 +21,6 @@ export interface StatsCall {
 /** Answers with statistics once, or as they come where the client accepts that. */
 @Injectable()
 export class StatsAnswers implements OnModuleDestroy {
-  private readonly streams = new OpenStreams();
   private readonly ends = new Set<(end: StatsEndView) => void>();
   private closing = false;
 
@@ -60,7 +59,7 @@ export class StatsAnswers implements OnModuleDestroy {
   private async stream(call: StatsCall): Promise<void> {
     const { caller, request, reply } = call;
     const stream = new EventStream(reply.raw);
-    if (!stream.isOver) this.streams.enter(caller.userId, stream);
+    this.answers.enter(caller.userId, stream);
     const { container } = await this.look(call);
     if (this.closing) throw new DomainError('shutting_down');
     this.answers.open(stream, { request, reply });
