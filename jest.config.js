@@ -24,7 +24,6 @@ const ANY_DATABASE = [
   'failed-rollbacks',
   'guests',
   'hostile-input',
-  'idempotency',
   'images',
   'inside-commands',
   'inside-places',

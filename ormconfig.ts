@@ -10,7 +10,7 @@ import { UserEntity } from './src/auth/user.entity';
 import { loadConfig } from './src/config';
 import { ReservedCapacityEntity } from './src/containers/capacity/reserved-capacity';
 import { ContainerEntity, DockerIdEntity } from './src/containers/container.entity';
-import { IdempotencyKeyEntity } from './src/containers/idempotency';
+import { IdempotencyKeyEntity } from './src/idempotency/idempotency-keys';
 import { NodeEntity, PlacementEntity } from './src/containers/nodes/node.entity';
 import { sessionOptions, unbounded } from './src/database/postgres-sessions';
 import { SettingEntity } from './src/database/setting.entity';

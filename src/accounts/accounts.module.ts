@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { AuditModule } from '../audit';
 import { AuthModule } from '../auth';
+import { IdempotencyModule } from '../idempotency';
 import { TiersModule } from '../tiers';
 import { GuestController } from './guest.controller';
 import { GuestService } from './guest.service';
@@ -10,7 +11,7 @@ import { TokensController } from './tokens.controller';
 
 /** What users see of themselves: guests' log-in, profile, tokens, tiers. */
 @Module({
-  imports: [AuditModule, AuthModule, TiersModule],
+  imports: [AuditModule, AuthModule, IdempotencyModule, TiersModule],
   controllers: [TokensController, GuestController, SignInController, MeController, ProfileController, TiersController],
   providers: [GuestService],
 })

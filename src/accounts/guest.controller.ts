@@ -3,6 +3,8 @@ import { ApiCreatedResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Audited } from '../audit';
 import { Public } from '../auth';
 import { ApiFaults } from '../errors';
+import { Location } from '../http';
+import { RefusesIdempotencyKey } from '../idempotency';
 import { GuestLoginDto, GuestLoginView, viewGuestLogin } from './dto/guest-login';
 import { GuestService } from './guest.service';
 
@@ -14,7 +16,9 @@ export class GuestController {
 
   @Post('guest')
   @Public()
+  @RefusesIdempotencyKey()
   @Audited('guest.login')
+  @Location(() => '/api/me')
   @ApiOperation({
     summary: 'Log in as a guest',
     description:

@@ -4,6 +4,15 @@ import { Audited } from '../audit';
 import { CurrentPrincipal, type Principal, Public, Scopes, SignInCodes } from '../auth';
 import { type Config, CONFIG } from '../config';
 import { ApiFaults } from '../errors';
+import { Location } from '../http';
+import {
+  ApiIdempotencyKey,
+  Keyed,
+  type KeyedRequest,
+  KeyedSecrets,
+  RefusesIdempotencyKey,
+  REPLAYED_HEADER,
+} from '../idempotency';
 import { CODE_SECONDS, CreateSignInCodeDto, SignInCodeView, SignInDto, SignInView, viewSignIn } from './dto/sign-in';
 
 /** Links that sign somebody in, such as the one that `npm start` prints. */
@@ -12,27 +21,38 @@ import { CODE_SECONDS, CreateSignInCodeDto, SignInCodeView, SignInDto, SignInVie
 export class SignInController {
   constructor(
     private readonly codes: SignInCodes,
+    private readonly once: KeyedSecrets,
     @Inject(CONFIG) private readonly config: Pick<Config, 'TOKEN_LIMIT'>,
   ) {}
 
   @Post('codes')
   @Scopes('write')
   @Audited('session.invite')
+  @Location(() => '/api/auth/sign-in')
   @ApiOperation({
     summary: 'Make a code that signs you in elsewhere',
     description:
       'For a link or another device: good once, and only as long as the calling token. A page takes it from the fragment of its address.',
   })
-  @ApiCreatedResponse({ type: SignInCodeView })
-  @ApiFaults('guest_session_expired')
-  async make(@CurrentPrincipal() caller: Principal, @Body() body: CreateSignInCodeDto): Promise<SignInCodeView> {
-    const { code, expiresAt } = await this.codes.make(caller, body.expires_in ?? CODE_SECONDS);
-    return { code, expires_at: expiresAt.toISOString() };
+  @ApiIdempotencyKey()
+  @ApiCreatedResponse({ type: SignInCodeView, headers: REPLAYED_HEADER })
+  @ApiFaults('idempotency_key_reused', 'guest_session_expired')
+  make(
+    @CurrentPrincipal() caller: Principal,
+    @Body() body: CreateSignInCodeDto,
+    @Keyed() request: KeyedRequest,
+  ): Promise<SignInCodeView> {
+    return this.once.once(caller, request, async () => {
+      const { code, expiresAt } = await this.codes.make(caller, body.expires_in ?? CODE_SECONDS);
+      return { code, expires_at: expiresAt.toISOString() };
+    });
   }
 
   @Post('sign-in')
   @Public()
+  @RefusesIdempotencyKey()
   @Audited('session.begin')
+  @Location<SignInView>(({ id }) => `/api/tokens/${id}`)
   @ApiOperation({
     summary: 'Sign in with a code',
     description:

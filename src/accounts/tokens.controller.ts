@@ -4,7 +4,9 @@ import { Audited } from '../audit';
 import { CurrentPrincipal, type Principal, Scopes, TokenRequests, TokenService } from '../auth';
 import { type Config, CONFIG } from '../config';
 import { ApiFaults } from '../errors';
-import { CreatedTokenView, CreateTokenDto, TokenListView, TokenRevokedView, viewToken } from './dto/tokens';
+import { Location } from '../http';
+import { ApiIdempotencyKey, Keyed, type KeyedRequest, KeyedSecrets, REPLAYED_HEADER } from '../idempotency';
+import { CreatedTokenView, CreateTokenDto, TokenListView, TokenRevokedView, viewIssued, viewToken } from './dto/tokens';
 
 /** A user's own tokens. */
 @ApiTags('tokens')
@@ -13,22 +15,27 @@ export class TokensController {
   constructor(
     private readonly tokens: TokenService,
     private readonly requests: TokenRequests,
+    private readonly once: KeyedSecrets,
     @Inject(CONFIG) private readonly config: Pick<Config, 'TOKEN_LIMIT'>,
   ) {}
 
   @Post()
   @Scopes('write')
   @Audited('token.create')
+  @Location<CreatedTokenView>(({ id }) => `/api/tokens/${id}`)
   @ApiOperation({ summary: 'Make a token', description: 'The answer is the only one that shows the token.' })
-  @ApiCreatedResponse({ type: CreatedTokenView })
-  @ApiFaults('guest_session_expired', 'token_limit_reached')
-  async issue(@CurrentPrincipal() caller: Principal, @Body() body: CreateTokenDto): Promise<CreatedTokenView> {
-    const { text, token } = await this.requests.issueFor(caller, this.config.TOKEN_LIMIT, {
-      name: body.name,
-      scopes: body.scopes,
-      days: body.expires_in,
+  @ApiIdempotencyKey()
+  @ApiCreatedResponse({ type: CreatedTokenView, headers: REPLAYED_HEADER })
+  @ApiFaults('idempotency_key_reused', 'guest_session_expired', 'token_limit_reached')
+  issue(
+    @CurrentPrincipal() caller: Principal,
+    @Body() { name, scopes, expires_in: days }: CreateTokenDto,
+    @Keyed() request: KeyedRequest,
+  ): Promise<CreatedTokenView> {
+    return this.once.once(caller, request, async () => {
+      const asked = { name, scopes, days };
+      return viewIssued(await this.requests.issueFor(caller, this.config.TOKEN_LIMIT, asked));
     });
-    return Object.assign(viewToken(token), { token: text });
   }
 
   @Get()

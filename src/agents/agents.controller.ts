@@ -3,6 +3,8 @@ import { ApiCreatedResponse, ApiExtraModels, ApiOkResponse, ApiOperation, ApiTag
 import { Audited } from '../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { ApiFaults } from '../errors';
+import { Location } from '../http';
+import { ApiIdempotencyKey, Keyed, type KeyedRequest, KeyedSecrets, REPLAYED_HEADER } from '../idempotency';
 import { AgentsService } from './agents.service';
 import { AgentCreatedView, AgentFactsView, AgentListView } from './dto/responses';
 import { CreateAgentDto } from './dto/requests';
@@ -12,16 +14,25 @@ import { CreateAgentDto } from './dto/requests';
 @ApiExtraModels(AgentFactsView)
 @Controller('agents')
 export class AgentsController {
-  constructor(private readonly agents: AgentsService) {}
+  constructor(
+    private readonly agents: AgentsService,
+    private readonly once: KeyedSecrets,
+  ) {}
 
   @Post()
   @Scopes('write')
   @Audited('agent.create')
+  @Location<AgentCreatedView>(({ id }) => `/api/containers/${id}`)
   @ApiOperation({ summary: 'Make an agent', description: 'The answer is the only one that shows its token.' })
-  @ApiCreatedResponse({ type: AgentCreatedView })
-  @ApiFaults('guest_session_expired', 'agent_limit_reached', 'agent_name_taken')
-  create(@CurrentPrincipal() caller: Principal, @Body() body: CreateAgentDto): Promise<AgentCreatedView> {
-    return this.agents.create(caller, body);
+  @ApiIdempotencyKey()
+  @ApiCreatedResponse({ type: AgentCreatedView, headers: REPLAYED_HEADER })
+  @ApiFaults('idempotency_key_reused', 'guest_session_expired', 'agent_limit_reached', 'agent_name_taken')
+  create(
+    @CurrentPrincipal() caller: Principal,
+    @Body() body: CreateAgentDto,
+    @Keyed() request: KeyedRequest,
+  ): Promise<AgentCreatedView> {
+    return this.once.once(caller, request, () => this.agents.create(caller, body));
   }
 
   @Get()

@@ -3,6 +3,7 @@ import { AuditModule } from '../audit';
 import { AuthModule } from '../auth';
 import { Database } from '../database';
 import { EventsModule } from '../events';
+import { IdempotencyModule } from '../idempotency';
 import { type Logger, LOGGER } from '../logging';
 import { Metrics, SampledGauge } from '../metrics';
 import { RateLimitsModule } from '../rate-limits';
@@ -30,7 +31,7 @@ class AgentGauge {
 
 /** Agents: users' own machines that hold a connection to Berth. */
 @Module({
-  imports: [AuditModule, AuthModule, EventsModule, RateLimitsModule, TiersModule],
+  imports: [AuditModule, AuthModule, EventsModule, IdempotencyModule, RateLimitsModule, TiersModule],
   controllers: [AgentsController],
   providers: [AgentsService, AgentRepository, AgentConnections, AgentsGateway, AgentGauge, SilenceSweep],
   exports: [AgentsService],

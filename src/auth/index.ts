@@ -6,6 +6,6 @@ export { ScopeRefusals } from './auth.guard';
 export { type SignIn, SignInCodes } from './sign-in-codes';
 export { TokenEntity } from './token.entity';
 export { TokenRequests } from './token-requests';
-export { TokenService } from './token.service';
+export { type IssuedToken, TokenService } from './token.service';
 export { UserEntity } from './user.entity';
 export { type UserChange, UserService, userFaults } from './user.service';

@@ -1,11 +1,11 @@
-import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Put, Query, Res } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Put, Query } from '@nestjs/common';
 import { ApiAcceptedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import type { FastifyReply } from 'fastify';
 import { AgentDeletedView, AgentStoppedView, AgentView } from '../agents';
 import { Audited } from '../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { ApiFaults } from '../errors';
-import { ConnectionEnd } from '../http';
+import { ConnectionEnd, Location } from '../http';
+import { ApiIdempotencyKey, Keyed, type KeyedRequest, REPLAYED_HEADER } from '../idempotency';
 import { ContainersService } from './containers.service';
 import { ApiContainerById, ApiOkEither } from './dto/openapi';
 import {
@@ -26,7 +26,6 @@ import {
   ContainerUpdatedView,
   ContainerView,
 } from './dto/responses';
-import { ApiIdempotencyKey, IdempotencyKey, REPLAYED } from './idempotency';
 import { assertMayStart } from './start-command';
 import { StatusWait } from './status-wait';
 
@@ -45,9 +44,10 @@ export class ContainersController {
   @HttpCode(202)
   @Scopes('write')
   @Audited('container.create')
+  @Location<ContainerCreatedView>(({ db_id }) => `/api/containers/${db_id}`)
   @ApiOperation({ summary: 'Create a container in the background' })
   @ApiIdempotencyKey()
-  @ApiAcceptedResponse({ type: ContainerCreatedView, headers: REPLAYED.documentation })
+  @ApiAcceptedResponse({ type: ContainerCreatedView, headers: REPLAYED_HEADER })
   @ApiFaults(
     'invalid_parameters',
     'insufficient_permissions',
@@ -61,11 +61,9 @@ export class ContainersController {
   create(
     @CurrentPrincipal() caller: Principal,
     @Body() body: CreateContainerDto,
-    @IdempotencyKey() idempotencyKey: string | undefined,
-    @Res({ passthrough: true }) reply: FastifyReply,
+    @Keyed() { key: idempotencyKey, onReplayed }: KeyedRequest,
   ): Promise<ContainerCreatedView> {
     assertMayStart(caller, body);
-    const onReplayed = () => void reply.header(REPLAYED.name, 'true');
     return this.containers.create(caller, body, { idempotencyKey, onReplayed });
   }
 

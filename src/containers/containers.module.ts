@@ -6,6 +6,7 @@ import { DockerModule } from '../docker';
 import { EventsModule } from '../events';
 import { ImagesModule } from '../images';
 import { RolesModule } from '../roles';
+import { IdempotencyModule } from '../idempotency';
 import { SecretsModule } from '../secrets';
 import { TiersModule } from '../tiers';
 import { UsageModule } from '../usage';
@@ -25,7 +26,6 @@ import { Environments } from './environments';
 import { ExpiryQueries } from './expiry/expiry-queries';
 import { ExpiryWatcher } from './expiry/expiry-watcher';
 import { RunPolicies } from './expiry/run-policy';
-import { IdempotencyKeys, IdempotencyRetention } from './idempotency';
 import { Instance } from './instance';
 import { LeaseStore } from './leases/lease-store';
 import { LeaseTerms } from './leases/lease-term';
@@ -71,6 +71,7 @@ import { StatusWait } from './status-wait';
     AuthModule,
     DockerModule,
     EventsModule,
+    IdempotencyModule,
     ImagesModule,
     RolesModule,
     SecretsModule,
@@ -94,8 +95,6 @@ import { StatusWait } from './status-wait';
     ContainerRepository,
     DeletedContainers,
     Environments,
-    IdempotencyKeys,
-    IdempotencyRetention,
     Instance,
     ContainerGauge,
     ImageMetrics,

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { noteProgram } from '../audit';
 import { DomainError } from '../errors';
+import { IdempotencyKeys, requestHash } from '../idempotency';
 import { ImageCatalog } from '../images';
 import type { NetworkPolicy } from '../network-policy';
 import { type CatalogRole, RoleCatalog } from '../roles';
@@ -14,7 +15,6 @@ import { ContainerRepository } from './container.repository';
 import type { CreateContainerDto } from './dto/requests';
 import * as answer from './dto/responses';
 import { environmentOf, Environments } from './environments';
-import { IdempotencyKeys, type OnceOnly, requestHash } from './idempotency';
 import { ContainerLeases } from './leases/container-leases';
 import { newContainer } from './new-container';
 import { NetworkPolicies } from './network-policies';
@@ -29,6 +29,13 @@ export interface CreateOptions {
   readonly idempotencyKey?: string | undefined;
   /** Called if the answer is a replayed one. */
   readonly onReplayed?: () => void;
+}
+
+/** A creation under a key. */
+interface KeyedCreation {
+  readonly key: string;
+  readonly requestHash: string;
+  readonly created: answer.ContainerCreatedView;
 }
 
 /** What a request for a container resolves to. */
@@ -104,7 +111,7 @@ export class Creation {
     const row = newContainer({ id, userId: caller.userId, request, ...settings, lease: columns, now });
     const created = answer.created(row, { session: caller, tier: limits });
     const { idempotencyKey: key, onReplayed } = options;
-    const once = key === undefined ? null : { key, requestHash: requestHash(request), answer: created };
+    const once = key === undefined ? null : { key, requestHash: requestHash(request), created };
     let inserted: { readonly row: ContainerRow } | { readonly replayed: answer.ContainerCreatedView };
     try {
       const { containers: limit, pool } = limits;
@@ -126,7 +133,7 @@ export class Creation {
   /** @returns the row as inserted; or the earlier answer under the key, and then nothing is inserted */
   private async insert(
     row: ContainerRow,
-    { once, pool, ...limits }: { limit: number; tier: string; pool: string; once: OnceOnly | null },
+    { once, pool, ...limits }: { limit: number; tier: string; pool: string; once: KeyedCreation | null },
   ): Promise<{ readonly row: ContainerRow } | { readonly replayed: answer.ContainerCreatedView }> {
     const event = { type: 'container_created', data: containerFacts(row) } as const;
     return this.capacity.within(
@@ -136,8 +143,18 @@ export class Creation {
           placed = await this.repository.insert(row, { ...limits, event, bounds });
         };
         if (once) {
-          const replayed = await this.keys.once(row, once, insert);
-          return replayed ? { replayed } : { row: placed };
+          const { key, requestHash: hash, created } = once;
+          const asked = { key, requestHash: hash, isSecret: false };
+          const { answer: first, isReplayed } = await this.keys.once<answer.ContainerCreatedView>(
+            row.userId,
+            asked,
+            async (keep) => {
+              await keep({ answer: created, id: row.id });
+              // The last, as it locks what all users share.
+              await insert();
+            },
+          );
+          return isReplayed ? { replayed: first } : { row: placed };
         }
         await insert();
         return { row: placed };

@@ -371,7 +371,7 @@ describe('pages of other sites', () => {
       expect(allowed.headers['access-control-allow-headers']).toContain('idempotency-key');
       const own = await call('GET', '/api/things/1', { headers: { origin: 'https://app.example' } });
       expect(own.headers['access-control-expose-headers']).toBe(
-        'x-request-id, content-disposition, content-range, etag, link, idempotency-replayed, retry-after, ' +
+        'x-request-id, content-disposition, content-range, etag, link, location, idempotency-replayed, retry-after, ' +
           'www-authenticate, ratelimit-limit, ratelimit-remaining, ratelimit-reset',
       );
       const foreign = await call('GET', '/api/things/1', { headers: { origin: 'https://evil.example' } });

@@ -81,6 +81,7 @@ function enableCors(app: NestFastifyApplication, origins: readonly string[]): vo
       'content-range',
       'etag',
       'link',
+      'location',
       'idempotency-replayed',
       'retry-after',
       'www-authenticate',

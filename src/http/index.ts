@@ -4,6 +4,7 @@ export { accessLog, ConnectionEnd, Draining, createHttpAdapter, prefixRoutes, se
 export { HttpModule } from './http.module';
 export { type AsyncChannel, createAsyncApiDocument, createOpenApiDocument, eventStream } from './openapi';
 export { integerFromQuery, type Page, readPage, decodeCursor, encodeCursor, PagedQuery } from './paging';
+export { Location } from './location';
 export { headersOf, requestIdOf } from './protocol-errors';
 export { headFault } from './request-head';
 export { RouteRegistry } from './route-registry';

@@ -1,4 +1,4 @@
-import { IdempotencyKeyEntity, IdempotencyRetention } from '../../src/containers/idempotency';
+import { IdempotencyKeyEntity, IdempotencyRetention } from '../../src/idempotency/idempotency-keys';
 import { Database } from '../../src/database';
 import { Berth } from '../support/berth';
 import { FakeEngine } from '../support/fake-engine';
@@ -57,7 +57,7 @@ describe('creations under one Idempotency-Key, asked of two servers', () => {
     const [here, there] = servers as [Berth, Berth];
     const user = await here.user();
     const { manager } = here.app.get(Database);
-    const old = { requestHash: 'x', containerId: 'x', answer: {} as never, createdAt: new Date(0) };
+    const old = { requestHash: 'x', madeId: 'x', answer: {} as never, createdAt: new Date(0) };
     for (let from = 0; from < 3_000; from += 500) {
       const keys = Array.from({ length: 500 }, (_none, index) => ({
         ...old,

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { ContainerEntity } from '../../src/containers/container.entity';
 import { Environments } from '../../src/containers/environments';
-import { requestHash } from '../../src/containers/idempotency';
+import { requestHash } from '../../src/idempotency/idempotency-keys';
 import { Database } from '../../src/database';
 import { SMALL } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';

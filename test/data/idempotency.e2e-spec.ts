@@ -1,8 +1,9 @@
-import { IdempotencyKeyEntity, IdempotencyRetention } from '../../src/containers/idempotency';
+import { IdempotencyKeyEntity, IdempotencyRetention } from '../../src/idempotency/idempotency-keys';
 import { Database } from '../../src/database';
 import { SMALL, testImage } from '../support/api-client';
 import { Berth, TestUser } from '../support/berth';
 import { FakeEngine } from '../support/fake-engine';
+import { described } from '../support/described';
 import { createUnder, newKey } from '../support/keyed-creation';
 import { TestClock } from '../support/test-clock';
 import { openTestDatabase } from '../support/test-database';
@@ -114,7 +115,7 @@ describe('a creation under an Idempotency-Key', () => {
       userId: user.id,
       key: `old-${String(index)}`,
       requestHash: 'x',
-      containerId: 'x',
+      madeId: 'x',
       answer: {} as never,
       createdAt: new Date(clock.now().getTime() - DAY),
     }));
@@ -163,5 +164,106 @@ describe('a creation under an Idempotency-Key', () => {
     const first = await createUnder(key, user);
     expect(first.status).toBe(202);
     expect(await createUnder(key, user)).toEqual({ ...first, replayed: 'true' });
+  });
+});
+
+describe('what else is made under an Idempotency-Key', () => {
+  const clock = new TestClock();
+  let berth: Berth;
+  let user: TestUser;
+
+  beforeAll(async () => {
+    berth = await Berth.start({ engine: new FakeEngine(), clock });
+  });
+  afterAll(() => berth.stop());
+  beforeEach(async () => {
+    user = await berth.user('pro', ['read', 'write', 'exec']);
+  });
+
+  interface Answer {
+    readonly status: number;
+    readonly replayed: string | null;
+    readonly text: string;
+    readonly body: Readonly<Record<string, unknown>>;
+  }
+
+  async function post(path: string, key: string, body: object, token = user.token): Promise<Answer> {
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'idempotency-key': key };
+    const asked = fetch(`${berth.url}${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+    const response = await described('POST', await asked);
+    const text = await response.text();
+    const replayed = response.headers.get('idempotency-replayed');
+    return { status: response.status, replayed, text, body: JSON.parse(text) as Record<string, unknown> };
+  }
+
+  const KINDS = [
+    ['a token', '/api/tokens', { name: 'laptop' }, { name: 'desktop' }],
+    ['an agent', '/api/agents', { name: 'laptop' }, { name: 'desktop' }],
+    ['a sign-in code', '/api/auth/codes', { expires_in: 60 }, { expires_in: 61 }],
+  ] as const;
+
+  it.each(KINDS)('must be made once, and be shown again to the letter: %s', async (_what, path, body, other) => {
+    const key = newKey();
+    const answers = await Promise.all(Array.from({ length: 8 }, () => post(path, key, body)));
+    expect(new Set(answers.map(({ status, text }) => `${String(status)} ${text}`)).size).toBe(1);
+    expect(answers[0]?.status).toBe(201);
+    expect(answers.filter(({ replayed }) => replayed === null)).toHaveLength(1);
+    expect(await post(path, key, other)).toMatchObject({ status: 409, body: { code: 'idempotency_key_reused' } });
+    expect(await post('/api/containers', key, { image: 'sandbox' })).toMatchObject({ status: 409 });
+    if (path === '/api/tokens') expect((await user.api.call('GET', path)).body['count']).toBe(2);
+    if (path === '/api/agents') expect((await user.api.call('GET', path)).body['count']).toBe(1);
+    clock.forward(DAY);
+    const again = await post(path, key, path === '/api/agents' ? other : body);
+    expect([again.status, again.replayed]).toEqual([201, null]);
+  });
+
+  it.each(KINDS)('must be kept encrypted, and be useless in another row: %s', async (_what, path, body) => {
+    const key = newKey();
+    const { body: answer } = await post(path, key, body);
+    const secret = String(answer['token'] ?? answer['code']);
+    const { manager } = berth.app.get(Database);
+    const kept = await manager.findOneByOrFail(IdempotencyKeyEntity, { userId: user.id, key });
+    expect(JSON.stringify(kept)).not.toContain(secret.slice(6));
+    expect(kept.answer).toEqual({ sealed: expect.stringMatching(/^v1:/) });
+    const stolen = newKey();
+    await manager.insert(IdempotencyKeyEntity, Object.assign({}, kept, { key: stolen }));
+    const replayed = await post(path, stolen, body);
+    expect([replayed.status, replayed.text.includes(secret)]).toEqual([500, false]);
+  });
+
+  it('must keep nothing of what is refused', async () => {
+    const key = newKey();
+    expect(await post('/api/tokens', key, { name: 'x', scopes: ['admin'] })).toMatchObject({ status: 403 });
+    expect(await post('/api/tokens', key, { name: '' })).toMatchObject({ status: 400 });
+    expect(await post('/api/tokens', key, { name: 'x' })).toMatchObject({ status: 201, replayed: null });
+    const taken = newKey();
+    await post('/api/agents', newKey(), { name: 'one' });
+    expect(await post('/api/agents', taken, { name: 'one' })).toMatchObject({
+      status: 409,
+      body: { code: 'agent_name_taken' },
+    });
+    expect(await post('/api/agents', taken, { name: 'two' })).toMatchObject({ status: 201, replayed: null });
+  });
+
+  it('must be shown to the token that asked for it alone, as another one may be allowed less', async () => {
+    const key = newKey();
+    await post('/api/tokens', key, { name: 'strong' });
+    const { body: weak } = await user.api.call('POST', '/api/tokens', { name: 'weak', scopes: ['write'] });
+    const answer = await post('/api/tokens', key, { name: 'strong' }, String(weak['token']));
+    expect(answer).toMatchObject({ status: 409, body: { code: 'idempotency_key_reused' } });
+  });
+
+  it.each([
+    ['a command', (id: string) => `/api/containers/${id}/exec`, { command: ['true'] }],
+    ['a process', (id: string) => `/api/containers/${id}/processes`, { command: ['true'] }],
+    ['a directory', (id: string) => `/api/containers/${id}/files/mkdir`, { path: '/tmp/x' }],
+    ['a guest', () => '/api/auth/guest', { username: 'ada' }],
+    ['a session', () => '/api/auth/sign-in', { code: 'x' }],
+  ])('must be refused with a key where none is kept: %s', async (_what, path, body) => {
+    const { db_id: id } = await user.api.running();
+    expect(await post(path(id), newKey(), body)).toMatchObject({
+      status: 400,
+      body: { details: [{ field: 'Idempotency-Key', message: 'is not supported by this route' }] },
+    });
   });
 });

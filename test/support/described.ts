@@ -47,6 +47,7 @@ const MEANT = [
   'etag',
   'idempotency-replayed',
   'link',
+  'location',
   'ratelimit-limit',
   'ratelimit-remaining',
   'ratelimit-reset',

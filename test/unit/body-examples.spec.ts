@@ -45,7 +45,7 @@ describe('the examples of bodies', () => {
     );
   }
 
-  it('must be there for each, and be taken by a server as they are', async () => {
+  it('must be there for each, and be taken by a server as they are; Location leads to what was made', async () => {
     const container = await user.api.running({ image: 'sandbox', custom_image: null });
     const files = `/api/containers/${container.db_id}/files`;
     const started = async (): Promise<string> => {
@@ -55,6 +55,7 @@ describe('the examples of bodies', () => {
     const others = await berth.user('free');
     const idFor = (route: string): string => (route.includes('/users/') ? others.id : container.db_id);
     const all = bodies();
+    const found: (readonly [route: string, location: string, status: number])[] = [];
     for (const { route, examples } of all) {
       for (const example of examples) {
         if (route.endsWith('/files/move')) {
@@ -69,6 +70,10 @@ describe('the examples of bodies', () => {
           .replace('{pid}', path.includes('{pid}') ? await started() : '')
           .replace('{name}', 'default');
         const answer = await user.api.call(method, target, example);
+        if (answer.status === 201 || answer.status === 202) {
+          const location = String(answer.headers.get('location'));
+          found.push([route, location, (await user.api.call('GET', location)).status]);
+        }
         const { status, body } = answer;
         const refusal = REFUSED[route];
         if (refusal) expect([route, status, body['code']]).toEqual([route, ...refusal]);
@@ -82,5 +87,9 @@ describe('the examples of bodies', () => {
       }
     }
     expect(all.length).toBeGreaterThan(15);
+    // A token is revoked at its address, and a code taken; neither is shown again.
+    const hidden = /^\/api\/(tokens\/[0-9a-f-]{36}|auth\/sign-in)$/;
+    expect(found.length).toBeGreaterThan(5);
+    expect(found.filter(([, location, status]) => status !== (hidden.test(location) ? 405 : 200))).toEqual([]);
   });
 });

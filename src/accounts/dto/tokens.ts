@@ -12,7 +12,7 @@ import {
   Min,
   ValidateIf,
 } from 'class-validator';
-import { RouteScope, SCOPES, TokenEntity } from '../../auth';
+import { type IssuedToken, RouteScope, SCOPES, TokenEntity } from '../../auth';
 import { BodyExample, printableName } from '../../http';
 
 const GRANTABLE: readonly RouteScope[] = ['read', 'write', 'exec', 'admin'];
@@ -98,4 +98,9 @@ export function viewToken(token: TokenEntity): TokenView {
     created_at: token.createdAt.toISOString(),
     expires_at: token.expiresAt?.toISOString() ?? null,
   };
+}
+
+/** With the token itself. */
+export function viewIssued({ token, text }: IssuedToken): CreatedTokenView {
+  return Object.assign(viewToken(token), { token: text });
 }

@@ -70,6 +70,11 @@ const HEADERS = {
     schema: { type: 'string', pattern: '^[A-Za-z0-9._-]{1,128}$' },
     example: '0b7e5c1a-2f64-4d0e-9a35-6b1f0c2d3e4f',
   },
+  Location: {
+    description: 'The address of what was made.',
+    schema: { type: 'string', format: 'uri-reference' },
+    example: '/api/containers/3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11',
+  },
   RateLimitLimit: seconds('Requests in each window, of the limit that is nearest to its end.', 600),
   RateLimitRemaining: seconds('Requests left in this window.', 599),
   RateLimitReset: seconds('Seconds until the next window.', 60),
@@ -102,7 +107,8 @@ export function documentAnswers(document: OpenAPIObject, isLimited: (path: strin
     for (const [status, response] of Object.entries(operation.responses)) {
       if (!response || '$ref' in response) continue;
       response.description ||= STATUS_CODES[status] ?? '';
-      withHeaders(response, limited ? ON_LIMITED : {});
+      const made = status === '201' || status === '202' ? { Location: header('Location') } : {};
+      withHeaders(response, Object.assign(made, limited ? ON_LIMITED : {}));
     }
   }
 }

@@ -5,6 +5,7 @@ import { Audited } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
 import { ConnectionEnd, eventStream } from '../../http';
+import { RefusesIdempotencyKey } from '../../idempotency';
 import { CommandAnswers } from './command-answers';
 import { CommandEndView, CommandFailureView, CommandOutputView, CommandResultView, RunCommandDto } from './dto';
 
@@ -17,6 +18,7 @@ export class CommandsController {
   @Post()
   @HttpCode(200)
   @Scopes('exec')
+  @RefusesIdempotencyKey()
   @Audited('container.exec')
   @ApiOperation({
     summary: 'Run a command in a running container and wait for its end',

@@ -14,7 +14,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
-import { BodyStream, StreamedBody, StreamsBody } from '../../http';
+import { BodyStream, Location, StreamedBody, StreamsBody } from '../../http';
+import { RefusesIdempotencyKey } from '../../idempotency';
 import { QueryPath } from './container-path';
 import * as dto from './dto';
 import { FilesService } from './files.service';
@@ -85,6 +86,7 @@ export class FilesController {
   @Put('files')
   @StreamsBody()
   @Audited('container.file_write')
+  @Location(placeOf)
   @ApiOperation({ summary: 'Write a file, and its parent directories; the body is its content, whatever its type' })
   @ApiConsumes('application/octet-stream')
   @ApiBody(BINARY)
@@ -104,7 +106,9 @@ export class FilesController {
 
   @Post('files')
   @StreamsBody()
+  @RefusesIdempotencyKey()
   @Audited('container.file_write')
+  @Location(placeOf)
   @ApiOperation({
     summary: 'Write the file of a form, in the field "file"',
     description: 'Where path is a directory, or ends with a slash, the file goes into it by its own name.',
@@ -168,7 +172,9 @@ export class FilesController {
 
   @Post('files/mkdir')
   @HttpCode(201)
+  @RefusesIdempotencyKey()
   @Audited('container.file_mkdir')
+  @Location(placeOf)
   @ApiOperation({ summary: 'Make a directory, and its parents' })
   @ApiBody({ type: dto.MakeDirectoryDto, required: false })
   @ApiCreatedResponse({ type: dto.FileView })
@@ -240,6 +246,11 @@ export class FilesController {
   ): Promise<dto.ArchiveView> {
     return this.files.uploadArchive({ caller, id }, path, body);
   }
+}
+
+function placeOf(file: dto.FileView, { id = '' }: Readonly<Record<string, string>>): string {
+  const of = `/api/containers/${encodeURIComponent(id)}/files${file.is_dir ? '/list' : ''}`;
+  return `${of}?path=${file.path_encoded ?? encodeURIComponent(file.path)}`;
 }
 
 function answered(reply: FastifyReply, { became, file }: Written): dto.FileView {

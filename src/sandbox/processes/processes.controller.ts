@@ -13,7 +13,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited, AuditedLook } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
-import { eventStream } from '../../http';
+import { eventStream, Location } from '../../http';
+import { RefusesIdempotencyKey } from '../../idempotency';
 import {
   foreignView,
   keptView,
@@ -43,7 +44,9 @@ export class ProcessesController {
   ) {}
 
   @Post()
+  @RefusesIdempotencyKey()
   @Audited('process.start')
+  @Location<ProcessView>((made, { id = '' }) => `/api/containers/${encodeURIComponent(id)}/processes/${made.id}`)
   @ApiOperation({ summary: 'Start a process in a running container, and keep it' })
   @ApiCreatedResponse({ type: ProcessView })
   @ApiContainerById(

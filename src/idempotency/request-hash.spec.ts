@@ -1,4 +1,4 @@
-import { requestHash } from './idempotency';
+import { requestHash } from './idempotency-keys';
 
 describe('the hash of a request', () => {
   it('must not depend on the order of fields, at any depth', () => {

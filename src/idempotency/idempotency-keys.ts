@@ -1,0 +1,161 @@
+import { Injectable } from '@nestjs/common';
+import { createHash } from 'node:crypto';
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { UserService } from '../auth';
+import { Database, Retention } from '../database';
+import { TIMESTAMP } from '../database/column-types';
+import { DomainError } from '../errors';
+import { Clock } from '../scheduling';
+import { Secrets } from '../secrets';
+
+/** A request that was answered under a client's key, written in the transaction that did what it asked for. */
+@Entity('idempotency_keys')
+export class IdempotencyKeyEntity {
+  @PrimaryColumn({ name: 'user_id', type: 'varchar', length: 36 })
+  userId: string;
+
+  @PrimaryColumn({ type: 'varchar', length: 255 })
+  key: string;
+
+  /** A keyed digest of the request's hash, 64 hex: the request holds the user's secrets, which may be guessed. */
+  @Column({ name: 'request_hash', type: 'varchar', length: 64 })
+  requestHash: string;
+
+  /** The answer in JSON; one with a secret is `{ "sealed": "v1:…" }`, encrypted with `SECRETS_KEY`. */
+  @Column({ type: 'simple-json' })
+  answer: object;
+
+  /** Of what was made, a container or anything else; empty if it has none. */
+  @Column({ name: 'container_id', type: 'varchar', length: 36 })
+  madeId: string;
+
+  @Index('idempotency_keys_created_at')
+  @Column({ name: 'created_at', type: TIMESTAMP })
+  createdAt: Date;
+}
+
+/** How long a key is kept, in milliseconds. */
+const KEPT_MS = 24 * 3_600_000;
+
+/** Keeps the keys for 24 hours. */
+@Injectable()
+export class IdempotencyRetention extends Retention {
+  constructor(database: Database, clock: Clock) {
+    super(database, clock, {
+      name: 'idempotency keys',
+      entity: IdempotencyKeyEntity,
+      since: 'created_at',
+      keptMs: KEPT_MS,
+    });
+  }
+}
+
+/** A request that is to be done once, however often it comes under its key. */
+export interface OnceOnly {
+  readonly key: string;
+  /** Not to be stored: see `IdempotencyKeyEntity`. */
+  readonly requestHash: string;
+  /** Whether the answer holds a secret, and is stored encrypted. */
+  readonly isSecret: boolean;
+}
+
+/** What a request has made. */
+export interface Made<T> {
+  /** The answer to the first request, and to every later one. */
+  readonly answer: T;
+  /** A UUID, or empty. */
+  readonly id: string;
+}
+
+/** The keys that were used in the last 24 hours, each with its request and answer. */
+@Injectable()
+export class IdempotencyKeys {
+  constructor(
+    private readonly database: Database,
+    private readonly users: UserService,
+    private readonly clock: Clock,
+    private readonly retention: IdempotencyRetention,
+    private readonly secrets: Secrets,
+  ) {}
+
+  /**
+   * Does what is asked for once under a client's key, in one transaction that locks the user's row: of several
+   * concurrent requests one finds no answer, and the others the answer of that one.
+   *
+   * @param make in this transaction; it calls `keep` once, with what it makes
+   * @throws DomainError `idempotency_key_reused` if the key belongs to another request; what `make` throws, and then
+   * the key is free
+   */
+  async once<T extends object>(
+    userId: string,
+    request: OnceOnly,
+    make: (keep: (made: Made<T>) => Promise<void>) => Promise<void>,
+  ): Promise<{ readonly answer: T; readonly isReplayed: boolean }> {
+    return this.database.runInTxLocking(userId, async () => {
+      await this.users.lock(userId);
+      // Before any other check: the first request may have used the last place, and has taken the name.
+      const earlier = await this.answerOf(userId, request);
+      if (earlier) return { answer: earlier as T, isReplayed: true };
+      let answer: T | undefined;
+      await make(async (made) => {
+        ({ answer } = made);
+        await this.keep(userId, request, made);
+      });
+      if (!answer) throw new Error('nothing was kept under the key');
+      return { answer, isReplayed: false };
+    });
+  }
+
+  private async answerOf(userId: string, { key, requestHash }: OnceOnly): Promise<object | null> {
+    const { manager } = this.database;
+    const used = await manager.findOneBy(IdempotencyKeyEntity, { userId, key });
+    if (!used) return null;
+    if (used.createdAt <= this.retention.newestDue()) {
+      await manager.delete(IdempotencyKeyEntity, { userId, key });
+      return null;
+    }
+    // What an earlier version stored is the hash itself.
+    const known: readonly string[] = [...this.secrets.digests(requestHash), requestHash];
+    if (!known.includes(used.requestHash)) throw new DomainError('idempotency_key_reused');
+    const { sealed } = used.answer as { sealed?: unknown };
+    return typeof sealed === 'string'
+      ? (JSON.parse(this.secrets.open(sealed, placeOf(userId, key))) as object)
+      : used.answer;
+  }
+
+  private async keep(
+    userId: string,
+    { key, requestHash, isSecret }: OnceOnly,
+    { answer, id }: Made<object>,
+  ): Promise<void> {
+    const sealed = isSecret ? this.secrets.seal(JSON.stringify(answer), placeOf(userId, key)) : null;
+    await this.database.manager.insert(IdempotencyKeyEntity, {
+      userId,
+      key,
+      requestHash: this.secrets.digests(requestHash)[0],
+      answer: sealed === null ? answer : { sealed },
+      madeId: id,
+      createdAt: this.clock.now(),
+    });
+  }
+}
+
+/** What a sealed answer is bound to. */
+function placeOf(userId: string, key: string): string {
+  return `idempotency_keys.answer:${userId}:${key}`;
+}
+
+/** SHA-256 as 64 hex of a JSON value; independent of the order of its fields. Undefined fields count as absent. */
+export function requestHash(request: object): string {
+  return createHash('sha256').update(canonicalJson(request)).digest('hex');
+}
+
+function canonicalJson(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  const members = Object.entries(value)
+    .filter(([, member]) => member !== undefined)
+    .sort(([one], [other]) => (one < other ? -1 : 1))
+    .map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`);
+  return `{${members.join(',')}}`;
+}

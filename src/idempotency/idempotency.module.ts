@@ -1,0 +1,13 @@
+import { Module } from '@nestjs/common';
+import { AuthModule } from '../auth';
+import { SecretsModule } from '../secrets';
+import { IdempotencyKeys, IdempotencyRetention } from './idempotency-keys';
+import { KeyedSecrets } from './keyed-requests';
+
+/** Requests that are done once, however often they come under one `Idempotency-Key`. */
+@Module({
+  imports: [AuthModule, SecretsModule],
+  providers: [IdempotencyKeys, IdempotencyRetention, KeyedSecrets],
+  exports: [IdempotencyKeys, KeyedSecrets],
+})
+export class IdempotencyModule {}

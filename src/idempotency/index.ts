@@ -1,0 +1,10 @@
+export { IdempotencyKeys, requestHash } from './idempotency-keys';
+export { IdempotencyModule } from './idempotency.module';
+export {
+  ApiIdempotencyKey,
+  Keyed,
+  type KeyedRequest,
+  KeyedSecrets,
+  RefusesIdempotencyKey,
+  REPLAYED_HEADER,
+} from './keyed-requests';
