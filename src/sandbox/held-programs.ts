@@ -1,15 +1,17 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
+import { setImmediate as answered } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { Column, Entity, In, Index, PrimaryColumn } from 'typeorm';
-import type { RunningContainer } from '../containers';
+import { NodesAdmin, type RunningContainer } from '../containers';
 import { ABSENT_FOR_MS, Database, isAbsentSql, ProcessPresence, RowWriter } from '../database';
 import { TIMESTAMP } from '../database/column-types';
 import { ContainerEngine, EngineError, type EngineErrorCode, saysUnavailable } from '../docker';
 import { DomainError, type ErrorCode } from '../errors';
-import { type EventDraft, EventLog } from '../events';
+import { type EventDraft, EventLog, retryUntilClosed } from '../events';
 import { LOGGER } from '../logging';
 import { Clock, Moment, Poll } from '../scheduling';
+import { LeftPrograms } from './left-programs';
 
 /**
  * `command`: ends with its request; `process`: is kept; `start`: the start command, kept too; `terminal`: a shell with
@@ -89,10 +91,11 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly poll: Poll;
   /** Since when processes show no presence. */
   private readonly missing = new Map<string, Moment>();
-  /** What was taken over from dead processes and is not ended yet. */
-  private readonly taken = new Map<string, HeldProgramEntity>();
-  /** The markers of what is in no ledger, as it ends with its connection, and is not ended yet, and where it is. */
-  private readonly unheld = new Map<string, string>();
+  /** Programs of dead processes, and those whose streams are lost: they still have to be ended. */
+  private readonly left: LeftPrograms;
+  /** Programs that have ended and whose rows the database has not removed yet, by their ids: they take no place. */
+  private readonly ended = new Map<string, HeldProgramEntity>();
+  private isClosed = false;
   private readonly lossEvents = new Map<ProgramKind, LossEvent>();
   private readonly rows: RowWriter<HeldProgramEntity>;
 
@@ -102,12 +105,18 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly engine: ContainerEngine,
     private readonly events: EventLog,
     private readonly clock: Clock,
+    nodes: NodesAdmin,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     this.rows = new RowWriter(database, HeldProgramEntity);
+    const machines = {
+      answers: (node: string | null) => engine.answers(node),
+      isGivenUp: (node: string) => nodes.isGivenUp(node),
+    };
+    this.left = new LeftPrograms(machines, logger);
     this.poll = new Poll({
       everyMs: CHECK_EVERY_MS,
-      work: () => this.endLeft(),
+      work: () => Promise.all([this.takeOverLeft(), this.left.endDue()]),
       onFault: (error) => this.logger.warn({ err: error }, 'programs left behind could not be ended; tried again'),
     });
   }
@@ -118,6 +127,7 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   onModuleDestroy(): void {
+    this.isClosed = true;
     this.poll.stop();
   }
 
@@ -149,7 +159,10 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
         if (!Number.isFinite(limit.count)) return '1 = 1';
         // Not those in the container that this one replaced: they end with it.
         const alike = `container_id = ${parameter(containerId)} AND docker_id = ${parameter(dockerId)}`;
-        const count = `SELECT COUNT(*) FROM held_programs WHERE ${alike} AND kind = ${parameter(kind)}`;
+        const over = [...this.ended.values()].filter((each) => each.dockerId === dockerId && each.kind === kind);
+        // The rare case, so that the usual statement has one text.
+        const others = over.length === 0 ? '' : ` AND id NOT IN (${over.map(({ id }) => parameter(id)).join(', ')})`;
+        const count = `SELECT COUNT(*) FROM held_programs WHERE ${alike} AND kind = ${parameter(kind)}${others}`;
         return `(${count}) < ${parameter(limit.count)}`;
       });
     const insertInTurn = async (): Promise<boolean> => {
@@ -163,20 +176,47 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
     return entry;
   }
 
-  /** Ends the entry of a program that has ended, or was never started. @param event emitted in the same transaction */
-  async leave(
-    { id, userId }: Pick<HeldProgramEntity, 'id' | 'userId'>,
-    event: EventDraft | null = null,
-  ): Promise<void> {
+  /**
+   * Ends the entry of a program that has ended, or was never started. From now on it takes no place, whether the
+   * database removes the row at once or not.
+   *
+   * @param event emitted in the same transaction. @throws what the database throws; to be tried again
+   */
+  async leave(program: HeldProgramEntity, event: EventDraft | null = null): Promise<void> {
+    const { id, userId } = program;
+    this.ended.set(id, program);
     const remove = (): Promise<number> => this.rows.delete((parameter) => `id = ${parameter(id)}`);
-    if (event === null) {
-      await remove();
-      return;
+    if (event === null) await remove();
+    else {
+      await this.database.runInTx(async () => {
+        // Another process has taken this one for dead, and told of it.
+        if ((await remove()) === 0) return;
+        await this.events.append({ userId, drafts: [event] });
+      });
     }
-    await this.database.runInTx(async () => {
-      // Another process has taken this one for dead, and told of it.
-      if ((await remove()) === 0) return;
-      await this.events.append({ userId, drafts: [event] });
+    this.ended.delete(id);
+  }
+
+  /**
+   * The same without an event, in the background of what is being answered: again and again until the database takes it
+   * or this process closes; then the next process finds nothing to end. Never throws.
+   */
+  async leaveSurely(program: HeldProgramEntity): Promise<void> {
+    const { id, kind, containerId } = program;
+    this.ended.set(id, program);
+    await answered();
+    let attempts = 0;
+    const retrier = {
+      isClosed: () => attempts > 0 && this.isClosed,
+      failed: (error: unknown) =>
+        this.logger.warn(
+          { err: error, container_id: containerId, kind, id },
+          'the end of a program is not written yet',
+        ),
+    };
+    await retryUntilClosed(retrier, () => {
+      attempts += 1;
+      return this.leave(program);
     });
   }
 
@@ -189,7 +229,18 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
 
   /** Gives up a program of this process whose streams are lost: it is ended in its container, and its loss emitted. */
   abandon(program: HeldProgramEntity): void {
-    this.taken.set(program.id, program);
+    const giveUp = async (): Promise<void> =>
+      this.leave(program, (await this.lossEvents.get(program.kind)?.(program)) ?? null);
+    const end = async (): Promise<void> => {
+      await endInContainer(this.engine, program, GRACE_MS);
+      await giveUp();
+    };
+    this.left.add(program.id, { dockerId: program.dockerId, end, giveUp });
+  }
+
+  /** Ends a program that was given up, at once. @throws EngineError, and what the database throws */
+  async endAbandoned({ id }: Pick<HeldProgramEntity, 'id'>): Promise<void> {
+    await this.left.endNow(id);
   }
 
   /**
@@ -197,12 +248,19 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
    * is restarted, and leaves its containers running, closes nobody's input.
    */
   endLater({ dockerId, marker }: { readonly dockerId: string; readonly marker: string }): void {
-    this.unheld.set(marker, dockerId);
+    const end = async (): Promise<void> => {
+      try {
+        await this.engine.endProcesses(dockerId, { marker, signal: 'TERM', graceMs: GRACE_MS });
+      } catch (error) {
+        if (saysUnavailable(error)) throw error;
+      }
+    };
+    this.left.add(marker, { dockerId, end, giveUp: () => Promise.resolve() });
   }
 
   /** Whether it was given up and has not been ended yet. */
   isAbandoned({ id }: Pick<HeldProgramEntity, 'id'>): boolean {
-    return this.taken.has(id);
+    return this.left.has(id);
   }
 
   /** Whether this process holds it. */
@@ -212,18 +270,21 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
 
   /** Of one container, of all processes, oldest first. */
   async listOf(containerId: string, ...kinds: readonly ProgramKind[]): Promise<HeldProgramEntity[]> {
-    return this.database.manager.find(HeldProgramEntity, {
+    const entries = await this.database.manager.find(HeldProgramEntity, {
       where: { containerId, kind: In(kinds) },
       order: { startedAt: 'ASC', id: 'ASC' },
     });
+    return entries.filter(({ id }) => !this.ended.has(id));
   }
 
+  /** @returns null too for one that has ended and whose row is still there */
   async find(containerId: string, id: string): Promise<HeldProgramEntity | null> {
-    return this.database.manager.findOneBy(HeldProgramEntity, { containerId, id });
+    const entry = await this.database.manager.findOneBy(HeldProgramEntity, { containerId, id });
+    return this.ended.has(id) ? null : entry;
   }
 
-  /** Ends what processes that are no more have left in containers. */
-  private async endLeft(): Promise<void> {
+  /** Takes over what processes that are no more have left in containers, to end it. */
+  private async takeOverLeft(): Promise<void> {
     const left = await this.listLeft();
     for (const holder of this.missing.keys()) {
       if (!left.some((program) => program.holder === holder)) this.missing.delete(holder);
@@ -232,40 +293,14 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
       const since = this.missing.get(program.holder) ?? new Moment();
       this.missing.set(program.holder, since);
       const isDead = this.database.isSqlite || since.age >= ABSENT_FOR_MS;
-      if (isDead && (await this.takeOver(program))) this.taken.set(program.id, program);
+      if (isDead && (await this.takeOver(program))) this.abandon(program);
     }
-    const held = [...this.taken.values()].map((program) => this.end(program));
-    const unheld = [...this.unheld].map(([marker, dockerId]) => this.endUnheld(marker, dockerId));
-    await Promise.all([...held, ...unheld]);
-  }
-
-  private async endUnheld(marker: string, dockerId: string): Promise<void> {
-    try {
-      await this.engine.endProcesses(dockerId, { marker, signal: 'TERM', graceMs: GRACE_MS });
-    } catch (error) {
-      if (saysUnavailable(error)) return;
-    }
-    this.unheld.delete(marker);
   }
 
   /** @returns false if another process has done so, or its own lives after all and has left */
   private async takeOver({ id, holder }: HeldProgramEntity): Promise<boolean> {
     const mine = { holder: this.presence.holder };
     return (await this.database.manager.update(HeldProgramEntity, { id, holder }, mine)).affected === 1;
-  }
-
-  private async end(program: HeldProgramEntity): Promise<void> {
-    const { id, kind, containerId } = program;
-    try {
-      await endInContainer(this.engine, program, GRACE_MS);
-      await this.leave(program, (await this.lossEvents.get(kind)?.(program)) ?? null);
-      this.taken.delete(id);
-    } catch (error) {
-      this.logger.warn(
-        { err: error, container_id: containerId, kind },
-        'a program of a process that died could not be ended; tried again',
-      );
-    }
   }
 
   private listLeft(): Promise<HeldProgramEntity[]> {

@@ -1,5 +1,8 @@
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
+import { Database } from '../../src/database';
+import { HeldProgramEntity, HeldPrograms } from '../../src/sandbox/held-programs';
+import { MAX_TERMINALS, Terminals } from '../../src/sandbox/terminals/terminals';
 import { Berth, TestUser } from '../support/berth';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fake-daemon';
@@ -10,10 +13,12 @@ const isPostgres = process.env['TEST_DATABASE'] === 'postgres';
 describe('a database that takes no writes', () => {
   let berth: Berth;
   let user: TestUser;
+  let daemon: FakeDaemon;
   let made = 0;
 
   beforeEach(async () => {
-    berth = await Berth.start({ engine: new FakeEngine(new FakeDaemon()) });
+    daemon = new FakeDaemon();
+    berth = await Berth.start({ engine: new FakeEngine(daemon) });
     user = await berth.user();
     await eventually(async () => expect((await ready()).status).toBe(200));
   });
@@ -38,6 +43,54 @@ describe('a database that takes no writes', () => {
     await eventually(async () => expect((await ready()).status).toBe(200));
     expect((await makeToken()).status).toBe(201);
   });
+
+  it('must not keep the places of what has ended: terminals and processes', async () => {
+    user = await berth.user('pro', ['read', 'write', 'exec']);
+    const { db_id: id } = await user.api.running();
+    const path = `/api/containers/${id}`;
+    const caller = { userId: user.id, tier: 'pro', sessionExpiresAt: null };
+    const terminals = berth.app.get(Terminals);
+    daemon.onProgram = () => new Promise<number>(() => undefined);
+    const shells = await Promise.all(Array.from({ length: MAX_TERMINALS }, () => terminals.open(caller, id)));
+    const processes = await Promise.all(
+      Array.from({ length: 16 }, () => user.api.call('POST', `${path}/processes`, { command: ['cat'] })),
+    );
+    expect(processes.map(({ status }) => status)).toEqual(processes.map(() => 201));
+    await setReadOnly(true);
+    await eventually(async () => expect((await ready()).status).toBe(503));
+    killAll();
+    await Promise.all(shells.map((shell) => shell.ended));
+    // The database takes writes again, but not the ends of what was.
+    const { rows } = berth.app.get<{ rows: { delete: () => Promise<number> } }>(HeldPrograms);
+    const refusing = jest.spyOn(rows, 'delete').mockRejectedValue(new Error('refused'));
+    await setReadOnly(false);
+    await eventually(async () => expect((await ready()).status).toBe(200));
+    expect(await rowsOf(id)).toBe(MAX_TERMINALS + 16);
+    // What has ended is not listed, and there is nothing to delete.
+    await eventually(async () => {
+      expect((await user.api.call('GET', `${path}/terminals`)).body).toEqual({ terminals: [] });
+      const listed = (await user.api.call('GET', `${path}/processes`)).body as { processes: { status: string }[] };
+      expect(listed.processes.filter(({ status }) => status === 'running')).toEqual([]);
+    });
+    const [shell] = shells;
+    expect(await user.api.call('DELETE', `${path}/terminals/${shell?.id ?? ''}`)).toMatchObject({
+      status: 404,
+      body: { code: 'terminal_not_found' },
+    });
+    const more = await Promise.all(Array.from({ length: MAX_TERMINALS }, () => terminals.open(caller, id)));
+    expect((await user.api.call('POST', `${path}/processes`, { command: ['cat'] })).status).toBe(201);
+    refusing.mockRestore();
+    killAll();
+    await Promise.all(more.map(({ ended }) => ended));
+    await eventually(async () => expect(await rowsOf(id)).toBe(0));
+  });
+
+  const killAll = (): void => {
+    for (const running of daemon.programs.values()) for (const program of running) program.kill();
+  };
+
+  const rowsOf = (id: string): Promise<number> =>
+    berth.app.get(Database).manager.countBy(HeldProgramEntity, { containerId: id });
 
   // PostgreSQL has no limit that could be set for a test; that its code is understood is src/errors' own test.
   const onSqlite = isPostgres ? it.skip : it;

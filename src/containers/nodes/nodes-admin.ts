@@ -162,6 +162,12 @@ export class NodesAdmin {
     return this.viewOf(row.id);
   }
 
+  /** Whether a machine was given up, and has not come back since. */
+  async isGivenUp(id: string): Promise<boolean> {
+    const row = await this.nodes.find(id);
+    return row?.id === id && row.forgottenAt !== null;
+  }
+
   private async find(name: string): Promise<NodeRow> {
     const row = await this.nodes.find(name);
     if (!row) throw new DomainError('node_not_found');

@@ -1,5 +1,5 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
-import { setImmediate as answered, setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { noteProgram } from '../../audit';
 import { type Caller, ContainersService, type RunningContainer } from '../../containers';
@@ -115,7 +115,8 @@ export class Commands implements OnModuleDestroy {
   ): Promise<CommandEnd> {
     const signal = AbortSignal.any([client.signal, this.closing.signal]);
     signal.throwIfAborted();
-    const entry = await this.enter(container, request);
+    const { command, user } = request;
+    const entry = await this.programs.enter(container, { kind: 'command', command, user, limit: AT_ONCE });
     let mayGoOn = false;
     try {
       return await this.runEntered(container.dockerId, entry.id, request, { ...client, signal });
@@ -128,31 +129,9 @@ export class Commands implements OnModuleDestroy {
     }
   }
 
-  /** @throws DomainError `too_many_commands` */
-  private async enter(container: RunningContainer, { command, user }: CommandRequest): Promise<HeldProgramEntity> {
-    const leaving = [...this.leaving];
-    const enter = (): Promise<HeldProgramEntity> =>
-      this.programs.enter(container, { kind: 'command', command, user, limit: AT_ONCE });
-    try {
-      return await enter();
-    } catch (error) {
-      const isFull = error instanceof DomainError && error.kind === AT_ONCE.error;
-      if (!isFull || leaving.length === 0) throw error;
-      // Some of those that were counted had ended, and had been answered.
-      await Promise.allSettled(leaving);
-      return enter();
-    }
-  }
-
-  /** The command has ended, so its answer does not wait for its entry's end; one that stayed would take a place. */
+  /** The command has ended, so its answer does not wait for its entry's end. */
   private leave(entry: HeldProgramEntity): void {
-    const leaving = answered()
-      .then(() => this.programs.leave(entry))
-      .catch((error: unknown) => {
-        this.logger.warn({ err: error }, 'the end of a command could not be written; tried again');
-        this.programs.abandon(entry);
-      })
-      .finally(() => this.leaving.delete(leaving));
+    const leaving = this.programs.leaveSurely(entry).finally(() => this.leaving.delete(leaving));
     this.leaving.add(leaving);
   }
 

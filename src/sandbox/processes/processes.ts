@@ -95,7 +95,7 @@ export class Processes implements OnModuleDestroy {
         return kept;
       } catch (error) {
         // Otherwise it may have started, so that its entry must not just go.
-        if (hasNotStarted(error)) await this.programs.leave(entry);
+        if (hasNotStarted(error)) void this.programs.leaveSurely(entry);
         else this.programs.abandon(entry);
         throw toDomainError(error);
       }

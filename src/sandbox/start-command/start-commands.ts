@@ -123,6 +123,7 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
       const listener = {
         started: () => this.noteStarted(entry),
         ready: (outcome: Readiness) => this.noteReady(course, entry, outcome),
+        handOver: () => this.programs.abandon(entry),
       };
       const end = await run.toEnd(listener).catch((error: unknown) => {
         this.logger.error({ err: error, container_id: course.container.id }, 'a start command could not be held');

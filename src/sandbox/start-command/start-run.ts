@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StartCourse } from '../../containers';
-import { type ContainerEngine, EngineError, KILLED, saysNotRunning } from '../../docker';
+import { type ContainerEngine, EngineError, KILLED, nodeOf, saysNotRunning, saysUnavailable } from '../../docker';
 import { endInContainer, type HeldProgramEntity } from '../held-programs';
 import { KeptProcess } from '../processes/kept-process';
 import type { Processes } from '../processes/processes';
@@ -18,6 +18,8 @@ const LONGEST_PAUSE_MS = 10_000;
 export interface RunListener {
   started(): Promise<void>;
   ready(outcome: { readonly afterMs: number } | 'too_late'): Promise<void>;
+  /** Its machine does not answer: whoever ends what is left in containers ends it, and tells of its loss. */
+  handOver(): void;
 }
 
 /** The end of what has run. */
@@ -36,6 +38,8 @@ export class StartRun {
   private kept: KeptProcess | undefined;
   private isEnding = false;
   private isBeingEnded = false;
+  private isHandedOver = false;
+  private listener: RunListener | undefined;
 
   /**
    * @param entry in the ledger, under which it runs
@@ -55,9 +59,10 @@ export class StartRun {
   /**
    * Runs it.
    *
-   * @returns null if this process is closing: what runs is left to whoever takes the entry over
+   * @returns null if this process is closing, or it was handed over: what runs is left to whoever takes the entry over
    */
   async toEnd(listener: RunListener): Promise<RunEnd | null> {
+    this.listener = listener;
     const startedIn = await this.runsSince();
     // Asked for its end before it began.
     if (startedIn === null || this.isEnding) return { end: { reason: 'container_stopped' }, ranMs: null };
@@ -111,7 +116,7 @@ export class StartRun {
   }
 
   private unlessClosing(end: RunEnd): RunEnd | null {
-    return this.isClosing ? null : end;
+    return this.isClosing || this.isHandedOver ? null : end;
   }
 
   private get isClosing(): boolean {
@@ -156,8 +161,13 @@ export class StartRun {
     for (let pause = 500; !this.isClosing; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
       try {
         if ((await endInContainer(this.engine, this.entry, GRACE_MS)) === 'ended') return;
-      } catch {
-        // Tried again below.
+      } catch (error) {
+        // Of a single machine tried again below, as of what does not end.
+        if (nodeOf(this.dockerId) !== null && saysUnavailable(error)) {
+          this.isHandedOver = true;
+          this.listener?.handOver();
+          return;
+        }
       }
       await delay(pause, undefined, { signal: this.closing, ref: false }).catch(() => undefined);
     }

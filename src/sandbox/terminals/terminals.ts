@@ -121,8 +121,10 @@ export class Terminals implements OnModuleDestroy {
     await this.containers.inside(caller, id, async (container) => {
       const session = this.sessions.get(sessionId);
       if (session?.facts.containerId === container.id) return session.end('ended');
-      // Its holder sees that it has ended.
-      return this.hangUp(await this.entryOf(container.id, sessionId)).catch((error: unknown) => {
+      const entry = await this.entryOf(container.id, sessionId);
+      // Of another process, its holder sees that it has ended.
+      const end = this.held.isAbandoned(entry) ? this.held.endAbandoned(entry) : this.hangUp(entry);
+      return end.catch((error: unknown) => {
         throw failed(error);
       });
     });
@@ -144,18 +146,18 @@ export class Terminals implements OnModuleDestroy {
     } catch (error) {
       // Where Docker does not answer it may have started.
       if (saysUnavailable(error)) this.held.abandon(entry);
-      else await this.forget(entry);
+      else void this.held.leaveSurely(entry);
       throw failed(error);
     }
     const session = this.sessionOf(entry, shell);
     this.sessions.set(session.id, session);
     const unwatch = this.rights.watchTier(entry.userId, () => void session.end('ended', 'exec_not_allowed'));
-    void session.ended.then(async ({ reason }) => {
+    void session.ended.then(({ reason }) => {
       unwatch();
       this.sessions.delete(session.id);
       // It goes on if the container does.
       if (reason === 'lost') this.held.abandon(entry);
-      else if (!this.held.isAbandoned(entry)) await this.forget(entry);
+      else if (!this.held.isAbandoned(entry)) void this.held.leaveSurely(entry);
     });
     return session;
   }
@@ -218,11 +220,6 @@ export class Terminals implements OnModuleDestroy {
     const entry = await this.held.find(containerId, sessionId);
     if (entry?.kind !== 'terminal') throw new DomainError('terminal_not_found');
     return entry;
-  }
-
-  /** Where the database does not take it, the next start ends what is long over. */
-  private async forget(entry: HeldProgramEntity): Promise<void> {
-    await this.held.leave(entry).catch((error: unknown) => this.note(entry, error));
   }
 
   private note({ id, containerId }: HeldProgramEntity, error: unknown): void {
