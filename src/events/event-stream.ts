@@ -4,7 +4,7 @@ import type { ServerResponse } from 'node:http';
 import { DomainError } from '../errors';
 import { accessLog } from '../http';
 import { LOGGER, type Logger } from '../logging';
-import { within } from '../scheduling';
+import { Places, within } from '../scheduling';
 import { MAX_SOCKETS_PER_USER, MAX_WAITING } from './events.gateway';
 import type { BerthEvent } from './map';
 
@@ -128,8 +128,8 @@ function idLine(id: number | undefined): string {
 @Injectable()
 export class AnswerStreams {
   private readonly logRequest: ReturnType<typeof accessLog>;
-  /** How many streams each user has open, whatever comes in them. */
-  private readonly counts = new Map<string, number>();
+  /** The streams of each user, whatever comes in them. */
+  private readonly places = new Places(MAX_SOCKETS_PER_USER);
 
   constructor(@Inject(LOGGER) logger: Logger) {
     this.logRequest = accessLog(logger);
@@ -143,14 +143,9 @@ export class AnswerStreams {
    */
   enter(userId: string, stream: EventStream): void {
     if (stream.isOver) return;
-    const count = this.counts.get(userId) ?? 0;
-    if (count >= MAX_SOCKETS_PER_USER) throw new DomainError('too_many_connections');
-    this.counts.set(userId, count + 1);
-    stream.onClose(() => {
-      const left = (this.counts.get(userId) ?? 1) - 1;
-      if (left > 0) this.counts.set(userId, left);
-      else this.counts.delete(userId);
-    });
+    const leave = this.places.take(userId);
+    if (!leave) throw new DomainError('too_many_connections');
+    stream.onClose(leave);
   }
 
   /**

@@ -198,7 +198,7 @@ describe('a route', () => {
     expectUnauthorized(await server.call('GET', `/api/stub/read?access_token=${token}`));
     expectUnauthorized(await server.call('POST', '/api/stub/write', { body: { access_token: token } }));
     const queried = await server.call('GET', `/api/stub/read?access_token=${UNKNOWN_TOKEN}`, { token });
-    expect(queried.status).toBe(200);
+    expect(queried).toMatchObject({ status: 400, body: { details: [{ field: 'access_token' }] } });
     const posted = await server.call('POST', '/api/stub/write', { token, body: { access_token: 'x' } });
     expect(posted.status).toBe(201);
   });

@@ -113,7 +113,7 @@ describe('files in a gVisor container', () => {
   });
 
   it('must be read as the image is: what the kernel makes too', async () => {
-    expect((await bytesOf(await get('/proc/1/cmdline'))).toString()).toContain('sleep');
+    expect((await bytesOf(await get('/proc/1/cmdline'))).toString()).toContain('berth-supervisor');
     const json = { headers: { 'content-type': 'application/json' }, body: '{"any":"thing"}' };
     expect((await call('PUT', 'files?path=/tmp/w/a.json', json)).status).toBe(201);
     expect(await (await get('/tmp/w/a.json')).json()).toEqual({ any: 'thing' });

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { RequestAudit, showable, subjectOf } from '../../audit';
 import { holdsScope, insufficientScope, invalidToken, type Principal } from '../../auth';
-import { DomainError, invalidParameters } from '../../errors';
+import { DomainError, type FieldFault, invalidParameters } from '../../errors';
 import { TokenWatch } from '../../events';
 import { ClientAddress, Draining, requestIdOf } from '../../http';
 import { requestContext, type RequestContext } from '../../logging';
@@ -68,9 +68,13 @@ export class TerminalEntrance {
    * Finds the terminal that a client asks for, or starts one. Written down before it is done.
    *
    * @param options.asked `container`, and as they are wanted `session`, `cols`, `rows`, `after`, `takeover`
+   * @param options.isStrict refuses all other fields of it
    * @throws DomainError
    */
-  async admit(request: IncomingMessage, options: { token: string | null; asked: unknown }): Promise<Visit> {
+  async admit(
+    request: IncomingMessage,
+    options: { token: string | null; asked: unknown; isStrict?: boolean },
+  ): Promise<Visit> {
     if (this.draining.begun) throw new DomainError('shutting_down');
     const { token } = options;
     const principal = token === null ? null : await this.limits.verify(request, token);
@@ -78,14 +82,19 @@ export class TerminalEntrance {
     const leave = this.visits.take(principal.userId);
     if (!leave) throw new DomainError('too_many_connections');
     try {
-      return { ...(await this.audited(request, principal, options.asked)), leave };
+      return { ...(await this.audited(request, principal, options)), leave };
     } catch (error) {
       leave();
       throw error;
     }
   }
 
-  private audited(request: IncomingMessage, principal: Principal, wanted: unknown): Promise<Omit<Visit, 'leave'>> {
+  private audited(
+    request: IncomingMessage,
+    principal: Principal,
+    { asked: wanted, isStrict = false }: { asked: unknown; isStrict?: boolean },
+  ): Promise<Omit<Visit, 'leave'>> {
+    const schema = isStrict ? asked.strict() : asked;
     const requestId = requestIdOf(request.headers);
     const { container } = (wanted ?? {}) as { container?: unknown };
     const intent = {
@@ -98,19 +107,14 @@ export class TerminalEntrance {
     } as const;
     const context: RequestContext = { requestId, userId: principal.userId };
     return this.audit.during(intent, {
-      work: () => requestContext.run(context, () => this.visit(principal, wanted)),
+      work: () => requestContext.run(context, () => this.visit(principal, schema.safeParse(wanted))),
       found: () => subjectOf(context),
     });
   }
 
-  private async visit(principal: Principal, wanted: unknown): Promise<Omit<Visit, 'leave'>> {
+  private async visit(principal: Principal, parsed: ReturnType<typeof asked.safeParse>): Promise<Omit<Visit, 'leave'>> {
     if (!holdsScope(principal, 'exec')) throw insufficientScope('exec');
-    const parsed = asked.safeParse(wanted);
-    if (!parsed.success) {
-      throw invalidParameters(
-        parsed.error.issues.map(({ path, message }) => ({ field: path.join('.') || 'auth', message })),
-      );
-    }
+    if (!parsed.success) throw invalidParameters(parsed.error.issues.flatMap(faultsOf));
     const { container, session: id, cols, rows, after, takeover } = parsed.data;
     const session =
       id === undefined
@@ -124,4 +128,9 @@ export class TerminalEntrance {
         this.watch.watch({ tokenId: principal.tokenId, expiresAt: principal.tokenExpiresAt, onEnd }),
     };
   }
+}
+
+function faultsOf(issue: z.core.$ZodIssue): FieldFault[] {
+  if (issue.code !== 'unrecognized_keys') return [{ field: issue.path.join('.') || 'auth', message: issue.message }];
+  return issue.keys.map((key) => ({ field: key.slice(0, 100), message: 'unknown field' }));
 }

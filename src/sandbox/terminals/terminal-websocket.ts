@@ -97,6 +97,7 @@ export class TerminalWebSockets implements WebSocketEndpoint, OnModuleInit {
     const visit = await this.entrance.admit(request, {
       token: tokenOf(request),
       asked: { ...query, container },
+      isStrict: true,
     });
     try {
       const connection = new Connection(visit);
@@ -274,8 +275,6 @@ function bytesOf(data: RawData): Buffer {
   return Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data);
 }
 
-const PARAMETERS: ReadonlySet<string> = new Set(['session', 'cols', 'rows', 'after', 'takeover']);
-
 /** @throws DomainError `invalid_parameters`, `container_not_found` */
 function targetOf({ url = '' }: IncomingMessage): { container: string; query: Record<string, string> } {
   const { pathname, searchParams } = new URL(url, 'http://localhost');
@@ -287,7 +286,6 @@ function targetOf({ url = '' }: IncomingMessage): { container: string; query: Re
   }
   const query: Record<string, string> = {};
   for (const [name, value] of searchParams) {
-    if (!PARAMETERS.has(name)) throw invalidParameters([{ field: name.slice(0, 100), message: 'unknown field' }]);
     query[name] = value;
   }
   return { container, query };
