@@ -1,6 +1,7 @@
 import { NestFactory } from '@nestjs/core';
 import { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AppModule } from './app.module';
+import { guardBeforeBodies } from './auth';
 import { CHANNELS } from './channels';
 import { Config, CONFIG } from './config';
 import { setUpConsole } from './console';
@@ -14,9 +15,11 @@ import { setUpTracing } from './tracing';
 
 /** Gives an application made of {@link AppModule} its HTTP and its sockets. Call it before `init()` or `listen()`. */
 export function setUpApp(app: NestFastifyApplication): void {
-  setUpHttp(app, CHANNELS);
-  setUpHttpMetrics(app);
-  setUpRateLimits(app);
+  setUpHttp(app, CHANNELS, () => {
+    setUpHttpMetrics(app);
+    setUpRateLimits(app);
+  });
+  guardBeforeBodies(app);
   setUpConsole(app);
   app.useWebSocketAdapter(new BerthIoAdapter(app, app.get<Config>(CONFIG)));
 }

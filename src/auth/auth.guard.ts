@@ -57,8 +57,10 @@ export class AuthGuard extends PassportGuard() {
     if (context.getType() !== 'http') return true;
     const { isPublic, required } = this.accessOf(context);
     if (isPublic) return true;
+    const request = context.switchToHttp().getRequest<FastifyRequest>();
+    if (request.admittedTo === context.getHandler()) return true;
     await super.canActivate(context);
-    const { principal, onAuthenticated } = context.switchToHttp().getRequest<FastifyRequest>();
+    const { principal, onAuthenticated } = request;
     if (principal && onAuthenticated) await onAuthenticated(principal);
     if (!required) {
       const route = `${context.getClass().name}.${context.getHandler().name}`;
@@ -68,6 +70,7 @@ export class AuthGuard extends PassportGuard() {
       await this.refusals.emit(context);
       throw insufficientScope(...(required ?? []));
     }
+    request.admittedTo = context.getHandler();
     return true;
   }
 

@@ -20,7 +20,8 @@ import { UserService } from './user.service';
     UserService,
     ScopeRefusals,
     BearerStrategy,
-    { provide: APP_GUARD, useClass: AuthGuard },
+    AuthGuard,
+    { provide: APP_GUARD, useExisting: AuthGuard },
   ],
   exports: [TokenService, TokenRequests, SignInCodes, UserService, ScopeRefusals],
 })

@@ -1,4 +1,5 @@
 export { AuthModule } from './auth.module';
+export { guardBeforeBodies } from './early-guard';
 export { bearerToken, insufficientScope, invalidToken } from './bearer';
 export { CurrentPrincipal, Public, Scopes } from './decorators';
 export { holdsScope, type Principal, type RouteScope, type Scope, SCOPES, USUAL_SCOPES } from './principal';

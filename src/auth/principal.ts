@@ -48,6 +48,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Set by the guard; absent on public routes and before authentication. */
     principal?: Principal;
+    /** The handler that the guard has let the request through to. */
+    admittedTo?: object;
     /** Awaited by the guard once it knows who is calling; what it throws is the answer. */
     onAuthenticated?: (principal: Principal) => Promise<void>;
   }

@@ -18,8 +18,9 @@ import { KnownQuery } from './known-query';
 import { type AsyncChannel, setUpDocuments } from './openapi';
 import { beginInTurn } from './pipeline';
 import { answerClientError, answerFrameworkError, requestIdOf, securityHeaders } from './protocol-errors';
+import { boundRefusedBodies, continueOnceRead } from './refused-body';
 import { jsonBodyParser, refuseUntakenBodies } from './request-body';
-import { passExpectations, pathOf, refuseUnroutable } from './request-head';
+import { type OnRequest, passExpectations, pathOf, refuseUnroutable } from './request-head';
 import { RouteRegistry } from './route-registry';
 import { passStreamedBodies } from './streamed-body';
 import { refuseUnservedHandshake, Upgrades } from './upgrades';
@@ -182,13 +183,11 @@ declare module 'fastify' {
   }
 }
 
-type Hook = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void;
-
 /**
  * The first hook of each request: names it, guards its answer, and turns it away while the server is draining or if it
  * is for another one.
  */
-function onRequest(draining: Draining, hosts: AllowedHosts): Hook {
+function onRequest(draining: Draining, hosts: AllowedHosts): OnRequest {
   return (request, reply, done) => {
     reply.headers({ 'x-request-id': request.id, ...securityHeaders(request.routeOptions.url) });
     request.logContext = { requestId: request.id };
@@ -217,8 +216,13 @@ export function prefixRoutes(app: INestApplication): void {
  * `listen()`.
  *
  * @param channels documented beside the routes
+ * @param countRequests adds the hooks that count requests, also those that lead nowhere
  */
-export function setUpHttp(app: NestFastifyApplication, channels: readonly AsyncChannel[] = []): void {
+export function setUpHttp(
+  app: NestFastifyApplication,
+  channels: readonly AsyncChannel[] = [],
+  countRequests: () => void = () => undefined,
+): void {
   const adapter = app.getHttpAdapter() as unknown as FastifyAdapter;
   const fastify = adapter.getInstance();
   app.get(RouteRegistry).watch(fastify);
@@ -230,10 +234,13 @@ export function setUpHttp(app: NestFastifyApplication, channels: readonly AsyncC
   beginInTurn(fastify.server);
   app.get(Upgrades).watch(fastify.server);
   passExpectations(fastify.server);
+  continueOnceRead(fastify.server);
   endConnections(fastify, app.get(Draining), connections);
-  // Behind all hooks that count requests, and before the body is read.
-  fastify.addHook('preParsing', refuseUnservedHandshake);
-  fastify.addHook('preParsing', refuseUnroutable(app.get(RouteRegistry)));
+  enableCors(app, app.get<Config>(CONFIG).CORS_ORIGINS);
+  countRequests();
+  fastify.addHook('onRequest', refuseUnservedHandshake);
+  fastify.addHook('onRequest', refuseUnroutable(app.get(RouteRegistry)));
+  boundRefusedBodies(fastify);
   passStreamedBodies(fastify);
   refuseUntakenBodies(app, fastify);
   fastify.removeContentTypeParser('text/plain');
@@ -242,7 +249,6 @@ export function setUpHttp(app: NestFastifyApplication, channels: readonly AsyncC
   prefixRoutes(app);
   app.useGlobalGuards(new KnownQuery());
   app.useGlobalPipes(createValidationPipe());
-  enableCors(app, app.get<Config>(CONFIG).CORS_ORIGINS);
   setUpDocuments(app, channels);
 }
 

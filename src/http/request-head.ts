@@ -3,7 +3,10 @@ import type { FastifyReply, FastifyRequest, RequestPayload } from 'fastify';
 import { DomainError, invalidParameters } from '../errors';
 import type { RouteRegistry } from './route-registry';
 
-/** A hook of Fastify's that runs behind all that count requests, and before the body is read. */
+/** A hook of Fastify's that runs as soon as a request's head is there. */
+export type OnRequest = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void;
+
+/** A hook of Fastify's that runs before the body is read. */
 export type PreParsing = (
   request: FastifyRequest,
   reply: FastifyReply,
@@ -41,14 +44,14 @@ export function headFault({ httpVersion, headers, rawHeaders }: IncomingMessage)
 }
 
 /** Refuses what {@link headFault} finds, a path that has no route (404), and a method that its path has not (405). */
-export function refuseUnroutable(routes: RouteRegistry): PreParsing {
-  return (request, _reply, payload, done) => {
+export function refuseUnroutable(routes: RouteRegistry): OnRequest {
+  return (request, _reply, done) => {
     const { raw } = request;
     const fault = headFault(raw);
     if (fault) done(fault);
     else if (request.is404) done(unroutable(routes, raw));
     else if (leadsElsewhere(request)) done(new DomainError('route_not_found'));
-    else done(null, payload);
+    else done();
   };
 }
 

@@ -21,9 +21,6 @@ declare module 'fastify' {
 /** A type that no client can name, by which the parser of streamed bodies alone is found. */
 const STREAMED = 'application/vnd.berth.streamed-body';
 
-/** How long a client may go on to send what nobody reads, so that it comes to read the answer. */
-const DISCARD_MS = 5_000;
-
 /** Connections whose request may take longer than any other's, because its body is watched as it comes. */
 const watched = new WeakSet<Socket>();
 
@@ -77,17 +74,12 @@ export class BodyStream {
     return new WatchedBody(this.request.raw, idleMs);
   }
 
-  /**
-   * Discards what is left of it for a while, so that the client reads the answer: one that ends while the client still
-   * sends may be lost. Then the connection ends.
-   */
+  /** Reads no more of it. What is left is `boundRefusedBodies`'s, once the answer goes out. */
   discard(): void {
     const body: IncomingMessage = this.request.raw;
     if (body.complete || body.destroyed) return;
     body.on('error', () => undefined);
-    body.resume();
-    const timer = setTimeout(() => body.socket.destroy(), DISCARD_MS).unref();
-    body.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
+    body.pause();
   }
 }
 
@@ -150,7 +142,8 @@ class WatchedBody extends Readable {
     clearTimeout(this.idle);
     watched.delete(body.socket);
     body.off('data', this.onData).off('end', this.onEnd).off('error', this.onGone).off('close', this.onGone);
-    if (this.idle) body.resume();
+    // What is left is `boundRefusedBodies`'s.
+    if (this.idle) body.pause();
     done(error);
   }
 }

@@ -6,7 +6,7 @@ import { DomainError, errorAnswer, invalidParameters } from '../errors';
 import { AllowedHosts } from './allowed-hosts';
 import { headOf, postpone, putBack } from './pipeline';
 import { endWith, requestIdOf } from './protocol-errors';
-import { pathOf, type PreParsing } from './request-head';
+import { pathOf, type OnRequest } from './request-head';
 
 /** Something that speaks WebSocket, such as Socket.IO. It is asked for handshakes alone that RFC 6455 allows. */
 export interface WebSocketEndpoint {
@@ -63,9 +63,9 @@ export class Upgrades {
 }
 
 /** What still is a handshake here found no endpoint, so there is no WebSocket at its path. */
-export const refuseUnservedHandshake: PreParsing = ({ method, headers }, _reply, payload, done) => {
+export const refuseUnservedHandshake: OnRequest = ({ method, headers }, _reply, done) => {
   const isUnserved = method === 'GET' && headers['sec-websocket-key'] !== undefined;
-  done(isUnserved ? new DomainError('route_not_found') : null, payload);
+  done(isUnserved ? new DomainError('route_not_found') : undefined);
 };
 
 function isHandshake({ method, headers }: IncomingMessage): boolean {
