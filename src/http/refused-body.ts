@@ -40,8 +40,13 @@ function refuse(request: IncomingMessage, response: ServerResponse): void {
   let discarded = 0;
   request.on('data', ({ length }: Buffer) => {
     discarded += length;
-    if (discarded > MAX_DISCARDED) request.pause();
+    if (discarded < MAX_DISCARDED) return;
+    // Each read of the request would resume the connection.
+    request._read = () => undefined;
+    socket.pause();
   });
+  // It may have been paused. Node.js would discard all of what nothing reads.
+  request.resume();
   // What Node.js calls once the answer has gone out. A client that still sends would lose the answer if the connection
   // were broken at once.
   socket.destroySoon = () => {
@@ -59,11 +64,11 @@ export function continueOnceRead(server: Server): void {
   // Without a listener, Node.js tells them at once.
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
     awaited.add(response);
-    const { _read: read } = request;
-    request._read = function (size) {
+    const read = request._read.bind(request);
+    request._read = (size) => {
       request._read = read;
       if (awaited.delete(response) && !response.headersSent) response.writeContinue();
-      read.call(request, size);
+      read(size);
     };
     server.emit('request', request, response);
   });

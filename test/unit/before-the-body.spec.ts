@@ -73,7 +73,7 @@ describe('what is not allowed must be refused before its body is read', () => {
     ['an unknown caller’s', containers, null, 401],
     ['an unknown caller’s, to a file', file, null, 401],
     ['one that is too large', 'POST /api/tokens', () => user.token, 413],
-    ['one to a container that is not there', file, () => user.token, 403],
+    ['one to a container that is not there', file, () => user.token, 404],
   ] as const)('and no more of it than 64 KiB: %s', async (_what, line, tokenOf, status) => {
     const token = tokenOf === null ? null : tokenOf();
     const text = head(line, { token, headers: HUGE });
@@ -103,7 +103,7 @@ describe('100 Continue', () => {
     ['a caller without a token', containers, null, HUGE, 401],
     ['a caller without the scope', containers, () => reader.token, HUGE, 403],
     ['a file without a token', file, null, HUGE, 401],
-    ['a file of a container that is not there', file, () => user.token, HUGE, 403],
+    ['a file of a container that is not there', file, () => user.token, HUGE, 404],
     ['a body that is too large', 'POST /api/tokens', () => user.token, HUGE, 413],
     ['a body of another type', 'POST /api/tokens', () => user.token, FOREIGN, 415],
     ['a route that is not there', 'POST /api/nothing', () => user.token, HUGE, 404],
