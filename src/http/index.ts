@@ -6,8 +6,18 @@ export { type AsyncChannel, createAsyncApiDocument, createOpenApiDocument, event
 export { integerFromQuery, type Page, readPage, decodeCursor, encodeCursor, PagedQuery } from './paging';
 export { Location } from './location';
 export { headersOf, requestIdOf } from './protocol-errors';
+export { parseJsonBody } from './request-body';
 export { headFault } from './request-head';
 export { RouteRegistry } from './route-registry';
 export { answerPings, refuseUpgrade, Upgrades, type WebSocketEndpoint } from './upgrades';
 export { BodyStream, StreamedBody, StreamsBody } from './streamed-body';
-export { BodyExample, isObjectOf, IsUuidText, printable, printableName, validatedBy, WITHOUT_NUL } from './validation';
+export {
+  BodyExample,
+  createValidationPipe,
+  isObjectOf,
+  IsUuidText,
+  printable,
+  printableName,
+  validatedBy,
+  WITHOUT_NUL,
+} from './validation';

@@ -1,4 +1,4 @@
-import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
+import { applyDecorators, createParamDecorator, type ExecutionContext, SetMetadata, type Type } from '@nestjs/common';
 import { RouteConfig } from '@nestjs/platform-fastify';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { IncomingMessage } from 'node:http';
@@ -24,8 +24,16 @@ const STREAMED = 'application/vnd.berth.streamed-body';
 /** Connections whose request may take longer than any other's, because its body is watched as it comes. */
 const watched = new WeakSet<Socket>();
 
-/** Lets a route's handler read the body itself, whatever its type and size: see {@link StreamedBody}. */
-export const StreamsBody = (): MethodDecorator => RouteConfig({ streamsBody: true });
+/** Of a handler: the class of the first line of its body. */
+export const FIRST_LINE = Symbol('the class of the first line of a body');
+
+/**
+ * Lets a route's handler read the body itself, whatever its type and size: see {@link StreamedBody}.
+ *
+ * @param options firstLine: the class of the JSON that the body begins with, for the documents
+ */
+export const StreamsBody = ({ firstLine }: { readonly firstLine?: Type } = {}): MethodDecorator =>
+  applyDecorators(RouteConfig({ streamsBody: true }), SetMetadata(FIRST_LINE, firstLine));
 
 /** Call it before any route is added. */
 export function passStreamedBodies(fastify: FastifyInstance): void {

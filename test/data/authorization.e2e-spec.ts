@@ -63,6 +63,7 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'PATCH /api/containers/:id/settings': { scope: 'write', id: 'container', body: SETTINGS },
   'GET /api/containers/:id/stats': { scope: 'exec', id: 'container' },
   'POST /api/containers/:id/exec': { scope: 'exec', id: 'container', body: { command: ['true'] } },
+  'POST /api/containers/:id/exec/stream': { scope: 'exec', id: 'container', body: { command: ['true'] } },
   'GET /api/containers/:id/terminals': { scope: 'exec', id: 'container' },
   'DELETE /api/containers/:id/terminals/:session': { scope: 'exec', id: 'container' },
   'POST /api/containers/:id/processes': { scope: 'exec', id: 'container', body: { command: ['true'] } },

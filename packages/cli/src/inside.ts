@@ -1,4 +1,4 @@
-import { text } from 'node:stream/consumers';
+import { Readable } from 'node:stream';
 import type * as api from '@berth/client';
 import type { Command } from 'commander';
 import { copy } from './copy.ts';
@@ -12,7 +12,7 @@ export function addInsideCommands(program: Command): void {
   program
     .command('exec <container> <command...>')
     .description('runs a command, and ends with its exit code: berth exec dev -- ls -l')
-    .option('-i, --stdin', 'gives it what comes on standard input, at most 64 KiB')
+    .option('-i, --stdin', 'gives it what comes on standard input')
     .option('-w, --cwd <directory>', 'where it runs')
     .option('-u, --user <user>', 'as whom')
     .option('-e, --env <NAME=VALUE>', 'an environment variable; several times', pair)
@@ -68,7 +68,7 @@ async function exec(
   const { berth, isJson, signal } = session;
   const { stdin, cwd, user, env, timeout } = options;
   const request = {
-    ...(stdin && { stdin: await text(process.stdin) }),
+    ...(stdin && { input: Readable.toWeb(process.stdin) as ReadableStream<Uint8Array> }),
     ...(cwd !== undefined && { cwd }),
     ...(user !== undefined && { user }),
     ...(env && { env }),
@@ -77,24 +77,53 @@ async function exec(
   };
   try {
     const id = await findId(session, name);
-    if (isJson) {
-      const result = await berth.exec(id, words, request);
-      sayJson(result);
-      process.exitCode = result.exit_code ?? NOT_RUN;
-      return;
-    }
+    const collected = isJson ? new CollectedOutput() : null;
     // Bytes as they are, whatever they mean.
-    for await (const message of berth.commands.follow(id, words, { ...request, encoding: 'base64' })) {
-      if (message.type === 'output') process[message.stream].write(Buffer.from(message.data, 'base64'));
-      else {
-        if (message.timed_out) note('ended, as its time was over');
-        if (message.truncated) note('there was more output than is shown');
-        process.exitCode = message.exit_code ?? NOT_RUN;
+    for await (const message of berth.commands.stream(id, words, request)) {
+      if (message.type === 'output') {
+        if (collected) collected.add(message.stream, message.data);
+        else await written(process[message.stream], message.data);
+        continue;
       }
+      const { type: _type, ...end } = message;
+      if (collected) sayJson(collected.with(end));
+      else if (message.timed_out) note('ended, as its time was over');
+      process.exitCode = message.exit_code ?? NOT_RUN;
     }
   } catch (error) {
     process.exitCode = NOT_RUN;
     throw error;
+  } finally {
+    // Or one that is not at its end would keep this process.
+    if (stdin) process.stdin.destroy();
+  }
+}
+
+/** The command waits while its output waits here. */
+function written(target: NodeJS.WriteStream, data: Uint8Array): Promise<void> {
+  return new Promise((resolve) => target.write(data, () => resolve()));
+}
+
+/** What the API keeps of an output where it answers with all of it. */
+const MOST_COLLECTED = 1024 * 1024;
+
+/** Outputs for one piece of JSON, as the API shows them. */
+class CollectedOutput {
+  private readonly parts = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
+  private left = MOST_COLLECTED;
+  private isCut = false;
+
+  add(stream: 'stdout' | 'stderr', data: Uint8Array): void {
+    const part = data.subarray(0, this.left);
+    this.left -= part.length;
+    this.isCut ||= part.length < data.length;
+    this.parts[stream].push(part);
+  }
+
+  with(end: api.CommandEndView): api.CommandResultView {
+    const { stdout, stderr } = this.parts;
+    const outputs = { stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() };
+    return { ...end, truncated: this.isCut, ...outputs };
   }
 }
 

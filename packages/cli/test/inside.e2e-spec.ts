@@ -1,3 +1,4 @@
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Berth as Server, type TestUser } from '../../../test/support/berth.ts';
@@ -33,6 +34,37 @@ describe('berth, inside a container', () => {
     expect(JSON.parse((await line.berth('exec', '--json', 'dev', 'echo', '-n', 'x')).stdout)).toMatchObject({
       stdout: 'x',
     });
+  });
+
+  /** Runs it with bytes as its input. @returns how it ended, and what it wrote as a digest */
+  async function piped(input: Buffer, ...args: readonly string[]): Promise<{ code: number; digest: string }> {
+    const child = line.begin({}, ...args);
+    const hash = createHash('sha256');
+    child.stdout?.on('data', (chunk: Buffer) => hash.update(chunk));
+    // Nothing reads the rest of an input once its command has ended.
+    child.stdin?.on('error', () => undefined);
+    child.stdin?.end(input);
+    const code = await new Promise<number>((resolve) => child.once('close', (ended) => resolve(ended ?? -1)));
+    return { code, digest: hash.digest('hex') };
+  }
+
+  const digestOf = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
+
+  it.each([300_000, 50_000_000])('must stream %i bytes to a command and from it, and end with it', async (length) => {
+    const bytes = randomBytes(length);
+    expect(await piped(bytes, 'exec', '-i', 'dev', '--', 'cat')).toEqual({ code: 0, digest: digestOf(bytes) });
+    const script = `head -c 1000 | wc -c; exit 9`;
+    expect(await piped(bytes, 'exec', '-i', 'dev', '--', 'sh', '-c', script)).toEqual({
+      code: 9,
+      digest: digestOf(Buffer.from('1000\n')),
+    });
+    const zeros = await piped(Buffer.alloc(0), 'exec', 'dev', '--', 'head', '-c', String(length), '/dev/zero');
+    expect(zeros).toEqual({ code: 0, digest: digestOf(Buffer.alloc(length)) });
+  });
+
+  it('must end with its command though standard input does not', async () => {
+    const child = line.begin({}, 'exec', '-i', 'dev', '--', 'sh', '-c', 'exit 3');
+    expect(await new Promise((resolve) => child.once('close', resolve))).toBe(3);
   });
 
   it('must copy files and directories there and back, whole', async () => {

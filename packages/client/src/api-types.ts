@@ -1216,6 +1216,31 @@ export type RunCommandDto = {
     encoding?: 'utf-8' | 'base64' | null;
 };
 
+export type StreamCommandDto = {
+    /**
+     * The program and its arguments; no shell reads them. 64 KiB in all.
+     */
+    command: Array<string>;
+    /**
+     * absolute; the image’s own working directory if absent
+     */
+    cwd?: string | null;
+    /**
+     * added to the container's own; takes precedence
+     */
+    env?: {
+        [key: string]: string;
+    } | null;
+    /**
+     * a name or an id, also "user:group"; as the image has it if absent
+     */
+    user?: string | null;
+    /**
+     * after which it is ended, with all that it started; a day at most; 600000 if absent
+     */
+    timeout_ms?: number | null;
+};
+
 export type FileView = {
     name: string;
     path: string;

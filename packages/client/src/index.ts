@@ -2,7 +2,14 @@ export type * from './api-types.ts';
 export { Account, Agents, type AuditOptions, Tokens } from './account.ts';
 export { Admin } from './admin.ts';
 export { Berth, Sandbox } from './berth.ts';
-export { type CommandMessage, type CommandOptions, Commands } from './commands.ts';
+export {
+  type CommandInput,
+  type CommandMessage,
+  type CommandOptions,
+  Commands,
+  type CommandStreamMessage,
+  type CommandStreamOptions,
+} from './commands.ts';
 export type { Progress, WatchedAgent, WatchedContainer } from './container-map.ts';
 export { Containers, type ListContainers, type WaitOptions } from './containers.ts';
 export {

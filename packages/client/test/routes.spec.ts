@@ -60,6 +60,10 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
   ['POST /api/containers/{id}/restore', (berth) => berth.containers.restore('ID')],
   ['POST /api/containers/{id}/exec {"command":["ls"],"cwd":"/"}', (berth) => berth.exec('ID', ['ls'], { cwd: '/' })],
   ['POST /api/containers/{id}/exec {"command":["ls"]}', (berth) => berth.commands.follow('ID', ['ls']).next()],
+  [
+    'POST /api/containers/{id}/exec/stream {"command":["wc"]}\ntext',
+    (berth) => berth.commands.stream('ID', ['wc'], { input: 'text' }).next(),
+  ],
   ['GET /api/containers/{id}/files?path=%2Fa', (berth) => berth.files.read('ID', '/a')],
   ['PUT /api/containers/{id}/files?path=%2Fa text', (berth) => berth.files.write('ID', '/a', 'text')],
   ['DELETE /api/containers/{id}/files?path=%2Fa', (berth) => berth.files.delete('ID', '/a')],

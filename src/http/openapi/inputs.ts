@@ -5,6 +5,7 @@ import { MetadataScanner, ModulesContainer } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { ApiProperty } from '@nestjs/swagger';
 import { getMetadataStorage } from 'class-validator';
+import { FIRST_LINE } from '../streamed-body';
 
 type Validation = ReturnType<ReturnType<typeof getMetadataStorage>['getTargetValidationMetadatas']>[number];
 
@@ -98,6 +99,8 @@ function* inputsOf(modules: ModulesContainer): Generator<{ type: Type; kind: 'bo
       for (const method of new MetadataScanner().getAllMethodNames(prototype)) {
         const handler = prototype[method];
         if (!handler || !(Reflect.getMetadata(METHOD_METADATA, handler) in RequestMethod)) continue;
+        const firstLine = Reflect.getMetadata(FIRST_LINE, handler) as Type | undefined;
+        if (firstLine) yield { type: firstLine, kind: 'body' };
         const types = (Reflect.getMetadata('design:paramtypes', prototype, method) ?? []) as Type[];
         const parameters = (Reflect.getMetadata(ROUTE_ARGS_METADATA, controller, method) ?? {}) as Record<
           string,

@@ -1,28 +1,35 @@
 import { Injectable } from '@nestjs/common';
+import type { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../auth';
 import { DomainError, errorAnswer } from '../../errors';
 import { acceptsEvents, AnswerStreams, EventStream } from '../../events';
+import type { BodyStream } from '../../http';
 import { RightToEnter } from '../right-to-enter';
+import { readStreamedCommand } from './command-input';
 import {
   COMMAND_OUTPUT_BYTES,
   COMMAND_TIMEOUT_MS,
   type CommandEndView,
   type CommandResultView,
   type RunCommandDto,
+  STREAMED_TIMEOUT_MS,
 } from './dto';
 import { type CommandEnd, type CommandRequest, Commands } from './commands';
-import { CollectedOutput, OutputText } from './output-text';
+import { CollectedOutput, type OutputEncoding, OutputText } from './output-text';
 
 /** A request to run a command, and where its answer goes. */
-export interface CommandCall {
+interface Call {
   readonly caller: Principal;
   readonly id: string;
-  readonly body: RunCommandDto;
   /** Aborted when the connection is gone. */
   readonly signal: AbortSignal;
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
+}
+
+export interface CommandCall extends Call {
+  readonly body: RunCommandDto;
 }
 
 /** Answers with a command's output and end: in one piece of JSON, or as they come where the client accepts that. */
@@ -39,17 +46,51 @@ export class CommandAnswers {
    *   tier comes to let nobody in
    */
   async answer(call: CommandCall): Promise<void> {
+    const { body, request } = call;
+    await this.during(call, async (over) => {
+      if (!acceptsEvents(request)) await this.answerWhole(call, over);
+      else await this.stream(call, { request: requestOf(body), encoding: body.encoding ?? 'utf-8' }, over);
+    });
+  }
+
+  /**
+   * Streams both ways: the command's input is what the body has behind its first line, which is the command.
+   *
+   * @throws DomainError as {@link answer}, `invalid_parameters`, `body_too_large`
+   */
+  async answerStream(call: Call, body: BodyStream): Promise<void> {
+    let input: Readable | undefined;
+    try {
+      await this.during(call, async (over) => {
+        const streamed = await readStreamedCommand(body);
+        ({ input } = streamed);
+        const { command, cwd, env, user, timeout_ms: timeoutMs } = streamed.command;
+        const request: CommandRequest = {
+          command,
+          cwd: cwd ?? undefined,
+          env: env ?? undefined,
+          user: user ?? undefined,
+          stdin: input,
+          timeoutMs: timeoutMs ?? STREAMED_TIMEOUT_MS.usual,
+          maxOutputBytes: Infinity,
+        };
+        await this.stream(call, { request, encoding: 'base64' }, over);
+      });
+    } finally {
+      input?.destroy();
+      body.discard();
+    }
+  }
+
+  /** Does `work` until the connection or the right to it ends. */
+  private async during(call: Call, work: (over: AbortSignal) => Promise<void>): Promise<void> {
     const gone = new AbortController();
     // It is in the audit alone: nobody is there to read it.
     const leave = (): void => gone.abort(new DomainError('request_timeout', { code: 'client_gone' }));
     if (call.signal.aborted) leave();
     else call.signal.addEventListener('abort', leave, { once: true });
     try {
-      await this.rights.during(call.caller, async (end) => {
-        const over = AbortSignal.any([end, gone.signal]);
-        if (acceptsEvents(call.request)) await this.stream(call, over);
-        else await this.answerWhole(call, over);
-      });
+      await this.rights.during(call.caller, (end) => work(AbortSignal.any([end, gone.signal])));
     } finally {
       call.signal.removeEventListener('abort', leave);
     }
@@ -67,23 +108,28 @@ export class CommandAnswers {
     await reply.status(200).send(answer);
   }
 
-  private async stream(call: CommandCall, signal: AbortSignal): Promise<void> {
-    const { caller, id, body, request, reply } = call;
+  private async stream(
+    { caller, id, request, reply }: Call,
+    asked: { readonly request: CommandRequest; readonly encoding: OutputEncoding },
+    signal: AbortSignal,
+  ): Promise<void> {
     const stream = new EventStream(reply.raw);
-    const text = new OutputText(body.encoding ?? 'utf-8');
+    const text = new OutputText(asked.encoding);
     const send = async (output: 'stdout' | 'stderr', data: string): Promise<void> => {
       if (data === '') return;
       stream.sendAs({ type: 'output', payload: { stream: output, data } });
       await stream.drained();
     };
     try {
-      const end = await this.commands.run(caller, id, requestOf(body), {
+      const end = await this.commands.run(caller, id, asked.request, {
         signal,
         onStarted: () => this.streams.open(stream, { request, reply }),
         onOutput: (output) => send(output.stream, text.piece(output)),
       });
       if (!end.truncated) for (const output of ['stdout', 'stderr'] as const) await send(output, text.rest(output));
       stream.sendAs({ type: 'result', payload: endView(end) });
+      // A client that reads slowly, but reads, gets it too.
+      await stream.drained();
       await stream.ended();
     } catch (error) {
       if (!reply.raw.headersSent) throw error;

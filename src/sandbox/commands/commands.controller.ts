@@ -4,10 +4,34 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
-import { ConnectionEnd, eventStream } from '../../http';
+import { type BodyStream, ConnectionEnd, eventStream, StreamedBody, StreamsBody } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
 import { CommandAnswers } from './command-answers';
-import { CommandEndView, CommandFailureView, CommandOutputView, CommandResultView, RunCommandDto } from './dto';
+import {
+  CommandEndView,
+  CommandFailureView,
+  CommandOutputView,
+  CommandResultView,
+  RunCommandDto,
+  StreamCommandDto,
+} from './dto';
+
+/** What may be wrong with a command, whichever way its input comes. */
+const FAULTS = [
+  'invalid_parameters',
+  'guest_session_expired',
+  'exec_not_allowed',
+  'container_not_running',
+  'command_not_started',
+  'too_many_commands',
+  'command_failed',
+] as const;
+
+const MESSAGES = eventStream({
+  output: { $ref: getSchemaPath(CommandOutputView) },
+  result: { $ref: getSchemaPath(CommandEndView) },
+  failed: { $ref: getSchemaPath(CommandFailureView) },
+});
 
 /** Commands in containers that a request waits for. */
 @ApiTags('inside containers')
@@ -33,22 +57,10 @@ export class CommandsController {
     description: 'The command has ended, whatever its exit code.',
     content: {
       'application/json': { schema: { $ref: getSchemaPath(CommandResultView) } },
-      ...eventStream({
-        output: { $ref: getSchemaPath(CommandOutputView) },
-        result: { $ref: getSchemaPath(CommandEndView) },
-        failed: { $ref: getSchemaPath(CommandFailureView) },
-      }),
+      ...MESSAGES,
     },
   })
-  @ApiContainerById(
-    'invalid_parameters',
-    'guest_session_expired',
-    'exec_not_allowed',
-    'container_not_running',
-    'command_not_started',
-    'too_many_commands',
-    'command_failed',
-  )
+  @ApiContainerById(...FAULTS)
   run(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -58,5 +70,41 @@ export class CommandsController {
     @Res() reply: FastifyReply,
   ): Promise<void> {
     return this.answers.answer({ caller, id, body, signal, request, reply });
+  }
+
+  @Post('stream')
+  @HttpCode(200)
+  @StreamsBody({ firstLine: StreamCommandDto })
+  @Scopes('exec')
+  @RefusesIdempotencyKey()
+  @Audited('container.exec')
+  @ApiOperation({
+    summary: 'Run a command in a running container, with an input and an output of any length',
+    description:
+      'The body is a line of JSON, a StreamCommandDto, and after its line feed the input of the command as it is; its end is the end ' +
+      'of the input. The answer begins when the command has started, while the body still comes: "output" ({ stream, data }, in ' +
+      'Base64) as it comes, then "result", or "failed" in its place. The command waits for a client that does not read, and the ' +
+      'client for a command that does not. A timeout, and a client that goes, end the command with all that it started.',
+    requestBody: {
+      required: true,
+      content: {
+        'application/octet-stream': { schema: { type: 'string', format: 'binary' } },
+        // Alone, the line is a command without an input.
+        'application/x-ndjson': { schema: { $ref: getSchemaPath(StreamCommandDto) } },
+      },
+    },
+  })
+  @ApiExtraModels(StreamCommandDto)
+  @ApiResponse({ status: 200, description: 'The command has started.', content: MESSAGES })
+  @ApiContainerById(...FAULTS, 'body_too_large')
+  stream(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @StreamedBody() body: BodyStream,
+    @ConnectionEnd() signal: AbortSignal,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    return this.answers.answerStream({ caller, id, signal, request, reply }, body);
   }
 }

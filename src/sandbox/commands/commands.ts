@@ -1,4 +1,5 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import type { Readable, Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { noteProgram } from '../../audit';
@@ -17,8 +18,8 @@ export interface CommandRequest {
   readonly cwd?: string | undefined;
   readonly env?: Readonly<Record<string, string>> | undefined;
   readonly user?: string | undefined;
-  /** Its input; the end of a file if absent. */
-  readonly stdin?: string | undefined;
+  /** Its input, which may be as it comes; the end of a file if absent. */
+  readonly stdin?: string | Readable | undefined;
   /** From its start. */
   readonly timeoutMs: number;
   /** Of both outputs together. */
@@ -158,7 +159,8 @@ export class Commands implements OnModuleDestroy {
     const reading = reader.read(client, over);
     let isOver = false;
     try {
-      program.stdin?.end(stdin);
+      if (typeof stdin === 'object') feed(stdin, program.stdin);
+      else program.stdin?.end(stdin);
       await untilAborted(reading, { signal: over, aborted: () => new Over() });
     } catch (error) {
       isOver = (await this.end(dockerId, { marker, user }, { program, reading })) === 'ended';
@@ -243,6 +245,18 @@ class CommandTime {
     this.isStopped = true;
     clearTimeout(this.timer);
   }
+}
+
+/** Passes an input on as fast as the command reads it. What it has not read when it ends is dropped. */
+function feed(input: Readable, stdin: Writable | null): void {
+  if (!stdin || stdin.destroyed) {
+    input.destroy();
+    return;
+  }
+  stdin.once('close', () => input.destroy());
+  // The client is gone, whose signal ends the command: that is not the end of its input, which it may act upon.
+  input.once('error', () => undefined);
+  input.pipe(stdin);
 }
 
 /** A command's time is over, or nobody waits for it. */

@@ -27,6 +27,8 @@ const MAX_PATH = 4096;
 const USER = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?$/;
 
 export const COMMAND_TIMEOUT_MS = { usual: 60_000, max: 600_000 } as const;
+/** Of one whose input and output are streamed: as long as they take. */
+export const STREAMED_TIMEOUT_MS = { usual: 600_000, max: 86_400_000 } as const;
 export const COMMAND_OUTPUT_BYTES = { usual: 1024 * 1024, max: 1024 * 1024 } as const;
 
 /** Says what is wrong with a command; null: nothing. */
@@ -118,6 +120,20 @@ export class RunCommandDto extends ProgramDto {
   @IsString()
   @IsIn(OUTPUT_ENCODINGS, { message: `must be one of ${OUTPUT_ENCODINGS.join(', ')}` })
   encoding?: OutputEncoding;
+}
+
+/** The first line of the body of `POST /api/containers/:id/exec/stream`. */
+export class StreamCommandDto extends ProgramDto {
+  @ApiPropertyOptional({
+    type: 'integer',
+    default: STREAMED_TIMEOUT_MS.usual,
+    description: 'after which it is ended, with all that it started; a day at most',
+  })
+  @IsOptional()
+  @IsInt()
+  @Min(1)
+  @Max(STREAMED_TIMEOUT_MS.max)
+  timeout_ms?: number;
 }
 
 /** How a command ended; the `data` of the event `result`. */
