@@ -43,6 +43,7 @@ import { NodeVersions1764710000000 } from './src/migrations/1764710000000-node-v
 import { SilentNodes1764720000000 } from './src/migrations/1764720000000-silent-nodes';
 import { OpenNodes1764730000000 } from './src/migrations/1764730000000-open-nodes';
 import { NamesInAnyCase1764740000000 } from './src/migrations/1764740000000-names-in-any-case';
+import { SickNodes1764750001000 } from './src/migrations/1764750001000-sick-nodes';
 import { HeldProgramEntity } from './src/sandbox/held-programs';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
 
@@ -99,6 +100,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       SilentNodes1764720000000,
       OpenNodes1764730000000,
       NamesInAnyCase1764740000000,
+      SickNodes1764750001000,
     ],
     synchronize: false,
   };

@@ -35,6 +35,8 @@ import { NetworkPolicies } from './network-policies';
 import { DataVolumes } from './operations/data-volumes';
 import { ContainerSpecs, StepExecutor } from './operations/executor';
 import { OperationRunner } from './operations/operation-runner';
+import { RunningWork } from './operations/running-work';
+import { CreationPlacement } from './operations/creation-placement';
 import { ContainerOperations } from './operations/operations';
 import { ProvenImages } from './operations/proven-images';
 import { Recovery } from './operations/recovery';
@@ -47,6 +49,7 @@ import { Moves } from './nodes/moves';
 import { NodeMetrics } from './nodes/node-metrics';
 import { NodeRepository } from './nodes/node.repository';
 import { NodeWatch } from './nodes/node-watch';
+import { SickNodes } from './nodes/sick-nodes';
 import { NodesAdmin } from './nodes/nodes-admin';
 import { KnownEngine } from './reconcile/known-engine';
 import { PendingRemovals } from './reconcile/pending-removals';
@@ -107,6 +110,8 @@ import { StatusWait } from './status-wait';
     Resumption,
     ContainerOperations,
     OperationRunner,
+    RunningWork,
+    CreationPlacement,
     DataVolumes,
     Inventory,
     OrphanVolumes,
@@ -133,6 +138,7 @@ import { StatusWait } from './status-wait';
     SandboxProver,
     NodeRepository,
     NodeWatch,
+    SickNodes,
     NodesAdmin,
     NodeMetrics,
     Moves,

@@ -73,6 +73,11 @@ export function saysUnavailable(error: unknown): boolean {
   return error instanceof EngineError && UNAVAILABLE.includes(error.code);
 }
 
+/** Whether Docker said that the disk of its data is full. */
+export function saysDiskFull(error: unknown): boolean {
+  return error instanceof EngineError && /no space left on device/i.test(error.message);
+}
+
 const UNAVAILABLE: readonly EngineErrorCode[] = ['docker_unavailable', 'node_unavailable'];
 
 const NOT_RUNNING: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running', 'container_paused'];

@@ -10,11 +10,12 @@ export type EngineIdentityState =
   | 'changed';
 
 /**
- * What was found out of the engine behind the port: whether it is still the known one, and whether a sandbox that was
- * tried does what it must. Written by those who check, read by those who report.
+ * What was found out of the engine behind the port: whether it is still the known one, whether a sandbox that was tried
+ * does what it must, and which of its nodes fail. Written by those who check, read by those who report.
  */
 export class EngineIdentity {
   private noted: EngineIdentityState = 'unknown';
+  private notedNodes: readonly string[] = [];
   private notedProof: 'proving' | ProofReport | null = null;
 
   get state(): EngineIdentityState {
@@ -28,6 +29,15 @@ export class EngineIdentity {
 
   noteProof(proof: 'proving' | ProofReport): void {
     this.notedProof = proof;
+  }
+
+  /** What an operator has to see to on nodes, in words. */
+  get nodes(): readonly string[] {
+    return this.notedNodes;
+  }
+
+  noteNodes(notices: readonly string[]): void {
+    this.notedNodes = notices;
   }
 
   note(state: EngineIdentityState): void {

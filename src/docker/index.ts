@@ -30,7 +30,14 @@ export {
   type TerminalSize,
 } from './container-process';
 export { nodeOf, plainId, qualifiedId } from './container-ids';
-export { EngineError, type EngineErrorCode, nodeUnavailable, saysNotRunning, saysUnavailable } from './engine-error';
+export {
+  EngineError,
+  type EngineErrorCode,
+  nodeUnavailable,
+  saysDiskFull,
+  saysNotRunning,
+  saysUnavailable,
+} from './engine-error';
 export { EngineIdentity } from './engine-identity';
 export {
   type ContainerStats,

@@ -94,7 +94,7 @@ export class ReadinessCheck {
     const details = Object.entries(result.details);
     const checks = details.map(([name, { status }]) => [name, status] as const);
     const reasons = details.flatMap(([name, { reason }]) => (typeof reason === 'string' ? [[name, reason]] : []));
-    const { state, proof } = this.identity;
+    const { state, proof, nodes } = this.identity;
     const report = typeof proof === 'object' ? proof : null;
     const disk = await this.disk();
     const isSimulated = this.config.ENGINE === 'simulated';
@@ -109,7 +109,7 @@ export class ReadinessCheck {
       sandbox_proof: report?.state ?? (proof === 'proving' ? proof : null),
       disk,
       notices: [isSimulated ? NOTICE_OF_SIMULATION : null, state === 'changed' ? NOTICE_OF_CHANGE : null, full]
-        .concat(Object.values(report?.faults ?? {}))
+        .concat(Object.values(report?.faults ?? {}), nodes)
         .filter((notice) => notice !== null),
     };
   }

@@ -113,6 +113,11 @@ export class ImageCatalog {
     return image;
   }
 
+  /** Whether a reference is one of the catalogue's: the operator's, not a user's own. */
+  has(reference: string): boolean {
+    return this.images.some((image) => image.reference === reference);
+  }
+
   /** Of an image that is not in the catalogue: `missing`. */
   pullPolicyOf(reference: string): PullPolicy {
     return this.images.find((image) => image.reference === reference)?.pull ?? 'missing';

@@ -160,7 +160,8 @@ function leftOn({ left, not_moved: notMoved }: api.EvacuationView): string {
 }
 
 function rowOfNode(node: api.NodeView): Row {
-  const { name, state, swarm_state: swarm, availability, pool, containers: count, used, capacity: has, problem } = node;
+  const { name, state, swarm_state: swarm, availability, pool, containers: count, used, capacity: has } = node;
+  const { problem, avoided } = node;
   return [
     name,
     state === 'reachable' && swarm !== 'ready' ? `${state} (Swarm: ${swarm})` : state,
@@ -169,7 +170,7 @@ function rowOfNode(node: api.NodeView): Row {
     count,
     `${size(used.memory_mb) ?? '?'} of ${size(has.memory_mb) ?? '?'}`,
     `${cpus(used.cpu_shares) ?? '?'} of ${cpus(has.cpu_shares) ?? '?'}`,
-    problem,
+    problem ?? (avoided && `creations fail there: ${avoided.reason}`),
   ];
 }
 

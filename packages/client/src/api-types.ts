@@ -1806,6 +1806,17 @@ export type ImagePullView = {
     previous_image_id: string | null;
 };
 
+export type AvoidedNodeView = {
+    /**
+     * `no_space`: its disk is full; otherwise the code of the error.
+     */
+    reason: string;
+    /**
+     * Twice as long each time that it fails again, an hour at most.
+     */
+    until: string;
+};
+
 export type NodeAmountsView = {
     /**
      * MiB; null: not known.
@@ -1881,6 +1892,10 @@ export type NodeView = {
      * Why no container can be placed there although it may answer, in a sentence; null: nothing is wrong.
      */
     problem: string | null;
+    /**
+     * Creations failed there that succeeded elsewhere: something new is placed there only where no other machine has room. A creation that succeeds there ends it, and so does its activation. null: it is not avoided.
+     */
+    avoided: AvoidedNodeView | null;
     /**
      * When it last answered.
      */

@@ -7,6 +7,7 @@ import { DomainError } from '../../errors';
 import { type Logger, LOGGER } from '../../logging';
 import { DEFAULT_POOL } from '../../tiers';
 import { Metrics, type Sample, SampledGauge } from '../../metrics';
+import { SickNodes } from '../nodes/sick-nodes';
 import {
   type CapacityBounds,
   NO_NODE,
@@ -86,6 +87,7 @@ export class Capacity {
   constructor(
     private readonly engine: ContainerEngine,
     private readonly reserved: ReservedCapacity,
+    private readonly sick: SickNodes,
     metrics: Metrics,
     @Inject(CONFIG) private readonly settings: CapacitySettings,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -170,10 +172,21 @@ export class Capacity {
           ? taking.filter((each) => each.state !== 'down' && each.pool === pool && !except.includes(each.id))
           : (isRunning ? nodes : taking).filter(({ id }) => id === node);
       const bounds = candidates.map((each) => this.boundsOf(each));
-      const [first] = bounds;
-      if (!first) throw noCapacity([NO_NODE]);
-      const { memoryMb, cpuShares } = first;
-      return await reserve({ memoryMb, cpuShares, short: [], nodes: bounds, mayBeClosed: isRunning });
+      const onAny = async (of: readonly NodeBounds[]): Promise<T> => {
+        const [first] = of;
+        if (!first) throw noCapacity([NO_NODE]);
+        const { memoryMb, cpuShares } = first;
+        return reserve({ memoryMb, cpuShares, short: [], nodes: of, mayBeClosed: isRunning });
+      };
+      const well = node === null ? bounds.filter(({ id }) => !this.sick.isAvoided(id)) : bounds;
+      if (well.length === 0 || well.length === bounds.length) return await onAny(bounds);
+      try {
+        return await onAny(well);
+      } catch (error) {
+        if (!(error instanceof DomainError) || error.kind !== 'no_capacity') throw error;
+        // A node where creations fail is better than none: it may be well again.
+        return await onAny(bounds);
+      }
     } catch (error) {
       if (error instanceof DomainError && error.kind === 'no_capacity') this.noteRefusal(error);
       throw error;

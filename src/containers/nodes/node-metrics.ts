@@ -33,6 +33,10 @@ export class NodeMetrics {
       node.state === 'forgotten' ? null : isUsable(node) ? 1 : 0,
     );
     gauge(
+      { name: 'berth_node_avoided', help: 'Whether a node is avoided, as creations failed there: 1 or 0.' },
+      ({ state, avoided }) => (state === 'forgotten' ? null : avoided === null ? 0 : 1),
+    );
+    gauge(
       { name: 'berth_node_containers', help: 'Containers on a node, running or not.' },
       ({ containers }) => containers,
     );

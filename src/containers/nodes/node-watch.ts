@@ -9,6 +9,7 @@ import { ContainerRepository } from '../container.repository';
 import { DeletedContainers } from '../deleted-containers';
 import { isSilent, type NodeRow } from './node.entity';
 import { NodeRepository } from './node.repository';
+import { SickNodes } from './sick-nodes';
 
 const EVERY_MS = 2_000;
 
@@ -30,6 +31,7 @@ export class NodeWatch implements OnModuleDestroy {
     private readonly nodes: NodeRepository,
     private readonly containers: ContainerRepository,
     private readonly deleted: DeletedContainers,
+    private readonly sick: SickNodes,
     private readonly clock: Clock,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
@@ -68,6 +70,7 @@ export class NodeWatch implements OnModuleDestroy {
     const present = await this.note();
     if (present === null) return;
     const rows = await this.nodes.all();
+    this.sick.follow(rows);
     const now = this.clock.now();
     const gone = rows.filter(({ forgottenAt }) => forgottenAt !== null);
     if (gone.length > 0) await this.giveUp();

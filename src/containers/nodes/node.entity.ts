@@ -56,6 +56,18 @@ export class NodeEntity {
   @Column({ name: 'emptied_since', type: TIMESTAMP, nullable: true })
   emptiedSince: Date | null;
 
+  /** Until when nothing new is placed there while another node has room, as creations failed there; null: any time. */
+  @Column({ name: 'avoided_until', type: TIMESTAMP, nullable: true })
+  avoidedUntil: Date | null;
+
+  /** Why: `no_space`, or the error's code. */
+  @Column({ name: 'avoided_because', type: 'varchar', length: 64, nullable: true })
+  avoidedBecause: string | null;
+
+  /** How often in a row it came to be avoided: each time for longer. A creation that succeeds there ends that. */
+  @Column({ type: 'integer', default: 0 })
+  faults: number;
+
   /** When an administrator gave it up; null: nobody has. */
   @Column({ name: 'forgotten_at', type: TIMESTAMP, nullable: true })
   forgottenAt: Date | null;

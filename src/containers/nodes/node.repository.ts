@@ -8,6 +8,7 @@ import { Clock } from '../../scheduling';
 import { ReservedCapacity, ReservedCapacityEntity } from '../capacity/reserved-capacity';
 import { ContainerEntity, type ContainerRow } from '../container.entity';
 import { NodeEntity, type NodeRow, silentBefore } from './node.entity';
+import { WELL } from './sick-nodes';
 
 type NodeUpdate = UpdateQueryBuilder<NodeEntity>;
 
@@ -94,7 +95,9 @@ export class NodeRepository {
   /** It answers after it was given up: it is as a new one. @returns whether nobody else has noted it */
   async readmit(row: NodeRow): Promise<boolean> {
     const update = (): NodeUpdate =>
-      this.update(row.id).set({ forgottenAt: null }).andWhere('forgotten_at IS NOT NULL');
+      this.update(row.id)
+        .set({ forgottenAt: null, ...WELL })
+        .andWhere('forgotten_at IS NOT NULL');
     return this.changed(update, 'node_readmitted', row);
   }
 
@@ -244,7 +247,7 @@ export class NodeRepository {
 
   private async insert(facts: Facts, reachableAt: Date | null): Promise<void> {
     const dates = { reachableAt, silentSince: null, emptiedSince: null, forgottenAt: null };
-    const node = { ...facts, labels: { ...facts.labels }, ...dates };
+    const node = { ...facts, labels: { ...facts.labels }, ...dates, ...WELL };
     // Two processes may do so at once.
     const sum = { node: facts.id, memoryMb: 0, cpuShares: 0, isOpen: false };
     await this.database.runInTx(async () => {

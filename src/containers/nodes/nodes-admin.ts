@@ -7,6 +7,7 @@ import { ReservedCapacity } from '../capacity/reserved-capacity';
 import { isSilent, type NodeRow } from './node.entity';
 import { NodeRepository } from './node.repository';
 import { NodeWatch } from './node-watch';
+import { isAvoided, SickNodes } from './sick-nodes';
 
 /** As many as help. */
 const MOST_NOT_MOVED = 100;
@@ -38,6 +39,14 @@ export class EvacuationView {
   readonly not_moved: readonly NotMovedView[];
   @ApiProperty({ minimum: 0, example: 1, description: 'Deleted ones with data there, which is not moved.' })
   readonly deleted: number;
+}
+
+/** Why and until when a machine on which creations fail is avoided. */
+export class AvoidedNodeView {
+  @ApiProperty({ example: 'no_space', description: '`no_space`: its disk is full; otherwise the code of the error.' })
+  readonly reason: string;
+  @ApiProperty({ format: 'date-time', description: 'Twice as long each time that it fails again, an hour at most.' })
+  readonly until: string;
 }
 
 /** One of several machines. */
@@ -74,6 +83,15 @@ export class NodeView {
     description: 'Why no container can be placed there although it may answer, in a sentence; null: nothing is wrong.',
   })
   readonly problem: string | null;
+  @ApiProperty({
+    type: AvoidedNodeView,
+    nullable: true,
+    example: null,
+    description:
+      'Creations failed there that succeeded elsewhere: something new is placed there only where no other machine has ' +
+      'room. A creation that succeeds there ends it, and so does its activation. null: it is not avoided.',
+  })
+  readonly avoided: AvoidedNodeView | null;
   @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'When it last answered.' })
   readonly reachable_at: string | null;
   @ApiProperty({ type: NodeAmountsView, description: 'What it has, before any overcommit.' })
@@ -104,6 +122,7 @@ export class NodesAdmin {
     private readonly nodes: NodeRepository,
     private readonly reserved: ReservedCapacity,
     private readonly watch: NodeWatch,
+    private readonly sick: SickNodes,
     private readonly clock: Clock,
   ) {}
 
@@ -142,6 +161,7 @@ export class NodesAdmin {
       throw new DomainError('not_ready', { code: 'docker_unavailable', cause: error });
     }
     await this.nodes.setEmptied(id, move ? this.clock.now() : null);
+    if (availability === 'active') await this.sick.noteWell(id);
     await this.watch.look();
     return this.viewOf(id);
   }
@@ -212,6 +232,7 @@ function nodeView(
     address: row.address,
     is_manager: row.isManager,
     problem: row.problem,
+    avoided: isAvoided(row, now) ? { reason: row.avoidedBecause ?? '', until: row.avoidedUntil.toISOString() } : null,
     reachable_at: row.reachableAt?.toISOString() ?? null,
     capacity: { memory_mb: row.memoryMb, cpu_shares: row.cpuShares },
     used,

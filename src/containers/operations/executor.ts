@@ -35,6 +35,8 @@ export interface Facts {
   processes?: number;
   /** The volume that the data was moved to. */
   volumeName?: string;
+  /** What failed first. */
+  failedAt?: SingleStep['do'];
   /** Docker was asked to start the new container, whatever became of that. */
   wasStartAsked?: true;
   /** Whether the container was already running when its start was requested. */
@@ -149,7 +151,13 @@ export class StepExecutor {
         await this.inParallel(step.branches, execution, facts);
       } else {
         execution.onStep?.(step);
-        await inSpan(`step ${step.do}`, { container_id: execution.row.id }, () => this.perform(step, execution, facts));
+        try {
+          const about = { container_id: execution.row.id };
+          await inSpan(`step ${step.do}`, about, () => this.perform(step, execution, facts));
+        } catch (error) {
+          facts.failedAt ??= step.do;
+          throw error;
+        }
       }
     }
     await execution.assertWanted();

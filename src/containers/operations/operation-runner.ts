@@ -1,23 +1,22 @@
-import { BeforeApplicationShutdown, Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { type Config, CONFIG } from '../../config';
 import { ContainerEngine, EngineError, type EngineErrorCode } from '../../docker';
 import { databaseFault, DomainError, ErrorCode, type FailureReason } from '../../errors';
 import type { EventDraft } from '../../events';
 import { LOGGER } from '../../logging';
-import { within } from '../../scheduling';
 import { noCapacity } from '../capacity/reserved-capacity';
-import { OperationMetrics } from '../container-metrics';
 import type { ContainerRow, Ending, Operation, Verb } from '../container.entity';
 import { LeaseLostError } from '../leases/lease';
 import type { Grant } from '../leases/lease-store';
 import { ContainerLeases } from '../leases/container-leases';
 import { OperationLease } from '../leases/operation-lease';
+import { CreationPlacement } from './creation-placement';
 import { type Facts, StepExecutor } from './executor';
 import type { Outcome } from './outcome';
 import { type ObservedState, type Plan, type PlanInput, planOperation } from './plan';
 import { ProgressReporter } from './progress';
 import { Recovery } from './recovery';
+import { RunningWork } from './running-work';
 
 /** The container's state that a refused start implies. */
 const STATE_AFTER: Readonly<Partial<Record<EngineErrorCode, ObservedState>>> = {
@@ -44,16 +43,14 @@ type Work<T> = (lease: OperationLease) => Promise<T>;
  * Operations are counted and timed, and a shutdown waits for them: a client that hangs up does not cancel its own.
  */
 @Injectable()
-export class OperationRunner implements BeforeApplicationShutdown {
-  private readonly running = new Set<Promise<unknown>>();
-
+export class OperationRunner {
   constructor(
     private readonly leases: ContainerLeases,
     private readonly engine: ContainerEngine,
     private readonly executor: StepExecutor,
     private readonly recovery: Recovery,
-    private readonly metrics: OperationMetrics,
-    @Inject(CONFIG) private readonly config: Pick<Config, 'SHUTDOWN_GRACE_SECONDS'>,
+    private readonly placement: CreationPlacement,
+    private readonly work: RunningWork,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
@@ -83,7 +80,7 @@ export class OperationRunner implements BeforeApplicationShutdown {
    */
   async runInserted(row: ContainerRow, grant: Grant, work: Work<unknown>): Promise<void> {
     try {
-      await this.track(async () => this.create(await this.leases.adopt(row, grant), work));
+      await this.work.track(async () => this.create(await this.leases.adopt(row, grant), work));
     } catch (error) {
       this.logger.error({ err: error, container_id: row.id }, 'container creation failed unexpectedly');
     }
@@ -97,11 +94,11 @@ export class OperationRunner implements BeforeApplicationShutdown {
    */
   async resume(row: ContainerRow, verb: Verb, work: Work<unknown>): Promise<void> {
     this.assertAnswers(row);
-    await this.track(async () => {
+    await this.work.track(async () => {
       const lease = await this.leases.acquire(row, verb, 0);
       if (lease.interrupted !== verb) await this.recovery.release(lease);
       else if (verb === 'create') await this.create(lease, work);
-      else await this.measured(verb, () => this.attempt(lease, verb, work));
+      else await this.work.measured(verb, () => this.attempt(lease, verb, work));
     });
   }
 
@@ -122,7 +119,7 @@ export class OperationRunner implements BeforeApplicationShutdown {
     work: Work<T>,
     { waitMs }: { waitMs?: number | undefined } = {},
   ): Promise<T> {
-    return this.measured(operation, async () => work(await this.leases.acquire(row, operation, waitMs)));
+    return this.work.measured(operation, async () => work(await this.leases.acquire(row, operation, waitMs)));
   }
 
   /** Recovers what an earlier holder abandoned, then does `work`; rolls back if either fails. @throws DomainError */
@@ -159,26 +156,22 @@ export class OperationRunner implements BeforeApplicationShutdown {
   }
 
   /**
-   * Plans and executes; plans again if Docker contradicts the plan's assumptions. Emits the progress of creations and
-   * of moves of data.
+   * Plans and executes; plans again if Docker contradicts the plan's assumptions. Of several machines another one is
+   * taken where a creation fails because of its own. Emits the progress of creations and of moves of data.
    *
-   * @param options.elsewhere places a creation on another machine where its own does not answer and nothing of it can
-   *   have run there; what may lie there is removed by the sweep that follows its return
    * @returns the executed plan, what its steps found out, and the progress that is left to be written with the outcome
    * @throws EngineError, and the reason why the lease's holder has to stop
    */
   async execute(
     lease: OperationLease,
     input: Omit<PlanInput, 'row' | 'observed'>,
-    { elsewhere }: { elsewhere?: () => Promise<void> } = {},
   ): Promise<{ readonly plan: Plan; readonly facts: Facts; readonly progress: readonly EventDraft[] }> {
     const progress = new ProgressReporter(lease, this.logger);
+    const placing = this.placement.of(lease, input);
     let observed: ObservedState = 'unseen';
-    let wasStartAsked = false;
+    let { isNew = false } = input;
     try {
       for (let plans = 1; ; plans += 1) {
-        // An earlier plan may have done something.
-        const isNew = input.isNew === true && plans === 1;
         const plan = planOperation({ ...input, isNew, row: lease.row, observed });
         const execution = {
           row: lease.row,
@@ -191,13 +184,14 @@ export class OperationRunner implements BeforeApplicationShutdown {
         const facts: Facts = {};
         try {
           await this.executor.execute(plan.steps, execution, facts);
+          await placing?.succeeded();
           return { plan, facts, progress: await progress.take() };
         } catch (error) {
+          // This plan may have done something.
+          isNew = false;
           const contradicted = plans < MAX_PLANS && error instanceof EngineError ? error.code : null;
-          wasStartAsked ||= facts.wasStartAsked === true;
-          const isSilent = error instanceof EngineError && error.code === 'node_unavailable';
-          if (isSilent && elsewhere && !wasStartAsked) {
-            await this.placeElsewhere(lease, elsewhere, error);
+          if (await placing?.moveOn(error, facts)) {
+            plans = 0;
             continue;
           }
           const seen = contradicted && input.verb === 'start' ? STATE_AFTER[contradicted] : undefined;
@@ -208,7 +202,7 @@ export class OperationRunner implements BeforeApplicationShutdown {
           const isReplacementBroken =
             contradicted === 'container_broken' && plan.steps.some((step) => step.do === 'create_container');
           if (contradicted === 'name_in_use' || isReplacementBroken) await this.recovery.recover(lease, recoverAs);
-          else if (seen === undefined) throw error;
+          else if (seen === undefined) throw placing?.reason(error) ?? error;
           else observed = seen;
         }
       }
@@ -217,24 +211,15 @@ export class OperationRunner implements BeforeApplicationShutdown {
     }
   }
 
-  /** @throws the error for which it was to be placed, where no other machine takes it; LeaseLostError */
-  private async placeElsewhere(lease: OperationLease, elsewhere: () => Promise<void>, error: unknown): Promise<void> {
-    const { id: container_id, nodeId: node } = lease.row;
-    try {
-      await elsewhere();
-    } catch (refusal) {
-      throw refusal instanceof DomainError ? error : refusal;
-    }
-    this.logger.warn({ err: error, container_id, node }, 'a creation was placed on another node');
-  }
-
   /** Background cleanup after a committed operation. The sweep does it if this process does not. */
   cleanUp(plan: Plan, row: ContainerRow, facts: Facts): void {
     if (plan.cleanup.length === 0) return;
     const execution = { row, resources: row, sealedEnv: row.sealedEnv, assertWanted: () => Promise.resolve() };
-    void this.track(() => this.executor.execute(plan.cleanup, execution, facts)).catch((error: unknown) =>
-      this.logger.warn({ err: error, container_id: row.id }, 'the cleanup failed; the sweep tries again'),
-    );
+    void this.work
+      .track(() => this.executor.execute(plan.cleanup, execution, facts))
+      .catch((error: unknown) =>
+        this.logger.warn({ err: error, container_id: row.id }, 'the cleanup failed; the sweep tries again'),
+      );
   }
 
   /** The cleanup of a plan under its lease. @throws EngineError, LeaseLostError */
@@ -246,49 +231,15 @@ export class OperationRunner implements BeforeApplicationShutdown {
     await this.executor.execute(plan.cleanup, { row, resources: row, sealedEnv: row.sealedEnv, assertWanted }, facts);
   }
 
-  /** Does `work` to its end before the process ends, within the grace period. */
-  async track<T>(work: () => Promise<T>): Promise<T> {
-    const promise = work();
-    this.running.add(promise);
-    try {
-      return await promise;
-    } finally {
-      this.running.delete(promise);
-    }
-  }
-
-  /** The same, counted and timed as this operation. */
-  async measured<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
-    return this.track(() => this.metrics.measure(operation, work));
-  }
-
-  /** Lets running operations finish; the next lease holder finishes what takes too long. */
-  async beforeApplicationShutdown(): Promise<void> {
-    if (this.running.size === 0) return;
-    this.logger.info({ running: this.running.size }, 'waiting for running operations');
-    await this.drain(this.config.SHUTDOWN_GRACE_SECONDS * 1000);
-    const running = this.running.size;
-    if (running > 0) this.logger.warn({ running }, 'operations were interrupted; the next start recovers them');
-  }
-
   private async create(lease: OperationLease, work: Work<unknown>): Promise<void> {
     try {
-      await this.measured('create', () => this.attempt(lease, 'create', work));
+      await this.work.measured('create', () => this.attempt(lease, 'create', work));
     } catch {
       // It has been logged, rolled back and emitted by now.
       return;
     }
     const { id, dockerId } = lease.row;
     this.logger.info({ container_id: id, docker_id: dockerId }, 'created');
-  }
-
-  /** Waits at most `ms` for running operations, including those that they start. */
-  private async drain(ms: number): Promise<void> {
-    const deadline = performance.now() + ms;
-    while (this.running.size > 0 && performance.now() < deadline) {
-      const ms = deadline - performance.now();
-      await within(Promise.allSettled(this.running), { ms }).catch(() => undefined);
-    }
   }
 }
 

@@ -218,15 +218,7 @@ export class ContainerOperations {
 
   /** @param options.isNew whether nothing has been done yet for the row: no process died over it */
   private async runCreate(lease: OperationLease, { isNew }: { isNew: boolean }): Promise<ContainerRow> {
-    const silent: string[] = [];
-    const elsewhere = async (): Promise<void> => {
-      const { nodeId, userId } = lease.row;
-      if (nodeId !== null) silent.push(nodeId);
-      await lease.placeElsewhere({ pool: await this.policies.poolOf(userId), except: silent });
-    };
-    // What was interrupted may have been started where it is.
-    const options = isNew ? { elsewhere } : {};
-    const { facts, progress } = await this.runner.execute(lease, { verb: 'create', isNew }, options);
+    const { facts, progress } = await this.runner.execute(lease, { verb: 'create', isNew });
     const policy = await this.policyOf(lease, facts);
     const { patch, events } = startedOutcome(lease.row, facts, policy);
     return lease.commit({ patch, events: [...progress, ...events] });

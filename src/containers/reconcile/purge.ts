@@ -8,7 +8,7 @@ import { DeletedContainers } from '../deleted-containers';
 import { Lease } from '../leases/lease';
 import { LeaseStore } from '../leases/lease-store';
 import { DataVolumes } from '../operations/data-volumes';
-import { OperationRunner } from '../operations/operation-runner';
+import { RunningWork } from '../operations/running-work';
 import { KnownEngine } from './known-engine';
 
 /** Maximum concurrent volume removals, to spare the daemon. */
@@ -33,7 +33,7 @@ export class Purge {
     private readonly store: LeaseStore,
     private readonly volumes: DataVolumes,
     private readonly known: KnownEngine,
-    private readonly runner: OperationRunner,
+    private readonly work: RunningWork,
     @Inject(CONFIG) private readonly config: Pick<Config, 'VOLUME_RETENTION'>,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -76,7 +76,7 @@ export class Purge {
    * @returns null if another process does it, or has done it
    */
   async purge(id: string): Promise<keyof Purged | null> {
-    return this.runner.track(async () => {
+    return this.work.track(async () => {
       try {
         return (await this.removeData(id)) ? 'purged' : null;
       } catch (error) {
@@ -95,7 +95,7 @@ export class Purge {
     try {
       // If the lease is lost meanwhile, another process may do the same: an already removed volume is success, and only
       // one of them records it.
-      await this.runner.measured('purge', () => this.volumes.removeAll(row));
+      await this.work.measured('purge', () => this.volumes.removeAll(row));
       // If Docker was exchanged meanwhile, its missing volumes prove no removal.
       await this.known.assertSame();
     } catch (error) {

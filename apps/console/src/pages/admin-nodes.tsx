@@ -81,7 +81,7 @@ function Row({ node, onChange }: { readonly node: NodeView; readonly onChange: (
 
 /** Whether it answers, and whether anything is placed there. */
 function State({ of }: { readonly of: NodeView }): JSX.Element {
-  const { state, availability, problem, reachable_at } = of;
+  const { state, availability, problem, avoided, reachable_at } = of;
   if (state === 'forgotten') return <Status of="deleted" word="Given up" />;
   if (state === 'unreachable') {
     return (
@@ -103,6 +103,14 @@ function State({ of }: { readonly of: NodeView }): JSX.Element {
     availability === 'active'
       ? (['ok', 'Active', null] as const)
       : (['warn', availability === 'drain' ? 'Drained' : 'Paused', 'Nothing is placed there'] as const);
+  if (problem === null && why === null && avoided !== null) {
+    return (
+      <div class="two">
+        <Status of="warn" word="Avoided" />
+        <span class="small muted">Creations fail there: {avoided.reason.replaceAll('_', ' ')}</span>
+      </div>
+    );
+  }
   const says = problem ?? why;
   return (
     <div class="two">
