@@ -1,4 +1,4 @@
-import type { Terminal } from '@berth/client';
+import { isBerthError, type Terminal } from '@berth/client';
 import { CliError, NOT_RUN } from './exit.ts';
 import { printable } from './output.ts';
 import { findId, type Session } from './session.ts';
@@ -10,6 +10,8 @@ export interface ShellOptions {
 
 /** Ctrl-], as telnet has it. */
 const DETACH = 0x1d;
+/** How long keys wait for a server that does not answer. */
+const DROP_INPUT_AFTER_MS = 5000;
 
 /**
  * A terminal in this one: every key goes there, and the size with it. Where the connection breaks it is made again, and
@@ -27,6 +29,8 @@ export async function openShell(session: Session, name: string, { attach, watch 
     // Held up as long as this terminal is.
     onOutput: (bytes) => new Promise((resolve) => stdout.write(bytes, () => resolve())),
     onInterrupted: () => noteInTerminal('the connection broke, trying again'),
+    // What somebody types blindly must not run minutes later; what comes from a pipe is all wanted.
+    ...(process.stdin.isTTY && { dropInputAfterMs: DROP_INPUT_AFTER_MS }),
     onRole: (role) => {
       if (role === 'watcher') noteInTerminal('another client writes');
     },
@@ -62,10 +66,18 @@ function noteInTerminal(text: string): void {
 /** Keys and sizes go to that terminal. @returns what makes this one as it was; more than once is as once */
 function holdTerminal(terminal: Terminal): () => void {
   const { stdin, stdout } = process;
+  let isDropping = false;
   const onData = (data: Buffer): void => {
     const end = stdin.isTTY ? data.indexOf(DETACH) : -1;
     // Refused where only looking on is allowed; the shell's end is told by `ended`.
-    void terminal.write(end < 0 ? data : data.subarray(0, end)).catch(() => undefined);
+    terminal.write(end < 0 ? data : data.subarray(0, end)).then(
+      () => (isDropping = false),
+      (error: unknown) => {
+        if (isDropping || !isBerthError(error, 'connection_failed')) return;
+        isDropping = true;
+        noteInTerminal('the server does not answer: what you type is dropped');
+      },
+    );
     if (end >= 0) terminal.detach();
   };
   const onResize = (): void => terminal.resize(stdout.columns, stdout.rows);

@@ -1,8 +1,8 @@
 import type * as api from './api-types.ts';
-import { BerthError } from './errors.ts';
+import type { BerthError } from './errors.ts';
 import { type CallOptions, type Http, path } from './http.ts';
 import { LiveSocket } from './live-socket.ts';
-import { sleep } from './retries.ts';
+import { inputRefused, TerminalInput } from './terminal-input.ts';
 
 export interface TerminalOptions {
   /** 80 if absent. */
@@ -25,6 +25,11 @@ export interface TerminalOptions {
   readonly onRole?: (role: TerminalRole) => void;
   /** The connection broke; it is made again, and `onAttached` tells when. */
   readonly onInterrupted?: () => void;
+  /**
+   * How long input may wait for a server that answers nothing, in milliseconds. Then it is dropped, with all that is
+   * written until the server answers again, and `write` rejects. It waits as long as that takes if absent.
+   */
+  readonly dropInputAfterMs?: number;
 }
 
 export type TerminalRole = 'writer' | 'watcher';
@@ -44,18 +49,6 @@ export interface TerminalEnd {
   readonly detail?: string;
 }
 
-/** The answer to what was sent. */
-interface Outcome {
-  readonly ok?: true;
-  readonly error?: string;
-  readonly code?: string;
-}
-
-/** What the server takes at once. */
-const PIECE_BYTES = 16_384;
-/** Before input that the shell had no room for is sent again. */
-const FULL_PAUSE_MS = 50;
-
 /** A shell in a container. It survives broken connections, and `detach()`: its session can be attached to again. */
 export class Terminal implements Disposable {
   /** Resolves with the first attachment. @throws BerthError where the server refuses it */
@@ -69,9 +62,7 @@ export class Terminal implements Disposable {
   private readonly socket: LiveSocket;
   private settleOpened!: { resolve: (attached: Attached) => void; reject: (error: Error) => void };
   private settleEnded!: { resolve: (end: TerminalEnd) => void; reject: (error: Error) => void };
-  private readonly closing = new AbortController();
-  /** Input goes one after the other. */
-  private typed: Promise<void> = Promise.resolve();
+  private readonly input: TerminalInput;
 
   constructor(
     http: Http,
@@ -99,6 +90,7 @@ export class Terminal implements Disposable {
       onInterrupted: () => options.onInterrupted?.(),
     });
     const { io } = this.socket;
+    this.input = new TerminalInput(io, options.dropInputAfterMs);
     io.on('attached', (attached: Attached) => this.attached(attached));
     io.on('output', (offset: number, bytes: ArrayBuffer | Uint8Array) => void this.output(offset, bytes));
     io.on('role', ({ role }: { role: TerminalRole }) => this.become(role));
@@ -123,14 +115,15 @@ export class Terminal implements Disposable {
   /**
    * Types. Resolves when the server has taken it; waits while the shell does not read, and while the connection is
    * broken.
-   * @throws BerthError `unexpected_answer` where another client writes, or it has ended
+   * @throws BerthError `unexpected_answer` where another client writes, or it has ended; `connection_failed` where it
+   *   was dropped (`dropInputAfterMs`)
    */
   write(data: string | Uint8Array): Promise<void> {
     const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data;
-    this.typed = this.typed.catch(() => undefined).then(() => this.send(bytes));
-    // Who does not wait for it learns of the end by `ended`.
-    this.typed.catch(() => undefined);
-    return this.typed;
+    const typed = this.input.write(bytes);
+    // A caller that does not wait for it learns of the end by `ended`.
+    typed.catch(() => undefined);
+    return typed;
   }
 
   resize(cols: number, rows: number): void {
@@ -153,42 +146,12 @@ export class Terminal implements Disposable {
     this.detach();
   }
 
-  private async send(bytes: Uint8Array): Promise<void> {
-    for (let at = 0; at < bytes.length;) {
-      const piece = bytes.subarray(at, at + PIECE_BYTES);
-      const answer = await this.ask('input', piece);
-      if (answer.ok) at += piece.length;
-      else if (answer.code === 'input_full') await sleep(FULL_PAUSE_MS, this.closing.signal);
-      else throw inputRefused(answer.error ?? 'the input was refused');
-    }
-  }
-
-  /** @throws BerthError where it has ended */
-  private ask(message: string, content: unknown): Promise<Outcome> {
-    const { signal } = this.closing;
-    if (signal.aborted) return Promise.reject(inputRefused('the terminal has ended'));
-    return new Promise((resolve, reject) => {
-      const onEnd = (): void => reject(inputRefused('the terminal has ended'));
-      signal.addEventListener('abort', onEnd, { once: true });
-      // Kept by Socket.IO until it is connected. Where the connection breaks before the answer it is not sent again, as
-      // it may have been typed; then the answer is that.
-      const { io } = this.socket;
-      const onBreak = (): void => settle({ ok: true });
-      const settle = (answer: Outcome): void => {
-        signal.removeEventListener('abort', onEnd);
-        io.off('disconnect', onBreak);
-        resolve(answer);
-      };
-      io.once('disconnect', onBreak);
-      io.emit(message, content, settle);
-    });
-  }
-
   private attached(attached: Attached): void {
     this.session = attached.session;
     this.offset = attached.offset;
     this.become(attached.role);
     this.options.onAttached?.(attached);
+    this.input.attached();
     this.settleOpened.resolve(attached);
   }
 
@@ -219,13 +182,9 @@ export class Terminal implements Disposable {
   private end(end: TerminalEnd): void {
     this.settleEnded.resolve(end);
     this.settleOpened.reject(inputRefused('the terminal was detached before it was opened'));
-    this.closing.abort();
+    this.input.close();
     this.socket.close();
   }
-}
-
-function inputRefused(message: string): BerthError {
-  return new BerthError({ status: 0, code: 'unexpected_answer', message });
 }
 
 /** Terminals that are open, attached to or not. */

@@ -131,6 +131,41 @@ describe('inside a container, through a cable that is pulled', () => {
     expect(await seen.terminal.ended).toEqual({ code: null, reason: 'lost' });
   });
 
+  it('what is typed while the connection is broken must wait for it, or be dropped after a while', async () => {
+    const interrupted: string[] = [];
+    const open = async (name: string, dropInputAfterMs?: number): Promise<Seen> => {
+      const own = dropInputAfterMs === undefined ? {} : { dropInputAfterMs };
+      const onInterrupted = (): unknown => interrupted.push(name);
+      const seen = look((options) => berth.terminal(id, { ...options, ...own, onInterrupted }));
+      await seen.terminal.opened;
+      return seen;
+    };
+    const [waiting, hasty, patient] = [await open('waiting'), await open('hasty', 200), await open('patient', 600_000)];
+    const dropped = { code: 'connection_failed' };
+    await cable.down();
+    await eventually(() => expect(new Set(interrupted)).toEqual(new Set(['waiting', 'hasty', 'patient'])));
+    const kept = [waiting, patient].map(({ terminal }) => terminal.write('echo $((6*7))-kept\r'));
+    await expect(hasty.terminal.write('echo $((6*7))-dropped\r')).rejects.toMatchObject(dropped);
+    // At once: by now the server is known to be away.
+    await expect(hasty.terminal.write('\r')).rejects.toMatchObject(dropped);
+    await cable.up();
+    await Promise.all(kept);
+    for (const seen of [waiting, patient]) await shows(seen, '42-kept\r\n');
+    await eventually(() => hasty.terminal.write('echo $((6*7))-after\r'));
+    await shows(hasty, '42-after\r\n');
+    expect(hasty.text).not.toContain('dropped');
+  });
+
+  it('what is typed must be dropped too where the connection stands and nothing is answered', async () => {
+    const { terminal } = look((options) => berth.terminal(id, { ...options, dropInputAfterMs: 200 }));
+    await terminal.opened;
+    cable.freeze({ newcomersToo: true });
+    const typed = await Promise.allSettled([terminal.write('first'), terminal.write('second')]);
+    expect(typed).toMatchObject([1, 2].map(() => ({ status: 'rejected', reason: { code: 'connection_failed' } })));
+    await pulled();
+    await eventually(() => terminal.write('\r'));
+  });
+
   it('a process that is followed must tell all that it wrote, once and in order, and its exit', async () => {
     const script = 'i=0; while [ $i -lt 200 ]; do echo $i; i=$((i+1)); sleep 0.01; done; exit 3';
     const { id: process } = await berth.processes.start(id, ['sh', '-c', script]);

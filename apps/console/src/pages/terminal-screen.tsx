@@ -9,6 +9,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { inWords, reasonInWords } from '../data/words';
 import { isDark } from '../ui/theme';
+import { passTextOn } from './terminal-text';
 
 const THEMES = {
   light: {
@@ -66,16 +67,30 @@ interface ScreenProps {
   /** Writes from the beginning, whoever wrote before. */
   readonly isWriter: boolean;
   readonly isSeen: boolean;
-  readonly onSession: (session: string | null) => void;
+  /** How the shell ended that was here before the page was loaded, in words. */
+  readonly ended: string | null;
+  /** @param ended how it ended, where another shell is to take its place when the page is loaded again */
+  readonly onSession: (session: string | null, ended?: string) => void;
 }
 
+/** What is typed waits as long for a server that does not answer: blindly typed, it must not run minutes later. */
+const DROP_INPUT_AFTER_MS = 5000;
+const AWAY = 'The server does not answer. What you type is dropped until the server answers.';
+const WAS_AWAY = 'What you typed while the server was away was dropped.';
+const UNKNOWN_END =
+  'The shell that was here has ended: the server or the container was restarted, or it was left for too long.';
+const IS_NEW = 'This is a new shell.';
+
 /** One terminal as xterm.js draws it. */
-export function Screen({ container, session, isWriter, isSeen, onSession }: ScreenProps): JSX.Element {
+export function Screen({ container, session, isWriter, isSeen, ended, onSession }: ScreenProps): JSX.Element {
   const place = useRef<HTMLDivElement>(null);
   const screen = useRef<{ terminal: Terminal; fit: () => void; session: () => Session } | null>(null);
   const [says, setSays] = useState<string | null>(null);
   const [isWatching, setWatching] = useState(false);
   const [isOver, setOver] = useState(false);
+  /** Said until somebody types. */
+  const [note, setNote] = useState(session === null && ended !== null ? `${ended} ${IS_NEW}` : null);
+  const [isAway, setAway] = useState(false);
   /** One more for each shell that is begun in this place. */
   const [round, setRound] = useState(0);
 
@@ -107,6 +122,7 @@ export function Screen({ container, session, isWriter, isSeen, onSession }: Scre
     terminal.attachCustomKeyEventHandler((event) => isForTerminal(event, terminal, element));
 
     let isLeft = false;
+    let hasDropped = false;
     let present: Session;
     const attach = (to: string | null): void => {
       present = berth.terminal(container, {
@@ -114,9 +130,13 @@ export function Screen({ container, session, isWriter, isSeen, onSession }: Scre
         rows: terminal.rows,
         takeover: to === null || isWriter,
         ...(to !== null && { session: to, after: 0 }),
+        dropInputAfterMs: DROP_INPUT_AFTER_MS,
         onOutput: (bytes) => new Promise((resolve) => terminal.write(bytes, resolve)),
         onAttached: ({ session: own, gap }) => {
           setSays(null);
+          if (hasDropped) setNote(WAS_AWAY);
+          hasDropped = false;
+          setAway(false);
           if (gap) terminal.reset();
           onSession(own);
           present.resize(terminal.cols, terminal.rows);
@@ -128,23 +148,39 @@ export function Screen({ container, session, isWriter, isSeen, onSession }: Scre
       own.opened.catch((error: unknown) => {
         if (isLeft || own !== present) return;
         // The one of before the page was loaded again has ended meanwhile: another one in its place.
-        if (to !== null && isBerthError(error, 'terminal_not_found')) attach(null);
-        else finish(inWords(error));
+        if (to !== null && isBerthError(error, 'terminal_not_found')) {
+          setNote(`${UNKNOWN_END} ${IS_NEW}`);
+          attach(null);
+        } else finish(inWords(error));
       });
       own.ended.then(
         (end) => {
-          if (!isLeft && own === present && own.role !== null) finish(endInWords(end));
+          if (isLeft || own !== present || own.role === null) return;
+          const words = endInWords(end);
+          finish(words, WANTED.has(end.reason) ? undefined : words);
         },
         () => undefined,
       );
     };
-    const finish = (words: string): void => {
+    const finish = (words: string, ended?: string): void => {
       setOver(true);
       setSays(words);
-      onSession(null);
+      onSession(null, ended);
     };
-    const type = (data: string | Uint8Array): void => void present.write(data).catch(() => undefined);
-    terminal.onData(type);
+    const type = (data: string | Uint8Array): void => {
+      present.write(data).then(
+        () => setAway((hasDropped = false)),
+        (error: unknown) => {
+          if (!isLeft && isBerthError(error, 'connection_failed')) setAway((hasDropped = true));
+        },
+      );
+    };
+    terminal.onData((text) => {
+      // What begins with an escape may be the answer to a question of the shell's.
+      if (!text.startsWith('\u001b')) setNote(null);
+      type(text);
+    });
+    passTextOn(terminal);
     terminal.onBinary((text) => type(Uint8Array.from(text, (char) => char.charCodeAt(0))));
     terminal.onResize(({ cols, rows }) => present.resize(cols, rows));
     attach(round === 0 ? session : null);
@@ -166,11 +202,13 @@ export function Screen({ container, session, isWriter, isSeen, onSession }: Scre
     screen.current?.terminal.focus();
   }, [isSeen, round]);
 
+  const watching = isWatching ? 'Another window writes in this terminal; you watch.' : null;
+  const shown = isAway && !isOver ? AWAY : (says ?? note ?? watching);
   return (
     <div class="terminal-screen" hidden={!isSeen}>
-      {(says !== null || isWatching) && (
+      {shown !== null && (
         <p class="terminal-says" role="status">
-          <span class="grow">{says ?? 'Another window writes in this terminal; you watch.'}</span>
+          <span class="grow">{shown}</span>
           {isOver && (
             <button
               type="button"
@@ -178,6 +216,8 @@ export function Screen({ container, session, isWriter, isSeen, onSession }: Scre
               onClick={() => {
                 setOver(false);
                 setSays(null);
+                setNote(null);
+                setAway(false);
                 setRound((before) => before + 1);
               }}
             >
@@ -229,8 +269,11 @@ const ENDS: Readonly<Record<string, string>> = {
   container_recreated: 'The container was made anew, and its terminals ended.',
   container_deleted: 'The container was deleted.',
   server_stopped: 'The server was restarted, and the terminal ended with it.',
-  lost: 'The terminal has ended: the connection to it was lost.',
+  lost: 'The terminal has ended: the server was restarted, or the connection to the container was lost.',
 };
+
+/** Ends that somebody wanted: no other shell takes its place by itself. */
+const WANTED: ReadonlySet<string> = new Set(['exited', 'ended', 'container_deleted']);
 
 function endInWords({ reason, code, detail }: TerminalEnd): string {
   if (reason === 'exited') return `The shell has ended${code === null ? '' : ` with code ${String(code)}`}.`;

@@ -14,6 +14,8 @@ interface Tab {
   readonly session: string | null;
   /** False where it is another window's, which goes on to write. */
   readonly isWriter: boolean;
+  /** How the shell ended that was here, where another one is to take its place. */
+  readonly ended: string | null;
 }
 
 /** Of this browser's tab, so that a page that is loaded again comes back to its terminals. */
@@ -29,12 +31,14 @@ function readKept(id: string): readonly Tab[] {
 }
 
 function keep(id: string, tabs: readonly Tab[]): void {
-  const kept = tabs.flatMap(({ session, isWriter }) => (session === null ? [] : { session, isWriter }));
+  const kept = tabs.flatMap(({ session, isWriter, ended }) =>
+    session === null && ended === null ? [] : { session, isWriter, ended },
+  );
   sessionStorage.setItem(keptAs(id), JSON.stringify(kept));
 }
 
 let lastKey = 0;
-const fresh = (): Tab => ({ key: ++lastKey, session: null, isWriter: true });
+const fresh = (): Tab => ({ key: ++lastKey, session: null, isWriter: true, ended: null });
 
 /** The terminals of a container, one of them seen, and those that are open elsewhere. */
 export function Terminals({ container }: { readonly container: Container }): JSX.Element {
@@ -49,8 +53,8 @@ export function Terminals({ container }: { readonly container: Container }): JSX
   // On a phone there is room for two of them.
   useEffect(() => bar.current?.querySelector('.seen')?.scrollIntoView({ block: 'nearest', inline: 'nearest' }), [seen]);
 
-  const note = (key: number, session: string | null): void =>
-    setTabs((before) => before.map((tab) => (tab.key === key ? { ...tab, session } : tab)));
+  const note = (key: number, session: string | null, ended: string | null): void =>
+    setTabs((before) => before.map((tab) => (tab.key === key ? { ...tab, session, ended } : tab)));
   const add = (tab: Tab): void => {
     setTabs([...tabs, tab]);
     setSeen(tab.key);
@@ -82,7 +86,7 @@ export function Terminals({ container }: { readonly container: Container }): JSX
         <Elsewhere
           container={db_id}
           own={tabs.flatMap(({ session }) => session ?? [])}
-          onAttach={({ id, clients }) => add({ key: ++lastKey, session: id, isWriter: clients === 0 })}
+          onAttach={({ id, clients }) => add({ key: ++lastKey, session: id, isWriter: clients === 0, ended: null })}
         />
         <span class="small faint leave">Ctrl+. leaves the terminal</span>
       </div>
@@ -94,7 +98,8 @@ export function Terminals({ container }: { readonly container: Container }): JSX
             session={tab.session}
             isWriter={tab.isWriter}
             isSeen={tab.key === seen}
-            onSession={(session) => note(tab.key, session)}
+            ended={tab.ended}
+            onSession={(session, ended) => note(tab.key, session, ended ?? null)}
           />
         ))}
       </div>

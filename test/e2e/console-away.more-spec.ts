@@ -1,0 +1,220 @@
+import { rm } from 'node:fs/promises';
+import type { CDPSession, Page } from 'playwright-core';
+import { Berth, type TestUser } from '../support/berth';
+import { ConsoleBrowser } from '../support/console-browser';
+import { eventually } from '../support/eventually';
+import { freePort } from '../support/free-port';
+import { TcpProxy } from '../support/tcp-proxy';
+import { openTestDatabase, type TestDatabase } from '../support/test-database';
+
+jest.setTimeout(180_000);
+
+let environment: Record<string, string>;
+let database: TestDatabase;
+let berth: Berth;
+/** Between the browser and the server. */
+let cable: TcpProxy;
+let browser: ConsoleBrowser;
+let user: TestUser;
+let id: string;
+let page: Page;
+let keys: CDPSession;
+
+beforeAll(async () => {
+  const PORT = String(await freePort());
+  environment = { ENGINE: 'simulated', SIMULATION_SPEED: '1000', INSTANCE_ID: 'console-away', PORT };
+  database = await openTestDatabase();
+  berth = await Berth.start({ environment, database });
+  cable = new TcpProxy({ host: '127.0.0.1', port: Number(PORT) });
+  await cable.up();
+  browser = await ConsoleBrowser.launch(`http://127.0.0.1:${String(cable.port)}`);
+  user = await berth.user('pro');
+  id = (await user.api.running({ name: 'once', image: 'sandbox', custom_image: null })).db_id;
+  page = await browser.signedIn(user, await browser.context({ viewport: { width: 1100, height: 800 } }));
+  keys = await page.context().newCDPSession(page);
+  await page.goto(`/containers/${id}#terminal`);
+  await says('# ');
+});
+
+afterAll(async () => {
+  await browser.close();
+  await cable.down();
+  await berth.stop();
+  await rm(`${database.url.replace('sqlite:', '')}.simulated`, { recursive: true });
+  await database.drop();
+});
+
+const screen = (): Promise<string> => page.locator('.terminal-screen:visible .xterm-accessibility-tree').innerText();
+
+const says = (text: string): Promise<void> => eventually(async () => expect(await screen()).toContain(text));
+
+const sh = async (script: string): Promise<unknown> =>
+  (await user.api.call('POST', `/api/containers/${id}/exec`, { command: ['sh', '-c', script] })).body['stdout'];
+
+const focus = (): Promise<void> => page.locator('.terminal-screen:visible .xterm-helper-textarea').focus();
+
+/** Text as an emoji picker or dictation gives it. */
+const insert = (text: string): Promise<unknown> => keys.send('Input.insertText', { text });
+
+const compose = (text: string): Promise<unknown> =>
+  keys.send('Input.imeSetComposition', { text, selectionStart: text.length, selectionEnd: text.length });
+
+/** A clipboard's text, as Ctrl+V brings it. */
+const paste = (text: string): Promise<unknown> =>
+  page.evaluate(`{
+    const clipboardData = new DataTransfer();
+    clipboardData.setData('text/plain', ${JSON.stringify(text)});
+    document.activeElement.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true }));
+  }`);
+
+describe('text that comes without keys', () => {
+  /** Reads a line of the terminal into a file, whatever has been typed into it. */
+  async function typed(type: () => Promise<unknown>): Promise<unknown> {
+    await sh('rm -f /home/user/line');
+    await focus();
+    await page.keyboard.type('read -r line; echo "$line" > /home/user/line');
+    await page.keyboard.press('Enter');
+    await type();
+    await page.keyboard.press('Enter');
+    return eventually(async () => {
+      const line = await sh('cat /home/user/line');
+      expect(line).toContain('\n');
+      return line;
+    });
+  }
+
+  it.each<[string, string, () => Promise<unknown>]>([
+    ['an emoji picker', '😀', () => insert('😀')],
+    ['dictation', 'two words', () => insert('two words')],
+    ['several pieces at once', 'one two three', () => Promise.all([insert('one'), insert(' two'), insert(' three')])],
+    [
+      'pieces between keys',
+      'a😀b',
+      async () => {
+        await page.keyboard.type('a');
+        await insert('😀');
+        await page.keyboard.type('b');
+      },
+    ],
+    [
+      'a key that is held down',
+      'aa😀',
+      async () => {
+        await page.keyboard.down('a');
+        await page.keyboard.down('a');
+        await insert('😀');
+        await page.keyboard.up('a');
+      },
+    ],
+    [
+      'a composition',
+      '漢字',
+      async () => {
+        await compose('か');
+        await compose('かんじ');
+        await insert('漢字');
+      },
+    ],
+    [
+      'a composition and what follows it at once',
+      '漢字😀x',
+      async () => {
+        await compose('かんじ');
+        await Promise.all([insert('漢字'), insert('😀')]);
+        await page.keyboard.type('x');
+      },
+    ],
+    [
+      'a composition between keys',
+      'a漢b',
+      async () => {
+        await page.keyboard.type('a');
+        await compose('か');
+        await insert('漢');
+        await page.keyboard.type('b');
+      },
+    ],
+    ['a clipboard', 'pasted ✓', () => paste('pasted ✓')],
+  ])('must be typed once, of %s', async (_name, expected, type) => {
+    expect(await typed(type)).toBe(`${expected}\n`);
+  });
+});
+
+describe('while the server is away', () => {
+  const interrupted = (): Promise<void> => page.getByText('The connection is broken; it is made again').waitFor();
+  const dropped = (): Promise<void> => page.getByText('What you type is dropped until the server answers').waitFor();
+  const back = (): Promise<void> => page.getByText('What you typed while the server was away was dropped').waitFor();
+
+  it('must drop what is typed and pasted after some seconds, say so, and run nothing of it later', async () => {
+    await focus();
+    await cable.down();
+    await interrupted();
+    await page.keyboard.type('touch /home/user/typed');
+    await page.keyboard.press('Enter');
+    await dropped();
+    await page.keyboard.type('touch /home/user/later');
+    await page.keyboard.press('Enter');
+    await paste('touch /home/user/pasted\n');
+    expect(await browser.faultsOf(page)).toEqual([]);
+    await cable.up();
+    await back();
+    await focus();
+    await page.keyboard.type('touch /home/user/after');
+    await page.keyboard.press('Enter');
+    await eventually(async () => expect(await sh('cd /home/user; ls after')).toBe('after\n'));
+    expect(await sh('cd /home/user; ls')).toBe('after\nline\n');
+    expect(await page.getByText('was dropped').count()).toBe(0);
+  });
+
+  it('must drop it too where the connection stands and nothing is answered', async () => {
+    await focus();
+    cable.freeze({ newcomersToo: true });
+    await page.keyboard.type('x');
+    await dropped();
+    await page.keyboard.type('touch /home/user/frozen');
+    await page.keyboard.press('Enter');
+    await cable.down();
+    await cable.up();
+    await back();
+    expect(await sh('cd /home/user; ls')).toBe('after\nline\n');
+  });
+});
+
+describe('a shell that ended', () => {
+  it('must be said to have ended with the restart of the server, in place of the new one', async () => {
+    await berth.stop();
+    await page.getByText('The server was restarted, and the terminal ended with it.').waitFor();
+    berth = await Berth.start({ environment, database });
+    user = berth.as(user);
+    await page.reload();
+    await page.getByText('The server was restarted, and the terminal ended with it. This is a new shell.').waitFor();
+    await says('# ');
+    // Until it is made use of.
+    await focus();
+    await page.keyboard.type('echo $((6*7))');
+    await page.keyboard.press('Enter');
+    await says('42');
+    await page.getByText('This is a new shell.').waitFor({ state: 'detached' });
+  });
+
+  it('must be said to have ended where nothing told the page, and a new one takes its place', async () => {
+    await cable.down();
+    await berth.stop();
+    berth = await Berth.start({ environment, database });
+    user = berth.as(user);
+    await cable.up();
+    await page.getByText('Live', { exact: true }).waitFor();
+    await page.reload();
+    await page.getByText('This is a new shell.').waitFor();
+    await says('# ');
+  });
+
+  it('must be said to have ended with its container, where that runs again', async () => {
+    await user.api.stop(id);
+    await page.getByText('“once” does not run').waitFor();
+    await user.api.start(id);
+    await page.getByText('This is a new shell.').waitFor();
+    await says('# ');
+    expect(await browser.faultsOf(page)).toEqual([]);
+  });
+});
