@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ensureBuild } from './lib/build.mjs';
+import { ensureCommandLine } from './lib/command-line.mjs';
 import { ensureConsole } from './lib/console-build.mjs';
 import { ensureDependencies } from './lib/dependencies.mjs';
 import { readSettings } from './lib/environment-file.mjs';
@@ -56,6 +57,7 @@ async function sayNext({ url, settings, env, ownsDocker }) {
     ...(link ? [['Console', link, 'signs you in once, within the hour']] : []),
     ['API', `${url}/api`],
     ['Docs', `${url}/api/docs`],
+    ['Shell', `npx berth login ${url}`],
     ['Token', token ?? 'npm run -s token -- --user NAME --tier TIER'],
   ]);
   if (token) {
@@ -100,7 +102,7 @@ async function main() {
   const isSimulated = process.argv.includes('--simulate') || settings.ENGINE === 'simulated';
   // Beside what Docker takes, which is longer: a cold start is no slower for it.
   const findDocker = isSimulated ? undefined : prepareDocker(settings);
-  const [docker] = await Promise.all([findDocker, ensureConsole(settings)]);
+  const [docker] = await Promise.all([findDocker, ensureConsole(settings).then(ensureCommandLine)]);
 
   const env = docker ? serverEnvironment({ settings, docker }) : simulatedEnvironment(settings);
   lock.uses(env.DATABASE_URL);

@@ -1,3 +1,5 @@
+// For `using`: who compiles for ES2022 has these types of it all the same.
+/// <reference lib="esnext.disposable" preserve="true" />
 export type * from './api-types.ts';
 export { Account, Agents, type AuditOptions, Tokens } from './account.ts';
 export { Admin } from './admin.ts';

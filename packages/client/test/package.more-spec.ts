@@ -44,9 +44,8 @@ describe('the package, as it is published', () => {
     server = await Server.start({ engine: new FakeEngine() });
     const built = join(folder, 'built');
     await mkdir(built);
-    await cp('packages/client/package.json', join(built, 'package.json'));
-    const out = ['--outDir', join(built, 'dist')];
-    await run(process.execPath, [TYPESCRIPT, '-p', 'packages/client/tsconfig.build.json', ...out]);
+    for (const name of ['package.json', 'README.md']) await cp(join('packages/client', name), join(built, name));
+    await run(process.execPath, ['packages/client/scripts/build.mjs', join(built, 'dist')]);
     const { stdout } = await run('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', folder], {
       cwd: built,
     });
@@ -67,10 +66,10 @@ describe('the package, as it is published', () => {
     await rm(folder, { recursive: true });
   });
 
-  async function compile(program: string, options: readonly string[]): Promise<void> {
-    await writeFile(join(folder, 'program.ts'), program);
-    const strict = ['--strict', '--exactOptionalPropertyTypes', '--target', 'es2023'];
-    const args = [join(process.cwd(), TYPESCRIPT), 'program.ts', ...strict, ...options];
+  async function compile(program: string, options: readonly string[], file = 'program.ts'): Promise<void> {
+    await writeFile(join(folder, file), program);
+    const strict = ['--strict', '--exactOptionalPropertyTypes', '--skipLibCheck', 'false'];
+    const args = [join(process.cwd(), TYPESCRIPT), file, ...strict, ...options];
     await run(process.execPath, args, { cwd: folder }).catch((error: unknown) => {
       throw new Error(String((error as { stdout?: string }).stdout), { cause: error });
     });
@@ -78,13 +77,13 @@ describe('the package, as it is published', () => {
 
   it('must have nothing in it but what is built', async () => {
     const files = await readdir(join(folder, 'node_modules', '@berth', 'client'), { recursive: true });
-    const others = files.filter((file) => !/^dist(\/[a-z-]+(\.d\.ts|\.js))?$/.test(file));
-    expect(others).toEqual(['package.json']);
+    const others = files.filter((file) => !/^dist(\/cjs)?(\/[a-z-]+(\.d\.ts|\.js))?$/.test(file));
+    expect(others.toSorted()).toEqual(['README.md', 'dist/cjs/package.json', 'package.json']);
   });
 
   it('must be imported by an ES module in Node.js whose types are checked, and do its work', async () => {
     const program = PROGRAM.replace('ENVIRONMENT', 'process.env');
-    await compile(program, ['--module', 'nodenext', '--types', 'node', '--lib', 'es2023,esnext.disposable']);
+    await compile(program, ['--module', 'nodenext', '--types', 'node', '--target', 'es2022']);
     const { token } = await server.user();
     const env = { PATH: process.env['PATH'], BERTH_URL: server.url, BERTH_TOKEN: token };
     const { stdout } = await run(process.execPath, [join(folder, 'program.js')], { env });
@@ -95,7 +94,20 @@ describe('the package, as it is published', () => {
     const program = PROGRAM.replace('ENVIRONMENT', '{} as Record<string, string>');
     await mkdir(join(folder, 'node_modules', '@types', 'none'));
     await writeFile(join(folder, 'node_modules', '@types', 'none', 'index.d.ts'), '');
-    const lib = 'es2023,dom,dom.iterable,dom.asynciterable,esnext.disposable';
-    await compile(program, ['--module', 'esnext', '--moduleResolution', 'bundler', '--types', 'none', '--lib', lib]);
+    const lib = ['--types', 'none', '--target', 'es2022', '--lib', 'es2022,dom'];
+    await compile(program, ['--module', 'esnext', '--moduleResolution', 'bundler', ...lib]);
+  });
+
+  it.each([
+    ['node16', ['--module', 'node16']],
+    ['bundler', ['--module', 'commonjs', '--moduleResolution', 'bundler']],
+    ['node10', ['--module', 'commonjs', '--moduleResolution', 'node10', '--ignoreDeprecations', '6.0']],
+  ])('must be required by a CommonJS module whose types are checked, as %s resolves it', async (_name, options) => {
+    const program = `${PROGRAM.replace('ENVIRONMENT', 'process.env').replace(/^const/m, 'void (async () => {\nconst')}})();`;
+    await compile(program, [...options, '--types', 'node', '--target', 'es2022'], 'required.cts');
+    const { token } = await server.user();
+    const env = { PATH: process.env['PATH'], BERTH_URL: server.url, BERTH_TOKEN: token };
+    const { stdout } = await run(process.execPath, [join(folder, 'required.cjs')], { env });
+    expect(stdout).toBe('container_not_found 0 0\n');
   });
 });
