@@ -1,0 +1,273 @@
+import { once } from 'node:events';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ApiClient, NewContainer } from '../support/api-client';
+import { BerthProcess, type Vitals } from '../support/berth-process';
+import { eventually } from '../support/eventually';
+import { RawConnection, requestText } from '../support/raw-connection';
+import { RealDocker } from '../support/real-docker';
+import { TerminalClient } from '../support/terminal-client';
+import { openTestDatabase, type TestDatabase } from '../support/test-database';
+
+jest.setTimeout(600_000);
+
+/** How much more memory the server may have after an attack than before them all, in MiB: its heap grows and stays. */
+const MORE_MEMORY_MB = 160;
+/** How much it may have while it is attacked. */
+const PEAK_MEMORY_MB = 700;
+/** How long `/health/live` may take while the server is attacked. */
+const ALIVE_MS = 10_000;
+/** Processor time that an idle server may use in a second. */
+const IDLE_CPU_MS = 250;
+
+/**
+ * What a hostile client or container can do, against one server with Docker and gVisor: each attack is made, the server
+ * answers meanwhile, and has afterwards what it had before.
+ */
+describe('a server that was attacked', () => {
+  const real = new RealDocker();
+  const instance = `test-attacks-${String(process.pid)}`;
+  let database: TestDatabase;
+  let berth: BerthProcess;
+  let api: ApiClient;
+  let container: NewContainer;
+  let before: Vitals;
+  let probing: NodeJS.Timeout;
+  let slowestMs = 0;
+
+  beforeAll(async () => {
+    database = await openTestDatabase();
+    berth = new BerthProcess({
+      DATABASE_URL: database.url,
+      INSTANCE_ID: instance,
+      CONNECTION_LIMIT: '500',
+      NODE_OPTIONS: '--max-old-space-size=1024',
+    });
+    await berth.start();
+    api = await berth.user();
+    container = await api.running({ memory_mb: 512, disk_mb: 2048 });
+    // Made once, and kept.
+    for (const path of ['/api/openapi.json', '/api/docs/swagger-ui-bundle.js', '/metrics']) {
+      await (await fetch(`${berth.url}${path}`)).arrayBuffer();
+    }
+    before = await berth.vitals();
+    probing = setInterval(() => void probe(), 250);
+  });
+
+  afterAll(async () => {
+    clearInterval(probing);
+    await berth.stop();
+    await real.removeInstance(instance);
+    await database.drop();
+  });
+
+  afterEach(async () => {
+    RawConnection.closeAll();
+    expect((await api.call('GET', '/api/me')).status).toBe(200);
+    expect(slowestMs).toBeLessThan(ALIVE_MS);
+    expect(await berth.peakMemoryMb()).toBeLessThan(before.memoryMb + PEAK_MEMORY_MB);
+    await eventually(
+      async () => {
+        const first = await berth.vitals();
+        await delay(1_000);
+        const last = await berth.vitals();
+        expect(last.cpuMs - first.cpuMs).toBeLessThan(IDLE_CPU_MS);
+        expect(last.descriptors).toBeLessThanOrEqual(before.descriptors + 20);
+        expect(last.memoryMb).toBeLessThan(before.memoryMb + MORE_MEMORY_MB);
+      },
+      { timeoutMs: 120_000 },
+    );
+  });
+
+  async function probe(): Promise<void> {
+    const began = performance.now();
+    await fetch(`${berth.url}/health/live`, { signal: AbortSignal.timeout(30_000) }).catch(() => undefined);
+    slowestMs = Math.max(slowestMs, performance.now() - began);
+  }
+
+  const authorized = (): string => `Authorization: Bearer ${api.token}\r\n`;
+  const path = (rest: string): string => `/api/containers/${container.db_id}/${rest}`;
+  const sh = (script: string): Promise<string> => real.exec(container.id, ['sh', '-c', script], { user: '0' });
+
+  /** Connections that send so much, and read nothing. */
+  function unread(count: number, text: string): RawConnection[] {
+    return Array.from({ length: count }, () => new RawConnection(berth.url).stopReading().write(text));
+  }
+
+  /** What the server cuts off by itself. */
+  async function allCut(connections: readonly RawConnection[]): Promise<void> {
+    await eventually(
+      () => {
+        for (const { socket } of connections) if (!socket.destroyed) socket.resume();
+        expect(connections.filter(({ closed }) => !closed)).toHaveLength(0);
+      },
+      { timeoutMs: 60_000 },
+    );
+  }
+
+  describe('by anyone', () => {
+    it('must have stood requests without end on connections that are not read', async () => {
+      const connections = unread(60, requestText('GET /api/openapi.json').repeat(1_400));
+      await delay(45_000);
+      await allCut(connections);
+    });
+
+    it('must have stood pages of output without end that are not read', async () => {
+      const command = ['sh', '-c', 'head -c 2000000 /dev/zero | tr "\\0" x; sleep 600'];
+      const started = await api.call('POST', path('processes'), { command });
+      const output = path(`processes/${String(started.body['id'])}/output?limit=1048576`);
+      const connections = unread(20, requestText(`GET ${output}`, authorized()).repeat(300));
+      await delay(10_000);
+      for (const { socket } of connections) socket.destroy();
+      expect((await api.call('DELETE', path(`processes/${String(started.body['id'])}`))).status).toBe(200);
+    });
+
+    it('must have closed the files that were asked for and not read', async () => {
+      const connections = unread(22, requestText('GET /api/docs/swagger-ui-bundle.js').repeat(900));
+      await eventually(async () => expect((await berth.vitals()).descriptors).toBeGreaterThan(before.descriptors));
+      expect((await berth.vitals()).descriptors).toBeLessThan(before.descriptors + 100);
+      for (const { socket } of connections) socket.destroy();
+    });
+
+    it('must have taken no bodies of strangers', async () => {
+      const head = 'Content-Length: 50000000\r\nContent-Type: application/json\r\n';
+      const asked = ['POST /api/containers', `PUT ${path('files?path=/tmp/x')}`].flatMap((line) =>
+        Array.from({ length: 10 }, () => new RawConnection(berth.url).write(requestText(line, head))),
+      );
+      for (const { socket } of asked) socket.write(Buffer.alloc(50_000_000));
+      for (const each of asked) expect((await each.next()).status).toBe(401);
+    });
+
+    it('must have limited connections', async () => {
+      const connections = unread(600, '');
+      await eventually(() =>
+        expect(connections.filter(({ socket }) => socket.readableLength > 0).length).toBeGreaterThan(50),
+      );
+    });
+
+    it('must have answered no page that has pointed its name here', async () => {
+      const text = requestText('POST /api/auth/guest', '', '{"username":"eve"}').replace('localhost', 'evil.example');
+      expect((await new RawConnection(berth.url).write(text).next()).status).toBe(421);
+    });
+  });
+
+  describe('by a container', () => {
+    /** Puts a script in the place of a program. */
+    const replace = (program: string, script: string): Promise<string> =>
+      sh(`p=$(command -v ${program}); rm -f "$p"; printf '#!/bin/sh\\n%s\\n' '${script}' > "$p"; chmod 755 "$p"`);
+
+    async function ask(method: string, rest: string, body?: Buffer): Promise<IncomingMessage> {
+      const { hostname, port } = new URL(berth.url);
+      const headers = { authorization: `Bearer ${api.token}`, ...(body && { 'content-length': body.length }) };
+      const request = httpRequest({ hostname, port, method, path: path(rest), agent: false, headers });
+      request.on('socket', (socket) => socket.on('error', () => undefined)).on('error', () => undefined);
+      request.end(body);
+      const [answer] = (await once(request, 'response')) as [IncomingMessage];
+      answer.on('error', () => undefined);
+      return answer;
+    }
+
+    /** Reads an answer for so long at most. @returns whether it came to an end by itself */
+    async function readFor(answer: IncomingMessage, ms: number): Promise<boolean> {
+      const over = new Promise<true>((resolve) => answer.once('close', () => resolve(true)).resume());
+      const late = delay(ms, false as const, { ref: false });
+      const ended = await Promise.race([over, late]);
+      answer.destroy();
+      return ended;
+    }
+
+    const free = (): Promise<void> =>
+      eventually(async () => expect((await ask('GET', 'files/list?path=/')).resume().statusCode).toBe(200), {
+        timeoutMs: 120_000,
+      });
+
+    beforeEach(async () => {
+      container = await api.running({ memory_mb: 512, disk_mb: 2048 });
+    });
+
+    afterEach(() => api.call('DELETE', `/api/containers/${container.db_id}`));
+
+    it('must have stood archives with endless and impossible headers', async () => {
+      for (const fields of [`comment=${'c'.repeat(28_000_000)}`, 'size=-5', 'size=Infinity', 'size=1e999']) {
+        const answers = await Promise.all(
+          Array.from({ length: fields.length > 1_000 ? 1 : 20 }, () => ask('PUT', 'archive?path=/tmp/a', pax(fields))),
+        );
+        for (const answer of answers) expect([400, 429]).toContain(answer.resume().statusCode);
+      }
+      await free();
+    });
+
+    it('must have stood acknowledgements of what was never sent', async () => {
+      const clients = Array.from(
+        { length: 4 },
+        () => new TerminalClient(berth.url, { token: api.token, container: container.db_id }, { acknowledges: false }),
+      );
+      for (const client of clients) {
+        await client.opened();
+        client.type('yes 0123456789012345678901234567890123456789\n');
+      }
+      const acknowledging = setInterval(() => {
+        for (const { socket } of clients) socket.emit('ack', 1_000_000_000);
+      }, 10);
+      await delay(10_000);
+      clearInterval(acknowledging);
+      for (const client of clients) client.leave();
+    });
+
+    it('must have ended programs of files that flood, trickle, or claim sizes', async () => {
+      await replace('head', 'exec cat /dev/zero');
+      expect(await readFor(await ask('GET', 'files?path=/proc/version'), 20_000)).toBe(true);
+      await replace('dd', 'while :; do echo x; sleep 1; done');
+      await replace('tar', 'exec cat /dev/zero');
+      const asked = ['files?path=/etc/passwd', 'archive?path=/etc', 'files/list?path=/etc'];
+      for (let round = 0; round < 6; round += 1) {
+        await Promise.all(
+          asked.map(async (rest) => {
+            const { signal } = new AbortController();
+            await Promise.race([
+              ask('GET', rest).then((answer) => readFor(answer, 10_000)),
+              delay(20_000, null, { signal }),
+            ]);
+          }),
+        );
+      }
+      await replace('stat', 'echo 9007199254740992');
+      const claimed = await ask('HEAD', 'files?path=/etc/passwd');
+      expect(Number(claimed.resume().headers['content-length'] ?? 0)).toBeLessThan(1e12);
+    });
+  });
+});
+
+/** An archive whose one entry has an extended header with these fields. */
+function pax(field: string): Buffer {
+  const body = record(field);
+  return Buffer.concat([header('x', body.length), padded(body), header('0', 0), Buffer.alloc(1024)]);
+}
+
+/** `LENGTH field\n`, where the length counts its own digits. */
+function record(field: string): Buffer {
+  let length = field.length + 3;
+  while (String(length).length + field.length + 2 !== length) length += 1;
+  return Buffer.from(`${String(length)} ${field}\n`);
+}
+
+function padded(bytes: Buffer): Buffer {
+  return Buffer.concat([bytes, Buffer.alloc((512 - (bytes.length % 512)) % 512)]);
+}
+
+function header(type: string, size: number): Buffer {
+  const block = Buffer.alloc(512);
+  block.write('entry', 0);
+  block.write('0000644\0', 100);
+  block.write('0000000\0', 108);
+  block.write('0000000\0', 116);
+  block.write(`${size.toString(8).padStart(11, '0')}\0`, 124);
+  block.write('00000000000\0', 136);
+  block.write('        ', 148);
+  block.write(type, 156);
+  block.write('ustar\0', 257);
+  block.write('00', 263);
+  const sum = block.reduce((total, byte) => total + byte, 0);
+  block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
+  return block;
+}
