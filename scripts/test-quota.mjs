@@ -8,7 +8,7 @@ import { runtimeName } from './lib/gvisor.mjs';
 import { runJest } from './lib/jest-run.mjs';
 import { printFailure } from './lib/problem.mjs';
 import { startQuotaVm } from './lib/quota-vm.mjs';
-import { buildSandboxImage, sandboxImage } from './lib/sandbox-image.mjs';
+import { ensureQuickImages, sandboxImage } from './lib/sandbox-image.mjs';
 import { isEnding, runEnd, runScript } from './lib/shutdown.mjs';
 import { say } from './lib/steps.mjs';
 import { Tally } from './lib/tally.mjs';
@@ -20,7 +20,7 @@ const tally = new Tally();
 async function startDocker() {
   const api = await startQuotaVm();
   await addTestImage(api);
-  await buildSandboxImage(api);
+  await ensureQuickImages(api);
   return api;
 }
 

@@ -22,7 +22,7 @@ import { startFaultServices } from './lib/fault-services.mjs';
 import { runJest, willRun } from './lib/jest-run.mjs';
 import { printFailure, Problem } from './lib/problem.mjs';
 import { projectRoot } from './lib/project.mjs';
-import { ensureSandboxImage, sandboxImage } from './lib/sandbox-image.mjs';
+import { ensureQuickImages, sandboxImage } from './lib/sandbox-image.mjs';
 import { isEnding, runEnd, runScript } from './lib/shutdown.mjs';
 import { say, step } from './lib/steps.mjs';
 import { Tally } from './lib/tally.mjs';
@@ -217,7 +217,7 @@ async function runOnNewerDockers({ jestArgs }) {
   for (const [docker, name] of Object.entries(NEWER_DOCKERS)) {
     const env = await environmentOf(`tests on ${name}`, async () => {
       const { api } = await startThrowawayDocker(docker);
-      await ensureSandboxImage(api);
+      await ensureQuickImages(api);
       const runtimes = { SANDBOX_RUNTIME: runtimeName, TEST_RUNTIMES: `${runtimeName},runc` };
       return { ...cleanEnvironment(), DOCKER_HOST: api.host, ...runtimes, ...testImages };
     });

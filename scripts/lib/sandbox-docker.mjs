@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { findDocker } from './find-docker.mjs';
 import { checkGvisor } from './gvisor.mjs';
 import { runFolder } from './project.mjs';
-import { ensureSandboxImage, sandboxImage } from './sandbox-image.mjs';
+import { ensureSandboxImages, sandboxImage } from './sandbox-image.mjs';
 import { atEnd } from './shutdown.mjs';
 import { say, step } from './steps.mjs';
 
@@ -17,7 +17,7 @@ export async function prepareDocker(settings) {
     onStart: (own) =>
       atEnd('stopping the Docker daemon', (hurry) => step('stopping the Docker daemon', () => own.stop({ hurry }))),
   });
-  await ensureSandboxImage(docker.api);
+  await ensureSandboxImages(docker.api);
   return { ...docker, hasGvisor: await checkGvisor(docker, { image: sandboxImage }) };
 }
 

@@ -1,20 +1,39 @@
 /**
- * `berth/sandbox:latest`, the catalogue's default image: Debian, pulled where a registry answers, otherwise built
- * from Debian's packages.
+ * The images that Berth builds on the machine and never pulls: `berth/sandbox`, the catalogue's default, with the tools
+ * of every day, and `berth/minimal`. On Debian's own image where a registry answers, otherwise from Debian's packages.
  */
-import { createReadStream, existsSync, readFileSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  createReadStream,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { URLSearchParams } from 'node:url';
 import { ensurePackages, canInstallPackages } from './apt.mjs';
 import { findCommand, run } from './command.mjs';
 import { Problem } from './problem.mjs';
 import { cacheFolder, makeDataFolder } from './project.mjs';
-import { step } from './steps.mjs';
+import { say, step } from './steps.mjs';
 
 export const sandboxImage = 'berth/sandbox:latest';
+export const minimalImage = 'berth/minimal:latest';
 export const debianSuite = 'trixie';
-const packages = ['bash', 'ca-certificates', 'curl', 'procps'];
+
+const fewPackages = ['bash', 'ca-certificates', 'curl', 'procps'];
+const everyDay = ['git', 'less', 'nano', 'openssh-client', 'python3', 'unzip', 'vim-tiny', 'wget', 'xz-utils'];
+/** What is in the images, by their names. */
+const packagesOf = { [minimalImage]: fewPackages, [sandboxImage]: [...fewPackages, ...everyDay] };
+
 const base = { repo: 'debian', tag: 'trixie-slim' };
+const environment = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'LANG=C.UTF-8'];
 
 /** A registry that is out of reach may be silent for minutes; one that is there speaks at once. */
 const PULL_SILENCE_MS = 10_000;
@@ -29,8 +48,8 @@ export async function importImage(api, { tar, name, changes = [], onMessage }) {
   await api.stream('POST', `/images/create?${query}`, { tar: createReadStream(tar), onMessage });
 }
 
-/** @returns {Promise<boolean>} whether it could be pulled */
-async function pull(api, progress) {
+/** @returns {Promise<boolean>} whether Debian's image could be pulled */
+async function pullBase(api, progress) {
   const silence = new AbortController();
   let timer = setTimeout(() => silence.abort(), PULL_SILENCE_MS);
   const onMessage = ({ status, progress: bar }) => {
@@ -38,13 +57,11 @@ async function pull(api, progress) {
     timer = setTimeout(() => silence.abort(), 6 * PULL_SILENCE_MS);
     progress(`${status ?? ''} ${bar ?? ''}`);
   };
-  const [repo, tag] = sandboxImage.split(':');
   try {
     await api.stream('POST', `/images/create?fromImage=${base.repo}&tag=${base.tag}`, {
       onMessage,
       signal: silence.signal,
     });
-    await api.call('POST', `/images/${base.repo}:${base.tag}/tag?repo=${encodeURIComponent(repo)}&tag=${tag}`);
     return true;
   } catch {
     return false;
@@ -67,9 +84,36 @@ export async function debianMirror() {
   return /^https?:/.test(uri ?? '') ? [`deb ${uri} ${debianSuite} main`] : [];
 }
 
-/** @returns {Promise<string>} the root file system as a tar, made now or lately */
-async function buildRootFileSystem(progress) {
-  const tar = join(makeDataFolder(cacheFolder), `sandbox-${debianSuite}-${process.arch}.tar`);
+/** @param {string} name @param {string} of @returns {Promise<boolean>} whether the build worked, in Docker itself */
+async function buildOnBase(api, { name, of, progress }) {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-image-'));
+  const install = `apt-get install -y --no-install-recommends ${packagesOf[of].join(' ')}`;
+  const lines = [
+    `FROM ${base.repo}:${base.tag}`,
+    `RUN apt-get update && ${install} && rm -rf /var/lib/apt/lists/*`,
+    ...environment.map((variable) => `ENV ${variable}`),
+    'CMD ["/bin/bash"]',
+  ];
+  try {
+    writeFileSync(join(folder, 'Dockerfile'), `${lines.join('\n')}\n`);
+    await run('tar', ['-C', folder, '-cf', join(folder, 'context.tar'), 'Dockerfile']);
+    await api.stream('POST', `/build?${new URLSearchParams({ t: name, rm: '1' })}`, {
+      tar: createReadStream(join(folder, 'context.tar')),
+      onMessage: ({ stream }) => progress(stream ?? ''),
+    });
+    return true;
+  } catch (error) {
+    progress(error.message);
+    return false;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** @param {string[]} packages @returns {Promise<string>} the root file system as a tar, made now or lately */
+async function buildRootFileSystem(packages, progress) {
+  const digest = createHash('sha256').update(packages.join()).digest('hex').slice(0, 8);
+  const tar = join(makeDataFolder(cacheFolder), `${debianSuite}-${process.arch}-${digest}.tar`);
   if (existsSync(tar) && Date.now() - statSync(tar).mtimeMs < CACHE_MAX_AGE_MS) return tar;
   // A name of its own: what a killed run started may still be writing.
   const part = `${tar}.${process.pid}.part.tar`;
@@ -88,7 +132,7 @@ async function buildRootFileSystem(progress) {
     renameSync(part, tar);
     return tar;
   } catch (error) {
-    throw new Problem('The sandbox image could be neither pulled nor built.', [
+    throw new Problem('The image of sandboxes could not be built.', [
       ...error.advice,
       `Let this machine reach a registry or a Debian mirror, or bring an image yourself: docker tag YOUR_IMAGE ${sandboxImage}`,
     ]);
@@ -97,31 +141,65 @@ async function buildRootFileSystem(progress) {
   }
 }
 
-/** @param {import('./docker-api.mjs').DockerApi} api @throws Problem */
-export async function ensureSandboxImage(api) {
-  if (await api.hasImage(sandboxImage)) return;
-  const pulled = await step(`pulling ${base.repo}:${base.tag}`, (progress) => pull(api, progress), {
+/** Whether images can be built from Debian's packages here. */
+const canBuildFromPackages = () => findCommand('mmdebstrap') !== undefined || canInstallPackages();
+
+/**
+ * @param {import('./docker-api.mjs').DockerApi} api
+ * @param {{ name: string, of?: string }} image of: the image whose packages it gets, where that is not its own name
+ * @throws Problem
+ */
+export async function buildImage(api, { name, of = name }) {
+  const pulled = await step(`pulling ${base.repo}:${base.tag}`, (progress) => pullBase(api, progress), {
     isGood: (done) => done,
     detail: (done) => (done ? undefined : 'no registry answers'),
   });
-  if (pulled) return;
-  if (!findCommand('mmdebstrap') && !canInstallPackages()) {
-    throw new Problem('There is no sandbox image, no registry answers, and this user cannot build one.', [
-      `Bring an image: \`docker tag YOUR_IMAGE ${sandboxImage}\`, or install mmdebstrap and try again.`,
+  const isBuilt =
+    pulled &&
+    (await step(
+      `building ${name} on ${base.repo}:${base.tag}`,
+      (progress) => buildOnBase(api, { name, of, progress }),
+      {
+        isGood: (done) => done,
+        detail: (done) => (done ? undefined : 'it could not install the packages'),
+      },
+    ));
+  if (isBuilt) return;
+  if (!canBuildFromPackages()) {
+    throw new Problem(`There is no image ${name}, no registry answers, and this user cannot build one.`, [
+      `Bring an image: \`docker tag YOUR_IMAGE ${name}\`, or install mmdebstrap and try again.`,
     ]);
   }
-  await ensurePackages({ mmdebstrap: 'mmdebstrap' });
-  await buildSandboxImage(api);
+  await buildFromPackages(api, { name, of });
 }
 
 /** @param {import('./docker-api.mjs').DockerApi} api @throws Problem */
-export async function buildSandboxImage(api) {
-  await step(`building ${sandboxImage} from Debian packages`, async (progress) => {
-    const changes = [
-      'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-      'ENV LANG=C.UTF-8',
-      'CMD ["/bin/bash"]',
-    ];
-    await importImage(api, { tar: await buildRootFileSystem(progress), name: sandboxImage, changes });
+export async function buildFromPackages(api, { name, of = name }) {
+  await ensurePackages({ mmdebstrap: 'mmdebstrap' });
+  await step(`building ${name} from Debian packages`, async (progress) => {
+    const changes = [...environment.map((variable) => `ENV ${variable}`), 'CMD ["/bin/bash"]'];
+    await importImage(api, { tar: await buildRootFileSystem(packagesOf[of], progress), name, changes });
   });
+}
+
+/** The default image; one that is there is kept, whatever is in it. @throws Problem */
+export async function ensureSandboxImage(api) {
+  if (!(await api.hasImage(sandboxImage))) await buildImage(api, { name: sandboxImage });
+}
+
+/** The minimal image too, without which all else works. @throws Problem as {@link ensureSandboxImage} */
+export async function ensureSandboxImages(api) {
+  await ensureSandboxImage(api);
+  if (await api.hasImage(minimalImage)) return;
+  await buildImage(api, { name: minimalImage }).catch((error) => {
+    if (!(error instanceof Problem)) throw error;
+    say(`! ${minimalImage} could not be built: ${error.message} \`npm run images\` tries again.`);
+  });
+}
+
+/** For tests on a Docker of their own: what is quickly built has both names. @throws Problem */
+export async function ensureQuickImages(api) {
+  for (const name of [minimalImage, sandboxImage]) {
+    if (!(await api.hasImage(name))) await buildFromPackages(api, { name, of: minimalImage });
+  }
 }

@@ -2,7 +2,7 @@
 import { canInstallPackages, ensurePackages } from './apt.mjs';
 import { findForeignDocker } from './find-docker.mjs';
 import { checkGvisor } from './gvisor.mjs';
-import { ensureSandboxImage } from './sandbox-image.mjs';
+import { ensureQuickImages, ensureSandboxImage } from './sandbox-image.mjs';
 import { removeTestRules } from './sandbox-rules.mjs';
 import { say } from './steps.mjs';
 import { addTestImage, testImage } from './test-image.mjs';
@@ -63,9 +63,11 @@ export async function startTestDocker(settings) {
     const isAbandoned = (thing) => isTests(thing) && Date.now() / 1000 - created(thing) > ABANDONED_AFTER_S;
     await sweep(api, isAbandoned);
     say(`✓ testing on the Docker at ${api.host}`);
+    // What it has under this name is used after the tests too.
+    await ensureSandboxImage(api);
   } else {
     docker = await startThrowawayDocker('tests');
+    await ensureQuickImages(docker.api);
   }
-  await ensureSandboxImage(docker.api);
   return docker.api;
 }

@@ -22,7 +22,7 @@ export class AdminImagesController {
       'goes on (`state: pulling`), and the same request again joins it. Containers keep the version that they were created from.',
   })
   @ApiOkResponse({ type: ImagePullView })
-  @ApiFaults('image_not_found', 'pull_failed')
+  @ApiFaults('image_not_found', 'image_never_pulled', 'pull_failed')
   pull(@Param('name') name: string): Promise<ImagePullView> {
     return this.images.pull(name);
   }

@@ -325,7 +325,9 @@ export abstract class ContainerEngine {
    * Makes sure that the image is present, pulling it if it is missing; one pull for any number of callers.
    *
    * @returns what the reference names now
-   * @throws EngineError `image_not_found`, `image_access_denied`, `image_unavailable`, `aborted`
+   * An image that is built here (`berth/…`) is never pulled.
+   *
+   * @throws EngineError `image_not_found`, `image_not_built`, `image_access_denied`, `image_unavailable`, `aborted`
    */
   abstract ensureImage(reference: string, options?: EnsureImageOptions): Promise<EngineImage>;
   /** @param name a reference or an image's id @returns null if there is no such image */

@@ -21,6 +21,8 @@ export type EngineErrorCode =
   /** The engine has no room for another container, such as no network. */
   | 'no_capacity'
   | 'image_not_found'
+  /** It is not there, and is never pulled. */
+  | 'image_not_built'
   /**
    * The registry refuses the credentials, or requires some. Registries that hide private images report them as not
    * found.
@@ -55,6 +57,12 @@ export class EngineError extends Error {
   ) {
     super(message, options);
   }
+}
+
+/** @param reference of an image that is never pulled */
+export function imageNotBuilt(reference: string): EngineError {
+  const message = `there is no image ${reference}, and it is never pulled: npm run images builds Berth's own`;
+  return new EngineError('image_not_built', message);
 }
 
 /** @param node its name or id */

@@ -1,4 +1,4 @@
-import { parseImageReference, registryOf } from './image-reference';
+import { isBuiltHere, parseImageReference, registryOf } from './image-reference';
 
 const digest = `sha256:${'0a'.repeat(32)}`;
 
@@ -63,6 +63,27 @@ describe('an image reference', () => {
     const before = process.cpuUsage();
     for (const part of ['a-', 'a.', 'a_', 'a/', '-', 'A.', '0:']) parseImageReference(`${part.repeat(127)}!`);
     expect(process.cpuUsage(before).user).toBeLessThan(2_000_000);
+  });
+});
+
+describe('an image that is built here', () => {
+  it.each([
+    ['berth/sandbox:latest', true],
+    ['berth/sandbox', true],
+    [`berth/sandbox@sha256:${'0'.repeat(64)}`, true],
+    ['docker.io/berth/minimal', true],
+    ['index.docker.io/berth/minimal:1', true],
+    ['Docker.io/berth/minimal:1', true],
+    ['docker.io/library/berth/minimal', true],
+    ['registry.example/berth/sandbox', false],
+    ['localhost:5000/berth/sandbox', false],
+    ['berthed/sandbox', false],
+    ['library/berth', false],
+    ['berth', false],
+    ['ubuntu:24.04', false],
+    ['Berth!', false],
+  ])('must be known by its name: %s %s', (reference, isBuilt) => {
+    expect(isBuiltHere(reference)).toBe(isBuilt);
   });
 });
 

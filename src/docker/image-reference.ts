@@ -45,6 +45,19 @@ export function registryOf({ repository }: Pick<ImageReference, 'repository'>): 
   return host === 'index.docker.io' ? DOCKER_HUB : host;
 }
 
+/** The name of images that are built on the machine itself, by `npm run images` for example. */
+const BUILT_HERE = 'berth/';
+
+/**
+ * Whether an image is built on the machine, and never pulled. Anybody may have this name in a public registry, and what
+ * is there would become everybody's sandbox.
+ */
+export function isBuiltHere(reference: string): boolean {
+  const parsed = parseImageReference(reference);
+  if (parsed === null || registryOf(parsed) !== DOCKER_HUB) return false;
+  return familiarRepository(parsed.repository.toLowerCase()).startsWith(BUILT_HERE);
+}
+
 /** The reference of one version of an image: its repository with the version's digest, without a tag. */
 export function versionReference(reference: string, digest: string): string | null {
   const parsed = parseImageReference(reference);

@@ -6,11 +6,11 @@ import { z } from 'zod';
 import { RecentKeys } from '../scheduling';
 import { abortable } from './client';
 import type { EngineImage, EnsureImageOptions } from './container-engine';
-import { EngineError } from './engine-error';
+import { EngineError, imageNotBuilt } from './engine-error';
 import { claimedLabels, sizeOption } from './create-options';
 import type { DockerDaemon } from './daemon';
 import { hasStatus, unlessMissing } from './errors';
-import { familiarRepository, parseImageReference } from './image-reference';
+import { familiarRepository, isBuiltHere, parseImageReference } from './image-reference';
 import { ImagePulls } from './image-pulls';
 import type { RegistryCredentials } from './registry-auth';
 import { againIfStale } from './stale-connections';
@@ -51,7 +51,8 @@ export class Images {
       throw new EngineError('image_not_found', `not an image reference: ${reference}`);
     }
     const present = await this.find(reference);
-    if (present !== null && options.refresh !== true) return present;
+    if (present !== null && (options.refresh !== true || isBuiltHere(reference))) return present;
+    if (isBuiltHere(reference)) throw imageNotBuilt(reference);
     await options.beforePull?.(present);
     await this.pulls.pull(reference, options);
     const pulled = await this.find(reference);

@@ -32,6 +32,7 @@ export {
 export { nodeOf, plainId, qualifiedId } from './container-ids';
 export {
   EngineError,
+  imageNotBuilt,
   type EngineErrorCode,
   nodeUnavailable,
   saysDiskFull,
@@ -53,4 +54,10 @@ export type { VolumeDigest, VolumeWork } from './volume-copy';
 export type { TransferringEngine } from './volume-transfer';
 export { DockerModule } from './docker.module';
 export { PROOF_CHECKS, type ProofReport, proveSandbox } from './sandbox-proof';
-export { MAX_IMAGE_REFERENCE_LENGTH, parseImageReference, registryOf, versionReference } from './image-reference';
+export {
+  MAX_IMAGE_REFERENCE_LENGTH,
+  parseImageReference,
+  registryOf,
+  isBuiltHere,
+  versionReference,
+} from './image-reference';

@@ -30,7 +30,13 @@ const PROGRAM = [
   'output_endless',
   'aborted',
 ] as const;
-const IMAGE = ['image_not_found', 'image_access_denied', 'image_unavailable', 'start_refused'] as const;
+const IMAGE = [
+  'image_not_found',
+  'image_not_built',
+  'image_access_denied',
+  'image_unavailable',
+  'start_refused',
+] as const;
 
 /** Of an operation, which may first have to finish what another one left. @param own where nothing else is known */
 const failed = (own: ErrorCode): FaultDescription => ({
@@ -73,6 +79,7 @@ const FAULTS = {
   same_node: { when: 'it is there already' },
   wrong_pool: { when: "the container's tier names another one" },
   image_not_found: { when: 'the catalogue has none of this name' },
+  image_never_pulled: { when: 'its pull policy is never: it is built on the machine' },
   status_not_reached: { when: 'the time is over; status is the present one', fields: { status: 'creating' } },
   status_unreachable: {
     when: 'it takes another request for it to come; status is the present one, or deleted where it was deleted meanwhile',

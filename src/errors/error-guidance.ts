@@ -58,6 +58,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
       'With 404, choose a name of `GET /api/images`. With 500, the reference is wrong, or its registry wants ' +
       "credentials, which are the operator's to give.",
   },
+  image_never_pulled: { retry: 'no', advice: 'Build it anew on the machine: `npm run images -- --rebuild`.' },
   process_not_found: { retry: 'no', advice: 'List the processes again.' },
   path_denied: { retry: 'no', advice: 'Choose another path, such as one below `/home/user`, or change its mode.' },
   path_not_found: { retry: 'no', advice: 'List the directory again.' },
@@ -197,6 +198,11 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
     advice: 'Stop and start it: it is recreated, with its data.',
   },
   name_in_use: { retry: 'no', when: 'Docker has something else of this name', advice: OPERATOR },
+  image_not_built: {
+    retry: 'no',
+    when: 'the image is not on the machine, and is never pulled',
+    advice: 'Tell the operator, who can build it there: `npm run images`.',
+  },
   image_access_denied: {
     retry: 'no',
     when: "the image's registry refuses access",

@@ -5,7 +5,7 @@ import type { CatalogImage } from './load-images';
 import { ImageCatalog } from './image-catalog';
 
 const IMAGES: CatalogImage[] = [
-  { name: 'sandbox', reference: 'berth/sandbox:latest', description: 'the default', default: true, pull: 'missing' },
+  { name: 'sandbox', reference: 'berth/sandbox:latest', description: 'the default', default: true, pull: 'never' },
   { name: 'ubuntu', reference: 'ubuntu:24.04', description: 'Ubuntu', default: false, pull: 'daily' },
 ];
 
@@ -91,7 +91,7 @@ describe('the list', () => {
         reference: 'berth/sandbox:latest',
         description: 'the default',
         default: true,
-        pull: 'missing',
+        pull: 'never',
         available: false,
       },
       {

@@ -2,7 +2,14 @@ import { Inject, Injectable } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
 import { isIP } from 'node:net';
 import { type Config, CONFIG } from '../config';
-import { ContainerEngine, EngineError, MAX_IMAGE_REFERENCE_LENGTH, parseImageReference, registryOf } from '../docker';
+import {
+  ContainerEngine,
+  EngineError,
+  isBuiltHere,
+  MAX_IMAGE_REFERENCE_LENGTH,
+  parseImageReference,
+  registryOf,
+} from '../docker';
 import { DomainError, invalidParameters } from '../errors';
 import { type CatalogImage, CUSTOM, PULL_POLICIES, type PullPolicy } from './load-images';
 
@@ -18,7 +25,8 @@ export class ImageView {
   readonly default: boolean;
   @ApiProperty({
     enum: PULL_POLICIES,
-    description: 'When a creation asks the registry for a newer version although the image is here.',
+    description:
+      'When a creation asks the registry for it: if it is missing, for a newer version once a day or always, or never: it is built on the machine.',
   })
   readonly pull: PullPolicy;
   @ApiProperty({
@@ -118,8 +126,9 @@ export class ImageCatalog {
     return this.images.some((image) => image.reference === reference);
   }
 
-  /** Of an image that is not in the catalogue: `missing`. */
+  /** Of an image that is not in the catalogue: `missing`, or `never` where it is built here. */
   pullPolicyOf(reference: string): PullPolicy {
+    if (isBuiltHere(reference)) return 'never';
     return this.images.find((image) => image.reference === reference)?.pull ?? 'missing';
   }
 

@@ -5,6 +5,8 @@ import {
   EngineError,
   type EngineImage,
   type EnsureImageOptions,
+  imageNotBuilt,
+  isBuiltHere,
   type PullProgress,
   versionReference,
 } from '../docker';
@@ -68,7 +70,7 @@ export class ImageStore implements OnModuleDestroy {
   /**
    * The image of a container that has no version yet: pulled if it is missing, or if its pull policy says so.
    *
-   * @throws EngineError `image_not_found`, `image_access_denied`, `image_unavailable`, `aborted`
+   * @throws EngineError `image_not_found`, `image_not_built`, `image_access_denied`, `image_unavailable`, `aborted`
    */
   async forCreation(reference: string, options: PullOptions = {}): Promise<UsableImage> {
     const version = await this.newest(reference, options);
@@ -91,7 +93,8 @@ export class ImageStore implements OnModuleDestroy {
     const present = await this.engine.findImage(imageId, options.node);
     // Its digest is that of the container's row: an id alone does not name a repository.
     if (present) return { name: imageId, version: { id: imageId, digest: imageDigest }, isChanged: false };
-    const exact = imageDigest === null ? null : versionReference(image, imageDigest);
+    const isPulled = this.catalog.pullPolicyOf(image) !== 'never';
+    const exact = imageDigest === null || !isPulled ? null : versionReference(image, imageDigest);
     const again = exact === null ? null : await this.ifInRegistry(() => this.ensure(exact, options));
     const version = again ?? (await this.ensure(image, options));
     const isChanged = version.id !== imageId;
@@ -104,8 +107,14 @@ export class ImageStore implements OnModuleDestroy {
     return { name: version.id, version, isChanged };
   }
 
-  /** The image, pulled if it is missing. @throws EngineError as {@link forCreation} */
+  /** The image, pulled if it is missing, unless it never is. @throws EngineError as {@link forCreation} */
   async ensure(reference: string, options: EnsureImageOptions = {}): Promise<EngineImage> {
+    // The engine itself pulls none that is built here.
+    if (this.catalog.pullPolicyOf(reference) === 'never' && !isBuiltHere(reference)) {
+      const present = await this.engine.findImage(reference, options.node);
+      if (!present) throw imageNotBuilt(reference);
+      return present;
+    }
     return (await this.noted(reference, options)).image;
   }
 
@@ -113,10 +122,11 @@ export class ImageStore implements OnModuleDestroy {
    * Asks the registry for an image of the catalogue. Answers within 20 s: a pull that takes longer goes on in this
    * process, and another request joins it.
    *
-   * @throws DomainError `image_not_found`, `pull_failed`
+   * @throws DomainError `image_not_found`, `image_never_pulled`, `pull_failed`
    */
   async pull(name: string): Promise<ImagePullView> {
-    const { reference } = this.catalog.named(name);
+    const { reference, pull: policy } = this.catalog.named(name);
+    if (policy === 'never') throw new DomainError('image_never_pulled');
     const pull = this.requested.get(reference) ?? this.request(reference);
     const timer = new AbortController();
     const patience = delay(this.patienceMs, null, { signal: timer.signal }).catch(() => null);
@@ -153,7 +163,7 @@ export class ImageStore implements OnModuleDestroy {
 
   private async newest(reference: string, options: PullOptions): Promise<EngineImage> {
     const policy = this.catalog.pullPolicyOf(reference);
-    if (policy === 'missing') return this.ensure(reference, options);
+    if (policy === 'missing' || policy === 'never') return this.ensure(reference, options);
     if (policy === 'always') return this.ensure(reference, { ...options, refresh: true });
     const refresh = await this.isDailyLookDue(reference);
     try {

@@ -17,6 +17,19 @@ describe('the catalogue', () => {
     ]);
   });
 
+  it('must never pull what is built here, whatever else it says of it', () => {
+    const built = { name: 'sandbox', reference: 'berth/sandbox:latest', default: true };
+    for (const given of [built, { ...built, pull: 'missing' }, { ...built, pull: 'never' }]) {
+      expect(parseImages({ images: [given] }, 'x.json')).toMatchObject([{ pull: 'never' }]);
+    }
+    const asked = { images: [{ ...built, pull: 'daily' }] };
+    expect(() => parseImages(asked, 'x.json')).toThrow(/images\.0\.pull: .*berth\/sandbox:latest is built here/);
+    expect(DEFAULT_IMAGES.filter(({ pull }) => pull === 'never').map(({ name }) => name)).toEqual([
+      'sandbox',
+      'minimal',
+    ]);
+  });
+
   it.each([
     ['no object', null, /file: /],
     ['no image', { images: [] }, /images: /],

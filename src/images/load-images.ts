@@ -1,12 +1,12 @@
 import { z } from 'zod';
 import { readJson, validate } from '../config';
-import { parseImageReference } from '../docker';
+import { isBuiltHere, parseImageReference } from '../docker';
 
 /**
- * When a creation asks the registry for a newer version of an image that is present: never, if the last look was a day
- * ago, or each time.
+ * When a creation asks the registry for an image: if it is missing; also for a newer version, if the last look was a
+ * day ago, or each time; or never, as of those that are built on the machine.
  */
-export const PULL_POLICIES = ['missing', 'daily', 'always'] as const;
+export const PULL_POLICIES = ['missing', 'daily', 'always', 'never'] as const;
 export type PullPolicy = (typeof PULL_POLICIES)[number];
 
 /** An image that users can choose by name. */
@@ -30,9 +30,16 @@ export const DEFAULT_IMAGES: readonly CatalogImage[] = [
   {
     name: 'sandbox',
     reference: 'berth/sandbox:latest',
-    description: 'Debian with bash, curl and the tools of every day; built on this machine, so it is always here',
+    description: 'Debian with the tools of every day: bash, curl, wget, git, nano, vim, less and Python',
     default: true,
-    pull: 'missing',
+    pull: 'never',
+  },
+  {
+    name: 'minimal',
+    reference: 'berth/minimal:latest',
+    description: 'Debian with bash, curl and apt, and little else',
+    default: false,
+    pull: 'never',
   },
   {
     name: 'debian',
@@ -84,7 +91,17 @@ const image = z.strictObject({
   pull: z.enum(PULL_POLICIES).default('missing'),
 });
 
-const schema = z.strictObject({ images: z.array(image).min(1).max(1000) }).superRefine(({ images }, context) => {
+/** Those that are built here are never pulled, whether or not the file says so. */
+const catalogImage = image.transform((entry, context) => {
+  if (!isBuiltHere(entry.reference)) return entry;
+  if (entry.pull === 'daily' || entry.pull === 'always') {
+    const message = `${entry.reference} is built here and never pulled: leave it out`;
+    context.addIssue({ code: 'custom', path: ['pull'], message });
+  }
+  return { ...entry, pull: 'never' as const };
+});
+
+const schema = z.strictObject({ images: z.array(catalogImage).min(1).max(1000) }).superRefine(({ images }, context) => {
   const names = images.map(({ name }) => name);
   for (const [index, name] of names.entries()) {
     if (names.indexOf(name) === index) continue;

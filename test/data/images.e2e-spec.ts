@@ -16,7 +16,7 @@ const DAY = 24 * HOUR;
 const LARGER = { ...SMALL, memory_mb: 512 };
 
 /** By the name in the catalogue, which is also the pull policy. */
-const REFERENCES = { missing: 'tools:1', daily: 'daily:1', always: 'always:1' } as const;
+const REFERENCES = { missing: 'tools:1', daily: 'daily:1', always: 'always:1', never: 'berth/own:1' } as const;
 type Name = keyof typeof REFERENCES;
 
 describe('images', () => {
@@ -299,6 +299,43 @@ describe('images', () => {
         }),
       );
       pulling.mockRestore();
+    });
+  });
+
+  describe('built here', () => {
+    afterEach(() => daemon.images.delete(REFERENCES.never));
+
+    it('must be used where they are, and said to be missing where they are not, without a pull', async () => {
+      const { body } = await user.api.create({ image: 'never', custom_image: undefined });
+      const id = String(body['db_id']);
+      const read = async (): Promise<Answer['body']> => (await user.api.get(id)).body;
+      await eventually(async () => {
+        expect(await read()).toMatchObject({ status: 'error', status_reason: 'image_not_built' });
+      });
+      expect(isHere('never')).toBe(false);
+      const started = await user.api.start(id);
+      expect([started.status, started.body['code']]).toEqual([500, 'image_not_built']);
+      daemon.images.add(REFERENCES.never);
+      expect((await user.api.start(id)).status).toBe(200);
+    });
+
+    it('must not be pulled by an administrator either', async () => {
+      daemon.images.add(REFERENCES.never);
+      const before = engine.callsOf('ensureImage');
+      expect(await asAdmin('images/never/pull')).toMatchObject({
+        status: 409,
+        body: { error: 'image is never pulled', code: 'image_never_pulled' },
+      });
+      expect(engine.callsOf('ensureImage')).toBe(before);
+    });
+
+    it('must take the place of a former version that was built here and is gone', async () => {
+      daemon.images.add(REFERENCES.never);
+      const { db_id } = await running('never');
+      daemon.rebuild(REFERENCES.never);
+      expect((await user.api.update(db_id, { name: 'larger', ...LARGER })).status).toBe(200);
+      const { id } = (await user.api.get(db_id)).body;
+      expect(versionOf(String(id))).toBe(daemon.imageId(REFERENCES.never, 2));
     });
   });
 

@@ -182,7 +182,7 @@ describe('an operation that meets another, or what it did not expect', () => {
   });
 
   describe('a container that ends just after the first look at it', () => {
-    const IMAGE = 'berth/new:1';
+    const IMAGE = 'team/new:1';
 
     /** @returns its database id */
     async function endsAfterFirstLook(env: Readonly<Record<string, string>> = {}): Promise<string> {
@@ -240,9 +240,9 @@ describe('an operation that meets another, or what it did not expect', () => {
   });
 
   it('must cancel a creation that is deleted', async () => {
-    daemon.registry.add('berth/slow:1');
+    daemon.registry.add('team/slow:1');
     const hold = engine.holdOn('ensureImage');
-    const created = await user.api.create({ custom_image: 'berth/slow:1' });
+    const created = await user.api.create({ custom_image: 'team/slow:1' });
     await hold.reached;
     const deleted = await user.api.delete(String(created.body['db_id']));
     expect(deleted.status).toBe(200);

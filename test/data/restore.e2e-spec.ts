@@ -122,15 +122,15 @@ describe('restoring a deleted container', () => {
   });
 
   it('must work for one whose creation failed or was cut short, and let it be started', async () => {
-    const failed = String((await user.api.create({ custom_image: 'berth/not-yet:1' })).body['db_id']);
+    const failed = String((await user.api.create({ custom_image: 'team/not-yet:1' })).body['db_id']);
     await events.next('container_error', { db_id: failed });
-    daemon.registry.add('berth/slow:2');
+    daemon.registry.add('team/slow:2');
     const hold = engine.holdOn('ensureImage');
-    const cancelled = String((await user.api.create({ custom_image: 'berth/slow:2' })).body['db_id']);
+    const cancelled = String((await user.api.create({ custom_image: 'team/slow:2' })).body['db_id']);
     await hold.reached;
     for (const id of [failed, cancelled]) expect((await user.api.delete(id)).status).toBe(200);
     hold.release();
-    daemon.registry.add('berth/not-yet:1');
+    daemon.registry.add('team/not-yet:1');
     for (const id of [failed, cancelled]) {
       expect((await restore(id)).body).toMatchObject({ id, db_id: id, status: 'stopped' });
       expect((await user.api.start(id)).body).toMatchObject({ message: 'container started', status: 'running' });

@@ -185,6 +185,27 @@ describe('DockerEngine on a real Docker', () => {
     await expect(engine.ensureImage('ubuntu:')).rejects.toMatchObject({ code: 'image_not_found' });
   });
 
+  itOnDocker('must not ask a registry for an image that is built here, whether it is here or not', async () => {
+    const proxy = await DockerProxy.open();
+    const proxied = sandbox.engine({ DOCKER_HOST: proxy.dockerHost });
+    try {
+      proxy.arm(null);
+      for (const missing of ['berth/no-such-image:1', 'docker.io/berth/no-such-image', 'Index.docker.io/berth/a:1']) {
+        await expect(proxied.ensureImage(missing)).rejects.toMatchObject({
+          code: 'image_not_built',
+          message: expect.stringContaining('npm run images') as unknown,
+        });
+      }
+      const here = sandbox.spec().image;
+      const beforePull = jest.fn();
+      expect(await proxied.ensureImage(here, { refresh: true, beforePull })).toEqual(await engine.findImage(here));
+      expect(beforePull).not.toHaveBeenCalled();
+      expect(proxy.calls.filter((call) => call.startsWith('POST'))).toEqual([]);
+    } finally {
+      await proxy.close();
+    }
+  });
+
   it('must stop, start and remove a container that was paused', async () => {
     const dockerId = await sandbox.running(engine, sandbox.spec());
     const pause = (): Promise<void> => sandbox.pause(dockerId);

@@ -46,7 +46,7 @@ const WRITES: readonly Verb[] = [...OPERATIONS, 'create', 'restore'];
 const UNDER_FAULTS = ['500 docker_unavailable', '500 docker_error', '500 start_refused', '500 claim_lost'];
 
 /** What else may become of an operation on a Docker without its data: before it is found out, and after. */
-const WITHOUT_DATA = ['500 image_not_found', '500 image_unavailable', '500 docker_changed'];
+const WITHOUT_DATA = ['500 image_not_found', '500 image_not_built', '500 image_unavailable', '500 docker_changed'];
 
 interface Answer {
   readonly status: number;

@@ -287,6 +287,11 @@ export class FakeDaemon extends SimulatedDaemon {
     return from.bytes;
   }
 
+  /** An operator builds the image anew, and removes the former version. */
+  rebuild(reference: string): void {
+    this.imageVersions.set(reference, (this.imageVersions.get(reference) ?? 1) + 1);
+  }
+
   override pull(reference: string): void {
     if (reference.includes('@')) {
       const isThere = [...this.registry].some((named) => this.versionsOf(named).includes(this.imageId(reference)));

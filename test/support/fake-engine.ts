@@ -12,6 +12,8 @@ import {
   type EngineImage,
   type EnsureImageOptions,
   type ExecRequest,
+  imageNotBuilt,
+  isBuiltHere,
   type Listed,
   type ListedContainer,
   type ListedVolume,
@@ -286,7 +288,8 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     aborted.promise.catch(() => undefined);
     const pull = this.call('ensureImage', [reference, options], async () => {
       const present = this.daemon.findImage(reference);
-      if (present !== null && options.refresh !== true) return present;
+      if (present !== null && (options.refresh !== true || isBuiltHere(reference))) return present;
+      if (isBuiltHere(reference)) throw imageNotBuilt(reference);
       await options.beforePull?.(present);
       options.onProgress?.({ percent: 0, message: 'looking for the image' });
       this.daemon.pull(reference);

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { checkGvisor } from '../gvisor.mjs';
 import { runFolder } from '../project.mjs';
-import { ensureSandboxImage, sandboxImage } from '../sandbox-image.mjs';
+import { ensureSandboxImages, minimalImage, sandboxImage } from '../sandbox-image.mjs';
 import { atEnd } from '../shutdown.mjs';
 import { say, step } from '../steps.mjs';
 import { addFirewallImage, firewallImage } from './firewall-image.mjs';
@@ -23,9 +23,10 @@ export async function prepareNodes(count) {
   atEnd('stopping the nodes', (hurry) => step('stopping the nodes', () => cluster.stop({ hurry })));
   await cluster.start();
   const [{ api }] = cluster.nodes;
-  await ensureSandboxImage(api);
+  await ensureSandboxImages(api);
   await step('making the image of the firewall', () => addFirewallImage(api));
-  await bringImages(cluster.nodes, [sandboxImage, firewallImage]);
+  const minimal = (await api.hasImage(minimalImage)) ? [minimalImage] : [];
+  await bringImages(cluster.nodes, [sandboxImage, ...minimal, firewallImage]);
   const docker = { api, hasGvisor: await checkGvisor({ api }, { image: sandboxImage }) };
   for (const node of cluster.nodes) {
     node.daemon.onUnexpectedEnd(() => say(`! ${node.name} has ended by itself; its log: ${node.daemon.paths.log}`));

@@ -6,7 +6,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { offerActions } from '../control-socket.mjs';
 import { testFolder } from '../project.mjs';
-import { ensureSandboxImage, sandboxImage } from '../sandbox-image.mjs';
+import { ensureQuickImages, sandboxImage } from '../sandbox-image.mjs';
 import { atEnd } from '../shutdown.mjs';
 import { step } from '../steps.mjs';
 import { databaseActions, startPostgresServer, startRedisServer } from '../test-databases.mjs';
@@ -38,7 +38,7 @@ export async function startTestNodes() {
   await addTestImage(first.api);
   await addFirewallImage(first.api);
   // For the copies of volumes.
-  await ensureSandboxImage(first.api);
+  await ensureQuickImages(first.api);
   await bringImages(cluster.nodes, [testImage, firewallImage, sandboxImage]);
   const postgres = await step('starting PostgreSQL', () => startPostgresServer({ survivesCrash: true }));
   const redis = await step('starting Redis', startRedisServer);

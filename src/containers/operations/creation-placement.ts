@@ -23,6 +23,7 @@ const OF_THE_NODE: readonly EngineErrorCode[] = [
   'docker_error',
   'no_capacity',
   'image_not_found',
+  'image_not_built',
   'image_access_denied',
   'image_unavailable',
   'start_refused',
@@ -31,6 +32,7 @@ const OF_THE_NODE: readonly EngineErrorCode[] = [
 /** What of these may be the image's as well. */
 const OF_THE_IMAGE: readonly EngineErrorCode[] = [
   'image_not_found',
+  'image_not_built',
   'image_access_denied',
   'image_unavailable',
   'start_refused',

@@ -276,6 +276,7 @@ function engineCode({ code }: EngineError): FailureReason | 'image_not_found' | 
     'node_unavailable',
     'docker_changed',
     'image_not_found',
+    'image_not_built',
     'image_access_denied',
     'image_unavailable',
     'start_refused',

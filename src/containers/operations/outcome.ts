@@ -245,6 +245,7 @@ export function supersededOutcome(row: ContainerRow): Outcome {
 
 const CREATION_FAULTS: Readonly<Record<string, string>> = {
   image_not_found: 'the image does not exist, or may not be pulled without credentials',
+  image_not_built: 'the image is not on the machine, where it is to be built; an operator has to see to it',
   image_access_denied: 'the registry refused access to the image; the credentials for it are missing or wrong',
   image_unavailable: 'the image could not be pulled; its registry does not answer',
   start_refused: 'the image cannot be run as a sandbox',

@@ -15,8 +15,8 @@ import {
   type VolumeMeasurement,
 } from '../container-engine';
 import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from '../container-process';
-import { EngineError } from '../engine-error';
-import { parseImageReference } from '../image-reference';
+import { EngineError, imageNotBuilt } from '../engine-error';
+import { isBuiltHere, parseImageReference } from '../image-reference';
 import { MessageQueue } from '../message-queue';
 import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from '../observed-container';
 import { untilAborted } from '../../scheduling';
@@ -36,7 +36,7 @@ const MACHINE = { memoryMb: 64 * 1024, cpuShares: 32_000, diskMb: 500 * 1024 } a
 const MB = 2 ** 20;
 
 /** What there is before anything is pulled. */
-const PRESENT = ['berth/sandbox:latest'] as const;
+const PRESENT = ['berth/sandbox:latest', 'berth/minimal:latest'] as const;
 
 /** Images that are made up for their faults, by the last part of their repository's name. */
 const FAULTY: Readonly<
@@ -229,7 +229,8 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
 
   override async ensureImage(reference: string, options: EnsureImageOptions = {}): Promise<EngineImage> {
     const present = this.daemon.findImage(reference);
-    if (present && options.refresh !== true) return present;
+    if (present && (options.refresh !== true || isBuiltHere(reference))) return present;
+    if (isBuiltHere(reference)) throw imageNotBuilt(reference);
     await options.beforePull?.(present);
     const signal = options.signal ?? new AbortController().signal;
     const aborted = (): EngineError => new EngineError('aborted', 'the pull was aborted');

@@ -32,6 +32,7 @@ const POLICIES: Readonly<Record<ImageView['pull'], string>> = {
   missing: 'when it is missing',
   daily: 'once a day',
   always: 'at each creation',
+  never: 'never: it is built',
 };
 
 const RESULTS: Readonly<Record<ImagePullView['state'], (name: string) => string>> = {
@@ -78,7 +79,7 @@ function Row({ image, onPulled }: { readonly image: ImageView; readonly onPulled
       </td>
       <td>
         {progress === null ? (
-          <Here of={available} />
+          <Here of={available} missing={pull === 'never' ? 'Not built' : 'Not pulled'} />
         ) : (
           <div class="progress">
             <Status of="creating" word={progress > 0 ? `Pulling, ${String(progress)} %` : 'Pulling'} />
@@ -91,16 +92,18 @@ function Row({ image, onPulled }: { readonly image: ImageView; readonly onPulled
       </td>
       <td class="actions-cell">
         <div class="actions">
-          <WorkButton class="button slim" aria-label={`Pull now: ${name}`} run={pullNow}>
-            Pull now
-          </WorkButton>
+          {pull !== 'never' && (
+            <WorkButton class="button slim" aria-label={`Pull now: ${name}`} run={pullNow}>
+              Pull now
+            </WorkButton>
+          )}
         </div>
       </td>
     </tr>
   );
 }
 
-function Here({ of }: { readonly of: boolean | null }): JSX.Element {
+function Here({ of, missing }: { readonly of: boolean | null; readonly missing: string }): JSX.Element {
   if (of === null) return <span class="muted">Unknown</span>;
-  return of ? <Status of="ok" word="Available" /> : <Status of="stopped" word="Not pulled" />;
+  return of ? <Status of="ok" word="Available" /> : <Status of="stopped" word={missing} />;
 }

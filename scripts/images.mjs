@@ -1,0 +1,38 @@
+/**
+ * `npm run images [-- --rebuild]`: builds the images that Berth never pulls, in the Docker that `npm start` uses. One
+ * that is there is kept, or replaced with `--rebuild`, such as for Debian's updates: containers keep what they have.
+ */
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { readSettings } from './lib/environment-file.mjs';
+import { findDocker } from './lib/find-docker.mjs';
+import { OwnDaemon } from './lib/own-daemon.mjs';
+import { makeDataFolder, runFolder } from './lib/project.mjs';
+import { takeRunLock } from './lib/run-lock.mjs';
+import { buildImage, minimalImage, sandboxImage } from './lib/sandbox-image.mjs';
+import { atEnd, runScript } from './lib/shutdown.mjs';
+import { say, step } from './lib/steps.mjs';
+
+/** @returns {Promise<import('./lib/docker-api.mjs').DockerApi>} that of a running `npm start` too @throws Problem */
+async function openDocker(settings) {
+  const folder = join(runFolder, 'docker');
+  const own = new OwnDaemon(folder);
+  if (!settings.DOCKER_HOST && (await own.api.answers())) return own.api;
+  await takeRunLock();
+  const onStart = (daemon) =>
+    atEnd('stopping the Docker daemon', (hurry) => step('stopping the Docker daemon', () => daemon.stop({ hurry })));
+  return (await findDocker({ settings, folder, onStart })).api;
+}
+
+async function main() {
+  const { values } = parseArgs({ options: { rebuild: { type: 'boolean', default: false } } });
+  makeDataFolder();
+  const api = await openDocker(readSettings());
+  for (const name of [sandboxImage, minimalImage]) {
+    if (!values.rebuild && (await api.hasImage(name))) say(`✓ ${name} is there`);
+    else await buildImage(api, { name });
+  }
+  return 0;
+}
+
+void runScript(main);

@@ -1,0 +1,57 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { EngineSandbox } from '../support/engine-sandbox';
+
+jest.setTimeout(15 * 60_000);
+
+const IMAGE = 'berth/sandbox:every-day';
+
+/** What `npm run images` and `npm start` do, with another name: that of the tests' own image stays. */
+const BUILD = `
+const [, host, image] = process.argv;
+const { DockerApi } = await import('./scripts/lib/docker-api.mjs');
+const { buildFromPackages, sandboxImage } = await import('./scripts/lib/sandbox-image.mjs');
+await buildFromPackages(new DockerApi(host), { name: image, of: sandboxImage });
+`;
+
+/** Beside the exit code, what a tool says shows that it works under gVisor. */
+const TOOLS: [string, RegExp][] = [
+  ['bash --version', /GNU bash/],
+  ['curl --version', /^curl /],
+  ['wget --version', /GNU Wget/],
+  ['git init -q /tmp/repo && git -C /tmp/repo status', /No commits yet/],
+  ['nano --version', /GNU nano/],
+  ['vi --version', /VIM/],
+  ['less --version', /^less /],
+  ['python3 -c "import ssl, json, sqlite3; print(sum(range(5)))"', /^10$/m],
+  ['echo text | xz | xz -d', /^text$/m],
+  ['unzip -v', /UnZip/],
+  ['ssh -V 2>&1', /OpenSSH/],
+  ['ps -e', /berth-supervisor|sh/],
+  ['ls /etc/ssl/certs/ca-certificates.crt', /ca-certificates/],
+  ['apt-get --version', /^apt /],
+];
+
+describe('the default image', () => {
+  const sandbox = new EngineSandbox();
+  const engine = sandbox.engine();
+  let dockerId: string;
+
+  beforeAll(async () => {
+    await engine.prepare(sandbox.instance);
+    const host = process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock';
+    const args = ['--input-type=module', '-e', BUILD, host, IMAGE];
+    await promisify(execFile)(process.execPath, args, { cwd: join(__dirname, '..', '..') });
+    dockerId = await sandbox.running(engine, sandbox.spec({ image: IMAGE, memoryMb: 512 }));
+  });
+
+  afterAll(async () => {
+    await sandbox.cleanUp();
+    await sandbox.real.docker.getImage(IMAGE).remove({ force: true });
+  });
+
+  it.each(TOOLS)('must have the tools of every day: %s', async (command, says) => {
+    expect(await sandbox.exec(dockerId, ['bash', '-c', command])).toMatch(says);
+  });
+});
