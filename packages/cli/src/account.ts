@@ -112,7 +112,12 @@ function addTokens(tokens: Command): void {
       const body = { name, ...(scopes && { scopes }), ...(expiresIn !== undefined && { expires_in: expiresIn }) };
       const created = await berth.tokens.create(body, { signal });
       if (isJson) sayJson(created);
-      else say(created.token);
+      else {
+        const ends = created.expires_at;
+        // A token does not outlast the one that makes it, such as that of a session in the console.
+        if (ends !== null) note(`it ends ${ends}${expiresIn === undefined ? ', with the token that made it' : ''}`);
+        say(created.token);
+      }
     });
   tokens
     .command('rm <id>')

@@ -78,6 +78,21 @@ describe('berth', () => {
     expect(await berth('stop', 'nothing', '--json')).toMatchObject({ code: 4, stdout: '' });
   });
 
+  it('must say when a token ends, and that it ends with the one that made it', async () => {
+    const made = (expires: string | null): object => ({ token: 'berth_new', expires_at: expires });
+    server.on('POST /api/tokens', made('2026-12-06T00:00:00.000Z'));
+    expect(await berth('tokens', 'create', 'ci')).toEqual({
+      code: 0,
+      stdout: 'berth_new\n',
+      stderr: 'it ends 2026-12-06T00:00:00.000Z, with the token that made it\n',
+    });
+    expect(await berth('tokens', 'create', 'ci', '--expires-in', '3')).toMatchObject({
+      stderr: 'it ends 2026-12-06T00:00:00.000Z\n',
+    });
+    server.on('POST /api/tokens', made(null));
+    expect(await berth('tokens', 'create', 'ci')).toMatchObject({ stdout: 'berth_new\n', stderr: '' });
+  });
+
   it('must ask before it loses files by an update, and say what is lost', async () => {
     for (const change of [
       ['--memory', '1g'],
