@@ -182,7 +182,7 @@ describe('a server that was attacked', () => {
       });
 
     beforeEach(async () => {
-      container = await api.running({ memory_mb: 512, disk_mb: 2048 });
+      container = await api.running({ memory_mb: 1024, disk_mb: 2048 });
     });
 
     afterEach(() => api.call('DELETE', `/api/containers/${container.db_id}`));
@@ -212,6 +212,18 @@ describe('a server that was attacked', () => {
       await delay(10_000);
       clearInterval(acknowledging);
       for (const client of clients) client.leave();
+    });
+
+    it('must have sent a signal to hundreds of processes', async () => {
+      const command = ['sh', '-c', 'i=0; while [ $i -lt 375 ]; do sleep 600 & i=$((i+1)); done; wait'];
+      const started = await api.call('POST', path('processes'), { command });
+      expect(started.status).toBe(201);
+      await eventually(async () => expect(Number(await sh('ls -d /proc/[0-9]* | wc -l'))).toBeGreaterThan(375), {
+        timeoutMs: 120_000,
+      });
+      const signalled = path(`processes/${String(started.body['id'])}/signal`);
+      expect((await api.call('POST', signalled, { signal: 'KILL' })).status).toBe(200);
+      await eventually(async () => expect(Number(await sh('ls -d /proc/[0-9]* | wc -l'))).toBeLessThan(50));
     });
 
     it('must have ended programs of files that flood, trickle, or claim sizes', async () => {
