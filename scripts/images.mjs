@@ -30,7 +30,7 @@ async function main() {
   const api = await openDocker(readSettings());
   for (const name of [sandboxImage, minimalImage]) {
     if (!values.rebuild && (await api.hasImage(name))) say(`✓ ${name} is there`);
-    else await buildImage(api, { name });
+    else await buildImage(api, { name, isFresh: values.rebuild });
   }
   return 0;
 }

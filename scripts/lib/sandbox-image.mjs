@@ -110,11 +110,11 @@ async function buildOnBase(api, { name, of, progress }) {
   }
 }
 
-/** @param {string[]} packages @returns {Promise<string>} the root file system as a tar, made now or lately */
-async function buildRootFileSystem(packages, progress) {
+/** @returns {Promise<string>} the root file system as a tar, made now or, unless it is to be fresh, lately */
+async function buildRootFileSystem(packages, { isFresh, progress }) {
   const digest = createHash('sha256').update(packages.join()).digest('hex').slice(0, 8);
   const tar = join(makeDataFolder(cacheFolder), `${debianSuite}-${process.arch}-${digest}.tar`);
-  if (existsSync(tar) && Date.now() - statSync(tar).mtimeMs < CACHE_MAX_AGE_MS) return tar;
+  if (!isFresh && existsSync(tar) && Date.now() - statSync(tar).mtimeMs < CACHE_MAX_AGE_MS) return tar;
   // A name of its own: what a killed run started may still be writing.
   const part = `${tar}.${process.pid}.part.tar`;
   for (const name of readdirSync(cacheFolder)) {
@@ -146,10 +146,11 @@ const canBuildFromPackages = () => findCommand('mmdebstrap') !== undefined || ca
 
 /**
  * @param {import('./docker-api.mjs').DockerApi} api
- * @param {{ name: string, of?: string }} image of: the image whose packages it gets, where that is not its own name
+ * @param {{ name: string, of?: string, isFresh?: boolean }} image of: the image whose packages it gets, where that is
+ *   not its own name; isFresh: with Debian's packages of now, whatever is kept of an earlier build
  * @throws Problem
  */
-export async function buildImage(api, { name, of = name }) {
+export async function buildImage(api, { name, of = name, isFresh = false }) {
   const pulled = await step(`pulling ${base.repo}:${base.tag}`, (progress) => pullBase(api, progress), {
     isGood: (done) => done,
     detail: (done) => (done ? undefined : 'no registry answers'),
@@ -170,15 +171,16 @@ export async function buildImage(api, { name, of = name }) {
       `Bring an image: \`docker tag YOUR_IMAGE ${name}\`, or install mmdebstrap and try again.`,
     ]);
   }
-  await buildFromPackages(api, { name, of });
+  await buildFromPackages(api, { name, of, isFresh });
 }
 
 /** @param {import('./docker-api.mjs').DockerApi} api @throws Problem */
-export async function buildFromPackages(api, { name, of = name }) {
+export async function buildFromPackages(api, { name, of = name, isFresh = false }) {
   await ensurePackages({ mmdebstrap: 'mmdebstrap' });
   await step(`building ${name} from Debian packages`, async (progress) => {
     const changes = [...environment.map((variable) => `ENV ${variable}`), 'CMD ["/bin/bash"]'];
-    await importImage(api, { tar: await buildRootFileSystem(packagesOf[of], progress), name, changes });
+    const tar = await buildRootFileSystem(packagesOf[of], { isFresh, progress });
+    await importImage(api, { tar, name, changes });
   });
 }
 
