@@ -44,6 +44,7 @@ import { SilentNodes1764720000000 } from './src/migrations/1764720000000-silent-
 import { OpenNodes1764730000000 } from './src/migrations/1764730000000-open-nodes';
 import { NamesInAnyCase1764740000000 } from './src/migrations/1764740000000-names-in-any-case';
 import { SickNodes1764750001000 } from './src/migrations/1764750001000-sick-nodes';
+import { FormerNodes1764750002000 } from './src/migrations/1764750002000-former-nodes';
 import { HeldProgramEntity } from './src/sandbox/held-programs';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
 
@@ -101,6 +102,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       OpenNodes1764730000000,
       NamesInAnyCase1764740000000,
       SickNodes1764750001000,
+      FormerNodes1764750002000,
     ],
     synchronize: false,
   };

@@ -53,7 +53,8 @@ export class AdminNodesController {
     summary: 'Give up a machine that is gone for good',
     description:
       'Its containers are in `error` with the reason `node_lost`, and their data is lost: a start makes them anew on ' +
-      'another machine. Refused while the machine answers. Should it come back, what it still has is removed.',
+      'another machine. Refused while the machine answers. Should it come back, containers that were not made anew ' +
+      'have their data again, and are stopped; what else it still has is removed.',
   })
   @ApiOkResponse({ type: NodeView })
   @ApiFaults('node_not_found', 'node_reachable')

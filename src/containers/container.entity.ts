@@ -19,6 +19,7 @@ import type { StartCommand } from './start-command';
 @Index('containers_start_due', ['startDueAt'], { where: 'start_due_at IS NOT NULL' })
 @Index('containers_node', ['nodeId'], { where: 'node_id IS NOT NULL' })
 @Index('containers_other_node', ['otherNodeId'], { where: 'other_node_id IS NOT NULL' })
+@Index('containers_former_node', ['formerNodeId'], { where: 'former_node_id IS NOT NULL' })
 @Index('containers_reserving', ['id'], { where: 'reserved_memory_mb > 0' })
 @Index('containers_live_name', ['userId', 'name'], { unique: true, where: 'deleted_at IS NULL' })
 export class ContainerEntity {
@@ -116,6 +117,13 @@ export class ContainerEntity {
    */
   @Column({ name: 'other_node_id', type: 'varchar', length: 64, nullable: true })
   otherNodeId: string | null;
+
+  /**
+   * The machine with the data of a container that has none in Docker: the one that it was given up with, as long as
+   * nothing was made in its place. null: there is none.
+   */
+  @Column({ name: 'former_node_id', type: 'varchar', length: 64, nullable: true })
+  formerNodeId: string | null;
 
   /** The code of why it could not be moved when its machine was to be emptied; null: nothing was in the way. */
   @Column({ name: 'not_moved_because', type: 'varchar', length: 64, nullable: true })

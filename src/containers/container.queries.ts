@@ -59,6 +59,7 @@ export type SweptRow = Pick<
   | 'dockerId'
   | 'nodeId'
   | 'otherNodeId'
+  | 'formerNodeId'
   | 'volumeName'
   | 'runStartedAt'
   | 'operation'
@@ -80,6 +81,7 @@ async function* readSweptRows(database: Database): AsyncGenerator<SweptRow[]> {
       .addSelect('c.docker_id', 'dockerId')
       .addSelect('c.node_id', 'nodeId')
       .addSelect('c.other_node_id', 'otherNodeId')
+      .addSelect('c.former_node_id', 'formerNodeId')
       .addSelect('c.volume_name', 'volumeName')
       .addSelect('c.run_started_at', 'runStartedAt')
       .addSelect('c.operation_expires_at', 'operationExpiresAt')

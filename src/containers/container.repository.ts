@@ -225,7 +225,9 @@ export class ContainerRepository extends ContainerQueries {
    * @returns false if the row was written since it was read, by a process that gave it up too or by another one
    */
   async giveUp(row: ContainerRow): Promise<boolean> {
-    const lost = { ...NOT_PLACED, status: 'error', statusReason: NODE_LOST } as const;
+    // Where it was given up again before it was made anew, its data is still where it was.
+    const formerNodeId = row.dockerId === null ? (row.formerNodeId ?? row.nodeId) : row.nodeId;
+    const lost = { ...NOT_PLACED, formerNodeId, status: 'error', statusReason: NODE_LOST } as const;
     const after: ContainerRow = { ...row, ...FREE, ...lost, ...NO_RUN };
     const data = Object.assign({}, containerFacts(after), { reason: NODE_LOST, message: LOST });
     const give = async (): Promise<void> => {
@@ -305,6 +307,32 @@ export class ContainerRepository extends ContainerQueries {
     { nodes = [] }: CapacityBounds,
   ): Promise<ContainerRow & { otherNodeId: string }> {
     return this.database.runInTx(() => this.place(row, nodes, (otherNodeId) => ({ otherNodeId })));
+  }
+
+  /**
+   * Gives a container its data back, as the machine that it was given up with is there again: it is stopped. Not one
+   * that was made anew meanwhile, nor one that something operates on.
+   */
+  async giveBack(row: ContainerRow): Promise<void> {
+    const back = { nodeId: row.formerNodeId, status: 'stopped', statusReason: null } as const;
+    const after: ContainerRow = { ...row, ...back };
+    await isAsRead(
+      this.database.runInTxLocking(row.userId, async () => {
+        await this.eventLog.append({
+          userId: row.userId,
+          drafts: [{ type: 'container_stopped', data: containerFacts(after) }],
+        });
+        const { meteredSince, used } = this.usage.settle(row, after);
+        const changed = { ...back, ...this.restOf(row, back), meteredSince, revision: row.revision + 1 };
+        const result = await this.update(row.id)
+          .set({ ...changed, updatedAt: this.clock.now() })
+          .andWhere('docker_id IS NULL AND operation IS NULL AND revision = :read', { read: row.revision })
+          .execute();
+        if (result.affected !== 1) throw leaseLost(row);
+        await this.usage.record(row.userId, used);
+        await this.capacity.follow(row, { ...columnsOf(row), nodeId: row.formerNodeId });
+      }),
+    );
   }
 
   /**
@@ -389,10 +417,13 @@ export class ContainerRepository extends ContainerQueries {
     const role = roleAfterReplacement(row, patch);
     const start = startAfter(row, patch, this.clock.now());
     const reserved = reservedBy({ ...row, ...patch });
+    // It was made anew: what may come back is not its data any more.
+    const former = patch.dockerId != null && row.formerNodeId !== null ? { formerNodeId: null } : {};
     const rest = this.restOf(row, patch);
     const { meteredSince, used } = this.usage.settle(row, { ...row, ...patch });
     const changed: Partial<ContainerRow> = {
       ...patch,
+      ...former,
       ...role,
       ...start,
       ...rest,

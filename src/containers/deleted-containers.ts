@@ -174,6 +174,14 @@ export class DeletedContainers {
     });
   }
 
+  /** Its data is there again, with the machine that it was given up with, unless it was purged meanwhile. */
+  async giveBack({ id, formerNodeId, revision }: ContainerRow): Promise<void> {
+    await this.deleted(id)
+      .set({ nodeId: formerNodeId, revision: revision + 1 })
+      .andWhere('docker_id IS NULL AND operation IS NULL AND revision = :read', { read: revision })
+      .execute();
+  }
+
   /** Forgets that something may be on a machine that is gone for good. */
   async forgetOther(row: ContainerRow): Promise<void> {
     await this.database.manager

@@ -91,6 +91,7 @@ export function newContainer({
     dockerId: null,
     nodeId: null,
     otherNodeId: null,
+    formerNodeId: null,
     notMovedBecause: null,
     unreachableSince: null,
     generation: 0,

@@ -9,6 +9,7 @@ import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { TokenService } from '../../src/auth';
 import { Database } from '../../src/database';
 import { EventLog } from '../../src/events';
+import { EngineError } from '../../src/docker';
 import { ClusterEngine } from '../../src/docker/cluster/cluster-engine';
 import { Clock } from '../../src/scheduling/clock';
 import { SMALL, testImage } from '../support/api-client';
@@ -20,6 +21,8 @@ import { FakeEngine } from '../support/fake-engine';
 import { openTestDatabase } from '../support/test-database';
 
 const NAMES = ['one', 'two', 'three'] as const;
+
+const BROKEN = new EngineError('docker_error', 'the daemon refuses');
 
 /** What is answered where no machine takes anything. */
 const NO_NODE = { status: 503, body: { code: 'no_capacity', short: [{ resource: 'nodes' }] } };
@@ -246,6 +249,149 @@ describe('containers on several machines', () => {
     });
     expect((await nodes())[node.name]).toMatchObject({ state: 'reachable' });
     expect((await user.api.get(id)).body).toMatchObject({ status: 'running' });
+  });
+
+  describe('of a machine that is given up and comes back', () => {
+    const volumesOf = (node: FakeNode): string[] =>
+      [...node.daemon.volumes.values()].map((volume) => (volume as { content: string }).content);
+
+    /** With something in it. */
+    const kept = async (): Promise<{ id: string; node: FakeNode }> => {
+      const id = await running();
+      const node = await nodeOf(id);
+      node.daemon.write(`berth-${id}`, 'precious');
+      return { id, node };
+    };
+
+    const forget = async (node: FakeNode): Promise<void> => {
+      await silence(node);
+      expect((await operator.api.call('POST', `/api/admin/nodes/${node.name}/forget`)).status).toBe(200);
+    };
+
+    const comeBack = async (node: FakeNode): Promise<void> => {
+      node.heal();
+      await berth.app.get(NodeWatch).look();
+      await berth.app.get(NodeWatch).look();
+    };
+
+    const sweep = (): Promise<void> => berth.app.get(Reconciler).sweep();
+
+    it('must have their data again where nothing has replaced it', async () => {
+      const { id, node } = await kept();
+      await forget(node);
+      await events.next('container_error', { db_id: id, reason: 'node_lost' });
+      await comeBack(node);
+      await events.next('container_stopped', { db_id: id });
+      expect((await user.api.get(id)).body).toMatchObject({ status: 'stopped', node_state: 'reachable' });
+      await eventually(async () => {
+        await sweep();
+        expect([node.daemon.containers.size, volumesOf(node)]).toEqual([0, ['precious']]);
+      });
+      expect((await user.api.start(id)).body).toMatchObject({ status: 'running' });
+      expect(await nodeOf(id)).toBe(node);
+      expect(volumesOf(node)).toEqual(['precious']);
+    });
+
+    it('must keep what they were made anew with, and what comes back be removed', async () => {
+      const { id, node } = await kept();
+      await forget(node);
+      expect((await user.api.start(id)).status).toBe(200);
+      expect(await nodeOf(id)).not.toBe(node);
+      await comeBack(node);
+      await eventually(async () => {
+        await sweep();
+        expect([node.daemon.containers.size, node.daemon.volumes.size]).toEqual([0, 0]);
+      });
+      expect((await user.api.get(id)).body).toMatchObject({ status: 'running' });
+    });
+
+    it('must have their data again where a start has failed meanwhile, and leave nothing where that was', async () => {
+      const { id, node } = await kept();
+      await forget(node);
+      for (const other of cluster.nodes) other.engine.failOn('createContainer', { times: 9, error: BROKEN });
+      expect((await user.api.start(id)).status).toBe(500);
+      for (const other of cluster.nodes) other.engine.forget();
+      await comeBack(node);
+      await events.next('container_stopped', { db_id: id });
+      await eventually(async () => {
+        await sweep();
+        expect(cluster.nodes.flatMap(volumesOf)).toEqual(['precious']);
+      });
+      expect((await user.api.start(id)).status).toBe(200);
+      expect(await nodeOf(id)).toBe(node);
+    });
+
+    it('must be restored with their data where they were deleted meanwhile, and purged in time', async () => {
+      const [restored, purged] = [await kept(), await kept()];
+      for (const { node } of [restored, purged]) await forget(node);
+      for (const { id } of [restored, purged]) expect((await user.api.delete(id)).status).toBe(200);
+      for (const { node } of [restored, purged]) await comeBack(node);
+      expect((await user.api.call('POST', `/api/containers/${restored.id}/restore`)).status).toBe(200);
+      expect((await user.api.start(restored.id)).body).toMatchObject({ status: 'running' });
+      expect(await nodeOf(restored.id)).toBe(restored.node);
+      expect(volumesOf(restored.node)).toContain('precious');
+      clock.aheadMs += 8 * 24 * 3_600_000;
+      await eventually(async () => {
+        await berth.app.get(NodeWatch).look();
+        await sweep();
+        expect(volumesOf(purged.node)).toEqual([]);
+      });
+    });
+
+    it('must leave nothing where they were deleted before, or purged meanwhile', async () => {
+      const [before, meanwhile] = [await kept(), await kept()];
+      expect((await user.api.delete(before.id)).status).toBe(200);
+      for (const { node } of [before, meanwhile]) await forget(node);
+      expect((await user.api.delete(meanwhile.id)).status).toBe(200);
+      clock.aheadMs += 8 * 24 * 3_600_000;
+      await sweep();
+      for (const { node } of [before, meanwhile]) await comeBack(node);
+      await eventually(async () => {
+        await sweep();
+        for (const { node } of [before, meanwhile]) expect(volumesOf(node)).toEqual([]);
+      });
+      expect((await user.api.call('POST', `/api/containers/${before.id}/restore`)).status).toBe(404);
+    });
+
+    it('must be started where their data is, or not at all, though creations fail there', async () => {
+      const { id, node } = await kept();
+      await forget(node);
+      await comeBack(node);
+      node.engine.failOn('createContainer', { times: 9, error: BROKEN });
+      expect((await user.api.start(id)).status).toBe(500);
+      expect(await nodeOf(id)).toBe(node);
+      node.engine.forget();
+      await sweep();
+      expect((await user.api.start(id)).status).toBe(200);
+      expect(volumesOf(node)).toEqual(['precious']);
+    });
+
+    it('must be moved with their data, and stay there', async () => {
+      const { id, node } = await kept();
+      await forget(node);
+      await comeBack(node);
+      expect((await operator.api.call('POST', `/api/admin/containers/${id}/move`)).status).toBe(200);
+      const target = await nodeOf(id);
+      expect(target).not.toBe(node);
+      await berth.app.get(NodeWatch).look();
+      await sweep();
+      expect(await nodeOf(id)).toBe(target);
+      expect((await user.api.start(id)).status).toBe(200);
+      expect([volumesOf(node), volumesOf(target)]).toEqual([[], ['precious']]);
+    });
+
+    it('must have their data again where they are given up twice', async () => {
+      const { id, node } = await kept();
+      await forget(node);
+      await comeBack(node);
+      await events.next('container_stopped', { db_id: id });
+      await forget(node);
+      expect((await user.api.get(id)).body).toMatchObject({ status: 'error', status_reason: 'node_lost' });
+      await comeBack(node);
+      expect((await user.api.start(id)).status).toBe(200);
+      await sweep();
+      expect(volumesOf(node)).toEqual(['precious']);
+    });
   });
 
   describe('of a machine that is given up, by a process that is slower than another', () => {

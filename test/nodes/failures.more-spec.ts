@@ -312,10 +312,12 @@ describe('containers on the nodes of a cluster', () => {
     await eventually(async () => expect(await silent.volumes(ofRow(own.db_id))).toEqual([]), { timeoutMs: BACK_MS });
   });
 
-  it('must be given up with their node when an administrator says so, and what comes back is removed', async () => {
-    const all = await oneOnEach();
+  it('must be given up with their node when an administrator says so, and what comes back be removed or theirs', async () => {
+    const [all, more] = [await oneOnEach(), await oneOnEach()];
     const [, , lost] = nodes.nodes;
     const [own] = pick(all, lost);
+    const [waiting] = pick(more, lost);
+    const [volume] = await lost.volumes(ofRow(waiting.db_id));
     const forget = (): Promise<Answer> => admin.call('POST', `/api/admin/nodes/${lost.name}/forget`);
     const refused = await forget();
     expect([refused.status, refused.body['code']]).toEqual([409, 'node_reachable']);
@@ -328,7 +330,17 @@ describe('containers on the nodes of a cluster', () => {
     expect((await nodeOf(own.db_id)).name).not.toBe(lost.name);
     await lost.start();
     await eventually(async () => expect(await lost.containers(ofRow(own.db_id))).toEqual([]), { timeoutMs: BACK_MS });
+    await eventually(
+      async () =>
+        expect((await api.get(waiting.db_id)).body).toMatchObject({ status: 'stopped', node_state: 'reachable' }),
+      { timeoutMs: BACK_MS },
+    );
     await allWell();
     await expectSettled(own.db_id);
+    expect(await lost.volumes(ofRow(own.db_id))).toEqual([]);
+    expect(await lost.volumes(ofRow(waiting.db_id))).toEqual([volume]);
+    expect((await api.start(waiting.db_id)).status).toBe(200);
+    expect((await nodeOf(waiting.db_id)).name).toBe(lost.name);
+    await expectSettled(waiting.db_id);
   });
 });

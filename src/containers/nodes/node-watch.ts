@@ -78,8 +78,12 @@ export class NodeWatch implements OnModuleDestroy {
       const { id, name } = row;
       if (!present.some((node) => node.id === id && node.isReachable)) continue;
       if (!(await this.nodes.readmit(row))) continue;
-      this.logger.warn({ node: name }, 'a node that was given up is back; what it still has is removed');
+      this.logger.warn(
+        { node: name },
+        'a node that was given up is back; what nothing has replaced there is given back, the rest removed',
+      );
     }
+    await this.giveBack();
     const kept = rows.filter(({ forgottenAt }) => forgottenAt === null);
     const silent = (node: NodeRow): boolean => isSilent(node, now);
     for (const node of kept) {
@@ -125,6 +129,13 @@ export class NodeWatch implements OnModuleDestroy {
     const partly = (): Promise<ContainerRow[]> => this.nodes.partlyOnGivenUp(PAGE);
     for (let rows = await partly(); rows.length > 0; rows = await partly()) {
       for (const row of rows) await (row.deletedAt === null ? this.containers : this.deleted).forgetOther(row);
+    }
+  }
+
+  /** What is operated on, or was written by another process, is looked at again the next time. */
+  private async giveBack(): Promise<void> {
+    for (const row of await this.nodes.backWith(PAGE)) {
+      await (row.deletedAt === null ? this.containers : this.deleted).giveBack(row);
     }
   }
 }

@@ -194,6 +194,19 @@ export class NodeRepository {
     });
   }
 
+  /** Rows that were given up with a machine which is there again, and were not made anew; at most a page. */
+  async backWith(page: number): Promise<ContainerRow[]> {
+    return this.database.manager
+      .createQueryBuilder(ContainerEntity, 'c')
+      .withDeleted()
+      .where('c.former_node_id IN (SELECT n.id FROM nodes n WHERE n.forgotten_at IS NULL)')
+      .andWhere('(c.node_id IS NULL OR c.node_id <> c.former_node_id)')
+      .andWhere('c.docker_id IS NULL AND c.operation IS NULL AND c.purged_at IS NULL')
+      .orderBy('c.id')
+      .limit(page)
+      .getMany();
+  }
+
   /** @param row as read; null: there was none @returns false if somebody else has written it since */
   private async noteOne(row: NodeRow | null, { isReachable, ...facts }: EngineNode, now: Date): Promise<boolean> {
     if (row === null) {

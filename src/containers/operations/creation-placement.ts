@@ -55,7 +55,9 @@ export class CreationPlacement {
    * @returns null of what is on a single machine, or has data on its own
    */
   of(lease: OperationLease, { verb, isNew }: Pick<PlanInput, 'verb' | 'isNew'>): PlacedCreation | null {
-    const isCreation = verb === 'create' || (verb === 'start' && lease.row.dockerId === null);
+    const { dockerId, nodeId, formerNodeId } = lease.row;
+    const hasData = dockerId !== null || (formerNodeId !== null && formerNodeId === nodeId);
+    const isCreation = verb === 'create' || (verb === 'start' && !hasData);
     return isCreation && this.engine.nodes() !== null ? new PlacedCreation(this, lease, isNew === true) : null;
   }
 }

@@ -41,6 +41,7 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     diskMb: 1024,
     nodeId: null,
     otherNodeId: null,
+    formerNodeId: null,
     notMovedBecause: null,
     unreachableSince: null,
     dockerId: 'a',

@@ -200,12 +200,15 @@ export function updatedOutcome(
 /** Of a move to another machine; the row keeps in mind the one that it leaves. */
 export function movedOutcome(row: ContainerRow, { node, volume, hasData }: Destination, facts: Facts): Outcome {
   const isMade = facts.replacementId !== undefined;
+  // Or it may come back with the machine that it was given up with.
+  const isDataHere = row.formerNodeId === null || row.formerNodeId === row.nodeId;
   const patch: ContainerPatch = {
     nodeId: node,
     otherNodeId: row.nodeId,
     unreachableSince: null,
     notMovedBecause: null,
     ...((isMade || hasData) && { volumeName: volume }),
+    ...(!isMade && hasData && isDataHere && { formerNodeId: node }),
     ...recreated(facts),
   };
   const replaced = isMade && row.dockerId !== null ? { old_id: plainId(row.dockerId), ...imageChange(facts) } : {};

@@ -1,6 +1,6 @@
 import type { EngineState, ListedContainer } from '../../docker';
 import type { Operation } from '../container.entity';
-import { planRollback, RollbackStep } from './rollback-plan';
+import { mayHoldData, planRollback, RollbackStep } from './rollback-plan';
 
 const ID = '11111111-2222-4333-8444-555555555555';
 const NAME = `berth-${ID}`;
@@ -17,7 +17,7 @@ function recover(
 ): string {
   const current = found.find((container) => container.dockerId === dockerId) ?? null;
   const steps = planRollback({
-    row: { nodeId: null, id: ID, status, dockerId, volumeName: 'V' },
+    row: { nodeId: null, formerNodeId: null, id: ID, status, dockerId, volumeName: 'V' },
     interrupted,
     listed: found,
     current,
@@ -117,7 +117,7 @@ describe('the rollback of a move to another machine that ended after', () => {
   ): string {
     const own = at === 'one' ? { dockerId: 'one/A', volumeName: 'V' } : { dockerId: 'two/B', volumeName: 'W' };
     const steps = planRollback({
-      row: { id: ID, status, nodeId: at, ...own },
+      row: { id: ID, status, nodeId: at, formerNodeId: null, ...own },
       interrupted: 'move',
       listed: found,
       current: found.find(({ dockerId }) => dockerId === own.dockerId) ?? null,
@@ -203,7 +203,7 @@ describe('the rollback', () => {
 
   it('must believe the inspection where the list is behind it', () => {
     const steps = planRollback({
-      row: { id: ID, status: 'running', dockerId: 'A', nodeId: null, volumeName: 'V' },
+      row: { id: ID, status: 'running', dockerId: 'A', nodeId: null, formerNodeId: null, volumeName: 'V' },
       interrupted: 'undo',
       volumes: [],
       listed: [listed('A', 'running')],
@@ -212,3 +212,21 @@ describe('the rollback', () => {
     expect(steps.map((step) => step.do)).toEqual(['start_container']);
   });
 });
+
+it.each([
+  [null, null, 'one', true],
+  ['one', null, 'one', true],
+  ['one', null, 'two', false],
+  [null, 'one', 'one', true],
+  [null, 'one', 'two', false],
+  ['two', 'one', 'one', true],
+  ['two', 'one', 'two', true],
+  ['two', 'one', 'three', false],
+])(
+  'a row on %s that was given up with %s must take a volume on %s for its own: %s',
+  (nodeId, formerNodeId, node, is) => {
+    const row = { volumeName: 'V', nodeId, formerNodeId };
+    expect(mayHoldData(row, { name: 'V', node })).toBe(is);
+    expect(mayHoldData(row, { name: 'W', node })).toBe(false);
+  },
+);

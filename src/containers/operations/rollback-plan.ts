@@ -16,7 +16,7 @@ export type RollbackStep = { readonly because: string } & (
  * to, or has moved from.
  */
 export function planRollback(input: {
-  readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId' | 'volumeName' | 'nodeId'>;
+  readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId' | 'volumeName' | 'nodeId' | 'formerNodeId'>;
   readonly interrupted: Operation | null;
   readonly listed: readonly ListedContainer[];
   /** The row's own container by an inspection: for a moment after a stop, Docker 26.1 still lists it as running. */
@@ -28,7 +28,7 @@ export function planRollback(input: {
   return [
     ...ofContainers(input),
     ...volumes
-      .filter(({ name, node = null }) => name !== row.volumeName || (row.nodeId !== null && node !== row.nodeId))
+      .filter((volume) => !mayHoldData(row, volume))
       .map(
         ({ name, node = null }) =>
           ({
@@ -39,6 +39,18 @@ export function planRollback(input: {
           }) as const,
       ),
   ];
+}
+
+/**
+ * Whether a volume is a row's own: on its machine, or, until it is made anew, on the one that it was given up with.
+ * Of a row without either it may be anywhere.
+ */
+export function mayHoldData(
+  { volumeName, nodeId, formerNodeId }: Pick<ContainerRow, 'volumeName' | 'nodeId' | 'formerNodeId'>,
+  { name, node = null }: Pick<ListedVolume, 'name' | 'node'>,
+): boolean {
+  if (name !== volumeName) return false;
+  return (nodeId === null && formerNodeId === null) || node === nodeId || (node !== null && node === formerNodeId);
 }
 
 function ofContainers({

@@ -16,6 +16,7 @@ function row(id: string, status: ContainerStatus, lease: Partial<SweptRow> = {})
     status,
     nodeId: null,
     otherNodeId: null,
+    formerNodeId: null,
     dockerId: `docker-${id}`,
     volumeName,
     runStartedAt: '2026',

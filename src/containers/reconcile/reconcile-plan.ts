@@ -3,6 +3,7 @@ import { isHalfGone, type ListedContainer, type ListedVolume } from '../../docke
 import type { SweptRow } from '../container.queries';
 import { isTermOver } from '../leases/lease-term';
 import { containerName } from '../operations/plan';
+import { mayHoldData } from '../operations/rollback-plan';
 
 /** An action that a sweep finds for one container. */
 export type ReconcileAction =
@@ -103,8 +104,7 @@ export class ReconcilePlan {
     const current = containers.find(({ dockerId }) => dockerId === row.dockerId);
     const isStray = (listed: ListedContainer): boolean => listed !== current && this.isOldEnough(listed);
     const isMisnamed = current !== undefined && current.name !== containerName(row.id);
-    const isOutgrown = ({ name, node = null }: ListedVolume): boolean =>
-      name !== row.volumeName || (row.nodeId !== null && node !== row.nodeId);
+    const isOutgrown = (volume: ListedVolume): boolean => !mayHoldData(row, volume);
     // Something may be there that is not listed yet, or nothing any more.
     const mayBeElsewhere = row.otherNodeId !== null && !this.silent.has(row.otherNodeId);
     if (containers.some(isStray) || isMisnamed || volumes.some(isOutgrown) || mayBeElsewhere) return 'reconcile';
