@@ -139,6 +139,13 @@ export interface ContainerProcess {
    * broke: it may go on; `command_not_started` if its start was not waited for, and failed
    */
   exit(): Promise<{ exitCode: number }>;
+  /**
+   * Whether it runs no more, as the engine knows; so too where the engine has forgotten it, or its container has ended.
+   * What it has started may go on.
+   *
+   * @throws EngineError if the engine does not answer
+   */
+  isGone(): Promise<boolean>;
   /** Drops the connection; the program goes on. */
   close(): void;
 }

@@ -172,6 +172,21 @@ export class ExecSession implements ContainerProcess {
     }
   }
 
+  async isGone(): Promise<boolean> {
+    if (this.container.isOver) return true;
+    const state = await this.call(async (signal) => {
+      try {
+        const found: ExecState = await this.exec.inspect(abortable(signal, {}));
+        return found;
+      } catch (error) {
+        // Docker forgets the commands of an ended container, and all of them when it is restarted itself.
+        if (hasStatus(error, 404)) return null;
+        throw error;
+      }
+    });
+    return state === null || hasEnded(state) || !(await this.container.runsOn());
+  }
+
   async resize({ columns, rows }: TerminalSize): Promise<void> {
     await this.call(async (signal) => {
       try {

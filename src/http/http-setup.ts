@@ -253,13 +253,13 @@ export function setUpHttp(
 }
 
 /**
- * Aborted when the connection has ended, so that nobody will read the answer any more. For handlers that take their
- * time.
+ * Aborted when the connection has ended before the answer was sent, so that it will not be read. For handlers that take
+ * their time.
  */
 export const ConnectionEnd = createParamDecorator((_data: unknown, context: ExecutionContext): AbortSignal => {
   const { raw } = context.switchToHttp().getResponse<FastifyReply>();
   const controller = new AbortController();
   if (raw.destroyed || raw.socket?.destroyed) controller.abort();
-  else raw.once('close', () => controller.abort());
+  else raw.once('close', () => (raw.writableFinished ? undefined : controller.abort()));
   return controller.signal;
 });

@@ -187,6 +187,7 @@ export class FakeDaemon extends SimulatedDaemon {
     this.programs.set(dockerId, running);
     const program: RunningProgram = { request, stdin, size: null, signals: [], kill: () => killed.abort() };
     let containerEnded = false;
+    let isGone = false;
     const exited = this.beginCommand(
       dockerId,
       { ...request, onOutput: (each) => void output.write(each) },
@@ -198,6 +199,7 @@ export class FakeDaemon extends SimulatedDaemon {
       },
     ).finally(() => {
       running.delete(program);
+      isGone = true;
       output.end();
     });
     return {
@@ -213,6 +215,7 @@ export class FakeDaemon extends SimulatedDaemon {
         if (containerEnded) throw new EngineError('container_not_running', 'the container ended under the command');
         return { exitCode };
       },
+      isGone: () => Promise.resolve(isGone),
       close: () => void output.destroy(),
     };
   }

@@ -13,6 +13,7 @@ export class FloodingShell implements ContainerProcess {
 
   resize = (): Promise<void> => Promise.resolve();
   hasStarted = (): Promise<boolean> => Promise.resolve(true);
+  isGone = (): Promise<boolean> => Promise.resolve(this.isOver);
   exit = (): Promise<{ exitCode: number }> => Promise.resolve({ exitCode: 0 });
 
   close(): void {

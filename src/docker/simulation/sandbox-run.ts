@@ -90,7 +90,9 @@ export class SandboxRun {
   /** @throws EngineError `command_not_started` */
   start(request: ProcessRequest): ContainerProcess {
     const { process, output, stdin, terminal } = this.prepare(request);
+    let isGone = false;
     void process.ended.then(() => {
+      isGone = true;
       output.end();
       terminal?.hangUp();
       stdin?.destroy();
@@ -110,6 +112,7 @@ export class SandboxRun {
         if (this.isOver) throw ended();
         return { exitCode };
       },
+      isGone: () => Promise.resolve(isGone || this.isOver),
       close: () => output.close(),
     };
   }

@@ -21,6 +21,7 @@ class Program implements ContainerProcess {
   looks = 0;
   resize = (): Promise<void> => Promise.resolve();
   exit = (): Promise<{ exitCode: number }> => Promise.resolve({ exitCode: 143 });
+  isGone = (): Promise<boolean> => Promise.resolve(true);
   close = (): void => this.end.resolve();
 
   hasStarted(): Promise<boolean> {

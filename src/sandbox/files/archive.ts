@@ -31,11 +31,11 @@ const MOST_LINKS = 10_000;
 export async function unpack(
   host: ScriptHost,
   dockerId: string,
-  { path, content, onBytes, limit }: Pick<Upload, 'path' | 'content' | 'onBytes' | 'limit'>,
+  { path, content, onBytes, limit, end }: Pick<Upload, 'path' | 'content' | 'onBytes' | 'limit' | 'end'>,
 ): Promise<Unpacked> {
   const token = newToken();
   const args = [path.argument, token, randomUUID()];
-  const run = await ScriptRun.start(host, dockerId, { script: UNPACK, args, stdin: true });
+  const run = await ScriptRun.start(host, dockerId, { script: UNPACK, args, stdin: true, isCleaning: true });
   return run.guarded(async () => {
     const unpacked: Unpacked = { entries: 0, bytes: 0 };
     const tooLarge = () => new DomainError('archive_too_large', { fields: { limit } });
@@ -44,7 +44,7 @@ export async function unpack(
     run.endInput();
     await run.rest();
     return unpacked;
-  });
+  }, end);
 }
 
 /** Tells of each piece as long as they are within the limit. @throws what `tooLarge` makes */
@@ -203,6 +203,9 @@ function refused(message: string): DomainError {
 /** How tar ended, in three digits, behind the token. */
 const STATUS_DIGITS = 3;
 
+/** Bytes of an archive: more than a container's disk holds. A program that goes on and on is ended some time. */
+export const MOST_PACKED = 2 ** 40;
+
 /** GNU tar's, where it has packed a file that was just written to: what came is well-formed. */
 const CHANGED =
   /(file changed as we read it|socket ignored|File removed before we read it|file is the archive; not dumped)$/;
@@ -228,9 +231,8 @@ export async function* packed(run: ScriptRun, token: string): AsyncGenerator<Buf
       held = held.subarray(whole.length);
       continue;
     }
-    run.endInput();
-    while (await run.read()) continue;
-    if (Number(end.slice(token.length)) !== 0 && !isOnlyChanged(run.complaints)) throw new DomainError('path_denied');
+    const isPacked = Number(end.slice(token.length)) === 0 || isOnlyChanged(await run.complaints());
+    if (!isPacked) throw new DomainError('path_denied');
     yield whole;
     return;
   }

@@ -12,6 +12,12 @@ import { READING } from './scripts';
 /** The most that is sent of a file whose size is not known before it is read, such as those of `/proc`. */
 const MOST_UNKNOWN = 1024 * 1024;
 
+/**
+ * The most bytes that an answer has: more than a container's disk holds. A size is what the image's `stat` says, and a
+ * length that is promised is one that can be kept.
+ */
+const MOST_SENT = 2 ** 40;
+
 /** The answer to a client, which may read slowly, stand still or go away. */
 interface Client {
   readonly request: FastifyRequest;
@@ -53,6 +59,7 @@ export async function sendFile(run: ScriptRun, path: ContainerPath, { request, r
     throw new DomainError('range_not_satisfiable', { headers: { 'content-range': `bytes */${String(size)}` } });
   }
   const bytes = wanted === 'all' ? { offset: 0, length: size } : wanted;
+  if (bytes.length > MOST_SENT) throw new DomainError('file_too_large', { fields: { limit: MOST_SENT } });
   const sized = { ...headers, 'content-length': bytes.length };
   const sendHead = (): FastifyReply =>
     wanted === 'all'
@@ -81,11 +88,20 @@ function tagOf(path: ContainerPath, line: string): string {
 /** What there is of a file that may be empty, or one that the kernel makes when it is read. */
 async function readUnsized(run: ScriptRun): Promise<Buffer> {
   const parts: Buffer[] = [];
+  let left = MOST_UNKNOWN;
   run.say(READING.most(MOST_UNKNOWN));
   run.endInput();
-  for (let part = await run.read(); part; part = await run.read()) parts.push(part);
-  await run.succeeded();
-  return Buffer.concat(parts).subarray(0, MOST_UNKNOWN);
+  const until = performance.now() + IDLE_MS;
+  while (left > 0) {
+    const part = await run.read(until - performance.now());
+    if (!part) {
+      await run.succeeded();
+      break;
+    }
+    parts.push(part.subarray(0, left));
+    left -= Math.min(left, part.length);
+  }
+  return Buffer.concat(parts);
 }
 
 /**

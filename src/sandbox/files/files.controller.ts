@@ -14,7 +14,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
-import { BodyStream, Location, StreamedBody, StreamsBody } from '../../http';
+import { BodyStream, ConnectionEnd, Location, StreamedBody, StreamsBody } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
 import { QueryPath } from './container-path';
 import * as dto from './dto';
@@ -71,7 +71,7 @@ export class FilesController {
     content: { 'application/octet-stream': BINARY },
   })
   @ApiResponse({ status: 304, description: 'The file has the ETag.', headers: { ETag: OF_FILES.ETag } })
-  @ApiContainerById(...COMMON, 'path_is_directory', 'path_not_file', 'range_not_satisfiable')
+  @ApiContainerById(...COMMON, 'path_is_directory', 'path_not_file', 'range_not_satisfiable', 'file_too_large')
   download(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -79,8 +79,9 @@ export class FilesController {
     @QueryPath('path') path: Buffer | undefined,
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
+    @ConnectionEnd() gone: AbortSignal,
   ): Promise<void> {
-    return this.files.download({ caller, id }, path, { request, reply });
+    return this.files.download({ caller, id, gone }, path, { request, reply });
   }
 
   @Put('files')
@@ -159,10 +160,11 @@ export class FilesController {
     @Param('id') id: string,
     @Query() query: dto.ListFilesQuery,
     @QueryPath('path') given: Buffer | undefined,
+    @ConnectionEnd() gone: AbortSignal,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<dto.FileView[]> {
     const { limit = dto.LARGEST_PAGE, cursor } = query;
-    const { files, next, path } = await this.files.list({ caller, id }, given, { limit, cursor });
+    const { files, next, path } = await this.files.list({ caller, id, gone }, given, { limit, cursor });
     if (next !== null) {
       const address = `/api/containers/${encodeURIComponent(id)}/files/list?path=${path.inQuery}`;
       void reply.header('link', `<${address}&limit=${String(limit)}&cursor=${next}>; rel="next"`);
@@ -222,8 +224,9 @@ export class FilesController {
     @QueryPath('path') path: Buffer | undefined,
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
+    @ConnectionEnd() gone: AbortSignal,
   ): Promise<void> {
-    return this.files.downloadArchive({ caller, id }, path, { request, reply });
+    return this.files.downloadArchive({ caller, id, gone }, path, { request, reply });
   }
 
   @Put('archive')

@@ -8,16 +8,17 @@ import { ContainersService, type RunningContainer } from '../../containers';
 import { ContainerEngine } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import type { BodyStream } from '../../http';
-import { Places, untilAborted } from '../../scheduling';
+import { untilAborted } from '../../scheduling';
 import { HeldPrograms } from '../held-programs';
 import { failedAs } from '../program-end';
 import { RightToEnter } from '../right-to-enter';
-import { packed, unpack } from './archive';
+import { MOST_PACKED, packed, unpack } from './archive';
 import { ContainerPath } from './container-path';
 import { attachment, sendFile, sendStream } from './download';
 import { decodeNameCursor, describe, encodeNameCursor, type FileDescription, Listing } from './listing';
-import { IDLE_MS, type ScriptHost, ScriptRun } from './script-run';
+import { IDLE_MS, reasonOf, type ScriptHost, type ScriptRequest, ScriptRun } from './script-run';
 import { LIST, MAKE_DIRECTORY, MOVE, PACK, READ_FILE, REMOVE } from './scripts';
+import { TransferPlaces } from './transfer-places';
 import { formFile, newToken, tooLarge, writeFile, type Written } from './upload';
 
 /** Where a container's data are, which nobody can delete but with the container. */
@@ -25,11 +26,9 @@ const DATA = '/home/user';
 
 const MB = 1024 * 1024;
 
-/** How many of these calls one container may have at a time, of one process. */
-const MOST_TRANSFERS = 16;
-
-/** How long a directory may be listed: a program that lies need not end. */
+/** How long a directory may be listed, and how many bytes: a program that lies need not end. */
 const LIST_MS = 120_000;
+const MOST_LISTED = 64 * MB;
 
 /** Each process counts its own, and those of the others are bounded by theirs. */
 const TRANSFER = {
@@ -38,11 +37,12 @@ const TRANSFER = {
   limit: { count: Infinity, error: 'too_many_transfers' },
 } as const;
 
-/** Where a file is read or written. */
-interface TransferPlace {
+/** Where scripts run for a call. */
+interface ScriptPlace {
   readonly host: ScriptHost;
+  readonly container: RunningContainer;
   readonly dockerId: string;
-  /** Aborts when the caller may not be here any more, with why. */
+  /** Aborts when the caller may not be here any more, with why, or reads the answer no more. */
   readonly end: AbortSignal;
 }
 
@@ -50,6 +50,8 @@ interface TransferPlace {
 export interface Call {
   readonly caller: Principal;
   readonly id: string;
+  /** Aborts when the client has gone, for a call that ends with it. */
+  readonly gone?: AbortSignal;
 }
 
 interface Client {
@@ -66,25 +68,27 @@ interface Client {
  */
 @Injectable()
 export class FilesService {
-  private readonly transfers = new Places(MOST_TRANSFERS);
-  private readonly host: ScriptHost;
+  private readonly places = new TransferPlaces();
 
   constructor(
     private readonly containers: ContainersService,
-    engine: ContainerEngine,
+    private readonly engine: ContainerEngine,
     private readonly programs: HeldPrograms,
     private readonly rights: RightToEnter,
     @Inject(CONFIG) private readonly config: Pick<Config, 'FILE_SIZE_LIMIT_MB' | 'ARCHIVE_SIZE_LIMIT_MB'>,
-  ) {
-    this.host = { engine, endLater: (left) => programs.endLater(left) };
-  }
+  ) {}
 
   /** Sends a file, or a range of it. @throws DomainError `range_not_satisfiable`, `path_is_directory` */
   async download(call: Call, given: Buffer | undefined, client: Client): Promise<void> {
     const path = ContainerPath.parse(required(given), 'path');
     await this.transfer(call, async ({ host, dockerId, end }) => {
-      const run = await ScriptRun.start(host, dockerId, { script: READ_FILE, args: [path.argument], stdin: true });
-      await run.guarded(() => breakingOff(client.reply, end, () => sendFile(run, path, client)));
+      const run = await ScriptRun.start(host, dockerId, {
+        script: READ_FILE,
+        args: [path.argument],
+        stdin: true,
+        most: Infinity,
+      });
+      await run.guarded(() => breakingOff(client.reply, end, () => sendFile(run, path, client)), end);
     });
   }
 
@@ -104,6 +108,7 @@ export class FilesService {
           onBytes: notedBytes(),
           length: body.length,
           limit,
+          end,
         }),
       );
     });
@@ -128,6 +133,7 @@ export class FilesService {
             onBytes: notedBytes(),
             length: undefined,
             limit,
+            end,
           });
         } finally {
           form.close();
@@ -144,15 +150,21 @@ export class FilesService {
   ): Promise<{ files: FileDescription[]; next: string | null; path: ContainerPath }> {
     const path = ContainerPath.parse(required(given), 'path');
     const listing = new Listing({ limit, after: cursor === undefined ? null : decodeNameCursor(cursor) });
-    await this.inside(call, async ({ dockerId }) => {
-      const run = await ScriptRun.start(this.host, dockerId, { script: LIST, args: [path.argument], stdin: true });
+    await this.inside(call, async ({ host, dockerId, end }) => {
+      const run = await ScriptRun.start(host, dockerId, {
+        script: LIST,
+        args: [path.argument],
+        stdin: true,
+        most: MOST_LISTED,
+      });
       await run.guarded(async () => {
-        const late = performance.now() + LIST_MS;
-        for (let data = await run.read(); data; data = await run.read()) {
-          if (!listing.take(data) || performance.now() > late) throw new DomainError('tools_failed');
+        const until = performance.now() + LIST_MS;
+        const next = (): Promise<Buffer | null> => run.read(Math.min(IDLE_MS, until - performance.now()));
+        for (let data = await next(); data; data = await next()) {
+          if (!listing.take(data) || performance.now() > until) throw new DomainError('tools_failed');
         }
         await run.succeeded();
-      });
+      }, end);
     });
     if (!listing.isWhole) throw new DomainError('tools_failed');
     const { files, next } = listing.result(path);
@@ -180,7 +192,7 @@ export class FilesService {
     const path = ContainerPath.parse(required(given), 'path');
     if (!path.isEntry) throw new DomainError('path_protected');
     const args = [path.argument, recursive ? 'recursive' : '', DATA];
-    await this.inside(call, ({ dockerId }) => ScriptRun.words(this.host, dockerId, { script: REMOVE, args }));
+    await this.words(call, { script: REMOVE, args });
   }
 
   /** Sends a directory as a tar stream. @throws DomainError `path_not_directory` */
@@ -190,7 +202,8 @@ export class FilesService {
     const headers = { 'content-type': 'application/x-tar', 'content-disposition': attachment(name) };
     await this.transfer(call, async ({ host, dockerId, end }) => {
       const token = newToken();
-      const run = await ScriptRun.start(host, dockerId, { script: PACK, args: [path.argument, token], stdin: true });
+      const pack = { script: PACK, args: [path.argument, token], stdin: true, most: MOST_PACKED } as const;
+      const run = await ScriptRun.start(host, dockerId, pack);
       await run.guarded(async () => {
         if ((await run.line()) !== 'ready') throw new DomainError('tools_failed');
         if (request.method !== 'HEAD') {
@@ -200,7 +213,7 @@ export class FilesService {
           await run.abandon();
           await reply.headers(headers).send();
         }
-      });
+      }, end);
     });
   }
 
@@ -216,21 +229,20 @@ export class FilesService {
       if ((body.length ?? 0) > limit) throw new DomainError('archive_too_large', { fields: { limit } });
       const content = body.read(IDLE_MS);
       const unpacked = await this.transfer(call, ({ host, dockerId, end }) =>
-        unpack(host, dockerId, { path, content: until(content, end), onBytes: notedBytes(), limit }),
+        unpack(host, dockerId, { path, content: until(content, end), onBytes: notedBytes(), limit, end }),
       );
       return { path: path.text, ...unpacked };
     });
   }
 
-  private async described(
-    call: Call,
-    path: ContainerPath,
-    request: { script: string; args: readonly string[] },
-  ): Promise<FileDescription> {
-    const words = await this.inside(call, ({ dockerId }) => ScriptRun.words(this.host, dockerId, request));
-    const description = describe(path, words);
+  private async described(call: Call, path: ContainerPath, request: ScriptRequest): Promise<FileDescription> {
+    const description = describe(path, await this.words(call, request));
     if (!description) throw new DomainError('tools_failed');
     return description;
+  }
+
+  private words(call: Call, request: ScriptRequest): Promise<string> {
+    return this.inside(call, ({ host, dockerId, end }) => ScriptRun.words(host, dockerId, { ...request, end }));
   }
 
   /** Lets the client read the answer, whatever is left of what it sends. */
@@ -246,38 +258,49 @@ export class FilesService {
    * Does `work` by a script that lives by its connection, and is in the ledger: where this process and Docker die at
    * once and the container goes on (`live-restore`), nothing closes its input, and the next start ends it.
    */
-  private transfer<T>(call: Call, work: (place: TransferPlace) => Promise<T>): Promise<T> {
-    return this.inside(call, async (container, end) => {
-      const entry = await this.programs.enter(container, TRANSFER);
+  private transfer<T>(call: Call, work: (place: ScriptPlace) => Promise<T>): Promise<T> {
+    return this.inside(call, async (place) => {
+      const entry = await this.programs.enter(place.container, TRANSFER);
       const left = { isGivenUp: false };
       const endLater = (): void => {
         left.isGivenUp = true;
         this.programs.abandon(entry);
       };
-      const host = { engine: this.host.engine, marker: entry.id, endLater };
+      const scripts: Promise<void>[] = [];
+      const onStart = (gone: Promise<void>): void => {
+        scripts.push(gone);
+        place.host.onStart?.(gone);
+      };
+      const host = { engine: this.engine, marker: entry.id, endLater, onStart };
       try {
-        return await work({ host, dockerId: container.dockerId, end });
+        return await work({ ...place, host });
       } finally {
-        // No answer waits for it.
-        if (!left.isGivenUp) void this.programs.leave(entry).catch(endLater);
+        // No answer waits for it. Where Docker is silent, the ledger ends it.
+        void Promise.all(scripts).then(async () => {
+          if (!left.isGivenUp) await this.programs.leave(entry).catch(endLater);
+        });
       }
     });
   }
 
-  /** @param work is given what aborts when the caller may not be here any more, with why */
-  private inside<T>(
-    { caller, id }: Call,
-    work: (container: RunningContainer, end: AbortSignal) => Promise<T>,
-  ): Promise<T> {
+  private inside<T>({ caller, id, gone }: Call, work: (place: ScriptPlace) => Promise<T>): Promise<T> {
     return this.containers.inside(caller, id, async (container) => {
-      const leave = this.transfers.take(container.id);
-      if (!leave) throw new DomainError('too_many_transfers', { fields: { limit: MOST_TRANSFERS } });
+      const place = await this.places.take(container.id);
+      const scripts: Promise<void>[] = [];
+      const host: ScriptHost = {
+        engine: this.engine,
+        endLater: (left) => this.programs.endLater(left),
+        onStart: (each) => scripts.push(each),
+      };
+      const { dockerId } = container;
       try {
-        return await this.rights.during(caller, (end) => work(container, end));
+        return await this.rights.during(caller, (end) =>
+          work({ host, container, dockerId, end: gone ? AbortSignal.any([end, gone]) : end }),
+        );
       } catch (error) {
         throw failedAs('file_access_failed', error);
       } finally {
-        leave();
+        place.leave(scripts);
       }
     });
   }
@@ -314,8 +337,4 @@ function until(content: Readable, signal: AbortSignal): Readable {
   signal.addEventListener('abort', stop, { once: true });
   if (signal.aborted) stop();
   return content;
-}
-
-function reasonOf({ reason }: AbortSignal): DomainError {
-  return reason instanceof DomainError ? reason : new DomainError('internal_error');
 }

@@ -13,7 +13,7 @@ export interface FileDescription {
   readonly path_encoded?: string;
 }
 
-const FORM = /^([a-zA-Z-]{10}) (\d{1,16}) (-?\d{1,12})/;
+const FORM = /^([a-zA-Z-]{10}) (\d{1,20}) (-?\d{1,12})/;
 const OWN = new RegExp(`^(?:${UPLOAD}|${UNPACKING})[0-9a-f-]{36}$`);
 
 /** @param words the mode as `ls` has it, the size, and the seconds since 1970. @returns null if they are none */
@@ -24,7 +24,8 @@ export function describe(path: ContainerPath, words: string): FileDescription | 
   const description = {
     name: path.base.toString() || '/',
     path: path.text,
-    size: Number(size),
+    // A sparse file may seem larger than any number here.
+    size: Math.min(Number(size), Number.MAX_SAFE_INTEGER),
     mode,
     mod_time: (Number.isNaN(seconds.getTime()) ? new Date(0) : seconds).toISOString(),
     is_dir: mode.startsWith('d'),

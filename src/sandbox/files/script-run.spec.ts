@@ -3,7 +3,7 @@ import type { ContainerEngine, ContainerProcess } from '../../docker';
 import { type ScriptHost, ScriptRun } from './script-run';
 import { REMOVE } from './scripts';
 
-const REQUEST = { script: REMOVE, args: ['/tmp/x', '', '/home/user'] };
+const REQUEST = { script: REMOVE, args: ['/tmp/x', '', '/home/user'], end: new AbortController().signal };
 
 describe('a script in a container', () => {
   // Streams go by ticks.
@@ -112,8 +112,9 @@ describe('a script in a container', () => {
     shell.write({ stream: 'stdout', data: Buffer.from('4567') });
     expect(Buffer.concat(await whole).toString()).toBe('12345');
     expect(told).toBe(5);
-    const short = run.bytes(5, () => undefined).toArray();
-    shell.end({ stream: 'stdout', data: Buffer.from('123') });
+    const another = aContainer();
+    const short = (await begun(another.host, another.shell)).bytes(5, () => undefined).toArray();
+    another.shell.end({ stream: 'stdout', data: Buffer.from('123') });
     await expect(short).rejects.toMatchObject({ code: 'tools_failed' });
   });
 
@@ -129,7 +130,7 @@ describe('a script in a container', () => {
 });
 
 async function begun(host: ScriptHost, shell: PassThrough): Promise<ScriptRun> {
-  const starting = ScriptRun.start(host, 'id', { ...REQUEST, stdin: true });
+  const starting = ScriptRun.start(host, 'id', { ...REQUEST, stdin: true, most: Infinity });
   shell.write({ stream: 'stdout', data: Buffer.from('begun\n') });
   return starting;
 }
@@ -158,6 +159,7 @@ function aContainer({ isInputCopied = false } = {}): {
     hasStarted: () => Promise.resolve(true),
     resize: () => Promise.resolve(),
     exit: () => Promise.resolve({ exitCode: 0 }),
+    isGone: () => Promise.resolve(shell.readableEnded),
     close: () => void shell.destroy(),
     ...(isInputCopied && { isInputCopied }),
   };

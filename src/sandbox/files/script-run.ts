@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { finished, Readable, type Writable } from 'node:stream';
-import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import { Readable } from 'node:stream';
 import {
   type ContainerEngine,
   type ContainerProcess,
@@ -10,10 +9,13 @@ import {
   type OutputFlow,
   saysUnavailable,
 } from '../../docker';
-import { DomainError, type ErrorCode, invalidParameters } from '../../errors';
-import { within } from '../../scheduling';
+import { DomainError } from '../../errors';
+import { untilAborted, within } from '../../scheduling';
 import { exitCodeOf } from '../program-end';
-import { BEGUN, EXIT } from './scripts';
+import { untilGone } from './script-end';
+import { failure } from './script-failure';
+import { feed } from './script-input';
+import { BEGUN } from './scripts';
 
 /** How long neither side may take a byte, or a program say nothing that answers at once. */
 export const IDLE_MS = 60_000;
@@ -21,13 +23,19 @@ export const IDLE_MS = 60_000;
 export const WORK_MS = 15 * 60_000;
 /** What a script says besides the bytes of a file; more is not of our scripts. */
 const MOST_WORDS = 8 * 1024;
-const END_GRACE_MS = 2_000;
-/** How many bytes of its input may wait to be taken: what is ready is on its way while more is being read. */
-const INPUT_AHEAD = 1024 * 1024;
+/** What a script's programs may complain in all, of which the last {@link MOST_WORDS} are kept. */
+const MOST_COMPLAINTS = 4 * 1024 * 1024;
 /** How much of its output may wait for its reader. */
 const MOST_AHEAD = 256 * 1024;
 /** How long a shell may take to begin with a script: one that never does must not keep anybody waiting. */
 const BEGIN_MS = 10_000;
+/** How long a script may take to exit once it has said its result, and what it may say meanwhile. */
+const EXIT_MS = 2_000;
+const MOST_AFTER = 64 * 1024;
+/** Between SIGTERM and SIGKILL; of a script that has files of its own to remove. */
+const KILL_GRACE_MS = { plain: 2_000, cleaning: 5_000 } as const;
+/** How long an answer waits for a killed script, so that nothing of it is left where that takes as long as usual. */
+const KILL_WAIT_MS = 2_000;
 
 /** Where scripts run. */
 export interface ScriptHost {
@@ -36,27 +44,55 @@ export interface ScriptHost {
   readonly marker?: string;
   /** Ends what was left as Docker does not answer, once it does. */
   endLater(left: { readonly dockerId: string; readonly marker: string }): void;
+  /** Told of each script: `gone` resolves when it runs no more, and never rejects. */
+  onStart?(gone: Promise<void>): void;
 }
 
-/** One of our scripts, run in a container by its own shell as its image's user. */
+/** A script and its arguments. */
+export interface ScriptRequest {
+  readonly script: string;
+  readonly args: readonly string[];
+  readonly stdin?: true;
+  /** How many bytes it may write to stdout, where that is more than some lines; Infinity: its reader counts them. */
+  readonly most?: number;
+  /** Whether it removes files of its own when it is ended. */
+  readonly isCleaning?: true;
+}
+
+/**
+ * One of our scripts, run in a container by its own shell as its image's user. The shell and all other programs are the
+ * image's, and may do anything: how much they write and how long they take is bounded here, on both of their outputs,
+ * and they are killed where they go on beyond it, or when their result is there and they do not exit.
+ */
 export class ScriptRun {
   private readonly flow: OutputFlow;
-  /** What it has said and nobody has read yet. */
+  private readonly graceMs: number;
+  /** Output that has not been read yet. */
   private readonly said: Buffer[] = [];
   private words = '';
+  /** How many bytes it may yet write. */
+  private readonly left: Record<ExecOutput['stream'], number>;
   /** Whether its output has come to its end. */
   private isOver = false;
-  /** Told when it says something, and at its end. */
+  private hasExited = false;
+  /** `ending`: its output is discarded. */
+  private state: 'running' | 'flooded' | 'ending' = 'running';
+  /** Called when it says something, and at its end. */
   private readonly listeners = new Set<() => void>();
-  /** Takes what it says in place of those who read. */
+  /** Takes its output in the place of `said`. */
   private taker: ((data: Buffer) => void) | undefined;
+  private resolveGone = (): void => undefined;
+  /** Resolves when it runs no more. */
+  private readonly gone = new Promise<void>((resolve) => (this.resolveGone = resolve));
 
   private constructor(
     private readonly host: ScriptHost,
-    private readonly dockerId: string,
-    private readonly marker: string,
+    private readonly where: { readonly dockerId: string; readonly marker: string },
     private readonly process: ContainerProcess,
+    { most = MOST_WORDS, isCleaning }: ScriptRequest,
   ) {
+    this.left = { stdout: most, stderr: MOST_COMPLAINTS };
+    this.graceMs = isCleaning ? KILL_GRACE_MS.cleaning : KILL_GRACE_MS.plain;
     this.flow = flowOf(process.output, {
       take: (output) => this.take(output),
       over: () => {
@@ -65,40 +101,39 @@ export class ScriptRun {
       },
     });
     process.stdin?.on('error', () => undefined);
+    host.onStart?.(this.gone);
   }
 
   /** Waits until it has begun. @throws DomainError `tools_missing`, `tools_failed` if it does not begin; EngineError */
-  static async start(
-    host: ScriptHost,
-    dockerId: string,
-    { script, args, stdin }: { script: string; args: readonly string[]; stdin?: true },
-  ): Promise<ScriptRun> {
-    const marker = host.marker ?? randomUUID();
+  static async start(host: ScriptHost, dockerId: string, request: ScriptRequest): Promise<ScriptRun> {
+    const { script, args, stdin } = request;
+    const where = { dockerId, marker: host.marker ?? randomUUID() };
     const command = ['sh', '-c', script, 'berth', ...args];
     let process: ContainerProcess;
     try {
-      process = await host.engine.startProcess(dockerId, { command, marker, ...(stdin && { stdin }) });
+      process = await host.engine.startProcess(dockerId, {
+        command,
+        marker: where.marker,
+        ...(stdin && { stdin }),
+      });
     } catch (error) {
       // It may have started.
-      if (saysUnavailable(error)) host.endLater({ dockerId, marker });
+      if (saysUnavailable(error)) host.endLater(where);
       if (!(error instanceof EngineError) || error.code !== 'command_not_started') throw error;
       throw new DomainError('tools_missing', { cause: error });
     }
-    const run = new ScriptRun(host, dockerId, marker, process);
+    const run = new ScriptRun(host, where, process, request);
     await run.begin();
     return run;
   }
 
   private async begin(): Promise<void> {
-    const late = () => new DomainError('tools_failed');
     try {
+      const late = (): Error => new DomainError('tools_failed');
       if ((await within(this.line(), { ms: BEGIN_MS, late })) !== BEGUN) throw late();
     } catch (error) {
-      const isOver = this.isOver;
-      this.process.close();
-      // Not awaited: what ends programs is the same shell.
-      if (!isOver) void this.end();
-      else this.endLaterIf(error);
+      // Not awaited: what kills programs is the same shell.
+      this.end();
       throw error;
     }
   }
@@ -107,16 +142,18 @@ export class ScriptRun {
   static async words(
     host: ScriptHost,
     dockerId: string,
-    request: { script: string; args: readonly string[] },
+    request: ScriptRequest & { readonly end: AbortSignal },
   ): Promise<string> {
     const run = await ScriptRun.start(host, dockerId, request);
-    return run.guarded(() => run.rest());
+    return run.guarded(() => run.rest(), request.end);
   }
 
-  /** Does `work`, and ends the script if it fails. */
-  async guarded<T>(work: () => Promise<T>): Promise<T> {
+  /** Does `work`, and then lets the script exit. Kills it if `work` fails, or when the signal aborts. */
+  async guarded<T>(work: () => Promise<T>, end: AbortSignal): Promise<T> {
     try {
-      return await work();
+      const done = await untilAborted(work(), { signal: end, aborted: () => reasonOf(end) });
+      this.release();
+      return done;
     } catch (error) {
       await this.abandon();
       throw error;
@@ -124,15 +161,23 @@ export class ScriptRun {
   }
 
   private take({ stream, data }: ExecOutput): void {
-    if (stream === 'stderr') {
-      this.words = (this.words + data.toString()).slice(-MOST_WORDS);
-    } else if (this.taker) {
-      this.taker(data);
-    } else {
+    this.left[stream] -= data.length;
+    if (this.left[stream] < 0) this.flood();
+    else if (this.state !== 'running') return;
+    else if (stream === 'stderr') this.words = (this.words + data.toString()).slice(-MOST_WORDS);
+    else if (this.taker) this.taker(data);
+    else {
       this.said.push(data);
       if (this.saidBytes >= MOST_AHEAD) this.flow.pause();
       this.tell();
     }
+  }
+
+  /** It writes more than any of our scripts. */
+  private flood(): void {
+    this.flow.pause();
+    if (this.state === 'running') this.state = 'flooded';
+    this.tell();
   }
 
   private tell(): void {
@@ -143,7 +188,7 @@ export class ScriptRun {
     return this.said.reduce((sum, { length }) => sum + length, 0);
   }
 
-  /** The next of its output; null at the end. @throws DomainError `tools_failed` if nothing comes */
+  /** The next of its output; null at the end. @throws DomainError `tools_failed` if nothing comes, or too much */
   async read(withinMs = IDLE_MS): Promise<Buffer | null> {
     await this.hasMore(withinMs);
     const data = this.said.shift() ?? null;
@@ -154,7 +199,8 @@ export class ScriptRun {
   /** Waits until there is something to read, or its output has ended. @throws DomainError `tools_failed` as `read` */
   async hasMore(withinMs = IDLE_MS): Promise<boolean> {
     // Of its output alone: one that goes on to complain says nothing.
-    if (this.said.length === 0 && !this.isOver) await this.speaks(withinMs);
+    if (this.said.length === 0 && !this.isOver && this.state === 'running') await this.speaks(withinMs);
+    if (this.state !== 'running') throw new DomainError('tools_failed');
     return this.said.length > 0;
   }
 
@@ -163,18 +209,24 @@ export class ScriptRun {
     const spoken = new Promise<void>((resolve) => (listener = resolve));
     this.listeners.add(listener);
     try {
-      await within(spoken, { ms, late: () => new DomainError('tools_failed') });
+      await within(spoken, { ms: Math.max(ms, 0), late: () => new DomainError('tools_failed') });
     } finally {
       this.listeners.delete(listener);
     }
   }
 
-  /** The next line of its output. @throws DomainError what the script ended with instead, `tools_failed` */
+  /**
+   * The next line of its output.
+   *
+   * @param withinMs for all of it
+   * @throws DomainError what the script ended with instead, `tools_failed`
+   */
   async line(withinMs = IDLE_MS): Promise<string> {
+    const until = performance.now() + withinMs;
     let line: Buffer = Buffer.alloc(0);
     while (!line.includes(0x0a)) {
       if (line.length > MOST_WORDS) throw new DomainError('tools_failed');
-      const more = await this.read(withinMs);
+      const more = await this.read(until - performance.now());
       if (more === null) {
         await this.succeeded();
         throw new DomainError('tools_failed');
@@ -188,12 +240,12 @@ export class ScriptRun {
 
   /** All that it goes on to say, once it has ended well. @throws DomainError what it ended with instead */
   async rest(): Promise<string> {
+    const until = performance.now() + WORK_MS;
     let said: Buffer = Buffer.alloc(0);
     for (;;) {
-      const more = await this.read(WORK_MS);
+      const more = await this.read(until - performance.now());
       if (more === null) break;
       said = Buffer.concat([said, more]);
-      if (said.length > MOST_WORDS) throw new DomainError('tools_failed');
     }
     await this.succeeded();
     return said.toString();
@@ -202,11 +254,14 @@ export class ScriptRun {
   /** After the end of its output. @throws DomainError what it ended with instead */
   async succeeded(): Promise<void> {
     const exitCode = await exitCodeOf(this.process);
+    this.hasExited = true;
     if (exitCode !== 0) throw failure(exitCode, this.words);
   }
 
-  /** What it said of what failed. */
-  get complaints(): string {
+  /** After its result, when it has nothing more to say: all that its programs complained of. @throws DomainError */
+  async complaints(): Promise<string> {
+    this.endInput();
+    if (await this.hasMore(EXIT_MS)) throw new DomainError('tools_failed');
     return this.words;
   }
 
@@ -217,12 +272,9 @@ export class ScriptRun {
   }
 
   /**
-   * Gives it some content as input, as fast as it takes it.
+   * Gives it some content as input: see {@link feed}.
    *
-   * @param onBytes is told of each piece before it is given; what it throws is the end of all
-   * @param isOwned whether the content's pieces are nobody else's: their memory is freed once they are taken
-   * @returns how many bytes; null if it has ended before it had all, whether or not there is more to come
-   * @throws DomainError `tools_failed` if it neither takes it nor ends; what the content fails with
+   * @param isOwned whether nothing else uses the content's pieces: their memory is freed once they are taken
    */
   async feed(
     content: Readable,
@@ -233,62 +285,20 @@ export class ScriptRun {
       content.destroy();
       return null;
     }
-    let bytes = 0;
-    let stalled: NodeJS.Timeout | undefined;
-    let forget = (): void => undefined;
-    try {
-      return await new Promise((resolve, reject) => {
-        const isFreed = isOwned && this.process.isInputCopied === true;
-        const take = (data: Buffer): void => {
-          bytes += data.length;
-          try {
-            onBytes?.(data.length);
-          } catch (error) {
-            content.off('data', take);
-            content.destroy(error as Error);
-            return;
-          }
-          gather(stdin);
-          const written = (error?: Error | null): void => {
-            if (isFreed && !error) free(data);
-            taken();
-          };
-          if (stdin.write(data, written) || stdin.writableLength < INPUT_AHEAD) return;
-          content.pause();
-          stalled ??= setTimeout(() => reject(new DomainError('tools_failed')), IDLE_MS);
-        };
-        // Before all is taken: more is read while what has waited is being written.
-        const taken = (): void => {
-          if (stalled === undefined || stdin.writableLength >= INPUT_AHEAD) return;
-          clearTimeout(stalled);
-          stalled = undefined;
-          content.resume();
-        };
-        const closed = (): void => resolve(null);
-        const spoken = (): void => {
-          if (this.isOver) resolve(null);
-          else if (this.saidBytes > MOST_WORDS) reject(new DomainError('tools_failed'));
-        };
-        const unlisten = finished(content, { writable: false }, (error) => (error ? reject(error) : resolve(bytes)));
-        this.listeners.add(spoken);
-        stdin.on('close', closed);
-        content.on('data', take);
-        forget = () => {
-          unlisten();
-          this.listeners.delete(spoken);
-          stdin.off('close', closed);
-          content.off('data', take);
-        };
-      });
-    } finally {
-      clearTimeout(stalled);
-      forget();
-      content.on('error', () => undefined).destroy();
-    }
+    const onEnd = (listener: (fault: Error | null) => void): (() => void) => {
+      const spoken = (): void => {
+        if (this.state !== 'running') listener(new DomainError('tools_failed'));
+        else if (this.isOver) listener(null);
+      };
+      this.listeners.add(spoken);
+      return () => this.listeners.delete(spoken);
+    };
+    const isFreed = isOwned && this.process.isInputCopied === true;
+    return feed(stdin, content, { onBytes, isFreed, idleMs: IDLE_MS, onEnd });
   }
 
   /**
-   * The next bytes of its output as they come; then it is let go of. Fails with `tools_failed` if there are fewer.
+   * The next bytes of its output as they come; then it should exit. Fails with `tools_failed` if there are fewer.
    *
    * @param onBytes is told of each piece
    */
@@ -296,7 +306,7 @@ export class ScriptRun {
     let left = length;
     const body = new Readable({ highWaterMark: MOST_AHEAD, read: () => this.flow.resume() });
     const ended = (): void => {
-      if (this.isOver && left > 0) body.destroy(new DomainError('tools_failed'));
+      if ((this.isOver || this.state !== 'running') && left > 0) body.destroy(new DomainError('tools_failed'));
     };
     const take = (data: Buffer): void => {
       const part = data.length > left ? data.subarray(0, left) : data;
@@ -319,105 +329,69 @@ export class ScriptRun {
     this.process.stdin?.end();
   }
 
-  /** Lets it end by itself once its input has ended, on nobody's time. */
+  /** Closes stdin and lets the script exit in the background. It is killed if it does not, or writes much meanwhile. */
   release(): void {
     this.endInput();
+    if (this.state === 'ending') return;
+    const isFlooded = this.state === 'flooded';
     this.discard();
-  }
-
-  /** Ends it, whatever it does. Never throws. */
-  async abandon(): Promise<void> {
-    this.endInput();
-    if (this.isOver) {
-      // It may be its connection alone that has ended; nobody waits to know.
-      void this.process.exit().catch((error: unknown) => this.endLaterIf(error));
-      this.process.close();
+    if (isFlooded || this.isOver) {
+      this.kill();
       return;
     }
-    this.discard();
-    await this.end();
-    this.process.close();
-  }
-
-  private async end(): Promise<void> {
-    const processes = { marker: this.marker, signal: 'TERM', graceMs: END_GRACE_MS } as const;
-    // Where the container has ended, so has the script.
-    await this.host.engine.endProcesses(this.dockerId, processes).catch((error: unknown) => this.endLaterIf(error));
-  }
-
-  private endLaterIf(error: unknown): void {
-    const { dockerId, marker } = this;
-    if (saysUnavailable(error)) this.host.endLater({ dockerId, marker });
-  }
-
-  /** Reads what it goes on to say for nobody, and drops its connection where it says nothing and does not end. */
-  private discard(): void {
-    const idle = setTimeout(() => this.process.close(), IDLE_MS).unref();
-    const ended = (): void => {
-      if (this.isOver) clearTimeout(idle);
-    };
-    this.said.length = 0;
-    this.taker = () => void idle.refresh();
-    this.listeners.add(ended);
-    ended();
+    const timer = setTimeout(() => this.kill(), EXIT_MS).unref();
+    this.listeners.add(() => {
+      if (!this.isOver && this.left.stdout >= 0 && this.left.stderr >= 0) return;
+      clearTimeout(timer);
+      this.kill();
+    });
     this.flow.resume();
   }
+
+  /** Kills the script, and waits a moment for its end. Never throws. */
+  async abandon(): Promise<void> {
+    const isOver = this.isOver;
+    this.end();
+    // It may be its connection alone that has ended; that need not be known.
+    if (!isOver) await within(this.gone, { ms: KILL_WAIT_MS }).catch(() => undefined);
+  }
+
+  /** Kills the script in the background. */
+  private end(): void {
+    this.endInput();
+    this.discard();
+    this.kill();
+  }
+
+  private discard(): void {
+    this.state = 'ending';
+    this.tell();
+    this.said.length = 0;
+    this.listeners.clear();
+    this.left.stdout = MOST_AFTER;
+    this.left.stderr = MOST_AFTER;
+  }
+
+  private isKilled = false;
+
+  /** @see untilGone */
+  private kill(): void {
+    if (this.isKilled) return;
+    this.isKilled = true;
+    this.listeners.clear();
+    if (this.hasExited) {
+      this.process.close();
+      this.resolveGone();
+      return;
+    }
+    const { host, where, process, graceMs, isOver } = this;
+    const killLater = (): void => host.endLater(where);
+    void untilGone({ engine: host.engine, ...where, process, graceMs, isOver, killLater }).then(this.resolveGone);
+  }
 }
 
-/** A closed one: what is handed over to it is dropped. */
-const nowhere = closedPort();
-
-function closedPort(): MessagePort {
-  const { port1 } = new MessageChannel();
-  port1.close();
-  return port1;
-}
-
-/**
- * Frees a piece's memory at once. V8 (Node.js 20) counts memory outside its heap that waits to be collected as if it
- * were in it, so that some 32 MiB of it make V8 collect the whole heap, which takes longer than to pass them on.
- */
-function free({ buffer, length }: Buffer): void {
-  // Small pieces share theirs.
-  if (buffer.byteLength === length) nowhere.postMessage(null, [buffer as ArrayBuffer]);
-}
-
-/** Lets a stream write together what it is given in this turn of the event loop: each write is several system calls. */
-function gather(stream: Writable): void {
-  if (stream.writableCorked > 0) return;
-  stream.cork();
-  setImmediate(() => stream.uncork());
-}
-
-const BY_EXIT: Readonly<Record<number, ErrorCode>> = {
-  [EXIT.exists]: 'path_exists',
-  [EXIT.isDirectory]: 'path_is_directory',
-  [EXIT.notDirectory]: 'path_not_directory',
-  [EXIT.notFile]: 'path_not_file',
-  [EXIT.protected]: 'path_protected',
-  [EXIT.toolsMissing]: 'tools_missing',
-  126: 'tools_missing',
-  127: 'tools_missing',
-};
-
-/** The words of the C library in the locale C, with which GNU's programs and busybox's end their complaints. */
-const BY_WORDS: readonly [RegExp, ErrorCode][] = [
-  [/No space left on device|Disk quota exceeded/, 'no_space'],
-  [/Permission denied|Operation not permitted|Read-only file system/, 'path_denied'],
-  [/No such file or directory|Too many levels of symbolic links/, 'path_not_found'],
-  [/Not a directory/, 'path_not_directory'],
-  [/Directory not empty/, 'directory_not_empty'],
-  [/Is a directory/, 'path_is_directory'],
-  [/File exists|annot overwrite|subdirectory of itself/, 'path_exists'],
-  [/resource busy/, 'path_protected'],
-];
-
-/** What a script's end means to the caller. Its words stay here: they are the image's. */
-export function failure(exitCode: number, words: string): DomainError {
-  const byExit = BY_EXIT[exitCode];
-  if (byExit !== undefined) return new DomainError(byExit);
-  if (/name too long/i.test(words))
-    return invalidParameters([{ field: 'path', message: 'has a name that is too long' }]);
-  const known = BY_WORDS.find(([pattern]) => pattern.test(words));
-  return new DomainError(known?.[1] ?? 'tools_failed');
+/** Why nobody may have the answer of a script any more. */
+export function reasonOf({ reason }: AbortSignal): DomainError {
+  // For the audit: the client has gone.
+  return reason instanceof DomainError ? reason : new DomainError('tools_failed', { code: 'broken_off' });
 }

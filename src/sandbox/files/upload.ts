@@ -22,6 +22,8 @@ export interface Upload {
   readonly length: number | undefined;
   /** In bytes. */
   readonly limit: number;
+  /** Aborts, with why, when the caller may no longer do this. */
+  readonly end: AbortSignal;
 }
 
 /** What has become of it. */
@@ -45,19 +47,18 @@ export async function writeFile(host: ScriptHost, dockerId: string, upload: Uplo
   const token = newToken();
   const name = nameInDirectory ?? Buffer.alloc(0);
   const args = [path.argument, encodeArgument(name), String(length ?? ''), token, randomUUID()];
-  const run = await ScriptRun.start(host, dockerId, { script: WRITE_FILE, args, stdin: true });
+  const run = await ScriptRun.start(host, dockerId, { script: WRITE_FILE, args, stdin: true, isCleaning: true });
   return run.guarded(async () => {
     const bytes = await run.feed(content, { onBytes: bounded(upload), isOwned: upload.isOwned });
     if (bytes !== null && length === undefined) run.say(endOfFile(token, bytes));
     run.endInput();
-    // The last that it says: its own end is nobody's to wait for.
+    // This line is the result; the script's exit is not awaited.
     const [became, place, ...words] = (await run.line(WORK_MS)).split(' ');
     const written = place === 'directory' ? path.below(name) : path;
     const file = describe(written, words.join(' '));
     if (!file || (became !== 'created' && became !== 'replaced')) throw new DomainError('tools_failed');
-    run.release();
     return { became, file };
-  });
+  }, upload.end);
 }
 
 /** Tells of bytes as long as they are within the limit. @throws DomainError `file_too_large` */

@@ -51,6 +51,10 @@ class Shell implements ContainerProcess {
     return Promise.resolve(true);
   }
 
+  isGone(): Promise<boolean> {
+    return Promise.resolve(this.isOver);
+  }
+
   exit(): Promise<{ exitCode: number }> {
     const { exitCode } = this;
     return typeof exitCode === 'number' ? Promise.resolve({ exitCode }) : Promise.reject(exitCode);

@@ -1,0 +1,86 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { type ContainerEngine, type ContainerProcess, EngineError, saysUnavailable } from '../../docker';
+
+/** Exit codes arrive a moment after the end of the output. */
+const EXIT_CODE_MS = 1_000;
+/** How long Docker may take to report the exit of a killed script before it is killed again. */
+const KILLED_MS = 3_000;
+/** A shell that cannot be killed by the image's own programs will not be by more of them. */
+const MOST_KILLS = 3;
+const LOOK_MS = { first: 5, soon: 250, last: 30_000 } as const;
+/** How long Docker may be silent until a script is no longer looked for: its node may never return. */
+const SILENT_MS = 60 * 60_000;
+
+/** A script that should exit now. */
+export interface EndingScript {
+  readonly engine: ContainerEngine;
+  readonly dockerId: string;
+  readonly marker: string;
+  readonly process: ContainerProcess;
+  /** Between SIGTERM and SIGKILL. */
+  readonly graceMs: number;
+  /** Whether its output has ended, so that it has probably exited. */
+  readonly isOver: boolean;
+  /** Kills it later, as Docker does not answer now. */
+  readonly killLater: () => void;
+}
+
+/**
+ * Kills a script by its marker, unless it has exited, and resolves when Docker says that it runs no more. The programs
+ * that kill are the image's: what they say of their success counts for nothing. Never rejects.
+ */
+export async function untilGone(script: EndingScript): Promise<void> {
+  const { process, isOver } = script;
+  if (isOver && (await isGoneWithin(process, EXIT_CODE_MS))) {
+    process.close();
+    return;
+  }
+  // Its output is of no use any more, and unread it would keep Docker (26.1) from reporting the exits of others.
+  process.close();
+  for (let kills = 0; kills < MOST_KILLS; kills += 1) {
+    const outcome = await kill(script);
+    if (outcome === 'gone' || (await isGoneWithin(process, KILLED_MS))) return;
+    if (outcome === 'unavailable') break;
+  }
+  await isGoneAtLast(process);
+}
+
+async function kill({ engine, dockerId, marker, graceMs, killLater }: EndingScript): Promise<string> {
+  try {
+    return await engine.endProcesses(dockerId, { marker, signal: 'TERM', graceMs });
+  } catch (error) {
+    if (saysUnavailable(error)) {
+      killLater();
+      return 'unavailable';
+    }
+    const { code } = error as Partial<EngineError>;
+    return code === 'container_not_found' || code === 'container_not_running' ? 'gone' : 'failed';
+  }
+}
+
+async function isGoneWithin(process: ContainerProcess, ms: number): Promise<boolean> {
+  const until = performance.now() + ms;
+  for (let wait: number = LOOK_MS.first; ; wait = Math.min(2 * wait, LOOK_MS.soon)) {
+    try {
+      if (await process.isGone()) return true;
+    } catch {
+      return false;
+    }
+    if (performance.now() + wait > until) return false;
+    await delay(wait, undefined, { ref: false });
+  }
+}
+
+/** Looks ever less often. Gives up where Docker stays silent. */
+async function isGoneAtLast(process: ContainerProcess): Promise<void> {
+  let answeredAt = performance.now();
+  for (let wait: number = LOOK_MS.soon; ; wait = Math.min(2 * wait, LOOK_MS.last)) {
+    await delay(wait, undefined, { ref: false });
+    try {
+      if (await process.isGone()) return;
+      answeredAt = performance.now();
+    } catch {
+      if (performance.now() - answeredAt > SILENT_MS) return;
+    }
+  }
+}

@@ -1,0 +1,35 @@
+import { DomainError, type ErrorCode, invalidParameters } from '../../errors';
+import { EXIT } from './scripts';
+
+const BY_EXIT: Readonly<Record<number, ErrorCode>> = {
+  [EXIT.exists]: 'path_exists',
+  [EXIT.isDirectory]: 'path_is_directory',
+  [EXIT.notDirectory]: 'path_not_directory',
+  [EXIT.notFile]: 'path_not_file',
+  [EXIT.protected]: 'path_protected',
+  [EXIT.toolsMissing]: 'tools_missing',
+  126: 'tools_missing',
+  127: 'tools_missing',
+};
+
+/** The words of the C library in the locale C, with which GNU's programs and busybox's end their complaints. */
+const BY_WORDS: readonly [RegExp, ErrorCode][] = [
+  [/No space left on device|Disk quota exceeded/, 'no_space'],
+  [/Permission denied|Operation not permitted|Read-only file system/, 'path_denied'],
+  [/No such file or directory|Too many levels of symbolic links/, 'path_not_found'],
+  [/Not a directory/, 'path_not_directory'],
+  [/Directory not empty/, 'directory_not_empty'],
+  [/Is a directory/, 'path_is_directory'],
+  [/File exists|annot overwrite|subdirectory of itself/, 'path_exists'],
+  [/resource busy/, 'path_protected'],
+];
+
+/** What a script's end means to the caller. Its words stay here: they are the image's. */
+export function failure(exitCode: number, words: string): DomainError {
+  const byExit = BY_EXIT[exitCode];
+  if (byExit !== undefined) return new DomainError(byExit);
+  if (/name too long/i.test(words))
+    return invalidParameters([{ field: 'path', message: 'has a name that is too long' }]);
+  const known = BY_WORDS.find(([pattern]) => pattern.test(words));
+  return new DomainError(known?.[1] ?? 'tools_failed');
+}
