@@ -2,6 +2,7 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@ne
 import { ApiBody, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Audited } from '../audit';
 import { Scopes } from '../auth';
+import { Compressed } from '../http';
 import {
   Capacity,
   CapacityView,
@@ -31,6 +32,7 @@ export class AdminContainersController {
   ) {}
 
   @Get('containers')
+  @Compressed()
   @ApiOperation({ summary: "List everybody's containers" })
   @ApiOkResponse({ type: AdminContainerListView })
   async list(@Query() query: ListAnyContainersDto): Promise<AdminContainerListView> {

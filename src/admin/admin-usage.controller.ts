@@ -1,6 +1,7 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Scopes } from '../auth';
+import { Compressed } from '../http';
 import { ListUsageDto, UsageListView, UsageReader, viewUsageList } from '../usage';
 
 /** What everybody's containers used. */
@@ -11,6 +12,7 @@ export class AdminUsageController {
   constructor(private readonly reader: UsageReader) {}
 
   @Get()
+  @Compressed()
   @ApiOperation({ summary: "What everybody's containers used, by user and day" })
   @ApiOkResponse({ type: UsageListView })
   async list(@Query() query: ListUsageDto): Promise<UsageListView> {

@@ -2,6 +2,7 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } fr
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Audited } from '../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { Compressed } from '../http';
 import { ApiFaults } from '../errors';
 import { AdminUsers } from './admin-users.service';
 import {
@@ -22,6 +23,7 @@ export class AdminUsersController {
   constructor(private readonly users: AdminUsers) {}
 
   @Get()
+  @Compressed()
   @ApiOperation({ summary: 'List users' })
   @ApiOkResponse({ type: AdminUserListView })
   async list(@Query() query: ListUsersDto): Promise<AdminUserListView> {

@@ -1,6 +1,7 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { Compressed } from '../http';
 import { AuditReader } from './audit-reader';
 import { AuditListView } from './dto/audit-view';
 import { ListAuditDto } from './dto/list-audit.dto';
@@ -13,6 +14,7 @@ export class AuditController {
 
   @Get()
   @Scopes('read')
+  @Compressed()
   @ApiOperation({ summary: 'What you did, and what was done to what is yours' })
   @ApiOkResponse({ type: AuditListView })
   list(@CurrentPrincipal() caller: Principal, @Query() query: ListAuditDto): Promise<AuditListView> {

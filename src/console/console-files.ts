@@ -1,14 +1,6 @@
-import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { extname, join, relative, sep } from 'node:path';
-
-/** A file of the built console, as it was at the server's start. */
-export interface ConsoleFile {
-  readonly type: string;
-  readonly etag: string;
-  /** As it is, and as the build has compressed it. */
-  readonly bodies: Readonly<Record<'identity', Buffer> & Partial<Record<'br' | 'gzip', Buffer>>>;
-}
+import { etagOf, type StoredFile } from '../http';
 
 const TYPES: Readonly<Record<string, string>> = {
   '.css': 'text/css; charset=utf-8',
@@ -23,16 +15,15 @@ const TYPES: Readonly<Record<string, string>> = {
  *
  * @returns each file by its path in the folder; none if the console was not built
  */
-export function readConsole(folder: string): ReadonlyMap<string, ConsoleFile> {
-  const files = new Map<string, ConsoleFile>();
+export function readConsole(folder: string): ReadonlyMap<string, StoredFile> {
+  const files = new Map<string, StoredFile>();
   for (const path of filesBelow(folder)) {
     const type = TYPES[extname(path)];
     if (type === undefined) continue;
     const identity = readFileSync(path);
     const [br, gzip] = [readIfThere(`${path}.br`), readIfThere(`${path}.gz`)];
     const bodies = { identity, ...(br && { br }), ...(gzip && { gzip }) };
-    const etag = `"${createHash('sha256').update(identity).digest('base64url').slice(0, 22)}"`;
-    files.set(relative(folder, path).split(sep).join('/'), { type, etag, bodies });
+    files.set(relative(folder, path).split(sep).join('/'), { type, etag: etagOf(identity), bodies });
   }
   return files;
 }

@@ -1,7 +1,8 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type Config, CONFIG } from '../config';
-import { type ConsoleFile, readConsole } from './console-files';
+import { sendStored, type StoredFile } from '../http';
+import { readConsole } from './console-files';
 
 /**
  * The console's addresses. Each answers with the same page, whose script shows what the address names; a test opens
@@ -72,7 +73,7 @@ export function setUpConsole(app: NestFastifyApplication): void {
 interface Answer {
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
-  readonly file: ConsoleFile | undefined;
+  readonly file: StoredFile | undefined;
   readonly headers: Readonly<Record<string, string>>;
 }
 
@@ -81,15 +82,5 @@ function send({ request, reply, file, headers }: Answer): FastifyReply {
     reply.callNotFound();
     return reply;
   }
-  reply.headers(headers).headers({ etag: file.etag, vary: 'accept-encoding' });
-  if (request.headers['if-none-match'] === file.etag) return reply.status(304).send();
-  const encoding = encodingFor(request.headers['accept-encoding'], file);
-  if (encoding) reply.header('content-encoding', encoding);
-  return reply.type(file.type).send(file.bodies[encoding ?? 'identity']);
-}
-
-/** The smallest of those that the client takes; quality values, which no browser sends, are not weighed. */
-function encodingFor(accepted: string | undefined, { bodies }: ConsoleFile): 'br' | 'gzip' | undefined {
-  const offered = new Set(accepted?.split(',').map((each) => each.trim().toLowerCase()));
-  return (['br', 'gzip'] as const).find((encoding) => offered.has(encoding) && bodies[encoding] !== undefined);
+  return sendStored(file, { request, reply, headers });
 }

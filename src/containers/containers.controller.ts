@@ -4,7 +4,7 @@ import { AgentDeletedView, AgentStoppedView, AgentView } from '../agents';
 import { Audited } from '../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { ApiFaults } from '../errors';
-import { ConnectionEnd, Location } from '../http';
+import { Compressed, ConnectionEnd, Location } from '../http';
 import { ApiIdempotencyKey, Keyed, type KeyedRequest, REPLAYED_HEADER } from '../idempotency';
 import { ContainersService } from './containers.service';
 import { ApiContainerById, ApiOkEither } from './dto/openapi';
@@ -69,6 +69,7 @@ export class ContainersController {
 
   @Get()
   @Scopes('read')
+  @Compressed()
   @ApiOperation({ summary: "List the user's containers and agents online; event_seq says from where to watch" })
   @ApiOkResponse({ type: ContainerListView })
   @ApiFaults('invalid_parameters', 'insufficient_permissions')

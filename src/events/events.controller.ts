@@ -3,7 +3,7 @@ import { ApiExtraModels, ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from 
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { ApiFaults } from '../errors';
-import { eventStream } from '../http';
+import { Compressed, eventStream } from '../http';
 import { EventListView, NodeFactsView, ProcessFactsView } from './dto/responses';
 import { FollowEventsDto, ListEventsDto } from './dto/requests';
 import { EVENT_SCHEMAS, RESYNC_SCHEMA } from './event-schemas';
@@ -24,6 +24,7 @@ export class EventsController {
 
   @Get()
   @Scopes('read')
+  @Compressed()
   @ApiOperation({ summary: 'Page through your events, oldest first' })
   @ApiOkResponse({ type: EventListView })
   list(

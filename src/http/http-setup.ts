@@ -13,6 +13,7 @@ import { DomainError, errorAnswer } from '../errors';
 import { type Logger, LOGGER, requestContext, type RequestContext } from '../logging';
 import { AllowedHosts } from './allowed-hosts';
 import { ClientAddress } from './client-address';
+import { compressAnswers } from './compressed';
 import { Connections } from './connections';
 import { KnownQuery } from './known-query';
 import { type AsyncChannel, setUpDocuments } from './openapi';
@@ -226,6 +227,7 @@ export function setUpHttp(
   const adapter = app.getHttpAdapter() as unknown as FastifyAdapter;
   const fastify = adapter.getInstance();
   app.get(RouteRegistry).watch(fastify);
+  compressAnswers(fastify);
   // The adapter's own places for hooks come before CORS, so that answers to preflights have the headers too.
   adapter.setOnRequestHook(onRequest(app.get(Draining), app.get(AllowedHosts)));
   adapter.setOnResponseHook(accessLog(app.get<Logger>(LOGGER)));

@@ -4,6 +4,7 @@ export { accessLog, ConnectionEnd, Draining, createHttpAdapter, prefixRoutes, se
 export { HttpModule } from './http.module';
 export { type AsyncChannel, createAsyncApiDocument, createOpenApiDocument, eventStream } from './openapi';
 export { integerFromQuery, type Page, readPage, decodeCursor, encodeCursor, PagedQuery } from './paging';
+export { Compressed } from './compressed';
 export { Location } from './location';
 export { headersOf, requestIdOf } from './protocol-errors';
 export { parseJsonBody } from './request-body';
@@ -21,3 +22,4 @@ export {
   validatedBy,
   WITHOUT_NUL,
 } from './validation';
+export { etagOf, sendStored, type StoredFile } from './stored-file';

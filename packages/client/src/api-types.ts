@@ -1175,6 +1175,10 @@ export type CommandResultView = {
      * Milliseconds to its end: of a stream, from its start; else from when Docker was asked to start it.
      */
     duration_ms: number;
+    /**
+     * The same as exit_code, for clients of Rexec.
+     */
+    exitCode: number | null;
     stdout: string;
     stderr: string;
 };

@@ -1,6 +1,12 @@
 import { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { DocumentBuilder, OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import type { FastifyInstance } from 'fastify';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { ErrorResponse } from '../../errors';
+import { refuseQuery } from '../known-query';
+import { sendStored, type StoredFile, storedFile } from '../stored-file';
 import { documentAnswers, documentExamples } from './answers';
 import { type AsyncChannel, createAsyncApiDocument } from './async-document';
 import { describeInputs } from './inputs';
@@ -52,16 +58,52 @@ export function setUpDocuments(app: NestFastifyApplication, channels: readonly A
   let openapi: OpenAPIObject | undefined;
   const openApiDocument = (): OpenAPIObject => (openapi ??= createOpenApiDocument(app));
   SwaggerModule.setup('api/docs', app, openApiDocument, {
-    jsonDocumentUrl: 'api/openapi.json',
-    raw: ['json'],
+    raw: false,
     customSiteTitle: 'Berth API',
     swaggerOptions: { persistAuthorization: false },
   });
-  let asyncapi: object | undefined;
-  app
-    .getHttpAdapter()
-    .getInstance()
-    .get('/api/asyncapi.json', () => (asyncapi ??= createAsyncApiDocument(openApiDocument(), channels)));
+  const fastify = app.getHttpAdapter().getInstance();
+  const asJson = (document: object): Buffer => Buffer.from(JSON.stringify(document));
+  serveStored(fastify, '/api/openapi.json', { type: JSON_TYPE, read: () => asJson(openApiDocument()) });
+  serveStored(fastify, '/api/asyncapi.json', {
+    type: JSON_TYPE,
+    read: () => asJson(createAsyncApiDocument(openApiDocument(), channels)),
+  });
+  for (const [name, type] of Object.entries(PAGE_FILES)) {
+    serveStored(fastify, `/api/docs/${name}`, { type, read: () => readFileSync(join(PAGE_FOLDER, name)) });
+  }
+}
+
+const JSON_TYPE = 'application/json; charset=utf-8';
+
+/** What the page consists of, beside itself and what it is set up with. In memory: a request opens no file. */
+const PAGE_FILES = {
+  'swagger-ui.css': 'text/css; charset=utf-8',
+  'swagger-ui-bundle.js': 'text/javascript; charset=utf-8',
+  'swagger-ui-standalone-preset.js': 'text/javascript; charset=utf-8',
+  'favicon-16x16.png': 'image/png',
+  'favicon-32x32.png': 'image/png',
+} as const;
+const PAGE_FOLDER = dirname(createRequire(require.resolve('@nestjs/swagger')).resolve('swagger-ui-dist/package.json'));
+
+/** Asked again each time, and answered by a 304 mostly: after an update the next one is the new one. */
+const REVALIDATED = { 'cache-control': 'public, no-cache' } as const;
+
+/** Serves a file that is made, and compressed, when it is first asked for. */
+function serveStored(
+  fastify: FastifyInstance,
+  url: string,
+  { type, read }: { readonly type: string; readonly read: () => Buffer },
+): void {
+  let file: StoredFile | undefined;
+  let making: Promise<StoredFile> | undefined;
+  fastify.get(url, (request, reply) => {
+    refuseQuery(request);
+    const answer = { request, reply, headers: REVALIDATED };
+    if (file) return sendStored(file, answer);
+    making ??= storedFile(type, read());
+    return making.then((made) => sendStored((file = made), answer));
+  });
 }
 
 /** The OpenAPI document of every route that the application has; the same for the same code. */

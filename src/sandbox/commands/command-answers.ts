@@ -104,7 +104,7 @@ export class CommandAnswers {
     });
     const shown = { encoding: body.encoding ?? 'utf-8', isCut: end.truncated } as const;
     const [stdout, stderr] = [output.text('stdout', shown), output.text('stderr', shown)];
-    const answer: CommandResultView = Object.assign(endView(end), { stdout, stderr });
+    const answer: CommandResultView = Object.assign(endView(end), { exitCode: end.exitCode, stdout, stderr });
     await reply.status(200).send(answer);
   }
 

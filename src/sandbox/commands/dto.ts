@@ -176,6 +176,13 @@ export class CommandFailureView extends ErrorResponse {
 
 /** Answer of `POST /api/containers/:id/exec`. */
 export class CommandResultView extends CommandEndView {
+  @ApiProperty({
+    type: 'integer',
+    nullable: true,
+    example: 0,
+    description: 'The same as exit_code, for clients of Rexec.',
+  })
+  readonly exitCode: number | null;
   @ApiProperty({ example: 'Hello, root\n' })
   readonly stdout: string;
   @ApiProperty({ example: '' })
