@@ -77,6 +77,10 @@ function isKnown(condition: string | undefined, etag: string): boolean {
   return named.includes(etag) || named.includes('*');
 }
 
+function isText({ type }: StoredFile): boolean {
+  return type.includes('charset=utf-8');
+}
+
 /** Sends a file, compressed if the client takes that, or a 304 if it has it. */
 export function sendStored(
   file: StoredFile,
@@ -92,5 +96,8 @@ export function sendStored(
   varyByCoding(reply.headers(headers).header('etag', etag));
   if (isKnown(request.headers['if-none-match'], etag)) return reply.status(304).send();
   if (coding !== null) reply.header('content-encoding', coding);
-  return reply.type(file.type).send(file.bodies[coding ?? 'identity']);
+  const body = (coding === null ? undefined : file.bodies[coding]) ?? file.bodies.identity;
+  // Text goes out in one write with the head. As a buffer, the next request of a client that does not read was not
+  // begun.
+  return reply.type(file.type).send(coding === null && isText(file) ? body.toString('utf8') : body);
 }

@@ -3,6 +3,7 @@ import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { codingFor } from '../../src/http/stored-file';
 import { Berth, type TestUser } from '../support/berth';
 import { FakeEngine } from '../support/fake-engine';
+import { RawConnection, requestText } from '../support/raw-connection';
 
 interface Answer {
   readonly status: number;
@@ -126,6 +127,17 @@ describe('an answer', () => {
   it('must vary by the page that asks as well', async () => {
     const { headers } = await call('/api/containers', { 'accept-encoding': 'br', origin: 'https://app.example' });
     expect(String(headers['vary']).toLowerCase().split(', ').sort()).toEqual(['accept-encoding', 'origin']);
+  });
+});
+
+describe('documents that are asked for without waiting', () => {
+  afterEach(() => RawConnection.closeAll());
+
+  it.each(['br', 'identity'])('must all come: %s', async (coding) => {
+    const asked = new RawConnection(berth.url);
+    const lines = DOCUMENTS.map((path) => requestText(`GET ${path}`, `Accept-Encoding: ${coding}\r\n`, ''));
+    asked.write(...lines, ...lines);
+    for (const path of [...DOCUMENTS, ...DOCUMENTS]) expect([path, (await asked.next()).status]).toEqual([path, 200]);
   });
 });
 
