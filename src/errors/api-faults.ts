@@ -125,6 +125,7 @@ const FAULTS = {
   path_not_file: { when: 'such as a device or a pipe' },
   path_protected: { when: 'it is /home/user, something above it, or a mount' },
   directory_not_empty: { when: 'recursive=true was not asked for' },
+  precondition_failed: { when: 'a condition of the request, such as If-Match, does not hold, or held no longer' },
   range_not_satisfiable: { when: 'Content-Range says how large the file is' },
   file_too_large: { when: 'limit says how many bytes one may have', fields: { limit: 104_857_600 } },
   archive_too_large: { when: 'limit says how many bytes one may have', fields: { limit: 1_073_741_824 } },

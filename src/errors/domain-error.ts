@@ -57,6 +57,7 @@ export const ERRORS = {
   unsupported_protocol: { status: 400, message: 'unsupported protocol version' },
   method_not_allowed: { status: 405, message: 'method not allowed' },
   request_timeout: { status: 408, message: 'request timeout' },
+  precondition_failed: { status: 412, message: 'precondition failed' },
   body_too_large: { status: 413, message: 'request body too large' },
   file_too_large: { status: 413, message: 'file too large' },
   archive_too_large: { status: 413, message: 'archive too large' },

@@ -106,6 +106,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
     retry: 'no',
     advice: 'Send `Content-Type: application/json`, or what the route names, and nothing compressed.',
   },
+  precondition_failed: { retry: 'no', advice: 'Read the file again, and decide by what it is now.' },
   range_not_satisfiable: { retry: 'no', advice: 'Ask again from the size that `Content-Range` has.' },
   expectation_failed: { retry: 'no', advice: 'Leave the header out.' },
   misdirected_request: {

@@ -1,4 +1,5 @@
 export { acceptsAnyHost, AllowedHosts } from './allowed-hosts';
+export { evaluate, isConditional, isRangeWanted, type Representation } from './conditions';
 export { addressKey, ClientAddress } from './client-address';
 export { accessLog, ConnectionEnd, Draining, createHttpAdapter, prefixRoutes, setUpHttp } from './http-setup';
 export { HttpModule } from './http.module';

@@ -168,6 +168,67 @@ describe('files in a gVisor container', () => {
     expect((await get('/tmp/w/range', { 'if-none-match': etag })).status).toBe(200);
   });
 
+  it('must be read, written and deleted on the conditions that the request has', async () => {
+    await put('/tmp/w/condition', '0123456789');
+    const first = await get('/tmp/w/condition');
+    const [etag, modified] = [first.headers.get('etag') ?? '', first.headers.get('last-modified') ?? ''];
+    await first.text();
+    const path = 'files?path=/tmp/w/condition';
+    const status = async (method: string, headers: Record<string, string>, body?: string): Promise<number> => {
+      const answer = await call(method, path, { headers, ...(body !== undefined && { body }) });
+      const text = await answer.text();
+      if (answer.status === 412 && method !== 'HEAD')
+        expect(JSON.parse(text)).toMatchObject({ code: 'precondition_failed' });
+      return answer.status;
+    };
+    const before = 'Sun, 06 Nov 1994 08:49:37 GMT';
+    const cases: [string, string, number, number][] = [
+      ['if-match', '"other"', 412, 412],
+      ['if-match', `"other", ${etag}`, 200, 200],
+      ['if-none-match', etag, 304, 304],
+      ['if-none-match', '*', 304, 304],
+      ['if-modified-since', modified, 304, 304],
+      ['if-unmodified-since', before, 412, 412],
+      ['range', 'bytes=2-4', 206, 200],
+    ];
+    for (const [name, value, ofGet, ofHead] of cases) {
+      const answers = [await status('GET', { [name]: value }), await status('HEAD', { [name]: value })];
+      expect([name, value, ...answers]).toEqual([name, value, ofGet, ofHead]);
+    }
+    for (const [name, value] of [
+      ['if-match', '"other"'],
+      ['if-none-match', '*'],
+      ['if-none-match', etag],
+      ['if-unmodified-since', before],
+    ] as const) {
+      const outcomes = [await status('PUT', { [name]: value }, 'lost'), await status('DELETE', { [name]: value })];
+      expect([name, ...outcomes]).toEqual([name, 412, 412]);
+    }
+    const form = (headers: Record<string, string>): Promise<Response> => {
+      const body = new FormData();
+      body.append('file', new Blob(['form']), 'condition');
+      const authorization = `Bearer ${user.token}`;
+      const init = { method: 'POST', headers: { authorization, ...headers }, body };
+      return fetch(`${berth.url}${inside}/files?path=/tmp/w`, init);
+    };
+    expect((await form({ 'if-none-match': '*' })).status).toBe(412);
+    expect(await (await get('/tmp/w/condition')).text()).toBe('0123456789');
+    const many = await Promise.all(
+      Array.from({ length: 6 }, (_each, at) => status('PUT', { 'if-match': etag }, String(at).repeat(10))),
+    );
+    expect(many.sort()).toEqual([200, 412, 412, 412, 412, 412]);
+    const now = (await get('/tmp/w/condition')).headers.get('etag') ?? '';
+    expect((await form({ 'if-match': now })).status).toBe(200);
+    expect(await (await get('/tmp/w/condition')).text()).toBe('form');
+    expect(await status('DELETE', { 'if-match': now })).toBe(412);
+    const last = (await get('/tmp/w/condition')).headers.get('etag') ?? '';
+    expect(await status('DELETE', { 'if-match': last })).toBe(204);
+    expect(await status('PUT', { 'if-match': '*' }, 'new')).toBe(412);
+    const makers = await Promise.all(['a', 'b', 'c'].map((text) => status('PUT', { 'if-none-match': '*' }, text)));
+    expect(makers.sort()).toEqual([201, 412, 412]);
+    expect(await sh('ls -A /dev/shm; ls -A /tmp/w | grep berth')).toBe('');
+  });
+
   it('must keep mode and owner when they are replaced, and a link that leads to them', async () => {
     await sh('cd /tmp/w && echo old >run && chmod 751 run && chown 1000:1000 run && ln -s run link');
     const written = await put('/tmp/w/link', 'new');

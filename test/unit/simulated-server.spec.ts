@@ -54,10 +54,10 @@ describe('a server on the simulated engine', () => {
 
   const sh = async (script: string): Promise<unknown> =>
     (await user.api.call('POST', `/api/containers/${id}/exec`, { command: ['sh', '-c', script] })).body['stdout'];
-  const files = (method: string, path: string, body?: string): Promise<Response> =>
+  const files = (method: string, path: string, body?: string, conditions = {}): Promise<Response> =>
     fetch(`${berth.url}/api/containers/${id}/files?path=${path}`, {
       method,
-      headers: { authorization: `Bearer ${user.token}`, 'content-type': 'application/octet-stream' },
+      headers: { authorization: `Bearer ${user.token}`, 'content-type': 'application/octet-stream', ...conditions },
       ...(body !== undefined && { body }),
     });
 
@@ -66,6 +66,18 @@ describe('a server on the simulated engine', () => {
     expect(ready).toMatchObject({ status: 'degraded', runtime: 'simulated', sandbox_proof: null });
     expect(ready['notices']).toEqual([expect.stringContaining('only simulated')]);
     expect((await user.api.get(id)).body['runtime']).toBe('simulated');
+  });
+
+  it('must write and delete files on conditions, as on Docker', async () => {
+    await files('PUT', '/home/user/b.txt', 'old');
+    const etag = (await files('HEAD', '/home/user/b.txt')).headers.get('etag') ?? '';
+    const on = { 'if-match': etag };
+    const all = ['1', '2', '3'].map(async (text) => (await files('PUT', '/home/user/b.txt', text, on)).status);
+    expect((await Promise.all(all)).sort()).toEqual([200, 412, 412]);
+    expect((await files('DELETE', '/home/user/b.txt', undefined, on)).status).toBe(412);
+    expect((await files('DELETE', '/home/user/b.txt', undefined, { 'if-match': '*' })).status).toBe(204);
+    expect((await files('PUT', '/home/user/b.txt', 'new', on)).status).toBe(412);
+    expect(await sh('ls -A; ls -A /tmp | grep berth')).toBe('');
   });
 
   it('must install roles and take files by the scripts that run on Docker', async () => {

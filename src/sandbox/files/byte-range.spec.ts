@@ -1,4 +1,4 @@
-import { hasTag, requestedRange } from './byte-range';
+import { requestedRange } from './byte-range';
 
 describe('a range', () => {
   it.each<[string | undefined, number, ReturnType<typeof requestedRange>]>([
@@ -18,18 +18,5 @@ describe('a range', () => {
     ['lines=0-1', 10, 'all'],
   ])('must be what RFC 9110 says of %s', (header, size, expected) => {
     expect(requestedRange(header, size)).toEqual(expected);
-  });
-});
-
-describe('a list of entity tags', () => {
-  it.each<[string | undefined, boolean]>([
-    [undefined, false],
-    ['"a"', true],
-    ['"b", W/"a"', true],
-    ['*', true],
-    ['"ab"', false],
-    ['a', false],
-  ])('must be compared weakly: %s', (list, has) => {
-    expect(hasTag(list, '"a"')).toBe(has);
   });
 });

@@ -25,9 +25,3 @@ export function requestedRange(header: string | undefined, size: number): ByteRa
   const end = last === '' ? size : Math.min(Number(last) + 1, size);
   return { offset, length: end - offset };
 }
-
-/** Whether a list of entity tags, such as that of `If-None-Match`, has one, compared weakly (RFC 9110, 13.1.2). */
-export function hasTag(list: string | undefined, tag: string): boolean {
-  if (list === undefined) return false;
-  return list.trim() === '*' || list.split(',').some((each) => each.trim().replace(/^W\//, '') === tag);
-}

@@ -1,13 +1,14 @@
-import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { notedBytes } from '../../audit';
 import { DomainError } from '../../errors';
-import { type ByteRange, hasTag, requestedRange } from './byte-range';
+import { evaluate, isRangeWanted } from '../../http';
+import { type ByteRange, requestedRange } from './byte-range';
 import type { ContainerPath } from './container-path';
 import { describe } from './listing';
 import { IDLE_MS, type ScriptRun } from './script-run';
 import { READING } from './scripts';
+import { representationOf } from './validators';
 
 /** The most that is sent of a file whose size is not known before it is read, such as those of `/proc`. */
 const MOST_UNKNOWN = 1024 * 1024;
@@ -28,11 +29,11 @@ interface Client {
 export async function sendFile(run: ScriptRun, path: ContainerPath, { request, reply }: Client): Promise<void> {
   const line = await run.line();
   const description = describe(path, line);
-  if (!description) throw new DomainError('tools_failed');
+  const current = representationOf(path, line);
+  if (!description || !current?.etag) throw new DomainError('tools_failed');
   const { size } = description;
-  const tag = tagOf(path, line);
   const validators = {
-    etag: tag,
+    etag: current.etag,
     'last-modified': new Date(description.mod_time).toUTCString(),
     'accept-ranges': 'bytes',
   };
@@ -41,8 +42,12 @@ export async function sendFile(run: ScriptRun, path: ContainerPath, { request, r
     'content-type': 'application/octet-stream',
     'content-disposition': attachment(path.base),
   };
-  const { 'if-none-match': known, 'if-range': ifRange, range } = request.headers;
-  if (hasTag(known, tag)) {
+  const verdict = evaluate(request, current);
+  if (verdict === 'failed') {
+    run.release();
+    throw new DomainError('precondition_failed');
+  }
+  if (verdict === 'not_modified') {
     run.release();
     await reply.status(304).headers(validators).send();
     return;
@@ -54,7 +59,7 @@ export async function sendFile(run: ScriptRun, path: ContainerPath, { request, r
     await send(reply.headers({ ...headers, 'content-length': content.length }), body);
     return;
   }
-  const wanted = ifRange === undefined || ifRange === tag ? requestedRange(range, size) : 'all';
+  const wanted = isRangeWanted(request, current) ? requestedRange(request.headers.range, size) : 'all';
   if (wanted === 'unsatisfiable') {
     throw new DomainError('range_not_satisfiable', { headers: { 'content-range': `bytes */${String(size)}` } });
   }
@@ -74,15 +79,6 @@ export async function sendFile(run: ScriptRun, path: ContainerPath, { request, r
   // What has become shorter than nothing can still be answered.
   if (!(await run.hasMore())) throw new DomainError('tools_failed');
   await sendAsTaken(sendHead(), (onBytes) => run.bytes(bytes.length, onBytes));
-}
-
-/** Changes with the size and the time of the last change, to the nanosecond where the file system has it. */
-function tagOf(path: ContainerPath, line: string): string {
-  const [, size = '', ...time] = line.split(' ');
-  const digest = createHash('sha256')
-    .update(`${path.argument} ${size} ${time.join(' ')}`)
-    .digest('base64url');
-  return `"${digest.slice(0, 27)}"`;
 }
 
 /** What there is of a file that may be empty, or one that the kernel makes when it is read. */

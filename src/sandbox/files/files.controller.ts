@@ -1,4 +1,17 @@
-import { Body, Controller, Delete, Get, HttpCode, Param, Post, Put, Query, Req, Res } from '@nestjs/common';
+import {
+  applyDecorators,
+  Body,
+  Controller,
+  Delete,
+  Get,
+  HttpCode,
+  Param,
+  Post,
+  Put,
+  Query,
+  Req,
+  Res,
+} from '@nestjs/common';
 import {
   ApiBody,
   ApiConsumes,
@@ -44,7 +57,27 @@ const COMMON = [
   'too_many_transfers',
   'file_access_failed',
 ] as const;
+const OF_DOWNLOADS = [
+  'path_is_directory',
+  'path_not_file',
+  'range_not_satisfiable',
+  'file_too_large',
+  'precondition_failed',
+] as const;
 const WRITING = [...COMMON, 'path_exists', 'path_is_directory', 'no_space'] as const;
+
+/** Conditions of RFC 9110, 13. */
+const ApiConditions = () =>
+  applyDecorators(
+    ApiHeader({ name: 'If-Match', required: false, description: 'ETags, of which one must be the current; or *.' }),
+    ApiHeader({
+      name: 'If-None-Match',
+      required: false,
+      description: 'ETags, of which none may be the current; or *.',
+    }),
+    ApiHeader({ name: 'If-Modified-Since', required: false, description: 'A date; of GET and HEAD.' }),
+    ApiHeader({ name: 'If-Unmodified-Since', required: false, description: 'A date.' }),
+  );
 
 /** Files in running containers, as the image's user sees them. */
 @ApiTags('inside containers')
@@ -57,8 +90,8 @@ export class FilesController {
   @Audited('container.file_read')
   @ApiOperation({ summary: 'Download a file, or a range of it' })
   @ApiHeader({ name: 'Range', required: false, description: 'One range of bytes, such as bytes=0-1023.' })
-  @ApiHeader({ name: 'If-None-Match', required: false, description: 'An ETag of an earlier answer.' })
   @ApiHeader({ name: 'If-Range', required: false, description: 'The range counts only while this is the ETag.' })
+  @ApiConditions()
   @ApiOkResponse({
     description: 'The file.',
     headers: OF_FILES,
@@ -71,7 +104,7 @@ export class FilesController {
     content: { 'application/octet-stream': BINARY },
   })
   @ApiResponse({ status: 304, description: 'The file has the ETag.', headers: { ETag: OF_FILES.ETag } })
-  @ApiContainerById(...COMMON, 'path_is_directory', 'path_not_file', 'range_not_satisfiable', 'file_too_large')
+  @ApiContainerById(...COMMON, ...OF_DOWNLOADS)
   download(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -85,6 +118,7 @@ export class FilesController {
   }
 
   @Put('files')
+  @ApiConditions()
   @StreamsBody()
   @Audited('container.file_write')
   @Location(placeOf)
@@ -93,19 +127,21 @@ export class FilesController {
   @ApiBody(BINARY)
   @ApiCreatedResponse({ type: dto.FileView, description: 'The file is new.' })
   @ApiOkResponse({ type: dto.FileView, description: 'The file was replaced; its mode is kept.' })
-  @ApiContainerById(...WRITING, 'path_not_file', 'file_too_large')
+  @ApiContainerById(...WRITING, 'path_not_file', 'file_too_large', 'precondition_failed')
   async write(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
     @Query() _query: dto.EntryQuery,
     @QueryPath('path') path: Buffer | undefined,
+    @Req() request: FastifyRequest,
     @StreamedBody() body: BodyStream,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<dto.FileView> {
-    return answered(reply, await this.files.upload({ caller, id }, path, body));
+    return answered(reply, await this.files.upload({ caller, id, request }, path, body));
   }
 
   @Post('files')
+  @ApiConditions()
   @StreamsBody()
   @RefusesIdempotencyKey()
   @Audited('container.file_write')
@@ -120,31 +156,34 @@ export class FilesController {
   })
   @ApiCreatedResponse({ type: dto.FileView, description: 'The file is new.' })
   @ApiOkResponse({ type: dto.FileView, description: 'The file was replaced; its mode is kept.' })
-  @ApiContainerById(...WRITING, 'path_not_file', 'file_too_large')
+  @ApiContainerById(...WRITING, 'path_not_file', 'file_too_large', 'precondition_failed')
   async writeForm(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
     @Query() _query: dto.PathQuery,
     @QueryPath('path') path: Buffer | undefined,
+    @Req() request: FastifyRequest,
     @StreamedBody() body: BodyStream,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<dto.FileView> {
-    return answered(reply, await this.files.uploadForm({ caller, id }, path, body));
+    return answered(reply, await this.files.uploadForm({ caller, id, request }, path, body));
   }
 
   @Delete('files')
+  @ApiConditions()
   @HttpCode(204)
   @Audited('container.file_delete')
   @ApiOperation({ summary: 'Delete a file or a directory' })
   @ApiNoContentResponse({ description: 'It is deleted.' })
-  @ApiContainerById(...COMMON, 'directory_not_empty', 'path_protected')
+  @ApiContainerById(...COMMON, 'directory_not_empty', 'path_protected', 'precondition_failed')
   remove(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
     @Query() { recursive }: dto.DeleteFileQuery,
     @QueryPath('path') path: Buffer | undefined,
+    @Req() request: FastifyRequest,
   ): Promise<void> {
-    return this.files.remove({ caller, id }, path, { recursive: recursive === 'true' });
+    return this.files.remove({ caller, id, request }, path, { recursive: recursive === 'true' });
   }
 
   @Get('files/list')

@@ -19,6 +19,7 @@ import { decodeNameCursor, describe, encodeNameCursor, type FileDescription, Lis
 import { IDLE_MS, reasonOf, type ScriptHost, type ScriptRequest, ScriptRun } from './script-run';
 import { LIST, MAKE_DIRECTORY, MOVE, PACK, READ_FILE, REMOVE } from './scripts';
 import { TransferPlaces } from './transfer-places';
+import { conditionOf, type ConditionalRequest, decide } from './validators';
 import { formFile, newToken, tooLarge, writeFile, type Written } from './upload';
 
 /** Where a container's data are, which nobody can delete but with the container. */
@@ -52,6 +53,8 @@ export interface Call {
   readonly id: string;
   /** Aborts when the client has gone, for a call that ends with it. */
   readonly gone?: AbortSignal;
+  /** Whose conditions are kept where the call changes a file. */
+  readonly request?: ConditionalRequest;
 }
 
 interface Client {
@@ -108,6 +111,7 @@ export class FilesService {
           onBytes: notedBytes(),
           length: body.length,
           limit,
+          request: call.request,
           end,
         }),
       );
@@ -133,6 +137,7 @@ export class FilesService {
             onBytes: notedBytes(),
             length: undefined,
             limit,
+            request: call.request,
             end,
           });
         } finally {
@@ -191,8 +196,20 @@ export class FilesService {
   async remove(call: Call, given: Buffer | undefined, { recursive }: { recursive: boolean }): Promise<void> {
     const path = ContainerPath.parse(required(given), 'path');
     if (!path.isEntry) throw new DomainError('path_protected');
-    const args = [path.argument, recursive ? 'recursive' : '', DATA];
-    await this.words(call, { script: REMOVE, args });
+    const { request } = call;
+    const args = [path.argument, recursive ? 'recursive' : '', DATA, conditionOf(request)];
+    if (!request || conditionOf(request) === '') {
+      await this.words(call, { script: REMOVE, args });
+      return;
+    }
+    await this.inside(call, async ({ host, dockerId, end }) => {
+      const run = await ScriptRun.start(host, dockerId, { script: REMOVE, args, stdin: true });
+      await run.guarded(async () => {
+        decide(run, request, { path, words: await run.line() });
+        run.endInput();
+        await run.rest();
+      }, end);
+    });
   }
 
   /** Sends a directory as a tar stream. @throws DomainError `path_not_directory` */

@@ -7,6 +7,7 @@ const BY_EXIT: Readonly<Record<number, ErrorCode>> = {
   [EXIT.notDirectory]: 'path_not_directory',
   [EXIT.notFile]: 'path_not_file',
   [EXIT.protected]: 'path_protected',
+  [EXIT.changed]: 'precondition_failed',
   [EXIT.toolsMissing]: 'tools_missing',
   126: 'tools_missing',
   127: 'tools_missing',

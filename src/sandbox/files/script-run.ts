@@ -350,6 +350,8 @@ export class ScriptRun {
 
   /** Kills the script, and waits a moment for its end. Never throws. */
   async abandon(): Promise<void> {
+    // It was let go of already, and is killed if it does not exit.
+    if (this.state === 'ending') return;
     const isOver = this.isOver;
     this.end();
     // It may be its connection alone that has ended; that need not be known.

@@ -6,6 +6,8 @@ export const EXIT = {
   notFile: 14,
   protected: 15,
   incomplete: 16,
+  changed: 17,
+  locked: 18,
   toolsMissing: 97,
 } as const;
 
@@ -19,6 +21,9 @@ const FORM = '%A %s %Y';
 
 /** What every script says first: a shell that does not is none. */
 export const BEGUN = 'begun';
+
+/** What a script says that finds nothing at its path. */
+export const NOTHING = 'nothing';
 
 /** How many bytes are read of a file at a time. */
 const BLOCK = 64 * 1024;
@@ -96,6 +101,52 @@ sweep() {
 `;
 
 /**
+ * For scripts that change a file only where the server says so, of whom one at a time may do it. What is there must not
+ * have changed from when they asked until they have the lock: a link to the process that has it, which is made at once
+ * or not at all, and is void once that process has ended. Not every image has flock.
+ */
+const CONDITION = `
+look() {
+  state=$(stat -L -c '${FORM} %y/%i' "$1" 2>/dev/null) || state=${NOTHING}
+}
+# Arguments: the path, and what to say before the state of what is there.
+ask() {
+  need ln mkdir readlink rm rmdir sleep
+  look "$1"
+  asked=$state
+  printf '%s%s\\n' "$2" "\${asked%/*}"
+  IFS= read -r verdict || exit 1
+  [ "$verdict" = go ] || exit 1
+}
+locked=
+lock=/tmp/.berth-files
+[ ! -d /dev/shm ] || lock=/dev/shm/.berth-files
+# Argument: the path.
+lock() {
+  turns=200
+  until ln -sn "/proc/$$" "$lock" 2>/dev/null; do
+    holder=$(readlink "$lock")
+    dead=$lock-\${holder##*/}
+    # Of those who find its holder dead, one removes it, if it is still that one's.
+    if [ -n "$holder" ] && [ ! -d "$holder" ] && mkdir "$dead" 2>/dev/null; then
+      [ "$(readlink "$lock")" != "$holder" ] || rm -f "$lock"
+      rmdir "$dead"
+    else
+      turns=$((turns - 1))
+      [ "$turns" -gt 0 ] || exit ${String(EXIT.locked)}
+      sleep 0.05 2>/dev/null || sleep 1
+    fi
+  done
+  locked=1
+  look "$1"
+  [ "$state" = "$asked" ] || exit ${String(EXIT.changed)}
+}
+unlock() {
+  [ -z "$locked" ] || rm -f "$lock"
+}
+`;
+
+/**
  * Argument: the path. Prints what the file is, reads which bytes are wanted ({@link READING}), prints those, and then
  * waits for the end of its input: Docker (26.1) reports the end of no other program while the output of an ended one is
  * not read.
@@ -110,7 +161,8 @@ if [ ! -f "$path" ]; then
   exit ${String(EXIT.notFile)}
 fi
 exec 3<"$path" || exit 1
-info=$(stat -L -c '${FORM} %y' "$path") || exit 1
+# Of what is open, which may not be what is at the path by now.
+info=$(stat -L -c '${FORM} %y' /proc/self/fd/3 2>/dev/null) || info=$(stat -L -c '${FORM} %y' "$path") || exit 1
 case $info in
   d*) exit ${String(EXIT.isDirectory)} ;;
   -*) ;;
@@ -141,10 +193,10 @@ export const READING = {
 
 /**
  * Arguments: the path; a name for it if the path is a directory, or nothing; how many bytes it has, or nothing; a token
- * of 32 characters; an id. Its input is the file. Where it is not known how long that is, {@link endOfFile} follows:
- * without it, the file is not whole. Prints what has become of it.
+ * of 32 characters; an id; `conditional` where it asks first. Its input is the file. Where it is not known how long
+ * that is, {@link endOfFile} follows: without it, the file is not whole. Prints what has become of it.
  */
-export const WRITE_FILE = `${PRELUDE}${SWEEP}
+export const WRITE_FILE = `${PRELUDE}${SWEEP}${CONDITION}
 need chmod chown dd find mkdir mv readlink rm tail
 decode "$1"; path=$decoded
 place=file
@@ -158,10 +210,12 @@ if [ -L "$path" ]; then
 fi
 [ ! -d "$path" ] || exit ${String(EXIT.isDirectory)}
 [ ! -e "$path" ] || [ -f "$path" ] || exit ${String(EXIT.notFile)}
+condition=$6
+[ -z "$condition" ] || ask "$path" "$place "
 make_parent "$path"
 sweep "\${parent%/}"
 part=\${parent%/}/${UPLOAD}$5
-trap 'rm -f "$part"' EXIT
+trap 'rm -f "$part"; unlock' EXIT
 trap 'exit 143' HUP INT TERM
 # What came at once is written at once: busybox's cat copies four kilobytes at a time.
 dd bs=${String(BLOCK)} >"$part" || exit 1
@@ -190,7 +244,9 @@ if [ "$became" = replaced ] && [ "$1 $2" != "$6 $7" ]; then
   infos=$(stat -c '%u:%g %a ${FORM}' "$part") || exit 1
   set -- $infos
 fi
+[ -z "$condition" ] || lock "$path"
 mv -f "$part" "$path" && [ ! -e "$part" ] || exit 1
+unlock
 trap - EXIT
 printf '%s %s %s %s %s\\n' "$became" "$place" "$3" "$4" "$5"
 `;
@@ -238,12 +294,18 @@ occupied "$from" && exit ${String(EXIT.exists)}
 stat -c '${FORM}' "$to"
 `;
 
-/** Arguments: the path, whether with all that is in it, and where the data are. */
-export const REMOVE = `${PRELUDE}
+/** Arguments: the path, whether with all that is in it, where the data are, and `conditional` where it asks first. */
+export const REMOVE = `${PRELUDE}${CONDITION}
 need rm rmdir
 decode "$1"; path=$decoded
 info=$(stat -c %A "$path") || exit 1
 spare "$path" "$3"
+if [ -n "$4" ]; then
+  ask "$path" ''
+  trap unlock EXIT
+  trap 'exit 143' HUP INT TERM
+  lock "$path"
+fi
 case $info$2 in
   d*recursive) rm -rf "$path" || exit 1 ;;
   d*) rmdir "$path" || exit 1 ;;

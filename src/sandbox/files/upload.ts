@@ -7,6 +7,7 @@ import { ContainerPath, encodeArgument } from './container-path';
 import { describe, type FileDescription } from './listing';
 import { IDLE_MS, type ScriptHost, ScriptRun, WORK_MS } from './script-run';
 import { endOfFile, WRITE_FILE } from './scripts';
+import { conditionOf, type ConditionalRequest, decide } from './validators';
 
 /** A file to be written. */
 export interface Upload {
@@ -22,6 +23,8 @@ export interface Upload {
   readonly length: number | undefined;
   /** In bytes. */
   readonly limit: number;
+  /** Its conditions are kept. */
+  readonly request: ConditionalRequest | undefined;
   /** Aborts, with why, when the caller may no longer do this. */
   readonly end: AbortSignal;
 }
@@ -46,9 +49,20 @@ export async function writeFile(host: ScriptHost, dockerId: string, upload: Uplo
   const { path, nameInDirectory, content, length } = upload;
   const token = newToken();
   const name = nameInDirectory ?? Buffer.alloc(0);
-  const args = [path.argument, encodeArgument(name), String(length ?? ''), token, randomUUID()];
+  const args = [
+    path.argument,
+    encodeArgument(name),
+    String(length ?? ''),
+    token,
+    randomUUID(),
+    conditionOf(upload.request),
+  ];
   const run = await ScriptRun.start(host, dockerId, { script: WRITE_FILE, args, stdin: true, isCleaning: true });
   return run.guarded(async () => {
+    if (upload.request && conditionOf(upload.request) !== '') {
+      const [at, ...words] = (await run.line()).split(' ');
+      decide(run, upload.request, { path: at === 'directory' ? path.below(name) : path, words: words.join(' ') });
+    }
     const bytes = await run.feed(content, { onBytes: bounded(upload), isOwned: upload.isOwned });
     if (bytes !== null && length === undefined) run.say(endOfFile(token, bytes));
     run.endInput();
