@@ -15,6 +15,8 @@ export interface ExecRequest {
   readonly user?: string | undefined;
   /** From now to the end of the command. */
   readonly timeoutMs: number;
+  /** Within {@link timeoutMs}, how long it may take to start; else the container does not respond. */
+  readonly startWithinMs?: number | undefined;
   /** Of both outputs together; a command that writes more is ended. */
   readonly maxOutputBytes: number;
   /**
@@ -59,6 +61,8 @@ export interface ProcessRequest {
    * {@link ContainerProcess.hasStarted}, or at its end.
    */
   readonly startUnawaited?: true | undefined;
+  /** How long it may take to start; else the container does not respond. By default long enough for a busy machine. */
+  readonly startWithinMs?: number | undefined;
 }
 
 export interface TerminalSize {

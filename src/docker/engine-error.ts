@@ -8,6 +8,8 @@ export type EngineErrorCode =
   | 'docker_changed'
   /** An error answer that no code here expects. */
   | 'docker_error'
+  /** Docker answers, and what runs in the container's sandbox does not: the call may have taken effect or not. */
+  | 'container_not_responding'
   | 'container_not_found'
   | 'container_paused'
   /** It exists, but the call requires it to run. */
@@ -84,6 +86,11 @@ export function saysUnavailable(error: unknown): boolean {
 /** Whether Docker said that the disk of its data is full. */
 export function saysDiskFull(error: unknown): boolean {
   return error instanceof EngineError && /no space left on device/i.test(error.message);
+}
+
+/** Whether what was asked for may have been done, or go on, though an error says otherwise. */
+export function mayGoOn(error: unknown): boolean {
+  return saysUnavailable(error) || (error instanceof EngineError && error.code === 'container_not_responding');
 }
 
 const UNAVAILABLE: readonly EngineErrorCode[] = ['docker_unavailable', 'node_unavailable'];

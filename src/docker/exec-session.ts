@@ -23,6 +23,8 @@ import { OutputFrames } from './streams';
 export interface ExecOptions {
   readonly call: ExecCall;
   readonly end?: ContainerEnd;
+  /** Whether Docker itself answers, where a command does not start. By default it does. */
+  readonly answers?: () => Promise<boolean>;
   readonly lookAfterMs?: number;
   readonly startWithinMs?: number;
   readonly refusedWithinMs?: number;
@@ -42,6 +44,9 @@ const NOT_BEGUN_MS = 5_000;
 
 /** How soon the exit code of a command whose stream has ended is known, unless Docker is kept from telling it. */
 const EXIT_CODE_SOON_MS = 1_000;
+
+/** How long Docker may take to say whether a command has started by the end of its time. */
+const LAST_LOOK_MS = 2_000;
 
 const UNREAD_AFTER_MS = 1_000;
 
@@ -63,6 +68,8 @@ export class ExecSession implements ContainerProcess {
   private readonly closed = new AbortController();
   /** Since when its reader is busy with what it has got; null while it waits for more, or has ended. */
   private busySince: number | null = performance.now();
+  /** Whether the time to start is over. */
+  private isOverdue = false;
 
   private constructor(
     private readonly container: ExecContainer,
@@ -70,7 +77,8 @@ export class ExecSession implements ContainerProcess {
     private readonly stream: Duplex,
     private readonly request: ProcessRequest,
     private readonly call: ExecCall,
-    private readonly times: { readonly startWithinMs: number; readonly refusedWithinMs: number },
+    private readonly times: { readonly startBy: number; readonly refusedWithinMs: number },
+    private readonly answers: () => Promise<boolean>,
   ) {
     // Without a listener the error of a connection that breaks while nobody reads would end this process.
     stream.on('error', () => undefined);
@@ -95,11 +103,22 @@ export class ExecSession implements ContainerProcess {
     const { call, lookAfterMs, end } = options;
     // Docker's runtimes do not agree on what the empty name of a program is.
     if (request.command[0] === '') throw new EngineError('command_not_started', 'the program has no name');
-    const { startWithinMs = START_WITHIN_MS, refusedWithinMs = REFUSED_WITHIN_MS } = options;
-    const exec = await call((signal) => container.exec(createOptions(request, signal)));
-    const stream = await call((signal) => startHijacked(exec, request, signal));
-    const times = { startWithinMs, refusedWithinMs };
-    const session = new ExecSession(new ExecContainer(container, call, end), exec, stream, request, call, times);
+    const { refusedWithinMs = REFUSED_WITHIN_MS, answers = () => Promise.resolve(true) } = options;
+    const startWithinMs = request.startWithinMs ?? options.startWithinMs ?? START_WITHIN_MS;
+    const startBy = performance.now() + startWithinMs;
+    const bounds = { ms: startWithinMs, answers };
+    const exec = await inTime(
+      call((signal) => container.exec(createOptions(request, signal))),
+      bounds,
+    );
+    const starting = call((signal) => startHijacked(exec, request, signal));
+    const stream = await inTime(starting, bounds).catch((error: unknown) => {
+      void starting.then((late) => late.destroy()).catch(() => undefined);
+      throw error;
+    });
+    const times = { startBy, refusedWithinMs };
+    const observed = new ExecContainer(container, call, end);
+    const session = new ExecSession(observed, exec, stream, request, call, times, answers);
     void session.container.untilEnded(session.closed.signal, lookAfterMs).then(() => session.close());
     return session;
   }
@@ -126,7 +145,7 @@ export class ExecSession implements ContainerProcess {
     return this.request.stdin === true ? this.stream : null;
   }
 
-  /** @throws EngineError `command_not_started`, `container_not_running`, `docker_unavailable`: it may start yet */
+  /** @throws EngineError `command_not_started`, `container_not_running`, and as {@link hasStarted}: it may start yet */
   async started(): Promise<void> {
     if (await this.hasStarted()) return;
     this.writer = 'docker';
@@ -138,10 +157,15 @@ export class ExecSession implements ContainerProcess {
     await this.exit();
   }
 
-  /** Docker answers once it has started, or failed to. */
+  /**
+   * Docker answers once it has started, or failed to.
+   *
+   * @throws EngineError `container_not_responding` where it does neither in time, `docker_unavailable` where Docker does
+   *   not answer
+   */
   async hasStarted(): Promise<boolean> {
     const writer = await this.whoWrites();
-    if (writer === 'unknown') throw new EngineError('docker_unavailable', 'the command did not start in time');
+    if (writer === 'unknown') throw notStarted(await this.answers());
     return writer === 'command';
   }
 
@@ -263,7 +287,7 @@ export class ExecSession implements ContainerProcess {
    * @returns `unknown` if it neither starts nor fails
    */
   private async whoWrites(): Promise<typeof this.writer> {
-    if (this.writer !== 'unknown') return this.writer;
+    if (this.writer !== 'unknown' || this.isOverdue) return this.writer;
     const began = performance.now();
     const isRefused = (state: ExecState): boolean => {
       if (state.Running) return false;
@@ -271,7 +295,15 @@ export class ExecSession implements ContainerProcess {
       return state.ExitCode !== null || this.stream.closed || performance.now() - began > NOT_BEGUN_MS;
     };
     const known = (state: ExecState): boolean => state.Pid > 0 || isRefused(state);
-    const { Pid, Running } = await this.stateOnce(known, this.times.startWithinMs);
+    const leftMs = Math.max(0, this.times.startBy - performance.now());
+    // Docker (26.1) does not tell the state of a command while a sandbox that hangs keeps it from starting it.
+    const looking = this.stateOnce(known, leftMs);
+    const state = await within(looking, { ms: leftMs + LAST_LOOK_MS, late: () => new Overdue() }).catch(ifOverdue);
+    if (state === null || !known(state)) {
+      this.isOverdue = true;
+      return this.writer;
+    }
+    const { Pid, Running } = state;
     // Known from here on, whoever asks next.
     if (Pid > 0) this.writer = 'command';
     return Pid === 0 && !Running ? 'docker' : this.writer;
@@ -307,6 +339,31 @@ export class ExecSession implements ContainerProcess {
   noteContainerEnd(): void {
     this.container.lookSoon();
   }
+}
+
+class Overdue extends Error {}
+
+function ifOverdue(error: unknown): null {
+  if (error instanceof Overdue) return null;
+  throw error;
+}
+
+/** Waits for a call that a sandbox which hangs may hold up. @throws EngineError `container_not_responding` */
+async function inTime<T>(
+  work: Promise<T>,
+  { ms, answers }: { readonly ms: number; readonly answers: () => Promise<boolean> },
+): Promise<T> {
+  try {
+    return await within(work, { ms, late: () => new Overdue() });
+  } catch (error) {
+    ifOverdue(error);
+    throw notStarted(await answers());
+  }
+}
+
+function notStarted(dockerAnswers: boolean): EngineError {
+  const code = dockerAnswers ? 'container_not_responding' : 'docker_unavailable';
+  return new EngineError(code, 'the command did not start in time');
 }
 
 function containerEnded(): EngineError {

@@ -12,7 +12,7 @@ const END_OUTPUT_BYTES = 64 * 1024;
  * Runs a command in a container and waits for its end. A command that takes too long or writes too much is ended by
  * another one, {@link ExecRequest.end}; after an abort it may continue in the container.
  *
- * @throws EngineError `command_not_started`, `container_not_running`, `timed_out`, `output_too_large`,
+ * @throws EngineError `command_not_started`, `container_not_running`, `container_not_responding`, `timed_out`, `output_too_large`,
  *   `output_endless`, `aborted`, and what `call` throws
  */
 export async function runExec(
@@ -25,6 +25,7 @@ export async function runExec(
   const close = (): void => void opening.then((session) => session.close()).catch(() => undefined);
   try {
     const session = await ending.orWork(opening);
+    ending.failUnlessStarted(session);
     await ending.orWork(readOutput(session, request, ending.over));
     return await ending.orWork(session.exit());
   } catch (error) {
@@ -71,9 +72,10 @@ async function endCommand(
 }
 
 /** Aborts the wait for a command: timeout or signal. `over` aborts when nobody waits any more. */
-function endOf({ timeoutMs, signal }: ExecRequest): {
+function endOf({ timeoutMs, startWithinMs, signal }: ExecRequest): {
   orWork: <T>(work: Promise<T>) => Promise<T>;
   over: AbortSignal;
+  failUnlessStarted: (session: ExecSession) => void;
   forget: () => void;
 } {
   const end = new AbortController();
@@ -81,15 +83,22 @@ function endOf({ timeoutMs, signal }: ExecRequest): {
   const timer = setTimeout(() => {
     end.abort(new EngineError('timed_out', `the command did not end within ${String(timeoutMs)} ms`));
   }, timeoutMs);
+  let starting: NodeJS.Timeout | undefined;
   const abort = (): void => end.abort(new EngineError('aborted', 'nobody waits for the command any more'));
   if (signal?.aborted === true) abort();
   signal?.addEventListener('abort', abort, { once: true });
   return {
     orWork: (work) => untilAborted(work, { signal: end.signal, aborted: () => end.signal.reason as EngineError }),
     over: over.signal,
+    failUnlessStarted: (session) => {
+      if (startWithinMs === undefined) return;
+      const look = (): void => void session.hasStarted().catch((error: unknown) => end.abort(error));
+      starting = setTimeout(look, startWithinMs).unref();
+    },
     forget: () => {
       over.abort();
       clearTimeout(timer);
+      clearTimeout(starting);
       signal?.removeEventListener('abort', abort);
     },
   };

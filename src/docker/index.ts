@@ -34,6 +34,7 @@ export {
   EngineError,
   imageNotBuilt,
   type EngineErrorCode,
+  mayGoOn,
   nodeUnavailable,
   saysDiskFull,
   saysNotRunning,

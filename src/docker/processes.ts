@@ -13,6 +13,10 @@ import { Batches, endMarked, signalMarked } from './process-marker';
 const OWN_OUTPUT_BYTES = 64 * 1024;
 /** How long they may take beyond their grace: an image's shell may never end. */
 const OWN_WITHIN_MS = 15_000;
+/** How long they may take to start before the container counts as one that does not respond. */
+const OWN_START_WITHIN_MS = 10_000;
+/** How long Docker may take to answer a ping, where a command does not start. */
+const PING_MS = 2_000;
 
 /** Containers of which something is remembered; a forgotten user costs a call at the next command. */
 const MOST_CONTAINERS = 10_000;
@@ -208,7 +212,12 @@ export class Processes {
 
   private optionsFor(dockerId: string): ExecOptions {
     const end = { isNear: () => this.sessions.isEnding(dockerId), canEnter: () => this.canEnter(dockerId) };
-    return { call: this.call, end };
+    const answers = (): Promise<boolean> =>
+      this.daemon.look(PING_MS).then(
+        () => true,
+        () => false,
+      );
+    return { call: this.call, end, answers };
   }
 
   /** Finds out by a command that cannot be run, one for all who ask. Only Docker's word that it has ended counts. */
@@ -245,6 +254,7 @@ export class Processes {
     { command, user, graceMs }: { command: readonly string[]; user: string | undefined; graceMs: number },
   ): Promise<{ exitCode: number }> {
     const timeoutMs = graceMs + Math.min(this.daemon.timeoutMs, OWN_WITHIN_MS);
-    return this.exec(dockerId, { command, user, timeoutMs, maxOutputBytes: OWN_OUTPUT_BYTES });
+    const limits = { timeoutMs, startWithinMs: OWN_START_WITHIN_MS, maxOutputBytes: OWN_OUTPUT_BYTES };
+    return this.exec(dockerId, { command, user, ...limits });
   }
 }

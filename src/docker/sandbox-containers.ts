@@ -4,7 +4,8 @@ import { posix } from 'node:path';
 import { RecentKeys } from '../scheduling';
 import { abortable } from './client';
 import type { ContainerSpec } from './container-engine';
-import { EngineError } from './engine-error';
+import { EngineError, saysUnavailable } from './engine-error';
+import { killSandbox } from './hung-sandbox';
 import type { ContainerStats, ListedContainer, ObservedContainer } from './observed-container';
 import type { Processes } from './processes';
 import { containerOf, remove, rename, start, stop, unpause } from './container-verbs';
@@ -24,6 +25,11 @@ import { SHELL } from './supervisor';
 /** For how long what was seen of a container that is about to be stopped is what a stop would see, in milliseconds. */
 const SEEN_HOLDS_MS = 250;
 const MOST_EXPECTED = 1_000;
+
+/** How long a stop may take beyond its grace, in which Docker kills: what takes longer hangs. */
+const STOP_WITHIN_MS = 15_000;
+/** How long Docker may take to answer a ping, where a container does not end. */
+const PING_MS = 2_000;
 
 /** How often a start moves its container to another network. */
 const MAX_MOVES = 3;
@@ -131,9 +137,11 @@ export class SandboxContainers {
     if (observed.state === 'paused') await this.unpause(dockerId);
     // By the client for streams, as it occupies its socket for the whole grace period.
     const container = containerOf(daemon.clients.streams, dockerId);
-    const timeoutMs = graceSeconds * 1000 + daemon.timeoutMs;
+    const timeoutMs = graceSeconds * 1000 + Math.min(daemon.timeoutMs, STOP_WITHIN_MS);
     const outcome = await processes.whileEnding(dockerId, () =>
-      daemon.call('stop container', (signal) => stop(container, graceSeconds, signal), timeoutMs),
+      this.unlessHung(dockerId, () =>
+        daemon.call('stop container', (signal) => stop(container, graceSeconds, signal), timeoutMs),
+      ),
     );
     host.left(dockerId);
     return outcome;
@@ -142,7 +150,9 @@ export class SandboxContainers {
   async remove(dockerId: string): Promise<void> {
     const { daemon, host, processes } = this.parts;
     await processes.whileEnding(dockerId, () =>
-      daemon.call('remove container', (signal, docker) => remove(containerOf(docker, dockerId), signal)),
+      this.unlessHung(dockerId, () =>
+        daemon.call('remove container', (signal, docker) => remove(containerOf(docker, dockerId), signal)),
+      ),
     );
     processes.forget(dockerId);
     host.left(dockerId);
@@ -214,6 +224,30 @@ export class SandboxContainers {
     return this.parts.daemon.call('inspect container', (signal, docker) =>
       exists(containerOf(docker, dockerId).infoArchive(abortable(signal, { path }))),
     );
+  }
+
+  /**
+   * Does `work`, which ends the container. Where that takes too long, and Docker itself answers, its sandbox hangs: then
+   * it is killed from outside, and `work` done once more.
+   *
+   * @throws EngineError `container_not_responding` where it cannot be killed from here; what `work` throws
+   */
+  private async unlessHung<T>(dockerId: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!saysUnavailable(error)) throw error;
+      const { daemon } = this.parts;
+      const answers = await daemon.look(PING_MS).catch(() => null);
+      if (answers === null) throw error;
+      if ((await killSandbox(dockerId)) === 'none') {
+        throw new EngineError('container_not_responding', 'its sandbox does not end, and is on another machine', {
+          cause: error,
+        });
+      }
+      this.logger.warn(`the sandbox of container ${dockerId} did not respond, and was killed`);
+      return work();
+    }
   }
 
   /** What an image without a shell idles in: a busy machine may take seconds to tell by the container's end. */

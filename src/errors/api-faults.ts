@@ -159,6 +159,7 @@ const FAULTS = {
     when: 'one of several machines, and the container is on it; what was begun may have been done; Retry-After when to try again',
     retryAfter: true,
   },
+  container_not_responding: { when: 'Docker answers, and its sandbox does not; what was begun may have been done' },
   not_ready: { when: 'Docker does not answer; nothing was done', codes: DOCKER },
   request_timeout: { when: 'the request was not complete after 30 seconds; of a file, no byte came for 60 seconds' },
   body_too_large: { when: 'it has more than 64 KiB' },
@@ -188,7 +189,8 @@ export const FAULTS_EXTENSION = 'x-faults';
 /** Documents a route's own refusals, beside those of every route; their statuses come from the table of errors. */
 export function ApiFaults(...faults: readonly ApiFault[]): MethodDecorator {
   const needsNode = faults.some((fault) => (FAULTS[fault] as FaultDescription).codes?.includes('docker_unavailable'));
-  return ApiExtension(FAULTS_EXTENSION, needsNode ? [...faults, 'node_unavailable'] : faults);
+  const unreachable = ['node_unavailable', 'container_not_responding'] as const;
+  return ApiExtension(FAULTS_EXTENSION, needsNode ? [...faults, ...unreachable] : faults);
 }
 
 /** An example of each, by its name: what {@link faultResponse} refers to. */

@@ -38,7 +38,8 @@ export function errorAnswer(thrown: unknown, requestId: string): ErrorAnswer {
   if (known) {
     // Whatever failed for it: nothing is wrong here, and trying again helps.
     const isOfNode = known.code === 'node_unavailable';
-    const { status, message } = ERRORS[isOfNode ? 'node_unavailable' : known.kind];
+    const isUnreachable = isOfNode || known.code === 'container_not_responding';
+    const { status, message } = ERRORS[isUnreachable ? (known.code as ErrorCode) : known.kind];
     const { fields, retryAfter = isOfNode ? NODE_RETRY_AFTER : undefined, headers } = known.options;
     return {
       status,

@@ -94,6 +94,7 @@ export const ERRORS = {
   storage_full: { status: 503, message: 'storage is full' },
   no_capacity: { status: 503, message: 'the machine has no room' },
   node_unavailable: { status: 503, message: 'the machine of the container does not answer' },
+  container_not_responding: { status: 503, message: 'the container does not respond' },
   not_ready: { status: 503, message: 'not ready' },
   no_space: { status: 507, message: 'no space left in the container' },
   shutting_down: { status: 503, message: 'server is shutting down' },

@@ -171,6 +171,10 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
     retry: 'repeatable',
     advice: 'Read the container first; `container_reachable` is the event of its return.',
   },
+  container_not_responding: {
+    retry: 'repeatable',
+    advice: `Stop the container: what does not end is killed. If that fails too: ${OPERATOR}`,
+  },
   not_ready: { retry: 'later', advice: 'Wait until `/health/ready` is well.' },
   no_space: { retry: 'no', advice: 'Delete files, or resize the container.' },
   shutting_down: {

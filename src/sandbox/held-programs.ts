@@ -6,7 +6,7 @@ import { Column, Entity, In, Index, PrimaryColumn } from 'typeorm';
 import { NodesAdmin, type RunningContainer } from '../containers';
 import { ABSENT_FOR_MS, Database, isAbsentSql, ProcessPresence, RowWriter } from '../database';
 import { TIMESTAMP } from '../database/column-types';
-import { ContainerEngine, EngineError, type EngineErrorCode, saysUnavailable } from '../docker';
+import { ContainerEngine, EngineError, type EngineErrorCode, mayGoOn } from '../docker';
 import { DomainError, type ErrorCode } from '../errors';
 import { type EventDraft, EventLog, retryUntilClosed } from '../events';
 import { LOGGER } from '../logging';
@@ -252,7 +252,7 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
       try {
         await this.engine.endProcesses(dockerId, { marker, signal: 'TERM', graceMs: GRACE_MS });
       } catch (error) {
-        if (saysUnavailable(error)) throw error;
+        if (mayGoOn(error)) throw error;
       }
     };
     this.left.add(marker, { dockerId, end, giveUp: () => Promise.resolve() });

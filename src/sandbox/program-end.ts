@@ -32,6 +32,7 @@ export async function exitCodeOf(program: ContainerProcess): Promise<number> {
  */
 export function failedAs(failed: ErrorCode, error: unknown): unknown {
   if (!(error instanceof EngineError) || saysNotRunning(error)) return error;
+  if (error.code === 'container_not_responding') return new DomainError(error.code, { cause: error });
   return new DomainError(failed, { code: error.code, cause: error });
 }
 

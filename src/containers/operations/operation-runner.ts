@@ -270,10 +270,11 @@ function toDomainError(verb: Verb | Ending, error: unknown): DomainError {
 }
 
 /** Docker's error code, if a client can act on it. */
-function engineCode({ code }: EngineError): FailureReason | 'image_not_found' | 'node_unavailable' {
+function engineCode({ code }: EngineError): FailureReason | 'image_not_found' | 'node_unavailable' | 'container_not_responding' {
   const actionable = [
     'docker_unavailable',
     'node_unavailable',
+    'container_not_responding',
     'docker_changed',
     'image_not_found',
     'image_not_built',

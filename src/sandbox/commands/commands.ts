@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { noteProgram } from '../../audit';
 import { type Caller, ContainersService, type RunningContainer } from '../../containers';
-import { ContainerEngine, type ContainerProcess, type ExecOutput, saysUnavailable } from '../../docker';
+import { ContainerEngine, type ContainerProcess, type ExecOutput, mayGoOn } from '../../docker';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { untilAborted, within } from '../../scheduling';
@@ -55,6 +55,9 @@ const SHUTDOWN_MS = 10_000;
 
 /** How long after Docker was asked for a command it is looked at whether it has started. */
 const LOOK_AFTER_MS = 500;
+
+/** A command must start within its own time, unless that is too short for a busy machine, or very long. */
+const START_WITHIN_MS = { shortest: 5_000, longest: 40_000 } as const;
 
 /** How long the last output of a command that was ended may take. */
 const LAST_OUTPUT_MS = 2_000;
@@ -118,14 +121,14 @@ export class Commands implements OnModuleDestroy {
     signal.throwIfAborted();
     const { command, user } = request;
     const entry = await this.programs.enter(container, { kind: 'command', command, user, limit: AT_ONCE });
-    let mayGoOn = false;
+    let goesOn = false;
     try {
       return await this.runEntered(container.dockerId, entry.id, request, { ...client, signal });
     } catch (error) {
-      mayGoOn = saysUnavailable(error);
+      goesOn = mayGoOn(error);
       throw error;
     } finally {
-      if (mayGoOn) this.programs.abandon(entry);
+      if (goesOn) this.programs.abandon(entry);
       else this.leave(entry);
     }
   }
@@ -151,6 +154,7 @@ export class Commands implements OnModuleDestroy {
       user,
       stdin: stdin === undefined ? undefined : true,
       startUnawaited: client.onStarted ? undefined : true,
+      startWithinMs: Math.min(Math.max(timeoutMs, START_WITHIN_MS.shortest), START_WITHIN_MS.longest),
     });
     const startedAt = performance.now();
     const time = new CommandTime(program, timeoutMs);
@@ -192,7 +196,7 @@ export class Commands implements OnModuleDestroy {
       if (outcome === 'ended') await Promise.race([reading, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
       return outcome;
     } catch (error) {
-      if (saysUnavailable(error)) throw error;
+      if (mayGoOn(error)) throw error;
       this.logger.warn({ err: error }, 'a command could not be ended in its container');
       return 'still_running';
     } finally {
@@ -207,7 +211,7 @@ export class Commands implements OnModuleDestroy {
     try {
       return (await program.exit()).exitCode;
     } catch (error) {
-      if (saysUnavailable(error)) return null;
+      if (mayGoOn(error)) return null;
       throw error;
     }
   }

@@ -2,7 +2,7 @@ import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import { noteProgram } from '../../audit';
 import { type Caller, ContainersService, type RunningContainer } from '../../containers';
-import { ContainerEngine, EngineError, type ContainerProcess, saysNotRunning, saysUnavailable } from '../../docker';
+import { ContainerEngine, EngineError, type ContainerProcess, saysNotRunning, mayGoOn } from '../../docker';
 import { DomainError } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
 import { within } from '../../scheduling';
@@ -145,7 +145,7 @@ export class Terminals implements OnModuleDestroy {
       });
     } catch (error) {
       // Where Docker does not answer it may have started.
-      if (saysUnavailable(error)) this.held.abandon(entry);
+      if (mayGoOn(error)) this.held.abandon(entry);
       else void this.held.leaveSurely(entry);
       throw failed(error);
     }
@@ -169,7 +169,7 @@ export class Terminals implements OnModuleDestroy {
       turns: this.turns,
       hangUp: () =>
         this.hangUp(entry).catch((error: unknown) => {
-          if (saysUnavailable(error)) this.held.abandon(entry);
+          if (mayGoOn(error)) this.held.abandon(entry);
           throw error;
         }),
       explain: (end) => this.explain(entry, end),
@@ -231,6 +231,7 @@ export class Terminals implements OnModuleDestroy {
 function failed(error: unknown): unknown {
   if (!(error instanceof EngineError) || saysNotRunning(error)) return error;
   const { code } = error;
+  if (code === 'container_not_responding') return new DomainError(code, { cause: error });
   const known = code === 'docker_unavailable' || code === 'node_unavailable' || code === 'command_not_started';
   return new DomainError('terminal_failed', { code: known ? code : 'docker_error', cause: error });
 }

@@ -42,6 +42,7 @@ const WORDS: Readonly<Record<string, Words>> = {
   token_not_found: 'This token is not there any more.',
   user_not_found: 'This user is not there any more.',
   node_unavailable: 'The machine that this container is on does not answer. It can be used again once that does.',
+  container_not_responding: 'The container does not respond. Stop it: what does not end is killed.',
   same_node: 'It is on this node already.',
   move_failed: 'It could not be moved, and is where it was.',
   node_not_found: 'This node is not there any more.',

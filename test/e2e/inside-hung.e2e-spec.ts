@@ -1,0 +1,83 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import type { NewContainer } from '../support/api-client';
+import type { TestUser } from '../support/berth';
+import { LifecycleServer } from '../support/lifecycle-server';
+
+jest.setTimeout(240_000);
+
+/** A sandbox whose processes on the host are stopped, as if gVisor hung. Docker answers all the while. */
+describe('a container that does not respond', () => {
+  let server: LifecycleServer;
+  let user: TestUser;
+  let container: NewContainer;
+  let stopped: number[] = [];
+
+  beforeAll(async () => {
+    server = await LifecycleServer.start('hung');
+    user = await server.berth.user('enterprise', ['read', 'write', 'exec']);
+  });
+  beforeEach(async () => {
+    container = await user.api.running();
+    stopped = [];
+  });
+  afterEach(() => goOn());
+  afterAll(() => server.stop());
+
+  const path = (rest: string): string => `/api/containers/${container.db_id}${rest}`;
+
+  function hang(): void {
+    stopped = readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .filter((pid) => {
+        const line = commandOf(pid);
+        return line.includes(container.id) && /\0(boot|gofer)\0/.test(line);
+      })
+      .map(Number);
+    expect(stopped.length).toBeGreaterThanOrEqual(1);
+    for (const pid of stopped) process.kill(pid, 'SIGSTOP');
+  }
+
+  function goOn(): void {
+    for (const pid of stopped) {
+      try {
+        process.kill(pid, 'SIGCONT');
+      } catch {
+        // It was killed.
+      }
+    }
+  }
+
+  it('must be named as what hangs, in about the time that a command has', async () => {
+    hang();
+    const began = performance.now();
+    const answer = await user.api.call('POST', path('/exec'), { command: ['true'], timeout_ms: 5_000 });
+    const took = performance.now() - began;
+    expect(answer).toMatchObject({
+      status: 503,
+      body: { error: 'the container does not respond', code: 'container_not_responding' },
+    });
+    expect(took).toBeGreaterThan(4_500);
+    expect(took).toBeLessThan(15_000);
+    // Once it goes on, so does everything in it.
+    goOn();
+    expect(await user.api.call('POST', path('/exec'), { command: ['true'] })).toMatchObject({ status: 200 });
+  });
+
+  it('must be killed by a stop once its grace is over, and start again', async () => {
+    hang();
+    const began = performance.now();
+    const answer = await user.api.call('POST', path('/stop'));
+    expect(answer).toMatchObject({ status: 200, body: { status: 'stopped' } });
+    expect(performance.now() - began).toBeLessThan(60_000);
+    expect((await user.api.start(container.db_id)).status).toBe(200);
+    expect(await user.api.call('POST', path('/exec'), { command: ['true'] })).toMatchObject({ status: 200 });
+  });
+});
+
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
+}

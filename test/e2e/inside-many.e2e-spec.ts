@@ -1,0 +1,43 @@
+import type { NewContainer } from '../support/api-client';
+import type { TestUser } from '../support/berth';
+import { eventually } from '../support/eventually';
+import { LifecycleServer } from '../support/lifecycle-server';
+
+jest.setTimeout(240_000);
+
+const MANY = 375;
+
+describe('hundreds of processes in a container', () => {
+  let server: LifecycleServer;
+  let user: TestUser;
+
+  beforeAll(async () => {
+    server = await LifecycleServer.start('many');
+    user = await server.berth.user('enterprise', ['read', 'write', 'exec']);
+  });
+  afterAll(() => server.stop());
+
+  // Of an image with busybox, whose grep sees nothing behind a zero, and of Debian.
+  it.each([undefined, process.env['TEST_SANDBOX_IMAGE']])(
+    'must all get a signal, and end, in bounded time (image %s)',
+    async (image) => {
+      const resources = { memory_mb: 1024, cpu_shares: 1000, disk_mb: 2048 };
+      const container: NewContainer = await user.api.running({ ...resources, ...(image && { custom_image: image }) });
+      const path = (rest: string): string => `/api/containers/${container.db_id}${rest}`;
+      const count = async (): Promise<number> => {
+        const command = ['sh', '-c', 'set -- /proc/[0-9]*; echo $#'];
+        const { body } = await user.api.call('POST', path('/exec'), { command });
+        return Number(body['stdout']);
+      };
+      const script = `i=0; while [ $i -lt ${String(MANY)} ]; do sleep 100000 & i=$((i+1)); done; exec sleep 100000`;
+      const { body } = await user.api.call('POST', path('/processes'), { command: ['sh', '-c', script] });
+      await eventually(async () => expect(await count()).toBeGreaterThanOrEqual(MANY));
+      const began = performance.now();
+      expect(
+        (await user.api.call('POST', path(`/processes/${String(body['id'])}/signal`), { signal: 'TERM' })).status,
+      ).toBe(200);
+      expect(performance.now() - began).toBeLessThan(15_000);
+      await eventually(async () => expect(await count()).toBeLessThan(20));
+    },
+  );
+});
