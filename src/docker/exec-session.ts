@@ -160,8 +160,8 @@ export class ExecSession implements ContainerProcess {
   /**
    * Docker answers once it has started, or failed to.
    *
-   * @throws EngineError `container_not_responding` where it does neither in time, `docker_unavailable` where Docker does
-   *   not answer
+   * @throws EngineError `container_not_responding` where it does neither in time, `docker_unavailable` where Docker
+   *   does not answer
    */
   async hasStarted(): Promise<boolean> {
     const writer = await this.whoWrites();

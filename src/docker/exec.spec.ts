@@ -60,7 +60,7 @@ describe('a command whose stream stays open', () => {
   });
 
   it.each([
-    ['neither starts nor fails', true, 'docker_unavailable'],
+    ['neither starts nor fails', true, 'container_not_responding'],
     ['fails without a word', false, 'docker_error'],
   ])('must not be waited for without end where it %s', async (_how, Running, code) => {
     const command = {
@@ -72,6 +72,19 @@ describe('a command whose stream stays open', () => {
     const session = await ExecSession.open(container, { command: ['sleep'] }, times);
     await expect(session.started()).rejects.toMatchObject({ code });
     session.close();
+  });
+
+  it('must not be waited for longer where its state, or its start, is not told, and be blamed on Docker if that is silent', async () => {
+    const silence = new Promise<never>(() => undefined);
+    const command = { start: () => Promise.resolve(new PassThrough()), inspect: () => silence };
+    const times = { call, startWithinMs: 20, answers: () => Promise.resolve(false) };
+    const untold = Object.assign(containerThatIs([running]), { exec: () => Promise.resolve(command) });
+    const session = await ExecSession.open(untold, { command: ['sleep'], startWithinMs: 10 }, times);
+    await expect(session.hasStarted()).rejects.toMatchObject({ code: 'docker_unavailable' });
+    session.close();
+    const held = Object.assign(containerThatIs([running]), { exec: () => silence });
+    const opening = ExecSession.open(held, { command: ['sleep'] }, { call, startWithinMs: 20 });
+    await expect(opening).rejects.toMatchObject({ code: 'container_not_responding' });
   });
 
   it('must not be taken for refused while Docker has yet to begin with it', async () => {

@@ -12,8 +12,8 @@ const END_OUTPUT_BYTES = 64 * 1024;
  * Runs a command in a container and waits for its end. A command that takes too long or writes too much is ended by
  * another one, {@link ExecRequest.end}; after an abort it may continue in the container.
  *
- * @throws EngineError `command_not_started`, `container_not_running`, `container_not_responding`, `timed_out`, `output_too_large`,
- *   `output_endless`, `aborted`, and what `call` throws
+ * @throws EngineError `command_not_started`, `container_not_running`, `container_not_responding`, `timed_out`,
+ *   `output_too_large`, `output_endless`, `aborted`, and what `call` throws
  */
 export async function runExec(
   container: Docker.Container,

@@ -227,8 +227,8 @@ export class SandboxContainers {
   }
 
   /**
-   * Does `work`, which ends the container. Where that takes too long, and Docker itself answers, its sandbox hangs: then
-   * it is killed from outside, and `work` done once more.
+   * Does `work`, which ends the container. Where that takes too long, and Docker itself answers, its sandbox hangs:
+   * then it is killed from outside, and `work` done once more.
    *
    * @throws EngineError `container_not_responding` where it cannot be killed from here; what `work` throws
    */

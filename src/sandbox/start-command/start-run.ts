@@ -163,7 +163,7 @@ export class StartRun {
         if ((await endInContainer(this.engine, this.entry, GRACE_MS)) === 'ended') return;
       } catch (error) {
         // Of a single machine tried again below, as of what does not end.
-        if (nodeOf(this.dockerId) !== null && saysUnavailable(error)) {
+        if (nodeOf(this.entry.dockerId) !== null && saysUnavailable(error)) {
           this.isHandedOver = true;
           this.listener?.handOver();
           return;

@@ -77,7 +77,7 @@ class Shell implements ContainerProcess {
   }
 }
 
-/** A client that keeps what it is sent, acknowledges nothing by itself, and whose transport takes what it is given. */
+/** A client that keeps what it is sent and acknowledges nothing by itself. Its transport takes what it is given. */
 class Client implements TerminalOutlet {
   attachment: Attachment | null = null;
   takes = true;
