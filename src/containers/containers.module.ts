@@ -41,8 +41,7 @@ import { ContainerOperations } from './operations/operations';
 import { ProvenImages } from './operations/proven-images';
 import { Recovery } from './operations/recovery';
 import { Restoration } from './operations/restoration';
-import { Resumption } from './operations/resumption';
-import { RollbackRetries } from './operations/rollback-retries';
+import { RecoveryQueue } from './operations/recovery-queue';
 import { Inventory, OrphanVolumes } from './reconcile/inventory';
 import { Evacuation } from './nodes/evacuation';
 import { Moves } from './nodes/moves';
@@ -107,7 +106,7 @@ import { StatusWait } from './status-wait';
     LeaseStore,
     ContainerLeases,
     LeaseWatch,
-    Resumption,
+    RecoveryQueue,
     ContainerOperations,
     OperationRunner,
     RunningWork,
@@ -128,7 +127,6 @@ import { StatusWait } from './status-wait';
     Sweep,
     Reconciler,
     UnusedImages,
-    RollbackRetries,
     RunPolicies,
     ExpiryQueries,
     ExpiryWatcher,

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { ABSENT_FOR_MS } from '../../database';
 import { LOGGER } from '../../logging';
 import { Poll } from '../../scheduling';
-import { Resumption } from '../operations/resumption';
+import { RecoveryQueue } from '../operations/recovery-queue';
 import { RoleInstaller } from '../roles/role-installer';
 import { type AbandonedLease, LeaseLedger } from './lease-ledger';
 import { type HeldLease, LeaseStore } from './lease-store';
@@ -27,7 +27,7 @@ export class LeaseWatch implements OnModuleDestroy {
 
   constructor(
     private readonly store: LeaseStore,
-    private readonly resumption: Resumption,
+    private readonly recovery: RecoveryQueue,
     private readonly roles: RoleInstaller,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
@@ -70,6 +70,6 @@ export class LeaseWatch implements OnModuleDestroy {
 
   private resume({ kind, containerId }: HeldLease): void {
     if (kind === 'role') this.roles.wake(containerId);
-    else void this.resumption.resume(containerId);
+    else void this.recovery.resume(containerId);
   }
 }

@@ -171,7 +171,7 @@ export class Recovery {
   }
 
   /**
-   * Releases a lease whose rollback failed, for `RollbackRetries` and the next holder. If the container is visible in
+   * Releases a lease whose rollback failed, for `RecoveryQueue` and the next holder. If the container is visible in
    * Docker, the row follows its state in the same transaction, so that no client sees a stopped container as running.
    * Never throws.
    *

@@ -8,7 +8,7 @@ import type { SweptRow } from '../container.queries';
 import { ContainerRepository } from '../container.repository';
 import { isPassing } from '../operations/operation-runner';
 import { ContainerOperations } from '../operations/operations';
-import { Resumption } from '../operations/resumption';
+import { RecoveryQueue } from '../operations/recovery-queue';
 import { KnownEngine } from './known-engine';
 import type { ReconcileAction } from './reconcile-plan';
 import type { ReconcileStats } from './reconcile-stats';
@@ -43,7 +43,7 @@ export class Repairs {
     private readonly known: KnownEngine,
     private readonly repository: ContainerRepository,
     private readonly operations: ContainerOperations,
-    private readonly resumption: Resumption,
+    private readonly recovery: RecoveryQueue,
     private readonly watcher: ContainerWatcher,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -66,7 +66,7 @@ export class Repairs {
 
   private async resume({ id }: SweptRow, stats: ReconcileStats): Promise<void> {
     stats.found('finish');
-    stats.done('finish', await this.resumption.resume(id));
+    stats.done('finish', await this.recovery.resume(id));
   }
 
   private async repair(action: PlainAction, { stats, signal }: RepairOptions): Promise<void> {
