@@ -66,7 +66,7 @@ const AGAIN = [
 const onDatabase = (database) => ({
   ...shared,
   displayName: database,
-  setupFiles: [`<rootDir>/test/support/database-${database}.ts`],
+  setupFiles: [`<rootDir>/test/support/databases/database-${database}.ts`],
 });
 
 const sqlite = { ...onDatabase('sqlite'), testMatch: [`<rootDir>/test/data/**/${tests}`] };
@@ -96,21 +96,21 @@ module.exports = {
       ...shared,
       displayName: 'e2e',
       testMatch: [`<rootDir>/test/e2e/**/${tests}`, `<rootDir>/packages/*/test/**/${tests}`, ...(isMore ? AGAIN : [])],
-      setupFiles: ['<rootDir>/test/support/database-sqlite.ts'],
+      setupFiles: ['<rootDir>/test/support/databases/database-sqlite.ts'],
     },
     {
       ...shared,
       // What is measured of one server's process: by itself, as what earlier files left in a worker would count.
       displayName: 'alone',
       testMatch: ['<rootDir>/test/alone/**/*.more-spec.ts'],
-      setupFiles: ['<rootDir>/test/support/database-sqlite.ts'],
+      setupFiles: ['<rootDir>/test/support/databases/database-sqlite.ts'],
     },
     {
       ...shared,
       // On services that may be killed: `npm run test:faults` brings them.
       displayName: 'faults',
       testMatch: ['<rootDir>/test/faults/**/*.e2e-spec.ts'],
-      setupFiles: ['<rootDir>/test/support/database-postgres.ts'],
+      setupFiles: ['<rootDir>/test/support/databases/database-postgres.ts'],
     },
     {
       ...shared,
@@ -118,14 +118,14 @@ module.exports = {
       // `node scripts/test.mjs nodes`.
       displayName: 'nodes',
       testMatch: ['<rootDir>/test/nodes/**/*.more-spec.ts'],
-      setupFiles: ['<rootDir>/test/support/database-postgres.ts'],
+      setupFiles: ['<rootDir>/test/support/databases/database-postgres.ts'],
     },
     {
       ...shared,
       // On a Docker that keeps disk quotas: `npm run test:quota` brings one.
       displayName: 'quota',
       testMatch: ['<rootDir>/test/quota/**/*.e2e-spec.ts'],
-      setupFiles: ['<rootDir>/test/support/database-sqlite.ts'],
+      setupFiles: ['<rootDir>/test/support/databases/database-sqlite.ts'],
     },
   ],
 };

@@ -73,23 +73,29 @@ const MODULES = {
   admin: [...FOUNDATION, 'http', 'auth', 'tiers', 'images', 'audit', 'containers', 'usage'],
 };
 
+/** How deep folders are nested below a module's own. */
+const DEPTHS = [0, 1, 2, 3];
+
+/** By depth: `../images/` is another module at the top of `src/docker`, and a folder of that module one level below. */
 function restrictedImports(module) {
   const others = Object.keys(MODULES).filter((name) => name !== module);
   const forbidden = others.filter((name) => !MODULES[module].includes(name));
   const message = 'enter a module by its index.ts';
-  // `../roles/` below src/containers is that module's own folder.
-  const entered = others.filter((name) => name !== 'database' && !(module === 'containers' && name === 'roles'));
-  const patterns = [
-    { regex: `^(\\.\\./)+(${entered.join('|')})/`, message },
-    { group: ['**/database/*', '!**/database/column-types'], message },
-  ];
-  if (forbidden.length > 0) {
-    patterns.push({
-      regex: `^(\\.\\./)+(${forbidden.join('|')})(/|$)`,
-      message: `${module} must not know this module`,
-    });
-  }
-  return { files: [`src/${module}/**/*.ts`], rules: { 'no-restricted-imports': ['error', { patterns }] } };
+  return DEPTHS.map((depth) => {
+    const source = `^${'\\.\\./'.repeat(depth + 1)}`;
+    const patterns = [
+      { regex: `${source}(${others.filter((name) => name !== 'database').join('|')})/`, message },
+      { group: ['**/database/*', '!**/database/column-types'], message },
+    ];
+    if (forbidden.length > 0) {
+      patterns.push({
+        regex: `${source}(${forbidden.join('|')})(/|$)`,
+        message: `${module} must not know this module`,
+      });
+    }
+    const files = [`src/${module}/${'*/'.repeat(depth)}*.ts`];
+    return { files, rules: { 'no-restricted-imports': ['error', { patterns }] } };
+  });
 }
 
 /** The strict and stylistic rules for TypeScript that the category `correctness` does not already contain. */
@@ -192,7 +198,7 @@ export default defineConfig({
     'berth/few-dependencies': 'error',
   },
   overrides: [
-    ...Object.keys(MODULES).map(restrictedImports),
+    ...Object.keys(MODULES).flatMap(restrictedImports),
     {
       files: ['**/*.mjs', '**/*.js', '**/*.jsx'],
       // Plain JavaScript: without types most values are `any`, and scripts write to the console.

@@ -1,7 +1,7 @@
 import type { NetworkPolicy } from '../network-policy';
 import { EngineError } from './engine-error';
-import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from './container-process';
-import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from './observed-container';
+import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from './programs/container-process';
+import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from './containers/observed-container';
 
 /** The specification of a sandbox, in Berth's words; `create-options.ts` translates it into Docker's. */
 export interface ContainerSpec {

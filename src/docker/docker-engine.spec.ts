@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import type { ContainerSpec } from './container-engine';
-import { type EndedCall, EngineCalls } from './daemon';
+import { type EndedCall, EngineCalls } from './connection/daemon';
 import { DockerEngine } from './docker-engine';
 
 const spec: ContainerSpec = {

@@ -15,26 +15,26 @@ import {
   type VolumeCopy,
   type VolumeMeasurement,
 } from './container-engine';
-import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from './container-process';
-import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from './observed-container';
-import { Processes } from './processes';
-import { abortable, type ClientCertificate } from './client';
-import { DockerDaemon, EngineCalls } from './daemon';
-import { LABELS } from './create-options';
-import { exists, toEngineError } from './errors';
-import { watchEvents } from './event-stream';
+import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from './programs/container-process';
+import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from './containers/observed-container';
+import { Processes } from './programs/processes';
+import { abortable, type ClientCertificate } from './connection/client';
+import { DockerDaemon, EngineCalls } from './connection/daemon';
+import { LABELS } from './containers/create-options';
+import { exists, toEngineError } from './connection/errors';
+import { watchEvents } from './connection/event-stream';
 import type { HostNetwork } from './firewall/host-firewall';
 import { remoteHost } from './firewall/remote-host';
-import { Images } from './images';
-import { NameServers } from './name-servers';
-import { NodeHelper } from './node-helper';
-import { RegistryCredentials } from './registry-auth';
-import { SandboxContainers } from './sandbox-containers';
+import { Images } from './images/images';
+import { NameServers } from './networks/name-servers';
+import { NodeHelper } from './firewall/node-helper';
+import { RegistryCredentials } from './images/registry-auth';
+import { SandboxContainers } from './containers/sandbox-containers';
 import { SandboxHost, type SandboxHostSettings } from './sandbox-host';
-import { openEvents } from './streams';
-import type { VolumeDigest, VolumeWork } from './volume-copy';
-import type { TransferringEngine } from './volume-transfer';
-import { Volumes } from './volumes';
+import { openEvents } from './connection/streams';
+import type { VolumeDigest, VolumeWork } from './volumes/volume-copy';
+import type { TransferringEngine } from './volumes/volume-transfer';
+import { Volumes } from './volumes/volumes';
 
 export type DockerEngineSettings = SandboxHostSettings &
   Pick<Config, 'DOCKER_TIMEOUT_SECONDS' | 'REGISTRY_AUTH_FILE' | 'NODE_FIREWALL_IMAGE'>;

@@ -3,7 +3,7 @@ import { CONFIG, type Config } from '../config';
 import { clusterEngine } from './cluster/cluster-settings';
 import { ContainerEngine } from './container-engine';
 import { EngineIdentity } from './engine-identity';
-import { EngineCalls } from './daemon';
+import { EngineCalls } from './connection/daemon';
 import { DockerEngine } from './docker-engine';
 import { SimulatedEngine } from './simulation/simulated-engine';
 

@@ -1,4 +1,4 @@
-import type { ProofReport } from './sandbox-proof';
+import type { ProofReport } from './containers/sandbox-proof';
 
 /** What is known of the engine behind the port. */
 export type EngineIdentityState =

@@ -28,7 +28,7 @@ export {
   type SignalName,
   SIGNALS,
   type TerminalSize,
-} from './container-process';
+} from './programs/container-process';
 export { nodeOf, plainId, qualifiedId } from './container-ids';
 export {
   EngineError,
@@ -49,16 +49,16 @@ export {
   type ListedContainer,
   type ObservedContainer,
   type WatchMessage,
-} from './observed-container';
-export { EngineCalls } from './daemon';
-export type { VolumeDigest, VolumeWork } from './volume-copy';
-export type { TransferringEngine } from './volume-transfer';
+} from './containers/observed-container';
+export { EngineCalls } from './connection/daemon';
+export type { VolumeDigest, VolumeWork } from './volumes/volume-copy';
+export type { TransferringEngine } from './volumes/volume-transfer';
 export { DockerModule } from './docker.module';
-export { PROOF_CHECKS, type ProofReport, proveSandbox } from './sandbox-proof';
+export { PROOF_CHECKS, type ProofReport, proveSandbox } from './containers/sandbox-proof';
 export {
   MAX_IMAGE_REFERENCE_LENGTH,
   parseImageReference,
   registryOf,
   isBuiltHere,
   versionReference,
-} from './image-reference';
+} from './images/image-reference';

@@ -2,16 +2,16 @@ import { Logger } from '@nestjs/common';
 import type { Config } from '../config';
 import type { EngineCapabilities } from './container-engine';
 import { EngineError } from './engine-error';
-import type { DockerDaemon } from './daemon';
+import type { DockerDaemon } from './connection/daemon';
 import type { RestrictedSandbox } from './firewall/allow-rules';
 import type { SandboxBridge } from './firewall/firewall-rules';
 import { HostFirewall, type HostNetwork } from './firewall/host-firewall';
-import type { PlacedContainer } from './inspect';
-import { LeftProbes, probeDiskQuota } from './quota';
-import { restrictedSandboxes } from './restricted-sandboxes';
-import { chooseRuntime, hasOwnNetworkStack, runtimesOf } from './runtime';
-import type { Access, NetworkKind } from './docker-networks';
-import { SandboxNetworks } from './sandbox-networks';
+import type { PlacedContainer } from './containers/inspect';
+import { LeftProbes, probeDiskQuota } from './volumes/quota';
+import { restrictedSandboxes } from './firewall/restricted-sandboxes';
+import { chooseRuntime, hasOwnNetworkStack, runtimesOf } from './containers/runtime';
+import type { Access, NetworkKind } from './networks/docker-networks';
+import { SandboxNetworks } from './networks/sandbox-networks';
 
 export type SandboxHostSettings = Pick<
   Config,

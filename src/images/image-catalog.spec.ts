@@ -1,5 +1,5 @@
-import { FakeDaemon } from '../../test/support/fake-daemon';
-import { FakeEngine } from '../../test/support/fake-engine';
+import { FakeDaemon } from '../../test/support/fakes/fake-daemon';
+import { FakeEngine } from '../../test/support/fakes/fake-engine';
 import { DomainError } from '../errors';
 import type { CatalogImage } from './load-images';
 import { ImageCatalog } from './image-catalog';

@@ -6,12 +6,12 @@ import type { Page } from 'playwright-core';
 import { DataSource } from 'typeorm';
 import { ContainerEntity } from '../../src/containers/container.entity';
 import { DEFAULT_TIERS } from '../../src/tiers/tier-table';
-import { Berth, type TestUser } from '../support/berth';
-import { ConsoleBrowser } from '../support/console-browser';
+import { Berth, type TestUser } from '../support/servers/berth';
+import { ConsoleBrowser } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
-import { FakeEngine } from '../support/fake-engine';
+import { FakeEngine } from '../support/fakes/fake-engine';
 import { freePort } from '../support/free-port';
-import { openTestDatabase, type TestDatabase } from '../support/test-database';
+import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 
 jest.setTimeout(120_000);
 

@@ -1,13 +1,13 @@
 import { AgentEntity } from '../../src/agents/agent.entity';
 import { Database } from '../../src/database';
-import { AgentClient, agentsOf, NewAgent, newAgent } from '../support/agent-client';
-import { Berth, TestUser } from '../support/berth';
-import { BerthProcess } from '../support/berth-process';
+import { AgentClient, agentsOf, NewAgent, newAgent } from '../support/clients/agent-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { BerthProcess } from '../support/servers/berth-process';
 import { eventually } from '../support/eventually';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
-import { testRedisUrl } from '../support/socket-redis-proxy';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { testRedisUrl } from '../support/clients/socket-redis-proxy';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 jest.setTimeout(180_000);
 

@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ApiClient } from '../support/api-client';
-import { Cluster } from '../support/cluster';
+import type { ApiClient } from '../support/clients/api-client';
+import { Cluster } from '../support/servers/cluster';
 import { eventually } from '../support/eventually';
-import { MovingClock } from '../support/moving-clock';
+import { MovingClock } from '../support/fakes/moving-clock';
 
 jest.setTimeout(180_000);
 

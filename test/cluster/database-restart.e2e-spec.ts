@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../ormconfig';
 import { connect } from '../../src/database';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 /** How PostgreSQL says that a session is ready for its first query; the protocol's ReadyForQuery. */
 const READY = Buffer.from('5a0000000549', 'hex');

@@ -1,8 +1,8 @@
-import { EventStreamClient } from '../support/event-stream-client';
-import { range } from '../support/events-process';
+import { EventStreamClient } from '../support/clients/event-stream-client';
+import { range } from '../support/servers/events-process';
 import { eventually } from '../support/eventually';
-import { SocketServer } from '../support/socket-server';
-import { openTestDatabase } from '../support/test-database';
+import { SocketServer } from '../support/servers/socket-server';
+import { openTestDatabase } from '../support/databases/test-database';
 
 it('streams of one user at several servers must send the same, and one must continue another', async () => {
   const database = await openTestDatabase();

@@ -2,11 +2,11 @@ import { EventEmitter, once } from 'node:events';
 import { TokenService } from '../../src/auth';
 import { UNDISTURBED } from '../../src/events';
 import { LocalSignals, SignalMap, SignalName, Signals } from '../../src/signals';
-import { testRedisUrl } from '../support/socket-redis-proxy';
-import { SocketClient, SocketServer } from '../support/socket-server';
+import { testRedisUrl } from '../support/clients/socket-redis-proxy';
+import { SocketClient, SocketServer } from '../support/servers/socket-server';
 import { eventually } from '../support/eventually';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
-import { draft, EventsProcess, range, Told } from '../support/events-process';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
+import { draft, EventsProcess, range, Told } from '../support/servers/events-process';
 
 /** What one process publishes, all processes on the same wire hear. */
 class WireSignals extends LocalSignals {

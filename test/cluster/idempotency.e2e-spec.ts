@@ -1,9 +1,9 @@
 import { IdempotencyKeyEntity, IdempotencyRetention } from '../../src/idempotency/idempotency-keys';
 import { Database } from '../../src/database';
-import { Berth } from '../support/berth';
-import { FakeEngine } from '../support/fake-engine';
-import { createUnder, newKey } from '../support/keyed-creation';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { Berth } from '../support/servers/berth';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { createUnder, newKey } from '../support/clients/keyed-creation';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 describe('creations under one Idempotency-Key, asked of two servers', () => {
   const environment = { INSTANCE_ID: 'test-idempotency' };

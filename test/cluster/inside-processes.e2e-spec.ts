@@ -1,8 +1,8 @@
-import { Berth, TestUser } from '../support/berth';
-import type { NewContainer } from '../support/api-client';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { Berth, TestUser } from '../support/servers/berth';
+import type { NewContainer } from '../support/clients/api-client';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 jest.setTimeout(60_000);
 

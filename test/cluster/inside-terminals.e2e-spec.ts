@@ -1,10 +1,10 @@
-import type { NewContainer } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
+import type { NewContainer } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
-import { TerminalClient } from '../support/terminal-client';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { TerminalClient } from '../support/clients/terminal-client';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 describe('terminals of several processes', () => {
   let database: TestDatabase;

@@ -2,12 +2,12 @@ import { Operation } from '../../src/containers/container.entity';
 import { ContainerRepository } from '../../src/containers/container.repository';
 import { ContainerOperations } from '../../src/containers/operations/operations';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
-import { Berth, TestUser } from '../support/berth';
-import { leaseAsDead } from '../support/lease-as-dead';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
-import { smallestSpec } from '../support/smallest-spec';
+import { Berth, TestUser } from '../support/servers/berth';
+import { leaseAsDead } from '../support/databases/lease-as-dead';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
+import { smallestSpec } from '../support/docker/smallest-spec';
 
 type Row = NonNullable<Awaited<ReturnType<ContainerRepository['findById']>>>;
 

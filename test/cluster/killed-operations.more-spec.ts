@@ -1,8 +1,8 @@
-import { Answer, ApiClient, SMALL } from '../support/api-client';
-import { DoomedServer, TAKEN_UP_WITHIN_MS } from '../support/doomed-server';
-import { Fault } from '../support/docker-proxy';
+import { Answer, ApiClient, SMALL } from '../support/clients/api-client';
+import { DoomedServer, TAKEN_UP_WITHIN_MS } from '../support/servers/doomed-server';
+import { Fault } from '../support/faults/docker-proxy';
 import { eventually } from '../support/eventually';
-import { expectSettled } from '../support/expect-settled';
+import { expectSettled } from '../support/databases/expect-settled';
 
 jest.setTimeout(300_000);
 

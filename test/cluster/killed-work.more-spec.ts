@@ -1,13 +1,13 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type NewContainer, SMALL, testImage } from '../support/api-client';
-import { DockerRegistry, REGISTRY_USER, RegistryDoor } from '../support/docker-registry';
-import { DoomedServer, TAKEN_UP_WITHIN_MS } from '../support/doomed-server';
+import { type NewContainer, SMALL, testImage } from '../support/clients/api-client';
+import { DockerRegistry, REGISTRY_USER, RegistryDoor } from '../support/docker/docker-registry';
+import { DoomedServer, TAKEN_UP_WITHIN_MS } from '../support/servers/doomed-server';
 import { eventually } from '../support/eventually';
-import { expectSettled } from '../support/expect-settled';
-import { RealDocker } from '../support/real-docker';
-import { SANDBOX_IMAGE } from '../support/volume-workbench';
+import { expectSettled } from '../support/databases/expect-settled';
+import { RealDocker } from '../support/docker/real-docker';
+import { SANDBOX_IMAGE } from '../support/docker/volume-workbench';
 
 jest.setTimeout(300_000);
 
@@ -44,7 +44,7 @@ describe('another process must take up, when one is killed in the midst of', () 
       CUSTOM_IMAGE_REGISTRIES: 'docker.io,127.0.0.1:*',
       ROLES_FILE: await file('roles.json', { roles }),
       VOLUME_COPY_IMAGE: SANDBOX_IMAGE,
-      NODE_OPTIONS: `--require=${join(process.cwd(), 'test/support/moving-server.js')}`,
+      NODE_OPTIONS: `--require=${join(process.cwd(), 'test/support/servers/moving-server.js')}`,
     });
   });
 

@@ -1,9 +1,9 @@
-import { Answer, ApiClient, SMALL } from '../support/api-client';
-import { Cluster } from '../support/cluster';
-import { EventRecorder } from '../support/event-recorder';
-import { range } from '../support/events-process';
+import { Answer, ApiClient, SMALL } from '../support/clients/api-client';
+import { Cluster } from '../support/servers/cluster';
+import { EventRecorder } from '../support/clients/event-recorder';
+import { range } from '../support/servers/events-process';
 import { eventually } from '../support/eventually';
-import { expectSettled } from '../support/expect-settled';
+import { expectSettled } from '../support/databases/expect-settled';
 
 jest.setTimeout(300_000);
 

@@ -1,9 +1,9 @@
-import { ApiClient, SMALL } from '../support/api-client';
-import { Cluster } from '../support/cluster';
-import { DockerProxy } from '../support/docker-proxy';
+import { ApiClient, SMALL } from '../support/clients/api-client';
+import { Cluster } from '../support/servers/cluster';
+import { DockerProxy } from '../support/faults/docker-proxy';
 import { eventually } from '../support/eventually';
-import { expectSettled } from '../support/expect-settled';
-import { range } from '../support/events-process';
+import { expectSettled } from '../support/databases/expect-settled';
+import { range } from '../support/servers/events-process';
 
 jest.setTimeout(300_000);
 

@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { TokenService } from '../../src/auth';
 import { RedisConnection } from '../../src/signals/redis-connection';
-import { Berth, TestUser } from '../support/berth';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeEngine } from '../support/fake-engine';
-import { guessedToken, type HttpAnswer, httpCall } from '../support/http-call';
-import { RedisProxy, testRedisUrl } from '../support/socket-redis-proxy';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { guessedToken, type HttpAnswer, httpCall } from '../support/clients/http-call';
+import { RedisProxy, testRedisUrl } from '../support/clients/socket-redis-proxy';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 const LIMIT = 9;
 /**

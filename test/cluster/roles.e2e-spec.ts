@@ -1,12 +1,12 @@
 import { ContainerEntity } from '../../src/containers/container.entity';
 import { RoleInstaller } from '../../src/containers/roles/role-installer';
 import { Database } from '../../src/database';
-import { Berth, TestUser } from '../support/berth';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
-import { FakeRolePrograms } from '../support/fake-role-programs';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { FakeRolePrograms } from '../support/fakes/fake-role-programs';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 const CONTAINERS = 8;
 

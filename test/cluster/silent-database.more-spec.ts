@@ -2,11 +2,11 @@ import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../ormconfig';
 import { ProcessPresence } from '../../src/database';
 import { Iptables } from '../../src/docker/firewall/iptables';
-import type { ApiClient } from '../support/api-client';
-import { BerthProcess } from '../support/berth-process';
+import type { ApiClient } from '../support/clients/api-client';
+import { BerthProcess } from '../support/servers/berth-process';
 import { eventually } from '../support/eventually';
-import { TcpProxy } from '../support/tcp-proxy';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { TcpProxy } from '../support/faults/tcp-proxy';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 jest.setTimeout(180_000);
 

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { Client } from 'pg';
-import { Answer, ApiClient } from '../support/api-client';
-import { Cluster } from '../support/cluster';
+import { Answer, ApiClient } from '../support/clients/api-client';
+import { Cluster } from '../support/servers/cluster';
 import { eventually } from '../support/eventually';
 
 jest.setTimeout(180_000);

@@ -1,7 +1,7 @@
-import { SMALL } from '../support/api-client';
+import { SMALL } from '../support/clients/api-client';
 import { eventually } from '../support/eventually';
-import { expectSettled } from '../support/expect-settled';
-import { STOP, VictimAndSurvivor } from '../support/victim-and-survivor';
+import { expectSettled } from '../support/databases/expect-settled';
+import { STOP, VictimAndSurvivor } from '../support/servers/victim-and-survivor';
 
 jest.setTimeout(300_000);
 

@@ -1,9 +1,9 @@
-import { SMALL } from '../support/api-client';
-import { Cluster } from '../support/cluster';
-import { DockerProxy } from '../support/docker-proxy';
+import { SMALL } from '../support/clients/api-client';
+import { Cluster } from '../support/servers/cluster';
+import { DockerProxy } from '../support/faults/docker-proxy';
 import { eventually } from '../support/eventually';
-import { expectSettled } from '../support/expect-settled';
-import { STOP, VictimAndSurvivor } from '../support/victim-and-survivor';
+import { expectSettled } from '../support/databases/expect-settled';
+import { STOP, VictimAndSurvivor } from '../support/servers/victim-and-survivor';
 
 jest.setTimeout(300_000);
 

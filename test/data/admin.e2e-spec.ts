@@ -2,13 +2,13 @@ import { TokenService, UserService } from '../../src/auth';
 import { ContainerRepository } from '../../src/containers/container.repository';
 import { ExpiryWatcher } from '../../src/containers/expiry/expiry-watcher';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
-import { Berth, TestUser } from '../support/berth';
-import { leaseAsDead } from '../support/lease-as-dead';
+import { Berth, TestUser } from '../support/servers/berth';
+import { leaseAsDead } from '../support/databases/lease-as-dead';
 import { eventually } from '../support/eventually';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
-import { TestClock } from '../support/test-clock';
-import { smallestSpec } from '../support/smallest-spec';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { TestClock } from '../support/fakes/test-clock';
+import { smallestSpec } from '../support/docker/smallest-spec';
 
 const HOUR = 3_600_000;
 const ENVIRONMENT = {

@@ -4,12 +4,12 @@ import { AuditEntryEntity } from '../../src/audit/audit-entry.entity';
 import { AuditRetention } from '../../src/audit/audit-log';
 import { type Scope, TokenService } from '../../src/auth';
 import { Database } from '../../src/database';
-import { SMALL } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
-import { TestClock } from '../support/test-clock';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { SMALL } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { TestClock } from '../support/fakes/test-clock';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 type Entry = Readonly<Record<string, string | null>>;
 

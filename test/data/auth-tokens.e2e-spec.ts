@@ -4,7 +4,7 @@ import { TokenEntity } from '../../src/auth/token.entity';
 import { TokenRetention } from '../../src/auth/token.service';
 import { Database } from '../../src/database';
 import { Signals } from '../../src/signals';
-import { AuthServer, expectForbidden, expectUnauthorized, UNKNOWN_TOKEN } from '../support/auth-server';
+import { AuthServer, expectForbidden, expectUnauthorized, UNKNOWN_TOKEN } from '../support/servers/auth-server';
 
 const DAY = 24 * 3_600_000;
 

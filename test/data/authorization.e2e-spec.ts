@@ -6,12 +6,12 @@ import { type RouteScope, type Scope, TokenService, UserService } from '../../sr
 import { ContainersService } from '../../src/containers';
 import { RouteRegistry } from '../../src/http';
 import { DEFAULT_TIERS } from '../../src/tiers/tier-table';
-import { Berth, TestUser } from '../support/berth';
-import { newAgent } from '../support/agent-client';
-import { NewContainer, SMALL } from '../support/api-client';
-import { described } from '../support/described';
+import { Berth, TestUser } from '../support/servers/berth';
+import { newAgent } from '../support/clients/agent-client';
+import { NewContainer, SMALL } from '../support/clients/api-client';
+import { described } from '../support/clients/described';
 import { IS_MORE } from '../support/extent';
-import { FakeEngine } from '../support/fake-engine';
+import { FakeEngine } from '../support/fakes/fake-engine';
 
 type Kind = 'container' | 'token' | 'user';
 

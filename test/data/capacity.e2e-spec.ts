@@ -2,12 +2,12 @@ import { Capacity } from '../../src/containers/capacity/capacity';
 import { ReservedCapacity } from '../../src/containers/capacity/reserved-capacity';
 import { ContainerRepository } from '../../src/containers/container.repository';
 import { Database } from '../../src/database';
-import { Answer, SMALL, testImage } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import { leaseAsDead } from '../support/lease-as-dead';
+import { Answer, SMALL, testImage } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { leaseAsDead } from '../support/databases/lease-as-dead';
 import { eventually } from '../support/eventually';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
 
 const UNSEEN = { freeMemoryMb: null, freeDiskMb: null } as const;
 /** Room for four of `SMALL`, with what the settings of these tests overcommit. */

@@ -1,10 +1,10 @@
-import { ApiClient } from '../support/api-client';
-import { BerthProcess } from '../support/berth-process';
-import { DockerProxy, Fault } from '../support/docker-proxy';
-import { expectSettled } from '../support/expect-settled';
-import { RealDocker } from '../support/real-docker';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
-import { expectWorksAgain, Scenario, SCENARIOS } from '../support/verb-scenarios';
+import { ApiClient } from '../support/clients/api-client';
+import { BerthProcess } from '../support/servers/berth-process';
+import { DockerProxy, Fault } from '../support/faults/docker-proxy';
+import { expectSettled } from '../support/databases/expect-settled';
+import { RealDocker } from '../support/docker/real-docker';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
+import { expectWorksAgain, Scenario, SCENARIOS } from '../support/faults/verb-scenarios';
 
 jest.setTimeout(900_000);
 

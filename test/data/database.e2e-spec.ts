@@ -2,7 +2,7 @@ import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../ormconfig';
 import { type Scope, TokenEntity } from '../../src/auth';
 import { connect, Database, type Lookup, SettingEntity } from '../../src/database';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 describe('the schema', () => {
   let database: TestDatabase;

@@ -1,13 +1,13 @@
 import { ContainerEntity } from '../../src/containers/container.entity';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Database, SettingEntity } from '../../src/database';
-import { testImage } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
+import { testImage } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
-import { TestClock } from '../support/test-clock';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { TestClock } from '../support/fakes/test-clock';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 const DAY = 24 * 3_600_000;
 const ENVIRONMENT = {

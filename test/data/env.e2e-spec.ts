@@ -4,11 +4,11 @@ import { ContainerEntity } from '../../src/containers/container.entity';
 import { Environments } from '../../src/containers/environments';
 import { requestHash } from '../../src/idempotency/idempotency-keys';
 import { Database } from '../../src/database';
-import { SMALL } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
+import { SMALL } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeEngine } from '../support/fake-engine';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 /** Found nowhere but where a test put it. */
 const SECRET = 'hunter2-and-the-rest';

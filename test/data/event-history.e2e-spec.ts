@@ -1,6 +1,6 @@
-import { range } from '../support/events-process';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
-import { SocketServer, SocketUser } from '../support/socket-server';
+import { range } from '../support/servers/events-process';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
+import { SocketServer, SocketUser } from '../support/servers/socket-server';
 
 interface Page {
   readonly events: readonly { readonly seq: number }[];

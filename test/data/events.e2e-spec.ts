@@ -4,9 +4,9 @@ import { UserEntity } from '../../src/auth';
 import type { EventDraft } from '../../src/events';
 import { EventEntity } from '../../src/events/log';
 import { LocalSignals } from '../../src/signals';
-import { draft, EventsProcess, range, Told } from '../support/events-process';
+import { draft, EventsProcess, range, Told } from '../support/servers/events-process';
 import { eventually } from '../support/eventually';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 let testDatabase: TestDatabase;
 let one: EventsProcess;

@@ -5,13 +5,13 @@ import { PendingRemovals } from '../../src/containers/reconcile/pending-removals
 import { Purge } from '../../src/containers/reconcile/purge';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
-import { Answer, SMALL } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import { leaseAsDead } from '../support/lease-as-dead';
-import { EventRecorder } from '../support/event-recorder';
+import { Answer, SMALL } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { leaseAsDead } from '../support/databases/lease-as-dead';
+import { EventRecorder } from '../support/clients/event-recorder';
 import { eventually } from '../support/eventually';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
 
 const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
 const EVERY_TIME = { times: 1_000_000 } as const;

@@ -1,8 +1,8 @@
 import { UserService } from '../../src/auth';
-import { Answer, ApiClient } from '../support/api-client';
-import { Berth } from '../support/berth';
-import { FakeEngine } from '../support/fake-engine';
-import { TestClock } from '../support/test-clock';
+import { Answer, ApiClient } from '../support/clients/api-client';
+import { Berth } from '../support/servers/berth';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { TestClock } from '../support/fakes/test-clock';
 
 const HOUR = 3_600_000;
 

@@ -4,12 +4,12 @@ import type { RunningContainer } from '../../src/containers';
 import { NodeWatch } from '../../src/containers/nodes/node-watch';
 import { LOGGER } from '../../src/logging';
 import { HeldPrograms } from '../../src/sandbox/held-programs';
-import { Berth, TestUser } from '../support/berth';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeCluster } from '../support/fake-cluster';
-import { FakeDaemon, FakeEngine } from '../support/fake-engine';
-import { TestClock } from '../support/test-clock';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { FakeCluster } from '../support/fakes/fake-cluster';
+import { FakeDaemon, FakeEngine } from '../support/fakes/fake-engine';
+import { TestClock } from '../support/fakes/test-clock';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 const LIMIT = { count: 3, error: 'operation_in_progress' } as const;
 const SLEEP = { kind: 'process', command: ['/bin/sleep', '9'], limit: LIMIT } as const;

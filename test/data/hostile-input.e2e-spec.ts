@@ -1,8 +1,8 @@
 import { connect } from 'node:net';
-import { Berth, TestUser } from '../support/berth';
-import { described } from '../support/described';
+import { Berth, TestUser } from '../support/servers/berth';
+import { described } from '../support/clients/described';
 import { IS_MORE } from '../support/extent';
-import { FakeEngine } from '../support/fake-engine';
+import { FakeEngine } from '../support/fakes/fake-engine';
 
 const SETTINGS = { name: 'valid', memory_mb: 256, cpu_shares: 500, disk_mb: 1024 };
 const CREATE = { image: 'sandbox', ...SETTINGS };

@@ -1,12 +1,12 @@
 import { IdempotencyKeyEntity, IdempotencyRetention } from '../../src/idempotency/idempotency-keys';
 import { Database } from '../../src/database';
-import { SMALL, testImage } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import { FakeEngine } from '../support/fake-engine';
-import { described } from '../support/described';
-import { createUnder, newKey } from '../support/keyed-creation';
-import { TestClock } from '../support/test-clock';
-import { openTestDatabase } from '../support/test-database';
+import { SMALL, testImage } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { described } from '../support/clients/described';
+import { createUnder, newKey } from '../support/clients/keyed-creation';
+import { TestClock } from '../support/fakes/test-clock';
+import { openTestDatabase } from '../support/databases/test-database';
 
 const DAY = 24 * 3_600_000;
 

@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { UnusedImages } from '../../src/containers/reconcile/unused-images';
 import { EngineError } from '../../src/docker';
 import { ImageRecords, ImageStore } from '../../src/images';
-import { type Answer, type NewContainer, SMALL } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
+import { type Answer, type NewContainer, SMALL } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
-import { TestClock } from '../support/test-clock';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { TestClock } from '../support/fakes/test-clock';
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;

@@ -1,6 +1,6 @@
-import { Berth, TestUser } from '../support/berth';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeEngine } from '../support/fake-engine';
+import { FakeEngine } from '../support/fakes/fake-engine';
 
 describe('a command in a container whose Docker does not answer', () => {
   const engine = new FakeEngine();

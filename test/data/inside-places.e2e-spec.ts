@@ -1,8 +1,8 @@
-import type { Answer, NewContainer } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import { EventStreamClient } from '../support/event-stream-client';
+import type { Answer, NewContainer } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { EventStreamClient } from '../support/clients/event-stream-client';
 import { eventually } from '../support/eventually';
-import { FakeEngine } from '../support/fake-engine';
+import { FakeEngine } from '../support/fakes/fake-engine';
 
 describe('the places in a container', () => {
   let berth: Berth;

@@ -1,10 +1,10 @@
-import { Answer, SMALL } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import { EventRecorder } from '../support/event-recorder';
+import { Answer, SMALL } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { EventRecorder } from '../support/clients/event-recorder';
 import { eventually } from '../support/eventually';
-import type { FakeDaemon } from '../support/fake-daemon';
-import { FakeDockerServer } from '../support/fake-docker-server';
-import type { FakeEngine } from '../support/fake-engine';
+import type { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeDockerServer } from '../support/fakes/fake-docker-server';
+import type { FakeEngine } from '../support/fakes/fake-engine';
 
 const TOO_MANY = Object.fromEntries(Array.from({ length: 33 }, (_each, at) => [`key-${String(at)}`, '']));
 

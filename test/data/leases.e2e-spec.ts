@@ -7,11 +7,11 @@ import { LeaseStore } from '../../src/containers/leases/lease-store';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Database } from '../../src/database';
 import { EventLog } from '../../src/events';
-import { Berth, type TestUser } from '../support/berth';
+import { Berth, type TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
-import { openTestDatabase, type TestDatabase } from '../support/test-database';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 
 /** Nobody sweeps but the test. */
 const ENVIRONMENT = {

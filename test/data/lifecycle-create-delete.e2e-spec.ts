@@ -1,8 +1,8 @@
-import { SMALL } from '../support/api-client';
-import { TestUser } from '../support/berth';
-import { EventRecorder } from '../support/event-recorder';
-import { LifecycleServer } from '../support/lifecycle-server';
-import { RealDocker } from '../support/real-docker';
+import { SMALL } from '../support/clients/api-client';
+import { TestUser } from '../support/servers/berth';
+import { EventRecorder } from '../support/clients/event-recorder';
+import { LifecycleServer } from '../support/servers/lifecycle-server';
+import { RealDocker } from '../support/docker/real-docker';
 
 jest.setTimeout(180_000);
 

@@ -1,14 +1,14 @@
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { ContainerWatcher } from '../../src/containers/reconcile/watcher';
 import { ContainerEngine } from '../../src/docker';
-import { type Answer, type NewContainer, SMALL } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import { DockerProxy } from '../support/docker-proxy';
-import { EventRecorder } from '../support/event-recorder';
+import { type Answer, type NewContainer, SMALL } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { DockerProxy } from '../support/faults/docker-proxy';
+import { EventRecorder } from '../support/clients/event-recorder';
 import { eventually } from '../support/eventually';
 import { inMore, IS_MORE } from '../support/extent';
-import { LARGER, LifecycleServer } from '../support/lifecycle-server';
-import { RealDocker } from '../support/real-docker';
+import { LARGER, LifecycleServer } from '../support/servers/lifecycle-server';
+import { RealDocker } from '../support/docker/real-docker';
 
 // gVisor by ptrace takes minutes to fill a sandbox's memory.
 jest.setTimeout(600_000);

@@ -1,9 +1,9 @@
-import { SMALL } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
+import { SMALL } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { expectSettled } from '../support/expect-settled';
-import { LARGER, LifecycleServer, LONG_WAIT } from '../support/lifecycle-server';
-import { RealDocker } from '../support/real-docker';
+import { expectSettled } from '../support/databases/expect-settled';
+import { LARGER, LifecycleServer, LONG_WAIT } from '../support/servers/lifecycle-server';
+import { RealDocker } from '../support/docker/real-docker';
 
 jest.setTimeout(600_000);
 

@@ -1,11 +1,11 @@
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
-import { type Answer, SMALL } from '../support/api-client';
-import { TestUser } from '../support/berth';
-import { EventRecorder } from '../support/event-recorder';
+import { type Answer, SMALL } from '../support/clients/api-client';
+import { TestUser } from '../support/servers/berth';
+import { EventRecorder } from '../support/clients/event-recorder';
 import { eventually } from '../support/eventually';
-import { expectSettled } from '../support/expect-settled';
-import { LARGER, LifecycleServer } from '../support/lifecycle-server';
-import { RealDocker } from '../support/real-docker';
+import { expectSettled } from '../support/databases/expect-settled';
+import { LARGER, LifecycleServer } from '../support/servers/lifecycle-server';
+import { RealDocker } from '../support/docker/real-docker';
 
 /** What is a row with a name, and nothing in Docker. */
 const NEVER_RUNS = { custom_image: 'berth/there-is-no-such-image:1' } as const;

@@ -1,10 +1,10 @@
 import type { ContainerRow } from '../../src/containers/container.entity';
 import { ContainerRepository } from '../../src/containers/container.repository';
-import { testImage } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
+import { testImage } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
 
 const INSTANCE = 'lost-commits';
 const LARGER = { name: 'one', memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;

@@ -1,10 +1,10 @@
 import { io } from 'socket.io-client';
 import { Database } from '../../src/database';
 import { EngineCalls } from '../../src/docker';
-import { Berth, TestUser } from '../support/berth';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeEngine } from '../support/fake-engine';
-import { SMALL } from '../support/api-client';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { SMALL } from '../support/clients/api-client';
 
 /** What one scrape says: the value by name and labels, labels sorted. */
 type Scrape = ReadonlyMap<string, number>;

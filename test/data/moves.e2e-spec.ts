@@ -6,17 +6,17 @@ import { NodeWatch } from '../../src/containers/nodes/node-watch';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
-import { type Answer, SMALL, testImage } from '../support/api-client';
-import { Berth, type TestUser } from '../support/berth';
+import { type Answer, SMALL, testImage } from '../support/clients/api-client';
+import { Berth, type TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
 import { inMore, IS_MORE } from '../support/extent';
-import { FakeCluster, type FakeNode } from '../support/fake-cluster';
-import { type EngineMethod, FakeEngine, LOOKS } from '../support/fake-engine';
-import { holdSweeps } from '../support/hold-sweeps';
-import { leaseAsDead } from '../support/lease-as-dead';
+import { FakeCluster, type FakeNode } from '../support/fakes/fake-cluster';
+import { type EngineMethod, FakeEngine, LOOKS } from '../support/fakes/fake-engine';
+import { holdSweeps } from '../support/servers/hold-sweeps';
+import { leaseAsDead } from '../support/databases/lease-as-dead';
 import { SeededRandom } from '../support/seeded-random';
-import { TestClock } from '../support/test-clock';
-import { openTestDatabase, type TestDatabase } from '../support/test-database';
+import { TestClock } from '../support/fakes/test-clock';
+import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 
 jest.setTimeout(300_000);
 

@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Answer, SMALL } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import { FakeEngine } from '../support/fake-engine';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { type Answer, SMALL } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 const TIER = { containers: 5, ...SMALL, session: null, session_once: false, agents: 0 };
 const ALLOW = { allow: ['203.0.113.0/24:8000', '198.51.100.7:53/udp'] };

@@ -12,13 +12,13 @@ import { EventLog } from '../../src/events';
 import { EngineError } from '../../src/docker';
 import { ClusterEngine } from '../../src/docker/cluster/cluster-engine';
 import { Clock } from '../../src/scheduling/clock';
-import { SMALL, testImage } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import { EventRecorder } from '../support/event-recorder';
+import { SMALL, testImage } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { EventRecorder } from '../support/clients/event-recorder';
 import { eventually } from '../support/eventually';
-import { FakeCluster, type FakeNode } from '../support/fake-cluster';
-import { FakeEngine } from '../support/fake-engine';
-import { openTestDatabase } from '../support/test-database';
+import { FakeCluster, type FakeNode } from '../support/fakes/fake-cluster';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { openTestDatabase } from '../support/databases/test-database';
 
 const NAMES = ['one', 'two', 'three'] as const;
 

@@ -4,10 +4,10 @@ import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
 import { ClusterEngine } from '../../src/docker/cluster/cluster-engine';
-import type { Answer } from '../support/api-client';
-import { Berth, type TestUser } from '../support/berth';
+import type { Answer } from '../support/clients/api-client';
+import { Berth, type TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeCluster } from '../support/fake-cluster';
+import { FakeCluster } from '../support/fakes/fake-cluster';
 import { SeededRandom } from '../support/seeded-random';
 
 const INSTANCE = 'placement';

@@ -3,14 +3,14 @@ import { Caller, ContainersService } from '../../src/containers';
 import { ContainerRepository } from '../../src/containers/container.repository';
 import { databaseFault, DomainError } from '../../src/errors';
 import { EventLog } from '../../src/events';
-import { testImage } from '../support/api-client';
-import { Berth } from '../support/berth';
+import { testImage } from '../support/clients/api-client';
+import { Berth } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeDaemon } from '../support/fake-daemon';
-import { type EngineMethod, FakeEngine } from '../support/fake-engine';
-import { replay } from '../support/replay';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { type EngineMethod, FakeEngine } from '../support/fakes/fake-engine';
+import { replay } from '../support/clients/replay';
 import { SeededRandom } from '../support/seeded-random';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 jest.setTimeout(120_000);
 

@@ -1,13 +1,13 @@
 import { ContainerRepository } from '../../src/containers/container.repository';
 import { DeletedContainers } from '../../src/containers/deleted-containers';
 import { Purge } from '../../src/containers/reconcile/purge';
-import type { Answer } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import { EventRecorder } from '../support/event-recorder';
+import type { Answer } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { EventRecorder } from '../support/clients/event-recorder';
 import { eventually } from '../support/eventually';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
-import { TestClock } from '../support/test-clock';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { TestClock } from '../support/fakes/test-clock';
 
 const DAY = 24 * 3_600_000;
 const ENVIRONMENT = { INSTANCE_ID: 'restore', VOLUME_RETENTION: '7d', SWEEP_INTERVAL_SECONDS: '3600' };

@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { ContainerEntity } from '../../src/containers/container.entity';
 import { Environments } from '../../src/containers/environments';
 import { Database } from '../../src/database';
-import { Berth, TestUser } from '../support/berth';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
-import { FakeRolePrograms } from '../support/fake-role-programs';
-import { type HttpAnswer, httpCall } from '../support/http-call';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { FakeRolePrograms } from '../support/fakes/fake-role-programs';
+import { type HttpAnswer, httpCall } from '../support/clients/http-call';
 
 /** What Rexec's command line and its Go SDK send with every request, one without a body included. */
 const GO = { 'user-agent': 'Go-http-client/1.1', 'content-type': 'application/json', 'accept-encoding': 'gzip' };

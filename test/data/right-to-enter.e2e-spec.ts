@@ -2,12 +2,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DEFAULT_TIERS } from '../../src/tiers/tier-table';
-import { Berth, TestUser } from '../support/berth';
-import { EventStreamClient } from '../support/event-stream-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { EventStreamClient } from '../support/clients/event-stream-client';
 import { eventually } from '../support/eventually';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
-import { TerminalClient } from '../support/terminal-client';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { TerminalClient } from '../support/clients/terminal-client';
 
 describe('users who are moved to a tier that lets nobody into containers', () => {
   const daemon = new FakeDaemon();

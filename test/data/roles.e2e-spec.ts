@@ -4,14 +4,14 @@ import { ContainerEntity } from '../../src/containers/container.entity';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
 import type { BerthEvent } from '../../src/events';
-import { SMALL } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import type { EventRecorder } from '../support/event-recorder';
+import { SMALL } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import type { EventRecorder } from '../support/clients/event-recorder';
 import { eventually } from '../support/eventually';
-import { type FakeCommand, FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
-import { FakeRolePrograms } from '../support/fake-role-programs';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { type FakeCommand, FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { FakeRolePrograms } from '../support/fakes/fake-role-programs';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
 

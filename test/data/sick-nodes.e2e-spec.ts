@@ -5,14 +5,14 @@ import { ReservedCapacity } from '../../src/containers/capacity/reserved-capacit
 import { NodeWatch } from '../../src/containers/nodes/node-watch';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { EngineError } from '../../src/docker';
-import { type Answer, SMALL, testImage } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import { EventRecorder } from '../support/event-recorder';
+import { type Answer, SMALL, testImage } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { EventRecorder } from '../support/clients/event-recorder';
 import { eventually } from '../support/eventually';
-import { FakeCluster, type FakeNode } from '../support/fake-cluster';
-import type { EngineMethod } from '../support/fake-engine';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
-import { TestClock } from '../support/test-clock';
+import { FakeCluster, type FakeNode } from '../support/fakes/fake-cluster';
+import type { EngineMethod } from '../support/fakes/fake-engine';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
+import { TestClock } from '../support/fakes/test-clock';
 
 const NAMES = ['one', 'two', 'three', 'four', 'five'] as const;
 const MINUTE = 60_000;

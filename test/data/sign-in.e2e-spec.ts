@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { TokenService, UserService } from '../../src/auth';
 import { Database } from '../../src/database';
-import { ApiClient, type Answer } from '../support/api-client';
-import { Berth, type TestUser } from '../support/berth';
-import { FakeEngine } from '../support/fake-engine';
-import { TestClock } from '../support/test-clock';
+import { ApiClient, type Answer } from '../support/clients/api-client';
+import { Berth, type TestUser } from '../support/servers/berth';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { TestClock } from '../support/fakes/test-clock';
 
 const WEEK = 7 * 24 * 3_600_000;
 

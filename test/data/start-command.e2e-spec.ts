@@ -1,10 +1,10 @@
 import { HeldPrograms } from '../../src/sandbox/held-programs';
-import { type Answer, SMALL } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import type { EventRecorder } from '../support/event-recorder';
+import { type Answer, SMALL } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import type { EventRecorder } from '../support/clients/event-recorder';
 import { eventually } from '../support/eventually';
-import { FakeDaemon, FakeEngine } from '../support/fake-engine';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { FakeDaemon, FakeEngine } from '../support/fakes/fake-engine';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 const SERVER = { command: ['sleep', 'secret-argument'], restart: 'on-failure' } as const;
 const OTHER = { command: ['sleep', 'other'] };

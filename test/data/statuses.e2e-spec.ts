@@ -1,12 +1,12 @@
 import { EventFeed } from '../../src/events';
-import { type Answer, ApiClient } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import { EventRecorder } from '../support/event-recorder';
+import { type Answer, ApiClient } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { EventRecorder } from '../support/clients/event-recorder';
 import { eventually } from '../support/eventually';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeDockerServer } from '../support/fake-docker-server';
-import { FakeEngine } from '../support/fake-engine';
-import { holdSweeps } from '../support/hold-sweeps';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeDockerServer } from '../support/fakes/fake-docker-server';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { holdSweeps } from '../support/servers/hold-sweeps';
 
 describe('what the status of a container promises', () => {
   let server: FakeDockerServer;

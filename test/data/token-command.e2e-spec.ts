@@ -1,6 +1,6 @@
 import { runTokenCommand } from '../../src/cli/token-command';
-import { AuthServer } from '../support/auth-server';
-import { openTestDatabase } from '../support/test-database';
+import { AuthServer } from '../support/servers/auth-server';
+import { openTestDatabase } from '../support/databases/test-database';
 
 let server: AuthServer;
 

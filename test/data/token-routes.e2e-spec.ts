@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Scope } from '../../src/auth';
 import { Database } from '../../src/database';
-import { AuthServer, expectUnauthorized, type Holder } from '../support/auth-server';
+import { AuthServer, expectUnauthorized, type Holder } from '../support/servers/auth-server';
 
 const DAY = 24 * 3_600_000;
 

@@ -3,10 +3,10 @@ import { DataSource } from 'typeorm';
 import { Database } from '../../src/database';
 import { HeldProgramEntity, HeldPrograms } from '../../src/sandbox/held-programs';
 import { MAX_TERMINALS, Terminals } from '../../src/sandbox/terminals/terminals';
-import { Berth, TestUser } from '../support/berth';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
 
 const isPostgres = process.env['TEST_DATABASE'] === 'postgres';
 

@@ -4,17 +4,17 @@ import { ContainerRepository } from '../../src/containers/container.repository';
 import type { SweepReport } from '../../src/containers/reconcile/reconcile-stats';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { EngineError } from '../../src/docker';
-import { Answer, SMALL, testImage } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import { leaseAsDead } from '../support/lease-as-dead';
+import { Answer, SMALL, testImage } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { leaseAsDead } from '../support/databases/lease-as-dead';
 import { eventually } from '../support/eventually';
 import { IS_MORE } from '../support/extent';
-import { FakeDaemon } from '../support/fake-daemon';
-import { type EngineMethod, FakeEngine, LOOKS } from '../support/fake-engine';
-import { holdSweeps } from '../support/hold-sweeps';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { type EngineMethod, FakeEngine, LOOKS } from '../support/fakes/fake-engine';
+import { holdSweeps } from '../support/servers/hold-sweeps';
 import { SeededRandom } from '../support/seeded-random';
-import { TestClock } from '../support/test-clock';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { TestClock } from '../support/fakes/test-clock';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 jest.setTimeout(300_000);
 

@@ -1,9 +1,9 @@
-import { AgentProcess } from '../support/agent-process';
-import { agentsOf, NewAgent, newAgent } from '../support/agent-client';
-import { Berth, TestUser } from '../support/berth';
+import { AgentProcess } from '../support/servers/agent-process';
+import { agentsOf, NewAgent, newAgent } from '../support/clients/agent-client';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeEngine } from '../support/fake-engine';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 jest.setTimeout(120_000);
 

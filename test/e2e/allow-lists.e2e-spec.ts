@@ -1,9 +1,9 @@
 import type { DockerEngine } from '../../src/docker/docker-engine';
-import { EngineSandbox } from '../support/engine-sandbox';
+import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 import { inMore } from '../support/extent';
-import { emptyChains, firewallRulesOf, listRulesOf, removeFirewallRules } from '../support/firewall';
-import { OutsideWorld } from '../support/outside-world';
+import { emptyChains, firewallRulesOf, listRulesOf, removeFirewallRules } from '../support/docker/firewall';
+import { OutsideWorld } from '../support/clients/outside-world';
 
 jest.setTimeout(180_000);
 

@@ -5,11 +5,11 @@ import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
-import { ApiClient } from '../support/api-client';
+import { ApiClient } from '../support/clients/api-client';
 import { eventually } from '../support/eventually';
 import { freePort } from '../support/free-port';
-import { RealDocker } from '../support/real-docker';
-import { SystemdBox } from '../support/systemd-box';
+import { RealDocker } from '../support/docker/real-docker';
+import { SystemdBox } from '../support/servers/systemd-box';
 
 jest.setTimeout(300_000);
 

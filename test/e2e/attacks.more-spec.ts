@@ -1,13 +1,13 @@
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ApiClient, NewContainer } from '../support/api-client';
-import { BerthProcess, type Vitals } from '../support/berth-process';
+import type { ApiClient, NewContainer } from '../support/clients/api-client';
+import { BerthProcess, type Vitals } from '../support/servers/berth-process';
 import { eventually } from '../support/eventually';
-import { RawConnection, requestText } from '../support/raw-connection';
-import { RealDocker } from '../support/real-docker';
-import { TerminalClient } from '../support/terminal-client';
-import { openTestDatabase, type TestDatabase } from '../support/test-database';
+import { RawConnection, requestText } from '../support/clients/raw-connection';
+import { RealDocker } from '../support/docker/real-docker';
+import { TerminalClient } from '../support/clients/terminal-client';
+import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 
 jest.setTimeout(600_000);
 

@@ -1,7 +1,7 @@
 import { io } from 'socket.io-client';
-import type { ApiClient } from '../support/api-client';
-import { ClusterCommand } from '../support/cluster-command';
-import { EventRecorder } from '../support/event-recorder';
+import type { ApiClient } from '../support/clients/api-client';
+import { ClusterCommand } from '../support/servers/cluster-command';
+import { EventRecorder } from '../support/clients/event-recorder';
 
 jest.setTimeout(300_000);
 

@@ -1,6 +1,6 @@
 import { type AddressInfo, createServer, type Server } from 'node:net';
-import type { ApiClient } from '../support/api-client';
-import { ClusterCommand } from '../support/cluster-command';
+import type { ApiClient } from '../support/clients/api-client';
+import { ClusterCommand } from '../support/servers/cluster-command';
 import { eventually } from '../support/eventually';
 
 jest.setTimeout(300_000);

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { ClusterCommand } from '../support/cluster-command';
+import { ClusterCommand } from '../support/servers/cluster-command';
 import { eventually } from '../support/eventually';
 
 jest.setTimeout(600_000);

@@ -1,11 +1,11 @@
 import { rm } from 'node:fs/promises';
 import type { CDPSession, Page } from 'playwright-core';
-import { Berth, type TestUser } from '../support/berth';
-import { ConsoleBrowser } from '../support/console-browser';
+import { Berth, type TestUser } from '../support/servers/berth';
+import { ConsoleBrowser } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
 import { freePort } from '../support/free-port';
-import { TcpProxy } from '../support/tcp-proxy';
-import { openTestDatabase, type TestDatabase } from '../support/test-database';
+import { TcpProxy } from '../support/faults/tcp-proxy';
+import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 
 jest.setTimeout(180_000);
 

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import type { Page } from 'playwright-core';
-import type { NewContainer } from '../support/api-client';
-import type { TestUser } from '../support/berth';
-import { ConsoleBrowser } from '../support/console-browser';
+import type { NewContainer } from '../support/clients/api-client';
+import type { TestUser } from '../support/servers/berth';
+import { ConsoleBrowser } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
-import { LifecycleServer } from '../support/lifecycle-server';
+import { LifecycleServer } from '../support/servers/lifecycle-server';
 
 jest.setTimeout(120_000);
 

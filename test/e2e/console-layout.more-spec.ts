@@ -1,9 +1,9 @@
 import type { Page } from 'playwright-core';
-import { testImage } from '../support/api-client';
-import { Berth, type TestUser } from '../support/berth';
-import { ConsoleBrowser, consolePages } from '../support/console-browser';
+import { testImage } from '../support/clients/api-client';
+import { Berth, type TestUser } from '../support/servers/berth';
+import { ConsoleBrowser, consolePages } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
-import { FakeEngine } from '../support/fake-engine';
+import { FakeEngine } from '../support/fakes/fake-engine';
 
 jest.setTimeout(180_000);
 

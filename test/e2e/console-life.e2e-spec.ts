@@ -1,7 +1,7 @@
 import type { Page } from 'playwright-core';
-import { ConsoleBrowser } from '../support/console-browser';
+import { ConsoleBrowser } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
-import { LifecycleServer } from '../support/lifecycle-server';
+import { LifecycleServer } from '../support/servers/lifecycle-server';
 
 jest.setTimeout(120_000);
 

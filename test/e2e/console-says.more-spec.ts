@@ -1,8 +1,8 @@
 import type { Page } from 'playwright-core';
-import { Berth, type TestUser } from '../support/berth';
-import { ConsoleBrowser } from '../support/console-browser';
+import { Berth, type TestUser } from '../support/servers/berth';
+import { ConsoleBrowser } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
-import { FakeEngine } from '../support/fake-engine';
+import { FakeEngine } from '../support/fakes/fake-engine';
 
 jest.setTimeout(120_000);
 

@@ -3,12 +3,12 @@ import { Clock } from '../../src/scheduling/clock';
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BrowserContext, Page } from 'playwright-core';
-import { testImage } from '../support/api-client';
-import { Berth, type TestUser } from '../support/berth';
-import { ConsoleBrowser, consolePages } from '../support/console-browser';
+import { testImage } from '../support/clients/api-client';
+import { Berth, type TestUser } from '../support/servers/berth';
+import { ConsoleBrowser, consolePages } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
-import { FakeCluster } from '../support/fake-cluster';
-import { FakeEngine } from '../support/fake-engine';
+import { FakeCluster } from '../support/fakes/fake-cluster';
+import { FakeEngine } from '../support/fakes/fake-engine';
 
 jest.setTimeout(120_000);
 

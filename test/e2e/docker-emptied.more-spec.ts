@@ -1,10 +1,10 @@
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
-import { testImage } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
+import { testImage } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { RealDocker } from '../support/real-docker';
-import { SecondDocker } from '../support/second-docker';
-import { TestClock } from '../support/test-clock';
+import { RealDocker } from '../support/docker/real-docker';
+import { SecondDocker } from '../support/docker/second-docker';
+import { TestClock } from '../support/fakes/test-clock';
 
 jest.setTimeout(300_000);
 

@@ -1,8 +1,8 @@
 import { text } from 'node:stream/consumers';
-import { DockerProxy } from '../support/docker-proxy';
-import { EngineSandbox } from '../support/engine-sandbox';
+import { DockerProxy } from '../support/faults/docker-proxy';
+import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
-import { isSimulated, itOnDocker } from '../support/which-engine';
+import { isSimulated, itOnDocker } from '../support/docker/which-engine';
 
 jest.setTimeout(120_000);
 

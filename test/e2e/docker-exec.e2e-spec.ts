@@ -1,6 +1,6 @@
 import type { ExecRequest } from '../../src/docker';
 import { endCommand, installCommand, probeCommand, type RoleCommand } from '../../src/roles';
-import { EngineSandbox } from '../support/engine-sandbox';
+import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 
 jest.setTimeout(120_000);

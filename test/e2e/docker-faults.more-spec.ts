@@ -1,14 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { ContainerEngine } from '../../src/docker';
-import type { DockerDaemon } from '../../src/docker/daemon';
-import { ApiClient } from '../support/api-client';
-import { Berth } from '../support/berth';
-import { DockerProxy, Fault } from '../support/docker-proxy';
+import type { DockerDaemon } from '../../src/docker/connection/daemon';
+import { ApiClient } from '../support/clients/api-client';
+import { Berth } from '../support/servers/berth';
+import { DockerProxy, Fault } from '../support/faults/docker-proxy';
 import { eventually } from '../support/eventually';
-import { expectSettled } from '../support/expect-settled';
-import { RealDocker } from '../support/real-docker';
-import { expectWorksAgain, Scenario, SCENARIOS } from '../support/verb-scenarios';
+import { expectSettled } from '../support/databases/expect-settled';
+import { RealDocker } from '../support/docker/real-docker';
+import { expectWorksAgain, Scenario, SCENARIOS } from '../support/faults/verb-scenarios';
 
 jest.setTimeout(900_000);
 

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import { EngineSandbox } from '../support/engine-sandbox';
+import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 import { inMore, RUNTIMES } from '../support/extent';
-import { writeThreadBomb } from '../support/thread-bomb';
+import { writeThreadBomb } from '../support/docker/thread-bomb';
 
 jest.setTimeout(120_000);
 

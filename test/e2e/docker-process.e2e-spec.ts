@@ -1,7 +1,7 @@
 import type { ContainerProcess, ProcessRequest } from '../../src/docker';
-import { EngineSandbox } from '../support/engine-sandbox';
+import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
-import { itOnDocker } from '../support/which-engine';
+import { itOnDocker } from '../support/docker/which-engine';
 
 jest.setTimeout(120_000);
 

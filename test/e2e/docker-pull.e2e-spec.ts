@@ -1,6 +1,6 @@
 import type { EngineErrorCode } from '../../src/docker';
-import { EngineSandbox, TEST_IMAGE } from '../support/engine-sandbox';
-import { type Refusal, TinyRegistry } from '../support/tiny-registry';
+import { EngineSandbox, TEST_IMAGE } from '../support/docker/engine-sandbox';
+import { type Refusal, TinyRegistry } from '../support/docker/tiny-registry';
 
 describe('an image of the machine', () => {
   const sandbox = new EngineSandbox();

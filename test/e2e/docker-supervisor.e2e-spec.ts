@@ -1,4 +1,4 @@
-import { EngineSandbox } from '../support/engine-sandbox';
+import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 import { RUNTIMES } from '../support/extent';
 

@@ -2,15 +2,15 @@ import type { ContainerCreateOptions } from 'dockerode';
 import { randomUUID } from 'node:crypto';
 import { PassThrough } from 'node:stream';
 import { type CopyProgress, EngineError, type VolumeCopy } from '../../src/docker';
-import { connectDocker, type DockerClients } from '../../src/docker/client';
+import { connectDocker, type DockerClients } from '../../src/docker/connection/client';
 import type { DockerEngine } from '../../src/docker/docker-engine';
-import { transferVolume } from '../../src/docker/volume-transfer';
-import { runVolumeWorker } from '../../src/docker/volume-worker';
-import { DESCRIBE_FILES, MAKE_DIFFICULT_FILES } from '../support/difficult-files';
+import { transferVolume } from '../../src/docker/volumes/volume-transfer';
+import { runVolumeWorker } from '../../src/docker/volumes/volume-worker';
+import { DESCRIBE_FILES, MAKE_DIFFICULT_FILES } from '../support/docker/difficult-files';
 import { eventually } from '../support/eventually';
-import { EngineSandbox, TEST_IMAGE } from '../support/engine-sandbox';
+import { EngineSandbox, TEST_IMAGE } from '../support/docker/engine-sandbox';
 import { inMore, IS_MORE } from '../support/extent';
-import { SANDBOX_IMAGE, VolumeWorkbench } from '../support/volume-workbench';
+import { SANDBOX_IMAGE, VolumeWorkbench } from '../support/docker/volume-workbench';
 
 jest.setTimeout(120_000);
 

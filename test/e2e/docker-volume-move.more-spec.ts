@@ -1,12 +1,12 @@
 import { parseConfig } from '../../src/config';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
-import { Answer, SMALL } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import { EventRecorder } from '../support/event-recorder';
+import { Answer, SMALL } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { EventRecorder } from '../support/clients/event-recorder';
 import { eventually } from '../support/eventually';
-import { MovingEngine } from '../support/moving-engine';
-import { RealDocker } from '../support/real-docker';
-import { SANDBOX_IMAGE, VolumeWorkbench } from '../support/volume-workbench';
+import { MovingEngine } from '../support/fakes/moving-engine';
+import { RealDocker } from '../support/docker/real-docker';
+import { SANDBOX_IMAGE, VolumeWorkbench } from '../support/docker/volume-workbench';
 
 jest.setTimeout(120_000);
 

@@ -4,7 +4,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { EngineEvent, WatchMessage } from '../../src/docker';
-import { EngineSandbox } from '../support/engine-sandbox';
+import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 
 jest.setTimeout(120_000);

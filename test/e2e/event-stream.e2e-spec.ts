@@ -6,11 +6,11 @@ import { EventStream } from '../../src/events/event-stream';
 import { EventStreams } from '../../src/events/sse';
 import { TokenWatch } from '../../src/events/token-watch';
 import { LOGGER, type Logger } from '../../src/logging';
-import { EventStreamClient, type StreamRequest } from '../support/event-stream-client';
-import { range } from '../support/events-process';
+import { EventStreamClient, type StreamRequest } from '../support/clients/event-stream-client';
+import { range } from '../support/servers/events-process';
 import { eventually } from '../support/eventually';
-import { SocketClient, SocketServer, SocketUser } from '../support/socket-server';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { SocketClient, SocketServer, SocketUser } from '../support/servers/socket-server';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 const ORIGIN = 'https://app.example.org';
 const large = 'x'.repeat(20_000);

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import type { DockerEngine, DockerEngineSettings } from '../../src/docker/docker-engine';
-import { Berth } from '../support/berth';
-import { EngineSandbox } from '../support/engine-sandbox';
+import { Berth } from '../support/servers/berth';
+import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
-import { firewallRulesOf, removeFirewallRules } from '../support/firewall';
-import { OutsideWorld } from '../support/outside-world';
+import { firewallRulesOf, removeFirewallRules } from '../support/docker/firewall';
+import { OutsideWorld } from '../support/clients/outside-world';
 import { inMore, RUNTIMES } from '../support/extent';
 
 jest.setTimeout(180_000);

@@ -1,10 +1,10 @@
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
-import type { NewContainer } from '../support/api-client';
-import type { TestUser } from '../support/berth';
-import { withstandNetworkChanges } from '../support/console-browser';
+import type { NewContainer } from '../support/clients/api-client';
+import type { TestUser } from '../support/servers/berth';
+import { withstandNetworkChanges } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
-import { LifecycleServer } from '../support/lifecycle-server';
-import { TerminalPage } from '../support/terminal-page';
+import { LifecycleServer } from '../support/servers/lifecycle-server';
+import { TerminalPage } from '../support/clients/terminal-page';
 
 jest.setTimeout(120_000);
 

@@ -2,12 +2,12 @@ import type { Socket as TcpSocket } from 'node:net';
 import { WebSocket } from 'ws';
 import { Terminals } from '../../src/sandbox/terminals/terminals';
 import type * as sessions from '../../src/sandbox/terminals/terminal-session';
-import { Berth, type TestUser } from '../support/berth';
+import { Berth, type TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
-import { FloodingShell } from '../support/flooding-shell';
-import { PlainTerminal, TerminalClient } from '../support/terminal-client';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { FloodingShell } from '../support/fakes/flooding-shell';
+import { PlainTerminal, TerminalClient } from '../support/clients/terminal-client';
 
 jest.setTimeout(120_000);
 

@@ -1,11 +1,11 @@
 import Database from 'better-sqlite3';
-import { ApiClient, type NewContainer, testImage } from '../support/api-client';
-import { BerthProcess } from '../support/berth-process';
+import { ApiClient, type NewContainer, testImage } from '../support/clients/api-client';
+import { BerthProcess } from '../support/servers/berth-process';
 import { eventually } from '../support/eventually';
-import { InsideClients } from '../support/inside-clients';
-import { RealDocker } from '../support/real-docker';
-import { SecondDocker } from '../support/second-docker';
-import { openTestDatabase, type TestDatabase } from '../support/test-database';
+import { InsideClients } from '../support/clients/inside-clients';
+import { RealDocker } from '../support/docker/real-docker';
+import { SecondDocker } from '../support/docker/second-docker';
+import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 
 jest.setTimeout(240_000);
 

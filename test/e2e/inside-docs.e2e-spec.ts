@@ -1,7 +1,7 @@
-import type { TestUser } from '../support/berth';
-import { blocksOf } from '../support/document-blocks';
-import { LifecycleServer } from '../support/lifecycle-server';
-import { ReaderShell } from '../support/reader-shell';
+import type { TestUser } from '../support/servers/berth';
+import { blocksOf } from '../support/clients/document-blocks';
+import { LifecycleServer } from '../support/servers/lifecycle-server';
+import { ReaderShell } from '../support/fakes/reader-shell';
 
 jest.setTimeout(120_000);
 

@@ -1,12 +1,12 @@
 import Database from 'better-sqlite3';
-import { ApiClient, type NewContainer } from '../support/api-client';
-import { BerthProcess } from '../support/berth-process';
+import { ApiClient, type NewContainer } from '../support/clients/api-client';
+import { BerthProcess } from '../support/servers/berth-process';
 import { eventually } from '../support/eventually';
-import { InsideClients } from '../support/inside-clients';
-import { LARGER } from '../support/lifecycle-server';
-import { RealDocker } from '../support/real-docker';
-import { TerminalClient } from '../support/terminal-client';
-import { openTestDatabase, type TestDatabase } from '../support/test-database';
+import { InsideClients } from '../support/clients/inside-clients';
+import { LARGER } from '../support/servers/lifecycle-server';
+import { RealDocker } from '../support/docker/real-docker';
+import { TerminalClient } from '../support/clients/terminal-client';
+import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 
 jest.setTimeout(180_000);
 

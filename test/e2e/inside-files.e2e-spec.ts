@@ -9,11 +9,11 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { extract, type Headers, pack } from 'tar-stream';
-import type { NewContainer } from '../support/api-client';
-import { Berth, type TestUser } from '../support/berth';
-import { described } from '../support/described';
+import type { NewContainer } from '../support/clients/api-client';
+import { Berth, type TestUser } from '../support/servers/berth';
+import { described } from '../support/clients/described';
 import { eventually } from '../support/eventually';
-import { RealDocker } from '../support/real-docker';
+import { RealDocker } from '../support/docker/real-docker';
 
 jest.setTimeout(120_000);
 

@@ -3,11 +3,11 @@ import { once } from 'node:events';
 import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pack } from 'tar-stream';
-import type { ApiClient, NewContainer } from '../support/api-client';
-import { BerthProcess } from '../support/berth-process';
+import type { ApiClient, NewContainer } from '../support/clients/api-client';
+import { BerthProcess } from '../support/servers/berth-process';
 import { eventually } from '../support/eventually';
-import { RealDocker } from '../support/real-docker';
-import { openTestDatabase, type TestDatabase } from '../support/test-database';
+import { RealDocker } from '../support/docker/real-docker';
+import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 
 jest.setTimeout(600_000);
 

@@ -1,9 +1,9 @@
 import { performance } from 'node:perf_hooks';
 import { pack } from 'tar-stream';
-import { ApiClient, type NewContainer } from '../support/api-client';
-import { Berth, type TestUser } from '../support/berth';
+import { ApiClient, type NewContainer } from '../support/clients/api-client';
+import { Berth, type TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { RealDocker } from '../support/real-docker';
+import { RealDocker } from '../support/docker/real-docker';
 
 jest.setTimeout(240_000);
 

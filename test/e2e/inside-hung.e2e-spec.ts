@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import type { NewContainer } from '../support/api-client';
-import type { TestUser } from '../support/berth';
-import { LifecycleServer } from '../support/lifecycle-server';
+import type { NewContainer } from '../support/clients/api-client';
+import type { TestUser } from '../support/servers/berth';
+import { LifecycleServer } from '../support/servers/lifecycle-server';
 
 jest.setTimeout(240_000);
 

@@ -1,9 +1,9 @@
-import type { Answer, NewContainer } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import { EventStreamClient } from '../support/event-stream-client';
+import type { Answer, NewContainer } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { EventStreamClient } from '../support/clients/event-stream-client';
 import { eventually } from '../support/eventually';
-import { RealDocker } from '../support/real-docker';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { RealDocker } from '../support/docker/real-docker';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 jest.setTimeout(120_000);
 

@@ -1,8 +1,8 @@
-import type { NewContainer } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import type { EventRecorder } from '../support/event-recorder';
+import type { NewContainer } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import type { EventRecorder } from '../support/clients/event-recorder';
 import { eventually } from '../support/eventually';
-import { RealDocker } from '../support/real-docker';
+import { RealDocker } from '../support/docker/real-docker';
 
 jest.setTimeout(120_000);
 

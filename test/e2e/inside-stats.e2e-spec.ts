@@ -1,11 +1,11 @@
 import { TokenService } from '../../src/auth';
 import { ContainerEngine } from '../../src/docker';
 import type { StatsView } from '../../src/sandbox/stats/dto';
-import type { NewContainer } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import { EventStreamClient } from '../support/event-stream-client';
+import type { NewContainer } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { EventStreamClient } from '../support/clients/event-stream-client';
 import { eventually } from '../support/eventually';
-import { RealDocker } from '../support/real-docker';
+import { RealDocker } from '../support/docker/real-docker';
 
 jest.setTimeout(120_000);
 

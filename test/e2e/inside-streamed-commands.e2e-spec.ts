@@ -1,10 +1,10 @@
 import { request } from 'node:http';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import type { NewContainer } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
+import type { NewContainer } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { RealDocker } from '../support/real-docker';
+import { RealDocker } from '../support/docker/real-docker';
 
 jest.setTimeout(180_000);
 

@@ -1,11 +1,11 @@
 import { TokenService } from '../../src/auth';
 import type { TerminalSession } from '../../src/sandbox/terminals/terminal-session';
 import { Terminals } from '../../src/sandbox/terminals/terminals';
-import type { NewContainer } from '../support/api-client';
-import type { TestUser } from '../support/berth';
+import type { NewContainer } from '../support/clients/api-client';
+import type { TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { LARGER, LifecycleServer } from '../support/lifecycle-server';
-import { PlainTerminal, TerminalClient } from '../support/terminal-client';
+import { LARGER, LifecycleServer } from '../support/servers/lifecycle-server';
+import { PlainTerminal, TerminalClient } from '../support/clients/terminal-client';
 
 jest.setTimeout(120_000);
 

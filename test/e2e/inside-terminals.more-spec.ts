@@ -1,9 +1,9 @@
-import type { ApiClient, NewContainer } from '../support/api-client';
-import { BerthProcess } from '../support/berth-process';
+import type { ApiClient, NewContainer } from '../support/clients/api-client';
+import { BerthProcess } from '../support/servers/berth-process';
 import { eventually } from '../support/eventually';
-import { RealDocker } from '../support/real-docker';
-import { PlainTerminal, TerminalClient } from '../support/terminal-client';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { RealDocker } from '../support/docker/real-docker';
+import { PlainTerminal, TerminalClient } from '../support/clients/terminal-client';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 jest.setTimeout(300_000);
 

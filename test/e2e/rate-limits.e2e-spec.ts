@@ -1,9 +1,9 @@
-import { SMALL, testImage } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
+import { SMALL, testImage } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeEngine } from '../support/fake-engine';
-import { guessedToken, type HttpAnswer, type HttpCall, httpCall } from '../support/http-call';
-import { SocketClient } from '../support/socket-server';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { guessedToken, type HttpAnswer, type HttpCall, httpCall } from '../support/clients/http-call';
+import { SocketClient } from '../support/servers/socket-server';
 import { Draining } from '../../src/http';
 import { TokenService } from '../../src/auth';
 

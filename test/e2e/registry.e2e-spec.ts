@@ -3,15 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { UnusedImages } from '../../src/containers/reconcile/unused-images';
 import type { BerthEvent } from '../../src/events';
-import { SMALL } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
-import { BerthProcess } from '../support/berth-process';
-import { DockerRegistry, REGISTRY_USER, RegistryDoor } from '../support/docker-registry';
-import { EventRecorder } from '../support/event-recorder';
-import { range } from '../support/events-process';
+import { SMALL } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { BerthProcess } from '../support/servers/berth-process';
+import { DockerRegistry, REGISTRY_USER, RegistryDoor } from '../support/docker/docker-registry';
+import { EventRecorder } from '../support/clients/event-recorder';
+import { range } from '../support/servers/events-process';
 import { eventually } from '../support/eventually';
-import { RealDocker } from '../support/real-docker';
-import { openTestDatabase } from '../support/test-database';
+import { RealDocker } from '../support/docker/real-docker';
+import { openTestDatabase } from '../support/databases/test-database';
 
 jest.setTimeout(120_000);
 

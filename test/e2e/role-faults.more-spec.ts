@@ -2,13 +2,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { io } from 'socket.io-client';
-import { ApiClient, SMALL } from '../support/api-client';
-import { BerthProcess } from '../support/berth-process';
-import { EventRecorder } from '../support/event-recorder';
-import { range } from '../support/events-process';
+import { ApiClient, SMALL } from '../support/clients/api-client';
+import { BerthProcess } from '../support/servers/berth-process';
+import { EventRecorder } from '../support/clients/event-recorder';
+import { range } from '../support/servers/events-process';
 import { eventually } from '../support/eventually';
-import { RealDocker } from '../support/real-docker';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { RealDocker } from '../support/docker/real-docker';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 jest.setTimeout(600_000);
 

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { EngineSandbox } from '../support/engine-sandbox';
+import { EngineSandbox } from '../support/docker/engine-sandbox';
 
 jest.setTimeout(15 * 60_000);
 

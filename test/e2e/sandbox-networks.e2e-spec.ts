@@ -1,7 +1,7 @@
 import type { DockerEngine } from '../../src/docker/docker-engine';
-import { EngineSandbox } from '../support/engine-sandbox';
+import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
-import { firewallRulesOf } from '../support/firewall';
+import { firewallRulesOf } from '../support/docker/firewall';
 import { inMore } from '../support/extent';
 
 jest.setTimeout(180_000);

@@ -1,9 +1,9 @@
 import { PROOF_CHECKS, proveSandbox } from '../../src/docker';
-import { ApiClient } from '../support/api-client';
-import { Berth } from '../support/berth';
-import { EngineSandbox, TEST_IMAGE } from '../support/engine-sandbox';
+import { ApiClient } from '../support/clients/api-client';
+import { Berth } from '../support/servers/berth';
+import { EngineSandbox, TEST_IMAGE } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
-import { OutsideWorld } from '../support/outside-world';
+import { OutsideWorld } from '../support/clients/outside-world';
 import { RUNTIMES } from '../support/extent';
 
 jest.setTimeout(180_000);

@@ -2,13 +2,13 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { io } from 'socket.io-client';
-import type { ApiClient } from '../support/api-client';
-import { BerthProcess } from '../support/berth-process';
-import { DockerProxy } from '../support/docker-proxy';
+import type { ApiClient } from '../support/clients/api-client';
+import { BerthProcess } from '../support/servers/berth-process';
+import { DockerProxy } from '../support/faults/docker-proxy';
 import { eventually } from '../support/eventually';
-import { expectSettled } from '../support/expect-settled';
-import { RealDocker } from '../support/real-docker';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
+import { expectSettled } from '../support/databases/expect-settled';
+import { RealDocker } from '../support/docker/real-docker';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 jest.setTimeout(180_000);
 

@@ -1,8 +1,8 @@
-import { type Answer, ApiClient } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
+import { type Answer, ApiClient } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { RealDocker } from '../support/real-docker';
-import { TestClock } from '../support/test-clock';
+import { RealDocker } from '../support/docker/real-docker';
+import { TestClock } from '../support/fakes/test-clock';
 
 jest.setTimeout(180_000);
 

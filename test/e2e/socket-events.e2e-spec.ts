@@ -5,10 +5,10 @@ import { Database } from '../../src/database';
 import { EventFeed } from '../../src/events';
 import { TokenEntity } from '../../src/auth/token.entity';
 import { TokenWatch } from '../../src/events/token-watch';
-import { draft, range } from '../support/events-process';
+import { draft, range } from '../support/servers/events-process';
 import { eventually } from '../support/eventually';
-import { openTestDatabase, TestDatabase } from '../support/test-database';
-import { SocketClient, SocketServer, SocketUser } from '../support/socket-server';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
+import { SocketClient, SocketServer, SocketUser } from '../support/servers/socket-server';
 
 let testDatabase: TestDatabase;
 let server: SocketServer;

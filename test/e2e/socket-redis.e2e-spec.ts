@@ -4,7 +4,7 @@ import { Redis } from 'ioredis';
 import { RedisConnection, Signals } from '../../src/signals';
 import { RedisSignals } from '../../src/signals/redis-signals';
 import { eventually } from '../support/eventually';
-import { RedisProxy, testRedisUrl } from '../support/socket-redis-proxy';
+import { RedisProxy, testRedisUrl } from '../support/clients/socket-redis-proxy';
 
 /** One process's signals, and which of the test's own tokens they told of. */
 class Peer {

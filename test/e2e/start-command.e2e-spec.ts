@@ -1,7 +1,7 @@
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ClusterCommand } from '../support/cluster-command';
+import { ClusterCommand } from '../support/servers/cluster-command';
 import { eventually } from '../support/eventually';
 import { freePort } from '../support/free-port';
 

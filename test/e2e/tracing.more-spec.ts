@@ -5,9 +5,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { runTokenCommand } from '../../src/cli/token-command';
 import { parseConfig } from '../../src/config';
-import { ApiClient } from '../support/api-client';
-import { BerthProcess } from '../support/berth-process';
-import { RealDocker } from '../support/real-docker';
+import { ApiClient } from '../support/clients/api-client';
+import { BerthProcess } from '../support/servers/berth-process';
+import { RealDocker } from '../support/docker/real-docker';
 
 jest.setTimeout(120_000);
 

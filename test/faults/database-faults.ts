@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import { httpCall } from '../support/http-call';
+import { httpCall } from '../support/clients/http-call';
 import { controlService } from './fault-control';
 import { type Actions, type Begin, InVain, LOCKS_HELD, type Parts } from './fault-injector';
 import type { Member } from './faulty-cluster';

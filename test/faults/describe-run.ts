@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import type { TestNodes } from '../support/test-nodes';
+import type { TestNodes } from '../support/docker/test-nodes';
 import type { Actions, Parts } from './fault-injector';
 import { FaultRun, INVARIANTS } from './fault-run';
 import type { Times } from './fault-schedule';

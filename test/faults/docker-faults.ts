@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { ApiClient } from '../support/api-client';
+import { ApiClient } from '../support/clients/api-client';
 import { controlService } from './fault-control';
-import type { DockerProxy } from '../support/docker-proxy';
+import type { DockerProxy } from '../support/faults/docker-proxy';
 import { type Actions, type Begin, InVain, type Parts } from './fault-injector';
 import type { Member } from './faulty-cluster';
 import { SIZES } from './setting';

@@ -1,4 +1,4 @@
-import { askForAction } from '../support/control-socket';
+import { askForAction } from '../support/faults/control-socket';
 
 /**
  * `restart` ends a service in good order, `kill` does not, and starts it again. `empty` starts Docker again without

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { RealDocker } from '../support/real-docker';
+import { RealDocker } from '../support/docker/real-docker';
 import { SeededRandom } from '../support/seeded-random';
 import { Cohabitation } from './cohabitation';
 import { DatabaseView } from './database-view';

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Answer, ApiClient } from '../support/api-client';
-import { RealDocker } from '../support/real-docker';
+import { type Answer, ApiClient } from '../support/clients/api-client';
+import { RealDocker } from '../support/docker/real-docker';
 import { SeededRandom } from '../support/seeded-random';
-import type { TestNodes } from '../support/test-nodes';
+import type { TestNodes } from '../support/docker/test-nodes';
 import { Cohabitation } from './cohabitation';
 import { DatabaseView } from './database-view';
 import { DockerWatch } from './docker-watch';

@@ -1,5 +1,5 @@
 import type { ContainerFacts } from '../../src/events';
-import { replay } from '../support/replay';
+import { replay } from '../support/clients/replay';
 import type { ContainerTruth, RowTruth, Truth, UserTruth, VolumeTruth } from './truth';
 
 /** By `db_id`: the marks that are known to be written, and those that may be. */

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { httpCall } from '../support/http-call';
+import { httpCall } from '../support/clients/http-call';
 import type { Excuses } from './excuses';
 import type { FaultyCluster, Member } from './faulty-cluster';
 import { Journal } from './journal';

@@ -1,4 +1,4 @@
-import { RealDocker } from '../support/real-docker';
+import { RealDocker } from '../support/docker/real-docker';
 import { Journal } from './journal';
 
 /** Docker under load, in a run that takes it away at times. */

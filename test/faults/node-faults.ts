@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Answer, ApiClient } from '../support/api-client';
-import type { TestNode, TestNodes } from '../support/test-nodes';
+import { type Answer, ApiClient } from '../support/clients/api-client';
+import type { TestNode, TestNodes } from '../support/docker/test-nodes';
 import type { DatabaseView } from './database-view';
 import type { Excuse } from './excuses';
 import { type Actions, type Begin, InVain, type Parts } from './fault-injector';

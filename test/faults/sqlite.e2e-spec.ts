@@ -1,5 +1,5 @@
 // Before all else: the entities' types go by it.
-import '../support/database-sqlite';
+import '../support/databases/database-sqlite';
 import { lockSqlite } from './database-faults';
 import { describeRun } from './describe-run';
 import type { Parts } from './fault-injector';

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { httpCall, HttpAnswer, HungUp } from '../support/http-call';
+import { httpCall, HttpAnswer, HungUp } from '../support/clients/http-call';
 import { SeededRandom } from '../support/seeded-random';
 import { Excuses } from './excuses';
 import { isExpected, type Verb } from './expected-answers';

@@ -1,4 +1,4 @@
-import { testImage } from '../support/api-client';
+import { testImage } from '../support/clients/api-client';
 import { SeededRandom } from '../support/seeded-random';
 import { Verb } from './expected-answers';
 import { SIZES } from './setting';

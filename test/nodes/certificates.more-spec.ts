@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type ClientCertificate, connectDocker } from '../../src/docker/client';
-import { clientCertificate, TestNodes } from '../support/test-nodes';
+import { type ClientCertificate, connectDocker } from '../../src/docker/connection/client';
+import { clientCertificate, TestNodes } from '../support/docker/test-nodes';
 
 describe("a node's Docker", () => {
   const [node] = new TestNodes().nodes;

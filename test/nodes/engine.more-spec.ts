@@ -4,8 +4,8 @@ import { EngineCalls, EngineError, type EngineNode, type WatchMessage } from '..
 import type { ClusterEngine } from '../../src/docker/cluster/cluster-engine';
 import { clusterEngine } from '../../src/docker/cluster/cluster-settings';
 import { eventually } from '../support/eventually';
-import { smallestSpec } from '../support/smallest-spec';
-import { TestNodes, type TestNode } from '../support/test-nodes';
+import { smallestSpec } from '../support/docker/smallest-spec';
+import { TestNodes, type TestNode } from '../support/docker/test-nodes';
 
 jest.setTimeout(300_000);
 

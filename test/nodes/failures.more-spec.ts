@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Answer, ApiClient, type NewContainer, SMALL } from '../support/api-client';
-import { Cluster } from '../support/cluster';
+import { type Answer, ApiClient, type NewContainer, SMALL } from '../support/clients/api-client';
+import { Cluster } from '../support/servers/cluster';
 import { eventually } from '../support/eventually';
-import { TestNodes, type TestNode } from '../support/test-nodes';
+import { TestNodes, type TestNode } from '../support/docker/test-nodes';
 
 jest.setTimeout(400_000);
 

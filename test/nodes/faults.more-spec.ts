@@ -5,7 +5,7 @@ import { NODES_FAULTS } from '../faults/fault-schedule';
 import { nodeFaults } from '../faults/node-faults';
 import { processFaults } from '../faults/process-faults';
 import { NODES_RUN } from '../faults/setting';
-import { TestNodes } from '../support/test-nodes';
+import { TestNodes } from '../support/docker/test-nodes';
 
 const nodes = new TestNodes();
 

@@ -1,8 +1,8 @@
 import { createServer, type Server } from 'node:net';
 import type { DockerEngine } from '../../src/docker/docker-engine';
 import { eventually } from '../support/eventually';
-import { NodeEngines } from '../support/node-engines';
-import { TestNodes, type TestNode } from '../support/test-nodes';
+import { NodeEngines } from '../support/docker/node-engines';
+import { TestNodes, type TestNode } from '../support/docker/test-nodes';
 
 jest.setTimeout(180_000);
 

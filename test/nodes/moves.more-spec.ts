@@ -1,10 +1,10 @@
-import { type Answer, ApiClient, type NewContainer } from '../support/api-client';
-import { Cluster } from '../support/cluster';
-import { DESCRIBE_FILES, MAKE_DIFFICULT_FILES } from '../support/difficult-files';
-import type { EventRecorder } from '../support/event-recorder';
+import { type Answer, ApiClient, type NewContainer } from '../support/clients/api-client';
+import { Cluster } from '../support/servers/cluster';
+import { DESCRIBE_FILES, MAKE_DIFFICULT_FILES } from '../support/docker/difficult-files';
+import type { EventRecorder } from '../support/clients/event-recorder';
 import { eventually } from '../support/eventually';
-import { TestNodes, type TestNode } from '../support/test-nodes';
-import { SANDBOX_IMAGE } from '../support/volume-workbench';
+import { TestNodes, type TestNode } from '../support/docker/test-nodes';
+import { SANDBOX_IMAGE } from '../support/docker/volume-workbench';
 
 jest.setTimeout(400_000);
 

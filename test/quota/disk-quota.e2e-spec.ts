@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { DEFAULT_TIERS } from '../../src/tiers/tier-table';
-import { type ApiClient, type NewContainer, testImage } from '../support/api-client';
-import { Berth, TestUser } from '../support/berth';
+import { type ApiClient, type NewContainer, testImage } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { RealDocker } from '../support/real-docker';
+import { RealDocker } from '../support/docker/real-docker';
 
 // Under software emulation a container takes its time.
 jest.setTimeout(900_000);

@@ -1,6 +1,6 @@
-import { Berth, TestUser } from '../support/berth';
-import { FakeEngine } from '../support/fake-engine';
-import { type RawAnswer, RawConnection } from '../support/raw-connection';
+import { Berth, TestUser } from '../support/servers/berth';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { type RawAnswer, RawConnection } from '../support/clients/raw-connection';
 
 const HANDSHAKE =
   'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +

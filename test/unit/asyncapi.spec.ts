@@ -1,8 +1,8 @@
 import { Ajv } from 'ajv';
 import { readFileSync } from 'node:fs';
 import { CHANNELS } from '../../src/channels';
-import { Berth } from '../support/berth';
-import { FakeEngine } from '../support/fake-engine';
+import { Berth } from '../support/servers/berth';
+import { FakeEngine } from '../support/fakes/fake-engine';
 
 describe('the AsyncAPI document', () => {
   const text = readFileSync('docs/asyncapi.json', 'utf8');

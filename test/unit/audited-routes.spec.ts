@@ -3,8 +3,8 @@ import { METHOD_METADATA, PATH_METADATA } from '@nestjs/common/constants';
 import { ModulesContainer } from '@nestjs/core';
 import { AUDITED } from '../../src/audit/request-audit';
 import { RouteRegistry } from '../../src/http';
-import { Berth } from '../support/berth';
-import { FakeEngine } from '../support/fake-engine';
+import { Berth } from '../support/servers/berth';
+import { FakeEngine } from '../support/fakes/fake-engine';
 
 const WRITING = ['POST', 'PUT', 'PATCH', 'DELETE'];
 

@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net';
 import { TokenService } from '../../src/auth';
-import { Berth, TestUser } from '../support/berth';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeEngine } from '../support/fake-engine';
-import { RawConnection } from '../support/raw-connection';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { RawConnection } from '../support/clients/raw-connection';
 
 const BOUND = 65_536;
 const ONE_READ = 65_536;

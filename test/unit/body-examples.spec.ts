@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import type { OpenAPIObject } from '@nestjs/swagger';
-import { Berth, type TestUser } from '../support/berth';
-import { openTestDatabase, type TestDatabase } from '../support/test-database';
+import { Berth, type TestUser } from '../support/servers/berth';
+import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 
 const METHODS = ['post', 'put', 'patch', 'delete'] as const;
 

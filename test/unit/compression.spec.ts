@@ -1,9 +1,9 @@
 import { request as httpRequest } from 'node:http';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { codingFor } from '../../src/http/stored-file';
-import { Berth, type TestUser } from '../support/berth';
-import { FakeEngine } from '../support/fake-engine';
-import { RawConnection, requestText } from '../support/raw-connection';
+import { Berth, type TestUser } from '../support/servers/berth';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { RawConnection, requestText } from '../support/clients/raw-connection';
 
 interface Answer {
   readonly status: number;

@@ -2,11 +2,11 @@ import { readdirSync, readlinkSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { Connections } from '../../src/http/connections';
-import { Berth, TestUser } from '../support/berth';
-import { EventStreamClient } from '../support/event-stream-client';
+import { Berth, TestUser } from '../support/servers/berth';
+import { EventStreamClient } from '../support/clients/event-stream-client';
 import { eventually } from '../support/eventually';
-import { FakeEngine } from '../support/fake-engine';
-import { RawConnection, requestText } from '../support/raw-connection';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { RawConnection, requestText } from '../support/clients/raw-connection';
 
 /** What is private of {@link Connections}. */
 interface Watching {

@@ -1,5 +1,5 @@
-import { blocksOf } from '../support/document-blocks';
-import { noteAnswer, noteMessage } from '../support/described';
+import { blocksOf } from '../support/clients/document-blocks';
+import { noteAnswer, noteMessage } from '../support/clients/described';
 
 /** What a document shows as the answer of a route. */
 interface Shown {

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { ContainerSpec, WatchMessage } from '../../src/docker';
-import { testImage } from '../support/api-client';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine, ProcessDeath } from '../support/fake-engine';
+import { testImage } from '../support/clients/api-client';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine, ProcessDeath } from '../support/fakes/fake-engine';
 
 function specOf(changes: Partial<ContainerSpec> = {}): ContainerSpec {
   const id = randomUUID();

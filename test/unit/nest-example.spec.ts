@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { Workspaces, WorkspacesModule } from '../../examples/nest/workspaces.module';
 import type { Caller } from '../../src/containers';
-import { Berth, type TestUser } from '../support/berth';
-import { blocksOf } from '../support/document-blocks';
+import { Berth, type TestUser } from '../support/servers/berth';
+import { blocksOf } from '../support/clients/document-blocks';
 import { eventually } from '../support/eventually';
-import { openTestDatabase, type TestDatabase } from '../support/test-database';
+import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 
 const EXAMPLE = 'examples/nest/workspaces.module.ts';
 

@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import type { OpenAPIObject } from '@nestjs/swagger';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
-import { type Answer, type ApiClient, SMALL } from '../support/api-client';
-import { Berth } from '../support/berth';
-import { FakeEngine } from '../support/fake-engine';
+import { type Answer, type ApiClient, SMALL } from '../support/clients/api-client';
+import { Berth } from '../support/servers/berth';
+import { FakeEngine } from '../support/fakes/fake-engine';
 
 type Operation = NonNullable<OpenAPIObject['paths'][string]['get']>;
 

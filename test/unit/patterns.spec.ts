@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
-import { Berth, type TestUser } from '../support/berth';
-import { FakeEngine } from '../support/fake-engine';
+import { Berth, type TestUser } from '../support/servers/berth';
+import { FakeEngine } from '../support/fakes/fake-engine';
 
 type Json = Readonly<Record<string, unknown>>;
 

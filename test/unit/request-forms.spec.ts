@@ -2,8 +2,8 @@ import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import type { OpenAPIObject } from '@nestjs/swagger';
 import { RouteRegistry } from '../../src/http';
-import { Berth, TestUser } from '../support/berth';
-import { FakeEngine } from '../support/fake-engine';
+import { Berth, TestUser } from '../support/servers/berth';
+import { FakeEngine } from '../support/fakes/fake-engine';
 
 interface Answer {
   readonly status: number;

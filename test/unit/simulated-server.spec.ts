@@ -3,10 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { Berth, type TestUser } from '../support/berth';
+import { Berth, type TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { TerminalClient } from '../support/terminal-client';
-import { openTestDatabase, type TestDatabase } from '../support/test-database';
+import { TerminalClient } from '../support/clients/terminal-client';
+import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 
 const environment = { ENGINE: 'simulated', SIMULATION_SPEED: '1000', INSTANCE_ID: 'simulated' };
 

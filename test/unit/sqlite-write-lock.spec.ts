@@ -1,7 +1,7 @@
 import BetterSqlite3 from 'better-sqlite3';
-import { Berth, TestUser } from '../support/berth';
-import { FakeDaemon } from '../support/fake-daemon';
-import { FakeEngine } from '../support/fake-engine';
+import { Berth, TestUser } from '../support/servers/berth';
+import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
 
 /** An operator's `UPDATE` by hand, a backup program, a shell that somebody left open in a transaction. */
 describe('an SQLite database whose write lock another program holds', () => {

@@ -1,11 +1,11 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { Berth, TestUser } from '../support/berth';
+import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { FakeEngine } from '../support/fake-engine';
-import { RawConnection, requestText } from '../support/raw-connection';
-import { SocketClient } from '../support/socket-server';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { RawConnection, requestText } from '../support/clients/raw-connection';
+import { SocketClient } from '../support/servers/socket-server';
 
 const H2C = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n';
 const WEBSOCKET =

@@ -123,7 +123,7 @@ class CollectedOutput {
   with(end: api.CommandEndView): api.CommandResultView {
     const { stdout, stderr } = this.parts;
     const outputs = { stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() };
-    return { ...end, truncated: this.isCut, ...outputs };
+    return { ...end, exitCode: end.exit_code, truncated: this.isCut, ...outputs };
   }
 }
 

@@ -1,8 +1,8 @@
 import { NodeWatch } from '../../../src/containers/nodes/node-watch.ts';
 import { Clock } from '../../../src/scheduling/clock.ts';
-import { testImage } from '../../../test/support/api-client.ts';
-import { Berth as Server, type TestUser } from '../../../test/support/berth.ts';
-import { FakeCluster } from '../../../test/support/fake-cluster.ts';
+import { testImage } from '../../../test/support/clients/api-client.ts';
+import { Berth as Server, type TestUser } from '../../../test/support/servers/berth.ts';
+import { FakeCluster } from '../../../test/support/fakes/fake-cluster.ts';
 import { CommandLine, type PersonsTerminal } from './command-line.ts';
 
 jest.setTimeout(120_000);

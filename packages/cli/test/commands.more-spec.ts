@@ -1,8 +1,8 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Berth as Server, type TestUser } from '../../../test/support/berth.ts';
+import { Berth as Server, type TestUser } from '../../../test/support/servers/berth.ts';
 import { eventually } from '../../../test/support/eventually.ts';
-import { FakeDaemon, FakeEngine } from '../../../test/support/fake-engine.ts';
+import { FakeDaemon, FakeEngine } from '../../../test/support/fakes/fake-engine.ts';
 import { CommandLine } from './command-line.ts';
 
 jest.setTimeout(120_000);

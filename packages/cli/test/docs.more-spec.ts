@@ -2,10 +2,10 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { NodeWatch } from '../../../src/containers/nodes/node-watch.ts';
 import { Clock } from '../../../src/scheduling/clock.ts';
-import { Berth as Server } from '../../../test/support/berth.ts';
-import { blocksOf } from '../../../test/support/document-blocks.ts';
-import { FakeCluster } from '../../../test/support/fake-cluster.ts';
-import { openTestDatabase } from '../../../test/support/test-database.ts';
+import { Berth as Server } from '../../../test/support/servers/berth.ts';
+import { blocksOf } from '../../../test/support/clients/document-blocks.ts';
+import { FakeCluster } from '../../../test/support/fakes/fake-cluster.ts';
+import { openTestDatabase } from '../../../test/support/databases/test-database.ts';
 import { CommandLine, type Ended } from './command-line.ts';
 
 jest.setTimeout(120_000);

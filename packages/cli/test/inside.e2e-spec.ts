@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Berth as Server, type TestUser } from '../../../test/support/berth.ts';
+import { Berth as Server, type TestUser } from '../../../test/support/servers/berth.ts';
 import { CommandLine, type PersonsTerminal } from './command-line.ts';
 
 jest.setTimeout(180_000);

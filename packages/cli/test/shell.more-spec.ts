@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
-import { Berth as Server, type TestUser } from '../../../test/support/berth.ts';
-import { TcpProxy } from '../../../test/support/tcp-proxy.ts';
-import { openTestDatabase, type TestDatabase } from '../../../test/support/test-database.ts';
+import { Berth as Server, type TestUser } from '../../../test/support/servers/berth.ts';
+import { TcpProxy } from '../../../test/support/faults/tcp-proxy.ts';
+import { openTestDatabase, type TestDatabase } from '../../../test/support/databases/test-database.ts';
 import { CommandLine, type PersonsTerminal } from './command-line.ts';
 
 jest.setTimeout(120_000);

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
-import { Berth as Server } from '../../../test/support/berth.ts';
-import { blocksOf } from '../../../test/support/document-blocks.ts';
-import { openTestDatabase, type TestDatabase } from '../../../test/support/test-database.ts';
+import { Berth as Server } from '../../../test/support/servers/berth.ts';
+import { blocksOf } from '../../../test/support/clients/document-blocks.ts';
+import { openTestDatabase, type TestDatabase } from '../../../test/support/databases/test-database.ts';
 import { Berth, isBerthError, type Terminal } from '../src/index.ts';
 
 jest.setTimeout(120_000);

@@ -4,10 +4,10 @@ import { type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
 import { build } from 'esbuild';
-import { Berth as Server, type TestUser } from '../../../test/support/berth.ts';
-import { ConsoleBrowser } from '../../../test/support/console-browser.ts';
+import { Berth as Server, type TestUser } from '../../../test/support/servers/berth.ts';
+import { ConsoleBrowser } from '../../../test/support/clients/console-browser.ts';
 import { freePort } from '../../../test/support/free-port.ts';
-import { openTestDatabase, type TestDatabase } from '../../../test/support/test-database.ts';
+import { openTestDatabase, type TestDatabase } from '../../../test/support/databases/test-database.ts';
 
 jest.setTimeout(120_000);
 

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
-import { testImage } from '../../../test/support/api-client.ts';
-import { Berth as Server, type TestUser } from '../../../test/support/berth.ts';
+import { testImage } from '../../../test/support/clients/api-client.ts';
+import { Berth as Server, type TestUser } from '../../../test/support/servers/berth.ts';
 import { eventually } from '../../../test/support/eventually.ts';
-import { FakeDaemon, FakeEngine } from '../../../test/support/fake-engine.ts';
+import { FakeDaemon, FakeEngine } from '../../../test/support/fakes/fake-engine.ts';
 
 const run = promisify(execFile);
 

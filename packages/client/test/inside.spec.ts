@@ -1,8 +1,8 @@
 import { rm } from 'node:fs/promises';
-import { Berth as Server } from '../../../test/support/berth.ts';
+import { Berth as Server } from '../../../test/support/servers/berth.ts';
 import { eventually } from '../../../test/support/eventually.ts';
-import { TcpProxy } from '../../../test/support/tcp-proxy.ts';
-import { openTestDatabase, type TestDatabase } from '../../../test/support/test-database.ts';
+import { TcpProxy } from '../../../test/support/faults/tcp-proxy.ts';
+import { openTestDatabase, type TestDatabase } from '../../../test/support/databases/test-database.ts';
 import { type Attached, Berth, type Terminal, type TerminalOptions } from '../src/index.ts';
 
 jest.setTimeout(120_000);

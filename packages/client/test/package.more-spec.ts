@@ -3,8 +3,8 @@ import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/pro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { Berth as Server } from '../../../test/support/berth.ts';
-import { FakeEngine } from '../../../test/support/fake-engine.ts';
+import { Berth as Server } from '../../../test/support/servers/berth.ts';
+import { FakeEngine } from '../../../test/support/fakes/fake-engine.ts';
 
 jest.setTimeout(120_000);
 

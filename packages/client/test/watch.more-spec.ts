@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { SMALL, testImage } from '../../../test/support/api-client.ts';
-import { BerthProcess } from '../../../test/support/berth-process.ts';
+import { SMALL, testImage } from '../../../test/support/clients/api-client.ts';
+import { BerthProcess } from '../../../test/support/servers/berth-process.ts';
 import { eventually } from '../../../test/support/eventually.ts';
 import { freePort } from '../../../test/support/free-port.ts';
 import { SeededRandom } from '../../../test/support/seeded-random.ts';
-import { TcpProxy } from '../../../test/support/tcp-proxy.ts';
-import { openTestDatabase, type TestDatabase } from '../../../test/support/test-database.ts';
+import { TcpProxy } from '../../../test/support/faults/tcp-proxy.ts';
+import { openTestDatabase, type TestDatabase } from '../../../test/support/databases/test-database.ts';
 import { Berth, type ContainerWatch, isBerthError } from '../src/index.ts';
 import { told } from './watched-server.ts';
 

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { Database } from '../../../src/database/index.ts';
 import { EventEntity, EventRetention } from '../../../src/events/log.ts';
-import { Berth as Server, type TestUser } from '../../../test/support/berth.ts';
+import { Berth as Server, type TestUser } from '../../../test/support/servers/berth.ts';
 import { eventually } from '../../../test/support/eventually.ts';
-import { FakeDaemon, FakeEngine } from '../../../test/support/fake-engine.ts';
+import { FakeDaemon, FakeEngine } from '../../../test/support/fakes/fake-engine.ts';
 import { freePort } from '../../../test/support/free-port.ts';
 import type { SeededRandom } from '../../../test/support/seeded-random.ts';
-import { TcpProxy } from '../../../test/support/tcp-proxy.ts';
-import { openTestDatabase, type TestDatabase } from '../../../test/support/test-database.ts';
+import { TcpProxy } from '../../../test/support/faults/tcp-proxy.ts';
+import { openTestDatabase, type TestDatabase } from '../../../test/support/databases/test-database.ts';
 import {
   Berth,
   type ContainerWatch,

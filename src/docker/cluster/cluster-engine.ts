@@ -17,11 +17,16 @@ import {
   type VolumeMeasurement,
 } from '../container-engine';
 import { nodeOf, plainId, qualifiedId } from '../container-ids';
-import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from '../container-process';
+import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from '../programs/container-process';
 import { EngineError, type EngineErrorCode } from '../engine-error';
-import { MessageQueue } from '../message-queue';
-import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from '../observed-container';
-import { transferVolume } from '../volume-transfer';
+import { MessageQueue } from '../connection/message-queue';
+import type {
+  ContainerStats,
+  ListedContainer,
+  ObservedContainer,
+  WatchMessage,
+} from '../containers/observed-container';
+import { transferVolume } from '../volumes/volume-transfer';
 import type { ClusterMember, ClusterMembers } from './cluster-members';
 
 /** A list of one machine: what takes longer is not waited for by those of the others. */

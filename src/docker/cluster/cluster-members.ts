@@ -1,5 +1,5 @@
 import type { EngineNode } from '../container-engine';
-import type { TransferringEngine } from '../volume-transfer';
+import type { TransferringEngine } from '../volumes/volume-transfer';
 
 /** One machine of a cluster. */
 export interface ClusterMember {

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ConfigError } from '../../config';
-import type { ClientCertificate } from '../client';
+import type { ClientCertificate } from '../connection/client';
 import { explain, NodeDirectory } from './node-directory';
 
 interface Answer {

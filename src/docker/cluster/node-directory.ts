@@ -3,7 +3,13 @@ import { Mutex } from 'async-mutex';
 import type Docker from 'dockerode';
 import { z } from 'zod';
 import { ConfigError } from '../../config';
-import { abortable, boundedCall, type ClientCertificate, connectDocker, type DockerClients } from '../client';
+import {
+  abortable,
+  boundedCall,
+  type ClientCertificate,
+  connectDocker,
+  type DockerClients,
+} from '../connection/client';
 import type { EngineNode } from '../container-engine';
 import { EngineError } from '../engine-error';
 

@@ -1,11 +1,16 @@
 import { once } from 'node:events';
 import { Writable } from 'node:stream';
-import { type ContainerProcess, KILLED, type MarkedProcesses, type ProcessRequest } from '../container-process';
+import {
+  type ContainerProcess,
+  KILLED,
+  type MarkedProcesses,
+  type ProcessRequest,
+} from '../programs/container-process';
 import type { ContainerSpec } from '../container-engine';
 import { EngineError } from '../engine-error';
-import type { ContainerStats } from '../observed-container';
-import { MARKER } from '../process-marker';
-import { DATA_PATH, TERMINAL_MARKER } from '../supervisor';
+import type { ContainerStats } from '../containers/observed-container';
+import { MARKER } from '../programs/process-marker';
+import { DATA_PATH, TERMINAL_MARKER } from '../containers/supervisor';
 import { Errno } from './errno';
 import { FileSystem } from './file-system';
 import { DirectoryNode, type Space } from './file-tree';

@@ -1,7 +1,13 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import type { ContainerSpec, EngineImage, ListedVolume, OwnerLabels, VolumeCopy } from '../container-engine';
 import { EngineError } from '../engine-error';
-import type { EngineEvent, EngineState, ListedContainer, ObservedContainer, WatchMessage } from '../observed-container';
+import type {
+  EngineEvent,
+  EngineState,
+  ListedContainer,
+  ObservedContainer,
+  WatchMessage,
+} from '../containers/observed-container';
 import { DirectoryNode, Space } from './file-tree';
 
 /** A container as the daemon keeps it. */

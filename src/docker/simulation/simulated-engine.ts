@@ -14,11 +14,16 @@ import {
   type VolumeCopy,
   type VolumeMeasurement,
 } from '../container-engine';
-import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from '../container-process';
+import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from '../programs/container-process';
 import { EngineError, imageNotBuilt } from '../engine-error';
-import { isBuiltHere, parseImageReference } from '../image-reference';
-import { MessageQueue } from '../message-queue';
-import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from '../observed-container';
+import { isBuiltHere, parseImageReference } from '../images/image-reference';
+import { MessageQueue } from '../connection/message-queue';
+import type {
+  ContainerStats,
+  ListedContainer,
+  ObservedContainer,
+  WatchMessage,
+} from '../containers/observed-container';
 import { untilAborted } from '../../scheduling';
 import { SandboxFiles, SandboxRun } from './sandbox-run';
 import { type SimulatedContainer, SimulatedDaemon } from './simulated-daemon';

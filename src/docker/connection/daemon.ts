@@ -1,0 +1,133 @@
+import type Docker from 'dockerode';
+import type { IncomingMessage } from 'node:http';
+import { type Config, ConfigError } from '../../config';
+import { boundedCall, type ClientCertificate, connectDocker, type DockerClients } from './client';
+import type { EngineErrorCode } from '../engine-error';
+import { type DockerCall, toEngineError } from './errors';
+import { DockerMachine } from './machine';
+import { againIfStale } from './stale-connections';
+
+/** One Docker daemon: its clients, the path of every call to it, and what it says of itself. */
+export class DockerDaemon {
+  readonly clients: DockerClients;
+  readonly machine: DockerMachine;
+  /** For a call that the daemon answers at once. */
+  readonly timeoutMs: number;
+  /** Of several machines, which it is, for whoever counts its calls. */
+  private readonly of: Pick<EndedCall, 'node'>;
+
+  constructor(
+    settings: Pick<Config, 'DOCKER_HOST' | 'DOCKER_TIMEOUT_SECONDS'>,
+    private readonly calls: EngineCalls,
+    { tls, node }: { tls?: ClientCertificate | undefined; node?: string | undefined } = {},
+  ) {
+    this.of = node === undefined ? {} : { node };
+    this.timeoutMs = settings.DOCKER_TIMEOUT_SECONDS * 1000;
+    this.clients = connectDocker(settings.DOCKER_HOST, { timeoutMs: this.timeoutMs, tls });
+    this.machine = new DockerMachine(settings.DOCKER_HOST);
+  }
+
+  /**
+   * The path of every call: bounded in time, with errors in the port's terms.
+   *
+   * @throws EngineError
+   */
+  async call<T>(
+    what: DockerCall,
+    run: (signal: AbortSignal, docker: Docker) => Promise<T>,
+    timeoutMs = this.timeoutMs,
+  ): Promise<T> {
+    return this.inWords(what, () =>
+      boundedCall(timeoutMs, (signal) => againIfStale(signal, () => run(signal, this.clients.calls))),
+    );
+  }
+
+  /** For calls that have their own time limit. @throws EngineError, ConfigError */
+  async inWords<T>(what: DockerCall, run: () => Promise<T>): Promise<T> {
+    const before = performance.now();
+    const ended = (outcome: EndedCall['outcome']): void =>
+      this.calls.ended({ call: what, outcome, seconds: (performance.now() - before) / 1000, ...this.of });
+    try {
+      const result = await run();
+      ended('ok');
+      return result;
+    } catch (error) {
+      if (error instanceof ConfigError) throw error;
+      const fault = toEngineError(error, what);
+      ended(fault.code);
+      throw fault;
+    }
+  }
+
+  async ping(): Promise<void> {
+    await this.call('ping', (_signal, docker) => docker.ping());
+  }
+
+  /** Asks on a connection that waits for no other call. @returns the time by Docker's own clock */
+  async look(timeoutMs: number): Promise<Date> {
+    return this.call('ping', (signal) => readClock(this.clients.streams, signal), timeoutMs);
+  }
+
+  async info(): Promise<unknown> {
+    const info: unknown = await this.call('probe', (_signal, docker) => docker.info());
+    this.machine.note(info);
+    return info;
+  }
+
+  /** @returns the id of its store; null if it has none */
+  async identify(): Promise<string | null> {
+    const info = await this.info();
+    // Stored in its data-root (`engine-id`), so a daemon with an empty one has another id.
+    const id = (info as { ID?: unknown } | null)?.ID;
+    return typeof id === 'string' && id !== '' ? id : null;
+  }
+
+  /** @returns the time by Docker's own clock, which may differ from this host's */
+  async seconds(): Promise<number> {
+    // Not by `GET /info`, which a manager of a Swarm that has lost the others answers after 20 s.
+    return Math.floor((await this.look(this.timeoutMs)).getTime() / 1000);
+  }
+
+  /** Drops every connection. */
+  close(): void {
+    this.clients.close();
+  }
+}
+
+/** By the header of an answer that Docker gives at once. */
+async function readClock(docker: Docker, signal: AbortSignal): Promise<Date> {
+  const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+    const ping = { path: '/_ping', method: 'GET', isStream: true, statusCodes: { 200: true }, abortSignal: signal };
+    docker.modem.dial(ping, (error: Error | null, response: unknown) => {
+      if (error) reject(error);
+      else resolve(response as IncomingMessage);
+    });
+  });
+  answer.resume();
+  const time = Date.parse(answer.headers.date ?? '');
+  return new Date(Number.isNaN(time) ? Date.now() : time);
+}
+
+/** A completed engine call. */
+export interface EndedCall {
+  /** Such as `create container`. */
+  readonly call: string;
+  readonly outcome: 'ok' | EngineErrorCode;
+  readonly seconds: number;
+  /** Of several machines, the name of the one that was asked. */
+  readonly node?: string;
+}
+
+/** Notifies listeners of every engine call, so that the engine does not depend on the metrics. */
+export class EngineCalls {
+  private readonly listeners: ((ended: EndedCall) => void)[] = [];
+
+  /** Calls `listener` at the end of each call. It must not throw. */
+  onEnded(listener: (ended: EndedCall) => void): void {
+    this.listeners.push(listener);
+  }
+
+  ended(call: EndedCall): void {
+    for (const listener of this.listeners) listener(call);
+  }
+}

@@ -1,0 +1,248 @@
+import { EngineError, type EngineErrorCode } from '../engine-error';
+
+/** The kind of call; the same status has different meanings. */
+export type DockerCall =
+  | 'create container'
+  | 'start container'
+  | 'unpause container'
+  | 'stop container'
+  | 'remove container'
+  | 'rename container'
+  | 'connect container'
+  | 'inspect container'
+  | 'exec'
+  | 'stats'
+  | 'list containers'
+  | 'inspect image'
+  | 'pull image'
+  | 'remove image'
+  | 'volume'
+  | 'measure volume'
+  | 'copy volume'
+  | 'send volume'
+  | 'receive volume'
+  | 'digest volume'
+  | 'network'
+  | 'probe'
+  | 'ping'
+  | 'watch events';
+
+/** The daemon's error answer. */
+interface DockerRefusal {
+  readonly status: number;
+  readonly message: string;
+}
+
+/** @returns null if the error is not an answer of the daemon's, such as a broken connection */
+export function refusalOf(error: unknown): DockerRefusal | null {
+  const { statusCode } = fieldsOf(error);
+  return typeof statusCode === 'number' ? { status: statusCode, message: messageOf(error) } : null;
+}
+
+/** Converts any error of a Docker call into the port's own. */
+export function toEngineError(error: unknown, call: DockerCall): EngineError {
+  if (error instanceof EngineError) return error;
+  const refusal = refusalOf(error);
+  const code = refusal === null ? codeOfFailure(error) : codeOfRefusal(refusal, call);
+  return new EngineError(code, `${call}: ${messageOf(error).trim()}`, { cause: error });
+}
+
+/** Every system error means that no complete answer came: refused, no socket, reset, aborted, not HTTP. */
+function codeOfFailure(error: unknown): EngineErrorCode {
+  const hasSystemCode = typeof fieldsOf(error).code === 'string';
+  return hasSystemCode || /socket hang up|aborted|premature close/i.test(messageOf(error))
+    ? 'docker_unavailable'
+    : 'docker_error';
+}
+
+/** By their fields, not by `instanceof Error`: Node.js's own errors may belong to another realm, as in tests. */
+function fieldsOf(error: unknown): { statusCode?: unknown; code?: unknown; message?: unknown } {
+  return typeof error === 'object' && error !== null ? error : {};
+}
+
+function messageOf(error: unknown): string {
+  const { message } = fieldsOf(error);
+  return typeof message === 'string' ? message : String(error);
+}
+
+function codeOfRefusal({ status, message }: DockerRefusal, call: DockerCall): EngineErrorCode {
+  if (status >= 502 && status <= 504) return 'docker_unavailable';
+  // dockerd returns 500 if containerd behind it is gone or too slow (seen with 26.1).
+  if (status === 500 && CONTAINERD_UNAVAILABLE.test(message)) return 'docker_unavailable';
+  return MEANINGS[call]?.({ status, message }) ?? 'docker_error';
+}
+
+const CONTAINERD_UNAVAILABLE = /context (deadline exceeded|canceled)|containerd\.sock|code = Unavailable/i;
+
+const missingContainer = ({ status }: DockerRefusal): EngineErrorCode | null =>
+  status === 404 ? 'container_not_found' : null;
+
+const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErrorCode | null>> = {
+  'create container': ({ status, message }) => {
+    if (status === 404 && /no such image/i.test(message)) return 'image_not_found';
+    return status === 409 ? 'name_in_use' : null;
+  },
+  'start container': ({ status, message }) => {
+    if (status === 404 && /no such container/i.test(message)) return 'container_not_found';
+    if (status === 409 && /paused/i.test(message)) return 'container_paused';
+    if (status === 409 && /marked for removal|dead/i.test(message)) return 'container_broken';
+    if (LAYER_LOST.test(message) || REMAINS_IN_RUNTIME.test(message)) return 'container_broken';
+    return RUNTIME_REFUSED.test(message) ? 'start_refused' : null;
+  },
+  'unpause container': missingContainer,
+  'stop container': missingContainer,
+  'inspect container': missingContainer,
+  stats: missingContainer,
+  'connect container': ({ status, message }) =>
+    status === 404 && /no such container/i.test(message) ? 'container_not_found' : null,
+  exec: ({ status, message }) => {
+    // Docker 28.5 looks for the user before the command is started, 26.1 when it is.
+    if (/unable to find user/i.test(message)) return 'command_not_started';
+    // Docker forgets the commands of a container that ended.
+    if (status === 404) return /no such exec/i.test(message) ? 'container_not_running' : 'container_not_found';
+    // "is paused": dockerode puts "container stopped/paused" before either.
+    if (status === 409) return /is paused/i.test(message) ? 'container_paused' : 'container_not_running';
+    return /is not running/i.test(message) ? 'container_not_running' : null;
+  },
+  'rename container': ({ status }) => (status === 409 ? 'name_in_use' : null),
+  'pull image': ({ status, message }) =>
+    codeOfPullFailure(message) ?? (status === 404 ? 'image_not_found' : 'image_unavailable'),
+};
+
+/**
+ * gVisor without `--overlay2=none`, after the sandbox was killed: it refuses the file that was left (seen with
+ * 20240729). Docker 26.1 and 28.5, if the folder of the writable layer is gone: 500 "stat …/overlay2/…: no such file".
+ */
+const LAYER_LOST =
+  /already has a filestore file|repeated submounts|\bstat \S+\/overlay2\/[0-9a-f]{64}: no such file or directory/i;
+
+/**
+ * Docker 28.5 creates the sandbox before it connects the network. If that fails, it leaves the sandbox behind and
+ * cannot delete it at any later start, as gVisor (20240729) refuses to signal a container "in state created".
+ */
+const REMAINS_IN_RUNTIME = /could not delete stale containerd (task|container) object/i;
+
+const RUNTIME_REFUSED =
+  /OCI runtime|failed to create (shim )?task|executable file not found|no such file or directory|exec format error|permission denied/i;
+
+/**
+ * Classifies a pull failure by its message: Docker says "pull access denied" where Docker Hub does not reveal whether
+ * the image exists, and most failures come inside the stream of a 200.
+ *
+ * @returns null if the message is unknown
+ */
+export function codeOfPullFailure(message: string): EngineErrorCode | null {
+  if (isOverRateLimit(message)) return 'image_unavailable';
+  // Docker 20.10, of a refusal without a body; later ones say "pull access denied" of a 403.
+  if (/error parsing HTTP 403 response body/i.test(message)) return 'image_not_found';
+  if (/error parsing HTTP 401 response body/i.test(message)) return 'image_access_denied';
+  if (/pull access denied/i.test(message)) return 'image_not_found';
+  if (/unauthorized|no basic auth|authentication required|\bdenied: /i.test(message)) {
+    return 'image_access_denied';
+  }
+  if (/not found|manifest unknown|does not exist|no matching manifest|invalid reference/i.test(message)) {
+    return 'image_not_found';
+  }
+  return /no space left/i.test(message) ? 'docker_error' : null;
+}
+
+/** Whether the registry's rate limit is exceeded. */
+export function isOverRateLimit(message: string): boolean {
+  return /toomanyrequests|rate limit/i.test(message);
+}
+
+/** Whether the daemon returned exactly this status. */
+export function hasStatus(error: unknown, status: number): boolean {
+  return refusalOf(error)?.status === status;
+}
+
+/** Whether the object is gone, or being removed by another caller: for a removal both are success. */
+export function isGoneOrGoing(error: unknown): boolean {
+  const refusal = refusalOf(error);
+  return refusal?.status === 404 || (refusal?.status === 409 && /already in progress/i.test(refusal.message));
+}
+
+/** Waits for a removal; already gone is success. */
+export async function ignoringGone(call: Promise<unknown>): Promise<void> {
+  try {
+    await call;
+  } catch (error) {
+    if (!isGoneOrGoing(error)) throw error;
+  }
+}
+
+/**
+ * Waits for a call whose refusal does not matter; a missing answer is still thrown. @returns false if it was refused
+ */
+export async function ignoringRefusal(call: Promise<unknown>): Promise<boolean> {
+  try {
+    await call;
+    return true;
+  } catch (error) {
+    if (refusalOf(error) === null) throw error;
+    return false;
+  }
+}
+
+/** @returns null if Docker does not have what was looked for */
+export async function unlessMissing<T>(
+  look: Promise<T>,
+  isMissing = (error: unknown): boolean => hasStatus(error, 404),
+): Promise<T | null> {
+  try {
+    return await look;
+  } catch (error) {
+    if (isMissing(error)) return null;
+    throw error;
+  }
+}
+
+/** The Swarm's words: no driver of volumes is asked by gRPC. */
+const NO_LEADER = /swarm does not have a leader|rpc error: code = (DeadlineExceeded|Unavailable)/i;
+
+/**
+ * A manager of a Swarm that does not have a volume itself asks the Swarm for one of that name: 500 where that has no
+ * leader, or has lost it and not noticed yet (Docker 26.1), after up to 20 s. Berth's volumes are never the Swarm's.
+ */
+export function isVolumeMissing(error: unknown): boolean {
+  const { status, message } = refusalOf(error) ?? { status: 0, message: '' };
+  return status === 404 || (status === 500 && NO_LEADER.test(message));
+}
+
+/** @returns whether an inspection found its object */
+export async function exists(inspection: Promise<unknown>): Promise<boolean> {
+  const found = inspection.then((answer) => {
+    // docker-modem returns bytes if it expected JSON and got none.
+    if (Buffer.isBuffer(answer)) throw new EngineError('docker_unavailable', "Docker's answer cannot be read");
+    return true;
+  });
+  return (await unlessMissing(found)) ?? false;
+}
+
+/**
+ * Docker 26.1 and 28.5 return 404 for a start whose network is gone, as for a container that is gone. In a Swarm they
+ * ask its managers for a network of that name: 500 "Could not attach to network", whatever those answer.
+ */
+export function isNetworkMissing(error: unknown): boolean {
+  const { status, message } = refusalOf(error) ?? { status: 0, message: '' };
+  return (
+    (status === 404 && /network .*not found/i.test(message)) ||
+    (status === 500 && /could not attach to network/i.test(message))
+  );
+}
+
+/** A bridge without a free port (1,023: moby#44973), or a subnet without a free address; in a start's refusal. */
+export function isNetworkFull(error: unknown): boolean {
+  return /exchange full|no available IPv4 addresses/i.test(refusalOf(error)?.message ?? '');
+}
+
+/** Docker 26.1 returns 403 for a container that is already in the network. */
+export function isConnected(error: unknown): boolean {
+  const refusal = refusalOf(error);
+  return refusal?.status === 403 && /already exists in network/i.test(refusal.message);
+}
+
+/** Docker 26.1 returns 500 for a container that is not paused. */
+export function isNotPaused(error: unknown): boolean {
+  return /is not paused/i.test(refusalOf(error)?.message ?? '');
+}

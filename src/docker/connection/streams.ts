@@ -1,0 +1,203 @@
+import { JSONParser } from '@streamparser/json';
+import type Docker from 'dockerode';
+import { Readable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { ExecOutput } from '../programs/container-process';
+import { EngineError } from '../engine-error';
+import { LABELS } from '../containers/create-options';
+import { WATCHED_ACTIONS } from './event-stream';
+import { parseImageReference } from '../images/image-reference';
+import type { RegistryLogin } from '../images/registry-auth';
+
+/** @param since seconds of the daemon's clock */
+export async function openEvents(
+  docker: Docker,
+  { instance, since, signal }: { instance: string; since: number; signal: AbortSignal },
+): Promise<Readable> {
+  const stream = await docker.getEvents({
+    since,
+    filters: { type: ['container'], label: [`${LABELS.instance}=${instance}`], event: [...WATCHED_ACTIONS] },
+    abortSignal: signal,
+  });
+  return readable(stream);
+}
+
+/**
+ * Docker's answer to a list of all containers with these labels, as a stream: dockerode's own call parses it as a
+ * whole.
+ */
+export async function openList(
+  docker: Docker,
+  { label, signal }: { label: readonly string[]; signal: AbortSignal },
+): Promise<Readable> {
+  const stream = await new Promise<NodeJS.ReadableStream>((resolve, reject) => {
+    const modem = docker.modem as Modem;
+    modem.dial(
+      {
+        path: '/containers/json?',
+        method: 'GET',
+        options: { all: true, filters: { label } },
+        isStream: true,
+        abortSignal: signal,
+        statusCodes: { 200: true, 400: 'bad parameter', 500: 'server error' },
+      },
+      (error, answer) => {
+        if (error) reject(error);
+        else resolve(answer);
+      },
+    );
+  });
+  return readable(stream);
+}
+
+/** The internals of dockerode's own calls; its types do not declare them. */
+interface Modem {
+  dial(request: object, done: (error: Error | null, answer: NodeJS.ReadableStream) => void): void;
+}
+
+/** Starts a pull; Docker aborts it when the stream is closed. */
+export async function openPull(
+  docker: Docker,
+  reference: string,
+  { signal, login }: { signal: AbortSignal; login: RegistryLogin | undefined },
+): Promise<Readable> {
+  const parsed = parseImageReference(reference);
+  const options = {
+    fromImage: parsed?.repository ?? reference,
+    // Without a tag Docker before 20.10 pulls every tag.
+    tag: parsed?.digest ?? parsed?.tag ?? 'latest',
+    abortSignal: signal,
+    // Sent as a header.
+    ...(login && { authconfig: login }),
+  };
+  const stream = await docker.createImage(options);
+  return readable(stream);
+}
+
+/** dockerode's type is that of Node.js 0.10; it returns the response. */
+export function readable(stream: NodeJS.ReadableStream): Readable {
+  if (stream instanceof Readable) return stream;
+  throw new EngineError('docker_error', 'Docker gave no stream');
+}
+
+/** Up to here, the containers of most machines, an answer is parsed at once, which takes some ten milliseconds. */
+const AT_ONCE_BYTES = 1024 * 1024;
+
+/**
+ * Yields the elements of a JSON array, those of a long one as it arrives. Ten thousand containers are 12 MB; parsed at
+ * once, they would block everything else in this process for a tenth of a second. A short one is parsed at once, in a
+ * third of the time.
+ *
+ * @throws EngineError `docker_unavailable` for anything but one complete array, as an unreadable answer is no answer
+ */
+export async function* jsonElements(stream: Readable, { atOnce = AT_ONCE_BYTES } = {}): AsyncGenerator {
+  const held: Buffer[] = [];
+  let bytes = 0;
+  let parsed: ArrivingArray | null = null;
+  try {
+    for await (const chunk of stream) {
+      held.push(chunk as Buffer);
+      bytes += (chunk as Buffer).length;
+      if (bytes <= atOnce) continue;
+      parsed ??= new ArrivingArray();
+      for (const one of held.splice(0)) yield* parsed.take(one);
+      // Node.js delivers up to 32 chunks in one turn of the event loop, 2 MB: yield to others in between.
+      await nextTurn();
+    }
+    const whole: unknown = parsed ? parsed.whole : JSON.parse(Buffer.concat(held).toString());
+    if (!Array.isArray(whole)) throw new TypeError('no whole list');
+    if (!parsed) yield* whole;
+  } catch (error) {
+    throw new EngineError('docker_unavailable', "Docker's answer is not a list that can be read", { cause: error });
+  }
+}
+
+/** A JSON array that is parsed as it arrives. */
+class ArrivingArray {
+  /** Without its elements; undefined until it is complete. */
+  whole: unknown;
+  private elements: unknown[] = [];
+  // Without `keepStack` an element is released once it was yielded; the array itself comes last.
+  private readonly parser = new JSONParser({ paths: ['$', '$.*'], keepStack: false });
+
+  constructor() {
+    this.parser.onValue = ({ value, stack }) => {
+      if (stack.length > 0) this.elements.push(value);
+      else this.whole = value;
+    };
+  }
+
+  /** @returns the elements that it completes. @throws what the parser throws */
+  take(chunk: Buffer): unknown[] {
+    this.parser.write(chunk);
+    const { elements } = this;
+    this.elements = [];
+    return elements;
+  }
+}
+
+/** 1 byte for the output, 3 of zeros, 4 of length. */
+const HEADER_BYTES = 8;
+
+/** Docker's numbers; 0 is stdin, which is written to stdout. */
+const STDERR = 2;
+
+/**
+ * Demultiplexes Docker's stream of a command without a terminal. Passes bytes on at once, so that frames of any length
+ * need no buffer; neighbours of one stream are moved together in place, as a program may write single bytes, each in a
+ * frame of its own. Not docker-modem's `demuxStream` (5.0.7): it calls itself for each frame, and a command that writes
+ * single bytes makes it exceed the stack, which ends the process.
+ */
+export class OutputFrames {
+  private readonly header = Buffer.alloc(HEADER_BYTES);
+  /** How much of the header has come. */
+  private known = 0;
+  /** How much of the frame is to come. */
+  private left = 0;
+  private stream: ExecOutput['stream'] = 'stdout';
+
+  constructor(private readonly onOutput: (output: ExecOutput) => void) {}
+
+  /** @param chunk the next bytes, cut at any position; its memory becomes that of the output */
+  take(chunk: Buffer): void {
+    let at = 0;
+    let begin = 0;
+    let end = 0;
+    let { stream } = this;
+    while (at < chunk.length) {
+      if (this.left === 0) {
+        at += this.head(chunk, at);
+        continue;
+      }
+      const length = Math.min(this.left, chunk.length - at);
+      if (end > begin && this.stream === stream) {
+        chunk.copyWithin(end, at, at + length);
+        end += length;
+      } else {
+        this.hand(stream, chunk.subarray(begin, end));
+        ({ stream } = this);
+        begin = at;
+        end = at + length;
+      }
+      at += length;
+      this.left -= length;
+    }
+    this.hand(stream, chunk.subarray(begin, end));
+  }
+
+  private hand(stream: ExecOutput['stream'], data: Buffer): void {
+    if (data.length > 0) this.onOutput({ stream, data });
+  }
+
+  /** @returns how many bytes of it came */
+  private head(chunk: Buffer, at: number): number {
+    const came = chunk.copy(this.header, this.known, at, at + HEADER_BYTES - this.known);
+    this.known += came;
+    if (this.known === HEADER_BYTES) {
+      this.stream = this.header[0] === STDERR ? 'stderr' : 'stdout';
+      this.left = this.header.readUInt32BE(4);
+      this.known = 0;
+    }
+    return came;
+  }
+}

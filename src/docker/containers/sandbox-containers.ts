@@ -1,0 +1,272 @@
+import { Logger } from '@nestjs/common';
+import type Docker from 'dockerode';
+import { posix } from 'node:path';
+import { RecentKeys } from '../../scheduling';
+import { abortable } from '../connection/client';
+import type { ContainerSpec } from '../container-engine';
+import { EngineError, saysUnavailable } from '../engine-error';
+import { killSandbox } from './hung-sandbox';
+import type { ContainerStats, ListedContainer, ObservedContainer } from './observed-container';
+import type { Processes } from '../programs/processes';
+import { containerOf, remove, rename, start, stop, unpause } from './container-verbs';
+import { createOptions, LABELS } from './create-options';
+import type { DockerDaemon } from '../connection/daemon';
+import { exists, isNetworkFull, isNetworkMissing, refusalOf, toEngineError, unlessMissing } from '../connection/errors';
+import { type ImageFacts, type Images, limitedVolumes } from '../images/images';
+import { isNetworkOf } from '../networks/docker-networks';
+import { listedContainer, NO_NETWORK, observedContainer, type PlacedContainer } from './inspect';
+import type { NameServers } from '../networks/name-servers';
+import { restrictedSandbox } from '../firewall/restricted-sandboxes';
+import type { SandboxHost } from '../sandbox-host';
+import { lookAtStats } from './stats';
+import { jsonElements, openList } from '../connection/streams';
+import { SHELL } from './supervisor';
+
+/** For how long what was seen of a container that is about to be stopped is what a stop would see, in milliseconds. */
+const SEEN_HOLDS_MS = 250;
+const MOST_EXPECTED = 1_000;
+
+/** How long a stop may take beyond its grace, in which Docker kills: what takes longer hangs. */
+const STOP_WITHIN_MS = 15_000;
+/** How long Docker may take to answer a ping, where a container does not end. */
+const PING_MS = 2_000;
+
+/** How often a start moves its container to another network. */
+const MAX_MOVES = 3;
+
+interface Parts {
+  readonly daemon: DockerDaemon;
+  readonly host: SandboxHost;
+  readonly images: Images;
+  readonly processes: Processes;
+  readonly nameServers: NameServers;
+}
+
+/**
+ * The containers of sandboxes: how they are created, started, stopped and found. The methods of {@link ContainerEngine}
+ * are documented there.
+ */
+export class SandboxContainers {
+  private readonly logger = new Logger(SandboxContainers.name);
+  /** What is seen of containers that are about to be stopped, and since when. */
+  private readonly expected = new RecentKeys<{ at: number; seen: Promise<ObservedContainer | null> }>(MOST_EXPECTED);
+
+  constructor(private readonly parts: Parts) {}
+
+  async create(spec: ContainerSpec, { assertWanted }: { assertWanted?: () => Promise<void> } = {}): Promise<string> {
+    const { images } = this.parts;
+    const image = await images.facts(spec.image);
+    const hasShell = images.hasShell(image.id);
+    const dockerId = await this.createOnce(spec, { ...image, hasShell: hasShell ?? true });
+    if (hasShell !== undefined) return dockerId;
+    // Asked once for each image, of its first container.
+    const found = await this.hasFile(dockerId, SHELL);
+    // The answer is the same where somebody else has removed the container meanwhile.
+    if (!found && (await this.inspect(dockerId)) === null)
+      throw new EngineError('container_not_found', 'the container was removed as soon as it was created');
+    if (found) {
+      images.noteShell(image.id, true);
+      return dockerId;
+    }
+    await assertWanted?.();
+    if (spec.env['PATH'] === undefined && !(await this.hasSleep(dockerId, image.path))) {
+      await this.remove(dockerId);
+      throw new EngineError('start_refused', `the image ${spec.image} has neither ${SHELL} nor sleep`);
+    }
+    images.noteShell(image.id, false);
+    this.logger.warn(`the image ${spec.image} has no ${SHELL}: its sandboxes only sleep, and end without notice`);
+    await this.remove(dockerId);
+    return this.createOnce(spec, { ...image, hasShell: false });
+  }
+
+  async start(dockerId: string, { isNew = false }: { isNew?: boolean } = {}): Promise<'started' | 'already_running'> {
+    const { daemon, host } = this.parts;
+    await host.secure();
+    return daemon.call('start container', async (signal, docker) => {
+      const container = containerOf(docker, dockerId);
+      // Before the start: gVisor's own network stack sees only the interfaces that exist then.
+      if (!isNew) {
+        const { running, supervised } = await host.connect({ docker, signal }, dockerId);
+        if (!running && supervised) await this.bringNameServers(container, signal);
+      }
+      for (let moves = 0; ; moves += 1) {
+        try {
+          return await start(container, signal);
+        } catch (error) {
+          const why = isNetworkMissing(error) ? 'is gone' : isNetworkFull(error) ? 'is full' : null;
+          if (why === null || moves === MAX_MOVES) throw error;
+          this.logger.warn(`the sandboxes' network of container ${dockerId} ${why}; moving it`);
+          await host.move({ docker, signal }, dockerId, error);
+        }
+      }
+    });
+  }
+
+  async reconnect(dockerId: string): Promise<'reconnected' | 'already_connected'> {
+    const { daemon, host } = this.parts;
+    const { connected } = await daemon.call('connect container', (signal, docker) =>
+      host.connect({ docker, signal }, dockerId),
+    );
+    return connected ? 'already_connected' : 'reconnected';
+  }
+
+  async unpause(dockerId: string): Promise<void> {
+    await this.parts.daemon.call('unpause container', (signal, docker) =>
+      unpause(containerOf(docker, dockerId), signal),
+    );
+  }
+
+  async expectStop(dockerId: string): Promise<void> {
+    const seen = this.inspect(dockerId);
+    seen.catch(() => undefined);
+    this.expected.set(dockerId, { at: performance.now(), seen });
+    // Node.js sends a request in the next tick: after all that SQLite does, which waits for nothing.
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+  }
+
+  async stop(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'> {
+    const { daemon, host, processes } = this.parts;
+    const expected = this.expected.get(dockerId);
+    this.expected.delete(dockerId);
+    const isFresh = expected !== undefined && performance.now() - expected.at <= SEEN_HOLDS_MS;
+    const observed = await (isFresh ? expected.seen : this.inspect(dockerId));
+    if (observed === null)
+      throw new EngineError('container_not_found', `stop container: no such container ${dockerId}`);
+    // Stopping a paused gVisor container (20240729) takes 12 s, returns 204, and leaves one that cannot be started
+    // again.
+    if (observed.state === 'paused') await this.unpause(dockerId);
+    // By the client for streams, as it occupies its socket for the whole grace period.
+    const container = containerOf(daemon.clients.streams, dockerId);
+    const timeoutMs = graceSeconds * 1000 + Math.min(daemon.timeoutMs, STOP_WITHIN_MS);
+    const outcome = await processes.whileEnding(dockerId, () =>
+      this.unlessHung(dockerId, () =>
+        daemon.call('stop container', (signal) => stop(container, graceSeconds, signal), timeoutMs),
+      ),
+    );
+    host.left(dockerId);
+    return outcome;
+  }
+
+  async remove(dockerId: string): Promise<void> {
+    const { daemon, host, processes } = this.parts;
+    await processes.whileEnding(dockerId, () =>
+      this.unlessHung(dockerId, () =>
+        daemon.call('remove container', (signal, docker) => remove(containerOf(docker, dockerId), signal)),
+      ),
+    );
+    processes.forget(dockerId);
+    host.left(dockerId);
+  }
+
+  async rename(dockerId: string, name: string): Promise<void> {
+    await this.parts.daemon.call('rename container', (signal, docker) =>
+      rename(containerOf(docker, dockerId), name, signal),
+    );
+  }
+
+  async inspect(dockerId: string): Promise<ObservedContainer | null> {
+    const { daemon, host } = this.parts;
+    const { instance } = host;
+    return daemon.call('inspect container', async (signal, docker) => {
+      const answer: Promise<unknown> = containerOf(docker, dockerId).inspect({ abortSignal: signal });
+      return unlessMissing(answer.then((container) => observedContainer(container, isNetworkOf(instance))));
+    });
+  }
+
+  async list(filter: { instance: string; containerId?: string }): Promise<ListedContainer[]> {
+    const label = [`${LABELS.instance}=${filter.instance}`];
+    if (filter.containerId !== undefined) label.push(`${LABELS.containerId}=${filter.containerId}`);
+    return this.parts.daemon.call('list containers', async (signal, docker) => {
+      const listed: PlacedContainer[] = [];
+      const answer = await openList(docker, { label, signal });
+      const isNetwork = isNetworkOf(filter.instance);
+      for await (const entry of jsonElements(answer)) listed.push(listedContainer(entry, isNetwork));
+      if (filter.containerId === undefined) this.parts.host.note(filter.instance, listed);
+      return listed;
+    });
+  }
+
+  async stats(dockerId: string): Promise<ContainerStats> {
+    return this.parts.daemon.call('stats', (signal, docker) => lookAtStats(containerOf(docker, dockerId), signal));
+  }
+
+  private async createOnce(spec: ContainerSpec, image: ImageFacts & { hasShell: boolean }): Promise<string> {
+    const { daemon, host, processes } = this.parts;
+    const { capabilities } = host;
+    const restricted = restrictedSandbox(spec);
+    const kind = restricted ? 'restricted' : 'open';
+    const network = spec.network === 'none' ? NO_NETWORK : await host.networkFor(kind);
+    // Its start then asks no more.
+    if (restricted) await host.admit(restricted);
+    const nameServers = await this.parts.nameServers.current();
+    const { name, ...body } = createOptions(
+      spec,
+      { ...image, user: spec.user ?? image.user },
+      { capabilities, network, restricted, nameServers },
+    );
+    if (capabilities.diskQuota === 'enforced') {
+      body.HostConfig?.Mounts?.push(...limitedVolumes(image.volumes, spec.diskMb));
+    }
+    const container = await daemon.call('create container', (signal, docker) =>
+      // Separate, or dockerode writes the whole body, users' secrets in `Env` included, into the URL as well.
+      docker.createContainer(abortable(signal, { _query: { name }, _body: body })),
+    );
+    const id: unknown = container.id;
+    if (typeof id !== 'string')
+      throw new EngineError('docker_unavailable', "Docker's answer to a creation cannot be read");
+    if (network !== NO_NETWORK) host.joined(id, network);
+    this.parts.nameServers.note(id, nameServers);
+    processes.noteUser(id, body.Labels?.[LABELS.user]);
+    return id;
+  }
+
+  private hasFile(dockerId: string, path: string): Promise<boolean> {
+    return this.parts.daemon.call('inspect container', (signal, docker) =>
+      exists(containerOf(docker, dockerId).infoArchive(abortable(signal, { path }))),
+    );
+  }
+
+  /**
+   * Does `work`, which ends the container. Where that takes too long, and Docker itself answers, its sandbox hangs:
+   * then it is killed from outside, and `work` done once more.
+   *
+   * @throws EngineError `container_not_responding` where it cannot be killed from here; what `work` throws
+   */
+  private async unlessHung<T>(dockerId: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!saysUnavailable(error)) throw error;
+      const { daemon } = this.parts;
+      const answers = await daemon.look(PING_MS).catch(() => null);
+      if (answers === null) throw error;
+      if ((await killSandbox(dockerId)) === 'none') {
+        throw new EngineError('container_not_responding', 'its sandbox does not end, and is on another machine', {
+          cause: error,
+        });
+      }
+      this.logger.warn(`the sandbox of container ${dockerId} did not respond, and was killed`);
+      return work();
+    }
+  }
+
+  /** What an image without a shell idles in: a busy machine may take seconds to tell by the container's end. */
+  private async hasSleep(dockerId: string, path: string): Promise<boolean> {
+    for (const folder of path.split(':').filter((name) => name.startsWith('/'))) {
+      if (await this.hasFile(dockerId, posix.join(folder, 'sleep'))) return true;
+    }
+    return false;
+  }
+
+  /** A container starts with those that it had rather than not at all: its disk may be full. */
+  private async bringNameServers(container: Docker.Container, signal: AbortSignal): Promise<void> {
+    try {
+      await this.parts.nameServers.bring(container, signal);
+    } catch (error) {
+      if (refusalOf(error) === null) throw error;
+      this.logger.warn(
+        `container ${container.id} keeps its name servers: ${toEngineError(error, 'start container').message}`,
+      );
+    }
+  }
+}

@@ -1,0 +1,252 @@
+import { randomUUID } from 'node:crypto';
+import { Resolver } from 'node:dns/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { ContainerEngine, type ContainerSpec } from '../container-engine';
+import { EngineError } from '../engine-error';
+import { nameServersIn } from '../firewall/firewall-rules';
+import { DATA_PATH } from './supervisor';
+
+/** What a sandbox is asked to show. */
+export const PROOF_CHECKS = ['start', 'names', 'home', 'memory', 'end', 'writes', 'processes'] as const;
+
+export type ProofCheck = (typeof PROOF_CHECKS)[number];
+
+/** What the proof of one sandbox found. */
+export interface ProofReport {
+  /**
+   * `failed`: sandboxes work in part; `unproved`: it could not be tried, or not as a whole, and nothing is known to be
+   * wrong.
+   */
+  readonly state: 'proved' | 'failed' | 'unproved';
+  /** What failed, and what an operator can do about it. */
+  readonly faults: Readonly<Partial<Record<ProofCheck, string>>>;
+  /** Why something could not be tried; for the log. */
+  readonly untried: readonly string[];
+}
+
+/** A name that is there for such purposes (RFC 2606). */
+const NAME = 'example.com';
+/** For a user other than root, whom the image need not know. */
+const USER = '1000';
+const MEMORY_MB = 128;
+const PROCESSES = 32;
+const GRACE_SECONDS = 10;
+
+const COMMAND_MS = 30_000;
+const ASKING_MS = 3_000;
+const MAX_OUTPUT_BYTES = 64 * 1024;
+
+/**
+ * Creates one sandbox in the way of all, on their network, has it show what users rely on, and removes it. If this
+ * process dies, what it leaves is removed by {@link ContainerEngine.maintain}. Never throws.
+ *
+ * @param options.image must be present
+ * @param options.node of several machines, the one to try; null: there is one
+ */
+export async function proveSandbox(engine: ContainerEngine, options: ProofOptions): Promise<ProofReport> {
+  const proof = new Proof(engine, options);
+  try {
+    return await proof.run();
+  } catch (error) {
+    return proof.reportOf(error);
+  } finally {
+    await proof.removeSandbox();
+  }
+}
+
+interface ProofOptions {
+  readonly instance: string;
+  readonly image: string;
+  readonly signal: AbortSignal;
+  readonly node?: string | null;
+}
+
+class Proof {
+  private readonly faults: Partial<Record<ProofCheck, string>> = {};
+  private readonly untried: string[] = [];
+  private readonly spec: ContainerSpec;
+  private dockerId: string | null = null;
+
+  constructor(
+    private readonly engine: ContainerEngine,
+    private readonly options: ProofOptions,
+  ) {
+    const id = randomUUID();
+    this.spec = {
+      name: `berth-proof-${id}`,
+      image: options.image,
+      user: USER,
+      env: {},
+      memoryMb: MEMORY_MB,
+      cpuShares: 1000,
+      diskMb: 64,
+      network: 'internet',
+      processes: PROCESSES,
+      volumeName: `berth-proof-${id}`,
+      owner: { instance: options.instance, containerId: id, userId: id, isProbe: true },
+      generation: 1,
+      node: options.node ?? null,
+    };
+  }
+
+  /** @throws EngineError where it cannot go on */
+  async run(): Promise<ProofReport> {
+    await this.start();
+    await this.names();
+    await this.home();
+    await this.memory();
+    await this.end();
+    await this.processes();
+    return this.report();
+  }
+
+  reportOf(error: unknown): ProofReport {
+    const code = error instanceof EngineError ? error.code : 'docker_error';
+    const words = error instanceof Error ? error.message : String(error);
+    if (this.dockerId === null && code === 'start_refused') this.faults.start = `no sandbox can be started: ${words}`;
+    else this.untried.push(words);
+    return this.report();
+  }
+
+  async removeSandbox(): Promise<void> {
+    // What cannot be removed now is removed by maintain().
+    if (this.dockerId !== null) await this.engine.removeContainer(this.dockerId).catch(() => undefined);
+    const { volumeName, node = null } = this.spec;
+    await this.engine.removeVolume(volumeName, node).catch(() => undefined);
+  }
+
+  private report(): ProofReport {
+    const { faults, untried } = this;
+    const state = Object.keys(faults).length > 0 ? 'failed' : untried.length > 0 ? 'unproved' : 'proved';
+    return { state, faults, untried };
+  }
+
+  private async start(): Promise<void> {
+    const { volumeName: name, diskMb, owner, node = null } = this.spec;
+    await this.engine.ensureVolume({ name, diskMb, owner, node });
+    this.dockerId = await this.engine.createContainer(this.spec);
+    await this.engine.startContainer(this.dockerId, { isNew: true });
+  }
+
+  /** A name server that answers to nobody is a fault; one that does not know the name is none. */
+  private async names(): Promise<void> {
+    const { exitCode } = await this.shell(`getent hosts ${NAME} || nslookup ${NAME}`);
+    if (exitCode === 0) return;
+    const servers = nameServersIn((await this.shell('cat /etc/resolv.conf')).output);
+    const ofHost = servers.filter((server) => !server.startsWith('127.'));
+    const words = `sandboxes resolve no names; they ask ${servers.join(', ') || 'nobody'}`;
+    if (ofHost.length === 0) {
+      this.faults.names = `${words}, which gVisor's own network stack does not reach: set SANDBOX_DNS`;
+      return;
+    }
+    switch (await ask(ofHost)) {
+      case 'known':
+        this.faults.names =
+          `${words}, which answer this machine: let the sandboxes' network reach their port 53, ` +
+          'or set SANDBOX_DNS to others';
+        return;
+      case 'silent':
+        this.faults.names = `${words}, which do not answer this machine either: set SANDBOX_DNS to some that do`;
+        return;
+      case 'unknown':
+        this.untried.push(`the name servers (${ofHost.join(', ')}) know no ${NAME}, so names were not tried`);
+    }
+  }
+
+  private async home(): Promise<void> {
+    const { exitCode } = await this.shell(`echo written >${DATA_PATH}/written`, { user: USER });
+    if (exitCode !== 0) this.faults.home = `user ${USER} cannot write to ${DATA_PATH}: look at the log of Docker`;
+  }
+
+  /** As the kernel of the sandbox tells it: gVisor takes it from the cgroup, runc shows the cgroup itself. */
+  private async memory(): Promise<void> {
+    const files = '/proc/meminfo /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes';
+    const { output } = await this.shell(`cat ${files} 2>/dev/null`);
+    const limits = [...output.matchAll(/^(?:MemTotal:\s+(\d+) kB|(\d+))$/gm)].map(([, kilobytes, bytes]) =>
+      kilobytes === undefined ? Number(bytes) : Number(kilobytes) * 1024,
+    );
+    if (limits.some((limit) => limit <= MEMORY_MB * 1024 * 1024)) return;
+    this.faults.memory = "the kernel does not hold sandboxes to their memory: enable cgroups' memory controller";
+  }
+
+  /** Also that what is written outside the volume is there after a restart. */
+  private async end(): Promise<void> {
+    const { dockerId } = this;
+    if (dockerId === null) return;
+    const trap = `trap 'echo ended >${DATA_PATH}/ended; exit' TERM; echo ready >${DATA_PATH}/ready`;
+    const running = this.shell(`${trap}; while :; do sleep 0.2 || sleep 1; done`, { user: USER });
+    running.catch(() => undefined);
+    await this.until(`[ -e ${DATA_PATH}/ready ]`);
+    await this.shell('echo kept >/berth-proof');
+    await this.engine.stopContainer(dockerId, GRACE_SECONDS);
+    await running.catch(() => undefined);
+    await this.engine.startContainer(dockerId);
+    const { output } = await this.shell(`cat ${DATA_PATH}/written ${DATA_PATH}/ended /berth-proof`);
+    if (!output.includes('written')) this.faults.writes = `what is written to ${DATA_PATH} does not outlive a stop`;
+    else if (!output.includes('kept')) {
+      this.faults.writes =
+        `what is written outside ${DATA_PATH} is lost at a stop: add --overlay2=none to the runtimeArgs of runsc in ` +
+        "Docker's daemon.json and restart Docker";
+    }
+    if (!output.includes('ended'))
+      this.faults.end = 'processes are killed at a stop without their SIGTERM: look at the log of Docker';
+  }
+
+  /** The last one: under runc nothing else can be started meanwhile. */
+  private async processes(): Promise<void> {
+    const { dockerId } = this;
+    if (dockerId === null) return;
+    const before = await this.engine.inspectContainer(dockerId);
+    const many = `i=0; while [ $i -lt ${String(2 * PROCESSES)} ]; do sleep 5 & i=$((i+1)); done`;
+    const { exitCode, output } = await this.shell(many, { user: USER });
+    const after = await this.engine.inspectContainer(dockerId);
+    if (after?.state !== 'running' || after.startedAt !== before?.startedAt) {
+      this.faults.processes =
+        'too many processes end the whole sandbox: update gVisor, which does not hold its own limit';
+    } else if (exitCode === 0 && !/fork/i.test(output)) {
+      this.faults.processes = "sandboxes are not held to their number of processes: enable cgroups' pids controller";
+    }
+  }
+
+  /** Waits for a condition in the sandbox. @throws EngineError */
+  private async until(condition: string): Promise<void> {
+    const end = performance.now() + COMMAND_MS;
+    while ((await this.shell(condition)).exitCode !== 0 && performance.now() < end) {
+      await delay(100, undefined, { signal: this.options.signal });
+    }
+  }
+
+  private async shell(
+    script: string,
+    { user = '0' }: { user?: string } = {},
+  ): Promise<{ exitCode: number; output: string }> {
+    const output: Buffer[] = [];
+    const { exitCode } = await this.engine.exec(this.dockerId ?? '', {
+      command: ['/bin/sh', '-c', script],
+      user,
+      timeoutMs: COMMAND_MS,
+      maxOutputBytes: MAX_OUTPUT_BYTES,
+      signal: this.options.signal,
+      onOutput: ({ data }) => output.push(data),
+    });
+    return { exitCode, output: Buffer.concat(output).toString() };
+  }
+}
+
+/** Asks name servers from this machine. @returns whether one knows the name, only others answer, or none does */
+async function ask(servers: readonly string[]): Promise<'known' | 'unknown' | 'silent'> {
+  const answers = await Promise.all(
+    servers.map(async (server) => {
+      const resolver = new Resolver({ timeout: ASKING_MS, tries: 1 });
+      resolver.setServers([server]);
+      try {
+        await resolver.resolve4(NAME);
+        return 'known';
+      } catch (error) {
+        const { code } = error as { code?: string };
+        return code === 'ETIMEOUT' || code === 'ECONNREFUSED' ? 'silent' : 'unknown';
+      }
+    }),
+  );
+  return answers.includes('known') ? 'known' : answers.includes('unknown') ? 'unknown' : 'silent';
+}

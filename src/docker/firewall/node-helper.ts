@@ -1,0 +1,177 @@
+import type Docker from 'dockerode';
+import type { ContainerCreateOptions } from 'dockerode';
+import { createHash } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
+import { within } from '../../scheduling';
+import { abortable } from '../connection/client';
+import { containerOf, start } from '../containers/container-verbs';
+import { containerLabels, LABELS } from '../containers/create-options';
+import type { DockerDaemon } from '../connection/daemon';
+import { EngineError } from '../engine-error';
+import { hasStatus } from '../connection/errors';
+import { ExecSession } from '../programs/exec-session';
+import { labelsOfImage } from '../images/images';
+import { IptablesError, refusalIn } from './iptables';
+
+const MEMORY = 128 * 1024 * 1024;
+const PIDS_LIMIT = 64;
+
+/** How long iptables may take there, with its wait for another process that changes rules. */
+const TIMEOUT_MS = 15_000;
+/** Far more than the rules of all sandboxes of a machine. */
+const MOST_BYTES = 64 * 1024 * 1024;
+const COMPLAINT_CHARS = 2_000;
+
+/** What is missing when the helper is not there, or does not run: it is made, or started, and asked once more. */
+const MISSING = new Set(['container_not_found', 'container_not_running']);
+/** How often; for some five seconds in all. */
+const MOST_MISSED = 10;
+
+/**
+ * @param claimedLabels of the image: those that pass for Berth's
+ * @returns the body of Docker's create call. It reaches the machine's network configuration, and nothing else.
+ */
+export function helperOptions(image: string, claimedLabels: readonly string[]): ContainerCreateOptions {
+  return {
+    Image: image,
+    User: '0:0',
+    Entrypoint: ['sleep', 'infinity'],
+    Cmd: [],
+    Labels: containerLabels({ [LABELS.managed]: 'true', [LABELS.helper]: 'firewall' }, claimedLabels),
+    Healthcheck: { Test: ['NONE'] },
+    // It has nothing to finish, and a daemon that ends should not wait for it.
+    StopSignal: 'SIGKILL',
+    HostConfig: {
+      Runtime: 'runc',
+      NetworkMode: 'host',
+      ReadonlyRootfs: true,
+      Tmpfs: { '/run': 'rw,noexec,nosuid,nodev,size=1m' },
+      Memory: MEMORY,
+      MemorySwap: MEMORY,
+      PidsLimit: PIDS_LIMIT,
+      CapDrop: ['ALL'],
+      CapAdd: ['NET_ADMIN', 'NET_RAW'],
+      SecurityOpt: ['no-new-privileges'],
+      Privileged: false,
+      IpcMode: 'private',
+      RestartPolicy: { Name: 'no' },
+      LogConfig: { Type: 'none', Config: {} },
+    },
+  };
+}
+
+/**
+ * A container on a machine that is not this one, in which Berth runs programs on that machine's network. It stays; the
+ * same is used by all processes, and made again whenever it is gone.
+ */
+export class NodeHelper {
+  private readonly name: string;
+
+  /**
+   * @param image with `sh`, `cat`, `sleep` and the programs of iptables
+   * @param ensureImage pulls it unless the machine has it
+   */
+  constructor(
+    private readonly daemon: DockerDaemon,
+    private readonly options: { readonly image: string; readonly ensureImage: (image: string) => Promise<unknown> },
+  ) {
+    // One for each image, so that those of two versions of Berth do not replace each other's.
+    this.name = `berth-firewall-${createHash('sha256').update(options.image).digest('hex').slice(0, 12)}`;
+  }
+
+  /**
+   * Runs a program there.
+   *
+   * @returns what it writes
+   * @throws IptablesError if it fails, or the helper cannot be made; EngineError `docker_unavailable`
+   */
+  async run(program: string, args: readonly string[], input = ''): Promise<string> {
+    try {
+      for (let missed = 0; ; missed += 1) {
+        try {
+          return await this.exec(program, args, input);
+        } catch (error) {
+          if (!isMissing(error) || missed === MOST_MISSED) throw error;
+        }
+        // One that another process makes has its name (409) before Docker finds it by that (404).
+        await setTimeout(missed * 100);
+        await this.makeSure();
+      }
+    } catch (error) {
+      throw inFirewallsWords(error);
+    }
+  }
+
+  private async exec(program: string, args: readonly string[], input: string): Promise<string> {
+    const container = containerOf(this.daemon.clients.streams, this.name);
+    const session = await ExecSession.open(
+      container,
+      { command: [program, ...args], user: '0:0', cwd: '/', stdin: true, startUnawaited: true },
+      { call: (run) => this.daemon.call('exec', run) },
+    );
+    try {
+      session.stdin?.end(input);
+      const late = (): Error => new IptablesError(`${program} did not end within ${String(TIMEOUT_MS)} ms`);
+      const { output, complaint } = await within(outputOf(session), { ms: TIMEOUT_MS, late });
+      const { exitCode } = await session.exit();
+      if (exitCode === 0) return output;
+      throw new IptablesError(refusalIn(program, complaint, `it ended with ${String(exitCode)}`));
+    } finally {
+      session.close();
+    }
+  }
+
+  /** Several processes may do so at once. */
+  private async makeSure(): Promise<void> {
+    const { image, ensureImage } = this.options;
+    if (!(await this.startIt())) {
+      await ensureImage(image);
+      await this.daemon.call('create container', (signal, docker) => create(docker, this.name, image, signal));
+      await this.startIt();
+    }
+  }
+
+  /** @returns whether it is there */
+  private async startIt(): Promise<boolean> {
+    try {
+      await this.daemon.call('start container', (signal, docker) => start(containerOf(docker, this.name), signal));
+      return true;
+    } catch (error) {
+      if (error instanceof EngineError && error.code === 'container_not_found') return false;
+      throw error;
+    }
+  }
+}
+
+async function create(docker: Docker, name: string, image: string, signal: AbortSignal): Promise<void> {
+  const options = helperOptions(image, await labelsOfImage(docker, image));
+  try {
+    await docker.createContainer(abortable(signal, { _query: { name }, _body: options }));
+  } catch (error) {
+    // Another process was faster.
+    if (!hasStatus(error, 409)) throw error;
+  }
+}
+
+async function outputOf(session: ExecSession): Promise<{ output: string; complaint: string }> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  let complaint = '';
+  for await (const { stream, data } of session.output) {
+    if (stream === 'stderr') complaint = (complaint + data.toString()).slice(0, COMPLAINT_CHARS);
+    else chunks.push(data);
+    bytes += data.length;
+    if (bytes > MOST_BYTES) throw new IptablesError('the rules of the machine are larger than can be');
+  }
+  return { output: Buffer.concat(chunks).toString(), complaint };
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof EngineError && MISSING.has(error.code);
+}
+
+/** A Docker that does not answer is not a firewall that refuses. */
+function inFirewallsWords(error: unknown): unknown {
+  if (!(error instanceof EngineError) || error.code === 'docker_unavailable') return error;
+  return new IptablesError(`the firewall's helper does not run: ${error.message}`, { cause: error });
+}

@@ -1,0 +1,80 @@
+import type Docker from 'dockerode';
+import type { Config } from '../../config';
+import { RecentKeys } from '../../scheduling';
+import { abortable } from '../connection/client';
+import { readNameServers } from '../firewall/firewall-rules';
+import { NAME_SERVERS_FILE } from '../containers/supervisor';
+
+/** As many as the C library of most images asks. */
+const MOST_SERVERS = 3;
+
+/** Containers whose name servers are remembered; a forgotten one costs a call at its next start. */
+const MOST_CONTAINERS = 10_000;
+
+/** Which name servers sandboxes ask, and how they hear of others. */
+export class NameServers {
+  /** What the next run of a container will ask, as far as this process knows. */
+  private readonly given = new RecentKeys<string>(MOST_CONTAINERS);
+
+  constructor(
+    private readonly settings: Pick<Config, 'SANDBOX_DNS'>,
+    private readonly ofHost: () => Promise<string[]> = readNameServers,
+  ) {}
+
+  /** @returns those of the setting, or else this host's at the moment; none if the host has none but on loopback */
+  async current(): Promise<string[]> {
+    const { SANDBOX_DNS } = this.settings;
+    return (SANDBOX_DNS.length > 0 ? SANDBOX_DNS : await this.ofHost()).slice(0, MOST_SERVERS);
+  }
+
+  /** Remembers that the container was created with these. */
+  note(dockerId: string, servers: readonly string[]): void {
+    this.given.set(dockerId, servers.join(' '));
+  }
+
+  /**
+   * Leaves the current name servers in a stopped container, for its main process to read, unless it has them. What
+   * Docker mounts over `/etc/resolv.conf` cannot be written before the start.
+   *
+   * @throws Docker's refusal
+   */
+  async bring(container: Docker.Container, signal: AbortSignal): Promise<void> {
+    const servers = await this.current();
+    if (servers.length === 0 || this.given.get(container.id) === servers.join(' ')) return;
+    await container.putArchive(nameServersArchive(servers), abortable(signal, { path: '/' }));
+    this.note(container.id, servers);
+  }
+}
+
+const TAR_BLOCK = 512;
+
+/** An archive for the container's root, with one file. */
+export function nameServersArchive(servers: readonly string[]): Buffer {
+  const content = Buffer.from(servers.map((server) => `${server}\n`).join(''));
+  const body = Buffer.alloc(Math.ceil(content.length / TAR_BLOCK) * TAR_BLOCK);
+  content.copy(body);
+  return Buffer.concat([tarHeader(NAME_SERVERS_FILE, content.length), body, Buffer.alloc(2 * TAR_BLOCK)]);
+}
+
+/** Of a file of root's that all may read (POSIX.1-1988, `ustar`). */
+function tarHeader(name: string, size: number): Buffer {
+  const header = Buffer.alloc(TAR_BLOCK);
+  const octal = (value: number, { at, digits }: { at: number; digits: number }): void => {
+    header.write(value.toString(8).padStart(digits, '0'), at);
+  };
+  header.write(name);
+  octal(0o644, { at: 100, digits: 7 });
+  octal(0, { at: 108, digits: 7 });
+  octal(0, { at: 116, digits: 7 });
+  octal(size, { at: 124, digits: 11 });
+  octal(0, { at: 136, digits: 11 });
+  header.write('0', 156);
+  header.write('ustar\0', 257);
+  header.write('00', 263);
+  // The checksum is that of a header with blanks in its place.
+  header.fill(' ', 148, 156);
+  const sum = header.reduce((total, byte) => total + byte, 0);
+  octal(sum, { at: 148, digits: 6 });
+  header[154] = 0;
+  return header;
+}

@@ -1,0 +1,246 @@
+import { Logger } from '@nestjs/common';
+import { Mutex } from 'async-mutex';
+import { abortable } from '../connection/client';
+import { containerOf } from '../containers/container-verbs';
+import {
+  type Access,
+  DockerNetworks,
+  type InstanceNetwork,
+  isNetworkOf,
+  type NetworkKind,
+  type NetworkSettings,
+  type Place,
+} from './docker-networks';
+import { ignoringRefusal, isConnected, isNetworkFull, isNetworkMissing } from '../connection/errors';
+import type { RestrictedSandbox } from '../firewall/allow-rules';
+import type { SandboxBridge } from '../firewall/firewall-rules';
+import { observedConnection, type PlacedContainer } from '../containers/inspect';
+import { restrictedIn } from '../firewall/restricted-sandboxes';
+
+interface Options {
+  readonly settings: NetworkSettings;
+  readonly instance: string;
+  /** To be done for a network before a container joins it. */
+  readonly onNetwork: (network: SandboxBridge) => Promise<void>;
+  /** To be done for a container with an allow list before it starts, or joins a network. */
+  readonly onRestricted: (sandbox: RestrictedSandbox) => Promise<void>;
+}
+
+/**
+ * The networks of an instance's sandboxes: isolated bridges. A Linux bridge takes 1,023 ports (moby#44973), so a
+ * further network is made before that, and one that is no longer needed is removed.
+ *
+ * Which container is where is known from Docker's list, at each sweep, and from this process's own starts since. That
+ * is an estimate where several processes start containers, so a network may get a few more than the bound; one that
+ * really is full refuses a start, and the container moves to another. Everything here may be done by several processes
+ * at once.
+ */
+export class SandboxNetworks {
+  private readonly logger = new Logger(SandboxNetworks.name);
+  private readonly choosing = new Mutex();
+  private networks: readonly InstanceNetwork[] = [];
+  /** The network of each container that runs, or is about to. */
+  private readonly places = new Map<string, string>();
+  /** Networks that refused a container since the last list. */
+  private readonly full = new Set<string>();
+
+  private readonly dockerNetworks: DockerNetworks;
+
+  constructor(private readonly options: Options) {
+    this.dockerNetworks = new DockerNetworks(options.settings, options.instance);
+  }
+
+  /**
+   * Makes sure that there is an open network; a restricted one is made for the first container that needs it.
+   *
+   * @returns all of them
+   * @throws ConfigError if the subnets are not free or too small; EngineError `docker_error` if a network of that name
+   *   lets its containers talk to each other, or has IPv6
+   */
+  async prepare(access: Access): Promise<readonly SandboxBridge[]> {
+    await this.dockerNetworks.assertSubnetsFree(access);
+    await this.ensure(access, { kind: 'open', number: 1 });
+    return this.bridges(access);
+  }
+
+  /** All that exist now; possibly none. */
+  async bridges(access: Access): Promise<readonly SandboxBridge[]> {
+    this.networks = await this.dockerNetworks.find(access);
+    return this.networks.map(({ bridge }) => bridge);
+  }
+
+  /** Learns from a complete list of the instance's containers where they are. */
+  note(listed: readonly PlacedContainer[]): void {
+    this.full.clear();
+    this.places.clear();
+    for (const { dockerId, state, network } of listed) {
+      if (network !== null && state !== 'exited' && state !== 'dead') this.places.set(dockerId, network);
+    }
+  }
+
+  /** The container has stopped, or is gone. */
+  left(dockerId: string): void {
+    this.places.delete(dockerId);
+  }
+
+  /** The container was created in this network. */
+  joined(dockerId: string, network: string): void {
+    this.places.set(dockerId, network);
+  }
+
+  /** @returns the name of the first known network that has room; null if there is none */
+  withRoom(kind: NetworkKind): string | null {
+    return this.networks.find((known) => known.kind === kind && this.hasRoom(known.name))?.name ?? null;
+  }
+
+  /**
+   * @returns the name of the first network that has room, made if there is none
+   * @throws EngineError `no_capacity` if none can be made
+   */
+  async choose(access: Access, kind: NetworkKind): Promise<string> {
+    return this.choosing.runExclusive(async () => {
+      // Another process may have made one, or ours may be gone.
+      if (this.withRoom(kind) === null) this.networks = await this.dockerNetworks.find(access);
+      const found = this.withRoom(kind);
+      if (found !== null) return found;
+      let number = 1;
+      const isOut = (name: string): boolean =>
+        this.networks.some((known) => known.name === name) || !this.hasRoom(name);
+      while (isOut(this.dockerNetworks.nameOf({ kind, number }))) number += 1;
+      const made = await this.ensure(access, { kind, number });
+      this.logger.log(`the sandboxes' network ${made.name} was made`);
+      return made.name;
+    });
+  }
+
+  /**
+   * Connects a container to a network with room, if it is in none, or in one that is full and does not run. After
+   * `docker network disconnect`, Docker starts it without any network.
+   *
+   * One that is to start in a network that was removed is moved as well, before Docker refuses the start: Docker 28.5
+   * has created the sandbox by then, can neither use nor end it, and never starts the container again.
+   *
+   * @returns how it was, and whether it was in a network
+   * @throws Docker's refusal
+   */
+  async connect(
+    access: Access,
+    dockerId: string,
+  ): Promise<Omit<Connection, 'network' | 'networkId' | 'wantsNone' | 'restricted'> & { connected: boolean }> {
+    const { docker, signal } = access;
+    const [networks, answer] = await Promise.all([
+      this.dockerNetworks.find(access),
+      containerOf(docker, dockerId).inspect({ abortSignal: signal }) as Promise<unknown>,
+    ]);
+    const { network, networkId, wantsNone, restricted, ...found } = connectionIn(answer, this.options.instance);
+    if (wantsNone) return { ...found, connected: true };
+    if (restricted) await this.options.onRestricted(restricted);
+    if (network === null) {
+      await this.join(access, dockerId, restricted);
+      return { ...found, connected: false };
+    }
+    const isRemoved = networkId !== null && !networks.some(({ bridge }) => bridge.networkId === networkId);
+    if (isRemoved && !found.running) {
+      await this.ensureNamed(access, network);
+      await this.move(access, dockerId);
+      return { ...found, connected: false };
+    }
+    const isSettled = found.running || this.places.get(dockerId) === network || this.hasRoom(network);
+    if (isSettled) this.joined(dockerId, network);
+    else await this.move(access, dockerId);
+    return { ...found, connected: true };
+  }
+
+  /**
+   * For a start that Docker refused. A stopped container remembers its network by id: if the network was removed
+   * (`docker network prune`) and recreated, it no longer starts (Docker 26.1: 404 "network … not found"). Moves it to a
+   * network that is there, and not the full one.
+   *
+   * @param refusal Docker's; none if the network is known to be full
+   */
+  async move(access: Access, dockerId: string, refusal?: unknown): Promise<void> {
+    const { docker, signal } = access;
+    const answer: unknown = await containerOf(docker, dockerId).inspect({ abortSignal: signal });
+    const { network, restricted } = connectionIn(answer, this.options.instance);
+    this.left(dockerId);
+    if (network !== null) {
+      if (isNetworkFull(refusal)) this.full.add(network);
+      if (isNetworkMissing(refusal)) await this.ensureNamed(access, network);
+      const former = docker.getNetwork(network);
+      await ignoringRefusal(former.disconnect(abortable(signal, { Container: dockerId, Force: true })));
+    }
+    await this.join(access, dockerId, restricted);
+  }
+
+  /** Removes networks beyond the first of their kind that hold nothing, if the others have room to spare. */
+  async removeUnused(access: Access): Promise<void> {
+    await this.choosing.runExclusive(async () => {
+      const inUse = new Set(this.places.values());
+      const spare = Math.ceil(this.options.settings.SANDBOX_NETWORK_SIZE / 4);
+      for (const { kind, number, name, bridge } of await this.dockerNetworks.find(access)) {
+        const others = this.networks.filter((known) => known.kind === kind && known.number < number);
+        const room = others.map((known) => this.options.settings.SANDBOX_NETWORK_SIZE - this.count(known.name));
+        if (number === 1 || inUse.has(name) || !room.some((free) => free >= spare)) continue;
+        // Refused, without harm, if a container of another process has just been started there.
+        if (await this.dockerNetworks.remove(access, bridge.networkId))
+          this.logger.log(`the unused network ${name} was removed`);
+      }
+      this.networks = await this.dockerNetworks.find(access);
+    });
+  }
+
+  private async join(access: Access, dockerId: string, restricted: RestrictedSandbox | null): Promise<void> {
+    const name = await this.choose(access, kindOf(restricted));
+    // Again, as another process or somebody else may have removed it.
+    const { bridge } = await this.ensureNamed(access, name);
+    await this.options.onNetwork(bridge);
+    // Docker before 25 ignores it; in a network of another name the container then reaches nothing.
+    const EndpointConfig = restricted ? { MacAddress: restricted.macAddress } : {};
+    try {
+      await access.docker.getNetwork(name).connect(abortable(access.signal, { Container: dockerId, EndpointConfig }));
+    } catch (error) {
+      if (!isConnected(error)) throw error;
+    }
+    this.joined(dockerId, name);
+  }
+
+  private count(name: string): number {
+    let count = 0;
+    for (const network of this.places.values()) if (network === name) count += 1;
+    return count;
+  }
+
+  private hasRoom(name: string): boolean {
+    return !this.full.has(name) && this.count(name) < this.options.settings.SANDBOX_NETWORK_SIZE;
+  }
+
+  /** Also before a container leaves it: Docker disconnects only from a network that is there, and goes by the name. */
+  private ensureNamed(access: Access, name: string): Promise<InstanceNetwork> {
+    return this.ensure(access, this.dockerNetworks.placeIn(name) ?? { kind: 'open', number: 1 });
+  }
+
+  private async ensure(access: Access, place: Place): Promise<InstanceNetwork> {
+    const network = await this.dockerNetworks.ensure(access, place);
+    if (!this.networks.some(({ bridge }) => bridge.networkId === network.bridge.networkId)) {
+      await this.options.onNetwork(network.bridge);
+      const others = this.networks.filter((other) => other.name !== network.name);
+      this.networks = [...others, network].sort((a, b) => a.number - b.number);
+    }
+    return network;
+  }
+}
+
+function kindOf(sandbox: RestrictedSandbox | null): NetworkKind {
+  return sandbox === null ? 'open' : 'restricted';
+}
+
+function connectionIn(answer: unknown, instance: string): Connection {
+  const { labels, ...found } = observedConnection(answer, (name, of) =>
+    isNetworkOf(instance, kindOf(restrictedIn(of)))(name),
+  );
+  return { ...found, restricted: restrictedIn(labels) };
+}
+
+type Connection = Omit<ReturnType<typeof observedConnection>, 'labels'> & {
+  readonly restricted: RestrictedSandbox | null;
+};

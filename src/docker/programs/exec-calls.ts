@@ -1,0 +1,72 @@
+/** The calls of Docker's exec API, and what they answer. */
+import type Docker from 'dockerode';
+import { Duplex, Readable } from 'node:stream';
+import { abortable } from '../connection/client';
+import type { ProcessRequest } from './container-process';
+import { EngineError } from '../engine-error';
+import { MARKER } from './process-marker';
+import { TERMINAL_MARKER } from '../containers/supervisor';
+
+/** One Docker call, bounded in time, with errors in the port's terms. */
+export type ExecCall = <T>(run: (signal: AbortSignal) => Promise<T>) => Promise<T>;
+
+export interface ExecState {
+  readonly Running: boolean;
+  readonly ExitCode: number | null;
+  /** 0 for a command that never started. */
+  readonly Pid: number;
+}
+
+/** Of one that never started too. */
+export function hasEnded({ Running, ExitCode }: ExecState): boolean {
+  return !Running && ExitCode !== null;
+}
+
+/** A separate body, or dockerode writes it, secrets in `Env` included, wherever it also writes options. */
+export function createOptions(request: ProcessRequest, signal: AbortSignal): Docker.ExecCreateOptions {
+  const env = { ...request.env };
+  if (request.marker !== undefined) env[MARKER] = request.marker;
+  if (request.terminal === true) env[TERMINAL_MARKER] = '1';
+  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  // A name alone removes the container's variable. That of the marker has the text of its main process.
+  const removed = [MARKER, ...(request.without ?? [])].filter((name) => env[name] === undefined);
+  variables.push(...new Set(removed));
+  const body = {
+    Cmd: request.command,
+    AttachStdin: request.stdin === true,
+    AttachStdout: true,
+    AttachStderr: true,
+    Tty: request.terminal === true,
+    Env: variables,
+    // Not sent where they are undefined.
+    User: request.user,
+    WorkingDir: request.cwd,
+  };
+  return abortable(signal, { _body: body });
+}
+
+/** @throws EngineError `docker_error` without a stream, and what Docker answers */
+export async function startHijacked(exec: Docker.Exec, request: ProcessRequest, signal: AbortSignal): Promise<Duplex> {
+  const body = { Detach: false, Tty: request.terminal === true };
+  const options = { hijack: true, stdin: request.stdin === true, _body: body };
+  const stream: unknown = await exec.start(abortable(signal, options));
+  if (stream instanceof Duplex) return stream;
+  if (stream instanceof Readable) stream.destroy();
+  throw new EngineError('docker_error', 'Docker gave no stream');
+}
+
+/**
+ * The messages of runc and gVisor (20240729) about a program, its file or its working directory, as passed on by Docker
+ * 26.1.
+ */
+const NOT_RUNNABLE =
+  /executable file not found|error finding executable|no such file or directory|is a directory|not a directory|permission denied|exec format error|unable to find user/i;
+/** Their messages about a container that is just ending. */
+const ENDING = /stopped|not running|connection refused|connection reset|broken pipe|setns|no such (container|process)/i;
+
+/** @param words Docker's, in place of the output of a command that it has not started */
+export function refusedWith(words: string): EngineError {
+  if (ENDING.test(words) && !NOT_RUNNABLE.test(words))
+    return new EngineError('container_not_running', `exec: ${words}`);
+  return new EngineError(NOT_RUNNABLE.test(words) ? 'command_not_started' : 'docker_error', `exec: ${words}`);
+}

@@ -1,0 +1,379 @@
+import type Docker from 'dockerode';
+import type { Duplex, Readable, Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { within } from '../../scheduling';
+import { abortable } from '../connection/client';
+import {
+  type ContainerProcess,
+  type ExecOutput,
+  KILLED,
+  type OutputFlow,
+  type OutputTaker,
+  type ProcessOutput,
+  type ProcessRequest,
+  type TerminalSize,
+} from './container-process';
+import { EngineError } from '../engine-error';
+import { hasStatus } from '../connection/errors';
+import { createOptions, type ExecCall, type ExecState, hasEnded, refusedWith, startHijacked } from './exec-calls';
+import { type ContainerEnd, ExecContainer } from './exec-container';
+import { OutputFrames } from '../connection/streams';
+
+/** `call`: each call to Docker goes through it. The times are for tests. */
+export interface ExecOptions {
+  readonly call: ExecCall;
+  readonly end?: ContainerEnd;
+  /** Whether Docker itself answers, where a command does not start. By default it does. */
+  readonly answers?: () => Promise<boolean>;
+  readonly lookAfterMs?: number;
+  readonly startWithinMs?: number;
+  readonly refusedWithinMs?: number;
+}
+
+/** Docker closes the stream a moment before the exit code is known, above all under load. */
+const EXIT_CODE_WITHIN_MS = 10_000;
+/** How often it is asked meanwhile: the sooner, the shorter it was waited, so that the wait itself adds an eighth. */
+const ASK_EVERY_MS = { min: 3, max: 50 } as const;
+
+/** How long a command may take to start: gVisor's, on a machine with too much to do, takes more than ten seconds. */
+const START_WITHIN_MS = 40_000;
+/** How long Docker may take to say why a command has not started. */
+const REFUSED_WITHIN_MS = 10_000;
+/** How long Docker may take to begin with a command whose connection it has opened. */
+const NOT_BEGUN_MS = 5_000;
+
+/** How soon the exit code of a command whose stream has ended is known, unless Docker is kept from telling it. */
+const EXIT_CODE_SOON_MS = 1_000;
+
+/** How long Docker may take to say whether a command has started by the end of its time. */
+const LAST_LOOK_MS = 2_000;
+
+const UNREAD_AFTER_MS = 1_000;
+
+/** Docker's message in place of an output; far more than it ever is. */
+const MAX_REFUSAL_BYTES = 64 * 1024;
+
+/**
+ * One command of Docker's exec API with its connection hijacked. Docker cannot kill it, and a connection that ends does
+ * not end it.
+ */
+export class ExecSession implements ContainerProcess {
+  readonly output: ProcessOutput;
+  /** By the kernel, or by what encrypts it. */
+  readonly isInputCopied = true;
+
+  /** Docker's message in place of the command's output; empty if the command has started. */
+  private refusal = '';
+  private writer: 'unknown' | 'command' | 'docker' = 'unknown';
+  private readonly closed = new AbortController();
+  /** Since when its reader is busy with what it has got; null while it waits for more, or has ended. */
+  private busySince: number | null = performance.now();
+  /** Whether the time to start is over. */
+  private isOverdue = false;
+
+  private constructor(
+    private readonly container: ExecContainer,
+    private readonly exec: Docker.Exec,
+    private readonly stream: Duplex,
+    private readonly request: ProcessRequest,
+    private readonly call: ExecCall,
+    private readonly times: { readonly startBy: number; readonly refusedWithinMs: number },
+    private readonly answers: () => Promise<boolean>,
+  ) {
+    // Without a listener the error of a connection that breaks while nobody reads would end this process.
+    stream.on('error', () => undefined);
+    stream.once('close', () => {
+      this.closed.abort();
+      this.busySince = null;
+    });
+    const read = this.read();
+    this.output = {
+      [Symbol.asyncIterator]: () => read,
+      flowTo: (taker) => this.flowTo(taker),
+    };
+  }
+
+  /**
+   * Does not wait for the command to start: whether it did shows at its first output, or its end.
+   *
+   * @throws EngineError `command_not_started` where no program is named, `container_not_found`,
+   *   `container_not_running`, `container_paused`, and what `call` throws
+   */
+  static async open(container: Docker.Container, request: ProcessRequest, options: ExecOptions): Promise<ExecSession> {
+    const { call, lookAfterMs, end } = options;
+    // Docker's runtimes do not agree on what the empty name of a program is.
+    if (request.command[0] === '') throw new EngineError('command_not_started', 'the program has no name');
+    const { refusedWithinMs = REFUSED_WITHIN_MS, answers = () => Promise.resolve(true) } = options;
+    const startWithinMs = request.startWithinMs ?? options.startWithinMs ?? START_WITHIN_MS;
+    const startBy = performance.now() + startWithinMs;
+    const bounds = { ms: startWithinMs, answers };
+    const exec = await inTime(
+      call((signal) => container.exec(createOptions(request, signal))),
+      bounds,
+    );
+    const starting = call((signal) => startHijacked(exec, request, signal));
+    const stream = await inTime(starting, bounds).catch((error: unknown) => {
+      void starting.then((late) => late.destroy()).catch(() => undefined);
+      throw error;
+    });
+    const times = { startBy, refusedWithinMs };
+    const observed = new ExecContainer(container, call, end);
+    const session = new ExecSession(observed, exec, stream, request, call, times, answers);
+    void session.container.untilEnded(session.closed.signal, lookAfterMs).then(() => session.close());
+    return session;
+  }
+
+  get marker(): string | undefined {
+    return this.request.marker;
+  }
+
+  /** Calls back when the connection has ended. */
+  onClosed(listener: () => void): void {
+    this.stream.once('close', listener);
+  }
+
+  get isClosed(): boolean {
+    return this.stream.closed;
+  }
+
+  /** Whether its output has not been read for a while. */
+  get isUnread(): boolean {
+    return this.busySince !== null && performance.now() - this.busySince > UNREAD_AFTER_MS;
+  }
+
+  get stdin(): Writable | null {
+    return this.request.stdin === true ? this.stream : null;
+  }
+
+  /** @throws EngineError `command_not_started`, `container_not_running`, and as {@link hasStarted}: it may start yet */
+  async started(): Promise<void> {
+    if (await this.hasStarted()) return;
+    this.writer = 'docker';
+    const refusal = (async () => {
+      for await (const output of this.output) void output;
+    })();
+    // Docker need not end the stream of what has not started.
+    await within(refusal, { ms: this.times.refusedWithinMs }).catch(() => this.close());
+    await this.exit();
+  }
+
+  /**
+   * Docker answers once it has started, or failed to.
+   *
+   * @throws EngineError `container_not_responding` where it does neither in time, `docker_unavailable` where Docker
+   *   does not answer
+   */
+  async hasStarted(): Promise<boolean> {
+    const writer = await this.whoWrites();
+    if (writer === 'unknown') throw notStarted(await this.answers());
+    return writer === 'command';
+  }
+
+  async exit(): Promise<{ exitCode: number }> {
+    if (this.container.isOver) throw containerEnded();
+    let state = await this.stateOnce(hasEnded, EXIT_CODE_SOON_MS);
+    if (!hasEnded(state)) {
+      if (await this.container.hasEnded()) throw containerEnded();
+      state = await this.stateOnce(hasEnded);
+    }
+    const { ExitCode, Running, Pid } = state;
+    if (Running || ExitCode === null) {
+      throw new EngineError('docker_unavailable', 'the connection to the command broke off before its end');
+    }
+    if (Pid > 0 && ExitCode > KILLED && (await this.container.ends())) throw containerEnded();
+    if (Pid > 0) return { exitCode: ExitCode };
+    throw refusedWith(this.refusal.trim());
+  }
+
+  /** Waits a moment for it. */
+  async hasEnded(): Promise<boolean> {
+    try {
+      return hasEnded(await this.stateOnce(hasEnded));
+    } catch (error) {
+      // It ended with its container.
+      if (error instanceof EngineError && error.code === 'container_not_running') return true;
+      throw error;
+    }
+  }
+
+  async isGone(): Promise<boolean> {
+    if (this.container.isOver) return true;
+    const state = await this.call(async (signal) => {
+      try {
+        const found: ExecState = await this.exec.inspect(abortable(signal, {}));
+        return found;
+      } catch (error) {
+        // Docker forgets the commands of an ended container, and all of them when it is restarted itself.
+        if (hasStatus(error, 404)) return null;
+        throw error;
+      }
+    });
+    return state === null || hasEnded(state) || !(await this.container.runsOn());
+  }
+
+  async resize({ columns, rows }: TerminalSize): Promise<void> {
+    await this.call(async (signal) => {
+      try {
+        await this.exec.resize(abortable(signal, { h: rows, w: columns }));
+      } catch (error) {
+        if (hasStatus(error, 404)) throw await this.forgotten();
+        throw error;
+      }
+    });
+  }
+
+  close(): void {
+    this.stream.destroy();
+  }
+
+  /** That it has started is known by now, so all of it is the command's. */
+  private flowTo(taker: OutputTaker): OutputFlow {
+    const { stream } = this;
+    const frames = new OutputFrames((output) => taker.take(output));
+    const hasTerminal = this.request.terminal === true;
+    let isOver = false;
+    const end = (): void => {
+      if (isOver) return;
+      isOver = true;
+      taker.over();
+    };
+    this.busySince = null;
+    stream.on('data', (data: Buffer) => {
+      if (hasTerminal) taker.take({ stream: 'stdout', data });
+      else frames.take(data);
+    });
+    stream.once('end', end).once('close', end);
+    return {
+      pause: () => {
+        stream.pause();
+        this.busySince ??= performance.now();
+      },
+      resume: () => {
+        this.busySince = null;
+        if (stream.isPaused()) stream.resume();
+      },
+    };
+  }
+
+  /** A connection that breaks is not an error yet: Docker is asked afterwards whether the command has ended. */
+  private async *read(): AsyncGenerator<ExecOutput> {
+    let read: ExecOutput[] = [];
+    const take = (output: ExecOutput): void => void read.push(output);
+    const frames = new OutputFrames(take);
+    const hasTerminal = this.request.terminal === true;
+    this.busySince = null;
+    for await (const data of untilBroken(this.stream)) {
+      if (hasTerminal) take({ stream: 'stdout', data });
+      else frames.take(data);
+      if (read.length === 0) continue;
+      this.busySince = performance.now();
+      if (this.writer === 'unknown') this.writer = await this.whoWrites();
+      if (this.writer === 'docker') this.noteRefusal(read);
+      else yield* read;
+      read = [];
+      this.busySince = null;
+    }
+  }
+
+  private noteRefusal(read: readonly ExecOutput[]): void {
+    if (this.refusal.length > MAX_REFUSAL_BYTES) return;
+    this.refusal += Buffer.concat(read.map(({ data }) => data)).toString();
+  }
+
+  /**
+   * Docker knows of a process a moment after its first output. And it opens the connection before it begins with the
+   * command, which until then neither runs nor has an exit code (26.1; 126 of one that could not be started).
+   *
+   * @returns `unknown` if it neither starts nor fails
+   */
+  private async whoWrites(): Promise<typeof this.writer> {
+    if (this.writer !== 'unknown' || this.isOverdue) return this.writer;
+    const began = performance.now();
+    const isRefused = (state: ExecState): boolean => {
+      if (state.Running) return false;
+      // Without a code where the container ended before Docker began with the command.
+      return state.ExitCode !== null || this.stream.closed || performance.now() - began > NOT_BEGUN_MS;
+    };
+    const known = (state: ExecState): boolean => state.Pid > 0 || isRefused(state);
+    const leftMs = Math.max(0, this.times.startBy - performance.now());
+    // Docker (26.1) does not tell the state of a command while a sandbox that hangs keeps it from starting it.
+    const looking = this.stateOnce(known, leftMs);
+    const state = await within(looking, { ms: leftMs + LAST_LOOK_MS, late: () => new Overdue() }).catch(ifOverdue);
+    if (state === null || !known(state)) {
+      this.isOverdue = true;
+      return this.writer;
+    }
+    const { Pid, Running } = state;
+    // Known from here on, whoever asks next.
+    if (Pid > 0) this.writer = 'command';
+    return Pid === 0 && !Running ? 'docker' : this.writer;
+  }
+
+  /** @returns the first awaited state, or the last one before the deadline */
+  private async stateOnce(until: (state: ExecState) => boolean, withinMs = EXIT_CODE_WITHIN_MS): Promise<ExecState> {
+    const began = performance.now();
+    for (;;) {
+      const state = await this.call((signal) => this.inspect(signal));
+      const waited = performance.now() - began;
+      if (until(state) || waited >= withinMs) return state;
+      await delay(Math.min(Math.max(waited / 8, ASK_EVERY_MS.min), ASK_EVERY_MS.max));
+    }
+  }
+
+  private async inspect(signal: AbortSignal): Promise<ExecState> {
+    try {
+      return await this.exec.inspect(abortable(signal, {}));
+    } catch (error) {
+      if (hasStatus(error, 404)) throw await this.forgotten();
+      throw error;
+    }
+  }
+
+  /** Docker forgets the commands of an ended container, and all of them when it is restarted itself. */
+  private async forgotten(): Promise<EngineError> {
+    const runsOn = await this.container.runsOn().catch(() => false);
+    return runsOn ? new EngineError('docker_unavailable', 'Docker has forgotten the command') : containerEnded();
+  }
+
+  /** Looks at the container soon, as it may have ended. */
+  noteContainerEnd(): void {
+    this.container.lookSoon();
+  }
+}
+
+class Overdue extends Error {}
+
+function ifOverdue(error: unknown): null {
+  if (error instanceof Overdue) return null;
+  throw error;
+}
+
+/** Waits for a call that a sandbox which hangs may hold up. @throws EngineError `container_not_responding` */
+async function inTime<T>(
+  work: Promise<T>,
+  { ms, answers }: { readonly ms: number; readonly answers: () => Promise<boolean> },
+): Promise<T> {
+  try {
+    return await within(work, { ms, late: () => new Overdue() });
+  } catch (error) {
+    ifOverdue(error);
+    throw notStarted(await answers());
+  }
+}
+
+function notStarted(dockerAnswers: boolean): EngineError {
+  const code = dockerAnswers ? 'container_not_responding' : 'docker_unavailable';
+  return new EngineError(code, 'the command did not start in time');
+}
+
+function containerEnded(): EngineError {
+  return new EngineError('container_not_running', 'the container ended under the command');
+}
+
+async function* untilBroken(stream: Readable): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of stream) yield chunk as Buffer;
+  } catch {
+    // The connection broke, or was closed here.
+  }
+}

@@ -1,0 +1,161 @@
+import type Docker from 'dockerode';
+import { randomUUID } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { type Config, ConfigError } from '../../config';
+import { abortable } from '../connection/client';
+import type { EngineCapabilities } from '../container-engine';
+import { containerLabels, LABELS, sizeOption } from '../containers/create-options';
+import { ignoringRefusal, refusalOf } from '../connection/errors';
+
+const PROBE_MB = 16;
+const PROBE_REPOSITORY = 'berth/quota-probe';
+
+/** Younger ones may belong to another process that is probing now. */
+const LEFTOVER_AGE_MS = 10 * 60_000;
+
+/** The end of an archive, without content: the smallest possible image. */
+const EMPTY_TAR = Buffer.alloc(1024);
+
+/** Why disk space cannot be limited, and what an operator can do. */
+interface Refusal {
+  readonly reason: string;
+  readonly advice: string;
+}
+
+const ON_XFS = "put Docker's data on XFS mounted with the option prjquota";
+
+/**
+ * Drivers other than overlay2 may accept a size and ignore it, as containerd's image store does (seen with 28.5), which
+ * a new Docker has by default from 29 on.
+ *
+ * @param info Docker's `GET /info`, which names the file system under its data
+ */
+function refusalOfDriver(info: unknown): Refusal | null {
+  const { Driver, DriverStatus } = (info ?? {}) as { Driver?: string; DriverStatus?: [string, string][] | null };
+  const status = new Map(DriverStatus ?? []);
+  const driver = Driver ?? 'unknown';
+  if (status.get('driver-type')?.startsWith('io.containerd.snapshotter') === true) {
+    return {
+      reason: `storage driver ${driver} of containerd's image store, which ignores the size of a container`,
+      advice: `turn that off with "features": { "containerd-snapshotter": false } in daemon.json, and ${ON_XFS}`,
+    };
+  }
+  const fileSystem = status.get('Backing Filesystem') ?? 'unknown';
+  if (driver === 'overlay2' && fileSystem === 'xfs') return null;
+  return { reason: `storage driver ${driver} on ${fileSystem}`, advice: ON_XFS };
+}
+
+/**
+ * Probes whether Docker can limit the size of volumes and writable layers. Starts nothing, and removes leftovers of an
+ * earlier, killed probe first.
+ *
+ * @throws ConfigError if quotas are required and Docker cannot enforce them
+ */
+export async function probeDiskQuota(
+  docker: Docker,
+  {
+    wanted,
+    instance,
+    info,
+    signal,
+  }: { wanted: Config['DISK_QUOTA']; instance: string; info: unknown; signal: AbortSignal },
+): Promise<EngineCapabilities['diskQuota']> {
+  if (wanted === 'off') return 'off';
+  const refusal = await refusalOfQuotas(docker, { instance, info, signal });
+  if (refusal === null) return 'enforced';
+  if (wanted === 'preferred') return 'unsupported';
+  throw new ConfigError(
+    `DISK_QUOTA=required, but Docker cannot limit disk space (${refusal.reason}): ${refusal.advice}`,
+  );
+}
+
+/** @returns null if both kinds of quota work */
+async function refusalOfQuotas(
+  docker: Docker,
+  { instance, info, signal }: { instance: string; info: unknown; signal: AbortSignal },
+): Promise<Refusal | null> {
+  const unfit = refusalOfDriver(info);
+  if (unfit !== null) return unfit;
+  await removeLeftovers(docker, instance, signal);
+  const id = randomUUID();
+  const name = `berth-probe-${id}`;
+  const image = `${PROBE_REPOSITORY}:${id}`;
+  try {
+    await tryQuotas(docker, { name, image, instance, signal });
+    return null;
+  } catch (error) {
+    const refusal = refusalOf(error);
+    if (refusal === null) throw error;
+    return { reason: refusal.message.trim(), advice: ON_XFS };
+  } finally {
+    await ignoringRefusal(docker.getContainer(name).remove(abortable(signal, { force: true })));
+    await ignoringRefusal(docker.getVolume(name).remove(abortable(signal, {})));
+    await ignoringRefusal(docker.getImage(image).remove(abortable(signal, {})));
+  }
+}
+
+/**
+ * Creates a volume and a container of a limited size; the container from a local empty image, so that no registry is
+ * needed.
+ */
+async function tryQuotas(
+  docker: Docker,
+  { name, image, instance, signal }: { name: string; image: string; instance: string; signal: AbortSignal },
+): Promise<void> {
+  const labels = { [LABELS.managed]: 'true', [LABELS.probe]: instance };
+  const size = sizeOption(PROBE_MB);
+  await docker.createVolume(abortable(signal, { Name: name, DriverOpts: { size }, Labels: labels }));
+  const [repo, tag] = image.split(':');
+  const changes = Object.entries(labels).map(([label, value]) => `LABEL ${label}=${value}`);
+  await text(await docker.importImage(Readable.from([EMPTY_TAR]), abortable(signal, { repo, tag, changes })));
+  const HostConfig = { StorageOpt: { size }, NetworkMode: 'none' };
+  const body = { Image: image, Cmd: ['none'], Labels: containerLabels(labels), HostConfig };
+  await docker.createContainer(abortable(signal, { _query: { name }, _body: body }));
+}
+
+/** What killed probes left. Looked for as often as there may be some that are old enough. */
+export class LeftProbes {
+  private lookedAt = -Infinity;
+
+  async remove(docker: Docker, instance: string, signal: AbortSignal): Promise<void> {
+    if (performance.now() - this.lookedAt < LEFTOVER_AGE_MS) return;
+    await removeLeftovers(docker, instance, signal);
+    this.lookedAt = performance.now();
+  }
+}
+
+/** Removes what a killed probe left. */
+async function removeLeftovers(docker: Docker, instance: string, signal: AbortSignal): Promise<void> {
+  const filters = { label: [`${LABELS.probe}=${instance}`] };
+  const isLeftover = (madeAt: number): boolean => Date.now() - madeAt > LEFTOVER_AGE_MS;
+  for (const { Id, Created, Labels } of await docker.listContainers({ all: true, filters, abortSignal: signal })) {
+    // A sandbox that an earlier Berth created has what labels its image has, too.
+    if (!isLeftover(Created * 1000) || isSandbox(Labels)) continue;
+    await ignoringRefusal(docker.getContainer(Id).remove(abortable(signal, { force: true })));
+  }
+  for (const { Name, CreatedAt } of await listVolumes(docker, filters, signal)) {
+    if (!isLeftover(Date.parse(CreatedAt ?? ''))) continue;
+    await ignoringRefusal(docker.getVolume(Name).remove(abortable(signal, {})));
+  }
+  // Of Berth's own: anybody may give an image such a label.
+  const imageFilters = { ...filters, reference: [PROBE_REPOSITORY] };
+  for (const { Id, Created } of await docker.listImages({ filters: imageFilters, abortSignal: signal })) {
+    if (isLeftover(Created * 1000)) await ignoringRefusal(docker.getImage(Id).remove(abortable(signal, {})));
+  }
+}
+
+/** @param labels Docker gives none, or null, where there are none */
+function isSandbox(labels: Readonly<Record<string, string>> | null | undefined): boolean {
+  return (labels?.[LABELS.instance] ?? '') !== '';
+}
+
+async function listVolumes(
+  docker: Docker,
+  filters: { label: string[] },
+  signal: AbortSignal,
+): Promise<{ Name: string; CreatedAt?: string }[]> {
+  const answer: { Volumes?: unknown } = await docker.listVolumes({ filters, abortSignal: signal });
+  // Null, not empty, if there is none (Docker before 20.10).
+  return Array.isArray(answer.Volumes) ? (answer.Volumes as { Name: string; CreatedAt?: string }[]) : [];
+}

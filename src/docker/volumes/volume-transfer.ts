@@ -1,0 +1,90 @@
+import { type Readable, Transform, type Writable } from 'node:stream';
+import type { ContainerEngine, VolumeCopy } from '../container-engine';
+import { EngineError } from '../engine-error';
+import { CopyMeter, type VolumeDigest, type VolumeWork } from './volume-copy';
+import { RECORD_BYTES } from './volume-worker';
+
+/** An engine whose volumes can be copied to another machine's. Nothing may write to them meanwhile. */
+export interface TransferringEngine extends ContainerEngine {
+  /** Writes a volume as an archive, and ends `output` only when that is whole. @throws EngineError */
+  sendVolume(volume: VolumeWork, output: Writable): Promise<void>;
+  /**
+   * Makes a volume what an archive says; what it held is removed.
+   *
+   * @throws EngineError `data_too_large`, `copy_failed`, `aborted`; the volume is unusable then
+   */
+  receiveVolume(volume: VolumeWork, input: Readable): Promise<void>;
+  /**
+   * @param options.like another one, to which it is compared
+   * @param options.onReport with lines for `CopyMeter`
+   * @throws EngineError
+   */
+  digestVolume(
+    volume: VolumeWork,
+    options: { like?: VolumeDigest; onReport: (line: string) => void },
+  ): Promise<VolumeDigest>;
+}
+
+/**
+ * Copies a volume from one machine to another through this process, which keeps nothing of it, and compares the copy
+ * with the source before it returns: each side reads its own and tells the digest.
+ *
+ * @returns the disk space that the copy uses
+ * @throws EngineError `data_too_large` if the target is full, `copy_failed`, `aborted`; the target is unusable then
+ */
+export async function transferVolume(
+  source: TransferringEngine,
+  target: TransferringEngine,
+  { from, to, image, owner, onProgress, signal }: VolumeCopy,
+): Promise<{ bytes: number }> {
+  const meter = new CopyMeter(onProgress);
+  const failed = new AbortController();
+  const either = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal;
+  const origin = { name: from, image, owner, signal: either };
+  const copy = { name: to, image, owner, signal: either };
+  // The source is read twice at once: the second time mostly from memory, and the network is slower than that.
+  const report = (line: string): void => {
+    if (line.startsWith('total')) meter.take(line);
+  };
+  const archive = countingStream((bytes) => meter.take(`copied ${String(Math.floor(bytes / RECORD_BYTES))}`));
+  const [original] = await allOrAbort(failed, [
+    source.digestVolume(origin, { onReport: report }),
+    source.sendVolume(origin, archive),
+    target.receiveVolume(copy, archive),
+  ]).finally(() => archive.destroy());
+  const copied = await target.digestVolume(copy, { like: original, onReport: (line) => meter.take(line) });
+  if (copied.sha256 !== original.sha256) {
+    throw new EngineError('copy_failed', `the copy of ${from} on another machine differs from its source`);
+  }
+  meter.take(`bytes ${String(copied.bytes)}`);
+  return { bytes: copied.bytes };
+}
+
+/** @param onCount told of all bytes that have passed so far */
+function countingStream(onCount: (bytes: number) => void): Transform {
+  let bytes = 0;
+  return new Transform({
+    highWaterMark: 1024 * 1024,
+    transform: (chunk: Buffer, _encoding, done) => {
+      bytes += chunk.length;
+      onCount(bytes);
+      done(null, chunk);
+    },
+  });
+}
+
+/** If one fails, the others are aborted and awaited, so that nothing still runs when a rollback begins. */
+async function allOrAbort<T extends readonly Promise<unknown>[]>(
+  abort: AbortController,
+  works: readonly [...T],
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  const ended = works.map((work) =>
+    work.catch((error: unknown) => {
+      abort.abort(error);
+      throw error;
+    }),
+  );
+  await Promise.allSettled(ended);
+  abort.signal.throwIfAborted();
+  return (await Promise.all(ended)) as { -readonly [K in keyof T]: Awaited<T[K]> };
+}

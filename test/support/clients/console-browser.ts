@@ -1,0 +1,119 @@
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { readFileSync } from 'node:fs';
+import type { TestUser } from '../servers/berth';
+
+/** The console in Debian's Chromium, as a person has it before them. */
+export class ConsoleBrowser {
+  /** What Chromium complained of: errors of scripts, and what the Content-Security-Policy forbade. */
+  readonly complaints: string[] = [];
+  /** What could not be loaded, with Chromium's reason. */
+  private readonly failed: string[] = [];
+
+  private constructor(
+    private readonly browser: Browser,
+    private readonly url: string,
+    private readonly isAlone: boolean,
+  ) {}
+
+  /** @param url the server's. @param isAlone whether no other test runs meanwhile */
+  static async launch(url: string, { isAlone = false } = {}): Promise<ConsoleBrowser> {
+    const executablePath = process.env['TEST_BROWSER'];
+    if (!executablePath) throw new Error('TEST_BROWSER names no Chromium: `npm test` brings one');
+    // Chromium's own sandbox does not work for root, and the only page is ours.
+    const browser = await chromium.launch({ executablePath, chromiumSandbox: process.getuid?.() !== 0 });
+    return new ConsoleBrowser(browser, url, isAlone);
+  }
+
+  /** A browser of its own, with nothing kept. */
+  async context(options: Parameters<Browser['newContext']>[0] = {}): Promise<BrowserContext> {
+    const context = await this.browser.newContext({ baseURL: this.url, ...options });
+    context.setDefaultTimeout(20_000);
+    if (!this.isAlone) await withstandNetworkChanges(context);
+    context.on('requestfailed', (request) => {
+      this.failed.push(`${request.url()}: ${request.failure()?.errorText ?? ''}`);
+    });
+    context.on('weberror', (error) => this.complaints.push(String(error.error())));
+    context.on('console', (message) => {
+      // An answer that is an error is told by Chromium too, whatever the page makes of it.
+      if (message.type() === 'error' && !message.text().startsWith('Failed to load resource'))
+        this.complaints.push(message.text());
+    });
+    return context;
+  }
+
+  /** A page that somebody has signed in to by a link, as `npm start` prints it. */
+  async signedIn(user: TestUser, context?: BrowserContext): Promise<Page> {
+    const page = await (context ?? (await this.context())).newPage();
+    const { body } = await user.api.call('POST', '/api/auth/codes');
+    await page.goto(`/#code=${String(body['code'])}`);
+    await page
+      .getByRole('heading', { name: 'Containers', exact: true })
+      .waitFor()
+      .catch(async (error: unknown) => {
+        const says = await page.locator('body').innerText();
+        const faults = [...this.complaints, ...this.failed].join('\n');
+        throw new Error(`the page says: ${says}\n${faults}`, { cause: error });
+      });
+    return page;
+  }
+
+  /** What axe finds wrong with the page as it is: for people with a screen reader, a keyboard, or weak eyes. */
+  async faultsOf(page: Page): Promise<string[]> {
+    await page.evaluate(readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8'));
+    return page.evaluate(`axe.run({ resultTypes: ['violations'] }).then(({ violations }) => violations.map(
+      ({ id, nodes }) => id + ': ' + nodes.map(({ html, failureSummary }) => html + ' ' + failureSummary).join(' | ')))`);
+  }
+
+  close(): Promise<void> {
+    return this.browser.close();
+  }
+}
+
+/** Every page of the console with its heading. @param id of a container that is called `seen` */
+export const consolePages = (id: string): readonly (readonly [path: string, heading: string])[] => [
+  ['/', 'Containers'],
+  [`/containers/${id}`, 'seen'],
+  [`/containers/${id}#processes`, 'seen'],
+  [`/containers/${id}#events`, 'seen'],
+  ['/tokens', 'Tokens'],
+  ['/agents', 'Agents'],
+  ['/admin/users', 'Users'],
+  ['/admin/containers', 'All containers'],
+  ['/admin/images', 'Images'],
+  ['/admin/machine', 'Machine'],
+  ['/admin/nodes', 'Nodes'],
+  ['/admin/audit', 'Audit'],
+  ['/deleted', 'Deleted'],
+  ['/events', 'Events'],
+  ['/usage', 'Usage'],
+];
+
+/**
+ * Keeps pages from what Chromium's own network does when a network interface comes or goes, as one does with each
+ * container of the tests beside: it drops all that is on its way, and a page whose script was dropped stays empty.
+ */
+export async function withstandNetworkChanges(context: BrowserContext): Promise<void> {
+  context.on('page', (page) => {
+    Object.assign(page, { goto: again(page.goto.bind(page)), reload: again(page.reload.bind(page)) });
+  });
+  // Loaded by this process. The way in too: its code opens once, and is of no use to a page that has lost the answer.
+  await context.route(/\.(js|css)$|\/api\/auth\/sign-in$/, async (route) => {
+    try {
+      await route.fulfill({ response: await route.fetch() });
+    } catch {
+      // The server is gone, or the page.
+      await route.abort().catch(() => undefined);
+    }
+  });
+}
+
+function again<Args extends unknown[], Result>(load: (...args: Args) => Promise<Result>) {
+  return async (...args: Args): Promise<Result> => {
+    try {
+      return await load(...args);
+    } catch (error) {
+      if (!String(error).includes('ERR_NETWORK_CHANGED')) throw error;
+      return load(...args);
+    }
+  };
+}

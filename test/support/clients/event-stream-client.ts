@@ -1,0 +1,128 @@
+import { type IncomingHttpHeaders, type IncomingMessage, request as httpRequest } from 'node:http';
+import type { BerthEvent } from '../../../src/events';
+import { noteAnswer, noteEvent } from './described';
+import { eventually } from '../eventually';
+
+/** One block of the stream that has data. */
+export interface StreamedEvent {
+  readonly id: string;
+  readonly name: string;
+  readonly data: unknown;
+}
+
+export interface StreamRequest {
+  readonly url: string;
+  readonly token: string;
+  readonly after?: number | string | undefined;
+  readonly lastEventId?: string | undefined;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Another stream than that of the user's events. */
+  readonly path?: string;
+  /** Sent as JSON, by a POST. */
+  readonly body?: object;
+}
+
+/** A client of event streams by the letter of the HTML standard, that can stop reading. */
+export class EventStreamClient {
+  readonly told: StreamedEvent[] = [];
+  /** As the standard has it: also from blocks that hold nothing else. */
+  lastEventId = '';
+  retry: number | null = null;
+  /** How it ended: with its last byte, or cut before. */
+  ending: 'complete' | 'cut' | null = null;
+  private text = '';
+
+  private constructor(
+    private readonly response: IncomingMessage,
+    private readonly asked: { readonly method: string; readonly url: string },
+  ) {
+    response.setEncoding('utf8');
+    response.on('data', (chunk: string) => {
+      const blocks = (this.text + chunk).split('\n\n');
+      this.text = blocks.pop() ?? '';
+      for (const block of blocks) this.take(block);
+    });
+    response.once('end', () => (this.ending = 'complete'));
+    response.once('error', () => undefined);
+    response.once('close', () => (this.ending ??= 'cut'));
+  }
+
+  /** Resolves with the head of the answer, whatever its status. */
+  static async open(asked: StreamRequest): Promise<EventStreamClient> {
+    const { url, token, after, lastEventId, headers, path = '/api/events/stream', body } = asked;
+    const query = after === undefined ? '' : `?after=${String(after)}`;
+    const method = body ? 'POST' : 'GET';
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      const request = httpRequest(`${url}${path}${query}`, {
+        agent: false,
+        method,
+        headers: {
+          authorization: `Bearer ${token}`,
+          accept: 'text/event-stream',
+          ...(body && { 'content-type': 'application/json' }),
+          ...(lastEventId !== undefined && { 'last-event-id': lastEventId }),
+          ...headers,
+        },
+      });
+      request
+        .once('response', resolve)
+        .once('error', reject)
+        .end(body && JSON.stringify(body));
+    });
+    const seen = { method, url: path };
+    const header = (name: string): string | undefined => response.headers[name]?.toString();
+    noteAnswer({ ...seen, status: response.statusCode ?? 0, header });
+    return new EventStreamClient(response, seen);
+  }
+
+  get status(): number {
+    return this.response.statusCode ?? 0;
+  }
+
+  get headers(): IncomingHttpHeaders {
+    return this.response.headers;
+  }
+
+  get events(): BerthEvent[] {
+    return this.told.map(({ data }) => data as BerthEvent);
+  }
+
+  get seqs(): number[] {
+    return this.events.map(({ seq }) => seq);
+  }
+
+  /** Waits for the id that a stream begins with. */
+  async opened(): Promise<this> {
+    expect(this.status).toBe(200);
+    await eventually(() => expect(this.lastEventId).not.toBe(''));
+    return this;
+  }
+
+  pause(): void {
+    this.response.pause();
+  }
+
+  resume(): void {
+    this.response.resume();
+  }
+
+  /** Breaks the connection. */
+  close(): void {
+    this.response.destroy();
+  }
+
+  private take(block: string): void {
+    let [name, data] = ['message', ''];
+    for (const line of block.split('\n')) {
+      const [, field = '', value = ''] = /^([^:]*):? ?(.*)$/.exec(line) ?? [];
+      if (field === 'id') this.lastEventId = value;
+      if (field === 'event') name = value;
+      if (field === 'data') data += value;
+      if (field === 'retry') this.retry = Number(value);
+    }
+    if (data === '') return;
+    const event = { id: this.lastEventId, name, data: JSON.parse(data) as unknown };
+    this.told.push(event);
+    if (this.status === 200) noteEvent(this.asked, event);
+  }
+}

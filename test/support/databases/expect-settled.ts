@@ -1,0 +1,73 @@
+import { containerIdOf } from '../../../src/events';
+import { io } from 'socket.io-client';
+import type { ApiClient } from '../clients/api-client';
+import { EventRecorder } from '../clients/event-recorder';
+import { eventually } from '../eventually';
+import type { RealDocker } from '../docker/real-docker';
+
+/** However long the history is that the tests before have made. */
+const REPLAYED_WITHIN_MS = 5_000;
+
+type Row = Readonly<Record<string, unknown>>;
+
+/**
+ * The invariants that must hold after anything: the row, Docker and the user's events tell the same; nothing is left
+ * over, nothing is lost, nothing is stuck.
+ *
+ * @returns the container as the API shows it; null if it is deleted
+ */
+export async function expectSettled(
+  api: ApiClient,
+  docker: RealDocker,
+  dbId: string,
+  timeoutMs = 60_000,
+): Promise<Row | null> {
+  let row: Row | null = null;
+  await eventually(
+    async () => {
+      const got = await api.get(dbId);
+      row = got.status === 404 ? null : got.body;
+      await expectDockerAgrees(docker, dbId, row);
+      await expectEventsAgree(api, dbId, row);
+    },
+    { timeoutMs, what: () => JSON.stringify(row) },
+  );
+  return row;
+}
+
+async function expectDockerAgrees(docker: RealDocker, dbId: string, row: Row | null): Promise<void> {
+  const listed = await docker.containersOf(dbId);
+  if (row === null || row['status'] === 'error') {
+    expect(listed).toEqual([]);
+    return;
+  }
+  expect(['running', 'stopped']).toContain(row['status']);
+  const missing = row['status'] === 'stopped' && row['status_reason'] === 'missing';
+  const expected = missing ? [] : [{ id: row['id'], name: `berth-${dbId}` }];
+  expect(listed.map(({ id, name }) => ({ id, name }))).toEqual(expected);
+  if (!missing) expect(listed[0]?.state === 'running').toBe(row['status'] === 'running');
+  expect(await docker.volumeExists(`berth-${dbId}`)).toBe(true);
+}
+
+/** Replays the user's whole history: without gap, and its last word on the container is what the row says. */
+async function expectEventsAgree(api: ApiClient, dbId: string, row: Row | null): Promise<void> {
+  const { body } = await api.call('GET', '/api/containers');
+  const socket = io(api.url, { auth: { token: api.token, after: 0 }, transports: ['websocket'], forceNew: true });
+  const recorder = new EventRecorder(socket);
+  try {
+    const told = Number(body['event_seq']);
+    await eventually(() => expect(recorder.events.length).toBeGreaterThanOrEqual(told), {
+      timeoutMs: REPLAYED_WITHIN_MS,
+    });
+    const { events } = recorder;
+    expect(events.map(({ seq }) => seq)).toEqual(events.map((_event, index) => index + 1));
+    const last = events.filter((event) => containerIdOf(event) === dbId && event.type !== 'container_progress').at(-1);
+    if (row === null) expect(last?.type).toBe('container_deleted');
+    else {
+      const { status, id, name, resources } = row;
+      expect(last?.data).toMatchObject({ status, id, name, resources });
+    }
+  } finally {
+    recorder.close();
+  }
+}

@@ -1,0 +1,24 @@
+import type { ContainerRow, Operation } from '../../../src/containers/container.entity';
+import { LeaseStore } from '../../../src/containers/leases/lease-store';
+import type { Berth } from '../servers/berth';
+
+/**
+ * Leaves a container as an operation leaves it that was cut off in the midst of this; only a sweep takes it up by
+ * itself.
+ */
+export async function leaseAsDead({ app }: Berth, row: ContainerRow, operation: Operation): Promise<void> {
+  const store = app.get(LeaseStore);
+  const { stamp } = store.newGrant('operation', row.id);
+  const grant = {
+    kind: 'operation',
+    containerId: row.id,
+    leaseId: 'dead',
+    stamp: { ...stamp, expiresAt: new Date(0) },
+  } as const;
+  const isLeased = await store.acquire(grant, {
+    set: { operation, operationCancelled: false, revision: row.revision + 1 },
+    where: 'revision = :read',
+    parameters: { read: row.revision },
+  });
+  expect(isLeased).toBe(true);
+}

@@ -1,0 +1,94 @@
+import { randomUUID } from 'node:crypto';
+import type { ContainerEngine, ContainerSpec } from '../../../src/docker';
+import { DockerEngine, type DockerEngineSettings } from '../../../src/docker/docker-engine';
+import { SimulatedEngine } from '../../../src/docker/simulation/simulated-engine';
+import { testImage } from '../clients/api-client';
+import { RealDocker } from './real-docker';
+import { smallestSpec } from './smallest-spec';
+import { clientCertificate } from './test-nodes';
+import { isSimulated } from './which-engine';
+
+export const TEST_IMAGE = testImage();
+
+/** Docker of a node of a cluster, over TLS; without it, the tests' only Docker. */
+const NODE_HOST = process.env['TEST_NODE_HOST'];
+
+/**
+ * A real engine (or a simulated one: `which-engine.ts`) of an instance of its own, and a second way to the same Docker,
+ * for what happens behind its back.
+ */
+export class EngineSandbox {
+  readonly instance = `test-${randomUUID().slice(0, 8)}`;
+  readonly real = new RealDocker();
+  private readonly engines: DockerEngine[] = [];
+  private readonly simulated = isSimulated ? new SimulatedEngine({ folder: null, speed: Infinity }) : null;
+
+  /** @returns an engine, prepared unless it is told not to be */
+  engine(settings: Partial<DockerEngineSettings> = {}): ContainerEngine {
+    return this.simulated ?? this.dockerEngine(settings);
+  }
+
+  dockerEngine(settings: Partial<DockerEngineSettings> = {}): DockerEngine {
+    const all: DockerEngineSettings = {
+      DOCKER_HOST: NODE_HOST ?? process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock',
+      DOCKER_TIMEOUT_SECONDS: 60,
+      SANDBOX_RUNTIME: 'runsc',
+      SANDBOX_FIREWALL: 'preferred',
+      SANDBOX_BLOCKED_NETWORKS: [],
+      SANDBOX_ALLOWED_SERVICES: [],
+      SANDBOX_NETWORK_SIZE: 900,
+      SANDBOX_SUBNETS: [],
+      SANDBOX_DNS: [],
+      DISK_QUOTA: 'preferred',
+      NODE_FIREWALL_IMAGE: process.env['NODE_FIREWALL_IMAGE'],
+      ...settings,
+    };
+    const tls = NODE_HOST === undefined ? {} : { tls: clientCertificate() };
+    const engine = new DockerEngine(all, undefined, tls);
+    this.engines.push(engine);
+    return engine;
+  }
+
+  /** See {@link smallestSpec}. */
+  spec(changes: Partial<ContainerSpec> = {}): ContainerSpec {
+    return smallestSpec({ instance: this.instance, ...changes });
+  }
+
+  /** Makes the volume and the container, and starts it. @returns its Docker id */
+  async running(engine: ContainerEngine, spec: ContainerSpec): Promise<string> {
+    await engine.ensureVolume({ name: spec.volumeName, diskMb: spec.diskMb, owner: spec.owner });
+    const dockerId = await engine.createContainer(spec);
+    await engine.startContainer(dockerId);
+    return dockerId;
+  }
+
+  /** Runs a command in a container behind the engine's back, if it is a real one, and returns what it printed. */
+  async exec(dockerId: string, command: readonly string[]): Promise<string> {
+    if (!this.simulated) return this.real.exec(dockerId, command);
+    const said: Buffer[] = [];
+    await this.simulated.exec(dockerId, {
+      command,
+      timeoutMs: 60_000,
+      maxOutputBytes: 2 ** 20,
+      onOutput: ({ data }) => void said.push(data),
+    });
+    return Buffer.concat(said).toString();
+  }
+
+  /** `docker pause`. */
+  async pause(dockerId: string): Promise<void> {
+    if (this.simulated) this.simulated.daemon.pause(dockerId);
+    else await this.real.docker.getContainer(dockerId).pause();
+  }
+
+  /** Whether there is such a volume. */
+  async hasVolume(name: string): Promise<boolean> {
+    return this.simulated ? this.simulated.daemon.volumes.has(name) : this.real.volumeExists(name);
+  }
+
+  async cleanUp(): Promise<void> {
+    if (this.simulated) return this.simulated.onApplicationShutdown();
+    await this.real.removeInstance(this.instance);
+    for (const engine of this.engines) engine.onApplicationShutdown();
+  }
+}

@@ -1,0 +1,77 @@
+import { listsChain } from '../../../src/docker/firewall/allow-rules';
+import { Iptables } from '../../../src/docker/firewall/iptables';
+
+const TABLES = { mangle: new Iptables('iptables'), raw: new Iptables('iptables', 'raw') } as const;
+const FILTERS = [TABLES.mangle, TABLES.raw, new Iptables('ip6tables')];
+const MARK = (instance: string): string => `berth:${instance}`;
+
+/**
+ * The rules of an instance's sandboxes on this machine, IPv4 and IPv6, without allow lists: those that lead into its
+ * chains, and those within.
+ */
+export async function firewallRulesOf(instance: string): Promise<string[]> {
+  const all = await Promise.all(FILTERS.map(async (filter) => rulesIn(await filter.rules(), instance)));
+  return all.flat();
+}
+
+/**
+ * Takes away the rules of an instance, as whoever flushes a firewall does. The chains are only emptied if they are to
+ * stay.
+ */
+export async function removeFirewallRules(instance: string, { keepChains = false } = {}): Promise<void> {
+  await removeTranslation(instance);
+  for (const filter of FILTERS) {
+    // Where there is no iptables there is no rule to take away.
+    const rules = rulesIn(await filter.rules().catch(() => []), instance);
+    const jumps = rules.filter((rule) => rule.startsWith('-A PREROUTING '));
+    const chains = [...new Set(jumps.map(chainOf)), ...(await listChainsOf(instance, filter))];
+    const removal = [
+      ...chains.map((chain) => `-F ${chain}`),
+      ...(keepChains ? [] : chains.map((chain) => `-X ${chain}`)),
+    ];
+    if (chains.length > 0) await filter.apply([...jumps.map((jump) => jump.replace('-A', '-D')), ...removal]);
+  }
+}
+
+/** Takes away what gives the sandboxes of restricted networks this machine's address. */
+async function removeTranslation(instance: string): Promise<void> {
+  const filter = new Iptables('iptables', 'nat');
+  const rules = (await filter.rules().catch(() => [])).filter((line) =>
+    line.replaceAll('"', '').endsWith(` ${MARK(instance)} -j MASQUERADE`),
+  );
+  if (rules.length > 0) await filter.apply(rules.map((rule) => rule.replace('-A', '-D')));
+}
+
+/** The rules of allow lists in a table, of all sandboxes of an instance. */
+export async function listRulesOf(instance: string, table: keyof typeof TABLES): Promise<string[]> {
+  const chains = await listChainsOf(instance, TABLES[table]);
+  const rules = await TABLES[table].rules();
+  return rules.filter((rule) => chains.some((chain) => rule.startsWith(`-A ${chain} `)));
+}
+
+/** Empties, as `iptables -F CHAIN` does, all chains of a table that an instance has; or those of allow lists alone. */
+export async function emptyChains(
+  instance: string,
+  { table, onlyLists = false }: { table: keyof typeof TABLES; onlyLists?: boolean },
+): Promise<void> {
+  const filter = TABLES[table];
+  const jumps = (await filter.rules()).filter((line) => line.replaceAll('"', '').includes(` ${MARK(instance)} -j `));
+  const chains = [...(await listChainsOf(instance, filter)), ...(onlyLists ? [] : jumps.map(chainOf))];
+  await filter.apply(chains.map((chain) => `-F ${chain}`));
+}
+
+async function listChainsOf(instance: string, filter: Iptables): Promise<string[]> {
+  const prefix = listsChain(instance).replace(/allow$/, '');
+  const rules = await filter.rules().catch(() => []);
+  return rules.filter((line) => line.startsWith(`-N ${prefix}`)).map((line) => line.slice(3));
+}
+
+function rulesIn(lines: readonly string[], instance: string): string[] {
+  const jumps = lines.filter((line) => line.replaceAll('"', '').includes(` ${MARK(instance)} -j `));
+  const chains = jumps.map(chainOf);
+  return [...jumps, ...lines.filter((line) => chains.some((chain) => line.startsWith(`-A ${chain} `)))];
+}
+
+function chainOf(jump: string): string {
+  return jump.slice(jump.lastIndexOf(' ') + 1);
+}

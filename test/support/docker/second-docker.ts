@@ -1,0 +1,104 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import Docker from 'dockerode';
+import { eventually } from '../eventually';
+
+const START_MS = 120_000;
+
+/** What `daemon.json` says, such as `live-restore`. */
+type DaemonConfig = Readonly<Record<string, unknown>>;
+
+/**
+ * A Docker daemon beside that of the tests, without rules of its own in the machine's firewall, which can be restarted,
+ * killed and given another data-root while nobody notices but those who use it.
+ */
+export class SecondDocker {
+  readonly docker: Docker;
+  private daemon: ChildProcess | null = null;
+  /** What it runs on. */
+  private dataRoot = '';
+
+  private constructor(private readonly folder: string) {
+    this.docker = new Docker({ socketPath: join(folder, 's') });
+  }
+
+  /** @param config in the place of the machine's own configuration; without it, there is no gVisor */
+  static async start(dataRoot: string, config: DaemonConfig = {}): Promise<SecondDocker> {
+    const second = new SecondDocker(await mkdtemp(join(tmpdir(), 'berth-test-')));
+    await second.startOn(dataRoot, config);
+    return second;
+  }
+
+  get host(): string {
+    return `unix://${join(this.folder, 's')}`;
+  }
+
+  /** @param dataRoot the name of a folder, which may not be there yet. @param config that of before if absent */
+  async startOn(dataRoot: string, config?: DaemonConfig): Promise<void> {
+    const path = (name: string): string => join(this.folder, name);
+    if (config) await writeFile(path('daemon.json'), JSON.stringify(config));
+    const args = ['--host', this.host, '--data-root', path(dataRoot), '--exec-root', path(`${dataRoot}-exec`)];
+    const apart = ['--bridge', 'none', '--iptables=false', '--ip6tables=false', '--config-file', path('daemon.json')];
+    const daemon = spawn('dockerd', [...args, ...apart, '--pidfile', path('pid')], { stdio: 'ignore' });
+    this.daemon = daemon;
+    this.dataRoot = dataRoot;
+    const ended = new Promise<never>((_resolve, reject) => {
+      daemon.once('error', reject);
+      daemon.once('exit', (code) => reject(new Error(`dockerd ended with ${String(code)}`)));
+    });
+    ended.catch(() => undefined);
+    await Promise.race([ended, eventually(() => this.docker.ping(), { timeoutMs: START_MS })]);
+  }
+
+  /** Starts it again where it was. */
+  async startAgain(config?: DaemonConfig): Promise<void> {
+    await this.startOn(this.dataRoot, config);
+  }
+
+  /** @param signal SIGKILL leaves its containers running, as `live-restore` does, for the next start to find */
+  async stop(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
+    const { daemon } = this;
+    this.daemon = null;
+    if (daemon?.exitCode !== null || daemon.signalCode !== null) return;
+    const ended = new Promise((resolve) => daemon.once('exit', resolve));
+    daemon.kill(signal);
+    await ended;
+  }
+
+  /** Brings an image of the tests' Docker. */
+  async take(image: string, from: Docker): Promise<void> {
+    const loading = await this.docker.loadImage(await from.getImage(image).get());
+    await new Promise((resolve, reject) => loading.resume().once('end', resolve).once('error', reject));
+  }
+
+  /** Removes what is in each of the data-roots; networks through the daemon, as their bridges stay behind otherwise. */
+  async discard(dataRoots: readonly string[]): Promise<void> {
+    if (!this.daemon) await this.startAgain();
+    const isOther = (dataRoot: string): boolean => dataRoot !== this.dataRoot;
+    for (const dataRoot of [this.dataRoot, ...dataRoots.filter(isOther)]) {
+      if (isOther(dataRoot)) {
+        await this.stop();
+        await this.startOn(dataRoot);
+      }
+      for (const { Id } of await this.docker.listContainers({ all: true })) {
+        await this.docker.getContainer(Id).remove({ force: true, v: true });
+      }
+      for (const { Id } of await this.docker.listNetworks({ filters: { type: ['custom'] } })) {
+        await this.docker.getNetwork(Id).remove();
+      }
+    }
+    await this.stop();
+    await this.unmount();
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  }
+
+  /** A daemon that was killed, or had `live-restore`, leaves its data-root mounted, which cannot be removed then. */
+  private async unmount(): Promise<void> {
+    const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' ')[1] ?? '');
+    const below = mounts.filter((path) => path.startsWith(`${this.folder}/`)).reverse();
+    for (const path of below) await promisify(execFile)('umount', ['--lazy', path]);
+  }
+}

@@ -1,0 +1,79 @@
+import { randomUUID } from 'node:crypto';
+import type { OwnerLabels } from '../../../src/docker';
+import { ownerLabels } from '../../../src/docker/containers/create-options';
+import { RealDocker } from './real-docker';
+
+/** An image with GNU tar and Perl. */
+export const SANDBOX_IMAGE = process.env['TEST_SANDBOX_IMAGE'] ?? 'berth/sandbox:latest';
+
+/** Volumes of real Docker, and what somebody does in them who is not Berth. */
+export class VolumeWorkbench {
+  readonly real = new RealDocker();
+  private readonly images: string[] = [];
+
+  constructor(private readonly owner: OwnerLabels) {}
+
+  /** @returns the name of a new volume. @param options of the local driver */
+  async volume(options: Readonly<Record<string, string>> = {}): Promise<string> {
+    const Name = `berth-test-${randomUUID()}`;
+    await this.real.docker.createVolume({ Name, Labels: ownerLabels(this.owner), DriverOpts: { ...options } });
+    return Name;
+  }
+
+  /** Runs a program in Perl as root, with the volume at `/d`. @returns what it printed */
+  async perl(volume: string, program: string): Promise<string> {
+    const container = await this.real.docker.createContainer({
+      Image: SANDBOX_IMAGE,
+      Entrypoint: ['sleep', 'infinity'],
+      Cmd: [],
+      Labels: ownerLabels(this.owner),
+      HostConfig: { Runtime: 'runc', NetworkMode: 'none', Binds: [`${volume}:/d:nocopy`], Init: true },
+    });
+    try {
+      await container.start();
+      const printed = await this.real.exec(container.id, ['perl', '-e', program]);
+      if (/ at -e line \d+/.test(printed)) throw new Error(printed);
+      return printed;
+    } finally {
+      await container.remove({ force: true });
+    }
+  }
+
+  /**
+   * An image like the sandbox's whose `tar` is followed by the program `/from/.after` of the source each time it
+   * extracts.
+   */
+  async imageWithTamperingTar(): Promise<string> {
+    const wrapper = [
+      '#!/bin/sh',
+      '/usr/bin/tar "$@"',
+      'code=$?',
+      'case " $* " in *" --extract "*) perl /from/.after || exit 9 ;; esac',
+      'exit $code',
+    ].join('\n');
+    const container = await this.real.docker.createContainer({
+      Image: SANDBOX_IMAGE,
+      Entrypoint: ['sleep', 'infinity'],
+      Cmd: [],
+      Labels: ownerLabels(this.owner),
+      HostConfig: { Runtime: 'runc', NetworkMode: 'none', Init: true },
+    });
+    const image = `berth/test-tampering:${randomUUID()}`;
+    const [repo, tag] = image.split(':');
+    try {
+      await container.start();
+      const path = '/usr/local/bin/tar';
+      await this.real.exec(container.id, ['sh', '-c', `printf '%s\n' "$1" > ${path}; chmod +x ${path}`, 'sh', wrapper]);
+      await container.commit({ repo, tag });
+    } finally {
+      await container.remove({ force: true });
+    }
+    this.images.push(image);
+    return image;
+  }
+
+  async cleanUp(): Promise<void> {
+    await this.real.removeInstance(this.owner.instance);
+    for (const image of this.images) await this.real.docker.getImage(image).remove({ force: true });
+  }
+}

@@ -1,0 +1,407 @@
+import { PassThrough, type Readable } from 'node:stream';
+import {
+  type ContainerProcess,
+  type ContainerSpec,
+  type ContainerStats,
+  type EngineCapabilities,
+  EngineError,
+  type ExecOutput,
+  type ExecRequest,
+  type MachineResources,
+  type MarkedProcesses,
+  type OwnerLabels,
+  type ProcessRequest,
+  type SignalName,
+  type TerminalSize,
+  type VolumeCopy,
+  type VolumeMeasurement,
+} from '../../../src/docker';
+import {
+  isUp,
+  type SimulatedContainer,
+  SimulatedDaemon,
+  SimulatedVolume,
+} from '../../../src/docker/simulation/simulated-daemon';
+import { testImage } from '../clients/api-client';
+
+/** A container, which tests may read, and change behind Berth's back by the daemon's methods. */
+export type FakeContainer = SimulatedContainer;
+
+/** A volume whose content is a word, so that a test sees whether the data is there. */
+export class FakeVolume extends SimulatedVolume {
+  content = '';
+  /** The space that the content takes. */
+  taken = 0;
+
+  override get bytes(): number {
+    return this.taken;
+  }
+
+  override get isEmpty(): boolean {
+    return this.content === '';
+  }
+}
+
+/** How containers of an image take a start. */
+export type StartOutcome = 'runs' | 'refused' | 'crashes';
+
+/** A command that runs in a container. */
+export interface FakeCommand {
+  readonly container: FakeContainer;
+  readonly command: readonly string[];
+  /** The container's own that it is given, and what it is given beside them. */
+  readonly env: Readonly<Record<string, string>>;
+  write(stream: ExecOutput['stream'], text: string): void;
+  /** Aborted when the container ends under the command; what it then does is nobody's concern. */
+  readonly killed: AbortSignal;
+}
+
+/** What of a request for a command is looked at here. */
+type CommandRequest = Pick<ExecRequest, 'command' | 'env' | 'without' | 'onOutput'>;
+
+/** A program that runs in a container, its streams in Berth's hands. */
+export interface FakeProgram extends FakeCommand, RunningProgram {}
+
+interface RunningProgram {
+  readonly request: ProcessRequest;
+  /** Empty where it was not asked for. */
+  readonly stdin: Readable;
+  /** As last set; null before. */
+  size: TerminalSize | null;
+  readonly signals: SignalName[];
+  kill(): void;
+}
+
+/**
+ * The simulated Docker with what tests need: programs as a test has them, a registry, and what happens behind Berth's
+ * back. It outlives the processes that use it: one of it can serve many `FakeEngine`s, as one daemon serves many.
+ */
+export class FakeDaemon extends SimulatedDaemon {
+  override id = 'docker-1';
+  declare readonly volumes: Map<string, FakeVolume>;
+  /** What a pull finds. */
+  readonly registry = new Set<string>();
+  /** The newest versions there, where it is not the first. */
+  readonly registryVersions = new Map<string, number>();
+  readonly startOutcomes = new Map<string, StartOutcome>();
+  /** Promises that were broken, such as two containers that ran on one volume; a test expects it to be empty. */
+  readonly violations: string[] = [];
+  capabilities: EngineCapabilities = {
+    runtime: 'runsc',
+    diskQuota: 'unsupported',
+    volumeResize: 'none',
+    hostFirewall: 'enforced',
+    allowLists: 'enforced',
+  };
+  /** As large as nobody's. */
+  machine: Omit<MachineResources, 'diskMb'> & Partial<Pick<MachineResources, 'diskMb'>> = {
+    memoryMb: null,
+    cpuShares: null,
+    freeMemoryMb: null,
+    freeDiskMb: null,
+  };
+  /** As if nobody listened on the socket. */
+  down = false;
+
+  /** What commands do in containers; by default they succeed without a word. @returns the exit code */
+  onExec: (command: FakeCommand) => Promise<number> | number = () => 0;
+
+  /** What programs do: by default `cat` copies its input, `sleep` waits to be ended, the rest is {@link onExec}. */
+  onProgram: (program: FakeProgram) => Promise<number> | number = async (program) => {
+    if (program.command[0] === 'sleep') return new Promise<number>(() => undefined);
+    if (program.command[0] !== 'cat') return this.onExec(program);
+    for await (const chunk of program.stdin) program.write('stdout', String(chunk));
+    return 0;
+  };
+  /** The programs that run, by their containers' Docker ids. */
+  readonly programs = new Map<string, Set<RunningProgram>>();
+
+  /** What containers use: by default half of their CPU, whenever one looks, and all of their memory. */
+  onStats: (container: FakeContainer) => ContainerStats = ({ spec, startedAt }) => {
+    const at = new Date();
+    const ranMs = at.getTime() - Date.parse(startedAt ?? at.toISOString());
+    return {
+      at,
+      startedAt: startedAt ?? '',
+      cpu: { usedMs: (ranMs * spec.cpuShares) / 2000, limitShares: spec.cpuShares, periods: 0, throttledPeriods: 0 },
+      memory: { usedBytes: spec.memoryMb * 2 ** 20, limitBytes: spec.memoryMb * 2 ** 20 },
+      pids: null,
+      network: { rxBytes: 0, txBytes: 0 },
+    };
+  };
+
+  private readonly commands = new Map<string, Set<() => void>>();
+
+  constructor() {
+    super();
+    this.images.add(testImage());
+  }
+
+  override begin(container: FakeContainer): void {
+    const outcome = this.startOutcomeOf(container);
+    if (outcome === 'refused') throw new EngineError('start_refused', 'OCI runtime create failed');
+    super.begin(container);
+    // Under an init, Docker says that a container started whose program is not even there.
+    if (outcome === 'crashes') {
+      container.state = 'restarting';
+      container.exitCode = 127;
+      this.tell(container, 'die', 127);
+    }
+  }
+
+  protected override onMissingVolume({ name, volumeName }: ContainerSpec): void {
+    this.violations.push(`${name} was created before its volume ${volumeName}`);
+  }
+
+  /** Begins a command. @returns its exit code, once it ends: 137 if the container ended under it */
+  exec(dockerId: string, request: CommandRequest): Promise<number> {
+    return this.beginCommand(dockerId, request, this.onExec);
+  }
+
+  private beginCommand(
+    dockerId: string,
+    { command, env: given = {}, without = [], onOutput }: CommandRequest,
+    run: (command: FakeCommand) => Promise<number> | number,
+  ): Promise<number> {
+    const container = this.runningOne(dockerId, 'exec');
+    const abort = new AbortController();
+    const commands = this.commands.get(dockerId) ?? new Set();
+    this.commands.set(dockerId, commands);
+    const killed = new Promise<number>((resolve) => abort.signal.addEventListener('abort', () => resolve(137)));
+    const kill = (): void => abort.abort();
+    commands.add(kill);
+    const own = Object.entries(container.spec.env).filter(([name]) => !without.includes(name));
+    const env = { ...Object.fromEntries(own), ...given };
+    const write: FakeCommand['write'] = (stream, text) => onOutput?.({ stream, data: Buffer.from(text) });
+    const done = (async () => run({ container, command, env, write, killed: abort.signal }))();
+    return Promise.race([killed, done]).finally(() => commands.delete(kill));
+  }
+
+  /** Begins a program. */
+  startProcess(dockerId: string, request: ProcessRequest): ContainerProcess {
+    const output = new PassThrough({ objectMode: true });
+    const stdin = new PassThrough();
+    if (request.stdin !== true) stdin.end();
+    const killed = new AbortController();
+    const running = this.programs.get(dockerId) ?? new Set();
+    this.programs.set(dockerId, running);
+    const program: RunningProgram = { request, stdin, size: null, signals: [], kill: () => killed.abort() };
+    let containerEnded = false;
+    let isGone = false;
+    const exited = this.beginCommand(
+      dockerId,
+      { ...request, onOutput: (each) => void output.write(each) },
+      (command) => {
+        running.add(program);
+        command.killed.addEventListener('abort', () => (containerEnded = true));
+        const byKill = new Promise<number>((resolve) => killed.signal.addEventListener('abort', () => resolve(137)));
+        return Promise.race([byKill, this.onProgram(Object.assign(program, command))]);
+      },
+    ).finally(() => {
+      running.delete(program);
+      isGone = true;
+      output.end();
+    });
+    return {
+      output: untilClosed(output),
+      stdin: request.stdin === true ? stdin : null,
+      resize: (size) => {
+        program.size = size;
+        return Promise.resolve();
+      },
+      hasStarted: () => Promise.resolve(true),
+      exit: async () => {
+        const exitCode = await exited;
+        if (containerEnded) throw new EngineError('container_not_running', 'the container ended under the command');
+        return { exitCode };
+      },
+      isGone: () => Promise.resolve(isGone),
+      close: () => void output.destroy(),
+    };
+  }
+
+  /** Sends a signal to the programs with a marker; TERM, HUP, INT, QUIT and KILL end them. @returns how many */
+  signal(dockerId: string, { marker, signal }: MarkedProcesses): number {
+    this.existing(dockerId, 'exec');
+    const marked = [...(this.programs.get(dockerId) ?? [])].filter(({ request }) => request.marker === marker);
+    for (const program of marked) {
+      program.signals.push(signal);
+      if (['TERM', 'HUP', 'INT', 'QUIT', 'KILL'].includes(signal)) program.kill();
+    }
+    return marked.length;
+  }
+
+  stats(dockerId: string): ContainerStats {
+    const container = this.existing(dockerId, 'stats');
+    if (!isUp(container.state)) throw new EngineError('container_not_running', `${container.name} does not run`);
+    return this.onStats(container);
+  }
+
+  protected override newVolume(diskMb: number | null, owner: OwnerLabels): FakeVolume {
+    return new FakeVolume(diskMb, owner);
+  }
+
+  /** A volume as a crash of Docker leaves it that came before its labels and options were written. */
+  forgetLabels(name: string): void {
+    Object.assign(this.volume(name), { labelled: false, diskMb: null });
+  }
+
+  /** What somebody leaves in a volume. */
+  write(volumeName: string, content: string, bytes = content.length): void {
+    Object.assign(this.volume(volumeName), { content, taken: bytes });
+  }
+
+  override beginCopy(copy: VolumeCopy): FakeContainer {
+    const worker = super.beginCopy(copy);
+    for (const volume of [copy.from, copy.to]) {
+      const rival = this.running().find((each) => each !== worker && each.mounts.includes(volume));
+      if (rival) this.violations.push(`${volume} was copied while ${rival.name} ran on it`);
+    }
+    this.write(copy.to, 'half of a copy');
+    return worker;
+  }
+
+  /** The first half of work at one end of a copy to another machine: the container that does it is there. */
+  beginWork({ name: volume, image, owner }: VolumeMeasurement, as: 'send' | 'move' | 'check'): FakeContainer {
+    if (!this.images.has(image)) throw new EngineError('docker_error', `no such image: ${image}`);
+    this.volume(volume);
+    const name = `berth-${owner.containerId}-${as}`;
+    const leftover = [...this.containers.values()].find((container) => container.name === name);
+    if (leftover) this.remove(leftover.dockerId);
+    const rival = this.running().find(({ spec }) => spec.generation > 0 && spec.volumeName === volume);
+    if (rival) this.violations.push(`${volume} was copied while ${rival.name} ran on it`);
+    const limits = { memoryMb: 0, cpuShares: 0, diskMb: 0, network: 'none', processes: 0 } as const;
+    const worker = this.add({ name, image, env: {}, ...limits, volumeName: volume, owner, generation: 0 }, [volume]);
+    worker.state = 'running';
+    return worker;
+  }
+
+  /** The second half. @returns what is in the volume */
+  endWork(worker: FakeContainer): FakeVolume {
+    if (!this.containers.delete(worker.dockerId)) throw new EngineError('copy_failed', 'the copying was cut off');
+    return this.volume(worker.spec.volumeName);
+  }
+
+  protected override copied(from: FakeVolume, to: FakeVolume): number {
+    if (from.bytes > (to.diskMb ?? Infinity) * 2 ** 20) {
+      throw new EngineError('data_too_large', 'the new volume is full');
+    }
+    Object.assign(to, { content: from.content, taken: from.bytes });
+    return from.bytes;
+  }
+
+  /** An operator builds the image anew, and removes the former version. */
+  rebuild(reference: string): void {
+    this.imageVersions.set(reference, (this.imageVersions.get(reference) ?? 1) + 1);
+  }
+
+  override pull(reference: string): void {
+    if (reference.includes('@')) {
+      const isThere = [...this.registry].some((named) => this.versionsOf(named).includes(this.imageId(reference)));
+      if (!isThere) throw new EngineError('image_not_found', `manifest of ${reference} unknown`);
+    } else {
+      if (!this.registry.has(reference)) throw new EngineError('image_not_found', `manifest of ${reference} unknown`);
+      const former = this.images.has(reference) ? this.imageId(reference) : null;
+      this.imageVersions.set(reference, this.registryVersions.get(reference) ?? 1);
+      if (former !== null && former !== this.imageId(reference)) this.unnamedImages.add(former);
+    }
+    super.pull(reference);
+  }
+
+  protected override isInRegistry(reference: string): boolean {
+    return this.registry.has(reference);
+  }
+
+  private versionsOf(reference: string): string[] {
+    const newest = this.registryVersions.get(reference) ?? 1;
+    return Array.from({ length: newest }, (_none, index) => this.imageId(reference, index + 1));
+  }
+
+  private startOutcomeOf({ imageId }: FakeContainer): StartOutcome {
+    for (const [reference, outcome] of this.startOutcomes) if (this.imageId(reference) === imageId) return outcome;
+    return 'runs';
+  }
+
+  /** `docker kill`, which the restart policy takes for a wish. */
+  kill(dockerId: string): void {
+    this.exit(this.existing(dockerId, 'kill'), 137);
+  }
+
+  /** The main process ends by itself; Docker starts it again, as the restart policy says. */
+  crash(dockerId: string, exitCode = 1): void {
+    const container = this.existing(dockerId, 'crash');
+    this.exit(container, exitCode);
+    this.run(container);
+  }
+
+  /**
+   * The kernel kills it for its memory; Docker starts it again, as the restart policy says, and has forgotten the
+   * reason (`oomKilled` is of the present run).
+   */
+  oom(dockerId: string): void {
+    this.oomOfProcess(dockerId);
+    this.crash(dockerId, 137);
+  }
+
+  /**
+   * The kernel kills one process in it for the container's memory; the container goes on, and Docker says `oom` alone.
+   */
+  oomOfProcess(dockerId: string): void {
+    const container = this.existing(dockerId, 'oom');
+    container.oomKilled = true;
+    this.tell(container, 'oom');
+  }
+
+  /** `docker network disconnect`. */
+  disconnect(dockerId: string): void {
+    this.existing(dockerId, 'disconnect').connected = false;
+  }
+
+  /** `docker rm -f`. */
+  vanish(dockerId: string): void {
+    this.remove(dockerId);
+  }
+
+  /**
+   * Docker is started on an empty data-root, which has an id of its own.
+   * @returns the way to start it on the old one again
+   */
+  empty(): () => void {
+    const before = { id: this.id, containers: [...this.containers], volumes: [...this.volumes] };
+    const exchange = ({ id, containers, volumes }: typeof before): void =>
+      this.unwatched(() => {
+        this.id = id;
+        this.containers.clear();
+        this.volumes.clear();
+        for (const [key, container] of containers) this.containers.set(key, container);
+        for (const [key, volume] of volumes) this.volumes.set(key, volume);
+      });
+    exchange({ id: `${before.id}-empty`, containers: [], volumes: [] });
+    return () => exchange(before);
+  }
+
+  protected override run(container: FakeContainer): void {
+    const { volumeName } = container.spec;
+    const rival = this.running().find(({ spec }) => spec.volumeName === volumeName);
+    if (rival) this.violations.push(`${container.name} was started on ${volumeName} while ${rival.name} ran on it`);
+    super.run(container);
+  }
+
+  override exit(container: FakeContainer, exitCode: number): void {
+    for (const kill of this.commands.get(container.dockerId) ?? []) kill();
+    super.exit(container, exitCode);
+  }
+
+  protected override volume(name: string): FakeVolume {
+    return super.volume(name) as FakeVolume;
+  }
+}
+
+/** As the port has it: a connection that is dropped is an end like any other. */
+async function* untilClosed(output: AsyncIterable<ExecOutput>): AsyncGenerator<ExecOutput> {
+  try {
+    yield* output;
+  } catch {
+    // It was closed here.
+  }
+}

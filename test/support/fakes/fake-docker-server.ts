@@ -1,0 +1,33 @@
+import { Berth, type BerthOptions, type TestUser } from '../servers/berth';
+import type { EventRecorder } from '../clients/event-recorder';
+import { FakeDaemon } from './fake-daemon';
+import { FakeEngine } from './fake-engine';
+
+/** A server on a Docker in memory, and who asks it: what the tests of one subject share. */
+export class FakeDockerServer {
+  private constructor(
+    readonly daemon: FakeDaemon,
+    readonly engine: FakeEngine,
+    readonly berth: Berth,
+  ) {}
+
+  /** Compares rows with Docker once, at its start: each test shows what a request does. */
+  static async start({ environment, ...options }: Omit<BerthOptions, 'engine'> = {}): Promise<FakeDockerServer> {
+    const daemon = new FakeDaemon();
+    const engine = new FakeEngine(daemon);
+    const settings = { SWEEP_INTERVAL_SECONDS: '3600', ...environment };
+    return new FakeDockerServer(daemon, engine, await Berth.start({ ...options, engine, environment: settings }));
+  }
+
+  /** A new user, and all that happens to them. */
+  async newcomer(): Promise<{ user: TestUser; events: EventRecorder }> {
+    const user = await this.berth.user();
+    return { user, events: await this.berth.record(user) };
+  }
+
+  /** Fails where two containers ran on one volume. */
+  async stop(): Promise<void> {
+    await this.berth.stop();
+    expect(this.daemon.violations).toEqual([]);
+  }
+}

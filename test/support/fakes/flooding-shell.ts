@@ -1,0 +1,35 @@
+import { PassThrough } from 'node:stream';
+import { setImmediate as turn } from 'node:timers/promises';
+import type { ContainerProcess, ExecOutput } from '../../../src/docker';
+
+const CHUNK = Buffer.alloc(32 * 1024, 'a line of some length\r\n');
+
+/** In the place of a real one: prompts, and once it is typed to, writes as fast as it is read. */
+export class FloodingShell implements ContainerProcess {
+  readonly stdin = new PassThrough();
+  readonly output: AsyncIterable<ExecOutput> = this.read();
+  private isOver = false;
+  private wake = (): void => undefined;
+
+  resize = (): Promise<void> => Promise.resolve();
+  hasStarted = (): Promise<boolean> => Promise.resolve(true);
+  isGone = (): Promise<boolean> => Promise.resolve(this.isOver);
+  exit = (): Promise<{ exitCode: number }> => Promise.resolve({ exitCode: 0 });
+
+  close(): void {
+    this.isOver = true;
+    this.wake();
+  }
+
+  private async *read(): AsyncGenerator<ExecOutput> {
+    yield { stream: 'stdout', data: Buffer.from('$ ') };
+    await new Promise<void>((resolve) => {
+      this.wake = resolve;
+      this.stdin.once('data', () => resolve());
+    });
+    while (!this.isOver) {
+      await turn();
+      yield { stream: 'stdout', data: CHUNK };
+    }
+  }
+}

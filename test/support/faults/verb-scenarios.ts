@@ -1,0 +1,117 @@
+import { Answer, ApiClient, SMALL } from '../clients/api-client';
+import { eventually } from '../eventually';
+import { expectSettled } from '../databases/expect-settled';
+import type { RealDocker } from '../docker/real-docker';
+
+const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
+
+/** One verb in one situation, to be disturbed at each of its calls to Docker. */
+export interface Scenario {
+  readonly name: string;
+  /** Brings a container into the situation. @returns its database id; null if the verb makes it */
+  prepare(api: ApiClient, docker: RealDocker): Promise<string | null>;
+  /** @returns the verb's answer */
+  act(api: ApiClient, dbId: string | null): Promise<Answer>;
+  /** The same again, undisturbed, must work. @returns its answer; null where the verb turned out to be done */
+  again(api: ApiClient, dbId: string): Promise<Answer | null>;
+  /** Whether a mark in the volume must be there at the end. */
+  readonly keepsData: boolean;
+}
+
+async function runningWithData(api: ApiClient, docker: RealDocker): Promise<string> {
+  const { id, db_id } = await api.running();
+  await docker.writeData(id, 'precious');
+  return db_id;
+}
+
+/** Alternates, so that each update changes something. */
+async function otherSize(api: ApiClient, dbId: string): Promise<Answer> {
+  const { body } = await api.get(dbId);
+  const { memory_mb } = body['resources'] as { memory_mb: number };
+  return api.update(dbId, { name: body['name'], ...(memory_mb === SMALL.memory_mb ? LARGER : SMALL) });
+}
+
+export const SCENARIOS: readonly Scenario[] = [
+  {
+    name: 'create',
+    keepsData: false,
+    prepare: () => Promise.resolve(null),
+    act: (api) => api.create(),
+    again: (api, dbId) => api.start(dbId),
+  },
+  {
+    name: 'start',
+    keepsData: true,
+    async prepare(api, docker) {
+      const dbId = await runningWithData(api, docker);
+      await api.stop(dbId);
+      return dbId;
+    },
+    act: (api, dbId) => api.start(dbId ?? ''),
+    again: (api, dbId) => api.start(dbId),
+  },
+  {
+    name: 'start of a vanished container',
+    keepsData: true,
+    async prepare(api, docker) {
+      const dbId = await runningWithData(api, docker);
+      const { body } = await api.get(dbId);
+      await docker.docker.getContainer(String(body['id'])).remove({ force: true });
+      await eventually(async () => expect((await api.get(dbId)).body).toMatchObject({ status: 'stopped' }));
+      return dbId;
+    },
+    act: (api, dbId) => api.start(dbId ?? ''),
+    again: (api, dbId) => api.start(dbId),
+  },
+  {
+    name: 'stop',
+    keepsData: true,
+    prepare: runningWithData,
+    act: (api, dbId) => api.stop(dbId ?? ''),
+    again: (api, dbId) => api.stop(dbId),
+  },
+  {
+    name: 'update of a running container',
+    keepsData: true,
+    prepare: runningWithData,
+    act: (api, dbId) => otherSize(api, dbId ?? ''),
+    again: otherSize,
+  },
+  {
+    name: 'update of a stopped container',
+    keepsData: true,
+    async prepare(api, docker) {
+      const dbId = await runningWithData(api, docker);
+      await api.stop(dbId);
+      return dbId;
+    },
+    act: (api, dbId) => otherSize(api, dbId ?? ''),
+    again: otherSize,
+  },
+  {
+    name: 'delete',
+    keepsData: false,
+    prepare: runningWithData,
+    act: (api, dbId) => api.delete(dbId ?? ''),
+    async again(api, dbId) {
+      const answer = await api.delete(dbId);
+      return answer.status === 404 ? null : answer;
+    },
+  },
+];
+
+/** After whatever happened: the verb works, undisturbed, the data is there, and the container can be deleted. */
+export async function expectWorksAgain(
+  scenario: Scenario,
+  { api, docker, dbId }: { api: ApiClient; docker: RealDocker; dbId: string },
+): Promise<void> {
+  const again = await scenario.again(api, dbId);
+  if (again) expect([again.status, again.body]).toEqual([200, expect.anything()]);
+  const row = await expectSettled(api, docker, dbId);
+  if (scenario.keepsData) {
+    if (row?.['status'] !== 'running') await api.start(dbId);
+    expect(await docker.readData(String((await api.get(dbId)).body['id']))).toBe('precious');
+  }
+  // Where Docker has much to do, an answer can take longer than the tests wait for one.
+  if (row) await eventually(async () => expect([200, 404]).toContain((await api.delete(dbId)).status));
+}

@@ -1,0 +1,165 @@
+import { ChildProcess, execFile, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { ApiClient } from '../clients/api-client';
+import { NO_LIMITS } from './no-limits';
+
+/** What a server has of its machine at a moment. */
+export interface Vitals {
+  /** Resident memory, in MiB. */
+  readonly memoryMb: number;
+  /** Open file descriptors. */
+  readonly descriptors: number;
+  /** Processor time since its start, in milliseconds. */
+  readonly cpuMs: number;
+}
+
+/** The unit of times in `/proc`: USER_HZ, which is 100 on every machine that Node.js runs on. */
+const TICK_MS = 10;
+
+export interface StartListeners {
+  readonly onOutput?: (chunk: Buffer) => void;
+  readonly onDeath?: (how: string) => void;
+}
+
+/** A server as a process of its own, so that it can be killed. Needs the build. */
+export class BerthProcess {
+  private child: ChildProcess | null = null;
+  /** Was asked to end, which it may take its time for. */
+  private ending: ChildProcess | null = null;
+  private readonly environment: NodeJS.ProcessEnv;
+  url = '';
+
+  constructor(environment: Readonly<Record<string, string>>) {
+    const runtime = process.env['SANDBOX_RUNTIME'] ?? 'runsc';
+    this.environment = {
+      ...process.env,
+      NODE_ENV: 'test',
+      PORT: '0',
+      HOST: '127.0.0.1',
+      LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'fatal',
+      SANDBOX_RUNTIME: runtime,
+      SANDBOX_PROOF: 'off',
+      ...NO_LIMITS,
+      ...environment,
+    };
+  }
+
+  /** Starts it and waits until it listens. @param onDeath called if it ends later without having been asked to */
+  async start({ onOutput, onDeath }: StartListeners = {}): Promise<void> {
+    const child = spawn(process.execPath, ['dist/src/main.js'], {
+      env: this.environment,
+      stdio: onOutput ? ['ignore', 'pipe', 'pipe', 'ipc'] : ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    if (onOutput) for (const stream of [child.stdout, child.stderr]) stream?.on('data', onOutput);
+    this.child = child;
+    this.url = await new Promise<string>((resolve, reject) => {
+      child.once('exit', (code) => reject(new Error(`the server ended with ${String(code)} before it listened`)));
+      child.on('message', (message: { type: string; url: string }) => {
+        if (message.type === 'ready') resolve(message.url);
+      });
+    });
+    child.once('exit', (code, signal) => {
+      if (this.ending !== child) onDeath?.(`with ${String(code ?? signal)}`);
+    });
+  }
+
+  /** SIGKILL: no handler runs, nothing is cleaned up. Resolves when the process is gone. */
+  async kill(): Promise<void> {
+    await this.end((child) => child.kill('SIGKILL'));
+  }
+
+  /** SIGSTOP: it does nothing from now on, and its connections stand. */
+  pause(): void {
+    this.child?.kill('SIGSTOP');
+  }
+
+  /** SIGCONT. */
+  resume(): void {
+    this.child?.kill('SIGCONT');
+  }
+
+  /** SIGTERM; resolves with the exit code. */
+  async stop(): Promise<number | null> {
+    return this.end((child) => child.kill('SIGTERM'));
+  }
+
+  /** Nobody reads what it prints from now on; of use only where somebody did. */
+  stopReading(): void {
+    this.child?.stdout?.destroy();
+    this.child?.stderr?.destroy();
+  }
+
+  /** As when the program that started it is killed: nothing but that tells it to end. Resolves with the exit code. */
+  async orphan(): Promise<number | null> {
+    return this.end((child) => child.disconnect());
+  }
+
+  /** The most memory that it has had so far, in MiB. */
+  async peakMemoryMb(): Promise<number> {
+    const status = await readFile(`/proc/${String(this.child?.pid)}/status`, 'utf8');
+    return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
+  }
+
+  async vitals(): Promise<Vitals> {
+    const folder = `/proc/${String(this.child?.pid)}`;
+    const [status, stat, descriptors] = await Promise.all([
+      readFile(`${folder}/status`, 'utf8'),
+      readFile(`${folder}/stat`, 'utf8'),
+      readdir(`${folder}/fd`),
+    ]);
+    // Behind the name, which may have spaces; user and system time are the 14th and 15th fields of all.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return {
+      memoryMb: Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024,
+      descriptors: descriptors.length,
+      cpuMs: (Number(fields[11]) + Number(fields[12])) * TICK_MS,
+    };
+  }
+
+  get isRunning(): boolean {
+    return this.child !== null;
+  }
+
+  /** A client with a token of a new user. */
+  async user(tier = 'enterprise'): Promise<ApiClient> {
+    const token = await this.token(['--user', `user-${randomUUID().slice(0, 8)}`, '--tier', tier]);
+    return new ApiClient(this.url, token);
+  }
+
+  /** What the command line prints. */
+  async token(args: readonly string[]): Promise<string> {
+    const run = promisify(execFile);
+    const { stdout } = await run(process.execPath, ['dist/src/cli/token.js', ...args], { env: this.environment });
+    return stdout.trim();
+  }
+
+  /** Runs a whole life at the most talkative level. @returns all that it printed, and the token that was used */
+  async recorded(use: (api: ApiClient) => Promise<void>): Promise<{ output: string; token: string }> {
+    const chunks: Buffer[] = [];
+    this.environment['LOG_LEVEL'] = 'trace';
+    await this.start({ onOutput: (chunk) => chunks.push(chunk) });
+    const api = await this.user();
+    try {
+      await use(api);
+    } finally {
+      await this.stop();
+    }
+    return { output: Buffer.concat(chunks).toString(), token: api.token };
+  }
+
+  private async end(by: (child: ChildProcess) => unknown): Promise<number | null> {
+    const { child } = this;
+    if (!child) return null;
+    this.ending = child;
+    if (child.exitCode === null && child.signalCode === null) {
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      by(child);
+      await ended;
+    }
+    // Not before: one that does not end can still be killed.
+    if (this.child === child) this.child = null;
+    return child.exitCode;
+  }
+}

@@ -1,0 +1,122 @@
+import type { Type } from '@nestjs/common';
+import { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { Test } from '@nestjs/testing';
+import { randomUUID } from 'node:crypto';
+import { io, Socket } from 'socket.io-client';
+import { AppModule } from '../../../src/app.module';
+import { setUpApp, startApp } from '../../../src/app.setup';
+import { type Scope, TokenService, UserService, USUAL_SCOPES } from '../../../src/auth';
+import { type Config, parseConfig } from '../../../src/config';
+import { ContainerEngine } from '../../../src/docker';
+import { createHttpAdapter } from '../../../src/http';
+import { Clock } from '../../../src/scheduling/clock';
+import { ApiClient } from '../clients/api-client';
+import { EventRecorder } from '../clients/event-recorder';
+import { NO_LIMITS } from './no-limits';
+import { openTestDatabase, TestDatabase } from '../databases/test-database';
+
+/** What a test may set; the rest is as `npm start` would have it. */
+export interface BerthOptions {
+  /** Shared by servers of one Berth; a database of its own if absent. */
+  readonly database?: TestDatabase;
+  readonly environment?: Readonly<Record<string, string>>;
+  /** In the place of real Docker. */
+  readonly engine?: ContainerEngine;
+  /** In the place of the present. */
+  readonly clock?: Clock;
+  /** Modules beside Berth's own. */
+  readonly modules?: readonly Type[];
+}
+
+/** A user with a token, as a client of one server. */
+export interface TestUser {
+  readonly id: string;
+  readonly token: string;
+  readonly api: ApiClient;
+}
+
+/** A whole server on a free port, with real sockets. */
+export class Berth {
+  private readonly recorders: EventRecorder[] = [];
+
+  private constructor(
+    readonly app: NestFastifyApplication,
+    readonly url: string,
+    readonly database: TestDatabase,
+    private readonly ownsDatabase: boolean,
+  ) {}
+
+  static async start(options: BerthOptions = {}): Promise<Berth> {
+    const database = options.database ?? (await openTestDatabase());
+    const config = parseConfig({
+      NODE_ENV: 'test',
+      PORT: '0',
+      DATABASE_URL: database.url,
+      SECRETS_KEY: process.env['SECRETS_KEY'],
+      LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent',
+      DOCKER_HOST: process.env['DOCKER_HOST'],
+      SANDBOX_RUNTIME: process.env['SANDBOX_RUNTIME'] ?? 'runsc',
+      INSTANCE_ID: `test-${randomUUID()}`,
+      ORPHAN_GRACE_SECONDS: '0',
+      SANDBOX_PROOF: 'off',
+      ...NO_LIMITS,
+      ...options.environment,
+    });
+    const app =
+      (options.engine ?? options.clock ?? options.modules) ? await startWith(options, config) : await startApp(config);
+    return new Berth(app, await app.getUrl(), database, options.database === undefined);
+  }
+
+  /** A new user. */
+  async user(tier = 'pro', scopes: readonly Scope[] = USUAL_SCOPES): Promise<TestUser> {
+    const username = `user-${randomUUID().slice(0, 8)}`;
+    const { user } = await this.app.get(UserService).ensure({ username, tier });
+    const { text } = await this.app
+      .get(TokenService)
+      .issue({ userId: user.id, name: 'test', scopes: [...scopes], expiresAt: null });
+    return { id: user.id, token: text, api: new ApiClient(this.url, text) };
+  }
+
+  /** The same user as a client of another server of the same Berth. */
+  as(user: TestUser): TestUser {
+    return { ...user, api: new ApiClient(this.url, user.token) };
+  }
+
+  /** Records a user's events from `after` on (from now if absent) as a Socket.IO client gets them. */
+  async record(user: TestUser, after?: number): Promise<EventRecorder> {
+    const socket: Socket = io(this.url, {
+      auth: { token: user.token, ...(after !== undefined && { after }) },
+      transports: ['websocket'],
+      forceNew: true,
+    });
+    const recorder = new EventRecorder(socket);
+    this.recorders.push(recorder);
+    await recorder.connected();
+    return recorder;
+  }
+
+  async stop(): Promise<void> {
+    for (const recorder of this.recorders) recorder.close();
+    await this.app.close();
+    if (this.ownsDatabase) await this.database.drop();
+  }
+}
+
+async function startWith(
+  { engine, clock, modules = [] }: BerthOptions,
+  config: Config,
+): Promise<NestFastifyApplication> {
+  const builder = Test.createTestingModule({ imports: [AppModule.forRoot(config), ...modules] });
+  if (engine) builder.overrideProvider(ContainerEngine).useValue(engine);
+  if (clock) builder.overrideProvider(Clock).useValue(clock);
+  const module = await builder.compile();
+  const app = module.createNestApplication<NestFastifyApplication>(createHttpAdapter(config), { logger: false });
+  setUpApp(app);
+  try {
+    await app.listen(config.PORT, config.HOST);
+  } catch (error) {
+    await app.close().catch(() => undefined);
+    throw error;
+  }
+  return app;
+}

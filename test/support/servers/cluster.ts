@@ -1,0 +1,95 @@
+import { randomUUID } from 'node:crypto';
+import { Client } from 'pg';
+import { io } from 'socket.io-client';
+import { runTokenCommand } from '../../../src/cli/token-command';
+import { parseConfig } from '../../../src/config';
+import { ApiClient } from '../clients/api-client';
+import { BerthProcess } from './berth-process';
+import { EventRecorder } from '../clients/event-recorder';
+import { RealDocker } from '../docker/real-docker';
+import { testRedisUrl } from '../clients/socket-redis-proxy';
+import { openTestDatabase, TestDatabase } from '../databases/test-database';
+
+/** Real server processes of one Berth: the same PostgreSQL database, the same Redis, the same Docker. */
+export class Cluster {
+  readonly docker = new RealDocker();
+  private readonly recorders: EventRecorder[] = [];
+  /** A connection of the tests' own. */
+  private outside: Promise<Client> | undefined;
+
+  private constructor(
+    readonly servers: readonly BerthProcess[],
+    private readonly database: TestDatabase,
+    /** What every server of it is given. */
+    readonly environment: Readonly<Record<string, string>>,
+  ) {}
+
+  /** @param subject what the tests of the file are about */
+  static async start(
+    subject: string,
+    { processes = 3, environment = {}, own = [], onOutput }: ClusterOptions = {},
+  ): Promise<Cluster> {
+    const database = await openTestDatabase();
+    const all = {
+      DATABASE_URL: database.url,
+      REDIS_URL: testRedisUrl(),
+      INSTANCE_ID: `test-${subject}-${process.pid}`,
+      ...environment,
+    };
+    const servers = Array.from({ length: processes }, (_none, index) => new BerthProcess({ ...all, ...own[index] }));
+    await Promise.all(servers.map((server) => server.start({ ...(onOutput && { onOutput }) })));
+    return new Cluster(servers, database, all);
+  }
+
+  /** @returns a new user, as a client of each server */
+  async user(tier = 'enterprise', more: readonly string[] = []): Promise<ApiClient[]> {
+    const name = `user-${randomUUID().slice(0, 8)}`;
+    const config = parseConfig({ DATABASE_URL: this.database.url });
+    const { stdout } = await runTokenCommand(['--user', name, '--tier', tier, ...more], config);
+    return this.clients(stdout.trim());
+  }
+
+  /** Clients of each server with this token. */
+  clients(token: string): ApiClient[] {
+    return this.servers.map(({ url }) => new ApiClient(url, token));
+  }
+
+  /** Records what a server sends to a socket that is connected `after` that event (after the present if absent). */
+  async record({ url, token }: ApiClient, after?: number): Promise<EventRecorder> {
+    const auth = { token, ...(after !== undefined && { after }) };
+    const recorder = new EventRecorder(io(url, { auth, transports: ['websocket'], forceNew: true }));
+    this.recorders.push(recorder);
+    await recorder.connected();
+    return recorder;
+  }
+
+  /** Asks or changes the database behind the servers' back: so time passes. @returns the rows */
+  async sql(statement: string, values: readonly unknown[]): Promise<Record<string, unknown>[]> {
+    this.outside ??= this.connect();
+    return (await (await this.outside).query<Record<string, unknown>>(statement, [...values])).rows;
+  }
+
+  /** Leaves nothing in Docker and no database. */
+  async stop(): Promise<void> {
+    for (const recorder of this.recorders) recorder.close();
+    await Promise.all(this.servers.map((server) => server.stop()));
+    await this.docker.removeInstance(this.environment['INSTANCE_ID'] ?? '');
+    await (await this.outside)?.end();
+    await this.database.drop();
+  }
+
+  private async connect(): Promise<Client> {
+    const client = new Client({ connectionString: this.database.url });
+    await client.connect();
+    return client;
+  }
+}
+
+interface ClusterOptions {
+  readonly processes?: number;
+  readonly environment?: Readonly<Record<string, string>>;
+  /** What each server is given beside that, in their order. */
+  readonly own?: readonly Readonly<Record<string, string>>[];
+  /** Gets what they print. */
+  readonly onOutput?: (chunk: Buffer) => void;
+}
