@@ -43,7 +43,7 @@ const ANY_DATABASE = [
   'random-operations',
   'restore',
   'rexec-clients',
-  'right-to-enter',
+  'exec-access',
   'roles',
   'start-command',
   'statuses',

@@ -45,7 +45,7 @@ import { OpenNodes1764730000000 } from './src/migrations/1764730000000-open-node
 import { NamesInAnyCase1764740000000 } from './src/migrations/1764740000000-names-in-any-case';
 import { SickNodes1764750001000 } from './src/migrations/1764750001000-sick-nodes';
 import { FormerNodes1764750002000 } from './src/migrations/1764750002000-former-nodes';
-import { HeldProgramEntity } from './src/sandbox/held-programs';
+import { HeldProgramEntity } from './src/sandbox/program-registry';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
 
 /**

@@ -17,7 +17,7 @@ import { ScopeRefusals } from '../auth';
 import { errorAnswer } from '../errors';
 import { acceptsEvents } from '../events';
 import { LOGGER, requestContext, type RequestContext } from '../logging';
-import { RecentKeys } from '../scheduling';
+import { LruMap } from '../scheduling';
 import { type AuditAction, type AuditIntent, AuditLog, AuditOutcome } from './audit-log';
 
 export const AUDITED = 'berth:audited';
@@ -64,7 +64,7 @@ function fieldOf(value: unknown, name: string): unknown {
  */
 @Injectable()
 export class RequestAudit implements OnModuleInit {
-  private readonly looks = new RecentKeys<{ readonly at: number }>(MOST_LOOKS);
+  private readonly looks = new LruMap<{ readonly at: number }>(MOST_LOOKS);
 
   constructor(
     private readonly log: AuditLog,

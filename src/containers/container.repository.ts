@@ -30,7 +30,7 @@ import { LeaseLostError } from './leases/lease';
 import { TERM_OVER } from './leases/lease-term';
 import { roleAfterReplacement, roleTriedAgain } from './roles/role-follows';
 import { SingleStatementWriter } from './single-statement-writer';
-import { startAfter, type StartColumns } from './start-courses';
+import { startAfter, type StartColumns } from './start-command-runs';
 
 /** Stops and deletions that Berth performs without a request, by the reason in the event. */
 const STOPS = {

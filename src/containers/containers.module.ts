@@ -62,7 +62,7 @@ import { RoleInstallation } from './roles/role-installation';
 import { RoleInstaller } from './roles/role-installer';
 import { RoleRepository } from './roles/role.repository';
 import { SandboxProver } from './sandbox-prover';
-import { StartCourses } from './start-courses';
+import { StartCommandRuns } from './start-command-runs';
 import { StatusWait } from './status-wait';
 
 /** The lifecycle. Other modules import this one and inject {@link ContainersService}. */
@@ -85,7 +85,7 @@ import { StatusWait } from './status-wait';
     ContainersService,
     ContainersAdminService,
     StatusWait,
-    StartCourses,
+    StartCommandRuns,
     Capacity,
     ReservedCapacity,
     ContainerAccess,
@@ -142,7 +142,7 @@ import { StatusWait } from './status-wait';
     Moves,
     Evacuation,
   ],
-  exports: [NodesAdmin, Moves, ContainersService, ContainersAdminService, StatusWait, Capacity, StartCourses],
+  exports: [NodesAdmin, Moves, ContainersService, ContainersAdminService, StatusWait, Capacity, StartCommandRuns],
 })
 export class ContainersModule implements OnApplicationBootstrap {
   constructor(

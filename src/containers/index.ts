@@ -17,7 +17,7 @@ export {
 export { Moves } from './nodes/moves';
 export { NodeListView, NodesAdmin, NodeView } from './nodes/nodes-admin';
 export type { StartCommand } from './start-command';
-export { type StartCourse, StartCourses } from './start-courses';
+export { type StartCommandRun, StartCommandRuns } from './start-command-runs';
 export { SandboxProver } from './sandbox-prover';
 export { SweepReport } from './reconcile/reconcile-stats';
 export { StatusWait } from './status-wait';

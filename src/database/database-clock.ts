@@ -1,6 +1,6 @@
 import { Logger, OnApplicationShutdown } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
-import { Clock, Moment, Poll } from '../scheduling';
+import { Clock, Stopwatch, Poll } from '../scheduling';
 
 const READ_EVERY_MS = 5_000;
 
@@ -40,7 +40,7 @@ export class DatabaseClock implements OnApplicationShutdown {
   }
 
   private async read(): Promise<void> {
-    const askedAt = new Moment();
+    const askedAt = new Stopwatch();
     const sql = 'SELECT EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS now';
     const [row] = await this.dataSource.query<{ now: string }[]>(sql);
     if (!row) return;

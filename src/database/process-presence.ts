@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Client, type Pool } from 'pg';
 import { DataSource } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
-import { Moment } from '../scheduling';
+import { Stopwatch } from '../scheduling';
 
 /**
  * How long after a proof of its presence a process may act without a new one. Others must have missed it for longer:
@@ -46,7 +46,7 @@ export class ProcessPresence implements OnApplicationShutdown {
   private connection: Client | null = null;
   private backend: unknown = null;
   private lastSession = 0;
-  private provenAt: Moment | null = null;
+  private provenAt: Stopwatch | null = null;
   private proving: Promise<number> | null = null;
   private timer: NodeJS.Timeout | undefined;
   private closed = false;
@@ -100,7 +100,7 @@ export class ProcessPresence implements OnApplicationShutdown {
   private async proveOnce(): Promise<number> {
     if (this.closed) throw new Error('the process ends');
     const { connection } = this;
-    const at = new Moment();
+    const at = new Stopwatch();
     if (connection) {
       try {
         const { rows } = await connection.query<{ pid: unknown }>('SELECT pg_backend_pid() AS pid');
@@ -130,7 +130,7 @@ export class ProcessPresence implements OnApplicationShutdown {
     connection.on('error', () => this.drop(connection));
     try {
       await connection.connect();
-      const at = new Moment();
+      const at = new Stopwatch();
       // PostgreSQL hears no end of a process whose machine or network is gone: its kernel then has to ask, and to give
       // up.
       await connection.query(KEEPALIVES);

@@ -4,7 +4,7 @@ import type { ServerResponse } from 'node:http';
 import { DomainError } from '../errors';
 import { accessLog } from '../http';
 import { LOGGER, type Logger } from '../logging';
-import { Places, within } from '../scheduling';
+import { KeyedLimiter, within } from '../scheduling';
 import { MAX_SOCKETS_PER_USER, MAX_WAITING } from './events.gateway';
 import type { BerthEvent } from './map';
 
@@ -129,7 +129,7 @@ function idLine(id: number | undefined): string {
 export class AnswerStreams {
   private readonly logRequest: ReturnType<typeof accessLog>;
   /** The streams of each user, whatever comes in them. */
-  private readonly places = new Places(MAX_SOCKETS_PER_USER);
+  private readonly places = new KeyedLimiter(MAX_SOCKETS_PER_USER);
 
   constructor(@Inject(LOGGER) logger: Logger) {
     this.logRequest = accessLog(logger);

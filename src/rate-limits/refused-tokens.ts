@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { RecentKeys } from '../scheduling';
+import { LruMap } from '../scheduling';
 import { type Count, RateCounters } from './rate-counters';
 
 /** How many tokens a process knows to be somebody's; some 250 bytes each. */
@@ -12,7 +12,7 @@ const MOST_KNOWN = 10_000;
  */
 @Injectable()
 export class RefusedTokens {
-  private readonly owners = new RecentKeys<string>(MOST_KNOWN);
+  private readonly owners = new LruMap<string>(MOST_KNOWN);
 
   constructor(private readonly counters: RateCounters) {}
 

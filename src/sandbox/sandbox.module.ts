@@ -6,13 +6,13 @@ import { DockerModule } from '../docker';
 import { EventsModule } from '../events';
 import { RateLimitsModule } from '../rate-limits';
 import { TiersModule } from '../tiers';
-import { CommandAnswers } from './commands/command-answers';
+import { CommandResponder } from './commands/command-responder';
 import { CommandsController } from './commands/commands.controller';
 import { Commands } from './commands/commands';
 import { FilesController } from './files/files.controller';
 import { FilesService } from './files/files.service';
-import { HeldPrograms } from './held-programs';
-import { RightToEnter } from './right-to-enter';
+import { ProgramRegistry } from './program-registry';
+import { ExecAccess } from './exec-access';
 import { ProcessAnswers } from './processes/process-answers';
 import { Processes } from './processes/processes';
 import { ProcessesController } from './processes/processes.controller';
@@ -20,20 +20,20 @@ import { StartCommands } from './start-command/start-commands';
 import { ContainerStatistics } from './stats/stats';
 import { StatsAnswers } from './stats/stats-answers';
 import { StatsController } from './stats/stats.controller';
-import { TerminalEntrance } from './terminals/terminal-entrance';
+import { TerminalAdmission } from './terminals/terminal-admission';
 import { TerminalWebSockets } from './terminals/terminal-websocket';
 import { TerminalGateway } from './terminals/terminal.gateway';
 import { Terminals } from './terminals/terminals';
 import { TerminalsController } from './terminals/terminals.controller';
 
-const COMMANDS = [Commands, CommandAnswers, Processes, ProcessAnswers, StartCommands];
-const TERMINALS = [Terminals, TerminalEntrance, TerminalGateway, TerminalWebSockets];
+const COMMANDS = [Commands, CommandResponder, Processes, ProcessAnswers, StartCommands];
+const TERMINALS = [Terminals, TerminalAdmission, TerminalGateway, TerminalWebSockets];
 const STATS = [ContainerStatistics, StatsAnswers];
 
 /** What is done inside running containers. */
 @Module({
   imports: [AuditModule, AuthModule, ContainersModule, DockerModule, EventsModule, RateLimitsModule, TiersModule],
   controllers: [CommandsController, FilesController, ProcessesController, TerminalsController, StatsController],
-  providers: [HeldPrograms, RightToEnter, FilesService, ...COMMANDS, ...TERMINALS, ...STATS],
+  providers: [ProgramRegistry, ExecAccess, FilesService, ...COMMANDS, ...TERMINALS, ...STATS],
 })
 export class SandboxModule {}

@@ -1,4 +1,4 @@
-import { Clock, Moment } from './clock';
+import { Clock, Stopwatch } from './clock';
 
 const HOUR_MS = 3_600_000;
 
@@ -15,7 +15,7 @@ describe('the clock', () => {
   it('must follow another whatever becomes of this machine’s', () => {
     const clock = new Clock();
     const theirs = Date.now() - HOUR_MS;
-    clock.follow(theirs, new Moment());
+    clock.follow(theirs, new Stopwatch());
     expect(shown(clock)).toBe(theirs);
     jest.advanceTimersByTime(1_500);
     jest.setSystemTime(Date.now() + 24 * HOUR_MS);
@@ -25,12 +25,12 @@ describe('the clock', () => {
   it('must not step by what an answer was late, and step where that does not explain the difference', () => {
     const clock = new Clock();
     const theirs = Date.now();
-    clock.follow(theirs, new Moment());
-    const askedAt = new Moment();
+    clock.follow(theirs, new Stopwatch());
+    const askedAt = new Stopwatch();
     jest.advanceTimersByTime(200);
     clock.follow(theirs + 10, askedAt);
     expect(shown(clock)).toBe(theirs + 200);
-    clock.follow(theirs + 5_000, new Moment());
+    clock.follow(theirs + 5_000, new Stopwatch());
     expect(shown(clock)).toBe(theirs + 5_000);
   });
 });

@@ -3,7 +3,7 @@ import { Injectable } from '@nestjs/common';
 /**
  * The time by which the rules of the domain go: sessions, runs, idleness, usage, retention, the ends of tokens.
  * Injected, so that a test need not wait for 50 hours. Leases and timeouts are measured in one process, by a
- * {@link Moment}.
+ * {@link Stopwatch}.
  *
  * Where several processes share a database, all follow its clock: a machine whose clock is wrong must not charge a
  * user, or end a session, at a wrong time. Until {@link follow} is called, it is the clock of this machine.
@@ -11,7 +11,7 @@ import { Injectable } from '@nestjs/common';
 @Injectable()
 export class Clock {
   /** The last time read from the database, and when it was read. */
-  private reference: { readonly time: number; readonly readAt: Moment } | null = null;
+  private reference: { readonly time: number; readonly readAt: Stopwatch } | null = null;
 
   now(): Date {
     const { reference } = this;
@@ -25,11 +25,11 @@ export class Clock {
    * @param askedAt when it was asked: its answer is from then or later. While the clock agrees within that uncertainty
    *   it is left as it is, so that it does not step with every answer.
    */
-  follow(time: number, askedAt: Moment): void {
+  follow(time: number, askedAt: Stopwatch): void {
     const uncertainty = askedAt.steadyAge;
     const isRight = this.reference !== null && Math.abs(this.now().getTime() - time) <= uncertainty + 1;
     // A monotonic clock drifts, so the reference is read again each time; the time told does not jump by it.
-    this.reference = { time: isRight ? this.now().getTime() : time, readAt: new Moment() };
+    this.reference = { time: isRight ? this.now().getTime() : time, readAt: new Stopwatch() };
   }
 }
 
@@ -37,7 +37,7 @@ export class Clock {
  * A moment in this process, to measure from. By the monotonic clock, which no administrator sets, and by the wall clock
  * beside it, which unlike the other one also goes on while the machine is suspended: the longer of the two counts.
  */
-export class Moment {
+export class Stopwatch {
   private readonly steady = performance.now();
   private readonly wall = Date.now();
 

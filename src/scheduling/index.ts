@@ -1,8 +1,8 @@
-export { Clock, Moment } from './clock';
+export { Clock, Stopwatch } from './clock';
 export { untilAborted, within } from './deadline';
 export { FairLimiter } from './fair-limiter';
 export { LocalQueue } from './local-queue';
-export { Places } from './places';
+export { KeyedLimiter } from './keyed-limiter';
 export { Poll } from './poll';
-export { RecentKeys } from './recent-keys';
+export { LruMap } from './lru-map';
 export { Throttle } from './throttle';

@@ -1,4 +1,4 @@
-import { HeldPrograms } from '../../src/sandbox/held-programs';
+import { ProgramRegistry } from '../../src/sandbox/program-registry';
 import { type Answer, SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import type { EventRecorder } from '../support/clients/event-recorder';
@@ -72,7 +72,7 @@ describe('a start command', () => {
     await eventually(() => expect(started()).toBe(4));
     expect(JSON.stringify(events.events)).not.toContain('secret-argument');
     await user.api.delete(db_id);
-    await eventually(async () => expect(await berth.app.get(HeldPrograms).listOf(db_id, 'start')).toEqual([]));
+    await eventually(async () => expect(await berth.app.get(ProgramRegistry).listOf(db_id, 'start')).toEqual([]));
   });
 
   it('must make way for another one, and for none, without a new container', async () => {
@@ -87,7 +87,7 @@ describe('a start command', () => {
     expect((await patch(db_id, { start: null })).status).toBe(200);
     await eventually(() => expect(running(id)).toEqual([]));
     expect((await user.api.get(db_id)).body).toMatchObject({ start: null, ready: null });
-    await eventually(async () => expect(await berth.app.get(HeldPrograms).listOf(db_id, 'start')).toEqual([]));
+    await eventually(async () => expect(await berth.app.get(ProgramRegistry).listOf(db_id, 'start')).toEqual([]));
     expect(started()).toBe(2);
     await user.api.delete(db_id);
   });

@@ -1,7 +1,7 @@
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import { Database } from '../../src/database';
-import { HeldProgramEntity, HeldPrograms } from '../../src/sandbox/held-programs';
+import { HeldProgramEntity, ProgramRegistry } from '../../src/sandbox/program-registry';
 import { MAX_TERMINALS, Terminals } from '../../src/sandbox/terminals/terminals';
 import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
@@ -61,7 +61,7 @@ describe('a database that takes no writes', () => {
     killAll();
     await Promise.all(shells.map((shell) => shell.ended));
     // The database takes writes again, but not the ends of what was.
-    const { rows } = berth.app.get<{ rows: { delete: () => Promise<number> } }>(HeldPrograms);
+    const { rows } = berth.app.get<{ rows: { delete: () => Promise<number> } }>(ProgramRegistry);
     const refusing = jest.spyOn(rows, 'delete').mockRejectedValue(new Error('refused'));
     await setReadOnly(false);
     await eventually(async () => expect((await ready()).status).toBe(200));

@@ -49,7 +49,7 @@ export class DatabaseView {
   }
 
   /** What processes hold in containers, dead ones included. */
-  heldPrograms(): Promise<object[]> {
+  programRegistry(): Promise<object[]> {
     return this.ask('SELECT * FROM held_programs');
   }
 

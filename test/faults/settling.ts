@@ -55,7 +55,7 @@ export async function whatIsThere({
   const filters = { label: [`berth.instance=${cluster.instance}`] };
   const told: Told[] = [
     ['row', () => openRows(database)],
-    ['held program', async () => (await database.heldPrograms()).map((program) => JSON.stringify(program))],
+    ['held program', async () => (await database.programRegistry()).map((program) => JSON.stringify(program))],
     ...dockers.flatMap(({ docker, id }): Told[] => {
       const where = id === null ? '' : ` on ${id}`;
       return [

@@ -66,7 +66,7 @@ export class CapacityView {
 }
 
 /** Of several machines, where something is, or may be placed. */
-export interface Whereabouts {
+export interface PlacementConstraint {
   /** Where its data is; null: it has none yet. */
   readonly node?: string | null;
   /** What its tier names. */
@@ -138,7 +138,7 @@ export class Capacity {
    * @param where of several machines, those that it may be on
    * @throws DomainError `no_capacity`, and whatever `reserve` throws
    */
-  async within<T>(reserve: (bounds: CapacityBounds) => Promise<T>, where: Whereabouts = {}): Promise<T> {
+  async within<T>(reserve: (bounds: CapacityBounds) => Promise<T>, where: PlacementConstraint = {}): Promise<T> {
     if (this.engine.nodes() !== null) return this.withinNodes(reserve, where);
     const { memoryMb, cpuShares, freeMemoryMb, freeDiskMb } = await this.engine.resources();
     const { MEMORY_OVERCOMMIT, CPU_OVERCOMMIT, MEMORY_RESERVE_MB, DISK_RESERVE_MB } = this.settings;
@@ -159,7 +159,7 @@ export class Capacity {
 
   private async withinNodes<T>(
     reserve: (bounds: CapacityBounds) => Promise<T>,
-    { node = null, pool = DEFAULT_POOL, isRunning = false, except = [] }: Whereabouts,
+    { node = null, pool = DEFAULT_POOL, isRunning = false, except = [] }: PlacementConstraint,
   ): Promise<T> {
     try {
       const nodes = this.engine.nodes() ?? [];

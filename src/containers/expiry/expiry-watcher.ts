@@ -7,7 +7,7 @@ import { LOGGER } from '../../logging';
 import { Poll } from '../../scheduling';
 import { containerFacts, type ContainerRow, type Ending } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
-import { isPassing } from '../operations/operation-runner';
+import { isBenignConflict } from '../operations/operation-runner';
 import { ContainerOperations } from '../operations/operations';
 import { ExpiryQueries } from './expiry-queries';
 import { planExpiry, RunPolicies, type Run, type Warning } from './run-policy';
@@ -102,7 +102,7 @@ export class ExpiryWatcher implements OnModuleDestroy {
         this.logger.info({ container_id: row.id, user_id: row.userId, operation: ending }, 'ended what was due');
       });
     } catch (error) {
-      if (isPassing(error)) return;
+      if (isBenignConflict(error)) return;
       this.logger.warn({ err: error, container_id: row.id, operation: ending }, 'what is due could not be ended yet');
     } finally {
       this.ending.delete(row.id);

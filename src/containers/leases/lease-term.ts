@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Config, CONFIG } from '../../config';
 import { ProcessPresence } from '../../database';
-import { Moment } from '../../scheduling';
+import { Stopwatch } from '../../scheduling';
 
 /**
  * The stored expiry of a lease whose term is over: anyone may take it over. Any other value only distinguishes one
@@ -21,7 +21,7 @@ const RETRY_MS = 250;
 export interface Stamp {
   readonly holder: string;
   readonly expiresAt: Date;
-  readonly at: Moment;
+  readonly at: Stopwatch;
   /** The holder's presence session at that time. */
   readonly session: number;
 }
@@ -46,7 +46,7 @@ export class LeaseTerms {
   /** For a write that is about to be sent. */
   stamp(): Stamp {
     const expiresAt = new Date(Date.now() + this.termMs);
-    return { holder: this.presence.holder, expiresAt, at: new Moment(), session: this.presence.session };
+    return { holder: this.presence.holder, expiresAt, at: new Stopwatch(), session: this.presence.session };
   }
 
   /** @param renew writes the lease again; resolves with false if another holder has it */

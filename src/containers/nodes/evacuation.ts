@@ -7,7 +7,7 @@ import { LOGGER } from '../../logging';
 import { Clock, Poll } from '../../scheduling';
 import type { ContainerRow } from '../container.entity';
 import { ContainerRepository } from '../container.repository';
-import { isPassing } from '../operations/operation-runner';
+import { isBenignConflict } from '../operations/operation-runner';
 import { ContainerOperations } from '../operations/operations';
 import { NodeRepository } from './node.repository';
 
@@ -96,7 +96,7 @@ export class Evacuation implements OnModuleDestroy {
       await this.record(row, 'ok');
       this.logger.info({ container_id: id, node }, 'moved from a drained node');
     } catch (error) {
-      if (isPassing(error)) return;
+      if (isBenignConflict(error)) return;
       this.nextTry.set(id, performance.now() + RETRY_MS);
       const code = error instanceof DomainError ? error.code : 'internal_error';
       await this.nodes.noteNotMoved(id, code);

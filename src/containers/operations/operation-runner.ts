@@ -298,6 +298,6 @@ const PASSING: readonly DomainError['kind'][] = ['operation_in_progress', 'conta
  * True if another process is doing, or has done, this background work, or its machine does not answer: no failure where
  * several detect the same.
  */
-export function isPassing(error: unknown): boolean {
+export function isBenignConflict(error: unknown): boolean {
   return error instanceof DomainError && PASSING.includes(error.kind);
 }

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { ObservedContainer } from '../../docker';
-import { RecentKeys } from '../../scheduling';
+import { LruMap } from '../../scheduling';
 
 type Proof = Pick<ObservedContainer, 'imageId' | 'runtime'>;
 
@@ -18,7 +18,7 @@ const DECISIVE = /^(PATH|LD_.*|GLIBC_TUNABLES)$/;
  */
 @Injectable()
 export class ProvenImages {
-  private readonly keys = new RecentKeys<true>(MOST);
+  private readonly keys = new LruMap<true>(MOST);
 
   covers(proof: Proof, env: Readonly<Record<string, string>>): boolean {
     return !mayHideProgram(env) && this.keys.get(keyOf(proof)) === true;

@@ -6,7 +6,7 @@ import { LOGGER } from '../../logging';
 import { ContainerRepository } from '../container.repository';
 import { ContainerLeases } from '../leases/container-leases';
 import { Purge } from '../reconcile/purge';
-import { isPassing } from './operation-runner';
+import { isBenignConflict } from './operation-runner';
 import { ContainerOperations } from './operations';
 
 /** Maximum concurrent operations of each kind, to spare the daemon. */
@@ -75,7 +75,7 @@ export class RecoveryQueue implements OnApplicationBootstrap, OnModuleDestroy {
       const semaphore = row?.operation === 'create' ? this.creations : this.others;
       return await semaphore.runExclusive(() => this.finish(containerId));
     } catch (error) {
-      if (isPassing(error)) return 'passed';
+      if (isBenignConflict(error)) return 'passed';
       this.logger.warn({ err: error, container_id: containerId }, 'finish failed; the next sweep tries again');
       return 'failed';
     }

@@ -6,7 +6,7 @@ import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../container.entity';
 import type { SweptRow } from '../container.queries';
 import { ContainerRepository } from '../container.repository';
-import { isPassing } from '../operations/operation-runner';
+import { isBenignConflict } from '../operations/operation-runner';
 import { ContainerOperations } from '../operations/operations';
 import { RecoveryQueue } from '../operations/recovery-queue';
 import { KnownEngine } from './known-engine';
@@ -78,8 +78,8 @@ export class Repairs {
         this.logger.info({ container_id: action.row.id }, 'recovered from an interrupted operation');
       }
     } catch (error) {
-      stats.done(action.do, isPassing(error) ? 'passed' : 'failed');
-      if (isPassing(error)) return;
+      stats.done(action.do, isBenignConflict(error) ? 'passed' : 'failed');
+      if (isBenignConflict(error)) return;
       const subject = action.do === 'remove_orphan' ? { docker_id: action.dockerId } : { container_id: action.row.id };
       this.logger.warn({ err: error, ...subject }, `${action.do} failed; the next sweep tries again`);
     }

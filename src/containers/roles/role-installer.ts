@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { type BerthEvent, containerIdOf, EventLog } from '../../events';
 import { LOGGER } from '../../logging';
-import { FairLimiter, Poll, RecentKeys } from '../../scheduling';
+import { FairLimiter, Poll, LruMap } from '../../scheduling';
 import type { ContainerRow } from '../container.entity';
 import { LeaseLostError } from '../leases/lease';
 import { roleFailed, RoleInstallation, roleInstalled, type RoleOutcome } from './role-installation';
@@ -40,7 +40,7 @@ export class RoleInstaller implements OnModuleDestroy {
   private readonly limiter = new FairLimiter(CONCURRENCY);
   private readonly working = new Map<string, { again: boolean; done: Promise<void> }>();
   /** Failed attempts by container: how many in all, and how many were interrupted. */
-  private readonly tries = new RecentKeys<{ all: number; cuts: number }>(MOST_TRIES);
+  private readonly tries = new LruMap<{ all: number; cuts: number }>(MOST_TRIES);
   private readonly poll: Poll;
   private started = false;
 

@@ -37,13 +37,13 @@ export class DockerDaemon {
     run: (signal: AbortSignal, docker: Docker) => Promise<T>,
     timeoutMs = this.timeoutMs,
   ): Promise<T> {
-    return this.inWords(what, () =>
+    return this.translateErrors(what, () =>
       boundedCall(timeoutMs, (signal) => againIfStale(signal, () => run(signal, this.clients.calls))),
     );
   }
 
   /** For calls that have their own time limit. @throws EngineError, ConfigError */
-  async inWords<T>(what: DockerCall, run: () => Promise<T>): Promise<T> {
+  async translateErrors<T>(what: DockerCall, run: () => Promise<T>): Promise<T> {
     const before = performance.now();
     const ended = (outcome: EndedCall['outcome']): void =>
       this.calls.ended({ call: what, outcome, seconds: (performance.now() - before) / 1000, ...this.of });

@@ -1,7 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type Docker from 'dockerode';
 import { posix } from 'node:path';
-import { RecentKeys } from '../../scheduling';
+import { LruMap } from '../../scheduling';
 import { abortable } from '../connection/client';
 import type { ContainerSpec } from '../container-engine';
 import { EngineError, saysUnavailable } from '../engine-error';
@@ -49,7 +49,7 @@ interface Parts {
 export class SandboxContainers {
   private readonly logger = new Logger(SandboxContainers.name);
   /** What is seen of containers that are about to be stopped, and since when. */
-  private readonly expected = new RecentKeys<{ at: number; seen: Promise<ObservedContainer | null> }>(MOST_EXPECTED);
+  private readonly expected = new LruMap<{ at: number; seen: Promise<ObservedContainer | null> }>(MOST_EXPECTED);
 
   constructor(private readonly parts: Parts) {}
 

@@ -1,4 +1,4 @@
-import { listsChain, planLists, removalOf, type RestrictedSandbox, strangers } from './allow-rules';
+import { listsChain, planLists, removalOf, type RestrictedSandbox, staleChains } from './allow-rules';
 import { ipv4Rules, planTranslation } from './firewall-rules';
 
 const instance = 'prod';
@@ -79,9 +79,9 @@ describe('the rules of an allow list', () => {
   });
 
   it('must be taken away with their sandbox alone', () => {
-    expect(strangers(right, { instance, sandboxes: [one] })).toEqual([]);
-    expect(strangers(right, { instance: 'prod2', sandboxes: [] })).toEqual([]);
-    expect(strangers(right, { instance, sandboxes: [two] })).toEqual([chain]);
+    expect(staleChains(right, { instance, sandboxes: [one] })).toEqual([]);
+    expect(staleChains(right, { instance: 'prod2', sandboxes: [] })).toEqual([]);
+    expect(staleChains(right, { instance, sandboxes: [two] })).toEqual([chain]);
     expect(removalOf(right, [chain])).toEqual([dispatch.replace('-A', '-D'), `-F ${chain}`, `-X ${chain}`]);
     expect(removalOf(right, [])).toEqual([]);
   });

@@ -95,7 +95,7 @@ function inLowerCase(rule: string): string {
 }
 
 /** The chains of sandboxes of an instance that are not among the known ones. */
-export function strangers(
+export function staleChains(
   current: readonly string[],
   { instance, sandboxes }: { instance: string; sandboxes: readonly RestrictedSandbox[] },
 ): string[] {

@@ -5,7 +5,7 @@ import { isIP } from 'node:net';
 import { type Config, ConfigError, ipv4Networks } from '../../config';
 import type { EngineCapabilities } from '../container-engine';
 import { EngineError } from '../engine-error';
-import { planLists, removalOf, type RestrictedSandbox, strangers } from './allow-rules';
+import { planLists, removalOf, type RestrictedSandbox, staleChains } from './allow-rules';
 import {
   type FirewallRules,
   ipv4Rules,
@@ -84,7 +84,7 @@ export class HostFirewall {
   /** Addresses that are blocked beside the setting's. */
   private others: readonly string[] = [];
   /** Chains of sandboxes that the last complete list did not have. */
-  private strangers: ReadonlySet<string> = new Set();
+  private staleChains: ReadonlySet<string> = new Set();
 
   constructor(
     private readonly settings: FirewallSettings,
@@ -219,17 +219,17 @@ export class HostFirewall {
     const found = new Set<string>();
     for (const filter of [this.host.ipv4, this.host.raw]) {
       const current = await filter.rules();
-      const chains = strangers(current, restricted);
+      const chains = staleChains(current, restricted);
       for (const chain of chains) found.add(chain);
       await tidy(
         filter,
         removalOf(
           current,
-          chains.filter((chain) => this.strangers.has(chain)),
+          chains.filter((chain) => this.staleChains.has(chain)),
         ),
       );
     }
-    this.strangers = found;
+    this.staleChains = found;
   }
 
   private enforce(network: SandboxBridge): Promise<string | null> {

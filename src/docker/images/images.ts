@@ -3,7 +3,7 @@ import type Docker from 'dockerode';
 import type { MountSettings } from 'dockerode';
 import { posix } from 'node:path';
 import { z } from 'zod';
-import { RecentKeys } from '../../scheduling';
+import { LruMap } from '../../scheduling';
 import { abortable } from '../connection/client';
 import type { EngineImage, EnsureImageOptions } from '../container-engine';
 import { EngineError, imageNotBuilt } from '../engine-error';
@@ -28,9 +28,9 @@ export class Images {
   private readonly logger = new Logger(Images.name);
   private readonly pulls: ImagePulls;
   /** By their ids, which name the same content for ever. */
-  private readonly known = new RecentKeys<ImageFacts>(MOST_IMAGES);
+  private readonly known = new LruMap<ImageFacts>(MOST_IMAGES);
   /** Whether images, by their ids, have a shell. */
-  private readonly shells = new RecentKeys<boolean>(MOST_IMAGES);
+  private readonly shells = new LruMap<boolean>(MOST_IMAGES);
 
   constructor(
     private readonly daemon: DockerDaemon,

@@ -1,6 +1,6 @@
 import type Docker from 'dockerode';
 import type { Config } from '../../config';
-import { RecentKeys } from '../../scheduling';
+import { LruMap } from '../../scheduling';
 import { abortable } from '../connection/client';
 import { readNameServers } from '../firewall/firewall-rules';
 import { NAME_SERVERS_FILE } from '../containers/supervisor';
@@ -14,7 +14,7 @@ const MOST_CONTAINERS = 10_000;
 /** Which name servers sandboxes ask, and how they hear of others. */
 export class NameServers {
   /** What the next run of a container will ask, as far as this process knows. */
-  private readonly given = new RecentKeys<string>(MOST_CONTAINERS);
+  private readonly given = new LruMap<string>(MOST_CONTAINERS);
 
   constructor(
     private readonly settings: Pick<Config, 'SANDBOX_DNS'>,

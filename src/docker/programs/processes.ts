@@ -1,5 +1,5 @@
 import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from './container-process';
-import { RecentKeys } from '../../scheduling';
+import { LruMap } from '../../scheduling';
 import { containerOf } from '../containers/container-verbs';
 import { LABELS } from '../containers/create-options';
 import type { DockerDaemon } from '../connection/daemon';
@@ -40,7 +40,7 @@ export class OpenSessions {
   /** How much is under way here that ends a container, by its Docker id. */
   private readonly endings = new Map<string, number>();
   /** Containers that were sent a signal that ends them, with the time until which they are expected to have ended. */
-  private readonly kills = new RecentKeys<number>(MOST_CONTAINERS);
+  private readonly kills = new LruMap<number>(MOST_CONTAINERS);
   private trying: NodeJS.Timeout | undefined;
 
   /** @param canEnter whether a container that Docker says is running can be entered; it gives up the unread if not */
@@ -133,7 +133,7 @@ export class OpenSessions {
  */
 export class Processes {
   /** As whom commands run in containers without being told: a label, which never changes. */
-  private readonly users = new RecentKeys<string>(MOST_CONTAINERS);
+  private readonly users = new LruMap<string>(MOST_CONTAINERS);
   private readonly sessions = new OpenSessions((dockerId) => this.canEnter(dockerId));
   private readonly endings = new Batches<string, 'ended' | 'still_running'>();
   private readonly entries = new Batches<null, boolean>();

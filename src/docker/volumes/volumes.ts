@@ -87,25 +87,25 @@ export class Volumes {
   async measure(volume: VolumeMeasurement): Promise<{ bytes: number } | null> {
     if ((await this.inspect(volume.name)) === null) return null;
     const { clients, timeoutMs } = this.daemon;
-    return this.daemon.inWords('measure volume', () => measureVolume(clients, volume, timeoutMs));
+    return this.daemon.translateErrors('measure volume', () => measureVolume(clients, volume, timeoutMs));
   }
 
   async copy(copy: VolumeCopy): Promise<{ bytes: number }> {
     for (const name of [copy.from, copy.to]) await this.assertThere(name);
     const { clients, timeoutMs } = this.daemon;
-    return this.daemon.inWords('copy volume', () => copyVolume(clients, copy, timeoutMs));
+    return this.daemon.translateErrors('copy volume', () => copyVolume(clients, copy, timeoutMs));
   }
 
   async send(volume: VolumeWork, output: Writable): Promise<void> {
     await this.assertThere(volume.name);
     const { clients, timeoutMs } = this.daemon;
-    return this.daemon.inWords('send volume', () => sendVolume(clients, volume, { output, timeoutMs }));
+    return this.daemon.translateErrors('send volume', () => sendVolume(clients, volume, { output, timeoutMs }));
   }
 
   async receive(volume: VolumeWork, input: Readable): Promise<void> {
     await this.assertThere(volume.name);
     const { clients, timeoutMs } = this.daemon;
-    return this.daemon.inWords('receive volume', () => receiveVolume(clients, volume, { input, timeoutMs }));
+    return this.daemon.translateErrors('receive volume', () => receiveVolume(clients, volume, { input, timeoutMs }));
   }
 
   async digest(
@@ -114,7 +114,7 @@ export class Volumes {
   ): Promise<VolumeDigest> {
     await this.assertThere(volume.name);
     const { clients, timeoutMs } = this.daemon;
-    return this.daemon.inWords('digest volume', () => digestVolume(clients, volume, { ...options, timeoutMs }));
+    return this.daemon.translateErrors('digest volume', () => digestVolume(clients, volume, { ...options, timeoutMs }));
   }
 
   /** Docker would silently create a missing volume, and nothing would be copied. */

@@ -6,7 +6,7 @@ import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
 import { type BodyStream, ConnectionEnd, eventStream, StreamedBody, StreamsBody } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
-import { CommandAnswers } from './command-answers';
+import { CommandResponder } from './command-responder';
 import {
   CommandEndView,
   CommandFailureView,
@@ -37,7 +37,7 @@ const MESSAGES = eventStream({
 @ApiTags('inside containers')
 @Controller('containers/:id/exec')
 export class CommandsController {
-  constructor(private readonly answers: CommandAnswers) {}
+  constructor(private readonly answers: CommandResponder) {}
 
   @Post()
   @HttpCode(200)

@@ -1,7 +1,7 @@
 import type { ContainersService } from '../../containers';
 import type { ContainerEngine, ContainerProcess, ExecOutput } from '../../docker';
 import { DomainError } from '../../errors';
-import type { HeldPrograms } from '../held-programs';
+import type { ProgramRegistry } from '../program-registry';
 import { type CommandEnd, Commands } from './commands';
 
 const CALLER = { userId: 'user', tier: 'free', sessionExpiresAt: null };
@@ -61,7 +61,7 @@ function setUp(): {
   const commands = new Commands(
     containers,
     engine,
-    { enter, leaveSurely: leave } as unknown as HeldPrograms,
+    { enter, leaveSurely: leave } as unknown as ProgramRegistry,
     {} as never,
   );
   const run = (timeoutMs = 60_000): Promise<CommandEnd> =>

@@ -8,7 +8,7 @@ import { ContainerEngine, type ContainerProcess, type ExecOutput, mayGoOn } from
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { untilAborted, within } from '../../scheduling';
-import { type HeldProgramEntity, HeldPrograms } from '../held-programs';
+import { type HeldProgramEntity, ProgramRegistry } from '../program-registry';
 import { exitCodeOf, toDomainError } from '../program-end';
 
 /** A command that a request waits for. */
@@ -76,7 +76,7 @@ export class Commands implements OnModuleDestroy {
   constructor(
     private readonly containers: ContainersService,
     private readonly engine: ContainerEngine,
-    private readonly programs: HeldPrograms,
+    private readonly programs: ProgramRegistry,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 

@@ -9,9 +9,9 @@ import { ContainerEngine } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import type { BodyStream } from '../../http';
 import { untilAborted } from '../../scheduling';
-import { HeldPrograms } from '../held-programs';
+import { ProgramRegistry } from '../program-registry';
 import { failedAs } from '../program-end';
-import { RightToEnter } from '../right-to-enter';
+import { ExecAccess } from '../exec-access';
 import { MOST_PACKED, packed, unpack } from './archive';
 import { ContainerPath } from './container-path';
 import { attachment, sendFile, sendStream } from './download';
@@ -76,8 +76,8 @@ export class FilesService {
   constructor(
     private readonly containers: ContainersService,
     private readonly engine: ContainerEngine,
-    private readonly programs: HeldPrograms,
-    private readonly rights: RightToEnter,
+    private readonly programs: ProgramRegistry,
+    private readonly rights: ExecAccess,
     @Inject(CONFIG) private readonly config: Pick<Config, 'FILE_SIZE_LIMIT_MB' | 'ARCHIVE_SIZE_LIMIT_MB'>,
   ) {}
 

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { DomainError } from '../../errors';
-import { Places } from '../../scheduling';
+import { KeyedLimiter } from '../../scheduling';
 
 /** How many of these calls one container may have at a time, of one process. */
 const MOST_TRANSFERS = 16;
@@ -15,7 +15,7 @@ export interface TransferPlace {
 
 /** Limits how many scripts run in one container: a script counts until it is gone, whether or not its call is over. */
 export class TransferPlaces {
-  private readonly places = new Places(MOST_TRANSFERS);
+  private readonly places = new KeyedLimiter(MOST_TRANSFERS);
   /** Resolve when a place becomes free whose call is over. */
   private readonly ending = new Map<string, Set<Promise<void>>>();
 

@@ -3,8 +3,8 @@ import { Transform } from 'class-transformer';
 import { IsBoolean, IsIn, IsInt, IsOptional, IsString, Max, Min } from 'class-validator';
 import { SIGNALS, type SignalName } from '../../docker';
 import { BodyExample, integerFromQuery } from '../../http';
-import { type HeldProgramEntity } from '../held-programs';
-import { type KeptProcess, PROCESS_ENDS, type ProcessEnd } from './kept-process';
+import { type HeldProgramEntity } from '../program-registry';
+import { type BackgroundProcess, PROCESS_ENDS, type ProcessEnd } from './background-process';
 import { OUTPUT_ENCODINGS, type OutputEncoding } from '../commands/output-text';
 import { ProgramDto } from '../commands/dto';
 
@@ -169,7 +169,7 @@ export class ProcessMessageView {
   readonly id: string;
 }
 
-export function keptView({ entry, end, output }: KeptProcess): ProcessView {
+export function keptView({ entry, end, output }: BackgroundProcess): ProcessView {
   return {
     ...entryView(entry),
     status: end ? 'exited' : 'running',

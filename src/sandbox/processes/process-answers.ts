@@ -4,9 +4,9 @@ import type { Principal } from '../../auth';
 import { ContainersService } from '../../containers';
 import { DomainError } from '../../errors';
 import { acceptsEvents, AnswerStreams, EventStream, parseLastEventId } from '../../events';
-import { RightToEnter } from '../right-to-enter';
+import { ExecAccess } from '../exec-access';
 import { OUTPUT_PAGE_BYTES, type ProcessOutputView, type ReadOutputDto } from './dto';
-import type { KeptProcess } from './kept-process';
+import type { BackgroundProcess } from './background-process';
 import { Processes } from './processes';
 
 /** A follower's use of the container is noted at intervals. */
@@ -29,7 +29,7 @@ export class ProcessAnswers {
     private readonly processes: Processes,
     private readonly containers: ContainersService,
     private readonly streams: AnswerStreams,
-    private readonly rights: RightToEnter,
+    private readonly rights: ExecAccess,
   ) {}
 
   /** @throws DomainError as {@link Processes.findHere}, `too_many_connections`, `shutting_down` */
@@ -41,7 +41,7 @@ export class ProcessAnswers {
     else await reply.status(200).send(pageView(kept, { ...readingOf(query), after }));
   }
 
-  private async follow(kept: KeptProcess, after: number, call: OutputCall): Promise<void> {
+  private async follow(kept: BackgroundProcess, after: number, call: OutputCall): Promise<void> {
     const { caller, request, reply } = call;
     const stream = new EventStream(reply.raw);
     this.streams.enter(caller.userId, stream);
@@ -60,7 +60,11 @@ export class ProcessAnswers {
     await stream.ended();
   }
 
-  private async sendFrom(after: number, kept: KeptProcess, call: OutputCall & { stream: EventStream }): Promise<void> {
+  private async sendFrom(
+    after: number,
+    kept: BackgroundProcess,
+    call: OutputCall & { stream: EventStream },
+  ): Promise<void> {
     const { query, stream } = call;
     const reading = readingOf(query);
     for (let from = after; !stream.isOver && !this.processes.isClosing;) {
@@ -82,7 +86,7 @@ export class ProcessAnswers {
     }
   }
 
-  private async waitForMore(kept: KeptProcess, { caller, id }: OutputCall): Promise<void> {
+  private async waitForMore(kept: BackgroundProcess, { caller, id }: OutputCall): Promise<void> {
     const { bytes } = kept.output;
     await kept.changedSince(bytes, NOTE_EVERY_MS);
     // Its container may be deleted by now.
@@ -97,7 +101,7 @@ function readingOf({ limit = OUTPUT_PAGE_BYTES.usual, encoding = 'utf-8' }: Read
 }
 
 function pageView(
-  { output, end }: KeptProcess,
+  { output, end }: BackgroundProcess,
   { after, limit, encoding }: Reading & { after: number },
 ): ProcessOutputView {
   const isOver = end !== null;

@@ -7,10 +7,10 @@ import { DomainError } from '../../errors';
 import { type EventDraft, type ProcessFacts, retryUntilClosed } from '../../events';
 import { LOGGER } from '../../logging';
 import { Clock } from '../../scheduling';
-import { endInContainer, HeldProgramEntity, HeldPrograms, markedBy, type ProgramKind } from '../held-programs';
-import { KeptProcess, KeptProcesses, type ProcessEnd } from './kept-process';
+import { endInContainer, HeldProgramEntity, ProgramRegistry, markedBy, type ProgramKind } from '../program-registry';
+import { BackgroundProcess, KeptProcesses, type ProcessEnd } from './background-process';
 import { exitCodeOf, toDomainError } from '../program-end';
-import { RightToEnter } from '../right-to-enter';
+import { ExecAccess } from '../exec-access';
 
 /** A process to start. */
 export interface ProcessStart {
@@ -23,7 +23,7 @@ export interface ProcessStart {
 }
 
 /** Held by this process, or, by its entry alone, by another one. */
-export type FoundProcess = { readonly kept: KeptProcess } | { readonly entry: HeldProgramEntity };
+export type FoundProcess = { readonly kept: BackgroundProcess } | { readonly entry: HeldProgramEntity };
 
 const AT_ONCE = { count: 16, error: 'process_limit_reached' } as const;
 
@@ -50,8 +50,8 @@ export class Processes implements OnModuleDestroy {
   constructor(
     private readonly containers: ContainersService,
     private readonly engine: ContainerEngine,
-    private readonly programs: HeldPrograms,
-    private readonly rights: RightToEnter,
+    private readonly programs: ProgramRegistry,
+    private readonly rights: ExecAccess,
     private readonly clock: Clock,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
@@ -72,7 +72,7 @@ export class Processes implements OnModuleDestroy {
   }
 
   /** @throws DomainError `container_not_running`, `command_not_started`, `process_limit_reached`, `command_failed` */
-  async start(caller: Caller, id: string, request: ProcessStart): Promise<KeptProcess> {
+  async start(caller: Caller, id: string, request: ProcessStart): Promise<BackgroundProcess> {
     const { command, cwd, env, user, terminal } = request;
     noteProgram(command);
     return this.containers.inside(caller, id, async (container) => {
@@ -87,7 +87,7 @@ export class Processes implements OnModuleDestroy {
           user,
           terminal: terminal || undefined,
         });
-        const kept = new KeptProcess(entry, program);
+        const kept = new BackgroundProcess(entry, program);
         const reading = kept.readOutput();
         await this.programs.emit(entry, { type: 'process_started', data: factsOf(entry) });
         this.keep(kept);
@@ -103,13 +103,13 @@ export class Processes implements OnModuleDestroy {
   }
 
   /** Keeps one that has started, as long as its user may be inside; {@link finish} is to follow. */
-  keep(kept: KeptProcess): void {
+  keep(kept: BackgroundProcess): void {
     this.processes.add(kept);
     this.endWithRight(kept);
   }
 
   /** Notes its end, for those who read it. */
-  finish(kept: KeptProcess, end: Omit<ProcessEnd, 'at'>): void {
+  finish(kept: BackgroundProcess, end: Omit<ProcessEnd, 'at'>): void {
     kept.finish({ ...end, at: this.clock.now() });
     this.processes.noteEnd(kept);
   }
@@ -138,7 +138,7 @@ export class Processes implements OnModuleDestroy {
   }
 
   /** For what needs its streams. @throws DomainError `process_not_found`, `held_elsewhere` */
-  async findHere(caller: Caller, id: string, processId: string): Promise<KeptProcess> {
+  async findHere(caller: Caller, id: string, processId: string): Promise<BackgroundProcess> {
     const found = await this.find(caller, id, processId);
     if (!('kept' in found)) throw new DomainError('held_elsewhere');
     return found.kept;
@@ -183,7 +183,7 @@ export class Processes implements OnModuleDestroy {
   }
 
   /** Ends it where its user's tier comes to let nobody in; tried again as long as it goes on. */
-  private endWithRight(kept: KeptProcess): void {
+  private endWithRight(kept: BackgroundProcess): void {
     const { entry } = kept;
     const unwatch = this.rights.watchTier(entry.userId, () => {
       kept.isEndWanted = true;
@@ -194,7 +194,7 @@ export class Processes implements OnModuleDestroy {
     kept.onEnd(unwatch);
   }
 
-  private async watch(kept: KeptProcess, reading: Promise<void>): Promise<void> {
+  private async watch(kept: BackgroundProcess, reading: Promise<void>): Promise<void> {
     await reading.catch((error: unknown) => this.logger.error({ err: error }, 'an output could not be read'));
     if (this.closing) return;
     const { entry } = kept;
@@ -204,7 +204,7 @@ export class Processes implements OnModuleDestroy {
     else await this.leave(entry, { type: 'process_exited', data: { ...factsOf(entry), exit_code: exitCode, reason } });
   }
 
-  private async endOf({ entry, program, isEndWanted }: KeptProcess): Promise<Omit<ProcessEnd, 'at'>> {
+  private async endOf({ entry, program, isEndWanted }: BackgroundProcess): Promise<Omit<ProcessEnd, 'at'>> {
     try {
       const exitCode = await exitCodeOf(program);
       return { reason: isEndWanted ? 'ended' : 'exited', exitCode };

@@ -1,12 +1,12 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
-import { type StartCourse, StartCourses } from '../../containers';
+import { type StartCommandRun, StartCommandRuns } from '../../containers';
 import { Database } from '../../database';
 import { ContainerEngine } from '../../docker';
 import { DomainError } from '../../errors';
 import { type ContainerFacts, type EventDraft, EventLog, retryUntilClosed } from '../../events';
 import { LOGGER, type Logger } from '../../logging';
 import { Poll } from '../../scheduling';
-import { type HeldProgramEntity, HeldPrograms } from '../held-programs';
+import { type HeldProgramEntity, ProgramRegistry } from '../program-registry';
 import { factsOf, Processes } from '../processes/processes';
 import { afterEnd, type StartEnd } from './start-policy';
 import { type RunEnd, StartRun } from './start-run';
@@ -36,8 +36,8 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
   private soon: NodeJS.Timeout | undefined;
 
   constructor(
-    private readonly courses: StartCourses,
-    private readonly programs: HeldPrograms,
+    private readonly courses: StartCommandRuns,
+    private readonly programs: ProgramRegistry,
     private readonly processes: Processes,
     private readonly engine: ContainerEngine,
     private readonly database: Database,
@@ -60,7 +60,7 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
     this.poll.start();
   }
 
-  /** What runs goes on until the next process takes it over: see `HeldPrograms`. */
+  /** What runs goes on until the next process takes it over: see `ProgramRegistry`. */
   onModuleDestroy(): void {
     this.closing.abort();
     this.poll.stop();
@@ -87,7 +87,7 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
     }
   }
 
-  private async run(course: StartCourse): Promise<void> {
+  private async run(course: StartCommandRun): Promise<void> {
     this.taking.add(course.run);
     try {
       const entry = await this.take(course);
@@ -102,7 +102,7 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /** @returns null if it is not due any more, or what ran before is still held */
-  private async take(course: StartCourse): Promise<HeldProgramEntity | null> {
+  private async take(course: StartCommandRun): Promise<HeldProgramEntity | null> {
     const { container, start } = course;
     try {
       return await this.database.runInTxLocking(container.userId, async () => {
@@ -116,7 +116,7 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
     }
   }
 
-  private async runEntered(course: StartCourse, entry: HeldProgramEntity): Promise<void> {
+  private async runEntered(course: StartCommandRun, entry: HeldProgramEntity): Promise<void> {
     const run = new StartRun(this.engine, this.processes, course, entry, this.closing.signal);
     this.runs.set(entry.id, run);
     try {
@@ -140,7 +140,7 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
     await this.write(entry, () => this.emit(entry, { type: 'process_started', data: factsOf(entry) }));
   }
 
-  private async noteReady(course: StartCourse, entry: HeldProgramEntity, outcome: Readiness): Promise<void> {
+  private async noteReady(course: StartCommandRun, entry: HeldProgramEntity, outcome: Readiness): Promise<void> {
     await this.write(entry, async () => {
       const isPresent = await this.courses.noteReady(course, outcome !== 'too_late');
       const facts = isPresent ? await this.courses.factsOf(entry.containerId) : null;
@@ -149,7 +149,7 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /** In one transaction: what dies before it leaves an entry, and is made up for as a run that was lost. */
-  private async settle(course: StartCourse, entry: HeldProgramEntity, { end, ranMs }: RunEnd): Promise<void> {
+  private async settle(course: StartCommandRun, entry: HeldProgramEntity, { end, ranMs }: RunEnd): Promise<void> {
     const { restart } = course.start;
     const next = afterEnd(end, { restart, failures: course.failures, ranMs: ranMs ?? 0 });
     await this.write(entry, async () => {
@@ -202,7 +202,7 @@ function endEvent(entry: HeldProgramEntity, end: StartEnd): EventDraft {
 }
 
 function readyEvent(
-  { start }: StartCourse,
+  { start }: StartCommandRun,
   data: ContainerFacts & { process_id: string },
   outcome: Readiness,
 ): EventDraft {

@@ -1,8 +1,8 @@
 import { getEventListeners } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { StartCourse } from '../../containers';
+import type { StartCommandRun } from '../../containers';
 import { type ContainerEngine, EngineError } from '../../docker';
-import type { HeldProgramEntity } from '../held-programs';
+import type { HeldProgramEntity } from '../program-registry';
 import type { Processes } from '../processes/processes';
 import { StartRun } from './start-run';
 
@@ -15,7 +15,7 @@ it('any number of runs must wait for Docker to end them, and Node.js not take th
   const runs = Array.from({ length: 20 }, (_none, index) => {
     const entry = { id: String(index), dockerId: 'container' } as HeldProgramEntity;
     const engine = silent as unknown as ContainerEngine;
-    return new StartRun(engine, {} as Processes, {} as StartCourse, entry, closing.signal).lost();
+    return new StartRun(engine, {} as Processes, {} as StartCommandRun, entry, closing.signal).lost();
   });
   while (getEventListeners(closing.signal, 'abort').length < runs.length) await nextTurn();
   // Warnings are emitted in the next turn.

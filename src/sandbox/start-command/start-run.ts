@@ -1,9 +1,9 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { StartCourse } from '../../containers';
+import type { StartCommandRun } from '../../containers';
 import { type ContainerEngine, EngineError, KILLED, nodeOf, saysNotRunning, saysUnavailable } from '../../docker';
-import { endInContainer, type HeldProgramEntity } from '../held-programs';
-import { KeptProcess } from '../processes/kept-process';
+import { endInContainer, type HeldProgramEntity } from '../program-registry';
+import { BackgroundProcess } from '../processes/background-process';
 import type { Processes } from '../processes/processes';
 import { exitCodeOf } from '../program-end';
 import type { StartEnd } from './start-policy';
@@ -35,7 +35,7 @@ export interface RunEnd {
 /** One run of a start command, from its start to its end, by the process that holds it. */
 export class StartRun {
   private readonly over = new AbortController();
-  private kept: KeptProcess | undefined;
+  private kept: BackgroundProcess | undefined;
   private isEnding = false;
   private isBeingEnded = false;
   private isHandedOver = false;
@@ -48,7 +48,7 @@ export class StartRun {
   constructor(
     private readonly engine: ContainerEngine,
     private readonly processes: Processes,
-    readonly course: StartCourse,
+    readonly course: StartCommandRun,
     private readonly entry: HeldProgramEntity,
     private readonly closing: AbortSignal,
   ) {
@@ -66,10 +66,10 @@ export class StartRun {
     const startedIn = await this.runsSince();
     // Asked for its end before it began.
     if (startedIn === null || this.isEnding) return { end: { reason: 'container_stopped' }, ranMs: null };
-    let kept: KeptProcess;
+    let kept: BackgroundProcess;
     try {
       const { command } = this.course.start;
-      kept = new KeptProcess(
+      kept = new BackgroundProcess(
         this.entry,
         await this.engine.startProcess(this.dockerId, { command, marker: this.entry.id }),
       );
@@ -144,7 +144,7 @@ export class StartRun {
     return this.lost();
   }
 
-  private async endOf(kept: KeptProcess, startedIn: string): Promise<RanEnd> {
+  private async endOf(kept: BackgroundProcess, startedIn: string): Promise<RanEnd> {
     try {
       const exitCode = await exitCodeOf(kept.program);
       // Also if it runs again by now.

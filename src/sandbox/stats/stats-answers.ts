@@ -6,7 +6,7 @@ import { DomainError } from '../../errors';
 import { acceptsEvents, AnswerStreams, EventStream } from '../../events';
 import { LOGGER, type Logger } from '../../logging';
 import { failedAs } from '../program-end';
-import { RightToEnter } from '../right-to-enter';
+import { ExecAccess } from '../exec-access';
 import type { StatsEndView, StatsView } from './dto';
 import { ContainerStatistics } from './stats';
 
@@ -27,7 +27,7 @@ export class StatsAnswers implements OnModuleDestroy {
   constructor(
     private readonly containers: ContainersService,
     private readonly statistics: ContainerStatistics,
-    private readonly rights: RightToEnter,
+    private readonly rights: ExecAccess,
     private readonly answers: AnswerStreams,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}

@@ -2,7 +2,7 @@ import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { ContainerEngine, type ContainerStats, EngineError, type EngineErrorCode } from '../../docker';
 import { DomainError } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
-import { Moment } from '../../scheduling';
+import { Stopwatch } from '../../scheduling';
 import type { StatsView } from './dto';
 
 /** Between two looks; what is younger answers whoever comes meanwhile. */
@@ -97,7 +97,7 @@ interface StatsSource {
 class StatsPoll {
   private readonly readers = new Set<StatsListener>();
   private before: ContainerStats | null = null;
-  private looked: Moment | null = null;
+  private looked: Stopwatch | null = null;
   private latest: StatsView | null = null;
   private looking = false;
   private failing = false;
@@ -140,7 +140,7 @@ class StatsPoll {
 
   private async look(): Promise<void> {
     this.looking = true;
-    this.looked = new Moment();
+    this.looked = new Stopwatch();
     try {
       this.take(await this.source.look());
       this.failing = false;

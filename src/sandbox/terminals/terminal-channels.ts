@@ -1,6 +1,6 @@
 import type { AsyncChannel } from '../../http';
 import type { TerminalExit, TerminalRole } from './attachment';
-import { MAX_INPUT_BYTES } from './terminal-entrance';
+import { MAX_INPUT_BYTES } from './terminal-admission';
 import { CLOSE } from './terminal-websocket';
 import type { Fault } from './terminal.gateway';
 

@@ -9,7 +9,7 @@ import { answerPings, headFault, refuseUpgrade, Upgrades, type WebSocketEndpoint
 import { LOGGER, type Logger } from '../../logging';
 import { SocketLimits } from '../../rate-limits';
 import type { TerminalExit, TerminalOutlet } from './attachment';
-import { MAX_INPUT_BYTES, sizeOf, TerminalEntrance, type Visit } from './terminal-entrance';
+import { MAX_INPUT_BYTES, sizeOf, TerminalAdmission, type Visit } from './terminal-admission';
 import type { Attached } from './terminal-session';
 
 const PATH = /^\/ws\/terminal\/([^/]+)$/;
@@ -61,7 +61,7 @@ export class TerminalWebSockets implements WebSocketEndpoint, OnModuleInit {
   });
 
   constructor(
-    private readonly entrance: TerminalEntrance,
+    private readonly entrance: TerminalAdmission,
     private readonly upgrades: Upgrades,
     private readonly limits: SocketLimits,
     @Inject(LOGGER) private readonly logger: Logger,

@@ -6,7 +6,7 @@ import type { DefaultEventsMap, Namespace, Socket } from 'socket.io';
 import { DomainError, ERRORS } from '../../errors';
 import { ConnectionRefused, tokenOf } from '../../events';
 import type { TerminalOutlet } from './attachment';
-import { MAX_INPUT_BYTES, sizeOf, TerminalEntrance, type Visit } from './terminal-entrance';
+import { MAX_INPUT_BYTES, sizeOf, TerminalAdmission, type Visit } from './terminal-admission';
 import type { Attached } from './terminal-session';
 
 interface TerminalSocketData {
@@ -41,7 +41,7 @@ const FAULTS: Readonly<Record<Fault, string>> = {
 export class TerminalGateway implements OnGatewayInit<TerminalServer>, OnGatewayConnection<TerminalSocket> {
   private readonly logger = new Logger(TerminalGateway.name);
 
-  constructor(private readonly entrance: TerminalEntrance) {}
+  constructor(private readonly entrance: TerminalAdmission) {}
 
   afterInit(server: TerminalServer): void {
     server.use((socket, next) => {

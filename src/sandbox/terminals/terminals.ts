@@ -6,8 +6,8 @@ import { ContainerEngine, EngineError, type ContainerProcess, saysNotRunning, ma
 import { DomainError } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
 import { within } from '../../scheduling';
-import { HeldPrograms, type HeldProgramEntity } from '../held-programs';
-import { RightToEnter } from '../right-to-enter';
+import { ProgramRegistry, type HeldProgramEntity } from '../program-registry';
+import { ExecAccess } from '../exec-access';
 import type { TerminalExit } from './attachment';
 import { OutputTurns } from './output-turns';
 import { type ShellEnd, TerminalSession } from './terminal-session';
@@ -63,9 +63,9 @@ export class Terminals implements OnModuleDestroy {
 
   constructor(
     private readonly containers: ContainersService,
-    private readonly held: HeldPrograms,
+    private readonly held: ProgramRegistry,
     private readonly engine: ContainerEngine,
-    private readonly rights: RightToEnter,
+    private readonly rights: ExecAccess,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 

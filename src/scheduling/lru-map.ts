@@ -1,5 +1,5 @@
 /** A map that forgets: of more than `most` keys the least recently used one goes. */
-export class RecentKeys<T extends string | number | boolean | object> {
+export class LruMap<T extends string | number | boolean | object> {
   private readonly values = new Map<string, T>();
 
   constructor(private readonly most: number) {}

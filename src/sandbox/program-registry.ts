@@ -10,7 +10,7 @@ import { ContainerEngine, EngineError, type EngineErrorCode, mayGoOn } from '../
 import { DomainError, type ErrorCode } from '../errors';
 import { type EventDraft, EventLog, retryUntilClosed } from '../events';
 import { LOGGER } from '../logging';
-import { Clock, Moment, Poll } from '../scheduling';
+import { Clock, Stopwatch, Poll } from '../scheduling';
 import { LeftPrograms } from './left-programs';
 
 /**
@@ -87,10 +87,10 @@ const NOTHING_TO_END: readonly EngineErrorCode[] = [
  * it dies is ended in its containers: by the next start on SQLite, by any other process on PostgreSQL.
  */
 @Injectable()
-export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
+export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly poll: Poll;
   /** Since when processes show no presence. */
-  private readonly missing = new Map<string, Moment>();
+  private readonly missing = new Map<string, Stopwatch>();
   /** Programs of dead processes, and those whose streams are lost: they still have to be ended. */
   private readonly left: LeftPrograms;
   /** Programs that have ended and whose rows the database has not removed yet, by their ids: they take no place. */
@@ -290,7 +290,7 @@ export class HeldPrograms implements OnApplicationBootstrap, OnModuleDestroy {
       if (!left.some((program) => program.holder === holder)) this.missing.delete(holder);
     }
     for (const program of left) {
-      const since = this.missing.get(program.holder) ?? new Moment();
+      const since = this.missing.get(program.holder) ?? new Stopwatch();
       this.missing.set(program.holder, since);
       const isDead = this.database.isSqlite || since.age >= ABSENT_FOR_MS;
       if (isDead && (await this.takeOver(program))) this.abandon(program);

@@ -1,5 +1,5 @@
-/** Places of each key, of which so many can be taken at once. */
-export class Places {
+/** Limits how many users of each key there may be at once. */
+export class KeyedLimiter {
   private readonly taken = new Map<string, number>();
 
   constructor(private readonly most: number) {}

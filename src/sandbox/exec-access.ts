@@ -21,7 +21,7 @@ type Entrant = Pick<Principal, 'userId' | 'tokenId' | 'tokenExpiresAt'>;
  * was moved to a tier that lets nobody in.
  */
 @Injectable()
-export class RightToEnter implements OnApplicationBootstrap, OnModuleDestroy {
+export class ExecAccess implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly entered = new Map<string, Set<(tier: string) => void>>();
   private readonly moved = new Set<string>();
   private readonly poll: Poll;

@@ -3,7 +3,7 @@ import { ContainersService } from '../../src/containers';
 import type { RunningContainer } from '../../src/containers';
 import { NodeWatch } from '../../src/containers/nodes/node-watch';
 import { LOGGER } from '../../src/logging';
-import { HeldPrograms } from '../../src/sandbox/held-programs';
+import { ProgramRegistry } from '../../src/sandbox/program-registry';
 import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
 import { FakeCluster } from '../support/fakes/fake-cluster';
@@ -36,7 +36,7 @@ describe('the programs that a process has left on a machine', () => {
     const user = await berth.user('pro', ['read', 'write', 'exec']);
     const events = await berth.record(user);
     const { id, db_id } = await user.api.running();
-    const held = berth.app.get(HeldPrograms);
+    const held = berth.app.get(ProgramRegistry);
     const caller = { userId: user.id, tier: 'pro', sessionExpiresAt: null };
     const container = await berth.app.get(ContainersService).inside(caller, id, (one) => Promise.resolve(one));
     const logger = berth.app.get<Logger>(LOGGER);
@@ -105,7 +105,7 @@ describe('the programs that a process holds in containers', () => {
   });
 
   it('must be as many as the limit allows, however many are entered at once', async () => {
-    const held = berth.app.get(HeldPrograms);
+    const held = berth.app.get(ProgramRegistry);
     const entered = await Promise.allSettled(Array.from({ length: 12 }, () => held.enter(container, SLEEP)));
     const entries = entered.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
     expect(entries).toHaveLength(LIMIT.count);
@@ -116,7 +116,7 @@ describe('the programs that a process holds in containers', () => {
   });
 
   it('must be ended in their container when the process dies, and nothing else', async () => {
-    const held = berth.app.get(HeldPrograms);
+    const held = berth.app.get(ProgramRegistry);
     const entry = await held.enter(container, SLEEP);
     expect(held.isOwn(entry)).toBe(true);
     const engine = new FakeEngine(daemon);
@@ -129,6 +129,6 @@ describe('the programs that a process holds in containers', () => {
     await berth.stop();
     berth = await Berth.start({ engine: new FakeEngine(daemon), database, environment });
     await eventually(() => expect(markers()).toEqual(['bystander']));
-    await eventually(async () => expect(await berth.app.get(HeldPrograms).find(container.id, entry.id)).toBeNull());
+    await eventually(async () => expect(await berth.app.get(ProgramRegistry).find(container.id, entry.id)).toBeNull());
   });
 });

@@ -1,8 +1,8 @@
-import { RecentKeys } from './recent-keys';
+import { LruMap } from './lru-map';
 
 describe('recent keys', () => {
   it('must forget the least recently used one, and hold no more than they may', () => {
-    const keys = new RecentKeys<string>(2);
+    const keys = new LruMap<string>(2);
     keys.set('a', '1');
     keys.set('b', '2');
     expect(keys.get('a')).toBe('1');

@@ -8,7 +8,7 @@ import { TokenWatch } from '../../events';
 import { ClientAddress, Draining, requestIdOf } from '../../http';
 import { requestContext, type RequestContext } from '../../logging';
 import { SocketLimits } from '../../rate-limits';
-import { Places } from '../../scheduling';
+import { KeyedLimiter } from '../../scheduling';
 import type { TerminalSize } from './attachment';
 import type { AttachOptions, TerminalSession } from './terminal-session';
 import { Terminals } from './terminals';
@@ -52,8 +52,8 @@ export interface Visit {
 
 /** Lets clients in to terminals, through whatever door they come. */
 @Injectable()
-export class TerminalEntrance {
-  private readonly visits = new Places(MAX_VISITS_PER_USER);
+export class TerminalAdmission {
+  private readonly visits = new KeyedLimiter(MAX_VISITS_PER_USER);
 
   constructor(
     private readonly limits: SocketLimits,

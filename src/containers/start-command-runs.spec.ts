@@ -1,5 +1,5 @@
 import type { ContainerRow } from './container.entity';
-import { startAfter } from './start-courses';
+import { startAfter } from './start-command-runs';
 
 describe('what a change of a container means for its start command', () => {
   const start = { command: ['server'], restart: 'on-failure', ready: null } as const;

@@ -1,7 +1,7 @@
 import type { ContainerProcess } from '../../docker';
 import { DomainError } from '../../errors';
 import { within } from '../../scheduling';
-import type { HeldProgramEntity } from '../held-programs';
+import type { HeldProgramEntity } from '../program-registry';
 import { ProcessOutput } from './process-output';
 
 /**
@@ -22,7 +22,7 @@ export interface ProcessEnd {
 const UNREAD_INPUT_BYTES = 256 * 1024;
 
 /** A process that this one holds, or has held: with its streams. */
-export class KeptProcess {
+export class BackgroundProcess {
   readonly output = new ProcessOutput();
   end: ProcessEnd | null = null;
   /** Whether a client has asked for its end. */
@@ -99,37 +99,37 @@ const MOST_ENDED = 64;
 
 /** The processes that this one holds, and those that it held until a while ago. */
 export class KeptProcesses {
-  private readonly byId = new Map<string, KeptProcess>();
+  private readonly byId = new Map<string, BackgroundProcess>();
 
-  add(kept: KeptProcess): void {
+  add(kept: BackgroundProcess): void {
     this.byId.set(kept.entry.id, kept);
   }
 
-  get(containerId: string, id: string): KeptProcess | null {
+  get(containerId: string, id: string): BackgroundProcess | null {
     const kept = this.byId.get(id);
     return kept?.entry.containerId === containerId ? kept : null;
   }
 
-  of(containerId: string): KeptProcess[] {
+  of(containerId: string): BackgroundProcess[] {
     return this.all().filter(({ entry }) => entry.containerId === containerId);
   }
 
-  all(): KeptProcess[] {
+  all(): BackgroundProcess[] {
     return [...this.byId.values()];
   }
 
-  forget({ entry }: KeptProcess): void {
+  forget({ entry }: BackgroundProcess): void {
     this.byId.delete(entry.id);
   }
 
   /** To be called when one has ended: forgets it after a while, and the oldest that have ended where they are many. */
-  noteEnd(kept: KeptProcess): void {
+  noteEnd(kept: BackgroundProcess): void {
     setTimeout(() => this.forget(kept), ENDED_FOR_MS).unref();
     this.forgetAbove(MOST_ENDED_OF_CONTAINER, this.of(kept.entry.containerId));
     this.forgetAbove(MOST_ENDED, this.all());
   }
 
-  private forgetAbove(most: number, among: readonly KeptProcess[]): void {
+  private forgetAbove(most: number, among: readonly BackgroundProcess[]): void {
     const ended = among.filter(({ end }) => end !== null);
     ended.sort((a, b) => (a.end?.at.getTime() ?? 0) - (b.end?.at.getTime() ?? 0));
     for (const kept of ended.slice(0, Math.max(0, ended.length - most))) this.forget(kept);

@@ -5,7 +5,7 @@ import type { Principal } from '../../auth';
 import { DomainError, errorAnswer } from '../../errors';
 import { acceptsEvents, AnswerStreams, EventStream } from '../../events';
 import type { BodyStream } from '../../http';
-import { RightToEnter } from '../right-to-enter';
+import { ExecAccess } from '../exec-access';
 import { readStreamedCommand } from './command-input';
 import {
   COMMAND_OUTPUT_BYTES,
@@ -34,11 +34,11 @@ export interface CommandCall extends Call {
 
 /** Answers with a command's output and end: in one piece of JSON, or as they come where the client accepts that. */
 @Injectable()
-export class CommandAnswers {
+export class CommandResponder {
   constructor(
     private readonly commands: Commands,
     private readonly streams: AnswerStreams,
-    private readonly rights: RightToEnter,
+    private readonly rights: ExecAccess,
   ) {}
 
   /**

@@ -10,7 +10,7 @@ import { ContainerEntity, containerFacts, type ContainerRow } from './container.
 import type { StartCommand } from './start-command';
 
 /** One course of a start command: from a start of its container, or a change of the command, to the next. */
-export interface StartCourse {
+export interface StartCommandRun {
   readonly container: { readonly id: string; readonly userId: string; readonly dockerId: string };
   readonly start: StartCommand;
   /** Identifies it. */
@@ -50,7 +50,7 @@ const ROLE_IS_THERE = "(c.role_status IS NULL OR c.role_status IN ('installed', 
  * write is conditional on the course, and none changes the row's revision, which belongs to the operations.
  */
 @Injectable()
-export class StartCourses {
+export class StartCommandRuns {
   constructor(
     private readonly database: Database,
     private readonly tiers: TiersService,
@@ -61,7 +61,7 @@ export class StartCourses {
    * What is to be started now, in containers that no operation holds and whose owner's tier lets people in; the longest
    * due first.
    */
-  async listDue(limit: number): Promise<StartCourse[]> {
+  async listDue(limit: number): Promise<StartCommandRun[]> {
     const rows = await this.live()
       .andWhere('c.start_due_at IS NOT NULL AND c.start_due_at <= :now', {
         now: this.database.timestamp(this.clock.now()),
@@ -88,7 +88,7 @@ export class StartCourses {
   }
 
   /** Notes that it is being started. @returns false if it is not due any more */
-  async take({ run, container: { id } }: StartCourse): Promise<boolean> {
+  async take({ run, container: { id } }: StartCommandRun): Promise<boolean> {
     const update = this.update(id, run).andWhere('start_due_at IS NOT NULL');
     return (await update.set({ startDueAt: null, startReady: null }).execute()).affected === 1;
   }
@@ -99,7 +99,7 @@ export class StartCourses {
    * @param next when it is to be started again, in milliseconds from now; null: not in this course
    */
   async settle(
-    { run, container: { id } }: StartCourse,
+    { run, container: { id } }: StartCommandRun,
     next: { readonly dueInMs: number | null; readonly failures: number },
   ): Promise<void> {
     const startDueAt = next.dueInMs === null ? null : new Date(this.clock.now().getTime() + next.dueInMs);
@@ -118,7 +118,7 @@ export class StartCourses {
   }
 
   /** @returns false if the course is over */
-  async noteReady({ run, container: { id } }: StartCourse, startReady: boolean): Promise<boolean> {
+  async noteReady({ run, container: { id } }: StartCommandRun, startReady: boolean): Promise<boolean> {
     const update = this.update(id, run).andWhere('start_due_at IS NULL');
     return (await update.set({ startReady, updatedAt: this.clock.now() }).execute()).affected === 1;
   }
@@ -141,7 +141,7 @@ export class StartCourses {
   }
 }
 
-function courseOf({ id, userId, dockerId, start, startRun, startFailures }: ContainerRow): StartCourse | null {
+function courseOf({ id, userId, dockerId, start, startRun, startFailures }: ContainerRow): StartCommandRun | null {
   if (dockerId === null || start === null || startRun === null) return null;
   return { container: { id, userId, dockerId }, start, run: startRun, failures: startFailures };
 }
