@@ -9,6 +9,7 @@ import { step } from './steps.mjs';
 
 const stampFile = join(projectRoot, 'dist', '.berth-built');
 const entry = join(projectRoot, 'dist', 'src', 'main.js');
+const simulator = join('packages', 'simulator', 'src');
 const isSource = (name) =>
   name === 'src' ||
   name === 'package-lock.json' ||
@@ -23,7 +24,7 @@ function* filesBelow(path) {
 /** Of names, sizes and times, so that a removed file or an older one from another branch counts as a change too. */
 function sourcesStamp() {
   const hash = createHash('sha256');
-  for (const name of readdirSync(projectRoot).filter(isSource).sort()) {
+  for (const name of [...readdirSync(projectRoot).filter(isSource).sort(), simulator]) {
     for (const line of filesBelow(join(projectRoot, name))) hash.update(`${line}\n`);
   }
   return hash.digest('hex');
@@ -34,7 +35,9 @@ const isFresh = () => existsSync(entry) && existsSync(stampFile) && readFileSync
 async function runBuild({ onLine, onStart }) {
   // Taken before, so that a change during the build leads to another.
   const stamp = sourcesStamp();
-  await run(findCommand('npm'), ['run', '-s', 'build'], { cwd: projectRoot, onLine, onStart });
+  for (const script of ['build', 'build:simulator']) {
+    await run(findCommand('npm'), ['run', '-s', script], { cwd: projectRoot, onLine, onStart });
+  }
   writeFileSync(stampFile, stamp);
 }
 

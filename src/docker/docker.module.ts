@@ -5,9 +5,10 @@ import { ContainerEngine } from './container-engine';
 import { EngineIdentity } from './engine-identity';
 import { EngineCalls } from './connection/daemon';
 import { DockerEngine } from './docker-engine';
-import { SimulatedEngine } from './simulation/simulated-engine';
 
-function simulatedEngine({ DATABASE_URL, SIMULATION_SPEED }: Config): SimulatedEngine {
+/** Loaded on demand: the simulator is not part of a production build. */
+async function simulatedEngine({ DATABASE_URL, SIMULATION_SPEED }: Config): Promise<ContainerEngine> {
+  const { SimulatedEngine } = await import('../../packages/simulator/src/simulated-engine.js');
   const file = DATABASE_URL.replace(/^sqlite:/, '');
   return new SimulatedEngine({ folder: file === ':memory:' ? null : `${file}.simulated`, speed: SIMULATION_SPEED });
 }

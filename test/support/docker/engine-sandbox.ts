@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ContainerEngine, ContainerSpec } from '../../../src/docker';
 import { DockerEngine, type DockerEngineSettings } from '../../../src/docker/docker-engine';
-import { SimulatedEngine } from '../../../src/docker/simulation/simulated-engine';
+import { SimulatedEngine } from '../../../packages/simulator/src/simulated-engine';
 import { testImage } from '../clients/api-client';
 import { RealDocker } from './real-docker';
 import { smallestSpec } from './smallest-spec';

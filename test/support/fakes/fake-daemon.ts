@@ -21,7 +21,7 @@ import {
   type SimulatedContainer,
   SimulatedDaemon,
   SimulatedVolume,
-} from '../../../src/docker/simulation/simulated-daemon';
+} from '../../../packages/simulator/src/simulated-daemon';
 import { testImage } from '../clients/api-client';
 
 /** A container, which tests may read, and change behind Berth's back by the daemon's methods. */

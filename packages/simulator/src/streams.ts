@@ -1,6 +1,6 @@
 import { Errno } from './errno';
 import type { DirectoryNode, FileNode, MadeNode } from './file-tree';
-import type { ExecOutput, TerminalSize } from '../programs/container-process';
+import type { ExecOutput, TerminalSize } from '../../../src/docker/programs/container-process';
 
 /** What can wait: a process, which signals interrupt, or Berth itself. */
 export interface Waiter {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { ContainerSpec } from '../../container-engine';
-import { SimulatedEngine } from '../simulated-engine';
+import type { ContainerSpec } from '../../../src/docker/container-engine';
+import { SimulatedEngine } from '../src/simulated-engine';
 
 describe('the shell of a simulated container', () => {
   const engine = new SimulatedEngine({ folder: null, speed: Infinity });

@@ -1,13 +1,19 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
-import type { ContainerSpec, EngineImage, ListedVolume, OwnerLabels, VolumeCopy } from '../container-engine';
-import { EngineError } from '../engine-error';
+import type {
+  ContainerSpec,
+  EngineImage,
+  ListedVolume,
+  OwnerLabels,
+  VolumeCopy,
+} from '../../../src/docker/container-engine';
+import { EngineError } from '../../../src/docker/engine-error';
 import type {
   EngineEvent,
   EngineState,
   ListedContainer,
   ObservedContainer,
   WatchMessage,
-} from '../containers/observed-container';
+} from '../../../src/docker/containers/observed-container';
 import { DirectoryNode, Space } from './file-tree';
 
 /** A container as the daemon keeps it. */

@@ -1,4 +1,4 @@
-import type { SignalName, TerminalSize } from '../programs/container-process';
+import type { SignalName, TerminalSize } from '../../../src/docker/programs/container-process';
 import { OpenFile, type Output, type TerminalSettings, type Waiter, Waiters } from './streams';
 
 const CTRL_C = 3;

@@ -13,18 +13,23 @@ import {
   type OwnerLabels,
   type VolumeCopy,
   type VolumeMeasurement,
-} from '../container-engine';
-import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from '../programs/container-process';
-import { EngineError, imageNotBuilt } from '../engine-error';
-import { isBuiltHere, parseImageReference } from '../images/image-reference';
-import { MessageQueue } from '../connection/message-queue';
+} from '../../../src/docker/container-engine';
+import type {
+  ContainerProcess,
+  ExecRequest,
+  MarkedProcesses,
+  ProcessRequest,
+} from '../../../src/docker/programs/container-process';
+import { EngineError, imageNotBuilt } from '../../../src/docker/engine-error';
+import { isBuiltHere, parseImageReference } from '../../../src/docker/images/image-reference';
+import { MessageQueue } from '../../../src/docker/connection/message-queue';
 import type {
   ContainerStats,
   ListedContainer,
   ObservedContainer,
   WatchMessage,
-} from '../containers/observed-container';
-import { untilAborted } from '../../scheduling';
+} from '../../../src/docker/containers/observed-container';
+import { untilAborted } from '../../../src/scheduling';
 import { SandboxFiles, SandboxRun } from './sandbox-run';
 import { type SimulatedContainer, SimulatedDaemon } from './simulated-daemon';
 import { DirectoryNode } from './file-tree';

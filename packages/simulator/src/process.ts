@@ -1,4 +1,4 @@
-import type { SignalName } from '../programs/container-process';
+import type { SignalName } from '../../../src/docker/programs/container-process';
 import { Errno } from './errno';
 import type { Actor, FileSystem } from './file-system';
 import { Device, OpenFile, TreeFile, type Waiter, Waiters } from './streams';

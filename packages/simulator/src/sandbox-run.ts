@@ -5,12 +5,12 @@ import {
   KILLED,
   type MarkedProcesses,
   type ProcessRequest,
-} from '../programs/container-process';
-import type { ContainerSpec } from '../container-engine';
-import { EngineError } from '../engine-error';
-import type { ContainerStats } from '../containers/observed-container';
-import { MARKER } from '../programs/process-marker';
-import { DATA_PATH, TERMINAL_MARKER } from '../containers/supervisor';
+} from '../../../src/docker/programs/container-process';
+import type { ContainerSpec } from '../../../src/docker/container-engine';
+import { EngineError } from '../../../src/docker/engine-error';
+import type { ContainerStats } from '../../../src/docker/containers/observed-container';
+import { MARKER } from '../../../src/docker/programs/process-marker';
+import { DATA_PATH, TERMINAL_MARKER } from '../../../src/docker/containers/supervisor';
 import { Errno } from './errno';
 import { FileSystem } from './file-system';
 import { DirectoryNode, type Space } from './file-tree';
