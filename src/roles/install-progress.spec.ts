@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type InstallProgress, InstallProgressReader } from './install-output';
 
 const recorded = (name: string): string[] =>
-  readFileSync(join(__dirname, '../../test/support/package-managers', `${name}.txt`), 'utf8').split('\n');
+  readFileSync(join(__dirname, '../../test/support/docker/package-managers', `${name}.txt`), 'utf8').split('\n');
 
 function read(lines: readonly string[]): InstallProgress[] {
   const reader = new InstallProgressReader();
