@@ -14,7 +14,7 @@ const require = createRequire(import.meta.url);
 const { dataSourceOptions } = require('../../dist/ormconfig.js');
 const { connect, Database } = require('../../dist/src/database/index.js');
 const { ReservedCapacity } = require('../../dist/src/containers/capacity/reserved-capacity.js');
-const { DockerMachine } = require('../../dist/src/docker/machine.js');
+const { DockerMachine } = require('../../dist/src/docker/connection/machine.js');
 
 const dataSource = await connect(dataSourceOptions(process.env.DATABASE_URL));
 const database = new Database(dataSource);
