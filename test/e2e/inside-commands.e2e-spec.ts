@@ -48,6 +48,7 @@ describe('commands in a container on real Docker under gVisor', () => {
     expect(answer.status).toBe(200);
     expect(answer.body).toEqual({
       exit_code: 7,
+      exitCode: 7,
       stdout: '/tmp\n1000\na\n€',
       stderr: 'own command ü\n',
       truncated: false,
