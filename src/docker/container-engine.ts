@@ -3,60 +3,60 @@ import { EngineError } from './engine-error';
 import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from './programs/container-process';
 import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from './containers/observed-container';
 
-/** The specification of a sandbox, in Berth's words; `create-options.ts` translates it into Docker's. */
+/** The specification of a sandbox in Berth's terms; `create-options.ts` translates it into Docker's. */
 export interface ContainerSpec {
-  /** Name in the engine: unique, and never the user's own. */
+  /** The name in the engine: unique, and never chosen by the user. */
   readonly name: string;
   readonly image: string;
-  /** In place of the image's own user. */
+  /** Replaces the image's own user. */
   readonly user?: string;
   readonly env: Readonly<Record<string, string>>;
   readonly memoryMb: number;
   /** Millicores: 1000 is one CPU. */
   readonly cpuShares: number;
   readonly diskMb: number;
-  /** `none`: no interface but loopback. A list: what the firewall lets through, besides names. */
+  /** `none`: only the loopback interface. A list: what the firewall allows, besides DNS. */
   readonly network: NetworkPolicy;
-  /** How many processes and threads it may have; fewer where its memory would not hold them. */
+  /** Maximum processes and threads; lower if the sandbox's memory could not hold as many. */
   readonly processes: number;
   readonly volumeName: string;
   readonly owner: OwnerLabels;
   readonly generation: number;
-  /** The machine that it is created on; null or absent: the only one. */
+  /** The node that the container is created on; null or absent on a single machine. */
   readonly node?: string | null;
 }
 
-/** What a list found, and what it cannot tell. */
+/** The result of a list, and which nodes are missing from it. */
 export interface Listed<T> {
   readonly items: readonly T[];
-  /** The nodes that did not answer: that something of theirs is missing in the list proves nothing. */
+  /** Nodes that did not answer. An object of such a node may exist although the list does not contain it. */
   readonly silent: readonly string[];
 }
 
-/** One machine of several. */
+/** One node of a cluster. */
 export interface EngineNode {
-  /** Never another machine's, nor that of one whose data was lost. */
+  /** Unique: not reused by another machine, nor by the same machine after it has lost its data. */
   readonly id: string;
-  /** For people: as the machine calls itself. */
+  /** The machine's hostname, for display. */
   readonly name: string;
-  /** Of its engine, as `tcp://HOST:PORT`. */
+  /** The address of the node's engine, as `tcp://HOST:PORT`. */
   readonly address: string;
-  /** Tiers name pools; a node is in one. */
+  /** The node's only pool; tiers name pools. */
   readonly pool: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** What the cluster's own membership says of it; `unknown` says nothing. */
+  /** The state according to the cluster's membership; `unknown` implies nothing. */
   readonly state: 'ready' | 'down' | 'unknown';
-  /** `drain`, `pause`: nothing is placed or started there; what runs stays. */
+  /** With `drain` and `pause`, nothing is placed or started on the node; running containers stay. */
   readonly availability: 'active' | 'pause' | 'drain';
   readonly isManager: boolean;
-  /** Of what the cluster says of it: grows with each change. */
+  /** The version of the cluster's record of the node: grows with each change. */
   readonly version: number;
   readonly memoryMb: number | null;
   /** Millicores. */
   readonly cpuShares: number | null;
-  /** Whether its engine answered this process when it was asked last. */
+  /** Whether the node's engine answered this process's last ping. */
   readonly isReachable: boolean;
-  /** Why no sandbox can be placed there although it answers; null: nothing is in the way. */
+  /** Why no sandbox can be placed on the node although it answers; null if there is no problem. */
   readonly problem: string | null;
 }
 
@@ -65,12 +65,12 @@ export interface OwnerLabels {
   readonly instance: string;
   readonly containerId: string;
   readonly userId: string;
-  /** Whether it is only for a try: it counts as nobody's, and is removed after a while if it was left behind. */
+  /** Set for a test object: it belongs to no user, and is removed after a while if it was left behind. */
   readonly isProbe?: true;
 }
 
 export interface PullProgress {
-  /** 0 to 100, never falling. */
+  /** 0 to 100; never decreases. */
   readonly percent: number;
   /** A sentence for users, without the engine's own wording. */
   readonly message: string;
@@ -78,111 +78,114 @@ export interface PullProgress {
 
 /** An image in the engine. */
 export interface EngineImage {
-  /** Names exactly this version, whatever its reference names later. */
+  /** Identifies exactly this version, even if its reference names another one later. */
   readonly id: string;
-  /** The same version in its registry; null if it was never pulled from, or pushed to, the reference's repository. */
+  /**
+   * The digest of this version in its registry; null if it was never pulled from, or pushed to, the reference's
+   * repository.
+   */
   readonly digest: string | null;
 }
 
-/** How an image is made present. */
+/** Options for {@link ContainerEngine.ensureImage}. */
 export interface EnsureImageOptions {
-  /** Asks the registry for a newer version although one is present. */
+  /** Asks the registry for a newer version even if one is present. */
   readonly refresh?: boolean;
-  /** Where it is to be present; null or absent: on the only machine. */
+  /** The node that needs the image; null or absent on a single machine, and on a cluster for all reachable nodes. */
   readonly node?: string | null;
-  /** Awaited before a pull begins, with the version that is present. A failure prevents the pull. */
+  /** Awaited before a pull begins; gets the present version. If it rejects, there is no pull. */
   readonly beforePull?: (present: EngineImage | null) => Promise<void>;
   readonly onProgress?: (progress: PullProgress) => void;
   readonly signal?: AbortSignal;
 }
 
-/** What a list is limited to. */
+/** The filter of a list. */
 export interface ListFilter {
   readonly instance: string;
   readonly containerId?: string;
-  /** This machine alone is asked. */
+  /** Lists only this node. */
   readonly node?: string | null;
 }
 
 /** A data volume as listed. */
 export interface ListedVolume {
   readonly name: string;
-  /** From the labels, or from the name where there are none; null if they are not (or no longer) readable. */
+  /** From the labels, or from the name if there are none; null if they are not readable, or no longer. */
   readonly containerId: string | null;
-  /** Without labels it is known only by its name: Docker has lost its options, including the size. */
+  /** False if the volume is known only by its name: Docker has lost its labels and options, including the size. */
   readonly labelled: boolean;
-  /** The machine that it is on; null or absent: the only one. */
+  /** The node of the volume; null or absent on a single machine. */
   readonly node?: string | null;
 }
 
 /** A volume to measure. */
 export interface VolumeMeasurement {
   readonly name: string;
-  /** With GNU tar and coreutils; must be present already. */
+  /** An image with GNU tar and coreutils; must be present already. */
   readonly image: string;
   readonly owner: OwnerLabels;
   readonly node?: string | null;
 }
 
-/** A copy of the data from one volume to another. Nothing may write to either meanwhile. */
+/** A copy of the data from one volume to another. Meanwhile nothing may write to either volume. */
 export interface VolumeCopy {
   readonly from: string;
   /** Must exist; its contents are removed first. */
   readonly to: string;
-  /** With GNU tar and coreutils; must be present already. */
+  /** An image with GNU tar and coreutils; must be present already. */
   readonly image: string;
   readonly owner: OwnerLabels;
-  /** The machine that both are on, or the source. */
+  /** The node of both volumes, or of the source. */
   readonly node?: string | null;
-  /** The machine that the target is on, if it is another. */
+  /** The node of the target, if it is another one. */
   readonly toNode?: string;
   readonly onProgress?: (progress: CopyProgress) => void;
   readonly signal?: AbortSignal;
 }
 
 export interface CopyProgress {
-  /** 0 to 100, never falling. */
+  /** 0 to 100; never decreases. */
   readonly percent: number;
   /** A sentence for users, without the engine's own wording. */
   readonly message: string;
 }
 
-/** The capabilities of the engine behind the port; probed at start. */
+/** The capabilities of the engine behind the port, probed at start. */
 export interface EngineCapabilities {
-  /** The OCI runtime that sandboxes get; `simulated`: there are none. */
+  /** The OCI runtime of the sandboxes; `simulated` if there are no sandboxes. */
   readonly runtime: 'runsc' | 'runc' | 'simulated';
   /** Whether the kernel can limit the size of volumes and writable layers. */
   readonly diskQuota: 'enforced' | 'unsupported' | 'off';
-  /** Whether sandboxes are blocked from the services of their host, and from its metadata address. */
+  /** Whether sandboxes are blocked from the services of their host and from its metadata address. */
   readonly hostFirewall: 'enforced' | 'unsupported' | 'off';
-  /** Whether a sandbox can be held to an allow list. */
+  /** Whether allow lists of sandboxes can be enforced. */
   readonly allowLists: 'enforced' | 'unsupported';
   /**
-   * What a change of size requires: `move`, a new volume, as a volume's limit is fixed at its creation; `none`,
-   * nothing.
+   * How a volume's size is changed. `move`: into a new volume, because a volume's limit is fixed at its creation.
+   * `none`: nothing has to be done.
    */
   readonly volumeResize: 'move' | 'none';
 }
 
 /**
- * What the machine of the sandboxes has. null: it cannot be known from here, as with what is free on another machine.
+ * The resources of the sandboxes' machine. A null value cannot be determined from here, such as the free resources of
+ * another machine.
  */
 export interface MachineResources {
   readonly memoryMb: number | null;
   /** Millicores. */
   readonly cpuShares: number | null;
-  /** What programs could take now without swapping. */
+  /** What programs could allocate now without swapping. */
   readonly freeMemoryMb: number | null;
-  /** Where the engine keeps images, volumes and writable layers. */
+  /** The size of the disk where the engine keeps images, volumes and writable layers. */
   readonly diskMb: number | null;
-  /** Of that, what is free; not what the superuser alone may use. */
+  /** The free space of that disk, without what is reserved for root. */
   readonly freeDiskMb: number | null;
 }
 
 /**
- * @param watermark percent; 0: none
- * @returns how much of the disk is used, in percent, if that is more than the watermark; otherwise, or if it is not
- *   known, null
+ * @param watermark percent; 0 means no watermark
+ * @returns the used share of the disk in percent if it exceeds the watermark; null if it does not, or is unknown
  */
 export function diskUsedAbove(
   { diskMb, freeDiskMb }: Pick<MachineResources, 'diskMb' | 'freeDiskMb'>,
@@ -194,163 +197,178 @@ export function diskUsedAbove(
 }
 
 /**
- * The port to the container engine. It knows no entity, tier or user; nothing outside this module may assume that there
- * is one daemon or that a volume is local. Ids are opaque: that of a container tells its machine, where there are
- * several (see `container-ids.ts`). Every method is bounded in time, throws only `EngineError`, and is safe to repeat;
- * what concerns a machine that does not answer throws `node_unavailable`.
+ * The port to the container engine. It knows no entities, tiers or users. Code outside this module must not assume
+ * that there is one daemon or that a volume is local. Ids are opaque; on a cluster, a container's id includes its
+ * node (see `container-ids.ts`). Every method has a time limit, throws only `EngineError` (and {@link prepare}
+ * `ConfigError`), and is safe to repeat. A call that concerns a node that does not answer throws `node_unavailable`.
  */
 export abstract class ContainerEngine {
   /**
-   * Chooses the runtime, creates the sandboxes' network and firewall, probes disk quotas.
+   * Chooses the runtime, creates the sandboxes' network and firewall, and probes disk quotas.
    *
    * @throws EngineError, ConfigError
    */
   abstract prepare(instance: string): Promise<EngineCapabilities>;
-  /** Restores what {@link prepare} set up, if it has been removed since. To be called periodically. */
+  /**
+   * Restores what {@link prepare} set up if it has been removed, and removes leftovers of probes and unused networks.
+   * To be called periodically.
+   */
   abstract maintain(): Promise<void>;
-  /** What {@link prepare} found, and {@link maintain} since. */
+  /** The capabilities that {@link prepare} found, as updated by {@link maintain}. */
   abstract get capabilities(): EngineCapabilities;
   abstract ping(): Promise<void>;
   /**
-   * @param node whose store is asked for; null or absent: that of the only machine, or of all machines together
-   * @returns the id of the store of containers and volumes: under another id, none of those created before exist; null
-   * if it has none
+   * @param node whose store to identify; null or absent: the single machine's, or that of all nodes together
+   * @returns the id of the store of containers and volumes: under another id, none that were created before exist;
+   *   null if there is no id
    */
   abstract identify(node?: string | null): Promise<string | null>;
-  /** What the machine has, and what is free on it now. Asks the kernel, not the engine, so it is as fast as a file. */
+  /**
+   * The machine's total and free resources now. Asks the kernel, not the engine, so it is as fast as reading a file.
+   */
   abstract resources(): Promise<MachineResources>;
-  /** The machines, as last known; null: there is one, which has no id. Asks nobody. */
+  /** The nodes as last known, without a call; null on a single machine, which has no id. */
   nodes(): readonly EngineNode[] | null {
     return null;
   }
 
-  /** Whether what is on this node can be asked for now, as far as is known; of the only machine (null) nothing is. */
+  /** Whether the node is believed reachable. Always true on a single machine (`null`). */
   answers(node: string | null): boolean {
     const nodes = node === null ? null : this.nodes();
     return nodes === null || nodes.some(({ id, isReachable }) => id === node && isReachable);
   }
 
-  /** Before {@link prepare}: what an earlier process knew of {@link identify} and {@link nodes}. */
+  /** Sets what an earlier process knew of {@link identify} and {@link nodes}. To be called before {@link prepare}. */
   remember(_store: string, _nodes: readonly EngineNode[]): void {
-    // A single machine is asked itself.
+    // A single machine is asked directly.
   }
 
   /**
-   * Tells the cluster whether anything is to be placed on a machine.
+   * Tells the cluster whether containers may be placed on a node.
    *
-   * @throws EngineError `docker_unavailable` if nobody who can decide it answers, `docker_error` without such a node
+   * @throws EngineError `docker_unavailable` if no manager can decide it, `docker_error` if there is no such node
    */
   setAvailability(node: string, _availability: 'active' | 'drain'): Promise<void> {
     return Promise.reject(new EngineError('docker_error', `there is no node ${node}`));
   }
 
   /**
-   * @param options.assertWanted throws if the caller must not go on; called before the container is created once more,
-   * in another way, because its image has no shell
-   * @returns the new container's id; not started
+   * @param options.assertWanted throws if the caller must not go on; called before the container is created again in
+   *   another way because its image has no shell
+   * @returns the new container's id; the container is not started
    * @throws EngineError `image_not_found`, `name_in_use`; `container_not_found` if it is removed meanwhile;
-   * `start_refused` if the image has nothing that a sandbox can idle in
+   *   `start_refused` if the image has no program in which a sandbox can idle
    */
   abstract createContainer(spec: ContainerSpec, options?: { assertWanted?: () => Promise<void> }): Promise<string>;
   /**
-   * Connects it to the sandboxes' network first if it is not.
+   * Starts a container. First connects it to the sandboxes' network if it is not connected.
    *
-   * @param options `isNew`: the caller has just created it, so its network is not checked, which saves a call
+   * @param options `isNew`: the caller has just created the container, so its network is not checked, which saves a
+   *   call
    * @throws EngineError `container_not_found`, `container_paused`, `container_broken`, `start_refused`
    */
   abstract startContainer(dockerId: string, options?: { isNew?: boolean }): Promise<'started' | 'already_running'>;
   abstract unpauseContainer(dockerId: string): Promise<void>;
   /**
-   * Says that the container is about to be stopped: what the stop has to know of it can be looked at meanwhile. Where
-   * the stop does not come, or not at once, this was for nothing.
+   * Announces a stop, so that the engine can inspect the container in advance. If the stop does not follow soon, the
+   * inspection is wasted.
    *
-   * @returns once it is asked for; never rejects
+   * @returns once the inspection is requested; never rejects
    */
   async expectStop(_dockerId: string): Promise<void> {
-    // Only an engine whose stop looks first has something to do.
+    // Only an engine that inspects the container before a stop overrides this.
   }
   /**
-   * SIGTERM, then SIGKILL after `graceSeconds`. The shells of terminals get SIGHUP too, as they ignore SIGTERM.
+   * Sends SIGTERM, then SIGKILL after `graceSeconds`. The shells of terminals also get SIGHUP, as they ignore
+   * SIGTERM.
    *
-   * @throws EngineError `container_not_found`
+   * @throws EngineError `container_not_found`; `container_not_responding` if its sandbox hangs and cannot be killed
    */
   abstract stopContainer(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'>;
-  /** Kills it if it is running. Its data volume is kept. Already gone is success. */
+  /**
+   * Kills the container if it runs, and keeps its data volume. Already gone is success.
+   *
+   * @throws EngineError `container_not_responding` as {@link stopContainer}
+   */
   abstract removeContainer(dockerId: string): Promise<void>;
-  /** Already gone, or already so named, is success. @throws EngineError `name_in_use` */
+  /** Success if the container is gone, or already has this name. @throws EngineError `name_in_use` */
   abstract renameContainer(dockerId: string, name: string): Promise<void>;
   /**
-   * Connects a container, running or not, to the sandboxes' network if somebody has disconnected it.
+   * Connects a container, running or not, to the sandboxes' network if it has been disconnected.
    *
    * @throws EngineError `container_not_found`
    */
   abstract reconnectContainer(dockerId: string): Promise<'reconnected' | 'already_connected'>;
   /**
-   * Runs a command in a running container and waits for its end. After a timeout or too much output the command is
-   * ended by `end`; after an abort or a broken connection, or without `end`, it may continue in the container. If the
-   * container ends first, the result is an exit code, usually 137.
+   * Runs a command in a running container and waits for its end. After a timeout or too much output, the request's
+   * `end` ends the command. After an abort or a broken connection, or without `end`, the command may still run in the
+   * container.
    *
-   * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`, `command_not_started`,
-   * `timed_out`, `output_too_large`, `output_endless`, `aborted`
+   * @throws EngineError `container_not_found`, `container_not_running` (also if the container's end kills the
+   *   command), `container_paused`, `container_not_responding`, `command_not_started`, `timed_out`,
+   *   `output_too_large`, `output_endless`, `aborted`
    */
   abstract exec(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }>;
   /**
-   * Starts a program in a running container, and returns once it has started, or need not be waited for.
+   * Starts a program in a running container, and returns once it has started, or at once with `startUnawaited`.
    *
-   * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`, `command_not_started`
+   * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`,
+   *   `container_not_responding`, `command_not_started`
    */
   abstract startProcess(dockerId: string, request: ProcessRequest): Promise<ContainerProcess>;
   /**
-   * Ends programs with all that they started: the signal, then SIGKILL after `graceMs`. A program that removes the
-   * marker from its environment escapes, and so does all in an image without a shell.
+   * Ends programs and all their descendants: sends the signal, then SIGKILL after `graceMs`. A program that removes
+   * the marker from its environment escapes, and so do all programs in an image without a shell.
    *
-   * @returns whether all have ended; `ended` too if there are none
-   * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`, `command_not_started` (the
-   * image has no shell), `timed_out`, `output_too_large`
+   * @returns `ended` if all have ended, or there were none
+   * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`,
+   *   `container_not_responding`, `command_not_started` (the image has no shell), `timed_out`, `output_too_large`
    */
   abstract endProcesses(
     dockerId: string,
     processes: MarkedProcesses & { graceMs: number },
   ): Promise<'ended' | 'still_running'>;
-  /** Sends a signal to programs and all that they started. @throws EngineError as {@link endProcesses} */
+  /** Sends a signal to programs and all their descendants. @throws EngineError as {@link endProcesses} */
   abstract signalProcesses(dockerId: string, processes: MarkedProcesses): Promise<'sent' | 'none'>;
   /** @throws EngineError `container_not_found`, `container_not_running` */
   abstract stats(dockerId: string): Promise<ContainerStats>;
   /** @returns null if there is no such container */
   abstract inspectContainer(dockerId: string): Promise<ObservedContainer | null>;
-  /** Running or not, of one instance, or of one of its containers alone. */
+  /** Lists the Docker containers of an instance, or of one of its containers, running or not. */
   abstract listContainers(filter: ListFilter): Promise<Listed<ListedContainer>>;
 
   /**
-   * Makes sure that the image is present, pulling it if it is missing; one pull for any number of callers.
+   * Ensures that the image is present, and pulls it if it is missing; any number of callers share one pull. An image
+   * that is built here (`berth/…`) is never pulled.
    *
-   * @returns what the reference names now
-   * An image that is built here (`berth/…`) is never pulled.
-   *
+   * @returns the image that the reference names now
    * @throws EngineError `image_not_found`, `image_not_built`, `image_access_denied`, `image_unavailable`, `aborted`
    */
   abstract ensureImage(reference: string, options?: EnsureImageOptions): Promise<EngineImage>;
-  /** @param name a reference or an image's id @returns null if there is no such image */
+  /**
+   * @param name a reference or an image id
+   * @returns null if there is no such image
+   */
   abstract findImage(name: string, node?: string | null): Promise<EngineImage | null>;
   /**
-   * Takes the reference from the image, and removes the image if it has no other name.
+   * Removes the reference from the image, and removes the image if it has no other name.
    *
-   * @returns `in_use` if a container, running or not, or another image needs it; `kept` if the reference names another
-   * version by now and this one has a name of somebody else's
+   * @returns `in_use` if a container, running or not, or another image needs it; `kept` if the reference no longer
+   *   names this image, and the image has another name
    */
   abstract removeImage(image: {
     reference: string;
     id: string;
     node?: string | null;
   }): Promise<'removed' | 'in_use' | 'kept' | 'gone'>;
-  /** @returns the references that are already present, wherever a sandbox may be created */
+  /** @returns the references that are present on every node where a sandbox may be created */
   abstract presentImages(references: readonly string[]): Promise<ReadonlySet<string>>;
 
   /**
-   * Makes sure that the volume exists. An unlabelled, empty volume that no container uses is left behind when Docker
-   * crashes during a creation: it is recreated, with its size. One with data is kept as it is.
+   * Ensures that the volume exists. If Docker crashes while creating a volume, it leaves an unlabelled, empty volume
+   * that no container uses: such a volume is created again, with its size. A volume with data is kept as it is.
    *
-   * @param volume.isNew nobody can have created it before: Docker is not asked
+   * @param volume.isNew the volume cannot exist yet, so Docker is not asked
    * @returns whether the volume existed before
    * @throws EngineError `docker_error` if it belongs to another container
    */
@@ -364,23 +382,24 @@ export abstract class ContainerEngine {
   /** Already gone is success. */
   abstract removeVolume(name: string, node?: string | null): Promise<void>;
   /**
-   * In use or not, of one instance, or of one of its containers alone; unlabelled ones belong to whoever has the row.
+   * Lists the volumes of an instance, or of one of its containers, in use or not. Unlabelled volumes are found by
+   * name, so they may be another instance's: the instance with the row owns them.
    */
   abstract listVolumes(filter: ListFilter): Promise<Listed<ListedVolume>>;
   /**
-   * The disk space that a volume's data uses, in bytes; it may be in use.
+   * The disk space that a volume's data uses, in bytes. The volume may be in use.
    *
    * @returns null if there is no such volume
    */
   abstract measureVolume(volume: VolumeMeasurement): Promise<{ bytes: number } | null>;
   /**
-   * Copies a volume with all file attributes, and compares the copy with the source before it returns.
+   * Copies a volume with all file attributes, and compares the copy with its source before returning.
    *
    * @returns the disk space that the copy uses
-   * @throws EngineError `data_too_large` if the target is full, `copy_failed`, `aborted`; the target is unusable then
+   * @throws EngineError `data_too_large` if the target is full, `copy_failed`, `aborted`; the target is then unusable
    */
   abstract copyVolume(copy: VolumeCopy): Promise<{ bytes: number }>;
 
-  /** Yields hints until `signal` aborts; reconnects by itself with backoff. */
+  /** Yields hints until `signal` aborts; reconnects with backoff. */
   abstract watch(instance: string, signal: AbortSignal): AsyncIterable<WatchMessage>;
 }

@@ -39,7 +39,7 @@ import { Volumes } from './volumes/volumes';
 export type DockerEngineSettings = SandboxHostSettings &
   Pick<Config, 'DOCKER_TIMEOUT_SECONDS' | 'REGISTRY_AUTH_FILE' | 'NODE_FIREWALL_IMAGE'>;
 
-/** Runs sandboxes on one Docker daemon: the port's methods, each by the part that knows its subject. */
+/** Runs sandboxes on one Docker daemon; each method of the port delegates to the class of its subject. */
 export class DockerEngine extends ContainerEngine implements TransferringEngine, OnApplicationShutdown {
   private readonly logger = new Logger(DockerEngine.name);
   private readonly daemon: DockerDaemon;
@@ -50,7 +50,7 @@ export class DockerEngine extends ContainerEngine implements TransferringEngine,
   private readonly containers: SandboxContainers;
 
   /**
-   * @param machine for a Docker on another machine: what to show it, and its name
+   * @param machine for a Docker on another machine: the client certificate, and the node's name
    * @throws ConfigError if the file of registry credentials is not valid
    */
   constructor(
@@ -72,7 +72,7 @@ export class DockerEngine extends ContainerEngine implements TransferringEngine,
     this.containers = new SandboxContainers({ daemon, host, images, processes, nameServers });
   }
 
-  /** Drops the connections to the daemon; after everything that may still need them. */
+  /** Closes the connections to the daemon, after everything that may still need them. */
   onApplicationShutdown(): void {
     this.daemon.close();
   }
@@ -87,26 +87,29 @@ export class DockerEngine extends ContainerEngine implements TransferringEngine,
   }
 
   /**
-   * Keeps sandboxes from these addresses too, in the place of those of the last call: the other machines of a cluster.
-   * In force at once where the engine is prepared, else with {@link prepare}.
+   * Blocks sandboxes from these addresses too: the other machines of a cluster. They replace those of the last call,
+   * at once if the engine is prepared, otherwise with {@link prepare}.
    *
-   * @throws EngineError `docker_unavailable`: they are in force with the next {@link maintain}
+   * @throws EngineError `docker_unavailable`: the addresses are blocked with the next {@link maintain}
    */
   blockAlso(addresses: readonly string[]): Promise<void> {
     return this.host.blockAlso(addresses);
   }
 
   /**
-   * Asks whether it answers, on a connection that waits for no other call.
+   * Pings the daemon on a connection that waits for no other call.
    *
-   * @returns how far its clock is ahead of this machine's
+   * @returns how far the daemon's clock is ahead of this machine's
    */
   async look(timeoutMs: number): Promise<{ skewMs: number }> {
     const at = await this.daemon.look(timeoutMs);
     return { skewMs: at.getTime() - Date.now() };
   }
 
-  /** @returns its own id in the Swarm that it is in; null if it is in none @throws EngineError */
+  /**
+   * @returns the daemon's node id in its Swarm; null if it is in none
+   * @throws EngineError
+   */
   async swarmNodeId(): Promise<string | null> {
     const { Swarm } = (await this.daemon.info()) as { Swarm?: { NodeID?: unknown } };
     const id = Swarm?.NodeID;
@@ -114,10 +117,10 @@ export class DockerEngine extends ContainerEngine implements TransferringEngine,
   }
 
   /**
-   * Something in its store that no other has, to recognize it by without `GET /info`, which a manager of a Swarm that
-   * has lost the others answers after 20 s.
+   * Returns the id of one of the instance's networks, which no other daemon's store has. The id identifies the daemon
+   * without `GET /info`, which a Swarm manager that has lost the others answers only after 20 s.
    *
-   * @returns null if there is nothing
+   * @returns null if there is no network of the instance
    */
   async landmark(instance: string): Promise<string | null> {
     const filters = { label: [`${LABELS.instance}=${instance}`] };
@@ -127,12 +130,12 @@ export class DockerEngine extends ContainerEngine implements TransferringEngine,
     return networks[0]?.Id ?? null;
   }
 
-  /** Whether what {@link landmark} found is there. */
+  /** Whether the daemon has the network that {@link landmark} returned. */
   async hasLandmark(landmark: string): Promise<boolean> {
     return this.daemon.call('network', (_signal, docker) => exists(docker.getNetwork(landmark).inspect()));
   }
 
-  /** Drops its connections, with what goes on on them; later calls make new ones. */
+  /** Closes all connections, which ends the calls on them; later calls open new ones. */
   disconnect(): void {
     this.daemon.close();
   }
@@ -302,7 +305,7 @@ export class DockerEngine extends ContainerEngine implements TransferringEngine,
   }
 }
 
-/** @returns undefined for this machine */
+/** @returns undefined if the firewall is this machine's: Docker is reached by its socket, or no helper image is set */
 function networkOf(
   { DOCKER_HOST, NODE_FIREWALL_IMAGE: image }: DockerEngineSettings,
   { daemon, images }: { daemon: DockerDaemon; images: Images },

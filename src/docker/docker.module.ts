@@ -13,7 +13,7 @@ async function simulatedEngine({ DATABASE_URL, SIMULATION_SPEED }: Config): Prom
   return new SimulatedEngine({ folder: file === ':memory:' ? null : `${file}.simulated`, speed: SIMULATION_SPEED });
 }
 
-/** Provides the only {@link ContainerEngine}. Its first user calls `prepare()`. */
+/** Provides the only {@link ContainerEngine}. The first user of the engine calls `prepare()`. */
 @Module({
   providers: [
     EngineCalls,

@@ -1,46 +1,46 @@
 /** Engine errors, by what a caller can do about them. */
 export type EngineErrorCode =
-  /** Unreachable, or no answer in time: the call may have taken effect or not. */
+  /** Docker is unreachable, or did not answer in time: the call may or may not have taken effect. */
   | 'docker_unavailable'
-  /** The same of one machine of several: the others go on. */
+  /** Like `docker_unavailable`, for one node of a cluster: the others go on. */
   | 'node_unavailable'
-  /** Not the engine that the container was created on; what is missing in it proves nothing. */
+  /** This is not the engine that the container was created on; a missing object proves nothing. */
   | 'docker_changed'
-  /** An error answer that no code here expects. */
+  /** An error response that no code here covers. */
   | 'docker_error'
-  /** Docker answers, and what runs in the container's sandbox does not: the call may have taken effect or not. */
+  /** Docker answers but the container's sandbox does not: the call may or may not have taken effect. */
   | 'container_not_responding'
   | 'container_not_found'
   | 'container_paused'
-  /** It exists, but the call requires it to run. */
+  /** The container exists, but the call requires it to run. */
   | 'container_not_running'
   /**
-   * It exists, but can never be started again: half removed, its writable layer is unusable, or the runtime holds on to
-   * what a failed start left.
+   * The container exists but can never be started again: it is partly removed, its writable layer is unusable, or the
+   * runtime still holds the remains of a failed start.
    */
   | 'container_broken'
   | 'name_in_use'
-  /** The engine has no room for another container, such as no network. */
+  /** The engine has no room for another container, for example no free network. */
   | 'no_capacity'
   | 'image_not_found'
-  /** It is not there, and is never pulled. */
+  /** The image is missing, and is never pulled. */
   | 'image_not_built'
   /**
    * The registry refuses the credentials, or requires some. Registries that hide private images report them as not
    * found.
    */
   | 'image_access_denied'
-  /** The registry does not answer, or not at the moment. */
+  /** The registry does not answer, or refuses for now. */
   | 'image_unavailable'
   /** The image cannot run the sandbox's main process, or the runtime refused it. */
   | 'start_refused'
   /** A command's program, user or working directory does not exist, or cannot be used. */
   | 'command_not_started'
-  /** A command in a container exceeded its time limit; it may continue there. */
+  /** A command in a container exceeded its time limit; it may still run there. */
   | 'timed_out'
-  /** A command in a container exceeded its output limit, and was ended. */
+  /** A command in a container exceeded its output limit, and was killed. */
   | 'output_too_large'
-  /** The same, and it could not be ended: it continues until its container ends. */
+  /** A command exceeded its output limit and could not be killed: it runs until its container ends. */
   | 'output_endless'
   /** The target volume of a copy is full. */
   | 'data_too_large'
@@ -48,7 +48,10 @@ export type EngineErrorCode =
   | 'copy_failed'
   | 'aborted';
 
-/** The only error that a `ContainerEngine` throws. `message` may hold the engine's own words: log it, never send it. */
+/**
+ * The only error that a `ContainerEngine` throws, besides the `ConfigError` of `prepare()`. `message` may contain the
+ * engine's own words: log it, never send it.
+ */
 export class EngineError extends Error {
   override readonly name = 'EngineError';
 
@@ -67,28 +70,28 @@ export function imageNotBuilt(reference: string): EngineError {
   return new EngineError('image_not_built', message);
 }
 
-/** @param node its name or id */
+/** @param node the node's name or id */
 export function nodeUnavailable(node: string, cause?: unknown): EngineError {
   const why = cause instanceof Error ? `: ${cause.message}` : '';
   return new EngineError('node_unavailable', `the node ${node} does not answer${why}`, { cause });
 }
 
-/** Whether an error says of a container that it does not run, whatever its row says. */
+/** Whether an error means that the container does not run, even if its row says otherwise. */
 export function saysNotRunning(error: unknown): boolean {
   return error instanceof EngineError && NOT_RUNNING.includes(error.code);
 }
 
-/** Whether an error says that Docker did not answer: what it was asked for may have been done, or go on. */
+/** Whether an error means that Docker did not answer: the call may have taken effect, or may still run. */
 export function saysUnavailable(error: unknown): boolean {
   return error instanceof EngineError && UNAVAILABLE.includes(error.code);
 }
 
-/** Whether Docker said that the disk of its data is full. */
+/** Whether Docker reported that the disk with its data is full. */
 export function saysDiskFull(error: unknown): boolean {
   return error instanceof EngineError && /no space left on device/i.test(error.message);
 }
 
-/** Whether what was asked for may have been done, or go on, though an error says otherwise. */
+/** Whether the call may have taken effect, or may still run, despite the error. */
 export function mayGoOn(error: unknown): boolean {
   return saysUnavailable(error) || (error instanceof EngineError && error.code === 'container_not_responding');
 }

@@ -1,17 +1,17 @@
 import type { ProofReport } from './containers/sandbox-proof';
 
-/** What is known of the engine behind the port. */
+/** Whether the engine behind the port is the known one. */
 export type EngineIdentityState =
   /** Not checked yet. */
   | 'unknown'
-  /** It is the engine that containers and volumes were created on. */
+  /** The engine that containers and volumes were created on. */
   | 'same'
-  /** It is another engine, or has lost all containers and volumes. */
+  /** Another engine, or one that has lost all containers and volumes. */
   | 'changed';
 
 /**
- * What was found out of the engine behind the port: whether it is still the known one, whether a sandbox that was tried
- * does what it must, and which of its nodes fail. Written by those who check, read by those who report.
+ * The results of checks on the engine behind the port: whether it is still the known one, whether a test sandbox
+ * works, and which nodes fail. The checks write them, and health and metrics read them.
  */
 export class EngineIdentity {
   private noted: EngineIdentityState = 'unknown';
@@ -22,7 +22,7 @@ export class EngineIdentity {
     return this.noted;
   }
 
-  /** Null: not tried. */
+  /** Null if no sandbox was tested yet. */
   get proof(): 'proving' | ProofReport | null {
     return this.notedProof;
   }
@@ -31,7 +31,7 @@ export class EngineIdentity {
     this.notedProof = proof;
   }
 
-  /** What an operator has to see to on nodes, in words. */
+  /** Problems of nodes that an operator must solve, as sentences. */
   get nodes(): readonly string[] {
     return this.notedNodes;
   }

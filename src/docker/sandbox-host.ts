@@ -27,7 +27,7 @@ export type SandboxHostSettings = Pick<
 >;
 
 /**
- * What sandboxes find on their machine: the runtime, the limits of disks, their networks, and the firewall between
+ * The environment of sandboxes on their machine: the runtime, the disk limits, the networks, and the firewall between
  * these and the machine.
  */
 export class SandboxHost {
@@ -41,7 +41,7 @@ export class SandboxHost {
     ownNetworkStack: boolean;
   } | null = null;
 
-  /** @param network of the machine that Docker runs on, where that is another one */
+  /** @param network the network of Docker's machine, if that is another machine */
   constructor(
     private readonly settings: SandboxHostSettings,
     private readonly daemon: DockerDaemon,
@@ -81,7 +81,7 @@ export class SandboxHost {
     await this.maintainFirewall();
   }
 
-  /** See {@link HostFirewall.blockAlso}; in force at once, where the engine is prepared. */
+  /** See {@link HostFirewall.blockAlso}; takes effect at once if the engine is prepared. */
   async blockAlso(addresses: readonly string[]): Promise<void> {
     this.firewall.blockAlso(addresses);
     if (this.prepared !== null) await this.maintainFirewall();
@@ -96,7 +96,7 @@ export class SandboxHost {
     return this.ready().instance;
   }
 
-  /** @returns the name of a network that has room, made if there is none */
+  /** @returns the name of a network with room, which is created if there is none */
   async networkFor(kind: NetworkKind): Promise<string> {
     const { networks } = this.ready();
     return (
@@ -106,7 +106,7 @@ export class SandboxHost {
   }
 
   /**
-   * Puts the allow list of a sandbox in force, before it starts.
+   * Puts the allow list of a sandbox in force before the sandbox starts.
    *
    * @throws EngineError `docker_error` if it cannot be enforced
    */
@@ -116,21 +116,21 @@ export class SandboxHost {
   }
 
   /**
-   * Restores the firewall, before a sandbox starts, if it was missing at the last check.
+   * Restores the firewall before a sandbox starts, if it was missing at the last check.
    *
-   * @throws EngineError `docker_error` if it is required and still missing
+   * @throws EngineError `docker_error` if the firewall is required and still missing
    */
   async secure(): Promise<void> {
     if (this.firewall.isSecure) return;
     const { networks } = this.ready();
     const bridges = await this.daemon.call('network', (signal, docker) => networks.bridges({ docker, signal }));
-    // Of restricted networks it is asked for each container.
+    // Restricted networks are checked for each container instead.
     const open = bridges.filter(({ isRestricted }) => !isRestricted);
-    // Without a network there is nothing to secure yet: the start recreates it.
+    // Without a network there is nothing to secure yet: the start recreates the network.
     if (open.length > 0) await this.firewall.secure(open);
   }
 
-  /** Connects a container to its network, if it is in none: see {@link SandboxNetworks.connect}. */
+  /** Connects a container to a network if it is in none: see {@link SandboxNetworks.connect}. */
   async connect(access: Access, dockerId: string): ReturnType<SandboxNetworks['connect']> {
     const found = await this.ready().networks.connect(access, dockerId);
     if (found.connected) return found;
@@ -140,22 +140,22 @@ export class SandboxHost {
     return found;
   }
 
-  /** Moves a container whose start Docker refused to another network: see {@link SandboxNetworks.move}. */
+  /** Moves a container to another network after Docker refused its start: see {@link SandboxNetworks.move}. */
   async move(access: Access, dockerId: string, refusal: unknown): Promise<void> {
     await this.ready().networks.move(access, dockerId, refusal);
   }
 
-  /** The container was created in this network. */
+  /** Notes that the container was created in this network. */
   joined(dockerId: string, network: string): void {
     this.ready().networks.joined(dockerId, network);
   }
 
-  /** The container has stopped, or is gone. */
+  /** Notes that the container has stopped, or is gone. */
   left(dockerId: string): void {
     this.prepared?.networks.left(dockerId);
   }
 
-  /** Learns from a complete list of an instance's containers where they are. */
+  /** Learns the network of each container from a complete list of an instance's containers. */
   note(instance: string, listed: readonly PlacedContainer[]): void {
     if (instance === this.prepared?.instance) this.prepared.networks.note(listed);
   }
@@ -163,11 +163,11 @@ export class SandboxHost {
   private async maintainFirewall(): Promise<void> {
     const { instance, networks } = this.ready();
     const bridges = await this.daemon.call('network', (signal, docker) => networks.bridges({ docker, signal }));
-    // A missing network is recreated by the next start.
+    // The next start recreates a missing network.
     if (bridges.length > 0) await this.firewall.maintain(bridges, await this.restricted(instance, bridges));
   }
 
-  /** All sandboxes that have an allow list, as Docker knows them; undefined while there is no network for them. */
+  /** All sandboxes in Docker that have an allow list; undefined if there is no network for them yet. */
   private async restricted(
     instance: string,
     bridges: readonly SandboxBridge[],

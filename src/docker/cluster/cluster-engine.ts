@@ -29,18 +29,18 @@ import type {
 import { transferVolume } from '../volumes/volume-transfer';
 import type { ClusterMember, ClusterMembers } from './cluster-members';
 
-/** A list of one machine: what takes longer is not waited for by those of the others. */
+/** Time limit of one node's list: a slower node does not delay the lists of the others. */
 const LIST_MS = 5_000;
 
 /**
- * As many machines list at once. The lists of a hundred, a megabyte each, would be read side by side for seconds, in
- * which none is done in time and machines that are asked whether they answer seem silent.
+ * How many nodes list at once. If a hundred lists of a megabyte each were read side by side, it would take seconds:
+ * no list would be complete in time, and pings would be processed so late that nodes seem silent.
  */
 const LISTS_AT_ONCE = 4;
 
 /**
- * Runs sandboxes on several machines, as ordinary containers of the engine of each: every call goes to the machine that
- * it concerns, and a list asks all of them. Nothing is placed or moved here.
+ * Runs sandboxes on several nodes, as ordinary containers of each node's own engine: a call goes to the node that it
+ * concerns, and a list asks all nodes. This class neither places nor moves containers.
  */
 export class ClusterEngine extends ContainerEngine implements OnApplicationShutdown {
   private readonly logger = new Logger(ClusterEngine.name);
@@ -59,7 +59,9 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     return this.capabilities;
   }
 
-  /** One that cannot be maintained now is maintained later; the others go on. */
+  /**
+   * Maintains all reachable nodes. If one fails, the others are maintained nevertheless, and it is maintained later.
+   */
   override async maintain(): Promise<void> {
     await Promise.all(
       this.reachable().map((node) =>
@@ -70,7 +72,7 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     );
   }
 
-  /** What every prepared node has. */
+  /** The capabilities that all prepared nodes have. */
   override get capabilities(): EngineCapabilities {
     const all = this.members
       .all()
@@ -86,7 +88,7 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
       diskQuota: least('diskQuota', 'enforced'),
       hostFirewall: least('hostFirewall', 'enforced'),
       allowLists: least('allowLists', 'enforced'),
-      // A move is right everywhere; the lack of one is not.
+      // `move` is correct on every node, `none` is not.
       volumeResize: least('volumeResize', 'none'),
     };
   }
@@ -103,7 +105,7 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     return Promise.resolve(store);
   }
 
-  /** All machines together; what is free on them is not known from here. */
+  /** The sums over all reachable nodes. Their free resources are not known from here. */
   override resources(): Promise<MachineResources> {
     const usable = this.nodes().filter(({ isReachable }) => isReachable);
     const sum = (amounts: readonly (number | null)[]): number | null =>
@@ -263,12 +265,12 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     const { node, toNode = node } = copy;
     if (toNode === node) return this.on(node, (engine) => engine.copyVolume(copy));
     const [from, to] = [this.member(node), this.member(toNode)];
-    // When one falls silent, nothing goes on at the other.
+    // If one of the nodes falls silent, the work at the other ends too.
     const signal = AbortSignal.any([from.signal, to.signal, ...(copy.signal ? [copy.signal] : [])]);
     return from.call((source) => to.call((target) => transferVolume(source, target, { ...copy, signal })));
   }
 
-  /** Of each node from when it answers until it falls silent, then from when it answers again. */
+  /** Watches each node while it is reachable, and again once it answers again. */
   override async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {
     const queue = new MessageQueue<WatchMessage>();
     const follow = (node: ClusterMember): void => void this.watchNode(node, { instance, signal, queue });
@@ -306,7 +308,10 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     return first;
   }
 
-  /** @throws EngineError `node_unavailable` if it is no member any more: it may be one again */
+  /**
+   * @throws EngineError `node_unavailable` if the node is no longer a member (it may become one again);
+   *   `docker_error` if no node is named
+   */
   private member(id: string | null | undefined): ClusterMember {
     const node = id == null ? undefined : this.members.find(id);
     if (node) return node;
@@ -315,8 +320,10 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
   }
 
   /**
-   * @throws EngineError `container_not_found` of a container of no node: it was on a single Docker before, and is on
-   *   none of these
+   * Runs `work` on the node of a container.
+   *
+   * @throws EngineError `container_not_found` if the id names no node: the container was on a single Docker before,
+   *   and is on none of these nodes
    */
   private async at<T>(dockerId: string, work: (engine: ContainerEngine, id: string) => Promise<T>): Promise<T> {
     const node = nodeOf(dockerId);
@@ -324,12 +331,12 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     return this.member(node).call((engine) => work(engine, plainId(dockerId)));
   }
 
-  /** Rejects, where it would throw at once. */
+  /** Async, so that an unknown node becomes a rejection instead of an exception. */
   private async on<T>(node: string | null | undefined, work: (engine: ContainerEngine) => Promise<T>): Promise<T> {
     return this.member(node).call(work);
   }
 
-  /** Of one node, which must answer, or of all that do. */
+  /** Lists one node, which must answer, or all nodes, of which some may be silent. */
   private async list<T>(
     only: string | null | undefined,
     listed: (node: ClusterMember) => Promise<readonly T[]>,

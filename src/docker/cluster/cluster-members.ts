@@ -1,31 +1,35 @@
 import type { EngineNode } from '../container-engine';
 import type { TransferringEngine } from '../volumes/volume-transfer';
 
-/** One machine of a cluster. */
+/** One node of a cluster. */
 export interface ClusterMember {
   readonly id: string;
   readonly name: string;
   readonly isReachable: boolean;
-  /** Whether sandboxes can be on it, whether it answers now or not. */
+  /** Whether sandboxes can be on this node, even if it does not answer now. */
   readonly isPrepared: boolean;
-  /** Its engine, which knows no other machine: ids are its own. */
+  /** The engine of this node. It knows no other node, and uses its own, unqualified ids. */
   readonly engine: TransferringEngine;
-  /** Aborted when it falls silent. */
+  /** Aborted when the node falls silent. */
   readonly signal: AbortSignal;
   view(): EngineNode;
-  /** @throws EngineError `node_unavailable`, at once where it is known; and whatever the call throws */
+  /** @throws EngineError `node_unavailable`, at once if the node is known to be silent; the errors of the call */
   call<T>(work: (engine: TransferringEngine) => Promise<T>): Promise<T>;
 }
 
-/** Which machines there are, and whether they answer. */
+/** The nodes of a cluster, and whether they answer. */
 export interface ClusterMembers {
-  /** What identifies all machines together; null while nobody has said. */
+  /** Identifies all nodes together; null until a manager has answered. */
   readonly store: string | null;
-  /** @throws ConfigError if none can be used */
+  /** @throws ConfigError if no node can be used */
   prepare(instance: string): Promise<void>;
   all(): readonly ClusterMember[];
   find(id: string): ClusterMember | undefined;
-  /** Calls the listener with each that answers, for the first time or again. @returns ends that */
+  /**
+   * Calls the listener with each node that answers, for the first time or again.
+   *
+   * @returns a function that unsubscribes
+   */
   onReachable(listener: (member: ClusterMember) => void): () => void;
   /** See {@link ContainerEngine.remember}. */
   remember(store: string, nodes: readonly EngineNode[]): void;

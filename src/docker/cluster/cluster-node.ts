@@ -8,20 +8,23 @@ import { EngineError, nodeUnavailable, saysUnavailable } from '../engine-error';
 import type { ClusterMember } from './cluster-members';
 import { explain, type SwarmNode } from './node-directory';
 
-/** Together less than the five seconds within which a request on a machine that was cut off is answered. */
+/**
+ * `pingEveryMs` and `pingMs` together are less than the five seconds within which a request on a node that was cut
+ * off is answered.
+ */
 const TIMING = { pingEveryMs: 1_000, pingMs: 3_500, retryEveryMs: 1_000, maintainMs: 3_000 } as const;
 
-/** As far as a clock may be off before tokens, events and graces go wrong. */
+/** The largest clock difference with which tokens, events and grace periods still work. */
 const MOST_SKEW_MS = 30_000;
 
 /**
- * One machine: its engine, and whether that answers. What is asked of a machine that does not fails at once, and what
- * it was asked before it fell silent fails then.
+ * One node: its engine, and whether the engine answers. A call to a silent node fails at once. When a node falls
+ * silent, its pending calls fail.
  */
 export class ClusterNode implements ClusterMember {
   private readonly logger = new Logger(ClusterNode.name);
   private readonly stopped = new AbortController();
-  /** Aborted when it falls silent; null while it is. */
+  /** Aborted when the node falls silent; null while it is silent. */
   private lost: AbortController | null = null;
   private prepared = false;
   private landmark: string | null = null;
@@ -29,7 +32,7 @@ export class ClusterNode implements ClusterMember {
   private said: string | null = null;
   private running: Promise<void> | null = null;
 
-  /** @param onReachable called when it answers, for the first time or again: what happened meanwhile is not known */
+  /** @param onReachable called when the node answers, for the first time or again; events in between are unknown */
   constructor(
     private swarm: SwarmNode,
     readonly engine: DockerEngine,
@@ -52,12 +55,12 @@ export class ClusterNode implements ClusterMember {
     return this.lost !== null;
   }
 
-  /** Whether sandboxes can be on it: it has been prepared, whether it answers now or not. */
+  /** Whether sandboxes can be on this node: it has been prepared, even if it does not answer now. */
   get isPrepared(): boolean {
     return this.prepared;
   }
 
-  /** Ends it when it falls silent. */
+  /** Aborted when the node falls silent. */
   get signal(): AbortSignal {
     return this.lost?.signal ?? AbortSignal.abort();
   }
@@ -66,16 +69,16 @@ export class ClusterNode implements ClusterMember {
     return { ...this.swarm, isReachable: this.isReachable, problem: this.fault };
   }
 
-  /** What Swarm says of it now. */
+  /** Updates what Swarm reports about the node. */
   note(swarm: SwarmNode): void {
     this.swarm = swarm;
   }
 
   /**
-   * Connects, and goes on to ask whether it answers.
+   * Connects, then pings the node until {@link stop}.
    *
-   * @param instance what its engine is prepared for
-   * @returns when it answers, or the first attempt failed
+   * @param instance what the engine is prepared for
+   * @returns once the node answers or the first attempt has failed
    */
   async start(instance: string): Promise<void> {
     await this.connect(instance);
@@ -89,20 +92,24 @@ export class ClusterNode implements ClusterMember {
     await this.running;
   }
 
-  /** @throws EngineError `node_unavailable`, and whatever the call throws */
+  /** @throws EngineError `node_unavailable`; the errors of the call */
   async call<T>(work: (engine: DockerEngine) => Promise<T>): Promise<T> {
     const { lost } = this;
     if (lost === null) throw this.unavailable();
     try {
       return await untilAborted(work(this.engine), { signal: lost.signal, aborted: () => this.unavailable() });
     } catch (error) {
-      // Another's, of what is asked of two, says which one it is.
+      // In a call to two nodes, the error of the other one names that node already.
       const isNamed = error instanceof EngineError && error.code === 'node_unavailable';
       throw saysUnavailable(error) && !isNamed ? this.unavailable(error) : error;
     }
   }
 
-  /** Waits for what it does, at most until it falls silent. */
+  /**
+   * Waits for `work` on this node, at most until the node falls silent; without a limit if it is silent already.
+   *
+   * @throws EngineError `node_unavailable`; the errors of `work`
+   */
   async whileReachable<T>(work: Promise<T>): Promise<T> {
     return untilAborted(work, { signal: this.lost?.signal, aborted: () => this.unavailable() });
   }
@@ -111,7 +118,7 @@ export class ClusterNode implements ClusterMember {
     return nodeUnavailable(this.name, cause);
   }
 
-  /** Asks it again and again, until it is stopped. */
+  /** Pings the node, or tries to connect to it, until it is stopped. */
   private async keep(instance: string): Promise<void> {
     const { signal } = this.stopped;
     while (!signal.aborted) {
@@ -146,12 +153,16 @@ export class ClusterNode implements ClusterMember {
       this.onReachable(this);
     } catch (error) {
       this.noteFault(explain(error));
-      // Connections that hang would be used by the next attempt.
+      // The next attempt would use connections that hang.
       this.engine.disconnect();
     }
   }
 
-  /** Another machine may have got its address, or this one another data folder. @throws ConfigError, EngineError */
+  /**
+   * Verifies the node: another machine may have its address, or its data folder may be another.
+   *
+   * @throws ConfigError, EngineError
+   */
   private async assertSame(): Promise<void> {
     if (this.landmark !== null && (await this.engine.hasLandmark(this.landmark))) return;
     this.landmark = null;
@@ -159,7 +170,10 @@ export class ClusterNode implements ClusterMember {
     if (id !== this.id) throw new ConfigError(`the Docker at ${this.address} is ${id ?? 'in no Swarm'}, not this node`);
   }
 
-  /** A machine that booted has lost its firewall. What takes long, as on a manager without the others, goes on. */
+  /**
+   * Restores the firewall, which a reboot removes. Slow work, as on a manager without the other managers, continues
+   * in the background.
+   */
   private async maintainSoon(): Promise<void> {
     const maintaining = this.engine.maintain();
     maintaining.catch((error: unknown) =>
@@ -179,7 +193,7 @@ export class ClusterNode implements ClusterMember {
     this.engine.disconnect();
   }
 
-  /** Each once, until it is another. */
+  /** Logs a fault once, until it changes. */
   private noteFault(fault: string | null): void {
     this.fault = fault;
     if (fault === this.said) return;
@@ -188,5 +202,5 @@ export class ClusterNode implements ClusterMember {
   }
 }
 
-/** A function, as the compiler assumes that a property is unchanged by an `await`. */
+/** A function, because the compiler assumes that a property does not change during an `await`. */
 const isAborted = (signal: AbortSignal): boolean => signal.aborted;

@@ -6,7 +6,10 @@ import type { EngineCalls } from '../connection/daemon';
 import { ClusterEngine } from './cluster-engine';
 import { SwarmMembers } from './swarm-members';
 
-/** @returns null if the settings name no cluster @throws ConfigError if the certificates cannot be read */
+/**
+ * @returns null if the settings name no cluster
+ * @throws ConfigError if the certificates cannot be read
+ */
 export function clusterEngine(config: Config, calls: EngineCalls): ClusterEngine | null {
   const { CLUSTER, CLUSTER_MANAGERS: managers, CLUSTER_CERT_PATH: folder } = config;
   if (CLUSTER === undefined || managers === undefined || folder === undefined) return null;
@@ -29,7 +32,7 @@ function readCertificate(folder: string): ClientCertificate {
   return { ca, cert, key };
 }
 
-/** What a connection string leads to; null for a file. */
+/** The host in a connection string; null for a file. */
 function hostOf(url: string | undefined): string | null {
   if (url === undefined || url.startsWith('sqlite:')) return null;
   return URL.canParse(url) ? new URL(url).hostname : null;

@@ -13,22 +13,22 @@ import {
 import type { EngineNode } from '../container-engine';
 import { EngineError } from '../engine-error';
 
-/** A manager that has lost the others answers after 20 s, with an error. */
+/** Time limit of a manager's answer. A manager that has lost the others answers only after 20 s, with an error. */
 const ANSWER_MS = 5_000;
 
-/** What Swarm says of a node; everything else that is known of it is its own engine's to say. */
+/** The properties of a node that Swarm reports; the others come from the node's own engine. */
 export type SwarmNode = Omit<EngineNode, 'isReachable' | 'problem'>;
 
 const MIB = 1024 * 1024;
-/** As far as a column of the database counts. */
+/** The largest value of the database column. */
 const LAST_VERSION = 2 ** 31 - 1;
 const DEFAULT_POOL = 'default';
 
-/** Labels of a node that Berth reads. */
+/** Labels of a node that Berth reads. This one names the node's pool. */
 const POOL = 'berth.pool';
-/** Where its engine is, if not on the address that Swarm knows. */
+/** The label with the address of the node's engine, if it differs from the one that Swarm knows. */
 const ENGINE = 'berth.engine';
-/** How much of it Berth may use, if not all: CPUs, and MiB of memory. */
+/** The labels that limit what Berth may use of the node: CPUs, and MiB of memory. */
 const CPUS = 'berth.cpus';
 const MEMORY = 'berth.memory';
 
@@ -59,8 +59,8 @@ interface Manager {
 }
 
 /**
- * The nodes of a Docker Swarm, as its managers tell them: asked in turn, each for a bounded time. While none answers
- * the last answer stands.
+ * The nodes of a Docker Swarm, as its managers report them. Managers are asked in turn, each with a time limit. While
+ * none answers, the last answer stays valid.
  */
 export class NodeDirectory {
   private readonly logger = new Logger(NodeDirectory.name);
@@ -74,32 +74,33 @@ export class NodeDirectory {
     this.managers = hosts.map((host) => ({ host, clients: connectDocker(host, { timeoutMs: ANSWER_MS, tls }) }));
   }
 
-  /** As last answered; null: never. */
+  /** The nodes of the last answer; null before the first one. */
   get nodes(): readonly SwarmNode[] | null {
     return this.known;
   }
 
-  /** Of the Swarm; null until a manager has answered. */
+  /** The id of the Swarm; null until a manager has answered. */
   get id(): string | null {
     return this.swarmId;
   }
 
-  /** Whether the last time a manager answered. */
+  /** Whether a manager answered the last time. */
   get isAnswered(): boolean {
     return !this.isSilent && this.known !== null;
   }
 
-  /** What an earlier process was told, until a manager answers this one. */
+  /** Sets what an earlier process knew, for the time until a manager answers this one. */
   remember(swarmId: string, nodes: readonly SwarmNode[]): void {
     this.swarmId ??= swarmId;
     this.known ??= nodes;
   }
 
   /**
-   * Asks the managers: what is known is then as of now, as an earlier answer that comes late is waited for.
+   * Asks the managers for the nodes. Waits for an earlier refresh first, so that a late answer never replaces a newer
+   * one.
    *
-   * @returns whether one answered
-   * @throws ConfigError that says of each what is wrong with it, if none ever has
+   * @returns whether a manager answered
+   * @throws ConfigError with the fault of each manager if none has ever answered
    */
   async refresh(): Promise<boolean> {
     return this.turn.runExclusive(() => this.askInTurn());
@@ -115,7 +116,7 @@ export class NodeDirectory {
         return true;
       } catch (error) {
         faults.push(`  ${manager.host}: ${explain(error)}`);
-        // Whoever does not answer is asked last the next time.
+        // A manager that did not answer is asked last the next time.
         this.managers.push(...this.managers.splice(this.managers.indexOf(manager), 1));
       }
     }
@@ -130,9 +131,9 @@ export class NodeDirectory {
   }
 
   /**
-   * The nodes tell it after the next {@link refresh}.
+   * Sets a node's availability. {@link nodes} shows it after the next {@link refresh}.
    *
-   * @throws EngineError `docker_unavailable` if no manager decides it, `docker_error` without such a node
+   * @throws EngineError `docker_unavailable` if no manager can decide it, `docker_error` if there is no such node
    */
   async setAvailability(id: string, availability: 'active' | 'drain'): Promise<void> {
     const faults: string[] = [];
@@ -169,7 +170,7 @@ export class NodeDirectory {
     const { NanoCPUs, MemoryBytes } = node.Description.Resources ?? {};
     const cpus = amount.safeParse(labels[CPUS]);
     const memory = amount.safeParse(labels[MEMORY]);
-    // When the leader changes, all nodes are unknown for some seconds.
+    // For some seconds after a change of the leader, the state of all nodes is unknown.
     const before = this.known?.find(({ id }) => id === node.ID)?.state ?? 'unknown';
     const { State, Addr } = node.Status;
     return {
@@ -197,8 +198,8 @@ export class NodeDirectory {
 }
 
 /**
- * Writes it also where it is said to be so: only what is written is decided by most of the managers, and one that has
- * just become their leader may not know yet what was decided before.
+ * Writes the availability even if the manager already reports it: only a write is decided by a majority of the
+ * managers, and a new leader may not know the last decision yet.
  */
 async function decide(
   node: Docker.Node,
@@ -212,7 +213,7 @@ async function decide(
       await node.update(abortable(signal, { _query: { version: Version.Index }, _body: body }));
       return;
     } catch (error) {
-      // Somebody else, such as Swarm itself, was faster.
+      // Another writer, such as Swarm itself, was faster.
       if (!String((error as { message?: unknown }).message).includes(OUT_OF_SEQUENCE)) throw error;
     }
   }
@@ -233,12 +234,12 @@ const REFUSALS: readonly (readonly [RegExp, string])[] = [
   ],
   [/ECONNREFUSED/, 'nothing listens there'],
   [/ENOTFOUND|EAI_AGAIN/, 'there is no such host'],
-  // Before the next: dockerode (5.0) says of any 503 that the node is not part of a swarm.
+  // Before the next entry: dockerode (5.0) reports every 503 as "not part of a swarm".
   [/does not have a leader/i, 'it has lost the other managers'],
   [/not a swarm manager|not part of a swarm/i, 'it is no manager of a Swarm'],
 ];
 
-/** What an operator can do about a manager or node that cannot be used. */
+/** Explains why a manager or node cannot be used, so that an operator can act on it. */
 export function explain(error: unknown): string {
   const { code, message } = error as { code?: unknown; message?: unknown };
   const cause = error instanceof Error && error.cause instanceof Error ? ` ${explainable(error.cause)}` : '';

@@ -22,7 +22,7 @@ interface SwarmParts {
   readonly managers: readonly string[];
   readonly tls: ClientCertificate;
   readonly calls: EngineCalls;
-  /** Of what else no sandbox may reach, such as the database's machine. */
+  /** Other addresses that no sandbox may reach, such as the database server's. */
   readonly addresses: readonly string[];
 }
 
@@ -90,7 +90,7 @@ export class SwarmMembers implements ClusterMembers {
     await Promise.all(this.all().map((node) => node.stop()));
   }
 
-  /** Asks the managers for the nodes, and follows who came and went. @returns whether one answered */
+  /** Asks the managers for the nodes, and adds and removes members accordingly. @returns whether a manager answered */
   private async follow(): Promise<boolean> {
     const isAnswered = await this.directory.refresh();
     const { instance } = this;
@@ -120,7 +120,10 @@ export class SwarmMembers implements ClusterMembers {
     return isAnswered;
   }
 
-  /** No sandbox reaches a node's Docker, this machine, or what the settings name, on whatever node it is. */
+  /**
+   * Blocks sandboxes on every node from the IPv4 addresses of all nodes and managers, of this machine, and of the
+   * servers in the settings.
+   */
   private async block(nodes: readonly string[]): Promise<void> {
     const own = Object.values(networkInterfaces()).flatMap((of) =>
       (of ?? []).flatMap(({ address, internal, family }) => (internal || family !== 'IPv4' ? [] : [address])),
@@ -132,13 +135,13 @@ export class SwarmMembers implements ClusterMembers {
     this.blocked = addresses;
     await Promise.all(
       this.all().map(async (node) => {
-        // New ones are told before they are prepared.
+        // New nodes get the addresses before they are prepared.
         if (isSame && node.isPrepared) return;
         const telling = node.engine.blockAlso(addresses);
         telling.catch((error: unknown) => {
           this.logger.warn({ msg: `the firewall of the node ${node.name} is behind`, err: error });
         });
-        // Where it does not answer it is put in force before it is used again.
+        // A node that does not answer applies the addresses before it is used again.
         if (node.isReachable || !node.isPrepared) await node.whileReachable(telling).catch(() => undefined);
       }),
     );

@@ -14,8 +14,8 @@ const CALL_SOCKETS = 64;
 const KEEP_ALIVE_MS = 15_000;
 
 /**
- * For an answer that is buffered as a whole. An inspection contains what an image's author wrote, such as its labels;
- * lists grow with their contents, and that of containers is parsed as it arrives.
+ * Size limits for responses that are buffered as a whole. An inspection contains text by the image's author, such as
+ * labels. Lists grow with the number of objects; the list of containers is parsed as it arrives.
  */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 const MAX_LIST_BYTES = 256 * 1024 * 1024;
@@ -31,7 +31,7 @@ export interface DockerClients {
   close(): void;
 }
 
-/** What this side of a connection over TLS shows, and whom it believes; all in PEM. */
+/** The certificate that this client presents over TLS, its key, and the CA that it trusts; all in PEM. */
 export interface ClientCertificate {
   readonly ca: Buffer;
   readonly cert: Buffer;
@@ -50,7 +50,7 @@ export function connectDocker(
   const callAgent = limitAnswers(agentFor(endpoint, { ...tls, maxSockets: CALL_SOCKETS }));
   const streamAgent = agentFor(endpoint, { ...tls });
   const taken = tls ? takenSockets([callAgent, streamAgent]) : [];
-  // Every call has its own limit; this one frees the socket of those that docker-modem cannot abort.
+  // Every call has its own time limit. This timeout frees the sockets of calls that docker-modem cannot abort.
   const calls: ModemOptions = { ...endpoint, agent: callAgent, timeout: timeoutMs + 1000 };
   const streams: ModemOptions = { ...endpoint, agent: streamAgent };
   return {
@@ -67,20 +67,22 @@ export function connectDocker(
 /** docker-modem accepts an agent; its types do not declare it. */
 type ModemOptions = Docker.DockerOptions & { agent: HttpAgent };
 
-/** dockerode passes the signal on from any options; its types declare it for some only. */
+/** dockerode passes `abortSignal` on from the options of every call; its types declare it for some calls only. */
 export function abortable<T extends object>(signal: AbortSignal, options: T): T & { abortSignal: AbortSignal } {
   return { ...options, abortSignal: signal };
 }
 
-/** Whether Docker's own clients would use TLS for any `tcp://`, whatever the port. */
+/** Whether Docker's own clients would use TLS for every `tcp://` address, on any port. */
 function environmentSecures(): boolean {
   return [process.env['DOCKER_TLS_VERIFY'], process.env['DOCKER_CERT_PATH']].some((value) => (value ?? '') !== '');
 }
 
 /**
- * Where docker-modem connects to. `undefined` is explicit, or docker-modem reads `DOCKER_HOST` itself.
+ * Options for docker-modem's connection. The `undefined` values are explicit: without them docker-modem reads
+ * `DOCKER_HOST` itself.
  *
- * @param secured whether `tcp://` means TLS on every port, as where there are certificates; else on 2376 alone
+ * @param secured whether `tcp://` means TLS on every port, as when there are certificates; otherwise only on port
+ *   2376
  */
 export function parseDockerHost(dockerHost: string, { secured = false } = {}): Docker.DockerOptions {
   const url = new URL(dockerHost);
@@ -95,7 +97,7 @@ export function parseDockerHost(dockerHost: string, { secured = false } = {}): D
   }
   const tls = url.protocol === 'https:' || (url.protocol === 'tcp:' && (secured || url.port === '2376'));
   const protocol = tls ? 'https' : 'http';
-  // With its scheme, docker-modem parses the host itself, and so copes with IPv6 addresses.
+  // If the host has a scheme, docker-modem parses it itself and then handles IPv6 addresses.
   const port = url.port === '' ? (tls ? 2376 : 2375) : Number(url.port);
   return { host: `${protocol}://${url.hostname}`, port, protocol, socketPath: undefined, timeout: undefined };
 }
@@ -114,8 +116,8 @@ function agentFor(
 }
 
 /**
- * The sockets that these agents have given away, to the streams of commands: an agent destroys only those that it still
- * has, and on a machine that is cut off they would be waited for without end.
+ * Tracks sockets that left these agents on an upgrade, for the streams of commands. An agent destroys only the
+ * sockets that it still holds; on a machine that is cut off, the upgraded ones would stay open forever.
  */
 function takenSockets(agents: readonly HttpAgent[]): ReadonlySet<Socket> {
   const taken = new Set<Socket>();
@@ -139,9 +141,9 @@ interface Modem {
 }
 
 /**
- * docker-modem 5.0.7 describes the options of each request, with the agent and all that hangs on it, for a debug
- * message that nobody reads: a request was 500 times slower with the agent, and still takes a tenth less without the
- * rest.
+ * docker-modem 5.0.7 formats the options of each request, including the agent and everything reachable from it, for a
+ * debug message. With the agent, this made a request 500 times slower; without the other options, a request takes
+ * another tenth less time.
  */
 function undescribed(docker: Docker): Docker {
   const modem = docker.modem as unknown as Modem;
@@ -152,8 +154,9 @@ function undescribed(docker: Docker): Docker {
 }
 
 /**
- * docker-modem 5.0.7 listens for the end of an answer but not for its failure: a connection cut in the middle of a body
- * leaves the call hanging until its timeout. The failure is handed to the request, where docker-modem does listen.
+ * docker-modem 5.0.7 listens for the end of a response but not for its error: if the connection breaks in the middle
+ * of a body, the call hangs until its timeout. This passes the error on to the request, where docker-modem does
+ * listen.
  */
 function failOnCutAnswers(agent: HttpAgent): HttpAgent {
   const requesting = agent as RequestingAgent;
@@ -167,7 +170,7 @@ function failOnCutAnswers(agent: HttpAgent): HttpAgent {
   return requesting;
 }
 
-/** Aborts an answer that is larger than any sensible one. */
+/** Aborts a response that exceeds the size limit of its path. */
 function limitAnswers(agent: HttpAgent): HttpAgent {
   const requesting = agent as RequestingAgent;
   const addRequest = requesting.addRequest.bind(requesting);
@@ -175,7 +178,7 @@ function limitAnswers(agent: HttpAgent): HttpAgent {
     const limit = LISTS.test(request.path) ? MAX_LIST_BYTES : MAX_ANSWER_BYTES;
     request.once('response', (response: IncomingMessage) => {
       let bytes = 0;
-      // Not by a listener, which would start the flow of an answer that is read later.
+      // Not a `data` listener: that would start the flow of a response that is read later.
       const push = response.push.bind(response);
       response.push = (chunk: Buffer | null, encoding?: BufferEncoding) => {
         bytes += chunk?.length ?? 0;
@@ -190,10 +193,10 @@ function limitAnswers(agent: HttpAgent): HttpAgent {
 }
 
 /**
- * Bounds a call that may never answer. The signal alone is not enough: docker-modem does not settle every aborted call.
+ * Limits the time of a call. The signal alone is not enough: docker-modem does not settle every aborted call.
  *
- * @param timeoutMs from now to the complete answer, including the wait for a free socket
- * @throws EngineError `docker_unavailable` when the time is over; whatever the call throws
+ * @param timeoutMs from now to the complete response, including the wait for a free socket
+ * @throws EngineError `docker_unavailable` when the time is over; otherwise the errors of the call
  */
 export async function boundedCall<T>(timeoutMs: number, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const abort = new AbortController();
@@ -201,7 +204,7 @@ export async function boundedCall<T>(timeoutMs: number, call: (signal: AbortSign
   try {
     return await within(call(abort.signal), { ms: timeoutMs, late });
   } catch (error) {
-    // Not before the rejection, or the abort's own error would come first.
+    // Only after the rejection: otherwise the abort's own error would come first.
     abort.abort();
     throw error;
   }

@@ -7,13 +7,13 @@ import { type DockerCall, toEngineError } from './errors';
 import { DockerMachine } from './machine';
 import { againIfStale } from './stale-connections';
 
-/** One Docker daemon: its clients, the path of every call to it, and what it says of itself. */
+/** One Docker daemon: its clients, its machine, and the methods that every call to it goes through. */
 export class DockerDaemon {
   readonly clients: DockerClients;
   readonly machine: DockerMachine;
-  /** For a call that the daemon answers at once. */
+  /** Time limit of a call that the daemon answers at once. */
   readonly timeoutMs: number;
-  /** Of several machines, which it is, for whoever counts its calls. */
+  /** Node label for call metrics; empty on a single machine. */
   private readonly of: Pick<EndedCall, 'node'>;
 
   constructor(
@@ -28,7 +28,8 @@ export class DockerDaemon {
   }
 
   /**
-   * The path of every call: bounded in time, with errors in the port's terms.
+   * Runs a call to Docker: limits its time, repeats it once if its connection was stale, and translates its errors
+   * into the port's.
    *
    * @throws EngineError
    */
@@ -42,7 +43,12 @@ export class DockerDaemon {
     );
   }
 
-  /** For calls that have their own time limit. @throws EngineError, ConfigError */
+  /**
+   * Runs work that has its own time limit: translates its errors into the port's, and reports its end to the
+   * listeners.
+   *
+   * @throws EngineError, ConfigError
+   */
   async translateErrors<T>(what: DockerCall, run: () => Promise<T>): Promise<T> {
     const before = performance.now();
     const ended = (outcome: EndedCall['outcome']): void =>
@@ -63,7 +69,7 @@ export class DockerDaemon {
     await this.call('ping', (_signal, docker) => docker.ping());
   }
 
-  /** Asks on a connection that waits for no other call. @returns the time by Docker's own clock */
+  /** Pings on the unbounded client, so it never waits for a socket. @returns the time by the daemon's clock */
   async look(timeoutMs: number): Promise<Date> {
     return this.call('ping', (signal) => readClock(this.clients.streams, signal), timeoutMs);
   }
@@ -74,17 +80,17 @@ export class DockerDaemon {
     return info;
   }
 
-  /** @returns the id of its store; null if it has none */
+  /** @returns the id of the daemon's store; null if it has none */
   async identify(): Promise<string | null> {
     const info = await this.info();
-    // Stored in its data-root (`engine-id`), so a daemon with an empty one has another id.
+    // Docker stores the id in its data-root (`engine-id`), so a daemon with an empty data-root has another id.
     const id = (info as { ID?: unknown } | null)?.ID;
     return typeof id === 'string' && id !== '' ? id : null;
   }
 
-  /** @returns the time by Docker's own clock, which may differ from this host's */
+  /** @returns seconds of the daemon's clock, which may differ from this host's */
   async seconds(): Promise<number> {
-    // Not by `GET /info`, which a manager of a Swarm that has lost the others answers after 20 s.
+    // Not by `GET /info`: a Swarm manager that has lost the other managers answers it after 20 s.
     return Math.floor((await this.look(this.timeoutMs)).getTime() / 1000);
   }
 
@@ -94,7 +100,7 @@ export class DockerDaemon {
   }
 }
 
-/** By the header of an answer that Docker gives at once. */
+/** Reads the `Date` header of `/_ping`, which Docker answers at once; this host's time if the header is missing. */
 async function readClock(docker: Docker, signal: AbortSignal): Promise<Date> {
   const answer = await new Promise<IncomingMessage>((resolve, reject) => {
     const ping = { path: '/_ping', method: 'GET', isStream: true, statusCodes: { 200: true }, abortSignal: signal };
@@ -114,7 +120,7 @@ export interface EndedCall {
   readonly call: string;
   readonly outcome: 'ok' | EngineErrorCode;
   readonly seconds: number;
-  /** Of several machines, the name of the one that was asked. */
+  /** On a cluster, the name of the node that was called. */
   readonly node?: string;
 }
 

@@ -1,6 +1,6 @@
 import { EngineError, type EngineErrorCode } from '../engine-error';
 
-/** The kind of call; the same status has different meanings. */
+/** The kind of call; the meaning of a status depends on it. */
 export type DockerCall =
   | 'create container'
   | 'start container'
@@ -33,7 +33,7 @@ interface DockerRefusal {
   readonly message: string;
 }
 
-/** @returns null if the error is not an answer of the daemon's, such as a broken connection */
+/** @returns null if the error is not a response of the daemon, such as a broken connection */
 export function refusalOf(error: unknown): DockerRefusal | null {
   const { statusCode } = fieldsOf(error);
   return typeof statusCode === 'number' ? { status: statusCode, message: messageOf(error) } : null;
@@ -47,7 +47,7 @@ export function toEngineError(error: unknown, call: DockerCall): EngineError {
   return new EngineError(code, `${call}: ${messageOf(error).trim()}`, { cause: error });
 }
 
-/** Every system error means that no complete answer came: refused, no socket, reset, aborted, not HTTP. */
+/** A system error means that there was no complete response: refused, no socket, reset, aborted, not HTTP. */
 function codeOfFailure(error: unknown): EngineErrorCode {
   const hasSystemCode = typeof fieldsOf(error).code === 'string';
   return hasSystemCode || /socket hang up|aborted|premature close/i.test(messageOf(error))
@@ -55,7 +55,7 @@ function codeOfFailure(error: unknown): EngineErrorCode {
     : 'docker_error';
 }
 
-/** By their fields, not by `instanceof Error`: Node.js's own errors may belong to another realm, as in tests. */
+/** Reads fields instead of using `instanceof Error`: Node.js's own errors may belong to another realm, as in tests. */
 function fieldsOf(error: unknown): { statusCode?: unknown; code?: unknown; message?: unknown } {
   return typeof error === 'object' && error !== null ? error : {};
 }
@@ -96,11 +96,11 @@ const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErr
   'connect container': ({ status, message }) =>
     status === 404 && /no such container/i.test(message) ? 'container_not_found' : null,
   exec: ({ status, message }) => {
-    // Docker 28.5 looks for the user before the command is started, 26.1 when it is.
+    // Docker 28.5 looks up the user before it starts the command, Docker 26.1 while starting it.
     if (/unable to find user/i.test(message)) return 'command_not_started';
-    // Docker forgets the commands of a container that ended.
+    // Docker forgets the commands of a container that has ended.
     if (status === 404) return /no such exec/i.test(message) ? 'container_not_running' : 'container_not_found';
-    // "is paused": dockerode puts "container stopped/paused" before either.
+    // "is paused": dockerode prefixes both refusals with "container stopped/paused".
     if (status === 409) return /is paused/i.test(message) ? 'container_paused' : 'container_not_running';
     return /is not running/i.test(message) ? 'container_not_running' : null;
   },
@@ -110,8 +110,9 @@ const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErr
 };
 
 /**
- * gVisor without `--overlay2=none`, after the sandbox was killed: it refuses the file that was left (seen with
- * 20240729). Docker 26.1 and 28.5, if the folder of the writable layer is gone: 500 "stat …/overlay2/…: no such file".
+ * gVisor without `--overlay2=none`, after the sandbox was killed: gVisor refuses the filestore file that was left
+ * (seen with 20240729). Docker 26.1 and 28.5, if the folder of the writable layer is gone: 500 "stat …/overlay2/…: no
+ * such file".
  */
 const LAYER_LOST =
   /already has a filestore file|repeated submounts|\bstat \S+\/overlay2\/[0-9a-f]{64}: no such file or directory/i;
@@ -126,14 +127,14 @@ const RUNTIME_REFUSED =
   /OCI runtime|failed to create (shim )?task|executable file not found|no such file or directory|exec format error|permission denied/i;
 
 /**
- * Classifies a pull failure by its message: Docker says "pull access denied" where Docker Hub does not reveal whether
- * the image exists, and most failures come inside the stream of a 200.
+ * Classifies a pull failure by its message. Docker says "pull access denied" where Docker Hub does not reveal whether
+ * the image exists. Most failures come inside the stream of a 200.
  *
  * @returns null if the message is unknown
  */
 export function codeOfPullFailure(message: string): EngineErrorCode | null {
   if (isOverRateLimit(message)) return 'image_unavailable';
-  // Docker 20.10, of a refusal without a body; later ones say "pull access denied" of a 403.
+  // Docker 20.10 writes this for a refusal without a body; later versions say "pull access denied" for a 403.
   if (/error parsing HTTP 403 response body/i.test(message)) return 'image_not_found';
   if (/error parsing HTTP 401 response body/i.test(message)) return 'image_access_denied';
   if (/pull access denied/i.test(message)) return 'image_not_found';
@@ -156,7 +157,7 @@ export function hasStatus(error: unknown, status: number): boolean {
   return refusalOf(error)?.status === status;
 }
 
-/** Whether the object is gone, or being removed by another caller: for a removal both are success. */
+/** Whether the object is gone, or another caller is removing it. Both are success for a removal. */
 export function isGoneOrGoing(error: unknown): boolean {
   const refusal = refusalOf(error);
   return refusal?.status === 404 || (refusal?.status === 409 && /already in progress/i.test(refusal.message));
@@ -172,7 +173,9 @@ export async function ignoringGone(call: Promise<unknown>): Promise<void> {
 }
 
 /**
- * Waits for a call whose refusal does not matter; a missing answer is still thrown. @returns false if it was refused
+ * Waits for a call whose refusal does not matter. If there is no response at all, the error is still thrown.
+ *
+ * @returns false if Docker refused the call
  */
 export async function ignoringRefusal(call: Promise<unknown>): Promise<boolean> {
   try {
@@ -184,7 +187,7 @@ export async function ignoringRefusal(call: Promise<unknown>): Promise<boolean> 
   }
 }
 
-/** @returns null if Docker does not have what was looked for */
+/** @returns null if the object does not exist in Docker */
 export async function unlessMissing<T>(
   look: Promise<T>,
   isMissing = (error: unknown): boolean => hasStatus(error, 404),
@@ -197,12 +200,13 @@ export async function unlessMissing<T>(
   }
 }
 
-/** The Swarm's words: no driver of volumes is asked by gRPC. */
+/** Errors of a Swarm manager. Docker does not call volume drivers over gRPC, so `rpc error` cannot come from one. */
 const NO_LEADER = /swarm does not have a leader|rpc error: code = (DeadlineExceeded|Unavailable)/i;
 
 /**
- * A manager of a Swarm that does not have a volume itself asks the Swarm for one of that name: 500 where that has no
- * leader, or has lost it and not noticed yet (Docker 26.1), after up to 20 s. Berth's volumes are never the Swarm's.
+ * A Swarm manager that does not have a volume asks the Swarm for a cluster volume of that name. If the Swarm has no
+ * leader, or has lost it and not noticed yet, the manager answers 500 (Docker 26.1), after up to 20 s. Berth's
+ * volumes are never cluster volumes.
  */
 export function isVolumeMissing(error: unknown): boolean {
   const { status, message } = refusalOf(error) ?? { status: 0, message: '' };
@@ -220,8 +224,9 @@ export async function exists(inspection: Promise<unknown>): Promise<boolean> {
 }
 
 /**
- * Docker 26.1 and 28.5 return 404 for a start whose network is gone, as for a container that is gone. In a Swarm they
- * ask its managers for a network of that name: 500 "Could not attach to network", whatever those answer.
+ * Docker 26.1 and 28.5 return 404 for a start if the container's network is gone, the same status as for a missing
+ * container. In a Swarm they first ask the managers for a network of that name, and return 500 "Could not attach to
+ * network" whatever the managers answer.
  */
 export function isNetworkMissing(error: unknown): boolean {
   const { status, message } = refusalOf(error) ?? { status: 0, message: '' };
@@ -231,7 +236,9 @@ export function isNetworkMissing(error: unknown): boolean {
   );
 }
 
-/** A bridge without a free port (1,023: moby#44973), or a subnet without a free address; in a start's refusal. */
+/**
+ * Whether a start was refused because the bridge has no free port (1,023: moby#44973) or the subnet no free address.
+ */
 export function isNetworkFull(error: unknown): boolean {
   return /exchange full|no available IPv4 addresses/i.test(refusalOf(error)?.message ?? '');
 }

@@ -8,7 +8,7 @@ import { ndjsonLines } from './ndjson';
 /** The watched actions; the daemon filters by them. */
 export const WATCHED_ACTIONS = ['start', 'kill', 'oom', 'die', 'destroy', 'pause', 'unpause'] as const;
 
-/** As Docker writes SIGKILL and SIGTERM: what a sandbox's main process ends by. */
+/** SIGKILL and SIGTERM as Docker writes them: the signals that end a sandbox's main process. */
 const ENDING_SIGNALS: ReadonlySet<string> = new Set(['9', '15']);
 
 const dockerEvent = z.object({
@@ -20,13 +20,13 @@ const dockerEvent = z.object({
 
 /** One line of Docker's event stream. */
 interface EventLine {
-  /** By the daemon's clock. */
+  /** The time of the event by the daemon's clock. */
   readonly second: number;
-  /** Null for what is not watched. */
+  /** Null if the event is not watched. */
   readonly event: EngineEvent | null;
 }
 
-/** @throws Error if it is not an event: the stream was corrupted */
+/** @throws Error if the line is not an event, which means that the stream is corrupted */
 function parseEventLine(line: string): EventLine {
   const { Action, Actor, time, timeNano } = dockerEvent.parse(JSON.parse(line));
   const action = WATCHED_ACTIONS.find((watched) => watched === Action);
@@ -47,15 +47,15 @@ function parseEventLine(line: string): EventLine {
   };
 }
 
-/** Docker's events are not quite ordered by time; so much is requested again after a reconnection. */
+/** Docker's events are not strictly ordered by time, so a reconnection requests this many seconds again. */
 const OVERLAP_SECONDS = 2;
 
-/** Remembers the last events, so that those repeated by a stream that starts in the past are skipped. */
+/** Remembers the latest events, to skip those that a stream starting in the past repeats. */
 class ReplayFilter {
   private readonly secondOf = new Map<string, number>();
   private newest: number;
 
-  /** @param start the daemon's own time in seconds: where to start until there has been an event */
+  /** @param start seconds of the daemon's clock: where to start until an event has arrived */
   constructor(start: number) {
     this.newest = start;
   }
@@ -83,7 +83,7 @@ export interface EventSource {
   now(): Promise<number>;
   /** @param since seconds of the daemon's clock; Docker 26.1 replays at most the last 256 events of all kinds */
   open(since: number): Promise<Readable>;
-  /** Whether the daemon still answers; a stream that is silent may be idle or dead. */
+  /** Whether the daemon still answers: a silent event stream may be idle or dead. */
   ping(): Promise<void>;
   onDisconnect(error: unknown): void;
 }
@@ -97,8 +97,8 @@ interface WatchTiming {
 const TIMING: WatchTiming = { pingMs: 15_000, minBackoffMs: 100, maxBackoffMs: 5_000 };
 
 /**
- * Yields `connected` and then events, reconnecting for ever, until the signal aborts. Events between two connections
- * are not lost as long as the daemon still has them, and none is yielded twice.
+ * Yields `connected` and then events, and reconnects until the signal aborts. Events between two connections are not
+ * lost as long as the daemon still has them. No event is yielded twice.
  */
 export async function* watchEvents(
   source: EventSource,
@@ -110,7 +110,8 @@ export async function* watchEvents(
   while (!signal.aborted) {
     let connectedAt = Number.NaN;
     try {
-      // By the time before the stream is open: dockerd 26.1 answers a moment before it starts to listen.
+      // The daemon's time before the stream opens: dockerd 26.1 answers a moment before it starts to listen for
+      // events.
       filter ??= new ReplayFilter(await source.now());
       const stream = await source.open(filter.since);
       connectedAt = performance.now();
@@ -125,7 +126,7 @@ export async function* watchEvents(
   }
 }
 
-/** A function, as the compiler assumes that a property is unchanged by an `await`. */
+/** A function, because the compiler assumes that a property does not change during an `await`. */
 const isAborted = (signal: AbortSignal): boolean => signal.aborted;
 
 async function* readEvents(

@@ -6,7 +6,7 @@ import type { MachineResources } from '../container-engine';
 
 const BYTES_PER_MB = 1024 * 1024;
 
-/** Of `GET /info`; everything optional, as no call should fail for its absence. */
+/** Fields of `GET /info`; all optional, so that no call fails if one is missing. */
 const sizes = z.object({
   MemTotal: z.number().positive().optional(),
   NCPU: z.number().positive().optional(),
@@ -15,17 +15,21 @@ const sizes = z.object({
 
 /** Access to the machine that this process runs on. */
 export interface ThisMachine {
-  /** Bytes, as the kernel's `MemTotal`. */
+  /** In bytes, as `MemTotal` in `/proc/meminfo`. */
   readonly totalMemory: () => number;
-  /** The text of `/proc/meminfo`. @throws Error where there is none */
+  /** The text of `/proc/meminfo`. @throws Error if there is no such file */
   readonly memoryInfo: () => string;
-  /** Bytes of the file system at this path; free ones are free for users. @throws Error where there is none */
+  /**
+   * Size of the file system at this path, in bytes; `free` is what unprivileged users may use.
+   *
+   * @throws Error if there is none
+   */
   readonly space: (path: string) => Promise<{ readonly total: number; readonly free: number }>;
 }
 
 const THIS_MACHINE: ThisMachine = {
   totalMemory: totalmem,
-  // The kernel answers at once; the pool of threads would take a busy machine several milliseconds.
+  // Synchronous: the kernel answers at once, while the thread pool of a busy machine would take several milliseconds.
   memoryInfo: () => readFileSync('/proc/meminfo', 'utf8'),
   space: async (path) => {
     const { blocks, bavail, bsize } = await statfs(path);
@@ -34,8 +38,8 @@ const THIS_MACHINE: ThisMachine = {
 };
 
 /**
- * The machine of a Docker daemon: its size as Docker reports it, and what is free on it. Docker does not report what is
- * free, so that is read from the kernel, and only if Docker runs on this machine.
+ * The machine of a Docker daemon: its size as Docker reports it, and its free memory and disk space. Docker does not
+ * report free resources, so they are read from the kernel, and only if Docker runs on this machine.
  */
 export class DockerMachine {
   private noted: z.infer<typeof sizes> = {};
@@ -65,8 +69,8 @@ export class DockerMachine {
   }
 
   /**
-   * A Unix socket may lead into a virtual machine, as Docker Desktop's does; one with exactly this machine's memory is
-   * this machine.
+   * Whether Docker runs on this machine. A Unix socket may lead into a virtual machine, as Docker Desktop's does, so
+   * the daemon must also report exactly this machine's memory.
    */
   private isHere(): boolean {
     return this.dockerHost.startsWith('unix:') && this.noted.MemTotal === this.here.totalMemory();
@@ -85,7 +89,7 @@ export class DockerMachine {
     }
   }
 
-  /** null also where Berth is in a container, and Docker's folder out of sight. */
+  /** null also if Berth runs in a container that does not see Docker's data folder. */
   private async disk(path: string): Promise<Awaited<ReturnType<ThisMachine['space']>> | null> {
     try {
       return await this.here.space(path);

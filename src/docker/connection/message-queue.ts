@@ -1,4 +1,4 @@
-/** What several sources say, one after the other, to one reader. */
+/** Merges the messages of several sources, in the order of arrival, for one reader. */
 export class MessageQueue<T> {
   private readonly messages: T[] = [];
   private wake: () => void = () => undefined;

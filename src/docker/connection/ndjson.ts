@@ -1,11 +1,11 @@
 import { StringDecoder } from 'node:string_decoder';
 import type { Readable } from 'node:stream';
 
-/** In characters. Docker's own lines are a few hundred; image labels and registry messages can make them longer. */
+/** In characters. Docker's own lines have a few hundred; image labels and registry messages can make them longer. */
 const MAX_LINE = 1024 * 1024;
 
 /**
- * Splits a stream of newline-delimited JSON into lines, wherever its chunks are cut, even inside a character. Drops
+ * Splits a stream of newline-delimited JSON into lines; a chunk may end anywhere, even inside a character. Drops
  * lines that are too long to buffer.
  */
 export async function* ndjsonLines(

@@ -2,8 +2,8 @@ import type { ClientRequest, ClientRequestArgs, Agent as HttpAgent } from 'node:
 import type { Socket } from 'node:net';
 
 /**
- * For how long nothing was asked on a connection before it may be stale, in milliseconds. One that has just served a
- * call and then breaks is a fault of this call.
+ * A connection may be stale if it was idle for at least this long, in milliseconds. If a connection that has just
+ * served a call breaks, the fault belongs to this call.
  */
 const IDLE_MS = 1_000;
 
@@ -11,9 +11,9 @@ const IDLE_MS = 1_000;
 const CLOSED: readonly unknown[] = ['ECONNRESET', 'EPIPE'];
 
 /**
- * Calls that may be made twice, should Docker have read the first after all: a second creation of a volume or by the
- * same name makes nothing more, a second start or removal finds the work done, and a command that was created and not
- * started does nothing.
+ * Calls that may be sent twice, in case Docker did read the first request. A second creation of a volume, an image or
+ * a named container creates nothing more; a second start or removal finds the work done; a command that was created
+ * but not started does nothing.
  */
 const REPEATABLE: readonly RegExp[] = [
   /^(GET|HEAD|DELETE) /,
@@ -22,7 +22,7 @@ const REPEATABLE: readonly RegExp[] = [
   /^POST \/containers\/[^/]+\/(start|stop|rename|unpause|exec)\b/,
 ];
 
-/** What `http.Agent` calls for each request; established by its use in other agents, absent from the types. */
+/** `http.Agent` calls this for each request. Other agents rely on it, but the types do not declare it. */
 export interface RequestingAgent extends HttpAgent {
   addRequest(request: ClientRequest, options: ClientRequestArgs): void;
 }
@@ -30,8 +30,9 @@ export interface RequestingAgent extends HttpAgent {
 const stale = new WeakSet<object>();
 
 /**
- * Notices connections of the pool that were closed while idle: the daemon was restarted, or a proxy before it ends idle
- * ones, and this process has not read of it yet. A request on one fails at once and unread.
+ * Detects pooled connections that were closed while idle, because the daemon restarted or a proxy in front of it
+ * closes idle connections, before this process has noticed. A request on such a connection fails at once, without
+ * Docker having read it.
  *
  * @returns the agent
  */
@@ -50,7 +51,7 @@ export function noticeStale<T extends HttpAgent>(agent: T): T {
     });
     request.once('error', (error: Error & { code?: unknown }) => {
       if (!request.reusedSocket || !wasIdle || isAnswered || !CLOSED.includes(error.code)) return;
-      // What was closed together is not to be met one after the other.
+      // The other idle connections were probably closed at the same time: drop them instead of failing on each.
       for (const sockets of Object.values(agent.freeSockets)) sockets?.forEach((socket) => socket.destroy());
       if (isRepeatable(request)) stale.add(error);
     });
@@ -64,7 +65,9 @@ function isRepeatable({ method, path }: ClientRequest): boolean {
 }
 
 /**
- * Makes a call again, once, if its connection was stale. @param signal of the call, which nobody waits for once aborted
+ * Repeats a call once if its connection was stale.
+ *
+ * @param signal of the call; an aborted call is not repeated
  */
 export async function againIfStale<T>(signal: AbortSignal, call: () => Promise<T>): Promise<T> {
   try {

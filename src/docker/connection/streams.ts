@@ -23,8 +23,8 @@ export async function openEvents(
 }
 
 /**
- * Docker's answer to a list of all containers with these labels, as a stream: dockerode's own call parses it as a
- * whole.
+ * Opens Docker's list of all containers with these labels as a stream: dockerode's own call would parse the whole
+ * list at once.
  */
 export async function openList(
   docker: Docker,
@@ -64,31 +64,34 @@ export async function openPull(
   const parsed = parseImageReference(reference);
   const options = {
     fromImage: parsed?.repository ?? reference,
-    // Without a tag Docker before 20.10 pulls every tag.
+    // Without a tag, Docker before 20.10 pulls every tag.
     tag: parsed?.digest ?? parsed?.tag ?? 'latest',
     abortSignal: signal,
-    // Sent as a header.
+    // dockerode sends this as a header.
     ...(login && { authconfig: login }),
   };
   const stream = await docker.createImage(options);
   return readable(stream);
 }
 
-/** dockerode's type is that of Node.js 0.10; it returns the response. */
+/** Narrows dockerode's stream type, which is that of Node.js 0.10; the actual value is the HTTP response. */
 export function readable(stream: NodeJS.ReadableStream): Readable {
   if (stream instanceof Readable) return stream;
   throw new EngineError('docker_error', 'Docker gave no stream');
 }
 
-/** Up to here, the containers of most machines, an answer is parsed at once, which takes some ten milliseconds. */
+/**
+ * Responses up to this size, enough for the containers of most machines, are parsed at once, in some ten
+ * milliseconds.
+ */
 const AT_ONCE_BYTES = 1024 * 1024;
 
 /**
- * Yields the elements of a JSON array, those of a long one as it arrives. Ten thousand containers are 12 MB; parsed at
- * once, they would block everything else in this process for a tenth of a second. A short one is parsed at once, in a
- * third of the time.
+ * Yields the elements of a JSON array; a long one is parsed as it arrives. The list of ten thousand containers has
+ * 12 MB: parsing it at once would block the process for a tenth of a second. A short array is parsed at once, which
+ * takes a third of the time.
  *
- * @throws EngineError `docker_unavailable` for anything but one complete array, as an unreadable answer is no answer
+ * @throws EngineError `docker_unavailable` for anything but one complete array: an unreadable response counts as none
  */
 export async function* jsonElements(stream: Readable, { atOnce = AT_ONCE_BYTES } = {}): AsyncGenerator {
   const held: Buffer[] = [];
@@ -101,7 +104,7 @@ export async function* jsonElements(stream: Readable, { atOnce = AT_ONCE_BYTES }
       if (bytes <= atOnce) continue;
       parsed ??= new ArrivingArray();
       for (const one of held.splice(0)) yield* parsed.take(one);
-      // Node.js delivers up to 32 chunks in one turn of the event loop, 2 MB: yield to others in between.
+      // Node.js delivers up to 32 chunks (2 MB) in one turn of the event loop. Let other work run in between.
       await nextTurn();
     }
     const whole: unknown = parsed ? parsed.whole : JSON.parse(Buffer.concat(held).toString());
@@ -114,10 +117,10 @@ export async function* jsonElements(stream: Readable, { atOnce = AT_ONCE_BYTES }
 
 /** A JSON array that is parsed as it arrives. */
 class ArrivingArray {
-  /** Without its elements; undefined until it is complete. */
+  /** The array without its elements; undefined until the array is complete. */
   whole: unknown;
   private elements: unknown[] = [];
-  // Without `keepStack` an element is released once it was yielded; the array itself comes last.
+  // Without `keepStack`, the parser releases each element after passing it on; the array itself comes last.
   private readonly parser = new JSONParser({ paths: ['$', '$.*'], keepStack: false });
 
   constructor() {
@@ -127,7 +130,7 @@ class ArrivingArray {
     };
   }
 
-  /** @returns the elements that it completes. @throws what the parser throws */
+  /** @returns the elements that this chunk completes. @throws what the parser throws */
   take(chunk: Buffer): unknown[] {
     this.parser.write(chunk);
     const { elements } = this;
@@ -136,29 +139,29 @@ class ArrivingArray {
   }
 }
 
-/** 1 byte for the output, 3 of zeros, 4 of length. */
+/** One byte for the stream, 3 zero bytes, and 4 bytes for the length. */
 const HEADER_BYTES = 8;
 
-/** Docker's numbers; 0 is stdin, which is written to stdout. */
+/** Docker's stream numbers: 2 is stderr. 0 (stdin) is written to stdout. */
 const STDERR = 2;
 
 /**
- * Demultiplexes Docker's stream of a command without a terminal. Passes bytes on at once, so that frames of any length
- * need no buffer; neighbours of one stream are moved together in place, as a program may write single bytes, each in a
- * frame of its own. Not docker-modem's `demuxStream` (5.0.7): it calls itself for each frame, and a command that writes
- * single bytes makes it exceed the stack, which ends the process.
+ * Demultiplexes Docker's stream of a command without a terminal. Passes bytes on at once, so frames of any length
+ * need no buffer. A program may write single bytes, each in its own frame, so adjacent frames of the same stream are
+ * merged in place. Does not use docker-modem's `demuxStream` (5.0.7): that calls itself for each frame, so a command
+ * that writes single bytes overflows the stack, which ends the process.
  */
 export class OutputFrames {
   private readonly header = Buffer.alloc(HEADER_BYTES);
-  /** How much of the header has come. */
+  /** How many bytes of the header have arrived. */
   private known = 0;
-  /** How much of the frame is to come. */
+  /** How many bytes of the frame are still to come. */
   private left = 0;
   private stream: ExecOutput['stream'] = 'stdout';
 
   constructor(private readonly onOutput: (output: ExecOutput) => void) {}
 
-  /** @param chunk the next bytes, cut at any position; its memory becomes that of the output */
+  /** @param chunk the next bytes, cut at any position; it is overwritten, and the output refers to its memory */
   take(chunk: Buffer): void {
     let at = 0;
     let begin = 0;
@@ -189,7 +192,7 @@ export class OutputFrames {
     if (data.length > 0) this.onOutput({ stream, data });
   }
 
-  /** @returns how many bytes of it came */
+  /** @returns how many bytes of the header this chunk held */
   private head(chunk: Buffer, at: number): number {
     const came = chunk.copy(this.header, this.known, at, at + HEADER_BYTES - this.known);
     this.known += came;

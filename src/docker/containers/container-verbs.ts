@@ -7,7 +7,7 @@ const GOING_POLL_MS = 100;
 
 /** Container verbs with the semantics that callers expect, despite the quirks of Docker and gVisor. */
 
-/** @returns the container of an id, which is never put into the URL's path unescaped */
+/** Returns a container by its id or name, escaped for the URL's path. */
 export function containerOf(docker: Docker, dockerId: string): Docker.Container {
   return docker.getContainer(encodeURIComponent(dockerId));
 }
@@ -23,7 +23,7 @@ export async function start(container: Docker.Container, signal: AbortSignal): P
   }
 }
 
-/** Not paused is success. */
+/** Success if the container is not paused. */
 export async function unpause(container: Docker.Container, signal: AbortSignal): Promise<void> {
   try {
     await container.unpause(abortable(signal, {}));
@@ -32,7 +32,7 @@ export async function unpause(container: Docker.Container, signal: AbortSignal):
   }
 }
 
-/** A paused container must be unpaused first: see `DockerEngine.stopContainer`. */
+/** A paused container must be unpaused first: see `SandboxContainers.stop`. */
 export async function stop(
   container: Docker.Container,
   graceSeconds: number,
@@ -47,26 +47,32 @@ export async function stop(
   }
 }
 
-/** Kills it if it is alive; already gone is success. Afterwards its name is free, whoever removed it. */
+/**
+ * Kills the container if it runs. Already gone is success. Afterwards the name is free, even if another caller
+ * removed the container.
+ */
 export async function remove(container: Docker.Container, signal: AbortSignal): Promise<void> {
   try {
     await attemptRemoval(container, { force: false }, signal);
   } catch (error) {
     if (!hasStatus(error, 409)) throw error;
-    // It is alive. Docker 26.1 cannot kill a paused gVisor container (20240729): 500 after 10 s.
+    // The container is alive. Docker 26.1 cannot kill a paused gVisor container (20240729): 500 after 10 s.
     await ignoringGone(unpause(container, signal));
     await attemptRemoval(container, { force: true }, signal);
   }
 }
 
-/** If another caller, or an earlier attempt whose answer was lost, is already removing it, waits until that is over. */
+/**
+ * Removes the container. If another caller, or an earlier attempt without an answer, is removing it, waits for the
+ * end.
+ */
 async function attemptRemoval(
   container: Docker.Container,
   { force }: { force: boolean },
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    // `v` removes the image's anonymous volumes too; the data volume has a name and stays.
+    // `v` also removes the image's anonymous volumes; the data volume has a name and stays.
     await container.remove(abortable(signal, { v: true, force }));
   } catch (error) {
     if (hasStatus(error, 404)) return;
@@ -75,7 +81,7 @@ async function attemptRemoval(
   }
 }
 
-/** Already gone, or already so named, is success. */
+/** Success if the container is gone, or already has this name. */
 export async function rename(container: Docker.Container, name: string, signal: AbortSignal): Promise<void> {
   try {
     await container.rename(abortable(signal, { name }));

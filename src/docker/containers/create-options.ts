@@ -11,34 +11,40 @@ export const LABELS = {
   containerId: 'berth.container_id',
   userId: 'berth.user_id',
   generation: 'berth.generation',
-  /** `internet`, `none`, or `allow` with the list in the next. */
+  /** `internet`, `none` or `allow`; the allow list itself is in the next label. */
   network: 'berth.network',
-  /** The entries of the allow list, separated by commas; empty: none. */
+  /** The entries of the allow list, separated by commas; an empty value means no entries. */
   allow: 'berth.allow',
-  /** The image's own user, as whom commands run, though the main process is root's. */
+  /** The user that commands run as by default, as the main process normally runs as root. */
   user: 'berth.user',
   /**
-   * On an object that is created only as a probe; instead of `berth.instance`, so that it never counts as a sandbox.
+   * On objects that are created only as a probe, instead of `berth.instance`, so that they never count as sandboxes.
    */
   probe: 'berth.probe',
-  /** On a container of Berth's own that belongs to a machine and to no sandbox; without `berth.instance`. */
+  /**
+   * On Berth's own containers that belong to a machine and not to a sandbox; such a container has no
+   * `berth.instance`.
+   */
   helper: 'berth.helper',
 } as const;
 
-/** What all of Berth's labels begin with. */
+/** The prefix of all of Berth's labels. */
 const PREFIX = 'berth.';
 
-/** @param labels an image's @returns the names of those that pass for Berth's */
+/**
+ * @param labels of an image
+ * @returns the names of the image's labels that could be taken for Berth's
+ */
 export function claimedLabels(labels: Readonly<Record<string, unknown>> | null | undefined): string[] {
   return Object.keys(labels ?? {}).filter((label) => label.startsWith(PREFIX));
 }
 
 /**
- * All labels of a container. Docker adds the image's to those that it is given, so each of Berth's that does not apply
- * is there too, without a value: otherwise an image could say of its containers that they are another's, or a probe's
- * leftover. A label's name alone therefore says nothing; compare values.
+ * All labels of a container. Docker adds the image's labels to the given ones, so every label of Berth's that does
+ * not apply is set to an empty value. Otherwise an image could label its containers as another user's, or as a
+ * leftover of a probe. The presence of a label therefore says nothing; compare values.
  *
- * @param claimed as {@link claimedLabels} finds them of the image
+ * @param claimed the image's labels that {@link claimedLabels} returns
  */
 export function containerLabels(
   own: Readonly<Record<string, string>>,
@@ -61,33 +67,36 @@ export function ownerLabels(owner: OwnerLabels): Record<string, string> {
 const CPU_PERIOD_US = 100_000;
 const BYTES_PER_MB = 1024 * 1024;
 
-/** Of the memory limit, which what lies in `/dev/shm` counts towards. */
+/** The size of `/dev/shm`, as a share of the memory limit. Its contents count towards that limit. */
 const SHM_SHARE = 1 / 2;
 
-/** What `apt`, `sudo`-less daemons and file ownership need; everything else is dropped. */
+/** The capabilities that `apt`, daemons without `sudo`, and file ownership need; all others are dropped. */
 const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'SETGID', 'SETUID', 'KILL', 'NET_BIND_SERVICE'];
 
-/** What has to be known of an image to run it as a sandbox. */
+/** The properties of an image that determine how it runs as a sandbox. */
 export interface SandboxImage {
-  /** As Docker has it: a name or an id, with a group perhaps; empty: root. */
+  /** The image's `USER`: a name or an id, possibly with a group; empty means root. */
   readonly user: string;
-  /** Whether it has `/bin/sh`. */
+  /** Whether the image has `/bin/sh`. */
   readonly hasShell: boolean;
-  /** Its labels that pass for Berth's. */
+  /** The image's labels that could be taken for Berth's. */
   readonly claimedLabels?: readonly string[];
 }
 
-/** The sandboxes' surroundings. */
+/** The host's settings for a sandbox. */
 export interface Surroundings {
   readonly capabilities: EngineCapabilities;
   readonly network: string;
-  /** If it has an allow list. */
+  /** Null or absent if the sandbox has no allow list. */
   readonly restricted?: RestrictedSandbox | null;
-  /** Docker's own where there are none. */
+  /** If empty, Docker's own name servers are used. */
   readonly nameServers: readonly string[];
 }
 
-/** The body of Docker's create call: all that a sandbox may do. Anything not listed is Docker's default, never more. */
+/**
+ * The body of Docker's create call: everything that a sandbox is allowed. What is not listed has Docker's default,
+ * never more.
+ */
 export function createOptions(
   spec: ContainerSpec,
   image: SandboxImage,
@@ -108,7 +117,7 @@ export function createOptions(
       },
       image.claimedLabels,
     ),
-    // The image's own stop signal and health check are meant for the main process that does not run here.
+    // The image's stop signal and health check are meant for its own main process, which does not run here.
     StopSignal: 'SIGTERM',
     Healthcheck: { Test: ['NONE'] },
     HostConfig: hostConfig(spec, { capabilities, network }),
@@ -116,7 +125,7 @@ export function createOptions(
   };
 }
 
-/** Docker before 25 knows the address of the container alone, later ones of its endpoint. */
+/** Docker before 25 reads the container's MAC address, later versions that of the endpoint. */
 function networkCard(
   network: string,
   { macAddress: MacAddress }: RestrictedSandbox,
@@ -125,9 +134,10 @@ function networkCard(
 }
 
 /**
- * Any image idles under the init, whatever its own main process is; work is done by exec. Without a shell it only
- * sleeps, as its own user: its names are Docker's, its home is root's unless the image has one, and its other processes
- * are killed as soon as it ends.
+ * The main process idles under Docker's init, whatever the image's own main process is; work is done by exec. In an
+ * image without a shell, the main process is `sleep`, run as the image's user. Such a sandbox uses Docker's own name
+ * servers, its home belongs to root unless the image has one, and its other processes are killed as soon as `sleep`
+ * ends.
  */
 function mainProcess(
   { user, hasShell }: SandboxImage,
@@ -137,7 +147,7 @@ function mainProcess(
   return {
     Entrypoint: [...LAUNCHER],
     Cmd: [user, ...nameServers],
-    // Last: a variable of this name that a user gives must not become the main process.
+    // Last: a variable of this name from a user must not become the main process.
     Env: variables({ ...env, [MARKER]: SUPERVISOR }),
     User: '0:0',
   };
@@ -159,9 +169,9 @@ function hostConfig(
     Runtime: capabilities.runtime,
     Init: true,
     Memory: memory,
-    // Memory and swap together: the same number means no swap.
+    // The limit of memory and swap together: the same number means no swap.
     MemorySwap: memory,
-    // Not NanoCpus, which Docker refuses above the host's cores.
+    // Not NanoCpus: Docker refuses a value above the number of the host's cores.
     CpuPeriod: CPU_PERIOD_US,
     CpuQuota: (spec.cpuShares * CPU_PERIOD_US) / 1000,
     ...processLimits(spec, capabilities),
@@ -169,7 +179,7 @@ function hostConfig(
     CapDrop: ['ALL'],
     CapAdd: CAPABILITIES,
     SecurityOpt: ['no-new-privileges'],
-    // Explicit, as a daemon's configuration can change the defaults to shared namespaces.
+    // Explicit: the daemon's configuration can change the defaults to shared namespaces.
     Privileged: false,
     IpcMode: 'private',
     CgroupnsMode: 'private',
@@ -182,26 +192,27 @@ function hostConfig(
 }
 
 /**
- * Processes in a sandbox of this much memory that its own memory holds: a `bash` took 0.9 MB under gVisor 20240729, and
- * one process more than the memory holds ends all of them there.
+ * Processes per MB of a sandbox's memory. A `bash` took 0.9 MB under gVisor 20240729, where one process more than
+ * fits in the memory ends all of them.
  */
 const GVISOR_PROCESSES_PER_MB = 3 / 4;
 
-/** The same of open files: a socket took 5 KB. */
+/** Open files per MB of a sandbox's memory: a socket took 5 KB. */
 const GVISOR_FILES_PER_MB = 64;
 const GVISOR_MOST_FILES = 65_536;
 
 /**
- * Host threads of gVisor for a process in the sandbox: 2 were seen with its platform systrap, 8 with ptrace, and 130
- * for itself. At this limit the whole sandbox ends, so it is far above what its processes can need.
+ * Host threads that gVisor may use: for each process in the sandbox (2 were seen with the platform systrap, 8 with
+ * ptrace), and for itself (130 were seen). The whole sandbox ends at this limit, so it is far above what the
+ * processes can need.
  */
 const HOST_THREADS = { ofProcess: 16, ofGvisor: 1024 } as const;
 
 /**
- * A fork, a thread or an open file too many must fail in the sandbox, and nothing else. gVisor enforces a sandbox's
- * ulimits itself, those of processes and threads for each user id, and the cgroup's limit counts gVisor's own threads.
- * Under runc the kernel counts a user id's processes over the whole host, so there the cgroup's limit is the limit; the
- * daemon's other ulimits stay, as raising one is not permitted on every host.
+ * A fork, thread or open file above the limit must fail inside the sandbox, and have no other effect. gVisor enforces
+ * the ulimits of a sandbox itself, those of processes and threads for each user id; the cgroup's limit counts
+ * gVisor's own threads. Under runc, the kernel counts the processes of a user id over the whole host, so the cgroup's
+ * limit is used. The daemon's other ulimits stay: not every host permits raising one.
  */
 function processLimits(
   { processes, memoryMb }: ContainerSpec,
@@ -221,24 +232,27 @@ function ulimit(Name: string, value: number): { Name: string; Soft: number; Hard
   return { Name, Soft: value, Hard: value };
 }
 
-/** Labels and size matter only if the volume is gone: Docker then recreates it, and its owner must be identifiable. */
+/**
+ * Labels and size take effect only if the volume is gone: Docker then creates it again, and its owner must be
+ * identifiable.
+ */
 function volumeMount({ volumeName, owner, diskMb }: ContainerSpec, capabilities: EngineCapabilities): MountSettings {
   const DriverConfig = { Name: 'local', Options: volumeOptions(diskMb, capabilities) };
   return {
     Type: 'volume',
     Source: volumeName,
     Target: DATA_PATH,
-    // Docker's default: the image's contents at the path are copied into a new volume.
+    // Docker's default: the image's files at this path are copied into a new volume.
     VolumeOptions: { NoCopy: false, Labels: ownerLabels(owner), DriverConfig },
   };
 }
 
-/** The options of a data volume's driver, which limit its size if the kernel can. */
+/** Options of the data volume's driver, which limit the volume's size if the kernel can. */
 export function volumeOptions(diskMb: number, { diskQuota }: EngineCapabilities): Record<string, string> {
   return diskQuota === 'enforced' ? { size: sizeOption(diskMb) } : {};
 }
 
-/** A size in the format of Docker's drivers; their `M` is 1024 × 1024. */
+/** A size in the format of Docker's drivers, in which `M` is 1024 × 1024 bytes. */
 export function sizeOption(megabytes: number): string {
   return `${String(megabytes)}M`;
 }

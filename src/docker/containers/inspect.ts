@@ -24,7 +24,7 @@ const inspection = z.object({
 
 const listing = z.object({
   Id: z.string(),
-  // Null for a half-removed container.
+  // Null for a partly removed container.
   Names: z.array(z.string()).nullish(),
   State: z.enum(STATES),
   Created: z.number(),
@@ -43,33 +43,33 @@ const connection = z.object({
   }),
 });
 
-/** A listed container, and the sandbox network that it is in, or will be at its next start; null if there is none. */
+/** A listed container with its sandbox network: the present one, or that of the next start; null if there is none. */
 export type PlacedContainer = ListedContainer & { readonly network: string | null };
 
-/** How a container is connected, and what its next start will do. */
+/** A container's network and labels, and what its next start will do. */
 interface Connection {
-  /** The sandbox network that it is in, or will be at its next start; null if there is none. */
+  /** The sandbox network of the container, or that of its next start; null if there is none. */
   readonly network: string | null;
-  /** The Docker id of that network, which may be gone; null until the container has run. */
+  /** The Docker id of that network, which may have been removed; null until the container has run. */
   readonly networkId: string | null;
   readonly labels: Readonly<Record<string, string>>;
-  /** Whether it was created to be in none. */
+  /** Whether the container was created without a network. */
   readonly wantsNone: boolean;
   readonly running: boolean;
   readonly runtime: string;
-  /** Whether its main process writes its name servers: not in an image without a shell, nor of an earlier Berth. */
+  /** Whether the main process writes its name servers; false for an image without a shell, or from an earlier Berth. */
   readonly supervised: boolean;
 }
 
-/** Docker's name for the network of containers without one. */
+/** Docker's name for the network mode without a network. */
 export const NO_NETWORK = 'none';
 
-/** Docker's notation for never. */
+/** Docker's timestamp for "never". */
 const ZERO_TIME = '0001-01-01T00:00:00Z';
 
 /**
  * @param answer Docker's inspection
- * @param isSandboxNetwork whether a network of this name is one whose address is the container's
+ * @param isSandboxNetwork whether the container's IP address is the one in a network of this name
  * @throws EngineError `docker_unavailable` if the answer is not an inspection
  */
 export function observedContainer(answer: unknown, isSandboxNetwork: (name: string) => boolean): ObservedContainer {
@@ -90,7 +90,7 @@ export function observedContainer(answer: unknown, isSandboxNetwork: (name: stri
 
 /**
  * @param answer Docker's inspection
- * @param isSandboxNetwork whether a network of this name is one for a container of these labels
+ * @param isSandboxNetwork whether a network of this name is a sandbox network for a container with these labels
  * @throws EngineError `docker_unavailable` if the answer is not an inspection
  */
 export function observedConnection(
@@ -114,7 +114,7 @@ export function observedConnection(
 
 /**
  * @param answer an entry of Docker's list
- * @param isSandboxNetwork whether a network of this name is one of the sandboxes'
+ * @param isSandboxNetwork whether a network of this name is a sandbox network
  * @throws EngineError `docker_unavailable` if the answer is not such an entry
  */
 export function listedContainer(answer: unknown, isSandboxNetwork: (name: string) => boolean): PlacedContainer {
@@ -128,13 +128,13 @@ export function listedContainer(answer: unknown, isSandboxNetwork: (name: string
     createdAt: new Date(entry.Created * 1000),
     containerId: nullIfEmpty(entry.Labels?.[LABELS.containerId]),
     generation: generationOf(entry.Labels?.[LABELS.generation]),
-    // A list without networks is no reason to act.
+    // If the list shows no networks, the container counts as connected.
     connected: !networks || network !== null || networks[NO_NETWORK] !== undefined,
     network,
   };
 }
 
-/** The first of the container's networks that is one of the sandboxes', with its name. */
+/** The first sandbox network among the container's networks, with its name. */
 function networkIn<T>(
   networks: Readonly<Record<string, T>> | null | undefined,
   isSandboxNetwork: (name: string) => boolean,
@@ -146,7 +146,7 @@ function isAlive(state: EngineState): boolean {
   return state === 'running' || state === 'paused';
 }
 
-/** Docker gives the address of a stopped container as an empty string. */
+/** Docker writes the address of a stopped container as an empty string. */
 function nullIfEmpty(text: string | undefined): string | null {
   return text === undefined || text === '' ? null : text;
 }
@@ -159,7 +159,12 @@ function generationOf(label: string | undefined): number | null {
   return label !== undefined && /^\d{1,9}$/.test(label) ? Number(label) : null;
 }
 
-/** An unreadable answer is no answer: docker-modem returns bytes if it expected JSON and got none. */
+/**
+ * Parses Docker's answer. An unreadable answer counts as none: docker-modem returns bytes if it expected JSON and got
+ * none.
+ *
+ * @throws EngineError `docker_unavailable`
+ */
 export function isKnownState<T>(schema: z.ZodType<T>, answer: unknown): T {
   const parsed = schema.safeParse(answer);
   if (parsed.success) return parsed.data;

@@ -1,9 +1,9 @@
-/** `restarting`: the engine waits to start it again after a crash. */
+/** `restarting`: the container crashed, and the engine waits before it starts the container again. */
 export type EngineState = 'created' | 'running' | 'paused' | 'restarting' | 'exited' | 'dead' | 'removing';
 
 /**
- * Whether a container counts as gone, though its name may still be taken: it is being removed, or `dead`, which Docker
- * shows for a moment at the end of a removal, and permanently where one failed.
+ * Whether a container counts as gone, although its name may still be taken: it is being removed, or it is `dead`.
+ * Docker shows `dead` for a moment at the end of a removal, and permanently after a failed one.
  */
 export function isHalfGone(state: string): boolean {
   return state === 'removing' || state === 'dead';
@@ -15,10 +15,10 @@ export interface ListedContainer {
   readonly name: string;
   readonly state: EngineState;
   readonly createdAt: Date;
-  /** From the labels; null if they are not (or no longer) readable. */
+  /** From the labels; null if they are not readable, or no longer. */
   readonly containerId: string | null;
   readonly generation: number | null;
-  /** Whether it is in the sandboxes' network; a stopped one counts if it will be at its next start. */
+  /** Whether the container is in a sandbox network; a stopped one counts if its next start will connect it. */
   readonly connected: boolean;
 }
 
@@ -27,13 +27,13 @@ export interface ObservedContainer {
   readonly dockerId: string;
   readonly name: string;
   readonly state: EngineState;
-  /** As the engine writes it; null if it has never run. */
+  /** As the engine writes it; null if the container has never run. */
   readonly startedAt: string | null;
-  /** Of the last run; null while it runs or if it has never run. */
+  /** Of the last run; null if the container runs or has never run. */
   readonly exitCode: number | null;
   readonly oomKilled: boolean;
   readonly ipAddress: string | null;
-  /** Of its image, whatever that is named by now. */
+  /** The id of the container's image, even if the image's names have changed. */
   readonly imageId: string;
   readonly runtime: string;
 }
@@ -42,7 +42,7 @@ export interface ObservedContainer {
 export interface EngineEvent {
   readonly dockerId: string;
   readonly containerId: string;
-  /** `kill`: somebody had Docker send it a signal that ends it, SIGTERM or SIGKILL, as for a stop too. */
+  /** `kill`: Docker was told to send the container a signal that ends it, SIGTERM or SIGKILL; a stop does so too. */
   readonly action: 'start' | 'kill' | 'oom' | 'die' | 'destroy' | 'pause' | 'unpause';
   /** With `die` only. */
   readonly exitCode: number | null;
@@ -50,34 +50,34 @@ export interface EngineEvent {
 }
 
 /**
- * `connected` comes first and after each reconnection, of each machine where there are several: its earlier events may
- * have been missed.
+ * `connected` comes first and after each reconnection, on a cluster for each node: earlier events may have been
+ * missed.
  */
 export type WatchMessage =
   | { readonly kind: 'connected'; readonly node: string | null }
   | { readonly kind: 'event'; readonly event: EngineEvent };
 
-/** What a container has used since its start, up to a moment. */
+/** The resources that a container has used since its start, up to a moment. */
 export interface ContainerStats {
   /** By the clock of the engine's machine. */
   readonly at: Date;
-  /** Since when it runs, as the engine writes it; another one: it was started again. */
+  /** The start of the present run, as the engine writes it; it changes if the container is started again. */
   readonly startedAt: string;
   readonly cpu: {
     readonly usedMs: number;
-    /** Millicores; null: as many as there are. */
+    /** Millicores; null means no limit. */
     readonly limitShares: number | null;
-    /** In how many periods of its limit it ran, and in how many of these it was held back. */
+    /** Periods of the CPU limit in which the container ran, and those of them in which it was throttled. */
     readonly periods: number;
     readonly throttledPeriods: number;
   };
   readonly memory: {
-    /** Without file cache that is free to go; under gVisor with gVisor's own. */
+    /** Without reclaimable file cache; under gVisor, including the memory of gVisor itself. */
     readonly usedBytes: number;
     readonly limitBytes: number | null;
   };
-  /** Processes and threads; null where the engine does not know, as under gVisor. */
+  /** Processes and threads; null if the engine does not know, as under gVisor. */
   readonly pids: number | null;
-  /** null without a network. */
+  /** null if the container has no network. */
   readonly network: { readonly rxBytes: number; readonly txBytes: number } | null;
 }

@@ -2,10 +2,10 @@ import { type Config, ConfigError } from '../../config';
 import type { EngineCapabilities } from '../container-engine';
 import { EngineError } from '../engine-error';
 
-/** The runtimes that a daemon knows, each with its arguments. */
+/** The runtimes that the daemon knows, each with its arguments. */
 type Runtimes = ReadonlyMap<string, readonly string[]>;
 
-/** The runtime of the sandboxes, and a warning for operators about the choice. */
+/** The runtime of the sandboxes, and a warning for operators about it. */
 interface RuntimeChoice {
   readonly runtime: EngineCapabilities['runtime'];
   readonly warning: string | null;
@@ -41,7 +41,7 @@ export function chooseRuntime(wanted: Config['SANDBOX_RUNTIME'], registered: Run
   return { runtime: 'runc', warning };
 }
 
-/** Whether gVisor uses its own network stack, which does not see interfaces that are added to a running container. */
+/** Whether gVisor uses its own network stack, which ignores interfaces that are added to a running container. */
 export function hasOwnNetworkStack(runtimes: Runtimes): boolean {
   return !(runtimes.get('runsc') ?? []).some((argument) => /^--?network=host$/.test(argument));
 }

@@ -22,16 +22,19 @@ import { lookAtStats } from './stats';
 import { jsonElements, openList } from '../connection/streams';
 import { SHELL } from './supervisor';
 
-/** For how long what was seen of a container that is about to be stopped is what a stop would see, in milliseconds. */
+/** How long a stop may use an inspection that was made in advance, in milliseconds. */
 const SEEN_HOLDS_MS = 250;
 const MOST_EXPECTED = 1_000;
 
-/** How long a stop may take beyond its grace, in which Docker kills: what takes longer hangs. */
+/**
+ * How long a stop may take beyond its grace period, after which Docker sends SIGKILL. A sandbox that takes longer
+ * hangs.
+ */
 const STOP_WITHIN_MS = 15_000;
-/** How long Docker may take to answer a ping, where a container does not end. */
+/** How long Docker may take to answer a ping while a container does not end. */
 const PING_MS = 2_000;
 
-/** How often a start moves its container to another network. */
+/** How often one start may move its container to another network. */
 const MAX_MOVES = 3;
 
 interface Parts {
@@ -43,12 +46,12 @@ interface Parts {
 }
 
 /**
- * The containers of sandboxes: how they are created, started, stopped and found. The methods of {@link ContainerEngine}
- * are documented there.
+ * Creates, starts, stops and finds the containers of sandboxes. The methods of {@link ContainerEngine} are documented
+ * there.
  */
 export class SandboxContainers {
   private readonly logger = new Logger(SandboxContainers.name);
-  /** What is seen of containers that are about to be stopped, and since when. */
+  /** Inspections of containers that are about to be stopped, each with the time at which it began. */
   private readonly expected = new LruMap<{ at: number; seen: Promise<ObservedContainer | null> }>(MOST_EXPECTED);
 
   constructor(private readonly parts: Parts) {}
@@ -59,9 +62,9 @@ export class SandboxContainers {
     const hasShell = images.hasShell(image.id);
     const dockerId = await this.createOnce(spec, { ...image, hasShell: hasShell ?? true });
     if (hasShell !== undefined) return dockerId;
-    // Asked once for each image, of its first container.
+    // Determined once for each image, with its first container.
     const found = await this.hasFile(dockerId, SHELL);
-    // The answer is the same where somebody else has removed the container meanwhile.
+    // `hasFile` is also false if another caller has removed the container meanwhile.
     if (!found && (await this.inspect(dockerId)) === null)
       throw new EngineError('container_not_found', 'the container was removed as soon as it was created');
     if (found) {
@@ -84,7 +87,7 @@ export class SandboxContainers {
     await host.secure();
     return daemon.call('start container', async (signal, docker) => {
       const container = containerOf(docker, dockerId);
-      // Before the start: gVisor's own network stack sees only the interfaces that exist then.
+      // Before the start: gVisor's own network stack sees only the interfaces that exist at that time.
       if (!isNew) {
         const { running, supervised } = await host.connect({ docker, signal }, dockerId);
         if (!running && supervised) await this.bringNameServers(container, signal);
@@ -120,7 +123,8 @@ export class SandboxContainers {
     const seen = this.inspect(dockerId);
     seen.catch(() => undefined);
     this.expected.set(dockerId, { at: performance.now(), seen });
-    // Node.js sends a request in the next tick: after all that SQLite does, which waits for nothing.
+    // Node.js sends the request in the next tick. Without this wait it would leave only after the caller's SQLite
+    // queries, which are synchronous.
     await new Promise<void>((resolve) => process.nextTick(resolve));
   }
 
@@ -132,10 +136,10 @@ export class SandboxContainers {
     const observed = await (isFresh ? expected.seen : this.inspect(dockerId));
     if (observed === null)
       throw new EngineError('container_not_found', `stop container: no such container ${dockerId}`);
-    // Stopping a paused gVisor container (20240729) takes 12 s, returns 204, and leaves one that cannot be started
+    // Stopping a paused gVisor container (20240729) takes 12 s and returns 204, and the container cannot be started
     // again.
     if (observed.state === 'paused') await this.unpause(dockerId);
-    // By the client for streams, as it occupies its socket for the whole grace period.
+    // Uses the client for streams: the call occupies its socket for the whole grace period.
     const container = containerOf(daemon.clients.streams, dockerId);
     const timeoutMs = graceSeconds * 1000 + Math.min(daemon.timeoutMs, STOP_WITHIN_MS);
     const outcome = await processes.whileEnding(dockerId, () =>
@@ -196,7 +200,7 @@ export class SandboxContainers {
     const restricted = restrictedSandbox(spec);
     const kind = restricted ? 'restricted' : 'open';
     const network = spec.network === 'none' ? NO_NETWORK : await host.networkFor(kind);
-    // Its start then asks no more.
+    // The start then needs no further call.
     if (restricted) await host.admit(restricted);
     const nameServers = await this.parts.nameServers.current();
     const { name, ...body } = createOptions(
@@ -208,7 +212,8 @@ export class SandboxContainers {
       body.HostConfig?.Mounts?.push(...limitedVolumes(image.volumes, spec.diskMb));
     }
     const container = await daemon.call('create container', (signal, docker) =>
-      // Separate, or dockerode writes the whole body, users' secrets in `Env` included, into the URL as well.
+      // `_query` and `_body` are separate: otherwise dockerode also writes the whole body, with users' secrets in
+      // `Env`, into the URL.
       docker.createContainer(abortable(signal, { _query: { name }, _body: body })),
     );
     const id: unknown = container.id;
@@ -227,10 +232,10 @@ export class SandboxContainers {
   }
 
   /**
-   * Does `work`, which ends the container. Where that takes too long, and Docker itself answers, its sandbox hangs:
-   * then it is killed from outside, and `work` done once more.
+   * Runs `work`, which ends the container. If Docker does not answer `work` in time but answers a ping, the sandbox
+   * hangs: this kills it from outside and runs `work` once more.
    *
-   * @throws EngineError `container_not_responding` where it cannot be killed from here; what `work` throws
+   * @throws EngineError `container_not_responding` if the sandbox cannot be killed from here; the errors of `work`
    */
   private async unlessHung<T>(dockerId: string, work: () => Promise<T>): Promise<T> {
     try {
@@ -250,7 +255,10 @@ export class SandboxContainers {
     }
   }
 
-  /** What an image without a shell idles in: a busy machine may take seconds to tell by the container's end. */
+  /**
+   * Whether the image has `sleep`, in which a container without a shell idles. Without this check, a busy machine may
+   * take seconds to show that the container has ended.
+   */
   private async hasSleep(dockerId: string, path: string): Promise<boolean> {
     for (const folder of path.split(':').filter((name) => name.startsWith('/'))) {
       if (await this.hasFile(dockerId, posix.join(folder, 'sleep'))) return true;
@@ -258,7 +266,10 @@ export class SandboxContainers {
     return false;
   }
 
-  /** A container starts with those that it had rather than not at all: its disk may be full. */
+  /**
+   * Updates the container's name servers. If Docker refuses, for example because the disk is full, the container
+   * starts with its former ones.
+   */
   private async bringNameServers(container: Docker.Container, signal: AbortSignal): Promise<void> {
     try {
       await this.parts.nameServers.bring(container, signal);

@@ -6,27 +6,27 @@ import { EngineError } from '../engine-error';
 import { nameServersIn } from '../firewall/firewall-rules';
 import { DATA_PATH } from './supervisor';
 
-/** What a sandbox is asked to show. */
+/** The properties that a sandbox is tested for. */
 export const PROOF_CHECKS = ['start', 'names', 'home', 'memory', 'end', 'writes', 'processes'] as const;
 
 export type ProofCheck = (typeof PROOF_CHECKS)[number];
 
-/** What the proof of one sandbox found. */
+/** The result of testing one sandbox. */
 export interface ProofReport {
   /**
-   * `failed`: sandboxes work in part; `unproved`: it could not be tried, or not as a whole, and nothing is known to be
-   * wrong.
+   * `failed`: a property of sandboxes is missing. `unproved`: the sandbox could not be tested, or only in part, and
+   * no fault is known.
    */
   readonly state: 'proved' | 'failed' | 'unproved';
   /** What failed, and what an operator can do about it. */
   readonly faults: Readonly<Partial<Record<ProofCheck, string>>>;
-  /** Why something could not be tried; for the log. */
+  /** Why tests could not be made; for the log. */
   readonly untried: readonly string[];
 }
 
-/** A name that is there for such purposes (RFC 2606). */
+/** A host name reserved for such purposes (RFC 2606). */
 const NAME = 'example.com';
-/** For a user other than root, whom the image need not know. */
+/** A user other than root, who need not exist in the image. */
 const USER = '1000';
 const MEMORY_MB = 128;
 const PROCESSES = 32;
@@ -37,11 +37,11 @@ const ASKING_MS = 3_000;
 const MAX_OUTPUT_BYTES = 64 * 1024;
 
 /**
- * Creates one sandbox in the way of all, on their network, has it show what users rely on, and removes it. If this
- * process dies, what it leaves is removed by {@link ContainerEngine.maintain}. Never throws.
+ * Creates one sandbox like any other, on the sandboxes' network, tests the properties that users rely on, and removes
+ * it. If this process dies, {@link ContainerEngine.maintain} removes the leftovers. Never throws.
  *
  * @param options.image must be present
- * @param options.node of several machines, the one to try; null: there is one
+ * @param options.node on a cluster, the node to test; null on a single machine
  */
 export async function proveSandbox(engine: ContainerEngine, options: ProofOptions): Promise<ProofReport> {
   const proof = new Proof(engine, options);
@@ -89,7 +89,7 @@ class Proof {
     };
   }
 
-  /** @throws EngineError where it cannot go on */
+  /** @throws EngineError if the test cannot continue */
   async run(): Promise<ProofReport> {
     await this.start();
     await this.names();
@@ -109,7 +109,7 @@ class Proof {
   }
 
   async removeSandbox(): Promise<void> {
-    // What cannot be removed now is removed by maintain().
+    // `maintain()` removes what cannot be removed now.
     if (this.dockerId !== null) await this.engine.removeContainer(this.dockerId).catch(() => undefined);
     const { volumeName, node = null } = this.spec;
     await this.engine.removeVolume(volumeName, node).catch(() => undefined);
@@ -128,7 +128,10 @@ class Proof {
     await this.engine.startContainer(this.dockerId, { isNew: true });
   }
 
-  /** A name server that answers to nobody is a fault; one that does not know the name is none. */
+  /**
+   * Checks DNS. If no name server answers the sandbox, that is a fault; if they answer but do not know `NAME`, it is
+   * not.
+   */
   private async names(): Promise<void> {
     const { exitCode } = await this.shell(`getent hosts ${NAME} || nslookup ${NAME}`);
     if (exitCode === 0) return;
@@ -158,7 +161,10 @@ class Proof {
     if (exitCode !== 0) this.faults.home = `user ${USER} cannot write to ${DATA_PATH}: look at the log of Docker`;
   }
 
-  /** As the kernel of the sandbox tells it: gVisor takes it from the cgroup, runc shows the cgroup itself. */
+  /**
+   * Checks the memory limit that the sandbox's kernel shows: gVisor takes it from the cgroup, runc shows the cgroup
+   * itself.
+   */
   private async memory(): Promise<void> {
     const files = '/proc/meminfo /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes';
     const { output } = await this.shell(`cat ${files} 2>/dev/null`);
@@ -169,7 +175,7 @@ class Proof {
     this.faults.memory = "the kernel does not hold sandboxes to their memory: enable cgroups' memory controller";
   }
 
-  /** Also that what is written outside the volume is there after a restart. */
+  /** Checks that a stop sends SIGTERM to processes, and that files inside and outside the volume survive a restart. */
   private async end(): Promise<void> {
     const { dockerId } = this;
     if (dockerId === null) return;
@@ -192,7 +198,9 @@ class Proof {
       this.faults.end = 'processes are killed at a stop without their SIGTERM: look at the log of Docker';
   }
 
-  /** The last one: under runc nothing else can be started meanwhile. */
+  /**
+   * Checks the limit of processes. Runs last: under runc, no other process can be started while its processes sleep.
+   */
   private async processes(): Promise<void> {
     const { dockerId } = this;
     if (dockerId === null) return;
@@ -208,7 +216,7 @@ class Proof {
     }
   }
 
-  /** Waits for a condition in the sandbox. @throws EngineError */
+  /** Waits until a command succeeds in the sandbox, at most `COMMAND_MS`. @throws EngineError */
   private async until(condition: string): Promise<void> {
     const end = performance.now() + COMMAND_MS;
     while ((await this.shell(condition)).exitCode !== 0 && performance.now() < end) {
@@ -233,7 +241,11 @@ class Proof {
   }
 }
 
-/** Asks name servers from this machine. @returns whether one knows the name, only others answer, or none does */
+/**
+ * Queries name servers from this machine.
+ *
+ * @returns whether one knows the name, none does but one answers, or none answers
+ */
 async function ask(servers: readonly string[]): Promise<'known' | 'unknown' | 'silent'> {
   const answers = await Promise.all(
     servers.map(async (server) => {

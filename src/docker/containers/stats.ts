@@ -4,11 +4,11 @@ import { abortable } from '../connection/client';
 import { EngineError } from '../engine-error';
 import type { ContainerStats } from './observed-container';
 
-/** What an inspection says of it. */
+/** The fields of an inspection that statistics need. */
 interface Facts {
   readonly startedAt: string;
   readonly runtime: string;
-  /** Millicores; null: as many as there are. */
+  /** Millicores; null means no limit. */
   readonly cpuShares: number | null;
 }
 
@@ -36,16 +36,17 @@ const answer = z.object({
   networks: z.record(z.string(), z.object({ rx_bytes: z.number(), tx_bytes: z.number() })).nullish(),
 });
 
-/** Looks at what a container has used. @throws EngineError `container_not_running`, what Docker answers */
+/** Reads what a container has used. @throws EngineError `container_not_running`; Docker's refusal */
 export async function lookAtStats(container: Docker.Container, signal: AbortSignal): Promise<ContainerStats> {
-  // Of a single moment: without `one-shot` (API 1.41) Docker takes a second, to measure the CPU itself.
+  // Without `one-shot` (API 1.41) Docker takes a second, to measure the CPU usage itself.
   const options: { stream: false } = abortable(signal, { stream: false, 'one-shot': true });
   const used = await container.stats(options);
-  // Each time, and last: only that tells whether it was started again since the look before.
+  // Inspected each time, after the statistics: only this shows whether the container was started again since the last
+  // call.
   return statsOf(used, factsOf(await container.inspect(abortable(signal, {}))));
 }
 
-/** @throws EngineError `docker_unavailable` if it cannot be read */
+/** @throws EngineError `docker_unavailable` if the inspection cannot be read */
 export function factsOf(found: unknown): Facts {
   const { HostConfig, State } = readable(inspection, found);
   const { Runtime, CpuPeriod, CpuQuota } = HostConfig;
@@ -56,14 +57,12 @@ export function factsOf(found: unknown): Facts {
   };
 }
 
-/**
- * @throws EngineError `container_not_running`, `docker_unavailable` if it cannot be read
- */
+/** @throws EngineError `container_not_running`; `docker_unavailable` if the statistics cannot be read */
 export function statsOf(found: unknown, { startedAt, runtime, cpuShares }: Facts): ContainerStats {
   const { read, cpu_stats: cpu, memory_stats: memory, pids_stats: pids, networks } = readable(answer, found);
-  // Docker (26.1) answers 200 and nothing but zeros for a container that has stopped.
+  // Docker (26.1) answers 200 with nothing but zeros for a container that has stopped.
   if (memory.usage === undefined) throw new EngineError('container_not_running', 'stats: the container does not run');
-  // As `docker stats` has it: what the kernel would give back at once is not used. cgroup v1, or v2.
+  // Like `docker stats`: memory that the kernel would reclaim at once does not count as used. cgroup v1, then v2.
   const cache = memory.stats?.total_inactive_file ?? memory.stats?.inactive_file ?? 0;
   const interfaces = networks ? Object.values(networks) : null;
   return {
@@ -76,7 +75,7 @@ export function statsOf(found: unknown, { startedAt, runtime, cpuShares }: Facts
       throttledPeriods: cpu.throttling_data?.throttled_periods ?? 0,
     },
     memory: { usedBytes: Math.max(0, memory.usage - cache), limitBytes: memory.limit ?? null },
-    // gVisor's own threads on the machine, whatever runs inside.
+    // Under gVisor these are gVisor's own threads on the host, not the processes of the sandbox.
     pids: runtime === 'runsc' ? null : (pids?.current ?? null),
     network: interfaces && {
       rxBytes: interfaces.reduce((sum, { rx_bytes: bytes }) => sum + bytes, 0),

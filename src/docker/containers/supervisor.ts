@@ -1,38 +1,45 @@
 import { MARKER } from '../programs/process-marker';
 
-/** A variable of what is started with a terminal: gVisor (20240729) does not say which processes have one. */
+/**
+ * A variable of programs that are started with a terminal: gVisor (20240729) does not show which processes have one.
+ */
 export const TERMINAL_MARKER = 'BERTH_TERMINAL';
 
-/** What runs the {@link SUPERVISOR}. */
+/** The shell that runs the {@link SUPERVISOR}. */
 export const SHELL = '/bin/sh';
 
 /**
- * The command of the main process, before its arguments: all that `ps` shows of it. The {@link SUPERVISOR} is in the
- * variable {@link MARKER} of the container, which every exec sets to its own marker or removes.
+ * The command of the main process, without its arguments, and all that `ps` shows of it. The {@link SUPERVISOR} is in
+ * the container's variable {@link MARKER}; every exec sets that variable to its own marker or removes it.
  */
 export const LAUNCHER = [SHELL, '-c', `eval "$${MARKER}"`, 'berth-supervisor'] as const;
 
 /** The mount point of the data volume, and the home directory in the sandbox. */
 export const DATA_PATH = '/home/user';
 
-/** Where a start leaves changed name servers, in the writable layer, so that Docker's own restarts have them too. */
+/**
+ * A start writes changed name servers here. The file is in the writable layer, so Docker's own restarts have them
+ * too.
+ */
 export const NAME_SERVERS_FILE = 'var/lib/berth/name-servers';
 
 /**
- * The main process of a sandbox, under Docker's init and as root, whatever the image's own user: arguments are the
- * image's user (its uid, name, or either with a group) and name servers. Plain `sh` as Debian (dash), Alpine (busybox)
- * and Fedora (bash) have it. It does three things and then waits:
+ * The main process of a sandbox. It runs under Docker's init and as root, whatever the image's own user is. Its
+ * arguments are the image's user (uid or name, either with an optional group) and name servers. It is written in
+ * plain `sh`, for Debian (dash), Alpine (busybox) and Fedora (bash). It does three things and then waits:
  *
- * - Names: Docker's own name server (127.0.0.11) lives in iptables of the container's namespace, which gVisor's own
- *   network stack does not see (https://github.com/google/gvisor/issues/7469), so `/etc/resolv.conf` names real ones.
- * - Home: Docker creates a volume as root's; it is the image's user's from here on, unless it is somebody else's.
- * - The end: without it SIGTERM reaches this process alone, and everything started by an exec is killed when it ends.
- *   So all get SIGTERM (and SIGCONT, or a suspended process would not see it), and this process ends once the others
- *   have; Docker kills what is left after the grace period. The shells of terminals ignore SIGTERM, and get SIGHUP too:
- *   they have a terminal, and no parent in here.
+ * - Names: Docker's own name server (127.0.0.11) relies on iptables rules in the container's namespace, which
+ *   gVisor's own network stack does not see (https://github.com/google/gvisor/issues/7469). So `/etc/resolv.conf`
+ *   names real ones.
+ * - Home: Docker creates a volume that belongs to root. This process gives it to the image's user, unless it belongs
+ *   to another user already.
+ * - The end: without this process, SIGTERM would reach the main process alone, and everything started by an exec
+ *   would be killed when that ends. So this process sends SIGTERM to all others (and SIGCONT, as a suspended process
+ *   would not see SIGTERM), and ends once they have; Docker kills the rest after the grace period. The shells of
+ *   terminals ignore SIGTERM, so they get SIGHUP too: they have a terminal, and no parent in here.
  *
- * `kill` and `wait` are the shell's own, as nothing may be left to fork with; `kill -s TERM -1` is no command of
- * dash's.
+ * `kill` and `wait` are the shell's builtins, because there may be no process left to fork. dash does not accept
+ * `kill -s TERM -1`.
  */
 export const SUPERVISOR = `
 unset ${MARKER}

@@ -1,27 +1,30 @@
 import type { Writable } from 'node:stream';
 
-/** The exit code of a program that a signal has ended is greater, as that of all is when their container ends. */
+/**
+ * The exit code of a program that was killed by a signal is greater; so are those of all programs killed with their
+ * container.
+ */
 export const KILLED = 128;
 
 /** A command to run in a container. */
 export interface ExecRequest {
-  /** The program and its arguments; no shell reads them. */
+  /** The program and its arguments; no shell interprets them. */
   readonly command: readonly string[];
-  /** Added to the container's own; takes precedence. */
+  /** Added to the container's own variables, and takes precedence over them. */
   readonly env?: Readonly<Record<string, string>> | undefined;
-  /** Names of the container's own variables that the command does not get. */
+  /** Names of the container's variables that the command does not get. */
   readonly without?: readonly string[] | undefined;
-  /** Name or id; the image's own if absent. */
+  /** Name or id; by default the image's user. */
   readonly user?: string | undefined;
-  /** From now to the end of the command. */
+  /** Time limit, from now to the end of the command. */
   readonly timeoutMs: number;
-  /** Within {@link timeoutMs}, how long it may take to start; else the container does not respond. */
+  /** Time limit for the start, within `timeoutMs`; if it is exceeded, the container does not respond. */
   readonly startWithinMs?: number | undefined;
-  /** Of both outputs together; a command that writes more is ended. */
+  /** Limit of stdout and stderr together; a command that writes more is killed. */
   readonly maxOutputBytes: number;
   /**
-   * The command that ends this one in the container after a timeout or too much output, run as the same user: the
-   * engine cannot do so. A variable in the command's environment identifies its processes.
+   * The command that kills this one in the container after a timeout or too much output, run as the same user,
+   * because the engine cannot kill it. A variable in the command's environment identifies its processes.
    */
   readonly end?: (Pick<ExecRequest, 'env' | 'without'> & { readonly command: readonly string[] }) | undefined;
   readonly signal?: AbortSignal;
@@ -36,32 +39,36 @@ export interface ExecOutput {
 
 /** A program to start in a container. */
 export interface ProcessRequest {
-  /** The program and its arguments; no shell reads them. */
+  /** The program and its arguments; no shell interprets them. */
   readonly command: readonly string[];
-  /** Added to the container's own; takes precedence. */
+  /** Added to the container's own variables, and takes precedence over them. */
   readonly env?: Readonly<Record<string, string>> | undefined;
-  /** Names of the container's own variables that the command does not get. */
+  /** Names of the container's variables that the program does not get. */
   readonly without?: readonly string[] | undefined;
-  /** Name or id; the image's own if absent. */
+  /** Name or id; by default the image's user. */
   readonly user?: string | undefined;
-  /** Absolute; the home directory if absent. */
+  /** The working directory, absolute; by default the home directory. */
   readonly cwd?: string | undefined;
-  /** It gets a terminal instead of pipes; its size comes after its start, by {@link ContainerProcess.resize}. */
+  /**
+   * Gives the program a terminal instead of pipes; its size is set after the start, by
+   * {@link ContainerProcess.resize}.
+   */
   readonly terminal?: true | undefined;
-  /** It gets an input; without one, it reads the end of a file. */
+  /** Gives the program an input; without it, the program reads end-of-file. */
   readonly stdin?: true | undefined;
   /**
-   * Identifies the program and all that it starts, such as a UUID: no other may have it, or begin with it.
+   * A value such as a UUID that identifies the program and all its descendants. No other marker may equal it or begin
+   * with it.
    *
    * @see ContainerEngine.endProcesses
    */
   readonly marker?: string | undefined;
   /**
-   * Its start is not waited for, which saves a call: whether it has started shows by
+   * Returns before the program has started, which saves a call. Whether it has started shows by
    * {@link ContainerProcess.hasStarted}, or at its end.
    */
   readonly startUnawaited?: true | undefined;
-  /** How long it may take to start; else the container does not respond. By default long enough for a busy machine. */
+  /** Time limit for the start; if it is exceeded, the container does not respond. The default suits a busy machine. */
   readonly startWithinMs?: number | undefined;
 }
 
@@ -70,27 +77,27 @@ export interface TerminalSize {
   readonly rows: number;
 }
 
-/** Who takes what a program writes, as it comes. Neither may throw. */
+/** Receives a program's output as it arrives. Neither method may throw. */
 export interface OutputTaker {
   take(output: ExecOutput): void;
-  /** There is no more. Called once. */
+  /** The output has ended. Called once. */
   over(): void;
 }
 
 /** Output on its way to an {@link OutputTaker}. */
 export interface OutputFlow {
-  /** Nothing more is read, and the program waits. What has been read already may yet come. */
+  /** Stops reading, so the program waits. Output that has been read already may still arrive. */
   pause(): void;
   resume(): void;
 }
 
-/** What a program writes, for one reader. */
+/** The output of a program, for one reader. */
 export interface ProcessOutput extends AsyncIterable<ExecOutput> {
-  /** Hands it over without a promise for each piece, as {@link flowOf} does for whoever reads whole files. */
+  /** Passes the output on without a promise for each piece. {@link flowOf} uses it, for example to read whole files. */
   flowTo?(taker: OutputTaker): OutputFlow;
 }
 
-/** Hands over, once a program has started, what can be iterated as well. */
+/** Passes on the output of a program that has started, by `flowTo` or else by iteration. */
 export function flowOf(output: ProcessOutput, taker: OutputTaker): OutputFlow {
   return output.flowTo?.(taker) ?? iterated(output, taker);
 }
@@ -118,50 +125,57 @@ function iterated(output: AsyncIterable<ExecOutput>, taker: OutputTaker): Output
   return { pause, resume: () => resume() };
 }
 
-/** A program that was started in a container. It goes on when nobody holds it any more. */
+/** A program that was started in a container. It keeps running without an attached stream. */
 export interface ContainerProcess {
   /**
-   * What it writes, in order, for one reader; all of it `stdout` if it has a terminal. What is not read makes it wait,
-   * so reading slowly costs no memory. Ends with the program, with its container, and with the connection; never throws
-   * because of that. Once a program has ended, read on: until then Docker (26.1) reports the end of no other command in
-   * the container. A stop of the container, its end, and {@link ContainerEngine.endProcesses}, give up what is not
-   * read.
+   * The output in order, for one reader; a program with a terminal writes only `stdout`. A program whose output is
+   * not read has to wait, so slow reading costs no memory. The output ends with the program, the container or the
+   * connection, and never throws because of that. Keep reading after the program has ended: until its output is read,
+   * Docker (26.1) reports the end of no other command in the container. A stop or the end of the container, and
+   * {@link ContainerEngine.endProcesses}, close streams that are not read.
    */
   readonly output: ProcessOutput;
-  /** Waits until it has started, or could not be: {@link exit} says why. @throws EngineError as {@link exit} does */
+  /**
+   * Waits until the program has started or failed to start; after a failure, {@link exit} throws the reason.
+   *
+   * @throws EngineError as {@link exit} does
+   */
   hasStarted(): Promise<boolean>;
-  /** Ending it is the end of the program's input. null without one. */
+  /** Ending this stream ends the program's input. null without an input. */
   readonly stdin: Writable | null;
-  /** Present if `stdin` keeps nothing of a piece once it calls back that it is written: its memory may be given up. */
+  /**
+   * Present if `stdin` has copied a piece once its write callback is called, so that the caller may reuse the memory.
+   */
   readonly isInputCopied?: true;
   /** @throws EngineError `container_not_running` */
   resize(size: TerminalSize): Promise<void>;
   /**
    * To be called after the end of `output`.
    *
-   * @throws EngineError `container_not_running` if the container ended under it; `docker_unavailable` if the connection
-   * broke: it may go on; `command_not_started` if its start was not waited for, and failed
+   * @throws EngineError `container_not_running` if the container's end killed the program; `docker_unavailable` if
+   *   the connection broke, in which case the program may go on; `command_not_started` if its start was not awaited
+   *   and failed
    */
   exit(): Promise<{ exitCode: number }>;
   /**
-   * Whether it runs no more, as the engine knows; so too where the engine has forgotten it, or its container has ended.
-   * What it has started may go on.
+   * Whether the program has ended, as far as the engine knows; also true if the engine has forgotten the program, or
+   * the container has ended. Its descendants may still run.
    *
    * @throws EngineError if the engine does not answer
    */
   isGone(): Promise<boolean>;
-  /** Drops the connection; the program goes on. */
+  /** Closes the connection; the program keeps running. */
   close(): void;
 }
 
-/** The signals that a program may be sent, as `kill -s` names them. */
+/** The signals that can be sent to a program, named as in `kill -s`. */
 export const SIGNALS = ['HUP', 'INT', 'QUIT', 'KILL', 'USR1', 'USR2', 'TERM', 'CONT', 'STOP', 'WINCH'] as const;
 export type SignalName = (typeof SIGNALS)[number];
 
-/** The processes that were started with a marker, and all that they started. */
+/** The processes that were started with a marker, and all their descendants. */
 export interface MarkedProcesses {
   readonly marker: string;
-  /** As whom they were started; the image's own if absent. */
+  /** The user that they were started as; by default the image's user. */
   readonly user?: string | undefined;
   readonly signal: SignalName;
 }

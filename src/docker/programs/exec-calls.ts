@@ -1,4 +1,4 @@
-/** The calls of Docker's exec API, and what they answer. */
+/** The calls of Docker's exec API, and their answers. */
 import type Docker from 'dockerode';
 import { Duplex, Readable } from 'node:stream';
 import { abortable } from '../connection/client';
@@ -17,18 +17,22 @@ export interface ExecState {
   readonly Pid: number;
 }
 
-/** Of one that never started too. */
+/** True also for a command that failed to start. */
 export function hasEnded({ Running, ExitCode }: ExecState): boolean {
   return !Running && ExitCode !== null;
 }
 
-/** A separate body, or dockerode writes it, secrets in `Env` included, wherever it also writes options. */
+/**
+ * The body is separate (`_body`): dockerode would otherwise copy it, with the secrets in `Env`, to wherever else it
+ * writes the options.
+ */
 export function createOptions(request: ProcessRequest, signal: AbortSignal): Docker.ExecCreateOptions {
   const env = { ...request.env };
   if (request.marker !== undefined) env[MARKER] = request.marker;
   if (request.terminal === true) env[TERMINAL_MARKER] = '1';
   const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  // A name alone removes the container's variable. That of the marker has the text of its main process.
+  // A name without a value removes the container's variable. The container's own `MARKER` holds the script of its
+  // main process.
   const removed = [MARKER, ...(request.without ?? [])].filter((name) => env[name] === undefined);
   variables.push(...new Set(removed));
   const body = {
@@ -38,14 +42,14 @@ export function createOptions(request: ProcessRequest, signal: AbortSignal): Doc
     AttachStderr: true,
     Tty: request.terminal === true,
     Env: variables,
-    // Not sent where they are undefined.
+    // Omitted from the request if undefined.
     User: request.user,
     WorkingDir: request.cwd,
   };
   return abortable(signal, { _body: body });
 }
 
-/** @throws EngineError `docker_error` without a stream, and what Docker answers */
+/** @throws EngineError `docker_error` if Docker returns no stream; Docker's refusal */
 export async function startHijacked(exec: Docker.Exec, request: ProcessRequest, signal: AbortSignal): Promise<Duplex> {
   const body = { Detach: false, Tty: request.terminal === true };
   const options = { hijack: true, stdin: request.stdin === true, _body: body };
@@ -56,15 +60,15 @@ export async function startHijacked(exec: Docker.Exec, request: ProcessRequest, 
 }
 
 /**
- * The messages of runc and gVisor (20240729) about a program, its file or its working directory, as passed on by Docker
- * 26.1.
+ * Messages of runc and gVisor (20240729) about a program, its file or its working directory, as Docker 26.1 passes
+ * them on.
  */
 const NOT_RUNNABLE =
   /executable file not found|error finding executable|no such file or directory|is a directory|not a directory|permission denied|exec format error|unable to find user/i;
-/** Their messages about a container that is just ending. */
+/** Messages of runc and gVisor about a container that is just ending. */
 const ENDING = /stopped|not running|connection refused|connection reset|broken pipe|setns|no such (container|process)/i;
 
-/** @param words Docker's, in place of the output of a command that it has not started */
+/** @param words Docker's message in place of the output of a command that did not start */
 export function refusedWith(words: string): EngineError {
   if (ENDING.test(words) && !NOT_RUNNABLE.test(words))
     return new EngineError('container_not_running', `exec: ${words}`);

@@ -3,38 +3,39 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { EngineError } from '../engine-error';
 import type { ExecCall } from './exec-calls';
 
-/** What Berth knows of the end of a command's container before Docker says so. */
+/** What Berth knows about the end of a command's container before Docker reports it. */
 export interface ContainerEnd {
-  /** Whether it is being ended. */
+  /** Whether a stop, a removal or a signal is ending the container. */
   isNear(): boolean;
-  /** Whether it can still be entered, whatever Docker says of it. */
+  /** Whether a command can still be run in the container, whatever state Docker reports. */
   canEnter(): Promise<boolean>;
 }
 
 const NOTHING_KNOWN: ContainerEnd = { isNear: () => false, canEnter: () => Promise.resolve(true) };
 
 /**
- * When the container of a command is inspected, beside the moments at which its end is heard of: Docker may leave the
- * stream open, and the command running, after its container has ended (20.10 with gVisor of 2022 always, 26.1 seldom).
- * First to know since when it runs: what ends sooner costs no call. Then ten times as late, and at intervals that
- * double.
+ * Intervals between inspections of a command's container, in milliseconds, besides those that
+ * {@link ExecContainer.lookSoon} requests. They are needed because Docker may keep the stream open, and report the
+ * command as running, after the container has ended (20.10 with gVisor of 2022 always, 26.1 seldom). The first
+ * inspection records the container's start time; a command that ends earlier costs no call. The second follows after
+ * ten times that interval, and later intervals double.
  */
 const LOOKS_MS = { first: 1_000, every: 60_000, onceStopped: 1_000 } as const;
 
-/** How often a container that is being ended is inspected where a command in it was killed. */
+/** Interval between inspections of a container that is being ended, after a command in it was killed. */
 const ENDING_LOOK_MS = 100;
 
-/** How often it is tried whether the container of a command that was killed can be entered. */
+/** Minimum interval between attempts to run a command in the container, to test whether it has ended. */
 const ENTER_EVERY_MS = 1_000;
 
-/** The container in which a command runs: whether it has ended under it, also if it was started again since. */
+/** The container of a command: whether it has ended under the command, even if it was started again since. */
 export class ExecContainer {
   private isKnownOver = false;
-  /** Docker's time of its start, once that was looked at. */
+  /** The container's start time as Docker writes it; null before the first inspection. */
   private startedAt: string | null = null;
-  /** When it is tried next whether it can be entered. */
+  /** When the next attempt to enter the container is allowed. */
   private nextEntry = 0;
-  /** Ends the wait for the next look. */
+  /** Aborted to end the wait for the next inspection. */
   private lookNow = new AbortController();
 
   constructor(
@@ -43,12 +44,12 @@ export class ExecContainer {
     private readonly end: ContainerEnd = NOTHING_KNOWN,
   ) {}
 
-  /** Whether it is known already that it has ended. */
+  /** Whether the container is known to have ended, without asking Docker. */
   get isOver(): boolean {
     return this.isKnownOver;
   }
 
-  /** Whether it is running, and was not started again since it was first looked at. */
+  /** Whether the container runs, and has not been started again since the first inspection. */
   async runsOn(): Promise<boolean> {
     try {
       const { State } = await this.call((signal) => this.container.inspect({ abortSignal: signal }));
@@ -60,8 +61,8 @@ export class ExecContainer {
   }
 
   /**
-   * Whether it has ended. Docker (26.1) says that a container runs as long as nobody reads what a dead command in it
-   * has written, and of such a command that it runs too.
+   * Whether the container has ended. As long as the output of a dead command in a container is unread, Docker (26.1)
+   * reports both the container and the command as running. So this also tests whether the container can be entered.
    */
   async hasEnded(): Promise<boolean> {
     if (this.isKnownOver || !(await this.runsOn())) return true;
@@ -71,10 +72,10 @@ export class ExecContainer {
     return this.isKnownOver;
   }
 
-  /** The same once a command in it was killed: waits for the end of one that is being ended. */
+  /** Like {@link hasEnded}, for a command that was killed: if the container is being ended, waits for its end. */
   async ends(): Promise<boolean> {
     for (;;) {
-      // Asked first, so that a container which has just ended is looked at once more.
+      // Read before the inspection, so that a container that has just ended is inspected once more.
       const isNear = this.end.isNear();
       if (await this.hasEnded()) return true;
       if (!isNear) return false;
@@ -82,12 +83,15 @@ export class ExecContainer {
     }
   }
 
-  /** Has {@link untilEnded} look at it soon, as it may have ended. */
+  /** Makes {@link untilEnded} inspect the container soon, as it may have ended. */
   lookSoon(): void {
     this.lookNow.abort();
   }
 
-  /** Resolves once it was not running, or was started again, at two looks in a row, or when `signal` aborts. */
+  /**
+   * Resolves when two successive inspections find the container stopped or started again, when the container is gone,
+   * or when `signal` aborts.
+   */
   async untilEnded(signal: AbortSignal, firstMs: number = LOOKS_MS.first): Promise<void> {
     let stoppedBefore = false;
     for (let wait = firstMs, next = 10 * firstMs; !this.isKnownOver;) {
@@ -103,10 +107,10 @@ export class ExecContainer {
         const stopped = !State.Running || State.StartedAt !== this.startedAt;
         this.isKnownOver = stopped && stoppedBefore;
         stoppedBefore = stopped;
-        // Its last output may be on its way.
+        // The command's last output may still be on its way.
         if (stopped) wait = Math.min(firstMs, LOOKS_MS.onceStopped);
       } catch (error) {
-        // Where Docker does not answer, the command may well go on.
+        // If Docker does not answer, the command may still run.
         if (error instanceof EngineError && error.code === 'container_not_found') this.isKnownOver = true;
       }
     }

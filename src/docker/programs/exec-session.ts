@@ -19,11 +19,11 @@ import { createOptions, type ExecCall, type ExecState, hasEnded, refusedWith, st
 import { type ContainerEnd, ExecContainer } from './exec-container';
 import { OutputFrames } from '../connection/streams';
 
-/** `call`: each call to Docker goes through it. The times are for tests. */
+/** `call` runs each call to Docker. Only tests set the times. */
 export interface ExecOptions {
   readonly call: ExecCall;
   readonly end?: ContainerEnd;
-  /** Whether Docker itself answers, where a command does not start. By default it does. */
+  /** Whether Docker itself answers; asked if a command does not start. By default it does. */
   readonly answers?: () => Promise<boolean>;
   readonly lookAfterMs?: number;
   readonly startWithinMs?: number;
@@ -32,43 +32,49 @@ export interface ExecOptions {
 
 /** Docker closes the stream a moment before the exit code is known, above all under load. */
 const EXIT_CODE_WITHIN_MS = 10_000;
-/** How often it is asked meanwhile: the sooner, the shorter it was waited, so that the wait itself adds an eighth. */
+/**
+ * Limits of the interval between inspections meanwhile. The interval is an eighth of the time waited so far, so
+ * polling adds about an eighth to the wait.
+ */
 const ASK_EVERY_MS = { min: 3, max: 50 } as const;
 
-/** How long a command may take to start: gVisor's, on a machine with too much to do, takes more than ten seconds. */
+/** How long a command may take to start. On an overloaded machine, gVisor takes more than ten seconds. */
 const START_WITHIN_MS = 40_000;
 /** How long Docker may take to say why a command has not started. */
 const REFUSED_WITHIN_MS = 10_000;
-/** How long Docker may take to begin with a command whose connection it has opened. */
+/** How long Docker may take to start a command after it has opened the connection. */
 const NOT_BEGUN_MS = 5_000;
 
-/** How soon the exit code of a command whose stream has ended is known, unless Docker is kept from telling it. */
+/** How soon the exit code is normally known after the end of the stream. */
 const EXIT_CODE_SOON_MS = 1_000;
 
-/** How long Docker may take to say whether a command has started by the end of its time. */
+/** How long Docker may take for the last inspection, at the end of a command's time to start. */
 const LAST_LOOK_MS = 2_000;
 
 const UNREAD_AFTER_MS = 1_000;
 
-/** Docker's message in place of an output; far more than it ever is. */
+/** Limit of Docker's message in place of the output; far more than such a message ever has. */
 const MAX_REFUSAL_BYTES = 64 * 1024;
 
 /**
- * One command of Docker's exec API with its connection hijacked. Docker cannot kill it, and a connection that ends does
- * not end it.
+ * A command of Docker's exec API, over a hijacked connection. Docker cannot kill the command, and the end of the
+ * connection does not end it.
  */
 export class ExecSession implements ContainerProcess {
   readonly output: ProcessOutput;
-  /** By the kernel, or by what encrypts it. */
+  /** Writing copies the data (into the kernel, or during TLS), so the caller may reuse the buffer. */
   readonly isInputCopied = true;
 
   /** Docker's message in place of the command's output; empty if the command has started. */
   private refusal = '';
   private writer: 'unknown' | 'command' | 'docker' = 'unknown';
   private readonly closed = new AbortController();
-  /** Since when its reader is busy with what it has got; null while it waits for more, or has ended. */
+  /**
+   * Since when the reader has been busy with the output that it got; null if it waits for more, or the stream has
+   * closed.
+   */
   private busySince: number | null = performance.now();
-  /** Whether the time to start is over. */
+  /** Whether the command's time to start is over. */
   private isOverdue = false;
 
   private constructor(
@@ -80,7 +86,7 @@ export class ExecSession implements ContainerProcess {
     private readonly times: { readonly startBy: number; readonly refusedWithinMs: number },
     private readonly answers: () => Promise<boolean>,
   ) {
-    // Without a listener the error of a connection that breaks while nobody reads would end this process.
+    // Without a listener, an error of the connection while there is no reader would end this process.
     stream.on('error', () => undefined);
     stream.once('close', () => {
       this.closed.abort();
@@ -94,14 +100,15 @@ export class ExecSession implements ContainerProcess {
   }
 
   /**
-   * Does not wait for the command to start: whether it did shows at its first output, or its end.
+   * Opens the connection without waiting for the command to start: its first output, or its end, shows whether it
+   * did.
    *
-   * @throws EngineError `command_not_started` where no program is named, `container_not_found`,
-   *   `container_not_running`, `container_paused`, and what `call` throws
+   * @throws EngineError `command_not_started` if the program's name is empty, `container_not_found`,
+   *   `container_not_running`, `container_paused`, `container_not_responding`, and what `call` throws
    */
   static async open(container: Docker.Container, request: ProcessRequest, options: ExecOptions): Promise<ExecSession> {
     const { call, lookAfterMs, end } = options;
-    // Docker's runtimes do not agree on what the empty name of a program is.
+    // Docker's runtimes treat an empty program name differently.
     if (request.command[0] === '') throw new EngineError('command_not_started', 'the program has no name');
     const { refusedWithinMs = REFUSED_WITHIN_MS, answers = () => Promise.resolve(true) } = options;
     const startWithinMs = request.startWithinMs ?? options.startWithinMs ?? START_WITHIN_MS;
@@ -127,7 +134,7 @@ export class ExecSession implements ContainerProcess {
     return this.request.marker;
   }
 
-  /** Calls back when the connection has ended. */
+  /** Calls `listener` when the connection has closed. */
   onClosed(listener: () => void): void {
     this.stream.once('close', listener);
   }
@@ -136,7 +143,7 @@ export class ExecSession implements ContainerProcess {
     return this.stream.closed;
   }
 
-  /** Whether its output has not been read for a while. */
+  /** Whether the reader has not read on for `UNREAD_AFTER_MS`. */
   get isUnread(): boolean {
     return this.busySince !== null && performance.now() - this.busySince > UNREAD_AFTER_MS;
   }
@@ -145,22 +152,27 @@ export class ExecSession implements ContainerProcess {
     return this.request.stdin === true ? this.stream : null;
   }
 
-  /** @throws EngineError `command_not_started`, `container_not_running`, and as {@link hasStarted}: it may start yet */
+  /**
+   * Waits until the command has started.
+   *
+   * @throws EngineError `command_not_started`, `container_not_running`, `docker_error`; and as {@link hasStarted},
+   *   after which the command may still start
+   */
   async started(): Promise<void> {
     if (await this.hasStarted()) return;
     this.writer = 'docker';
     const refusal = (async () => {
       for await (const output of this.output) void output;
     })();
-    // Docker need not end the stream of what has not started.
+    // Docker may leave the stream of a command open that has not started.
     await within(refusal, { ms: this.times.refusedWithinMs }).catch(() => this.close());
     await this.exit();
   }
 
   /**
-   * Docker answers once it has started, or failed to.
+   * Waits until Docker reports that the command has started, or failed to.
    *
-   * @throws EngineError `container_not_responding` where it does neither in time, `docker_unavailable` where Docker
+   * @throws EngineError `container_not_responding` if Docker reports neither in time, `docker_unavailable` if Docker
    *   does not answer
    */
   async hasStarted(): Promise<boolean> {
@@ -185,12 +197,12 @@ export class ExecSession implements ContainerProcess {
     throw refusedWith(this.refusal.trim());
   }
 
-  /** Waits a moment for it. */
+  /** Whether the command has ended; waits a moment for its end. */
   async hasEnded(): Promise<boolean> {
     try {
       return hasEnded(await this.stateOnce(hasEnded));
     } catch (error) {
-      // It ended with its container.
+      // The command ended with its container.
       if (error instanceof EngineError && error.code === 'container_not_running') return true;
       throw error;
     }
@@ -203,7 +215,7 @@ export class ExecSession implements ContainerProcess {
         const found: ExecState = await this.exec.inspect(abortable(signal, {}));
         return found;
       } catch (error) {
-        // Docker forgets the commands of an ended container, and all of them when it is restarted itself.
+        // Docker forgets the commands of an ended container, and all commands when Docker itself restarts.
         if (hasStatus(error, 404)) return null;
         throw error;
       }
@@ -226,7 +238,7 @@ export class ExecSession implements ContainerProcess {
     this.stream.destroy();
   }
 
-  /** That it has started is known by now, so all of it is the command's. */
+  /** The command has started, so every frame is its output. */
   private flowTo(taker: OutputTaker): OutputFlow {
     const { stream } = this;
     const frames = new OutputFrames((output) => taker.take(output));
@@ -255,7 +267,10 @@ export class ExecSession implements ContainerProcess {
     };
   }
 
-  /** A connection that breaks is not an error yet: Docker is asked afterwards whether the command has ended. */
+  /**
+   * Yields the output. A broken connection is not an error yet: {@link exit} then asks Docker whether the command has
+   * ended.
+   */
   private async *read(): AsyncGenerator<ExecOutput> {
     let read: ExecOutput[] = [];
     const take = (output: ExecOutput): void => void read.push(output);
@@ -281,22 +296,24 @@ export class ExecSession implements ContainerProcess {
   }
 
   /**
-   * Docker knows of a process a moment after its first output. And it opens the connection before it begins with the
-   * command, which until then neither runs nor has an exit code (26.1; 126 of one that could not be started).
+   * Determines who writes the output. Docker reports a command's PID a moment after the command's first output.
+   * Docker (26.1) also opens the connection before it starts the command; until then the command neither runs nor has
+   * an exit code. A command that could not be started has exit code 126.
    *
-   * @returns `unknown` if it neither starts nor fails
+   * @returns `unknown` if the command neither starts nor fails in time
    */
   private async whoWrites(): Promise<typeof this.writer> {
     if (this.writer !== 'unknown' || this.isOverdue) return this.writer;
     const began = performance.now();
     const isRefused = (state: ExecState): boolean => {
       if (state.Running) return false;
-      // Without a code where the container ended before Docker began with the command.
+      // Without an exit code if the container ended before Docker began with the command.
       return state.ExitCode !== null || this.stream.closed || performance.now() - began > NOT_BEGUN_MS;
     };
     const known = (state: ExecState): boolean => state.Pid > 0 || isRefused(state);
     const leftMs = Math.max(0, this.times.startBy - performance.now());
-    // Docker (26.1) does not tell the state of a command while a sandbox that hangs keeps it from starting it.
+    // Docker (26.1) does not answer an inspection of a command while a hung sandbox keeps it from starting the
+    // command.
     const looking = this.stateOnce(known, leftMs);
     const state = await within(looking, { ms: leftMs + LAST_LOOK_MS, late: () => new Overdue() }).catch(ifOverdue);
     if (state === null || !known(state)) {
@@ -304,12 +321,12 @@ export class ExecSession implements ContainerProcess {
       return this.writer;
     }
     const { Pid, Running } = state;
-    // Known from here on, whoever asks next.
+    // Stored for later calls.
     if (Pid > 0) this.writer = 'command';
     return Pid === 0 && !Running ? 'docker' : this.writer;
   }
 
-  /** @returns the first awaited state, or the last one before the deadline */
+  /** @returns the first state that `until` accepts, or the last one before the deadline */
   private async stateOnce(until: (state: ExecState) => boolean, withinMs = EXIT_CODE_WITHIN_MS): Promise<ExecState> {
     const began = performance.now();
     for (;;) {
@@ -329,13 +346,13 @@ export class ExecSession implements ContainerProcess {
     }
   }
 
-  /** Docker forgets the commands of an ended container, and all of them when it is restarted itself. */
+  /** Docker forgets the commands of an ended container, and all commands when Docker itself restarts. */
   private async forgotten(): Promise<EngineError> {
     const runsOn = await this.container.runsOn().catch(() => false);
     return runsOn ? new EngineError('docker_unavailable', 'Docker has forgotten the command') : containerEnded();
   }
 
-  /** Looks at the container soon, as it may have ended. */
+  /** Inspects the container soon, as it may have ended. */
   noteContainerEnd(): void {
     this.container.lookSoon();
   }
@@ -348,7 +365,11 @@ function ifOverdue(error: unknown): null {
   throw error;
 }
 
-/** Waits for a call that a sandbox which hangs may hold up. @throws EngineError `container_not_responding` */
+/**
+ * Waits for a call that a hung sandbox may delay.
+ *
+ * @throws EngineError `container_not_responding`, `docker_unavailable`
+ */
 async function inTime<T>(
   work: Promise<T>,
   { ms, answers }: { readonly ms: number; readonly answers: () => Promise<boolean> },
@@ -374,6 +395,6 @@ async function* untilBroken(stream: Readable): AsyncGenerator<Buffer> {
   try {
     for await (const chunk of stream) yield chunk as Buffer;
   } catch {
-    // The connection broke, or was closed here.
+    // The connection broke, or this process closed it.
   }
 }

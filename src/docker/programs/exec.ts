@@ -4,13 +4,13 @@ import type { ExecRequest } from './container-process';
 import { EngineError } from '../engine-error';
 import { type ExecOptions, ExecSession } from './exec-session';
 
-/** For the command that ends another one and has no output. */
+/** Limits of the command that kills another one; it has no output. */
 const END_WITHIN_MS = 60_000;
 const END_OUTPUT_BYTES = 64 * 1024;
 
 /**
- * Runs a command in a container and waits for its end. A command that takes too long or writes too much is ended by
- * another one, {@link ExecRequest.end}; after an abort it may continue in the container.
+ * Runs a command in a container and waits for its end. A command that takes too long or writes too much is killed by
+ * another command, {@link ExecRequest.end}. After an abort the command may still run in the container.
  *
  * @throws EngineError `command_not_started`, `container_not_running`, `container_not_responding`, `timed_out`,
  *   `output_too_large`, `output_endless`, `aborted`, and what `call` throws
@@ -29,7 +29,7 @@ export async function runExec(
     await ending.orWork(readOutput(session, request, ending.over));
     return await ending.orWork(session.exit());
   } catch (error) {
-    // First: as long as nobody reads what it has written, Docker reports no command's end in the container.
+    // First, because Docker reports no command's end in the container as long as this output is unread.
     close();
     const code = error instanceof EngineError ? error.code : null;
     if (code === 'timed_out' || code === 'output_too_large') await endCommand(container, request, options);
@@ -42,7 +42,10 @@ export async function runExec(
   }
 }
 
-/** @param over aborted when nobody wants the output any more. @throws EngineError `output_too_large` */
+/**
+ * @param over aborted when the output is no longer wanted
+ * @throws EngineError `output_too_large`
+ */
 async function readOutput(
   session: ExecSession,
   { maxOutputBytes, onOutput }: ExecRequest,
@@ -59,7 +62,7 @@ async function readOutput(
   }
 }
 
-/** Ends a command by another one, as far as possible. */
+/** Runs the request's `end`, if it has one, to kill the command; ignores errors. */
 async function endCommand(
   container: Docker.Container,
   { end, user }: ExecRequest,
@@ -71,7 +74,10 @@ async function endCommand(
   await runExec(container, request, options).catch(() => undefined);
 }
 
-/** Aborts the wait for a command: timeout or signal. `over` aborts when nobody waits any more. */
+/**
+ * Ends the wait for a command on a timeout, on an abort, or if the command does not start in time. `over` aborts when
+ * the wait is over for any reason.
+ */
 function endOf({ timeoutMs, startWithinMs, signal }: ExecRequest): {
   orWork: <T>(work: Promise<T>) => Promise<T>;
   over: AbortSignal;

@@ -1,21 +1,22 @@
 import type { SignalName } from './container-process';
 
 /**
- * A variable in the environment of a program that Berth started, which all that it starts inherits: what else is known
- * of a process, such as its number, its parent, its group or its session, may be another's by now, or be left.
+ * A variable in the environment of a program that Berth started; all its descendants inherit it. A process's pid,
+ * parent, group or session do not identify it reliably: they may be reused, or the process may have left them.
  */
 export const MARKER = 'BERTH_SESSION';
 
-/** Of an environment, as much is looked at: the kernel's limit of one variable. */
+/** How many bytes of each environment `head` reads: the kernel's limit of one variable. */
 const MOST_ENVIRON = 131_072;
 
 /**
- * Finds processes by their marker, and their descendants, in plain `sh`, run as the user whose they are: under runc
- * root may not read another's environment, so what its programs run as others is found by its parents. Arguments are
- * the markers, a line each, then a verb's own. All environments are read in one pass, and all parents in another: a
- * call for each process takes seconds under gVisor where there are hundreds. Where grep sees nothing behind a zero
- * (busybox), zeros are made line breaks first. Where the programs for that are missing, the shell's own `read` must do,
- * byte by byte: that of dash, bash and busybox skips the zeros between variables.
+ * Finds processes by their marker, and their descendants. A plain `sh` script, run as the user of the processes:
+ * under runc, root may not read another user's environment, so programs that run as yet another user are found by
+ * their parents. Its arguments are the markers, one per line, then those of the verb. One pass reads all
+ * environments, another all parents: a call for each process would take seconds under gVisor with hundreds of
+ * processes. If `grep` stops at a zero byte (busybox), zero bytes are first replaced by line breaks. If the programs
+ * for that are missing, the shell's own `read` is used, byte by byte: that of dash, bash and busybox skips the zero
+ * bytes between variables.
  */
 const FIND = `
 PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -84,7 +85,10 @@ find_all() {
 }
 `;
 
-/** Arguments: the first signal, and how many tenths of a second to wait after it. Succeeds if all have ended. */
+/**
+ * Arguments: the first signal, and how many tenths of a second to wait after it. Succeeds if all processes have
+ * ended.
+ */
 const END = `${FIND}
 turns=$2
 for signal in "$1" KILL KILL; do
@@ -106,7 +110,7 @@ find_all
 [ -z "$all" ]
 `;
 
-/** Argument: the signal. Fails if there is no such process; some may end before they get it. */
+/** Argument: the signal. Fails if no process gets it; some may end before they do. */
 const SIGNAL = `${FIND}
 find_all
 sent=1
@@ -114,7 +118,10 @@ for pid in $all; do kill -s "$1" "$pid" 2>/dev/null && sent=0; done
 exit "$sent"
 `;
 
-/** @returns a command that ends all processes with any of the markers, and waits until they have */
+/**
+ * @returns a command that sends `signal` to all processes with any of the markers, SIGKILL after `graceMs`, and waits
+ *   for their end
+ */
 export function endMarked(
   markers: readonly string[],
   { signal, graceMs }: { signal: SignalName; graceMs: number },
@@ -131,12 +138,12 @@ function variables(markers: readonly string[]): string {
   return markers.map((marker) => `${MARKER}=${marker}`).join('\n');
 }
 
-/** Gathers what is to be done while the like is being done, and does it together then. */
+/** Batches work: items that are added while a batch of their kind runs wait, and form the next batch. */
 export class Batches<Item, Outcome> {
   private readonly running = new Map<string, Promise<unknown>>();
   private readonly gathering = new Map<string, { readonly items: Item[]; readonly outcome: Promise<Outcome> }>();
 
-  /** @param kind what is done together */
+  /** @param kind items of the same kind are processed together */
   add(kind: string, item: Item, work: (items: readonly Item[]) => Promise<Outcome>): Promise<Outcome> {
     const batch = this.gathering.get(kind);
     if (batch) {
@@ -155,7 +162,7 @@ export class Batches<Item, Outcome> {
     work: () => Promise<Outcome>,
   ): Promise<Outcome> {
     await before?.catch(() => undefined);
-    // Of those that are added in one go, all are in it.
+    // Items that are added in the same turn all join this batch.
     await Promise.resolve();
     this.gathering.delete(kind);
     const running = work();

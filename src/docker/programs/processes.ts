@@ -9,41 +9,44 @@ import type { ExecCall } from './exec-calls';
 import { type ExecOptions, ExecSession } from './exec-session';
 import { Batches, endMarked, signalMarked } from './process-marker';
 
-/** For commands of Berth's own, which write nothing where the image's programs are what they seem. */
+/** Output limit of Berth's own commands, which write nothing unless the image's programs are not the usual ones. */
 const OWN_OUTPUT_BYTES = 64 * 1024;
-/** How long they may take beyond their grace: an image's shell may never end. */
+/** How long Berth's own commands may take beyond their grace period: an image's shell may never end. */
 const OWN_WITHIN_MS = 15_000;
-/** How long they may take to start before the container counts as one that does not respond. */
+/** How long Berth's own commands may take to start. After that, the container does not respond. */
 const OWN_START_WITHIN_MS = 10_000;
-/** How long Docker may take to answer a ping, where a command does not start. */
+/** How long Docker may take to answer a ping if a command does not start. */
 const PING_MS = 2_000;
 
-/** Containers of which something is remembered; a forgotten user costs a call at the next command. */
+/** Containers whose facts are remembered; a forgotten user costs a call at the next command. */
 const MOST_CONTAINERS = 10_000;
-/** Characters, of a user and a group; an image's author may write any number. */
+/** Maximum characters of a user and group; an image's author may write any number. */
 const MOST_USER = 256;
 
 const GIVE_UP_EVERY_MS = 250;
 
-/** How often it is tried whether a container can be entered in which something is not read. */
+/** How often containers with an unread session are tested for their end. */
 const UNREAD_TRY_EVERY_MS = 2_000;
 
-/** How long the end of a container may take that was sent a signal from elsewhere: with what grace is not known. */
+/** How long a container may take to end after a signal that this process did not send: the grace period is unknown. */
 const ENDS_WITHIN_MS = 60_000;
 
-/** A command that cannot be run, whatever the image has: enough to learn whether a container can be entered. */
+/** A command that no image can run: enough to learn whether a container can be entered. */
 const NO_COMMAND = { command: ['/'], user: '0' };
 
-/** The sessions that are held now, by their containers' Docker ids. */
+/** The open sessions, by the Docker id of their container. */
 export class OpenSessions {
   private readonly byContainer = new Map<string, Set<ExecSession>>();
-  /** How much is under way here that ends a container, by its Docker id. */
+  /** Number of running calls here that end a container, by its Docker id. */
   private readonly endings = new Map<string, number>();
-  /** Containers that were sent a signal that ends them, with the time until which they are expected to have ended. */
+  /** Containers that were sent an ending signal, with the time until which their end is expected. */
   private readonly kills = new LruMap<number>(MOST_CONTAINERS);
   private trying: NodeJS.Timeout | undefined;
 
-  /** @param canEnter whether a container that Docker says is running can be entered; it gives up the unread if not */
+  /**
+   * @param canEnter whether a command can be run in a container that Docker reports as running; if not, it closes the
+   *   container's unread sessions
+   */
   constructor(private readonly canEnter: (dockerId: string) => Promise<boolean> = () => Promise.resolve(true)) {}
 
   add(dockerId: string, session: ExecSession): void {
@@ -59,24 +62,26 @@ export class OpenSessions {
     });
   }
 
-  /** Where something is not read, nothing but an attempt to enter the container shows that it has ended. */
+  /** If output is unread, only an attempt to enter the container shows that the container has ended. */
   private tryUnread(): void {
     for (const [dockerId, sessions] of this.byContainer) {
       if ([...sessions].some((session) => session.isUnread)) void this.canEnter(dockerId);
     }
   }
 
-  /** Whether a container is being ended: what ends in it by a signal until then ends with it. */
+  /**
+   * Whether the container is being ended. A program that a signal kills meanwhile counts as ended with the container.
+   */
   isEnding(dockerId: string): boolean {
     return this.endings.has(dockerId) || performance.now() < (this.kills.get(dockerId) ?? 0);
   }
 
-  /** To be called when somebody has sent a container a signal that ends it. */
+  /** To be called when a container was sent a signal that ends it. */
   noteKill(dockerId: string): void {
     this.kills.set(dockerId, performance.now() + ENDS_WITHIN_MS);
   }
 
-  /** Does `work`, which ends the container, and gives up meanwhile what is not read. */
+  /** Runs `work`, which ends the container, and closes the container's unread sessions meanwhile. */
   async whileEnding<T>(dockerId: string, work: () => Promise<T>): Promise<T> {
     this.endings.set(dockerId, (this.endings.get(dockerId) ?? 0) + 1);
     try {
@@ -95,8 +100,8 @@ export class OpenSessions {
   }
 
   /**
-   * To be called when a container has ended though Docker does not say so yet: closes those of its sessions that are
-   * not read, which is what keeps Docker from it.
+   * To be called when a container has ended but Docker does not report it yet: closes the container's unread
+   * sessions, which keep Docker from noticing.
    */
   giveUpUnread(dockerId: string): void {
     const held = [...(this.byContainer.get(dockerId) ?? [])];
@@ -107,8 +112,8 @@ export class OpenSessions {
   }
 
   /**
-   * Does `work`, during which sessions whose output is not read are closed: as long as nobody reads what a dead command
-   * has written, Docker (26.1) reports the end of no other in its container, nor that of the container.
+   * Runs `work`, and closes unread sessions meanwhile: as long as the output of a dead command is unread, Docker
+   * (26.1) reports neither the end of any other command in its container nor that of the container.
    */
   async givingUpUnread<T>(
     which: { dockerId: string; markers?: ReadonlySet<string | undefined> },
@@ -128,11 +133,11 @@ export class OpenSessions {
 }
 
 /**
- * What runs in containers beside their main processes, and as whom. The methods of {@link ContainerEngine} are
- * documented there.
+ * The programs in containers besides their main processes. The methods of {@link ContainerEngine} are documented
+ * there.
  */
 export class Processes {
-  /** As whom commands run in containers without being told: a label, which never changes. */
+  /** The default user of commands in each container, from a label that never changes. */
   private readonly users = new LruMap<string>(MOST_CONTAINERS);
   private readonly sessions = new OpenSessions((dockerId) => this.canEnter(dockerId));
   private readonly endings = new Batches<string, 'ended' | 'still_running'>();
@@ -142,7 +147,7 @@ export class Processes {
   constructor(private readonly daemon: DockerDaemon) {}
 
   async exec(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
-    // By the client for streams, as it occupies its socket while the command runs.
+    // Uses the client for streams: the call occupies its socket while the command runs.
     const container = containerOf(this.daemon.clients.streams, dockerId);
     const user = request.user ?? (await this.imageUserOf(dockerId));
     return runExec(container, { ...request, user }, this.optionsFor(dockerId));
@@ -163,7 +168,10 @@ export class Processes {
     }
   }
 
-  /** One command for all that are to be ended at once: each looks at every process, and is one to the others. */
+  /**
+   * Concurrent requests for a container share one command: each such command inspects every process, and is itself a
+   * process that the others inspect.
+   */
   async end(
     dockerId: string,
     { marker, user, signal, graceMs }: MarkedProcesses & { graceMs: number },
@@ -183,29 +191,29 @@ export class Processes {
     return exitCode === 0 ? 'sent' : 'none';
   }
 
-  /** Does `work`, which ends the container, and gives up meanwhile what nobody reads: see {@link OpenSessions}. */
+  /** Runs `work`, which ends the container, and closes unread sessions meanwhile: see {@link OpenSessions}. */
   async whileEnding<T>(dockerId: string, work: () => Promise<T>): Promise<T> {
     const outcome = await this.sessions.whileEnding(dockerId, work);
     this.noteContainerEnd(dockerId);
     return outcome;
   }
 
-  /** To be called when a container has ended: who reads a program in it may not learn it from its stream. */
+  /** To be called when a container has ended: the reader of a program may not learn it from the stream. */
   noteContainerEnd(dockerId: string): void {
     this.sessions.noteContainerEnd(dockerId);
   }
 
-  /** To be called when somebody has sent a container a signal that ends it. */
+  /** To be called when a container was sent a signal that ends it. */
   noteKill(dockerId: string): void {
     this.sessions.noteKill(dockerId);
   }
 
-  /** Remembers as whom commands run in a container: what its label says. */
+  /** Remembers the default user of commands in a container, from its label. */
   noteUser(dockerId: string, user: string | undefined): void {
     if (user !== undefined && user.length <= MOST_USER) this.users.set(dockerId, user);
   }
 
-  /** The container is gone. */
+  /** To be called when a container is gone. */
   forget(dockerId: string): void {
     this.users.delete(dockerId);
   }
@@ -220,7 +228,11 @@ export class Processes {
     return { call: this.call, end, answers };
   }
 
-  /** Finds out by a command that cannot be run, one for all who ask. Only Docker's word that it has ended counts. */
+  /**
+   * Whether the container can be entered, tested with a command that cannot be run; concurrent callers share one
+   * test. Only Docker's word that the container is missing, stopped or paused counts as no. Then this also closes
+   * unread sessions.
+   */
   private canEnter(dockerId: string): Promise<boolean> {
     return this.entries.add(dockerId, null, async () => {
       const container = containerOf(this.daemon.clients.streams, dockerId);
@@ -236,7 +248,11 @@ export class Processes {
     });
   }
 
-  /** The main process is root's, so Docker no longer knows. @returns undefined where Docker does, or there is none */
+  /**
+   * The default user of commands. The main process runs as root, so Docker does not know the user.
+   *
+   * @returns undefined if the container has no such label: then Docker's default is right
+   */
   private async imageUserOf(dockerId: string): Promise<string | undefined> {
     const known = this.users.get(dockerId);
     if (known !== undefined) return known;
