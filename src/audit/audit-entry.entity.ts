@@ -3,7 +3,8 @@ import { TIMESTAMP } from '../database/column-types';
 import type { WorkInside } from '../logging';
 
 /**
- * Who did what to what, when and from where, and how it ended. No secrets, and nothing of what was sent or answered.
+ * Who did what to which object, when, from where, and with which outcome. Contains no secrets, and nothing of the
+ * request's or response's body except the details below.
  */
 @Entity('audit_entries')
 @Index('audit_entries_at', ['at'])
@@ -14,34 +15,34 @@ export class AuditEntryEntity {
   @PrimaryColumn({ type: 'varchar', length: 36 })
   id: string;
 
-  /** When it began. */
+  /** When the action began. */
   @Column({ type: TIMESTAMP })
   at: Date;
 
-  /** Such as `container.start`. */
+  /** The action, such as `container.start`. */
   @Column({ type: 'varchar', length: 64 })
   action: string;
 
-  /** `pending` until it has ended: for good, if the process died. Then `ok`, or the code of the error. */
+  /** `pending` until the action ends, or for ever if the process died. Then `ok`, or the error's code. */
   @Column({ type: 'varchar', length: 64 })
   outcome: string;
 
-  /** Who did it; null: Berth itself, or somebody whom the login did not let in. */
+  /** The user who acted; null: Berth itself, or a caller who was not authenticated. */
   @Column({ name: 'user_id', type: 'varchar', length: 36, nullable: true })
   userId: string | null;
 
   @Column({ name: 'token_id', type: 'varchar', length: 36, nullable: true })
   tokenId: string | null;
 
-  /** Whose thing it was done to. */
+  /** The owner of the object. */
   @Column({ name: 'subject_user_id', type: 'varchar', length: 36, nullable: true })
   subjectUserId: string | null;
 
-  /** The database id of the container that it was done to, as soon as that is known. */
+  /** The database id of the container, once it is known. */
   @Column({ name: 'container_id', type: 'varchar', length: 36, nullable: true })
   containerId: string | null;
 
-  /** The id in the request, as it was written there; of what was made, where it had none. */
+  /** The id or name in the request's path, as the client wrote it; if there is none, the id of the created object. */
   @Column({ name: 'target_id', type: 'varchar', length: 128, nullable: true })
   targetId: string | null;
 
@@ -51,7 +52,7 @@ export class AuditEntryEntity {
   @Column({ name: 'request_id', type: 'varchar', length: 128, nullable: true })
   requestId: string | null;
 
-  /** Of what was done inside a container: the program's name, or the bytes of a file. */
+  /** Details of an action inside a container: the program's name, or the bytes transferred. */
   @Column({ type: 'simple-json', nullable: true })
   detail: WorkInside | null;
 

@@ -5,13 +5,13 @@ import { Database, Retention, RowWriter } from '../database';
 import { Clock } from '../scheduling';
 import { AuditEntryEntity } from './audit-entry.entity';
 
-/** What is done to what, such as `container.start`. */
+/** The object and the action, such as `container.start`. */
 export type AuditAction = `${string}.${string}`;
 
-/** What is about to be done. */
+/** An action that is about to run. */
 export interface AuditIntent {
   readonly action: AuditAction;
-  /** null: somebody who has no name yet. */
+  /** null: the caller is not authenticated yet. */
   readonly userId: string | null;
   readonly tokenId: string | null;
   readonly targetId: string | null;
@@ -19,21 +19,21 @@ export interface AuditIntent {
   readonly requestId: string;
 }
 
-/** How it ended, and what only then was known of it. */
+/** How an action ended, and the details that were only known then. */
 export type AuditOutcome = Pick<AuditEntryEntity, 'outcome'> &
   Partial<Pick<AuditEntryEntity, 'userId' | 'subjectUserId' | 'containerId' | 'targetId' | 'detail'>>;
 
-/** What Berth did to a container by itself. */
+/** An action of Berth itself on a container. */
 export interface SystemAct {
   readonly action: AuditAction;
-  /** Whose container it is. */
+  /** The container's owner. */
   readonly subjectUserId: string;
   readonly containerId: string;
   /** `ok` if absent, else the code of the error. */
   readonly outcome?: string;
 }
 
-/** Writes down what is done, before and after. */
+/** Writes audit entries, before and after each action. */
 @Injectable()
 export class AuditLog {
   private readonly entries: RowWriter<AuditEntryEntity>;
@@ -45,7 +45,11 @@ export class AuditLog {
     this.entries = new RowWriter(database, AuditEntryEntity);
   }
 
-  /** Writes the intent; nothing may be done before this has succeeded. @returns the entry's id, for {@link finish} */
+  /**
+   * Writes the intent; the action must not run before this has succeeded.
+   *
+   * @returns the entry's id, for {@link finish}
+   */
   async begin(intent: AuditIntent): Promise<string> {
     const id = randomUUID();
     await this.entries.insert({
@@ -65,9 +69,7 @@ export class AuditLog {
     await this.entries.update({ ...outcome, finishedAt: this.clock.now() }, (parameter) => `id = ${parameter(id)}`);
   }
 
-  /**
-   * Writes what Berth did by itself; inside a transaction as a part of it, so that the one is not without the other.
-   */
+  /** Writes an action of Berth itself. In a transaction, the entry is part of it, so both are committed or neither. */
   async recordSystem({ action, subjectUserId, containerId, outcome = 'ok' }: SystemAct): Promise<void> {
     const now = this.clock.now();
     await this.entries.insert({
@@ -88,7 +90,7 @@ export class AuditLog {
   }
 }
 
-/** Keeps entries for `AUDIT_RETENTION`. */
+/** Deletes entries after `AUDIT_RETENTION`. */
 @Injectable()
 export class AuditRetention extends Retention {
   constructor(database: Database, clock: Clock, @Inject(CONFIG) config: Pick<Config, 'AUDIT_RETENTION'>) {

@@ -6,14 +6,14 @@ import { AuditEntryEntity } from './audit-entry.entity';
 import { AuditListView, viewEntry } from './dto/audit-view';
 import type { ListAuditDto } from './dto/list-audit.dto';
 
-/** Shows what was written down, to those whom it concerns. */
+/** Shows audit entries to the users whom they concern. */
 @Injectable()
 export class AuditReader {
   constructor(private readonly database: Database) {}
 
   /**
-   * What the caller did and what was done to what is theirs, newest first; with the scope `admin` everybody's, or one
-   * user's.
+   * The caller's actions, and the actions on the caller's resources, newest first. With the scope `admin`, optionally
+   * those of all users or of another user.
    *
    * @throws DomainError `insufficient_permissions`, `invalid_parameters`
    */
@@ -33,7 +33,7 @@ export class AuditReader {
 
   private read(
     filter: PageRange & {
-      /** null: everybody's. */
+      /** null: entries of all users. */
       readonly userId: string | null;
       readonly container_id?: string;
       readonly action?: string;

@@ -6,7 +6,7 @@ import { AuditReader } from './audit-reader';
 import { AuditListView } from './dto/audit-view';
 import { ListAuditDto } from './dto/list-audit.dto';
 
-/** What was done, by whom. */
+/** The audit log over HTTP. */
 @ApiTags('audit')
 @Controller('audit')
 export class AuditController {

@@ -5,7 +5,7 @@ import { AuditReader } from './audit-reader';
 import { AuditController } from './audit.controller';
 import { RequestAudit } from './request-audit';
 
-/** What was done, by whom, to what: every route that writes, and what Berth does by itself. */
+/** The audit log: the calls of every route that writes, and Berth's own actions. */
 @Module({
   imports: [AuthModule],
   controllers: [AuditController],

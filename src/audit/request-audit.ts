@@ -23,20 +23,20 @@ import { type AuditAction, type AuditIntent, AuditLog, AuditOutcome } from './au
 export const AUDITED = 'berth:audited';
 const LOOK = 'berth:audited-look';
 
-/** A client that polls is written down once in this time. */
+/** The minimum interval between two entries of a client that polls. */
 const LOOK_EVERY_MS = 60_000;
-/** Of so many who look at something; a forgotten one is written down again. */
+/** Maximum remembered polls; one that was evicted is recorded again. */
 const MOST_LOOKS = 10_000;
 
-/** What fits the column and every reader's screen; an id of ours always does. */
+/** Values that fit the column and are safe to display; Berth's own ids always match. */
 const SHOWABLE = /^[A-Za-z0-9:_.-]{1,128}$/;
 
-/** The id, or an image's name, that a request names; null where it names none, or something that is none of ours. */
+/** The id or name in the request's path; null if it has none, or one that cannot be Berth's. */
 function namedTarget(params: unknown): string | null {
   return showable(fieldOf(params, 'id') ?? fieldOf(params, 'name'));
 }
 
-/** The id of what a route created, or of the user who logged in, taken from the response. */
+/** The ids in a response: of the created object, or of the user who logged in. */
 function madeTarget(answer: unknown): Partial<AuditOutcome> {
   const containerId = showable(fieldOf(answer, 'db_id'));
   const user = showable(fieldOf(fieldOf(answer, 'user'), 'id'));
@@ -48,7 +48,7 @@ function madeTarget(answer: unknown): Partial<AuditOutcome> {
   };
 }
 
-/** @returns the value if it fits the audit; null if it is none of ours */
+/** @returns the value if it may be stored in the audit log; null otherwise */
 export function showable(value: unknown): string | null {
   return typeof value === 'string' && SHOWABLE.test(value) ? value : null;
 }
@@ -58,9 +58,9 @@ function fieldOf(value: unknown, name: string): unknown {
 }
 
 /**
- * Has every call of a route that is `@Audited()` written down before it does anything, and its outcome afterwards,
- * refusals and failures included. What cannot be written down is not done. An entry that stays `pending` was cut off by
- * the end of the process; its progress is seen in the container itself.
+ * Writes an audit entry before an `@Audited()` route's handler runs, and its outcome afterwards, including refusals
+ * and failures. If the entry cannot be written, the handler does not run. An entry that stays `pending` was cut off
+ * by the end of the process; the container itself shows how far the action came.
  */
 @Injectable()
 export class RequestAudit implements OnModuleInit {
@@ -74,7 +74,7 @@ export class RequestAudit implements OnModuleInit {
   ) {}
 
   onModuleInit(): void {
-    // The guard comes before: whom it turns away never gets to the call.
+    // The guard runs before interceptors, so a call that it refuses never reaches {@link surround}.
     this.refusals.onRefused(async (context) => {
       const action = this.reflector.get<AuditAction | undefined>(AUDITED, context.getHandler());
       if (action === undefined) return;
@@ -83,7 +83,7 @@ export class RequestAudit implements OnModuleInit {
     });
   }
 
-  /** @returns the call's own answer, or its error */
+  /** @returns the handler's answer, or its error */
   surround(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     return from(this.audited(context, next));
   }
@@ -97,13 +97,13 @@ export class RequestAudit implements OnModuleInit {
       found: () => subjectOf(request.logContext),
       made: (answer: unknown) => (namedTarget(request.params) === null ? madeTarget(answer) : {}),
     };
-    // What is followed may go on for hours.
+    // A response streamed as events may last for hours, so it gets an entry of its own.
     const isLook =
       this.reflector.get<boolean | undefined>(LOOK, context.getHandler()) === true && !acceptsEvents(request);
     return isLook ? this.look(intent, call) : this.during(intent, call);
   }
 
-  /** Writes down the first look of a minute, and each that fails. */
+  /** Records the first poll within a minute, and each poll that fails. */
   private async look<T>(
     intent: AuditIntent,
     call: { work: () => Promise<T>; found: () => Partial<AuditOutcome> },
@@ -127,9 +127,10 @@ export class RequestAudit implements OnModuleInit {
   }
 
   /**
-   * Writes down what is about to be done, does it, and writes down how it ended.
+   * Writes an audit entry, runs `work`, and writes its outcome.
    *
-   * @param call.found what is known of it once it has ended. @param call.made the same of its answer
+   * @param call.found details known once `work` has ended
+   * @param call.made details taken from the answer of `work`
    */
   async during<T>(
     intent: AuditIntent,
@@ -151,7 +152,9 @@ export class RequestAudit implements OnModuleInit {
     }
   }
 
-  /** It is done (or refused) by now, so the caller gets that answer even if the outcome cannot be recorded. */
+  /**
+   * The action has been done or refused by now, so the caller gets its result even if the outcome cannot be recorded.
+   */
   private async finish(id: string, outcome: AuditOutcome): Promise<void> {
     try {
       await this.log.finish(id, outcome);
@@ -175,7 +178,7 @@ function intentOf(action: AuditAction, { principal, params, ip, id }: FastifyReq
   };
 }
 
-/** What the services have found out on their way: which container it is, whose, and what was done in it. */
+/** The details that services noted in the request's context: the container, its owner, and what was done in it. */
 export function subjectOf(context: RequestContext | undefined): Partial<AuditOutcome> {
   const { containerId, subjectUserId, done: detail } = context ?? {};
   return {
@@ -185,16 +188,20 @@ export function subjectOf(context: RequestContext | undefined): Partial<AuditOut
   };
 }
 
-/** Longer than any program's name that is of use to a reader. */
+/** Longer than any program name that is useful to a reader. */
 const MOST_PROGRAM = 255;
 
-/** Notes for the audit what the request starts in a container. @param command its arguments are left out */
+/** Notes for the audit which program the request starts in a container. @param command its arguments are left out */
 export function noteProgram([program = '']: readonly string[]): void {
   const context = requestContext.getStore();
   if (context) context.done = { program: program.slice(0, MOST_PROGRAM) };
 }
 
-/** Begins to note for the audit how many bytes the request moves. @returns to be called with each number that it has */
+/**
+ * Counts for the audit the bytes that the request transfers.
+ *
+ * @returns a function to call with the number of bytes of each part
+ */
 export function notedBytes(): (bytes: number) => void {
   const done = { bytes: 0 };
   const context = requestContext.getStore();
@@ -203,8 +210,8 @@ export function notedBytes(): (bytes: number) => void {
 }
 
 /**
- * On audited routes alone: what every route has to pass (Nest 11 binds a resource for each) costs a read a tenth of its
- * time.
+ * Bound to audited routes only: an interceptor on every route (Nest 11 binds an async resource for each) makes a read
+ * a tenth slower.
  */
 @Injectable()
 export class AuditedInterceptor implements NestInterceptor {
@@ -216,12 +223,15 @@ export class AuditedInterceptor implements NestInterceptor {
 }
 
 /**
- * Writes an audit entry before each call of the route does anything, and its outcome afterwards. Every route that
- * writes has one; its module imports {@link AuditModule}.
+ * Writes an audit entry before each call of the route, and its outcome afterwards. Every route that writes has this
+ * decorator; its module imports {@link AuditModule}.
  */
 export const Audited = (action: AuditAction): MethodDecorator =>
   applyDecorators(SetMetadata(AUDITED, action), UseInterceptors(AuditedInterceptor));
 
-/** The same of a look that clients repeat: of those within a minute by one token from one address, the first. */
+/**
+ * Like {@link Audited}, for reads that clients poll: of the calls of one token from one address on one target, only
+ * the first within a minute is recorded, and each that fails.
+ */
 export const AuditedLook = (action: AuditAction): MethodDecorator =>
   applyDecorators(SetMetadata(LOOK, true), Audited(action));

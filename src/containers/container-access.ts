@@ -15,16 +15,20 @@ import { NetworkPolicies } from './network-policies';
 import type { Asked } from './operations/outcome';
 import { startCommandOf } from './start-command';
 
-/** The user on whose behalf something is done. A {@link Principal} is one; internal modules may build their own. */
+/** The user on whose behalf an action runs. A {@link Principal} is one; internal modules may build their own. */
 export type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>;
 
-/** Adds the container and its owner to the request's context. */
+/** Adds the container and its owner to the request's logging and audit context. */
 export function noteSubject(row: Pick<ContainerRow, 'id' | 'userId'>): void {
   const context = requestContext.getStore();
   if (context) Object.assign(context, { containerId: row.id, subjectUserId: row.userId });
 }
 
-/** Adds the container to the request's context. @throws DomainError `not_authorized` if it is another user's */
+/**
+ * Adds the container and its owner to the request's context.
+ *
+ * @throws DomainError `not_authorized` if the container belongs to another user
+ */
 export function assertOwner(caller: { readonly userId: string }, row: Pick<ContainerRow, 'id' | 'userId'>): void {
   noteSubject(row);
   if (row.userId !== caller.userId) throw new DomainError('not_authorized');
@@ -48,10 +52,10 @@ export class ContainerAccess {
   ) {}
 
   /**
-   * To look at, to stop or to delete: what a guest whose session is over may still do.
+   * Finds a container to read, stop or delete. A guest whose session is over may still do so.
    *
-   * @throws DomainError `container_not_found`, `ambiguous_id`, `agent_not_found`, `not_authorized`, and
-   * `invalid_parameters` for an agent's id
+   * @throws DomainError `container_not_found`, `ambiguous_id`, `not_authorized`; for an agent's id `agent_not_found`,
+   *   `not_authorized` or `invalid_parameters`
    */
   async find(caller: Pick<Caller, 'userId'>, id: string): Promise<ContainerRow> {
     const reference = await this.repository.resolve(id, { userId: caller.userId });
@@ -62,14 +66,18 @@ export class ContainerAccess {
     return row;
   }
 
-  /** To start, to change or to use. @throws DomainError as {@link find} does, `guest_session_expired` */
+  /** Finds a container to start, change or use. @throws DomainError as {@link find} does, `guest_session_expired` */
   async findInSession(caller: Caller, id: string): Promise<ContainerRow> {
     const row = await this.find(caller, id);
     assertSession(caller, this.clock.now());
     return row;
   }
 
-  /** To do something inside it. @throws DomainError as {@link findInSession} does, `exec_not_allowed` */
+  /**
+   * Finds a container to run something inside it.
+   *
+   * @throws DomainError as {@link findInSession} does, `exec_not_allowed`
+   */
   async findToEnter(caller: Caller, id: string): Promise<ContainerRow> {
     const row = await this.findInSession(caller, id);
     this.tiers.assertExec(caller.tier);
@@ -77,10 +85,11 @@ export class ContainerAccess {
   }
 
   /**
-   * To change its settings.
+   * Finds a container to change its settings, and checks the new settings.
    *
    * @throws DomainError as {@link findInSession} does, `invalid_parameters` if the tier does not allow them or this
-   *   machine cannot enforce them, `exec_not_allowed` if the tier lets nobody run a start command
+   *   machine cannot enforce them, `exec_not_allowed` if the settings have a start command and the tier does not
+   *   allow exec
    */
   async findToUpdate(
     caller: Caller,
@@ -104,7 +113,8 @@ export class ContainerAccess {
   }
 
   /**
-   * To restore, if it is deleted.
+   * Resolves the id of a container to restore, deleted or not.
+   *
    * @throws DomainError `container_not_found`, `ambiguous_id`; for an agent's id as {@link find}
    */
   async resolveDeleted(caller: Pick<Caller, 'userId'>, id: string): Promise<ContainerReference> {

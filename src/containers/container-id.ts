@@ -1,14 +1,16 @@
-/** What names one container or agent. */
+/** A complete id of one container or agent. */
 export type ContainerReference =
   | { readonly kind: 'database_id'; readonly id: string }
   | { readonly kind: 'docker_id'; readonly id: string }
   | { readonly kind: 'docker_short_id'; readonly id: string }
   | { readonly kind: 'agent'; readonly id: string };
 
-/** The prefix of a database id: it names a container if no other of the user's starts with it. */
+/**
+ * A prefix of a database id. It identifies a container if no other container of the user has an id with this prefix.
+ */
 export interface IdBeginning {
   readonly kind: 'database_id_beginning';
-  /** The smallest id with this prefix, and the greatest. They compare alike in every collation of a database. */
+  /** The smallest and the greatest id with this prefix. Ids compare alike in every collation of a database. */
   readonly from: string;
   readonly to: string;
 }
@@ -32,9 +34,9 @@ export function agentIdOf(text: string): string | null {
 }
 
 /**
- * Parses what a client may give as `:id`.
+ * Parses the `:id` that a client sends.
  *
- * @returns null for anything that cannot be one of our ids, so that it never reaches the database
+ * @returns null for text that cannot be one of our ids, so that it never reaches the database
  */
 export function parseContainerReference(text: string): ContainerReference | IdBeginning | null {
   for (const [kind, form] of FORMS) {

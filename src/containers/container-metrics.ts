@@ -9,7 +9,7 @@ import { inSpan } from '../tracing/spans';
 import { CONTAINER_STATUSES, ContainerEntity, type Operation } from './container.entity';
 import { CancelledError } from './leases/operation-lease';
 
-/** `refused`: by a rule, such as a taken name; `cancelled`: a creation whose container was deleted. */
+/** `refused`: a rule forbids it, such as a taken name. `cancelled`: a creation whose container was deleted. */
 type Outcome = 'done' | 'refused' | 'cancelled' | 'failed';
 
 /** Counts and times operations on containers. */
@@ -58,7 +58,7 @@ function outcomeOf(error: unknown): Outcome {
   return kind === 'create_failed' && isAborted ? 'cancelled' : 'failed';
 }
 
-/** The number of containers, from the database: the same in every process. */
+/** The number of containers, counted in the database, so every process reports the same. */
 @Injectable()
 export class ContainerGauge {
   constructor(
@@ -90,7 +90,7 @@ export class ContainerGauge {
   }
 }
 
-/** Counts the images that were removed because nothing needs them. */
+/** Counts the unused images that this process removed. */
 @Injectable()
 export class ImageMetrics {
   private readonly removals: Counter<'reason'>;
@@ -109,7 +109,7 @@ export class ImageMetrics {
   }
 }
 
-/** Times sweeps, and counts the actions that they find. */
+/** Measures the duration of sweeps, and counts the actions that they find. */
 @Injectable()
 export class SweepMetrics {
   private readonly duration: Histogram;

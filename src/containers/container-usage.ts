@@ -9,26 +9,26 @@ import type { ContainerRow } from './container.entity';
 import { ContainerRepository } from './container.repository';
 import { RunPolicies } from './expiry/run-policy';
 
-/** A container that runs, for what is done inside it. */
+/** A running container, as code that works inside it sees it. */
 export interface RunningContainer {
   readonly id: string;
   readonly userId: string;
   readonly dockerId: string;
 }
 
-/** The uses of one container that go on in this process. */
+/** The uses of one container that are in progress in this process. */
 interface InProgress {
   readonly row: ContainerRow;
   commands: number;
   notedAt: Date;
 }
 
-/** A third of the shortest idle limit that a container may have: one note that fails is made up for by the next. */
+/** A third of the shortest possible idle limit: if one write fails, the next is still in time. */
 const NOTE_EVERY_MS = (AUTO_END_SECONDS.min * 1000) / 3;
 
 /**
- * The use of containers, which keeps them from counting as idle. A command that runs is a use until it ends: it is
- * noted again and again in the row, where every process finds it.
+ * Records the use of containers, which keeps them from counting as idle. A running command is a use until it ends:
+ * its use is written to the row repeatedly, where every process finds it.
  */
 @Injectable()
 export class ContainerUsage implements OnModuleDestroy {
@@ -47,21 +47,21 @@ export class ContainerUsage implements OnModuleDestroy {
     clearInterval(this.timer);
   }
 
-  /** Notes a use; at most once a minute, and without an event. @param row as just read */
+  /** Records a use: at most once a minute, and without an event. @param row as just read */
   async note(row: ContainerRow): Promise<void> {
     const now = this.clock.now();
     const noted = new Date(now.getTime() - this.policies.useNotedEveryMs(row));
     if (row.lastUsedAt <= noted) await this.repository.touch(row.id, { now, noted });
   }
 
-  /** Notes a use at once. */
+  /** Records a use immediately. */
   async touch(row: ContainerRow): Promise<void> {
     const now = this.clock.now();
     await this.repository.touch(row.id, { now, noted: now });
   }
 
   /**
-   * Runs a command and waits for its end; counts as a use until then.
+   * Runs a command and waits for its end. The container counts as used until then.
    *
    * @throws DomainError `container_not_running`, EngineError
    */
@@ -70,9 +70,10 @@ export class ContainerUsage implements OnModuleDestroy {
   }
 
   /**
-   * Does something inside a container, which is in use until `work` ends.
+   * Runs `work` inside a container, which counts as used until `work` ends.
    *
-   * @throws DomainError `container_not_running`, also where the engine says so of `work`; what `work` throws
+   * @throws DomainError `container_not_running`, also if the engine reports it during `work`; any other error of
+   *   `work`
    */
   async inside<T>(row: ContainerRow, work: (container: RunningContainer) => Promise<T>): Promise<T> {
     const { id, userId, dockerId } = row;
@@ -85,7 +86,7 @@ export class ContainerUsage implements OnModuleDestroy {
     }
   }
 
-  /** Does `work`, during which the container is in use. */
+  /** Runs `work`; the container counts as used until `work` ends. */
   async during<T>(row: ContainerRow, work: () => Promise<T>): Promise<T> {
     const use = this.inProgress.get(row.id) ?? { row, commands: 0, notedAt: row.lastUsedAt };
     use.commands += 1;
@@ -101,12 +102,12 @@ export class ContainerUsage implements OnModuleDestroy {
         clearInterval(this.timer);
         this.timer = undefined;
       }
-      // The command has ended, whatever becomes of the note.
+      // Never throws, so the command's own result or error is kept.
       await this.noteAgain(use);
     }
   }
 
-  /** Notes what is in use by this process, where the last note is not recent. Never throws. */
+  /** Records the containers that this process uses, unless their last record is recent. Never throws. */
   async noteInProgress(): Promise<void> {
     for (const use of this.inProgress.values()) await this.noteAgain(use);
   }
@@ -125,7 +126,7 @@ export class ContainerUsage implements OnModuleDestroy {
     }
   }
 
-  /** The idle limit of a container may become shorter while it is in use, down to the shortest that there is. */
+  /** Assumes the shortest possible limit, because a container's idle limit may be lowered while it is in use. */
   private intervalMs(row: ContainerRow): number {
     return Math.min(NOTE_EVERY_MS, this.policies.useNotedEveryMs(row));
   }

@@ -16,7 +16,7 @@ export type ListQuery = Readonly<ListContainersDto>;
 
 const DEFAULT_PAGE = 100;
 
-/** What users see of their containers. */
+/** The API's views of a user's containers. */
 @Injectable()
 export class ContainerViews {
   constructor(
@@ -28,14 +28,14 @@ export class ContainerViews {
     private readonly clock: Clock,
   ) {}
 
-  /** A container of the caller's. */
+  /** The view of one of the caller's containers. */
   of(caller: Caller, row: ContainerRow): ContainerView {
     return containerView(row, this.viewedAt(caller));
   }
 
   /**
-   * One page of the caller's containers, newest first, the first page with the online agents; and the event number to
-   * watch from.
+   * One page of the caller's containers, newest first, and the event number to watch from. The first page includes
+   * the online agents.
    */
   async list(caller: Caller, query: ListQuery = {}): Promise<ContainerListView> {
     const limit = query.limit ?? DEFAULT_PAGE;
@@ -65,13 +65,16 @@ export class ContainerViews {
     return { now: this.clock.now(), sessionEnd: caller.sessionExpiresAt };
   }
 
-  /** Agents have no container status, no labels, and no pages: all of them are on the first. */
+  /**
+   * The online agents, for the first page only. None if the query filters by status or label, which agents do not
+   * have.
+   */
   private async agentsBeside({ userId }: Caller, { status, name, label, cursor }: ListQuery): Promise<AgentView[]> {
     if (status !== undefined || label !== undefined || cursor !== undefined) return [];
     return this.agents.online({ userId, ...(name !== undefined && { name }) });
   }
 
-  /** The rows that `status` selects: live ones, or the deleted ones that can be restored. */
+  /** The rows that match the query: live ones or, for `status=deleted`, the deleted ones that can be restored. */
   private rows(
     caller: Caller,
     { status, name, label, cursor, limit }: ListQuery & { limit: number },

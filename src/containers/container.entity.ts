@@ -36,22 +36,24 @@ export class ContainerEntity {
   @Column({ type: 'varchar', length: 255 })
   image: string;
 
-  /** Docker's id of the image's version that the container was created from; a recreation takes the same. */
+  /** Docker's id of the image version that the container was created from; a recreation uses the same version. */
   @Column({ name: 'image_id', type: 'varchar', length: 80, nullable: true })
   imageId: string | null;
 
-  /** That version's digest in the image's repository, to pull it again; null if it is not known. */
+  /** The digest of that version in the image's repository, to pull it again; null if unknown. */
   @Column({ name: 'image_digest', type: 'varchar', length: 80, nullable: true })
   imageDigest: string | null;
 
   @Column({ type: 'varchar', length: 64, nullable: true })
   role: string | null;
 
-  /** null where there is no role, or nothing to install for it. */
+  /** null if there is no role, or the role has nothing to install. */
   @Column({ name: 'role_status', type: 'varchar', length: 16, nullable: true })
   roleStatus: RoleStatus | null;
 
-  /** The lease of the role's installation; new for each attempt, and carried by every write about the role. */
+  /**
+   * The lease of the role's installation: new for each attempt. Every write of the installation is conditional on it.
+   */
   @Column({ name: 'role_claim_id', type: 'varchar', length: 36, nullable: true })
   roleClaimId: string | null;
 
@@ -59,7 +61,7 @@ export class ContainerEntity {
   @Column({ name: 'role_claim_holder', type: 'varchar', length: 36, nullable: true })
   roleClaimHolder: string | null;
 
-  /** Changes with each renewal of that lease; `TERM_OVER` once it is released. */
+  /** Changes with each renewal of the role's lease; `TERM_OVER` once another process may take the lease over. */
   @Column({ name: 'role_claim_expires_at', type: TIMESTAMP, nullable: true })
   roleClaimExpiresAt: Date | null;
 
@@ -67,7 +69,10 @@ export class ContainerEntity {
   @Column({ name: 'env', type: 'text' })
   sealedEnv: string;
 
-  /** The user's own; not passed to Docker. Stored as `JSON.stringify` writes it, which the list's filter relies on. */
+  /**
+   * The user's own labels; not passed to Docker. Stored as `JSON.stringify` writes them, which the list's filter
+   * relies on.
+   */
   @Column({ type: 'simple-json', default: '{}' })
   labels: Record<string, string>;
 
@@ -81,59 +86,66 @@ export class ContainerEntity {
   @Column({ name: 'disk_mb', type: 'integer' })
   diskMb: number;
 
-  /** What it reaches, in canonical form. JSON, so that later policies need no other column. */
+  /** What the container may reach, in canonical form. JSON, so that later policies need no other column. */
   @Column({ type: 'simple-json', default: '"internet"' })
   network: NetworkPolicy;
 
-  /** What it counts for in `reserved_capacity`: its limits while it may run, none while it is stopped. */
+  /** The container's share of `reserved_capacity`: its memory limit while it may run, 0 while it is stopped. */
   @Column({ name: 'reserved_memory_mb', type: 'integer', default: 0 })
   reservedMemoryMb: number;
 
   @Column({ name: 'reserved_cpu_shares', type: 'integer', default: 0 })
   reservedCpuShares: number;
 
-  /** Up to when its use is in `daily_usage`; null: it uses nothing, as before its first run and after its purge. */
+  /**
+   * The time up to which its use is in `daily_usage`. null: it is not metered, as before its first run and after its
+   * purge.
+   */
   @Column({ name: 'metered_since', type: TIMESTAMP, nullable: true })
   meteredSince: Date | null;
 
   @Column({ type: 'varchar', length: 16 })
   status: ContainerStatus;
 
-  /** A code for the reason of the status, where that is not obvious. */
+  /** A code for the reason of the status; null if the status needs none. */
   @Column({ name: 'status_reason', type: 'varchar', length: 64, nullable: true })
   statusReason: string | null;
 
-  /** The id of the current Docker container, as the engine's port gives it; null until the first was created. */
+  /**
+   * The id of the current Docker container, as `ContainerEngine` reports it; null before the first one is created,
+   * and once the container's node is given up.
+   */
   @Column({ name: 'docker_id', type: 'varchar', length: 128, nullable: true })
   dockerId: string | null;
 
-  /** The machine that its volume is on; null: the only one. */
+  /** The node that holds the container's volume; null on a single machine, or if no node holds it. */
   @Column({ name: 'node_id', type: 'varchar', length: 64, nullable: true })
   nodeId: string | null;
 
   /**
-   * Another machine that may have something of it: the target while it is moved, then the one that it left, until
-   * nothing is there any more. What it reserves counts there too. null: there is none.
+   * Another node that may hold a Docker container or a volume of this container: the target during a move, and
+   * afterwards the node that the container left, until nothing remains there. The reservation counts on that node
+   * too. null: there is none.
    */
   @Column({ name: 'other_node_id', type: 'varchar', length: 64, nullable: true })
   otherNodeId: string | null;
 
   /**
-   * The machine with the data of a container that has none in Docker: the one that it was given up with, as long as
-   * nothing was made in its place. null: there is none.
+   * The node with the data of a container that has no Docker container: the node that was given up, or the one that
+   * the data was moved to since. Cleared once a Docker container is created. null: there is none.
    */
   @Column({ name: 'former_node_id', type: 'varchar', length: 64, nullable: true })
   formerNodeId: string | null;
 
-  /** The code of why it could not be moved when its machine was to be emptied; null: nothing was in the way. */
+  /** The error code of the last failed attempt to move the container off a drained node; null: there was none. */
   @Column({ name: 'not_moved_because', type: 'varchar', length: 64, nullable: true })
   notMovedBecause: string | null;
 
-  /** Since when its machine has not answered, as its user was told; null: it answers. */
+  /** When the user was told that the container's node does not answer; null: it answers. */
   @Column({ name: 'unreachable_since', type: TIMESTAMP, nullable: true })
   unreachableSince: Date | null;
 
-  /** Counts this container's Docker containers; 0 before the first. Also their label `berth.generation`. */
+  /** The number of Docker containers created for this container so far; also their label `berth.generation`. */
   @Column({ type: 'integer', default: 0 })
   generation: number;
 
@@ -147,13 +159,13 @@ export class ContainerEntity {
   @Column({ name: 'ip_address', type: 'varchar', length: 45, nullable: true })
   ipAddress: string | null;
 
-  /** Docker's own start time of the present run, as Docker writes it (nanoseconds, so text); distinguishes runs. */
+  /** Docker's start time of the current run, in Docker's format (nanoseconds, so text). Distinguishes runs. */
   @Column({ name: 'run_started_at', type: 'varchar', length: 35, nullable: true })
   runStartedAt: string | null;
 
   /**
-   * The start of the present run. Unlike Docker's start time it stays when the container is recreated during its run.
-   * null if nothing runs.
+   * The start of the current run. Unlike Docker's start time it does not change when the container is recreated
+   * during its run. null if the container does not run.
    */
   @Column({ name: 'run_since', type: TIMESTAMP, nullable: true })
   runSince: Date | null;
@@ -169,43 +181,49 @@ export class ContainerEntity {
   @Column({ name: 'last_used_at', type: TIMESTAMP })
   lastUsedAt: Date;
 
-  /** After how many seconds without use it is stopped; null: as its tier has it. */
+  /** Seconds without use after which the container is stopped; null: the tier's limit. */
   @Column({ name: 'auto_stop_seconds', type: 'integer', nullable: true })
   autoStopSeconds: number | null;
 
-  /** After how many seconds since its stop, or its last use after that, it is deleted; null: as its tier has it. */
+  /** Seconds after the stop, or a later use, at which the container is deleted; null: the tier's limit. */
   @Column({ name: 'auto_delete_seconds', type: 'integer', nullable: true })
   autoDeleteSeconds: number | null;
 
-  /** When the last warning of an idle stop was emitted. */
+  /** When the last warning about an idle stop was emitted. */
   @Column({ name: 'idle_warned_at', type: TIMESTAMP, nullable: true })
   idleWarnedAt: Date | null;
 
-  /** Since when it has been stopped or in error; null: it is neither. */
+  /** When the container became `stopped` or `error`; null: it is neither. */
   @Column({ name: 'stopped_at', type: TIMESTAMP, nullable: true })
   stoppedAt: Date | null;
 
-  /** When the last warning of its deletion was emitted. */
+  /** When the last warning about the container's deletion was emitted. */
   @Column({ name: 'deletion_warned_at', type: TIMESTAMP, nullable: true })
   deletionWarnedAt: Date | null;
 
-  /** What is run after each of its starts; null: nothing. */
+  /** The command that runs after each start of the container; null: none. */
   @Column({ type: 'simple-json', nullable: true })
   start: StartCommand | null;
 
-  /** The present course of that: new for each start of the container, and for each other command; null: none. */
+  /**
+   * The current course of the start command: new for each start of the container and for each new command. null:
+   * none.
+   */
   @Column({ name: 'start_run', type: 'varchar', length: 36, nullable: true })
   startRun: string | null;
 
-  /** From when it is to be started, or started again; null: it runs, or has run for good. */
+  /**
+   * When the start command is due to be started or restarted; null: it runs, will not run again in this course, or
+   * there is none.
+   */
   @Column({ name: 'start_due_at', type: TIMESTAMP, nullable: true })
   startDueAt: Date | null;
 
-  /** How often in a row it has failed. */
+  /** Consecutive failures of the start command. */
   @Column({ name: 'start_failures', type: 'integer', default: 0 })
   startFailures: number;
 
-  /** Whether what runs became ready, or did not in its time; null: neither yet. */
+  /** Whether the running start command became ready: false if it did not in time, null if neither has happened yet. */
   @Column({ name: 'start_ready', type: 'boolean', nullable: true })
   startReady: boolean | null;
 
@@ -213,7 +231,7 @@ export class ContainerEntity {
   @Column({ type: 'varchar', length: 16, nullable: true })
   operation: Operation | null;
 
-  /** New for each lease; carried by every write of the operation. */
+  /** New for each lease; every write of the operation is conditional on it. */
   @Column({ name: 'operation_id', type: 'varchar', length: 36, nullable: true })
   operationId: string | null;
 
@@ -221,15 +239,18 @@ export class ContainerEntity {
   @Column({ name: 'operation_holder', type: 'varchar', length: 36, nullable: true })
   operationHolder: string | null;
 
-  /** Changes with each renewal of the lease; `TERM_OVER` once anyone may take it over. */
+  /** Changes with each renewal of the lease; `TERM_OVER` once any process may take the lease over. */
   @Column({ name: 'operation_expires_at', type: TIMESTAMP, nullable: true })
   operationExpiresAt: Date | null;
 
-  /** Asks the holder to cancel at its next step; only a creation complies. */
+  /** Asks the holder to cancel at its next step; only a creation does. */
   @Column({ name: 'operation_cancelled', type: 'boolean' })
   operationCancelled: boolean;
 
-  /** Grows with every write; a write without a lease is conditional on it. */
+  /**
+   * Incremented by every write that changes the container, and by each new operation; a write without a lease is
+   * conditional on it. Records of use, reachability, start-command courses and role leases leave it unchanged.
+   */
   @Column({ type: 'integer', default: 0 })
   revision: number;
 
@@ -250,15 +271,15 @@ export class ContainerEntity {
   @Column({ name: 'purged_at', type: TIMESTAMP, nullable: true })
   purgedAt: Date | null;
 
-  /** When it was deleted by force, while Docker still has its container (`docker_id`); null: it is not in Docker. */
+  /** When the container was deleted by force while Docker still had it (`docker_id`); null: no removal is pending. */
   @Column({ name: 'removal_pending_since', type: TIMESTAMP, nullable: true })
   removalPendingSince: Date | null;
 }
 
-/** A container's row as plain data: read, decided on and passed around. Only the repository writes rows. */
+/** A container's row as plain data: read, decided on and passed around, never modified. */
 export type ContainerRow = Readonly<ContainerEntity>;
 
-/** What a start did; the optional parts only if the container was recreated. */
+/** The result of a start; the optional fields only if the container was recreated. */
 export interface Started {
   readonly row: ContainerRow;
   readonly recreated?: true;
@@ -267,14 +288,14 @@ export interface Started {
   readonly image_changed?: true;
 }
 
-/** Every Docker id that a container has or had, so that a client's old id still finds it. */
+/** Every Docker id that a container has or had, so that an old id that a client kept still finds it. */
 @Entity('container_docker_ids')
 export class DockerIdEntity {
-  /** 64 hex. */
+  /** 64 hex digits. */
   @PrimaryColumn({ name: 'docker_id', type: 'varchar', length: 64 })
   dockerId: string;
 
-  /** The first 12 hex, which Docker prints. */
+  /** The first 12 hex digits, as Docker prints them. */
   @Index('container_docker_ids_short_id')
   @Column({ name: 'short_id', type: 'varchar', length: 12 })
   shortId: string;
@@ -285,7 +306,7 @@ export class DockerIdEntity {
 }
 
 /**
- * What a container's row says of it. Deleted is not a status: a deleted row has `deleted_at` and is invisible.
+ * The status of a container in its row. Deleted is not a status: a deleted row has `deleted_at` and is invisible.
  *
  * ```
  *            create ok            stop, exit, oom, gone
@@ -295,6 +316,7 @@ export class DockerIdEntity {
  *     └──────▶ error ──────┴────────────── stop ──────────────┘
  *
  *  every state ── delete ──▶ deleted
+ *  every state ── its node is given up ──▶ error
  * ```
  */
 export const CONTAINER_STATUSES = ['creating', 'running', 'stopped', 'error'] as const;
@@ -303,34 +325,35 @@ export type ContainerStatus = (typeof CONTAINER_STATUSES)[number];
 /** The permitted transitions; the repository refuses all others. */
 export const STATUS_TRANSITIONS: Readonly<Record<ContainerStatus, readonly ContainerStatus[]>> = {
   creating: ['running', 'error'],
-  // To `error`: its machine, and so its data, is lost for good.
+  // To `error`: the node, and the data on it, is lost for good.
   running: ['stopped', 'error'],
   stopped: ['running', 'error'],
   error: ['running', 'stopped'],
 };
 
-/** What a client can request; `move`, to another machine, is an administrator's. */
+/** The operations that clients can request; `move`, to another node, is an administrator's. */
 export type Verb = 'create' | 'start' | 'stop' | 'delete' | 'update' | 'move';
 
 /**
- * What can lease a container, one at a time. Beside the verbs there are the recoveries of a failed one: `undo` makes
- * Docker match the row, `reconcile` makes the row match Docker. `restart` is an `undo` that failed itself: by then the
- * row says, correctly, that the container is stopped, and it still has to be started again. `purge` leases a deleted
- * row while its data is removed.
+ * Operations, of which one at a time can lease a container. Besides the verbs there are the recoveries of a failed
+ * operation: `undo` makes Docker match the row, `reconcile` makes the row match Docker. `restart` is an `undo` that
+ * failed itself: by then the row says, correctly, that the container is stopped, and it still has to be started
+ * again. `purge` leases a deleted row while its data is removed.
  */
 export type Operation = Verb | 'undo' | 'restart' | 'reconcile' | Ending | 'purge';
 
 /**
- * Operations that are rolled back to the state before them; for the others the row follows whatever state they reached.
+ * Whether a failed operation is rolled back to the state before it. After the other operations the row follows the
+ * state that Docker shows.
  */
 export function isRolledBack(operation: Operation | null): boolean {
   return operation === 'update' || operation === 'move' || operation === 'undo' || operation === 'restart';
 }
 
-/** Stops without a request: the session or run is over, the container is idle, or its user suspended. */
+/** Stops without a request: the session or run is over, the container is idle, or its user is suspended. */
 export type StopEnding = 'expire' | 'idle' | 'suspend';
 
-/** What is done without a request: a stop, or the deletion of what nobody uses or whose user is deleted. */
+/** Operations without a request: a stop, or the deletion of an unused container or of a deleted user's container. */
 export type Ending = StopEnding | 'auto_delete';
 
 export function isStopEnding(operation: Operation | null): operation is StopEnding {
@@ -345,12 +368,12 @@ export function isDeletion(operation: Operation | null): operation is 'delete' |
 export type StopReason = 'exited' | 'oom' | 'missing' | 'session_expired' | 'idle' | 'user_suspended';
 
 /**
- * Why a container was deleted without a request: it stayed stopped, its guest's session has long been over, or its user
- * was deleted.
+ * Why a container was deleted without a request: it stayed stopped too long, its guest's session ended long ago, or
+ * its user was deleted.
  */
 export type DeletionReason = 'auto_delete' | 'session_expired' | 'user_deleted';
 
-/** The progress of a container's role, which is installed by exec after the container runs. */
+/** The progress of a container's role, which is installed by exec once the container runs. */
 export const ROLE_STATUSES = ['pending', 'installing', 'installed', 'failed'] as const;
 export type RoleStatus = (typeof ROLE_STATUSES)[number];
 
@@ -386,7 +409,7 @@ export class ContainerFactsView implements ContainerFacts {
   readonly network: NetworkPolicy;
 }
 
-/** The same of a container that was just deleted, as its event has it. */
+/** The facts about a container that was just deleted, in its `container_deleted` event. */
 export class DeletedContainerFactsView extends OmitType(ContainerFactsView, ['status']) {
   @ApiProperty({ type: String, enum: ['deleted'] })
   readonly status: 'deleted';

@@ -10,9 +10,9 @@ import { NodeEntity } from './nodes/node.entity';
 type Kind = Exclude<ContainerReference['kind'], 'agent'>;
 
 /**
- * Finds a live container by any of its ids with one indexed query. Most requests make it, so its text is written once
- * and the row is read without TypeORM's entities: building the query and hydrating one take longer than the database
- * does.
+ * Finds a live container by any of its ids with one indexed query. Most requests need this query, so its text is
+ * built once and the row is read without TypeORM's entities: building the query and hydrating an entity take longer
+ * than the database does.
  */
 class ContainerLookup {
   private readonly lookups: Readonly<Record<Kind, Lookup>>;
@@ -36,7 +36,8 @@ class ContainerLookup {
     };
     const properties = columns.map((column) => ({ name: column.propertyName, read: readerOf(column) }));
     this.toRow = (values) => {
-      // An object with all members from the start: adding them by name makes it a dictionary, five times as slow.
+      // An object with all members from the start: adding them by name turns it into a dictionary, five times as
+      // slow.
       const row = new ContainerEntity();
       const members = row as unknown as Record<string, unknown>;
       properties.forEach(({ name, read }, at) => (members[name] = read ? read(values[at]) : values[at]));
@@ -44,14 +45,14 @@ class ContainerLookup {
     };
   }
 
-  /** @returns null if there is none, or it is deleted */
+  /** @returns null if the container does not exist or is deleted */
   async find({ kind, id }: { readonly kind: Kind; readonly id: string }): Promise<ContainerRow | null> {
     const values = await this.lookups[kind](id);
     return values && this.toRow(values);
   }
 }
 
-/** What a sweep compares with Docker. */
+/** The columns that a sweep compares with Docker. */
 export type SweptRow = Pick<
   ContainerRow,
   | 'id'
@@ -66,12 +67,12 @@ export type SweptRow = Pick<
   | 'operationExpiresAt'
 >;
 
-/** How many rows are read at once: some milliseconds of work. */
+/** Rows per query: a few milliseconds of work. */
 const PAGE = 1000;
 
 /**
- * Reads every live row, a page at a time, so that requests are served in between. Includes every row that is live
- * throughout.
+ * Reads every live row, one page at a time, so that requests are served in between. A row that is live throughout the
+ * read is included.
  */
 async function* readSweptRows(database: Database): AsyncGenerator<SweptRow[]> {
   for (let after = ''; ;) {
@@ -97,15 +98,15 @@ async function* readSweptRows(database: Database): AsyncGenerator<SweptRow[]> {
   }
 }
 
-/** What a page of containers is limited to, and where it begins. */
+/** The filter and the range of a page of containers. */
 export interface ListFilter extends PageRange {
-  /** All users' if absent. */
+  /** All users if absent. */
   readonly userId?: string;
   readonly name?: string;
   readonly labels?: readonly LabelSelector[];
 }
 
-/** The newest containers of the query first. */
+/** Reads one page of the query's containers, newest first. */
 export function readPage(
   query: SelectQueryBuilder<ContainerEntity>,
   { userId, name, labels, ...page }: ListFilter,
@@ -119,9 +120,9 @@ export function readPage(
 
 /** The images of containers that are live, or deleted and not yet purged. */
 export interface NeededImages {
-  /** Of those that have no version yet, as they are being created. */
+  /** Image references of containers whose image version is not known yet: they have not been created in Docker. */
   readonly references: ReadonlySet<string>;
-  /** Docker's ids of the versions that they were created from. */
+  /** Docker's ids of the image versions that the other containers were created from. */
   readonly ids: ReadonlySet<string>;
 }
 
@@ -136,18 +137,18 @@ export class ContainerQueries {
     this.lookup = new ContainerLookup(database);
   }
 
-  /** @returns null if there is none, or it is deleted */
+  /** @returns null if the container does not exist or is deleted */
   async find(reference: ContainerReference): Promise<ContainerRow | null> {
     if (reference.kind === 'agent') return null;
     return this.lookup.find(reference);
   }
 
   /**
-   * Resolves a client's text to a full reference. A prefix is completed, first among the containers of `userId`, if
-   * given; other users' containers with the same prefix do not make it ambiguous.
+   * Resolves the id that a client sent to a complete reference. A prefix is completed, first among the containers of
+   * `userId`, if given; other users' containers with the same prefix do not make it ambiguous.
    *
-   * @param scope.deleted also among those that are deleted and not yet purged
-   * @returns null if it names nothing
+   * @param scope.deleted also search containers that are deleted and not yet purged
+   * @returns null if the text identifies nothing
    * @throws DomainError `ambiguous_id`
    */
   async resolve(text: string, scope: { userId?: string; deleted?: true } = {}): Promise<ContainerReference | null> {
@@ -170,14 +171,14 @@ export class ContainerQueries {
     return this.lookup.find({ kind: 'database_id', id });
   }
 
-  /** One page of a user's containers (of all users' if none is given), newest first, after `after`. */
+  /** One page of a user's containers (of all users if none is given), newest first, after `after`. */
   list(filter: ListFilter & { readonly status?: ContainerStatus }): Promise<ContainerRow[]> {
     const query = this.live();
     if (filter.status !== undefined) query.andWhere('c.status = :status', { status: filter.status });
     return readPage(query, filter, this.database);
   }
 
-  /** The names of the machines that these are on, by their ids. */
+  /** The names of all nodes by their ids; empty if none of the rows is on a node. */
   async nodeNames(rows: readonly ContainerRow[]): Promise<ReadonlyMap<string, string>> {
     if (rows.every(({ nodeId }) => nodeId === null)) return new Map();
     const nodes = await this.database.manager.find(NodeEntity, { select: { id: true, name: true } });
@@ -188,17 +189,17 @@ export class ContainerQueries {
     return this.liveOf(userId).getCount();
   }
 
-  /** Every live row, a page at a time, for the comparison with Docker. */
+  /** Reads every live row, one page at a time, for the comparison with Docker. */
   sweptRows(): AsyncGenerator<SweptRow[]> {
     return readSweptRows(this.database);
   }
 
-  /** @returns which of these ids are of containers that are live, or deleted and not yet purged */
+  /** @returns those ids whose containers are live, or deleted and not yet purged */
   idsWithData(ids: readonly string[]): Promise<ReadonlySet<string>> {
     return this.idsWhere('c.purgedAt IS NULL', ids);
   }
 
-  /** @returns which of these ids are of containers whose data was purged */
+  /** @returns those ids whose containers were purged */
   idsPurged(ids: readonly string[]): Promise<ReadonlySet<string>> {
     return this.idsWhere('c.purgedAt IS NOT NULL', ids);
   }
@@ -232,7 +233,7 @@ export class ContainerQueries {
     return known;
   }
 
-  /** What counts towards the tier's limit. */
+  /** The containers that count towards the tier's limit. */
   protected liveOf(userId: string): SelectQueryBuilder<ContainerEntity> {
     return this.live().andWhere('c.userId = :userId', { userId });
   }

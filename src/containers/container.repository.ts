@@ -32,7 +32,7 @@ import { roleAfterReplacement, roleTriedAgain } from './roles/role-follows';
 import { SingleStatementWriter } from './single-statement-writer';
 import { startAfter, type StartColumns } from './start-command-runs';
 
-/** Stops and deletions that Berth performs without a request, by the reason in the event. */
+/** Audit actions of stops that Berth performs without a request, by the reason in the event. */
 const STOPS = {
   session_expired: 'container.expire',
   idle: 'container.stop_idle',
@@ -43,7 +43,7 @@ const DELETION = 'container.auto_delete';
 const isActed = (reason: string | undefined): reason is keyof typeof STOPS =>
   reason !== undefined && Object.hasOwn(STOPS, reason);
 
-/** Those events that were Berth's own actions, for the audit. */
+/** The audit entries for those events that were Berth's own actions. */
 function systemActions(
   { id, userId }: Pick<ContainerRow, 'id' | 'userId'>,
   events: readonly EventDraft[],
@@ -57,7 +57,7 @@ function systemActions(
   });
 }
 
-/** The columns that a write may change. Leases have their own methods. */
+/** The columns that a caller may change. The others belong to the lease, follow from the change, or never change. */
 export type ContainerPatch = Partial<
   Omit<
     ContainerEntity,
@@ -85,11 +85,11 @@ export interface ContainerChange {
   readonly events: readonly EventDraft[];
 }
 
-/** The reason of a container whose machine is gone for good. */
+/** The status reason of a container whose node was given up. */
 const NODE_LOST = 'node_lost';
 const LOST = 'its machine is gone, and its data with it; a start makes it anew';
 
-/** The columns of a row that is on no machine. */
+/** The columns of a row that is not placed on a node. */
 const NOT_PLACED = { nodeId: null, otherNodeId: null, dockerId: null, unreachableSince: null } as const;
 
 /** The columns of a row that no operation leases. */
@@ -102,8 +102,8 @@ export const FREE = {
 } as const;
 
 /**
- * The sole writer of live containers. Each write is conditional: on the lease, or without one on the revision that was
- * read.
+ * The main writer of live containers. Each write is conditional: on the lease, or without a lease on the revision
+ * that was read. Leases, role columns and start-command columns have writers of their own.
  */
 @Injectable()
 export class ContainerRepository extends ContainerQueries {
@@ -126,7 +126,7 @@ export class ContainerRepository extends ContainerQueries {
   }
 
   /**
-   * Inserts a container that its creation has already leased; of several machines, on the one that has the most room.
+   * Inserts a container that is already leased by its creation. In a cluster it is placed on the least full node.
    *
    * @returns the row as inserted
    * @throws DomainError `container_limit_reached`, `name_taken`, `no_capacity`
@@ -169,8 +169,8 @@ export class ContainerRepository extends ContainerQueries {
       return await this.write({ ...change, patch: { ...change.patch, ...released } }, { underLease: true });
     } catch (error) {
       if (!(error instanceof LeaseLostError)) throw error;
-      // Or an earlier write of this operation was committed without acknowledgement, and the row differs from the one
-      // read.
+      // The lease may still be ours: an earlier write of this operation was committed without acknowledgement, so the
+      // row differs from the one read.
       const { id, operationId } = change.row;
       const update = this.withLease({ id, operationId: operationId ?? '' });
       const { affected } = await update.set({ ...released, revision: () => 'revision + 1' }).execute();
@@ -179,7 +179,7 @@ export class ContainerRepository extends ContainerQueries {
     }
   }
 
-  /** Asks the holder of a running creation to cancel it. @returns whether one is running */
+  /** Asks the holder of a running creation to cancel it. @returns whether a creation is running */
   async requestCancel(id: string): Promise<boolean> {
     const result = await this.update(id)
       .set({ operationCancelled: true })
@@ -189,8 +189,8 @@ export class ContainerRepository extends ContainerQueries {
   }
 
   /**
-   * Records a use, unless one after `noted` is recorded. Neither a change nor an event: concurrent readers, writers and
-   * lease holders need not know.
+   * Records a use, unless one after `noted` is recorded. Neither changes the revision nor emits an event: concurrent
+   * readers, writers and lease holders need not notice.
    */
   async touch(id: string, { now, noted }: { now: Date; noted: Date }): Promise<void> {
     await this.update(id)
@@ -200,10 +200,10 @@ export class ContainerRepository extends ContainerQueries {
   }
 
   /**
-   * Writes that the machine of a container does not answer, or does again, with the event, unless somebody has written
-   * it. Neither a change of the container nor of who operates on it, so its lease and revision stay.
+   * Records that the container's node does not answer, or answers again, and emits the event, unless the row says so
+   * already. The container and its operation do not change, so its lease and revision stay.
    *
-   * @param since null: it answers
+   * @param since when the node was found silent; null: it answers
    */
   async noteReachability(row: ContainerRow, since: Date | null): Promise<void> {
     const { userId } = row;
@@ -219,13 +219,13 @@ export class ContainerRepository extends ContainerQueries {
   }
 
   /**
-   * Gives up a container whose machine is gone for good, whatever operated on it: that can finish nothing any more. A
-   * start makes it anew.
+   * Gives up a container whose node is gone for good, regardless of its lease: an operation on it cannot finish any
+   * more. A start creates the container again, without its data.
    *
-   * @returns false if the row was written since it was read, by a process that gave it up too or by another one
+   * @returns false if the row was written since it was read, by this or another process
    */
   async giveUp(row: ContainerRow): Promise<boolean> {
-    // Where it was given up again before it was made anew, its data is still where it was.
+    // The container may be given up again before it was created again: then its data is still on the former node.
     const formerNodeId = row.dockerId === null ? (row.formerNodeId ?? row.nodeId) : row.nodeId;
     const lost = { ...NOT_PLACED, formerNodeId, status: 'error', statusReason: NODE_LOST } as const;
     const after: ContainerRow = { ...row, ...FREE, ...lost, ...NO_RUN };
@@ -246,13 +246,13 @@ export class ContainerRepository extends ContainerQueries {
     return isAsRead(this.database.runInTxLocking(row.userId, give));
   }
 
-  /** Emits the progress of an operation; changes nothing. @throws LeaseLostError: then nothing is emitted */
+  /** Emits the progress of an operation without changing the row. @throws LeaseLostError: then nothing is emitted */
   async emit(row: ContainerRow, events: readonly EventDraft[]): Promise<void> {
     const { userId } = row;
     await this.database.runInTxLocking(userId, async () => {
       await this.eventLog.append({ userId, drafts: events });
       const leased = this.live().andWhere('c.id = :id AND c.operationId = :operationId', row);
-      // No other process can take the lease before the commit. SQLite has one process.
+      // The lock keeps other processes from taking the lease before the commit. SQLite has only one process.
       if (!this.database.isSqlite) leased.setLock('pessimistic_read');
       if ((await leased.getOne()) === null) {
         throw new LeaseLostError(`container ${row.id} is leased by another operation`);
@@ -261,7 +261,7 @@ export class ContainerRepository extends ContainerQueries {
   }
 
   /**
-   * Reserves what a leased container needs to run within these limits, before anything is done for it.
+   * Reserves the capacity that a leased container needs to run within these limits, before any Docker call.
    *
    * @throws LeaseLostError, DomainError `no_capacity`; then nothing is changed
    */
@@ -273,7 +273,7 @@ export class ContainerRepository extends ContainerQueries {
     const reserved = atLeast(row, { reservedMemoryMb: memoryMb, reservedCpuShares: cpuShares });
     const changed: Partial<ContainerRow> = { ...reserved, revision: row.revision + 1 };
     await this.database.runInTx(async () => {
-      // Its machine was lost, and it has no data: another one takes it.
+      // The container was given up with its node, and has no data: place it on another node.
       const isUnplaced = row.nodeId === null && bounds.nodes !== undefined;
       if (isUnplaced) Object.assign(changed, { nodeId: await this.capacity.place(reserved, bounds.nodes ?? []) });
       const update = this.withLease({ id: row.id, operationId: row.operationId ?? '' }).set(changed);
@@ -285,7 +285,7 @@ export class ContainerRepository extends ContainerQueries {
   }
 
   /**
-   * Places a leased creation on another machine, with the room that it has reserved.
+   * Moves a leased creation to another node, together with its reservation.
    *
    * @throws LeaseLostError, DomainError `no_capacity`; then nothing is changed
    */
@@ -298,7 +298,7 @@ export class ContainerRepository extends ContainerQueries {
   }
 
   /**
-   * Reserves what a leased container has reserved once more, on another machine that it is to be moved to.
+   * Reserves a leased container's capacity a second time, on the target node of a move.
    *
    * @throws LeaseLostError, DomainError `no_capacity`; then nothing is changed
    */
@@ -310,8 +310,8 @@ export class ContainerRepository extends ContainerQueries {
   }
 
   /**
-   * Gives a container its data back, as the machine that it was given up with is there again: it is stopped. Not one
-   * that was made anew meanwhile, nor one that something operates on.
+   * Gives a container back its data after the node that it was given up with has come back: the container becomes
+   * `stopped`. Skips a container that was created again meanwhile, or that an operation leases.
    */
   async giveBack(row: ContainerRow): Promise<void> {
     const back = { nodeId: row.formerNodeId, status: 'stopped', statusReason: null } as const;
@@ -336,7 +336,7 @@ export class ContainerRepository extends ContainerQueries {
   }
 
   /**
-   * Forgets that a container may have something on a machine that is gone for good, whatever operates on it.
+   * Clears `otherNodeId` of a container after that node was given up, regardless of its lease.
    *
    * @returns false if the row was written since it was read
    */
@@ -350,13 +350,17 @@ export class ContainerRepository extends ContainerQueries {
     return isAsRead(this.database.runInTx(forget));
   }
 
-  /** An early check, before any Docker call; the index decides at the commit. @throws DomainError `name_taken` */
+  /**
+   * An early check, before any Docker call; the unique index decides at the commit.
+   *
+   * @throws DomainError `name_taken`
+   */
   async assertNameFree(wanted: { userId: string; name: string; except: string }): Promise<void> {
     const taken = this.live().andWhere('c.userId = :userId AND c.name = :name AND c.id <> :except', wanted);
     if ((await taken.getCount()) > 0) throw new DomainError('name_taken');
   }
 
-  /** Whether the holder was asked to cancel. */
+  /** Whether the holder of the lease was asked to cancel. */
   async isCancelled(id: string): Promise<boolean> {
     return (await this.live().andWhere('c.id = :id AND c.operationCancelled = true', { id }).getCount()) > 0;
   }
@@ -383,9 +387,9 @@ export class ContainerRepository extends ContainerQueries {
   }
 
   /**
-   * Adds what a leased container reserves to that of a machine which has the room, and notes which.
+   * Adds the reservation of a leased container to a node with enough room, and writes the node to the row.
    *
-   * @param columnOf where it is noted
+   * @param columnOf the column that the node is written to
    */
   private async place<Column extends Pick<ContainerRow, 'nodeId'> | Pick<ContainerRow, 'otherNodeId'>>(
     row: ContainerRow,
@@ -399,7 +403,11 @@ export class ContainerRepository extends ContainerQueries {
     return { ...row, ...changed };
   }
 
-  /** @returns null if that cannot be done, or something stands against it; then nothing is written */
+  /**
+   * Inserts the row with a single statement of PostgreSQL.
+   *
+   * @returns null if nothing was written; the caller must then use a transaction, which finds the reason
+   */
   private async insertByStatement(
     row: ContainerRow,
     { limit, event, bounds }: { limit: number; event: EventDraft; bounds: CapacityBounds },
@@ -417,7 +425,7 @@ export class ContainerRepository extends ContainerQueries {
     const role = roleAfterReplacement(row, patch);
     const start = startAfter(row, patch, this.clock.now());
     const reserved = reservedBy({ ...row, ...patch });
-    // It was made anew: what may come back is not its data any more.
+    // A new Docker container has new data: the data on the former node must not be given back any more.
     const former = patch.dockerId != null && row.formerNodeId !== null ? { formerNodeId: null } : {};
     const rest = this.restOf(row, patch);
     const { meteredSince, used } = this.usage.settle(row, { ...row, ...patch });
@@ -452,7 +460,7 @@ export class ContainerRepository extends ContainerQueries {
     return { ...row, ...changed };
   }
 
-  /** Since when it has been at rest, if a change begins or ends that. */
+  /** The new `stoppedAt`, if the change begins or ends the time for which the container is stopped or in error. */
   private restOf({ status }: ContainerRow, patch: ContainerPatch): Partial<ContainerRow> {
     if (patch.status === undefined || patch.status === status) return {};
     return { stoppedAt: patch.status === 'stopped' || patch.status === 'error' ? this.clock.now() : null };
@@ -483,7 +491,7 @@ function leaseLost({ id }: ContainerRow): LeaseLostError {
   return new LeaseLostError(`container ${id} is no longer leased by this operation`);
 }
 
-/** @returns whether a write was made; false if the row was written since it was read, and then it is rolled back */
+/** @returns false if the row was written since it was read; the write is then rolled back */
 async function isAsRead(write: Promise<void>): Promise<boolean> {
   try {
     await write;
@@ -498,7 +506,7 @@ function columnsOf({ reservedMemoryMb, reservedCpuShares }: ContainerRow): Reser
   return { reservedMemoryMb, reservedCpuShares };
 }
 
-/** Clients see ids without their machine. */
+/** Clients see Docker ids without the node. */
 function dockerIdRow(containerId: string, qualified: string): DockerIdEntity {
   const dockerId = plainId(qualified);
   return { dockerId, shortId: dockerId.slice(0, 12), containerId };

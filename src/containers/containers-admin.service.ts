@@ -22,7 +22,10 @@ import { KnownEngine } from './reconcile/known-engine';
 import type { SweepReport } from './reconcile/reconcile-stats';
 import { Reconciler } from './reconcile/reconciler';
 
-/** Operators' actions on any user's containers, by the same lifecycle. The caller must authorize the operator. */
+/**
+ * Operators' actions on any user's containers. They run the same operations as users' requests. The caller must
+ * authorize the operator.
+ */
 @Injectable()
 export class ContainersAdminService {
   constructor(
@@ -35,7 +38,7 @@ export class ContainersAdminService {
     private readonly clock: Clock,
   ) {}
 
-  /** All users' containers or one user's, newest first. @throws DomainError `invalid_parameters` */
+  /** All users' containers, or those of one user, newest first. @throws DomainError `invalid_parameters` */
   async list(query: {
     readonly user_id?: string;
     readonly status?: ListedStatus;
@@ -67,7 +70,7 @@ export class ContainersAdminService {
   }
 
   /**
-   * @param options.force delete it also where Docker refuses
+   * @param options.force delete the container even if Docker refuses
    * @throws DomainError `container_not_found`, `ambiguous_id`, `delete_failed`, `operation_in_progress`
    */
   async delete(id: string, { force }: { force: boolean }): Promise<ContainerDeletedView> {
@@ -76,8 +79,8 @@ export class ContainersAdminService {
   }
 
   /**
-   * Accepts the present Docker as the one that the containers are in. What is missing in it is lost then, and its
-   * purges proceed.
+   * Accepts the current Docker daemon as the known one. Containers that are missing from it are then lost, and purges
+   * resume.
    *
    * @throws DomainError `not_ready` if Docker does not answer
    */
@@ -92,7 +95,7 @@ export class ContainersAdminService {
     }
   }
 
-  /** Compares everything with Docker now. @throws DomainError `not_ready` if Docker does not answer */
+  /** Runs a sweep now. @throws DomainError `not_ready` if Docker does not answer */
   async reconcile(): Promise<SweepReport> {
     try {
       return await this.reconciler.sweepNow();

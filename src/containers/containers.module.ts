@@ -65,7 +65,7 @@ import { SandboxProver } from './sandbox-prover';
 import { StartCommandRuns } from './start-command-runs';
 import { StatusWait } from './status-wait';
 
-/** The lifecycle. Other modules import this one and inject {@link ContainersService}. */
+/** The container lifecycle. Other modules import this module and inject {@link ContainersService}. */
 @Module({
   imports: [
     AuditModule,
@@ -152,7 +152,7 @@ export class ContainersModule implements OnApplicationBootstrap {
     private readonly evacuation: Evacuation,
   ) {}
 
-  /** Runs after the hooks of all the module's providers, so Docker is prepared. */
+  /** Runs after the hooks of all the module's providers, when Docker is prepared. */
   async onApplicationBootstrap(): Promise<void> {
     await this.limitsWatch.start();
     await this.roleInstaller.start();

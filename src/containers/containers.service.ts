@@ -13,13 +13,13 @@ import type { ContainerListView, ContainerView } from './dto/responses';
 import { ContainerOperations } from './operations/operations';
 import { Restoration } from './operations/restoration';
 
-/** The DTO's fields as plain data: other modules need not instantiate the class. */
+/** The DTO's fields as plain data, so that other modules need not instantiate the class. */
 type Settings = Readonly<UpdateContainerDto>;
 
 /**
- * A user's containers: the REST API's operations, also for other modules. Ids may be in any form that the API accepts.
- * All methods throw {@link DomainError}: `container_not_found`, `ambiguous_id`, `not_authorized`, and what they name
- * themselves.
+ * The REST API's operations on a user's containers, also for other modules. Ids may have any form that the API
+ * accepts. All methods throw {@link DomainError}: `container_not_found`, `ambiguous_id`, `not_authorized`, and those
+ * that each method documents.
  */
 @Injectable()
 export class ContainersService {
@@ -34,10 +34,10 @@ export class ContainersService {
   ) {}
 
   /**
-   * Accepts a container; it is created in the background and its progress emitted in events.
+   * Accepts a new container. It is created in the background, and events report the progress.
    *
    * @throws DomainError `invalid_parameters`, `container_limit_reached`, `name_taken`, `guest_session_expired`,
-   * `idempotency_key_reused`, `no_capacity`, `exec_not_allowed`
+   *   `idempotency_key_reused`, `no_capacity`, `exec_not_allowed`
    */
   async create(
     caller: Caller,
@@ -48,8 +48,8 @@ export class ContainersService {
   }
 
   /**
-   * One page of the caller's containers, newest first, the first page with the online agents; and the event number to
-   * watch from.
+   * One page of the caller's containers, newest first, and the event number to watch from. The first page includes
+   * the online agents.
    */
   async list(caller: Caller, query: ListQuery = {}): Promise<ContainerListView> {
     return this.views.list(caller, query);
@@ -62,7 +62,7 @@ export class ContainersService {
   }
 
   /**
-   * Starts it; recreates it, with its data, if it is missing from Docker.
+   * Starts a container; recreates it, with its data, if it is missing from Docker.
    *
    * @throws DomainError `start_failed`, `operation_in_progress`, `guest_session_expired`, `no_capacity`
    */
@@ -78,10 +78,11 @@ export class ContainersService {
   }
 
   /**
-   * A soft deletion: the name and the place in the count are freed at once, the volume is kept until `purge_at`.
+   * A soft deletion: the name and the place in the tier's limit are free at once, the volume is kept until
+   * `purge_at`.
    *
-   * @param options.force delete it also where Docker refuses
-   * @throws `delete_failed`
+   * @param options.force delete the container even if Docker refuses
+   * @throws DomainError `delete_failed`, `operation_in_progress`
    */
   async delete(
     caller: Caller,
@@ -95,10 +96,11 @@ export class ContainersService {
   }
 
   /**
-   * Restores a deleted container as stopped, while its data is kept; the next start recreates it. A live one is left
-   * unchanged.
+   * Restores a deleted container as `stopped`, if its data is still kept; the next start recreates it. A live
+   * container is left unchanged.
    *
-   * @throws DomainError `name_taken`, `container_limit_reached`, `guest_session_expired`, `operation_in_progress`
+   * @throws DomainError `name_taken`, `container_limit_reached`, `guest_session_expired`, `operation_in_progress`,
+   *   `removal_pending`
    */
   async restore(caller: Caller, id: string): Promise<answer.ContainerRestoredView> {
     const reference = await this.access.resolveDeleted(caller, id);
@@ -106,11 +108,11 @@ export class ContainersService {
   }
 
   /**
-   * Renames, resizes, replaces the environment variables, and sets when it ends unused. A resize or other variables
-   * recreate the container, which keeps its data.
+   * Changes the name, resources, network, environment variables, start command and idle limits. Another size, network
+   * or environment recreates the container, which keeps its data.
    *
    * @throws DomainError `invalid_parameters`, `name_taken`, `update_failed`, `operation_in_progress`,
-   * `guest_session_expired`, `no_capacity`, `exec_not_allowed`
+   *   `guest_session_expired`, `no_capacity`, `exec_not_allowed`
    */
   async update(caller: Caller, id: string, settings: Settings): Promise<answer.ContainerUpdatedView> {
     const { row, wanted } = await this.access.findToUpdate(caller, id, settings);
@@ -124,15 +126,14 @@ export class ContainersService {
   }
 
   /**
-   * Notes that the container is being used, so that it does not count as idle. For internal modules whose traffic the
-   * API does not see, such as terminals and proxies: to be called at every use, as it writes at most once a minute, and
-   * emits no event.
+   * Records a use, so that the container does not count as idle. For internal modules whose traffic the API does not
+   * see, such as terminals and proxies. Call it at every use: it writes at most once a minute, and emits no event.
    */
   async touch(caller: Pick<Caller, 'userId'>, id: string): Promise<void> {
     await this.usage.note(await this.access.find(caller, id));
   }
 
-  /** The same of a client's own request: noted at once. @throws DomainError `guest_session_expired` */
+  /** Records a use that a client requests: immediately. @throws DomainError `guest_session_expired` */
   async touchNow(caller: Caller, id: string): Promise<ContainerView> {
     const row = await this.access.findInSession(caller, id);
     await this.usage.touch(row);
@@ -140,29 +141,30 @@ export class ContainersService {
   }
 
   /**
-   * Runs a command in a running container and waits for its end; counts as use until then. For internal modules such as
-   * terminals and file managers: the request is the engine's own, so output is passed to `onOutput`, and `timeoutMs`
-   * bounds the wait. No operation of the container waits for it: a stop ends the command, usually with exit code 137.
+   * Runs a command in a running container and waits for its end; the container counts as used until then. For
+   * internal modules such as terminals and file managers: the request is the engine's own, so output is passed to
+   * `onOutput`, and `timeoutMs` bounds the wait. Operations on the container do not wait for the command: a stop ends
+   * it, usually with exit code 137.
    *
    * @throws DomainError `container_not_running`, `guest_session_expired`, `exec_not_allowed`; EngineError
-   * `command_not_started`, `timed_out`, `output_too_large` and `aborted` (what may continue in the container: see the
-   * engine's port), `docker_unavailable`
+   *   `command_not_started`, `timed_out`, `output_too_large` and `aborted` (what may continue in the container: see
+   *   the engine's port), `docker_unavailable`
    */
   async exec(caller: Caller, id: string, request: ExecRequest): Promise<{ exitCode: number }> {
     return this.usage.exec(await this.access.findToEnter(caller, id), request);
   }
 
   /**
-   * Does something inside a running container, which counts as use until `work` ends.
+   * Runs `work` inside a running container, which counts as used until `work` ends.
    *
-   * @throws DomainError `container_not_running`, also where the engine says so of `work`, `guest_session_expired`,
-   * `exec_not_allowed`; what `work` throws
+   * @throws DomainError `container_not_running`, also if the engine reports it during `work`,
+   *   `guest_session_expired`, `exec_not_allowed`; any other error of `work`
    */
   async inside<T>(caller: Caller, id: string, work: (container: RunningContainer) => Promise<T>): Promise<T> {
     return this.usage.inside(await this.access.findToEnter(caller, id), work);
   }
 
-  /** The row of a container, running or not, for what is or was done inside it; counts as use. */
+  /** Finds a container, running or not, for past or present work inside it. Records a use. */
   async enter(caller: Caller, id: string): Promise<ContainerRow> {
     const row = await this.access.findToEnter(caller, id);
     await this.usage.note(row);
@@ -170,10 +172,10 @@ export class ContainersService {
   }
 
   /**
-   * The row for any form of a container's id.
+   * Finds the row for any form of a container's id.
    *
-   * @throws DomainError `container_not_found`, `ambiguous_id`, `agent_not_found`, `not_authorized`, and
-   * `invalid_parameters` for an agent's id
+   * @throws DomainError `container_not_found`, `ambiguous_id`, `not_authorized`; for an agent's id `agent_not_found`,
+   *   `not_authorized` or `invalid_parameters`
    */
   async find(caller: Pick<Caller, 'userId'>, id: string): Promise<ContainerRow> {
     return this.access.find(caller, id);

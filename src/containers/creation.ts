@@ -20,29 +20,29 @@ import { newContainer } from './new-container';
 import { NetworkPolicies } from './network-policies';
 import { ContainerOperations } from './operations/operations';
 
-/** The DTO's fields as plain data: other modules need not instantiate the class. */
+/** The DTO's fields as plain data, so that other modules need not instantiate the class. */
 export type CreateRequest = Readonly<CreateContainerDto>;
 
-/** Makes a creation safe to retry. */
+/** Options that make a creation safe to retry. */
 export interface CreateOptions {
-  /** For 24 hours the same key with the same request creates nothing and returns the first answer. */
+  /** For 24 hours, the same key with the same request creates nothing and returns the first answer. */
   readonly idempotencyKey?: string | undefined;
-  /** Called if the answer is a replayed one. */
+  /** Called if the answer is replayed. */
   readonly onReplayed?: () => void;
 }
 
-/** A creation under a key. */
+/** A creation with an idempotency key. */
 interface KeyedCreation {
   readonly key: string;
   readonly requestHash: string;
   readonly created: answer.ContainerCreatedView;
 }
 
-/** What a request for a container resolves to. */
+/** The resolved settings of a request for a container. */
 interface Specification {
-  /** The reference as given to Docker. */
+  /** The image reference as given to Docker. */
   readonly image: string;
-  /** null: nothing beside the image. */
+  /** null: nothing is installed besides the image. */
   readonly role: CatalogRole | null;
   readonly resources: Resources;
   readonly network: NetworkPolicy;
@@ -52,7 +52,7 @@ interface Specification {
   readonly limits: Tier;
 }
 
-/** Resolves requests for containers by the catalogues of images, roles and tiers. */
+/** Resolves requests for containers with the catalogues of images, roles and tiers. */
 @Injectable()
 export class Specifications {
   constructor(
@@ -64,9 +64,10 @@ export class Specifications {
   ) {}
 
   /**
-   * @param options.id of the container, which its encrypted variables are bound to
-   * @throws DomainError `invalid_parameters`: no such image or role, variables given twice, more than the tier allows,
-   *   or a network that cannot be enforced here; `exec_not_allowed`: a start command, which the tier does not allow
+   * @param options.id the container's id, which its encrypted variables are bound to
+   * @throws DomainError `invalid_parameters`: no such image or role, variables given twice, more than the tier
+   *   allows, or a network that cannot be enforced here; `exec_not_allowed`: a start command that the tier does not
+   *   allow
    */
   resolve({ id, tier }: { id: string; tier: string }, request: CreateRequest): Specification {
     const image = this.images.resolve({ image: request.image, customImage: request.custom_image ?? undefined });
@@ -83,7 +84,7 @@ export class Specifications {
   }
 }
 
-/** Accepts new containers: checks the request, inserts the row under its first lease, and begins the operation. */
+/** Accepts new containers: checks the request, inserts the row under its first lease, and starts the operation. */
 @Injectable()
 export class Creation {
   constructor(
@@ -97,10 +98,10 @@ export class Creation {
   ) {}
 
   /**
-   * Accepts a container; it is created in the background and its progress emitted in events.
+   * Accepts a new container. It is created in the background, and events report the progress.
    *
    * @throws DomainError `invalid_parameters`, `container_limit_reached`, `name_taken`, `guest_session_expired`,
-   * `idempotency_key_reused`, `no_capacity`
+   *   `idempotency_key_reused`, `no_capacity`, `exec_not_allowed`
    */
   async create(caller: Caller, request: CreateRequest, options: CreateOptions): Promise<answer.ContainerCreatedView> {
     assertSession(caller, this.clock.now());
@@ -119,7 +120,7 @@ export class Creation {
     } catch (error) {
       const isNamed = (request.name ?? null) !== null;
       if (isNamed || !(error instanceof DomainError && error.kind === 'name_taken')) throw error;
-      // The taken name was generated: another will do.
+      // The taken name was generated; try another.
       return this.create(caller, request, options);
     }
     if ('replayed' in inserted) {
@@ -130,7 +131,7 @@ export class Creation {
     return created;
   }
 
-  /** @returns the row as inserted; or the earlier answer under the key, and then nothing is inserted */
+  /** @returns the inserted row; or the earlier answer under the key, and then nothing is inserted */
   private async insert(
     row: ContainerRow,
     { once, pool, ...limits }: { limit: number; tier: string; pool: string; once: KeyedCreation | null },
@@ -150,7 +151,7 @@ export class Creation {
             asked,
             async (keep) => {
               await keep({ answer: created, id: row.id });
-              // The last, as it locks what all users share.
+              // Last, because the insertion locks the reserved capacity, which all users share.
               await insert();
             },
           );

@@ -15,16 +15,15 @@ import { TERM_OVER } from './leases/lease-term';
 import { type Grant, LeaseStore } from './leases/lease-store';
 
 /**
- * Retention is over. A deleted user's has none, whatever the row says: a deletion that was under way may have written
- * it.
+ * Retention is over. Containers of a deleted user have no retention, regardless of the row: a deletion that was in
+ * progress may have written one.
  */
 const PURGEABLE = `(purge_at <= :now
   OR user_id IN (SELECT id FROM users WHERE suspended_at IS NOT NULL AND deleted_at IS NOT NULL))`;
 
 /**
- * Deleted containers whose data is kept, and the sole writer of their rows. A restore needs a row that no purge has
- * leased, a purge one whose retention is over: each is one conditional update, so whichever comes first excludes the
- * other.
+ * Deleted containers whose data is kept. A restore needs a row that no purge has leased, a purge needs a row whose
+ * retention is over. Each is one conditional update, so whichever comes first excludes the other.
  */
 @Injectable()
 export class DeletedContainers {
@@ -51,16 +50,18 @@ export class DeletedContainers {
       .getOne();
   }
 
-  /** One page of what a user (any user if none is given) can restore now, newest container first, after `after`. */
+  /**
+   * One page of the containers that a user (any user if none is given) can restore now, newest first, after `after`.
+   */
   listRestorable(filter: ListFilter): Promise<ContainerRow[]> {
     return readPage(this.restorable(), filter, this.database);
   }
 
   /**
-   * Makes a deleted container live again, with its event, under the lock of the user's row: no other container of that
-   * user is created, renamed or restored meanwhile.
+   * Makes a deleted container live again and emits its events, under the lock of the user's row: no other container
+   * of that user is created, renamed or restored at the same time.
    *
-   * @returns null if it was restored, or its purge began, since it was read
+   * @returns null if the container was restored, or its purge began, since it was read
    * @throws DomainError `name_taken`, `container_limit_reached`
    */
   async restore(
@@ -94,10 +95,10 @@ export class DeletedContainers {
   }
 
   /**
-   * Ids of the containers whose data is due for removal and not leased; the longest overdue first. That of deleted
-   * users is due at once.
+   * Ids of the containers whose data is due for removal and not leased, the longest overdue first. The data of
+   * deleted users is due at once.
    *
-   * @param silent nodes that do not answer: what is there waits
+   * @param silent nodes that do not answer; containers on them are left out
    */
   async listPurgeable(silent: ReadonlySet<string> = new Set()): Promise<string[]> {
     const query = this.database.manager
@@ -108,7 +109,7 @@ export class DeletedContainers {
       .andWhere('c.removalPendingSince IS NULL')
       .andWhere('(c.operation IS NULL OR c.operationExpiresAt <= :over)', { over: this.database.timestamp(TERM_OVER) })
       .orderBy('c.purgeAt');
-    // A copy may be where it was moved from, too.
+    // A copy of the data may remain on the node that the container was moved from.
     for (const column of silent.size > 0 ? ['nodeId', 'otherNodeId'] : [])
       query.andWhere(`(c.${column} IS NULL OR c.${column} NOT IN (:...silent))`, { silent: [...silent] });
     const rows = await query.getRawMany<{ id: string }>();
@@ -116,9 +117,9 @@ export class DeletedContainers {
   }
 
   /**
-   * From here on it cannot be restored, whatever happens to the lease.
+   * Leases a purge. From then on the container cannot be restored, even if the lease is lost.
    *
-   * @returns null if it is not due, or another process purges it
+   * @returns null if the purge is not due, or another process runs it
    */
   async leasePurge(grant: Grant): Promise<ContainerRow | null> {
     const isLeased = await this.store.acquire(grant, {
@@ -131,7 +132,7 @@ export class DeletedContainers {
     return manager.findOneOrFail(ContainerEntity, { where: { id: grant.containerId }, withDeleted: true });
   }
 
-  /** Records that the data is removed, also in the audit. @returns false if another process took the purge over */
+  /** Records that the data was removed, also in the audit log. @returns false if another process took over the purge */
   async finishPurge({ leaseId }: Grant, row: ContainerRow): Promise<boolean> {
     const { id, userId } = row;
     const purgedAt = this.clock.now();
@@ -148,7 +149,7 @@ export class DeletedContainers {
     });
   }
 
-  /** Records that the data is gone with its machine; nothing of one that was restored since it was read. */
+  /** Records that the data was lost with its node. Does nothing to a container that was restored since it was read. */
   async giveUp(row: ContainerRow): Promise<void> {
     const purgedAt = this.clock.now();
     const { meteredSince, used } = this.usage.settle(row, { ...row, purgedAt });
@@ -157,7 +158,7 @@ export class DeletedContainers {
       const result = await this.deleted(row.id)
         .set({ ...gone, revision: () => 'revision + 1' })
         .execute();
-      // Purged before: only where it was is to be forgotten.
+      // The container was purged or restored before. If purged, only its nodes remain to be cleared.
       if (result.affected !== 1) {
         const { manager } = this.database;
         await manager
@@ -174,7 +175,10 @@ export class DeletedContainers {
     });
   }
 
-  /** Its data is there again, with the machine that it was given up with, unless it was purged meanwhile. */
+  /**
+   * Puts a container back on the node that it was given up with, as that node and the data on it are back. Skips a
+   * container that was written since it was read, or that an operation leases.
+   */
   async giveBack({ id, formerNodeId, revision }: ContainerRow): Promise<void> {
     await this.deleted(id)
       .set({ nodeId: formerNodeId, revision: revision + 1 })
@@ -182,7 +186,7 @@ export class DeletedContainers {
       .execute();
   }
 
-  /** Forgets that something may be on a machine that is gone for good. */
+  /** Clears `otherNodeId` of a container after that node was given up. */
   async forgetOther(row: ContainerRow): Promise<void> {
     await this.database.manager
       .createQueryBuilder()
@@ -192,7 +196,7 @@ export class DeletedContainers {
       .execute();
   }
 
-  /** Leaves the purge to the next sweep of any process. */
+  /** Releases the lease without an outcome; the next sweep of any process purges the container. */
   async postponePurge({ containerId, leaseId }: Grant): Promise<void> {
     await this.deleted(containerId)
       .set({ operationExpiresAt: TERM_OVER, revision: () => 'revision + 1' })
@@ -200,18 +204,20 @@ export class DeletedContainers {
       .execute();
   }
 
-  /** The containers that Docker has not removed yet, though they are deleted; the oldest first. */
+  /** Deleted containers that Docker has not removed yet, the oldest first. */
   async listRemoving(): Promise<Pick<ContainerRow, 'id' | 'nodeId'>[]> {
     const query = this.removing().select('c.id', 'id').addSelect('c.nodeId', 'nodeId');
     return query.orderBy('c.removalPendingSince').getRawMany<Pick<ContainerRow, 'id' | 'nodeId'>>();
   }
 
-  /** How many those are. */
+  /** The number of deleted containers that Docker has not removed yet. */
   async countRemoving(): Promise<number> {
     return this.removing().getCount();
   }
 
-  /** Docker has proven that nothing of it is left but its data: from here on it can be restored or purged. */
+  /**
+   * Records that Docker has nothing left of the container except its data. From then on it can be restored or purged.
+   */
   async finishRemoval(id: string): Promise<void> {
     await this.deleted(id)
       .set({ removalPendingSince: null, revision: () => 'revision + 1' })
@@ -233,7 +239,7 @@ export class DeletedContainers {
       .andWhere('(c.purgeAt IS NULL OR c.purgeAt > :now)', { now: this.now() });
   }
 
-  /** For retention. */
+  /** The current time as a query parameter, for comparisons with `purge_at`. */
   private now(): Date | string {
     return this.database.timestamp(this.clock.now());
   }

@@ -12,22 +12,22 @@ import type { CreateContainerDto } from './dto/requests';
 /** Environment variables by their names. */
 export type Variables = Readonly<Record<string, string>>;
 
-/** New variables of a container, and whether they are others than those that it has. */
+/** New environment variables of a container, encrypted, and a comparison with the current ones. */
 export interface NewEnvironment {
   readonly sealed: string;
-  /** Also where those that it has cannot be read: they are replaced then. */
+  /** True also if the current variables cannot be decrypted: they are then replaced. */
   differsFrom(row: Sealed): boolean;
 }
 
 type Sealed = Pick<ContainerRow, 'id' | 'sealedEnv'>;
 
-/** What `JSON.stringify` begins with: rows of earlier versions, which did not encrypt. */
+/** The first character of unencrypted JSON, in rows of earlier versions. */
 const PLAIN = '{';
 
-/** Rows that are read at once. */
+/** Rows per query. */
 const BATCH = 200;
 
-/** Other processes may go on writing with the previous key until each has been started with the new one. */
+/** Other processes may keep writing with the previous key until all have been restarted with the new one. */
 const RESEAL_EVERY_MS = 3_600_000;
 
 const HINT =
@@ -35,8 +35,9 @@ const HINT =
   'If that key is lost: "Secrets" in docs/operations.md';
 
 /**
- * The environment variables of containers, which hold users' secrets: encrypted in the database, and decrypted only
- * where a container is created or a role's output is searched for them. Rows are passed around with the encrypted text.
+ * The environment variables of containers, which hold users' secrets. They are encrypted in the database, and
+ * decrypted only to create a container, to compare new variables with them, to install a role (its output is searched
+ * for them), or to encrypt them with a new key. Rows are passed around with the encrypted text.
  */
 @Injectable()
 export class Environments implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy {
@@ -54,9 +55,9 @@ export class Environments implements OnModuleInit, OnApplicationBootstrap, OnMod
   ) {}
 
   /**
-   * Before anything is served: nothing is left in plain text, and everything can be read.
+   * Before any request is served: checks that the key of every row is configured, and encrypts rows in plain text.
    *
-   * @throws ConfigError if the key is not the one that rows are encrypted with
+   * @throws ConfigError if rows are encrypted with a key that is not configured
    */
   async onModuleInit(): Promise<void> {
     const unreadable = this.unlike([...this.secrets.readablePrefixes, PLAIN]);
@@ -88,9 +89,9 @@ export class Environments implements OnModuleInit, OnApplicationBootstrap, OnMod
     return this.secrets.seal(JSON.stringify(variables), placeOf(containerId));
   }
 
-  /** @throws SecretsError if the row was changed behind Berth's back, or its key is unknown */
+  /** @throws SecretsError if the row was changed by other means than Berth, or its key is unknown */
   open({ id, sealedEnv }: Sealed): Variables {
-    // A process of an earlier version may still insert rows while the last of them is replaced.
+    // During an upgrade, processes of an earlier version may still insert unencrypted rows.
     const text = sealedEnv.startsWith(PLAIN) ? sealedEnv : this.secrets.open(sealedEnv, placeOf(id));
     return JSON.parse(text) as Variables;
   }
@@ -109,7 +110,11 @@ export class Environments implements OnModuleInit, OnApplicationBootstrap, OnMod
     };
   }
 
-  /** Encrypts with the present key whatever is not, until nothing is left or the process ends. @returns how many */
+  /**
+   * Encrypts all rows that are not encrypted with the current key, until none is left or the process ends.
+   *
+   * @returns the number of rows
+   */
   async reseal(): Promise<number> {
     let resealed = 0;
     for (let after = ''; !this.stopped;) {
@@ -136,14 +141,14 @@ export class Environments implements OnModuleInit, OnApplicationBootstrap, OnMod
       await this.reseal();
       return;
     }
-    // What is overwritten would stay in the file, in free space and in the write-ahead log.
+    // Otherwise the overwritten plain text would remain in the file, in free space and in the write-ahead log.
     await manager.query('PRAGMA secure_delete = ON');
     await this.reseal();
     await manager.query('PRAGMA wal_checkpoint(TRUNCATE)');
     await manager.query('PRAGMA secure_delete = OFF');
   }
 
-  /** Not if it was changed since it was read: what is written now is sealed with the key of who writes it. */
+  /** Skips a row that was changed since it was read: its writer sealed it with the writer's current key. */
   private async resealRow({ id, sealedEnv }: Sealed): Promise<number> {
     try {
       const sealed = this.seal(id, this.open({ id, sealedEnv }));
@@ -154,14 +159,14 @@ export class Environments implements OnModuleInit, OnApplicationBootstrap, OnMod
       );
       return affected ?? 0;
     } catch (error) {
-      // One row that somebody changed must not keep the others from being sealed.
+      // One unreadable row must not keep the others from being sealed.
       if (!(error instanceof SecretsError)) throw error;
       this.logger.error({ err: error, container_id: id }, 'the env of a container cannot be read');
       return 0;
     }
   }
 
-  /** Rows, deleted ones too, whose value begins with none of these. */
+  /** Rows, including deleted ones, whose value begins with none of these prefixes. */
   private unlike(prefixes: readonly string[]) {
     const query = this.all().where('1 = 1');
     prefixes.forEach((prefix, at) => {
@@ -181,10 +186,11 @@ function placeOf(containerId: string): string {
 }
 
 /**
- * Under either of its names. If both were accepted, the answer could not show which one won: it never contains them.
+ * The variables of a request, under either name of the field. If both names were accepted, the answer could not show
+ * which one won, because answers never contain the variables.
  *
- * @returns null if the request names none
- * @throws DomainError `invalid_parameters` if it gives both
+ * @returns null if the request has neither field
+ * @throws DomainError `invalid_parameters` if it has both
  */
 export function environmentOf({
   env,

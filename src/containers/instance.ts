@@ -8,8 +8,9 @@ import type { ContainerRow } from './container.entity';
 const KEY = 'instance_id';
 
 /**
- * Identifies this Berth's containers in Docker: those with its instance label. Without `INSTANCE_ID` the name is
- * generated once and stored in the database, so two Berths with separate databases never touch each other's containers.
+ * Identifies the containers of this Berth in Docker by their instance label. Without `INSTANCE_ID` the name is
+ * generated once and stored in the database, so two Berths with separate databases never touch each other's
+ * containers.
  */
 @Injectable()
 export class Instance {
@@ -20,7 +21,7 @@ export class Instance {
     @Inject(CONFIG) private readonly config: Config,
   ) {}
 
-  /** Loads or generates the name; to be awaited before anything else. */
+  /** Loads or generates the name. Await it before anything else. */
   async load(): Promise<string> {
     this.known = this.config.INSTANCE_ID ?? (await this.stored());
     return this.known;
@@ -31,7 +32,7 @@ export class Instance {
     return this.known;
   }
 
-  /** The labels of everything that is created for a container. */
+  /** The labels of everything that Berth creates in Docker for a container. */
   owner(row: ContainerRow): OwnerLabels {
     return { instance: this.id, containerId: row.id, userId: row.userId };
   }
@@ -39,7 +40,7 @@ export class Instance {
   private async stored(): Promise<string> {
     const { manager } = this.database;
     const value = randomUUID().slice(0, 13);
-    // Two processes may start at once on a new database: the first insert decides, and both read it.
+    // Two processes may start at once on a new database: the first insert wins, and both read its value.
     await manager.createQueryBuilder().insert().into(SettingEntity).values({ key: KEY, value }).orIgnore().execute();
     const setting = await manager.findOneByOrFail(SettingEntity, { key: KEY });
     return setting.value;

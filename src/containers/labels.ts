@@ -12,7 +12,7 @@ const RULE =
   `values strings of at most ${String(MAX_VALUE_LENGTH)} characters without NUL`;
 const SELECTOR_RULE = `at most ${String(MAX_LABELS)} times key:value, or a key alone; ${RULE}`;
 
-/** Labels as a JSON Schema. */
+/** The JSON Schema of labels. */
 export const LABELS_SCHEMA = {
   type: 'object' as const,
   maxProperties: MAX_LABELS,
@@ -26,25 +26,25 @@ export interface LabelSelector {
   readonly value: string | null;
 }
 
-/** A plain object of labels. */
+/** Validates a plain object of labels. */
 export function IsLabels(options: ValidationOptions = {}): PropertyDecorator {
   return isObjectOf('isLabels', { validate: isLabels, rule: RULE, ...options });
 }
 
-/** One text or several, each parsed by {@link parseSelector}. */
+/** Validates one selector or several, each parsed by {@link parseSelector}. */
 export function IsLabelSelectors(options: ValidationOptions = {}): PropertyDecorator {
   return validatedBy('isLabelSelectors', areSelectors, { message: SELECTOR_RULE, ...options });
 }
 
-/** Parses `key:value`, or `key` alone; a value may contain colons, and be empty. */
+/** Parses `key:value`, or `key` alone. A value may contain colons, and may be empty. */
 export function parseSelector(text: string): LabelSelector {
   const colon = text.indexOf(':');
   return colon < 0 ? { key: text, value: null } : { key: text.slice(0, colon), value: text.slice(colon + 1) };
 }
 
 /**
- * A fragment that the JSON of all labels contains exactly if the selector matches: no key or value can contain it, as a
- * quotation mark in either is escaped by a backslash.
+ * A fragment that the JSON of a container's labels contains exactly if the selector matches. No key or value can
+ * contain the fragment, because JSON escapes a quotation mark in a value with a backslash, and keys have none.
  */
 export function jsonFragment({ key, value }: LabelSelector): string {
   return `${JSON.stringify(key)}:${value === null ? '' : JSON.stringify(value)}`;
@@ -71,8 +71,8 @@ function isValue(text: unknown): boolean {
 }
 
 /**
- * Keeps only rows of `c` that match all selectors. Reads the text of every remaining row: the query must be limited to
- * one user.
+ * Restricts a query to the rows of `c` that match all selectors. The condition reads the labels of every remaining
+ * row, so the query must be limited to one user.
  */
 export function whereLabels(
   query: SelectQueryBuilder<ContainerEntity>,

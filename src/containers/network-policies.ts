@@ -4,7 +4,7 @@ import { invalidParameters } from '../errors';
 import type { NetworkPolicy } from '../network-policy';
 import { TiersService } from '../tiers';
 
-/** What containers may reach: as their user's tier allows, and as it can be enforced. */
+/** Resolves the network policies of containers: what the user's tier allows and this host can enforce. */
 @Injectable()
 export class NetworkPolicies {
   constructor(
@@ -13,10 +13,10 @@ export class NetworkPolicies {
   ) {}
 
   /**
-   * @param requested the tier's own if absent
+   * @param requested the tier's policy if absent
    * @returns the canonical form
-   * @throws DomainError `invalid_parameters` if it reaches more than the tier allows, or is a list and the host
-   *   firewall cannot enforce it
+   * @throws DomainError `invalid_parameters` if the policy reaches more than the tier allows, or is a list that the
+   *   host firewall cannot enforce
    */
   resolve(tier: string, requested: NetworkPolicy | undefined): NetworkPolicy {
     const network = this.tiers.networkOf(tier, requested);

@@ -24,7 +24,7 @@ const QUALITIES = [
 ];
 const THINGS = ['anchor', 'bay', 'beacon', 'buoy', 'cove', 'dock', 'harbor', 'keel', 'mast', 'pier', 'quay', 'tide'];
 
-/** A name for a container whose user gave none, such as `quiet-harbor-4821`. */
+/** Generates a name for a container whose user gave none, such as `quiet-harbor-4821`. */
 function generateName(): string {
   return `${pick(QUALITIES)}-${pick(THINGS)}-${String(randomInt(1000, 10_000))}`;
 }
@@ -38,14 +38,14 @@ interface NewContainer {
   readonly id: string;
   readonly userId: string;
   readonly request: Pick<CreateContainerDto, 'name' | 'labels' | 'start' | keyof RequestedEnds>;
-  /** The reference as given to Docker. */
+  /** The image reference as given to Docker. */
   readonly image: string;
-  /** null: nothing beside the image. */
+  /** null: nothing is installed besides the image. */
   readonly role: CatalogRole | null;
   readonly resources: Readonly<Resources>;
   readonly network: NetworkPolicy;
   readonly lease: OperationColumns;
-  /** The variables, encrypted. */
+  /** The environment variables, encrypted. */
   readonly sealedEnv: string;
   readonly now: Date;
 }

@@ -6,10 +6,13 @@ import { ImageCatalog } from '../images';
 import { LOGGER } from '../logging';
 import { Instance } from './instance';
 
-/** After a proof that did not succeed: what an operator has put right shows without a restart. */
+/**
+ * The delay before an unsuccessful proof is repeated, so that a fault which an operator has corrected clears without
+ * a restart.
+ */
 const AGAIN_AFTER_MS = 10 * 60_000;
 
-/** Proves at start, in the background, that sandboxes do what is promised; the result is for operators. */
+/** Proves at start, in the background, that sandboxes behave as promised. The result is for operators. */
 @Injectable()
 export class SandboxProver implements OnModuleDestroy {
   private readonly stopped = new AbortController();
@@ -25,7 +28,7 @@ export class SandboxProver implements OnModuleDestroy {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** To be called once the server listens; returns at once. */
+  /** Starts the proof in the background. Call it once the server listens. */
   begin(): void {
     const isOff = this.config.SANDBOX_PROOF === 'off' || this.config.ENGINE === 'simulated';
     if (isOff || this.stopped.signal.aborted) return;
@@ -33,7 +36,7 @@ export class SandboxProver implements OnModuleDestroy {
     this.proving = this.prove();
   }
 
-  /** Waits until its sandbox is removed. */
+  /** Waits until the sandbox of the proof is removed. */
   async onModuleDestroy(): Promise<void> {
     this.stopped.abort();
     clearTimeout(this.timer);
@@ -68,7 +71,7 @@ export class SandboxProver implements OnModuleDestroy {
     return proveSandbox(this.engine, { instance: this.instance.id, image: reference, signal, node: this.anyNode() });
   }
 
-  /** Of several machines, any that takes sandboxes; so several processes, and runs, try different ones. */
+  /** In a cluster, a random usable node, so that several processes and repeated proofs try different nodes. */
   private anyNode(): string | null {
     const usable = (this.engine.nodes() ?? []).filter(
       ({ isReachable, availability, problem }) => isReachable && availability === 'active' && problem === null,

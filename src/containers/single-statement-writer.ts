@@ -5,13 +5,13 @@ import type { Claim } from './capacity/reserved-capacity';
 import { ContainerEntity, type ContainerRow } from './container.entity';
 
 /**
- * Inserts containers as single statements of PostgreSQL, each a transaction by itself. A transaction of several
- * statements holds the lock of the user's row for as many round trips, and creations of one user wait for each other
- * there. As one statement, 50 creations at once take a third less time. Other writes do not gain enough to be there in
- * two forms.
+ * Inserts containers with single PostgreSQL statements, each a transaction by itself. A transaction of several
+ * statements holds the lock of the user's row for as many round trips, and concurrent creations of one user wait for
+ * that lock. With one statement each, 50 concurrent creations take a third less time. Other writes gain too little to
+ * justify a second implementation.
  *
  * ```
- * owner (locks the user's row) → claimed (adds to what its machine has reserved, if there is room) → changed (the row)
+ * owner (locks the user's row) → claimed (adds to the reserved sum of a node with room) → changed (the row)
  *   → numbered (the user's next seq) → written (the event)
  * ```
  */
@@ -28,13 +28,13 @@ export class SingleStatementWriter {
   /**
    * Inserts a container with its event, if there is room for it.
    *
-   * A statement sees the database as of its beginning. What it counts is exact unless an event of the user has been
-   * written since, as every statement that adds a container does; then it writes nothing.
+   * A statement sees the database as of its beginning. Its count is exact unless an event of the user has been written
+   * since, and every statement that adds a container writes one; then this statement writes nothing.
    *
-   * @param options.count counts the user's containers, which have to be fewer than `limit`
-   * @returns the row as inserted, on the machine that was claimed; null if nothing was written: then the caller must
-   *   find the reason under the user's lock
-   * @throws what a unique index throws
+   * @param options.count counts the user's containers, which must be fewer than `limit`
+   * @returns the inserted row, on the claimed node; null if nothing was written: then the caller must find the reason
+   *   under the user's lock
+   * @throws the database's error if a unique index is violated
    */
   async insert(
     row: ContainerRow,

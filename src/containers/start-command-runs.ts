@@ -9,27 +9,27 @@ import { TiersService } from '../tiers';
 import { ContainerEntity, containerFacts, type ContainerRow } from './container.entity';
 import type { StartCommand } from './start-command';
 
-/** One course of a start command: from a start of its container, or a change of the command, to the next. */
+/** One course of a start command: from a start of the container, or a change of the command, to the next. */
 export interface StartCommandRun {
   readonly container: { readonly id: string; readonly userId: string; readonly dockerId: string };
   readonly start: StartCommand;
-  /** Identifies it. */
+  /** The id of the course. */
   readonly run: string;
-  /** How often in a row it has failed. */
+  /** Consecutive failures of the command. */
   readonly failures: number;
 }
 
 /** The columns about the course of a container's start command. */
 export type StartColumns = Pick<ContainerRow, 'startRun' | 'startDueAt' | 'startFailures' | 'startReady'>;
 
-/** What of a change of a container concerns its start command. */
+/** The columns of a change that affect the start command. */
 type Change = Partial<Pick<ContainerRow, 'status' | 'dockerId' | 'deletedAt' | 'start' | 'runStartedAt'>>;
 
 const NO_START: StartColumns = { startRun: null, startDueAt: null, startFailures: 0, startReady: null };
 
 /**
- * What a change of a container means for its start command: each start of the container, by whomever, and each new
- * command begin another course of it. Applied to every write, so that no operation can forget it.
+ * The start-command columns after a change of a container: each start of the container, by Berth or by Docker, and
+ * each new command begin another course. Applied to every write, so that no operation can forget it.
  */
 export function startAfter(row: ContainerRow, change: Change, now: Date): Partial<StartColumns> {
   const after = { ...row, ...change };
@@ -42,12 +42,12 @@ export function startAfter(row: ContainerRow, change: Change, now: Date): Partia
   return starts ? { startRun: randomUUID(), startDueAt: now, startFailures: 0, startReady: null } : {};
 }
 
-/** A start command needs what its role brings; one that cannot be installed is waited for no longer. */
+/** A start command may need its role's programs. A role that failed is not waited for. */
 const ROLE_IS_THERE = "(c.role_status IS NULL OR c.role_status IN ('installed', 'failed'))";
 
 /**
- * The sole writer of the columns about the course of start commands, beside each write's own {@link startAfter}: every
- * write is conditional on the course, and none changes the row's revision, which belongs to the operations.
+ * The sole writer of the start-command columns, besides {@link startAfter} in each write of a container. Every write
+ * is conditional on the course, and none changes the row's revision, which belongs to the operations.
  */
 @Injectable()
 export class StartCommandRuns {
@@ -58,8 +58,8 @@ export class StartCommandRuns {
   ) {}
 
   /**
-   * What is to be started now, in containers that no operation holds and whose owner's tier lets people in; the longest
-   * due first.
+   * The start commands that are due, the longest due first. Only in running containers without an operation, whose
+   * owner's tier allows exec.
    */
   async listDue(limit: number): Promise<StartCommandRun[]> {
     const rows = await this.live()
@@ -68,7 +68,7 @@ export class StartCommandRuns {
       })
       .andWhere(`c.status = 'running' AND c.operation IS NULL AND ${ROLE_IS_THERE}`)
       .andWhere('EXISTS (SELECT 1 FROM users u WHERE u.id = c.user_id AND u.tier IN (:...tiers))', {
-        // One that is no tier's name, or the list could be empty.
+        // The empty string is no tier's name. It keeps the list from being empty.
         tiers: ['', ...this.tiers.all().flatMap(({ name, exec }) => (exec ? [name] : []))],
       })
       .orderBy('c.start_due_at')
@@ -77,7 +77,7 @@ export class StartCommandRuns {
     return rows.flatMap((row) => courseOf(row) ?? []);
   }
 
-  /** The present courses of these containers, of those that have one. */
+  /** The current courses of those of these containers that have one. */
   async runsOf(containerIds: readonly string[]): Promise<ReadonlySet<string>> {
     if (containerIds.length === 0) return new Set();
     const rows = await this.live()
@@ -87,16 +87,16 @@ export class StartCommandRuns {
     return new Set(rows.map(({ run }) => run));
   }
 
-  /** Notes that it is being started. @returns false if it is not due any more */
+  /** Records that the command is being started. @returns false if it is not due any more */
   async take({ run, container: { id } }: StartCommandRun): Promise<boolean> {
     const update = this.update(id, run).andWhere('start_due_at IS NOT NULL');
     return (await update.set({ startDueAt: null, startReady: null }).execute()).affected === 1;
   }
 
   /**
-   * Notes the end of what was started.
+   * Records that the command ended.
    *
-   * @param next when it is to be started again, in milliseconds from now; null: not in this course
+   * @param next.dueInMs milliseconds until the command is started again; null: not in this course
    */
   async settle(
     { run, container: { id } }: StartCommandRun,
@@ -106,7 +106,7 @@ export class StartCommandRuns {
     await this.update(id, run).set({ startDueAt, startFailures: next.failures, startReady: null }).execute();
   }
 
-  /** Notes that what a dead process had started in this Docker container is to be started again. */
+  /** Makes the start command due again that a dead process had started in this Docker container. */
   async settleLost({ containerId, dockerId }: { containerId: string; dockerId: string }): Promise<void> {
     await this.database.manager
       .createQueryBuilder()

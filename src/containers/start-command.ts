@@ -1,16 +1,19 @@
 import { holdsScope, insufficientScope, type Principal } from '../auth';
 import { WITHOUT_NUL } from '../http';
 
-/** Whether a start command is run again once it has ended: never, or where its exit code was not 0. */
+/** Whether a start command is restarted after it ends: never, or if its exit code is not 0. */
 export const RESTARTS = ['never', 'on-failure'] as const;
 
-/** When a start command counts as ready: once something listens on a port, or once a command in there exits with 0. */
+/**
+ * When a start command counts as ready: once a program listens on a port, or once a command in the container exits
+ * with 0.
+ */
 export type ReadyCondition = { readonly within_seconds: number } & ReadyBy;
 type ReadyBy = { readonly port: number } | { readonly command: readonly string[] };
 
-/** What is run in a container after each of its starts. */
+/** The command that runs in a container after each start. */
 export interface StartCommand {
-  /** The program and its arguments; no shell reads them. */
+  /** The program and its arguments; not parsed by a shell. */
   readonly command: readonly string[];
   readonly restart: (typeof RESTARTS)[number];
   readonly ready: ReadyCondition | null;
@@ -65,7 +68,7 @@ export const START_COMMAND_SCHEMA = {
   },
 };
 
-/** The OpenAPI schema of a {@link StartCommand} in answers, with all that a request may leave out. */
+/** The OpenAPI schema of a {@link StartCommand} in answers, with all fields that a request may omit. */
 export const SHOWN_START_SCHEMA = {
   ...START_COMMAND_SCHEMA,
   title: 'StartCommand',
@@ -75,7 +78,7 @@ export const SHOWN_START_SCHEMA = {
   }),
 };
 
-/** @returns what is wrong with a start command from outside; null if it is one */
+/** Validates a start command from outside. @returns what is wrong with it; null if it is valid */
 export function faultOfStart(value: unknown): string | null {
   if (!isPlain(value)) return 'start must be an object with a command';
   const unknown = unknownKey(value, ['command', 'restart', 'ready']);
@@ -110,7 +113,11 @@ function faultOfCommand(command: unknown, field: string): string | null {
   return Buffer.byteLength(items.join('')) > MOST_BYTES ? `${field} must have at most 16 KiB` : null;
 }
 
-/** A start command as it is kept and shown, with what was left out. @param asked as {@link faultOfStart} allows */
+/**
+ * The stored form of a start command, with the defaults of omitted fields.
+ *
+ * @param asked valid by {@link faultOfStart}
+ */
 export function startCommandOf(asked: AskedStart): StartCommand {
   const { command, restart = 'on-failure', ready } = asked;
   if (ready == null) return { command, restart, ready: null };
@@ -119,7 +126,7 @@ export function startCommandOf(asked: AskedStart): StartCommand {
   return { command, restart, ready: { ...kept, within_seconds } };
 }
 
-/** A start command as a client writes it. */
+/** A start command as a client sends it. */
 export interface AskedStart {
   readonly command: readonly string[];
   readonly restart?: StartCommand['restart'];
@@ -131,7 +138,7 @@ export interface AskedStart {
 }
 
 /**
- * Who may say what runs in a container needs the scope for that.
+ * A request that sets a start command runs code in the container, so it needs the scope `exec`.
  *
  * @throws DomainError `insufficient_permissions`
  */

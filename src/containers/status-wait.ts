@@ -8,7 +8,7 @@ import type { ContainerRow, ContainerStatus, Operation } from './container.entit
 import { ContainersService } from './containers.service';
 import { containerView, ContainerView } from './dto/responses';
 
-/** Transitions without a request: a creation ends, a run ends. */
+/** Transitions without a request: a creation ends, or a run ends. */
 const BY_ITSELF: Readonly<Record<ContainerStatus, readonly ContainerStatus[]>> = {
   creating: ['running', 'error'],
   running: ['stopped'],
@@ -17,8 +17,8 @@ const BY_ITSELF: Readonly<Record<ContainerStatus, readonly ContainerStatus[]>> =
 };
 
 /**
- * The statuses that an operation may lead to, its rollback included. One that inspects Docker may find the container
- * running or not.
+ * The statuses that an operation may lead to, including its rollback. An operation that inspects Docker may find the
+ * container running or stopped.
  */
 const OUTCOMES: Readonly<Record<Operation, readonly ContainerStatus[]>> = {
   create: ['running', 'error'],
@@ -37,16 +37,16 @@ const OUTCOMES: Readonly<Record<Operation, readonly ContainerStatus[]>> = {
   purge: [],
 };
 
-/** Events that report no change of the row, while an operation goes on. */
+/** Events during an operation that report no change of the row. */
 const KEEPS_STATUS: readonly BerthEvent['type'][] = ['container_progress'];
 
 /** The stop reasons after which Docker's restart policy starts the container again. */
 const RESTARTED_BY_DOCKER: readonly (string | null)[] = ['exited', 'oom'];
 
 /**
- * The statuses that a container has, or can reach without another request. A start is such a request: a stopped
- * container, or one whose creation failed, does not start by itself. Includes every status that may come, not only
- * those that will.
+ * The current status of a container, and all that it may reach without another request. A start is such a request: a
+ * stopped container, or one whose creation failed, does not start by itself. Includes every status that may come, not
+ * only those that will.
  */
 export function reachableStatuses(
   row: Pick<ContainerRow, 'status' | 'statusReason' | 'operation'>,
@@ -54,7 +54,7 @@ export function reachableStatuses(
   const reached = new Set<ContainerStatus>([row.status]);
   if (row.operation !== null) OUTCOMES[row.operation].forEach((status) => reached.add(status));
   if (row.status === 'stopped' && RESTARTED_BY_DOCKER.includes(row.statusReason)) reached.add('running');
-  // Iterating a set also yields elements that are added meanwhile.
+  // Iterating a set also yields elements that are added during the iteration.
   for (const status of reached) BY_ITSELF[status].forEach((next) => reached.add(next));
   return reached;
 }
@@ -65,18 +65,17 @@ export function reachableStatuses(
  */
 const MOST_WAITS_PER_USER = 50;
 
-/** What to wait for, and for how long. */
 interface WaitOptions {
   readonly status: ContainerStatus;
-  /** How long to wait at most. */
+  /** The maximum wait. */
   readonly timeoutMs: number;
-  /** Aborted when the client no longer waits for the answer. */
+  /** Aborted when the client disconnects. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * Waits for a container's status, woken by events about its changes, from any process, and by the ends of operations: a
- * failed one may change nothing, and then the status will not be reached.
+ * Waits for a container's status. Events about the container's changes, from any process, wake it, and so do ends of
+ * operations: a failed operation may change nothing, and then the status will not be reached.
  */
 @Injectable()
 export class StatusWait implements OnModuleDestroy {
@@ -91,7 +90,7 @@ export class StatusWait implements OnModuleDestroy {
     private readonly clock: Clock,
   ) {}
 
-  /** At the start of the shutdown, as a wait may outlast the grace period of the process. */
+  /** Ends all waits at the start of the shutdown, because a wait may outlast the grace period of the process. */
   onModuleDestroy(): void {
     this.closing = true;
     for (const wake of this.sleeping) wake.now();
@@ -162,7 +161,7 @@ function unreachable(status: ContainerStatus | 'deleted'): DomainError {
   return new DomainError('status_unreachable', { fields: { status } });
 }
 
-/** A wake-up that is not lost if it comes before the sleep. */
+/** A wake-up call that is not lost if it comes before the sleep. */
 class Wake {
   private called = false;
   private resolve: (() => void) | undefined;
@@ -190,10 +189,10 @@ class WaitsByUser {
   private readonly deadlines = new Map<string, Set<{ readonly at: number }>>();
 
   /**
-   * Counts one more wait, at once: of many simultaneous ones, only the permitted number enters.
+   * Counts one more wait, synchronously: of many simultaneous requests, only the permitted number enters.
    *
-   * @returns a function that ends it
-   * @throws DomainError `too_many_connections`, with the time at which the first of the user's waits is over
+   * @returns a function that ends the wait
+   * @throws DomainError `too_many_connections`, to be retried when the user's first wait is over
    */
   enter(userId: string, at: number): () => void {
     const deadlines = this.deadlines.get(userId) ?? new Set();

@@ -8,7 +8,7 @@ import { DomainError } from '../errors';
 import { Clock } from '../scheduling';
 import { Secrets } from '../secrets';
 
-/** A request that was answered under a client's key, written in the transaction that did what it asked for. */
+/** A request that was answered under a client's key. Written in the transaction that did the request's work. */
 @Entity('idempotency_keys')
 export class IdempotencyKeyEntity {
   @PrimaryColumn({ name: 'user_id', type: 'varchar', length: 36 })
@@ -17,15 +17,18 @@ export class IdempotencyKeyEntity {
   @PrimaryColumn({ type: 'varchar', length: 255 })
   key: string;
 
-  /** A keyed digest of the request's hash, 64 hex: the request holds the user's secrets, which may be guessed. */
+  /**
+   * A keyed digest of the request's hash, 64 hex digits. Keyed because the request may hold the user's secrets, which
+   * could be guessed from a plain hash.
+   */
   @Column({ name: 'request_hash', type: 'varchar', length: 64 })
   requestHash: string;
 
-  /** The answer in JSON; one with a secret is `{ "sealed": "v1:…" }`, encrypted with `SECRETS_KEY`. */
+  /** The answer as JSON; an answer with a secret is `{ "sealed": "v1:…" }`, encrypted with `SECRETS_KEY`. */
   @Column({ type: 'simple-json' })
   answer: object;
 
-  /** Of what was made, a container or anything else; empty if it has none. */
+  /** The id of the created object, a container or any other; empty if it has none. */
   @Column({ name: 'container_id', type: 'varchar', length: 36 })
   madeId: string;
 
@@ -37,7 +40,7 @@ export class IdempotencyKeyEntity {
 /** How long a key is kept, in milliseconds. */
 const KEPT_MS = 24 * 3_600_000;
 
-/** Keeps the keys for 24 hours. */
+/** Deletes keys after 24 hours. */
 @Injectable()
 export class IdempotencyRetention extends Retention {
   constructor(database: Database, clock: Clock) {
@@ -50,24 +53,24 @@ export class IdempotencyRetention extends Retention {
   }
 }
 
-/** A request that is to be done once, however often it comes under its key. */
+/** A request that is executed once, however often it is sent with its key. */
 export interface OnceOnly {
   readonly key: string;
-  /** Not to be stored: see `IdempotencyKeyEntity`. */
+  /** The plain hash, which must not be stored: see {@link IdempotencyKeyEntity.requestHash}. */
   readonly requestHash: string;
-  /** Whether the answer holds a secret, and is stored encrypted. */
+  /** Whether the answer holds a secret, and so is stored encrypted. */
   readonly isSecret: boolean;
 }
 
-/** What a request has made. */
+/** The result of a request. */
 export interface Made<T> {
   /** The answer to the first request, and to every later one. */
   readonly answer: T;
-  /** A UUID, or empty. */
+  /** The id of the created object, a UUID; or empty. */
   readonly id: string;
 }
 
-/** The keys that were used in the last 24 hours, each with its request and answer. */
+/** The keys of the last 24 hours, each with its request and answer. */
 @Injectable()
 export class IdempotencyKeys {
   constructor(
@@ -79,12 +82,12 @@ export class IdempotencyKeys {
   ) {}
 
   /**
-   * Does what is asked for once under a client's key, in one transaction that locks the user's row: of several
-   * concurrent requests one finds no answer, and the others the answer of that one.
+   * Executes a request once under a client's key, in one transaction that locks the user's row: of several concurrent
+   * requests the first finds no answer, and the others find its answer.
    *
-   * @param make in this transaction; it calls `keep` once, with what it makes
-   * @throws DomainError `idempotency_key_reused` if the key belongs to another request; what `make` throws, and then
-   * the key is free
+   * @param make runs in this transaction; it must call `keep` once, with its result
+   * @throws DomainError `idempotency_key_reused` if the key belongs to another request; any error of `make`, after
+   *   which the key is free
    */
   async once<T extends object>(
     userId: string,
@@ -93,7 +96,8 @@ export class IdempotencyKeys {
   ): Promise<{ readonly answer: T; readonly isReplayed: boolean }> {
     return this.database.runInTxLocking(userId, async () => {
       await this.users.lock(userId);
-      // Before any other check: the first request may have used the last place, and has taken the name.
+      // Before any other check: the first request may have used the last place in the tier's limit, and has taken the
+      // name.
       const earlier = await this.answerOf(userId, request);
       if (earlier) return { answer: earlier as T, isReplayed: true };
       let answer: T | undefined;
@@ -114,7 +118,7 @@ export class IdempotencyKeys {
       await manager.delete(IdempotencyKeyEntity, { userId, key });
       return null;
     }
-    // What an earlier version stored is the hash itself.
+    // Earlier versions stored the plain hash.
     const known: readonly string[] = [...this.secrets.digests(requestHash), requestHash];
     if (!known.includes(used.requestHash)) throw new DomainError('idempotency_key_reused');
     const { sealed } = used.answer as { sealed?: unknown };
@@ -140,12 +144,15 @@ export class IdempotencyKeys {
   }
 }
 
-/** What a sealed answer is bound to. */
+/** The context that a sealed answer is bound to. */
 function placeOf(userId: string, key: string): string {
   return `idempotency_keys.answer:${userId}:${key}`;
 }
 
-/** SHA-256 as 64 hex of a JSON value; independent of the order of its fields. Undefined fields count as absent. */
+/**
+ * The SHA-256 of a JSON value, as 64 hex digits. It does not depend on the order of fields. Undefined fields count as
+ * absent.
+ */
 export function requestHash(request: object): string {
   return createHash('sha256').update(canonicalJson(request)).digest('hex');
 }

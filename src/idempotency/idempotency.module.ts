@@ -4,7 +4,7 @@ import { SecretsModule } from '../secrets';
 import { IdempotencyKeys, IdempotencyRetention } from './idempotency-keys';
 import { KeyedSecrets } from './keyed-requests';
 
-/** Requests that are done once, however often they come under one `Idempotency-Key`. */
+/** Executes requests once, however often they are sent with the same `Idempotency-Key`. */
 @Module({
   imports: [AuthModule, SecretsModule],
   providers: [IdempotencyKeys, IdempotencyRetention, KeyedSecrets],

@@ -17,25 +17,21 @@ const NAME = 'Idempotency-Key';
 const RULE = 'must be 1 to 255 visible ASCII characters';
 const VALID = /^[!-~]{1,255}$/;
 
-/** The header of a replayed answer. */
+/** The response header of a replayed answer. */
 const REPLAYED = 'Idempotency-Replayed';
 
-/** A request that may have a key. */
+/** A request that may have an idempotency key. */
 export interface KeyedRequest {
-  /** undefined: it has none. */
+  /** undefined if the request has no key. */
   readonly key: string | undefined;
-  /** Such as `POST /api/tokens`. */
+  /** The method and the route's path, such as `POST /api/tokens`. */
   readonly route: string;
   readonly body: unknown;
-  /** To be called where its answer is an earlier one. */
+  /** Must be called if the answer is replayed; sets the response header. */
   readonly onReplayed: () => void;
 }
 
-/**
- * The request with its `Idempotency-Key`.
- *
- * @throws DomainError `invalid_parameters`, naming the header
- */
+/** Injects the request with its `Idempotency-Key`. @throws DomainError `invalid_parameters`, naming the header */
 export const Keyed = createParamDecorator((_data: unknown, context: ExecutionContext): KeyedRequest => {
   const request = context.switchToHttp().getRequest<FastifyRequest>();
   const reply = context.switchToHttp().getResponse<FastifyReply>();
@@ -54,7 +50,7 @@ function keyOf({ headers }: FastifyRequest): string | undefined {
   return given;
 }
 
-/** Documents that the route takes the header. */
+/** Documents that the route accepts the header. */
 export function ApiIdempotencyKey(): MethodDecorator {
   return applyDecorators(
     ApiHeader({
@@ -77,7 +73,7 @@ export const REPLAYED_HEADER = {
   },
 };
 
-/** Refuses the header where nothing is kept under it: a client that sends it relies on it. */
+/** Refuses the header on routes that do not support it, because a client that sends it relies on it. */
 class WithoutIdempotencyKey implements CanActivate {
   canActivate(context: ExecutionContext): boolean {
     const { headers } = context.switchToHttp().getRequest<FastifyRequest>();
@@ -86,10 +82,10 @@ class WithoutIdempotencyKey implements CanActivate {
   }
 }
 
-/** Of a route that makes something and takes no `Idempotency-Key`: one that is sent is a 400. */
+/** For a route that creates something and does not support `Idempotency-Key`: a request with the header gets a 400. */
 export const RefusesIdempotencyKey = (): MethodDecorator => UseGuards(WithoutIdempotencyKey);
 
-/** Answers requests for secrets, such as tokens, once under their keys. */
+/** Executes requests whose answers hold secrets, such as tokens, once under their keys. */
 @Injectable()
 export class KeyedSecrets {
   constructor(
@@ -99,11 +95,11 @@ export class KeyedSecrets {
   ) {}
 
   /**
-   * Makes something whose answer holds a secret. An answer is replayed to the very token that asked first, while it
-   * is good: another one of the user may be allowed less.
+   * Executes a request whose answer holds a secret. The answer is replayed only to the token that sent the first
+   * request, while that token is valid: another token of the user may have fewer scopes.
    *
-   * @throws DomainError `idempotency_key_reused`, `unauthorized`, `user_suspended`, `guest_session_expired`; what
-   * `make` throws
+   * @throws DomainError `idempotency_key_reused`, `unauthorized`, `user_suspended`, `guest_session_expired`; any
+   *   error of `make`
    */
   async once<T extends object>(caller: Principal, request: KeyedRequest, make: () => Promise<T>): Promise<T> {
     const { key, route, body, onReplayed } = request;
@@ -122,7 +118,7 @@ export class KeyedSecrets {
   }
 }
 
-/** Without the prefix of an agent's. */
+/** The id of the created object, without the prefix of an agent's id. */
 function idOf(made: object): string {
   const { id } = made as { id?: unknown };
   return typeof id === 'string' ? id.replace(/^agent:/, '') : '';

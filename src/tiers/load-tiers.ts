@@ -16,7 +16,7 @@ import {
 
 const amount = z.number().int().min(RESOURCE_BOUNDS.minimum).max(RESOURCE_BOUNDS.maximum);
 const count = z.number().int().min(0).max(100_000);
-/** A shell, a package manager and what it starts. */
+/** Enough for a shell, a package manager and the processes that it starts. */
 const FEWEST_PROCESSES = 32;
 const MOST_PROCESSES = 100_000;
 const resources = { memory_mb: amount, cpu_shares: amount, disk_mb: amount };
@@ -83,7 +83,7 @@ const schema = z
   });
 
 /**
- * The tiers of the operator's file, or the default ones.
+ * Loads the tiers of the operator's file, or the default ones if there is no file.
  *
  * @throws ConfigError that lists every fault of the file
  */
@@ -95,7 +95,7 @@ export function loadTierTable(file: string | undefined): TierTable {
 
 const tierMaximum = ({ memory_mb, cpu_shares, disk_mb }: Resources): Resources => ({ memory_mb, cpu_shares, disk_mb });
 
-/** {@link DEFAULT_RESOURCES} where the tier allows them; else the bound that is nearest. */
+/** {@link DEFAULT_RESOURCES} if the tier allows them; otherwise the nearest bound. */
 function defaultWithin(min: Resources, max: Resources): Resources {
   const amount = (field: keyof Resources): number =>
     Math.max(min[field], Math.min(max[field], DEFAULT_RESOURCES[field]));
@@ -128,11 +128,11 @@ export function parseTierTable(json: unknown, file: string): TierTable {
   );
 }
 
-/** The tier of those who come without an account. */
+/** The tier of users without an account. */
 export const GUEST_TIER = 'guest';
 
 /**
- * The tier table with what the settings change in it.
+ * Loads the tier table, and applies the settings that override parts of it.
  *
  * @throws ConfigError that lists every fault of the file, or every tier of `IDLE_STOP_AFTER` that is not in the table
  */
@@ -146,7 +146,7 @@ export function loadTiers(settings: Pick<Config, 'TIERS_FILE' | 'GUEST_SESSION' 
   return withGuestSession(withIdleStops(table, settings.IDLE_STOP_AFTER), settings.GUEST_SESSION);
 }
 
-/** `IDLE_STOP_AFTER` stands for the `auto_stop_seconds` of the tiers that it names. */
+/** `IDLE_STOP_AFTER` overrides the `auto_stop_seconds` of the tiers that it names. */
 function withIdleStops(table: TierTable, idleMsByTier: ReadonlyMap<string, number>): TierTable {
   return new Map(
     [...table].map(([name, tier]): [string, Tier] => {

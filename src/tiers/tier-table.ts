@@ -4,10 +4,10 @@ import type { NetworkPolicy } from '../network-policy';
 /** The fields of {@link Resources}, in the order in which they are reported. */
 export const RESOURCE_FIELDS = ['memory_mb', 'cpu_shares', 'disk_mb'] as const;
 
-/** What any amount may be, whatever the tier: a positive number that every database has room for. */
+/** The bounds of every amount, regardless of the tier: a positive number that fits the database's integer columns. */
 export const RESOURCE_BOUNDS = { type: 'integer', minimum: 1, maximum: 2 ** 31 - 1 } as const;
 
-/** What a container may use. */
+/** The resource limits of a container. */
 export class Resources {
   @ApiProperty({ ...RESOURCE_BOUNDS, example: 2048, description: 'MiB.' })
   readonly memory_mb: number;
@@ -17,47 +17,53 @@ export class Resources {
   readonly disk_mb: number;
 }
 
-/** What a container gets if its creator does not say, on every tier that allows so much. */
+/** The resources of a container whose creation does not specify them, on every tier that allows that much. */
 export const DEFAULT_RESOURCES: Resources = { memory_mb: 1024, cpu_shares: 1000, disk_mb: 10_240 };
 
-/** Resources of which some are left to the tier. */
+/** Requested resources; the tier's defaults apply to absent ones. */
 export type RequestedResources = { readonly [F in keyof Resources]?: number | undefined };
 
-/** The bounds of `auto_stop_seconds` and `auto_delete_seconds`, of a tier and of a container. */
+/** The bounds of `auto_stop_seconds` and `auto_delete_seconds`, for tiers and for containers. */
 export const AUTO_END_SECONDS = { min: 60, max: 10 * 366 * 24 * 3600 } as const;
 
-/** After how many seconds an abandoned container is stopped, and deleted; absent or null: as its tier has it. */
+/** The seconds after which an unused container is stopped, and deleted; absent or null: the tier's limits. */
 export interface RequestedEnds {
   readonly auto_stop_seconds?: number | null | undefined;
   readonly auto_delete_seconds?: number | null | undefined;
 }
 
-/** What users of a tier may have. */
+/** The limits of a tier's users. */
 export interface Tier {
   readonly name: string;
-  /** How many containers at once. */
+  /** The maximum number of containers. */
   readonly containers: number;
   readonly min: Resources;
   readonly max: Resources;
-  /** What a creation gets for the amounts that it leaves out. */
+  /** The resources of a creation that does not specify them. */
   readonly default: Resources;
-  /** How many processes and threads a container may have. */
+  /** The maximum number of processes and threads of a container. */
   readonly processes: number;
-  /** The widest network that a container may have, and that of those whose owner asks for none. */
+  /** The widest network policy that a container may have, and the policy of containers that request none. */
   readonly network: NetworkPolicy;
-  /** How long a session or run may last; null: as long as it likes. */
+  /** The maximum duration of a session or run; null: unlimited. */
   readonly sessionSeconds: number | null;
-  /** true: the session begins with the user and happens once; false: each run of a container has its own. */
+  /**
+   * true: a user has one session, which begins when the user joins the tier; false: each run of a container has its
+   * own.
+   */
   readonly sessionOnce: boolean;
-  /** After how many seconds without use a container is stopped, unless it asks for fewer; null: never by the tier. */
+  /** Seconds without use after which a container is stopped, unless it requests fewer; null: never by the tier. */
   readonly autoStopSeconds: number | null;
-  /** The same of the deletion of one that is stopped, since its stop or last use. */
+  /**
+   * Seconds after its stop or last use at which a stopped container is deleted, unless it requests fewer; null: never
+   * by the tier.
+   */
   readonly autoDeleteSeconds: number | null;
-  /** How many agents. */
+  /** The maximum number of agents. */
   readonly agents: number;
-  /** Whether they may run anything in their containers: commands, terminals, files. */
+  /** Whether users may run anything in their containers: commands, terminals, files. */
   readonly exec: boolean;
-  /** Of several machines, those that its containers are placed on. */
+  /** In a cluster, the pool of nodes that the tier's containers are placed on. */
   readonly pool: string;
 }
 
@@ -71,33 +77,33 @@ export interface TierFile {
       string,
       Resources & {
         readonly containers: number;
-        /** {@link DEFAULT_PROCESSES} if absent. */
+        /** Default: {@link DEFAULT_PROCESSES}. */
         readonly processes?: number;
-        /** `internet` if absent. */
+        /** Default: `internet`. */
         readonly network?: NetworkPolicy;
         /** A duration such as `50h`. */
         readonly session: string | null;
         readonly session_once: boolean;
-        /** null if absent, as the next. */
+        /** Default: null, also for the next. */
         readonly auto_stop_seconds?: number | null;
         readonly auto_delete_seconds?: number | null;
         readonly agents: number;
-        /** true if absent. */
+        /** Default: true. */
         readonly exec?: boolean;
-        /** {@link DEFAULT_POOL} if absent. */
+        /** Default: {@link DEFAULT_POOL}. */
         readonly pool?: string;
       }
     >
   >;
 }
 
-/** Of nodes without a label, and of tiers that name none. */
+/** The pool of nodes without a pool label, and of tiers that name no pool. */
 export const DEFAULT_POOL = 'default';
 
-/** Processes of a container where its tier says nothing. */
+/** The processes of a container whose tier sets no limit. */
 export const DEFAULT_PROCESSES = 1024;
 
-/** The tiers where the operator gives no file. */
+/** The tiers if the operator provides no file. */
 export const DEFAULT_TIERS: TierFile = {
   minimum: { memory_mb: 256, cpu_shares: 250, disk_mb: 1024 },
   tiers: {

@@ -2,7 +2,7 @@ import { ApiProperty } from '@nestjs/swagger';
 import { type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../network-policy';
 import { Resources, type Tier } from './tier-table';
 
-/** What a tier allows. */
+/** The limits of a tier. */
 export class LimitsView {
   @ApiProperty({ type: 'integer', minimum: 0, example: 5 })
   readonly containers: number;
@@ -73,7 +73,7 @@ export class TierView extends LimitsView {
   readonly name: string;
 }
 
-/** What `GET /api/tiers` answers. */
+/** The response of `GET /api/tiers`. */
 export class TierListView {
   @ApiProperty({ type: [TierView] })
   readonly tiers: TierView[];

@@ -3,7 +3,7 @@ import { type Config, CONFIG } from '../config';
 import { loadTiers } from './load-tiers';
 import { TIER_TABLE, TiersService, TierUsage } from './tiers.service';
 
-/** Tiers as data: the limits, the checks against them, and what is used of them. */
+/** Tiers: the table of limits, the checks against them, and the counts of what users have. */
 @Module({
   providers: [
     { provide: TIER_TABLE, inject: [CONFIG], useFactory: (config: Config) => loadTiers(config) },

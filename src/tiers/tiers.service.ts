@@ -15,12 +15,15 @@ import {
 /** Injection token of the {@link TierTable}. */
 export const TIER_TABLE = Symbol('TIER_TABLE');
 
-/** What each tier allows. Nothing is ever clamped: what exceeds a limit is refused with an error that says so. */
+/**
+ * The limits of each tier, and checks against them. Values are never clamped: a value that exceeds a limit is refused
+ * with an error that says so.
+ */
 @Injectable()
 export class TiersService {
   constructor(@Inject(TIER_TABLE) private readonly table: TierTable) {}
 
-  /** Every tier, in the order of the table. */
+  /** All tiers, in the order of the table. */
   all(): readonly Tier[] {
     return [...this.table.values()];
   }
@@ -29,20 +32,20 @@ export class TiersService {
     return this.table.has(name);
   }
 
-  /** @throws Error if there is no such tier: a user's tier was checked when it was given */
+  /** @throws Error if the tier does not exist: a user's tier was checked when it was assigned */
   limitsOf(name: string): Tier {
     const tier = this.table.get(name);
     if (!tier) throw new Error(`the tier "${name}" is not in the tier table; add it to TIERS_FILE or move its users`);
     return tier;
   }
 
-  /** When the session of a user who comes to this tier now ends; null for tiers without a session of the user's. */
+  /** When the session of a user who joins this tier now ends; null if the tier has no session per user. */
   sessionEnd(name: string, now: Date): Date | null {
     const { sessionSeconds, sessionOnce } = this.limitsOf(name);
     return sessionOnce && sessionSeconds !== null ? new Date(now.getTime() + sessionSeconds * 1000) : null;
   }
 
-  /** What a request asks for, with the tier's default for what it leaves out. Not checked; see {@link assertWithin}. */
+  /** The requested resources, with the tier's defaults for omitted ones. Not checked; see {@link assertWithin}. */
   resolve(name: string, requested: RequestedResources): Resources {
     const tier = this.limitsOf(name);
     return {
@@ -53,9 +56,9 @@ export class TiersService {
   }
 
   /**
-   * @param requested the tier's own if absent
+   * @param requested the tier's policy if absent
    * @returns the canonical form
-   * @throws DomainError `invalid_parameters` if it reaches more than the tier allows
+   * @throws DomainError `invalid_parameters` if the policy reaches more than the tier allows
    */
   networkOf(name: string, requested: NetworkPolicy | undefined): NetworkPolicy {
     const { network } = this.limitsOf(name);
@@ -67,7 +70,7 @@ export class TiersService {
     return canonicalPolicy(requested);
   }
 
-  /** Whether users of this tier may run anything in their containers; those of a tier that there is not may not. */
+  /** Whether users of this tier may run anything in their containers; false if the tier does not exist. */
   allowsExec(name: string): boolean {
     return this.table.get(name)?.exec ?? false;
   }
@@ -99,21 +102,25 @@ export class TiersService {
   }
 }
 
-/** How much of their tier users have taken. */
+/** Counts what users have of the things that tiers limit. */
 @Injectable()
 export class TierUsage {
   constructor(private readonly database: Database) {}
 
   /**
-   * The user's containers that are not deleted, whatever their state. To decide on the count, lock the user's row first
-   * and call this in the same transaction.
+   * The number of the user's containers that are not deleted, whatever their status. To decide on the count, lock the
+   * user's row first and call this in the same transaction.
    */
   containersOf(userId: string): Promise<number> {
-    // By the table's name: containers know tiers, and not the other way round. Deleted rows are invisible to a count.
+    // By the table's name, because containers depend on tiers and not the other way round. Counts exclude deleted
+    // rows.
     return this.database.manager.countBy<{ userId: string }>('containers', { userId });
   }
 
-  /** The user's agents that are not deleted, connected or not; for decisions as {@link containersOf}. */
+  /**
+   * The number of the user's agents that are not deleted, connected or not. For decisions, lock the user's row as for
+   * {@link containersOf}.
+   */
   agentsOf(userId: string): Promise<number> {
     return this.database.manager.countBy<{ userId: string }>('agents', { userId });
   }

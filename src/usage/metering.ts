@@ -1,7 +1,7 @@
-/** Milliseconds of a UTC day, which has no leap seconds. */
+/** The milliseconds of a UTC day; Unix time has no leap seconds. */
 export const DAY_MS = 24 * 3_600_000;
 
-/** Of a container's row what decides how much it uses. */
+/** The columns of a container's row that determine its use. */
 export interface MeteredRow {
   readonly status: 'creating' | 'running' | 'stopped' | 'error';
   readonly deletedAt: Date | null;
@@ -10,11 +10,11 @@ export interface MeteredRow {
   /** Millicores. */
   readonly cpuShares: number;
   readonly diskMb: number;
-  /** Up to when its use is in `daily_usage`; null: it uses nothing. */
+  /** The time up to which the container's use is in `daily_usage`; null: it is not metered. */
   readonly meteredSince: Date | null;
 }
 
-/** What was used, in amounts × milliseconds: whole numbers, whose sums are exact. */
+/** Use as amounts × milliseconds: whole numbers, so sums are exact. */
 export interface UsedAmounts {
   readonly runningMs: number;
   readonly memoryMbMs: number;
@@ -22,19 +22,19 @@ export interface UsedAmounts {
   readonly diskMbMs: number;
 }
 
-/** What was used on one day. */
+/** The use on one day. */
 export interface DayUse extends UsedAmounts {
-  /** The UTC midnight that it begins with. */
+  /** The UTC midnight at the start of the day. */
   readonly day: Date;
 }
 
-/** What the change of a row writes beside it. */
+/** What must be written together with a change of a row: the new `meteredSince`, and the use to record. */
 export interface Settlement {
   readonly meteredSince: Date | null;
   readonly used: readonly DayUse[];
 }
 
-/** What a container uses at a time. */
+/** What a container uses per unit of time. */
 interface Rates {
   readonly running: 0 | 1;
   readonly memoryMb: number;
@@ -45,14 +45,17 @@ interface Rates {
 const NOTHING: Rates = { running: 0, memoryMb: 0, cpuShares: 0, diskMb: 0 };
 
 /**
- * From its first run, or its first stop, to its purge. What is being created, or could not be, has nothing of its
- * user's.
+ * Whether a container is metered: from its first run or stop until its purge. A container that is being created, or
+ * in `error` because its creation failed or its node was lost, has no data.
  */
 function isMetered({ status, purgedAt }: MeteredRow): boolean {
   return purgedAt === null && (status === 'running' || status === 'stopped');
 }
 
-/** Memory and CPU while it runs; the disk as long as its data is kept. `UsageReader` has the same rule as SQL. */
+/**
+ * A container uses memory and CPU while it runs, and its disk while its data is kept. `UsageReader` has the same rule
+ * as SQL.
+ */
 function ratesOf(row: MeteredRow): Rates {
   if (!isMetered(row)) return NOTHING;
   const { memoryMb, cpuShares, diskMb } = row;
@@ -65,15 +68,15 @@ function isSame(one: Rates, other: Rates): boolean {
 }
 
 /**
- * What is to be written with a change of a row. Where it changes what is used per time, the use until now is settled,
- * by what the row said until now, and counted anew from here: so each moment is settled once, or not yet.
+ * Returns what to write with a change of a row. If the change alters the rates, or starts or ends metering, the use
+ * up to now is settled at the old rates, and metering continues from now. So each moment is settled once, or not yet.
  */
 export function settle(row: MeteredRow, next: MeteredRow, now: Date): Settlement {
   const { meteredSince } = row;
   if ((meteredSince !== null) === isMetered(next) && isSame(ratesOf(row), ratesOf(next))) {
     return { meteredSince, used: [] };
   }
-  // The clock of the process before may be ahead of this one's: no moment counts twice.
+  // The clock of the process that settled last may be ahead of this one's: no moment must count twice.
   const until = meteredSince !== null && meteredSince > now ? meteredSince : now;
   return {
     meteredSince: isMetered(next) ? until : null,
@@ -81,7 +84,7 @@ export function settle(row: MeteredRow, next: MeteredRow, now: Date): Settlement
   };
 }
 
-/** Split at UTC midnights, the earliest day first; days on which nothing was used are left out. */
+/** Splits the use at UTC midnights, the earliest day first. Returns nothing if the rates are 0. */
 function usedBetween(rates: Rates, from: Date, until: Date): DayUse[] {
   if (isSame(rates, NOTHING)) return [];
   const used: DayUse[] = [];
@@ -101,7 +104,7 @@ function usedBetween(rates: Rates, from: Date, until: Date): DayUse[] {
   return used;
 }
 
-/** The beginning of the UTC day, in milliseconds since 1970. */
+/** The start of the UTC day, in milliseconds since 1970. */
 export function midnight(time: number): number {
   return Math.floor(time / DAY_MS) * DAY_MS;
 }

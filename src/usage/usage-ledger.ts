@@ -9,21 +9,20 @@ import { DAY_MS, type DayUse, type MeteredRow, settle, type Settlement } from '.
 export const KEPT_DAYS = 400;
 
 /**
- * What a user's containers used on one day, as far as it is settled; what each of them has used since its
- * `metered_since` is added when it is read. The columns are whole numbers of up to 64 bits, which drivers read as text
- * or numbers.
+ * The settled use of a user's containers on one day. The use of each container since its `metered_since` is added
+ * when the day is read. The columns are whole numbers of up to 64 bits, which drivers return as text or numbers.
  */
 @Entity('daily_usage')
 export class DailyUsageEntity {
   @PrimaryColumn({ name: 'user_id', type: 'varchar', length: 36 })
   userId: string;
 
-  /** The UTC midnight that it begins with. */
+  /** The UTC midnight at the start of the day. */
   @PrimaryColumn({ type: TIMESTAMP })
   @Index('daily_usage_day')
   day: Date;
 
-  /** Of all containers together, as are the others: two that run all day make two days. */
+  /** Summed over all containers, like the other columns: two containers that run all day make two days. */
   @Column({ name: 'running_ms', type: 'bigint' })
   runningMs: string | number;
 
@@ -38,12 +37,11 @@ export class DailyUsageEntity {
   diskMbMs: string | number;
 }
 
-/** Days in one statement: far below the parameter limits of SQLite and PostgreSQL. */
+/** Days per statement: far below the parameter limits of SQLite and PostgreSQL. */
 const BATCH = 200;
 
 /**
- * The sole writer of `daily_usage`. Whoever changes what a container uses settles what it has used, in the same
- * transaction.
+ * The sole writer of `daily_usage`. Code that changes what a container uses settles its use in the same transaction.
  */
 @Injectable()
 export class UsageLedger implements OnApplicationBootstrap {
@@ -53,8 +51,8 @@ export class UsageLedger implements OnApplicationBootstrap {
   ) {}
 
   /**
-   * Begins to meter what a process of an earlier version, which knows nothing of it, has started beside this one's
-   * kind.
+   * Starts to meter containers that a process of an earlier version, which does not meter, has started during an
+   * upgrade.
    */
   async onApplicationBootstrap(): Promise<void> {
     await this.database.manager
@@ -65,14 +63,18 @@ export class UsageLedger implements OnApplicationBootstrap {
       .execute();
   }
 
-  /** @param row as it was read; the change must be conditional on that */
+  /**
+   * Computes what to write with a change of a row.
+   *
+   * @param row as it was read; the change must be conditional on that
+   */
   settle(row: MeteredRow, next: MeteredRow): Settlement {
     return settle(row, next, this.clock.now());
   }
 
   /**
-   * Adds to a user's days. To be called in the transaction that changes the container's row, and after that: whoever
-   * writes that row waits for it first, so that no two can wait for each other.
+   * Adds use to a user's days. Call it in the transaction that changes the container's row, after that change: all
+   * writers then lock the container's row first, and cannot deadlock.
    */
   async record(userId: string, used: readonly DayUse[]): Promise<void> {
     for (const batch of batchesOf(used)) await this.add(userId, batch);
@@ -89,7 +91,7 @@ export class UsageLedger implements OnApplicationBootstrap {
   }
 }
 
-/** Without the days that would be forgotten at once. */
+/** Splits days into batches, without those that the retention would delete at once. */
 function batchesOf(used: readonly DayUse[]): (readonly DayUse[])[] {
   const kept = used.slice(-KEPT_DAYS);
   return Array.from({ length: Math.ceil(kept.length / BATCH) }, (_, at) => kept.slice(at * BATCH, (at + 1) * BATCH));
@@ -105,14 +107,14 @@ function valuesSql(userId: string, used: readonly DayUse[], parameter: (value: s
   return `VALUES ${rows.join(', ')}`;
 }
 
-/** @param rows what is added, in the order of the columns */
+/** @param rows the use to add, in the order of the columns */
 function additionSql(rows: string): string {
   const sums = AMOUNTS.map((amount) => `${amount} = daily_usage.${amount} + excluded.${amount}`);
   return `INSERT INTO daily_usage (user_id, day, ${AMOUNTS.join(', ')}) ${rows}
     ON CONFLICT (user_id, day) DO UPDATE SET ${sums.join(', ')}`;
 }
 
-/** Keeps usage for {@link KEPT_DAYS} days, that of deleted users too. */
+/** Deletes usage after {@link KEPT_DAYS} days; that of deleted users is kept as long. */
 @Injectable()
 export class UsageRetention extends Retention {
   constructor(database: Database, clock: Clock) {

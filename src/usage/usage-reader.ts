@@ -7,14 +7,14 @@ import type { ListUsageDto, UsageRangeDto } from './dto/requests';
 import { DAY_MS, midnight, type UsedAmounts } from './metering';
 import { KEPT_DAYS } from './usage-ledger';
 
-/** What a user's containers used on one day. */
+/** The use of a user's containers on one day. */
 export interface UserDay extends UsedAmounts {
   readonly userId: string;
-  /** The UTC midnight that it begins with. */
+  /** The UTC midnight at the start of the day. */
   readonly day: Date;
 }
 
-/** Days by their midnights in milliseconds since 1970, both included. */
+/** A range of days, both included, as their midnights in milliseconds since 1970. */
 interface Range {
   readonly first: number;
   readonly last: number;
@@ -22,13 +22,13 @@ interface Range {
 
 /** The longest range, in days. */
 const LONGEST = 366;
-/** The range that nobody asked for, in days. */
+/** The default range, in days. */
 const USUAL = 31;
 
-/** As the drivers give it: PostgreSQL's sums are text. */
+/** A row as the drivers return it: PostgreSQL's sums are text. */
 type Read = Readonly<Record<'userId' | 'day' | keyof UsedAmounts, unknown>>;
 
-/** Reads usage: what is settled, and what each container has used since. */
+/** Reads usage: the settled use, and the use of each container since it was last settled. */
 @Injectable()
 export class UsageReader {
   constructor(
@@ -36,13 +36,14 @@ export class UsageReader {
     private readonly clock: Clock,
   ) {}
 
-  /** A user's days on which anything was used, the newest first. @throws DomainError `invalid_parameters` */
+  /** The days on which a user's containers used anything, newest first. @throws DomainError `invalid_parameters` */
   async ofUser(userId: string, asked: Readonly<UsageRangeDto>): Promise<UserDay[]> {
     return this.read(this.range(asked), { userId, limit: LONGEST });
   }
 
   /**
-   * Everybody's days, or one user's, the newest first and in the order of their ids.
+   * The days of all users, or of one user: newest first, then by user id, descending.
+   *
    * @throws DomainError `invalid_parameters`
    */
   async list({ user_id: userId, ...asked }: Readonly<ListUsageDto>): Promise<Page<UserDay>> {
@@ -67,7 +68,7 @@ export class UsageReader {
     return { first: Math.max(first, today - KEPT_DAYS * DAY_MS), last: Math.min(last, today) };
   }
 
-  /** The days of all users, each in a statement of its own: a page is seldom more than one of them. */
+  /** The days of all users, one statement for each day: a page seldom needs more than one. */
   private async readByDay(range: Range, { after, limit }: PageRange): Promise<UserDay[]> {
     const found: UserDay[] = [];
     const first = Math.max(range.first, await this.earliest());
@@ -78,7 +79,7 @@ export class UsageReader {
     return found;
   }
 
-  /** The day before which nothing was used. */
+  /** The first day with any use, as its midnight; `Infinity` if there is none. */
   private async earliest(): Promise<number> {
     const [row] = await this.database.manager.query<{ since: unknown }[]>(
       `SELECT MIN(since) AS since FROM
@@ -89,8 +90,8 @@ export class UsageReader {
   }
 
   /**
-   * In one statement, and so by one view of the database: what a transaction settles meanwhile is found settled or not
-   * yet settled, and never both or neither.
+   * Reads with one statement, and so with one snapshot of the database: use that a transaction settles at the same
+   * time is found either settled or unsettled, never both or neither.
    */
   private async read(
     { first, last }: Range,
@@ -139,7 +140,7 @@ export class UsageReader {
     return (await query.getRawMany<Read>()).map(viewRow);
   }
 
-  /** SQL for a time in milliseconds since 1970, exactly. */
+  /** SQL for a time in milliseconds since 1970, without loss. */
   private milliseconds(column: string): string {
     const seconds = this.database.isSqlite ? `unixepoch(${column}, 'subsec')` : `EXTRACT(EPOCH FROM ${column})`;
     return `CAST(ROUND(${seconds} * 1000) AS BIGINT)`;

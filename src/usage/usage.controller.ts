@@ -5,7 +5,7 @@ import { UsageRangeDto } from './dto/requests';
 import { UsageView, viewUsage } from './dto/responses';
 import { UsageReader } from './usage-reader';
 
-/** What the caller's containers used. */
+/** The use of the caller's containers. */
 @ApiTags('me')
 @Controller('usage')
 export class UsageController {

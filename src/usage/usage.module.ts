@@ -5,7 +5,8 @@ import { UsageReader } from './usage-reader';
 import { UsageController } from './usage.controller';
 
 /**
- * How much of the machine users' containers took, by day. Whoever writes containers settles it in {@link UsageLedger}.
+ * The resources that users' containers used, by day. Every writer of containers settles their use in
+ * {@link UsageLedger}.
  */
 @Module({
   imports: [AuthModule],

@@ -4,7 +4,7 @@ import type { AuditEntryEntity } from '../audit-entry.entity';
 const OPTIONAL = { type: String, nullable: true } as const;
 const NOT_YOURS = 'null where somebody else did it, but for an admin.';
 
-/** What was done inside a container. */
+/** Details of an action inside a container. */
 export class WorkInsideView {
   @ApiProperty({ ...OPTIONAL, example: 'npm', description: 'The program that was started, without its arguments.' })
   readonly program: string | null;
@@ -18,7 +18,7 @@ export class WorkInsideView {
   readonly bytes: number | null;
 }
 
-/** One thing that was done. */
+/** One audited action. */
 export class AuditEntryView {
   @ApiProperty({ format: 'uuid' })
   readonly id: string;
@@ -59,7 +59,7 @@ export class AuditEntryView {
   readonly finished_at: string | null;
 }
 
-/** What `GET /api/audit` answers. */
+/** The response of `GET /api/audit`. */
 export class AuditListView {
   @ApiProperty({ type: [AuditEntryView], description: 'Newest first.' })
   readonly entries: readonly AuditEntryView[];
@@ -71,7 +71,7 @@ export class AuditListView {
   readonly next_cursor: string | null;
 }
 
-/** @param viewer who looks; null: somebody who may see all */
+/** @param viewer the id of the user who reads the entry; null: an administrator, who may see every field */
 export function viewEntry(entry: AuditEntryEntity, viewer: string | null): AuditEntryView {
   const own = viewer === null || entry.userId === viewer;
   return {

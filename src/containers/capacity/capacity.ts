@@ -53,7 +53,7 @@ class FreeView {
   readonly reserve: number;
 }
 
-/** What `GET /api/admin/capacity` answers. */
+/** The response of `GET /api/admin/capacity`. */
 export class CapacityView {
   @ApiProperty({ type: AmountView, description: 'MiB.' })
   readonly memory_mb: AmountView;
@@ -65,21 +65,24 @@ export class CapacityView {
   readonly free_disk_mb: FreeView;
 }
 
-/** Of several machines, where something is, or may be placed. */
+/** In a cluster, the nodes that a container is on or may be placed on. */
 export interface PlacementConstraint {
-  /** Where its data is; null: it has none yet. */
+  /** The node with the container's data; null: it has no data yet. */
   readonly node?: string | null;
-  /** What its tier names. */
+  /** The node pool of the user's tier. */
   readonly pool?: string;
-  /** It runs there already: the machine need take nothing new. */
+  /** The container already runs on the node, so even a drained or unreachable node is allowed. */
   readonly isRunning?: boolean;
-  /** Those that it is not to be placed on. */
+  /** Nodes to leave out. */
   readonly except?: readonly string[];
 }
 
 type CapacitySettings = Pick<Config, 'MEMORY_OVERCOMMIT' | 'CPU_OVERCOMMIT' | 'MEMORY_RESERVE_MB' | 'DISK_RESERVE_MB'>;
 
-/** How much may run on the machine: the sum of limits against its size × overcommit, what is free against a reserve. */
+/**
+ * Limits what may run: the sum of the containers' limits against the machine's size × overcommit and, on a single
+ * machine, the free memory and disk against a reserve.
+ */
 @Injectable()
 export class Capacity {
   private readonly refusals: Counter<'resource'>;
@@ -132,11 +135,11 @@ export class Capacity {
   }
 
   /**
-   * Does what reserves, within the present bounds; counts and logs a refusal.
+   * Calls `reserve` with the current bounds; counts and logs a refusal.
    *
-   * @param reserve the transaction that reserves; nothing else is to be awaited in it
-   * @param where of several machines, those that it may be on
-   * @throws DomainError `no_capacity`, and whatever `reserve` throws
+   * @param reserve the transaction that reserves; it must await nothing else
+   * @param where in a cluster, the nodes that the container may be on
+   * @throws DomainError `no_capacity`; any other error of `reserve`
    */
   async within<T>(reserve: (bounds: CapacityBounds) => Promise<T>, where: PlacementConstraint = {}): Promise<T> {
     if (this.engine.nodes() !== null) return this.withinNodes(reserve, where);
@@ -166,7 +169,8 @@ export class Capacity {
       const taking = nodes.filter(
         (each) => each.availability === 'active' && each.isReachable && each.problem === null,
       );
-      // Swarm takes up to 45 s to see that a machine is back; whoever was there already need not wait for that.
+      // Swarm takes up to 45 s to see that a machine is back; a container with data on the node need not wait for
+      // that.
       const candidates =
         node === null
           ? taking.filter((each) => each.state !== 'down' && each.pool === pool && !except.includes(each.id))
@@ -184,7 +188,7 @@ export class Capacity {
         return await onAny(well);
       } catch (error) {
         if (!(error instanceof DomainError) || error.kind !== 'no_capacity') throw error;
-        // A node where creations fail is better than none: it may be well again.
+        // A node where creations failed is better than none: it may have recovered.
         return await onAny(bounds);
       }
     } catch (error) {
@@ -215,7 +219,7 @@ export class Capacity {
     };
   }
 
-  /** Corrects the sum, if somebody changed rows without it. To be called by each sweep. */
+  /** Corrects the reserved sums, if rows were changed without them. Call it in each sweep. */
   async recount(): Promise<void> {
     if (await this.reserved.recount()) this.logger.warn('what containers reserve did not add up and was counted again');
   }
@@ -235,7 +239,7 @@ function tooLittle(resource: Shortage['resource'], free: number | null, reserve:
   return free === null || free >= reserve ? [] : [{ resource, needed: reserve, available: free }];
 }
 
-/** One sample for each amount that is known, by its name. */
+/** One sample for each known amount, labelled with its name. */
 function samples(amounts: Readonly<Record<string, number | null>>, factor: number): readonly Sample[] {
   return Object.entries(amounts).flatMap(([kind, amount]) =>
     amount === null ? [] : [{ labels: { kind }, value: amount * factor }],

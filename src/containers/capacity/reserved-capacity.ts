@@ -4,12 +4,12 @@ import { Database } from '../../database';
 import { DomainError } from '../../errors';
 import type { ContainerRow } from '../container.entity';
 
-/** The only machine, where there is one; a row of the table is one machine. */
+/** The row of a single machine; in a cluster each node has a row. */
 const THIS_NODE = 'local';
 
 /**
- * What the containers of a machine reserve together: the sum of the columns of the same name in `containers`, changed
- * in the transaction that changes those.
+ * The capacity that the containers of one machine or node reserve together: the sum of the reserved columns in
+ * `containers`, changed in the transaction that changes those.
  */
 @Entity('reserved_capacity')
 export class ReservedCapacityEntity {
@@ -24,8 +24,9 @@ export class ReservedCapacityEntity {
   cpuShares: number;
 
   /**
-   * Whether anything new may be placed or started there: whether its row in `nodes` says that it is active. Here, as
-   * whoever places something locks this row: from the commit of a drain on, nobody does, whatever he has heard.
+   * Whether containers may be placed or started on the node: a copy of `availability = 'active'` in `nodes`. Kept in
+   * this row because every placement locks it: after a drain commits, no process can place a container here, even one
+   * with a stale node list.
    */
   @Column({ name: 'is_open', type: 'boolean', default: true })
   isOpen: boolean;
@@ -37,10 +38,10 @@ export interface Reservation {
   readonly cpuShares: number;
 }
 
-/** A row's columns of what it reserves. */
+/** The reserved columns of a container. */
 export type ReservedColumns = Pick<ContainerRow, 'reservedMemoryMb' | 'reservedCpuShares'>;
 
-/** What a row reserves, and where. */
+/** The reserved columns of a container, and its nodes. */
 type PlacedReserve = ReservedColumns & Pick<ContainerRow, 'nodeId' | 'otherNodeId'>;
 
 type Reserving = ReservedColumns & Pick<ContainerRow, 'status' | 'operation' | 'deletedAt' | 'memoryMb' | 'cpuShares'>;
@@ -48,8 +49,8 @@ type Reserving = ReservedColumns & Pick<ContainerRow, 'status' | 'operation' | '
 export const NOTHING_RESERVED: ReservedColumns = { reservedMemoryMb: 0, reservedCpuShares: 0 };
 
 /**
- * What a row reserves once it is as given: the limits of what runs or is being created. During an operation it keeps
- * what it had, as Docker may still run what the row no longer, or not yet, shows.
+ * The capacity that a row reserves: its limits if it runs or is being created. During an operation the row keeps at
+ * least what it reserved before, because Docker may still run what the row no longer, or not yet, shows.
  */
 export function reservedBy(row: Reserving): ReservedColumns {
   const mayRun = row.deletedAt === null && (row.status === 'running' || row.status === 'creating');
@@ -57,7 +58,7 @@ export function reservedBy(row: Reserving): ReservedColumns {
   return row.operation === null || row.deletedAt !== null ? needed : atLeast(row, needed);
 }
 
-/** What it reserved, or what it needs if that is more. */
+/** The greater of the reserved and the needed amounts, for each resource. */
 export function atLeast(had: ReservedColumns, needed: ReservedColumns): ReservedColumns {
   return {
     reservedMemoryMb: Math.max(had.reservedMemoryMb, needed.reservedMemoryMb),
@@ -65,49 +66,49 @@ export function atLeast(had: ReservedColumns, needed: ReservedColumns): Reserved
   };
 }
 
-/** What is reserved on a machine, and whether that takes anything new. */
+/** The capacity reserved on a node, and whether the node accepts new containers. */
 type NodeSum = Reservation & Pick<ReservedCapacityEntity, 'isOpen'>;
 
-/** Something of which too little is left. */
+/** A resource that is short. */
 export interface Shortage {
   readonly resource: 'memory_mb' | 'cpu_shares' | 'free_memory_mb' | 'free_disk_mb' | 'networks' | 'nodes';
   readonly needed: number;
   readonly available: number;
 }
 
-/** What may be reserved together. null: any amount. */
+/** Upper bounds of the reserved sum; null: unlimited. */
 export interface CapacityBounds {
   readonly memoryMb: number | null;
   readonly cpuShares: number | null;
-  /** What is short whatever is reserved. */
+  /** Shortages that do not depend on the reserved sum. */
   readonly short: readonly Shortage[];
-  /** Of several machines, those that it may go to; absent: there is one. */
+  /** In a cluster, the nodes that the container may be placed on; absent on a single machine. */
   readonly nodes?: readonly NodeBounds[];
-  /** It runs there already, where nothing new is to be placed or started any more, if need be. */
+  /** The container already runs on the node, so the node may be drained. */
   readonly mayBeClosed?: boolean;
 }
 
-/** A claim as a part of a statement. */
+/** A claim as part of a larger SQL statement. */
 export interface Claim {
-  /** CTEs that it needs. */
+  /** The CTEs that the claim needs. */
   readonly before: readonly string[];
-  /** What follows `UPDATE`; its condition can be continued. */
+  /** The text after `UPDATE`; more conditions can be appended to it. */
   readonly update: string;
-  /** The machine that was claimed, of several, in terms of what is updated. */
+  /** An SQL expression for the claimed node, for `RETURNING`; null on a single machine. */
   readonly node: string;
 }
 
-/** A machine that something may be placed on. */
+/** A node that a container may be placed on, and its bounds. */
 export interface NodeBounds {
   readonly id: string;
   readonly memoryMb: number | null;
   readonly cpuShares: number | null;
 }
 
-/** No machine takes it. */
+/** No node accepts the container. */
 export const NO_NODE: Shortage = { resource: 'nodes', needed: 1, available: 0 };
 
-/** Seconds: about as long as it takes for somebody's container to be stopped. */
+/** Seconds: about as long as it takes until some container is stopped. */
 const RETRY_AFTER = 30;
 
 export function noCapacity(short: readonly Shortage[]): DomainError {
@@ -115,15 +116,18 @@ export function noCapacity(short: readonly Shortage[]): DomainError {
 }
 
 /**
- * Keeps the sum of what containers reserve. Its row is locked from a change to the commit, so that the sum is exact
- * whichever process reserves; therefore it is the last that a transaction locks, and for no longer than the commit
- * takes.
+ * Keeps the sums of what containers reserve. A sum's row is locked from its change to the commit, so that the sum is
+ * exact whichever process reserves. Therefore a transaction locks it last, for no longer than the commit takes; only
+ * a placement still writes its own container's row afterwards.
  */
 @Injectable()
 export class ReservedCapacity {
   constructor(private readonly database: Database) {}
 
-  /** To be called in the transaction that changes the row, after everything else. */
+  /**
+   * Adds a change of a container's reservation to the sums. Call it in the transaction that changes the row, after
+   * everything else.
+   */
   async follow(
     before: PlacedReserve,
     after: ReservedColumns & Partial<Pick<ContainerRow, 'nodeId' | 'otherNodeId'>>,
@@ -138,13 +142,13 @@ export class ReservedCapacity {
         is: there.includes(node) ? after : NOTHING_RESERVED,
       }))
       .filter(({ was, is }) => !isNone(difference(was, is)));
-    // Two that lock each other's sums would wait for each other.
+    // Two transactions that change two sums each could deadlock; this lock serializes them.
     if (changes.length > 1) await this.update('placement SET id = id');
     for (const { node, was, is } of changes) await this.add(was, is, { node });
   }
 
   /**
-   * As {@link follow}, if what it adds is there.
+   * Like {@link follow}, if the added amount is within the bounds.
    *
    * @throws DomainError `no_capacity`; the transaction must be rolled back
    */
@@ -163,16 +167,16 @@ export class ReservedCapacity {
         ...shortage('memory_mb', { needed: added.memoryMb, bound: bounds.memoryMb, reserved: memoryMb }),
         ...shortage('cpu_shares', { needed: added.cpuShares, bound: bounds.cpuShares, reserved: cpuShares }),
       ];
-      // None if somebody has released some since, or the machine is active again.
+      // Nothing is short if capacity was released since, or the node became active again: try again.
       if (short.length > 0) throw noCapacity(short);
     }
   }
 
   /**
-   * Claims what a new row reserves, as a part of a statement of PostgreSQL that does more. Where it updates nothing,
-   * `claim` says what is short; of several machines `place` finds one, or says it.
+   * Claims what a new row reserves, as part of a larger PostgreSQL statement. If it updates nothing, call
+   * {@link claim}, which reports what is short, or in a cluster {@link place}, which also finds a node.
    *
-   * @returns null where it is short whatever is reserved
+   * @returns null if nothing needs to be reserved, or a shortage does not depend on the sum
    */
   claimSql(row: ReservedColumns, bounds: CapacityBounds): Claim | null {
     const needed = difference(NOTHING_RESERVED, row);
@@ -183,10 +187,10 @@ export class ReservedCapacity {
   }
 
   /**
-   * Chooses the machine that has the most room, and claims it there; the next one where somebody was faster. Who places
-   * waits for who has placed, so that each sees what the other took; a start or a stop does not.
+   * Chooses the least full node, and claims the reservation there. Placements are serialized so that each sees
+   * earlier reservations. Starts and stops are not: if one takes the room first, the next node is tried.
    *
-   * @returns the node
+   * @returns the node's id
    * @throws DomainError `no_capacity`; the transaction must be rolled back
    */
   async place(reserve: ReservedColumns, nodes: readonly NodeBounds[]): Promise<string> {
@@ -196,25 +200,25 @@ export class ReservedCapacity {
       const [chosen] = await this.rowsOf<{ node: string }>(placementSql(needed, nodes));
       if (chosen) return chosen.node;
       const short = shortOfAll(nodes, { needed, sums: await this.sums() });
-      // None if a start took what there was, and somebody has released some since, or a machine is active again.
+      // Null if a concurrent start took the room and it was freed again, or a node became active again.
       if (short !== null) throw noCapacity(short);
     }
   }
 
-  /** What is reserved on each machine, as `place` finds it. */
+  /** The sums of all nodes, by node id. */
   async sums(): Promise<ReadonlyMap<string, NodeSum>> {
     const rows = await this.database.manager.find(ReservedCapacityEntity);
     return new Map(rows.map(({ node, ...sum }) => [node, sum]));
   }
 
-  /** @param node null: the only machine */
+  /** @param node null: the single machine */
   async sum(node: string | null = null): Promise<NodeSum> {
     return this.database.manager.findOneByOrFail(ReservedCapacityEntity, { node: node ?? THIS_NODE });
   }
 
   /**
-   * Makes the sum of a machine say whether it is active as its row does: to be called in the transaction that changes
-   * that, as the last. What is being placed there meanwhile is waited for.
+   * Copies whether a node is active from `nodes` to its sum. Call it last in the transaction that changes the
+   * availability. It waits for placements on that node that are in progress.
    */
   async followAvailability(node: string): Promise<void> {
     assertPlain(node);
@@ -222,10 +226,10 @@ export class ReservedCapacity {
   }
 
   /**
-   * Corrects rows and sum where somebody else has changed rows: a process of a version that does not reserve, or an
-   * operator by SQL.
+   * Corrects rows and sums that were changed by other means: by a process of a version that does not reserve, or by
+   * an operator's SQL.
    *
-   * @returns whether anything was wrong
+   * @returns whether anything was corrected
    */
   async recount(): Promise<boolean> {
     return this.database.runInTx(async () => {
@@ -236,7 +240,7 @@ export class ReservedCapacity {
         await this.update(`containers SET reserved_memory_mb = 0, reserved_cpu_shares = 0, revision = revision + 1
           WHERE reserved_memory_mb > 0 AND operation IS NULL AND (status <> 'running' OR deleted_at IS NOT NULL)`),
       ];
-      // Locks the sum before the rows are added up: whoever changes one of them later adds to the result.
+      // Locks the sums before the rows are added up: a later change of a row adds to the result.
       await this.update('placement SET id = id');
       await this.update('reserved_capacity SET memory_mb = memory_mb');
       const sums = `SELECT r.node AS node, COALESCE(SUM(c.reserved_memory_mb), 0) AS memory_mb,
@@ -254,7 +258,7 @@ export class ReservedCapacity {
     });
   }
 
-  /** @returns whether it was within the bounds */
+  /** @returns false if the amount is not within the bounds */
   private async add(
     before: ReservedColumns,
     after: ReservedColumns,
@@ -264,24 +268,24 @@ export class ReservedCapacity {
     return sql === null || (await this.update(sql)) === 1;
   }
 
-  /** @param sql without parameters @returns the number of changed rows */
+  /** @param sql the text after `UPDATE`, without parameters @returns the number of changed rows */
   private async update(sql: string): Promise<number> {
     return (await this.rowsOf(`UPDATE ${sql} RETURNING 1`)).length;
   }
 
-  /** @param sql an update that returns something, without parameters */
+  /** @param sql an update with `RETURNING`, without parameters */
   private async rowsOf<T>(sql: string): Promise<readonly T[]> {
     type Rows = readonly T[];
     const answer = await this.database.manager.query<Rows | readonly [Rows, number]>(sql);
-    // Of an update, TypeORM returns SQLite's rows, and PostgreSQL's together with their count.
+    // For an update, TypeORM returns SQLite's rows directly, and PostgreSQL's together with their count.
     return this.database.isSqlite ? (answer as Rows) : (answer as readonly [Rows, number])[0];
   }
 }
 
-/** Of the machine whose sum it is. */
+/** Whether the node of a sum is active. */
 const IS_ACTIVE = "SELECT n.availability = 'active' FROM nodes n WHERE n.id = reserved_capacity.node";
 
-/** What containers reserve, each on every machine that it counts on. */
+/** The reservations of all containers, on each of their nodes. */
 const RESERVING = ["COALESCE(node_id, '" + THIS_NODE + "')", 'other_node_id']
   .map(
     (node) => `SELECT ${node} AS node, reserved_memory_mb, reserved_cpu_shares FROM containers
@@ -289,7 +293,7 @@ const RESERVING = ["COALESCE(node_id, '" + THIS_NODE + "')", 'other_node_id']
   )
   .join(' UNION ALL ');
 
-/** The machines that a row counts on. */
+/** The nodes that a row's reservation counts on; null is the single machine. */
 function placesOf({ nodeId, otherNodeId }: Pick<ContainerRow, 'nodeId' | 'otherNodeId'>): readonly (string | null)[] {
   return otherNodeId === null ? [nodeId] : [nodeId, otherNodeId];
 }
@@ -298,20 +302,21 @@ function isNone({ memoryMb, cpuShares }: Reservation): boolean {
   return memoryMb === 0 && cpuShares === 0;
 }
 
-/** What ids of nodes are made of. */
+/** The permitted form of node ids. */
 const PLAIN = /^[a-z0-9_-]{1,64}$/i;
 
 function assertPlain(id: string): void {
   if (!PLAIN.test(id)) throw new Error('the id of a node is not one');
 }
 
-/** Adds to sums, up to the condition. */
+/** The text of an addition to a sum, without its condition. */
 function additionTo({ memoryMb, cpuShares }: Reservation): string {
   return `reserved_capacity SET memory_mb = memory_mb + ${String(memoryMb)}, cpu_shares = cpu_shares + ${String(cpuShares)}`;
 }
 
 /**
- * What follows `UPDATE` to add to the sum. Whole numbers and plain words only, so there is nothing to escape.
+ * The text after `UPDATE` that adds to a sum. It contains only whole numbers and checked ids, so nothing needs
+ * escaping.
  *
  * @returns null if there is nothing to add
  */
@@ -322,7 +327,7 @@ function additionSql(
   if (node !== null) assertPlain(node);
   if (isNone(added)) return null;
   const within = (column: string, more: number, bound: number | null | undefined): string =>
-    // What does not grow is never short, even where more is reserved already than the bound allows.
+    // An amount that does not grow is never short, even if more is reserved already than the bound allows.
     bound == null || more <= 0 ? '' : ` AND ${column} + ${String(more)} <= ${String(bound)}`;
   return (
     `${additionTo(added)} WHERE node = '${node ?? THIS_NODE}'` +
@@ -332,10 +337,10 @@ function additionSql(
   );
 }
 
-/** More than any machine has. */
+/** More than any node has. */
 const UNBOUNDED = Number.MAX_SAFE_INTEGER;
 
-/** What every machine that something may be placed on may give, as a table. */
+/** A CTE with the bounds of each candidate node. */
 function boundsCte(nodes: readonly NodeBounds[]): string {
   const bounds = nodes.map((node) => {
     assertPlain(node.id);
@@ -344,12 +349,15 @@ function boundsCte(nodes: readonly NodeBounds[]): string {
   return `b(node, memory_mb, cpu_shares) AS (VALUES ${bounds.join(', ')})`;
 }
 
-/** What needs nothing is never short, even where more is reserved already than the bound allows. */
+/** An amount of 0 always fits, even if more is reserved already than the bound allows. */
 function fits(column: string, more: number, bound: string): string {
   return more === 0 ? '1 = 1' : `${column} + ${String(more)} <= ${bound}`;
 }
 
-/** Of {@link boundsCte}, the machine that is the least full, by what is scarcer there, where it is open and it fits. */
+/**
+ * Selects from {@link boundsCte} the least full node, measured by its scarcest resource, among those that are open
+ * and have room.
+ */
 function leastFullSql({ memoryMb, cpuShares }: Reservation): string {
   const share = (column: string): string => `(r.${column} * 1.0 / (b.${column} + 1))`;
   return `SELECT r.node FROM reserved_capacity r INNER JOIN b ON b.node = r.node WHERE r.is_open
@@ -359,9 +367,9 @@ function leastFullSql({ memoryMb, cpuShares }: Reservation): string {
 }
 
 /**
- * Claims on the machine that is the least full of those whose sums nobody has at the moment: who places something at
- * the same time goes elsewhere, and none waits. Which is the least full is as of the statement's beginning; that it is
- * open and that it fits is looked at again once the sum is locked.
+ * Claims on the least full node among those whose sums are not locked at the moment, so concurrent placements choose
+ * different nodes and none waits. Which node is the least full is as of the statement's beginning; whether it is open
+ * and has room is checked again once its sum is locked.
  */
 function claimOfOne(needed: Reservation, nodes: readonly NodeBounds[]): Claim {
   return {
@@ -372,8 +380,8 @@ function claimOfOne(needed: Reservation, nodes: readonly NodeBounds[]): Claim {
 }
 
 /**
- * Adds to the sum of the least full machine, if it still fits there. Whole numbers and plain words only, so there is
- * nothing to escape.
+ * Adds to the sum of the least full node, if the amount still fits there. Contains only whole numbers and checked
+ * ids, so nothing needs escaping.
  */
 function placementSql(needed: Reservation, nodes: readonly NodeBounds[]): string {
   const { memoryMb, cpuShares } = needed;
@@ -384,10 +392,10 @@ function placementSql(needed: Reservation, nodes: readonly NodeBounds[]): string
     RETURNING node`;
 }
 
-/** Of a machine that no process has noted yet: nothing can be counted there. */
+/** The sum of a node that no process has recorded yet: nothing can be placed there. */
 const NOT_THERE: NodeSum = { memoryMb: 0, cpuShares: 0, isOpen: false };
 
-/** Where it fits on no machine: what the one with the most room lacks. @returns null if it fits on one */
+/** The shortages of the node with the most room. @returns null if the reservation fits on a node */
 function shortOfAll(
   nodes: readonly NodeBounds[],
   { needed, sums }: { needed: Reservation; sums: ReadonlyMap<string, NodeSum> },

@@ -4,9 +4,7 @@ import { type ApiFault, ApiFaults } from '../../errors';
 
 const DOCKER_ID = '4f1d2c3b'.repeat(8);
 
-/**
- * Documents a route on one container: the forms of `:id`, and its errors: those given and those of every such route.
- */
+/** Documents a route on one container: the forms of `:id`, the given errors, and those of every such route. */
 export function ApiContainerById(...faults: readonly ApiFault[]): MethodDecorator {
   return applyDecorators(
     ApiParam({
@@ -34,7 +32,7 @@ export function ApiContainerById(...faults: readonly ApiFault[]): MethodDecorato
   );
 }
 
-/** Documents the answer of a route that accepts ids of containers and of agents. */
+/** Documents the response of a route that accepts ids of containers and of agents. */
 export function ApiOkEither(container: Type, agent: Type): MethodDecorator {
   const oneOf = [container, agent].map((view) => ({ $ref: getSchemaPath(view) }));
   return applyDecorators(ApiExtraModels(container, agent), ApiOkResponse({ schema: { oneOf } }));

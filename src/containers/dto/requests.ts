@@ -32,17 +32,17 @@ const RULE =
   `at most ${String(MAX_VARIABLES)} variables, names of letters, digits and "_", ` +
   `values strings of at most ${String(MAX_VALUE_LENGTH)} characters without NUL`;
 
-/** The object as it was sent; class-transformer would lose keys such as `toString`. */
+/** Keeps the object as it was sent; class-transformer would lose keys such as `toString`. */
 function AsSent(): PropertyDecorator {
   return Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key]);
 }
 
-/** What a value may be, in a JSON Schema. */
+/** The JSON Schema of a variable's value. */
 const VALUE = { type: 'string', maxLength: MAX_VALUE_LENGTH, pattern: WITHOUT_NUL };
 
 const ALIAS = { description: 'another name of "env"; one of the two at most' };
 
-/** Environment variables, which may be absent. */
+/** An optional property with environment variables. */
 export function EnvironmentProperty(words: { example?: object; description?: string }): PropertyDecorator {
   const schema = {
     type: 'object' as const,
@@ -53,7 +53,7 @@ export function EnvironmentProperty(words: { example?: object; description?: str
   return applyDecorators(ApiPropertyOptional(Object.assign(schema, words)), IsOptional(), AsSent(), IsEnvironment());
 }
 
-/** A plain object of environment variables: POSIX names, string values that fit through `execve`. */
+/** Validates a plain object of environment variables: POSIX names, string values that fit through `execve`. */
 function IsEnvironment(): PropertyDecorator {
   return isObjectOf('isEnvironment', { validate: isEnvironment, rule: RULE });
 }
@@ -67,7 +67,7 @@ function isValue(text: unknown): boolean {
   return typeof text === 'string' && text.length <= MAX_VALUE_LENGTH && !text.includes('\0');
 }
 
-/** What a container reaches, which may be absent. */
+/** An optional property with a network policy. */
 function NetworkProperty(description: string): PropertyDecorator {
   const message = ({ value }: ValidationArguments): string => faultOfPolicy(value) ?? '';
   return applyDecorators(
@@ -78,7 +78,7 @@ function NetworkProperty(description: string): PropertyDecorator {
   );
 }
 
-/** What is run after each start of a container, which may be absent. */
+/** An optional property with a start command. */
 function StartProperty(description: string): PropertyDecorator {
   const message = ({ value }: ValidationArguments): string => faultOfStart(value) ?? '';
   return applyDecorators(
@@ -89,7 +89,7 @@ function StartProperty(description: string): PropertyDecorator {
   );
 }
 
-/** What of a body goes with what; the rules are `ImageCatalog`'s and `environmentOf`'s. */
+/** Schemas of property combinations that are refused; `ImageCatalog` and `environmentOf` enforce the rules. */
 const TWO_ENVIRONMENTS = {
   properties: { env: { type: 'object' }, environment: { type: 'object' } },
   required: ['env', 'environment'],
@@ -100,11 +100,11 @@ const IMAGE_WITHOUT_CUSTOM = {
   required: ['image', 'custom_image'],
 };
 
-/** Bodies that every tier takes; without a name, so that they can be sent again. */
+/** Example bodies that every tier accepts. The creation has no name, so it can be sent repeatedly. */
 const CREATION = { image: 'sandbox', memory_mb: 512, cpu_shares: 500, disk_mb: 2048, labels: { team: 'core' } };
 const SETTINGS = { name: 'dev-environment', memory_mb: 512, cpu_shares: 500, disk_mb: 2048, auto_stop_seconds: 3600 };
 
-/** Keywords of JSON Schema for which Nest's options have no words. */
+/** Adds JSON Schema keywords that Nest's typed options lack. */
 const Keywords = (keywords: object): ClassDecorator => ApiSchema(keywords);
 
 /** Body of `POST /api/containers`. */

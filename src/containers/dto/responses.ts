@@ -13,7 +13,7 @@ import {
 } from '../container.entity';
 import { SHOWN_START_SCHEMA, type StartCommand } from '../start-command';
 
-/** A container as `GET /api/containers/:id` shows it. */
+/** A container in the response of `GET /api/containers/:id`. */
 export class ContainerView extends ContainerFactsView {
   @ApiProperty({ format: 'uuid' })
   readonly user_id: string;
@@ -108,14 +108,14 @@ export class ContainerView extends ContainerFactsView {
 /** The data of a view that is not in the row. */
 export interface ViewedAt {
   readonly now: Date;
-  /** When the session of the container's user ends; null: they have none. */
+  /** When the session of the container's user ends; null: the user has no session limit. */
   readonly sessionEnd: Date | null;
 }
 
 export function containerView(row: ContainerRow, { now, sessionEnd }: ViewedAt): ContainerView {
-  // A row keeps the end of the run in which its container went missing: the next start continues that run.
+  // A row keeps the end of a run whose container went missing, because the next start continues that run.
   const end = row.status === 'running' && row.deletedAt === null ? row.expiresAt : sessionEnd;
-  // Not spread into a literal: each member behind a spread costs V8 a microsecond, and a list has many.
+  // Not spread into a literal: each member after a spread costs V8 a microsecond, and a list has many containers.
   const view = Object.assign(containerFacts(row), {
     user_id: row.userId,
     status_reason: row.statusReason,
@@ -140,11 +140,11 @@ function nodeStateOf({ unreachableSince }: ContainerRow): 'reachable' | 'unreach
   return unreachableSince === null ? 'reachable' : 'unreachable';
 }
 
-/** The statuses that the list filters by; a deleted container is one that can still be restored. */
+/** The statuses that the list can be filtered by; `deleted` selects containers that can still be restored. */
 export const LISTED_STATUSES = [...CONTAINER_STATUSES, 'deleted'] as const;
 export type ListedStatus = (typeof LISTED_STATUSES)[number];
 
-/** A container as `GET /api/containers` shows it. */
+/** A container in the response of `GET /api/containers`. */
 export class ListedContainerView extends OmitType(ContainerView, ['status']) {
   @ApiProperty({
     enum: LISTED_STATUSES,
@@ -181,13 +181,13 @@ export class AnyContainerView extends OmitType(ListedContainerView, ['start']) {
   readonly node?: string;
 }
 
-/** @param nodes names of machines by their ids */
+/** @param nodes node names by their ids */
 export function anyContainer(row: ContainerRow, at: ViewedAt, nodes: ReadonlyMap<string, string>): AnyContainerView {
   const { start: _hidden, ...view } = listedContainer(row, at);
   return row.nodeId === null ? view : Object.assign(view, { node: nodes.get(row.nodeId) ?? row.nodeId });
 }
 
-/** How much of the tier's limit the user's containers use, regardless of filters and pages. */
+/** How much of the tier's limit the user's containers use, regardless of filter and page. */
 class ContainerUsageView {
   @ApiProperty({ type: 'integer', minimum: 0, example: 2, description: 'How many live containers the user has.' })
   readonly containers: number;
@@ -195,7 +195,7 @@ class ContainerUsageView {
   readonly limit: number;
 }
 
-/** What `GET /api/containers` answers. */
+/** The response of `GET /api/containers`. */
 @ApiExtraModels(ListedContainerView, AgentView)
 export class ContainerListView {
   @ApiProperty({
@@ -231,7 +231,7 @@ export class ContainerListView {
   readonly next_cursor: string | null;
 }
 
-/** What `POST /api/containers` answers. */
+/** The response of `POST /api/containers`. */
 export class ContainerCreatedView extends ContainerFactsView {
   @ApiProperty({ format: 'uuid' })
   readonly user_id: string;
@@ -261,13 +261,13 @@ export class ContainerCreatedView extends ContainerFactsView {
   readonly session_limit_seconds?: number;
 }
 
-/** What `POST /api/containers/:id/stop` answers. */
+/** The response of `POST /api/containers/:id/stop`. */
 export class ContainerStoppedView extends PickType(ContainerFactsView, ['id', 'name', 'status']) {
   @ApiProperty({ enum: ['container stopped'] })
   readonly message: string;
 }
 
-/** What `POST /api/containers/:id/start` answers. */
+/** The response of `POST /api/containers/:id/start`. */
 export class ContainerStartedView extends PickType(ContainerFactsView, ['id', 'name', 'status']) {
   @ApiProperty({ enum: ['container started', 'container recreated and started'] })
   readonly message: string;
@@ -289,7 +289,7 @@ export class ContainerStartedView extends PickType(ContainerFactsView, ['id', 'n
   readonly image_changed?: true;
 }
 
-/** What `DELETE /api/containers/:id` answers. */
+/** The response of `DELETE /api/containers/:id`. */
 @ApiExtraModels(DeletedContainerFactsView)
 export class ContainerDeletedView extends PickType(ContainerFactsView, ['id', 'db_id', 'name']) {
   @ApiProperty({ enum: ['container deleted'] })
@@ -309,13 +309,13 @@ export class ContainerDeletedView extends PickType(ContainerFactsView, ['id', 'd
   readonly removal_pending?: true;
 }
 
-/** What `POST /api/containers/:id/restore` answers. */
+/** The response of `POST /api/containers/:id/restore`. */
 export class ContainerRestoredView extends PickType(ContainerFactsView, ['id', 'db_id', 'name', 'status']) {
   @ApiProperty({ enum: ['container restored'] })
   readonly message: string;
 }
 
-/** What `PATCH /api/containers/:id` answers. */
+/** The response of `PATCH /api/containers/:id`. */
 export class ContainerUpdatedView {
   @ApiProperty({ enum: ['settings updated'] })
   readonly message: string;
@@ -325,7 +325,7 @@ export class ContainerUpdatedView {
   readonly container: ContainerFactsView;
 }
 
-/** What `POST /api/admin/containers/:id/move` answers. */
+/** The response of `POST /api/admin/containers/:id/move`. */
 export class ContainerMovedView extends PickType(ContainerFactsView, ['id', 'db_id', 'name', 'status']) {
   @ApiProperty({ enum: ['container moved'] })
   readonly message: string;
@@ -335,7 +335,7 @@ export class ContainerMovedView extends PickType(ContainerFactsView, ['id', 'db_
   readonly restarted: boolean;
 }
 
-/** Includes the limits of the container's run: the caller's session, and the tier's. */
+/** The response to a creation, with the limits of the container's run: the caller's session, and the tier's. */
 export function created(
   row: ContainerRow,
   { session, tier }: { session: { sessionExpiresAt: Date | null }; tier: Pick<Tier, 'sessionSeconds'> },

@@ -12,21 +12,21 @@ import { ContainerOperations } from '../operations/operations';
 import { NodeRepository } from './node.repository';
 
 const EVERY_MS = 2_000;
-/** What could not be moved is tried again after this. */
+/** The delay before a failed move is retried. */
 const RETRY_MS = 30_000;
-/** Each process moves as many at once, to spare the machines: a copy takes all that the network gives. */
+/** Maximum concurrent moves in one process, to spare the machines: a copy uses all bandwidth that the network has. */
 const CONCURRENCY = 2;
-/** Another process may not have heard yet that the machine is drained. */
+/** How long a request to empty a node is kept while the node's row is not `drain`: the row may lag behind Swarm. */
 const TOLD_MS = 60_000;
 
 /**
- * Empties drained machines of which an administrator has asked that: moves what is on them, a few at a time, as long as
- * they are drained. The wish is in the machine's row, so any process goes on with it.
+ * Empties drained nodes at an administrator's request: moves their containers, a few at a time, as long as the nodes
+ * are drained. The request is in the node's row, so any process continues the work.
  */
 @Injectable()
 export class Evacuation implements OnModuleDestroy {
   private readonly poll: Poll;
-  /** When each is tried again that could not be moved, by this process. */
+  /** When this process retries each container that it could not move: container id → time in milliseconds. */
   private readonly nextTry = new Map<string, number>();
   private readonly stopped = new AbortController();
 
@@ -46,7 +46,7 @@ export class Evacuation implements OnModuleDestroy {
     });
   }
 
-  /** To be called once Docker is prepared. */
+  /** Call once Docker is prepared. */
   start(): void {
     if (this.engine.nodes() !== null) this.poll.start();
   }
@@ -56,7 +56,7 @@ export class Evacuation implements OnModuleDestroy {
     this.poll.stop();
   }
 
-  /** Moves what can be moved now. @throws the database's error */
+  /** Moves the containers that can be moved now. @throws the database's error */
   async look(): Promise<void> {
     this.forgetDue();
     for (const { id, availability, emptiedSince } of await this.nodes.emptied()) {
@@ -65,7 +65,7 @@ export class Evacuation implements OnModuleDestroy {
     }
   }
 
-  /** What is due may have been moved by another process, or deleted: only what still has to wait is kept in mind. */
+  /** Removes the entries that are due: their containers may have been moved by another process, or deleted. */
   private forgetDue(): void {
     const now = performance.now();
     for (const [id, at] of this.nextTry) if (at <= now) this.nextTry.delete(id);
@@ -86,7 +86,7 @@ export class Evacuation implements OnModuleDestroy {
     return (await this.nodes.emptied()).some(({ id, availability }) => id === node && availability === 'drain');
   }
 
-  /** Never throws, unless the database does. */
+  /** Never throws except the database's error. */
   private async move(id: string, node: string): Promise<void> {
     const row = await this.repository.findById(id);
     if (row?.nodeId !== node || row.operation !== null) return;
@@ -100,7 +100,7 @@ export class Evacuation implements OnModuleDestroy {
       this.nextTry.set(id, performance.now() + RETRY_MS);
       const code = error instanceof DomainError ? error.code : 'internal_error';
       await this.nodes.noteNotMoved(id, code);
-      // The same again is no news.
+      // An unchanged error code is not audited again.
       if (row.notMovedBecause !== code) await this.record(row, code);
       this.logger.warn({ err: error, container_id: id, node }, 'could not be moved from a drained node yet');
     }

@@ -10,7 +10,7 @@ import { ContainerOperations } from '../operations/operations';
 import type { NodeRow } from './node.entity';
 import { NodeRepository } from './node.repository';
 
-/** Moves containers from one machine to another, for administrators. */
+/** Moves containers between nodes, for administrators. */
 @Injectable()
 export class Moves {
   constructor(
@@ -22,9 +22,9 @@ export class Moves {
   ) {}
 
   /**
-   * @param name of the machine, or its id; absent: the one that has the most room
+   * @param name the target node's name or id; absent: the node with the most room
    * @throws DomainError `container_not_found`, `ambiguous_id`, `not_clustered`, `node_not_found`, `same_node`,
-   * `wrong_pool`, and as {@link ContainerOperations.move}
+   *   `wrong_pool`, and as {@link ContainerOperations.move}
    */
   async move(id: string, name?: string): Promise<ContainerMovedView> {
     const row = await this.find(id);
@@ -48,7 +48,7 @@ export class Moves {
     return row;
   }
 
-  /** @throws DomainError */
+  /** @throws DomainError `node_not_found`, `same_node`, `wrong_pool` */
   private async target(row: ContainerRow, name: string): Promise<NodeRow> {
     const node = await this.nodes.find(name);
     if (node?.forgottenAt !== null) throw refused('node_not_found', 'is no machine of the cluster');

@@ -7,10 +7,10 @@ import { NodesAdmin, type NodeView } from './nodes-admin';
 
 const BYTES_PER_MB = 1024 * 1024;
 
-/** The metrics of machines; none where there is one. */
+/** The metrics of a cluster's nodes; none on a single machine. */
 @Injectable()
 export class NodeMetrics {
-  /** One for all gauges of a scrape. */
+  /** The read in progress, shared by all gauges of a scrape. */
   private reading: Promise<readonly NodeView[]> | null = null;
 
   constructor(

@@ -13,13 +13,13 @@ import { SickNodes } from './sick-nodes';
 
 const EVERY_MS = 2_000;
 
-/** How many rows are read at once. */
+/** Rows per query. */
 const PAGE = 200;
 
 /**
- * Notes what is known of the machines, tells administrators of one that does not answer, and users whose containers are
- * on it, and again when it does, and gives up what is on machines that were given up. Every process does so: each row
- * is written once, on the condition that nobody has written it yet. Nothing runs where there is one machine.
+ * Records the state of a cluster's nodes; notifies administrators when a node stops answering, or answers again, and
+ * the users with containers on it; and gives up the containers on nodes that were given up. Every process does so:
+ * each write is conditional, so only the first process to write it succeeds. Does nothing on a single machine.
  */
 @Injectable()
 export class NodeWatch implements OnModuleDestroy {
@@ -42,7 +42,12 @@ export class NodeWatch implements OnModuleDestroy {
     });
   }
 
-  /** Before the engine is prepared: what an earlier process knew, for when no manager answers. */
+  /**
+   * Gives the engine the nodes that earlier processes recorded, in case no manager answers. Call it before the engine
+   * is prepared.
+   *
+   * @param store the id of the Swarm; null: unknown
+   */
   async remember(store: string | null): Promise<void> {
     if (store === null || this.engine.nodes() === null) return;
     const rows = await this.nodes.all();
@@ -54,7 +59,7 @@ export class NodeWatch implements OnModuleDestroy {
     );
   }
 
-  /** Once the engine is prepared. */
+  /** Call once the engine is prepared. */
   async start(): Promise<void> {
     if (this.engine.nodes() === null) return;
     await this.look();
@@ -87,7 +92,7 @@ export class NodeWatch implements OnModuleDestroy {
     const kept = rows.filter(({ forgottenAt }) => forgottenAt === null);
     const silent = (node: NodeRow): boolean => isSilent(node, now);
     for (const node of kept) {
-      // Of one that never has answered nobody is told that it does not any more.
+      // A node that never answered emits no `node_unreachable`.
       const isLost = silent(node) && node.reachableAt !== null;
       if (isLost !== (node.silentSince !== null)) await this.nodes.noteSilence(node, { isSilent: isLost });
     }
@@ -98,7 +103,7 @@ export class NodeWatch implements OnModuleDestroy {
     );
   }
 
-  /** One after the other: what was read before is not to be taken for what this process was told last. */
+  /** Serialized, so that a write never compares an older node list with the version that this process recorded last. */
   private note(): Promise<readonly EngineNode[] | null> {
     return this.noting.runExclusive(async () => {
       const present = this.engine.nodes();
@@ -118,8 +123,8 @@ export class NodeWatch implements OnModuleDestroy {
   }
 
   /**
-   * Whatever is on machines that are given up is lost, in the row and in what is kept of deleted ones. Other processes
-   * do the same at once, and an operation may still write: what was written since it was read is read again.
+   * Gives up the containers on nodes that were given up, including the data of deleted ones. Other processes do the
+   * same concurrently, and an operation may still write: rows that were written since they were read are read again.
    */
   private async giveUp(): Promise<void> {
     const whole = (): Promise<ContainerRow[]> => this.nodes.onGivenUp(PAGE);
@@ -132,7 +137,7 @@ export class NodeWatch implements OnModuleDestroy {
     }
   }
 
-  /** What is operated on, or was written by another process, is looked at again the next time. */
+  /** Containers that an operation leases, or that were written since they were read, are handled in the next round. */
   private async giveBack(): Promise<void> {
     for (const row of await this.nodes.backWith(PAGE)) {
       await (row.deletedAt === null ? this.containers : this.deleted).giveBack(row);

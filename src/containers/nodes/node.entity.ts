@@ -1,10 +1,10 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import { TIMESTAMP } from '../../database/column-types';
 
-/** What is known of one of several machines, by any process. */
+/** The state of one node of a cluster, as recorded by any process. */
 @Entity('nodes')
 export class NodeEntity {
-  /** Swarm's own. */
+  /** Swarm's node id. */
   @PrimaryColumn({ type: 'varchar', length: 64 })
   id: string;
 
@@ -29,7 +29,7 @@ export class NodeEntity {
   @Column({ name: 'is_manager', type: 'boolean' })
   isManager: boolean;
 
-  /** Of what Swarm says: a process that was told less recently changes none of it. */
+  /** The version of Swarm's node object: a process with an older version does not overwrite a newer one. */
   @Column({ type: 'integer', default: 0 })
   version: number;
 
@@ -40,40 +40,49 @@ export class NodeEntity {
   @Column({ name: 'cpu_shares', type: 'integer', nullable: true })
   cpuShares: number | null;
 
-  /** Why no sandbox can be on it; null: nothing is in the way. */
+  /** Why no sandbox can run on the node; null: it can. */
   @Column({ type: 'text', nullable: true })
   problem: string | null;
 
-  /** When it last answered any process; null: never. */
+  /** When the node last answered any process; null: never. */
   @Column({ name: 'reachable_at', type: TIMESTAMP, nullable: true })
   reachableAt: Date | null;
 
-  /** Since when administrators know that it is silent; null: it answers, or never has. */
+  /** When administrators were told that the node is silent; null: it answers, or never has. */
   @Column({ name: 'silent_since', type: TIMESTAMP, nullable: true })
   silentSince: Date | null;
 
-  /** Since when what is on it is to be moved to others, as long as it is drained; null: it stays. */
+  /**
+   * When an administrator asked to move the containers to other nodes, as long as the node is drained; null: they
+   * stay.
+   */
   @Column({ name: 'emptied_since', type: TIMESTAMP, nullable: true })
   emptiedSince: Date | null;
 
-  /** Until when nothing new is placed there while another node has room, as creations failed there; null: any time. */
+  /**
+   * Until when new containers are placed here only if no other node has room, because creations failed; null: not
+   * avoided.
+   */
   @Column({ name: 'avoided_until', type: TIMESTAMP, nullable: true })
   avoidedUntil: Date | null;
 
-  /** Why: `no_space`, or the error's code. */
+  /** Why the node is avoided: `no_space`, or the error's code. */
   @Column({ name: 'avoided_because', type: 'varchar', length: 64, nullable: true })
   avoidedBecause: string | null;
 
-  /** How often in a row it came to be avoided: each time for longer. A creation that succeeds there ends that. */
+  /**
+   * How often in a row the node came to be avoided; the time doubles each time. A creation that succeeds there resets
+   * it.
+   */
   @Column({ type: 'integer', default: 0 })
   faults: number;
 
-  /** When an administrator gave it up; null: nobody has. */
+  /** When an administrator gave the node up; null: not given up. */
   @Column({ name: 'forgotten_at', type: TIMESTAMP, nullable: true })
   forgottenAt: Date | null;
 }
 
-/** One row: whoever chooses a machine locks it. */
+/** A single row that every placement locks. */
 @Entity('placement')
 export class PlacementEntity {
   @PrimaryColumn({ type: 'integer' })
@@ -82,15 +91,18 @@ export class PlacementEntity {
 
 export type NodeRow = Readonly<NodeEntity>;
 
-/** No process has heard of it for so long: its users are told. Processes note what answers every few seconds. */
+/**
+ * A node that answered no process for this long counts as silent, and its users are told. Processes record answers
+ * every few seconds.
+ */
 const SILENT_MS = 10_000;
 
-/** A machine that answered any process after this is not silent. */
+/** A node that answered any process after this time is not silent. */
 export function silentBefore(now: Date): Date {
   return new Date(now.getTime() - SILENT_MS);
 }
 
-/** Whether no process gets an answer of it. */
+/** Whether no process has had an answer from the node recently. */
 export function isSilent({ reachableAt }: Pick<NodeRow, 'reachableAt'>, now: Date): boolean {
   return reachableAt === null || reachableAt < silentBefore(now);
 }

@@ -14,19 +14,19 @@ type NodeUpdate = UpdateQueryBuilder<NodeEntity>;
 
 type NodeEvent = Extract<EventDraft['type'], `node_${string}`>;
 
-/** However often it is asked, that it answers is written no oftener. */
+/** The minimum interval between two writes of `reachable_at`. */
 const NOTED_EVERY_MS = 3_000;
 
-/** As of now: one that is back takes containers again, whatever was read of it before. */
+/** Evaluated at the query, not from rows read before: a node that is back accepts containers again. */
 const GIVEN_UP = Raw((column) => `${column} IN (SELECT n.id FROM nodes n WHERE n.forgotten_at IS NOT NULL)`);
 
-/** How many containers on each machine, running or not. */
+/** The number of live containers by node id, running or not. */
 export type ContainersByNode = ReadonlyMap<string, number>;
 
-/** The machines' rows, of whose changes administrators are told, and what is read of the containers on them. */
+/** The rows of nodes, and queries of the containers on them. Changes are emitted to administrators. */
 @Injectable()
 export class NodeRepository {
-  /** What this process was told last, by node. */
+  /** The version of each node that this process last recorded. */
   private readonly versions = new Map<string, number>();
 
   constructor(
@@ -37,32 +37,35 @@ export class NodeRepository {
     private readonly clock: Clock,
   ) {}
 
-  /** By name. */
+  /** All nodes, by name. */
   all(): Promise<NodeRow[]> {
     return this.database.manager.find(NodeEntity, { order: { name: 'ASC', id: 'ASC' } });
   }
 
-  /** @param name or the id; of several of one name the one that is not given up */
+  /** @param name the node's name or id; if nodes share a name, the one that was not given up */
   async find(name: string): Promise<NodeRow | null> {
     const rows = await this.database.manager.find(NodeEntity, { where: [{ id: name }, { name }] });
     return rows.find(({ forgottenAt }) => forgottenAt === null) ?? rows[0] ?? null;
   }
 
   /**
-   * Takes what is written as what this process was told, before it asks Swarm for the first time: what that says then
-   * is newer, whatever others write meanwhile.
+   * Treats the recorded versions as the last that this process was told, before it asks Swarm for the first time:
+   * Swarm's first answer is newer, whatever other processes write meanwhile.
    */
   remember(rows: readonly NodeRow[]): void {
     for (const { id, version } of rows) this.versions.set(id, version);
   }
 
-  /** Writes what this process knows of them, as far as it is news; what Swarm says, unless another knows it better. */
+  /**
+   * Records what this process knows of the nodes, if it changed. Swarm's data is not written if another process
+   * recorded a newer version.
+   */
   async note(nodes: readonly EngineNode[]): Promise<void> {
     const rows = new Map((await this.all()).map((row) => [row.id, row]));
     const now = this.clock.now();
     for (const node of nodes) {
       let row = rows.get(node.id) ?? null;
-      // Whoever was faster need not have known it better.
+      // Another process wrote the row first, possibly with older data: compare again.
       while (!(await this.noteOne(row, node, now))) {
         row = await this.database.manager.findOneBy(NodeEntity, { id: node.id });
       }
@@ -70,7 +73,10 @@ export class NodeRepository {
     }
   }
 
-  /** Tells that it is silent, or is not any more, unless that is known, or not so any more. */
+  /**
+   * Records that a node became silent or answers again, and emits the event, unless the row says so already or the
+   * node has answered since.
+   */
   async noteSilence(row: NodeRow, { isSilent }: { readonly isSilent: boolean }): Promise<void> {
     const now = this.clock.now();
     const update = (): NodeUpdate =>
@@ -84,7 +90,7 @@ export class NodeRepository {
     await this.changed(update, isSilent ? 'node_unreachable' : 'node_reachable', row);
   }
 
-  /** From here on nothing on it is waited for. */
+  /** Gives a node up: from then on no process waits for it. */
   async forget(row: NodeRow): Promise<void> {
     const forgottenAt = this.clock.now();
     const update = (): NodeUpdate =>
@@ -92,7 +98,11 @@ export class NodeRepository {
     await this.changed(update, 'node_forgotten', row);
   }
 
-  /** It answers after it was given up: it is as a new one. @returns whether nobody else has noted it */
+  /**
+   * Readmits a node that answers after it was given up; it counts as a new one.
+   *
+   * @returns false if another process did so
+   */
   async readmit(row: NodeRow): Promise<boolean> {
     const update = (): NodeUpdate =>
       this.update(row.id)
@@ -101,7 +111,7 @@ export class NodeRepository {
     return this.changed(update, 'node_readmitted', row);
   }
 
-  /** Those that are to be emptied. */
+  /** The nodes that an administrator asked to empty. */
   async emptied(): Promise<(NodeRow & { readonly emptiedSince: Date })[]> {
     const rows = await this.database.manager.find(NodeEntity, {
       where: { emptiedSince: Not(IsNull()), forgottenAt: IsNull() },
@@ -109,7 +119,7 @@ export class NodeRepository {
     return rows.map(({ emptiedSince, ...row }) => ({ ...row, emptiedSince: emptiedSince ?? new Date(0) }));
   }
 
-  /** @param since null: what is on it stays */
+  /** @param since when it was asked for; null: the containers stay */
   async setEmptied(id: string, since: Date | null): Promise<void> {
     await this.database.manager.update(NodeEntity, { id }, { emptiedSince: since });
     if (since !== null) return;
@@ -117,7 +127,7 @@ export class NodeRepository {
     await this.database.manager.update(ContainerEntity, stays, { notMovedBecause: null });
   }
 
-  /** Ids of containers on it that nothing operates on. */
+  /** Ids of the live containers on a node that no operation leases. */
   async idleOn(id: string): Promise<string[]> {
     const rows = await this.database.manager.find(ContainerEntity, {
       select: { id: true },
@@ -127,12 +137,15 @@ export class NodeRepository {
     return rows.map((row) => row.id);
   }
 
-  /** Neither a change of the container nor of who operates on it, so its lease and revision stay. */
+  /**
+   * Records why a container could not be moved. The container and its operation do not change, so its lease and
+   * revision stay.
+   */
   async noteNotMoved(containerId: string, code: string): Promise<void> {
     await this.database.manager.update(ContainerEntity, { id: containerId }, { notMovedBecause: code });
   }
 
-  /** Why containers on it could not be moved so far, at most `limit`. */
+  /** Why containers on a node could not be moved so far; at most `limit`. */
   async notMoved(id: string, limit: number): Promise<Pick<ContainerRow, 'id' | 'notMovedBecause'>[]> {
     return this.database.manager.find(ContainerEntity, {
       select: { id: true, notMovedBecause: true },
@@ -142,7 +155,7 @@ export class NodeRepository {
     });
   }
 
-  /** How many deleted containers have data on it. */
+  /** The number of deleted containers with data on a node. */
   async countKept(id: string): Promise<number> {
     return this.database.manager.count(ContainerEntity, {
       where: { nodeId: id, deletedAt: Not(IsNull()), purgedAt: IsNull() },
@@ -161,7 +174,11 @@ export class NodeRepository {
     return new Map(rows.map(({ node, count }) => [node, Number(count)]));
   }
 
-  /** Live rows whose users have not been told yet, at most a page. @param isUnreachable what they have to be told */
+  /**
+   * Live rows on these nodes whose users have not been told yet; at most a page.
+   *
+   * @param isUnreachable what they are to be told
+   */
   async untold(nodes: readonly string[], isUnreachable: boolean, page: number): Promise<ContainerRow[]> {
     if (nodes.length === 0) return [];
     const query = this.database.manager
@@ -174,7 +191,7 @@ export class NodeRepository {
       .getMany();
   }
 
-  /** Rows on nodes that are given up, deleted ones too; at most a page. */
+  /** Rows on nodes that were given up, including deleted ones; at most a page. */
   async onGivenUp(page: number): Promise<ContainerRow[]> {
     return this.database.manager.find(ContainerEntity, {
       where: { nodeId: GIVEN_UP },
@@ -184,7 +201,7 @@ export class NodeRepository {
     });
   }
 
-  /** The same of rows of which only something may be there. */
+  /** Rows whose other node was given up, including deleted ones; at most a page. */
   async partlyOnGivenUp(page: number): Promise<ContainerRow[]> {
     return this.database.manager.find(ContainerEntity, {
       where: { otherNodeId: GIVEN_UP },
@@ -194,7 +211,7 @@ export class NodeRepository {
     });
   }
 
-  /** Rows that were given up with a machine which is there again, and were not made anew; at most a page. */
+  /** Rows that were given up with a node which is back, and that have not been created again; at most a page. */
   async backWith(page: number): Promise<ContainerRow[]> {
     return this.database.manager
       .createQueryBuilder(ContainerEntity, 'c')
@@ -207,7 +224,10 @@ export class NodeRepository {
       .getMany();
   }
 
-  /** @param row as read; null: there was none @returns false if somebody else has written it since */
+  /**
+   * @param row as read; null: there was none
+   * @returns false if another process wrote the row since, or it was just inserted; the caller must read it again
+   */
   private async noteOne(row: NodeRow | null, { isReachable, ...facts }: EngineNode, now: Date): Promise<boolean> {
     if (row === null) {
       await this.insert(facts, isReachable ? now : null);
@@ -218,7 +238,7 @@ export class NodeRepository {
   }
 
   private async write(row: NodeRow, facts: Facts, reachableAt: Date | null): Promise<boolean> {
-    // A Swarm that was restored from a copy counts on from there: what was told later is right.
+    // A Swarm that was restored from a backup continues at its old version: then a lower version is the newer one.
     const isBehind = facts.version < row.version && facts.version >= (this.versions.get(row.id) ?? Infinity);
     if (!isBehind) return this.writeAll(row, facts, reachableAt);
     await this.update(row.id).set({ problem: facts.problem, reachableAt }).execute();
@@ -235,17 +255,17 @@ export class NodeRepository {
   }
 
   /**
-   * Makes the change and tells it, unless somebody else has.
+   * Makes the change and emits its event, unless another process has.
    *
-   * @param update made in the transaction, as it belongs to it
-   * @returns whether it was made
+   * @param update called in the transaction, which its query belongs to
+   * @returns whether the change was made
    */
   private async changed(update: () => NodeUpdate, type: NodeEvent, row: NodeRow): Promise<boolean> {
     const { id, name, pool, availability } = row;
     return this.database.runInTx(async () => {
       const result = await update().execute();
       if (result.affected !== 1) return false;
-      // In the order of their ids, as each one's row is locked.
+      // In the order of their ids, because each user's row is locked.
       for (const userId of await this.tokens.administrators()) {
         await this.eventLog.append({ userId, drafts: [{ type, data: { id, name, pool, availability } }] });
       }
@@ -261,7 +281,7 @@ export class NodeRepository {
   private async insert(facts: Facts, reachableAt: Date | null): Promise<void> {
     const dates = { reachableAt, silentSince: null, emptiedSince: null, forgottenAt: null };
     const node = { ...facts, labels: { ...facts.labels }, ...dates, ...WELL };
-    // Two processes may do so at once.
+    // Two processes may insert the same node at once.
     const sum = { node: facts.id, memoryMb: 0, cpuShares: 0, isOpen: false };
     await this.database.runInTx(async () => {
       const { manager } = this.database;

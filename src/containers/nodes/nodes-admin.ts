@@ -9,7 +9,7 @@ import { NodeRepository } from './node.repository';
 import { NodeWatch } from './node-watch';
 import { isAvoided, SickNodes } from './sick-nodes';
 
-/** As many as help. */
+/** The maximum number of containers listed as not moved. */
 const MOST_NOT_MOVED = 100;
 
 class NodeAmountsView {
@@ -26,7 +26,7 @@ class NotMovedView {
   readonly code: string;
 }
 
-/** How far a drained machine is emptied. */
+/** The progress of emptying a drained node. */
 export class EvacuationView {
   @ApiProperty({ format: 'date-time' })
   readonly since: string;
@@ -41,7 +41,7 @@ export class EvacuationView {
   readonly deleted: number;
 }
 
-/** Why and until when a machine on which creations fail is avoided. */
+/** Why and until when a node is avoided because creations failed there. */
 export class AvoidedNodeView {
   @ApiProperty({ example: 'no_space', description: '`no_space`: its disk is full; otherwise the code of the error.' })
   readonly reason: string;
@@ -49,7 +49,7 @@ export class AvoidedNodeView {
   readonly until: string;
 }
 
-/** One of several machines. */
+/** One node of a cluster. */
 export class NodeView {
   @ApiProperty({ example: 'qx1k0z5u6gm9t4v2w8y7r3s1d', description: "Swarm's own." })
   readonly id: string;
@@ -108,13 +108,13 @@ export class NodeView {
   readonly evacuation: EvacuationView | null;
 }
 
-/** What `GET /api/admin/nodes` answers. */
+/** The response of `GET /api/admin/nodes`. */
 export class NodeListView {
   @ApiProperty({ type: [NodeView], description: 'By name; none where there is one machine.' })
   readonly nodes: NodeView[];
 }
 
-/** The machines, for administrators. */
+/** Administrators' view of a cluster's nodes, and their actions on them. */
 @Injectable()
 export class NodesAdmin {
   constructor(
@@ -144,8 +144,8 @@ export class NodesAdmin {
   }
 
   /**
-   * @param options.move whether what is on it is to be moved to others, in the background
-   * @throws DomainError `node_not_found`, `not_ready` if no manager of the Swarm decides it
+   * @param options.move whether to move the node's containers to other nodes, in the background
+   * @throws DomainError `node_not_found`, `not_ready` if no Swarm manager answers
    */
   async setAvailability(
     name: string,
@@ -167,7 +167,7 @@ export class NodesAdmin {
   }
 
   /**
-   * Gives up a machine that is gone for good: its containers are in `error`, their data is lost.
+   * Gives up a node that is gone for good: its containers become `error`, and their data counts as lost.
    *
    * @throws DomainError `node_not_found`, `node_reachable`
    */
@@ -177,12 +177,12 @@ export class NodesAdmin {
       if (this.engine.answers(row.id) || !isSilent(row, this.clock.now())) throw new DomainError('node_reachable');
       await this.nodes.forget(row);
     }
-    // What this process does not come to is done by any other.
+    // Any process completes what this call does not.
     await this.watch.look();
     return this.viewOf(row.id);
   }
 
-  /** Whether a machine was given up, and has not come back since. */
+  /** Whether a node was given up, and has not come back since. */
   async isGivenUp(id: string): Promise<boolean> {
     const row = await this.nodes.find(id);
     return row?.id === id && row.forgottenAt !== null;

@@ -6,23 +6,23 @@ import { LOGGER } from '../../logging';
 import { Clock } from '../../scheduling';
 import { NodeEntity, type NodeRow } from './node.entity';
 
-/** For how long a node is avoided at first; twice as long each time that it fails again. */
+/** How long a node is avoided at first; doubled at each further failure, up to `LONGEST_MS`. */
 const AVOIDED_MS = 5 * 60_000;
 const LONGEST_MS = 60 * 60_000;
 
-/** The columns of a node on which creations succeed. */
+/** The columns of a node that is not avoided. */
 export const WELL = { avoidedUntil: null, avoidedBecause: null, faults: 0 } as const;
 
 type Sickness = Pick<NodeRow, 'id' | 'name' | 'avoidedUntil' | 'avoidedBecause' | 'faults'>;
 
 /**
- * The nodes on which creations fail though they answer, such as one with a full disk. As nothing runs there, such a
- * node would be the emptiest, and the first choice for each next creation: for a while it is taken only where no other
- * one has room. What one process finds out is in the node's row, which all processes read every few seconds.
+ * The nodes on which creations fail although they answer, such as one with a full disk. Nothing runs there, so such a
+ * node would be the least full, and the first choice for each next creation. Therefore it is avoided for a while:
+ * used only if no other node has room. The state is in the node's row, which all processes read every few seconds.
  */
 @Injectable()
 export class SickNodes {
-  /** Those that failed and have not succeeded since, by id. */
+  /** Nodes on which a creation failed and none has succeeded since, by id. */
   private known: ReadonlyMap<string, Sickness> = new Map();
 
   constructor(
@@ -32,7 +32,7 @@ export class SickNodes {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** Takes what any process has written by now. */
+  /** Replaces the known state by the current rows. */
   follow(rows: readonly NodeRow[]): void {
     const sick = rows.filter(({ faults, forgottenAt }) => faults > 0 && forgottenAt === null);
     this.known = new Map(sick.map((row) => [row.id, row]));
@@ -46,7 +46,7 @@ export class SickNodes {
   }
 
   /**
-   * Has a node avoided, unless it is already. Of many creations that fail there at once the first counts.
+   * Marks a node as avoided, unless it is already. Of several concurrent failures on a node, only the first counts.
    *
    * @param because `no_space`, or the error's code
    * @throws the database's error
@@ -67,7 +67,11 @@ export class SickNodes {
     await this.read();
   }
 
-  /** A creation has succeeded there, or an administrator says that it is well. @throws the database's error */
+  /**
+   * Ends the avoidance: a creation succeeded there, or an administrator activated the node.
+   *
+   * @throws the database's error
+   */
   async noteWell(id: string): Promise<void> {
     const node = this.known.get(id);
     if (!node) return;
@@ -81,7 +85,7 @@ export class SickNodes {
   }
 }
 
-/** Whether something is placed there only where no other node has room. */
+/** Whether containers are placed on the node only if no other node has room. */
 export function isAvoided<Row extends Pick<NodeRow, 'avoidedUntil'>>(
   row: Row,
   now: Date,

@@ -3,10 +3,10 @@ import type { ContainerRow, RoleStatus } from '../container.entity';
 /** The columns about a container's role. */
 type RoleColumns = Pick<ContainerRow, 'roleStatus' | 'roleClaimId' | 'roleClaimHolder' | 'roleClaimExpiresAt'>;
 
-/** What of a change of a container concerns its role. */
+/** The columns of a change that affect the role. */
 type Change = Partial<Pick<ContainerRow, 'status' | 'dockerId' | 'deletedAt'>>;
 
-/** To be installed; a current installer may write no more. */
+/** To be installed. Clears the lease, so that a current installer can write no more. */
 const PENDING: RoleColumns = {
   roleStatus: 'pending',
   roleClaimId: null,
@@ -14,13 +14,15 @@ const PENDING: RoleColumns = {
   roleClaimExpiresAt: null,
 };
 
-/** When a container ends, an installation that is running in it is interrupted. */
+/**
+ * The statuses of a role that is not installed yet: when the container stops, a running installation is interrupted.
+ */
 const UNFINISHED: readonly (RoleStatus | null)[] = ['pending', 'installing'];
 
 /**
- * What a change of a container means for its role. A new Docker container has only its image's contents, and an
- * installation ends with its container, so both require another check. Applied to every write, so that no operation can
- * forget it.
+ * The role columns after a change of a container. A new Docker container has only its image's contents, and an
+ * installation ends with its container, so both require another check. Applied to every write, so that no operation
+ * can forget it.
  */
 export function roleAfterReplacement(row: ContainerRow, change: Change): Partial<RoleColumns> {
   if (row.roleStatus === null) return {};
@@ -31,7 +33,10 @@ export function roleAfterReplacement(row: ContainerRow, change: Change): Partial
   return UNFINISHED.includes(row.roleStatus) ? PENDING : {};
 }
 
-/** A role that could not be installed is retried when somebody starts the container. */
+/**
+ * A failed role is retried when an operation commits that the container runs again. A restart by Docker that is only
+ * followed does not retry it.
+ */
 export function roleTriedAgain(row: ContainerRow, change: Change): Partial<RoleColumns> {
   const starts = change.status === 'running' && row.status !== 'running';
   return starts && row.roleStatus === 'failed' ? PENDING : {};

@@ -71,7 +71,7 @@ interface Failed {
   readonly message: string;
   /** The end of the installation's output; may be empty. */
   readonly output: string;
-  /** A command in the container writes without end, and only stopping the container stops it. */
+  /** A command in the container writes without end; only stopping the container ends it. */
   readonly isEndless?: boolean;
 }
 
@@ -81,28 +81,28 @@ export type RoleOutcome =
   | Failed
   /** The installation was killed in the container, or the container ended under it. */
   | { readonly kind: 'cut'; readonly output: string; readonly message?: string }
-  /** It could not start, or is not wanted at the moment. */
+  /** The installation could not start, or must wait. */
   | { readonly kind: 'later'; readonly cause: unknown };
 
-/** For short commands: checking for programs. */
+/** The timeout of short commands, which check for programs. */
 const SHORT_MS = 60_000;
 
-/** Programs' names, a line each. */
+/** The probe prints one program name per line. */
 const PROBE_OUTPUT_BYTES = 64 * 1024;
-/** Only the end is kept, the rest costs only the time to read it; package managers write far less. */
+/** Only the end of the output is kept; the rest costs only the time to read it. Package managers write far less. */
 const INSTALL_OUTPUT_BYTES = 16 * 1024 * 1024;
 
-/** Where the programs of most images are. */
+/** The `PATH` of most images. */
 const USUAL_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** Above the exit codes that programs choose themselves. */
+/** Exit codes from here on mean that a signal killed the program. */
 const KILLED_FROM = 128;
 
 const NO_SHELL = 'the image has no shell to install with';
 const ENDLESS = "the image's shell writes output without end";
 const SILENT = "the image's shell does not answer";
 
-/** Installs a container's role by commands in it, once: checks whether it is present, installs it, checks again. */
+/** Makes one attempt to install a container's role by exec: checks whether it is present, installs it, checks again. */
 @Injectable()
 export class RoleInstallation {
   constructor(
@@ -119,9 +119,9 @@ export class RoleInstallation {
     const role = this.catalog.find(lease.row.role ?? '');
     if (!role) return failed('the role is no longer offered');
     const run = new Run(lease, this.engine, { stopped, variables: this.environments.open(lease.row) });
-    // It is a use: an idle stop must not cut it off.
+    // Counts as use, so that an idle stop does not interrupt it.
     const outcome = await this.usage.during(lease.row, () => this.tryOnce(role, run));
-    // A container that was stopped or replaced meanwhile makes any command in it fail, with any message.
+    // If the container was stopped or replaced meanwhile, any command in it may have failed, with any message.
     if (outcome.kind === 'failed' && !(await run.isStillTheSame())) return LATER;
     return outcome;
   }
@@ -224,7 +224,7 @@ class Run {
     private readonly engine: ContainerEngine,
     private readonly options: {
       readonly stopped: AbortSignal;
-      /** The container's own, which its user has chosen. */
+      /** The user's environment variables of the container. */
       readonly variables: Readonly<Record<string, string>>;
     },
   ) {}
@@ -234,7 +234,7 @@ class Run {
   }
 
   /**
-   * Runs a command as root, without the user's variables, of which many make a package manager do something else.
+   * Runs a command as root, without the user's variables, many of which change what a package manager does.
    *
    * @returns the exit code
    * @throws EngineError, LeaseLostError
@@ -287,7 +287,7 @@ class Run {
 
   private withoutUsers({ command, env }: RoleCommand): RoleCommand & Pick<ExecRequest, 'without'> {
     const names = Object.keys(this.variables);
-    // Docker finds the shell itself by it, and the image's is gone where the user has chosen another.
+    // Docker finds the shell through `PATH`, and the user's value has replaced the image's.
     const all = names.includes('PATH') ? { PATH: USUAL_PATH, ...env } : env;
     return { command, env: all, without: names.filter((name) => !(name in all)) };
   }

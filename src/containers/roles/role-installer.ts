@@ -10,8 +10,8 @@ import { roleFailed, RoleInstallation, roleInstalled, type RoleOutcome } from '.
 import { type RoleLease, RoleRepository } from './role.repository';
 
 /**
- * Maximum concurrent installations in this process, and those of one user among them: an installation may take all of
- * its time, `ROLE_INSTALL_TIMEOUT`. The containers' own limits bound their speed.
+ * Maximum concurrent installations in this process, and per user: an installation may take all of
+ * `ROLE_INSTALL_TIMEOUT`. The containers' own limits bound their speed.
  */
 const CONCURRENCY = { atOnce: 16, perKey: 4 };
 
@@ -21,22 +21,26 @@ const CONCURRENCY = { atOnce: 16, perKey: 4 };
 const RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 60_000;
 
-/** A container that dies during each installation, as from lack of memory, would do so for ever. */
+/**
+ * The maximum interruptions: a container that dies during each installation, as from lack of memory, would do so for
+ * ever.
+ */
 const MAX_CUTS = 3;
 const CUT = 'the installation was cut off again and again; the container may have too little memory for it';
 
-/** Maximum containers whose failed attempts are counted: of those that are deleted meanwhile nothing is heard. */
+/** Maximum containers whose failed attempts are counted. Entries of deleted containers are not removed otherwise. */
 const MOST_TRIES = 1_000;
 
 /**
- * Installs the roles that containers ask for: in the background, beside the container's operations, and again for each
- * new Docker container. Woken by start events; every `SWEEP_INTERVAL_SECONDS` it checks for installations that others
- * abandoned. Every process does so; the role's lease in the row lets one of them install.
+ * Installs the roles that containers ask for: in the background, besides the container's operations, and again for
+ * each new Docker container. Started by container events; every `SWEEP_INTERVAL_SECONDS` it also looks for
+ * installations that other processes abandoned. Every process does so; the role's lease in the row lets only one of
+ * them install.
  */
 @Injectable()
 export class RoleInstaller implements OnModuleDestroy {
   private readonly stopped = new AbortController();
-  /** By user. */
+  /** Keyed by user id. */
   private readonly limiter = new FairLimiter(CONCURRENCY);
   private readonly working = new Map<string, { again: boolean; done: Promise<void> }>();
   /** Failed attempts by container: how many in all, and how many were interrupted. */
@@ -59,7 +63,7 @@ export class RoleInstaller implements OnModuleDestroy {
     });
   }
 
-  /** Checks now, then periodically. To be called once Docker is prepared. */
+  /** Checks now, then periodically. Call it once Docker is prepared. */
   async start(): Promise<void> {
     this.started = true;
     try {
@@ -70,10 +74,7 @@ export class RoleInstaller implements OnModuleDestroy {
     this.poll.start();
   }
 
-  /**
-   * Leaves every installation to the next process; commands in the containers keep running until that process ends
-   * them.
-   */
+  /** Abandons every installation; commands in the containers keep running until the next process ends them. */
   async onModuleDestroy(): Promise<void> {
     this.stopped.abort();
     this.poll.stop();
@@ -154,7 +155,7 @@ export class RoleInstaller implements OnModuleDestroy {
           return;
         }
         this.tries.delete(id);
-        // The failure is written first: a container's end revokes the role's lease.
+        // The failure is written first, because stopping the container revokes the role's lease.
         if (outcome.isEndless === true) await this.installation.endContainer(lease.row.dockerId ?? '');
         this.logger.warn({ ...about, reason: outcome.message }, 'the role could not be installed');
         return;

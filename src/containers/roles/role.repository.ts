@@ -8,17 +8,17 @@ import { Lease, LeaseLostError } from '../leases/lease';
 import { TERM_OVER } from '../leases/lease-term';
 import { type Grant, LeaseStore } from '../leases/lease-store';
 
-/** Identifies the lease to install the role of one container. */
+/** Identifies the lease of one role installation. */
 type RoleTicket = Pick<RoleLease, 'row' | 'attempt'>;
 
-/** An operation holds the container whose role failed. */
+/** An operation leases the container whose role failed. */
 class ContainerBusyError extends Error {}
 
-/** No process is installing it: it is pending, or its installer has abandoned it. */
+/** No process is installing the role: it is pending, or its installer has abandoned it. */
 const OPEN = "(role_status = 'pending' OR (role_status = 'installing' AND role_claim_expires_at <= :over))";
 
 /**
- * The sole writer of the role columns, beside the container's operations: every write is conditional on the role's
+ * The sole writer of the role columns, besides the container's operations. Every write is conditional on the role's
  * lease, and none changes the row's revision, which belongs to the operations.
  */
 @Injectable()
@@ -41,15 +41,15 @@ export class RoleRepository {
     return rows.map(({ id }) => id);
   }
 
-  /** The id of the container's user; null if it is deleted. */
+  /** The id of the container's user; null if the container is deleted. */
   async ownerOf(id: string): Promise<string | null> {
     return (await this.find(id))?.userId ?? null;
   }
 
   /**
-   * Leases the role of a running container that no operation holds.
+   * Leases the role of a running container that no operation leases.
    *
-   * @returns null if there is nothing to do
+   * @returns null if there is nothing to install, or another process has the lease
    */
   async acquireLease(id: string): Promise<RoleLease | null> {
     const grant = this.store.newGrant('role', id);
@@ -82,7 +82,8 @@ export class RoleRepository {
   /**
    * Writes that the role cannot be installed, with its event.
    *
-   * @returns false if an operation holds the container: then nothing is written, as that may be why it failed
+   * @returns false if an operation leases the container, as that may be why the installation failed; then nothing is
+   *   written
    * @throws LeaseLostError: then nothing is emitted
    */
   async fail(ticket: RoleTicket, eventOf: (row: ContainerRow) => EventDraft): Promise<boolean> {
@@ -99,7 +100,7 @@ export class RoleRepository {
     }
   }
 
-  /** Releases the role for a later attempt. @returns the row as of then; null if the lease was already lost */
+  /** Releases the role for a later attempt. @returns the row as of the release; null if the lease was already lost */
   async release({ row: { id }, attempt: leaseId }: RoleTicket): Promise<ContainerRow | null> {
     const row = await this.find(id);
     const result = await this.update(id)
@@ -119,7 +120,7 @@ export class RoleRepository {
       attempt: leaseId,
     } = ticket;
     await this.database.runInTxLocking(userId, async () => {
-      // Locks the user before the container, as everywhere: in the other order two writers could deadlock.
+      // Locks the user before the container, like all transactions: in the other order two writers could deadlock.
       await this.eventLog.lock(userId);
       const row = await this.find(id);
       if (row?.roleClaimId !== leaseId) throw new LeaseLostError(`the role of container ${id} is no longer leased`);
@@ -150,7 +151,7 @@ const FREE = { roleClaimId: null, roleClaimHolder: null, roleClaimExpiresAt: nul
 /** An exclusive lease to install the role of one container; operations of the container may revoke it. */
 export class RoleLease extends Lease {
   constructor(
-    /** As of the acquisition. */
+    /** The row as of the acquisition. */
     readonly row: ContainerRow,
     grant: Grant,
     private readonly options: { readonly repository: RoleRepository; readonly store: LeaseStore },
@@ -158,12 +159,12 @@ export class RoleLease extends Lease {
     super(grant, options.store);
   }
 
-  /** Unique to each attempt. */
+  /** The id of the attempt, which is the lease's id. */
   get attempt(): string {
     return this.grant.leaseId;
   }
 
-  /** Renews the lease too. @throws LeaseLostError */
+  /** Emits progress and renews the lease. @throws LeaseLostError */
   async emit(eventOf: (row: ContainerRow) => EventDraft): Promise<void> {
     const stamp = this.options.store.terms.stamp();
     await this.options.repository.emit(this, stamp.expiresAt, eventOf);
@@ -175,17 +176,20 @@ export class RoleLease extends Lease {
     await this.options.repository.succeed(this, eventOf);
   }
 
-  /** @returns false if an operation holds the container, which may be why it failed. @throws LeaseLostError */
+  /**
+   * @returns false if an operation leases the container, which may be why the installation failed
+   * @throws LeaseLostError
+   */
   async fail(eventOf: (row: ContainerRow) => EventDraft): Promise<boolean> {
     return this.options.repository.fail(this, eventOf);
   }
 
-  /** Releases the role for a later attempt. @returns the row as of then; null if the lease was already lost */
+  /** Releases the role for a later attempt. @returns the row as of the release; null if the lease was already lost */
   async release(): Promise<ContainerRow | null> {
     return this.options.repository.release(this);
   }
 
-  /** A command may run for long without another step, so nothing but this ends it. */
+  /** A command may run for long without another step of the installation, so only this ends the lease. */
   protected override onUnanswered(isOver: boolean): void {
     if (isOver) this.lose('the lease of the role ran out');
   }

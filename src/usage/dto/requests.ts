@@ -8,11 +8,11 @@ const FORM = /^\d{4}-\d{2}-\d{2}$/;
 function isDay(value: unknown): boolean {
   if (typeof value !== 'string' || !FORM.test(value)) return false;
   const day = new Date(value);
-  // 31 February is no day: some engines read it as one in March.
+  // Some engines parse 31 February as a day in March.
   return !Number.isNaN(day.getTime()) && day.toISOString().startsWith(value);
 }
 
-/** A UTC day as text. */
+/** An optional query parameter with a UTC day. */
 function Day(description: string): PropertyDecorator {
   return applyDecorators(
     ApiPropertyOptional({ format: 'date', example: '2026-11-26', description }),

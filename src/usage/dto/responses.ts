@@ -2,7 +2,7 @@ import { ApiProperty } from '@nestjs/swagger';
 import type { Page } from '../../http';
 import type { UserDay } from '../usage-reader';
 
-/** What all containers of a user used on one day, together. */
+/** The use of all containers of a user on one day, added up. */
 export class DailyUsageView {
   @ApiProperty({ format: 'date', example: '2026-11-26', description: 'The UTC day.' })
   readonly day: string;
@@ -32,19 +32,19 @@ export class DailyUsageView {
   readonly disk_mb_seconds: number;
 }
 
-/** What `GET /api/usage` answers. */
+/** The response of `GET /api/usage`. */
 export class UsageView {
   @ApiProperty({ type: [DailyUsageView], description: 'Newest first; days on which nothing was used are left out.' })
   readonly usage: readonly DailyUsageView[];
 }
 
-/** What one user used on one day. */
+/** The use of one user on one day. */
 export class UserDailyUsageView extends DailyUsageView {
   @ApiProperty({ format: 'uuid' })
   readonly user_id: string;
 }
 
-/** What `GET /api/admin/usage` answers. */
+/** The response of `GET /api/admin/usage`. */
 export class UsageListView {
   @ApiProperty({ type: [UserDailyUsageView], description: 'Newest day first; days without use are left out.' })
   readonly usage: readonly UserDailyUsageView[];
