@@ -9,7 +9,7 @@ import { MeController, ProfileController, TiersController } from './me.controlle
 import { SignInController } from './sign-in.controller';
 import { TokensController } from './tokens.controller';
 
-/** What users see of themselves: guests' log-in, profile, tokens, tiers. */
+/** The users' own accounts: guest login, sign-in codes, profile, tokens, tiers. */
 @Module({
   imports: [AuditModule, AuthModule, IdempotencyModule, TiersModule],
   controllers: [TokensController, GuestController, SignInController, MeController, ProfileController, TiersController],

@@ -8,7 +8,7 @@ import { RefusesIdempotencyKey } from '../idempotency';
 import { GuestLoginDto, GuestLoginView, viewGuestLogin } from './dto/guest-login';
 import { GuestService } from './guest.service';
 
-/** The way in without an account. */
+/** Login without an account. */
 @ApiTags('auth')
 @Controller('auth')
 export class GuestController {

@@ -8,18 +8,18 @@ import { DomainError } from '../errors';
 import { Clock } from '../scheduling';
 import { GUEST_TIER, TiersService } from '../tiers';
 
-/** A guest who has just come, with the token that opens their session. */
+/** A new guest, with the token of the session. */
 export interface GuestLogin {
   readonly token: string;
   readonly user: UserEntity;
 }
 
-/** Of PostgreSQL's advisory locks: any number that is nobody else's. */
+/** Key of a PostgreSQL advisory lock; no other code uses this number. */
 const GUEST_LOCK = 4_717_303;
-/** The same to this process's own queue. */
+/** Key of the corresponding lock within this process. */
 const GUESTS = 'guests';
 
-/** Lets people in without an account, for the session of the tier `guest`. */
+/** Logs guests in without an account, for a session of the tier `guest`. */
 @Injectable()
 export class GuestService {
   constructor(
@@ -32,9 +32,9 @@ export class GuestService {
   ) {}
 
   /**
-   * Makes a guest of this name and a token without an end of its own: after the session it still reads, stops and
-   * deletes, so that the guest learns why the rest is refused. Of several log-ins under one name at once, one succeeds,
-   * whatever case the name is written in.
+   * Creates a guest with this name, and a token without an expiry of its own. After the session, the token can still
+   * read, stop and delete, so that the guest learns why other requests are refused. Of several concurrent logins
+   * under one name, ignoring case, one succeeds.
    *
    * @throws DomainError `guest_login_disabled`, `guest_limit_reached`, `username_taken`
    */
@@ -62,7 +62,8 @@ export class GuestService {
   }
 
   /**
-   * Guests cost an operator who knows none of them a container each. Exact: log-ins are counted one after the other.
+   * Enforces the limit of guests, each of whom may cost the operator a container. Exact: logins are counted one at a
+   * time.
    */
   private async assertRoom(now: Date): Promise<void> {
     const limit = this.config.GUEST_LIMIT;
@@ -82,7 +83,8 @@ export class GuestService {
       .createQueryBuilder()
       .update(UserEntity)
       .set({ username: `${former}~${holder.id.slice(0, 8)}` })
-      // Asked again by the write itself: two who come at once have both read the name, and one of them finds it gone.
+      // The write repeats the check: two concurrent logins may both have read the name, and one of them finds it
+      // gone.
       .where('id = :id AND username = :former AND tier = :tier', { id: holder.id, former, tier: GUEST_TIER })
       .andWhere('session_expires_at <= :now', { now: this.database.timestamp(now) })
       .execute();

@@ -4,7 +4,7 @@ import { CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { TierListView, TiersService, TierUsage, viewLimits } from '../tiers';
 import { MeView, profileUser, ProfileView, ValidatedTokenView } from './dto/responses';
 
-/** The caller, and what is left of their tier. */
+/** The caller, the tier's limits and their usage. */
 @ApiTags('me')
 @Controller('me')
 export class MeController {
@@ -33,7 +33,7 @@ export class MeController {
   }
 }
 
-/** Who the caller is, where clients of Rexec ask for it when they log in. {@link MeController} has more. */
+/** The caller, in the routes that clients of Rexec use at login. {@link MeController} has more. */
 @Controller()
 @Scopes('read')
 export class ProfileController {
@@ -54,7 +54,7 @@ export class ProfileController {
   }
 }
 
-/** The tiers that a user can have. Here and not with the tiers: they know nothing of who asks. */
+/** The available tiers. Not part of the tiers module, which knows no callers. */
 @ApiTags('tiers')
 @Controller('tiers')
 export class TiersController {

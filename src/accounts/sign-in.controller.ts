@@ -15,7 +15,7 @@ import {
 } from '../idempotency';
 import { CODE_SECONDS, CreateSignInCodeDto, SignInCodeView, SignInDto, SignInView, viewSignIn } from './dto/sign-in';
 
-/** Links that sign somebody in, such as the one that `npm start` prints. */
+/** Sign-in links, such as the one that `npm start` prints. */
 @ApiTags('auth')
 @Controller('auth')
 export class SignInController {

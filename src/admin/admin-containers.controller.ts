@@ -20,7 +20,7 @@ import { ListAnyContainersDto, MoveContainerDto } from './dto/requests';
 
 const OF_ONE: readonly ApiFault[] = ['ambiguous_id', 'container_not_found', 'operation_in_progress'];
 
-/** Everybody's containers. */
+/** Operations on all users' containers. */
 @ApiTags('admin')
 @Controller('admin')
 @Scopes('admin')

@@ -6,7 +6,7 @@ import { ApiFaults } from '../errors';
 import { AdminUsers } from './admin-users.service';
 import { AdminTokenRevokedView } from './dto/responses';
 
-/** Everybody's tokens. */
+/** Operations on all users' tokens. */
 @ApiTags('admin')
 @Controller('admin/tokens')
 @Scopes('admin')

@@ -4,7 +4,7 @@ import { Scopes } from '../auth';
 import { Compressed } from '../http';
 import { ListUsageDto, UsageListView, UsageReader, viewUsageList } from '../usage';
 
-/** What everybody's containers used. */
+/** The usage of all users' containers. */
 @ApiTags('admin')
 @Controller('admin/usage')
 @Scopes('admin')

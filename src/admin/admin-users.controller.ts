@@ -15,7 +15,7 @@ import {
 } from './dto/responses';
 import { ListUsersDto, UpdateUserDto } from './dto/requests';
 
-/** Everybody who uses this server. */
+/** All users of this server. */
 @ApiTags('admin')
 @Controller('admin/users')
 @Scopes('admin')

@@ -6,7 +6,7 @@ import { type Page, readPage } from '../http';
 import { requestContext } from '../logging';
 import type { ListUsersDto } from './dto/requests';
 
-/** What operators may do to users and to their tokens. Whom it was done to is noted, for the audit. */
+/** Operators' actions on users and their tokens. The affected user is recorded for the audit. */
 @Injectable()
 export class AdminUsers {
   constructor(
@@ -26,9 +26,9 @@ export class AdminUsers {
   }
 
   /**
-   * Moves or suspends a user; their containers follow by themselves.
+   * Changes a user's tier or suspension; their containers follow in the background.
    *
-   * @param admin who does it: nobody may suspend themselves, as nothing but the database could undo it
+   * @param admin the caller, who must not suspend themselves: only a change in the database could undo it
    * @throws DomainError `user_not_found`, `invalid_parameters`
    */
   async change(admin: Pick<Principal, 'userId'>, id: string, change: UserChange): Promise<UserEntity> {
@@ -41,7 +41,7 @@ export class AdminUsers {
   /**
    * Deletes a user and revokes all tokens; their containers are deleted and purged in the background.
    *
-   * @throws DomainError `user_not_found`, `invalid_parameters` of oneself
+   * @throws DomainError `user_not_found`; `invalid_parameters` for the caller's own id
    */
   async delete(admin: Pick<Principal, 'userId'>, id: string): Promise<void> {
     assertOther(admin, id);
@@ -52,14 +52,14 @@ export class AdminUsers {
     });
   }
 
-  /** @returns how many. @throws DomainError `user_not_found` */
+  /** @returns the number of revoked tokens. @throws DomainError `user_not_found` */
   async revokeTokens(id: string): Promise<number> {
     const user = await this.users.get(id);
     noteSubject(user.id);
     return this.tokens.revokeAll(user.id);
   }
 
-  /** Revokes anybody's token. @returns whose it was. @throws DomainError `token_not_found` */
+  /** Revokes any user's token. @returns the user's id. @throws DomainError `token_not_found` */
   async revokeToken(tokenId: string): Promise<string> {
     const userId = await this.tokens.ownerOf(tokenId);
     noteSubject(userId);

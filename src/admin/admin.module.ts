@@ -12,7 +12,7 @@ import { AdminUsageController } from './admin-usage.controller';
 import { AdminUsersController } from './admin-users.controller';
 import { AdminUsers } from './admin-users.service';
 
-/** What operators do by HTTP, with a token of the scope `admin`. */
+/** The operators' API, for tokens with the scope `admin`. */
 @Module({
   imports: [AuditModule, AuthModule, ContainersModule, ImagesModule, UsageModule],
   controllers: [

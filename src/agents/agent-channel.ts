@@ -4,7 +4,7 @@ import { MACHINE_WORD } from './agent-protocol';
 const word = { type: 'string', pattern: MACHINE_WORD.source };
 const megabytes = { type: 'number', minimum: 0 };
 
-/** What agents and Berth tell each other, as the AsyncAPI document has it. */
+/** The AsyncAPI channel of the messages between agents and Berth. */
 export const AGENT_CHANNEL: AsyncChannel = {
   name: 'agents',
   address: '/agents',

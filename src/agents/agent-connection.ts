@@ -7,7 +7,7 @@ import { AgentRepository } from './agent.repository';
 import { parseHeartbeat } from './agent-protocol';
 import { endReason } from './presence';
 
-/** What an agent is answered to its heartbeat. */
+/** The answer to an agent's heartbeat. */
 type HeartbeatAnswer = { readonly ok: true } | { readonly error: string; readonly code: string };
 
 export interface AgentSocketData {
@@ -15,10 +15,7 @@ export interface AgentSocketData {
 }
 export type AgentSocket = Socket<DefaultEventsMap, DefaultEventsMap, DefaultEventsMap, AgentSocketData>;
 
-/**
- * One agent's connection to this process. Others may come after it, here or elsewhere; then it speaks for the agent no
- * more.
- */
+/** One agent's connection to this process. A later connection, here or to another process, takes its place. */
 export class AgentConnection {
   private static readonly logger = new Logger(AgentConnection.name);
   private wroteAt = -Infinity;
@@ -27,17 +24,17 @@ export class AgentConnection {
 
   constructor(
     private readonly socket: AgentSocket,
-    /** The row as the connection left it. */
+    /** The row as of the connection. */
     readonly agent: AgentRow,
     private readonly options: {
       readonly repository: AgentRepository;
       readonly clock: Clock;
-      /** Signs of life that follow another sooner are not written, in milliseconds. */
+      /** Minimum milliseconds between two writes of heartbeats; earlier ones are skipped. */
       readonly writeGapMs: number;
     },
   ) {}
 
-  /** Takes a `heartbeat`. What is no valid one is no sign of life. @returns null where the connection is over */
+  /** Handles a `heartbeat`. An invalid one does not count as a sign of life. @returns null if the connection is over */
   async heartbeat(payload: unknown): Promise<HeartbeatAnswer | null> {
     const stats = parseHeartbeat(payload);
     if (!stats) return refusal('invalid_parameters');
@@ -55,19 +52,17 @@ export class AgentConnection {
     }
   }
 
-  /** Looks at the row again, and ends the connection if that is what it says. Does not throw. */
+  /** Reads the row again, and ends the connection if it no longer belongs to the row's epoch. Does not throw. */
   async review(): Promise<void> {
     try {
       this.obey(endReason(await this.options.repository.find(this.agent.id), this.agent.epoch));
     } catch (error) {
-      // The next heartbeat comes to the same point.
+      // The next heartbeat runs this check again.
       AgentConnection.logger.warn({ msg: 'an agent could not be looked up', agent_id: this.agent.id, err: error });
     }
   }
 
-  /**
-   * Breaks the connection beneath the socket: to a standard client an accident, after which it comes back by itself.
-   */
+  /** Breaks the connection below the socket. A standard client takes this for an accident, and reconnects by itself. */
   breakOff(): void {
     this.socket.conn.close(true);
   }
@@ -78,12 +73,12 @@ export class AgentConnection {
     this.socket.disconnect(true);
   }
 
-  /** To be called when it is made: what ended it before then could not yet. */
+  /** Call it once the socket is connected: repeats an earlier `dismiss`, which had no effect before. */
   begin(): void {
     if (this.isDismissed) this.dismiss();
   }
 
-  /** The connection is over: notes it, unless another has taken its place. Does not throw; once. */
+  /** Records that the connection is over, unless another one has taken its place. Does not throw; runs once. */
   end(): Promise<void> {
     return (this.ended ??= this.noteEnd());
   }
@@ -100,7 +95,7 @@ export class AgentConnection {
     try {
       await this.options.repository.disconnect(this.agent, { reason: 'closed', epoch: this.agent.epoch });
     } catch (error) {
-      // It will be found by its silence.
+      // `SilenceSweep` will find the agent silent.
       AgentConnection.logger.warn({
         msg: 'the end of an agent could not be noted',
         agent_id: this.agent.id,

@@ -16,11 +16,11 @@ export class AgentConnections implements BeforeApplicationShutdown {
     const { id, epoch } = connection.agent;
     const connections = this.byAgent.get(id) ?? new Set();
     this.byAgent.set(id, connections.add(connection));
-    // Of two that were made at once, the signal of the later may have come before the earlier was here to hear it.
+    // Of two concurrent connections, the signal of the later one may have arrived before the earlier one was added.
     this.reviewOlder(id, Math.max(epoch, ...Array.from(connections, ({ agent }) => agent.epoch)));
   }
 
-  /** The connection is over. */
+  /** Removes a connection that is over. */
   async leave(connection: AgentConnection): Promise<void> {
     const { id } = connection.agent;
     const connections = this.byAgent.get(id);
@@ -29,7 +29,10 @@ export class AgentConnections implements BeforeApplicationShutdown {
     await connection.end();
   }
 
-  /** Disconnects its agents while the database is still open; their clients reconnect, here or to another process. */
+  /**
+   * Disconnects this process's agents while the database is still open; their clients reconnect, here or to another
+   * process.
+   */
   async beforeApplicationShutdown(): Promise<void> {
     this.stopListening();
     const all = [...this.byAgent.values()].flatMap((connections) => [...connections]);

@@ -3,7 +3,7 @@ import { TIMESTAMP } from '../database/column-types';
 import type { AgentFacts } from '../events';
 import type { AgentStats } from './agent-protocol';
 
-/** The truth about an agent: what its owner says of it, and whether it is connected. */
+/** An agent: its owner's description of it, and the state of its connection. */
 @Entity('agents')
 @Index('agents_live_name', ['userId', 'name'], { unique: true, where: 'deleted_at IS NULL' })
 @Index('agents_silent', ['seenAt'], { where: 'online = true' })
@@ -20,32 +20,35 @@ export class AgentEntity {
   @Column({ type: 'varchar', length: 500, nullable: true })
   description: string | null;
 
-  /** As its owner wrote it, until the agent itself says. */
+  /** Set by the owner, and replaced by the agent's own value when it connects. */
   @Column({ type: 'varchar', length: 64, nullable: true })
   os: string | null;
 
   @Column({ type: 'varchar', length: 64, nullable: true })
   arch: string | null;
 
-  /** Of the agent's program, as that says. */
+  /** Version of the agent's program, as the program reports it. */
   @Column({ type: 'varchar', length: 64, nullable: true })
   version: string | null;
 
   @Column({ type: 'simple-json' })
   tags: string[];
 
-  /** The only token that lets the agent in. */
+  /** The only token with which the agent can connect. */
   @Column({ name: 'token_id', type: 'varchar', length: 36 })
   tokenId: string;
 
-  /** Grows with every connection and every end of one: a connection of an older epoch speaks for the agent no more. */
+  /**
+   * Incremented by every connection and every end of one. A connection of an older epoch no longer belongs to the
+   * agent.
+   */
   @Column({ type: 'integer', default: 0 })
   epoch: number;
 
   @Column({ type: 'boolean' })
   online: boolean;
 
-  /** When the present connection was made, or the last one; null before the first. */
+  /** When the current or last connection was made; null before the first. */
   @Column({ name: 'connected_at', type: TIMESTAMP, nullable: true })
   connectedAt: Date | null;
 
@@ -53,7 +56,7 @@ export class AgentEntity {
   @Column({ name: 'seen_at', type: TIMESTAMP, nullable: true })
   seenAt: Date | null;
 
-  /** As last reported; null before the first report. */
+  /** The last heartbeat's data; null before the first. */
   @Column({ type: 'simple-json', nullable: true })
   stats: AgentStats | null;
 
@@ -67,12 +70,12 @@ export class AgentEntity {
 /** An agent's row as plain data. Only the repository writes rows. */
 export type AgentRow = Readonly<AgentEntity>;
 
-/** An agent's id as clients know it; what follows `agent:` is the row's. */
+/** An agent's id in the API: `agent:` and the row's id. */
 export function publicId({ id }: Pick<AgentRow, 'id'>): string {
   return `agent:${id}`;
 }
 
-/** What events and responses show of an agent. */
+/** An agent's data in events and answers. */
 export function agentFacts(row: AgentRow): AgentFacts {
   return {
     id: publicId(row),

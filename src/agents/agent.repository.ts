@@ -9,12 +9,12 @@ import type { AgentStats, Hello } from './agent-protocol';
 import { AgentEntity, type AgentRow } from './agent.entity';
 import { AgentChange, connected, deleted, disconnected, EndReason } from './presence';
 
-/** Which agent, and whose: its user's row is what changes of it are made under. */
+/** An agent's id and its user's; changes of the agent are made under the lock of the user's row. */
 export type AgentKey = Pick<AgentRow, 'id' | 'userId'>;
 
 /**
- * The sole writer of agents. Who may speak for an agent is decided under its user's lock, and every change counts its
- * epoch up.
+ * The only writer of agents. Connections are accepted and ended under the lock of the user's row, and every such
+ * change increments the epoch.
  */
 @Injectable()
 export class AgentRepository {
@@ -26,7 +26,7 @@ export class AgentRepository {
     private readonly signals: Signals,
   ) {}
 
-  /** @returns null if there is none, or it is deleted */
+  /** @returns null if it does not exist or is deleted */
   find(id: string): Promise<AgentRow | null> {
     return this.database.manager.findOneBy(AgentEntity, { id });
   }
@@ -36,7 +36,7 @@ export class AgentRepository {
     return this.database.manager.find(AgentEntity, { where: filter, order: { createdAt: 'DESC', id: 'DESC' } });
   }
 
-  /** Everybody who is online and, if that is given, whose last sign of life was not within these times. */
+  /** Lists the agents that are online; with `notSeen`, only those whose last sign of life is outside this interval. */
   listOnline(notSeen?: { after: Date; until: Date }): Promise<AgentRow[]> {
     const query = this.database.manager.createQueryBuilder(AgentEntity, 'a').where('a.online = true');
     if (notSeen) {
@@ -63,16 +63,16 @@ export class AgentRepository {
     });
   }
 
-  /** Notes a new connection, which takes the place of any other. @returns null if there is no such agent any more */
+  /** Records a new connection, which replaces any other. @returns null if the agent is deleted */
   connect(key: AgentKey, connection: { hello: Hello; now: Date }): Promise<AgentRow | null> {
     return this.change(key, (row) => connected(row, connection));
   }
 
   /**
-   * Ends a connection: the one of this epoch, or where none is given whichever there is.
+   * Ends the connection of this epoch, or any connection if no epoch is given.
    *
-   * @param end.lastSeenAt only if that was the last sign of life
-   * @returns null if there is none (any more), so that each disconnection is emitted once
+   * @param end.lastSeenAt requires that this was the last sign of life
+   * @returns null if there is no such connection, so that each disconnection is emitted once
    */
   disconnect(
     key: AgentKey,
@@ -85,12 +85,16 @@ export class AgentRepository {
     });
   }
 
-  /** Soft: its name and its place in the count are free at once. @returns null if there is no such agent any more */
+  /**
+   * Soft deletion, which frees the name and the place in the count at once.
+   *
+   * @returns null if the agent is already deleted
+   */
   delete(key: AgentKey, now: Date): Promise<AgentRow | null> {
     return this.change(key, (row) => deleted(row, now));
   }
 
-  /** Writes a sign of life. @returns false if that connection speaks for the agent no more */
+  /** Writes a sign of life. @returns false if the connection no longer belongs to the agent */
   async beat(sign: { id: string; epoch: number; stats: AgentStats; now: Date }): Promise<boolean> {
     const { id, epoch, stats, now } = sign;
     const { affected } = await this.database.manager.update(
@@ -103,7 +107,7 @@ export class AgentRepository {
 
   private change(key: AgentKey, decide: (row: AgentRow) => AgentChange | null): Promise<AgentRow | null> {
     return this.database.runInTxLocking(key.userId, async () => {
-      // The user first, as everything that appends events does: two orders of locking would be a deadlock.
+      // Locks the user first, like all code that appends events: another order could deadlock.
       await this.users.lock(key.userId);
       const row = await this.find(key.id);
       const change = row && decide(row);

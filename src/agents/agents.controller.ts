@@ -9,7 +9,9 @@ import { AgentsService } from './agents.service';
 import { AgentCreatedView, AgentFactsView, AgentListView } from './dto/responses';
 import { CreateAgentDto } from './dto/requests';
 
-/** A user's own machines. One agent is found, stopped and deleted among the containers, by its id `agent:…`. */
+/**
+ * A user's own machines. Single agents are read, stopped and deleted by the routes of containers, with ids `agent:…`.
+ */
 @ApiTags('agents')
 @ApiExtraModels(AgentFactsView)
 @Controller('agents')

@@ -15,10 +15,10 @@ import { AgentRepository } from './agent.repository';
 
 type AgentServer = Namespace<DefaultEventsMap, DefaultEventsMap, DefaultEventsMap, AgentSocketData>;
 
-/** However often an agent gives a sign of life, a write every so often is enough. */
+/** Maximum milliseconds between two writes of an agent's heartbeats, however often it sends them. */
 const LONGEST_WRITE_GAP_MS = 5_000;
 
-/** Where agents connect, each with its own token. */
+/** The Socket.IO namespace of agents. Each connects with its own token. */
 @WebSocketGateway({ namespace: '/agents' })
 export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConnection<AgentSocket> {
   private readonly logger = new Logger(AgentsGateway.name);
@@ -45,7 +45,7 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
   handleConnection(socket: AgentSocket): void {
     const { connection } = socket.data;
     const { agent } = connection;
-    // Without a listener, Socket.IO prints what the client sent that it cannot decode.
+    // Without a listener, Socket.IO prints packets that it cannot decode.
     socket.on('error', () => undefined);
     socket.on('heartbeat', (...message: unknown[]) => {
       const [payload, answer] = typeof message[0] === 'function' ? [undefined, message[0]] : message;
@@ -68,7 +68,8 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
   }
 
   /**
-   * Decides before the connection exists, and notes it, so that an agent that is connected is online.
+   * Authenticates the agent before it is connected, and records the connection, so that a connected agent is online.
+   *
    * @throws ConnectionRefused
    */
   private async admit(socket: AgentSocket): Promise<void> {
@@ -100,7 +101,9 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
     return { agentId, userId };
   }
 
-  /** A transport that ends before the socket is connected ends it without a `disconnect`. */
+  /**
+   * Registers the connection. If the transport closes before the socket is connected, there is no `disconnect` event.
+   */
   private followTransport(socket: AgentSocket, connection: AgentConnection): void {
     const leave = () => void this.connections.leave(connection);
     if (socket.conn.readyState !== 'open' || this.draining.begun) {
@@ -116,7 +119,7 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
   private refusal(socket: AgentSocket, error: unknown): Error {
     const refusal = ConnectionRefused.of(error);
     if (refusal) return refusal;
-    // Something here failed, so the agent should try again, which it does by itself after a broken connection alone.
+    // A server fault, so the agent should retry; its client does so by itself only after a broken connection.
     this.logger.error({ msg: 'an agent could not be let in', err: error });
     socket.conn.close(true);
     return refused('internal_error');

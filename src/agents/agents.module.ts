@@ -16,7 +16,7 @@ import { AgentsGateway } from './agents.gateway';
 import { AgentsService } from './agents.service';
 import { SilenceSweep } from './silence-sweep';
 
-/** How many agents are connected, as the database says: the same in every process. */
+/** Metric of connected agents. It reads the database, and so is the same in every process. */
 @Injectable()
 class AgentGauge {
   constructor(metrics: Metrics, database: Database, @Inject(LOGGER) logger: Logger) {

@@ -23,9 +23,8 @@ type Caller = Pick<Principal, 'userId' | 'tier'>;
 type Owner = Pick<Caller, 'userId'>;
 
 /**
- * A user's agents: what the REST API offers, under `/api/agents` and, beside containers, under `/api/containers`. Ids
- * are those of rows, without `agent:`. All methods on one agent throw {@link DomainError} `agent_not_found`,
- * `not_authorized`.
+ * The REST API of a user's agents, under `/api/agents` and, beside containers, under `/api/containers`. Ids are those
+ * of rows, without `agent:`. All methods on one agent throw {@link DomainError} `agent_not_found`, `not_authorized`.
  */
 @Injectable()
 export class AgentsService {
@@ -39,10 +38,10 @@ export class AgentsService {
   ) {}
 
   /**
-   * Makes an agent and the token that it connects with, which ends with the session of a guest.
+   * Creates an agent and its token. A guest's agent token expires with the session.
    *
    * @throws DomainError `agent_limit_reached`, `agent_name_taken`, `guest_session_expired`, `unauthorized`,
-   * `user_suspended`
+   *   `user_suspended`
    */
   async create(caller: Maker, request: Readonly<CreateAgentDto>): Promise<AgentCreatedView> {
     const { userId } = caller;
@@ -60,13 +59,13 @@ export class AgentsService {
     });
   }
 
-  /** All of the caller's agents, online or not. */
+  /** All of the caller's agents, online or offline. */
   async list({ userId, tier }: Caller): Promise<AgentListView> {
     const agents = await this.repository.list({ userId });
     return { agents: agents.map(viewAgent), count: agents.length, limit: this.tiers.limitsOf(tier).agents };
   }
 
-  /** Those that are connected. */
+  /** The user's connected agents. */
   async online({ userId, name }: { userId: string; name?: string }): Promise<AgentView[]> {
     const agents = await this.repository.list({ userId, online: true, ...(name !== undefined && { name }) });
     return agents.map(viewAgent);
@@ -76,7 +75,7 @@ export class AgentsService {
     return viewAgent(await this.find(caller, id));
   }
 
-  /** Closes its connection; the machine behind it is untouched, and it can come back by itself. */
+  /** Closes the agent's connection. The machine is not affected, and its agent may reconnect. */
   async stop(caller: Owner, id: string): Promise<AgentStoppedView> {
     const agent = await this.find(caller, id);
     const ended = await this.repository.disconnect(agent, { reason: 'stopped' });
@@ -84,7 +83,7 @@ export class AgentsService {
     return { message, id: publicId(agent), name: agent.name, status: 'offline' };
   }
 
-  /** Closes its connection and revokes its token for good. */
+  /** Closes the agent's connection and revokes its token. */
   async delete(caller: Owner, id: string): Promise<AgentDeletedView> {
     const agent = await this.find(caller, id);
     await this.database.runInTxLocking(agent.userId, async () => {
@@ -94,7 +93,7 @@ export class AgentsService {
     return { message: 'agent deleted', id: publicId(agent), name: agent.name };
   }
 
-  /** For all that can be done to a container and not to an agent. @throws DomainError `invalid_parameters` */
+  /** Refuses operations that exist only for containers. @throws DomainError `invalid_parameters` */
   async refuse(caller: Owner, id: string): Promise<never> {
     await this.find(caller, id);
     const message = 'an agent is started and set up on its own machine; it can be stopped and deleted here';

@@ -5,20 +5,23 @@ import { Clock, Poll } from '../scheduling';
 import type { AgentRow } from './agent.entity';
 import { AgentRepository } from './agent.repository';
 
-/** Silence is noticed at most this much later than `AGENT_OFFLINE_SECONDS` says. */
+/** Maximum delay beyond `AGENT_OFFLINE_SECONDS` until silence is noticed. */
 const LONGEST_INTERVAL_MS = 5_000;
 
 /**
- * Finds agents that give no sign of life. Every process looks for all of them, so the death of the process that an
- * agent was connected to is noticed too; each disconnection is emitted once, whoever is first.
+ * Finds agents without a sign of life. Every process checks all agents, so the death of a process is noticed for its
+ * agents too. Each disconnection is emitted once, by the first process that finds it.
  */
 @Injectable()
 export class SilenceSweep implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger(SilenceSweep.name);
   private readonly poll: Poll;
-  /** No agent is found silent before, on the machine's own clock: nobody could be heard for a while. */
+  /** Until then (monotonic clock), no agent counts as silent, since signs of life could not be written. */
   private deafUntil = -Infinity;
-  /** Signs of life from before the clock was set back, by when they were first found, on the machine's own clock. */
+  /**
+   * Signs of life from the future, written before the clock was set back, with the time (monotonic clock) at which
+   * they were first seen.
+   */
   private future = new Map<string, number>();
 
   constructor(
@@ -35,7 +38,7 @@ export class SilenceSweep implements OnApplicationBootstrap, BeforeApplicationSh
   }
 
   async onApplicationBootstrap(): Promise<void> {
-    // On SQLite this is the only process, so whoever seems to be online was connected to a dead one.
+    // On SQLite this is the only process, so agents that are still online were connected to a dead one.
     if (this.database.isSqlite) {
       for (const agent of await this.repository.listOnline()) {
         await this.repository.disconnect(agent, { reason: 'closed', epoch: agent.epoch });
@@ -48,7 +51,7 @@ export class SilenceSweep implements OnApplicationBootstrap, BeforeApplicationSh
     this.poll.stop();
   }
 
-  /** Looks once. @throws when the database does not answer */
+  /** Checks all agents once. @throws if the database does not answer */
   async sweep(): Promise<void> {
     try {
       if (performance.now() < this.deafUntil) return;
@@ -63,7 +66,8 @@ export class SilenceSweep implements OnApplicationBootstrap, BeforeApplicationSh
         await this.repository.disconnect(agent, { reason: 'silent', epoch: agent.epoch, lastSeenAt: agent.seenAt });
       }
     } catch (error) {
-      // Signs of life could not be written either: each agent has its next heartbeat and a half to be heard again.
+      // Signs of life could not be written either: each agent gets one and a half heartbeat intervals to be seen
+      // again.
       this.deafUntil = performance.now() + this.config.AGENT_HEARTBEAT_SECONDS * 1500;
       throw error;
     }

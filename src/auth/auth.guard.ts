@@ -9,7 +9,7 @@ import { BearerStrategy } from './bearer.strategy';
 import { PUBLIC, REQUIRED_SCOPES } from './decorators';
 import { holdsScope, Principal, RouteScope } from './principal';
 
-/** Called for a caller whose token lacks the route's scope, before the response is sent. */
+/** Called for a caller whose token lacks the route's scope, before the answer is sent. */
 export type RefusalListener = (context: ExecutionContext) => Promise<void>;
 
 /** Notifies listeners when the guard rejects a call for missing scopes. */
@@ -27,17 +27,15 @@ export class ScopeRefusals {
   }
 }
 
-/** To whom a route is open. */
+/** A route's declared access. */
 interface Access {
-  /** The controller; a handler may be inherited by several. */
+  /** The controller; several controllers may inherit a handler. */
   readonly of: object;
   readonly isPublic: boolean;
   readonly required: readonly RouteScope[] | undefined;
 }
 
-/**
- * Stands before every route. Closed by default: a route is open to whom its code names, and to nobody if it names none.
- */
+/** Checks every route. Deny by default: a route without an access decorator is refused. */
 @Injectable()
 export class AuthGuard extends PassportGuard() {
   private readonly accesses = new WeakMap<object, Access>();
@@ -53,7 +51,7 @@ export class AuthGuard extends PassportGuard() {
 
   /** @throws DomainError `unauthorized`, `insufficient_permissions`, and what `onAuthenticated` throws */
   override async canActivate(context: ExecutionContext): Promise<boolean> {
-    // A socket is authenticated before it exists, so its messages need no guard.
+    // Sockets are authenticated before they are connected, so their messages need no guard.
     if (context.getType() !== 'http') return true;
     const { isPublic, required } = this.accessOf(context);
     if (isPublic) return true;
@@ -74,7 +72,7 @@ export class AuthGuard extends PassportGuard() {
     return true;
   }
 
-  /** Called by passport with its finding. */
+  /** Called by passport with its result. */
   override handleRequest<T = Principal>(
     error: unknown,
     principal: T | false | null,
@@ -93,15 +91,15 @@ export class AuthGuard extends PassportGuard() {
   }
 
   /**
-   * Passport is shown the Authorization header alone, in the one form that it reads. Its bearer strategy would take
-   * `?access_token=` and a field of the body too, and a token in a URL ends up in logs and histories.
+   * Shows passport only the Authorization header, in the one form that it reads. Its bearer strategy would also
+   * accept `?access_token=` and a body field, and a token in a URL ends up in logs and histories.
    */
   override getRequest(context: ExecutionContext): { headers: { authorization: string | undefined } } {
     const token = bearerToken(context.switchToHttp().getRequest<FastifyRequest>().headers.authorization);
     return { headers: { authorization: token === null ? undefined : `Bearer ${token}` } };
   }
 
-  /** Looked up once a route: looking up metadata takes longer than all else that is decided here. */
+  /** Cached per route: reading the metadata takes longer than the rest of the guard. */
   private accessOf(context: ExecutionContext): Access {
     const handler = context.getHandler();
     const known = this.accesses.get(handler);

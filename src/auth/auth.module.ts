@@ -8,7 +8,7 @@ import { TokenRequests } from './token-requests';
 import { TokenRetention, TokenService } from './token.service';
 import { UserService } from './user.service';
 
-/** Who is calling, and what they may; importing it closes every route of the application that does not open itself. */
+/** Authentication and scopes. Importing it closes every route of the application that has no access decorator. */
 @Module({
   imports: [TiersModule],
   providers: [

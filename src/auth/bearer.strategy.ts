@@ -10,8 +10,8 @@ import { TokenService } from './token.service';
 @Injectable()
 export class BearerStrategy extends PassportStrategy(Strategy) implements OnModuleDestroy {
   /**
-   * Passport keeps its strategies in a registry of the whole process. Under a shared name, a second application in the
-   * process would answer for the first one's tokens.
+   * Passport's registry of strategies is global to the process. Under a shared name, a second application in the
+   * process would verify the first one's tokens.
    */
   readonly registeredAs = `bearer-${randomUUID()}`;
 
@@ -24,7 +24,7 @@ export class BearerStrategy extends PassportStrategy(Strategy) implements OnModu
     passport.unuse(this.registeredAs);
   }
 
-  /** Called by passport. @returns false where the token opens nothing */
+  /** Called by passport. @returns false if the token is invalid */
   async validate(token: string): Promise<Principal | false> {
     return (await this.tokens.verify(token)) ?? false;
   }

@@ -8,7 +8,7 @@ export function bearerToken(authorization: string | undefined): string | null {
   return BEARER.exec(authorization ?? '')?.[1] ?? null;
 }
 
-/** Whether a client has tried to authenticate with a token, well-formed or not. */
+/** True if the client tried to authenticate with a token, well-formed or not. */
 export function isBearer(authorization: string | undefined): boolean {
   return /^Bearer(?: |$)/i.test(authorization ?? '');
 }

@@ -3,7 +3,7 @@ import { ApiSecurity } from '@nestjs/swagger';
 import { FastifyRequest } from 'fastify';
 import { Principal, RouteScope } from './principal';
 
-/** The caller, as a parameter of a route that asks for a scope. */
+/** Injects the caller into a handler whose route requires a scope. */
 export const CurrentPrincipal = createParamDecorator((_data: unknown, context: ExecutionContext): Principal => {
   const { principal } = context.switchToHttp().getRequest<FastifyRequest>();
   if (!principal) throw new Error('@CurrentPrincipal() on a route that the guard lets anyone through');
@@ -12,11 +12,11 @@ export const CurrentPrincipal = createParamDecorator((_data: unknown, context: E
 
 export const PUBLIC = 'berth:public';
 
-/** Opens a route, or all of a controller's routes, to callers without a token. */
+/** Opens a route, or all routes of a controller, to callers without a token. */
 export const Public = (): CustomDecorator => SetMetadata(PUBLIC, true);
 
 export const REQUIRED_SCOPES = 'berth:scopes';
 
-/** Opens a route, or all of a controller's routes, to tokens that hold every one of these scopes. */
+/** Opens a route, or all routes of a controller, to tokens that hold all of these scopes. */
 export const Scopes = (...scopes: readonly [RouteScope, ...RouteScope[]]): ClassDecorator & MethodDecorator =>
   applyDecorators(SetMetadata(REQUIRED_SCOPES, scopes), ApiSecurity('bearer', [...scopes]));

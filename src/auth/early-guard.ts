@@ -7,7 +7,7 @@ import { FASTIFY_ROUTE_CONFIG_METADATA } from '@nestjs/platform-fastify/constant
 import type { FastifyContextConfig } from 'fastify';
 import { AuthGuard } from './auth.guard';
 
-/** What the guard decides by. */
+/** The guard's input for a route. */
 interface GuardedRoute {
   readonly controller: Type;
   readonly handler: (...args: readonly unknown[]) => unknown;
@@ -20,10 +20,11 @@ declare module 'fastify' {
 }
 
 /**
- * Has the guard decide on a request's head, before its body is read. Nest would ask it once there is a body, so that
- * anyone could have bodies received, and learn of their faults. Where Nest asks it too, it has decided.
+ * Runs the guard on a request's head, before its body is read. Nest would run it after the body, so that callers
+ * without a token could make the server receive bodies, and learn of their faults. When Nest runs it again, the guard
+ * remembers its decision.
  *
- * Call it behind what counts requests, and before `init()` or `listen()`.
+ * Call it after the hooks that count requests, and before `init()` or `listen()`.
  */
 export function guardBeforeBodies(app: NestFastifyApplication): void {
   declareRoutes(app.get(ModulesContainer));
@@ -42,7 +43,7 @@ export function guardBeforeBodies(app: NestFastifyApplication): void {
     });
 }
 
-/** Tells each route which controller and handler it leads to. */
+/** Stores each route's controller and handler in its options. */
 function declareRoutes(modules: ModulesContainer): void {
   const scanner = new MetadataScanner();
   const declared = new Set<unknown>();
@@ -53,7 +54,7 @@ function declareRoutes(modules: ModulesContainer): void {
       for (const name of scanner.getAllMethodNames(prototype)) {
         const handler = prototype[name];
         if (!handler || !(Reflect.getMetadata(METHOD_METADATA, handler) in RequestMethod)) continue;
-        // A route's options are the handler's, so that its controllers could not be told apart.
+        // Options belong to the handler, so its controllers could not be told apart.
         if (declared.has(handler)) throw new Error(`${controller.name}.${name} is a route of two controllers`);
         declared.add(handler);
         const known = Reflect.getMetadata(FASTIFY_ROUTE_CONFIG_METADATA, handler) as FastifyContextConfig | undefined;

@@ -2,42 +2,42 @@ import { invalidParameters } from '../errors';
 import { insufficientScope } from './bearer';
 
 /**
- * What a token may be used for. `exec`: what happens inside containers. `agent` tokens are bound to one agent and open
- * no route of the API.
+ * The scopes of tokens. `exec` is for actions inside containers. `agent` tokens are bound to one agent and open no
+ * route of the API.
  */
 export const SCOPES = ['read', 'write', 'exec', 'admin', 'agent'] as const;
 export type Scope = (typeof SCOPES)[number];
 
-/** What a route can ask for. */
+/** Scopes that a route can require. */
 export type RouteScope = Exclude<Scope, 'agent'>;
 
-/** Not `exec`: an administrator must not see inside users' containers. */
+/** `exec` is missing: an administrator must not see inside users' containers. */
 const IMPLIED_BY_ADMIN: readonly RouteScope[] = ['read', 'write'];
 
-/** Who is calling, and with what right. */
+/** The caller and the rights of its token. */
 export interface Principal {
   readonly userId: string;
   readonly username: string;
   readonly tier: string;
   readonly tokenId: string;
-  /** As the token holds them; ask {@link holdsScope}, which knows what they imply. */
+  /** The scopes stored with the token; {@link holdsScope} adds those that they imply. */
   readonly scopes: readonly Scope[];
-  /** The one agent that the token is for; null for tokens of the API. */
+  /** The agent that the token belongs to; null for API tokens. */
   readonly agentId: string | null;
   /** When a guest's session ends; null for users without one. */
   readonly sessionExpiresAt: Date | null;
-  /** null: the token does not expire. */
+  /** null if the token does not expire. */
   readonly tokenExpiresAt: Date | null;
 }
 
-/** The scopes that a token amounts to: `admin` implies `read` and `write`, not `exec`; `agent` excludes all others. */
+/** The scopes that a token grants: `admin` implies `read` and `write`, not `exec`; `agent` excludes all others. */
 export function effectiveScopes(scopes: readonly Scope[]): ReadonlySet<RouteScope> {
   if (scopes.includes('agent')) return new Set();
   const held = new Set(scopes.filter((scope) => scope !== 'agent'));
   return held.has('admin') ? new Set([...held, ...IMPLIED_BY_ADMIN]) : held;
 }
 
-/** Whether the principal's token opens what asks for `scope`. */
+/** True if the principal's token grants `scope`. */
 export function holdsScope(principal: Pick<Principal, 'scopes'>, scope: RouteScope): boolean {
   const { scopes } = principal;
   if (scopes.includes('agent')) return false;
@@ -48,19 +48,19 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Set by the guard; absent on public routes and before authentication. */
     principal?: Principal;
-    /** The handler that the guard has let the request through to. */
+    /** The handler for which the guard has admitted the request. */
     admittedTo?: object;
-    /** Awaited by the guard once it knows who is calling; what it throws is the answer. */
+    /** Awaited by the guard after authentication; an error that it throws is the answer. */
     onAuthenticated?: (principal: Principal) => Promise<void>;
   }
 }
 
-/** What a token is for unless it is asked for less or more: all that one does with one's own. */
+/** Default scopes of a token: everything that users may do with their own resources. */
 export const USUAL_SCOPES: readonly RouteScope[] = ['read', 'write', 'exec'];
 
 /**
- * The scopes of a token that another token asks for: never more than its own; what it may of the usual ones if it names
- * none.
+ * The scopes of a token that is created with another one: never more than the other's. By default, the usual scopes
+ * that the other one holds.
  *
  * @throws DomainError `insufficient_permissions`
  */
@@ -81,12 +81,13 @@ export function grantedScopes({
 const DAY_MS = 24 * 3_600_000;
 
 /**
- * When a token ends that another token asks for: at the latest with that one, or with the session of a guest. Otherwise
- * a token of a day could make one without an end. It is never revoked with it.
+ * The expiry of a token that is created with another one: at the latest that of the other, or the end of a guest's
+ * session. Otherwise a token of a day could create one that never expires. Revoking the creating token does not
+ * revoke the created one.
  *
- * @param own the latest end that may be, null if there is none
- * @param days as asked for
- * @returns null: it does not expire
+ * @param own the latest possible expiry, null if unlimited
+ * @param days the requested lifetime
+ * @returns null if the token does not expire
  * @throws DomainError `invalid_parameters`
  */
 export function grantedEnd({

@@ -11,14 +11,14 @@ import type { IssuedToken } from './token.service';
 import { hashToken, TokenEntity } from './token.entity';
 import { UserEntity } from './user.entity';
 
-/** A code that is good for one sign-in. The code itself is never stored, only its SHA-256. */
+/** A code that is valid for one sign-in. Only its SHA-256 is stored. */
 @Entity('sign_in_codes')
 export class SignInCodeEntity {
   /** SHA-256 of the code, 64 hex. */
   @PrimaryColumn({ type: 'varchar', length: 64 })
   hash: string;
 
-  /** The token that asked for it; the code is worth nothing once that is. */
+  /** The token that created the code; if it becomes invalid, so does the code. */
   @Column({ name: 'token_id', type: 'varchar', length: 36 })
   tokenId: string;
 
@@ -27,19 +27,19 @@ export class SignInCodeEntity {
   expiresAt: Date;
 }
 
-/** Somebody who has just signed in, with the token of their session. */
+/** A user who has just signed in, with the token of the session. */
 export interface SignIn extends IssuedToken {
   readonly user: UserEntity;
 }
 
-/** How long a session lasts that began with a code. */
+/** How long the session of a sign-in code lasts. */
 const SESSION_MS = 7 * 24 * 3_600_000;
-/** The name of such a session's token. */
+/** The name of the session's token. */
 const SESSION_NAME = 'console';
 
 /**
- * Codes for links that sign somebody in: good once and for minutes, so that a link which ends up in a history or a chat
- * opens nothing, while a token in its place would for as long as it lives.
+ * One-time codes for sign-in links, valid for minutes. Such a link may end up in a history or a chat, where a token
+ * in its place would stay usable until it expires.
  */
 @Injectable()
 export class SignInCodes {
@@ -52,7 +52,7 @@ export class SignInCodes {
   /**
    * Creates a sign-in code for the token's user, with the token's scopes.
    *
-   * @param seconds how long it is good
+   * @param seconds lifetime of the code
    * @throws DomainError `unauthorized`, `user_suspended`, `guest_session_expired`
    */
   async make(
@@ -70,13 +70,13 @@ export class SignInCodes {
   }
 
   /**
-   * Takes a code for the token of a new session, which may what the token may that asked for the code, for a week
-   * and no longer than that token or a guest's session. Of several who come with the same code at once, one gets a
-   * token.
+   * Exchanges a code for the token of a new session. The session has the scopes of the token that created the code.
+   * It lasts a week, and no longer than that token or a guest's session. If a code is redeemed several times at once,
+   * only one call gets a token.
    *
    * @param limit live tokens that the user may have; 0: any number
-   * @throws DomainError `sign_in_code_refused`; `user_suspended`, `token_limit_reached`: then the code is still good;
-   * `guest_session_expired`
+   * @throws DomainError `sign_in_code_refused`; `user_suspended` and `token_limit_reached`, which leave the code
+   *   valid; `guest_session_expired`
    */
   async redeem(code: string, limit: number): Promise<SignIn> {
     const hash = hashToken(code);
@@ -84,7 +84,7 @@ export class SignInCodes {
     if (userId === null) throw new DomainError('sign_in_code_refused');
     return this.database.runInTxLocking(userId, async () => {
       const { manager } = this.database;
-      // Only under the lock of the user's row is it certain that the token behind the code is not revoked meanwhile.
+      // Only the lock of the user's row guarantees that the code's token is not revoked concurrently.
       const found = await manager.findOneBy(SignInCodeEntity, { hash });
       const now = this.clock.now();
       const issuer =
@@ -102,7 +102,7 @@ export class SignInCodes {
     });
   }
 
-  /** Whose token made the code; null if there is no such code. */
+  /** The user whose token created the code; null if there is no such code. */
   private async userOf(hash: string): Promise<string | null> {
     const { manager } = this.database;
     const code = await manager.findOneBy(SignInCodeEntity, { hash });
@@ -111,12 +111,12 @@ export class SignInCodes {
   }
 }
 
-/** All that the token may, `admin` itself among it. */
+/** All scopes that the token holds, including `admin` itself. */
 function sessionScopes({ scopes }: TokenIssuer): ReturnType<typeof grantedScopes> {
   return grantedScopes({ own: scopes, asked: scopes.filter((scope) => scope !== 'agent') });
 }
 
-/** Removes codes that nobody used in their time. */
+/** Deletes expired codes. */
 @Injectable()
 export class SignInCodeRetention extends Retention {
   constructor(database: Database, clock: Clock) {

@@ -7,13 +7,13 @@ export interface FoundToken {
   readonly suspended: boolean;
 }
 
-/** In the order of the columns below. */
+/** A row, in the order of the columns below. */
 type Row = readonly [
   ...[tokenId: string, userId: string, scopes: string, agentId: string | null, expiresAt: unknown, revokedAt: unknown],
   ...[username: string, tier: string, sessionExpiresAt: unknown, suspendedAt: unknown, deletedAt: unknown],
 ];
 
-/** Finds a token and its user by one indexed query; every request makes it. */
+/** Finds a token and its user with one indexed query. Runs for every request. */
 export class TokenLookup {
   private readonly find: Lookup;
 
@@ -37,14 +37,14 @@ export class TokenLookup {
     });
   }
 
-  /** @returns null if there is no such token. Revoked and expired ones are found; the caller decides. */
+  /** @returns null if there is no such token. Revoked and expired ones are returned; the caller checks them. */
   async byHash(hash: string): Promise<FoundToken | null> {
     const row = (await this.find(hash)) as Row | null;
     if (!row) return null;
     const [tokenId, userId, scopes, agentId, expiresAt, revokedAt, ...user] = row;
     const [username, tier, sessionExpiresAt, suspendedAt, deletedAt] = user;
     return {
-      // A token that was issued while its user was being deleted opens nothing either.
+      // A token that was issued while its user was being deleted is invalid too.
       revoked: revokedAt !== null || deletedAt !== null,
       suspended: suspendedAt !== null,
       principal: {

@@ -10,25 +10,25 @@ import { type IssuedToken, type IssueToken, TokenService } from './token.service
 import { UserEntity } from './user.entity';
 import { UserService } from './user.service';
 
-/** What the holder of a token asks for. */
+/** The properties of a token that a user requests. */
 export interface AskedToken {
   readonly name: string;
   readonly scopes: readonly RouteScope[] | undefined;
-  /** Until its end; null and undefined: as long as may be. */
+  /** Lifetime; null and undefined: as long as allowed. */
   readonly days: number | null | undefined;
 }
 
-/** A token that may make others, and its user. */
+/** A token that may create others, and its user. */
 export interface TokenIssuer {
   readonly scopes: readonly Scope[];
   readonly user: UserEntity;
-  /** What it makes ends no later: its own end, or that of the session of a guest. null: neither. */
+  /** The latest expiry of tokens that it creates: its own, or the end of a guest's session. null if unlimited. */
   readonly endsAt: Date | null;
 }
 
 /**
- * Tokens that the holder of another token asks for. Whether that one still may is decided under the lock of the user's
- * row: a request is authenticated before it comes there, and its token may have been revoked in between.
+ * Creates tokens that are requested with another token. The requesting token is checked again under the lock of the
+ * user's row: it may have been revoked since the request was authenticated.
  */
 @Injectable()
 export class TokenRequests {
@@ -40,9 +40,8 @@ export class TokenRequests {
   ) {}
 
   /**
-   * Locks the user's row and reads the token that asks for another one. Revocations, suspensions and deletions take the
-   * same lock, so what is found holds until the end of the transaction, whatever was true when the request was let in.
-   * Call it inside a transaction.
+   * Locks the user's row and reads the requesting token. Revocations, suspensions and deletions take the same lock,
+   * so the result holds until the end of the transaction. Call it inside a transaction.
    *
    * @returns null if the token is revoked or expired, or its user is deleted
    * @throws DomainError `user_suspended`, `guest_session_expired`
@@ -61,7 +60,7 @@ export class TokenRequests {
     return { scopes: token.scopes as Scope[], user, endsAt };
   }
 
-  /** The same for a token that must be good. @throws DomainError `unauthorized` too */
+  /** Like {@link lockIssuer}, but requires a valid token. @throws DomainError also `unauthorized` */
   async requireIssuer(caller: Pick<Principal, 'userId' | 'tokenId'>): Promise<TokenIssuer> {
     const issuer = await this.lockIssuer(caller);
     if (!issuer) throw invalidToken();
@@ -69,8 +68,8 @@ export class TokenRequests {
   }
 
   /**
-   * Makes a token for a user who may have `limit` live ones (0: any number); those of agents do not count, as the tier
-   * limits agents. Exact under the lock of {@link lockIssuer}, which the caller holds.
+   * Creates a token for a user who may have `limit` live ones (0: any number). Agents' tokens do not count, as the
+   * tier limits agents. The caller must hold the lock of {@link lockIssuer}, which makes the limit exact.
    *
    * @throws DomainError `token_limit_reached`
    */
@@ -82,11 +81,11 @@ export class TokenRequests {
   }
 
   /**
-   * Makes a token that the holder of another one asks for, with no more than that one may.
+   * Creates a token that is requested with another one, with at most the other's scopes and lifetime.
    *
-   * @param limit as of {@link issueWithin}
+   * @param limit as in {@link issueWithin}
    * @throws DomainError `unauthorized`, `user_suspended`, `guest_session_expired`, `token_limit_reached`,
-   * `insufficient_permissions`, `invalid_parameters`
+   *   `insufficient_permissions`, `invalid_parameters`
    */
   async issueFor(
     caller: Pick<Principal, 'userId' | 'tokenId'>,

@@ -2,7 +2,7 @@ import { hash as oneShotHash, randomBytes } from 'node:crypto';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { TIMESTAMP } from '../database/column-types';
 
-/** An API token. The token itself is never stored, only its SHA-256. */
+/** An API token. Only its SHA-256 is stored. */
 @Entity('tokens')
 export class TokenEntity {
   @PrimaryColumn({ type: 'varchar', length: 36 })
@@ -19,21 +19,21 @@ export class TokenEntity {
   @Column({ type: 'varchar', length: 64, unique: true })
   hash: string;
 
-  /** The token's first 12 characters, to recognise it by. */
+  /** The token's first 12 characters, to recognize it. */
   @Column({ type: 'varchar', length: 12 })
   prefix: string;
 
   @Column({ type: 'simple-json' })
   scopes: string[];
 
-  /** The one agent that the token is for; null for tokens of the API. */
+  /** The agent that the token belongs to; null for API tokens. */
   @Column({ name: 'agent_id', type: 'varchar', length: 36, nullable: true })
   agentId: string | null;
 
   @Column({ name: 'created_at', type: TIMESTAMP })
   createdAt: Date;
 
-  /** null: does not expire. */
+  /** null if the token does not expire. */
   @Column({ name: 'expires_at', type: TIMESTAMP, nullable: true })
   expiresAt: Date | null;
 
@@ -43,7 +43,7 @@ export class TokenEntity {
 
 const FORMAT = /^berth_[0-9a-f]{64}$/;
 
-/** A token before it is given away: `text` is shown once, `hash` is kept. */
+/** A new token: `text` is shown once, `hash` is stored. */
 interface MintedToken {
   readonly text: string;
   readonly hash: string;
@@ -56,7 +56,7 @@ export function mintToken(): MintedToken {
   return { text, hash: hashToken(text), prefix: text.slice(0, 12) };
 }
 
-/** Whether the text could be a token at all; what could not never reaches the database. */
+/** True if the text has the form of a token; other text never reaches the database. */
 export function isTokenFormat(text: string): boolean {
   return FORMAT.test(text);
 }

@@ -17,22 +17,22 @@ export interface IssueToken {
   readonly userId: string;
   readonly name: string;
   readonly scopes: readonly Scope[];
-  /** The one agent that a token with the scope `agent` is for. */
+  /** The agent that a token with the scope `agent` belongs to. */
   readonly agentId?: string;
-  /** null: does not expire. */
+  /** null if the token does not expire. */
   readonly expiresAt: Date | null;
 }
 
-/** A new token. `text` is the token itself, which nobody can be shown again. */
+/** A new token. `text` is the token itself; it cannot be shown again. */
 export interface IssuedToken {
   readonly text: string;
   readonly token: TokenEntity;
 }
 
-/** How many tokens one query asks about. */
+/** Maximum tokens in one query. */
 const VALID_BATCH = 500;
 
-/** Tokens: made, verified, listed, revoked. */
+/** Creates, verifies, lists and revokes tokens. */
 @Injectable()
 export class TokenService {
   private readonly lookup: TokenLookup;
@@ -47,9 +47,9 @@ export class TokenService {
   }
 
   /**
-   * The one verification, for HTTP and for sockets.
+   * Verifies a token, for HTTP and for sockets.
    *
-   * @returns null if the text is no token, or one that is unknown, revoked or expired
+   * @returns null if the text is not a token, or the token is unknown, revoked or expired
    * @throws DomainError `user_suspended`
    */
   async verify(text: string): Promise<Principal | null> {
@@ -62,7 +62,7 @@ export class TokenService {
     return found.principal;
   }
 
-  /** The ids of the users who have a valid token with the scope `admin`, in order. */
+  /** The ids of the users who have a valid token with the scope `admin`, sorted. */
   async administrators(): Promise<string[]> {
     const rows = await this.database.manager
       .createQueryBuilder(TokenEntity, 't')
@@ -76,7 +76,7 @@ export class TokenService {
     return rows.map(({ id }) => id);
   }
 
-  /** Makes a token for a user who exists. */
+  /** Creates a token for an existing user. */
   async issue(options: IssueToken): Promise<IssuedToken> {
     const { text, hash, prefix } = mintToken();
     const token: TokenEntity = {
@@ -95,12 +95,12 @@ export class TokenService {
     return { text, token };
   }
 
-  /** How many live tokens the user has; those of agents do not count, as the tier limits agents. */
+  /** Number of the user's live tokens. Agents' tokens do not count, as the tier limits agents. */
   countLive(userId: string): Promise<number> {
     return this.live().andWhere('token.userId = :userId', { userId }).andWhere('token.agentId IS NULL').getCount();
   }
 
-  /** The user's tokens that are not revoked, oldest first; expired ones are among them. */
+  /** The user's unrevoked tokens, oldest first, including expired ones. */
   list(userId: string): Promise<TokenEntity[]> {
     return this.database.manager.find(TokenEntity, {
       where: { userId, revokedAt: IsNull() },
@@ -109,8 +109,8 @@ export class TokenService {
   }
 
   /**
-   * Which of these tokens open something: not revoked, expired or a suspended user's. For connections that outlive a
-   * request.
+   * Returns those of these tokens that are valid: not revoked, not expired, and not of a suspended user. For
+   * connections that outlive a request.
    */
   async stillValid(tokenIds: readonly string[]): Promise<Set<string>> {
     const valid = new Set<string>();
@@ -126,9 +126,9 @@ export class TokenService {
   }
 
   /**
-   * Revokes a token of this user: it is refused from now on and makes no other, and its sockets are closed.
+   * Revokes a token of this user: it is refused from now on, cannot create others, and its sockets are closed.
    *
-   * @throws DomainError `token_not_found` if it is unknown, someone else's, or revoked already
+   * @throws DomainError `token_not_found` if it is unknown, another user's, or already revoked
    */
   async revoke({ userId, tokenId }: { userId: string; tokenId: string }): Promise<void> {
     if (!isUUID(tokenId)) throw new DomainError('token_not_found');
@@ -144,7 +144,7 @@ export class TokenService {
     });
   }
 
-  /** Whose token it is. @throws DomainError `token_not_found` if it is unknown or revoked already */
+  /** The id of the token's user. @throws DomainError `token_not_found` if it is unknown or already revoked */
   async ownerOf(tokenId: string): Promise<string> {
     const where = { id: tokenId, revokedAt: IsNull() };
     const token = isUUID(tokenId) ? await this.database.manager.findOneBy(TokenEntity, where) : null;
@@ -153,10 +153,10 @@ export class TokenService {
   }
 
   /**
-   * Revokes every token that the user has, those of agents too, and closes their sockets. A request that one of them
-   * let in before makes no token after it.
+   * Revokes all tokens of the user, including those of agents, and closes their sockets. A request that was
+   * authenticated with one of them before can create no token afterwards.
    *
-   * @returns how many
+   * @returns the number of revoked tokens
    */
   async revokeAll(userId: string): Promise<number> {
     return this.database.runInTxLocking(userId, async () => {
@@ -177,7 +177,7 @@ export class TokenService {
     });
   }
 
-  /** Tokens that are neither revoked nor expired. */
+  /** A query for tokens that are neither revoked nor expired. */
   private live(): SelectQueryBuilder<TokenEntity> {
     return this.database.manager
       .createQueryBuilder(TokenEntity, 'token')
@@ -190,7 +190,7 @@ export class TokenService {
   }
 }
 
-/** Keeps tokens that were revoked or have expired for `AUDIT_RETENTION`, as entries of the audit name them. */
+/** Keeps revoked and expired tokens for `AUDIT_RETENTION`, since audit entries refer to them. */
 @Injectable()
 export class TokenRetention extends Retention {
   constructor(database: Database, clock: Clock, @Inject(CONFIG) config: Pick<Config, 'AUDIT_RETENTION'>) {

@@ -1,9 +1,12 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { TIMESTAMP } from '../database/column-types';
 
-/** A user of the platform. Their row is locked while events are appended, so it also guards their container count. */
+/**
+ * A user of the platform. The row is locked while events are appended, so the lock also protects the user's container
+ * count.
+ */
 @Entity('users')
-// Names that differ in case alone are one: on the lower-case name, which an entity cannot describe.
+// Names are unique ignoring case, by an index on the lower-case name, which an entity cannot describe.
 @Index('users_username_lower', { synchronize: false })
 @Index('users_suspended', ['suspendedAt'], { where: 'suspended_at IS NOT NULL' })
 export class UserEntity {
@@ -26,12 +29,13 @@ export class UserEntity {
   sessionExpiresAt: Date | null;
 
   /**
-   * Since when their tokens are refused and their containers stopped; null: not suspended. Set of a deleted user too.
+   * Since when the user's tokens are refused and containers stopped; null if not suspended. Also set for deleted
+   * users.
    */
   @Column({ name: 'suspended_at', type: TIMESTAMP, nullable: true })
   suspendedAt: Date | null;
 
-  /** When an administrator deleted them. The row stays, for the audit and while their containers are removed. */
+  /** When an administrator deleted the user. The row stays for the audit, and while the containers are removed. */
   @Column({ name: 'deleted_at', type: TIMESTAMP, nullable: true })
   deletedAt: Date | null;
 

@@ -9,20 +9,20 @@ import { Signals } from '../signals';
 import { GUEST_TIER, TiersService } from '../tiers';
 import { UserEntity } from './user.entity';
 
-/** Who a user is to be. */
+/** The name and tier of a user. */
 export interface NamedUser {
   readonly username: string;
   /** A key of the tier table. */
   readonly tier: string;
 }
 
-/** How many users one query asks about. */
+/** Maximum users in one query. */
 const BATCH = 500;
 
 const USERNAME = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/;
 const NAME_RULE = 'must be 1 to 64 of letters, digits, ".", "_", "@" and "-", and begin with a letter or digit';
 
-/** @returns what is wrong with the name and the tier; empty if nothing is */
+/** @returns the faults of the name and the tier; empty if both are valid */
 export function userFaults({ username, tier }: NamedUser, tiers: TiersService): FieldFault[] {
   const faults: FieldFault[] = [];
   if (!USERNAME.test(username)) faults.push({ field: 'username', message: NAME_RULE });
@@ -33,7 +33,7 @@ export function userFaults({ username, tier }: NamedUser, tiers: TiersService): 
   return faults;
 }
 
-/** What an administrator changes of a user; what is left out stays. */
+/** An administrator's change of a user; absent fields stay as they are. */
 export interface UserChange {
   readonly tier?: string | undefined;
   readonly suspended?: boolean | undefined;
@@ -42,11 +42,11 @@ export interface UserChange {
 export interface EnsuredUser {
   readonly user: UserEntity;
   readonly created: boolean;
-  /** The tier that the user had before, where this call changed it. */
+  /** The user's previous tier, if this call changed it. */
   readonly previousTier: string | null;
 }
 
-/** The people who own tokens and containers. */
+/** The users who own tokens and containers. */
 @Injectable()
 export class UserService {
   constructor(
@@ -57,22 +57,22 @@ export class UserService {
   ) {}
 
   /**
-   * Locks the user's row until the end of the current transaction, as appending an event does: what is counted and
-   * decided about the user from here on stays true until the commit.
+   * Locks the user's row until the end of the current transaction, as appending an event does: counts and decisions
+   * about the user stay valid until the commit.
    */
   async lock(userId: string): Promise<void> {
-    // On SQLite a transaction is the only writer from its start.
+    // On SQLite, a transaction is the only writer from its start.
     if (this.database.isSqlite) return;
     const user = this.database.manager.createQueryBuilder(UserEntity, 'user').select('user.id');
     await user.where('user.id = :userId', { userId }).setLock('pessimistic_write').getOne();
   }
 
   /**
-   * Finds the user by name, in any case, or makes them, and sees to it that they are on this tier. A session of their
-   * own begins when they come to the tier. Of several calls at once, one makes the user and the others find them.
+   * Finds the user by name, ignoring case, or creates it, and moves it to the tier. A session of the tier starts with
+   * the move. Of several concurrent calls, one creates the user and the others find it.
    *
-   * A guest is not moved by name: anyone may have taken that name, and their token would open whatever the user does
-   * from now on. {@link move} moves a guest whose id is known.
+   * A guest is not moved by name: any visitor may have taken that name, and the guest's token would keep access to
+   * everything that the user does from then on. {@link change} moves a guest by id.
    *
    * @throws DomainError `invalid_parameters`; `username_taken`, with `user_id`, if a guest has the name
    */
@@ -100,12 +100,12 @@ export class UserService {
     return { user: Object.assign(user, { tier, sessionExpiresAt }), created: false, previousTier };
   }
 
-  /** The user of this name, in upper or lower case. */
+  /** Finds a user by name, ignoring case. */
   byName(username: string): Promise<UserEntity | null> {
     return this.named(this.database.manager.createQueryBuilder(UserEntity, 'u'), username).getOne();
   }
 
-  /** @throws DomainError `user_not_found`, also of one who is deleted */
+  /** @throws DomainError `user_not_found`, also for a deleted user */
   async get(id: string): Promise<UserEntity> {
     const where = { id, deletedAt: IsNull() };
     const user = isUUID(id) ? await this.database.manager.findOneBy(UserEntity, where) : null;
@@ -113,7 +113,7 @@ export class UserService {
     return user;
   }
 
-  /** The tiers of these users, of those who are not deleted. */
+  /** The tiers of these users, without deleted ones. */
   async tiersOf(ids: readonly string[]): Promise<ReadonlyMap<string, string>> {
     const tiers = new Map<string, string>();
     for (let start = 0; start < ids.length; start += BATCH) {
@@ -124,7 +124,7 @@ export class UserService {
     return tiers;
   }
 
-  /** Some users, newest first, from behind `after`. */
+  /** A page of users, newest first, after `after`. */
   async list(filter: PageRange & { username?: string; tier?: string }): Promise<UserEntity[]> {
     const query = this.database.manager.createQueryBuilder(UserEntity, 'u').where('u.deletedAt IS NULL');
     if (filter.username !== undefined) this.named(query, filter.username);
@@ -133,8 +133,8 @@ export class UserService {
   }
 
   /**
-   * Moves a user to a tier: a session of their own begins (or ends) with that. Suspends them: their tokens are refused
-   * and their sockets closed until that ends. What is already as asked for stays.
+   * Changes a user's tier or suspension. A move to another tier starts (or ends) the user's session. A suspension
+   * refuses the user's tokens and closes their sockets until it ends. Values that are already set stay.
    *
    * @throws DomainError `user_not_found`, `invalid_parameters`
    */
@@ -153,8 +153,8 @@ export class UserService {
   }
 
   /**
-   * Deletes a user: none of their tokens opens anything from now on, and their name is free. No user may choose a name
-   * with "~", so the one that the row keeps takes nobody's.
+   * Deletes a user: all their tokens become invalid, and their name is free. The row keeps a name with "~", which no
+   * user may choose, so it cannot collide.
    *
    * @throws DomainError `user_not_found`
    */
@@ -166,7 +166,7 @@ export class UserService {
     }));
   }
 
-  /** Names are ASCII. As the unique index has them, so that it is used. */
+  /** Matches the expression of the unique index, so that the index is used. Names are ASCII. */
   private named(query: SelectQueryBuilder<UserEntity>, username: string): SelectQueryBuilder<UserEntity> {
     const lower = this.database.isSqlite ? 'lower(u.username)' : 'lower(u.username COLLATE "C")';
     return query.andWhere(`${lower} = :username`, { username: username.toLowerCase() });

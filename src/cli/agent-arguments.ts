@@ -18,7 +18,7 @@ export interface AgentArguments {
   readonly token: string;
 }
 
-/** @returns what was asked for, or every fault of it */
+/** @returns the arguments, or all their faults */
 export function parseAgentArguments(
   args: readonly string[],
   environment: Readonly<Record<string, string | undefined>>,

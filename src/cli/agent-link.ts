@@ -7,8 +7,8 @@ const SHORTEST_MS = 1_000;
 const LONGEST_MS = 30_000;
 
 /**
- * How long to wait before the next attempt: twice as long each time, up to half a minute, and of that a random half to
- * the whole, so that the agents of a server that comes back do not all come at once.
+ * The pause before the next attempt. Its maximum doubles each time, up to 30 seconds; the pause is a random value
+ * between half of the maximum and the maximum, so that the agents of a restarted server do not all reconnect at once.
  */
 export class ReconnectPause {
   private attempts = 0;
@@ -35,13 +35,13 @@ export interface AgentLinkOptions {
   /** Scheme, host and port of the Berth. */
   readonly url: string;
   readonly token: string;
-  /** What the agent reports when it connects. */
+  /** The agent's data about itself when it connects. */
   readonly hello: Readonly<Record<string, string>>;
   readonly report: () => AgentStats;
   readonly logger: Logger;
 }
 
-/** Refusals that no waiting heals: the agent is deleted, its token is revoked, or never was an agent's. */
+/** Refusals for which a retry is useless: the agent is deleted, or the token is revoked or not an agent's. */
 const FINAL_REFUSALS: ReadonlySet<string> = new Set(['unauthorized', 'insufficient_permissions']);
 const ANSWER_MS = 10_000;
 
@@ -49,7 +49,7 @@ const welcome = z.object({ id: z.string(), name: z.string(), heartbeat_seconds: 
 const refusal = z.object({ data: z.object({ code: z.string() }) });
 const answer = z.object({ ok: z.literal(true) });
 
-/** Keeps an agent connected, until it is asked to end or the server refuses it for good. */
+/** Keeps an agent connected until it is told to end or the server refuses it for good. */
 export class AgentLink {
   private readonly socket: Socket;
   private readonly pause = new ReconnectPause();
@@ -62,15 +62,15 @@ export class AgentLink {
     const { url, token, hello } = options;
     this.socket = io(`${url}/agents`, {
       auth: { ...hello, token },
-      // Long polling needs the same server process for every request, which a balancer does not promise.
+      // Long polling needs the same server process for every request, which a load balancer does not guarantee.
       transports: ['websocket'],
-      // One reconnection for all disconnections. Socket.IO's own does not handle refusals.
+      // Own reconnection for all cases: Socket.IO's does not handle refusals.
       reconnection: false,
       autoConnect: false,
     });
   }
 
-  /** Connects and stays connected. @returns why it ended; never throws */
+  /** Connects and stays connected. @returns the reason for the end; never throws */
   run(): Promise<AgentEnd> {
     const { socket } = this;
     socket.on('welcome', (message: unknown) => this.welcomed(message));
@@ -82,7 +82,7 @@ export class AgentLink {
     return ended;
   }
 
-  /** Says goodbye, so that the server need not wait for silence. */
+  /** Disconnects properly, so that the server does not have to wait for silence. */
   end(why: AgentEnd): void {
     if (this.over) return;
     this.over = true;
@@ -107,7 +107,7 @@ export class AgentLink {
   private beat(): void {
     const { logger, report } = this.options;
     this.socket.timeout(ANSWER_MS).emit('heartbeat', report(), (late: Error | null, reply: unknown) => {
-      // Also called for what a connection that broke meanwhile has swallowed; its end is reported already.
+      // Also called for heartbeats that were lost with a broken connection, whose end is already reported.
       if (late || !this.socket.connected) return;
       if (answer.safeParse(reply).success) this.pause.reset();
       else logger.warn({ answer: reply }, 'the server could not take a report');

@@ -7,20 +7,21 @@ import { AgentEnd, AgentLink } from './agent-link';
 
 const MEGABYTE = 2 ** 20;
 
-/** How this machine is now. */
+/** The current load and memory of this machine. */
 export function machineReport(): AgentStats {
   const total = totalmem();
   return {
     load: loadavg().map((average) => Math.round(average * 100) / 100),
     memory_total_mb: Math.round(total / MEGABYTE),
-    // What is left out counts caches as free, as far as the operating system reports them.
+    // `freemem` counts caches as free, as far as the operating system reports them.
     memory_used_mb: Math.round((total - freemem()) / MEGABYTE),
     uptime_seconds: Math.floor(uptime()),
   };
 }
 
 /**
- * As of sysexits.h, so that a service manager can be configured not to restart it: no permission; wrong configuration.
+ * Exit codes of sysexits.h (no permission; wrong configuration), for which a service manager can be told not to
+ * restart.
  */
 const EXIT: Readonly<Record<AgentEnd, number>> = { told_to: 0, refused: 77, replaced: 78 };
 const EXIT_MISUSED = 2;
@@ -31,7 +32,7 @@ const FAREWELL: Readonly<Record<AgentEnd, string>> = {
   replaced: 'another program connected with the same token and takes this one’s place',
 };
 
-/** How long the goodbye may take. */
+/** Time limit for a proper disconnect. */
 const GOODBYE_MS = 2_000;
 
 async function main(): Promise<void> {
@@ -51,12 +52,12 @@ async function main(): Promise<void> {
   const link = new AgentLink({ url, token, hello, report: machineReport, logger });
   const stop = (): void => link.end('told_to');
   process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', stop);
-  // Started by a parent that is gone without a word: nobody would stop this process.
+  // The parent process is gone, and so will not stop this one.
   process.on('disconnect', stop);
   const why = await link.run();
   logger[why === 'told_to' ? 'info' : 'fatal']({ reason: why }, FAREWELL[why]);
   process.exitCode = EXIT[why];
-  // Else the parent's channel keeps the process alive.
+  // Otherwise the parent's channel keeps the process alive.
   if (process.connected) process.disconnect();
   setTimeout(() => process.exit(), GOODBYE_MS).unref();
 }

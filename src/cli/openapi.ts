@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { parseConfig } from '../config';
 
 /**
- * Writes the OpenAPI and the AsyncAPI document of the code into a folder: `node dist/src/cli/openapi.js [FOLDER]`.
- * Needs no database and no Docker, since nothing of the application is made but its routes.
+ * Writes the OpenAPI and AsyncAPI documents into a folder: `node dist/src/cli/openapi.js [FOLDER]`. Needs no database
+ * and no Docker, since Nest's preview mode creates only the routes.
  */
 async function main(folder = 'docs'): Promise<void> {
   const config = parseConfig({ DATABASE_URL: 'sqlite::memory:', LOG_LEVEL: 'silent' });
-  // Only now: the entities read the environment when they are imported.
+  // Imported late: the entities read the environment when they are imported.
   const { AppModule } = await import('../app.module.js');
   const { CHANNELS } = await import('../channels.js');
   const { createAsyncApiDocument, createHttpAdapter, createOpenApiDocument, prefixRoutes } =

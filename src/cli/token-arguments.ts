@@ -24,7 +24,7 @@ export interface TokenArguments {
   readonly name: string;
 }
 
-/** @returns what was asked for, or every fault of it */
+/** @returns the arguments, or all their faults */
 export function parseTokenArguments(
   args: readonly string[],
   tiers: TiersService,
@@ -44,7 +44,7 @@ export function parseTokenArguments(
     if (token.kind === 'positional') return [`unexpected argument: ${token.value}`];
     if (token.kind !== 'option') return [];
     if (!KNOWN.has(token.name)) return [`unknown option: ${token.rawName}`];
-    // `--user --tier free`: the parser takes the next option for the value.
+    // `--user --tier free`: the parser takes the next option as the value.
     const swallowed = token.inlineValue === false && token.value.startsWith('--');
     return token.value === undefined || token.value === '' || swallowed ? [`${token.rawName} needs a value`] : [];
   });
@@ -52,7 +52,7 @@ export function parseTokenArguments(
   const tier = text('tier');
   if (!('user' in values)) faults.push('--user is missing');
   if (!('tier' in values)) faults.push('--tier is missing');
-  // What is not given is not wrong as well.
+  // Missing arguments are already reported.
   for (const { field, message } of userFaults({ username: user ?? '', tier: tier ?? '' }, tiers)) {
     if (field === 'username' && user) faults.push(`--user ${message}`);
     if (field === 'tier' && tier) faults.push(`--tier ${message}`);

@@ -8,7 +8,7 @@ import { LocalSignals } from '../signals';
 import { loadTiers, TiersService } from '../tiers';
 import { parseTokenArguments, TOKEN_USAGE, TokenArguments } from './token-arguments';
 
-/** What the command has to say. */
+/** The exit code and output of the command. */
 export interface CommandResult {
   readonly exitCode: number;
   readonly stdout: string;
@@ -18,10 +18,10 @@ export interface CommandResult {
 const DAY = 24 * 3_600_000;
 
 /**
- * Makes a token straight in the database. A server may be running on it: this opens, migrates if need be, writes and
- * closes, and holds no lock meanwhile.
+ * Creates a token directly in the database. A server may be running on it: the command connects, migrates if needed,
+ * writes and disconnects, and holds no lock in between.
  *
- * @throws ConfigError and what the database throws
+ * @throws ConfigError and database errors
  */
 export async function runTokenCommand(args: readonly string[], config: Config): Promise<CommandResult> {
   const tiers = new TiersService(loadTiers(config));

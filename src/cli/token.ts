@@ -4,7 +4,7 @@ import { explainStartFault } from '../start-fault';
 async function main(): Promise<number> {
   const config = loadConfig();
   try {
-    // Only now: the entities read the environment when they are imported, so it must be known to be valid.
+    // Imported late: the entities read the environment when they are imported, so it must be validated first.
     const { runTokenCommand } = await import('./token-command.js');
     const { stdout, stderr, exitCode } = await runTokenCommand(process.argv.slice(2), config);
     process.stderr.write(stderr);

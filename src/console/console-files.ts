@@ -10,8 +10,8 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Reads the built console, about a megabyte. In memory, as a build that replaces the files must not give half of an
- * old console and half of a new one to those who load it meanwhile.
+ * Reads the built console, about a megabyte, into memory: a build that replaces the files must not mix old and new
+ * ones in a browser that is loading the console.
  *
  * @returns each file by its path in the folder; none if the console was not built
  */

@@ -5,8 +5,8 @@ import { sendStored, type StoredFile } from '../http';
 import { readConsole } from './console-files';
 
 /**
- * The console's addresses. Each answers with the same page, whose script shows what the address names; a test opens
- * each of them. All others stay what they were: below `/api` nothing is taken, and what is unknown is a 404.
+ * The console's addresses. All of them serve the same page, whose script shows the view of the address; a test opens
+ * each. Other addresses are unaffected: the console uses none below `/api`, and unknown paths are a 404.
  */
 const PAGES = [
   '/',
@@ -24,12 +24,12 @@ const PAGES = [
   '/admin/audit',
 ];
 
-/** Where `npm start` builds it, from the project's folder on. */
+/** Where `npm start` builds the console, relative to the project's folder. */
 const FOLDER = 'apps/console/dist';
 
 /**
- * A page of this server's own scripts, which talk to this server alone. Inline styles are xterm.js's, which draws black
- * on black without them.
+ * Headers of a page that runs only this server's scripts and talks only to this server. xterm.js needs inline styles;
+ * without them it draws black on black.
  */
 const PAGE_HEADERS = {
   'content-security-policy':
@@ -38,26 +38,26 @@ const PAGE_HEADERS = {
   'cross-origin-opener-policy': 'same-origin',
   'cross-origin-resource-policy': 'same-origin',
   'permissions-policy': 'camera=(), geolocation=(), microphone=()',
-  // Asked again each time, and answered by a 304 mostly: after an update the next visit has the new console.
+  // The browser revalidates each time, mostly answered by a 304, so an update shows at the next visit.
   'cache-control': 'no-cache',
 } as const;
 
-/** Its name has a hash of what it holds, so it never changes. */
+/** An asset's name includes a hash of its contents, so it never changes. */
 const ASSET_HEADERS = {
   'cross-origin-resource-policy': 'same-origin',
   'cache-control': 'public, max-age=31536000, immutable',
 } as const;
 
 /**
- * Serves the console at `/`, unless the setting `CONSOLE` is `off`. Where it was not built, its addresses are a 404 as
- * any other. Call it before `init()` or `listen()`.
+ * Serves the console at `/`, unless the setting `CONSOLE` is `off`. If it was not built, its addresses are a 404.
+ * Call it before `init()` or `listen()`.
  */
 export function setUpConsole(app: NestFastifyApplication): void {
   if (app.get<Config>(CONFIG).CONSOLE === 'off') return;
   const fastify = app.getHttpAdapter().getInstance();
   const files = readConsole(FOLDER);
   const page = files.get('index.html');
-  // Neither counts as a request to the API: both are small, and in memory.
+  // Not counted as API requests: all files are small and in memory.
   const config = { isPublicFile: true };
   for (const url of PAGES) {
     fastify.get(url, { config }, (request, reply) => send({ request, reply, file: page, headers: PAGE_HEADERS }));

@@ -6,21 +6,21 @@ type SchemaObject = NonNullable<NonNullable<OpenAPIObject['components']>['schema
 type Operation = NonNullable<OpenAPIObject['paths'][string]['get']>;
 type ResponseObject = Extract<Operation['responses'][string], { description: string }>;
 
-/** A field's value, or of a list its one item. */
+/** The value of a field, or the single item of a list. */
 type FieldExample = string | number | readonly Readonly<Record<string, string | number>>[];
 
 interface FaultDescription {
   readonly when: string;
-  /** Each `code` that it may have, if that is not the fault's own. */
+  /** The `code`s that the error may have, if not its own. */
   readonly codes?: readonly (ErrorCode | FailureReason)[];
-  /** The answer's fields beside those of every error, by an example of each. */
+  /** The error's additional fields, each with an example. */
   readonly fields?: Readonly<Record<string, FieldExample>>;
-  /** Whether it says when to retry. */
+  /** Whether the answer has `Retry-After`. */
   readonly retryAfter?: true;
 }
 
 const DOCKER = ['docker_unavailable', 'docker_changed', 'docker_error'] as const;
-/** What a program of Berth's in a container, or Docker under it, may come to. */
+/** Failures of Berth's own programs in a container, and of Docker below them. */
 const PROGRAM = [
   ...DOCKER,
   'container_broken',
@@ -38,7 +38,11 @@ const IMAGE = [
   'start_refused',
 ] as const;
 
-/** Of an operation, which may first have to finish what another one left. @param own where nothing else is known */
+/**
+ * Describes a failed operation, which may first have had to finish an abandoned one.
+ *
+ * @param own the code if no other is known
+ */
 const failed = (own: ErrorCode): FaultDescription => ({
   when: 'what was begun is taken back; code says why',
   codes: [...DOCKER, ...IMAGE, 'data_too_large', 'copy_failed', 'claim_lost', own],
@@ -48,7 +52,7 @@ const REQUEST_ID = '0b7e5c1a-2f64-4d0e-9a35-6b1f0c2d3e4f';
 const SHORT = [{ resource: 'memory_mb', needed: 2048, available: 512 }];
 const TIER_LIMIT = { current: 5, limit: 5, tier: 'free' } as const;
 
-/** When a request is answered so. Those of Socket.IO's endpoint, and of requests that no route is for, are not here. */
+/** When each error is returned. Errors of Socket.IO's endpoint and of requests without a route are missing. */
 const FAULTS = {
   invalid_parameters: { when: 'a field, the body or the head of the request is wrong; details says which' },
   ambiguous_id: { when: 'several containers have an id that begins like this' },
@@ -180,20 +184,20 @@ const FAULTS = {
 
 export type ApiFault = keyof typeof FAULTS;
 
-/** The same by any code, for the catalogue of errors. */
+/** {@link FAULTS} indexed by any code, for the error catalogue. */
 export const FAULT_DESCRIPTIONS: Readonly<Partial<Record<string, FaultDescription>>> = FAULTS;
 
-/** Where {@link ApiFaults} leaves its faults for whoever makes the document. */
+/** OpenAPI extension in which {@link ApiFaults} stores the errors until the document is built. */
 export const FAULTS_EXTENSION = 'x-faults';
 
-/** Documents a route's own refusals, beside those of every route; their statuses come from the table of errors. */
+/** Documents a route's own errors, beside those of every route; their statuses come from the table of errors. */
 export function ApiFaults(...faults: readonly ApiFault[]): MethodDecorator {
   const needsNode = faults.some((fault) => (FAULTS[fault] as FaultDescription).codes?.includes('docker_unavailable'));
   const unreachable = ['node_unavailable', 'container_not_responding'] as const;
   return ApiExtension(FAULTS_EXTENSION, needsNode ? [...faults, ...unreachable] : faults);
 }
 
-/** An example of each, by its name: what {@link faultResponse} refers to. */
+/** An example of each error, by its name; {@link faultResponse} refers to them. */
 export const FAULT_EXAMPLES = Object.fromEntries(
   (Object.keys(FAULTS) as ApiFault[]).map((fault) => {
     const { codes: [code = fault] = [], fields }: FaultDescription = FAULTS[fault];
@@ -202,7 +206,7 @@ export const FAULT_EXAMPLES = Object.fromEntries(
   }),
 );
 
-/** Faults of one status are one answer in OpenAPI, distinguished by its examples. */
+/** Builds one OpenAPI response for the errors of one status; examples distinguish them. */
 export function faultResponse(faults: readonly ApiFault[]): ResponseObject {
   const described = faults.map((fault): { fault: ApiFault; description: FaultDescription } => {
     return { fault, description: FAULTS[fault] };
@@ -239,7 +243,7 @@ const SCOPE_CHALLENGE = {
 };
 const CONTENT_RANGE = { description: 'The size.', schema: { type: 'string' }, example: 'bytes */1024' };
 
-/** An error with the sentences and codes that these faults have, and their fields. */
+/** The schema of an error with the sentences, codes and fields of these errors. */
 function schemaOf(described: readonly { fault: ApiFault; description: FaultDescription }[]): SchemaObject {
   const codes = described.flatMap(({ fault, description }) => description.codes ?? [fault]);
   const own = {

@@ -1,18 +1,17 @@
 import { DomainError, type ErrorCode } from './domain-error';
 
-/** After how many seconds a caller may try again what the database was too busy for. */
+/** `Retry-After` in seconds if the database was too busy. */
 const RETRY_BUSY_SECONDS = 2;
 
-/** The same where the database did not answer: processes are back on new connections within 15 s. */
+/** `Retry-After` in seconds if the database did not answer: processes reconnect within 15 s. */
 const RETRY_UNAVAILABLE_SECONDS = 5;
 
 /**
- * What PostgreSQL's SQLSTATEs and SQLite's result codes mean to a caller. Whatever is listed here, except for
- * `database_unavailable`, has undone the statement that it reports, and the transaction that it belonged to.
+ * PostgreSQL's SQLSTATEs and SQLite's result codes as errors for callers. All of them, except for
+ * `database_unavailable`, mean that the statement and its transaction were rolled back.
  */
 const BY_CODE: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode>([
-  // A lock that did not come, a statement that took too long, a transaction that stood still, a deadlock, no connection
-  // left.
+  // Lock timeout, statement timeout, idle transaction timeout, deadlock, serialization failure, too many connections.
   ['55P03', 'database_busy'],
   ['57014', 'database_busy'],
   ['25P03', 'database_busy'],
@@ -20,26 +19,27 @@ const BY_CODE: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode>([
   ['40001', 'database_busy'],
   ['53300', 'database_busy'],
   ['SQLITE_BUSY', 'database_busy'],
-  // A server's setting, a standby, a file that may not be written.
+  // A read-only setting of the server, a standby, or a file without write permission.
   ['25006', 'database_read_only'],
   ['SQLITE_READONLY', 'database_read_only'],
   ['53100', 'storage_full'],
-  // PostgreSQL ends the session (a shutdown, a crash) or does not accept one yet.
+  // PostgreSQL ends the session (a shutdown, a crash) or does not accept connections yet.
   ['57P01', 'database_unavailable'],
   ['57P02', 'database_unavailable'],
   ['57P03', 'database_unavailable'],
   ['SQLITE_FULL', 'storage_full'],
 ]);
 
-/** Faults without a code: pg-pool (3.14) where no connection came free in time, before anything was sent. */
+/** pg-pool (3.14) has no code for this error: no connection became free in time, before any statement was sent. */
 const NO_CONNECTION = 'timeout exceeded when trying to connect';
 
 /**
- * TypeORM (1.1) where PostgreSQL ended the session between two statements of a transaction, which is undone by that.
+ * Errors of TypeORM (1.1) if PostgreSQL ended the session between two statements of a transaction, which is thereby
+ * rolled back.
  */
 const SESSION_ENDED: readonly string[] = ['QueryRunnerAlreadyReleasedError', 'QueryRunnerProviderAlreadyReleasedError'];
 
-/** A connection that is refused, cut off or unanswered: the operating system's codes. */
+/** The operating system's codes for a refused, broken or unanswered connection. */
 const UNREACHABLE: readonly string[] = [
   'ECONNREFUSED',
   'ECONNRESET',
@@ -51,7 +51,7 @@ const UNREACHABLE: readonly string[] = [
   'EAI_AGAIN',
 ];
 
-/** The same without a code, in the words of node-postgres (8.23) and pg-pool (3.14). */
+/** The messages of node-postgres (8.23) and pg-pool (3.14) for a lost connection, which have no code. */
 const LOST_CONNECTION: readonly string[] = [
   'Query read timeout',
   'timeout expired',
@@ -62,14 +62,14 @@ const LOST_CONNECTION: readonly string[] = [
   'Client was closed and is not queryable',
 ];
 
-/** Somebody else holds what is to be written. */
+/** Another transaction holds the lock. */
 export function databaseBusy(cause?: unknown): DomainError {
   return new DomainError('database_busy', { retryAfter: RETRY_BUSY_SECONDS, cause });
 }
 
 /**
- * @returns the caller's error for an error of the database: that all is undone, or, by `database_unavailable`, that
- *   there was no answer and what was under way may have been done; null of anything else
+ * @returns the caller's error for a database error; null for other errors. `database_unavailable` means that the
+ *   database did not answer and the work may have been committed; with the others it was rolled back
  */
 export function databaseFault(error: unknown): DomainError | null {
   if (!(error instanceof Error)) return null;
@@ -85,9 +85,9 @@ function kindOf(error: Error): ErrorCode | undefined {
   if (LOST_CONNECTION.includes(error.message)) return 'database_unavailable';
   const { code, statusCode } = error as { code?: unknown; statusCode?: unknown };
   if (typeof code !== 'string') return undefined;
-  // With a status it is the client's own connection, which Fastify reports.
+  // An error with a status concerns the client's own connection; Fastify reports it.
   if (UNREACHABLE.includes(code) && statusCode === undefined) return 'database_unavailable';
-  // SQLite's extended codes go on after its plain ones: SQLITE_BUSY_SNAPSHOT.
+  // SQLite's extended codes, such as SQLITE_BUSY_SNAPSHOT, start with the plain ones.
   const plain = /^SQLITE_[A-Z]+/.exec(code)?.[0] ?? code;
   return BY_CODE.get(plain);
 }

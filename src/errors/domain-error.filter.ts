@@ -5,14 +5,14 @@ import { LOGGER, type Logger } from '../logging';
 import { databaseFault } from './database-fault';
 import { BEARER_CHALLENGE, DomainError, ErrorCode, ERRORS } from './domain-error';
 
-/** What a fault looks like in HTTP. */
+/** An error as an HTTP answer. */
 export interface ErrorAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Readonly<{ error: string; code: string; request_id: string }> & Readonly<Record<string, unknown>>;
 }
 
-/** What the frameworks' own faults mean here. Their texts are not used: they hold paths and the caller's input. */
+/** Errors for the frameworks' status codes. Their messages are not used: they contain paths and the caller's input. */
 const BY_STATUS: Readonly<Partial<Record<number, ErrorCode>>> = {
   400: 'invalid_parameters',
   401: 'unauthorized',
@@ -29,14 +29,14 @@ const BY_STATUS: Readonly<Partial<Record<number, ErrorCode>>> = {
   500: 'internal_error',
 };
 
-/** Seconds: a machine that is cut off is noticed within them. */
+/** Seconds in which an unreachable node is noticed. */
 const NODE_RETRY_AFTER = 5;
 
-/** Turns anything thrown into a response that shows only what the caller may know. */
+/** Converts any thrown value into an answer that shows only what the caller may know. */
 export function errorAnswer(thrown: unknown, requestId: string): ErrorAnswer {
   const known = thrown instanceof DomainError ? thrown : databaseFault(thrown);
   if (known) {
-    // Whatever failed for it: nothing is wrong here, and trying again helps.
+    // An unreachable node or container takes precedence over the operation that failed: a retry helps.
     const isOfNode = known.code === 'node_unavailable';
     const isUnreachable = isOfNode || known.code === 'container_not_responding';
     const { status, message } = ERRORS[isUnreachable ? (known.code as ErrorCode) : known.kind];
@@ -54,7 +54,7 @@ export function errorAnswer(thrown: unknown, requestId: string): ErrorAnswer {
   return answerOfStatus(statusOf(thrown), requestId);
 }
 
-/** The response where only the status is known. */
+/** The answer if only the status is known. */
 export function answerOfStatus(status: number, requestId: string): ErrorAnswer {
   const kind = BY_STATUS[status];
   const error = kind ? ERRORS[kind].message : (STATUS_CODES[status] ?? 'error').toLowerCase();
@@ -62,7 +62,7 @@ export function answerOfStatus(status: number, requestId: string): ErrorAnswer {
   return { status, headers: headersOf(status), body: { error, code, request_id: requestId } };
 }
 
-/** Whether this is a fault of ours, so that someone has to read of it. */
+/** True for a fault of Berth itself, which has to be logged. */
 function isServerFault(status: number): boolean {
   return status >= 500 && status !== 503;
 }
@@ -72,21 +72,20 @@ function headersOf(status: number): Record<string, string> {
 }
 
 /**
- * Only the frameworks' own errors may choose a status: a client library's error with a `statusCode` is a fault of ours.
+ * Only the frameworks' own errors may choose a status: a client library's error with a `statusCode` is a server
+ * fault.
  */
 function statusOf(thrown: unknown): number {
   if (thrown instanceof HttpException) return thrown.getStatus();
   if (!(thrown instanceof Error)) return 500;
   const { code, statusCode } = thrown as { code?: unknown; statusCode?: unknown };
   const fromFastify = typeof code === 'string' && code.startsWith('FST_ERR_');
-  // The client hung up while it was sending the body; Fastify gives it the status.
+  // The client disconnected while it sent the body; Fastify sets the status.
   const aborted = code === 'ECONNRESET' && statusCode === 400;
   return (fromFastify || aborted) && typeof statusCode === 'number' ? statusCode : 500;
 }
 
-/**
- * The one place that turns what was thrown into an answer: our own faults, the frameworks', and what nobody expected.
- */
+/** The only place that converts errors into answers: Berth's own, the frameworks', and unexpected ones. */
 @Catch()
 export class DomainErrorFilter implements ExceptionFilter {
   constructor(@Inject(LOGGER) private readonly logger: Logger) {}
@@ -99,12 +98,12 @@ export class DomainErrorFilter implements ExceptionFilter {
     const request = host.switchToHttp().getRequest<FastifyRequest>();
     const reply = host.switchToHttp().getResponse<FastifyReply>();
     const answer = errorAnswer(thrown, request.id);
-    // The database's own state is nobody's fault here, but an operator's to read of.
+    // A database error is not a bug of Berth, but an operator has to see it.
     if (isServerFault(answer.status) || databaseFault(thrown)) {
       this.logger.error({ err: thrown, code: answer.body.code, request_id: request.id }, 'a request failed');
     }
     if (reply.sent || reply.raw.headersSent) {
-      // Half an answer is out already, so a broken connection is the only way left to say that it failed.
+      // Part of the answer is already sent, so only a broken connection can signal the failure.
       reply.raw.destroy();
       return;
     }

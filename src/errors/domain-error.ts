@@ -1,6 +1,6 @@
 /**
- * Everything that can go wrong on purpose: the machine word, its stable sentence and its HTTP status. One table, so
- * that a client never sees the same error in two forms.
+ * All expected errors: their codes, stable messages and HTTP statuses. One table, so that a client never sees the
+ * same error in two forms.
  */
 export const ERRORS = {
   invalid_parameters: { status: 400, message: 'invalid parameters' },
@@ -103,8 +103,8 @@ export const ERRORS = {
 export type ErrorCode = keyof typeof ERRORS;
 
 /**
- * Why something failed, as the `code` of an answer whose sentence says what failed: more specific than the table's own.
- * `client_gone` is in the audit alone, as nobody is there to read an answer.
+ * Reasons of a failure, more specific than the table's codes. An answer has the reason as its `code`, and the message
+ * of the failed operation. `client_gone` appears only in the audit, since no client receives that answer.
  */
 export const FAILURE_REASONS = [
   'docker_unavailable',
@@ -133,11 +133,11 @@ export type FailureReason = (typeof FAILURE_REASONS)[number];
 
 export interface DomainErrorOptions {
   /**
-   * Fields that go into the response beside `error` and `code`, such as `limit` or `operation`. Never secrets or
+   * Additional fields of the answer, beside `error` and `code`, such as `limit` or `operation`. Never secrets or
    * internals.
    */
   readonly fields?: Readonly<Record<string, unknown>>;
-  /** The machine word in the response where the table's own is too coarse, such as `docker_unavailable`. */
+  /** A more specific `code` for the answer, such as `docker_unavailable`. */
   readonly code?: ErrorCode | FailureReason;
   /** Seconds; sent as `Retry-After`. */
   readonly retryAfter?: number;
@@ -147,7 +147,7 @@ export interface DomainErrorOptions {
   readonly cause?: unknown;
 }
 
-/** An error that the caller sees. One filter turns it into HTTP; services know no status codes. */
+/** An error that the caller sees. One filter converts it to HTTP; services know no status codes. */
 export class DomainError extends Error {
   override readonly name = 'DomainError';
 
@@ -158,18 +158,18 @@ export class DomainError extends Error {
     super(ERRORS[kind].message, { cause: options.cause });
   }
 
-  /** Whether something failed here, the database mostly, so that trying again may help. */
+  /** True if the server failed, mostly its database, so that a retry may help. */
   get isServerFault(): boolean {
     return ERRORS[this.kind].status >= 500;
   }
 
-  /** The machine word that the response carries. */
+  /** The `code` of the answer. */
   get code(): ErrorCode | FailureReason {
     return this.options.code ?? this.kind;
   }
 }
 
-/** What every 401 asks for (RFC 6750, 3); its parameters are added where a token was given. */
+/** The challenge of every 401 (RFC 6750, 3); parameters are added if a token was given. */
 export const BEARER_CHALLENGE = 'Bearer realm="berth"';
 
 /** One entry of a validation error's `details`. */

@@ -23,7 +23,7 @@ Refusals of a Socket.IO connection have the same \`code\` in the \`data\` of \`c
 sends are [with terminals](inside.md#over-socketio), reasons of a failed creation
 [with the events](events.md) and in \`status_reason\`.`;
 
-/** @returns `docs/errors.md`, formatted as all documents are */
+/** @returns the text of `docs/errors.md`, wrapped like all documents */
 export function errorCatalogue(): string {
   const codes = (Object.keys(GUIDANCE) as AnswerCode[]).sort();
   const rows = codes
@@ -34,14 +34,14 @@ export function errorCatalogue(): string {
   return `${[HEAD, '## By status', table, '## By code', ...codes.map(entryOf)].join('\n\n')}\n`;
 }
 
-/** Its own, and those of the failures that it may be the reason of. */
+/** The code's own status, or those of the failures that have it as their reason. */
 function statusesOf(code: AnswerCode): number[] {
   const failures = (Object.keys(ERRORS) as ErrorCode[]).filter((each) =>
     (FAULT_DESCRIPTIONS[each]?.codes ?? [each]).includes(code),
   );
   const own = code in ERRORS ? [code as ErrorCode] : [];
   const found = (failures.length > 0 ? failures : own).map((each) => ERRORS[each].status);
-  // Docker and its programs fail as 500 where no route says more.
+  // Docker and its programs fail with 500 if no route declares the code.
   return [...new Set(found.length > 0 ? found : [500])].sort((a, b) => a - b);
 }
 
@@ -52,7 +52,7 @@ function entryOf(code: AnswerCode): string {
   return [`### ${code}`, fill(facts), fill(reaction)].join('\n\n');
 }
 
-/** The sentence that is the answer's `error`, and when it is given. */
+/** The `error` message and the condition of the code. */
 function meaningOf(code: AnswerCode): string {
   const { when = '' } = { ...FAULT_DESCRIPTIONS[code], ...(GUIDANCE[code] as { readonly when?: string }) };
   if (code in ERRORS) return `\`${ERRORS[code as ErrorCode].message}\`: ${when}.`;
@@ -64,14 +64,14 @@ function fieldsOf(code: AnswerCode): string {
   return names.length === 0 ? '' : `With ${names.join(', ')}.`;
 }
 
-/** Of a failure that other codes are the reason of. */
+/** The other codes that a failure's answer may have. */
 function otherCodesOf(code: AnswerCode): string {
   const others = FAULT_DESCRIPTIONS[code]?.codes?.filter((each) => each !== code) ?? [];
   if (others.length === 0) return '';
   return `\`error\` has this sentence with other codes too: ${others.map((each) => `[\`${each}\`](#${each})`).join(', ')}.`;
 }
 
-/** Words in lines, as many as fit. */
+/** Wraps text into lines of at most {@link WIDTH} columns. */
 function fill(text: string): string {
   const lines: string[] = [];
   for (const word of text.trim().split(' ')) {

@@ -1,22 +1,22 @@
 import type { ApiFault } from './api-faults';
 import type { ErrorCode, FailureReason } from './domain-error';
 
-/** Every code that an answer may carry; the last is in the audit alone. */
+/** Every `code` that an answer may have. `client_gone` appears only in the audit. */
 export type AnswerCode = ErrorCode | Exclude<FailureReason, 'client_gone'>;
 
 /**
- * Whether the same request may be sent again: never; later, as nothing was done; or only where it does no harm to do it
- * twice, as it may have been done.
+ * Whether the same request may be sent again: `no`; `later`, since the request had no effect; or `repeatable`, only
+ * if repeating it is harmless, since it may have been executed.
  */
 export type Retry = 'no' | 'later' | 'repeatable';
 
 interface Guidance {
   readonly retry: Retry;
-  /** Sentences for who calls the API. */
+  /** Advice for the API's callers, in sentences. */
   readonly advice: string;
 }
 
-/** What no description of a route's refusals says already. */
+/** Guidance for a code that no route's description covers. */
 interface WithMeaning extends Guidance {
   readonly when: string;
 }
@@ -24,7 +24,7 @@ interface WithMeaning extends Guidance {
 const OPERATOR = 'Give the operator the `request_id`: the log has the reason.';
 const OF_SOCKET_IO = "of Socket.IO's endpoint; `message` has the protocol's own words";
 
-/** What a client does about each code. The type demands a new one's entry. */
+/** How a client reacts to each code. The type requires an entry for every new code. */
 export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? Guidance : WithMeaning } = {
   invalid_parameters: { retry: 'no', advice: 'Correct what `details` names; nothing is rounded or clamped.' },
   ambiguous_id: { retry: 'no', advice: 'Use the whole `db_id`.' },

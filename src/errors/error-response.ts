@@ -1,7 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { ERRORS, FAILURE_REASONS } from './domain-error';
 
-/** Every `code` that an answer may carry, each once. */
+/** Every `code` that an answer may have, without duplicates. */
 const ERROR_CODES: readonly string[] = [...new Set([...Object.keys(ERRORS), ...FAILURE_REASONS])].filter(
   (code) => code !== 'client_gone',
 );
@@ -19,7 +19,7 @@ class ErrorDetail {
   readonly tier?: string;
 }
 
-/** Every error, of every route. */
+/** The shape of every error. */
 export class ErrorResponse {
   @ApiProperty({ example: 'invalid parameters', description: 'A stable sentence.' })
   readonly error: string;

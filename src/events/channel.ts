@@ -2,25 +2,25 @@ import { BerthEvent } from './map';
 import { Retrier, retryUntilClosed } from './persistently';
 
 /**
- * What one subscription asks for. Callbacks are called synchronously; what they throw is logged and affects no other
- * subscription.
+ * The options of one subscription. Callbacks are called synchronously; an error that one throws is logged and affects
+ * no other subscription.
  */
 export interface SubscribeOptions {
   readonly userId: string;
-  /** The last `seq` seen: what came after it is replayed first. From now on if absent. */
+  /** The last `seq` seen: later events are replayed first. If absent, the subscription starts with the next event. */
   readonly after?: number;
   /** Called once for every event, in `seq` order. */
   readonly onEvent: (event: BerthEvent) => void;
   /**
-   * Events between `after` and now cannot be replayed: read the whole state again. It holds what happened up to
-   * `eventSeq` at least; events after that follow.
+   * Events between `after` and now cannot be replayed: read the whole state again. That state includes at least all
+   * events up to `eventSeq`; later events follow.
    */
   readonly onResyncRequired: (eventSeq: number) => void;
-  /** Awaited between two pages of a replay, so that a slow reader is not buried under all of it at once. */
+  /** Awaited after each page of a replay, so that a slow reader is not flooded. */
   readonly ready?: () => Promise<void>;
 }
 
-/** One subscription's place in its user's events. */
+/** One subscription's position in its user's events. */
 export class Subscriber {
   closed = false;
   private position = 0;
@@ -30,12 +30,12 @@ export class Subscriber {
     private readonly onFault: (error: unknown) => void,
   ) {}
 
-  /** `seq` up to which everything is delivered. */
+  /** The `seq` up to which everything has been delivered. */
   get seq(): number {
     return this.position;
   }
 
-  /** Takes its place without delivering anything. */
+  /** Sets the position without delivering anything. */
   startAt(seq: number): void {
     this.position = seq;
   }
@@ -47,7 +47,7 @@ export class Subscriber {
     this.guarded(() => this.options.onEvent(event));
   }
 
-  /** Gives up what lies between its place and `seq`. */
+  /** Skips to `seq`, and tells the subscriber to read the whole state again. */
   resync(seq: number): void {
     if (this.closed) return;
     this.position = seq;
@@ -71,27 +71,28 @@ export class Subscriber {
   }
 }
 
-/** Where one user's committed events can be read. */
+/** Reads one user's committed events. */
 export interface UserEvents {
-  /** The next page of events after that `seq`, in order; empty if there are none. */
+  /** The next page of events after `after`, in order; empty if there are none. */
   read(after: number): Promise<BerthEvent[]>;
   lastSeq(): Promise<number>;
 }
 
-/** Committed events that came before their turn; when more wait, the database has them as well. */
+/** Maximum committed events kept until their turn; further ones are read from the database. */
 const MOST_EARLY = 1_000;
 
 /**
  * One user's live events in this process: delivers every committed event after its cursor to all live subscribers, in
- * `seq` order. Its inputs are hints, in any order and at any time; it reads what is missing.
+ * `seq` order. Its inputs are hints that may come in any order and at any time; it reads missing events from the
+ * database.
  */
 export class UserChannel implements Retrier {
   private closed = false;
   private readonly live = new Set<Subscriber>();
   private readonly early = new Map<number, BerthEvent>();
-  /** `seq` of the last event delivered to live subscribers; null until the present is known. */
+  /** `seq` of the last event delivered to live subscribers; null until the newest `seq` was read. */
   private cursor: number | null = null;
-  /** The greatest `seq` heard of, perhaps from a peer that is mistaken. */
+  /** The greatest `seq` hinted at. A hint from another process may be wrong. */
   private heard = 0;
   private draining = false;
   private reading = false;
@@ -105,7 +106,11 @@ export class UserChannel implements Retrier {
     return this.cursor;
   }
 
-  /** Reads the present `event_seq`. The channel's life begins there. @throws when the database does not answer */
+  /**
+   * Reads the user's newest `seq`. The first call sets the channel's cursor.
+   *
+   * @throws if the database does not answer
+   */
   async present(): Promise<number> {
     const seq = await this.events.lastSeq();
     if (this.cursor === null) {
@@ -116,7 +121,7 @@ export class UserChannel implements Retrier {
     return seq;
   }
 
-  /** Events that this process committed: delivered at once if it is their turn. */
+  /** Takes events that this process committed; delivers them at once if it is their turn. */
   offer(events: readonly BerthEvent[]): void {
     for (const event of events) {
       if (this.early.size < MOST_EARLY) this.early.set(event.seq, event);
@@ -125,15 +130,15 @@ export class UserChannel implements Retrier {
     this.hint(events.at(-1)?.seq ?? 0);
   }
 
-  /** There are events up to `seq`, it is said. */
+  /** Hints that there are events up to `seq`. */
   hint(seq: number): void {
     this.heard = Math.max(this.heard, seq);
     if (this.cursor !== null && this.heard > this.cursor && !this.reading) void this.catchUp();
   }
 
   /**
-   * Makes a subscriber live, if its place is not behind the channel's; what it has seen is not delivered again.
-   * Synchronous, so that no event can come between the question and the answer.
+   * Makes a subscriber live unless its position is behind the channel's; events that it has seen are not delivered
+   * again. Synchronous, so that no event can come between the check and the addition.
    */
   join(subscriber: Subscriber): boolean {
     if (this.cursor === null || subscriber.seq < this.cursor) return false;
@@ -145,7 +150,7 @@ export class UserChannel implements Retrier {
     this.live.delete(subscriber);
   }
 
-  /** Replays what comes after the subscriber's place, page by page, until it is live or closed. */
+  /** Replays the events after the subscriber's position page by page, until it is live or closed. */
   async replay(subscriber: Subscriber): Promise<void> {
     const asker: Retrier = {
       isClosed: () => subscriber.closed || this.closed,
@@ -154,7 +159,7 @@ export class UserChannel implements Retrier {
     while (!asker.isClosed() && !this.join(subscriber)) {
       const after = subscriber.seq;
       const page = await retryUntilClosed(asker, () => this.events.read(after));
-      // Behind the channel, so there was an event; where it is no more, it was pruned.
+      // The subscriber is behind the channel, so there were events after its position; missing ones were pruned.
       if (page && !isContiguous(page, after)) subscriber.resync(this.cursor ?? after);
       else page?.forEach((event) => subscriber.deliver(event));
       await subscriber.ready();
@@ -171,7 +176,7 @@ export class UserChannel implements Retrier {
     this.early.clear();
   }
 
-  /** Delivers what is here already and has its turn. A callback that offers again is served after it returns. */
+  /** Delivers the early events whose turn has come. Events that a callback offers are delivered after it returns. */
   private drain(): void {
     if (this.draining || this.cursor === null) return;
     this.draining = true;
@@ -193,7 +198,7 @@ export class UserChannel implements Retrier {
     this.reading = false;
   }
 
-  /** Takes a page that was read after `after`; meanwhile the cursor may have moved on by local commits. */
+  /** Takes a page read from after `after`; local commits may have moved the cursor in the meantime. */
   private async take(page: readonly BerthEvent[], after: number): Promise<void> {
     const last = page.at(-1);
     if (last && isContiguous(page, after)) {
@@ -206,23 +211,23 @@ export class UserChannel implements Retrier {
     }
   }
 
-  /** Heard of events that were not there: either the hint was wrong, or they are pruned already. */
+  /** A hint named events that were not found: either it was wrong, or they are pruned already. */
   private async checkHint(after: number): Promise<void> {
-    // What is heard while asking counts again.
+    // Hints that arrive during the query count again.
     this.heard = after;
     const committed = await retryUntilClosed(this, () => this.events.lastSeq());
     if (committed === null || committed <= after) return;
     this.heard = Math.max(this.heard, committed);
-    // They may have come between the two reads; only what is still not there is gone.
+    // The events may have been committed between the two reads; if they are still missing, they were pruned.
     const page = await retryUntilClosed(this, () => this.events.read(after));
     if (page?.length === 0) this.skipTo(committed);
   }
 
-  /** Events that nobody delivered are gone: whoever is live must read the whole state again. */
+  /** Skips pruned events: live subscribers that missed them must read the whole state again. */
   private skipTo(seq: number): void {
     if (this.cursor === null || seq <= this.cursor) return;
     this.cursor = seq;
-    // Nothing is delivered meanwhile, whatever a callback does.
+    // Prevents deliveries during the loop, even if a callback offers events.
     this.draining = true;
     for (const subscriber of this.live) if (subscriber.seq < seq) subscriber.resync(seq);
     this.draining = false;
@@ -230,7 +235,7 @@ export class UserChannel implements Retrier {
   }
 }
 
-/** Whether a page that was read after `after` begins right there, and nothing of it was pruned. */
+/** True if a page read from after `after` starts right behind it and has no gap, so that no event was pruned. */
 export function isContiguous(page: readonly BerthEvent[], after: number): boolean {
   return page.length > 0 && page.every((event, index) => event.seq === after + 1 + index);
 }

@@ -5,14 +5,14 @@ import { headersOf, refuseUpgrade, requestIdOf } from '../http';
 
 type Engine = Server['engine'];
 
-/** What Engine.IO passes with `connection_error`; `res` is there for requests that are no handshake of a WebSocket. */
+/** The argument of Engine.IO's `connection_error`. `res` is missing for WebSocket handshakes. */
 interface EngineFault {
   readonly req: IncomingMessage & { readonly res?: ServerResponse; readonly websocket?: unknown };
   readonly code: number;
   readonly message: string;
 }
 
-/** Engine.IO's own faults by its numbers, in its protocol's words. */
+/** Engine.IO's own errors, indexed by its error codes, in Berth's terms. */
 const FAULTS: readonly (() => DomainError)[] = [
   () => new DomainError('unknown_transport'),
   () => new DomainError('unknown_session'),
@@ -23,11 +23,10 @@ const FAULTS: readonly (() => DomainError)[] = [
 ];
 
 /**
- * Has `admit` decide about every request of Engine.IO that belongs to no session, before a session is made for it; and
- * has what is refused, by it or by Engine.IO, answered in the form of every error. `message` stays beside it, which
- * clients of the protocol show.
+ * Calls `admit` for every Engine.IO request without a session, before a session is created. Requests that `admit` or
+ * Engine.IO refuses are answered in the usual shape of errors, plus `message`, which the protocol's clients display.
  *
- * @param admit rejects with a DomainError for what is not let in
+ * @param admit rejects with a DomainError to refuse a request
  */
 export function guardEngine(engine: Engine, admit: (request: IncomingMessage) => Promise<void>): void {
   const refusals = new WeakMap<IncomingMessage, DomainError>();
@@ -45,7 +44,7 @@ export function guardEngine(engine: Engine, admit: (request: IncomingMessage) =>
       },
     );
   });
-  // Engine.IO answers after its listeners, and only what they have not answered.
+  // Engine.IO answers after its listeners have run, and only if they have not answered.
   engine.on('connection_error', ({ req, code, message }: EngineFault) => {
     const refusal = refusals.get(req);
     if (refusal) answer(req, refusal);
@@ -68,7 +67,7 @@ export function queryOf({ url = '' }: IncomingMessage): URLSearchParams {
 
 function answer(request: EngineFault['req'], fault: DomainError): void {
   const { res: response, websocket } = request;
-  // A WebSocket that was made already can only be closed, which Engine.IO does.
+  // An established WebSocket can only be closed, which Engine.IO does.
   if (websocket !== undefined) return;
   if (!response) {
     refuseUpgrade(request, request.socket, fault);

@@ -1,7 +1,7 @@
 import type { AsyncChannel } from '../http';
 import { EVENT_SCHEMAS, RESYNC_SCHEMA } from './event-schemas';
 
-/** A user's events over Socket.IO, as the AsyncAPI document has them: of the typed event map, as everywhere. */
+/** The AsyncAPI channel of a user's events over Socket.IO, built from the schemas of the event map. */
 export const EVENT_CHANNEL: AsyncChannel = {
   name: 'events',
   address: '/',

@@ -5,7 +5,7 @@ type Schema = Readonly<Record<string, unknown>>;
 
 type EventType = BerthEvent['type'];
 
-/** The fields that an event's `data` has beside the facts about what it is about. */
+/** The fields of an event's `data` beside the facts about its subject. */
 type OwnFields<T extends EventType> = Exclude<
   keyof EventMap[T],
   EventMap[T] extends ContainerFacts
@@ -22,7 +22,7 @@ interface Optional {
   readonly optional: Schema;
 }
 
-/** What an event is about, and what it adds: no more and no less than the type says, or it is not compiled. */
+/** An event's subject and additional fields. The types require exactly the fields of {@link EventMap}. */
 interface Described<T extends EventType> {
   readonly about: EventMap[T] extends ContainerFacts
     ? typeof CONTAINER | typeof DELETED_CONTAINER
@@ -39,7 +39,7 @@ interface Described<T extends EventType> {
   };
 }
 
-// Schemas of modules that import this one.
+// References: the modules that define these schemas import this one.
 const CONTAINER = { $ref: '#/components/schemas/ContainerFactsView' };
 const DELETED_CONTAINER = { $ref: '#/components/schemas/DeletedContainerFactsView' };
 const AGENT = { $ref: '#/components/schemas/AgentFactsView' };
@@ -202,12 +202,12 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
   },
 };
 
-/** Such as `ContainerStartedEvent`. */
+/** The title of an event's schema, such as `ContainerStartedEvent`. */
 function titleOf(type: string): string {
   return `${type.replace(/(?:^|_)(\w)/g, (_match, letter: string) => letter.toUpperCase())}Event`;
 }
 
-/** The schema of one type of event, as clients get it. */
+/** The schema of one event type, as clients receive it. */
 function eventSchema([type, { about, when, adds }]: [string, { about: Schema; when: string; adds: object }]): Schema {
   const fields = Object.entries(adds as Record<string, Schema | Optional>);
   const properties = fields.map(([name, field]) => [name, 'optional' in field ? field.optional : field]);
@@ -226,12 +226,12 @@ function eventSchema([type, { about, when, adds }]: [string, { about: Schema; wh
   };
 }
 
-/** Each type of event by its name. */
+/** The schema of each event type, by its name. */
 export const EVENT_SCHEMAS: Readonly<Record<string, Schema>> = Object.fromEntries(
   Object.entries(EVENTS).map((event) => [event[0], eventSchema(event)]),
 );
 
-/** Any event. There may be more types one day. */
+/** Any event. More types may be added. */
 export const EVENT_SCHEMA: Schema = {
   title: 'Event',
   oneOf: Object.values(EVENT_SCHEMAS),
@@ -243,7 +243,7 @@ export const EVENT_SCHEMA: Schema = {
   },
 };
 
-/** What comes in the place of events that are no longer kept. */
+/** Sent in place of events that are no longer kept. */
 export const RESYNC_SCHEMA: Schema = {
   title: 'ResyncRequired',
   type: 'object',

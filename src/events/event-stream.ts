@@ -8,24 +8,24 @@ import { KeyedLimiter, within } from '../scheduling';
 import { MAX_SOCKETS_PER_USER, MAX_WAITING } from './events.gateway';
 import type { BerthEvent } from './map';
 
-/** Often enough that no proxy on the way takes the stream for dead. */
+/** Heartbeat interval, short enough that no proxy treats the stream as dead. */
 const HEARTBEAT_MS = 15_000;
 
-/** How long a client is to wait before it comes back. */
+/** Time that a client waits before it reconnects. */
 const RETRY_MS = 2_000;
 
-/** How long the last bytes may take to a client that reads slowly before its connection is cut. */
+/** Time in which a slow client may read the last bytes before its connection is cut. */
 const GOODBYE_MS = 1_000;
 
-/** How long a client that is waited for may take to read what was sent before its connection is cut. */
+/** Time in which {@link EventStream.drained} lets a client read the sent data before its connection is cut. */
 const READ_WITHIN_MS = 30_000;
 
-/** Those that every answer has: of the request's id, of security, of CORS. */
+/** The headers of every answer: the request's id, security headers, CORS. */
 type EventStreamHeaders = Readonly<Record<string, number | string | string[] | undefined>>;
 
-/** Server-Sent Events to one client over one HTTP response; gives up on a client that does not read. */
+/** Sends Server-Sent Events to one client over one HTTP response; drops a client that does not read. */
 export class EventStream {
-  /** Writes that the kernel has not taken yet. */
+  /** Writes that the kernel has not accepted yet. */
   private waiting = 0;
   private onDrained: () => void = () => undefined;
 
@@ -33,7 +33,7 @@ export class EventStream {
     this.onClose(() => this.onDrained());
   }
 
-  /** Whether the connection is gone. Nothing more is sent, and whoever comes now to {@link onClose} is not called. */
+  /** True if the connection is gone: nothing more is sent, and new {@link onClose} listeners are not called. */
   get isOver(): boolean {
     return this.response.destroyed;
   }
@@ -43,17 +43,17 @@ export class EventStream {
   }
 
   /**
-   * Sends the head. The client gets the id of its position at once, if there is one, so that it can resume from there
-   * even if the connection breaks before the first event.
+   * Sends the head. If there is a position, the client gets its id at once, so that it can resume from there even if
+   * the connection breaks before the first event.
    */
   open({ headers, after }: { headers: EventStreamHeaders; after?: number | undefined }): void {
     for (const [name, value] of Object.entries(headers)) if (value !== undefined) this.response.setHeader(name, value);
     this.response.writeHead(200, {
       'content-type': 'text/event-stream',
       'cache-control': 'no-store',
-      // Or nginx keeps events back until its buffer is full.
+      // Otherwise nginx holds events back until its buffer is full.
       'x-accel-buffering': 'no',
-      // Over with the stream, so that a server that ends has no idle connection to wait for.
+      // Closes the connection with the stream, so that a shutdown has no idle connection to wait for.
       connection: 'close',
     });
     this.write(`retry: ${String(RETRY_MS)}\n${idLine(after)}\n`);
@@ -67,23 +67,23 @@ export class EventStream {
     this.sendAs({ type: event.type, id: event.seq, payload: event });
   }
 
-  /** Events up to `eventSeq` are no longer kept; the client continues after it. */
+  /** Reports that events up to `eventSeq` are no longer kept; the client continues after it. */
   sendResyncRequired(eventSeq: number): void {
     const payload = { type: 'resync_required', event_seq: eventSeq };
     this.sendAs({ type: payload.type, id: eventSeq, payload });
   }
 
-  /** Resolves once all that was sent is on its way, or the connection is gone. */
+  /** Resolves once the kernel has accepted all data, or the connection is gone. */
   async ready(): Promise<void> {
     while (this.waiting > 0 && !this.isOver) await new Promise<void>((resolve) => (this.onDrained = resolve));
   }
 
-  /** The same, but not for long: cuts the connection of a client that does not read. */
+  /** Like {@link ready}, but cuts the connection of a client that does not read within {@link READ_WITHIN_MS}. */
   async drained(): Promise<void> {
     await within(this.ready(), { ms: READ_WITHIN_MS }).catch(() => this.cut());
   }
 
-  /** Lets what was sent arrive, then ends the connection. Does nothing before the head is sent. */
+  /** Closes the connection once the sent data has been delivered. Does nothing before the head is sent. */
   end(): void {
     if (!this.response.headersSent || this.isOver) return;
     this.response.end();
@@ -91,7 +91,7 @@ export class EventStream {
     this.onClose(() => clearTimeout(timer));
   }
 
-  /** The same, and waits until it is over. */
+  /** Like {@link end}, and resolves once the connection is closed. */
   async ended(): Promise<void> {
     if (this.isOver) return;
     const closed = new Promise<void>((resolve) => this.onClose(resolve));
@@ -99,12 +99,12 @@ export class EventStream {
     await closed;
   }
 
-  /** Ends the connection as it is. The client can come back and has what it missed replayed. */
+  /** Closes the connection at once. The client can reconnect and get a replay of the events it missed. */
   cut(): void {
     this.response.destroy();
   }
 
-  /** Sends anything else. Whoever sends much waits for {@link ready} in between, or the connection is cut. */
+  /** Sends any other event. Senders of many events must await {@link ready} in between, or the connection is cut. */
   sendAs({ type, id, payload }: { type: string; id?: number; payload: object }): void {
     if (this.waiting >= MAX_WAITING) this.cut();
     else this.write(`${idLine(id)}event: ${type}\ndata: ${JSON.stringify(payload)}\n\n`);
@@ -124,11 +124,11 @@ function idLine(id: number | undefined): string {
   return id === undefined ? '' : `id: ${String(id)}\n`;
 }
 
-/** Answers to requests that are streams of Server-Sent Events. */
+/** Server-Sent Events as answers to requests. */
 @Injectable()
 export class AnswerStreams {
   private readonly logRequest: ReturnType<typeof accessLog>;
-  /** The streams of each user, whatever comes in them. */
+  /** Open streams of each user, of all kinds. */
   private readonly places = new KeyedLimiter(MAX_SOCKETS_PER_USER);
 
   constructor(@Inject(LOGGER) logger: Logger) {
@@ -136,8 +136,8 @@ export class AnswerStreams {
   }
 
   /**
-   * Counts a stream for its user until it closes. To be called first of all, or many that are made at once would all be
-   * let in.
+   * Counts a stream for its user until it closes. Call it before anything asynchronous, or many concurrent requests
+   * would all pass the limit.
    *
    * @throws DomainError `too_many_connections` beyond {@link MAX_SOCKETS_PER_USER} in this process
    */
@@ -149,23 +149,23 @@ export class AnswerStreams {
   }
 
   /**
-   * Takes the answer from Fastify and sends its head; from here on, an error is an event.
+   * Takes the response over from Fastify and sends its head. After that, errors can only be sent as events.
    *
-   * @param to.after as {@link EventStream.open} has it
+   * @param to.after as in {@link EventStream.open}
    */
   open(stream: EventStream, to: { request: FastifyRequest; reply: FastifyReply; after?: number }): void {
     const { request, reply, after } = to;
     reply.hijack();
     if (stream.isOver) return;
     stream.onClose(() => {
-      // Fastify itself sees only answers that came to their end.
+      // Fastify itself logs only responses that were completed.
       if (!reply.raw.writableFinished) this.logRequest(request, reply, () => undefined);
     });
     stream.open({ headers: reply.getHeaders(), after });
   }
 }
 
-/** Whether Server-Sent Events are asked for by name: `*` is what clients send that know of none. */
+/** True if `Accept` names `text/event-stream`: clients that do not know of event streams send wildcards. */
 export function acceptsEvents({ headers }: FastifyRequest): boolean {
   const types = (headers.accept ?? '').split(',').map((each) => each.split(';', 1)[0]?.trim().toLowerCase());
   return types.includes('text/event-stream');

@@ -12,7 +12,7 @@ import { EventStreams, parseLastEventId } from './sse';
 
 const DEFAULT_PAGE = 100;
 
-/** A user's events for clients without Socket.IO: in pages, and as they come. */
+/** A user's events for clients without Socket.IO: in pages, or as a stream. */
 @ApiTags('events')
 @ApiExtraModels(NodeFactsView, ProcessFactsView)
 @Controller('events')

@@ -9,21 +9,23 @@ import { EventFeed } from './feed';
 import { EventLog } from './log';
 import { TokenWatch } from './token-watch';
 
-/** A connection is refused; the message goes to the client as that of its `connect_error`. */
+/** Refuses a connection; the client gets the message in its `connect_error`. */
 export class ConnectionRefused extends Error {
   override readonly name = 'ConnectionRefused';
-  /** Socket.IO sends this along. */
+  /** Socket.IO sends this field to the client. */
   readonly data: { readonly error: string; readonly code: string };
 
-  /** @param fields what a DomainError says beside them */
+  /** @param fields additional fields, as in a DomainError */
   constructor(message: string, code: string, fields: Readonly<Record<string, unknown>> = {}) {
     super(message);
     this.data = { error: message, code, ...fields };
   }
 
   /**
-   * @returns what a client is refused with that is at fault itself; null where something failed here, so that it should
-   *   try again, which a standard client does by itself after a broken connection alone
+   * Converts an error into a refusal.
+   *
+   * @returns null for a server fault: the client should retry, and standard clients reconnect by themselves only
+   *   after a broken connection
    */
   static of(error: unknown): ConnectionRefused | null {
     if (error instanceof ConnectionRefused) return error;
@@ -35,14 +37,17 @@ export class ConnectionRefused extends Error {
 const withToken = z.object({ token: z.string() });
 const withAfter = z.object({ after: z.int().min(0).optional() });
 
-/** @returns the token of a handshake's `auth`; null if there is none. Never from the URL, which ends up in logs */
+/**
+ * @returns the token of a handshake's `auth`; null if there is none. It is never read from the URL, which ends up
+ *   in logs
+ */
 export function tokenOf(auth: unknown): string | null {
   return withToken.safeParse(auth).data?.token ?? null;
 }
 
 /**
- * @returns the last `seq` that the client has seen, if it says
- * @throws ConnectionRefused if it is no whole number from 0 on
+ * @returns the last `seq` that the client has seen, if given
+ * @throws ConnectionRefused if it is not a whole number from 0 on
  */
 export function afterOf(auth: unknown): number | undefined {
   const parsed = withAfter.safeParse(auth);
@@ -51,26 +56,29 @@ export function afterOf(auth: unknown): number | undefined {
 }
 
 /**
- * Packets that may wait for a client that does not read, beside as many that its transport holds already. An event is
- * about half a kilobyte, so this is about a megabyte a socket at most.
+ * Maximum packets that may wait for a client that does not read, beside as many that its transport holds already. An
+ * event is about half a kilobyte, so this is at most about a megabyte per socket.
  */
 export const MAX_WAITING = 1_000;
 
-/** Sends to one client, and gives up on one that does not read. It can come back and have what it missed replayed. */
+/**
+ * Sends to one client, and drops a client that does not read. It can reconnect and get a replay of the events it
+ * missed.
+ */
 class SocketOutbox {
   constructor(private readonly socket: Socket) {}
 
   send(name: string, payload: object): void {
     if (this.waiting >= MAX_WAITING) {
-      // Without waiting for the buffer to empty, which it does not do; as a broken connection, so that the client
-      // reconnects.
+      // Closes without waiting for the buffer to drain, which it never does. The client sees a broken connection, and
+      // so reconnects.
       this.socket.conn.close(true);
       return;
     }
     this.socket.emit(name, payload);
   }
 
-  /** Resolves once all that was sent is on its way, or the connection is gone. */
+  /** Resolves once the transport has taken all packets, or the connection is gone. */
   async ready(): Promise<void> {
     const { conn } = this.socket;
     while (this.waiting > 0 && conn.readyState === 'open') {
@@ -85,19 +93,20 @@ class SocketOutbox {
   }
 
   private get waiting(): number {
-    // Private in the types alone, and there is no other way to see what waits.
+    // Private only in the types; Engine.IO has no public way to see what waits.
     return (this.socket.conn as unknown as { readonly writeBuffer: readonly unknown[] }).writeBuffer.length;
   }
 }
 
 /**
- * Enough for every browser tab and script of one person; without a bound one token could take all of a server's memory.
+ * Enough for all browser tabs and scripts of one person. Without a limit, one token could take all of a server's
+ * memory.
  */
 export const MAX_SOCKETS_PER_USER = 50;
 
 interface SocketData {
   principal: Principal;
-  /** The last `seq` that the client has, or does not need. */
+  /** The last `seq` that the client has or does not need. */
   after: number;
 }
 
@@ -106,7 +115,7 @@ type ClientServer = Server<DefaultEventsMap, DefaultEventsMap, DefaultEventsMap,
 
 const roomOf = (userId: string): string => `user:${userId}`;
 
-/** A user's events over Socket.IO: each connection is sent its own user's events, in order and without gap. */
+/** A user's events over Socket.IO: each connection gets its own user's events, in order and without gaps. */
 @WebSocketGateway()
 export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConnection<ClientSocket> {
   private readonly logger = new Logger(EventsGateway.name);
@@ -119,7 +128,7 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
     private readonly feed: EventFeed,
   ) {}
 
-  /** How many sockets follow events through this process. */
+  /** Number of sockets that follow events through this process. */
   get socketCount(): number {
     return this.server?.of('/').sockets.size ?? 0;
   }
@@ -136,7 +145,7 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
 
   handleConnection(socket: ClientSocket): void {
     const { principal, after } = socket.data;
-    // Without a listener, Socket.IO prints what the client sent that it cannot decode.
+    // Without a listener, Socket.IO prints packets that it cannot decode.
     socket.on('error', () => undefined);
     const outbox = new SocketOutbox(socket);
     const subscribing = this.feed.subscribe({
@@ -157,12 +166,12 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
     const unwatch = this.watch.watch({
       tokenId: principal.tokenId,
       expiresAt: principal.tokenExpiresAt,
-      // "Disconnected by the server" keeps a standard client from reconnecting.
+      // A standard client does not reconnect after "disconnected by the server".
       onEnd: () => void setImmediate(() => socket.disconnect(true)),
     });
   }
 
-  /** Decides before the connection exists. @throws ConnectionRefused */
+  /** Authenticates a socket before it is connected. @throws ConnectionRefused */
   private async admit(socket: ClientSocket): Promise<void> {
     const auth: unknown = socket.handshake.auth;
     const token = tokenOf(auth);
@@ -171,13 +180,13 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
     if (!holdsScope(principal, 'read')) {
       throw new ConnectionRefused(ERRORS.insufficient_permissions.message, 'insufficient_permissions');
     }
-    // Now and not once connected: what happens as soon as the client knows that it is connected must reach it.
+    // Read before the socket is connected: every event after the client learns that it is connected must reach it.
     const after = afterOf(auth) ?? (await this.log.lastSeq(principal.userId));
     const room = roomOf(principal.userId);
     if ((socket.nsp.adapter.rooms.get(room)?.size ?? 0) >= MAX_SOCKETS_PER_USER) {
       throw new ConnectionRefused('too many connections', 'too_many_connections');
     }
-    // In the room before it is connected, so that connections being made count too; Socket.IO clears up after a
+    // Joins before the socket is connected, so that pending connections count too; Socket.IO leaves the room after a
     // refusal.
     await socket.join(room);
     socket.data = { principal, after };
@@ -190,7 +199,7 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
     return new ConnectionRefused(ERRORS.internal_error.message, 'internal_error');
   }
 
-  /** Something here failed, so the client should try again, which it does by itself after a broken connection alone. */
+  /** Breaks the connection after a server fault: standard clients reconnect by themselves only in this case. */
   private giveUp(socket: ClientSocket, error: unknown): void {
     this.logger.error({ msg: 'a socket could not be served', err: error });
     socket.conn.close(true);

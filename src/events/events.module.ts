@@ -10,8 +10,7 @@ import { EventStreams } from './sse';
 import { TokenWatch } from './token-watch';
 
 /**
- * Events: the log of all changes, the feed that modules follow, and what clients follow: the gateway, streams and
- * pages.
+ * Events: the log of all changes, the feed that modules subscribe to, and the gateway, streams and pages for clients.
  */
 @Module({
   imports: [AuthModule, RateLimitsModule],

@@ -9,22 +9,22 @@ import { EventLog } from './log';
 
 /** A running subscription. */
 export interface Subscription {
-  /** The last `seq` that is not delivered: `after`, or the user's newest event when the subscription began. */
+  /** The `seq` after which delivery starts: `after`, or the user's newest event when the subscription began. */
   readonly startedAfter: number;
-  /** No callback is called after this returns. */
+  /** Ends the subscription. No callback is called after this returns. */
   close(): void;
 }
 
-/** Events of one page of a replay or a catch-up. */
+/** Maximum events in one page of a replay or a catch-up. */
 const PAGE = 200;
 
-/** Other processes' commits are found by asking alone, so ask often. */
+/** Without Redis, only polling finds other processes' commits. */
 const POLL_WITHOUT_REDIS_MS = 500;
-/** Other processes signal their commits; polling finds what was lost on the way. */
+/** Other processes signal their commits; polling finds those whose signal was lost. */
 const POLL_WITH_REDIS_MS = 2_000;
 
 /**
- * "List, then watch, without a gap" for everything in this process that follows a user's events: each subscription gets
+ * "List, then watch, without a gap" for all code in this process that follows a user's events: each subscription gets
  * every committed event once and in `seq` order, whichever process committed it.
  */
 @Injectable()
@@ -43,7 +43,7 @@ export class EventFeed implements OnApplicationBootstrap, OnApplicationShutdown 
   ) {
     log.onCommitted((userId, events) => this.channels.get(userId)?.channel.offer(events));
     this.stopListening = signals.on('user_events', ({ userId, seq }) => this.channels.get(userId)?.channel.hint(seq));
-    // With SQLite no other process commits.
+    // With SQLite, no other process commits.
     this.poll = database.isSqlite
       ? null
       : new Poll({
@@ -58,10 +58,10 @@ export class EventFeed implements OnApplicationBootstrap, OnApplicationShutdown 
   }
 
   /**
-   * Subscribes to a user's events. When it resolves, the starting point is fixed: everything after it will be
-   * delivered, what is missed already in pages. Not inside a transaction.
+   * Subscribes to a user's events. When it resolves, the starting point is fixed: every later event will be
+   * delivered, missed ones in pages. Do not call it inside a transaction.
    *
-   * @throws when the database does not answer; from then on its failures are waited out
+   * @throws if the database does not answer; after the start, database failures are retried
    */
   async subscribe(options: SubscribeOptions): Promise<Subscription> {
     const { userId, after } = options;
@@ -76,8 +76,8 @@ export class EventFeed implements OnApplicationBootstrap, OnApplicationShutdown 
     }
     const now = Math.max(present, channel.position ?? 0);
     subscriber.startAt(after ?? now);
-    // Ahead of all there is: seen in a database that was since put back to an older state. Those events will never come
-    // again under their numbers, and other events will.
+    // `after` is ahead of the newest event: the client saw it in a database that was since restored to an older
+    // state. Its numbers will be reused by other events.
     if (subscriber.seq > now) subscriber.resync(now);
     if (!channel.join(subscriber)) void channel.replay(subscriber);
     return {
@@ -99,7 +99,7 @@ export class EventFeed implements OnApplicationBootstrap, OnApplicationShutdown 
   private enter(userId: string): UserChannel {
     let entry = this.channels.get(userId);
     if (!entry) {
-      // In the map before the present is read: what is committed from here on is offered to it.
+      // Added before the newest `seq` is read, so that events committed from here on are offered to it.
       const events = {
         read: (after: number) => this.log.read({ userId, after, limit: PAGE }),
         lastSeq: () => this.log.lastSeq(userId),
@@ -136,17 +136,18 @@ export class EventFeed implements OnApplicationBootstrap, OnApplicationShutdown 
   }
 }
 
-/** A user's events in pages, for clients that ask now and then. */
+/** A user's events in pages, for clients that poll. */
 @Injectable()
 export class EventHistory {
   constructor(private readonly log: EventLog) {}
 
   /**
-   * The next page after that `seq`; or, where what comes after it is no longer kept or never was (a database that was
-   * put back to an older state), from where to go on once the whole state is read again.
+   * Returns the next page after `after`. If the following events are no longer kept, or `after` never existed (the
+   * database was restored to an older state), returns the position from which to continue once the whole state was
+   * read again.
    */
   async page({ userId, after, limit }: { userId: string; after: number; limit: number }): Promise<EventListView> {
-    // Read first: what is said to be the present is not ahead of the page.
+    // Read before the page, so that `present` is not ahead of it.
     const present = await this.log.lastSeq(userId);
     if (after > present) return missed(present);
     const events = await this.log.read({ userId, after, limit });

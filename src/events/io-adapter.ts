@@ -11,24 +11,24 @@ import { AllowedHosts, answerPings, headFault, Upgrades } from '../http';
 import { SocketLimits } from '../rate-limits';
 import { guardEngine, queryOf } from './engine-guard';
 
-/** As for HTTP bodies; no client has anything longer to say. */
+/** Maximum bytes of a message, as for HTTP bodies. */
 const LONGEST_MESSAGE = 65_536;
 
-/** Engine.IO's: that of Socket.IO 3 and later. */
+/** Version of the Engine.IO protocol, that of Socket.IO 3 and later. */
 const PROTOCOL = '4';
 
-/** How long a client may take to say goodbye at shutdown before its connection is cut. */
+/** Time in which a client may close its connection at shutdown before it is cut. */
 const GOODBYE_MS = 1_000;
 
 /**
- * How long a client may take over the end of its WebSocket. By default `ws` keeps the connection, and what waits for
- * the client, for 30 seconds after it was dropped because it does not read.
+ * Time in which a client may finish the WebSocket's closing handshake. By default, `ws` keeps the connection and its
+ * buffered data for 30 seconds after the client was dropped because it does not read.
  */
 const CLOSE_WITHIN_MS = 5_000;
 
 class ClosingWebSockets extends WebSocketServer {
   constructor(options: ConstructorParameters<typeof WebSocketServer>[0]) {
-    // Not among the types of `ws` yet.
+    // `closeTimeout` is missing in the types of `ws`.
     super({ ...options, closeTimeout: CLOSE_WITHIN_MS, autoPong: false } as typeof options);
   }
 
@@ -40,7 +40,7 @@ class ClosingWebSockets extends WebSocketServer {
   }
 }
 
-/** Socket.IO on the server's own port, as Berth wants it. */
+/** Configures Socket.IO on the server's own port. */
 export class BerthIoAdapter extends IoAdapter {
   private closing = false;
   private readonly connections = new Set<TcpSocket>();
@@ -63,20 +63,22 @@ export class BerthIoAdapter extends IoAdapter {
     const before = (this.httpServer as HttpServer).listeners('upgrade');
     const server = super.createIOServer(port, {
       ...options,
-      // WebSockets know no CORS. No need: a page can do nothing without a token, which no browser sends by itself.
+      // CORS concerns polling only. WebSockets have no CORS, and need none: a page can do nothing without a token,
+      // and browsers send none by themselves.
       ...(origins.length > 0 && { cors: { origin: origins.includes('*') ? '*' : [...origins] } }),
       maxHttpBufferSize: LONGEST_MESSAGE,
-      // Connected, but not let into a namespace: whoever has no token does not stay.
+      // Closes connections that join no namespace in this time, such as those without a token.
       connectTimeout: 10_000,
       upgradeTimeout: 10_000,
       pingInterval: 25_000,
       pingTimeout: 20_000,
-      // Costs some 300 KB a socket, for events that are a few hundred bytes.
+      // Compression costs about 300 KB per socket, and events are only a few hundred bytes.
       perMessageDeflate: false,
       wsEngine: ClosingWebSockets,
     } satisfies Partial<ServerOptions>) as Server;
     guardEngine(server.engine, (request) => this.admit(request));
-    // Engine.IO would take every upgrade of the whole server for a WebSocket of its own, or let it die unanswered.
+    // Engine.IO's own listener would treat every upgrade of the server as a WebSocket of its own, or leave it
+    // unanswered.
     for (const listener of server.httpServer.listeners('upgrade')) {
       if (!before.includes(listener)) server.httpServer.off('upgrade', listener as () => void);
     }
@@ -91,7 +93,7 @@ export class BerthIoAdapter extends IoAdapter {
     return server;
   }
 
-  /** Before a connection costs anything, and before anybody knows whose it is. @throws DomainError */
+  /** Checks a request before a connection costs anything, and before authentication. @throws DomainError */
   private async admit(request: IncomingMessage): Promise<void> {
     if (this.closing) throw new DomainError('shutting_down');
     const misdirected = this.hosts.fault(request);
@@ -99,13 +101,13 @@ export class BerthIoAdapter extends IoAdapter {
     await this.limits.admit(request);
     const fault = headFault(request);
     if (fault) throw fault;
-    // Refused before a WebSocket is made, which could carry no error response.
+    // Refused before the WebSocket is established, which could not carry an error response.
     if (queryOf(request).get('EIO') !== PROTOCOL) throw new DomainError('unsupported_protocol');
   }
 
   /**
-   * Ends the connections beneath the sockets, so that clients see `transport close` and reconnect by themselves (a
-   * `disconnect` from the server means "stay away" to them). The HTTP server is Fastify's to close.
+   * Closes the connections below the sockets, so that clients see `transport close` and reconnect by themselves; a
+   * `disconnect` from the server would tell them to stay away. Fastify closes the HTTP server.
    */
   override async close(server: Server | Namespace): Promise<void> {
     if (!(server instanceof Server)) return;

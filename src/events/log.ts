@@ -8,13 +8,13 @@ import { Clock } from '../scheduling';
 import { Signals } from '../signals';
 import { BerthEvent, EventDraft } from './map';
 
-/** One event of one user, written in the transaction of the change that it reports. */
+/** One event of one user, written in the same transaction as the change that it reports. */
 @Entity('events')
 export class EventEntity {
   @PrimaryColumn({ name: 'user_id', type: 'varchar', length: 36 })
   userId: string;
 
-  /** 1, 2, 3, … for each user, without gap, in the order of commits. */
+  /** 1, 2, 3, … for each user, without gaps, in commit order. */
   @PrimaryColumn({ type: 'integer' })
   seq: number;
 
@@ -29,10 +29,10 @@ export class EventEntity {
   createdAt: Date;
 }
 
-/** Called with one user's events once they are committed, in `seq` order. */
+/** Called with one user's events after their commit, in `seq` order. */
 type CommitListener = (userId: string, events: readonly BerthEvent[]) => void;
 
-/** Every user's events as they are in the database: append, and read. */
+/** Appends and reads the users' events in the database. */
 @Injectable()
 export class EventLog {
   private readonly listeners: CommitListener[] = [];
@@ -47,9 +47,9 @@ export class EventLog {
 
   /**
    * Writes events as part of the current transaction. The user's row stays locked until its end, so `seq` follows the
-   * order of commits without gap, and what else is decided under that row (the tier's count) is safe from then on.
+   * commit order without gaps, and other decisions under that lock (the tier's count) are safe from then on.
    *
-   * @throws Error outside of {@link Database.runInTx}, and for a user who does not exist
+   * @throws Error outside of {@link Database.runInTx}, and for an unknown user
    */
   async append({ userId, drafts }: { userId: string; drafts: readonly EventDraft[] }): Promise<BerthEvent[]> {
     const events: BerthEvent[] = [];
@@ -63,12 +63,12 @@ export class EventLog {
   }
 
   /**
-   * The same together with a change that the events report, in one statement, where there is one on PostgreSQL: to be
-   * called in {@link Database.runStatementLocking}. The user's row is locked before the change is made.
+   * Like {@link append}, together with the change that the events report, in a single PostgreSQL statement. Call it
+   * in {@link Database.runStatementLocking}. The user's row is locked before the change is made.
    *
-   * @param change inserts or updates one row, or none; its condition, or that of a CTE `before` it, has to include
+   * @param change inserts or updates at most one row; its condition, or that of a CTE in `before`, must include
    *   {@link UNDISTURBED}
-   * @returns what `sql` returns of the row; null if none was changed: then no event is written
+   * @returns the columns that `sql` returns; null if no row was changed: then no event is written
    */
   async appendWith(
     { userId, drafts }: { userId: string; drafts: readonly EventDraft[] },
@@ -93,8 +93,8 @@ export class EventLog {
   }
 
   /**
-   * Locks the user's row until the end of the current transaction, as {@link append} does, where something is to be
-   * decided before there is an event. SQLite's transactions are alone anyway.
+   * Locks the user's row until the end of the current transaction, as {@link append} does, for decisions that precede
+   * the event. Unneeded on SQLite, where transactions are serialized.
    */
   async lock(userId: string): Promise<void> {
     if (this.database.isSqlite) return;
@@ -106,7 +106,7 @@ export class EventLog {
       .getOne();
   }
 
-  /** At most `limit` of a user's events with a `seq` greater than `after`, in `seq` order. */
+  /** Reads at most `limit` of a user's events with a `seq` greater than `after`, in `seq` order. */
   async read({ userId, after, limit }: { userId: string; after: number; limit: number }): Promise<BerthEvent[]> {
     const rows = await this.database.manager
       .createQueryBuilder(EventEntity, 'event')
@@ -117,7 +117,7 @@ export class EventLog {
     return rows.map(toEvent);
   }
 
-  /** `seq` of the user's newest event; 0 before the first, and for nobody. */
+  /** `seq` of the user's newest event; 0 if there is none, or no such user. */
   async lastSeq(userId: string): Promise<number> {
     const row = await this.database.manager
       .createQueryBuilder(UserEntity, 'user')
@@ -127,7 +127,7 @@ export class EventLog {
     return row?.seq ?? 0;
   }
 
-  /** `seq` of the user's oldest event that is still kept; null when none is. */
+  /** `seq` of the user's oldest event that is still kept; null if none is. */
   async oldestSeq(userId: string): Promise<number | null> {
     const row = await this.database.manager
       .createQueryBuilder(EventEntity, 'event')
@@ -137,7 +137,7 @@ export class EventLog {
     return row?.seq ?? null;
   }
 
-  /** Of these users (id → `seq` known so far) those who have newer events by now. PostgreSQL only. */
+  /** Those of the given users (id → known `seq`) who have newer events. PostgreSQL only. */
   async seqsAhead(known: ReadonlyMap<string, number>): Promise<{ userId: string; seq: number }[]> {
     return this.database.manager.query(
       `SELECT users.id AS "userId", users.event_seq AS seq
@@ -165,7 +165,7 @@ export class EventLog {
     return { last, at };
   }
 
-  /** In one round trip. The time is read once the user's row is locked, so that times follow the order of `seq` too. */
+  /** One round trip. The time is read after the user's row is locked, so that times follow the order of `seq`. */
   private async writePostgres(userId: string, drafts: readonly EventDraft[]): Promise<Written> {
     const [written] = await this.database.manager.query<Written[]>(WRITE_EVENTS, draftParameters(userId, drafts));
     if (!written) throw unknownUser(userId);
@@ -180,13 +180,13 @@ export class EventLog {
   }
 }
 
-/** What a batch of events was written with: its last `seq`, and its time. */
+/** The last `seq` and the time of a written batch of events. */
 interface Written {
   readonly last: number;
   readonly at: Date;
 }
 
-/** A change, as a statement of PostgreSQL, and the CTEs that it reads. */
+/** A change as a PostgreSQL statement, and the CTEs that it reads. */
 interface EventfulChange {
   readonly before?: readonly string[];
   readonly sql: string;
@@ -194,17 +194,18 @@ interface EventfulChange {
 }
 
 /**
- * A condition that is evaluated once the user's row is locked: no event of the user has been written since the
- * statement began. A statement reads the database as of its beginning, before it waited for the lock; if this holds,
- * what it read is still so.
+ * A condition evaluated after the user's row is locked: no event of the user was written since the statement began. A
+ * statement reads the database as of its start, before it waited for the lock; if this condition holds, the data that
+ * it read is still current.
  */
 export const UNDISTURBED =
   'EXISTS (SELECT FROM owner INNER JOIN users AS seen USING (id) WHERE seen.event_seq = owner.event_seq)';
 
 /**
- * Numbers and writes events. Times are in milliseconds, as all that reads them back does.
+ * CTEs that number and write events. Times are truncated to milliseconds, the precision of every reader.
  *
- * @param first the number of the first of {@link draftParameters}. @param from a CTE: with no row in it nothing is done
+ * @param first the number of the first of {@link draftParameters}
+ * @param from a CTE; if it has no row, nothing is written
  */
 function numberingCtes(first: number, from?: string): string[] {
   const [userId, count, types, data] = [first, first + 1, first + 2, first + 3].map((number) => `$${String(number)}`);
@@ -239,12 +240,12 @@ function unknownUser(userId: string): Error {
   return new Error(`events for user ${userId}, who does not exist`);
 }
 
-/** The table holds nothing but what `append` was given, so `type` and `data` belong together. */
+/** The table holds only events that were appended as typed drafts, so `type` and `data` belong together. */
 function toEvent({ type, seq, createdAt, data }: Stored): BerthEvent {
   return { type, seq, timestamp: createdAt.toISOString(), data } as unknown as BerthEvent;
 }
 
-/** Keeps events for `EVENT_RETENTION`. */
+/** Deletes events older than `EVENT_RETENTION`. */
 @Injectable()
 export class EventRetention extends Retention {
   constructor(database: Database, clock: Clock, @Inject(CONFIG) config: Pick<Config, 'EVENT_RETENTION'>) {

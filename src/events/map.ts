@@ -1,6 +1,6 @@
-/** A container as events and answers show it. */
+/** A container in events and answers. */
 export interface ContainerFacts {
-  /** The Docker id; the database id while there is none. */
+  /** The Docker id; the database id if it has none yet. */
   readonly id: string;
   readonly db_id: string;
   readonly name: string;
@@ -12,7 +12,7 @@ export interface ContainerFacts {
   readonly network: string | { readonly allow: readonly string[] };
 }
 
-/** An agent as events and answers show it. */
+/** An agent in events and answers. */
 export interface AgentFacts {
   /** `agent:` and the agent's UUID. */
   readonly id: string;
@@ -24,27 +24,30 @@ export interface AgentFacts {
   readonly tags: readonly string[];
 }
 
-/** A process that is kept in a container. */
+/** A kept process of a container. */
 export interface ProcessFacts {
   readonly id: string;
-  /** The container's database id: not `db_id`, or clients would take the event for one about the container itself. */
+  /**
+   * The container's database id. It is not named `db_id`, which would make the event look like one about the
+   * container.
+   */
   readonly container_id: string;
-  /** Its name, without arguments. */
+  /** The program's name, without arguments. */
   readonly program: string;
-  /** It is the container's start command. */
+  /** Set if it is the container's start command. */
   readonly start?: true;
 }
 
-/** One of several machines. */
+/** A node of several machines. */
 export interface NodeFacts {
-  /** Swarm's own. */
+  /** Swarm's node id. */
   readonly id: string;
   readonly name: string;
   readonly pool: string;
   readonly availability: 'active' | 'pause' | 'drain';
 }
 
-/** Every event's name and what its `data` holds beside the container's facts. */
+/** The `data` of every event, by the event's name. */
 export interface EventMap {
   container_created: ContainerFacts;
   container_started: ContainerFacts & {
@@ -53,12 +56,15 @@ export interface EventMap {
     volume_kept?: boolean;
     image_changed?: true;
   };
-  /** `reason` (`exited`, `oom`, `missing`, …) only where nobody asked for the stop; `message` with `oom`. */
+  /** `reason` (`exited`, `oom`, `missing`, …) only for a stop that was not requested; `message` with `oom`. */
   container_stopped: ContainerFacts & { reason?: string; exit_code?: number; message?: string };
-  /** `reason` only where nobody asked for the deletion: `auto_delete` or `session_expired`. */
+  /**
+   * `reason` only if the deletion was not requested for the container: `auto_delete`, `session_expired` or
+   * `user_deleted`.
+   */
   container_deleted: ContainerFacts & { purge_at: string | null; reason?: string };
   container_restored: ContainerFacts;
-  /** The container will be stopped or deleted (`action`) at `expires_at`, in `seconds_left`, and for which reason. */
+  /** The container will be stopped or deleted (`action`) at `expires_at`, in `seconds_left`, for `reason`. */
   container_expiring: ContainerFacts & {
     action: 'stop' | 'delete';
     reason: string;
@@ -66,36 +72,39 @@ export interface EventMap {
     seconds_left: number;
   };
   container_updated: ContainerFacts & { restarted: boolean; old_id?: string; image_changed?: true };
-  /** To another machine, for the operator's reasons. */
+  /** Moved to another node by an operator. */
   container_moved: ContainerFacts & { restarted: boolean; old_id?: string; image_changed?: true };
-  /** `progress` is 0 to 100 over the whole of the operation. */
+  /** `progress` is 0 to 100 percent of the whole operation. */
   container_progress: ContainerFacts & { stage: string; message: string; progress: number };
-  /** `reason` is a machine word, `message` a sentence for people, `output` the tail of what a failed program said. */
+  /** `reason` is a code, `message` a sentence for people, `output` the end of a failed program's output. */
   container_error: ContainerFacts & { reason: string; message: string; output?: string };
-  /** Its machine does not answer; what runs there may go on. */
+  /** Its node does not answer; the container may still run there. */
   container_unreachable: ContainerFacts;
-  /** Its machine answers again. */
+  /** Its node answers again. */
   container_reachable: ContainerFacts;
   process_started: ProcessFacts;
-  /** `reason`: `exited`, `ended` or `container_stopped`; the exit code is null where it is not known. */
+  /**
+   * `reason`: `exited`, `ended`, `container_stopped` or, for a start command, `command_not_started`. The exit code is
+   * null if unknown.
+   */
   process_exited: ProcessFacts & { exit_code: number | null; reason: string };
-  /** Its server process, or Docker, ended or was restarted; it was ended too. */
+  /** Its server process or Docker ended or restarted, and the process was ended with it. */
   process_lost: ProcessFacts;
-  /** What was started with the container is ready; `seconds` after its own start. */
+  /** The container's start command is ready, `seconds` after the command's own start. */
   container_ready: ContainerFacts & { process_id: string; seconds: number };
-  /** It did not become so in its time, and is not looked at again before its next start. */
+  /** The start command did not become ready in time; it is not checked again before its next start. */
   container_not_ready: ContainerFacts & { process_id: string; within_seconds: number };
-  /** Events of nodes are told to administrators alone. Nothing is placed or started there any more. */
+  /** Events of nodes go to administrators only. A drained node gets no containers, and none are started there. */
   node_drained: NodeFacts;
-  /** Containers are placed and started there again. */
+  /** The node accepts containers and starts again. */
   node_activated: NodeFacts;
-  /** No process gets an answer of its Docker; what runs there may go on. */
+  /** The node's Docker answers no process; containers there may still run. */
   node_unreachable: NodeFacts;
-  /** Its Docker answers again. */
+  /** The node's Docker answers again. */
   node_reachable: NodeFacts;
-  /** It was given up, and what was there with it. */
+  /** The node was given up, together with its containers. */
   node_forgotten: NodeFacts;
-  /** It answers after it was given up; what it still has is removed. */
+  /** The node answers after it was given up; its remaining containers are removed. */
   node_readmitted: NodeFacts;
   agent_connected: AgentFacts;
   /** `reason`: `closed`, `silent`, `stopped` or `deleted`. */
@@ -104,13 +113,13 @@ export interface EventMap {
 
 type EventType = keyof EventMap;
 
-/** An event that is not committed yet, so it has no `seq`. */
+/** An event before its commit, without a `seq`. */
 export type EventDraft = { [T in EventType]: { readonly type: T; readonly data: EventMap[T] } }[EventType];
 
-/** An event as clients get it. */
+/** An event as clients receive it. */
 export type BerthEvent = EventDraft & { readonly seq: number; readonly timestamp: string };
 
-/** The database id of the container that an event is about; null where it is about an agent or a process. */
+/** The database id of an event's container; null if the event is about an agent, a process or a node. */
 export function containerIdOf({ data }: Pick<BerthEvent, 'data'>): string | null {
   return 'db_id' in data ? data.db_id : null;
 }

@@ -3,15 +3,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 const SHORTEST_BACKOFF_MS = 50;
 const LONGEST_BACKOFF_MS = 5_000;
 
-/** Who asks; what becomes of their faults is theirs. */
+/** The caller of a retry loop. It decides how to report failures. */
 export interface Retrier {
-  /** True once nobody wants the answer any more. */
+  /** True once the result is no longer wanted. */
   isClosed(): boolean;
-  /** Called for the first failure in a row only. */
+  /** Called only for the first of several consecutive failures. */
   failed(error: unknown): void;
 }
 
-/** Repeats `work` until it succeeds, with a growing pause between. @returns null once the asker is closed */
+/** Repeats `work` with exponential backoff until it succeeds. @returns null once the caller is closed */
 export async function retryUntilClosed<T>(asker: Retrier, work: () => Promise<T>): Promise<T | null> {
   for (let attempt = 0; !asker.isClosed(); attempt += 1) {
     try {

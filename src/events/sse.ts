@@ -7,16 +7,16 @@ import { EventFeed } from './feed';
 import { EventLog } from './log';
 import { TokenWatch } from './token-watch';
 
-/** Who follows, from where, and the request that asks for it. */
+/** The caller, the position, and the request of an event stream. */
 interface Following {
   readonly caller: Principal;
-  /** The last `seq` that the client has; from now on if absent. */
+  /** The last `seq` that the client has. If absent, the stream starts with the next event. */
   readonly after?: number | undefined;
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
 }
 
-/** Users' events as Server-Sent Events: each stream is sent its own user's events, in order and without gap. */
+/** A user's events as Server-Sent Events: each stream gets its own user's events, in order and without gaps. */
 @Injectable()
 export class EventStreams implements OnModuleDestroy {
   private readonly logger = new Logger(EventStreams.name);
@@ -30,14 +30,18 @@ export class EventStreams implements OnModuleDestroy {
     private readonly answers: AnswerStreams,
   ) {}
 
-  /** At the very beginning of the end: clients come back, here or elsewhere, and what happens meanwhile is replayed. */
+  /**
+   * Ends the streams first at shutdown. Clients reconnect, here or to another process, and get a replay of missed
+   * events.
+   */
   onModuleDestroy(): void {
     this.closing = true;
     for (const stream of this.streams) stream.end();
   }
 
   /**
-   * Answers with a stream that lasts until the client goes or does not read, the token ends, or the server does.
+   * Answers with a stream that lasts until the client disconnects or stops reading, the token ends, or the server
+   * stops.
    *
    * @throws DomainError `too_many_connections`, `shutting_down`
    */
@@ -48,12 +52,12 @@ export class EventStreams implements OnModuleDestroy {
       this.streams.add(stream);
       stream.onClose(() => this.streams.delete(stream));
     }
-    // Fixed before the client learns that it is connected: what happens from then on must reach it.
+    // Read before the client learns that it is connected: every later event must reach it.
     const startsAfter = after ?? (await this.log.lastSeq(caller.userId));
     if (this.closing) throw new DomainError('shutting_down');
     this.answers.open(stream, { request, reply, after: startsAfter });
     if (stream.isOver) return;
-    // Has no body, so no events.
+    // An answer to HEAD has no body, and so no events.
     if (request.method === 'HEAD') stream.end();
     else this.connect(stream, { caller, after: startsAfter });
   }
@@ -86,10 +90,10 @@ export class EventStreams implements OnModuleDestroy {
 }
 
 /**
- * What an event stream's client says, when it comes back, that it has seen last.
+ * Parses the last event id that a reconnecting client has seen.
  *
- * @param header the value of `Last-Event-ID`; empty, as some clients send it at first, is as good as none
- * @throws DomainError `invalid_parameters` if it is no id that a stream gave
+ * @param header the value of `Last-Event-ID`; an empty one, which some clients send at first, counts as absent
+ * @throws DomainError `invalid_parameters` if no stream can have sent this id
  */
 export function parseLastEventId(header: string | undefined): number | undefined {
   if (header === undefined || header === '') return undefined;

@@ -3,13 +3,13 @@ import { invalidToken, type Principal, TokenService } from '../auth';
 import { Clock, Poll } from '../scheduling';
 import { Signals } from '../signals';
 
-/** `setTimeout` fires at once for more than this. */
+/** `setTimeout` fires at once for a longer delay. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** For revocations whose signal was lost. */
+/** Finds revocations whose signal was lost. */
 const RECHECK_MS = 30_000;
 
-/** A token that was verified just before its revocation may come to be watched just after it. */
+/** A token that was verified just before its revocation may be watched just after it. */
 const REMEMBER_REVOKED_MS = 60_000;
 
 interface Watched {
@@ -17,7 +17,10 @@ interface Watched {
   timer: NodeJS.Timeout | undefined;
 }
 
-/** Reports when a token that outlives a request, as on a socket, is revoked or expires, or its user is suspended. */
+/**
+ * Watches tokens that outlive a request, as on a socket: reports when one is revoked or expires, or its user is
+ * suspended.
+ */
 @Injectable()
 export class TokenWatch implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly logger = new Logger(TokenWatch.name);
@@ -54,9 +57,9 @@ export class TokenWatch implements OnApplicationBootstrap, OnApplicationShutdown
   }
 
   /**
-   * Calls `onEnd` once, when the token is no longer valid; at once if that is so already.
+   * Calls `onEnd` once when the token becomes invalid; immediately if it was just revoked.
    *
-   * @returns the way to stop watching
+   * @returns a function that stops watching
    */
   watch({ tokenId, expiresAt, onEnd }: { tokenId: string; expiresAt: Date | null; onEnd: () => void }): () => void {
     if (this.revoked.has(tokenId)) {
@@ -75,7 +78,7 @@ export class TokenWatch implements OnApplicationBootstrap, OnApplicationShutdown
     };
   }
 
-  /** Does `work`, whose signal aborts, with `unauthorized`, when the caller's token is no longer valid. */
+  /** Runs `work` with a signal that aborts with `unauthorized` when the caller's token becomes invalid. */
   async during<T>(
     { tokenId, tokenExpiresAt: expiresAt }: Pick<Principal, 'tokenId' | 'tokenExpiresAt'>,
     work: (tokenEnd: AbortSignal) => Promise<T>,
@@ -89,7 +92,7 @@ export class TokenWatch implements OnApplicationBootstrap, OnApplicationShutdown
     }
   }
 
-  /** Asks the database about every token that is watched. */
+  /** Checks all watched tokens in the database. */
   async recheck(): Promise<void> {
     const ids = [...this.tokens.keys()];
     if (ids.length === 0) return;

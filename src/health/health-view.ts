@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 
-/** What `GET /health/live` answers. */
+/** The answer of `GET /health/live`. */
 export class LiveView {
   @ApiProperty({ enum: ['ok'] })
   readonly status: 'ok';
@@ -78,13 +78,13 @@ class FoundView {
   readonly notices: readonly string[];
 }
 
-/** What `GET /health/ready` answers. */
+/** The answer of `GET /health/ready`. */
 export class ReadyView extends FoundView {
   @ApiProperty({ enum: ['ok', 'degraded'], description: 'degraded: it serves, and there are notices.' })
   readonly status: 'ok' | 'degraded';
 }
 
-/** What `GET /health/ready` answers where something is down: an error, and which it is. */
+/** The answer of `GET /health/ready` if a dependency is down: an error that names it. */
 export class NotReadyView extends FoundView {
   @ApiProperty({ enum: ['not ready'] })
   readonly error: string;

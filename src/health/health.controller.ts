@@ -17,7 +17,9 @@ const NOT_READY = {
   },
 };
 
-/** For whoever decides whether this process gets requests, or is to be started again. */
+/**
+ * Probes for load balancers and supervisors: whether this process may get requests, and whether it must be restarted.
+ */
 @Public()
 @ApiTags('health')
 @Controller('health')

@@ -4,9 +4,9 @@ import { DockerModule } from '../docker';
 import { HealthController } from './health.controller';
 import { ReadinessCheck } from './readiness';
 
-/** Whether the process is alive, and whether it is ready. */
+/** Liveness and readiness probes. */
 @Module({
-  // What is down is logged here, by name and with its cause.
+  // {@link ReadinessCheck} logs failed checks, by name and with their cause.
   imports: [TerminusModule.forRoot({ logger: false }), DockerModule],
   controllers: [HealthController],
   providers: [ReadinessCheck],

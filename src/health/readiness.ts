@@ -14,31 +14,31 @@ import { acceptsAnyHost } from '../http';
 import { within } from '../scheduling';
 import { RedisConnection } from '../signals';
 
-/** How long a dependency may take to answer, in milliseconds. */
+/** Time limit for the answer of a dependency, in milliseconds. */
 const PATIENCE = 2_000;
 
 interface Readiness {
   readonly ready: boolean;
   readonly checks: Readonly<Record<string, 'up' | 'down'>>;
-  /** Why what is down is down: `unavailable`, or the code that requests are answered with. */
+  /** Why a dependency is down: `unavailable`, or the code with which requests are answered. */
   readonly reasons: Readonly<Record<string, string>>;
-  /** What sandboxes run under; null until the engine was asked. */
+  /** The runtime of sandboxes; null until the engine was asked. */
   readonly runtime: string | null;
-  /** Whether the kernel holds containers to their disk size; null until the engine was asked. */
+  /** Whether the kernel enforces containers' disk sizes; null until the engine was asked. */
   readonly disk_quota: string | null;
-  /** Whether sandboxes are kept from the machine that they run on; null until the engine was asked. */
+  /** Whether sandboxes are isolated from their host by a firewall; null until the engine was asked. */
   readonly host_firewall: string | null;
-  /** Whether a sandbox can be held to an allow list; null until the engine was asked. */
+  /** Whether allow lists can be enforced; null until the engine was asked. */
   readonly allow_lists: string | null;
-  /** Whether this is the Docker that the containers are in; null until somebody has looked. */
+  /** Whether this is the Docker that holds the containers; null until it was checked. */
   readonly docker_identity: 'same' | 'changed' | null;
-  /** Whether requests are served by any name, or by those of {@link Config.ALLOWED_HOSTS} and addresses alone. */
+  /** Whether requests are served under any host name, or only under addresses and {@link Config.ALLOWED_HOSTS}. */
   readonly hosts: 'any' | 'listed';
-  /** Whether the sandbox that is tried at start does what it must; null if none is tried. */
+  /** The result of the sandbox test at start; null if there is none. */
   readonly sandbox_proof: 'proving' | 'proved' | 'failed' | 'unproved' | null;
-  /** The disk of Docker's data, in MiB; null where it is not known. */
+  /** The disk of Docker's data, in MiB; null if unknown. */
   readonly disk: { readonly total_mb: number; readonly free_mb: number } | null;
-  /** What an operator has to see to, in words. */
+  /** Messages for the operator. */
   readonly notices: readonly string[];
 }
 
@@ -51,7 +51,7 @@ const NOTICE_OF_SIMULATION =
   'Containers are only simulated (ENGINE=simulated): their states, events and files are made up in memory, and no ' +
   'program runs in them. This is for work on what uses Berth where there is no Docker.';
 
-/** @returns null while there is room, or no watermark */
+/** @returns null below the watermark, or if there is none */
 function noticeOfDisk({ total_mb, free_mb }: NonNullable<Readiness['disk']>, watermark: number): string | null {
   const used = diskUsedAbove({ diskMb: total_mb, freeDiskMb: free_mb }, watermark);
   if (used === null) return null;
@@ -62,7 +62,7 @@ function noticeOfDisk({ total_mb, free_mb }: NonNullable<Readiness['disk']>, wat
   );
 }
 
-/** Asks everything that the server depends on. */
+/** Checks all dependencies of the server. */
 @Injectable()
 export class ReadinessCheck {
   private readonly logger = new Logger(ReadinessCheck.name);
@@ -78,7 +78,7 @@ export class ReadinessCheck {
     @Inject(CONFIG) private readonly config: Pick<Config, 'ALLOWED_HOSTS' | 'ENGINE' | 'HOST' | 'IMAGE_DISK_WATERMARK'>,
   ) {}
 
-  /** Asks once for all who want to know at the same time, so that many probes cost no more than one. */
+  /** Concurrent calls share one check, so that many probes cost no more than one. */
   run(): Promise<Readiness> {
     this.running ??= this.ask().finally(() => (this.running = null));
     return this.running;
@@ -133,7 +133,7 @@ export class ReadinessCheck {
     };
   }
 
-  /** Terminus throws what it found where something is down. */
+  /** Terminus throws its result if a check failed. */
   private async check(indicators: HealthIndicatorFunction[]): Promise<HealthCheckResult> {
     try {
       return await this.health.check(indicators);
@@ -153,7 +153,7 @@ export class ReadinessCheck {
   }
 }
 
-/** Docker and Redis have no finer reasons. */
+/** Docker and Redis have no more specific reasons. */
 function reasonOf(error: unknown): string {
   const kind = databaseFault(error)?.kind;
   return kind === undefined || kind === 'database_unavailable' ? 'unavailable' : kind;

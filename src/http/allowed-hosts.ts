@@ -5,31 +5,28 @@ import { type Config, CONFIG, Networks } from '../config';
 import { DomainError } from '../errors';
 import { pathOf, timesIn } from './request-head';
 
-/** What probes ask for, by whatever name they know the server. */
+/** Paths of the health probes, which may be requested by any host name. */
 const PROBES = '/health/';
 
 const LOOPBACK = new Networks(['loopback']);
 
 type HostSettings = Pick<Config, 'HOST' | 'ALLOWED_HOSTS'>;
 
-/**
- * Whether requests are served by any name: where the server listens beyond loopback, and its operator has not said what
- * its names are.
- */
+/** True if requests are served under any host name: the server listens beyond loopback and `ALLOWED_HOSTS` is empty. */
 export function acceptsAnyHost({ HOST, ALLOWED_HOSTS }: HostSettings): boolean {
   return ALLOWED_HOSTS.length === 0 && HOST !== 'localhost' && !LOOPBACK.includes(HOST);
 }
 
 /**
- * By which names the server is asked. A web page can point a name of its own at any address (DNS rebinding), this
- * machine's included, and the browser then lets it talk to the server as to its own. It cannot do so with an IP
- * address, nor with `localhost` and the names below it, which browsers resolve themselves.
+ * The host names under which the server may be requested. A web page can point a name of its own at any address (DNS
+ * rebinding), also at this machine's, and the browser then treats the server as the page's own origin. This is
+ * impossible with an IP address, and with `localhost` and the names below it, which browsers resolve themselves.
  */
 @Injectable()
 export class AllowedHosts {
   private readonly acceptsAny: boolean;
   private readonly names: ReadonlySet<string>;
-  /** Each with the dot before it. */
+  /** Wildcard domains, each with its leading dot. */
   private readonly domains: readonly string[];
 
   constructor(@Inject(CONFIG) config: HostSettings) {
@@ -39,9 +36,9 @@ export class AllowedHosts {
     this.domains = ['.localhost', ...hosts.filter((host) => host.startsWith('*.')).map((host) => host.slice(1))];
   }
 
-  /** Refuses a request by a name that is not the server's: in its `Host`, or in a target that has a host too. */
+  /** Returns the error for a request under a foreign host name, either in `Host` or in an absolute request target. */
   fault(request: IncomingMessage): DomainError | null {
-    // Several are refused as such.
+    // `headFault` refuses repeated `Host` fields.
     if (this.acceptsAny || timesIn(request.rawHeaders, 'host') > 1) return null;
     const { url = '', headers } = request;
     const target = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i.exec(url)?.[1];
@@ -49,7 +46,7 @@ export class AllowedHosts {
     return isAllowed || pathOf(request).startsWith(PROBES) ? null : new DomainError('misdirected_request');
   }
 
-  /** @param authority a host with or without a port; none, or an empty one, is of no browser's request */
+  /** @param authority a host with or without a port; absent or empty is allowed, since no browser sends that */
   private allows(authority: string | undefined): boolean {
     if (authority === undefined || authority === '') return true;
     const [, bracketed, plain = ''] = /^(?:\[([^\]]*)\]|([^:]*))(?::\d*)?$/.exec(authority) ?? [];

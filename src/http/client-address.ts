@@ -3,12 +3,12 @@ import { normalizeIP } from '@fastify/rate-limit';
 import type { IncomingMessage } from 'node:http';
 import { Networks } from '../config';
 
-/** What is known of a connection, and what its request says of those before it. */
+/** A connection's peer address, and the request headers in which proxies name the client. */
 type Forwarded = Pick<IncomingMessage, 'headers'> & {
   readonly socket: { readonly remoteAddress?: string | undefined };
 };
 
-/** Who a request comes from: its connection's other end, or what the outermost trusted proxy saw. */
+/** The client's address of a request: the connection's peer, or the address that the outermost trusted proxy saw. */
 export class ClientAddress {
   private readonly trusted: Networks;
 
@@ -16,7 +16,7 @@ export class ClientAddress {
     this.trusted = new Networks(trustedProxies);
   }
 
-  /** Whether this is the address of a proxy whose `X-Forwarded-For` is believed. */
+  /** True if this is the address of a proxy whose `X-Forwarded-For` is believed. */
   readonly trusts = (address: string | undefined): boolean => address !== undefined && this.trusted.includes(address);
 
   /** The same as Fastify's `request.ip`, for requests that Fastify does not see. Empty if the connection is gone. */
@@ -26,11 +26,12 @@ export class ClientAddress {
   }
 }
 
-/** Longer than any address; what a proxy passes on need not be one. */
+/** Longer than any address. A proxy may forward text that is not an address. */
 const LONGEST_ADDRESS = 64;
 
 /**
- * What an address is counted by: an IPv6 network of 64 bits is one caller, as anyone who has one has all its addresses.
+ * The key under which a client's address is counted. An IPv6 /64 network counts as one caller, since its owner can
+ * use each of its addresses.
  */
 export function addressKey(address: string | undefined): string {
   return address === undefined || address === '' ? 'unknown' : normalizeIP(address.slice(0, LONGEST_ADDRESS));

@@ -4,24 +4,27 @@ import { codingFor, compressAnswer, varyByCoding } from './stored-file';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Whether the route's answers are compressed for clients that take that. */
+    /** Whether the route's answers are compressed for clients that accept it. */
     compressed?: boolean;
   }
 }
 
-/** Below this, compressing costs more than it saves. */
+/** Minimum size in bytes: compressing less costs more than it saves. */
 const WORTH_BYTES = 1_024;
 
 /**
- * Of a route whose answers are large and hold no secret: a compressed answer tells by its length whether a text that
- * a client chose is like another one in it.
+ * Compresses a route's answers. Only for large answers without secrets: the length of a compressed answer reveals
+ * whether text that a client chose resembles other text in it.
  */
 export const Compressed = (): MethodDecorator => RouteConfig({ compressed: true });
 
-/** The page of the documentation holds the whole OpenAPI document. */
+/** Pages of the API documentation; they contain the whole OpenAPI document. */
 const PAGES: readonly unknown[] = ['/api/docs', '/api/docs/swagger-ui-init.js'];
 
-/** Compresses the answers of these routes alone. Call it before any route is added. */
+/**
+ * Compresses the answers of routes with {@link Compressed} and of the documentation. Call it before any route is
+ * added.
+ */
 export function compressAnswers(fastify: FastifyInstance): void {
   fastify.addHook('onRoute', (route) => {
     if (route.config?.compressed !== true && !PAGES.includes(route.url)) return;

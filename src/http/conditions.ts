@@ -1,10 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http';
 
-/** What there is at an address now. */
+/** The current state of a resource. */
 export interface Representation {
-  /** A strong entity tag, with its quotes; null where it has none. */
+  /** A strong entity tag with its quotes; null if the resource has none. */
   readonly etag: string | null;
-  /** Of its last change, with the milliseconds cut off; null where that is not known. */
+  /** The last change, without milliseconds; null if unknown. */
   readonly lastModified: Date | null;
 }
 
@@ -13,15 +13,15 @@ export type Verdict = 'proceed' | 'not_modified' | 'failed';
 
 const CONDITIONS = ['if-match', 'if-none-match', 'if-unmodified-since', 'if-modified-since'] as const;
 
-/** Whether a request depends on what there is. */
+/** True if the request has a conditional header. */
 export function isConditional(headers: IncomingHttpHeaders): boolean {
   return CONDITIONS.some((name) => headers[name] !== undefined);
 }
 
 /**
- * What a request's conditions say of it, in the order of RFC 9110, 13.2.2.
+ * Evaluates a request's conditions in the order of RFC 9110, 13.2.2.
  *
- * @param current null where there is nothing
+ * @param current null if the resource does not exist
  */
 export function evaluate(
   { method, headers }: { method: string; headers: IncomingHttpHeaders },
@@ -44,8 +44,9 @@ export function evaluate(
 }
 
 /**
- * Whether a `Range` counts: only of a GET, and with `If-Range` only while the validator is the current one (RFC 9110,
- * 13.1.5). A date is one a second after the last change, when the file cannot change within the same second again.
+ * True if `Range` applies: only to a GET, and with `If-Range` only if its validator is current (RFC 9110, 13.1.5). A
+ * date is a valid validator from one second after the last change, when the file cannot change within that second
+ * again.
  */
 export function isRangeWanted(
   { method, headers }: { method: string; headers: IncomingHttpHeaders },
@@ -62,7 +63,7 @@ export function isRangeWanted(
   return date.getTime() === lastModified.getTime() && now.getTime() - lastModified.getTime() >= 1_000;
 }
 
-/** Compares strongly, or weakly (RFC 9110, 8.8.3.2). The current tag is strong. */
+/** Strong or weak comparison (RFC 9110, 8.8.3.2). The current tag is strong. */
 function matches(list: string, current: Representation | null, { isWeak }: { isWeak: boolean }): boolean {
   if (!current) return false;
   if (list.trim() === '*') return true;
@@ -80,7 +81,7 @@ const FORMS = [
   /^[A-Z][a-z]{2} (?<month>[A-Z][a-z]{2}) (?<day>[ \d]\d) (?<time>\d\d:\d\d:\d\d) (?<year>\d{4})$/,
 ];
 
-/** A date as HTTP has it, in any of its three forms (RFC 9110, 5.6.7). @returns null for anything else */
+/** Parses a date in any of HTTP's three forms (RFC 9110, 5.6.7). @returns null for anything else */
 export function parseHttpDate(text: string | undefined, now = new Date()): Date | null {
   const found = FORMS.map((form) => form.exec(text ?? '')).find((match) => match !== null);
   const { day = '', month = '', year = '', time = '' } = found?.groups ?? {};
@@ -88,7 +89,7 @@ export function parseHttpDate(text: string | undefined, now = new Date()): Date 
   let full = Number(year);
   if (year.length === 2) {
     full += 100 * Math.floor(now.getUTCFullYear() / 100);
-    // Two digits that seem more than 50 years ahead are of the past.
+    // RFC 9110, 5.6.7: a two-digit year more than 50 years in the future is in the past.
     if (full > now.getUTCFullYear() + 50) full -= 100;
   }
   const iso = `${String(full).padStart(4, '0')}-${String(MONTHS.indexOf(month) + 1).padStart(2, '0')}`;

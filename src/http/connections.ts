@@ -7,33 +7,33 @@ import { LOGGER, type Logger } from '../logging';
 import { addressKey, ClientAddress } from './client-address';
 import { endWith, requestIdOf } from './protocol-errors';
 
-/** How often all connections are looked at. */
+/** How often all connections are checked. */
 const LOOK_MS = 1_000;
 
-/** How long a client may take nothing of what waits for it. */
+/** Maximum time in which a client may read nothing although data waits for it. */
 const STALLED_MS = 30_000;
 
 /** Maximum bytes that may wait in this process for all clients together. */
 const MAX_UNREAD = 256 * 1024 * 1024;
 
-/** What Node.js has below a socket; not among its types. */
+/** Node.js's internal handle below a socket, which its types do not declare. */
 interface SocketHandle {
-  /** Bytes that were given to the kernel, or wait to be. */
+  /** Bytes passed to the kernel or waiting to be. */
   readonly bytesWritten: number;
-  /** Those of them that wait, as the kernel's buffer is full. */
+  /** The part of `bytesWritten` that waits because the kernel's buffer is full. */
   readonly writeQueueSize: number;
 }
 
 interface Watched {
-  /** How many bytes the kernel had taken at the last look; null while nothing waited. */
+  /** Bytes that the kernel had accepted at the last check; null while no data waits. */
   taken: number | null;
-  /** When it was seen to take some last, by the monotonic clock. */
+  /** When the kernel was last seen to accept bytes, by the monotonic clock. */
   at: number;
 }
 
 /**
- * Bounds what connections can cost, whatever is spoken on them: how many an address has, how many bytes wait for
- * clients that do not read, and for how long.
+ * Bounds the cost of connections, for every protocol: connections per address, bytes that wait for slow clients, and
+ * the time for which they may wait.
  */
 @Injectable()
 export class Connections {
@@ -50,7 +50,7 @@ export class Connections {
 
   /** Counts and watches the server's connections until it closes. */
   watch(server: Server): void {
-    // A connection that Node.js let go of comes back as a new one.
+    // A connection that Node.js detached for an upgrade is emitted again after `putBack`.
     server.on('connection', (socket) => {
       if (!this.open.has(socket)) this.enter(socket);
     });
@@ -58,7 +58,7 @@ export class Connections {
     server.once('close', () => clearInterval(this.timer));
   }
 
-  /** Ends all connections at once, also those that the HTTP server does not know any more. */
+  /** Destroys all connections, also upgraded ones, which the HTTP server no longer tracks. */
   destroyAll(): void {
     for (const socket of this.open.keys()) socket.destroy();
   }
@@ -66,7 +66,7 @@ export class Connections {
   private enter(socket: Socket): void {
     const { remoteAddress } = socket;
     this.open.set(socket, { taken: null, at: 0 });
-    // A proxy's connections are those of many clients; how many each may have is the proxy's to say.
+    // A proxy's connections belong to many clients; the proxy has to limit each client's.
     const key = this.clients.trusts(remoteAddress) ? null : addressKey(remoteAddress);
     const count = key === null ? 0 : (this.ofAddress.get(key) ?? 0) + 1;
     if (key !== null) this.ofAddress.set(key, count);
@@ -84,9 +84,9 @@ export class Connections {
   }
 
   /**
-   * Destroys connections whose client has taken nothing for {@link STALLED_MS} of what waits for it; and where more
-   * than {@link MAX_UNREAD} waits in all, those for which most does. As long as the kernel takes bytes, so does the
-   * client.
+   * Destroys connections whose client has read nothing for {@link STALLED_MS} although data waits for it. If more
+   * than {@link MAX_UNREAD} waits in all, destroys those with the most. A client counts as reading as long as the
+   * kernel accepts bytes.
    */
   look(now = performance.now()): void {
     const waiting: { socket: Socket; bytes: number }[] = [];

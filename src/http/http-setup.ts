@@ -27,20 +27,21 @@ import { passStreamedBodies } from './streamed-body';
 import { refuseUnservedHandshake, Upgrades } from './upgrades';
 import { createValidationPipe } from './validation';
 
-/** What probes and collectors ask for every few seconds. */
+/** Paths that probes and collectors request every few seconds; logged at debug level. */
 const FREQUENT = /^\/(health\/|metrics$)/;
 
 /** Maximum characters of a path in the log. */
 const LONGEST_PATH = 200;
 
 /**
- * One line for each answered request: the route's pattern, not the URL, whose query may hold what is nobody's business.
+ * Logs one line for each answered request. It names the route's pattern instead of the URL, whose query may hold
+ * private data.
  */
 export function accessLog(logger: Logger): (request: FastifyRequest, reply: FastifyReply, done: () => void) => void {
   return (request, reply, done) => {
     const { url: route } = request.routeOptions;
     const level = reply.statusCode >= 500 ? 'warn' : FREQUENT.test(route ?? '') ? 'debug' : 'info';
-    // The line is made only where it is written.
+    // Builds the line only if it is written.
     if (!logger.isLevelEnabled(level)) {
       done();
       return;
@@ -61,7 +62,7 @@ export function accessLog(logger: Logger): (request: FastifyRequest, reply: Fast
   };
 }
 
-/** Lets the pages of these origins call the API; of none by default. `*`: of all. */
+/** Lets pages of these origins call the API: `*` allows all origins, an empty list none. */
 function enableCors(app: NestFastifyApplication, origins: readonly string[]): void {
   if (origins.length === 0) return;
   app.enableCors({
@@ -92,18 +93,18 @@ function enableCors(app: NestFastifyApplication, origins: readonly string[]): vo
       'ratelimit-reset',
     ],
     maxAge: 600,
-    // The strict answer to an incomplete preflight is plain text.
+    // The strict answer to an incomplete preflight would be plain text.
     strictPreflight: false,
   });
 }
 
 /**
- * How long requests may still take when operations are done and the HTTP server closes, in milliseconds: longer than
- * the database may take to answer, so that waiting clients get an error.
+ * How long requests may still take once operations have ended and the HTTP server closes, in milliseconds. Longer
+ * than a database query may take, so that waiting clients get an error.
  */
 const LAST_ANSWERS_MS = 7_000;
 
-/** Whether this process is about to end: it finishes what it has begun and takes nothing new. */
+/** The state of the shutdown: a draining process finishes running work and accepts no new work. */
 @Injectable()
 export class Draining implements OnModuleDestroy {
   private draining = false;
@@ -116,23 +117,20 @@ export class Draining implements OnModuleDestroy {
     this.draining = true;
   }
 
-  /** The first thing that happens when the application is closed. */
+  /** Nest calls this first when the application is closed. */
   onModuleDestroy(): void {
     this.begin();
   }
 }
 
-/**
- * Lets go of the HTTP server's connections when the process ends; Node.js closes only those without a request by
- * itself.
- */
+/** Ends the HTTP server's connections at shutdown. Node.js itself closes only idle ones. */
 function endConnections(fastify: FastifyInstance, draining: Draining, connections: Connections): void {
-  // A connection that a client keeps for its next request would keep the server open until its idle timeout, 72 s.
+  // A kept-alive connection would keep the server open until its idle timeout, 72 s.
   fastify.addHook('onSend', (_request, reply, _payload, done) => {
     if (draining.begun) reply.header('connection', 'close');
     done();
   });
-  // And so would a client that sends half a request, or none, or does not read its answer.
+  // So would a client that sends half a request, or none, or does not read its answer.
   fastify.addHook('preClose', (done) => {
     const { server } = fastify;
     const timer = setTimeout(() => connections.destroyAll(), LAST_ANSWERS_MS).unref();
@@ -141,58 +139,58 @@ function endConnections(fastify: FastifyInstance, draining: Draining, connection
   });
 }
 
-/** The largest body, in bytes. */
+/** Maximum size of a body, in bytes. */
 const BODY_LIMIT = 65_536;
 
-/** Within this time a request's head and body must be here, whatever the speed at which they trickle in. */
+/** Time limit for a request's head and body, however slowly they arrive. */
 const REQUEST_MS = 30_000;
 
 type Proxies = Pick<Config, 'TRUSTED_PROXIES'>;
 
-/** Fastify as Berth uses it; shared by the server and the tests. */
+/** Creates the Fastify adapter that the server and the tests share. */
 export function createHttpAdapter({ TRUSTED_PROXIES: proxies }: Proxies = { TRUSTED_PROXIES: [] }): FastifyAdapter {
   const clients = new ClientAddress(proxies);
   return new FastifyAdapter({
     bodyLimit: BODY_LIMIT,
-    // Answered by a hook: Node.js would send an empty body.
+    // A hook answers a missing `Host`: Node.js would send an empty body.
     http: {
       requireHostHeader: false,
-      // Node.js holds requests to the longer of this, 60 s by default, and the next.
+      // Node.js applies the longer of this (60 s by default) and `requestTimeout`.
       headersTimeout: REQUEST_MS,
       requestTimeout: REQUEST_MS,
       connectionsCheckingInterval: 2_000,
     },
-    // Decides what `request.ip` is. Without proxies, no header can say anything about it.
+    // Determines `request.ip`. Without trusted proxies, no header can influence it.
     trustProxy: proxies.length > 0 && clients.trusts,
     requestTimeout: REQUEST_MS,
     genReqId: (request: IncomingMessage) => requestIdOf(request.headers),
     frameworkErrors: answerFrameworkError,
     clientErrorHandler: answerClientError,
-    // Fastify's own answer while closing has another shape; the first hook of each request says it in ours.
+    // Fastify's own 503 has another shape; the `onRequest` hook answers in ours.
     return503OnClosing: false,
-    // No middleware anywhere: hooks do it faster.
+    // Hooks are faster than middleware, so none is used.
     skipMiddie: true,
-    // An id that is too long is not found, as any other; Fastify would say that the URI is.
+    // A longer id is a 404 like any unknown id; Fastify would answer that the URI is too long.
     routerOptions: { maxParamLength: 16_384 },
   });
 }
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** What the request's log lines carry. */
+    /** Fields that each of the request's log lines carries. */
     logContext?: RequestContext;
   }
 }
 
 /**
- * The first hook of each request: names it, guards its answer, and turns it away while the server is draining or if it
- * is for another one.
+ * Runs first for each request: sets its id and the security headers, and refuses it while the server is draining or
+ * if it is meant for another host.
  */
 function onRequest(draining: Draining, hosts: AllowedHosts): OnRequest {
   return (request, reply, done) => {
     reply.headers({ 'x-request-id': request.id, ...securityHeaders(request.routeOptions.url) });
     request.logContext = { requestId: request.id };
-    // A process that drains is still alive, and says itself that it is not ready.
+    // A draining process is alive; its readiness probe reports that it is not ready.
     if (draining.begun && !request.url.startsWith('/health/')) {
       const { status, headers, body } = errorAnswer(new DomainError('shutting_down'), request.id);
       void reply.status(status).headers(headers).header('connection', 'close').send(body);
@@ -204,10 +202,10 @@ function onRequest(draining: Draining, hosts: AllowedHosts): OnRequest {
   };
 }
 
-/** Routes that probes and collectors know by their bare path. */
+/** Routes outside `/api`, for probes and collectors. */
 const OUTSIDE_API = ['health/live', 'health/ready', 'metrics'];
 
-/** Puts all routes below `/api` but those of probes and collectors. */
+/** Puts all routes below `/api`, except those for probes and collectors. */
 export function prefixRoutes(app: INestApplication): void {
   app.setGlobalPrefix('api', { exclude: OUTSIDE_API });
 }
@@ -216,8 +214,8 @@ export function prefixRoutes(app: INestApplication): void {
  * Gives the application its hooks, body parser, validation, prefix and documentation. Call it before `init()` or
  * `listen()`.
  *
- * @param channels documented beside the routes
- * @param countRequests adds the hooks that count requests, also those that lead nowhere
+ * @param channels event channels for the AsyncAPI document
+ * @param countRequests adds the hooks that count requests, including those without a route
  */
 export function setUpHttp(
   app: NestFastifyApplication,
@@ -228,7 +226,7 @@ export function setUpHttp(
   const fastify = adapter.getInstance();
   app.get(RouteRegistry).watch(fastify);
   compressAnswers(fastify);
-  // The adapter's own places for hooks come before CORS, so that answers to preflights have the headers too.
+  // The adapter's own hooks run before CORS, so that answers to preflights have the headers too.
   adapter.setOnRequestHook(onRequest(app.get(Draining), app.get(AllowedHosts)));
   adapter.setOnResponseHook(accessLog(app.get<Logger>(LOGGER)));
   const connections = app.get(Connections);
@@ -254,10 +252,7 @@ export function setUpHttp(
   setUpDocuments(app, channels);
 }
 
-/**
- * Aborted when the connection has ended before the answer was sent, so that it will not be read. For handlers that take
- * their time.
- */
+/** A signal that aborts if the connection ends before the answer was sent. For slow handlers. */
 export const ConnectionEnd = createParamDecorator((_data: unknown, context: ExecutionContext): AbortSignal => {
   const { raw } = context.switchToHttp().getResponse<FastifyReply>();
   const controller = new AbortController();

@@ -9,7 +9,7 @@ import { Draining } from './http-setup';
 import { RouteRegistry } from './route-registry';
 import { Upgrades } from './upgrades';
 
-/** What all of HTTP shares: the one filter, the state of draining, the routes. */
+/** Providers shared by all of HTTP: the exception filter, the draining state, the routes. */
 @Global()
 @Module({
   providers: [

@@ -4,14 +4,14 @@ import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum';
 import type { FastifyRequest } from 'fastify';
 import { type FieldFault, invalidParameters } from '../errors';
 
-/** As many as help. */
+/** Maximum faults reported. */
 const MOST = 50;
 const LONGEST_NAME = 100;
 
 /**
- * Refuses parameters of a query to a handler without a `@Query()`; with one, validation refuses what its class has not.
- * A client that sends a parameter expects something of it. Behind the guard of tokens: what is open to the caller
- * comes first.
+ * Refuses query parameters on handlers without a `@Query()`, since a client expects an effect from a parameter that
+ * it sends. On handlers with one, validation refuses parameters that its class does not declare. Runs after the token
+ * guard, so that access is checked first.
  */
 export class KnownQuery implements CanActivate {
   private readonly takers = new WeakMap<object, boolean>();
@@ -39,7 +39,7 @@ function hasQuery(controller: Type, method: string): boolean {
   return Object.keys(parameters).some((key) => key.startsWith(`${String(RouteParamtypes.QUERY)}:`));
 }
 
-/** @throws DomainError `invalid_parameters` that names each parameter, if there is one */
+/** @throws DomainError `invalid_parameters` that names each query parameter, if there is any */
 export function refuseQuery({ query }: Pick<FastifyRequest, 'query'>): void {
   const names = Object.keys(query as object).slice(0, MOST);
   if (names.length === 0) return;

@@ -2,10 +2,10 @@ import { type CallHandler, type ExecutionContext, type NestInterceptor, UseInter
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { map, type Observable } from 'rxjs';
 
-/** Where what was made is found. @param params of the request's path */
+/** Returns the URL of the created resource. @param params the parameters of the request's path */
 type Place<T> = (made: T, params: Readonly<Record<string, string>>) => string;
 
-/** Sets the header on answers that say that something was made, or is being made. */
+/** Sets `Location` on answers with 201 and 202. */
 class LocationInterceptor<T> implements NestInterceptor<T, T> {
   constructor(private readonly place: Place<T>) {}
 
@@ -23,7 +23,7 @@ class LocationInterceptor<T> implements NestInterceptor<T, T> {
   }
 }
 
-/** Has answers of 201 and 202 say where it is that was made (RFC 9110, 10.2.2). The documents say so of each. */
+/** Adds `Location` to answers with 201 and 202 (RFC 9110, 10.2.2). The OpenAPI document declares it for each. */
 export function Location<T>(place: Place<T>): MethodDecorator {
   return UseInterceptors(new LocationInterceptor<T>(place));
 }

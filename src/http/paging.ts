@@ -3,7 +3,7 @@ import { Transform, type TransformFnParams } from 'class-transformer';
 import { IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
 import { invalidParameters } from '../errors';
 
-/** The last entry of a page of a list that is ordered by time, newest first, and by id among those of one time. */
+/** The last entry of a page. Lists are ordered newest first, and by id among entries of one time. */
 export interface PageEnd {
   readonly createdAt: Date;
   readonly id: string;
@@ -11,12 +11,12 @@ export interface PageEnd {
 
 const FORM = /^(\d{1,15}) ([0-9a-f-]{36})$/;
 
-/** Where a page ends, for the `cursor` of the next: opaque to clients, so that the order may change. */
+/** Encodes the end of a page as the `cursor` of the next. It is opaque to clients, so the order may change. */
 export function encodeCursor({ createdAt, id }: PageEnd): string {
   return Buffer.from(`${String(createdAt.getTime())} ${id}`).toString('base64url');
 }
 
-/** @throws DomainError `invalid_parameters` for anything that `encodeCursor` did not make */
+/** @throws DomainError `invalid_parameters` for text that `encodeCursor` did not make */
 export function decodeCursor(cursor: string): PageEnd {
   const [, time, id] = FORM.exec(Buffer.from(cursor, 'base64url').toString()) ?? [];
   if (time === undefined || id === undefined) {
@@ -27,18 +27,17 @@ export function decodeCursor(cursor: string): PageEnd {
 
 const DEFAULT_PAGE = 100;
 
-/** Some of a list, and where the next of it begin. */
+/** One page of a list, and the cursor of the next page; null on the last. */
 export interface Page<T> {
   readonly items: readonly T[];
   readonly next_cursor: string | null;
 }
 
 /**
- * One page of a list that is ordered by time and id, newest first.
+ * Reads one page of a list that is ordered by time and id, newest first.
  *
- * @param read gives at most `limit` entries from behind `after`; it is asked for one more than the page has, so that
- *   the last page is known for the last
- * @throws DomainError `invalid_parameters` for a cursor that is none
+ * @param read returns at most `limit` entries after `after`; called with one extra row to detect the last page
+ * @throws DomainError `invalid_parameters` for an invalid cursor
  */
 export async function readPage<T>(
   { limit = DEFAULT_PAGE, cursor }: { readonly limit?: number; readonly cursor?: string },
@@ -51,15 +50,15 @@ export async function readPage<T>(
   return { items, next_cursor: last ? encodeCursor(endOf(last)) : null };
 }
 
-/** Query strings are text: turns plain decimal digits into a number and leaves the rest for the validator to refuse. */
+/** Converts plain decimal digits of a query string into a number; leaves other text for the validator to refuse. */
 export function integerFromQuery({ value }: TransformFnParams): unknown {
   return typeof value === 'string' && /^[0-9]{1,16}$/.test(value) ? Number(value) : value;
 }
 
-/** The largest page. */
+/** Maximum page size. */
 const LARGEST = 200;
 
-/** The query of a list with pages; what else it can be asked for, its own class adds. */
+/** The query of a paged list; subclasses add filters. */
 export class PagedQuery {
   @ApiPropertyOptional({ type: 'integer', default: 100 })
   @IsOptional()

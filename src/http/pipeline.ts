@@ -1,33 +1,33 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** What Node.js keeps at a connection; private in the types alone, and there is no other way to it. */
+/** Node.js's internal fields of a connection. They are private only in the types, and have no public equivalent. */
 interface HttpSocket extends Socket {
-  /** The answer that the connection is busy with. */
+  /** The response that the connection is currently sending. */
   readonly _httpMessage?: ServerResponse | null;
-  /** While it is true, reading the body of a request does not resume the connection. */
+  /** While true, reading a request's body does not resume the connection. */
   _paused?: boolean;
   readonly parser?: { onIncoming: (request: IncomingMessage, keepAlive: boolean) => number } | null;
 }
 
-/** From a parser's `onIncoming`: the message ends with its head, and what follows is handed over unparsed. */
+/** Return value of a parser's `onIncoming`: the message ends with its head, and the rest is passed on unparsed. */
 const UPGRADE = 2;
 
-/** Requests that came before the one in front of them was answered. */
+/** Pipelined requests that arrived before the previous one was answered. */
 const early = new WeakSet<IncomingMessage>();
 
 /**
- * Has the requests of a connection begun one after the other. Node.js would begin all that a client sends without
- * waiting, and keep their answers for as long as the client does not read. Here, the head of the next one is put back
- * unparsed with what follows it, and nothing more is read, until the answer in front has gone out. So what a connection
- * can make the server keep is one answer, and a request whose client goes away in the meantime never begins.
+ * Handles a connection's pipelined requests one after the other. Node.js would start all of them at once, and keep
+ * their answers for as long as the client does not read. Here, the head of the next request is put back unparsed with
+ * the bytes behind it, and reading stops until the previous answer is sent. So a connection can make the server keep
+ * only one answer, and a request whose client leaves in the meantime never starts.
  *
- * Node.js parses on to the end of what it has read, unless a request is an upgrade. Hence an early one is given the
- * looks of an upgrade, and comes to the server's `upgrade` or `connect`, where {@link postpone} takes it.
+ * Node.js parses everything it has read unless a request is an upgrade. So an early request is marked as an upgrade,
+ * and reaches the server's `upgrade` or `connect` event, where {@link postpone} puts it back.
  */
 export function beginInTurn(server: Server): void {
-  // A head that is put back must be whole, and is made of its fields: without this, Node.js drops those past 1,000.
-  // Their length in all is bounded.
+  // A head that is put back is rebuilt from its fields, so all of them are needed: by default, Node.js drops those
+  // past 1,000. Their total length is bounded.
   server.maxHeadersCount = 0;
   server.on('connection', (socket: HttpSocket) => {
     const { parser } = socket;
@@ -42,16 +42,20 @@ export function beginInTurn(server: Server): void {
   });
 }
 
-/** A connection that Node.js has let go of, and what came on it. */
+/** A connection that Node.js detached for an upgrade, and the bytes that arrived on it. */
 export interface Detached {
   readonly server: Server;
   readonly request: IncomingMessage;
   readonly socket: Socket;
-  /** The bytes behind the request's head. */
+  /** The bytes after the request's head. */
   readonly rest: Buffer;
 }
 
-/** @returns false if the request's turn has come; else it comes again when it has */
+/**
+ * Puts back a request that came early.
+ *
+ * @returns false if the request may be handled now; true if it will be emitted again
+ */
 export function postpone(detached: Detached): boolean {
   if (!early.has(detached.request)) return false;
   putBack(
@@ -62,22 +66,22 @@ export function postpone(detached: Detached): boolean {
 }
 
 /**
- * Gives a connection back to the server as it was before the request, but for the request's head, once the answer in
- * front has gone out. So its body, further requests and time limits are dealt with as on any connection.
+ * Returns a connection to the server with the given head in place of the request's own, once the previous answer is
+ * sent. The body, further requests and time limits then work as on any connection.
  */
 export function putBack({ server, socket, rest }: Detached, head: Buffer): void {
   const connection = socket as HttpSocket;
   const onError = (): void => void socket.destroy();
   socket.on('error', onError);
-  // At once: a connection whose end was read cannot take anything back.
+  // Immediately: a connection whose end was read accepts no data back.
   if (rest.length > 0) socket.unshift(rest);
   socket.unshift(head);
   const serve = (): void => {
     if (socket.destroyed || socket.writableEnded) return;
     socket.off('error', onError);
-    // Node.js adds these anew, and does not know of the timeout between requests that it set before.
+    // Node.js adds these listeners again, and does not clear the keep-alive timeout that it set before.
     socket.removeAllListeners('resume').removeAllListeners('pause').setTimeout(0);
-    // To be emitted by whoever injects a connection, says Node.js.
+    // Node.js documents that code that injects a connection emits this event.
     server.emit('connection', socket);
   };
   const answer = connection._httpMessage;
@@ -95,9 +99,9 @@ export function putBack({ server, socket, rest }: Detached, head: Buffer): void 
 }
 
 /**
- * The request's head as it came over the wire.
+ * Rebuilds the request's head as it came over the wire.
  *
- * @param keep returns what is left of a field, null to leave it out
+ * @param keep returns the field's remaining value, or null to omit the field
  */
 export function headOf(
   { method, url, httpVersion, rawHeaders }: IncomingMessage,

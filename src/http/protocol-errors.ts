@@ -7,13 +7,13 @@ import { isWatched } from './streamed-body';
 
 const SANE = /^[A-Za-z0-9._-]{1,128}$/;
 
-/** The caller's `x-request-id` if it can go into logs and headers as it is, else a new one. */
+/** The caller's `x-request-id` if it is safe in logs and headers, else a new one. */
 export function requestIdOf(headers: IncomingHttpHeaders): string {
   const given = headers['x-request-id'];
   return typeof given === 'string' && SANE.test(given) ? given : randomUUID();
 }
 
-/** On every answer: nothing here is to be framed, sniffed, cached or run by a browser. */
+/** Headers of every answer: browsers must not frame, sniff, cache or run it. */
 const API_HEADERS = {
   'x-content-type-options': 'nosniff',
   'x-frame-options': 'DENY',
@@ -22,7 +22,7 @@ const API_HEADERS = {
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
 } as const;
 
-/** For the documentation, which is a page: its own scripts and styles, and calls to this API. */
+/** Headers of the documentation pages, which run their own scripts and styles and call this API. */
 const PAGE_HEADERS = {
   ...API_HEADERS,
   'content-security-policy':
@@ -43,11 +43,11 @@ const STATUS_OF: Readonly<Record<string, number>> = {
   ERR_HTTP_REQUEST_TIMEOUT: 408,
 };
 
-/** Answers bytes that are not an HTTP request, in the shape of every other error, and ends the connection. */
+/** Answers bytes that are not an HTTP request with an error of the usual shape, and closes the connection. */
 export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
-  // A body may take longer if its route watches that it goes on coming.
+  // A streamed body may take longer: its route enforces an idle timeout.
   if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && isWatched(socket)) return;
-  // A connection that the client broke off, or that is half way through another answer, cannot be answered.
+  // No answer is possible if the client reset the connection, or an answer was already partly sent.
   if (error.code === 'ECONNRESET' || !socket.writable || socket.bytesWritten > 0) {
     socket.destroy();
     return;
@@ -55,13 +55,13 @@ export function answerClientError(error: Error & { code?: string }, socket: Sock
   endWith(socket, answerOfStatus(STATUS_OF[error.code ?? ''] ?? 400, randomUUID()));
 }
 
-/** Answers on a connection that no response object is for, and ends it. */
+/** Writes an answer to a connection without a response object, and closes it. */
 export function endWith(socket: Socket, answer: ErrorAnswer): void {
   socket.on('error', () => socket.destroy());
   socket.end(messageOf(answer), () => socket.destroy());
 }
 
-/** The headers of every error. */
+/** The headers of an error answer. */
 export function headersOf({ headers, body }: ErrorAnswer): Record<string, string> {
   return {
     'content-type': 'application/json; charset=utf-8',
@@ -72,7 +72,7 @@ export function headersOf({ headers, body }: ErrorAnswer): Record<string, string
   };
 }
 
-/** The whole answer, as it goes over the wire. */
+/** The complete HTTP message. */
 function messageOf(answer: ErrorAnswer): string {
   const { status, body } = answer;
   const headers = Object.assign({ date: new Date().toUTCString() }, headersOf(answer));
@@ -81,7 +81,7 @@ function messageOf(answer: ErrorAnswer): string {
   return [...head, '', JSON.stringify(body)].join('\r\n');
 }
 
-/** Answers what Fastify's router refuses before any hook runs, such as a URL that cannot be decoded. */
+/** Answers requests that Fastify's router refuses before any hook runs, such as a URL that cannot be decoded. */
 export function answerFrameworkError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   const { status, headers, body } = errorAnswer(error, request.id);
   void reply

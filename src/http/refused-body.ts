@@ -1,18 +1,18 @@
 import type { FastifyInstance } from 'fastify';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 
-/** Maximum bytes of a body that are read once its request is answered. */
+/** Maximum bytes of a body that are read after its request was answered. */
 const MAX_DISCARDED = 65_536;
 
-/** How long a client may take to notice that its body is not wanted, and to read the answer. */
+/** Time for a client to notice that its body is refused, and to read the answer. */
 const NOTICE_MS = 2_000;
 
-/** Responses to requests that expect `100 Continue`, and were not told so yet. */
+/** Responses to requests with `Expect: 100-continue` that have not been sent `100 Continue` yet. */
 const awaited = new WeakSet<ServerResponse>();
 
 /**
- * Bounds what is read of a body that is not wanted: one whose request is answered before it is there as a whole.
- * Node.js would take it to its end, however long it is, to find the next request behind it.
+ * Limits how much is read of an unwanted body, that is, one whose request was answered before the whole body arrived.
+ * Node.js would read all of it, however long, to find the next request behind it.
  */
 export function boundRefusedBodies(fastify: FastifyInstance): void {
   fastify.addHook('onSend', ({ raw: request }, { raw: response }, _payload, done) => {
@@ -21,17 +21,20 @@ export function boundRefusedBodies(fastify: FastifyInstance): void {
   });
 }
 
-/** Before the parser has seen the end of a request's head, it does not know that there is no body. */
+/**
+ * The headers decide: before the parser has seen the end of a request's head, `complete` is false even without a
+ * body.
+ */
 function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
 function refuse(request: IncomingMessage, response: ServerResponse): void {
-  // A client that waits to be told to send may send nothing at all: Node.js closes the connection.
+  // A client that waits for `100 Continue` may send nothing at all; Node.js closes the connection.
   if (awaited.has(response)) return;
   request.on('error', () => undefined);
   if (Number(request.headers['content-length'] ?? Infinity) <= MAX_DISCARDED) {
-    // The connection stays.
+    // The rest is short enough to discard, so the connection can be kept.
     request.resume();
     return;
   }
@@ -41,14 +44,13 @@ function refuse(request: IncomingMessage, response: ServerResponse): void {
   request.on('data', ({ length }: Buffer) => {
     discarded += length;
     if (discarded < MAX_DISCARDED) return;
-    // Each read of the request would resume the connection.
+    // Any read of the request would resume the connection.
     request._read = () => undefined;
     socket.pause();
   });
-  // It may have been paused. Node.js would discard all of what nothing reads.
+  // Resumes a paused request. Node.js would otherwise discard the whole unread body.
   request.resume();
-  // What Node.js calls once the answer has gone out. A client that still sends would lose the answer if the connection
-  // were broken at once.
+  // Node.js calls this once the answer is sent. Closing at once would make a client that still sends lose the answer.
   socket.destroySoon = () => {
     socket.end();
     const destroy = (): void => void socket.destroy();
@@ -59,9 +61,9 @@ function refuse(request: IncomingMessage, response: ServerResponse): void {
   };
 }
 
-/** Has clients that ask first told to send their body when it is read, and not before. */
+/** Sends `100 Continue` when the handler starts to read the body, and not before. */
 export function continueOnceRead(server: Server): void {
-  // Without a listener, Node.js tells them at once.
+  // Without a listener, Node.js sends it at once.
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
     awaited.add(response);
     const read = request._read.bind(request);

@@ -16,18 +16,18 @@ declare module 'fastify' {
 }
 
 /**
- * Has every route refuse a body that it does not take: a client that sends one expects something of it. No route has to
- * say so, since a handler takes a body by its `@Body()` alone. Call it before any route is added.
+ * Makes every route refuse a body that it does not take, since a client expects an effect from a body that it sends.
+ * Routes declare nothing: a handler takes a body if it has a `@Body()`. Call this before any route is added.
  */
 export function refuseUntakenBodies(app: NestFastifyApplication, fastify: FastifyInstance): void {
   declareTakenBodies(app.get(ModulesContainer));
-  // Fastify would not read the body of a GET, and so not see whether there is one.
+  // By default, Fastify does not read the body of a GET, and so would not detect one.
   for (const method of ['GET', 'HEAD']) fastify.addHttpMethod(method, { hasBody: true, overrideExisting: true });
   fastify.addHook('preParsing', refuseForeignBody);
   fastify.addHook('preValidation', refuseBody);
 }
 
-/** Marks the handlers with a `@Body()`, to distinguish their routes from all others. */
+/** Marks the routes whose handlers have a `@Body()`. */
 function declareTakenBodies(modules: ModulesContainer): void {
   const scanner = new MetadataScanner();
   for (const { controllers } of modules.values()) {
@@ -49,13 +49,13 @@ function takesBody(controller: Type, method: string): boolean {
   return Object.keys(parameters).some((key) => key.startsWith(`${String(RouteParamtypes.BODY)}:`));
 }
 
-/** A body that is no JSON is refused by what it is no route's of, rather than by its type. An empty one has no type. */
+/** Refuses an unwanted body as such, rather than by its media type. An empty body needs no type. */
 const refuseForeignBody: PreParsing = (request, _reply, payload, done) => {
   const { headers } = request.raw;
   const { streamsBody, takesBody } = request.routeOptions.config;
   const isEmpty = headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0;
   if (!isEmpty && (streamsBody || takesBody) && isEncoded(headers)) {
-    // RFC 9110, 12.5.3: what would be taken.
+    // RFC 9110, 12.5.3: names the accepted coding.
     done(new DomainError('unsupported_media_type', { headers: { 'accept-encoding': 'identity' } }));
     return;
   }
@@ -63,7 +63,7 @@ const refuseForeignBody: PreParsing = (request, _reply, payload, done) => {
     done(null, payload);
     return;
   }
-  // Clients that always send a type, such as curl with `-d ''`, need not be refused for it.
+  // Accepts clients that always send a type, such as curl with `-d ''`.
   if (isEmpty) delete headers['content-type'];
   else if (!takesBody && (!isJson(headers['content-type']) || isEncoded(headers))) {
     done(untaken());
@@ -78,13 +78,13 @@ function refuseBody(request: FastifyRequest, _reply: FastifyReply, done: (error?
     done();
     return;
   }
-  // `{}` is what clients send that send JSON always; the parser lets nothing through but objects.
+  // Some clients always send JSON, and so send `{}`. The parser accepts only objects.
   const isEmpty = body === undefined || body === null || Object.keys(body).length === 0;
   if (isEmpty || request.routeOptions.config.takesBody) done();
   else done(untaken());
 }
 
-/** Whether a body is compressed, or encoded otherwise: Berth decodes none. */
+/** True if a body is compressed or otherwise encoded: Berth decodes none. */
 function isEncoded({ 'content-encoding': coding }: IncomingHttpHeaders): boolean {
   return coding !== undefined && !/^(?:identity)?$/i.test(coding.trim());
 }
@@ -97,12 +97,12 @@ function untaken(): DomainError {
   return invalidParameters([{ field: 'body', message: 'must be empty: this route takes none' }]);
 }
 
-/** Deeper than anything the API takes, and shallow enough for every function that recurses into it. */
+/** Maximum nesting: deeper than any valid request, and safe for recursive functions. */
 const MAX_DEPTH = 8;
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 const FORBIDDEN_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
 
-/** The parser of every body. An empty one is no body: clients that always send the content type need not be refused. */
+/** Parses JSON bodies. An empty one counts as no body: some clients always send the content type. */
 export function jsonBodyParser(
   _request: FastifyRequest,
   body: Buffer,
@@ -120,8 +120,9 @@ export function jsonBodyParser(
 }
 
 /**
- * @returns an object that holds no surprise: no key that reaches a prototype, no depth that exhausts the stack, and no
- *   NUL, which PostgreSQL cannot store
+ * Parses a JSON object and refuses dangerous contents: keys that reach a prototype, nesting that exhausts the stack,
+ * NUL, which PostgreSQL cannot store, and lone surrogates, which UTF-8 cannot represent.
+ *
  * @throws DomainError `invalid_parameters`
  */
 export function parseJsonBody(body: Uint8Array): object {
@@ -154,7 +155,7 @@ function membersOf(node: object): unknown[] {
 
 function isNode(value: unknown): value is object {
   if (typeof value === 'string' && value.includes('\0')) throw refused('must not contain NUL characters');
-  // Half of a pair of UTF-16, which `\ud800` in JSON makes: UTF-8 has no such character, and would get another one.
+  // A lone surrogate, such as `\ud800` in JSON, does not exist in UTF-8 and would be replaced by another character.
   if (typeof value === 'string' && /\p{Surrogate}/u.test(value)) throw refused('must not contain lone surrogates');
   return typeof value === 'object' && value !== null;
 }

@@ -3,10 +3,10 @@ import type { FastifyReply, FastifyRequest, RequestPayload } from 'fastify';
 import { DomainError, invalidParameters } from '../errors';
 import type { RouteRegistry } from './route-registry';
 
-/** A hook of Fastify's that runs as soon as a request's head is there. */
+/** A Fastify hook that runs as soon as a request's head has arrived. */
 export type OnRequest = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void;
 
-/** A hook of Fastify's that runs before the body is read. */
+/** A Fastify hook that runs before the body is read. */
 export type PreParsing = (
   request: FastifyRequest,
   reply: FastifyReply,
@@ -14,27 +14,25 @@ export type PreParsing = (
   done: (error: Error | null, payload?: RequestPayload) => void,
 ) => void;
 
-/**
- * Has requests whose expectation Node.js cannot meet come in like any other, so that {@link headFault} refuses them.
- */
+/** Passes requests with an unsupported `Expect` on like any other, so that {@link headFault} refuses them. */
 export function passExpectations(server: Server): void {
-  // Without a listener, Node.js answers by itself, with an empty body.
+  // Without a listener, Node.js answers with an empty body.
   server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
     server.emit('request', request, response);
   });
 }
 
 /**
- * What a server has to refuse of a request's head: no `Host` in HTTP/1.1, or several (RFC 9112, 3.2); several
- * `Authorization` (RFC 9110, 5.3); and an expectation other than `100-continue` (RFC 9110, 10.1.1). Node.js would
- * answer with an empty body, and lets several of either pass.
+ * Checks a request's head: no `Host` in HTTP/1.1, or several (RFC 9112, 3.2); several `Authorization` (RFC 9110,
+ * 5.3); and an expectation other than `100-continue` (RFC 9110, 10.1.1). Node.js would answer with an empty body, and
+ * accepts several of either field.
  */
 export function headFault({ httpVersion, headers, rawHeaders }: IncomingMessage): DomainError | null {
   const hosts = timesIn(rawHeaders, 'host');
   if (hosts > 1 || (hosts === 0 && httpVersion === '1.1')) {
     return invalidParameters([{ field: 'host', message: 'must be given once, as a header' }]);
   }
-  // Node.js would take the first of them, a proxy before it perhaps the last.
+  // Node.js would use the first; a proxy in front may have used the last.
   if (timesIn(rawHeaders, 'authorization') > 1) {
     return invalidParameters([{ field: 'authorization', message: 'must be given once' }]);
   }
@@ -43,7 +41,7 @@ export function headFault({ httpVersion, headers, rawHeaders }: IncomingMessage)
   return isUnmet ? new DomainError('expectation_failed') : null;
 }
 
-/** Refuses what {@link headFault} finds, a path that has no route (404), and a method that its path has not (405). */
+/** Refuses the faults of {@link headFault}, a path without a route (404), and a method that its path lacks (405). */
 export function refuseUnroutable(routes: RouteRegistry): OnRequest {
   return (request, _reply, done) => {
     const { raw } = request;
@@ -62,23 +60,23 @@ function unroutable(routes: RouteRegistry, request: IncomingMessage): DomainErro
 }
 
 /**
- * Whether a path below a folder of files names anything but a file in it: `..` and the like are not resolved, they are
- * found nowhere. Whoever serves the files would say that they are forbidden.
+ * True if a path below a static folder contains segments such as `..`. They are not resolved but a 404; the static
+ * file handler would answer 403.
  */
 function leadsElsewhere(request: FastifyRequest): boolean {
   const path = pathOf(request.raw);
-  // Most paths are plain, and Fastify makes an object of a route's options whenever it is asked for them.
+  // A cheap test first: most paths are plain, and each access to `routeOptions` makes Fastify create an object.
   if (!/\/\.|\/\/|[\\%]/.test(path) || !request.routeOptions.url?.endsWith('*')) return false;
   const segments = decodeURIComponent(path).slice(1).split('/');
   return segments.some((segment) => /^\.{0,2}$|[\\\0]/.test(segment));
 }
 
-/** Without the query, and without the server's own address, which may come before the path (RFC 9112, 3.2.2). */
+/** The path without the query, and without the scheme and host of an absolute target (RFC 9112, 3.2.2). */
 export function pathOf({ url = '' }: Pick<IncomingMessage, 'url'>): string {
   return url.replace(/^https?:\/\/[^/?]*/i, '').split('?', 1)[0] ?? '';
 }
 
-/** Counted as they came: of several, Node.js keeps the first. */
+/** Counts a field in the raw headers: of repeated ones, Node.js keeps only the first. */
 export function timesIn(rawHeaders: readonly string[], wanted: string): number {
   let times = 0;
   for (let index = 0; index < rawHeaders.length; index += 2) {

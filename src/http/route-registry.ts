@@ -7,9 +7,7 @@ export interface RegisteredRoute {
   readonly url: string;
 }
 
-/**
- * Every route that the server answers, as the router knows it: what a test enumerates, so that no route goes untested.
- */
+/** All routes as the router knows them. Tests enumerate them, so that no route goes untested. */
 @Injectable()
 export class RouteRegistry {
   private readonly registered: RegisteredRoute[] = [];
@@ -24,8 +22,8 @@ export class RouteRegistry {
   }
 
   /**
-   * @returns the methods of the path's routes; none where the path has no route. Preflights, which have any path, are
-   *   no route
+   * @returns the methods of the path's routes, none if the path has no route. The wildcard OPTIONS route for
+   *   preflights does not count
    */
   methodsAt(path: string): string[] {
     const fitting = this.registered.filter(
@@ -39,7 +37,7 @@ export class RouteRegistry {
   }
 }
 
-/** As the router reads it: `:id` is one segment that is not empty, `*` is whatever is left. */
+/** Matches as the router does: `:id` is one non-empty segment, `*` is the rest. */
 function patternOf(url: string): RegExp {
   const escaped = url.replace(/[.+?^${}()|[\]\\]/g, '\\$&');
   return new RegExp(`^${escaped.replace(/:[^/]+/g, '[^/]+').replace('*', '.*')}$`);

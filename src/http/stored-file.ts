@@ -3,14 +3,14 @@ import { createHash } from 'node:crypto';
 import { promisify } from 'node:util';
 import { brotliCompress, constants, gzip } from 'node:zlib';
 
-/** How an answer can be compressed, the smallest first. */
+/** Supported codings, the smallest result first. */
 const CODINGS = ['br', 'gzip'] as const;
 type Coding = (typeof CODINGS)[number];
 
-/** A file that stays as it is while the server runs, in memory. */
+/** A file in memory that does not change while the server runs. */
 export interface StoredFile {
   readonly type: string;
-  /** Of the file as it is; each compressed form has its own. */
+  /** The ETag of the uncompressed file; each compressed form has its own. */
   readonly etag: string;
   readonly bodies: Readonly<Record<'identity', Buffer> & Partial<Record<Coding, Buffer>>>;
 }
@@ -18,12 +18,12 @@ export interface StoredFile {
 const compressBrotli = promisify(brotliCompress);
 const compressGzip = promisify(gzip);
 
-/** Of what is compressed once. */
+/** Quality for files that are compressed once. */
 const SLOWLY = { br: 9, gzip: 9 } as const;
-/** Of what is compressed for each answer: some milliseconds for 100 KB, beside the event loop. */
+/** Quality for each single answer: a few milliseconds for 100 KB, off the event loop. */
 const QUICKLY = { br: 4, gzip: 6 } as const;
 
-/** Compresses a file once, for all who ask for it. */
+/** Compresses a file once for all requests. */
 export async function storedFile(type: string, identity: Buffer): Promise<StoredFile> {
   const [br, gz] = await Promise.all([compressed('br', identity, SLOWLY), compressed('gzip', identity, SLOWLY)]);
   return { type, etag: etagOf(identity), bodies: { identity, br, gzip: gz } };
@@ -50,10 +50,10 @@ export function compressAnswer(coding: Coding, body: Buffer): Promise<Buffer> {
 }
 
 /**
- * The best coding that a client accepts (RFC 9110, 12.5.3). Of several it takes the smallest, whatever their weights,
- * but none with the weight 0.
+ * Selects the coding for `Accept-Encoding` (RFC 9110, 12.5.3): the smallest accepted one. Weights are ignored, except
+ * that 0 excludes a coding.
  *
- * @returns null: as it is
+ * @returns null for no compression
  */
 export function codingFor(accepted: string | undefined, available: readonly Coding[] = CODINGS): Coding | null {
   const weights = new Map<string, number>();
@@ -65,13 +65,13 @@ export function codingFor(accepted: string | undefined, available: readonly Codi
   return available.find((coding) => (weights.get(coding) ?? weights.get('*') ?? 0) > 0) ?? null;
 }
 
-/** Adds to what the answer varies by, which may be the page that asks, too. */
+/** Adds `accept-encoding` to `Vary`, which may already have `Origin`. */
 export function varyByCoding(reply: FastifyReply): void {
   const before = reply.getHeader('vary');
   reply.header('vary', before === undefined ? 'accept-encoding' : `${String(before)}, accept-encoding`);
 }
 
-/** Whether `If-None-Match` names an ETag, so that the client has what it would be sent (RFC 9110, 13.1.2). */
+/** True if `If-None-Match` names the ETag, so that the client's copy is current (RFC 9110, 13.1.2). */
 function isKnown(condition: string | undefined, etag: string): boolean {
   const named = condition?.split(',').map((each) => each.trim().replace(/^W\//, '')) ?? [];
   return named.includes(etag) || named.includes('*');
@@ -81,7 +81,7 @@ function isText({ type }: StoredFile): boolean {
   return type.includes('charset=utf-8');
 }
 
-/** Sends a file, compressed if the client takes that, or a 304 if it has it. */
+/** Sends a file, compressed if the client accepts it, or a 304 if the client's copy is current. */
 export function sendStored(
   file: StoredFile,
   {
@@ -97,7 +97,7 @@ export function sendStored(
   if (isKnown(request.headers['if-none-match'], etag)) return reply.status(304).send();
   if (coding !== null) reply.header('content-encoding', coding);
   const body = (coding === null ? undefined : file.bodies[coding]) ?? file.bodies.identity;
-  // Text goes out in one write with the head. As a buffer, the next request of a client that does not read was not
-  // begun.
+  // A string is sent in one write with the head. With a buffer, the next pipelined request of a client that does not
+  // read was not started.
   return reply.type(file.type).send(coding === null && isText(file) ? body.toString('utf8') : body);
 }

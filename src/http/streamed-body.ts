@@ -9,33 +9,33 @@ import type { PreParsing } from './request-head';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Whether the route's handler reads the body itself, as it comes. */
+    /** Whether the route's handler reads the body itself, as a stream. */
     streamsBody?: boolean;
   }
   interface FastifyRequest {
-    /** Of a streamed body, what the client said that it is. */
+    /** The original `content-type` of a streamed body. */
     streamedType?: string | undefined;
   }
 }
 
-/** A type that no client can name, by which the parser of streamed bodies alone is found. */
+/** Internal media type that selects the streaming parser; clients cannot use it. */
 const STREAMED = 'application/vnd.berth.streamed-body';
 
-/** Connections whose request may take longer than any other's, because its body is watched as it comes. */
+/** Connections exempt from the request timeout, because their body has an idle timeout. */
 const watched = new WeakSet<Socket>();
 
-/** Of a handler: the class of the first line of its body. */
+/** Metadata key of a handler: the class of the first line of its body. */
 export const FIRST_LINE = Symbol('the class of the first line of a body');
 
 /**
- * Lets a route's handler read the body itself, whatever its type and size: see {@link StreamedBody}.
+ * Lets a route's handler read the body itself, of any type and size: see {@link StreamedBody}.
  *
- * @param options firstLine: the class of the JSON that the body begins with, for the documents
+ * @param options firstLine: the class of the JSON at the start of the body, for the OpenAPI document
  */
 export const StreamsBody = ({ firstLine }: { readonly firstLine?: Type } = {}): MethodDecorator =>
   applyDecorators(RouteConfig({ streamsBody: true }), SetMetadata(FIRST_LINE, firstLine));
 
-/** Call it before any route is added. */
+/** Adds the parser of streamed bodies. Call it before any route is added. */
 export function passStreamedBodies(fastify: FastifyInstance): void {
   fastify.addHook('preParsing', nameStreamed);
   fastify.addContentTypeParser(STREAMED, (_request, payload, done) => done(null, payload));
@@ -52,37 +52,37 @@ const nameStreamed: PreParsing = (request, _reply, payload, done) => {
   done(null, payload);
 };
 
-/** Whether the time that a request may take is the handler's to watch. */
+/** True if the handler, rather than Node.js, enforces the time limit of the current request. */
 export function isWatched(socket: Socket): boolean {
   return watched.has(socket);
 }
 
-/** The body of a route that {@link StreamsBody}, as it comes. */
+/** The body of a route with {@link StreamsBody}. */
 export class BodyStream {
   constructor(private readonly request: FastifyRequest) {}
 
-  /** What the client said that it is. */
+  /** The client's `content-type`. */
   get type(): string | undefined {
     return this.request.streamedType;
   }
 
-  /** As the client said; undefined if it said nothing. */
+  /** The client's `content-length`; undefined if absent. */
   get length(): number | undefined {
     const length = Number(this.request.headers['content-length'] ?? NaN);
     return Number.isNaN(length) ? undefined : length;
   }
 
   /**
-   * Takes it once, in any time as long as bytes come. Fails with `request_timeout`, and where the client goes away
-   * before the end.
+   * Reads the body; call it once. There is no total time limit as long as bytes arrive. Fails with `request_timeout`,
+   * or with `invalid_parameters` if the client disconnects before the end.
    *
-   * @param idleMs how long none may come
+   * @param idleMs maximum time without any bytes
    */
   read(idleMs: number): Readable {
     return new WatchedBody(this.request.raw, idleMs);
   }
 
-  /** Reads no more of it. What is left is `boundRefusedBodies`'s, once the answer goes out. */
+  /** Stops reading. `boundRefusedBodies` handles the rest once the answer is sent. */
   discard(): void {
     const body: IncomingMessage = this.request.raw;
     if (body.complete || body.destroyed) return;
@@ -91,10 +91,10 @@ export class BodyStream {
   }
 }
 
-/** A body as its bytes come. Once nobody reads it any more, what is left of it is dropped. */
+/** Reads a body with an idle timeout. If the reader destroys the stream, the rest of the body is dropped. */
 class WatchedBody extends Readable {
   private idle: NodeJS.Timeout | undefined;
-  /** Whether more is waited for. */
+  /** True while the reader waits for data. */
   private isWanted = false;
 
   constructor(
@@ -136,7 +136,7 @@ class WatchedBody extends Readable {
     else this.destroy(gone());
   };
 
-  /** What has come and was not read yet may be gone as well, so that only its end is one. */
+  /** Received but unread data may be lost as well, so only `end` counts as a complete body. */
   private readonly onGone = (): void => {
     if (!this.body.readableEnded) this.destroy(gone());
   };
@@ -150,18 +150,18 @@ class WatchedBody extends Readable {
     clearTimeout(this.idle);
     watched.delete(body.socket);
     body.off('data', this.onData).off('end', this.onEnd).off('error', this.onGone).off('close', this.onGone);
-    // What is left is `boundRefusedBodies`'s.
+    // `boundRefusedBodies` handles the rest.
     if (this.idle) body.pause();
     done(error);
   }
 }
 
-/** For the audit: nobody reads the answer. */
+/** For the audit log; the disconnected client does not receive it. */
 function gone(): DomainError {
   return new DomainError('invalid_parameters', { code: 'broken_off' });
 }
 
-/** The body, as a parameter of a route that {@link StreamsBody}. */
+/** Injects the body into the handler of a route with {@link StreamsBody}. */
 export const StreamedBody = createParamDecorator((_data: unknown, context: ExecutionContext): BodyStream => {
   return new BodyStream(context.switchToHttp().getRequest<FastifyRequest>());
 });

@@ -8,15 +8,15 @@ import { headOf, postpone, putBack } from './pipeline';
 import { endWith, requestIdOf } from './protocol-errors';
 import { pathOf, type OnRequest } from './request-head';
 
-/** Something that speaks WebSocket, such as Socket.IO. It is asked for handshakes alone that RFC 6455 allows. */
+/** An endpoint that speaks WebSocket, such as Socket.IO. It only receives handshakes that are valid by RFC 6455. */
 export interface WebSocketEndpoint {
   /** @param path the request's path, without its query */
   serves(path: string): boolean;
-  /** Takes the connection over: answers the handshake or refuses it. @param head the bytes that came after it */
+  /** Takes over the connection, and answers or refuses the handshake. @param head the bytes after the request's head */
   accept(request: IncomingMessage, socket: Socket, head: Buffer): void;
 }
 
-/** Of hop-by-hop fields, those that offer an upgrade. RFC 9113, 3.1 and RFC 9110, 7.8. */
+/** Hop-by-hop fields that offer an upgrade. RFC 9113, 3.1 and RFC 9110, 7.8. */
 const OFFER = new Set(['upgrade', 'http2-settings']);
 
 /** The versions that `ws` speaks. */
@@ -24,8 +24,8 @@ const WEBSOCKET_VERSIONS = ['8', '13'];
 const WEBSOCKET_KEY = /^[+/0-9A-Za-z]{22}==$/;
 
 /**
- * Decides what becomes of requests that offer an upgrade. WebSocket handshakes go to the endpoint that serves their
- * path. All other offers are declined by not taking them up (RFC 9110, 7.8): the request is answered over HTTP/1.1.
+ * Routes requests that offer an upgrade. WebSocket handshakes go to the endpoint that serves their path. Other offers
+ * are ignored (RFC 9110, 7.8): the request is answered over HTTP/1.1.
  */
 @Injectable()
 export class Upgrades {
@@ -33,12 +33,15 @@ export class Upgrades {
 
   constructor(private readonly hosts: AllowedHosts) {}
 
-  /** Adds an endpoint; the first that serves a path gets its handshakes. */
+  /** Adds an endpoint; the first one that serves a path gets its handshakes. */
   add(endpoint: WebSocketEndpoint): void {
     this.endpoints.push(endpoint);
   }
 
-  /** Handles the server's upgrades, and CONNECT, which is no proxy's here. Nobody else may listen to them. */
+  /**
+   * Handles the server's `upgrade` and `connect` events; no other code may listen to them. CONNECT is refused, as
+   * Berth is not a proxy.
+   */
   watch(server: Server): void {
     server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
       const detached = { server, request, socket, rest: head };
@@ -62,7 +65,7 @@ export class Upgrades {
   }
 }
 
-/** What still is a handshake here found no endpoint, so there is no WebSocket at its path. */
+/** Refuses a handshake whose path no WebSocket endpoint serves. */
 export const refuseUnservedHandshake: OnRequest = ({ method, headers }, _reply, done) => {
   const isUnserved = method === 'GET' && headers['sec-websocket-key'] !== undefined;
   done(isUnserved ? new DomainError('route_not_found') : undefined);
@@ -72,17 +75,17 @@ function isHandshake({ method, headers }: IncomingMessage): boolean {
   return method === 'GET' && /(^|,)\s*websocket\s*(,|$)/i.test(headers.upgrade ?? '');
 }
 
-/** Refuses a handshake in the form of every error, and ends the connection. */
+/** Refuses a handshake with an error of the usual shape, and closes the connection. */
 export function refuseUpgrade({ headers }: IncomingMessage, socket: Socket, fault: DomainError): void {
   endWith(socket, errorAnswer(fault, requestIdOf(headers)));
 }
 
-/** Bytes that may wait for a client which sends pings and reads no answers. */
+/** Maximum bytes that may wait for a client which sends pings without reading the pongs. */
 const PONG_ROOM_BYTES = 64 * 1024;
 
 /**
- * Answers a client's pings while it reads: by default `ws` answers each, and keeps without a bound what is not read.
- * Its server needs `autoPong: false`. A ping may be left unanswered if another one follows (RFC 6455, 5.5.3).
+ * Answers pings only while the client reads: by default `ws` answers each, and buffers unread pongs without a limit.
+ * The `ws` server needs `autoPong: false`. A ping may go unanswered if another one follows (RFC 6455, 5.5.3).
  */
 export function answerPings(client: WebSocket): void {
   client.on('ping', (data) => {
@@ -90,7 +93,7 @@ export function answerPings(client: WebSocket): void {
   });
 }
 
-/** The head without what offers the upgrade. */
+/** The request's head without its offer of an upgrade. */
 function headWithoutOffer(request: IncomingMessage): Buffer {
   return headOf(request, (name, value) => {
     if (OFFER.has(name)) return null;
@@ -98,7 +101,7 @@ function headWithoutOffer(request: IncomingMessage): Buffer {
   });
 }
 
-/** @returns null where the field would be left empty */
+/** @returns null if no option is left */
 function withoutOffer(connection: string): string | null {
   const kept = connection.split(',').filter((option) => !OFFER.has(option.trim().toLowerCase()));
   return kept.length > 0 ? kept.join(',') : null;

@@ -4,11 +4,11 @@ import { Transform, type TransformFnParams } from 'class-transformer';
 import { Matches, registerDecorator, ValidationArguments, ValidationOptions } from 'class-validator';
 import { FieldFault, invalidParameters } from '../errors';
 
-/** As many as help; a body can hold thousands of unknown fields. */
+/** Maximum faults reported; a body can have thousands of unknown fields. */
 const MOST = 50;
 const LONGEST_NAME = 100;
 
-/** One entry for each faulty field, by its path (`env.PATH`, `tags.0`). */
+/** Lists one entry for each faulty field, by its path (`env.PATH`, `tags.0`). */
 function fieldFaults(errors: readonly ValidationError[]): FieldFault[] {
   return collect(errors, '').slice(0, MOST);
 }
@@ -22,22 +22,20 @@ function collect(errors: readonly ValidationError[], parent: string): FieldFault
   });
 }
 
-/**
- * Constraints that speak of a value's type, by the names that class-validator has for them: reported before all others.
- */
+/** class-validator's names of constraints on a value's type. They are reported before all others. */
 const TYPES = ['isArray', 'isObject', 'isString', 'isInt', 'isBoolean'];
 
 function messageOf({ constraints }: ValidationError): string | null {
   if (!constraints) return null;
   if ('whitelistValidation' in constraints) return 'unknown field';
   const type = TYPES.find((each) => each in constraints);
-  // Decorators are evaluated from the bottom up, so the last message is the topmost one's.
+  // Decorators are evaluated from the bottom up, so the last message is that of the topmost decorator.
   return (type === undefined ? Object.values(constraints).at(-1) : constraints[type]) ?? null;
 }
 
 /**
- * Checks what DTO classes declare. Unknown fields are refused, and nothing is converted that a DTO does not convert
- * itself.
+ * Validates input against its DTO class. Unknown fields are refused, and only the DTO's own transforms convert
+ * values.
  */
 export function createValidationPipe(): ValidationPipe {
   return new ValidationPipe({
@@ -51,7 +49,7 @@ export function createValidationPipe(): ValidationPipe {
   });
 }
 
-/** A plain object whose members are as `validate` says; `rule` says what that is. */
+/** Requires a plain object that satisfies `validate`; `rule` is the error message. */
 export function isObjectOf(
   name: string,
   { validate, rule, ...options }: { validate: (value: object) => boolean; rule: string } & ValidationOptions,
@@ -61,12 +59,15 @@ export function isObjectOf(
 }
 
 /**
- * A pattern for a text without NUL, which neither programs nor PostgreSQL take. Patterns of the documents use only what
- * the regular expressions of all languages have in common: a test says what that is.
+ * A pattern for text without NUL, which programs and PostgreSQL do not accept. Patterns in the documents use only
+ * syntax that the regular expressions of all languages share; a test enforces this.
  */
 export const WITHOUT_NUL = '^[^\\x00]*$';
 
-/** Controls, and what is invisible or turns the direction of what follows it: literal characters, as escapes differ. */
+/**
+ * Control, invisible and direction-changing characters. Those above U+00FF are literal, since escapes differ among
+ * languages.
+ */
 const UNPRINTABLE = '\\x00-\\x1f\\x7f-\\x9f\\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff';
 const BLANK = ' \\xa0\u1680\u2000-\u200a\u202f\u205f\u3000';
 
@@ -75,16 +76,16 @@ export function printable(most: number): RegExp {
   return new RegExp(`^[^${UNPRINTABLE}]{0,${String(most)}}$`, 'u');
 }
 
-/** 1 to `most` printable characters, and no blank at either end. */
+/** 1 to `most` printable characters, without a blank at either end. */
 export function printableName(most: number): RegExp {
   const end = `[^${UNPRINTABLE}${BLANK}]`;
   return new RegExp(`^${end}(?:[^${UNPRINTABLE}]{0,${String(most - 2)}}${end})?$`, 'u');
 }
 
-/** The form of a UUID, whatever its version, in any case. */
+/** The form of a UUID of any version, in any case. */
 const UUID = /^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/;
 
-/** A UUID in a query, as `format: uuid` has it: of any version, and in any case, which makes no difference. */
+/** A UUID in a query, like `format: uuid`: of any version, and case-insensitive. */
 export function IsUuidText(): PropertyDecorator {
   return applyDecorators(
     Transform(({ value }: TransformFnParams): unknown => (typeof value === 'string' ? value.toLowerCase() : value)),
@@ -92,10 +93,10 @@ export function IsUuidText(): PropertyDecorator {
   );
 }
 
-/** A whole body that the server takes, for the documents: it is what a page to try the API on sends. */
+/** An example of a whole body, for the OpenAPI document; the documentation page sends it. */
 export const BodyExample = (body: object): ClassDecorator => ApiSchema({ examples: [body] } as object);
 
-/** A field for which `validate` is true. */
+/** Adds a validator that requires `validate` to return true. */
 export function validatedBy(
   name: string,
   validate: (value: unknown) => boolean,

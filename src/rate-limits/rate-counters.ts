@@ -5,7 +5,7 @@ import { hash } from 'node:crypto';
 import { type Config, CONFIG } from '../config';
 import { RedisConnection } from '../signals';
 
-/** What is limited, in the order of their settings. */
+/** The names of the limits, in the order of their settings. */
 const LIMIT_NAMES = ['requests', 'public', 'creates', 'guests', 'refusals'] as const;
 export type LimitName = (typeof LIMIT_NAMES)[number];
 
@@ -25,7 +25,7 @@ type RateLimitSettings = Pick<
   | 'RATE_LIMIT_REFUSALS_PER_MINUTE'
 >;
 
-/** The limits that are set; 0 is none. */
+/** The enabled limits; 0 disables one. */
 function limitsOf(settings: RateLimitSettings): ReadonlyMap<LimitName, Limit> {
   const all: Readonly<Record<LimitName, Limit>> = {
     requests: { max: settings.RATE_LIMIT_PER_MINUTE, windowMs: MINUTE },
@@ -37,30 +37,30 @@ function limitsOf(settings: RateLimitSettings): ReadonlyMap<LimitName, Limit> {
   return new Map(LIMIT_NAMES.filter((name) => all[name].max > 0).map((name) => [name, all[name]]));
 }
 
-/** How far somebody has come with a limit. */
+/** The state of a counter. */
 export interface Count {
   readonly limit: number;
   readonly remaining: number;
   /** When the counter resets, in seconds from now. */
   readonly resetSeconds: number;
-  /** Whether what was counted is one too many. */
+  /** True if this call exceeds the limit. */
   readonly exceeded: boolean;
 }
 
-/** How long a request waits for Redis, in milliseconds. */
+/** Maximum time that a request waits for Redis, in milliseconds. */
 const REDIS_ANSWER_MS = 500;
 
 /**
- * How many keys of one limit a process remembers without Redis; some 200 bytes each. The least recent is forgotten
- * first.
+ * Maximum keys of one limit that a process remembers without Redis, at about 200 bytes each. The least recently used
+ * is evicted first.
  */
 const MOST_KEYS = 20_000;
 
 type Counter = ReturnType<FastifyInstance['createRateLimit']>;
 
 /**
- * Counts in fixed windows: in Redis, for all processes, where there is one, else in this process's memory. The library
- * counts requests; here it is given whatever a limit goes by, such as a token or an address.
+ * Counts in fixed windows: in Redis, shared by all processes, if configured, else in this process's memory. The
+ * library counts requests; this class passes it arbitrary keys, such as a token or an address.
  */
 @Injectable()
 export class RateCounters {
@@ -76,14 +76,14 @@ export class RateCounters {
     this.redis = this.limits.size > 0 && redis ? redis.open({ answerMs: REDIS_ANSWER_MS }) : null;
   }
 
-  /** Whether anything is limited at all. */
+  /** True if any limit is enabled. */
   get active(): boolean {
     return this.limits.size > 0;
   }
 
-  /** Makes the counters with the server's plugins; before, nothing is limited. */
+  /** Creates the counters with the server's plugins. Before that, nothing is limited. */
   attach(fastify: FastifyInstance): void {
-    // Berths that share one Redis share counters too unless they have names of their own.
+    // Installations that share a Redis share counters too, unless each has its own `INSTANCE_ID`.
     const nameSpace = `berth:${this.config.INSTANCE_ID ?? 'default'}:limit:`;
     fastify.register(rateLimit, { global: false, ...(this.redis && { redis: this.redis, nameSpace }) });
     fastify.after(() => {
@@ -95,13 +95,15 @@ export class RateCounters {
   }
 
   /**
-   * Counts one more. @returns null where nothing is limited, and where Redis does not answer: then nothing is counted
+   * Counts one request.
+   *
+   * @returns null if the limit is disabled, or if Redis does not answer: then nothing is counted
    */
   hit(name: LimitName, key: string): Promise<Count | null> {
     return this.count(name, key, { increment: true });
   }
 
-  /** As {@link hit}, and counts nothing. */
+  /** Like {@link hit}, without counting. */
   look(name: LimitName, key: string): Promise<Count | null> {
     return this.count(name, key, { increment: false });
   }
@@ -120,7 +122,7 @@ export class RateCounters {
     }
   }
 
-  /** A Redis that has gone silent holds up those who asked it now, and nobody after them. */
+  /** Disconnects from an unresponsive Redis, so that it delays only the requests that are waiting now. */
   private giveUp(error: unknown): void {
     if (this.redis?.status === 'ready' && error instanceof Error && error.message === 'Command timed out') {
       this.redis.disconnect(true);
@@ -128,7 +130,7 @@ export class RateCounters {
   }
 }
 
-/** What the library takes for a request. */
+/** The part of a request that the library reads. */
 interface Counting extends Pick<FastifyRequest, 'routeOptions'> {
   readonly rateLimitKey: string;
 }
@@ -143,7 +145,7 @@ function keyOf(request: FastifyRequest): string {
   return (request as unknown as Counting).rateLimitKey;
 }
 
-/** What a token is counted by: never the token itself, which must not get into Redis. */
+/** The key under which a token is counted: a hash, since the token itself must not get into Redis. */
 export function tokenKey(token: string): string {
   return hash('sha256', token, 'base64url');
 }

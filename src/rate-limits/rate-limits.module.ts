@@ -5,7 +5,7 @@ import { RefusedTokens } from './refused-tokens';
 import { RequestLimits } from './request-limits';
 import { SocketLimits } from './socket-limits';
 
-/** How often one may ask, by user and by address. */
+/** Rate limits by user and by address. */
 @Module({
   imports: [AuthModule],
   providers: [RateCounters, RefusedTokens, RequestLimits, SocketLimits],

@@ -2,13 +2,13 @@ import { Injectable } from '@nestjs/common';
 import { LruMap } from '../scheduling';
 import { type Count, RateCounters } from './rate-counters';
 
-/** How many tokens a process knows to be somebody's; some 250 bytes each. */
+/** Maximum valid tokens that a process remembers, at about 250 bytes each. */
 const MOST_KNOWN = 10_000;
 
 /**
- * Stands before the verification of tokens that this process has not seen to be valid yet. An address from which too
- * many were refused may bring no further ones for a while, so guessing costs the database nothing. Tokens that are
- * known go on to work from there: whoever shares an address with somebody who guesses does not pay for it.
+ * Protects the verification of tokens that this process has not seen as valid yet. An address with too many refused
+ * tokens may not try further ones for a while, so guessing costs the database nothing. Known tokens keep working from
+ * that address: users who share it with an attacker are not affected.
  */
 @Injectable()
 export class RefusedTokens {
@@ -16,14 +16,12 @@ export class RefusedTokens {
 
   constructor(private readonly counters: RateCounters) {}
 
-  /** @returns the id of the user whose token this key's was the last time that it was verified here */
+  /** @returns the user of the token with this key, as of its last verification in this process */
   ownerOf(key: string): string | undefined {
     return this.owners.get(key);
   }
 
-  /**
-   * @returns the count where this address has used up its refusals, so that tokens that are not known are turned away
-   */
+  /** @returns the count if the address has used up its refusals, so that unknown tokens are rejected */
   async exhausted(address: string): Promise<Count | null> {
     const count = await this.counters.look('refusals', address);
     return count?.remaining === 0 ? count : null;

@@ -9,37 +9,40 @@ import { RefusedTokens } from './refused-tokens';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Whom the request is counted for; absent where it is not limited. */
+    /** The caller for whom the request is counted; absent if it is not limited. */
     counted?: CountedCaller;
   }
 
   interface FastifyContextConfig {
-    /** Of a route that answers anyone alike, from memory: counted by address, apart from the API. */
+    /** Marks a route that serves the same file from memory to every client; counted by address, apart from the API. */
     isPublicFile?: boolean;
   }
 }
 
-/** What a request is counted by. */
+/** The keys under which a request is counted. */
 interface CountedCaller {
   readonly address: string;
-  /** Of the token that it brings; null if it brings none. */
+  /** Key of the request's token; null if it has none. */
   readonly token: string | null;
-  /** Whose token it is, as far as this process knows. */
+  /** The token's user, if known to this process. */
   readonly userId: string | undefined;
 }
 
-/** What collectors and readers of the documentation ask for; counted apart: it must work when the API is too much. */
+/**
+ * Paths of collectors and of readers of the documentation. Counted apart, so that they work when API requests are
+ * limited.
+ */
 const PUBLIC = /^\/(metrics$|api\/docs(\/|$)|api\/(openapi|asyncapi)\.json$)/;
 
 /**
- * Probes are not counted: a balancer or supervisor whose probe is refused takes the server away from everybody, so
- * anyone at its address could bring that about. They cost little: the one is constant, the other asks once for all.
+ * Probes are not counted. A load balancer or supervisor whose probe is refused takes the server out of service, and
+ * any client at its address could cause that. Probes are cheap: one is constant, the other shares its checks.
  */
 const PROBES = '/health/';
 
 /**
- * Limits requests: those of users who are known by their tokens, and of addresses, before anything is done for them;
- * those of tokens that this process has not seen yet once more when the guard has found out whose they are.
+ * Limits requests before any work is done for them, by user if this process knows the token, else by address. With an
+ * unknown token, the request is also counted for its user once the guard has authenticated it.
  */
 @Injectable()
 export class RequestLimits {
@@ -48,7 +51,7 @@ export class RequestLimits {
     private readonly refusedTokens: RefusedTokens,
   ) {}
 
-  /** Before the body is read. @throws DomainError `rate_limit_exceeded` */
+  /** Counts the request before its body is read. @throws DomainError `rate_limit_exceeded` */
   async admit(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const { url: route } = request.routeOptions;
     if (route?.startsWith(PROBES)) return;
@@ -79,7 +82,7 @@ export class RequestLimits {
     if (asked === 'POST /api/auth/guest') await this.count(reply, [['guests', address]]);
   }
 
-  /** Before the answer goes out. @returns undefined where there is nothing to wait for */
+  /** Records refused tokens before the answer is sent. @returns undefined if there is nothing to wait for */
   learn({ counted: caller, headers }: FastifyRequest, reply: FastifyReply): Promise<void> | undefined {
     if (!caller || reply.statusCode !== 401 || headers.authorization === undefined) return undefined;
     return this.refusedTokens.refuse(caller.address, caller.token);
@@ -96,7 +99,8 @@ export class RequestLimits {
   }
 
   /**
-   * Counts one more for each, and sets the headers of the limit that is closest to exhaustion.
+   * Counts one request for each limit, and sets the headers of the limit that is closest to exhaustion.
+   *
    * @throws DomainError `rate_limit_exceeded`
    */
   private async count(reply: FastifyReply, limits: readonly (readonly [LimitName, string])[]): Promise<void> {
@@ -109,7 +113,7 @@ export class RequestLimits {
   }
 }
 
-/** A preflight is the browser's, not the page's, and asks for nothing. */
+/** A preflight is sent by the browser rather than the page, and requests nothing. */
 function isPublic({ method, routeOptions: { url, config } }: FastifyRequest): boolean {
   return method === 'OPTIONS' || config.isPublicFile === true || (url !== undefined && PUBLIC.test(url));
 }
@@ -129,8 +133,8 @@ function exceeded(reply: FastifyReply, count: Count): DomainError {
 }
 
 /**
- * Puts the limits before every route. Call it after `setUpHttp()`, whose hooks come first: a server that drains says
- * so, and preflights are answered. And before `init()` or `listen()`.
+ * Adds the limits before every route. Call it after `setUpHttp()`, whose hooks must come first: they answer while the
+ * server drains, and answer preflights. Call it before `init()` or `listen()`.
  */
 export function setUpRateLimits(app: NestFastifyApplication): void {
   const counters = app.get(RateCounters);

@@ -6,9 +6,7 @@ import { addressKey, ClientAddress } from '../http';
 import { RateCounters, tokenKey } from './rate-counters';
 import { RefusedTokens } from './refused-tokens';
 
-/**
- * Limits what leads to a socket, by the same counts as requests: the connection by its address, its token by the user.
- */
+/** Limits new sockets with the same counters as requests: connections by address, tokens by user. */
 @Injectable()
 export class SocketLimits {
   constructor(
@@ -18,7 +16,7 @@ export class SocketLimits {
     private readonly clients: ClientAddress,
   ) {}
 
-  /** Counts a request for a connection, before anything is done for it. @throws DomainError `rate_limit_exceeded` */
+  /** Counts a connection's request before any work is done for it. @throws DomainError `rate_limit_exceeded` */
   async admit(handshake: IncomingMessage): Promise<void> {
     await this.count(addressKey(this.clients.of(handshake)));
   }
@@ -26,8 +24,8 @@ export class SocketLimits {
   /**
    * Verifies the token of a socket that is about to be connected, and counts the socket for its user.
    *
-   * @returns null if it opens nothing
-   * @throws DomainError `rate_limit_exceeded`
+   * @returns null if the token is invalid
+   * @throws DomainError `rate_limit_exceeded`; `user_suspended`
    */
   async verify(handshake: IncomingMessage, token: string): Promise<Principal | null> {
     const address = addressKey(this.clients.of(handshake));

@@ -76,7 +76,7 @@ async function login(url: string, { tokenStdin, guest, as }: LoginOptions): Prom
   note(`logged in to ${name} as ${user.username} (${user.tier}; ${scopes.join(', ')})`);
 }
 
-/** Whether the connection is neither encrypted nor within this machine. */
+/** True if the connection is neither encrypted nor local. */
 function isReadOnTheWay(url: string): boolean {
   const { protocol, hostname } = new URL(url);
   return protocol === 'http:' && !/^(.*\.)?localhost$|^127(\.\d+){3}$|^\[::1\]$/.test(hostname);
@@ -114,7 +114,7 @@ function addTokens(tokens: Command): void {
       if (isJson) sayJson(created);
       else {
         const ends = created.expires_at;
-        // A token does not outlast the one that makes it, such as that of a session in the console.
+        // A token expires with the token that created it at the latest, such as that of a console session.
         if (ends !== null) note(`it ends ${ends}${expiresIn === undefined ? ', with the token that made it' : ''}`);
         say(created.token);
       }

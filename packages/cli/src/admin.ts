@@ -93,7 +93,7 @@ async function capacity({ berth, isJson, signal }: Session): Promise<void> {
 interface NodeVerb {
   readonly name: 'drain' | 'activate' | 'forget';
   readonly description: string;
-  /** What it leads to, for whoever is asked. */
+  /** The consequence, shown in the confirmation. */
   readonly warning: string;
   readonly act: (
     admin: Session['berth']['admin'],
@@ -243,7 +243,7 @@ async function usage(
   sayTable(['DAY', 'USER', 'RUNNING', 'GIB-HOURS', 'CPU-HOURS', 'DISK-GIB-HOURS'], rows);
 }
 
-/** A page of the audit has no more. */
+/** Maximum page size of the audit. */
 const MOST_ENTRIES_A_PAGE = 200;
 
 async function audit(
@@ -271,13 +271,13 @@ async function audit(
   sayTable(['AT', 'ACTION', 'OUTCOME', 'BY', 'ON', 'FROM'], rows);
 }
 
-/** @param mebibytes null where it is not known */
+/** @param mebibytes null if unknown */
 function size(mebibytes: number | null): string | null {
   if (mebibytes === null) return null;
   return mebibytes < 10_240 ? `${String(mebibytes)}m` : `${(mebibytes / 1_024).toFixed(1)}g`;
 }
 
-/** @param shares null where it is not known */
+/** @param shares null if unknown */
 function cpus(shares: number | null): string | null {
   return shares === null ? null : String(shares / 1_000);
 }

@@ -2,8 +2,8 @@ import type { Command } from 'commander';
 import { findId, openSession } from './session.ts';
 
 /**
- * Of a shell, what asks `berth __complete` for the words that may come. The words are data, some of them a server's:
- * none of these scripts has the shell expand them, as `compgen -W` of bash would.
+ * Completion scripts, which ask `berth __complete` for candidates. Candidates are data, some of them the server's:
+ * none of these scripts lets the shell expand them, as bash's `compgen -W` would.
  */
 const SCRIPTS: Readonly<Record<string, string>> = {
   bash: `_berth() {
@@ -31,8 +31,8 @@ compdef _berth berth
 };
 
 /**
- * A shell may put a word on the command line as it is, and run it with the line. So only words are offered that every
- * shell takes as they stand, which the names of containers do; others have to be typed.
+ * A shell may put a candidate on the command line unquoted, and run it with the line. So only words are offered that
+ * need no quoting in any shell. Container names never need any; other words have to be typed.
  */
 const PLAIN_WORD = /^[A-Za-z0-9_][A-Za-z0-9_.:@/+-]*$/;
 
@@ -56,7 +56,7 @@ export function addCompletion(program: Command): void {
     });
 }
 
-/** @returns the words that may come in the place of the last one */
+/** @returns the candidates for the last word */
 async function candidates(program: Command, words: readonly string[], self: Command): Promise<string[]> {
   const typed = words.at(-1) ?? '';
   let at = program;
@@ -69,7 +69,7 @@ async function candidates(program: Command, words: readonly string[], self: Comm
   return all.filter((word) => word.startsWith(typed));
 }
 
-/** What the server knows by name, where the command takes one. */
+/** Names from the server, if the command takes one. */
 async function names(at: Command, words: readonly string[], self: Command): Promise<string[]> {
   const taken = new Set(at.registeredArguments.map((each) => each.name()));
   if (at.name() === 'sh' && ['-a', '--attach'].includes(words.at(-2) ?? '')) return terminals(self, words);
@@ -83,7 +83,7 @@ async function names(at: Command, words: readonly string[], self: Command): Prom
   return found.items.map(({ name }) => name);
 }
 
-/** Those that are open in the container that was named: `berth sh dev --attach`. */
+/** The open terminals of the given container: `berth sh dev --attach`. */
 async function terminals(self: Command, words: readonly string[]): Promise<string[]> {
   const container = words.slice(1, -1).find((word) => !word.startsWith('-'));
   if (container === undefined) return [];

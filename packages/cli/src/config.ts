@@ -3,7 +3,7 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { CliError, USAGE } from './exit.ts';
 
-/** A server, and a user there with a token. The token is sent to that server alone. */
+/** A server and a user's token there. The token is sent only to that server. */
 export interface Context {
   readonly url: string;
   readonly token: string;
@@ -18,7 +18,7 @@ interface Config {
 
 const NONE: Config = { current: null, contexts: {} };
 
-/** `BERTH_CONFIG`, or `berth/config.json` where the system has such files. */
+/** `BERTH_CONFIG`, or `berth/config.json` in the system's configuration directory. */
 function configFile(): string {
   const folder = process.env['XDG_CONFIG_HOME'] ?? join(homedir(), '.config');
   return process.env['BERTH_CONFIG'] ?? join(folder, 'berth', 'config.json');
@@ -34,7 +34,7 @@ export async function readConfig(): Promise<Config> {
   }
 }
 
-/** It holds tokens, so nobody else may read it; it is there as a whole, or as it was. */
+/** Writes the file atomically. It contains tokens, so only the user may read it. */
 async function writeConfig(config: Config): Promise<void> {
   const file = configFile();
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
@@ -45,12 +45,12 @@ async function writeConfig(config: Config): Promise<void> {
 }
 
 /**
- * Keeps a context and makes it the current one. A context belongs to one server and one of its users: logging in again
- * replaces the token, and another user or server never does.
+ * Saves a context and makes it the current one. A context belongs to one server and one of its users: a new login
+ * replaces the token, but never the user or server.
  *
- * @param asked its name; if absent the server's host name, with a number where that is another's
- * @returns its name
- * @throws CliError where the name asked for is another's
+ * @param asked the context's name; by default the server's host name, with a number if another context has it
+ * @returns the context's name
+ * @throws CliError if another context has the requested name
  */
 export async function saveContext(asked: string | undefined, context: Context): Promise<string> {
   const { contexts } = await readConfig();
@@ -74,7 +74,7 @@ function isSame(one: Context, other: Context): boolean {
   return isSameServer(one.url, other.url) && one.user !== undefined && one.user === other.user;
 }
 
-/** Compares origin and path, however the addresses are written. */
+/** Compares origin and path, regardless of spelling. */
 function isSameServer(one: string, other: string): boolean {
   const plain = (url: string): string => {
     const { origin, pathname } = new URL(url);
@@ -103,11 +103,11 @@ export async function forgetContext(name: string | undefined): Promise<string> {
 }
 
 /**
- * A context that is named takes precedence over `BERTH_URL` and `BERTH_TOKEN`, and these over the current context. The
- * token of a context goes to the server that it was saved with, and to no other.
+ * Selects the context: an explicitly named one takes precedence over `BERTH_URL` and `BERTH_TOKEN`, and these over
+ * the current one. A context's token is sent only to the server that it was saved with.
  *
- * @param name of a context; absent: none is named
- * @throws CliError where no token is known for the server
+ * @param name the named context; undefined if none is named
+ * @throws CliError if no token is known for the server
  */
 export async function openContext(name: string | undefined): Promise<Context> {
   const { current, contexts } = await readConfig();
@@ -126,7 +126,7 @@ export async function openContext(name: string | undefined): Promise<Context> {
 function tokenFor(url: string, { current, contexts }: Config): string {
   const [first, ...others] = Object.entries(contexts)
     .filter(([, context]) => isSameServer(context.url, url))
-    // The current one before others of this server.
+    // Prefers the current context among those of this server.
     .toSorted(([one], [other]) => Number(other === current) - Number(one === current));
   if (!first) {
     throw new CliError(

@@ -33,7 +33,7 @@ interface Settings {
   readonly label?: Pairs;
 }
 
-/** What of a container is set when it is made, and can be changed later. */
+/** Options for settings that apply at creation and can be changed later. */
 function withSettings(command: Command): Command {
   return command
     .option('--name <name>', 'its name')
@@ -47,7 +47,7 @@ function withSettings(command: Command): Command {
     .option('-l, --label <key=value>', 'a label; several times', pair);
 }
 
-/** Without labels, which an update has a request of its own for. */
+/** The settings without labels, which an update sends in a request of their own. */
 function settingsOf(options: Settings): Partial<api.UpdateContainerDto> {
   const settings = {
     name: options.name,
@@ -127,7 +127,7 @@ interface Verb {
   ) => Promise<{ readonly message: string; readonly name: string }>;
 }
 
-/** Of several containers each is done, whatever becomes of the others; the first error is the command's. */
+/** Handles each container even if others fail; the first error determines the exit code. */
 function addVerb(program: Command, usage: string, { description, act }: Verb): Command {
   return program
     .command(usage)
@@ -141,7 +141,7 @@ function addVerb(program: Command, usage: string, { description, act }: Verb): C
       else if (done.length > 0) sayJson(done[0]);
       for (const [index, result] of results.entries()) {
         if (result.status === 'fulfilled') continue;
-        // Of a single one it is clear which it was.
+        // With a single container, the error needs no name.
         if (names.length === 1 || session.signal.aborted) throw result.reason;
         const [sentence, ...more] = linesOf(result.reason);
         note(`berth: ${names[index] ?? ''}: ${sentence}`, ...more);
@@ -179,7 +179,7 @@ async function list({ berth, isJson, signal }: Session, options: ListOptions): P
 
 type Listed = api.ListedContainerView | api.AgentView;
 
-/** @returns seconds until it is stopped by itself if nobody uses it; null: never, or it does not run */
+/** @returns the seconds until an unused container is stopped automatically; null if never, or if it is not running */
 function endOf(each: Listed, limits: api.LimitsView): number | null {
   if (!('db_id' in each) || each.status !== 'running') return null;
   const idle = [each.auto_stop_seconds, limits.auto_stop_seconds].filter((limit) => limit !== null);
@@ -207,7 +207,7 @@ function rowOf(each: Listed, limits: api.LimitsView): Row {
   ];
 }
 
-/** What agents have none of. */
+/** The empty cells of an agent's row. */
 const NOTHING = [null, null, null, null, null] as const;
 
 function show({ isJson }: Session, container: api.ContainerView): void {
@@ -252,7 +252,7 @@ async function create(session: Session, image: string, options: CreateOptions): 
   }
 }
 
-/** How long an image may take to come. */
+/** Time limit for a creation, including the pull of its image. */
 const CREATION_MS = 30 * 60_000;
 
 async function runningWithProgress(
@@ -280,7 +280,7 @@ interface UpdateOptions extends Settings {
   readonly yes?: boolean;
 }
 
-/** Whether Berth makes a new container of it: only `/home/user` is in both. */
+/** True if Berth will recreate the container, which keeps only `/home/user`. */
 function isRecreating(changes: Partial<api.UpdateContainerDto>, { resources }: api.ContainerView): boolean {
   const isOther = (name: keyof typeof resources): boolean =>
     changes[name] !== undefined && changes[name] !== resources[name];

@@ -10,16 +10,16 @@ import { bytes, note, ProgressBar } from './output.ts';
 import { findId, type Session } from './session.ts';
 import { unpack } from './unpack.ts';
 
-/** One end of a copy that is in a container. */
+/** A path in a container, as one end of a copy. */
 interface Inside {
   readonly id: string;
   readonly path: string;
 }
 
-/** Standard input or output, as the end of a copy that is here. */
+/** Standard input or output, as the local end of a copy. */
 const STANDARD = '-';
 
-/** @param from, to: exactly one of them is `container:/path`; a path that is not absolute begins in `/home/user` */
+/** @param from, to: exactly one of them is `container:/path`; a relative path starts in `/home/user` */
 export async function copy(session: Session, from: string, to: string): Promise<void> {
   const [source, target] = [await inside(session, from), await inside(session, to)];
   if (source && !target) await download(session, source, to);
@@ -29,7 +29,7 @@ export async function copy(session: Session, from: string, to: string): Promise<
 
 async function inside(session: Session, text: string): Promise<Inside | null> {
   const at = text.indexOf(':');
-  // `./a:b` and `C:\a` are of this machine.
+  // `./a:b` and `C:\a` are local paths.
   if (at < 2 || text.slice(0, at).includes('/')) return null;
   const path = text.slice(at + 1);
   return { id: await findId(session, text.slice(0, at)), path: path.startsWith('/') ? path : join('/home/user', path) };
@@ -100,7 +100,7 @@ async function isDirectory({ berth, signal }: Session, { id, path }: Inside): Pr
 }
 
 interface Measure {
-  /** In bytes, where it is known. */
+  /** In bytes; null if unknown. */
   readonly total: number | null;
   readonly name: string;
 }
@@ -133,7 +133,7 @@ async function received(file: Download, name: string, take: (body: Readable) => 
   }
 }
 
-/** Counts what goes through, and shows it. */
+/** Counts the bytes of a stream and shows the progress. */
 class Meter {
   readonly stream = new Transform({
     transform: (chunk: Buffer, _encoding, done) => {
@@ -167,7 +167,7 @@ function endOf(tar: ReturnType<typeof spawn>): Promise<void> {
     tar.once('error', () => reject(new CliError('`tar` is needed for directories, and could not be run')));
     tar.once('exit', (code) => (code === 0 ? resolve() : reject(new CliError(`tar failed (${String(code)})`))));
   });
-  // Awaited once the copy is over; until then it is not unhandled.
+  // Awaited after the copy; until then, this keeps it from being unhandled.
   ended.catch(() => undefined);
   return ended;
 }

@@ -1,16 +1,16 @@
 import { isBerthError } from '@berth/client';
 
-/** What is wrong with the command line or the configuration. */
+/** Exit code for a faulty command line or configuration. */
 export const USAGE = 2;
-/** Of `exec` and `sh`, whose other codes are those of the program. */
+/** Exit code of `exec` and `sh` if the program did not run; their other codes are the program's. */
 export const NOT_RUN = 125;
 
-/** A sentence for the person, and the exit code for the script. */
+/** An error with a message for people and an exit code for scripts. */
 export class CliError extends Error {
   constructor(
     message: string,
     readonly exitCode = 1,
-    /** Lines after the first. */
+    /** Further lines of the message. */
     readonly more: readonly string[] = [],
   ) {
     super(message);
@@ -27,7 +27,7 @@ export function exitCodeOf(error: unknown): number {
   return error.code === 'connection_failed' ? 6 : 1;
 }
 
-/** @returns the lines that a person is told: a sentence, then a line for each faulty field */
+/** @returns the lines to print: a sentence, then a line for each faulty field */
 export function linesOf(error: unknown): readonly [sentence: string, ...string[]] {
   if (error instanceof CliError) return [error.message, ...error.more];
   if (!isBerthError(error)) return [error instanceof Error ? error.message : String(error)];

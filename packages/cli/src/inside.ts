@@ -78,7 +78,7 @@ async function exec(
   try {
     const id = await findId(session, name);
     const collected = isJson ? new CollectedOutput() : null;
-    // Bytes as they are, whatever they mean.
+    // Output is passed on as bytes, without decoding.
     for await (const message of berth.commands.stream(id, words, request)) {
       if (message.type === 'output') {
         if (collected) collected.add(message.stream, message.data);
@@ -94,20 +94,20 @@ async function exec(
     process.exitCode = NOT_RUN;
     throw error;
   } finally {
-    // Or one that is not at its end would keep this process.
+    // Otherwise an open stdin would keep this process alive.
     if (stdin) process.stdin.destroy();
   }
 }
 
-/** The command waits while its output waits here. */
+/** Resolves when the output is flushed, so that the command waits for a slow reader. */
 function written(target: NodeJS.WriteStream, data: Uint8Array): Promise<void> {
   return new Promise((resolve) => target.write(data, () => resolve()));
 }
 
-/** What the API keeps of an output where it answers with all of it. */
+/** Maximum bytes of collected output, the same as the API's. */
 const MOST_COLLECTED = 1024 * 1024;
 
-/** Outputs for one piece of JSON, as the API shows them. */
+/** Collects output for a single JSON value, in the API's form. */
 class CollectedOutput {
   private readonly parts = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
   private left = MOST_COLLECTED;

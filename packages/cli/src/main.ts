@@ -9,7 +9,7 @@ import { addInsideCommands } from './inside.ts';
 import { note } from './output.ts';
 import { Interrupted, listenForInterrupts } from './session.ts';
 
-/** Set by the build: packages/cli/package.json's. */
+/** The version of packages/cli/package.json, set by the build. */
 declare const VERSION: string;
 
 const EXIT_CODES = `
@@ -25,7 +25,7 @@ function createProgram(): Command {
     .addHelpText('after', EXIT_CODES)
     .enablePositionalOptions()
     .showHelpAfterError('(--help says more)')
-    // Errors of usage have a code of their own.
+    // Usage errors have an exit code of their own.
     .exitOverride((error) => {
       throw error;
     });
@@ -35,7 +35,7 @@ function createProgram(): Command {
   addAccountCommands(program);
   addAdminCommands(program);
   addCompletion(program);
-  // At their end too, where people write them: `berth ls --json`.
+  // Global options are also accepted after the command, where people write them: `berth ls --json`.
   for (const command of allCommands(program)) {
     command.addOption(new Option('--json').hideHelp()).addOption(new Option('--context <name>').hideHelp());
   }
@@ -48,7 +48,7 @@ function allCommands(program: Command): Command[] {
 
 async function main(): Promise<void> {
   listenForInterrupts();
-  // `berth ls | head` ends without a word.
+  // `berth ls | head` ends silently.
   process.stdout.on('error', () => process.exit(0));
   try {
     await createProgram().parseAsync();

@@ -1,38 +1,44 @@
-/** What is written for people and for scripts. */
+/** How output is written. */
 export interface Output {
-  /** A script reads: one JSON value, and nothing else. */
+  /** Writes one JSON value and nothing else, for scripts. */
   readonly isJson: boolean;
 }
 
-/** Indented on a terminal. Control characters are escaped, also those beyond ASCII, which `JSON.stringify` leaves. */
+/**
+ * Writes JSON, indented on a terminal. Escapes all control characters, including those beyond ASCII, which
+ * `JSON.stringify` leaves.
+ */
 export function sayJson(value: unknown): void {
   process.stdout.write(`${jsonText(value, process.stdout.isTTY ? 2 : 0)}\n`);
 }
 
-/** One of several messages: always on one line. */
+/** Writes one of several messages, always on one line. */
 export function sayJsonLine(value: unknown): void {
   process.stdout.write(`${jsonText(value, 0)}\n`);
 }
 
 function jsonText(value: unknown, indent: number): string {
   const escape = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  // JSON.stringify has escaped all below U+0020 within strings; what is left of these are its own line feeds.
+  // `JSON.stringify` escapes everything below U+0020 within strings; the remaining line feeds are its indentation.
   return JSON.stringify(value, null, indent).replace(UNPRINTABLE, (found) => (found === '\n' ? found : escape(found)));
 }
 
-/** The answer of a command, such as an id. */
+/** Writes the command's result, such as an id, to stdout. */
 export function say(text: string): void {
   process.stdout.write(`${printable(text)}\n`);
 }
 
-/** What happened, which is not the answer of a command. Within a line, a line feed is a control character as others. */
+/**
+ * Writes a message that is not the command's result to stderr. Line feeds within a line are replaced like other
+ * controls.
+ */
 export function note(...lines: readonly string[]): void {
   process.stderr.write(lines.map((line) => `${printable(line)}\n`).join(''));
 }
 
 export type Row = readonly (string | number | null | undefined)[];
 
-/** @returns lines of columns as wide as their widest cell */
+/** @returns the table's text; columns are as wide as their widest cell */
 export function table(head: readonly string[], rows: readonly Row[]): string {
   const cells = [head, ...rows].map((row) => row.map((cell) => printable(String(cell ?? '-'))));
   const widths = head.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
@@ -49,20 +55,23 @@ export function sayTable(head: readonly string[], rows: readonly Row[]): void {
   process.stdout.write(table(head, rows));
 }
 
-/** C0 and C1 controls, which begin escape sequences, line separators, and what changes the direction of text. */
+/**
+ * C0 and C1 controls, which start escape sequences, line separators, and characters that change the direction of
+ * text.
+ */
 // oxlint-disable-next-line no-control-regex -- these are what is taken out
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
-/** Names, labels and messages of others must not steer the terminal. */
+/** Replaces control characters: names, labels and messages of other users must not control the terminal. */
 export function printable(text: string): string {
   return text.replace(UNPRINTABLE, '\u{fffd}');
 }
 
-/** A line on a terminal that is written over; nothing where stderr is none. */
+/** A line on the terminal that is overwritten; writes nothing if stderr is not a terminal. */
 export class ProgressBar {
   private shown = '';
 
-  /** @param percent null where it is not known */
+  /** @param percent null if unknown */
   show(percent: number | null, text: string): void {
     if (!process.stderr.isTTY) return;
     const width = 24;
@@ -81,7 +90,7 @@ export class ProgressBar {
   }
 }
 
-/** @returns such as `3m`, `2h`, `5d` */
+/** @returns an age such as `3m`, `2h`, `5d` */
 export function age(since: string, now = Date.now()): string {
   return duration((now - Date.parse(since)) / 1_000);
 }

@@ -4,7 +4,7 @@ import { CliError, USAGE } from './exit.ts';
 import { printable } from './output.ts';
 import { interruption } from './session.ts';
 
-/** Asks the person at the terminal. @throws CliError unless the answer is yes, and where nobody can be asked */
+/** Asks for confirmation at the terminal. @throws CliError unless the answer is yes, and if there is no terminal */
 export async function confirm(question: string): Promise<void> {
   if (!process.stdin.isTTY)
     throw new CliError('there is no terminal to ask at: --yes does it', USAGE, [`  ${question}`]);
@@ -12,7 +12,7 @@ export async function confirm(question: string): Promise<void> {
   if (!/^y(es)?$/i.test(answer)) throw new CliError('nothing was done');
 }
 
-/** What is typed is not shown. */
+/** Asks without echoing the input. */
 export async function askSecret(question: string): Promise<string> {
   process.stderr.write(question);
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
@@ -23,7 +23,7 @@ export async function askSecret(question: string): Promise<string> {
   }
 }
 
-/** @throws Interrupted at Ctrl-C, which readline keeps from the process */
+/** @throws Interrupted at Ctrl-C, which readline does not pass on to the process */
 async function ask(question: string, output: NodeJS.WritableStream): Promise<string> {
   const line = createInterface({ input: process.stdin, output, terminal: true });
   line.once('SIGINT', () => process.emit('SIGINT'));

@@ -3,13 +3,13 @@ import type { Command } from 'commander';
 import { openContext } from './config.ts';
 import type { Output } from './output.ts';
 
-/** What every command has: the client, how to write, and the end by Ctrl-C. */
+/** The context of every command: the client, the form of the output, and a signal for Ctrl-C. */
 export interface Session extends Output {
   readonly berth: Berth;
   readonly signal: AbortSignal;
 }
 
-/** Options of the program itself. */
+/** The program's global options. */
 interface GlobalOptions {
   readonly json?: boolean;
   readonly context?: string;
@@ -20,10 +20,10 @@ const interrupted = new AbortController();
 /** Aborted at Ctrl-C. */
 export const interruption = interrupted.signal;
 
-/** Why a command ended that Ctrl-C was pressed in. */
+/** The reason of {@link interruption}. */
 export class Interrupted extends Error {}
 
-/** The first Ctrl-C ends requests and says so; the next one the process. */
+/** The first Ctrl-C aborts requests with an error, the second one ends the process. */
 export function listenForInterrupts(): void {
   process.once('SIGINT', () => interrupted.abort(new Interrupted('interrupted')));
 }
@@ -34,7 +34,11 @@ export async function openSession(command: Command): Promise<Session> {
   return { berth, isJson: json === true, signal: interruption };
 }
 
-/** A name may look like an id: it is taken for a name first. @returns what the API takes as an id */
+/**
+ * Finds a container by name, or else takes the text as an id: a name may look like an id.
+ *
+ * @returns an id for the API
+ */
 export async function findId({ berth, signal }: Session, nameOrId: string): Promise<string> {
   if (/^[A-Za-z0-9-]{1,64}$/.test(nameOrId)) {
     const named = (await berth.containers.list({ name: nameOrId, signal }).page()).items;
@@ -43,16 +47,16 @@ export async function findId({ berth, signal }: Session, nameOrId: string): Prom
   return nameOrId;
 }
 
-/** As {@link findId}, among the deleted. */
+/** Like {@link findId}, among deleted containers. */
 export async function findDeletedId({ berth, signal }: Session, nameOrId: string): Promise<string> {
-  // The newest of that name.
+  // Newest first, so this is the newest one with the name.
   for await (const each of berth.containers.list({ status: 'deleted', signal })) {
     if (each.name === nameOrId && 'db_id' in each) return each.db_id;
   }
   return nameOrId;
 }
 
-/** @returns null where there is none */
+/** @returns null if there is no such container */
 export async function findContainer(session: Session, nameOrId: string): Promise<ContainerView | null> {
   try {
     return await session.berth.containers.get(await findId(session, nameOrId), { signal: session.signal });

@@ -8,14 +8,14 @@ export interface ShellOptions {
   readonly watch?: boolean;
 }
 
-/** Ctrl-], as telnet has it. */
+/** Ctrl-], as in telnet. */
 const DETACH = 0x1d;
 /** How long keys wait for a server that does not answer. */
 const DROP_INPUT_AFTER_MS = 5000;
 
 /**
- * A terminal in this one: every key goes there, and the size with it. Where the connection breaks it is made again, and
- * the shell is the same.
+ * Connects this terminal to one in the container: forwards keys and size. After a broken connection, it reconnects to
+ * the same shell.
  */
 export async function openShell(session: Session, name: string, { attach, watch }: ShellOptions): Promise<void> {
   const id = await findId(session, name);
@@ -26,10 +26,10 @@ export async function openShell(session: Session, name: string, { attach, watch 
     rows: stdout.rows || 24,
     takeover: watch !== true,
     ...(attached !== undefined && { session: attached, after: 0 }),
-    // Held up as long as this terminal is.
+    // Slows the program down to the speed of this terminal.
     onOutput: (bytes) => new Promise((resolve) => stdout.write(bytes, () => resolve())),
     onInterrupted: () => noteInTerminal('the connection broke, trying again'),
-    // What somebody types blindly must not run minutes later; what comes from a pipe is all wanted.
+    // Blindly typed input must not run minutes later; input from a pipe is never dropped.
     ...(process.stdin.isTTY && { dropInputAfterMs: DROP_INPUT_AFTER_MS }),
     onRole: (role) => {
       if (role === 'watcher') noteInTerminal('another client writes');
@@ -41,7 +41,7 @@ export async function openShell(session: Session, name: string, { attach, watch 
     process.exitCode = NOT_RUN;
     throw error;
   }
-  // A real terminal sends Ctrl-C as a key.
+  // A terminal in raw mode sends Ctrl-C as a key instead.
   session.signal.addEventListener('abort', () => terminal.detach());
   const release = holdTerminal(terminal);
   try {
@@ -58,18 +58,22 @@ export async function openShell(session: Session, name: string, { attach, watch 
   }
 }
 
-/** On a line of its own, whatever the shell wrote last, and whether the terminal is raw or not. */
+/** Writes a message on its own line, even after an unfinished one, and in raw mode. */
 function noteInTerminal(text: string): void {
   process.stderr.write(`\r\n[${printable(text)}]\r\n`);
 }
 
-/** Keys and sizes go to that terminal. @returns what makes this one as it was; more than once is as once */
+/**
+ * Forwards keys and sizes to the remote terminal.
+ *
+ * @returns a function that restores this one; may be called repeatedly
+ */
 function holdTerminal(terminal: Terminal): () => void {
   const { stdin, stdout } = process;
   let isDropping = false;
   const onData = (data: Buffer): void => {
     const end = stdin.isTTY ? data.indexOf(DETACH) : -1;
-    // Refused where only looking on is allowed; the shell's end is told by `ended`.
+    // Refused input of a watcher is ignored; `ended` reports the end of the shell.
     terminal.write(end < 0 ? data : data.subarray(0, end)).then(
       () => (isDropping = false),
       (error: unknown) => {
@@ -81,7 +85,7 @@ function holdTerminal(terminal: Terminal): () => void {
     if (end >= 0) terminal.detach();
   };
   const onResize = (): void => terminal.resize(stdout.columns, stdout.rows);
-  // What is typed at the end of a pipe; a terminal sends its own.
+  // Sends Ctrl-D at the end of a pipe; at a terminal, the user types it.
   const onEnd = (): void => void terminal.write('\u0004').catch(() => undefined);
   if (stdin.isTTY) stdin.setRawMode(true);
   stdin.on('data', onData).on('end', onEnd).resume();

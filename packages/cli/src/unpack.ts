@@ -5,15 +5,15 @@ import { extract, type Headers } from 'tar-stream';
 import { CliError } from './exit.ts';
 import { note } from './output.ts';
 
-/** More are only counted. */
+/** Further entries are only counted. */
 const MOST_NAMED = 20;
 
 /**
- * Unpacks an archive that a container made, which may be hostile. Files, directories and links belong to the user who
- * runs this, root among them, with the nine bits of `rwx` that the umask leaves. Nothing is written through a symbolic
- * link. Devices, pipes and links that lead out of the directory are left out, and named.
+ * Unpacks an archive from a container, which may be hostile. Files, directories and links belong to the current user,
+ * even if that is root, with the `rwx` bits that the umask leaves. Nothing is written through a symbolic link.
+ * Devices, pipes and links that lead out of the directory are skipped and listed.
  *
- * @throws CliError for a path that leads out of the directory, or through something that is no directory
+ * @throws CliError for a path that leads out of the directory, or through something that is not a directory
  */
 export async function unpack(archive: Readable, directory: string): Promise<void> {
   await mkdir(directory, { recursive: true });
@@ -28,7 +28,7 @@ export async function unpack(archive: Readable, directory: string): Promise<void
 }
 
 class Tree {
-  /** Directories, by path, that were looked at: nothing here makes another thing of one. */
+  /** Paths known to be directories; this class never replaces a directory. */
   private readonly directories = new Set<string>();
   private readonly files = new Set<string>();
   private readonly leftOut: string[] = [];
@@ -69,7 +69,7 @@ class Tree {
     if (more > 0) note(`left out: ${String(more)} more`);
   }
 
-  /** Makes the directory of it, and removes a file or a link that is in its place. */
+  /** Creates the parent directory, and removes a file or link at the path. */
   private async makeRoom(parts: readonly string[]): Promise<void> {
     const path = join(this.root, ...parts);
     await this.enter(parts.slice(0, -1));
@@ -77,7 +77,7 @@ class Tree {
     await rm(path, { force: true });
   }
 
-  /** Makes directories, which the user can always write to. One that is there stays as it is. */
+  /** Creates missing directories, always writable for the user. Existing ones stay as they are. */
   private async enter(parts: readonly string[], mode = 0o777): Promise<void> {
     for (let depth = 1; depth <= parts.length; depth++) {
       const path = join(this.root, ...parts.slice(0, depth));
@@ -95,7 +95,7 @@ class Tree {
   }
 }
 
-/** @throws CliError for a name that leads out */
+/** @throws CliError for a name that leads out of the directory */
 function partsOf(name: string): string[] {
   const parts = name.split('/').filter((part) => part !== '' && part !== '.');
   if (name.startsWith('/') || name.includes('\0') || parts.includes('..')) {
@@ -105,10 +105,10 @@ function partsOf(name: string): string[] {
 }
 
 /**
- * Whether a symbolic link leads to a place within the directory, also by way of other links that do. `..` is exact only
- * at its beginning: after a name, it would be of what that name is a link to.
+ * True if a symbolic link leads to a place within the directory, also through other links for which that is true.
+ * `..` is only allowed at the beginning: after a name that is a link, it would be relative to the link's target.
  *
- * @param depth of the directory that it is in
+ * @param depth depth of the link's own directory
  */
 function staysInside(depth: number, target: string): boolean {
   if (target === '' || target.startsWith('/')) return false;
@@ -119,7 +119,7 @@ function staysInside(depth: number, target: string): boolean {
 }
 
 async function writeFile(path: string, { mode = 0o666, mtime }: Headers, content: Readable): Promise<void> {
-  // `wx` refuses what has come into this place meanwhile, a link among it.
+  // `wx` refuses to open anything that appeared here in the meantime, such as a link.
   const file = await open(path, 'wx', mode & 0o777);
   try {
     for await (const chunk of content) await file.writeFile(chunk as Buffer);

@@ -1,28 +1,28 @@
 import type { NetworkPolicy } from '@berth/client';
 import { InvalidArgumentError } from 'commander';
 
-/** Readers of what is written on the command line. Each throws InvalidArgumentError, which commander shows. */
+/** Parsers of option values. They throw InvalidArgumentError, which commander prints. */
 
-/** @returns MiB, of `512`, `512m` or `2g` */
+/** @returns MiB, from `512`, `512m` or `2g` */
 export function mebibytes(text: string): number {
   const found = /^(\d+(?:\.\d+)?)([mg]?)i?b?$/i.exec(text);
   if (!found) throw new InvalidArgumentError('a size such as 512, 512m or 2g is wanted.');
   return Math.round(Number(found[1]) * (found[2]?.toLowerCase() === 'g' ? 1_024 : 1));
 }
 
-/** @returns thousandths of a CPU, of `0.5` or `2` */
+/** @returns thousandths of a CPU, from `0.5` or `2` */
 export function cpuShares(text: string): number {
   const cpus = Number(text);
   if (!(cpus > 0)) throw new InvalidArgumentError('a number of CPUs such as 0.5 or 2 is wanted.');
   return Math.round(cpus * 1_000);
 }
 
-/** @returns seconds, as {@link period}; `tier` leaves it to the tier */
+/** @returns seconds, as {@link period}; `tier` means the tier's value */
 export function seconds(text: string): number | 'tier' {
   return text === 'tier' ? text : period(text);
 }
 
-/** @returns seconds, of `90s`, `30m`, `8h` or `7d` */
+/** @returns seconds, from `90s`, `30m`, `8h` or `7d` */
 export function period(text: string): number {
   const found = /^(\d+)([smhd])$/.exec(text);
   if (!found) throw new InvalidArgumentError('a time such as 30m, 8h or 7d is wanted.');
@@ -30,7 +30,7 @@ export function period(text: string): number {
   return Number(found[1]) * (sizes[found[2] ?? 's'] ?? 1);
 }
 
-/** @returns of `internet`, `none`, or a list such as `203.0.113.0/24:443,198.51.100.7:53/udp` */
+/** @returns the policy, from `internet`, `none`, or a list such as `203.0.113.0/24:443,198.51.100.7:53/udp` */
 export function network(text: string): NetworkPolicy {
   if (text === 'internet' || text === 'none') return text;
   return { allow: text.split(',').map((entry) => entry.trim()) };
@@ -47,7 +47,7 @@ export function kindOf(policy: NetworkPolicy): NetworkKind {
   return typeof policy === 'string' ? policy : 'allow';
 }
 
-/** @returns as the API wants it, `key:value`, of that or of `key=value`, as labels are set and shown */
+/** @returns the API's form `key:value`, from that or from `key=value`, the form in which labels are set and shown */
 export function labelFilter(text: string): string {
   return /^[^:]*=/.test(text) ? text.replace('=', ':') : text;
 }
@@ -58,14 +58,14 @@ export function showNetwork(policy: NetworkPolicy): string {
 
 type Pairs = Readonly<Record<string, string>>;
 
-/** Gathers `--env NAME=VALUE` and the like, given several times. */
+/** Collects options such as `--env NAME=VALUE` that may be given several times. */
 export function pair(text: string, before: Pairs = {}): Pairs {
   const at = text.indexOf('=');
   if (at < 1) throw new InvalidArgumentError('NAME=VALUE is wanted.');
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
-/** Gathers an option that may be given several times. */
+/** Collects an option that may be given several times. */
 export function several(text: string, before: readonly string[] = []): readonly string[] {
   return [...before, text];
 }

@@ -6,7 +6,7 @@ import { type Pages, pagesOf } from './pages.ts';
 export class Tokens {
   constructor(private readonly http: Http) {}
 
-  /** The token itself is in this answer alone. */
+  /** Creates a token. Its text is only in this answer. */
   create(body: api.CreateTokenDto, { signal }: CallOptions = {}): Promise<api.CreatedTokenView> {
     return this.http.json('POST', '/api/tokens', { json: body, signal });
   }
@@ -20,11 +20,11 @@ export class Tokens {
   }
 }
 
-/** The user's own agents, online or not. They are stopped and deleted as containers are, by their ids. */
+/** The user's own agents, online or not. `Containers` stops and deletes them, by their ids. */
 export class Agents {
   constructor(private readonly http: Http) {}
 
-  /** The agent's token is in this answer alone. */
+  /** Creates an agent. Its token is only in this answer. */
   create(body: api.CreateAgentDto, { signal }: CallOptions = {}): Promise<api.AgentCreatedView> {
     return this.http.json('POST', '/api/agents', { json: body, signal });
   }
@@ -38,11 +38,11 @@ export interface AuditOptions extends CallOptions {
   readonly container_id?: string;
   /** Such as `container.start`. */
   readonly action?: string;
-  /** Of a page: 1 to 200. */
+  /** Size of a page: 1 to 200. */
   readonly limit?: number;
 }
 
-/** What the user is, has and may ask for. */
+/** The user's account, and the available tiers, images and roles. */
 export class Account {
   constructor(private readonly http: Http) {}
 
@@ -51,7 +51,7 @@ export class Account {
     return this.http.json('GET', '/api/me', { signal });
   }
 
-  /** What the containers used, by day. @param options from, to: days such as `2026-11-01`, both included */
+  /** The containers' usage by day. @param options from, to: days such as `2026-11-01`, both included */
   async usage({ signal, ...query }: CallOptions & { readonly from?: string; readonly to?: string } = {}): Promise<
     api.DailyUsageView[]
   > {
@@ -70,22 +70,22 @@ export class Account {
     return (await this.http.json<api.RoleListView>('GET', '/api/roles', { signal })).roles;
   }
 
-  /** Logs a guest in, without a token; the answer has one. */
+  /** Logs a guest in. Needs no token; the answer has one. */
   loginAsGuest(username: string, { signal }: CallOptions = {}): Promise<api.GuestLoginView> {
     return this.http.json('POST', '/api/auth/guest', { json: { username }, signal });
   }
 
-  /** Makes a code that signs this user in once, as in a link. */
+  /** Creates a code for one sign-in of this user, for use in a link. */
   createSignInCode({ signal, ...body }: api.CreateSignInCodeDto & CallOptions = {}): Promise<api.SignInCodeView> {
     return this.http.json('POST', '/api/auth/codes', { json: body, signal });
   }
 
-  /** Signs in by a code, without a token; the answer has one. */
+  /** Signs in with a code. Needs no token; the answer has one. */
   signIn(code: string, { signal }: CallOptions = {}): Promise<api.SignInView> {
     return this.http.json('POST', '/api/auth/sign-in', { json: { code }, signal });
   }
 
-  /** What the user did, and what was done to what is theirs, newest first. */
+  /** The user's actions, and actions of others on the user's resources, newest first. */
   audit({ signal, ...query }: AuditOptions = {}): Pages<api.AuditEntryView, api.AuditListView> {
     const items = (answer: api.AuditListView): api.AuditEntryView[] => answer.entries;
     return pagesOf(this.http, '/api/audit', { query, signal }, items);

@@ -57,11 +57,12 @@ export class Admin {
   }
 
   /**
-   * Moves it with its data to another machine of a cluster; what runs is stopped and started again. Waits for all of
-   * the data.
+   * Moves a container with its data to another machine of a cluster; a running one is stopped and started again.
+   * Resolves once all data is moved.
    *
-   * @param options.node its name or id; by default the one that has the most room
-   * @throws BerthError `no_capacity`, `same_node`, `wrong_pool`, `not_clustered`, `move_failed`: it is where it was
+   * @param options.node the machine's name or id; by default the one with the most room
+   * @throws BerthError `no_capacity`, `same_node`, `wrong_pool`, `not_clustered`, `move_failed`: the container was
+   *   not moved
    */
   moveContainer(
     id: string,
@@ -73,12 +74,12 @@ export class Admin {
     });
   }
 
-  /** What the machine has, and what runs there. */
+  /** The machine's resources and their use. */
   capacity({ signal }: CallOptions = {}): Promise<api.CapacityView> {
     return this.http.json('GET', '/api/admin/capacity', { signal });
   }
 
-  /** Compares all containers with Docker, and repairs the differences. */
+  /** Compares all containers with Docker and repairs the differences. */
   reconcile({ signal }: CallOptions = {}): Promise<api.SweepReport> {
     return this.http.json('POST', '/api/admin/reconcile', { isRepeatable: true, signal });
   }
@@ -97,7 +98,7 @@ export class Admin {
     return pagesOf(this.http, '/api/admin/usage', { query, signal }, (answer: api.UsageListView) => answer.usage);
   }
 
-  /** What was done by everybody or by one user, and what was done to it, newest first. */
+  /** The actions of all users, or of one user and on that user's resources, newest first. */
   audit({ signal, user_id, ...query }: AuditOptions & { readonly user_id?: string } = {}): Pages<
     api.AuditEntryView,
     api.AuditListView
@@ -107,35 +108,36 @@ export class Admin {
     return pagesOf(this.http, '/api/audit', { query: { ...query, ...whose }, signal }, items);
   }
 
-  /** The machines of a cluster, by name; none where there is one machine. */
+  /** The machines of a cluster by name; empty on a single machine. */
   async nodes({ signal }: CallOptions = {}): Promise<api.NodeView[]> {
     return (await this.http.json<api.NodeListView>('GET', '/api/admin/nodes', { signal })).nodes;
   }
 
   /**
-   * Nothing is placed or started on it any more; what runs there goes on.
+   * Drains a machine: it gets no containers and starts none; running ones continue.
    *
-   * @param options.move moves what is on it to others, in the background: `evacuation` says how far that is
+   * @param options.move moves its containers to other machines in the background; `evacuation` is the progress
    */
   drainNode(name: string, { move, signal }: CallOptions & { readonly move?: boolean } = {}): Promise<api.NodeView> {
     const body = move === undefined ? {} : { json: { move } };
     return this.http.json('POST', path`/api/admin/nodes/${name}/drain`, { ...body, isRepeatable: true, signal });
   }
 
-  /** Takes back {@link drainNode}. */
+  /** Reverts {@link drainNode}. */
   activateNode(name: string, { signal }: CallOptions = {}): Promise<api.NodeView> {
     return this.http.json('POST', path`/api/admin/nodes/${name}/activate`, { isRepeatable: true, signal });
   }
 
   /**
-   * Gives up a machine that is gone for good, and the data of its containers with it.
+   * Gives up a machine that is gone for good, and the data of its containers.
+   *
    * @throws BerthError `node_reachable` while it answers
    */
   forgetNode(name: string, { signal }: CallOptions = {}): Promise<api.NodeView> {
     return this.http.json('POST', path`/api/admin/nodes/${name}/forget`, { isRepeatable: true, signal });
   }
 
-  /** Takes another Docker for the known one; what it does not have is lost. */
+  /** Accepts the current Docker in place of the known one; containers and data that it lacks are lost. */
   acceptDocker({ signal }: CallOptions = {}): Promise<api.AcceptedDockerView> {
     return this.http.json('POST', '/api/admin/docker/accept', { isRepeatable: true, signal });
   }

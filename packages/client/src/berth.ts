@@ -47,19 +47,19 @@ export class Berth {
     return this.commands.run(id, command, options);
   }
 
-  /** Opens a terminal in a container, or attaches to one. */
+  /** Opens a terminal in a container, or attaches to an open one. */
   terminal(id: string, options: TerminalOptions): Terminal {
     return new Terminal(this.http, id, options);
   }
 
-  /** All containers, always as the server has them. Begins at once; `close()` ends it. */
+  /** Watches all containers. Starts at once; `close()` ends it. */
   watch(): ContainerWatch {
     return new ContainerWatch(this.http, this.containers);
   }
 
   /**
-   * Makes a container for a while: resolves when it runs, and deletes it at the end of an `await using`. One that does
-   * not come to run is deleted at once.
+   * Creates a temporary container: resolves once it runs, and deletes it at the end of an `await using`. A container
+   * that fails to start is deleted at once.
    */
   async sandbox(body: api.CreateContainerDto, options: WaitOptions = {}): Promise<Sandbox> {
     const { db_id: id } = await this.containers.create(body, options);
@@ -74,11 +74,14 @@ export class Berth {
   }
 }
 
-/** A container that goes when its block is left: `await using sandbox = await berth.sandbox({ image: 'sandbox' })`. */
+/**
+ * A container that is deleted at the end of its block: `await using sandbox = await berth.sandbox({ image: 'sandbox'
+ * })`.
+ */
 export class Sandbox implements AsyncDisposable {
   constructor(
     private readonly berth: Berth,
-    /** Its `db_id`. */
+    /** The container's `db_id`. */
     readonly id: string,
   ) {}
 

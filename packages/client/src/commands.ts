@@ -4,26 +4,29 @@ import { EVENT_STREAM, readUntil, type Told } from './server-sent-events.ts';
 
 export type CommandOptions = Omit<api.RunCommandDto, 'command'> & CallOptions;
 
-/** What a command that is followed says: its output as it comes, and last its end. */
+/** A message of a followed command: its output as text, and finally its result. */
 export type CommandMessage = Told<'output', api.CommandOutputView> | Told<'result', api.CommandEndView>;
 
 export type CommandInput = string | Uint8Array<ArrayBuffer> | Blob | ReadableStream<Uint8Array>;
 
 export interface CommandStreamOptions extends Omit<api.StreamCommandDto, 'command'>, CallOptions {
-  /** Of any length; a stream is read as fast as the command reads. The end of a file if absent. */
+  /**
+   * Input of any length; a stream is read as fast as the command reads it. If absent, the command reads the end of
+   * file.
+   */
   readonly input?: CommandInput;
 }
 
-/** What a command that is streamed says: its output as it comes, and last its end. */
+/** A message of a streamed command: its output as bytes, and finally its result. */
 export type CommandStreamMessage =
   | { readonly type: 'output'; readonly stream: 'stdout' | 'stderr'; readonly data: Uint8Array<ArrayBuffer> }
   | Told<'result', api.CommandEndView>;
 
-/** Commands that a request waits for: they end with it. */
+/** Commands that end with their request. */
 export class Commands {
   constructor(private readonly http: Http) {}
 
-  /** Runs a command and waits for its end. It is never repeated: it may have run. */
+  /** Runs a command and waits for its end. The request is never retried: the command may have run. */
   run(
     id: string,
     command: readonly string[],
@@ -32,7 +35,7 @@ export class Commands {
     return this.http.json('POST', path`/api/containers/${id}/exec`, { json: { command, ...options }, signal });
   }
 
-  /** Runs a command; its output as it comes, characters whole. Leaving the loop ends the command. */
+  /** Runs a command and yields its output as it comes, without split characters. Leaving the loop ends the command. */
   async *follow(
     id: string,
     command: readonly string[],
@@ -46,8 +49,9 @@ export class Commands {
   }
 
   /**
-   * Runs a command with an input and an output of any length, as bytes. The output comes while the input is still sent:
-   * in Node.js; a browser sends the whole input first, so there it must end without the output being read.
+   * Runs a command with input and output of any length, as bytes. In Node.js, output arrives while input is still
+   * being sent. A browser sends the whole input first, so the command must be able to read it without its output
+   * being read.
    */
   async *stream(
     id: string,
@@ -71,7 +75,7 @@ export class Commands {
   }
 }
 
-/** A stream that begins with a text. Cancelled where it is no longer sent. */
+/** A stream that starts with a text. Cancelling it cancels the rest. */
 function prefixed(text: string, rest: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
   const reader = rest.getReader();
   return new ReadableStream<Uint8Array>({

@@ -1,7 +1,7 @@
 import type * as api from './api-types.ts';
 import type { BerthEvent } from './events.ts';
 
-/** How far a creation, a role's installation or a move of data is. */
+/** Progress of a creation, a role's installation or a move of data. */
 export interface Progress {
   readonly stage: string;
   readonly message: string;
@@ -12,34 +12,34 @@ export interface Progress {
 type Details = Omit<api.ListedContainerView, keyof api.ContainerFactsView>;
 
 /**
- * A container as it is watched. What events tell of (name, status, resources, …) is always right. The rest is read
- * after each event: it is missing for the moment after a creation, and what changes without an event (`idle_seconds`,
- * `last_used_at`) is as it was last read.
+ * A watched container. Fields that events have (name, status, resources, …) are always current. The others are read
+ * after each event: they are missing for a moment after a creation, and fields that change without an event
+ * (`idle_seconds`, `last_used_at`) are as of the last read.
  */
 export type WatchedContainer = api.ContainerFactsView & Partial<Details> & { readonly progress: Progress | null };
 
-/** An agent that is online; what changes without an event (`load`, memory) is as it was last read. */
+/** An online agent; fields that change without an event (`load`, memory) are as of the last read. */
 export type WatchedAgent = api.AgentFactsView & Partial<Omit<api.AgentView, keyof api.AgentFactsView>>;
 
-/** A list of all containers, and the last event that it contains. */
+/** A list of all containers, and the last event that it includes. */
 export interface WholeList {
   readonly entries: readonly (api.ListedContainerView | api.AgentView)[];
   readonly seq: number;
 }
 
-/** The state that a list and the events after it make. Objects in it are replaced, never changed. */
+/** The state that results from a list and the events after it. Objects in it are replaced, never changed. */
 export class ContainerMap {
-  /** The last event that is contained. */
+  /** The last event that the map includes. */
   seq = 0;
   private entries = new Map<string, WatchedContainer>();
   private agentsById = new Map<string, WatchedAgent>();
-  /** Of each container the last event since the list, so that what was read before it is not taken for newer. */
+  /** The last event of each container since the list, so that an older read does not overwrite newer data. */
   private readonly changes = new Map<string, number>();
   private lists = 0;
   private view: ReadonlyMap<string, WatchedContainer> | null = null;
   private agentsView: ReadonlyMap<string, WatchedAgent> | null = null;
 
-  /** By `db_id`, newest first. The same object for as long as nothing changes. */
+  /** By `db_id`, newest first. The object stays the same until something changes. */
   get containers(): ReadonlyMap<string, WatchedContainer> {
     this.view ??= new Map([...this.entries].sort(([, one], [, other]) => newestFirst(one, other)));
     return this.view;
@@ -50,7 +50,7 @@ export class ContainerMap {
     return this.agentsView;
   }
 
-  /** Forgets all that is known. Progress is kept of what is still creating, as no list has it. */
+  /** Replaces all entries with a list. Progress, which lists lack, is kept for the containers that are still there. */
   replace({ entries, seq }: WholeList): void {
     const before = this.entries;
     this.entries = new Map();
@@ -65,7 +65,7 @@ export class ContainerMap {
     this.changed();
   }
 
-  /** @returns the container whose details are to be read again, if any */
+  /** @returns the container whose details have to be read again, if any */
   apply(event: BerthEvent): string | null {
     this.seq = event.seq;
     if (event.type === 'agent_connected' || event.type === 'agent_disconnected') {
@@ -87,15 +87,16 @@ export class ContainerMap {
     return isNews(event, before) ? id : null;
   }
 
-  /** What `readDetails()` wants to know of the moment at which it began to read. */
+  /** A token for the current state of a container; pass it to `readDetails()`. */
   lastChange(id: string): string {
     return `${String(this.lists)}:${String(this.changes.get(id))}`;
   }
 
   /**
-   * Takes what was read of a container beside what events tell.
-   * @param readAfter `lastChange()` before it was read
-   * @returns whether nothing has happened to it meanwhile; else it is to be read again
+   * Adds the fields that events lack, as read from the server.
+   *
+   * @param readAfter `lastChange()` before the read
+   * @returns false if the container changed in the meantime, so that it has to be read again
    */
   readDetails(view: api.ContainerView, readAfter: string): boolean {
     const entry = this.entries.get(view.db_id);
@@ -119,12 +120,12 @@ export class ContainerMap {
 }
 
 function watched(listed: api.ListedContainerView, before: WatchedContainer | undefined): WatchedContainer {
-  // None that is deleted is listed here.
+  // This list has no deleted containers.
   const status = listed.status as api.ContainerStatus;
   return { ...listed, status, progress: before?.progress ?? null };
 }
 
-/** An event has these beside what is its own. */
+/** The container's fields of an event, without the event's own. */
 function factsOf(data: api.ContainerFactsView): api.ContainerFactsView {
   const { id, db_id, name, status, image, role, labels, resources, network } = data;
   return { id, db_id, name, status, image, role, labels, resources, network };
@@ -137,7 +138,7 @@ function progressOf(event: BerthEvent, before: WatchedContainer | undefined): Pr
   return { stage, message, percent: progress };
 }
 
-/** Progress alone changes nothing but itself, until a stage begins or is over. */
+/** Progress changes no other field, except when a stage begins or ends. */
 function isNews(event: BerthEvent, before: WatchedContainer | undefined): boolean {
   if (event.type !== 'container_progress') return true;
   return event.data.progress >= 100 || before?.progress?.stage !== event.data.stage;

@@ -11,19 +11,19 @@ export interface ListContainers extends CallOptions {
   readonly name?: string;
   /** `key:value`, or a key alone; all must match. */
   readonly labels?: readonly string[];
-  /** Of a page: 1 to 100. */
+  /** Size of a page: 1 to 100. */
   readonly limit?: number;
 }
 
 export interface WaitOptions extends CallOptions {
-  /** How long at most, in milliseconds; a minute if absent. */
+  /** Maximum time in milliseconds; a minute if absent. */
   readonly timeoutMs?: number;
 }
 
-/** Once asks the server to wait; it waits for no longer. */
+/** Maximum time that the server waits in one request. */
 const LONGEST_WAIT_SECONDS = 120;
 
-/** `/api/containers`: an id is any that the API takes, an agent's included where that is said. */
+/** `/api/containers`. Ids are all those that the API accepts; agents' ids only where the types say so. */
 export class Containers {
   constructor(private readonly http: Http) {}
 
@@ -40,9 +40,10 @@ export class Containers {
   }
 
   /**
-   * Makes a container in the background; `wait()` for `running`.
-   * @param options idempotencyKey: the same key makes nothing twice, for a day. By default each call has its own, so
-   *   that its retries make one container
+   * Creates a container in the background; `wait()` for `running`.
+   *
+   * @param options idempotencyKey: repeated calls with one key create one container, for a day. By default each
+   *   call has its own key, so that its retries create one container
    */
   create(
     body: api.CreateContainerDto,
@@ -59,9 +60,10 @@ export class Containers {
   }
 
   /**
-   * Waits until it has the status, in as many requests as that takes.
-   * @throws BerthError `status_not_reached` when the time is over, `status_unreachable` as soon as it cannot be reached
-   *   without another request
+   * Waits until the container has the status, with as many requests as needed.
+   *
+   * @throws BerthError `status_not_reached` after the timeout; `status_unreachable` as soon as only another request
+   *   could bring the status about
    */
   async wait(
     id: string,
@@ -90,14 +92,14 @@ export class Containers {
     return this.http.json('POST', path`/api/containers/${id}/stop`, { isRepeatable: true, signal });
   }
 
-  /** Notes that it is in use. */
+  /** Marks the container as in use. */
   touch(id: string, { signal }: CallOptions = {}): Promise<api.ContainerView> {
     return this.http.json('POST', path`/api/containers/${id}/touch`, { isRepeatable: true, signal });
   }
 
   /**
-   * Changes what is named, and leaves the rest. The API wants name and resources whole: where one of them is missing,
-   * the container is read first, and a change that somebody makes in that moment is undone.
+   * Changes the given settings only. The API requires the name and all resources; if one is missing, the container is
+   * read first, and a concurrent change between the read and the update is lost.
    */
   async update(
     id: string,
@@ -108,7 +110,7 @@ export class Containers {
     return await this.http.json('PATCH', path`/api/containers/${id}`, { json, isRepeatable: true, signal });
   }
 
-  /** Replaces all of its labels. */
+  /** Replaces all labels. */
   setLabels(
     id: string,
     labels: Readonly<Record<string, string>>,
@@ -118,9 +120,10 @@ export class Containers {
   }
 
   /**
-   * Its data is kept until `purge_at`, an agent's not at all. Not repeated where the connection breaks: the second one
-   * would find nothing.
-   * @param options force: also where Docker refuses
+   * Deletes a container, whose data is kept until `purge_at`, or an agent. Not retried if the connection breaks: a
+   * second request would find nothing.
+   *
+   * @param options force: also if Docker refuses
    */
   delete(id: AgentId, options?: CallOptions): Promise<api.AgentDeletedView>;
   delete(id: string, options?: CallOptions & { readonly force?: boolean }): Promise<api.ContainerDeletedView>;
@@ -131,7 +134,7 @@ export class Containers {
     return this.http.json('DELETE', path`/api/containers/${id}`, { query: { force }, signal });
   }
 
-  /** Brings a deleted container back, stopped. */
+  /** Restores a deleted container, as stopped. */
   restore(id: string, { signal }: CallOptions = {}): Promise<api.ContainerRestoredView> {
     return this.http.json('POST', path`/api/containers/${id}/restore`, { signal });
   }
@@ -146,7 +149,7 @@ function settingsOf({ name, resources }: api.ContainerView): api.UpdateContainer
   return { name, ...resources };
 }
 
-/** `crypto.randomUUID` is missing in pages that are not served over HTTPS. */
+/** `crypto.randomUUID` is missing in pages without HTTPS. */
 function newKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');

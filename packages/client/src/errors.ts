@@ -1,9 +1,9 @@
 import type { ErrorCode, ErrorDetail } from './api-types.ts';
 
-/** What the client itself reports: no answer came, or one that is not Berth's (a proxy's page, perhaps). */
+/** The client's own codes: no answer arrived, or the answer is not Berth's (such as a proxy's page). */
 export type ClientErrorCode = 'connection_failed' | 'unexpected_answer';
 
-/** The server's codes, and the client's own. A newer server may send codes that are not among them. */
+/** The server's codes and the client's own. A newer server may send other codes. */
 export type BerthErrorCode = ErrorCode | ClientErrorCode;
 
 interface TierLimit {
@@ -12,7 +12,7 @@ interface TierLimit {
   readonly tier: string;
 }
 
-/** What the server says beside code and sentence, where it says more. */
+/** Additional fields of the server's errors, by code. */
 export interface ErrorFields {
   readonly container_limit_reached: TierLimit;
   readonly agent_limit_reached: TierLimit;
@@ -44,19 +44,19 @@ interface ErrorFacts<Code extends BerthErrorCode> {
   readonly cause?: unknown;
 }
 
-/** Whatever goes wrong with a request, but its being aborted: that rejects with the signal's own reason. */
+/** Any failure of a request except an abort, which rejects with the signal's reason. */
 export class BerthError<Code extends BerthErrorCode = BerthErrorCode> extends Error {
   override readonly name = 'BerthError';
-  /** HTTP's; 0 where no answer came. */
+  /** The HTTP status; 0 if no answer arrived. */
   readonly status: number;
   readonly code: Code;
-  /** Finds the request in the server's log. */
+  /** Identifies the request in the server's log. */
   readonly requestId: string | null;
   /** With `invalid_parameters`: an entry for each faulty field. */
   readonly details: readonly ErrorDetail[];
-  /** What this code says beside all that. */
+  /** The additional fields of this code. */
   readonly fields: FieldsOf<Code>;
-  /** How long the server asks to wait before another try, in milliseconds; null if it does not say. */
+  /** The server's `Retry-After` in milliseconds; null if absent. */
   readonly retryAfterMs: number | null;
 
   constructor(facts: ErrorFacts<Code>) {
@@ -70,11 +70,11 @@ export class BerthError<Code extends BerthErrorCode = BerthErrorCode> extends Er
   }
 }
 
-/** No answer came, or one that broke off. */
+/** No answer arrived, or it broke off. */
 export class UnreachableError extends BerthError<'connection_failed'> {
-  /** With its port, such as `berth.example.org:8080`. */
+  /** The host with its port, such as `berth.example.org:8080`. */
   readonly host: string;
-  /** Node.js's code, such as `ECONNREFUSED`, or `CORS`; null where it is not known: a browser does not say. */
+  /** Node.js's code, such as `ECONNREFUSED`, or `CORS`; null if unknown, since browsers do not reveal the cause. */
   readonly reason: string | null;
 
   constructor({ url, what, reason, cause }: UnreachableFacts) {
@@ -89,14 +89,17 @@ export class UnreachableError extends BerthError<'connection_failed'> {
 
 interface UnreachableFacts {
   readonly url: string;
-  /** Says it of the host, such as `could not be reached`. */
+  /** The predicate of the error's message, such as `could not be reached`. */
   readonly what: string;
-  /** Where the cause does not tell. */
+  /** Overrides the cause's code. */
   readonly reason?: string;
   readonly cause?: unknown;
 }
 
-/** `fetch` says that it failed; why is in its cause, or in the first of several (an address each). */
+/**
+ * `fetch` only says that it failed. The reason is in its cause, or in the first of several causes (one for each
+ * address).
+ */
 function reasonOf(error: unknown): { readonly message: string; readonly code: string | null } {
   let { cause } = (error ?? {}) as { cause?: unknown };
   if (cause instanceof AggregateError) cause = cause.errors[0];
@@ -105,10 +108,10 @@ function reasonOf(error: unknown): { readonly message: string; readonly code: st
 }
 
 /**
- * Tells errors apart by their codes, and knows what each code says beside them:
- * `if (isBerthError(error, 'container_limit_reached')) show(error.fields.limit)`.
+ * Checks an error's code and narrows its fields: `if (isBerthError(error, 'container_limit_reached'))
+ * show(error.fields.limit)`.
  *
- * @param codes any of them; any code at all where none is given
+ * @param codes the codes to match; without any, every BerthError matches
  */
 export function isBerthError<Code extends BerthErrorCode = BerthErrorCode>(
   error: unknown,
@@ -117,7 +120,7 @@ export function isBerthError<Code extends BerthErrorCode = BerthErrorCode>(
   return error instanceof BerthError && (codes.length === 0 || codes.includes(error.code as Code));
 }
 
-/** @returns the error that an answer without success is. Reads its body */
+/** Reads an unsuccessful answer's body. @returns its error */
 export async function errorOf(response: Response): Promise<BerthError> {
   const text = await response.text().catch(() => '');
   const status = response.status;

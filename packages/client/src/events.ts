@@ -6,28 +6,28 @@ import { EVENT_STREAM, readUntil, resumed, type Told } from './server-sent-event
 export type BerthEvent = api.Event;
 
 export interface FollowEvents extends CallOptions {
-  /** The last `seq` that is known; from now on if absent. */
+  /** The last known `seq`. If absent, events start from now. */
   readonly after?: number;
 }
 
-/** The user's events: as pages, and as they come. For the containers themselves rather `Berth.watch()`. */
+/** The user's events, in pages or as a stream. To follow containers, prefer `Berth.watch()`. */
 export class Events {
   constructor(private readonly http: Http) {}
 
-  /** The page after that `seq`, oldest first; `next` of it is the `after` of the next page. */
+  /** Reads the page after `after`, oldest first; its `next` is the `after` of the following page. */
   page(after: number, { limit, signal }: CallOptions & { readonly limit?: number } = {}): Promise<api.EventListView> {
     return this.http.json('GET', '/api/events', { query: { after, limit }, signal });
   }
 
   /**
-   * Events as they come, each once and in order. Comes back by itself where the connection breaks, for as long as it
-   * takes. Where events are no longer kept, `resync_required` comes in their place: read again what they would tell.
-   * @throws BerthError where the first connection cannot be made, and where the server refuses, as with a token that
-   *   has ended
+   * Yields events as they come, each once and in order. Reconnects after a broken connection, without a limit of
+   * attempts. If events are no longer kept, it yields `resync_required` in their place: read the state again.
+   *
+   * @throws BerthError if the first connection fails, and if the server refuses, as with an expired token
    */
   follow({ after, signal }: FollowEvents = {}): AsyncGenerator<BerthEvent | api.ResyncRequired, void, undefined> {
     let last = after;
-    // A break before the first event loses none.
+    // Keeps a break before the first event from losing any.
     const onPosition = (id: string): void => void (last ??= Number(id));
     return resumed({
       signal,
@@ -44,10 +44,10 @@ export class Events {
   }
 }
 
-/** What is told of a container that is followed, every two seconds, and last why there is no more. */
+/** A message of followed statistics, every two seconds, and finally the reason for the end. */
 export type StatsMessage = Told<'stats', api.StatsView> | Told<'end', api.StatsEndView>;
 
-/** What containers use. */
+/** The containers' resource usage. */
 export class Stats {
   constructor(private readonly http: Http) {}
 
@@ -56,9 +56,10 @@ export class Stats {
   }
 
   /**
-   * What it uses, every two seconds, until it no longer runs. Comes back by itself where the connection breaks or the
-   * server is restarted, for as long as it takes.
-   * @throws BerthError where the first connection cannot be made, and where the server refuses
+   * Yields a container's usage every two seconds until it stops. Reconnects after a broken connection or a restart of
+   * the server, without a limit of attempts.
+   *
+   * @throws BerthError if the first connection fails, and if the server refuses
    */
   async *follow(id: string, { signal }: CallOptions = {}): AsyncGenerator<StatsMessage, void, undefined> {
     const route = path`/api/containers/${id}/stats`;
@@ -74,7 +75,7 @@ export class Stats {
         yield message;
       }
     } catch (error) {
-      // It ended while nobody was there to be told.
+      // The container ended while the connection was broken.
       if (isKnown && isBerthError(error, 'container_not_running')) yield { type: 'end', reason: 'container_stopped' };
       else if (isKnown && isBerthError(error, 'container_not_found'))
         yield { type: 'end', reason: 'container_deleted' };
@@ -83,7 +84,7 @@ export class Stats {
   }
 }
 
-/** @throws BerthError as where it breaks off, when the server ends: the container does not end with it */
+/** @throws BerthError like a broken connection if the server stops: the container goes on running */
 async function* statsOf(response: Response, signal: AbortSignal | undefined): AsyncGenerator<StatsMessage> {
   for await (const { event, data } of readUntil(response, { signal, last: 'end' })) {
     const message = { type: event, ...(JSON.parse(data) as object) } as StatsMessage;

@@ -5,13 +5,13 @@ import { Pages } from './pages.ts';
 export type FileContent = string | Uint8Array<ArrayBuffer> | Blob | ReadableStream<Uint8Array>;
 
 export interface ReadOptions extends CallOptions {
-  /** The first byte, and the last one, both included. */
+  /** The first and last byte, both included. */
   readonly range?: readonly [first: number, last?: number];
 }
 
-/** A file, or an archive, on its way here. Read it once, or cancel it. */
+/** A file or an archive whose download has started. Read it once, or dispose of it. */
 export class Download implements AsyncDisposable {
-  /** In bytes; null where that is not known before its end. */
+  /** Size in bytes; null if unknown in advance. */
   readonly size: number | null;
   readonly etag: string | null;
 
@@ -40,7 +40,7 @@ export class Download implements AsyncDisposable {
     return this.read(() => this.response.blob());
   }
 
-  /** Lets go of what was not read. */
+  /** Cancels an unread download. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.response.bodyUsed) await this.response.body?.cancel();
   }
@@ -62,14 +62,14 @@ export class Files {
     return new Download(await this.http.request('GET', path`/api/containers/${id}/files`, asked), signal);
   }
 
-  /** Makes or replaces a file, as a whole. A stream is not repeated where the connection breaks. */
+  /** Creates or replaces a file atomically. A stream is not retried if the connection breaks. */
   write(id: string, file: string, content: FileContent, { signal }: CallOptions = {}): Promise<api.FileView> {
     const headers = { 'content-type': 'application/octet-stream' };
     const asked = { query: { path: file }, body: content, headers, signal };
     return this.http.json('PUT', path`/api/containers/${id}/files`, asked);
   }
 
-  /** What is in a directory, by name. @param options limit: of a page, 1 to 1,000 */
+  /** Lists a directory by name. @param options limit: size of a page, 1 to 1,000 */
   list(
     id: string,
     directory: string,
@@ -83,7 +83,7 @@ export class Files {
     });
   }
 
-  /** Makes a directory, and those above it. */
+  /** Creates a directory and its missing parents. */
   makeDirectory(id: string, directory: string, { signal }: CallOptions = {}): Promise<api.FileView> {
     return this.http.json('POST', path`/api/containers/${id}/files/mkdir`, { json: { path: directory }, signal });
   }
@@ -92,7 +92,7 @@ export class Files {
     return this.http.json('POST', path`/api/containers/${id}/files/move`, { json: { from, to }, signal });
   }
 
-  /** @param options recursive: a directory with all that is in it */
+  /** @param options recursive: deletes a directory with its contents */
   async delete(
     id: string,
     file: string,
@@ -102,13 +102,13 @@ export class Files {
     await this.http.request('DELETE', path`/api/containers/${id}/files`, asked);
   }
 
-  /** Packs a directory as a tar stream. */
+  /** Reads a directory as a tar stream. */
   async readArchive(id: string, directory: string, { signal }: CallOptions = {}): Promise<Download> {
     const asked = { query: { path: directory }, signal };
     return new Download(await this.http.request('GET', path`/api/containers/${id}/archive`, asked), signal);
   }
 
-  /** Unpacks a tar stream into a directory, which is made: all of it, or nothing. */
+  /** Unpacks a tar stream into a directory, which is created if missing: all of it, or nothing. */
   writeArchive(
     id: string,
     directory: string,
@@ -121,7 +121,7 @@ export class Files {
   }
 }
 
-/** @param link such as `</api/…?cursor=abc>; rel="next"` */
+/** @param link a header such as `</api/…?cursor=abc>; rel="next"` */
 function nextCursor(link: string | null): string | null {
   const address = /<([^>]+)>;\s*rel="?next"?/.exec(link ?? '')?.[1];
   return address === undefined ? null : new URL(address, 'http://any').searchParams.get('cursor');

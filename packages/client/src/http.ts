@@ -1,22 +1,22 @@
 import { BerthError, errorOf, isBerthError, UnreachableError } from './errors.ts';
 import { retryDelay, sleep } from './retries.ts';
 
-/** A token, or what knows the present one; it is asked for each request and connection. */
+/** A token, or a function that returns the current one; called for each request and connection. */
 export type TokenSource = string | (() => string | Promise<string>);
 
 export interface BerthOptions {
-  /** Where the server is, such as `https://berth.example.org`; in a page of the server itself, `location.origin`. */
+  /** The server's address, such as `https://berth.example.org`; in the server's own pages, `location.origin`. */
   readonly url: string;
   readonly token?: TokenSource;
-  /** How often a request that failed is tried again, where that is safe. 3 if absent; 0: never. */
+  /** Maximum retries of a failed request if a retry is safe. 3 if absent; 0: none. */
   readonly retries?: number;
-  /** In the place of the global `fetch`. */
+  /** Replaces the global `fetch`. */
   readonly fetch?: typeof fetch;
 }
 
-/** What every method takes. */
+/** Options of every method. */
 export interface CallOptions {
-  /** Aborts the request, and what is left of its answer; the method rejects with the signal's reason. */
+  /** Aborts the request and the rest of its answer; the method rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -24,20 +24,20 @@ export type Query = Readonly<Record<string, string | number | boolean | readonly
 
 export interface RequestOptions extends CallOptions {
   readonly query?: Query;
-  /** Becomes JSON. */
+  /** Sent as JSON. */
   readonly json?: unknown;
-  /** Is sent as it is. A stream is sent once: such a request is never repeated. */
+  /** Sent unchanged. A stream can be sent only once, so such a request is never retried. */
   readonly body?: NonNullable<RequestInit['body']>;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Whether it does no harm when it is carried out twice; if absent, that of `GET`, `HEAD` and `PUT`. */
+  /** Whether executing the request twice is harmless; by default true for `GET`, `HEAD` and `PUT`. */
   readonly isRepeatable?: boolean;
 }
 
 const REPEATABLE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'PUT']);
 
-/** Requests to one server, with a user's token, and their repetition. */
+/** Sends requests to one server with a user's token, and retries them. */
 export class Http {
-  /** Without a slash at its end. */
+  /** Without a trailing slash. */
   readonly url: string;
   private readonly maxRetries: number;
   private readonly fetch: typeof fetch;
@@ -45,7 +45,8 @@ export class Http {
   constructor(private readonly options: BerthOptions) {
     this.url = options.url.replace(/\/+$/, '');
     this.maxRetries = options.retries ?? 3;
-    // Called by itself: a browser's `fetch` refuses to be a method of something else than the window.
+    // Wrapped in a function: a browser's `fetch` throws if it is called as a method of another object than the
+    // window.
     this.fetch = options.fetch ?? ((...asked) => fetch(...asked));
   }
 
@@ -54,13 +55,13 @@ export class Http {
     return typeof token === 'function' ? await token() : token;
   }
 
-  /** @returns the body of the answer. @throws BerthError, the reason of the signal */
+  /** @returns the parsed body of the answer. @throws BerthError, or the signal's reason */
   async json<T>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
     const response = await this.request(method, path, options);
     return await reading(response, options.signal, () => response.json() as Promise<T>);
   }
 
-  /** @returns an answer with success, whose body must be read or cancelled. @throws BerthError, the signal's reason */
+  /** @returns a successful answer, whose body must be read or cancelled. @throws BerthError, or the signal's reason */
   async request(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
     const isStream = options.body instanceof ReadableStream;
     const isRepeatable = !isStream && (options.isRepeatable ?? REPEATABLE.has(method));
@@ -84,7 +85,7 @@ export class Http {
     if (json !== undefined) headers['content-type'] = 'application/json';
     const init: RequestInit & { duplex?: 'half' } = { method, headers, body: body ?? null, signal: signal ?? null };
     if (json !== undefined) init.body = JSON.stringify(json);
-    // Node.js and Chromium want it said that the answer comes after the stream.
+    // Node.js and Chromium require the declaration that the answer comes after the stream.
     if (body instanceof ReadableStream) init.duplex = 'half';
     const response = await this.fetch(`${this.url}${path}${queryString(options.query)}`, init).catch(
       (cause: unknown) => {
@@ -97,8 +98,8 @@ export class Http {
   }
 
   /**
-   * A browser does not tell a page why a request to another site failed. Where the site answers a request that needs no
-   * permission, it was CORS.
+   * Detects CORS. A browser does not tell a page why a request to another origin failed; if the server answers a
+   * request that needs no permission, the cause was CORS.
    */
   async explain(error: BerthError): Promise<BerthError> {
     const page = (globalThis as { readonly location?: { readonly origin: string } }).location?.origin;
@@ -115,7 +116,7 @@ export class Http {
   }
 }
 
-/** Reads an answer. @throws BerthError where it breaks off, the reason of the signal */
+/** Reads an answer. @throws BerthError if it breaks off, or the signal's reason */
 export async function reading<T>(
   response: Response,
   signal: AbortSignal | undefined,
@@ -132,7 +133,7 @@ export async function reading<T>(
   }
 }
 
-/** @returns what reading an answer that does not come to its end rejects with */
+/** @returns the error for an answer that broke off */
 export function brokenOff({ url }: Response, cause: unknown, signal: AbortSignal | undefined): Error {
   if (signal?.aborted) return signal.reason as Error;
   return new UnreachableError({ url, what: 'broke off', cause });
@@ -148,7 +149,7 @@ function queryString(query: Query = {}): string {
   return text === '' ? '' : `?${text}`;
 }
 
-/** A path with ids and the like in it, which need not be safe: `` path`/api/containers/${id}` ``. */
+/** Builds a path from values that need not be safe, such as ids: `` path`/api/containers/${id}` ``. */
 export function path(texts: TemplateStringsArray, ...values: readonly string[]): string {
   return texts.reduce((whole, text, at) => `${whole}${encodeURIComponent(values[at - 1] ?? '')}${text}`);
 }

@@ -1,4 +1,4 @@
-// For `using`: who compiles for ES2022 has these types of it all the same.
+// Types for `using`, also for projects that compile for ES2022.
 /// <reference lib="esnext.disposable" preserve="true" />
 export type * from './api-types.ts';
 export { Account, Agents, type AuditOptions, Tokens } from './account.ts';

@@ -3,7 +3,7 @@ import { BerthError, type BerthErrorCode } from './errors.ts';
 import type { Http } from './http.ts';
 import { backoff } from './retries.ts';
 
-/** A refusal that a later try may not meet. */
+/** Refusals after which a retry may succeed. */
 const PASSING: ReadonlySet<string> = new Set([
   'internal_error',
   'too_many_connections',
@@ -15,17 +15,17 @@ const PASSING: ReadonlySet<string> = new Set([
 ]);
 
 export interface LiveSocketOptions {
-  /** `/`, or another namespace of the server. */
+  /** The Socket.IO namespace, such as `/`. */
   readonly namespace: string;
-  /** Beside the token; asked for at each connection. */
+  /** Handshake fields beside the token; called for each connection. */
   readonly auth: () => Readonly<Record<string, unknown>>;
-  /** The server refuses it for good: no further try is made. */
+  /** The server refused permanently: there is no further attempt. */
   readonly onRefused: (error: BerthError) => void;
-  /** A connection failed or broke, or was refused for now: another try follows. */
+  /** A connection failed, broke, or was refused temporarily: another attempt follows. */
   readonly onInterrupted: () => void;
 }
 
-/** A Socket.IO connection that is made again for as long as that may help, whoever ended it. */
+/** A Socket.IO connection that reconnects as long as that may help, also after the server closed it. */
 export class LiveSocket {
   readonly io: Socket;
   private refusals = 0;
@@ -38,7 +38,7 @@ export class LiveSocket {
     const { namespace, auth } = options;
     this.io = io(`${http.url}${namespace}`, {
       forceNew: true,
-      // Polling first costs three requests more; where a proxy lets no WebSocket through, it is next.
+      // Starting with polling would cost three more requests; it is the fallback if a proxy blocks WebSockets.
       transports: ['websocket', 'polling'],
       tryAllTransports: true,
       reconnectionDelay: 250,
@@ -46,7 +46,7 @@ export class LiveSocket {
       auth: (send) => {
         http.token().then(
           (token) => send({ ...auth(), token }),
-          // Refused as one without a token, which says what is missing.
+          // Connects without a token; the server's refusal then names what is missing.
           () => send(auth()),
         );
       },
@@ -56,7 +56,8 @@ export class LiveSocket {
     this.io.on('disconnect', (reason) => {
       if (reason === 'io client disconnect') return;
       options.onInterrupted();
-      // The server's own word, after which Socket.IO stays away. The next try is told why, if there is a reason.
+      // Socket.IO does not reconnect after a disconnect by the server. The server's answer to the next attempt gives
+      // the reason, if there is one.
       if (reason === 'io server disconnect') this.later();
     });
   }
@@ -68,7 +69,7 @@ export class LiveSocket {
 
   private failed(error: Error & { readonly data?: unknown }): void {
     const refusal = refusalOf(error);
-    // A connection that could not be made is tried again by Socket.IO itself.
+    // Socket.IO itself retries connections that could not be made.
     if (this.io.active || !refusal || PASSING.has(refusal.code)) this.options.onInterrupted();
     if (this.io.active) return;
     if (refusal && !PASSING.has(refusal.code)) this.options.onRefused(refusal);

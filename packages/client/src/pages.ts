@@ -3,24 +3,22 @@ import type { CallOptions, Http, Query } from './http.ts';
 /** One page of a list. */
 export interface Page<Item, Whole = unknown> {
   readonly items: readonly Item[];
-  /** The answer as the server gave it. */
+  /** The server's answer. */
   readonly answer: Whole;
-  /** What asks for the next page; null on the last. */
+  /** The cursor of the next page; null on the last. */
   readonly nextCursor: string | null;
 }
 
-/**
- * A list that comes in pages. `for await` goes through all items, and asks for a page once it needs it.
- */
+/** A paged list. `for await` iterates over all items, and reads each page when it is needed. */
 export class Pages<Item, Whole = unknown> implements AsyncIterable<Item> {
   constructor(private readonly read: (cursor: string | undefined) => Promise<Page<Item, Whole>>) {}
 
-  /** @param cursor `nextCursor` of the page before; the first if absent */
+  /** @param cursor `nextCursor` of the previous page; absent for the first */
   page(cursor?: string): Promise<Page<Item, Whole>> {
     return this.read(cursor);
   }
 
-  /** All pages, one after the other. */
+  /** Iterates over all pages. */
   async *pages(): AsyncGenerator<Page<Item, Whole>, void, undefined> {
     for (let cursor: string | undefined; ;) {
       const page = await this.read(cursor);
@@ -30,7 +28,7 @@ export class Pages<Item, Whole = unknown> implements AsyncIterable<Item> {
     }
   }
 
-  /** @returns all items. Of a long list rather go through it */
+  /** @returns all items. For a long list, prefer `for await` */
   async all(): Promise<Item[]> {
     const items: Item[] = [];
     for await (const item of this) items.push(item);
@@ -42,7 +40,7 @@ export class Pages<Item, Whole = unknown> implements AsyncIterable<Item> {
   }
 }
 
-/** The list of a route. @param items those of an answer */
+/** The paged list of a route. @param items returns the items of an answer */
 export function pagesOf<Item, Whole extends { readonly next_cursor: string | null }>(
   http: Http,
   route: string,

@@ -5,12 +5,12 @@ import { EVENT_STREAM, readUntil, resumed, type Told } from './server-sent-event
 export type ProcessOptions = Omit<api.StartProcessDto, 'command'> & CallOptions;
 
 export interface OutputOptions extends CallOptions {
-  /** From this byte on; from the first that is kept if absent. */
+  /** Offset of the first byte; by default the first byte that is kept. */
   readonly after?: number;
   readonly encoding?: 'utf-8' | 'base64';
 }
 
-/** What a process that is followed says. After a `gap`, output goes on at its offset. */
+/** A message of a followed process. After a `gap`, output continues at the gap's offset. */
 export type ProcessMessage = ProcessOutput | Told<'exit', api.ProcessExitView>;
 
 type ProcessOutput = Told<'output', api.OutputChunkView> | Told<'gap', api.OutputGapView>;
@@ -19,7 +19,7 @@ type ProcessOutput = Told<'output', api.OutputChunkView> | Told<'gap', api.Outpu
 export class Processes {
   constructor(private readonly http: Http) {}
 
-  /** Not repeated where the connection breaks: there might be two. */
+  /** Starts a process. Not retried if the connection breaks: it might be started twice. */
   start(id: string, command: readonly string[], { signal, ...options }: ProcessOptions = {}): Promise<api.ProcessView> {
     return this.http.json('POST', path`/api/containers/${id}/processes`, { json: { command, ...options }, signal });
   }
@@ -33,7 +33,7 @@ export class Processes {
     return this.http.json('GET', path`/api/containers/${id}/processes/${process}`, { signal });
   }
 
-  /** @param options limit: in bytes */
+  /** @param options limit: maximum bytes */
   output(
     id: string,
     process: string,
@@ -43,9 +43,10 @@ export class Processes {
   }
 
   /**
-   * Its output as it comes, and last its exit. Comes back by itself where the connection breaks, to the same byte, for
-   * as long as it takes.
-   * @throws BerthError where the first connection cannot be made, and where the server refuses
+   * Yields a process's output as it comes, and finally its exit. Reconnects at the same byte after a broken
+   * connection, without a limit of attempts.
+   *
+   * @throws BerthError if the first connection fails, and if the server refuses
    */
   follow(
     id: string,
@@ -66,7 +67,7 @@ export class Processes {
     });
   }
 
-  /** Writes to its input. @param options close: ends the input after it */
+  /** Writes to the process's stdin. @param options close: closes stdin afterwards */
   write(
     id: string,
     process: string,
@@ -85,7 +86,7 @@ export class Processes {
     return this.http.json('POST', path`/api/containers/${id}/processes/${process}/signal`, { json, signal });
   }
 
-  /** Ends it with all that it started, or forgets one that has ended. */
+  /** Ends a process with its children, or removes an ended one from the list. */
   end(id: string, process: string, { signal }: CallOptions = {}): Promise<api.ProcessMessageView> {
     return this.http.json('DELETE', path`/api/containers/${id}/processes/${process}`, { signal });
   }

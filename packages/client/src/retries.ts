@@ -1,6 +1,6 @@
 import type { BerthError } from './errors.ts';
 
-/** Refused before anything was done: whatever was asked for can be asked for again. */
+/** Refused before any effect, so every request can be retried. */
 const NOTHING_DONE: ReadonlySet<string> = new Set([
   'rate_limit_exceeded',
   'too_many_connections',
@@ -8,7 +8,7 @@ const NOTHING_DONE: ReadonlySet<string> = new Set([
   'operation_in_progress',
 ]);
 
-/** It may or may not have been done, so only what does no harm when it is done twice is asked for again. */
+/** The request may have been executed, so only repeatable ones are retried. */
 const PERHAPS_DONE: ReadonlySet<string> = new Set([
   'connection_failed',
   'database_unavailable',
@@ -16,24 +16,24 @@ const PERHAPS_DONE: ReadonlySet<string> = new Set([
   'shutting_down',
 ]);
 
-/** Of a proxy before the server. */
+/** Statuses of a proxy in front of the server. */
 const GATEWAY_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
 
 const FIRST_DELAY_MS = 250;
 const LONGEST_DELAY_MS = 8_000;
-/** Whoever is to wait for longer had better know. */
+/** Errors with a longer `Retry-After` are not retried but thrown, so that the caller learns of the wait. */
 const LONGEST_RETRY_AFTER_MS = 60_000;
 
 export interface FailedTry {
   readonly error: BerthError;
-  /** 1 for the first. */
+  /** Number of attempts so far, starting with 1. */
   readonly tries: number;
   readonly maxRetries: number;
-  /** Whether the request does no harm when it is carried out twice. */
+  /** Whether executing the request twice is harmless. */
   readonly isRepeatable: boolean;
 }
 
-/** @returns after how many milliseconds to try once more; null: not at all */
+/** @returns the milliseconds until the next attempt; null for none */
 export function retryDelay({ error, tries, maxRetries, isRepeatable }: FailedTry): number | null {
   if (tries > maxRetries) return null;
   const isGateway = error.code === 'unexpected_answer' && GATEWAY_STATUSES.has(error.status);
@@ -43,13 +43,13 @@ export function retryDelay({ error, tries, maxRetries, isRepeatable }: FailedTry
   return error.retryAfterMs > LONGEST_RETRY_AFTER_MS ? null : error.retryAfterMs + Math.random() * FIRST_DELAY_MS;
 }
 
-/** @param tries how many there were. @returns milliseconds: twice as many each time, and never the same for all */
+/** @param tries number of attempts so far. @returns milliseconds: doubled for each attempt, with random jitter */
 export function backoff(tries: number, longest = LONGEST_DELAY_MS): number {
   const delay = Math.min(FIRST_DELAY_MS * 2 ** (tries - 1), longest);
   return delay * (0.5 + Math.random() / 2);
 }
 
-/** @throws the signal's reason, as soon as it is aborted */
+/** @throws the signal's reason as soon as it aborts */
 export function sleep(ms: number, signal?: AbortSignal | null): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {

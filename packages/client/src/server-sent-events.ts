@@ -2,34 +2,36 @@ import { BerthError, type BerthErrorCode, isBerthError, UnreachableError } from 
 import { brokenOff } from './http.ts';
 import { backoff, retryDelay, sleep } from './retries.ts';
 
-/** Asks for a stream where a route can answer by one. */
+/** Header that requests an event stream. */
 export const EVENT_STREAM = { accept: 'text/event-stream' } as const;
 
-/** A message of a stream, with its name. */
+/** A message of a stream: its event's name as `type`, and its data. */
 export type Told<Type extends string, Facts> = { readonly type: Type } & Facts;
 
-/** The server writes every 15 seconds, if only a comment; after this, the connection is taken for dead. */
+/** The server writes at least a comment every 15 seconds; after this silence, the connection counts as dead. */
 const LONGEST_SILENCE_MS = 45_000;
 
 export interface ServerSentEvent {
-  /** `message` where the stream does not say. */
+  /** `message` if the stream names no event. */
   readonly event: string;
   readonly data: string;
-  /** The last one that the stream gave; empty if none. */
+  /** The stream's last id; empty if it gave none. */
   readonly id: string;
 }
 
 export interface ReadEvents {
   readonly signal: AbortSignal | undefined;
-  /** The event after which the stream ends; absent: it never does. */
+  /** The event after which the stream ends; absent if it never ends. */
   readonly last?: string;
-  /** Told where the stream is before its first event, if it says so. */
+  /** Called with the stream's position before its first event, if it gives one. */
   readonly onPosition?: (id: string) => void;
 }
 
 /**
- * Reads a stream to its last event. Leaving the loop ends the connection.
- * @throws BerthError for a `failed` of the server, and where the stream ends before its last event; the signal's reason
+ * Reads a stream up to its last event. Leaving the loop closes the connection.
+ *
+ * @throws BerthError for a `failed` event of the server, and if the stream ends before its last event; the signal's
+ *   reason
  */
 export async function* readUntil(
   response: Response,
@@ -44,16 +46,17 @@ export async function* readUntil(
 }
 
 export interface Resumed<Message> {
-  /** Asks for the stream, from where the one before broke off. */
+  /** Requests the stream from the position at which the previous one broke off. */
   readonly open: () => Promise<Response>;
-  /** Ends after the last message, and throws before. */
+  /** Ends after the last message; throws if the stream breaks off before. */
   readonly read: (response: Response) => AsyncIterable<Message>;
   readonly signal: AbortSignal | undefined;
 }
 
 /**
- * A stream that is opened again where it breaks, for as long as it takes.
- * @throws BerthError where it cannot be opened to begin with, and where the server refuses; the signal's reason
+ * A stream that is reopened whenever it breaks off, without a limit of attempts.
+ *
+ * @throws BerthError if it cannot be opened initially, and if the server refuses; the signal's reason
  */
 export async function* resumed<Message>({
   open,
@@ -77,7 +80,7 @@ export async function* resumed<Message>({
   }
 }
 
-/** Whether a later try may do better. */
+/** True if a later attempt may succeed. */
 function isPassing(error: unknown): error is BerthError {
   if (!isBerthError(error)) return false;
   return error.status >= 500 || retryDelay({ error, tries: 1, maxRetries: 1, isRepeatable: true }) !== null;
@@ -129,22 +132,22 @@ async function readSoon<Chunk>(reader: ReadableStreamDefaultReader<Chunk>): Prom
   }
 }
 
-/** The stream's syntax, as https://html.spec.whatwg.org/multipage/server-sent-events.html has it. */
+/** Parses https://html.spec.whatwg.org/multipage/server-sent-events.html. */
 export class EventParser {
   private rest = '';
   private event = '';
   private data: string[] = [];
   private id = '';
 
-  /** The last id that came, with an event or without. */
+  /** The last received id, with or without an event. */
   get position(): string {
     return this.id;
   }
 
-  /** @returns the events that end in this piece of text */
+  /** @returns the events that end in this text */
   push(text: string): ServerSentEvent[] {
     const found: ServerSentEvent[] = [];
-    // A piece may end between the two characters of one line's end.
+    // A chunk may end between the CR and the LF of a line end.
     const whole = this.rest + text;
     const end = whole.endsWith('\r') ? whole.length - 1 : whole.length;
     const lines = whole.slice(0, end).split(/\r\n|\r|\n/);

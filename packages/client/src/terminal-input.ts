@@ -1,12 +1,12 @@
 import type { Socket } from 'socket.io-client';
 import { BerthError } from './errors.ts';
 
-/** What the server takes at once. */
+/** Maximum bytes that the server accepts at once. */
 const PIECE_BYTES = 16_384;
-/** Before input that the shell had no room for is sent again. */
+/** Pause before input is sent again that the terminal had no room for. */
 const FULL_PAUSE_MS = 50;
 
-/** The answer to what was sent. */
+/** The server's answer to a piece of input. */
 interface Outcome {
   readonly ok?: true;
   readonly error?: string;
@@ -21,14 +21,15 @@ interface Item {
 }
 
 /**
- * What is typed into a terminal, on its way to the server: in order, each piece once the one before is answered.
+ * Sends typed input to the server in order, each piece after the previous one was answered.
  *
- * With `patienceMs`, a server that answers nothing for so long while input waits is taken to be away: what waits is
- * dropped, and so is what is typed until the server answers again. What was typed blindly must not run minutes later.
+ * With `patienceMs`, a server that gives no answer for that time while input waits counts as away: waiting input is
+ * dropped, and so is further input until the server answers again. Blindly typed input must not be executed minutes
+ * later.
  */
 export class TerminalInput {
   private readonly waiting: Item[] = [];
-  /** Whether a piece is on its way, or waits for room. */
+  /** True while a piece is sent, or waits for room. */
   private isSending = false;
   private isAttached = false;
   private isAway = false;
@@ -42,7 +43,7 @@ export class TerminalInput {
     io.on('disconnect', () => (this.isAttached = false));
   }
 
-  /** The server has attached this client, for the first time or again. */
+  /** Call it whenever the server has attached this client. */
   attached(): void {
     this.isAttached = true;
     this.answered();
@@ -50,9 +51,9 @@ export class TerminalInput {
   }
 
   /**
-   * Resolves when the server has taken all of it.
+   * Resolves when the server has accepted all bytes.
    *
-   * @throws BerthError `connection_failed` where it was dropped, `unexpected_answer` where it was refused, or the
+   * @throws BerthError `connection_failed` if the input was dropped; `unexpected_answer` if it was refused or the
    *   terminal has ended
    */
   write(bytes: Uint8Array): Promise<void> {
@@ -66,7 +67,7 @@ export class TerminalInput {
     });
   }
 
-  /** Ends it: what waits is refused. */
+  /** Ends the input; waiting input is refused. */
   close(): void {
     this.hasEnded = true;
     this.refuse(inputRefused('the terminal has ended'));
@@ -88,13 +89,13 @@ export class TerminalInput {
       if (isFull) setTimeout(next, FULL_PAUSE_MS);
       else next();
     };
-    // Where the connection breaks before the answer, the piece is not sent again: it may have been typed.
+    // If the connection breaks before the answer, the piece is not sent again: it may have been typed.
     const onBreak = (): void => settle('unanswered');
     this.io.once('disconnect', onBreak);
     this.io.emit('input', piece, settle);
   }
 
-  /** @returns whether the shell has no room for the piece now */
+  /** @returns true if the terminal has no room for the piece now */
   private settle(item: Item, { piece, outcome }: { piece: Uint8Array; outcome: Outcome | 'unanswered' }): boolean {
     if (outcome === 'unanswered' || outcome.ok) {
       item.sent += piece.length;

@@ -9,25 +9,28 @@ export interface TerminalOptions {
   readonly cols?: number;
   /** 24 if absent. */
   readonly rows?: number;
-  /** A terminal that is there already; without it a new one is opened. */
+  /** The session of an open terminal; if absent, a new one is opened. */
   readonly session?: string;
-  /** With `session`: the offset up to which its output is known. */
+  /** With `session`: the offset up to which its output is already known. */
   readonly after?: number;
-  /** Becomes the one who writes, and who wrote before a watcher. */
+  /** Makes this client the writer, and the previous writer a watcher. */
   readonly takeover?: boolean;
   /**
-   * Called for each piece of output, in which characters may be split. What it returns is awaited before the server is
-   * told that the piece was dealt with; so a program that writes too fast is held up.
+   * Called for each piece of output, which may split characters. The returned promise is awaited before the piece is
+   * acknowledged, so a program that writes too fast is slowed down.
    */
   readonly onOutput: (bytes: Uint8Array) => void | Promise<void>;
-  /** Called after each attachment, the first included. `gap`: what came before is in part lost, clear the screen. */
+  /**
+   * Called after each attachment, including the first. `gap`: part of the earlier output is lost, so clear the
+   * screen.
+   */
   readonly onAttached?: (attached: Attached) => void;
   readonly onRole?: (role: TerminalRole) => void;
-  /** The connection broke; it is made again, and `onAttached` tells when. */
+  /** The connection broke. It is restored automatically; `onAttached` follows. */
   readonly onInterrupted?: () => void;
   /**
-   * How long input may wait for a server that answers nothing, in milliseconds. Then it is dropped, with all that is
-   * written until the server answers again, and `write` rejects. It waits as long as that takes if absent.
+   * Maximum milliseconds that input waits for a server that does not answer. After that, it is dropped together with
+   * all input until the server answers again, and `write` rejects. If absent, input waits without a limit.
    */
   readonly dropInputAfterMs?: number;
 }
@@ -36,24 +39,24 @@ export type TerminalRole = 'writer' | 'watcher';
 
 export interface Attached {
   readonly session: string;
-  /** Of the first output that follows. */
+  /** Offset of the next output. */
   readonly offset: number;
   readonly gap: boolean;
   readonly role: TerminalRole;
 }
 
-/** `lost` also where it was gone when the connection was made again; `detached` after `detach()`. */
+/** `reason` is `lost` also if the terminal was gone after a reconnection, and `detached` after `detach()`. */
 export interface TerminalEnd {
   readonly code: number | null;
   readonly reason: string;
   readonly detail?: string;
 }
 
-/** A shell in a container. It survives broken connections, and `detach()`: its session can be attached to again. */
+/** A shell in a container. It survives broken connections and `detach()`: its session can be attached to again. */
 export class Terminal implements Disposable {
-  /** Resolves with the first attachment. @throws BerthError where the server refuses it */
+  /** Resolves with the first attachment. @throws BerthError if the server refuses it */
   readonly opened: Promise<Attached>;
-  /** Resolves when it has ended, or is detached. @throws BerthError where the server refuses to attach again */
+  /** Resolves when the terminal has ended or was detached. @throws BerthError if the server refuses to attach again */
   readonly ended: Promise<TerminalEnd>;
   private session: string | undefined;
   private offset: number | undefined;
@@ -71,7 +74,7 @@ export class Terminal implements Disposable {
   ) {
     this.opened = new Promise((resolve, reject) => (this.settleOpened = { resolve, reject }));
     this.ended = new Promise((resolve, reject) => (this.settleEnded = { resolve, reject }));
-    // Not everybody waits for both.
+    // Keeps a promise that the caller does not await from being unhandled.
     this.opened.catch(() => undefined);
     this.ended.catch(() => undefined);
     this.size = { cols: options.cols ?? 80, rows: options.rows ?? 24 };
@@ -97,47 +100,48 @@ export class Terminal implements Disposable {
     io.on('exit', (end: TerminalEnd) => this.end(end));
   }
 
-  /** Finds this terminal again, from another connection too; undefined before it is opened. */
+  /** The session, for attaching again, also from another connection; undefined before the terminal is opened. */
   get id(): string | undefined {
     return this.session;
   }
 
-  /** Whether this client writes, or only watches; null before it is opened. */
+  /** The role of this client; null before the terminal is opened. */
   get role(): TerminalRole | null {
     return this.currentRole;
   }
 
-  /** The offset up to which the output has come: the `after` of a later attachment. */
+  /** The offset up to which output has arrived: the `after` of a later attachment. */
   get position(): number {
     return this.offset ?? 0;
   }
 
   /**
-   * Types. Resolves when the server has taken it; waits while the shell does not read, and while the connection is
-   * broken.
-   * @throws BerthError `unexpected_answer` where another client writes, or it has ended; `connection_failed` where it
-   *   was dropped (`dropInputAfterMs`)
+   * Types data. Resolves when the server has accepted it; waits while the shell does not read, and while the
+   * connection is broken.
+   *
+   * @throws BerthError `unexpected_answer` if another client is the writer or the terminal has ended;
+   *   `connection_failed` if the data was dropped (`dropInputAfterMs`)
    */
   write(data: string | Uint8Array): Promise<void> {
     const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data;
     const typed = this.input.write(bytes);
-    // A caller that does not wait for it learns of the end by `ended`.
+    // A caller that does not await it learns of the end from `ended`.
     typed.catch(() => undefined);
     return typed;
   }
 
   resize(cols: number, rows: number): void {
     this.size = { cols, rows };
-    // A connection that is yet to be made brings the size along.
+    // Otherwise, the next handshake includes the size.
     if (this.socket.io.connected) this.socket.io.emit('resize', this.size);
   }
 
-  /** Becomes the one who writes. */
+  /** Makes this client the writer. */
   takeOver(): void {
     this.socket.io.emit('takeover');
   }
 
-  /** Leaves the terminal as it is. What was typed and is not yet sent is lost. */
+  /** Leaves the terminal open. Input that is not yet sent is lost. */
   detach(): void {
     this.end({ code: null, reason: 'detached' });
   }
@@ -187,7 +191,7 @@ export class Terminal implements Disposable {
   }
 }
 
-/** Terminals that are open, attached to or not. */
+/** Open terminals of a container, attached or not. */
 export class Terminals {
   constructor(private readonly http: Http) {}
 
@@ -197,14 +201,15 @@ export class Terminals {
   }
 
   /**
-   * Attaches to a terminal that is open, whoever opened it; all of its output that is kept comes first.
-   * @param options after: the `position` up to which the output is known already
+   * Attaches to an open terminal, also to another client's; all output that is kept comes first.
+   *
+   * @param options after: the `position` up to which the output is already known
    */
   attach(id: string, session: string, options: Omit<TerminalOptions, 'session'>): Terminal {
     return new Terminal(this.http, id, { ...options, session });
   }
 
-  /** Ends it with all that was started in it. */
+  /** Ends a terminal and all programs that were started in it. */
   end(id: string, session: string, { signal }: CallOptions = {}): Promise<api.TerminalEndedView> {
     return this.http.json('DELETE', path`/api/containers/${id}/terminals/${session}`, { signal });
   }

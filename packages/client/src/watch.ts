@@ -8,37 +8,37 @@ import { backoff, sleep } from './retries.ts';
 
 export interface WatchSnapshot {
   /**
-   * `connecting` until the first list is there and events come, `live` while they do, `reconnecting` while the map may
-   * be old, `closed` after `close()`, and for good where the server refuses.
+   * `connecting` until the first list was read and the connection is made, `live` while events arrive, `reconnecting`
+   * while the map may be outdated, `closed` after `close()`, or if the server refuses permanently.
    */
   readonly state: 'connecting' | 'live' | 'reconnecting' | 'closed';
-  /** Why it was refused; before that, why the list could not be read at the last try, which is repeated. */
+  /** The permanent refusal; before that, the failure of the last attempt to read the list, which is retried. */
   readonly error: BerthError | null;
-  /** The last event that is contained. */
+  /** The last event that the snapshot includes. */
   readonly seq: number;
   /** By `db_id`, newest first. */
   readonly containers: ReadonlyMap<string, WatchedContainer>;
-  /** Those that are online, by id. */
+  /** Online agents, by id. */
   readonly agents: ReadonlyMap<string, WatchedAgent>;
 }
 
-/** Further events are read anew rather than kept, while a list is on its way. */
+/** Maximum events kept while a list is read; if more come, the list is read again. */
 const MOST_WAITING = 10_000;
-/** Events come in bursts: what they changed is read once, this much later. */
+/** Events come in bursts; the details of changed containers are read once, after this time. */
 const DETAILS_AFTER_MS = 50;
-/** At most two requests a second for details, so that watching leaves a user most of the server's limit. */
+/** At most two requests for details per second, so that watching leaves most of the rate limit to the user. */
 const PAUSE_A_REQUEST_MS = 500;
-/** More are read by a list. */
+/** More containers are read with a list. */
 const MOST_SINGLE_READS = 3;
 
 type Listener = () => void;
 type EventListener = (event: BerthEvent) => void;
 
 /**
- * All of a user's containers, always as the server has them: lists, follows the events from there, comes back after any
- * break from the event at which it was, and lists again where events are missing.
+ * All of a user's containers, kept up to date: lists them, follows the events from there, resumes after a break, and
+ * lists again if events are missing.
  *
- * `subscribe` and `getSnapshot` are what React's `useSyncExternalStore` wants.
+ * `subscribe` and `getSnapshot` fit React's `useSyncExternalStore`.
  */
 export class ContainerWatch implements Disposable {
   private readonly map = new ContainerMap();
@@ -51,13 +51,13 @@ export class ContainerWatch implements Disposable {
   private error: BerthError | null = null;
   private snapshot: WatchSnapshot | null = null;
   private isTelling = false;
-  /** The last event that came, which a list may be ahead of. */
+  /** The last received event; a list may be ahead of it. */
   private received = 0;
-  /** Events that came while a list was on its way; null while none is. */
+  /** Events that arrived while a list was read; null if none is being read. */
   private waiting: BerthEvent[] | null = null;
-  /** How often events were found to be lost. */
+  /** How often events were lost. */
   private resyncs = 0;
-  /** Events were lost that the map does not contain. */
+  /** True while the map lacks lost events. */
   private isMissing = false;
   private readonly details: DetailReader;
 
@@ -74,12 +74,12 @@ export class ContainerWatch implements Disposable {
     void this.start();
   }
 
-  /** Resolves once the map is there. @throws BerthError where the server refuses, or it was closed before */
+  /** Resolves once the first list was read. @throws BerthError if the server refuses, or the watch was closed before */
   get ready(): Promise<void> {
     return this.becameReady.promise;
   }
 
-  /** The same object for as long as nothing changes. */
+  /** The object stays the same until something changes. */
   readonly getSnapshot = (): WatchSnapshot => {
     this.snapshot ??= {
       state: this.state,
@@ -91,22 +91,23 @@ export class ContainerWatch implements Disposable {
     return this.snapshot;
   };
 
-  /** @param listener called after changes, once for those that came together. @returns what ends it */
+  /** @param listener called after changes, once for several at the same time. @returns a function that unsubscribes */
   readonly subscribe = (listener: Listener): (() => void) => {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   };
 
   /**
-   * @param listener called for each event, once and in order, when the map contains it; not for those that are no
-   *   longer kept where the watch comes back after a break. @returns what ends it
+   * @param listener called for each event, once and in order, after the map includes it; not for events that were
+   *   no longer kept after a break.
+   * @returns a function that unsubscribes
    */
   readonly onEvent = (listener: EventListener): (() => void) => {
     this.eventListeners.add(listener);
     return () => this.eventListeners.delete(listener);
   };
 
-  /** Reads everything again, also what changes without an event. */
+  /** Reads everything again, also fields that change without an event. */
   async refresh(): Promise<void> {
     await this.list();
   }
@@ -147,7 +148,7 @@ export class ContainerWatch implements Disposable {
     else this.resync(event.seq);
   }
 
-  /** What came up to that event is lost; the server may have begun to count again from an older state. */
+  /** Events up to `seq` are lost; the server may also have restarted numbering, after its database was restored. */
   private resync(seq: number): void {
     this.received = seq;
     this.resyncs += 1;
@@ -158,7 +159,7 @@ export class ContainerWatch implements Disposable {
   }
 
   private apply(event: BerthEvent): void {
-    // A list may be ahead of the events: then they are told all the same.
+    // A list may be ahead of the events; listeners get them nevertheless.
     if (event.seq > this.map.seq) {
       const stale = this.map.apply(event);
       if (stale !== null) this.details.add(stale);
@@ -167,7 +168,7 @@ export class ContainerWatch implements Disposable {
     for (const listener of this.eventListeners) guarded(() => listener(event));
   }
 
-  /** Lists until it has a whole list that is not too old; does not throw. One at a time. */
+  /** Reads lists until one is complete and current; does not throw. Only one call runs at a time. */
   private async list(): Promise<void> {
     if (this.waiting) return;
     this.waiting = [];
@@ -177,9 +178,9 @@ export class ContainerWatch implements Disposable {
       resyncs = this.resyncs;
       list = await this.readList();
       if (!list) return;
-      // Events were lost after it was read, perhaps.
+      // Events were lost in the meantime, perhaps after the list was read.
     } while (resyncs !== this.resyncs);
-    // In the same turn: no event can come between the list and those that waited.
+    // Synchronous: no event can come between the list and the waiting events.
     this.map.replace(list);
     const { waiting } = this;
     this.waiting = null;
@@ -190,7 +191,7 @@ export class ContainerWatch implements Disposable {
     this.changed();
   }
 
-  /** @returns null where there is no use in trying on */
+  /** @returns null if further attempts are useless */
   private async readList(): Promise<WholeList | null> {
     const { signal } = this.closing;
     for (let tries = 1; !signal.aborted; tries++) {
@@ -199,7 +200,7 @@ export class ContainerWatch implements Disposable {
         let seq: number | undefined;
         for await (const page of this.containers.list({ signal }).pages()) {
           entries.push(...page.items);
-          // The first page's: what happens while the others are read is told by events.
+          // The first page's: later changes arrive as events.
           seq ??= page.answer.event_seq;
           this.details.requested();
         }
@@ -252,7 +253,7 @@ export class ContainerWatch implements Disposable {
   }
 }
 
-/** Reads what events do not tell of the containers that they are about: few of them one by one, more by a list. */
+/** Reads the details that events lack: a few containers one by one, more with a list. */
 class DetailReader {
   private readonly stale = new Set<string>();
   private requests = 0;
@@ -276,7 +277,7 @@ class DetailReader {
     this.schedule(DETAILS_AFTER_MS);
   }
 
-  /** Notes a request, which puts the next ones off. */
+  /** Counts a request, which delays the next ones. */
   requested(): void {
     this.requests += 1;
   }
@@ -298,7 +299,7 @@ class DetailReader {
     } finally {
       this.isReading = false;
       if (!this.work.signal.aborted) {
-        // Also where nothing is stale by now: so the pause is kept.
+        // Also if no container is stale, to keep the pause.
         this.timer = setTimeout(() => {
           this.timer = undefined;
           if (this.stale.size > 0) this.schedule(0);
@@ -315,18 +316,18 @@ class DetailReader {
       if (this.map.readDetails(await containers.get(id, { signal }), before)) onRead();
       else this.stale.add(id);
     } catch (error) {
-      // Deleted meanwhile, of which an event tells; or to be tried again.
+      // The container was deleted, which an event reports. Other failures are retried.
       if (!isBerthError(error, 'container_not_found') && !isFinal(error)) this.stale.add(id);
     }
   }
 }
 
-/** Refused whenever it is asked, as with a token that has ended. */
+/** A permanent refusal, such as that of an expired token. */
 function isFinal(error: unknown): error is BerthError {
   return isBerthError(error) && (error.status === 401 || error.status === 403 || error.status === 400);
 }
 
-/** What one listener throws must not keep others from being told. */
+/** An error of one listener must not keep the others from being called. */
 function guarded(work: () => void): void {
   try {
     work();
@@ -347,7 +348,7 @@ function promised(): Promised {
   let resolve!: () => void;
   let reject!: (error: BerthError) => void;
   const promise = new Promise<void>((...settle) => ([resolve, reject] = settle));
-  // Not everybody waits for it.
+  // Keeps a promise that the caller does not await from being unhandled.
   promise.catch(() => undefined);
   return { promise, resolve, reject };
 }

@@ -3,7 +3,7 @@ import { IsString, Matches } from 'class-validator';
 import type { GuestLogin } from '../guest.service';
 import { MeUserView } from './responses';
 
-/** What `POST /api/auth/guest` answers. */
+/** The answer of `POST /api/auth/guest`. */
 export class GuestLoginView {
   @ApiProperty({ example: `berth_${'1f2e3d4c'.repeat(8)}`, description: 'Shown this once. It may read and write.' })
   readonly token: string;
@@ -26,7 +26,7 @@ export function viewGuestLogin({ token, user }: GuestLogin): GuestLoginView {
 
 const USERNAME = /^[A-Za-z0-9_-]{2,30}$/;
 
-/** What `POST /api/auth/guest` takes. */
+/** Body of `POST /api/auth/guest`. */
 export class GuestLoginDto {
   @ApiProperty({ example: 'ada', description: '2 to 30 of letters, digits, "_" and "-".' })
   @IsString()

@@ -23,7 +23,7 @@ export class MeSessionView {
   readonly expires_at: string;
 }
 
-/** What `GET /api/me` answers. */
+/** The answer of `GET /api/me`. */
 export class MeView {
   @ApiProperty({ type: MeUserView })
   readonly user: MeUserView;
@@ -44,7 +44,7 @@ export class MeView {
   readonly session: MeSessionView | null;
 }
 
-/** The caller as clients of Rexec know users. */
+/** The caller, in the shape that clients of Rexec expect. */
 export class ProfileUserView {
   @ApiProperty({ example: 'ada' })
   readonly username: string;
@@ -56,13 +56,13 @@ export class ProfileUserView {
   readonly is_admin: boolean;
 }
 
-/** What `GET /api/profile` answers. */
+/** The answer of `GET /api/profile`. */
 export class ProfileView {
   @ApiProperty({ type: ProfileUserView })
   readonly user: ProfileUserView;
 }
 
-/** What `GET /api/tokens/validate` answers. */
+/** The answer of `GET /api/tokens/validate`. */
 export class ValidatedTokenView extends ProfileUserView {
   @ApiProperty({ type: Boolean, enum: [true], description: 'One that is not valid is a 401.' })
   readonly valid: true;

@@ -4,10 +4,10 @@ import type { SignIn } from '../../auth';
 import { MeUserView } from './responses';
 import { CreatedTokenView, viewToken } from './tokens';
 
-/** How long a code is good unless it is asked for more or less, in seconds. */
+/** Default lifetime of a code, in seconds. */
 export const CODE_SECONDS = 300;
 
-/** What `POST /api/auth/codes` takes. */
+/** Body of `POST /api/auth/codes`. */
 export class CreateSignInCodeDto {
   @ApiPropertyOptional({
     type: 'integer',
@@ -22,7 +22,7 @@ export class CreateSignInCodeDto {
   readonly expires_in?: number | null;
 }
 
-/** What `POST /api/auth/codes` answers. */
+/** The answer of `POST /api/auth/codes`. */
 export class SignInCodeView {
   @ApiProperty({ example: 'k3yq0Yw2mJx6l4bq8Zb0sV1nQ5tR7uWd', description: 'Shown this once, and good once.' })
   readonly code: string;
@@ -30,7 +30,7 @@ export class SignInCodeView {
   readonly expires_at: string;
 }
 
-/** What `POST /api/auth/sign-in` takes. */
+/** Body of `POST /api/auth/sign-in`. */
 export class SignInDto {
   @ApiProperty({ example: 'k3yq0Yw2mJx6l4bq8Zb0sV1nQ5tR7uWd' })
   @IsString()
@@ -38,7 +38,7 @@ export class SignInDto {
   readonly code: string;
 }
 
-/** What `POST /api/auth/sign-in` answers: the session's token, and whose it is. */
+/** The answer of `POST /api/auth/sign-in`: the session's token and its user. */
 export class SignInView extends CreatedTokenView {
   @ApiProperty({ type: MeUserView })
   readonly user: MeUserView;

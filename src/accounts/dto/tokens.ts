@@ -17,7 +17,7 @@ import { BodyExample, printableName } from '../../http';
 
 const GRANTABLE: readonly RouteScope[] = ['read', 'write', 'exec', 'admin'];
 
-/** What `POST /api/tokens` takes. */
+/** Body of `POST /api/tokens`. */
 @BodyExample({ name: 'laptop', scopes: ['read', 'write'], expires_in: 90 })
 export class CreateTokenDto {
   @ApiProperty({ example: 'laptop', description: 'A name to recognise the token by.' })
@@ -51,7 +51,7 @@ export class CreateTokenDto {
   readonly expires_in?: number | null;
 }
 
-/** A token as its owner sees it; the token itself is not among it. */
+/** A token as shown to its owner, without its text. */
 class TokenView {
   @ApiProperty({ format: 'uuid' })
   readonly id: string;
@@ -67,13 +67,13 @@ class TokenView {
   readonly expires_at: string | null;
 }
 
-/** A token in the one answer that shows it. */
+/** A new token with its text, which no other answer shows. */
 export class CreatedTokenView extends TokenView {
   @ApiProperty({ example: `berth_${'1f2e3d4c'.repeat(8)}`, description: 'Shown this once.' })
   readonly token: string;
 }
 
-/** What `GET /api/tokens` answers. */
+/** The answer of `GET /api/tokens`. */
 export class TokenListView {
   @ApiProperty({ type: [TokenView] })
   readonly tokens: TokenView[];
@@ -81,7 +81,7 @@ export class TokenListView {
   readonly count: number;
 }
 
-/** What `DELETE /api/tokens/:id` answers. */
+/** The answer of `DELETE /api/tokens/:id`. */
 export class TokenRevokedView {
   @ApiProperty({ enum: ['token revoked'] })
   readonly message: string;
@@ -100,7 +100,7 @@ export function viewToken(token: TokenEntity): TokenView {
   };
 }
 
-/** With the token itself. */
+/** Includes the token's text. */
 export function viewIssued({ token, text }: IssuedToken): CreatedTokenView {
   return Object.assign(viewToken(token), { token: text });
 }

@@ -38,7 +38,7 @@ export class AdminUserView {
   readonly suspended_at: string | null;
 }
 
-/** What `GET /api/admin/users` answers. */
+/** The answer of `GET /api/admin/users`. */
 export class AdminUserListView {
   @ApiProperty({ type: [AdminUserView], description: 'Newest first.' })
   readonly users: readonly AdminUserView[];
@@ -46,7 +46,7 @@ export class AdminUserListView {
   readonly next_cursor: string | null;
 }
 
-/** What `PATCH /api/admin/users/:id` answers. */
+/** The answer of `PATCH /api/admin/users/:id`. */
 export class UserUpdatedView {
   @ApiProperty({ enum: ['user updated'] })
   readonly message: string;
@@ -54,7 +54,7 @@ export class UserUpdatedView {
   readonly user: AdminUserView;
 }
 
-/** What `DELETE /api/admin/users/:id` answers. */
+/** The answer of `DELETE /api/admin/users/:id`. */
 export class UserDeletedView {
   @ApiProperty({ enum: ['user deleted'] })
   readonly message: string;
@@ -62,7 +62,7 @@ export class UserDeletedView {
   readonly id: string;
 }
 
-/** What `POST /api/admin/users/:id/revoke-tokens` answers. */
+/** The answer of `POST /api/admin/users/:id/revoke-tokens`. */
 export class TokensRevokedView {
   @ApiProperty({ enum: ['tokens revoked'] })
   readonly message: string;
@@ -72,7 +72,7 @@ export class TokensRevokedView {
   readonly count: number;
 }
 
-/** What `DELETE /api/admin/tokens/:id` answers. */
+/** The answer of `DELETE /api/admin/tokens/:id`. */
 export class AdminTokenRevokedView {
   @ApiProperty({ enum: ['token revoked'] })
   readonly message: string;
@@ -82,7 +82,7 @@ export class AdminTokenRevokedView {
   readonly user_id: string;
 }
 
-/** What `GET /api/admin/containers` answers. */
+/** The answer of `GET /api/admin/containers`. */
 export class AdminContainerListView {
   @ApiProperty({ type: [AnyContainerView], description: 'Newest first.' })
   readonly containers: readonly AnyContainerView[];
@@ -111,7 +111,7 @@ export function viewContainers({ items, next_cursor }: Page<AnyContainerView>): 
 
 const DOCKER = '6d3e1f0a-5b7c-4d2e-8f90-1a2b3c4d5e6f';
 
-/** What `POST /api/admin/docker/accept` answers. */
+/** The answer of `POST /api/admin/docker/accept`. */
 export class AcceptedDockerView {
   @ApiProperty({
     type: String,

@@ -3,7 +3,7 @@ import { ArrayMaxSize, ArrayUnique, IsArray, IsOptional, IsString, Matches } fro
 import { printable } from '../../http';
 import { MACHINE_WORD, MACHINE_WORD_RULE } from '../agent-protocol';
 
-/** As for containers. */
+/** The same rule as for containers. */
 const NAME = /^[A-Za-z0-9-]{1,64}$/;
 const NAME_RULE = '1 to 64 of A-Z, a-z, 0-9 and "-"';
 

@@ -4,7 +4,7 @@ import { agentFacts, type AgentRow } from '../agent.entity';
 
 const AGENT_STATUSES = ['online', 'offline'] as const;
 
-/** An agent as `GET /api/agents` and `GET /api/containers` show it. */
+/** An agent in `GET /api/agents` and `GET /api/containers`. */
 export class AgentView implements AgentFacts {
   @ApiProperty({ pattern: '^agent:[0-9a-f-]{36}$', example: 'agent:3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11' })
   readonly id: string;
@@ -56,12 +56,12 @@ export class AgentView implements AgentFacts {
   readonly uptime_seconds: number | null;
 }
 
-/** An agent as events show it. */
+/** An agent in events. */
 export class AgentFactsView
   extends PickType(AgentView, ['id', 'type', 'name', 'status', 'os', 'arch', 'tags'])
   implements AgentFacts {}
 
-/** What `GET /api/agents` answers. */
+/** The answer of `GET /api/agents`. */
 export class AgentListView {
   @ApiProperty({ type: [AgentView], description: 'Newest first.' })
   readonly agents: readonly AgentView[];
@@ -93,7 +93,7 @@ export function viewAgent(row: AgentRow): AgentView {
   };
 }
 
-/** What `POST /api/agents` answers. */
+/** The answer of `POST /api/agents`. */
 export class AgentCreatedView extends PickType(AgentView, ['id', 'name']) {
   @ApiProperty({
     example: `berth_${'1f2e3d4c'.repeat(8)}`,
@@ -102,7 +102,7 @@ export class AgentCreatedView extends PickType(AgentView, ['id', 'name']) {
   readonly token: string;
 }
 
-/** What `POST /api/containers/:id/stop` answers for an agent. */
+/** The answer of `POST /api/containers/:id/stop` for an agent. */
 export class AgentStoppedView extends PickType(AgentView, ['id', 'name']) {
   @ApiProperty({ type: String, enum: ['offline'] })
   readonly status: 'offline';
@@ -110,7 +110,7 @@ export class AgentStoppedView extends PickType(AgentView, ['id', 'name']) {
   readonly message: string;
 }
 
-/** What `DELETE /api/containers/:id` answers for an agent. */
+/** The answer of `DELETE /api/containers/:id` for an agent. */
 export class AgentDeletedView extends PickType(AgentView, ['id', 'name']) {
   @ApiProperty({ enum: ['agent deleted'] })
   readonly message: string;

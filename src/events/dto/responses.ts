@@ -2,7 +2,7 @@ import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { EVENT_SCHEMA } from '../event-schemas';
 import type { BerthEvent, NodeFacts, ProcessFacts } from '../map';
 
-/** What `GET /api/events` answers. */
+/** The answer of `GET /api/events`. */
 export class EventListView {
   @ApiProperty({
     type: 'array',
@@ -20,7 +20,7 @@ export class EventListView {
   readonly resync_required?: true;
 }
 
-/** A process that is kept in a container, as events show it. */
+/** A kept process of a container, as in events. */
 export class ProcessFactsView implements ProcessFacts {
   @ApiProperty({ format: 'uuid' })
   readonly id: string;
@@ -32,7 +32,7 @@ export class ProcessFactsView implements ProcessFacts {
   readonly start?: true;
 }
 
-/** One of several machines, as events show it. */
+/** A node of several machines, as in events. */
 export class NodeFactsView implements NodeFacts {
   @ApiProperty({ example: 'qx1k0z5u6gm9t4v2w8y7r3s1d', description: "Swarm's own." })
   readonly id: string;

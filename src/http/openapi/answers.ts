@@ -6,7 +6,7 @@ import { type Operation, operationsOf, type Schema } from './schemas';
 
 type ResponseObject = Extract<Operation['responses'][string], { description: string }>;
 
-/** What any route may answer. */
+/** Errors that any route may answer. */
 const EVERYWHERE: readonly ApiFault[] = [
   'invalid_parameters',
   'request_timeout',
@@ -14,16 +14,16 @@ const EVERYWHERE: readonly ApiFault[] = [
   'request_header_fields_too_large',
   'internal_error',
 ];
-/** Routes that are served by any name, and whose requests nothing counts. */
+/** Probes are served under any host name and have no rate limit. */
 const PROBES = '/health/';
 const BY_NAME: readonly ApiFault[] = ['misdirected_request'];
-/** Of those that read their body before anything else, or would if there were one. */
+/** Errors of routes that read their body first, even if they take none. */
 const OF_BODIES: readonly ApiFault[] = ['body_too_large'];
-/** Of those that take one: it may be of another type, or compressed. */
+/** Errors of routes that take a body: its type may be wrong, or it may be compressed. */
 const WITH_BODY: readonly ApiFault[] = ['unsupported_media_type'];
 const WITH_TOKEN: readonly ApiFault[] = ['unauthorized', 'insufficient_permissions', 'user_suspended'];
 const LIMITED: readonly ApiFault[] = ['rate_limit_exceeded'];
-/** Of routes that need the database, which are those of the API. */
+/** Errors of routes that need the database, which are those of the API. */
 const WITH_DATABASE: readonly ApiFault[] = [
   'database_busy',
   'database_unavailable',
@@ -32,7 +32,7 @@ const WITH_DATABASE: readonly ApiFault[] = [
   'shutting_down',
 ];
 
-/** Those that many routes answer with alike, by their names in the document. */
+/** Responses that many routes share, by their names in the document. */
 const SHARED: Readonly<Record<string, readonly ApiFault[]>> = {
   BadRequest: ['invalid_parameters'],
   Unauthorized: ['unauthorized'],
@@ -89,10 +89,9 @@ const ON_LIMITED = {
 };
 
 /**
- * Adds what a route answers beside its own: the errors that every such route may come to, headers, and an example of
- * each success.
+ * Adds to each operation the errors common to such routes, and headers.
  *
- * @param isLimited whether a path is the API's, whose answers tell of its limit
+ * @param isLimited true for paths of the API, whose answers have rate limit headers
  */
 export function documentAnswers(document: OpenAPIObject, isLimited: (path: string) => boolean): void {
   const shared = Object.entries(SHARED).map(([name, faults]) => [name, withHeaders(faultResponse(faults), ON_LIMITED)]);
@@ -149,8 +148,8 @@ function withHeaders(response: ResponseObject, more: object): ResponseObject {
 }
 
 /**
- * Gives each body and each success an example: its schema's own, or one of those of its fields. Call it when the
- * schemas are what they will be.
+ * Gives each body and each successful answer an example: its schema's own, or one built from its fields. Call it when
+ * the schemas are final.
  */
 export function documentExamples(document: OpenAPIObject): void {
   const schemas = document.components?.schemas ?? {};

@@ -1,23 +1,23 @@
 import type { OpenAPIObject } from '@nestjs/swagger';
 import { operationsOf } from './schemas';
 
-/** A JSON Schema; its references are to the OpenAPI document's components. */
+/** A JSON Schema; its references point to the OpenAPI document's components. */
 type Schema = Readonly<Record<string, unknown>>;
 
-/** Messages that go over one connection. */
+/** The messages of one kind of connection. */
 export interface AsyncChannel {
-  /** Of the document's own: `terminal`. */
+  /** The channel's name in the document, such as `terminal`. */
   readonly name: string;
-  /** The namespace of Socket.IO, or the path. */
+  /** The Socket.IO namespace, or the path. */
   readonly address: string;
   readonly protocol: 'socketio' | 'websocket' | 'sse';
   readonly title: string;
   readonly description: string;
-  /** What a client gives as it connects: `auth` of Socket.IO, the query of a WebSocket. */
+  /** Schema of the client's handshake: Socket.IO's `auth`, or a WebSocket's query. */
   readonly handshake?: Schema;
-  /** What the server sends, by its name; of several arguments, the list of them. */
+  /** Schemas of the server's messages, by name; several arguments are a list. */
   readonly sends: Readonly<Record<string, Schema>>;
-  /** What it takes. */
+  /** Schemas of the client's messages, by name. */
   readonly takes?: Readonly<Record<string, Schema>>;
 }
 
@@ -52,7 +52,7 @@ const SERVERS = {
   },
 } as const;
 
-/** The AsyncAPI document of these channels, and of all streams of Server-Sent Events in the OpenAPI document. */
+/** Creates the AsyncAPI document of these channels and of all Server-Sent Events in the OpenAPI document. */
 export function createAsyncApiDocument(openapi: OpenAPIObject, channels: readonly AsyncChannel[]): object {
   const all = [...channels, ...streamsOf(openapi)];
   return {
@@ -113,7 +113,7 @@ interface EventSchemas {
   }[];
 }
 
-/** Every answer that is a stream: what its `contentSchema` says. */
+/** Derives a channel from each `text/event-stream` answer and its `contentSchema`. */
 function streamsOf(openapi: OpenAPIObject): AsyncChannel[] {
   return operationsOf(openapi).flatMap(({ path, operation }) => {
     const response = operation.responses['200'];
@@ -136,7 +136,7 @@ function streamsOf(openapi: OpenAPIObject): AsyncChannel[] {
   });
 }
 
-/** The schemas that the channels refer to, and those that these do. */
+/** The schemas that the channels refer to, transitively. */
 function referred(openapi: OpenAPIObject, channels: readonly AsyncChannel[]): object {
   const schemas = (openapi.components?.schemas ?? {}) as Record<string, unknown>;
   const found = new Map<string, unknown>();

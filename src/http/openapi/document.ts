@@ -30,7 +30,7 @@ in pages (\`GET /api/events\`).
 \`Allow\`. \`HEAD\` is answered wherever \`GET\` is.
 `.trim();
 
-/** In the order in which the page has them. */
+/** In the order of the documentation page. */
 const TAGS = {
   containers: 'The life of a container: from its creation to its end, and back.',
   'inside containers': 'Commands, processes, terminals, files and statistics, with the scope exec.',
@@ -47,12 +47,12 @@ const TAGS = {
   health: 'For probes and collectors.',
 } as const;
 
-/** Whose answers tell of no limit: see `rate-limits`. */
+/** Paths without rate limit headers: see `rate-limits`. */
 const UNLIMITED = /^\/(health\/|metrics$)/;
 
 /**
- * Serves the descriptions of the API, of its routes and of these channels, and a page to try it on. Made when first
- * asked for, so they cost nothing at start.
+ * Serves the OpenAPI and AsyncAPI documents, and a page to try the API. The documents are built at the first request,
+ * so they cost nothing at start.
  */
 export function setUpDocuments(app: NestFastifyApplication, channels: readonly AsyncChannel[]): void {
   let openapi: OpenAPIObject | undefined;
@@ -76,7 +76,7 @@ export function setUpDocuments(app: NestFastifyApplication, channels: readonly A
 
 const JSON_TYPE = 'application/json; charset=utf-8';
 
-/** What the page consists of, beside itself and what it is set up with. In memory: a request opens no file. */
+/** Static files of the documentation page, kept in memory: a request opens no file. */
 const PAGE_FILES = {
   'swagger-ui.css': 'text/css; charset=utf-8',
   'swagger-ui-bundle.js': 'text/javascript; charset=utf-8',
@@ -86,10 +86,10 @@ const PAGE_FILES = {
 } as const;
 const PAGE_FOLDER = dirname(createRequire(require.resolve('@nestjs/swagger')).resolve('swagger-ui-dist/package.json'));
 
-/** Asked again each time, and answered by a 304 mostly: after an update the next one is the new one. */
+/** Clients revalidate each time, mostly answered by a 304, so an update takes effect at once. */
 const REVALIDATED = { 'cache-control': 'public, no-cache' } as const;
 
-/** Serves a file that is made, and compressed, when it is first asked for. */
+/** Serves a file that is built and compressed at its first request. */
 function serveStored(
   fastify: FastifyInstance,
   url: string,
@@ -106,7 +106,7 @@ function serveStored(
   });
 }
 
-/** The OpenAPI document of every route that the application has; the same for the same code. */
+/** Creates the OpenAPI document of all routes. It is deterministic: the same code gives the same document. */
 export function createOpenApiDocument(app: NestFastifyApplication): OpenAPIObject {
   const bodies = describeInputs(app);
   const document = SwaggerModule.createDocument(app, documentHead(), {
@@ -138,7 +138,8 @@ function documentHead(): Omit<OpenAPIObject, 'paths'> {
 }
 
 /**
- * Such as `containers_list`: unique, as clients that are generated need it. The further paths of a method are numbered.
+ * An operation id such as `containers_list`. Generators need unique ids, so the further paths of a method are
+ * numbered.
  */
 function operationId(controller: string, method: string): string {
   const resource = controller.replace(/Controller$/, '').toLowerCase();

@@ -9,12 +9,12 @@ import { FIRST_LINE } from '../streamed-body';
 
 type Validation = ReturnType<ReturnType<typeof getMetadataStorage>['getTargetValidationMetadatas']>[number];
 
-/** Without the escapes that only JavaScript's own literals need: of a slash and of line separators. */
+/** The pattern without escapes that only JavaScript's literals need: of a slash and of line separators. */
 function patternOf({ source }: RegExp): string {
   return source.replaceAll('\\/', '/').replaceAll('\\u2028', '\u2028').replaceAll('\\u2029', '\u2029');
 }
 
-/** What each validator of class-validator means in JSON Schema, by its name there. */
+/** JSON Schema keywords for each validator of class-validator, by the validator's name. */
 const MEANINGS: Readonly<Record<string, (constraint: unknown) => object>> = {
   isOptional: () => ({ nullable: true }),
   isString: () => ({ type: 'string' }),
@@ -31,14 +31,14 @@ const MEANINGS: Readonly<Record<string, (constraint: unknown) => object>> = {
   arrayUnique: () => ({ uniqueItems: true }),
 };
 
-/** What is not of a property in a query: it has no null, and its type and choices are declared. */
+/** Validators ignored for query parameters, which cannot be null. */
 const OF_BODIES = ['isOptional'];
 
 /**
- * Has the document say of each field of bodies and queries what its validators ask for, so that no bound is written
- * twice. What a schema is declared to be beyond that, it keeps.
+ * Adds to each field of bodies and queries the schema that its validators imply, so that no limit is written twice.
+ * Other declarations of the schema stay.
  *
- * @returns the classes of bodies, whose further fields are refused
+ * @returns the names of the body classes, whose unknown fields are refused
  */
 export function describeInputs(app: NestFastifyApplication): ReadonlySet<string> {
   const bodies = new Set<string>();
@@ -64,7 +64,7 @@ function meaningOf(validations: readonly Validation[]): object {
 
 function describeItems(type: Type, property: string, items: object): void {
   const { isArray, enum: _choices, ...known } = metadataOf(type, property);
-  // Choices of items are declared as what they are.
+  // Items with choices already have an explicit declaration.
   if (isArray === true && !('items' in known && 'enum' in (known['items'] as object))) {
     ApiProperty({ type: 'array', isArray: false, items: { type: 'string', ...items } })(
       type.prototype as object,

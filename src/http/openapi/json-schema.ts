@@ -2,16 +2,16 @@ import type { OpenAPIObject } from '@nestjs/swagger';
 import { changeSchemas, isSchema, mapSchema, resolved, type Schema } from './schemas';
 
 /**
- * Turns the schemas that Nest makes, which are those of OpenAPI 3.0, into those of 3.1, which are JSON Schema: null is
- * a type, examples are a list, and a reference has its description beside it.
+ * Converts Nest's schemas (OpenAPI 3.0) to those of 3.1, which are JSON Schema: null is a type, examples are a list,
+ * and a reference may have a description beside it.
  */
 export function toJsonSchema(document: OpenAPIObject): void {
   changeSchemas(document, (schema) => withNull(withPlainReference(withExamples(schema))));
 }
 
 /**
- * Gives each schema that has a title the place among the named ones that generators make types of, and puts a reference
- * in its stead.
+ * Moves each titled schema to the named components, from which generators make types, and puts a reference in its
+ * place.
  *
  * @throws if two schemas of one title differ
  */
@@ -37,7 +37,7 @@ function withExamples(schema: Schema): Schema {
   return example === undefined ? schema : { ...rest, examples: [example] };
 }
 
-/** Nest wraps a reference that has anything beside it. */
+/** Unwraps the `allOf` that Nest puts around a reference with other keywords beside it. */
 function withPlainReference(schema: Schema): Schema {
   const { allOf, type, ...rest } = schema;
   const [only, ...more] = Array.isArray(allOf) ? (allOf as Schema[]) : [];
@@ -59,7 +59,10 @@ function withNull(schema: Schema): Schema {
   return typeof type === 'string' ? { ...rest, type: [type, 'null'] } : rest;
 }
 
-/** What a schema says of one place, which stays there when the rest gets another one. */
+/**
+ * Separates keywords about one use (description, examples, default), which stay beside the reference, from the
+ * definition.
+ */
 function withoutWords({ description, examples, default: usual, ...definition }: Schema): {
   beside: Schema;
   definition: Schema;
@@ -69,8 +72,8 @@ function withoutWords({ description, examples, default: usual, ...definition }: 
 }
 
 /**
- * Says of fields with a default in words what it is. Generators take the keyword for a promise that the field is there,
- * and make it required where a client sends it; parameters of a query keep theirs.
+ * Replaces the `default` of fields by words in their description. Generators read the keyword as a promise that the
+ * field is present, and would make it required in requests. Query parameters keep theirs.
  */
 export function describeDefaults(document: OpenAPIObject): void {
   const schemas = (document.components?.schemas ?? {}) as Record<string, Schema>;
@@ -94,7 +97,7 @@ function withDefaultInWords({ default: usual, ...schema }: Schema): Schema {
   };
 }
 
-/** An example of what a schema describes, put together of those of its parts. */
+/** Builds an example of a schema from those of its parts. */
 export function exampleOf(schema: Schema, schemas: Readonly<Record<string, unknown>>): unknown {
   const { examples, $ref, allOf, anyOf, oneOf, properties, type, items, enum: values, default: usual } = schema;
   if (Array.isArray(examples)) return examples[0] as unknown;

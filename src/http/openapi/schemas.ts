@@ -2,12 +2,12 @@ import type { OpenAPIObject } from '@nestjs/swagger';
 
 export type Operation = NonNullable<OpenAPIObject['paths'][string]['get']>;
 
-/** A schema as what it is, JSON: the document is remade in places that the library's types have no words for. */
+/** A schema as plain JSON: the library's types do not cover all keywords that the document uses. */
 export type Schema = Readonly<Record<string, unknown>>;
 
 const METHODS = ['get', 'post', 'put', 'patch', 'delete'] as const;
 
-/** Every operation with its path. */
+/** All operations with their paths. */
 export function operationsOf({ paths }: OpenAPIObject): { path: string; method: string; operation: Operation }[] {
   return Object.entries(paths).flatMap(([path, item]) =>
     METHODS.flatMap((method) => {
@@ -21,7 +21,7 @@ const LISTS = ['allOf', 'anyOf', 'oneOf', 'prefixItems'];
 const MAPS = ['properties', 'patternProperties', 'dependentSchemas', '$defs'];
 const ONES = ['items', 'contentSchema', 'additionalProperties', 'propertyNames', 'not', 'if', 'then', 'else'];
 
-/** The schema with each schema in it, and then itself, in the place of which `change` puts another one. */
+/** Maps a schema bottom-up: `change` replaces each nested schema, and then the schema itself. */
 export function mapSchema(schema: Schema, change: (schema: Schema) => Schema): Schema {
   const each = (value: unknown): unknown => (isSchema(value) ? mapSchema(value, change) : value);
   const parts = Object.entries(schema).map(([keyword, value]): [string, unknown] => {
@@ -34,7 +34,7 @@ export function mapSchema(schema: Schema, change: (schema: Schema) => Schema): S
   return change(Object.fromEntries(parts));
 }
 
-/** Changes every schema of the document in place, wherever it is. */
+/** Changes every schema of the document in place. */
 export function changeSchemas(document: OpenAPIObject, change: (schema: Schema) => Schema): void {
   const schemas = (document.components?.schemas ?? {}) as Record<string, Schema>;
   for (const [name, schema] of Object.entries(schemas)) schemas[name] = mapSchema(schema, change);
@@ -46,7 +46,7 @@ export function changeSchemas(document: OpenAPIObject, change: (schema: Schema) 
 function changeBelow(node: unknown, change: (schema: Schema) => Schema): void {
   if (typeof node !== 'object' || node === null) return;
   for (const [key, value] of Object.entries(node)) {
-    // Of an example, nothing is a schema.
+    // Examples contain no schemas.
     if (key === 'example' || key === 'examples') continue;
     if (key === 'schema' && isSchema(value)) Object.assign(node, { schema: mapSchema(value, change) });
     else changeBelow(value, change);
@@ -54,10 +54,10 @@ function changeBelow(node: unknown, change: (schema: Schema) => Schema): void {
 }
 
 /**
- * The content of an answer that is a stream of Server-Sent Events. OpenAPI 3.1 has no word of its own for it, so that
- * it is a text, with the events in it as its content.
+ * The content of a `text/event-stream` answer. OpenAPI 3.1 has no keyword for event streams, so it is a string whose
+ * `contentSchema` describes the events.
  *
- * @param events the schema of each one's `data`, which is JSON, by the event's name
+ * @param events the schema of each event's `data`, which is JSON, by the event's name
  */
 export function eventStream(events: Readonly<Record<string, Schema>>): Record<'text/event-stream', object> {
   const each = Object.entries(events).map(([event, data]) => ({
@@ -73,7 +73,7 @@ export function isSchema(value: unknown): value is Schema {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** What a reference refers to; the schema itself if it is none. @throws if that is not there */
+/** Resolves a reference; returns any other schema itself. @throws if the target is missing */
 export function resolved(schema: Schema, schemas: Readonly<Record<string, unknown>>): Schema {
   const { $ref } = schema;
   if (typeof $ref !== 'string') return schema;
